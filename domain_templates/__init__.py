@@ -1,0 +1,1 @@
+"""Complete, valid domain XML to start from."""

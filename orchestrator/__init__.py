@@ -1,0 +1,3 @@
+"""The vmpower daemon: finds poweragent channels by itself and serves them."""
+
+__version__ = "0.1.0"

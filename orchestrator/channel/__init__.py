@@ -1,0 +1,1 @@
+"""One virtio-serial channel: protocol, lifecycle, endpoint."""

@@ -1,0 +1,1 @@
+"""The daemon's API: models, calls, server, client."""

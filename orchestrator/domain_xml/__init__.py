@@ -1,0 +1,1 @@
+"""Domain XML: parse, build, edit; pure."""

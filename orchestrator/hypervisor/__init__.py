@@ -1,0 +1,1 @@
+"""Libvirt, and nothing else: connection, events, devices."""

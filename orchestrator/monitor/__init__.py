@@ -1,0 +1,1 @@
+"""The monitor process: packets to clocks, with as little between as possible."""

@@ -1,0 +1,1 @@
+"""The CPUs of the host: topology, back ends, journal, simulated CPUs."""
