@@ -6,9 +6,12 @@ Source: libvirt's cpuset syntax (formatdomain, "CPU Tuning") and the kernel's cp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_CPU = 8191
 """Highest CPU number accepted: Linux's own limit, NR_CPUS on x86-64 and arm64."""
