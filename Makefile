@@ -1,0 +1,33 @@
+# What a person types here. Everything that `setup` installs outside of Debian's
+# packages stays in .venv and .cache of this directory.
+
+PYTHON := .venv/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo "  Options go through ARGS, as in: make test ARGS='-x tests/rig'"
+
+setup: ## install the missing Debian packages, .venv and the package
+	@bash scripts/setup.sh
+
+demo: setup ## guests that ask for clocks, and the daemon that obeys, live
+	@$(PYTHON) -m examples.demo $(ARGS)
+
+# The linters come first: what they find is cheap to find.
+test: setup ## every test: linters, pure ones, real libvirt, QEMU and DPDK guests
+	@$(PYTHON) -m pytest $(if $(ARGS),$(ARGS),tests/test_linters.py tests)
+
+lint: setup ## ruff, mypy, import-linter and codespell
+	@$(PYTHON) -m pytest -q tests/test_linters.py
+
+bench: setup ## vmpowerd beside the least possible work in C
+	@$(PYTHON) -m bench $(ARGS)
+
+clean: ## remove what was installed and cached in this directory
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

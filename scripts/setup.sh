@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Make this checkout ready: Debian packages, .venv, the package and its tools.
+#
+# A second run with nothing to do takes well under a second: the stamp in .venv
+# is keyed on everything that the installation depends on.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+venv=.venv
+stamp=$venv/.vmpower-setup
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+wanted_packages() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' scripts/packages.txt; }
+
+missing_packages() {
+    local package
+    for package in $(wanted_packages); do
+        # "ii" and "hi": installed, and installed and on hold.
+        dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null |
+            grep -q '^.i' || printf '%s\n' "$package"
+    done
+}
+
+is_debian() {
+    command -v apt-get >/dev/null && command -v dpkg-query >/dev/null &&
+        (. /etc/os-release && [[ " ${ID:-} ${ID_LIKE:-} " == *" debian "* ]])
+}
+
+as_root() {
+    if [[ $(id -u) -eq 0 ]]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        say "not root, and no sudo: run this as root, then again as yourself:"
+        say "  $*"
+        exit 1
+    fi
+}
+
+install_packages() {
+    local missing
+    if ! is_debian; then
+        if [[ -n ${VMPOWER_SKIP_PACKAGES:-} ]]; then
+            return
+        fi
+        say "this is not Debian; install what these Debian packages hold:"
+        say "  $(wanted_packages | tr '\n' ' ')"
+        say "then run this again with VMPOWER_SKIP_PACKAGES=1."
+        exit 1
+    fi
+    missing=$(missing_packages)
+    [[ -n $missing ]] || return 0
+    say "installing $(tr '\n' ' ' <<<"$missing")"
+    local apt=(apt-get -q -o DPkg::Lock::Timeout=300)
+    as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" update ||
+        say "apt-get update failed; trying with the lists that are there"
+    # shellcheck disable=SC2086  # one word per package
+    as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y \
+        --no-install-recommends $missing
+}
+
+# Debian's own Python comes first: the test guests run it too, and then share
+# the compiled modules of the virtual environment.
+pick_python() {
+    local candidate
+    for candidate in /usr/bin/python3 python3; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    say "Python 3.11 or newer is needed; found: $(python3 -V 2>&1 || true)"
+    exit 1
+}
+
+fingerprint() {
+    cat pyproject.toml scripts/setup.sh scripts/packages.txt | sha256sum
+    "$1" -V
+    pwd -P # the virtual environment holds absolute paths
+}
+
+install_python_side() {
+    local python=$1 wanted=$2
+    if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+        say "making $venv with $python"
+        "$python" -m venv --clear "$venv"
+    fi
+    say "installing vmpower and its tools into $venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        -e '.[dev]'
+    printf '%s\n' "$wanted" >"$stamp"
+}
+
+main() {
+    # Two at once (a demo beside a test run) would trample on each other.
+    mkdir -p .cache
+    exec 9>.cache/setup.lock
+    if command -v flock >/dev/null; then flock 9; fi
+
+    install_packages
+    local python wanted
+    python=$(pick_python)
+    wanted=$(fingerprint "$python")
+    if [[ ! -x $venv/bin/vmpowerd || $(cat "$stamp" 2>/dev/null) != "$wanted" ]]; then
+        install_python_side "$python" "$wanted"
+    fi
+}
+
+main "$@"

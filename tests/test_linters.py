@@ -1,0 +1,33 @@
+"""The linters, as tests: what they say is part of being green."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+LINTERS = {
+    "ruff-check": ["ruff", "check", "--quiet", "."],
+    "ruff-format": ["ruff", "format", "--check", "--quiet", "."],
+    "mypy": ["mypy"],
+    "import-linter": ["lint-imports"],
+    "codespell": ["codespell"],
+}
+
+
+@pytest.mark.parametrize("name", LINTERS)
+def test_linter_finds_nothing(name: str) -> None:
+    program, *arguments = LINTERS[name]
+    done = subprocess.run(
+        [str(BIN / program), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{name} found:\n{done.stdout}{done.stderr}"
