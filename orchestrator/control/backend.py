@@ -1,0 +1,68 @@
+"""What the control API needs from the daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from orchestrator.control.models import Channel, Cpu, EventRecord, Status
+    from orchestrator.domain import DomainId, PCpu
+
+
+class Peer(NamedTuple):
+    """The process at the other end of a control socket, as the kernel vouches.
+
+    Source: unix(7), SO_PEERCRED: the credentials at the time of connect().
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class ControlBackend(Protocol):
+    """The daemon, seen from its API.
+
+    The server looks domains up by UUID, name or id and checks channels and CPUs
+    against `status()` first; a backend still refuses what vanished meanwhile.
+    Synchronization: the asyncio thread only.
+    """
+
+    def status(self) -> Status:
+        """Return the whole picture; it must not block."""
+        ...
+
+    async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
+        """Fix the clock of the clock group of a CPU until it is released.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now.
+        """
+        ...
+
+    async def release(self, pcpu: PCpu, *, who: Peer) -> Cpu:
+        """Give the clock group back to its votes; without an override, do nothing.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now.
+        """
+        ...
+
+    async def switch_channel(
+        self, uuid: DomainId, number: int, *, is_enabled: bool, who: Peer
+    ) -> Channel:
+        """Let a channel take part, or keep it out; doing it twice is no error.
+
+        Raises:
+            ControlError: 404 unknown domain or channel; 409 not possible now.
+        """
+        ...
+
+    def events(self, *, follow: bool) -> AsyncGenerator[EventRecord, None]:
+        """Give the recent events, oldest first, and with `follow` the coming ones.
+
+        The generator must be closable at any await (`aclose`), and may end by itself.
+        """
+        ...

@@ -1,0 +1,239 @@
+"""What the control API answers and accepts, with every key explained.
+
+The status document is a contract: keys stay, more may come. `documents.py` has the
+same shapes for clients, which do not import pydantic; a test compares the two.
+Synchronization: none required, everything here is immutable.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from orchestrator.config import Mode
+from orchestrator.domain import DomainState
+
+SCHEMA = 1
+"""Version of the status document; it grows only when a key goes or changes."""
+
+Khz = Annotated[int, Field(strict=True, ge=0)]
+"""A frequency in kHz. Strict: JSON's `true` and `2.0` are no frequencies."""
+CpuNumber = Annotated[int, Field(strict=True, ge=0)]
+"""A CPU's number, virtual or of the host."""
+Count = Annotated[int, Field(strict=True, ge=0)]
+"""Something counted since the daemon started."""
+Fact = Annotated[str | int | bool | None, Field(union_mode="left_to_right")]
+"""One value that belongs to an event."""
+
+
+class Document(BaseModel):
+    """Base of all models: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DaemonStatus(Document):
+    """The daemon itself."""
+
+    version: str
+    pid: int
+    mode: Mode
+    """`enforce`, or `observe`: everything but the writes."""
+    uptime_s: float
+    run_dir: str
+    """Directory of the sockets and the restore journal."""
+    sysfs_root: str
+    """The CPU tree in use: /sys, or a simulation's directory."""
+    monitor_pid: int | None = None
+    """Process that serves the guests; null while it is being started again."""
+    monitor_restarts_total: Count = 0
+    problems: tuple[str, ...] = ()
+    """What an operator should know, one sentence each."""
+
+
+class LibvirtStatus(Document):
+    """The connection to libvirt."""
+
+    uri: str
+    connected: bool
+    reconnects_total: Count
+    stale_since: AwareDatetime | None
+    """Since when domains are shown as last known; null while connected."""
+    reason: str | None = None
+    """Why it is not connected."""
+
+
+class Vcpu(Document):
+    """One virtual CPU of a domain."""
+
+    vcpu: CpuNumber
+    pcpus: tuple[CpuNumber, ...]
+    """Host CPUs that it may run on, lowest first."""
+    controllable: bool
+    """Whether its clock can follow requests."""
+    reason: str | None
+    """Why it is not controllable."""
+    wish_khz: Khz | None
+    """What it wants now; null without a vote."""
+    clock_group: int | None = None
+    """The one clock group that it is pinned into; null if it floats."""
+
+
+class Channel(Document):
+    """One poweragent channel of a domain."""
+
+    number: int
+    target: str
+    """The channel's name in the guest."""
+    path: str | None
+    """Its socket on the host; null while libvirt has chosen none."""
+    state: str
+    """absent, connecting, open, disabled, contended, refused or closed."""
+    requests_total: Count
+    acks_total: Count
+    nacks_total: Count
+    dropped_total: Count
+    """Answers that a full socket could not take."""
+    late_total: Count
+    """Answers not sent because the guest had given up waiting."""
+    errors_total: Count
+    """Bytes that were no packet."""
+    enabled: bool = True
+    """Whether the operator lets it take part."""
+    reason: str | None = None
+    """Why it is not open."""
+
+
+class Domain(Document):
+    """One libvirt domain."""
+
+    uuid: str
+    name: str
+    state: DomainState
+    """In virsh's words."""
+    mode: Mode
+    vcpus: tuple[Vcpu, ...]
+    channels: tuple[Channel, ...]
+    id: int | None = None
+    """libvirt's number while it runs."""
+    reason: str | None = None
+    """Why the domain takes no part."""
+    problems: tuple[str, ...] = ()
+    """What in its description was refused, one sentence each."""
+
+
+class Cpu(Document):
+    """One host CPU whose clock can be set."""
+
+    pcpu: CpuNumber
+    clock_group: int
+    """Number N of the kernel's policyN: CPUs with the same number share one clock."""
+    driver: str
+    governor: str
+    claimed: bool
+    """Whether the daemon sets its clock now."""
+    simulated: bool
+    """Whether it is a file in a simulated tree and no CPU at all."""
+    min_khz: Khz
+    """The lowest clock that the host's bounds allow."""
+    max_khz: Khz
+    """The highest clock that the host's bounds allow."""
+    grant_khz: Khz | None
+    """What its clock group was granted; null while not claimed."""
+    current_khz: Khz | None
+    """What the kernel reports; null if it does not."""
+    steps_khz: tuple[Khz, ...]
+    """Frequencies that the hardware offers, highest first."""
+    override_khz: Khz | None = None
+    """The operator's override of the clock group."""
+    reason: str | None = None
+    """Why it cannot be slowed or written now."""
+
+
+class UnmanagedCpu(Document):
+    """One host CPU that is left alone."""
+
+    pcpu: CpuNumber
+    reason: str
+    """Offline, without cpufreq, an unknown driver..."""
+
+
+class Status(Document):
+    """Everything: the stable document of `vmpower status -o json`."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    daemon: DaemonStatus
+    libvirt: LibvirtStatus
+    domains: tuple[Domain, ...]
+    cpus: tuple[Cpu, ...]
+    unmanaged_cpus: tuple[UnmanagedCpu, ...] = ()
+
+
+class DomainList(Document):
+    """All domains, running or not."""
+
+    domains: tuple[Domain, ...]
+
+
+class DomainChannel(Channel):
+    """A channel and the domain that it belongs to."""
+
+    domain: str
+    """The domain's name."""
+    uuid: str
+    """The domain's UUID."""
+
+
+class ChannelList(Document):
+    """All channels of all domains."""
+
+    channels: tuple[DomainChannel, ...]
+
+
+class CpuList(Document):
+    """All host CPUs."""
+
+    cpus: tuple[Cpu, ...]
+    unmanaged_cpus: tuple[UnmanagedCpu, ...] = ()
+
+
+class ClockRequest(Document):
+    """The clock that a whole clock group shall have until it is released."""
+
+    khz: Annotated[int, Field(strict=True, gt=0)]
+    """Rounded up to a step of the hardware, clamped by the host's bounds only."""
+
+
+class EnabledRequest(Document):
+    """Whether a channel shall take part."""
+
+    enabled: Annotated[bool, Field(strict=True)]
+
+
+class EventRecord(Document):
+    """Something that happened."""
+
+    time: AwareDatetime
+    kind: str
+    """domain-changed, channel-state, grant, libvirt, operator, monitor..."""
+    domain: str | None
+    """The domain's name."""
+    text: str
+    """One line for people."""
+    facts: dict[str, Fact] = {}
+    """The same for programs, as far as there are facts: number, state, pcpu, khz."""
+
+
+class Failure(Document):
+    """What went wrong and what to do about it."""
+
+    message: str
+    hint: str = ""
+    """Empty if nobody knows."""
+
+
+class ErrorDocument(Document):
+    """The body of every answer whose status is 400 or above."""
+
+    error: Failure
