@@ -1,0 +1,51 @@
+"""A clock group whose originals are known and whose descriptors are open."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.power.topology import ClockGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The value that an attribute had before we touched it."""
+
+    path: str
+    """Relative to the root of the CPU tree."""
+    value: bytes
+    """Every byte that a read gave, its newline included."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PreparedGroup:
+    """A clock group that can be taken at once; owns its descriptors until `close`.
+
+    Synchronization: none; the owner calls from one thread at a time.
+    """
+
+    group: ClockGroup
+    originals: tuple[Original, ...]
+    """In the order in which they are written back: the governor is the last one."""
+    clock_fd: int
+    """Writable; takes the clock in kHz as decimal digits."""
+    original_fds: tuple[int, ...]
+    """One per original, in the same order, readable and writable."""
+    root: str = "/sys"
+    """Root of the tree that the paths are relative to; for messages."""
+    is_closed: bool = False
+
+    def full_path(self, relative: str) -> str:
+        """Return a path as an operator would type it."""
+        return f"{self.root}/{relative}"
+
+    def close(self) -> None:
+        """Close the descriptors; what the kernel has been told stays."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        for fd in {self.clock_fd, *self.original_fds}:
+            os.close(fd)

@@ -1,0 +1,144 @@
+"""The CPU tree: /sys, or a directory on disk that imitates it.
+
+Source: Documentation/ABI/testing/sysfs-devices-system-cpu of the kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from orchestrator.cpuset import parse_cpulist
+from orchestrator.domain import PCpu
+from orchestrator.errors import ConfigError, SysfsError
+
+CPU_DIR = "devices/system/cpu"
+"""Where CPUs live below the root of a tree."""
+MARKER = "vmpower-simulated"
+"""File in the root of an imitated tree; its first line is an identity of its own."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_MAX_VALUE_BYTES = 65_536
+"""Most that is read of one file: sysfs ends at a page, 4 KiB on most machines and
+64 KiB on some."""
+
+
+class CpuTree:
+    """Files below one root; paths are relative to it.
+
+    Synchronization: none required; nothing is cached but whether it is simulated.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.cpu_dir = root / CPU_DIR
+        self.is_simulated = (root / MARKER).is_file()
+
+    def __repr__(self) -> str:
+        return f"CpuTree({str(self.root)!r})"
+
+    def open(self, relative: str, *, writable: bool) -> int:
+        """Open a file and return its descriptor, which the caller closes.
+
+        Raises:
+            SysfsError: it does not exist, or may not be opened so.
+        """
+        flags = os.O_RDWR if writable else os.O_RDONLY
+        path = self.root / relative
+        try:
+            return os.open(path, flags | os.O_CLOEXEC)
+        except OSError as error:
+            doing = "open for writing" if writable else "open"
+            raise SysfsError(str(path), error.errno or errno.EIO, doing) from error
+
+    def read_fd(self, fd: int, relative: str) -> bytes:
+        """Read every byte through an open descriptor; `relative` is for the error.
+
+        Raises:
+            SysfsError: the kernel refused.
+        """
+        try:
+            return os.pread(fd, _MAX_VALUE_BYTES, 0)
+        except OSError as error:
+            path = str(self.root / relative)
+            raise SysfsError(path, error.errno or errno.EIO, "read") from error
+
+    def read_bytes(self, relative: str) -> bytes:
+        """Read every byte of a file.
+
+        Raises:
+            SysfsError: it cannot be opened or read.
+        """
+        fd = self.open(relative, writable=False)
+        try:
+            return self.read_fd(fd, relative)
+        finally:
+            os.close(fd)
+
+    def read(self, relative: str) -> str:
+        """Read the first line of a file, without white space around it.
+
+        Raises:
+            SysfsError: it cannot be opened or read, or is no text (EILSEQ).
+        """
+        value = self.read_bytes(relative)
+        if b"\0" in value:
+            raise SysfsError(str(self.root / relative), errno.EILSEQ, "understand")
+        return first_line(value)
+
+    def read_khz(self, relative: str) -> int | None:
+        """Read a frequency; None if the file is not there or holds no number."""
+        try:
+            word = self.read(relative)
+        except SysfsError:
+            return None
+        return int(word) if word.isascii() and word.isdigit() else None
+
+    def online(self) -> frozenset[PCpu]:
+        """Read which CPUs run.
+
+        Raises:
+            SysfsError: the tree has no such file, or it holds no CPU list.
+        """
+        return self._read_cpus("online")
+
+    def present(self) -> frozenset[PCpu]:
+        """Read which CPUs exist, online or not.
+
+        Raises:
+            SysfsError: the tree has no such file, or it holds no CPU list.
+        """
+        return self._read_cpus("present")
+
+    def identity(self) -> str:
+        """Say where this tree is; the same for two paths to the same directory."""
+        return str(self.root.resolve())
+
+    def boot_id(self) -> str:
+        """Say since when its values stand: the kernel's boot, or the imitation's birth.
+
+        Raises:
+            SysfsError: the kernel does not tell.
+        """
+        if self.is_simulated and (own := self.read(MARKER)):
+            return own  # files on disk outlive a boot of the host
+        return CpuTree(BOOT_ID.parent).read(BOOT_ID.name)
+
+    def _read_cpus(self, name: str) -> frozenset[PCpu]:
+        relative = f"{CPU_DIR}/{name}"
+        try:
+            return frozenset(map(PCpu, parse_cpulist(self.read(relative))))
+        except ConfigError as error:
+            path = str(self.root / relative)
+            raise SysfsError(path, errno.EINVAL, "understand") from error
+
+
+def first_line(value: bytes) -> str:
+    """Return what a value says: its first line, without white space around it."""
+    return value.decode("ascii", "replace").partition("\n")[0].strip()
+
+
+def policy_path(number: int, name: str = "") -> str:
+    """Return the path of an attribute of policy `number`, relative to the root."""
+    directory = f"{CPU_DIR}/cpufreq/policy{number}"
+    return f"{directory}/{name}" if name else directory

@@ -1,0 +1,153 @@
+"""Which CPUs share a clock, and which cannot be clocked at all, with the reason.
+
+The kernel's `policyN` directories are the clock groups; a CPU that is in none of
+them that we understand is unmanaged. A CPU is never a reason to fail: hosts have
+offline CPUs, drivers that we do not know, and often no cpufreq at all.
+
+Source: Documentation/admin-guide/pm/cpufreq.rst of the kernel, "Policy Interface in
+sysfs".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.domain import PCpu
+from orchestrator.errors import NoCpufreqError, SysfsError
+from orchestrator.power.backend import detect
+from orchestrator.power.sysfs import policy_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.power.sysfs import CpuTree
+    from orchestrator.power.turbo import Steps
+
+OFFLINE = "offline"
+NO_CPUFREQ = "no cpufreq: the kernel has no scaling driver for this CPU"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockGroup:
+    """CPUs that share one clock, as they were when the topology was read."""
+
+    number: int
+    """N of the kernel's policyN."""
+    pcpus: frozenset[PCpu]
+    """Those of its CPUs that are online."""
+    driver: str
+    governor: str
+    """In force at the time of reading."""
+    min_khz: int
+    """What the kernel allows at least (scaling_min_freq)."""
+    max_khz: int
+    """What the kernel allows at most (scaling_max_freq): the administrator's bound or
+    the firmware's; the kernel silently clamps a clock above it."""
+    steps: Steps
+    """What the hardware offers, bounds aside."""
+    is_simulated: bool
+
+    def path(self, name: str) -> str:
+        """Return the path of one of its attributes, relative to the tree's root."""
+        return policy_path(self.number, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """All CPUs of a tree at one moment."""
+
+    groups: tuple[ClockGroup, ...]
+    """Ascending by number."""
+    unmanaged: Mapping[PCpu, str]
+    """CPUs in no group, with the reason, for people."""
+    online: frozenset[PCpu]
+
+    def group_of(self, pcpu: PCpu) -> ClockGroup | None:
+        """Return the group of a CPU; None: its clock cannot be set."""
+        return next((group for group in self.groups if pcpu in group.pcpus), None)
+
+    def group(self, number: int) -> ClockGroup | None:
+        """Return the group of policy `number`."""
+        return next((group for group in self.groups if group.number == number), None)
+
+
+def read_topology(tree: CpuTree) -> Topology:
+    """Read all clock groups; a CPU that is in none of them gets a reason.
+
+    Raises:
+        SysfsError: this is no CPU tree: it does not say which CPUs are online.
+    """
+    online = tree.online()
+    present = _read_present(tree, online)
+    reasons: dict[PCpu, str] = {}
+    groups = []
+    for number in _read_policy_numbers(tree):
+        pcpus = _read_pcpus(tree, number) & online
+        if not pcpus:
+            continue
+        try:
+            groups.append(_read_group(tree, number, pcpus))
+        except (SysfsError, NoCpufreqError) as error:
+            reasons.update(dict.fromkeys(pcpus, str(error)))
+    managed = {pcpu for group in groups for pcpu in group.pcpus}
+    for pcpu in present - managed - reasons.keys():
+        reasons[pcpu] = NO_CPUFREQ if pcpu in online else OFFLINE
+    return Topology(
+        groups=tuple(groups), unmanaged=dict(sorted(reasons.items())), online=online
+    )
+
+
+def read_current_khz(tree: CpuTree, group: ClockGroup) -> int | None:
+    """Read the clock as the kernel sees it now; None if it does not tell."""
+    return tree.read_khz(group.path("scaling_cur_freq"))
+
+
+def read_governor(tree: CpuTree, group: ClockGroup) -> str:
+    """Read the governor in force now.
+
+    Raises:
+        SysfsError: it cannot be read; EBUSY: all CPUs of the group are offline.
+    """
+    return tree.read(group.path("scaling_governor"))
+
+
+def _read_present(tree: CpuTree, online: frozenset[PCpu]) -> frozenset[PCpu]:
+    try:
+        return tree.present() | online
+    except SysfsError:
+        return online
+
+
+def _read_policy_numbers(tree: CpuTree) -> list[int]:
+    names = (path.name for path in (tree.cpu_dir / "cpufreq").glob("policy*"))
+    numbers = (name.removeprefix("policy") for name in names)
+    return sorted(int(word) for word in numbers if word.isascii() and word.isdigit())
+
+
+def _read_pcpus(tree: CpuTree, number: int) -> frozenset[PCpu]:
+    try:
+        words = tree.read(policy_path(number, "affected_cpus")).split()
+    except SysfsError:  # a policy whose CPUs are all offline answers EBUSY
+        return frozenset()
+    return frozenset(PCpu(int(w)) for w in words if w.isascii() and w.isdigit())
+
+
+def _read_group(tree: CpuTree, number: int, pcpus: frozenset[PCpu]) -> ClockGroup:
+    driver = tree.read(policy_path(number, "scaling_driver"))
+    steps = detect(driver).read_steps(tree, number)
+    return ClockGroup(
+        number=number,
+        pcpus=pcpus,
+        driver=driver,
+        governor=tree.read(policy_path(number, "scaling_governor")),
+        min_khz=_read_bound(tree, number, "min") or steps.lowest_khz,
+        max_khz=_read_bound(tree, number, "max") or steps.highest_khz,
+        steps=steps,
+        is_simulated=tree.is_simulated,
+    )
+
+
+def _read_bound(tree: CpuTree, number: int, word: str) -> int | None:
+    scaling = tree.read_khz(policy_path(number, f"scaling_{word}_freq"))
+    return scaling or tree.read_khz(policy_path(number, f"cpuinfo_{word}_freq"))

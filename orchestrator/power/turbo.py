@@ -1,0 +1,92 @@
+"""The steps that a clock group offers, and which of them is turbo.
+
+Pure, and imported by the monitor: nothing heavier than ``typing`` may come in here.
+
+Source: drivers/cpufreq/acpi-cpufreq.c and the ACPI convention that DPDK's
+power_acpi_cpufreq.c relies on: firmware marks turbo as a first P-state that is
+exactly 1 MHz above the nominal one (3001000, 3000000, 2000000, ...).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TURBO_MARK_KHZ = 1_000
+"""How far the turbo step of acpi-cpufreq lies above the nominal one."""
+
+
+class Steps(NamedTuple):
+    """The frequencies that a clock group offers; made by `steps_from`."""
+
+    khz: tuple[int, ...]
+    """Descending, without duplicates, at least one."""
+    has_turbo: bool
+    """Whether the highest step stands for turbo."""
+
+    @property
+    def highest_khz(self) -> int:
+        """The highest step, turbo included."""
+        return self.khz[0]
+
+    @property
+    def lowest_khz(self) -> int:
+        """The lowest step."""
+        return self.khz[-1]
+
+    @property
+    def nominal_khz(self) -> int:
+        """The highest step that is not turbo."""
+        return self.khz[1] if self.has_turbo else self.khz[0]
+
+    def round_up(self, khz: int) -> int:
+        """Return the lowest step that is not below `khz`, else the highest."""
+        for step in reversed(self.khz):
+            if step >= khz:
+                return step
+        return self.khz[0]
+
+    def round_down(self, khz: int) -> int:
+        """Return the highest step that is not above `khz`, else the lowest."""
+        for step in self.khz:
+            if step <= khz:
+                return step
+        return self.khz[-1]
+
+    def up_from(self, khz: int) -> int:
+        """Return the next step above `khz`, saturating at the highest."""
+        return self.round_up(khz + 1)
+
+    def down_from(self, khz: int) -> int:
+        """Return the next step below `khz`, saturating at the lowest."""
+        return self.round_down(khz - 1)
+
+    def fit(self, khz: int, min_khz: int, max_khz: int) -> int:
+        """Round `khz` up to a step within bounds.
+
+        Where rounding up would leave the bounds the highest step below `max_khz` is
+        taken: an upper bound between two steps is a promise not to exceed it. Where
+        no step lies within the bounds, the upper one counts for the same reason.
+        """
+        step = self.round_up(max(khz, min_khz))
+        return step if step <= max_khz else self.round_down(max_khz)
+
+
+def steps_from(available: Iterable[int], *, has_turbo: bool | None = None) -> Steps:
+    """Order frequencies in kHz into steps.
+
+    Args:
+        available: kHz in any order; numbers below 1 are dropped.
+        has_turbo: for drivers that say it elsewhere; None: by acpi-cpufreq's rule.
+
+    Raises:
+        ValueError: no frequency is left.
+    """
+    khz = tuple(sorted({step for step in available if step > 0}, reverse=True))
+    if not khz:
+        raise ValueError("no frequency")
+    if has_turbo is None:
+        has_turbo = len(khz) > 1 and khz[0] - TURBO_MARK_KHZ == khz[1]
+    return Steps(khz, has_turbo and len(khz) > 1)
