@@ -1,1 +1,4 @@
-"""Domain XML: parse, build, edit; pure."""
+"""Domain XML: parse, build, edit; text in, values or text out, no I/O.
+
+Source: libvirt's formatdomain, "Channel" and "Controllers".
+"""

@@ -1,0 +1,117 @@
+"""Give domain XML channels and take them away; what is not ours stays as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+from orchestrator.domain_xml.channel import build_channel_element, parse_channel_number
+from orchestrator.domain_xml.document import (
+    devices_of,
+    parse_document,
+    render_document,
+)
+from orchestrator.domain_xml.ports import (
+    CHANNELS_PER_CONTROLLER,
+    count_free_ports,
+    next_controller_index,
+)
+from orchestrator.errors import DomainXmlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def add_channels(xml: str, numbers: Iterable[int]) -> str:
+    """Add the channels that the domain lacks, and controllers for them if needed.
+
+    Args:
+        xml: a domain that is off; a running one takes no controllers.
+        numbers: the channels it should have afterwards.
+
+    Raises:
+        DomainXmlError: the XML cannot be understood, or no guest can ask for a number.
+    """
+    root = parse_document(xml)
+    devices = devices_of(root)
+    wanted = sorted(set(numbers) - set(_channel_elements(root)))
+    channels = [build_channel_element(number) for number in wanted]
+    missing = len(channels) - count_free_ports(root)
+    index = next_controller_index(root)
+    while missing > 0:
+        _append(devices, _build_controller(index))
+        index += 1
+        missing -= CHANNELS_PER_CONTROLLER
+    for channel in channels:
+        _append(devices, channel)
+    return render_document(root)
+
+
+def remove_channels(xml: str, numbers: Iterable[int]) -> str:
+    """Take channels away, also those that are there twice; controllers stay.
+
+    Raises:
+        DomainXmlError: the XML cannot be understood.
+    """
+    root = parse_document(xml)
+    present = _channel_elements(root)
+    for number in set(numbers) & set(present):
+        for element in present[number]:
+            _remove(element)
+    return render_document(root)
+
+
+def find_channel(xml: str, number: int) -> str | None:
+    """Cut one channel's element out of a domain's XML; None if it has none.
+
+    libvirt wants the whole element to find a device that is to be detached.
+
+    Raises:
+        DomainXmlError: the XML cannot be understood.
+    """
+    elements = _channel_elements(parse_document(xml)).get(number)
+    if elements is None:
+        return None
+    return etree.tostring(elements[0], encoding="unicode", with_tail=False)
+
+
+def _channel_elements(root: etree._Element) -> dict[int, list[etree._Element]]:
+    found: dict[int, list[etree._Element]] = {}
+    for element in root.iterfind("devices/channel"):
+        target = element.find("target[@type='virtio']")
+        name = "" if target is None else str(target.get("name", ""))
+        try:
+            number = parse_channel_number(name)
+        except DomainXmlError:
+            continue  # not a number that we would ever touch
+        if number is not None:
+            found.setdefault(number, []).append(element)
+    return found
+
+
+def _build_controller(index: int) -> etree._Element:
+    return etree.Element("controller", type="virtio-serial", index=str(index))
+
+
+def _append(parent: etree._Element, child: etree._Element) -> None:
+    """Append, and indent as the neighbours are."""
+    last = parent[-1] if len(parent) else None
+    if last is None:
+        child.tail, parent.text = parent.text, None
+    else:
+        child.tail, last.tail = last.tail, parent.text
+    parent.append(child)
+
+
+def _remove(element: etree._Element) -> None:
+    """Remove, and leave no hole in the indentation."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    previous = element.getprevious()
+    if element.getnext() is None and previous is not None:
+        previous.tail = element.tail
+    elif element.getnext() is None:
+        parent.text = element.tail
+    parent.remove(element)

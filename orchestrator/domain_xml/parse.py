@@ -1,0 +1,217 @@
+"""What a domain's XML says about power management, as a value.
+
+What cannot be used is reported and left out; the rest of the domain goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.cpuset import parse_cpulist
+from orchestrator.domain import ChannelSpec, DomainId, Target, VCpu
+from orchestrator.domain_xml.channel import (
+    check_socket_path,
+    parse_channel_number,
+)
+from orchestrator.domain_xml.document import parse_document
+from orchestrator.domain_xml.ports import count_free_ports
+from orchestrator.errors import ConfigError, DomainXmlError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lxml import etree
+
+ATTACHED_URI = "urn:vmpower:channels:1"
+"""Metadata namespace that remembers which channels we gave. One of its own, because
+libvirt keeps one element for each namespace and `urn:vmpower:domain:1` belongs to the
+domain's policy, which people write."""
+ATTACHED_PREFIX = "vmpower-channels"
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MAX_DIGITS = 10
+_MAX_VCPUS = 8192
+"""More vCPUs than any hypervisor offers; a number above is nonsense."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedDomain:
+    """A domain as its XML describes it."""
+
+    uuid: DomainId
+    name: str
+    run: int
+    """libvirt's numeric id; -1 in the XML of a domain that is off."""
+    vcpus: tuple[VCpu, ...]
+    """vCPUs that are online; in a definition, that will be at the next start."""
+    channels: tuple[ChannelSpec, ...]
+    """By number, each number once. A path that is too long is kept, for people."""
+    unusable_channels: frozenset[int]
+    """Numbers whose channel exists in a form that we cannot connect to."""
+    missing_channels: tuple[int, ...]
+    """Numbers of online vCPUs that have no channel of any form."""
+    free_ports: int
+    """Channels that fit into the virtio-serial controllers that are there."""
+    attached: frozenset[int]
+    """Numbers of the channels that we gave, by our own metadata."""
+    problems: tuple[str, ...]
+    """What was left out and why, one sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A channel element whose target name is ours."""
+
+    spec: ChannelSpec
+    problem: str
+    """Why it cannot be connected; empty if it can."""
+
+
+def parse_domain(xml: str) -> ParsedDomain:
+    """Read a domain's XML, live or inactive.
+
+    Raises:
+        DomainXmlError: it is no domain XML, or has no UUID or name.
+    """
+    root = parse_document(xml)
+    channels, unusable, problems = _read_channels(root)
+    vcpus, vcpu_problems = _read_vcpus(root)
+    taken = unusable.union(channel.number for channel in channels)
+    return ParsedDomain(
+        uuid=_read_uuid(root),
+        name=_read_text(root, "name"),
+        run=_small(root.get("id"), -1),
+        vcpus=vcpus,
+        channels=channels,
+        unusable_channels=unusable,
+        missing_channels=tuple(vcpu for vcpu in vcpus if vcpu not in taken),
+        free_ports=count_free_ports(root),
+        attached=_read_attached(root),
+        problems=(*problems, *vcpu_problems),
+    )
+
+
+def _read_channels(
+    root: etree._Element,
+) -> tuple[tuple[ChannelSpec, ...], frozenset[int], tuple[str, ...]]:
+    usable: dict[int, ChannelSpec] = {}
+    unusable: set[int] = set()
+    problems: list[str] = []
+    for element in root.iterfind("devices/channel"):
+        try:
+            found = _read_channel(element)
+        except DomainXmlError as error:
+            problems.append(f"{_describe(element)}: {error}; left alone")
+            continue
+        if found is None:
+            continue
+        number = found.spec.number
+        if number in usable or number in unusable:
+            problems.append(f"{_describe(element)}: there twice; only the first counts")
+        elif found.problem:
+            unusable.add(number)
+            problems.append(f"{_describe(element)}: {found.problem}; left alone")
+        else:
+            usable[number] = found.spec
+            problems.extend(_complain_about_path(element, found.spec.path))
+    ordered = tuple(usable[number] for number in sorted(usable))
+    return ordered, frozenset(unusable), tuple(problems)
+
+
+def _read_channel(element: etree._Element) -> _Found | None:
+    target = element.find("target[@type='virtio']")
+    name = None if target is None else target.get("name")
+    number = None if name is None else parse_channel_number(str(name))
+    if target is None or number is None:
+        return None
+    source = element.find("source")
+    alias = element.find("alias")
+    path = None if source is None else source.get("path")
+    spec = ChannelSpec(
+        number=number,
+        target=Target(str(name)),
+        path=path or None,
+        alias=None if alias is None else alias.get("name"),
+        is_guest_connected=_read_guest_state(target),
+    )
+    return _Found(spec, _why_unusable(element, source))
+
+
+def _why_unusable(element: etree._Element, source: etree._Element | None) -> str:
+    kind = element.get("type")
+    if kind != "unix":
+        return f"of type '{kind}', and only 'unix' can be connected"
+    if source is not None and source.get("mode") == "connect":
+        return "QEMU connects it (mode='connect') instead of listening"
+    return ""
+
+
+def _read_guest_state(target: etree._Element) -> bool | None:
+    return {"connected": True, "disconnected": False}.get(str(target.get("state")))
+
+
+def _complain_about_path(element: etree._Element, path: str | None) -> Iterator[str]:
+    if path is None:
+        return
+    try:
+        check_socket_path(path)
+    except DomainXmlError as error:
+        yield f"{_describe(element)}: {error}"
+
+
+def _describe(element: etree._Element) -> str:
+    target = element.find("target")
+    name = "" if target is None else str(target.get("name"))
+    # Names come from people and can be of any length and with any characters.
+    return f"channel {name[:80]!r}"
+
+
+def _read_vcpus(root: etree._Element) -> tuple[tuple[VCpu, ...], tuple[str, ...]]:
+    named = [
+        _small(item.get("id"), -1)
+        for item in root.iterfind("vcpus/vcpu")
+        if item.get("enabled") == "yes"
+    ]
+    if named:
+        return tuple(VCpu(number) for number in sorted(named) if number >= 0), ()
+    element = root.find("vcpu")
+    if element is None:
+        return (VCpu(0),), ()  # libvirt's default is one
+    count = _small(element.get("current", (element.text or "").strip()), -1)
+    if not 1 <= count <= _MAX_VCPUS:
+        return (), ("its number of vCPUs makes no sense",)
+    return tuple(VCpu(number) for number in range(count)), ()
+
+
+def _read_attached(root: etree._Element) -> frozenset[int]:
+    note = root.find(f"metadata/{{{ATTACHED_URI}}}attached")
+    if note is None:
+        return frozenset()
+    try:
+        return parse_cpulist(str(note.get("numbers", "")))
+    except ConfigError:
+        # Somebody else wrote here: then we gave nothing that we could take away.
+        return frozenset()
+
+
+def _read_uuid(root: etree._Element) -> DomainId:
+    text = _read_text(root, "uuid").lower()
+    if not _UUID.fullmatch(text):
+        raise DomainXmlError(f"'{text[:80]}' is no UUID")
+    return DomainId(text)
+
+
+def _read_text(root: etree._Element, name: str) -> str:
+    text = (root.findtext(name) or "").strip()
+    if not text:
+        raise DomainXmlError(f"the domain has no {name}")
+    return text
+
+
+def _small(text: str | None, otherwise: int) -> int:
+    word = text or ""
+    # The length first: int() refuses thousands of digits with an error of its own.
+    is_number = word.isascii() and word.isdigit() and len(word) <= _MAX_DIGITS
+    return int(word) if is_number else otherwise

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.domain import MAX_CHANNEL_NUMBER, ChannelSpec, Target, VCpu
+from orchestrator.domain_xml.channel import build_channel
+from orchestrator.domain_xml.parse import parse_domain
+from orchestrator.errors import DomainXmlError
+from tests.domain_xml.domains import domain_xml, read_golden
+
+LIVE_DIR = "/run/libvirt/qemu/channel/7-router-a"
+
+
+def test_a_running_domain_is_read_as_libvirt_wrote_it() -> None:
+    parsed = parse_domain(read_golden("live"))
+    assert parsed.uuid == "4579e6cd-caca-4c68-8934-da43e4863198"
+    assert parsed.name == "router-a"
+    assert parsed.run == 7
+    assert parsed.problems == ()
+    assert parsed.attached == {1, 2}
+
+
+def test_paths_are_taken_as_the_live_xml_gives_them_old_and_new() -> None:
+    parsed = parse_domain(read_golden("live"))
+    assert parsed.channels == (
+        ChannelSpec(
+            number=0,
+            target=Target("virtio.serial.port.poweragent.0"),
+            path="/tmp/powermonitor/router-a.0",
+            alias="channel2",
+            is_guest_connected=True,
+        ),
+        ChannelSpec(
+            number=2,
+            target=Target("virtio.serial.port.poweragent.2"),
+            path=f"{LIVE_DIR}/virtio.serial.port.poweragent.2",
+            alias="channel1",
+            is_guest_connected=False,
+        ),
+        ChannelSpec(
+            number=9,
+            target=Target("virtio.serial.port.poweragent.9"),
+            path="/tmp/powermonitor/router-a.9",
+            alias="channel3",
+            is_guest_connected=None,
+        ),
+    )
+
+
+def test_only_vcpus_that_are_online_count_and_lack_channels() -> None:
+    parsed = parse_domain(read_golden("live"))
+    assert parsed.vcpus == (0, 2, 3)
+    assert parsed.missing_channels == (3,)
+
+
+def test_ports_are_counted_by_their_addresses_and_port_zero_is_the_consoles() -> None:
+    assert parse_domain(read_golden("live")).free_ports == 1
+
+
+def test_a_definition_has_no_paths_and_its_default_controller_takes_thirty() -> None:
+    parsed = parse_domain(read_golden("defined"))
+    assert parsed.run == -1
+    assert [channel.path for channel in parsed.channels] == [None]
+    assert parsed.missing_channels == (1,)
+    assert parsed.free_ports == 29
+
+
+def test_odd_channels_are_reported_and_the_rest_goes_on() -> None:
+    parsed = parse_domain(read_golden("odd-channels"))
+    assert [(item.number, item.path) for item in parsed.channels] == [
+        (0, "/a/first"),
+        (3, "relative"),
+    ]
+    assert parsed.unusable_channels == {1, 2}
+    assert parsed.missing_channels == (4,)
+    prefix = "channel 'virtio.serial.port.poweragent."
+    above = f"its number is above {MAX_CHANNEL_NUMBER}; left alone"
+    zero = "its number begins with a zero, which DPDK never writes; left alone"
+    word = "its name does not end in a number; left alone"
+    theirs = "QEMU connects it (mode='connect') instead of listening; left alone"
+    assert parsed.problems == (
+        f"{prefix}0': there twice; only the first counts",
+        f"{prefix}1': of type 'pty', and only 'unix' can be connected; left alone",
+        f"{prefix}2': {theirs}",
+        f"{prefix}-1': {word}",
+        f"{prefix}99999999999999999999': {above}",
+        f"{prefix}007': {zero}",
+        f"{prefix}': {word}",
+        f"{prefix}3': socket path 'relative' is not absolute",
+    )
+
+
+def test_a_path_of_108_bytes_is_kept_for_people_and_reported() -> None:
+    path = "/" + "x" * 107
+    xml = domain_xml(build_channel(0).replace("/><target", f" path='{path}'/><target"))
+    parsed = parse_domain(xml)
+    assert [channel.path for channel in parsed.channels] == [path]
+    assert ["has 108 bytes" in problem for problem in parsed.problems] == [True]
+
+
+def test_a_domain_without_channels_is_no_problem() -> None:
+    parsed = parse_domain(domain_xml(vcpus="<vcpu current='2'>4</vcpu>"))
+    assert parsed.channels == ()
+    assert parsed.missing_channels == (0, 1)
+    assert parsed.free_ports == 0
+    assert parsed.problems == ()
+
+
+def test_hundreds_of_channels_are_all_found_in_order_of_their_number() -> None:
+    devices = [build_channel(number, f"/c/{number}") for number in range(399, -1, -1)]
+    parsed = parse_domain(domain_xml(*devices, vcpus="<vcpu>400</vcpu>"))
+    assert [channel.number for channel in parsed.channels] == list(range(400))
+    assert parsed.missing_channels == ()
+
+
+def test_a_controller_that_a_failed_hotplug_left_behind_has_no_ports() -> None:
+    real = "<controller type='virtio-serial' index='0'><alias name='v0'/></controller>"
+    phantom = "<controller type='virtio-serial' index='1'/>"
+    assert parse_domain(domain_xml(real, phantom)).free_ports == 30
+
+
+@pytest.mark.parametrize("numbers", ["junk", "5-2", "", "1,x", "99999999999999"])
+def test_a_note_that_somebody_else_wrote_means_we_gave_nothing(numbers: str) -> None:
+    xml = read_golden("live").replace('numbers="1-2"', f'numbers="{numbers}"')
+    assert parse_domain(xml).attached == frozenset()
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many", "9" * 5000, "", "8193"])
+def test_an_absurd_number_of_vcpus_is_reported(count: str) -> None:
+    parsed = parse_domain(domain_xml(vcpus=f"<vcpu>{count}</vcpu>"))
+    assert parsed.vcpus == ()
+    assert parsed.problems == ("its number of vCPUs makes no sense",)
+
+
+def test_a_domain_that_does_not_say_has_one_vcpu() -> None:
+    assert parse_domain(domain_xml(vcpus="")).vcpus == (VCpu(0),)
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "",
+        "<domain>",
+        "<network/>",
+        "\ud800",
+        "<domain><name>n</name></domain>",
+        "<domain><name>n</name><uuid>../../x</uuid></domain>",
+        "<domain><uuid>5579e6cd-caca-4c68-8934-da43e4863198</uuid></domain>",
+    ],
+)
+def test_what_is_no_domain_is_refused_with_our_own_error(xml: str) -> None:
+    with pytest.raises(DomainXmlError):
+        parse_domain(xml)
+
+
+def test_an_entity_bomb_is_refused_before_it_is_parsed() -> None:
+    levels = "".join(
+        f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' if n else '<!ENTITY l0 "lol">'
+        for n in range(30)
+    )
+    bomb = f"<!DOCTYPE domain [{levels}]><domain><name>&l29;</name></domain>"
+    with pytest.raises(DomainXmlError, match="document type"):
+        parse_domain(bomb)
+
+
+def test_a_declared_encoding_is_no_obstacle() -> None:
+    xml = '<?xml version="1.0" encoding="UTF-8"?>\n' + read_golden("defined")
+    assert parse_domain(xml).name == "router-b"
+
+
+@given(st.text())
+def test_no_text_raises_anything_but_our_own_error(text: str) -> None:
+    try:
+        parse_domain(text)
+    except DomainXmlError:
+        return
+    raise AssertionError(text)
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"])).map(
+            lambda text: text.translate({ord(c): None for c in "<>&'\""})
+        ),
+        max_size=5,
+    )
+)
+def test_no_target_name_raises_anything(names: list[str]) -> None:
+    devices = [
+        "<channel type='unix'><target type='virtio'"
+        f" name='virtio.serial.port.poweragent.{name}'/></channel>"
+        for name in names
+        if "￾" not in name and "￿" not in name
+    ]
+    parsed = parse_domain(domain_xml(*devices))
+    assert len(parsed.channels) + len(parsed.problems) == len(devices)
