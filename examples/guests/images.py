@@ -1,0 +1,193 @@
+"""The guests that we boot: what is in each one's initramfs.
+
+All share one init (``init.sh``): it loads modules, names the virtio-serial ports and
+then runs ``/work.sh``, the part that differs. When that ends, the guest powers off.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from examples.guests.cache import GuestError
+from examples.guests.initramfs import Initramfs
+from examples.guests.kernel import fetch_kernel
+from examples.guests.programs import talker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CMDLINE = "console=ttyS0 panic=-1 quiet"
+"""For every guest; words like ``talker=open:0`` after it reach its ``/work.sh``."""
+
+VIRTIO_MODULES = (
+    "virtio_ring",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio",
+    "virtio_pci",
+    "virtio_console",
+)
+"""In the order in which they need each other."""
+
+_HERE = Path(__file__).parent
+_STDLIB_SKIPS = (
+    "__pycache__",
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "turtledemo",
+    "ensurepip",
+    "lib2to3",
+    "pydoc_data",
+    "config-*",
+    "dist-packages",
+    "site-packages",
+)
+_PYTHON = Path("/usr/bin/python3")
+
+
+def start_image(work: str, *, modules: Sequence[str] = VIRTIO_MODULES) -> Initramfs:
+    """Begin an initramfs that runs the shell text ``work`` after booting."""
+    image = Initramfs()
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        raise GuestError("no busybox here: install busybox-static (make setup does)")
+    image.add_file(Path(busybox), "bin/busybox")
+    for applet in _APPLETS:
+        image.add_link(f"bin/{applet}", "busybox")
+    kernel = fetch_kernel()
+    for module in modules:
+        image.add_data(f"modules/{module}.ko", kernel.read_module(module))
+    image.add_data("modules/order", "\n".join(modules))
+    image.add_data("init", (_HERE / "init.sh").read_bytes(), mode=0o755)
+    names = (_HERE / "name-ports.sh").read_bytes()
+    image.add_data("bin/name-ports", names, mode=0o755)
+    image.add_data("work.sh", work)
+    for directory in ("proc", "sys", "dev", "tmp", "run", "root", "var"):
+        image.add_directory(directory)
+    image.add_link("var/run", "../run")
+    return image
+
+
+_APPLETS = (
+    *("sh", "mount", "mkdir", "cat", "insmod", "uevent", "usleep", "ln", "rm"),
+    *("poweroff", "reboot", "echo", "ls", "sleep", "head", "tail", "grep", "dmesg"),
+    *("ps", "kill", "id", "chmod", "chown", "mknod", "date", "env", "timeout", "ip"),
+)
+
+
+def build_shell_image(work: str) -> Path:
+    """Return the initramfs of a guest that runs a shell text, then powers off."""
+    return start_image(work).build("shell")
+
+
+def build_talker_image() -> Path:
+    """Return the initramfs of the scripted guest, see ``talker.c``.
+
+    Its first statements are the value of ``talker=`` on the kernel command line.
+    """
+    image = start_image('exec talker "$talker"\n')
+    image.add_program(talker(), "bin/talker")
+    return image.build("talker")
+
+
+def build_program_image(
+    program: Path, *, arguments: str = "", channels: Sequence[int] = (0,)
+) -> Path:
+    """Return the initramfs of a guest that runs one program of this machine.
+
+    Args:
+        program: copied with the shared libraries that it is linked with.
+        arguments: shell words for it; ``$arguments`` on the kernel command line
+            is a variable there.
+        channels: the program starts when these channels are in the guest.
+    """
+    waits = "".join(f"await_channel {number}\n" for number in channels)
+    image = start_image(f"{waits}{program} {arguments}\n")
+    image.add_program(program)
+    return image.build(program.stem)
+
+
+def build_dpdk_image() -> Path:
+    """Return the initramfs of a guest that runs DPDK's power_kvm_vm_autotest.
+
+    It needs a CPU model with SSE 4.2 (``<cpu mode='maximum'/>``), 2 vCPUs and
+    512 MiB. ``RTE>>`` and ``Test OK`` or ``Test Skipped`` appear on the console.
+
+    Raises:
+        GuestError: DPDK is not installed.
+    """
+    program = shutil.which("dpdk-test")
+    if program is None:
+        raise GuestError("no dpdk-test here: install dpdk-dev (make setup does)")
+    options = "--no-huge -m 64 --no-pci -l 0 --no-shconf --log-level=power:8"
+    image = start_image(
+        "await_channel 0\n"
+        f"printf 'power_kvm_vm_autotest\\nquit\\n' | {program} {options}\n"
+    )
+    image.add_program(Path(program))
+    return image.build("dpdk-test")
+
+
+def build_python_image(
+    files: Mapping[str, Path | str],
+    command: str,
+    *,
+    modules: Sequence[str] = VIRTIO_MODULES,
+) -> Path:
+    """Return the initramfs of a guest with Debian's Python and its library.
+
+    Args:
+        files: what else is in it, by absolute path in the guest: text, or a file or
+            directory of this machine.
+        command: shell text that is run, such as ``python3 -I /program.py``.
+        modules: kernel modules, in the order of loading.
+    """
+    image = start_image(command + "\n", modules=modules)
+    add_python(image)
+    for path, content in files.items():
+        add_content(image, path, content)
+    return image.build("python")
+
+
+def add_content(image: Initramfs, path: str, content: Path | str) -> None:
+    """Add text, a file, or a directory's Python files under ``path``."""
+    if isinstance(content, str):
+        image.add_data(path, content)
+    elif content.is_dir():
+        for found in sorted(content.rglob("*")):
+            if found.is_file() and found.suffix != ".pyc":
+                image.add_file(found, f"{path}/{found.relative_to(content)}")
+    else:
+        image.add_file(content, path)
+
+
+def add_python(image: Initramfs) -> None:
+    """Add the machine's own Python (``/usr/bin/python3``) and standard library.
+
+    Raises:
+        GuestError: it is not the version that runs this, so that compiled modules of
+            the virtual environment would not load in the guest.
+    """
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    library = Path(f"/usr/lib/python{version}")
+    program = _PYTHON.resolve() if _PYTHON.exists() else _PYTHON
+    if program.name != f"python{version}" or not library.is_dir():
+        raise GuestError(
+            f"a Python guest needs Debian's python{version} at {_PYTHON}, "
+            f"found {program}"
+        )
+    image.add_program(program)
+    image.add_link("usr/bin/python3", program.name)
+    image.add_tree(library, skip=_STDLIB_SKIPS)
+    image.add_libraries((library / "lib-dynload").glob("*.so"))
+    image.add_data("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n" + _NOBODY)
+
+
+_NOBODY = "nobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n"
+PYTHON_ABI = sysconfig.get_config_var("SOABI")

@@ -1,0 +1,157 @@
+"""An initramfs: the whole file system of a guest, in one uncompressed archive.
+
+Uncompressed on purpose: QEMU copies it at once, and a guest without KVM would spend
+longer unpacking a compressed one than booting.
+
+Source: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst,
+the "newc" format.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from examples.guests.cache import GuestError, cached, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MAGIC = "070701"
+_TRAILER = "TRAILER!!!"
+_LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing in the archive."""
+
+    mode: int
+    """Type and permissions, as in ``st_mode``."""
+    data: bytes = b""
+    """A file's content, or where a symbolic link points."""
+    source: Path | None = None
+    """Where the content is read from, instead of ``data``."""
+
+    def content(self) -> bytes:
+        """Return what the archive holds for this entry."""
+        return self.data if self.source is None else self.source.read_bytes()
+
+    def fingerprint(self) -> str:
+        """Say what the content depends on, without reading big files."""
+        if self.source is None:
+            return f"{self.mode:o} {self.data!r}"
+        about = self.source.stat()
+        return f"{self.mode:o} {self.source} {about.st_size} {about.st_mtime_ns}"
+
+
+class Initramfs:
+    """The file system of a guest, being put together.
+
+    Synchronization: one thread.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def add_directory(self, path: str) -> None:
+        """Add a directory and its parents; adding it again changes nothing."""
+        if path in ("", ".", "/"):
+            return
+        name = path.strip("/")
+        self.add_directory(str(PurePosixPath(name).parent))
+        self._entries.setdefault(name, Entry(mode=stat.S_IFDIR | 0o755))
+
+    def add_data(self, path: str, data: bytes | str, *, mode: int = 0o644) -> None:
+        """Add a file with this content."""
+        raw = data.encode() if isinstance(data, str) else data
+        self._add(path, Entry(mode=stat.S_IFREG | mode, data=raw))
+
+    def add_file(self, source: Path, path: str | None = None) -> None:
+        """Add a file of this machine, with its permissions, at its own path."""
+        permissions = stat.S_IMODE(source.stat().st_mode)
+        entry = Entry(mode=stat.S_IFREG | permissions, source=source.resolve())
+        self._add(path or str(source), entry)
+
+    def add_link(self, path: str, target: str) -> None:
+        """Add a symbolic link."""
+        self._add(path, Entry(mode=stat.S_IFLNK | 0o777, data=target.encode()))
+
+    def add_program(self, source: Path, path: str | None = None) -> None:
+        """Add a program and the shared libraries that it is linked with."""
+        self.add_file(source, path)
+        self.add_libraries([source])
+
+    def add_libraries(self, programs: Iterable[Path]) -> None:
+        """Add the shared libraries that these programs or libraries need."""
+        for library in libraries_of(programs):
+            self.add_file(library)
+
+    def add_tree(self, source: Path, *, skip: Iterable[str] = ()) -> None:
+        """Add a directory of this machine, at its own path.
+
+        ``skip`` names files and directories (by glob) that are left out. Links are
+        followed: what they point to is copied.
+        """
+        patterns = tuple(skip)
+        for path in sorted(source.iterdir()):
+            if any(path.match(pattern) for pattern in patterns):
+                continue
+            if path.is_dir():
+                self.add_tree(path, skip=patterns)
+            elif path.is_file():
+                self.add_file(path)
+
+    def build(self, name: str) -> Path:
+        """Return the archive's path; made only if no equal one is in the cache."""
+        facts = [f"{path} {entry.fingerprint()}" for path, entry in self._sorted()]
+        return cached(f"{name}-{digest(facts)}.cpio", self._write)
+
+    def _add(self, path: str, entry: Entry) -> None:
+        name = path.strip("/")
+        self.add_directory(str(PurePosixPath(name).parent))
+        self._entries[name] = entry
+
+    def _sorted(self) -> list[tuple[str, Entry]]:
+        # A directory sorts before what is in it, as the kernel needs it.
+        return sorted(self._entries.items())
+
+    def _write(self, target: Path) -> None:
+        with target.open("wb") as archive:
+            for number, (path, entry) in enumerate(self._sorted(), start=1):
+                archive.write(_record(number, path, entry.mode, entry.content()))
+            archive.write(_record(0, _TRAILER, 0, b""))
+
+
+def _record(number: int, path: str, mode: int, data: bytes) -> bytes:
+    name = path.encode() + b"\0"
+    fields = (
+        # inode, mode, uid, gid, links, mtime, size
+        *(number, mode, 0, 0, 1, 0, len(data)),
+        # device and special device (major, minor each), length of name, checksum
+        *(0, 0, 0, 0, len(name), 0),
+    )
+    header = _MAGIC + "".join(f"{field:08x}" for field in fields)
+    return _padded(header.encode() + name) + _padded(data)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def libraries_of(programs: Iterable[Path]) -> list[Path]:
+    """Return the shared libraries that ``ldd`` names, the loader among them.
+
+    Raises:
+        GuestError: one of them is not installed.
+    """
+    names = [str(program) for program in programs]
+    done = subprocess.run(["ldd", *names], capture_output=True, text=True, check=False)
+    if "not found" in done.stdout:
+        raise GuestError(f"libraries are missing for {names}: {done.stdout}")
+    # A static program has none, and ldd fails on it.
+    return sorted({Path(found) for found in _LIBRARY.findall(done.stdout)})

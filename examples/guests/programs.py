@@ -1,0 +1,55 @@
+"""C programs for guests, compiled when they are first needed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from examples.guests.cache import GuestError, cached, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+TALKER_SOURCE = Path(__file__).with_name("talker.c")
+
+
+def compile_program(
+    source: Path, *, options: Iterable[str] = (), libraries: Iterable[str] = ()
+) -> Path:
+    """Return the program made from one C file, cached by all that it depends on.
+
+    Args:
+        source: the C file.
+        options: more options for the compiler, such as ``-static``.
+        libraries: names that pkg-config knows, such as ``libdpdk``.
+
+    Raises:
+        GuestError: there is no compiler, no such library, or an error in the source.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise GuestError("no C compiler here: install gcc (make setup does)")
+    command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
+    command += [*options, str(source)]
+    for library in libraries:
+        command += _run(["pkg-config", "--cflags", "--libs", library]).split()
+
+    def make(target: Path) -> None:
+        _run([*command, "-o", str(target)])
+
+    name = digest([source.read_bytes(), *command])
+    return cached(f"{source.stem}-{name}", make)
+
+
+def talker() -> Path:
+    """Return the scripted guest program; ``talker.c`` documents its language."""
+    return compile_program(TALKER_SOURCE, options=["-static", "-pthread"])
+
+
+def _run(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise GuestError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
