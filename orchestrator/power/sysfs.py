@@ -18,7 +18,7 @@ CPU_DIR = "devices/system/cpu"
 MARKER = "vmpower-simulated"
 """File in the root of an imitated tree; its first line is an identity of its own."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_MAX_VALUE_BYTES = 65_536
+MAX_VALUE_BYTES = 65_536
 """Most that is read of one file: sysfs ends at a page, 4 KiB on most machines and
 64 KiB on some."""
 
@@ -58,7 +58,7 @@ class CpuTree:
             SysfsError: the kernel refused.
         """
         try:
-            return os.pread(fd, _MAX_VALUE_BYTES, 0)
+            return os.pread(fd, MAX_VALUE_BYTES, 0)
         except OSError as error:
             path = str(self.root / relative)
             raise SysfsError(path, error.errno or errno.EIO, "read") from error

@@ -1,0 +1,231 @@
+"""The restore journal: what every touched attribute said before we touched it.
+
+Theory of operation: a group's originals are on disk before anything of it changes,
+and leave it after everything is back. Whatever dies in between, the next start or
+`vmpower restore` finds a journal that is whole, the older or the newer one: it is
+replaced by a rename, never written in place. Replaying it twice does no harm.
+
+The values of /sys last until the next boot, so a journal of an older boot says
+nothing; neither does one of another CPU tree. Such a journal is set aside under
+another name, not written back and not destroyed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import JournalError, SysfsError
+from orchestrator.power.attribute import restore_attributes
+from orchestrator.power.journal_document import (
+    Document,
+    decode_document,
+    encode_document,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    from orchestrator.power.prepared import Original, PreparedGroup
+    from orchestrator.power.sysfs import CpuTree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What came of replaying a journal."""
+
+    restored: tuple[int, ...] = ()
+    """Clock groups whose originals are all back."""
+    kept: Mapping[int, str] = field(default_factory=dict)
+    """Clock groups that are still journalled, with what the kernel refused: their
+    CPUs are offline, as a rule. Replay again when that has changed."""
+    set_aside: Path | None = None
+    """Where a journal went that was not ours to write back."""
+    reason: str = ""
+    """Why it was set aside, for people."""
+
+
+class Journal:
+    """The journal of one daemon for one CPU tree.
+
+    Synchronization: one thread at a time; other processes keep out by the claim of
+    the tree.
+    """
+
+    def __init__(
+        self, path: Path, tree: CpuTree, *, sync: Callable[[int], None] = os.fsync
+    ) -> None:
+        self._path = path
+        self._tree = tree
+        self._sync = sync
+
+    def read(self) -> Mapping[int, tuple[Original, ...]]:
+        """Read the originals that are journalled for this tree and boot, by group.
+
+        Raises:
+            JournalError: it cannot be read, is no journal, or is not ours: replay it.
+        """
+        document = self._load()
+        if document is None:
+            return {}
+        if reason := self._why_not_ours(document):
+            raise JournalError(reason, hint="replay sets it aside")
+        return document.groups
+
+    def record(self, *prepared: PreparedGroup) -> None:
+        """Write the originals of groups to disk; on return they have reached it.
+
+        A group that is journalled already keeps its older originals: they are the
+        ones from before our first touch.
+
+        Raises:
+            JournalError: they are not on disk; nothing of these groups may be changed.
+        """
+        old = self.read()
+        new = {each.group.number: each.originals for each in prepared}
+        if new.keys() - old.keys():
+            self._store({**new, **old})
+
+    def forget(self, *numbers: int) -> None:
+        """Drop groups whose originals are back.
+
+        Raises:
+            JournalError: the journal could not be replaced; it still has them.
+        """
+        groups = self.read()
+        rest = {n: values for n, values in groups.items() if n not in numbers}
+        if len(rest) < len(groups):
+            self._store(rest)
+
+    def remove(self) -> None:
+        """Remove the journal, whatever is in it; it need not exist.
+
+        Raises:
+            JournalError: it cannot be removed.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failure("remove", error) from error
+
+    def replay(self, only: Collection[int] | None = None) -> Replay:
+        """Write back what is journalled, as far as the kernel lets us.
+
+        Args:
+            only: numbers of clock groups; None: all of them.
+
+        Raises:
+            JournalError: the journal cannot be read or replaced.
+        """
+        try:
+            document = self._load()
+        except _UnreadableError as error:
+            return self._set_aside("unreadable", str(error))
+        if document is None:
+            return Replay()
+        if reason := self._why_not_ours(document):
+            return self._set_aside("other", reason)
+        restored, kept = [], {}
+        for number, originals in document.groups.items():
+            if only is not None and number not in only:
+                continue
+            if refusal := _write_back(self._tree, originals):
+                kept[number] = refusal
+            else:
+                restored.append(number)
+        self.forget(*restored)
+        return Replay(restored=tuple(restored), kept=kept)
+
+    def _load(self) -> Document | None:
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failure("read", error) from error
+        try:
+            return decode_document(data)
+        except ValueError as error:
+            raise _UnreadableError(
+                f"{self._path} is no journal: {error}", hint="replay sets it aside"
+            ) from error
+
+    def _why_not_ours(self, document: Document) -> str:
+        if document.tree != self._tree.identity():
+            return f"{self._path} is of another CPU tree, {document.tree}"
+        if document.boot_id != self._boot_id():
+            return f"{self._path} was written before the last boot"
+        return ""
+
+    def _boot_id(self) -> str:
+        try:
+            return self._tree.boot_id()
+        except SysfsError as error:
+            raise JournalError(f"this boot has no identity: {error}") from error
+
+    def _set_aside(self, suffix: str, reason: str) -> Replay:
+        aside = self._path.with_name(f"{self._path.name}.{suffix}")
+        try:
+            self._path.replace(aside)
+        except OSError as error:
+            raise self._failure("set aside", error) from error
+        return Replay(set_aside=aside, reason=reason)
+
+    def _store(self, groups: Mapping[int, tuple[Original, ...]]) -> None:
+        if not groups:
+            self.remove()
+            return
+        document = Document(
+            tree=self._tree.identity(), boot_id=self._boot_id(), groups=groups
+        )
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._write_file(fresh, encode_document(document))
+            fresh.replace(self._path)
+            self._sync_directory()
+        except OSError as error:
+            raise self._failure("write", error) from error
+
+    def _write_file(self, path: Path, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(data)
+            file.flush()
+            self._sync(file.fileno())
+
+    def _sync_directory(self) -> None:
+        fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._sync(fd)
+        finally:
+            os.close(fd)
+
+    def _failure(self, doing: str, error: OSError) -> JournalError:
+        return JournalError(f"cannot {doing} {self._path}: {error.strerror}")
+
+
+class _UnreadableError(JournalError):
+    """The file is there, and it is no journal."""
+
+
+def _write_back(tree: CpuTree, originals: tuple[Original, ...]) -> str:
+    """Restore one group; return what was refused, for people; empty: all is back."""
+    opened: dict[int, Original] = {}
+    refusals = []
+    try:
+        for original in originals:
+            try:
+                opened[tree.open(original.path, writable=True)] = original
+            except SysfsError as error:
+                refusals.append(str(error))
+        pairs = [(fd, original.value) for fd, original in opened.items()]
+        for fd, answer in restore_attributes(pairs):
+            path = str(tree.root / opened[fd].path)
+            refusals.append(str(SysfsError(path, answer.errno or errno.EIO, "restore")))
+    finally:
+        for fd in opened:
+            os.close(fd)
+    return "; ".join(refusals)

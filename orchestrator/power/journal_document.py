@@ -1,0 +1,100 @@
+"""The restore journal as bytes: JSON that is checked before anything in it is used.
+
+It says which files root writes and what, so a path must stay below the CPU
+directory: a journal is never a way to write elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from orchestrator.power.prepared import Original
+from orchestrator.power.sysfs import CPU_DIR, MAX_VALUE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_T = TypeVar("_T")
+
+SCHEMA = 1
+_PATH = re.compile(rf"{CPU_DIR}(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.-]+)+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a journal says."""
+
+    tree: str
+    """The real path of the CPU tree's root."""
+    boot_id: str
+    groups: Mapping[int, tuple[Original, ...]]
+    """By clock group; in each the order of writing back."""
+
+
+def encode_document(document: Document) -> bytes:
+    """Turn a document into the bytes of the file, readable by people too."""
+    groups = {
+        # Latin-1 takes every byte there and back.
+        str(number): [
+            {"path": o.path, "value": o.value.decode("latin-1")} for o in all_
+        ]
+        for number, all_ in sorted(document.groups.items())
+    }
+    content = {
+        "schema": SCHEMA,
+        "boot_id": document.boot_id,
+        "tree": document.tree,
+        "groups": groups,
+    }
+    return json.dumps(content, indent=1).encode("ascii") + b"\n"
+
+
+def decode_document(data: bytes) -> Document:
+    """Turn bytes into a document.
+
+    Raises:
+        ValueError: they are no journal that we understand and trust.
+    """
+    try:
+        content = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    content = _expect(content, dict, "the document")
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"schema {content.get('schema')!r}, {SCHEMA} expected")
+    groups = _expect(content.get("groups"), dict, "groups")
+    return Document(
+        tree=_expect(content.get("tree"), str, "tree"),
+        boot_id=_expect(content.get("boot_id"), str, "boot_id"),
+        groups={_decode_number(n): _decode_group(o) for n, o in groups.items()},
+    )
+
+
+def _decode_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is no clock group")
+    return int(text)
+
+
+def _decode_group(entries: object) -> tuple[Original, ...]:
+    return tuple(map(_decode_original, _expect(entries, list, "a clock group")))
+
+
+def _decode_original(entry: object) -> Original:
+    fields = _expect(entry, dict, "an original")
+    path = _expect(fields.get("path"), str, "path")
+    value = _expect(fields.get("value"), str, "value").encode("latin-1")
+    if not _PATH.fullmatch(path):
+        raise ValueError(f"{path!r} is not below {CPU_DIR}")
+    if len(value) > MAX_VALUE_BYTES:
+        raise ValueError(f"value of {path} is too long")
+    return Original(path=path, value=value)
+
+
+def _expect(value: object, kind: type[_T], name: str) -> _T:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {type(value).__name__}")  # noqa: TRY004 - the bytes are wrong, not the caller
+    return value
