@@ -34,6 +34,11 @@ class CpuTree:
         self.cpu_dir = root / CPU_DIR
         self.is_simulated = (root / MARKER).is_file()
 
+    @classmethod
+    def host(cls) -> CpuTree:
+        """Return the tree of this machine."""
+        return cls(Path("/sys"))
+
     def __repr__(self) -> str:
         return f"CpuTree({str(self.root)!r})"
 

@@ -1,0 +1,234 @@
+"""What every CPU tree owes us, imitated or Linux's own: plain functions.
+
+They need the standard library only, so that they run inside a small guest whose
+kernel drives real P-states: ``python3 -m tests.power.contract /sys``. A function
+leaves the tree as it found it. The topology must hold at least one clock group.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ClaimError
+from orchestrator.power.attribute import restore_attributes
+from orchestrator.power.backend import Backend, PreparedGroup, detect
+from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.power.journal import Journal
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.topology import (
+    ClockGroup,
+    Topology,
+    read_current_khz,
+    read_governor,
+    read_topology,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Check = Callable[[CpuTree, Topology], None]
+
+_WRITABLE = (
+    "scaling_governor",
+    "scaling_setspeed",
+    "scaling_min_freq",
+    "scaling_max_freq",
+)
+
+
+def settings(tree: CpuTree, topology: Topology) -> dict[str, bytes]:
+    """Read everything that could be changed, byte by byte."""
+    paths = [group.path(name) for group in topology.groups for name in _WRITABLE]
+    return {path: tree.read_bytes(path) for path in paths}
+
+
+def set_distinct_governors(tree: CpuTree, topology: Topology) -> None:
+    """Give neighbours different governors, so that mixing them up is seen."""
+    for index, group in enumerate(topology.groups):
+        name = ("performance", "powersave")[index % 2]
+        (tree.root / group.path("scaling_governor")).write_text(f"{name}\n")
+
+
+def _backend(group: ClockGroup) -> Backend:
+    return detect(group.driver)
+
+
+def _prepare(
+    tree: CpuTree, group: ClockGroup, stack: ExitStack
+) -> tuple[Backend, PreparedGroup]:
+    backend = _backend(group)
+    return backend, stack.enter_context(closing(backend.prepare(tree, group)))
+
+
+def check_every_online_cpu_is_in_one_group_or_has_a_reason(
+    tree: CpuTree, topology: Topology
+) -> None:
+    assert tree.online() == topology.online
+    for pcpu in tree.present():
+        groups = [group for group in topology.groups if pcpu in group.pcpus]
+        assert len(groups) + (pcpu in topology.unmanaged) == 1, pcpu
+        assert topology.group_of(pcpu) == (groups[0] if groups else None)
+
+
+def check_groups_offer_steps_within_what_the_kernel_allows(
+    tree: CpuTree, topology: Topology
+) -> None:
+    for group in topology.groups:
+        assert group.min_khz <= group.max_khz
+        assert group.steps == _backend(group).read_steps(tree, group.number)
+        assert group.steps.fit(0, group.min_khz, group.max_khz) >= group.min_khz
+        assert group.is_simulated == tree.is_simulated
+
+
+def check_preparing_changes_nothing(tree: CpuTree, topology: Topology) -> None:
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        for group in topology.groups:
+            _, prepared = _prepare(tree, group, stack)
+            assert prepared.originals[-1].path == group.path("scaling_governor")
+            assert len(prepared.originals) == len(prepared.original_fds)
+            for original in prepared.originals:
+                assert original.value == before[original.path]
+    assert settings(tree, topology) == before
+
+
+def check_taking_and_restoring_without_a_change_between(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        for group in topology.groups:
+            backend, prepared = _prepare(tree, group, stack)
+            backend.take(prepared)
+            assert read_governor(tree, group) == "userspace"
+            backend.take(prepared)
+            backend.restore(prepared)
+            backend.restore(prepared)
+    assert settings(tree, topology) == before
+
+
+def check_every_step_that_is_written_becomes_the_clock(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        for group in topology.groups:
+            backend, prepared = _prepare(tree, group, stack)
+            backend.take(prepared)
+            for khz in (*group.steps.khz, *reversed(group.steps.khz)):
+                backend.write_clock(prepared, khz)
+                assert tree.read_khz(group.path("scaling_setspeed")) == khz
+                assert read_current_khz(tree, group) == khz
+            backend.restore(prepared)
+    assert settings(tree, topology) == before
+
+
+def check_a_clock_changes_no_other_group(tree: CpuTree, topology: Topology) -> None:
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        taken = [_prepare(tree, group, stack) for group in topology.groups]
+        for backend, prepared in taken:
+            backend.take(prepared)
+            backend.write_clock(prepared, prepared.group.steps.highest_khz)
+        for backend, prepared in taken:
+            backend.write_clock(prepared, prepared.group.steps.lowest_khz)
+            clocks = [read_current_khz(tree, group) for group in topology.groups]
+            low = prepared.group.steps.lowest_khz
+            assert clocks.count(low) == 1, clocks
+            backend.write_clock(prepared, prepared.group.steps.highest_khz)
+        for backend, prepared in taken:
+            backend.restore(prepared)
+    assert settings(tree, topology) == before
+
+
+def check_all_is_back_after_the_descriptors_alone_were_used(
+    tree: CpuTree, topology: Topology
+) -> None:
+    # As a process does that was handed descriptors and originals and nothing else.
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        for group in topology.groups:
+            backend, prepared = _prepare(tree, group, stack)
+            backend.take(prepared)
+            backend.write_clock(prepared, group.steps.lowest_khz)
+            values = [original.value for original in prepared.originals]
+            fds = prepared.original_fds
+            assert restore_attributes(zip(fds, values, strict=True)) == []
+    assert settings(tree, topology) == before
+
+
+def check_a_clock_found_in_userspace_comes_back(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        for group in topology.groups:
+            backend, outer = _prepare(tree, group, stack)
+            backend.take(outer)
+            backend.write_clock(outer, group.steps.lowest_khz)
+            between = settings(tree, topology)
+            _, inner = _prepare(tree, group, stack)
+            backend.take(inner)
+            backend.write_clock(inner, group.steps.highest_khz)
+            backend.restore(inner)
+            assert settings(tree, topology) == between
+            backend.restore(outer)
+    assert settings(tree, topology) == before
+
+
+def check_the_journal_brings_back_what_a_crash_left(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "restore.json"
+        with ExitStack() as stack:
+            for group in topology.groups:
+                backend, prepared = _prepare(tree, group, stack)
+                Journal(path, tree).record(prepared)
+                backend.take(prepared)
+                backend.write_clock(prepared, group.steps.lowest_khz)
+        assert settings(tree, topology) != before
+        replay = Journal(path, tree).replay()
+        assert replay.restored == tuple(group.number for group in topology.groups)
+        assert not replay.kept
+        assert not path.exists()
+    assert settings(tree, topology) == before
+
+
+def check_a_tree_has_one_holder(tree: CpuTree, topology: Topology) -> None:
+    assert topology.online
+    with CpuTreeClaim(tree):
+        second = CpuTreeClaim(tree)
+        try:
+            second.acquire()
+        except ClaimError as error:
+            assert str(tree.cpu_dir) in str(error)  # noqa: PT017 - no pytest in a guest
+        else:
+            raise AssertionError("the tree was claimed twice")
+    second.acquire()
+    second.release()
+
+
+def find_checks() -> tuple[Check, ...]:
+    """Return every check above, in the order of the file."""
+    names = [name for name in globals() if name.startswith("check_")]
+    return tuple(globals()[name] for name in names)
+
+
+def main(root: str) -> int:
+    """Run every check on a tree whose groups differ; one line each."""
+    tree = CpuTree(Path(root))
+    set_distinct_governors(tree, read_topology(tree))
+    for check in find_checks():
+        check(tree, read_topology(tree))
+        sys.stdout.write(f"ok {check.__name__}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

@@ -1,0 +1,233 @@
+"""The acpi-cpufreq back end where the kernel refuses; /dev/full is a kernel too."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.errors import SysfsError
+from orchestrator.power.acpi_cpufreq import AcpiCpufreq
+from orchestrator.power.attribute import (
+    restore_attribute,
+    restore_attributes,
+    write_attribute,
+)
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.topology import ClockGroup, read_current_khz, read_topology
+from tests.power.conftest import read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BACKEND = AcpiCpufreq()
+
+
+@pytest.fixture
+def group(tree: CpuTree) -> ClockGroup:
+    return read_topology(tree).groups[0]
+
+
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A descriptor whose every write the kernel refuses with ENOSPC."""
+    fd = os.open("/dev/full", os.O_RDWR)
+    yield fd
+    os.close(fd)
+
+
+def refuse(tree: CpuTree, path: str) -> None:
+    (tree.root / path).unlink()
+    (tree.root / path).symlink_to("/dev/full")
+
+
+def count_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_long_older_value_is_restored_to_the_byte(tree: CpuTree) -> None:
+    attributes = ("scaling_setspeed", "scaling_governor")
+    group = read_topology(tree).groups[0]
+    (tree.root / group.path("scaling_setspeed")).write_text("3000000   \n")
+    (tree.root / group.path("scaling_governor")).write_text("conservative\n")
+    before = read_all(tree.root)
+    with closing(BACKEND.prepare(tree, group)) as prepared:
+        BACKEND.take(prepared)
+        BACKEND.write_clock(prepared, 900_000)
+        assert tree.read(group.path("scaling_setspeed")) == "900000"
+        assert tree.read(group.path("scaling_governor")) == "userspace"
+        assert read_current_khz(tree, group) == 900_000
+        BACKEND.restore(prepared)
+    assert read_all(tree.root) == before
+    assert [o.path for o in prepared.originals] == [group.path(a) for a in attributes]
+
+
+def test_a_clock_that_is_no_number_is_no_original(
+    tree: CpuTree, group: ClockGroup
+) -> None:
+    # As in the kernel, unless the governor is userspace.
+    (tree.root / group.path("scaling_setspeed")).write_text("<unsupported>\n")
+    with closing(BACKEND.prepare(tree, group)) as prepared:
+        assert [o.path for o in prepared.originals] == [group.path("scaling_governor")]
+        assert prepared.clock_fd not in prepared.original_fds
+
+
+def test_a_kernel_that_refuses_the_clock_is_quoted(
+    tree: CpuTree, group: ClockGroup
+) -> None:
+    refuse(tree, group.path("scaling_setspeed"))
+    with closing(BACKEND.prepare(tree, group)) as prepared:
+        BACKEND.take(prepared)
+        with pytest.raises(SysfsError) as caught:
+            BACKEND.write_clock(prepared, 1_200_000)
+        BACKEND.restore(prepared)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.path == str(tree.root / group.path("scaling_setspeed"))
+    assert tree.read(group.path("scaling_governor")) == "schedutil"
+
+
+def test_a_governor_that_the_kernel_refuses_fails_before_anything_changes(
+    tree: CpuTree, group: ClockGroup
+) -> None:
+    refuse(tree, group.path("scaling_governor"))
+    before = read_all(tree.root)
+    descriptors = count_descriptors()
+    with pytest.raises(SysfsError) as caught:
+        BACKEND.prepare(tree, group)
+    assert caught.value.errno == errno.ENOSPC
+    assert count_descriptors() == descriptors
+    assert read_all(tree.root) == before
+
+
+def test_a_kernel_that_refuses_the_switch_leaves_the_governor(
+    tree: CpuTree, group: ClockGroup, full: int
+) -> None:
+    before = read_all(tree.root)
+    with closing(BACKEND.prepare(tree, group)) as prepared:
+        os.dup2(full, prepared.original_fds[-1])
+        with pytest.raises(SysfsError) as caught:
+            BACKEND.take(prepared)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.path.endswith("policy0/scaling_governor")
+    assert read_all(tree.root) == before
+
+
+def test_a_refused_clock_does_not_keep_the_governor_from_coming_back(
+    tree: CpuTree, group: ClockGroup, full: int
+) -> None:
+    with closing(BACKEND.prepare(tree, group)) as prepared:
+        BACKEND.take(prepared)
+        os.dup2(full, prepared.clock_fd)
+        with pytest.raises(SysfsError) as caught:
+            BACKEND.restore(prepared)
+    assert caught.value.path.endswith("policy0/scaling_setspeed")
+    assert tree.read(group.path("scaling_governor")) == "schedutil"
+
+
+@pytest.mark.parametrize("name", ["scaling_governor", "scaling_setspeed"])
+@pytest.mark.parametrize("kind", ["absent", "directory"])
+def test_a_file_that_cannot_be_opened_is_named_and_nothing_leaks(
+    tree: CpuTree, group: ClockGroup, name: str, kind: str
+) -> None:
+    path = tree.root / group.path(name)
+    path.unlink()
+    if kind == "directory":
+        path.mkdir()
+    descriptors = count_descriptors()
+    with pytest.raises(SysfsError) as caught:
+        BACKEND.prepare(tree, group)
+    assert caught.value.path == str(path)
+    assert caught.value.errno == (errno.ENOENT if kind == "absent" else errno.EISDIR)
+    assert count_descriptors() == descriptors
+
+
+@pytest.mark.parametrize("name", ["scaling_governor", "scaling_setspeed"])
+def test_a_file_without_write_permission_is_named(
+    tree: CpuTree, group: ClockGroup, name: str
+) -> None:
+    # A sysctl that even root may only read.
+    path = tree.root / group.path(name)
+    path.unlink()
+    path.symlink_to("/proc/sys/kernel/ostype")
+    with pytest.raises(SysfsError) as caught:
+        BACKEND.prepare(tree, group)
+    assert caught.value.path == str(path)
+    assert caught.value.errno == errno.EACCES
+
+
+def test_closing_twice_closes_once(tree: CpuTree, group: ClockGroup) -> None:
+    descriptors = count_descriptors()
+    prepared = BACKEND.prepare(tree, group)
+    assert count_descriptors() == descriptors + 2
+    prepared.close()
+    prepared.close()
+    assert count_descriptors() == descriptors
+
+
+def test_a_group_found_in_userspace_is_warned_about_and_goes_back_to_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay_out(tmp_path / "sys", cpus=1, governor="userspace")
+    tree = CpuTree(tmp_path / "sys")
+    with closing(BACKEND.prepare(tree, read_topology(tree).groups[0])) as prepared:
+        assert prepared.originals[-1].value == b"userspace\n"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "found in userspace without a journal" in caplog.text
+
+
+def test_a_fallback_governor_takes_the_place_of_a_userspace_that_was_found(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay_out(tmp_path / "sys", cpus=1, governor="userspace")
+    tree = CpuTree(tmp_path / "sys")
+    backend = AcpiCpufreq(fallback_governor="performance")
+    with closing(backend.prepare(tree, read_topology(tree).groups[0])) as prepared:
+        assert tree.read(prepared.originals[-1].path) == "userspace"
+        backend.take(prepared)
+        backend.restore(prepared)
+    path = tree.root / prepared.originals[-1].path
+    assert path.read_bytes() == b"performance\n"
+    assert "governor_at_release=performance" in caplog.text
+
+
+def test_another_governor_is_restored_whatever_the_fallback_is(
+    tree: CpuTree, group: ClockGroup, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = AcpiCpufreq(fallback_governor="performance")
+    with closing(backend.prepare(tree, group)) as prepared:
+        assert prepared.originals[-1].value == b"schedutil\n"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("write", [write_attribute, restore_attribute])
+def test_a_value_that_is_only_taken_in_part_is_an_error(
+    write: Callable[[int, bytes], None], tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (tmp_path / "attribute").open("wb") as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
+        try:
+            with pytest.raises(OSError, match="Input/output") as caught:
+                write(file.fileno(), b"1200000")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EIO
+
+
+def test_what_is_refused_at_first_is_tried_again_after_the_governor(
+    tmp_path: Path, full: int
+) -> None:
+    # scaling_setspeed, while a foreign governor is in force: every attempt is refused
+    # here, and must not keep the others from their one.
+    with (tmp_path / "governor").open("wb+") as governor:
+        refused = restore_attributes(
+            [(full, b"1200000\n"), (governor.fileno(), b"schedutil\n")]
+        )
+        assert governor.read() == b"schedutil\n"
+    assert [(fd, error.errno) for fd, error in refused] == [(full, errno.ENOSPC)]

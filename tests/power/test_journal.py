@@ -1,0 +1,467 @@
+"""The journal: whole after every death, and never a way to write elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import JournalError
+from orchestrator.power.acpi_cpufreq import AcpiCpufreq
+from orchestrator.power.journal import Journal
+from orchestrator.power.journal_document import (
+    Document,
+    decode_document,
+    encode_document,
+)
+from orchestrator.power.prepared import Original
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CPU_DIR, MARKER, CpuTree
+from orchestrator.power.topology import read_governor, read_topology
+from tests.power.conftest import read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.power.prepared import PreparedGroup
+
+BACKEND = AcpiCpufreq()
+GOVERNORS = ("performance", "powersave", "conservative", "ondemand")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run" / "restore.json"
+
+
+@pytest.fixture
+def journal(path: Path, tree: CpuTree) -> Journal:
+    return Journal(path, tree)
+
+
+@pytest.fixture
+def before(tree: CpuTree) -> dict[str, bytes]:
+    """Originals that differ from CPU to CPU and from the defaults, byte by byte."""
+    for number, governor in enumerate(GOVERNORS):
+        policy = tree.cpu_dir / f"cpufreq/policy{number}"
+        (policy / "scaling_governor").write_text(f"{governor}\n")
+        (policy / "scaling_setspeed").write_text(f"{1_300_000 + number}\n")
+    return read_all(tree.root)
+
+
+@pytest.fixture
+def prepared(tree: CpuTree, before: dict[str, bytes]) -> Iterator[list[PreparedGroup]]:
+    assert before
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(closing(BACKEND.prepare(tree, group)))
+            for group in read_topology(tree).groups
+        ]
+
+
+def use(group: PreparedGroup) -> None:
+    """Take a group and set its clock, as the daemon does."""
+    BACKEND.take(group)
+    BACKEND.write_clock(group, group.group.steps.lowest_khz)
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_every_group_comes_back_to_its_own_bytes(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    before: dict[str, bytes],
+    path: Path,
+) -> None:
+    for group in prepared:
+        journal.record(group)
+        use(group)
+    assert read_all(tree.root) != before
+    replay = Journal(path, CpuTree(tree.root)).replay()
+    assert replay.restored == (0, 1, 2, 3)
+    assert replay.kept == {}
+    assert replay.set_aside is None
+    assert read_all(tree.root) == before
+    assert list(path.parent.iterdir()) == []
+
+
+def test_replaying_again_does_nothing(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree
+) -> None:
+    journal.record(*prepared)
+    journal.replay()
+    (tree.root / prepared[0].originals[-1].path).write_text("ondemand\n")
+    assert journal.replay().restored == ()
+    assert read_governor(tree, prepared[0].group) == "ondemand"
+
+
+def test_a_journal_interrupted_while_replaying_is_replayed_again(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    before: dict[str, bytes],
+    path: Path,
+) -> None:
+    journal.record(*prepared)
+    for group in prepared:
+        use(group)
+    kept = path.read_bytes()
+    journal.replay()
+    path.write_bytes(kept)  # died after the values, before the journal's removal
+    assert journal.replay().restored == (0, 1, 2, 3)
+    assert read_all(tree.root) == before
+
+
+def die_at(call: int) -> Any:
+    """Return an fsync that ends the process, as kill -9 would, at its n-th call."""
+    calls = iter(range(1, call + 1))
+
+    def sync(fd: int) -> None:
+        if next(calls) == call:
+            os._exit(9)
+        os.fsync(fd)
+
+    return sync
+
+
+@pytest.mark.parametrize(
+    ("call", "recorded"),
+    [(1, {0}), (2, {0, 1})],
+    ids=["after the write of the new file", "after the rename"],
+)
+def test_a_death_while_recording_leaves_a_whole_journal(
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    before: dict[str, bytes],
+    path: Path,
+    call: int,
+    recorded: set[int],
+) -> None:
+    Journal(path, tree).record(prepared[0])
+    use(prepared[0])
+    child = os.fork()
+    if child == 0:
+        try:
+            Journal(path, tree, sync=die_at(call)).record(prepared[1])
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    journal = Journal(path, tree)
+    assert set(journal.read()) == recorded
+    assert set(journal.replay().restored) == recorded
+    assert read_all(tree.root) == before
+    journal.record(prepared[1])  # what the death left behind is in nobody's way
+    assert set(journal.read()) == {1}
+
+
+def test_a_death_before_recording_leaves_nothing_to_restore(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree
+) -> None:
+    assert len(prepared) == 4
+    before = read_all(tree.root)
+    assert journal.replay().restored == ()
+    assert read_all(tree.root) == before
+
+
+def test_the_originals_reach_the_disk_before_the_name_and_the_name_before_the_return(
+    prepared: list[PreparedGroup], tree: CpuTree, path: Path, before: dict[str, bytes]
+) -> None:
+    seen = []
+
+    def sync(fd: int) -> None:
+        os.fsync(fd)
+        is_directory = Path(f"/proc/self/fd/{fd}").readlink() == path.parent
+        seen.append((is_directory, path.exists(), read_all(tree.root) == before))
+
+    Journal(path, tree, sync=sync).record(*prepared)
+    assert seen == [(False, False, True), (True, True, True)]
+
+
+def test_a_disk_that_does_not_sync_is_an_error(
+    prepared: list[PreparedGroup], tree: CpuTree, path: Path
+) -> None:
+    def sync(fd: int) -> None:
+        raise OSError(5, f"Input/output error on {fd}")
+
+    with pytest.raises(JournalError, match=r"cannot write .*Input/output"):
+        Journal(path, tree, sync=sync).record(prepared[0])
+    assert Journal(path, tree).read() == {}
+
+
+def test_a_run_directory_that_is_gone_is_an_error(
+    journal: Journal, prepared: list[PreparedGroup], path: Path
+) -> None:
+    path.parent.rmdir()
+    with pytest.raises(JournalError, match=r"cannot write .*No such file"):
+        journal.record(prepared[0])
+
+
+def test_a_link_in_the_place_of_the_new_file_is_not_followed(
+    journal: Journal, prepared: list[PreparedGroup], path: Path, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.with_name("restore.json.new").symlink_to(victim)
+    with pytest.raises(JournalError, match="cannot write"):
+        journal.record(prepared[0])
+    assert victim.read_text() == "precious"
+
+
+def test_the_journal_is_for_its_owner_only(
+    journal: Journal, prepared: list[PreparedGroup], path: Path
+) -> None:
+    journal.record(prepared[0])
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_oldest_originals_of_a_group_are_kept(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree
+) -> None:
+    journal.record(prepared[0])
+    use(prepared[0])
+    with closing(BACKEND.prepare(tree, prepared[0].group)) as again:
+        assert again.originals != prepared[0].originals
+        journal.record(again, prepared[1])
+    assert journal.read() == {
+        0: prepared[0].originals,
+        1: prepared[1].originals,
+    }
+
+
+def test_forgotten_groups_are_not_restored(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree, path: Path
+) -> None:
+    journal.record(*prepared)
+    journal.forget(0, 2, 7)
+    assert set(journal.read()) == {1, 3}
+    use(prepared[0])
+    assert journal.replay().restored == (1, 3)
+    assert read_governor(tree, prepared[0].group) == "userspace"
+    journal.record(prepared[0])
+    journal.forget(0)
+    assert not path.exists()
+
+
+def test_removing_what_is_not_there_is_no_error(journal: Journal, path: Path) -> None:
+    journal.remove()
+    path.mkdir()
+    with pytest.raises(JournalError, match="cannot remove"):
+        journal.remove()
+
+
+@pytest.mark.parametrize("refusal", ["offline", "gone"])
+def test_a_group_that_refuses_stays_and_the_others_come_back(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    before: dict[str, bytes],
+    refusal: str,
+) -> None:
+    journal.record(*prepared)
+    for group in prepared:
+        use(group)
+    policy = tree.cpu_dir / "cpufreq/policy2"
+    hidden = tree.root / "hidden"
+    if refusal == "offline":  # the kernel takes no write then
+        (policy / "scaling_governor").rename(hidden)
+        (policy / "scaling_governor").symlink_to("/dev/full")
+    else:
+        policy.rename(hidden)
+    replay = journal.replay()
+    assert replay.restored == (0, 1, 3)
+    assert set(replay.kept) == {2}
+    word = "ENOSPC" if refusal == "offline" else "ENOENT"
+    assert "policy2/scaling_governor" in replay.kept[2]
+    assert word in replay.kept[2]
+    assert set(journal.read()) == {2}
+    if refusal == "offline":
+        (policy / "scaling_governor").unlink()
+        hidden.rename(policy / "scaling_governor")
+    else:
+        hidden.rename(policy)
+    assert journal.replay().restored == (2,)
+    assert read_all(tree.root) == before
+
+
+def test_a_single_group_can_be_replayed(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree
+) -> None:
+    journal.record(*prepared)
+    for group in prepared:
+        use(group)
+    assert journal.replay(only={1}).restored == (1,)
+    governors = [read_governor(tree, group.group) for group in prepared]
+    assert governors == ["userspace", "powersave", "userspace", "userspace"]
+    assert set(journal.read()) == {0, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"boot_id": "00000000-0000-0000-0000-000000000000"}, "last boot"),
+        ({"tree": "/somewhere/else"}, "another CPU tree, /somewhere/else"),
+    ],
+)
+def test_a_journal_that_is_not_ours_is_set_aside_and_not_written(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    path: Path,
+    changes: dict[str, str],
+    word: str,
+) -> None:
+    journal.record(prepared[0])
+    use(prepared[0])
+    rewrite(path, **changes)
+    now, content = read_all(tree.root), path.read_bytes()
+    with pytest.raises(JournalError, match=word):
+        journal.record(prepared[1])
+    replay = journal.replay()
+    assert replay.restored == ()
+    assert word in replay.reason
+    assert replay.set_aside is not None
+    assert replay.set_aside.read_bytes() == content
+    assert read_all(tree.root) == now
+    assert journal.read() == {}
+    journal.record(prepared[1])
+    assert set(journal.read()) == {1}
+
+
+def test_a_simulated_tree_laid_out_anew_is_another_one(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree, path: Path
+) -> None:
+    journal.record(*prepared)
+    shutil.rmtree(tree.root)
+    lay_out(tree.root, cpus=4)
+    fresh = read_all(tree.root)
+    assert Journal(path, CpuTree(tree.root)).replay().set_aside is not None
+    assert read_all(tree.root) == fresh
+
+
+def test_another_path_to_the_same_tree_is_the_same_tree(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree, path: Path
+) -> None:
+    journal.record(prepared[0])
+    alias = tree.root.with_name("alias")
+    alias.symlink_to(tree.root)
+    assert Journal(path, CpuTree(alias)).replay().restored == (0,)
+
+
+VALID_PATH = f"{CPU_DIR}/cpufreq/policy0/scaling_governor"
+
+
+def entry(path: object = VALID_PATH, value: object = "ondemand\n") -> dict[str, object]:
+    return {"0": [{"path": path, "value": value}]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": 2},
+        {"boot_id": None},
+        {"tree": 7},
+        {"groups": []},
+        {"groups": {"zero": []}},
+        {"groups": {"-1": []}},
+        {"groups": {"0": {}}},
+        {"groups": {"0": ["text"]}},
+        {"groups": {"0": [{}]}},
+        {"groups": entry(value=3)},
+        {"groups": entry(value="\u20ac")},
+        {"groups": entry(value="x" * 70_000)},
+        {"groups": entry(path="/etc/passwd")},
+        {"groups": entry(path="etc/passwd")},
+        {"groups": entry(path=f"{CPU_DIR}/../../../etc/passwd")},
+        {"groups": entry(path=f"{CPU_DIR}/cpufreq/..")},
+        {"groups": entry(path=f"{CPU_DIR}/./online")},
+        {"groups": entry(path=f"{CPU_DIR}/online\n")},
+        {"groups": entry(path=f"{CPU_DIR}//online")},
+        {"groups": entry(path=CPU_DIR)},
+    ],
+)
+def test_a_journal_that_cannot_be_trusted_is_set_aside_whole(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    path: Path,
+    changes: dict[str, object],
+) -> None:
+    journal.record(*prepared)
+    use(prepared[1])
+    rewrite(path, **changes)
+    now = read_all(tree.root)
+    with pytest.raises(JournalError, match="is no journal"):
+        journal.read()
+    replay = journal.replay()
+    assert replay.set_aside == path.with_name("restore.json.unreadable")
+    assert "is no journal" in replay.reason
+    assert read_all(tree.root) == now
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"\0" * 512, b"\xff\xfe\x00", b"[" * 100_000],
+    ids=["empty", "torn", "list", "null", "zeros", "bytes", "deep"],
+)
+def test_garbage_is_set_aside(journal: Journal, path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    assert journal.replay().set_aside == path.with_name("restore.json.unreadable")
+
+
+def test_a_journal_torn_at_any_byte_is_whole_or_set_aside(
+    journal: Journal, prepared: list[PreparedGroup], path: Path
+) -> None:
+    journal.record(prepared[0])
+    data = path.read_bytes()
+    for length in range(len(data) - 1):  # without its last newline it is still whole
+        with pytest.raises(ValueError, match=r"."):
+            decode_document(data[:length])
+
+
+def test_a_journal_that_cannot_be_read_is_an_error(
+    journal: Journal, path: Path
+) -> None:
+    path.mkdir()
+    with pytest.raises(JournalError, match="cannot read"):
+        journal.replay()
+
+
+def test_a_tree_that_lost_its_marker_is_another_one(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree, path: Path
+) -> None:
+    journal.record(prepared[0])
+    (tree.root / MARKER).unlink()
+    assert Journal(path, CpuTree(tree.root)).replay().set_aside is not None
+
+
+names = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
+originals = st.builds(
+    Original, path=names.map(lambda name: f"{CPU_DIR}/{name}"), value=st.binary()
+)
+
+
+@given(
+    tree=st.text(),
+    boot_id=st.text(),
+    groups=st.dictionaries(
+        st.integers(min_value=0, max_value=9_999),
+        st.lists(originals, max_size=3).map(tuple),
+    ),
+)
+def test_what_is_encoded_is_decoded(
+    tree: str, boot_id: str, groups: dict[int, tuple[Original, ...]]
+) -> None:
+    document = Document(tree=tree, boot_id=boot_id, groups=groups)
+    assert decode_document(encode_document(document)) == document

@@ -1,0 +1,166 @@
+"""Topology from trees that are whole, and from those that are not."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.domain import PCpu
+from orchestrator.errors import NoCpufreqError, SysfsError
+from orchestrator.power.backend import detect
+from orchestrator.power.simulated import lay_out, switch_cpu
+from orchestrator.power.sysfs import CPU_DIR, CpuTree
+from orchestrator.power.topology import (
+    NO_CPUFREQ,
+    OFFLINE,
+    read_current_khz,
+    read_governor,
+    read_topology,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def policy(root: Path, number: int) -> Path:
+    return root / CPU_DIR / "cpufreq" / f"policy{number}"
+
+
+def test_cpus_that_share_a_clock_are_one_group(tmp_path: Path) -> None:
+    lay_out(tmp_path / "sys", cpus=7, shared=3)
+    topology = read_topology(CpuTree(tmp_path / "sys"))
+    assert [(g.number, sorted(g.pcpus)) for g in topology.groups] == [
+        (0, [0, 1, 2]),
+        (3, [3, 4, 5]),
+        (6, [6]),
+    ]
+    assert topology.group_of(PCpu(4)) == topology.group(3)
+    assert topology.group_of(PCpu(7)) is None
+    assert topology.group(4) is None
+    assert topology.unmanaged == {}
+
+
+def test_a_group_carries_what_its_files_say(tree: CpuTree) -> None:
+    policy(tree.root, 2).joinpath("scaling_max_freq").write_text("2400000\n")
+    group = read_topology(tree).group(2)
+    assert group is not None
+    assert (group.driver, group.governor) == ("acpi-cpufreq", "schedutil")
+    assert (group.min_khz, group.max_khz) == (1_200_000, 2_400_000)
+    assert group.steps.has_turbo
+    assert group.is_simulated
+    assert read_current_khz(tree, group) == 3_000_000
+    assert read_governor(tree, group) == "schedutil"
+
+
+def test_bounds_that_cannot_be_read_are_the_hardware_s(tree: CpuTree) -> None:
+    for name in ("scaling_min_freq", "cpuinfo_min_freq", "scaling_max_freq"):
+        policy(tree.root, 0).joinpath(name).unlink()
+    policy(tree.root, 0).joinpath("cpuinfo_max_freq").write_text("3000000\n")
+    group = read_topology(tree).groups[0]
+    assert (group.min_khz, group.max_khz) == (1_200_000, 3_000_000)
+
+
+def test_a_tree_without_the_marker_is_not_simulated(root: Path) -> None:
+    (root / "vmpower-simulated").unlink()
+    assert not read_topology(CpuTree(root)).groups[0].is_simulated
+
+
+def test_a_tree_without_cpufreq_has_only_unmanaged_cpus(root: Path) -> None:
+    shutil.rmtree(root / CPU_DIR / "cpufreq")
+    topology = read_topology(CpuTree(root))
+    assert topology.groups == ()
+    assert topology.unmanaged == dict.fromkeys(range(4), NO_CPUFREQ)
+
+
+def test_an_offline_cpu_is_unmanaged_and_its_neighbour_is_not(tmp_path: Path) -> None:
+    root = tmp_path / "sys"
+    lay_out(root, cpus=4, shared=2)
+    switch_cpu(root, 1, is_online=False)
+    topology = read_topology(CpuTree(root))
+    assert topology.online == {0, 2, 3}
+    assert topology.unmanaged == {1: OFFLINE}
+    assert [sorted(g.pcpus) for g in topology.groups] == [[0], [2, 3]]
+    switch_cpu(root, 1, is_online=True)
+    assert sorted(read_topology(CpuTree(root)).groups[0].pcpus) == [0, 1]
+
+
+def test_a_group_whose_cpus_are_all_offline_is_none(root: Path) -> None:
+    switch_cpu(root, 3, is_online=False)
+    topology = read_topology(CpuTree(root))
+    assert [group.number for group in topology.groups] == [0, 1, 2]
+    assert topology.unmanaged == {3: OFFLINE}
+
+
+def test_a_stale_affected_cpus_does_not_bring_a_cpu_online(root: Path) -> None:
+    (root / CPU_DIR / "online").write_text("0-2\n")
+    topology = read_topology(CpuTree(root))
+    assert topology.group_of(PCpu(3)) is None
+    assert topology.unmanaged == {3: OFFLINE}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("scaling_driver", "intel_cpufreq\n", "unknown scaling driver 'intel_cpufreq'"),
+        ("scaling_driver", "", "unknown scaling driver ''"),
+        ("scaling_driver", None, "scaling_driver: ENOENT"),
+        ("scaling_available_frequencies", None, "ENOENT"),
+        ("scaling_available_frequencies", "\n", "no frequency"),
+        ("scaling_available_frequencies", "fast slow\n", "fast"),
+        ("scaling_governor", None, "scaling_governor: ENOENT"),
+        ("scaling_governor", "a\0b\n", "scaling_governor: EILSEQ"),
+    ],
+)
+def test_one_bad_cpu_gets_a_reason_and_the_rest_goes_on(
+    root: Path, name: str, content: str | None, word: str
+) -> None:
+    file = policy(root, 1) / name
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    topology = read_topology(CpuTree(root))
+    assert [group.number for group in topology.groups] == [0, 2, 3]
+    assert list(topology.unmanaged) == [1]
+    assert word in topology.unmanaged[PCpu(1)]
+
+
+def test_names_beside_the_policies_are_no_policies(root: Path) -> None:
+    for name in ("policyX", "policy", "policy¹", "policy-1"):
+        (root / CPU_DIR / "cpufreq" / name).mkdir()
+    assert len(read_topology(CpuTree(root)).groups) == 4
+
+
+def test_a_kernel_without_the_present_file_is_understood(root: Path) -> None:
+    (root / CPU_DIR / "present").unlink()
+    assert len(read_topology(CpuTree(root)).groups) == 4
+
+
+def test_a_directory_that_is_no_cpu_tree_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SysfsError) as caught:
+        read_topology(CpuTree(tmp_path))
+    assert caught.value.errno == errno.ENOENT
+    assert caught.value.path.endswith("devices/system/cpu/online")
+
+
+def test_an_online_file_that_is_no_cpu_list_is_an_error(root: Path) -> None:
+    (root / CPU_DIR / "online").write_text("all of them\n")
+    with pytest.raises(SysfsError) as caught:
+        CpuTree(root).online()
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_the_host_s_own_tree_can_be_read() -> None:
+    # Whatever this machine is: every online CPU is somewhere.
+    topology = read_topology(CpuTree.host())
+    grouped = {pcpu for group in topology.groups for pcpu in group.pcpus}
+    assert topology.online <= grouped | topology.unmanaged.keys()
+
+
+def test_an_unknown_driver_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(NoCpufreqError, match="'intel_pstate'") as caught:
+        detect("intel_pstate")
+    assert "acpi-cpufreq" in caught.value.hint
