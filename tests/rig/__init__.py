@@ -1,0 +1,1 @@
+"""The real things that tests need, each one fixture call: :mod:`tests.rig.fixtures`."""

@@ -1,0 +1,48 @@
+"""What a guest has printed, from the file that its serial console goes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Console:
+    """A guest's console.
+
+    Synchronization: any thread; it only reads.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def text(self) -> str:
+        """All so far, with plain line ends."""
+        if not self.path.exists():
+            return ""
+        return self.path.read_bytes().decode(errors="replace").replace("\r\n", "\n")
+
+    @property
+    def lines(self) -> list[str]:
+        """All complete lines so far."""
+        return self.text.split("\n")[:-1]
+
+    def wait_for(self, text: str, *, timeout_s: float = 30.0) -> str:
+        """Wait until ``text`` was printed; return the line that it begins in.
+
+        Raises:
+            TimeoutError: it was not; the error shows what was.
+        """
+
+        def look() -> str | None:
+            found = [line for line in self.lines if text in line]
+            return found[0] if found else None
+
+        try:
+            return wait_for(look, f"{text!r} on the console", timeout_s=timeout_s)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it shows:\n{self.text}") from None

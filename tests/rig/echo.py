@@ -1,0 +1,119 @@
+"""The least possible host: it connects to channels and acknowledges everything.
+
+An ACK is the request itself, so that a blind echo looks like a host that obeys. Only
+CONNECT is not answered, as no host does.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+PACKET_BYTES = 464
+_CONNECT = 2
+
+
+class Packet(NamedTuple):
+    """What the guest sent, undecoded but for three fields."""
+
+    core: int
+    unit: int
+    command: int
+    data: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> Packet:
+        """Take the first fields of a packet apart."""
+        core, unit, command = (
+            int.from_bytes(data[start:end], "little")
+            for start, end in ((0, 8), (8, 12), (12, 16))
+        )
+        return cls(core, unit, command, data)
+
+
+class EchoHost:
+    """Connections to the sockets of channels, and a thread that answers.
+
+    Synchronization: ``packets`` may be read by any thread.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.packets: list[Packet] = []
+        """All that came, in order."""
+        self._selector = selectors.DefaultSelector()
+        self._buffers: dict[socket.socket, bytearray] = {}
+        self._stop, self._stopped = socket.socketpair()
+        self._selector.register(self._stopped, selectors.EVENT_READ)
+        for path in paths:
+            self._connect(path)
+        self._thread = threading.Thread(target=self._run, name="echo-host")
+        self._thread.start()
+
+    @property
+    def units(self) -> list[int]:
+        """The units of the requests so far; CONNECT is left out."""
+        return [packet.unit for packet in self.packets if packet.command != _CONNECT]
+
+    def wait_for_packets(self, count: int) -> list[Packet]:
+        """Wait until at least so many packets came.
+
+        Raises:
+            TimeoutError: fewer came.
+        """
+        wait_for(lambda: len(self.packets) >= count, f"{count} packets")
+        return self.packets
+
+    def close(self) -> None:
+        """Hang up."""
+        self._stop.close()
+        self._thread.join()
+        self._stopped.close()
+        for connection in self._buffers:
+            connection.close()
+        self._selector.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _connect(self, path: str) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(path)
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._buffers[connection] = bytearray()
+
+    def _run(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._stopped:
+                    return
+                self._serve(key.fileobj)  # type: ignore[arg-type] # all are sockets
+
+    def _serve(self, connection: socket.socket) -> None:
+        data = connection.recv(65536)
+        if not data:
+            self._selector.unregister(connection)
+            return
+        buffer = self._buffers[connection]
+        buffer += data
+        while len(buffer) >= PACKET_BYTES:
+            packet = Packet.parse(bytes(buffer[:PACKET_BYTES]))
+            del buffer[:PACKET_BYTES]
+            self.packets.append(packet)
+            if packet.command != _CONNECT:
+                connection.sendall(packet.data)

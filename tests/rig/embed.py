@@ -1,0 +1,50 @@
+"""Guests in this very process: ``qemu:///embed?root=…``.
+
+Usage, in a test (the fixture is shared by the whole session)::
+
+    def test_it(embed_host: EmbedHost) -> None:
+        guest = embed_host.start(GuestSpec(name="g", channels=(0, 1)))
+        daemon = ...(embed_host.uri)    # in this process: no other one sees the guests
+        guest.remove()
+
+For a daemon in a process of its own, give it a root whose guests start with it::
+
+    with EmbedRoot() as root:
+        prepare_autostart(root, GuestSpec(name="g"))
+"""
+
+from __future__ import annotations
+
+from examples.guests.embed import EmbedRoot
+from tests.rig.event_loop import ensure_event_loop
+from tests.rig.guest import Guest, GuestHost, GuestSpec
+
+
+class EmbedHost(GuestHost):
+    """The embedded driver in a root of its own.
+
+    Synchronization: one thread.
+    """
+
+    def __init__(self, *, user: str | None = None) -> None:
+        ensure_event_loop()
+        self.root = EmbedRoot(user=user)
+        super().__init__(self.root.uri, self.root.directory, self.root.guests)
+
+    def close(self) -> None:
+        """End the guests, close the driver, remove the root."""
+        self.remove_guests()
+        self.disconnect()
+        self.root.close()
+
+
+def prepare_autostart(root: EmbedRoot, spec: GuestSpec) -> Guest:
+    """Put a domain into a root so that whoever opens it next starts the guest."""
+    host = GuestHost(root.uri, root.directory, root.guests)
+    guest = Guest(host, spec)
+    definitions = root.directory / "etc/qemu"
+    (definitions / "autostart").mkdir(parents=True, exist_ok=True)
+    definition = definitions / f"{guest.name}.xml"
+    definition.write_text(guest.xml())
+    (definitions / "autostart" / definition.name).symlink_to(definition)
+    return guest

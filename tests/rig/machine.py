@@ -1,0 +1,64 @@
+"""A machine of the tests' own: private libvirt directories, a healthy /dev/kvm.
+
+As root, the test process leaves the machine's mount namespace at its very start.
+From then on ``/etc/libvirt``, ``/var/lib/libvirt``, ``/run/libvirt`` and so on are
+empty directories of its own, for all that it starts, too: a libvirtd in there serves
+``qemu:///system`` to the tests and is invisible to everybody else, and any number of
+test runs do not meet. Nothing is changed on the machine itself.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from examples.guests.kvm import bind, cure_kvm, leave_mount_namespace
+
+_PRIVATE = (
+    "/etc/libvirt",
+    "/var/lib/libvirt",
+    "/var/cache/libvirt",
+    "/var/log/libvirt",
+    "/run/libvirt",
+)
+# systemd-machined, if it runs, would adopt our guests into the machine's slices.
+_HIDDEN = ("/run/dbus",)
+
+_base: Path | None = None
+_reason = "the test process has not entered a machine of its own"
+
+
+def enter_machine() -> None:
+    """Leave for a private machine; where that is impossible, note why and stay."""
+    global _base, _reason  # noqa: PLW0603 - a process has one mount namespace
+    if _base is not None:
+        return
+    try:
+        leave_mount_namespace()
+        cure_kvm()
+        _base = Path(tempfile.mkdtemp(prefix="vm-", dir="/tmp"))
+        _base.chmod(0o755)
+        for number, name in enumerate((*_PRIVATE, *_HIDDEN)):
+            _replace(Path(name), _base / str(number))
+    except OSError as error:
+        _reason = f"a private machine needs root and mount namespaces: {error}"
+
+
+def leave_machine() -> None:
+    """Remove what :func:`enter_machine` made."""
+    if _base is not None:
+        shutil.rmtree(_base, ignore_errors=True)
+
+
+def why_no_machine() -> str | None:
+    """Return why there is no private machine, or None if we are in one."""
+    return None if _base is not None else _reason
+
+
+def _replace(path: Path, private: Path) -> None:
+    if str(path) in _HIDDEN and not path.exists():
+        return
+    private.mkdir(mode=0o755)
+    path.mkdir(parents=True, exist_ok=True)
+    bind(private, path)

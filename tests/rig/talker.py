@@ -1,0 +1,121 @@
+"""The host's side of the talker's rig port: tell a guest what to do, hear what came.
+
+The language is documented in ``examples/guests/talker.c``.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.rig.console import Console
+
+RIG_TARGET = "vmpower.rig"
+
+_COUNTER = re.compile(r"(\w+)=(\d+)")
+
+
+class Stats(NamedTuple):
+    """What the talker counted on one channel since it was opened or flooded."""
+
+    sent: int
+    acks: int
+    nacks: int
+    others: int
+    """Answers that are neither."""
+    refused: int
+    """Requests that the guest's kernel did not take: nobody connected, queue full."""
+    late: int
+    """Answers after more than 10 ms."""
+    p50_us: int
+    p99_us: int
+    max_us: int
+
+    @property
+    def answers(self) -> int:
+        """All that came back."""
+        return self.acks + self.nacks + self.others
+
+
+class Talker:
+    """A connection to the talker in one guest.
+
+    Synchronization: one thread.
+    """
+
+    def __init__(self, path: Path, console: Console) -> None:
+        self._console = console
+        self._lines: deque[str] = deque()
+        self._buffer = b""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            wait_for(path.exists, f"{path} is there")
+            self._socket.connect(str(path))
+            console.wait_for("= ready")
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def tell(self, statement: str, *, timeout_s: float = 30.0) -> str:
+        """Have a statement done; return its result, such as ``ok`` or ``ack 512 us``.
+
+        Raises:
+            TimeoutError: it took longer.
+        """
+        return self.tell_all(statement, timeout_s=timeout_s)[0]
+
+    def tell_all(self, text: str, *, timeout_s: float = 30.0) -> list[str]:
+        """Have several statements (divided by ``;``) done; return their results.
+
+        Raises:
+            TimeoutError: one took longer.
+        """
+        self._socket.sendall(text.encode() + b"\n")
+        statements = text.split(";")
+        return [self._result_of(statement, timeout_s) for statement in statements]
+
+    def stats(self, number: int) -> Stats:
+        """Return the counters of a channel so far."""
+        return parse_stats(self.tell(f"stats:{number}"))
+
+    def stop(self, number: int) -> Stats:
+        """End a flood, wait (1 s at most) for missing answers; return the counters."""
+        return parse_stats(self.tell(f"stop:{number}"))
+
+    def close(self) -> None:
+        """Hang up; the guest goes on."""
+        self._socket.close()
+
+    def _result_of(self, statement: str, timeout_s: float) -> str:
+        verb = statement.split(":", maxsplit=1)[0]
+        expected = f"= {'say' if verb == 'say' else statement}: "
+        self._socket.settimeout(timeout_s)
+        while True:
+            while self._lines:
+                line = self._lines.popleft()
+                if line.startswith(expected):
+                    return line.removeprefix(expected)
+            try:
+                data = self._socket.recv(65536)
+            except TimeoutError:
+                raise TimeoutError(
+                    f"{statement}: no result in {timeout_s} s; the console shows:\n"
+                    f"{self._console.text}"
+                ) from None
+            if not data:
+                raise ConnectionError(f"{statement}: the guest is gone")
+            *lines, self._buffer = (self._buffer + data).split(b"\n")
+            self._lines.extend(line.decode() for line in lines)
+
+
+def parse_stats(text: str) -> Stats:
+    """Read what the talker says to ``stats`` and ``stop``."""
+    counters = {name: int(value) for name, value in _COUNTER.findall(text)}
+    return Stats(**counters)

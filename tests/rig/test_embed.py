@@ -1,0 +1,44 @@
+"""The embedded driver boots guests whose ports talk to plain sockets of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.echo import EchoHost
+from tests.rig.guest import GuestSpec
+
+if TYPE_CHECKING:
+    from tests.rig.embed import EmbedHost
+
+pytestmark = pytest.mark.rig
+
+
+def test_a_guest_is_answered_by_whoever_connects(embed_host: EmbedHost) -> None:
+    guest = embed_host.start(GuestSpec(name="echo", channels=(0, 3)))
+    with EchoHost([guest.channel_path(0), guest.channel_path(3)]) as echo:
+        results = guest.talker.tell_all("open:0;connect:0;ask:0:3;open:3;ask:3:4:1")
+    guest.remove()
+    assert [result.split()[0] for result in results] == ["ok", "ok", "ack", "ok", "ack"]
+    assert [packet[:3] for packet in echo.packets][1:] == [(0, 3, 1), (1, 4, 1)]
+
+
+def test_a_flood_is_counted_by_both_sides(embed_host: EmbedHost) -> None:
+    guest = embed_host.start(GuestSpec(name="flood"))
+    with EchoHost([guest.channel_path(0)]) as echo:
+        guest.talker.tell_all("open:0;flood:0:500:34")
+        echo.wait_for_packets(200)
+        stats = guest.talker.stop(0)
+    guest.remove()
+    assert stats.sent == stats.acks == len(echo.packets)
+    assert echo.units[:4] == [3, 4, 3, 4]
+    assert stats.refused == 0
+
+
+def test_a_guest_without_a_host_is_refused_by_its_kernel(
+    embed_host: EmbedHost,
+) -> None:
+    guest = embed_host.start(GuestSpec(name="alone", words="talker=open:0;connect:0"))
+    guest.console.wait_for("= connect:0: EAGAIN")
+    guest.remove()
