@@ -88,6 +88,8 @@ class DomainSpec:
     channels: tuple[ChannelSpec, ...] = ()
     missing_channels: tuple[int, ...] = ()
     """Numbers of the vCPUs that have no channel yet."""
+    attached_channels: tuple[int, ...] = ()
+    """Numbers of the channels that we attached, as its metadata remembers."""
     has_free_ports: bool = False
     """Whether a virtio-serial controller of the running domain has ports left."""
     problems: tuple[str, ...] = ()

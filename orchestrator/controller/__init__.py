@@ -1,0 +1,9 @@
+"""Decisions: `react(event) -> actions`; pure, no I/O, no clock.
+
+Each module decides about one noun and offers functions of the inventory and an event;
+`react` is the only door.
+"""
+
+from orchestrator.controller.react import Controller
+
+__all__ = ["Controller"]

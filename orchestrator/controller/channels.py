@@ -1,0 +1,294 @@
+"""Channels: connected as soon as they can be, and again after every break.
+
+What a channel's states are and how it moves between them is the table of
+`channel.lifecycle`; this module only says what is done at each step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.actions import (
+    CloseChannel,
+    ConnectChannel,
+    DescribeDomain,
+    Report,
+    Severity,
+    SwitchChannel,
+    WithdrawVotes,
+)
+from orchestrator.channel.lifecycle import ChannelState, Happening, after
+from orchestrator.controller import groups
+from orchestrator.inventory import CONNECTED_STATES, ChannelRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator import events
+    from orchestrator.actions import Action
+    from orchestrator.domain import DomainId
+    from orchestrator.inventory import DomainRecord, Inventory
+
+FIRST_RETRY_S = 0.02
+"""A guest that just started listens within milliseconds."""
+PATIENT_RETRY_S = 1.0
+"""A program that holds a channel does so for longer."""
+LONGEST_RETRY_S = 5.0
+"""A refused connect costs some 20 us; a stopped guest's socket may stay for hours."""
+
+
+def reconcile(record: DomainRecord, *, is_restarted: bool) -> list[Action]:
+    """Compare a domain's channels with its new description."""
+    described = {spec.number: spec for spec in record.spec.channels}
+    actions: list[Action] = []
+    for number in [n for n in record.channels if n not in described]:
+        actions += _end(record, record.channels.pop(number))
+    for number, spec in described.items():
+        channel = record.channels.setdefault(number, ChannelRecord(spec))
+        was_guest_connected = channel.spec.is_guest_connected
+        is_moved = is_restarted or spec.path != channel.spec.path
+        if is_moved or not record.spec.state.is_active:
+            actions += _end(record, channel)
+        channel.spec = spec
+        actions += _begin(record, channel)
+        if was_guest_connected and spec.is_guest_connected is False:
+            actions.append(WithdrawVotes(record.spec.uuid, number))
+    return actions
+
+
+def close_all(record: DomainRecord) -> list[Action]:
+    """End every channel of a domain that is gone."""
+    actions: list[Action] = []
+    for channel in record.channels.values():
+        actions += _end(record, channel)
+    return actions
+
+
+def _begin(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
+    is_idle = channel.state in (ChannelState.ABSENT, ChannelState.CLOSED)
+    if not is_idle or channel.attempts or not record.spec.state.is_active:
+        return []
+    if channel.spec.path is None:
+        channel.reason = "libvirt has not chosen its socket"
+        return []
+    actions = _move(record, channel, Happening.ATTEMPT)
+    return [*actions, _connect(record, channel)]
+
+
+def _end(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
+    was_tried = channel.attempts or channel.state in CONNECTED_STATES
+    channel.attempts = 0
+    if channel.state in (ChannelState.ABSENT, ChannelState.CLOSED) and not was_tried:
+        return []
+    return [
+        CloseChannel(record.spec.uuid, channel.spec.number),
+        *_move(record, channel, Happening.WITHDRAWN),
+    ]
+
+
+def _connect(
+    record: DomainRecord, channel: ChannelRecord, first_retry_s: float = FIRST_RETRY_S
+) -> ConnectChannel:
+    delay_s = 0.0
+    if channel.attempts:
+        # Beyond 16 doublings the longest retry is reached from any first one.
+        doubled = first_retry_s * 2 ** min(channel.attempts - 1, 16)
+        delay_s = min(doubled, LONGEST_RETRY_S)
+    channel.attempts += 1
+    path = channel.spec.path or ""
+    return ConnectChannel(record.spec.uuid, channel.spec.number, path, delay_s)
+
+
+def _move(
+    record: DomainRecord, channel: ChannelRecord, happening: Happening, reason: str = ""
+) -> list[Action]:
+    old = channel.state
+    channel.state = after(old, happening)
+    return _report(record, channel, old, reason)
+
+
+def _conclude(
+    record: DomainRecord, channel: ChannelRecord, happening: Happening, reason: str = ""
+) -> list[Action]:
+    """End a try to connect; one that was only waiting for its time begins first."""
+    old = channel.state
+    begun = old
+    if old is not ChannelState.CONNECTING:
+        begun = after(old, Happening.ATTEMPT)
+    channel.state = after(begun, happening)
+    return _report(record, channel, old, reason)
+
+
+def _report(
+    record: DomainRecord, channel: ChannelRecord, old: ChannelState, reason: str
+) -> list[Action]:
+    is_news = channel.state is not old or (reason and reason != channel.reason)
+    channel.reason = reason
+    if not is_news:
+        return []
+    number, state = channel.spec.number, channel.state
+    because = f": {reason}" if reason else ""
+    is_bad = state in (ChannelState.REFUSED, ChannelState.CONTENDED)
+    return [
+        Report(
+            "channel-state",
+            f"channel {number} is {state}{because}",
+            domain=record.spec.name,
+            severity=Severity.WARNING if is_bad else Severity.INFO,
+            facts={"number": number, "state": str(state)},
+        )
+    ]
+
+
+def _find(
+    inventory: Inventory, uuid: DomainId, number: int
+) -> tuple[DomainRecord, ChannelRecord] | None:
+    record = inventory.domains.get(uuid)
+    channel = record.channels.get(number) if record else None
+    return (record, channel) if record and channel else None
+
+
+def _find_attempt(
+    inventory: Inventory,
+    event: events.ChannelConnected
+    | events.ChannelAbsent
+    | events.ChannelContended
+    | events.ChannelRefused,
+) -> tuple[DomainRecord, ChannelRecord] | None:
+    found = _find(inventory, event.uuid, event.number)
+    if found is None:
+        return None
+    _, channel = found
+    is_awaited = channel.attempts and channel.state not in CONNECTED_STATES
+    return found if is_awaited and channel.spec.path == event.path else None
+
+
+def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[Action]:
+    """The monitor has the channel: prepare the clocks that it may ask for."""
+    found = _find_attempt(inventory, event)
+    if found is None:
+        return [CloseChannel(event.uuid, event.number)]
+    record, channel = found
+    channel.attempts = 0
+    if channel.is_enabled:
+        actions = _conclude(record, channel, Happening.CONNECTED)
+    else:
+        actions = _conclude(record, channel, Happening.CONNECTED_DISABLED)
+        actions.append(SwitchChannel(event.uuid, event.number, is_enabled=False))
+    return actions + groups.need(inventory, record.groups())
+
+
+def on_absent(inventory: Inventory, event: events.ChannelAbsent) -> list[Action]:
+    """Nobody listens: soon again."""
+    found = _find_attempt(inventory, event)
+    if found is None:
+        return []
+    record, channel = found
+    actions = _conclude(record, channel, Happening.NOBODY_LISTENS, event.reason)
+    return [*actions, _connect(record, channel)]
+
+
+def on_contended(inventory: Inventory, event: events.ChannelContended) -> list[Action]:
+    """Somebody else is there: patience."""
+    found = _find_attempt(inventory, event)
+    if found is None:
+        return []
+    record, channel = found
+    actions = _conclude(record, channel, Happening.HELD_BY_ANOTHER, event.reason)
+    return [*actions, _connect(record, channel, PATIENT_RETRY_S)]
+
+
+def on_refused(inventory: Inventory, event: events.ChannelRefused) -> list[Action]:
+    """Only a change on the host helps: the next resync tries again."""
+    found = _find_attempt(inventory, event)
+    if found is None:
+        return []
+    record, channel = found
+    return _conclude(record, channel, Happening.FORBIDDEN, event.reason)
+
+
+def retry_refused(inventory: Inventory) -> list[Action]:
+    """Try again what was refused: somebody may have mended it."""
+    actions: list[Action] = []
+    for record in inventory.domains.values():
+        actions += [
+            _connect(record, channel)
+            for channel in record.channels.values()
+            if channel.state is ChannelState.REFUSED
+        ]
+    return actions
+
+
+def on_endpoint_closed(
+    inventory: Inventory, event: events.EndpointClosed
+) -> list[Action]:
+    """The guest's QEMU ended, or let go: ask libvirt, and try again meanwhile."""
+    found = _find(inventory, event.uuid, event.number)
+    if found is None or found[1].state not in CONNECTED_STATES:
+        return []
+    record, channel = found
+    channel.attempts = 1
+    return [
+        *_move(record, channel, Happening.HUNG_UP, event.reason),
+        _connect(record, channel),
+        DescribeDomain(event.uuid),
+        *groups.need(inventory, record.groups()),
+    ]
+
+
+def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Action]:
+    """The operator enables or disables a channel, connected or not."""
+    found = _find(inventory, event.uuid, event.number)
+    if found is None:
+        return []
+    record, channel = found
+    channel.is_enabled = is_enabled = event.is_enabled
+    happening = Happening.SWITCHED_ON if is_enabled else Happening.SWITCHED_OFF
+    actions = _move(record, channel, happening)
+    if channel.state in CONNECTED_STATES:
+        switch = SwitchChannel(event.uuid, event.number, is_enabled=is_enabled)
+        actions.append(switch)
+    return actions
+
+
+def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[Action]:
+    """A guest program that closed its port no longer wants anything."""
+    record = inventory.domains.get(event.uuid)
+    if record is None or event.is_open:
+        return []
+    return [
+        WithdrawVotes(event.uuid, channel.spec.number)
+        for channel in record.channels.values()
+        if channel.spec.alias == event.alias
+    ]
+
+
+def break_all(inventory: Inventory) -> list[Action]:
+    """The monitor died, and every socket with it."""
+    actions: list[Action] = []
+    for record, channel in _connected(inventory):
+        channel.attempts = 1
+        actions += _move(record, channel, Happening.HUNG_UP, "the monitor ended")
+    return actions
+
+
+def connect_all(inventory: Inventory) -> list[Action]:
+    """A new monitor is there: connect whatever should be."""
+    actions: list[Action] = []
+    for record in inventory.domains.values():
+        for channel in record.channels.values():
+            if channel.attempts:
+                channel.attempts = 0
+                actions.append(_connect(record, channel))
+    return actions
+
+
+def _connected(
+    inventory: Inventory,
+) -> Iterable[tuple[DomainRecord, ChannelRecord]]:
+    return [
+        (record, channel)
+        for record in inventory.domains.values()
+        for channel in record.channels.values()
+        if channel.state in CONNECTED_STATES
+    ]

@@ -1,0 +1,182 @@
+"""Domains: every event means "describe it again", every description is reconciled.
+
+Theory of operation: start-up, reconnect and resync are the same path, fed from the
+list of all domains. A description is compared with what is known, and only the
+difference becomes actions, so that a description may come any number of times.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from orchestrator.actions import (
+    DefineDomain,
+    DescribeDomain,
+    ForgetDomain,
+    Report,
+    Severity,
+    WithdrawVotes,
+)
+from orchestrator.config import Mode
+from orchestrator.controller import channels, groups, onboarding
+from orchestrator.domain import DomainState
+from orchestrator.inventory import DomainRecord, Inventory
+from orchestrator.monitor.views import DomainView, VCpuView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator import events
+    from orchestrator.actions import Action
+    from orchestrator.domain import DomainId, DomainSpec
+
+
+def on_listed(inventory: Inventory, event: events.DomainsListed) -> list[Action]:
+    """Describe all that exist, forget all that do not."""
+    actions: list[Action] = []
+    for uuid in [u for u in inventory.domains if u not in event.uuids]:
+        actions += _forget(inventory, uuid)
+    return actions + [DescribeDomain(uuid) for uuid in event.uuids]
+
+
+def on_changed(_inventory: Inventory, event: events.DomainChanged) -> list[Action]:
+    """Describe it again."""
+    return [DescribeDomain(event.uuid)]
+
+
+def on_vanished(inventory: Inventory, event: events.DomainVanished) -> list[Action]:
+    """Forget it."""
+    return _forget(inventory, event.uuid) if event.uuid in inventory.domains else []
+
+
+def on_undescribed(
+    inventory: Inventory, event: events.DomainUndescribed
+) -> list[Action]:
+    """Keep what is known; the next event or resync asks again."""
+    record = inventory.domains.get(event.uuid)
+    return [
+        Report(
+            "libvirt",
+            f"domain cannot be described: {event.reason}",
+            domain=record.spec.name if record else event.uuid,
+            severity=Severity.WARNING,
+        )
+    ]
+
+
+def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Action]:
+    """What the guest asked for before is over."""
+    record = inventory.domains.get(event.uuid)
+    if record is None:
+        return [DescribeDomain(event.uuid)]
+    return [
+        WithdrawVotes(event.uuid, None),
+        Report("domain-changed", "guest rebooted", domain=record.spec.name),
+    ]
+
+
+def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Action]:
+    """Reconcile a domain with its description."""
+    spec = event.spec
+    record = inventory.domains.get(spec.uuid)
+    actions: list[Action] = []
+    if record is None:
+        record = inventory.domains[spec.uuid] = DomainRecord(
+            dataclasses.replace(spec, state=DomainState.SHUTOFF, channels=(), run=-1)
+        )
+    touched = record.groups()
+    actions += _report_changes(record.spec, spec)
+    is_restarted = spec.run != record.spec.run
+    record.spec = spec
+    actions += channels.reconcile(record, is_restarted=is_restarted)
+    actions += replace_vcpus(inventory, record, touched)
+    return actions + onboarding.review(inventory, record)
+
+
+def replace_vcpus(
+    inventory: Inventory, record: DomainRecord, touched: Iterable[int] = ()
+) -> list[Action]:
+    """Place a domain's vCPUs anew and tell the monitor what changed by it.
+
+    Args:
+        inventory: what exists.
+        record: the domain.
+        touched: groups that may be affected beside those of the new placements.
+    """
+    before = set(touched) | record.groups()
+    record.placements = {v.vcpu: inventory.place(v) for v in record.spec.vcpus}
+    touched = before | record.groups()
+    present = touched & inventory.groups.keys()
+    return [
+        # A group must be known before a vCPU is put into it.
+        *groups.define(inventory, present),
+        *define(inventory, record),
+        *groups.need(inventory, present),
+    ]
+
+
+def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
+    """Tell the monitor about a domain if it changed."""
+    if not record.spec.state.is_active:
+        if record.view is None:
+            return []
+        record.view = None
+        return [ForgetDomain(record.spec.uuid)]
+    view = _view(inventory, record)
+    if view == record.view:
+        return []
+    record.view = view
+    return [DefineDomain(view)]
+
+
+def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
+    config = inventory.config
+    return DomainView(
+        uuid=record.spec.uuid,
+        is_executing=record.spec.state.is_executing,
+        is_enforced=config.mode is Mode.ENFORCE,
+        vcpus=tuple(
+            VCpuView(
+                vcpu=placement.vcpu,
+                group=placement.group,
+                min_khz=0,
+                max_khz=_max_khz(inventory, placement.group),
+                is_turbo_allowed=config.bounds.turbo,
+            )
+            for placement in record.placements.values()
+        ),
+    )
+
+
+def _max_khz(inventory: Inventory, group: int | None) -> int:
+    return 0 if group is None else inventory.groups[group].group.steps.highest_khz
+
+
+def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:
+    actions: list[Action] = []
+    if new.name != old.name:
+        text = f"renamed from {old.name}"
+        actions.append(Report("domain-changed", text, domain=new.name))
+    if new.state is not old.state:
+        facts = {"state": str(new.state)}
+        text = f"domain is {new.state}"
+        actions.append(Report("domain-changed", text, domain=new.name, facts=facts))
+    actions += [
+        Report("domain-changed", p, domain=new.name, severity=Severity.WARNING)
+        for p in new.problems
+        if p not in old.problems
+    ]
+    return actions
+
+
+def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
+    record = inventory.domains.pop(uuid)
+    touched = record.groups() & inventory.groups.keys()
+    return [
+        *channels.close_all(record),
+        *groups.define(inventory, touched),
+        ForgetDomain(uuid),
+        *groups.need(inventory, touched),
+        Report("domain-changed", "domain is gone", domain=record.spec.name),
+    ]

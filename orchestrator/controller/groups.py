@@ -1,0 +1,250 @@
+"""The life of clock groups: prepared when needed, taken when wanted, given back.
+
+Theory of operation: while a group is prepared, taken or restored, the performer works
+on it in another thread, so a stage ending in -ing means "an outcome will come". What
+is wanted meanwhile is remembered (`is_take_wanted`) and done when it has come: there
+is never more than one operation under way per group.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.actions import (
+    AnswerTake,
+    DefineGroup,
+    DropGroup,
+    HandOver,
+    PrepareGroup,
+    ReadTopology,
+    Report,
+    RestoreGroup,
+    Severity,
+    TakeGroup,
+)
+from orchestrator.cpuset import format_cpulist
+from orchestrator.inventory import GroupRecord, GroupStage, Inventory
+from orchestrator.monitor.views import GroupView
+from orchestrator.units import format_khz
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator import events
+    from orchestrator.actions import Action
+
+HELD_STAGES = frozenset(
+    {
+        GroupStage.PREPARED,
+        GroupStage.TAKING,
+        GroupStage.TAKEN,
+        GroupStage.RESTORING,
+    }
+)
+"""Stages in which the group's descriptors are open."""
+
+
+def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
+    """Tell the monitor about groups that changed."""
+    actions: list[Action] = []
+    for number in sorted(numbers):
+        record = inventory.groups[number]
+        view = _view(inventory, record)
+        if view != record.view:
+            record.view = view
+            actions.append(DefineGroup(view))
+    return actions
+
+
+def _view(inventory: Inventory, record: GroupRecord) -> GroupView:
+    group, bounds = record.group, inventory.config.bounds
+    return GroupView(
+        number=group.number,
+        steps=group.steps,
+        min_khz=bounds.min_khz or 0,
+        max_khz=_highest_allowed(inventory, group.steps.highest_khz),
+        has_host_cpus=_has_host_cpus(inventory, record),
+        override_khz=record.override_khz,
+    )
+
+
+def _highest_allowed(inventory: Inventory, highest_khz: int) -> int:
+    return min(inventory.config.bounds.max_khz or highest_khz, highest_khz)
+
+
+def _has_host_cpus(inventory: Inventory, record: GroupRecord) -> bool:
+    if inventory.config.power.share_with_host:
+        return False
+    pinned = {
+        pcpu
+        for domain in inventory.pinned_into(record.group.number)
+        for placement in domain.placements.values()
+        if placement.group == record.group.number
+        for pcpu in placement.pcpus
+    }
+    return not (record.group.pcpus & inventory.topology.online) <= pinned
+
+
+def need(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
+    """Prepare groups that are needed, drop those that no longer are."""
+    actions: list[Action] = []
+    for number in sorted(numbers):
+        record = inventory.groups.get(number)
+        if record is None:
+            continue
+        is_needed = inventory.is_needed(number)
+        if is_needed and record.stage is GroupStage.IDLE:
+            record.stage = GroupStage.PREPARING
+            actions.append(PrepareGroup(number))
+        elif not is_needed and record.stage is GroupStage.PREPARED:
+            record.stage = GroupStage.IDLE
+            record.is_take_wanted = False
+            actions.append(DropGroup(number))
+    return actions
+
+
+def on_prepared(inventory: Inventory, event: events.GroupPrepared) -> list[Action]:
+    """A group can be taken now."""
+    record = inventory.groups[event.group]
+    record.stage = GroupStage.PREPARED
+    record.reason = ""
+    actions: list[Action] = [HandOver(event.group, is_taken=False)]
+    if record.is_take_wanted or record.override_khz is not None:
+        return actions + _take(record)
+    return actions + need(inventory, [event.group])
+
+
+def on_take_wanted(inventory: Inventory, event: events.TakeWanted) -> list[Action]:
+    """The first vote for a group arrived."""
+    record = inventory.groups[event.group]
+    if record.stage is GroupStage.PREPARED:
+        return _take(record)
+    if record.stage in (GroupStage.TAKEN, GroupStage.FAILED):
+        return [AnswerTake(event.group, is_taken=record.stage is GroupStage.TAKEN)]
+    record.is_take_wanted = True
+    if record.stage is GroupStage.IDLE:
+        # The vote beat the event that its channel is open.
+        record.stage = GroupStage.PREPARING
+        return [PrepareGroup(event.group)]
+    return []
+
+
+def _take(record: GroupRecord) -> list[Action]:
+    record.stage = GroupStage.TAKING
+    record.is_take_wanted = False
+    return [TakeGroup(record.group.number)]
+
+
+def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:
+    """The governor is ours."""
+    record = inventory.groups[event.group]
+    record.stage = GroupStage.TAKEN
+    record.reason = ""
+    cpus = format_cpulist(record.group.pcpus)
+    return [
+        AnswerTake(event.group, is_taken=True),
+        Report(
+            "group",
+            f"took CPUs {cpus} from governor {record.group.governor}",
+            facts={"group": event.group},
+        ),
+    ]
+
+
+def on_failed(inventory: Inventory, event: events.GroupFailed) -> list[Action]:
+    """The kernel refused; the vCPUs in the group become uncontrollable."""
+    record = inventory.groups[event.group]
+    was_held = record.stage in HELD_STAGES
+    is_news = record.reason != event.reason
+    record.stage = GroupStage.FAILED
+    record.reason = event.reason
+    record.is_take_wanted = False
+    actions: list[Action] = [AnswerTake(event.group, is_taken=False)]
+    if was_held:
+        actions.append(DropGroup(event.group))
+    if is_news:
+        cpus = format_cpulist(record.group.pcpus)
+        actions.append(
+            Report(
+                "group",
+                f"CPUs {cpus} cannot be controlled: {event.reason}",
+                severity=Severity.ERROR,
+                facts={"group": event.group},
+            )
+        )
+    return actions
+
+
+def on_yielded(inventory: Inventory, event: events.GroupYielded) -> list[Action]:
+    """The monitor writes the group's clock no more: give it back."""
+    record = inventory.groups[event.group]
+    if record.stage is not GroupStage.TAKEN:
+        return []
+    record.stage = GroupStage.RESTORING
+    return [RestoreGroup(event.group)]
+
+
+def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Action]:
+    """The group is as it was found."""
+    record = inventory.groups[event.group]
+    record.stage = GroupStage.PREPARED
+    cpus = format_cpulist(record.group.pcpus)
+    actions: list[Action] = [
+        Report(
+            "group",
+            f"gave CPUs {cpus} back to governor {record.group.governor}",
+            facts={"group": event.group},
+        )
+    ]
+    if record.is_take_wanted:
+        return actions + _take(record)
+    return actions + need(inventory, [event.group])
+
+
+def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[Action]:
+    """The kernel refused a clock: perhaps a CPU went offline."""
+    record = inventory.groups[event.group]
+    cpus = format_cpulist(record.group.pcpus)
+    return [
+        Report(
+            "group",
+            f"the kernel refused a clock of CPUs {cpus} (errno {event.errno})",
+            severity=Severity.WARNING,
+            facts={"group": event.group, "errno": event.errno},
+        ),
+        ReadTopology(),
+    ]
+
+
+def on_override_set(inventory: Inventory, event: events.OverrideSet) -> list[Action]:
+    """The operator fixes a clock: take the group, whoever votes."""
+    record = inventory.groups[event.group]
+    record.override_khz = event.khz
+    cpus = format_cpulist(record.group.pcpus)
+    actions: list[Action] = [
+        Report(
+            "operator",
+            f"CPUs {cpus} fixed at {format_khz(event.khz)}",
+            facts={"group": event.group, "khz": event.khz},
+        ),
+        *define(inventory, [event.group]),
+    ]
+    if record.stage is GroupStage.PREPARED:
+        return actions + _take(record)
+    if record.stage is GroupStage.RESTORING:
+        record.is_take_wanted = True
+    return actions + need(inventory, [event.group])
+
+
+def on_override_released(
+    inventory: Inventory, event: events.OverrideReleased
+) -> list[Action]:
+    """The operator gives a clock back."""
+    record = inventory.groups[event.group]
+    record.override_khz = None
+    cpus = format_cpulist(record.group.pcpus)
+    return [
+        Report("operator", f"CPUs {cpus} released", facts={"group": event.group}),
+        *define(inventory, [event.group]),
+        *need(inventory, [event.group]),
+    ]

@@ -1,0 +1,128 @@
+"""`react(event) -> actions`: the one door to all decisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import events
+from orchestrator.actions import (
+    ListDomains,
+    ReadTopology,
+    Report,
+    Severity,
+    StartMonitor,
+)
+from orchestrator.controller import channels, domains, groups, hosts, onboarding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.actions import Action
+    from orchestrator.events import Event
+    from orchestrator.inventory import Inventory
+
+
+class Controller:
+    """Turns what happened into what is to be done; the inventory is its memory.
+
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+
+    def react(self, event: Event) -> list[Action]:
+        """Note what happened and decide what to do about it."""
+        return _REACTIONS[type(event)](self.inventory, event)
+
+
+def _on_libvirt_connected(
+    inventory: Inventory, _event: events.LibvirtConnected
+) -> list[Action]:
+    libvirt = inventory.libvirt
+    libvirt.reconnects_total += libvirt.has_been_connected
+    libvirt.is_connected = libvirt.has_been_connected = True
+    libvirt.stale_since = None
+    libvirt.reason = ""
+    return [Report("libvirt", "connected to libvirt"), ReadTopology(), ListDomains()]
+
+
+def _on_libvirt_lost(inventory: Inventory, event: events.LibvirtLost) -> list[Action]:
+    libvirt = inventory.libvirt
+    libvirt.is_connected = False
+    libvirt.stale_since = libvirt.stale_since or event.at
+    libvirt.reason = event.reason
+    text = f"lost libvirt ({event.reason}): channels go on with the last known pinning"
+    return [Report("libvirt", text, severity=Severity.WARNING)]
+
+
+def _on_libvirt_awaited(
+    inventory: Inventory, event: events.LibvirtAwaited
+) -> list[Action]:
+    inventory.libvirt.reason = event.reason
+    text = f"waiting for libvirt: {event.reason}"
+    return [Report("libvirt", text, severity=Severity.WARNING)]
+
+
+def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
+    actions: list[Action] = [ReadTopology(), *channels.retry_refused(inventory)]
+    actions += hosts.retry_failed(inventory)
+    if inventory.libvirt.is_connected:
+        actions.append(ListDomains())
+    return actions
+
+
+def _on_monitor_died(inventory: Inventory, event: events.MonitorDied) -> list[Action]:
+    inventory.is_monitor_up = False
+    inventory.monitor_restarts_total += 1
+    text = f"the monitor ended with status {event.status}: starting another"
+    return [
+        Report("monitor", text, severity=Severity.ERROR),
+        *channels.break_all(inventory),
+        StartMonitor(),
+    ]
+
+
+def _on_group_failed(inventory: Inventory, event: events.GroupFailed) -> list[Action]:
+    return [
+        *groups.on_failed(inventory, event),
+        *hosts.replace_pinned(inventory, event.group),
+    ]
+
+
+_REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
+    events.LibvirtConnected: _on_libvirt_connected,
+    events.LibvirtLost: _on_libvirt_lost,
+    events.LibvirtAwaited: _on_libvirt_awaited,
+    events.ResyncDue: _on_resync,
+    events.TopologyRead: hosts.on_topology,
+    events.ConfigReloaded: hosts.on_config,
+    events.DomainsListed: domains.on_listed,
+    events.DomainChanged: domains.on_changed,
+    events.DomainDescribed: domains.on_described,
+    events.DomainVanished: domains.on_vanished,
+    events.DomainUndescribed: domains.on_undescribed,
+    events.DomainRebooted: domains.on_rebooted,
+    events.GuestPortChanged: channels.on_guest_port,
+    events.RemovalFailed: onboarding.on_removal_failed,
+    events.ChannelsAttached: onboarding.on_done,
+    events.ChannelsDetached: onboarding.on_done,
+    events.OnboardingFailed: onboarding.on_failed,
+    events.ChannelConnected: channels.on_connected,
+    events.ChannelAbsent: channels.on_absent,
+    events.ChannelContended: channels.on_contended,
+    events.ChannelRefused: channels.on_refused,
+    events.EndpointClosed: channels.on_endpoint_closed,
+    events.ChannelSwitched: channels.on_switched,
+    events.GroupPrepared: groups.on_prepared,
+    events.TakeWanted: groups.on_take_wanted,
+    events.GroupTaken: groups.on_taken,
+    events.GroupFailed: _on_group_failed,
+    events.GroupYielded: groups.on_yielded,
+    events.GroupRestored: groups.on_restored,
+    events.WriteRefused: groups.on_write_refused,
+    events.OverrideSet: groups.on_override_set,
+    events.OverrideReleased: groups.on_override_released,
+    events.MonitorStarted: hosts.on_monitor_started,
+    events.MonitorDied: _on_monitor_died,
+}

@@ -1,0 +1,272 @@
+"""The composition root: builds everything, wires it, stops it in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from orchestrator import events
+from orchestrator.actions import StartMonitor
+from orchestrator.claims import Claims
+from orchestrator.config import Mode
+from orchestrator.control.server import ControlServer
+from orchestrator.controller import Controller
+from orchestrator.errors import ConfigError, JournalError, VmpowerError
+from orchestrator.hypervisor.connection import Hypervisor, trusted_uids
+from orchestrator.inventory import Inventory
+from orchestrator.monitor.process import Monitor
+from orchestrator.notify import notify
+from orchestrator.operations import Operations
+from orchestrator.performer import Performer
+from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.power.journal import Journal
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.topology import Topology, read_topology
+from orchestrator.reports import Reports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.config import Config
+    from orchestrator.domain import DomainId
+    from orchestrator.events import Event
+
+logger = logging.getLogger(__name__)
+
+JOURNAL = "restore.json"
+"""The restore journal's name in the run directory; `vmpower restore` looks there."""
+MONITOR_STOPS_WITHIN_S = 1.0
+LIBVIRT_CLOSES_WITHIN_S = 0.5
+"""A hung libvirtd is left behind after this; the clocks do not wait for it."""
+
+
+class Ear:
+    """Hears the hypervisor and the monitor, and posts what they say as events.
+
+    Synchronization: the hypervisor's threads call; posting is safe from any thread.
+    """
+
+    def __init__(self, post: Callable[[Event], None]) -> None:
+        self._post = post
+
+    def connected(self) -> None:
+        """A connection to libvirt stands."""
+        self._post(events.LibvirtConnected())
+
+    def lost(self, reason: str) -> None:
+        """The connection to libvirt ended."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._post(events.LibvirtLost(reason, now))
+
+    def waiting(self, reason: str) -> None:
+        """Connecting to libvirt does not succeed."""
+        self._post(events.LibvirtAwaited(reason))
+
+    def domain_changed(self, uuid: DomainId, what: str) -> None:
+        """Something about a domain changed."""
+        logger.debug("libvirt event domain=%s what=%s", uuid, what)
+        self._post(events.DomainChanged(uuid))
+
+    def domain_rebooted(self, uuid: DomainId) -> None:
+        """A guest was reset."""
+        self._post(events.DomainRebooted(uuid))
+
+    def port_changed(self, uuid: DomainId, alias: str, *, is_open: bool) -> None:
+        """A guest opened or closed its port."""
+        self._post(events.GuestPortChanged(uuid, alias, is_open))
+
+    def removal_failed(self, uuid: DomainId, alias: str) -> None:
+        """A device that was to be detached is still there."""
+        self._post(events.RemovalFailed(uuid, alias))
+
+    def take_wanted(self, group: int) -> None:
+        """The monitor holds a vote for a group that is not taken."""
+        self._post(events.TakeWanted(group))
+
+    def group_yielded(self, group: int) -> None:
+        """The monitor writes a group's clock no more."""
+        self._post(events.GroupYielded(group))
+
+    def endpoint_closed(self, uuid: DomainId, number: int, reason: str) -> None:
+        """The other side of a channel hung up."""
+        self._post(events.EndpointClosed(uuid, number, reason))
+
+    def write_refused(self, group: int, errno: int) -> None:
+        """The kernel refused a clock."""
+        self._post(events.WriteRefused(group, errno))
+
+    def monitor_died(self, status: int) -> None:
+        """The monitor process ended."""
+        self._post(events.MonitorDied(status))
+
+
+class Daemon:
+    """One running vmpowerd.
+
+    Synchronization: created and run in the asyncio thread; `post` from any.
+    """
+
+    def __init__(self, config: Config, reload: Callable[[], Config]) -> None:
+        """Build everything; nothing is opened before `run`.
+
+        Args:
+            config: the configuration in force.
+            reload: reads it again, for SIGHUP.
+
+        Raises:
+            ConfigError: the libvirt URI makes no sense.
+        """
+        self._reload = reload
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        uri = config.libvirt.uri
+        nothing = Topology(groups=(), unmanaged={}, online=frozenset())
+        self._inventory = Inventory(config, nothing)
+        self._controller = Controller(self._inventory)
+        self._reports = Reports()
+        self._tree = CpuTree(config.sysfs_root)
+        self._claim = CpuTreeClaim(self._tree)
+        self._journal = Journal(config.run_dir / JOURNAL, self._tree)
+        fallback = config.power.fallback_governor
+        self._claims = Claims(self._tree, self._journal, fallback_governor=fallback)
+        ear = Ear(self.post)
+        self._monitor = Monitor(
+            release_after_s=config.power.release_after_s, listener=ear
+        )
+        self._hypervisor = Hypervisor(uri, access=config.libvirt.access, listener=ear)
+        self._performer = Performer(
+            inventory=self._inventory,
+            hypervisor=self._hypervisor,
+            monitor=self._monitor,
+            claims=self._claims,
+            reports=self._reports,
+            post=self.post,
+            trusted_uids=trusted_uids(uri) | set(config.channels.trusted_uids),
+        )
+        self._operations = Operations(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            reports=self._reports,
+            react=self.react,
+            uri=uri,
+        )
+        self._server = ControlServer(self._operations, config.run_dir)
+
+    @property
+    def _config(self) -> Config:
+        return self._inventory.config
+
+    def post(self, event: Event) -> None:
+        """Queue an event for the controller; safe from any thread."""
+        # The loop is closed only after the last word was said: nobody listens then.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.react, event)
+
+    def react(self, event: Event) -> None:
+        """Decide about an event and do it, unless we are stopping."""
+        if not self._stopping.is_set():
+            self._performer.perform(self._controller.react(event))
+
+    def stop(self) -> None:
+        """Ask `run` to end; asking twice is no error."""
+        self._stopping.set()
+
+    def reload(self) -> None:
+        """Read the configuration again; a bad one changes nothing."""
+        try:
+            config = self._reload()
+            self._check_reload(config)
+        except VmpowerError as error:
+            logger.error("configuration not reloaded: %s", error)  # noqa: TRY400
+            return
+        self.react(events.ConfigReloaded(config))
+
+    def _check_reload(self, new: Config) -> None:
+        old = self._config
+        for name in ("run_dir", "sysfs_root", "libvirt", "channels"):
+            if getattr(new, name) != getattr(old, name):
+                raise ConfigError(f"{name} changed", hint="restart the daemon")
+        if new.mode is Mode.ENFORCE and not self._claim.is_held:
+            self._claim_tree()
+
+    async def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            ClaimError: another daemon enforces on this CPU tree.
+            SysfsError: there is no CPU tree.
+            JournalError: the journal of an earlier run cannot be read.
+            ControlError: another daemon has this run directory.
+        """
+        if self._config.mode is Mode.ENFORCE:
+            self._claim_tree()
+        try:
+            topology = read_topology(self._tree)
+            await self._server.start()
+            try:
+                await self._serve(topology)
+            finally:
+                await self._wind_down()
+        finally:
+            self._claim.release()
+
+    def _claim_tree(self) -> None:
+        self._claim.acquire()
+        replay = self._journal.replay()
+        if replay.restored:
+            logger.warning(
+                "an earlier run ended without restoring: did it now groups=%s",
+                ",".join(map(str, replay.restored)),
+            )
+        for number, refusal in replay.kept.items():
+            logger.error("not restored group=%d: %s", number, refusal)
+        if replay.set_aside:
+            logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
+
+    async def _serve(self, topology: Topology) -> None:
+        self.react(events.TopologyRead(topology))
+        self._performer.perform([StartMonitor()])
+        self._hypervisor.start()
+        notify("READY=1")
+        logger.info(
+            "serving mode=%s uri=%s tree=%s%s",
+            self._config.mode,
+            self._hypervisor.uri,
+            self._tree.root,
+            " (simulated CPUs)" if self._tree.is_simulated else "",
+        )
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                resync_s = self._config.libvirt.resync_s
+                await asyncio.wait_for(self._stopping.wait(), resync_s)
+            self.react(events.ResyncDue())
+
+    async def _wind_down(self) -> None:
+        """Put the host back as it was; a hung libvirt does not delay it."""
+        notify("STOPPING=1")
+        self._stopping.set()
+        self._operations.stop()
+        closing = asyncio.create_task(
+            asyncio.to_thread(self._hypervisor.close, LIBVIRT_CLOSES_WITHIN_S)
+        )
+        self._performer.stop()
+        await self._monitor.stop(MONITOR_STOPS_WITHIN_S)
+        await asyncio.to_thread(self._restore)
+        await self._server.stop()
+        await closing
+
+    def _restore(self) -> None:
+        refused = self._claims.restore_all()
+        for error in refused:
+            logger.error("not restored, try `vmpower restore`: %s", error)
+        if refused or not self._claim.is_held:
+            return
+        try:
+            self._journal.remove()
+        except JournalError as error:
+            logger.error("journal not removed: %s", error)  # noqa: TRY400
+        logger.info("stopped, all clocks are as they were found")

@@ -1,0 +1,311 @@
+"""What happened: the controller's input. Past tense, values only.
+
+Synchronization: none required, everything here is immutable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.config import Config
+    from orchestrator.domain import DomainId, DomainSpec
+    from orchestrator.power.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class LibvirtConnected:
+    """A connection stands and all its events are registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibvirtLost:
+    """The connection ended; what was known of domains stays."""
+
+    reason: str
+    at: str
+    """ISO 8601, UTC: since when the inventory is stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibvirtAwaited:
+    """libvirt cannot be reached (yet); the hypervisor goes on trying."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncDue:
+    """Time to compare everything: some changes have no event."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyRead:
+    """The CPU tree as it is now."""
+
+    topology: Topology
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReloaded:
+    """The operator changed the configuration."""
+
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class DomainsListed:
+    """All domains that libvirt knows, running or not."""
+
+    uuids: tuple[DomainId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainChanged:
+    """Something about this domain changed; it must be described again."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
+class DomainDescribed:
+    """A domain as libvirt describes it now."""
+
+    spec: DomainSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DomainVanished:
+    """libvirt no longer knows this domain."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
+class DomainUndescribed:
+    """libvirt could not describe a domain; what was known of it stays."""
+
+    uuid: DomainId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRebooted:
+    """The guest was reset: what it asked for is over."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPortChanged:
+    """The guest opened or closed its port of a channel."""
+
+    uuid: DomainId
+    alias: str
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalFailed:
+    """The guest did not let go of a device that was to be removed."""
+
+    uuid: DomainId
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsAttached:
+    """A running domain was given channels."""
+
+    uuid: DomainId
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsDetached:
+    """Channels that we gave a domain were taken away."""
+
+    uuid: DomainId
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OnboardingFailed:
+    """Attaching or detaching failed and was rolled back."""
+
+    uuid: DomainId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConnected:
+    """A channel's socket is connected and in the monitor's hands."""
+
+    uuid: DomainId
+    number: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAbsent:
+    """Nobody listens at a channel's path."""
+
+    uuid: DomainId
+    number: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelContended:
+    """Another program holds a channel."""
+
+    uuid: DomainId
+    number: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRefused:
+    """A channel cannot be connected until somebody changes something."""
+
+    uuid: DomainId
+    number: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointClosed:
+    """The other side of a channel hung up."""
+
+    uuid: DomainId
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSwitched:
+    """The operator enabled or disabled a channel."""
+
+    uuid: DomainId
+    number: int
+    is_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPrepared:
+    """A clock group's originals are journalled, its descriptors open."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeWanted:
+    """The monitor holds a vote for a group that is not taken."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTaken:
+    """The group's governor is ours."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFailed:
+    """The kernel refused to prepare or to take a group."""
+
+    group: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupYielded:
+    """The monitor has written no clock of this group for long enough, and stopped."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRestored:
+    """The group has its original settings again."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRefused:
+    """The kernel refused a clock in the middle of service."""
+
+    group: int
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideSet:
+    """The operator fixed a group's clock."""
+
+    group: int
+    khz: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideReleased:
+    """The operator gave a group's clock back to its guests."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorStarted:
+    """A monitor process is ready and knows nothing yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorDied:
+    """The monitor process ended; clocks and votes stay."""
+
+    status: int
+
+
+Event = (
+    LibvirtConnected
+    | LibvirtLost
+    | LibvirtAwaited
+    | ResyncDue
+    | TopologyRead
+    | ConfigReloaded
+    | DomainsListed
+    | DomainChanged
+    | DomainDescribed
+    | DomainVanished
+    | DomainUndescribed
+    | DomainRebooted
+    | GuestPortChanged
+    | RemovalFailed
+    | ChannelsAttached
+    | ChannelsDetached
+    | OnboardingFailed
+    | ChannelConnected
+    | ChannelAbsent
+    | ChannelContended
+    | ChannelRefused
+    | EndpointClosed
+    | ChannelSwitched
+    | GroupPrepared
+    | TakeWanted
+    | GroupTaken
+    | GroupFailed
+    | GroupYielded
+    | GroupRestored
+    | WriteRefused
+    | OverrideSet
+    | OverrideReleased
+    | MonitorStarted
+    | MonitorDied
+)

@@ -1,0 +1,191 @@
+"""What exists, as far as we know: domains, channels, clock groups, connections.
+
+Only the controller changes it; everybody else reads it between two events.
+Synchronization: the asyncio thread only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.config import Mode
+from orchestrator.cpuset import format_cpulist
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.config import Config
+    from orchestrator.domain import (
+        ChannelSpec,
+        DomainId,
+        DomainSpec,
+        PCpu,
+        VCpu,
+        VCpuSpec,
+    )
+    from orchestrator.monitor.views import DomainView, GroupView
+    from orchestrator.power.topology import ClockGroup, Topology
+
+
+class GroupStage(StrEnum):
+    """How far a clock group is claimed."""
+
+    IDLE = "idle"
+    """Not ours; nothing open."""
+    PREPARING = "preparing"
+    """Originals are being journalled."""
+    PREPARED = "prepared"
+    """Descriptors are open and handed over; nothing on the host changed."""
+    TAKING = "taking"
+    """The governor is being switched."""
+    TAKEN = "taken"
+    """The monitor writes its clock."""
+    RESTORING = "restoring"
+    """The originals are being written back."""
+    FAILED = "failed"
+    """The kernel refused; tried again at the next resync."""
+
+
+CONNECTED_STATES = frozenset({ChannelState.OPEN, ChannelState.DISABLED})
+"""States in which the monitor holds the channel's socket."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a vCPU runs, and whether that lets us set its clock."""
+
+    vcpu: VCpu
+    pcpus: frozenset[PCpu]
+    """Online CPUs that it may run on."""
+    group: int | None
+    """Number of the one clock group that it is pinned into."""
+    reason: str | None
+    """Why it is not controllable; None if it is."""
+
+
+@dataclass(slots=True)
+class ChannelRecord:
+    """One channel of one domain."""
+
+    spec: ChannelSpec
+    state: ChannelState = ChannelState.ABSENT
+    reason: str = ""
+    """Why it is not open, for people."""
+    attempts: int = 0
+    """Connection attempts since it was last open."""
+    is_enabled: bool = True
+
+
+@dataclass(slots=True)
+class DomainRecord:
+    """One domain."""
+
+    spec: DomainSpec
+    channels: dict[int, ChannelRecord] = field(default_factory=dict)
+    placements: dict[VCpu, Placement] = field(default_factory=dict)
+    view: DomainView | None = None
+    """What the monitor was told last."""
+    is_onboarding: bool = False
+    """An attach or detach is under way."""
+    onboarding_problem: str = ""
+    onboarding_failed_run: int | None = None
+    """The run of the domain in which onboarding failed: not tried again in it."""
+
+    def groups(self) -> set[int]:
+        """Clock groups that its vCPUs are pinned into."""
+        return {p.group for p in self.placements.values() if p.group is not None}
+
+    def is_served(self) -> bool:
+        """Whether any of its channels is connected."""
+        return any(c.state in CONNECTED_STATES for c in self.channels.values())
+
+
+@dataclass(slots=True)
+class GroupRecord:
+    """One clock group."""
+
+    group: ClockGroup
+    stage: GroupStage = GroupStage.IDLE
+    reason: str = ""
+    """Why the kernel refused it; empty if it did not."""
+    is_take_wanted: bool = False
+    """A vote arrived while the group was not ready to be taken."""
+    override_khz: int | None = None
+    view: GroupView | None = None
+    """What the monitor was told last."""
+
+
+@dataclass(slots=True)
+class LibvirtRecord:
+    """The libvirt connection."""
+
+    is_connected: bool = False
+    has_been_connected: bool = False
+    reconnects_total: int = 0
+    stale_since: str | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Inventory:
+    """Everything."""
+
+    config: Config
+    topology: Topology
+    libvirt: LibvirtRecord = field(default_factory=LibvirtRecord)
+    is_monitor_up: bool = False
+    monitor_restarts_total: int = 0
+    domains: dict[DomainId, DomainRecord] = field(default_factory=dict)
+    groups: dict[int, GroupRecord] = field(default_factory=dict)
+
+    def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
+        """Return a channel, or None if there is no such domain or channel."""
+        domain = self.domains.get(uuid)
+        return domain.channels.get(number) if domain else None
+
+    def pinned_into(self, group: int) -> Iterator[DomainRecord]:
+        """Yield the active domains that have a vCPU in a clock group."""
+        return (
+            d
+            for d in self.domains.values()
+            if d.spec.state.is_active and group in d.groups()
+        )
+
+    def is_needed(self, group: int) -> bool:
+        """Whether a served domain or the operator may set this group's clock."""
+        if self.config.mode is Mode.OBSERVE:
+            return False
+        record = self.groups[group]
+        return record.override_khz is not None or any(
+            domain.is_served() for domain in self.pinned_into(group)
+        )
+
+    def place(self, spec: VCpuSpec) -> Placement:
+        """Decide in which clock group a vCPU is, if it is in just one."""
+        online = spec.pinning & self.topology.online
+        group, reason = self._group_of(spec, online)
+        return Placement(vcpu=spec.vcpu, pcpus=online, group=group, reason=reason)
+
+    def _group_of(
+        self, spec: VCpuSpec, online: frozenset[PCpu]
+    ) -> tuple[int | None, str | None]:
+        if not spec.pinning:
+            return None, "libvirt does not say where it may run"
+        if not online:
+            return None, f"none of its CPUs {format_cpulist(spec.pinning)} is online"
+        groups = {self.topology.group_of(pcpu) for pcpu in online}
+        if len(groups) > 1:
+            cpus = format_cpulist(online)
+            return None, f"floats over CPUs {cpus}: pin it to one clock group"
+        (group,) = groups
+        if group is None:
+            pcpu = min(online)
+            why = self.topology.unmanaged.get(pcpu, "no clock to set")
+            return None, f"CPU {pcpu}: {why}"
+        record = self.groups.get(group.number)
+        if record and record.stage is GroupStage.FAILED:
+            return None, record.reason
+        return group.number, None

@@ -1,0 +1,25 @@
+"""Tell the service manager how we are.
+
+Source: sd_notify(3): a datagram to the UNIX socket that $NOTIFY_SOCKET names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Send one state, such as `READY=1`; does nothing outside a service manager."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    if address.startswith("@"):  # an abstract address
+        address = "\0" + address[1:]
+    # A service manager that does not listen is no reason to stop serving guests.
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
+    ):
+        sock.sendto(state.encode(), address)

@@ -1,0 +1,206 @@
+"""What operators may ask of the running daemon: the control API's other side."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from orchestrator import __version__, events
+from orchestrator.actions import Report
+from orchestrator.config import Mode
+from orchestrator.control import models
+from orchestrator.cpuset import format_cpulist
+from orchestrator.errors import ControlError
+from orchestrator.inventory import GroupRecord, GroupStage
+from orchestrator.snapshot import Snapshot
+from orchestrator.units import format_khz
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from orchestrator.control.backend import Peer
+    from orchestrator.domain import DomainId, PCpu
+    from orchestrator.events import Event
+    from orchestrator.inventory import Inventory
+    from orchestrator.monitor.process import Monitor
+    from orchestrator.power.sysfs import CpuTree
+    from orchestrator.reports import Reports
+
+logger = logging.getLogger(__name__)
+
+SETTLED_WITHIN_S = 2.0
+"""Taking a group lasts some 25 ms at most; beyond this the kernel refuses."""
+LOOK_EVERY_S = 0.005
+GRANTS_EVERY_S = 0.25
+"""How often clocks are compared for the event stream, while somebody follows it: as
+often as a person can read, and cheap."""
+
+
+class Operations:
+    """Implements `ControlBackend` on the inventory and the monitor's table.
+
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(
+        self,
+        *,
+        inventory: Inventory,
+        monitor: Monitor,
+        tree: CpuTree,
+        reports: Reports,
+        react: Callable[[Event], None],
+        uri: str,
+    ) -> None:
+        self._inventory = inventory
+        self._monitor = monitor
+        self._tree = tree
+        self._reports = reports
+        self._react = react
+        self._uri = uri
+        self._started_s = time.monotonic()
+        self._sampler: asyncio.Task[None] | None = None
+        self.is_stopping = False
+
+    def status(self) -> models.Status:
+        """Return the whole picture."""
+        config = self._inventory.config
+        daemon = models.DaemonStatus(
+            version=__version__,
+            pid=os.getpid(),
+            mode=config.mode,
+            uptime_s=round(time.monotonic() - self._started_s, 3),
+            run_dir=str(config.run_dir),
+            sysfs_root=str(config.sysfs_root),
+            monitor_pid=self._monitor.pid,
+            monitor_restarts_total=self._inventory.monitor_restarts_total,
+        )
+        return self._snapshot().status(daemon)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            self._inventory, self._monitor.snapshot(), self._tree, self._uri
+        )
+
+    async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
+        """Fix the clock of a CPU's clock group until it is released.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
+        """
+        record = self._settable(pcpu)
+        bounds = self._inventory.config.bounds
+        steps = record.group.steps
+        highest = bounds.max_khz or steps.highest_khz
+        target = steps.fit(khz, bounds.min_khz or 0, highest)
+        logger.info("override asked uid=%d pid=%d pcpu=%d", who.uid, who.pid, pcpu)
+        self._react(events.OverrideSet(record.group.number, target))
+        if not await self._settles(record, target):
+            why = record.reason or "the kernel has not accepted it"
+            raise ControlError(f"CPU {pcpu} is not set: {why}", status=409)
+        return self._cpu(record, pcpu)
+
+    async def release(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
+        """Give the clock group back to its votes; without an override, do nothing.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
+        """
+        record = self._settable(pcpu)
+        if record.override_khz is not None:
+            logger.info("release asked uid=%d pid=%d pcpu=%d", who.uid, who.pid, pcpu)
+            self._react(events.OverrideReleased(record.group.number))
+        return self._cpu(record, pcpu)
+
+    def _settable(self, pcpu: PCpu) -> GroupRecord:
+        self._refuse_when_stopping()
+        topology = self._inventory.topology
+        group = topology.group_of(pcpu)
+        if group is None:
+            reason = topology.unmanaged.get(pcpu)
+            if reason is None:
+                raise ControlError(f"no CPU {pcpu}", status=404)
+            raise ControlError(f"CPU {pcpu} cannot be set: {reason}", status=409)
+        if self._inventory.config.mode is Mode.OBSERVE:
+            raise ControlError(
+                f"CPU {pcpu} is not set: the daemon only observes",
+                status=409,
+                hint="set mode = 'enforce' in its configuration",
+            )
+        return self._inventory.groups[group.number]
+
+    def _refuse_when_stopping(self) -> None:
+        if self.is_stopping:
+            raise ControlError("the daemon is stopping", status=503)
+
+    async def _settles(self, record: GroupRecord, khz: int) -> bool:
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        number = record.group.number
+        while time.monotonic() < deadline:
+            if record.stage is GroupStage.FAILED:
+                return False
+            is_taken = record.stage is GroupStage.TAKEN
+            if is_taken and self._monitor.snapshot().grants.get(number) == khz:
+                return True
+            await asyncio.sleep(LOOK_EVERY_S)
+        return False
+
+    def _cpu(self, record: GroupRecord, pcpu: PCpu) -> models.Cpu:
+        for cpu in self._snapshot().cpus_of(record):
+            if cpu.pcpu == pcpu:
+                return cpu
+        raise ControlError(f"CPU {pcpu} went offline", status=409)
+
+    async def switch_channel(
+        self, uuid: DomainId, number: int, *, is_enabled: bool, who: Peer
+    ) -> models.Channel:
+        """Let a channel take part, or keep it out; doing it twice is no error.
+
+        Raises:
+            ControlError: 404 unknown domain or channel; 503 stopping.
+        """
+        self._refuse_when_stopping()
+        channel = self._inventory.channel(uuid, number)
+        if channel is None:
+            raise ControlError(f"domain {uuid} has no channel {number}", status=404)
+        logger.info("switch asked uid=%d pid=%d channel=%d", who.uid, who.pid, number)
+        self._react(events.ChannelSwitched(uuid, number, is_enabled))
+        return self._snapshot().channel(self._inventory.domains[uuid], channel)
+
+    async def events(self, *, follow: bool) -> AsyncGenerator[models.EventRecord, None]:
+        """Give the recent events, oldest first, and with `follow` the coming ones."""
+        if follow and self._sampler is None:
+            self._sampler = asyncio.create_task(self._sample_grants())
+        async with aclosing(self._reports.follow(follow=follow)) as stream:
+            async for record in stream:
+                yield record
+
+    async def _sample_grants(self) -> None:
+        grants = self._monitor.snapshot().grants
+        await asyncio.sleep(GRANTS_EVERY_S)
+        while self._reports.is_followed:
+            now = self._monitor.snapshot().grants
+            for number, khz in now.items():
+                if khz is not None and grants.get(number) != khz:
+                    self._reports.stream(self._grant(number, khz))
+            grants = now
+            await asyncio.sleep(GRANTS_EVERY_S)
+        self._sampler = None
+
+    def _grant(self, number: int, khz: int) -> Report:
+        record = self._inventory.groups.get(number)
+        cpus = format_cpulist(record.group.pcpus if record else ())
+        is_simulated = record is not None and record.group.is_simulated
+        text = f"CPUs {cpus} at {format_khz(khz)}{' (simulated)' * is_simulated}"
+        return Report("grant", text, facts={"group": number, "khz": khz})
+
+    def stop(self) -> None:
+        """Refuse changes from now on and end every stream."""
+        self.is_stopping = True
+        if self._sampler:
+            self._sampler.cancel()
+        self._reports.close()

@@ -1,0 +1,321 @@
+"""Does the controller's actions and posts what came of them as events.
+
+What can block runs in threads; what cannot, at once. Each outcome is an event, so
+that no decision is ever made here.
+
+Synchronization: `perform` and the callbacks run in the asyncio thread; the methods
+whose names begin with `_work` run in the pools' threads and only post.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import actions, events
+from orchestrator.channel.endpoint import connect
+from orchestrator.errors import (
+    DomainGone,
+    EndpointAbsent,
+    EndpointContended,
+    EndpointError,
+    HypervisorError,
+    HypervisorGone,
+    JournalError,
+    NoCpufreqError,
+    SysfsError,
+    VmpowerError,
+)
+from orchestrator.pool import Pool
+from orchestrator.power.topology import read_topology
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable, Mapping
+
+    from orchestrator.claims import Claims
+    from orchestrator.domain import DomainId
+    from orchestrator.hypervisor.connection import Hypervisor
+    from orchestrator.inventory import Inventory
+    from orchestrator.monitor.process import Monitor
+    from orchestrator.reports import Reports
+
+logger = logging.getLogger(__name__)
+
+DOMAIN_CALLS = 4
+"""libvirt calls about domains under way at once: libvirtd itself serves five per
+client (max_client_requests), and one is kept for listing."""
+POWER_CALLS = 4
+"""Clock groups worked on at once: ending schedutil waits some 20 ms for RCU, without
+using a CPU."""
+LONGEST_POWER_CALL_S = 1.0
+"""Beyond any change of a governor; a kernel that takes longer is in trouble."""
+CONNECT_CALLS = 8
+"""Channels being connected at once: each waits until QEMU accepts, a millisecond as
+a rule, a quarter of a second where another program holds the channel."""
+MONITOR_RETRY_S = 0.5
+"""A monitor that cannot be started is tried again after this."""
+
+
+class Performer:
+    """Does what the controller decided."""
+
+    def __init__(  # noqa: PLR0913 - the composition root hands over what it built
+        self,
+        *,
+        inventory: Inventory,
+        hypervisor: Hypervisor,
+        monitor: Monitor,
+        claims: Claims,
+        reports: Reports,
+        post: Callable[[events.Event], None],
+        trusted_uids: frozenset[int],
+    ) -> None:
+        self._inventory = inventory
+        self._hypervisor = hypervisor
+        self._monitor = monitor
+        self._claims = claims
+        self._reports = reports
+        self._post = post
+        self._trusted_uids = trusted_uids
+        self._listing = Pool("listing", size=1)
+        self._domain_calls = Pool("libvirt", size=DOMAIN_CALLS)
+        self._power_calls = Pool("power", size=POWER_CALLS)
+        self._connect_calls = Pool("connect", size=CONNECT_CALLS)
+        self._loop = asyncio.get_running_loop()
+        self._attempts: dict[
+            tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.TimerHandle]
+        ] = {}
+        self._starting: set[asyncio.Task[None]] = set()
+        self._performances: Mapping[type[actions.Action], Callable[[Any], None]] = {
+            actions.Report: reports.add,
+            actions.ReadTopology: self._read_topology,
+            actions.ListDomains: self._list_domains,
+            actions.DescribeDomain: self._describe,
+            actions.AttachChannels: self._attach,
+            actions.DetachChannels: self._detach,
+            actions.ConnectChannel: self._connect_later,
+            actions.CloseChannel: self._close_channel,
+            actions.SwitchChannel: self._switch_channel,
+            actions.WithdrawVotes: lambda a: monitor.withdraw_votes(a.uuid, a.number),
+            actions.DefineDomain: lambda a: monitor.define_domain(a.view),
+            actions.ForgetDomain: lambda a: monitor.forget_domain(a.uuid),
+            actions.DefineGroup: lambda a: monitor.define_group(a.view),
+            actions.PrepareGroup: self._prepare,
+            actions.HandOver: self._hand_over,
+            actions.TakeGroup: self._take,
+            actions.AnswerTake: self._answer_take,
+            actions.RestoreGroup: self._restore,
+            actions.DropGroup: self._drop,
+            actions.StartMonitor: self._start_monitor,
+        }
+
+    def perform(self, decided: Iterable[actions.Action]) -> None:
+        """Do everything that was decided, in its order."""
+        for action in decided:
+            self._performances[type(action)](action)
+
+    def stop(self) -> None:
+        """Begin nothing more; what hangs in libvirt is left behind.
+
+        Blocks until no clock group is worked on, which takes milliseconds.
+        """
+        for key in list(self._attempts):
+            self._forget_attempt(key)
+        for task in self._starting:
+            task.cancel()
+        for pool in (self._listing, self._domain_calls, self._connect_calls):
+            pool.stop()
+        self._power_calls.stop()
+        if not self._power_calls.join(LONGEST_POWER_CALL_S):
+            logger.error("the kernel holds a clock group's change for too long")
+
+    # libvirt
+
+    def _list_domains(self, _action: actions.ListDomains) -> None:
+        self._listing.submit("list", "list", self._work_list)
+
+    def _work_list(self) -> None:
+        try:
+            self._post(events.DomainsListed(self._hypervisor.list_domains()))
+        except HypervisorError as error:
+            logger.debug("domains not listed: %s", error)
+
+    def _describe(self, action: actions.DescribeDomain) -> None:
+        work = partial(self._work_describe, action.uuid)
+        self._domain_calls.submit(action.uuid, "describe", work)
+
+    def _work_describe(self, uuid: DomainId) -> None:
+        try:
+            self._post(events.DomainDescribed(self._hypervisor.describe(uuid)))
+        except DomainGone:
+            self._post(events.DomainVanished(uuid))
+        except HypervisorGone as error:
+            # Reconnecting describes everything again.
+            logger.debug("domain not described: %s", error)
+        except VmpowerError as error:
+            self._post(events.DomainUndescribed(uuid, str(error)))
+
+    def _attach(self, action: actions.AttachChannels) -> None:
+        done = events.ChannelsAttached(action.uuid, action.numbers)
+        call = partial(self._hypervisor.attach_channels, action.uuid, action.numbers)
+        work = partial(self._work_onboard, call, done)
+        self._domain_calls.submit(action.uuid, "attach", work)
+
+    def _detach(self, action: actions.DetachChannels) -> None:
+        done = events.ChannelsDetached(action.uuid, action.numbers)
+        call = partial(self._hypervisor.detach_channels, action.uuid, action.numbers)
+        work = partial(self._work_onboard, call, done)
+        self._domain_calls.submit(action.uuid, "detach", work)
+
+    def _work_onboard(
+        self,
+        call: Callable[[], object],
+        done: events.ChannelsAttached | events.ChannelsDetached,
+    ) -> None:
+        try:
+            call()
+        except VmpowerError as error:
+            self._post(events.OnboardingFailed(done.uuid, str(error)))
+        else:
+            self._post(done)
+
+    # channels
+
+    def _connect_later(self, action: actions.ConnectChannel) -> None:
+        key = (action.uuid, action.number)
+        self._forget_attempt(key)
+        timer = self._loop.call_later(action.delay_s, self._connect, action)
+        self._attempts[key] = (action, timer)
+
+    def _forget_attempt(self, key: tuple[DomainId, int]) -> None:
+        if pending := self._attempts.pop(key, None):
+            pending[1].cancel()
+
+    def _connect(self, action: actions.ConnectChannel) -> None:
+        key = (action.uuid, action.number)
+        if not self._inventory.is_monitor_up:
+            self._attempts.pop(key, None)
+            return  # a new monitor is told to connect everything
+        work = partial(self._work_connect, action)
+        self._connect_calls.submit(key, "connect", work)
+
+    def _work_connect(self, action: actions.ConnectChannel) -> None:
+        uuid, number, path = action.uuid, action.number, action.path
+        try:
+            endpoint = connect(path, self._trusted_uids)
+        except EndpointAbsent as error:
+            self._post(events.ChannelAbsent(uuid, number, path, str(error)))
+        except EndpointContended as error:
+            self._post(events.ChannelContended(uuid, number, path, str(error)))
+        except EndpointError as error:
+            self._post(events.ChannelRefused(uuid, number, path, str(error)))
+        else:
+            self._loop.call_soon_threadsafe(self._adopt, action, endpoint)
+
+    def _adopt(self, action: actions.ConnectChannel, endpoint: socket.socket) -> None:
+        key = (action.uuid, action.number)
+        is_wanted = self._attempts.get(key, (None,))[0] is action
+        if not is_wanted or not self._inventory.is_monitor_up:
+            endpoint.close()
+            return
+        del self._attempts[key]
+        self._monitor.adopt(*key, endpoint)
+        self._post(events.ChannelConnected(*key, action.path))
+
+    def _close_channel(self, action: actions.CloseChannel) -> None:
+        self._forget_attempt((action.uuid, action.number))
+        self._monitor.close_channel(action.uuid, action.number)
+
+    def _switch_channel(self, action: actions.SwitchChannel) -> None:
+        self._monitor.switch_channel(
+            action.uuid, action.number, is_enabled=action.is_enabled
+        )
+
+    # clocks
+
+    def _read_topology(self, _action: actions.ReadTopology) -> None:
+        self._power_calls.submit("topology", "read", self._work_topology)
+
+    def _work_topology(self) -> None:
+        try:
+            self._claims.restore_left_over()
+            self._post(events.TopologyRead(read_topology(self._claims.tree)))
+        except (SysfsError, JournalError) as error:
+            logger.warning("CPU tree not read, keeping what is known: %s", error)
+
+    def _prepare(self, action: actions.PrepareGroup) -> None:
+        topology = self._inventory.topology
+        call = partial(self._claims.prepare, topology, action.group)
+        self._claim(action.group, call, events.GroupPrepared(action.group))
+
+    def _take(self, action: actions.TakeGroup) -> None:
+        call = partial(self._claims.take, action.group)
+        self._claim(action.group, call, events.GroupTaken(action.group))
+
+    def _claim(self, group: int, call: Callable[[], None], done: events.Event) -> None:
+        work = partial(self._work_claim, group, call, done)
+        self._power_calls.submit(group, type(done).__name__, work)
+
+    def _work_claim(
+        self, group: int, call: Callable[[], None], done: events.Event
+    ) -> None:
+        try:
+            call()
+        except (SysfsError, NoCpufreqError, JournalError) as error:
+            self._post(events.GroupFailed(group, str(error)))
+        else:
+            self._post(done)
+
+    def _hand_over(self, action: actions.HandOver) -> None:
+        if prepared := self._claims.held(action.group):
+            self._monitor.hand_over(prepared, is_taken=action.is_taken)
+
+    def _answer_take(self, action: actions.AnswerTake) -> None:
+        self._monitor.answer_take(action.group, is_taken=action.is_taken)
+
+    def _restore(self, action: actions.RestoreGroup) -> None:
+        work = partial(self._work_restore, action.group)
+        self._power_calls.submit(action.group, "restore", work)
+
+    def _work_restore(self, group: int) -> None:
+        try:
+            self._claims.restore(group)
+        except SysfsError as error:
+            # Its originals stay in the journal: tried again at each resync, at the
+            # next start, or by `vmpower restore`.
+            logger.error("clock group not restored group=%d: %s", group, error)  # noqa: TRY400
+        self._post(events.GroupRestored(group))
+
+    def _drop(self, action: actions.DropGroup) -> None:
+        self._monitor.take_back(action.group)
+        work = partial(self._work_drop, action.group)
+        self._power_calls.submit(action.group, "drop", work)
+
+    def _work_drop(self, group: int) -> None:
+        try:
+            self._claims.drop(group)
+        except JournalError as error:
+            logger.warning("journal still has a group group=%d: %s", group, error)
+
+    # the monitor
+
+    def _start_monitor(self, _action: actions.StartMonitor) -> None:
+        task = self._loop.create_task(self._start_until_up())
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _start_until_up(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            while True:
+                try:
+                    await self._monitor.start()
+                except VmpowerError as error:
+                    logger.error("monitor not started, trying again: %s", error)  # noqa: TRY400
+                    await asyncio.sleep(MONITOR_RETRY_S)
+                else:
+                    self._post(events.MonitorStarted())
+                    return

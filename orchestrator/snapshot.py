@@ -1,0 +1,161 @@
+"""The status document: what the inventory, the monitor and the kernel say now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.control import models
+from orchestrator.errors import SysfsError
+from orchestrator.inventory import GroupStage
+from orchestrator.monitor.views import Counters
+from orchestrator.power.topology import read_current_khz, read_governor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.inventory import (
+        ChannelRecord,
+        DomainRecord,
+        GroupRecord,
+        Inventory,
+    )
+    from orchestrator.monitor.views import MonitorSnapshot
+    from orchestrator.power.sysfs import CpuTree
+
+_NOTHING_YET = Counters()
+
+
+class Snapshot:
+    """Renders one moment; build one, ask it, throw it away.
+
+    Synchronization: the asyncio thread only. Reads some three files per clock group.
+    """
+
+    def __init__(
+        self, inventory: Inventory, measured: MonitorSnapshot, tree: CpuTree, uri: str
+    ) -> None:
+        self._inventory = inventory
+        self._measured = measured
+        self._tree = tree
+        self._uri = uri
+
+    def status(self, daemon: models.DaemonStatus) -> models.Status:
+        """Return the whole picture."""
+        unmanaged = self._inventory.topology.unmanaged
+        return models.Status(
+            schema=models.SCHEMA,
+            daemon=daemon,
+            libvirt=self._libvirt(),
+            domains=tuple(self.domain(d) for d in self._sorted_domains()),
+            cpus=tuple(sorted(self.cpus(), key=lambda cpu: cpu.pcpu)),
+            unmanaged_cpus=tuple(
+                models.UnmanagedCpu(pcpu=pcpu, reason=reason)
+                for pcpu, reason in unmanaged.items()
+            ),
+        )
+
+    def _sorted_domains(self) -> list[DomainRecord]:
+        return sorted(self._inventory.domains.values(), key=lambda d: d.spec.name)
+
+    def _libvirt(self) -> models.LibvirtStatus:
+        libvirt = self._inventory.libvirt
+        return models.LibvirtStatus(
+            uri=self._uri,
+            connected=libvirt.is_connected,
+            reconnects_total=libvirt.reconnects_total,
+            stale_since=libvirt.stale_since,
+            reason=libvirt.reason or None,
+        )
+
+    def domain(self, record: DomainRecord) -> models.Domain:
+        """Return one domain."""
+        spec = record.spec
+        problems = [*spec.problems, record.onboarding_problem]
+        return models.Domain(
+            uuid=spec.uuid,
+            name=spec.name,
+            id=spec.run if spec.run >= 0 else None,
+            state=spec.state,
+            mode=self._inventory.config.mode,
+            vcpus=tuple(self._vcpus(record)),
+            channels=tuple(
+                self.channel(record, record.channels[number])
+                for number in sorted(record.channels)
+            ),
+            problems=tuple(problem for problem in problems if problem),
+        )
+
+    def _vcpus(self, record: DomainRecord) -> Iterator[models.Vcpu]:
+        for placement in record.placements.values():
+            key = (record.spec.uuid, int(placement.vcpu))
+            yield models.Vcpu(
+                vcpu=placement.vcpu,
+                pcpus=tuple(sorted(placement.pcpus)),
+                controllable=placement.reason is None,
+                reason=placement.reason,
+                wish_khz=self._measured.wishes.get(key),
+                clock_group=placement.group,
+            )
+
+    def channel(self, record: DomainRecord, channel: ChannelRecord) -> models.Channel:
+        """Return one channel of a domain."""
+        spec = channel.spec
+        key = (record.spec.uuid, spec.number)
+        counted = self._measured.channels.get(key, _NOTHING_YET)
+        return models.Channel(
+            number=spec.number,
+            target=spec.target,
+            path=spec.path,
+            state=channel.state,
+            enabled=channel.is_enabled,
+            reason=channel.reason or None,
+            requests_total=counted.requests,
+            acks_total=counted.acks,
+            nacks_total=counted.nacks,
+            dropped_total=counted.dropped,
+            late_total=counted.late,
+            errors_total=counted.errors,
+        )
+
+    def cpus(self) -> Iterator[models.Cpu]:
+        """Return every CPU whose clock can be set."""
+        for record in self._inventory.groups.values():
+            yield from self.cpus_of(record)
+
+    def cpus_of(self, record: GroupRecord) -> Iterator[models.Cpu]:
+        """Return the CPUs of one clock group."""
+        group = record.group
+        is_taken = record.stage is GroupStage.TAKEN
+        bounds = self._inventory.config.bounds
+        low, high = group.steps.lowest_khz, group.steps.highest_khz
+        for pcpu in group.pcpus & self._inventory.topology.online:
+            yield models.Cpu(
+                pcpu=pcpu,
+                clock_group=group.number,
+                driver=group.driver,
+                governor=self._governor(record),
+                claimed=is_taken,
+                simulated=group.is_simulated,
+                min_khz=max(low, bounds.min_khz or low),
+                max_khz=min(high, bounds.max_khz or high),
+                grant_khz=self._measured.grants.get(group.number) if is_taken else None,
+                current_khz=read_current_khz(self._tree, group),
+                steps_khz=group.steps.khz,
+                override_khz=record.override_khz,
+                reason=self._reason(record),
+            )
+
+    def _governor(self, record: GroupRecord) -> str:
+        try:
+            return read_governor(self._tree, record.group)
+        except SysfsError:
+            return record.group.governor
+
+    def _reason(self, record: GroupRecord) -> str | None:
+        is_shared = record.view is not None and record.view.has_host_cpus
+        if record.stage is GroupStage.TAKEN and is_shared:
+            return (
+                "not slowed: a CPU of its clock group may run the host's own work"
+                " (power.share_with_host)"
+            )
+        return record.reason or None
