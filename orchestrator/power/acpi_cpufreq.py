@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 USERSPACE = "userspace"
+_NO_USERSPACE = "load the governor: modprobe cpufreq_userspace"
 _STEPS = "scaling_available_frequencies"
 _GOVERNOR = "scaling_governor"
 _CLOCK = "scaling_setspeed"
@@ -95,8 +96,13 @@ class AcpiCpufreq:
         Raises:
             SysfsError: the kernel refused; EINVAL: it has no such governor.
         """
-        fd = prepared.original_fds[-1]
-        _write(prepared, fd, USERSPACE.encode(), _GOVERNOR)
+        try:
+            fd = prepared.original_fds[-1]
+            _write(prepared, fd, USERSPACE.encode(), _GOVERNOR)
+        except SysfsError as error:
+            if error.errno == errno.EINVAL:
+                error.hint = _NO_USERSPACE
+            raise
 
     def write_clock(self, prepared: PreparedGroup, khz: int) -> None:
         """Set the clock of a taken group to one of its steps.

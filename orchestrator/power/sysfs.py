@@ -21,6 +21,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MAX_VALUE_BYTES = 65_536
 """Most that is read of one file: sysfs ends at a page, 4 KiB on most machines and
 64 KiB on some."""
+_READ_ONLY = (
+    "the tree is mounted read-only: in a service, ProtectKernelTunables= does that"
+)
 
 
 class CpuTree:
@@ -54,7 +57,10 @@ class CpuTree:
             return os.open(path, flags | os.O_CLOEXEC)
         except OSError as error:
             doing = "open for writing" if writable else "open"
-            raise SysfsError(str(path), error.errno or errno.EIO, doing) from error
+            refusal = SysfsError(str(path), error.errno or errno.EIO, doing)
+            if error.errno == errno.EROFS:
+                refusal.hint = _READ_ONLY
+            raise refusal from error
 
     def read_fd(self, fd: int, relative: str) -> bytes:
         """Read every byte through an open descriptor; `relative` is for the error.

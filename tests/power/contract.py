@@ -7,13 +7,14 @@ leaves the tree as it found it. The topology must hold at least one clock group.
 
 from __future__ import annotations
 
+import errno
 import sys
 import tempfile
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ClaimError
+from orchestrator.errors import ClaimError, SysfsError
 from orchestrator.power.attribute import restore_attributes
 from orchestrator.power.backend import Backend, PreparedGroup, detect
 from orchestrator.power.claim import CpuTreeClaim
@@ -28,7 +29,7 @@ from orchestrator.power.topology import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Check = Callable[[CpuTree, Topology], None]
 
@@ -214,9 +215,89 @@ def check_a_tree_has_one_holder(tree: CpuTree, topology: Topology) -> None:
     second.release()
 
 
-def find_checks() -> tuple[Check, ...]:
-    """Return every check above, in the order of the file."""
-    names = [name for name in globals() if name.startswith("check_")]
+def kernel_check_a_clock_is_refused_until_the_group_is_taken(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        for group in topology.groups:
+            backend, prepared = _prepare(tree, group, stack)
+            assert len(prepared.originals) == 1
+            with _refusal(errno.EINVAL):
+                backend.write_clock(prepared, group.steps.lowest_khz)
+    assert settings(tree, topology) == before
+
+
+def kernel_check_the_kernel_s_own_bound_is_what_fitting_expects(
+    tree: CpuTree, topology: Topology
+) -> None:
+    group = topology.groups[0]
+    second = group.steps.down_from(group.steps.highest_khz)
+    bound = tree.root / group.path("scaling_max_freq")
+    with ExitStack() as stack:
+        backend, prepared = _prepare(tree, group, stack)
+        backend.take(prepared)
+        bound.write_text(f"{second}\n")
+        limited = read_topology(tree).groups[0]
+        assert limited.max_khz == second
+        backend.write_clock(prepared, group.steps.highest_khz)
+        assert read_current_khz(tree, group) == second
+        assert group.steps.fit(group.steps.highest_khz, 0, limited.max_khz) == second
+        bound.write_text(f"{group.max_khz}\n")
+        backend.restore(prepared)
+
+
+def kernel_check_a_group_that_goes_offline_is_restored_when_it_is_back(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    group = topology.groups[-1]
+    with ExitStack() as stack:
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "restore.json"
+        backend, prepared = _prepare(tree, group, stack)
+        journal = Journal(path, tree)
+        journal.record(prepared)
+        backend.take(prepared)
+        backend.write_clock(prepared, group.steps.lowest_khz)
+        _switch(tree, group, "0")
+        assert read_topology(tree).group(group.number) is None
+        assert set(read_topology(tree).unmanaged) == group.pcpus
+        with _refusal(errno.EBUSY):
+            backend.write_clock(prepared, group.steps.lowest_khz)
+        with _refusal(errno.EBUSY):
+            backend.restore(prepared)
+        assert set(journal.replay().kept) == {group.number}
+        _switch(tree, group, "1")
+        # The governor is still ours, the clock is lost: the grant is written again.
+        assert read_governor(tree, group) == "userspace"
+        backend.write_clock(prepared, group.steps.lowest_khz)
+        assert read_current_khz(tree, group) == group.steps.lowest_khz
+        assert journal.replay().restored == (group.number,)
+    assert settings(tree, topology) == before
+
+
+def _switch(tree: CpuTree, group: ClockGroup, value: str) -> None:
+    for pcpu in group.pcpus:
+        (tree.cpu_dir / f"cpu{pcpu}" / "online").write_text(value)
+
+
+@contextmanager
+def _refusal(number: int) -> Iterator[None]:
+    """Expect the kernel to refuse with a certain errno."""
+    try:
+        yield
+    except SysfsError as error:
+        assert error.errno == number, error  # noqa: PT017 - no pytest in a guest
+    else:
+        raise AssertionError(f"accepted, {errno.errorcode[number]} expected")
+
+
+def find_checks(prefix: str = "check_") -> tuple[Check, ...]:
+    """Return the checks above, in the order of the file.
+
+    Those that begin with ``kernel_check_`` need a kernel that refuses: no imitation.
+    """
+    names = [name for name in globals() if name.startswith(prefix)]
     return tuple(globals()[name] for name in names)
 
 
@@ -224,7 +305,10 @@ def main(root: str) -> int:
     """Run every check on a tree whose groups differ; one line each."""
     tree = CpuTree(Path(root))
     set_distinct_governors(tree, read_topology(tree))
-    for check in find_checks():
+    checks = find_checks()
+    if not tree.is_simulated:
+        checks += find_checks("kernel_check_")
+    for check in checks:
         check(tree, read_topology(tree))
         sys.stdout.write(f"ok {check.__name__}\n")
     return 0

@@ -231,3 +231,18 @@ def test_what_is_refused_at_first_is_tried_again_after_the_governor(
         )
         assert governor.read() == b"schedutil\n"
     assert [(fd, error.errno) for fd, error in refused] == [(full, errno.ENOSPC)]
+
+
+def test_a_kernel_without_the_governor_is_told_apart(
+    tree: CpuTree, group: ClockGroup
+) -> None:
+    # This file takes numbers only: EINVAL, as for a governor that is not there.
+    with (
+        closing(BACKEND.prepare(tree, group)) as prepared,
+        Path("/proc/self/oom_score_adj").open("rb+", buffering=0) as refusing,
+    ):
+        os.dup2(refusing.fileno(), prepared.original_fds[-1])
+        with pytest.raises(SysfsError) as caught:
+            BACKEND.take(prepared)
+    assert caught.value.errno == errno.EINVAL
+    assert "modprobe cpufreq_userspace" in caught.value.hint
