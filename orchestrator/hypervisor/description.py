@@ -1,0 +1,93 @@
+"""What a domain is like now, in libvirt's words, as our value."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from orchestrator.domain import (
+    DomainId,
+    DomainSpec,
+    DomainState,
+    PCpu,
+    VCpuSpec,
+)
+from orchestrator.domain_xml.parse import ParsedDomain, parse_domain
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+_STATES: Mapping[int, DomainState] = {
+    libvirt.VIR_DOMAIN_NOSTATE: DomainState.NOSTATE,
+    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: DomainState.BLOCKED,
+    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.SHUTDOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.SHUTOFF,
+    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.PMSUSPENDED,
+}
+_ATTEMPTS = 3
+"""Looks at a domain that starts or stops while we look; an event follows anyway."""
+
+
+def describe_domain(connection: libvirt.virConnect, uuid: DomainId) -> DomainSpec:
+    """Read one domain: its XML, its state, its pinning.
+
+    Raises:
+        libvirt.libvirtError: libvirt refused.
+        DomainXmlError: libvirt's XML cannot be understood.
+    """
+    domain = connection.lookupByUUIDString(uuid)
+    parsed, state = _read_consistently(domain)
+    pinning = _read_pinning(domain, parsed.vcpus)
+    return DomainSpec(
+        uuid=parsed.uuid,
+        name=parsed.name,
+        state=state,
+        run=parsed.run,
+        vcpus=tuple(
+            VCpuSpec(vcpu=vcpu, pinning=pinning.get(vcpu, frozenset()))
+            for vcpu in parsed.vcpus
+        ),
+        channels=parsed.channels,
+        missing_channels=parsed.missing_channels,
+        has_free_ports=parsed.run >= 0 and parsed.free_ports > 0,
+        problems=parsed.problems,
+    )
+
+
+def _read_consistently(
+    domain: libvirt.virDomain,
+) -> tuple[ParsedDomain, DomainState]:
+    """XML and state are two calls, and the domain can start or stop in between."""
+    attempts = _ATTEMPTS
+    while True:
+        parsed = parse_domain(domain.XMLDesc(0))
+        state = _STATES.get(domain.state()[0], DomainState.NOSTATE)
+        attempts -= 1
+        if (parsed.run >= 0) == state.is_active or not attempts:
+            return parsed, state
+
+
+def _read_pinning(
+    domain: libvirt.virDomain, vcpus: Collection[int]
+) -> dict[int, frozenset[PCpu]]:
+    pinning = {vcpu: _cpus_of(mask) for vcpu, mask in enumerate(domain.vcpuPinInfo(0))}
+    # libvirt-python asks for as many masks as vCPUs are online; after an unplug in the
+    # middle the highest ones are missing, and only this call numbers its answers.
+    if any(vcpu not in pinning for vcpu in vcpus):
+        with suppress(libvirt.libvirtError):  # stopped meanwhile: an event follows
+            infos, masks = domain.vcpus()
+            pinning |= {
+                info[0]: _cpus_of(mask)
+                for info, mask in zip(infos, masks, strict=True)
+                if info[0] not in pinning
+            }
+    return pinning
+
+
+def _cpus_of(mask: Iterable[bool]) -> frozenset[PCpu]:
+    return frozenset(PCpu(cpu) for cpu, is_allowed in enumerate(mask) if is_allowed)

@@ -1,0 +1,204 @@
+"""libvirt's events become calls of the listener.
+
+Theory of operation: almost every event says only "something changed on this domain",
+because that is all that can be trusted of it: a rename is an UNDEFINED and a DEFINED, a
+cold boot is RESUMED before STARTED, a reset is two or three REBOOTs. Even UNDEFINED
+does not mean gone (the domain may run on, transient): whoever describes it finds out.
+
+A callback runs in libvirt's event thread: it copies what it needs, tells the listener
+(which queues), and returns. It calls no libvirt function that talks to a daemon and
+does not log, because everybody's events wait behind it.
+
+Source: virDomainEventID of libvirt-domain.h; QEMU's qapi/char.json (VSERPORT_CHANGE).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, cast
+
+import libvirt
+import libvirt_qemu
+
+from orchestrator.domain import DomainId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from orchestrator.hypervisor.listener import HypervisorListener
+
+_LIFECYCLE: Mapping[int, str] = {
+    libvirt.VIR_DOMAIN_EVENT_DEFINED: "defined",
+    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: "undefined",
+    libvirt.VIR_DOMAIN_EVENT_STARTED: "started",
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: "suspended",
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: "resumed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: "stopped",
+    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: "shutting down",
+    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: "suspended by its guest",
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: "crashed",
+}
+
+CHANGES: Mapping[int, Callable[..., str]] = {
+    libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: (
+        lambda event, _detail: _LIFECYCLE.get(event, "changed")
+    ),
+    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: lambda alias: f"device {alias} added",
+    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED: lambda alias: f"device {alias} removed",
+    libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE: lambda _kind, _uri: "metadata changed",
+    libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE: lambda _values: "tuning changed",
+    libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: lambda _values: "job completed",
+}
+"""The events that mean "describe this domain again", and what is said of them.
+
+Each is called with what libvirt passes between the domain and the opaque value.
+"""
+
+
+class Bell:
+    """Wakes those who wait for something to happen to a device.
+
+    Synchronization: any thread; the lock is never held across a call of anybody else.
+    """
+
+    def __init__(self) -> None:
+        self._rung = threading.Condition()
+        self._count = 0
+
+    def ring(self) -> None:
+        """Wake everybody who waits."""
+        with self._rung:
+            self._count += 1
+            self._rung.notify_all()
+
+    def count(self) -> int:
+        """How often it rang; read before looking, wait for a higher number after."""
+        with self._rung:
+            return self._count
+
+    def wait_beyond(self, count: int, timeout_s: float) -> None:
+        """Return as soon as it has rung more than `count` times, or time is up."""
+        with self._rung:
+            self._rung.wait_for(lambda: self._count > count, timeout_s)
+
+
+class EventRelay:
+    """Hears all events of a connection and tells the listener.
+
+    Synchronization: `register` and `deregister` in the connecting thread; the rest is
+    called by libvirt in its event thread.
+    """
+
+    def __init__(self, listener: HypervisorListener, bell: Bell) -> None:
+        self._listener = listener
+        self._bell = bell
+        self._is_silent = False
+        self._ids: list[int] = []
+        self._monitor_ids: list[int] = []
+
+    def register(self, connection: libvirt.virConnect, *, is_read_only: bool) -> None:
+        """Register everything that this driver knows and this right allows."""
+        self._ids = list(self._register_all(connection))
+        if not is_read_only:
+            self._monitor_ids = list(self._register_ports(connection))
+
+    def deregister(self, connection: libvirt.virConnect) -> None:
+        """Take everything back, as far as the connection still can."""
+        for number in self._ids:
+            _call_quietly(connection.domainEventDeregisterAny, number)
+        for number in self._monitor_ids:
+            _call_quietly(libvirt_qemu.qemuMonitorEventDeregister, connection, number)
+        self._ids, self._monitor_ids = [], []
+
+    def silence(self) -> None:
+        """Tell the listener nothing more."""
+        self._is_silent = True
+
+    def _register_all(self, connection: libvirt.virConnect) -> Iterable[int]:
+        special = {
+            libvirt.VIR_DOMAIN_EVENT_ID_REBOOT: self._on_reboot,
+            libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: self._on_removal_failed,
+        }
+        callbacks = dict.fromkeys(CHANGES, self._on_change) | special
+        for event, callback in callbacks.items():
+            try:
+                yield connection.domainEventRegisterAny(None, event, callback, event)
+            except libvirt.libvirtError:
+                # Drivers and servers differ; the resync finds what has no event.
+                continue
+
+    def _register_ports(self, connection: libvirt.virConnect) -> Iterable[int]:
+        try:
+            yield libvirt_qemu.qemuMonitorEventRegister(
+                connection, None, "VSERPORT_CHANGE", self._on_port, None, 0
+            )
+        except libvirt.libvirtError:
+            return  # no QEMU, or no right: the live XML tells it at the next resync
+
+    def _on_change(
+        self, _connection: object, domain: libvirt.virDomain, *facts: object
+    ) -> None:
+        *values, event = facts
+        self._bell.ring()
+        if not self._is_silent:
+            what = CHANGES[cast("int", event)](*values)
+            self._listener.domain_changed(_uuid_of(domain), what)
+
+    def _on_reboot(
+        self, _connection: object, domain: libvirt.virDomain, _event: object
+    ) -> None:
+        if not self._is_silent:
+            self._listener.domain_rebooted(_uuid_of(domain))
+
+    def _on_removal_failed(
+        self,
+        _connection: object,
+        domain: libvirt.virDomain,
+        alias: str,
+        _event: object,
+    ) -> None:
+        self._bell.ring()
+        if not self._is_silent:
+            self._listener.removal_failed(_uuid_of(domain), alias)
+
+    def _on_port(
+        self,
+        _connection: object,
+        domain: libvirt.virDomain,
+        _event: str,
+        _seconds: int,
+        _micros: int,
+        details: str,
+        _opaque: object,
+    ) -> None:
+        port = parse_port_change(details)
+        if port is not None and not self._is_silent:
+            alias, is_open = port
+            self._listener.port_changed(_uuid_of(domain), alias, is_open=is_open)
+
+
+def parse_port_change(details: str) -> tuple[str, bool] | None:
+    """Read VSERPORT_CHANGE's alias and state; None if QEMU says something else."""
+    try:
+        port = json.loads(details)
+    except ValueError:
+        return None
+    if not isinstance(port, dict):
+        return None
+    alias, is_open = port.get("id"), port.get("open")
+    if not isinstance(alias, str) or not isinstance(is_open, bool):
+        return None
+    return alias, is_open
+
+
+def _uuid_of(domain: libvirt.virDomain) -> DomainId:
+    # Not a call to the daemon: the UUID is part of the object.
+    return DomainId(domain.UUIDString())
+
+
+def _call_quietly(function: Callable[..., object], *arguments: object) -> None:
+    try:
+        function(*arguments)
+    except libvirt.libvirtError:
+        return  # the connection is lost, and what was registered with it

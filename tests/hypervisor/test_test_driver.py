@@ -1,0 +1,195 @@
+"""Against libvirt's own test driver, in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+
+from orchestrator.domain import (
+    ChannelSpec,
+    DomainId,
+    DomainSpec,
+    DomainState,
+    PCpu,
+    Target,
+    VCpu,
+    VCpuSpec,
+)
+from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
+from orchestrator.hypervisor.connection import Access, Hypervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.hypervisor.conftest import Recorder
+
+UUID = DomainId("5579e6cd-caca-4c68-8934-da43e4863198")
+OFF = DomainId("6679e6cd-caca-4c68-8934-da43e4863198")
+NODE = f"""
+<node><domain type='test' id='1'><name>router</name><uuid>{UUID}</uuid>
+<memory>65536</memory><vcpu current='2'>3</vcpu><os><type>hvm</type></os>
+<cputune><vcpupin vcpu='0' cpuset='3'/><vcpupin vcpu='1' cpuset='9'/></cputune>
+<devices><channel type='unix'><source mode='bind' path='/tmp/powermonitor/router.0'/>
+<target type='virtio' name='virtio.serial.port.poweragent.0'/></channel></devices>
+</domain></node>"""
+DEFINED = f"""
+<domain type='test'><name>off</name><uuid>{OFF}</uuid><memory>65536</memory>
+<vcpu>2</vcpu><os><type>hvm</type></os>
+<cputune><vcpupin vcpu='0' cpuset='1-2'/></cputune></domain>"""
+
+
+@pytest.fixture
+def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
+    node = tmp_path / "node.xml"
+    node.write_text(NODE)
+    hypervisor = Hypervisor(f"test://{node}", listener=recorder)
+    hypervisor.start()
+    recorder.wait_for("connected")
+    yield hypervisor
+    hypervisor.close(5)
+
+
+def cpus(*numbers: int) -> frozenset[PCpu]:
+    return frozenset(PCpu(number) for number in numbers)
+
+
+def world_of(hypervisor: Hypervisor) -> libvirt.virConnect:
+    """The connection itself: each open of a FILE is a world of its own."""
+    return hypervisor._connection()
+
+
+def test_a_running_domain_is_described_whole(hypervisor: Hypervisor) -> None:
+    assert hypervisor.list_domains() == (UUID,)
+    assert hypervisor.describe(UUID) == DomainSpec(
+        uuid=UUID,
+        name="router",
+        state=DomainState.RUNNING,
+        run=1,
+        vcpus=(
+            VCpuSpec(vcpu=VCpu(0), pinning=cpus(3)),
+            # The driver knows eight CPUs, and has an empty mask for a ninth.
+            VCpuSpec(vcpu=VCpu(1), pinning=frozenset()),
+        ),
+        channels=(
+            ChannelSpec(
+                number=0,
+                target=Target("virtio.serial.port.poweragent.0"),
+                path="/tmp/powermonitor/router.0",
+            ),
+        ),
+        missing_channels=(1,),
+        has_free_ports=True,
+    )
+
+
+def test_a_domain_that_is_off_shows_what_it_will_have(hypervisor: Hypervisor) -> None:
+    world_of(hypervisor).defineXML(DEFINED)
+    assert hypervisor.describe(OFF) == DomainSpec(
+        uuid=OFF,
+        name="off",
+        state=DomainState.SHUTOFF,
+        vcpus=(
+            VCpuSpec(vcpu=VCpu(0), pinning=cpus(1, 2)),
+            VCpuSpec(vcpu=VCpu(1), pinning=cpus(*range(8))),
+        ),
+        missing_channels=(0, 1),
+    )
+
+
+def test_lifecycle_events_are_heard_in_words(
+    hypervisor: Hypervisor, recorder: Recorder
+) -> None:
+    domain = world_of(hypervisor).defineXML(DEFINED)
+    recorder.wait_for("changed", OFF, "defined")
+    domain.create()
+    recorder.wait_for("changed", OFF, "started")
+    domain.suspend()
+    recorder.wait_for("changed", OFF, "suspended")
+    assert hypervisor.describe(OFF).state is DomainState.PAUSED
+    domain.resume()
+    recorder.wait_for("changed", OFF, "resumed")
+    domain.destroy()
+    recorder.wait_for("changed", OFF, "stopped")
+    domain.undefine()
+    recorder.wait_for("changed", OFF, "undefined")
+
+
+def test_a_change_of_metadata_is_heard(
+    hypervisor: Hypervisor, recorder: Recorder
+) -> None:
+    domain = world_of(hypervisor).lookupByUUIDString(UUID)
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<a/>", "x", "urn:x", 0)
+    recorder.wait_for("changed", UUID, "metadata changed")
+
+
+def test_a_new_pinning_is_described(hypervisor: Hypervisor) -> None:
+    world_of(hypervisor).lookupByUUIDString(UUID).pinVcpu(0, (False, True))
+    assert hypervisor.describe(UUID).vcpus[0].pinning == {1}
+
+
+def test_a_domain_that_is_gone_is_an_error_of_its_own(hypervisor: Hypervisor) -> None:
+    with pytest.raises(DomainGone):
+        hypervisor.describe(OFF)
+
+
+def test_what_the_driver_cannot_do_is_refused_and_not_lost(
+    hypervisor: Hypervisor,
+) -> None:
+    with pytest.raises(HypervisorError, match="not supported") as caught:
+        hypervisor.attach_channels(UUID, [1])
+    assert type(caught.value) is HypervisorError
+    assert caught.value.code == libvirt.VIR_ERR_NO_SUPPORT
+
+
+def test_reading_is_enough(tmp_path: Path, recorder: Recorder) -> None:
+    node = tmp_path / "node.xml"
+    node.write_text(NODE)
+    hypervisor = Hypervisor(
+        f"test://{node}", listener=recorder, access=Access.READ_ONLY
+    )
+    hypervisor.start()
+    recorder.wait_for("connected")
+    assert hypervisor.describe(UUID).name == "router"
+    with pytest.raises(libvirt.libvirtError):
+        world_of(hypervisor).defineXML(DEFINED)
+    hypervisor.close(5)
+
+
+def test_after_closing_nothing_is_answered_and_nothing_is_heard(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    node = tmp_path / "node.xml"
+    node.write_text(NODE)
+    hypervisor = Hypervisor(f"test://{node}", listener=recorder)
+    hypervisor.start()
+    recorder.wait_for("connected")
+    hypervisor.close(5)
+    with pytest.raises(HypervisorGone):
+        hypervisor.list_domains()
+    assert recorder.heard == [("connected",)]
+    assert not hypervisor._thread.is_alive()
+
+
+def test_a_hypervisor_that_was_never_started_closes(recorder: Recorder) -> None:
+    Hypervisor("test:///default", listener=recorder).close(0)
+    assert recorder.heard == []
+
+
+def test_why_it_waits_is_said_once_for_each_reason(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    node = tmp_path / "node.xml"
+    hypervisor = Hypervisor(f"test://{node}", listener=recorder)
+    hypervisor.start()
+    recorder.wait_for("waiting")
+    node.write_text("<node>")
+    recorder.wait_for("waiting", times=2)
+    node.write_text(NODE)
+    recorder.wait_for("connected")
+    reasons = [reason for _, reason in recorder.said("waiting")]
+    assert len(reasons) == len(set(reasons))
+    assert hypervisor.reconnects_total == 0
+    hypervisor.close(5)
