@@ -51,14 +51,14 @@ def bind(source: Path, target: Path) -> None:
     _check(done, f"bind {source} over {target}")
 
 
-def mount_tmpfs(target: Path) -> None:
-    """Put an empty directory in memory at the place of ``target``.
+def mount(source: str, target: Path, kind: str) -> None:
+    """Mount a file system of this kind at ``target``.
 
     Raises:
         OSError: see ``mount(2)``.
     """
-    done = _libc.mount(b"tmpfs", bytes(target), b"tmpfs", 0, b"mode=755")
-    _check(done, f"mount tmpfs over {target}")
+    done = _libc.mount(source.encode(), bytes(target), kind.encode(), 0, None)
+    _check(done, f"mount {kind} at {target}")
 
 
 def is_kvm_ill() -> bool:
@@ -81,7 +81,7 @@ def cure_kvm() -> None:
     groups = _qemu_groups()
     with tempfile.TemporaryDirectory(prefix="vm-") as directory:
         # A mount of its own: where /tmp or /dev/shm forbid device nodes, it does not.
-        mount_tmpfs(Path(directory))
+        mount("tmpfs", Path(directory), "tmpfs")
         node = Path(directory) / "kvm"
         os.mknod(node, stat.S_IFCHR | 0o660, _KVM.stat().st_rdev)
         os.chown(node, 0, groups[0] if groups else 0)

@@ -1,10 +1,11 @@
-"""A machine of the tests' own: private libvirt directories, a healthy /dev/kvm.
+"""A machine of the tests' own: libvirt's directories, /dev/kvm, processes.
 
 As root, the test process leaves the machine's mount namespace at its very start.
 From then on ``/etc/libvirt``, ``/var/lib/libvirt``, ``/run/libvirt`` and so on are
 empty directories of its own, for all that it starts, too: a libvirtd in there serves
 ``qemu:///system`` to the tests and is invisible to everybody else, and any number of
-test runs do not meet. Nothing is changed on the machine itself.
+test runs do not meet. Nothing is changed on the machine itself, and nothing that the
+tests start outlives them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from examples.guests.kvm import bind, cure_kvm, leave_mount_namespace
+from tests.rig.burial import move_under_burier
 
 _PRIVATE = (
     "/etc/libvirt",
@@ -30,19 +32,28 @@ _reason = "the test process has not entered a machine of its own"
 
 
 def enter_machine() -> None:
-    """Leave for a private machine; where that is impossible, note why and stay."""
+    """Leave for a private machine; where that is impossible, note why and stay.
+
+    Call it before any thread is started. What returns is a child of the process that
+    called.
+    """
     global _base, _reason  # noqa: PLW0603 - a process has one mount namespace
-    if _base is not None:
-        return
     try:
         leave_mount_namespace()
+    except OSError as error:
+        _reason = f"a private machine needs root and mount namespaces: {error}"
+        move_under_burier(has_own_mounts=False)
+        return
+    move_under_burier(has_own_mounts=True)
+    try:
         cure_kvm()
         _base = Path(tempfile.mkdtemp(prefix="vm-", dir="/tmp"))
         _base.chmod(0o755)
         for number, name in enumerate((*_PRIVATE, *_HIDDEN)):
             _replace(Path(name), _base / str(number))
     except OSError as error:
-        _reason = f"a private machine needs root and mount namespaces: {error}"
+        _base = None
+        _reason = f"this container forbids mounts: {error}"
 
 
 def leave_machine() -> None:
