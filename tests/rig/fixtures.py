@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rig.embed import EmbedHost
-from tests.rig.machine import enter_machine, leave_machine
+from tests.rig.libvirtd import SessionHost, SystemHost
+from tests.rig.machine import enter_machine, leave_machine, why_no_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,3 +30,34 @@ def embed_host() -> Iterator[EmbedHost]:
     host = EmbedHost()
     yield host
     host.close()
+
+
+@pytest.fixture(scope="session")
+def _system() -> Iterator[SystemHost]:
+    reason = why_no_machine()
+    if reason is not None:
+        pytest.skip(reason)
+    host = SystemHost()
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def system_host(_system: SystemHost) -> SystemHost:
+    """A libvirtd that serves ``qemu:///system``, running at the start of each test."""
+    _system.revive()
+    return _system
+
+
+@pytest.fixture(scope="session")
+def _session() -> Iterator[SessionHost]:
+    host = SessionHost()
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def session_host(_session: SessionHost) -> SessionHost:
+    """A session libvirtd, running at the start of each test."""
+    _session.revive()
+    return _session
