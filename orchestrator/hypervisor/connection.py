@@ -28,7 +28,7 @@ from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import Bell, EventRelay
 from orchestrator.hypervisor.listener import HypervisorListener
 from orchestrator.hypervisor.translation import is_denied, translated
-from orchestrator.hypervisor.uri import check_uri, trusted_uids
+from orchestrator.hypervisor.uri import check_uri, is_in_process, trusted_uids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -75,6 +75,7 @@ class _Link:
     """One connection, from its opening to its end."""
 
     connection: libvirt.virConnect
+    is_read_only: bool
     relay: EventRelay
     loss: str = ""
     """Why it ended; empty while it stands."""
@@ -207,11 +208,14 @@ class Hypervisor:
             _abandon(link.connection)
 
     def _connection(self) -> libvirt.virConnect:
+        return self._standing_link().connection
+
+    def _standing_link(self) -> _Link:
         with self._guard:
             link = self._link
         if link is None:
             raise HypervisorGone(f"not connected to {self.uri}")
-        return link.connection
+        return link
 
     @contextmanager
     def _open_for_change(self) -> Iterator[libvirt.virConnect]:
@@ -220,8 +224,14 @@ class Hypervisor:
         One of its own, because libvirtd serves only five calls of a client at once and
         a hot-plug can hold one for 30 s; not kept, because a right that is used once a
         week should not lie open, and an idle connection would have to be watched.
+        A driver inside our own process is another matter: it serves every call at
+        once, and can be opened some fifteen times at most (measured, libvirt 9.0).
         """
-        self._connection()  # opening has no time-out: not towards a dead libvirt
+        # First of all, because opening has no time-out: not towards a dead libvirt.
+        link = self._standing_link()
+        if is_in_process(self.uri) and not link.is_read_only:
+            yield link.connection
+            return
         connection = libvirt.open(self.uri)
         try:
             self._keep_alive(connection)
@@ -280,11 +290,12 @@ class Hypervisor:
 
     def _connect(self) -> _Link:
         connection, is_read_only = self._open()
-        link = _Link(connection, EventRelay(self._listener, self._bell))
+        relay = EventRelay(self._listener, self._bell)
+        link = _Link(connection, is_read_only, relay)
         try:
             self._watch(link)
             self._keep_alive(connection)
-            link.relay.register(connection, is_read_only=is_read_only)
+            relay.register(connection, is_read_only=is_read_only)
         except libvirt.libvirtError:
             _discard(link)
             raise

@@ -46,6 +46,12 @@ def check_uri(uri: str) -> str:
     return uri
 
 
+def is_in_process(uri: str) -> bool:
+    """Say whether the driver runs inside our own process, without a daemon."""
+    parts = _split(uri)
+    return parts.scheme == "test" or parts.path == "/embed"
+
+
 def trusted_uids(uri: str) -> frozenset[int]:
     """Say which users may listen on the channel sockets of this libvirt.
 

@@ -77,25 +77,29 @@ def recorder() -> Recorder:
 
 
 class Libvirtd:
-    """A libvirtd of our own: as nobody, in a short directory, without guests."""
+    """A libvirtd of our own, and its guests: as nobody, in a short directory."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="vmp", dir="/tmp"))
+        self.directory.chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket = directory / "run" / "libvirt" / "libvirt-sock"
-        self.uri = f"qemu+unix:///session?socket={self._socket}"
+        self.uri = (
+            f"qemu+unix:///session?socket={self.directory}/r/libvirt/libvirt-sock"
+        )
 
     def start(self) -> None:
-        for name in ("run", "home", "config", "cache"):
-            (self._directory / name).mkdir(mode=0o700, exist_ok=True)
-            os.chown(self._directory / name, NOBODY, NOBODY)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self._directory / "home"),
-            "XDG_RUNTIME_DIR": str(self._directory / "run"),
-            "XDG_CONFIG_HOME": str(self._directory / "config"),
-            "XDG_CACHE_HOME": str(self._directory / "cache"),
+        directories = {
+            "HOME": "h",
+            "XDG_RUNTIME_DIR": "r",
+            "XDG_CONFIG_HOME": "c",
+            "XDG_CACHE_HOME": "x",
         }
+        environment = {"PATH": os.environ["PATH"]}
+        for variable, name in directories.items():
+            path = self.directory / name
+            path.mkdir(mode=0o700, exist_ok=True)
+            os.chown(path, NOBODY, NOBODY)
+            environment[variable] = str(path)
         self._process = subprocess.Popen(
             ["libvirtd"],
             env=environment,
@@ -116,39 +120,34 @@ class Libvirtd:
             self._process.wait()
             self._process = None
 
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.directory)
+
+
+def _make_libvirtd() -> Libvirtd:
+    if shutil.which("libvirtd") is None or shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("libvirtd or QEMU is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("starts libvirtd as another user")
+    return Libvirtd()
+
 
 @pytest.fixture
-def short_directory() -> Iterator[Path]:
-    """A directory whose sockets' paths fit into 107 bytes."""
-    path = Path(tempfile.mkdtemp(prefix="vmp", dir="/tmp"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def libvirtd(short_directory: Path) -> Iterator[Libvirtd]:
-    """Not started yet."""
-    if shutil.which("libvirtd") is None:
-        pytest.skip("libvirtd is not installed")
-    daemon = Libvirtd(short_directory)
+def libvirtd() -> Iterator[Libvirtd]:
+    """Not started yet, to be killed and stopped at will."""
+    daemon = _make_libvirtd()
     yield daemon
-    daemon.kill()
+    daemon.remove()
 
 
 @pytest.fixture(scope="session")
-def embedded_uri() -> Iterator[str]:
-    """QEMU's driver inside this process; probed once for all tests."""
-    if shutil.which("qemu-system-x86_64") is None:
-        pytest.skip("QEMU is not installed")
-    root = Path(tempfile.mkdtemp(prefix="vme", dir="/tmp"))
-    root.chmod(0o755)
-    (root / "etc").mkdir()
-    (root / "etc" / "qemu.conf").write_text(
-        'stdio_handler = "file"\nsecurity_driver = "none"\n'
-    )
-    yield f"qemu:///embed?root={root}"
-    shutil.rmtree(root)
+def guest_libvirtd() -> Iterator[Libvirtd]:
+    """Running all the time: the first guest costs seconds, because QEMU is probed."""
+    daemon = _make_libvirtd()
+    daemon.start()
+    yield daemon
+    daemon.remove()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
 
     from tests.hypervisor.conftest import Libvirtd, Recorder
 
-pytestmark = [
-    pytest.mark.rig,
-    pytest.mark.skipif(os.geteuid() != 0, reason="starts libvirtd as another user"),
-]
+pytestmark = pytest.mark.rig
 
 UUID = DomainId("7779e6cd-caca-4c68-8934-da43e4863198")
 DEFINITION = f"""

@@ -1,0 +1,392 @@
+"""Attach, detach and every event, on a real QEMU: a guest that stays in its BIOS."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+
+from orchestrator.domain import DomainId, DomainState
+from orchestrator.domain_xml.parse import ATTACHED_URI, parse_domain
+from orchestrator.errors import DomainGone, HypervisorError
+from orchestrator.hypervisor.connection import Access, Hypervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.hypervisor.conftest import Libvirtd, Recorder
+
+pytestmark = pytest.mark.rig
+
+UUID = DomainId("8889e6cd-caca-4c68-8934-da43e4863198")
+CONTROLLER = "<controller type='virtio-serial' index='0'/>"
+INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
+LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+
+def definition(
+    devices: str = CONTROLLER, *, name: str = "guest", vcpus: str = "<vcpu>2</vcpu>"
+) -> str:
+    return (
+        f"<domain type='qemu'><name>{name}</name><uuid>{UUID}</uuid>"
+        f"<memory unit='MiB'>32</memory>{vcpus}"
+        "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+        f"<devices>{devices}<memballoon model='none'/></devices></domain>"
+    )
+
+
+def channel(number: int) -> str:
+    name = f"virtio.serial.port.poweragent.{number}"
+    return (
+        "<channel type='unix'><source mode='bind'/>"
+        f"<target type='virtio' name='{name}'/></channel>"
+    )
+
+
+class Guest:
+    """A domain as anybody else sees and changes it."""
+
+    def __init__(self, connection: libvirt.virConnect) -> None:
+        self.connection = connection
+        self.domain: libvirt.virDomain = None
+
+    def start(self, xml: str) -> None:
+        self.domain = self.connection.defineXML(xml)
+        self.domain.create()
+
+    def numbers(self, flags: int) -> list[int]:
+        parsed = parse_domain(self.domain.XMLDesc(flags))
+        return [item.number for item in parsed.channels]
+
+    def both(self) -> tuple[list[int], list[int]]:
+        """Channels of the running domain and of its definition."""
+        return self.numbers(0), self.numbers(INACTIVE)
+
+    def notes(self) -> tuple[set[int], set[int]]:
+        live, config = self.domain.XMLDesc(0), self.domain.XMLDesc(INACTIVE)
+        return set(parse_domain(live).attached), set(parse_domain(config).attached)
+
+    def end(self) -> None:
+        for domain in self.connection.listAllDomains():
+            is_active = domain.isActive()
+            if domain.isPersistent():
+                domain.undefine()
+            if is_active:
+                domain.destroy()
+
+
+@pytest.fixture
+def hypervisor(guest_libvirtd: Libvirtd, recorder: Recorder) -> Iterator[Hypervisor]:
+    hypervisor = Hypervisor(guest_libvirtd.uri, listener=recorder)
+    hypervisor.start()
+    recorder.wait_for("connected")
+    yield hypervisor
+    hypervisor.close(5)
+
+
+@pytest.fixture
+def guest(
+    guest_libvirtd: Libvirtd,
+    hypervisor: Hypervisor,
+    open_connection: Callable[[str], libvirt.virConnect],
+) -> Iterator[Guest]:
+    del hypervisor  # only for the order: it waits until libvirtd is there
+    guest = Guest(open_connection(guest_libvirtd.uri))
+    yield guest
+    guest.end()
+
+
+def test_every_change_of_a_domain_is_heard(
+    hypervisor: Hypervisor, guest: Guest, recorder: Recorder
+) -> None:
+    guest.start(definition())
+    recorder.wait_for("changed", UUID, "started")
+    guest.domain.pinVcpuFlags(0, (True, False), LIVE)
+    recorder.wait_for("changed", UUID, "tuning changed")
+    assert hypervisor.describe(UUID).vcpus[0].pinning == {0}
+    guest.domain.attachDeviceFlags(channel(0), LIVE)
+    recorder.wait_for("changed", UUID, "device channel0 added")
+    guest.domain.detachDeviceAlias("channel0", LIVE)
+    recorder.wait_for("changed", UUID, "device channel0 removed")
+    guest.domain.suspend()
+    recorder.wait_for("changed", UUID, "suspended")
+    assert hypervisor.describe(UUID).state is DomainState.PAUSED
+    guest.domain.resume()
+    recorder.wait_for("changed", UUID, "resumed")
+    guest.domain.reset()
+    recorder.wait_for("rebooted", UUID)
+    guest.domain.destroy()
+    recorder.wait_for("changed", UUID, "stopped")
+    assert hypervisor.describe(UUID).state is DomainState.SHUTOFF
+    guest.domain.rename("other")
+    recorder.wait_for("changed", UUID, "undefined")
+    assert hypervisor.describe(UUID).name == "other"
+    guest.domain.undefine()
+    recorder.wait_for("changed", UUID, "undefined", times=2)
+    with pytest.raises(DomainGone):
+        hypervisor.describe(UUID)
+
+
+def test_a_running_domain_is_described_with_paths_and_aliases(
+    hypervisor: Hypervisor, guest: Guest, guest_libvirtd: Libvirtd
+) -> None:
+    guest.start(definition(CONTROLLER + channel(1)))
+    spec = hypervisor.describe(UUID)
+    assert spec.state is DomainState.RUNNING
+    assert spec.run == guest.domain.ID()
+    assert spec.missing_channels == (0,)
+    assert spec.has_free_ports
+    [only] = spec.channels
+    assert only.alias == "channel0"
+    assert only.is_guest_connected is False
+    assert only.path is not None
+    assert only.path.startswith(str(guest_libvirtd.directory))
+    assert Path(only.path).is_socket()
+
+
+def test_a_vcpu_in_the_middle_can_be_missing(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(
+        definition(
+            vcpus="<vcpu current='2'>3</vcpu><vcpus>"
+            "<vcpu id='0' enabled='yes' hotpluggable='no'/>"
+            "<vcpu id='1' enabled='no' hotpluggable='yes'/>"
+            "<vcpu id='2' enabled='yes' hotpluggable='yes'/></vcpus>"
+            "<cputune><vcpupin vcpu='2' cpuset='1'/></cputune>"
+        )
+    )
+    spec = hypervisor.describe(UUID)
+    assert {item.vcpu: item.pinning for item in spec.vcpus} == {0: {0, 1}, 2: {1}}
+
+
+def test_channels_are_attached_to_the_domain_and_its_definition(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0, 1])
+    assert guest.both() == ([0, 1], [0, 1])
+    assert guest.notes() == ({0, 1}, {0, 1})
+    assert all(item.path for item in hypervisor.describe(UUID).channels)
+
+
+def test_attaching_again_changes_nothing(
+    hypervisor: Hypervisor, guest: Guest, recorder: Recorder
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0, 1])
+    hypervisor.attach_channels(UUID, [0, 1])
+    assert guest.both() == ([0, 1], [0, 1])
+    added = [item for item in recorder.said("changed") if "device" in item[2]]
+    assert len(added) == 2
+
+
+def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition(CONTROLLER + channel(0)))
+    guest.domain.attachDeviceFlags(channel(1), LIVE)
+    guest.domain.attachDeviceFlags(channel(2), CONFIG)
+    hypervisor.attach_channels(UUID, [0, 1, 2, 3])
+    assert guest.both() == ([0, 1, 2, 3], [0, 1, 2, 3])
+    assert guest.notes() == ({2, 3}, {1, 3})
+    hypervisor.detach_channels(UUID, [0, 1, 2, 3])
+    assert guest.both() == ([0, 1], [0, 2])
+    assert guest.notes() == (set(), set())
+
+
+def test_only_the_given_numbers_are_taken_away(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0, 1, 2])
+    hypervisor.detach_channels(UUID, [1, 7])
+    assert guest.both() == ([0, 2], [0, 2])
+    assert guest.notes() == ({0, 2}, {0, 2})
+    hypervisor.detach_channels(UUID, [1, 7])
+    assert guest.both() == ([0, 2], [0, 2])
+
+
+def test_what_an_earlier_daemon_gave_is_known_and_foreign_metadata_stays(
+    hypervisor: Hypervisor, guest: Guest, recorder: Recorder
+) -> None:
+    guest.start(definition())
+    element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+    guest.domain.setMetadata(element, "<theirs/>", "x", "urn:x", LIVE)
+    hypervisor.attach_channels(UUID, [0])
+    hypervisor.close(5)
+    later = Hypervisor(hypervisor.uri, listener=recorder)
+    later.start()
+    recorder.wait_for("connected", times=2)
+    later.detach_channels(UUID, [0])
+    later.close(5)
+    assert guest.both() == ([], [])
+    assert guest.domain.metadata(element, "urn:x", LIVE) == "<theirs/>"
+
+
+def test_a_note_that_somebody_overwrote_takes_nothing_away(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0])
+    guest.domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<x/>", "x", ATTACHED_URI, LIVE | CONFIG
+    )
+    hypervisor.detach_channels(UUID, [0])
+    assert guest.both() == ([0], [0])
+
+
+def test_a_domain_that_was_switched_off_keeps_and_gives_back_its_definition(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0])
+    guest.domain.destroy()
+    assert guest.numbers(INACTIVE) == [0]
+    hypervisor.detach_channels(UUID, [0])
+    assert guest.numbers(INACTIVE) == []
+
+
+def test_a_transient_domain_has_no_definition_to_change(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.domain = guest.connection.createXML(definition(), 0)
+    hypervisor.attach_channels(UUID, [0])
+    assert guest.numbers(0) == [0]
+    hypervisor.detach_channels(UUID, [0])
+    assert guest.numbers(0) == []
+
+
+def test_a_domain_without_a_controller_is_told_to_be_powered_off(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition(devices=""))
+    assert not hypervisor.describe(UUID).has_free_ports
+    with pytest.raises(HypervisorError, match="have 0 free") as caught:
+        hypervisor.attach_channels(UUID, [0])
+    assert "power it off and on" in caught.value.hint
+    assert guest.both() == ([], [])
+    assert guest.notes() == (set(), set())
+
+
+def test_the_thirtieth_channel_is_the_last_and_libvirt_is_not_asked_for_more(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, range(29))
+    assert hypervisor.describe(UUID).has_free_ports
+    with pytest.raises(HypervisorError, match="have 1 free"):
+        hypervisor.attach_channels(UUID, [29, 30])
+    hypervisor.attach_channels(UUID, [29])
+    assert not hypervisor.describe(UUID).has_free_ports
+    assert guest.both() == (list(range(30)), list(range(30)))
+    assert guest.domain.XMLDesc(0).count("type='virtio-serial' index=") == 1
+
+
+def test_a_live_refusal_in_the_middle_undoes_everything(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition(CONTROLLER + channel(1), name="n"))
+    [present] = hypervisor.describe(UUID).channels
+    # So long a name that a path with one digit just fits, and with three does not.
+    name = "n" * (108 - len(present.path or ""))
+    assert 1 < len(name) <= 20, "libvirt shortens longer ones"
+    guest.end()
+    guest.start(definition(name=name))
+    with pytest.raises(HypervisorError, match="too long"):
+        hypervisor.attach_channels(UUID, [1, 2, 100])
+    assert guest.both() == ([], [])
+    assert guest.notes() == (set(), set())
+
+
+def test_a_definition_that_cannot_be_saved_undoes_the_running_domain(
+    hypervisor: Hypervisor, guest: Guest, guest_libvirtd: Libvirtd
+) -> None:
+    guest.start(definition())
+    saved = guest_libvirtd.directory / "c" / "libvirt" / "qemu" / "guest.xml"
+    # libvirt replaces the file by a new one, which a directory does not allow.
+    saved.unlink()
+    saved.mkdir()
+    try:
+        with pytest.raises(HypervisorError):
+            hypervisor.attach_channels(UUID, [1, 2])
+        assert guest.numbers(0) == []
+        assert guest.notes()[0] == set()
+    finally:
+        saved.rmdir()
+        guest.connection.defineXML(definition())
+
+
+def test_a_domain_that_is_off_is_not_attached_to(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.domain = guest.connection.defineXML(definition())
+    with pytest.raises(HypervisorError, match="not running"):
+        hypervisor.attach_channels(UUID, [0])
+
+
+def test_a_domain_that_is_gone_is_not_attached_to(hypervisor: Hypervisor) -> None:
+    with pytest.raises(DomainGone):
+        hypervisor.attach_channels(UUID, [0])
+
+
+def test_attaching_needs_no_more_than_reading_on_the_first_connection(
+    guest_libvirtd: Libvirtd, guest: Guest, recorder: Recorder
+) -> None:
+    guest.start(definition())
+    reader = Hypervisor(guest_libvirtd.uri, listener=recorder, access=Access.READ_ONLY)
+    reader.start()
+    recorder.wait_for("connected", times=2)
+    reader.attach_channels(UUID, [0])
+    assert guest.both() == ([0], [0])
+    recorder.wait_for("changed", UUID, "device channel0 added")
+    reader.detach_channels(UUID, [0])
+    reader.close(5)
+    assert guest.both() == ([], [])
+
+
+EMBEDDED = """
+import sys, threading
+from orchestrator.hypervisor.connection import Hypervisor
+xml, uuid, root = sys.argv[1:]
+connected = threading.Event()
+class Listener:
+    def connected(self): connected.set()
+    def domain_changed(self, uuid, what): pass
+hypervisor = Hypervisor(f"qemu:///embed?root={root}", listener=Listener())
+hypervisor.start()
+connected.wait()
+domain = hypervisor._connection().defineXML(xml)
+domain.create()
+for round in range(30):
+    hypervisor.attach_channels(uuid, [0])
+    assert [c.number for c in hypervisor.describe(uuid).channels] == [0]
+    hypervisor.detach_channels(uuid, [0])
+domain.destroy()
+hypervisor.close(5)
+print("done")
+"""
+
+
+def test_an_embedded_driver_is_opened_once_however_often_it_is_attached_to() -> None:
+    # In a process of its own, because a process can have one such driver in its life.
+    with tempfile.TemporaryDirectory(prefix="vme", dir="/tmp") as root:
+        Path(root).chmod(0o755)
+        Path(root, "etc").mkdir()
+        Path(root, "etc", "qemu.conf").write_text(
+            'stdio_handler = "file"\nsecurity_driver = "none"\n'
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", EMBEDDED, definition(), UUID, root],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert done.stdout == "done\n"
