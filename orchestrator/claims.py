@@ -13,6 +13,8 @@ from orchestrator.errors import JournalError, NoCpufreqError, SysfsError
 from orchestrator.power.backend import detect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orchestrator.errors import VmpowerError
     from orchestrator.power.backend import Backend
     from orchestrator.power.journal import Journal
@@ -36,45 +38,59 @@ class Claims:
         self._journal_lock = threading.Lock()
         self._fallback_governor = fallback_governor
         self._held: dict[int, PreparedGroup] = {}
+        self._taken: set[int] = set()
         self._left_over: set[int] = set()
 
     def held(self, number: int) -> PreparedGroup | None:
         """Return a group's descriptors and originals, if it is held."""
         return self._held.get(number)
 
-    def prepare(self, topology: Topology, number: int) -> None:
-        """Journal a group's originals and open its descriptors; change nothing.
+    def prepare(
+        self, topology: Topology, numbers: Iterable[int]
+    ) -> dict[int, VmpowerError]:
+        """Journal groups' originals and open their descriptors; change nothing.
 
-        Raises:
-            SysfsError: the kernel refused.
-            NoCpufreqError: the group is gone or its driver unknown, or it still
-                waits for its last restoration.
-            JournalError: the originals are not on disk, so nothing may be taken.
+        Returns:
+            Why groups could not be prepared: the kernel refused, the group is gone,
+            or still waits for its last restoration, or its originals did not reach
+            the disk.
         """
+        refused: dict[int, VmpowerError] = {}
+        prepared: dict[int, PreparedGroup] = {}
+        for number in numbers:
+            try:
+                prepared[number] = self._prepare_one(topology, number)
+            except (SysfsError, NoCpufreqError, JournalError) as error:
+                refused[number] = error
+        try:
+            with self._journal_lock:
+                self._journal.record(*prepared.values())
+        except JournalError as error:
+            for each in prepared.values():
+                each.close()
+            return refused | dict.fromkeys(prepared, error)
+        self._held.update(prepared)
+        return refused
+
+    def _prepare_one(self, topology: Topology, number: int) -> PreparedGroup:
         group = topology.group(number)
         self.restore_left_over()
         if group is None or number in self._left_over:
             raise NoCpufreqError(f"policy{number} is gone, or not restored yet")
-        prepared = self._backend(group).prepare(self.tree, group)
-        try:
-            with self._journal_lock:
-                self._journal.record(prepared)
-        except BaseException:
-            prepared.close()
-            raise
-        self._held[number] = prepared
+        return self._backend(group).prepare(self.tree, group)
 
     def take(self, number: int) -> None:
-        """Switch a held group's governor; undone if the kernel stops half way.
+        """Switch a held group's governor.
 
         Raises:
-            SysfsError: the kernel refused.
+            SysfsError: the kernel refused; nothing changed.
         """
         prepared = self._held[number]
+        self._taken.add(number)
         self._backend(prepared.group).take(prepared)
 
     def restore(self, number: int) -> None:
-        """Give a held group its originals back; it stays held.
+        """Give a taken group its originals back; it stays held.
 
         Raises:
             SysfsError: the kernel refused one; the others are back, and the journal
@@ -84,6 +100,7 @@ class Claims:
         self._left_over.add(number)
         self._backend(prepared.group).restore(prepared)
         self._left_over.discard(number)
+        self._taken.discard(number)
 
     def restore_left_over(self) -> None:
         """Try again to restore what the kernel refused: CPUs were offline, mostly.
@@ -96,32 +113,34 @@ class Claims:
             with self._journal_lock:
                 self._left_over -= set(self._journal.replay(left).restored)
 
-    def drop(self, number: int) -> None:
-        """Close a group's descriptors, and forget its originals if they are back.
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Close groups' descriptors, and forget originals that are back.
 
         Raises:
             JournalError: the journal could not be replaced.
         """
-        prepared = self._held.pop(number, None)
-        if prepared is None:
-            return
-        prepared.close()
-        if number not in self._left_over:
-            with self._journal_lock:
-                self._journal.forget(number)
+        dropped = [number for number in numbers if number in self._held]
+        for number in dropped:
+            self._held.pop(number).close()
+        self._taken.difference_update(dropped)
+        with self._journal_lock:
+            self._journal.forget(*(n for n in dropped if n not in self._left_over))
 
     def restore_all(self) -> list[VmpowerError]:
-        """Restore and drop every group; return what was refused.
+        """Restore every taken group and drop all; return what was refused.
 
         A group that the kernel refused stays in the journal, for `vmpower restore`.
         """
         refused: list[VmpowerError] = []
-        for number in list(self._held):
-            for step in (self.restore, self.drop):
-                try:
-                    step(number)
-                except (SysfsError, JournalError) as error:
-                    refused.append(error)
+        for number in sorted(self._taken):
+            try:
+                self.restore(number)
+            except SysfsError as error:
+                refused.append(error)
+        try:
+            self.drop(list(self._held))
+        except JournalError as error:
+            refused.append(error)
         return refused
 
     def _backend(self, group: ClockGroup) -> Backend:

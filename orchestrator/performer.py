@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ from orchestrator.errors import (
     SysfsError,
     VmpowerError,
 )
+from orchestrator.inventory import CONNECTED_STATES
 from orchestrator.pool import Pool
 from orchestrator.power.topology import read_topology
 
@@ -86,6 +89,7 @@ class Performer:
         self._power_calls = Pool("power", size=POWER_CALLS)
         self._connect_calls = Pool("connect", size=CONNECT_CALLS)
         self._loop = asyncio.get_running_loop()
+        self._journal_changes: deque[actions.PrepareGroup | actions.DropGroup] = deque()
         self._attempts: dict[
             tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.TimerHandle]
         ] = {}
@@ -104,12 +108,12 @@ class Performer:
             actions.DefineDomain: lambda a: monitor.define_domain(a.view),
             actions.ForgetDomain: lambda a: monitor.forget_domain(a.uuid),
             actions.DefineGroup: lambda a: monitor.define_group(a.view),
-            actions.PrepareGroup: self._prepare,
+            actions.PrepareGroup: self._journal,
             actions.HandOver: self._hand_over,
             actions.TakeGroup: self._take,
             actions.AnswerTake: self._answer_take,
             actions.RestoreGroup: self._restore,
-            actions.DropGroup: self._drop,
+            actions.DropGroup: self._journal,
             actions.StartMonitor: self._start_monitor,
         }
 
@@ -218,13 +222,19 @@ class Performer:
 
     def _adopt(self, action: actions.ConnectChannel, endpoint: socket.socket) -> None:
         key = (action.uuid, action.number)
-        is_wanted = self._attempts.get(key, (None,))[0] is action
-        if not is_wanted or not self._inventory.is_monitor_up:
+        is_latest = self._attempts.get(key, (None,))[0] is action
+        if is_latest:
+            del self._attempts[key]
+        if not is_latest or not self._may_adopt(*key):
             endpoint.close()
             return
-        del self._attempts[key]
         self._monitor.adopt(*key, endpoint)
         self._post(events.ChannelConnected(*key, action.path))
+
+    def _may_adopt(self, uuid: DomainId, number: int) -> bool:
+        channel = self._inventory.channel(uuid, number)
+        is_open = channel is None or channel.state in CONNECTED_STATES
+        return self._inventory.is_monitor_up and not is_open
 
     def _close_channel(self, action: actions.CloseChannel) -> None:
         self._forget_attempt((action.uuid, action.number))
@@ -247,28 +257,52 @@ class Performer:
         except (SysfsError, JournalError) as error:
             logger.warning("CPU tree not read, keeping what is known: %s", error)
 
-    def _prepare(self, action: actions.PrepareGroup) -> None:
-        topology = self._inventory.topology
-        call = partial(self._claims.prepare, topology, action.group)
-        self._claim(action.group, call, events.GroupPrepared(action.group))
+    def _journal(self, action: actions.PrepareGroup | actions.DropGroup) -> None:
+        if isinstance(action, actions.DropGroup):
+            self._monitor.take_back(action.group)
+        self._journal_changes.append(action)
+        self._power_calls.submit("journal", "journal", self._work_journal)
+
+    def _work_journal(self) -> None:
+        """Do all that waits, in its order, with one write of the journal per run.
+
+        The journal is one file, written whole: 512 groups one by one take 2 s, all at
+        once 4 ms (measured).
+        """
+        waiting = self._journal_changes
+        changes = [waiting.popleft() for _ in range(len(waiting))]
+        for kind, run in itertools.groupby(changes, type):
+            groups = [change.group for change in run]
+            if kind is actions.PrepareGroup:
+                self._work_prepare(groups)
+            else:
+                self._work_drop(groups)
+
+    def _work_prepare(self, groups: list[int]) -> None:
+        refused = self._claims.prepare(self._inventory.topology, groups)
+        for group in groups:
+            if group in refused:
+                self._post(events.GroupFailed(group, str(refused[group])))
+            else:
+                self._post(events.GroupPrepared(group))
+
+    def _work_drop(self, groups: list[int]) -> None:
+        try:
+            self._claims.drop(groups)
+        except JournalError as error:
+            logger.warning("journal still has groups=%s: %s", groups, error)
 
     def _take(self, action: actions.TakeGroup) -> None:
-        call = partial(self._claims.take, action.group)
-        self._claim(action.group, call, events.GroupTaken(action.group))
+        work = partial(self._work_take, action.group)
+        self._power_calls.submit(action.group, "take", work)
 
-    def _claim(self, group: int, call: Callable[[], None], done: events.Event) -> None:
-        work = partial(self._work_claim, group, call, done)
-        self._power_calls.submit(group, type(done).__name__, work)
-
-    def _work_claim(
-        self, group: int, call: Callable[[], None], done: events.Event
-    ) -> None:
+    def _work_take(self, group: int) -> None:
         try:
-            call()
-        except (SysfsError, NoCpufreqError, JournalError) as error:
+            self._claims.take(group)
+        except (SysfsError, NoCpufreqError) as error:
             self._post(events.GroupFailed(group, str(error)))
         else:
-            self._post(done)
+            self._post(events.GroupTaken(group))
 
     def _hand_over(self, action: actions.HandOver) -> None:
         if prepared := self._claims.held(action.group):
@@ -289,17 +323,6 @@ class Performer:
             # next start, or by `vmpower restore`.
             logger.error("clock group not restored group=%d: %s", group, error)  # noqa: TRY400
         self._post(events.GroupRestored(group))
-
-    def _drop(self, action: actions.DropGroup) -> None:
-        self._monitor.take_back(action.group)
-        work = partial(self._work_drop, action.group)
-        self._power_calls.submit(action.group, "drop", work)
-
-    def _work_drop(self, group: int) -> None:
-        try:
-            self._claims.drop(group)
-        except JournalError as error:
-            logger.warning("journal still has a group group=%d: %s", group, error)
 
     # the monitor
 

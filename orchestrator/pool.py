@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    Work = Callable[[], None]
+    Work = Callable[[], object]
 
 
 class Pool:

@@ -25,7 +25,8 @@ def parse_khz(text: str) -> KHz:
     """
     match = _FREQUENCY.fullmatch(text.strip())
     factor = _FACTORS.get(match[2].lower()) if match else None
-    if match is None or factor is None:
+    # A fraction of a kHz is a forgotten unit: 2.3 does not mean 2 kHz.
+    if match is None or factor is None or (factor == 1 and "." in match[1]):
         raise ConfigError(
             f"'{text}' is no frequency", hint="write 2300000, 2300MHz or 2.3GHz"
         )

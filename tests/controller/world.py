@@ -1,0 +1,256 @@
+"""A host in which the controller's actions come true, one outcome at a time.
+
+Not a mock: it keeps what the real performer would cause (which channels are with the
+monitor, which groups are taken) and refuses what the real ones would refuse, so that a
+test can ask whether the end is right, whatever the order of events was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator import actions as a
+from orchestrator import events as e
+from orchestrator.config import Config
+from orchestrator.controller import Controller
+from orchestrator.domain import (
+    ChannelSpec,
+    DomainId,
+    DomainSpec,
+    DomainState,
+    PCpu,
+    Target,
+    VCpu,
+    VCpuSpec,
+)
+from orchestrator.inventory import Inventory
+from orchestrator.power.topology import ClockGroup, Topology
+from orchestrator.power.turbo import steps_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+STEPS = steps_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
+SLOW = (
+    a.ReadTopology
+    | a.ListDomains
+    | a.DescribeDomain
+    | a.AttachChannels
+    | a.DetachChannels
+    | a.ConnectChannel
+    | a.PrepareGroup
+    | a.DropGroup
+    | a.TakeGroup
+    | a.RestoreGroup
+    | a.StartMonitor
+)
+"""Done in threads, so that they overtake each other; the others are done at once."""
+JOURNALLED = a.PrepareGroup | a.DropGroup
+NOTHING = Topology(groups=(), unmanaged={}, online=frozenset())
+
+
+def topology(cpus: int = 8, shared: int = 1, offline: Iterable[int] = ()) -> Topology:
+    online = frozenset(PCpu(n) for n in range(cpus) if n not in set(offline))
+    groups = []
+    for first in range(0, cpus, shared):
+        pcpus = frozenset(PCpu(n) for n in range(first, first + shared)) & online
+        if pcpus:
+            groups.append(
+                ClockGroup(
+                    number=first,
+                    pcpus=pcpus,
+                    driver="acpi-cpufreq",
+                    governor="schedutil",
+                    min_khz=1_200_000,
+                    max_khz=3_001_000,
+                    steps=STEPS,
+                    is_simulated=True,
+                )
+            )
+    unmanaged = {PCpu(n): "offline" for n in offline}
+    return Topology(groups=tuple(groups), unmanaged=unmanaged, online=online)
+
+
+def channel(number: int, path: str | None = None, **more: object) -> ChannelSpec:
+    return ChannelSpec(
+        number=number,
+        target=Target(f"virtio.serial.port.poweragent.{number}"),
+        path=path or f"/run/channel.{number}",
+        alias=f"channel{number}",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def domain(name: str = "dpdk-0", **more: object) -> DomainSpec:
+    values: dict[str, object] = {
+        "uuid": DomainId(f"uuid-of-{name}"),
+        "name": name,
+        "state": DomainState.RUNNING,
+        "run": 1,
+        "vcpus": (vcpu(0, 0), vcpu(1, 1)),
+        "channels": (channel(0), channel(1)),
+    }
+    return DomainSpec(**{**values, **more})  # type: ignore[arg-type]
+
+
+def vcpu(number: int, *pcpus: int) -> VCpuSpec:
+    return VCpuSpec(vcpu=VCpu(number), pinning=frozenset(map(PCpu, pcpus)))
+
+
+@dataclass
+class World:
+    """What is true outside of the controller."""
+
+    config: Config = field(default_factory=Config)
+    topology: Topology = field(default_factory=topology)
+    domains: dict[DomainId, DomainSpec] = field(default_factory=dict)
+    open_channels: set[tuple[DomainId, int]] = field(default_factory=set)
+    held_groups: set[int] = field(default_factory=set)
+    taken_groups: set[int] = field(default_factory=set)
+    refusing: set[int] = field(default_factory=set)
+    """Groups whose governor the kernel will not switch."""
+    is_monitor_up: bool = False
+    reports: list[a.Report] = field(default_factory=list)
+    to_do: list[a.Action] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.inventory = Inventory(self.config, NOTHING)
+        self.controller = Controller(self.inventory)
+
+    def tell(self, *happened: e.Event) -> list[a.Action]:
+        """Tell the controller; its actions wait until they are performed."""
+        decided: list[a.Action] = []
+        for event in happened:
+            decided += self.controller.react(event)
+        for action in decided:
+            if isinstance(action, a.ConnectChannel | a.CloseChannel):
+                self._cancel_attempt(action.uuid, action.number)
+            if isinstance(action, SLOW):
+                self.to_do.append(action)
+            else:
+                self.perform(action)
+        return decided
+
+    def _next(self, index: int) -> a.Action:
+        """Take one that waits; what concerns the journal keeps its order."""
+        action = self.to_do[index]
+        if isinstance(action, JOURNALLED):
+            action = next(x for x in self.to_do if isinstance(x, JOURNALLED))
+        self.to_do.remove(action)
+        return action
+
+    def _cancel_attempt(self, uuid: DomainId, number: int) -> None:
+        # The performer keeps one attempt per channel.
+        self.to_do = [
+            action
+            for action in self.to_do
+            if not isinstance(action, a.ConnectChannel)
+            or (action.uuid, action.number) != (uuid, number)
+        ]
+
+    def start(self) -> None:
+        """Everything up, as the daemon does it."""
+        self.is_monitor_up = True
+        self.tell(e.TopologyRead(self.topology), e.MonitorStarted())
+        self.tell(e.LibvirtConnected())
+
+    def settle(self, choose: Callable[[int], int] = lambda _count: 0) -> None:
+        """Perform actions, and what follows from them, until nothing is left.
+
+        Args:
+            choose: index of the next action to perform, given how many wait: those
+                that run in threads overtake each other.
+        """
+        for _ in range(10_000):
+            if not self.to_do:
+                return
+            action = self._next(choose(len(self.to_do)) % len(self.to_do))
+            self.tell(*self.perform(action))
+        raise AssertionError("the controller never comes to rest")
+
+    def perform(self, action: a.Action) -> list[e.Event]:
+        match action:
+            case a.Report():
+                self.reports.append(action)
+            case a.ReadTopology():
+                return [e.TopologyRead(self.topology)]
+            case a.ListDomains():
+                return [e.DomainsListed(tuple(self.domains))]
+            case a.DescribeDomain(uuid):
+                if uuid in self.domains:
+                    return [e.DomainDescribed(self.domains[uuid])]
+                return [e.DomainVanished(uuid)]
+            case a.ConnectChannel(uuid, number, path):
+                return self._connect(uuid, number, path)
+            case a.CloseChannel(uuid, number):
+                self.open_channels.discard((uuid, number))
+            case a.StartMonitor():
+                self.is_monitor_up = True
+                return [e.MonitorStarted()]
+            case a.AttachChannels(uuid, numbers):
+                return self._attach(uuid, numbers)
+            case a.DetachChannels(uuid, numbers):
+                return self._detach(uuid, numbers)
+            case _:
+                return self._perform_power(action)
+        return []
+
+    def _perform_power(self, action: a.Action) -> list[e.Event]:
+        match action:
+            case a.PrepareGroup(group):
+                assert group not in self.held_groups, "prepared twice"
+                self.held_groups.add(group)
+                return [e.GroupPrepared(group)]
+            case a.TakeGroup(group):
+                assert group in self.held_groups, "taken unprepared"
+                if group in self.refusing:
+                    return [e.GroupFailed(group, "EINVAL")]
+                self.taken_groups.add(group)
+                return [e.GroupTaken(group)]
+            case a.RestoreGroup(group):
+                assert group in self.taken_groups, "restored untaken"
+                self.taken_groups.discard(group)
+                return [e.GroupRestored(group)]
+            case a.DropGroup(group):
+                assert group not in self.taken_groups, "dropped while taken"
+                self.held_groups.discard(group)
+            case a.HandOver(group):
+                assert group in self.held_groups, "handed over unprepared"
+        return []
+
+    def _connect(self, uuid: DomainId, number: int, path: str) -> list[e.Event]:
+        if not self.is_monitor_up:
+            return []
+        spec = self.domains.get(uuid)
+        listening = spec is not None and spec.state.is_active
+        paths = [c.path for c in spec.channels if c.number == number] if spec else []
+        if not listening or path not in paths:
+            # A real retry waits; here it would spin, so the world gives up for it.
+            return []
+        self.open_channels.add((uuid, number))
+        return [e.ChannelConnected(uuid, number, path)]
+
+    def _attach(self, uuid: DomainId, numbers: tuple[int, ...]) -> list[e.Event]:
+        old = self.domains[uuid]
+        self.domains[uuid] = domain(
+            old.name,
+            run=old.run,
+            vcpus=old.vcpus,
+            channels=(*old.channels, *(channel(n) for n in numbers)),
+            attached_channels=numbers,
+            has_free_ports=True,
+        )
+        return [e.ChannelsAttached(uuid, numbers)]
+
+    def _detach(self, uuid: DomainId, numbers: tuple[int, ...]) -> list[e.Event]:
+        old = self.domains[uuid]
+        self.domains[uuid] = domain(
+            old.name,
+            run=old.run,
+            vcpus=old.vcpus,
+            channels=tuple(c for c in old.channels if c.number not in numbers),
+            missing_channels=numbers,
+            has_free_ports=True,
+        )
+        return [e.ChannelsDetached(uuid, numbers)]

@@ -1,0 +1,97 @@
+"""What main holds of the CPU tree, on a simulated one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.claims import Claims
+from orchestrator.errors import SysfsError
+from orchestrator.power.journal import Journal
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.topology import Topology, read_topology
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POLICY = "devices/system/cpu/cpufreq/policy{}/{}"
+
+
+class Room:
+    def __init__(self, directory: Path) -> None:
+        lay_out(directory / "sys", cpus=4)
+        self.tree = CpuTree(directory / "sys")
+        self.journal = Journal(directory / "restore.json", self.tree)
+        self.claims = Claims(self.tree, self.journal, fallback_governor="schedutil")
+        self.topology: Topology = read_topology(self.tree)
+
+    def governor(self, number: int) -> str:
+        return self.tree.read(POLICY.format(number, "scaling_governor"))
+
+    def break_governor(self, number: int) -> None:
+        path = self.tree.root / POLICY.format(number, "scaling_governor")
+        path.unlink()
+        path.symlink_to("/dev/full")
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+def test_preparing_journals_everything_and_changes_nothing(room: Room) -> None:
+    before = room.governor(0)
+    assert room.claims.prepare(room.topology, [0, 1, 2]) == {}
+    assert set(room.journal.read()) == {0, 1, 2}
+    assert room.governor(0) == before
+    room.claims.restore_all()
+
+
+def test_a_group_that_refuses_does_not_keep_others_from_being_prepared(
+    room: Room,
+) -> None:
+    room.break_governor(1)
+    refused = room.claims.prepare(room.topology, [0, 1, 99])
+    assert set(refused) == {1, 99}
+    assert isinstance(refused[1], SysfsError)
+    assert set(room.journal.read()) == {0}
+    room.claims.restore_all()
+
+
+def test_what_was_taken_is_restored_and_what_was_not_is_left_alone(room: Room) -> None:
+    room.claims.prepare(room.topology, [0, 1])
+    room.claims.take(0)
+    assert room.governor(0) == "userspace"
+    # Somebody changes what we only prepared: that is theirs.
+    path = room.tree.root / POLICY.format(1, "scaling_governor")
+    path.write_text("performance\n", encoding="ascii")
+    assert room.claims.restore_all() == []
+    assert room.governor(0) == "schedutil"
+    assert room.governor(1) == "performance"
+    assert room.journal.read() == {}
+
+
+def test_originals_that_the_kernel_refused_stay_journalled_until_they_are_back(
+    room: Room,
+) -> None:
+    room.claims.prepare(room.topology, [0])
+    prepared = room.claims.held(0)
+    assert prepared
+    room.claims.take(0)
+    # From now on the open descriptor refuses, as that of an offline CPU does.
+    refusing = os.open("/dev/full", os.O_RDWR)
+    os.dup2(refusing, prepared.original_fds[-1])
+    os.close(refusing)
+    with pytest.raises(SysfsError):
+        room.claims.restore(0)
+    room.claims.drop([0])
+    assert set(room.journal.read()) == {0}
+    assert room.governor(0) == "userspace"
+    room.claims.restore_left_over()
+    assert room.governor(0) == "schedutil"
+    assert room.journal.read() == {}
+    assert room.claims.prepare(room.topology, [0]) == {}
+    room.claims.restore_all()

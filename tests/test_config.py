@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.config import (
+    Access,
+    Config,
+    Mode,
+    OnboardRule,
+    config_from,
+    load_config,
+    show_config,
+)
+from orchestrator.errors import ConfigError
+
+
+def write(directory: Path, name: str, text: str) -> Path:
+    path = directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_empty_configuration_is_the_default() -> None:
+    assert config_from({}) == Config()
+
+
+def test_every_kind_of_value_is_converted() -> None:
+    config = config_from(
+        {
+            "mode": "observe",
+            "run_dir": "/tmp/run",
+            "libvirt": {"access": "read-only", "resync_s": 5},
+            "bounds": {"min_khz": 1_200_000, "max_khz": "2.3GHz", "turbo": False},
+            "channels": {"trusted_uids": [64055]},
+            "onboard": [{"match": "dpdk-*"}, {"match": "vnf-?"}],
+        }
+    )
+    assert config.mode is Mode.OBSERVE
+    assert config.run_dir == Path("/tmp/run")
+    assert config.libvirt.access is Access.READ_ONLY
+    assert config.libvirt.resync_s == 5.0
+    assert (config.bounds.min_khz, config.bounds.max_khz) == (1_200_000, 2_300_000)
+    assert config.channels.trusted_uids == (64055,)
+    assert config.onboard == (OnboardRule(match="dpdk-*"), OnboardRule(match="vnf-?"))
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ({"bonds": {}}, "bonds: unknown key, did you mean 'bounds'?"),
+        ({"bounds": {"trbo": True}}, "bounds.trbo: unknown key, did you mean 'turbo'?"),
+        ({"zzz": 1}, "zzz: unknown key"),
+        ({"mode": "enforced"}, "mode: 'enforced' is none of enforce, observe"),
+        ({"bounds": {"turbo": 1}}, "bounds.turbo: expected bool, got 1"),
+        ({"bounds": {"max_khz": "fast"}}, "bounds.max_khz: 'fast' is no frequency"),
+        ({"bounds": 3}, "bounds: expected a table"),
+        ({"onboard": {"match": "x"}}, "onboard: expected a list"),
+        ({"onboard": [{}]}, "onboard[0].match: missing"),
+        ({"libvirt": {"resync_s": 0.1}}, "libvirt.resync_s: less than 1 second"),
+        ({"power": {"release_after_s": -1}}, "power.release_after_s: negative"),
+        (
+            {"bounds": {"min_khz": 3, "max_khz": 2}},
+            "bounds: min_khz 3 is above max_khz 2",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(
+    table: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_from(table)
+    assert complaint in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_from({"mode": "x", "bonds": {}, "bounds": {"turbo": "yes"}})
+    assert len(str(caught.value).split("; ")) == 3
+
+
+def test_drop_ins_override_in_the_order_of_their_names(tmp_path: Path) -> None:
+    main = write(tmp_path, "vmpower.toml", "mode = 'observe'\n[bounds]\nturbo = false")
+    write(tmp_path, "conf.d/20-b.toml", "[bounds]\nmax_khz = 2000000")
+    write(tmp_path, "conf.d/10-a.toml", "[bounds]\nmax_khz = 1000000")
+    config = load_config(main)
+    assert config.mode is Mode.OBSERVE
+    assert (config.bounds.max_khz, config.bounds.turbo) == (2_000_000, False)
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration file"):
+        load_config(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("text", ["mode =", "\x00", "[bounds\n"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, "broken.toml", text)
+    with pytest.raises(ConfigError, match=r"broken\.toml"):
+        load_config(path)
+
+
+def test_what_is_in_force_is_shown_as_json_that_reads_back() -> None:
+    config = config_from({"bounds": {"max_khz": "2GHz"}, "onboard": [{"match": "a"}]})
+    shown = json.loads(show_config(config))
+    assert shown["bounds"]["max_khz"] == 2_000_000
+    shown["bounds"].pop("min_khz")
+    assert config_from(shown) == config
