@@ -1,0 +1,223 @@
+"""Votes to grants: what clock a group of CPUs gets, from what its vCPUs want.
+
+Theory of operation: a guest's request becomes the *vote* of a vCPU: always a step of
+its clock group, and as high as the guest meant it. What the operator allows is not
+folded into the vote but applied when it is read as a *wish*, so that bounds can change
+under a vote. The *grant* of a group is the highest wish in it. Every doubt resolves
+upwards: a vCPU that runs without a vote wishes the highest step, and a group in which
+nobody wishes anything gets it too.
+
+Pure: no descriptor, no clock, no table. The shortcut for the commonest case stands in
+`exchange`, and is made of answers that were computed here.
+
+Synchronization: one thread, the monitor's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.channel.protocol import Unit
+
+if TYPE_CHECKING:
+    from orchestrator.power.turbo import Steps
+
+NO_VOTE = 0
+"""In place of kHz; no hardware offers a clock of zero."""
+
+UP, DOWN, MAX, MIN, ENABLE_TURBO, DISABLE_TURBO = map(int, Unit)
+"""Plain numbers: comparing with an IntEnum's member costs three times as much."""
+
+
+class Domain:
+    """A domain, as far as its vCPUs' wishes depend on it."""
+
+    __slots__ = ("is_enforced", "is_executing", "vcpus")
+
+    def __init__(self) -> None:
+        self.is_executing = False
+        """Whether its vCPUs run, so that their votes count."""
+        self.is_enforced = False
+        """False: observed only; its vCPUs count as if they had no vote or bounds."""
+        self.vcpus: dict[int, VCpu] = {}
+        """By number; hot-plugging can leave gaps."""
+
+
+class VCpu:
+    """A vCPU and its vote."""
+
+    __slots__ = (
+        "domain",
+        "group",
+        "has_turbo_right",
+        "high_khz",
+        "index",
+        "is_turbo_allowed",
+        "low_khz",
+        "max_khz",
+        "min_khz",
+        "number",
+        "vote_khz",
+        "voter",
+    )
+
+    def __init__(self, domain: Domain, number: int, index: int = 0) -> None:
+        self.domain = domain
+        self.number = number
+        self.index = index
+        """Where its row begins in the shared table; the arbiter does not care."""
+        self.group: Group | None = None
+        """None: it floats."""
+        self.min_khz = 0
+        self.max_khz = 0
+        self.is_turbo_allowed = False
+        """The operator's word."""
+        self.has_turbo_right = True
+        """The guest's own switch: on until it sends DISABLE_TURBO."""
+        self.vote_khz = NO_VOTE
+        self.voter: int | None = None
+        """Number of the channel that voted last; the vote ends with it."""
+        self.low_khz = 0
+        self.high_khz = 0
+        """The steps between which its wish lies; kept by `rebound`."""
+
+    def place(self, group: Group | None) -> None:
+        """Move it into a group, or out of all; a vote for other steps is void."""
+        if self.group is group:
+            return
+        if self.group is not None:
+            self.group.members.remove(self)
+        self.group = group
+        if group is not None:
+            group.members.append(self)
+        self.withdraw()
+
+    def rebound(self) -> None:
+        """Compute its bounds anew, after anything that they depend on has changed."""
+        if self.group is None:
+            return
+        steps = self.group.steps
+        ceiling = min(self.max_khz, self._turbo_ceiling(steps))
+        self.high_khz = steps.round_down(ceiling)
+        self.low_khz = steps.fit(self.min_khz, self.min_khz, self.high_khz)
+
+    def _turbo_ceiling(self, steps: Steps) -> int:
+        may_turbo = self.has_turbo_right and self.is_turbo_allowed
+        return steps.highest_khz if may_turbo else steps.nominal_khz
+
+    def wish_khz(self) -> int:
+        """Return what it wishes of its group; it must be in one."""
+        if self.group is None:
+            raise ValueError("a floating vCPU has no wish")
+        if not self.domain.is_enforced:
+            return self.group.steps.highest_khz
+        return self.clamp(self.vote_khz or self.group.steps.highest_khz)
+
+    def clamp(self, khz: int) -> int:
+        """Return the nearest step that its bounds and its turbo right allow."""
+        return min(max(khz, self.low_khz), self.high_khz)
+
+    def turn(self, unit: int) -> int | None:
+        """Return the vote that a request makes of the present one.
+
+        ENABLE_TURBO and DISABLE_TURBO set the vCPU's turbo right as well.
+
+        Returns:
+            None: the request is refused: an unknown unit, or turbo that is not there.
+        """
+        if self.group is None:
+            return None
+        steps = self.group.steps
+        if unit == MAX:
+            return self._turbo_ceiling(steps)
+        if unit == MIN:
+            return steps.lowest_khz
+        if unit in (UP, DOWN):
+            start = self.wish_khz()
+            moved = steps.up_from(start) if unit == UP else steps.down_from(start)
+            return self.clamp(moved)
+        return self._switch_turbo(unit, steps)
+
+    def _switch_turbo(self, unit: int, steps: Steps) -> int | None:
+        if unit == ENABLE_TURBO and steps.has_turbo and self.is_turbo_allowed:
+            self.has_turbo_right = True
+        elif unit == DISABLE_TURBO:
+            self.has_turbo_right = False
+        else:
+            return None
+        self.rebound()
+        return self._turbo_ceiling(steps)
+
+    def withdraw(self) -> None:
+        """End its vote, and give back the turbo right that went with it."""
+        self.vote_khz = NO_VOTE
+        self.voter = None
+        self.has_turbo_right = True
+        self.rebound()
+
+
+class Group:
+    """A clock group and the vCPUs that are pinned into it."""
+
+    __slots__ = (
+        "has_host_cpus",
+        "max_khz",
+        "members",
+        "min_khz",
+        "number",
+        "override_khz",
+        "steps",
+    )
+
+    def __init__(self, number: int, steps: Steps) -> None:
+        self.number = number
+        self.steps = steps
+        self.min_khz = 0
+        self.max_khz = steps.highest_khz
+        """The host's bounds, which nothing passes."""
+        self.has_host_cpus = False
+        """Whether the host's own work runs in it, which is not to be slowed."""
+        self.override_khz: int | None = None
+        """The operator's clock, in place of all wishes."""
+        self.members: list[VCpu] = []
+
+    def rebound(self) -> None:
+        """Compute its members' bounds and votes anew after its steps have changed."""
+        for vcpu in self.members:
+            vcpu.rebound()
+            if vcpu.vote_khz:
+                vcpu.vote_khz = self.steps.round_up(vcpu.vote_khz)
+
+    def has_votes(self) -> bool:
+        """Tell whether anybody in it has voted, even a vCPU that is paused now."""
+        return any(vcpu.vote_khz for vcpu in self.members)
+
+    def target_khz(self) -> int:
+        """Return the clock that the group should have: a step within the host's bounds.
+
+        Where no step lies within them, the highest below the upper bound.
+        """
+        return self.fit(self._wanted_khz())
+
+    def fit(self, khz: int) -> int:
+        """Round to a step that the host's bounds allow, upwards where they do."""
+        return self.steps.fit(khz, self.min_khz, self.max_khz)
+
+    def _wanted_khz(self) -> int:
+        if self.override_khz is not None:
+            return self.override_khz
+        highest_khz = self.steps.highest_khz
+        if self.has_host_cpus:
+            return highest_khz
+        wishes = [v.wish_khz() for v in self.members if v.domain.is_executing]
+        return max(wishes, default=highest_khz)
+
+    def sole_voter(self) -> VCpu | None:
+        """Return the vCPU whose vote alone decides the clock, if there is one."""
+        if self.override_khz is not None or self.has_host_cpus:
+            return None
+        if len(self.members) != 1:
+            return None
+        vcpu = self.members[0]
+        is_free = vcpu.domain.is_executing and vcpu.domain.is_enforced
+        return vcpu if is_free and vcpu.vote_khz else None

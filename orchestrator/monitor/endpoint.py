@@ -1,0 +1,107 @@
+"""A channel's socket in the monitor's hands, and what is under way on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import _socket
+
+    from orchestrator.monitor.arbiter import Domain, VCpu
+    from orchestrator.monitor.clock import Clock
+    from orchestrator.monitor.messages import Adopt
+
+PlanKey = tuple[int, int, int, int]
+"""The fields of a packet's header, in the order of `protocol.Request`."""
+
+
+class Plan(NamedTuple):
+    """What a certain request will do, computed beforehand.
+
+    A plan exists only while its request depends on nothing but itself: its clock is
+    taken, and no other vCPU, override or host CPU has a say in it.
+    """
+
+    vcpu: VCpu
+    vote_khz: int
+    clock: Clock
+    grant_khz: int
+    data: bytes
+    """The grant as the kernel reads it."""
+
+
+class HeldAnswer(NamedTuple):
+    """An answer that waits: for its clock group, or for the answers before it."""
+
+    packet: bytes
+    polled_ns: int
+    """Time (monotonic) of the poll that delivered the request."""
+    clock: Clock | None
+    """Which group decides it; None: it is decided."""
+    is_ack: bool
+
+
+class Endpoint:
+    """A channel's socket; owns it.
+
+    Synchronization: one thread, the monitor's.
+    """
+
+    __slots__ = (
+        "_sock",
+        "adopted",
+        "domain",
+        "held",
+        "index",
+        "is_enabled",
+        "is_quiet",
+        "kept_ns",
+        "number",
+        "plans",
+        "receive",
+        "remainder",
+        "send",
+        "unsent",
+    )
+
+    def __init__(
+        self, sock: _socket.socket, domain: Domain, adopted: Adopt, index: int
+    ) -> None:
+        sock.settimeout(0)
+        self._sock = sock
+        self.receive = sock.recv_into
+        self.send = sock.send
+        self.domain = domain
+        self.number = adopted.number
+        self.adopted = adopted
+        """How main named it."""
+        self.index = index
+        """Where its row begins in the shared table."""
+        self.is_enabled = adopted.is_enabled
+        self.plans: dict[PlanKey, Plan] = {}
+        """The requests that need no thought; see `Plan`."""
+        self.is_quiet = True
+        """Whether nothing of the following is under way; kept by `look`."""
+        self.remainder = b""
+        """Received bytes that are no whole packet yet."""
+        self.kept_ns = 0
+        """Time (monotonic) when the remainder arrived."""
+        self.unsent = b""
+        """The rest of an answer of which the socket took only a part."""
+        self.held: deque[HeldAnswer] = deque()
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor; -1 after `close`."""
+        return self._sock.fileno()
+
+    def look(self) -> None:
+        """Notice whether anything is under way."""
+        self.is_quiet = not (self.remainder or self.unsent or self.held)
+
+    def close(self) -> None:
+        """Close the socket and forget what was under way."""
+        self.plans.clear()
+        self.held.clear()
+        # Bound methods keep the socket's object, whose descriptor is closed, alive.
+        self._sock.close()

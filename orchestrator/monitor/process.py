@@ -1,0 +1,386 @@
+"""Main's side of the monitor: starts it, tells it what exists, hears what happens.
+
+Theory of operation: what a monitor must know (groups, domains) is recorded here as it
+is defined, and told again to each new process, so that it takes up the votes that its
+predecessor left in the shared table before it is given any clock to write. Descriptors
+are not kept: after a death main hands the groups over and connects the channels anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.errors import HandoffError
+from orchestrator.monitor import messages
+from orchestrator.monitor.handoff import Handoff
+from orchestrator.monitor.records import Records
+from orchestrator.monitor.table import SharedTable, create_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orchestrator.domain import DomainId
+    from orchestrator.monitor.messages import Message
+    from orchestrator.monitor.views import DomainView, GroupView, MonitorSnapshot
+    from orchestrator.power.prepared import PreparedGroup
+
+START_TIMEOUT_S = 10.0
+"""A start takes 30 ms; a machine that needs seconds is in other trouble."""
+
+_LAUNCHER = Path(__file__).with_name("__main__.py")
+_FLUSH_DELAY_S = 0.005
+"""When to try again to send what did not fit. A timer and not the writability of the
+socket, because too many descriptors under way is a reason that says nothing then."""
+_NOBODY = 65_534
+
+
+class MonitorListener(Protocol):
+    """What the monitor tells main, called in the asyncio thread."""
+
+    def take_wanted(self, group: int) -> None:
+        """A vote waits for this group: prepare it if need be, take it, answer."""
+        ...
+
+    def group_yielded(self, group: int) -> None:
+        """Nobody has voted in it for long: restore it. A later vote wants it again."""
+        ...
+
+    def endpoint_closed(self, uuid: DomainId, number: int, reason: str) -> None:
+        """The other side of a channel hung up; its votes have ended."""
+        ...
+
+    def write_refused(self, group: int, errno: int) -> None:
+        """The kernel refused a clock; said once until a write succeeds."""
+        ...
+
+    def monitor_died(self, status: int) -> None:
+        """The process ended without being asked; negative: by that signal.
+
+        Clocks stay as they are. Start it again, hand over, connect and adopt anew.
+        """
+        ...
+
+
+class Monitor:
+    """The monitor process, as main sees it.
+
+    While no process lives, definitions are recorded for the next one, and what would
+    need a process is not done: hand-overs are dropped, sockets are closed.
+
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(
+        self,
+        *,
+        release_after_s: float,
+        listener: MonitorListener,
+        uid: int | None = None,
+        gid: int | None = None,
+    ) -> None:
+        """Make the shared table; `start` starts the process.
+
+        Args:
+            release_after_s: how long a group without votes is kept.
+            listener: who hears what happens.
+            uid: user that the process becomes; None: nobody if we are root.
+            gid: group that the process becomes; None: nogroup if we are root.
+        """
+        is_root = os.geteuid() == 0
+        self._release_after_ms = round(release_after_s * 1_000)
+        self._uid = _NOBODY if uid is None and is_root else uid
+        self._gid = _NOBODY if gid is None and is_root else gid
+        self._listener = listener
+        self._table_fd = create_table()
+        self._table = SharedTable(self._table_fd)
+        self._records = Records(self._table)
+        self._disabled: set[tuple[DomainId, int]] = set()
+        self._adoptions: dict[tuple[DomainId, int], int] = {}
+        self._adopted_total = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._handoff: Handoff | None = None
+        self._is_flush_due = False
+        self._ready: asyncio.Future[None] | None = None
+        self._ended = asyncio.Event()
+        self._is_stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while a process lives."""
+        return None if self._process is None else self._process.pid
+
+    # The process
+
+    async def start(self) -> None:
+        """Start a process and tell it what is defined; also after a death.
+
+        Raises:
+            HandoffError: it did not come up.
+        """
+        loop = asyncio.get_running_loop()
+        self._records.clear_free_rows()
+        self._ended.clear()
+        self._ready = loop.create_future()
+        self._spawn()
+        hello = messages.Hello(
+            messages.VERSION, self._release_after_ms, self._uid, self._gid
+        )
+        self._send(hello, [self._table_fd])
+        for message in self._records.tell_all():
+            self._send(message)
+        try:
+            await asyncio.wait_for(self._ready, START_TIMEOUT_S)
+        except TimeoutError:
+            await self._kill()
+            raise HandoffError("the monitor process did not start") from None
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fd = theirs.fileno()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_LAUNCHER), str(fd)],
+                pass_fds=(fd,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+            )
+        self._handoff = Handoff(ours)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._handoff.fileno(), self._read)
+        loop.add_reader(self._pidfd, self._on_exit)
+
+    async def stop(self, timeout_s: float) -> None:
+        """End the process for good; it closes the channels and restores nothing.
+
+        `snapshot` goes on telling what was last.
+        """
+        self._is_stopping = True
+        self._send(messages.Quiesce())
+        if self._process is not None:
+            try:
+                await asyncio.wait_for(self._ended.wait(), timeout_s)
+            except TimeoutError:
+                await self._kill()
+        if self._table_fd >= 0:
+            os.close(self._table_fd)
+            self._table_fd = -1
+
+    async def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            await self._ended.wait()
+
+    def _on_exit(self) -> None:
+        if self._process is None:
+            return
+        while self._handoff is not None and self._read_one():
+            pass
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._close_handoff()
+        status = self._process.wait()
+        self._process = None
+        self._adoptions.clear()
+        self._ended.set()
+        self._say_died(status)
+
+    def _say_died(self, status: int) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(
+                HandoffError(f"the monitor process ended with status {status}")
+            )
+        elif not self._is_stopping:
+            self._listener.monitor_died(status)
+
+    def _close_handoff(self) -> None:
+        if self._handoff is not None:
+            asyncio.get_running_loop().remove_reader(self._handoff.fileno())
+            self._handoff.close()
+            self._handoff = None
+
+    # What main tells
+
+    def define_group(self, view: GroupView) -> None:
+        """Tell of a clock group, or of a change in it; before vCPUs are put into it."""
+        self._send(self._records.define_group(view))
+
+    def hand_over(self, prepared: PreparedGroup, *, is_taken: bool) -> None:
+        """Give a group's descriptors, which remain main's too.
+
+        Args:
+            prepared: the group; what was handed over of it before is replaced.
+            is_taken: whether its governor is switched already: its clock is written at
+                once then, also when it was before (a CPU that comes back has lost it).
+        """
+        originals = tuple(o.value.decode("latin-1") for o in prepared.originals)
+        message = messages.HandOver(prepared.group.number, is_taken, originals)
+        self._send(message, [prepared.clock_fd, *prepared.original_fds])
+
+    def answer_take(self, group: int, *, is_taken: bool) -> None:
+        """Say whether a group's governor is switched; the descriptors are there."""
+        self._send(messages.AnswerTake(group, is_taken))
+
+    def confirm_release(self, group: int) -> None:
+        """Say that a yielded group is restored, so that main's death changes nothing.
+
+        Without it the monitor would restore the group once more if main died.
+        """
+        self._send(messages.ConfirmRelease(group))
+
+    def take_back(self, group: int) -> None:
+        """Have a group's descriptors closed; answers that wait for it are NACK."""
+        self._send(messages.TakeBack(group))
+
+    def define_domain(self, view: DomainView) -> None:
+        """Tell of a domain, or of a change in it.
+
+        Votes end of vCPUs that are gone, float now, or are in another group.
+        """
+        if self._process is None:
+            self._records.withdraw_moved(view)
+        self._send(self._records.define_domain(view))
+
+    def forget_domain(self, uuid: DomainId) -> None:
+        """Forget a domain, its votes, channels and counters."""
+        message = self._records.forget_domain(uuid)
+        for key in [key for key in self._adoptions if key[0] == uuid]:
+            del self._adoptions[key]
+        if message is not None:
+            self._send(message)
+
+    def adopt(self, uuid: DomainId, number: int, sock: socket.socket) -> None:
+        """Give a connected channel away; main's own descriptor is closed.
+
+        Where it cannot be given (no process, unknown domain), `endpoint_closed` is
+        called soon.
+        """
+        with sock:
+            domain = self._records.number_of(uuid)
+            if domain is None or self._handoff is None:
+                self._refuse_adoption(uuid, number)
+                return
+            self._adopted_total += 1
+            self._adoptions[uuid, number] = self._adopted_total
+            message = messages.Adopt(
+                domain=domain,
+                number=number,
+                row=self._records.channel_row(uuid, number),
+                adoption=self._adopted_total,
+                is_enabled=(uuid, number) not in self._disabled,
+            )
+            self._send(message, [sock.fileno()])
+
+    def _refuse_adoption(self, uuid: DomainId, number: int) -> None:
+        asyncio.get_running_loop().call_soon(
+            self._listener.endpoint_closed, uuid, number, "the monitor cannot have it"
+        )
+
+    def close_channel(self, uuid: DomainId, number: int) -> None:
+        """Close a channel's endpoint, if there is one; its votes end."""
+        self._adoptions.pop((uuid, number), None)
+        domain = self._records.number_of(uuid)
+        if domain is None:
+            return
+        if self._process is None:
+            self._records.withdraw(uuid, number)
+        self._send(messages.CloseChannel(domain, number))
+
+    def switch_channel(self, uuid: DomainId, number: int, *, is_enabled: bool) -> None:
+        """Obey a channel's requests or refuse them, also of endpoints to come."""
+        if is_enabled:
+            self._disabled.discard((uuid, number))
+        else:
+            self._disabled.add((uuid, number))
+        domain = self._records.number_of(uuid)
+        if domain is None:
+            return
+        if self._process is None and not is_enabled:
+            self._records.withdraw(uuid, number)
+        self._send(messages.SwitchChannel(domain, number, is_enabled))
+
+    def withdraw_votes(self, uuid: DomainId, number: int | None) -> None:
+        """End the votes that a channel made, or (None) all votes of the domain."""
+        domain = self._records.number_of(uuid)
+        if domain is None:
+            return
+        if self._process is None:
+            self._records.withdraw(uuid, number)
+        self._send(messages.WithdrawVotes(domain, number))
+
+    def snapshot(self) -> MonitorSnapshot:
+        """Read the shared table: some microseconds per row, no wait for anybody."""
+        return self._records.snapshot()
+
+    # The hand-off
+
+    def _send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        if self._handoff is None:
+            return
+        self._handoff.send(message, fds)
+        self._flush_later()
+
+    def _flush_later(self) -> None:
+        if self._handoff is None or not self._handoff.is_blocked or self._is_flush_due:
+            return
+        self._is_flush_due = True
+        asyncio.get_running_loop().call_later(_FLUSH_DELAY_S, self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._handoff is not None:
+            self._handoff.flush()
+            self._flush_later()
+
+    def _read(self) -> None:
+        # One message a turn: the rest makes the socket readable again.
+        self._read_one()
+
+    def _read_one(self) -> bool:
+        if self._handoff is None:
+            return False
+        try:
+            delivery = self._handoff.receive()
+        except EOFError:
+            self._close_handoff()  # the end of the process follows
+            return False
+        if delivery is None:
+            return False
+        self._hear(delivery.message)
+        return True
+
+    def _hear(self, message: Message) -> None:
+        match message:
+            case messages.Ready():
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_result(None)
+            case messages.TakeWanted(group):
+                self._listener.take_wanted(group)
+            case messages.GroupYielded(group):
+                self._listener.group_yielded(group)
+            case messages.WriteRefused(group, errno):
+                self._listener.write_refused(group, errno)
+            case messages.EndpointClosed():
+                self._hear_closed(message)
+            case _:
+                raise HandoffError(f"the monitor said {message!r}")
+
+    def _hear_closed(self, message: messages.EndpointClosed) -> None:
+        uuid = self._records.uuid_of(message.domain)
+        # An earlier endpoint of the same channel may have ended behind our back.
+        if (
+            uuid is None
+            or self._adoptions.get((uuid, message.number)) != message.adoption
+        ):
+            return
+        del self._adoptions[uuid, message.number]
+        self._listener.endpoint_closed(uuid, message.number, message.reason)

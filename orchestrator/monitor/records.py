@@ -1,0 +1,211 @@
+"""What main has told the monitor, kept to be told again, and the rows it lives in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.monitor import messages
+from orchestrator.monitor.arbiter import Domain, Group, VCpu
+from orchestrator.monitor.rows import Rows
+from orchestrator.monitor.table import (
+    ACKS,
+    CHANNEL_ROWS,
+    DROPPED,
+    ERRORS,
+    GRANT,
+    GROUP_ROWS,
+    LATE,
+    NACKS,
+    REFUSALS,
+    REQUESTS,
+    VCPU_ROWS,
+    VCPU_WORDS,
+    VOTE,
+    VOTER,
+    SharedTable,
+    channel_at,
+    group_at,
+    unpack_voter,
+    vcpu_at,
+)
+from orchestrator.monitor.views import Counters, MonitorSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.domain import DomainId
+    from orchestrator.monitor.messages import Message
+    from orchestrator.monitor.views import DomainView, GroupView, VCpuView
+
+
+class Records:
+    """Groups and domains as defined last, and their rows of the shared table.
+
+    Synchronization: main's thread.
+    """
+
+    def __init__(self, table: SharedTable) -> None:
+        self._table = table
+        self._groups: dict[int, GroupView] = {}
+        self._domains: dict[DomainId, DomainView] = {}
+        self._numbers: dict[DomainId, int] = {}
+        self._uuids: dict[int, DomainId] = {}
+        self._channel_rows: Rows[tuple[DomainId, int]] = Rows(CHANNEL_ROWS)
+        self._vcpu_rows: Rows[tuple[DomainId, int]] = Rows(VCPU_ROWS)
+        self._group_rows: Rows[int] = Rows(GROUP_ROWS)
+
+    # Telling
+
+    def tell_all(self) -> Iterator[Message]:
+        """Say everything that a new monitor must know before it is handed anything."""
+        for group in self._groups.values():
+            yield self.define_group(group)
+        for domain in self._domains.values():
+            yield self.define_domain(domain)
+
+    def define_group(self, view: GroupView) -> messages.DefineGroup:
+        """Record a group."""
+        self._groups[view.number] = view
+        return messages.DefineGroup(
+            group=view.number,
+            row=self._group_rows.lend(view.number),
+            steps_khz=tuple(view.steps.khz),
+            has_turbo=view.steps.has_turbo,
+            min_khz=view.min_khz,
+            max_khz=view.max_khz,
+            has_host_cpus=view.has_host_cpus,
+            override_khz=view.override_khz,
+        )
+
+    def define_domain(self, view: DomainView) -> messages.DefineDomain:
+        """Record a domain; rows of vCPUs that are not in it any more are free."""
+        uuid = view.uuid
+        self._domains[uuid] = view
+        number = self._numbers.setdefault(uuid, len(self._uuids))
+        self._uuids[number] = uuid
+        present = {vcpu.vcpu for vcpu in view.vcpus}
+        self._vcpu_rows.give_back(lambda key: key[0] == uuid and key[1] not in present)
+        return messages.DefineDomain(
+            domain=number,
+            is_executing=view.is_executing,
+            is_enforced=view.is_enforced,
+            vcpus=tuple(self._row_of(uuid, vcpu) for vcpu in view.vcpus),
+        )
+
+    def _row_of(self, uuid: DomainId, vcpu: VCpuView) -> messages.VCpuRow:
+        return messages.VCpuRow(
+            vcpu=vcpu.vcpu,
+            row=self._vcpu_rows.lend((uuid, vcpu.vcpu)),
+            group=vcpu.group,
+            min_khz=vcpu.min_khz,
+            max_khz=vcpu.max_khz,
+            is_turbo_allowed=vcpu.is_turbo_allowed,
+        )
+
+    def forget_domain(self, uuid: DomainId) -> messages.ForgetDomain | None:
+        """Forget a domain; None: it was not known."""
+        if self._domains.pop(uuid, None) is None:
+            return None
+        self._vcpu_rows.give_back(lambda key: key[0] == uuid)
+        rows = self._channel_rows.give_back(lambda key: key[0] == uuid)
+        return messages.ForgetDomain(self._numbers[uuid], tuple(rows))
+
+    def number_of(self, uuid: DomainId) -> int | None:
+        """Return a known domain's number in messages."""
+        return self._numbers[uuid] if uuid in self._domains else None
+
+    def uuid_of(self, number: int) -> DomainId | None:
+        """Return the domain that a message means."""
+        return self._uuids.get(number)
+
+    def channel_row(self, uuid: DomainId, number: int) -> int:
+        """Return the row that counts what passes over a channel."""
+        return self._channel_rows.lend((uuid, number))
+
+    # The table while no monitor lives
+
+    def clear_free_rows(self) -> None:
+        """Zero what no monitor lived to zero."""
+        table = self._table
+        table.clear(map(vcpu_at, self._vcpu_rows.returned()), VCPU_WORDS)
+        rows = map(channel_at, self._channel_rows.returned())
+        table.clear(rows, ERRORS + 1)
+
+    def withdraw(self, uuid: DomainId, number: int | None) -> None:
+        """End votes in the monitor's stead: of one channel, or (None) of all."""
+        for (owner, _), row in self._vcpu_rows.items():
+            voter, _ = unpack_voter(self._table.words[vcpu_at(row) + VOTER])
+            if owner == uuid and (number is None or voter == number):
+                self._table.clear([vcpu_at(row)], VCPU_WORDS)
+
+    def withdraw_moved(self, view: DomainView) -> None:
+        """End, in the monitor's stead, the votes of vCPUs that changed their group."""
+        known = self._domains.get(view.uuid)
+        groups = {} if known is None else {v.vcpu: v.group for v in known.vcpus}
+        for (owner, number), row in self._vcpu_rows.items():
+            now = {v.vcpu: v.group for v in view.vcpus}.get(number)
+            if owner == view.uuid and groups.get(number) != now:
+                self._table.clear([vcpu_at(row)], VCPU_WORDS)
+
+    # Reading
+
+    def snapshot(self) -> MonitorSnapshot:
+        """Read what the monitor has written."""
+        words = self._table.words
+        grants = {n: words[group_at(r) + GRANT] for n, r in self._group_rows.items()}
+        return MonitorSnapshot(
+            channels={
+                key: self._read_counters(row) for key, row in self._channel_rows.items()
+            },
+            wishes=dict(self._read_wishes()),
+            grants={number: khz or None for number, khz in grants.items()},
+            refusals={
+                number: words[group_at(row) + REFUSALS]
+                for number, row in self._group_rows.items()
+            },
+        )
+
+    def _read_counters(self, row: int) -> Counters:
+        words, at = self._table.words, channel_at(row)
+        return Counters(
+            requests=words[at + REQUESTS],
+            acks=words[at + ACKS],
+            nacks=words[at + NACKS],
+            dropped=words[at + DROPPED],
+            late=words[at + LATE],
+            errors=words[at + ERRORS],
+        )
+
+    def _read_wishes(self) -> Iterator[tuple[tuple[DomainId, int], int | None]]:
+        groups = {view.number: _model_group(view) for view in self._groups.values()}
+        for view in self._domains.values():
+            domain = Domain()
+            domain.is_enforced = view.is_enforced
+            for vcpu in view.vcpus:
+                group = None if vcpu.group is None else groups.get(vcpu.group)
+                key = (view.uuid, vcpu.vcpu)
+                yield key, self._read_wish(key, vcpu, domain, group)
+
+    def _read_wish(
+        self,
+        key: tuple[DomainId, int],
+        view: VCpuView,
+        domain: Domain,
+        group: Group | None,
+    ) -> int | None:
+        at = vcpu_at(self._vcpu_rows.lend(key))
+        vote_khz = self._table.words[at + VOTE]
+        if not vote_khz or group is None:
+            return None
+        vcpu = VCpu(domain, view.vcpu)
+        vcpu.min_khz, vcpu.max_khz = view.min_khz, view.max_khz
+        vcpu.is_turbo_allowed = view.is_turbo_allowed
+        vcpu.place(group)
+        vcpu.vote_khz = vote_khz
+        _, vcpu.has_turbo_right = unpack_voter(self._table.words[at + VOTER])
+        vcpu.rebound()
+        return vcpu.wish_khz()
+
+
+def _model_group(view: GroupView) -> Group:
+    return Group(view.number, view.steps)

@@ -1,0 +1,122 @@
+"""The memory that main and monitor share: counters, votes, grants.
+
+Theory of operation: an anonymous file (memfd) that main creates and every monitor
+process maps, so that it survives a monitor. Only the monitor writes rows that are in
+use, main only reads them and clears rows that no living monitor knows. There is no
+lock: every field is one aligned 8-byte word, which the hardware stores whole, and no
+reader needs two fields to agree. Rows are generous because the file is sparse: memory
+is used for pages that were written.
+
+Source: man 2 memfd_create, man 2 fcntl (seals: nobody can shrink the file under the
+other's mapping, which would be a SIGBUS).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CHANNEL_ROWS = 16_384
+VCPU_ROWS = 65_536
+GROUP_ROWS = 8_192
+
+CHANNEL_WORDS = 8  # one cache line
+REQUESTS, ACKS, NACKS, DROPPED, LATE, ERRORS = range(6)
+"""Fields of a channel's row."""
+
+VCPU_WORDS = 2
+VOTE, VOTER = range(2)
+"""Fields of a vCPU's row: kHz, 0 for none; and who voted, see `pack_voter`."""
+
+GROUP_WORDS = 4
+GRANT, REFUSALS = range(2)
+"""Fields of a group's row: kHz, 0 for none; refused writes."""
+
+_VCPUS_AT = CHANNEL_ROWS * CHANNEL_WORDS
+_GROUPS_AT = _VCPUS_AT + VCPU_ROWS * VCPU_WORDS
+_WORDS = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
+_BYTES = _WORDS * 8
+_TURBO_OFF = 1 << 32
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+def channel_at(row: int) -> int:
+    """Return the index of the first word of a channel's row.
+
+    Raises:
+        IndexError: there is no such row.
+    """
+    return _at(row, CHANNEL_ROWS, CHANNEL_WORDS, 0)
+
+
+def vcpu_at(row: int) -> int:
+    """Return the index of the first word of a vCPU's row.
+
+    Raises:
+        IndexError: there is no such row.
+    """
+    return _at(row, VCPU_ROWS, VCPU_WORDS, _VCPUS_AT)
+
+
+def group_at(row: int) -> int:
+    """Return the index of the first word of a group's row.
+
+    Raises:
+        IndexError: there is no such row.
+    """
+    return _at(row, GROUP_ROWS, GROUP_WORDS, _GROUPS_AT)
+
+
+def _at(row: int, rows: int, words: int, start: int) -> int:
+    if not 0 <= row < rows:
+        raise IndexError(f"no row {row} in the shared table")
+    return start + row * words
+
+
+def pack_voter(number: int | None, *, has_turbo_right: bool) -> int:
+    """Write which channel voted last (None: none) and the guest's turbo switch."""
+    voter = 0 if number is None else number + 1
+    return voter if has_turbo_right else voter | _TURBO_OFF
+
+
+def unpack_voter(word: int) -> tuple[int | None, bool]:
+    """Read what `pack_voter` wrote."""
+    voter = word & (_TURBO_OFF - 1)
+    return (voter - 1 if voter else None), not word & _TURBO_OFF
+
+
+def create_table() -> int:
+    """Make the shared file, all zeros; the caller owns the descriptor."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    fd = os.memfd_create("vmpower-table", flags)
+    os.ftruncate(fd, _BYTES)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    return fd
+
+
+class SharedTable:
+    """A mapping of the shared file.
+
+    Synchronization: one process's own mapping; see the module for who writes what.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, _BYTES)
+        self.words = memoryview(self._map).cast("Q")
+        """All fields of all rows; the index of a row comes from `channel_at`, ..."""
+
+    def clear(self, indices: Iterable[int], words: int) -> None:
+        """Zero rows of that many words each."""
+        for index in indices:
+            for word in range(index, index + words):
+                self.words[word] = 0
+
+    def close(self) -> None:
+        """Unmap; the file itself lives as long as somebody holds it."""
+        self.words.release()
+        self._map.close()

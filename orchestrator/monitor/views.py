@@ -1,0 +1,95 @@
+"""What main tells the monitor to know, and what it reads back, as values.
+
+Synchronization: none required, everything here is immutable. The monitor process
+itself never imports this module: dataclasses cost it a third of its start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.domain import DomainId
+    from orchestrator.power.turbo import Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupView:
+    """A clock group, as far as the monitor must know it."""
+
+    number: int
+    """N of policyN."""
+    steps: Steps
+    min_khz: int
+    """The host's lower bound."""
+    max_khz: int
+    """The host's upper bound; the monitor never grants more."""
+    has_host_cpus: bool = False
+    """Whether a CPU in it belongs to the host itself: it is not slowed then."""
+    override_khz: int | None = None
+    """The operator's clock, which replaces every wish; None: guests decide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VCpuView:
+    """A vCPU, as far as the monitor must know it."""
+
+    vcpu: int
+    group: int | None
+    """The clock group that it is pinned into; None: it floats, requests are refused."""
+    min_khz: int
+    """The domain's bounds for it."""
+    max_khz: int
+    is_turbo_allowed: bool = True
+    """Whether the operator lets it use the turbo step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainView:
+    """A domain, as far as the monitor must know it."""
+
+    uuid: DomainId
+    is_executing: bool
+    """Whether its votes count now; a paused domain's votes are only kept."""
+    is_enforced: bool
+    """False: observe it, answer every request NACK."""
+    vcpus: tuple[VCpuView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What has passed over one channel since the daemon started.
+
+    `requests` = `acks` + `nacks` + `dropped` + `late` + those still waiting for
+    their clock group to be taken.
+    """
+
+    requests: int = 0
+    """Power requests; CONNECT is none."""
+    acks: int = 0
+    """Answers given: done."""
+    nacks: int = 0
+    """Answers given: refused."""
+    dropped: int = 0
+    """Answers not given, because the guest does not read."""
+    late: int = 0
+    """Answers not given, because the guest had given up waiting."""
+    errors: int = 0
+    """Pieces of input that were no packet, or an unknown one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorSnapshot:
+    """What the shared memory table says at one moment."""
+
+    channels: Mapping[tuple[DomainId, int], Counters] = field(default_factory=dict)
+    """By domain and channel number."""
+    wishes: Mapping[tuple[DomainId, int], int | None] = field(default_factory=dict)
+    """kHz by domain and vCPU; None: the guest has no vote."""
+    grants: Mapping[int, int | None] = field(default_factory=dict)
+    """kHz by clock group: the last value that the kernel accepted; None: not taken."""
+    refusals: Mapping[int, int] = field(default_factory=dict)
+    """Writes that the kernel refused, by clock group."""
