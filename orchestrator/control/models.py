@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.config import Mode
 from orchestrator.domain import DomainState
 
@@ -88,8 +89,7 @@ class Channel(Document):
     """The channel's name in the guest."""
     path: str | None
     """Its socket on the host; null while libvirt has chosen none."""
-    state: str
-    """absent, connecting, open, disabled, contended, refused or closed."""
+    state: ChannelState
     requests_total: Count
     acks_total: Count
     nacks_total: Count

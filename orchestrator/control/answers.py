@@ -1,0 +1,153 @@
+"""How each call of the table is answered from the backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.control import calls
+from orchestrator.control.models import (
+    ChannelList,
+    ClockRequest,
+    CpuList,
+    Document,
+    DomainChannel,
+    DomainList,
+    EnabledRequest,
+)
+from orchestrator.domain import DomainId, PCpu
+from orchestrator.errors import ControlError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from orchestrator.control.backend import ControlBackend, Peer
+    from orchestrator.control.models import Cpu, Domain, Status
+
+    Answer = Callable[["Question"], Awaitable[Document]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One call with everything that came along, checked."""
+
+    backend: ControlBackend
+    who: Peer
+    parameters: Mapping[str, str | int | bool]
+    body: Document | None = None
+
+    def number(self, name: str) -> int:
+        """Return an integer parameter."""
+        return int(self.parameters[name])
+
+
+async def _status(question: Question) -> Document:
+    return question.backend.status()
+
+
+async def _domains(question: Question) -> Document:
+    return DomainList(domains=question.backend.status().domains)
+
+
+async def _domain(question: Question) -> Document:
+    return _find_domain(question)
+
+
+async def _channels(question: Question) -> Document:
+    return ChannelList(
+        channels=tuple(
+            DomainChannel(domain=domain.name, uuid=domain.uuid, **dict(channel))
+            for domain in question.backend.status().domains
+            for channel in domain.channels
+        )
+    )
+
+
+async def _cpus(question: Question) -> Document:
+    status = question.backend.status()
+    return CpuList(cpus=status.cpus, unmanaged_cpus=status.unmanaged_cpus)
+
+
+async def _cpu(question: Question) -> Document:
+    return _find_cpu(question)
+
+
+async def _override(question: Question) -> Document:
+    if not isinstance(question.body, ClockRequest):
+        raise TypeError(f"the table gave {question.body!r} to a clock's override")
+    pcpu = PCpu(_find_cpu(question).pcpu)
+    return await question.backend.override(pcpu, question.body.khz, who=question.who)
+
+
+async def _release(question: Question) -> Document:
+    pcpu = PCpu(_find_cpu(question).pcpu)
+    return await question.backend.release(pcpu, who=question.who)
+
+
+async def _switch_channel(question: Question) -> Document:
+    if not isinstance(question.body, EnabledRequest):
+        raise TypeError(f"the table gave {question.body!r} to a channel's switch")
+    domain, number = _find_domain(question), question.number("number")
+    if number not in (channel.number for channel in domain.channels):
+        raise ControlError(
+            f"domain '{domain.name}' has no channel {number}",
+            status=404,
+            hint="'vmpower channel list' shows those that there are",
+        )
+    return await question.backend.switch_channel(
+        DomainId(domain.uuid),
+        number,
+        is_enabled=question.body.enabled,
+        who=question.who,
+    )
+
+
+def _find_domain(question: Question) -> Domain:
+    """Look a domain up in virsh's order: id, UUID, name."""
+    wanted = str(question.parameters["domain"])
+    domains = question.backend.status().domains
+    found = (
+        [d for d in domains if wanted.isdecimal() and str(d.id) == wanted]
+        or [d for d in domains if d.uuid == wanted.lower()]
+        or [d for d in domains if d.name == wanted]
+    )
+    if not found:
+        raise ControlError(
+            f"no domain '{wanted}'",
+            status=404,
+            hint="'vmpower domain list' shows those that there are",
+        )
+    return found[0]
+
+
+def _find_cpu(question: Question) -> Cpu:
+    status, pcpu = question.backend.status(), question.number("pcpu")
+    for cpu in status.cpus:
+        if cpu.pcpu == pcpu:
+            return cpu
+    raise ControlError(
+        f"CPU {pcpu} {_why_unmanaged(status, pcpu)}",
+        status=404,
+        hint="'vmpower cpu list' shows those that can be set",
+    )
+
+
+def _why_unmanaged(status: Status, pcpu: int) -> str:
+    for cpu in status.unmanaged_cpus:
+        if cpu.pcpu == pcpu:
+            return f"cannot be set: {cpu.reason}"
+    return "does not exist"
+
+
+ANSWERS: Mapping[calls.Call[Any], Answer] = {
+    calls.STATUS: _status,
+    calls.DOMAINS: _domains,
+    calls.SHOW_DOMAIN: _domain,
+    calls.CHANNELS: _channels,
+    calls.CPUS: _cpus,
+    calls.SHOW_CPU: _cpu,
+    calls.OVERRIDE: _override,
+    calls.RELEASE: _release,
+    calls.SWITCH_CHANNEL: _switch_channel,
+}
+"""Every call that is not a stream; a test holds this against the table."""

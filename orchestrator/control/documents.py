@@ -1,0 +1,159 @@
+"""The API's documents as clients see them: plain dictionaries, typed.
+
+Same names and keys as in `models.py`, where every key is explained; a test compares
+the two. They are apart because importing pydantic costs a command 50 ms.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class DaemonStatus(TypedDict):
+    """The daemon itself."""
+
+    version: str
+    pid: int
+    mode: str
+    uptime_s: float
+    run_dir: str
+    sysfs_root: str
+    monitor_pid: int | None
+    monitor_restarts_total: int
+    problems: list[str]
+
+
+class LibvirtStatus(TypedDict):
+    """The connection to libvirt."""
+
+    uri: str
+    connected: bool
+    reconnects_total: int
+    stale_since: str | None
+    reason: str | None
+
+
+class Vcpu(TypedDict):
+    """One virtual CPU of a domain."""
+
+    vcpu: int
+    pcpus: list[int]
+    controllable: bool
+    reason: str | None
+    wish_khz: int | None
+    clock_group: int | None
+
+
+class Channel(TypedDict):
+    """One poweragent channel of a domain."""
+
+    number: int
+    target: str
+    path: str | None
+    state: str
+    requests_total: int
+    acks_total: int
+    nacks_total: int
+    dropped_total: int
+    late_total: int
+    errors_total: int
+    enabled: bool
+    reason: str | None
+
+
+class DomainChannel(Channel):
+    """A channel and the domain that it belongs to."""
+
+    domain: str
+    uuid: str
+
+
+class Domain(TypedDict):
+    """One libvirt domain."""
+
+    uuid: str
+    name: str
+    state: str
+    mode: str
+    vcpus: list[Vcpu]
+    channels: list[Channel]
+    id: int | None
+    reason: str | None
+    problems: list[str]
+
+
+class Cpu(TypedDict):
+    """One host CPU whose clock can be set."""
+
+    pcpu: int
+    clock_group: int
+    driver: str
+    governor: str
+    claimed: bool
+    simulated: bool
+    min_khz: int
+    max_khz: int
+    grant_khz: int | None
+    current_khz: int | None
+    steps_khz: list[int]
+    override_khz: int | None
+    reason: str | None
+
+
+class UnmanagedCpu(TypedDict):
+    """One host CPU that is left alone."""
+
+    pcpu: int
+    reason: str
+
+
+class Status(TypedDict):
+    """Everything."""
+
+    schema: int
+    daemon: DaemonStatus
+    libvirt: LibvirtStatus
+    domains: list[Domain]
+    cpus: list[Cpu]
+    unmanaged_cpus: list[UnmanagedCpu]
+
+
+class DomainList(TypedDict):
+    """All domains, running or not."""
+
+    domains: list[Domain]
+
+
+class ChannelList(TypedDict):
+    """All channels of all domains."""
+
+    channels: list[DomainChannel]
+
+
+class CpuList(TypedDict):
+    """All host CPUs."""
+
+    cpus: list[Cpu]
+    unmanaged_cpus: list[UnmanagedCpu]
+
+
+class ClockRequest(TypedDict):
+    """The clock that a whole clock group shall have."""
+
+    khz: int
+
+
+class EnabledRequest(TypedDict):
+    """Whether a channel shall take part."""
+
+    enabled: bool
+
+
+class EventRecord(TypedDict):
+    """Something that happened."""
+
+    time: str
+    kind: str
+    domain: str | None
+    text: str
+    facts: dict[str, str | int | bool | None]

@@ -1,0 +1,73 @@
+"""Recent events in a ring, and readers that follow it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from orchestrator.control.models import EventRecord
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+RECENT_EVENTS = 1000
+"""Events kept for readers to come: a busy hour, and about 0.5 MB."""
+
+
+class EventFeed:
+    """What happened lately, for any number of readers.
+
+    A reader is only a position in the ring, so one that never reads costs no memory;
+    what it misses is told to it as one event of the kind `missed`.
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(self, capacity: int = RECENT_EVENTS) -> None:
+        self._ring: deque[EventRecord] = deque(maxlen=capacity)
+        self._published = 0
+        self._news = asyncio.Event()
+        self._is_closed = False
+
+    def publish(self, record: EventRecord) -> None:
+        """Append an event and wake the readers that follow."""
+        self._ring.append(record)
+        self._published += 1
+        self._wake()
+
+    def close(self) -> None:
+        """End all readers once they have read what there is."""
+        self._is_closed = True
+        self._wake()
+
+    async def read(self, *, follow: bool) -> AsyncGenerator[EventRecord, None]:
+        """Give what the ring holds, and with `follow` what comes until `close`."""
+        position = self._published - len(self._ring)
+        while True:
+            oldest = self._published - len(self._ring)
+            if position < oldest:
+                yield _missed(oldest - position)
+                position = oldest
+            elif position < self._published:
+                yield self._ring[position - oldest]
+                position += 1
+            elif not follow or self._is_closed:
+                return
+            else:
+                await self._news.wait()
+
+    def _wake(self) -> None:
+        # A new flag for those who come later; whoever waits holds the old one.
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+def _missed(count: int) -> EventRecord:
+    return EventRecord(
+        time=datetime.now(UTC),
+        kind="missed",
+        domain=None,
+        text=f"{count} events were missed by this reader",
+        facts={"events": count},
+    )

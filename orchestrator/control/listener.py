@@ -1,0 +1,145 @@
+"""One listening UNIX socket of the control API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from orchestrator.control.routes import Routes
+from orchestrator.control.streams import Streams
+from orchestrator.errors import ControlError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.control.backend import ControlBackend
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 64
+"""Connections at one socket. Anybody on the host may connect to the read-only one,
+and the daemon's descriptors belong to the guests' channels."""
+_BACKLOG = 64
+_SHUTDOWN_S = 0.5
+"""Seconds for answers under way when the daemon stops, its own limit being 5 s."""
+_MAX_PATH_BYTES = 107
+"""Source: unix(7), sun_path holds 108 bytes with the closing zero."""
+
+
+class Listener:
+    """Listens at one path, from `start` to `stop`.
+
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(
+        self, backend: ControlBackend, path: Path, *, mode: int, is_read_only: bool
+    ) -> None:
+        self._path = path
+        self._mode = mode
+        self._streams = Streams()
+        self._routes = Routes(backend, self._streams, is_read_only=is_read_only)
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self, group_id: int | None) -> None:
+        """Create the socket and answer.
+
+        Args:
+            group_id: group that the socket shall belong to; None: the process's.
+
+        Raises:
+            ControlError: the path is too long, taken by a file, or not writable.
+        """
+        listening = _listen(self._path, self._mode, group_id)
+        runner = web.AppRunner(
+            self._routes.application(),
+            access_log=None,
+            handler_cancellation=True,  # a client that leaves ends its stream
+            shutdown_timeout=_SHUTDOWN_S,
+        )
+        await runner.setup()
+        self._runner = runner
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(self._accept, sock=listening)
+
+    async def stop(self) -> None:
+        """End streams and answers, hang up, and take the socket away."""
+        if self._server is None or self._runner is None:
+            return
+        # First the name: nobody shall find a daemon that no longer answers.
+        self._path.unlink(missing_ok=True)
+        self._server.close()
+        await self._streams.stop()
+        await self._routes.stop()
+        web_server = self._runner.server
+        left = [] if web_server is None else web_server.connections
+        transports = [each.transport for each in left if each.transport is not None]
+        await self._runner.cleanup()
+        for transport in transports:
+            # closes at once also those that do not read what is left for them
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        self._server = self._runner = None
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        server = self._runner.server if self._runner else None
+        if server is None or len(server.connections) >= MAX_CONNECTIONS:
+            logger.warning("connection refused path=%s: too many", self._path)
+            return _HangUp()
+        return server()
+
+
+class _HangUp(asyncio.Protocol):
+    """Closes a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+
+def _listen(path: Path, mode: int, group_id: int | None) -> socket.socket:
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise ControlError(
+            f"socket path {path} is longer than {_MAX_PATH_BYTES} bytes",
+            status=500,
+            hint="choose a shorter --run-dir",
+        )
+    kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+    sock = socket.socket(socket.AF_UNIX, kind)
+    try:
+        _remove_stale(path)
+        # Closed for others from the first instant, then opened as far as wanted;
+        # the process's umask belongs to all threads and is left alone.
+        os.fchmod(sock.fileno(), 0o600)
+        sock.bind(os.fspath(path))
+        if group_id is not None:
+            os.chown(path, -1, group_id)
+        path.chmod(mode)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ControlError(
+            f"cannot listen at {path}: {error.strerror}", status=500
+        ) from error
+    except ControlError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a daemon that died; the caller holds the directory."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ControlError(f"{path} exists and is no socket", status=500)
+    path.unlink()

@@ -1,0 +1,88 @@
+"""The daemon's control API on its two sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control.listener import Listener
+from orchestrator.errors import ControlError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.control.backend import ControlBackend
+
+
+class ControlServer:
+    """Serves a backend at `vmpower.sock` (0660) and `vmpower-ro.sock` (0666).
+
+    While it runs it holds a lock on the run directory; so a socket that it finds
+    there at the start is a dead daemon's, without a moment of doubt between asking
+    and removing.
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(
+        self, backend: ControlBackend, run_dir: Path, *, group_id: int | None = None
+    ) -> None:
+        self._run_dir = run_dir
+        self._group_id = group_id
+        self._lock_fd: int | None = None
+        self._control = Listener(
+            backend, run_dir / CONTROL_SOCKET, mode=0o660, is_read_only=False
+        )
+        self._read_only = Listener(
+            backend, run_dir / READ_ONLY_SOCKET, mode=0o666, is_read_only=True
+        )
+
+    async def start(self) -> None:
+        """Create the run directory if need be, lock it and listen.
+
+        Raises:
+            ControlError: another daemon uses the directory (409), or it or a socket
+                cannot be made (500).
+        """
+        self._lock_fd = _lock(self._run_dir)
+        try:
+            await self._control.start(self._group_id)
+            await self._read_only.start(None)
+        except ControlError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Answer nobody any more and remove the sockets, within two seconds.
+
+        Changes that the backend is making get one second to end.
+        """
+        await asyncio.gather(self._control.stop(), self._read_only.stop())
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+
+def _lock(directory: Path) -> int:
+    """Return a descriptor that holds the directory until it is closed."""
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ControlError(
+            f"cannot use run directory {directory}: {error.strerror}",
+            status=500,
+            hint="choose another with --run-dir",
+        ) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise ControlError(
+            f"another vmpowerd uses the run directory {directory}",
+            status=409,
+            hint="stop it, or choose another directory with --run-dir",
+        ) from error
+    return fd

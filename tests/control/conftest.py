@@ -1,0 +1,40 @@
+"""Fixtures of the control API's tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control.client import ControlClient
+from tests.control.little_daemon import LittleDaemon, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[LittleDaemon]:
+    with serving(tmp_path) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def run_dir(daemon: LittleDaemon, tmp_path: Path) -> Path:
+    """Name the directory in which the daemon serves."""
+    assert daemon.domains
+    return tmp_path
+
+
+@pytest.fixture
+def client(run_dir: Path) -> Iterator[ControlClient]:
+    with ControlClient(run_dir / CONTROL_SOCKET) as client:
+        yield client
+
+
+@pytest.fixture
+def reader(run_dir: Path) -> Iterator[ControlClient]:
+    with ControlClient(run_dir / READ_ONLY_SOCKET) as client:
+        yield client

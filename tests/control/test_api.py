@@ -1,0 +1,233 @@
+"""The control API, asked over real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.control.backend import Peer
+from orchestrator.control.calls import BODY_LIMIT_BYTES, CONTROL_SOCKET
+from orchestrator.control.client import (
+    AccessDenied,
+    ControlClient,
+    DaemonUnreachable,
+)
+from orchestrator.errors import ControlError
+from tests.control.little_daemon import FIREWALL, LittleDaemon
+
+
+def ask(
+    run_dir: Path, method: str, target: str, body: bytes | None = None
+) -> tuple[int, Any]:
+    """Ask as a program would that knows nothing of our client."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(run_dir / CONTROL_SOCKET))
+    try:
+        connection.request(method, target, body=body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+CLOCK = "/v1/cpus/2/clock"
+
+
+def test_the_status_arrives_as_the_backend_gives_it(
+    reader: ControlClient, daemon: LittleDaemon
+) -> None:
+    expected = daemon.status().model_dump(mode="json", by_alias=True)
+    assert reader.status() == expected
+
+
+@pytest.mark.parametrize("word", ["dpdk-fw", FIREWALL, FIREWALL.upper(), "1"])
+def test_a_domain_is_found_by_name_uuid_or_id(reader: ControlClient, word: str) -> None:
+    assert reader.domain(word)["uuid"] == FIREWALL
+
+
+@pytest.mark.parametrize("word", ["nobody", "7", "a/b", "ü ?#%"])
+def test_an_unknown_domain_is_not_found(reader: ControlClient, word: str) -> None:
+    with pytest.raises(ControlError, match="no domain") as caught:
+        reader.domain(word)
+    assert caught.value.status == 404
+    assert word in str(caught.value)
+    assert "domain list" in caught.value.hint
+
+
+def test_channels_are_listed_with_their_domains(reader: ControlClient) -> None:
+    listed = [
+        (c["domain"], c["number"], c["state"]) for c in reader.channels()["channels"]
+    ]
+    assert listed == [
+        ("dpdk-fw", 0, "open"),
+        ("dpdk-fw", 1, "open"),
+        ("dpdk-fw", 2, "open"),
+        ("dpdk-router", 0, "disabled"),
+        ("dpdk-router", 1, "contended"),
+        ("dpdk-router", 9, "open"),
+    ]
+
+
+def test_cpus_that_are_left_alone_are_listed_with_the_reason(
+    reader: ControlClient,
+) -> None:
+    assert reader.cpus()["unmanaged_cpus"] == [{"pcpu": 6, "reason": "offline"}]
+
+
+@pytest.mark.parametrize(
+    ("pcpu", "words"), [(6, "cannot be set: offline"), (77, "does not exist")]
+)
+def test_a_cpu_that_cannot_be_set_is_not_found_and_says_why(
+    reader: ControlClient, pcpu: int, words: str
+) -> None:
+    with pytest.raises(ControlError, match=words) as caught:
+        reader.cpu(pcpu)
+    assert caught.value.status == 404
+
+
+def test_an_override_reaches_the_whole_clock_group(client: ControlClient) -> None:
+    answer = client.override(2, 2_000_000)
+    assert (answer["pcpu"], answer["override_khz"]) == (2, 2_200_000)
+    assert client.cpu(3)["override_khz"] == 2_200_000
+
+
+def test_a_release_takes_the_override_away(client: ControlClient) -> None:
+    client.override(3, 2_000_000)
+    assert client.release(2)["override_khz"] is None
+    assert client.cpu(3)["override_khz"] is None
+
+
+def test_a_channel_is_disabled_and_enabled(client: ControlClient) -> None:
+    assert client.switch_channel("dpdk-fw", 1, is_enabled=False)["enabled"] is False
+    assert client.domain("dpdk-fw")["channels"][1]["state"] == "disabled"
+    assert client.switch_channel("1", 1, is_enabled=True)["state"] == "open"
+
+
+def test_an_unknown_channel_is_not_found(client: ControlClient) -> None:
+    with pytest.raises(ControlError, match="has no channel 5") as caught:
+        client.switch_channel("dpdk-fw", 5, is_enabled=True)
+    assert caught.value.status == 404
+
+
+def test_the_backend_learns_who_changed_something(
+    client: ControlClient, daemon: LittleDaemon
+) -> None:
+    client.override(2, 2_000_000)
+    assert daemon.callers == [Peer(os.getpid(), os.getuid(), os.getgid())]
+
+
+def test_the_backends_refusal_arrives_with_its_hint(client: ControlClient) -> None:
+    with pytest.raises(ControlError, match="claimed by another") as caught:
+        client.override(4, 2_000_000)
+    assert (caught.value.status, caught.value.hint) == (409, "stop the other one")
+
+
+def test_the_read_only_socket_refuses_changes(
+    reader: ControlClient, daemon: LittleDaemon
+) -> None:
+    with pytest.raises(ControlError, match="only reads") as caught:
+        reader.override(2, 2_000_000)
+    assert caught.value.status == 403
+    assert daemon.callers == []
+
+
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "Invalid JSON"),
+        (b"{", 400, "Invalid JSON"),
+        (b"\xff\xfe", 400, "Invalid JSON"),
+        (b"[" * 10_000, 400, "Invalid JSON"),
+        (b"[]", 422, "object"),
+        (b"{}", 422, "khz: Field required"),
+        (b'{"khz": "2000000"}', 422, "khz: Input should be a valid integer"),
+        (b'{"khz": true}', 422, "khz: Input should be a valid integer"),
+        (b'{"khz": 2.0}', 422, "khz: Input should be a valid integer"),
+        (b'{"khz": 0}', 422, "khz: Input should be greater than 0"),
+        (b'{"khz": 1, "mhz": 2}', 422, "mhz: Extra inputs are not permitted"),
+    ],
+)
+def test_a_body_that_cannot_be_meant_is_refused(
+    tmp_path: Path, body: bytes, status: int, words: str
+) -> None:
+    got, answer = ask(tmp_path, "PUT", CLOCK, body)
+    assert (got, sorted(answer["error"])) == (status, ["hint", "message"])
+    assert words in answer["error"]["message"]
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_body_above_the_limit_is_refused(tmp_path: Path) -> None:
+    body = b'{"khz": 1' + b" " * BODY_LIMIT_BYTES + b"}"
+    status, answer = ask(tmp_path, "PUT", CLOCK, body)
+    assert (status, "Too Large" in answer["error"]["message"]) == (413, True)
+
+
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("POST", "/v1/status", 405),
+        ("GET", "/v1/cpus/two", 400),
+        ("GET", "/v1/cpus/-1", 400),
+        ("GET", "/v1/cpus/9999999999", 400),
+        ("GET", "/v1/events?follow=maybe", 400),
+        ("GET", "/v1/events?folow=true", 400),
+        ("GET", "/v1/status?x=1", 400),
+    ],
+)
+def test_a_request_that_is_no_call_is_refused_with_a_document(
+    tmp_path: Path, method: str, target: str, status: int
+) -> None:
+    got, answer = ask(tmp_path, method, target)
+    assert (got, list(answer)) == (status, ["error"])
+
+
+def test_recent_events_arrive_oldest_first_and_end(reader: ControlClient) -> None:
+    events = list(reader.events())
+    assert [event["text"] for event in events] == [
+        "dpdk-fw is running",
+        "channel 0 is open",
+    ]
+    assert events[0]["time"] == "2026-03-01T12:00:00Z"
+
+
+def test_a_follower_sees_what_happens_next(
+    reader: ControlClient, client: ControlClient
+) -> None:
+    events = reader.events(follow=True)
+    assert [next(events)["text"] for _ in range(2)][-1] == "channel 0 is open"
+    client.override(2, 2_000_000)
+    assert next(events)["text"] == "clock group 2 set to 2200000 kHz"
+
+
+def test_nobody_at_the_socket_is_unreachable(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DaemonUnreachable, match="no vmpowerd answers") as caught,
+        ControlClient(tmp_path / "nothing.sock") as client,
+    ):
+        client.status()
+    assert "systemctl start vmpowerd" in caught.value.hint
+
+
+def test_a_daemon_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        client = ControlClient(tmp_path / "silent.sock", timeout_s=0.05)
+        with client, pytest.raises(DaemonUnreachable, match="does not answer"):
+            client.status()
+
+
+def test_a_refusing_kernel_is_access_denied() -> None:
+    error = ControlClient(Path("/x"))._hung_up(PermissionError(13, "no"))
+    assert isinstance(error, AccessDenied)
+    assert error.status == 403

@@ -1,0 +1,60 @@
+"""The ring of recent events and its readers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from orchestrator.control.feed import EventFeed
+from orchestrator.control.models import EventRecord
+
+
+def record(text: str) -> EventRecord:
+    return EventRecord(time=datetime.now(UTC), kind="test", domain=None, text=text)
+
+
+def test_a_reader_that_does_not_follow_gets_the_recent_events() -> None:
+    async def read() -> list[str]:
+        feed = EventFeed(capacity=2)
+        for text in ("old", "newer", "newest"):
+            feed.publish(record(text))
+        return [one.text async for one in feed.read(follow=False)]
+
+    assert asyncio.run(read()) == ["newer", "newest"]
+
+
+def test_a_slow_reader_is_told_how_much_it_missed() -> None:
+    async def read() -> list[str]:
+        feed = EventFeed(capacity=2)
+        feed.publish(record("first"))
+        reader = feed.read(follow=True)
+        texts = [(await anext(reader)).text]
+        for number in range(5):
+            feed.publish(record(str(number)))
+        feed.close()
+        return texts + [one.text async for one in reader]
+
+    assert asyncio.run(read()) == [
+        "first",
+        "3 events were missed by this reader",
+        "3",
+        "4",
+    ]
+
+
+def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
+    async def read() -> list[list[str]]:
+        feed = EventFeed()
+
+        async def follow() -> list[str]:
+            return [one.text async for one in feed.read(follow=True)]
+
+        followers = [asyncio.ensure_future(follow()) for _ in range(3)]
+        await asyncio.sleep(0)
+        feed.publish(record("news"))
+        await asyncio.sleep(0)
+        feed.publish(record("more"))
+        feed.close()
+        return list(await asyncio.gather(*followers))
+
+    assert asyncio.run(read()) == [["news", "more"]] * 3

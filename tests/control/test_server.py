@@ -1,0 +1,256 @@
+"""Start and stop of the control server, and clients that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control.listener import MAX_CONNECTIONS
+from orchestrator.control.server import ControlServer
+from orchestrator.control.streams import MAX_STREAMS
+from orchestrator.errors import ControlError
+from tests.control.little_daemon import LittleDaemon, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from orchestrator.control.backend import Peer
+    from orchestrator.control.models import Cpu
+    from orchestrator.domain import PCpu
+
+FOLLOW = b"GET /v1/events?follow=true HTTP/1.1\r\nHost: x\r\n\r\n"
+DEADLINE_S = 10.0
+
+
+@asynccontextmanager
+async def running(
+    run_dir: Path, daemon: LittleDaemon | None = None
+) -> AsyncIterator[ControlServer]:
+    server = ControlServer(daemon or LittleDaemon(), run_dir)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def connect(
+    run_dir: Path, request: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(str(run_dir / READ_ONLY_SOCKET))
+    writer.write(request)
+    await writer.drain()
+    return reader, writer
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except ConnectionError:
+        return
+
+
+def test_the_sockets_have_their_modes(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        modes = {
+            name: stat.S_IMODE((tmp_path / name).stat().st_mode)
+            for name in (CONTROL_SOCKET, READ_ONLY_SOCKET)
+        }
+    assert modes == {CONTROL_SOCKET: 0o660, READ_ONLY_SOCKET: 0o666}
+
+
+def test_the_sockets_are_gone_after_the_stop(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_control_socket_belongs_to_the_group_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    async def start() -> int:
+        server = ControlServer(LittleDaemon(), tmp_path, group_id=os.getgid())
+        await server.start()
+        group = (tmp_path / CONTROL_SOCKET).stat().st_gid
+        await server.stop()
+        return group
+
+    assert asyncio.run(start()) == os.getgid()
+
+
+def test_a_missing_run_directory_is_made(tmp_path: Path) -> None:
+    with serving(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b" / CONTROL_SOCKET).is_socket()
+
+
+def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / CONTROL_SOCKET))
+    with serving(tmp_path) as daemon:
+        assert daemon.status().daemon.pid == 4711
+
+
+def test_a_second_daemon_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+    async def second() -> None:
+        await ControlServer(LittleDaemon(), tmp_path).start()
+
+    with serving(tmp_path):
+        with pytest.raises(ControlError, match="another vmpowerd") as caught:
+            asyncio.run(second())
+        assert caught.value.status == 409
+        assert (tmp_path / CONTROL_SOCKET).is_socket()
+
+
+def test_a_file_in_the_place_of_a_socket_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / READ_ONLY_SOCKET).write_text("mine")
+
+    async def start() -> None:
+        await ControlServer(LittleDaemon(), tmp_path).start()
+
+    with pytest.raises(ControlError, match="is no socket"):
+        asyncio.run(start())
+    assert (tmp_path / READ_ONLY_SOCKET).read_text() == "mine"
+    assert not (tmp_path / CONTROL_SOCKET).exists()
+
+
+def test_a_directory_that_is_too_deep_is_refused(tmp_path: Path) -> None:
+    async def start() -> None:
+        await ControlServer(LittleDaemon(), tmp_path / ("d" * 120)).start()
+
+    with pytest.raises(ControlError, match="longer than 107 bytes"):
+        asyncio.run(start())
+
+
+def test_a_followers_stream_ends_cleanly_when_the_daemon_stops(
+    tmp_path: Path,
+) -> None:
+    async def follow() -> bytes:
+        async with running(tmp_path) as server:
+            reader, writer = await connect(tmp_path, FOLLOW)
+            await reader.readuntil(b"channel 0 is open")
+            await server.stop()
+            rest = await reader.read()
+            await close(writer)
+            return rest
+
+    assert asyncio.run(follow()).endswith(b"\r\n0\r\n\r\n")
+
+
+def test_a_client_that_never_reads_does_not_keep_the_daemon(tmp_path: Path) -> None:
+    async def flood() -> None:
+        daemon = LittleDaemon()
+        async with running(tmp_path, daemon) as server:
+            _, writer = await connect(tmp_path, FOLLOW)
+            writer.transport.pause_reading()  # type: ignore[attr-defined] # duplex
+            for _ in range(20):  # 20 x 64 KB: more than the kernel buffers
+                daemon.tell("flood", "x" * 65_536)
+                await asyncio.sleep(0)
+            async with asyncio.timeout(2):
+                await server.stop()
+            writer.transport.abort()
+
+    asyncio.run(flood())
+
+
+def test_a_client_that_leaves_frees_its_stream(tmp_path: Path) -> None:
+    """More streams than allowed at once, one after another."""
+
+    async def come_and_go() -> None:
+        async with running(tmp_path), asyncio.timeout(DEADLINE_S):
+            for _ in range(3 * MAX_STREAMS):
+                reader, writer = await connect(tmp_path, FOLLOW)
+                status = await reader.readline()
+                while b" 503 " in status:  # the last one is still being let go
+                    await close(writer)
+                    reader, writer = await connect(tmp_path, FOLLOW)
+                    status = await reader.readline()
+                assert b" 200 " in status
+                await close(writer)
+
+    asyncio.run(come_and_go())
+
+
+def test_one_stream_too_many_is_refused_for_now(tmp_path: Path) -> None:
+    async def crowd() -> list[bytes]:
+        async with running(tmp_path):
+            opened = [await connect(tmp_path, FOLLOW) for _ in range(MAX_STREAMS + 1)]
+            statuses = [await reader.readline() for reader, _ in opened]
+            for _, writer in opened:
+                await close(writer)
+            return statuses
+
+    statuses = asyncio.run(crowd())
+    assert [b" 200 " in status for status in statuses].count(False) == 1
+    assert statuses.count(b"HTTP/1.1 503 Service Unavailable\r\n") == 1
+
+
+def test_a_crowd_of_connections_is_hung_up_on_but_the_first_ones_stay(
+    tmp_path: Path,
+) -> None:
+    request = b"GET /v1/cpus/2 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def ask() -> tuple[bytes, asyncio.StreamWriter]:
+        path = str(tmp_path / READ_ONLY_SOCKET)
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(request)
+        try:
+            return await reader.readline(), writer
+        except ConnectionError:
+            return b"", writer
+
+    async def crowd() -> list[bytes]:
+        async with running(tmp_path):
+            got = [await ask() for _ in range(MAX_CONNECTIONS + 5)]
+            for _, writer in got:
+                await close(writer)
+            return [line for line, _ in got]
+
+    lines = asyncio.run(crowd())
+    assert [bool(line) for line in lines] == [True] * MAX_CONNECTIONS + [False] * 5
+
+
+class SlowDaemon(LittleDaemon):
+    """Changes a clock only when it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
+        self.begun.set()
+        await self.may_end.wait()
+        return await super().override(pcpu, khz, who=who)
+
+
+def test_a_change_comes_to_its_end_although_the_client_hung_up(
+    tmp_path: Path,
+) -> None:
+    body = b'{"khz": 2000000}'
+    request = (
+        b"PUT /v1/cpus/2/clock HTTP/1.1\r\nHost: x\r\n"
+        + b"Content-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
+
+    async def hang_up() -> int | None:
+        daemon = SlowDaemon()
+        async with running(tmp_path, daemon), asyncio.timeout(DEADLINE_S):
+            path = str(tmp_path / CONTROL_SOCKET)
+            _, writer = await asyncio.open_unix_connection(path)
+            writer.write(request)
+            await daemon.begun.wait()
+            await close(writer)
+            daemon.may_end.set()
+        return daemon.cpus[2].override_khz
+
+    assert asyncio.run(hang_up()) == 2_200_000
