@@ -7,6 +7,8 @@ Usage, in a test (the fixture is shared by the whole session)::
         daemon = ...(embed_host.uri)    # in this process: no other one sees the guests
         guest.remove()
 
+One root per process, for good: libvirt cannot open another one later.
+
 For a daemon in a process of its own, give it a root whose guests start with it::
 
     with EmbedRoot() as root:

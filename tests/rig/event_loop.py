@@ -15,6 +15,8 @@ def ensure_event_loop() -> threading.Thread:
     Code under test may register it again: libvirt ignores that, and both threads
     then take turns at the same loop.
     """
+    # Errors are exceptions; libvirt would print each one, too.
+    libvirt.registerErrorHandler(lambda *_: None, None)
     libvirt.virEventRegisterDefaultImpl()
     # An idle loop would never notice anything without a timer to wake it up.
     libvirt.virEventAddTimeout(500, lambda *_: None, None)

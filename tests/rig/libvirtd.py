@@ -2,7 +2,7 @@
 
 Usage, in a test (both fixtures are shared by the session)::
 
-    def test_it(system_host: SystemHost) -> None:       # qemu:///system, as root
+    def test_it(system_host: SystemHost) -> None:       # of the system, as root
         guest = system_host.start(GuestSpec(name="g", channels=(0,)))
         start_daemon("-c", system_host.uri)     # any process of the test sees it
 
@@ -42,6 +42,7 @@ from tests.rig.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SYSTEM_SOCKET = Path("/run/libvirt/libvirt-sock")
 _SYSTEM_CACHE = Path("/var/cache/libvirt")
 _QEMU_CONF = 'security_driver = "none"\n'
 _LIBVIRTD_CONF = """\
@@ -120,6 +121,7 @@ class Libvirtd:
         try:
             wait_for(self._answers, "libvirtd answers", timeout_s=30)
         except TimeoutError as error:
+            self.kill()
             raise TimeoutError(f"{error}; it says:\n{self._said()}") from None
 
     def stop(self) -> None:
@@ -204,7 +206,10 @@ class SystemHost(LibvirtdHost):
     def __init__(self) -> None:
         ensure_event_loop()
         directory = _make_directory()
-        super().__init__("qemu:///system", directory, make_guest_directory(directory))
+        # With its socket: a process that has opened an embedded driver takes a plain
+        # qemu:///system for that driver's. Other processes may use either.
+        uri = f"qemu+unix:///system?socket={_SYSTEM_SOCKET}"
+        super().__init__(uri, directory, make_guest_directory(directory))
         etc = Path("/etc/libvirt")
         (etc / "libvirtd.conf").write_text(_LIBVIRTD_CONF)
         (etc / "qemu.conf").write_text(_QEMU_CONF)
@@ -220,19 +225,26 @@ class SystemHost(LibvirtdHost):
         self.libvirtd = Libvirtd(
             Launch(
                 arguments=("-f", f"{etc}/libvirtd.conf"),
-                socket=Path("/run/libvirt/libvirt-sock"),
+                socket=_SYSTEM_SOCKET,
                 uri=self.uri,
                 directory=directory,
             )
         )
-        self.libvirtd.start()
+        try:
+            self.libvirtd.start()
+        except BaseException:
+            self._end_virtlogd()
+            raise
 
     def close(self) -> None:
         """End the guests, libvirtd and virtlogd, remove the directory."""
         super().close()
+        self._end_virtlogd()
+        save_capabilities(_SYSTEM_CACHE)
+
+    def _end_virtlogd(self) -> None:
         self._virtlogd.terminate()
         self._virtlogd.wait()
-        save_capabilities(_SYSTEM_CACHE)
 
 
 class SessionHost(LibvirtdHost):
