@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 import pytest
 
+from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 
 if TYPE_CHECKING:
@@ -109,6 +110,13 @@ class Libvirtd:
             cwd="/",
             stderr=subprocess.DEVNULL,
         )
+
+    def wait(self, recorder: Recorder) -> None:
+        """Wait until it answers."""
+        hypervisor = Hypervisor(self.uri, listener=recorder)
+        hypervisor.start()
+        recorder.wait_for("connected")
+        hypervisor.close(5)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None

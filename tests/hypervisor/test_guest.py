@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
 
+from examples.guests.embed import EmbedRoot
 from orchestrator.domain import DomainId, DomainState
 from orchestrator.domain_xml.parse import ATTACHED_URI, parse_domain
 from orchestrator.errors import DomainGone, HypervisorError
@@ -376,14 +376,9 @@ print("done")
 
 def test_an_embedded_driver_is_opened_once_however_often_it_is_attached_to() -> None:
     # In a process of its own, because a process can have one such driver in its life.
-    with tempfile.TemporaryDirectory(prefix="vme", dir="/tmp") as root:
-        Path(root).chmod(0o755)
-        Path(root, "etc").mkdir()
-        Path(root, "etc", "qemu.conf").write_text(
-            'stdio_handler = "file"\nsecurity_driver = "none"\n'
-        )
+    with EmbedRoot() as root:
         done = subprocess.run(
-            [sys.executable, "-c", EMBEDDED, definition(), UUID, root],
+            [sys.executable, "-c", EMBEDDED, definition(), UUID, str(root.directory)],
             check=True,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,0 +1,103 @@
+"""The command's side of libvirt, on a real guest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+
+from orchestrator.domain import DomainId, VCpu
+from orchestrator.errors import ConfigError, DomainGone, HypervisorError
+from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.hypervisor.conftest import Libvirtd, Recorder
+
+UUID = DomainId("9999e6cd-caca-4c68-8934-da43e4863198")
+NAME = "36-letters-are-a-name-or-are-a-uuid-"
+DEFINITION = f"""
+<domain type='qemu'><name>{NAME}</name><uuid>{UUID}</uuid>
+<memory unit='MiB'>32</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='pc'>hvm</type></os>
+<devices><memballoon model='none'/></devices></domain>"""
+
+
+@pytest.fixture
+def operator(
+    guest_libvirtd: Libvirtd, recorder: Recorder
+) -> Iterator[OperatorConnection]:
+    guest_libvirtd.wait(recorder)
+    with OperatorConnection(guest_libvirtd.uri) as connection:
+        yield connection
+
+
+@pytest.fixture
+def found(
+    operator: OperatorConnection,
+    guest_libvirtd: Libvirtd,
+    open_connection: Callable[[str], libvirt.virConnect],
+) -> Iterator[FoundDomain]:
+    yield operator.define(DEFINITION)
+    domain = open_connection(guest_libvirtd.uri).lookupByUUIDString(UUID)
+    if domain.isActive():
+        domain.destroy()
+    domain.undefine()
+
+
+def pinning_of(
+    connection: libvirt.virConnect, flags: int = libvirt.VIR_DOMAIN_AFFECT_CURRENT
+) -> list[int]:
+    [mask] = connection.lookupByUUIDString(UUID).vcpuPinInfo(flags)
+    return [cpu for cpu, is_allowed in enumerate(mask) if is_allowed]
+
+
+@pytest.mark.rig
+def test_a_domain_is_defined_found_and_started(
+    operator: OperatorConnection, found: FoundDomain
+) -> None:
+    assert found == FoundDomain(
+        uuid=UUID, name=NAME, is_active=False, is_persistent=True
+    )
+    assert operator.find(NAME) == operator.find(UUID) == found
+    operator.start(UUID)
+    assert operator.find(UUID).is_active
+    with pytest.raises(HypervisorError, match="already running"):
+        operator.start(UUID)
+
+
+@pytest.mark.rig
+def test_a_pinning_goes_where_it_is_asked_to(
+    operator: OperatorConnection,
+    found: FoundDomain,
+    guest_libvirtd: Libvirtd,
+    open_connection: Callable[[str], libvirt.virConnect],
+) -> None:
+    connection = open_connection(guest_libvirtd.uri)
+    operator.pin(found.uuid, VCpu(0), {0})
+    assert pinning_of(connection) == [0]
+    with pytest.raises(HypervisorError, match="not running"):
+        operator.pin(found.uuid, VCpu(0), {1}, live=True)
+    operator.start(found.uuid)
+    operator.pin(found.uuid, VCpu(0), {1})
+    assert pinning_of(connection) == [1]
+    assert pinning_of(connection, libvirt.VIR_DOMAIN_AFFECT_CONFIG) == [0]
+    operator.pin(found.uuid, VCpu(0), {0, 1}, live=True, config=True)
+    assert pinning_of(connection) == [0, 1]
+    assert pinning_of(connection, libvirt.VIR_DOMAIN_AFFECT_CONFIG) == [0, 1]
+
+
+def test_nobody_is_found_by_a_word_that_only_looks_like_a_uuid() -> None:
+    with OperatorConnection("test:///default") as connection:
+        for word in (NAME, UUID, "", "9" * 40, "4", "é"):
+            with pytest.raises(DomainGone, match="no domain"):
+                connection.find(word)
+
+
+def test_a_remote_libvirt_and_one_that_is_not_there_are_refused() -> None:
+    with pytest.raises(ConfigError, match="clocks are local"):
+        OperatorConnection("qemu+ssh://other/system")
+    with pytest.raises(HypervisorError, match="No such file"):
+        OperatorConnection("qemu+unix:///system?socket=/nonexistent/sock")
