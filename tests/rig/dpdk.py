@@ -1,0 +1,64 @@
+"""DPDK's own programs as guests: its test suite, and a client of its library.
+
+Usage::
+
+    guest = host.start(dpdk_test_guest())
+    guest.console.wait_for("Test OK")           # "Test Skipped": no host connected
+
+    guest = host.start(librte_power_guest(spacing_ms=100))
+    guest.console.wait_for("client: freq_up unit=1")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from examples.guests.images import build_dpdk_image, build_program_image
+from examples.guests.programs import compile_program
+from tests.rig.guest import GuestSpec
+
+UNITS = (5, 6, 1, 2, 4, 3)
+"""What both programs ask for, in this order."""
+
+EAL_OPTIONS = "--no-huge -m 64 --no-pci -l 0 --no-shconf"
+_SOURCE = Path(__file__).with_name("librte_power_client.c")
+
+
+def librte_power_client() -> Path:
+    """Return the compiled client (``librte_power_client.c``)."""
+    return compile_program(_SOURCE, libraries=["libdpdk"])
+
+
+def dpdk_test_guest(name: str = "dpdk", *, pins: str = "") -> GuestSpec:
+    """Describe a guest that runs ``power_kvm_vm_autotest`` and powers off.
+
+    Its last line is ``Test OK``, or ``Test Skipped`` if nobody was connected to
+    channel 0 when it had been open for a second.
+    """
+    return GuestSpec(
+        name=name,
+        vcpus=2,
+        memory_mib=512,
+        image=build_dpdk_image(),
+        pins={0: pins} if pins else {},
+        has_rig_port=False,
+    )
+
+
+def librte_power_guest(
+    name: str = "librte", *, spacing_ms: int = 100, rounds: int = 1, pins: str = ""
+) -> GuestSpec:
+    """Describe a guest that makes the six calls, spaced, and powers off.
+
+    Each call gives a line ``client: freq_up unit=1 result=1``; without a host the
+    only line is ``client: no host``.
+    """
+    image = build_program_image(librte_power_client(), arguments=EAL_OPTIONS)
+    return GuestSpec(
+        name=name,
+        memory_mib=512,
+        image=image,
+        words=f"spacing={spacing_ms} rounds={rounds}",
+        pins={0: pins} if pins else {},
+        has_rig_port=False,
+    )
