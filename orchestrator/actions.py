@@ -165,6 +165,13 @@ class RestoreGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmRelease:
+    """Tell the monitor that a group it yielded has its originals again."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
 class DropGroup:
     """Close a group's descriptors, here and in the monitor, and forget its journal."""
 
@@ -195,6 +202,7 @@ Action = (
     | TakeGroup
     | AnswerTake
     | RestoreGroup
+    | ConfirmRelease
     | DropGroup
     | StartMonitor
 )

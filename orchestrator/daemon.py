@@ -15,7 +15,7 @@ from orchestrator.config import Mode
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.errors import ConfigError, JournalError, VmpowerError
-from orchestrator.hypervisor.connection import Hypervisor, trusted_uids
+from orchestrator.hypervisor.connection import Access, Hypervisor, trusted_uids
 from orchestrator.inventory import Inventory
 from orchestrator.monitor.process import Monitor
 from orchestrator.notify import notify
@@ -136,7 +136,8 @@ class Daemon:
         self._monitor = Monitor(
             release_after_s=config.power.release_after_s, listener=ear
         )
-        self._hypervisor = Hypervisor(uri, access=config.libvirt.access, listener=ear)
+        access = Access(config.libvirt.access)
+        self._hypervisor = Hypervisor(uri, access=access, listener=ear)
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,
@@ -191,7 +192,8 @@ class Daemon:
             if getattr(new, name) != getattr(old, name):
                 raise ConfigError(f"{name} changed", hint="restart the daemon")
         if new.mode is Mode.ENFORCE and not self._claim.is_held:
-            self._claim_tree()
+            self._claim.acquire()
+            self._replay_journal()
 
     async def run(self) -> None:
         """Serve until `stop`.
@@ -203,19 +205,19 @@ class Daemon:
             ControlError: another daemon has this run directory.
         """
         if self._config.mode is Mode.ENFORCE:
-            self._claim_tree()
+            self._claim.acquire()
         try:
-            topology = read_topology(self._tree)
+            # Holding the run directory comes before reading the journal in it: it may
+            # be a living daemon's, of another tree.
             await self._server.start()
             try:
-                await self._serve(topology)
+                await self._serve()
             finally:
                 await self._wind_down()
         finally:
             self._claim.release()
 
-    def _claim_tree(self) -> None:
-        self._claim.acquire()
+    def _replay_journal(self) -> None:
         replay = self._journal.replay()
         if replay.restored:
             logger.warning(
@@ -227,8 +229,10 @@ class Daemon:
         if replay.set_aside:
             logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
-    async def _serve(self, topology: Topology) -> None:
-        self.react(events.TopologyRead(topology))
+    async def _serve(self) -> None:
+        if self._claim.is_held:
+            self._replay_journal()
+        self.react(events.TopologyRead(read_topology(self._tree)))
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
         notify("READY=1")

@@ -193,6 +193,8 @@ class ChannelSwitched:
     uuid: DomainId
     number: int
     is_enabled: bool
+    by: str = "the operator"
+    """Who did it, as the kernel vouches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,8 @@ class OverrideSet:
 
     group: int
     khz: int
+    by: str = "the operator"
+    """Who did it, as the kernel vouches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +263,8 @@ class OverrideReleased:
     """The operator gave a group's clock back to its guests."""
 
     group: int
+    by: str = "the operator"
+    """Who did it, as the kernel vouches."""
 
 
 @dataclass(frozen=True, slots=True)

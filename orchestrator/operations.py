@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from contextlib import aclosing
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from orchestrator.monitor.process import Monitor
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.reports import Reports
-
-logger = logging.getLogger(__name__)
 
 SETTLED_WITHIN_S = 2.0
 """Taking a group lasts some 25 ms at most; beyond this the kernel refuses."""
@@ -97,8 +94,7 @@ class Operations:
         steps = record.group.steps
         highest = bounds.max_khz or steps.highest_khz
         target = steps.fit(khz, bounds.min_khz or 0, highest)
-        logger.info("override asked uid=%d pid=%d pcpu=%d", who.uid, who.pid, pcpu)
-        self._react(events.OverrideSet(record.group.number, target))
+        self._react(events.OverrideSet(record.group.number, target, _name(who)))
         if not await self._settles(record, target):
             why = record.reason or "the kernel has not accepted it"
             raise ControlError(f"CPU {pcpu} is not set: {why}", status=409)
@@ -112,8 +108,8 @@ class Operations:
         """
         record = self._settable(pcpu)
         if record.override_khz is not None:
-            logger.info("release asked uid=%d pid=%d pcpu=%d", who.uid, who.pid, pcpu)
-            self._react(events.OverrideReleased(record.group.number))
+            released = events.OverrideReleased(record.group.number, _name(who))
+            self._react(released)
         return self._cpu(record, pcpu)
 
     def _settable(self, pcpu: PCpu) -> GroupRecord:
@@ -167,8 +163,8 @@ class Operations:
         channel = self._inventory.channel(uuid, number)
         if channel is None:
             raise ControlError(f"domain {uuid} has no channel {number}", status=404)
-        logger.info("switch asked uid=%d pid=%d channel=%d", who.uid, who.pid, number)
-        self._react(events.ChannelSwitched(uuid, number, is_enabled))
+        switched = events.ChannelSwitched(uuid, number, is_enabled, _name(who))
+        self._react(switched)
         return self._snapshot().channel(self._inventory.domains[uuid], channel)
 
     async def events(self, *, follow: bool) -> AsyncGenerator[models.EventRecord, None]:
@@ -204,3 +200,7 @@ class Operations:
         if self._sampler:
             self._sampler.cancel()
         self._reports.close()
+
+
+def _name(who: Peer) -> str:
+    return f"uid {who.uid} (pid {who.pid})"

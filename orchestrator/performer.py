@@ -113,6 +113,7 @@ class Performer:
             actions.TakeGroup: self._take,
             actions.AnswerTake: self._answer_take,
             actions.RestoreGroup: self._restore,
+            actions.ConfirmRelease: lambda a: monitor.confirm_release(a.group),
             actions.DropGroup: self._journal,
             actions.StartMonitor: self._start_monitor,
         }

@@ -244,7 +244,10 @@ def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Act
     record, channel = found
     channel.is_enabled = is_enabled = event.is_enabled
     happening = Happening.SWITCHED_ON if is_enabled else Happening.SWITCHED_OFF
-    actions = _move(record, channel, happening)
+    word = "enabled" if is_enabled else "disabled"
+    text = f"channel {event.number} {word} by {event.by}"
+    actions: list[Action] = [Report("operator", text, domain=record.spec.name)]
+    actions += _move(record, channel, happening)
     if channel.state in CONNECTED_STATES:
         switch = SwitchChannel(event.uuid, event.number, is_enabled=is_enabled)
         actions.append(switch)

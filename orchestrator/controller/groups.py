@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.actions import (
     AnswerTake,
+    ConfirmRelease,
     DefineGroup,
     DropGroup,
     HandOver,
@@ -190,11 +191,12 @@ def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Actio
     record.stage = GroupStage.PREPARED
     cpus = format_cpulist(record.group.pcpus)
     actions: list[Action] = [
+        ConfirmRelease(event.group),
         Report(
             "group",
             f"gave CPUs {cpus} back to governor {record.group.governor}",
             facts={"group": event.group},
-        )
+        ),
     ]
     if record.is_take_wanted:
         return actions + _take(record)
@@ -224,7 +226,7 @@ def on_override_set(inventory: Inventory, event: events.OverrideSet) -> list[Act
     actions: list[Action] = [
         Report(
             "operator",
-            f"CPUs {cpus} fixed at {format_khz(event.khz)}",
+            f"CPUs {cpus} fixed at {format_khz(event.khz)} by {event.by}",
             facts={"group": event.group, "khz": event.khz},
         ),
         *define(inventory, [event.group]),
@@ -244,7 +246,11 @@ def on_override_released(
     record.override_khz = None
     cpus = format_cpulist(record.group.pcpus)
     return [
-        Report("operator", f"CPUs {cpus} released", facts={"group": event.group}),
+        Report(
+            "operator",
+            f"CPUs {cpus} released by {event.by}",
+            facts={"group": event.group},
+        ),
         *define(inventory, [event.group]),
         *need(inventory, [event.group]),
     ]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from orchestrator.domain import DomainSpec
 
 
-def one_channel(**more: object) -> DomainSpec:
-    return domain(channels=(channel(0),), **more)
+def one_channel() -> DomainSpec:
+    return domain(channels=(channel(0),))
 
 
 def described(spec: DomainSpec) -> World:

@@ -217,6 +217,8 @@ class World:
                 self.held_groups.discard(group)
             case a.HandOver(group):
                 assert group in self.held_groups, "handed over unprepared"
+            case _:
+                pass  # what the monitor is told
         return []
 
     def _connect(self, uuid: DomainId, number: int, path: str) -> list[e.Event]:

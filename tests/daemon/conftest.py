@@ -1,0 +1,47 @@
+"""One domain of the test driver, its guest ends, and a simulated CPU tree."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CpuTree
+from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STEPS = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory whose name is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def tree(directory: Path) -> CpuTree:
+    """Eight simulated CPUs, a clock each."""
+    lay_out(directory / "sys", cpus=8, steps_khz=STEPS)
+    return CpuTree(directory / "sys")
+
+
+@pytest.fixture
+def ends(directory: Path) -> Iterator[list[GuestEnd]]:
+    """The guest's ends of the domain's two channels."""
+    with guest_ends(directory, 2) as ends:
+        yield ends
+
+
+@pytest.fixture
+def uri(directory: Path, ends: list[GuestEnd]) -> str:
+    """The domain dpdk-0: vCPU 0 on CPU 2, vCPU 1 on CPU 3, channels 0 and 1."""
+    paths = {number: end.path for number, end in enumerate(ends)}
+    tenant = Tenant(name="dpdk-0", pins=("2", "3"), paths=paths)
+    return write_world(directory / "node.xml", [tenant])

@@ -1,0 +1,192 @@
+"""kill -9, at random moments, under traffic: the host is as it was before."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.channel.protocol import Answer, Unit
+from tests.daemon.board import GuestEnd, tree_bytes, write_world
+from tests.daemon.running import CHECKOUT, RunningDaemon
+from tests.daemon.traffic import Traffic
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.power.sysfs import CpuTree
+
+POLICY = "devices/system/cpu/cpufreq/policy{}"
+GOVERNORS = ("performance", "powersave", "schedutil")
+
+
+@pytest.fixture
+def distinct(tree: CpuTree) -> dict[str, bytes]:
+    """Give every CPU settings of its own, none of them the default together."""
+    for number in range(8):
+        policy = tree.root / POLICY.format(number)
+        governor = GOVERNORS[number % len(GOVERNORS)]
+        (policy / "scaling_governor").write_text(f"{governor}\n", encoding="ascii")
+        clock = 1_200_000 + number * 7_919
+        (policy / "scaling_setspeed").write_text(f"{clock}\n", encoding="ascii")
+    return tree_bytes(tree.root)
+
+
+def begin(daemon: RunningDaemon, tree: CpuTree, ends: list[GuestEnd]) -> None:
+    """Have both channels connected and their clocks taken."""
+    for number, end in enumerate(ends):
+        end.accept()
+        end.connect_packet()
+        path = POLICY.format(2 + number) + "/scaling_governor"
+        wait_for(lambda path=path: tree.read(path) == "userspace", path)
+    assert daemon.monitor_pid
+
+
+def moment(seed: int) -> None:
+    """Let traffic run for a random moment."""
+    threading.Event().wait(random.Random(seed).uniform(0.0, 0.25))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_monitor_undoes_the_death_of_main(
+    tree: CpuTree,
+    uri: str,
+    ends: list[GuestEnd],
+    distinct: dict[str, bytes],
+    seed: int,
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        with Traffic(ends):
+            moment(seed)
+            daemon.kill()
+            wait_for(
+                lambda: tree_bytes(tree.root) == distinct,
+                "the tree is as it was",
+                timeout_s=2,
+            )
+
+
+def kill_both(daemon: RunningDaemon) -> None:
+    """Kill main and monitor so that the monitor cannot undo anything."""
+    monitor = daemon.monitor_pid
+    os.kill(monitor, signal.SIGSTOP)
+    daemon.kill()
+    os.kill(monitor, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_next_start_undoes_the_death_of_both(
+    directory: Path,
+    tree: CpuTree,
+    uri: str,
+    ends: list[GuestEnd],
+    distinct: dict[str, bytes],
+    seed: int,
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        with Traffic(ends):
+            moment(seed)
+            kill_both(daemon)
+        assert tree_bytes(tree.root) != distinct
+        daemon.uri = write_world(directory / "empty.xml", [])
+        daemon.start()
+        assert tree_bytes(tree.root) == distinct
+        assert "ended without restoring" in daemon.said()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_restore_command_undoes_the_death_of_both(
+    tree: CpuTree,
+    uri: str,
+    ends: list[GuestEnd],
+    distinct: dict[str, bytes],
+    seed: int,
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        with Traffic(ends):
+            moment(seed)
+            kill_both(daemon)
+        assert tree_bytes(tree.root) != distinct
+        command = [
+            *(sys.executable, "-m", "cli", "--run-dir", str(daemon.run_dir)),
+            *("restore", "--sysfs-root", str(tree.root)),
+        ]
+        done = subprocess.run(
+            command, cwd=CHECKOUT, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert tree_bytes(tree.root) == distinct
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_dead_monitor_changes_no_clock_and_every_channel_is_back_within_a_second(
+    tree: CpuTree,
+    uri: str,
+    ends: list[GuestEnd],
+    distinct: dict[str, bytes],
+    seed: int,
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        with Traffic(ends) as traffic:
+            moment(seed)
+            dead = daemon.monitor_pid
+            os.kill(dead, signal.SIGKILL)
+            before = [*traffic.answers]
+            wait_for(
+                lambda: all(
+                    now > then + 5
+                    for now, then in zip(traffic.answers, before, strict=True)
+                ),
+                "answers on every channel",
+                timeout_s=1.0,
+            )
+        assert daemon.monitor_pid != dead
+        status = daemon.status()
+        assert status["daemon"]["monitor_restarts_total"] == 1
+        assert [c["claimed"] for c in status["cpus"] if c["pcpu"] in (2, 3)] == [
+            True,
+            True,
+        ]
+        assert daemon.stop() == 0
+    assert tree_bytes(tree.root) == distinct
+
+
+def test_clocks_and_votes_stay_when_the_monitor_dies(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        dead = daemon.monitor_pid
+        os.kill(dead, signal.SIGKILL)
+        daemon.wait_for(lambda s: s["daemon"]["monitor_pid"] not in (None, dead))
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        clock = POLICY.format(2) + "/scaling_cur_freq"
+        assert tree.read(clock) == "1200000"
+        (domain,) = daemon.status()["domains"]
+        assert domain["vcpus"][0]["wish_khz"] == 1_200_000
+
+
+def test_ctrl_c_and_an_end_during_traffic_restore_everything(
+    tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        with Traffic(ends):
+            moment(1)
+            # As a terminal does it: to the whole process group.
+            os.kill(daemon.monitor_pid, signal.SIGINT)
+            daemon.signal(signal.SIGINT)
+            assert daemon.wait_until_ended() == 0
+    assert tree_bytes(tree.root) == distinct

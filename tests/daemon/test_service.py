@@ -1,0 +1,202 @@
+"""The daemon as a whole, on libvirt's test driver and simulated CPUs."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.channel.protocol import Answer, Unit
+from orchestrator.control.client import ControlClient
+from orchestrator.errors import ControlError
+from orchestrator.power.simulated import lay_out
+from tests.daemon.board import GuestEnd, tree_bytes, write_world
+from tests.daemon.running import RunningDaemon
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.power.sysfs import CpuTree
+
+GOVERNOR = "devices/system/cpu/cpufreq/policy{}/scaling_governor"
+CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
+STEPS = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
+
+
+def clock(tree: CpuTree, group: int) -> int | None:
+    return tree.read_khz(CLOCK.format(group))
+
+
+def governor(tree: CpuTree, group: int) -> str:
+    return tree.read(GOVERNOR.format(group))
+
+
+def test_a_guests_requests_become_clocks_and_everything_is_restored_at_the_end(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    before = tree_bytes(tree.root)
+    with RunningDaemon(uri, tree.root) as daemon:
+        ends[0].accept()
+        assert tree_bytes(tree.root) == before, "touched before anybody asked"
+        ends[0].connect_packet()
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        assert (clock(tree, 2), governor(tree, 2)) == (1_200_000, "userspace")
+        assert ends[0].ask(0, Unit.SCALE_UP) is Answer.ACK
+        assert clock(tree, 2) == 2_000_000
+        assert ends[0].ask(1, Unit.SCALE_MIN) is Answer.ACK
+        assert clock(tree, 3) == 1_200_000
+        assert ends[0].ask(2, Unit.SCALE_MIN) is Answer.NACK
+        (domain,) = daemon.status()["domains"]
+        channel = domain["channels"][0]
+        assert (channel["acks_total"], channel["nacks_total"]) == (3, 1)
+        # A first answer that takes too long is late, and asked for again.
+        assert channel["requests_total"] == 4 + channel["late_total"]
+        assert [v["wish_khz"] for v in domain["vcpus"]] == [2_000_000, 1_200_000]
+        assert daemon.stop() == 0
+    assert tree_bytes(tree.root) == before
+    assert not daemon.socket.exists()
+
+
+def test_a_channel_is_obeyed_refused_and_obeyed_again_as_the_operator_says(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon, ControlClient(daemon.socket) as ask:
+        ends[0].accept()
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        assert ask.switch_channel("dpdk-0", 0, is_enabled=False)["state"] == "disabled"
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
+        assert ask.switch_channel("dpdk-0", 0, is_enabled=True)["state"] == "open"
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+
+
+def test_the_operators_override_beats_the_guest_until_it_is_released(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon, ControlClient(daemon.socket) as ask:
+        ends[0].accept()
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        cpu = ask.override(2, 1_900_000)
+        assert (cpu["override_khz"], cpu["grant_khz"]) == (2_000_000, 2_000_000)
+        assert clock(tree, 2) == 2_000_000
+        assert ends[0].ask(0, Unit.SCALE_MAX) is Answer.NACK
+        assert clock(tree, 2) == 2_000_000
+        ask.release(2)
+        assert ends[0].ask(0, Unit.SCALE_MAX) is Answer.ACK
+        assert clock(tree, 2) == 3_001_000
+
+
+def test_a_cpu_that_nobody_uses_can_be_overridden_and_is_given_back(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    del ends
+    with (
+        RunningDaemon(uri, tree.root, release_after_s=0.2) as daemon,
+        ControlClient(daemon.socket) as ask,
+    ):
+        before = governor(tree, 7)
+        assert ask.override(7, 1_200_000)["claimed"]
+        assert (clock(tree, 7), governor(tree, 7)) == (1_200_000, "userspace")
+        ask.release(7)
+        wait_for(lambda: governor(tree, 7) == before, "the governor is back")
+        with pytest.raises(ControlError, match="CPU 99 does not exist"):
+            ask.override(99, 1_200_000)
+
+
+def test_votes_end_with_the_guest_and_the_group_is_given_back_after_a_while(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    before = governor(tree, 2)
+    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
+        ends[0].accept()
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        ends[0].close()
+        daemon.wait_for_channel("dpdk-0", 0, "absent")
+        wait_for(lambda: governor(tree, 2) == before, "the governor is back")
+
+
+def test_a_guest_that_comes_back_is_served_again(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        ends[0].accept()
+        ends[0].close()
+        daemon.wait_for_channel("dpdk-0", 0, "absent")
+        again = GuestEnd(ends[0].path)
+        try:
+            again.accept()
+            assert again.ask(0, Unit.SCALE_MIN) is Answer.ACK
+        finally:
+            again.close()
+
+
+def test_observing_answers_no_and_writes_nothing(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    before = tree_bytes(tree.root)
+    with RunningDaemon(uri, tree.root, config="mode = 'observe'\n") as daemon:
+        ends[0].accept()
+        ends[0].connect_packet()
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
+        assert daemon.status()["daemon"]["mode"] == "observe"
+        with (
+            ControlClient(daemon.socket) as ask,
+            pytest.raises(ControlError, match="only observes"),
+        ):
+            ask.override(2, 1_200_000)
+    assert tree_bytes(tree.root) == before
+
+
+def test_a_reload_changes_bounds_at_once_and_a_bad_one_changes_nothing(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        ends[0].accept()
+        assert ends[0].ask(0, Unit.SCALE_MAX) is Answer.ACK
+        assert clock(tree, 2) == 3_001_000
+        good = daemon.config.read_text(encoding="utf-8")
+        daemon.config.write_text("[bounds]\nmax_khz = '2GHz'\n" + good)
+        daemon.signal(signal.SIGHUP)
+        wait_for(lambda: clock(tree, 2) == 2_000_000, "the new bound")
+        daemon.config.write_text("[bonds]\n" + good)
+        daemon.signal(signal.SIGHUP)
+        wait_for(lambda: "did you mean 'bounds'" in daemon.said(), "the complaint")
+        assert clock(tree, 2) == 2_000_000
+
+
+def test_a_second_daemon_on_the_same_tree_is_refused(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    del ends
+    with RunningDaemon(uri, tree.root):
+        other = RunningDaemon(uri, tree.root)
+        other.launch()
+        assert other.wait_until_ended() == 1
+        assert "is claimed by process" in other.said()
+        assert "hint: " in other.said()
+
+
+def test_a_second_daemon_in_the_same_run_directory_is_refused(
+    directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    lay_out(directory / "other", cpus=2)
+    with RunningDaemon(uri, tree.root) as daemon:
+        ends[0].accept()
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        journal = (daemon.run_dir / "restore.json").read_bytes()
+        other = RunningDaemon(uri, directory / "other")
+        other.launch("--run-dir", str(daemon.run_dir))
+        assert other.wait_until_ended() == 1
+        assert str(daemon.run_dir) in other.said()
+        assert (daemon.run_dir / "restore.json").read_bytes() == journal
+
+
+def test_two_daemons_on_two_trees_live_side_by_side(
+    directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    lay_out(directory / "other", cpus=2)
+    empty = write_world(directory / "empty.xml", [])
+    with RunningDaemon(uri, tree.root), RunningDaemon(empty, directory / "other"):
+        ends[0].accept()
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
