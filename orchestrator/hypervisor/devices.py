@@ -32,7 +32,7 @@ from orchestrator.domain_xml.parse import (
     ParsedDomain,
     parse_domain,
 )
-from orchestrator.errors import HypervisorError
+from orchestrator.errors import DomainXmlError, HypervisorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,7 +192,7 @@ def _renew_note(side: _Side) -> None:
 
 def _quietly(step: Callable[[], None]) -> None:
     # An undo that is refused must not hide why we undo; the note tells what is left.
-    with suppress(libvirt.libvirtError):
+    with suppress(libvirt.libvirtError, DomainXmlError):
         step()
 
 

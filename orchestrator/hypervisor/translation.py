@@ -58,11 +58,12 @@ def translate(error: libvirt.libvirtError) -> HypervisorError:
     text = str(error)
     if code == libvirt.VIR_ERR_NO_DOMAIN:
         return DomainGone(text, code=code)
-    if is_lost(error):
-        return HypervisorGone(text, code=code)
+    # First this: a socket that may not be opened is an error of the transport, too.
     if is_denied(error):
         hint = "join libvirt's group, or see libvirt's access control (polkit)"
         return HypervisorError(text, code=code, hint=hint)
+    if is_lost(error):
+        return HypervisorGone(text, code=code)
     return HypervisorError(text, code=code)
 
 

@@ -1,8 +1,7 @@
-"""Against a libvirtd of our own, which is killed, stopped and started again."""
+"""Against a libvirtd that is killed, frozen and started again."""
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +17,8 @@ from orchestrator.hypervisor.connection import Access, Hypervisor
 if TYPE_CHECKING:
     import libvirt
 
-    from tests.hypervisor.conftest import Libvirtd, Recorder
+    from tests.hypervisor.conftest import Recorder
+    from tests.rig.libvirtd import SessionHost, SystemHost
 
 pytestmark = pytest.mark.rig
 
@@ -31,11 +31,11 @@ Start = Callable[..., Hypervisor]
 
 
 @pytest.fixture
-def start(libvirtd: Libvirtd, recorder: Recorder) -> Iterator[Start]:
+def start(session_host: SessionHost, recorder: Recorder) -> Iterator[Start]:
     started: list[Hypervisor] = []
 
     def start_one(**arguments: object) -> Hypervisor:
-        hypervisor = Hypervisor(libvirtd.uri, listener=recorder, **arguments)  # type: ignore[arg-type]
+        hypervisor = Hypervisor(session_host.uri, listener=recorder, **arguments)  # type: ignore[arg-type]
         started.append(hypervisor)
         hypervisor.start()
         return hypervisor
@@ -46,35 +46,35 @@ def start(libvirtd: Libvirtd, recorder: Recorder) -> Iterator[Start]:
 
 
 def test_libvirt_that_is_absent_is_waited_for(
-    libvirtd: Libvirtd, recorder: Recorder, start: Start
+    session_host: SessionHost, recorder: Recorder, start: Start
 ) -> None:
+    session_host.libvirtd.stop()
     hypervisor = start()
     recorder.wait_for("waiting")
     with pytest.raises(HypervisorGone):
         hypervisor.list_domains()
-    libvirtd.start()
+    session_host.libvirtd.start()
     recorder.wait_for("connected")
     assert hypervisor.list_domains() == ()
     assert hypervisor.reconnects_total == 0
 
 
 def test_a_connection_that_ends_comes_back_with_its_events(
-    libvirtd: Libvirtd,
+    session_host: SessionHost,
     recorder: Recorder,
     start: Start,
     open_connection: Callable[[str], libvirt.virConnect],
 ) -> None:
-    libvirtd.start()
     hypervisor = start()
     recorder.wait_for("connected")
-    libvirtd.kill()
+    session_host.libvirtd.kill()
     recorder.wait_for("lost", "libvirt ended")
     with pytest.raises(HypervisorGone):
         hypervisor.list_domains()
-    libvirtd.start()
+    session_host.libvirtd.start()
     recorder.wait_for("connected", times=2)
     assert hypervisor.reconnects_total == 1
-    domain = open_connection(libvirtd.uri).defineXML(DEFINITION)
+    domain = open_connection(session_host.uri).defineXML(DEFINITION)
     recorder.wait_for("changed", UUID, "defined")
     assert hypervisor.list_domains() == (UUID,)
     domain.undefine()
@@ -82,33 +82,31 @@ def test_a_connection_that_ends_comes_back_with_its_events(
 
 
 def test_a_libvirt_that_hangs_is_given_up_and_found_again(
-    libvirtd: Libvirtd, recorder: Recorder, start: Start
+    session_host: SessionHost, recorder: Recorder, start: Start
 ) -> None:
-    libvirtd.start()
     hypervisor = start(keepalive_interval_s=1)
     recorder.wait_for("connected")
-    libvirtd.signal(signal.SIGSTOP)
+    session_host.libvirtd.freeze()
     # A question that waits is freed, too.
     with pytest.raises(HypervisorGone):
         hypervisor.list_domains()
     recorder.wait_for("lost", "libvirt does not answer")
-    recorder.wait_for("waiting", f"{libvirtd.uri} does not answer")
-    libvirtd.signal(signal.SIGCONT)
+    recorder.wait_for("waiting", f"{session_host.uri} does not answer")
+    session_host.libvirtd.thaw()
     recorder.wait_for("connected", times=2)
     assert hypervisor.list_domains() == ()
 
 
 def test_closing_returns_in_time_while_libvirt_hangs(
-    libvirtd: Libvirtd, recorder: Recorder, start: Start
+    session_host: SessionHost, recorder: Recorder, start: Start
 ) -> None:
-    libvirtd.start()
     hypervisor = start()
     recorder.wait_for("connected")
-    libvirtd.signal(signal.SIGSTOP)
+    session_host.libvirtd.freeze()
     begun = time.monotonic()
     hypervisor.close(0.5)
     assert time.monotonic() - begun < 1.5
-    libvirtd.signal(signal.SIGCONT)
+    session_host.libvirtd.thaw()
     assert recorder.heard[-1] == ("connected",)
 
 
@@ -131,10 +129,9 @@ print("closed", flush=True)
 """
 
 
-def test_a_process_ends_in_time_while_libvirt_hangs(libvirtd: Libvirtd) -> None:
-    libvirtd.start()
+def test_a_process_ends_in_time_while_libvirt_hangs(session_host: SessionHost) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", ENDING, libvirtd.uri],
+        [sys.executable, "-c", ENDING, session_host.uri],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -143,19 +140,56 @@ def test_a_process_ends_in_time_while_libvirt_hangs(libvirtd: Libvirtd) -> None:
         line = process.stdout.readline()
         while line.strip() != "ready":
             line = process.stdout.readline()
-        libvirtd.signal(signal.SIGSTOP)
+        session_host.libvirtd.freeze()
         begun = time.monotonic()
         output, _ = process.communicate("\n", timeout=10)
         assert output == "closed\n"
         assert process.returncode == 0
         assert time.monotonic() - begun < 3
-    libvirtd.signal(signal.SIGCONT)
+    session_host.libvirtd.thaw()
 
 
-def test_who_may_only_read_reads(
-    libvirtd: Libvirtd, recorder: Recorder, start: Start
-) -> None:
-    libvirtd.start()
+def test_who_may_only_read_reads(recorder: Recorder, start: Start) -> None:
     hypervisor = start(access=Access.READ_ONLY)
     recorder.wait_for("connected")
     assert hypervisor.list_domains() == ()
+
+
+READING = """
+import os, sys, threading
+from orchestrator.errors import HypervisorError
+from orchestrator.hypervisor.connection import Hypervisor
+connected = threading.Event()
+class Listener:
+    def connected(self): connected.set()
+    def waiting(self, reason): print(reason)
+hypervisor = Hypervisor("qemu:///system", listener=Listener())
+# Nobody, who may not use the read-write socket; only now, for the sake of imports.
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+hypervisor.start()
+connected.wait()
+print(len(hypervisor.list_domains()))
+try:
+    hypervisor.attach_channels("7779e6cd-caca-4c68-8934-da43e4863198", [0])
+except HypervisorError as error:
+    print(error.hint)
+hypervisor.close(5)
+"""
+
+
+def test_who_may_not_write_reads_and_learns_what_is_missing(
+    system_host: SystemHost,
+) -> None:
+    domains = len(system_host.connection.listAllDomains())
+    done = subprocess.run(
+        [sys.executable, "-c", READING],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    count, hint = done.stdout.splitlines()
+    assert int(count) == domains
+    assert "join libvirt's group" in hint

@@ -15,11 +15,14 @@ from orchestrator.domain import DomainId, DomainState
 from orchestrator.domain_xml.parse import ATTACHED_URI, parse_domain
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Access, Hypervisor
+from tests.rig.echo import EchoHost
+from tests.rig.guest import GuestSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.hypervisor.conftest import Libvirtd, Recorder
+    from tests.hypervisor.conftest import Recorder
+    from tests.rig.libvirtd import SessionHost
 
 pytestmark = pytest.mark.rig
 
@@ -82,8 +85,8 @@ class Guest:
 
 
 @pytest.fixture
-def hypervisor(guest_libvirtd: Libvirtd, recorder: Recorder) -> Iterator[Hypervisor]:
-    hypervisor = Hypervisor(guest_libvirtd.uri, listener=recorder)
+def hypervisor(session_host: SessionHost, recorder: Recorder) -> Iterator[Hypervisor]:
+    hypervisor = Hypervisor(session_host.uri, listener=recorder)
     hypervisor.start()
     recorder.wait_for("connected")
     yield hypervisor
@@ -92,12 +95,10 @@ def hypervisor(guest_libvirtd: Libvirtd, recorder: Recorder) -> Iterator[Hypervi
 
 @pytest.fixture
 def guest(
-    guest_libvirtd: Libvirtd,
-    hypervisor: Hypervisor,
+    session_host: SessionHost,
     open_connection: Callable[[str], libvirt.virConnect],
 ) -> Iterator[Guest]:
-    del hypervisor  # only for the order: it waits until libvirtd is there
-    guest = Guest(open_connection(guest_libvirtd.uri))
+    guest = Guest(open_connection(session_host.uri))
     yield guest
     guest.end()
 
@@ -134,7 +135,7 @@ def test_every_change_of_a_domain_is_heard(
 
 
 def test_a_running_domain_is_described_with_paths_and_aliases(
-    hypervisor: Hypervisor, guest: Guest, guest_libvirtd: Libvirtd
+    hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
 ) -> None:
     guest.start(definition(CONTROLLER + channel(1)))
     spec = hypervisor.describe(UUID)
@@ -146,7 +147,7 @@ def test_a_running_domain_is_described_with_paths_and_aliases(
     assert only.alias == "channel0"
     assert only.is_guest_connected is False
     assert only.path is not None
-    assert only.path.startswith(str(guest_libvirtd.directory))
+    assert only.path.startswith(str(session_host.directory))
     assert Path(only.path).is_socket()
 
 
@@ -294,22 +295,23 @@ def test_a_live_refusal_in_the_middle_undoes_everything(
 ) -> None:
     guest.start(definition(CONTROLLER + channel(1), name="n"))
     [present] = hypervisor.describe(UUID).channels
-    # So long a name that a path with one digit just fits, and with three does not.
-    name = "n" * (108 - len(present.path or ""))
-    assert 1 < len(name) <= 20, "libvirt shortens longer ones"
+    # So long a name that a path with one digit fits, and with four does not; in a
+    # path, libvirt shortens longer names than 20 letters.
+    name = "n" * min(20, 108 - len(present.path or ""))
+    assert 105 <= len(present.path or "") + len(name) - 1 <= 107
     guest.end()
     guest.start(definition(name=name))
     with pytest.raises(HypervisorError, match="too long"):
-        hypervisor.attach_channels(UUID, [1, 2, 100])
+        hypervisor.attach_channels(UUID, [1, 2, 1000])
     assert guest.both() == ([], [])
     assert guest.notes() == (set(), set())
 
 
 def test_a_definition_that_cannot_be_saved_undoes_the_running_domain(
-    hypervisor: Hypervisor, guest: Guest, guest_libvirtd: Libvirtd
+    hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
 ) -> None:
     guest.start(definition())
-    saved = guest_libvirtd.directory / "c" / "libvirt" / "qemu" / "guest.xml"
+    saved = session_host.directory / "libvirt" / "qemu" / "guest.xml"
     # libvirt replaces the file by a new one, which a directory does not allow.
     saved.unlink()
     saved.mkdir()
@@ -337,18 +339,52 @@ def test_a_domain_that_is_gone_is_not_attached_to(hypervisor: Hypervisor) -> Non
 
 
 def test_attaching_needs_no_more_than_reading_on_the_first_connection(
-    guest_libvirtd: Libvirtd, guest: Guest, recorder: Recorder
+    session_host: SessionHost, guest: Guest, recorder: Recorder
 ) -> None:
     guest.start(definition())
-    reader = Hypervisor(guest_libvirtd.uri, listener=recorder, access=Access.READ_ONLY)
+    reader = Hypervisor(session_host.uri, listener=recorder, access=Access.READ_ONLY)
     reader.start()
-    recorder.wait_for("connected", times=2)
+    recorder.wait_for("connected")
     reader.attach_channels(UUID, [0])
     assert guest.both() == ([0], [0])
     recorder.wait_for("changed", UUID, "device channel0 added")
     reader.detach_channels(UUID, [0])
     reader.close(5)
     assert guest.both() == ([], [])
+
+
+def test_a_guest_that_opens_and_closes_its_port_is_heard_and_seen(
+    hypervisor: Hypervisor, recorder: Recorder, session_host: SessionHost
+) -> None:
+    guest = session_host.start(GuestSpec(name="port"))
+    uuid = DomainId(str(guest.uuid))
+    try:
+        guest.talker.tell("open:0")
+        [channel] = hypervisor.describe(uuid).channels
+        recorder.wait_for("port", uuid, channel.alias, "open")
+        assert channel.is_guest_connected is True
+        guest.talker.tell("close:0")
+        recorder.wait_for("port", uuid, channel.alias, "closed")
+        [channel] = hypervisor.describe(uuid).channels
+        assert channel.is_guest_connected is False
+    finally:
+        guest.remove()
+
+
+def test_a_channel_that_was_attached_to_a_running_guest_talks(
+    hypervisor: Hypervisor, session_host: SessionHost
+) -> None:
+    guest = session_host.start(GuestSpec(name="hotplug", channels=()))
+    uuid = DomainId(str(guest.uuid))
+    try:
+        assert guest.talker is not None  # the guest has booted
+        hypervisor.attach_channels(uuid, [5])
+        [channel] = hypervisor.describe(uuid).channels
+        with EchoHost([channel.path or ""]):
+            results = guest.talker.tell_all("open:5;ask:5:3")
+        assert results[1].startswith("ack ")
+    finally:
+        guest.remove()
 
 
 EMBEDDED = """

@@ -14,7 +14,7 @@ from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.hypervisor.conftest import Libvirtd, Recorder
+    from tests.rig.libvirtd import SessionHost
 
 UUID = DomainId("9999e6cd-caca-4c68-8934-da43e4863198")
 NAME = "36-letters-are-a-name-or-are-a-uuid-"
@@ -27,21 +27,20 @@ DEFINITION = f"""
 
 @pytest.fixture
 def operator(
-    guest_libvirtd: Libvirtd, recorder: Recorder
+    session_host: SessionHost,
 ) -> Iterator[OperatorConnection]:
-    guest_libvirtd.wait(recorder)
-    with OperatorConnection(guest_libvirtd.uri) as connection:
+    with OperatorConnection(session_host.uri) as connection:
         yield connection
 
 
 @pytest.fixture
 def found(
     operator: OperatorConnection,
-    guest_libvirtd: Libvirtd,
+    session_host: SessionHost,
     open_connection: Callable[[str], libvirt.virConnect],
 ) -> Iterator[FoundDomain]:
     yield operator.define(DEFINITION)
-    domain = open_connection(guest_libvirtd.uri).lookupByUUIDString(UUID)
+    domain = open_connection(session_host.uri).lookupByUUIDString(UUID)
     if domain.isActive():
         domain.destroy()
     domain.undefine()
@@ -72,10 +71,10 @@ def test_a_domain_is_defined_found_and_started(
 def test_a_pinning_goes_where_it_is_asked_to(
     operator: OperatorConnection,
     found: FoundDomain,
-    guest_libvirtd: Libvirtd,
+    session_host: SessionHost,
     open_connection: Callable[[str], libvirt.virConnect],
 ) -> None:
-    connection = open_connection(guest_libvirtd.uri)
+    connection = open_connection(session_host.uri)
     operator.pin(found.uuid, VCpu(0), {0})
     assert pinning_of(connection) == [0]
     with pytest.raises(HypervisorError, match="not running"):
