@@ -7,17 +7,18 @@ its ingredients, and is never changed afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -42,24 +43,18 @@ def digest(parts: Iterable[str | bytes]) -> str:
     return total.hexdigest()[:16]
 
 
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Let one process at a time make what ``name`` stands for."""
-    with (cache_directory() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def cached(name: str, make: Callable[[Path], None]) -> Path:
     """Return the cached ``name``, made first by ``make(path)`` if it is missing.
 
     ``make`` fills the path that it is given, with a file or a directory; what it
-    raises leaves nothing behind.
+    raises leaves nothing behind. It must not call this function: one process makes one
+    thing at a time.
     """
     path = cache_directory() / name
     if path.exists():
         return path
-    with locked(name):
+    with (cache_directory() / "making.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             return path
         workshop = Path(tempfile.mkdtemp(prefix="making-", dir=cache_directory()))
@@ -70,3 +65,12 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(workshop)
     return path
+
+
+def forget_unused(pattern: str, *, after_s: float) -> None:
+    """Remove cached files that nobody has used for so long, by their times."""
+    now = datetime.now(tz=UTC).timestamp()
+    for path in cache_directory().glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            if now - path.stat().st_mtime > after_s:
+                path.unlink()

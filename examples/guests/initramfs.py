@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from examples.guests.cache import GuestError, cached, digest
+from examples.guests.cache import GuestError, cached, digest, forget_unused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_A_DAY_S = 24 * 3600.0
 _MAGIC = "070701"
 _TRAILER = "TRAILER!!!"
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
@@ -109,7 +110,11 @@ class Initramfs:
     def build(self, name: str) -> Path:
         """Return the archive's path; made only if no equal one is in the cache."""
         facts = [f"{path} {entry.fingerprint()}" for path, entry in self._sorted()]
-        return cached(f"{name}-{digest(facts)}.cpio", self._write)
+        archive = cached(f"{name}-{digest(facts)}.cpio", self._write)
+        archive.touch()
+        # Whoever works on a program makes a new archive of 40 MB at each change.
+        forget_unused(f"{name}-*.cpio", after_s=_A_DAY_S)
+        return archive
 
     def _add(self, path: str, entry: Entry) -> None:
         name = path.strip("/")
