@@ -54,6 +54,10 @@ def describe_domain(connection: libvirt.virConnect, uuid: DomainId) -> DomainSpe
         ),
         channels=parsed.channels,
         missing_channels=parsed.missing_channels,
+        # A note can be older than a channel that somebody else took away.
+        attached_channels=tuple(
+            item.number for item in parsed.channels if item.number in parsed.attached
+        ),
         has_free_ports=parsed.run >= 0 and parsed.free_ports > 0,
         problems=parsed.problems,
     )

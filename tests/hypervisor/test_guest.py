@@ -174,6 +174,7 @@ def test_channels_are_attached_to_the_domain_and_its_definition(
     hypervisor.attach_channels(UUID, [0, 1])
     assert guest.both() == ([0, 1], [0, 1])
     assert guest.notes() == ({0, 1}, {0, 1})
+    assert hypervisor.describe(UUID).attached_channels == (0, 1)
     assert all(item.path for item in hypervisor.describe(UUID).channels)
 
 
@@ -197,6 +198,7 @@ def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
     hypervisor.attach_channels(UUID, [0, 1, 2, 3])
     assert guest.both() == ([0, 1, 2, 3], [0, 1, 2, 3])
     assert guest.notes() == ({2, 3}, {1, 3})
+    assert hypervisor.describe(UUID).attached_channels == (2, 3)
     hypervisor.detach_channels(UUID, [0, 1, 2, 3])
     assert guest.both() == ([0, 1], [0, 2])
     assert guest.notes() == (set(), set())
