@@ -49,7 +49,7 @@ def test_a_remote_libvirt_is_refused_because_clocks_are_local(uri: str) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["", "system", "xen:///system", "lxc:///", "qemu:///", "qemu:///sytem", "http://["],
+    ["", "system", "xen:///system", "lxc:///", "qemu:///", "qemu:///other", "http://["],
 )
 def test_what_is_no_connection_is_refused_with_examples(uri: str) -> None:
     with pytest.raises(ConfigError) as caught:
