@@ -1,0 +1,1 @@
+"""vmpowerd beside the least possible work in C: same load, same packets, one run."""

@@ -1,0 +1,138 @@
+"""What was aimed at, and whether it was reached: values only."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.servers import UNBATCHED, VMPOWERD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.figures import Comparison, Results
+
+P50_RATIO = 1.3
+P99_RATIO = 2.0
+LATENCY_CHANNELS = 64
+"""Latency is aimed at up to so many channels."""
+STREAM_RATIO = 1.0
+IDLE_CPU_PCT = 0.1
+PSS_MB = 80.0
+OPEN_MS = 50.0
+ALL_OPEN_MS = 1_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One aim and what was measured."""
+
+    what: str
+    limit: float
+    measured: float
+    unit: str
+    is_upper: bool = True
+    """Whether the limit is the most, not the least."""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the aim was reached."""
+        if self.is_upper:
+            return self.measured <= self.limit
+        return self.measured >= self.limit
+
+    @property
+    def distance_pct(self) -> float:
+        """How far the figure is from the limit, in percent of the limit."""
+        return 100 * abs(self.measured - self.limit) / self.limit
+
+
+def judge(results: Results) -> tuple[Verdict, ...]:
+    """Compare everything that was measured with its aim."""
+    verdicts = [
+        verdict
+        for comparison in results.comparisons
+        for verdict in _judge_exchange(comparison)
+    ]
+    if results.idle:
+        idle = results.idle
+        cpu_pct = idle.main_cpu_pct + idle.monitor_cpu_pct
+        verdicts.append(
+            Verdict(
+                what="idle CPU of both processes",
+                limit=IDLE_CPU_PCT,
+                measured=cpu_pct,
+                unit=" %",
+            )
+        )
+        if idle.main_pss_bytes and idle.monitor_pss_bytes:
+            pss_mb = (idle.main_pss_bytes + idle.monitor_pss_bytes) / 1e6
+            verdicts.append(
+                Verdict(
+                    what="memory (PSS) of both processes",
+                    limit=PSS_MB,
+                    measured=pss_mb,
+                    unit=" MB",
+                )
+            )
+    return (*verdicts, *_judge_openings(results))
+
+
+def ratios(comparison: Comparison, figure: str) -> tuple[float, ...]:
+    """Divide vmpowerd's figure by the unbatched loop's, round by round.
+
+    Neighbours in time are compared, so what the machine did meanwhile cancels out.
+
+    Args:
+        comparison: where from.
+        figure: a field of `RoundTrips`, or `stream.` and a field of `Stream`.
+
+    Raises:
+        ValueError: the figure could not be measured here.
+    """
+    series = []
+    for server in (VMPOWERD, UNBATCHED):
+        exchange = comparison.of(server)
+        kind, _, field = figure.rpartition(".")
+        runs = exchange.streams if kind == "stream" else exchange.round_trips
+        series.append([getattr(run, field) for run in runs])
+    if None in series[0] or not all(series[1]):
+        raise ValueError(f"{figure} could not be measured")
+    return tuple(ours / theirs for ours, theirs in zip(*series, strict=True))
+
+
+def _judge_exchange(comparison: Comparison) -> Iterator[Verdict]:
+    where = f"at K = {comparison.channels}, relative to C unbatched"
+    if comparison.channels <= LATENCY_CHANNELS:
+        for figure, limit in (("p50_us", P50_RATIO), ("p99_us", P99_RATIO)):
+            yield Verdict(
+                what=f"{figure.removesuffix('_us')} {where}",
+                limit=limit,
+                measured=statistics.median(ratios(comparison, figure)),
+                unit="x",
+            )
+    yield Verdict(
+        what=f"pipelined requests/s {where}",
+        limit=STREAM_RATIO,
+        measured=statistics.median(ratios(comparison, "stream.requests_per_s")),
+        unit="x",
+        is_upper=False,
+    )
+
+
+def _judge_openings(results: Results) -> Iterator[Verdict]:
+    if results.arrivals:
+        yield Verdict(
+            what="a channel open after its event, the slowest",
+            limit=OPEN_MS,
+            measured=max(arrival.obeyed_ms for arrival in results.arrivals),
+            unit=" ms",
+        )
+    if results.discoveries:
+        yield Verdict(
+            what=f"{results.discoveries[0].domains} running domains open after exec",
+            limit=ALL_OPEN_MS,
+            measured=statistics.median(d.obeyed_ms for d in results.discoveries),
+            unit=" ms",
+        )

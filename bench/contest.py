@@ -1,0 +1,160 @@
+"""The servers side by side: same load, same packets, in turns.
+
+Every server of one number of channels runs all the time, each with a load generator of
+its own, and only one pair works at once, for a fraction of a second. So whatever else
+the machine does meanwhile hits all of them alike.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.figures import Comparison, Exchange, RoundTrips, Stream
+from bench.load import Load, start_load
+from bench.place import Place, make_place
+from bench.readings import read_cpu_ns, read_writes
+from bench.servers import (
+    Server,
+    is_discoverable,
+    start_reference,
+    start_vmpowerd,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from bench.load import Run
+
+PER_DOMAIN = 8
+"""vCPUs, and so channels, of a domain that has that many."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Contestant:
+    server: Server
+    load: Load
+    pid: int
+    round_trips: list[RoundTrips]
+    streams: list[Stream]
+
+
+def compare(
+    channels: int, *, rounds: int, slice_s: float, is_spinning: bool = False
+) -> Comparison:
+    """Measure vmpowerd and the loops in C at one number of channels.
+
+    Args:
+        channels: how many; each has a vCPU, a CPU and a clock of its own.
+        rounds: how often each server gets its turn.
+        slice_s: how long each of its two kinds of load lasts.
+        is_spinning: the load never sleeps.
+
+    Raises:
+        BenchError: an answer or a clock was wrong.
+    """
+    starters: tuple[Callable[[Place], AbstractContextManager[Server]], ...] = (
+        start_vmpowerd,
+        lambda place: start_reference(place, is_batched=False),
+        lambda place: start_reference(place, is_batched=True),
+    )
+    with ExitStack() as stack:
+        places = [_place(stack, channels) for _ in starters]
+        contestants = [
+            _contestant(stack, place, start, is_spinning=is_spinning)
+            for place, start in zip(places, starters, strict=True)
+        ]
+        _warm_up(contestants, slice_s)
+        for number in range(rounds):
+            # Nobody is always the one who comes after the same other one.
+            shift = number % len(contestants)
+            for contestant in contestants[shift:] + contestants[:shift]:
+                _take_turn(contestant, slice_s)
+        for contestant in contestants:
+            contestant.load.check_clocks()
+    return Comparison(
+        channels=channels,
+        entry="discovered" if is_discoverable(places[0]) else "handed in",
+        exchanges=tuple(
+            Exchange(
+                server=contestant.server.name,
+                round_trips=tuple(contestant.round_trips),
+                streams=tuple(contestant.streams),
+            )
+            for contestant in contestants
+        ),
+    )
+
+
+def _place(stack: ExitStack, channels: int) -> Place:
+    per_domain = min(channels, PER_DOMAIN)
+    return stack.enter_context(
+        make_place(channels=channels, per_domain=per_domain, cpus=channels)
+    )
+
+
+def _contestant(
+    stack: ExitStack,
+    place: Place,
+    start: Callable[[Place], AbstractContextManager[Server]],
+    *,
+    is_spinning: bool,
+) -> _Contestant:
+    load = stack.enter_context(start_load(place, is_spinning=is_spinning))
+    server = stack.enter_context(start(place))
+    load.greet()
+    return _Contestant(
+        server=server,
+        load=load,
+        pid=server.serving_pid(),
+        round_trips=[],
+        streams=[],
+    )
+
+
+def _warm_up(contestants: list[_Contestant], slice_s: float) -> None:
+    for contestant in contestants:
+        contestant.load.round_trips(slice_s)
+        contestant.load.stream(slice_s)
+
+
+def _take_turn(contestant: _Contestant, slice_s: float) -> None:
+    run, cpu_us, writes = _observe(
+        contestant.pid, lambda: contestant.load.round_trips(slice_s)
+    )
+    contestant.round_trips.append(
+        RoundTrips(
+            p50_us=run.p50_ns / 1e3,
+            p99_us=run.p99_ns / 1e3,
+            p999_us=run.p999_ns / 1e3,
+            requests_per_s=run.answers / run.seconds,
+            cpu_us_per_request=cpu_us / run.requests,
+            writes_per_request=None if writes is None else writes / run.requests,
+            lost=run.lost,
+        )
+    )
+    run, cpu_us, writes = _observe(
+        contestant.pid, lambda: contestant.load.stream(slice_s)
+    )
+    per_request = None if writes is None else writes / run.requests
+    answers_per_s = run.answers / run.seconds
+    contestant.streams.append(
+        Stream(
+            requests_per_s=answers_per_s,
+            writes_per_s=None if per_request is None else per_request * answers_per_s,
+            cpu_us_per_request=cpu_us / run.requests,
+            lost=run.lost,
+        )
+    )
+
+
+def _observe(pid: int, work: Callable[[], Run]) -> tuple[Run, float, int | None]:
+    """Return what the load saw, and the CPU time (us) and writes of a process."""
+    writes_before, cpu_before_ns = read_writes(pid), read_cpu_ns(pid)
+    run = work()
+    cpu_ns, writes_after = read_cpu_ns(pid) - cpu_before_ns, read_writes(pid)
+    if writes_before is None or writes_after is None:
+        return run, cpu_ns / 1e3, None
+    return run, cpu_ns / 1e3, writes_after - writes_before

@@ -1,0 +1,140 @@
+"""What was measured, as values; times carry their unit in their name."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The median of several measurements, and between which values half of them lie."""
+
+    median: float
+    low: float
+    """First quartile."""
+    high: float
+    """Third quartile."""
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Summarize measurements of one thing.
+
+    Raises:
+        ValueError: there are none.
+    """
+    known = sorted(values)
+    if not known:
+        raise ValueError("nothing was measured")
+    low, median, high = (
+        statistics.quantiles(known, n=4, method="inclusive")
+        if len(known) > 1
+        else known * 3
+    )
+    return Spread(median=median, low=low, high=high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTrips:
+    """One run with one request outstanding per channel."""
+
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    requests_per_s: float
+    cpu_us_per_request: float
+    """Of the serving process."""
+    writes_per_request: float | None
+    """Clocks written; None: the kernel does not let us look."""
+    lost: int
+    """Requests without an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One run with many requests outstanding per channel."""
+
+    requests_per_s: float
+    writes_per_s: float | None
+    cpu_us_per_request: float
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """All runs of one server at one number of channels, in the order of rounds."""
+
+    server: str
+    round_trips: tuple[RoundTrips, ...]
+    streams: tuple[Stream, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The servers side by side at one number of channels."""
+
+    channels: int
+    entry: str
+    """How vmpowerd came by the channels."""
+    exchanges: tuple[Exchange, ...]
+
+    def of(self, server: str) -> Exchange:
+        """Return one server's runs.
+
+        Raises:
+            KeyError: it did not take part.
+        """
+        for exchange in self.exchanges:
+            if exchange.server == server:
+                return exchange
+        raise KeyError(server)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """A daemon with open channels on which nobody asks."""
+
+    channels: int
+    seconds: float
+    main_cpu_pct: float
+    """Of one core."""
+    monitor_cpu_pct: float
+    main_pss_bytes: int | None
+    monitor_pss_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """One start of the daemon beside domains that already run."""
+
+    domains: int
+    connected_ms: float
+    """From exec until the last channel was connected."""
+    obeyed_ms: float
+    """From exec until the last channel's first request was answered ACK."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One domain that started beside the running daemon."""
+
+    connected_ms: float
+    """From before the call that starts it until its channel was connected."""
+    obeyed_ms: float
+    """Until its first request was answered ACK."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Everything that one run of the benchmark measured."""
+
+    circumstances: dict[str, str]
+    """Machine, kernel, versions, date: what the figures depend on."""
+    comparisons: tuple[Comparison, ...] = ()
+    idle: Idle | None = None
+    discoveries: tuple[Discovery, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()

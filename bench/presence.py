@@ -1,0 +1,79 @@
+"""vmpowerd beside 100 running domains: how soon it serves them, and what it costs idle.
+
+Domains come through libvirt's test driver, and so sit on 8 CPUs.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bench.figures import Discovery, Idle
+from bench.load import start_load
+from bench.place import make_place
+from bench.readings import read_cpu_ns, read_pss_bytes
+from bench.servers import TEST_DRIVER_CPUS, start_vmpowerd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.servers import Server
+
+DOMAINS = 100
+"""Each with one vCPU and one channel."""
+_SETTLES_IN_S = 1.0
+
+
+def discover() -> Discovery:
+    """Start the daemon beside running domains, and stop it.
+
+    Raises:
+        BenchError: not all channels were connected and obeyed.
+    """
+    with _serving() as (_, discovery):
+        return discovery
+
+
+def rest(seconds: float) -> Idle:
+    """Leave the daemon alone with its open channels.
+
+    Raises:
+        BenchError: not all channels were connected and obeyed.
+    """
+    with _serving() as (server, _):
+        pids = (server.main_pid, server.serving_pid())
+        pause = threading.Event()
+        pause.wait(_SETTLES_IN_S)
+        before = [read_cpu_ns(pid) for pid in pids]
+        pause.wait(seconds)
+        used = [
+            read_cpu_ns(pid) - start for pid, start in zip(pids, before, strict=True)
+        ]
+        main_pct, monitor_pct = (100 * ns / 1e9 / seconds for ns in used)
+        return Idle(
+            channels=DOMAINS,
+            seconds=seconds,
+            main_cpu_pct=main_pct,
+            monitor_cpu_pct=monitor_pct,
+            main_pss_bytes=read_pss_bytes(pids[0]),
+            monitor_pss_bytes=read_pss_bytes(pids[1]),
+        )
+
+
+@contextmanager
+def _serving() -> Iterator[tuple[Server, Discovery]]:
+    with (
+        make_place(channels=DOMAINS, per_domain=1, cpus=TEST_DRIVER_CPUS) as place,
+        start_load(place) as load,
+        start_vmpowerd(place) as server,
+    ):
+        connected_ns, obeyed_ns = load.greet()
+        yield (
+            server,
+            Discovery(
+                domains=DOMAINS,
+                connected_ms=(connected_ns - server.started_ns) / 1e6,
+                obeyed_ms=(obeyed_ns - server.started_ns) / 1e6,
+            ),
+        )

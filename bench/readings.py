@@ -1,0 +1,64 @@
+"""What the kernel tells about a process: CPU time, memory, writes.
+
+Source: man 5 proc; include/linux/posix-timers_types.h of the kernel for the number of
+another process's CPU clock, which clock_getcpuclockid(3) makes.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+_CPUCLOCK_SCHED = 2
+
+
+def read_cpu_ns(pid: int) -> int:
+    """Return the CPU time that all threads of a process have used, in ns.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
+
+
+def read_pss_bytes(pid: int) -> int | None:
+    """Return a process's share of memory; None: we may not look (not root)."""
+    text = _read(pid, "smaps_rollup")
+    return None if text is None else _number(text, "Pss:") * 1024
+
+
+def read_writes(pid: int) -> int | None:
+    """Return how often a process wrote to files; None: we may not look (not root).
+
+    Answers are sent, not written, and so do not count.
+    """
+    text = _read(pid, "io")
+    return None if text is None else _number(text, "syscw:")
+
+
+def read_children(pid: int) -> tuple[int, ...]:
+    """Return the processes that a process has started and not yet reaped."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (directory / "stat").read_text()
+        except OSError:  # it has just ended
+            continue
+        # The name, in brackets, can contain anything; the parent is second after it.
+        if int(stat.rpartition(")")[2].split()[1]) == pid:
+            found.append(int(directory.name))
+    return tuple(sorted(found))
+
+
+def _read(pid: int, name: str) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(encoding="ascii")
+    except (PermissionError, FileNotFoundError):
+        return None
+
+
+def _number(text: str, label: str) -> int:
+    for line in text.splitlines():
+        if line.startswith(label):
+            return int(line.split()[1])
+    raise ValueError(f"no {label} in what the kernel says")

@@ -1,0 +1,168 @@
+"""The benchmark's tables: values in, something to print out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from bench.aims import judge, ratios
+from bench.figures import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from bench.aims import Verdict
+    from bench.figures import Comparison, Exchange, Results
+
+_MANY_US = 1_000
+_ROWS = (
+    ("round trip p50", "p50_us", "µs"),
+    ("p99", "p99_us", "µs"),
+    ("p99.9", "p999_us", "µs"),
+    ("requests/s", "requests_per_s", ""),
+    ("writes per request", "writes_per_request", ""),
+    ("CPU per request", "cpu_us_per_request", "µs"),
+    ("pipelined requests/s", "stream.requests_per_s", ""),
+    ("clock writes/s", "stream.writes_per_s", ""),
+    ("CPU per request", "stream.cpu_us_per_request", "µs"),
+    ("answers lost", "lost", ""),
+)
+"""What a row is called, which figure it shows, in which unit."""
+
+
+def render(results: Results) -> Iterator[RenderableType]:
+    """Draw everything that was measured."""
+    words = ", ".join(f"{k} {v}" for k, v in results.circumstances.items())
+    yield Text(words)
+    for comparison in results.comparisons:
+        yield _render_comparison(comparison)
+    if results.idle or results.discoveries or results.arrivals:
+        yield _render_daemon(results)
+    yield _render_verdicts(judge(results))
+
+
+def _render_comparison(comparison: Comparison) -> Table:
+    domains = "channel" if comparison.channels == 1 else "channels"
+    table = _table(f"{comparison.channels} {domains}, {comparison.entry}")
+    table.add_column("median (quartiles)")
+    for exchange in comparison.exchanges:
+        table.add_column(exchange.server, justify="right")
+    table.add_column("vmpowerd / C unb.", justify="right")
+    for name, figure, unit in _ROWS:
+        cells = [_cell(_values(e, figure), unit) for e in comparison.exchanges]
+        is_new_part = figure == "cpu_us_per_request"
+        table.add_row(name, *cells, _ratio(comparison, figure), end_section=is_new_part)
+    return table
+
+
+def _values(exchange: Exchange, figure: str) -> list[float | None]:
+    if figure == "lost":
+        return [
+            float(sum(run.lost for run in exchange.round_trips))
+            + sum(run.lost for run in exchange.streams)
+        ]
+    kind, _, field = figure.rpartition(".")
+    if kind == "stream":
+        return [getattr(run, field) for run in exchange.streams]
+    return [getattr(run, field) for run in exchange.round_trips]
+
+
+def _ratio(comparison: Comparison, figure: str) -> str:
+    if figure == "lost":
+        return ""
+    try:
+        return f"{spread(ratios(comparison, figure)).median:.2f}x"
+    except ValueError:
+        return "-"
+
+
+def _cell(values: Sequence[float | None], unit: str) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    found = spread(known)
+    scale = 1.0
+    if unit == "µs" and found.median >= _MANY_US:
+        unit, scale = "ms", 1e-3
+    low, median, high = (
+        _number(value * scale) for value in (found.low, found.median, found.high)
+    )
+    quartiles = f" ({low}-{high})" if len(known) > 1 else ""
+    return f"{median} {unit}".rstrip() + quartiles
+
+
+def _number(value: float) -> str:
+    """Write three digits or a few more: no measurement here has better ones."""
+    if value >= 100_000:
+        return f"{value / 1000:.0f}k"
+    if value >= 10_000:
+        return f"{value / 1000:.1f}k"
+    if value >= 100 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _render_daemon(results: Results) -> Table:
+    table = _table("the daemon, every feature on")
+    table.add_column("")
+    table.add_column("main", justify="right")
+    table.add_column("monitor", justify="right")
+    table.add_column("together", justify="right")
+    if idle := results.idle:
+        cpus = (idle.main_cpu_pct, idle.monitor_cpu_pct)
+        table.add_row(
+            f"idle CPU, {idle.channels} channels open, {idle.seconds:.0f} s",
+            *(f"{pct:.3f} %" for pct in (*cpus, sum(cpus))),
+        )
+        if idle.main_pss_bytes and idle.monitor_pss_bytes:
+            sizes = (idle.main_pss_bytes, idle.monitor_pss_bytes)
+            cells = (f"{size / 1e6:.1f} MB" for size in (*sizes, sum(sizes)))
+            table.add_row("memory (PSS)", *cells)
+    for name, values in _openings(results):
+        table.add_row(name, "", "", _cell(values, "ms"))
+    return table
+
+
+def _openings(results: Results) -> Iterator[tuple[str, list[float | None]]]:
+    if found := results.discoveries:
+        start = f"exec to {found[0].domains} domains' channels"
+        yield f"{start} connected", [one.connected_ms for one in found]
+        yield f"{start} obeyed", [one.obeyed_ms for one in found]
+    if arrived := results.arrivals:
+        yield (
+            "start of a domain to channel connected",
+            [one.connected_ms for one in arrived],
+        )
+        yield "start of a domain to first ACK", [one.obeyed_ms for one in arrived]
+
+
+def _render_verdicts(verdicts: Sequence[Verdict]) -> Table:
+    table = _table("aims")
+    table.add_column("")
+    table.add_column("aim", justify="right")
+    table.add_column("measured", justify="right")
+    table.add_column("")
+    for verdict in verdicts:
+        sign = "≤" if verdict.is_upper else "≥"
+        distance = f"{verdict.distance_pct:.0f} %"
+        word = (
+            Text("met", style="green")
+            if verdict.is_met
+            else Text(f"missed by {distance}", style="bold red")
+        )
+        table.add_row(
+            verdict.what,
+            f"{sign} {verdict.limit:g}{verdict.unit}",
+            f"{verdict.measured:.2f}{verdict.unit}",
+            word,
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)

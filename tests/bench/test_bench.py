@@ -1,0 +1,115 @@
+"""The benchmark measures what it says: no figure here is judged by its size."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.__main__ import main
+from bench.arrival import measure_arrivals
+from bench.errors import BenchError
+from bench.load import start_load
+from bench.place import make_place
+from bench.presence import DOMAINS, discover
+from bench.readings import read_cpu_ns, read_writes
+from bench.servers import BATCHED, UNBATCHED, VMPOWERD, start_reference
+from orchestrator.power.sysfs import CPU_DIR
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHANNELS = 3
+
+
+@pytest.mark.parametrize("is_batched", [False, True])
+def test_the_reference_answers_every_request_and_sets_the_clocks(
+    *, is_batched: bool
+) -> None:
+    with (
+        make_place(channels=CHANNELS, per_domain=2, cpus=CHANNELS) as place,
+        start_load(place) as load,
+        start_reference(place, is_batched=is_batched) as server,
+    ):
+        load.greet()
+        writes = read_writes(server.serving_pid())
+        run = load.round_trips(0.05)
+        streamed = load.stream(0.05)
+        load.check_clocks()
+        assert run.lost == streamed.lost == 0
+        assert 0 < run.p50_ns <= run.p99_ns <= run.p999_ns
+        assert streamed.answers > CHANNELS
+        if writes is not None:
+            written = read_writes(server.serving_pid())
+            # Every request was another clock.
+            assert written == writes + run.requests + streamed.requests
+        assert read_cpu_ns(server.serving_pid()) > 0
+
+
+def test_a_wrong_clock_is_noticed() -> None:
+    with (
+        make_place(channels=CHANNELS, per_domain=1, cpus=CHANNELS) as place,
+        start_load(place) as load,
+        start_reference(place, is_batched=False),
+    ):
+        load.greet()
+        load.round_trips(0.01)
+        cpufreq = place.tree / CPU_DIR / "cpufreq"
+        (cpufreq / "policy2" / "scaling_setspeed").write_text("1\n")
+        with pytest.raises(BenchError, match="channel 2 asked for"):
+            load.check_clocks()
+
+
+def test_a_server_that_dies_is_no_measurement() -> None:
+    with (
+        make_place(channels=1, per_domain=1, cpus=1) as place,
+        start_load(place) as load,
+    ):
+        with start_reference(place, is_batched=True):
+            load.greet()
+        with pytest.raises(BenchError, match="load generator ended"):
+            load.round_trips(0.01)
+
+
+def test_a_quick_run_has_all_figures_of_all_servers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    arguments = ["--quick", "--only", "k4", "--json", str(figures)]
+    assert main(arguments) == 0
+    document = json.loads(figures.read_text())
+    (comparison,) = document["comparisons"]
+    assert [exchange["server"] for exchange in comparison["exchanges"]] == [
+        VMPOWERD,
+        UNBATCHED,
+        BATCHED,
+    ]
+    for exchange in comparison["exchanges"]:
+        for run in exchange["round_trips"]:
+            assert 0 < run["p50_us"] <= run["p99_us"] <= run["p999_us"]
+            assert run["cpu_us_per_request"] > 0
+            # Each request changed a grant: one clock written for each.
+            assert run["writes_per_request"] in (None, pytest.approx(1, abs=0.01))
+        assert all(run["requests_per_s"] > 0 for run in exchange["streams"])
+    assert len(document["aims"]) == 3
+    assert "4 channels, discovered" in capsys.readouterr().out
+
+
+def test_channels_beyond_the_test_driver_are_handed_in(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    assert main(["--quick", "--only", "k64", "--json", str(figures)]) == 0
+    (comparison,) = json.loads(figures.read_text())["comparisons"]
+    assert comparison["entry"] == "handed in"
+    assert comparison["channels"] == 64
+
+
+def test_running_domains_are_discovered_and_obeyed() -> None:
+    discovery = discover()
+    assert discovery.domains == DOMAINS
+    assert 0 < discovery.connected_ms <= discovery.obeyed_ms
+
+
+def test_domains_that_start_are_noticed() -> None:
+    for arrival in measure_arrivals(2):
+        assert 0 < arrival.connected_ms <= arrival.obeyed_ms

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from bench.aims import judge, ratios
+from bench.figures import (
+    Arrival,
+    Comparison,
+    Discovery,
+    Exchange,
+    Idle,
+    Results,
+    RoundTrips,
+    Spread,
+    Stream,
+    spread,
+)
+from bench.report import render
+from bench.servers import BATCHED, UNBATCHED, VMPOWERD
+
+
+def make_exchange(server: str, *p50s_us: float, per_s: float = 1000.0) -> Exchange:
+    return Exchange(
+        server=server,
+        round_trips=tuple(
+            RoundTrips(
+                p50_us=p50_us,
+                p99_us=2 * p50_us,
+                p999_us=3 * p50_us,
+                requests_per_s=per_s,
+                cpu_us_per_request=5.0,
+                writes_per_request=None,
+                lost=0,
+            )
+            for p50_us in p50s_us
+        ),
+        streams=tuple(
+            Stream(
+                requests_per_s=per_s,
+                writes_per_s=None,
+                cpu_us_per_request=1.0,
+                lost=2,
+            )
+            for _ in p50s_us
+        ),
+    )
+
+
+COMPARISON = Comparison(
+    channels=4,
+    entry="discovered",
+    exchanges=(
+        make_exchange(VMPOWERD, 10.0, 200.0, 30.0),
+        make_exchange(UNBATCHED, 10.0, 100.0, 20.0, per_s=2000.0),
+        make_exchange(BATCHED, 10.0, 10.0, 10.0),
+    ),
+)
+RESULTS = Results(
+    circumstances={"CPUs": "2"},
+    comparisons=(COMPARISON,),
+    idle=Idle(
+        channels=100,
+        seconds=30.0,
+        main_cpu_pct=0.06,
+        monitor_cpu_pct=0.01,
+        main_pss_bytes=80_000_000,
+        monitor_pss_bytes=8_000_000,
+    ),
+    discoveries=(Discovery(domains=100, connected_ms=600.0, obeyed_ms=650.0),),
+    arrivals=(
+        Arrival(connected_ms=1.0, obeyed_ms=2.0),
+        Arrival(connected_ms=20.0, obeyed_ms=60.0),
+    ),
+)
+
+
+def test_a_spread_is_the_median_and_the_quartiles() -> None:
+    assert spread([5, 1, 2, 3, 4]) == Spread(median=3, low=2, high=4)
+
+
+def test_a_single_measurement_has_no_spread() -> None:
+    assert spread([7.0]) == Spread(median=7.0, low=7.0, high=7.0)
+
+
+def test_nothing_measured_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        spread([])
+
+
+def test_ratios_compare_the_runs_of_one_round() -> None:
+    assert ratios(COMPARISON, "p50_us") == (1.0, 2.0, 1.5)
+
+
+def test_what_the_kernel_hides_has_no_ratio() -> None:
+    with pytest.raises(ValueError, match="writes_per_s"):
+        ratios(COMPARISON, "stream.writes_per_s")
+
+
+def test_each_aim_is_judged() -> None:
+    verdicts = {verdict.what.split(",")[0]: verdict for verdict in judge(RESULTS)}
+    assert {what: verdict.is_met for what, verdict in verdicts.items()} == {
+        "p50 at K = 4": False,
+        "p99 at K = 4": True,
+        "pipelined requests/s at K = 4": False,
+        "idle CPU of both processes": True,
+        "memory (PSS) of both processes": False,
+        "a channel open after its event": False,
+        "100 running domains open after exec": True,
+    }
+    assert verdicts["memory (PSS) of both processes"].distance_pct == pytest.approx(10)
+
+
+def test_latency_is_not_aimed_at_beyond_64_channels() -> None:
+    many = dataclasses.replace(COMPARISON, channels=512)
+    verdicts = judge(Results(circumstances={}, comparisons=(many,)))
+    assert [verdict.what.split(" at")[0] for verdict in verdicts] == [
+        "pipelined requests/s"
+    ]
+
+
+def test_the_report_names_servers_figures_and_missed_aims() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    with console.capture() as capture:
+        for part in render(RESULTS):
+            console.print(part)
+    text = capture.get()
+    for words in ("4 channels, discovered", VMPOWERD, UNBATCHED, BATCHED):
+        assert words in text
+    assert "30.0 µs" in text or "30 µs" in text
+    assert "missed by 50 %" in text
+    assert "650 ms" in text
