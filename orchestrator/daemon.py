@@ -145,7 +145,9 @@ class Daemon:
             claims=self._claims,
             reports=self._reports,
             post=self.post,
-            trusted_uids=trusted_uids(uri) | set(config.channels.trusted_uids),
+            # Asked for each channel: the libvirt socket that an URI names, and its
+            # owner, may appear after us.
+            trusted_uids=lambda: trusted_uids(uri) | {*config.channels.trusted_uids},
         )
         self._operations = Operations(
             inventory=self._inventory,

@@ -75,7 +75,7 @@ class Performer:
         claims: Claims,
         reports: Reports,
         post: Callable[[events.Event], None],
-        trusted_uids: frozenset[int],
+        trusted_uids: Callable[[], frozenset[int]],
     ) -> None:
         self._inventory = inventory
         self._hypervisor = hypervisor
@@ -211,7 +211,7 @@ class Performer:
     def _work_connect(self, action: actions.ConnectChannel) -> None:
         uuid, number, path = action.uuid, action.number, action.path
         try:
-            endpoint = connect(path, self._trusted_uids)
+            endpoint = connect(path, self._trusted_uids())
         except EndpointAbsent as error:
             self._post(events.ChannelAbsent(uuid, number, path, str(error)))
         except EndpointContended as error:

@@ -1,0 +1,312 @@
+"""Real guests under a real libvirtd: whatever happens to a domain, we find out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+
+from orchestrator.control.client import ControlClient
+from tests.daemon.running import RunningDaemon, find_channel
+from tests.rig.guest import AGENT_TARGET, Guest, GuestSpec
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.control.documents import Domain, Status
+    from orchestrator.power.sysfs import CpuTree
+    from tests.rig.libvirtd import SystemHost
+
+pytestmark = pytest.mark.rig
+
+CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
+GOVERNOR = "devices/system/cpu/cpufreq/policy{}/scaling_governor"
+MIN, MAX = 4, 3
+
+
+@pytest.fixture
+def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[RunningDaemon]:
+    with RunningDaemon(
+        system_host.uri, tree.root, resync_s=1.0, release_after_s=0.5
+    ) as daemon:
+        daemon.wait_for(lambda status: status["libvirt"]["connected"])
+        yield daemon
+
+
+@pytest.fixture
+def guest(system_host: SystemHost) -> Iterator[Guest]:
+    """A running guest with channel 0, its one vCPU on CPU 0."""
+    guest = system_host.start(GuestSpec(name="dpdk", channels=(0,), pins={0: "0"}))
+    yield guest
+    guest.remove()
+
+
+def shown(status: Status, guest: Guest) -> Domain | None:
+    uuid = str(guest.uuid)
+    return next((d for d in status["domains"] if d["uuid"] == uuid), None)
+
+
+def wait_for_domain(daemon: RunningDaemon, guest: Guest, state: str) -> None:
+    def look(status: Status) -> bool:
+        domain = shown(status, guest)
+        return domain is not None and domain["state"] == state
+
+    daemon.wait_for(look)
+
+
+def clock(tree: CpuTree, group: int = 0) -> int | None:
+    return tree.read_khz(CLOCK.format(group))
+
+
+def ask(guest: Guest, unit: int, number: int = 0) -> str:
+    """Ask as a guest does: until somebody answers in time."""
+    return wait_for(
+        lambda: _answer(guest.talker.tell(f"ask:{number}:{unit}")), "an answer"
+    )
+
+
+def _answer(said: str) -> str | None:
+    word = said.split()[0]
+    return word if word in ("ack", "nack") else None
+
+
+def test_a_guest_that_already_runs_is_served_and_its_end_gives_the_clock_back(
+    system_host: SystemHost, tree: CpuTree, guest: Guest
+) -> None:
+    before = tree.read(GOVERNOR.format(0))
+    guest.talker.tell("open:0")
+    with RunningDaemon(system_host.uri, tree.root, release_after_s=0.3) as daemon:
+        daemon.wait_for_channel(guest.name, 0, "open")
+        guest.talker.tell("connect:0")
+        assert ask(guest, MIN) == "ack"
+        assert clock(tree) == 1_200_000
+        guest.destroy()
+        wait_for_domain(daemon, guest, "shut off")
+        daemon.wait_for_channel(guest.name, 0, "absent")
+        wait_for(lambda: tree.read(GOVERNOR.format(0)) == before, "the governor")
+
+
+def test_a_guest_that_starts_is_found_within_moments(
+    daemon: RunningDaemon, guest: Guest, tree: CpuTree
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("open:0")
+    assert ask(guest, MIN) == "ack"
+    assert clock(tree) == 1_200_000
+
+
+def test_a_paused_domain_keeps_its_vote_which_does_not_count(
+    daemon: RunningDaemon, guest: Guest
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("open:0")
+    assert ask(guest, MIN) == "ack"
+    guest.domain.suspend()
+    wait_for_domain(daemon, guest, "paused")
+    assert find_channel(daemon.status(), guest.name, 0, "open")
+    guest.domain.resume()
+    wait_for_domain(daemon, guest, "running")
+    domain = shown(daemon.status(), guest)
+    assert domain
+    assert domain["vcpus"][0]["wish_khz"] == 1_200_000
+
+
+def test_a_qemu_that_is_killed_is_noticed_and_a_new_start_is_served(
+    daemon: RunningDaemon, guest: Guest
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    os.kill(guest.pid, signal.SIGKILL)
+    wait_for_domain(daemon, guest, "shut off")
+    guest.start()
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("open:0")
+    assert ask(guest, MIN) == "ack"
+
+
+def test_a_guest_that_is_reset_has_asked_for_nothing(
+    daemon: RunningDaemon, guest: Guest
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("open:0")
+    assert ask(guest, MIN) == "ack"
+    guest.domain.reset()
+    daemon.wait_for(lambda s: wish(s, guest) is None)
+    assert find_channel(daemon.status(), guest.name, 0, "open")
+
+
+def test_a_guest_whose_kernel_panics_is_served_after_its_reboot(
+    daemon: RunningDaemon, guest: Guest
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("open:0")
+    assert ask(guest, MIN) == "ack"
+    with contextlib.suppress(ConnectionError):
+        guest.talker.tell("crash")
+    daemon.wait_for(lambda s: wish(s, guest) is None)
+
+
+def wish(status: Status, guest: Guest) -> int | None:
+    domain = shown(status, guest)
+    return domain["vcpus"][0]["wish_khz"] if domain else None
+
+
+def test_a_guest_program_that_closes_its_port_loses_its_vote_at_once(
+    daemon: RunningDaemon, guest: Guest
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("open:0")
+    assert ask(guest, MIN) == "ack"
+    assert wish(daemon.status(), guest) == 1_200_000
+    guest.talker.tell("close:0")
+    daemon.wait_for(lambda status: wish(status, guest) is None)
+
+
+def test_a_renamed_and_an_undefined_domain_are_followed(
+    daemon: RunningDaemon, system_host: SystemHost
+) -> None:
+    guest = system_host.define(GuestSpec(name="dpdk", channels=(0,)))
+    wait_for_domain(daemon, guest, "shut off")
+    guest.domain.rename(f"{guest.name}-new")
+    daemon.wait_for(
+        lambda s: (d := shown(s, guest)) and d["name"] == f"{guest.name}-new"
+    )
+    guest.domain.undefine()
+    daemon.wait_for(lambda status: shown(status, guest) is None)
+
+
+def test_a_channel_that_is_plugged_in_is_open_at_once_and_forgotten_when_it_goes(
+    daemon: RunningDaemon, guest: Guest
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    xml = (
+        "<channel type='unix'><source mode='bind'/>"
+        f"<target type='virtio' name='{AGENT_TARGET}7'/></channel>"
+    )
+    guest.talker.tell("say:up")  # a kernel that can add and remove devices
+    guest.domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    daemon.wait_for_channel(guest.name, 7, "open")
+    guest.talker.tell("open:7")
+    assert ask(guest, MAX, 7) in ("ack", "nack")
+    guest.talker.tell("close:7")
+    alias = plugged_alias(guest, 7)
+    guest.domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    daemon.wait_for(lambda s: find_channel(s, guest.name, 7) is None)
+
+
+def plugged_alias(guest: Guest, number: int) -> str:
+    part = guest.domain.XMLDesc().split(f"name='{AGENT_TARGET}{number}'")[1]
+    return str(part.split("<alias name='")[1].split("'")[0])
+
+
+def test_a_vcpu_that_is_repinned_moves_its_vote_to_its_new_clock(
+    daemon: RunningDaemon, guest: Guest, tree: CpuTree
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("open:0")
+    assert ask(guest, MIN) == "ack"
+    guest.domain.pinVcpuFlags(0, (False, True), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    daemon.wait_for(lambda s: groups(s, guest) == [1])
+    assert ask(guest, MIN) == "ack"
+    assert clock(tree, 1) == 1_200_000
+    guest.domain.pinVcpuFlags(0, (True, True), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    daemon.wait_for(lambda s: groups(s, guest) == [None])
+    assert ask(guest, MIN) == "nack"
+
+
+def groups(status: Status, guest: Guest) -> list[int | None]:
+    domain = shown(status, guest)
+    return [v["clock_group"] for v in domain["vcpus"]] if domain else []
+
+
+def test_a_vcpu_that_is_plugged_in_is_found_by_the_resync(
+    daemon: RunningDaemon, system_host: SystemHost
+) -> None:
+    spec = GuestSpec(name="dpdk", vcpus=1, max_vcpus=2, pins={0: "0"})
+    guest = system_host.start(spec)
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("say:up")
+    guest.domain.setVcpusFlags(2, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    guest.domain.pinVcpuFlags(1, (False, True), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    daemon.wait_for(lambda status: groups(status, guest) == [0, 1])
+    guest.remove()
+
+
+def test_the_old_directory_of_dpdk_works_too(
+    daemon: RunningDaemon, system_host: SystemHost, tree: CpuTree
+) -> None:
+    old = system_host.guests / "powermonitor.0"
+    spec = GuestSpec(name="dpdk", pins={0: "0"}, paths={0: str(old)})
+    guest = system_host.start(spec)
+    channel = daemon.wait_for_channel(guest.name, 0, "open")
+    assert channel["path"] == str(old)
+    guest.talker.tell("open:0")
+    assert ask(guest, MIN) == "ack"
+    assert clock(tree) == 1_200_000
+    guest.remove()
+
+
+def test_a_read_only_connection_is_enough(
+    system_host: SystemHost, guest: Guest, tree: CpuTree
+) -> None:
+    config = "[libvirt]\naccess = 'read-only'\nresync_s = 1\n"
+    daemon = RunningDaemon(system_host.uri, tree.root)
+    daemon.config.write_text(config, encoding="utf-8")
+    with daemon:
+        daemon.wait_for_channel(guest.name, 0, "open")
+        guest.talker.tell("open:0")
+        assert ask(guest, MIN) == "ack"
+        # Without the event, the live XML tells of the closed port at the resync.
+        daemon.wait_for(lambda status: wish(status, guest) == 1_200_000)
+        guest.talker.tell("close:0")
+        daemon.wait_for(lambda status: wish(status, guest) is None)
+
+
+def test_a_rule_gives_a_running_guest_channels_that_it_can_talk_over(
+    system_host: SystemHost, tree: CpuTree
+) -> None:
+    config = '[[onboard]]\nmatch = "dpdk-*"\n'
+    guest = system_host.start(GuestSpec(name="dpdk", channels=(), pins={0: "0"}))
+    other = system_host.define(GuestSpec(name="web", channels=()))
+    guest.talker.tell("say:up")
+    with RunningDaemon(
+        system_host.uri, tree.root, config=config, resync_s=1.0
+    ) as daemon:
+        daemon.wait_for_channel(guest.name, 0, "open")
+        guest.talker.tell("open:0")
+        assert ask(guest, MIN) == "ack"
+        assert clock(tree) == 1_200_000
+        inactive = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        assert inactive.count(AGENT_TARGET) == 1
+        assert AGENT_TARGET not in other.domain.XMLDesc()
+        # Without the rule, what was given is taken back, in the definition too.
+        guest.talker.tell("close:0")
+        text = daemon.config.read_text(encoding="utf-8").replace("dpdk-*", "other-*")
+        daemon.config.write_text(text, encoding="utf-8")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for(lambda s: find_channel(s, guest.name, 0) is None)
+        wait_for(
+            lambda: (
+                AGENT_TARGET
+                not in guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            ),
+            "the definition without the channel",
+        )
+    guest.remove()
+    other.remove()
+
+
+def test_what_happens_to_a_domain_is_told_in_order(
+    daemon: RunningDaemon, guest: Guest
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    with ControlClient(daemon.socket) as client:
+        events = list(client.events())
+    texts = [event["text"] for event in events if event["domain"] == guest.name]
+    # libvirt starts it paused; its socket is there by then.
+    assert texts[0].startswith("domain is ")
+    assert "channel 0 is open" in texts
