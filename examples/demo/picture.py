@@ -1,0 +1,220 @@
+"""The live picture: clocks, guests, what happened; a pure renderer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from examples.demo.charts import Scale, bar, draw, resample
+from examples.demo.recording import p50_p99
+from orchestrator.cpuset import format_cpulist
+from orchestrator.units import format_khz
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from examples.demo.recording import Lane, Recording
+    from orchestrator.power.topology import ClockGroup
+
+_CHART_ROWS = 4
+_ROW_STYLES = ("yellow", "green", "cyan", "blue")
+"""From the fastest to the slowest."""
+_BAR_CELLS = 16
+_QUEUE_CELLS = 10
+_QUEUE_PACKETS = 8192
+"""What a guest's queue holds, see forwarder.c."""
+_LONG_QUEUE = 1024
+"""From here on a guest asks for more."""
+_LEFT_CELLS = 30
+_AXIS_CELLS = 7
+_LAST_EVENTS = 6
+_FIXED_ROWS = 10
+"""Title, header, footer and the lines between them, and one that Live needs."""
+_CLOCK_ROWS = 3
+"""Of a clock group, beside those of its vCPUs."""
+_TIME_CELLS = 10
+_MARGIN = 1
+
+
+def live_picture(recording: Recording, width: int, height: int) -> RenderableType:
+    """Draw this moment; what happened gets the rows that are left."""
+    parts = [
+        _title(recording, width - 2 * _MARGIN),
+        Text(""),
+        *(_clock(recording, group, width) for group in recording.scene.groups),
+        Text(""),
+        _guests(recording),
+        Text(""),
+        _footer(recording),
+    ]
+    lanes, clocks = len(recording.lanes), len(recording.clocks)
+    free = height - _FIXED_ROWS - lanes - clocks * (_CLOCK_ROWS + lanes // clocks)
+    if free > 0:
+        parts.insert(-1, _events(recording, min(free, _LAST_EVENTS), width))
+        parts.insert(-1, Text(""))
+    return Padding(Group(*parts), (0, _MARGIN))
+
+
+def group_name(group: ClockGroup) -> str:
+    """Return what people call a clock group: its CPUs."""
+    return f"CPU {format_cpulist(group.pcpus)}"
+
+
+def _title(recording: Recording, width: int) -> RenderableType:
+    scene = recording.scene
+    left = Text("vmpower demo", "bold")
+    left.append(f"  {len(scene.guests)} guests, {_open_channels(recording)}", "dim")
+    at_s = min(recording.at_s, scene.seconds)
+    right = Text()
+    filled, empty = bar(at_s / scene.seconds, _BAR_CELLS)
+    right.append(filled, "cyan").append(empty, "bright_black")
+    right.append(f" {at_s:2.0f} of {scene.seconds} s", "dim")
+    grid = Table.grid(expand=True)
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_row(left, right)
+    grid.width = width
+    return grid
+
+
+def _open_channels(recording: Recording) -> str:
+    lanes = list(recording.lanes.values())
+    opened = [x for x in lanes if x.channel and x.channel["state"] == "open"]
+    return f"{len(opened)} of {len(lanes)} channels open"
+
+
+def _clock(recording: Recording, group: ClockGroup, width: int) -> RenderableType:
+    khz = recording.clock_now(group.number)
+    scale = clock_scale(group)
+    head = Text(group_name(group), "bold")
+    if group.is_simulated:
+        head.append(" simulated", "yellow")
+    now = Text(f"{format_khz(khz):>8} ", "bold cyan")
+    filled, empty = bar(scale.share(khz or 0), _BAR_CELLS)
+    now.append(filled, "cyan").append(empty, "bright_black")
+    rows = [head, now, *_wishes(recording, group)]
+    chart_cells = max(20, width - 2 * _MARGIN - _LEFT_CELLS - _AXIS_CELLS)
+    chart = clock_chart(recording, group, chart_cells)
+    grid = Table.grid()
+    grid.add_column(width=_LEFT_CELLS)
+    grid.add_column(no_wrap=True)
+    for index in range(max(len(rows), len(chart) + 1)):
+        left = rows[index] if index < len(rows) else Text("")
+        grid.add_row(left, chart[index] if index < len(chart) else Text(""))
+    return grid
+
+
+def clock_scale(group: ClockGroup) -> Scale:
+    """Return the scale of a group's clock, from its lowest step to its highest."""
+    return Scale(group.steps.lowest_khz, group.steps.highest_khz)
+
+
+def clock_chart(
+    recording: Recording, group: ClockGroup, width: int, rows: int = _CHART_ROWS
+) -> list[Text]:
+    """Draw a group's clock over the whole show, one line of text a row."""
+    points = recording.clocks[group.number]
+    values = resample(points, recording.scene.seconds, width)
+    lines = draw(values, clock_scale(group), rows)
+    steps = group.steps
+    labels = {0: steps.highest_khz, rows - 1: steps.lowest_khz}
+    chart = []
+    for index, line in enumerate(lines):
+        ghz = f"{labels[index] / 1e6:.2f}" if index in labels else ""
+        text = Text(f"{ghz:>{_AXIS_CELLS - 2}} ", "dim").append("▏", "bright_black")
+        chart.append(text.append(line, _ROW_STYLES[index * len(_ROW_STYLES) // rows]))
+    return chart
+
+
+def _wishes(recording: Recording, group: ClockGroup) -> list[Text]:
+    governor = recording.governor_now(group.number)
+    rows = [Text(f"governor {governor}", "dim")]
+    lanes = [x for x in recording.lanes_of(group) if x.wish_khz is not None]
+    highest = max((x.wish_khz or 0 for x in lanes), default=0)
+    for lane in lanes:
+        style = "" if lane.wish_khz == highest else "dim"
+        rows.append(Text(f"{lane.name} wants {format_khz(lane.wish_khz)}", style))
+    return rows
+
+
+def _guests(recording: Recording) -> RenderableType:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("vCPU")
+    table.add_column("on")
+    table.add_column("queue", no_wrap=True)
+    for title in ("packets/s", "asks/s", "ACK", "NACK", "late", "p50", "p99"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for lane in recording.lanes.values():
+        table.add_row(*_guest_row(lane))
+    return table
+
+
+def _guest_row(lane: Lane) -> list[Text]:
+    name, where = Text(lane.name, "bold"), Text(f"CPU {lane.pcpu}", "dim")
+    report = lane.latest
+    if report is None:
+        state = lane.channel["state"] if lane.channel else "no channel yet"
+        return [name, where, Text(f"boots, {state}", "dim"), *[Text("")] * 7]
+    p50, p99 = p50_p99(lane.rtt_us)
+    rate, asks = lane.packets_per_s(), lane.requests_per_s()
+    return [
+        name,
+        where,
+        _queue(report.queue),
+        Text("-" if rate is None else f"{rate:,.0f}"),
+        Text("-" if asks is None else f"{asks:.0f}"),
+        count_text(report.acks),
+        count_text(report.nacks, "red"),
+        count_text(report.none, "yellow"),
+        Text(p50),
+        Text(p99),
+    ]
+
+
+def count_text(number: int, style: str = "") -> Text:
+    """Write a count, dim if it is nothing."""
+    return Text(f"{number:,}", style if number else "dim")
+
+
+def _queue(packets: int) -> Text:
+    filled, empty = bar(packets / _QUEUE_PACKETS, _QUEUE_CELLS)
+    style = "yellow" if packets >= _LONG_QUEUE else "green"
+    text = Text(filled, style).append(empty, "bright_black")
+    return text.append(f" {packets:>5,}")
+
+
+def _events(recording: Recording, rows: int, width: int) -> RenderableType:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for event in recording.events[-rows:]:
+        at = datetime.fromisoformat(event["time"]).astimezone()
+        what = f"{event['domain']}: " if event["domain"] else ""
+        text = Text(f"{what}{event['text']}", overflow="ellipsis", no_wrap=True)
+        text.truncate(width - 2 * _MARGIN - _TIME_CELLS, overflow="ellipsis")
+        grid.add_row(Text(f"{at:%H:%M:%S}", "dim"), text)
+    return grid
+
+
+def _footer(recording: Recording) -> RenderableType:
+    scene = recording.scene
+    lines = []
+    if scene.is_simulated:
+        lines.append(
+            Text("simulated: ", "yellow").append(
+                "these CPUs are files in a directory; no clock of this machine changes",
+                "dim",
+            )
+        )
+    lines.append(
+        Text(f"look from another terminal: {look_command(scene.run_dir)}", "dim")
+    )
+    return Group(*lines)
+
+
+def look_command(run_dir: str) -> str:
+    """Return what shows the daemon's own view."""
+    return f".venv/bin/vmpower --run-dir {run_dir} status"

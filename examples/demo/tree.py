@@ -1,0 +1,83 @@
+"""A CPU tree before and after: which CPUs the demo uses, and whether they came back."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from examples.guests.cache import GuestError
+from orchestrator.domain import PCpu
+from orchestrator.power.sysfs import CPU_DIR
+from orchestrator.power.topology import read_topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from orchestrator.power.sysfs import CpuTree
+    from orchestrator.power.topology import ClockGroup
+
+_SETTINGS = (
+    "scaling_governor",
+    "scaling_setspeed",
+    "scaling_min_freq",
+    "scaling_max_freq",
+    "scaling_driver",
+)
+"""What of the kernel's own tree is compared: a clock that is only measured, such as
+scaling_cur_freq, is never twice the same."""
+
+
+def usable_cpus(count: int) -> tuple[PCpu, ...]:
+    """Choose CPUs that guests may be pinned to, repeating them if there are too few.
+
+    libvirt refuses a CPU that the machine lacks, also where clocks are simulated.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    return tuple(PCpu(allowed[i % len(allowed)]) for i in range(count))
+
+
+def clocked_cpus(tree: CpuTree, count: int) -> tuple[PCpu, ...]:
+    """Choose CPUs whose clock can be set, of different clock groups where possible.
+
+    Raises:
+        GuestError: this machine has none.
+    """
+    topology = read_topology(tree)
+    allowed = os.sched_getaffinity(0)
+    groups = [group for group in topology.groups if group.pcpus & allowed]
+    if not groups:
+        reasons = sorted(set(topology.unmanaged.values())) or ["no CPUs"]
+        raise GuestError(
+            f"no CPU of this machine has a clock that can be set ({reasons[0]}). "
+            "Without --host-cpus the demo simulates CPUs."
+        )
+    firsts = [min(group.pcpus & allowed) for group in groups]
+    return tuple(firsts[i % len(firsts)] for i in range(count))
+
+
+def groups_of(tree: CpuTree, pcpus: Iterable[PCpu]) -> tuple[ClockGroup, ...]:
+    """Return the clock groups of these CPUs, by number."""
+    topology = read_topology(tree)
+    found = {group.number: group for p in pcpus if (group := topology.group_of(p))}
+    return tuple(found[number] for number in sorted(found))
+
+
+def photograph(tree: CpuTree, groups: Iterable[ClockGroup]) -> dict[str, bytes]:
+    """Return all bytes that the daemon could have changed, by path.
+
+    Of a simulated tree that is every file; of the kernel's the settings of `groups`.
+    """
+    if tree.is_simulated:
+        paths = [path for path in tree.root.rglob("*") if not path.is_dir()]
+    else:
+        policies = tree.root / CPU_DIR / "cpufreq"
+        names = (f"policy{g.number}/{name}" for g in groups for name in _SETTINGS)
+        paths = [path for name in names if (path := policies / name).exists()]
+    return {str(path.relative_to(tree.root)): _content(path) for path in paths}
+
+
+def _content(path: Path) -> bytes:
+    if path.is_symlink():
+        return os.fsencode(path.readlink())
+    return path.read_bytes()
