@@ -32,6 +32,7 @@ T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONFIG = """\
 [libvirt]
+access = "{access}"
 resync_s = {resync_s}
 [power]
 release_after_s = {release_after_s}
@@ -50,6 +51,7 @@ class RunningDaemon:
         sysfs_root: Path,
         *,
         config: str = "",
+        access: str = "auto",
         resync_s: float = 30.0,
         release_after_s: float = 30.0,
     ) -> None:
@@ -59,7 +61,9 @@ class RunningDaemon:
         self.run_dir = Path(tempfile.mkdtemp(prefix="vmp-", dir="/tmp"))
         self.config = self.run_dir / "config" / "vmpower.toml"
         self.config.parent.mkdir()
-        text = CONFIG.format(resync_s=resync_s, release_after_s=release_after_s)
+        text = CONFIG.format(
+            access=access, resync_s=resync_s, release_after_s=release_after_s
+        )
         self.config.write_text(config + text, encoding="utf-8")
         self.log = self.run_dir / "log"
         self._process: subprocess.Popen[bytes] | None = None

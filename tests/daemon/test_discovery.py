@@ -253,10 +253,9 @@ def test_the_old_directory_of_dpdk_works_too(
 def test_a_read_only_connection_is_enough(
     system_host: SystemHost, guest: Guest, tree: CpuTree
 ) -> None:
-    config = "[libvirt]\naccess = 'read-only'\nresync_s = 1\n"
-    daemon = RunningDaemon(system_host.uri, tree.root)
-    daemon.config.write_text(config, encoding="utf-8")
-    with daemon:
+    with RunningDaemon(
+        system_host.uri, tree.root, access="read-only", resync_s=1.0
+    ) as daemon:
         daemon.wait_for_channel(guest.name, 0, "open")
         guest.talker.tell("open:0")
         assert ask(guest, MIN) == "ack"

@@ -1,0 +1,112 @@
+"""DPDK's own guests against our daemon: its test suite, and its library."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from tests.daemon.running import RunningDaemon, find_channel
+from tests.rig.dpdk import UNITS, dpdk_test_guest, librte_power_guest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from orchestrator.control.documents import Channel, Status
+    from orchestrator.power.sysfs import CpuTree
+    from tests.rig.guest import Guest
+    from tests.rig.libvirtd import SystemHost
+
+pytestmark = pytest.mark.rig
+
+POLICY = "devices/system/cpu/cpufreq/policy0"
+
+
+class ClockHistory:
+    """Every clock that CPU 0 had while it was ours, in order.
+
+    Looks every 2 ms, far more often than the guests ask. Synchronization: one thread.
+    """
+
+    def __init__(self, tree: CpuTree) -> None:
+        self._tree = tree
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.clocks: list[int] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.002):
+            is_ours = self._tree.read(f"{POLICY}/scaling_governor") == "userspace"
+            clock = self._tree.read_khz(f"{POLICY}/scaling_cur_freq")
+            if is_ours and clock and self.clocks[-1:] != [clock]:
+                self.clocks.append(clock)
+
+
+@pytest.fixture
+def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[RunningDaemon]:
+    # A read-only connection does not see the guest close its port at once: its last
+    # clock stays.
+    with RunningDaemon(system_host.uri, tree.root, access="read-only") as daemon:
+        yield daemon
+
+
+def answered(daemon: RunningDaemon, guest: Guest) -> Channel:
+    """Wait until all six requests were answered, or were too late to be."""
+
+    def look(status: Status) -> Channel | None:
+        channel = find_channel(status, guest.name, 0)
+        done = channel and channel["acks_total"] + channel["late_total"] == len(UNITS)
+        return channel if done else None
+
+    channel = daemon.wait_for(look, timeout_s=60)
+    assert channel
+    return channel
+
+
+def test_dpdks_own_test_suite_is_content_with_us(
+    system_host: SystemHost, daemon: RunningDaemon, tree: CpuTree
+) -> None:
+    guest = system_host.start(dpdk_test_guest(pins="0"))
+    channel = answered(daemon, guest)
+    # DISABLE_TURBO was the last word on turbo, SCALE_MAX on everything else.
+    assert tree.read_khz(f"{POLICY}/scaling_cur_freq") == 3_000_000
+    assert channel["requests_total"] == 6
+    # The tree has a turbo step, so nothing is refused.
+    assert (channel["nacks_total"], channel["errors_total"]) == (0, 0)
+    assert guest.console.wait_for("Test ") == "Test OK"
+    guest.remove()
+
+
+def test_each_call_of_librte_power_becomes_its_clock(
+    system_host: SystemHost, daemon: RunningDaemon, tree: CpuTree
+) -> None:
+    guest = system_host.start(librte_power_guest(spacing_ms=100, pins="0"))
+    with ClockHistory(tree) as history:
+        channel = answered(daemon, guest)
+    guest.remove()
+    assert channel["nacks_total"] == 0
+    # CONNECT and ENABLE_TURBO; DISABLE_TURBO, and UP that finds nothing higher; DOWN;
+    # MIN; MAX, without turbo.
+    taken = history.clocks.index(3_001_000)
+    assert history.clocks[taken:] == [
+        3_001_000,
+        3_000_000,
+        2_000_000,
+        1_200_000,
+        3_000_000,
+    ]
