@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, TypeAlias
 
-if TYPE_CHECKING:
-    import typer
+import typer
 
 DEFAULT_RUN_DIR = Path("/run/vmpower")
 """Where vmpowerd keeps its sockets unless it is told otherwise."""
@@ -37,7 +36,20 @@ class Settings:
     """Tables without colour and lines, whatever the terminal can do."""
 
 
-def settings_of(context: typer.Context) -> Settings:
-    """Return the global options of a running command."""
+OutputOption: TypeAlias = Annotated[
+    Output | None, typer.Option("--output", "-o", help="For people or for programs.")
+]
+"""The global option again, for commands that show something: it is so often typed
+that it may stand behind the command as well."""
+
+
+def settings_of(context: typer.Context, output: Output | None = None) -> Settings:
+    """Return the global options of a running command.
+
+    Args:
+        context: the command's.
+        output: what the command's own option says; it goes before the global one.
+    """
     found = context.find_object(Settings)
-    return found if found is not None else Settings()
+    settings = found if found is not None else Settings()
+    return settings if output is None else replace(settings, output=output)

@@ -220,6 +220,7 @@ class LittleDaemon:
         for one in self.cpus.values():
             if one.clock_group == group:
                 told = {"override_khz": khz, "grant_khz": khz, "claimed": bool(khz)}
+                told["current_khz"] = khz or one.current_khz
                 self.cpus[one.pcpu] = one.model_copy(update=told)
         self.tell("operator", f"clock group {group} set to {khz} kHz")
         return self.cpus[pcpu]

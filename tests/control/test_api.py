@@ -180,7 +180,7 @@ def test_a_body_above_the_limit_is_refused(tmp_path: Path) -> None:
         ("GET", "/v1/cpus/-1", 400),
         ("GET", "/v1/cpus/9999999999", 400),
         ("GET", "/v1/events?follow=maybe", 400),
-        ("GET", "/v1/events?folow=true", 400),
+        ("GET", "/v1/events?until=true", 400),
         ("GET", "/v1/status?x=1", 400),
     ],
 )

@@ -1,0 +1,93 @@
+"""`vmpower channel`: the guests' ways to ask."""
+
+from typing import Annotated
+
+import typer
+
+from cli.group import new_app
+from cli.session import connect, show, write_json
+from cli.settings import Output, OutputOption, settings_of
+from cli.tables.channels import build_channels
+from orchestrator.control.client import ControlClient
+from orchestrator.control.documents import ChannelList
+from orchestrator.errors import ConfigError, ControlError
+
+app = new_app(doc="Channels: list, enable, disable.")
+
+_Domain = Annotated[str, typer.Argument(help="Id, name or UUID.", metavar="DOMAIN")]
+_Number = Annotated[
+    str, typer.Argument(help="Number of the channel, or 'all'.", metavar="NUMBER|all")
+]
+
+
+@app.command("list")
+def list_channels(
+    context: typer.Context,
+    domain: Annotated[
+        str | None, typer.Argument(help="Only of this domain.", metavar="[DOMAIN]")
+    ] = None,
+    output: OutputOption = None,
+) -> None:
+    """List channels and count what they asked."""
+    settings = settings_of(context, output)
+    with connect(settings) as client:
+        wanted = client.domain(domain)["uuid"] if domain is not None else None
+        channels = client.channels()["channels"]
+    document = ChannelList(
+        channels=[c for c in channels if wanted in (None, c["uuid"])]
+    )
+    show(settings, document, lambda: build_channels(document))
+
+
+@app.command("enable")
+def enable(
+    context: typer.Context,
+    domain: _Domain,
+    number: _Number,
+    output: OutputOption = None,
+) -> None:
+    """Let a channel take part again."""
+    _switch(context, (domain, number), output, is_enabled=True)
+
+
+@app.command("disable")
+def disable(
+    context: typer.Context,
+    domain: _Domain,
+    number: _Number,
+    output: OutputOption = None,
+) -> None:
+    """Refuse what a channel asks, and drop its vote."""
+    _switch(context, (domain, number), output, is_enabled=False)
+
+
+def _switch(
+    context: typer.Context,
+    which: tuple[str, str],
+    output: Output | None,
+    *,
+    is_enabled: bool,
+) -> None:
+    settings = settings_of(context, output)
+    domain, number = which
+    with connect(settings, is_changing=True) as client:
+        done = [
+            client.switch_channel(domain, each, is_enabled=is_enabled)
+            for each in _numbers(client, domain, number)
+        ]
+    if settings.output is Output.JSON:
+        write_json({"channels": done})
+        return
+    for channel in done:
+        typer.echo(f"channel {channel['number']} of {domain}: {channel['state']}")
+
+
+def _numbers(client: ControlClient, domain: str, number: str) -> list[int]:
+    if number.isdecimal():
+        return [int(number)]
+    if number != "all":
+        raise ConfigError(f"'{number}' is no channel", hint="write a number or 'all'")
+    found = [channel["number"] for channel in client.domain(domain)["channels"]]
+    if not found:
+        raise ControlError(f"domain '{domain}' has no channels", status=404)
+    return found

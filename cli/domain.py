@@ -1,0 +1,45 @@
+"""`vmpower domain`: what takes part, and how a domain comes to it."""
+
+from typing import Annotated, ClassVar
+
+import typer
+
+from cli.group import LazyGroup, new_app
+from cli.session import connect, show
+from cli.settings import OutputOption, settings_of
+from cli.tables.domains import build_domain, build_domains
+
+
+class DomainGroup(LazyGroup):
+    """Imports what speaks to libvirt only for the commands that do."""
+
+    modules: ClassVar[dict[str, str]] = {
+        "add": "cli.onboarding:add",
+        "pin": "cli.onboarding:pin",
+    }
+
+
+app = new_app(cls=DomainGroup, doc="Domains: list, show, add, pin.")
+
+
+@app.command("list")
+def list_domains(context: typer.Context, output: OutputOption = None) -> None:
+    """List all domains that libvirt knows."""
+    settings = settings_of(context, output)
+    with connect(settings) as client:
+        document = client.domains()
+    show(settings, document, lambda: build_domains(document))
+
+
+@app.command("show")
+def show_domain(
+    context: typer.Context,
+    domain: Annotated[str, typer.Argument(help="Id, name or UUID.", metavar="DOMAIN")],
+    output: OutputOption = None,
+) -> None:
+    """Show one domain with its vCPUs and channels."""
+    settings = settings_of(context, output)
+    with connect(settings) as client:
+        document = client.domain(domain)
+        cpus = client.cpus()["cpus"]
+    show(settings, document, lambda: build_domain(document, cpus))

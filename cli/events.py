@@ -1,0 +1,35 @@
+"""`vmpower events`."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.group import new_app
+from cli.session import connect
+from cli.settings import Output, OutputOption, settings_of
+from cli.tables.events import render_event
+
+app = new_app()
+
+
+@app.command()
+def events(
+    context: typer.Context,
+    *,
+    is_following: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for more until Ctrl-C.")
+    ] = False,
+    output: OutputOption = None,
+) -> None:
+    """Show what happened lately; as JSON, one event per line."""
+    settings = settings_of(context, output)
+    with connect(settings) as client:
+        for event in client.events(follow=is_following):
+            if settings.output is Output.JSON:
+                line = json.dumps(event, ensure_ascii=False)
+            else:
+                line = render_event(event, None)
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()  # a pipe shall see it now

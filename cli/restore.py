@@ -1,0 +1,85 @@
+"""`vmpower restore`: undo what a daemon left behind when nobody restarted it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.failures import ExitStatus, tell
+from cli.group import new_app
+from cli.session import write_json
+from cli.settings import Output, OutputOption, settings_of
+from orchestrator.errors import ClaimError, JournalError
+from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.power.journal import Journal, Replay
+from orchestrator.power.sysfs import CpuTree
+
+app = new_app()
+
+JOURNAL = "restore.json"
+"""The journal's name in the run directory."""
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", help="The journal, if not in the run directory."),
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option("--run-dir", help="Directory of the journal."),
+    ] = None,
+    sysfs_root: Annotated[
+        Path, typer.Option("--sysfs-root", help="Root of the CPU tree.")
+    ] = Path("/sys"),
+    output: OutputOption = None,
+) -> None:
+    """Give the CPUs back as a dead daemon found them; needs no daemon.
+
+    A daemon that starts does this by itself, and one that runs refuses it.
+    """
+    settings = settings_of(context, output)
+    path = journal or (run_dir or settings.run_dir) / JOURNAL
+    replay = _replay(path, CpuTree(sysfs_root))
+    if settings.output is Output.JSON:
+        kept = [{"clock_group": n, "reason": why} for n, why in replay.kept.items()]
+        write_json({"restored": list(replay.restored), "kept": kept})
+    else:
+        _tell(path, replay)
+    for number, reason in replay.kept.items():
+        tell(f"clock group {number} is not restored: {reason}")
+    if replay.kept:
+        raise typer.Exit(ExitStatus.FAILED)
+
+
+def _replay(path: Path, tree: CpuTree) -> Replay:
+    claim = CpuTreeClaim(tree)
+    try:
+        claim.acquire()
+    except ClaimError as error:
+        hint = "stop the daemon: it restores by itself when it ends"
+        raise ClaimError(str(error), hint=hint) from error
+    try:
+        journal = Journal(path, tree)
+        _check(journal)
+        return journal.replay()
+    finally:
+        claim.release()
+
+
+def _check(journal: Journal) -> None:
+    """Refuse a journal of another tree or boot, instead of setting it aside."""
+    try:
+        journal.read()
+    except JournalError as error:
+        hint = "nothing was written; is --sysfs-root the daemon's?"
+        raise JournalError(str(error), hint=hint) from error.__cause__
+
+
+def _tell(path: Path, replay: Replay) -> None:
+    if not replay.restored and not replay.kept:
+        typer.echo(f"nothing to restore in {path}")
+    for number in replay.restored:
+        typer.echo(f"clock group {number}: restored")

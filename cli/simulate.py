@@ -1,0 +1,25 @@
+"""`vmpower simulate`: CPUs to try everything on, made of files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.group import new_app
+from orchestrator.power.simulated import lay_out
+
+app = new_app()
+
+
+@app.command()
+def simulate(
+    directory: Annotated[Path, typer.Argument(help="New or empty.", metavar="DIR")],
+    cpus: Annotated[int, typer.Option("--cpus", help="How many CPUs.")],
+    shared: Annotated[
+        int, typer.Option("--shared", help="How many neighbours share one clock.")
+    ] = 1,
+) -> None:
+    """Lay out simulated CPUs that vmpowerd takes for a /sys."""
+    lay_out(directory, cpus=cpus, shared=shared)
+    typer.echo(f"{cpus} simulated CPUs are in {directory}")
+    typer.echo(f"try: vmpowerd --sysfs-root {directory} --run-dir {directory}/run")

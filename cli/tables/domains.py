@@ -1,0 +1,79 @@
+"""Lists of domains, and one domain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cli.tables.channels import build_own_channels
+from cli.tables.sheet import Cell, Column, Look, Sheet
+from cli.tables.status import domain_notes, is_simulated, vcpu_fields
+from cli.tables.words import NONE, count, name
+
+if TYPE_CHECKING:
+    from cli.tables.sheet import Field
+    from orchestrator.control.documents import Cpu, Domain, DomainList
+
+_COLUMNS = (
+    Column(title="Id"),
+    Column(title="Name"),
+    Column(title="State"),
+    Column(title="Mode", rank=1),
+    Column(title="vCPUs", rank=2, is_right=True),
+    Column(title="Channels", is_right=True),
+    Column(title="Open", is_right=True),
+    Column(title="Requests", is_right=True),
+    Column(title="UUID", rank=3),
+)
+_VCPU_COLUMNS = (
+    Column(title="vCPU", is_right=True),
+    Column(title="CPUs"),
+    Column(title="", rank=1, is_picture=True),
+    Column(title="Clock", is_right=True),
+    Column(title="Wish", is_right=True),
+)
+
+
+def build_domains(document: DomainList) -> tuple[Sheet, ...]:
+    """List domains as `virsh list --all` does."""
+    rows = tuple(_row(domain) for domain in document["domains"])
+    return (Sheet(columns=_COLUMNS, rows=rows),)
+
+
+def _row(domain: Domain) -> tuple[Field, ...]:
+    is_off = domain["id"] is None
+    opened = [c for c in domain["channels"] if c["state"] == "open"]
+    return (
+        _id(domain),
+        name(domain["name"]),
+        Cell(domain["state"], Look.QUIET if is_off else Look.PLAIN),
+        Cell(domain["mode"]),
+        count(len(domain["vcpus"])),
+        count(len(domain["channels"])),
+        count(len(opened), Look.GOOD),
+        count(sum(c["requests_total"] for c in domain["channels"])),
+        Cell(domain["uuid"], Look.QUIET),
+    )
+
+
+def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
+    """Show one domain with its vCPUs and channels."""
+    clocks = {cpu["pcpu"]: cpu for cpu in cpus}
+    facts = [
+        ("Name", name(domain["name"])),
+        ("UUID", Cell(domain["uuid"])),
+        ("Id", _id(domain)),
+        ("State", Cell(domain["state"])),
+        ("Mode", Cell(domain["mode"])),
+    ]
+    if is_simulated(cpus):
+        facts.append(("Clocks", Cell("simulated", Look.NOTABLE)))
+    rows = tuple(vcpu_fields(vcpu, clocks) for vcpu in domain["vcpus"])
+    sheets = [Sheet(facts=tuple(facts))]
+    sheets += [Sheet(columns=_VCPU_COLUMNS, rows=rows)] if rows else []
+    if domain["channels"]:
+        sheets.append(build_own_channels(domain["channels"]))
+    return (*sheets, Sheet(notes=tuple(domain_notes(domain))))
+
+
+def _id(domain: Domain) -> Cell:
+    return NONE if domain["id"] is None else Cell(str(domain["id"]))

@@ -1,0 +1,79 @@
+"""Fixtures of the command's tests: a daemon to speak to, and two ways to run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.app import app
+from tests.control.little_daemon import LittleDaemon, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typer.testing import Result
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[LittleDaemon]:
+    with serving(tmp_path) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def run_dir(daemon: LittleDaemon, tmp_path: Path) -> Path:
+    """Name the directory in which the daemon serves."""
+    assert daemon.domains
+    return tmp_path
+
+
+class Vmpower(Protocol):
+    """Runs the command in this process."""
+
+    def __call__(self, *arguments: str) -> Result: ...
+
+
+@pytest.fixture
+def vmpower(run_dir: Path) -> Vmpower:
+    def run(*arguments: str) -> Result:
+        told = {"VMPOWER_RUN_DIR": str(run_dir)}
+        return CliRunner().invoke(app, arguments, env=told)
+
+    return run
+
+
+def environment(run_dir: Path, **more: str) -> dict[str, str]:
+    """Build the environment of the command as a process of its own."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS")
+    }
+    return {**kept, "VMPOWER_RUN_DIR": str(run_dir), **more}
+
+
+def start_process(run_dir: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    """Start the command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=ROOT,
+        env=environment(run_dir, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_process(run_dir: Path, *arguments: str, **more: str) -> tuple[int, str, str]:
+    """Run the command as a process; return status, stdout and stderr."""
+    with start_process(run_dir, *arguments, **more) as process:
+        out, err = process.communicate(timeout=60)
+    return process.returncode, out, err

@@ -1,0 +1,206 @@
+"""The commands, run in this process against a daemon on real sockets."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Vmpower
+    from tests.control.little_daemon import LittleDaemon
+
+
+def test_status_as_json_is_the_daemons_document(
+    vmpower: Vmpower, daemon: LittleDaemon
+) -> None:
+    result = vmpower("status", "-o", "json")
+    assert result.exit_code == 0
+    expected = daemon.status().model_dump(mode="json", by_alias=True)
+    assert json.loads(result.stdout) == expected
+
+
+def test_the_global_output_option_means_the_same(vmpower: Vmpower) -> None:
+    before = vmpower("-o", "json", "cpu", "list")
+    behind = vmpower("cpu", "list", "-o", "json")
+    assert json.loads(before.stdout) == json.loads(behind.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("status",), "dpdk-fw"),
+        (("domain", "list"), "shut off"),
+        (("domain", "show", "2"), "channel 5 appears twice"),
+        (("channel", "list"), "12345"),
+        (("cpu", "list"), "acpi-cpufreq, simulated"),
+        (("cpu", "show", "2"), "3.00 GHz turbo, 3.00 GHz, 2.60 GHz"),
+        (("events",), "channel 0 is open"),
+    ],
+)
+def test_a_command_shows_what_it_is_asked_for(
+    vmpower: Vmpower, arguments: tuple[str, ...], words: str
+) -> None:
+    result = vmpower(*arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert words in result.stdout
+
+
+def test_channels_of_one_domain_can_be_listed(vmpower: Vmpower) -> None:
+    listed = json.loads(vmpower("channel", "list", "2", "-o", "json").stdout)
+    assert [c["domain"] for c in listed["channels"]] == ["dpdk-router"] * 3
+
+
+def test_setting_a_cpu_says_that_its_whole_clock_group_changes(
+    vmpower: Vmpower, daemon: LittleDaemon
+) -> None:
+    result = vmpower("cpu", "set", "3", "2.0GHz")
+    assert result.stdout == (
+        "clock group 2 (CPUs 2-3, simulated): 2.20 GHz (asked: 2.00 GHz) "
+        "until it is released\n"
+    )
+    assert daemon.cpus[2].override_khz == 2_200_000
+
+
+def test_cpus_of_one_clock_group_are_set_once(
+    vmpower: Vmpower, daemon: LittleDaemon
+) -> None:
+    result = vmpower("cpu", "set", "0-3", "1800000")
+    assert result.stdout.count("1.80 GHz") == 2
+    assert len(daemon.callers) == 2
+
+
+def test_nothing_is_set_if_one_cpu_of_the_list_cannot_be(
+    vmpower: Vmpower, daemon: LittleDaemon
+) -> None:
+    result = vmpower("cpu", "set", "0-3,6", "1800MHz")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: CPU 6 cannot be set: offline\nhint: ")
+    assert daemon.callers == []
+
+
+def test_a_release_gives_clocks_back(vmpower: Vmpower, daemon: LittleDaemon) -> None:
+    vmpower("cpu", "set", "0-3", "1.8GHz")
+    result = vmpower("cpu", "release", "0-3")
+    assert result.stdout.count(": released\n") == 2
+    assert all(cpu.override_khz is None for cpu in daemon.cpus.values())
+
+
+def test_set_as_json_tells_every_cpu_of_the_group(vmpower: Vmpower) -> None:
+    answer = json.loads(vmpower("cpu", "set", "2", "2GHz", "-o", "json").stdout)
+    told = [(cpu["pcpu"], cpu["override_khz"]) for cpu in answer["cpus"]]
+    assert told == [(2, 2_200_000), (3, 2_200_000)]
+
+
+def test_a_channel_is_disabled_and_enabled(vmpower: Vmpower) -> None:
+    assert vmpower("channel", "disable", "dpdk-fw", "1").stdout == (
+        "channel 1 of dpdk-fw: disabled\n"
+    )
+    assert vmpower("channel", "enable", "dpdk-fw", "1").stdout == (
+        "channel 1 of dpdk-fw: open\n"
+    )
+
+
+def test_all_channels_of_a_domain_are_switched(
+    vmpower: Vmpower, daemon: LittleDaemon
+) -> None:
+    result = vmpower("channel", "disable", "dpdk-fw", "all")
+    assert result.stdout.count("disabled") == 3
+    firewall = next(iter(daemon.domains.values()))
+    assert [channel.enabled for channel in firewall.channels] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("domain", "show", "nobody"), "no domain 'nobody'"),
+        (("channel", "disable", "web", "all"), "domain 'web' has no channels"),
+        (("channel", "enable", "dpdk-fw", "7"), "domain 'dpdk-fw' has no channel 7"),
+        (("channel", "enable", "dpdk-fw", "x"), "'x' is no channel"),
+        (("cpu", "set", "4", "2GHz"), "clock group 4 is claimed by another daemon"),
+        (("cpu", "set", "2", "fast"), "'fast' is no frequency"),
+        (("cpu", "set", "2-", "2GHz"), "'2-' in CPU list '2-' is no CPU"),
+        (("cpu", "set", "", "2GHz"), "'' names no CPU"),
+        (("cpu", "show", "99"), "CPU 99 does not exist"),
+    ],
+)
+def test_what_cannot_be_done_is_said_on_stderr_and_fails(
+    vmpower: Vmpower, arguments: tuple[str, ...], message: str
+) -> None:
+    result = vmpower(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[0] == f"error: {message}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (("bogus",), ["error: no such command 'bogus'", "hint: see 'vmpower --help'"]),
+        (
+            ("cpu", "set", "2"),
+            ["error: missing argument 'FREQ'", "hint: see 'vmpower cpu set --help'"],
+        ),
+        (
+            ("status", "--run-dir", "x"),
+            [
+                "error: no such option: --run-dir",
+                "hint: it stands before the command: 'vmpower --run-dir ...'",
+            ],
+        ),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(
+    vmpower: Vmpower, arguments: tuple[str, ...], lines: list[str]
+) -> None:
+    result = vmpower(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == lines
+
+
+def test_a_wrong_output_names_those_that_there_are(vmpower: Vmpower) -> None:
+    result = vmpower("status", "-o", "xml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'table', 'json'" in result.stderr
+
+
+def test_without_a_daemon_it_ends_with_3_and_says_how_to_start_one(
+    vmpower: Vmpower, tmp_path: Path
+) -> None:
+    result = vmpower("--run-dir", str(tmp_path / "nowhere"), "status")
+    assert (result.exit_code, result.stdout) == (3, "")
+    error, hint = result.stderr.splitlines()
+    assert error == f"error: no vmpowerd answers at {tmp_path}/nowhere/vmpower-ro.sock"
+    assert "systemctl start vmpowerd" in hint
+
+
+def test_a_change_through_the_read_only_socket_ends_with_4(
+    vmpower: Vmpower, run_dir: Path
+) -> None:
+    socket = str(run_dir / "vmpower-ro.sock")
+    result = vmpower("--socket", socket, "cpu", "release", "2")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.startswith("error: this socket only reads\nhint: ")
+
+
+@pytest.mark.parametrize(
+    "group", [(), ("domain",), ("channel",), ("cpu",)], ids=" ".join
+)
+def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> None:
+    commands = {
+        (): "status domain channel cpu events restore simulate",
+        ("domain",): "list show add pin",
+        ("channel",): "list enable disable",
+        ("cpu",): "list show set release",
+    }
+    result = vmpower(*group, "--help")
+    assert result.exit_code == 0
+    listed = result.stdout.split("Commands:\n")[1]
+    words = [line.split()[0] for line in listed.splitlines() if line[2:3].strip()]
+    assert words == commands[group].split()
+
+
+def test_the_version_is_told(vmpower: Vmpower) -> None:
+    assert vmpower("--version").stdout.startswith("vmpower 0.")

@@ -1,0 +1,242 @@
+"""What the command draws, held against golden text.
+
+`UPDATE_GOLDEN=1 pytest tests/cli/test_tables.py` writes the files anew; look at the
+difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from rich.console import Console
+
+from cli.tables.channels import build_channels
+from cli.tables.cpus import build_clock_group, build_cpus, group_cpus, tell_clock
+from cli.tables.domains import build_domain, build_domains
+from cli.tables.events import render_event
+from cli.tables.plain import render_plain
+from cli.tables.sheet import Bar, Cell, Column, Sheet
+from cli.tables.status import build_status
+from cli.tables.styled import fit, render_styled
+from cli.tables.words import duration
+from orchestrator.control.documents import (
+    ChannelList,
+    CpuList,
+    DomainChannel,
+    DomainList,
+    EventRecord,
+    Status,
+)
+from tests.control.little_daemon import LittleDaemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def status_of(daemon: LittleDaemon) -> Status:
+    return cast("Status", daemon.status().model_dump(mode="json", by_alias=True))
+
+
+@pytest.fixture
+def status() -> Status:
+    return status_of(LittleDaemon())
+
+
+def channels_of(status: Status) -> ChannelList:
+    return ChannelList(
+        channels=[
+            DomainChannel(domain=domain["name"], uuid=domain["uuid"], **channel)
+            for domain in status["domains"]
+            for channel in domain["channels"]
+        ]
+    )
+
+
+def cpus_of(status: Status) -> CpuList:
+    return CpuList(cpus=status["cpus"], unmanaged_cpus=status["unmanaged_cpus"])
+
+
+SHEETS: dict[str, Callable[[Status], tuple[Sheet, ...]]] = {
+    "status": lambda status: build_status(status, UTC),
+    "domains": lambda status: build_domains(DomainList(domains=status["domains"])),
+    "domain": lambda status: build_domain(status["domains"][0], status["cpus"]),
+    "channels": lambda status: build_channels(channels_of(status)),
+    "cpus": lambda status: build_cpus(cpus_of(status), status["domains"]),
+    "clock_group": lambda status: (
+        build_clock_group(group_cpus(status["cpus"])[1], status["domains"]),
+    ),
+}
+
+
+def draw(sheets: tuple[Sheet, ...], width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(render_styled(sheets, width))
+    text = cast("io.StringIO", console.file).getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def check(name: str, text: str) -> None:
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_plain_tables_are_golden(name: str, status: Status) -> None:
+    lines = render_plain(SHEETS[name](status))
+    check(name, "".join(f"{line}\n" for line in lines))
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_drawn_tables_are_golden(name: str, status: Status) -> None:
+    check(f"{name}_drawn", draw(SHEETS[name](status), 100))
+
+
+@pytest.mark.parametrize("name", SHEETS)
+@pytest.mark.parametrize("width", [60, 80, 100, 132, 200])
+def test_no_drawn_line_is_wider_than_the_terminal(
+    name: str, width: int, status: Status
+) -> None:
+    lines = draw(SHEETS[name](status), width).splitlines()
+    assert max(map(len, lines)) <= width
+
+
+def test_a_narrow_status_still_says_who_where_how_fast_and_how_often(
+    status: Status,
+) -> None:
+    text = draw(build_status(status, UTC), 62)
+    for word in ("dpdk-fw", "2.60 GHz", "12,345", "contended", "simulated"):
+        assert word in text
+
+
+def test_the_status_says_since_when_libvirt_is_gone() -> None:
+    daemon = LittleDaemon()
+    daemon.lose_libvirt()
+    text = "\n".join(render_plain(build_status(status_of(daemon), UTC)))
+    assert (
+        "qemu:///system, not connected: connection refused; "
+        "domains as known since 2026-03-01 12:00:00"
+    ) in text
+
+
+def test_the_status_without_domains_and_cpus_is_still_a_status(
+    status: Status,
+) -> None:
+    empty = Status(**{**status, "domains": [], "cpus": [], "unmanaged_cpus": []})
+    assert render_plain(build_status(empty, UTC))[2:] == [
+        " CPUs:    0 in 0 clock groups, 0 claimed"
+    ]
+
+
+def test_an_overridden_clock_says_how_to_release_it(status: Status) -> None:
+    for cpu in status["cpus"][2:4]:
+        cpu["override_khz"] = 1_800_000
+    text = draw(build_status(status, UTC), 100)
+    assert "CPU 2-3: overridden until 'vmpower cpu release 2-3'" in text
+    assert "1 overridden" in text
+
+
+def test_real_cpus_are_not_called_simulated(status: Status) -> None:
+    for cpu in status["cpus"]:
+        cpu["simulated"] = False
+    for build in SHEETS.values():
+        assert "simulated" not in draw(build(status), 200)
+
+
+def test_a_domains_name_cannot_command_the_terminal(status: Status) -> None:
+    status["domains"][0]["name"] = "evil\x1b]0;pwned\x07\n\u202efoo"
+    for text in (
+        "\n".join(render_plain(build_status(status, UTC))),
+        draw(build_status(status, UTC), 200),
+    ):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "evil\ufffd]0;pwned\ufffd\ufffd\ufffdfoo" in text
+
+
+def test_a_domains_name_is_no_markup(status: Status) -> None:
+    status["domains"][0]["name"] = "[red]x[/]"
+    assert "[red]x[/]" in draw(build_status(status, UTC), 200)
+
+
+def test_plain_columns_stay_aligned_under_wide_letters() -> None:
+    sheet = Sheet(
+        columns=(Column(title="Name"), Column(title="N")),
+        rows=((Cell("虚拟机"), Cell("1")), (Cell("x"), Cell("2"))),
+    )
+    assert render_plain((sheet,)) == [
+        " Name     N",
+        "--------------",
+        " 虚拟机   1",
+        " x        2",
+    ]
+
+
+def test_columns_are_left_out_in_the_order_of_their_ranks() -> None:
+    sheet = Sheet(
+        columns=(
+            Column(title="aaaa"),
+            Column(title="bbbb", rank=1),
+            Column(title="cccc", rank=2),
+        ),
+        rows=((Cell("1"), Bar(0.5), Cell("3")),),
+    )
+    titles = [
+        "".join(column.title[0] for column in fit(sheet, width).columns)
+        for width in (22, 21, 15, 1)
+    ]
+    assert titles == ["abc", "ab", "a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min 0 s"),
+        (7_384.5, "2 h 3 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_a_duration_is_written_in_two_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_an_event_is_one_line() -> None:
+    event = EventRecord(
+        time="2026-03-01T12:00:00Z",
+        kind="grant",
+        domain="fw",
+        text="a\nb",
+        facts={},
+    )
+    assert render_event(event, UTC) == (
+        "2026-03-01 12:00:00  grant          fw: a\ufffdb"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override_khz", "asked_khz", "words"),
+    [
+        (2_200_000, 2_200_000, "2.20 GHz until it is released"),
+        (2_200_000, 2_000_000, "2.20 GHz (asked: 2.00 GHz) until it is released"),
+        (None, None, "released"),
+    ],
+)
+def test_a_change_tells_the_whole_clock_group_and_what_became_of_it(
+    status: Status, override_khz: int | None, asked_khz: int | None, words: str
+) -> None:
+    group = group_cpus(status["cpus"])[1]
+    for cpu in group:
+        cpu["override_khz"] = override_khz
+    assert tell_clock(group, asked_khz) == (
+        f"clock group 2 (CPUs 2-3, simulated): {words}"
+    )

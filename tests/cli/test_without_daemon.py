@@ -1,0 +1,127 @@
+"""`restore` and `simulate`, which need no daemon."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.app import app
+from orchestrator.power.backend import detect
+from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.power.journal import Journal
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.topology import read_topology
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def vmpower(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def picture(tree: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    result = vmpower("simulate", tmp_path / "cpus", "--cpus", 4, "--shared", 2)
+    assert result.exit_code == 0
+    return tmp_path / "cpus"
+
+
+def leave_behind(tree: Path, journal: Path, pcpu_group: int = 2) -> None:
+    """Do what a daemon does before it is killed."""
+    cpus = CpuTree(tree)
+    group = read_topology(cpus).group(pcpu_group)
+    assert group is not None
+    backend = detect(group.driver)
+    prepared = backend.prepare(cpus, group)
+    try:
+        Journal(journal, cpus).record(prepared)
+        backend.take(prepared)
+    finally:
+        prepared.close()
+
+
+def test_simulated_cpus_are_a_tree_that_the_daemon_takes(tree: Path) -> None:
+    topology = read_topology(CpuTree(tree))
+    assert [sorted(group.pcpus) for group in topology.groups] == [[0, 1], [2, 3]]
+    assert all(group.is_simulated for group in topology.groups)
+
+
+def test_simulating_says_what_to_type_next(tmp_path: Path) -> None:
+    result = vmpower("simulate", tmp_path / "cpus", "--cpus", 2)
+    assert f"vmpowerd --sysfs-root {tmp_path}/cpus" in result.stdout
+
+
+def test_a_directory_with_files_is_not_simulated_over(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("x")
+    result = vmpower("simulate", tmp_path, "--cpus", 2)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is not empty" in result.stderr
+
+
+def test_restore_puts_back_what_a_dead_daemon_left(tree: Path, tmp_path: Path) -> None:
+    before = picture(tree)
+    leave_behind(tree, tmp_path / "restore.json")
+    assert picture(tree) != before
+    result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
+    assert (result.exit_code, result.stdout) == (0, "clock group 2: restored\n")
+    assert picture(tree) == before
+    assert not (tmp_path / "restore.json").exists()
+
+
+def test_restore_as_json_tells_the_clock_groups(tree: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "elsewhere.json"
+    leave_behind(tree, journal)
+    result = vmpower(
+        "-o", "json", "restore", "--journal", journal, "--sysfs-root", tree
+    )
+    assert json.loads(result.stdout) == {"restored": [2], "kept": []}
+
+
+def test_restore_without_a_journal_has_nothing_to_do(
+    tree: Path, tmp_path: Path
+) -> None:
+    result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
+    assert result.exit_code == 0
+    assert result.stdout == f"nothing to restore in {tmp_path}/restore.json\n"
+
+
+def test_restore_refuses_while_a_daemon_holds_the_tree(
+    tree: Path, tmp_path: Path
+) -> None:
+    leave_behind(tree, tmp_path / "restore.json")
+    left = picture(tree)
+    with CpuTreeClaim(CpuTree(tree)):
+        result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is claimed by" in result.stderr
+    assert "hint: stop the daemon" in result.stderr
+    assert picture(tree) == left
+
+
+def test_restore_leaves_the_journal_of_another_tree_alone(
+    tree: Path, tmp_path: Path
+) -> None:
+    journal = tmp_path / "restore.json"
+    leave_behind(tree, journal)
+    kept = journal.read_bytes()
+    vmpower("simulate", tmp_path / "other", "--cpus", 4)
+    result = vmpower(
+        "restore", "--run-dir", tmp_path, "--sysfs-root", tmp_path / "other"
+    )
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is of another CPU tree" in result.stderr
+    assert journal.read_bytes() == kept
+
+
+def test_restore_without_a_cpu_tree_fails(tmp_path: Path) -> None:
+    result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "devices/system/cpu" in result.stderr
