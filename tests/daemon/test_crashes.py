@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,13 +40,16 @@ def distinct(tree: CpuTree) -> dict[str, bytes]:
     return tree_bytes(tree.root)
 
 
+def is_taken(tree: CpuTree, group: int) -> bool:
+    return tree.read(POLICY.format(group) + "/scaling_governor") == "userspace"
+
+
 def begin(daemon: RunningDaemon, tree: CpuTree, ends: list[GuestEnd]) -> None:
     """Have both channels connected and their clocks taken."""
     for number, end in enumerate(ends):
         end.accept()
         end.connect_packet()
-        path = POLICY.format(2 + number) + "/scaling_governor"
-        wait_for(lambda path=path: tree.read(path) == "userspace", path)
+        wait_for(partial(is_taken, tree, 2 + number), "the governor is ours")
     assert daemon.monitor_pid
 
 
