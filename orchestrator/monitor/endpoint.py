@@ -70,7 +70,7 @@ class Endpoint:
     ) -> None:
         sock.settimeout(0)
         self._sock = sock
-        self.receive = sock.recv_into
+        self.receive = sock.recv
         self.send = sock.send
         self.domain = domain
         self.number = adopted.number
@@ -82,14 +82,15 @@ class Endpoint:
         self.plans: dict[PlanKey, Plan] = {}
         """The requests that need no thought; see `Plan`."""
         self.is_quiet = True
-        """Whether nothing of the following is under way; kept by `look`."""
+        """Whether a packet that is received now stands alone: nothing of it arrived
+        before, no answer must go before its own. Kept by `look`."""
         self.remainder = b""
         """Received bytes that are no whole packet yet."""
         self.kept_ns = 0
         """Time (monotonic) when the remainder arrived."""
+        self.held: deque[HeldAnswer] = deque()
         self.unsent = b""
         """The rest of an answer of which the socket took only a part."""
-        self.held: deque[HeldAnswer] = deque()
 
     def fileno(self) -> int:
         """Return the socket's descriptor; -1 after `close`."""
@@ -97,7 +98,7 @@ class Endpoint:
 
     def look(self) -> None:
         """Notice whether anything is under way."""
-        self.is_quiet = not (self.remainder or self.unsent or self.held)
+        self.is_quiet = not (self.remainder or self.held)
 
     def close(self) -> None:
         """Close the socket and forget what was under way."""

@@ -1,21 +1,23 @@
-"""The exchange with one guest: bytes in, votes and clocks, answers out.
+"""The exchange with guests: bytes in, votes and clocks, answers out.
 
-Theory of operation: whatever a guest has sent is taken in one read, up to a bound, and
-is answered by one write: an answer is the request's own bytes, of which at most one
-changes, so the buffer that was read is sent back. Requests of one read supersede each
-other before the clock is written, and each still has its answer.
+Theory of operation: in a pass every endpoint that has something is served once, and
+then all are answered. Serving takes what a guest has sent in one read, up to a bound,
+lets the requests in it supersede each other, and writes each clock that has changed.
+Answering sends the bytes that were received back, because an ACK of a request is the
+request. Two phases, because waking a guest is the dearest part of an answer, and one
+that is awake already for another answer is not woken again.
 
-There are three ways through, the first two of which do nothing but what the third
-would do: one request with a plan (see `endpoint.Plan`), many of them, and everything
-else. An endpoint with something under way takes the third.
+There are three ways through serving, of which the first two do what the third would
+do: one request with a plan (see `endpoint.Plan`), many of them, and everything else.
 
-Source: DESIGN §3-5 of docs/design.md; DPDK's guest library gives up waiting after
-10 ms and would take a later answer for that of its next request.
+Source: docs/design.md, "Guest packet" and "Answers". DPDK's guest library gives up
+waiting after 10 ms, and would take a later answer for that of its next request.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+from os import pwrite
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -34,8 +36,8 @@ from orchestrator.monitor.table import (
     GRANT,
     LATE,
     NACKS,
-    REQUESTS,
     VOTE,
+    WAITING,
 )
 
 if TYPE_CHECKING:
@@ -45,28 +47,30 @@ if TYPE_CHECKING:
     from orchestrator.monitor.endpoint import Endpoint, Plan, PlanKey
 
 SIZE = GENERATION_464.size_bytes
-BUFFER_BYTES = 141 * SIZE
-"""The most that is read at once: whole packets, just below 64 KB. A read of it is
-served within half a millisecond, which is what one guest's flood can cost others."""
+READ_BYTES = 141 * SIZE
+"""The most that is read at once: whole packets, just below 64 KB. Serving so much takes
+a third of a millisecond at worst, which is what one guest's flood can cost others."""
 LATE_NS = 8_000_000
 """Age from which an answer is not given: the guest's patience of 10 ms, less what the
 way back may take."""
 IDLE_NS = 20_000_000
 """Age from which a part of a packet is dropped: a guest writes a packet whole."""
-MAX_HELD = 64
+MAX_WAITING = 64
 """Answers that wait per channel; a guest that waits for its answers has one."""
 
 _ANSWER_AT = GENERATION_464.answer_offset
 _NACK = int(Answer.NACK)
 _CPU_POWER = int(Command.CPU_POWER)
 _CONNECT = int(Command.CONNECT)
+_FIRST = (0,)
 
 _Decision = Clock | bool | None
 """True ACK, False NACK, None no answer; a clock: whatever becomes of it."""
+_Broken = list[tuple["Endpoint", OSError]]
 
 
 class Exchange:
-    """Serves endpoints; owns the one buffer that all of them are read into.
+    """Serves endpoints and answers them.
 
     Synchronization: one thread, the monitor's.
     """
@@ -80,43 +84,200 @@ class Exchange:
         self._claims = claims
         self._words = words
         self._watch_writing = watch_writing
-        self._buffer = bytearray(BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
-        self._packet = self._view[:SIZE]
-        self._unpack = GENERATION_464.header.unpack_from
+        self._outbox: list[tuple[Endpoint, bytes, Sequence[int]]] = []
+        """Answers of this pass: to whom, the packets, and which of them are NACK."""
+        self._unpack = GENERATION_464.header.unpack
         self._iter_unpack = GENERATION_464.header.iter_unpack
 
+    # Serving
+
     def serve(self, endpoint: Endpoint, polled_ns: int) -> None:
-        """Take what a guest has sent and answer it.
+        """Take what a guest has sent, and do it; `answer` must follow.
 
         Args:
-            endpoint: whose socket is readable.
+            endpoint: whose socket is readable; once in a pass.
             polled_ns: time (monotonic) of the poll that said so.
 
         Raises:
             EOFError: the other side has hung up.
             OSError: the socket is broken.
         """
-        if not endpoint.is_quiet:
-            self._serve_disquieted(endpoint, polled_ns)
-            return
         try:
-            count = endpoint.receive(self._buffer)
+            data = endpoint.receive(READ_BYTES)
         except BlockingIOError:
             return
-        if count != SIZE:
-            self._serve_many(endpoint, count, polled_ns)
+        if len(data) == SIZE and endpoint.is_quiet:
+            plan = endpoint.plans.get(self._unpack(data))
+            if plan is not None:
+                if self._follow(plan):
+                    self._outbox.append((endpoint, data, ()))
+                else:
+                    self._queue(endpoint, data, _FIRST)
+                return
+        self._serve_slowly(endpoint, data, polled_ns)
+
+    def _follow(self, plan: Plan) -> bool:
+        vcpu, vote_khz, clock, grant_khz, data = plan
+        if vcpu.vote_khz != vote_khz:
+            vcpu.vote_khz = vote_khz
+            self._words[vcpu.index + VOTE] = vote_khz
+        if clock.khz == grant_khz:
+            return True
+        try:
+            pwrite(clock.write_fd, data, 0)
+        except OSError as error:
+            self._claims.refuse(clock, error.errno or -1)
+            return False
+        clock.khz = grant_khz
+        self._words[clock.index + GRANT] = grant_khz
+        return True
+
+    def _serve_slowly(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> None:
+        if not data:
+            raise EOFError
+        packets = self._cut(endpoint, data, polled_ns)
+        headers = list(self._iter_unpack(packets))
+        plans = [endpoint.plans.get(header) for header in headers]
+        if endpoint.held or not all(plans):
+            self._consider(endpoint, packets, headers, polled_ns)
             return
-        plan = endpoint.plans.get(self._unpack(self._buffer))
-        if plan is None:
-            self._consider(endpoint, count, polled_ns)
+        # Per clock only the last one counts.
+        last = {plan.clock: plan for plan in plans if plan is not None}
+        refused = {clock for clock, plan in last.items() if not self._follow(plan)}
+        nacks = [
+            i
+            for i, plan in enumerate(plans)
+            if refused and plan and plan.clock in refused
+        ]
+        self._queue(endpoint, packets, nacks)
+
+    def _cut(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> bytes:
+        """Return the whole packets, with what was kept in front; keep the rest."""
+        kept = endpoint.remainder
+        if kept and polled_ns - endpoint.kept_ns >= IDLE_NS:
+            self._words[endpoint.index + ERRORS] += 1
+            kept = b""
+        data = kept + data
+        whole = len(data) - len(data) % SIZE
+        endpoint.remainder = data[whole:]
+        endpoint.kept_ns = polled_ns
+        endpoint.look()
+        return data[:whole]
+
+    # The way of what has no plan
+
+    def _consider(
+        self,
+        endpoint: Endpoint,
+        packets: bytes,
+        headers: Sequence[PlanKey],
+        polled_ns: int,
+    ) -> None:
+        decisions = [self._decide(endpoint, header) for header in headers]
+        settled = {
+            clock: self._claims.settle(clock)
+            for clock in dict.fromkeys(decisions)
+            if isinstance(clock, Clock) and clock.stage is Stage.TAKEN
+        }
+        outcomes = [settled.get(d, d) if isinstance(d, Clock) else d for d in decisions]
+        if endpoint.held or any(isinstance(o, Clock) for o in outcomes):
+            self._hold(endpoint, packets, outcomes, polled_ns)
             return
-        self._words[endpoint.index + REQUESTS] += 1
-        if self._follow(plan):
-            self._answer(endpoint, self._packet, (), polled_ns)
+        if None in outcomes:
+            answered = [i for i, o in enumerate(outcomes) if o is not None]
+            packets = b"".join(packets[i * SIZE : (i + 1) * SIZE] for i in answered)
+            outcomes = [outcomes[i] for i in answered]
+        nacks = [i for i, outcome in enumerate(outcomes) if outcome is False]
+        self._queue(endpoint, packets, nacks)
+
+    def _decide(self, endpoint: Endpoint, header: PlanKey) -> _Decision:
+        number, unit, command, core_type = header
+        domain = endpoint.domain
+        is_obeyed = endpoint.is_enabled and domain.is_enforced
+        if command == _CPU_POWER:
+            vcpu = domain.vcpus.get(number)
+            if vcpu is None or core_type or not is_obeyed:
+                return False
+            return self._claims.request(vcpu, unit, endpoint.number) or False
+        if command == _CONNECT:
+            # Nothing but the command may be looked at: the rest is stack garbage.
+            vcpu = domain.vcpus.get(endpoint.number)
+            if vcpu is not None and is_obeyed:
+                self._claims.greet(vcpu, endpoint.number)
         else:
-            self._buffer[_ANSWER_AT] = _NACK
-            self._answer(endpoint, self._packet, (0,), polled_ns)
+            self._words[endpoint.index + ERRORS] += 1
+        return None
+
+    # Answering
+
+    def _queue(self, endpoint: Endpoint, packets: bytes, nacks: Sequence[int]) -> None:
+        if nacks:
+            refusing = bytearray(packets)
+            for index in nacks:
+                refusing[index * SIZE + _ANSWER_AT] = _NACK
+            packets = bytes(refusing)
+        if packets:
+            self._outbox.append((endpoint, packets, nacks))
+
+    def answer(self, polled_ns: int) -> _Broken:
+        """Send the answers of this pass, as far as the sockets take them.
+
+        Args:
+            polled_ns: time (monotonic) of the poll that the pass began with.
+
+        Returns:
+            The endpoints that turned out to be broken.
+        """
+        broken: _Broken = []
+        if not self._outbox:
+            return broken
+        words, is_late = self._words, monotonic_ns() - polled_ns >= LATE_NS
+        for endpoint, packets, nacks in self._outbox:
+            try:
+                if is_late or nacks or endpoint.unsent:
+                    self._give(endpoint, packets, nacks, is_late=is_late)
+                    continue
+                # What `_give` does, for the commonest case.
+                sent = endpoint.send(packets)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                broken.append((endpoint, error))
+                continue
+            if sent == SIZE == len(packets):
+                words[endpoint.index + ACKS] += 1
+            else:
+                self._count(endpoint, packets, nacks, sent)
+        self._outbox.clear()
+        return broken
+
+    def _give(
+        self, endpoint: Endpoint, packets: bytes, nacks: Sequence[int], *, is_late: bool
+    ) -> None:
+        if is_late:
+            self._words[endpoint.index + LATE] += len(packets) // SIZE
+            return
+        sent = 0
+        if not endpoint.unsent or self.finish(endpoint):
+            with contextlib.suppress(BlockingIOError):
+                sent = endpoint.send(packets)
+        self._count(endpoint, packets, nacks, sent)
+
+    def _count(
+        self, endpoint: Endpoint, packets: bytes, nacks: Sequence[int], sent: int
+    ) -> None:
+        """Count answers of which `sent` bytes were sent; keep the rest of a cut one."""
+        words, at = self._words, endpoint.index
+        count = len(packets) // SIZE
+        given = -(-sent // SIZE)
+        refused = sum(index < given for index in nacks)
+        words[at + NACKS] += refused
+        words[at + ACKS] += given - refused
+        words[at + DROPPED] += count - given
+        rest = packets[sent : given * SIZE]
+        if rest:
+            endpoint.unsent = rest
+            self._watch_writing(endpoint)
 
     def finish(self, endpoint: Endpoint) -> bool:
         """Send the rest of an answer that the socket took only a part of.
@@ -127,24 +288,43 @@ class Exchange:
         Raises:
             OSError: the socket is broken.
         """
-        try:
-            sent = endpoint.send(endpoint.unsent)
-        except BlockingIOError:
-            return False
-        endpoint.unsent = endpoint.unsent[sent:]
+        with contextlib.suppress(BlockingIOError):
+            endpoint.unsent = endpoint.unsent[endpoint.send(endpoint.unsent) :]
         if endpoint.unsent:
             return False
-        endpoint.look()
         self._watch_writing(endpoint)
         return True
 
-    def release(self, clock: Clock) -> list[tuple[Endpoint, OSError]]:
+    # Answers that wait
+
+    def _hold(
+        self,
+        endpoint: Endpoint,
+        packets: bytes,
+        outcomes: Sequence[_Decision],
+        polled_ns: int,
+    ) -> None:
+        for index, outcome in enumerate(outcomes):
+            if outcome is None:
+                continue
+            if len(endpoint.held) >= MAX_WAITING:
+                self._words[endpoint.index + DROPPED] += 1
+                continue
+            clock = outcome if isinstance(outcome, Clock) else None
+            if clock is not None:
+                clock.waiting.add(endpoint)
+            packet = packets[index * SIZE : (index + 1) * SIZE]
+            held = HeldAnswer(packet, polled_ns, clock, is_ack=outcome is True)
+            endpoint.held.append(held)
+        self._release(endpoint)
+
+    def release(self, clock: Clock) -> _Broken:
         """Give the answers that waited for a clock group.
 
         Returns:
             The endpoints that turned out to be broken.
         """
-        broken: list[tuple[Endpoint, OSError]] = []
+        broken: _Broken = []
         waiting = list(clock.waiting)
         clock.waiting.clear()
         for endpoint in waiting:
@@ -153,172 +333,6 @@ class Exchange:
             except OSError as error:
                 broken.append((endpoint, error))
         return broken
-
-    # The way of requests with a plan
-
-    def _serve_many(self, endpoint: Endpoint, count: int, polled_ns: int) -> None:
-        if count == 0:
-            raise EOFError
-        whole = count - count % SIZE
-        if whole != count:
-            self._keep(endpoint, whole, count, polled_ns)
-        plans = list(map(endpoint.plans.get, self._iter_unpack(self._view[:whole])))
-        if not (endpoint.is_quiet and all(plans)):
-            self._consider(endpoint, whole, polled_ns)
-            return
-        # Per clock only the last one counts.
-        last = {plan.clock: plan for plan in plans if plan is not None}
-        refused = {plan.clock for plan in last.values() if not self._follow(plan)}
-        nacks = [i for i, plan in enumerate(plans) if plan and plan.clock in refused]
-        self._words[endpoint.index + REQUESTS] += len(plans)
-        self._refuse(nacks)
-        self._answer(endpoint, self._view[:whole], nacks, polled_ns)
-
-    def _follow(self, plan: Plan) -> bool:
-        vcpu, vote_khz, clock, grant_khz, data = plan
-        if vcpu.vote_khz != vote_khz:
-            vcpu.vote_khz = vote_khz
-            self._words[vcpu.index + VOTE] = vote_khz
-        if clock.khz == grant_khz:
-            return True
-        try:
-            os.pwrite(clock.write_fd, data, 0)
-        except OSError as error:
-            self._claims.refuse(clock, error.errno or -1)
-            return False
-        clock.khz = grant_khz
-        self._words[clock.index + GRANT] = grant_khz
-        return True
-
-    # The way of everything else
-
-    def _serve_disquieted(self, endpoint: Endpoint, polled_ns: int) -> None:
-        kept = endpoint.remainder
-        if kept and polled_ns - endpoint.kept_ns >= IDLE_NS:
-            self._words[endpoint.index + ERRORS] += 1
-            kept = b""
-        self._view[: len(kept)] = kept
-        try:
-            count = endpoint.receive(self._view[len(kept) :])
-        except BlockingIOError:
-            return
-        if count == 0:
-            raise EOFError
-        count += len(kept)
-        whole = count - count % SIZE
-        self._keep(endpoint, whole, count, polled_ns)
-        self._consider(endpoint, whole, polled_ns)
-
-    def _keep(self, endpoint: Endpoint, start: int, end: int, polled_ns: int) -> None:
-        endpoint.remainder = bytes(self._view[start:end])
-        endpoint.kept_ns = polled_ns
-        endpoint.look()
-
-    def _consider(self, endpoint: Endpoint, whole: int, polled_ns: int) -> None:
-        if not whole:
-            return
-        packets = self._iter_unpack(self._view[:whole])
-        decisions = [self._decide(endpoint, header) for header in packets]
-        settled = {
-            clock: self._claims.settle(clock)
-            for clock in dict.fromkeys(decisions)
-            if isinstance(clock, Clock) and clock.stage is Stage.TAKEN
-        }
-        outcomes = [settled.get(d, d) if isinstance(d, Clock) else d for d in decisions]
-        if endpoint.held or any(isinstance(o, Clock) for o in outcomes):
-            self._hold(endpoint, outcomes, polled_ns)
-            return
-        nacks = [i for i, outcome in enumerate(outcomes) if outcome is False]
-        self._refuse(nacks)
-        if None not in outcomes:
-            self._answer(endpoint, self._view[:whole], nacks, polled_ns)
-            return
-        answers = [i for i, outcome in enumerate(outcomes) if outcome is not None]
-        data = b"".join(self._view[i * SIZE : (i + 1) * SIZE] for i in answers)
-        nacks = [i for i, at in enumerate(answers) if outcomes[at] is False]
-        self._answer(endpoint, data, nacks, polled_ns)
-
-    def _decide(self, endpoint: Endpoint, header: PlanKey) -> _Decision:
-        number, unit, command, core_type = header
-        vcpus = endpoint.domain.vcpus
-        is_obeyed = endpoint.is_enabled and endpoint.domain.is_enforced
-        if command == _CPU_POWER:
-            self._words[endpoint.index + REQUESTS] += 1
-            vcpu = vcpus.get(number)
-            if vcpu is None or core_type or not is_obeyed:
-                return False
-            return self._claims.request(vcpu, unit, endpoint.number) or False
-        if command != _CONNECT:
-            self._words[endpoint.index + ERRORS] += 1
-            return None
-        # Nothing but the command may be looked at: the rest is stack garbage.
-        vcpu = vcpus.get(endpoint.number)
-        if vcpu is not None and is_obeyed:
-            self._claims.greet(vcpu, endpoint.number)
-        return None
-
-    # Answers
-
-    def _refuse(self, nacks: Sequence[int]) -> None:
-        for index in nacks:
-            self._buffer[index * SIZE + _ANSWER_AT] = _NACK
-
-    def _answer(
-        self,
-        endpoint: Endpoint,
-        data: memoryview | bytes,
-        nacks: Sequence[int],
-        polled_ns: int,
-    ) -> None:
-        """Send answers as far as the socket takes them, and count each kind."""
-        words, at = self._words, endpoint.index
-        count = len(data) // SIZE
-        if monotonic_ns() - polled_ns >= LATE_NS:
-            words[at + LATE] += count
-            return
-        sent = self._send(endpoint, data)
-        given = count
-        if sent != len(data):
-            given = -(-sent // SIZE)
-            words[at + DROPPED] += count - given
-            self._keep_cut(endpoint, data[sent : given * SIZE])
-        refused = sum(index < given for index in nacks) if nacks else 0
-        words[at + NACKS] += refused
-        words[at + ACKS] += given - refused
-
-    def _send(self, endpoint: Endpoint, data: memoryview | bytes) -> int:
-        if endpoint.unsent and not self.finish(endpoint):
-            return 0
-        try:
-            return endpoint.send(data)
-        except BlockingIOError:
-            return 0
-
-    def _keep_cut(self, endpoint: Endpoint, rest: memoryview | bytes) -> None:
-        if rest:
-            endpoint.unsent = bytes(rest)
-            endpoint.look()
-            self._watch_writing(endpoint)
-
-    # Answers that wait
-
-    def _hold(
-        self, endpoint: Endpoint, outcomes: Sequence[_Decision], polled_ns: int
-    ) -> None:
-        for index, outcome in enumerate(outcomes):
-            if outcome is None:
-                continue
-            if len(endpoint.held) >= MAX_HELD:
-                self._words[endpoint.index + DROPPED] += 1
-                continue
-            clock = outcome if isinstance(outcome, Clock) else None
-            if clock is not None:
-                clock.waiting.add(endpoint)
-            packet = bytes(self._view[index * SIZE : (index + 1) * SIZE])
-            held = HeldAnswer(packet, polled_ns, clock, is_ack=outcome is True)
-            endpoint.held.append(held)
-        endpoint.look()
-        self._release(endpoint)
 
     def _release(self, endpoint: Endpoint) -> None:
         # In order: a guest pairs answers with its requests by nothing else.
@@ -329,9 +343,11 @@ class Exchange:
                     break
                 is_ack = clock.stage is Stage.TAKEN and not clock.refused_errno
             endpoint.held.popleft()
+            is_late = monotonic_ns() - polled_ns >= LATE_NS
             if is_ack:
-                self._answer(endpoint, packet, (), polled_ns)
+                self._give(endpoint, packet, (), is_late=is_late)
             else:
                 refusal = encode_answer(packet, Answer.NACK)
-                self._answer(endpoint, refusal, (0,), polled_ns)
+                self._give(endpoint, refusal, _FIRST, is_late=is_late)
         endpoint.look()
+        self._words[endpoint.index + WAITING] = len(endpoint.held)

@@ -55,7 +55,8 @@ class Loop:
             EOFError: main is gone.
         """
         while not self._registry.is_quiescing:
-            self._act(self._wait())
+            events = self._wait()
+            self.act(events, monotonic_ns())
 
     def _wait(self) -> list[tuple[int, int]]:
         deadline_ns = self._claims.next_deadline_ns()
@@ -64,8 +65,12 @@ class Loop:
         left_ns = max(0, deadline_ns - monotonic_ns())
         return self._watch.wait(left_ns / _NS_PER_S)
 
-    def _act(self, events: list[tuple[int, int]]) -> None:
-        polled_ns = monotonic_ns()
+    def act(self, events: list[tuple[int, int]], polled_ns: int) -> None:
+        """Do what the sockets are ready for; blocks on none of them.
+
+        Raises:
+            EOFError: main is gone.
+        """
         endpoints, serve = self._watch.endpoints, self._exchange.serve
         for fd, mask in events:
             endpoint = endpoints.get(fd)
@@ -81,9 +86,11 @@ class Loop:
                 self._registry.end(endpoint, "hung up")
             except OSError as error:
                 self._registry.end(endpoint, describe(error))
-            except Exception as error:  # noqa: BLE001 - one guest is not the others
-                sys.excepthook(type(error), error, error.__traceback__)
+            except Exception as fault:  # noqa: BLE001 - one guest is not the others
+                sys.excepthook(type(fault), fault, fault.__traceback__)
                 self._registry.end(endpoint, "a fault of ours")
+        for endpoint, cause in self._exchange.answer(polled_ns):
+            self._registry.end(endpoint, describe(cause))
         self._claims.expire()
 
     def _attend(self, endpoint: Endpoint, mask: int, polled_ns: int) -> None:

@@ -10,6 +10,7 @@ from orchestrator.monitor.rows import Rows
 from orchestrator.monitor.table import (
     ACKS,
     CHANNEL_ROWS,
+    CHANNEL_WORDS,
     DROPPED,
     ERRORS,
     GRANT,
@@ -17,11 +18,11 @@ from orchestrator.monitor.table import (
     LATE,
     NACKS,
     REFUSALS,
-    REQUESTS,
     VCPU_ROWS,
     VCPU_WORDS,
     VOTE,
     VOTER,
+    WAITING,
     SharedTable,
     channel_at,
     group_at,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from orchestrator.domain import DomainId
     from orchestrator.monitor.messages import Message
     from orchestrator.monitor.views import DomainView, GroupView, VCpuView
+
+
+_REQUESTS = (ACKS, NACKS, DROPPED, LATE, WAITING)
 
 
 class Records:
@@ -129,7 +133,7 @@ class Records:
         table = self._table
         table.clear(map(vcpu_at, self._vcpu_rows.returned()), VCPU_WORDS)
         rows = map(channel_at, self._channel_rows.returned())
-        table.clear(rows, ERRORS + 1)
+        table.clear(rows, CHANNEL_WORDS)
 
     def withdraw(self, uuid: DomainId, number: int | None) -> None:
         """End votes in the monitor's stead: of one channel, or (None) of all."""
@@ -168,7 +172,7 @@ class Records:
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
         return Counters(
-            requests=words[at + REQUESTS],
+            requests=sum(words[at + kind] for kind in _REQUESTS),
             acks=words[at + ACKS],
             nacks=words[at + NACKS],
             dropped=words[at + DROPPED],

@@ -26,8 +26,10 @@ VCPU_ROWS = 65_536
 GROUP_ROWS = 8_192
 
 CHANNEL_WORDS = 8  # one cache line
-REQUESTS, ACKS, NACKS, DROPPED, LATE, ERRORS = range(6)
-"""Fields of a channel's row."""
+ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING = range(6)
+"""Fields of a channel's row: what became of answers, pieces of input that were no
+packet, and answers that wait now. Requests are not counted: they are the sum of what
+became of their answers."""
 
 VCPU_WORDS = 2
 VOTE, VOTER = range(2)

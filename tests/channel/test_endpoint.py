@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.channel.acceptance import is_accepted
+from orchestrator.channel.endpoint import MAX_PATH_BYTES, connect
+from orchestrator.errors import EndpointAbsent, EndpointContended, EndpointRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+US = {os.geteuid()}
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "s"))
+        sock.listen(1)
+        yield sock
+
+
+def _path(listener: socket.socket) -> str:
+    return str(listener.getsockname())
+
+
+def _accept_one(
+    listener: socket.socket,
+) -> tuple[threading.Thread, list[socket.socket]]:
+    accepted: list[socket.socket] = []
+    thread = threading.Thread(target=lambda: accepted.append(listener.accept()[0]))
+    thread.start()
+    return thread, accepted
+
+
+def test_a_listener_that_accepts_is_connected(listener: socket.socket) -> None:
+    thread, accepted = _accept_one(listener)
+    with connect(_path(listener), US) as ours:
+        thread.join()
+        with accepted[0] as theirs:
+            assert not ours.getblocking()
+            ours.send(b"hello")
+            assert theirs.recv(9) == b"hello"
+
+
+def test_a_listener_that_serves_another_is_contended(listener: socket.socket) -> None:
+    thread, accepted = _accept_one(listener)
+    with connect(_path(listener), US):
+        thread.join()
+        with accepted[0], pytest.raises(EndpointContended) as caught:
+            connect(_path(listener), US, accept_patience_s=0.02)
+    assert "vm_power_manager" in caught.value.hint
+
+
+def test_a_full_backlog_is_contended(listener: socket.socket) -> None:
+    waiting = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    for sock in waiting:
+        sock.connect(_path(listener))
+    with pytest.raises(EndpointContended):
+        connect(_path(listener), US)
+    for sock in waiting:
+        sock.close()
+
+
+def test_a_missing_path_is_absent(tmp_path: Path) -> None:
+    with pytest.raises(EndpointAbsent):
+        connect(str(tmp_path / "nothing"), US)
+
+
+def test_a_socket_that_nobody_listens_on_is_absent(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "s"))
+    with pytest.raises(EndpointAbsent):
+        connect(str(tmp_path / "s"), US)
+
+
+def test_a_listener_of_an_untrusted_user_is_refused_by_name(
+    listener: socket.socket,
+) -> None:
+    with pytest.raises(EndpointRefused, match=f"user {os.geteuid()} ") as caught:
+        connect(_path(listener), {os.geteuid() + 1})
+    assert "trusted_uids" in caught.value.hint
+
+
+def test_the_longest_path_that_the_kernel_takes_is_tried(tmp_path: Path) -> None:
+    path = f"{tmp_path}/".ljust(MAX_PATH_BYTES, "x")
+    with pytest.raises(EndpointAbsent):
+        connect(path, US)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/" + "x" * MAX_PATH_BYTES, "/tmp/ü" + "x" * 101, "relative", "", "/a\0b"],
+)
+def test_a_path_that_cannot_be_a_socket_s_is_refused(path: str) -> None:
+    with pytest.raises(EndpointRefused):
+        connect(path, US)
+
+
+def test_a_path_that_may_not_be_used_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(EndpointRefused, match="ELOOP"):
+        connect(str(tmp_path / "loop"), US)
+
+
+def test_a_socket_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(str(tmp_path / "s"))
+        sock.listen()
+        with pytest.raises(EndpointRefused, match="EPROTOTYPE"):
+            connect(str(tmp_path / "s"), US)
+
+
+def test_the_kernel_tells_waiting_from_accepted(listener: socket.socket) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(_path(listener))
+        assert is_accepted(sock) is False
+        with listener.accept()[0]:
+            assert is_accepted(sock) is True
