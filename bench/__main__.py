@@ -9,7 +9,7 @@ import platform
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from bench.errors import BenchError
 from bench.figures import Results
 from bench.presence import discover, rest
 from bench.programs import compiler_version
+from bench.readings import read_busy_s, read_own_s
 from bench.report import render
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: measured, whatever came of the aims; 1: something was wrong; 2: bad arguments.
     """
     options = _parse_arguments(arguments)
+    stopwatch = _Stopwatch()
     try:
         results = _measure(
             QUICK if options.quick else FULL,
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    circumstances = results.circumstances | stopwatch.read()
+    results = replace(results, circumstances=circumstances)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
@@ -110,8 +114,8 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
             print(f"[{took_s:3.0f} s] {name}", file=sys.stderr, flush=True)
         return name in names
 
-    circumstances = _describe_machine()
     return Results(
+        circumstances=_describe_machine(is_spinning=is_spinning),
         comparisons=tuple(
             compare(
                 channels,
@@ -127,23 +131,42 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         ),
         arrivals=measure_arrivals(plan.arrivals) if announce("arrival") else (),
         idle=rest(plan.idle_s) if announce("idle") else None,
-        circumstances=circumstances
-        | {
-            "seconds": f"{time.monotonic() - began:.0f}",
-            "client": "spinning" if is_spinning else "sleeping",
-        },
     )
 
 
-def _describe_machine() -> dict[str, str]:
+class _Stopwatch:
+    """How long we took, and what others did meanwhile.
+
+    Synchronization: one thread.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._others_before_s = read_busy_s() - read_own_s()
+
+    def read(self) -> dict[str, str]:
+        took_s = time.monotonic() - self._began
+        others_s = read_busy_s() - read_own_s() - self._others_before_s
+        others_pct = 100 * others_s / took_s / _count_cpus()
+        return {
+            "took": f"{took_s:.0f} s",
+            "others used": f"{others_pct:.0f} % of the CPUs",
+        }
+
+
+def _count_cpus() -> int:
+    return os.cpu_count() or 1
+
+
+def _describe_machine(*, is_spinning: bool) -> dict[str, str]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "CPUs": str(len(os.sched_getaffinity(0))),
+        "CPUs": str(_count_cpus()),
         "CPU": _read_cpu_model(),
         "kernel": platform.release(),
         "Python": platform.python_version(),
         "compiler": compiler_version(),
-        "load average before": f"{os.getloadavg()[0]:.2f}",
+        "load": "spinning" if is_spinning else "sleeping",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from bench.servers import UNBATCHED, VMPOWERD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.figures import Comparison, Results
+    from bench.figures import Comparison, Idle, Results
 
 P50_RATIO = 1.3
 P99_RATIO = 2.0
@@ -50,33 +51,12 @@ class Verdict:
 
 def judge(results: Results) -> tuple[Verdict, ...]:
     """Compare everything that was measured with its aim."""
-    verdicts = [
-        verdict
-        for comparison in results.comparisons
-        for verdict in _judge_exchange(comparison)
-    ]
-    if results.idle:
-        idle = results.idle
-        cpu_pct = idle.main_cpu_pct + idle.monitor_cpu_pct
-        verdicts.append(
-            Verdict(
-                what="idle CPU of both processes",
-                limit=IDLE_CPU_PCT,
-                measured=cpu_pct,
-                unit=" %",
-            )
-        )
-        if idle.main_pss_bytes and idle.monitor_pss_bytes:
-            pss_mb = (idle.main_pss_bytes + idle.monitor_pss_bytes) / 1e6
-            verdicts.append(
-                Verdict(
-                    what="memory (PSS) of both processes",
-                    limit=PSS_MB,
-                    measured=pss_mb,
-                    unit=" MB",
-                )
-            )
-    return (*verdicts, *_judge_openings(results))
+    exchanges = (_judge_exchange(comparison) for comparison in results.comparisons)
+    return (
+        *itertools.chain.from_iterable(exchanges),
+        *(_judge_idle(results.idle) if results.idle else ()),
+        *_judge_openings(results),
+    )
 
 
 def ratios(comparison: Comparison, figure: str) -> tuple[float, ...]:
@@ -119,6 +99,22 @@ def _judge_exchange(comparison: Comparison) -> Iterator[Verdict]:
         unit="x",
         is_upper=False,
     )
+
+
+def _judge_idle(idle: Idle) -> Iterator[Verdict]:
+    yield Verdict(
+        what="idle CPU of both processes",
+        limit=IDLE_CPU_PCT,
+        measured=idle.main_cpu_pct + idle.monitor_cpu_pct,
+        unit=" %",
+    )
+    if idle.main_pss_bytes and idle.monitor_pss_bytes:
+        yield Verdict(
+            what="memory (PSS) of both processes",
+            limit=PSS_MB,
+            measured=(idle.main_pss_bytes + idle.monitor_pss_bytes) / 1e6,
+            unit=" MB",
+        )
 
 
 def _judge_openings(results: Results) -> Iterator[Verdict]:

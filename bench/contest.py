@@ -8,7 +8,7 @@ the machine does meanwhile hits all of them alike.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.figures import Comparison, Exchange, RoundTrips, Stream
@@ -37,8 +37,31 @@ class _Contestant:
     server: Server
     load: Load
     pid: int
-    round_trips: list[RoundTrips]
-    streams: list[Stream]
+    round_trips: list[RoundTrips] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+
+    def sum_up(self) -> Exchange:
+        return Exchange(
+            server=self.server.name,
+            round_trips=tuple(self.round_trips),
+            streams=tuple(self.streams),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A run from both sides: the load's, and the kernel's of the serving process."""
+
+    run: Run
+    cpu_us_per_request: float
+    writes_per_request: float | None
+
+
+_STARTERS: tuple[Callable[[Place], AbstractContextManager[Server]], ...] = (
+    start_vmpowerd,
+    lambda place: start_reference(place, is_batched=False),
+    lambda place: start_reference(place, is_batched=True),
+)
 
 
 def compare(
@@ -55,36 +78,17 @@ def compare(
     Raises:
         BenchError: an answer or a clock was wrong.
     """
-    starters: tuple[Callable[[Place], AbstractContextManager[Server]], ...] = (
-        start_vmpowerd,
-        lambda place: start_reference(place, is_batched=False),
-        lambda place: start_reference(place, is_batched=True),
-    )
     with ExitStack() as stack:
-        places = [_place(stack, channels) for _ in starters]
+        places = [_place(stack, channels) for _ in _STARTERS]
         contestants = [
             _contestant(stack, place, start, is_spinning=is_spinning)
-            for place, start in zip(places, starters, strict=True)
+            for place, start in zip(places, _STARTERS, strict=True)
         ]
-        _warm_up(contestants, slice_s)
-        for number in range(rounds):
-            # Nobody is always the one who comes after the same other one.
-            shift = number % len(contestants)
-            for contestant in contestants[shift:] + contestants[:shift]:
-                _take_turn(contestant, slice_s)
-        for contestant in contestants:
-            contestant.load.check_clocks()
+        _take_turns(contestants, rounds, slice_s)
     return Comparison(
         channels=channels,
         entry="discovered" if is_discoverable(places[0]) else "handed in",
-        exchanges=tuple(
-            Exchange(
-                server=contestant.server.name,
-                round_trips=tuple(contestant.round_trips),
-                streams=tuple(contestant.streams),
-            )
-            for contestant in contestants
-        ),
+        exchanges=tuple(contestant.sum_up() for contestant in contestants),
     )
 
 
@@ -105,56 +109,58 @@ def _contestant(
     load = stack.enter_context(start_load(place, is_spinning=is_spinning))
     server = stack.enter_context(start(place))
     load.greet()
-    return _Contestant(
-        server=server,
-        load=load,
-        pid=server.serving_pid(),
-        round_trips=[],
-        streams=[],
-    )
+    return _Contestant(server=server, load=load, pid=server.serving_pid())
 
 
-def _warm_up(contestants: list[_Contestant], slice_s: float) -> None:
-    for contestant in contestants:
+def _take_turns(contestants: list[_Contestant], rounds: int, slice_s: float) -> None:
+    for contestant in contestants:  # to warm up
         contestant.load.round_trips(slice_s)
         contestant.load.stream(slice_s)
+    for number in range(rounds):
+        # Nobody is always the one who comes after the same other one.
+        shift = number % len(contestants)
+        for contestant in contestants[shift:] + contestants[:shift]:
+            _take_turn(contestant, slice_s)
+    for contestant in contestants:
+        contestant.load.check_clocks()
 
 
 def _take_turn(contestant: _Contestant, slice_s: float) -> None:
-    run, cpu_us, writes = _observe(
-        contestant.pid, lambda: contestant.load.round_trips(slice_s)
-    )
+    load, pid = contestant.load, contestant.pid
+    seen = _observe(pid, lambda: load.round_trips(slice_s))
+    run = seen.run
     contestant.round_trips.append(
         RoundTrips(
             p50_us=run.p50_ns / 1e3,
             p99_us=run.p99_ns / 1e3,
             p999_us=run.p999_ns / 1e3,
             requests_per_s=run.answers / run.seconds,
-            cpu_us_per_request=cpu_us / run.requests,
-            writes_per_request=None if writes is None else writes / run.requests,
+            cpu_us_per_request=seen.cpu_us_per_request,
+            writes_per_request=seen.writes_per_request,
             lost=run.lost,
         )
     )
-    run, cpu_us, writes = _observe(
-        contestant.pid, lambda: contestant.load.stream(slice_s)
-    )
-    per_request = None if writes is None else writes / run.requests
-    answers_per_s = run.answers / run.seconds
+    seen = _observe(pid, lambda: load.stream(slice_s))
+    answers_per_s, writes = seen.run.answers / seen.run.seconds, seen.writes_per_request
     contestant.streams.append(
         Stream(
             requests_per_s=answers_per_s,
-            writes_per_s=None if per_request is None else per_request * answers_per_s,
-            cpu_us_per_request=cpu_us / run.requests,
-            lost=run.lost,
+            writes_per_s=None if writes is None else writes * answers_per_s,
+            cpu_us_per_request=seen.cpu_us_per_request,
+            lost=seen.run.lost,
         )
     )
 
 
-def _observe(pid: int, work: Callable[[], Run]) -> tuple[Run, float, int | None]:
-    """Return what the load saw, and the CPU time (us) and writes of a process."""
+def _observe(pid: int, work: Callable[[], Run]) -> _Seen:
     writes_before, cpu_before_ns = read_writes(pid), read_cpu_ns(pid)
     run = work()
     cpu_ns, writes_after = read_cpu_ns(pid) - cpu_before_ns, read_writes(pid)
-    if writes_before is None or writes_after is None:
-        return run, cpu_ns / 1e3, None
-    return run, cpu_ns / 1e3, writes_after - writes_before
+    writes_per_request = None
+    if writes_before is not None and writes_after is not None:
+        writes_per_request = (writes_after - writes_before) / run.requests
+    return _Seen(
+        run=run,
+        cpu_us_per_request=cpu_ns / 1e3 / run.requests,
+        writes_per_request=writes_per_request,
+    )

@@ -6,6 +6,8 @@ another process's CPU clock, which clock_getcpuclockid(3) makes.
 
 from __future__ import annotations
 
+import os
+import resource
 import time
 from pathlib import Path
 
@@ -48,6 +50,22 @@ def read_children(pid: int) -> tuple[int, ...]:
         if int(stat.rpartition(")")[2].split()[1]) == pid:
             found.append(int(directory.name))
     return tuple(sorted(found))
+
+
+def read_busy_s() -> float:
+    """Return how long all CPUs together have been busy, or stolen, since boot."""
+    line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(
+        int, line.split()[1:]
+    )
+    ticks = user + nice + system + irq + softirq + steal
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def read_own_s() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _read(pid: int, name: str) -> str | None:

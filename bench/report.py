@@ -37,8 +37,8 @@ _ROWS = (
 
 def render(results: Results) -> Iterator[RenderableType]:
     """Draw everything that was measured."""
-    words = ", ".join(f"{k} {v}" for k, v in results.circumstances.items())
-    yield Text(words)
+    for name, value in results.circumstances.items():
+        yield Text(f"{name}: {value}")
     for comparison in results.comparisons:
         yield _render_comparison(comparison)
     if results.idle or results.discoveries or results.arrivals:
