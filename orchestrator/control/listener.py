@@ -69,6 +69,12 @@ class Listener:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(self._accept, sock=listening)
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        server = self._runner.server if self._runner else None
+        return 0 if server is None else len(server.connections)
+
     async def stop(self) -> None:
         """End streams and answers, hang up, and take the socket away."""
         if self._server is None or self._runner is None:
@@ -76,7 +82,7 @@ class Listener:
         # First the name: nobody shall find a daemon that no longer answers.
         self._path.unlink(missing_ok=True)
         self._server.close()
-        await self._streams.stop()
+        self._streams.stop()
         await self._routes.stop()
         web_server = self._runner.server
         left = [] if web_server is None else web_server.connections
@@ -90,7 +96,7 @@ class Listener:
 
     def _accept(self) -> asyncio.BaseProtocol:
         server = self._runner.server if self._runner else None
-        if server is None or len(server.connections) >= MAX_CONNECTIONS:
+        if server is None or self.connections >= MAX_CONNECTIONS:
             logger.warning("connection refused path=%s: too many", self._path)
             return _HangUp()
         return server()

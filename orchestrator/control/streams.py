@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
     from orchestrator.control.models import EventRecord
 
+    Records = AsyncGenerator[EventRecord, None]
+
 MAX_STREAMS = 16
 """Streams at one socket: each holds a descriptor for as long as it likes."""
-_LAST_WORDS_S = 0.25
-"""Seconds for a reader to take the end of its stream when the daemon stops; together
-with the rest of a stop this must stay far below 5 s."""
 
 
 class Streams:
@@ -29,17 +28,16 @@ class Streams:
     """
 
     def __init__(self) -> None:
-        self._senders: set[asyncio.Task[None]] = set()
+        self._active = 0
+        self._stopping = asyncio.Event()
 
-    async def send(
-        self, request: web.Request, records: AsyncGenerator[EventRecord, None]
-    ) -> web.StreamResponse:
+    async def send(self, request: web.Request, records: Records) -> web.StreamResponse:
         """Send records until they end, the client leaves or `stop` is called.
 
         Raises:
             ControlError: 503, there are too many streams already.
         """
-        if len(self._senders) >= MAX_STREAMS:
+        if self._active >= MAX_STREAMS:
             raise ControlError(
                 "too many event streams",
                 status=503,
@@ -47,44 +45,40 @@ class Streams:
             )
         response = web.StreamResponse()
         response.content_type = "application/x-ndjson"
-        await response.prepare(request)
-        sender = asyncio.ensure_future(_pump(response, records))
-        self._senders.add(sender)
+        self._active += 1
         try:
-            # wait() and not await: a sender that stop() cancels ends the stream,
-            # it does not cancel its handler.
-            await asyncio.wait({sender})
+            await response.prepare(request)
+            async with aclosing(records):
+                with suppress(ConnectionError):  # the client left: nobody to tell
+                    await self._pump(response, records)
         finally:
-            # Here also when the client leaves, which cancels this handler.
-            sender.cancel()
-            await asyncio.wait({sender})
-            self._senders.discard(sender)
-        if not sender.cancelled():
-            sender.result()
-        await _finish(request, response)
+            self._active -= 1
         return response
 
-    async def stop(self) -> None:
-        """End all streams."""
-        for sender in self._senders:
-            sender.cancel()
+    def stop(self) -> None:
+        """End all streams after the record that each is sending."""
+        self._stopping.set()
 
-
-async def _pump(
-    response: web.StreamResponse, records: AsyncGenerator[EventRecord, None]
-) -> None:
-    async with aclosing(records):
-        with suppress(ConnectionError):  # the client left: nobody to tell
-            async for record in records:
+    async def _pump(self, response: web.StreamResponse, records: Records) -> None:
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while record := await _next(records, stopping):
                 line = record.model_dump_json(by_alias=True)
                 await response.write(line.encode() + b"\n")
+        finally:
+            stopping.cancel()
 
 
-async def _finish(request: web.Request, response: web.StreamResponse) -> None:
-    """Send the end of the stream, or hang up on a client that does not read."""
+async def _next(records: Records, stopping: asyncio.Task[bool]) -> EventRecord | None:
+    """Wait for the next record; None: there is none, or the daemon stops.
+
+    Only this waiting is cut short, never a write: aiohttp lets nobody wait for its
+    buffer any more after a writer was cancelled.
+    """
+    coming = asyncio.ensure_future(anext(records, None))
     try:
-        async with asyncio.timeout(_LAST_WORDS_S):
-            await response.write_eof()
-    except (TimeoutError, ConnectionError):
-        if request.transport is not None:
-            request.transport.abort()
+        await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return None if stopping.done() else coming.result()
+    finally:
+        coming.cancel()
+        await asyncio.wait({coming})

@@ -157,7 +157,7 @@ class LittleDaemon:
     """Implements `ControlBackend`."""
 
     def __init__(self) -> None:
-        self.feed = EventFeed(capacity=100)
+        self.feed = EventFeed(capacity=1_000)
         self.callers: list[Peer] = []
         self.domains = {domain.uuid: domain for domain in DOMAINS}
         self.cpus = {one.pcpu: one for one in CPUS}

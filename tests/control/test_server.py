@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from tests.control.little_daemon import LittleDaemon, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from orchestrator.control.backend import Peer
     from orchestrator.control.models import Cpu
@@ -145,20 +145,56 @@ def test_a_followers_stream_ends_cleanly_when_the_daemon_stops(
     assert asyncio.run(follow()).endswith(b"\r\n0\r\n\r\n")
 
 
+async def flood(daemon: LittleDaemon, events: int, size_bytes: int) -> None:
+    """Tell more than the kernel buffers."""
+    for _ in range(events):
+        daemon.tell("flood", "x" * size_bytes)
+        await asyncio.sleep(0)
+
+
+def count_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def test_a_client_that_never_reads_does_not_keep_the_daemon(tmp_path: Path) -> None:
-    async def flood() -> None:
+    async def never_read() -> tuple[int, int]:
         daemon = LittleDaemon()
+        before = count_descriptors()
         async with running(tmp_path, daemon) as server:
             _, writer = await connect(tmp_path, FOLLOW)
             writer.transport.pause_reading()  # type: ignore[attr-defined] # duplex
-            for _ in range(20):  # 20 x 64 KB: more than the kernel buffers
-                daemon.tell("flood", "x" * 65_536)
-                await asyncio.sleep(0)
-            async with asyncio.timeout(2):
+            await flood(daemon, 20, 65_536)
+            async with asyncio.timeout(DEADLINE_S):
                 await server.stop()
+            await asyncio.sleep(0)  # the loop closes what was aborted
+            left = count_descriptors() - before
             writer.transport.abort()
+            await asyncio.sleep(0)
+            return left, count_descriptors() - before
 
-    asyncio.run(flood())
+    assert asyncio.run(never_read()) == (1, 0)
+
+
+def test_a_slow_reader_gets_all_of_its_stream_when_the_daemon_stops(
+    tmp_path: Path,
+) -> None:
+    async def read_late() -> bytes:
+        daemon = LittleDaemon()
+        async with running(tmp_path, daemon) as server:
+            reader, writer = await connect(tmp_path, FOLLOW)
+            writer.transport.pause_reading()  # type: ignore[attr-defined] # duplex
+            # Some 50 KB above the kernel's part: asyncio would buffer them unasked.
+            await flood(daemon, 150, 1_024)
+            stopping = asyncio.ensure_future(server.stop())
+            for _ in range(100):  # turns of the loop: all that needs no waiting
+                await asyncio.sleep(0)
+            writer.transport.resume_reading()  # type: ignore[attr-defined] # duplex
+            rest = await reader.read()
+            await stopping
+            await close(writer)
+            return rest
+
+    assert asyncio.run(read_late()).endswith(b"\r\n0\r\n\r\n")
 
 
 def test_a_client_that_leaves_frees_its_stream(tmp_path: Path) -> None:
@@ -244,12 +280,14 @@ def test_a_change_comes_to_its_end_although_the_client_hung_up(
 
     async def hang_up() -> int | None:
         daemon = SlowDaemon()
-        async with running(tmp_path, daemon), asyncio.timeout(DEADLINE_S):
+        async with running(tmp_path, daemon) as server, asyncio.timeout(DEADLINE_S):
             path = str(tmp_path / CONTROL_SOCKET)
             _, writer = await asyncio.open_unix_connection(path)
             writer.write(request)
             await daemon.begun.wait()
             await close(writer)
+            while server._control.connections:
+                await asyncio.sleep(0)
             daemon.may_end.set()
         return daemon.cpus[2].override_khz
 
