@@ -16,6 +16,7 @@ from orchestrator.domain_xml.channel import (
     parse_channel_number,
 )
 from orchestrator.domain_xml.document import parse_document
+from orchestrator.domain_xml.metadata import read_policy
 from orchestrator.domain_xml.ports import count_free_ports
 from orchestrator.errors import ConfigError, DomainXmlError
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lxml import etree
+
+    from orchestrator.domain_policy import DomainPolicy
 
 ATTACHED_URI = "urn:vmpower:channels:1"
 """Metadata namespace that remembers which channels we gave. One of its own, because
@@ -56,6 +59,8 @@ class ParsedDomain:
     """Channels that fit into the virtio-serial controllers that are there."""
     attached: frozenset[int]
     """Numbers of the channels that we gave, by our own metadata."""
+    policy: DomainPolicy | None
+    """What its metadata allows it; None: its metadata says nothing."""
     problems: tuple[str, ...]
     """What was left out and why, one sentence each."""
 
@@ -78,6 +83,7 @@ def parse_domain(xml: str) -> ParsedDomain:
     root = parse_document(xml)
     channels, unusable, problems = _read_channels(root)
     vcpus, vcpu_problems = _read_vcpus(root)
+    found = read_policy(root)
     taken = unusable.union(channel.number for channel in channels)
     return ParsedDomain(
         uuid=_read_uuid(root),
@@ -89,7 +95,8 @@ def parse_domain(xml: str) -> ParsedDomain:
         missing_channels=tuple(vcpu for vcpu in vcpus if vcpu not in taken),
         free_ports=count_free_ports(root),
         attached=_read_attached(root),
-        problems=(*problems, *vcpu_problems),
+        policy=found.policy,
+        problems=(*problems, *vcpu_problems, *found.problems),
     )
 
 

@@ -1,0 +1,258 @@
+"""A domain's own policy, in its metadata: read, written, checked.
+
+Theory of operation: people write this element, with `vmpower domain set`, with `virsh
+metadata` or in an editor; so reading it never fails. What cannot be meant is left out
+and reported with its line and the reason, and the rest holds. `policy.rng` beside this
+module says the same for editors and for checks before writing.
+
+libvirt keeps one element for each namespace.
+
+Source: virDomainSetMetadata of libvirt-domain.h; libvirt's formatdomain, "General
+metadata".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, TypeVar
+
+from lxml import etree
+
+from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
+from orchestrator.domain_xml.document import parse_document, render_document
+from orchestrator.errors import ConfigError, DomainXmlError
+from orchestrator.units import KHz, parse_khz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POLICY_URI = "urn:vmpower:domain:1"
+"""Namespace of the element; what libvirt finds it by."""
+POLICY_PREFIX = "vmpower"
+SCHEMA = "policy.rng"
+
+_Value = TypeVar("_Value")
+_TAG = f"{{{POLICY_URI}}}policy"
+_ATTRIBUTES = (
+    *("min", "max", "turbo", "mode"),
+    *("queries", "guest-policies", "generation"),
+)
+_LONGEST = 40
+"""Characters of a strange word that are repeated to people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPolicy:
+    """What a domain's metadata says."""
+
+    policy: DomainPolicy | None
+    """None: it has no such element, or not one usable word in it."""
+    problems: tuple[str, ...]
+    """What was left out: line, what, why; one sentence each."""
+
+
+def parse_policy(xml: str) -> ReadPolicy:
+    """Read the policy out of a domain's XML.
+
+    Raises:
+        DomainXmlError: it is no domain XML; never for what is inside the metadata.
+    """
+    return read_policy(parse_document(xml))
+
+
+def read_policy(root: etree._Element) -> ReadPolicy:
+    """Read the policy out of a domain's tree."""
+    elements = root.findall(f"metadata/{{{POLICY_URI}}}*")
+    reader = _Reader()
+    for element in elements:
+        if element.tag != _TAG:
+            reader.complain(element, f"<{_local(element)}> is unknown")
+    policies = [element for element in elements if element.tag == _TAG]
+    for element in policies[1:]:
+        reader.complain(element, "<policy> is there twice; only the first counts")
+    policy = reader.read(policies[0]) if policies else None
+    return ReadPolicy(
+        policy=None if policy is None or policy.is_empty else policy,
+        problems=tuple(reader.problems),
+    )
+
+
+def build_policy(policy: DomainPolicy) -> str:
+    """Write a policy as the element that libvirt is given.
+
+    Raises:
+        DomainXmlError: the policy contradicts itself.
+    """
+    if policy.min_khz and policy.max_khz and policy.min_khz > policy.max_khz:
+        raise DomainXmlError(
+            f"the lowest clock, {policy.min_khz} kHz, is above the highest,"
+            f" {policy.max_khz} kHz"
+        )
+    element = _build(policy)
+    validate_policy(etree.tostring(element, encoding="unicode"))
+    return etree.tostring(element, encoding="unicode")
+
+
+def set_policy(xml: str, policy: DomainPolicy) -> str:
+    """Put a policy into a domain's XML in place of the one there; an empty one goes.
+
+    Raises:
+        DomainXmlError: it is no domain XML, or the policy contradicts itself.
+    """
+    root = parse_document(xml)
+    metadata = root.find("metadata")
+    if metadata is not None:
+        for element in metadata.findall(f"{{{POLICY_URI}}}*"):
+            metadata.remove(element)
+    if not policy.is_empty:
+        if metadata is None:
+            metadata = etree.Element("metadata")
+            _insert_metadata(root, metadata)
+        metadata.append(etree.fromstring(build_policy(policy)))
+    elif metadata is not None and not len(metadata):
+        root.remove(metadata)
+    return render_document(root)
+
+
+def validate_policy(text: str) -> None:
+    """Hold a policy's element against the schema.
+
+    Raises:
+        DomainXmlError: it does not fit; the message names line and reason.
+    """
+    rules = etree.RelaxNG(etree.fromstring(read_schema().encode()))
+    try:
+        element = etree.fromstring(text.encode(), etree.XMLParser(load_dtd=False))
+    except etree.XMLSyntaxError as error:
+        raise DomainXmlError(f"the policy is not well-formed: {error}") from error
+    if not rules.validate(element):
+        last = rules.error_log.last_error
+        why = "" if last is None else f": line {last.line}: {last.message}"
+        raise DomainXmlError(f"the policy does not fit its schema{why}")
+
+
+def read_schema() -> str:
+    """Return the RELAX NG schema of the element."""
+    return files(__package__).joinpath(SCHEMA).read_text(encoding="utf-8")
+
+
+class _Reader:
+    """Reads one element and remembers what it could not use."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def complain(self, element: etree._Element, what: str) -> None:
+        self.problems.append(f"metadata, line {element.sourceline}: {what}")
+
+    def read(self, element: etree._Element) -> DomainPolicy:
+        self._look_around(element)
+        low = self._take(element, "min", _frequency)
+        high = self._take(element, "max", _frequency)
+        if low is not None and high is not None and low > high:
+            self.complain(element, "min is above max; neither counts")
+            low = high = None
+        return DomainPolicy(
+            min_khz=low,
+            max_khz=high,
+            turbo=self._take(element, "turbo", _yes_or_no),
+            mode=self._take(element, "mode", _mode),
+            queries=self._take(element, "queries", _yes_or_no),
+            guest_policies=self._take(element, "guest-policies", _yes_or_no),
+            generation=self._take(element, "generation", _generation),
+        )
+
+    def _look_around(self, element: etree._Element) -> None:
+        for name in map(str, element.attrib):
+            if name not in _ATTRIBUTES:
+                self.complain(element, f"attribute {_quote(name)} is unknown")
+        texts = [element.text, *(child.tail for child in element)]
+        if any(text and text.strip() for text in texts):
+            self.complain(element, "<policy> has text inside, which means nothing")
+        for child in element.iterchildren(etree.Element):
+            if etree.QName(child).namespace in (None, POLICY_URI):
+                self.complain(child, f"<{_local(child)}> is unknown")
+
+    def _take(
+        self, element: etree._Element, name: str, convert: Callable[[str], _Value]
+    ) -> _Value | None:
+        word = element.get(name)
+        if word is None:
+            return None
+        try:
+            return convert(str(word))
+        except (ValueError, ConfigError) as error:
+            self.complain(element, f"{name}={_quote(str(word))}: {error}")
+            return None
+
+
+def _frequency(word: str) -> KHz:
+    if not word.isascii() or len(word) > _LONGEST:
+        raise ValueError("no frequency; write 2300000, 2300MHz or 2.3GHz")
+    khz = parse_khz(word)
+    if khz < 1:
+        raise ValueError("a clock stands still at 0")
+    return khz
+
+
+def _yes_or_no(word: str) -> bool:
+    if word not in ("yes", "no"):
+        raise ValueError("neither yes nor no")
+    return word == "yes"
+
+
+def _mode(word: str) -> Mode:
+    if word not in tuple(Mode):
+        raise ValueError(f"none of {', '.join(Mode)}")
+    return Mode(word)
+
+
+def _generation(word: str) -> int:
+    known = [str(size) for size in GENERATIONS]
+    if word not in known:
+        raise ValueError(f"none of {', '.join(known)}")
+    return int(word)
+
+
+def _build(policy: DomainPolicy) -> etree._Element:
+    element = etree.Element(_TAG, nsmap={POLICY_PREFIX: POLICY_URI})
+    words = {
+        "min": policy.min_khz,
+        "max": policy.max_khz,
+        "turbo": _word(policy.turbo),
+        "mode": policy.mode,
+        "queries": _word(policy.queries),
+        "guest-policies": _word(policy.guest_policies),
+        "generation": policy.generation,
+    }
+    for name, word in words.items():
+        if word is not None:
+            element.set(name, str(word))
+    return element
+
+
+def _word(answer: bool | None) -> str | None:  # noqa: FBT001 - it is what is written
+    return None if answer is None else ("yes" if answer else "no")
+
+
+def _insert_metadata(root: etree._Element, metadata: etree._Element) -> None:
+    """Where libvirt itself writes it: after what names the domain."""
+    named = [
+        root.find(tag) for tag in ("description", "title", "genid", "uuid", "name")
+    ]
+    before = next((element for element in named if element is not None), None)
+    if before is None:
+        root.insert(0, metadata)
+        return
+    metadata.tail = before.tail
+    before.addnext(metadata)
+
+
+def _local(element: etree._Element) -> str:
+    return str(etree.QName(element).localname)[:_LONGEST]
+
+
+def _quote(word: str) -> str:
+    # Words come from people and can be of any length and with any characters.
+    return repr(word if len(word) <= _LONGEST else f"{word[:_LONGEST]}...")
