@@ -34,30 +34,11 @@ POLICIES = st.builds(
     guest_policies=ANSWER,
     generation=st.none() | st.sampled_from(GENERATIONS),
 ).filter(lambda it: not (it.min_khz and it.max_khz and it.min_khz > it.max_khz))
-WORDS = st.sampled_from(
-    [
-        "",
-        "yes",
-        "no",
-        "Yes",
-        "0",
-        "1",
-        "2.3",
-        "2.3GHz",
-        "800 MHz",
-        "1200000",
-        "-1",
-        "12khz",
-        "observe",
-        "enforce",
-        "464",
-        "16",
-        "99999999999",
-        "٣GHz",
-        "1e3",
-        "a b",
-    ]
-) | st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12)
+TRICKY = ("", "yes", "no", "Yes", "0", "1", "2.3", "2.3GHz", "800 MHz", "1200000", "-1")
+MORE = ("12khz", "observe", "enforce", "464", "16", "9" * 11, "٣GHz", "1e3", "a b")
+WORDS = st.sampled_from(TRICKY + MORE) | st.text(
+    st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12
+)
 NAMES = st.sampled_from(
     ["min", "max", "turbo", "mode", "queries", "guest-policies", "generation", "other"]
 )
@@ -72,7 +53,7 @@ def policy_xml(attributes: str, inside: str = "") -> str:
     return f"<v:policy xmlns:v='{POLICY_URI}' {attributes}>{inside}</v:policy>"
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(POLICIES)
 def test_what_is_written_is_read_again(policy: DomainPolicy) -> None:
     written = set_policy(read_golden("defined"), policy)
@@ -81,7 +62,7 @@ def test_what_is_written_is_read_again(policy: DomainPolicy) -> None:
     assert found.problems == parse_domain(read_golden("defined")).problems
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(NAMES, WORDS), st.sampled_from(["", "text", "<a/>", "<v:a/>"]))
 def test_reader_and_schema_agree_about_every_element(
     attributes: dict[str, str], inside: str
