@@ -145,11 +145,17 @@ def test_a_followers_stream_ends_cleanly_when_the_daemon_stops(
     assert asyncio.run(follow()).endswith(b"\r\n0\r\n\r\n")
 
 
+async def settle(turns: int) -> None:
+    """Let happen what needs no waiting but that many turns of the loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
 async def flood(daemon: LittleDaemon, events: int, size_bytes: int) -> None:
-    """Tell more than the kernel buffers."""
+    """Tell more than the kernel buffers, until no more is sent."""
     for _ in range(events):
         daemon.tell("flood", "x" * size_bytes)
-        await asyncio.sleep(0)
+    await settle(2_000)
 
 
 def count_descriptors() -> int:
@@ -186,8 +192,7 @@ def test_a_slow_reader_gets_all_of_its_stream_when_the_daemon_stops(
             # Some 50 KB above the kernel's part: asyncio would buffer them unasked.
             await flood(daemon, 150, 1_024)
             stopping = asyncio.ensure_future(server.stop())
-            for _ in range(100):  # turns of the loop: all that needs no waiting
-                await asyncio.sleep(0)
+            await settle(100)  # far within the time that stop() allows
             writer.transport.resume_reading()  # type: ignore[attr-defined] # duplex
             rest = await reader.read()
             await stopping
@@ -210,6 +215,7 @@ def test_a_client_that_leaves_frees_its_stream(tmp_path: Path) -> None:
                     reader, writer = await connect(tmp_path, FOLLOW)
                     status = await reader.readline()
                 assert b" 200 " in status
+                await reader.readuntil(b"channel 0 is open")
                 await close(writer)
 
     asyncio.run(come_and_go())
