@@ -54,6 +54,7 @@ class Claims:
         words: memoryview[int],
         release_after_ns: int,
         report: Callable[[Message], None],
+        now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self.clocks: dict[int, Clock] = {}
         """By number of the clock group."""
@@ -62,6 +63,7 @@ class Claims:
         self._words = words
         self._release_after_ns = release_after_ns
         self._report = report
+        self._now_ns = now_ns
         self._deadlines: dict[Clock, int] = {}
 
     def clock(self, number: int, steps: Steps, row: int) -> Clock:
@@ -81,28 +83,34 @@ class Claims:
             The clock whose review decides the answer, or that is still to be taken;
             None: the request is refused.
         """
+        return self._request(vcpu, unit, number, is_switch=unit in _SWITCHES)
+
+    def greet(self, vcpu: VCpu, number: int) -> None:
+        """Let a guest that has just opened its port have the highest step."""
+        vcpu.has_turbo_right = True  # what another program in it switched off is over
+        vcpu.rebound()
+        clock = self._request(vcpu, Unit.SCALE_MAX, number, is_switch=True)
+        if clock is not None and clock.stage is Stage.TAKEN:
+            self.settle(clock)
+
+    def _request(
+        self, vcpu: VCpu, unit: int, number: int, *, is_switch: bool
+    ) -> Clock | None:
         if vcpu.group is None:
             return None
         clock = self.clocks[vcpu.group.number]
         vote_khz = vcpu.turn(unit)
         if vote_khz is None:
             return None
-        self._vote(clock, vcpu, vote_khz, number, is_switch=unit in _SWITCHES)
+        self._vote(clock, vcpu, vote_khz, number, is_switch=is_switch)
         if vcpu.group.override_khz is not None:
             return None
         return clock if clock.stage is Stage.TAKEN or self._want(clock) else None
 
-    def greet(self, vcpu: VCpu, number: int) -> None:
-        """Let a guest that has just opened its port have the highest step."""
-        vcpu.has_turbo_right = True  # what another program in it switched off is over
-        vcpu.rebound()
-        clock = self.request(vcpu, Unit.SCALE_MAX, number)
-        if clock is not None and clock.stage is Stage.TAKEN:
-            self.settle(clock)
-
     def _vote(
         self, clock: Clock, vcpu: VCpu, khz: int, number: int, *, is_switch: bool
     ) -> None:
+        # A plan holds what a request means to this voter with its present turbo right.
         is_new = not vcpu.vote_khz or vcpu.voter != number
         vcpu.vote_khz = khz
         self._words[vcpu.index + VOTE] = khz
@@ -137,7 +145,7 @@ class Claims:
     def _want(self, clock: Clock) -> bool:
         if clock.stage is Stage.WANTED:
             return True
-        if monotonic_ns() < clock.retry_at_ns:
+        if self._now_ns() < clock.retry_at_ns:
             return False
         clock.stage = Stage.WANTED
         clock.is_changed = True
@@ -154,7 +162,7 @@ class Claims:
 
     def fail(self, clock: Clock) -> None:
         """Main could not switch the group's governor, and changed nothing."""
-        clock.retry_at_ns = monotonic_ns() + RETRY_NS
+        clock.retry_at_ns = self._now_ns() + RETRY_NS
         self.rest(clock)
 
     def rest(self, clock: Clock) -> None:
@@ -169,7 +177,7 @@ class Claims:
 
     def expire(self) -> None:
         """Yield the groups that have had no vote for long enough."""
-        now_ns = monotonic_ns()
+        now_ns = self._now_ns()
         due = [clock for clock, at_ns in self._deadlines.items() if at_ns <= now_ns]
         for clock in due:
             self._drop(clock, Stage.YIELDED)
@@ -190,7 +198,7 @@ class Claims:
             self.settle(clock)
         is_idle = group.override_khz is None and not group.has_votes()
         if clock.stage is Stage.TAKEN and is_idle:
-            at_ns = monotonic_ns() + self._release_after_ns
+            at_ns = self._now_ns() + self._release_after_ns
             self._deadlines.setdefault(clock, at_ns)
         else:
             self._deadlines.pop(clock, None)

@@ -80,10 +80,12 @@ class Exchange:
         claims: Claims,
         words: memoryview[int],
         watch_writing: Callable[[Endpoint], None],
+        now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._claims = claims
         self._words = words
         self._watch_writing = watch_writing
+        self._now_ns = now_ns
         self._outbox: list[tuple[Endpoint, bytes, Sequence[int]]] = []
         """Answers of this pass: to whom, the packets, and which of them are NACK."""
         self._unpack = GENERATION_464.header.unpack
@@ -231,7 +233,7 @@ class Exchange:
         broken: _Broken = []
         if not self._outbox:
             return broken
-        words, is_late = self._words, monotonic_ns() - polled_ns >= LATE_NS
+        words, is_late = self._words, self._now_ns() - polled_ns >= LATE_NS
         for endpoint, packets, nacks in self._outbox:
             try:
                 if is_late or nacks or endpoint.unsent:
@@ -343,7 +345,7 @@ class Exchange:
                     break
                 is_ack = clock.stage is Stage.TAKEN and not clock.refused_errno
             endpoint.held.popleft()
-            is_late = monotonic_ns() - polled_ns >= LATE_NS
+            is_late = self._now_ns() - polled_ns >= LATE_NS
             if is_ack:
                 self._give(endpoint, packet, (), is_late=is_late)
             else:

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import HandoffError
+from orchestrator.monitor import messages
+from orchestrator.monitor.handoff import MAX_FDS, Handoff
+from orchestrator.monitor.messages import Message, VCpuRow, decode, encode
+from orchestrator.monitor.rows import Rows
+from orchestrator.monitor.table import (
+    CHANNEL_ROWS,
+    CHANNEL_WORDS,
+    GROUP_ROWS,
+    VCPU_ROWS,
+    SharedTable,
+    channel_at,
+    create_table,
+    group_at,
+    pack_voter,
+    unpack_voter,
+    vcpu_at,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES: list[Message] = [
+    messages.Hello(1, 30_000, None, 65_534),
+    messages.DefineGroup(3, 1, (3_001_000, 3_000_000), True, 0, 9, False, None),  # noqa: FBT003
+    messages.HandOver(3, True, ("\x00\xff\n", "schedutil\n")),  # noqa: FBT003
+    messages.DefineDomain(0, True, False, (VCpuRow(0, 7, None, 0, 9, True),)),  # noqa: FBT003
+    messages.DefineDomain(0, True, False, ()),  # noqa: FBT003
+    messages.ForgetDomain(0, (1, 2)),
+    messages.Adopt(0, 1, 2, 3, False),  # noqa: FBT003
+    messages.WithdrawVotes(0, None),
+    messages.EndpointClosed(0, 1, 2, "hung up"),
+    messages.Quiesce(),
+]
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Handoff, Handoff]]:
+    ours, theirs = map(
+        Handoff, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    )
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+# Messages
+
+
+@pytest.mark.parametrize("message", EXAMPLES)
+def test_a_message_arrives_as_it_was(message: Message) -> None:
+    assert decode(encode(message)) == message
+    assert type(decode(encode(message))) is type(message)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"null",
+        b"[]",
+        b'["Ready"]',
+        b'["Ready",[]]',
+        b'["Ready",[1,2]]',
+        b'["Ready",[true]]',
+        b'["Ready",[-1]]',
+        b'["Ready",[1.0]]',
+        b'["Ready",["1"]]',
+        b'["Ready",{"version":1}]',
+        b'["Hello",[1,2,false,null]]',
+        b'["Adopt",[0,0,0,0,1]]',
+        b'["HandOver",[0,true,"ab"]]',
+        b'["HandOver",[0,true,[1]]]',
+        b'["ForgetDomain",[0,[true]]]',
+        b'["DefineDomain",[0,true,true,[[0,0,0,0,0]]]]',
+        b'["VCpuRow",[0,0,0,0,0,true]]',
+        b'["EndpointClosed",[0,0,0,null]]',
+        b'["__class__",[]]',
+        b'[["Ready"],[1]]',
+        b"[" * 100_000,
+    ],
+)
+def test_a_malformed_message_is_refused(data: bytes) -> None:
+    with pytest.raises(HandoffError):
+        decode(data)
+
+
+@given(st.binary())
+def test_no_bytes_raise_anything_but_handoff_error(data: bytes) -> None:
+    with pytest.raises(HandoffError):
+        decode(data)
+
+
+# The socket
+
+
+def test_descriptors_travel_with_their_message(pair: tuple[Handoff, Handoff]) -> None:
+    ours, theirs = pair
+    reader, writer = os.pipe()
+    ours.send(messages.TakeBack(1), [writer])
+    os.close(writer)
+    delivery = theirs.receive()
+    assert delivery is not None
+    assert (delivery.message, delivery.is_cut) == (messages.TakeBack(1), False)
+    os.write(delivery.fds[0], b"through")
+    assert os.read(reader, 9) == b"through"
+    assert not os.get_inheritable(delivery.fds[0])
+    for fd in (reader, *delivery.fds):
+        os.close(fd)
+
+
+def test_nothing_there_is_none(pair: tuple[Handoff, Handoff]) -> None:
+    assert pair[0].receive() is None
+
+
+def test_the_other_side_s_end_is_told(pair: tuple[Handoff, Handoff]) -> None:
+    ours, theirs = pair
+    ours.send(messages.Quiesce())
+    ours.close()
+    delivery = theirs.receive()
+    assert delivery is not None
+    assert delivery.message == messages.Quiesce()
+    with pytest.raises(EOFError):
+        theirs.receive()
+    theirs.send(messages.Quiesce())  # into the void, without complaint
+
+
+def test_what_does_not_fit_waits_in_order_with_its_descriptors(
+    pair: tuple[Handoff, Handoff],
+) -> None:
+    ours, theirs = pair
+    reader, writer = os.pipe()
+    sent = 1_000  # some 280 of them fit
+    for number in range(sent):
+        ours.send(messages.TakeBack(number))
+    blocked = [ours.is_blocked]
+    ours.send(messages.TakeBack(sent), [writer])
+    os.close(writer)
+    received: list[Message] = []
+    fds: list[int] = []
+    while len(received) <= sent:
+        delivery = theirs.receive()
+        if delivery is None:
+            ours.flush()
+            continue
+        received.append(delivery.message)
+        fds.extend(delivery.fds)
+    assert received == [messages.TakeBack(number) for number in range(sent + 1)]
+    blocked.append(ours.is_blocked)
+    assert blocked == [True, False]
+    os.write(fds[0], b"x")
+    assert os.read(reader, 9) == b"x"
+    for fd in (reader, *fds):
+        os.close(fd)
+
+
+def test_what_cannot_be_one_message_is_refused(pair: tuple[Handoff, Handoff]) -> None:
+    with pytest.raises(HandoffError):
+        pair[0].send(messages.TakeBack(0), [0] * (MAX_FDS + 1))
+    with pytest.raises(HandoffError):
+        pair[0].send(messages.EndpointClosed(0, 0, 0, "x" * 300_000))
+
+
+def test_a_malformed_message_s_descriptors_are_closed() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reader, writer = os.pipe()
+    socket.send_fds(ours, [b"garbage"], [writer])
+    os.close(writer)
+    handoff = Handoff(theirs)
+    with pytest.raises(HandoffError):
+        handoff.receive()
+    assert os.read(reader, 1) == b""  # no writer is left
+    os.close(reader)
+    ours.close()
+    handoff.close()
+
+
+# Table and rows
+
+
+def test_rows_of_the_table_do_not_overlap() -> None:
+    last = (channel_at(CHANNEL_ROWS - 1), vcpu_at(VCPU_ROWS - 1))
+    assert last[0] + CHANNEL_WORDS == vcpu_at(0)
+    assert last[1] < group_at(0)
+
+
+@pytest.mark.parametrize(
+    ("at", "rows"),
+    [(channel_at, CHANNEL_ROWS), (vcpu_at, VCPU_ROWS), (group_at, GROUP_ROWS)],
+)
+def test_a_row_that_is_not_there_is_refused(at: object, rows: int) -> None:
+    for row in (-1, rows):
+        with pytest.raises(IndexError):
+            at(row)  # type: ignore[operator]
+
+
+def test_two_mappings_of_one_table_see_each_other_s_words() -> None:
+    fd = create_table()
+    ours, theirs = SharedTable(fd), SharedTable(fd)
+    os.close(fd)
+    theirs.words[group_at(GROUP_ROWS - 1)] = 2**64 - 1
+    assert ours.words[group_at(GROUP_ROWS - 1)] == 2**64 - 1
+    ours.close()
+    theirs.close()
+
+
+def test_nobody_can_shrink_the_table_under_the_other() -> None:
+    fd = create_table()
+    with pytest.raises(PermissionError):
+        os.ftruncate(fd, 0)
+    os.close(fd)
+
+
+@given(st.none() | st.integers(0, 1279), st.booleans())
+def test_a_voter_survives_the_table(number: int | None, turbo: bool) -> None:  # noqa: FBT001
+    assert unpack_voter(pack_voter(number, has_turbo_right=turbo)) == (number, turbo)
+
+
+def test_nothing_written_is_no_voter_with_its_turbo_right() -> None:
+    assert unpack_voter(0) == (None, True)
+
+
+def test_a_row_is_lent_once_and_reused_last() -> None:
+    rows: Rows[str] = Rows(3)
+    assert [rows.lend("a"), rows.lend("b"), rows.lend("a")] == [0, 1, 0]
+    assert rows.give_back(lambda key: key == "a") == [0]
+    assert list(rows.returned()) == [0]
+    assert [rows.lend("c"), rows.lend("d")] == [2, 0]
+    with pytest.raises(HandoffError, match="all 3 rows"):
+        rows.lend("e")
