@@ -42,6 +42,11 @@ class Entry:
         """Return what the archive holds for this entry."""
         return self.data if self.source is None else self.source.read_bytes()
 
+    @property
+    def mtime_s(self) -> int:
+        """When it was changed: Python believes its compiled files only with it."""
+        return 0 if self.source is None else int(self.source.stat().st_mtime)
+
     def fingerprint(self) -> str:
         """Say what the content depends on, without reading big files."""
         if self.source is None:
@@ -128,15 +133,16 @@ class Initramfs:
     def _write(self, target: Path) -> None:
         with target.open("wb") as archive:
             for number, (path, entry) in enumerate(self._sorted(), start=1):
-                archive.write(_record(number, path, entry.mode, entry.content()))
-            archive.write(_record(0, _TRAILER, 0, b""))
+                archive.write(_record(number, path, entry))
+            archive.write(_record(0, _TRAILER, Entry(mode=0)))
 
 
-def _record(number: int, path: str, mode: int, data: bytes) -> bytes:
+def _record(number: int, path: str, entry: Entry) -> bytes:
     name = path.encode() + b"\0"
+    data = entry.content()
     fields = (
         # inode, mode, uid, gid, links, mtime, size
-        *(number, mode, 0, 0, 1, 0, len(data)),
+        *(number, entry.mode, 0, 0, 1, entry.mtime_s, len(data)),
         # device and special device (major, minor each), length of name, checksum
         *(0, 0, 0, 0, len(name), 0),
     )

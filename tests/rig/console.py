@@ -31,7 +31,7 @@ class Console:
         """All complete lines so far."""
         return self.text.split("\n")[:-1]
 
-    def wait_for(self, text: str, *, timeout_s: float = 30.0) -> str:
+    def wait_for(self, text: str, *, timeout_s: float = 90.0) -> str:
         """Wait until ``text`` was printed; return the line that it begins in.
 
         Raises:

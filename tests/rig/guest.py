@@ -19,7 +19,7 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import NAMESPACE_DNS, UUID, uuid4, uuid5
 from xml.sax.saxutils import escape, quoteattr
 
 import libvirt
@@ -53,6 +53,7 @@ class GuestSpec:
     pins: Mapping[int, str] = field(default_factory=dict)
     """vCPU to CPU list, such as ``{0: "1"}``; a vCPU not named floats."""
     memory_mib: int = 128
+    machine: str = "q35"
     image: Path | None = None
     """The initramfs; None: the talker's."""
     words: str = ""
@@ -71,11 +72,16 @@ class Guest:
     Synchronization: one thread.
     """
 
-    def __init__(self, host: GuestHost, spec: GuestSpec) -> None:
+    def __init__(
+        self, host: GuestHost, spec: GuestSpec, *, is_unique: bool = True
+    ) -> None:
         self.host = host
         self.spec = spec
-        self.name = f"{spec.name}-{secrets.token_hex(2)}"
-        self.uuid: UUID = uuid4()
+        self.name = spec.name
+        self.uuid: UUID = uuid5(NAMESPACE_DNS, spec.name)
+        if is_unique:
+            self.name += f"-{secrets.token_hex(2)}"
+            self.uuid = uuid4()
         self.console = Console(host.guests / f"{self.name}.log")
         self._rig_path = host.guests / f"{self.name}.rig"
         self._talker: Talker | None = None
@@ -156,7 +162,7 @@ class Guest:
   <memory unit='MiB'>{spec.memory_mib}</memory>
   <vcpu placement='static' current='{spec.vcpus}'>{most}</vcpu>
   <cputune>{pins}</cputune>
-  <os><type arch='x86_64' machine='q35'>hvm</type>
+  <os><type arch='x86_64' machine='{spec.machine}'>hvm</type>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
     <cmdline>{escape(f"{CMDLINE} {spec.words}".strip())}</cmdline></os>
   <features><acpi/></features>

@@ -20,7 +20,7 @@ def test_dpdks_test_suite_is_content_with_a_connected_host(
 ) -> None:
     guest = embed_host.start(dpdk_test_guest())
     with EchoHost([guest.channel_path(0)]) as echo:
-        verdict = guest.console.wait_for("Test ", timeout_s=60)
+        verdict = guest.console.wait_for("Test ")
     guest.remove()
     assert verdict == "Test OK"
     assert tuple(echo.units) == UNITS
@@ -28,7 +28,7 @@ def test_dpdks_test_suite_is_content_with_a_connected_host(
 
 def test_dpdks_test_suite_skips_without_a_host(embed_host: EmbedHost) -> None:
     guest = embed_host.start(dpdk_test_guest())
-    verdict = guest.console.wait_for("Test ", timeout_s=60)
+    verdict = guest.console.wait_for("Test ")
     guest.remove()
     assert verdict == "Test Skipped"
 
@@ -36,7 +36,7 @@ def test_dpdks_test_suite_skips_without_a_host(embed_host: EmbedHost) -> None:
 def test_a_client_of_librte_power_spaces_its_calls(embed_host: EmbedHost) -> None:
     guest = embed_host.start(librte_power_guest(spacing_ms=20))
     with EchoHost([guest.channel_path(0)]) as echo:
-        guest.console.wait_for("client: exit", timeout_s=60)
+        guest.console.wait_for("client: exit")
     lines = [line for line in guest.console.lines if "unit=" in line]
     guest.remove()
     assert tuple(echo.units) == UNITS

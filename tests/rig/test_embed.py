@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from examples.guests.embed import EmbedRoot
 from tests.rig.echo import EchoHost
+from tests.rig.embed import prepare_autostart
 from tests.rig.guest import GuestSpec
 
 if TYPE_CHECKING:
@@ -42,3 +46,17 @@ def test_a_guest_without_a_host_is_refused_by_its_kernel(
     guest = embed_host.start(GuestSpec(name="alone", words="talker=open:0;connect:0"))
     guest.console.wait_for("= connect:0: EAGAIN")
     guest.remove()
+
+
+def test_another_process_starts_the_guest_of_a_prepared_root() -> None:
+    with EmbedRoot() as root:
+        guest = prepare_autostart(root, GuestSpec(name="auto", words="talker=say:up"))
+        script = (
+            "import libvirt, sys; libvirt.virEventRegisterDefaultImpl(); "
+            "connection = libvirt.open(sys.argv[1]); "
+            "print([domain.name() for domain in connection.listAllDomains(1)])"
+        )
+        command = [sys.executable, "-c", script, root.uri]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        guest.console.wait_for("= say: up")
+    assert done.stdout == f"['{guest.name}']\n"

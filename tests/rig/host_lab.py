@@ -1,0 +1,187 @@
+"""The lab as a virtualization host: QEMU, libvirt and the daemon inside it.
+
+What runs in it is the whole chain: a guest of DPDK's in a nested QEMU, started by
+``qemu:///embed`` in our daemon, on a host whose clocks are Linux's acpi-cpufreq
+driver's. Nested TCG is slow: more than two minutes. Usage::
+
+    outcome = run_in_host_lab(program, librte_power_guest(spacing_ms=1000, pins="1"))
+
+``program`` is Python text. It finds the checkout's packages with all that they
+import, and in its globals ``URI``: whoever opens that first starts the guest. The
+nested guest's console is ``CONSOLE``, a path.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+
+from examples.guests.cache import CHECKOUT, GuestError
+from examples.guests.images import (
+    VIRTIO_MODULES,
+    add_content,
+    add_python,
+    start_image,
+)
+from tests.rig.acpi import build_table
+from tests.rig.guest import Guest, GuestHost, GuestSpec
+from tests.rig.lab import (
+    CPUFREQ_MODULES,
+    LabOutcome,
+    distribution_files,
+    run_lab_machine,
+)
+
+if TYPE_CHECKING:
+    from examples.guests.initramfs import Initramfs
+
+ROOT = Path("/r")
+"""The embedded driver's directory in the lab."""
+
+_MEMORY_MIB = 2048
+_LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
+_QEMU = Path("/usr/bin/qemu-system-x86_64")
+# The program itself, its accelerator, and what a direct kernel boot takes.
+_QEMU_MODULES = ("qemu/accel-tcg-x86_64.so",)
+_FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
+_LIBVIRT_DRIVERS = ("qemu", "secret", "storage", "network", "nwfilter", "interface")
+_QEMU_CONF = """\
+stdio_handler = "file"
+security_driver = "none"
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+namespaces = []
+cgroup_controllers = []
+seccomp_sandbox = 0
+"""
+_PASSWD = """\
+root:x:0:0::/root:/bin/sh
+libvirt-qemu:x:64055:107::/nonexistent:/bin/sh
+nobody:x:65534:65534::/nonexistent:/bin/sh
+"""
+_GROUP = """\
+root:x:0:
+tty:x:5:
+kvm:x:107:
+libvirt-qemu:x:64055:
+nogroup:x:65534:
+"""
+_WORK = """\
+mkdir -p /sys/fs/cgroup /var/lib /var/log /var/cache /etc
+ip link set lo up
+export PYTHONPATH=/checkout:/packages PYTHONDONTWRITEBYTECODE=1
+cd /checkout
+python3 -s /program.py
+"""
+
+
+class _LabHost(GuestHost):
+    """Where the nested guest lives; nobody connects to it from here."""
+
+    def __init__(self) -> None:
+        super().__init__(f"qemu:///embed?root={ROOT}", ROOT, ROOT / "g")
+        self.published: dict[str, Path] = {}
+
+    def publish(self, path: Path) -> Path:
+        """Return where the lab has a file of this machine."""
+        place = self.directory / path.name
+        self.published[str(place)] = path
+        return place
+
+
+def run_in_host_lab(
+    program: str, spec: GuestSpec, *, shared: int = 1, timeout_s: float = 600.0
+) -> LabOutcome:
+    """Boot the host with one nested guest, run ``program`` in it, power it off.
+
+    Args:
+        program: Python text, indented as a whole or not.
+        spec: the nested guest; it boots when ``URI`` is opened.
+        shared: so many neighbouring CPUs share one clock (1, 2 or 4).
+        timeout_s: after that the lab is switched off.
+    """
+    modules = (*VIRTIO_MODULES, *CPUFREQ_MODULES)
+    image = start_image(_WORK, modules=modules)
+    add_python(image)
+    _add_checkout(image)
+    _add_qemu(image)
+    _add_libvirt(image)
+    console = _add_guest(image, spec)
+    known = f"URI = 'qemu:///embed?root={ROOT}'\nCONSOLE = '{console}'\n"
+    image.add_data("program.py", known + textwrap.dedent(program))
+    return run_lab_machine(
+        image.build("host-lab"),
+        build_table(shared=shared),
+        memory_mib=_MEMORY_MIB,
+        timeout_s=timeout_s,
+    )
+
+
+def _add_checkout(image: Initramfs) -> None:
+    for name in ("orchestrator", "cli", "domain_templates"):
+        add_content(image, f"/checkout/{name}", CHECKOUT / name)
+    for name in sorted(_distributions("vmpower")):
+        for path, source in distribution_files(name, "/packages").items():
+            add_content(image, path, source)
+            if isinstance(source, Path) and ".so" in source.name:
+                image.add_libraries([source])
+
+
+def _distributions(name: str) -> set[str]:
+    """Return what ``name`` needs at run time, and what those need."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for text in distribution(waiting.pop()).requires or ():
+            need = Requirement(text)
+            is_wanted = need.marker is None or need.marker.evaluate({"extra": ""})
+            if is_wanted and need.name not in found:
+                found.add(need.name)
+                waiting.append(need.name)
+    return found
+
+
+def _add_qemu(image: Initramfs) -> None:
+    image.add_program(_QEMU)
+    for name in _QEMU_MODULES:
+        image.add_program(_LIBRARIES / name)
+    for name in _FIRMWARE:
+        image.add_file(_find_firmware(name), f"usr/share/qemu/{name}")
+
+
+def _find_firmware(name: str) -> Path:
+    for directory in ("qemu", "seabios"):
+        path = Path("/usr/share") / directory / name
+        if path.exists():
+            return path
+    raise GuestError(f"QEMU's {name} is missing: install qemu-system-x86")
+
+
+def _add_libvirt(image: Initramfs) -> None:
+    for name in _LIBVIRT_DRIVERS:
+        driver = _LIBRARIES / f"libvirt/connection-driver/libvirt_driver_{name}.so"
+        image.add_program(driver)
+    image.add_tree(Path("/usr/share/libvirt/cpu_map"))
+    image.add_data("etc/passwd", _PASSWD)
+    image.add_data("etc/group", _GROUP)
+    image.add_data("etc/machine-id", f"{1:032x}\n")
+    image.add_data("r/etc/qemu.conf", _QEMU_CONF)
+    image.add_directory("r/g")
+
+
+def _add_guest(image: Initramfs, spec: GuestSpec) -> Path:
+    host = _LabHost()
+    guest = Guest(host, spec, is_unique=False)
+    image.add_data(f"r/etc/qemu/{guest.name}.xml", guest.xml())
+    image.add_link(
+        f"r/etc/qemu/autostart/{guest.name}.xml", f"/r/etc/qemu/{guest.name}.xml"
+    )
+    for place, source in host.published.items():
+        image.add_file(source, place)
+    return guest.console.path
