@@ -12,6 +12,7 @@ from orchestrator import events
 from orchestrator.actions import StartMonitor
 from orchestrator.claims import Claims
 from orchestrator.config import Mode
+from orchestrator.control.feed import EventFeed
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.errors import ConfigError, JournalError, VmpowerError
@@ -126,7 +127,8 @@ class Daemon:
         nothing = Topology(groups=(), unmanaged={}, online=frozenset())
         self._inventory = Inventory(config, nothing)
         self._controller = Controller(self._inventory)
-        self._reports = Reports()
+        feed = EventFeed()
+        reports = Reports(feed)
         self._tree = CpuTree(config.sysfs_root)
         self._claim = CpuTreeClaim(self._tree)
         self._journal = Journal(config.run_dir / JOURNAL, self._tree)
@@ -143,7 +145,7 @@ class Daemon:
             hypervisor=self._hypervisor,
             monitor=self._monitor,
             claims=self._claims,
-            reports=self._reports,
+            reports=reports,
             post=self.post,
             # Asked for each channel: the libvirt socket that an URI names, and its
             # owner, may appear after us.
@@ -153,9 +155,9 @@ class Daemon:
             inventory=self._inventory,
             monitor=self._monitor,
             tree=self._tree,
-            reports=self._reports,
+            reports=reports,
+            feed=feed,
             react=self.react,
-            uri=uri,
         )
         self._server = ControlServer(self._operations, config.run_dir)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from orchestrator.control.backend import Peer
+    from orchestrator.control.feed import EventFeed
     from orchestrator.domain import DomainId, PCpu
     from orchestrator.events import Event
     from orchestrator.inventory import Inventory
@@ -50,15 +51,15 @@ class Operations:
         monitor: Monitor,
         tree: CpuTree,
         reports: Reports,
+        feed: EventFeed,
         react: Callable[[Event], None],
-        uri: str,
     ) -> None:
         self._inventory = inventory
         self._monitor = monitor
         self._tree = tree
         self._reports = reports
+        self._feed = feed
         self._react = react
-        self._uri = uri
         self._started_s = time.monotonic()
         self._sampler: asyncio.Task[None] | None = None
         self.is_stopping = False
@@ -79,9 +80,7 @@ class Operations:
         return self._snapshot().status(daemon)
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(
-            self._inventory, self._monitor.snapshot(), self._tree, self._uri
-        )
+        return Snapshot(self._inventory, self._monitor.snapshot(), self._tree)
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
         """Fix the clock of a CPU's clock group until it is released.
@@ -171,14 +170,14 @@ class Operations:
         """Give the recent events, oldest first, and with `follow` the coming ones."""
         if follow and self._sampler is None:
             self._sampler = asyncio.create_task(self._sample_grants())
-        async with aclosing(self._reports.follow(follow=follow)) as stream:
+        async with aclosing(self._feed.read(follow=follow)) as stream:
             async for record in stream:
                 yield record
 
     async def _sample_grants(self) -> None:
         grants = self._monitor.snapshot().grants
         await asyncio.sleep(GRANTS_EVERY_S)
-        while self._reports.is_followed:
+        while self._feed.is_followed:
             now = self._monitor.snapshot().grants
             for number, khz in now.items():
                 if khz is not None and grants.get(number) != khz:
@@ -199,7 +198,7 @@ class Operations:
         self.is_stopping = True
         if self._sampler:
             self._sampler.cancel()
-        self._reports.close()
+        self._feed.close()
 
 
 def _name(who: Peer) -> str:

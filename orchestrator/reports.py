@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,18 +10,10 @@ from orchestrator.actions import Severity
 from orchestrator.control.models import EventRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from orchestrator.actions import Report
+    from orchestrator.control.feed import EventFeed
 
 logger = logging.getLogger("orchestrator")
-
-REMEMBERED = 1_000
-"""Reports that a newcomer to the stream still sees: hours of a quiet host, and some
-300 KB at most."""
-BACKLOG = 1_000
-"""Reports that a follower may lag behind before its stream is ended: it can come
-again, but must not hold the daemon's memory."""
 
 _LEVELS = {
     Severity.INFO: logging.INFO,
@@ -33,19 +23,13 @@ _LEVELS = {
 
 
 class Reports:
-    """Logs every report and streams it to followers.
+    """Logs reports and passes them on.
 
     Synchronization: the asyncio thread only.
     """
 
-    def __init__(self) -> None:
-        self._recent: deque[EventRecord] = deque(maxlen=REMEMBERED)
-        self._followers: set[asyncio.Queue[EventRecord | None]] = set()
-
-    @property
-    def is_followed(self) -> bool:
-        """Whether somebody is watching now."""
-        return bool(self._followers)
+    def __init__(self, feed: EventFeed) -> None:
+        self._feed = feed
 
     def add(self, report: Report) -> None:
         """Log a report and pass it on."""
@@ -63,29 +47,4 @@ class Reports:
             text=report.text,
             facts=dict(report.facts),
         )
-        self._recent.append(record)
-        for queue in list(self._followers):
-            if queue.qsize() >= BACKLOG:
-                self._followers.discard(queue)
-                queue.put_nowait(None)
-            else:
-                queue.put_nowait(record)
-
-    async def follow(self, *, follow: bool) -> AsyncGenerator[EventRecord, None]:
-        """Give the recent reports, oldest first, and with `follow` the coming ones."""
-        queue: asyncio.Queue[EventRecord | None] = asyncio.Queue()
-        recent = list(self._recent)
-        if follow:
-            self._followers.add(queue)
-        try:
-            for record in recent:
-                yield record
-            while follow and (coming := await queue.get()):
-                yield coming
-        finally:
-            self._followers.discard(queue)
-
-    def close(self) -> None:
-        """End every stream."""
-        for queue in self._followers:
-            queue.put_nowait(None)
+        self._feed.publish(record)

@@ -32,12 +32,11 @@ class Snapshot:
     """
 
     def __init__(
-        self, inventory: Inventory, measured: MonitorSnapshot, tree: CpuTree, uri: str
+        self, inventory: Inventory, measured: MonitorSnapshot, tree: CpuTree
     ) -> None:
         self._inventory = inventory
         self._measured = measured
         self._tree = tree
-        self._uri = uri
 
     def status(self, daemon: models.DaemonStatus) -> models.Status:
         """Return the whole picture."""
@@ -60,7 +59,7 @@ class Snapshot:
     def _libvirt(self) -> models.LibvirtStatus:
         libvirt = self._inventory.libvirt
         return models.LibvirtStatus(
-            uri=self._uri,
+            uri=self._inventory.config.libvirt.uri,
             connected=libvirt.is_connected,
             reconnects_total=libvirt.reconnects_total,
             stale_since=libvirt.stale_since,

@@ -29,6 +29,12 @@ class EventFeed:
         self._published = 0
         self._news = asyncio.Event()
         self._is_closed = False
+        self._followers = 0
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether some reader waits for what comes."""
+        return self._followers > 0
 
     def publish(self, record: EventRecord) -> None:
         """Append an event and wake the readers that follow."""
@@ -44,18 +50,22 @@ class EventFeed:
     async def read(self, *, follow: bool) -> AsyncGenerator[EventRecord, None]:
         """Give what the ring holds, and with `follow` what comes until `close`."""
         position = self._published - len(self._ring)
-        while True:
-            oldest = self._published - len(self._ring)
-            if position < oldest:
-                yield _missed(oldest - position)
-                position = oldest
-            elif position < self._published:
-                yield self._ring[position - oldest]
-                position += 1
-            elif not follow or self._is_closed:
-                return
-            else:
-                await self._news.wait()
+        self._followers += follow
+        try:
+            while True:
+                oldest = self._published - len(self._ring)
+                if position < oldest:
+                    yield _missed(oldest - position)
+                    position = oldest
+                elif position < self._published:
+                    yield self._ring[position - oldest]
+                    position += 1
+                elif not follow or self._is_closed:
+                    return
+                else:
+                    await self._news.wait()
+        finally:
+            self._followers -= follow
 
     def _wake(self) -> None:
         # A new flag for those who come later; whoever waits holds the old one.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.control.backend import ControlBackend
     from orchestrator.control.models import Document
     from orchestrator.control.streams import Streams
-
-logger = logging.getLogger(__name__)
 
 _UCRED = struct.Struct("3i")
 _LAST_CHANGE_S = 1.0
@@ -100,7 +97,7 @@ class Routes:
             if call.is_reading:
                 document = await answer(question)
             else:
-                document = await self._change(answer, question, request)
+                document = await self._change(answer, question)
             return _json(document)
 
         return handler
@@ -126,22 +123,12 @@ class Routes:
             body=body,
         )
 
-    async def _change(
-        self, answer: Answer, question: Question, request: web.Request
-    ) -> Document:
+    async def _change(self, answer: Answer, question: Question) -> Document:
         """Let a change come to its end although the client may hang up."""
         task = asyncio.ensure_future(answer(question))
         self._changes.add(task)
         task.add_done_callback(self._changed)
-        document = await asyncio.shield(task)
-        logger.info(
-            "operator changed something call=%s %s pid=%d uid=%d",
-            request.method,
-            request.path,
-            question.who.pid,
-            question.who.uid,
-        )
-        return document
+        return await asyncio.shield(task)
 
     def _changed(self, task: asyncio.Task[Document]) -> None:
         self._changes.discard(task)

@@ -43,7 +43,7 @@ def test_a_slow_reader_is_told_how_much_it_missed() -> None:
 
 
 def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
-    async def read() -> list[list[str]]:
+    async def read() -> tuple[list[bool], list[list[str]]]:
         feed = EventFeed()
 
         async def follow() -> list[str]:
@@ -51,10 +51,13 @@ def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
 
         followers = [asyncio.ensure_future(follow()) for _ in range(3)]
         await asyncio.sleep(0)
+        is_followed = [feed.is_followed]
         feed.publish(record("news"))
         await asyncio.sleep(0)
         feed.publish(record("more"))
         feed.close()
-        return list(await asyncio.gather(*followers))
+        seen = list(await asyncio.gather(*followers))
+        is_followed.append(feed.is_followed)
+        return is_followed, seen
 
-    assert asyncio.run(read()) == [["news", "more"]] * 3
+    assert asyncio.run(read()) == ([True, False], [["news", "more"]] * 3)
