@@ -22,19 +22,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.errors import ConfigError
 from orchestrator.units import KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
-
-
-class Mode(StrEnum):
-    """Whether clocks are written."""
-
-    ENFORCE = "enforce"
-    """Obey guests within the bounds."""
-    OBSERVE = "observe"
-    """Do everything but the writes; guests' requests are refused."""
 
 
 class Access(StrEnum):
@@ -119,6 +111,18 @@ class OnboardRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DomainRule(DomainPolicy):
+    """Bounds and rights of the domains that it matches.
+
+    What a rule says stands above what the domain's own metadata says; of several
+    rules that match, the first one that says something about a matter decides it.
+    """
+
+    match: str
+    """Shell pattern of the domain's name, or its UUID."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole configuration."""
 
@@ -135,6 +139,8 @@ class Config:
     bounds: BoundsConfig = field(default_factory=BoundsConfig)
     power: PowerConfig = field(default_factory=PowerConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
+    domain: tuple[DomainRule, ...] = ()
+    """Rules of single domains; see `DomainPolicy` for what they can say."""
     onboard: tuple[OnboardRule, ...] = ()
     """Nobody is onboarded without a rule."""
 
@@ -204,6 +210,16 @@ def _contradictions(config: Config) -> list[str]:
         found.append(
             f"bounds: min_khz {bounds.min_khz} is above max_khz {bounds.max_khz}"
         )
+    found += [
+        f"domain[{index}]: min_khz {rule.min_khz} is above max_khz {rule.max_khz}"
+        for index, rule in enumerate(config.domain)
+        if rule.min_khz and rule.max_khz and rule.min_khz > rule.max_khz
+    ]
+    found += [
+        f"domain[{index}]: generation {rule.generation} is none of {GENERATIONS}"
+        for index, rule in enumerate(config.domain)
+        if rule.generation not in (None, *GENERATIONS)
+    ]
     if config.libvirt.resync_s < 1:
         found.append("libvirt.resync_s: less than 1 second")
     if config.power.release_after_s < 0:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.actions import StartMonitor
 from orchestrator.claims import Claims
-from orchestrator.config import Mode
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
+from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError, JournalError, VmpowerError
 from orchestrator.hypervisor.connection import Access, Hypervisor, trusted_uids
 from orchestrator.inventory import Inventory

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
+
+if TYPE_CHECKING:
+    from orchestrator.domain_policy import DomainPolicy
 
 DomainId = NewType("DomainId", str)
 """A libvirt UUID in its canonical text form."""
@@ -92,5 +95,7 @@ class DomainSpec:
     """Numbers of the channels that we attached, as its metadata remembers."""
     has_free_ports: bool = False
     """Whether a virtio-serial controller of the running domain has ports left."""
+    policy: DomainPolicy | None = None
+    """What its metadata allows it; None: it says nothing."""
     problems: tuple[str, ...] = ()
     """What in its XML we refused, one sentence each, for people."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from orchestrator.units import KHz
+from orchestrator.units import KHz  # noqa: TC001 - the configuration reads the hints
 
 GENERATIONS = (16, 456, 460, 464)
 """Bytes of a packet in each generation of DPDK's guests, which is what names them.

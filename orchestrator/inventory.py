@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.config import Mode
 from orchestrator.cpuset import format_cpulist
+from orchestrator.domain_policy import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +98,10 @@ class DomainRecord:
         """Clock groups that its vCPUs are pinned into."""
         return {p.group for p in self.placements.values() if p.group is not None}
 
+    def is_enforced(self) -> bool:
+        """Whether its requests change clocks."""
+        return self.view is not None and self.view.is_enforced
+
     def is_served(self) -> bool:
         """Whether any of its channels is connected."""
         return any(c.state in CONNECTED_STATES for c in self.channels.values())
@@ -160,7 +164,8 @@ class Inventory:
             return False
         record = self.groups[group]
         return record.override_khz is not None or any(
-            domain.is_served() for domain in self.pinned_into(group)
+            domain.is_served() and domain.is_enforced()
+            for domain in self.pinned_into(group)
         )
 
     def place(self, spec: VCpuSpec) -> Placement:

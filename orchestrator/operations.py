@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator import __version__, events
 from orchestrator.actions import Report
-from orchestrator.config import Mode
 from orchestrator.control import models
 from orchestrator.cpuset import format_cpulist
+from orchestrator.domain_policy import Mode
 from orchestrator.errors import ControlError
 from orchestrator.inventory import GroupRecord, GroupStage
 from orchestrator.snapshot import Snapshot

@@ -9,6 +9,7 @@ from orchestrator.errors import SysfsError
 from orchestrator.inventory import GroupStage
 from orchestrator.monitor.views import Counters
 from orchestrator.power.topology import read_current_khz, read_governor
+from orchestrator.rights import resolve_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,12 +71,19 @@ class Snapshot:
         """Return one domain."""
         spec = record.spec
         problems = [*spec.problems, record.onboarding_problem]
+        rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
             uuid=spec.uuid,
             name=spec.name,
             id=spec.run if spec.run >= 0 else None,
             state=spec.state,
-            mode=self._inventory.config.mode,
+            mode=rights.mode.value,
+            rights=models.Rights(
+                min_khz=models.Bound(**rights.min_khz._asdict()),
+                max_khz=models.Bound(**rights.max_khz._asdict()),
+                turbo=models.Permission(**rights.turbo._asdict()),
+                mode=models.ModeRight(**rights.mode._asdict()),
+            ),
             vcpus=tuple(self._vcpus(record)),
             channels=tuple(
                 self.channel(record, record.channels[number])

@@ -9,12 +9,12 @@ import pytest
 from orchestrator.config import (
     Access,
     Config,
-    Mode,
     OnboardRule,
     config_from,
     load_config,
     show_config,
 )
+from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError
 
 
@@ -110,3 +110,17 @@ def test_what_is_in_force_is_shown_as_json_that_reads_back() -> None:
     assert shown["bounds"]["max_khz"] == 2_000_000
     shown["bounds"].pop("min_khz")
     assert config_from(shown) == config
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        ({"match": "a", "generation": 17}, "domain[0]: generation 17 is none of"),
+        ({"match": "a", "min_khz": 3, "max_khz": 2}, "domain[0]: min_khz 3 is above"),
+        ({"match": "a", "trubo": True}, "domain[0].trubo: unknown key"),
+    ],
+)
+def test_a_mistake_in_a_rule_is_named(rule: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_from({"domain": [rule]})
+    assert complaint in str(caught.value)

@@ -68,6 +68,36 @@ class DomainChannel(Channel):
     uuid: str
 
 
+class Bound(TypedDict):
+    """One end of what a domain's clocks may be."""
+
+    value: int | None
+    source: str
+
+
+class Permission(TypedDict):
+    """Whether a domain may do something."""
+
+    value: bool
+    source: str
+
+
+class ModeRight(TypedDict):
+    """Whether a domain's requests change clocks."""
+
+    value: str
+    source: str
+
+
+class Rights(TypedDict):
+    """What holds for a domain, and who says so."""
+
+    min_khz: Bound
+    max_khz: Bound
+    turbo: Permission
+    mode: ModeRight
+
+
 class Domain(TypedDict):
     """One libvirt domain."""
 
@@ -77,6 +107,7 @@ class Domain(TypedDict):
     mode: str
     vcpus: list[Vcpu]
     channels: list[Channel]
+    rights: Rights | None
     id: int | None
     reason: str | None
     problems: list[str]

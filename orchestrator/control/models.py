@@ -12,8 +12,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.config import Mode
 from orchestrator.domain import DomainState
+from orchestrator.domain_policy import Mode
 
 SCHEMA = 1
 """Version of the status document; it grows only when a key goes or changes."""
@@ -105,6 +105,40 @@ class Channel(Document):
     """Why it is not open."""
 
 
+class Bound(Document):
+    """One end of what a domain's clocks may be."""
+
+    value: Khz | None
+    """null: whatever the hardware and the host's bounds allow."""
+    source: str
+    """Who decided: `rule PATTERN`, `metadata` or `default`."""
+
+
+class Permission(Document):
+    """Whether a domain may do something."""
+
+    value: bool
+    source: str
+    """Who decided: `host`, `rule PATTERN`, `metadata` or `default`."""
+
+
+class ModeRight(Document):
+    """Whether a domain's requests change clocks."""
+
+    value: Mode
+    source: str
+    """Who decided: `host`, `rule PATTERN`, `metadata` or `default`."""
+
+
+class Rights(Document):
+    """What holds for a domain, and who says so."""
+
+    min_khz: Bound
+    max_khz: Bound
+    turbo: Permission
+    mode: ModeRight
+
+
 class Domain(Document):
     """One libvirt domain."""
 
@@ -115,6 +149,8 @@ class Domain(Document):
     mode: Mode
     vcpus: tuple[Vcpu, ...]
     channels: tuple[Channel, ...]
+    rights: Rights | None = None
+    """Its bounds and rights; null where nobody has resolved them."""
     id: int | None = None
     """libvirt's number while it runs."""
     reason: str | None = None

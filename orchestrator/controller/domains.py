@@ -18,11 +18,12 @@ from orchestrator.actions import (
     Severity,
     WithdrawVotes,
 )
-from orchestrator.config import Mode
 from orchestrator.controller import channels, groups, onboarding
 from orchestrator.domain import DomainState
-from orchestrator.inventory import DomainRecord, Inventory
+from orchestrator.domain_policy import Mode
+from orchestrator.inventory import DomainRecord, Inventory, Placement
 from orchestrator.monitor.views import DomainView, VCpuView
+from orchestrator.rights import resolve_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -131,26 +132,28 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
 
 
 def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
-    config = inventory.config
+    rights = resolve_rights(inventory.config, record.spec)
     return DomainView(
         uuid=record.spec.uuid,
         is_executing=record.spec.state.is_executing,
-        is_enforced=config.mode is Mode.ENFORCE,
+        is_enforced=rights.mode.value is Mode.ENFORCE,
         vcpus=tuple(
             VCpuView(
                 vcpu=placement.vcpu,
                 group=placement.group,
-                min_khz=0,
-                max_khz=_max_khz(inventory, placement.group),
-                is_turbo_allowed=config.bounds.turbo,
+                min_khz=rights.min_khz.value or 0,
+                max_khz=rights.max_khz.value or _highest_khz(inventory, placement),
+                is_turbo_allowed=rights.turbo.value,
             )
             for placement in record.placements.values()
         ),
     )
 
 
-def _max_khz(inventory: Inventory, group: int | None) -> int:
-    return 0 if group is None else inventory.groups[group].group.steps.highest_khz
+def _highest_khz(inventory: Inventory, placement: Placement) -> int:
+    if placement.group is None:
+        return 0
+    return inventory.groups[placement.group].group.steps.highest_khz
 
 
 def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:

@@ -59,6 +59,7 @@ def describe_domain(connection: libvirt.virConnect, uuid: DomainId) -> DomainSpe
             item.number for item in parsed.channels if item.number in parsed.attached
         ),
         has_free_ports=parsed.run >= 0 and parsed.free_ports > 0,
+        policy=parsed.policy,
         problems=parsed.problems,
     )
 

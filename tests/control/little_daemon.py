@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.config import Mode
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.models import (
     Channel,
@@ -28,6 +27,7 @@ from orchestrator.control.models import (
 )
 from orchestrator.control.server import ControlServer
 from orchestrator.domain import TARGET_PREFIX, DomainState
+from orchestrator.domain_policy import Mode
 from orchestrator.errors import ControlError
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.domain import DomainSpec, DomainState
+from orchestrator.domain_policy import DomainPolicy, Mode
+from orchestrator.units import KHz
 from tests.controller.world import World, channel, domain, topology, vcpu
 
 
@@ -184,3 +186,17 @@ def test_a_domain_that_cannot_be_described_keeps_what_was_known() -> None:
     world.settle()
     assert len(world.open_channels) == 2
     assert any("timed out" in report.text for report in world.reports)
+
+
+def test_metadata_bounds_reach_the_monitor_at_once() -> None:
+    spec = domain()
+    world = running(spec)
+    policy = DomainPolicy(max_khz=KHz(2_000_000), turbo=False, mode=Mode.OBSERVE)
+    decided = world.tell(e.DomainDescribed(replace(spec, policy=policy)))
+    (view,) = [x.view for x in decided if isinstance(x, a.DefineDomain)]
+    assert not view.is_enforced
+    assert {v.max_khz for v in view.vcpus} == {2_000_000}
+    assert not any(v.is_turbo_allowed for v in view.vcpus)
+    # Nobody may change its clocks any more, so they are not held either.
+    world.settle()
+    assert world.held_groups == set()

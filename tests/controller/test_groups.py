@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from orchestrator import actions as a
 from orchestrator import events as e
-from orchestrator.config import BoundsConfig, Config, Mode
+from orchestrator.config import BoundsConfig, Config
 from orchestrator.domain import DomainState
+from orchestrator.domain_policy import Mode
 from orchestrator.inventory import GroupStage
 from orchestrator.units import KHz
 from tests.controller.world import World, domain, topology, vcpu

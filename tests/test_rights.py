@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from orchestrator.config import BoundsConfig, Config, DomainRule, config_from
+from orchestrator.domain_policy import DomainPolicy, Mode
+from orchestrator.rights import Said, resolve_rights
+from orchestrator.units import KHz
+from tests.controller.world import domain
+
+LOW, HIGH = KHz(1_200_000), KHz(2_000_000)
+
+
+def test_a_domain_of_which_nobody_says_anything_may_do_everything() -> None:
+    rights = resolve_rights(Config(), domain())
+    assert rights.min_khz == rights.max_khz == Said(None, "default")
+    assert rights.turbo == Said(value=True, source="default")
+    assert rights.mode == Said(Mode.ENFORCE, "default")
+
+
+def test_what_the_metadata_leaves_open_the_default_decides() -> None:
+    spec = domain(policy=DomainPolicy(max_khz=HIGH, turbo=False))
+    rights = resolve_rights(Config(), spec)
+    assert rights.max_khz == Said(HIGH, "metadata")
+    assert rights.turbo == Said(value=False, source="metadata")
+    assert rights.mode == Said(Mode.ENFORCE, "default")
+
+
+def test_a_rule_stands_above_the_metadata_and_the_first_rule_above_the_next() -> None:
+    config = Config(
+        domain=(
+            DomainRule(match="web-*", max_khz=LOW),
+            DomainRule(match="dpdk-*", mode=Mode.OBSERVE),
+            DomainRule(match="*", max_khz=HIGH, mode=Mode.ENFORCE),
+        )
+    )
+    spec = domain("dpdk-0", policy=DomainPolicy(max_khz=LOW, turbo=False))
+    rights = resolve_rights(config, spec)
+    assert rights.mode == Said(Mode.OBSERVE, "rule dpdk-*")
+    assert rights.max_khz == Said(HIGH, "rule *")
+    assert rights.turbo == Said(value=False, source="metadata")
+
+
+def test_a_rule_can_name_a_uuid() -> None:
+    spec = domain()
+    config = Config(domain=(DomainRule(match=spec.uuid, turbo=False),))
+    assert not resolve_rights(config, spec).turbo.value
+
+
+def test_the_host_stands_above_everybody() -> None:
+    config = Config(mode=Mode.OBSERVE, bounds=BoundsConfig(turbo=False))
+    spec = domain(policy=DomainPolicy(mode=Mode.ENFORCE, turbo=True))
+    rights = resolve_rights(config, spec)
+    assert rights.mode == Said(Mode.OBSERVE, "host")
+    assert rights.turbo == Said(value=False, source="host")
+
+
+def test_of_two_that_contradict_each_other_the_higher_one_wins() -> None:
+    config = Config(domain=(DomainRule(match="*", max_khz=LOW),))
+    spec = domain(policy=DomainPolicy(min_khz=HIGH))
+    rights = resolve_rights(config, spec)
+    assert rights.min_khz == rights.max_khz == Said(LOW, "rule *")
+
+
+def test_rules_are_read_from_the_configuration() -> None:
+    config = config_from(
+        {"domain": [{"match": "dpdk-*", "max_khz": "2GHz", "mode": "observe"}]}
+    )
+    assert config.domain == (
+        DomainRule(match="dpdk-*", max_khz=HIGH, mode=Mode.OBSERVE),
+    )
