@@ -299,6 +299,35 @@ def test_a_rule_gives_a_running_guest_channels_that_it_can_talk_over(
     other.remove()
 
 
+def test_what_virsh_metadata_writes_holds_at_once(
+    daemon: RunningDaemon, guest: Guest, tree: CpuTree
+) -> None:
+    daemon.wait_for_channel(guest.name, 0, "open")
+    guest.talker.tell("open:0")
+    assert ask(guest, MAX) == "ack"
+    assert clock(tree) == 3_001_000
+    set_policy(guest, "<policy max='2GHz' turbo='perhaps'/>")
+    wait_for(lambda: clock(tree) == 2_000_000, "the new bound")
+    domain = shown(daemon.status(), guest)
+    assert domain
+    assert domain["rights"]
+    assert domain["rights"]["max_khz"] == {"value": 2_000_000, "source": "metadata"}
+    assert any("perhaps" in problem for problem in domain["problems"])
+    set_policy(guest, "<policy mode='observe'/>")
+    daemon.wait_for(lambda s: (d := shown(s, guest)) and d["mode"] == "observe")
+    assert ask(guest, MIN) == "nack"
+
+
+def set_policy(guest: Guest, xml: str) -> None:
+    guest.domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+        xml,
+        "vmpower",
+        "urn:vmpower:domain:1",
+        libvirt.VIR_DOMAIN_AFFECT_LIVE,
+    )
+
+
 def test_what_happens_to_a_domain_is_told_in_order(
     daemon: RunningDaemon, guest: Guest
 ) -> None:
