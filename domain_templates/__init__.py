@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from domain_templates.build import DomainKind, TemplateSpec, build
+from domain_templates.build import build
+from domain_templates.catalog import Template, list_templates, load_template
 from domain_templates.schema import validate
+from domain_templates.spec import DomainKind, Network, TemplateSpec, parse_network
 
-__all__ = ["DomainKind", "TemplateSpec", "build", "validate"]
+__all__ = [
+    "DomainKind",
+    "Network",
+    "Template",
+    "TemplateSpec",
+    "build",
+    "list_templates",
+    "load_template",
+    "parse_network",
+    "validate",
+]

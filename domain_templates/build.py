@@ -1,99 +1,136 @@
-"""From a few wishes to the whole XML of a domain.
+"""From a template and a few wishes to the whole XML of a domain.
 
-Source: libvirt's formatdomain ("Direct kernel boot", "CPU Tuning", "Channel").
+Source: libvirt's formatdomain ("Direct kernel boot", "CPU Tuning", "NUMA Node Tuning",
+"Channel").
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from orchestrator.domain import MAX_CHANNEL_NUMBER
-from orchestrator.domain_xml.channel import check_socket_path
+from domain_templates.catalog import Template, load_template
+from domain_templates.check import check_wishes
+from domain_templates.devices import put_cloud_init, put_disk, put_networks
+from domain_templates.parameters import (
+    apply_parameters,
+    check_required,
+    drop_note,
+    read_parameters,
+)
+from domain_templates.spec import DomainKind, TemplateSpec
+from orchestrator.cpuset import format_cpulist
+from orchestrator.domain_xml.channel import check_socket_path, parse_channel_number
 from orchestrator.domain_xml.document import parse_document, render_document
-from orchestrator.domain_xml.edit import add_channels
-from orchestrator.errors import ConfigError
+from orchestrator.domain_xml.edit import add_channels, remove_channels
+from orchestrator.domain_xml.metadata import set_policy
+from orchestrator.domain_xml.parse import ATTACHED_URI, parse_domain
+from orchestrator.errors import ConfigError, DomainXmlError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
-    from orchestrator.domain import PCpu
-
-_TEMPLATE = "minimal.xml"
-_MAX_NAME_BYTES = 200
-"""libvirt names a file after the domain, and a file's name has 255 bytes."""
+_ONE_OF_A_KIND = ("uuid", "genid", "devices/interface/mac")
+"""What no two domains may have in common, should a template be another domain's XML."""
+_ANY_UUID = "00000000-0000-0000-0000-000000000000"
 
 
-class DomainKind(StrEnum):
-    """Who runs the guest's instructions."""
-
-    KVM = "kvm"
-    """The processor: what production wants."""
-    QEMU = "qemu"
-    """QEMU itself, slowly and everywhere; its vCPUs are pinned like KVM's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateSpec:
-    """What a domain is to be like."""
-
-    vcpus: int = 1
-    """Each gets the channel of its number."""
-    memory_mib: int = 256
-    kernel: Path | None = None
-    """Booted directly; None: the domain has nothing to boot and stays in its BIOS."""
-    initrd: Path | None = None
-    cmdline: str = ""
-    """The kernel's command line; needs a kernel."""
-    pins: tuple[PCpu, ...] = ()
-    """The host CPU of each vCPU; empty: all float, and none can be controlled."""
-    kind: DomainKind = DomainKind.KVM
-    socket_dir: Path | None = None
-    """Channels get `<socket_dir>/<name>.<number>`, as DPDK's own host wants it; None:
-    libvirt chooses, and takes care of owner and labels."""
-    console: Path | None = None
-    """File that the serial console is written to; None: a pty."""
-
-
-def build(name: str, spec: TemplateSpec) -> str:
+def build(name: str, spec: TemplateSpec, template: Template | None = None) -> str:
     """Write the XML of a domain.
 
+    Args:
+        name: of the domain.
+        spec: what it is to be like.
+        template: what it starts from; None: our minimal one.
+
     Raises:
-        ConfigError: the wishes contradict each other or are out of range.
-        DomainXmlError: a socket's path would be too long.
+        ConfigError: the wishes contradict each other or the template, or are out of
+            range.
+        DomainXmlError: the template cannot be understood, or a socket's path would be
+            too long.
     """
-    _check(name, spec)
-    root = parse_document(files(__package__).joinpath(_TEMPLATE).read_text())
-    root.set("type", spec.kind.value)
+    chosen = load_template() if template is None else template
+    root = parse_document(chosen.xml)
+    parameters = read_parameters(root)
+    vcpus = _count(root, spec)
+    check_wishes(name, spec, vcpus)
+    check_required(parameters, [*spec.settings, *_options(spec)])
+    _clean(root)
     _set_text(root, "name", name)
-    _set_text(root, "memory", str(spec.memory_mib))
-    _set_text(root, "vcpu", str(spec.vcpus))
+    _size(root, spec, vcpus)
     _boot(root, spec)
-    _pin(root, spec)
-    if spec.kind is DomainKind.QEMU:
-        # QEMU's default model lacks SSE4, without which DPDK dies of SIGILL.
-        _find(root, "cpu").set("mode", "maximum")
-    if spec.console is not None:
-        serial = _find(root, "devices/serial")
-        serial.set("type", "file")
-        etree.SubElement(serial, "source", path=str(spec.console))
-    return _with_channels(name, spec, root)
+    _place(root, spec)
+    _fit_kind(root, spec)
+    _put_devices(root, spec)
+    apply_parameters(root, parameters, spec.settings)
+    return _finish(name, spec, root, vcpus)
 
 
-def _with_channels(name: str, spec: TemplateSpec, root: etree._Element) -> str:
-    # Also adds the controllers that so many channels need.
-    root = parse_document(add_channels(render_document(root), range(spec.vcpus)))
-    if spec.socket_dir is not None:
-        for number, source in enumerate(root.iterfind("devices/channel/source")):
-            path = str(spec.socket_dir / f"{name}.{number}")
-            check_socket_path(path)
-            source.set("path", path)
+def _finish(name: str, spec: TemplateSpec, root: etree._Element, vcpus: int) -> str:
+    xml = _with_channels(name, spec, root, vcpus)
+    root = parse_document(set_policy(xml, spec.policy))
     etree.indent(root)
     return render_document(root) + "\n"
+
+
+def _options(spec: TemplateSpec) -> Iterable[str]:
+    given = {"disk": spec.disk, "network": spec.networks, "kernel": spec.kernel}
+    return (name for name, value in given.items() if value is not None)
+
+
+def _count(root: etree._Element, spec: TemplateSpec) -> int:
+    if spec.vcpus is not None:
+        return spec.vcpus
+    text = (root.findtext("vcpu") or "1").strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise DomainXmlError("the template's number of vCPUs makes no sense")
+    return int(text)
+
+
+def _clean(root: etree._Element) -> None:
+    """Take out what makes it a template, or another domain."""
+    drop_note(root)
+    root.attrib.pop("id", "")
+    for path in _ONE_OF_A_KIND:
+        for element in root.findall(path):
+            _drop(element)
+    for note in root.findall(f"metadata/{{{ATTACHED_URI}}}*"):
+        _drop(note)
+
+
+def _size(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
+    if spec.memory_mib is not None:
+        memory = _find(root, "memory")
+        memory.text = str(spec.memory_mib)
+        memory.set("unit", "MiB")
+        _drop(root.find("currentMemory"))
+    if spec.vcpus is not None:
+        element = _find(root, "vcpu")
+        element.text = str(vcpus)
+        element.attrib.pop("current", "")
+        for path in ("vcpus", "cpu/topology"):
+            _drop(root.find(path))
+        for pin in root.findall("cputune/vcpupin"):
+            if str(pin.get("vcpu")) not in map(str, range(vcpus)):
+                _drop(pin)
+    _resize_cells(root, spec, vcpus)
+
+
+def _resize_cells(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
+    cells = root.findall("cpu/numa/cell")
+    is_resized = spec.vcpus is not None or spec.memory_mib is not None
+    if not cells or not is_resized:
+        return
+    if len(cells) > 1:
+        raise ConfigError(
+            f"the template divides its vCPUs and memory among {len(cells)} NUMA cells",
+            hint="leave --vcpus and --memory out, or take a template with one cell",
+        )
+    cells[0].set("cpus", format_cpulist(range(vcpus)))
+    if spec.memory_mib is not None:
+        cells[0].set("memory", str(spec.memory_mib))
+        cells[0].set("unit", "MiB")
 
 
 def _boot(root: etree._Element, spec: TemplateSpec) -> None:
@@ -102,61 +139,118 @@ def _boot(root: etree._Element, spec: TemplateSpec) -> None:
         "initrd": spec.initrd and str(spec.initrd),
         "cmdline": spec.cmdline,
     }
+    if spec.kernel is not None:
+        for tag in boot:
+            _drop(root.find(f"os/{tag}"))
     for tag, text in boot.items():
         if text:
             etree.SubElement(_find(root, "os"), tag).text = text
 
 
-def _pin(root: etree._Element, spec: TemplateSpec) -> None:
-    if not spec.pins:
+def _place(root: etree._Element, spec: TemplateSpec) -> None:
+    """Pin what is to be pinned, and keep the rest of the tuning."""
+    if spec.pins or spec.emulator_pins:
+        tuning = root.find("cputune")
+        if tuning is None:
+            tuning = etree.Element("cputune")
+            _find(root, "vcpu").addnext(tuning)
+        _pin(tuning, spec)
+    memory = root.find("numatune/memory")
+    if spec.numa_node is not None and memory is not None:
+        memory.set("nodeset", str(spec.numa_node))
+
+
+def _pin(tuning: etree._Element, spec: TemplateSpec) -> None:
+    if spec.pins:
+        for old in tuning.findall("vcpupin"):
+            _drop(old)
+        for vcpu, pcpu in enumerate(spec.pins):
+            etree.SubElement(tuning, "vcpupin", vcpu=str(vcpu), cpuset=str(pcpu))
+    if spec.emulator_pins:
+        _drop(tuning.find("emulatorpin"))
+        cpus = format_cpulist(spec.emulator_pins)
+        etree.SubElement(tuning, "emulatorpin", cpuset=cpus)
+
+
+def _fit_kind(root: etree._Element, spec: TemplateSpec) -> None:
+    root.set("type", spec.kind.value)
+    if spec.kind is not DomainKind.QEMU:
         return
-    tuning = etree.Element("cputune")
-    for vcpu, pcpu in enumerate(spec.pins):
-        etree.SubElement(tuning, "vcpupin", vcpu=str(vcpu), cpuset=str(pcpu))
-    _find(root, "vcpu").addnext(tuning)
+    # QEMU's default model lacks SSE4, without which DPDK dies of SIGILL.
+    cpu = root.find("cpu")
+    if cpu is None:
+        cpu = etree.SubElement(root, "cpu")
+    cpu.attrib.clear()
+    cpu.set("mode", "maximum")
+    for child in cpu.findall("*"):
+        if child.tag not in ("numa", "topology"):
+            _drop(child)
 
 
-def _check(name: str, spec: TemplateSpec) -> None:
-    if not _is_name(name):
-        raise ConfigError(
-            f"{name!r} is no name for a domain",
-            hint="use printable characters, no '/', at most 200 bytes",
-        )
-    if not 1 <= spec.vcpus <= MAX_CHANNEL_NUMBER + 1:
-        raise ConfigError(
-            f"{spec.vcpus} vCPUs: between 1 and {MAX_CHANNEL_NUMBER + 1} are possible"
-        )
-    if spec.memory_mib < 1:
-        raise ConfigError(f"{spec.memory_mib} MiB is no memory")
-    if spec.pins and len(spec.pins) != spec.vcpus:
-        raise ConfigError(
-            f"{len(spec.pins)} CPUs to pin {spec.vcpus} vCPUs to",
-            hint="name one CPU for each vCPU",
-        )
-    _check_texts(spec)
+def _put_devices(root: etree._Element, spec: TemplateSpec) -> None:
+    if spec.disk is not None:
+        put_disk(root, spec.disk, spec.disk_format)
+    put_cloud_init(root, spec.cloud_init)
+    if spec.networks is not None:
+        put_networks(root, spec.networks)
+    if spec.console is not None:
+        serial = root.find("devices/serial")
+        if serial is None:
+            serial = etree.SubElement(_find(root, "devices"), "serial")
+        serial.set("type", "file")
+        _drop(serial.find("source"))
+        etree.SubElement(serial, "source", path=str(spec.console))
 
 
-def _check_texts(spec: TemplateSpec) -> None:
-    if spec.kernel is None and (spec.initrd is not None or spec.cmdline):
-        raise ConfigError("an initrd or a command line needs a kernel")
-    if not spec.cmdline.isprintable():
-        raise ConfigError("the command line has unprintable characters")
-    for path in (spec.kernel, spec.initrd, spec.console, spec.socket_dir):
-        if path is not None and not (path.is_absolute() and str(path).isprintable()):
-            raise ConfigError(f"{str(path)!r} is no absolute path")
+def _with_channels(
+    name: str, spec: TemplateSpec, root: etree._Element, vcpus: int
+) -> str:
+    wanted = frozenset(range(vcpus)) if spec.channels is None else spec.channels
+    xml = render_document(root)
+    unwanted = _numbers(xml) - wanted
+    # Also adds the controllers that so many channels need.
+    root = parse_document(add_channels(remove_channels(xml, unwanted), wanted))
+    for channel in root.iterfind("devices/channel"):
+        target, source = channel.find("target"), channel.find("source")
+        if target is None or source is None:
+            continue
+        number = parse_channel_number(str(target.get("name", "")))
+        if number is not None:
+            _set_path(source, spec, f"{name}.{number}")
+    return render_document(root)
 
 
-def _is_name(name: str) -> bool:
-    is_short = 0 < len(name.encode(errors="replace")) <= _MAX_NAME_BYTES
-    return is_short and name.isprintable() and "/" not in name and name.strip() == name
+def _numbers(xml: str) -> frozenset[int]:
+    root = parse_document(xml)
+    # A template needs no UUID, and a domain does.
+    etree.SubElement(root, "uuid").text = _ANY_UUID
+    parsed = parse_domain(render_document(root))
+    return parsed.unusable_channels.union(item.number for item in parsed.channels)
+
+
+def _set_path(source: etree._Element, spec: TemplateSpec, file: str) -> None:
+    source.attrib.pop("path", "")
+    if spec.socket_dir is not None:
+        path = str(spec.socket_dir / file)
+        check_socket_path(path)
+        source.set("path", path)
 
 
 def _set_text(root: etree._Element, tag: str, text: str) -> None:
     _find(root, tag).text = text
 
 
+def _drop(element: etree._Element | None) -> None:
+    parent = None if element is None else element.getparent()
+    if parent is not None and element is not None:
+        parent.remove(element)
+
+
 def _find(root: etree._Element, path: str) -> etree._Element:
     element = root.find(path)
     if element is None:
-        raise LookupError(f"the template has no <{path}>")
+        raise DomainXmlError(
+            f"the template has no <{path}>",
+            hint="check it with 'vmpower template validate'",
+        )
     return element

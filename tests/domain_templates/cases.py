@@ -1,0 +1,105 @@
+"""One domain for each template and for each option of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domain_templates import DomainKind, TemplateSpec, build, load_template
+from domain_templates.spec import Link, Network
+from orchestrator.domain import PCpu
+from orchestrator.domain_policy import DomainPolicy, Mode
+from orchestrator.units import KHz
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOWHERE = Path("/nonexistent")
+"""So that no operator's template of this machine is taken."""
+POLICY = DomainPolicy(
+    min_khz=KHz(1_200_000), max_khz=KHz(2_400_000), turbo=False, mode=Mode.OBSERVE
+)
+SWITCH = Network(Link.VHOST_USER, "/run/openvswitch/vhu0")
+FUNCTION = Network(Link.HOSTDEV, "0000:3b:02.1")
+IMAGE = Path("/var/lib/libvirt/images/vm.qcow2")
+PINS = tuple(map(PCpu, (2, 3, 4, 5)))
+
+CASES: Mapping[str, tuple[str, TemplateSpec]] = {
+    "minimal": ("minimal", TemplateSpec()),
+    "minimal-31-channels": ("minimal", TemplateSpec(vcpus=31)),
+    "minimal-kernel": (
+        "minimal",
+        TemplateSpec(
+            kernel=Path("/boot/vmlinuz"),
+            initrd=Path("/boot/initrd"),
+            cmdline="console=ttyS0 <&>",
+            console=Path("/tmp/console.log"),
+            kind=DomainKind.QEMU,
+        ),
+    ),
+    "minimal-policy": ("minimal", TemplateSpec(policy=POLICY)),
+    "minimal-some-channels": (
+        "minimal",
+        TemplateSpec(
+            vcpus=3,
+            memory_mib=512,
+            channels=frozenset({0, 2}),
+            socket_dir=Path("/tmp/powermonitor"),
+        ),
+    ),
+    "minimal-everything-else": (
+        "minimal",
+        TemplateSpec(
+            disk=Path("/dev/vg/vm"),
+            cloud_init=Path("/var/lib/libvirt/images/seed.iso"),
+            networks=(SWITCH, Network(Link.BRIDGE, "br0"), Network(Link.USER)),
+            channels=frozenset(),
+            settings={"machine": "pc"},
+        ),
+    ),
+    "nfv": ("nfv", TemplateSpec(networks=(SWITCH,))),
+    "nfv-pinned": (
+        "nfv",
+        TemplateSpec(
+            pins=PINS,
+            emulator_pins=frozenset(map(PCpu, (0, 1))),
+            numa_node=1,
+            disk=IMAGE,
+            policy=POLICY,
+            settings={"vhost-user": "/run/openvswitch/vhu0", "queues": "4"},
+        ),
+    ),
+    "nfv-sriov": (
+        "nfv",
+        TemplateSpec(
+            vcpus=2,
+            memory_mib=2048,
+            networks=(FUNCTION,),
+            settings={"hugepage-mib": "2", "numa": "preferred"},
+        ),
+    ),
+    "nfv-without-huge-pages": (
+        "nfv",
+        TemplateSpec(
+            kind=DomainKind.QEMU,
+            networks=(),
+            settings={"hugepage-mib": "none", "numa": "none"},
+        ),
+    ),
+    "cloud": ("cloud", TemplateSpec(disk=IMAGE)),
+    "cloud-with-cloud-init": (
+        "cloud",
+        TemplateSpec(
+            vcpus=4,
+            disk=Path("/var/lib/libvirt/images/vm.img"),
+            disk_format="qcow2",
+            cloud_init=Path("/var/lib/libvirt/images/seed.iso"),
+            networks=(Network(Link.NETWORK, "lan"),),
+        ),
+    ),
+}
+
+
+def build_case(case: str) -> str:
+    template, spec = CASES[case]
+    return build(case, spec, load_template(template, NOWHERE))
