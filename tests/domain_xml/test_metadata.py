@@ -114,7 +114,7 @@ def test_bounds_that_contradict_each_other_do_not_count() -> None:
     ("inside", "says"),
     [
         (policy_xml("max='1GHz'") + policy_xml("max='2GHz'"), "there twice"),
-        (f"<v:polciy xmlns:v='{POLICY_URI}' max='1GHz'/>", "<polciy> is unknown"),
+        (f"<v:polity xmlns:v='{POLICY_URI}' max='1GHz'/>", "<polity> is unknown"),
         (policy_xml("max='" + "9" * 50_000 + "'"), "no frequency"),
         (policy_xml("max='0'"), "stands still"),
         (policy_xml("generation='465'"), "none of 16, 456, 460, 464"),
