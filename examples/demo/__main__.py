@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_SECONDS = 30
+FILE_WIDTH = 100
+"""Columns of the output where no terminal has a width."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell gives it."""
 
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parse_arguments(arguments)
     console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = FILE_WIDTH
     try:
         _prepare(console)
         return asyncio.run(_run(options, console))
@@ -70,7 +74,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="how long the guests work: 3 to 600 (default: 30)",
     )
     parser.add_argument(
-        "--svg", metavar="FILE", type=Path, help="save the last live picture there"
+        "--svg", metavar="FILE", type=Path, help="save a live picture there"
     )
     parser.add_argument(
         "--plain", action="store_true", help="text now and then, also on a terminal"
@@ -101,7 +105,7 @@ async def _run(options: argparse.Namespace, console: Console) -> int:
 
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, interrupted.set)
     stage = Stage(is_on_host_cpus=options.host_cpus)
     try:

@@ -22,7 +22,6 @@ from examples.demo.guests import dpdk_plan
 from examples.demo.summary import restored_text
 from examples.guests.cache import GuestError
 from examples.guests.images import build_dpdk_image
-from orchestrator.units import format_khz
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +108,7 @@ class DpdkTest:
         self._count(await self._stage.look())
         self._console.read_lines()
         if self._console.has("init: work ended"):
-            # The channel is gone with the guest; what was counted last stays.
+            self._count(await self._stage.look())
             found = [word for word in _VERDICTS if self._console.has(word)]
             self._result.words = found[0] if found else "no verdict"
         elif time.monotonic() - began_s > _ENDS_WITHIN_S:
@@ -156,7 +155,7 @@ class ClockWatch:
 def verdict(result: DpdkResult) -> RenderableType:
     """Draw what came of it."""
     is_ok = result.words == _OK
-    head = Text("dpdk-test, power_kvm_vm_autotest: ", "bold")
+    head = Text().append("dpdk-test, power_kvm_vm_autotest: ", "bold")
     head.append(result.words or "not finished", "bold green" if is_ok else "bold red")
     parts: list[RenderableType] = [Text(""), head, _requests(), Text("")]
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -169,14 +168,16 @@ def verdict(result: DpdkResult) -> RenderableType:
             f" {counts['late_total'] + counts['dropped_total']} not answered",
         )
     mark = " (simulated)" if result.is_simulated else ""
-    clocks = " → ".join(format_khz(khz) for khz in result.clocks_khz)
-    grid.add_row(Text(f"clock{mark}", "dim"), clocks)
+    # In MHz: turbo is marked by one of them.
+    clocks = " → ".join(f"{khz // 1000}" for khz in result.clocks_khz)
+    grid.add_row(Text(f"clock{mark}", "dim"), f"{clocks} MHz")
+    grid.add_row("", "requests that come together supersede each other unwritten")
     restored = restored_text(
         result.changed_files, result.compared_files, result.restored_in_s
     )
     grid.add_row(Text("everything restored", "dim"), restored)
     grid.add_row(Text("time", "dim"), f"{result.took_s:.1f} s from boot to restored")
-    return Padding(Group(*parts, grid), (0, 1))
+    return Padding(Group(*parts, grid), (0, 1), expand=False)
 
 
 def _requests() -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import libvirt
 
 from domain_templates import DomainKind, TemplateSpec, build
 from examples.guests.cache import GuestError
+from examples.guests.embed import kill_guests
 from examples.guests.images import CMDLINE, start_image
 from examples.guests.kernel import fetch_kernel
 from examples.guests.programs import compile_program
@@ -104,7 +106,10 @@ class Guests:
             if self._connection is None:
                 ensure_event_loop()
                 self._connection = libvirt.open(self._root.uri)
-            self._domains.append(self._connection.createXML(xml))
+            # Defined, so that what was counted of it is known after its end.
+            domain = self._connection.defineXML(xml)
+            self._domains.append(domain)
+            domain.create()
         except libvirt.libvirtError as error:
             raise GuestError(f"libvirt cannot start {plan.name}: {error}") from error
 
@@ -113,8 +118,14 @@ class Guests:
         return self._root.guests / f"{plan.name}.log"
 
     def close(self) -> None:
-        """Forget them; closing the root ends those that still run."""
-        self._domains.clear()
+        """End them at once, and wait until libvirt knows: it would write files else."""
+        kill_guests(self._root.directory / "run/qemu")
+        while self._domains:
+            domain = self._domains.pop()
+            with suppress(libvirt.libvirtError):
+                domain.destroy()
+            with suppress(libvirt.libvirtError):
+                domain.undefine()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -44,12 +44,18 @@ class Outcome:
     is_cut: bool
     """Whether the machine was so slow that the guests were ended early."""
 
-    @property
-    def is_well(self) -> bool:
-        """Whether guests were served and the CPUs are as they were."""
-        lanes = self.recording.lanes.values()
-        is_served = all(lane.latest and lane.latest.acks for lane in lanes)
-        return is_served and not self.changed_files
+    def problems(self) -> list[str]:
+        """Say what went wrong, one sentence each; empty: all went well."""
+        found = []
+        if not self.is_interrupted:
+            found += [
+                f"{lane.name} was never answered"
+                for lane in self.recording.lanes.values()
+                if lane.latest is None or not lane.latest.acks
+            ]
+        if self.changed_files:
+            found.append("not everything was restored")
+        return found
 
 
 class Performance:
@@ -112,6 +118,7 @@ class Performance:
                 await _pause(interrupted, _LOOK_EVERY_S)
         finally:
             await asyncio.wait([booting])
+        booting.result()
         await self._look()
         show(self.recording)
 

@@ -16,7 +16,7 @@ from orchestrator.cpuset import format_cpulist
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import JustifyMethod, RenderableType
 
     from examples.demo.recording import Lane, Recording
     from orchestrator.power.topology import ClockGroup
@@ -24,18 +24,27 @@ if TYPE_CHECKING:
 _CHART_ROWS = 4
 _ROW_STYLES = ("yellow", "green", "cyan", "blue")
 """From the fastest to the slowest."""
-_BAR_CELLS = 16
-_QUEUE_CELLS = 10
+_CLOCK_BAR_CELLS = 16
+_BAR_CELLS = 10
+_NARROW_BAR_CELLS = 6
+_WIDE_CELLS = 100
+"""Narrower pictures leave out what is said elsewhere."""
+_WHERE = "on"
+_LEFT_TITLES = ("vCPU", _WHERE, "queue")
+_TITLES = (
+    *_LEFT_TITLES,
+    *("packets/s", "asks/s", "ACK", "NACK", "late", "p50", "p99"),
+)
 _QUEUE_PACKETS = 8192
 """What a guest's queue holds, see forwarder.c."""
 _LONG_QUEUE = 1024
 """From here on a guest asks for more."""
 _LEFT_CELLS = 30
 _AXIS_CELLS = 7
-_LAST_EVENTS = 6
-_FIXED_ROWS = 10
+_LAST_EVENTS = 9
+_FIXED_ROWS = 9
 """Title, header, footer and the lines between them, and one that Live needs."""
-_CLOCK_ROWS = 3
+_CLOCK_ROWS = 4
 """Of a clock group, beside those of its vCPUs."""
 _TIME_CELLS = 10
 _MARGIN = 1
@@ -47,17 +56,16 @@ def live_picture(recording: Recording, width: int, height: int) -> RenderableTyp
         _title(recording, width - 2 * _MARGIN),
         Text(""),
         *(_clock(recording, group, width) for group in recording.scene.groups),
-        Text(""),
-        _guests(recording),
+        _guests(recording, width),
         Text(""),
         _footer(recording),
     ]
     lanes, clocks = len(recording.lanes), len(recording.clocks)
     free = height - _FIXED_ROWS - lanes - clocks * (_CLOCK_ROWS + lanes // clocks)
-    if free > 0:
+    if free > 0 and recording.events:
         parts.insert(-1, _events(recording, min(free, _LAST_EVENTS), width))
         parts.insert(-1, Text(""))
-    return Padding(Group(*parts), (0, _MARGIN))
+    return Padding(Group(*parts), (0, _MARGIN), expand=False)
 
 
 def group_name(group: ClockGroup) -> str:
@@ -67,11 +75,11 @@ def group_name(group: ClockGroup) -> str:
 
 def _title(recording: Recording, width: int) -> RenderableType:
     scene = recording.scene
-    left = Text("vmpower demo", "bold")
-    left.append(f"  {len(scene.guests)} guests, {_open_channels(recording)}", "dim")
+    left = Text().append("vmpower demo", "bold")
+    left.append(f"  {len(scene.guests)} guests, {open_channels(recording)}", "dim")
     at_s = min(recording.at_s, scene.seconds)
     right = Text()
-    filled, empty = bar(at_s / scene.seconds, _BAR_CELLS)
+    filled, empty = bar(at_s / scene.seconds, _CLOCK_BAR_CELLS)
     right.append(filled, "cyan").append(empty, "bright_black")
     right.append(f" {at_s:2.0f} of {scene.seconds} s", "dim")
     grid = Table.grid(expand=True)
@@ -82,7 +90,8 @@ def _title(recording: Recording, width: int) -> RenderableType:
     return grid
 
 
-def _open_channels(recording: Recording) -> str:
+def open_channels(recording: Recording) -> str:
+    """Say how many of the guests' channels are open."""
     lanes = list(recording.lanes.values())
     opened = [x for x in lanes if x.channel and x.channel["state"] == "open"]
     return f"{len(opened)} of {len(lanes)} channels open"
@@ -91,11 +100,11 @@ def _open_channels(recording: Recording) -> str:
 def _clock(recording: Recording, group: ClockGroup, width: int) -> RenderableType:
     khz = recording.clock_now(group.number)
     scale = clock_scale(group)
-    head = Text(group_name(group), "bold")
+    head = Text().append(group_name(group), "bold")
     if group.is_simulated:
         head.append(" simulated", "yellow")
-    now = Text(f"{format_khz(khz):>8} ", "bold cyan")
-    filled, empty = bar(scale.share(khz or 0), _BAR_CELLS)
+    now = Text().append(f"{format_khz(khz):<8} ", "bold cyan")
+    filled, empty = bar(scale.share(khz or 0), _CLOCK_BAR_CELLS)
     now.append(filled, "cyan").append(empty, "bright_black")
     rows = [head, now, *_wishes(recording, group)]
     chart_cells = max(20, width - 2 * _MARGIN - _LEFT_CELLS - _AXIS_CELLS)
@@ -106,7 +115,7 @@ def _clock(recording: Recording, group: ClockGroup, width: int) -> RenderableTyp
     for index in range(max(len(rows), len(chart) + 1)):
         left = rows[index] if index < len(rows) else Text("")
         grid.add_row(left, chart[index] if index < len(chart) else Text(""))
-    return grid
+    return Group(grid, Text(""))
 
 
 def clock_scale(group: ClockGroup) -> Scale:
@@ -126,7 +135,8 @@ def clock_chart(
     chart = []
     for index, line in enumerate(lines):
         ghz = f"{labels[index] / 1e6:.2f}" if index in labels else ""
-        text = Text(f"{ghz:>{_AXIS_CELLS - 2}} ", "dim").append("▏", "bright_black")
+        text = Text().append(f"{ghz:>{_AXIS_CELLS - 2}} ", "dim")
+        text.append("▏", "bright_black")
         chart.append(text.append(line, _ROW_STYLES[index * len(_ROW_STYLES) // rows]))
     return chart
 
@@ -142,38 +152,46 @@ def _wishes(recording: Recording, group: ClockGroup) -> list[Text]:
     return rows
 
 
-def _guests(recording: Recording) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("vCPU")
-    table.add_column("on")
-    table.add_column("queue", no_wrap=True)
-    for title in ("packets/s", "asks/s", "ACK", "NACK", "late", "p50", "p99"):
-        table.add_column(title, justify="right", no_wrap=True)
+def _guests(recording: Recording, width: int) -> RenderableType:
+    is_narrow = width < _WIDE_CELLS
+    table = Table(
+        box=None,
+        padding=(0, 1 if is_narrow else 2, 0, 0),
+        pad_edge=False,
+        header_style="dim",
+    )
+    titles = [title for title in _TITLES if not (is_narrow and title == _WHERE)]
+    for title in titles:
+        justify: JustifyMethod = "left" if title in _LEFT_TITLES else "right"
+        table.add_column(title, justify=justify, no_wrap=True)
+    bar_cells = _NARROW_BAR_CELLS if is_narrow else _BAR_CELLS
     for lane in recording.lanes.values():
-        table.add_row(*_guest_row(lane))
+        cells = _guest_cells(lane, bar_cells)
+        table.add_row(*(cells.get(title, "") for title in titles))
     return table
 
 
-def _guest_row(lane: Lane) -> list[Text]:
-    name, where = Text(lane.name, "bold"), Text(f"CPU {lane.pcpu}", "dim")
+def _guest_cells(lane: Lane, bar_cells: int) -> dict[str, Text]:
+    cells = {
+        "vCPU": Text(lane.name, "bold"),
+        _WHERE: Text(f"CPU {lane.pcpu}", "dim"),
+    }
     report = lane.latest
     if report is None:
-        state = lane.channel["state"] if lane.channel else "no channel yet"
-        return [name, where, Text(f"boots, {state}", "dim"), *[Text("")] * 7]
+        state = lane.channel["state"] if lane.channel else "no channel"
+        return cells | {"queue": Text(f"boots, {state}", "dim")}
     p50, p99 = p50_p99(lane.rtt_us)
     rate, asks = lane.packets_per_s(), lane.requests_per_s()
-    return [
-        name,
-        where,
-        _queue(report.queue),
-        Text("-" if rate is None else f"{rate:,.0f}"),
-        Text("-" if asks is None else f"{asks:.0f}"),
-        count_text(report.acks),
-        count_text(report.nacks, "red"),
-        count_text(report.none, "yellow"),
-        Text(p50),
-        Text(p99),
-    ]
+    return cells | {
+        "queue": _queue(report.queue, bar_cells),
+        "packets/s": Text("-" if rate is None else f"{rate:,.0f}"),
+        "asks/s": Text("-" if asks is None else f"{asks:.0f}"),
+        "ACK": count_text(report.acks),
+        "NACK": count_text(report.nacks, "red"),
+        "late": count_text(report.none, "yellow"),
+        "p50": Text(p50),
+        "p99": Text(p99),
+    }
 
 
 def count_text(number: int, style: str = "") -> Text:
@@ -181,10 +199,10 @@ def count_text(number: int, style: str = "") -> Text:
     return Text(f"{number:,}", style if number else "dim")
 
 
-def _queue(packets: int) -> Text:
-    filled, empty = bar(packets / _QUEUE_PACKETS, _QUEUE_CELLS)
+def _queue(packets: int, bar_cells: int) -> Text:
+    filled, empty = bar(packets / _QUEUE_PACKETS, bar_cells)
     style = "yellow" if packets >= _LONG_QUEUE else "green"
-    text = Text(filled, style).append(empty, "bright_black")
+    text = Text().append(filled, style).append(empty, "bright_black")
     return text.append(f" {packets:>5,}")
 
 
@@ -204,14 +222,14 @@ def _footer(recording: Recording) -> RenderableType:
     lines = []
     if scene.is_simulated:
         lines.append(
-            Text("simulated: ", "yellow").append(
-                "these CPUs are files in a directory; no clock of this machine changes",
+            Text()
+            .append("simulated: ", "yellow")
+            .append(
+                "the CPUs are files; no clock of this machine changes",
                 "dim",
             )
         )
-    lines.append(
-        Text(f"look from another terminal: {look_command(scene.run_dir)}", "dim")
-    )
+    lines.append(Text(f"another terminal: {look_command(scene.run_dir)}", "dim"))
     return Group(*lines)
 
 

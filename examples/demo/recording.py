@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from examples.demo.charts import percentile
+from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.domain import DomainState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,7 +120,7 @@ class Recording:
         """Seconds and kHz, by clock group."""
         self.status: Status | None = None
         self.events: list[EventRecord] = []
-        """What the daemon told, clocks aside."""
+        """What the daemon told, clocks and passing states aside."""
         self._began_s: float | None = None
 
     def add_reports(self, guest: str, reports: Iterable[VCpuReport]) -> None:
@@ -153,7 +156,22 @@ class Recording:
 
     def add_events(self, events: Sequence[EventRecord]) -> None:
         """Take in all that the daemon remembers."""
-        self.events = [event for event in events if event["kind"] != "grant"]
+        self.events = [event for event in events if _is_worth_a_line(event)]
+
+    def opened_after_ms(self) -> int | None:
+        """Return how long after its domain was seen the last channel was open."""
+        seen: dict[str | None, datetime] = {}
+        took_s = []
+        for event in self.events:
+            at, state = (
+                datetime.fromisoformat(event["time"]),
+                event["facts"].get("state"),
+            )
+            if state == DomainState.RUNNING:
+                seen.setdefault(event["domain"], at)
+            elif state == ChannelState.OPEN and event["domain"] in seen:
+                took_s.append((at - seen[event["domain"]]).total_seconds())
+        return round(max(took_s) * _MS) if took_s else None
 
     def clock_now(self, number: int) -> int | None:
         """Return the kHz of a clock group as last seen."""
@@ -176,6 +194,13 @@ class Recording:
     def rtt_us(self) -> list[int]:
         """Return all round trips of all guests."""
         return [trip for lane in self.lanes.values() for trip in lane.rtt_us]
+
+
+def _is_worth_a_line(event: EventRecord) -> bool:
+    return (
+        event["kind"] != "grant"
+        and event["facts"].get("state") != ChannelState.CONNECTING
+    )
 
 
 def format_us(microseconds: int | None) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _FRAME_S = 0.25
 _SNAPSHOT_EVERY_S = 3.0
 _SVG_SIZE = (100, 40)
+_SVG_AT = 0.9
+"""Part of the show after which the picture is saved: much was seen, all still work."""
 _FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
@@ -31,15 +33,30 @@ class Screen:
     Synchronization: one thread.
     """
 
-    def __init__(self, console: Console, *, is_plain: bool) -> None:
+    def __init__(self, console: Console, *, is_plain: bool, svg: Path | None) -> None:
+        """Prepare.
+
+        Args:
+            console: where to.
+            is_plain: text now and then, also on a terminal.
+            svg: file in which to save the live picture when the show is nearly over.
+        """
         self._console = console
+        self._svg = svg
         self._shown_s = float("-inf")
         self._live: Live | None = None
         if console.is_terminal and not is_plain:
             self._live = Live(console=console, auto_refresh=False, screen=True)
 
     def show(self, recording: Recording) -> None:
-        """Show this moment, if the last one is old enough."""
+        """Show this moment, if the last one is old enough.
+
+        Raises:
+            OSError: the file of the picture cannot be written.
+        """
+        if self._svg and recording.at_s > _SVG_AT * recording.scene.seconds:
+            save_svg(recording, self._svg)
+            self._svg = None
         now_s = time.monotonic()
         if now_s - self._shown_s < (_FRAME_S if self._live else _SNAPSHOT_EVERY_S):
             return

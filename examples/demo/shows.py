@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from examples.demo.dpdk import DpdkTest, verdict
 from examples.demo.performance import Performance
-from examples.demo.screens import Screen, save_svg
+from examples.demo.picture import look_command
+from examples.demo.screens import Screen
 from examples.demo.summary import summary, what_next
 
 if TYPE_CHECKING:
@@ -34,19 +35,23 @@ async def show_traffic(
         GuestError: a guest did.
     """
     performance = Performance(stage, options.seconds)
-    with Screen(console, is_plain=options.plain) as screen:
+    if options.plain or not console.is_terminal:
+        command = look_command(performance.recording.scene.run_dir)
+        console.print(f" another terminal: {command}", soft_wrap=True)
+    with Screen(console, is_plain=options.plain, svg=options.svg) as screen:
         outcome = await performance.run(interrupted, screen.show)
     console.print(summary(outcome, console.width))
     if options.svg is not None:
-        save_svg(outcome.recording, options.svg)
-        console.print(f" the last live picture is in {options.svg}", style="dim")
+        console.print(f" the live picture is in {options.svg}", style="dim")
+    for problem in outcome.problems():
+        console.print(f" {problem}", style="red")
     if outcome.is_interrupted:
         console.print(_ENDED_EARLY, style="yellow")
     else:
         if outcome.is_cut:
             console.print(_CUT, style="yellow")
         console.print(what_next(is_dpdk=False))
-    return outcome.is_well
+    return not outcome.problems()
 
 
 async def show_dpdk(

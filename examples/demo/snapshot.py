@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from examples.demo.picture import group_name
+from examples.demo.picture import group_name, open_channels
 from examples.demo.recording import p50_p99
 from orchestrator.units import format_khz
 
@@ -20,6 +20,8 @@ def plain_snapshot(recording: Recording) -> str:
         f"{group_name(group)} at {format_khz(recording.clock_now(group.number))}"
         for group in scene.groups
     )
+    if not any(lane.latest for lane in recording.lanes.values()):
+        return f" {open_channels(recording)}, the guests boot{mark}"
     at_s = min(recording.at_s, scene.seconds)
     lines = [f"{at_s:4.0f} of {scene.seconds} s: {clocks}{mark}"]
     return "\n".join([*lines, *(_lane(lane) for lane in recording.lanes.values())])

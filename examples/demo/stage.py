@@ -60,7 +60,7 @@ class Stage:
         self.groups = groups_of(self._tree, self.pins)
         self._before = photograph(self._tree, self.groups)
         self._config = Config(
-            run_dir=self.root.directory / "run-vmpower",
+            run_dir=self.root.directory / "vmp",
             sysfs_root=self._tree.root,
             libvirt=LibvirtConfig(uri=self.root.uri),
             # Here all CPUs of a group that guests sit on may be slowed.

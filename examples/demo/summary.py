@@ -35,12 +35,12 @@ def summary(outcome: Outcome, width: int) -> RenderableType:
     for group in recording.scene.groups:
         parts += [_clock(recording, group, width), Text("")]
     parts += [_requests(recording), Text(""), *_facts(outcome)]
-    return Padding(Group(*parts), (0, 1))
+    return Padding(Group(*parts), (0, 1), expand=False)
 
 
 def _clock(recording: Recording, group: ClockGroup, width: int) -> RenderableType:
     scene = recording.scene
-    head = Text(group_name(group), "bold").append(f" over {scene.seconds} s", "")
+    head = Text().append(group_name(group), "bold").append(f" over {scene.seconds} s")
     if group.is_simulated:
         head.append(", simulated", "yellow")
     khz = [value for _, value in recording.clocks[group.number]]
@@ -89,12 +89,19 @@ def _row(lanes: list[Lane]) -> list[Text]:
 
 def _facts(outcome: Outcome) -> list[RenderableType]:
     recording = outcome.recording
+    opened_ms = recording.opened_after_ms()
     channels = [x.channel for x in recording.lanes.values() if x.channel]
     served = sum(c["requests_total"] for c in channels)
     acks = sum(c["acks_total"] for c in channels)
     nacks = sum(c["nacks_total"] for c in channels)
     late = sum(c["late_total"] + c["dropped_total"] for c in channels)
     grid = Table.grid(padding=(0, 2, 0, 0))
+    if opened_ms is not None:
+        grid.add_row(
+            Text("discovery", "dim"),
+            f"{len(channels)} channels open, each within {opened_ms} ms of the moment"
+            " at which its domain was seen",
+        )
     grid.add_row(
         Text("requests served", "dim"),
         f"{served:,} by the daemon's own count: {acks:,} ACK, {nacks:,} NACK,"
@@ -151,4 +158,5 @@ def what_next(*, is_dpdk: bool) -> RenderableType:
         (".venv/bin/vmpower domain add dpdk-1 --vcpus 2 --pin 0-1", "such a domain"),
     ):
         grid.add_row(Text(command, "cyan"), Text(text, "dim"))
-    return Padding(Group(Text(""), Text("What next", "bold"), grid), (0, 1))
+    parts = (Text(""), Text("What next", "bold"), grid)
+    return Padding(Group(*parts), (0, 1), expand=False)

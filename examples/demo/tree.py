@@ -41,7 +41,7 @@ def clocked_cpus(tree: CpuTree, count: int) -> tuple[PCpu, ...]:
     """Choose CPUs whose clock can be set, of different clock groups where possible.
 
     Raises:
-        GuestError: this machine has none.
+        GuestError: this machine has none, or we may not set them.
     """
     topology = read_topology(tree)
     allowed = os.sched_getaffinity(0)
@@ -52,6 +52,8 @@ def clocked_cpus(tree: CpuTree, count: int) -> tuple[PCpu, ...]:
             f"no CPU of this machine has a clock that can be set ({reasons[0]}). "
             "Without --host-cpus the demo simulates CPUs."
         )
+    if os.geteuid() != 0:
+        raise GuestError("--host-cpus needs root: nobody else may set clocks")
     firsts = [min(group.pcpus & allowed) for group in groups]
     return tuple(firsts[i % len(firsts)] for i in range(count))
 

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.examples.demo_process import DemoProcess
+
+pytestmark = pytest.mark.rig
+
+ROW = re.compile(
+    r"^ (router|firewall)/([01]) +([\d,]+) +([\d,]+) +(\d+) ", re.MULTILINE
+)
+COUNTED = re.compile(r"([\d,]+) by the daemon's own count")
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def test_guests_are_served_and_nothing_is_left(tmp_path: Path) -> None:
+    picture = tmp_path / "demo.svg"
+    with DemoProcess("--seconds", "5", "--svg", str(picture)) as demo:
+        status = demo.wait()
+        assert status == 0, demo.output
+        rows = ROW.findall(demo.output)
+        assert [row[:2] for row in rows] == [
+            *(("router", "0"), ("router", "1")),
+            *(("firewall", "0"), ("firewall", "1")),
+        ], demo.output
+        for _guest, _vcpu, requests, acks, nacks in rows:
+            assert 5 < number(acks) <= number(requests)
+            assert nacks == "0"
+        counted = COUNTED.search(demo.output)
+        assert counted
+        assert number(counted[1]) == sum(number(row[2]) for row in rows)
+        assert "everything restored  yes: all 37 files" in demo.output
+        assert "make demo ARGS=--dpdk" in demo.output
+        assert demo.leftovers() == []
+    svg = picture.read_text()
+    assert svg.startswith("<svg")
+    assert "router/0" in svg
+    assert "cdnjs" not in svg
+
+
+def test_ctrl_c_on_a_terminal_restores_everything_and_cleans_up() -> None:
+    with DemoProcess(has_terminal=True) as demo:
+        demo.read_until("took CPUs")
+        demo.type_interrupt()
+        status = demo.wait(timeout_s=30)
+        assert status == 130, demo.output
+        assert re.search(r"everything restored.*yes", demo.output), demo.output
+        assert "interrupted" in demo.output
+        assert demo.leftovers() == []
+
+
+def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None:
+    with DemoProcess("--dpdk") as demo:
+        status = demo.wait()
+        assert status == 0, demo.output
+    assert "power_kvm_vm_autotest: Test OK" in demo.output
+    # A machine under load may be too slow for an answer; none is a refusal.
+    assert re.search(r"6 requests: [3-6] ACK, 0 NACK", demo.output), demo.output
+    assert "everything restored  yes" in demo.output
+
+
+@pytest.mark.skipif(
+    Path("/sys/devices/system/cpu/cpufreq/policy0").exists(),
+    reason="this machine's own clocks can be set",
+)
+def test_a_machine_without_clocks_is_told_so() -> None:
+    with DemoProcess("--host-cpus") as demo:
+        assert demo.wait() == 1
+    assert "no CPU of this machine has a clock that can be set" in demo.output
+    assert "Traceback" not in demo.output

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from examples.demo.charts import Scale, draw, percentile, resample
+from examples.demo.consoles import VCpuReport, parse_report
+from examples.demo.picture import live_picture
+from examples.demo.recording import Recording, Scene
+from examples.demo.summary import restored_text
+from orchestrator.domain import PCpu
+from orchestrator.power.topology import ClockGroup
+from orchestrator.power.turbo import steps_from
+
+LINE = (
+    "@ vcpu=1 ms=250 queue=7 arrived=40 served=30 lost=3 mhz=1800"
+    " sent=4 acks=3 nacks=1 none=0 late=0 rtt_us=800,950"
+)
+GROUP = ClockGroup(
+    number=0,
+    pcpus=frozenset({PCpu(0)}),
+    driver="acpi-cpufreq",
+    governor="schedutil",
+    min_khz=1_200_000,
+    max_khz=3_000_000,
+    steps=steps_from([1_200_000, 2_100_000, 3_000_000]),
+    is_simulated=True,
+)
+SCENE = Scene(
+    seconds=10,
+    groups=(GROUP,),
+    pins=(PCpu(0), PCpu(0)),
+    guests=("router",),
+    run_dir="/tmp/r",
+)
+
+
+def drawn(recording: Recording, width: int, height: int) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height)
+    with console.capture() as capture:
+        console.print(live_picture(recording, width, height))
+    return capture.get()
+
+
+def test_a_line_of_a_guest_is_read() -> None:
+    report = parse_report(LINE)
+    assert report is not None
+    assert (report.vcpu, report.acks, report.rtt_us) == (1, 3, (800, 950))
+
+
+def test_a_cut_line_and_a_kernels_line_are_no_reports() -> None:
+    assert parse_report(LINE[:60]) is None
+    assert parse_report(LINE.replace("ms=250", "ms=2@0")) is None
+    assert parse_report("[    0.5] @ vcpu=1") is None
+
+
+def test_columns_without_points_repeat_the_last_value_until_now() -> None:
+    points = [(0.0, 1.0), (0.5, 3.0), (4.0, 5.0)]
+    assert resample(points, 10.0, 10) == [2.0, 2.0, 2.0, 2.0, 5.0, *[None] * 5]
+
+
+@given(st.lists(st.floats(0, 10) | st.none(), max_size=20), st.integers(1, 6))
+def test_a_chart_has_a_mark_in_every_column_with_a_value(
+    values: list[float | None], height: int
+) -> None:
+    lines = draw(values, Scale(0, 10), height)
+    assert len(lines) == height
+    bottom = lines[-1]
+    assert [mark != " " for mark in bottom] == [value is not None for value in values]
+
+
+def test_a_chart_reaches_from_an_eighth_to_the_top() -> None:
+    assert draw([0, 5, 10, None], Scale(0, 10), 2) == ["  █ ", "▁██ "]
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    assert percentile([], 50) is None
+    assert percentile([7], 99) == 7
+    assert percentile(range(100, 0, -1), 50) == 51
+    assert percentile(range(1, 101), 99) == 100
+
+
+def test_the_picture_fits_a_small_terminal_and_says_simulated() -> None:
+    recording = Recording(SCENE)
+    report = parse_report(LINE)
+    assert isinstance(report, VCpuReport)
+    recording.add_reports("router", [report])
+    picture = drawn(recording, 80, 24)
+    assert len(picture.splitlines()) <= 24
+    assert max(map(len, picture.splitlines())) <= 80
+    assert "simulated" in picture
+    assert "router/1" in picture
+
+
+def test_what_is_not_restored_is_named() -> None:
+    text = restored_text(["devices/x"], 3, 0.1).plain
+    assert text.startswith("no")
+    assert "devices/x" in text
