@@ -89,8 +89,6 @@ class Loop:
             except Exception as fault:  # noqa: BLE001 - one guest is not the others
                 sys.excepthook(type(fault), fault, fault.__traceback__)
                 self._registry.end(endpoint, "a fault of ours")
-        for endpoint, cause in self._exchange.answer(polled_ns):
-            self._registry.end(endpoint, describe(cause))
         self._claims.expire()
 
     def _attend(self, endpoint: Endpoint, mask: int, polled_ns: int) -> None:
