@@ -15,7 +15,9 @@ import json, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
 TREE = Path("/sys/devices/system/cpu/cpufreq")
-GOVERNORS = ["performance", "powersave", "ondemand", "schedutil"]
+# CPU 1 is the guest's: between two governors the kernel keeps the clock as it is, so
+# one that is not at the highest step would show up before the daemon's first.
+GOVERNORS = ["powersave", "performance", "ondemand", "schedutil"]
 FILES = ["scaling_governor", "scaling_min_freq", "scaling_max_freq"]
 
 def settings():
