@@ -105,7 +105,7 @@ def _facts(outcome: Outcome) -> list[RenderableType]:
     grid.add_row(
         Text("requests served", "dim"),
         f"{served:,} by the daemon's own count: {acks:,} ACK, {nacks:,} NACK,"
-        f" {late:,} dropped, being too old to answer",
+        f" {late:,} answered by nobody, being too old",
     )
     grid.add_row(
         Text("latency", "dim"),
