@@ -144,6 +144,9 @@ class Inventory:
     monitor_restarts_total: int = 0
     domains: dict[DomainId, DomainRecord] = field(default_factory=dict)
     groups: dict[int, GroupRecord] = field(default_factory=dict)
+    _tenants: dict[int, set[DomainId]] = field(default_factory=dict)
+    """Domains with a vCPU in each clock group: a look at one group must not cost a
+    look at every domain of the host."""
 
     def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
         """Return a channel, or None if there is no such domain or channel."""
@@ -152,11 +155,8 @@ class Inventory:
 
     def pinned_into(self, group: int) -> Iterator[DomainRecord]:
         """Yield the active domains that have a vCPU in a clock group."""
-        return (
-            d
-            for d in self.domains.values()
-            if d.spec.state.is_active and group in d.groups()
-        )
+        tenants = (self.domains[uuid] for uuid in self._tenants.get(group, ()))
+        return (domain for domain in tenants if domain.spec.state.is_active)
 
     def is_needed(self, group: int) -> bool:
         """Whether a served domain or the operator may set this group's clock."""
@@ -167,6 +167,22 @@ class Inventory:
             domain.is_served() and domain.is_enforced()
             for domain in self.pinned_into(group)
         )
+
+    def forget(self, uuid: DomainId) -> DomainRecord:
+        """Remove a domain and return what was known of it."""
+        record = self.domains.pop(uuid)
+        for group in record.groups():
+            self._tenants[group].discard(uuid)
+        return record
+
+    def place_all(self, record: DomainRecord) -> None:
+        """Place every vCPU of a domain anew."""
+        uuid = record.spec.uuid
+        for group in record.groups():
+            self._tenants[group].discard(uuid)
+        record.placements = {v.vcpu: self.place(v) for v in record.spec.vcpus}
+        for group in record.groups():
+            self._tenants.setdefault(group, set()).add(uuid)
 
     def place(self, spec: VCpuSpec) -> Placement:
         """Decide in which clock group a vCPU is, if it is in just one."""

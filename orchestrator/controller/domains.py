@@ -84,15 +84,22 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     actions: list[Action] = []
     if record is None:
         record = inventory.domains[spec.uuid] = DomainRecord(
-            dataclasses.replace(spec, state=DomainState.SHUTOFF, channels=(), run=-1)
+            dataclasses.replace(
+                spec, state=DomainState.SHUTOFF, vcpus=(), channels=(), run=-1
+            )
         )
     touched = record.groups()
-    actions += _report_changes(record.spec, spec)
-    is_restarted = spec.run != record.spec.run
-    record.spec = spec
-    actions += channels.reconcile(record, is_restarted=is_restarted)
-    actions += replace_vcpus(inventory, record, touched)
+    old, record.spec = record.spec, spec
+    actions += _report_changes(old, spec)
+    actions += channels.reconcile(record, is_restarted=spec.run != old.run)
+    if _what_counts(spec) != _what_counts(old):
+        actions += replace_vcpus(inventory, record, touched)
     return actions + onboarding.review(inventory, record)
+
+
+def _what_counts(spec: DomainSpec) -> tuple[object, ...]:
+    """Return what decides about a domain's clocks: most descriptions change nothing."""
+    return spec.vcpus, spec.state, spec.run, spec.policy, spec.name
 
 
 def replace_vcpus(
@@ -106,7 +113,7 @@ def replace_vcpus(
         touched: groups that may be affected beside those of the new placements.
     """
     before = set(touched) | record.groups()
-    record.placements = {v.vcpu: inventory.place(v) for v in record.spec.vcpus}
+    inventory.place_all(record)
     touched = before | record.groups()
     present = touched & inventory.groups.keys()
     return [
@@ -174,7 +181,7 @@ def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:
 
 
 def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
-    record = inventory.domains.pop(uuid)
+    record = inventory.forget(uuid)
     touched = record.groups() & inventory.groups.keys()
     return [
         *channels.close_all(record),

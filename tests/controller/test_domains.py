@@ -43,6 +43,10 @@ def test_a_domain_that_already_runs_is_served_from_the_first_listing() -> None:
 def test_a_domain_that_is_off_waits_and_is_served_when_it_starts() -> None:
     off = domain(state=DomainState.SHUTOFF, run=-1)
     world = running(off)
+    assert [p.group for p in world.inventory.domains[off.uuid].placements.values()] == [
+        0,
+        1,
+    ]
     assert states(world, off) == [ChannelState.ABSENT] * 2
     world.domains[off.uuid] = domain()
     world.tell(e.DomainChanged(off.uuid))
