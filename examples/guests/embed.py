@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _QEMU_CONF = """\
-# Without virtlogd, and without a security driver that knows nothing of /tmp.
+# Without virtlogd, and without a security driver that knows nothing of /tmp; without
+# a mount namespace for each QEMU, which many containers and every chroot refuse.
 stdio_handler = "file"
 security_driver = "none"
+namespaces = []
 """
 _CAPABILITIES = "qemu/capabilities"
 

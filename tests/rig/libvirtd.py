@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _SYSTEM_SOCKET = Path("/run/libvirt/libvirt-sock")
 _SYSTEM_CACHE = Path("/var/cache/libvirt")
-_QEMU_CONF = 'security_driver = "none"\n'
+_QEMU_CONF = 'security_driver = "none"\nnamespaces = []\n'
 _LIBVIRTD_CONF = """\
 auth_unix_ro = "none"
 auth_unix_rw = "none"
