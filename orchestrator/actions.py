@@ -42,6 +42,9 @@ class Report:
 class ReadTopology:
     """Read the CPU tree."""
 
+    is_thorough: bool = True
+    """False: only if CPUs or policies came or went since the last time."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListDomains:

@@ -33,7 +33,7 @@ from orchestrator.errors import (
 )
 from orchestrator.inventory import CONNECTED_STATES
 from orchestrator.pool import Pool
-from orchestrator.power.topology import read_topology
+from orchestrator.power.topology import read_outline, read_topology
 
 if TYPE_CHECKING:
     import socket
@@ -89,6 +89,8 @@ class Performer:
         self._power_calls = Pool("power", size=POWER_CALLS)
         self._connect_calls = Pool("connect", size=CONNECT_CALLS)
         self._loop = asyncio.get_running_loop()
+        self._outline: object = None
+        """The CPU tree's outline when it was read last."""
         self._journal_changes: deque[actions.PrepareGroup | actions.DropGroup] = deque()
         self._attempts: dict[
             tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.TimerHandle]
@@ -248,13 +250,19 @@ class Performer:
 
     # clocks
 
-    def _read_topology(self, _action: actions.ReadTopology) -> None:
-        self._power_calls.submit("topology", "read", self._work_topology)
+    def _read_topology(self, action: actions.ReadTopology) -> None:
+        kind = "read all" if action.is_thorough else "read"
+        work = partial(self._work_topology, is_thorough=action.is_thorough)
+        self._power_calls.submit("topology", kind, work)
 
-    def _work_topology(self) -> None:
+    def _work_topology(self, *, is_thorough: bool) -> None:
+        tree = self._claims.tree
         try:
             self._claims.restore_left_over()
-            self._post(events.TopologyRead(read_topology(self._claims.tree)))
+            outline = read_outline(tree)
+            if is_thorough or outline != self._outline:
+                self._post(events.TopologyRead(read_topology(tree)))
+                self._outline = outline
         except (SysfsError, JournalError) as error:
             logger.warning("CPU tree not read, keeping what is known: %s", error)
 

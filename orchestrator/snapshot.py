@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
+from orchestrator.controller.groups import highest_allowed_khz
 from orchestrator.errors import SysfsError
 from orchestrator.inventory import GroupStage
 from orchestrator.monitor.views import Counters
@@ -134,7 +135,7 @@ class Snapshot:
         group = record.group
         is_taken = record.stage is GroupStage.TAKEN
         bounds = self._inventory.config.bounds
-        low, high = group.steps.lowest_khz, group.steps.highest_khz
+        low = group.steps.lowest_khz
         for pcpu in group.pcpus & self._inventory.topology.online:
             yield models.Cpu(
                 pcpu=pcpu,
@@ -144,7 +145,7 @@ class Snapshot:
                 claimed=is_taken,
                 simulated=group.is_simulated,
                 min_khz=max(low, bounds.min_khz or low),
-                max_khz=min(high, bounds.max_khz or high),
+                max_khz=highest_allowed_khz(self._inventory, group),
                 grant_khz=self._measured.grants.get(group.number) if is_taken else None,
                 current_khz=read_current_khz(self._tree, group),
                 steps_khz=group.steps.khz,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.actions import Action
+    from orchestrator.power.topology import ClockGroup
 
 HELD_STAGES = frozenset(
     {
@@ -63,14 +64,16 @@ def _view(inventory: Inventory, record: GroupRecord) -> GroupView:
         number=group.number,
         steps=group.steps,
         min_khz=bounds.min_khz or 0,
-        max_khz=_highest_allowed(inventory, group.steps.highest_khz),
+        max_khz=highest_allowed_khz(inventory, group),
         has_host_cpus=_has_host_cpus(inventory, record),
         override_khz=record.override_khz,
     )
 
 
-def _highest_allowed(inventory: Inventory, highest_khz: int) -> int:
-    return min(inventory.config.bounds.max_khz or highest_khz, highest_khz)
+def highest_allowed_khz(inventory: Inventory, group: ClockGroup) -> int:
+    """Return the host's upper bound; the kernel's own, silently kept, is one too."""
+    kernel_khz = min(group.max_khz, group.steps.highest_khz)
+    return min(inventory.config.bounds.max_khz or kernel_khz, kernel_khz)
 
 
 def _has_host_cpus(inventory: Inventory, record: GroupRecord) -> bool:

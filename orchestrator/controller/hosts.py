@@ -11,6 +11,7 @@ from orchestrator.actions import (
     DefineDomain,
     DefineGroup,
     HandOver,
+    ReadTopology,
     Report,
     Severity,
 )
@@ -100,8 +101,11 @@ def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action
     """Bounds, mode and rules are new."""
     inventory.config = event.config
     onboarding.forgive(inventory)
-    actions: list[Action] = [Report("operator", "configuration reloaded")]
-    actions += replace_all(inventory)
+    actions: list[Action] = [
+        Report("operator", "configuration reloaded"),
+        ReadTopology(),
+        *replace_all(inventory),
+    ]
     for record in inventory.domains.values():
         actions += onboarding.review(inventory, record)
     return actions

@@ -44,7 +44,7 @@ def _on_libvirt_connected(
     libvirt.is_connected = libvirt.has_been_connected = True
     libvirt.stale_since = None
     libvirt.reason = ""
-    return [Report("libvirt", "connected to libvirt"), ReadTopology(), ListDomains()]
+    return [Report("libvirt", "connected to libvirt"), ListDomains()]
 
 
 def _on_libvirt_lost(inventory: Inventory, event: events.LibvirtLost) -> list[Action]:
@@ -65,7 +65,8 @@ def _on_libvirt_awaited(
 
 
 def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
-    actions: list[Action] = [ReadTopology(), *channels.retry_refused(inventory)]
+    actions: list[Action] = [ReadTopology(is_thorough=False)]
+    actions += channels.retry_refused(inventory)
     actions += hosts.retry_failed(inventory)
     if inventory.libvirt.is_connected:
         actions.append(ListDomains())

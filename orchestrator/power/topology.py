@@ -98,6 +98,18 @@ def read_topology(tree: CpuTree) -> Topology:
     )
 
 
+def read_outline(tree: CpuTree) -> tuple[frozenset[PCpu], tuple[int, ...]]:
+    """Read which CPUs run and which policies there are: what a change shows up in.
+
+    It costs two reads, whatever the number of CPUs; `read_topology` costs ten for each
+    group, 40 ms for 512 of them.
+
+    Raises:
+        SysfsError: as `read_topology`.
+    """
+    return tree.online(), tuple(_read_policy_numbers(tree))
+
+
 def read_current_khz(tree: CpuTree, group: ClockGroup) -> int | None:
     """Read the clock as the kernel sees it now; None if it does not tell."""
     return tree.read_khz(group.path("scaling_cur_freq"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.config import BoundsConfig, Config
@@ -142,6 +144,15 @@ def test_host_bounds_reach_the_monitor_and_change_at_once() -> None:
     assert record.view is not None
     assert view.max_khz == 2_000_000
     assert not record.view.vcpus[0].is_turbo_allowed
+
+
+def test_the_kernels_own_upper_bound_is_one_of_the_hosts_bounds() -> None:
+    groups = topology().groups
+    bounded = replace(groups[0], max_khz=2_000_000)
+    world = served(topology=replace(topology(), groups=(bounded, *groups[1:])))
+    view = world.inventory.groups[0].view
+    assert view is not None
+    assert view.max_khz == 2_000_000
 
 
 def test_a_cpu_that_comes_back_online_gets_its_clock_again() -> None:

@@ -18,6 +18,7 @@ from orchestrator.power.topology import (
     OFFLINE,
     read_current_khz,
     read_governor,
+    read_outline,
     read_topology,
 )
 
@@ -164,3 +165,14 @@ def test_an_unknown_driver_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(NoCpufreqError, match="'intel_pstate'") as caught:
         detect("intel_pstate")
     assert "acpi-cpufreq" in caught.value.hint
+
+
+def test_the_outline_shows_that_cpus_or_policies_came_or_went(tree: CpuTree) -> None:
+    before = read_outline(tree)
+    policy(tree.root, 1).joinpath("scaling_governor").write_text("performance\n")
+    assert read_outline(tree) == before
+    switch_cpu(tree.root, 1, is_online=False)
+    assert read_outline(tree) != before
+    switch_cpu(tree.root, 1, is_online=True)
+    shutil.rmtree(policy(tree.root, 1))
+    assert read_outline(tree) != before
