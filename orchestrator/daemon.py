@@ -16,7 +16,7 @@ from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError, JournalError, VmpowerError
-from orchestrator.hypervisor.connection import Access, Hypervisor, trusted_uids
+from orchestrator.hypervisor.connection import Hypervisor, trusted_uids
 from orchestrator.inventory import Inventory
 from orchestrator.monitor.process import Monitor
 from orchestrator.notify import notify
@@ -138,8 +138,7 @@ class Daemon:
         self._monitor = Monitor(
             release_after_s=config.power.release_after_s, listener=ear
         )
-        access = Access(config.libvirt.access)
-        self._hypervisor = Hypervisor(uri, access=access, listener=ear)
+        self._hypervisor = Hypervisor(uri, access=config.libvirt.access, listener=ear)
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,

@@ -15,11 +15,11 @@ import logging
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import libvirt
 
+from orchestrator.config import Access
 from orchestrator.domain import DomainId, DomainSpec
 from orchestrator.errors import HypervisorGone
 from orchestrator.hypervisor.description import describe_domain
@@ -59,15 +59,6 @@ _CLOSE_REASONS: Mapping[int, str] = {
     libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "libvirt does not answer",
     libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "it was closed here",
 }
-
-
-class Access(Enum):
-    """How much of libvirt is asked for."""
-
-    AUTO = "auto"
-    """Read-write if permitted, which tells at once when a guest closes its port."""
-    READ_ONLY = "read-only"
-    """Never more than reading; only attaching channels opens another connection."""
 
 
 @dataclass(slots=True)
