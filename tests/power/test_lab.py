@@ -1,0 +1,19 @@
+"""The same contract on Linux's own acpi-cpufreq driver, in a machine of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.power.contract import find_checks
+from tests.rig.lab import run_module_in_lab
+
+pytestmark = pytest.mark.rig
+
+
+@pytest.mark.parametrize("shared", [1, 2])
+def test_the_back_end_keeps_its_contract_on_the_kernels_own_driver(shared: int) -> None:
+    outcome = run_module_in_lab("tests.power.contract", "/sys", shared=shared)
+    assert outcome.status == 0, outcome.output
+    kept = [line for line in outcome.output.splitlines() if line.startswith("ok ")]
+    checks = (*find_checks(), *find_checks("kernel_check_"))
+    assert kept == [f"ok {check.__name__}" for check in checks], outcome.output
