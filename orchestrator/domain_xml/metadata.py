@@ -79,7 +79,7 @@ def read_policy(root: etree._Element) -> ReadPolicy:
 
 
 def build_policy(policy: DomainPolicy) -> str:
-    """Write a policy as the element that libvirt is given.
+    """Write a policy as the element that libvirt is given, with the namespace beside.
 
     Raises:
         DomainXmlError: the policy contradicts itself.
@@ -91,6 +91,9 @@ def build_policy(policy: DomainPolicy) -> str:
         )
     element = _build(policy)
     validate_policy(etree.tostring(element, encoding="unicode"))
+    # libvirt adds the namespace itself, and refuses one that is there already.
+    element.tag = "policy"
+    etree.cleanup_namespaces(element)
     return etree.tostring(element, encoding="unicode")
 
 
@@ -109,7 +112,8 @@ def set_policy(xml: str, policy: DomainPolicy) -> str:
         if metadata is None:
             metadata = etree.Element("metadata")
             _insert_metadata(root, metadata)
-        metadata.append(etree.fromstring(build_policy(policy)))
+        build_policy(policy)  # which checks it
+        metadata.append(_build(policy))
     elif metadata is not None and not len(metadata):
         root.remove(metadata)
     return render_document(root)

@@ -17,62 +17,27 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import libvirt
 
-from orchestrator.cpuset import format_cpulist
-from orchestrator.domain_xml.channel import build_channel
-from orchestrator.domain_xml.edit import find_channel
-from orchestrator.domain_xml.parse import (
-    ATTACHED_PREFIX,
-    ATTACHED_URI,
-    ParsedDomain,
-    parse_domain,
-)
+from orchestrator.domain_xml.controllers import noted_controllers
+from orchestrator.domain_xml.parse import ParsedDomain, parse_domain
 from orchestrator.errors import DomainXmlError, HypervisorError
+from orchestrator.hypervisor.sides import Scope, Side, numbers_of, sides_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Mapping
 
     from orchestrator.domain import DomainId
     from orchestrator.hypervisor.events import Bell
 
-LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
-CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 DEADLINE_S = 10.0
 """How long the domain may take to show or lose a device; QEMU needs milliseconds, and
 libvirt's own call waits 5 s for a guest to let go."""
 _LOOK_AGAIN_S = 0.25
 """For changes whose event got lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One of a domain's two descriptions: as it runs, or as it is defined."""
-
-    domain: libvirt.virDomain
-    flag: int
-    """LIVE or CONFIG."""
-
-    def read_xml(self) -> str:
-        flags = 0 if self.flag == LIVE else libvirt.VIR_DOMAIN_XML_INACTIVE
-        return str(self.domain.XMLDesc(flags))
-
-    def parse(self) -> ParsedDomain:
-        return parse_domain(self.read_xml())
-
-    def write_note(self, numbers: frozenset[int]) -> None:
-        text = f"<attached numbers='{format_cpulist(numbers)}'/>" if numbers else None
-        self.domain.setMetadata(
-            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-            text,
-            ATTACHED_PREFIX,
-            ATTACHED_URI,
-            self.flag,
-        )
 
 
 def attach_channels(
@@ -88,23 +53,43 @@ def attach_channels(
     domain = connection.lookupByUUIDString(uuid)
     if not domain.isActive():
         raise HypervisorError("the domain is not running")
-    sides = tuple(_sides(domain))
-    lacking = {side.flag: numbers - _numbers_of(side.parse()) for side in sides}
-    _check_ports(sides[0].parse(), lacking[LIVE])
+    attach_to(dict.fromkeys(sides_of(domain), numbers), bell)
+
+
+def attach_to(wanted: Mapping[Side, frozenset[int]], bell: Bell) -> None:
+    """Attach to each side the channels that it lacks; all or nothing.
+
+    Args:
+        wanted: the numbers that each side should have; the running domain first.
+        bell: rung at every event of a device.
+
+    Raises:
+        libvirt.libvirtError: libvirt refused; all is undone.
+        HypervisorError: no ports for them, or QEMU did not show them in time.
+        DomainXmlError: a number is absurd, or libvirt's XML cannot be understood.
+    """
+    lacking = {
+        side: numbers - numbers_of(side.parse()) for side, numbers in wanted.items()
+    }
+    live = [side for side in lacking if side.is_live]
+    for side in live:
+        problem = find_obstacle(side.parse(), lacking[side])
+        if problem is not None:
+            raise problem
     with ExitStack() as undo:
-        for side in sides:
-            _attach_to(side, lacking[side.flag], undo)
-        _await_live(
-            sides[0],
-            lambda live: lacking[LIVE] <= _ready(live),
-            "show its new channels",
-            bell,
-        )
+        for side, numbers in lacking.items():
+            _attach_all(side, numbers, undo)
+        for side in live:
+            _await_attached(side, lacking[side], bell)
         undo.pop_all()
 
 
 def detach_channels(
-    connection: libvirt.virConnect, uuid: DomainId, numbers: frozenset[int], bell: Bell
+    connection: libvirt.virConnect,
+    uuid: DomainId,
+    numbers: frozenset[int],
+    bell: Bell,
+    scope: Scope = Scope.ALL,
 ) -> None:
     """Detach those of the channels that were noted as given by us.
 
@@ -114,36 +99,27 @@ def detach_channels(
         DomainXmlError: libvirt's XML cannot be understood.
     """
     domain = connection.lookupByUUIDString(uuid)
-    for side in _sides(domain):
+    for side in sides_of(domain, scope):
         ours = numbers & side.parse().attached
         if not ours:
             continue
         try:
             _detach_from(side, ours, bell)
         finally:
-            _renew_note(side)
-
-
-def _sides(domain: libvirt.virDomain) -> Iterator[_Side]:
-    """The running domain first: there, a refusal is more likely."""
-    if domain.isActive():
-        yield _Side(domain, LIVE)
-    if domain.isPersistent():
-        yield _Side(domain, CONFIG)
-
-
-def _numbers_of(parsed: ParsedDomain) -> frozenset[int]:
-    return parsed.unusable_channels.union(item.number for item in parsed.channels)
+            side.renew_note()
 
 
 def _ready(parsed: ParsedDomain) -> set[int]:
     return {item.number for item in parsed.channels if item.alias and item.path}
 
 
-def _check_ports(live: ParsedDomain, lacking: frozenset[int]) -> None:
+def find_obstacle(
+    live: ParsedDomain, lacking: Collection[int]
+) -> HypervisorError | None:
+    """Say why a running domain cannot take these channels; None: it can."""
     if len(lacking) <= live.free_ports:
-        return
-    raise HypervisorError(
+        return None
+    return HypervisorError(
         f"{len(lacking)} channels need a port each,"
         f" and the domain's virtio-serial controllers have {live.free_ports} free",
         hint="add the channels to its definition and power it off and on:"
@@ -151,43 +127,38 @@ def _check_ports(live: ParsedDomain, lacking: frozenset[int]) -> None:
     )
 
 
-def _attach_to(side: _Side, numbers: frozenset[int], undo: ExitStack) -> None:
+def _attach_all(side: Side, numbers: frozenset[int], undo: ExitStack) -> None:
     if not numbers:
         return
-    before = side.parse()
-    undo.callback(_quietly, partial(_renew_note, side))
-    side.write_note(numbers | (before.attached & _numbers_of(before)))
+    xml = side.read_xml()
+    before = parse_domain(xml)
+    undo.callback(_quietly, side.renew_note)
+    ours = numbers | (before.attached & numbers_of(before))
+    side.note(ours, noted_controllers(xml))
+    controllers = side.list_controllers()
+    undo.callback(_quietly, partial(side.note_controllers, controllers))
     for number in sorted(numbers):
-        channel = build_channel(number)
-        side.domain.attachDeviceFlags(channel, side.flag)
-        undo.callback(_quietly, partial(_detach_one, side, number))
+        side.attach(number)
+        undo.callback(_quietly, partial(side.detach, number))
+    side.note_controllers(controllers)
 
 
-def _detach_from(side: _Side, numbers: frozenset[int], bell: Bell) -> None:
+def _await_attached(side: Side, numbers: frozenset[int], bell: Bell) -> None:
+    _await_live(
+        side, lambda live: numbers <= _ready(live), "show its new channels", bell
+    )
+
+
+def _detach_from(side: Side, numbers: frozenset[int], bell: Bell) -> None:
     for number in sorted(numbers):
-        _detach_one(side, number)
-    if side.flag == LIVE:
+        side.detach(number)
+    if side.is_live:
         _await_live(
             side,
-            lambda live: not numbers & _numbers_of(live),
+            lambda live: not numbers & numbers_of(live),
             "let go of its channels",
             bell,
         )
-
-
-def _detach_one(side: _Side, number: int) -> None:
-    """Ask for one channel's removal, if it is there; libvirt wants all of its XML."""
-    element = find_channel(side.read_xml(), number)
-    if element is not None:
-        side.domain.detachDeviceFlags(element, side.flag)
-
-
-def _renew_note(side: _Side) -> None:
-    """Keep in the note what is still there."""
-    parsed = side.parse()
-    kept = parsed.attached & _numbers_of(parsed)
-    if kept != parsed.attached:
-        side.write_note(kept)
 
 
 def _quietly(step: Callable[[], None]) -> None:
@@ -197,7 +168,7 @@ def _quietly(step: Callable[[], None]) -> None:
 
 
 def _await_live(
-    side: _Side, is_done: Callable[[ParsedDomain], bool], what: str, bell: Bell
+    side: Side, is_done: Callable[[ParsedDomain], bool], what: str, bell: Bell
 ) -> None:
     """Look at the running domain until it is done, woken by its events."""
     deadline = time.monotonic() + DEADLINE_S

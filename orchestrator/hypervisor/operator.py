@@ -1,4 +1,4 @@
-"""What the command does with the operator's own rights: define, start, pin.
+"""What the command does with the operator's own rights: define, start, pin, onboard.
 
 The daemon never does these for anybody: who may define a domain is root, in effect.
 
@@ -10,22 +10,35 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Self
 
 import libvirt
 
 from orchestrator.cpuset import format_cpulist
-from orchestrator.domain import DomainId
+from orchestrator.domain import DomainId, PCpu
 from orchestrator.errors import DomainGone, HypervisorError
+from orchestrator.hypervisor import onboarding, policies
 from orchestrator.hypervisor.eventloop import ensure_event_loop
+from orchestrator.hypervisor.events import Bell
+from orchestrator.hypervisor.sides import Scope
 from orchestrator.hypervisor.translation import translated
 from orchestrator.hypervisor.uri import check_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from orchestrator.domain import VCpu
+    from orchestrator.domain_policy import DomainPolicy
+    from orchestrator.domain_xml.metadata import ReadPolicy
+    from orchestrator.hypervisor.onboarding import Change, Preview
+
+_DEVICE_EVENTS = (
+    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
+    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +49,16 @@ class FoundDomain:
     name: str
     is_active: bool
     is_persistent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A domain, and the host CPUs that its vCPUs are pinned to."""
+
+    name: str
+    is_active: bool
+    pcpus: frozenset[PCpu]
+    """Without those of vCPUs that may run anywhere."""
 
 
 class OperatorConnection:
@@ -53,6 +76,8 @@ class OperatorConnection:
         """
         self.uri = check_uri(uri)
         ensure_event_loop()
+        self._bell = Bell()
+        self._listening: list[int] = []
         with translated():
             self._connection = libvirt.open(uri)
 
@@ -76,6 +101,111 @@ class OperatorConnection:
         """
         with translated():
             return _facts(self._look_up(word))
+
+    def find_all(self, words: Sequence[str]) -> tuple[FoundDomain, ...]:
+        """Find domains, each word as `find` does, or as a pattern of names: `dpdk-*`.
+
+        Raises:
+            DomainGone: nothing is found by one of the words.
+            HypervisorError: libvirt refused.
+        """
+        found: dict[DomainId, FoundDomain] = {}
+        for word in words:
+            for domain in self._match(word):
+                found[domain.uuid] = domain
+        return tuple(found.values())
+
+    def onboard(
+        self,
+        uuid: DomainId,
+        numbers: frozenset[int] | None = None,
+        scope: Scope = Scope.ALL,
+    ) -> Change:
+        """Give a domain the channels that it lacks; see `onboarding.onboard`.
+
+        Raises:
+            HypervisorError: libvirt refused, the scope does not fit the domain, or it
+                has no free ports; nothing has changed.
+            DomainXmlError: its XML cannot be understood, or a number is absurd.
+        """
+        with translated():
+            self._listen()
+            domain = self._connection.lookupByUUIDString(uuid)
+            return onboarding.onboard(domain, numbers, scope, self._bell)
+
+    def offboard(
+        self,
+        uuid: DomainId,
+        numbers: frozenset[int] | None = None,
+        scope: Scope = Scope.ALL,
+    ) -> Change:
+        """Take away what was given by onboarding, by whomever.
+
+        Raises:
+            HypervisorError: libvirt refused, the scope does not fit the domain, or it
+                did not let go in time; ask again.
+            DomainXmlError: its XML cannot be understood.
+        """
+        with translated():
+            self._listen()
+            domain = self._connection.lookupByUUIDString(uuid)
+            return onboarding.offboard(domain, numbers, scope, self._bell)
+
+    def preview(
+        self,
+        uuid: DomainId,
+        numbers: frozenset[int] | None = None,
+        scope: Scope = Scope.ALL,
+        *,
+        is_leaving: bool = False,
+    ) -> tuple[Preview, ...]:
+        """Show what `onboard` or, when leaving, `offboard` would do.
+
+        Raises:
+            HypervisorError: as they.
+            DomainXmlError: as they.
+        """
+        show = onboarding.preview_onboard
+        if is_leaving:
+            show = onboarding.preview_offboard
+        with translated():
+            domain = self._connection.lookupByUUIDString(uuid)
+            return show(domain, numbers, scope)
+
+    def read_policies(
+        self, uuid: DomainId, scope: Scope = Scope.ALL
+    ) -> dict[bool, ReadPolicy]:
+        """Read what its metadata allows it; True: the running domain, False: defined.
+
+        Raises:
+            HypervisorError: libvirt refused, or the scope does not fit the domain.
+        """
+        with translated():
+            domain = self._connection.lookupByUUIDString(uuid)
+            return policies.read_policies(domain, scope)
+
+    def write_policies(
+        self, uuid: DomainId, wanted: Mapping[bool, DomainPolicy]
+    ) -> None:
+        """Write what `read_policies` reads; an empty one takes the element away.
+
+        Raises:
+            HypervisorError: libvirt refused; all is undone.
+            DomainXmlError: a policy contradicts itself; nothing was written.
+        """
+        with translated():
+            domain = self._connection.lookupByUUIDString(uuid)
+            policies.write_policies(domain, wanted)
+
+    def tenants(self) -> tuple[Tenant, ...]:
+        """List the domains whose vCPUs are pinned.
+
+        Raises:
+            HypervisorError: libvirt refused.
+        """
+        with translated():
+            domains = self._connection.listAllDomains(0)
+        return tuple(filter(None, map(_tenant, domains)))
 
     def define(self, xml: str) -> FoundDomain:
         """Define a domain, or define it anew.
@@ -126,8 +256,36 @@ class OperatorConnection:
 
     def close(self) -> None:
         """Disconnect."""
+        for number in self._listening:
+            with suppress(libvirt.libvirtError):
+                self._connection.domainEventDeregisterAny(number)
         with suppress(libvirt.libvirtError):
             self._connection.close()
+
+    def _listen(self) -> None:
+        """Be woken by devices that come and go; drivers without events are asked."""
+        for event in () if self._listening else _DEVICE_EVENTS:
+            with suppress(libvirt.libvirtError):
+                self._listening.append(
+                    self._connection.domainEventRegisterAny(
+                        None, event, lambda *_: self._bell.ring(), None
+                    )
+                )
+
+    def _match(self, word: str) -> list[FoundDomain]:
+        try:
+            return [self.find(word)]
+        except DomainGone:
+            if not set(word) & set("*?["):
+                raise
+        with translated():
+            found = [_facts(domain) for domain in self._connection.listAllDomains(0)]
+        matching = [item for item in found if fnmatchcase(item.name, word)]
+        if not matching:
+            raise DomainGone(
+                f"no domain matches '{word}'", code=libvirt.VIR_ERR_NO_DOMAIN
+            )
+        return sorted(matching, key=lambda item: item.name)
 
     def _mask(self, cpus: Collection[int]) -> tuple[bool, ...]:
         count = self._connection.getCPUMap(0)[0]
@@ -173,4 +331,21 @@ def _facts(domain: libvirt.virDomain) -> FoundDomain:
         name=domain.name(),
         is_active=bool(domain.isActive()),
         is_persistent=bool(domain.isPersistent()),
+    )
+
+
+def _tenant(domain: libvirt.virDomain) -> Tenant | None:
+    try:
+        is_active = bool(domain.isActive())
+        masks = domain.vcpuPinInfo(0 if is_active else libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    except libvirt.libvirtError:
+        return None  # gone, or started or stopped meanwhile
+    pinned = (
+        {PCpu(cpu) for cpu, is_allowed in enumerate(mask) if is_allowed}
+        for mask in masks
+        if not all(mask)
+    )
+    pcpus = frozenset[PCpu]().union(*pinned)
+    return (
+        Tenant(name=domain.name(), is_active=is_active, pcpus=pcpus) if pcpus else None
     )

@@ -190,7 +190,7 @@ def test_another_domains_xml_serves_as_a_template_without_what_is_its_own() -> N
     [
         ("cloud", TemplateSpec(), "needs a 'disk'"),
         ("nfv", TemplateSpec(), "needs a 'vhost-user'"),
-        ("cloud", TemplateSpec(disk=IMAGE, settings={"buss": "sata"}), "mean 'bus'"),
+        ("cloud", TemplateSpec(disk=IMAGE, settings={"busx": "sata"}), "mean 'bus'"),
         ("minimal", TemplateSpec(settings={"x": "y"}), "it has machine"),
         ("minimal", TemplateSpec(settings={"machine": "a\nb"}), "unprintable"),
         ("nfv", TemplateSpec(networks=(), settings={"queues": "2"}), "taken away"),
