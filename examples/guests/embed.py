@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
 _QEMU_CONF = """\
 # Without virtlogd, and without a security driver that knows nothing of /tmp; without
-# a mount namespace for each QEMU, which many containers and every chroot refuse.
+# a mount namespace for each QEMU, which many containers and every chroot refuse; and
+# without notes of former owners, whose file systems complain in the log.
 stdio_handler = "file"
 security_driver = "none"
 namespaces = []
+remember_owner = 0
 """
 _CAPABILITIES = "qemu/capabilities"
 
