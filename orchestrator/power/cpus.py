@@ -1,0 +1,75 @@
+"""Where each CPU sits: its core, its NUMA node, its clock.
+
+Source: Documentation/ABI/stable/sysfs-devices-system-cpu of the kernel (topology/,
+isolated, nodeN).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from orchestrator.cpuset import parse_cpulist
+from orchestrator.domain import PCpu
+from orchestrator.errors import ConfigError, SysfsError
+from orchestrator.power.sysfs import CPU_DIR, CpuTree
+from orchestrator.power.topology import read_topology
+
+_MACHINES = "fs/cgroup/machine.slice/cpuset.cpus.effective"
+"""Where libvirt's guests may run, on hosts that divide their CPUs with cgroups."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCpu:
+    """A CPU that is online."""
+
+    pcpu: PCpu
+    core: PCpu
+    """The lowest CPU of its core: SMT siblings have the same."""
+    node: int = 0
+    """NUMA node."""
+    group: int | None = None
+    """Clock group, N of policyN; None: its clock cannot be set."""
+    is_isolated: bool = False
+    """Whether the kernel puts no work there by itself (isolcpus)."""
+
+
+def read_host_cpus(tree: CpuTree) -> tuple[HostCpu, ...]:
+    """Read all CPUs that are online and open to guests.
+
+    Raises:
+        SysfsError: this is no CPU tree.
+    """
+    topology = read_topology(tree)
+    groups = {pcpu: group.number for group in topology.groups for pcpu in group.pcpus}
+    isolated = _read_list(tree, f"{CPU_DIR}/isolated")
+    open_to_guests = _read_list(tree, _MACHINES) or topology.online
+    return tuple(
+        HostCpu(
+            pcpu=pcpu,
+            core=_read_core(tree, pcpu),
+            node=_read_node(tree, pcpu),
+            group=groups.get(pcpu),
+            is_isolated=pcpu in isolated,
+        )
+        for pcpu in sorted(topology.online & open_to_guests)
+    )
+
+
+def _read_core(tree: CpuTree, pcpu: PCpu) -> PCpu:
+    siblings = _read_list(tree, f"{CPU_DIR}/cpu{pcpu}/topology/thread_siblings_list")
+    return min(siblings, default=pcpu)
+
+
+def _read_node(tree: CpuTree, pcpu: PCpu) -> int:
+    for path in (tree.cpu_dir / f"cpu{pcpu}").glob("node*"):
+        if re.fullmatch(r"node[0-9]{1,5}", path.name):
+            return int(path.name.removeprefix("node"))
+    return 0  # a kernel without NUMA, or an imitation
+
+
+def _read_list(tree: CpuTree, relative: str) -> frozenset[PCpu]:
+    try:
+        return frozenset(map(PCpu, parse_cpulist(tree.read(relative))))
+    except (SysfsError, ConfigError):
+        return frozenset()
