@@ -208,7 +208,7 @@ def _queue(packets: int, bar_cells: int) -> Text:
 
 def _events(recording: Recording, rows: int, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for event in recording.events[-rows:]:
+    for event in recording.story()[-rows:]:
         at = datetime.fromisoformat(event["time"]).astimezone()
         what = f"{event['domain']}: " if event["domain"] else ""
         text = Text(f"{what}{event['text']}", overflow="ellipsis", no_wrap=True)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _RATE_OVER_S = 2.0
 """Rates are means over this long: long enough to be read."""
 _MS = 1_000
+_PASSING = (ChannelState.CONNECTING, DomainState.PAUSED)
+"""libvirt starts each domain as a paused one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ class Recording:
         """Seconds and kHz, by clock group."""
         self.status: Status | None = None
         self.events: list[EventRecord] = []
-        """What the daemon told, clocks and passing states aside."""
+        """What the daemon told, clocks aside."""
         self._began_s: float | None = None
 
     def add_reports(self, guest: str, reports: Iterable[VCpuReport]) -> None:
@@ -156,21 +158,29 @@ class Recording:
 
     def add_events(self, events: Sequence[EventRecord]) -> None:
         """Take in all that the daemon remembers."""
-        self.events = [event for event in events if _is_worth_a_line(event)]
+        self.events = [event for event in events if event["kind"] != "grant"]
+
+    def story(self) -> list[EventRecord]:
+        """Return the events that are worth a line: states that only pass are not."""
+        return [e for e in self.events if e["facts"].get("state") not in _PASSING]
 
     def opened_after_ms(self) -> int | None:
-        """Return how long after its domain was seen the last channel was open."""
-        seen: dict[str | None, datetime] = {}
-        took_s = []
+        """Return when the last channel was open, from when its domain was seen running.
+
+        Negative: before; None: none was open.
+        """
+        running: dict[str | None, datetime] = {}
+        opened: list[tuple[str | None, datetime]] = []
         for event in self.events:
-            at, state = (
-                datetime.fromisoformat(event["time"]),
-                event["facts"].get("state"),
-            )
-            if state == DomainState.RUNNING:
-                seen.setdefault(event["domain"], at)
-            elif state == ChannelState.OPEN and event["domain"] in seen:
-                took_s.append((at - seen[event["domain"]]).total_seconds())
+            at = datetime.fromisoformat(event["time"])
+            match event["facts"].get("state"):
+                case DomainState.RUNNING:
+                    running.setdefault(event["domain"], at)
+                case ChannelState.OPEN:
+                    opened.append((event["domain"], at))
+                case _:
+                    pass
+        took_s = [(at - running[d]).total_seconds() for d, at in opened if d in running]
         return round(max(took_s) * _MS) if took_s else None
 
     def clock_now(self, number: int) -> int | None:
@@ -194,13 +204,6 @@ class Recording:
     def rtt_us(self) -> list[int]:
         """Return all round trips of all guests."""
         return [trip for lane in self.lanes.values() for trip in lane.rtt_us]
-
-
-def _is_worth_a_line(event: EventRecord) -> bool:
-    return (
-        event["kind"] != "grant"
-        and event["facts"].get("state") != ChannelState.CONNECTING
-    )
 
 
 def format_us(microseconds: int | None) -> str:

@@ -97,20 +97,23 @@ def _facts(outcome: Outcome) -> list[RenderableType]:
     late = sum(c["late_total"] + c["dropped_total"] for c in channels)
     grid = Table.grid(padding=(0, 2, 0, 0))
     if opened_ms is not None:
+        when = f"within {opened_ms} ms after" if opened_ms > 0 else "before"
         grid.add_row(
             Text("discovery", "dim"),
-            f"{len(channels)} channels open, each within {opened_ms} ms of the moment"
-            " at which its domain was seen",
+            f"{len(channels)} channels open, {when} their domains were seen running",
         )
     grid.add_row(
         Text("requests served", "dim"),
         f"{served:,} by the daemon's own count: {acks:,} ACK, {nacks:,} NACK,"
-        f" {late:,} answered by nobody, being too old",
+        f" {late:,} too old to answer",
     )
     grid.add_row(
         Text("latency", "dim"),
-        "as the guests measured it under emulation, from their write to the whole"
-        " answer; late: not within 10 ms, librte_power's patience",
+        "from a guest's write to its whole answer, as guests measure it, emulated",
+    )
+    grid.add_row(
+        Text("late", "dim"),
+        "not answered within 10 ms, which is librte_power's patience",
     )
     restored = restored_text(
         outcome.changed_files, outcome.compared_files, outcome.restored_in_s
@@ -136,7 +139,7 @@ def restored_text(
         Text()
         .append("yes", "bold green")
         .append(
-            f": all {compared_files} files of the CPU tree are byte for byte as before,"
+            f": all {compared_files} files of the CPU tree byte for byte,"
             f" {restored_in_s:.2f} s after the stop"
         )
     )
