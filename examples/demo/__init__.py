@@ -6,7 +6,8 @@ The clocks are simulated CPUs, files in a directory, unless the host's own are a
 for. Nothing is left behind.
 
 The modules, from the outside in: `performance` runs the show on a `stage` (all that is
-made and must go again) with `guests`; `consoles` reads what they print; `recording`
-keeps what was seen; `picture`, `snapshot` and `summary` draw it with `charts`; `tree`
-proves that the CPUs are as they were. `dpdk` is the other show, of DPDK's own test.
+made and must go again, for which an `undertaker` stands by) with `guests`; `consoles`
+reads what they print; `recording` keeps what was seen; `picture`, `snapshot` and
+`summary` draw it with `charts`; `tree` proves that the CPUs are as they were. `dpdk` is
+the other show, of DPDK's own test.
 """

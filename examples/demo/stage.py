@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from examples.demo.guests import VCPUS, Guests
 from examples.demo.recording import Scene
 from examples.demo.tree import clocked_cpus, groups_of, photograph, usable_cpus
+from examples.demo.undertaker import Undertaker
 from examples.guests.cache import GuestError
 from examples.guests.embed import EmbedRoot
 from orchestrator.config import Config, LibvirtConfig, PowerConfig
@@ -51,6 +52,7 @@ class Stage:
             GuestError: the machine's own CPUs are asked for and cannot be set.
         """
         self.root = EmbedRoot()
+        self._undertaker = Undertaker(self.root.directory)
         with (self.root.directory / "etc/qemu.conf").open("a") as conf:
             # What it remembers in extended attributes it also complains about, on
             # our terminal, where it does not match.
@@ -58,7 +60,7 @@ class Stage:
         try:
             self._tree, self.pins = self._choose_cpus(is_on_host_cpus=is_on_host_cpus)
         except BaseException:
-            self.root.close()
+            self._remove()
             raise
         self.guests = Guests(self.root)
         self.groups = groups_of(self._tree, self.pins)
@@ -180,7 +182,11 @@ class Stage:
             self._client.close()
             logging.getLogger().removeHandler(self.log)
             await asyncio.to_thread(self.guests.close)
-            await asyncio.to_thread(self.root.close)
+            await asyncio.to_thread(self._remove)
+
+    def _remove(self) -> None:
+        self.root.close()
+        self._undertaker.dismiss()
 
 
 class _Log(logging.Handler):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.examples.demo_process import DemoProcess
+from tests.rig.waiting import wait_for
 
 pytestmark = pytest.mark.rig
 
@@ -53,6 +54,14 @@ def test_ctrl_c_on_a_terminal_restores_everything_and_cleans_up() -> None:
         assert re.search(r"everything restored.*yes", demo.output), demo.output
         assert "interrupted" in demo.output
         assert demo.leftovers() == []
+
+
+def test_a_killed_demo_leaves_nothing_either() -> None:
+    with DemoProcess("--plain") as demo:
+        demo.read_until("4 of 4 channels open")
+        demo.process.kill()
+        demo.process.wait()
+        wait_for(lambda: demo.leftovers() == [], "everything is gone")
 
 
 def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None:
