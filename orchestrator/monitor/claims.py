@@ -64,7 +64,8 @@ class Claims:
         self._release_after_ns = release_after_ns
         self._report = report
         self._now_ns = now_ns
-        self._deadlines: dict[Clock, int] = {}
+        self.deadlines: dict[Clock, int] = {}
+        """When (monotonic) a group without votes is to be yielded; see `expire`."""
 
     def clock(self, number: int, steps: Steps, row: int) -> Clock:
         """Return a group's clock, which is made if it is new."""
@@ -118,7 +119,7 @@ class Claims:
             vcpu.voter = number
             word = pack_voter(number, has_turbo_right=vcpu.has_turbo_right)
             self._words[vcpu.index + VOTER] = word
-            self._deadlines.pop(clock, None)
+            self.deadlines.pop(clock, None)
             self._replan(clock)
 
     def withdraw(self, vcpu: VCpu) -> None:
@@ -171,14 +172,10 @@ class Claims:
         clock.refused_errno = 0
         self._drop(clock, Stage.UNTAKEN)
 
-    def next_deadline_ns(self) -> int | None:
-        """Return when (monotonic) `expire` has something to do; None: never."""
-        return min(self._deadlines.values()) if self._deadlines else None
-
     def expire(self) -> None:
         """Yield the groups that have had no vote for long enough."""
         now_ns = self._now_ns()
-        due = [clock for clock, at_ns in self._deadlines.items() if at_ns <= now_ns]
+        due = [clock for clock, at_ns in self.deadlines.items() if at_ns <= now_ns]
         for clock in due:
             self._drop(clock, Stage.YIELDED)
             self._report(GroupYielded(clock.group.number))
@@ -199,9 +196,9 @@ class Claims:
         is_idle = group.override_khz is None and not group.has_votes()
         if clock.stage is Stage.TAKEN and is_idle:
             at_ns = self._now_ns() + self._release_after_ns
-            self._deadlines.setdefault(clock, at_ns)
+            self.deadlines.setdefault(clock, at_ns)
         else:
-            self._deadlines.pop(clock, None)
+            self.deadlines.pop(clock, None)
         self._replan(clock)
 
     def settle(self, clock: Clock) -> bool:

@@ -2,10 +2,9 @@
 
 Theory of operation: serving an endpoint takes what its guest has sent in one read, up
 to a bound, lets the requests in it supersede each other, writes each clock that has
-changed, and answers at once with the bytes that were received, because an ACK of a
-request is the request. (Serving all that is ready first and answering then was tried:
-it saves waking guests that are awake anyway, but each waits for all, and with four
-guests the median answer took twice as long.)
+changed, and answers with the bytes that were received, because an ACK of a request is
+the request. It answers at once, unless the loop has told it to gather the answers of
+many guests.
 
 There are three ways through serving, of which the first two do what the third would
 do: one request with a plan (see `endpoint.Plan`), many of them, and everything else.
@@ -65,7 +64,8 @@ _FIRST = (0,)
 
 _Decision = Clock | bool | None
 """True ACK, False NACK, None no answer; a clock: whatever becomes of it."""
-_Broken = list[tuple["Endpoint", OSError]]
+Broken = list[tuple["Endpoint", OSError]]
+"""Endpoints whose sockets failed while answers were sent."""
 
 
 class Exchange:
@@ -85,6 +85,9 @@ class Exchange:
         self._words = words
         self._watch_writing = watch_writing
         self._now_ns = now_ns
+        self.is_gathering = False
+        """Whether answers to planned requests are kept for `send_gathered`."""
+        self._outbox: list[tuple[Endpoint, bytes]] = []
         self._unpack = GENERATION_464.header.unpack
         self._iter_unpack = GENERATION_464.header.iter_unpack
 
@@ -108,8 +111,12 @@ class Exchange:
         if len(data) == SIZE and endpoint.is_quiet:
             plan = endpoint.plans.get(self._unpack(data))
             if plan is not None:
-                nacks = () if self._follow(plan) else _FIRST
-                self._answer(endpoint, data, nacks, polled_ns)
+                if not self._follow(plan):
+                    self._answer(endpoint, data, _FIRST, polled_ns)
+                elif self.is_gathering:
+                    self._outbox.append((endpoint, data))
+                else:
+                    self._acknowledge(endpoint, data, polled_ns)
                 return
         self._serve_slowly(endpoint, data, polled_ns)
 
@@ -207,6 +214,49 @@ class Exchange:
 
     # Answering
 
+    def _acknowledge(self, endpoint: Endpoint, packet: bytes, polled_ns: int) -> None:
+        """Do what `_answer` does, for one ACK."""
+        if endpoint.unsent or self._now_ns() - polled_ns >= LATE_NS:
+            self._answer(endpoint, packet, (), polled_ns)
+            return
+        try:
+            sent = endpoint.send(packet)
+        except BlockingIOError:
+            sent = 0
+        if sent == SIZE:
+            self._words[endpoint.index + ACKS] += 1
+        else:
+            self._count(endpoint, packet, (), sent)
+
+    def send_gathered(self, polled_ns: int) -> Broken:
+        """Send the answers that were gathered.
+
+        Args:
+            polled_ns: time (monotonic) of the poll that delivered their requests.
+
+        Returns:
+            The endpoints that turned out to be broken.
+        """
+        broken: Broken = []
+        words, is_late = self._words, self._now_ns() - polled_ns >= LATE_NS
+        for endpoint, packet in self._outbox:
+            try:
+                if is_late or endpoint.unsent:
+                    self._answer(endpoint, packet, (), polled_ns)
+                    continue
+                sent = endpoint.send(packet)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                broken.append((endpoint, error))
+                continue
+            if sent == SIZE:
+                words[endpoint.index + ACKS] += 1
+            else:
+                self._count(endpoint, packet, (), sent)
+        self._outbox.clear()
+        return broken
+
     def _answer(
         self,
         endpoint: Endpoint,
@@ -232,14 +282,9 @@ class Exchange:
             packets = _refuse(packets, nacks)
         sent = 0
         if packets and (not endpoint.unsent or self.finish(endpoint)):
-            try:
+            with contextlib.suppress(BlockingIOError):
                 sent = endpoint.send(packets)
-            except BlockingIOError:
-                sent = 0
-        if sent == SIZE == len(packets) and not nacks:
-            self._words[endpoint.index + ACKS] += 1
-        else:
-            self._count(endpoint, packets, nacks, sent)
+        self._count(endpoint, packets, nacks, sent)
 
     def _count(
         self, endpoint: Endpoint, packets: bytes, nacks: Sequence[int], sent: int
@@ -296,13 +341,13 @@ class Exchange:
             endpoint.held.append(held)
         self._release(endpoint)
 
-    def release(self, clock: Clock) -> _Broken:
+    def release(self, clock: Clock) -> Broken:
         """Give the answers that waited for a clock group.
 
         Returns:
             The endpoints that turned out to be broken.
         """
-        broken: _Broken = []
+        broken: Broken = []
         waiting = list(clock.waiting)
         clock.waiting.clear()
         for endpoint in waiting:

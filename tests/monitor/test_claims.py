@@ -202,7 +202,7 @@ def test_a_group_without_votes_is_kept_for_a_while_and_then_yielded(
     bench.now_ns += 1
     bench.turn()
     assert (bench.reports, bench.grant()) == ([YIELDED], 0)
-    assert bench.claims.next_deadline_ns() is None
+    assert bench.claims.deadlines == {}
 
 
 def test_a_vote_in_time_keeps_the_group(bench: Workbench) -> None:

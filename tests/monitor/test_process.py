@@ -127,14 +127,17 @@ async def test_channels_are_switched_off_and_on(main: Household) -> None:
     guest = main.simple()
     await guest.ask(MIN)
     main.monitor.switch_channel(UUID, 0, is_enabled=False)
+    await until(lambda: main.clock() == TURBO, "the end of the vote")
     assert await guest.ask(MIN) == "NACK"
-    assert main.clock() == TURBO
     main.monitor.close_channel(UUID, 0)
     assert await guest.receive() == b""
     again = main.open_channel()
     assert await again.ask(MIN) == "NACK"
     main.monitor.switch_channel(UUID, 0, is_enabled=True)
-    assert await again.ask(MIN) == "ACK"
+    # A request may overtake main's word: it comes by another socket.
+    while await again.ask(MIN) == "NACK":
+        pass
+    assert main.clock() == LOWEST
     assert ("endpoint_closed", UUID, 0, "hung up") not in main.heard
 
 

@@ -11,7 +11,7 @@ from orchestrator.monitor import messages
 from orchestrator.monitor.claims import Claims
 from orchestrator.monitor.exchange import Exchange
 from orchestrator.monitor.handoff import Delivery, Handoff
-from orchestrator.monitor.loop import Loop
+from orchestrator.monitor.loop import MOST_EVENTS, Loop
 from orchestrator.monitor.registry import Registry
 from orchestrator.monitor.table import (
     ACKS,
@@ -181,7 +181,7 @@ class Workbench:
 
     def turn(self, *, age_ns: int = 0) -> None:
         """Make one pass over what is ready, with requests polled that long ago."""
-        self.loop.act(self.watch.wait(0), self.now_ns - age_ns)
+        self.loop.act(self.watch.wait(0, MOST_EVENTS), self.now_ns - age_ns)
 
     def _now_ns(self) -> int:
         return self.now_ns
