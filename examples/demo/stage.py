@@ -53,10 +53,6 @@ class Stage:
         """
         self.root = EmbedRoot()
         self._undertaker = Undertaker(self.root.directory)
-        with (self.root.directory / "etc/qemu.conf").open("a") as conf:
-            # What it remembers in extended attributes it also complains about, on
-            # our terminal, where it does not match.
-            conf.write("remember_owner = 0\n")
         try:
             self._tree, self.pins = self._choose_cpus(is_on_host_cpus=is_on_host_cpus)
         except BaseException:
