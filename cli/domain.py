@@ -16,10 +16,13 @@ class DomainGroup(LazyGroup):
     modules: ClassVar[dict[str, str]] = {
         "add": "cli.onboarding:add",
         "pin": "cli.onboarding:pin",
+        "onboard": "cli.onboard:onboard",
+        "offboard": "cli.onboard:offboard",
+        "set": "cli.domain_policy:set_policy",
     }
 
 
-app = new_app(cls=DomainGroup, doc="Domains: list, show, add, pin.")
+app = new_app(cls=DomainGroup, doc="Domains: list, show, add, onboard, set, pin.")
 
 
 @app.command("list")

@@ -75,6 +75,7 @@ class VmpowerGroup(LazyGroup):
         "domain": "cli.domain",
         "channel": "cli.channel",
         "cpu": "cli.cpu",
+        "template": "cli.template",
         "events": "cli.events",
         "restore": "cli.restore",
         "simulate": "cli.simulate",

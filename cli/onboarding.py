@@ -6,35 +6,66 @@ Synchronization: none required, one command per process.
 
 # No postponed annotations here: typer reads them when the command is built.
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cli.operating import (
+    POWER_OFF_NOTE,
+    Connect,
+    absolute,
+    parse_numbers,
+    tell_json,
+    uri_of,
+)
 from cli.settings import Output, settings_of
 
 if TYPE_CHECKING:
-    from domain_templates import TemplateSpec
+    from cli.pinning import Placement
+    from domain_templates import Network, TemplateSpec
     from orchestrator.domain import PCpu
+    from orchestrator.domain_policy import DomainPolicy
     from orchestrator.hypervisor.operator import FoundDomain
 
-_DEFAULT_URI = "qemu:///system"
-_POWER_OFF_NOTE = "Changes will take effect after the domain is fully powered off."
-"""virsh's and virt-xml's words."""
-
-Connect = Annotated[
-    str,
-    typer.Option("--connect", "-c", metavar="URI", help="libvirt, as virsh takes it."),
-]
+_QCOW2 = b"QFI\xfb"
 
 
 def add(  # noqa: PLR0913 - each parameter is an option of the command
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the new domain.")],
     *,
-    vcpus: Annotated[int, typer.Option(min=1, help="vCPUs; each gets a channel.")] = 1,
-    memory: Annotated[int, typer.Option(min=1, metavar="MIB", help="Memory.")] = 256,
+    template: Annotated[
+        str,
+        typer.Option(
+            "--template",
+            "-t",
+            metavar="NAME",
+            help="What it starts from: see 'vmpower template list'; or ./FILE.xml.",
+        ),
+    ] = "minimal",
+    vcpus: Annotated[
+        int | None, typer.Option(min=1, help="vCPUs; each gets a channel.")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(min=1, metavar="MIB", help="Memory.")
+    ] = None,
+    disk: Annotated[
+        str,
+        typer.Option(metavar="PATH[,format=FORMAT]", help="Disk image or device."),
+    ] = "",
+    cloud_init: Annotated[
+        Path | None,
+        typer.Option(metavar="ISO", help="Settings for cloud-init, as an ISO image."),
+    ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="NAME, bridge:NAME, vhostuser:PATH, hostdev:PCI, user or none; again"
+            " for each interface.",
+        ),
+    ] = None,
     kernel: Annotated[
         Path | None, typer.Option(help="Kernel to boot directly.")
     ] = None,
@@ -43,9 +74,37 @@ def add(  # noqa: PLR0913 - each parameter is an option of the command
     pin: Annotated[
         str,
         typer.Option(
-            metavar="CPUS", help="One host CPU for each vCPU, in order: 2-5,8."
+            metavar="CPUS",
+            help="One host CPU for each vCPU, in order: 2-5,8; or none. Without it,"
+            " CPUs are proposed.",
         ),
     ] = "",
+    emulator_pin: Annotated[
+        str, typer.Option(metavar="CPUS", help="Host CPUs for QEMU's own threads.")
+    ] = "",
+    numa_node: Annotated[
+        int | None, typer.Option(min=0, help="Propose CPUs of this NUMA node.")
+    ] = None,
+    channels: Annotated[
+        str, typer.Option(metavar="all|none|NUMBERS", help="Channels to have: 0,2.")
+    ] = "all",
+    low: Annotated[
+        str, typer.Option("--min", metavar="CLOCK", help="Never lower: 1.2GHz.")
+    ] = "",
+    high: Annotated[
+        str, typer.Option("--max", metavar="CLOCK", help="Never higher: 2.4GHz.")
+    ] = "",
+    turbo: Annotated[
+        bool | None, typer.Option("--turbo/--no-turbo", help="May use the turbo step.")
+    ] = None,
+    mode: Annotated[
+        Literal["enforce", "observe"] | None,
+        typer.Option(help="Whether its requests change clocks."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the template."),
+    ] = None,
     kind: Annotated[
         Literal["kvm", "qemu"],
         typer.Option("--type", help="qemu runs everywhere, slowly."),
@@ -66,30 +125,72 @@ def add(  # noqa: PLR0913 - each parameter is an option of the command
     start: Annotated[
         bool, typer.Option("--start", help="Define it and start it.")
     ] = False,
+    print_xml: Annotated[
+        bool, typer.Option("--print-xml", help="Print its XML and change nothing.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and change nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Agree to the proposed pinning.")
+    ] = False,
+    sysfs_root: Annotated[
+        Path, typer.Option("--sysfs-root", help="Root of the CPU tree.")
+    ] = Path("/sys"),
     connect: Connect = "",
 ) -> None:
     """Print a domain with power management channels, or define it."""
-    from domain_templates import DomainKind, TemplateSpec, build, validate
+    from cli.pinning import Wish, place
+    from domain_templates import (
+        DomainKind,
+        TemplateSpec,
+        build,
+        count_vcpus,
+        load_template,
+        validate,
+    )
 
+    is_defined = (define or start) and not (print_xml or dry_run)
+    uri = uri_of(context, connect)
+    chosen = load_template(template)
+    image, disk_format = _parse_disk(disk)
+    wish = Wish(
+        pin=pin.strip(),
+        emulator_pin=emulator_pin,
+        node=numa_node,
+        uri=uri,
+        sysfs_root=sysfs_root,
+        is_defined=is_defined,
+        is_agreed=yes,
+    )
     spec = TemplateSpec(
         vcpus=vcpus,
         memory_mib=memory,
-        kernel=_absolute(kernel),
-        initrd=_absolute(initrd),
+        kernel=absolute(kernel),
+        initrd=absolute(initrd),
         cmdline=cmdline,
-        pins=_parse_pins(pin),
         kind=DomainKind(kind),
-        socket_dir=_absolute(socket_dir),
-        console=_absolute(console),
+        disk=image,
+        disk_format=disk_format,
+        cloud_init=absolute(cloud_init),
+        networks=_parse_networks(network),
+        channels=parse_numbers(channels),
+        socket_dir=absolute(socket_dir),
+        console=absolute(console),
+        policy=_policy(low, high, turbo=turbo, mode=mode),
+        settings=_parse_settings(settings),
     )
-    xml = build(name, spec)
+    build(name, spec, chosen)  # what cannot be is refused before anybody is asked
+    placement = place(wish, vcpus or count_vcpus(chosen))
+    xml = build(name, _placed(spec, placement), chosen)
     validate(xml)
-    if define or start:
-        domain = _define(_uri_of(context, connect), xml, is_started=start)
-        _tell_defined(context, domain, is_started=start)
+    if dry_run:
+        typer.echo(f"Domain '{name}' could be defined")
+    elif is_defined:
+        domain = _define(uri, xml, is_started=start)
+        _tell_defined(context, domain, placement.pins, is_started=start)
     else:
         typer.echo(xml, nl=False)
-    _warn(spec)
 
 
 def pin(  # noqa: PLR0913 - each parameter is an option of the command
@@ -110,15 +211,15 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
     from orchestrator.hypervisor.operator import OperatorConnection
 
     wanted = parse_cpulist(cpus)
-    with OperatorConnection(_uri_of(context, connect)) as connection:
+    with OperatorConnection(uri_of(context, connect)) as connection:
         found = connection.find(domain)
         connection.pin(found.uuid, VCpu(vcpu), wanted, live=live, config=config)
     if settings_of(context).output is Output.JSON:
-        _tell_json(found, {"vcpu": vcpu, "pcpus": sorted(wanted)})
+        tell_json(found, {"vcpu": vcpu, "pcpus": sorted(wanted)})
         return
     typer.echo(f"vCPU {vcpu} of '{found.name}' is pinned to {format_cpulist(wanted)}")
     if found.is_active and config and not live:
-        typer.echo(_POWER_OFF_NOTE)
+        typer.echo(POWER_OFF_NOTE)
 
 
 def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
@@ -137,47 +238,79 @@ def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
 
 
 def _tell_defined(
-    context: typer.Context, domain: "FoundDomain", *, is_started: bool
+    context: typer.Context,
+    domain: "FoundDomain",
+    pins: "tuple[PCpu, ...]",
+    *,
+    is_started: bool,
 ) -> None:
     if settings_of(context).output is Output.JSON:
-        _tell_json(domain, {"started": is_started})
+        tell_json(domain, {"started": is_started, "pins": list(pins)})
         return
     word = "defined and started" if is_started else "defined"
     typer.echo(f"Domain '{domain.name}' {word} ({domain.uuid})")
 
 
-def _tell_json(domain: "FoundDomain", facts: dict[str, object]) -> None:
-    import json
+def _placed(spec: "TemplateSpec", placement: "Placement") -> "TemplateSpec":
+    from dataclasses import replace
 
-    typer.echo(
-        json.dumps({"schema": 1, "uuid": domain.uuid, "name": domain.name} | facts)
+    return replace(
+        spec,
+        pins=placement.pins,
+        emulator_pins=placement.emulator_pins,
+        numa_node=placement.node,
     )
 
 
-def _warn(spec: "TemplateSpec") -> None:
-    if not spec.pins:
+def _parse_disk(text: str) -> tuple[Path | None, str]:
+    if not text:
+        return None, ""
+    name, _, disk_format = text.partition(",format=")
+    path = Path(name).absolute()
+    if not disk_format and path.suffix != ".qcow2" and _looks_like_qcow2(path):
         typer.echo(
-            "hint: its vCPUs float, so that their requests will be refused;"
-            " give --pin, or use 'vmpower domain pin' later",
+            f"hint: {path} looks like qcow2 and is taken for raw, because a guest"
+            f" could write that into a raw disk; say --disk {name},format=qcow2",
             err=True,
         )
+    return path, disk_format
 
 
-def _parse_pins(text: str) -> "tuple[PCpu, ...]":
-    from orchestrator.cpuset import parse_cpulist
-    from orchestrator.domain import PCpu
-
-    # Term by term, because 5,3 means that vCPU 0 is on CPU 5.
-    terms = text.split(",") if text.strip() else []
-    return tuple(PCpu(cpu) for term in terms for cpu in sorted(parse_cpulist(term)))
-
-
-def _absolute(path: Path | None) -> Path | None:
-    # libvirt's daemon has another working directory than the operator.
-    return path and path.absolute()
+def _looks_like_qcow2(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return path.is_file() and file.read(len(_QCOW2)) == _QCOW2
+    except OSError:
+        return False  # libvirt may be able to read it; we need not
 
 
-def _uri_of(context: typer.Context, connect: str) -> str:
-    """The option, then the option before the command, then libvirt's own variable."""
-    uri = connect or settings_of(context).uri
-    return uri or os.environ.get("LIBVIRT_DEFAULT_URI") or _DEFAULT_URI
+def _parse_networks(words: list[str] | None) -> "tuple[Network, ...] | None":
+    from domain_templates import parse_network
+
+    if words is None:
+        return None
+    return tuple(parse_network(word) for word in words if word != "none")
+
+
+def _parse_settings(words: list[str] | None) -> dict[str, str]:
+    settings = {}
+    for word in words or ():
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"'{word}' is no KEY=VALUE")
+        settings[key] = value
+    return settings
+
+
+def _policy(
+    low: str, high: str, *, turbo: bool | None, mode: str | None
+) -> "DomainPolicy":
+    from orchestrator.domain_policy import DomainPolicy, Mode
+    from orchestrator.units import parse_khz
+
+    return DomainPolicy(
+        min_khz=parse_khz(low) if low else None,
+        max_khz=parse_khz(high) if high else None,
+        turbo=turbo,
+        mode=Mode(mode) if mode else None,
+    )

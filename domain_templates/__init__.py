@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain_templates.build import build
+from domain_templates.build import build, count_vcpus
 from domain_templates.catalog import Template, list_templates, load_template
 from domain_templates.schema import validate
 from domain_templates.spec import DomainKind, Network, TemplateSpec, parse_network
@@ -13,6 +13,7 @@ __all__ = [
     "Template",
     "TemplateSpec",
     "build",
+    "count_vcpus",
     "list_templates",
     "load_template",
     "parse_network",

@@ -53,7 +53,7 @@ def build(name: str, spec: TemplateSpec, template: Template | None = None) -> st
     chosen = load_template() if template is None else template
     root = parse_document(chosen.xml)
     parameters = read_parameters(root)
-    vcpus = _count(root, spec)
+    vcpus = _count(root, spec.vcpus)
     check_wishes(name, spec, vcpus)
     check_required(parameters, [*spec.settings, *_options(spec)])
     _clean(root)
@@ -79,9 +79,18 @@ def _options(spec: TemplateSpec) -> Iterable[str]:
     return (name for name, value in given.items() if value is not None)
 
 
-def _count(root: etree._Element, spec: TemplateSpec) -> int:
-    if spec.vcpus is not None:
-        return spec.vcpus
+def count_vcpus(template: Template) -> int:
+    """Say how many vCPUs a template has of itself.
+
+    Raises:
+        DomainXmlError: it cannot be understood.
+    """
+    return _count(parse_document(template.xml), None)
+
+
+def _count(root: etree._Element, wanted: int | None) -> int:
+    if wanted is not None:
+        return wanted
     text = (root.findtext("vcpu") or "1").strip()
     if not (text.isascii() and text.isdigit() and len(text) < 6):
         raise DomainXmlError("the template's number of vCPUs makes no sense")

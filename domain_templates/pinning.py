@@ -218,7 +218,7 @@ def _explain(host: Host, choice: _Choice) -> Iterator[str]:
     pcpus = [cpu.pcpu for cpu in choice.cpus]
     nodes = sorted({cpu.node for cpu in choice.cpus})
     if len(nodes) == 1:
-        yield f"CPUs {format_cpulist(pcpus)} are free and in one NUMA node, {nodes[0]}"
+        yield f"free and together in NUMA node {nodes[0]}: {_name('CPU', pcpus)}"
     cores = Counter(cpu.core for cpu in choice.cpus)
     if any(count > 1 for count in cores.values()):
         yield "SMT siblings are together: no other domain shares a core with this one"
@@ -231,7 +231,7 @@ def _explain(host: Host, choice: _Choice) -> Iterator[str]:
     for pcpu, owner in host.taken.items():
         owners.setdefault(owner, []).append(pcpu)
     for owner, theirs in sorted(owners.items()):
-        yield f"CPUs {format_cpulist(theirs)} are taken by {owner}"
+        yield f"taken by {owner}: {_name('CPU', theirs)}"
 
 
 def _warn(host: Host, choice: _Choice) -> Iterator[str]:
@@ -252,20 +252,25 @@ def _warn(host: Host, choice: _Choice) -> Iterator[str]:
 def _warn_of_clocks(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
     unset = [cpu.pcpu for cpu in chosen if cpu.group is None]
     if unset:
-        yield f"the clock of CPUs {format_cpulist(unset)} cannot be set: no cpufreq"
+        yield f"no clock can be set, for lack of cpufreq: {_name('CPU', unset)}"
     pins = {cpu.pcpu: vcpu for vcpu, cpu in enumerate(chosen)}
     for group in sorted({cpu.group for cpu in chosen if cpu.group is not None}):
         members = {cpu.pcpu for cpu in host.cpus if cpu.group == group}
         sharing = [vcpu for pcpu, vcpu in pins.items() if pcpu in members]
         if len(sharing) > 1:
-            vcpus = format_cpulist(sharing)
-            yield f"vCPUs {vcpus} share a clock, which is as high as one of them wants"
+            vcpus = _name("vCPU", sharing)
+            yield f"{vcpus} share a clock, which is as high as one of them wants"
         idle = members - pins.keys() - host.taken.keys()
         if idle:
             yield (
-                f"CPUs {format_cpulist(idle)} share the clock of this domain, and no"
-                " domain is pinned there: it stays high unless share_with_host is set"
+                f"{_name('CPU', idle)} of the same clock with no domain pinned there:"
+                " the clock stays high unless share_with_host is set"
             )
+
+
+def _name(word: str, numbers: Iterable[int]) -> str:
+    named = format_cpulist(numbers)
+    return f"{word} {named}" if named.isdecimal() else f"{word}s {named}"
 
 
 def _refuse(host: Host, cpus: Iterable[HostCpu], vcpus: int, node: int | None) -> str:

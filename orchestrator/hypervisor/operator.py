@@ -115,6 +115,20 @@ class OperatorConnection:
                 found[domain.uuid] = domain
         return tuple(found.values())
 
+    def list_all(self) -> tuple[FoundDomain, ...]:
+        """List all domains by name.
+
+        Raises:
+            HypervisorError: libvirt refused.
+        """
+        with translated():
+            domains = self._connection.listAllDomains(0)
+        found: list[FoundDomain] = []
+        for domain in domains:
+            with suppress(libvirt.libvirtError):  # gone meanwhile
+                found.append(_facts(domain))
+        return tuple(sorted(found, key=lambda item: item.name))
+
     def onboard(
         self,
         uuid: DomainId,
@@ -278,14 +292,12 @@ class OperatorConnection:
         except DomainGone:
             if not set(word) & set("*?["):
                 raise
-        with translated():
-            found = [_facts(domain) for domain in self._connection.listAllDomains(0)]
-        matching = [item for item in found if fnmatchcase(item.name, word)]
+        matching = [item for item in self.list_all() if fnmatchcase(item.name, word)]
         if not matching:
             raise DomainGone(
                 f"no domain matches '{word}'", code=libvirt.VIR_ERR_NO_DOMAIN
             )
-        return sorted(matching, key=lambda item: item.name)
+        return matching
 
     def _mask(self, cpus: Collection[int]) -> tuple[bool, ...]:
         count = self._connection.getCPUMap(0)[0]

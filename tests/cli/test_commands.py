@@ -186,12 +186,13 @@ def test_a_change_through_the_read_only_socket_ends_with_4(
 
 
 @pytest.mark.parametrize(
-    "group", [(), ("domain",), ("channel",), ("cpu",)], ids=" ".join
+    "group", [(), ("domain",), ("channel",), ("cpu",), ("template",)], ids=" ".join
 )
 def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> None:
     commands = {
-        (): "status domain channel cpu events restore simulate",
-        ("domain",): "list show add pin",
+        (): "status domain channel cpu template events restore simulate",
+        ("domain",): "list show add pin onboard offboard set",
+        ("template",): "list show validate",
         ("channel",): "list enable disable",
         ("cpu",): "list show set release",
     }

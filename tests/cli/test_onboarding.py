@@ -11,14 +11,27 @@ from typer.testing import CliRunner
 from cli import onboarding
 from cli.settings import Output, Settings
 from domain_templates import validate
+from orchestrator.domain_policy import DomainPolicy, Mode
 from orchestrator.domain_xml.document import parse_document
+from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainGone, HypervisorError
+from orchestrator.power.simulated import lay_out
+from orchestrator.units import KHz
 
 if TYPE_CHECKING:
     from typer.testing import Result
 
 DEFAULT = "test:///default"
 """libvirt's test driver: one running domain `test` with two vCPUs, eight CPUs."""
+
+
+UUID = "5579e6cd-caca-4c68-8934-da43e4863198"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    lay_out(tmp_path / "sys", cpus=4)
+    return tmp_path / "sys"
 
 
 def run(*words: str, output: Output = Output.TABLE, uri: str = "") -> Result:
@@ -45,12 +58,89 @@ def test_a_domain_is_printed_and_nothing_is_touched() -> None:
 
 
 def test_relative_paths_are_the_operators() -> None:
-    root = parse_document(run("add", "r", "--kernel", "vmlinuz").stdout)
+    words = ("add", "r", "--kernel", "vmlinuz", "--pin", "none")
+    root = parse_document(run(*words).stdout)
     assert root.findtext("os/kernel") == str(Path.cwd() / "vmlinuz")
 
 
 def test_who_pins_nothing_is_told_what_becomes_of_it() -> None:
-    assert "vCPUs float" in run("add", "r").stderr
+    result = run("add", "r", "--pin", "none")
+    assert "vCPUs float" in result.stderr
+    assert "cputune" not in result.stdout
+
+
+def test_a_pinning_is_proposed_and_explained(tree: Path) -> None:
+    words = ("add", "r", "--vcpus", "2", "--sysfs-root", str(tree), "-c", DEFAULT)
+    result = run(*words)
+    assert result.stderr.splitlines()[0] == (
+        "pinning: vCPUs 0-1 to 1,2, QEMU's own threads to 0"
+    )
+    assert "  each vCPU has a clock of its own" in result.stderr.splitlines()
+    root = parse_document(result.stdout)
+    pins = [pin.get("cpuset") for pin in root.iterfind("cputune/vcpupin")]
+    assert pins == ["1", "2"]
+    assert root.find("cputune/emulatorpin[@cpuset='0']") is not None
+
+
+def test_cpus_of_running_domains_are_left_out(tree: Path, tmp_path: Path) -> None:
+    node = tmp_path / "node.xml"
+    node.write_text(
+        "<node><domain type='test' id='1'><name>busy</name><memory>1024</memory>"
+        "<vcpu>1</vcpu><cputune><vcpupin vcpu='0' cpuset='1'/></cputune>"
+        "<os><type>hvm</type></os></domain></node>"
+    )
+    result = run("add", "r", "--sysfs-root", str(tree), "-c", f"test://{node}")
+    assert "vCPU 0 to 2" in result.stderr
+    assert "taken by domain 'busy': CPU 1" in result.stderr
+
+
+def test_a_proposal_is_never_silently_defined(tree: Path) -> None:
+    words = ("--define", "--sysfs-root", str(tree), "-c", DEFAULT)
+    result = run("add", "unasked", *words, output=Output.JSON)
+    assert json.loads(result.stdout)["pins"] == []
+    assert "agree with --yes" in result.stderr
+    result = run("add", "agreed", *words, "--yes", output=Output.JSON)
+    assert json.loads(result.stdout)["pins"] == [1]
+
+
+def test_without_libvirt_nothing_is_proposed_and_the_reason_is_told() -> None:
+    uri = "qemu+unix:///system?socket=/nonexistent"
+    result = run("add", "r", "-c", uri)
+    assert result.exit_code == 0
+    assert "no pinning is proposed: " in result.stderr
+    assert "cputune" not in result.stdout
+
+
+def test_a_dry_run_checks_everything_and_changes_nothing() -> None:
+    words = ("add", "r", "--pin", "1", "--define", "--dry-run", "-c", DEFAULT)
+    assert run(*words).stdout == "Domain 'r' could be defined\n"
+    assert isinstance(run(*words, "--set", "x=y").exception, ConfigError)
+
+
+def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
+    image = tmp_path / "vm.img"
+    image.write_bytes(b"QFI\xfb" + bytes(512))
+    result = run(
+        *("add", "r", "--template", "cloud", "--pin", "4,5", "--emulator-pin", "0-1"),
+        *("--disk", str(image), "--network", "bridge:br0", "--network", "user"),
+        *("--channels", "1", "--min", "1.2GHz", "--max", "2.4GHz", "--no-turbo"),
+        *("--mode", "observe", "--set", "bus=sata", "--define", "--print-xml"),
+    )
+    assert "looks like qcow2" in result.stderr
+    parsed = parse_domain(result.stdout.replace("<name>", f"<uuid>{UUID}</uuid><name>"))
+    assert [item.number for item in parsed.channels] == [1]
+    assert parsed.policy == DomainPolicy(
+        min_khz=KHz(1_200_000),
+        max_khz=KHz(2_400_000),
+        turbo=False,
+        mode=Mode.OBSERVE,
+    )
+    root = parse_document(result.stdout)
+    assert root.find("devices/disk/target[@bus='sata']") is not None
+    assert root.find("cputune/emulatorpin[@cpuset='0-1']") is not None
+    kinds = [item.get("type") for item in root.iterfind("devices/interface")]
+    assert kinds == ["bridge", "user"]
+    assert validate(result.stdout)
 
 
 def test_a_domain_is_defined_and_said_so() -> None:
@@ -69,9 +159,10 @@ def test_the_uri_of_libvirts_own_variable_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", DEFAULT)
-    assert run("add", "r", "--define").exit_code == 0
+    assert run("add", "r", "--define", "--pin", "1").exit_code == 0
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+ssh://other/system")
-    assert isinstance(run("add", "r", "--define").exception, ConfigError)
+    result = run("add", "r", "--define", "--pin", "1")
+    assert isinstance(result.exception, ConfigError)
 
 
 @pytest.mark.parametrize("word", ["test", "1", "6695eb01-f6a4-8304-79aa-97f2502e193f"])
@@ -102,6 +193,10 @@ def test_a_pinning_is_told_to_programs() -> None:
         (("pin", "test", "9", "1"), HypervisorError, "vcpu"),
         (("add", "a/b", "--define"), ConfigError, "no name"),
         (("add", "r", "--vcpus", "2", "--pin", "1"), ConfigError, "1 CPUs"),
+        (("add", "r", "--template", "nvf"), ConfigError, "mean 'nfv'"),
+        (("add", "r", "--network", "tap:0"), ConfigError, "no network"),
+        (("add", "r", "--max", "fast"), ConfigError, "no frequency"),
+        (("add", "r", "--channels", "x"), ConfigError, "'x'"),
         (("add", "r", "--cmdline", "quiet"), ConfigError, "needs a kernel"),
     ],
 )

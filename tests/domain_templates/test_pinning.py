@@ -59,7 +59,7 @@ def test_free_cpus_after_the_hosts_first_are_proposed_in_order() -> None:
 def test_taken_cpus_are_left_alone_and_their_owner_is_told() -> None:
     proposal = propose(host(taken="1 3"), 3)
     assert proposal.pins == (2, 4, 5)
-    assert "CPUs 1,3 are taken by 'other'" in proposal.reasons
+    assert "taken by 'other': CPUs 1,3" in proposal.reasons
 
 
 def test_siblings_are_together_and_never_shared_with_a_stranger() -> None:
@@ -77,7 +77,7 @@ def test_an_odd_vcpu_cuts_a_core_of_which_the_rest_is_warned_of() -> None:
     proposal = propose(pairs, 3)
     assert proposal.pins == (2, 3, 4)
     assert "vCPUs 0-1 share a clock" in told(proposal)
-    assert "CPUs 5 share the clock of this domain" in told(proposal)
+    assert "CPU 5 of the same clock" in told(proposal)
 
 
 def test_a_clock_of_several_cores_is_filled_as_a_whole() -> None:
@@ -120,7 +120,7 @@ def test_cpus_of_domains_that_are_off_come_after_free_ones() -> None:
 
 
 def test_a_host_without_cpufreq_is_pinned_all_the_same_and_told() -> None:
-    assert "cannot be set: no cpufreq" in told(propose(host(shared=0), 2))
+    assert "for lack of cpufreq: CPUs 1-2" in told(propose(host(shared=0), 2))
 
 
 def test_more_than_there_is_is_refused_in_words() -> None:

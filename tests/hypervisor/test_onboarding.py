@@ -26,7 +26,7 @@ CONTROLLER = "<controller type='virtio-serial' index='0'/>"
 POLICY = DomainPolicy(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def operator(embed_host: EmbedHost) -> Iterator[OperatorConnection]:
     with OperatorConnection(embed_host.uri) as connection:
         yield connection

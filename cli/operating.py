@@ -1,0 +1,87 @@
+"""What the commands share that act on libvirt with the operator's own rights."""
+
+# No postponed annotations here: typer reads them when the command is built.
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from cli.settings import settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.hypervisor.operator import FoundDomain
+    from orchestrator.hypervisor.sides import Scope
+
+_DEFAULT_URI = "qemu:///system"
+POWER_OFF_NOTE = "Changes will take effect after the domain is fully powered off."
+"""virsh's and virt-xml's words."""
+
+Connect: TypeAlias = Annotated[
+    str,
+    typer.Option("--connect", "-c", metavar="URI", help="libvirt, as virsh takes it."),
+]
+Live: TypeAlias = Annotated[
+    bool, typer.Option("--live", help="Only the running domain.")
+]
+Config: TypeAlias = Annotated[
+    bool, typer.Option("--config", help="Only its definition.")
+]
+Current: TypeAlias = Annotated[
+    bool,
+    typer.Option("--current", help="The running domain; of one that is off, the rest."),
+]
+
+
+def uri_of(context: typer.Context, connect: str) -> str:
+    """The option, then the option before the command, then libvirt's own variable."""
+    uri = connect or settings_of(context).uri
+    return uri or os.environ.get("LIBVIRT_DEFAULT_URI") or _DEFAULT_URI
+
+
+def scope_of(*, live: bool, config: bool, current: bool) -> "Scope":
+    """What the options mean together; none of them: both, as far as they are there."""
+    from orchestrator.hypervisor.sides import Scope
+
+    if current and (live or config):
+        raise typer.BadParameter("--current goes with neither --live nor --config")
+    if current:
+        return Scope.CURRENT
+    if live and config:
+        return Scope.BOTH
+    if live:
+        return Scope.LIVE
+    return Scope.CONFIG if config else Scope.ALL
+
+
+def tell_json(domain: "FoundDomain", facts: dict[str, object]) -> None:
+    """Write what became of a domain, for programs."""
+    typer.echo(
+        json.dumps({"schema": 1, "uuid": domain.uuid, "name": domain.name} | facts)
+    )
+
+
+def absolute(path: Path | None) -> Path | None:
+    """Make a path that means the same to libvirt's daemon, which works elsewhere."""
+    return path and path.absolute()
+
+
+def parse_numbers(text: str) -> frozenset[int] | None:
+    """Read which channels are meant; None: one for each vCPU."""
+    from orchestrator.cpuset import parse_cpulist
+
+    if text == "all":
+        return None
+    return frozenset() if text == "none" else parse_cpulist(text)
+
+
+def name_all(word: str, numbers: "Iterable[int]") -> str:
+    """Write `channel 3` or `channels 0-3`."""
+    from orchestrator.cpuset import format_cpulist
+
+    named = format_cpulist(numbers)
+    return f"{word} {named}" if named.isdecimal() else f"{word}s {named}"
