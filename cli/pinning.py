@@ -116,7 +116,10 @@ def _is_agreed(wish: Wish) -> bool:
     if wish.is_agreed or not wish.is_defined:
         return True
     if sys.stdin.isatty() and sys.stderr.isatty():
-        typer.confirm("Pin it so?", err=True, abort=True)
+        # Not typer's own question, which leaves a space in what we print.
+        typer.echo("Pin it so? [y/N] ", nl=False, err=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise typer.Abort
         return True
     _say("hint: this is a proposal; agree with --yes, or choose with --pin")
     _say(f"hint: {_FLOATING}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -15,6 +16,9 @@ from orchestrator.domain_policy import DomainPolicy, Mode
 from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.units import KHz
+from tests.rig.dpdk import UNITS, dpdk_test_guest
+from tests.rig.echo import EchoHost
+from tests.rig.guest import Guest, GuestSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,3 +236,46 @@ def test_templates_are_checked(tmp_path: Path) -> None:
     assert "error: template 'policy': metadata, line" in result.stderr
     one = run("template", "validate", str(tmp_path / "policy.xml"))
     assert one.exit_code == 1
+
+
+def descriptions(guest: Guest) -> list[str]:
+    """What libvirt says of it, but for an empty element that it keeps for ever."""
+    texts = (guest.domain.XMLDesc(), guest.domain.XMLDesc(INACTIVE))
+    return [text.replace("<metadata/>", "").replace("  \n", "") for text in texts]
+
+
+@pytest.mark.rig
+def test_a_running_guest_talks_over_its_new_channels_and_loses_exactly_them(
+    session_host: SessionHost,
+) -> None:
+    spec = GuestSpec(name="hot", vcpus=2, channels=(), pins={0: "0", 1: "1"})
+    guest = session_host.start(spec)
+    try:
+        assert guest.talker.tell("say:ready") is not None
+        before = descriptions(guest)
+        onboarded = run("domain", "onboard", guest.name, uri=session_host.uri)
+        assert onboarded.exit_code == 0, onboarded.output
+        with EchoHost([guest.channel_path(1)]):
+            assert guest.talker.tell("open:1") == "ok"
+            assert guest.talker.tell("ask:1:3").startswith("ack ")
+            guest.talker.tell("close:1")
+        offboarded = run("domain", "offboard", guest.name, uri=session_host.uri)
+        assert offboarded.exit_code == 0, offboarded.output
+        assert descriptions(guest) == before
+    finally:
+        guest.remove()
+
+
+@pytest.mark.rig
+def test_dpdks_test_suite_is_content_with_a_channel_given_while_it_boots(
+    session_host: SessionHost,
+) -> None:
+    guest = session_host.start(replace(dpdk_test_guest("hot-dpdk"), channels=()))
+    try:
+        onboarded = run("domain", "onboard", guest.name, uri=session_host.uri)
+        assert onboarded.exit_code == 0, onboarded.output
+        with EchoHost([guest.channel_path(0)]) as echo:
+            assert guest.console.wait_for("Test ") == "Test OK"
+        assert tuple(echo.units) == UNITS
+    finally:
+        guest.remove()

@@ -1,0 +1,92 @@
+"""Proposing CPUs: on a terminal, and beside programs that are bound to theirs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.occupancy import read_host
+from orchestrator.domain import PCpu
+from orchestrator.hypervisor.operator import OperatorConnection
+from orchestrator.power.simulated import lay_out
+from tests.cli.conftest import ROOT, environment
+
+BOUND = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def answer(word: str, tmp_path: Path, *options: str) -> tuple[int, str, str]:
+    """Type a word into the terminal of `domain add`; return what came of it."""
+    lay_out(tmp_path / "sys", cpus=4)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "cli", "-c", "test:///default"),
+            *("domain", "add", "typed", "--define", "--vcpus", "2", *options),
+            *("--sysfs-root", str(tmp_path / "sys")),
+        ],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    ) as process:
+        os.close(theirs)
+        os.write(ours, f"{word}\n".encode())
+        assert process.stdout is not None
+        out = process.stdout.read()
+    with open(ours, "rb", buffering=0, closefd=True) as terminal:  # noqa: PTH123
+        shown = b""
+        try:
+            while chunk := terminal.read(4096):
+                shown += chunk
+        except OSError:
+            pass  # a terminal that nobody holds ends so
+    return process.returncode, out, shown.decode()
+
+
+def test_a_person_who_agrees_gets_the_pinning(tmp_path: Path) -> None:
+    status, out, shown = answer("y", tmp_path)
+    assert status == 0
+    assert out.startswith("Domain 'typed' defined (")
+    assert "pinning: vCPUs 0-1 to 1,2" in shown
+    assert "Pin it so? [y/N]" in shown
+
+
+@pytest.mark.parametrize("word", ["n", ""])
+def test_a_person_who_does_not_agree_gets_nothing(tmp_path: Path, word: str) -> None:
+    status, out, shown = answer(word, tmp_path)
+    assert (status, out) == (1, "")
+    assert "aborted" in shown
+
+
+def test_who_agreed_beforehand_is_not_asked(tmp_path: Path) -> None:
+    status, _, shown = answer("", tmp_path, "--yes")
+    assert status == 0
+    assert "Pin it so?" not in shown
+
+
+def test_a_cpu_that_a_program_is_bound_to_is_not_free() -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("one CPU: nobody can be bound to another one")
+    with subprocess.Popen(
+        [sys.executable, "-c", BOUND, str(cpus[-1])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        with OperatorConnection("test:///default") as connection:
+            host = read_host(connection, Path("/sys"))
+    assert PCpu(cpus[-1]) in host.taken
