@@ -64,7 +64,8 @@ class Loop:
         self._claims = claims
         self._exchange = exchange
         self._registry = registry
-        self._max_events = MOST_EVENTS
+        self.max_events = MOST_EVENTS
+        """Sockets that the next pass may serve."""
 
     def run(self) -> None:
         """Serve until main says Quiesce.
@@ -78,9 +79,9 @@ class Loop:
 
     def _wait(self) -> list[tuple[int, int]]:
         if not self._claims.deadlines:
-            return self._watch.wait(-1, self._max_events)
+            return self._watch.wait(-1, self.max_events)
         left_ns = max(0, min(self._claims.deadlines.values()) - monotonic_ns())
-        return self._watch.wait(left_ns / _NS_PER_S, self._max_events)
+        return self._watch.wait(left_ns / _NS_PER_S, self.max_events)
 
     def act(self, events: list[tuple[int, int]], polled_ns: int) -> None:
         """Do what the sockets are ready for; blocks on none of them.
@@ -92,16 +93,17 @@ class Loop:
             self._serve(events, polled_ns)
         else:
             self._serve_many(events, polled_ns)
-        if len(events) == self._max_events:
-            self._resize(monotonic_ns() - polled_ns)
+        if len(events) == self.max_events:
+            self.resize(monotonic_ns() - polled_ns)
         if self._claims.deadlines:
             self._claims.expire()
 
-    def _resize(self, took_ns: int) -> None:
+    def resize(self, took_ns: int) -> None:
+        """Make the next passes smaller after a full one that was long, else larger."""
         if took_ns > LONG_PASS_NS:
-            self._max_events = max(FEWEST_EVENTS, self._max_events // 2)
+            self.max_events = max(FEWEST_EVENTS, self.max_events // 2)
         else:
-            self._max_events = min(MOST_EVENTS, self._max_events * 2)
+            self.max_events = min(MOST_EVENTS, self.max_events * 2)
 
     def _serve_many(self, events: list[tuple[int, int]], polled_ns: int) -> None:
         exchange, first = self._exchange, len(events) * 3 // 4

@@ -247,7 +247,12 @@ class Registry:
         return self._claims.speakers.get(domain, {}).get(number)
 
     def end(self, endpoint: Endpoint, reason: str) -> None:
-        """Close an endpoint that the other side has ended, and tell main."""
+        """Close an endpoint that the other side has ended, and tell main.
+
+        One that main has had closed in the same pass is no news.
+        """
+        if endpoint.fileno() < 0:
+            return
         self._close(endpoint)
         self._tell_closed(endpoint.adopted, reason)
 
@@ -256,8 +261,6 @@ class Registry:
         self._report(messages.EndpointClosed(domain, number, adoption, reason))
 
     def _close(self, endpoint: Endpoint) -> None:
-        if endpoint.fileno() < 0:
-            return
         self._watch.remove(endpoint)
         del self._claims.speakers[endpoint.domain][endpoint.number]
         endpoint.close()
