@@ -8,7 +8,6 @@ user; dumpable after the user, because changing that sets it anew.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -16,9 +15,6 @@ import signal
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
-_PRIORITY = -10
-"""Niceness. An answer is due within 8 ms of its request, also on a host whose CPUs are
-busy; serving one takes some microseconds, so nobody else notices."""
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -32,12 +28,6 @@ def allow_descriptors() -> None:
     """Raise the limit of open files to what we may have: one channel is one file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def hurry() -> None:
-    """Go before ordinary processes, if we may."""
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
 
 
 def drop(uid: int | None, gid: int | None) -> None:

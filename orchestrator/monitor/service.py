@@ -33,7 +33,6 @@ def serve(handoff_fd: int) -> None:
     """
     privileges.ignore_signals()
     privileges.allow_descriptors()
-    privileges.hurry()
     handoff = Handoff(_socket.socket(fileno=handoff_fd))
     try:
         hello, table_fd = _greet(handoff)
