@@ -17,9 +17,9 @@ setup: ## install the missing Debian packages, .venv and the package
 demo: setup ## guests that ask for clocks, and the daemon that obeys, live
 	@$(PYTHON) -m examples.demo $(ARGS)
 
-# The linters come first: what they find is cheap to find.
+# Linters come first, guests last (tests/conftest.py).
 test: setup ## every test: linters, pure ones, real libvirt, QEMU and DPDK guests
-	@$(PYTHON) -m pytest $(if $(ARGS),$(ARGS),tests/test_linters.py tests)
+	@$(PYTHON) -m pytest $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter and codespell
 	@$(PYTHON) -m pytest -q tests/test_linters.py

@@ -21,7 +21,7 @@ from examples.guests.cache import GuestError, cached, digest, forget_unused
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_A_DAY_S = 24 * 3600.0
+_AN_HOUR_S = 3600.0
 _MAGIC = "070701"
 _TRAILER = "TRAILER!!!"
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
@@ -117,8 +117,8 @@ class Initramfs:
         facts = [f"{path} {entry.fingerprint()}" for path, entry in self._sorted()]
         archive = cached(f"{name}-{digest(facts)}.cpio", self._write)
         archive.touch()
-        # Whoever works on a program makes a new archive of 40 MB at each change.
-        forget_unused(f"{name}-*.cpio", after_s=_A_DAY_S)
+        # Whoever works on a program makes a new archive (40 to 200 MB) at each change.
+        forget_unused(f"{name}-*.cpio", after_s=_AN_HOUR_S)
         return archive
 
     def _add(self, path: str, entry: Entry) -> None:
