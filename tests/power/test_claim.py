@@ -103,11 +103,16 @@ def test_a_child_that_outlives_the_daemon_does_not_hold_the_tree(
 ) -> None:
     claim = CpuTreeClaim(tree)
     claim.acquire()
+    program = "import sys; print('up', flush=True); sys.stdin.read()"
     with subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()"],
+        [sys.executable, "-c", program],
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         close_fds=False,
-    ):
+    ) as child:
+        # The kernel lets us go on a moment before it closes the child's descriptors.
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
         claim.release()
         with CpuTreeClaim(tree) as other:
             assert other.is_held
