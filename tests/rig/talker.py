@@ -50,7 +50,9 @@ class Talker:
     Synchronization: one thread.
     """
 
-    def __init__(self, path: Path, console: Console) -> None:
+    def __init__(
+        self, path: Path, console: Console, *, timeout_s: float = 90.0
+    ) -> None:
         self._console = console
         self._lines: deque[str] = deque()
         self._buffer = b""
@@ -58,7 +60,7 @@ class Talker:
         try:
             wait_for(path.exists, f"{path} is there")
             self._socket.connect(str(path))
-            console.wait_for("= ready")
+            console.wait_for("= ready", timeout_s=timeout_s)
         except BaseException:
             self._socket.close()
             raise
