@@ -137,8 +137,12 @@ class Snapshot:
         bounds = self._inventory.config.bounds
         low = group.steps.lowest_khz
         for pcpu in group.pcpus & self._inventory.topology.online:
+            seat = self._inventory.topology.seats.get(pcpu)
             yield models.Cpu(
                 pcpu=pcpu,
+                package=seat.package if seat else None,
+                core=seat.core if seat else None,
+                node=seat.node if seat else None,
                 clock_group=group.number,
                 driver=group.driver,
                 governor=self._governor(record),

@@ -129,6 +129,9 @@ class Cpu(TypedDict):
     steps_khz: list[int]
     override_khz: int | None
     reason: str | None
+    package: int | None
+    core: int | None
+    node: int | None
 
 
 class UnmanagedCpu(TypedDict):

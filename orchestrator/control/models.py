@@ -185,6 +185,12 @@ class Cpu(Document):
     """The operator's override of the clock group."""
     reason: str | None = None
     """Why it cannot be slowed or written now."""
+    package: int | None = None
+    """The socket that it sits in, as the tree tells; null: it does not tell."""
+    core: int | None = None
+    """The lowest CPU of its core: SMT siblings have the same."""
+    node: int | None = None
+    """Its NUMA node."""
 
 
 class UnmanagedCpu(Document):

@@ -1,12 +1,10 @@
-"""Where each CPU sits: its core, its NUMA node, its clock.
+"""The CPUs that are open to guests: where each sits, and its clock.
 
-Source: Documentation/ABI/stable/sysfs-devices-system-cpu of the kernel (topology/,
-isolated, nodeN).
+Source: Documentation/ABI/stable/sysfs-devices-system-cpu of the kernel (isolated).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from orchestrator.cpuset import parse_cpulist
@@ -47,25 +45,13 @@ def read_host_cpus(tree: CpuTree) -> tuple[HostCpu, ...]:
     return tuple(
         HostCpu(
             pcpu=pcpu,
-            core=_read_core(tree, pcpu),
-            node=_read_node(tree, pcpu),
+            core=topology.seats[pcpu].core,
+            node=topology.seats[pcpu].node or 0,
             group=groups.get(pcpu),
             is_isolated=pcpu in isolated,
         )
         for pcpu in sorted(topology.online & open_to_guests)
     )
-
-
-def _read_core(tree: CpuTree, pcpu: PCpu) -> PCpu:
-    siblings = _read_list(tree, f"{CPU_DIR}/cpu{pcpu}/topology/thread_siblings_list")
-    return min(siblings, default=pcpu)
-
-
-def _read_node(tree: CpuTree, pcpu: PCpu) -> int:
-    for path in (tree.cpu_dir / f"cpu{pcpu}").glob("node*"):
-        if re.fullmatch(r"node[0-9]{1,5}", path.name):
-            return int(path.name.removeprefix("node"))
-    return 0  # a kernel without NUMA, or an imitation
 
 
 def _read_list(tree: CpuTree, relative: str) -> frozenset[PCpu]:

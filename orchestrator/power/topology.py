@@ -10,17 +10,19 @@ sysfs".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.domain import PCpu
 from orchestrator.errors import NoCpufreqError, SysfsError
 from orchestrator.power.backend import detect
+from orchestrator.power.seats import read_seat
 from orchestrator.power.sysfs import policy_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.power.seats import Seat
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.turbo import Steps
 
@@ -62,6 +64,8 @@ class Topology:
     unmanaged: Mapping[PCpu, str]
     """CPUs in no group, with the reason, for people."""
     online: frozenset[PCpu]
+    seats: Mapping[PCpu, Seat] = field(default_factory=dict)
+    """Where each CPU sits that is online."""
 
     def group_of(self, pcpu: PCpu) -> ClockGroup | None:
         """Return the group of a CPU; None: its clock cannot be set."""
@@ -94,7 +98,10 @@ def read_topology(tree: CpuTree) -> Topology:
     for pcpu in present - managed - reasons.keys():
         reasons[pcpu] = NO_CPUFREQ if pcpu in online else OFFLINE
     return Topology(
-        groups=tuple(groups), unmanaged=dict(sorted(reasons.items())), online=online
+        groups=tuple(groups),
+        unmanaged=dict(sorted(reasons.items())),
+        online=online,
+        seats={pcpu: read_seat(tree, pcpu) for pcpu in online},
     )
 
 

@@ -1,0 +1,39 @@
+"""Where CPUs sit, on trees that tell it and on those that do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.domain import PCpu
+from orchestrator.power.seats import Seat, read_seat
+from orchestrator.power.sysfs import CPU_DIR, CpuTree
+from orchestrator.power.topology import read_topology
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def seat_cpu(root: Path, pcpu: int, siblings: str, package: str, node: int) -> None:
+    cpu = root / CPU_DIR / f"cpu{pcpu}"
+    (cpu / "topology").mkdir()
+    (cpu / "topology" / "thread_siblings_list").write_text(f"{siblings}\n")
+    (cpu / "topology" / "physical_package_id").write_text(f"{package}\n")
+    (cpu / f"node{node}").symlink_to(f"../../node/node{node}")
+
+
+def test_a_cpu_sits_where_the_kernel_says(tree: CpuTree) -> None:
+    seat_cpu(tree.root, 3, "1,3", "1", 2)
+    assert read_seat(tree, PCpu(3)) == Seat(core=PCpu(1), package=1, node=2)
+    assert read_topology(tree).seats[PCpu(3)].package == 1
+
+
+def test_a_tree_that_does_not_tell_leaves_it_unknown(tree: CpuTree) -> None:
+    assert read_seat(tree, PCpu(3)) == Seat(core=PCpu(3))
+
+
+@pytest.mark.parametrize("package", ["-1", "", "first"])
+def test_a_package_that_is_none_is_unknown(tree: CpuTree, package: str) -> None:
+    seat_cpu(tree.root, 3, "what", package, 0)
+    assert read_seat(tree, PCpu(3)) == Seat(core=PCpu(3), node=0)
