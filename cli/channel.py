@@ -4,13 +4,15 @@ from typing import Annotated
 
 import typer
 
+from cli.failures import UsageError
 from cli.group import new_app
-from cli.session import connect, show, write_json
+from cli.session import connect, write_json
 from cli.settings import Output, OutputOption, settings_of
 from cli.tables.channels import build_channels
+from cli.watch import Answer, WatchableCommand, WatchOption, present
 from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import ChannelList
-from orchestrator.errors import ConfigError, ControlError
+from orchestrator.errors import ControlError
 
 app = new_app(doc="Channels: list, enable, disable.")
 
@@ -20,23 +22,26 @@ _Number = Annotated[
 ]
 
 
-@app.command("list")
+@app.command("list", cls=WatchableCommand)
 def list_channels(
     context: typer.Context,
     domain: Annotated[
         str | None, typer.Argument(help="Only of this domain.", metavar="[DOMAIN]")
     ] = None,
+    watch_s: WatchOption = None,
     output: OutputOption = None,
 ) -> None:
     """List channels and count what they asked."""
-    settings = settings_of(context, output)
-    with connect(settings) as client:
+
+    def ask(client: ControlClient) -> Answer:
         wanted = client.domain(domain)["uuid"] if domain is not None else None
         channels = client.channels()["channels"]
-    document = ChannelList(
-        channels=[c for c in channels if wanted in (None, c["uuid"])]
-    )
-    show(settings, document, lambda: build_channels(document))
+        document = ChannelList(
+            channels=[c for c in channels if wanted in (None, c["uuid"])]
+        )
+        return Answer(document, lambda: build_channels(document))
+
+    present(settings_of(context, output), ask, watch_s)
 
 
 @app.command("enable")
@@ -86,7 +91,7 @@ def _numbers(client: ControlClient, domain: str, number: str) -> list[int]:
     if number.isdecimal():
         return [int(number)]
     if number != "all":
-        raise ConfigError(f"'{number}' is no channel", hint="write a number or 'all'")
+        raise UsageError(f"'{number}' is no channel", hint="write a number or 'all'")
     found = [channel["number"] for channel in client.domain(domain)["channels"]]
     if not found:
         raise ControlError(f"domain '{domain}' has no channels", status=404)

@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
+from cli.failures import UsageError, usage
 from cli.group import new_app
 from cli.session import connect, show, write_json
 from cli.settings import Output, OutputOption, settings_of
 from cli.tables.cpus import build_clock_group, build_cpus, group_cpus, tell_clock
+from cli.watch import Answer, WatchableCommand, WatchOption, present
 from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import Cpu, CpuList
 from orchestrator.cpuset import parse_cpulist
-from orchestrator.errors import ConfigError
 from orchestrator.units import parse_khz
 
 app = new_app(doc="CPUs: list, show, set, release.")
@@ -21,14 +22,18 @@ _Cpus = Annotated[
 ]
 
 
-@app.command("list")
-def list_cpus(context: typer.Context, output: OutputOption = None) -> None:
+@app.command("list", cls=WatchableCommand)
+def list_cpus(
+    context: typer.Context, watch_s: WatchOption = None, output: OutputOption = None
+) -> None:
     """List CPUs by the clock that they share."""
-    settings = settings_of(context, output)
-    with connect(settings) as client:
+
+    def ask(client: ControlClient) -> Answer:
         status = client.status()
-    document = CpuList(cpus=status["cpus"], unmanaged_cpus=status["unmanaged_cpus"])
-    show(settings, document, lambda: build_cpus(document, status["domains"]))
+        document = CpuList(cpus=status["cpus"], unmanaged_cpus=status["unmanaged_cpus"])
+        return Answer(document, lambda: build_cpus(document, status["domains"]))
+
+    present(settings_of(context, output), ask, watch_s)
 
 
 @app.command("show")
@@ -59,7 +64,9 @@ def set_clock(
     Whatever their guests ask. A clock belongs to all CPUs of a clock group: those
     that share it change with the ones that you name.
     """
-    _change(context, cpus, output, parse_khz(frequency))
+    with usage():
+        khz = parse_khz(frequency)
+    _change(context, cpus, output, khz)
 
 
 @app.command("release")
@@ -92,9 +99,10 @@ def _select(client: ControlClient, text: str) -> list[list[Cpu]]:
     """Return the clock groups of the CPUs that a list names, complete."""
     cpus = client.cpus()["cpus"]
     known = {cpu["pcpu"]: cpu["clock_group"] for cpu in cpus}
-    wanted = set(known) if text == "all" else parse_cpulist(text)
+    with usage():
+        wanted = set(known) if text == "all" else set(parse_cpulist(text))
     if not wanted:
-        raise ConfigError(f"'{text}' names no CPU", hint="write 2-5,8")
+        raise UsageError(f"'{text}' names no CPU", hint="write 2-5,8")
     for unknown in sorted(wanted - set(known)):
         client.cpu(unknown)  # the daemon knows why it is not among them
     numbers = {known[pcpu] for pcpu in wanted if pcpu in known}

@@ -8,6 +8,8 @@ from cli.group import LazyGroup, new_app
 from cli.session import connect, show
 from cli.settings import OutputOption, settings_of
 from cli.tables.domains import build_domain, build_domains
+from cli.watch import Answer, WatchableCommand, WatchOption, present
+from orchestrator.control.client import ControlClient
 
 
 class DomainGroup(LazyGroup):
@@ -25,13 +27,17 @@ class DomainGroup(LazyGroup):
 app = new_app(cls=DomainGroup, doc="Domains: list, show, add, onboard, set, pin.")
 
 
-@app.command("list")
-def list_domains(context: typer.Context, output: OutputOption = None) -> None:
+@app.command("list", cls=WatchableCommand)
+def list_domains(
+    context: typer.Context, watch_s: WatchOption = None, output: OutputOption = None
+) -> None:
     """List all domains that libvirt knows."""
-    settings = settings_of(context, output)
-    with connect(settings) as client:
+
+    def ask(client: ControlClient) -> Answer:
         document = client.domains()
-    show(settings, document, lambda: build_domains(document))
+        return Answer(document, lambda: build_domains(document))
+
+    present(settings_of(context, output), ask, watch_s)
 
 
 @app.command("show")

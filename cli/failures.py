@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 import sys
+from contextlib import contextmanager
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from orchestrator.errors import ControlError, SysfsError, VmpowerError
+from orchestrator.errors import ConfigError, ControlError, SysfsError, VmpowerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FORBIDDEN = 403
 _DENIALS = {errno.EACCES, errno.EPERM}
@@ -23,12 +28,33 @@ class ExitStatus(IntEnum):
     """No daemon answers."""
     DENIED = 4
     """The kernel or the daemon does not permit it."""
+    FINDINGS = 5
+    """A check found something to be cured."""
+
+
+class UsageError(VmpowerError):
+    """The command line cannot be meant; write it differently."""
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Blame the command line for a value in it that is none.
+
+    Raises:
+        UsageError: the block raised ConfigError.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise UsageError(str(error), hint=error.hint) from error
 
 
 def status_of(error: VmpowerError) -> ExitStatus:
     """Return the exit status that belongs to an error."""
     if is_denial(error):
         return ExitStatus.DENIED
+    if isinstance(error, UsageError):
+        return ExitStatus.USAGE
     if isinstance(error, ControlError):
         # Whoever raised it has imported the client; nobody else pays for it.
         from orchestrator.control.client import DaemonUnreachable

@@ -72,6 +72,7 @@ class VmpowerGroup(LazyGroup):
 
     modules: ClassVar[dict[str, str]] = {
         "status": "cli.status",
+        "top": "cli.top.command",
         "domain": "cli.domain",
         "channel": "cli.channel",
         "cpu": "cli.cpu",

@@ -13,6 +13,7 @@ from orchestrator.control.client import ControlClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from cli.settings import Settings
     from cli.tables.sheet import Sheet
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 
 def connect(settings: Settings, *, is_changing: bool = False) -> ControlClient:
     """Open the socket that the call needs: reading works for everybody."""
+    return ControlClient(socket_path(settings, is_changing=is_changing))
+
+
+def socket_path(settings: Settings, *, is_changing: bool = False) -> Path:
+    """Name the socket that a call needs."""
     name = CONTROL_SOCKET if is_changing else READ_ONLY_SOCKET
-    return ControlClient(settings.socket or settings.run_dir / name)
+    return settings.socket or settings.run_dir / name
 
 
 def write_json(document: Mapping[str, object]) -> None:

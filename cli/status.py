@@ -1,22 +1,46 @@
 """`vmpower status`."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from cli.group import new_app
-from cli.session import connect, show
+from cli.session import connect
 from cli.settings import OutputOption, settings_of
 from cli.tables.status import build_status
+from cli.watch import Answer, WatchableCommand, WatchOption, present
+from orchestrator.control.client import ControlClient
 
 app = new_app()
 
+_SVG_SIZE = (110, 40)
 
-@app.command()
+
+@app.command(cls=WatchableCommand)
 def status(
     context: typer.Context,
+    *,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Write a picture.")
+    ] = None,
+    watch_s: WatchOption = None,
     output: OutputOption = None,
 ) -> None:
     """Show who runs where, at what clock, and asked how often."""
     settings = settings_of(context, output)
+    if svg is None:
+        present(settings, _ask, watch_s)
+        return
+    # rich costs 25 ms; who wants words does not pay for it.
+    from cli.svg import write_svg
+    from cli.tables.styled import render_styled
+
     with connect(settings) as client:
-        document = client.status()
-    show(settings, document, lambda: build_status(document, None))
+        drawn = render_styled(_ask(client).build(), _SVG_SIZE[0])
+    write_svg(svg, drawn, title="vmpower status", size=_SVG_SIZE)
+
+
+def _ask(client: ControlClient) -> Answer:
+    document = client.status()
+    return Answer(document, lambda: build_status(document, None))

@@ -96,16 +96,20 @@ def _libvirt(libvirt: LibvirtStatus, zone: tzinfo | None) -> Cell:
 
 
 def _cpus(status: Status) -> Cell:
-    cpus = status["cpus"]
+    words = cpu_summary(status["cpus"])
+    if is_simulated(status["cpus"]):
+        return Cell(f"{words}, simulated", Look.NOTABLE)
+    return Cell(words)
+
+
+def cpu_summary(cpus: list[Cpu]) -> str:
+    """Count CPUs and clock groups."""
     groups = {cpu["clock_group"] for cpu in cpus}
     claimed = {cpu["clock_group"] for cpu in cpus if cpu["claimed"]}
     words = f"{len(cpus)} in {plural(len(groups), 'clock group')}, "
     words += f"{len(claimed)} claimed"
     fixed = {c["clock_group"] for c in cpus if c["override_khz"] is not None}
-    words += f", {len(fixed)} overridden" if fixed else ""
-    if is_simulated(cpus):
-        return Cell(f"{words}, simulated", Look.NOTABLE)
-    return Cell(words)
+    return words + (f", {len(fixed)} overridden" if fixed else "")
 
 
 def is_simulated(cpus: list[Cpu]) -> bool:
@@ -162,6 +166,17 @@ def _requests(channel: Channel) -> tuple[Cell, Cell, Cell]:
 def _stray_requests(channel: Channel) -> tuple[Cell, Cell, Cell]:
     requests, refused, state = _requests(channel)
     return (requests, refused, Cell(f"{channel['number']}: {state.text}", state.look))
+
+
+def status_notes(status: Status) -> list[Cell]:
+    """Say of the whole host what is not as one may expect, the worst first."""
+    notes = [Cell(p, Look.BAD) for p in status["daemon"]["problems"]]
+    if not status["libvirt"]["connected"]:
+        why = printable(status["libvirt"]["reason"] or "unknown reason")
+        notes.append(Cell(f"libvirt is not connected: {why}", Look.BAD))
+    for domain in status["domains"]:
+        notes += domain_notes(domain) if domain["channels"] else []
+    return notes + _cpu_notes(status)
 
 
 def domain_notes(domain: Domain) -> list[Cell]:

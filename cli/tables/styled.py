@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cli.tables.sheet import Field
 
-_STYLES = {
+STYLES = {
     Look.PLAIN: "",
     Look.NAME: "bold",
     Look.GOOD: "cyan",
@@ -117,11 +117,11 @@ def _row(
 
 def _text(field: Field) -> Text:
     if isinstance(field, Cell):
-        return Text(field.text, _STYLES[field.look])
+        return Text(field.text, STYLES[field.look])
     if field.fraction is None:
         return Text("")
     filled = round(field.fraction * BAR_CELLS)
-    bar = Text("━" * filled, _STYLES[field.look])
+    bar = Text("━" * filled, STYLES[field.look])
     return bar.append("─" * (BAR_CELLS - filled), "bright_black")
 
 
@@ -130,5 +130,5 @@ def _notes(sheet: Sheet) -> RenderableType | None:
         return None
     grid = Table.grid(padding=(0, 1, 0, 0))
     for note in sheet.notes:
-        grid.add_row(Text(_NOTE_MARK, _STYLES[note.look]), Text(note.text))
+        grid.add_row(Text(_NOTE_MARK, STYLES[note.look]), Text(note.text))
     return grid

@@ -119,11 +119,7 @@ def test_all_channels_of_a_domain_are_switched(
         (("domain", "show", "nobody"), "no domain 'nobody'"),
         (("channel", "disable", "web", "all"), "domain 'web' has no channels"),
         (("channel", "enable", "dpdk-fw", "7"), "domain 'dpdk-fw' has no channel 7"),
-        (("channel", "enable", "dpdk-fw", "x"), "'x' is no channel"),
         (("cpu", "set", "4", "2GHz"), "clock group 4 is claimed by another daemon"),
-        (("cpu", "set", "2", "fast"), "'fast' is no frequency"),
-        (("cpu", "set", "2-", "2GHz"), "'2-' in CPU list '2-' is no CPU"),
-        (("cpu", "set", "", "2GHz"), "'' names no CPU"),
         (("cpu", "show", "99"), "CPU 99 does not exist"),
     ],
 )
@@ -133,6 +129,24 @@ def test_what_cannot_be_done_is_said_on_stderr_and_fails(
     result = vmpower(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[0] == f"error: {message}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("channel", "enable", "dpdk-fw", "x"), "'x' is no channel"),
+        (("cpu", "set", "2", "fast"), "'fast' is no frequency"),
+        (("cpu", "set", "2-", "2GHz"), "'2-' in CPU list '2-' is no CPU"),
+        (("cpu", "set", "", "2GHz"), "'' names no CPU"),
+        (("cpu", "show", "x"), "'x' in CPU list 'x' is no CPU"),
+    ],
+)
+def test_a_word_that_cannot_be_meant_ends_with_2_and_says_how_to_write_it(
+    vmpower: Vmpower, arguments: tuple[str, ...], message: str
+) -> None:
+    result = vmpower(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {message}\nhint: write ")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +204,7 @@ def test_a_change_through_the_read_only_socket_ends_with_4(
 )
 def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> None:
     commands = {
-        (): "status domain channel cpu template events restore simulate",
+        (): "status top domain channel cpu template events restore simulate",
         ("domain",): "list show add pin onboard offboard set",
         ("template",): "list show validate",
         ("channel",): "list enable disable",

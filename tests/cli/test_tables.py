@@ -7,9 +7,7 @@ difference before you commit it.
 from __future__ import annotations
 
 import io
-import os
 from datetime import UTC
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -32,12 +30,11 @@ from orchestrator.control.documents import (
     EventRecord,
     Status,
 )
+from tests.cli.golden_files import check
 from tests.control.little_daemon import LittleDaemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def status_of(daemon: LittleDaemon) -> Status:
@@ -80,13 +77,6 @@ def draw(sheets: tuple[Sheet, ...], width: int) -> str:
     console.print(render_styled(sheets, width))
     text = cast("io.StringIO", console.file).getvalue()
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-
-
-def check(name: str, text: str) -> None:
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", SHEETS)

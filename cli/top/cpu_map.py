@@ -1,0 +1,241 @@
+"""The map of CPUs: which clock each clock group has, and who is on it.
+
+Three densities: a tile with names for each clock group, a block and a letter for
+each CPU, or only a block. The first one that has room is drawn.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.text import Text
+
+from cli.tables.cpus import group_cpus
+from cli.tables.words import printable
+from cli.top.board import MANY, Board, marks
+from cli.top.charts import (
+    EIGHTHS,
+    HEAT,
+    QUIET,
+    clock_ends,
+    eighth,
+    heat,
+    meter,
+    runs,
+    share_of,
+)
+from cli.top.lines import GAP, cut
+from orchestrator.cpuset import format_cpulist
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cli.top.view import View
+    from orchestrator.control.documents import Cpu, Domain
+
+    Here: TypeAlias = dict[str, tuple[Domain, list[int]]]
+    """Who is on some CPUs: by UUID, the domain and its vCPUs."""
+    Tenants: TypeAlias = dict[int, Here]
+    """Who is on each CPU."""
+
+_TILE_CELLS = 30
+_METER_CELLS = 6
+_LABEL_CELLS = 6
+_SPACED_EVERY = 8
+_NOBODY = "·"
+
+
+def cpu_map(board: Board, view: View, width: int, height: int) -> list[Text]:
+    """Draw the map into at most so many lines."""
+    cpus = board.status["cpus"]
+    tenants = _tenants(board.status["domains"])
+    groups = sorted(group_cpus(cpus), key=_place)
+    tiles = _tiles(groups, tenants, view, width)
+    if len(tiles) <= height:
+        return tiles
+    packages = _packages(groups)
+    blocks = [_blocks(package, tenants, board, view, width) for package in packages]
+    titles = [_socket_title(package, packages) for package in packages]
+    pairs = list(zip(titles, blocks, strict=True))
+    with_letters = [
+        line for title, rows in pairs for line in (*title, *itertools.chain(*rows))
+    ]
+    if len(with_letters) <= height:
+        return with_letters
+    lines = [line for title, rows in pairs for line in (*title, *(r[0] for r in rows))]
+    if len(lines) > height:
+        more = f" {len(lines) - height + 1} more lines: a larger terminal shows them"
+        lines = [*lines[: height - 1], Text(more, "dim")]
+    return lines
+
+
+def legend(cpus: list[Cpu]) -> Text:
+    """Explain heights and colours: the slowest and the fastest clock of all."""
+    if not cpus:
+        return Text()
+    slowest, fastest = clock_ends(cpus)
+    cells = (
+        (block, HEAT[at * len(HEAT) // len(EIGHTHS)])
+        for at, block in enumerate(EIGHTHS)
+    )
+    text = Text.assemble((f"{_ghz(slowest)} ", "dim")).append_text(runs(cells))
+    return text.append(f" {_ghz(fastest)} GHz", "dim")
+
+
+def _tenants(domains: Iterable[Domain]) -> Tenants:
+    """Tell for each CPU which vCPUs are pinned to it."""
+    found: Tenants = {}
+    for domain in domains:
+        for vcpu in domain["vcpus"]:
+            for pcpu in vcpu["pcpus"] if vcpu["controllable"] else ():
+                here = found.setdefault(pcpu, {})
+                here.setdefault(domain["uuid"], (domain, []))[1].append(vcpu["vcpu"])
+    return found
+
+
+def _place(group: list[Cpu]) -> tuple[int, int, int]:
+    """Sort clock groups by socket, then by number."""
+    package, node = group[0]["package"], group[0]["node"]
+    return (package or 0, node or 0, group[0]["clock_group"])
+
+
+def _packages(groups: list[list[Cpu]]) -> list[list[list[Cpu]]]:
+    found: dict[int | None, list[list[Cpu]]] = {}
+    for group in groups:
+        found.setdefault(group[0]["package"], []).append(group)
+    return list(found.values())
+
+
+def _socket_title(
+    package: list[list[Cpu]], packages: list[list[list[Cpu]]]
+) -> list[Text]:
+    """Name a socket, where there is more than one."""
+    if len(packages) == 1:
+        return []
+    return [Text(f"socket {package[0][0]['package']}", "dim")]
+
+
+def _share(cpu: Cpu) -> float | None:
+    khz, steps = cpu["current_khz"], cpu["steps_khz"]
+    return None if khz is None else share_of(khz, steps[-1], steps[0])
+
+
+def _tiles(
+    groups: list[list[Cpu]],
+    tenants: Tenants,
+    view: View,
+    width: int,
+) -> list[Text]:
+    columns = max(1, (width + GAP) // (_TILE_CELLS + GAP))
+    cells = (width + GAP) // columns - GAP
+    packages = _packages(groups)
+    label = max((len(_list(group)) for group in groups), default=0)
+    lines: list[Text] = []
+    for package in packages:
+        lines += _socket_title(package, packages)
+        rows = -(-len(package) // columns)
+        for at in range(rows):
+            line = Text()
+            # Down, then right: neighbours stand together.
+            for column, group in enumerate(package[at::rows]):
+                line.pad_right(max(0, column * (cells + GAP) - line.cell_len))
+                tile = _tile(group, tenants, view, label)
+                cut(tile, cells)
+                line.append_text(tile)
+            lines.append(line)
+    return lines
+
+
+def _tile(
+    group: list[Cpu],
+    tenants: Tenants,
+    view: View,
+    label: int,
+) -> Text:
+    cpu, share = group[0], _share(group[0])
+    tile = Text.assemble((f"{_list(group):>{label}} ", "bold"))
+    tile.append_text(meter(share, _METER_CELLS, _style(cpu, share)))
+    fixed = cpu["override_khz"] is not None
+    style = "yellow" if fixed else "" if cpu["claimed"] else "dim"
+    tile.append(f" {_ghz(cpu['current_khz'])}", style)
+    tile.append("!" if fixed else " ", "yellow").append(" ")
+    here: Here = {}
+    for each in group:
+        for uuid, (domain, vcpus) in tenants.get(each["pcpu"], {}).items():
+            here.setdefault(uuid, (domain, []))[1].extend(vcpus)
+    for uuid, (domain, vcpus) in here.items():
+        look = "reverse" if uuid == view.cursor else ""
+        tile.append(printable(domain["name"]), look)
+        tile.append(f":{format_cpulist(set(vcpus))} ", "dim")
+    return tile
+
+
+def _blocks(
+    groups: list[list[Cpu]],
+    tenants: Tenants,
+    board: Board,
+    view: View,
+    width: int,
+) -> list[tuple[Text, Text]]:
+    """Draw CPUs as blocks, and below each the letter of who is on it."""
+    letters, lines = marks(board), list[tuple[Text, Text]]()
+    room = width - _LABEL_CELLS
+    per_line = max(1, room * _SPACED_EVERY // (_SPACED_EVERY + 1))
+    per_line -= per_line % _SPACED_EVERY if per_line > _SPACED_EVERY else 0
+    cpus = [cpu for group in groups for cpu in group]
+    for start in range(0, len(cpus), per_line):
+        some = cpus[start : start + per_line]
+        label = f"{some[0]['pcpu']:>{_LABEL_CELLS - 1}} "
+        above = runs(_spaced(_block(cpu, tenants, view) for cpu in some))
+        below = runs(
+            _spaced(_letter(tenants.get(cpu["pcpu"], {}), letters) for cpu in some)
+        )
+        lines.append(
+            (
+                Text.assemble((label, "dim"), above),
+                Text(" " * _LABEL_CELLS).append_text(below),
+            )
+        )
+    return lines
+
+
+def _spaced(cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for at, cell in enumerate(cells):
+        if at and at % _SPACED_EVERY == 0:
+            yield (" ", "")
+        yield cell
+
+
+def _block(
+    cpu: Cpu,
+    tenants: Tenants,
+    view: View,
+) -> tuple[str, str]:
+    share = _share(cpu)
+    style = _style(cpu, share)
+    if view.cursor in tenants.get(cpu["pcpu"], {}):
+        style += " reverse"
+    return ("?" if share is None else eighth(share), style)
+
+
+def _letter(here: Here, letters: dict[str, str]) -> tuple[str, str]:
+    if not here:
+        return (_NOBODY, QUIET)
+    if len(here) > 1:
+        return ("*", "bold")
+    return (letters.get(next(iter(here)), MANY), "")
+
+
+def _style(cpu: Cpu, share: float | None) -> str:
+    if share is None or not cpu["claimed"]:
+        return QUIET
+    return heat(share)
+
+
+def _list(group: list[Cpu]) -> str:
+    return format_cpulist(cpu["pcpu"] for cpu in group)
+
+
+def _ghz(khz: float | None) -> str:
+    return "   -" if khz is None else f"{khz / 1_000_000:.2f}"

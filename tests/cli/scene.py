@@ -1,0 +1,100 @@
+"""A real daemon with guests that have work: what pictures are taken of.
+
+libvirt's test driver runs the domains, the CPUs are simulated, and this process is
+the guests: each asks for the clock that its load needs, and the load comes and goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.channel.protocol import Unit
+from orchestrator.power.simulated import lay_out
+from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
+from tests.daemon.running import RunningDaemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+DOMAINS = {"dpdk-fw": 2, "dpdk-router": 2, "ovs-dpdk": 2, "video-edge": 2}
+"""Domains and how many vCPUs each has."""
+CPUS = 8
+"""As many as the test driver has."""
+_STEPS = 8
+_PERIOD_S = 23.0
+_SLOWEST_S, _FASTEST_S = 0.25, 0.02
+
+
+class Load:
+    """One guest's vCPU: its load is a wave, and it asks when the load has moved.
+
+    Synchronization: a thread of its own from `start` to `stop`.
+    """
+
+    def __init__(self, end: GuestEnd, vcpu: int, phase: float) -> None:
+        self._end, self._vcpu, self._phase = end, vcpu, phase
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._end.accept()
+        self._end.connect_packet()
+        step, now_s, wait_s = 0, 0.0, 0.1
+        with contextlib.suppress(OSError, EOFError):  # the daemon ends first
+            while not self._stop.wait(wait_s):
+                now_s += wait_s
+                angle = 2 * math.pi * (now_s / _PERIOD_S + self._phase)
+                load = 0.5 - 0.5 * math.cos(angle) * math.cos(angle / 3)
+                wanted = round((1 - load) * (_STEPS - 1))
+                unit = Unit.SCALE_DOWN if step < wanted else Unit.SCALE_UP
+                step = min(_STEPS - 1, max(0, step + (1 if step < wanted else -1)))
+                self._end.ask(self._vcpu, unit)
+                wait_s = _SLOWEST_S + load * (_FASTEST_S - _SLOWEST_S)
+
+
+@contextlib.contextmanager
+def scene() -> Iterator[RunningDaemon]:
+    """Play it."""
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp")
+        )
+        directory = Path(name)
+        lay_out(directory / "sys", cpus=CPUS)
+        ends = stack.enter_context(guest_ends(directory, sum(DOMAINS.values())))
+        tenants = _tenants(ends)
+        uri = write_world(directory / "node.xml", tenants)
+        daemon = stack.enter_context(RunningDaemon(uri, directory / "sys"))
+        at = 0
+        for tenant in tenants:
+            for vcpu in range(len(tenant.paths)):
+                load = Load(ends[at], vcpu, at * 0.13)
+                load.start()
+                stack.callback(load.stop)
+                at += 1
+        yield daemon
+
+
+def _tenants(ends: Sequence[GuestEnd]) -> list[Tenant]:
+    tenants, first = list[Tenant](), 0
+    for number, (name, vcpus) in enumerate(DOMAINS.items(), 1):
+        own = range(first, first + vcpus)
+        pins = [str(cpu + 1) for cpu in own]
+        if name == "video-edge":
+            pins[-1] = "0-7"  # it floats: nobody's clock may follow it
+        paths = {vcpu: ends[at].path for vcpu, at in enumerate(own)}
+        tenants.append(Tenant(name=name, pins=pins, paths=paths, number=number))
+        first += vcpus
+    return tenants
