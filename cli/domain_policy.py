@@ -26,6 +26,7 @@ _FIELDS = {
     "queries": "queries",
     "guest-policies": "guest_policies",
     "generation": "generation",
+    "onboard": "onboard",
 }
 _EVERYTHING = "all"
 
@@ -61,6 +62,12 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
         Literal["16", "456", "460", "464"] | None,
         typer.Option(help="Bytes of its packets, if they are not recognized."),
     ] = None,
+    onboard: Annotated[
+        bool | None,
+        typer.Option(
+            "--onboard/--no-onboard", help="Ask the daemon's rules for channels."
+        ),
+    ] = None,
     unset: Annotated[
         list[str] | None,
         typer.Option(metavar="|".join([*_FIELDS, _EVERYTHING]), help="Leave it open."),
@@ -86,6 +93,7 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
         "queries": queries,
         "guest_policies": guest_policies,
         "generation": int(generation) if generation else None,
+        "onboard": onboard,
     }
     changes = _changes(wanted, unset or [])
     scope = scope_of(live=live, config=config, current=current)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
@@ -99,3 +100,7 @@ class DomainSpec:
     """What its metadata allows it; None: it says nothing."""
     problems: tuple[str, ...] = ()
     """What in its XML we refused, one sentence each, for people."""
+
+    def is_named(self, pattern: str) -> bool:
+        """Whether a rule means it: by its UUID, or by a shell pattern of its name."""
+        return pattern.lower() == self.uuid or fnmatchcase(self.name, pattern)

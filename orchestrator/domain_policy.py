@@ -46,6 +46,9 @@ class DomainPolicy:
     """Whether it may send policies for its own vCPUs."""
     generation: int | None = None
     """One of `GENERATIONS`; None: found out from what it sends."""
+    onboard: bool | None = None
+    """Whether it asks for onboarding or refuses it; rules for it decide (see
+    `[[onboard]]`), so that by itself this gives nobody a channel."""
 
     @property
     def is_empty(self) -> bool:

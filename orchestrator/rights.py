@@ -10,7 +10,6 @@ for anybody.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from orchestrator.domain_policy import DomainPolicy, Mode
@@ -43,6 +42,8 @@ class Rights:
     max_khz: Said[int | None]
     turbo: Said[bool]
     mode: Said[Mode]
+    onboard: Said[bool | None]
+    """Whether it is to be onboarded, if a rule leaves that to it; None: nobody says."""
 
 
 class _Word(NamedTuple):
@@ -71,6 +72,7 @@ def resolve_rights(config: Config, spec: DomainSpec) -> Rights:
         max_khz=high,
         turbo=turbo if config.bounds.turbo else Said(value=False, source=HOST),
         mode=mode if config.mode is Mode.ENFORCE else Said(Mode.OBSERVE, HOST),
+        onboard=_first(words, lambda p: p.onboard, None),
     )
 
 
@@ -78,7 +80,7 @@ def _collect(config: Config, spec: DomainSpec) -> list[_Word]:
     words = [
         _Word(f"rule {rule.match}", rule)
         for rule in config.domain
-        if rule.match == spec.uuid or fnmatchcase(spec.name, rule.match)
+        if spec.is_named(rule.match)
     ]
     if spec.policy is not None:
         words.append(_Word(METADATA, spec.policy))

@@ -67,3 +67,15 @@ def test_rules_are_read_from_the_configuration() -> None:
     assert config.domain == (
         DomainRule(match="dpdk-*", max_khz=HIGH, mode=Mode.OBSERVE),
     )
+
+
+def test_a_wish_for_onboarding_comes_from_the_metadata_or_from_a_rule() -> None:
+    asking = domain(policy=DomainPolicy(onboard=True))
+    assert resolve_rights(Config(), asking).onboard == Said(
+        value=True, source="metadata"
+    )
+    config = Config(domain=(DomainRule(match="dpdk-*", onboard=False),))
+    assert resolve_rights(config, asking).onboard == Said(
+        value=False, source="rule dpdk-*"
+    )
+    assert resolve_rights(Config(), domain()).onboard == Said(None, "default")

@@ -36,7 +36,7 @@ _Value = TypeVar("_Value")
 _TAG = f"{{{POLICY_URI}}}policy"
 _ATTRIBUTES = (
     *("min", "max", "turbo", "mode"),
-    *("queries", "guest-policies", "generation"),
+    *("queries", "guest-policies", "generation", "onboard"),
 )
 _LONGEST = 40
 """Characters of a strange word that are repeated to people."""
@@ -165,6 +165,7 @@ class _Reader:
             queries=self._take(element, "queries", _yes_or_no),
             guest_policies=self._take(element, "guest-policies", _yes_or_no),
             generation=self._take(element, "generation", _generation),
+            onboard=self._take(element, "onboard", _yes_or_no),
         )
 
     def _look_around(self, element: etree._Element) -> None:
@@ -229,6 +230,7 @@ def _build(policy: DomainPolicy) -> etree._Element:
         "queries": _word(policy.queries),
         "guest-policies": _word(policy.guest_policies),
         "generation": policy.generation,
+        "onboard": _word(policy.onboard),
     }
     for name, word in words.items():
         if word is not None:

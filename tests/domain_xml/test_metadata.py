@@ -33,6 +33,7 @@ POLICIES = st.builds(
     queries=ANSWER,
     guest_policies=ANSWER,
     generation=st.none() | st.sampled_from(GENERATIONS),
+    onboard=ANSWER,
 ).filter(lambda it: not (it.min_khz and it.max_khz and it.min_khz > it.max_khz))
 TRICKY = ("", "yes", "no", "Yes", "0", "1", "2.3", "2.3GHz", "800 MHz", "1200000", "-1")
 MORE = ("12khz", "observe", "enforce", "464", "16", "9" * 11, "٣GHz", "1e3", "a b")
@@ -40,7 +41,10 @@ WORDS = st.sampled_from(TRICKY + MORE) | st.text(
     st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12
 )
 NAMES = st.sampled_from(
-    ["min", "max", "turbo", "mode", "queries", "guest-policies", "generation", "other"]
+    [
+        *("min", "max", "turbo", "mode", "queries", "guest-policies"),
+        *("generation", "onboard", "other"),
+    ]
 )
 
 
