@@ -76,6 +76,9 @@ class ChannelRecord:
     """Why it is not open, for people."""
     attempts: int = 0
     """Connection attempts since it was last open."""
+    orphaned_s: float | None = None
+    """How long its votes have waited for a new endpoint, after the monitor's death;
+    None: it has an endpoint, or no votes."""
     is_enabled: bool = True
 
 

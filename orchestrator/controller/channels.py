@@ -35,6 +35,10 @@ PATIENT_RETRY_S = 1.0
 """A program that holds a channel does so for longer."""
 LONGEST_RETRY_S = 5.0
 """A refused connect costs some 20 us; a stopped guest's socket may stay for hours."""
+VOTES_WAIT_S = 1.0
+"""How long votes outlive the monitor that held their channel. A guest that is still
+there is connected again in milliseconds. Without a channel it cannot take its vote
+back: one that asked for a low clock would be slow for as long as its domain runs."""
 
 
 def reconcile(record: DomainRecord, *, is_restarted: bool) -> list[Action]:
@@ -78,6 +82,7 @@ def _begin(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
 def _end(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
     was_tried = channel.attempts or channel.state in CONNECTED_STATES
     channel.attempts = 0
+    channel.orphaned_s = None
     if channel.state in (ChannelState.ABSENT, ChannelState.CLOSED) and not was_tried:
         return []
     return [
@@ -95,6 +100,8 @@ def _connect(
         doubled = first_retry_s * 2 ** min(channel.attempts - 1, 16)
         delay_s = min(doubled, LONGEST_RETRY_S)
     channel.attempts += 1
+    if channel.orphaned_s is not None:
+        channel.orphaned_s += delay_s
     path = channel.spec.path or ""
     return ConnectChannel(record.spec.uuid, channel.spec.number, path, delay_s)
 
@@ -170,6 +177,7 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
         return [CloseChannel(event.uuid, event.number)]
     record, channel = found
     channel.attempts = 0
+    channel.orphaned_s = None
     if channel.is_enabled:
         actions = _conclude(record, channel, Happening.CONNECTED)
     else:
@@ -185,6 +193,7 @@ def on_absent(inventory: Inventory, event: events.ChannelAbsent) -> list[Action]
         return []
     record, channel = found
     actions = _conclude(record, channel, Happening.NOBODY_LISTENS, event.reason)
+    actions += _end_votes(record, channel, after_s=VOTES_WAIT_S)
     return [*actions, _connect(record, channel)]
 
 
@@ -195,6 +204,7 @@ def on_contended(inventory: Inventory, event: events.ChannelContended) -> list[A
         return []
     record, channel = found
     actions = _conclude(record, channel, Happening.HELD_BY_ANOTHER, event.reason)
+    actions += _end_votes(record, channel, after_s=VOTES_WAIT_S)
     return [*actions, _connect(record, channel, PATIENT_RETRY_S)]
 
 
@@ -204,7 +214,28 @@ def on_refused(inventory: Inventory, event: events.ChannelRefused) -> list[Actio
     if found is None:
         return []
     record, channel = found
-    return _conclude(record, channel, Happening.FORBIDDEN, event.reason)
+    actions = _conclude(record, channel, Happening.FORBIDDEN, event.reason)
+    return actions + _end_votes(record, channel)
+
+
+def _end_votes(
+    record: DomainRecord, channel: ChannelRecord, after_s: float = 0.0
+) -> list[Action]:
+    """End votes that have waited for a new endpoint for so long."""
+    if channel.orphaned_s is None or channel.orphaned_s < after_s:
+        return []
+    channel.orphaned_s = None
+    number = channel.spec.number
+    return [
+        WithdrawVotes(record.spec.uuid, number),
+        Report(
+            "channel-state",
+            f"the votes of channel {number} ended: it has not come back",
+            domain=record.spec.name,
+            severity=Severity.WARNING,
+            facts={"number": number},
+        ),
+    ]
 
 
 def retry_refused(inventory: Inventory) -> list[Action]:
@@ -271,6 +302,7 @@ def break_all(inventory: Inventory) -> list[Action]:
     actions: list[Action] = []
     for record, channel in _connected(inventory):
         channel.attempts = 1
+        channel.orphaned_s = 0.0
         actions += _move(record, channel, Happening.HUNG_UP, "the monitor ended")
     return actions
 

@@ -161,3 +161,53 @@ def test_a_dead_monitor_costs_every_channel_and_a_new_one_gets_them_all() -> Non
     world.settle()
     assert world.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
     assert world.inventory.monitor_restarts_total == 1
+
+
+def orphaned() -> tuple[World, DomainSpec]:
+    """A channel whose votes have lost the monitor that held it."""
+    world = described(spec := one_channel())
+    world.start()
+    world.settle()
+    world.tell(e.MonitorDied(-9))
+    world.tell(e.MonitorStarted())
+    return world, spec
+
+
+def seconds_until_withdrawn(world: World, failure: e.Event) -> float:
+    waited_s = 0.0
+    for _ in range(20):
+        decided = world.tell(failure)
+        if any(isinstance(x, a.WithdrawVotes) for x in decided):
+            return waited_s
+        waited_s += delays(decided)[0]
+    raise AssertionError("the votes stay")
+
+
+def test_votes_of_a_channel_that_nobody_serves_any_more_end_after_a_second() -> None:
+    world, spec = orphaned()
+    absent = e.ChannelAbsent(spec.uuid, 0, "/run/channel.0", "nobody listens")
+    assert 1.0 <= seconds_until_withdrawn(world, absent) <= 2.0
+    assert not any(isinstance(x, a.WithdrawVotes) for x in world.tell(absent))
+
+
+def test_votes_of_a_channel_that_another_program_took_end_at_its_second_look() -> None:
+    world, spec = orphaned()
+    held = e.ChannelContended(spec.uuid, 0, "/run/channel.0", "another program")
+    assert seconds_until_withdrawn(world, held) == 1.0
+
+
+def test_votes_of_a_channel_that_is_refused_end_at_once() -> None:
+    world, spec = orphaned()
+    refused = e.ChannelRefused(spec.uuid, 0, "/run/channel.0", "user 1234 listens")
+    assert a.WithdrawVotes(spec.uuid, 0) in world.tell(refused)
+
+
+def test_votes_of_a_channel_that_comes_back_stay() -> None:
+    world, spec = orphaned()
+    absent = e.ChannelAbsent(spec.uuid, 0, "/run/channel.0", "nobody listens")
+    decided = world.tell(absent, e.ChannelConnected(spec.uuid, 0, "/run/channel.0"))
+    # It hung up: the monitor ends its votes, and nobody else.
+    decided += world.tell(e.EndpointClosed(spec.uuid, 0, "end of file"))
+    for _ in range(20):
+        decided += world.tell(absent)
+    assert not any(isinstance(x, a.WithdrawVotes) for x in decided)

@@ -182,6 +182,22 @@ def test_clocks_and_votes_stay_when_the_monitor_dies(
         assert domain["vcpus"][0]["wish_khz"] == 1_200_000
 
 
+def test_votes_of_a_guest_that_cannot_be_reached_again_end(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        dead = daemon.monitor_pid
+        ends[0].path.unlink()  # the connection lives on, a new one is impossible
+        os.kill(dead, signal.SIGKILL)
+        daemon.wait_for_channel("dpdk-0", 0, "absent")
+        clock = POLICY.format(2) + "/scaling_cur_freq"
+        wait_for(lambda: tree.read(clock) == "3001000", "the highest step")
+        (domain,) = daemon.status()["domains"]
+        assert domain["vcpus"][0]["wish_khz"] is None
+
+
 def test_ctrl_c_and_an_end_during_traffic_restore_everything(
     tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
 ) -> None:
