@@ -29,6 +29,7 @@ from orchestrator.hypervisor.events import Bell, EventRelay
 from orchestrator.hypervisor.listener import HypervisorListener
 from orchestrator.hypervisor.translation import is_denied, translated
 from orchestrator.hypervisor.uri import check_uri, is_in_process, trusted_uids
+from orchestrator.hypervisor.vcpu_times import read_vcpu_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -150,6 +151,17 @@ class Hypervisor:
         """
         with translated():
             return describe_domain(self._connection(), uuid)
+
+    def vcpu_times(self, uuid: DomainId) -> dict[int, int]:
+        """Return for how many nanoseconds each vCPU of a domain has run.
+
+        Raises:
+            DomainGone: libvirt does not know it (any more).
+            HypervisorGone: there is no connection.
+            HypervisorError: it is not running, or libvirt refused.
+        """
+        with translated():
+            return read_vcpu_times(self._connection(), uuid)
 
     def attach_channels(self, uuid: DomainId, numbers: Iterable[int]) -> None:
         """Give a running domain the channels of these numbers that it lacks.

@@ -1,0 +1,372 @@
+"""Owns the installed policies: asks when they are due, lets decide, votes on change.
+
+Theory of operation: `tick` is all that ever happens. It takes in the answers that came
+since the last one, decides what needs no answer, asks for what is due, and says when it
+wants to be called again. Questions are answered in threads, one at a time for each
+policy, and wake whoever ticks. A question that is not answered in time makes its policy
+blind: it sees nothing, and what sees nothing does not vote. There is no clock and no
+thread in here, so that tests drive it by calling `tick`.
+
+Several policies of one vCPU: the highest want is the vCPU's vote, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from orchestrator.policy.contract import Need
+from orchestrator.policy.installation import Installation
+from orchestrator.policy.refusal import PolicyError, SamplingError
+from orchestrator.policy.tenant import (
+    PolicyStatus,
+    PolicyVote,
+    Source,
+    SourceKind,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+    from datetime import datetime
+
+    from orchestrator.domain import DomainId
+    from orchestrator.policy.readings import Reading
+    from orchestrator.policy.tenant import PolicyOrder, Question, Tenant
+
+ANSWER_WITHIN_S = 5.0
+"""A question under way for longer makes its policy blind; libvirt can hang for 30 s."""
+
+
+class Sampling(Protocol):
+    """What answers questions; see `sampling.host`."""
+
+    def find_obstacle(self, question: Question) -> str | None:
+        """Say why a question can never be answered here; it does not block."""
+        ...
+
+    def read(self, question: Question) -> Reading:
+        """Answer a question; from any thread, may block.
+
+        Raises:
+            SamplingError: it cannot be answered now.
+        """
+        ...
+
+    def keep(self, pcpus: Collection[int]) -> None:
+        """Close the counters of branches of all other CPUs; it does not block."""
+        ...
+
+
+class Submit(Protocol):
+    """Runs work in a thread, as `Pool.submit` does."""
+
+    def __call__(self, key: Hashable, kind: str, work: Callable[[], object]) -> None:
+        """Run `work`, which raises nothing; `kind` is the value of a Need."""
+        ...
+
+
+class _Answer(NamedTuple):
+    uuid: DomainId
+    source: Source
+    serial: int
+    reading: Reading | None
+    problem: str
+
+
+class PolicyEngine:
+    """The installed policies of all running domains, and their votes.
+
+    Synchronization: one thread, the one that ticks.
+    """
+
+    def __init__(
+        self,
+        *,
+        sampling: Sampling,
+        submit: Submit,
+        emit: Callable[[PolicyVote], None],
+        wake: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Install nothing yet.
+
+        Args:
+            sampling: answers questions.
+            submit: runs its reading in a thread.
+            emit: takes a vote that changed; must not call back.
+            wake: asks for a tick soon; called from any thread.
+        """
+        self._sampling = sampling
+        self._submit = submit
+        self._emit = emit
+        self._wake = wake
+        self._tenants: dict[DomainId, Tenant] = {}
+        self._installed: dict[DomainId, dict[Source, Installation]] = {}
+        self._voted: dict[DomainId, dict[int, int]] = {}
+        self._answers: deque[_Answer] = deque()
+        """Appended to by threads; the one thing that they share with us."""
+        self._serial = 0
+        self._counted: frozenset[int] = frozenset()
+
+    # Domains
+
+    def define(self, tenant: Tenant) -> None:
+        """Take note of a running domain, or of what changed about it.
+
+        A vCPU that has vanished or changed its clock group has lost its vote in the
+        monitor; here it is forgotten, and voted anew where it still can be.
+        """
+        old = self._tenants.get(tenant.uuid)
+        if tenant == old:
+            return
+        self._tenants[tenant.uuid] = tenant
+        groups = {place.vcpu: place.group for place in tenant.places}
+        before = {place.vcpu: place.group for place in old.places} if old else {}
+        lost = {vcpu for vcpu, group in before.items() if groups.get(vcpu) != group}
+        for vcpu in lost:
+            self._voted.get(tenant.uuid, {}).pop(vcpu, None)
+        for item in self._of(tenant.uuid):
+            item.due_s = 0.0
+            # What was counted before a pause, or elsewhere, says nothing of now.
+            item.reading = None
+            for vcpu in lost:
+                item.wants_khz.pop(vcpu, None)
+        self._settle(tenant.uuid)
+        self._keep_counters()
+
+    def forget(self, uuid: DomainId) -> None:
+        """End all policies of a domain that does not run any more."""
+        self._installed.pop(uuid, None)
+        self._settle(uuid)
+        self._tenants.pop(uuid, None)
+        self._voted.pop(uuid, None)
+        self._keep_counters()
+
+    # Policies
+
+    def install(self, uuid: DomainId, source: Source, order: PolicyOrder) -> None:
+        """Install a policy, in place of what its source installed before.
+
+        A guest's policy also takes its vCPUs out of the policies that came over the
+        guest's other channels. Installing the same again changes nothing.
+
+        Raises:
+            PolicyError: it can never work here, or the domain does not run.
+        """
+        tenant = self._tenants.get(uuid)
+        if tenant is None:
+            raise PolicyError("the domain does not run")
+        sources = self._installed.get(uuid, {})
+        before = sources.get(source)
+        if before is not None and before.order == order:
+            return
+        self._serial += 1
+        new = Installation(
+            serial=self._serial, order=order, memory=order.policy.begin()
+        )
+        question = new.question(tenant)
+        obstacle = question and self._sampling.find_obstacle(question)
+        if obstacle:
+            # The question may have been answered in part.
+            self._sampling.keep(self._counted)
+            raise PolicyError(f"{order.policy.kind}: {obstacle}")
+        if before is not None:
+            # No vote is withdrawn and given again in between.
+            new.wants_khz = before.wants_khz
+        if source.kind is SourceKind.GUEST:
+            self._take_over(sources, source, order)
+        self._installed.setdefault(uuid, sources)[source] = new
+        self._keep_counters()
+        self._wake()
+
+    def _take_over(
+        self, sources: dict[Source, Installation], source: Source, order: PolicyOrder
+    ) -> None:
+        for other, item in list(sources.items()):
+            if other.kind is not SourceKind.GUEST or other == source:
+                continue
+            left = (item.order.vcpus or frozenset()) - (order.vcpus or frozenset())
+            item.order = replace(item.order, vcpus=left)
+            item.wants_khz = {v: k for v, k in item.wants_khz.items() if v in left}
+            if not left:
+                del sources[other]
+
+    def remove(self, uuid: DomainId, source: Source) -> bool:
+        """End a source's policy; say whether there was one."""
+        return self._remove_where(uuid, lambda other: other == source)
+
+    def end_guest(self, uuid: DomainId, channel: int | None = None) -> bool:
+        """End what a guest has installed; say whether there was anything.
+
+        Args:
+            uuid: the domain.
+            channel: the channel that ended; None: its guest rebooted, or says so.
+        """
+        return self._remove_where(
+            uuid,
+            lambda source: (
+                source.kind is SourceKind.GUEST and channel in (None, source.channel)
+            ),
+        )
+
+    def apply_rules(
+        self, uuid: DomainId, orders: Mapping[str, PolicyOrder]
+    ) -> dict[str, str]:
+        """Let the configuration's policies of a domain be just these.
+
+        Args:
+            uuid: the domain.
+            orders: by the rule's name.
+
+        Returns:
+            Why a rule's policy cannot be had, by the rule's name.
+        """
+        self._remove_where(
+            uuid, lambda s: s.kind is SourceKind.RULE and s.name not in orders
+        )
+        problems = {}
+        for name, order in orders.items():
+            try:
+                self.install(uuid, Source(SourceKind.RULE, name), order)
+            except PolicyError as error:
+                self.remove(uuid, Source(SourceKind.RULE, name))
+                problems[name] = str(error)
+        return problems
+
+    def _remove_where(self, uuid: DomainId, is_meant: Callable[[Source], bool]) -> bool:
+        sources = self._installed.get(uuid, {})
+        ended = [source for source in sources if is_meant(source)]
+        for source in ended:
+            del sources[source]
+        if not sources:
+            self._installed.pop(uuid, None)
+        if ended:
+            self._settle(uuid)
+            self._keep_counters()
+        return bool(ended)
+
+    def statuses(self) -> Iterator[PolicyStatus]:
+        """Yield what is installed."""
+        for uuid, sources in self._installed.items():
+            for source, item in sources.items():
+                yield PolicyStatus(
+                    uuid=uuid,
+                    source=source,
+                    policy=item.order.policy,
+                    wants_khz=dict(item.wants_khz),
+                    problem=item.problem,
+                )
+
+    # Time
+
+    def tick(self, now: datetime, monotonic_s: float) -> float | None:
+        """Do what is due.
+
+        Args:
+            now: the wall time, aware, in the host's zone.
+            monotonic_s: for intervals.
+
+        Returns:
+            Seconds until the next tick; None: not before something changes.
+        """
+        self._take_answers(now, monotonic_s)
+        for uuid, source, item in self._at_work():
+            if item.due_s <= monotonic_s:
+                item.due_s = monotonic_s + item.order.policy.period_s
+                self._serve(uuid, source, item, now, monotonic_s)
+        self._take_answers(now, monotonic_s)
+        due = [item.due_s for _, _, item in self._at_work()]
+        return max(0.0, min(due) - monotonic_s) if due else None
+
+    def _at_work(self) -> list[tuple[DomainId, Source, Installation]]:
+        return [
+            (uuid, source, item)
+            for uuid, sources in self._installed.items()
+            if self._tenants[uuid].is_executing
+            for source, item in sources.items()
+        ]
+
+    def _serve(
+        self,
+        uuid: DomainId,
+        source: Source,
+        item: Installation,
+        now: datetime,
+        monotonic_s: float,
+    ) -> None:
+        question = item.question(self._tenants[uuid])
+        if question is None:
+            self._decide(uuid, item, None, "", now, monotonic_s)
+        elif item.asked_s is None:
+            item.asked_s = monotonic_s
+            item.is_blind = False
+            work = partial(self._work, uuid, source, item.serial, question)
+            self._submit((uuid, source, item.serial), question.need.value, work)
+        elif item.is_blind or monotonic_s - item.asked_s >= ANSWER_WITHIN_S:
+            item.is_blind = True
+            problem = f"no answer for {monotonic_s - item.asked_s:.0f} s"
+            self._decide(uuid, item, None, problem, now, monotonic_s)
+
+    def _work(
+        self, uuid: DomainId, source: Source, serial: int, question: Question
+    ) -> None:
+        """Answer a question; in a thread."""
+        try:
+            answer = _Answer(uuid, source, serial, self._sampling.read(question), "")
+        except SamplingError as error:
+            answer = _Answer(uuid, source, serial, None, str(error))
+        self._answers.append(answer)
+        self._wake()
+
+    def _take_answers(self, now: datetime, monotonic_s: float) -> None:
+        while self._answers:
+            uuid, source, serial, reading, problem = self._answers.popleft()
+            item = self._installed.get(uuid, {}).get(source)
+            if item is not None and item.serial == serial:
+                item.asked_s = None
+                self._decide(uuid, item, reading, problem, now, monotonic_s)
+
+    def _decide(
+        self,
+        uuid: DomainId,
+        item: Installation,
+        reading: Reading | None,
+        problem: str,
+        now: datetime,
+        monotonic_s: float,
+    ) -> None:
+        item.problem = problem
+        item.decide(self._tenants[uuid], reading, now, monotonic_s)
+        self._settle(uuid)
+
+    # Votes
+
+    def _of(self, uuid: DomainId) -> Iterator[Installation]:
+        yield from self._installed.get(uuid, {}).values()
+
+    def _settle(self, uuid: DomainId) -> None:
+        """Vote where the highest want of a vCPU is not what was voted."""
+        highest: dict[int, int] = {}
+        for item in self._of(uuid):
+            for vcpu, khz in item.wants_khz.items():
+                if khz is not None:
+                    highest[vcpu] = max(khz, highest.get(vcpu, 0))
+        voted = self._voted.get(uuid, {})
+        if highest == voted:
+            return
+        self._voted[uuid] = highest
+        for vcpu in sorted(highest.keys() | voted.keys()):
+            if highest.get(vcpu) != voted.get(vcpu):
+                self._emit(PolicyVote(uuid, vcpu, highest.get(vcpu)))
+
+    def _keep_counters(self) -> None:
+        counted: frozenset[int] = frozenset()
+        for uuid, sources in self._installed.items():
+            for item in sources.values():
+                question = item.question(self._tenants[uuid])
+                if question is not None and question.need is Need.BRANCHES:
+                    counted |= question.pcpus
+        if counted != self._counted:
+            self._counted = counted
+            self._sampling.keep(counted)

@@ -1,0 +1,113 @@
+"""Times of the week as people write them (``mon-fri 08:00-18:00``) and as hours.
+
+Wall clock times of whatever zone the moment that is asked about carries, so summer
+time needs no thought: a window that begins at 08:00 begins at 08:00 all the year.
+Synchronization: none required, everything here is immutable.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+"""In the order of datetime.weekday()."""
+EVERY_DAY = frozenset(range(len(DAYS)))
+HOURS = 24
+DAY_MIN = HOURS * 60
+"""Minutes of a day by the clock on the wall."""
+
+_WINDOW = re.compile(
+    r"(?P<days>[a-z]+(?:[-,][a-z]+)*)?\s*(?P<times>[\d:]+\s*-\s*[\d:]+)?"
+)
+_TIME = re.compile(r"(\d{1,2}):(\d{2})")
+_HINT = "write 'mon-fri 08:00-18:00', '22:00-06:00' or 'sat,sun'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of time that comes again every week."""
+
+    days: frozenset[int]
+    """The days on which it begins; 0 is Monday."""
+    begin_min: int
+    """Minute of the day at which it begins."""
+    length_min: int
+    """At most a day; it may reach into the next one."""
+
+    def covers(self, moment: datetime) -> bool:
+        """Tell whether a moment lies in it, by the moment's own wall clock."""
+        today, minute = moment.weekday(), moment.hour * 60 + moment.minute
+        yesterday = (today - 1) % len(DAYS)
+        return (today in self.days and self._lasts(minute)) or (
+            yesterday in self.days and self._lasts(minute + DAY_MIN)
+        )
+
+    def _lasts(self, minute: int) -> bool:
+        return self.begin_min <= minute < self.begin_min + self.length_min
+
+
+def is_within(windows: Iterable[Window], moment: datetime) -> bool:
+    """Tell whether any of the windows covers a moment."""
+    return any(window.covers(moment) for window in windows)
+
+
+def whole_hours(hours: Iterable[int]) -> tuple[Window, ...]:
+    """Return a window of one hour, every day, for each of the hours (0 to 23)."""
+    return tuple(
+        Window(days=EVERY_DAY, begin_min=hour * 60, length_min=60)
+        for hour in sorted(set(hours))
+    )
+
+
+def parse_window(text: str) -> Window:
+    """Read ``mon-fri 08:00-18:00``; either half may be left out.
+
+    An end that is not after the beginning is on the next day; 24:00 is midnight.
+
+    Raises:
+        ConfigError: it is no such thing.
+    """
+    match = _WINDOW.fullmatch(text.strip().lower())
+    if match is None or not (match["days"] or match["times"]):
+        raise ConfigError(f"'{text}' is no time of the week", hint=_HINT)
+    begin, end = 0, DAY_MIN
+    if match["times"]:
+        first, _, last = match["times"].partition("-")
+        begin, end = _parse_time(first.strip(), text), _parse_time(last.strip(), text)
+    if begin in (end, DAY_MIN):
+        raise ConfigError(f"'{text}' has no length", hint=_HINT)
+    return Window(
+        days=_parse_days(match["days"], text) if match["days"] else EVERY_DAY,
+        begin_min=begin,
+        length_min=end - begin if end > begin else end - begin + DAY_MIN,
+    )
+
+
+def _parse_time(word: str, text: str) -> int:
+    match = _TIME.fullmatch(word)
+    minute = int(match[1]) * 60 + int(match[2]) if match else -1
+    if match is None or int(match[2]) >= 60 or minute > DAY_MIN:
+        raise ConfigError(f"'{word}' in '{text}' is no time of day", hint=_HINT)
+    return minute
+
+
+def _parse_days(words: str, text: str) -> frozenset[int]:
+    days: set[int] = set()
+    for word in words.split(","):
+        first, dash, last = word.partition("-")
+        if first not in DAYS or (dash and last not in DAYS):
+            raise ConfigError(
+                f"'{word}' in '{text}' is no day", hint=f"days are {', '.join(DAYS)}"
+            )
+        begin = DAYS.index(first)
+        count = (DAYS.index(last or first) - begin) % len(DAYS) + 1
+        days |= {(begin + step) % len(DAYS) for step in range(count)}
+    return frozenset(days)

@@ -1,0 +1,44 @@
+"""vCPU times, from libvirt's own test driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.domain import DomainId
+from orchestrator.errors import DomainGone, HypervisorError
+from orchestrator.hypervisor.connection import Hypervisor
+from tests.hypervisor.test_test_driver import DEFINED, NODE, OFF, UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.hypervisor.conftest import Recorder
+
+
+@pytest.fixture
+def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
+    node = tmp_path / "node.xml"
+    node.write_text(NODE)
+    hypervisor = Hypervisor(f"test://{node}", listener=recorder)
+    hypervisor.start()
+    recorder.wait_for("connected")
+    yield hypervisor
+    hypervisor.close(5)
+
+
+def test_each_online_vcpu_has_a_time_that_grows(hypervisor: Hypervisor) -> None:
+    first = hypervisor.vcpu_times(UUID)
+    second = hypervisor.vcpu_times(UUID)
+    assert first.keys() == second.keys() == {0, 1}
+    assert all(second[vcpu] > first[vcpu] > 0 for vcpu in first)
+
+
+def test_a_domain_that_is_off_or_gone_has_none(hypervisor: Hypervisor) -> None:
+    hypervisor._connection().defineXML(DEFINED)
+    with pytest.raises(HypervisorError, match="inactive domain"):
+        hypervisor.vcpu_times(OFF)
+    with pytest.raises(DomainGone):
+        hypervisor.vcpu_times(DomainId("00000000-0000-0000-0000-000000000000"))

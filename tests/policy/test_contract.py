@@ -1,0 +1,108 @@
+"""What every policy owes us, whatever it sees."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.policy.want import resolve_khz
+from tests.policy.sights import POLICIES, STEPS, sight, view, views
+
+if TYPE_CHECKING:
+    from orchestrator.policy.contract import Policy, PolicyView
+
+each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+
+
+quickly = settings(max_examples=30, deadline=None)
+
+
+def run(policy: Policy[Any], seen: list[PolicyView]) -> list[dict[int, int | None]]:
+    """Let a policy decide about view after view, as the engine does."""
+    memory = policy.begin()
+    voted: dict[int, int | None] = {}
+    votes = []
+    for one in seen:
+        decision = policy.decide(one, memory)
+        memory = decision.memory
+        assert decision.wants.keys() == {item.vcpu for item in one.vcpus}
+        for item in one.vcpus:
+            want = decision.wants[item.vcpu]
+            voted[item.vcpu] = resolve_khz(want, item.steps_khz, voted.get(item.vcpu))
+        votes.append(dict(voted))
+    return votes
+
+
+@each_policy
+@quickly
+@given(seen=st.lists(views, max_size=8))
+def test_any_views_in_any_order_give_steps_or_no_vote(
+    policy: Policy[Any], seen: list[PolicyView]
+) -> None:
+    for one, votes in zip(seen, run(policy, seen), strict=True):
+        for item in one.vcpus:
+            assert votes[item.vcpu] is None or votes[item.vcpu] in item.steps_khz
+
+
+@each_policy
+@quickly
+@given(seen=st.lists(views, max_size=6))
+def test_the_same_views_give_the_same_decisions(
+    policy: Policy[Any], seen: list[PolicyView]
+) -> None:
+    before = hash(policy)
+    assert run(policy, seen) == run(policy, seen)
+    assert hash(policy) == before
+
+
+@each_policy
+@quickly
+@given(seen=st.lists(views, max_size=4), one=views)
+def test_a_decision_leaves_its_memory_as_it_was(
+    policy: Policy[Any], seen: list[PolicyView], one: PolicyView
+) -> None:
+    memory = policy.begin()
+    for item in seen:
+        memory = policy.decide(item, memory).memory
+    assert policy.decide(one, memory) == policy.decide(one, memory)
+
+
+@each_policy
+def test_a_policy_cannot_be_changed(policy: Policy[Any]) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        policy.period_s = 1.0  # type: ignore[misc]
+
+
+@each_policy
+def test_who_knows_nothing_of_its_need_never_slows(policy: Policy[Any]) -> None:
+    if policy.need is not None:
+        blind = view(sight(), now=view().now.replace(hour=8))
+        assert run(policy, [blind])[0][0] is None
+
+
+@pytest.mark.parametrize("name", ["traffic", "utilisation"])
+@quickly
+@given(
+    past=st.lists(st.floats(0, 1), max_size=8),
+    low=st.floats(0, 1),
+    more=st.floats(0, 1),
+)
+def test_more_load_never_gets_a_lower_clock(
+    name: str, past: list[float], low: float, more: float
+) -> None:
+    def votes_after(last: float) -> int:
+        loads = [*past, last]
+        seen = [view(sight(load=load), pps=load * 3e6) for load in loads]
+        return run(POLICIES[name], seen)[-1][0] or 0
+
+    assert votes_after(low) <= votes_after(max(low, more))
+
+
+@each_policy
+def test_one_step_is_all_that_a_clock_with_one_step_gets(policy: Policy[Any]) -> None:
+    only = sight(load=0.0, steps=STEPS[:1])
+    assert set(run(policy, [view(only, pps=0.0)] * 9)[-1].values()) <= {STEPS[0], None}

@@ -1,0 +1,225 @@
+"""Each policy for itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from orchestrator.policy.branch_ratio import FEWEST_BRANCHES_PER_S, WINDOW, BranchRatio
+from orchestrator.policy.contract import BranchCount, Need
+from orchestrator.policy.time_of_day import TimeOfDay
+from orchestrator.policy.utilisation import Utilisation
+from orchestrator.policy.want import Level, middle_khz, resolve_khz
+from orchestrator.policy.workload import FixedWorkload
+from orchestrator.policy_rule import Workload
+from orchestrator.timetable import parse_window, whole_hours
+from tests.policy.sights import NOON, STEPS, TRAFFIC, sight, view
+from tests.policy.test_contract import run
+
+if TYPE_CHECKING:
+    from orchestrator.policy.want import Want
+
+MAX, MED, MIN = STEPS[0], 2_000_000, STEPS[-1]
+
+
+def test_the_middle_is_that_of_frequencies_and_not_of_the_table() -> None:
+    assert middle_khz(STEPS) == 2_000_000
+    dense_at_the_top = (3_000_000, 2_900_000, 2_800_000, 2_700_000, 2_100_000, 800_000)
+    assert dense_at_the_top[len(dense_at_the_top) // 2] == 2_700_000
+    assert middle_khz(dense_at_the_top) == 2_100_000
+
+
+def test_of_two_middles_the_higher_is_taken() -> None:
+    assert middle_khz((2_000_000, 1_000_000)) == 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("want", "khz"),
+    [
+        (Level.MAX, 3_001_000),
+        (Level.MED, 2_000_000),
+        (Level.MIN, 1_200_000),
+        (Level.NO_VOTE, None),
+        (Level.AS_IS, 2_400_000),
+        (2_100_000, 2_400_000),
+        (9_000_000, 3_001_000),
+        (1, 1_200_000),
+    ],
+)
+def test_a_want_becomes_a_step(want: Want, khz: int | None) -> None:
+    assert resolve_khz(want, STEPS, 2_400_000) == khz
+
+
+def test_as_is_of_nothing_is_nothing() -> None:
+    assert resolve_khz(Level.AS_IS, STEPS, None) is None
+
+
+# TRAFFIC, with the thresholds of DPDK's guest_cli
+
+
+@pytest.mark.parametrize(
+    ("pps", "khz"),
+    [
+        (0, MIN),
+        (1_799_999, MIN),
+        (1_800_000, MED),
+        (1_999_999, MED),
+        (2_000_000, MAX),
+        (14_880_000, MAX),
+        (None, None),
+    ],
+)
+def test_dts_traffic_policy_max_med_min(pps: float | None, khz: int | None) -> None:
+    assert run(TRAFFIC, [view(sight(0), sight(5), pps=pps)]) == [{0: khz, 5: khz}]
+
+
+# WORKLOAD
+
+
+@pytest.mark.parametrize(
+    ("workload", "khz"),
+    [(Workload.HIGH, MAX), (Workload.MEDIUM, MED), (Workload.LOW, MIN)],
+)
+def test_workload_is_a_level(workload: Workload, khz: int) -> None:
+    assert run(FixedWorkload(workload=workload), [view()] * 2) == [{0: khz}] * 2
+
+
+# TIME
+
+
+def at(hour: int, minute: int = 0) -> datetime:
+    return NOON.replace(hour=hour, minute=minute)
+
+
+HOURS = TimeOfDay(
+    busy=whole_hours([3, 4, 5]),
+    quiet=whole_hours([11, 12, 13]),
+    by_traffic=whole_hours([8, 10]),
+    traffic=TRAFFIC,
+)
+
+
+@pytest.mark.parametrize(
+    ("hour", "khz"), [(3, MAX), (5, MAX), (11, MIN), (13, MIN), (8, MED), (10, MED)]
+)
+def test_dts_time_policy_busy_quiet_and_traffic_hours(hour: int, khz: int) -> None:
+    assert run(HOURS, [view(pps=1_900_000, now=at(hour, 59))]) == [{0: khz}]
+
+
+def test_f17_hour_zero_is_in_no_list_unless_it_is_named() -> None:
+    assert run(HOURS, [view(pps=9e9, now=at(0))]) == [{0: None}]
+    assert run(TimeOfDay(quiet=whole_hours([0])), [view(now=at(0))]) == [{0: MIN}]
+
+
+def test_an_hour_in_no_list_leaves_the_clock_as_it_is() -> None:
+    seen = [view(now=at(5)), view(now=at(6)), view(now=at(13)), view(now=at(14))]
+    assert run(HOURS, seen) == [{0: MAX}, {0: MAX}, {0: MIN}, {0: MIN}]
+
+
+def test_f17_a_zone_of_its_own_follows_summer_time() -> None:
+    policy = TimeOfDay(
+        busy=(parse_window("mon-fri 08:30-18:00"),), zone=ZoneInfo("Europe/Berlin")
+    )
+    winter = datetime(2026, 3, 27, 7, 30, tzinfo=UTC)
+    summer = datetime(2026, 3, 30, 6, 30, tzinfo=UTC)
+    for begin in (winter, summer):
+        before = begin.replace(minute=29)
+        assert run(policy, [view(now=before), view(now=begin)]) == [{0: None}, {0: MAX}]
+
+
+def test_busy_goes_before_quiet_and_quiet_before_traffic() -> None:
+    noon = whole_hours([12])
+    everything = TimeOfDay(busy=noon, quiet=noon, by_traffic=noon, traffic=TRAFFIC)
+    assert run(everything, [view(pps=2e6)]) == [{0: MAX}]
+    no_busy = TimeOfDay(quiet=noon, by_traffic=noon, traffic=TRAFFIC)
+    assert run(no_busy, [view(pps=2e6)]) == [{0: MIN}]
+
+
+def test_time_watches_traffic_only_if_some_time_depends_on_it() -> None:
+    assert HOURS.need is Need.TRAFFIC
+    assert TimeOfDay(busy=whole_hours([1]), traffic=TRAFFIC).need is None
+
+
+# BRANCH_RATIO
+
+BRANCHES = 10 * FEWEST_BRANCHES_PER_S // 100
+"""In 10 ms, ten times what it takes to be judged."""
+POLLING = BranchCount(BRANCHES, 0, 0.01)
+WORKING = BranchCount(BRANCHES, BRANCHES // 100, 0.01)
+SLEEPING = BranchCount(1000, 900, 0.01)
+
+
+def votes(policy: BranchRatio, counts: list[BranchCount | None]) -> list[int | None]:
+    seen = [view(sight(branches=count)) for count in counts]
+    return [vote[0] for vote in run(policy, seen)]
+
+
+def test_a_whole_window_of_calm_slows_and_one_high_sample_speeds_up() -> None:
+    counts = [POLLING] * (WINDOW + 1) + [WORKING] + [POLLING] * WINDOW
+    expected = [MAX] * (WINDOW - 1) + [MIN] * 2 + [MAX] + [MAX] * (WINDOW - 1) + [MIN]
+    assert votes(BranchRatio(), [*counts]) == expected
+
+
+def test_no_misses_at_all_are_calm_too() -> None:
+    assert votes(BranchRatio(window=1), [POLLING]) == [MIN]
+
+
+def test_too_few_branches_are_calm_whatever_their_ratio() -> None:
+    assert votes(BranchRatio(window=1), [WORKING, SLEEPING]) == [MAX, MIN]
+
+
+def test_dts_branch_ratio_threshold_is_a_percentage() -> None:
+    at_threshold = BranchCount(BRANCHES, 3 * BRANCHES // 1000, 0.01)
+    above = at_threshold._replace(misses=at_threshold.misses + 1)
+    policy = BranchRatio(window=1, threshold_percent=0.3)
+    assert votes(policy, [at_threshold, above]) == [MIN, MAX]
+
+
+def test_a_sample_that_is_missing_begins_the_window_anew() -> None:
+    counts = [POLLING, POLLING, None, POLLING, POLLING, POLLING]
+    expected = [MAX, MAX, None, MAX, MAX, MIN]
+    assert votes(BranchRatio(window=3), counts) == expected
+
+
+def test_each_vcpu_has_a_window_of_its_own() -> None:
+    both = view(sight(0, branches=POLLING), sight(1, branches=WORKING))
+    assert run(BranchRatio(window=2), [both] * 2)[-1] == {0: MIN, 1: MAX}
+
+
+# UTILISATION
+
+
+def follow(policy: Utilisation, loads: list[float | None]) -> list[int | None]:
+    return [vote[0] for vote in run(policy, [view(sight(load=x)) for x in loads])]
+
+
+def test_utilisation_goes_down_step_by_step_and_up_at_once() -> None:
+    policy = Utilisation(calm_samples=2)
+    loads = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.9]
+    assert follow(policy, [*loads]) == [
+        STEPS[0],
+        *(STEPS[1], STEPS[1], STEPS[2], STEPS[2], STEPS[3], STEPS[3]),
+        *(STEPS[4], STEPS[4], STEPS[4], STEPS[0]),
+    ]
+
+
+def test_utilisation_between_its_thresholds_holds_and_is_no_longer_calm() -> None:
+    policy = Utilisation(calm_samples=2)
+    loads = [0.1, 0.1, 0.1, 0.6, 0.1, 0.1]
+    assert follow(policy, [*loads]) == [
+        *(STEPS[0], STEPS[1], STEPS[1], STEPS[1], STEPS[1], STEPS[2])
+    ]
+
+
+def test_utilisation_that_becomes_unknown_is_no_vote_and_begins_anew() -> None:
+    policy = Utilisation(calm_samples=1)
+    assert follow(policy, [0.0, 0.0, None, 0.6]) == [STEPS[1], STEPS[2], None, STEPS[0]]
+
+
+def test_utilisation_stays_within_steps_that_changed_meanwhile() -> None:
+    slow, fast = (2_000_000, 1_000_000), (4_000_000, 3_500_000, 3_000_000)
+    seen = [view(sight(load=0.0, steps=slow)), view(sight(load=0.6, steps=fast))]
+    assert run(Utilisation(calm_samples=1), seen) == [{0: 1_000_000}, {0: 3_000_000}]

@@ -1,0 +1,398 @@
+"""Counters of sysfs, netlink and libvirt, and what is made of two readings."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.domain import DomainId
+from orchestrator.errors import HypervisorGone
+from orchestrator.interface import InterfaceKind, InterfaceSpec
+from orchestrator.policy.contract import BranchCount, Need
+from orchestrator.policy.readings import (
+    BranchCounter,
+    BranchReading,
+    TrafficReading,
+    UtilisationReading,
+    branch_count,
+    packets_per_s,
+    utilisation,
+)
+from orchestrator.policy.refusal import SamplingError
+from orchestrator.policy.sampling.branches import BranchCounters
+from orchestrator.policy.sampling.host import HostSampling
+from orchestrator.policy.sampling.interfaces import InterfaceCounters
+from orchestrator.policy.sampling.perf_event import EventPair
+from orchestrator.policy.sampling.virtual_functions import (
+    VirtualFunctionCounters,
+    ask_kernel,
+    decode_received,
+    encode_question,
+)
+from orchestrator.policy.tenant import Question
+from tests.policy.netlink import Function, answer, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).parents[2]
+UUID = DomainId("5579e6cd-caca-4c68-8934-da43e4863198")
+MAC = "52:54:00:12:34:56"
+CPU = min(os.sched_getaffinity(0))
+
+
+def no_function(pci: str) -> int:
+    raise AssertionError(f"{pci} was asked for")
+
+
+def spec(
+    kind: InterfaceKind, device: str | None = None, pci: str | None = None
+) -> InterfaceSpec:
+    return InterfaceSpec(mac=MAC, kind=kind, device=device, pci=pci)
+
+
+def lay_out_interface(root: Path, device: str, *, rx: int, tx: int) -> None:
+    statistics = root / "class" / "net" / device / "statistics"
+    statistics.mkdir(parents=True)
+    (statistics / "rx_packets").write_text(f"{rx}\n")
+    (statistics / "tx_packets").write_text(f"{tx}\n")
+
+
+# Interfaces of the host
+
+
+@pytest.mark.parametrize(
+    ("kind", "received"), [(InterfaceKind.TAP, 22), (InterfaceKind.MACVTAP, 11)]
+)
+def test_a_guest_receives_what_its_tap_sends(
+    tmp_path: Path, kind: InterfaceKind, received: int
+) -> None:
+    lay_out_interface(tmp_path, "vnet0", rx=11, tx=22)
+    counters = InterfaceCounters(tmp_path, no_function)
+    assert counters.read([spec(kind, "vnet0")]) == {MAC: received}
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        spec(InterfaceKind.TAP, "vnet1"),
+        spec(InterfaceKind.TAP, None),
+        spec(InterfaceKind.TAP, ""),
+        spec(InterfaceKind.TAP, ".."),
+        spec(InterfaceKind.TAP, "../net/vnet0"),
+        spec(InterfaceKind.UNCOUNTED, "vnet0"),
+        spec(InterfaceKind.VIRTUAL_FUNCTION),
+    ],
+)
+def test_what_cannot_be_counted_is_said_with_its_address(
+    tmp_path: Path, interface: InterfaceSpec
+) -> None:
+    lay_out_interface(tmp_path, "vnet0", rx=11, tx=22)
+    with pytest.raises(SamplingError, match=MAC):
+        InterfaceCounters(tmp_path, no_function).read([interface])
+
+
+def test_a_domain_without_interfaces_has_no_traffic_to_see(tmp_path: Path) -> None:
+    with pytest.raises(SamplingError, match="no such network interface"):
+        InterfaceCounters(tmp_path, no_function).read([])
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0
+    or shutil.which("unshare") is None
+    or not Path("/dev/net/tun").exists(),
+    reason="needs root, unshare and /dev/net/tun",
+)
+def test_a_real_tap_counts_in_the_direction_that_we_think() -> None:
+    shell = "mount -t sysfs none /sys && exec python3 -m tests.policy.tap"
+    done = subprocess.run(
+        [
+            "unshare",
+            "--net",
+            "--mount",
+            "sh",
+            "-c",
+            shell.replace("python3", sys.executable),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "3"]
+
+
+# Virtual functions
+
+FUNCTIONS = [
+    Function(0, "52:54:00:00:00:01", 111),
+    Function(1, MAC, 2**40),
+    Function(2, "00:00:00:00:00:00", None),
+]
+
+
+def lay_out_card(root: Path) -> None:
+    devices = root / "bus" / "pci" / "devices"
+    (devices / "0000:3b:00.0" / "net" / "ens1f0").mkdir(parents=True)
+    (devices / "0000:3b:00.0" / "net" / "ens1f0" / "ifindex").write_text("42\n")
+    for number in range(3):
+        name = f"0000:3b:02.{number}"
+        (devices / name).mkdir()
+        (devices / name / "physfn").symlink_to("../0000:3b:00.0")
+        virtual = devices / "0000:3b:00.0" / f"virtfn{number}"
+        virtual.symlink_to(f"../{name}")
+
+
+def ask(index: int) -> bytes:
+    return answer(index, "ens1f0", FUNCTIONS) if index == 42 else refusal(errno.ENODEV)
+
+
+def test_an_answer_tells_what_each_function_has_received() -> None:
+    assert decode_received(ask(42)) == {0: 111, 1: 2**40}
+
+
+def test_a_virtual_function_is_found_by_its_pci_address(tmp_path: Path) -> None:
+    lay_out_card(tmp_path)
+    counters = VirtualFunctionCounters(tmp_path, ask)
+    assert counters.read("0000:3b:02.1") == 2**40
+    interfaces = InterfaceCounters(tmp_path, counters.read)
+    function = spec(InterfaceKind.VIRTUAL_FUNCTION, pci="0000:3b:02.0")
+    assert interfaces.read([function]) == {MAC: 111}
+
+
+@pytest.mark.parametrize(
+    ("pci", "reason"),
+    [
+        ("0000:3b:02.2", "does not count"),
+        ("0000:3b:00.0", "is no virtual function"),
+        ("0000:ff:00.0", "is no virtual function"),
+        ("../../class", "is no virtual function"),
+    ],
+)
+def test_a_function_that_cannot_be_counted_says_why(
+    tmp_path: Path, pci: str, reason: str
+) -> None:
+    lay_out_card(tmp_path)
+    with pytest.raises(SamplingError, match=reason):
+        VirtualFunctionCounters(tmp_path, ask).read(pci)
+
+
+def test_a_card_that_is_somewhere_else_has_no_counters_here(tmp_path: Path) -> None:
+    lay_out_card(tmp_path)
+    shutil.rmtree(tmp_path / "bus/pci/devices/0000:3b:00.0/net")
+    with pytest.raises(SamplingError, match="no interface here"):
+        VirtualFunctionCounters(tmp_path, ask).read("0000:3b:02.0")
+
+
+@pytest.mark.parametrize("size", [0, 3, 15, 40, 120, 300])
+def test_a_torn_answer_is_an_error_or_says_less(size: int) -> None:
+    try:
+        received = decode_received(ask(42)[:size])
+    except SamplingError:
+        return
+    assert received.items() <= {0: 111, 1: 2**40}.items()
+
+
+def test_a_refusal_is_an_error() -> None:
+    with pytest.raises(SamplingError):
+        decode_received(ask(43))
+
+
+def test_the_kernel_understands_the_question_and_we_its_answer() -> None:
+    loopback = socket.if_nametoindex("lo")
+    assert encode_question(loopback)[4:6] == b"\x12\x00"
+    assert decode_received(ask_kernel(loopback)) == {}
+    with pytest.raises(SamplingError):
+        decode_received(ask_kernel(2**30))
+
+
+# Branches
+
+
+@pytest.fixture
+def switches() -> Iterator[BranchCounters]:
+    """Counters that every kernel has, in place of branches."""
+    counters = BranchCounters(EventPair.CLOCK_AND_SWITCHES)
+    yield counters
+    counters.keep(())
+
+
+def open_events() -> int:
+    targets = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            targets.append(str(link.readlink()))
+    return targets.count("anon_inode:[perf_event]")
+
+
+def test_counters_of_a_cpu_grow_and_are_opened_once(switches: BranchCounters) -> None:
+    if reason := switches.find_obstacle([CPU]):
+        pytest.skip(reason)
+    first = switches.read([CPU])[CPU]
+    # To wait for a child is to be switched away from, and back.
+    subprocess.run(["taskset", "-c", str(CPU), "true"], check=True)
+    second = switches.read([CPU])[CPU]
+    assert second.branches > first.branches
+    assert second.misses > first.misses
+    assert second.running_ns > first.running_ns
+    assert open_events() == 2
+    old, new = (BranchReading(0.0, {CPU: x}) for x in (first, second))
+    count = branch_count(old, new, [CPU])
+    assert count is not None
+    assert count.elapsed_s == pytest.approx(count.branches / 1e9, rel=0.2)
+
+
+def test_f18_s12_counters_that_nobody_needs_are_closed(
+    switches: BranchCounters,
+) -> None:
+    if reason := switches.find_obstacle([CPU]):
+        pytest.skip(reason)
+    before = open_events()
+    for _ in range(100):
+        switches.read([CPU])
+    assert open_events() == before
+    switches.keep([CPU])
+    assert open_events() == before
+    switches.keep([])
+    assert open_events() == before - 2
+
+
+def test_a_cpu_that_is_not_there_has_a_reason(switches: BranchCounters) -> None:
+    if reason := switches.find_obstacle([CPU]):
+        pytest.skip(reason)
+    before = open_events()
+    with pytest.raises(SamplingError):
+        switches.read([CPU, 8000])
+    assert open_events() == before
+
+
+def test_f18_a_machine_without_branch_counters_says_so() -> None:
+    counters = BranchCounters()
+    reason = counters.find_obstacle([CPU])
+    if reason is None:
+        counters.keep(())
+        pytest.skip("this machine has counters of branches")
+    assert reason in (
+        "this machine offers no counter of branches",
+        "the kernel forbids counting (kernel.perf_event_paranoid)",
+    )
+    assert open_events() == 0
+
+
+# The host as a whole
+
+
+def question(need: Need, *interfaces: InterfaceSpec) -> Question:
+    return Question(need, UUID, interfaces, frozenset({CPU}))
+
+
+def test_the_host_answers_each_kind_of_question(tmp_path: Path) -> None:
+    lay_out_interface(tmp_path, "vnet0", rx=1, tx=2)
+    branches = BranchCounters(EventPair.CLOCK_AND_SWITCHES)
+    host = HostSampling(
+        sysfs_root=tmp_path, vcpu_times=lambda _: {0: 5}, branches=branches
+    )
+    traffic = host.read(question(Need.TRAFFIC, spec(InterfaceKind.TAP, "vnet0")))
+    assert isinstance(traffic, TrafficReading)
+    assert traffic.packets == {MAC: 2}
+    times = host.read(question(Need.UTILISATION))
+    assert isinstance(times, UtilisationReading)
+    assert times.run_ns == {0: 5}
+    assert times.at_s >= traffic.at_s
+    assert host.find_obstacle(question(Need.UTILISATION)) is None
+    if host.find_obstacle(question(Need.BRANCHES)) is None:
+        counted = host.read(question(Need.BRANCHES))
+        assert isinstance(counted, BranchReading)
+        assert counted.counters.keys() == {CPU}
+    host.keep(())
+    assert open_events() == 0
+
+
+def test_a_lost_libvirt_is_a_reason_not_to_see(tmp_path: Path) -> None:
+    def lost(_: DomainId) -> Mapping[int, int]:
+        raise HypervisorGone("not connected")
+
+    host = HostSampling(sysfs_root=tmp_path, vcpu_times=lost)
+    with pytest.raises(SamplingError, match="not connected"):
+        host.read(question(Need.UTILISATION))
+
+
+# Two readings
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rate"),
+    [
+        (
+            TrafficReading(1.0, {"a": 5, "b": 1}),
+            TrafficReading(1.5, {"a": 8, "b": 1}),
+            6,
+        ),
+        (TrafficReading(1.0, {"a": 5}), TrafficReading(2.0, {"a": 4}), None),
+        (TrafficReading(1.0, {"a": 5}), TrafficReading(1.0, {"a": 6}), None),
+        (TrafficReading(1.0, {"a": 5}), TrafficReading(2.0, {"a": 5, "b": 9}), None),
+        (TrafficReading(1.0, {}), TrafficReading(2.0, {}), None),
+    ],
+)
+def test_a_rate_is_of_the_same_interfaces_going_forward(
+    old: TrafficReading, new: TrafficReading, rate: float | None
+) -> None:
+    assert packets_per_s(old, new) == rate
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "load"),
+    [
+        (
+            UtilisationReading(1.0, {0: 5}),
+            UtilisationReading(2.0, {0: 250_000_005}),
+            0.25,
+        ),
+        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {0: 5}), 0.0),
+        (UtilisationReading(1.0, {0: 0}), UtilisationReading(2.0, {0: 2 * 10**9}), 1.0),
+        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {0: 4}), None),
+        (UtilisationReading(2.0, {0: 5}), UtilisationReading(2.0, {0: 6}), None),
+        (UtilisationReading(1.0, {1: 5}), UtilisationReading(2.0, {0: 6}), None),
+        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {1: 6}), None),
+    ],
+)
+def test_utilisation_is_a_part_of_the_time(
+    old: UtilisationReading, new: UtilisationReading, load: float | None
+) -> None:
+    assert utilisation(old, new, 0) == load
+
+
+@pytest.mark.parametrize(
+    ("now", "count"),
+    [
+        (
+            {2: BranchCounter(30, 3, 10**9), 3: BranchCounter(12, 1, 2 * 10**9)},
+            BranchCount(42, 4, 2.0),
+        ),
+        ({2: BranchCounter(30, 3, 10**9)}, None),
+        ({2: BranchCounter(30, 3, 0), 3: BranchCounter(1, 1, 5)}, None),
+        ({2: BranchCounter(-1, 3, 7), 3: BranchCounter(1, 1, 5)}, None),
+    ],
+)
+def test_branches_of_a_vcpu_are_those_of_all_its_cpus(
+    now: dict[int, BranchCounter], count: BranchCount | None
+) -> None:
+    zero = BranchCounter(0, 0, 0)
+    old = BranchReading(1.0, {2: zero, 3: zero})
+    assert branch_count(old, BranchReading(2.0, now), [2, 3]) == count
+
+
+def test_counters_that_did_not_count_say_nothing() -> None:
+    same = BranchReading(1.0, {2: BranchCounter(9, 1, 7)})
+    assert branch_count(same, same, [2]) is None
+    assert branch_count(same, same, []) is None

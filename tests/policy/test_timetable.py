@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import ConfigError
+from orchestrator.timetable import (
+    DAYS,
+    EVERY_DAY,
+    Window,
+    is_within,
+    parse_window,
+    whole_hours,
+)
+
+
+def on(day: str, time: str) -> datetime:
+    hour, minute = time.split(":")
+    # The first of June 2026 is a Monday.
+    return datetime(2026, 6, 1 + DAYS.index(day), int(hour), int(minute), tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("08:00-18:30", Window(days=EVERY_DAY, begin_min=480, length_min=630)),
+        ("22:00-06:00", Window(days=EVERY_DAY, begin_min=1320, length_min=480)),
+        ("sat,sun", Window(days=frozenset({5, 6}), begin_min=0, length_min=1440)),
+        ("fri-mon", Window(days=frozenset({4, 5, 6, 0}), begin_min=0, length_min=1440)),
+        (
+            " Mon-Wed,fri  9:05 - 24:00 ",
+            Window(days=frozenset({0, 1, 2, 4}), begin_min=545, length_min=895),
+        ),
+    ],
+)
+def test_windows_are_read_as_people_write_them(text: str, window: Window) -> None:
+    assert parse_window(text) == window
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8-18",
+        "08:00",
+        "08:60-09:00",
+        "24:01-08:00",
+        "08:00-08:00",
+        "24:00-08:00",
+        "monday 08:00-09:00",
+        "mon-",
+        "mon,,tue",
+        "08:00-09:00 mon",
+        "-1:00-02:00",
+    ],
+)
+def test_what_is_no_window_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_window(text)
+
+
+def test_a_window_over_midnight_belongs_to_the_day_on_which_it_begins() -> None:
+    night = [parse_window("fri 22:00-06:00")]
+    assert is_within(night, on("fri", "22:00"))
+    assert is_within(night, on("sat", "05:59"))
+    assert not is_within(night, on("sat", "06:00"))
+    assert not is_within(night, on("sat", "22:00"))
+    assert not is_within(night, on("fri", "05:59"))
+
+
+def test_sunday_night_reaches_into_monday() -> None:
+    assert is_within([parse_window("sun 23:00-01:00")], on("mon", "00:59"))
+
+
+@given(hours=st.sets(st.integers(0, 23)), hour=st.integers(0, 23))
+def test_whole_hours_cover_just_themselves(hours: set[int], hour: int) -> None:
+    assert is_within(whole_hours(hours), on("tue", f"{hour}:59")) == (hour in hours)
+    assert is_within(whole_hours(hours), on("tue", f"{hour}:00")) == (hour in hours)
