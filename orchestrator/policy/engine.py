@@ -7,7 +7,8 @@ policy, and wake whoever ticks. A question that is not answered in time makes it
 blind: it sees nothing, and what sees nothing does not vote. There is no clock and no
 thread in here, so that tests drive it by calling `tick`.
 
-Several policies of one vCPU: the highest want is the vCPU's vote, as everywhere.
+Policies of the same period are served in the same tick, so that a hundred domains cost
+one wake-up of the process and not a hundred.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from orchestrator.policy.ballot import count_votes
 from orchestrator.policy.contract import Need
 from orchestrator.policy.installation import Installation
 from orchestrator.policy.refusal import PolicyError, SamplingError
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
     from orchestrator.policy.readings import Reading
     from orchestrator.policy.tenant import PolicyOrder, Question, Tenant
 
+STANDING_KINDS = frozenset({SourceKind.RULE, SourceKind.METADATA})
+"""Whose policies stand as long as somebody has them written down."""
+SLACK_S = 0.0005
+"""What is due so soon is done now: it saves a wake-up."""
 ANSWER_WITHIN_S = 5.0
 """A question under way for longer makes its policy blind; libvirt can hang for 30 s."""
 
@@ -210,28 +216,22 @@ class PolicyEngine:
             ),
         )
 
-    def apply_rules(
-        self, uuid: DomainId, orders: Mapping[str, PolicyOrder]
-    ) -> dict[str, str]:
-        """Let the configuration's policies of a domain be just these.
-
-        Args:
-            uuid: the domain.
-            orders: by the rule's name.
+    def apply_standing(
+        self, uuid: DomainId, orders: Mapping[Source, PolicyOrder]
+    ) -> dict[Source, str]:
+        """Let the policies of a domain's rules and metadata be just these.
 
         Returns:
-            Why a rule's policy cannot be had, by the rule's name.
+            Why one of them cannot be had.
         """
-        self._remove_where(
-            uuid, lambda s: s.kind is SourceKind.RULE and s.name not in orders
-        )
+        self._remove_where(uuid, lambda s: s.kind in STANDING_KINDS and s not in orders)
         problems = {}
-        for name, order in orders.items():
+        for source, order in orders.items():
             try:
-                self.install(uuid, Source(SourceKind.RULE, name), order)
+                self.install(uuid, source, order)
             except PolicyError as error:
-                self.remove(uuid, Source(SourceKind.RULE, name))
-                problems[name] = str(error)
+                self.remove(uuid, source)
+                problems[source] = str(error)
         return problems
 
     def _remove_where(self, uuid: DomainId, is_meant: Callable[[Source], bool]) -> bool:
@@ -253,10 +253,20 @@ class PolicyEngine:
                 yield PolicyStatus(
                     uuid=uuid,
                     source=source,
-                    policy=item.order.policy,
+                    order=item.order,
                     wants_khz=dict(item.wants_khz),
                     problem=item.problem,
                 )
+
+    def covered(self, uuid: DomainId) -> frozenset[int]:
+        """Return the vCPUs of a domain that some policy is about."""
+        tenant = self._tenants.get(uuid)
+        places = (
+            place.vcpu
+            for item in self._of(uuid)
+            for place in (item.places(tenant) if tenant else ())
+        )
+        return frozenset(places)
 
     # Time
 
@@ -272,8 +282,8 @@ class PolicyEngine:
         """
         self._take_answers(now, monotonic_s)
         for uuid, source, item in self._at_work():
-            if item.due_s <= monotonic_s:
-                item.due_s = monotonic_s + item.order.policy.period_s
+            if item.due_s <= monotonic_s + SLACK_S:
+                item.due_s = next_due_s(monotonic_s, item.order.policy.period_s)
                 self._serve(uuid, source, item, now, monotonic_s)
         self._take_answers(now, monotonic_s)
         due = [item.due_s for _, _, item in self._at_work()]
@@ -346,19 +356,15 @@ class PolicyEngine:
         yield from self._installed.get(uuid, {}).values()
 
     def _settle(self, uuid: DomainId) -> None:
-        """Vote where the highest want of a vCPU is not what was voted."""
-        highest: dict[int, int] = {}
-        for item in self._of(uuid):
-            for vcpu, khz in item.wants_khz.items():
-                if khz is not None:
-                    highest[vcpu] = max(khz, highest.get(vcpu, 0))
+        """Vote where what a vCPU should get is not what was voted."""
+        votes = count_votes(self._installed.get(uuid, {}))
         voted = self._voted.get(uuid, {})
-        if highest == voted:
+        if votes == voted:
             return
-        self._voted[uuid] = highest
-        for vcpu in sorted(highest.keys() | voted.keys()):
-            if highest.get(vcpu) != voted.get(vcpu):
-                self._emit(PolicyVote(uuid, vcpu, highest.get(vcpu)))
+        self._voted[uuid] = votes
+        for vcpu in sorted(votes.keys() | voted.keys()):
+            if votes.get(vcpu) != voted.get(vcpu):
+                self._emit(PolicyVote(uuid, vcpu, votes.get(vcpu)))
 
     def _keep_counters(self) -> None:
         counted: frozenset[int] = frozenset()
@@ -370,3 +376,11 @@ class PolicyEngine:
         if counted != self._counted:
             self._counted = counted
             self._sampling.keep(counted)
+
+
+def next_due_s(monotonic_s: float, period_s: float) -> float:
+    """Return when to decide again: at a multiple of the period, about one from now.
+
+    At least half a period, so that no two readings are too near to say anything.
+    """
+    return (round(monotonic_s / period_s) + 1) * period_s

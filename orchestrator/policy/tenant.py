@@ -58,6 +58,8 @@ class SourceKind(StrEnum):
     """Somebody's at the control API; ends when it is removed."""
     RULE = "rule"
     """The host's configuration; ends when no rule says so any more."""
+    METADATA = "metadata"
+    """The domain's own metadata; ends when it does not say so any more."""
 
 
 class Source(NamedTuple):
@@ -68,6 +70,12 @@ class Source(NamedTuple):
     """The rule's or the operator's word for it."""
     channel: int | None = None
     """Number of the channel over which a guest sent it."""
+
+    def __str__(self) -> str:
+        """Name it for people: `rule dpdk-*[0]`, `guest channel 1`."""
+        if self.channel is not None:
+            return f"{self.kind} channel {self.channel}"
+        return f"{self.kind} {self.name}".rstrip()
 
 
 class Question(NamedTuple):
@@ -94,7 +102,7 @@ class PolicyStatus:
 
     uuid: DomainId
     source: Source
-    policy: Policy[Any]
+    order: PolicyOrder
     wants_khz: dict[int, int | None]
     """By vCPU; those that the policy is about and whose clock can be set."""
     problem: str

@@ -11,7 +11,7 @@ from orchestrator.domain import DomainId
 from orchestrator.interface import InterfaceKind, InterfaceSpec
 from orchestrator.policy.branch_ratio import BranchRatio
 from orchestrator.policy.contract import Need
-from orchestrator.policy.engine import ANSWER_WITHIN_S, PolicyEngine
+from orchestrator.policy.engine import ANSWER_WITHIN_S, PolicyEngine, next_due_s
 from orchestrator.policy.readings import (
     BranchCounter,
     BranchReading,
@@ -50,6 +50,7 @@ MEDIUM = FixedWorkload(workload=Workload.MEDIUM)
 LOW = FixedWorkload(workload=Workload.LOW)
 BY_PACKETS = Traffic(avg_pps=100, max_pps=1000, period_s=1.0)
 RULE = Source(SourceKind.RULE, "dpdk-*[0]")
+METADATA = Source(SourceKind.METADATA, "0")
 OPERATOR = Source(SourceKind.OPERATOR, "fifo3")
 
 
@@ -326,17 +327,58 @@ def test_an_answer_to_a_policy_that_was_replaced_is_not_heard(bench: Bench) -> N
     assert bench.new_votes() == {}
 
 
-def test_of_several_policies_the_highest_want_counts(bench: Bench) -> None:
+def test_a_guest_s_policy_is_one_vote_beside_the_host_s(bench: Bench) -> None:
     bench.engine.install(UUID, RULE, order(LOW))
     bench.engine.install(UUID, guest(0), order(MEDIUM, 0))
     bench.tick()
     assert bench.new_votes() == {0: MED, 1: MIN}
-    bench.engine.install(UUID, OPERATOR, order(HIGH, 0))
+    bench.engine.install(UUID, RULE, order(HIGH))
     bench.tick()
-    assert bench.new_votes() == {0: MAX}
+    assert bench.new_votes() == {0: MAX, 1: MAX}
+
+
+def test_an_operator_stands_above_rules_and_rules_above_metadata(bench: Bench) -> None:
+    bench.engine.install(UUID, METADATA, order(HIGH))
+    bench.tick()
+    assert bench.new_votes() == {0: MAX, 1: MAX}
+    bench.engine.install(UUID, RULE, order(MEDIUM))
+    bench.tick()
+    assert bench.new_votes() == {0: MED, 1: MED}
+    bench.engine.install(UUID, OPERATOR, order(LOW, 0))
+    bench.tick()
+    assert bench.new_votes() == {0: MIN}
     assert bench.engine.remove(UUID, OPERATOR)
     assert not bench.engine.remove(UUID, OPERATOR)
     assert bench.new_votes() == {0: MED}
+    assert bench.engine.apply_standing(UUID, {METADATA: order(HIGH)}) == {}
+    assert bench.new_votes() == {0: MAX, 1: MAX}
+
+
+def test_policies_of_one_period_are_served_in_one_tick(bench: Bench) -> None:
+    bench.engine.install(UUID, RULE, order(BY_PACKETS))
+    bench.tick(0.1)
+    bench.engine.install(UUID, OPERATOR, order(Utilisation()))
+    assert bench.tick(0.3) == pytest.approx(0.6)
+    bench.questions.clear()
+    assert bench.tick(0.6) == pytest.approx(1.0)
+    assert len(bench.questions) == 2
+
+
+@pytest.mark.parametrize("now_s", [0.0, 0.2, 0.5, 0.7, 1.5, 1000.49])
+def test_two_decisions_are_never_nearer_than_half_a_period(now_s: float) -> None:
+    due_s = next_due_s(now_s, 1.0)
+    assert due_s % 1.0 == 0
+    assert 0.5 <= due_s - now_s <= 1.5
+
+
+def test_the_vcpus_that_policies_are_about_are_known(bench: Bench) -> None:
+    assert bench.engine.covered(UUID) == frozenset()
+    bench.engine.install(UUID, guest(0), order(LOW, 0, 7))
+    assert bench.engine.covered(UUID) == {0}
+    bench.engine.install(UUID, RULE, order(LOW))
+    assert bench.engine.covered(UUID) == {0, 1}
+    bench.engine.forget(UUID)
+    assert bench.engine.covered(UUID) == frozenset()
 
 
 def test_f7_votes_end_with_the_channel_over_which_a_policy_came(bench: Bench) -> None:
@@ -471,19 +513,20 @@ def test_a_vcpu_that_floats_has_no_say_until_it_is_pinned_again(bench: Bench) ->
 
 def test_rules_are_made_so_and_what_cannot_be_is_told(bench: Bench) -> None:
     engine = bench.engine
+    first, second = (Source(SourceKind.RULE, name) for name in ("a[0]", "b[1]"))
     assert (
-        engine.apply_rules(UUID, {"a[0]": order(LOW, 0), "b[1]": order(LOW, 1)}) == {}
+        engine.apply_standing(UUID, {first: order(LOW, 0), second: order(LOW, 1)}) == {}
     )
     bench.tick()
     assert bench.new_votes() == {0: MIN, 1: MIN}
     bench.obstacle = "no counter"
-    problems = engine.apply_rules(
-        UUID, {"a[0]": order(BranchRatio(), 0), "b[1]": order(HIGH, 1)}
+    problems = engine.apply_standing(
+        UUID, {first: order(BranchRatio(), 0), second: order(HIGH, 1)}
     )
-    assert problems == {"a[0]": "branch-ratio: no counter"}
+    assert problems == {first: "branch-ratio: no counter"}
     bench.tick()
     assert bench.new_votes() == {0: None, 1: MAX}
-    assert engine.apply_rules(UUID, {}) == {}
+    assert engine.apply_standing(UUID, {}) == {}
     assert bench.new_votes() == {1: None}
 
 
@@ -500,5 +543,5 @@ def test_statuses_say_what_each_policy_wants(bench: Bench) -> None:
     bench.engine.install(UUID, guest(0), order(LOW, 0))
     bench.tick()
     (status,) = bench.engine.statuses()
-    assert (status.uuid, status.source, status.policy) == (UUID, guest(0), LOW)
+    assert (status.uuid, status.source, status.order.policy) == (UUID, guest(0), LOW)
     assert (status.wants_khz, status.problem) == ({0: MIN}, "")
