@@ -103,9 +103,19 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
         ("Driver", driver(cpu)),
         ("Claimed", Cell("yes" if cpu["claimed"] else "no")),
     ]
+    facts += _seats(group)
     reasons = dict.fromkeys(each["reason"] for each in group if each["reason"])
     notes = tuple(Cell(printable(reason), Look.NOTABLE) for reason in reasons)
     return Sheet(facts=tuple(facts), notes=notes)
+
+
+def _seats(group: list[Cpu]) -> list[tuple[str, Cell]]:
+    """Say where the CPUs of a group sit, as far as the tree tells."""
+    sockets = {cpu["package"] for cpu in group}
+    nodes = {cpu["node"] for cpu in group}
+    places = (("Socket", sockets), ("NUMA node", nodes))
+    known = ((label, {n for n in found if n is not None}) for label, found in places)
+    return [(label, Cell(format_cpulist(found))) for label, found in known if found]
 
 
 def tell_clock(group: list[Cpu], asked_khz: int | None) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.tables.channels import build_own_channels
+from cli.tables.rights import build_rights
 from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.status import domain_notes, is_simulated, vcpu_fields
+from cli.tables.status import domain_words, is_simulated, vcpu_fields
 from cli.tables.words import NONE, count, name
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _row(domain: Domain) -> tuple[Field, ...]:
 
 
 def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
-    """Show one domain with its vCPUs and channels."""
+    """Show one domain: its rights, its vCPUs and channels, and what is wrong."""
     clocks = {cpu["pcpu"]: cpu for cpu in cpus}
     facts = [
         ("Name", name(domain["name"])),
@@ -69,10 +70,12 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
         facts.append(("Clocks", Cell("simulated", Look.NOTABLE)))
     rows = tuple(vcpu_fields(vcpu, clocks) for vcpu in domain["vcpus"])
     sheets = [Sheet(facts=tuple(facts))]
+    sheets += [build_rights(domain["rights"])] if domain["rights"] else []
     sheets += [Sheet(columns=_VCPU_COLUMNS, rows=rows)] if rows else []
     if domain["channels"]:
         sheets.append(build_own_channels(domain["channels"]))
-    return (*sheets, Sheet(notes=tuple(domain_notes(domain))))
+    notes = (Cell(words, Look.NOTABLE) for words in domain_words(domain))
+    return (*sheets, Sheet(notes=tuple(notes)))
 
 
 def _id(domain: Domain) -> Cell:

@@ -180,8 +180,13 @@ def status_notes(status: Status) -> list[Cell]:
 
 
 def domain_notes(domain: Domain) -> list[Cell]:
-    """Say what is not as one may expect, and why."""
+    """Say of which domain what is not as one may expect."""
     who = printable(domain["name"])
+    return [Cell(f"{who}: {words}", Look.NOTABLE) for words in domain_words(domain)]
+
+
+def domain_words(domain: Domain) -> list[str]:
+    """Say what of a domain is not as one may expect, and why."""
     found = [
         f"vCPU {vcpu['vcpu']} is not controllable: {vcpu['reason']}"
         for vcpu in domain["vcpus"]
@@ -194,7 +199,7 @@ def domain_notes(domain: Domain) -> list[Cell]:
     ]
     found += [domain["reason"]] if domain["reason"] else []
     found += domain["problems"]
-    return [Cell(f"{who}: {printable(words)}", Look.NOTABLE) for words in found]
+    return [printable(words) for words in found]
 
 
 def _cpu_notes(status: Status) -> list[Cell]:

@@ -43,7 +43,7 @@ def render_styled(sheets: tuple[Sheet, ...], width: int) -> RenderableType:
         for part in (_facts(sheet), _table(fit(sheet, width - 1)), _notes(sheet)):
             if part is not None:
                 blocks += [Text(""), part] if blocks else [part]
-    return Padding(Group(*blocks), (0, 0, 0, 1))
+    return Padding(Group(*blocks), (0, 0, 0, 1), expand=False)
 
 
 def fit(sheet: Sheet, width: int) -> Sheet:

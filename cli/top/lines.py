@@ -115,3 +115,14 @@ def spread(left: Text, right: Text, width: int) -> Text:
     """Put two texts at the ends of a line; the right one goes if there is no room."""
     space = width - left.cell_len - right.cell_len
     return left.append(" " * space).append_text(right) if space > 0 else left
+
+
+def wrapped(pieces: Sequence[Text], width: int) -> list[Text]:
+    """Put pieces side by side into as many lines as they need, none of them cut."""
+    lines: list[Text] = []
+    for piece in pieces:
+        if lines and lines[-1].cell_len + GAP + piece.cell_len <= width:
+            lines[-1].append(" " * GAP).append_text(piece)
+        else:
+            lines.append(piece)
+    return lines

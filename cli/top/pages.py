@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from cli.tables.channels import channel_state
-from cli.tables.status import domain_notes
+from cli.tables.rights import list_rights, source_cell
+from cli.tables.sheet import Cell, Look
+from cli.tables.status import domain_words
 from cli.tables.styled import STYLES
 from cli.tables.words import moment, printable, step_name
 from cli.top.board import Board, warnings
 from cli.top.charts import clock_ends, heat, meter, share_of, spark
 from cli.top.domain_list import count_text, rate_text
-from cli.top.lines import Slot, fit, head, row, rule
+from cli.top.lines import Slot, fit, head, row, rule, wrapped
 from cli.top.view import KEYS
 from orchestrator.cpuset import format_cpulist
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:
-    from cli.tables.sheet import Cell
     from orchestrator.control.documents import (
         Channel,
         Cpu,
@@ -53,9 +54,9 @@ def domain_page(board: Board, uuid: str | None, width: int) -> list[Text]:
     domain = next((d for d in board.status["domains"] if d["uuid"] == uuid), None)
     if domain is None:
         return [Text("this domain is gone; escape leads back", "yellow")]
-    notes = _note_lines(domain_notes(domain), width)
+    notes = _note_lines([Cell(w, Look.NOTABLE) for w in domain_words(domain)], width)
     events = [e for e in board.events if e["domain"] == domain["name"]]
-    lines = [*_facts(domain), Text(), *_vcpus(board, domain, width)]
+    lines = [*_facts(domain, width), Text(), *_vcpus(board, domain, width)]
     if notes:
         lines += [Text(), rule(Text("Warnings", "bold"), width), *notes]
     if events:
@@ -122,29 +123,25 @@ def event_line(board: Board, event: EventRecord) -> Text:
     return line.append(printable(event["text"]))
 
 
-def _facts(domain: Domain) -> list[Text]:
+def _facts(domain: Domain, width: int) -> list[Text]:
     number = "off" if domain["id"] is None else f"id {domain['id']}"
-    line = Text.assemble(
-        (printable(domain["name"]), "bold"),
-        (f"  {domain['uuid']}  {number}, {domain['state']}, ", "dim"),
-        domain["mode"],
-    )
-    return [line, _rights(domain["rights"])] if domain["rights"] else [line]
+    who = Text.assemble((printable(domain["name"]), "bold"), f"  {domain['state']}")
+    facts = [who, Text(number, "dim"), Text(domain["uuid"], "dim")]
+    lines = wrapped(facts, width)
+    return lines + (_rights(domain["rights"], width) if domain["rights"] else [])
 
 
-def _rights(rights: Rights) -> Text:
+def _rights(rights: Rights, width: int) -> list[Text]:
     """Say what holds for the domain, and who said so."""
-    low, high, turbo = rights["min_khz"], rights["max_khz"], rights["turbo"]
-    facts = (
-        ("at least", format_khz(low["value"]), low["source"]),
-        ("at most", format_khz(high["value"]), high["source"]),
-        ("turbo", "yes" if turbo["value"] else "no", turbo["source"]),
-    )
-    line = Text()
-    for label, value, source in facts:
-        line.append(f"{label} ", "dim").append(value)
-        line.append(f" ({printable(source)})  ", "dim")
-    return line
+    facts = [
+        Text.assemble(
+            (f"{label} ", "dim"),
+            value,
+            (f" ({source})", STYLES[source_cell(source).look]),
+        )
+        for label, value, source in list_rights(rights)
+    ]
+    return wrapped(facts, width)
 
 
 def _vcpus(board: Board, domain: Domain, width: int) -> list[Text]:

@@ -107,6 +107,7 @@ def many(status: Status, count: int) -> Status:
     status["domains"] = [
         {
             **domain,
+            "problems": [],
             "uuid": f"{first}",
             "name": f"vm-{first:04}",
             "vcpus": [

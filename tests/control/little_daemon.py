@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.models import (
+    Bound,
     Channel,
     Cpu,
     DaemonStatus,
     Domain,
     EventRecord,
     LibvirtStatus,
+    ModeRight,
+    Permission,
+    Rights,
     Status,
     UnmanagedCpu,
     Vcpu,
@@ -94,9 +98,18 @@ def cpu(pcpu: int, grant_khz: int | None, *, claimed: bool = True) -> Cpu:
         grant_khz=grant_khz,
         current_khz=grant_khz or 2_200_000,
         steps_khz=STEPS,
+        package=pcpu // 4,
+        core=pcpu // 2 * 2,
+        node=pcpu // 4,
     )
 
 
+RIGHTS = Rights(
+    min_khz=Bound(value=None, source="default"),
+    max_khz=Bound(value=2_600_000, source="rule dpdk-*"),
+    turbo=Permission(value=False, source="host"),
+    mode=ModeRight(value=Mode.ENFORCE, source="metadata"),
+)
 DOMAINS = (
     Domain(
         uuid=FIREWALL,
@@ -114,6 +127,8 @@ DOMAINS = (
             channel(1, requests=88),
             channel(2, requests=5, nacks=5),
         ),
+        rights=RIGHTS,
+        problems=("metadata, line 7: 'fast' is no frequency",),
     ),
     Domain(
         uuid=ROUTER,
