@@ -45,7 +45,13 @@ def restore(
     replay = _replay(path, CpuTree(sysfs_root))
     if settings.output is Output.JSON:
         kept = [{"clock_group": n, "reason": why} for n, why in replay.kept.items()]
-        write_json({"restored": list(replay.restored), "kept": kept})
+        write_json(
+            {
+                "restored": list(replay.restored),
+                "left": list(replay.left),
+                "kept": kept,
+            }
+        )
     else:
         _tell(path, replay)
     for number, reason in replay.kept.items():
@@ -79,7 +85,9 @@ def _check(journal: Journal) -> None:
 
 
 def _tell(path: Path, replay: Replay) -> None:
-    if not replay.restored and not replay.kept:
+    if not (replay.restored or replay.left or replay.kept):
         typer.echo(f"nothing to restore in {path}")
     for number in replay.restored:
         typer.echo(f"clock group {number}: restored")
+    for number in replay.left:
+        typer.echo(f"clock group {number}: left as it is, it is not ours any more")

@@ -79,6 +79,29 @@ class Claims:
             raise NoCpufreqError(f"policy{number} is gone, or not restored yet")
         return self._backend(group).prepare(self.tree, group)
 
+    def renew(self, number: int) -> PreparedGroup | None:
+        """Read a held group's originals anew, and journal them if they are others.
+
+        An administrator may have changed them since the group was prepared.
+
+        Returns:
+            The group with its new originals; None: they are as they were, or what is
+            there is ours.
+
+        Raises:
+            SysfsError: a file could not be read.
+            JournalError: the new originals did not reach the disk.
+        """
+        prepared = self._held[number]
+        if number in self._taken:
+            return None
+        renewed = self._backend(prepared.group).renew(self.tree, prepared)
+        if renewed is not None:
+            with self._journal_lock:
+                self._journal.renew(renewed)
+            self._held[number] = renewed
+        return renewed
+
     def take(self, number: int) -> None:
         """Switch a held group's governor.
 
@@ -111,7 +134,8 @@ class Claims:
         left = self._left_over - self._held.keys()
         if left:
             with self._journal_lock:
-                self._left_over -= set(self._journal.replay(left).restored)
+                replay = self._journal.replay(left)
+                self._left_over -= {*replay.restored, *replay.left}
 
     def drop(self, numbers: Iterable[int]) -> None:
         """Close groups' descriptors, and forget originals that are back.

@@ -227,6 +227,11 @@ class Daemon:
                 "an earlier run ended without restoring: did it now groups=%s",
                 ",".join(map(str, replay.restored)),
             )
+        if replay.left:
+            logger.info(
+                "left as they are, not ours any more since an earlier run groups=%s",
+                ",".join(map(str, replay.left)),
+            )
         for number, refusal in replay.kept.items():
             logger.error("not restored group=%d: %s", number, refusal)
         if replay.set_aside:

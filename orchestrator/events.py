@@ -212,6 +212,15 @@ class TakeWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupRenewed:
+    """A group that was to be taken has got other originals, journalled already."""
+
+    group: int
+    governor: str
+    """In force now."""
+
+
+@dataclass(frozen=True, slots=True)
 class GroupTaken:
     """The group's governor is ours."""
 
@@ -305,6 +314,7 @@ Event = (
     | ChannelSwitched
     | GroupPrepared
     | TakeWanted
+    | GroupRenewed
     | GroupTaken
     | GroupFailed
     | GroupYielded

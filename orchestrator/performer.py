@@ -307,8 +307,12 @@ class Performer:
 
     def _work_take(self, group: int) -> None:
         try:
+            if renewed := self._claims.renew(group):
+                governor = renewed.group.governor
+                self._post(events.GroupRenewed(group, governor))
+                return
             self._claims.take(group)
-        except (SysfsError, NoCpufreqError) as error:
+        except (SysfsError, NoCpufreqError, JournalError) as error:
             self._post(events.GroupFailed(group, str(error)))
         else:
             self._post(events.GroupTaken(group))

@@ -74,6 +74,33 @@ def test_what_was_taken_is_restored_and_what_was_not_is_left_alone(room: Room) -
     assert room.journal.read() == {}
 
 
+def change_governor(room: Room, governor: str) -> None:
+    path = room.tree.root / POLICY.format(0, "scaling_governor")
+    path.write_text(f"{governor}\n", encoding="ascii")
+
+
+def test_a_governor_that_was_changed_before_the_take_is_the_one_to_restore(
+    room: Room,
+) -> None:
+    room.claims.prepare(room.topology, [0, 1])
+    assert room.claims.renew(0) is None
+    change_governor(room, "performance")
+    renewed = room.claims.renew(0)
+    assert renewed
+    assert renewed is room.claims.held(0)
+    assert renewed.group.governor == "performance"
+    assert room.governor(0) == "performance"
+    # On disk before anything is switched, and for this group only.
+    journalled = room.journal.read()
+    assert journalled[0] == renewed.originals
+    assert journalled[1][-1].value == b"schedutil\n"
+    assert room.claims.renew(0) is None
+    room.claims.take(0)
+    assert room.claims.renew(0) is None, "userspace is ours"
+    assert room.claims.restore_all() == []
+    assert room.governor(0) == "performance"
+
+
 def test_originals_that_the_kernel_refused_stay_journalled_until_they_are_back(
     room: Room,
 ) -> None:

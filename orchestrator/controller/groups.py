@@ -8,6 +8,7 @@ is never more than one operation under way per group.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestrator.actions import (
@@ -137,6 +138,15 @@ def _take(record: GroupRecord) -> list[Action]:
     record.stage = GroupStage.TAKING
     record.is_take_wanted = False
     return [TakeGroup(record.group.number)]
+
+
+def on_renewed(inventory: Inventory, event: events.GroupRenewed) -> list[Action]:
+    """Somebody changed a group before we took it: the monitor must know, and then."""
+    record = inventory.groups[event.group]
+    if record.stage is not GroupStage.TAKING:
+        return []
+    record.group = dataclasses.replace(record.group, governor=event.governor)
+    return [HandOver(event.group, is_taken=False), TakeGroup(event.group)]
 
 
 def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:

@@ -117,6 +117,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.ChannelSwitched: channels.on_switched,
     events.GroupPrepared: groups.on_prepared,
     events.TakeWanted: groups.on_take_wanted,
+    events.GroupRenewed: groups.on_renewed,
     events.GroupTaken: groups.on_taken,
     events.GroupFailed: _on_group_failed,
     events.GroupYielded: groups.on_yielded,

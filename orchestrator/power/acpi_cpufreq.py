@@ -7,6 +7,7 @@ and lib/power/power_acpi_cpufreq.c of DPDK for the meaning of turbo.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import logging
 import os
@@ -71,24 +72,39 @@ class AcpiCpufreq:
         with contextlib.ExitStack() as opened:
             clock_fd = _open(tree, clock, opened)
             governor_fd = _open(tree, governor, opened)
-            originals = [(governor_fd, governor, tree.read_fd(governor_fd, governor))]
-            setspeed = tree.read_fd(clock_fd, clock)
-            if _is_number(setspeed):
-                originals.insert(0, (clock_fd, clock, setspeed))
-            for fd, path, value in originals:
-                _probe(tree, fd, path, value)
+            found = _read(tree, group, clock_fd, governor_fd)
+            for fd, original in found:
+                _probe(tree, fd, original.path, original.value)
             prepared = PreparedGroup(
                 group=group,
-                originals=tuple(
-                    Original(path=path, value=self._choose(path, value))
-                    for _, path, value in originals
-                ),
+                originals=tuple(self._choose(original) for _, original in found),
                 clock_fd=clock_fd,
-                original_fds=tuple(fd for fd, _, _ in originals),
+                original_fds=tuple(fd for fd, _ in found),
                 root=str(tree.root),
             )
             opened.pop_all()
+        self._warn(found[-1][1])
         return prepared
+
+    def renew(self, tree: CpuTree, prepared: PreparedGroup) -> PreparedGroup | None:
+        """Read the originals of a group anew, which must not be taken.
+
+        Raises:
+            SysfsError: a file could not be read.
+        """
+        group, fds = prepared.group, prepared.original_fds
+        found = _read(tree, group, prepared.clock_fd, fds[-1])
+        originals = tuple(self._choose(original) for _, original in found)
+        if originals == prepared.originals:
+            return None
+        governor = found[-1][1]
+        self._warn(governor)
+        return dataclasses.replace(
+            prepared,
+            group=dataclasses.replace(group, governor=first_line(governor.value)),
+            originals=originals,
+            original_fds=tuple(fd for fd, _ in found),
+        )
 
     def take(self, prepared: PreparedGroup) -> None:
         """Switch to the `userspace` governor; idempotent.
@@ -125,24 +141,45 @@ class AcpiCpufreq:
             path = prepared.full_path(prepared.originals[fds.index(fd)].path)
             raise SysfsError(path, error.errno or errno.EIO, "restore") from error
 
-    def _choose(self, path: str, value: bytes) -> bytes:
+    def _choose(self, found: Original) -> Original:
         """Return what is to be restored for an attribute that was found like this."""
-        if not path.endswith(_GOVERNOR) or first_line(value) != USERSPACE:
-            return value
         chosen = self._fallback_governor or USERSPACE
-        logger.warning(
-            "clock group found in userspace without a journal path=%s"
-            " governor_at_release=%s",
-            path,
-            chosen,
-        )
-        return value if chosen == USERSPACE else chosen.encode() + b"\n"
+        if not _is_userspace(found) or chosen == USERSPACE:
+            return found
+        return dataclasses.replace(found, value=chosen.encode() + b"\n")
+
+    def _warn(self, governor: Original) -> None:
+        if _is_userspace(governor):
+            logger.warning(
+                "clock group found in userspace without a journal path=%s"
+                " governor_at_release=%s",
+                governor.path,
+                self._fallback_governor or USERSPACE,
+            )
 
 
 def _open(tree: CpuTree, path: str, opened: contextlib.ExitStack) -> int:
     fd = tree.open(path, writable=True)
     opened.callback(os.close, fd)
     return fd
+
+
+def _read(
+    tree: CpuTree, group: ClockGroup, clock_fd: int, governor_fd: int
+) -> list[tuple[int, Original]]:
+    clock, governor = group.path(_CLOCK), group.path(_GOVERNOR)
+    value = tree.read_fd(governor_fd, governor)
+    found = [
+        (governor_fd, Original(path=governor, value=value, ours=USERSPACE.encode()))
+    ]
+    setspeed = tree.read_fd(clock_fd, clock)
+    if _is_number(setspeed):
+        found.insert(0, (clock_fd, Original(path=clock, value=setspeed)))
+    return found
+
+
+def _is_userspace(original: Original) -> bool:
+    return bool(original.ours) and first_line(original.value) == USERSPACE
 
 
 def _is_number(value: bytes) -> bool:

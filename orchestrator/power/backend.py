@@ -45,6 +45,18 @@ class Backend(Protocol):
         """
         ...
 
+    def renew(self, tree: CpuTree, prepared: PreparedGroup) -> PreparedGroup | None:
+        """Read the originals of a group anew, which must not be taken.
+
+        Returns:
+            The same group, with the same descriptors, and its new originals, in place
+            of `prepared`; None: they are what they were.
+
+        Raises:
+            SysfsError: a file could not be read.
+        """
+        ...
+
     def take(self, prepared: PreparedGroup) -> None:
         """Switch the governor, so that the clock obeys writes; idempotent.
 

@@ -5,6 +5,10 @@ and leave it after everything is back. Whatever dies in between, the next start 
 `vmpower restore` finds a journal that is whole, the older or the newer one: it is
 replaced by a rename, never written in place. Replaying it twice does no harm.
 
+What is there is written over only while it is ours. Whoever sees another governor than
+the one that we put there sees a group that was never taken, or that the monitor has
+given back already, or that an operator has changed since: it stays as it is.
+
 The values of /sys last until the next boot, so a journal of an older boot says
 nothing; neither does one of another CPU tree. Such a journal is set aside under
 another name, not written back and not destroyed.
@@ -24,6 +28,7 @@ from orchestrator.power.journal_document import (
     decode_document,
     encode_document,
 )
+from orchestrator.power.sysfs import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -39,6 +44,8 @@ class Replay:
 
     restored: tuple[int, ...] = ()
     """Clock groups whose originals are all back."""
+    left: tuple[int, ...] = ()
+    """Clock groups that were not ours any more, and stay as they are."""
     kept: Mapping[int, str] = field(default_factory=dict)
     """Clock groups that are still journalled, with what the kernel refused: their
     CPUs are offline, as a rule. Replay again when that has changed."""
@@ -89,6 +96,14 @@ class Journal:
         if new.keys() - old.keys():
             self._store({**new, **old})
 
+    def renew(self, prepared: PreparedGroup) -> None:
+        """Write other originals of a group to disk; it must not be taken yet.
+
+        Raises:
+            JournalError: they are not on disk; nothing of the group may be changed.
+        """
+        self._store({**self.read(), prepared.group.number: prepared.originals})
+
     def forget(self, *numbers: int) -> None:
         """Drop groups whose originals are back.
 
@@ -128,16 +143,18 @@ class Journal:
             return Replay()
         if reason := self._why_not_ours(document):
             return self._set_aside("other", reason)
-        restored, kept = [], {}
+        restored, left, kept = [], [], {}
         for number, originals in document.groups.items():
             if only is not None and number not in only:
                 continue
-            if refusal := _write_back(self._tree, originals):
+            if not _is_ours(self._tree, originals):
+                left.append(number)
+            elif refusal := _write_back(self._tree, originals):
                 kept[number] = refusal
             else:
                 restored.append(number)
-        self.forget(*restored)
-        return Replay(restored=tuple(restored), kept=kept)
+        self.forget(*restored, *left)
+        return Replay(restored=tuple(restored), left=tuple(left), kept=kept)
 
     def _load(self) -> Document | None:
         try:
@@ -209,6 +226,17 @@ class Journal:
 
 class _UnreadableError(JournalError):
     """The file is there, and it is no journal."""
+
+
+def _is_ours(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
+    """Say whether a group still is as we make it, or does not tell."""
+    for original in originals:
+        try:
+            if original.ours and tree.read(original.path) != first_line(original.ours):
+                return False
+        except SysfsError:  # its CPUs are offline: the write will be refused, too
+            continue
+    return True
 
 
 def _write_back(tree: CpuTree, originals: tuple[Original, ...]) -> str:

@@ -37,11 +37,8 @@ class Document:
 def encode_document(document: Document) -> bytes:
     """Turn a document into the bytes of the file, readable by people too."""
     groups = {
-        # Latin-1 takes every byte there and back.
-        str(number): [
-            {"path": o.path, "value": o.value.decode("latin-1")} for o in all_
-        ]
-        for number, all_ in sorted(document.groups.items())
+        str(number): [_encode_original(original) for original in originals]
+        for number, originals in sorted(document.groups.items())
     }
     content = {
         "schema": SCHEMA,
@@ -50,6 +47,14 @@ def encode_document(document: Document) -> bytes:
         "groups": groups,
     }
     return json.dumps(content, indent=1).encode("ascii") + b"\n"
+
+
+def _encode_original(original: Original) -> dict[str, str]:
+    # Latin-1 takes every byte there and back.
+    entry = {"path": original.path, "value": original.value.decode("latin-1")}
+    if original.ours:
+        entry["ours"] = original.ours.decode("latin-1")
+    return entry
 
 
 def decode_document(data: bytes) -> Document:
@@ -91,7 +96,8 @@ def _decode_original(entry: object) -> Original:
         raise ValueError(f"{path!r} is not below {CPU_DIR}")
     if len(value) > MAX_VALUE_BYTES:
         raise ValueError(f"value of {path} is too long")
-    return Original(path=path, value=value)
+    ours = _expect(fields.get("ours", ""), str, "ours").encode("latin-1")
+    return Original(path=path, value=value, ours=ours)
 
 
 def _expect(value: object, kind: type[_T], name: str) -> _T:

@@ -18,6 +18,8 @@ class Original:
     """Relative to the root of the CPU tree."""
     value: bytes
     """Every byte that a read gave, its newline included."""
+    ours: bytes = b""
+    """What the attribute says while the group is ours; empty: that varies."""
 
 
 @dataclass(slots=True, kw_only=True)

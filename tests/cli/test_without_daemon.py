@@ -82,7 +82,20 @@ def test_restore_as_json_tells_the_clock_groups(tree: Path, tmp_path: Path) -> N
     result = vmpower(
         "-o", "json", "restore", "--journal", journal, "--sysfs-root", tree
     )
-    assert json.loads(result.stdout) == {"restored": [2], "kept": []}
+    assert json.loads(result.stdout) == {"restored": [2], "left": [], "kept": []}
+
+
+def test_restore_leaves_what_somebody_has_changed_since(
+    tree: Path, tmp_path: Path
+) -> None:
+    leave_behind(tree, tmp_path / "restore.json")
+    governor = tree / "devices/system/cpu/cpufreq/policy2/scaling_governor"
+    governor.write_text("performance\n")
+    result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
+    said = "clock group 2: left as it is, it is not ours any more\n"
+    assert (result.exit_code, result.stdout) == (0, said)
+    assert governor.read_text() == "performance\n"
+    assert not (tmp_path / "restore.json").exists()
 
 
 def test_restore_without_a_journal_has_nothing_to_do(

@@ -172,3 +172,15 @@ def test_a_new_monitor_is_told_about_taken_groups() -> None:
     world.tell(e.MonitorDied(-9))
     world.to_do.clear()
     assert a.HandOver(0, is_taken=True) in world.tell(e.MonitorStarted())
+
+
+def test_originals_that_changed_before_the_take_are_handed_over_first() -> None:
+    world = served()
+    world.tell(e.TakeWanted(0))
+    decided = world.tell(e.GroupRenewed(0, "performance"))
+    assert decided == [a.HandOver(0, is_taken=False), a.TakeGroup(0)]
+    world.to_do[:] = [a.TakeGroup(0)]
+    world.settle()
+    assert stage(world) is GroupStage.TAKEN
+    assert "from governor performance" in world.reports[-1].text
+    assert world.tell(e.GroupRenewed(0, "schedutil")) == [], "too late"

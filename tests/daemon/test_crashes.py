@@ -107,6 +107,70 @@ def test_the_next_start_undoes_the_death_of_both(
         assert "ended without restoring" in daemon.said()
 
 
+def change_governor(tree: CpuTree, group: int, governor: str) -> None:
+    """Do as an administrator does."""
+    path = tree.root / POLICY.format(group) / "scaling_governor"
+    path.write_text(f"{governor}\n", encoding="ascii")
+
+
+def test_what_an_operator_changed_after_a_death_survives_the_next_start(
+    directory: Path,
+    tree: CpuTree,
+    uri: str,
+    ends: list[GuestEnd],
+    distinct: dict[str, bytes],
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        daemon.kill()
+        wait_for(lambda: tree_bytes(tree.root) == distinct, "the monitor's hand")
+        change_governor(tree, 2, "conservative")
+        changed = tree_bytes(tree.root)
+        daemon.uri = write_world(directory / "empty.xml", [])
+        daemon.start()
+        assert tree_bytes(tree.root) == changed
+        assert "ended without restoring" not in daemon.said()
+        assert "left as they are, not ours any more" in daemon.said()
+        assert not (daemon.run_dir / "restore.json").exists()
+
+
+def test_what_was_never_taken_survives_the_death_of_both(
+    directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        ends[0].accept()
+        journal = daemon.run_dir / "restore.json"
+        wait_for(journal.exists, "the group is prepared")
+        change_governor(tree, 2, "conservative")
+        kill_both(daemon)
+        daemon.uri = write_world(directory / "empty.xml", [])
+        daemon.start()
+        assert tree.read(POLICY.format(2) + "/scaling_governor") == "conservative"
+
+
+@pytest.mark.parametrize("death", ["of main", "of both", "none"])
+def test_a_governor_that_was_changed_before_the_take_comes_back(
+    directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd], death: str
+) -> None:
+    with RunningDaemon(uri, tree.root) as daemon:
+        ends[0].accept()
+        wait_for((daemon.run_dir / "restore.json").exists, "the group is prepared")
+        change_governor(tree, 2, "conservative")
+        before = tree_bytes(tree.root)
+        ends[0].connect_packet()
+        wait_for(partial(is_taken, tree, 2), "the governor is ours")
+        match death:
+            case "of main":
+                daemon.kill()
+            case "of both":
+                kill_both(daemon)
+                daemon.uri = write_world(directory / "empty.xml", [])
+                daemon.start()
+            case _:
+                assert daemon.stop() == 0
+        wait_for(lambda: tree_bytes(tree.root) == before, "the tree is as it was")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_restore_command_undoes_the_death_of_both(
     tree: CpuTree,

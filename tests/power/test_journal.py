@@ -119,7 +119,39 @@ def test_a_journal_interrupted_while_replaying_is_replayed_again(
     kept = path.read_bytes()
     journal.replay()
     path.write_bytes(kept)  # died after the values, before the journal's removal
-    assert journal.replay().restored == (0, 1, 2, 3)
+    assert journal.replay().left == (0, 1, 2, 3)
+    assert journal.read() == {}
+    assert read_all(tree.root) == before
+
+
+def test_a_governor_that_is_not_ours_any_more_is_left_as_it_is(
+    journal: Journal, prepared: list[PreparedGroup], tree: CpuTree
+) -> None:
+    journal.record(*prepared)
+    for group in prepared[:3]:  # the last one is merely prepared
+        use(group)
+    changed = {0: "schedutil", 3: "schedutil"}
+    for number, governor in changed.items():
+        path = tree.root / prepared[number].originals[-1].path
+        path.write_text(f"{governor}\n")
+    replay = journal.replay()
+    assert (replay.restored, replay.left, replay.kept) == ((1, 2), (0, 3), {})
+    governors = [read_governor(tree, group.group) for group in prepared]
+    assert governors == ["schedutil", "powersave", "conservative", "schedutil"]
+    assert journal.read() == {}
+
+
+def test_a_group_that_was_in_userspace_before_us_gets_its_clock_back(
+    journal: Journal, tree: CpuTree
+) -> None:
+    group = read_topology(tree).groups[0]
+    (tree.root / group.path("scaling_governor")).write_text("userspace\n")
+    before = read_all(tree.root)
+    with closing(BACKEND.prepare(tree, group)) as prepared:
+        journal.record(prepared)
+        use(prepared)
+    assert read_all(tree.root) != before
+    assert journal.replay().restored == (0,)
     assert read_all(tree.root) == before
 
 
@@ -159,7 +191,9 @@ def test_a_death_while_recording_leaves_a_whole_journal(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     journal = Journal(path, tree)
     assert set(journal.read()) == recorded
-    assert set(journal.replay().restored) == recorded
+    replay = journal.replay()
+    # The other one was not taken yet.
+    assert (set(replay.restored), {*replay.left}) == ({0}, recorded - {0})
     assert read_all(tree.root) == before
     journal.record(prepared[1])  # what the death left behind is in nobody's way
     assert set(journal.read()) == {1}
@@ -245,7 +279,8 @@ def test_forgotten_groups_are_not_restored(
     journal.record(*prepared)
     journal.forget(0, 2, 7)
     assert set(journal.read()) == {1, 3}
-    use(prepared[0])
+    for group in prepared:
+        use(group)
     assert journal.replay().restored == (1, 3)
     assert read_governor(tree, prepared[0].group) == "userspace"
     journal.record(prepared[0])
@@ -353,6 +388,7 @@ def test_another_path_to_the_same_tree_is_the_same_tree(
     journal: Journal, prepared: list[PreparedGroup], tree: CpuTree, path: Path
 ) -> None:
     journal.record(prepared[0])
+    use(prepared[0])
     alias = tree.root.with_name("alias")
     alias.symlink_to(tree.root)
     assert Journal(path, CpuTree(alias)).replay().restored == (0,)
@@ -361,8 +397,10 @@ def test_another_path_to_the_same_tree_is_the_same_tree(
 VALID_PATH = f"{CPU_DIR}/cpufreq/policy0/scaling_governor"
 
 
-def entry(path: object = VALID_PATH, value: object = "ondemand\n") -> dict[str, object]:
-    return {"0": [{"path": path, "value": value}]}
+def entry(
+    path: object = VALID_PATH, value: object = "ondemand\n", ours: object = "userspace"
+) -> dict[str, object]:
+    return {"0": [{"path": path, "value": value, "ours": ours}]}
 
 
 @pytest.mark.parametrize(
@@ -378,6 +416,7 @@ def entry(path: object = VALID_PATH, value: object = "ondemand\n") -> dict[str, 
         {"groups": {"0": ["text"]}},
         {"groups": {"0": [{}]}},
         {"groups": entry(value=3)},
+        {"groups": entry(ours=3)},
         {"groups": entry(value="\u20ac")},
         {"groups": entry(value="x" * 70_000)},
         {"groups": entry(path="/etc/passwd")},
@@ -448,7 +487,10 @@ def test_a_tree_that_lost_its_marker_is_another_one(
 
 names = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
 originals = st.builds(
-    Original, path=names.map(lambda name: f"{CPU_DIR}/{name}"), value=st.binary()
+    Original,
+    path=names.map(lambda name: f"{CPU_DIR}/{name}"),
+    value=st.binary(),
+    ours=st.binary(),
 )
 
 
