@@ -150,18 +150,18 @@ def test_a_domain_is_defined_and_said_so() -> None:
 
 
 def test_a_domain_is_started_which_defines_it_first() -> None:
-    result = run("add", "r", "--pin", "1", "--start", output=Output.JSON, uri=DEFAULT)
+    result = run("add", "new", "--pin", "1", "--start", output=Output.JSON, uri=DEFAULT)
     told = json.loads(result.stdout)
-    assert (told["schema"], told["name"], told["started"]) == (1, "r", True)
+    assert (told["schema"], told["name"], told["started"]) == (1, "new", True)
 
 
 def test_the_uri_of_libvirts_own_variable_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", DEFAULT)
-    assert run("add", "r", "--define", "--pin", "1").exit_code == 0
+    assert run("add", "own", "--define", "--pin", "1").exit_code == 0
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+ssh://other/system")
-    result = run("add", "r", "--define", "--pin", "1")
+    result = run("add", "own", "--define", "--pin", "1")
     assert isinstance(result.exception, ConfigError)
 
 
