@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator import __version__, events
 from orchestrator.actions import Report
 from orchestrator.control import models
+from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.cpuset import format_cpulist
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ControlError
@@ -166,18 +167,20 @@ class Operations:
         self._react(switched)
         return self._snapshot().channel(self._inventory.domains[uuid], channel)
 
-    async def events(self, *, follow: bool) -> AsyncGenerator[models.EventRecord, None]:
+    async def events(
+        self, *, follow: bool, clocks: bool = True
+    ) -> AsyncGenerator[models.EventRecord, None]:
         """Give the recent events, oldest first, and with `follow` the coming ones."""
-        if follow and self._sampler is None:
+        if follow and clocks and self._sampler is None:
             self._sampler = asyncio.create_task(self._sample_grants())
-        async with aclosing(self._feed.read(follow=follow)) as stream:
+        async with aclosing(self._feed.read(follow=follow, clocks=clocks)) as stream:
             async for record in stream:
                 yield record
 
     async def _sample_grants(self) -> None:
         grants = self._monitor.snapshot().grants
         await asyncio.sleep(GRANTS_EVERY_S)
-        while self._feed.is_followed:
+        while self._feed.are_clocks_followed:
             now = self._monitor.snapshot().grants
             for number, khz in now.items():
                 if khz is not None and grants.get(number) != khz:
@@ -191,7 +194,7 @@ class Operations:
         cpus = format_cpulist(record.group.pcpus if record else ())
         is_simulated = record is not None and record.group.is_simulated
         text = f"CPUs {cpus} at {format_khz(khz)}{' (simulated)' * is_simulated}"
-        return Report("grant", text, facts={"group": number, "khz": khz})
+        return Report(CLOCK_KIND, text, facts={"group": number, "khz": khz})
 
     def stop(self) -> None:
         """Refuse changes from now on and end every stream."""

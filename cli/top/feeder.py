@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 BUDGET = 0.8 / 60
 """Part of a core that watching may cost: a core-second a minute, and some room."""
-CLOCK_EVENT = "grant"
-"""Events of this kind are left out: clocks are on the screen, and there are many."""
 _SLOWEST_S = 10.0
 _EVENTS_KEPT = 500
 _EVENTS_AGAIN_S = 1.0
@@ -112,13 +110,13 @@ class Feeder:
 
     def _collect(self, client: ControlClient) -> None:
         is_first = True
-        for event in client.events(follow=True):
+        # Clocks are on the screen already, and they change all the time.
+        for event in client.events(follow=True, clocks=False):
             if is_first:
                 # A stream begins with what the daemon remembers.
                 self._events.clear()
                 is_first = False
-            if event["kind"] != CLOCK_EVENT:
-                self._events.append(event)
+            self._events.append(event)
             if self._stop.is_set():
                 return
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cli.svg import write_svg
 from cli.top.board import Board
-from cli.top.feeder import CLOCK_EVENT, Look
+from cli.top.feeder import Look
 from cli.top.history import History
 from cli.top.lines import Lines
 from cli.top.picture import picture
@@ -54,7 +54,7 @@ def write_frame(
     board = Board(
         status=look.status,
         history=history,
-        events=tuple(e for e in client.events() if e["kind"] != CLOCK_EVENT),
+        events=tuple(client.events(clocks=False)),
         host=socket.gethostname(),
         now=datetime.now(UTC).astimezone(),
     )

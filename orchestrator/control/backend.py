@@ -60,9 +60,12 @@ class ControlBackend(Protocol):
         """
         ...
 
-    def events(self, *, follow: bool) -> AsyncGenerator[EventRecord, None]:
+    def events(
+        self, *, follow: bool, clocks: bool = True
+    ) -> AsyncGenerator[EventRecord, None]:
         """Give the recent events, oldest first, and with `follow` the coming ones.
 
+        Without `clocks` no event says that a clock changed, and nobody looks for it.
         The generator must be closable at any await (`aclose`), and may end by itself.
         """
         ...

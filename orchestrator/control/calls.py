@@ -62,6 +62,12 @@ PCPU = Parameter(name="pcpu", kind=int, doc="Number of a host CPU.")
 FOLLOW = Parameter(
     name="follow", kind=bool, is_query=True, doc="Go on with what happens from now on."
 )
+CLOCKS = Parameter(
+    name="clocks",
+    kind=bool,
+    is_query=True,
+    doc="Whether to tell when a clock changes, up to four times a second; the default.",
+)
 
 STATUS: Final = Call(
     name="status",
@@ -146,7 +152,7 @@ EVENTS: Final = Call(
     path="/v1/events",
     doc="Stream events, one JSON document per line: first the recent ones.",
     answer=documents.EventRecord,
-    parameters=(FOLLOW,),
+    parameters=(FOLLOW, CLOCKS),
     is_stream=True,
     errors=(503,),
 )

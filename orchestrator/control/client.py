@@ -115,12 +115,17 @@ class ControlClient:
             calls.SWITCH_CHANNEL, {"domain": domain, "number": number}, body
         )
 
-    def events(self, *, follow: bool = False) -> Iterator[documents.EventRecord]:
+    def events(
+        self, *, follow: bool = False, clocks: bool = True
+    ) -> Iterator[documents.EventRecord]:
         """Give recent events and, with `follow`, those that happen from now on.
 
+        Without `clocks` changes of clocks are left out, of which there may be many.
         The connection is busy until the iterator ends.
         """
-        target = calls.EVENTS.path + ("?follow=true" if follow else "")
+        words = (("follow=true", follow), ("clocks=false", not clocks))
+        query = "&".join(word for word, is_said in words if is_said)
+        target = calls.EVENTS.path + (f"?{query}" if query else "")
         response = self._send("GET", target, None)
         if follow and self._connection.sock is not None:
             self._connection.sock.settimeout(None)

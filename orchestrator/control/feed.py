@@ -12,6 +12,8 @@ from orchestrator.control.models import EventRecord
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+CLOCK_KIND = "grant"
+"""Events of this kind say that a clock changed, which clocks do all the time."""
 RECENT_EVENTS = 1000
 """Events kept for readers to come: a busy hour, and about 0.5 MB."""
 
@@ -29,12 +31,12 @@ class EventFeed:
         self._published = 0
         self._news = asyncio.Event()
         self._is_closed = False
-        self._followers = 0
+        self._clock_followers = 0
 
     @property
-    def is_followed(self) -> bool:
-        """Whether some reader waits for what comes."""
-        return self._followers > 0
+    def are_clocks_followed(self) -> bool:
+        """Whether some reader waits for clocks to change."""
+        return self._clock_followers > 0
 
     def publish(self, record: EventRecord) -> None:
         """Append an event and wake the readers that follow."""
@@ -47,10 +49,17 @@ class EventFeed:
         self._is_closed = True
         self._wake()
 
-    async def read(self, *, follow: bool) -> AsyncGenerator[EventRecord, None]:
-        """Give what the ring holds, and with `follow` what comes until `close`."""
+    async def read(
+        self, *, follow: bool, clocks: bool = True
+    ) -> AsyncGenerator[EventRecord, None]:
+        """Give what the ring holds, and with `follow` what comes until `close`.
+
+        Args:
+            follow: whether to wait for more.
+            clocks: whether changes of clocks are among it.
+        """
         position = self._published - len(self._ring)
-        self._followers += follow
+        self._clock_followers += follow and clocks
         try:
             while True:
                 oldest = self._published - len(self._ring)
@@ -58,14 +67,16 @@ class EventFeed:
                     yield _missed(oldest - position)
                     position = oldest
                 elif position < self._published:
-                    yield self._ring[position - oldest]
+                    record = self._ring[position - oldest]
                     position += 1
+                    if clocks or record.kind != CLOCK_KIND:
+                        yield record
                 elif not follow or self._is_closed:
                     return
                 else:
                     await self._news.wait()
         finally:
-            self._followers -= follow
+            self._clock_followers -= follow and clocks
 
     def _wake(self) -> None:
         # A new flag for those who come later; whoever waits holds the old one.

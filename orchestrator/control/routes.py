@@ -105,8 +105,10 @@ class Routes:
     def _streamer(self, call: calls.Call[Any]) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
             question = await self._question(call, request)
-            is_following = bool(question.parameters.get("follow", False))
-            records = self._backend.events(follow=is_following)
+            records = self._backend.events(
+                follow=bool(question.parameters.get("follow", False)),
+                clocks=bool(question.parameters.get("clocks", True)),
+            )
             return await self._streams.send(request, records)
 
         return handler

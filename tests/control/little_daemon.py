@@ -256,8 +256,10 @@ class LittleDaemon:
         self.domains[uuid] = domain.model_copy(update={"channels": channels})
         return next(one for one in channels if one.number == number)
 
-    def events(self, *, follow: bool) -> AsyncGenerator[EventRecord, None]:
-        return self.feed.read(follow=follow)
+    def events(
+        self, *, follow: bool, clocks: bool = True
+    ) -> AsyncGenerator[EventRecord, None]:
+        return self.feed.read(follow=follow, clocks=clocks)
 
 
 @contextmanager

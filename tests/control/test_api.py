@@ -18,6 +18,7 @@ from orchestrator.control.client import (
     ControlClient,
     DaemonUnreachable,
 )
+from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.errors import ControlError
 from tests.control.little_daemon import FIREWALL, LittleDaemon
 
@@ -207,6 +208,14 @@ def test_a_follower_sees_what_happens_next(
     assert [next(events)["text"] for _ in range(2)][-1] == "channel 0 is open"
     client.override(2, 2_000_000)
     assert next(events)["text"] == "clock group 2 set to 2200000 kHz"
+
+
+def test_events_come_without_clocks_to_who_does_not_want_them(
+    daemon: LittleDaemon, reader: ControlClient
+) -> None:
+    daemon.tell(CLOCK_KIND, "CPUs 2 at 2.20 GHz")
+    assert len(list(reader.events())) == 3
+    assert len(list(reader.events(clocks=False))) == 2
 
 
 def test_nobody_at_the_socket_is_unreachable(tmp_path: Path) -> None:

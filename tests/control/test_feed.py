@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from orchestrator.control.feed import EventFeed
+from orchestrator.control.feed import CLOCK_KIND, EventFeed
 from orchestrator.control.models import EventRecord
 
 
-def record(text: str) -> EventRecord:
-    return EventRecord(time=datetime.now(UTC), kind="test", domain=None, text=text)
+def record(text: str, kind: str = "test") -> EventRecord:
+    return EventRecord(time=datetime.now(UTC), kind=kind, domain=None, text=text)
 
 
 def test_a_reader_that_does_not_follow_gets_the_recent_events() -> None:
@@ -51,13 +51,28 @@ def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
 
         followers = [asyncio.ensure_future(follow()) for _ in range(3)]
         await asyncio.sleep(0)
-        is_followed = [feed.is_followed]
+        is_followed = [feed.are_clocks_followed]
         feed.publish(record("news"))
         await asyncio.sleep(0)
         feed.publish(record("more"))
         feed.close()
         seen = list(await asyncio.gather(*followers))
-        is_followed.append(feed.is_followed)
+        is_followed.append(feed.are_clocks_followed)
         return is_followed, seen
 
     assert asyncio.run(read()) == ([True, False], [["news", "more"]] * 3)
+
+
+def test_who_does_not_want_clocks_gets_none_and_makes_nobody_look_for_them() -> None:
+    async def read() -> tuple[bool, list[str]]:
+        feed = EventFeed()
+        feed.publish(record("2 GHz", CLOCK_KIND))
+        feed.publish(record("news"))
+        reader = feed.read(follow=True, clocks=False)
+        seen = [(await anext(reader)).text]
+        are_followed = feed.are_clocks_followed
+        feed.publish(record("3 GHz", CLOCK_KIND))
+        feed.close()
+        return are_followed, seen + [one.text async for one in reader]
+
+    assert asyncio.run(read()) == (False, ["news"])
