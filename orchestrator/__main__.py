@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator import __version__
+from orchestrator import __version__, descriptors
 from orchestrator.config import (
     DEFAULT_FILE,
     Config,
@@ -137,6 +137,7 @@ async def _run(options: argparse.Namespace, config: Config) -> None:
     # What the daemon imports takes a quarter of a second; --help need not wait.
     from orchestrator.daemon import Daemon
 
+    descriptors.allow_all()
     daemon = Daemon(config, reload=lambda: _read_config(options))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

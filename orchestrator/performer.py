@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import actions, events
 from orchestrator.channel.endpoint import connect
+from orchestrator.descriptors import explain_shortage
 from orchestrator.errors import (
     DomainGone,
     EndpointAbsent,
     EndpointContended,
     EndpointError,
+    HandoffError,
     HypervisorError,
     HypervisorGone,
     JournalError,
@@ -231,8 +233,12 @@ class Performer:
         if not is_latest or not self._may_adopt(*key):
             endpoint.close()
             return
-        self._monitor.adopt(*key, endpoint)
-        self._post(events.ChannelConnected(*key, action.path))
+        try:
+            self._monitor.adopt(*key, endpoint)
+        except HandoffError as error:
+            self._post(events.ChannelRefused(*key, action.path, str(error)))
+        else:
+            self._post(events.ChannelConnected(*key, action.path))
 
     def _may_adopt(self, uuid: DomainId, number: int) -> bool:
         channel = self._inventory.channel(uuid, number)
@@ -269,6 +275,9 @@ class Performer:
     def _journal(self, action: actions.PrepareGroup | actions.DropGroup) -> None:
         if isinstance(action, actions.DropGroup):
             self._monitor.take_back(action.group)
+        elif not self._monitor.reserve(action.group):
+            self._post(events.GroupFailed(action.group, explain_shortage()))
+            return
         self._journal_changes.append(action)
         self._power_calls.submit("journal", "journal", self._work_journal)
 

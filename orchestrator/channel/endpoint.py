@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.acceptance import is_accepted
+from orchestrator.descriptors import explain_shortage
 from orchestrator.errors import EndpointAbsent, EndpointContended, EndpointRefused
 
 if TYPE_CHECKING:
@@ -53,10 +54,14 @@ def connect(
     Raises:
         EndpointAbsent: nobody listens at the path (yet).
         EndpointContended: another program is connected.
-        EndpointRefused: the path cannot be used, or somebody untrusted listens there.
+        EndpointRefused: the path cannot be used, or somebody untrusted listens there,
+            or we may open no more files.
     """
     _check_path(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise EndpointRefused(explain_shortage()) from error
     try:
         _connect(sock, path)
         _check_listener(sock, path, trusted_uids)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 
 _PR_SET_DUMPABLE = 4
@@ -22,12 +21,6 @@ def ignore_signals() -> None:
     """Leave signals to main: Ctrl-C and control groups send them to both."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
-
-
-def allow_descriptors() -> None:
-    """Raise the limit of open files to what we may have: one channel is one file."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def drop(uid: int | None, gid: int | None) -> None:

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator import descriptors
 from orchestrator.errors import HandoffError
 from orchestrator.monitor import messages
 from orchestrator.monitor.handoff import Handoff
@@ -38,6 +39,10 @@ _FLUSH_DELAY_S = 0.005
 """When to try again to send what did not fit. A timer and not the writability of the
 socket, because too many descriptors under way is a reason that says nothing then."""
 _NOBODY = 65_534
+_OWN_FILES = 32
+"""What a monitor has open beside channels and groups, and some room to move."""
+_FILES_PER_GROUP = 3
+"""Its clock, its governor, and the clock once more as an original."""
 
 
 class MonitorListener(Protocol):
@@ -103,6 +108,7 @@ class Monitor:
         self._disabled: set[tuple[DomainId, int]] = set()
         self._adoptions: dict[tuple[DomainId, int], int] = {}
         self._adopted_total = 0
+        self._reserved: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._handoff: Handoff | None = None
@@ -214,6 +220,21 @@ class Monitor:
         """Tell of a clock group, or of a change in it; before vCPUs are put into it."""
         self._send(self._records.define_group(view))
 
+    def reserve(self, group: int) -> bool:
+        """Keep room for a group's descriptors until `take_back`; say if there is any.
+
+        Without it a group would be taken whose clock nobody can write.
+        """
+        is_there = group in self._reserved or self._has_room(_FILES_PER_GROUP)
+        if is_there:
+            self._reserved.add(group)
+        return is_there
+
+    def _has_room(self, files: int) -> bool:
+        # The monitor inherits our limit.
+        held = len(self._adoptions) + _FILES_PER_GROUP * len(self._reserved)
+        return _OWN_FILES + held + files <= descriptors.limit()
+
     def hand_over(self, prepared: PreparedGroup, *, is_taken: bool) -> None:
         """Give a group's descriptors, which remain main's too.
 
@@ -239,6 +260,7 @@ class Monitor:
 
     def take_back(self, group: int) -> None:
         """Have a group's descriptors closed; answers that wait for it are NACK."""
+        self._reserved.discard(group)
         self._send(messages.TakeBack(group))
 
     def define_domain(self, view: DomainView) -> None:
@@ -263,8 +285,13 @@ class Monitor:
 
         Where it cannot be given (no process, unknown domain), `endpoint_closed` is
         called soon.
+
+        Raises:
+            HandoffError: the monitor may have no more files open.
         """
         with sock:
+            if not self._has_room(1):
+                raise HandoffError(descriptors.explain_shortage())
             domain = self._records.number_of(uuid)
             if domain is None or self._handoff is None:
                 self._refuse_adoption(uuid, number)

@@ -8,6 +8,7 @@ import os
 import select
 from typing import TYPE_CHECKING
 
+from orchestrator import descriptors
 from orchestrator.errors import HandoffError
 from orchestrator.monitor import privileges
 from orchestrator.monitor.claims import Claims
@@ -32,7 +33,7 @@ def serve(handoff_fd: int) -> None:
         HandoffError: main speaks another language.
     """
     privileges.ignore_signals()
-    privileges.allow_descriptors()
+    descriptors.allow_all()
     handoff = Handoff(_socket.socket(fileno=handoff_fd))
     try:
         hello, table_fd = _greet(handoff)
@@ -61,8 +62,10 @@ def serve(handoff_fd: int) -> None:
 
 
 def _greet(handoff: Handoff) -> tuple[Hello, int]:
+    waiter = select.poll()  # select() takes no descriptor above 1023
+    waiter.register(handoff.fileno(), select.POLLIN)
     while True:
-        select.select([handoff.fileno()], [], [])
+        waiter.poll()
         delivery = handoff.receive()
         if delivery is not None:
             break

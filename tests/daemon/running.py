@@ -66,6 +66,8 @@ class RunningDaemon:
         )
         self.config.write_text(config + text, encoding="utf-8")
         self.log = self.run_dir / "log"
+        self.wrapper: tuple[str, ...] = ()
+        """A command that starts the daemon's, such as `prlimit`."""
         self._process: subprocess.Popen[bytes] | None = None
         self._monitors: set[int] = set()
 
@@ -104,7 +106,7 @@ class RunningDaemon:
     def launch(self, *more: str) -> None:
         """Start the process without waiting for it."""
         command = [
-            *(sys.executable, "-m", "orchestrator", "-c", self.uri),
+            *(*self.wrapper, sys.executable, "-m", "orchestrator", "-c", self.uri),
             *("--sysfs-root", str(self.sysfs_root), "--run-dir", str(self.run_dir)),
             *("--config", str(self.config), *more),
         ]

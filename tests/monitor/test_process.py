@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -282,6 +283,17 @@ async def test_hundreds_of_channels_and_groups_are_handed_over(main: Household) 
     await until(
         lambda: all(main.clock(number) == LOWEST for number in range(count)), "clocks"
     )
+
+
+def test_a_monitor_starts_however_many_files_main_has_open(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with household(tmp_path) as main:
+            assert await main.simple().ask(MIN) == "ACK"
+
+    with ExitStack() as stack:
+        for _ in range(1_024):  # where select() ends
+            stack.enter_context(Path("/dev/null").open("rb"))
+        asyncio.run(run())
 
 
 @with_main

@@ -1,0 +1,67 @@
+"""More channels than a process may have files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.channel.protocol import Answer, Unit
+from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
+from tests.daemon.running import RunningDaemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orchestrator.control.documents import Channel, Status
+    from orchestrator.power.sysfs import CpuTree
+
+CHANNELS = 40
+
+
+@pytest.fixture
+def many(directory: Path) -> Iterator[list[GuestEnd]]:
+    with guest_ends(directory, CHANNELS) as ends:
+        yield ends
+
+
+@pytest.fixture
+def uri(directory: Path, many: list[GuestEnd]) -> str:
+    paths = {number: end.path for number, end in enumerate(many)}
+    tenant = Tenant(name="dpdk-0", pins=("2",), paths=paths)
+    return write_world(directory / "node.xml", [tenant])
+
+
+def channels(status: Status, state: str) -> list[Channel]:
+    return [c for d in status["domains"] for c in d["channels"] if c["state"] == state]
+
+
+def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(
+    tree: CpuTree, uri: str
+) -> None:
+    daemon = RunningDaemon(uri, tree.root)
+    daemon.wrapper = ("prlimit", "--nofile=30:1000")
+    with daemon:
+        daemon.wait_for(lambda s: len(channels(s, "open")) == CHANNELS)
+
+
+def test_channels_beyond_the_limit_say_what_is_missing_and_the_others_are_served(
+    tree: CpuTree, uri: str, many: list[GuestEnd]
+) -> None:
+    daemon = RunningDaemon(uri, tree.root)
+    daemon.wrapper = ("prlimit", "--nofile=56:56")
+    with daemon:
+        status = daemon.wait_for(
+            lambda s: (
+                len(channels(s, "open") + channels(s, "refused")) == CHANNELS and s
+            )
+        )
+        assert isinstance(status, dict)
+        missing = "too many open files, 56 are allowed: raise LimitNOFILE"
+        assert {c["reason"] for c in channels(status, "refused")} == {missing}
+        served = channels(status, "open")
+        assert served
+        end = many[served[0]["number"]]
+        end.accept()
+        assert end.ask(0, Unit.SCALE_MIN) is Answer.ACK
