@@ -136,6 +136,8 @@ class OnboardingFailed:
 
     uuid: DomainId
     reason: str
+    is_final: bool = True
+    """False: libvirt was not there, and may do it when it is."""
 
 
 @dataclass(frozen=True, slots=True)

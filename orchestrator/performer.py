@@ -188,7 +188,8 @@ class Performer:
         try:
             call()
         except VmpowerError as error:
-            self._post(events.OnboardingFailed(done.uuid, str(error)))
+            is_final = not isinstance(error, HypervisorGone)
+            self._post(events.OnboardingFailed(done.uuid, str(error), is_final))
         else:
             self._post(done)
 

@@ -88,11 +88,18 @@ def on_done(
 
 
 def on_failed(inventory: Inventory, event: events.OnboardingFailed) -> list[Action]:
-    """It did not work and was rolled back: not again in this run of the domain."""
+    """It did not work and was rolled back: not again in this run of the domain.
+
+    Unless it was libvirt that was not there: the next description tries again, which
+    comes at the latest with a resync or a new connection.
+    """
     record = inventory.domains.get(event.uuid)
     if record is None:
         return []
     record.is_onboarding = False
+    if not event.is_final:
+        record.onboarding_problem = f"onboarding: {event.reason}"
+        return []
     return [*_fail(record, event.reason), DescribeDomain(event.uuid)]
 
 

@@ -27,6 +27,7 @@ from orchestrator.hypervisor.devices import attach_channels, detach_channels
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import Bell, EventRelay
 from orchestrator.hypervisor.listener import HypervisorListener
+from orchestrator.hypervisor.opening import OPENS_WITHIN_S, Opener
 from orchestrator.hypervisor.translation import is_denied, translated
 from orchestrator.hypervisor.uri import check_uri, is_in_process, trusted_uids
 from orchestrator.hypervisor.vcpu_times import read_vcpu_times
@@ -88,6 +89,7 @@ class Hypervisor:
         listener: HypervisorListener,
         access: Access = Access.AUTO,
         keepalive_interval_s: int = KEEPALIVE_INTERVAL_S,
+        opens_within_s: float = OPENS_WITHIN_S,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -97,6 +99,7 @@ class Hypervisor:
             access: how much to ask for.
             keepalive_interval_s: a connection whose other end stays silent for
                 (KEEPALIVE_COUNT + 1) times as long is given up.
+            opens_within_s: how long a change waits for a connection of its own.
 
         Raises:
             ConfigError: the URI leads to another machine or nowhere.
@@ -105,6 +108,7 @@ class Hypervisor:
         self._access = access
         self._keepalive_interval_s = keepalive_interval_s
         self._listener = listener
+        self._opener = Opener(self.uri, patience_s=opens_within_s)
         self._bell = Bell()
         self._guard = threading.Lock()
         self._link: _Link | None = None
@@ -230,12 +234,11 @@ class Hypervisor:
         A driver inside our own process is another matter: it serves every call at
         once, and can be opened some fifteen times at most (measured, libvirt 9.0).
         """
-        # First of all, because opening has no time-out: not towards a dead libvirt.
         link = self._standing_link()
         if is_in_process(self.uri) and not link.is_read_only:
             yield link.connection
             return
-        connection = libvirt.open(self.uri)
+        connection = self._opener.open()
         try:
             self._keep_alive(connection)
             yield connection

@@ -69,6 +69,17 @@ def test_a_failure_is_tried_again_only_in_the_next_run() -> None:
     assert asked in world.tell(e.DomainDescribed(bare(run=2)))
 
 
+def test_a_libvirt_that_was_not_there_is_asked_again() -> None:
+    world = World(config=RULES)
+    world.tell(e.DomainDescribed(bare()))
+    gone = e.OnboardingFailed(bare().uuid, "does not answer", is_final=False)
+    assert world.tell(gone) == [], "nor in a tight circle"
+    problem = world.inventory.domains[bare().uuid].onboarding_problem
+    assert problem == "onboarding: does not answer"
+    asked = a.AttachChannels(bare().uuid, (0, 1))
+    assert asked in world.tell(e.DomainDescribed(bare()))
+
+
 def test_without_the_rule_what_was_given_is_taken_back_and_no_more() -> None:
     world = listed(spec := bare())
     world.settle()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.domain import DomainId
-from orchestrator.errors import HypervisorGone
+from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
 from orchestrator.hypervisor.connection import Access, Hypervisor
+from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     import libvirt
@@ -95,6 +96,26 @@ def test_a_libvirt_that_hangs_is_given_up_and_found_again(
     session_host.libvirtd.thaw()
     recorder.wait_for("connected", times=2)
     assert hypervisor.list_domains() == ()
+
+
+def test_a_change_does_not_wait_for_a_libvirt_that_hangs(
+    session_host: SessionHost, recorder: Recorder, start: Start
+) -> None:
+    hypervisor = start(opens_within_s=0.5)
+    recorder.wait_for("connected")
+    session_host.libvirtd.freeze()
+    begun = time.monotonic()
+    with pytest.raises(HypervisorGone, match="does not answer"):
+        hypervisor.attach_channels(UUID, [0])
+    assert time.monotonic() - begun < 3
+    session_host.libvirtd.thaw()
+
+    def is_asked_again() -> bool:
+        with pytest.raises(HypervisorError) as refusal:
+            hypervisor.attach_channels(UUID, [0])
+        return isinstance(refusal.value, DomainGone)
+
+    wait_for(is_asked_again, "libvirt's own word")
 
 
 def test_closing_returns_in_time_while_libvirt_hangs(
