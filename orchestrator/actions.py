@@ -110,6 +110,16 @@ class WithdrawVotes:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerPolicy:
+    """Tell a guest whether its policy is installed."""
+
+    uuid: DomainId
+    number: int
+    ticket: int
+    is_accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DefineDomain:
     """Tell the monitor what a domain's vCPUs may do."""
 
@@ -197,6 +207,7 @@ Action = (
     | CloseChannel
     | SwitchChannel
     | WithdrawVotes
+    | AnswerPolicy
     | DefineDomain
     | ForgetDomain
     | DefineGroup

@@ -95,6 +95,16 @@ class Ear:
         """The other side of a channel hung up."""
         self._post(events.EndpointClosed(uuid, number, reason))
 
+    def policy_sent(
+        self, uuid: DomainId, number: int, ticket: int, generation: int, packet: bytes
+    ) -> None:
+        """A guest sent a policy."""
+        self._post(events.PolicySent(uuid, number, ticket, generation, packet))
+
+    def policy_removed(self, uuid: DomainId, number: int) -> None:
+        """A guest wants its policy no more."""
+        self._post(events.PolicyRemoved(uuid, number))
+
     def write_refused(self, group: int, errno: int) -> None:
         """The kernel refused a clock."""
         self._post(events.WriteRefused(group, errno))

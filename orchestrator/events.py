@@ -189,6 +189,27 @@ class EndpointClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySent:
+    """A guest sent a policy, and waits for an answer; 8 ms from now it does not."""
+
+    uuid: DomainId
+    number: int
+    ticket: int
+    """Names the policy in the answer."""
+    generation: int
+    """Bytes of a packet of this guest."""
+    packet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRemoved:
+    """A guest wants its policy no more, and no answer."""
+
+    uuid: DomainId
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelSwitched:
     """The operator enabled or disabled a channel."""
 
@@ -313,6 +334,8 @@ Event = (
     | ChannelContended
     | ChannelRefused
     | EndpointClosed
+    | PolicySent
+    | PolicyRemoved
     | ChannelSwitched
     | GroupPrepared
     | TakeWanted

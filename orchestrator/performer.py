@@ -109,6 +109,7 @@ class Performer:
             actions.CloseChannel: self._close_channel,
             actions.SwitchChannel: self._switch_channel,
             actions.WithdrawVotes: lambda a: monitor.withdraw_votes(a.uuid, a.number),
+            actions.AnswerPolicy: self._answer_policy,
             actions.DefineDomain: lambda a: monitor.define_domain(a.view),
             actions.ForgetDomain: lambda a: monitor.forget_domain(a.uuid),
             actions.DefineGroup: lambda a: monitor.define_group(a.view),
@@ -253,6 +254,11 @@ class Performer:
     def _switch_channel(self, action: actions.SwitchChannel) -> None:
         self._monitor.switch_channel(
             action.uuid, action.number, is_enabled=action.is_enabled
+        )
+
+    def _answer_policy(self, action: actions.AnswerPolicy) -> None:
+        self._monitor.answer_policy(
+            action.uuid, action.number, action.ticket, is_accepted=action.is_accepted
         )
 
     # clocks

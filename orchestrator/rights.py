@@ -5,6 +5,9 @@ the rules of the host's configuration in their order, then the domain's own meta
 then the default. The host's bounds and its mode stand above all of them: bounds are
 applied to the clock itself (see the arbiter), and a host that observes writes nothing
 for anybody.
+
+By default a guest may ask about its own vCPUs and send policies for them: the one tells
+it no more than it could measure, the other does no more than its own requests could.
 """
 
 from __future__ import annotations
@@ -44,6 +47,10 @@ class Rights:
     mode: Said[Mode]
     onboard: Said[bool | None]
     """Whether it is to be onboarded, if a rule leaves that to it; None: nobody says."""
+    queries: Said[bool]
+    guest_policies: Said[bool]
+    generation: Said[int | None]
+    """None: found out from what the guest sends."""
 
 
 class _Word(NamedTuple):
@@ -71,6 +78,9 @@ def resolve_rights(config: Config, spec: DomainSpec) -> Rights:
         min_khz=low,
         max_khz=high,
         turbo=turbo if config.bounds.turbo else Said(value=False, source=HOST),
+        queries=_first(words, lambda p: p.queries, default=True),
+        guest_policies=_first(words, lambda p: p.guest_policies, default=True),
+        generation=_first(words, lambda p: p.generation, None),
         mode=mode if config.mode is Mode.ENFORCE else Said(Mode.OBSERVE, HOST),
         onboard=_first(words, lambda p: p.onboard, None),
     )

@@ -84,6 +84,9 @@ class Snapshot:
                 max_khz=models.Bound(**rights.max_khz._asdict()),
                 turbo=models.Permission(**rights.turbo._asdict()),
                 mode=models.ModeRight(**rights.mode._asdict()),
+                queries=models.Permission(**rights.queries._asdict()),
+                guest_policies=models.Permission(**rights.guest_policies._asdict()),
+                generation=models.GenerationRight(**rights.generation._asdict()),
             ),
             vcpus=tuple(self._vcpus(record)),
             channels=tuple(

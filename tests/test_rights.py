@@ -79,3 +79,15 @@ def test_a_wish_for_onboarding_comes_from_the_metadata_or_from_a_rule() -> None:
         value=False, source="rule dpdk-*"
     )
     assert resolve_rights(Config(), domain()).onboard == Said(None, "default")
+
+
+def test_queries_policies_and_the_generation_are_rights_too() -> None:
+    rights = resolve_rights(Config(), domain())
+    assert rights.queries == rights.guest_policies == Said(value=True, source="default")
+    assert rights.generation == Said(None, "default")
+    config = Config(domain=(DomainRule(match="*", queries=False, generation=456),))
+    policy = DomainPolicy(queries=True, guest_policies=False, generation=16)
+    rights = resolve_rights(config, domain(policy=policy))
+    assert rights.queries == Said(value=False, source="rule *")
+    assert rights.guest_policies == Said(value=False, source="metadata")
+    assert rights.generation == Said(456, "rule *")

@@ -89,6 +89,13 @@ class ModeRight(TypedDict):
     source: str
 
 
+class GenerationRight(TypedDict):
+    """Which packets a domain's guest is taken to send."""
+
+    value: int | None
+    source: str
+
+
 class Rights(TypedDict):
     """What holds for a domain, and who says so."""
 
@@ -96,6 +103,9 @@ class Rights(TypedDict):
     max_khz: Bound
     turbo: Permission
     mode: ModeRight
+    queries: Permission
+    guest_policies: Permission
+    generation: GenerationRight
 
 
 class Domain(TypedDict):

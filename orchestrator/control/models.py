@@ -130,6 +130,15 @@ class ModeRight(Document):
     """Who decided: `host`, `rule PATTERN`, `metadata` or `default`."""
 
 
+class GenerationRight(Document):
+    """Which packets a domain's guest is taken to send."""
+
+    value: int | None
+    """Bytes of a packet; null: found out from what it sends."""
+    source: str
+    """Who decided: `rule PATTERN`, `metadata` or `default`."""
+
+
 class Rights(Document):
     """What holds for a domain, and who says so."""
 
@@ -137,6 +146,11 @@ class Rights(Document):
     max_khz: Bound
     turbo: Permission
     mode: ModeRight
+    queries: Permission
+    """Whether it may ask for the clocks and abilities of its own vCPUs."""
+    guest_policies: Permission
+    """Whether it may send policies for its own vCPUs."""
+    generation: GenerationRight
 
 
 class Domain(Document):

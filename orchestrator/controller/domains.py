@@ -144,6 +144,8 @@ def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
         uuid=record.spec.uuid,
         is_executing=record.spec.state.is_executing,
         is_enforced=rights.mode.value is Mode.ENFORCE,
+        may_query=rights.queries.value,
+        may_send_policies=rights.guest_policies.value,
         vcpus=tuple(
             VCpuView(
                 vcpu=placement.vcpu,

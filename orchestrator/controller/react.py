@@ -12,7 +12,14 @@ from orchestrator.actions import (
     Severity,
     StartMonitor,
 )
-from orchestrator.controller import channels, domains, groups, hosts, onboarding
+from orchestrator.controller import (
+    channels,
+    domains,
+    groups,
+    hosts,
+    onboarding,
+    policies,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,6 +121,8 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.ChannelContended: channels.on_contended,
     events.ChannelRefused: channels.on_refused,
     events.EndpointClosed: channels.on_endpoint_closed,
+    events.PolicySent: policies.on_sent,
+    events.PolicyRemoved: policies.on_removed,
     events.ChannelSwitched: channels.on_switched,
     events.GroupPrepared: groups.on_prepared,
     events.TakeWanted: groups.on_take_wanted,

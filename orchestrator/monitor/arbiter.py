@@ -1,11 +1,12 @@
 """Votes to grants: what clock a group of CPUs gets, from what its vCPUs want.
 
-Theory of operation: a guest's request becomes the *vote* of a vCPU: always a step of
-its clock group, and as high as the guest meant it. What the operator allows is not
-folded into the vote but applied when it is read as a *wish*, so that bounds can change
-under a vote. The *grant* of a group is the highest wish in it. Every doubt resolves
-upwards: a vCPU that runs without a vote wishes the highest step, and a group in which
-nobody wishes anything gets it too.
+Theory of operation: a guest's request becomes a *vote* of a vCPU: always a step of
+its clock group, and as high as the guest meant it. A second vote of the same vCPU may
+come from a policy; the two never change each other, and the higher one counts. What the
+operator allows is not folded into a vote but applied when both are read as a *wish*, so
+that bounds can change under a vote. The *grant* of a group is the highest wish in it.
+Every doubt resolves upwards: a vCPU that runs without a vote wishes the highest step,
+and a group in which nobody wishes anything gets it too.
 
 Pure: no descriptor, no clock, no table. The shortcut for the commonest case stands in
 `exchange`, and is made of answers that were computed here.
@@ -30,21 +31,31 @@ UP, DOWN, MAX, MIN, ENABLE_TURBO, DISABLE_TURBO = map(int, Unit)
 
 
 class Domain:
-    """A domain, as far as its vCPUs' wishes depend on it."""
+    """A domain: what its vCPUs' wishes depend on, and what it may ask."""
 
-    __slots__ = ("is_enforced", "is_executing", "vcpus")
+    __slots__ = (
+        "is_enforced",
+        "is_executing",
+        "may_query",
+        "may_send_policies",
+        "vcpus",
+    )
 
     def __init__(self) -> None:
         self.is_executing = False
         """Whether its vCPUs run, so that their votes count."""
         self.is_enforced = False
         """False: observed only; its vCPUs count as if they had no vote or bounds."""
+        self.may_query = False
+        """Whether it may ask for the clocks and abilities of its own vCPUs."""
+        self.may_send_policies = False
+        """Whether it may send policies for its own vCPUs."""
         self.vcpus: dict[int, VCpu] = {}
         """By number; hot-plugging can leave gaps."""
 
 
 class VCpu:
-    """A vCPU and its vote."""
+    """A vCPU and its votes: the guest's and a policy's."""
 
     __slots__ = (
         "domain",
@@ -57,6 +68,7 @@ class VCpu:
         "max_khz",
         "min_khz",
         "number",
+        "policy_khz",
         "vote_khz",
         "voter",
     )
@@ -75,14 +87,17 @@ class VCpu:
         self.has_turbo_right = True
         """The guest's own switch: on until it sends DISABLE_TURBO."""
         self.vote_khz = NO_VOTE
+        """The guest's."""
         self.voter: int | None = None
         """Number of the channel that voted last; the vote ends with it."""
+        self.policy_khz = NO_VOTE
+        """A policy's; it ends by main's word, or with its place in the group."""
         self.low_khz = 0
         self.high_khz = 0
         """The steps between which its wish lies; kept by `rebound`."""
 
     def place(self, group: Group | None) -> None:
-        """Move it into a group, or out of all; a vote for other steps is void."""
+        """Move it into a group, or out of all; votes for other steps are void."""
         if self.group is group:
             return
         if self.group is not None:
@@ -90,6 +105,7 @@ class VCpu:
         self.group = group
         if group is not None:
             group.members.append(self)
+        self.policy_khz = NO_VOTE
         self.withdraw()
 
     def rebound(self) -> None:
@@ -111,7 +127,16 @@ class VCpu:
             raise ValueError("a floating vCPU has no wish")
         if not self.domain.is_enforced:
             return self.group.steps.highest_khz
-        return self.clamp(self.vote_khz or self.group.steps.highest_khz)
+        return self.clamp(self.highest_vote_khz() or self.group.steps.highest_khz)
+
+    def highest_vote_khz(self) -> int:
+        """Return the higher of its votes; NO_VOTE if it has none."""
+        return max(self.vote_khz, self.policy_khz)
+
+    def vote_by_policy(self, khz: int) -> None:
+        """Set or end (NO_VOTE) a policy's vote; a floating vCPU can have none."""
+        if self.group is not None:
+            self.policy_khz = self.group.steps.round_up(khz) if khz else NO_VOTE
 
     def clamp(self, khz: int) -> int:
         """Return the nearest step that its bounds and its turbo right allow."""
@@ -133,7 +158,7 @@ class VCpu:
         if unit == MIN:
             return steps.lowest_khz
         if unit in (UP, DOWN):
-            start = self.wish_khz()
+            start = self.clamp(self.vote_khz or steps.highest_khz)
             moved = steps.up_from(start) if unit == UP else steps.down_from(start)
             return self.clamp(moved)
         return self._switch_turbo(unit, steps)
@@ -149,7 +174,7 @@ class VCpu:
         return self._turbo_ceiling(steps)
 
     def withdraw(self) -> None:
-        """End its vote, and give back the turbo right that went with it."""
+        """End the guest's vote, and give back the turbo right that went with it."""
         self.vote_khz = NO_VOTE
         self.voter = None
         self.has_turbo_right = True
@@ -187,10 +212,15 @@ class Group:
             vcpu.rebound()
             if vcpu.vote_khz:
                 vcpu.vote_khz = self.steps.round_up(vcpu.vote_khz)
+            vcpu.vote_by_policy(vcpu.policy_khz)
 
     def has_votes(self) -> bool:
         """Tell whether anybody in it has voted, even a vCPU that is paused now."""
-        return any(vcpu.vote_khz for vcpu in self.members)
+        return any(vcpu.highest_vote_khz() for vcpu in self.members)
+
+    def is_wanted_by_policy(self) -> bool:
+        """Tell whether a policy votes in it whose domain may change clocks."""
+        return any(v.policy_khz and v.domain.is_enforced for v in self.members)
 
     def target_khz(self) -> int:
         """Return the clock that the group should have: a step within the host's bounds.
@@ -213,7 +243,7 @@ class Group:
         return max(wishes, default=highest_khz)
 
     def sole_voter(self) -> VCpu | None:
-        """Return the vCPU whose vote alone decides the clock, if there is one."""
+        """Return the vCPU whose votes alone decide the clock, if its guest voted."""
         if self.override_khz is not None or self.has_host_cpus:
             return None
         if len(self.members) != 1:

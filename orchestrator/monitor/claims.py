@@ -123,20 +123,27 @@ class Claims:
             self._replan(clock)
 
     def withdraw(self, vcpu: VCpu) -> None:
-        """End a vCPU's vote."""
+        """End the vote of a vCPU's guest."""
         vcpu.withdraw()
         self.store(vcpu)
         if vcpu.group is not None:
             self.review(self.clocks[vcpu.group.number])
 
     def withdraw_all(self, domain: Domain, number: int | None) -> None:
-        """End the votes that one channel of a domain made; None: that all made."""
+        """End the guest's votes that one channel made; None: that all made."""
         for vcpu in domain.vcpus.values():
             if vcpu.voter is not None and number in (None, vcpu.voter):
                 self.withdraw(vcpu)
 
+    def vote_by_policy(self, vcpu: VCpu, khz: int) -> None:
+        """Let a policy vote for a vCPU; NO_VOTE ends its vote."""
+        before_khz = vcpu.policy_khz
+        vcpu.vote_by_policy(khz)
+        if vcpu.group is not None and vcpu.policy_khz != before_khz:
+            self.review(self.clocks[vcpu.group.number])
+
     def store(self, vcpu: VCpu) -> None:
-        """Write a vCPU's vote into the shared table."""
+        """Write the vote of a vCPU's guest into the shared table."""
         word = pack_voter(vcpu.voter, has_turbo_right=vcpu.has_turbo_right)
         self._words[vcpu.index + VOTE] = vcpu.vote_khz
         self._words[vcpu.index + VOTER] = word
@@ -193,6 +200,9 @@ class Claims:
         group = clock.group
         if clock.stage is Stage.TAKEN:
             self.settle(clock)
+        elif group.override_khz is None and group.is_wanted_by_policy():
+            # Unlike a guest, a policy does not ask again: its vote stands.
+            self._want(clock)
         is_idle = group.override_khz is None and not group.has_votes()
         if clock.stage is Stage.TAKEN and is_idle:
             at_ns = self._now_ns() + self._release_after_ns
@@ -255,7 +265,7 @@ def _make_plans(clock: Clock, vcpu: VCpu) -> dict[PlanKey, Plan]:
         vote_khz = vcpu.turn(unit)
         if vote_khz is None:
             continue
-        grant_khz = clock.group.fit(vcpu.clamp(vote_khz))
+        grant_khz = clock.group.fit(vcpu.clamp(max(vote_khz, vcpu.policy_khz)))
         key = (vcpu.number, unit, int(Command.CPU_POWER), 0)
         plans[key] = Plan(vcpu, vote_khz, clock, grant_khz, b"%d\n" % grant_khz)
     return plans

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.monitor.policy_desk import Allowance
+
 if TYPE_CHECKING:
     import _socket
 
     from orchestrator.monitor.arbiter import Domain, VCpu
     from orchestrator.monitor.clock import Clock
     from orchestrator.monitor.messages import Adopt
+    from orchestrator.monitor.policy_desk import Ticket
 
 PlanKey = tuple[int, int, int, int]
 """The fields of a packet's header, in the order of `protocol.Request`."""
@@ -32,13 +35,13 @@ class Plan(NamedTuple):
 
 
 class HeldAnswer(NamedTuple):
-    """An answer that waits: for its clock group, or for the answers before it."""
+    """An answer that waits: for its clock group, main, or the answers before it."""
 
     packet: bytes
     polled_ns: int
     """Time (monotonic) of the poll that delivered the request."""
-    clock: Clock | None
-    """Which group decides it; None: it is decided."""
+    decider: Clock | Ticket | None
+    """What decides it: a clock group, or main's word; None: it is decided."""
     is_ack: bool
 
 
@@ -51,6 +54,7 @@ class Endpoint:
     __slots__ = (
         "_sock",
         "adopted",
+        "allowance",
         "domain",
         "held",
         "index",
@@ -88,6 +92,8 @@ class Endpoint:
         """Received bytes that are no whole packet yet."""
         self.kept_ns = 0
         """Time (monotonic) when the remainder arrived."""
+        self.allowance = Allowance()
+        """For policies."""
         self.held: deque[HeldAnswer] = deque()
         self.unsent = b""
         """The rest of an answer of which the socket took only a part."""

@@ -24,9 +24,11 @@ from orchestrator.channel.protocol import (
     GENERATION_464,
     Answer,
     Command,
+    encode_answer,
 )
 from orchestrator.monitor.clock import Clock, Stage
 from orchestrator.monitor.endpoint import HeldAnswer
+from orchestrator.monitor.policy_desk import PolicyDesk, Ticket
 from orchestrator.monitor.table import (
     ACKS,
     DROPPED,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from orchestrator.monitor.claims import Claims
     from orchestrator.monitor.endpoint import Endpoint, Plan, PlanKey
+    from orchestrator.monitor.messages import Message
 
 SIZE = GENERATION_464.size_bytes
 READ_BYTES = 141 * SIZE
@@ -60,10 +63,12 @@ _ANSWER_AT = GENERATION_464.answer_offset
 _NACK = int(Answer.NACK)
 _CPU_POWER = int(Command.CPU_POWER)
 _CONNECT = int(Command.CONNECT)
+_POLICY = int(Command.PKT_POLICY)
+_POLICY_REMOVE = int(Command.PKT_POLICY_REMOVE)
 _FIRST = (0,)
 
-_Decision = Clock | bool | None
-"""True ACK, False NACK, None no answer; a clock: whatever becomes of it."""
+_Decision = Clock | Ticket | bool | None
+"""True ACK, False NACK, None no answer; a clock or a ticket: what becomes of it."""
 Broken = list[tuple["Endpoint", OSError]]
 """Endpoints whose sockets failed while answers were sent."""
 
@@ -79,11 +84,13 @@ class Exchange:
         claims: Claims,
         words: memoryview[int],
         watch_writing: Callable[[Endpoint], None],
+        report: Callable[[Message], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._claims = claims
         self._words = words
         self._watch_writing = watch_writing
+        self._policy_desk = PolicyDesk(report)
         self._now_ns = now_ns
         self.is_gathering = False
         """Whether answers to planned requests are kept for `send_gathered`."""
@@ -177,14 +184,17 @@ class Exchange:
         headers: Sequence[PlanKey],
         polled_ns: int,
     ) -> None:
-        decisions = [self._decide(endpoint, header) for header in headers]
+        decisions = [
+            self._decide(endpoint, header, packets, index * SIZE)
+            for index, header in enumerate(headers)
+        ]
         settled = {
             clock: self._claims.settle(clock)
             for clock in dict.fromkeys(decisions)
             if isinstance(clock, Clock) and clock.stage is Stage.TAKEN
         }
         outcomes = [settled.get(d, d) if isinstance(d, Clock) else d for d in decisions]
-        if endpoint.held or any(isinstance(o, Clock) for o in outcomes):
+        if endpoint.held or any(isinstance(o, Clock | Ticket) for o in outcomes):
             self._hold(endpoint, packets, outcomes, polled_ns)
             return
         if None in outcomes:
@@ -194,10 +204,18 @@ class Exchange:
         nacks = [i for i, outcome in enumerate(outcomes) if outcome is False]
         self._answer(endpoint, packets, nacks, polled_ns)
 
-    def _decide(self, endpoint: Endpoint, header: PlanKey) -> _Decision:
+    def _decide(
+        self, endpoint: Endpoint, header: PlanKey, packets: bytes, start: int
+    ) -> _Decision:
         number, unit, command, core_type = header
         domain = endpoint.domain
         is_obeyed = endpoint.is_enabled and domain.is_enforced
+        if command == _POLICY:
+            if core_type or not (is_obeyed and domain.may_send_policies):
+                return False
+            packet = packets[start : start + SIZE]
+            ticket = self._policy_desk.submit(endpoint, packet, self._now_ns())
+            return ticket or False
         if command == _CPU_POWER:
             vcpu = domain.vcpus.get(number)
             if vcpu is None or core_type or not is_obeyed:
@@ -208,7 +226,9 @@ class Exchange:
             vcpu = domain.vcpus.get(endpoint.number)
             if vcpu is not None and is_obeyed:
                 self._claims.greet(vcpu, endpoint.number)
-        else:
+        elif command != _POLICY_REMOVE or not self._policy_desk.remove(
+            endpoint, self._now_ns()
+        ):
             self._words[endpoint.index + ERRORS] += 1
         return None
 
@@ -333,11 +353,13 @@ class Exchange:
             if len(endpoint.held) >= MAX_WAITING:
                 self._words[endpoint.index + DROPPED] += 1
                 continue
-            clock = outcome if isinstance(outcome, Clock) else None
-            if clock is not None:
-                clock.waiting.add(endpoint)
+            decider = None if isinstance(outcome, bool) else outcome
+            if isinstance(decider, Clock):
+                decider.waiting.add(endpoint)
             packet = packets[index * SIZE : (index + 1) * SIZE]
-            held = HeldAnswer(packet, polled_ns, clock, is_ack=outcome is True)
+            if isinstance(decider, Ticket):
+                packet = encode_answer(packet, Answer.ACK)  # of a request it is that
+            held = HeldAnswer(packet, polled_ns, decider, is_ack=outcome is True)
             endpoint.held.append(held)
         self._release(endpoint)
 
@@ -357,19 +379,45 @@ class Exchange:
                 broken.append((endpoint, error))
         return broken
 
+    def answer_policy(
+        self, endpoint: Endpoint, number: int, *, is_accepted: bool
+    ) -> None:
+        """Give the answer that waited for main's word about a policy.
+
+        Raises:
+            OSError: the socket is broken.
+        """
+        for held in endpoint.held:
+            ticket = held.decider
+            if isinstance(ticket, Ticket) and ticket.number == number:
+                ticket.is_accepted = is_accepted
+                self._release(endpoint)
+                return
+
     def _release(self, endpoint: Endpoint) -> None:
         # In order: a guest pairs answers with its requests by nothing else.
         while endpoint.held:
-            packet, polled_ns, clock, is_ack = endpoint.held[0]
-            if clock is not None:
-                if clock.stage is Stage.WANTED:
+            packet, polled_ns, decider, is_ack = endpoint.held[0]
+            if decider is not None:
+                outcome = self._ask(decider, polled_ns)
+                if outcome is None:
                     break
-                is_ack = clock.stage is Stage.TAKEN and not clock.refused_errno
+                is_ack = outcome
             endpoint.held.popleft()
             nacks = () if is_ack else _FIRST
             self._answer(endpoint, packet, nacks, polled_ns)
         endpoint.look()
         self._words[endpoint.index + WAITING] = len(endpoint.held)
+
+    def _ask(self, decider: Clock | Ticket, polled_ns: int) -> bool | None:
+        """Return whether the answer is ACK; None: not yet decided."""
+        if isinstance(decider, Clock):
+            if decider.stage is Stage.WANTED:
+                return None
+            return decider.stage is Stage.TAKEN and not decider.refused_errno
+        if decider.is_accepted is None and self._now_ns() - polled_ns >= LATE_NS:
+            return False  # which is not sent: main's word must not hold up the others
+        return decider.is_accepted
 
 
 def _refuse(packets: bytes, nacks: Sequence[int]) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.errors import HandoffError
 
-VERSION = 1
+VERSION = 2
 """Both sides come from one installation; an upgrade under a running main shows here."""
 
 
@@ -84,7 +84,18 @@ class DefineDomain(NamedTuple):
     domain: int
     is_executing: bool
     is_enforced: bool
+    may_query: bool
+    may_send_policies: bool
     vcpus: tuple[VCpuRow, ...]
+
+
+class SetPolicyVote(NamedTuple):
+    """What a policy of main's wants of one vCPU."""
+
+    domain: int
+    vcpu: int
+    khz: int
+    """0: nothing."""
 
 
 class ForgetDomain(NamedTuple):
@@ -127,6 +138,15 @@ class WithdrawVotes(NamedTuple):
     number: int | None
 
 
+class AnswerPolicy(NamedTuple):
+    """Main took a guest's policy, or could not."""
+
+    domain: int
+    number: int
+    ticket: int
+    is_accepted: bool
+
+
 class Quiesce(NamedTuple):
     """Read no more, close the channels, exit; main restores."""
 
@@ -158,6 +178,28 @@ class EndpointClosed(NamedTuple):
     reason: str
 
 
+class PolicySent(NamedTuple):
+    """A guest sent a policy that it may send; main is to answer it."""
+
+    domain: int
+    number: int
+    adoption: int
+    ticket: int
+    """Tells the policy from all others, also from those of an earlier monitor."""
+    generation: int
+    """Bytes of a packet of the guest."""
+    packet: str
+    """Each byte as the character of that number."""
+
+
+class PolicyRemoved(NamedTuple):
+    """A guest wants its policy no more; nobody answers that."""
+
+    domain: int
+    number: int
+    adoption: int
+
+
 class WriteRefused(NamedTuple):
     """The kernel refused a clock; said once until a write succeeds."""
 
@@ -173,16 +215,20 @@ Message = (
     | ConfirmRelease
     | TakeBack
     | DefineDomain
+    | SetPolicyVote
     | ForgetDomain
     | Adopt
     | CloseChannel
     | SwitchChannel
     | WithdrawVotes
+    | AnswerPolicy
     | Quiesce
     | Ready
     | TakeWanted
     | GroupYielded
     | EndpointClosed
+    | PolicySent
+    | PolicyRemoved
     | WriteRefused
 )
 

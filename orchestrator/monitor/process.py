@@ -60,6 +60,24 @@ class MonitorListener(Protocol):
         """The other side of a channel hung up; its votes have ended."""
         ...
 
+    def policy_sent(
+        self, uuid: DomainId, number: int, ticket: int, generation: int, packet: bytes
+    ) -> None:
+        """A guest sent a policy: answer it (`answer_policy`), within 8 ms.
+
+        Args:
+            uuid: the domain.
+            number: the channel.
+            ticket: names this policy in the answer.
+            generation: bytes of a packet of the guest.
+            packet: all of them; see `protocol.decode_policy`.
+        """
+        ...
+
+    def policy_removed(self, uuid: DomainId, number: int) -> None:
+        """A guest wants its policy no more; nobody answers that."""
+        ...
+
     def write_refused(self, group: int, errno: int) -> None:
         """The kernel refused a clock; said once until a write succeeds."""
         ...
@@ -272,6 +290,23 @@ class Monitor:
             self._records.withdraw_moved(view)
         self._send(self._records.define_domain(view))
 
+    def set_policy_vote(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
+        """Let a policy vote for a vCPU, beside its guest; the higher vote counts.
+
+        It takes the vCPU's clock group, as a guest's vote does, and is told to each new
+        monitor. It ends by None here, when the vCPU is gone, floats or changes its
+        group, and with the domain; it is not given back then. For what does not exist
+        or floats, nothing happens.
+
+        Args:
+            uuid: the domain.
+            vcpu: its vCPU.
+            khz: any clock; rounded up to a step. None: no vote any more.
+        """
+        message = self._records.set_policy_vote(uuid, vcpu, khz)
+        if message is not None:
+            self._send(message)
+
     def forget_domain(self, uuid: DomainId) -> None:
         """Forget a domain, its votes, channels and counters."""
         message = self._records.forget_domain(uuid)
@@ -344,6 +379,15 @@ class Monitor:
             self._records.withdraw(uuid, number)
         self._send(messages.WithdrawVotes(domain, number))
 
+    def answer_policy(
+        self, uuid: DomainId, number: int, ticket: int, *, is_accepted: bool
+    ) -> None:
+        """Say whether a guest's policy is installed; too late is no error."""
+        domain = self._records.number_of(uuid)
+        if domain is not None:
+            answer = messages.AnswerPolicy(domain, number, ticket, is_accepted)
+            self._send(answer)
+
     def snapshot(self) -> MonitorSnapshot:
         """Read the shared table: some microseconds per row, no wait for anybody."""
         return self._records.snapshot()
@@ -396,18 +440,32 @@ class Monitor:
                 self._listener.group_yielded(group)
             case messages.WriteRefused(group, errno):
                 self._listener.write_refused(group, errno)
-            case messages.EndpointClosed():
-                self._hear_closed(message)
+            case (
+                messages.EndpointClosed()
+                | messages.PolicySent()
+                | messages.PolicyRemoved()
+            ):
+                self._hear_of_channel(message)
             case _:
                 raise HandoffError(f"the monitor said {message!r}")
 
-    def _hear_closed(self, message: messages.EndpointClosed) -> None:
+    def _hear_of_channel(
+        self,
+        message: messages.EndpointClosed | messages.PolicySent | messages.PolicyRemoved,
+    ) -> None:
         uuid = self._records.uuid_of(message.domain)
+        number, listener = message.number, self._listener
         # An earlier endpoint of the same channel may have ended behind our back.
-        if (
-            uuid is None
-            or self._adoptions.get((uuid, message.number)) != message.adoption
-        ):
+        if uuid is None or self._adoptions.get((uuid, number)) != message.adoption:
             return
-        del self._adoptions[uuid, message.number]
-        self._listener.endpoint_closed(uuid, message.number, message.reason)
+        match message:
+            case messages.EndpointClosed():
+                del self._adoptions[uuid, number]
+                listener.endpoint_closed(uuid, number, message.reason)
+            case messages.PolicySent():
+                packet = message.packet.encode("latin-1")
+                listener.policy_sent(
+                    uuid, number, message.ticket, message.generation, packet
+                )
+            case messages.PolicyRemoved():
+                listener.policy_removed(uuid, number)

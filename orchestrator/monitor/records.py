@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.monitor import messages
-from orchestrator.monitor.arbiter import Domain, Group, VCpu
+from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.monitor.rows import Rows
 from orchestrator.monitor.table import (
     ACKS,
@@ -52,6 +52,9 @@ class Records:
         self._table = table
         self._groups: dict[int, GroupView] = {}
         self._domains: dict[DomainId, DomainView] = {}
+        self._policy_votes: dict[tuple[DomainId, int], int] = {}
+        """kHz by domain and vCPU. They are main's own words, so the table that saves
+        guests' votes from a monitor's death need not carry them."""
         self._numbers: dict[DomainId, int] = {}
         self._uuids: dict[int, DomainId] = {}
         self._channel_rows: Rows[tuple[DomainId, int]] = Rows(CHANNEL_ROWS)
@@ -66,6 +69,8 @@ class Records:
             yield self.define_group(group)
         for domain in self._domains.values():
             yield self.define_domain(domain)
+        for (uuid, vcpu), khz in self._policy_votes.items():
+            yield messages.SetPolicyVote(self._numbers[uuid], vcpu, khz)
 
     def define_group(self, view: GroupView) -> messages.DefineGroup:
         """Record a group."""
@@ -84,6 +89,8 @@ class Records:
     def define_domain(self, view: DomainView) -> messages.DefineDomain:
         """Record a domain; rows of vCPUs that are not in it any more are free."""
         uuid = view.uuid
+        for vcpu in self._find_moved(view):
+            self._policy_votes.pop((uuid, vcpu), None)
         self._domains[uuid] = view
         number = self._numbers.setdefault(uuid, len(self._uuids))
         self._uuids[number] = uuid
@@ -93,6 +100,8 @@ class Records:
             domain=number,
             is_executing=view.is_executing,
             is_enforced=view.is_enforced,
+            may_query=view.may_query,
+            may_send_policies=view.may_send_policies,
             vcpus=tuple(self._row_of(uuid, vcpu) for vcpu in view.vcpus),
         )
 
@@ -110,9 +119,24 @@ class Records:
         """Forget a domain; None: it was not known."""
         if self._domains.pop(uuid, None) is None:
             return None
+        for key in [key for key in self._policy_votes if key[0] == uuid]:
+            del self._policy_votes[key]
         self._vcpu_rows.give_back(lambda key: key[0] == uuid)
         rows = self._channel_rows.give_back(lambda key: key[0] == uuid)
         return messages.ForgetDomain(self._numbers[uuid], tuple(rows))
+
+    def set_policy_vote(
+        self, uuid: DomainId, vcpu: int, khz: int | None
+    ) -> messages.SetPolicyVote | None:
+        """Record a policy's vote; None: there is no such vCPU, or it floats."""
+        view = self._domains.get(uuid)
+        if view is None or _group_of(view, vcpu) is None:
+            return None
+        if khz is None:
+            self._policy_votes.pop((uuid, vcpu), None)
+        else:
+            self._policy_votes[uuid, vcpu] = khz
+        return messages.SetPolicyVote(self._numbers[uuid], vcpu, khz or 0)
 
     def number_of(self, uuid: DomainId) -> int | None:
         """Return a known domain's number in messages."""
@@ -144,12 +168,18 @@ class Records:
 
     def withdraw_moved(self, view: DomainView) -> None:
         """End, in the monitor's stead, the votes of vCPUs that changed their group."""
-        known = self._domains.get(view.uuid)
-        groups = {} if known is None else {v.vcpu: v.group for v in known.vcpus}
+        moved = self._find_moved(view)
         for (owner, number), row in self._vcpu_rows.items():
-            now = {v.vcpu: v.group for v in view.vcpus}.get(number)
-            if owner == view.uuid and groups.get(number) != now:
+            if owner == view.uuid and number in moved:
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
+
+    def _find_moved(self, view: DomainView) -> set[int]:
+        """Return the vCPUs whose group is another than before, or that are gone."""
+        known = self._domains.get(view.uuid)
+        before = {} if known is None else {v.vcpu: v.group for v in known.vcpus}
+        now = {v.vcpu: v.group for v in view.vcpus}
+        vcpus = before.keys() | now.keys()
+        return {v for v in vcpus if before.get(v) != now.get(v)}
 
     # Reading
 
@@ -199,16 +229,22 @@ class Records:
     ) -> int | None:
         at = vcpu_at(self._vcpu_rows.lend(key))
         vote_khz = self._table.words[at + VOTE]
-        if not vote_khz or group is None:
+        policy_khz = self._policy_votes.get(key, NO_VOTE)
+        if not (vote_khz or policy_khz) or group is None:
             return None
         vcpu = VCpu(domain, view.vcpu)
         vcpu.min_khz, vcpu.max_khz = view.min_khz, view.max_khz
         vcpu.is_turbo_allowed = view.is_turbo_allowed
         vcpu.place(group)
         vcpu.vote_khz = vote_khz
+        vcpu.vote_by_policy(policy_khz)
         _, vcpu.has_turbo_right = unpack_voter(self._table.words[at + VOTER])
         vcpu.rebound()
         return vcpu.wish_khz()
+
+
+def _group_of(view: DomainView, vcpu: int) -> int | None:
+    return next((v.group for v in view.vcpus if v.vcpu == vcpu), None)
 
 
 def _model_group(view: GroupView) -> Group:

@@ -63,10 +63,12 @@ class Registry:
             messages.ConfirmRelease: self._confirm_release,
             messages.TakeBack: self._take_back,
             messages.DefineDomain: self._define_domain,
+            messages.SetPolicyVote: self._set_policy_vote,
             messages.ForgetDomain: self._forget_domain,
             messages.CloseChannel: self._close_channel,
             messages.SwitchChannel: self._switch_channel,
             messages.WithdrawVotes: self._withdraw_votes,
+            messages.AnswerPolicy: self._answer_policy,
             messages.Quiesce: self._quiesce,
         }
 
@@ -146,6 +148,8 @@ class Registry:
         domain = self._domains.setdefault(message.domain, Domain())
         domain.is_executing = message.is_executing
         domain.is_enforced = message.is_enforced
+        domain.may_query = message.may_query
+        domain.may_send_policies = message.may_send_policies
         touched = _groups(domain)
         for number in domain.vcpus.keys() - {row.vcpu for row in message.vcpus}:
             self._unplug(domain.vcpus.pop(number))
@@ -180,6 +184,12 @@ class Registry:
         vcpu.place(None)
         vcpu.withdraw()
         self._claims.store(vcpu)
+
+    def _set_policy_vote(self, message: messages.SetPolicyVote) -> None:
+        domain = self._domains.get(message.domain)
+        vcpu = None if domain is None else domain.vcpus.get(message.vcpu)
+        if vcpu is not None:
+            self._claims.vote_by_policy(vcpu, message.khz)
 
     def _forget_domain(self, message: messages.ForgetDomain) -> None:
         domain = self._domains.pop(message.domain, None)
@@ -239,6 +249,17 @@ class Registry:
         endpoint.is_enabled = message.is_enabled
         if not message.is_enabled:
             self._claims.withdraw_all(endpoint.domain, endpoint.number)
+
+    def _answer_policy(self, message: messages.AnswerPolicy) -> None:
+        endpoint = self._find(message.domain, message.number)
+        if endpoint is None:
+            return
+        try:
+            self._exchange.answer_policy(
+                endpoint, message.ticket, is_accepted=message.is_accepted
+            )
+        except OSError as error:
+            self.end(endpoint, describe(error))
 
     def _find(self, domain_number: int, number: int) -> Endpoint | None:
         domain = self._domains.get(domain_number)

@@ -50,7 +50,7 @@ def serve(handoff_fd: int) -> None:
             watch.watch_handoff()
 
     claims = Claims(table.words, hello.release_after_ms * _NS_PER_MS, report)
-    exchange = Exchange(claims, table.words, watch.watch_writing)
+    exchange = Exchange(claims, table.words, watch.watch_writing, report)
     registry = Registry(claims, exchange, watch, table, report)
     loop = Loop(handoff, watch, claims, exchange, registry)
     report(Ready(VERSION))

@@ -56,6 +56,10 @@ class DomainView:
     """Whether its votes count now; a paused domain's votes are only kept."""
     is_enforced: bool
     """False: observe it, answer every request NACK."""
+    may_query: bool = True
+    """Whether it may ask for the clocks and abilities of its own vCPUs."""
+    may_send_policies: bool = True
+    """Whether its policies are passed to main; NACK otherwise."""
     vcpus: tuple[VCpuView, ...]
 
 
@@ -88,7 +92,7 @@ class MonitorSnapshot:
     channels: Mapping[tuple[DomainId, int], Counters] = field(default_factory=dict)
     """By domain and channel number."""
     wishes: Mapping[tuple[DomainId, int], int | None] = field(default_factory=dict)
-    """kHz by domain and vCPU; None: the guest has no vote."""
+    """kHz by domain and vCPU; None: neither guest nor policy has voted."""
     grants: Mapping[int, int | None] = field(default_factory=dict)
     """kHz by clock group: the last value that the kernel accepted; None: not taken."""
     refusals: Mapping[int, int] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from orchestrator.control.models import (
     DaemonStatus,
     Domain,
     EventRecord,
+    GenerationRight,
     LibvirtStatus,
     ModeRight,
     Permission,
@@ -109,6 +110,9 @@ RIGHTS = Rights(
     max_khz=Bound(value=2_600_000, source="rule dpdk-*"),
     turbo=Permission(value=False, source="host"),
     mode=ModeRight(value=Mode.ENFORCE, source="metadata"),
+    queries=Permission(value=True, source="default"),
+    guest_policies=Permission(value=True, source="default"),
+    generation=GenerationRight(value=None, source="default"),
 )
 DOMAINS = (
     Domain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from contextlib import asynccontextmanager
@@ -35,6 +36,8 @@ class Household:
         self.heard: list[tuple[object, ...]] = []
         self.is_taking = True
         """Whether a wanted group is taken at once."""
+        self.is_taking_policies: bool | None = True
+        """What guests' policies are answered; None: nothing."""
         self.monitor = Monitor(release_after_s=release_after_s, listener=self)
         self._directory = directory
         self._prepared: dict[int, PreparedGroup] = {}
@@ -58,6 +61,17 @@ class Household:
 
     def endpoint_closed(self, uuid: DomainId, number: int, reason: str) -> None:
         self.heard.append(("endpoint_closed", uuid, number, reason))
+
+    def policy_sent(
+        self, uuid: DomainId, number: int, ticket: int, generation: int, packet: bytes
+    ) -> None:
+        self.heard.append(("policy_sent", uuid, number, generation, packet))
+        if self.is_taking_policies is not None:
+            is_accepted = self.is_taking_policies
+            self.monitor.answer_policy(uuid, number, ticket, is_accepted=is_accepted)
+
+    def policy_removed(self, uuid: DomainId, number: int) -> None:
+        self.heard.append(("policy_removed", uuid, number))
 
     def write_refused(self, group: int, errno: int) -> None:
         self.heard.append(("write_refused", group, errno))
@@ -193,6 +207,14 @@ class Guest:
                 data += piece
         return data
 
+    async def exchange(self, packet: bytes) -> bytes:
+        """Send a packet until it is answered, as `ask` does."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                await self.send(packet)
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(self.receive(len(packet)), 0.5)
+
     async def ask(self, unit: int, vcpu: int = 0, core_type: int = 0) -> str:
         """Send a request and say what was answered.
 
@@ -201,14 +223,8 @@ class Guest:
         """
         packet = encode(Request(vcpu, unit, core_type=core_type))
         refusal = packet[:12] + b"\2" + packet[13:]
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                await self.send(packet)
-                try:
-                    answer = await asyncio.wait_for(self.receive(), 0.5)
-                except TimeoutError:
-                    continue
-                return {packet: "ACK", refusal: "NACK"}.get(answer, "?")
+        answer = await self.exchange(packet)
+        return {packet: "ACK", refusal: "NACK"}.get(answer, "?")
 
 
 async def until(look: Callable[[], bool], what: str) -> None:

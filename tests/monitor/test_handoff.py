@@ -34,12 +34,23 @@ EXAMPLES: list[Message] = [
     messages.Hello(1, 30_000, None, 65_534),
     messages.DefineGroup(3, 1, (3_001_000, 3_000_000), True, 0, 9, False, None),  # noqa: FBT003
     messages.HandOver(3, True, ("\x00\xff\n", "schedutil\n")),  # noqa: FBT003
-    messages.DefineDomain(0, True, False, (VCpuRow(0, 7, None, 0, 9, True),)),  # noqa: FBT003
-    messages.DefineDomain(0, True, False, ()),  # noqa: FBT003
+    messages.DefineDomain(
+        domain=0,
+        is_executing=True,
+        is_enforced=False,
+        may_query=True,
+        may_send_policies=False,
+        vcpus=(VCpuRow(0, 7, None, 0, 9, is_turbo_allowed=True),),
+    ),
+    messages.DefineDomain(0, True, False, False, True, ()),  # noqa: FBT003
+    messages.SetPolicyVote(0, 1, 2_000_000),
     messages.ForgetDomain(0, (1, 2)),
     messages.Adopt(0, 1, 2, 3, False),  # noqa: FBT003
     messages.WithdrawVotes(0, None),
+    messages.AnswerPolicy(0, 1, 2, False),  # noqa: FBT003
     messages.EndpointClosed(0, 1, 2, "hung up"),
+    messages.PolicySent(0, 1, 2, 3, 464, "\x00\xff"),
+    messages.PolicyRemoved(0, 1, 2),
     messages.Quiesce(),
 ]
 

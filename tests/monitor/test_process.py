@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.channel.protocol import Request, Unit, encode, encode_connect
+from orchestrator.channel.protocol import (
+    Command,
+    PolicyPacket,
+    Request,
+    Unit,
+    encode,
+    encode_connect,
+    encode_policy,
+)
 from orchestrator.domain import DomainId
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.process import Monitor
@@ -345,6 +353,63 @@ async def test_what_is_said_while_no_monitor_lives_is_known_to_the_next(
     await until(lambda: main.clock() == TURBO, "no vote is left")
     assert await main.open_channel(uuid=other).ask(MIN) == "ACK"
     assert main.monitor.snapshot().wishes == {(UUID, 0): None, (other, 0): LOWEST}
+
+
+@with_main
+async def test_a_policy_s_vote_takes_the_group_and_outlives_a_monitor(
+    main: Household,
+) -> None:
+    main.offer()
+    main.define_domain(0)
+    main.monitor.set_policy_vote(UUID, 0, LOWEST)
+    await main.hear("take_wanted", 0)
+    await until(lambda: main.clock() == LOWEST, "the policy's clock")
+    await _kill_monitor(main)
+    main.file(0, "scaling_setspeed").write_text("1\n")
+    await main.monitor.start()
+    main.hand_over_again()
+    await until(lambda: main.clock() == LOWEST, "the policy's clock again")
+    assert main.monitor.snapshot().wishes == {(UUID, 0): LOWEST}
+    assert await main.open_channel().ask(MAX) == "ACK"
+    assert main.clock() == TURBO
+    main.monitor.withdraw_votes(UUID, None)
+    await until(lambda: main.clock() == LOWEST, "the policy's clock alone")
+    main.monitor.set_policy_vote(UUID, 0, None)
+    await until(lambda: main.clock() == TURBO, "no vote is left")
+    assert main.monitor.snapshot().wishes == {(UUID, 0): None}
+
+
+@with_main
+async def test_a_policy_s_vote_ends_with_the_vcpu_s_place_also_for_main(
+    main: Household,
+) -> None:
+    main.offer()
+    main.offer(1)
+    main.define_domain(0, 0)
+    for vcpu in (0, 1, 2):
+        main.monitor.set_policy_vote(UUID, vcpu, LOWEST)
+    main.define_domain(0, 1)
+    await _kill_monitor(main)
+    main.define_domain(1)
+    main.define_domain(0)
+    await main.monitor.start()
+    assert main.monitor.snapshot().wishes == {(UUID, 0): None}
+    main.monitor.set_policy_vote(UUID, 0, LOWEST)
+    main.monitor.forget_domain(UUID)
+    main.define_domain(0)
+    assert main.monitor.snapshot().wishes == {(UUID, 0): None}
+
+
+@with_main
+async def test_guests_policies_are_heard_and_answered(main: Household) -> None:
+    guest = main.simple()
+    packet = encode_policy(PolicyPacket(vm_name=b"me", num_vcpu=1))
+    assert await guest.exchange(packet) == packet[:12] + b"\1" + packet[13:]
+    assert main.heard == [("policy_sent", UUID, 0, SIZE, packet)]
+    main.is_taking_policies = False
+    assert await guest.exchange(packet) == packet[:12] + b"\2" + packet[13:]
+    await guest.send(encode(Request(0, 0, Command.PKT_POLICY_REMOVE)))
+    await main.hear("policy_removed", UUID, 0)
 
 
 @with_main

@@ -71,7 +71,7 @@ class Workbench:
         words = self.table.words
         self.claims = Claims(words, release_after_ns, report, self._now_ns)
         self.exchange = Exchange(
-            self.claims, words, self.watch.watch_writing, self._now_ns
+            self.claims, words, self.watch.watch_writing, report, self._now_ns
         )
         self.registry = Registry(
             self.claims, self.exchange, self.watch, self.table, report
@@ -147,6 +147,8 @@ class Workbench:
         min_khz: int = 0,
         max_khz: int = TURBO,
         is_turbo_allowed: bool = True,
+        may_query: bool = True,
+        may_send_policies: bool = True,
     ) -> None:
         """Define a domain with one vCPU in each of the groups."""
         vcpus = tuple(
@@ -155,7 +157,11 @@ class Workbench:
             )
             for vcpu, group in enumerate(groups)
         )
-        self.tell(messages.DefineDomain(number, is_executing, is_enforced, vcpus))
+        self.tell(
+            messages.DefineDomain(
+                number, is_executing, is_enforced, may_query, may_send_policies, vcpus
+            )
+        )
 
     def adopt(
         self, domain: int = 0, number: int = 0, *, is_enabled: bool = True
@@ -177,6 +183,17 @@ class Workbench:
         self.define_domain()
         return self.adopt()
 
+    def policies(self) -> list[messages.PolicySent]:
+        """Return the policies that were passed to main."""
+        return [r for r in self.reports if isinstance(r, messages.PolicySent)]
+
+    def answer_policy(
+        self, sent: messages.PolicySent, *, is_accepted: bool = True
+    ) -> None:
+        self.tell(
+            messages.AnswerPolicy(sent.domain, sent.number, sent.ticket, is_accepted)
+        )
+
     # As time
 
     def turn(self, *, age_ns: int = 0) -> None:
@@ -193,6 +210,13 @@ class Workbench:
         guest.sendall(packets)
         self.turn()
         return receive(guest)
+
+    def ask_main_too(self, guest: socket.socket, packets: bytes) -> bytes:
+        """Do as `ask`, with a main that takes every policy."""
+        answers = self.ask(guest, packets)
+        for sent in self.policies():
+            self.answer_policy(sent)
+        return answers + receive(guest)
 
     # As observer
 

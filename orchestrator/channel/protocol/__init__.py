@@ -1,0 +1,91 @@
+"""The bytes that DPDK's power library and a host exchange over a channel.
+
+Theory of operation: there is no framing, no magic and no version; a packet is a C
+structure dumped on a byte stream, little-endian with natural alignment, and its size
+is the only trace of its generation. Packets arrive cut and coalesced at will. An ACK
+of a power request is byte for byte the request, because the number of the answer
+stands where the number of the command stood, and both are 1.
+
+Pure, and importable by Python 3.9: the guest's side uses it too.
+
+Source: DPDK's channel_commands.h (v1.8 to v20.11) and rte_power_guest_channel.h (v21.02
+to v26.07), compiled for x86-64, i386 and aarch64.
+"""
+
+from __future__ import annotations
+
+from orchestrator.channel.protocol.generations import (
+    GENERATION_16,
+    GENERATION_456,
+    GENERATION_460,
+    GENERATION_464,
+    GENERATIONS,
+    MAX_VCPUS,
+    Generation,
+)
+from orchestrator.channel.protocol.policies import (
+    HOURS,
+    MAX_MACS,
+    PolicyPacket,
+    decode_policy,
+    encode_policy,
+)
+from orchestrator.channel.protocol.replies import (
+    Capabilities,
+    Frequencies,
+    decode_capabilities,
+    decode_frequencies,
+    encode_capabilities,
+    encode_frequencies,
+    encode_refusal,
+)
+from orchestrator.channel.protocol.requests import (
+    Request,
+    decode,
+    decode_all,
+    encode,
+    encode_answer,
+    encode_connect,
+)
+from orchestrator.channel.protocol.words import (
+    Answer,
+    Command,
+    CoreType,
+    PolicyKind,
+    Unit,
+    WorkloadLevel,
+)
+
+__all__ = [
+    "GENERATIONS",
+    "GENERATION_16",
+    "GENERATION_456",
+    "GENERATION_460",
+    "GENERATION_464",
+    "HOURS",
+    "MAX_MACS",
+    "MAX_VCPUS",
+    "Answer",
+    "Capabilities",
+    "Command",
+    "CoreType",
+    "Frequencies",
+    "Generation",
+    "PolicyKind",
+    "PolicyPacket",
+    "Request",
+    "Unit",
+    "WorkloadLevel",
+    "decode",
+    "decode_all",
+    "decode_capabilities",
+    "decode_frequencies",
+    "decode_policy",
+    "encode",
+    "encode_answer",
+    "encode_capabilities",
+    "encode_connect",
+    "encode_frequencies",
+    "encode_policy",
+    "encode_refusal",
+]
