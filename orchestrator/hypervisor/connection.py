@@ -22,7 +22,7 @@ import libvirt
 from orchestrator.config import Access
 from orchestrator.domain import DomainId, DomainSpec
 from orchestrator.errors import HypervisorGone
-from orchestrator.hypervisor.description import describe_domain
+from orchestrator.hypervisor.description import KnownXml, describe_domain
 from orchestrator.hypervisor.devices import attach_channels, detach_channels
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import Bell, EventRelay
@@ -109,6 +109,7 @@ class Hypervisor:
         self._keepalive_interval_s = keepalive_interval_s
         self._listener = listener
         self._opener = Opener(self.uri, patience_s=opens_within_s)
+        self._known_xml = KnownXml()
         self._bell = Bell()
         self._guard = threading.Lock()
         self._link: _Link | None = None
@@ -142,7 +143,9 @@ class Hypervisor:
         """
         with translated():
             domains = self._connection().listAllDomains(0)
-            return tuple(DomainId(domain.UUIDString()) for domain in domains)
+            uuids = tuple(DomainId(domain.UUIDString()) for domain in domains)
+        self._known_xml.keep(uuids)
+        return uuids
 
     def describe(self, uuid: DomainId) -> DomainSpec:
         """Read one domain as it is now.
@@ -154,7 +157,7 @@ class Hypervisor:
             DomainXmlError: its XML cannot be understood.
         """
         with translated():
-            return describe_domain(self._connection(), uuid)
+            return describe_domain(self._connection(), uuid, self._known_xml)
 
     def vcpu_times(self, uuid: DomainId) -> dict[int, int]:
         """Return for how many nanoseconds each vCPU of a domain has run.
