@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import __version__, events
 from orchestrator.actions import Report
+from orchestrator.clocks import Clocks
 from orchestrator.control import models
 from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.cpuset import format_cpulist
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.inventory import Inventory
     from orchestrator.monitor.process import Monitor
     from orchestrator.power.sysfs import CpuTree
+    from orchestrator.power.topology import ClockGroup
     from orchestrator.reports import Reports
 
 SETTLED_WITHIN_S = 2.0
@@ -57,7 +59,7 @@ class Operations:
     ) -> None:
         self._inventory = inventory
         self._monitor = monitor
-        self._tree = tree
+        self._clocks = Clocks(tree, self._known_groups)
         self._reports = reports
         self._feed = feed
         self._react = react
@@ -65,8 +67,15 @@ class Operations:
         self._sampler: asyncio.Task[None] | None = None
         self.is_stopping = False
 
+    def _known_groups(self) -> list[ClockGroup]:
+        return [record.group for record in self._inventory.groups.values()]
+
+    async def refresh(self) -> None:
+        """Read what `status` is to show and takes time to read."""
+        await self._clocks.refresh()
+
     def status(self) -> models.Status:
-        """Return the whole picture."""
+        """Return the whole picture, its clocks as of the last `refresh`."""
         config = self._inventory.config
         daemon = models.DaemonStatus(
             version=__version__,
@@ -81,7 +90,7 @@ class Operations:
         return self._snapshot().status(daemon)
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self._inventory, self._monitor.snapshot(), self._tree)
+        return Snapshot(self._inventory, self._monitor.snapshot(), self._clocks.latest)
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
         """Fix the clock of a CPU's clock group until it is released.
@@ -98,7 +107,7 @@ class Operations:
         if not await self._settles(record, target):
             why = record.reason or "the kernel has not accepted it"
             raise ControlError(f"CPU {pcpu} is not set: {why}", status=409)
-        return self._cpu(record, pcpu)
+        return await self._cpu(record, pcpu)
 
     async def release(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
         """Give the clock group back to its votes; without an override, do nothing.
@@ -110,7 +119,7 @@ class Operations:
         if record.override_khz is not None:
             released = events.OverrideReleased(record.group.number, _name(who))
             self._react(released)
-        return self._cpu(record, pcpu)
+        return await self._cpu(record, pcpu)
 
     def _settable(self, pcpu: PCpu) -> GroupRecord:
         self._refuse_when_stopping()
@@ -145,7 +154,8 @@ class Operations:
             await asyncio.sleep(LOOK_EVERY_S)
         return False
 
-    def _cpu(self, record: GroupRecord, pcpu: PCpu) -> models.Cpu:
+    async def _cpu(self, record: GroupRecord, pcpu: PCpu) -> models.Cpu:
+        await self._clocks.refresh()
         for cpu in self._snapshot().cpus_of(record):
             if cpu.pcpu == pcpu:
                 return cpu

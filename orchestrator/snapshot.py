@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control import models
 from orchestrator.controller.groups import highest_allowed_khz
-from orchestrator.errors import SysfsError
 from orchestrator.inventory import GroupStage
 from orchestrator.monitor.views import Counters
-from orchestrator.power.topology import read_current_khz, read_governor
 from orchestrator.rights import resolve_rights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from orchestrator.inventory import (
         ChannelRecord,
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
         Inventory,
     )
     from orchestrator.monitor.views import MonitorSnapshot
-    from orchestrator.power.sysfs import CpuTree
+    from orchestrator.power.topology import ClockReading
 
 _NOTHING_YET = Counters()
 
@@ -30,15 +28,18 @@ _NOTHING_YET = Counters()
 class Snapshot:
     """Renders one moment; build one, ask it, throw it away.
 
-    Synchronization: the asyncio thread only. Reads some three files per clock group.
+    Synchronization: the asyncio thread only; it reads nothing.
     """
 
     def __init__(
-        self, inventory: Inventory, measured: MonitorSnapshot, tree: CpuTree
+        self,
+        inventory: Inventory,
+        measured: MonitorSnapshot,
+        clocks: Mapping[int, ClockReading],
     ) -> None:
         self._inventory = inventory
         self._measured = measured
-        self._tree = tree
+        self._clocks = clocks
 
     def status(self, daemon: models.DaemonStatus) -> models.Status:
         """Return the whole picture."""
@@ -139,6 +140,7 @@ class Snapshot:
         is_taken = record.stage is GroupStage.TAKEN
         bounds = self._inventory.config.bounds
         low = group.steps.lowest_khz
+        clock = self._clocks.get(group.number)
         for pcpu in group.pcpus & self._inventory.topology.online:
             seat = self._inventory.topology.seats.get(pcpu)
             yield models.Cpu(
@@ -148,23 +150,17 @@ class Snapshot:
                 node=seat.node if seat else None,
                 clock_group=group.number,
                 driver=group.driver,
-                governor=self._governor(record),
+                governor=clock.governor if clock else group.governor,
                 claimed=is_taken,
                 simulated=group.is_simulated,
                 min_khz=max(low, bounds.min_khz or low),
                 max_khz=highest_allowed_khz(self._inventory, group),
                 grant_khz=self._measured.grants.get(group.number) if is_taken else None,
-                current_khz=read_current_khz(self._tree, group),
+                current_khz=clock.current_khz if clock else None,
                 steps_khz=group.steps.khz,
                 override_khz=record.override_khz,
                 reason=self._reason(record),
             )
-
-    def _governor(self, record: GroupRecord) -> str:
-        try:
-            return read_governor(self._tree, record.group)
-        except SysfsError:
-            return record.group.governor
 
     def _reason(self, record: GroupRecord) -> str | None:
         is_shared = record.view is not None and record.view.has_host_cpus

@@ -30,6 +30,10 @@ class ControlBackend(Protocol):
     Synchronization: the asyncio thread only.
     """
 
+    async def refresh(self) -> None:
+        """Read what `status` is to show and takes time to read; before each answer."""
+        ...
+
     def status(self) -> Status:
         """Return the whole picture; it must not block."""
         ...

@@ -20,7 +20,7 @@ from orchestrator.power.seats import read_seat
 from orchestrator.power.sysfs import policy_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from orchestrator.power.seats import Seat
     from orchestrator.power.sysfs import CpuTree
@@ -115,6 +115,28 @@ def read_outline(tree: CpuTree) -> tuple[frozenset[PCpu], tuple[int, ...]]:
         SysfsError: as `read_topology`.
     """
     return tree.online(), tuple(_read_policy_numbers(tree))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockReading:
+    """What the kernel says of a clock group now."""
+
+    current_khz: int | None
+    """None: it does not tell."""
+    governor: str
+
+
+def read_clocks(tree: CpuTree, groups: Iterable[ClockGroup]) -> dict[int, ClockReading]:
+    """Read clock and governor of groups; a governor that cannot be read is the last."""
+    readings = {}
+    for group in groups:
+        try:
+            governor = read_governor(tree, group)
+        except SysfsError:  # its CPUs are offline
+            governor = group.governor
+        khz = read_current_khz(tree, group)
+        readings[group.number] = ClockReading(current_khz=khz, governor=governor)
+    return readings
 
 
 def read_current_khz(tree: CpuTree, group: ClockGroup) -> int | None:

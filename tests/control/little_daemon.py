@@ -201,6 +201,9 @@ class LittleDaemon:
             reason="connection refused",
         )
 
+    async def refresh(self) -> None:
+        """Nothing here takes time."""
+
     def status(self) -> Status:
         return Status(
             daemon=DaemonStatus(
