@@ -18,8 +18,11 @@ def simulate(
     shared: Annotated[
         int, typer.Option("--shared", help="How many neighbours share one clock.")
     ] = 1,
+    sockets: Annotated[
+        int, typer.Option("--sockets", help="How many sockets, each a NUMA node.")
+    ] = 1,
 ) -> None:
     """Lay out simulated CPUs that vmpowerd takes for a /sys."""
-    lay_out(directory, cpus=cpus, shared=shared)
+    lay_out(directory, cpus=cpus, shared=shared, sockets=sockets)
     typer.echo(f"{cpus} simulated CPUs are in {directory}")
     typer.echo(f"try: vmpowerd --sysfs-root {directory} --run-dir {directory}/run")

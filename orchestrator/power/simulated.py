@@ -51,6 +51,7 @@ def lay_out(
     *,
     cpus: int,
     shared: int = 1,
+    sockets: int = 1,
     steps_khz: Sequence[int] = DEFAULT_STEPS_KHZ,
     governor: str = "schedutil",
 ) -> None:
@@ -60,6 +61,8 @@ def lay_out(
         directory: the root of the tree; made if it does not exist.
         cpus: how many CPUs, numbered from 0, all online.
         shared: how many neighbours share one clock; the last group may be smaller.
+        sockets: how many sockets share the clock groups out evenly, each of them a
+            NUMA node.
         steps_khz: what every clock group offers, in any order.
         governor: in force in every group.
 
@@ -68,6 +71,8 @@ def lay_out(
             cannot be written.
     """
     steps = _check(cpus, shared, steps_khz, governor)
+    if sockets < 1:
+        raise ConfigError(f"{sockets} sockets cannot be", hint="at least 1")
     root = directory / CPU_DIR
     try:
         if directory.exists() and any(directory.iterdir()):
@@ -79,7 +84,7 @@ def lay_out(
         for first in range(0, cpus, shared):
             group = range(first, min(first + shared, cpus))
             _write_policy(root, group, steps, governor)
-            _write_cpus(root, group)
+            _write_cpus(root, group, first * sockets // cpus)
         # Last: a tree that is half written is nobody's.
         _write(directory / MARKER, str(uuid.uuid4()))
     except OSError as error:
@@ -130,10 +135,13 @@ def _write_lists(root: Path, cpus: int) -> None:
     _write(root / "cpufreq" / "boost", "1")
 
 
-def _write_cpus(root: Path, group: range) -> None:
+def _write_cpus(root: Path, group: range, socket: int) -> None:
     for pcpu in group:
         cpu = root / f"cpu{pcpu}"
-        cpu.mkdir()
+        (cpu / f"node{socket}").mkdir(parents=True)
+        (cpu / "topology").mkdir()
+        _write(cpu / "topology" / "physical_package_id", str(socket))
+        _write(cpu / "topology" / "thread_siblings_list", str(pcpu))
         (cpu / "cpufreq").symlink_to(f"../cpufreq/policy{group.start}")
         if pcpu:  # the kernel gives CPU 0 no such file
             _write(cpu / "online", "1")

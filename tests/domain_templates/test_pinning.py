@@ -168,13 +168,11 @@ def test_every_proposal_is_possible_and_stays_out_of_others_ways(
 
 
 def test_a_tree_says_where_its_cpus_sit(tmp_path: Path) -> None:
-    lay_out(tmp_path / "sys", cpus=4, shared=2)
+    lay_out(tmp_path / "sys", cpus=4, shared=2, sockets=2)
     tree = CpuTree(tmp_path / "sys")
     for pcpu in range(4):
-        (tree.cpu_dir / f"cpu{pcpu}/topology").mkdir()
         siblings = tree.cpu_dir / f"cpu{pcpu}/topology/thread_siblings_list"
         siblings.write_text(f"{pcpu % 2},{pcpu % 2 + 2}\n")
-        (tree.cpu_dir / f"cpu{pcpu}/node{pcpu // 2}").mkdir()
     (tree.cpu_dir / "isolated").write_text("2-3\n")
     assert [(it.core, it.node, it.group) for it in read_host_cpus(tree)] == [
         (0, 0, 0),

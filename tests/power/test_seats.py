@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def seat_cpu(root: Path, pcpu: int, siblings: str, package: str, node: int) -> None:
     cpu = root / CPU_DIR / f"cpu{pcpu}"
-    (cpu / "topology").mkdir()
+    (cpu / "node0").rmdir()
     (cpu / "topology" / "thread_siblings_list").write_text(f"{siblings}\n")
     (cpu / "topology" / "physical_package_id").write_text(f"{package}\n")
     (cpu / f"node{node}").symlink_to(f"../../node/node{node}")
@@ -30,6 +31,8 @@ def test_a_cpu_sits_where_the_kernel_says(tree: CpuTree) -> None:
 
 
 def test_a_tree_that_does_not_tell_leaves_it_unknown(tree: CpuTree) -> None:
+    shutil.rmtree(tree.cpu_dir / "cpu3" / "topology")
+    (tree.cpu_dir / "cpu3" / "node0").rmdir()
     assert read_seat(tree, PCpu(3)) == Seat(core=PCpu(3))
 
 

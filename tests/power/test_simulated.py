@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.domain import PCpu
 from orchestrator.errors import ConfigError
 from orchestrator.power.simulated import DEFAULT_STEPS_KHZ, lay_out, switch_cpu
 from orchestrator.power.sysfs import CPU_DIR, MARKER, CpuTree
@@ -22,6 +23,14 @@ def test_a_cpu_s_directory_leads_to_its_clock_group(tmp_path: Path) -> None:
     assert (cpus / "cpu3/cpufreq/affected_cpus").read_text() == "2 3\n"
     assert (cpus / "cpu4/cpufreq/related_cpus").read_text() == "4\n"
     assert (cpus / "present").read_text() == "0-4\n"
+
+
+def test_sockets_share_the_cpus_out(tmp_path: Path) -> None:
+    lay_out(tmp_path, cpus=8, shared=2, sockets=2)
+    seats = read_topology(CpuTree(tmp_path)).seats
+    assert [seats[PCpu(n)].package for n in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [seats[PCpu(n)].node for n in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [seats[PCpu(n)].core for n in range(8)] == list(range(8))
 
 
 def test_a_write_of_the_clock_is_the_clock(tree: CpuTree) -> None:
@@ -87,6 +96,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ({"cpus": 0}, "0 CPUs"),
         ({"cpus": 8193}, "8193 CPUs"),
         ({"cpus": 2, "shared": 0}, "share a clock"),
+        ({"cpus": 2, "sockets": 0}, "0 sockets"),
         ({"cpus": 2, "steps_khz": ()}, "at least one step"),
         ({"cpus": 2, "governor": "warp"}, "'warp' is no governor"),
     ],
