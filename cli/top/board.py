@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def taking_part(board: Board) -> list[Domain]:
 def listed(board: Board, view: View) -> list[Domain]:
     """Return the domains that the filter lets through, in the view's order."""
     found = [d for d in taking_part(board) if matches(view, d["name"])]
-    found.sort(key=lambda domain: domain["name"])
+    found.sort(key=lambda domain: _natural(domain["name"]))
     if view.sort is not Sort.NAME:
         found.sort(key=lambda domain: _weight(board, view.sort, domain), reverse=True)
     return found
@@ -66,11 +67,19 @@ def refused(domain: Domain) -> int:
 
 def marks(board: Board) -> dict[str, str]:
     """Give every domain that takes part a letter, whatever the filter."""
-    uuids = sorted((d["name"], d["uuid"]) for d in taking_part(board))
+    domains = sorted(taking_part(board), key=lambda domain: _natural(domain["name"]))
     return {
-        uuid: _MARKS[at] if at < len(_MARKS) else MANY
-        for at, (_, uuid) in enumerate(uuids)
+        domain["uuid"]: _MARKS[at] if at < len(_MARKS) else MANY
+        for at, domain in enumerate(domains)
     }
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort vm-2 before vm-10."""
+    words = re.findall(r"[0-9]+|[^0-9]+", name.casefold())
+    return [
+        (int(word) if word.isascii() and word.isdigit() else 0, word) for word in words
+    ]
 
 
 def warnings(board: Board) -> list[Cell]:

@@ -94,10 +94,10 @@ def _tenants(domains: Iterable[Domain]) -> Tenants:
     return found
 
 
-def _place(group: list[Cpu]) -> tuple[int, int, int]:
-    """Sort clock groups by socket, then by number."""
+def _place(group: list[Cpu]) -> tuple[int, int, int, int]:
+    """Sort clock groups by socket, node and core: SMT siblings are neighbours."""
     package, node = group[0]["package"], group[0]["node"]
-    return (package or 0, node or 0, group[0]["clock_group"])
+    return (package or 0, node or 0, group[0]["core"] or 0, group[0]["clock_group"])
 
 
 def _packages(groups: list[list[Cpu]]) -> list[list[list[Cpu]]]:
@@ -110,10 +110,15 @@ def _packages(groups: list[list[Cpu]]) -> list[list[list[Cpu]]]:
 def _socket_title(
     package: list[list[Cpu]], packages: list[list[list[Cpu]]]
 ) -> list[Text]:
-    """Name a socket, where there is more than one."""
+    """Name a socket, where there is more than one, and its NUMA nodes."""
     if len(packages) == 1:
         return []
-    return [Text(f"socket {package[0][0]['package']}", "dim")]
+    nodes = {group[0]["node"] for group in package}
+    known = {node for node in nodes if node is not None}
+    words = f"socket {package[0][0]['package']}"
+    if known:
+        words += f", NUMA node {format_cpulist(known)}"
+    return [Text(words, "dim")]
 
 
 def _share(cpu: Cpu) -> float | None:
@@ -131,6 +136,7 @@ def _tiles(
     cells = (width + GAP) // columns - GAP
     packages = _packages(groups)
     label = max((len(_list(group)) for group in groups), default=0)
+    bonds = _bonds(groups)
     lines: list[Text] = []
     for package in packages:
         lines += _socket_title(package, packages)
@@ -138,13 +144,30 @@ def _tiles(
         for at in range(rows):
             line = Text()
             # Down, then right: neighbours stand together.
-            for column, group in enumerate(package[at::rows]):
+            for column, place in enumerate(range(at, len(package), rows)):
                 line.pad_right(max(0, column * (cells + GAP) - line.cell_len))
-                tile = _tile(group, tenants, view, label)
+                tile = Text(bonds.get(package[place][0]["pcpu"], ""), QUIET)
+                tile.append_text(_tile(package[place], tenants, view, label))
                 cut(tile, cells)
                 line.append_text(tile)
             lines.append(line)
     return lines
+
+
+def _bonds(groups: list[list[Cpu]]) -> dict[int, str]:
+    """Draw what binds SMT siblings that have clocks of their own, by first CPU."""
+    cores: dict[tuple[int | None, int | None], list[int]] = {}
+    for group in groups:
+        place = (group[0]["package"], group[0]["core"])
+        cores.setdefault(place, []).append(group[0]["pcpu"])
+    if all(len(siblings) == 1 for siblings in cores.values()):
+        return {}
+    bonds = {}
+    for first, *others in cores.values():
+        bonds[first] = "╭" if others else " "
+        bonds |= dict.fromkeys(others, "│")
+        bonds |= dict.fromkeys(others[-1:], "╰")
+    return bonds
 
 
 def _tile(

@@ -22,15 +22,15 @@ _RATES = "Requests lately"
 _SLOTS = (
     Slot(title="", width=1),
     Slot(title=Sort.NAME, width=14, stretch=18),
-    Slot(title="State", width=8, rank=3),
-    Slot(title="vCPUs", width=5, is_right=True, rank=2),
-    Slot(title="Open", width=5, is_right=True, rank=4),
+    Slot(title="State", width=8, rank=5),
+    Slot(title="vCPUs", width=5, is_right=True, rank=4),
+    Slot(title="Open", width=5, is_right=True, rank=6),
     Slot(title=Sort.CLOCK, width=8, is_right=True),
-    Slot(title=_CLOCKS, width=12, stretch=28),
+    Slot(title=_CLOCKS, width=12, rank=2, stretch=28),
     Slot(title=Sort.RATE, width=6, is_right=True),
-    Slot(title=_RATES, width=15, rank=1, stretch=25),
-    Slot(title="Requests", width=11, is_right=True, rank=5),
-    Slot(title=Sort.REFUSED, width=7, is_right=True),
+    Slot(title=_RATES, width=15, rank=3, stretch=25),
+    Slot(title="Requests", width=11, is_right=True, rank=7),
+    Slot(title=Sort.REFUSED, width=7, is_right=True, rank=1),
 )
 
 

@@ -36,16 +36,24 @@ _METER = "Now"
 _VCPU_SLOTS = (
     Slot(title="vCPU", width=4, is_right=True),
     Slot(title="CPUs", width=6, stretch=6),
-    Slot(title=_METER, width=10, rank=4),
+    Slot(title=_METER, width=10, rank=6),
     Slot(title="Clock", width=14, is_right=True),
-    Slot(title=_CLOCKS, width=10, rank=2, stretch=30),
-    Slot(title="Wish", width=8, is_right=True, rank=1),
+    Slot(title=_CLOCKS, width=10, rank=4, stretch=30),
+    Slot(title="Wish", width=8, is_right=True, rank=3),
     Slot(title="Req/s", width=6, is_right=True),
-    Slot(title="Requests", width=10, is_right=True, rank=3),
-    Slot(title="Refused", width=7, is_right=True),
-    Slot(title="Channel", width=9),
+    Slot(title="Requests", width=10, is_right=True, rank=5),
+    Slot(title="Refused", width=7, is_right=True, rank=2),
+    Slot(title="Channel", width=9, rank=1),
 )
 _KEY_CELLS = 20
+_SIGNS = (
+    ("2-3", "CPUs that share one clock stand together"),
+    ("╭ ╰", "SMT siblings: two clocks, and one core that follows the faster"),
+    ("colour, height", "the clock, between the slowest and the fastest step"),
+    ("grey", "a clock that the daemon leaves alone"),
+    ("!", "the operator's override: 'vmpower cpu release' ends it"),
+    ("a b c", "the domain on a CPU; *: more than one, +: no letter left"),
+)
 _NOTE_MARK = "! "
 
 
@@ -77,25 +85,25 @@ def warnings_page(board: Board, width: int) -> list[Text]:
     ]
 
 
-def help_page() -> list[Text]:
+def help_page(width: int) -> list[Text]:
     """Show the keys and the signs."""
-    lines = [
-        Text.assemble((f"{key:<{_KEY_CELLS}}", "bold"), meaning)
-        for key, meaning in KEYS
+    keys = [
+        line for key, meaning in KEYS for line in _entry(key, "bold", meaning, width)
     ]
-    signs = (
-        ("2-3", "CPUs that share one clock stand together"),
-        ("colour, height", "the clock, between the slowest and the fastest step"),
-        ("grey", "a clock that the daemon leaves alone"),
-        ("!", "the operator's override: 'vmpower cpu release' ends it"),
-        ("a b c", "the domain on a CPU; *: more than one, +: no letter left"),
-    )
-    lines += [Text()]
-    lines += [
-        Text.assemble((f"{sign:<{_KEY_CELLS}}", "cyan"), meaning)
-        for sign, meaning in signs
+    signs = [
+        line
+        for sign, meaning in _SIGNS
+        for line in _entry(sign, "cyan", meaning, width)
     ]
-    return lines
+    return [*keys, Text(), *signs]
+
+
+def _entry(word: str, style: str, meaning: str, width: int) -> list[Text]:
+    """Explain a word in as many lines as that needs."""
+    room = max(1, width - _KEY_CELLS)
+    first, *more = textwrap.wrap(meaning, room)
+    lines = [Text.assemble((f"{word:<{_KEY_CELLS}}", style), first)]
+    return lines + [Text(" " * _KEY_CELLS + words) for words in more]
 
 
 def note_line(note: Cell) -> Text:

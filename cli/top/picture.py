@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cli.tables.status import cpu_summary
-from cli.tables.words import duration, plural, printable
+from cli.tables.status import cpu_summary, is_simulated
+from cli.tables.words import duration, moment, plural, printable
 from cli.top.board import Board, listed, warnings
 from cli.top.cpu_map import cpu_map, legend
 from cli.top.domain_list import domain_list, list_title
@@ -77,26 +77,31 @@ def _page(board: Board, view: View, width: int) -> list[Text]:
         case Page.WARNINGS:
             return warnings_page(board, width)
         case _:
-            return help_page()
+            return help_page(width)
 
 
 def _header(board: Board, view: View, width: int) -> list[Text]:
     daemon, libvirt = board.status["daemon"], board.status["libvirt"]
-    left = Text.assemble(("vmpower top", "bold"), f"  {printable(board.host)}")
-    left.append(f"  {daemon['mode']}", "yellow" if daemon["mode"] == "observe" else "")
-    if any(cpu["simulated"] for cpu in board.status["cpus"]):
+    # What matters most stands first: a narrow screen cuts the rest.
+    left = Text.assemble(("vmpower top", "bold"))
+    if is_simulated(board.status["cpus"]):
         left.append("  simulated CPUs", "yellow")
+    left.append(f"  {daemon['mode']}", "yellow" if daemon["mode"] == "observe" else "")
+    left.append(f"  {printable(board.host)}")
     right = Text.assemble((" PAUSED " if view.is_paused else "", "reverse"))
     right.append(f"  up {duration(daemon['uptime_s'])}", "dim")
     right.append(f"  {board.now:%H:%M:%S}")
     if board.gone is not None:
         words = f" the daemon does not answer, trying again: {board.gone} "
         return [spread(left, right, width), Text(words, "bold white on red")]
-    below = Text.assemble((f"{libvirt['uri']} ", "dim"))
     if libvirt["connected"]:
-        below.append("connected")
+        below = Text.assemble("libvirt connected  ", (printable(libvirt["uri"]), "dim"))
     else:
-        below.append(f"not connected: {printable(libvirt['reason'] or '')}", "red")
+        why = printable(libvirt["reason"] or "unknown reason")
+        below = Text(f"libvirt not connected: {why}", "red")
+        if libvirt["stale_since"]:
+            since = moment(libvirt["stale_since"], board.now.tzinfo, "%H:%M:%S")
+            below.append(f"; domains as known since {since}")
     counts = Text(f"CPUs: {cpu_summary(board.status['cpus'])}", "dim")
     return [spread(left, right, width), spread(below, counts, width)]
 
@@ -119,7 +124,7 @@ def _overview(board: Board, view: View, width: int, room: int) -> list[Text]:
     left = room - len(lines) - len(gap) - 1
     if left > 0 and board.events:
         lines += [*gap, rule(Text("Events", "bold"), width)]
-        latest = board.events[-left:]
+        latest = board.events[: -left - 1 : -1]
         lines += [event_line(board, event) for event in latest]
     return lines
 
@@ -155,7 +160,8 @@ def _footer(board: Board, view: View, limit: int) -> Text:
             f"{printable(view.filter)}▏",
             ("  enter keeps it, escape drops it", "dim"),
         )
-    keys = [("q", "quit"), ("p", "go on" if view.is_paused else "pause")]
+    keys = [("q", "quit"), ("?", "help")]
+    keys.append(("p", "go on" if view.is_paused else "pause"))
     if view.page is Page.OVERVIEW:
         order = "name" if view.sort is Sort.NAME else view.sort.lower()
         keys += [("s", f"sort: {order}"), ("/", "filter"), ("↑↓⏎", "domain")]
@@ -163,7 +169,7 @@ def _footer(board: Board, view: View, limit: int) -> Text:
         keys += [("↑↓", "scroll")] if limit else []
         keys += [("esc", "back")]
     found = len(warnings(board))
-    keys += [("w", plural(found, "warning") if found else "events"), ("?", "help")]
+    keys.append(("w", plural(found, "warning") if found else "events"))
     line = Text()
     for key, meaning in keys:
         line.append(key, "bold cyan").append(f" {meaning}  ", "dim")

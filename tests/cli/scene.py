@@ -72,7 +72,7 @@ def scene() -> Iterator[RunningDaemon]:
             tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp")
         )
         directory = Path(name)
-        lay_out(directory / "sys", cpus=CPUS)
+        lay_out(directory / "sys", cpus=CPUS, sockets=2)
         ends = stack.enter_context(guest_ends(directory, sum(DOMAINS.values())))
         tenants = _tenants(ends)
         uri = write_world(directory / "node.xml", tenants)

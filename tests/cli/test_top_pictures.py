@@ -88,7 +88,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("name", VIEWS)
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+@pytest.mark.parametrize(("width", "height"), [(40, 20), (80, 24), (120, 40)])
 def test_pictures_are_golden(
     name: str, width: int, height: int, status: Status
 ) -> None:
@@ -100,7 +100,14 @@ def many(status: Status, count: int) -> Status:
     """Grow a status to so many CPUs, each with a vCPU."""
     cpu, domain = status["cpus"][2], status["domains"][0]
     status["cpus"] = [
-        {**cpu, "pcpu": at, "clock_group": at, "package": at * 2 // count}
+        {
+            **cpu,
+            "pcpu": at,
+            "clock_group": at,
+            "core": at // 2 * 2,
+            "package": at * 2 // count,
+            "node": at * 2 // count,
+        }
         for at in range(count)
     ]
     vcpu, channel = domain["vcpus"][0], domain["channels"][0]

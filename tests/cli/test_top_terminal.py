@@ -139,7 +139,7 @@ def test_a_daemon_that_goes_and_comes_back_is_told_and_found(tmp_path: Path) -> 
         seen = terminal.wait_for("the daemon does not answer, trying again")
         assert "dpdk-fw" in seen
         with serving(tmp_path):
-            terminal.wait_for("qemu:///system connected")
+            terminal.wait_for("libvirt connected")
             terminal.press("q")
             wait_for_shell(terminal)
 
