@@ -17,6 +17,12 @@
     │   ├── EndpointRefused    it cannot be connected until somebody changes something
     │   ├── EndpointContended  another program holds the channel
     │   └── EndpointAbsent     nobody listens there (yet)
+    ├── PortError              a guest's own end of a channel
+    │   ├── PortAbsent         this VM has no such port
+    │   ├── PortRefused        another program has it, or we may not open it
+    │   ├── HostAbsent         nobody on the host is connected to it
+    │   ├── AnswerMissing      the host did not answer in time
+    │   └── RequestRefused     the host said no
     ├── HandoffError           main and monitor disagree about a message
     └── ControlError           a request to the control API cannot be done
 
@@ -104,6 +110,30 @@ class EndpointContended(EndpointError):  # noqa: N818
 
 class EndpointAbsent(EndpointError):  # noqa: N818
     """Nobody listens at the path; try again soon."""
+
+
+class PortError(VmpowerError):
+    """A guest cannot use its end of a channel."""
+
+
+class PortAbsent(PortError):  # noqa: N818
+    """This VM has no such virtio port; the host must give it one."""
+
+
+class PortRefused(PortError):  # noqa: N818
+    """The port cannot be opened: another program has it, or rights are missing."""
+
+
+class HostAbsent(PortError):  # noqa: N818
+    """Nobody on the host is connected; ask again later."""
+
+
+class AnswerMissing(PortError):  # noqa: N818
+    """The host did not answer in time; whether it did what was asked is not known."""
+
+
+class RequestRefused(PortError):  # noqa: N818
+    """The host said no; asking again helps only if the operator changes something."""
 
 
 class HandoffError(VmpowerError):

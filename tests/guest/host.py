@@ -1,0 +1,52 @@
+"""The host's side for a blocking guest: the monitor's parts, in a thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Self
+
+from orchestrator.guest.port import Port
+from orchestrator.monitor.loop import MOST_EVENTS
+
+if TYPE_CHECKING:
+    import socket
+    from types import TracebackType
+
+    from tests.monitor.workbench import Workbench
+
+
+class ServingHost:
+    """Makes the passes of a workbench's loop while a test blocks.
+
+    Synchronization: one thread, beside its own; the workbench is the latter's.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        bench = self._bench
+        while not self._stop.is_set():
+            events = bench.watch.wait(0.02, MOST_EVENTS)
+            bench.loop.act(events, bench.now_ns)
+
+
+def port_of(guest: socket.socket) -> Port:
+    """Make a port of the guest's end of a channel; the port owns it."""
+    return Port(os.dup(guest.fileno()))

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.channel.protocol import (
+    Answer,
+    Command,
+    Request,
+    Unit,
+    decode,
+    encode_answer,
+)
+from orchestrator.errors import AnswerMissing, HostAbsent, RequestRefused
+from orchestrator.guest.clock import VCpuClock
+from orchestrator.guest.port import Port
+from tests.guest.host import ServingHost, port_of
+from tests.monitor.workbench import LOWEST, MIDDLE, NOMINAL, SIZE, TURBO, Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def clock(bench: Workbench) -> Iterator[VCpuClock]:
+    guest = bench.simple()
+    with VCpuClock(0, timeout_s=PATIENCE_S, port=port_of(guest)) as clock:
+        yield clock
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[VCpuClock, socket.socket]]:
+    """A clock of little patience, and a host that answers by hand."""
+    ours, theirs = socket.socketpair()
+    with theirs, VCpuClock(0, timeout_s=0.01, port=Port(ours.detach())) as clock:
+        theirs.settimeout(PATIENCE_S)
+        yield clock, theirs
+
+
+def take(host: socket.socket) -> bytes:
+    packet = host.recv(SIZE, socket.MSG_WAITALL)
+    assert len(packet) == SIZE
+    return packet
+
+
+@contextlib.contextmanager
+def answering(host: socket.socket) -> Iterator[None]:
+    """Echo in a thread whatever the guest sends."""
+    host.settimeout(None)
+
+    def echo() -> None:
+        while data := host.recv(SIZE, socket.MSG_WAITALL):
+            host.sendall(data)
+
+    thread = threading.Thread(target=echo)
+    thread.start()
+    yield
+    host.shutdown(socket.SHUT_RD)
+    thread.join()
+
+
+@contextlib.contextmanager
+def reconnected(clock: VCpuClock) -> Iterator[socket.socket]:
+    """Put another host behind the port, under the same descriptor."""
+    ours, back = socket.socketpair()
+    with ours, back:
+        ours.settimeout(0)
+        back.settimeout(PATIENCE_S)
+        os.dup2(ours.fileno(), clock._port.fileno())
+        yield back
+
+
+# Against the monitor
+
+
+def test_each_demand_moves_the_clock_before_it_returns(
+    bench: Workbench, clock: VCpuClock
+) -> None:
+    clocks = []
+    with ServingHost(bench):
+        for demand in (
+            clock.freq_enable_turbo,
+            clock.freq_disable_turbo,
+            clock.freq_up,
+            clock.freq_down,
+            clock.freq_min,
+            clock.freq_max,
+        ):
+            demand()
+            clocks.append(bench.clock())
+    assert clocks == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
+
+
+def test_a_refusal_is_an_error_and_the_next_demand_goes_on(
+    bench: Workbench, clock: VCpuClock
+) -> None:
+    bench.define_domain(is_enforced=False)
+    with ServingHost(bench), pytest.raises(RequestRefused, match="min for vCPU 0"):
+        clock.freq_min()
+    bench.define_domain()
+    with ServingHost(bench):
+        clock.freq_min()
+    assert bench.clock() == LOWEST
+
+
+def test_a_host_that_hung_up_is_absent(bench: Workbench, clock: VCpuClock) -> None:
+    with ServingHost(bench):
+        clock.freq_min()
+    for endpoint in list(bench.watch.endpoints.values()):
+        endpoint.close()
+    assert not clock.has_host()
+    with pytest.raises(HostAbsent, match="nobody on the host"):
+        clock.freq_min()
+
+
+# Against a host by hand
+
+
+def test_the_first_demand_says_connect_and_asks_until_the_host_is_ready(
+    ends: tuple[VCpuClock, socket.socket],
+) -> None:
+    clock, host = ends
+    with pytest.raises(AnswerMissing, match="min for vCPU 0"):
+        clock.freq_min()
+    packets = [decode(take(host)) for _ in range(8)]
+    ready = Request(0, Unit.SCALE_MAX)
+    assert packets == [
+        Request(0, 0, Command.CONNECT),
+        *[ready] * 6,
+        Request(0, Unit.SCALE_MIN),
+    ]
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
+    ends: tuple[VCpuClock, socket.socket],
+) -> None:
+    clock, host = ends
+    with pytest.raises(AnswerMissing):
+        clock.freq_max()
+    late = [take(host) for _ in range(8)][1:]
+    for packet in late:
+        host.sendall(packet)
+    with pytest.raises(AnswerMissing):
+        clock.freq_min()
+    # It was greeted, and answers now: the refusal of the request before is dropped.
+    refusal = encode_answer(take(host), Answer.NACK)
+    host.sendall(refusal[:100])
+    host.sendall(refusal[100:])
+    with pytest.raises(AnswerMissing):
+        clock.freq_down()
+
+
+def test_a_host_that_comes_back_is_greeted_again(
+    ends: tuple[VCpuClock, socket.socket],
+) -> None:
+    clock, host = ends
+    with pytest.raises(AnswerMissing):
+        clock.freq_max()
+    host.close()
+    with pytest.raises(HostAbsent):
+        clock.freq_max()
+    with pytest.raises(HostAbsent):
+        clock.query_freq()
+    with reconnected(clock) as back:
+        assert clock.has_host()
+        with pytest.raises(AnswerMissing):
+            clock.freq_max()
+        assert decode(take(back)).command == Command.CONNECT
+
+
+def test_a_host_that_was_away_and_back_meanwhile_is_greeted_again(
+    ends: tuple[VCpuClock, socket.socket],
+) -> None:
+    clock, host = ends
+    with answering(host):
+        clock.freq_max()
+    with reconnected(clock) as back:
+        commands = []
+        for _ in range(2):
+            with pytest.raises(AnswerMissing):
+                clock.freq_max()
+            commands.append(decode(take(back)).command)
+    assert commands == [Command.CPU_POWER, Command.CONNECT]

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.channel.protocol import (
+    Answer,
+    Capabilities,
+    Command,
+    Frequencies,
+    Unit,
+    decode,
+    encode_answer,
+    encode_capabilities,
+    encode_frequencies,
+)
+from orchestrator.guest.asks import (
+    Ask,
+    change_clock,
+    query_abilities,
+    query_clock,
+    query_clocks,
+)
+from orchestrator.guest.pairing import MOST_PENDING, Pairing
+
+if TYPE_CHECKING:
+    import random
+
+SEED = b"\xa5\x01\x02"
+ASKS: list[Ask[Any]] = [
+    *(change_clock(vcpu, unit) for vcpu in (0, 7) for unit in Unit),
+    query_clocks(),
+    query_clock(3, b"a-name"),
+    query_abilities(b"another"),
+]
+
+
+def answer(packet: bytes, *, is_refusal: bool = False) -> bytes:
+    """Answer as a host does that gives back what the asker wrote."""
+    request = decode(packet)
+    name = packet[16:48]
+    if request.command in (Command.QUERY_FREQ, Command.QUERY_FREQ_LIST):
+        number = Answer.NACK if is_refusal else Answer.FREQ_LIST
+        reply = Frequencies(request.vcpu, 0, number, name, (1000,) * 8, 4)
+        return encode_frequencies(reply)
+    if request.command in (Command.QUERY_CAPS, Command.QUERY_CAPS_LIST):
+        number = Answer.NACK if is_refusal else Answer.CAPS_LIST
+        caps = Capabilities(request.vcpu, 0, number, name, (1,) * 8, (0,) * 8, 4)
+        return encode_capabilities(caps)
+    return encode_answer(packet, Answer.NACK if is_refusal else Answer.ACK)
+
+
+def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
+    edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    return [stream[a:b] for a, b in pairwise(edges)]
+
+
+def test_an_answer_is_paired_with_its_request() -> None:
+    pairing = Pairing(SEED)
+    number, packet = pairing.mark(change_clock(3, Unit.SCALE_MIN))
+    assert pairing.receive(packet) == [(number, packet)]
+
+
+def test_two_equal_requests_have_different_packets() -> None:
+    pairing = Pairing(SEED)
+    packets = [pairing.mark(change_clock(0, Unit.SCALE_UP))[1] for _ in range(2)]
+    assert packets[0] != packets[1]
+    assert packets[0][:457] == packets[1][:457]
+
+
+def test_the_mark_leaves_the_name_in_a_query_readable() -> None:
+    packet = Pairing(SEED).mark(query_clock(1, b"x" * 24))[1]
+    assert packet[16:48].split(b"\0")[0] == b"x" * 24
+
+
+def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
+    pairing = Pairing(SEED)
+    late, first = pairing.mark(change_clock(0, Unit.SCALE_UP))
+    pairing.give_up(late)
+    number, second = pairing.mark(change_clock(0, Unit.SCALE_UP))
+    assert pairing.receive(first + second) == [(number, second)]
+
+
+def test_an_answer_to_a_program_before_us_is_dropped() -> None:
+    theirs = Pairing(b"\xa5\x09\x09").mark(query_clocks())[1]
+    pairing = Pairing(SEED)
+    number, packet = pairing.mark(query_clocks())
+    assert pairing.receive(answer(theirs)) == []
+    assert [n for n, _ in pairing.receive(answer(packet))] == [number]
+
+
+def test_nothing_asked_of_one_host_is_answered_by_another() -> None:
+    pairing = Pairing(SEED)
+    packet = pairing.mark(change_clock(0, Unit.SCALE_UP))[1]
+    pairing.forget()
+    assert pairing.receive(packet) == []
+
+
+def test_what_is_never_answered_is_forgotten_in_the_end() -> None:
+    pairing = Pairing(SEED)
+    first = pairing.mark(change_clock(0, Unit.SCALE_UP))[1]
+    rest = [pairing.mark(change_clock(0, Unit.SCALE_UP)) for _ in range(MOST_PENDING)]
+    assert pairing.receive(first + rest[-1][1]) == [rest[-1]]
+
+
+@given(
+    asked=st.lists(
+        st.tuples(st.sampled_from(ASKS), st.sampled_from(["yes", "no", "late", "none"]))
+    ),
+    cuts=st.lists(st.integers(0, 1 << 16)),
+    junk=st.lists(st.binary(max_size=600)),
+    seed=st.randoms(use_true_random=False),
+)
+def test_each_answer_finds_its_request_however_the_stream_is_cut(
+    asked: list[tuple[Ask[Any], str]],
+    cuts: list[int],
+    junk: list[bytes],
+    seed: random.Random,
+) -> None:
+    pairing = Pairing(SEED)
+    stream, expected = b"", []
+    for ask, fate in asked:
+        number, packet = pairing.mark(ask)
+        reply = answer(packet, is_refusal=fate == "no")
+        if fate == "late":
+            pairing.give_up(number)
+        if fate != "none":
+            # Of a program before us, or cut short by one.
+            stream += seed.choice(junk).replace(SEED, b"") if junk else b""
+            stream += reply
+        if fate in ("yes", "no"):
+            expected.append((number, reply))
+    found = [pair for piece in pieces(stream, cuts) for pair in pairing.receive(piece)]
+    assert found == expected
+
+
+@given(data=st.lists(st.binary(max_size=2000)))
+def test_no_bytes_harm_a_pairing(data: list[bytes]) -> None:
+    pairing = Pairing(SEED)
+    for piece in data:
+        pairing.receive(piece)
+    number, packet = pairing.mark(change_clock(0, Unit.SCALE_MAX))
+    assert pairing.receive(packet) == [(number, packet)]

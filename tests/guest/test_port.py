@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.errors import HostAbsent, PortAbsent, PortRefused
+from orchestrator.guest.port import (
+    PORT_NAME,
+    Port,
+    _translate,
+    list_ports,
+    open_port,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Port, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    port = Port(ours.detach(), "the port")
+    with theirs:
+        yield port, theirs
+    port.close()
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Path:
+    """Devices and the kernel's list: ports of vCPUs 0 and 12, and another agent's."""
+    names = {"vport1p1": f"{PORT_NAME}12", "vport1p2": "org.qemu.guest_agent.0"}
+    for device, name in names.items():
+        (tmp_path / "class" / device).mkdir(parents=True)
+        (tmp_path / "class" / device / "name").write_text(f"{name}\n")
+        (tmp_path / device).write_bytes(b"")
+    (tmp_path / "virtio-ports").mkdir()
+    (tmp_path / "vport1p3").write_bytes(b"")
+    (tmp_path / "virtio-ports" / f"{PORT_NAME}0").symlink_to("../vport1p3")
+    return tmp_path
+
+
+def test_ports_are_found_by_udev_s_links_and_by_the_kernel_s_names(
+    guest: Path,
+) -> None:
+    assert list_ports(devices=guest, port_class=guest / "class") == (0, 12)
+    for vcpu in (0, 12):
+        port = open_port(vcpu, devices=guest, port_class=guest / "class")
+        assert port.name == f"{PORT_NAME}{vcpu}"
+        port.close()
+
+
+def test_a_port_that_the_vm_lacks_is_named_with_the_cure(guest: Path) -> None:
+    with pytest.raises(PortAbsent, match=rf"{PORT_NAME}3$") as caught:
+        open_port(3, devices=guest, port_class=guest / "class")
+    assert "vmpower domain onboard" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "word"),
+    [
+        (errno.EBUSY, PortRefused, "another program"),
+        (errno.EMFILE, PortRefused, "another program"),
+        (errno.EACCES, PortRefused, "no permission"),
+        (errno.ENXIO, PortAbsent, "ENXIO"),
+    ],
+)
+def test_what_the_kernel_refuses_is_said_in_words(
+    tmp_path: Path, number: int, kind: type[Exception], word: str
+) -> None:
+    error = _translate(OSError(number, os.strerror(number)), "the port", tmp_path)
+    assert isinstance(error, kind)
+    assert word in str(error)
+    assert error.hint
+
+
+def test_what_arrives_is_read_and_nothing_is_none(
+    ends: tuple[Port, socket.socket],
+) -> None:
+    port, host = ends
+    assert port.read() is None
+    assert not port.wait(0)
+    host.sendall(b"abc")
+    assert port.wait(20)
+    assert port.read() == b"abc"
+
+
+def test_a_host_that_hangs_up_is_seen(ends: tuple[Port, socket.socket]) -> None:
+    port, host = ends
+    assert port.has_host()
+    host.close()
+    assert not port.has_host()
+    assert port.wait(20)
+    assert port.read() == b""
+    with pytest.raises(HostAbsent, match="nobody on the host serves the port"):
+        port.write(b"abc")
+
+
+def test_a_host_that_does_not_read_is_no_host(
+    ends: tuple[Port, socket.socket],
+) -> None:
+    port, _host = ends
+    with pytest.raises(HostAbsent, match="does not read"):
+        _write_for_ever(port)
+
+
+def _write_for_ever(port: Port) -> None:
+    while True:
+        port.write(bytes(100_000))
+
+
+def test_a_port_is_closed_once(ends: tuple[Port, socket.socket]) -> None:
+    port, host = ends
+    port.close()
+    port.close()
+    assert port.fileno() == -1
+    assert host.recv(1) == b""
