@@ -1,0 +1,62 @@
+"""A device that can be opened like a virtio port, with a channel's socket behind it."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import tty
+from typing import TYPE_CHECKING, Self
+
+from orchestrator.guest.port import PORT_NAME
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+    from types import TracebackType
+
+_PIECE_BYTES = 4096
+
+
+class PseudoPort:
+    """A pseudo-terminal that a guest opens; its bytes go to a socket and back.
+
+    Synchronization: one thread, beside its own.
+    """
+
+    def __init__(self, devices: Path, vcpu: int, channel: socket.socket) -> None:
+        self._host_fd, guest_fd = os.openpty()
+        tty.setraw(guest_fd)
+        # Open for good: a terminal without any other end would hang up.
+        self._guest_fd = guest_fd
+        links = devices / "virtio-ports"
+        links.mkdir(exist_ok=True)
+        (links / f"{PORT_NAME}{vcpu}").symlink_to(os.ttyname(guest_fd))
+        self._channel = channel
+        self._stop, self._stopper = os.pipe()
+        self._thread = threading.Thread(target=self._pump)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._stopper)
+        self._thread.join()
+        for fd in (self._stop, self._host_fd, self._guest_fd):
+            os.close(fd)
+
+    def _pump(self) -> None:
+        channel = self._channel.fileno()
+        to = {self._host_fd: channel, channel: self._host_fd}
+        while True:
+            ready, _, _ = select.select([self._stop, *to], [], [])
+            if self._stop in ready:
+                return
+            for fd in ready:
+                os.write(to[fd], os.read(fd, _PIECE_BYTES))

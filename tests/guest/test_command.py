@@ -1,0 +1,154 @@
+"""`vmpower-guest` as a process, on a port that ends in the monitor's parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.guest.host import ServingHost
+from tests.guest.pseudo import PseudoPort
+from tests.monitor.workbench import LOWEST, TURBO, Workbench
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def devices(bench: Workbench, tmp_path: Path) -> Iterator[Path]:
+    """A guest with a port for vCPU 0, which the monitor serves."""
+    guest = bench.simple()
+    with PseudoPort(tmp_path, 0, guest), ServingHost(bench):
+        yield tmp_path
+
+
+def start(*words: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "orchestrator.guest", *map(str, words)]
+    return subprocess.Popen(
+        command,
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*words: str | Path) -> tuple[int, str, str]:
+    process = start(*words)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_set_says_that_the_host_did_it(bench: Workbench, devices: Path) -> None:
+    words = ("--timeout", "20", "--devices", devices)
+    assert run(*words, "set", "0", "min", "--once") == (
+        0,
+        "vCPU 0: min, acknowledged\n",
+        "",
+    )
+    assert bench.clock() == LOWEST
+
+
+def test_set_holds_until_it_is_ended(devices: Path) -> None:
+    words = ("-o", "json", "--timeout", "20", "--devices", devices)
+    process = start(*words, "set", "0", "min")
+    assert process.stdout is not None
+    line = json.loads(process.stdout.readline())
+    assert line == {"vcpu": 0, "asked": "min", "answer": "ack"}
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0
+
+
+def test_a_refusal_fails_and_says_who_knows_why(
+    bench: Workbench, devices: Path
+) -> None:
+    words = ("--timeout", "20", "--devices", devices)
+    bench.define_domain(is_enforced=False)
+    status, out, err = run(*words, "set", "0", "max", "--once")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: the host refused max for vCPU 0\nhint: ")
+
+
+def test_auto_starts_high_and_follows_the_load(
+    bench: Workbench, devices: Path, tmp_path: Path
+) -> None:
+    stat = tmp_path / "stat"
+    jiffies = {"busy": 0, "idle": 0}
+
+    def pass_time(kind: str) -> None:
+        jiffies[kind] += 10
+        new = tmp_path / "new"
+        new.write_text(f"cpu0 {jiffies['busy']} 0 0 {jiffies['idle']} 0 0 0 0\n")
+        new.replace(stat)
+
+    def is_at(khz: int, kind: str) -> bool:
+        pass_time(kind)
+        return bench.clock() == khz
+
+    pass_time("idle")
+    common = ("--timeout", "20", "--devices", devices, "auto", "--stat", stat)
+    process = start(*common, "--interval", "0.02", "--patience", "0.1", "-v")
+    wait_for(lambda: is_at(LOWEST, "idle"), "the lowest clock", timeout_s=60)
+    wait_for(lambda: is_at(TURBO, "busy"), "the highest clock", timeout_s=60)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    lines = out.splitlines()
+    assert lines[0] == "following the load of vCPU 0"
+    assert lines[1].endswith(", max")
+    assert [line.rpartition(" ")[2] for line in lines[2:5]] == ["down"] * 3
+    assert lines[-1] == "vCPU 0: load 100%, max"
+
+
+def test_a_vm_without_ports_is_told_what_the_host_must_do(tmp_path: Path) -> None:
+    for words in (["set", "1", "max"], ["query", "freq"], ["watch"], ["auto"]):
+        status, out, err = run("--devices", tmp_path, *words)
+        assert (status, out) == (1, "")
+        assert "error: this VM has no virtio port virtio.serial.port." in err
+        assert "hint: on the host, give the VM its channels: vmpower domain" in err
+
+
+def test_a_host_that_is_silent_is_unreachable(tmp_path: Path) -> None:
+    silent, other = os.openpty()
+    links = tmp_path / "virtio-ports"
+    links.mkdir()
+    name = "virtio.serial.port.poweragent.0"
+    (links / name).symlink_to(os.ttyname(other))
+    words = ("--timeout", "0.01", "--devices", tmp_path)
+    status, _, err = run(*words, "set", "0", "min")
+    assert (status, "did not answer within 0.01 s: min for vCPU 0" in err) == (3, True)
+    os.close(silent)
+    os.close(other)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["set", "0", "fast"], "invalid choice: 'fast'"),
+        (["set", "-1", "max"], "-1"),
+        (["set", "1e29", "max"], "'1e29' is no vCPU"),
+        (["query", "freq", "99999999999"], "is no vCPU"),
+        (["--timeout", "0", "query", "freq"], "'0' is no time"),
+        (["policy", "send", "time", "--vcpus", "0", "--busy", "24"], "within 0-23"),
+        (["policy", "send", "time", "--vcpus", "0"], "without hours"),
+        (["policy", "send", "time", "--vcpus", "0", "--quiet", "0"], "hour 0 alone"),
+        (["policy", "send", "traffic", "--vcpus", "0-8"], "9 vCPUs in one policy"),
+        (["policy", "send", "traffic", "--vcpus", "0", "--mac", "52:54"], "no MAC"),
+        (["auto", "--busy", "40%"], "--calm 0.4 is not below --busy 0.4"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_what_cannot_be_meant_is_wrong_usage(words: list[str], said: str) -> None:
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert said in err

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.channel.protocol import Unit
+from orchestrator.guest.load import CpuTimes, loads_between, parse_stat
+from orchestrator.guest.pace import MOST_STEPS, Pace, Stride, decide
+
+PACE = Pace(
+    busy_load=0.8, calm_load=0.4, calm_samples=3, most_calm_samples=12, regret_samples=5
+)
+DOWN, MAX = Unit.SCALE_DOWN, Unit.SCALE_MAX
+
+STAT = """\
+cpu  40 0 40 720 0 0 0 0 0 0
+cpu0 10 1 20 300 5 6 7 8 100 200
+cpu11 30 0 20 420 0 0 0 0 0 0
+intr 12345 0 0
+ctxt 99
+"""
+
+
+def asked(loads: list[float]) -> list[Unit | None]:
+    stride, units = Stride(), []
+    for load in loads:
+        stride, unit = decide(load, stride, PACE)
+        units.append(unit)
+    return units
+
+
+def test_one_busy_sample_goes_to_the_highest_step() -> None:
+    assert asked([0.0, 0.0, 0.0, 1.0]) == [None, None, DOWN, MAX]
+
+
+def test_a_vcpu_that_stays_busy_asks_for_nothing() -> None:
+    assert asked([1.0] * 5) == [None] * 5
+
+
+def test_each_run_of_calm_samples_is_one_step_down() -> None:
+    assert asked([0.1] * 6) == [None, None, DOWN] * 2
+
+
+def test_a_sample_between_the_loads_changes_nothing_and_ends_the_calm() -> None:
+    assert asked([0.1, 0.1, 0.5, 0.1, 0.1, 0.1]) == [None] * 5 + [DOWN]
+
+
+def test_a_step_that_was_taken_back_makes_the_next_one_wait_twice_as_long() -> None:
+    calm = [0.1] * 3
+    assert asked([*calm, 0.9, *calm, *calm]) == [
+        None,
+        None,
+        DOWN,
+        MAX,
+        *[None] * 5,
+        DOWN,
+    ]
+
+
+def test_a_step_that_lasted_makes_the_next_one_wait_as_usual() -> None:
+    calm, fine = [0.1] * 3, [0.5] * 5
+    units = asked([*calm, *fine, 0.9, *calm])
+    assert units == [None, None, DOWN, *[None] * 5, MAX, None, None, DOWN]
+
+
+def test_an_idle_vcpu_falls_silent_at_last() -> None:
+    assert asked([0.0] * 3 * (MOST_STEPS + 5)).count(DOWN) == MOST_STEPS
+
+
+@given(st.lists(st.floats(0, 1)))
+def test_no_load_waits_longer_than_the_longest_wait(loads: list[float]) -> None:
+    stride = Stride()
+    for load in loads:
+        stride, _ = decide(load, stride, PACE)
+        assert stride.needed <= PACE.most_calm_samples
+        assert stride.steps_down <= MOST_STEPS
+
+
+@given(st.lists(st.floats(0, 1)))
+def test_whoever_is_busy_is_at_the_highest_step(loads: list[float]) -> None:
+    stride = Stride()
+    for load in [*loads, 0.8]:
+        stride, _ = decide(load, stride, PACE)
+    assert stride.steps_down == 0
+
+
+def test_the_kernel_s_times_are_read_by_vcpu() -> None:
+    # Idle and iowait are not busy; guest times are in user time already.
+    assert parse_stat(STAT) == {0: CpuTimes(52, 357), 11: CpuTimes(50, 470)}
+
+
+def test_a_load_is_the_busy_share_of_what_passed() -> None:
+    before = {0: CpuTimes(50, 100), 1: CpuTimes(50, 100), 2: CpuTimes(50, 100)}
+    after = {0: CpuTimes(55, 120), 1: CpuTimes(50, 100), 3: CpuTimes(1, 2)}
+    assert loads_between(before, after) == {0: 0.25}
+
+
+def test_an_idle_count_that_runs_backwards_is_no_load_above_one() -> None:
+    assert loads_between({0: CpuTimes(0, 100)}, {0: CpuTimes(30, 120)}) == {0: 1.0}
