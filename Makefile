@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench guest clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,6 +26,9 @@ lint: setup ## ruff, mypy, import-linter and codespell
 
 bench: setup ## vmpowerd beside the least possible work in C
 	@$(PYTHON) -m bench $(ARGS)
+
+guest: setup ## dist/vmpower-guest.pyz: one file to copy into a VM
+	@$(PYTHON) scripts/build_guest.py $(ARGS)
 
 clean: ## remove what was installed and cached in this directory
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \

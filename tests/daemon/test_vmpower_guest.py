@@ -1,0 +1,116 @@
+"""`vmpower-guest` inside real guests, against the daemon on simulated CPUs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.daemon.running import CHECKOUT, RunningDaemon
+from tests.rig.shell import GuestShell, shell_guest
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orchestrator.power.sysfs import CpuTree
+    from tests.rig.guest import Guest
+    from tests.rig.libvirtd import SystemHost
+
+pytestmark = pytest.mark.rig
+
+CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
+TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
+PORT = "/dev/virtio-ports/virtio.serial.port.poweragent."
+# Patience enough for an emulated guest on a busy machine.
+COMMAND = "python3 -I /vmpower-guest.pyz --timeout 5"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("guest") / "vmpower-guest.pyz"
+    program = CHECKOUT / "scripts" / "build_guest.py"
+    subprocess.run([sys.executable, program, output], check=True, capture_output=True)
+    return output
+
+
+@pytest.fixture
+def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[RunningDaemon]:
+    with RunningDaemon(
+        system_host.uri, tree.root, resync_s=1.0, release_after_s=0.5
+    ) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def guest(system_host: SystemHost, archive: Path) -> Iterator[Guest]:
+    files = {"/vmpower-guest.pyz": archive}
+    spec = shell_guest("agent", files, channels=(0, 1), pins={0: "0", 1: "1"})
+    guest = system_host.start(spec)
+    yield guest
+    guest.remove()
+
+
+@pytest.fixture
+def shell(daemon: RunningDaemon, guest: Guest) -> Iterator[GuestShell]:
+    for channel in (0, 1):
+        daemon.wait_for_channel(guest.name, channel, "open", timeout_s=60)
+    with GuestShell(guest) as shell:
+        shell.run(f"until [ -e {PORT}1 ]; do usleep 20000; /bin/name-ports; done")
+        yield shell
+
+
+def wait_for_clock(tree: CpuTree, khz: int, group: int = 0) -> None:
+    wait_for(
+        lambda: tree.read_khz(CLOCK.format(group)) == khz,
+        f"{khz} kHz of group {group}",
+        timeout_s=120,
+    )
+
+
+def test_what_a_guest_sets_holds_until_its_command_ends(
+    daemon: RunningDaemon, shell: GuestShell, tree: CpuTree
+) -> None:
+    shell.start(f"{COMMAND} set 0 min", "/log")
+    wait_for_clock(tree, LOWEST)
+    busy = shell.run(f"{COMMAND} set 0 max")
+    assert busy.status == 1
+    assert "another program has virtio.serial.port.poweragent.0 open" in busy.printed
+    # Another daemon, another monitor: the guest notices, and asks again.
+    daemon.stop()
+    wait_for(
+        lambda: "the host is gone" in shell.run("cat /log").printed, "a notice in /log"
+    )
+    assert tree.read_khz(CLOCK.format(0)) != LOWEST
+    daemon.start()
+    wait_for_clock(tree, LOWEST)
+    shell.stop("/log")
+    wait_for_clock(tree, TURBO)
+    assert shell.run("cat /log").printed == (
+        "vCPU 0: min, acknowledged\n"
+        "the host is gone; waiting for it\n"
+        "vCPU 0: min, acknowledged\n"
+    )
+
+
+def test_auto_keeps_a_clock_in_step_with_the_guest_s_load(
+    shell: GuestShell, tree: CpuTree
+) -> None:
+    # The emulation is slow: what looks and asks must not be what is busy.
+    options = "--vcpus 1 --interval 2 --patience 2 -v"
+    shell.start(f"{COMMAND} -o json auto {options}", "/log")
+    wait_for_clock(tree, LOWEST, 1)
+    shell.start("busybox taskset 2 sh -c 'while :; do :; done'", "/busy")
+    wait_for_clock(tree, TURBO, 1)
+    shell.stop("/busy")
+    wait_for_clock(tree, LOWEST, 1)
+    lines = [json.loads(line) for line in shell.run("cat /log").printed.splitlines()]
+    assert lines[0] == {"vcpus": [1]}
+    words = [line["asked"] for line in lines[1:]]
+    first = words.index("down")
+    assert set(words[:first]) == {"max"}
+    assert "max" in words[first:]

@@ -1,0 +1,112 @@
+"""A guest that runs shell commands as a test says them, one after the other.
+
+Usage::
+
+    guest = host.start(shell_guest("g", {"/program.py": text}, vcpus=2))
+    with GuestShell(guest) as shell:
+        shell.run("python3 /program.py")        # -> (exit status, what it printed)
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from examples.guests.images import build_python_image
+from tests.rig.guest import GuestSpec
+from tests.rig.talker import RIG_TARGET
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from tests.rig.guest import Guest
+
+# A port can be opened once, and without anybody on the host it is at its end.
+_WORK = f"""\
+port=/dev/virtio-ports/{RIG_TARGET}
+until [ -e $port ]; do usleep 20000; /bin/name-ports; done
+echo shell: ready
+while :; do sh 0<>$port 1>&0 2>&1; usleep 50000; done
+"""
+_END = "=status="
+
+
+def shell_guest(
+    name: str,
+    files: Mapping[str, Path | str],
+    *,
+    channels: tuple[int, ...] = (0,),
+    pins: Mapping[int, str],
+) -> GuestSpec:
+    """Describe a guest with Debian's Python, these files, and a shell to talk to."""
+    return GuestSpec(
+        name=name,
+        channels=channels,
+        vcpus=len(pins),
+        pins=pins,
+        memory_mib=384,
+        image=build_python_image(files, _WORK),
+    )
+
+
+class Ran(NamedTuple):
+    """What became of a command."""
+
+    status: int
+    printed: str
+    """Standard output and standard error."""
+
+
+class GuestShell:
+    """A connection to the shell in one guest.
+
+    Synchronization: one thread.
+    """
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        wait_for(guest._rig_path.exists, f"{guest._rig_path} is there")
+        self._socket.connect(str(guest._rig_path))
+        self._lines = self._socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lines.close()
+        self._socket.close()
+
+    def run(self, command: str, *, timeout_s: float = 120.0) -> Ran:
+        """Run a command and wait for its end.
+
+        Raises:
+            TimeoutError: it took longer.
+        """
+        self._guest.console.wait_for("shell: ready")
+        self._socket.settimeout(timeout_s)
+        ask = f"{command}\nstatus=$?; echo; echo {_END}$status\n"
+        self._socket.sendall(ask.encode())
+        printed: list[str] = []
+        for line in self._lines:
+            text = line.decode(errors="replace")
+            if text.startswith(_END):
+                return Ran(int(text[len(_END) :]), "".join(printed).removesuffix("\n"))
+            printed.append(text)
+        raise ConnectionError(f"{command}: the guest is gone; it said: {printed}")
+
+    def start(self, command: str, log: str) -> None:
+        """Start a program in the background; what it prints goes to a file."""
+        self.run(f"{command} >{log} 2>&1 </dev/null & echo $! >{log}.pid")
+
+    def stop(self, log: str) -> None:
+        """End (SIGTERM) the program that prints to a file."""
+        self.run(f"kill $(cat {log}.pid)")
