@@ -13,6 +13,7 @@ pytestmark = pytest.mark.rig
 ROW = re.compile(
     r"^ (router|firewall)/([01]) +([\d,]+) +([\d,]+) +(\d+) ", re.MULTILINE
 )
+CUT = "the guests were ended before they were done"
 COUNTED = re.compile(r"([\d,]+) by the daemon's own count")
 
 
@@ -35,7 +36,12 @@ def test_guests_are_served_and_nothing_is_left(tmp_path: Path) -> None:
             assert nacks == "0"
         counted = COUNTED.search(demo.output)
         assert counted
-        assert number(counted[1]) == sum(number(row[2]) for row in rows)
+        told = sum(number(row[2]) for row in rows)
+        if CUT in demo.output:
+            # What guests did after their last line, only the daemon has counted.
+            assert number(counted[1]) >= told
+        else:
+            assert number(counted[1]) == told
         assert "everything restored  yes: all 37 files" in demo.output
         assert "make demo ARGS=--dpdk" in demo.output
         assert demo.leftovers() == []
