@@ -7,15 +7,18 @@ import logging
 import os
 import socket
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from orchestrator.control.peers import peer_of
 from orchestrator.control.routes import Routes
 from orchestrator.control.streams import Streams
 from orchestrator.errors import ControlError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from orchestrator.control.backend import ControlBackend
@@ -25,6 +28,9 @@ logger = logging.getLogger(__name__)
 MAX_CONNECTIONS = 64
 """Connections at one socket. Anybody on the host may connect to the read-only one,
 and the daemon's descriptors belong to the guests' channels."""
+MAX_OF_A_STRANGER = 16
+"""Connections of one user at one socket, who is neither root nor the daemon's own: no
+single one keeps the others out. As many places are kept for those two."""
 _BACKLOG = 64
 _SHUTDOWN_S = 0.5
 """Seconds for answers under way when the daemon stops, its own limit being 5 s."""
@@ -95,19 +101,59 @@ class Listener:
         self._server = self._runner = None
 
     def _accept(self) -> asyncio.BaseProtocol:
+        return _Doorkeeper(self._admit)
+
+    def _admit(self, transport: asyncio.Transport) -> asyncio.BaseProtocol | None:
         server = self._runner.server if self._runner else None
-        if server is None or self.connections >= MAX_CONNECTIONS:
-            logger.warning("connection refused path=%s: too many", self._path)
-            return _HangUp()
+        if server is None:
+            return None
+        uids = Counter(
+            _uid_of(each.transport) for each in server.connections if each.transport
+        )
+        uid = _uid_of(transport)
+        if not may_connect(uid, uids, own_uid=os.geteuid()):
+            logger.warning(
+                "connection refused path=%s uid=%d: too many", self._path, uid
+            )
+            return None
         return server()
 
 
-class _HangUp(asyncio.Protocol):
-    """Closes a connection that is one too many."""
+def may_connect(uid: int, uids: Counter[int], *, own_uid: int) -> bool:
+    """Decide whether a user may have one more connection at a socket.
+
+    Args:
+        uid: who wants one.
+        uids: how many each user has.
+        own_uid: the daemon's.
+    """
+    if uid in (0, own_uid):
+        return uids.total() < MAX_CONNECTIONS
+    strangers = MAX_CONNECTIONS - MAX_OF_A_STRANGER
+    return uids[uid] < MAX_OF_A_STRANGER and uids.total() < strangers
+
+
+def _uid_of(transport: asyncio.BaseTransport) -> int:
+    return peer_of(transport.get_extra_info("socket")).uid
+
+
+class _Doorkeeper(asyncio.Protocol):
+    """Looks at who connects, and leaves him to the web server or hangs up."""
+
+    def __init__(
+        self, admit: Callable[[asyncio.Transport], asyncio.BaseProtocol | None]
+    ) -> None:
+        self._admit = admit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
+        if not isinstance(transport, asyncio.Transport):
+            return
+        protocol = self._admit(transport)
+        if protocol is None:
             transport.abort()
+            return
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
 
 
 def _listen(path: Path, mode: int, group_id: int | None) -> socket.socket:

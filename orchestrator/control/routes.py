@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -12,21 +10,20 @@ from pydantic import ValidationError
 
 from orchestrator.control import calls
 from orchestrator.control.answers import ANSWERS, Question
-from orchestrator.control.backend import Peer
 from orchestrator.control.models import ErrorDocument, Failure
 from orchestrator.control.openapi import build_openapi, model_of
 from orchestrator.control.parameters import read_parameters
+from orchestrator.control.peers import peer_of
 from orchestrator.errors import ControlError, VmpowerError
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from orchestrator.control.answers import Answer
-    from orchestrator.control.backend import ControlBackend
+    from orchestrator.control.backend import ControlBackend, Peer
     from orchestrator.control.models import Document
     from orchestrator.control.streams import Streams
 
-_UCRED = struct.Struct("3i")
 _LAST_CHANGE_S = 1.0
 """Seconds for a change under way when the daemon stops: 40 governor switches."""
 _DELIVERY_S = 10.0
@@ -176,8 +173,7 @@ def _peer_of(request: web.Request) -> Peer:
     sock = request.get_extra_info("socket")
     if sock is None:
         raise ControlError("the caller hung up", status=400)
-    packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return Peer(*_UCRED.unpack(packed))
+    return peer_of(sock)
 
 
 def _json(document: Document, status: int = 200) -> web.Response:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from typing import TYPE_CHECKING
 
 from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.listener import Listener
 from orchestrator.errors import ControlError
+from orchestrator.exclusive import lock_private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.control.backend import ControlBackend
+
+
+LOCK = "lock"
+"""The lock file's name in the run directory."""
 
 
 class ControlServer:
@@ -61,6 +65,7 @@ class ControlServer:
         """
         await asyncio.gather(self._control.stop(), self._read_only.stop())
         if self._lock_fd is not None:
+            (self._run_dir / LOCK).unlink(missing_ok=True)
             os.close(self._lock_fd)
             self._lock_fd = None
 
@@ -69,20 +74,16 @@ def _lock(directory: Path) -> int:
     """Return a descriptor that holds the directory until it is closed."""
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return lock_private(directory / LOCK)
+    except BlockingIOError as error:
+        raise ControlError(
+            f"another vmpowerd uses the run directory {directory}",
+            status=409,
+            hint="stop it, or choose another directory with --run-dir",
+        ) from error
     except OSError as error:
         raise ControlError(
             f"cannot use run directory {directory}: {error.strerror}",
             status=500,
             hint="choose another with --run-dir",
         ) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise ControlError(
-            f"another vmpowerd uses the run directory {directory}",
-            status=409,
-            hint="stop it, or choose another directory with --run-dir",
-        ) from error
-    return fd

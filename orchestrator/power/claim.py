@@ -1,36 +1,49 @@
 """One enforcing daemon per CPU tree, by a lock that dies with its holder.
 
+Theory of operation: what is locked must be the same for every daemon, wherever its run
+directory is, and must not be open to everybody (see `exclusive`). Of an imitated tree
+it is the marker file, which is for its owner only. In /sys there is no such file; so
+one in a directory of root's stands for the tree, by device and inode. Who is not root
+cannot use that directory, and hardly any file of /sys: he locks the tree's directory.
+
 Source: flock(2); proc_locks(5).
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.exclusive import lock, open_private
+from orchestrator.power.sysfs import MARKER
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from orchestrator.power.sysfs import CpuTree
 
+CLAIMS_DIR = Path("/run/vmpower-claims")
+"""For root alone, and for all daemons of the host. What is in it is never removed: a
+file per tree, until the next boot."""
+_NOT_FOR_US = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _HINT = "stop it, run in observe mode, or use another --sysfs-root"
 
 
 class CpuTreeClaim:
     """The right to change clocks in a CPU tree, held until `release` or our death.
 
-    The lock is on the directory itself, so that it holds whatever path leads there.
-    The descriptor is not inherited: a child that outlives us does not hold the tree.
+    It holds whatever path leads to the tree. The descriptor is not inherited: a child
+    that outlives us does not hold the tree.
 
     Synchronization: none; one thread acquires and releases.
     """
 
-    def __init__(self, tree: CpuTree) -> None:
-        self._directory = tree.cpu_dir
+    def __init__(self, tree: CpuTree, *, claims_dir: Path = CLAIMS_DIR) -> None:
+        self._tree = tree
+        self._claims_dir = claims_dir
         self._fd: int | None = None
 
     @property
@@ -49,19 +62,33 @@ class CpuTreeClaim:
         if self._fd is not None:
             return
         try:
-            fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = self._open()
         except OSError as error:
-            path = str(self._directory)
-            raise SysfsError(path, error.errno or 0, "open") from error
+            raise SysfsError(
+                str(error.filename), error.errno or errno.EIO, "open"
+            ) from error
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(fd)
         except OSError as error:
             holder = _describe_holder(fd)
             os.close(fd)
             raise ClaimError(
-                f"{self._directory} is claimed by {holder}", hint=_HINT
+                f"{self._tree.cpu_dir} is claimed by {holder}", hint=_HINT
             ) from error
         self._fd = fd
+
+    def _open(self) -> int:
+        directory = self._tree.cpu_dir
+        if self._tree.is_simulated:
+            return os.open(self._tree.root / MARKER, os.O_RDONLY | os.O_CLOEXEC)
+        status = directory.stat()
+        try:
+            self._claims_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return open_private(self._claims_dir / f"{status.st_dev}-{status.st_ino}")
+        except OSError as error:
+            if error.errno not in _NOT_FOR_US:
+                raise
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def release(self) -> None:
         """Give the tree back; does nothing if it is not held."""

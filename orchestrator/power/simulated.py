@@ -86,7 +86,9 @@ def lay_out(
             _write_policy(root, group, steps, governor)
             _write_cpus(root, group, first * sockets // cpus)
         # Last: a tree that is half written is nobody's.
-        _write(directory / MARKER, str(uuid.uuid4()))
+        marker = directory / MARKER
+        _write(marker, str(uuid.uuid4()))
+        marker.chmod(0o600)  # who may open it may lock the tree
     except OSError as error:
         raise ConfigError(f"cannot write {directory}: {error.strerror}") from error
 

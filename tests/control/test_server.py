@@ -6,6 +6,10 @@ import asyncio
 import os
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
+from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +17,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
-from orchestrator.control.listener import MAX_CONNECTIONS
+from orchestrator.control.client import ControlClient
+from orchestrator.control.listener import (
+    MAX_CONNECTIONS,
+    MAX_OF_A_STRANGER,
+    may_connect,
+)
 from orchestrator.control.server import ControlServer
 from orchestrator.control.streams import MAX_STREAMS
 from orchestrator.errors import ControlError
@@ -258,6 +267,62 @@ def test_a_crowd_of_connections_is_hung_up_on_but_the_first_ones_stay(
 
     lines = asyncio.run(crowd())
     assert [bool(line) for line in lines] == [True] * MAX_CONNECTIONS + [False] * 5
+
+
+CROWD = """
+import socket, sys
+socks = []
+for _ in range(int(sys.argv[2])):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(sys.argv[1])
+    sock.sendall(b"GET /v1/cpus/2 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    socks.append(sock)
+def is_answered(sock):
+    try:
+        return bool(sock.recv(1))
+    except ConnectionError:
+        return False
+print(sum(map(is_answered, socks)), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_stranger_cannot_keep_others_from_reading() -> None:
+    with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        path = Path(directory) / READ_ONLY_SOCKET
+        with (
+            serving(Path(directory)),
+            subprocess.Popen(
+                [Path(sys.executable).resolve(), "-I", "-c", CROWD, path, "80"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                user=65_534,
+            ) as crowd,
+            ControlClient(path) as reader,
+        ):
+            assert crowd.stdout is not None
+            assert crowd.stdout.readline() == b"%d\n" % MAX_OF_A_STRANGER
+            assert reader.status()["daemon"]["pid"] == 4711
+
+
+@pytest.mark.parametrize(
+    ("uid", "uids", "may"),
+    [
+        (0, {}, True),
+        (0, {0: 63}, True),
+        (0, {0: 64}, False),
+        (0, {7: 16, 8: 16, 9: 16}, True),
+        (42, {0: 40, 42: 20}, True),
+        (7, {7: 15}, True),
+        (7, {7: 16}, False),
+        (7, {8: 16, 9: 16, 10: 15}, True),
+        (7, {8: 16, 9: 16, 10: 16}, False),
+    ],
+)
+def test_who_may_connect_once_more(uid: int, uids: dict[int, int], may: bool) -> None:  # noqa: FBT001
+    assert may_connect(uid, Counter(uids), own_uid=42) is may
 
 
 class SlowDaemon(LittleDaemon):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 from orchestrator.errors import ClaimError, SysfsError
 from orchestrator.power.claim import CpuTreeClaim
 from orchestrator.power.simulated import lay_out
-from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.sysfs import MARKER, CpuTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,59 @@ def test_a_killed_holder_holds_nothing(
     with CpuTreeClaim(tree) as claim:
         assert claim.is_held
     assert not claim.is_held
+
+
+HOG = """
+import fcntl, os, sys
+taken = []
+for path in sys.argv[1:]:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        taken.append(path)
+    except OSError:
+        pass
+print(*taken, sep=",", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("has_marker", [True, False], ids=["simulated", "as Linux's"])
+def test_who_may_only_read_the_tree_cannot_claim_it(has_marker: bool) -> None:  # noqa: FBT001
+    with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        lay_out(directory / "sys", cpus=1)
+        if not has_marker:
+            (directory / "sys" / MARKER).unlink()
+        tree = CpuTree(directory / "sys")
+        claims_dir = directory / "claims"
+        with CpuTreeClaim(tree, claims_dir=claims_dir):
+            pass
+        everything = [directory, *directory.rglob("*")]
+        with subprocess.Popen(
+            [Path(sys.executable).resolve(), "-I", "-c", HOG, *everything],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            user=65_534,
+            text=True,
+        ) as hog:
+            assert hog.stdout is not None
+            assert str(tree.cpu_dir) in hog.stdout.readline().rstrip().split(",")
+            with CpuTreeClaim(tree, claims_dir=claims_dir) as claim:
+                assert claim.is_held
+                with pytest.raises(ClaimError):
+                    CpuTreeClaim(tree, claims_dir=claims_dir).acquire()
+
+
+def test_without_root_s_directory_the_tree_itself_is_locked(tree: CpuTree) -> None:
+    (tree.root / MARKER).unlink()
+    bare, forbidden = CpuTree(tree.root), Path("/sys/vmpower-claims")
+    with CpuTreeClaim(bare, claims_dir=forbidden) as claim:
+        assert claim.is_held
+        with pytest.raises(ClaimError):
+            CpuTreeClaim(bare, claims_dir=forbidden).acquire()
 
 
 def test_the_same_tree_by_another_path_is_the_same_claim(
