@@ -13,8 +13,9 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from orchestrator import descriptors
 from orchestrator.errors import HandoffError
@@ -22,11 +23,13 @@ from orchestrator.monitor import messages
 from orchestrator.monitor.handoff import Handoff
 from orchestrator.monitor.records import Records
 from orchestrator.monitor.table import SharedTable, create_table
+from orchestrator.monitor.unheard import Unheard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from orchestrator.domain import DomainId
+    from orchestrator.monitor.listener import MonitorListener
     from orchestrator.monitor.messages import Message
     from orchestrator.monitor.views import DomainView, GroupView, MonitorSnapshot
     from orchestrator.power.prepared import PreparedGroup
@@ -43,51 +46,6 @@ _OWN_FILES = 32
 """What a monitor has open beside channels and groups, and some room to move."""
 _FILES_PER_GROUP = 3
 """Its clock, its governor, and the clock once more as an original."""
-
-
-class MonitorListener(Protocol):
-    """What the monitor tells main, called in the asyncio thread."""
-
-    def take_wanted(self, group: int) -> None:
-        """A vote waits for this group: prepare it if need be, take it, answer."""
-        ...
-
-    def group_yielded(self, group: int) -> None:
-        """Nobody has voted in it for long: restore it. A later vote wants it again."""
-        ...
-
-    def endpoint_closed(self, uuid: DomainId, number: int, reason: str) -> None:
-        """The other side of a channel hung up; its votes have ended."""
-        ...
-
-    def policy_sent(
-        self, uuid: DomainId, number: int, ticket: int, generation: int, packet: bytes
-    ) -> None:
-        """A guest sent a policy: answer it (`answer_policy`), within 8 ms.
-
-        Args:
-            uuid: the domain.
-            number: the channel.
-            ticket: names this policy in the answer.
-            generation: bytes of a packet of the guest.
-            packet: all of them; see `protocol.decode_policy`.
-        """
-        ...
-
-    def policy_removed(self, uuid: DomainId, number: int) -> None:
-        """A guest wants its policy no more; nobody answers that."""
-        ...
-
-    def write_refused(self, group: int, errno: int) -> None:
-        """The kernel refused a clock; said once until a write succeeds."""
-        ...
-
-    def monitor_died(self, status: int) -> None:
-        """The process ended without being asked; negative: by that signal.
-
-        Clocks stay as they are. Start it again, hand over, connect and adopt anew.
-        """
-        ...
 
 
 class Monitor:
@@ -123,6 +81,7 @@ class Monitor:
         self._table_fd = create_table()
         self._table = SharedTable(self._table_fd)
         self._records = Records(self._table)
+        self._unheard = Unheard(self._table)
         self._disabled: set[tuple[DomainId, int]] = set()
         self._adoptions: dict[tuple[DomainId, int], int] = {}
         self._adopted_total = 0
@@ -157,6 +116,7 @@ class Monitor:
             messages.VERSION, self._release_after_ms, self._uid, self._gid
         )
         self._send(hello, [self._table_fd])
+        self._unheard.begin()
         for message in self._records.tell_all():
             self._send(message)
         try:
@@ -215,6 +175,7 @@ class Monitor:
         status = self._process.wait()
         self._process = None
         self._adoptions.clear()
+        self._unheard.make_up()
         self._ended.set()
         self._say_died(status)
 
@@ -286,9 +247,9 @@ class Monitor:
 
         Votes end of vCPUs that are gone, float now, or are in another group.
         """
-        if self._process is None:
-            self._records.withdraw_moved(view)
-        self._send(self._records.define_domain(view))
+        moved = self._records.find_moved(view)
+        end = partial(self._records.withdraw_vcpus, view.uuid, moved)
+        self._send(self._records.define_domain(view), undone=end if moved else None)
 
     def set_policy_vote(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
         """Let a policy vote for a vCPU, beside its guest; the higher vote counts.
@@ -353,9 +314,8 @@ class Monitor:
         domain = self._records.number_of(uuid)
         if domain is None:
             return
-        if self._process is None:
-            self._records.withdraw(uuid, number)
-        self._send(messages.CloseChannel(domain, number))
+        end = partial(self._records.withdraw, uuid, number)
+        self._send(messages.CloseChannel(domain, number), undone=end)
 
     def switch_channel(self, uuid: DomainId, number: int, *, is_enabled: bool) -> None:
         """Obey a channel's requests or refuse them, also of endpoints to come."""
@@ -366,18 +326,16 @@ class Monitor:
         domain = self._records.number_of(uuid)
         if domain is None:
             return
-        if self._process is None and not is_enabled:
-            self._records.withdraw(uuid, number)
-        self._send(messages.SwitchChannel(domain, number, is_enabled))
+        end = None if is_enabled else partial(self._records.withdraw, uuid, number)
+        self._send(messages.SwitchChannel(domain, number, is_enabled), undone=end)
 
     def withdraw_votes(self, uuid: DomainId, number: int | None) -> None:
         """End the votes that a channel made, or (None) all votes of the domain."""
         domain = self._records.number_of(uuid)
         if domain is None:
             return
-        if self._process is None:
-            self._records.withdraw(uuid, number)
-        self._send(messages.WithdrawVotes(domain, number))
+        end = partial(self._records.withdraw, uuid, number)
+        self._send(messages.WithdrawVotes(domain, number), undone=end)
 
     def answer_policy(
         self, uuid: DomainId, number: int, ticket: int, *, is_accepted: bool
@@ -394,9 +352,24 @@ class Monitor:
 
     # The hand-off
 
-    def _send(self, message: Message, fds: Sequence[int] = ()) -> None:
+    def _send(
+        self,
+        message: Message,
+        fds: Sequence[int] = (),
+        undone: Callable[[], None] | None = None,
+    ) -> None:
+        """Tell the monitor.
+
+        Args:
+            message: what.
+            fds: descriptors that go with it.
+            undone: does it in the stead of a monitor that cannot, if need be.
+        """
         if self._handoff is None:
+            if undone is not None:
+                undone()
             return
+        self._unheard.tell(undone)
         self._handoff.send(message, fds)
         self._flush_later()
 

@@ -32,7 +32,7 @@ from orchestrator.monitor.table import (
 from orchestrator.monitor.views import Counters, MonitorSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from orchestrator.domain import DomainId
     from orchestrator.monitor.messages import Message
@@ -89,7 +89,7 @@ class Records:
     def define_domain(self, view: DomainView) -> messages.DefineDomain:
         """Record a domain; rows of vCPUs that are not in it any more are free."""
         uuid = view.uuid
-        for vcpu in self._find_moved(view):
+        for vcpu in self.find_moved(view):
             self._policy_votes.pop((uuid, vcpu), None)
         self._domains[uuid] = view
         number = self._numbers.setdefault(uuid, len(self._uuids))
@@ -166,14 +166,13 @@ class Records:
             if owner == uuid and (number is None or voter == number):
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
-    def withdraw_moved(self, view: DomainView) -> None:
-        """End, in the monitor's stead, the votes of vCPUs that changed their group."""
-        moved = self._find_moved(view)
+    def withdraw_vcpus(self, uuid: DomainId, vcpus: Collection[int]) -> None:
+        """End votes in the monitor's stead: of some vCPUs of a domain."""
         for (owner, number), row in self._vcpu_rows.items():
-            if owner == view.uuid and number in moved:
+            if owner == uuid and number in vcpus:
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
-    def _find_moved(self, view: DomainView) -> set[int]:
+    def find_moved(self, view: DomainView) -> set[int]:
         """Return the vCPUs whose group is another than before, or that are gone."""
         known = self._domains.get(view.uuid)
         before = {} if known is None else {v.vcpu: v.group for v in known.vcpus}

@@ -15,6 +15,7 @@ from orchestrator.monitor.clock import Stage
 from orchestrator.monitor.endpoint import Endpoint
 from orchestrator.monitor.table import (
     CHANNEL_WORDS,
+    DONE_AT,
     VOTE,
     VOTER,
     channel_at,
@@ -84,6 +85,7 @@ class Registry:
             applier = self._appliers.get(type(message))
             if applier is not None:
                 applier(message)
+        self._table.words[DONE_AT] += 1
 
     # Groups
 

@@ -41,7 +41,9 @@ GRANT, REFUSALS = range(2)
 
 _VCPUS_AT = CHANNEL_ROWS * CHANNEL_WORDS
 _GROUPS_AT = _VCPUS_AT + VCPU_ROWS * VCPU_WORDS
-_WORDS = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
+DONE_AT = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
+"""Index of the word that counts main's messages that the present monitor has done."""
+_WORDS = DONE_AT + 1
 _BYTES = _WORDS * 8
 _TURBO_OFF = 1 << 32
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL

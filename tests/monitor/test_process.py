@@ -412,6 +412,82 @@ async def test_guests_policies_are_heard_and_answered(main: Household) -> None:
     await main.hear("policy_removed", UUID, 0)
 
 
+def _close_the_channel(main: Household) -> None:
+    main.monitor.close_channel(UUID, 0)
+
+
+def _disable_the_channel(main: Household) -> None:
+    main.monitor.switch_channel(UUID, 0, is_enabled=False)
+
+
+def _withdraw_its_votes(main: Household) -> None:
+    main.monitor.withdraw_votes(UUID, 0)
+
+
+def _withdraw_all_votes(main: Household) -> None:
+    main.monitor.withdraw_votes(UUID, None)
+
+
+def _move_the_vcpu(main: Household) -> None:
+    main.define_domain(1)
+    main.define_domain(0)
+
+
+def _forget_the_domain(main: Household) -> None:
+    main.monitor.forget_domain(UUID)
+    main.define_domain(0)
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        _close_the_channel,
+        _disable_the_channel,
+        _withdraw_its_votes,
+        _withdraw_all_votes,
+        _move_the_vcpu,
+        _forget_the_domain,
+    ],
+)
+def test_what_a_dying_monitor_does_not_hear_is_done_all_the_same(
+    tmp_path: Path, say: Callable[[Household], None]
+) -> None:
+    async def run() -> None:
+        async with household(tmp_path) as main:
+            guest = main.simple()
+            main.offer(1)
+            await guest.ask(MIN)
+            os.kill(_pid(main), signal.SIGSTOP)
+            say(main)
+            await _kill_monitor(main)
+            assert main.clock() == LOWEST
+            await main.monitor.start()
+            main.hand_over_again()
+            await until(lambda: main.clock() == TURBO, "no vote is left")
+            assert main.monitor.snapshot().wishes == {(UUID, 0): None}
+
+    asyncio.run(run())
+
+
+@with_main
+async def test_what_a_monitor_has_done_is_not_done_again_after_its_death(
+    main: Household,
+) -> None:
+    guest = main.simple()
+    await guest.ask(MIN)
+    main.monitor.withdraw_votes(UUID, 0)
+    await until(lambda: main.clock() == TURBO, "the end of the vote")
+    await guest.ask(MIN)
+    os.kill(_pid(main), signal.SIGSTOP)
+    main.monitor.switch_channel(UUID, 1, is_enabled=True)  # says nothing about votes
+    await _kill_monitor(main)
+    await main.monitor.start()
+    main.hand_over_again()
+    again = main.open_channel()
+    assert await again.ask(UP) == "ACK"
+    assert main.clock() == MIDDLE, "not the step above the lowest: the vote was lost"
+
+
 @with_main
 async def test_a_vcpu_that_moved_while_no_monitor_lived_has_lost_its_vote(
     main: Household,
