@@ -19,12 +19,12 @@ from cli.operating import (
     Connect,
     Current,
     Live,
-    name_all,
     parse_numbers,
     scope_of,
     uri_of,
 )
 from cli.settings import Output, OutputOption, settings_of
+from orchestrator.cpuset import name_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

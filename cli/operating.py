@@ -12,8 +12,6 @@ import typer
 from cli.settings import settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from orchestrator.hypervisor.operator import FoundDomain
     from orchestrator.hypervisor.sides import Scope
 
@@ -77,11 +75,3 @@ def parse_numbers(text: str) -> frozenset[int] | None:
     if text == "all":
         return None
     return frozenset() if text == "none" else parse_cpulist(text)
-
-
-def name_all(word: str, numbers: "Iterable[int]") -> str:
-    """Write `channel 3` or `channels 0-3`."""
-    from orchestrator.cpuset import format_cpulist
-
-    named = format_cpulist(numbers)
-    return f"{word} {named}" if named.isdecimal() else f"{word}s {named}"

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.operating import name_all
-from orchestrator.cpuset import format_cpulist, parse_cpulist
+from orchestrator.cpuset import format_cpulist, name_all, parse_cpulist
 from orchestrator.domain import PCpu
 from orchestrator.errors import VmpowerError
 

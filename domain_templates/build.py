@@ -25,7 +25,8 @@ from orchestrator.domain_xml.channel import check_socket_path, parse_channel_num
 from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.domain_xml.edit import add_channels, remove_channels
 from orchestrator.domain_xml.metadata import set_policy
-from orchestrator.domain_xml.parse import ATTACHED_URI, parse_domain
+from orchestrator.domain_xml.note import NOTE_URI
+from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _clean(root: etree._Element) -> None:
     for path in _ONE_OF_A_KIND:
         for element in root.findall(path):
             _drop(element)
-    for note in root.findall(f"metadata/{{{ATTACHED_URI}}}*"):
+    for note in root.findall(f"metadata/{{{NOTE_URI}}}*"):
         _drop(note)
 
 
@@ -233,8 +234,7 @@ def _numbers(xml: str) -> frozenset[int]:
     root = parse_document(xml)
     # A template needs no UUID, and a domain does.
     etree.SubElement(root, "uuid").text = _ANY_UUID
-    parsed = parse_domain(render_document(root))
-    return parsed.unusable_channels.union(item.number for item in parsed.channels)
+    return parse_domain(render_document(root)).numbers
 
 
 def _set_path(source: etree._Element, spec: TemplateSpec, file: str) -> None:

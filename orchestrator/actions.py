@@ -60,18 +60,24 @@ class DescribeDomain:
 
 @dataclass(frozen=True, slots=True)
 class AttachChannels:
-    """Give a running domain channels, in its definition too."""
+    """Give a domain channels because a rule wants it; all or nothing."""
 
     uuid: DomainId
-    numbers: tuple[int, ...]
+    live: tuple[int, ...]
+    """Numbers for the running domain."""
+    config: tuple[int, ...]
+    """Numbers for its definition."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetachChannels:
-    """Take away channels that we gave."""
+    """Take away channels that a rule gave."""
 
     uuid: DomainId
-    numbers: tuple[int, ...]
+    live: tuple[int, ...]
+    """Numbers, of the running domain."""
+    config: tuple[int, ...]
+    """Numbers, of its definition."""
 
 
 @dataclass(frozen=True, slots=True)

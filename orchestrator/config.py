@@ -24,6 +24,7 @@ from typing import Any
 
 from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.errors import ConfigError
+from orchestrator.onboard_rule import OnboardRule  # noqa: TC001 - read at run time
 from orchestrator.units import KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
@@ -103,14 +104,6 @@ class ChannelsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnboardRule:
-    """Domains that are given the channels they lack."""
-
-    match: str
-    """Shell pattern of the domain's name, as in "dpdk-*"."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRule(DomainPolicy):
     """Bounds and rights of the domains that it matches.
 
@@ -142,7 +135,8 @@ class Config:
     domain: tuple[DomainRule, ...] = ()
     """Rules of single domains; see `DomainPolicy` for what they can say."""
     onboard: tuple[OnboardRule, ...] = ()
-    """Nobody is onboarded without a rule."""
+    """Rules for giving domains the channels they lack; without one, nobody is given
+    any."""
 
 
 def load_config(file: Path | None) -> Config:
@@ -184,7 +178,15 @@ def config_from(table: dict[str, Any]) -> Config:
 
 def show_config(config: Config) -> str:
     """Render the configuration in force as JSON, for people and programs."""
-    return json.dumps(dataclasses.asdict(config), indent=2, default=str)
+    table = dataclasses.asdict(
+        config, dict_factory=lambda items: {key_of(name): it for name, it in items}
+    )
+    return json.dumps(table, indent=2, default=str)
+
+
+def key_of(name: str) -> str:
+    """Return a field's key in the files: `except_` is `except`, a word of Python's."""
+    return name.removesuffix("_")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -220,6 +222,11 @@ def _contradictions(config: Config) -> list[str]:
         for index, rule in enumerate(config.domain)
         if rule.generation not in (None, *GENERATIONS)
     ]
+    found += [
+        f"onboard[{index}]: {problem}"
+        for index, rule in enumerate(config.onboard)
+        for problem in rule.contradictions()
+    ]
     if config.libvirt.resync_s < 1:
         found.append("libvirt.resync_s: less than 1 second")
     if config.power.release_after_s < 0:
@@ -231,13 +238,14 @@ def _build(cls: type[Any], table: object, where: str, errors: list[str]) -> Any:
     if not isinstance(table, dict):
         errors.append(f"{where or 'configuration'}: expected a table")
         return None
-    hints = typing.get_type_hints(cls)
+    hints = {key_of(name): it for name, it in typing.get_type_hints(cls).items()}
+    names = {key_of(item.name): item.name for item in dataclasses.fields(cls)}
     before = len(errors)
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = f"{where}.{key}" if where else key
         if key in hints:
-            values[key] = _convert(hints[key], value, name, errors)
+            values[names[key]] = _convert(hints[key], value, name, errors)
         else:
             errors.append(f"{name}: unknown key{_nearest(key, hints)}")
     errors += [

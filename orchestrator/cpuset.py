@@ -66,3 +66,9 @@ def format_cpulist(cpus: Iterable[int]) -> str:
         else:
             ranges.append([cpu, cpu])
     return ",".join(f"{a}-{b}" if a != b else f"{a}" for a, b in ranges) or "-"
+
+
+def name_all(word: str, numbers: Iterable[int]) -> str:
+    """Write `channel 3` or `channels 0-3`."""
+    named = format_cpulist(numbers)
+    return f"{word} {named}" if named.isdecimal() else f"{word}s {named}"

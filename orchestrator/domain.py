@@ -80,8 +80,22 @@ class VCpuSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What one description of a domain has of channels: the running or the defined."""
+
+    vcpus: frozenset[VCpu] = frozenset()
+    """Online now, or at the next start."""
+    present: frozenset[int] = frozenset()
+    """Numbers of the channels that are there, of any form."""
+    given: frozenset[int] = frozenset()
+    """Numbers of those that a rule of ours gave, as its metadata remembers."""
+    free_ports: int = 0
+    """Channels that fit without another controller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainSpec:
-    """A domain at one moment, from libvirt's live description."""
+    """A domain at one moment, from libvirt's descriptions; the running one counts."""
 
     uuid: DomainId
     name: str
@@ -90,12 +104,12 @@ class DomainSpec:
     """libvirt's numeric id, new at each start; -1 while it is off."""
     vcpus: tuple[VCpuSpec, ...] = ()
     channels: tuple[ChannelSpec, ...] = ()
-    missing_channels: tuple[int, ...] = ()
-    """Numbers of the vCPUs that have no channel yet."""
-    attached_channels: tuple[int, ...] = ()
-    """Numbers of the channels that we attached, as its metadata remembers."""
-    has_free_ports: bool = False
-    """Whether a virtio-serial controller of the running domain has ports left."""
+    live: Holdings | None = None
+    """Of the running domain; None while it is off."""
+    definition: Holdings | None = None
+    """Of what it will be at its next start; None: it is transient."""
+    is_pinned: bool = False
+    """Whether it says of any vCPU on which host CPUs it may run."""
     policy: DomainPolicy | None = None
     """What its metadata allows it; None: it says nothing."""
     problems: tuple[str, ...] = ()

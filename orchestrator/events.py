@@ -116,23 +116,25 @@ class RemovalFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChannelsAttached:
-    """A running domain was given channels."""
+    """A domain was given channels."""
 
     uuid: DomainId
-    numbers: tuple[int, ...]
+    live: tuple[int, ...]
+    config: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelsDetached:
-    """Channels that we gave a domain were taken away."""
+    """Channels that a rule gave a domain were taken away."""
 
     uuid: DomainId
-    numbers: tuple[int, ...]
+    live: tuple[int, ...]
+    config: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OnboardingFailed:
-    """Attaching or detaching failed and was rolled back."""
+    """Attaching failed and was rolled back, or detaching failed half-way."""
 
     uuid: DomainId
     reason: str

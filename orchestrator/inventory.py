@@ -83,6 +83,31 @@ class ChannelRecord:
 
 
 @dataclass(slots=True)
+class OnboardingRecord:
+    """How far a domain is with what the rules want for it."""
+
+    run: int | None = None
+    """The run of the domain that the rest is about: another one begins anew."""
+    is_under_way: bool = False
+    """An attach or detach is under way."""
+    efforts: int = 0
+    """Attempts lately, also those that succeeded: somebody may undo them."""
+    pause: int = 0
+    """Resyncs to wait for until the next attempt."""
+    calm: int = 0
+    """Resyncs that found nothing to do since the last attempt."""
+    failure: str = ""
+    """Why the last attempt failed, and what will happen next."""
+    waiting: str = ""
+    """What will not come before a full power-off."""
+
+    @property
+    def problem(self) -> str:
+        """Why the domain has not all that it should have; empty if it has."""
+        return self.failure or self.waiting
+
+
+@dataclass(slots=True)
 class DomainRecord:
     """One domain."""
 
@@ -91,11 +116,7 @@ class DomainRecord:
     placements: dict[VCpu, Placement] = field(default_factory=dict)
     view: DomainView | None = None
     """What the monitor was told last."""
-    is_onboarding: bool = False
-    """An attach or detach is under way."""
-    onboarding_problem: str = ""
-    onboarding_failed_run: int | None = None
-    """The run of the domain in which onboarding failed: not tried again in it."""
+    onboarding: OnboardingRecord = field(default_factory=OnboardingRecord)
 
     def groups(self) -> set[int]:
         """Clock groups that its vCPUs are pinned into."""

@@ -170,14 +170,16 @@ class Performer:
             self._post(events.DomainUndescribed(uuid, str(error)))
 
     def _attach(self, action: actions.AttachChannels) -> None:
-        done = events.ChannelsAttached(action.uuid, action.numbers)
-        call = partial(self._hypervisor.attach_channels, action.uuid, action.numbers)
+        wanted = (action.uuid, action.live, action.config)
+        done = events.ChannelsAttached(*wanted)
+        call = partial(self._hypervisor.attach_channels, *wanted)
         work = partial(self._work_onboard, call, done)
         self._domain_calls.submit(action.uuid, "attach", work)
 
     def _detach(self, action: actions.DetachChannels) -> None:
-        done = events.ChannelsDetached(action.uuid, action.numbers)
-        call = partial(self._hypervisor.detach_channels, action.uuid, action.numbers)
+        unwanted = (action.uuid, action.live, action.config)
+        done = events.ChannelsDetached(*unwanted)
+        call = partial(self._hypervisor.detach_channels, *unwanted)
         work = partial(self._work_onboard, call, done)
         self._domain_calls.submit(action.uuid, "detach", work)
 

@@ -72,7 +72,7 @@ class Snapshot:
     def domain(self, record: DomainRecord) -> models.Domain:
         """Return one domain."""
         spec = record.spec
-        problems = [*spec.problems, record.onboarding_problem]
+        problems = [*spec.problems, record.onboarding.problem]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
             uuid=spec.uuid,

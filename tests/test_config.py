@@ -9,13 +9,13 @@ import pytest
 from orchestrator.config import (
     Access,
     Config,
-    OnboardRule,
     config_from,
     load_config,
     show_config,
 )
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError
+from orchestrator.onboard_rule import MetadataWord, OnboardRule
 
 
 def write(directory: Path, name: str, text: str) -> Path:
@@ -60,7 +60,12 @@ def test_every_kind_of_value_is_converted() -> None:
         ({"bounds": {"max_khz": "fast"}}, "bounds.max_khz: 'fast' is no frequency"),
         ({"bounds": 3}, "bounds: expected a table"),
         ({"onboard": {"match": "x"}}, "onboard: expected a list"),
-        ({"onboard": [{}]}, "onboard[0].match: missing"),
+        ({"onboard": [{}]}, "onboard[0]: means every domain; if that is meant"),
+        ({"onboard": [{"channels": "x"}]}, "onboard[0]: channels: 'x'"),
+        ({"onboard": [{"channels": "1280"}]}, "1280 is above 1279"),
+        ({"onboard": [{"match": "a", "excep": []}]}, "did you mean 'except'?"),
+        ({"onboard": [{"except_": ["a"]}]}, "onboard[0].except_: unknown key"),
+        ({"onboard": [{"metadata": "yes"}]}, "none of permits, asks, ignored"),
         ({"libvirt": {"resync_s": 0.1}}, "libvirt.resync_s: less than 1 second"),
         ({"power": {"release_after_s": -1}}, "power.release_after_s: negative"),
         (
@@ -104,8 +109,23 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, text: str) -> None:
         load_config(path)
 
 
+def test_a_rule_for_onboarding_says_whom_it_means_and_what_they_get() -> None:
+    rule = {"match": "vnf-*", "except": ["vnf-lab"], "metadata": "asks"}
+    config = config_from({"onboard": [{**rule, "pinned": True, "channels": "0-3"}]})
+    assert config.onboard == (
+        OnboardRule(
+            match="vnf-*",
+            except_=("vnf-lab",),
+            metadata=MetadataWord.ASKS,
+            pinned=True,
+            channels="0-3",
+        ),
+    )
+
+
 def test_what_is_in_force_is_shown_as_json_that_reads_back() -> None:
-    config = config_from({"bounds": {"max_khz": "2GHz"}, "onboard": [{"match": "a"}]})
+    rule = {"match": "a", "except": ["b"], "pinned": True}
+    config = config_from({"bounds": {"max_khz": "2GHz"}, "onboard": [rule]})
     shown = json.loads(show_config(config))
     assert shown["bounds"]["max_khz"] == 2_000_000
     shown["bounds"].pop("min_khz")

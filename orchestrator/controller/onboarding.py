@@ -1,13 +1,21 @@
 """Onboarding: who is given the channels it lacks, and who must give them back.
 
-Rules of the configuration decide; without a rule nobody is touched. What we gave is
-remembered in the domain's own metadata, so that it is taken back exactly, also by a
-daemon that was started later.
+Theory of operation: the rules of the configuration say which channels a domain should
+have; what it has, in the running domain and in its definition, its description says.
+The difference is what is to be done, so that any order of events, also events that got
+lost, ends alike. What cannot be done while the domain runs is not tried: it is told,
+and comes with the next start, because the definition has it.
+
+What a rule gave is remembered in the domain's own metadata, so that it is taken back
+exactly, also by a daemon that was started later. What others gave is left alone.
+
+An attempt can fail, and it can succeed and be undone by another program, for ever; so
+attempts are few, and the pause between them grows, counted in resyncs.
 """
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.actions import (
@@ -17,57 +25,123 @@ from orchestrator.actions import (
     Report,
     Severity,
 )
-from orchestrator.cpuset import format_cpulist
+from orchestrator.cpuset import name_all
 from orchestrator.events import ChannelsAttached
+from orchestrator.inventory import OnboardingRecord
+from orchestrator.rights import resolve_rights
 
 if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.actions import Action
+    from orchestrator.config import Config
+    from orchestrator.domain import DomainSpec, Holdings
     from orchestrator.inventory import DomainRecord, Inventory
+    from orchestrator.onboard_rule import OnboardRule
 
-NO_PORTS = (
-    "has no virtio-serial controller with free ports: give its definition the "
-    "channels, then power it off and start it again"
-)
+FREE_EFFORTS = 3
+"""Attempts that may succeed one right after the other: a tool that defines a domain
+anew does so once or twice."""
+MOST_EFFORTS = 8
+"""After these it needs another run, other rules or somebody's help; with a resync each
+30 s they take an hour."""
+CALM_RESYNCS = 2
+"""After so many resyncs without anything to do, earlier attempts are forgotten; the
+first may come an instant after an attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Difference:
+    """What one description of a domain has too little and too much."""
+
+    lacking: tuple[int, ...] = ()
+    surplus: tuple[int, ...] = ()
+
+
+def find_rule(config: Config, spec: DomainSpec) -> OnboardRule | None:
+    """Return the rule that decides about a domain: the first that means it."""
+    word = resolve_rights(config, spec).onboard.value
+    return next((rule for rule in config.onboard if rule.means(spec, word=word)), None)
 
 
 def review(inventory: Inventory, record: DomainRecord) -> list[Action]:
     """Decide whether a domain is to be given channels, or to give some back."""
     spec = record.spec
-    if record.is_onboarding or not spec.state.is_executing:
+    if record.onboarding.run != spec.run:
+        is_under_way = record.onboarding.is_under_way
+        record.onboarding = OnboardingRecord(run=spec.run, is_under_way=is_under_way)
+    if record.onboarding.is_under_way:
         return []
-    if record.onboarding_failed_run == spec.run:
+    rule = find_rule(inventory.config, spec)
+    live, definition = _compare(rule, spec.live), _compare(rule, spec.definition)
+    if not spec.state.is_executing:
+        live = _Difference()
+    told = _tell_waiting(record, live.lacking)
+    if record.onboarding.waiting:
+        live = _Difference(surplus=live.surplus)
+    if live.surplus or definition.surplus:
+        wanted: Action = DetachChannels(spec.uuid, live.surplus, definition.surplus)
+    elif live.lacking or definition.lacking:
+        wanted = AttachChannels(spec.uuid, live.lacking, definition.lacking)
+    else:
+        record.onboarding.failure = ""
+        return told
+    return told + _attempt(inventory, record, wanted)
+
+
+def _compare(rule: OnboardRule | None, holdings: Holdings | None) -> _Difference:
+    if holdings is None:
+        return _Difference()
+    if rule is None:
+        return _Difference(surplus=tuple(sorted(holdings.given)))
+    wanted = rule.wanted(holdings.vcpus)
+    # A channel outlives the unplugging of its vCPU: the guest may hold it open.
+    surplus = frozenset[int]() if rule.follows_vcpus else holdings.given - wanted
+    return _Difference(
+        lacking=tuple(sorted(wanted - holdings.present)),
+        surplus=tuple(sorted(surplus)),
+    )
+
+
+def _tell_waiting(record: DomainRecord, lacking: tuple[int, ...]) -> list[Action]:
+    """Tell what a running domain has no ports for; once, not at each look."""
+    spec, before = record.spec, record.onboarding.waiting
+    record.onboarding.waiting = ""
+    if spec.live is None or len(lacking) <= spec.live.free_ports:
         return []
-    if not _is_matched(inventory, record):
-        return _give_back(record)
-    if not spec.missing_channels:
-        record.onboarding_problem = ""
+    then = "power it off and start it again"
+    if spec.definition is None:
+        then = "it is transient, so that it must be made anew with them"
+    record.onboarding.waiting = (
+        f"onboarding: {name_all('channel', lacking)} cannot be had while it runs,"
+        f" its virtio-serial controllers have {spec.live.free_ports} ports free: {then}"
+    )
+    if record.onboarding.waiting == before:
         return []
-    if not spec.has_free_ports:
-        return _fail(record, NO_PORTS)
-    record.is_onboarding = True
-    return [AttachChannels(spec.uuid, spec.missing_channels)]
+    return [_report(record, record.onboarding.waiting, Severity.WARNING)]
 
 
-def _is_matched(inventory: Inventory, record: DomainRecord) -> bool:
-    name = record.spec.name
-    return any(fnmatchcase(name, rule.match) for rule in inventory.config.onboard)
+def _attempt(
+    inventory: Inventory, record: DomainRecord, wanted: Action
+) -> list[Action]:
+    """Do it, if it was not tried too often."""
+    state = record.onboarding
+    state.calm = 0
+    if state.pause or state.efforts >= MOST_EFFORTS:
+        if state.failure:
+            return []
+        return _fail(inventory, record, "its channels are changed by somebody else")
+    state.efforts += 1
+    state.is_under_way = True
+    return [wanted]
 
 
-def _give_back(record: DomainRecord) -> list[Action]:
-    record.onboarding_problem = ""
-    if not record.spec.attached_channels:
-        return []
-    record.is_onboarding = True
-    return [DetachChannels(record.spec.uuid, record.spec.attached_channels)]
-
-
-def _fail(record: DomainRecord, reason: str) -> list[Action]:
-    record.onboarding_failed_run = record.spec.run
-    record.onboarding_problem = f"onboarding: {reason}"
-    return [
-        Report("onboarding", reason, domain=record.spec.name, severity=Severity.WARNING)
-    ]
+def _fail(inventory: Inventory, record: DomainRecord, reason: str) -> list[Action]:
+    state = record.onboarding
+    then = f"again in {state.pause * inventory.config.libvirt.resync_s:.0f} s"
+    if state.efforts >= MOST_EFFORTS:
+        then = "given up until it is started anew or the rules are reloaded"
+    state.failure = f"onboarding: {reason}; {then}"
+    return [_report(record, state.failure, Severity.WARNING)]
 
 
 def on_done(
@@ -77,30 +151,43 @@ def on_done(
     record = inventory.domains.get(event.uuid)
     if record is None:
         return []
-    record.is_onboarding = False
-    record.onboarding_problem = ""
-    done = "attached" if isinstance(event, ChannelsAttached) else "detached"
-    numbers = format_cpulist(event.numbers)
-    return [
-        Report("onboarding", f"{done} channels {numbers}", domain=record.spec.name),
-        DescribeDomain(event.uuid),
-    ]
+    state = record.onboarding
+    state.is_under_way = False
+    state.failure = ""
+    if state.efforts >= FREE_EFFORTS:
+        state.pause = 2 ** (state.efforts - FREE_EFFORTS)
+    return [_report(record, _tell_done(event)), DescribeDomain(event.uuid)]
+
+
+def _tell_done(event: events.ChannelsAttached | events.ChannelsDetached) -> str:
+    is_gain = isinstance(event, ChannelsAttached)
+    words = ("attached to", "added to") if is_gain else ("detached from", "taken from")
+    sides = (event.live, "the running domain"), (event.config, "its definition")
+    return "; ".join(
+        f"{name_all('channel', numbers)} {word} {side}"
+        for word, (numbers, side) in zip(words, sides, strict=True)
+        if numbers
+    )
 
 
 def on_failed(inventory: Inventory, event: events.OnboardingFailed) -> list[Action]:
-    """It did not work and was rolled back: not again in this run of the domain.
+    """It did not work: again after a pause, but not for ever.
 
-    Unless it was libvirt that was not there: the next description tries again, which
-    comes at the latest with a resync or a new connection.
+    If it was libvirt that was not there, that says nothing about the domain: the next
+    description tries again, which comes at the latest with a resync or a new
+    connection.
     """
     record = inventory.domains.get(event.uuid)
     if record is None:
         return []
-    record.is_onboarding = False
+    state = record.onboarding
+    state.is_under_way = False
     if not event.is_final:
-        record.onboarding_problem = f"onboarding: {event.reason}"
+        state.efforts = max(0, state.efforts - 1)
+        state.failure = f"onboarding: {event.reason}"
         return []
-    return [*_fail(record, event.reason), DescribeDomain(event.uuid)]
+    state.pause = 2 ** max(0, state.efforts - 1)
+    return [*_fail(inventory, record, event.reason), DescribeDomain(event.uuid)]
 
 
 def on_removal_failed(
@@ -118,8 +205,32 @@ def on_removal_failed(
     ]
 
 
-def forgive(inventory: Inventory) -> None:
-    """Forget failures: the rules are new."""
+def on_resync(inventory: Inventory) -> None:
+    """Let time pass: pauses get shorter, and what went well is forgotten."""
     for record in inventory.domains.values():
-        record.onboarding_failed_run = None
-        record.onboarding_problem = ""
+        state = record.onboarding
+        if state.is_under_way:
+            continue
+        state.pause = max(0, state.pause - 1)
+        state.calm += 1
+        if state.calm > CALM_RESYNCS:
+            state.efforts = 0
+
+
+def forgive(inventory: Inventory) -> None:
+    """Forget failures: the rules are new, or libvirt is."""
+    for record in inventory.domains.values():
+        state = record.onboarding
+        state.efforts = state.pause = 0
+        state.failure = ""
+
+
+def _report(
+    record: DomainRecord, text: str, severity: Severity = Severity.INFO
+) -> Report:
+    return Report(
+        "onboarding",
+        text.removeprefix("onboarding: "),
+        domain=record.spec.name,
+        severity=severity,
+    )

@@ -51,6 +51,7 @@ def _on_libvirt_connected(
     libvirt.is_connected = libvirt.has_been_connected = True
     libvirt.stale_since = None
     libvirt.reason = ""
+    onboarding.forgive(inventory)
     return [Report("libvirt", "connected to libvirt"), ListDomains()]
 
 
@@ -75,6 +76,7 @@ def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
     actions: list[Action] = [ReadTopology(is_thorough=False)]
     actions += channels.retry_refused(inventory)
     actions += hosts.retry_failed(inventory)
+    onboarding.on_resync(inventory)
     if inventory.libvirt.is_connected:
         actions.append(ListDomains())
     return actions

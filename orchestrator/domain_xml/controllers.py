@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from orchestrator.domain_xml.document import parse_document
-from orchestrator.domain_xml.parse import ATTACHED_URI
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,17 +30,6 @@ def list_controllers(xml: str) -> frozenset[str]:
         DomainXmlError: it is no domain XML.
     """
     return frozenset(_controllers(parse_document(xml)))
-
-
-def noted_controllers(xml: str) -> frozenset[str]:
-    """Name the controllers that came with the channels that we gave.
-
-    Raises:
-        DomainXmlError: it is no domain XML.
-    """
-    note = parse_document(xml).find(f"metadata/{{{ATTACHED_URI}}}attached")
-    words = "" if note is None else str(note.get("controllers", ""))
-    return frozenset(words.split())
 
 
 def find_idle_controller(xml: str, names: Iterable[str]) -> str | None:

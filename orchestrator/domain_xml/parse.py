@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.cpuset import parse_cpulist
 from orchestrator.domain import ChannelSpec, DomainId, Target, VCpu
 from orchestrator.domain_xml.channel import (
     check_socket_path,
@@ -17,8 +16,9 @@ from orchestrator.domain_xml.channel import (
 )
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.metadata import read_policy
+from orchestrator.domain_xml.note import Note, read_note
 from orchestrator.domain_xml.ports import count_free_ports
-from orchestrator.errors import ConfigError, DomainXmlError
+from orchestrator.errors import DomainXmlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from lxml import etree
 
     from orchestrator.domain_policy import DomainPolicy
-
-ATTACHED_URI = "urn:vmpower:channels:1"
-"""Metadata namespace that remembers which channels we gave. One of its own, because
-libvirt keeps one element for each namespace and `urn:vmpower:domain:1` belongs to the
-domain's policy, which people write."""
-ATTACHED_PREFIX = "vmpower-channels"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_DIGITS = 10
@@ -53,16 +47,21 @@ class ParsedDomain:
     """By number, each number once. A path that is too long is kept, for people."""
     unusable_channels: frozenset[int]
     """Numbers whose channel exists in a form that we cannot connect to."""
-    missing_channels: tuple[int, ...]
-    """Numbers of online vCPUs that have no channel of any form."""
     free_ports: int
     """Channels that fit into the virtio-serial controllers that are there."""
-    attached: frozenset[int]
-    """Numbers of the channels that we gave, by our own metadata."""
+    note: Note
+    """What onboarding gave it."""
+    is_pinned: bool
+    """Whether it says of any vCPU on which host CPUs it may run."""
     policy: DomainPolicy | None
     """What its metadata allows it; None: its metadata says nothing."""
     problems: tuple[str, ...]
     """What was left out and why, one sentence each."""
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Of all channels that are there, in any form."""
+        return self.unusable_channels.union(item.number for item in self.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,6 @@ def parse_domain(xml: str) -> ParsedDomain:
     channels, unusable, problems = _read_channels(root)
     vcpus, vcpu_problems = _read_vcpus(root)
     found = read_policy(root)
-    taken = unusable.union(channel.number for channel in channels)
     return ParsedDomain(
         uuid=_read_uuid(root),
         name=_read_text(root, "name"),
@@ -92,9 +90,9 @@ def parse_domain(xml: str) -> ParsedDomain:
         vcpus=vcpus,
         channels=channels,
         unusable_channels=unusable,
-        missing_channels=tuple(vcpu for vcpu in vcpus if vcpu not in taken),
         free_ports=count_free_ports(root),
-        attached=_read_attached(root),
+        note=read_note(root),
+        is_pinned=_is_pinned(root),
         policy=found.policy,
         problems=(*problems, *vcpu_problems, *found.problems),
     )
@@ -192,15 +190,12 @@ def _read_vcpus(root: etree._Element) -> tuple[tuple[VCpu, ...], tuple[str, ...]
     return tuple(VCpu(number) for number in range(count)), ()
 
 
-def _read_attached(root: etree._Element) -> frozenset[int]:
-    note = root.find(f"metadata/{{{ATTACHED_URI}}}attached")
-    if note is None:
-        return frozenset()
-    try:
-        return parse_cpulist(str(note.get("numbers", "")))
-    except ConfigError:
-        # Somebody else wrote here: then we gave nothing that we could take away.
-        return frozenset()
+def _is_pinned(root: etree._Element) -> bool:
+    # What is written, not what comes of it: that changes with every CPU offline.
+    return (
+        root.find("cputune/vcpupin") is not None
+        or root.find("vcpu[@cpuset]") is not None
+    )
 
 
 def _read_uuid(root: etree._Element) -> DomainId:

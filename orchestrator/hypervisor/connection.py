@@ -170,24 +170,37 @@ class Hypervisor:
         with translated():
             return read_vcpu_times(self._connection(), uuid)
 
-    def attach_channels(self, uuid: DomainId, numbers: Iterable[int]) -> None:
-        """Give a running domain the channels of these numbers that it lacks.
+    def attach_channels(
+        self, uuid: DomainId, live: Iterable[int], config: Iterable[int]
+    ) -> None:
+        """Give a domain those of these channels that it lacks; all or nothing.
 
-        In the running domain and, if it is persistent, in its definition; all or
-        nothing. Those that it has already are left alone.
+        Args:
+            uuid: the domain.
+            live: numbers for the running domain.
+            config: numbers for its definition.
 
         Raises:
             DomainGone: libvirt does not know it (any more).
             HypervisorGone: there is no connection.
-            HypervisorError: it is not running, has no free ports, or libvirt refused;
-                what was begun has been undone.
+            HypervisorError: it is not running or has no definition, has no free
+                ports, or libvirt refused; what was begun has been undone.
             DomainXmlError: its XML cannot be understood, or a number is absurd.
         """
         with translated(), self._open_for_change() as connection:
-            attach_channels(connection, uuid, frozenset(numbers), self._bell)
+            attach_channels(
+                connection, uuid, frozenset(live), frozenset(config), self._bell
+            )
 
-    def detach_channels(self, uuid: DomainId, numbers: Iterable[int]) -> None:
+    def detach_channels(
+        self, uuid: DomainId, live: Iterable[int], config: Iterable[int]
+    ) -> None:
         """Take away those of these channels that `attach_channels` gave, ever.
+
+        Args:
+            uuid: the domain.
+            live: numbers, of the running domain.
+            config: numbers, of its definition.
 
         Raises:
             DomainGone: libvirt does not know it (any more).
@@ -197,7 +210,9 @@ class Hypervisor:
             DomainXmlError: its XML cannot be understood.
         """
         with translated(), self._open_for_change() as connection:
-            detach_channels(connection, uuid, frozenset(numbers), self._bell)
+            detach_channels(
+                connection, uuid, frozenset(live), frozenset(config), self._bell
+            )
 
     def close(self, timeout_s: float) -> None:
         """End; the listener hears nothing more.

@@ -13,6 +13,7 @@ from orchestrator.domain import (
     DomainId,
     DomainSpec,
     DomainState,
+    Holdings,
     PCpu,
     VCpuSpec,
 )
@@ -45,24 +46,33 @@ class KnownXml:
     """
 
     def __init__(self) -> None:
-        self._known: dict[DomainId, tuple[bytes, ParsedDomain]] = {}
+        self._known: dict[tuple[DomainId, bool], tuple[bytes, ParsedDomain]] = {}
 
-    def parse(self, uuid: DomainId, xml: str) -> ParsedDomain:
+    def parse(
+        self, uuid: DomainId, xml: str, *, is_definition: bool = False
+    ) -> ParsedDomain:
         """Understand a domain's XML, anew only if it is another one.
+
+        Args:
+            uuid: the domain.
+            xml: one of its descriptions.
+            is_definition: whether it is the definition of one that runs.
 
         Raises:
             DomainXmlError: it cannot be understood.
         """
         digest = hashlib.blake2b(xml.encode(), digest_size=16).digest()
-        known = self._known.get(uuid)
+        key = (uuid, is_definition)
+        known = self._known.get(key)
         if known is None or known[0] != digest:
-            known = self._known[uuid] = (digest, parse_domain(xml))
+            known = self._known[key] = (digest, parse_domain(xml))
         return known[1]
 
     def keep(self, uuids: Collection[DomainId]) -> None:
         """Forget all other domains."""
-        for uuid in self._known.keys() - set(uuids):
-            self._known.pop(uuid, None)
+        kept = set(uuids)
+        for key in [key for key in self._known.copy() if key[0] not in kept]:
+            self._known.pop(key, None)
 
 
 def describe_domain(
@@ -76,6 +86,7 @@ def describe_domain(
     """
     domain = connection.lookupByUUIDString(uuid)
     parsed, state = _read_consistently(domain, partial(known.parse, uuid))
+    is_running = parsed.run >= 0
     pinning = _read_pinning(domain, parsed.vcpus)
     return DomainSpec(
         uuid=parsed.uuid,
@@ -87,14 +98,30 @@ def describe_domain(
             for vcpu in parsed.vcpus
         ),
         channels=parsed.channels,
-        missing_channels=parsed.missing_channels,
-        # A note can be older than a channel that somebody else took away.
-        attached_channels=tuple(
-            item.number for item in parsed.channels if item.number in parsed.attached
-        ),
-        has_free_ports=parsed.run >= 0 and parsed.free_ports > 0,
+        live=_holdings(parsed) if is_running else None,
+        definition=_read_definition(domain, known) if is_running else _holdings(parsed),
+        is_pinned=parsed.is_pinned,
         policy=parsed.policy,
         problems=parsed.problems,
+    )
+
+
+def _read_definition(domain: libvirt.virDomain, known: KnownXml) -> Holdings | None:
+    """Read what a running domain will be at its next start, if it is kept."""
+    if not domain.isPersistent():
+        return None
+    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    uuid = DomainId(domain.UUIDString())
+    return _holdings(known.parse(uuid, xml, is_definition=True))
+
+
+def _holdings(parsed: ParsedDomain) -> Holdings:
+    return Holdings(
+        vcpus=frozenset(parsed.vcpus),
+        present=parsed.numbers,
+        # A note can be older than a channel that somebody else took away.
+        given=parsed.note.by_rule.intersection(it.number for it in parsed.channels),
+        free_ports=parsed.free_ports,
     )
 
 

@@ -1,4 +1,4 @@
-"""Give a running domain channels, and take away what we gave.
+"""Give a domain channels, and take away what was given.
 
 Theory of operation: a channel goes into the running domain and into its definition by
 two calls, which can fail apart; so every step leaves an undo behind, and the first
@@ -22,15 +22,14 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from orchestrator.domain_xml.controllers import noted_controllers
-from orchestrator.domain_xml.parse import ParsedDomain, parse_domain
 from orchestrator.errors import DomainXmlError, HypervisorError
-from orchestrator.hypervisor.sides import Scope, Side, numbers_of, sides_of
+from orchestrator.hypervisor.sides import Scope, Side, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from orchestrator.domain import DomainId
+    from orchestrator.domain_xml.parse import ParsedDomain
     from orchestrator.hypervisor.events import Bell
 
 DEADLINE_S = 10.0
@@ -41,36 +40,46 @@ _LOOK_AGAIN_S = 0.25
 
 
 def attach_channels(
-    connection: libvirt.virConnect, uuid: DomainId, numbers: frozenset[int], bell: Bell
+    connection: libvirt.virConnect,
+    uuid: DomainId,
+    live: frozenset[int],
+    config: frozenset[int],
+    bell: Bell,
 ) -> None:
-    """Attach the channels that the running domain and its definition lack.
+    """Attach channels because a rule wants them; those that are there are left alone.
+
+    Args:
+        connection: read-write.
+        uuid: the domain.
+        live: numbers that the running domain should have.
+        config: numbers that its definition should have.
+        bell: rung at every event of a device.
 
     Raises:
         libvirt.libvirtError: libvirt refused; all is undone.
-        HypervisorError: not running, or no ports for them.
+        HypervisorError: no such description, or no ports for them.
         DomainXmlError: a number is absurd, or libvirt's XML cannot be understood.
     """
     domain = connection.lookupByUUIDString(uuid)
-    if not domain.isActive():
-        raise HypervisorError("the domain is not running")
-    attach_to(dict.fromkeys(sides_of(domain), numbers), bell)
+    attach_to(_by_side(domain, live, config), bell, is_by_rule=True)
 
 
-def attach_to(wanted: Mapping[Side, frozenset[int]], bell: Bell) -> None:
+def attach_to(
+    wanted: Mapping[Side, frozenset[int]], bell: Bell, *, is_by_rule: bool = False
+) -> None:
     """Attach to each side the channels that it lacks; all or nothing.
 
     Args:
         wanted: the numbers that each side should have; the running domain first.
         bell: rung at every event of a device.
+        is_by_rule: whether a rule wants it, or an operator by hand.
 
     Raises:
         libvirt.libvirtError: libvirt refused; all is undone.
         HypervisorError: no ports for them, or QEMU did not show them in time.
         DomainXmlError: a number is absurd, or libvirt's XML cannot be understood.
     """
-    lacking = {
-        side: numbers - numbers_of(side.parse()) for side, numbers in wanted.items()
-    }
+    lacking = {side: numbers - side.parse().numbers for side, numbers in wanted.items()}
     live = [side for side in lacking if side.is_live]
     for side in live:
         problem = find_obstacle(side.parse(), lacking[side])
@@ -78,7 +87,7 @@ def attach_to(wanted: Mapping[Side, frozenset[int]], bell: Bell) -> None:
             raise problem
     with ExitStack() as undo:
         for side, numbers in lacking.items():
-            _attach_all(side, numbers, undo)
+            _attach_all(side, numbers, undo, is_by_rule=is_by_rule)
         for side in live:
             _await_attached(side, lacking[side], bell)
         undo.pop_all()
@@ -87,26 +96,56 @@ def attach_to(wanted: Mapping[Side, frozenset[int]], bell: Bell) -> None:
 def detach_channels(
     connection: libvirt.virConnect,
     uuid: DomainId,
-    numbers: frozenset[int],
+    live: frozenset[int],
+    config: frozenset[int],
     bell: Bell,
-    scope: Scope = Scope.ALL,
 ) -> None:
-    """Detach those of the channels that were noted as given by us.
+    """Detach those of the channels that are noted as wanted by a rule.
+
+    Args:
+        connection: read-write.
+        uuid: the domain.
+        live: numbers that the running domain should not have.
+        config: numbers that its definition should not have.
+        bell: rung at every event of a device.
+
+    Raises:
+        libvirt.libvirtError: libvirt refused; ask again.
+        HypervisorError: no such description, or the running domain did not let go of
+            them in time.
+        DomainXmlError: libvirt's XML cannot be understood.
+    """
+    domain = connection.lookupByUUIDString(uuid)
+    unwanted = _by_side(domain, live, config)
+    detach_from(
+        {side: it & side.parse().note.by_rule for side, it in unwanted.items()}, bell
+    )
+
+
+def detach_from(unwanted: Mapping[Side, frozenset[int]], bell: Bell) -> None:
+    """Detach channels from each side, and note what is left.
 
     Raises:
         libvirt.libvirtError: libvirt refused; ask again.
         HypervisorError: the running domain did not let go of them in time.
         DomainXmlError: libvirt's XML cannot be understood.
     """
-    domain = connection.lookupByUUIDString(uuid)
-    for side in sides_of(domain, scope):
-        ours = numbers & side.parse().attached
-        if not ours:
+    for side, numbers in unwanted.items():
+        if not numbers:
             continue
         try:
-            _detach_from(side, ours, bell)
+            _detach_all(side, numbers, bell)
         finally:
             side.renew_note()
+
+
+def _by_side(
+    domain: libvirt.virDomain, live: frozenset[int], config: frozenset[int]
+) -> dict[Side, frozenset[int]]:
+    """Say which numbers go where; a side without any need not be there."""
+    scope = Scope.BOTH if live and config else Scope.LIVE if live else Scope.CONFIG
+    sides = sides_of(domain, scope) if live or config else ()
+    return {side: live if side.is_live else config for side in sides}
 
 
 def _ready(parsed: ParsedDomain) -> set[int]:
@@ -127,15 +166,16 @@ def find_obstacle(
     )
 
 
-def _attach_all(side: Side, numbers: frozenset[int], undo: ExitStack) -> None:
+def _attach_all(
+    side: Side, numbers: frozenset[int], undo: ExitStack, *, is_by_rule: bool
+) -> None:
     if not numbers:
         return
-    xml = side.read_xml()
-    before = parse_domain(xml)
+    before = side.parse()
     undo.callback(_quietly, side.renew_note)
-    ours = numbers | (before.attached & numbers_of(before))
-    side.note(ours, noted_controllers(xml))
     controllers = side.list_controllers()
+    noted = before.note.within(before.numbers)
+    side.note(noted.with_channels(numbers, is_by_rule=is_by_rule))
     undo.callback(_quietly, partial(side.note_controllers, controllers))
     for number in sorted(numbers):
         side.attach(number)
@@ -149,13 +189,13 @@ def _await_attached(side: Side, numbers: frozenset[int], bell: Bell) -> None:
     )
 
 
-def _detach_from(side: Side, numbers: frozenset[int], bell: Bell) -> None:
+def _detach_all(side: Side, numbers: frozenset[int], bell: Bell) -> None:
     for number in sorted(numbers):
         side.detach(number)
     if side.is_live:
         _await_live(
             side,
-            lambda live: not numbers & numbers_of(live),
+            lambda live: not numbers & live.numbers,
             "let go of its channels",
             bell,
         )

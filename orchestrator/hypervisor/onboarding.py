@@ -1,7 +1,7 @@
 """Onboarding by hand: what a domain lacks, where it can go, and what it needs for that.
 
-The daemon onboards running domains by its rules (`devices`); here an operator says for
-which domains, and for which of their descriptions.
+The daemon onboards domains by its rules (`devices`); here an operator says for which
+domains, and for which of their descriptions. What was given by hand no rule takes back.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.domain_xml.edit import add_channels, remove_channels
-from orchestrator.hypervisor.devices import attach_to, detach_channels, find_obstacle
-from orchestrator.hypervisor.sides import Scope, numbers_of, sides_of
+from orchestrator.hypervisor.devices import attach_to, detach_from, find_obstacle
+from orchestrator.hypervisor.sides import Scope, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import libvirt
 
-    from orchestrator.domain import DomainId
     from orchestrator.hypervisor.events import Bell
     from orchestrator.hypervisor.sides import Side
 
@@ -82,7 +81,7 @@ def offboard(
     scope: Scope,
     bell: Bell,
 ) -> Change:
-    """Take away what was given by onboarding, and nothing else.
+    """Take away what was given by onboarding, by hand or by a rule, and nothing else.
 
     Args:
         domain: running or not.
@@ -96,9 +95,7 @@ def offboard(
         DomainXmlError: its XML cannot be understood.
     """
     given = _given(domain, numbers, scope)
-    uuid: DomainId = domain.UUIDString()
-    wanted = frozenset[int]().union(*given.values())
-    detach_channels(domain.connect(), uuid, wanted, bell, scope)
+    detach_from(given, bell)
     return _tell(given, "")
 
 
@@ -146,7 +143,7 @@ def _plan(
     for side in sides:
         parsed = side.parse()
         wanted = frozenset[int](parsed.vcpus) if numbers is None else numbers
-        lacks = wanted - numbers_of(parsed)
+        lacks = wanted - parsed.numbers
         problem = find_obstacle(parsed, lacks) if side.is_live else None
         if problem is None:
             lacking[side] = lacks
@@ -163,7 +160,7 @@ def _given(
     given: dict[Side, frozenset[int]] = {}
     for side in sides_of(domain, scope):
         parsed = side.parse()
-        ours = parsed.attached & numbers_of(parsed)
+        ours = parsed.note.numbers & parsed.numbers
         given[side] = ours if numbers is None else ours & numbers
     return given
 

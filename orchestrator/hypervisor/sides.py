@@ -6,26 +6,23 @@ Source: virDomainModificationImpact of libvirt-domain.h; virsh's --live, --confi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import libvirt
 
-from orchestrator.cpuset import format_cpulist
 from orchestrator.domain_xml.channel import build_channel
-from orchestrator.domain_xml.controllers import (
-    find_idle_controller,
-    list_controllers,
-    noted_controllers,
-)
+from orchestrator.domain_xml.controllers import find_idle_controller, list_controllers
 from orchestrator.domain_xml.edit import find_channel
-from orchestrator.domain_xml.parse import (
-    ATTACHED_PREFIX,
-    ATTACHED_URI,
-    ParsedDomain,
-    parse_domain,
+from orchestrator.domain_xml.note import (
+    NOTE_PREFIX,
+    NOTE_URI,
+    Note,
+    build_note,
+    parse_note,
 )
+from orchestrator.domain_xml.parse import ParsedDomain, parse_domain
 from orchestrator.errors import HypervisorError
 
 if TYPE_CHECKING:
@@ -77,12 +74,9 @@ class Side:
         """Put an element of ours in place of the one there; None takes it away."""
         self.domain.setMetadata(_ELEMENT, element, prefix, uri, self.flag)
 
-    def note(self, numbers: frozenset[int], controllers: frozenset[str]) -> None:
+    def note(self, note: Note) -> None:
         """Remember what we gave."""
-        words = f" controllers='{' '.join(sorted(controllers))}'" if controllers else ""
-        text = f"<attached numbers='{format_cpulist(numbers)}'{words}/>"
-        is_empty = not numbers and not controllers
-        self.set_metadata(ATTACHED_PREFIX, ATTACHED_URI, None if is_empty else text)
+        self.set_metadata(NOTE_PREFIX, NOTE_URI, build_note(note))
 
     def attach(self, number: int) -> None:
         """Attach one channel; in a definition, controllers may come with it."""
@@ -96,8 +90,8 @@ class Side:
         """Note those that have come since `before`."""
         added = self.list_controllers() - before
         if added:
-            xml = self.read_xml()
-            self.note(parse_domain(xml).attached, noted_controllers(xml) | added)
+            note = parse_note(self.read_xml())
+            self.note(replace(note, controllers=note.controllers | added))
 
     def detach(self, number: int) -> None:
         """Ask for one channel's removal, if it is there; libvirt wants all its XML."""
@@ -110,24 +104,18 @@ class Side:
         self._drop_controllers()
         xml = self.read_xml()
         parsed = parse_domain(xml)
-        kept = parsed.attached & numbers_of(parsed)
-        noted = noted_controllers(xml)
-        controllers = noted & list_controllers(xml)
-        if (kept, controllers) != (parsed.attached, noted):
-            self.note(kept, controllers)
+        controllers = parsed.note.controllers & list_controllers(xml)
+        kept = replace(parsed.note.within(parsed.numbers), controllers=controllers)
+        if kept != parsed.note:
+            self.note(kept)
 
     def _drop_controllers(self) -> None:
         while not self.is_live:
             xml = self.read_xml()
-            element = find_idle_controller(xml, noted_controllers(xml))
+            element = find_idle_controller(xml, parse_note(xml).controllers)
             if element is None:
                 return
             self.domain.detachDeviceFlags(element, self.flag)
-
-
-def numbers_of(parsed: ParsedDomain) -> frozenset[int]:
-    """Name all channels that are there, of any form."""
-    return parsed.unusable_channels.union(item.number for item in parsed.channels)
 
 
 def sides_of(domain: libvirt.virDomain, scope: Scope = Scope.ALL) -> tuple[Side, ...]:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
 from orchestrator import actions as a
 from orchestrator import events as e
-from orchestrator.config import Config, OnboardRule
+from orchestrator.config import Config, DomainRule
+from orchestrator.controller.onboarding import MOST_EFFORTS, find_rule
 from orchestrator.domain import DomainSpec, DomainState
-from tests.controller.world import World, domain
+from orchestrator.domain_policy import DomainPolicy
+from orchestrator.onboard_rule import MetadataWord, OnboardRule
+from tests.controller.world import World, domain, vcpu, with_sides
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RULES = Config(onboard=(OnboardRule(match="dpdk-*"),))
+BOTH = frozenset({0, 1})
 
 
-def bare(name: str = "dpdk-0", **more: object) -> DomainSpec:
-    values: dict[str, object] = {"missing_channels": (0, 1), "has_free_ports": True}
-    return domain(name, channels=(), **{**values, **more})
+def bare(name: str = "dpdk-0", *, ports: int = 30, **more: object) -> DomainSpec:
+    spec = domain(name, channels=(), **more)
+    live = spec.live and replace(spec.live, free_ports=ports)
+    return replace(spec, live=live)
 
 
 def listed(spec: DomainSpec, config: Config = RULES) -> World:
@@ -22,76 +35,274 @@ def listed(spec: DomainSpec, config: Config = RULES) -> World:
     return world
 
 
-def test_a_matched_domain_is_given_what_it_lacks_and_is_served() -> None:
-    world = listed(spec := bare())
+def settled(spec: DomainSpec, config: Config = RULES) -> World:
+    world = listed(spec, config)
     world.settle()
+    return world
+
+
+def held(world: World, uuid: str) -> tuple[frozenset[int] | None, ...]:
+    """Channels of the running domain and of its definition."""
+    [spec] = [spec for spec in world.domains.values() if spec.uuid == uuid]
+    sides = (spec.live, spec.definition)
+    return tuple(None if side is None else side.present for side in sides)
+
+
+def told(world: World) -> list[str]:
+    return [item.text for item in world.reports if item.kind == "onboarding"]
+
+
+def attempts(decided: Iterable[a.Action]) -> list[a.Action]:
+    return [x for x in decided if isinstance(x, a.AttachChannels | a.DetachChannels)]
+
+
+def test_a_matched_domain_is_given_what_it_lacks_and_is_served() -> None:
+    world = settled(spec := bare())
     assert world.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
+    assert held(world, spec.uuid) == (BOTH, BOTH)
+    live, config = "attached to the running domain", "added to its definition"
+    assert told(world) == [f"channels 0-1 {live}; channels 0-1 {config}"]
 
 
 def test_without_a_rule_nobody_is_touched() -> None:
-    world = listed(bare(), Config())
-    world.settle()
-    assert world.open_channels == set()
+    world = settled(spec := bare(), Config())
+    assert held(world, spec.uuid) == (frozenset(), frozenset())
 
 
 def test_a_domain_that_no_rule_names_is_not_touched() -> None:
-    world = listed(bare("web-0"))
+    world = settled(spec := bare("web-0"))
+    assert held(world, spec.uuid) == (frozenset(), frozenset())
+
+
+def test_a_domain_that_is_off_is_given_them_in_its_definition() -> None:
+    world = settled(spec := bare(state=DomainState.SHUTOFF, run=-1))
+    assert held(world, spec.uuid) == (None, BOTH)
+    assert told(world) == ["channels 0-1 added to its definition"]
+
+
+def test_a_paused_domain_is_given_the_live_ones_when_it_runs_on() -> None:
+    world = settled(spec := bare(state=DomainState.PAUSED))
+    assert held(world, spec.uuid) == (frozenset(), BOTH)
+    running = replace(world.domains[spec.uuid], state=DomainState.RUNNING)
+    world.domains[spec.uuid] = running
+    world.tell(e.DomainChanged(spec.uuid))
     world.settle()
-    assert world.open_channels == set()
-
-
-def test_a_domain_that_is_off_is_left_alone() -> None:
-    spec = bare(state=DomainState.SHUTOFF, run=-1)
-    decided = listed(spec).tell(e.DomainDescribed(spec))
-    assert not any(isinstance(x, a.AttachChannels) for x in decided)
+    assert held(world, spec.uuid) == (BOTH, BOTH)
 
 
 def test_attaching_is_asked_for_once_while_it_is_under_way() -> None:
     world = World(config=RULES)
     first, second = (world.tell(e.DomainDescribed(bare())) for _ in range(2))
-    asked = a.AttachChannels(bare().uuid, (0, 1))
+    asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
     assert (first.count(asked), second.count(asked)) == (1, 0)
 
 
-def test_a_domain_without_ports_is_told_what_to_do() -> None:
-    world = listed(spec := bare(has_free_ports=False))
+@pytest.mark.parametrize("ports", [0, 1])
+def test_without_ports_the_definition_gets_them_and_people_are_told_once(
+    ports: int,
+) -> None:
+    world = settled(spec := bare(ports=ports))
+    assert held(world, spec.uuid) == (frozenset(), BOTH)
+    for _ in range(3):
+        world.tell(e.ResyncDue())
+        world.settle()
+    problem = world.inventory.domains[spec.uuid].onboarding.problem
+    assert f"have {ports} ports free" in problem
+    assert "power it off and start it again" in problem
+    assert len(told(world)) == 2
+    started = replace(world.domains[spec.uuid], run=2)
+    started = with_sides(started, started.definition, started.definition)
+    world.domains[spec.uuid] = started
+    world.tell(e.DomainChanged(spec.uuid))
     world.settle()
-    problem = world.inventory.domains[spec.uuid].onboarding_problem
-    assert "power it off" in problem
+    assert world.inventory.domains[spec.uuid].onboarding.problem == ""
 
 
-def test_a_failure_is_tried_again_only_in_the_next_run() -> None:
-    world = World(config=RULES)
-    world.tell(e.DomainDescribed(bare()))
-    world.tell(e.OnboardingFailed(bare().uuid, "no ports"))
-    asked = a.AttachChannels(bare().uuid, (0, 1))
-    assert asked not in world.tell(e.DomainDescribed(bare()))
-    assert asked in world.tell(e.DomainDescribed(bare(run=2)))
+def test_a_transient_domain_without_ports_is_told_so_and_nothing_is_tried() -> None:
+    world = settled(spec := bare(ports=0, definition=None))
+    assert "transient" in world.inventory.domains[spec.uuid].onboarding.problem
+    assert held(world, spec.uuid) == (frozenset(), None)
 
 
 def test_a_libvirt_that_was_not_there_is_asked_again() -> None:
     world = World(config=RULES)
-    world.tell(e.DomainDescribed(bare()))
-    gone = e.OnboardingFailed(bare().uuid, "does not answer", is_final=False)
-    assert world.tell(gone) == [], "nor in a tight circle"
-    problem = world.inventory.domains[bare().uuid].onboarding_problem
+    asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
+    for _ in range(2 * MOST_EFFORTS):
+        assert asked in world.tell(e.DomainDescribed(bare()))
+        gone = e.OnboardingFailed(bare().uuid, "does not answer", is_final=False)
+        assert world.tell(gone) == [], "nor in a tight circle"
+    problem = world.inventory.domains[bare().uuid].onboarding.problem
     assert problem == "onboarding: does not answer"
-    asked = a.AttachChannels(bare().uuid, (0, 1))
-    assert asked in world.tell(e.DomainDescribed(bare()))
 
 
-def test_without_the_rule_what_was_given_is_taken_back_and_no_more() -> None:
-    world = listed(spec := bare())
+def test_channels_that_a_tool_took_away_are_put_back() -> None:
+    world = settled(spec := bare())
+    redefined = world.domains[spec.uuid]
+    world.domains[spec.uuid] = replace(redefined, definition=spec.definition)
+    world.tell(e.DomainChanged(spec.uuid))
     world.settle()
+    assert held(world, spec.uuid) == (BOTH, BOTH)
+
+
+def test_a_failure_is_tried_again_with_patience_and_not_for_ever() -> None:
+    world = listed(spec := bare())
+    world.stubborn.add(spec.uuid)
+    tried: list[int] = []
+    for resync in range(300):
+        world.settle()
+        state = world.inventory.domains[spec.uuid].onboarding
+        tried += [resync] if state.efforts > len(tried) else []
+        world.tell(e.ResyncDue())
+    assert tried == [0, 1, 3, 7, 15, 31, 63, 127]
+    assert len(tried) == MOST_EFFORTS
+    problem = world.inventory.domains[spec.uuid].onboarding.problem
+    assert problem == (
+        "onboarding: refused; given up until it is started anew or the rules are"
+        " reloaded"
+    )
+    assert told(world)[0] == "refused; again in 30 s"
+
+
+@pytest.mark.parametrize("cure", ["start", "reload", "libvirt"])
+def test_what_was_given_up_is_tried_again_when_something_is_new(cure: str) -> None:
+    world = listed(spec := bare())
+    world.stubborn.add(spec.uuid)
+    for _ in range(300):
+        world.settle()
+        world.tell(e.ResyncDue())
+    world.stubborn.clear()
+    if cure == "start":
+        world.domains[spec.uuid] = replace(spec, run=2)
+        world.tell(e.DomainChanged(spec.uuid))
+    elif cure == "reload":
+        world.tell(e.ConfigReloaded(RULES))
+    else:
+        world.tell(e.LibvirtConnected())
+    world.settle()
+    assert held(world, spec.uuid) == (BOTH, BOTH)
+    assert world.inventory.domains[spec.uuid].onboarding.problem == ""
+
+
+def test_a_tool_that_takes_them_away_each_time_is_not_fought_for_ever() -> None:
+    world = settled(spec := bare())
+    given = 0
+    for _ in range(1000):
+        if held(world, spec.uuid) == (BOTH, BOTH):
+            given += 1
+            world.domains[spec.uuid] = spec
+            world.tell(e.DomainChanged(spec.uuid))
+        world.settle()
+        world.tell(e.ResyncDue())
+    assert given == MOST_EFFORTS
+    assert "somebody else" in world.inventory.domains[spec.uuid].onboarding.problem
+
+
+def test_what_went_well_for_a_while_is_forgotten() -> None:
+    world = settled(spec := bare())
+    for _ in range(3 * MOST_EFFORTS):
+        world.domains[spec.uuid] = spec
+        world.tell(e.DomainChanged(spec.uuid))
+        for _ in range(4):
+            world.settle()
+            world.tell(e.ResyncDue())
+        assert held(world, spec.uuid) == (BOTH, BOTH)
+
+
+@pytest.mark.parametrize("state", [DomainState.RUNNING, DomainState.SHUTOFF])
+def test_without_the_rule_what_was_given_is_taken_back_and_no_more(
+    state: DomainState,
+) -> None:
+    run = 1 if state.is_active else -1
+    theirs = bare(state=state, run=run)
+    theirs = with_sides(
+        theirs,
+        theirs.live and replace(theirs.live, present=frozenset({0})),
+        theirs.definition and replace(theirs.definition, present=frozenset({1})),
+    )
+    world = settled(theirs)
     world.tell(e.ConfigReloaded(Config()))
     world.settle()
-    assert world.open_channels == set()
-    assert world.domains[spec.uuid].channels == ()
+    kept = frozenset({0}) if state.is_active else None
+    assert held(world, theirs.uuid) == (kept, frozenset({1}))
 
 
 def test_channels_that_were_there_before_are_never_taken() -> None:
-    world = listed(spec := domain())
-    world.settle()
+    world = settled(spec := domain())
     world.tell(e.ConfigReloaded(Config()))
     world.settle()
     assert world.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
+
+
+def test_an_unplugged_vcpu_keeps_its_channel() -> None:
+    world = settled(spec := bare())
+    now = world.domains[spec.uuid]
+    assert now.live
+    less = replace(now, live=replace(now.live, vcpus=frozenset()), vcpus=(vcpu(0, 0),))
+    world.domains[spec.uuid] = less
+    world.tell(e.DomainChanged(spec.uuid))
+    world.settle()
+    assert held(world, spec.uuid) == (BOTH, BOTH)
+
+
+def test_a_rule_that_names_fewer_channels_takes_back_the_others() -> None:
+    world = settled(spec := bare())
+    fewer = OnboardRule(match="dpdk-*", channels="0,7")
+    world.tell(e.ConfigReloaded(Config(onboard=(fewer,))))
+    world.settle()
+    assert held(world, spec.uuid) == (frozenset({0, 7}), frozenset({0, 7}))
+    none = OnboardRule(match="dpdk-*", channels="none")
+    world.tell(e.ConfigReloaded(Config(onboard=(none, *RULES.onboard))))
+    world.settle()
+    assert held(world, spec.uuid) == (frozenset(), frozenset())
+
+
+NAMED = OnboardRule(match="dpdk-*")
+ASKED = OnboardRule(metadata=MetadataWord.ASKS)
+PINNED = OnboardRule(pinned=True)
+ASKS, REFUSES = DomainPolicy(onboard=True), DomainPolicy(onboard=False)
+
+
+@pytest.mark.parametrize(
+    ("rules", "facts", "first"),
+    [
+        ([NAMED], {}, 0),
+        ([OnboardRule(match=bare().uuid.upper())], {}, 0),
+        ([OnboardRule(match="*", except_=("web", "dpdk-?"))], {}, None),
+        ([OnboardRule(match="*", except_=(bare().uuid,))], {}, None),
+        ([OnboardRule(match="*", except_=("dpdk-1",)), NAMED], {}, 0),
+        ([OnboardRule(match="*", except_=("dpdk-0",)), NAMED], {}, 1),
+        ([PINNED], {}, None),
+        ([PINNED], {"is_pinned": True}, 0),
+        ([OnboardRule(pinned=False)], {"is_pinned": True}, None),
+        ([OnboardRule(pinned=False)], {}, 0),
+        ([ASKED], {}, None),
+        ([ASKED], {"policy": ASKS}, 0),
+        ([ASKED], {"policy": REFUSES}, None),
+        ([NAMED], {"policy": REFUSES}, None),
+        (
+            [NAMED, OnboardRule(match="*", metadata=MetadataWord.IGNORED)],
+            {"policy": REFUSES},
+            1,
+        ),
+        ([OnboardRule(match="dpdk-*", pinned=True), NAMED], {}, 1),
+    ],
+)
+def test_the_first_rule_that_means_a_domain_decides(
+    rules: list[OnboardRule], facts: dict[str, Any], first: int | None
+) -> None:
+    found = find_rule(Config(onboard=tuple(rules)), bare(**facts))
+    assert found == (None if first is None else rules[first])
+
+
+def test_a_rule_of_the_host_stands_above_the_word_of_the_metadata() -> None:
+    refused = DomainRule(match="dpdk-0", onboard=False)
+    config = Config(domain=(refused,), onboard=(ASKED,))
+    assert find_rule(config, bare(policy=ASKS)) is None
+
+
+def test_a_domain_that_begins_to_refuse_gives_back_what_a_rule_gave() -> None:
+    world = settled(spec := bare())
+    world.domains[spec.uuid] = replace(world.domains[spec.uuid], policy=REFUSES)
+    world.tell(e.DomainChanged(spec.uuid))
+    world.settle()
+    assert held(world, spec.uuid) == (frozenset(), frozenset())

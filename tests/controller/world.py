@@ -7,7 +7,7 @@ test can ask whether the end is right, whatever the order of events was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator import actions as a
@@ -19,6 +19,7 @@ from orchestrator.domain import (
     DomainId,
     DomainSpec,
     DomainState,
+    Holdings,
     PCpu,
     Target,
     VCpu,
@@ -91,7 +92,17 @@ def domain(name: str = "dpdk-0", **more: object) -> DomainSpec:
         "vcpus": (vcpu(0, 0), vcpu(1, 1)),
         "channels": (channel(0), channel(1)),
     }
-    return DomainSpec(**{**values, **more})  # type: ignore[arg-type]
+    spec = DomainSpec(**{**values, **more})  # type: ignore[arg-type]
+    held = holdings(spec)
+    if "live" not in more and spec.state.is_active:
+        spec = replace(spec, live=held)
+    return spec if "definition" in more else replace(spec, definition=held)
+
+
+def holdings(spec: DomainSpec) -> Holdings:
+    numbers = frozenset(item.number for item in spec.channels)
+    vcpus = frozenset(item.vcpu for item in spec.vcpus)
+    return Holdings(vcpus=vcpus, present=numbers, free_ports=30 - len(numbers))
 
 
 def vcpu(number: int, *pcpus: int) -> VCpuSpec:
@@ -110,6 +121,8 @@ class World:
     taken_groups: set[int] = field(default_factory=set)
     refusing: set[int] = field(default_factory=set)
     """Groups whose governor the kernel will not switch."""
+    stubborn: set[DomainId] = field(default_factory=set)
+    """Domains to which nothing can be attached, and from which nothing detached."""
     is_monitor_up: bool = False
     reports: list[a.Report] = field(default_factory=list)
     to_do: list[a.Action] = field(default_factory=list)
@@ -188,10 +201,8 @@ class World:
             case a.StartMonitor():
                 self.is_monitor_up = True
                 return [e.MonitorStarted()]
-            case a.AttachChannels(uuid, numbers):
-                return self._attach(uuid, numbers)
-            case a.DetachChannels(uuid, numbers):
-                return self._detach(uuid, numbers)
+            case a.AttachChannels() | a.DetachChannels():
+                return self._change_channels(action)
             case _:
                 return self._perform_power(action)
         return []
@@ -233,26 +244,55 @@ class World:
         self.open_channels.add((uuid, number))
         return [e.ChannelConnected(uuid, number, path)]
 
-    def _attach(self, uuid: DomainId, numbers: tuple[int, ...]) -> list[e.Event]:
-        old = self.domains[uuid]
-        self.domains[uuid] = domain(
-            old.name,
-            run=old.run,
-            vcpus=old.vcpus,
-            channels=(*old.channels, *(channel(n) for n in numbers)),
-            attached_channels=numbers,
-            has_free_ports=True,
+    def _change_channels(
+        self, action: a.AttachChannels | a.DetachChannels
+    ) -> list[e.Event]:
+        """All or nothing, as the hypervisor does it."""
+        uuid = action.uuid
+        spec = self.domains.get(uuid)
+        has_sides = spec is not None and (
+            (not action.live or spec.live is not None)
+            and (not action.config or spec.definition is not None)
         )
-        return [e.ChannelsAttached(uuid, numbers)]
+        if spec is None or not has_sides or uuid in self.stubborn:
+            return [e.OnboardingFailed(uuid, "refused")]
+        is_gain = isinstance(action, a.AttachChannels)
+        change = _gain if is_gain else _lose
+        live = spec.live and change(spec.live, frozenset(action.live))
+        if live:
+            assert live.free_ports >= 0, "libvirt was asked for a port too many"
+        config = frozenset(action.config)
+        definition = spec.definition and change(spec.definition, config)
+        self.domains[uuid] = with_sides(spec, live, definition)
+        done = e.ChannelsAttached if is_gain else e.ChannelsDetached
+        return [done(uuid, action.live, action.config)]
 
-    def _detach(self, uuid: DomainId, numbers: tuple[int, ...]) -> list[e.Event]:
-        old = self.domains[uuid]
-        self.domains[uuid] = domain(
-            old.name,
-            run=old.run,
-            vcpus=old.vcpus,
-            channels=tuple(c for c in old.channels if c.number not in numbers),
-            missing_channels=numbers,
-            has_free_ports=True,
-        )
-        return [e.ChannelsDetached(uuid, numbers)]
+
+def _gain(held: Holdings, numbers: frozenset[int]) -> Holdings:
+    lacking = numbers - held.present
+    return replace(
+        held,
+        present=held.present | lacking,
+        given=held.given | lacking,
+        free_ports=held.free_ports - len(lacking),
+    )
+
+
+def _lose(held: Holdings, numbers: frozenset[int]) -> Holdings:
+    ours = numbers & held.given
+    return replace(
+        held,
+        present=held.present - ours,
+        given=held.given - ours,
+        free_ports=held.free_ports + len(ours),
+    )
+
+
+def with_sides(
+    spec: DomainSpec, live: Holdings | None, definition: Holdings | None
+) -> DomainSpec:
+    """Give a domain other channels."""
+    shown = live or definition
+    numbers = sorted(shown.present) if shown else []
+    channels = tuple(channel(number) for number in numbers)
+    return replace(spec, live=live, definition=definition, channels=channels)

@@ -11,6 +11,8 @@ import libvirt
 import pytest
 
 from orchestrator.control.client import ControlClient
+from orchestrator.domain_policy import DomainPolicy
+from orchestrator.domain_xml import metadata
 from tests.daemon.running import RunningDaemon, find_channel
 from tests.rig.guest import AGENT_TARGET, Guest, GuestSpec
 from tests.rig.waiting import wait_for
@@ -299,6 +301,41 @@ def test_a_rule_gives_a_running_guest_channels_that_it_can_talk_over(
     other.remove()
 
 
+def test_a_rule_gives_a_definition_its_channels_and_puts_them_back(
+    system_host: SystemHost, tree: CpuTree
+) -> None:
+    """Of a domain that is off, asks for it itself, and is defined anew by a tool."""
+    config = '[[onboard]]\nmatch = "dpdk-*"\nmetadata = "asks"\n'
+    with RunningDaemon(system_host.uri, tree.root, config=config) as daemon:
+        guest = system_host.define(GuestSpec(name="dpdk", channels=(), pins={0: "0"}))
+        other = system_host.define(GuestSpec(name="dpdk-not", channels=()))
+        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
+        bare = guest.domain.XMLDesc(inactive)
+        set_policy(guest, "<policy onboard='yes'/>", libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        wait_for(
+            lambda: AGENT_TARGET in guest.domain.XMLDesc(inactive),
+            "the definition has its channel",
+        )
+        tool = metadata.set_policy(bare, DomainPolicy(onboard=True))
+        guest.domain.connect().defineXML(tool)
+        wait_for(
+            lambda: AGENT_TARGET in guest.domain.XMLDesc(inactive),
+            "the definition has its channel again",
+        )
+        guest.domain.create()
+        daemon.wait_for_channel(guest.name, 0, "open")
+        flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG | libvirt.VIR_DOMAIN_AFFECT_LIVE
+        set_policy(guest, "<policy onboard='no'/>", flags)
+        daemon.wait_for(lambda s: find_channel(s, guest.name, 0) is None)
+        wait_for(
+            lambda: AGENT_TARGET not in guest.domain.XMLDesc(inactive),
+            "the definition without the channel",
+        )
+        assert AGENT_TARGET not in other.domain.XMLDesc(inactive)
+    guest.remove()
+    other.remove()
+
+
 def test_what_virsh_metadata_writes_holds_at_once(
     daemon: RunningDaemon, guest: Guest, tree: CpuTree
 ) -> None:
@@ -318,13 +355,15 @@ def test_what_virsh_metadata_writes_holds_at_once(
     assert ask(guest, MIN) == "nack"
 
 
-def set_policy(guest: Guest, xml: str) -> None:
+def set_policy(
+    guest: Guest, xml: str, flags: int = libvirt.VIR_DOMAIN_AFFECT_LIVE
+) -> None:
     guest.domain.setMetadata(
         libvirt.VIR_DOMAIN_METADATA_ELEMENT,
         xml,
         "vmpower",
         "urn:vmpower:domain:1",
-        libvirt.VIR_DOMAIN_AFFECT_LIVE,
+        flags,
     )
 
 

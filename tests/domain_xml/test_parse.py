@@ -19,7 +19,7 @@ def test_a_running_domain_is_read_as_libvirt_wrote_it() -> None:
     assert parsed.name == "router-a"
     assert parsed.run == 7
     assert parsed.problems == ()
-    assert parsed.attached == {1, 2}
+    assert parsed.note.numbers == {1, 2}
 
 
 def test_paths_are_taken_as_the_live_xml_gives_them_old_and_new() -> None:
@@ -52,7 +52,7 @@ def test_paths_are_taken_as_the_live_xml_gives_them_old_and_new() -> None:
 def test_only_vcpus_that_are_online_count_and_lack_channels() -> None:
     parsed = parse_domain(read_golden("live"))
     assert parsed.vcpus == (0, 2, 3)
-    assert parsed.missing_channels == (3,)
+    assert set(parsed.vcpus) - parsed.numbers == {3}
 
 
 def test_ports_are_counted_by_their_addresses_and_port_zero_is_the_consoles() -> None:
@@ -63,7 +63,7 @@ def test_a_definition_has_no_paths_and_its_default_controller_takes_thirty() -> 
     parsed = parse_domain(read_golden("defined"))
     assert parsed.run == -1
     assert [channel.path for channel in parsed.channels] == [None]
-    assert parsed.missing_channels == (1,)
+    assert set(parsed.vcpus) - parsed.numbers == {1}
     assert parsed.free_ports == 29
 
 
@@ -74,7 +74,7 @@ def test_odd_channels_are_reported_and_the_rest_goes_on() -> None:
         (3, "relative"),
     ]
     assert parsed.unusable_channels == {1, 2}
-    assert parsed.missing_channels == (4,)
+    assert set(parsed.vcpus) - parsed.numbers == {4}
     prefix = "channel 'virtio.serial.port.poweragent."
     above = f"its number is above {MAX_CHANNEL_NUMBER}; left alone"
     zero = "its number begins with a zero, which DPDK never writes; left alone"
@@ -103,7 +103,7 @@ def test_a_path_of_108_bytes_is_kept_for_people_and_reported() -> None:
 def test_a_domain_without_channels_is_no_problem() -> None:
     parsed = parse_domain(domain_xml(vcpus="<vcpu current='2'>4</vcpu>"))
     assert parsed.channels == ()
-    assert parsed.missing_channels == (0, 1)
+    assert set(parsed.vcpus) - parsed.numbers == {0, 1}
     assert parsed.free_ports == 0
     assert parsed.problems == ()
 
@@ -112,7 +112,7 @@ def test_hundreds_of_channels_are_all_found_in_order_of_their_number() -> None:
     devices = [build_channel(number, f"/c/{number}") for number in range(399, -1, -1)]
     parsed = parse_domain(domain_xml(*devices, vcpus="<vcpu>400</vcpu>"))
     assert [channel.number for channel in parsed.channels] == list(range(400))
-    assert parsed.missing_channels == ()
+    assert set(parsed.vcpus) - parsed.numbers == set()
 
 
 def test_a_controller_that_a_failed_hotplug_left_behind_has_no_ports() -> None:
@@ -124,7 +124,7 @@ def test_a_controller_that_a_failed_hotplug_left_behind_has_no_ports() -> None:
 @pytest.mark.parametrize("numbers", ["junk", "5-2", "", "1,x", "99999999999999"])
 def test_a_note_that_somebody_else_wrote_means_we_gave_nothing(numbers: str) -> None:
     xml = read_golden("live").replace('numbers="1-2"', f'numbers="{numbers}"')
-    assert parse_domain(xml).attached == frozenset()
+    assert parse_domain(xml).note.numbers == frozenset()
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many", "9" * 5000, "", "8193"])

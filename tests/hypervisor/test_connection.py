@@ -106,13 +106,13 @@ def test_a_change_does_not_wait_for_a_libvirt_that_hangs(
     session_host.libvirtd.freeze()
     begun = time.monotonic()
     with pytest.raises(HypervisorGone, match="does not answer"):
-        hypervisor.attach_channels(UUID, [0])
+        hypervisor.attach_channels(UUID, [0], [0])
     assert time.monotonic() - begun < 3
     session_host.libvirtd.thaw()
 
     def is_asked_again() -> bool:
         with pytest.raises(HypervisorError) as refusal:
-            hypervisor.attach_channels(UUID, [0])
+            hypervisor.attach_channels(UUID, [0], [0])
         return isinstance(refusal.value, DomainGone)
 
     wait_for(is_asked_again, "libvirt's own word")
@@ -193,7 +193,7 @@ hypervisor.start()
 connected.wait()
 print(len(hypervisor.list_domains()))
 try:
-    hypervisor.attach_channels("7779e6cd-caca-4c68-8934-da43e4863198", [0])
+    hypervisor.attach_channels("7779e6cd-caca-4c68-8934-da43e4863198", [0], [0])
 except HypervisorError as error:
     print(error.hint)
 hypervisor.close(5)

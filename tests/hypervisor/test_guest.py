@@ -11,10 +11,12 @@ import libvirt
 import pytest
 
 from examples.guests.embed import EmbedRoot
-from orchestrator.domain import DomainId, DomainState
-from orchestrator.domain_xml.parse import ATTACHED_URI, parse_domain
+from orchestrator.domain import DomainId, DomainState, Holdings, VCpu
+from orchestrator.domain_xml.note import NOTE_URI
+from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Access, Hypervisor
+from orchestrator.hypervisor.operator import OperatorConnection
 from tests.rig.echo import EchoHost
 from tests.rig.guest import GuestSpec
 from tests.rig.waiting import wait_for
@@ -53,6 +55,12 @@ def channel(number: int) -> str:
     )
 
 
+def free_ports(hypervisor: Hypervisor) -> int:
+    live = hypervisor.describe(UUID).live
+    assert live
+    return live.free_ports
+
+
 class Guest:
     """A domain as anybody else sees and changes it."""
 
@@ -74,7 +82,10 @@ class Guest:
 
     def notes(self) -> tuple[set[int], set[int]]:
         live, config = self.domain.XMLDesc(0), self.domain.XMLDesc(INACTIVE)
-        return set(parse_domain(live).attached), set(parse_domain(config).attached)
+        return (
+            set(parse_domain(live).note.numbers),
+            set(parse_domain(config).note.numbers),
+        )
 
     def end(self) -> None:
         for domain in self.connection.listAllDomains():
@@ -142,8 +153,9 @@ def test_a_running_domain_is_described_with_paths_and_aliases(
     spec = hypervisor.describe(UUID)
     assert spec.state is DomainState.RUNNING
     assert spec.run == guest.domain.ID()
-    assert spec.missing_channels == (0,)
-    assert spec.has_free_ports
+    assert spec.live
+    assert spec.live.vcpus - spec.live.present == {0}
+    assert spec.live.free_ports == 29
     [only] = spec.channels
     assert only.alias == "channel0"
     assert only.is_guest_connected is False
@@ -172,10 +184,17 @@ def test_channels_are_attached_to_the_domain_and_its_definition(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
-    hypervisor.attach_channels(UUID, [0, 1])
+    hypervisor.attach_channels(UUID, [0, 1], [0, 1])
     assert guest.both() == ([0, 1], [0, 1])
     assert guest.notes() == ({0, 1}, {0, 1})
-    assert hypervisor.describe(UUID).attached_channels == (0, 1)
+    spec = hypervisor.describe(UUID)
+    assert spec.live == Holdings(
+        vcpus=frozenset({VCpu(0), VCpu(1)}),
+        present=frozenset({0, 1}),
+        given=frozenset({0, 1}),
+        free_ports=28,
+    )
+    assert spec.definition == spec.live
     assert all(item.path for item in hypervisor.describe(UUID).channels)
 
 
@@ -183,8 +202,8 @@ def test_attaching_again_changes_nothing(
     hypervisor: Hypervisor, guest: Guest, recorder: Recorder
 ) -> None:
     guest.start(definition())
-    hypervisor.attach_channels(UUID, [0, 1])
-    hypervisor.attach_channels(UUID, [0, 1])
+    hypervisor.attach_channels(UUID, [0, 1], [0, 1])
+    hypervisor.attach_channels(UUID, [0, 1], [0, 1])
     assert guest.both() == ([0, 1], [0, 1])
     added = [item for item in recorder.said("changed") if "device" in item[2]]
     assert len(added) == 2
@@ -196,11 +215,15 @@ def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
     guest.start(definition(CONTROLLER + channel(0)))
     guest.domain.attachDeviceFlags(channel(1), LIVE)
     guest.domain.attachDeviceFlags(channel(2), CONFIG)
-    hypervisor.attach_channels(UUID, [0, 1, 2, 3])
+    hypervisor.attach_channels(UUID, [0, 1, 2, 3], [0, 1, 2, 3])
     assert guest.both() == ([0, 1, 2, 3], [0, 1, 2, 3])
     assert guest.notes() == ({2, 3}, {1, 3})
-    assert hypervisor.describe(UUID).attached_channels == (2, 3)
-    hypervisor.detach_channels(UUID, [0, 1, 2, 3])
+    spec = hypervisor.describe(UUID)
+    assert spec.live
+    assert spec.definition
+    assert spec.live.given == {2, 3}
+    assert spec.definition.given == {1, 3}
+    hypervisor.detach_channels(UUID, [0, 1, 2, 3], [0, 1, 2, 3])
     assert guest.both() == ([0, 1], [0, 2])
     assert guest.notes() == (set(), set())
 
@@ -209,11 +232,11 @@ def test_only_the_given_numbers_are_taken_away(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
-    hypervisor.attach_channels(UUID, [0, 1, 2])
-    hypervisor.detach_channels(UUID, [1, 7])
+    hypervisor.attach_channels(UUID, [0, 1, 2], [0, 1, 2])
+    hypervisor.detach_channels(UUID, [1, 7], [1, 7])
     assert guest.both() == ([0, 2], [0, 2])
     assert guest.notes() == ({0, 2}, {0, 2})
-    hypervisor.detach_channels(UUID, [1, 7])
+    hypervisor.detach_channels(UUID, [1, 7], [1, 7])
     assert guest.both() == ([0, 2], [0, 2])
 
 
@@ -223,12 +246,12 @@ def test_what_an_earlier_daemon_gave_is_known_and_foreign_metadata_stays(
     guest.start(definition())
     element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
     guest.domain.setMetadata(element, "<theirs/>", "x", "urn:x", LIVE)
-    hypervisor.attach_channels(UUID, [0])
+    hypervisor.attach_channels(UUID, [0], [0])
     hypervisor.close(5)
     later = Hypervisor(hypervisor.uri, listener=recorder)
     later.start()
     recorder.wait_for("connected", times=2)
-    later.detach_channels(UUID, [0])
+    later.detach_channels(UUID, [0], [0])
     later.close(5)
     assert guest.both() == ([], [])
     assert guest.domain.metadata(element, "urn:x", LIVE) == "<theirs/>"
@@ -238,11 +261,11 @@ def test_a_note_that_somebody_overwrote_takes_nothing_away(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
-    hypervisor.attach_channels(UUID, [0])
+    hypervisor.attach_channels(UUID, [0], [0])
     guest.domain.setMetadata(
-        libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<x/>", "x", ATTACHED_URI, LIVE | CONFIG
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<x/>", "x", NOTE_URI, LIVE | CONFIG
     )
-    hypervisor.detach_channels(UUID, [0])
+    hypervisor.detach_channels(UUID, [0], [0])
     assert guest.both() == ([0], [0])
 
 
@@ -250,10 +273,12 @@ def test_a_domain_that_was_switched_off_keeps_and_gives_back_its_definition(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
-    hypervisor.attach_channels(UUID, [0])
+    hypervisor.attach_channels(UUID, [0], [0])
     guest.domain.destroy()
     assert guest.numbers(INACTIVE) == [0]
-    hypervisor.detach_channels(UUID, [0])
+    with pytest.raises(HypervisorError, match="not running"):
+        hypervisor.detach_channels(UUID, [0], [0])
+    hypervisor.detach_channels(UUID, [], [0])
     assert guest.numbers(INACTIVE) == []
 
 
@@ -261,9 +286,12 @@ def test_a_transient_domain_has_no_definition_to_change(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.domain = guest.connection.createXML(definition(), 0)
-    hypervisor.attach_channels(UUID, [0])
+    assert hypervisor.describe(UUID).definition is None
+    with pytest.raises(HypervisorError, match="transient"):
+        hypervisor.attach_channels(UUID, [0], [0])
+    hypervisor.attach_channels(UUID, [0], [])
     assert guest.numbers(0) == [0]
-    hypervisor.detach_channels(UUID, [0])
+    hypervisor.detach_channels(UUID, [0], [])
     assert guest.numbers(0) == []
 
 
@@ -271,9 +299,9 @@ def test_a_domain_without_a_controller_is_told_to_be_powered_off(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition(devices=""))
-    assert not hypervisor.describe(UUID).has_free_ports
+    assert free_ports(hypervisor) == 0
     with pytest.raises(HypervisorError, match="have 0 free") as caught:
-        hypervisor.attach_channels(UUID, [0])
+        hypervisor.attach_channels(UUID, [0], [0])
     assert "power it off and on" in caught.value.hint
     assert guest.both() == ([], [])
     assert guest.notes() == (set(), set())
@@ -283,12 +311,12 @@ def test_the_thirtieth_channel_is_the_last_and_libvirt_is_not_asked_for_more(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
-    hypervisor.attach_channels(UUID, range(29))
-    assert hypervisor.describe(UUID).has_free_ports
+    hypervisor.attach_channels(UUID, range(29), range(29))
+    assert free_ports(hypervisor) == 1
     with pytest.raises(HypervisorError, match="have 1 free"):
-        hypervisor.attach_channels(UUID, [29, 30])
-    hypervisor.attach_channels(UUID, [29])
-    assert not hypervisor.describe(UUID).has_free_ports
+        hypervisor.attach_channels(UUID, [29, 30], [29, 30])
+    hypervisor.attach_channels(UUID, [29], [29])
+    assert free_ports(hypervisor) == 0
     assert guest.both() == (list(range(30)), list(range(30)))
     assert guest.domain.XMLDesc(0).count("type='virtio-serial' index=") == 1
 
@@ -305,7 +333,7 @@ def test_a_live_refusal_in_the_middle_undoes_everything(
     guest.end()
     guest.start(definition(name=name))
     with pytest.raises(HypervisorError, match="too long"):
-        hypervisor.attach_channels(UUID, [1, 2, 1000])
+        hypervisor.attach_channels(UUID, [1, 2, 1000], [1, 2, 1000])
     assert guest.both() == ([], [])
     assert guest.notes() == (set(), set())
 
@@ -320,7 +348,7 @@ def test_a_definition_that_cannot_be_saved_undoes_the_running_domain(
     saved.mkdir()
     try:
         with pytest.raises(HypervisorError):
-            hypervisor.attach_channels(UUID, [1, 2])
+            hypervisor.attach_channels(UUID, [1, 2], [1, 2])
         assert guest.numbers(0) == []
         assert guest.notes()[0] == set()
     finally:
@@ -333,12 +361,42 @@ def test_a_domain_that_is_off_is_not_attached_to(
 ) -> None:
     guest.domain = guest.connection.defineXML(definition())
     with pytest.raises(HypervisorError, match="not running"):
-        hypervisor.attach_channels(UUID, [0])
+        hypervisor.attach_channels(UUID, [0], [0])
+    assert guest.numbers(INACTIVE) == []
+
+
+def test_a_definition_gets_channels_and_the_domain_starts_with_them_and_the_note(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.domain = guest.connection.defineXML(definition(devices=""))
+    hypervisor.attach_channels(UUID, [], [0, 1])
+    guest.domain.create()
+    spec = hypervisor.describe(UUID)
+    assert spec.live
+    assert spec.live.given == {0, 1}
+    hypervisor.detach_channels(UUID, [0, 1], [])
+    assert guest.both() == ([], [0, 1])
+
+
+def test_what_was_given_by_hand_no_rule_takes_away(
+    hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
+) -> None:
+    guest.start(definition())
+    with OperatorConnection(session_host.uri) as operator:
+        operator.onboard(UUID, frozenset({0}))
+        hypervisor.attach_channels(UUID, [1], [1])
+        spec = hypervisor.describe(UUID)
+        assert spec.live
+        assert spec.live.given == {1}
+        hypervisor.detach_channels(UUID, [0, 1], [0, 1])
+        assert guest.both() == ([0], [0])
+        operator.offboard(UUID)
+    assert guest.both() == ([], [])
 
 
 def test_a_domain_that_is_gone_is_not_attached_to(hypervisor: Hypervisor) -> None:
     with pytest.raises(DomainGone):
-        hypervisor.attach_channels(UUID, [0])
+        hypervisor.attach_channels(UUID, [0], [0])
 
 
 def test_attaching_needs_no_more_than_reading_on_the_first_connection(
@@ -348,10 +406,10 @@ def test_attaching_needs_no_more_than_reading_on_the_first_connection(
     reader = Hypervisor(session_host.uri, listener=recorder, access=Access.READ_ONLY)
     reader.start()
     recorder.wait_for("connected")
-    reader.attach_channels(UUID, [0])
+    reader.attach_channels(UUID, [0], [0])
     assert guest.both() == ([0], [0])
     recorder.wait_for("changed", UUID, "device channel0 added")
-    reader.detach_channels(UUID, [0])
+    reader.detach_channels(UUID, [0], [0])
     reader.close(5)
     assert guest.both() == ([], [])
 
@@ -381,7 +439,7 @@ def test_a_channel_that_was_attached_to_a_running_guest_talks(
     uuid = DomainId(str(guest.uuid))
     try:
         assert guest.talker is not None  # the guest has booted
-        hypervisor.attach_channels(uuid, [5])
+        hypervisor.attach_channels(uuid, [5], [5])
         [channel] = hypervisor.describe(uuid).channels
         with EchoHost([channel.path or ""]):
             guest.talker.tell("open:5")
@@ -405,9 +463,9 @@ connected.wait()
 domain = hypervisor._connection().defineXML(xml)
 domain.create()
 for round in range(30):
-    hypervisor.attach_channels(uuid, [0])
+    hypervisor.attach_channels(uuid, [0], [0])
     assert [c.number for c in hypervisor.describe(uuid).channels] == [0]
-    hypervisor.detach_channels(uuid, [0])
+    hypervisor.detach_channels(uuid, [0], [0])
 domain.destroy()
 hypervisor.close(5)
 print("done")

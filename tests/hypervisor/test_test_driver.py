@@ -12,6 +12,7 @@ from orchestrator.domain import (
     DomainId,
     DomainSpec,
     DomainState,
+    Holdings,
     PCpu,
     Target,
     VCpu,
@@ -52,6 +53,11 @@ def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
     hypervisor.close(5)
 
 
+RUNNING = Holdings(
+    vcpus=frozenset({VCpu(0), VCpu(1)}), present=frozenset({0}), free_ports=29
+)
+
+
 def cpus(*numbers: int) -> frozenset[PCpu]:
     return frozenset(PCpu(number) for number in numbers)
 
@@ -80,8 +86,9 @@ def test_a_running_domain_is_described_whole(hypervisor: Hypervisor) -> None:
                 path="/tmp/powermonitor/router.0",
             ),
         ),
-        missing_channels=(1,),
-        has_free_ports=True,
+        live=RUNNING,
+        definition=RUNNING,
+        is_pinned=True,
     )
 
 
@@ -95,7 +102,8 @@ def test_a_domain_that_is_off_shows_what_it_will_have(hypervisor: Hypervisor) ->
             VCpuSpec(vcpu=VCpu(0), pinning=cpus(1, 2)),
             VCpuSpec(vcpu=VCpu(1), pinning=cpus(*range(8))),
         ),
-        missing_channels=(0, 1),
+        definition=Holdings(vcpus=frozenset({VCpu(0), VCpu(1)})),
+        is_pinned=True,
     )
 
 
@@ -139,7 +147,7 @@ def test_what_the_driver_cannot_do_is_refused_and_not_lost(
     hypervisor: Hypervisor,
 ) -> None:
     with pytest.raises(HypervisorError, match="not supported") as caught:
-        hypervisor.attach_channels(UUID, [1])
+        hypervisor.attach_channels(UUID, [1], [1])
     assert type(caught.value) is HypervisorError
     assert caught.value.code == libvirt.VIR_ERR_NO_SUPPORT
 
