@@ -6,7 +6,6 @@ each CPU, or only a block. The first one that has room is drawn.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
@@ -48,22 +47,20 @@ _NOBODY = "·"
 
 def cpu_map(board: Board, view: View, width: int, height: int) -> list[Text]:
     """Draw the map into at most so many lines."""
-    cpus = board.status["cpus"]
     tenants = _tenants(board.status["domains"])
-    groups = sorted(group_cpus(cpus), key=_place)
-    tiles = _tiles(groups, tenants, view, width)
-    if len(tiles) <= height:
-        return tiles
-    packages = _packages(groups)
+    packages = _packages(sorted(group_cpus(board.status["cpus"]), key=_place))
+    titles = len(packages) if len(packages) > 1 else 0
+    columns = _tile_columns(width)
+    # A thousand CPUs: what has no room is not drawn first and then thrown away.
+    if titles + sum(-(-len(p) // columns) for p in packages) <= height:
+        return _tiles(packages, tenants, view, width)
     blocks = [_blocks(package, tenants, board, view, width) for package in packages]
-    titles = [_socket_title(package, packages) for package in packages]
-    pairs = list(zip(titles, blocks, strict=True))
-    with_letters = [
-        line for title, rows in pairs for line in (*title, *itertools.chain(*rows))
-    ]
-    if len(with_letters) <= height:
-        return with_letters
-    lines = [line for title, rows in pairs for line in (*title, *(r[0] for r in rows))]
+    has_letters = titles + 2 * sum(map(len, blocks)) <= height
+    lines: list[Text] = []
+    for package, rows in zip(packages, blocks, strict=True):
+        lines += _socket_title(package, packages)
+        for above, below in rows:
+            lines += (above, below) if has_letters else (above,)
     if len(lines) > height:
         more = f" {len(lines) - height + 1} more lines: a larger terminal shows them"
         lines = [*lines[: height - 1], Text(more, "dim")]
@@ -126,15 +123,19 @@ def _share(cpu: Cpu) -> float | None:
     return None if khz is None else share_of(khz, steps[-1], steps[0])
 
 
+def _tile_columns(width: int) -> int:
+    return max(1, (width + GAP) // (_TILE_CELLS + GAP))
+
+
 def _tiles(
-    groups: list[list[Cpu]],
+    packages: list[list[list[Cpu]]],
     tenants: Tenants,
     view: View,
     width: int,
 ) -> list[Text]:
-    columns = max(1, (width + GAP) // (_TILE_CELLS + GAP))
+    columns = _tile_columns(width)
     cells = (width + GAP) // columns - GAP
-    packages = _packages(groups)
+    groups = [group for package in packages for group in package]
     label = max((len(_list(group)) for group in groups), default=0)
     bonds = _bonds(groups)
     lines: list[Text] = []
