@@ -23,6 +23,8 @@ IDLE_CPU_PCT = 0.1
 PSS_MB = 80.0
 OPEN_MS = 50.0
 ALL_OPEN_MS = 1_000.0
+START_MS = 300.0
+WATCH_CPU_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         *itertools.chain.from_iterable(exchanges),
         *(_judge_idle(results.idle) if results.idle else ()),
         *_judge_openings(results),
+        *_judge_command(results),
     )
 
 
@@ -131,4 +134,21 @@ def _judge_openings(results: Results) -> Iterator[Verdict]:
             limit=ALL_OPEN_MS,
             measured=statistics.median(d.obeyed_ms for d in results.discoveries),
             unit=" ms",
+        )
+
+
+def _judge_command(results: Results) -> Iterator[Verdict]:
+    if results.starts_ms:
+        yield Verdict(
+            what="start of the command, from exec to exit",
+            limit=START_MS,
+            measured=statistics.median(results.starts_ms),
+            unit=" ms",
+        )
+    if watching := results.watching:
+        yield Verdict(
+            what=f"CPU of 'vmpower top' in a minute, {watching.vcpus} vCPUs",
+            limit=WATCH_CPU_S,
+            measured=watching.top_cpu_s,
+            unit=" s",
         )

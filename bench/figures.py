@@ -129,6 +129,17 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """A dashboard left open for a while; CPU time in seconds per minute."""
+
+    vcpus: int
+    seconds: float
+    top_cpu_s: float
+    daemon_cpu_s: float
+    """Of the daemon's main process, which is asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """Everything that one run of the benchmark measured."""
 
@@ -138,3 +149,6 @@ class Results:
     idle: Idle | None = None
     discoveries: tuple[Discovery, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
+    starts_ms: tuple[float, ...] = ()
+    """Of `vmpower status`, from exec to exit."""
+    watching: Watching | None = None

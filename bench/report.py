@@ -43,6 +43,8 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_comparison(comparison)
     if results.idle or results.discoveries or results.arrivals:
         yield _render_daemon(results)
+    if results.starts_ms or results.watching:
+        yield _render_command(results)
     yield _render_verdicts(judge(results))
 
 
@@ -125,6 +127,24 @@ def _render_daemon(results: Results) -> Table:
             table.add_row("memory (PSS)", *cells)
     for name, values in _openings(results):
         table.add_row(name, "", "", _cell(values, "ms"))
+    return table
+
+
+def _render_command(results: Results) -> Table:
+    table = _table("the command")
+    table.add_column("")
+    table.add_column("median (quartiles)", justify="right")
+    if results.starts_ms:
+        times = _cell(results.starts_ms, "ms")
+        table.add_row("vmpower status, from exec to exit", times)
+    if watching := results.watching:
+        for who, cpu_s in (
+            ("vmpower top", watching.top_cpu_s),
+            ("the daemon beside it", watching.daemon_cpu_s),
+        ):
+            table.add_row(
+                f"CPU of {who} in a minute, {watching.vcpus} vCPUs", f"{cpu_s:.2f} s"
+            )
     return table
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.arrival import measure_arrivals
+from bench.command import time_starts, watch
 from bench.errors import BenchError
 from bench.load import start_load
 from bench.place import make_place
@@ -108,6 +109,14 @@ def test_running_domains_are_discovered_and_obeyed() -> None:
     discovery = discover()
     assert discovery.domains == DOMAINS
     assert 0 < discovery.connected_ms <= discovery.obeyed_ms
+
+
+def test_the_command_is_started_and_left_open() -> None:
+    assert all(start_ms > 0 for start_ms in time_starts(2))
+    watching = watch(3.0, vcpus=16)
+    assert watching.vcpus == 16
+    assert watching.top_cpu_s > 0
+    assert watching.daemon_cpu_s > 0
 
 
 def test_domains_that_start_are_noticed() -> None:

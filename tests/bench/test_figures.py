@@ -17,6 +17,7 @@ from bench.figures import (
     RoundTrips,
     Spread,
     Stream,
+    Watching,
     spread,
 )
 from bench.report import render
@@ -75,6 +76,8 @@ RESULTS = Results(
         Arrival(connected_ms=1.0, obeyed_ms=2.0),
         Arrival(connected_ms=20.0, obeyed_ms=60.0),
     ),
+    starts_ms=(100.0, 450.0, 200.0),
+    watching=Watching(vcpus=1_024, seconds=60.0, top_cpu_s=1.25, daemon_cpu_s=0.875),
 )
 
 
@@ -110,6 +113,8 @@ def test_each_aim_is_judged() -> None:
         "memory (PSS) of both processes": False,
         "a channel open after its event": False,
         "100 running domains open after exec": True,
+        "start of the command": True,
+        "CPU of 'vmpower top' in a minute": False,
     }
     assert verdicts["memory (PSS) of both processes"].distance_pct == pytest.approx(10)
 
@@ -133,3 +138,4 @@ def test_the_report_names_servers_figures_and_missed_aims() -> None:
     assert "30.0 µs" in text or "30 µs" in text
     assert "missed by 50 %" in text
     assert "650 ms" in text
+    assert "0.88 s" in text
