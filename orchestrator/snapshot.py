@@ -127,6 +127,10 @@ class Snapshot:
             dropped_total=counted.dropped,
             late_total=counted.late,
             errors_total=counted.errors,
+            unanswered_total=counted.unanswered,
+            nack_reasons=dict(counted.nack_reasons),
+            generation=counted.generation,
+            generation_given=counted.is_generation_given,
         )
 
     def cpus(self) -> Iterator[models.Cpu]:

@@ -8,7 +8,7 @@ from cli.tables.sheet import Cell, Column, Look, Sheet
 from cli.tables.words import NONE, count, name, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from cli.tables.sheet import Field
     from orchestrator.control.documents import Channel, ChannelList
@@ -22,8 +22,9 @@ _COLUMNS = (
     Column(title="NACK", is_right=True),
     Column(title="Dropped", rank=2, is_right=True),
     Column(title="Late", rank=3, is_right=True),
-    Column(title="Errors", rank=4, is_right=True),
-    Column(title="Path", rank=5),
+    Column(title="Errors", rank=5, is_right=True),
+    Column(title="Generation", rank=4),
+    Column(title="Path", rank=6),
 )
 _LOOKS = {
     "open": Look.GOOD,
@@ -38,9 +39,9 @@ def build_channels(document: ChannelList) -> tuple[Sheet, ...]:
     """List channels of many domains."""
     channels = document["channels"]
     notes = (
-        Cell(f"{c['domain']}: channel {c['number']} {_why(c)}", Look.NOTABLE)
+        Cell(f"{c['domain']}: channel {c['number']} {why}", Look.NOTABLE)
         for c in channels
-        if c["reason"]
+        for why in _remarks(c)
     )
     return (
         Sheet(
@@ -61,8 +62,20 @@ def channel_state(channel: Channel) -> Cell:
     return Cell(channel["state"], _LOOKS.get(channel["state"], Look.QUIET))
 
 
-def _why(channel: Channel) -> str:
-    return f"is {channel['state']}: {channel['reason']}"
+def _remarks(channel: Channel) -> Iterator[str]:
+    if channel["reason"]:
+        yield f"is {channel['state']}: {channel['reason']}"
+    if reasons := channel["nack_reasons"]:
+        most_first = sorted(reasons.items(), key=lambda item: -item[1])
+        words = ", ".join(f"{word} {total}" for word, total in most_first)
+        yield f"refused requests: {words}"
+
+
+def _generation(channel: Channel) -> Cell:
+    if channel["generation"] is None:
+        return NONE
+    how = " (given)" if channel["generation_given"] else ""
+    return Cell(f"{channel['generation']}{how}")
 
 
 def _fields(channel: Channel) -> tuple[Field, ...]:
@@ -76,5 +89,6 @@ def _fields(channel: Channel) -> tuple[Field, ...]:
         count(channel["dropped_total"], Look.BAD),
         count(channel["late_total"], Look.BAD),
         count(channel["errors_total"], Look.BAD),
+        _generation(channel),
         NONE if path is None else Cell(printable(path), Look.QUIET),
     )

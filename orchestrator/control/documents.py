@@ -57,6 +57,10 @@ class Channel(TypedDict):
     dropped_total: int
     late_total: int
     errors_total: int
+    unanswered_total: int
+    nack_reasons: dict[str, int]
+    generation: int | None
+    generation_given: bool
     enabled: bool
     reason: str | None
 

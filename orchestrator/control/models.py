@@ -101,6 +101,15 @@ class Channel(Document):
     """Bytes that were no packet."""
     enabled: bool = True
     """Whether the operator lets it take part."""
+    unanswered_total: Count = 0
+    """Requests of a guest so old that it reads no answers."""
+    nack_reasons: dict[str, Count] = {}
+    """Refused requests by reason: `physical`, `no-vcpu`, `floating`, ..."""
+    generation: int | None = None
+    """Bytes of a packet of its guest: 464 for DPDK from 18.11 on, 456 from 17.11, 16
+    before; 460 for 32-bit guests. null: it has not spoken yet."""
+    generation_given: bool = False
+    """Whether an operator said so; else it was recognised."""
     reason: str | None = None
     """Why it is not open."""
 

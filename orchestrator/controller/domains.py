@@ -146,6 +146,7 @@ def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
         is_enforced=rights.mode.value is Mode.ENFORCE,
         may_query=rights.queries.value,
         may_send_policies=rights.guest_policies.value,
+        generation=rights.generation.value,
         vcpus=tuple(
             VCpuView(
                 vcpu=placement.vcpu,

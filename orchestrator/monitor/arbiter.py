@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.protocol import Unit
 
 if TYPE_CHECKING:
+    from orchestrator.channel.protocol import Generation
     from orchestrator.power.turbo import Steps
 
 NO_VOTE = 0
@@ -34,6 +35,7 @@ class Domain:
     """A domain: what its vCPUs' wishes depend on, and what it may ask."""
 
     __slots__ = (
+        "generation",
         "is_enforced",
         "is_executing",
         "may_query",
@@ -46,6 +48,8 @@ class Domain:
         """Whether its vCPUs run, so that their votes count."""
         self.is_enforced = False
         """False: observed only; its vCPUs count as if they had no vote or bounds."""
+        self.generation: Generation | None = None
+        """What its guest speaks by the operator's word; None: it is found out."""
         self.may_query = False
         """Whether it may ask for the clocks and abilities of its own vCPUs."""
         self.may_send_policies = False

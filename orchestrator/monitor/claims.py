@@ -19,6 +19,7 @@ from orchestrator.monitor.arbiter import Domain, Group, VCpu
 from orchestrator.monitor.clock import NOT_GRANTED, Clock, Stage
 from orchestrator.monitor.endpoint import Endpoint, Plan
 from orchestrator.monitor.messages import GroupYielded, TakeWanted, WriteRefused
+from orchestrator.monitor.refusals import Refusal
 from orchestrator.monitor.table import (
     GRANT,
     REFUSALS,
@@ -77,12 +78,12 @@ class Claims:
 
     # Votes
 
-    def request(self, vcpu: VCpu, unit: int, number: int) -> Clock | None:
+    def request(self, vcpu: VCpu, unit: int, number: int) -> Clock | Refusal:
         """Let channel `number` move a vCPU's vote.
 
         Returns:
             The clock whose review decides the answer, or that is still to be taken;
-            None: the request is refused.
+            or why the request is refused.
         """
         return self._request(vcpu, unit, number, is_switch=unit in _SWITCHES)
 
@@ -91,22 +92,23 @@ class Claims:
         vcpu.has_turbo_right = True  # what another program in it switched off is over
         vcpu.rebound()
         clock = self._request(vcpu, Unit.SCALE_MAX, number, is_switch=True)
-        if clock is not None and clock.stage is Stage.TAKEN:
+        if isinstance(clock, Clock) and clock.stage is Stage.TAKEN:
             self.settle(clock)
 
     def _request(
         self, vcpu: VCpu, unit: int, number: int, *, is_switch: bool
-    ) -> Clock | None:
+    ) -> Clock | Refusal:
         if vcpu.group is None:
-            return None
+            return Refusal.FLOATING
         clock = self.clocks[vcpu.group.number]
         vote_khz = vcpu.turn(unit)
         if vote_khz is None:
-            return None
+            return Refusal.TURBO if unit in _SWITCHES else Refusal.UNIT
         self._vote(clock, vcpu, vote_khz, number, is_switch=is_switch)
         if vcpu.group.override_khz is not None:
-            return None
-        return clock if clock.stage is Stage.TAKEN or self._want(clock) else None
+            return Refusal.OVERRIDDEN
+        is_ours = clock.stage is Stage.TAKEN or self._want(clock)
+        return clock if is_ours else Refusal.CLAIM
 
     def _vote(
         self, clock: Clock, vcpu: VCpu, khz: int, number: int, *, is_switch: bool

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.channel.protocol import GENERATION_464
+from orchestrator.channel.recognition import MOST_PACKETS, Stream
 from orchestrator.monitor.policy_desk import Allowance
 
 if TYPE_CHECKING:
@@ -35,9 +37,10 @@ class Plan(NamedTuple):
 
 
 class HeldAnswer(NamedTuple):
-    """An answer that waits: for its clock group, main, or the answers before it."""
+    """An answer, which may have to wait: for its clock group, main, or others."""
 
-    packet: bytes
+    data: bytes
+    """As it is sent; while it is not decided: as an ACK."""
     polled_ns: int
     """Time (monotonic) of the poll that delivered the request."""
     decider: Clock | Ticket | None
@@ -63,14 +66,20 @@ class Endpoint:
         "kept_ns",
         "number",
         "plans",
+        "read_bytes",
         "receive",
-        "remainder",
         "send",
+        "stream",
         "unsent",
     )
 
     def __init__(
-        self, sock: _socket.socket, domain: Domain, adopted: Adopt, index: int
+        self,
+        sock: _socket.socket,
+        domain: Domain,
+        adopted: Adopt,
+        index: int,
+        stream: Stream | None = None,
     ) -> None:
         sock.settimeout(0)
         self._sock = sock
@@ -86,25 +95,35 @@ class Endpoint:
         self.plans: dict[PlanKey, Plan] = {}
         """The requests that need no thought; see `Plan`."""
         self.is_quiet = True
-        """Whether a packet that is received now stands alone: nothing of it arrived
-        before, no answer must go before its own. Kept by `look`."""
-        self.remainder = b""
-        """Received bytes that are no whole packet yet."""
+        """Whether 464 bytes that are received now are a packet that stands alone:
+        nothing of it arrived before, no answer must go before its own. Kept by `look`,
+        as is `read_bytes`."""
+        self.read_bytes = 0
+        """The most that is read at once, whole packets. Of 464 bytes just below 64 KB;
+        serving so much takes a third of a millisecond at worst, which is what one
+        guest's flood can cost others."""
+        self.stream = stream or Stream()
         self.kept_ns = 0
-        """Time (monotonic) when the remainder arrived."""
+        """Time (monotonic) when the rest of the stream arrived."""
         self.allowance = Allowance()
         """For policies."""
         self.held: deque[HeldAnswer] = deque()
         self.unsent = b""
         """The rest of an answer of which the socket took only a part."""
+        self.look()
 
     def fileno(self) -> int:
         """Return the socket's descriptor; -1 after `close`."""
         return self._sock.fileno()
 
     def look(self) -> None:
-        """Notice whether anything is under way."""
-        self.is_quiet = not (self.remainder or self.held)
+        """Notice whether anything is under way, and what the guest speaks."""
+        stream = self.stream
+        is_464 = stream.generation is GENERATION_464
+        self.is_quiet = is_464 and not (stream.rest or self.held)
+        self.read_bytes = (
+            MOST_PACKETS * (stream.generation or GENERATION_464).size_bytes
+        )
 
     def close(self) -> None:
         """Close the socket and forget what was under way."""

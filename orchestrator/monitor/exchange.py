@@ -8,14 +8,14 @@ many guests.
 
 There are three ways through serving, of which the first two do what the third would
 do: one request with a plan (see `endpoint.Plan`), many of them, and everything else.
+Plans are for packets of 464 bytes; what else a guest may speak is found out on the
+third way (see `channel.recognition`).
 
-Source: docs/design.md, "Guest packet" and "Answers". DPDK's guest library gives up
-waiting after 10 ms, and would take a later answer for that of its next request.
+Source: docs/design.md, "Guest packet".
 """
 
 from __future__ import annotations
 
-import contextlib
 from os import pwrite
 from time import monotonic_ns
 from typing import TYPE_CHECKING
@@ -23,58 +23,41 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.protocol import (
     GENERATION_464,
     Answer,
-    Command,
+    decode_all,
     encode_answer,
 )
+from orchestrator.monitor.answers import SIZE, Broken, explain, refuse
 from orchestrator.monitor.clock import Clock, Stage
+from orchestrator.monitor.decisions import Reply
 from orchestrator.monitor.endpoint import HeldAnswer
-from orchestrator.monitor.policy_desk import PolicyDesk, Ticket
+from orchestrator.monitor.policy_desk import Ticket
+from orchestrator.monitor.refusals import Refusal
 from orchestrator.monitor.table import (
-    ACKS,
-    DROPPED,
     ERRORS,
+    GENERATION,
     GRANT,
-    LATE,
-    NACKS,
+    UNANSWERED,
     VOTE,
-    WAITING,
+    pack_generation,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from orchestrator.channel.protocol import Generation
+    from orchestrator.channel.recognition import Cut
+    from orchestrator.monitor.answers import Answers
     from orchestrator.monitor.claims import Claims
-    from orchestrator.monitor.endpoint import Endpoint, Plan, PlanKey
-    from orchestrator.monitor.messages import Message
+    from orchestrator.monitor.decisions import Decision, Decisions
+    from orchestrator.monitor.endpoint import Endpoint, Plan
 
-SIZE = GENERATION_464.size_bytes
-READ_BYTES = 141 * SIZE
-"""The most that is read at once: whole packets, just below 64 KB. Serving so much takes
-a third of a millisecond at worst, which is what one guest's flood can cost others."""
-LATE_NS = 8_000_000
-"""Age from which an answer is not given: the guest's patience of 10 ms, less what the
-way back may take."""
 IDLE_NS = 20_000_000
-"""Age from which a part of a packet is dropped: a guest writes a packet whole."""
-MAX_WAITING = 64
-"""Answers that wait per channel; a guest that waits for its answers has one."""
-
-_ANSWER_AT = GENERATION_464.answer_offset
-_NACK = int(Answer.NACK)
-_CPU_POWER = int(Command.CPU_POWER)
-_CONNECT = int(Command.CONNECT)
-_POLICY = int(Command.PKT_POLICY)
-_POLICY_REMOVE = int(Command.PKT_POLICY_REMOVE)
-_FIRST = (0,)
-
-_Decision = Clock | Ticket | bool | None
-"""True ACK, False NACK, None no answer; a clock or a ticket: what becomes of it."""
-Broken = list[tuple["Endpoint", OSError]]
-"""Endpoints whose sockets failed while answers were sent."""
+"""Silence after which what is left of a stream is no packet's beginning: a guest writes
+a packet whole."""
 
 
 class Exchange:
-    """Serves endpoints and answers them.
+    """Serves endpoints and has them answered.
 
     Synchronization: one thread, the monitor's.
     """
@@ -82,19 +65,23 @@ class Exchange:
     def __init__(
         self,
         claims: Claims,
+        decisions: Decisions,
+        answers: Answers,
         words: memoryview[int],
-        watch_writing: Callable[[Endpoint], None],
-        report: Callable[[Message], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._claims = claims
+        self._decide = decisions.decide
+        self._count = decisions.count
+        self._answers = answers
+        self._acknowledge = answers.acknowledge
         self._words = words
-        self._watch_writing = watch_writing
-        self._policy_desk = PolicyDesk(report)
         self._now_ns = now_ns
         self.is_gathering = False
-        """Whether answers to planned requests are kept for `send_gathered`."""
-        self._outbox: list[tuple[Endpoint, bytes]] = []
+        """Whether answers to planned requests are gathered."""
+        self.silences: dict[Endpoint, int] = {}
+        """When (monotonic) the silence of a channel whose stream has a rest will have
+        been long enough to explain it; the earliest first."""
         self._unpack = GENERATION_464.header.unpack
         self._iter_unpack = GENERATION_464.header.iter_unpack
 
@@ -112,16 +99,17 @@ class Exchange:
             OSError: the socket is broken.
         """
         try:
-            data = endpoint.receive(READ_BYTES)
+            data = endpoint.receive(endpoint.read_bytes)
         except BlockingIOError:
             return
         if len(data) == SIZE and endpoint.is_quiet:
             plan = endpoint.plans.get(self._unpack(data))
             if plan is not None:
                 if not self._follow(plan):
-                    self._answer(endpoint, data, _FIRST, polled_ns)
+                    self._count(endpoint, Refusal.KERNEL)
+                    self._answers.send(endpoint, refuse(data), (0,), polled_ns)
                 elif self.is_gathering:
-                    self._outbox.append((endpoint, data))
+                    self._answers.gather(endpoint, data)
                 else:
                     self._acknowledge(endpoint, data, polled_ns)
                 return
@@ -146,12 +134,18 @@ class Exchange:
     def _serve_slowly(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> None:
         if not data:
             raise EOFError
-        packets = self._cut(endpoint, data, polled_ns)
-        headers = list(self._iter_unpack(packets))
-        plans = [endpoint.plans.get(header) for header in headers]
-        if endpoint.held or not all(plans):
-            self._consider(endpoint, packets, headers, polled_ns)
+        is_planned = endpoint.is_quiet and not len(data) % SIZE
+        if is_planned and self._follow_all(endpoint, data, polled_ns):
             return
+        if endpoint.stream.rest and polled_ns - endpoint.kept_ns >= IDLE_NS:
+            self._settle(endpoint)
+        self._take(endpoint, endpoint.stream.feed(data), polled_ns)
+
+    def _follow_all(self, endpoint: Endpoint, packets: bytes, polled_ns: int) -> bool:
+        """Do many requests if each has a plan; say whether."""
+        plans = [endpoint.plans.get(header) for header in self._iter_unpack(packets)]
+        if not all(plans):
+            return False
         # Per clock only the last one counts.
         last = {plan.clock: plan for plan in plans if plan is not None}
         refused = {clock for clock, plan in last.items() if not self._follow(plan)}
@@ -160,268 +154,104 @@ class Exchange:
             for i, plan in enumerate(plans)
             if refused and plan and plan.clock in refused
         ]
-        self._answer(endpoint, packets, nacks, polled_ns)
+        for _ in nacks:
+            self._count(endpoint, Refusal.KERNEL)
+        packets = refuse(packets, nacks) if nacks else packets
+        self._answers.send(endpoint, packets, nacks, polled_ns)
+        return True
 
-    def _cut(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> bytes:
-        """Return the whole packets, with what was kept in front; keep the rest."""
-        kept = endpoint.remainder
-        if kept and polled_ns - endpoint.kept_ns >= IDLE_NS:
-            self._words[endpoint.index + ERRORS] += 1
-            kept = b""
-        data = kept + data
-        whole = len(data) - len(data) % SIZE
-        endpoint.remainder = data[whole:]
-        endpoint.kept_ns = polled_ns
+    # The stream
+
+    def admit(self, endpoint: Endpoint) -> None:
+        """Begin with an endpoint, or with another word of the operator's about it."""
+        endpoint.stream.give(endpoint.domain.generation)
+        self._note(endpoint)
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """End with an endpoint."""
+        self.silences.pop(endpoint, None)
+
+    def explain_silences(self) -> Broken:
+        """Explain what is left of streams by a silence that has been long enough.
+
+        Returns:
+            The endpoints that turned out to be broken.
+        """
+        broken: Broken = []
+        now_ns = self._now_ns()
+        while self.silences:
+            endpoint, due_ns = next(iter(self.silences.items()))
+            if due_ns > now_ns:
+                break
+            try:
+                self._settle(endpoint)
+            except OSError as error:
+                broken.append((endpoint, error))
+        return broken
+
+    def _settle(self, endpoint: Endpoint) -> None:
+        self._take(endpoint, endpoint.stream.settle(), endpoint.kept_ns)
+
+    def _take(self, endpoint: Endpoint, cut: Cut, polled_ns: int) -> None:
+        """Do what is in a piece of stream, remember what is left of it."""
+        self._words[endpoint.index + ERRORS] += cut.is_lost
+        self._note(endpoint)
+        self.silences.pop(endpoint, None)
+        if endpoint.stream.rest:
+            endpoint.kept_ns = polled_ns
+            self.silences[endpoint] = polled_ns + IDLE_NS
+        if cut.packets and endpoint.stream.generation is not None:
+            self._consider(endpoint, cut.packets, endpoint.stream.generation, polled_ns)
+
+    def _note(self, endpoint: Endpoint) -> None:
         endpoint.look()
-        return data[:whole]
+        stream = endpoint.stream
+        size = stream.generation.size_bytes if stream.generation is not None else None
+        word = pack_generation(size, is_given=stream.is_given)
+        self._words[endpoint.index + GENERATION] = word
 
     # The way of what has no plan
 
     def _consider(
         self,
         endpoint: Endpoint,
-        packets: bytes,
-        headers: Sequence[PlanKey],
+        data: bytes,
+        generation: Generation,
         polled_ns: int,
     ) -> None:
+        size = generation.size_bytes
+        packets = [data[at : at + size] for at in range(0, len(data), size)]
+        requests = decode_all(data, generation)
         decisions = [
-            self._decide(endpoint, header, packets, index * SIZE)
-            for index, header in enumerate(headers)
+            self._decide(endpoint, generation, request, packet)
+            for request, packet in zip(requests, packets, strict=True)
         ]
-        settled = {
-            clock: self._claims.settle(clock)
-            for clock in dict.fromkeys(decisions)
-            if isinstance(clock, Clock) and clock.stage is Stage.TAKEN
-        }
-        outcomes = [settled.get(d, d) if isinstance(d, Clock) else d for d in decisions]
-        if endpoint.held or any(isinstance(o, Clock | Ticket) for o in outcomes):
-            self._hold(endpoint, packets, outcomes, polled_ns)
-            return
-        if None in outcomes:
-            answered = [i for i, o in enumerate(outcomes) if o is not None]
-            packets = b"".join(packets[i * SIZE : (i + 1) * SIZE] for i in answered)
-            outcomes = [outcomes[i] for i in answered]
-        nacks = [i for i, outcome in enumerate(outcomes) if outcome is False]
-        self._answer(endpoint, packets, nacks, polled_ns)
-
-    def _decide(
-        self, endpoint: Endpoint, header: PlanKey, packets: bytes, start: int
-    ) -> _Decision:
-        number, unit, command, core_type = header
-        domain = endpoint.domain
-        is_obeyed = endpoint.is_enabled and domain.is_enforced
-        if command == _POLICY:
-            if core_type or not (is_obeyed and domain.may_send_policies):
-                return False
-            packet = packets[start : start + SIZE]
-            ticket = self._policy_desk.submit(endpoint, packet, self._now_ns())
-            return ticket or False
-        if command == _CPU_POWER:
-            vcpu = domain.vcpus.get(number)
-            if vcpu is None or core_type or not is_obeyed:
-                return False
-            return self._claims.request(vcpu, unit, endpoint.number) or False
-        if command == _CONNECT:
-            # Nothing but the command may be looked at: the rest is stack garbage.
-            vcpu = domain.vcpus.get(endpoint.number)
-            if vcpu is not None and is_obeyed:
-                self._claims.greet(vcpu, endpoint.number)
-        elif command != _POLICY_REMOVE or not self._policy_desk.remove(
-            endpoint, self._now_ns()
-        ):
-            self._words[endpoint.index + ERRORS] += 1
-        return None
-
-    # Answering
-
-    def _acknowledge(self, endpoint: Endpoint, packet: bytes, polled_ns: int) -> None:
-        """Do what `_answer` does, for one ACK."""
-        if endpoint.unsent or self._now_ns() - polled_ns >= LATE_NS:
-            self._answer(endpoint, packet, (), polled_ns)
-            return
-        try:
-            sent = endpoint.send(packet)
-        except BlockingIOError:
-            sent = 0
-        if sent == SIZE:
-            self._words[endpoint.index + ACKS] += 1
+        for clock in {d for d in decisions if isinstance(d, Clock)}:
+            if clock.stage is Stage.TAKEN:
+                self._claims.settle(clock)
+        answers = [
+            self._answer(endpoint, decision, packet, polled_ns)
+            for decision, packet in zip(decisions, packets, strict=True)
+            if decision is not None
+        ]
+        if generation.is_answered:
+            self._answers.give(endpoint, answers, polled_ns)
         else:
-            self._count(endpoint, packet, (), sent)
-
-    def send_gathered(self, polled_ns: int) -> Broken:
-        """Send the answers that were gathered.
-
-        Args:
-            polled_ns: time (monotonic) of the poll that delivered their requests.
-
-        Returns:
-            The endpoints that turned out to be broken.
-        """
-        broken: Broken = []
-        words, is_late = self._words, self._now_ns() - polled_ns >= LATE_NS
-        for endpoint, packet in self._outbox:
-            try:
-                if is_late or endpoint.unsent:
-                    self._answer(endpoint, packet, (), polled_ns)
-                    continue
-                sent = endpoint.send(packet)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                broken.append((endpoint, error))
-                continue
-            if sent == SIZE:
-                words[endpoint.index + ACKS] += 1
-            else:
-                self._count(endpoint, packet, (), sent)
-        self._outbox.clear()
-        return broken
+            self._words[endpoint.index + UNANSWERED] += len(answers)
 
     def _answer(
-        self,
-        endpoint: Endpoint,
-        packets: bytes,
-        nacks: Sequence[int],
-        polled_ns: int,
-    ) -> None:
-        """Send back the packets that were received, as far as the socket takes them.
-
-        Args:
-            endpoint: whose requests they are.
-            packets: whole packets.
-            nacks: which of them are refused.
-            polled_ns: time (monotonic) of the poll that delivered them.
-
-        Raises:
-            OSError: the socket is broken.
-        """
-        if self._now_ns() - polled_ns >= LATE_NS:
-            self._words[endpoint.index + LATE] += len(packets) // SIZE
-            return
-        if nacks:
-            packets = _refuse(packets, nacks)
-        sent = 0
-        if packets and (not endpoint.unsent or self.finish(endpoint)):
-            with contextlib.suppress(BlockingIOError):
-                sent = endpoint.send(packets)
-        self._count(endpoint, packets, nacks, sent)
-
-    def _count(
-        self, endpoint: Endpoint, packets: bytes, nacks: Sequence[int], sent: int
-    ) -> None:
-        """Count answers of which `sent` bytes were sent; keep the rest of a cut one."""
-        words, at = self._words, endpoint.index
-        count = len(packets) // SIZE
-        given = -(-sent // SIZE)
-        refused = sum(index < given for index in nacks)
-        words[at + NACKS] += refused
-        words[at + ACKS] += given - refused
-        words[at + DROPPED] += count - given
-        rest = packets[sent : given * SIZE]
-        if rest:
-            endpoint.unsent = rest
-            self._watch_writing(endpoint)
-
-    def finish(self, endpoint: Endpoint) -> bool:
-        """Send the rest of an answer that the socket took only a part of.
-
-        Returns:
-            Whether all of it is sent.
-
-        Raises:
-            OSError: the socket is broken.
-        """
-        with contextlib.suppress(BlockingIOError):
-            endpoint.unsent = endpoint.unsent[endpoint.send(endpoint.unsent) :]
-        if endpoint.unsent:
-            return False
-        self._watch_writing(endpoint)
-        return True
-
-    # Answers that wait
-
-    def _hold(
-        self,
-        endpoint: Endpoint,
-        packets: bytes,
-        outcomes: Sequence[_Decision],
-        polled_ns: int,
-    ) -> None:
-        for index, outcome in enumerate(outcomes):
-            if outcome is None:
-                continue
-            if len(endpoint.held) >= MAX_WAITING:
-                self._words[endpoint.index + DROPPED] += 1
-                continue
-            decider = None if isinstance(outcome, bool) else outcome
-            if isinstance(decider, Clock):
-                decider.waiting.add(endpoint)
-            packet = packets[index * SIZE : (index + 1) * SIZE]
-            if isinstance(decider, Ticket):
-                packet = encode_answer(packet, Answer.ACK)  # of a request it is that
-            held = HeldAnswer(packet, polled_ns, decider, is_ack=outcome is True)
-            endpoint.held.append(held)
-        self._release(endpoint)
-
-    def release(self, clock: Clock) -> Broken:
-        """Give the answers that waited for a clock group.
-
-        Returns:
-            The endpoints that turned out to be broken.
-        """
-        broken: Broken = []
-        waiting = list(clock.waiting)
-        clock.waiting.clear()
-        for endpoint in waiting:
-            try:
-                self._release(endpoint)
-            except OSError as error:
-                broken.append((endpoint, error))
-        return broken
-
-    def answer_policy(
-        self, endpoint: Endpoint, number: int, *, is_accepted: bool
-    ) -> None:
-        """Give the answer that waited for main's word about a policy.
-
-        Raises:
-            OSError: the socket is broken.
-        """
-        for held in endpoint.held:
-            ticket = held.decider
-            if isinstance(ticket, Ticket) and ticket.number == number:
-                ticket.is_accepted = is_accepted
-                self._release(endpoint)
-                return
-
-    def _release(self, endpoint: Endpoint) -> None:
-        # In order: a guest pairs answers with its requests by nothing else.
-        while endpoint.held:
-            packet, polled_ns, decider, is_ack = endpoint.held[0]
-            if decider is not None:
-                outcome = self._ask(decider, polled_ns)
-                if outcome is None:
-                    break
-                is_ack = outcome
-            endpoint.held.popleft()
-            nacks = () if is_ack else _FIRST
-            self._answer(endpoint, packet, nacks, polled_ns)
-        endpoint.look()
-        self._words[endpoint.index + WAITING] = len(endpoint.held)
-
-    def _ask(self, decider: Clock | Ticket, polled_ns: int) -> bool | None:
-        """Return whether the answer is ACK; None: not yet decided."""
-        if isinstance(decider, Clock):
-            if decider.stage is Stage.WANTED:
-                return None
-            return decider.stage is Stage.TAKEN and not decider.refused_errno
-        if decider.is_accepted is None and self._now_ns() - polled_ns >= LATE_NS:
-            return False  # which is not sent: main's word must not hold up the others
-        return decider.is_accepted
-
-
-def _refuse(packets: bytes, nacks: Sequence[int]) -> bytes:
-    refusing = bytearray(packets)
-    for index in nacks:
-        refusing[index * SIZE + _ANSWER_AT] = _NACK
-    return bytes(refusing)
+        self, endpoint: Endpoint, decision: Decision, packet: bytes, polled_ns: int
+    ) -> HeldAnswer:
+        if isinstance(decision, Clock):
+            if decision.stage is Stage.WANTED:
+                return HeldAnswer(packet, polled_ns, decision, is_ack=True)
+            refusal = explain(decision)
+            if refusal is None:
+                return HeldAnswer(packet, polled_ns, None, is_ack=True)
+            self._count(endpoint, refusal)
+        elif isinstance(decision, Reply):
+            return HeldAnswer(decision.data, polled_ns, None, is_ack=decision.is_ack)
+        elif isinstance(decision, Ticket):
+            ack = encode_answer(packet, Answer.ACK)  # only of a request it is that
+            return HeldAnswer(ack, polled_ns, decision, is_ack=True)
+        return HeldAnswer(refuse(packet), polled_ns, None, is_ack=False)

@@ -14,6 +14,7 @@ four, gathering doubles it.)
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from orchestrator.monitor.registry import describe
 from orchestrator.monitor.watch import READABLE, WRITABLE
 
 if TYPE_CHECKING:
+    from orchestrator.monitor.answers import Answers, Broken
     from orchestrator.monitor.claims import Claims
     from orchestrator.monitor.endpoint import Endpoint
     from orchestrator.monitor.exchange import Exchange
@@ -56,12 +58,14 @@ class Loop:
         handoff: Handoff,
         watch: Watch,
         claims: Claims,
+        answers: Answers,
         exchange: Exchange,
         registry: Registry,
     ) -> None:
         self._handoff = handoff
         self._watch = watch
         self._claims = claims
+        self._answers = answers
         self._exchange = exchange
         self._registry = registry
         self.max_events = MOST_EVENTS
@@ -78,9 +82,11 @@ class Loop:
             self.act(events, monotonic_ns())
 
     def _wait(self) -> list[tuple[int, int]]:
-        if not self._claims.deadlines:
+        deadlines, silences = self._claims.deadlines, self._exchange.silences
+        if not deadlines and not silences:
             return self._watch.wait(-1, self.max_events)
-        left_ns = max(0, min(self._claims.deadlines.values()) - monotonic_ns())
+        due_ns = [*deadlines.values(), *islice(silences.values(), 1)]
+        left_ns = max(0, min(due_ns) - monotonic_ns())
         return self._watch.wait(left_ns / _NS_PER_S, self.max_events)
 
     def act(self, events: list[tuple[int, int]], polled_ns: int) -> None:
@@ -97,6 +103,8 @@ class Loop:
             self.resize(monotonic_ns() - polled_ns)
         if self._claims.deadlines:
             self._claims.expire()
+        if self._exchange.silences:
+            self._end(self._exchange.explain_silences())
 
     def resize(self, took_ns: int) -> None:
         """Make the next passes smaller after a full one that was long, else larger."""
@@ -110,8 +118,7 @@ class Loop:
         exchange.is_gathering = True
         for part in (events[:first], events[first:]):
             self._serve(part, polled_ns)
-            for endpoint, error in exchange.send_gathered(polled_ns):
-                self._registry.end(endpoint, describe(error))
+            self._end(self._answers.send_gathered(polled_ns))
         exchange.is_gathering = False
 
     def _serve(self, events: list[tuple[int, int]], polled_ns: int) -> None:
@@ -134,9 +141,13 @@ class Loop:
                 sys.excepthook(type(fault), fault, fault.__traceback__)
                 self._registry.end(endpoint, "a fault of ours")
 
+    def _end(self, broken: Broken) -> None:
+        for endpoint, error in broken:
+            self._registry.end(endpoint, describe(error))
+
     def _attend(self, endpoint: Endpoint, mask: int, polled_ns: int) -> None:
         if mask & WRITABLE and endpoint.unsent:
-            self._exchange.finish(endpoint)
+            self._answers.finish(endpoint)
         if mask & ~WRITABLE:
             self._exchange.serve(endpoint, polled_ns)
 

@@ -86,6 +86,8 @@ class DefineDomain(NamedTuple):
     is_enforced: bool
     may_query: bool
     may_send_policies: bool
+    generation: int | None
+    """Bytes of its guest's packets; None: found out from what it sends."""
     vcpus: tuple[VCpuRow, ...]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.monitor import messages
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
+from orchestrator.monitor.refusals import Refusal
 from orchestrator.monitor.rows import Rows
 from orchestrator.monitor.table import (
     ACKS,
@@ -13,11 +14,14 @@ from orchestrator.monitor.table import (
     CHANNEL_WORDS,
     DROPPED,
     ERRORS,
+    GENERATION,
     GRANT,
     GROUP_ROWS,
     LATE,
     NACKS,
+    REASONS,
     REFUSALS,
+    UNANSWERED,
     VCPU_ROWS,
     VCPU_WORDS,
     VOTE,
@@ -26,6 +30,7 @@ from orchestrator.monitor.table import (
     SharedTable,
     channel_at,
     group_at,
+    unpack_generation,
     unpack_voter,
     vcpu_at,
 )
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.views import DomainView, GroupView, VCpuView
 
 
-_REQUESTS = (ACKS, NACKS, DROPPED, LATE, WAITING)
+_REQUESTS = (ACKS, NACKS, DROPPED, LATE, WAITING, UNANSWERED)
 
 
 class Records:
@@ -102,6 +107,7 @@ class Records:
             is_enforced=view.is_enforced,
             may_query=view.may_query,
             may_send_policies=view.may_send_policies,
+            generation=view.generation,
             vcpus=tuple(self._row_of(uuid, vcpu) for vcpu in view.vcpus),
         )
 
@@ -200,6 +206,8 @@ class Records:
 
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
+        generation, is_given = unpack_generation(words[at + GENERATION])
+        refused = {refusal.word: words[at + REASONS + refusal] for refusal in Refusal}
         return Counters(
             requests=sum(words[at + kind] for kind in _REQUESTS),
             acks=words[at + ACKS],
@@ -207,6 +215,10 @@ class Records:
             dropped=words[at + DROPPED],
             late=words[at + LATE],
             errors=words[at + ERRORS],
+            unanswered=words[at + UNANSWERED],
+            generation=generation,
+            is_generation_given=is_given,
+            nack_reasons={word: count for word, count in refused.items() if count},
         )
 
     def _read_wishes(self) -> Iterator[tuple[tuple[DomainId, int], int | None]]:

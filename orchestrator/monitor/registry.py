@@ -9,6 +9,8 @@ import gc
 import os
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.channel.protocol import GENERATIONS
+from orchestrator.channel.recognition import Stream
 from orchestrator.monitor import messages
 from orchestrator.monitor.arbiter import Domain, Group, VCpu
 from orchestrator.monitor.clock import Stage
@@ -16,9 +18,11 @@ from orchestrator.monitor.endpoint import Endpoint
 from orchestrator.monitor.table import (
     CHANNEL_WORDS,
     DONE_AT,
+    GENERATION,
     VOTE,
     VOTER,
     channel_at,
+    unpack_generation,
     unpack_voter,
     vcpu_at,
 )
@@ -27,6 +31,7 @@ from orchestrator.power.turbo import Steps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.monitor.answers import Answers
     from orchestrator.monitor.claims import Claims
     from orchestrator.monitor.clock import Clock
     from orchestrator.monitor.exchange import Exchange
@@ -46,6 +51,7 @@ class Registry:
         self,
         claims: Claims,
         exchange: Exchange,
+        answers: Answers,
         watch: Watch,
         table: SharedTable,
         report: Callable[[Message], None],
@@ -54,6 +60,7 @@ class Registry:
         """Whether main has asked us to end."""
         self._claims = claims
         self._exchange = exchange
+        self._answers = answers
         self._watch = watch
         self._table = table
         self._report = report
@@ -129,7 +136,7 @@ class Registry:
         self._release(clock)
 
     def _release(self, clock: Clock) -> None:
-        for endpoint, error in self._exchange.release(clock):
+        for endpoint, error in self._answers.release(clock):
             self.end(endpoint, describe(error))
 
     def _confirm_release(self, message: messages.ConfirmRelease) -> None:
@@ -152,6 +159,9 @@ class Registry:
         domain.is_enforced = message.is_enforced
         domain.may_query = message.may_query
         domain.may_send_policies = message.may_send_policies
+        domain.generation = GENERATIONS.get(message.generation or 0)
+        for endpoint in self._claims.speakers.get(domain, {}).values():
+            self._exchange.admit(endpoint)
         touched = _groups(domain)
         for number in domain.vcpus.keys() - {row.vcpu for row in message.vcpus}:
             self._unplug(domain.vcpus.pop(number))
@@ -230,8 +240,13 @@ class Registry:
         if earlier is not None:
             self._close(earlier)
         sock = _socket.socket(fileno=fds[0])
-        endpoint = Endpoint(sock, domain, message, channel_at(message.row))
+        index = channel_at(message.row)
+        # What was found out before a reconnection is a good first guess.
+        size, _ = unpack_generation(self._table.words[index + GENERATION])
+        stream = Stream(GENERATIONS.get(size or 0))
+        endpoint = Endpoint(sock, domain, message, index, stream)
         self._claims.speakers.setdefault(domain, {})[message.number] = endpoint
+        self._exchange.admit(endpoint)
         self._watch.add(endpoint)
         voted = {v.group for v in domain.vcpus.values() if v.voter == message.number}
         self._review({group for group in voted if group is not None})
@@ -257,7 +272,7 @@ class Registry:
         if endpoint is None:
             return
         try:
-            self._exchange.answer_policy(
+            self._answers.answer_policy(
                 endpoint, message.ticket, is_accepted=message.is_accepted
             )
         except OSError as error:
@@ -285,6 +300,7 @@ class Registry:
 
     def _close(self, endpoint: Endpoint) -> None:
         self._watch.remove(endpoint)
+        self._exchange.forget(endpoint)
         del self._claims.speakers[endpoint.domain][endpoint.number]
         endpoint.close()
         self._claims.withdraw_all(endpoint.domain, endpoint.number)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from orchestrator import descriptors
 from orchestrator.errors import HandoffError
 from orchestrator.monitor import privileges
+from orchestrator.monitor.answers import Answers
 from orchestrator.monitor.claims import Claims
+from orchestrator.monitor.decisions import Decisions
 from orchestrator.monitor.exchange import Exchange
 from orchestrator.monitor.handoff import Handoff
 from orchestrator.monitor.loop import Loop
@@ -50,9 +52,11 @@ def serve(handoff_fd: int) -> None:
             watch.watch_handoff()
 
     claims = Claims(table.words, hello.release_after_ms * _NS_PER_MS, report)
-    exchange = Exchange(claims, table.words, watch.watch_writing, report)
-    registry = Registry(claims, exchange, watch, table, report)
-    loop = Loop(handoff, watch, claims, exchange, registry)
+    answers = Answers(table.words, watch.watch_writing)
+    decisions = Decisions(claims, table.words, report)
+    exchange = Exchange(claims, decisions, answers, table.words)
+    registry = Registry(claims, exchange, answers, watch, table, report)
+    loop = Loop(handoff, watch, claims, answers, exchange, registry)
     report(Ready(VERSION))
     _still_the_collector()
     try:

@@ -25,11 +25,14 @@ CHANNEL_ROWS = 16_384
 VCPU_ROWS = 65_536
 GROUP_ROWS = 8_192
 
-CHANNEL_WORDS = 8  # one cache line
-ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING = range(6)
+CHANNEL_WORDS = 24  # three cache lines, of which the first one is the busy one
+ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION = range(8)
 """Fields of a channel's row: what became of answers, pieces of input that were no
-packet, and answers that wait now. Requests are not counted: they are the sum of what
-became of their answers."""
+packet, answers that wait now, requests of a guest that reads none, and what its guest
+speaks, see `pack_generation`. Requests are not counted: they are the sum of what became
+of their answers."""
+REASONS = 8
+"""Behind this field, one for each `Refusal`: requests refused for it."""
 
 VCPU_WORDS = 2
 VOTE, VOTER = range(2)
@@ -46,6 +49,7 @@ DONE_AT = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
 _WORDS = DONE_AT + 1
 _BYTES = _WORDS * 8
 _TURBO_OFF = 1 << 32
+_GIVEN = 1 << 32
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
@@ -92,6 +96,17 @@ def unpack_voter(word: int) -> tuple[int | None, bool]:
     """Read what `pack_voter` wrote."""
     voter = word & (_TURBO_OFF - 1)
     return (voter - 1 if voter else None), not word & _TURBO_OFF
+
+
+def pack_generation(size_bytes: int | None, *, is_given: bool) -> int:
+    """Write the generation of a channel's guest (None: unknown), and who knows it."""
+    size_bytes = size_bytes or 0
+    return size_bytes | _GIVEN if is_given else size_bytes
+
+
+def unpack_generation(word: int) -> tuple[int | None, bool]:
+    """Read what `pack_generation` wrote."""
+    return word & (_GIVEN - 1) or None, bool(word & _GIVEN)
 
 
 def create_table() -> int:

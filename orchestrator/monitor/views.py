@@ -60,6 +60,8 @@ class DomainView:
     """Whether it may ask for the clocks and abilities of its own vCPUs."""
     may_send_policies: bool = True
     """Whether its policies are passed to main; NACK otherwise."""
+    generation: int | None = None
+    """Bytes of its guest's packets; None: found out from what it sends."""
     vcpus: tuple[VCpuView, ...]
 
 
@@ -67,12 +69,12 @@ class DomainView:
 class Counters:
     """What has passed over one channel since the daemon started.
 
-    `requests` = `acks` + `nacks` + `dropped` + `late` + those still waiting for
-    their clock group to be taken.
+    `requests` = `acks` + `nacks` + `dropped` + `late` + `unanswered` + those that
+    still wait, for their clock group to be taken or for word about a policy.
     """
 
     requests: int = 0
-    """Power requests; CONNECT is none."""
+    """Requests, policies and queries; CONNECT and the end of a policy are none."""
     acks: int = 0
     """Answers given: done."""
     nacks: int = 0
@@ -83,6 +85,14 @@ class Counters:
     """Answers not given, because the guest had given up waiting."""
     errors: int = 0
     """Pieces of input that were no packet, or an unknown one."""
+    unanswered: int = 0
+    """Requests of a guest so old that it reads no answers."""
+    generation: int | None = None
+    """Bytes of a packet of its guest; None: it has not spoken yet."""
+    is_generation_given: bool = False
+    """Whether an operator said so, instead of the guest's own bytes."""
+    nack_reasons: Mapping[str, int] = field(default_factory=dict)
+    """Requests that were refused, by reason; see `refusals.Refusal`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,8 @@ def channel(
     requests: int = 0,
     nacks: int = 0,
     reason: str | None = None,
+    generation: int | None = 464,
+    nack_reasons: dict[str, int] | None = None,
 ) -> Channel:
     return Channel(
         number=number,
@@ -70,6 +72,9 @@ def channel(
         errors_total=0,
         enabled=state is not ChannelState.DISABLED,
         reason=reason,
+        generation=generation,
+        generation_given=generation == 456,
+        nack_reasons=nack_reasons or {},
     )
 
 
@@ -127,9 +132,14 @@ DOMAINS = (
             vcpu(2, 4, 6, reason="pinned to CPUs of more than one clock group: 4,6"),
         ),
         channels=(
-            channel(0, requests=12_345, nacks=3),
+            channel(
+                0,
+                requests=12_345,
+                nacks=3,
+                nack_reasons={"turbo": 1, "no-vcpu": 2},
+            ),
             channel(1, requests=88),
-            channel(2, requests=5, nacks=5),
+            channel(2, requests=5, nacks=5, nack_reasons={"floating": 5}),
         ),
         rights=RIGHTS,
         problems=("metadata, line 7: 'fast' is no frequency",),
@@ -146,9 +156,10 @@ DOMAINS = (
             channel(
                 1,
                 state=ChannelState.CONTENDED,
+                generation=None,
                 reason="another program is connected to it",
             ),
-            channel(9, requests=2),
+            channel(9, requests=2, generation=456),
         ),
         problems=("channel 5 appears twice, the second one is left alone",),
     ),

@@ -179,8 +179,12 @@ class Household:
 
     async def count(self, number: int = 0, **expected: int) -> None:
         """Wait until a channel's counters are so."""
-        wanted = Counters(**expected)
-        await until(lambda: self.counters(number) == wanted, f"{wanted}")
+
+        def look() -> bool:
+            counted = self.counters(number)
+            return all(getattr(counted, name) == n for name, n in expected.items())
+
+        await until(look, f"{expected}")
 
 
 class Guest:

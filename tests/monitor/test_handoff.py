@@ -40,9 +40,10 @@ EXAMPLES: list[Message] = [
         is_enforced=False,
         may_query=True,
         may_send_policies=False,
+        generation=456,
         vcpus=(VCpuRow(0, 7, None, 0, 9, is_turbo_allowed=True),),
     ),
-    messages.DefineDomain(0, True, False, False, True, ()),  # noqa: FBT003
+    messages.DefineDomain(0, True, False, False, True, None, ()),  # noqa: FBT003
     messages.SetPolicyVote(0, 1, 2_000_000),
     messages.ForgetDomain(0, (1, 2)),
     messages.Adopt(0, 1, 2, 3, False),  # noqa: FBT003

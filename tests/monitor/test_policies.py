@@ -16,7 +16,7 @@ from orchestrator.channel.protocol import (
     encode_policy,
 )
 from orchestrator.monitor import messages
-from orchestrator.monitor.exchange import LATE_NS
+from orchestrator.monitor.answers import LATE_NS
 from orchestrator.monitor.policy_desk import MOST_AT_ONCE, REFILL_NS, Allowance
 from tests.monitor.workbench import (
     LOWEST,

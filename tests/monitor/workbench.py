@@ -8,25 +8,32 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.monitor import messages
+from orchestrator.monitor.answers import Answers
 from orchestrator.monitor.claims import Claims
+from orchestrator.monitor.decisions import Decisions
 from orchestrator.monitor.exchange import Exchange
 from orchestrator.monitor.handoff import Delivery, Handoff
 from orchestrator.monitor.loop import MOST_EVENTS, Loop
+from orchestrator.monitor.refusals import Refusal
 from orchestrator.monitor.registry import Registry
 from orchestrator.monitor.table import (
     ACKS,
     DROPPED,
     ERRORS,
+    GENERATION,
     GRANT,
     LATE,
     NACKS,
+    REASONS,
     REFUSALS,
+    UNANSWERED,
     VOTE,
     WAITING,
     SharedTable,
     channel_at,
     create_table,
     group_at,
+    unpack_generation,
     vcpu_at,
 )
 from orchestrator.monitor.watch import Watch
@@ -48,6 +55,7 @@ COUNTS = {
     "late": LATE,
     "errors": ERRORS,
     "waiting": WAITING,
+    "unanswered": UNANSWERED,
 }
 
 
@@ -70,14 +78,15 @@ class Workbench:
         report = self.reports.append
         words = self.table.words
         self.claims = Claims(words, release_after_ns, report, self._now_ns)
-        self.exchange = Exchange(
-            self.claims, words, self.watch.watch_writing, report, self._now_ns
-        )
+        watch, claims = self.watch, self.claims
+        answers = Answers(words, watch.watch_writing, self._now_ns)
+        decisions = Decisions(claims, words, report, self._now_ns)
+        self.exchange = Exchange(claims, decisions, answers, words, self._now_ns)
         self.registry = Registry(
-            self.claims, self.exchange, self.watch, self.table, report
+            claims, self.exchange, answers, watch, self.table, report
         )
         self.loop = Loop(
-            self.handoff, self.watch, self.claims, self.exchange, self.registry
+            self.handoff, watch, claims, answers, self.exchange, self.registry
         )
 
     def __enter__(self) -> Self:
@@ -149,6 +158,7 @@ class Workbench:
         is_turbo_allowed: bool = True,
         may_query: bool = True,
         may_send_policies: bool = True,
+        generation: int | None = None,
     ) -> None:
         """Define a domain with one vCPU in each of the groups."""
         vcpus = tuple(
@@ -159,7 +169,13 @@ class Workbench:
         )
         self.tell(
             messages.DefineDomain(
-                number, is_executing, is_enforced, may_query, may_send_policies, vcpus
+                number,
+                is_executing,
+                is_enforced,
+                may_query,
+                may_send_policies,
+                generation,
+                vcpus,
             )
         )
 
@@ -243,6 +259,17 @@ class Workbench:
         at = channel_at(self._row(domain, number))
         found = {name: self.table.words[at + kind] for name, kind in COUNTS.items()}
         return {name: count for name, count in found.items() if count}
+
+    def reasons(self, domain: int = 0, number: int = 0) -> dict[str, int]:
+        """Return how many requests were refused for what."""
+        at = channel_at(self._row(domain, number)) + REASONS
+        found = {refusal.word: self.table.words[at + refusal] for refusal in Refusal}
+        return {word: count for word, count in found.items() if count}
+
+    def generation(self, domain: int = 0, number: int = 0) -> tuple[int | None, bool]:
+        """Return what a channel's guest speaks, and whether somebody said so."""
+        at = channel_at(self._row(domain, number))
+        return unpack_generation(self.table.words[at + GENERATION])
 
     def _row(self, domain: int, number: int) -> int:
         return domain * 100 + number
