@@ -105,7 +105,7 @@ def change_clock(vcpu: int, unit: Unit) -> Ask[None]:
 def query_clocks(name: bytes = b"") -> Ask[dict[int, int | None]]:
     """Ask for the clocks of all vCPUs, in kHz; None: the host does not know it.
 
-    The wire has 8 slots: the clocks of further vCPUs are not known.
+    An answer has room for 8.
     """
     packet = _query(0, Command.QUERY_FREQ_LIST, name)
     return _question(
@@ -114,7 +114,11 @@ def query_clocks(name: bytes = b"") -> Ask[dict[int, int | None]]:
 
 
 def query_clock(vcpu: int, name: bytes = b"") -> Ask[int | None]:
-    """Ask for the clock of one vCPU, in kHz; None: the host does not know it."""
+    """Ask for the clock of one vCPU, in kHz; None: the host does not know it.
+
+    Raises:
+        PacketError: answers have no room for it, or the name is too long.
+    """
     packet = _query(vcpu, Command.QUERY_FREQ, name)
 
     def read(reply: bytes) -> int | None:
@@ -132,7 +136,11 @@ def query_abilities(name: bytes = b"") -> Ask[dict[int, VCpuAbilities]]:
 
 
 def query_ability(vcpu: int, name: bytes = b"") -> Ask[VCpuAbilities]:
-    """Ask what the CPU of one vCPU can do."""
+    """Ask what the CPU of one vCPU can do.
+
+    Raises:
+        PacketError: answers have no room for it, or the name is too long.
+    """
     packet = _query(vcpu, Command.QUERY_CAPS, name)
 
     def read(reply: bytes) -> VCpuAbilities:
@@ -194,6 +202,11 @@ def _query(vcpu: int, command: Command, name: bytes) -> bytes:
             f"the name has {len(name)} bytes, and room is for {MAX_NAME_BYTES}",
             hint="leave it out: vmpowerd knows which domain a channel belongs to",
         )
+    if vcpu >= MAX_VCPUS:
+        raise PacketError(
+            f"nobody can ask about vCPU {vcpu}",
+            hint=f"an answer has room for vCPUs 0 to {MAX_VCPUS - 1}",
+        )
     packet = bytearray(encode(Request(vcpu, 0, command)))
     packet[_NAME_AT : _NAME_AT + len(name)] = name
     return bytes(packet)
@@ -208,9 +221,10 @@ def _read_clocks(reply: bytes) -> dict[int, int | None]:
     clocks = decode_frequencies(reply)
     if clocks.command != Answer.FREQ_LIST:
         raise PacketError("the answer holds no clocks")
-    unknown: dict[int, int | None] = dict.fromkeys(range(clocks.num_vcpu))
-    told = {vcpu: khz or None for vcpu, khz in enumerate(clocks.khz)}
-    return {vcpu: told.get(vcpu) for vcpu in unknown}
+    return {
+        vcpu: clocks.khz[vcpu] or None
+        for vcpu in range(min(clocks.num_vcpu, MAX_VCPUS))
+    }
 
 
 def _read_abilities(reply: bytes) -> dict[int, VCpuAbilities]:

@@ -11,14 +11,12 @@ from orchestrator.errors import (
     AnswerMissing,
     ConfigError,
     HostAbsent,
-    PortAbsent,
     RequestRefused,
 )
 from orchestrator.guest.asks import word_of
 from orchestrator.guest.load import loads_between, read_times
 from orchestrator.guest.pace import Decision, Pace, Stride, decide
-from orchestrator.guest.port import PORT_CURE, PORT_NAME, list_ports
-from orchestrator.guest.ports import open_clock
+from orchestrator.guest.ports import open_clock, open_free_clocks
 from orchestrator.guest.report import warn
 
 if TYPE_CHECKING:
@@ -97,9 +95,8 @@ def auto(options: Namespace, reporter: Reporter) -> None:
 
     with ExitStack() as stack:
         followers = {}
-        for vcpu in _choose_vcpus(options):
-            clock = stack.enter_context(open_clock(vcpu, options))
-            followers[vcpu] = Follower(clock, pace, tell)
+        for clock in _open_clocks(options, stack):
+            followers[clock.vcpu] = Follower(clock, pace, tell)
         text = f"following the load of vCPU {','.join(map(str, followers))}"
         reporter.tell(text, vcpus=list(followers))
         _follow_all(followers, options)
@@ -126,11 +123,10 @@ def pace_from(options: Namespace) -> Pace:
     )
 
 
-def _choose_vcpus(options: Namespace) -> tuple[int, ...]:
-    vcpus = options.vcpus or list_ports(devices=options.devices)
-    if not vcpus:
-        raise PortAbsent(f"this VM has no virtio port {PORT_NAME}*", hint=PORT_CURE)
-    return tuple(vcpus)
+def _open_clocks(options: Namespace, stack: ExitStack) -> list[VCpuClock]:
+    if options.vcpus is None:
+        return [stack.enter_context(clock) for clock in open_free_clocks(options)]
+    return [stack.enter_context(open_clock(vcpu, options)) for vcpu in options.vcpus]
 
 
 def _follow_all(followers: Mapping[int, Follower], options: Namespace) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestrator.errors import ConfigError
+
 PROC_STAT = Path("/proc/stat")
 
+_CURE = f"leave --stat out: {PROC_STAT} is what the kernel counts"
 _IDLE, _IOWAIT = 3, 4
 # user, nice, system, idle, iowait, irq, softirq, steal; what guests of this guest
 # used is in user and nice already.
@@ -56,5 +59,15 @@ def loads_between(
 
 
 def read_times(path: Path = PROC_STAT) -> dict[int, CpuTimes]:
-    """Read what each vCPU has done since boot."""
-    return parse_stat(path.read_text(encoding="ascii"))
+    """Read what each vCPU has done since boot.
+
+    Raises:
+        ConfigError: the file is not like /proc/stat.
+    """
+    try:
+        times = parse_stat(path.read_text(encoding="ascii"))
+    except (OSError, ValueError, IndexError) as error:
+        raise ConfigError(f"{path} does not tell loads: {error}", hint=_CURE) from error
+    if not times:
+        raise ConfigError(f"{path} names no vCPU", hint=_CURE)
+    return times

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import PortAbsent, PortRefused
 from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.port import PORT_CURE, PORT_NAME, list_ports, open_port
+from orchestrator.guest.report import warn
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -45,9 +46,30 @@ def open_any_clock(options: Namespace, first: int | None = None) -> VCpuClock:
         if isinstance(opened, VCpuClock):
             return opened
         refusals.append(opened)
+    raise _none_of(refusals)
+
+
+def open_free_clocks(options: Namespace) -> list[VCpuClock]:
+    """Open every port that is there and that nobody else has open.
+
+    Raises:
+        PortAbsent: the VM has no port at all.
+        PortRefused: none is free, or we have no right to them.
+    """
+    tries = [_try(vcpu, options) for vcpu in list_ports(devices=options.devices)]
+    clocks = [tried for tried in tries if isinstance(tried, VCpuClock)]
+    refusals = [tried for tried in tries if isinstance(tried, PortRefused)]
+    if not clocks:
+        raise _none_of(refusals)
+    for refusal in refusals:
+        warn(f"left out: {refusal}")
+    return clocks
+
+
+def _none_of(refusals: list[PortRefused]) -> PortAbsent | PortRefused:
     if refusals:
-        raise refusals[0]
-    raise PortAbsent(f"this VM has no virtio port {PORT_NAME}*", hint=PORT_CURE)
+        return refusals[0]
+    return PortAbsent(f"this VM has no virtio port {PORT_NAME}*", hint=PORT_CURE)
 
 
 def _try(vcpu: int, options: Namespace) -> VCpuClock | PortRefused:

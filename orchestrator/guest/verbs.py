@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Callable
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.guest.clock import VCpuClock
 
 _LOOK_S = 0.5
+_HELD = ", held until this command ends"
 
 
 def set_clock(options: Namespace, reporter: Reporter) -> None:
@@ -27,9 +29,8 @@ def set_clock(options: Namespace, reporter: Reporter) -> None:
 
     def ask(clock: VCpuClock) -> None:
         clock.change(CLOCKS[word])
-        reporter.tell(
-            f"vCPU {vcpu}: {word}, acknowledged", vcpu=vcpu, asked=word, answer="ack"
-        )
+        text = f"vCPU {vcpu}: {word}, acknowledged{_held(options)}"
+        reporter.tell(text, vcpu=vcpu, asked=word, answer="ack")
 
     with open_clock(vcpu, options) as clock:
         ask(clock)
@@ -42,13 +43,13 @@ def query(options: Namespace, reporter: Reporter) -> None:
     vcpu = options.vcpu
     with open_any_clock(options, vcpu) as clock:
         if options.what == "freq" and vcpu is None:
-            clocks = clock.query_freqs()
-            reporter.show_clocks(clocks)
-            _note_slots(len(clocks))
+            reporter.show_clocks(clock.query_freqs())
+            _note_slots()
         elif options.what == "freq":
             reporter.show_clocks({vcpu: clock.query_freq(vcpu)})
         elif vcpu is None:
             reporter.show_abilities(clock.query_all_caps())
+            _note_slots()
         else:
             reporter.show_abilities({vcpu: clock.query_caps(vcpu)})
 
@@ -59,8 +60,9 @@ def send_policy(options: Namespace, reporter: Reporter) -> None:
 
     def send(clock: VCpuClock) -> None:
         clock.send_policy(policy)
+        vcpus = ",".join(map(str, options.vcpus))
         reporter.tell(
-            f"{options.kind} policy for vCPUs {_list(options.vcpus)}, acknowledged",
+            f"{options.kind} policy for vCPU {vcpus}, acknowledged{_held(options)}",
             policy=options.kind,
             vcpus=options.vcpus,
             answer="ack",
@@ -101,6 +103,10 @@ def build_policy(options: Namespace) -> PolicyPacket:
     return policies.keep_hours(policy, options.busy, options.quiet, options.by_traffic)
 
 
+def _held(options: Namespace) -> str:
+    return "" if options.once else _HELD
+
+
 def _hold(clock: VCpuClock, ask: Callable[[VCpuClock], None]) -> None:
     """Keep the port open for ever; ask again when the host was away."""
     is_held = True
@@ -121,12 +127,7 @@ def _hold(clock: VCpuClock, ask: Callable[[VCpuClock], None]) -> None:
                 is_held = True
 
 
-def _note_slots(count: int) -> None:
+def _note_slots() -> None:
+    count = os.cpu_count() or 1
     if count > MAX_VCPUS:
-        warn(
-            f"note: an answer has room for {MAX_VCPUS} vCPUs, and this VM has {count}",
-        )
-
-
-def _list(numbers: list[int]) -> str:
-    return ",".join(map(str, numbers))
+        warn(f"note: an answer has room for {MAX_VCPUS} vCPUs; this VM has {count}")
