@@ -78,6 +78,7 @@ class VmpowerGroup(LazyGroup):
         "cpu": "cli.cpu",
         "template": "cli.template",
         "events": "cli.events",
+        "doctor": "cli.doctor.command",
         "restore": "cli.restore",
         "simulate": "cli.simulate",
     }

@@ -3,7 +3,6 @@
 # No postponed annotations here: typer reads them when the command is built.
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from orchestrator.hypervisor.operator import FoundDomain
     from orchestrator.hypervisor.sides import Scope
 
-_DEFAULT_URI = "qemu:///system"
 POWER_OFF_NOTE = "Changes will take effect after the domain is fully powered off."
 """virsh's and virt-xml's words."""
 
@@ -37,8 +35,9 @@ Current: TypeAlias = Annotated[
 
 def uri_of(context: typer.Context, connect: str) -> str:
     """The option, then the option before the command, then libvirt's own variable."""
-    uri = connect or settings_of(context).uri
-    return uri or os.environ.get("LIBVIRT_DEFAULT_URI") or _DEFAULT_URI
+    from orchestrator.hypervisor.uri import choose_uri
+
+    return choose_uri(connect, settings_of(context).uri)
 
 
 def scope_of(*, live: bool, config: bool, current: bool) -> "Scope":

@@ -11,13 +11,10 @@ from cli.session import write_json
 from cli.settings import Output, OutputOption, settings_of
 from orchestrator.errors import ClaimError, JournalError
 from orchestrator.power.claim import CpuTreeClaim
-from orchestrator.power.journal import Journal, Replay
+from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
 from orchestrator.power.sysfs import CpuTree
 
 app = new_app()
-
-JOURNAL = "restore.json"
-"""The journal's name in the run directory."""
 
 
 @app.command()
@@ -41,7 +38,7 @@ def restore(
     A daemon that starts does this by itself, and one that runs refuses it.
     """
     settings = settings_of(context, output)
-    path = journal or (run_dir or settings.run_dir) / JOURNAL
+    path = journal or (run_dir or settings.run_dir) / JOURNAL_NAME
     replay = _replay(path, CpuTree(sysfs_root))
     if settings.output is Output.JSON:
         kept = [{"clock_group": n, "reason": why} for n, why in replay.kept.items()]

@@ -25,7 +25,6 @@ from orchestrator.errors import ConfigError, VmpowerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEFAULT_URI = "qemu:///system"
 LOG_FORMAT = "%(levelname)s %(message)s"
 """No time: the journal of the service manager has one."""
 
@@ -112,15 +111,10 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _read_config(options: argparse.Namespace) -> Config:
     """Merge files and arguments; arguments win."""
-    from orchestrator.hypervisor.uri import check_uri
+    from orchestrator.hypervisor.uri import check_uri, choose_uri
 
     config = load_config(options.config)
-    uri = (
-        options.connect
-        or config.libvirt.uri
-        or os.environ.get("LIBVIRT_DEFAULT_URI")
-        or DEFAULT_URI
-    )
+    uri = choose_uri(options.connect, config.libvirt.uri)
     changes: dict[str, object] = {
         "libvirt": dataclasses.replace(config.libvirt, uri=check_uri(uri))
     }

@@ -23,7 +23,7 @@ from orchestrator.notify import notify
 from orchestrator.operations import Operations
 from orchestrator.performer import Performer
 from orchestrator.power.claim import CpuTreeClaim
-from orchestrator.power.journal import Journal
+from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.reports import Reports
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-JOURNAL = "restore.json"
-"""The restore journal's name in the run directory; `vmpower restore` looks there."""
 MONITOR_STOPS_WITHIN_S = 1.0
 LIBVIRT_CLOSES_WITHIN_S = 0.5
 """A hung libvirtd is left behind after this; the clocks do not wait for it."""
@@ -141,7 +139,7 @@ class Daemon:
         reports = Reports(feed)
         self._tree = CpuTree(config.sysfs_root)
         self._claim = CpuTreeClaim(self._tree)
-        self._journal = Journal(config.run_dir / JOURNAL, self._tree)
+        self._journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
         fallback = config.power.fallback_governor
         self._claims = Claims(self._tree, self._journal, fallback_governor=fallback)
         ear = Ear(self.post)

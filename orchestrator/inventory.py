@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.cpuset import format_cpulist
 from orchestrator.domain_policy import Mode
 
 if TYPE_CHECKING:
@@ -210,27 +209,13 @@ class Inventory:
 
     def place(self, spec: VCpuSpec) -> Placement:
         """Decide in which clock group a vCPU is, if it is in just one."""
-        online = spec.pinning & self.topology.online
-        group, reason = self._group_of(spec, online)
-        return Placement(vcpu=spec.vcpu, pcpus=online, group=group, reason=reason)
-
-    def _group_of(
-        self, spec: VCpuSpec, online: frozenset[PCpu]
-    ) -> tuple[int | None, str | None]:
-        if not spec.pinning:
-            return None, "libvirt does not say where it may run"
-        if not online:
-            return None, f"none of its CPUs {format_cpulist(spec.pinning)} is online"
-        groups = {self.topology.group_of(pcpu) for pcpu in online}
-        if len(groups) > 1:
-            cpus = format_cpulist(online)
-            return None, f"floats over CPUs {cpus}: pin it to one clock group"
-        (group,) = groups
-        if group is None:
-            pcpu = min(online)
-            why = self.topology.unmanaged.get(pcpu, "no clock to set")
-            return None, f"CPU {pcpu}: {why}"
-        record = self.groups.get(group.number)
+        group, reason = self.topology.place(spec.pinning)
+        record = self.groups.get(group.number) if group else None
         if record and record.stage is GroupStage.FAILED:
-            return None, record.reason
-        return group.number, None
+            group, reason = None, record.reason
+        return Placement(
+            vcpu=spec.vcpu,
+            pcpus=spec.pinning & self.topology.online,
+            group=group.number if group else None,
+            reason=reason if group is None else None,
+        )

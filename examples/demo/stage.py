@@ -21,7 +21,8 @@ from examples.guests.embed import EmbedRoot
 from orchestrator.config import Config, LibvirtConfig, PowerConfig
 from orchestrator.control.calls import READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient, DaemonUnreachable
-from orchestrator.daemon import JOURNAL, Daemon
+from orchestrator.daemon import Daemon
+from orchestrator.power.journal import JOURNAL_NAME
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 
@@ -159,7 +160,7 @@ class Stage:
         paths = self._before.keys() | after.keys()
         return tuple(
             sorted(p for p in paths if self._before.get(p) != after.get(p))
-        ) + ((JOURNAL,) if (self._config.run_dir / JOURNAL).exists() else ())
+        ) + ((JOURNAL_NAME,) if (self._config.run_dir / JOURNAL_NAME).exists() else ())
 
     def clock_file(self, pcpu: PCpu) -> Path:
         """Return the file that says what clock a CPU has."""

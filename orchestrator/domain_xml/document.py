@@ -7,8 +7,12 @@ from lxml import etree
 from orchestrator.errors import DomainXmlError
 
 
-def parse_document(xml: str) -> etree._Element:
+def parse_document(xml: str, tag: str = "domain") -> etree._Element:
     """Turn the text of a domain into its tree.
+
+    Args:
+        xml: the text.
+        tag: of the root element, for other documents of libvirt.
 
     Raises:
         DomainXmlError: it is not well-formed, is no domain, or declares a DTD.
@@ -24,8 +28,8 @@ def parse_document(xml: str) -> etree._Element:
         root = etree.fromstring(xml.encode(), _parser())
     except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
         raise DomainXmlError(f"domain XML is not well-formed: {error}") from error
-    if root.tag != "domain":
-        raise DomainXmlError(f"the XML describes no domain but <{root.tag}>")
+    if root.tag != tag:
+        raise DomainXmlError(f"the XML describes no {tag} but <{root.tag}>")
     return root
 
 

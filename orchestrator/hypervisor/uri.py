@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from orchestrator.errors import ConfigError
 
+DEFAULT_URI = "qemu:///system"
 _EXAMPLES = (
     "use qemu:///system, qemu:///session, qemu:///embed?root=DIR, test:///FILE"
     " or qemu+unix:///system?socket=PATH"
@@ -20,6 +21,15 @@ _EXAMPLES = (
 _QEMU_PATHS = frozenset({"/system", "/session", "/embed"})
 _QEMU_USERS = ("libvirt-qemu", "qemu")
 """Who QEMU runs as: Debian's name, then RHEL's and SUSE's."""
+
+
+def choose_uri(*candidates: str | None) -> str:
+    """Choose the libvirt to speak to: the first that is named, then what virsh takes.
+
+    That is LIBVIRT_DEFAULT_URI, else qemu:///system.
+    """
+    named = next(filter(None, candidates), "")
+    return named or os.environ.get("LIBVIRT_DEFAULT_URI") or DEFAULT_URI
 
 
 def check_uri(uri: str) -> str:

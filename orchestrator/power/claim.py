@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +23,7 @@ from orchestrator.exclusive import lock, open_private
 from orchestrator.power.sysfs import MARKER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from orchestrator.power.sysfs import CpuTree
@@ -30,6 +33,18 @@ CLAIMS_DIR = Path("/run/vmpower-claims")
 file per tree, until the next boot."""
 _NOT_FOR_US = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _HINT = "stop it, run in observe mode, or use another --sysfs-root"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a claim."""
+
+    pid: int
+    name: str
+    """As the kernel keeps it, 15 bytes; empty: it ended meanwhile."""
+
+    def __str__(self) -> str:
+        return f"process {self.pid}" + (f" ({self.name})" if self.name else "")
 
 
 class CpuTreeClaim:
@@ -70,8 +85,11 @@ class CpuTreeClaim:
         try:
             lock(fd)
         except OSError as error:
-            holder = _describe_holder(fd)
             os.close(fd)
+            holder = (
+                find_holder(self._tree, claims_dir=self._claims_dir)
+                or "another process"
+            )
             raise ClaimError(
                 f"{self._tree.cpu_dir} is claimed by {holder}", hint=_HINT
             ) from error
@@ -81,10 +99,9 @@ class CpuTreeClaim:
         directory = self._tree.cpu_dir
         if self._tree.is_simulated:
             return os.open(self._tree.root / MARKER, os.O_RDONLY | os.O_CLOEXEC)
-        status = directory.stat()
         try:
             self._claims_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return open_private(self._claims_dir / f"{status.st_dev}-{status.st_ino}")
+            return open_private(_file_of(self._tree, self._claims_dir))
         except OSError as error:
             if error.errno not in _NOT_FOR_US:
                 raise
@@ -109,33 +126,52 @@ class CpuTreeClaim:
         self.release()
 
 
-def _describe_holder(fd: int) -> str:
-    pid = _find_holder(fd)
-    if pid is None:
-        return "another process"
-    try:
-        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return f"process {pid}"
-    return f"process {pid} ({name})"
+def find_holder(
+    tree: CpuTree, *, claims_dir: Path = CLAIMS_DIR, proc: Path = Path("/proc")
+) -> Holder | None:
+    """Say which process enforces on a CPU tree, without touching its claim.
 
+    Who is not root does not see the claims of root's daemons. Processes of other PID
+    namespaces are not shown, and stacked file systems print another device number than
+    stat does.
 
-def _find_holder(fd: int) -> int | None:
-    """Look the lock's process up; None where the kernel does not show it.
-
-    Processes of other PID namespaces are not shown, and stacked file systems print
-    another device number than stat does.
+    Returns:
+        None: nobody does, or the kernel does not show it.
     """
-    status = os.fstat(fd)
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
-    file = f"{device}:{status.st_ino}"
     try:
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        lines = (proc / "locks").read_text(encoding="ascii").splitlines()
+        files = set(_lockable(tree, claims_dir))
     except OSError:
         return None
     for line in lines:
         # 1: FLOCK  ADVISORY  WRITE 1234 00:15:4242 0 EOF
         match line.split():
-            case [_, "FLOCK", _, _, pid, where, *_] if where == file and int(pid) > 0:
-                return int(pid)
+            case [_, "FLOCK", _, _, pid, where, *_] if where in files and int(pid) > 0:
+                return Holder(int(pid), _name_of(int(pid), proc))
     return None
+
+
+def _lockable(tree: CpuTree, claims_dir: Path) -> Iterator[str]:
+    """Give what a claim may have locked, as the kernel names it."""
+    for path in (tree.root / MARKER, _file_of(tree, claims_dir), tree.cpu_dir):
+        with suppress(OSError):
+            status = path.stat()
+            device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+            yield f"{device}:{status.st_ino}"
+
+
+def _file_of(tree: CpuTree, claims_dir: Path) -> Path:
+    """Name the file that stands for a tree.
+
+    Raises:
+        OSError: there is no such tree.
+    """
+    status = tree.cpu_dir.stat()
+    return claims_dir / f"{status.st_dev}-{status.st_ino}"
+
+
+def _name_of(pid: int, proc: Path) -> str:
+    try:
+        return (proc / str(pid) / "comm").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

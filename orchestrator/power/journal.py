@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from orchestrator.power.sysfs import CpuTree
 
 
+JOURNAL_NAME = "restore.json"
+"""Its name in a daemon's run directory; `vmpower restore` looks there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
     """What came of replaying a journal."""

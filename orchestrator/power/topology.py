@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.cpuset import format_cpulist
 from orchestrator.domain import PCpu
 from orchestrator.errors import NoCpufreqError, SysfsError
 from orchestrator.power.backend import detect
@@ -74,6 +75,27 @@ class Topology:
     def group(self, number: int) -> ClockGroup | None:
         """Return the group of policy `number`."""
         return next((group for group in self.groups if group.number == number), None)
+
+    def place(self, pinning: frozenset[PCpu]) -> tuple[ClockGroup | None, str]:
+        """Find the one clock group in which a vCPU with this pinning runs.
+
+        Returns:
+            The group; or None, and why there is none, for people.
+        """
+        if not pinning:
+            return None, "libvirt does not say where it may run"
+        online = pinning & self.online
+        if not online:
+            return None, f"none of its CPUs {format_cpulist(pinning)} is online"
+        groups = {self.group_of(pcpu) for pcpu in online}
+        if len(groups) > 1:
+            cpus = format_cpulist(online)
+            return None, f"floats over CPUs {cpus}: pin it to one clock group"
+        (group,) = groups
+        if group is None:
+            pcpu = min(online)
+            return None, f"CPU {pcpu}: {self.unmanaged.get(pcpu, 'no clock to set')}"
+        return group, ""
 
 
 def read_topology(tree: CpuTree) -> Topology:

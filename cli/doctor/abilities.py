@@ -1,0 +1,72 @@
+"""What vmpower can do with each CPU, equal ones together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.domain import PCpu
+
+if TYPE_CHECKING:
+    from cli.doctor.facts.cpus import Cpus, Policy
+    from orchestrator.power.topology import ClockGroup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ability:
+    """CPUs that are clocked alike."""
+
+    pcpus: tuple[int, ...]
+    driver: str
+    """Empty: none."""
+    governor: str
+    min_khz: int | None
+    """Of the hardware, as are the steps."""
+    max_khz: int | None
+    steps: int
+    """How many clocks vmpower can choose from; 0: it can set none."""
+    has_turbo: bool
+    reason: str
+    """Why none can be set; empty if they can."""
+
+
+def list_abilities(cpus: Cpus) -> tuple[Ability, ...]:
+    """Group all CPUs by what can be done with them."""
+    found: dict[tuple[object, ...], list[int]] = {}
+    policies = {pcpu: policy for policy in cpus.policies for pcpu in policy.pcpus}
+    for pcpu in sorted(cpus.present):
+        found.setdefault(_key(cpus, pcpu, policies.get(pcpu)), []).append(pcpu)
+    return tuple(
+        _ability(cpus, tuple(pcpus), policies.get(pcpus[0])) for pcpus in found.values()
+    )
+
+
+def _key(cpus: Cpus, pcpu: int, policy: Policy | None) -> tuple[object, ...]:
+    group = _group(cpus, pcpu)
+    return (
+        policy and (policy.driver, policy.governor),
+        policy and (policy.hardware_min_khz, policy.hardware_max_khz),
+        group and group.steps,
+        cpus.topology.unmanaged.get(PCpu(pcpu)),
+    )
+
+
+def _ability(cpus: Cpus, pcpus: tuple[int, ...], policy: Policy | None) -> Ability:
+    group = _group(cpus, pcpus[0])
+    steps = group.steps if group else None
+    low = policy.hardware_min_khz if policy else None
+    high = policy.hardware_max_khz if policy else None
+    return Ability(
+        pcpus=pcpus,
+        driver=policy.driver if policy else "",
+        governor=policy.governor if policy else "",
+        min_khz=steps.lowest_khz if steps else low,
+        max_khz=steps.highest_khz if steps else high,
+        steps=len(steps.khz) if steps else 0,
+        has_turbo=bool(steps and steps.has_turbo),
+        reason=cpus.topology.unmanaged.get(PCpu(pcpus[0]), ""),
+    )
+
+
+def _group(cpus: Cpus, pcpu: int) -> ClockGroup | None:
+    return cpus.topology.group_of(PCpu(pcpu))

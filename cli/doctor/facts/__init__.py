@@ -1,0 +1,1 @@
+"""What the checks are about: each module has values, and a function that reads them."""

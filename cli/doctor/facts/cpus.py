@@ -1,0 +1,133 @@
+"""The CPUs: who clocks them, and what somebody else has set.
+
+Source: Documentation/admin-guide/pm/{cpufreq,intel_pstate,amd-pstate}.rst of the
+kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import SysfsError
+from orchestrator.power.cpus import HostCpu, read_host_cpus
+from orchestrator.power.sysfs import CPU_DIR, CpuTree, policy_path
+from orchestrator.power.topology import Topology, read_topology
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cli.doctor.places import Places
+
+_SWITCHES = (
+    "intel_pstate/status",
+    "intel_pstate/no_turbo",
+    "intel_pstate/min_perf_pct",
+    "intel_pstate/max_perf_pct",
+    "amd_pstate/status",
+    "cpufreq/boost",
+    "smt/control",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A clock group as its files stand, whether we know its driver or not."""
+
+    number: int
+    pcpus: tuple[int, ...]
+    """Those online."""
+    driver: str
+    governor: str
+    governors: tuple[str, ...]
+    """Available now; others may be loaded when they are asked for."""
+    min_khz: int | None
+    """scaling_min_freq: what somebody allows."""
+    max_khz: int | None
+    hardware_min_khz: int | None
+    hardware_max_khz: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpus:
+    """All of them."""
+
+    topology: Topology
+    policies: tuple[Policy, ...]
+    """Those of drivers that we do not know, too."""
+    hosts: tuple[HostCpu, ...]
+    present: frozenset[int]
+    switches: Mapping[str, str]
+    """Values of files below the CPU directory, those that are there."""
+    is_simulated: bool
+
+    @property
+    def isolated(self) -> frozenset[int]:
+        """CPUs on which the kernel puts no work by itself."""
+        return frozenset(cpu.pcpu for cpu in self.hosts if cpu.is_isolated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuTreeState:
+    """Whether there are CPUs to look at."""
+
+    problem: str
+    """Empty: there are."""
+
+
+def read_cpus(places: Places) -> Cpus:
+    """Read the CPU tree.
+
+    Raises:
+        SysfsError: there is none.
+    """
+    tree = CpuTree(places.cpu_root)
+    topology = read_topology(tree)
+    directories = (tree.cpu_dir / "cpufreq").glob("policy*")
+    words = sorted(path.name.removeprefix("policy") for path in directories)
+    return Cpus(
+        topology=topology,
+        policies=tuple(_read_policy(tree, int(w)) for w in words if w.isdecimal()),
+        hosts=read_host_cpus(tree),
+        present=_read_present(tree, topology),
+        switches={
+            name: value
+            for name in _SWITCHES
+            if (value := _read(tree, f"{CPU_DIR}/{name}"))
+        },
+        is_simulated=tree.is_simulated,
+    )
+
+
+def _read_policy(tree: CpuTree, number: int) -> Policy:
+    def word(name: str) -> str:
+        return _read(tree, policy_path(number, name))
+
+    def khz(name: str) -> int | None:
+        return tree.read_khz(policy_path(number, name))
+
+    return Policy(
+        number=number,
+        pcpus=tuple(int(w) for w in word("affected_cpus").split() if w.isdecimal()),
+        driver=word("scaling_driver"),
+        governor=word("scaling_governor"),
+        governors=tuple(word("scaling_available_governors").split()),
+        min_khz=khz("scaling_min_freq"),
+        max_khz=khz("scaling_max_freq"),
+        hardware_min_khz=khz("cpuinfo_min_freq"),
+        hardware_max_khz=khz("cpuinfo_max_freq"),
+    )
+
+
+def _read_present(tree: CpuTree, topology: Topology) -> frozenset[int]:
+    try:
+        return frozenset[int](tree.present())
+    except SysfsError:
+        return frozenset[int](topology.online)
+
+
+def _read(tree: CpuTree, relative: str) -> str:
+    try:
+        return tree.read(relative)
+    except SysfsError:
+        return ""

@@ -1,0 +1,140 @@
+"""Domains as the daemon tells of them, or else as libvirt does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from orchestrator.control.documents import Status
+    from orchestrator.domain import DomainSpec, PCpu
+    from orchestrator.power.topology import Topology
+
+_OFF = ("shut off", "crashed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vcpu:
+    """A vCPU and where it runs."""
+
+    number: int
+    pcpus: frozenset[int]
+    group: int | None
+    """Its one clock group."""
+    reason: str
+    """Why it is in none; empty if it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A channel and what became of it."""
+
+    number: int
+    path: str
+    """Empty: it has none now."""
+    state: str
+    """As `vmpower status` says it; empty: only the daemon knows."""
+    reason: str
+    generation: int | None
+    """Bytes of its guest's packets; None: not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """One domain."""
+
+    name: str
+    is_active: bool
+    vcpus: tuple[Vcpu, ...]
+    channels: tuple[Channel, ...]
+    problems: tuple[str, ...]
+    """What is wrong with its XML, its metadata or its onboarding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domains:
+    """All of them."""
+
+    domains: tuple[Domain, ...]
+
+    def active(self) -> Iterable[Domain]:
+        """Give those that run."""
+        return (domain for domain in self.domains if domain.is_active)
+
+    def taking_part(self) -> Iterable[Domain]:
+        """Give those that run and have channels."""
+        return (domain for domain in self.active() if domain.channels)
+
+
+def domains_of_status(status: Status) -> Domains:
+    """Take them from the daemon's account."""
+    return Domains(
+        domains=tuple(
+            Domain(
+                name=domain["name"],
+                is_active=domain["state"] not in _OFF,
+                vcpus=tuple(
+                    Vcpu(
+                        number=vcpu["vcpu"],
+                        pcpus=frozenset(vcpu["pcpus"]),
+                        group=vcpu["clock_group"],
+                        reason=vcpu["reason"] or "",
+                    )
+                    for vcpu in domain["vcpus"]
+                ),
+                channels=tuple(map(_channel, domain["channels"])),
+                problems=tuple(domain["problems"]),
+            )
+            for domain in status["domains"]
+        )
+    )
+
+
+def _channel(channel: Mapping[str, Any]) -> Channel:
+    return Channel(
+        number=channel["number"],
+        path=channel["path"] or "",
+        state=channel["state"],
+        reason=channel["reason"] or "",
+        # A daemon of another version may not tell it.
+        generation=channel.get("generation"),
+    )
+
+
+def domains_of_libvirt(specs: Iterable[DomainSpec], topology: Topology) -> Domains:
+    """Take them from libvirt's account, and place them as the daemon would."""
+    return Domains(domains=tuple(_domain(spec, topology) for spec in specs))
+
+
+def _domain(spec: DomainSpec, topology: Topology) -> Domain:
+    return Domain(
+        name=spec.name,
+        is_active=spec.state.is_active,
+        vcpus=tuple(
+            _vcpu(item.vcpu, item.pinning, topology)
+            for item in (spec.vcpus if spec.state.is_active else ())
+        ),
+        channels=tuple(
+            Channel(
+                number=item.number,
+                path=item.path or "",
+                state="",
+                reason="",
+                generation=spec.policy.generation if spec.policy else None,
+            )
+            for item in spec.channels
+        ),
+        problems=spec.problems,
+    )
+
+
+def _vcpu(number: int, pinning: frozenset[PCpu], topology: Topology) -> Vcpu:
+    group, reason = topology.place(pinning)
+    return Vcpu(
+        number=number,
+        pcpus=frozenset[int](pinning & topology.online),
+        group=group.number if group else None,
+        reason=reason,
+    )

@@ -1,0 +1,121 @@
+"""The examination as a document, and as tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cli.doctor.finding import Severity
+from cli.tables.sheet import Cell, Column, Look, Sheet
+from cli.tables.words import NONE, clock, plural, printable
+from orchestrator.cpuset import format_cpulist
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cli.doctor.abilities import Ability
+    from cli.doctor.examination import Examination
+    from cli.doctor.finding import Finding
+
+SCHEMA = 1
+"""Raised when a key of the document changes its meaning."""
+_LOOKS = {
+    Severity.ERROR: Look.BAD,
+    Severity.WARNING: Look.NOTABLE,
+    Severity.INFO: Look.QUIET,
+}
+_CPU_COLUMNS = (
+    Column(title="CPUs"),
+    Column(title="Driver"),
+    Column(title="Governor", rank=1),
+    Column(title="Lowest", is_right=True),
+    Column(title="Highest", is_right=True),
+    Column(title="vmpower can"),
+)
+
+
+def build_document(
+    examination: Examination, abilities: Sequence[Ability]
+) -> dict[str, Any]:
+    """Make the document for programs; its keys and the checks' names are stable."""
+    return {
+        "schema": SCHEMA,
+        "healthy": examination.is_healthy,
+        "findings": [
+            {
+                "id": finding.check,
+                "severity": str(finding.severity),
+                "subject": finding.subject,
+                "what": finding.what,
+                "cure": finding.cure or None,
+            }
+            for finding in examination.findings
+        ],
+        "passed": list(examination.passed),
+        "unchecked": [
+            {"id": name, "reason": why} for name, why in examination.unchecked.items()
+        ],
+        "cpus": [{**asdict(item), "reason": item.reason or None} for item in abilities],
+    }
+
+
+def build_sheets(
+    examination: Examination, abilities: Sequence[Ability]
+) -> tuple[Sheet, ...]:
+    """Make what people read: the CPUs, what was found, what could not be looked at."""
+    sheets = [_cpus(abilities)] if abilities else []
+    sheets += [_finding(finding) for finding in examination.findings]
+    return (*sheets, _end(examination))
+
+
+def _cpus(abilities: Iterable[Ability]) -> Sheet:
+    rows = tuple(
+        (
+            Cell(format_cpulist(item.pcpus), Look.NAME),
+            Cell(item.driver) if item.driver else NONE,
+            Cell(item.governor) if item.governor else NONE,
+            clock(item.min_khz),
+            clock(item.max_khz),
+            _ability(item),
+        )
+        for item in abilities
+    )
+    return Sheet(columns=_CPU_COLUMNS, rows=rows)
+
+
+def _ability(item: Ability) -> Cell:
+    if item.reason:
+        return Cell(f"nothing: {printable(item.reason)}", Look.BAD)
+    turbo = ", turbo" if item.has_turbo else ""
+    return Cell(f"set {plural(item.steps, 'step')}{turbo}", Look.GOOD)
+
+
+def _finding(finding: Finding) -> Sheet:
+    what = f"{printable(finding.subject)}: {printable(finding.what)}"
+    facts = [(str(finding.severity), Cell(what, _LOOKS[finding.severity]))]
+    if finding.cure:
+        facts.append(("cure", Cell(printable(finding.cure))))
+    return Sheet(facts=tuple(facts))
+
+
+def _end(examination: Examination) -> Sheet:
+    reasons: dict[str, list[str]] = {}
+    for name, why in examination.unchecked.items():
+        reasons.setdefault(why, []).append(name)
+    notes = [
+        Cell(f"not checked ({printable(why)}): {', '.join(names)}", Look.NOTABLE)
+        for why, names in reasons.items()
+    ]
+    return Sheet(notes=(Cell(_verdict(examination), Look.QUIET), *notes))
+
+
+def _verdict(examination: Examination) -> str:
+    counted = [
+        plural(number, str(severity))
+        for severity in (Severity.ERROR, Severity.WARNING)
+        if (number := sum(f.severity is severity for f in examination.findings))
+    ]
+    passed = plural(len(examination.passed), "check")
+    if not counted:
+        return f"nothing is wrong: {passed} passed"
+    return f"{', '.join(counted)}; {passed} passed"

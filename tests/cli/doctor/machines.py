@@ -1,0 +1,216 @@
+"""Machines on disk: the files of /sys, /proc and /etc that the doctor looks at.
+
+Their contents are the kernel's own words for each scaling driver, from its
+Documentation/admin-guide/pm/{cpufreq,intel_pstate,amd-pstate}.rst, drivers/cpufreq and
+cppc_sysfs; no machine was recorded for them. Only files that somebody reads are there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.cpuset import format_cpulist
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+CPU = "sys/devices/system/cpu"
+RELEASE = "6.1.0-18-amd64"
+INTEL_FLAGS = "fpu vme msr vmx est hwp hwp_epp"
+AMD_FLAGS = "fpu vme msr svm hw_pstate cppc"
+GUEST_FLAGS = "fpu vme msr hypervisor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What is peculiar to one kind of machine."""
+
+    driver: str
+    governors: str
+    governor: str
+    min_khz: int = 800_000
+    max_khz: int = 3_500_000
+    policy: Mapping[str, str] = field(default_factory=dict)
+    """More files of each policy."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """More files of the machine."""
+    flags: str = INTEL_FLAGS
+    command_line: str = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet"
+
+
+ALL_GOVERNORS = "conservative ondemand userspace powersave performance schedutil"
+MACHINES = {
+    "acpi-cpufreq": Machine(
+        driver="acpi-cpufreq",
+        governors=ALL_GOVERNORS,
+        governor="schedutil",
+        min_khz=1_200_000,
+        max_khz=2_301_000,
+        policy={
+            "scaling_available_frequencies": "2301000 2300000 1800000 1200000 ",
+            "scaling_setspeed": "<unsupported>",
+            "bios_limit": "2301000",
+        },
+        files={f"{CPU}/cpufreq/boost": "1"},
+        command_line="BOOT_IMAGE=/vmlinuz ro intel_pstate=disable",
+    ),
+    "intel_pstate active": Machine(
+        driver="intel_pstate",
+        governors="performance powersave",
+        governor="powersave",
+        policy={
+            "energy_performance_preference": "balance_performance",
+            "energy_performance_available_preferences": "default performance"
+            " balance_performance balance_power power",
+            "base_frequency": "2100000",
+            "scaling_setspeed": "<unsupported>",
+        },
+        files={
+            f"{CPU}/intel_pstate/status": "active",
+            f"{CPU}/intel_pstate/no_turbo": "0",
+            f"{CPU}/intel_pstate/min_perf_pct": "22",
+            f"{CPU}/intel_pstate/max_perf_pct": "100",
+            f"{CPU}/intel_pstate/turbo_pct": "52",
+            f"{CPU}/intel_pstate/num_pstates": "28",
+        },
+    ),
+    "intel_pstate passive": Machine(
+        driver="intel_cpufreq",
+        governors=ALL_GOVERNORS,
+        governor="schedutil",
+        policy={"scaling_setspeed": "<unsupported>", "base_frequency": "2100000"},
+        files={
+            f"{CPU}/intel_pstate/status": "passive",
+            f"{CPU}/intel_pstate/no_turbo": "0",
+            f"{CPU}/intel_pstate/min_perf_pct": "22",
+            f"{CPU}/intel_pstate/max_perf_pct": "100",
+            f"{CPU}/intel_pstate/turbo_pct": "52",
+        },
+        command_line="BOOT_IMAGE=/vmlinuz ro intel_pstate=passive",
+    ),
+    "amd-pstate-epp": Machine(
+        driver="amd-pstate-epp",
+        governors="performance powersave",
+        governor="powersave",
+        min_khz=400_000,
+        policy={
+            "energy_performance_preference": "balance_performance",
+            "amd_pstate_max_freq": "3500000",
+            "amd_pstate_lowest_nonlinear_freq": "1700000",
+        },
+        files={f"{CPU}/amd_pstate/status": "active"},
+        flags=AMD_FLAGS,
+        command_line="BOOT_IMAGE=/vmlinuz ro amd_pstate=active",
+    ),
+    "amd-pstate passive": Machine(
+        driver="amd-pstate",
+        governors=ALL_GOVERNORS,
+        governor="schedutil",
+        min_khz=400_000,
+        policy={
+            "scaling_setspeed": "<unsupported>",
+            "amd_pstate_max_freq": "3500000",
+            "amd_pstate_lowest_nonlinear_freq": "1700000",
+        },
+        files={f"{CPU}/amd_pstate/status": "passive", f"{CPU}/cpufreq/boost": "1"}
+        | {
+            f"{CPU}/cpu{n}/acpi_cppc/{name}": value
+            for n in range(4)
+            for name, value in {
+                "highest_perf": "166",
+                "nominal_perf": "124",
+                "lowest_perf": "19",
+                "nominal_freq": "2600",
+            }.items()
+        },
+        flags=AMD_FLAGS,
+        command_line="BOOT_IMAGE=/vmlinuz ro amd_pstate=passive",
+    ),
+    "cppc_cpufreq": Machine(
+        driver="cppc_cpufreq",
+        governors=ALL_GOVERNORS,
+        governor="schedutil",
+        min_khz=1_000_000,
+        max_khz=3_000_000,
+        policy={"scaling_setspeed": "<unsupported>"},
+        files={
+            f"{CPU}/cpu{n}/acpi_cppc/{name}": value
+            for n in range(4)
+            for name, value in {
+                "highest_perf": "300",
+                "nominal_perf": "300",
+                "lowest_perf": "100",
+                "nominal_freq": "3000",
+            }.items()
+        },
+        flags="fp asimd evtstrm aes",
+    ),
+}
+
+
+def lay_out_machine(
+    root: Path, machine: Machine | None, *, cpus: int = 4, shared: int = 1
+) -> Path:
+    """Write a machine's files; without one, those of a host that has no cpufreq."""
+    files = _host(cpus, machine.flags if machine else INTEL_FLAGS)
+    if machine is not None:
+        files["proc/cmdline"] = machine.command_line
+        for first in range(0, cpus, shared):
+            files |= _policy(machine, range(first, min(first + shared, cpus)))
+        files |= machine.files
+    write(root, files)
+    kvm = root / "dev/kvm"
+    kvm.parent.mkdir()
+    kvm.touch()
+    kvm.chmod(0o666)
+    return root
+
+
+def write(root: Path, files: Mapping[str, str]) -> None:
+    """Write files below a root, over those that are there."""
+    for name, value in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{value}\n")
+
+
+def _host(cpus: int, flags: str) -> dict[str, str]:
+    numbers = format_cpulist(range(cpus))
+    files = {
+        "proc/sys/kernel/osrelease": RELEASE,
+        "proc/cmdline": "BOOT_IMAGE=/vmlinuz ro quiet",
+        "proc/cpuinfo": f"processor\t: 0\nflags\t\t: {flags}\n",
+        "proc/mounts": "sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0",
+        f"lib/modules/{RELEASE}/modules.builtin": "kernel/drivers/cpufreq/cpufreq.ko",
+        f"lib/modules/{RELEASE}/modules.dep": "kernel/drivers/cpufreq/"
+        "cpufreq_userspace.ko:",
+        "etc/passwd": "root:x:0:0:root:/root:/bin/bash\n"
+        "libvirt-qemu:x:64055:107:QEMU:/var/lib/libvirt:/usr/sbin/nologin",
+        "etc/group": "root:x:0:\nkvm:x:107:\nlibvirt:x:110:",
+        f"{CPU}/online": numbers,
+        f"{CPU}/present": numbers,
+        f"{CPU}/isolated": "",
+    }
+    for number in range(cpus):
+        files[f"{CPU}/cpu{number}/topology/thread_siblings_list"] = str(number)
+    return files
+
+
+def _policy(machine: Machine, pcpus: range) -> dict[str, str]:
+    numbers = " ".join(map(str, pcpus))
+    about = {
+        "affected_cpus": numbers,
+        "related_cpus": numbers,
+        "scaling_driver": machine.driver,
+        "scaling_governor": machine.governor,
+        "scaling_available_governors": machine.governors,
+        "cpuinfo_min_freq": str(machine.min_khz),
+        "cpuinfo_max_freq": str(machine.max_khz),
+        "scaling_min_freq": str(machine.min_khz),
+        "scaling_max_freq": str(machine.max_khz),
+        "scaling_cur_freq": str(machine.max_khz),
+        **machine.policy,
+    }
+    return {f"{CPU}/cpufreq/policy{pcpus[0]}/{k}": value for k, value in about.items()}

@@ -1,0 +1,157 @@
+"""The command on copies of machines: what it says about each kind of CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.doctor.checks import CHECKS
+from orchestrator.power.backend import BACKENDS
+from tests.cli.doctor.conftest import examine, found
+from tests.cli.doctor.machines import CPU, MACHINES, RELEASE, lay_out_machine, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_machine_with_acpi_cpufreq_is_healthy(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    status, document = examine(root)
+    assert (status, document["healthy"], document["findings"]) == (0, True, [])
+    assert document["schema"] == 1
+    assert document["cpus"] == [
+        {
+            "pcpus": [0, 1, 2, 3],
+            "driver": "acpi-cpufreq",
+            "governor": "schedutil",
+            "min_khz": 1_200_000,
+            "max_khz": 2_301_000,
+            "steps": 4,
+            "has_turbo": True,
+            "reason": None,
+        }
+    ]
+
+
+def test_what_a_copy_cannot_tell_is_named(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    _, document = examine(root)
+    unchecked = {item["id"]: item["reason"] for item in document["unchecked"]}
+    assert "--root is a copy" in unchecked["libvirt-unreachable"]
+    assert "--root is a copy" in unchecked["daemon-unreachable"]
+    named = {*document["passed"], *unchecked}
+    assert named == {check.name for check in CHECKS}
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+def test_every_driver_is_used_or_has_a_cure(tmp_path: Path, kind: str) -> None:
+    machine = MACHINES[kind]
+    status, document = examine(lay_out_machine(tmp_path / "m", machine))
+    (cpus,) = document["cpus"]
+    assert cpus["driver"] == machine.driver
+    if machine.driver in BACKENDS:
+        assert (status, cpus["reason"], document["findings"]) == (0, None, [])
+        assert cpus["steps"] > 1
+        return
+    assert status == 5
+    (finding,) = document["findings"]
+    assert finding["id"] == "driver-unusable"
+    assert finding["subject"] == "CPU 0-3"
+    assert finding["severity"] == "error"
+    assert machine.driver in finding["what"]
+    assert finding["cure"]
+
+
+def test_no_driver_on_hardware_asks_for_the_module(tmp_path: Path) -> None:
+    finding = found(lay_out_machine(tmp_path / "m", None))["no-cpufreq"]
+    assert "modprobe acpi-cpufreq" in finding["cure"]
+
+
+def test_no_driver_in_a_virtual_machine_points_to_its_host(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", None)
+    write(root, {"proc/cpuinfo": "flags : fpu hypervisor"})
+    finding = found(root)["no-cpufreq"]
+    assert "virtual machine" in finding["what"]
+    assert "on the host" in finding["cure"]
+
+
+def test_cpufreq_that_was_switched_off_is_switched_on(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", None)
+    write(root, {"proc/cmdline": "ro cpufreq.off=1"})
+    assert "cpufreq.off=1" in found(root)["no-cpufreq"]["cure"]
+
+
+def test_a_kernel_without_the_governor_is_named(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    policy = f"{CPU}/cpufreq/policy2/scaling_available_governors"
+    write(root, {policy: "performance schedutil"})
+    assert found(root) == {}  # it can be loaded
+    write(root, {f"lib/modules/{RELEASE}/modules.dep": "kernel/fs/ext4.ko:"})
+    finding = found(root)["governor-missing"]
+    assert (finding["subject"], finding["severity"]) == ("CPU 2", "error")
+    assert RELEASE in finding["what"]
+
+
+def test_bounds_of_others_are_told_by_cpus(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    for number in (1, 2):
+        write(root, {f"{CPU}/cpufreq/policy{number}/scaling_min_freq": "2301000"})
+    write(root, {f"{CPU}/cpufreq/policy3/scaling_max_freq": "1800000"})
+    findings = found(root)
+    assert findings["clock-floor-raised"]["subject"] == "CPU 1-2"
+    assert "2.30 GHz" in findings["clock-floor-raised"]["what"]
+    assert findings["clock-ceiling-lowered"]["subject"] == "CPU 3"
+
+
+def test_turbo_that_is_off_is_good_to_know(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    write(root, {f"{CPU}/cpufreq/boost": "0"})
+    status, document = examine(root)
+    assert [item["severity"] for item in document["findings"]] == ["info"]
+    assert (status, document["healthy"]) == (0, True)
+
+
+def test_min_perf_of_100_percent_lowers_nothing(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["intel_pstate passive"])
+    write(root, {f"{CPU}/intel_pstate/min_perf_pct": "100"})
+    assert "min_perf_pct is 100" in found(root)["min-perf-raised"]["what"]
+
+
+def test_userspace_without_an_owner_was_left_behind(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    write(root, {f"{CPU}/cpufreq/policy1/scaling_governor": "userspace"})
+    finding = found(root)["governor-left-behind"]
+    assert finding["subject"] == "CPU 1"
+    assert "vmpower restore" in finding["cure"]
+
+
+def test_cpus_that_are_offline_or_isolated_are_named(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    write(root, {f"{CPU}/online": "0-2", f"{CPU}/isolated": "1-2"})
+    write(root, {f"{CPU}/cpufreq/policy3/affected_cpus": ""})
+    findings = found(root)
+    assert findings["cpus-offline"]["subject"] == "CPU 3"
+    assert findings["cpus-isolated"]["subject"] == "CPU 1-2"
+
+
+def test_different_drivers_are_shown_apart(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    write(root, {f"{CPU}/cpufreq/policy3/scaling_driver": "strange"})
+    _, document = examine(root)
+    assert [cpus["pcpus"] for cpus in document["cpus"]] == [[0, 1, 2], [3]]
+    assert "strange (CPU 3)" in found(root)["drivers-mixed"]["what"]
+
+
+def test_a_tree_that_is_read_only_is_an_error(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    write(root, {"proc/mounts": f"sysfs {root}/sys sysfs ro,nosuid 0 0"})
+    assert "read-only" in found(root)["sysfs-read-only"]["what"]
+
+
+def test_no_cpu_tree_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    status, document = examine(tmp_path)
+    assert (status, document["cpus"]) == (5, [])
+    assert [item["id"] for item in document["findings"]] == ["cpu-tree-absent"]
+    reasons = {item["id"]: item["reason"] for item in document["unchecked"]}
+    assert "devices/system/cpu" in reasons["driver-unusable"]

@@ -1,0 +1,150 @@
+"""Others who set clocks, and what a dead daemon left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.power.backend import detect
+from orchestrator.power.journal import JOURNAL_NAME, Journal
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.topology import read_topology
+from tests.cli.doctor.conftest import doctor, found
+from tests.cli.doctor.machines import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TUNED = "usr/lib/tuned/profiles"
+HOLD = """
+import sys
+from pathlib import Path
+from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.power.sysfs import CpuTree
+with CpuTreeClaim(CpuTree(Path(sys.argv[1]))):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def tuned(root: Path, section: str, *, profile: str = "virtual-host") -> None:
+    write(
+        root,
+        {
+            "proc/812/comm": "tuned",
+            "etc/tuned/active_profile": profile,
+            f"{TUNED}/{profile}/tuned.conf": section,
+        },
+    )
+
+
+def test_a_tuned_profile_that_sets_governors_is_named(healthy: Path) -> None:
+    tuned(healthy, "[main]\ninclude=throughput-performance\n[sysctl]\nx=1")
+    write(
+        healthy,
+        {
+            f"{TUNED}/throughput-performance/tuned.conf": "[cpu]\n"
+            "governor=performance\nmin_perf_pct=100\nforce_latency=1"
+        },
+    )
+    finding = found(healthy)["tuned-sets-clocks"]
+    assert finding["subject"] == "TuneD profile virtual-host"
+    assert (
+        finding["what"] == "it sets governor=performance, min_perf_pct=100 on all CPUs"
+    )
+
+
+def test_a_tuned_profile_may_leave_cpus_out(healthy: Path) -> None:
+    tuned(healthy, "[cpu]\ngovernor=powersave\ndevices=!cpu2,!cpu3")
+    assert "on CPUs !cpu2,!cpu3" in found(healthy)["tuned-sets-clocks"]["what"]
+
+
+def test_tuned_without_clocks_is_no_rival(healthy: Path) -> None:
+    tuned(healthy, "[cpu]\nforce_latency=cstate.id:1\n[disk]\nreadahead=>4096")
+    assert found(healthy) == {}
+
+
+def test_the_profile_of_a_tuned_that_does_not_run_says_nothing(healthy: Path) -> None:
+    tuned(healthy, "[cpu]\ngovernor=performance")
+    (healthy / "proc/812/comm").unlink()
+    assert found(healthy) == {}
+
+
+@pytest.mark.parametrize(
+    "section", ["governor", "[cpu", "[main]\ninclude=virtual-host"]
+)
+def test_a_broken_profile_is_no_crash(healthy: Path, section: str) -> None:
+    tuned(healthy, section)
+    assert found(healthy) == {}
+
+
+def test_a_power_manager_that_runs_is_an_error(healthy: Path) -> None:
+    write(healthy, {"proc/44/comm": "power-profiles-", "proc/45/comm": "bash"})
+    finding = found(healthy)["power-manager-runs"]
+    assert (finding["subject"], finding["severity"]) == (
+        "power-profiles-daemon",
+        "error",
+    )
+    assert "process 44" in finding["what"]
+
+
+def test_a_unit_that_sets_clocks_at_boot_is_a_warning(healthy: Path) -> None:
+    wants = healthy / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "cpupower.service").symlink_to("/usr/lib/systemd/system/cpupower.service")
+    finding = found(healthy)["power-manager-enabled"]
+    assert finding["cure"].startswith("systemctl disable cpupower.service")
+
+
+def test_another_holder_of_the_tree_is_an_error(tmp_path: Path) -> None:
+    lay_out(tmp_path / "cpus", cpus=2)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "cpus")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        document = doctor(
+            "--sysfs-root", tmp_path / "cpus", before=("--run-dir", tmp_path)
+        )
+        process.kill()
+    findings = {item["id"]: item for item in document["findings"]}
+    assert f"process {process.pid} (" in findings["claimed-elsewhere"]["what"]
+    assert document["exit_status"] == 5
+
+
+def leave_behind(tree: CpuTree, journal: Path) -> None:
+    group = read_topology(tree).groups[0]
+    backend = detect(group.driver)
+    prepared = backend.prepare(tree, group)
+    try:
+        Journal(journal, tree).record(prepared)
+        backend.take(prepared)
+    finally:
+        prepared.close()
+
+
+def test_a_journal_that_nobody_owns_asks_for_restore(tmp_path: Path) -> None:
+    lay_out(tmp_path / "cpus", cpus=2)
+    leave_behind(CpuTree(tmp_path / "cpus"), tmp_path / JOURNAL_NAME)
+    document = doctor("--sysfs-root", tmp_path / "cpus", before=("--run-dir", tmp_path))
+    findings = {item["id"]: item for item in document["findings"]}
+    assert "clock groups 0" in findings["journal-left-behind"]["what"]
+    assert "vmpower restore" in findings["journal-left-behind"]["cure"]
+    assert findings["governor-left-behind"]["subject"] == "CPU 0"
+
+
+def test_a_journal_of_another_tree_is_only_a_warning(tmp_path: Path) -> None:
+    lay_out(tmp_path / "cpus", cpus=2)
+    lay_out(tmp_path / "other", cpus=2)
+    leave_behind(CpuTree(tmp_path / "other"), tmp_path / JOURNAL_NAME)
+    document = doctor("--sysfs-root", tmp_path / "cpus", before=("--run-dir", tmp_path))
+    (finding,) = [i for i in document["findings"] if i["id"] == "journal-left-behind"]
+    assert finding["severity"] == "warning"
+    assert "of another CPU tree" in finding["what"]

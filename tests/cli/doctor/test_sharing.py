@@ -1,0 +1,141 @@
+"""Clocks and cores that several parties share; sockets that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.doctor.checks.confinement import socket_confined
+from cli.doctor.checks.sharing import (
+    clock_shared_by_domains,
+    clock_shared_with_host,
+    core_shared_by_domains,
+)
+from cli.doctor.facts.configuration import Configuration
+from cli.doctor.facts.confinement import Confinement, read_confinement
+from cli.doctor.facts.cpus import Cpus, read_cpus
+from cli.doctor.facts.domains import Channel, Domain, Domains, Vcpu
+from cli.doctor.facts.libvirt import Libvirt
+from cli.doctor.places import Places
+from orchestrator.config import Config, PowerConfig
+from orchestrator.hypervisor.inspection import Inspection
+from orchestrator.power.simulated import lay_out
+from tests.cli.doctor.machines import CPU, write
+
+
+def cpus(tmp_path: Path, *, shared: int = 2) -> Cpus:
+    lay_out(tmp_path / "sys", cpus=4, shared=shared)
+    return read_cpus(Places(sysfs_root=tmp_path / "sys"))
+
+
+def domain(
+    name: str, *places: tuple[int, int], path: str = "", is_asking: bool = True
+) -> Domain:
+    """A domain whose vCPUs are at (CPU, clock group)."""
+    vcpus = tuple(
+        Vcpu(number=n, pcpus=frozenset({pcpu}), group=group, reason="")
+        for n, (pcpu, group) in enumerate(places)
+    )
+    channel = Channel(number=0, path=path, state="open", reason="", generation=None)
+    channels = (channel,) if is_asking else ()
+    return Domain(
+        name=name, is_active=True, vcpus=vcpus, channels=channels, problems=()
+    )
+
+
+def both(*domains: Domain) -> Domains:
+    return Domains(domains=domains)
+
+
+def configured(*, is_sharing: bool = False) -> Configuration:
+    config = Config(power=PowerConfig(share_with_host=is_sharing))
+    return Configuration(file=Path("/x"), problem="", config=config)
+
+
+def test_two_guests_of_one_clock_are_good_to_know(tmp_path: Path) -> None:
+    shared = both(domain("a", (0, 0)), domain("b", (1, 0)))
+    (finding,) = clock_shared_by_domains(shared, cpus(tmp_path))
+    assert (str(finding.severity), finding.subject) == ("info", "CPU 0-1")
+    assert "shared by a, b: it follows the one that wants most" in finding.what
+
+
+def test_a_neighbour_that_cannot_ask_holds_the_clock_up(tmp_path: Path) -> None:
+    shared = both(domain("a", (0, 0)), domain("b", (1, 0), is_asking=False))
+    (finding,) = clock_shared_by_domains(shared, cpus(tmp_path))
+    assert (str(finding.severity), finding.cure) == (
+        "warning",
+        "vmpower domain onboard b, or pin it elsewhere",
+    )
+
+
+def test_domains_of_their_own_clocks_share_nothing(tmp_path: Path) -> None:
+    apart = both(domain("a", (0, 0), (1, 0)), domain("b", (2, 2), (3, 2)))
+    found = cpus(tmp_path)
+    assert clock_shared_by_domains(apart, found) == []
+    assert clock_shared_with_host(apart, found, configured()) == []
+    assert core_shared_by_domains(apart, found) == []
+
+
+def test_a_clock_shared_with_the_host_is_never_slowed(tmp_path: Path) -> None:
+    lonely, found = both(domain("a", (0, 0))), cpus(tmp_path)
+    (finding,) = clock_shared_with_host(lonely, found, configured())
+    assert "CPU 1 of this clock group has no vCPU pinned to it" in finding.what
+    assert clock_shared_with_host(lonely, found, configured(is_sharing=True)) == []
+
+
+def test_threads_of_one_core_run_at_the_higher_clock(tmp_path: Path) -> None:
+    lay_out(tmp_path / "sys", cpus=4)
+    for number in (0, 2):
+        name = f"{CPU}/cpu{number}/topology/thread_siblings_list"
+        write(tmp_path, {name: "0,2"})
+    found = read_cpus(Places(sysfs_root=tmp_path / "sys"))
+    shared = both(domain("a", (0, 0)), domain("b", (2, 2)), domain("c", (1, 1)))
+    (finding,) = core_shared_by_domains(shared, found)
+    assert (finding.subject, finding.cure) == (
+        "CPU 0,2",
+        "give each core to one domain",
+    )
+    assert core_shared_by_domains(both(domain("a", (0, 0), (2, 2))), found) == []
+
+
+def libvirt(*models: str) -> Libvirt:
+    inspection = Inspection(
+        version="9.0.0",
+        write_refusal="",
+        security_models=frozenset(models),
+        domains=(),
+        unreadable={},
+    )
+    return Libvirt(uri="qemu:///system", inspection=inspection)
+
+
+FREE = Confinement(is_selinux_enforcing=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "refusals"),
+    [
+        ("/usr/share/vm/a.0", 1),
+        ("/etc/a.0", 1),
+        ("/tmp/powermonitor/a.0", 0),
+        ("/usr/sharedir/a.0", 0),
+        ("/var/lib/libvirt/qemu/channel/target/x", 0),
+        ("", 0),
+    ],
+)
+def test_apparmor_refuses_sockets_in_system_directories(
+    path: str, refusals: int
+) -> None:
+    asking = both(domain("a", (0, 0), path=path))
+    assert len(socket_confined(FREE, libvirt("apparmor"), asking)) == refusals
+    assert socket_confined(FREE, libvirt("dac"), asking) == []
+
+
+def test_selinux_wants_labelled_directories(tmp_path: Path) -> None:
+    write(tmp_path, {"sys/fs/selinux/enforce": "1"})
+    confined = read_confinement(Places(sysfs_root=tmp_path / "sys"))
+    asking = both(domain("a", (0, 0), path="/tmp/powermonitor/a.0"))
+    (finding,) = socket_confined(confined, libvirt("selinux", "dac"), asking)
+    assert "semanage fcontext -a -t qemu_var_run_t '/tmp/powermonitor" in finding.cure
+    assert socket_confined(FREE, libvirt("selinux"), asking) == []
