@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -132,4 +133,12 @@ def _try(path: Path) -> tuple[Answer, int | None]:
         except OSError:
             return Answer.STALE, None
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _leave(sock)
     return Answer.OPEN, _CREDENTIALS.unpack(raw)[0] or None
+
+
+def _leave(sock: socket.socket) -> None:
+    """Hang up and see it noticed, so that the daemon is not left with half a visit."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        sock.recv(1)
