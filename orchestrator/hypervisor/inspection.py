@@ -15,8 +15,8 @@ import libvirt
 
 from orchestrator.domain import DomainId, DomainSpec
 from orchestrator.domain_xml.capabilities import read_security_models
-from orchestrator.errors import DomainXmlError, HypervisorError, VmpowerError
-from orchestrator.hypervisor.description import describe_domain
+from orchestrator.errors import DomainXmlError, HypervisorError
+from orchestrator.hypervisor.description import KnownXml, describe_domain
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.translation import translated
 from orchestrator.hypervisor.uri import check_uri
@@ -72,12 +72,12 @@ def list_names(uri: str, *, timeout_s: float) -> tuple[str, ...]:
 
 def _within(ask: Callable[[], AnswerT], uri: str, timeout_s: float) -> AnswerT:
     answers: list[AnswerT] = []
-    failures: list[VmpowerError] = []
+    failures: list[BaseException] = []
 
     def run() -> None:
         try:
             answers.append(ask())
-        except VmpowerError as error:
+        except BaseException as error:  # noqa: BLE001 - raised again below
             failures.append(error)
 
     thread = threading.Thread(target=run, name="libvirt-inspection", daemon=True)
@@ -126,7 +126,8 @@ def _describe_all(
     unreadable: dict[str, str] = {}
     for domain in connection.listAllDomains(0):
         try:
-            found.append(describe_domain(connection, DomainId(domain.UUIDString())))
+            uuid = DomainId(domain.UUIDString())
+            found.append(describe_domain(connection, uuid, KnownXml()))
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:  # gone meanwhile
                 unreadable[domain.name()] = str(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from orchestrator.control.documents import Status
+    from orchestrator.control.documents import Rights, Status
     from orchestrator.domain import DomainSpec, PCpu
     from orchestrator.power.topology import Topology
 
@@ -84,7 +84,10 @@ def domains_of_status(status: Status) -> Domains:
                     )
                     for vcpu in domain["vcpus"]
                 ),
-                channels=tuple(map(_channel, domain["channels"])),
+                channels=tuple(
+                    _channel(channel, domain["rights"])
+                    for channel in domain["channels"]
+                ),
                 problems=tuple(domain["problems"]),
             )
             for domain in status["domains"]
@@ -92,14 +95,15 @@ def domains_of_status(status: Status) -> Domains:
     )
 
 
-def _channel(channel: Mapping[str, Any]) -> Channel:
+def _channel(channel: Mapping[str, Any], rights: Rights | None) -> Channel:
+    told = rights["generation"]["value"] if rights else None
     return Channel(
         number=channel["number"],
         path=channel["path"] or "",
         state=channel["state"],
         reason=channel["reason"] or "",
         # A daemon of another version may not tell it.
-        generation=channel.get("generation"),
+        generation=channel.get("generation") or told,
     )
 
 
