@@ -72,3 +72,9 @@ def name_all(word: str, numbers: Iterable[int]) -> str:
     """Write `channel 3` or `channels 0-3`."""
     named = format_cpulist(numbers)
     return f"{word} {named}" if named.isdecimal() else f"{word}s {named}"
+
+
+def name_cpus(cpus: Iterable[int]) -> str:
+    """Write CPUs for people: `CPU 3`, or `CPUs 2-5,8`."""
+    numbers = frozenset(cpus)
+    return f"CPU{'s' if len(numbers) != 1 else ''} {format_cpulist(numbers)}"

@@ -13,7 +13,7 @@ from orchestrator.actions import Report
 from orchestrator.clocks import Clocks
 from orchestrator.control import models
 from orchestrator.control.feed import CLOCK_KIND
-from orchestrator.cpuset import format_cpulist
+from orchestrator.cpuset import name_cpus
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ControlError
 from orchestrator.inventory import GroupRecord, GroupStage
@@ -201,9 +201,9 @@ class Operations:
 
     def _grant(self, number: int, khz: int) -> Report:
         record = self._inventory.groups.get(number)
-        cpus = format_cpulist(record.group.pcpus if record else ())
+        cpus = name_cpus(record.group.pcpus if record else ())
         is_simulated = record is not None and record.group.is_simulated
-        text = f"CPUs {cpus} at {format_khz(khz)}{' (simulated)' * is_simulated}"
+        text = f"{cpus} at {format_khz(khz)}{' (simulated)' * is_simulated}"
         return Report(CLOCK_KIND, text, facts={"group": number, "khz": khz})
 
     def stop(self) -> None:

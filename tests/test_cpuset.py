@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cpuset import format_cpulist, parse_cpulist
+from orchestrator.cpuset import format_cpulist, name_cpus, parse_cpulist
 from orchestrator.errors import ConfigError
 
 
@@ -39,3 +39,8 @@ def test_what_is_written_reads_back(cpus: set[int]) -> None:
 
 def test_no_cpus_are_a_dash() -> None:
     assert format_cpulist(()) == "-"
+
+
+def test_cpus_are_named_as_people_do() -> None:
+    assert name_cpus([3]) == "CPU 3"
+    assert name_cpus([2, 3, 8]) == "CPUs 2-3,8"

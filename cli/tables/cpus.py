@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cli.tables.sheet import Cell, Column, Look, Sheet
 from cli.tables.status import is_simulated, unmanaged_notes
 from cli.tables.words import NONE, clock, clock_bar, clock_of, printable, step_name
-from orchestrator.cpuset import format_cpulist
+from orchestrator.cpuset import format_cpulist, name_cpus
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def _seats(group: list[Cpu]) -> list[tuple[str, Cell]]:
 def tell_clock(group: list[Cpu], asked_khz: int | None) -> str:
     """Say in one line what a change did to a clock group."""
     cpu = group[0]
-    plural = "s" if len(group) > 1 else ""
+    cpus = name_cpus(each["pcpu"] for each in group)
     simulated = ", simulated" if cpu["simulated"] else ""
-    who = f"clock group {cpu['clock_group']} (CPU{plural} {_list(group)}{simulated})"
+    who = f"clock group {cpu['clock_group']} ({cpus}{simulated})"
     if asked_khz is None:
         return f"{who}: released"
     got = cpu["override_khz"]

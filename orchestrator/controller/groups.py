@@ -24,7 +24,7 @@ from orchestrator.actions import (
     Severity,
     TakeGroup,
 )
-from orchestrator.cpuset import format_cpulist
+from orchestrator.cpuset import name_cpus
 from orchestrator.inventory import GroupRecord, GroupStage, Inventory
 from orchestrator.monitor.views import GroupView
 from orchestrator.units import format_khz
@@ -154,12 +154,12 @@ def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:
     record = inventory.groups[event.group]
     record.stage = GroupStage.TAKEN
     record.reason = ""
-    cpus = format_cpulist(record.group.pcpus)
+    cpus = name_cpus(record.group.pcpus)
     return [
         AnswerTake(event.group, is_taken=True),
         Report(
             "group",
-            f"took CPUs {cpus} from governor {record.group.governor}",
+            f"took {cpus} from governor {record.group.governor}",
             facts={"group": event.group},
         ),
     ]
@@ -177,11 +177,11 @@ def on_failed(inventory: Inventory, event: events.GroupFailed) -> list[Action]:
     if was_held:
         actions.append(DropGroup(event.group))
     if is_news:
-        cpus = format_cpulist(record.group.pcpus)
+        cpus = name_cpus(record.group.pcpus)
         actions.append(
             Report(
                 "group",
-                f"CPUs {cpus} cannot be controlled: {event.reason}",
+                f"{cpus} cannot be controlled: {event.reason}",
                 severity=Severity.ERROR,
                 facts={"group": event.group},
             )
@@ -202,12 +202,12 @@ def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Actio
     """The group is as it was found."""
     record = inventory.groups[event.group]
     record.stage = GroupStage.PREPARED
-    cpus = format_cpulist(record.group.pcpus)
+    cpus = name_cpus(record.group.pcpus)
     actions: list[Action] = [
         ConfirmRelease(event.group),
         Report(
             "group",
-            f"gave CPUs {cpus} back to governor {record.group.governor}",
+            f"gave {cpus} back to governor {record.group.governor}",
             facts={"group": event.group},
         ),
     ]
@@ -219,11 +219,11 @@ def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Actio
 def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[Action]:
     """The kernel refused a clock: perhaps a CPU went offline."""
     record = inventory.groups[event.group]
-    cpus = format_cpulist(record.group.pcpus)
+    cpus = name_cpus(record.group.pcpus)
     return [
         Report(
             "group",
-            f"the kernel refused a clock of CPUs {cpus} (errno {event.errno})",
+            f"the kernel refused a clock of {cpus} (errno {event.errno})",
             severity=Severity.WARNING,
             facts={"group": event.group, "errno": event.errno},
         ),
@@ -235,11 +235,11 @@ def on_override_set(inventory: Inventory, event: events.OverrideSet) -> list[Act
     """The operator fixes a clock: take the group, whoever votes."""
     record = inventory.groups[event.group]
     record.override_khz = event.khz
-    cpus = format_cpulist(record.group.pcpus)
+    cpus = name_cpus(record.group.pcpus)
     actions: list[Action] = [
         Report(
             "operator",
-            f"CPUs {cpus} fixed at {format_khz(event.khz)} by {event.by}",
+            f"{cpus} fixed at {format_khz(event.khz)} by {event.by}",
             facts={"group": event.group, "khz": event.khz},
         ),
         *define(inventory, [event.group]),
@@ -257,11 +257,11 @@ def on_override_released(
     """The operator gives a clock back."""
     record = inventory.groups[event.group]
     record.override_khz = None
-    cpus = format_cpulist(record.group.pcpus)
+    cpus = name_cpus(record.group.pcpus)
     return [
         Report(
             "operator",
-            f"CPUs {cpus} released by {event.by}",
+            f"{cpus} released by {event.by}",
             facts={"group": event.group},
         ),
         *define(inventory, [event.group]),

@@ -16,7 +16,7 @@ from orchestrator.actions import (
     Severity,
 )
 from orchestrator.controller import channels, domains, groups, onboarding
-from orchestrator.cpuset import format_cpulist
+from orchestrator.cpuset import name_cpus
 from orchestrator.inventory import GroupRecord, GroupStage
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[
     return [
         Report(
             "cpus",
-            f"CPUs {format_cpulist(pcpus)} are left alone: {reason}",
+            f"{name_cpus(pcpus)} left alone: {reason}",
             severity=Severity.WARNING,
         )
         for reason, pcpus in by_reason.items()
