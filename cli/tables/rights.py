@@ -19,6 +19,8 @@ _COLUMNS = (
     Column(title="From"),
 )
 _LABELS = {"min_khz": "Lowest clock", "max_khz": "Highest clock"}
+_OPEN = {"generation": "as it sends"}
+"""How to say that nobody decided, where `any` would be wrong."""
 _SOURCE_LOOKS = {"default": Look.QUIET, "host": Look.NOTABLE}
 
 
@@ -61,7 +63,7 @@ def source_cell(source: str) -> Cell:
 
 def _value(key: str, value: object) -> str:
     if value is None:
-        return "any"
+        return _OPEN.get(key, "any")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int) and key.endswith("_khz"):

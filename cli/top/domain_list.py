@@ -21,7 +21,7 @@ _CLOCKS = "Clock lately"
 _RATES = "Requests lately"
 _SLOTS = (
     Slot(title="", width=1),
-    Slot(title=Sort.NAME, width=14, stretch=18),
+    Slot(title=Sort.NAME, width=14, stretch=10),
     Slot(title="State", width=8, rank=5),
     Slot(title="vCPUs", width=5, is_right=True, rank=4),
     Slot(title="Open", width=5, is_right=True, rank=6),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -49,15 +49,12 @@ def fit(slots: Sequence[Slot], width: int) -> list[Slot]:
     kept = list(slots)
     while _width(kept) > width and any(slot.rank for slot in kept):
         kept.remove(max(kept, key=lambda slot: slot.rank))
-    spare = max(0, width - _width(kept))
-    stretching = [slot for slot in kept if slot.stretch]
-    fitted = []
-    for slot in kept:
-        more = min(slot.stretch, spare // len(stretching)) if slot.stretch else 0
-        fitted.append(
-            Slot(title=slot.title, width=slot.width + more, is_right=slot.is_right)
-        )
-    return fitted
+    spare, more = width - _width(kept), dict.fromkeys(kept, 0)
+    while spare > 0 and (growing := [s for s in kept if more[s] < s.stretch]):
+        for slot in growing[:spare]:
+            more[slot] += 1
+        spare -= min(spare, len(growing))
+    return [replace(slot, width=slot.width + more[slot], stretch=0) for slot in kept]
 
 
 def _width(slots: Sequence[Slot]) -> int:

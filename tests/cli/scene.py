@@ -2,12 +2,15 @@
 
 libvirt's test driver runs the domains, the CPUs are simulated, and this process is
 the guests: each asks for the clock that its load needs, and the load comes and goes.
+
+    python -m tests.cli.scene docs      # writes docs/top.svg and docs/status.svg anew
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import Unit
 from orchestrator.power.simulated import lay_out
+from tests.cli.conftest import run_process
 from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
 from tests.daemon.running import RunningDaemon
 
@@ -98,3 +102,20 @@ def _tenants(ends: Sequence[GuestEnd]) -> list[Tenant]:
         tenants.append(Tenant(name=name, pins=pins, paths=paths, number=number))
         first += vcpus
     return tenants
+
+
+def paint(directory: Path) -> None:
+    """Take the pictures that the documentation shows."""
+    with scene() as daemon:
+        for words in (
+            ("cpu", "set", "7", "2.1GHz"),
+            ("top", "--looks", "80", "-d", "0.5", "--svg", str(directory / "top.svg")),
+            ("status", "--svg", str(directory / "status.svg")),
+        ):
+            status, _, said = run_process(daemon.run_dir, *words)
+            if status:
+                raise SystemExit(said)
+
+
+if __name__ == "__main__":
+    paint(Path(sys.argv[1]).resolve())
