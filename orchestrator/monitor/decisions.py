@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.channel.protocol import Command, encode_refusal
+from orchestrator.channel.protocol import Command, CoreType, Request, encode_refusal
 from orchestrator.monitor.clock import Clock
 from orchestrator.monitor.policy_desk import PolicyDesk, Ticket
 from orchestrator.monitor.queries import QUERIES, build_reply
@@ -19,7 +19,7 @@ from orchestrator.monitor.table import ERRORS, REASONS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.channel.protocol import Generation, Request
+    from orchestrator.channel.protocol import Generation, Header
     from orchestrator.monitor.claims import Claims
     from orchestrator.monitor.endpoint import Endpoint
     from orchestrator.monitor.messages import Message
@@ -28,6 +28,7 @@ _CPU_POWER = int(Command.CPU_POWER)
 _CONNECT = int(Command.CONNECT)
 _POLICY = int(Command.PKT_POLICY)
 _POLICY_REMOVE = int(Command.PKT_POLICY_REMOVE)
+_VIRTUAL = int(CoreType.VIRTUAL)
 
 
 class Reply(NamedTuple):
@@ -64,49 +65,50 @@ class Decisions:
         self,
         endpoint: Endpoint,
         generation: Generation,
-        request: Request,
-        packet: bytes,
+        header: Header,
+        data: bytes,
+        start: int,
     ) -> Decision:
         """Do what can be done at once; the clock itself is written by its settling.
 
         Args:
             endpoint: whose packet it is.
             generation: the packet's.
-            request: its fields.
-            packet: all of it.
+            header: its fields.
+            data: what it stands in.
+            start: where it begins.
         """
-        if request.command == _CPU_POWER:
-            decision: Decision = self._power(endpoint, request)
-        elif request.command == _POLICY:
-            decision = self._policy(endpoint, request, packet)
-        elif request.command in QUERIES and generation.is_answered:
-            return self._query(endpoint, generation, request, packet)
+        number, unit, command, core_type = header
+        if command == _CPU_POWER:
+            decision = _refuse_all(endpoint, core_type) or self._power(
+                endpoint, number, unit
+            )
+        elif command == _POLICY:
+            packet = data[start : start + generation.size_bytes]
+            decision = _refuse_all(endpoint, core_type) or self._policy(
+                endpoint, packet
+            )
+        elif command in QUERIES and generation.is_answered:
+            packet = data[start : start + generation.size_bytes]
+            return self._query(endpoint, generation, Request(*header), packet)
         else:
-            self._note(endpoint, request)
+            self._note(endpoint, command)
             return None
-        if isinstance(decision, Refusal):
+        if type(decision) is Refusal:
             self.count(endpoint, decision)
         return decision
 
-    def count(self, endpoint: Endpoint, refusal: Refusal) -> None:
-        """Count a refusal; of those that `decide` returns it has done so."""
-        self._words[endpoint.index + REASONS + refusal] += 1
+    def count(self, endpoint: Endpoint, refusal: Refusal, times: int = 1) -> None:
+        """Count refusals; those that `decide` returns are counted."""
+        self._words[endpoint.index + REASONS + refusal] += times
 
-    def _power(self, endpoint: Endpoint, request: Request) -> Clock | Refusal:
-        refusal = _refuse_all(endpoint) or _refuse_physical(request)
-        if refusal is not None:
-            return refusal
-        vcpu = endpoint.domain.vcpus.get(request.vcpu)
+    def _power(self, endpoint: Endpoint, number: int, unit: int) -> Decision:
+        vcpu = endpoint.domain.vcpus.get(number)
         if vcpu is None:
             return Refusal.NO_VCPU
-        return self._claims.request(vcpu, request.unit, endpoint.number)
+        return self._claims.request(vcpu, unit, endpoint.number)
 
-    def _policy(
-        self, endpoint: Endpoint, request: Request, packet: bytes
-    ) -> Ticket | Refusal:
-        refusal = _refuse_all(endpoint) or _refuse_physical(request)
-        if refusal is not None:
-            return refusal
+    def _policy(self, endpoint: Endpoint, packet: bytes) -> Decision:
         if not endpoint.domain.may_send_policies:
             return Refusal.POLICIES_FORBIDDEN
         ticket = self._policy_desk.submit(endpoint, packet, self._now_ns())
@@ -134,24 +136,22 @@ class Decisions:
         self.count(endpoint, refusal)
         return Reply(encode_refusal(query.command, generation), is_ack=False)
 
-    def _note(self, endpoint: Endpoint, request: Request) -> None:
+    def _note(self, endpoint: Endpoint, command: int) -> None:
         """Take what nobody answers."""
-        if request.command == _CONNECT:
+        if command == _CONNECT:
             # Nothing but the command may be looked at: the rest is stack garbage.
             vcpu = endpoint.domain.vcpus.get(endpoint.number)
-            if vcpu is not None and _refuse_all(endpoint) is None:
+            if vcpu is not None and _refuse_all(endpoint, _VIRTUAL) is None:
                 self._claims.greet(vcpu, endpoint.number)
-        elif request.command != _POLICY_REMOVE or not self._policy_desk.remove(
+        elif command != _POLICY_REMOVE or not self._policy_desk.remove(
             endpoint, self._now_ns()
         ):
             self._words[endpoint.index + ERRORS] += 1
 
 
-def _refuse_all(endpoint: Endpoint) -> Refusal | None:
+def _refuse_all(endpoint: Endpoint, core_type: int) -> Refusal | None:
     if not endpoint.is_enabled:
         return Refusal.DISABLED
-    return None if endpoint.domain.is_enforced else Refusal.OBSERVED
-
-
-def _refuse_physical(request: Request) -> Refusal | None:
-    return Refusal.PHYSICAL if request.core_type else None
+    if not endpoint.domain.is_enforced:
+        return Refusal.OBSERVED
+    return Refusal.PHYSICAL if core_type else None

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.protocol import (
     GENERATION_464,
     Answer,
-    decode_all,
+    Command,
+    CoreType,
     encode_answer,
+    read_headers,
 )
 from orchestrator.monitor.answers import SIZE, Broken, explain, refuse
 from orchestrator.monitor.clock import Clock, Stage
@@ -42,9 +44,9 @@ from orchestrator.monitor.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from orchestrator.channel.protocol import Generation
+    from orchestrator.channel.protocol import Generation, Header
     from orchestrator.channel.recognition import Cut
     from orchestrator.monitor.answers import Answers
     from orchestrator.monitor.claims import Claims
@@ -54,6 +56,9 @@ if TYPE_CHECKING:
 IDLE_NS = 20_000_000
 """Silence after which what is left of a stream is no packet's beginning: a guest writes
 a packet whole."""
+
+_ORDINARY = (int(Command.CPU_POWER), int(CoreType.VIRTUAL))
+"""Command and core type of nearly every packet."""
 
 
 class Exchange:
@@ -106,8 +111,7 @@ class Exchange:
             plan = endpoint.plans.get(self._unpack(data))
             if plan is not None:
                 if not self._follow(plan):
-                    self._count(endpoint, Refusal.KERNEL)
-                    self._answers.send(endpoint, refuse(data), (0,), polled_ns)
+                    self._echo(endpoint, data, (True,), polled_ns)
                 elif self.is_gathering:
                     self._answers.gather(endpoint, data)
                 else:
@@ -134,31 +138,61 @@ class Exchange:
     def _serve_slowly(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> None:
         if not data:
             raise EOFError
-        is_planned = endpoint.is_quiet and not len(data) % SIZE
-        if is_planned and self._follow_all(endpoint, data, polled_ns):
-            return
+        if endpoint.is_quiet and not len(data) % SIZE:
+            headers = list(self._iter_unpack(data))
+            plans = [endpoint.plans.get(header) for header in headers]
+            if all(plans):
+                self._follow_all(endpoint, data, plans, polled_ns)
+                return
+            # Packets of another size would hardly look like this.
+            if all(header[2:] == _ORDINARY for header in headers):
+                self._consider(endpoint, GENERATION_464, data, headers, polled_ns)
+                return
         if endpoint.stream.rest and polled_ns - endpoint.kept_ns >= IDLE_NS:
             self._settle(endpoint)
         self._take(endpoint, endpoint.stream.feed(data), polled_ns)
 
-    def _follow_all(self, endpoint: Endpoint, packets: bytes, polled_ns: int) -> bool:
-        """Do many requests if each has a plan; say whether."""
-        plans = [endpoint.plans.get(header) for header in self._iter_unpack(packets)]
-        if not all(plans):
-            return False
+    def _follow_all(
+        self,
+        endpoint: Endpoint,
+        packets: bytes,
+        plans: Sequence[Plan | None],
+        polled_ns: int,
+    ) -> None:
         # Per clock only the last one counts.
         last = {plan.clock: plan for plan in plans if plan is not None}
         refused = {clock for clock, plan in last.items() if not self._follow(plan)}
-        nacks = [
-            i
-            for i, plan in enumerate(plans)
-            if refused and plan and plan.clock in refused
-        ]
-        for _ in nacks:
-            self._count(endpoint, Refusal.KERNEL)
-        packets = refuse(packets, nacks) if nacks else packets
-        self._answers.send(endpoint, packets, nacks, polled_ns)
-        return True
+        self._echo(
+            endpoint,
+            packets,
+            [plan is not None and plan.clock in refused for plan in plans]
+            if refused
+            else (),
+            polled_ns,
+        )
+
+    def _echo(
+        self,
+        endpoint: Endpoint,
+        packets: bytes,
+        refusals: Sequence[bool],
+        polled_ns: int,
+        size: int = SIZE,
+    ) -> None:
+        """Answer requests at once, those that the kernel refused with NACK.
+
+        Args:
+            endpoint: whose requests they are.
+            packets: all of them.
+            refusals: whether each is refused; empty: none is.
+            polled_ns: time (monotonic) of the poll that delivered them.
+            size: bytes of each.
+        """
+        nacks = [index for index, is_refused in enumerate(refusals) if is_refused]
+        if nacks:
+            packets = refuse(packets, nacks, size)
+            self._count(endpoint, Refusal.KERNEL, len(nacks))
+        self._answers.send(endpoint, packets, nacks, polled_ns, size)
 
     # The stream
 
@@ -200,8 +234,10 @@ class Exchange:
         if endpoint.stream.rest:
             endpoint.kept_ns = polled_ns
             self.silences[endpoint] = polled_ns + IDLE_NS
-        if cut.packets and endpoint.stream.generation is not None:
-            self._consider(endpoint, cut.packets, endpoint.stream.generation, polled_ns)
+        generation = endpoint.stream.generation
+        if cut.packets and generation is not None:
+            headers = read_headers(cut.packets, generation)
+            self._consider(endpoint, generation, cut.packets, headers, polled_ns)
 
     def _note(self, endpoint: Endpoint) -> None:
         endpoint.look()
@@ -215,29 +251,47 @@ class Exchange:
     def _consider(
         self,
         endpoint: Endpoint,
-        data: bytes,
         generation: Generation,
+        data: bytes,
+        headers: Sequence[Header],
         polled_ns: int,
     ) -> None:
         size = generation.size_bytes
-        packets = [data[at : at + size] for at in range(0, len(data), size)]
-        requests = decode_all(data, generation)
         decisions = [
-            self._decide(endpoint, generation, request, packet)
-            for request, packet in zip(requests, packets, strict=True)
+            self._decide(endpoint, generation, header, data, index * size)
+            for index, header in enumerate(headers)
         ]
-        for clock in {d for d in decisions if isinstance(d, Clock)}:
+        clocks = {decision for decision in decisions if type(decision) is Clock}
+        for clock in clocks:
             if clock.stage is Stage.TAKEN:
                 self._claims.settle(clock)
+        if not generation.is_answered:
+            unanswered = sum(decision is not None for decision in decisions)
+            self._words[endpoint.index + UNANSWERED] += unanswered
+        elif endpoint.held or not _are_written(decisions, clocks):
+            self._give(endpoint, decisions, data, polled_ns, size)
+        else:
+            refused = {clock for clock in clocks if clock.refused_errno}
+            refusals = [d in refused for d in decisions] if refused else ()
+            self._echo(endpoint, data, refusals, polled_ns, size)
+
+    def _give(
+        self,
+        endpoint: Endpoint,
+        decisions: Sequence[Decision],
+        data: bytes,
+        polled_ns: int,
+        size: int,
+    ) -> None:
+        """Answer what cannot be answered by echoes alone, or not at once."""
         answers = [
-            self._answer(endpoint, decision, packet, polled_ns)
-            for decision, packet in zip(decisions, packets, strict=True)
+            self._answer(
+                endpoint, decision, data[index * size : (index + 1) * size], polled_ns
+            )
+            for index, decision in enumerate(decisions)
             if decision is not None
         ]
-        if generation.is_answered:
-            self._answers.give(endpoint, answers, polled_ns)
-        else:
-            self._words[endpoint.index + UNANSWERED] += len(answers)
+        self._answers.give(endpoint, answers, polled_ns)
 
     def _answer(
         self, endpoint: Endpoint, decision: Decision, packet: bytes, polled_ns: int
@@ -255,3 +309,10 @@ class Exchange:
             ack = encode_answer(packet, Answer.ACK)  # only of a request it is that
             return HeldAnswer(ack, polled_ns, decision, is_ack=True)
         return HeldAnswer(refuse(packet), polled_ns, None, is_ack=False)
+
+
+def _are_written(decisions: Sequence[Decision], clocks: set[Clock]) -> bool:
+    """Whether all that was asked for is in force, or was refused by the kernel."""
+    return all(clock.stage is Stage.TAKEN for clock in clocks) and all(
+        type(decision) is Clock for decision in decisions
+    )

@@ -40,12 +40,14 @@ from orchestrator.channel.protocol.replies import (
     encode_refusal,
 )
 from orchestrator.channel.protocol.requests import (
+    Header,
     Request,
     decode,
     decode_all,
     encode,
     encode_answer,
     encode_connect,
+    read_headers,
 )
 from orchestrator.channel.protocol.words import (
     Answer,
@@ -71,6 +73,7 @@ __all__ = [
     "CoreType",
     "Frequencies",
     "Generation",
+    "Header",
     "PolicyKind",
     "PolicyPacket",
     "Request",
@@ -88,4 +91,5 @@ __all__ = [
     "encode_frequencies",
     "encode_policy",
     "encode_refusal",
+    "read_headers",
 ]

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from orchestrator.channel.protocol.generations import Generation
 
 
+Header = tuple[int, int, int, int]
+"""The same four numbers as in a `Request`, where it would be one name too many."""
+
+
 class Request(NamedTuple):
     """The fields of a packet that mean something to us, in the order of the wire."""
 
@@ -47,6 +51,15 @@ def decode_all(
     """
     end = len(data) - len(data) % generation.size_bytes
     return (Request(*fields) for fields in generation.header.iter_unpack(data[:end]))
+
+
+def read_headers(data: bytes, generation: Generation = GENERATION_464) -> list[Header]:
+    """Read the headers of whole packets: what `decode_all` reads, at half the price."""
+    unpacked = generation.header.iter_unpack(data)
+    if generation.has_core_type:
+        return list(unpacked)
+    virtual = int(CoreType.VIRTUAL)
+    return [(number, unit, command, virtual) for number, unit, command in unpacked]
 
 
 def encode(request: Request, generation: Generation = GENERATION_464) -> bytes:
