@@ -22,6 +22,7 @@ from bench.command import time_starts, watch
 from bench.contest import compare
 from bench.errors import BenchError
 from bench.figures import Results
+from bench.neighbours import measure_neighbours
 from bench.presence import discover, rest
 from bench.programs import compiler_version
 from bench.readings import read_busy_s, read_own_s
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CHANNELS = {"k1": 1, "k4": 4, "k64": 64, "k512": 512}
-NAMES = (*CHANNELS, "discovery", "arrival", "idle", "start", "top")
+NAMES = (*CHANNELS, "neighbours", "discovery", "arrival", "idle", "start", "top")
 _WIDTH = 110
 """Columns where no terminal says how many."""
 
@@ -145,6 +146,9 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
             for name, channels in CHANNELS.items()
             if announce(name)
         ),
+        neighbours=measure_neighbours(plan.rounds, plan.slice_s)
+        if announce("neighbours")
+        else (),
         discoveries=tuple(
             discover() for _ in range(plan.discoveries * announce("discovery"))
         ),

@@ -12,7 +12,7 @@ from bench.servers import UNBATCHED, VMPOWERD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.figures import Comparison, Idle, Results
+    from bench.figures import Comparison, Idle, Neighbour, Results
 
 P50_RATIO = 1.3
 P99_RATIO = 2.0
@@ -21,6 +21,7 @@ LATENCY_CHANNELS = 64
 STREAM_RATIO = 1.0
 IDLE_CPU_PCT = 0.1
 PSS_MB = 80.0
+NEIGHBOUR_P99_RATIO = 1.3
 OPEN_MS = 50.0
 ALL_OPEN_MS = 1_000.0
 START_MS = 300.0
@@ -58,6 +59,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         *itertools.chain.from_iterable(exchanges),
         *(_judge_idle(results.idle) if results.idle else ()),
         *_judge_openings(results),
+        *_judge_neighbours(results),
         *_judge_command(results),
     )
 
@@ -151,4 +153,23 @@ def _judge_command(results: Results) -> Iterator[Verdict]:
             limit=WATCH_CPU_S,
             measured=watching.top_cpu_s,
             unit=" s",
+        )
+
+
+def neighbour_ratios(results: Results, neighbour: Neighbour) -> tuple[float, ...]:
+    """Divide the p99 beside a bad neighbour by that beside a quiet one, in rounds."""
+    quiet = results.neighbours[0].runs
+    return tuple(
+        run.p99_us / calm.p99_us
+        for run, calm in zip(neighbour.runs, quiet, strict=True)
+    )
+
+
+def _judge_neighbours(results: Results) -> Iterator[Verdict]:
+    for neighbour in results.neighbours[1:]:
+        yield Verdict(
+            what=f"p99 beside a bad neighbour ({neighbour.kind}) / a quiet one",
+            limit=NEIGHBOUR_P99_RATIO,
+            measured=statistics.median(neighbour_ratios(results, neighbour)),
+            unit="x",
         )

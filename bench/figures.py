@@ -140,6 +140,26 @@ class Watching:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourRun:
+    """One run of good channels beside a bad one."""
+
+    p50_us: float
+    p99_us: float
+    """Of the good channels."""
+    flood_mb_per_s: float
+    """What the bad one sent meanwhile."""
+    lost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """All runs beside one kind of bad channel, in the order of rounds."""
+
+    kind: str
+    runs: tuple[NeighbourRun, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """Everything that one run of the benchmark measured."""
 
@@ -149,6 +169,8 @@ class Results:
     idle: Idle | None = None
     discoveries: tuple[Discovery, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    """The first one is a quiet one, which the others are compared with."""
     starts_ms: tuple[float, ...] = ()
     """Of `vmpower status`, from exec to exit."""
     watching: Watching | None = None

@@ -46,9 +46,12 @@ class Load:
     Synchronization: one thread.
     """
 
-    def __init__(self, process: subprocess.Popen[str], place: Place) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], place: Place, channels: int
+    ) -> None:
         self._process = process
         self._place = place
+        self._channels = channels
 
     def greet(self) -> tuple[int, int]:
         """Wait until every channel is connected, and until every one obeys.
@@ -60,7 +63,7 @@ class Load:
             BenchError: a channel was not connected, or did not obey, for too long.
         """
         said = self._ask(f"greet {GREETING_WITHIN_S}")
-        channels = self._place.channels
+        channels = self._channels
         if said["obeyed"] != channels:
             raise BenchError(
                 f"of {channels} channels {said['accepted']} were connected and"
@@ -139,12 +142,21 @@ class Load:
 
 
 @contextmanager
-def start_load(place: Place, *, is_spinning: bool = False) -> Iterator[Load]:
-    """Start a load generator that listens for its server."""
+def start_load(
+    place: Place, *, channels: int | None = None, is_spinning: bool = False
+) -> Iterator[Load]:
+    """Start a load generator that listens for its server.
+
+    Args:
+        place: where.
+        channels: the first so many are its guests; None: all.
+        is_spinning: it never sleeps while it measures.
+    """
+    channels = channels or place.channels
     arguments = [
         str(build("load")),
         str(place.sockets),
-        str(place.channels),
+        str(channels),
         str(place.per_domain),
         *(["spin"] if is_spinning else []),
     ]
@@ -158,6 +170,6 @@ def start_load(place: Place, *, is_spinning: bool = False) -> Iterator[Load]:
         if not process.stdout or "listening" not in process.stdout.readline():
             raise BenchError("the load generator does not listen")
         try:
-            yield Load(process, place)
+            yield Load(process, place, channels)
         finally:
             process.kill()

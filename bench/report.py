@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bench.aims import judge, ratios
+from bench.aims import judge, neighbour_ratios, ratios
 from bench.figures import spread
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield Text(f"{name}: {value}")
     for comparison in results.comparisons:
         yield _render_comparison(comparison)
+    if results.neighbours:
+        yield _render_neighbours(results)
     if results.idle or results.discoveries or results.arrivals:
         yield _render_daemon(results)
     if results.starts_ms or results.watching:
@@ -159,6 +161,24 @@ def _openings(results: Results) -> Iterator[tuple[str, list[float | None]]]:
             [one.connected_ms for one in arrived],
         )
         yield "start of a domain to first ACK", [one.obeyed_ms for one in arrived]
+
+
+def _render_neighbours(results: Results) -> Table:
+    table = _table("good channels beside a bad one")
+    for title in ("the bad one", "it sends", "p50", "p99", "lost", "p99 / quiet"):
+        table.add_column(title, justify="left" if title == "the bad one" else "right")
+    for neighbour in results.neighbours:
+        runs = neighbour.runs
+        ratio = spread(neighbour_ratios(results, neighbour)).median
+        table.add_row(
+            neighbour.kind,
+            f"{spread(run.flood_mb_per_s for run in runs).median:.1f} MB/s",
+            _cell([run.p50_us for run in runs], "µs"),
+            _cell([run.p99_us for run in runs], "µs"),
+            str(sum(run.lost for run in runs)),
+            f"{ratio:.2f}x",
+        )
+    return table
 
 
 def _render_verdicts(verdicts: Sequence[Verdict]) -> Table:

@@ -13,6 +13,8 @@ from bench.figures import (
     Discovery,
     Exchange,
     Idle,
+    Neighbour,
+    NeighbourRun,
     Results,
     RoundTrips,
     Spread,
@@ -60,6 +62,16 @@ COMPARISON = Comparison(
         make_exchange(BATCHED, 10.0, 10.0, 10.0),
     ),
 )
+
+
+def make_neighbour(kind: str, *p99_us: float) -> Neighbour:
+    runs = tuple(
+        NeighbourRun(p50_us=50.0, p99_us=value, flood_mb_per_s=7.0, lost=0)
+        for value in p99_us
+    )
+    return Neighbour(kind=kind, runs=runs)
+
+
 RESULTS = Results(
     circumstances={"CPUs": "2"},
     comparisons=(COMPARISON,),
@@ -75,6 +87,10 @@ RESULTS = Results(
     arrivals=(
         Arrival(connected_ms=1.0, obeyed_ms=2.0),
         Arrival(connected_ms=20.0, obeyed_ms=60.0),
+    ),
+    neighbours=(
+        make_neighbour("quiet", 100.0, 200.0),
+        make_neighbour("garbage", 110.0, 500.0),
     ),
     starts_ms=(100.0, 450.0, 200.0),
     watching=Watching(vcpus=1_024, seconds=60.0, top_cpu_s=1.25, daemon_cpu_s=0.875),
@@ -113,6 +129,7 @@ def test_each_aim_is_judged() -> None:
         "memory (PSS) of both processes": False,
         "a channel open after its event": False,
         "100 running domains open after exec": True,
+        "p99 beside a bad neighbour (garbage) / a quiet one": False,
         "start of the command": True,
         "CPU of 'vmpower top' in a minute": False,
     }
@@ -138,4 +155,6 @@ def test_the_report_names_servers_figures_and_missed_aims() -> None:
     assert "30.0 µs" in text or "30 µs" in text
     assert "missed by 50 %" in text
     assert "650 ms" in text
+    assert "good channels beside a bad one" in text
+    assert "1.80x" in text  # the median of 1.1 and 2.5
     assert "0.88 s" in text

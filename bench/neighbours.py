@@ -1,0 +1,138 @@
+"""What a bad neighbour costs: good channels, and one that sends what nobody can use.
+
+All of them are channels of one vmpowerd, served by one monitor. The good ones ask one
+request after the other; the bad one takes turns in being quiet and in each of its ways
+of being bad, in changing order, so that whatever else the machine does meanwhile hits
+all of them alike. Being bad costs the machine something too, however it is received: a
+flood is sent in one piece each millisecond, which is far more than any guest sends and
+keeps no CPU busy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import threading
+from itertools import cycle
+from typing import TYPE_CHECKING, Self
+
+from bench.figures import Neighbour, NeighbourRun
+from bench.load import start_load
+from bench.place import make_place
+from bench.servers import TEST_DRIVER_CPUS, start_vmpowerd
+from orchestrator.channel.protocol import GENERATIONS, Request, Unit, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+QUIET, GARBAGE, CHANGING = "quiet", "garbage", "changing generation"
+CHANNELS = TEST_DRIVER_CPUS
+"""The last of them is the bad one."""
+PIECE_BYTES = 16 * 464
+_PIECES = 64
+_PAUSE_S = 0.001
+_WARM_UP_S = 0.05
+
+
+def measure_neighbours(rounds: int, slice_s: float) -> tuple[Neighbour, ...]:
+    """Measure the good channels beside each kind of bad one.
+
+    Raises:
+        BenchError: an answer or a clock of a good channel was wrong.
+    """
+    kinds = (QUIET, GARBAGE, CHANGING)
+    runs: dict[str, list[NeighbourRun]] = {kind: [] for kind in kinds}
+    with (
+        make_place(channels=CHANNELS, per_domain=1, cpus=CHANNELS) as place,
+        start_load(place, channels=CHANNELS - 1) as load,
+        _BadGuest(place.sockets / str(CHANNELS - 1)) as bad,
+        start_vmpowerd(place),
+    ):
+        load.greet()
+        for number in range(rounds):
+            shift = number % len(kinds)
+            for kind in kinds[shift:] + kinds[:shift]:
+                bad.turn(kind)
+                load.round_trips(_WARM_UP_S)
+                before = bad.sent_bytes
+                run = load.round_trips(slice_s)
+                runs[kind].append(
+                    NeighbourRun(
+                        p50_us=run.p50_ns / 1e3,
+                        p99_us=run.p99_ns / 1e3,
+                        flood_mb_per_s=(bad.sent_bytes - before) / 1e6 / run.seconds,
+                        lost=run.lost,
+                    )
+                )
+        bad.turn(QUIET)
+        load.check_clocks()
+    return tuple(Neighbour(kind=kind, runs=tuple(runs[kind])) for kind in kinds)
+
+
+class _BadGuest:
+    """Listens where QEMU would, and sends what it should not.
+
+    Synchronization: a thread of its own; `turn` may be called from any other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.sent_bytes = 0
+        self._pieces = _make_pieces()
+        self._kind = QUIET
+        self._is_ending = threading.Event()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(1)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_ending.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def turn(self, kind: str) -> None:
+        """Behave in another way from now on."""
+        self._kind = kind
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while not self._is_ending.is_set():
+                endpoint, _ = self._listener.accept()
+                with endpoint:
+                    endpoint.settimeout(0)
+                    self._misbehave(endpoint)
+
+    def _misbehave(self, endpoint: socket.socket) -> None:
+        pieces = {kind: cycle(some) for kind, some in self._pieces.items()}
+        while not self._is_ending.wait(_PAUSE_S):
+            with contextlib.suppress(BlockingIOError):
+                while endpoint.recv(PIECE_BYTES):
+                    pass
+                return  # hung up
+            if self._kind in pieces:
+                with contextlib.suppress(BlockingIOError):
+                    self.sent_bytes += endpoint.send(next(pieces[self._kind]))
+
+
+def _make_pieces() -> Mapping[str, list[bytes]]:
+    dice = random.Random(0)
+    requests = [
+        b"".join(
+            encode(Request(0, unit), generation)
+            for unit in (Unit.SCALE_MIN, Unit.SCALE_MAX)
+            for _ in range(PIECE_BYTES // generation.size_bytes // 2)
+        )
+        for generation in GENERATIONS.values()
+    ]
+    return {
+        GARBAGE: [dice.randbytes(PIECE_BYTES) for _ in range(_PIECES)],
+        CHANGING: requests,
+    }
