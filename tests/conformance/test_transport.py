@@ -1,0 +1,228 @@
+"""T1 to T13 of docs/conformance.md: what the peer's transport gets wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.readings import read_writes
+from orchestrator.channel.endpoint import connect
+from orchestrator.channel.protocol import (
+    GENERATIONS,
+    Answer,
+    Command,
+    PolicyPacket,
+    Request,
+    Unit,
+    encode,
+    encode_answer,
+    encode_connect,
+    encode_policy,
+    encode_refusal,
+)
+from orchestrator.errors import EndpointError
+from orchestrator.monitor import messages
+from orchestrator.monitor.exchange import IDLE_NS
+from tests.conformance.guests import receive_all, silence
+from tests.monitor.household import PATIENCE_S, household
+from tests.monitor.workbench import LOWEST, MIDDLE, TURBO, Workbench, receive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.channel.protocol import Generation
+
+MAX, MIN = Unit.SCALE_MAX, Unit.SCALE_MIN
+LOW, HIGH = encode(Request(0, MIN)), encode(Request(0, MAX))
+
+
+def test_t1_a_cut_packet_keeps_its_channel(bench: Workbench) -> None:
+    guest = bench.simple()
+    assert bench.ask(guest, LOW[:100]) == b""
+    assert bench.ask(guest, LOW[100:]) == LOW
+    bench.ask(guest, LOW[:100])
+    silence(bench)
+    assert bench.ask(guest, LOW) == LOW
+    assert bench.counts() == {"acks": 2, "errors": 1}
+    assert bench.reports == []
+
+
+def test_t2_a_guest_that_goes_in_mid_packet_ends_its_channel_once(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    guest.sendall(LOW[:100])
+    guest.close()
+    bench.turn()
+    bench.turn()
+    assert bench.reports == [messages.EndpointClosed(0, 0, 1, "hung up")]
+    assert bench.watch.wait(0, 64) == []
+    assert not bench.exchange.silences
+
+
+@pytest.mark.parametrize("generation", GENERATIONS.values(), ids=str)
+def test_t3_a_guest_of_another_size_is_understood(
+    bench: Workbench, generation: Generation
+) -> None:
+    guest = bench.simple()
+    for other in (*GENERATIONS.values(), generation):
+        bench.ask(guest, encode_connect(other))
+        silence(bench)
+    bench.ask(guest, encode(Request(0, MIN), generation))
+    assert bench.clock() == LOWEST
+    assert bench.reports == []
+
+
+def test_t4_a_backlog_is_answered_in_three_passes_and_written_once_in_each(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    bench.ask(guest, LOW)
+    guest.sendall((HIGH + LOW) * 147 + HIGH)
+    before = read_writes(os.getpid())
+    for _ in range(3):
+        bench.turn()
+    assert bench.clock() == TURBO
+    after = read_writes(os.getpid())
+    assert receive(guest) == (HIGH + LOW) * 147 + HIGH
+    if before is not None and after is not None:
+        assert after - before <= 3
+
+
+def test_t5_a_clock_group_that_is_slow_to_take_holds_up_its_own_guests_only(
+    bench: Workbench,
+) -> None:
+    for number in (0, 1):
+        bench.define_group(number)
+        bench.define_domain(number, groups=(number,))
+    bench.hand_over(0, is_taken=False)
+    bench.hand_over(1)
+    slow, other = bench.adopt(0), bench.adopt(1)
+    assert bench.ask(slow, LOW) == b""
+    assert bench.ask(other, LOW) == LOW
+    # Nothing is due while nobody asks: the loop sleeps without a limit.
+    assert not bench.exchange.silences
+    assert not bench.claims.deadlines
+
+
+def test_t6_answers_that_nobody_reads_are_dropped_whole(bench: Workbench) -> None:
+    guest = bench.simple()
+    bench.ask(guest, LOW)
+    for _ in range(20):
+        guest.sendall((HIGH + LOW) * 50)
+        bench.turn()
+    counts = bench.counts()
+    assert counts["acks"] + counts["dropped"] == 2_001
+    assert counts["dropped"] > 0
+    assert not len(receive_all(bench, guest)) % 464
+    assert bench.ask(guest, LOW) == LOW
+
+
+def test_t7_an_answer_of_which_the_socket_took_a_part_is_finished(
+    bench: Workbench,
+) -> None:
+    bench.simple()
+    guest = bench.adopt()
+    (endpoint,) = bench.watch.endpoints.values()
+    own = socket.socket(fileno=os.dup(endpoint.fileno()))
+    with own:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    bench.ask(guest, LOW)
+    guest.sendall((HIGH + LOW) * 50)
+    answers = b""
+    for _ in range(20):
+        bench.turn()
+        answers += receive(guest)
+    assert not len(answers) % 464
+    assert bench.ask(guest, LOW) == LOW
+
+
+def test_t8_a_failed_connection_leaks_no_descriptor(tmp_path: Path) -> None:
+    path = tmp_path / "channel"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        _fail_to_connect(str(path), [os.getuid()])  # nobody listens
+        listener.listen(0)
+        before = _count_descriptors()
+        for trusted in ([], [os.getuid()]):
+            for _ in range(5):
+                _fail_to_connect(str(path), trusted)  # refused, then not accepted
+        _fail_to_connect(str(tmp_path / "none"), [])
+        assert _count_descriptors() == before
+
+
+def _fail_to_connect(path: str, trusted_uids: list[int]) -> None:
+    with pytest.raises(EndpointError):
+        connect(path, trusted_uids, accept_patience_s=0)
+
+
+def _count_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
+
+
+def test_t9_a_channel_whose_domain_is_gone_may_hang_up(bench: Workbench) -> None:
+    guest = bench.simple()
+    bench.tell(messages.ForgetDomain(0, (0,)))
+    guest.close()
+    bench.turn()
+    assert bench.reports == []
+
+
+def test_t10_the_monitor_ends_when_it_is_told_and_by_no_signal(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with household(tmp_path) as main:
+            guest, pid = main.simple(), main.monitor.pid
+            assert pid is not None
+            for number in (signal.SIGINT, signal.SIGTERM):
+                os.kill(pid, number)
+            assert await guest.ask(MIN) == "ACK"
+            await main.monitor.stop(PATIENCE_S)
+            assert main.monitor.pid is None
+            assert await guest.receive() == b""
+
+    asyncio.run(run())
+
+
+def test_t11_a_disabled_channel_refuses_at_once(bench: Workbench) -> None:
+    guest = bench.simple()
+    bench.tell(messages.SwitchChannel(0, 0, is_enabled=False))
+    assert bench.ask(guest, LOW) == encode_answer(LOW, Answer.NACK)
+    assert bench.reasons() == {"disabled": 1}
+
+
+def test_t12_every_refusal_is_an_answer(bench: Workbench) -> None:
+    guest = bench.simple()
+    bench.define_domain(may_query=False, may_send_policies=False)
+    query = encode(Request(0, 0, Command.QUERY_CAPS))
+    assert bench.ask(guest, query) == encode_refusal(Command.QUERY_CAPS)
+    unit = encode(Request(0, 77))
+    assert bench.ask(guest, unit) == encode_answer(unit, Answer.NACK)
+    policy = encode_policy(PolicyPacket())
+    assert bench.ask(guest, policy) == encode_answer(policy, Answer.NACK)
+    assert bench.counts() == {"nacks": 3}
+
+
+def test_t13_a_policy_is_acknowledged_when_it_is_installed(bench: Workbench) -> None:
+    guest, policy = bench.simple(), encode_policy(PolicyPacket())
+    for is_accepted, answer in ((True, Answer.ACK), (False, Answer.NACK)):
+        assert bench.ask(guest, policy) == b""
+        bench.answer_policy(bench.policies()[-1], is_accepted=is_accepted)
+        assert receive(guest) == encode_answer(policy, answer)
+
+
+def test_t3_a_wrong_guess_costs_what_it_was_made_of(bench: Workbench) -> None:
+    guest = bench.simple()
+    bench.ask(guest, encode(Request(0, MAX), GENERATIONS[456]) + LOW[:8])
+    assert bench.generation() == (464, False)
+    bench.now_ns += IDLE_NS
+    bench.ask(guest, encode(Request(0, MIN), GENERATIONS[456]))
+    silence(bench)
+    assert bench.generation() == (456, False)
+    assert bench.clock() == LOWEST
+    bench.ask(guest, encode(Request(0, Unit.SCALE_UP), GENERATIONS[456]))
+    assert bench.clock() == MIDDLE

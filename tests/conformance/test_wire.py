@@ -1,0 +1,211 @@
+"""W1 to W16 of docs/conformance.md: what a DPDK guest finds at the other end."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.channel.protocol import (
+    GENERATIONS,
+    Answer,
+    Capabilities,
+    Command,
+    Frequencies,
+    PolicyPacket,
+    Request,
+    Unit,
+    decode_frequencies,
+    encode,
+    encode_answer,
+    encode_capabilities,
+    encode_connect,
+    encode_frequencies,
+    encode_policy,
+)
+from orchestrator.monitor.answers import LATE_NS
+from tests.channel.vectors import read_vectors
+from tests.conformance.guests import GARBAGE, fresh_bench, receive_all
+from tests.monitor.workbench import LOWEST, TURBO, Workbench, receive
+
+if TYPE_CHECKING:
+    from orchestrator.channel.protocol import Generation
+
+MAX, MIN = Unit.SCALE_MAX, Unit.SCALE_MIN
+LOW = encode(Request(0, MIN))
+
+
+def test_w1_layouts_and_sizes() -> None:
+    requests = [
+        encode(Request(0, MIN), generation) for generation in GENERATIONS.values()
+    ]
+    assert [len(request) for request in requests] == [16, 456, 460, 464]
+    answered = [g for g in GENERATIONS.values() if g.is_answered]
+    clocks = [len(encode_frequencies(Frequencies(), g)) for g in answered]
+    abilities = [len(encode_capabilities(Capabilities(), g)) for g in answered]
+    assert (clocks, abilities) == ([84, 88], [180, 184])
+
+
+def test_w2_an_ack_is_the_request(bench: Workbench) -> None:
+    guest, vectors = bench.simple(), read_vectors()
+    bench.define_domain(groups=(0,) * 4)
+    request = vectors["G4.CPU_POWER_SCALE_MAX_lcore3"]
+    assert bench.ask(guest, request) == vectors["G4.reply_ACK_to_SCALE_MAX_lcore3"]
+
+
+def test_w3_a_nack_is_the_request_with_one_number_changed(bench: Workbench) -> None:
+    vectors = read_vectors()
+    bench.simple()
+    bench.define_domain(groups=(0,) * 4, is_turbo_allowed=False)
+    request = vectors["G4.CPU_POWER_ENABLE_TURBO_lcore3"]
+    answer = bench.ask(bench.adopt(), request)
+    assert answer == vectors["G4.reply_NACK_to_ENABLE_TURBO_lcore3"]
+
+
+def test_w4_connect_is_not_answered(bench: Workbench) -> None:
+    guest = bench.simple()
+    assert bench.ask(guest, encode_connect()) == b""
+    assert bench.ask(guest, LOW) == LOW
+    assert bench.counts() == {"acks": 1}
+
+
+def test_w5_a_unit_that_is_none_is_refused_where_the_peer_says_nothing(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    for unit in (0, 7, 2**32 - 1):
+        packet = encode(Request(0, unit))
+        assert bench.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+    assert bench.reasons() == {"unit": 3}
+
+
+def test_w6_the_end_of_a_policy_is_not_answered(bench: Workbench) -> None:
+    guest = bench.simple()
+    assert bench.ask(guest, read_vectors()["G4.PKT_POLICY_REMOVE"]) == b""
+    assert bench.ask(guest, LOW) == LOW
+
+
+def test_w7_an_answer_comes_within_10_ms_or_not_at_all(bench: Workbench) -> None:
+    guest = bench.simple()
+    guest.sendall(LOW)
+    bench.turn(age_ns=LATE_NS - 1)
+    assert receive(guest) == LOW
+    guest.sendall(LOW)
+    bench.turn(age_ns=LATE_NS)
+    assert receive(guest) == b""
+    assert LATE_NS < 10_000_000
+
+
+@given(st.lists(st.integers(1, 463), max_size=6))
+def test_w8_packets_may_be_cut_anywhere(cuts: list[int]) -> None:
+    with fresh_bench() as bench:
+        guest, edges = bench.simple(), sorted({0, 464, *cuts})
+        pieces = [LOW[a:b] for a, b in pairwise(edges)]
+        answers = [bench.ask(guest, piece) for piece in pieces]
+        assert answers == [b""] * (len(pieces) - 1) + [LOW]
+
+
+def test_w9_packets_may_come_together(bench: Workbench) -> None:
+    guest, high = bench.simple(), encode(Request(0, MAX))
+    assert bench.ask(guest, (LOW + high) * 60) == (LOW + high) * 60
+    assert bench.clock() == TURBO
+
+
+@pytest.mark.parametrize("generation", GENERATIONS.values(), ids=str)
+@given(garbage=GARBAGE)
+def test_w10_only_the_command_of_a_connect_is_looked_at(
+    generation: Generation, garbage: bytes
+) -> None:
+    with fresh_bench() as bench:
+        bench.simple()
+        bench.define_domain(generation=generation.size_bytes)
+        packet = bytearray(garbage[: generation.size_bytes])
+        packet[12:16] = b"\2\0\0\0"
+        guest = bench.adopt()
+        assert bench.ask(guest, bytes(packet)) == b""
+        assert bench.vote() == TURBO
+        assert bench.counts() == {}
+
+
+def test_w11_a_guest_that_never_reads_is_served_ten_thousand_times(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    burst = (encode(Request(0, MAX)) + LOW) * 50
+    for _ in range(100):
+        guest.sendall(burst)
+        bench.turn()
+    assert bench.clock() == LOWEST
+    counts = bench.counts()
+    assert counts["acks"] + counts["dropped"] == 10_000
+    # Whoever opens the port next finds whole answers only.
+    assert not len(receive_all(bench, guest)) % 464
+
+
+def test_w12_a_host_that_comes_back_needs_no_connect(bench: Workbench) -> None:
+    guest = bench.simple()
+    bench.ask(guest, encode_connect())
+    again = bench.adopt()
+    assert bench.ask(again, LOW) == LOW
+    assert bench.clock() == LOWEST
+
+
+def test_w13_a_host_cpu_in_a_guest_s_request_is_refused(bench: Workbench) -> None:
+    guest = bench.simple()
+    packet = read_vectors()["G4.CPU_POWER_SCALE_MAX_physical_core5"]
+    assert bench.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+    assert bench.reasons() == {"physical": 1}
+
+
+def test_w14_a_name_in_a_packet_moves_nobody_else(bench: Workbench) -> None:
+    bench.simple()
+    bench.define_group(1)
+    bench.hand_over(1)
+    bench.define_domain(1, groups=(1,))
+    spoof = bytearray(LOW)
+    spoof[16:24] = b"domain-1"
+    guest = bench.adopt()
+    assert bench.ask(guest, bytes(spoof)) == spoof
+    assert (bench.clock(0), bench.clock(1)) == (LOWEST, TURBO)
+    query = PolicyPacket(command=Command.QUERY_FREQ_LIST, vm_name=b"domain-1")
+    reply = decode_frequencies(bench.ask(guest, encode_policy(query)))
+    assert reply.khz == (LOWEST, *[0] * 7)
+
+
+@pytest.mark.parametrize("vcpu", [1, 128, 2**16, 2**32, 2**64 - 1])
+def test_w15_a_vcpu_that_is_not_there_is_refused(bench: Workbench, vcpu: int) -> None:
+    packet = encode(Request(vcpu, MAX))
+    assert bench.ask(bench.simple(), packet) == encode_answer(packet, Answer.NACK)
+    assert bench.reasons() == {"no-vcpu": 1}
+
+
+def test_w16_a_query_of_more_than_8_vcpus_is_cut_and_padded_with_zeros(
+    bench: Workbench,
+) -> None:
+    bench.define_group()
+    bench.hand_over()
+    bench.define_domain(groups=(0,) * 12)
+    query = encode(Request(0, 0, Command.QUERY_FREQ_LIST))
+    answer = bench.ask(bench.adopt(), query)
+    reply = decode_frequencies(answer)
+    assert (reply.khz, reply.num_vcpu) == ((TURBO,) * 8, 8)
+    assert answer[-7:] == bytes(7)
+    assert not any(answer[:12])
+
+
+def test_a_real_answer_takes_less_than_the_guest_waits(bench: Workbench) -> None:
+    """W7: the median of many, so that a busy machine does not decide."""
+    guest = bench.simple()
+    bench.ask(guest, LOW)
+    took_ns = []
+    for _ in range(200):
+        began_ns = time.perf_counter_ns()
+        guest.sendall(LOW)
+        bench.turn()
+        guest.recv(464)
+        took_ns.append(time.perf_counter_ns() - began_ns)
+    assert sorted(took_ns)[100] < 10_000_000
