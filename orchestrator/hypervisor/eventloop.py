@@ -1,4 +1,4 @@
-"""libvirt's event loop: one for the process, in a native thread, for ever.
+"""libvirt's event loop: one for the process, in a native thread, until its end.
 
 Source: virEventRegisterDefaultImpl of libvirt-event.c: it must be registered before
 the first connection is opened, and exactly one thread may run it.
@@ -6,6 +6,7 @@ the first connection is opened, and exactly one thread may run it.
 
 from __future__ import annotations
 
+import atexit
 import threading
 
 import libvirt
@@ -13,8 +14,12 @@ import libvirt
 _PAUSE_AFTER_ERROR_S = 0.1
 """So that a loop that cannot poll does not burn a CPU."""
 
+_ENDS_WITHIN_S = 1.0
+"""A callback takes microseconds; whoever waits for longer is stuck."""
+
 _guard = threading.Lock()
 _threads: list[threading.Thread] = []
+_ending = threading.Event()
 
 
 def ensure_event_loop() -> None:
@@ -27,22 +32,30 @@ def ensure_event_loop() -> None:
             return
         # Without a handler libvirt prints every error to stderr, also those that we
         # expect; each still arrives as an exception.
-        libvirt.registerErrorHandler(_ignore_error, None)
+        libvirt.registerErrorHandler(_ignore, None)
         libvirt.virEventRegisterDefaultImpl()
-        # A daemon thread: it waits in C for ever and cannot be told to end.
+        # A daemon thread, so that a process which cannot stop it ends all the same.
         thread = threading.Thread(target=_run, name="libvirt-events", daemon=True)
         _threads.append(thread)
         thread.start()
+        atexit.register(_end)
 
 
 def _run() -> None:
-    pause = threading.Event()
-    while True:
+    while not _ending.is_set():
         try:
             libvirt.virEventRunDefaultImpl()
         except libvirt.libvirtError:
-            pause.wait(_PAUSE_AFTER_ERROR_S)
+            _ending.wait(_PAUSE_AFTER_ERROR_S)
 
 
-def _ignore_error(_context: object, _error: object) -> None:
+def _end() -> None:
+    """Stop the loop before the interpreter goes: a callback after that would crash."""
+    _ending.set()
+    libvirt.virEventAddTimeout(0, _ignore, None)  # wakes it up
+    for thread in _threads:
+        thread.join(_ENDS_WITHIN_S)
+
+
+def _ignore(*_arguments: object) -> None:
     pass

@@ -18,7 +18,7 @@ For a daemon in a process of its own, give it a root whose guests start with it:
 from __future__ import annotations
 
 from examples.guests.embed import EmbedRoot
-from tests.rig.event_loop import ensure_event_loop
+from orchestrator.hypervisor.eventloop import ensure_event_loop
 from tests.rig.guest import Guest, GuestHost, GuestSpec
 
 

@@ -35,7 +35,7 @@ from examples.guests.embed import (
     make_guest_directory,
     save_capabilities,
 )
-from tests.rig.event_loop import ensure_event_loop
+from orchestrator.hypervisor.eventloop import ensure_event_loop
 from tests.rig.guest import GuestHost
 from tests.rig.waiting import wait_for
 
