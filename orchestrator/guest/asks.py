@@ -99,7 +99,8 @@ class Ask(Generic[T]):
 
 def change_clock(vcpu: int, unit: Unit) -> Ask[None]:
     """Ask for a change of a vCPU's clock."""
-    return _demand(f"{word_of(unit)} for vCPU {vcpu}", encode(Request(vcpu, unit)))
+    what = f"{word_of(unit)} for vCPU {vcpu}"
+    return _echoed(what, encode(Request(vcpu, unit)), is_demand=True)
 
 
 def query_clocks(name: bytes = b"") -> Ask[dict[int, int | None]]:
@@ -159,7 +160,8 @@ def install_policy(policy: PolicyPacket) -> Ask[None]:
     Raises:
         PacketError: a field does not fit.
     """
-    return _demand("the policy", encode_policy(policy))
+    # No demand: greeting the host is a wish for the highest clock, and would hide it.
+    return _echoed("the policy", encode_policy(policy))
 
 
 def encode_removal(name: bytes = b"") -> bytes:
@@ -171,14 +173,14 @@ def encode_removal(name: bytes = b"") -> bytes:
     return _query(0, Command.PKT_POLICY_REMOVE, name)
 
 
-def _demand(what: str, packet: bytes) -> Ask[None]:
+def _echoed(what: str, packet: bytes, *, is_demand: bool = False) -> Ask[None]:
     return Ask(
         what=what,
         packet=packet,
         reply_bytes=GENERATION_464.size_bytes,
         token_at=_TOKEN_IN_TAIL,
         read=_read_ack,
-        is_demand=True,
+        is_demand=is_demand,
     )
 
 

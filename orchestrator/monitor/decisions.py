@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.channel.protocol import Command, CoreType, Request, encode_refusal
 from orchestrator.monitor.clock import Clock
 from orchestrator.monitor.policy_desk import PolicyDesk, Ticket
-from orchestrator.monitor.queries import QUERIES, build_reply
+from orchestrator.monitor.queries import NAME, QUERIES, build_reply
 from orchestrator.monitor.refusals import Refusal
 from orchestrator.monitor.table import ERRORS, REASONS
 
@@ -134,7 +134,8 @@ class Decisions:
             if reply is not None:
                 return Reply(reply, is_ack=True)
         self.count(endpoint, refusal)
-        return Reply(encode_refusal(query.command, generation), is_ack=False)
+        data = encode_refusal(query.command, generation, vm_name=packet[NAME])
+        return Reply(data, is_ack=False)
 
     def _note(self, endpoint: Endpoint, command: int) -> None:
         """Take what nobody answers."""

@@ -42,7 +42,8 @@ QUERIES = frozenset(
 """Commands that ask."""
 _OF_ONE = frozenset(map(int, (Command.QUERY_FREQ, Command.QUERY_CAPS)))
 _OF_CLOCKS = frozenset(map(int, (Command.QUERY_FREQ, Command.QUERY_FREQ_LIST)))
-_NAME = slice(16, 48)
+NAME = slice(16, 48)
+"""Where a packet has the name, which is given back: a guest may know answers by it."""
 
 
 def build_reply(
@@ -74,12 +75,10 @@ def build_reply(
     count = min(len(vcpus), MAX_VCPUS)
     if query.command in _OF_CLOCKS:
         khz = tuple(_clock_khz(vcpu, clocks) for vcpu in slots)
-        clocks_reply = Frequencies(
-            *head, vm_name=packet[_NAME], khz=khz, num_vcpu=count
-        )
+        clocks_reply = Frequencies(*head, vm_name=packet[NAME], khz=khz, num_vcpu=count)
         return encode_frequencies(clocks_reply, generation)
     turbo = tuple(int(_has_turbo(vcpu)) for vcpu in slots)
-    reply = Capabilities(*head, vm_name=packet[_NAME], turbo=turbo, num_vcpu=count)
+    reply = Capabilities(*head, vm_name=packet[NAME], turbo=turbo, num_vcpu=count)
     return encode_capabilities(reply, generation)
 
 

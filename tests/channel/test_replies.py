@@ -76,13 +76,14 @@ def test_a_reply_has_the_size_of_its_reader(
 def test_a_refusal_is_as_long_as_the_reply_would_be(
     generation: Generation, query: int
 ) -> None:
-    refusal = encode_refusal(query, generation)
+    refusal = encode_refusal(query, generation, vm_name=b"asker")
     is_clocks = query in (Command.QUERY_FREQ, Command.QUERY_FREQ_LIST)
     layout = generation.frequencies if is_clocks else generation.capabilities
     assert layout is not None
     assert len(refusal) == layout.size
     assert refusal[12:16] == Answer.NACK.to_bytes(4, "little")
-    assert not any(refusal[:12] + refusal[16:])
+    assert refusal[16:21] == b"asker"
+    assert not any(refusal[:12] + refusal[21:])
 
 
 @pytest.mark.parametrize("generation", [GENERATION_16, GENERATION_456])

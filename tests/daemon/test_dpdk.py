@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from orchestrator.channel.protocol import Answer
 from tests.daemon.running import RunningDaemon, find_channel
-from tests.rig.dpdk import UNITS, dpdk_test_guest, librte_power_guest
+from tests.rig.dpdk import (
+    UNITS,
+    dpdk_test_guest,
+    librte_power_guest,
+    parse_dialogues,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +69,41 @@ def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[RunningDaemon]:
     # clock stays.
     with RunningDaemon(system_host.uri, tree.root, access="read-only") as daemon:
         yield daemon
+
+
+DIALOGUES = 30
+
+
+def test_what_dpdk_s_own_guest_command_line_waits_for_comes_in_time_and_in_step(
+    system_host: SystemHost, daemon: RunningDaemon
+) -> None:
+    daemon.wait_for(lambda status: status["libvirt"]["connected"])
+    spec = librte_power_guest(spacing_ms=20, dialogues=DIALOGUES, pins="0")
+    guest = system_host.start(spec)
+    guest.console.wait_for("client: exit", timeout_s=180)
+    said = parse_dialogues(guest.console.lines)
+    guest.remove()
+    assert {name: dialogue.out_of_step for name, dialogue in said.items()} == (
+        dict.fromkeys(said, 0)
+    )
+    # An emulated guest, on a machine that is busy with others, misses some.
+    for name, dialogue in said.items():
+        assert dialogue.in_time > DIALOGUES // 2, (name, dialogue)
+    assert {name: dialogue.said for name, dialogue in said.items()} == {
+        "scale_min": Answer.ACK,
+        "query_freq": Answer.FREQ_LIST,
+        "query_freq_list": Answer.FREQ_LIST,
+        "query_caps": Answer.CAPS_LIST,
+        "query_caps_list": Answer.CAPS_LIST,
+        "absent_scale": Answer.NACK,
+        "absent_freq": Answer.NACK,
+        "absent_caps": Answer.NACK,
+        "policy": Answer.ACK,
+    }
+    for name in ("query_freq", "query_freq_list"):
+        assert (said[name].value, said[name].vcpus) == (1_200_000, 1)
+    for name in ("query_caps", "query_caps_list"):
+        assert (said[name].value, said[name].vcpus) == (1, 1)
 
 
 def answered(daemon: RunningDaemon, guest: Guest) -> Channel:

@@ -11,13 +11,21 @@ import pytest
 from orchestrator.channel.protocol import (
     Answer,
     Command,
+    PolicyKind,
     Request,
     Unit,
     decode,
     encode_answer,
 )
-from orchestrator.errors import AnswerMissing, HostAbsent, RequestRefused
+from orchestrator.errors import (
+    AnswerMissing,
+    HostAbsent,
+    PacketError,
+    RequestRefused,
+)
+from orchestrator.guest.asks import VCpuAbilities
 from orchestrator.guest.clock import VCpuClock
+from orchestrator.guest.policies import new_policy
 from orchestrator.guest.port import Port
 from tests.guest.host import ServingHost, port_of
 from tests.monitor.workbench import LOWEST, MIDDLE, NOMINAL, SIZE, TURBO, Workbench
@@ -110,6 +118,38 @@ def test_a_refusal_is_an_error_and_the_next_demand_goes_on(
     assert bench.clock() == LOWEST
 
 
+def test_queries_tell_the_clocks_of_the_vm(bench: Workbench, clock: VCpuClock) -> None:
+    bench.define_domain(groups=(0, None))
+    with ServingHost(bench):
+        clock.freq_min()
+        assert clock.query_freq() == LOWEST
+        assert clock.query_freqs() == {0: LOWEST, 1: None}
+        assert clock.query_freq(1) is None
+        assert clock.query_caps() == VCpuAbilities(has_turbo=True, is_priority=False)
+        assert clock.query_all_caps() == {
+            0: VCpuAbilities(has_turbo=True, is_priority=False),
+            1: VCpuAbilities(has_turbo=False, is_priority=False),
+        }
+
+
+def test_a_query_about_a_vcpu_that_the_vm_lacks_is_refused(
+    bench: Workbench, clock: VCpuClock
+) -> None:
+    with ServingHost(bench):
+        for query in (clock.query_freq, clock.query_caps):
+            with pytest.raises(RequestRefused, match="vCPU 5"):
+                query(5)
+            with pytest.raises(PacketError, match="vCPU 8"):
+                query(8)
+
+
+def test_a_policy_waits_for_the_host_s_word(bench: Workbench, clock: VCpuClock) -> None:
+    policy = new_policy(PolicyKind.BRANCH_RATIO, (0,))
+    bench.define_domain(may_send_policies=False)
+    with ServingHost(bench), pytest.raises(RequestRefused, match="the policy"):
+        clock.send_policy(policy)
+
+
 def test_a_host_that_hung_up_is_absent(bench: Workbench, clock: VCpuClock) -> None:
     with ServingHost(bench):
         clock.freq_min()
@@ -136,6 +176,17 @@ def test_the_first_demand_says_connect_and_asks_until_the_host_is_ready(
         *[ready] * 6,
         Request(0, Unit.SCALE_MIN),
     ]
+
+
+def test_a_query_says_no_connect_because_looking_changes_nothing(
+    ends: tuple[VCpuClock, socket.socket],
+) -> None:
+    clock, host = ends
+    with pytest.raises(AnswerMissing):
+        clock.query_freqs()
+    clock.remove_policy()
+    assert decode(take(host)).command == Command.QUERY_FREQ_LIST
+    assert decode(take(host)).command == Command.PKT_POLICY_REMOVE
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(

@@ -79,6 +79,44 @@ def test_a_refusal_fails_and_says_who_knows_why(
     assert err.startswith("error: the host refused max for vCPU 0\nhint: ")
 
 
+def test_query_shows_the_clocks_and_what_the_cpus_can_do(
+    bench: Workbench, devices: Path
+) -> None:
+    words = ("--timeout", "20", "--devices", devices)
+    bench.define_domain(groups=(0, None))
+    assert run(*words, "set", "0", "min", "--once")[0] == 0
+    assert run(*words, "query", "freq") == (
+        0,
+        " vCPU   Clock\n-----------------\n 0      1.20 GHz\n 1      -\n",
+        "",
+    )
+    _, out, _ = run(*words, "query", "freq", "0", "-o", "json")
+    assert json.loads(out) == {"vcpus": [{"vcpu": 0, "khz": LOWEST}]}
+    _, out, _ = run(*words, "query", "caps", "-o", "json")
+    assert json.loads(out)["vcpus"] == [
+        {"vcpu": 0, "has_turbo": True, "is_priority": False},
+        {"vcpu": 1, "has_turbo": False, "is_priority": False},
+    ]
+
+
+def test_watch_writes_a_line_for_each_look(
+    bench: Workbench, devices: Path, tmp_path: Path
+) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu0 10 0 0 90 0 0 0 0\n")
+    bench.define_domain()
+    words = ("--timeout", "20", "--devices", devices)
+    look = ("watch", "-n", "2", "-i", "0.01", "--stat", stat)
+    status, out, err = run(*words, *look)
+    assert (status, err) == (0, "")
+    head, *lines = out.splitlines()
+    assert head.split() == ["time", "vCPU", "0"]
+    assert [line.split()[1:] for line in lines] == [["3.00", "GHz", "-"]] * 2
+    _, out, _ = run(*words, *look, "-o", "json")
+    document = json.loads(out.splitlines()[1])
+    assert document["vcpus"] == [{"vcpu": 0, "khz": TURBO, "load": None}]
+
+
 def test_auto_starts_high_and_follows_the_load(
     bench: Workbench, devices: Path, tmp_path: Path
 ) -> None:

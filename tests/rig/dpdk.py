@@ -12,10 +12,14 @@ Usage::
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from examples.guests.images import build_dpdk_image, build_program_image
 from examples.guests.programs import compile_program
 from tests.rig.guest import GuestSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 UNITS = (5, 6, 1, 2, 4, 3)
 """What both programs ask for, in this order."""
@@ -24,9 +28,39 @@ EAL_OPTIONS = "--no-huge -m 64 --no-pci -l 0 --no-shconf"
 _SOURCE = Path(__file__).with_name("librte_power_client.c")
 
 
+class Dialogue(NamedTuple):
+    """What became of one kind of message, sent again and again as guest_cli does."""
+
+    in_time: int
+    """Answers within the 10 ms that guest_cli waits."""
+    late: int
+    """Answers that it would take for those of its next message."""
+    none: int
+    out_of_step: int
+    """Answers that answer something else."""
+    worst_us: int
+    said: int
+    """What the last answer said: an `Answer`."""
+    value: int
+    """The clock of vCPU 0 in kHz, or whether it has turbo."""
+    vcpus: int
+
+
+def parse_dialogues(lines: Iterable[str]) -> dict[str, Dialogue]:
+    """Read what the client prints of its dialogues, by the message's name."""
+    found = {}
+    for line in lines:
+        if line.startswith("dialogue: "):
+            name, *facts = line.removeprefix("dialogue: ").split()
+            found[name] = Dialogue(*(int(fact.partition("=")[2]) for fact in facts))
+    return found
+
+
 def librte_power_client() -> Path:
     """Return the compiled client (``librte_power_client.c``)."""
-    return compile_program(_SOURCE, libraries=["libdpdk"])
+    # Reading answers was "experimental" until 23.11.
+    options = ["-DALLOW_EXPERIMENTAL_API"]
+    return compile_program(_SOURCE, options=options, libraries=["libdpdk"])
 
 
 def dpdk_test_guest(name: str = "dpdk", *, pins: str = "") -> GuestSpec:
@@ -46,19 +80,24 @@ def dpdk_test_guest(name: str = "dpdk", *, pins: str = "") -> GuestSpec:
 
 
 def librte_power_guest(
-    name: str = "librte", *, spacing_ms: int = 100, rounds: int = 1, pins: str = ""
+    name: str = "librte",
+    *,
+    spacing_ms: int = 100,
+    rounds: int = 1,
+    dialogues: int = 0,
+    pins: str = "",
 ) -> GuestSpec:
     """Describe a guest that makes the six calls, spaced, and powers off.
 
     Each call gives a line ``client: freq_up unit=1 result=1``; without a host the
-    only line is ``client: no host``.
+    only line is ``client: no host``. So many dialogues follow, see `Dialogue`.
     """
     image = build_program_image(librte_power_client(), arguments=EAL_OPTIONS)
     return GuestSpec(
         name=name,
         memory_mib=512,
         image=image,
-        words=f"spacing={spacing_ms} rounds={rounds}",
+        words=f"spacing={spacing_ms} rounds={rounds} dialogues={dialogues}",
         pins={0: pins} if pins else {},
         has_rig_port=False,
     )

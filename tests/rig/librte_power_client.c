@@ -4,16 +4,27 @@
  * the wire are 5, 6, 1, 2, 4, 3. The environment variable "spacing" says how many
  * milliseconds lie between two calls (default 100), "rounds" how often all six are
  * made (default 1). One line per call goes to standard output.
+ *
+ * Then it talks "dialogues" times (default 0) as DPDK's own guest_cli does: it sends
+ * each message of the table below through the library's public calls, and waits for
+ * the answer as long as they do (10 ms). One line per message says how many answers
+ * came in time, came later (which guest_cli would take for the next one), or not at
+ * all, how many of them answer something else, and what the last one said.
  */
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_power.h>
+#include <rte_power_guest_channel.h>
 
 #define LCORE 0
+#define ABSENT_VCPU 7
+#define DRAIN_TRIES 20 /* of 10 ms each, for an answer that is late */
 
 struct call {
 	const char *name;
@@ -57,6 +68,146 @@ static const struct call calls[] = {
 	{ "freq_min", 4, scale_min },	     { "freq_max", 3, scale_max },
 };
 
+struct message {
+	const char *name;
+	uint32_t command;
+	uint64_t vcpu;
+	uint32_t unit;
+	size_t answer_bytes;
+};
+
+#define ACK_BYTES sizeof(struct rte_power_channel_packet)
+#define FREQ_BYTES sizeof(struct rte_power_channel_packet_freq_list)
+#define CAPS_BYTES sizeof(struct rte_power_channel_packet_caps_list)
+
+static const struct message messages[] = {
+	{ "scale_min", RTE_POWER_CPU_POWER, LCORE, RTE_POWER_SCALE_MIN, ACK_BYTES },
+	{ "query_freq", RTE_POWER_QUERY_FREQ, LCORE, 0, FREQ_BYTES },
+	{ "query_freq_list", RTE_POWER_QUERY_FREQ_LIST, 0, 0, FREQ_BYTES },
+	{ "query_caps", RTE_POWER_QUERY_CAPS, LCORE, 0, CAPS_BYTES },
+	{ "query_caps_list", RTE_POWER_QUERY_CAPS_LIST, 0, 0, CAPS_BYTES },
+	{ "absent_scale", RTE_POWER_CPU_POWER, ABSENT_VCPU, RTE_POWER_SCALE_MAX,
+	  ACK_BYTES },
+	{ "absent_freq", RTE_POWER_QUERY_FREQ, ABSENT_VCPU, 0, FREQ_BYTES },
+	{ "absent_caps", RTE_POWER_QUERY_CAPS, ABSENT_VCPU, 0, CAPS_BYTES },
+	{ "policy", RTE_POWER_PKT_POLICY, 0, 0, ACK_BYTES },
+};
+
+struct tally {
+	unsigned int in_time, late, none, out_of_step;
+	uint64_t worst_us;
+	uint32_t said;	   /* ACK, NACK, FREQ_LIST or CAPS_LIST */
+	uint64_t value;	   /* the clock in kHz, or whether there is turbo */
+	unsigned int vcpus;
+};
+
+union answer {
+	struct rte_power_channel_packet ack;
+	struct rte_power_channel_packet_freq_list freqs;
+	struct rte_power_channel_packet_caps_list caps;
+};
+
+static void fill_packet(struct rte_power_channel_packet *packet,
+			const struct message *message)
+{
+	static unsigned int number;
+	memset(packet, 0, sizeof *packet);
+	/* Answers give the name back, so that we see whose they are. */
+	snprintf(packet->vm_name, sizeof packet->vm_name, "m%u", number++);
+	packet->resource_id = message->vcpu;
+	packet->unit = message->unit;
+	packet->command = message->command;
+	packet->core_type = RTE_POWER_CORE_TYPE_VIRTUAL;
+	if (message->command == RTE_POWER_PKT_POLICY) {
+		packet->policy_to_use = RTE_POWER_POLICY_WORKLOAD;
+		packet->workload = RTE_POWER_WL_LOW;
+		packet->vcpu_to_control[0] = LCORE;
+		packet->num_vcpu = 1;
+	}
+}
+
+/* What guest_cli checks is the command only; we look whether it is our answer. */
+static int is_in_step(const struct rte_power_channel_packet *sent,
+		      const union answer *answer, size_t bytes)
+{
+	uint32_t said = answer->ack.command;
+	if (bytes == ACK_BYTES) {
+		struct rte_power_channel_packet echo = answer->ack;
+		echo.command = sent->command;
+		return (said == RTE_POWER_CMD_ACK || said == RTE_POWER_CMD_NACK) &&
+		       memcmp(&echo, sent, sizeof echo) == 0;
+	}
+	if (strcmp(answer->ack.vm_name, sent->vm_name) != 0)
+		return 0; /* the name is where it is in an echo */
+	return said == RTE_POWER_CMD_NACK ||
+	       said == (bytes == FREQ_BYTES ? RTE_POWER_FREQ_LIST :
+					      RTE_POWER_CAPS_LIST);
+}
+
+static void note(struct tally *tally, const union answer *answer, size_t bytes)
+{
+	tally->said = answer->ack.command;
+	if (bytes == FREQ_BYTES) {
+		tally->value = answer->freqs.freq_list[LCORE];
+		tally->vcpus = answer->freqs.num_vcpu;
+	} else if (bytes == CAPS_BYTES) {
+		tally->value = answer->caps.turbo[LCORE];
+		tally->vcpus = answer->caps.num_vcpu;
+	}
+}
+
+static void exchange(const struct message *message, struct tally *tally)
+{
+	struct rte_power_channel_packet packet;
+	union answer answer;
+	size_t bytes = message->answer_bytes;
+	uint64_t began = rte_get_timer_cycles();
+	int tries = 0, got;
+
+	fill_packet(&packet, message);
+	memset(&answer, 0, sizeof answer);
+	if (rte_power_guest_channel_send_msg(&packet, LCORE) != 0) {
+		tally->none++;
+		return;
+	}
+	do
+		got = rte_power_guest_channel_receive_msg(&answer, bytes, LCORE);
+	while (got != 0 && ++tries < DRAIN_TRIES);
+	uint64_t took_us = (rte_get_timer_cycles() - began) * 1000000 /
+			   rte_get_timer_hz();
+	if (got != 0) {
+		tally->none++;
+		return;
+	}
+	tally->in_time += tries == 0;
+	tally->late += tries > 0;
+	tally->out_of_step += !is_in_step(&packet, &answer, bytes);
+	if (took_us > tally->worst_us)
+		tally->worst_us = took_us;
+	note(tally, &answer, bytes);
+}
+
+static void talk(unsigned int dialogues, unsigned int spacing_ms)
+{
+	struct tally tallies[RTE_DIM(messages)] = { 0 };
+	union answer answer;
+	/* The library's own calls do not read their answers: these lie there. */
+	while (rte_power_guest_channel_receive_msg(&answer, ACK_BYTES, LCORE) == 0)
+		;
+	for (unsigned int round = 0; round < dialogues; round++)
+		for (size_t i = 0; i < RTE_DIM(messages); i++) {
+			exchange(&messages[i], &tallies[i]);
+			rte_delay_us_sleep(spacing_ms * 1000);
+		}
+	for (size_t i = 0; i < RTE_DIM(messages); i++) {
+		const struct tally *t = &tallies[i];
+		printf("dialogue: %s in_time=%u late=%u none=%u out_of_step=%u "
+		       "worst_us=%" PRIu64 " said=%u value=%" PRIu64 " vcpus=%u\n",
+		       messages[i].name, t->in_time, t->late, t->none,
+		       t->out_of_step, t->worst_us, t->said, t->value, t->vcpus);
+	}
+}
+
 static unsigned int number_from(const char *name, unsigned int otherwise)
 {
 	const char *text = getenv(name);
@@ -67,6 +218,7 @@ int main(int argc, char **argv)
 {
 	unsigned int spacing_ms = number_from("spacing", 100);
 	unsigned int rounds = number_from("rounds", 1);
+	unsigned int dialogues = number_from("dialogues", 0);
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (rte_eal_init(argc, argv) < 0)
@@ -84,6 +236,7 @@ int main(int argc, char **argv)
 			       calls[i].unit, result);
 		}
 	rte_delay_us_sleep(spacing_ms * 1000);
+	talk(dialogues, spacing_ms);
 	printf("client: exit result=%d\n", rte_power_exit(LCORE));
 	return 0;
 }

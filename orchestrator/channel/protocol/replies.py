@@ -72,19 +72,24 @@ def encode_capabilities(
     return _pack(generation.capabilities, (*head, *reply.turbo, *reply.priority, *tail))
 
 
-def encode_refusal(query: int, generation: Generation = GENERATION_464) -> bytes:
+def encode_refusal(
+    query: int, generation: Generation = GENERATION_464, *, vm_name: bytes = b""
+) -> bytes:
     """Refuse a query in as many bytes as its asker waits for.
 
     Args:
         query: the command of the query.
         generation: the asker's.
+        vm_name: the asker's word, given back as it came.
 
     Raises:
         PacketError: guests of that generation do not read.
     """
     if query in _CAPABILITY_QUERIES:
-        return encode_capabilities(Capabilities(command=Answer.NACK), generation)
-    return encode_frequencies(Frequencies(command=Answer.NACK), generation)
+        caps = Capabilities(command=Answer.NACK, vm_name=vm_name)
+        return encode_capabilities(caps, generation)
+    clocks = Frequencies(command=Answer.NACK, vm_name=vm_name)
+    return encode_frequencies(clocks, generation)
 
 
 def decode_frequencies(
