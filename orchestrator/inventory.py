@@ -95,6 +95,8 @@ class OnboardingRecord:
     """Resyncs to wait for until the next attempt."""
     calm: int = 0
     """Resyncs that found nothing to do since the last attempt."""
+    is_refused: bool = False
+    """The last attempt failed: the definition is next, by itself."""
     failure: str = ""
     """Why the last attempt failed, and what will happen next."""
     waiting: str = ""

@@ -78,6 +78,8 @@ def review(inventory: Inventory, record: DomainRecord) -> list[Action]:
     told = _tell_waiting(record, live.lacking)
     if record.onboarding.waiting:
         live = _Difference(surplus=live.surplus)
+    if record.onboarding.is_refused and definition != _Difference():
+        live = _Difference()
     if live.surplus or definition.surplus:
         wanted: Action = DetachChannels(spec.uuid, live.surplus, definition.surplus)
     elif live.lacking or definition.lacking:
@@ -152,7 +154,7 @@ def on_done(
     if record is None:
         return []
     state = record.onboarding
-    state.is_under_way = False
+    state.is_under_way = state.is_refused = False
     state.failure = ""
     if state.efforts >= FREE_EFFORTS:
         state.pause = 2 ** (state.efforts - FREE_EFFORTS)
@@ -186,6 +188,7 @@ def on_failed(inventory: Inventory, event: events.OnboardingFailed) -> list[Acti
         state.efforts = max(0, state.efforts - 1)
         state.failure = f"onboarding: {event.reason}"
         return []
+    state.is_refused = True
     state.pause = 2 ** max(0, state.efforts - 1)
     return [*_fail(inventory, record, event.reason), DescribeDomain(event.uuid)]
 
@@ -222,6 +225,7 @@ def forgive(inventory: Inventory) -> None:
     for record in inventory.domains.values():
         state = record.onboarding
         state.efforts = state.pause = 0
+        state.is_refused = False
         state.failure = ""
 
 

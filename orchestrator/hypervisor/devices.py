@@ -130,7 +130,8 @@ def detach_from(unwanted: Mapping[Side, frozenset[int]], bell: Bell) -> None:
         HypervisorError: the running domain did not let go of them in time.
         DomainXmlError: libvirt's XML cannot be understood.
     """
-    for side, numbers in unwanted.items():
+    # The definition first: a guest that does not let go must not keep it as it is.
+    for side, numbers in sorted(unwanted.items(), key=lambda item: item[0].is_live):
         if not numbers:
             continue
         try:

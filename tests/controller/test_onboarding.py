@@ -163,6 +163,17 @@ def test_a_failure_is_tried_again_with_patience_and_not_for_ever() -> None:
     assert told(world)[0] == "refused; again in 30 s"
 
 
+def test_a_running_domain_that_refuses_does_not_keep_its_definition_from_it() -> None:
+    world = listed(spec := bare())
+    world.stubborn_live.add(spec.uuid)
+    for _ in range(2):
+        world.settle()
+        world.tell(e.ResyncDue())
+    assert held(world, spec.uuid) == (frozenset(), BOTH)
+    problem = world.inventory.domains[spec.uuid].onboarding.problem
+    assert problem.startswith("onboarding: refused; again in")
+
+
 @pytest.mark.parametrize("cure", ["start", "reload", "libvirt"])
 def test_what_was_given_up_is_tried_again_when_something_is_new(cure: str) -> None:
     world = listed(spec := bare())

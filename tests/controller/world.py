@@ -123,6 +123,8 @@ class World:
     """Groups whose governor the kernel will not switch."""
     stubborn: set[DomainId] = field(default_factory=set)
     """Domains to which nothing can be attached, and from which nothing detached."""
+    stubborn_live: set[DomainId] = field(default_factory=set)
+    """Domains that refuse it while they run, but whose definition can be changed."""
     is_monitor_up: bool = False
     reports: list[a.Report] = field(default_factory=list)
     to_do: list[a.Action] = field(default_factory=list)
@@ -178,9 +180,12 @@ class World:
         for _ in range(10_000):
             if not self.to_do:
                 return
-            action = self._next(choose(len(self.to_do)) % len(self.to_do))
-            self.tell(*self.perform(action))
+            self.step(choose(len(self.to_do)) % len(self.to_do))
         raise AssertionError("the controller never comes to rest")
+
+    def step(self, index: int) -> None:
+        """Perform one of the actions that wait, and tell what came of it."""
+        self.tell(*self.perform(self._next(index)))
 
     def perform(self, action: a.Action) -> list[e.Event]:
         match action:
@@ -254,15 +259,22 @@ class World:
             (not action.live or spec.live is not None)
             and (not action.config or spec.definition is not None)
         )
-        if spec is None or not has_sides or uuid in self.stubborn:
+        refuses = uuid in self.stubborn or (action.live and uuid in self.stubborn_live)
+        if spec is None or not has_sides or refuses:
             return [e.OnboardingFailed(uuid, "refused")]
         is_gain = isinstance(action, a.AttachChannels)
         change = _gain if is_gain else _lose
         live = spec.live and change(spec.live, frozenset(action.live))
-        if live:
-            assert live.free_ports >= 0, "libvirt was asked for a port too many"
+        if live and live.free_ports < 0:
+            # Somebody took the ports meanwhile; the hypervisor looks before it asks.
+            return [e.OnboardingFailed(uuid, "no ports")]
         config = frozenset(action.config)
         definition = spec.definition and change(spec.definition, config)
+        if definition and definition.free_ports < 0:
+            # In a definition, libvirt adds controllers by itself.
+            missing = -(definition.free_ports // 30) * 30
+            free_ports = definition.free_ports + missing
+            definition = replace(definition, free_ports=free_ports)
         self.domains[uuid] = with_sides(spec, live, definition)
         done = e.ChannelsAttached if is_gain else e.ChannelsDetached
         return [done(uuid, action.live, action.config)]

@@ -1,0 +1,251 @@
+"""Any sequence of onboardings, of what others do, and of failures: values only.
+
+In the end every domain has exactly the channels it should have: what others gave and
+left, and what the rules want, as far as a running domain can take it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from orchestrator import events as e
+from orchestrator.config import Config
+from orchestrator.controller.onboarding import find_rule
+from orchestrator.domain import DomainId, DomainSpec, DomainState, Holdings
+from orchestrator.domain_policy import DomainPolicy
+from orchestrator.onboard_rule import MetadataWord, OnboardRule
+from tests.controller.world import World, domain, with_sides
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAMES = st.sampled_from(["dpdk-0", "dpdk-1"])
+NUMBERS = st.frozensets(st.integers(0, 3), max_size=3)
+RULES = st.sampled_from(
+    [
+        (),
+        (OnboardRule(match="*"),),
+        (OnboardRule(match="dpdk-*", channels="0,3"),),
+        (OnboardRule(match="dpdk-0", channels="none"), OnboardRule(match="*")),
+        (OnboardRule(match="*", except_=("dpdk-1",)),),
+        (OnboardRule(pinned=True), OnboardRule(metadata=MetadataWord.ASKS)),
+        (OnboardRule(match="*", metadata=MetadataWord.IGNORED, channels="1-2"),),
+    ]
+)
+POLICIES = st.sampled_from(
+    [None, DomainPolicy(onboard=True), DomainPolicy(onboard=False)]
+)
+NOTHING: frozenset[int] = frozenset()
+
+
+class Onboarding(RuleBasedStateMachine):
+    """Domains, whoever changes them, and a controller that hears of most of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.runs = 0
+        self.theirs: dict[DomainId, tuple[frozenset[int] | None, ...]] = {}
+        """What others gave each domain: while it runs, and in its definition."""
+
+    @initialize(rules=RULES)
+    def begin(self, rules: tuple[OnboardRule, ...]) -> None:
+        """One domain is off, the other runs."""
+        self.world.config = Config(onboard=rules)
+        self.world.inventory.config = self.world.config
+        self.world.start()
+        self.define("dpdk-0", frozenset({1}), 4, pinned=True)
+        self.define("dpdk-1", NOTHING, 2, pinned=False)
+        self.start("dpdk-1")
+
+    @rule(name=NAMES, theirs=NUMBERS, pinned=st.booleans(), ports=st.integers(0, 4))
+    def define(
+        self, name: str, theirs: frozenset[int], ports: int, *, pinned: bool
+    ) -> None:
+        """Also anew: a tool writes what it knows, and knows nothing of ours."""
+        spec = domain(name, channels=(), state=DomainState.SHUTOFF, run=-1)
+        uuid = spec.uuid
+        vcpus = spec.definition.vcpus if spec.definition else frozenset()
+        definition = Holdings(vcpus=vcpus, present=theirs, free_ports=ports)
+        old = self.world.domains.get(uuid)
+        if old is not None and old.live is not None:
+            self._become(replace(old, definition=definition))
+        else:
+            self._become(with_sides(replace(spec, is_pinned=pinned), None, definition))
+
+    @rule(name=NAMES)
+    def start(self, name: str) -> None:
+        old = self._find(name)
+        if old is not None and old.live is None and old.definition is not None:
+            self.runs += 1
+            running = replace(old, state=DomainState.RUNNING, run=self.runs)
+            self._become(with_sides(running, old.definition, old.definition))
+
+    @rule(name=NAMES)
+    def stop(self, name: str) -> None:
+        old = self._find(name)
+        if old is None or old.live is None:
+            return
+        if old.definition is None:
+            del self.world.domains[old.uuid]
+            self.world.tell(e.DomainChanged(old.uuid))
+            return
+        stopped = replace(old, state=DomainState.SHUTOFF, run=-1)
+        self._become(with_sides(stopped, None, old.definition))
+
+    @rule(name=NAMES)
+    def undefine(self, name: str) -> None:
+        """A running domain runs on, transient."""
+        old = self._find(name)
+        if old is not None and old.live is not None:
+            self._become(replace(old, definition=None))
+        elif old is not None:
+            del self.world.domains[old.uuid]
+            self.world.tell(e.DomainChanged(old.uuid))
+
+    @rule(name=NAMES, state=st.sampled_from([DomainState.PAUSED, DomainState.RUNNING]))
+    def pause_or_resume(self, name: str, state: DomainState) -> None:
+        old = self._find(name)
+        if old is not None and old.live is not None:
+            self._become(replace(old, state=state))
+
+    @rule(name=NAMES, policy=POLICIES)
+    def write_metadata(self, name: str, policy: DomainPolicy | None) -> None:
+        old = self._find(name)
+        if old is not None:
+            self._become(replace(old, policy=policy))
+
+    @rule(name=NAMES, number=st.integers(0, 3), is_live=st.booleans())
+    def others_attach(self, name: str, number: int, *, is_live: bool) -> None:
+        def attach(held: Holdings) -> Holdings:
+            if number in held.present or not held.free_ports:
+                return held
+            present, free = held.present | {number}, held.free_ports - 1
+            return replace(held, present=present, free_ports=free)
+
+        self._change(name, attach, is_live=is_live)
+
+    @rule(name=NAMES, number=st.integers(0, 3), is_live=st.booleans())
+    def others_detach(self, name: str, number: int, *, is_live: bool) -> None:
+        def detach(held: Holdings) -> Holdings:
+            if number not in held.present:
+                return held
+            return replace(
+                held,
+                present=held.present - {number},
+                given=held.given - {number},
+                free_ports=held.free_ports + 1,
+            )
+
+        self._change(name, detach, is_live=is_live)
+
+    @rule(rules=RULES)
+    def reload(self, rules: tuple[OnboardRule, ...]) -> None:
+        self.world.config = Config(onboard=rules)
+        self.world.tell(e.ConfigReloaded(self.world.config))
+
+    @rule(name=NAMES, is_stubborn=st.booleans())
+    def refuse(self, name: str, *, is_stubborn: bool) -> None:
+        uuid = domain(name).uuid
+        change = self.world.stubborn.add if is_stubborn else self.world.stubborn.discard
+        change(uuid)
+
+    @rule()
+    def restart_libvirt(self) -> None:
+        self.world.tell(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
+        self.world.tell(e.LibvirtConnected())
+
+    @rule()
+    def resync(self) -> None:
+        self.world.tell(e.ResyncDue())
+
+    @precondition(lambda self: self.world.to_do)
+    @rule(index=st.integers(0, 20))
+    def one_thing_gets_done(self, index: int) -> None:
+        """Threads overtake each other."""
+        self.world.step(index % len(self.world.to_do))
+
+    @rule()
+    def everything_gets_done(self) -> None:
+        self.world.settle()
+        self._check_what_others_have()
+
+    def teardown(self) -> None:
+        """Nobody refuses any more; libvirt is connected anew, and time passes."""
+        self.world.stubborn.clear()
+        self.world.settle()
+        self.world.tell(e.LibvirtConnected())
+        self.world.settle()
+        self.world.tell(e.ResyncDue())
+        self.world.settle()
+        self._check_what_others_have()
+        for spec in self.world.domains.values():
+            self._check(spec)
+
+    def _check(self, spec: DomainSpec) -> None:
+        decides = find_rule(self.world.config, spec)
+        problem = self.world.inventory.domains[spec.uuid].onboarding.problem
+        assert not self.world.inventory.domains[spec.uuid].onboarding.is_under_way
+        if spec.definition is not None:
+            assert _is_right(decides, spec.definition)
+        is_seen = spec.live is not None and spec.state.is_executing
+        if spec.live is None or not is_seen or _is_right(decides, spec.live):
+            assert problem == ""
+        else:
+            lacking = (
+                decides.wanted(spec.live.vcpus) - spec.live.present
+                if decides
+                else NOTHING
+            )
+            assert len(lacking) > spec.live.free_ports
+            assert "cannot be had while it runs" in problem
+
+    def _check_what_others_have(self) -> None:
+        for uuid, spec in self.world.domains.items():
+            sides = self.theirs[uuid]
+            for held, theirs in zip((spec.live, spec.definition), sides, strict=True):
+                assert theirs == (None if held is None else held.present - held.given)
+
+    def _find(self, name: str) -> DomainSpec | None:
+        return self.world.domains.get(domain(name).uuid)
+
+    def _change(
+        self, name: str, change: Callable[[Holdings], Holdings], *, is_live: bool
+    ) -> None:
+        old = self._find(name)
+        if old is None:
+            return
+        held = old.live if is_live else old.definition
+        if held is None:
+            return
+        changed = change(held)
+        live, definition = (changed, old.definition) if is_live else (old.live, changed)
+        self._become(with_sides(old, live, definition))
+
+    def _become(self, spec: DomainSpec) -> None:
+        """Somebody else made the domain so; the note tells what is not theirs."""
+        self.world.domains[spec.uuid] = spec
+        self.theirs[spec.uuid] = tuple(
+            None if held is None else held.present - held.given
+            for held in (spec.live, spec.definition)
+        )
+        self.world.tell(e.DomainChanged(spec.uuid))
+
+
+def _is_right(decides: OnboardRule | None, held: Holdings) -> bool:
+    if decides is None:
+        return not held.given
+    wanted = decides.wanted(held.vcpus)
+    is_too_much = not decides.follows_vcpus and held.given - wanted
+    return wanted <= held.present and not is_too_much
+
+
+TestOnboarding = Onboarding.TestCase
+TestOnboarding.settings = settings(
+    max_examples=300, stateful_step_count=25, deadline=None, derandomize=True
+)

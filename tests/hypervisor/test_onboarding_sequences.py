@@ -1,0 +1,215 @@
+"""Any sequence of domain events, onboardings and failures ends as it should."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from orchestrator.domain_xml.edit import add_channels, remove_channels
+from orchestrator.domain_xml.note import (
+    NOTE_PREFIX,
+    NOTE_URI,
+    Note,
+    build_note,
+    parse_note,
+)
+from orchestrator.errors import HypervisorError
+from orchestrator.hypervisor.connection import Hypervisor
+from orchestrator.hypervisor.operator import OperatorConnection
+from orchestrator.hypervisor.translation import translated
+from tests.hypervisor.onboarding_machine import (
+    INACTIVE,
+    NAMES,
+    UUIDS,
+    DeviceMachine,
+    Ears,
+    OnboardingMachine,
+)
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from orchestrator import actions as a
+    from orchestrator.domain import DomainId
+    from tests.rig.embed import EmbedHost
+
+LIVE_REFUSAL = "the test driver attaches nothing to a running domain"
+
+
+class TestDriverMachine(OnboardingMachine):
+    """libvirt's test driver: it has no devices to attach, so a definition is replaced.
+
+    Everything else is the driver's own: lifecycle, metadata, two descriptions, events.
+    """
+
+    has_live_devices = False
+    __test__ = False
+
+    def definition(self, name: str, theirs: frozenset[int], _ports: int) -> str:
+        xml = (
+            f"<domain type='test'><name>{name}</name><uuid>{UUIDS[name]}</uuid>"
+            "<memory>1024</memory><vcpu>2</vcpu><os><type>hvm</type></os>"
+            "<devices></devices></domain>"
+        )
+        return add_channels(xml, theirs)
+
+    def attach(self, action: a.AttachChannels) -> None:
+        if action.live:
+            raise HypervisorError(LIVE_REFUSAL)
+        lacking = frozenset(action.config)
+        with translated():
+            xml = self._defined(action.uuid)
+            note = parse_note(xml).with_channels(lacking, is_by_rule=True)
+            self._replace(action.uuid, add_channels(xml, lacking), note)
+
+    def detach(self, action: a.DetachChannels) -> None:
+        unwanted = frozenset(action.config)
+        if unwanted:
+            self._take(action.uuid, unwanted)
+        if action.live:
+            raise HypervisorError(LIVE_REFUSAL)
+
+    def _take(self, uuid: DomainId, unwanted: frozenset[int]) -> None:
+        with translated():
+            xml = remove_channels(self._defined(uuid), unwanted)
+            note = parse_note(xml)
+            self._replace(uuid, xml, note.within(note.numbers - unwanted))
+
+    def _defined(self, uuid: DomainId) -> str:
+        return str(self.connection.lookupByUUIDString(uuid).XMLDesc(INACTIVE))
+
+    def _replace(self, uuid: DomainId, xml: str, note: Note) -> None:
+        self.connection.defineXML(xml)
+        self.connection.lookupByUUIDString(uuid).setMetadata(
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+            build_note(replace(note, controllers=frozenset())),
+            NOTE_PREFIX,
+            NOTE_URI,
+            libvirt.VIR_DOMAIN_AFFECT_CONFIG,
+        )
+
+
+class QemuMachine(DeviceMachine):
+    """Real QEMU processes, which stay in their firmware; and files that fail."""
+
+    __test__ = False
+    host: EmbedHost
+    operator: OperatorConnection
+
+    def definition(self, name: str, theirs: frozenset[int], ports: int) -> str:
+        controller = f"<controller type='virtio-serial' index='0' ports='{ports + 1}'/>"
+        xml = (
+            f"<domain type='qemu'><name>{name}</name><uuid>{UUIDS[name]}</uuid>"
+            "<memory unit='MiB'>32</memory><vcpu>2</vcpu>"
+            "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+            f"<devices>{controller if ports else ''}<memballoon model='none'/>"
+            "</devices></domain>"
+        )
+        return add_channels(xml, theirs)
+
+    @rule(name=NAMES, numbers=st.none() | st.just(frozenset({0})))
+    def an_operator_onboards(self, name: str, numbers: frozenset[int] | None) -> None:
+        if self._find(UUIDS[name]) is not None:
+            with suppress(HypervisorError):  # where it cannot be saved
+                self.operator.onboard(UUIDS[name], numbers)
+        self._settle()
+
+    @rule(name=NAMES)
+    def an_operator_offboards(self, name: str) -> None:
+        if self._find(UUIDS[name]) is not None:
+            with suppress(HypervisorError):
+                self.operator.offboard(UUIDS[name])
+        self._settle()
+
+    @rule(name=NAMES)
+    def its_definition_cannot_be_saved(self, name: str) -> None:
+        saved = self._file(name)
+        if saved.is_file():
+            # libvirt replaces the file by a new one, which a directory does not allow.
+            saved.rename(saved.with_suffix(".kept"))
+            saved.mkdir()
+
+    @rule()
+    def mend(self) -> None:
+        for name in UUIDS:
+            if self._file(name).is_dir():
+                self._file(name).rmdir()
+                self._file(name).with_suffix(".kept").rename(self._file(name))
+
+    def _file(self, name: str) -> Path:
+        return self.host.root.directory / "etc" / "qemu" / f"{name}.xml"
+
+
+@pytest.fixture
+def ears() -> Ears:
+    return Ears()
+
+
+def connect(uri: str, ears: Ears) -> Hypervisor:
+    hypervisor = Hypervisor(uri, listener=ears)
+    hypervisor.start()
+    wait_for(lambda: not ears.heard.empty(), "libvirt is connected")
+    return hypervisor
+
+
+@pytest.fixture
+def test_driver(tmp_path: Path, ears: Ears) -> Iterator[Hypervisor]:
+    node = tmp_path / "node.xml"
+    node.write_text("<node/>")
+    hypervisor = connect(f"test://{node}", ears)
+    yield hypervisor
+    hypervisor.close(5)
+
+
+def test_any_sequence_in_the_test_driver(test_driver: Hypervisor, ears: Ears) -> None:
+    # The connection itself: each open of a file is a world of its own.
+    connection = test_driver._connection()
+    run(partial(TestDriverMachine, connection, test_driver, ears), 60)
+
+
+@pytest.mark.rig
+def test_any_sequence_with_real_qemu_processes(
+    embed_host: EmbedHost, ears: Ears
+) -> None:
+    hypervisor = connect(embed_host.uri, ears)
+
+    with OperatorConnection(embed_host.uri) as operator:
+
+        def machine() -> QemuMachine:
+            made = QemuMachine(embed_host.connection, hypervisor, ears)
+            made.host, made.operator = embed_host, operator
+            return made
+
+        try:
+            run(machine, 30, phases=[Phase.generate])
+        finally:
+            hypervisor.close(5)
+
+
+def run(
+    machine: Callable[[], OnboardingMachine],
+    examples: int,
+    phases: Sequence[Phase] = tuple(Phase),
+) -> None:
+    """Run the same sequences each time."""
+    run_state_machine_as_test(
+        machine,  # type: ignore[arg-type] # anything that makes one will do
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=15,
+            deadline=None,
+            derandomize=True,
+            phases=phases,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
