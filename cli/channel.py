@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.completion import words
 from cli.failures import UsageError
 from cli.group import new_app
 from cli.session import connect, write_json
@@ -16,9 +17,19 @@ from orchestrator.errors import ControlError
 
 app = new_app(doc="Channels: list, enable, disable.")
 
-_Domain = Annotated[str, typer.Argument(help="Id, name or UUID.", metavar="DOMAIN")]
+_Domain = Annotated[
+    str,
+    typer.Argument(
+        help="Id, name or UUID.", metavar="DOMAIN", autocompletion=words.domains
+    ),
+]
 _Number = Annotated[
-    str, typer.Argument(help="Number of the channel, or 'all'.", metavar="NUMBER|all")
+    str,
+    typer.Argument(
+        help="Number of the channel, or 'all'.",
+        metavar="NUMBER|all",
+        autocompletion=words.channels,
+    ),
 ]
 
 
@@ -26,7 +37,12 @@ _Number = Annotated[
 def list_channels(
     context: typer.Context,
     domain: Annotated[
-        str | None, typer.Argument(help="Only of this domain.", metavar="[DOMAIN]")
+        str | None,
+        typer.Argument(
+            help="Only of this domain.",
+            metavar="[DOMAIN]",
+            autocompletion=words.domains,
+        ),
     ] = None,
     watch_s: WatchOption = None,
     output: OutputOption = None,

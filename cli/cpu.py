@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.completion import words
 from cli.failures import UsageError, usage
 from cli.group import new_app
 from cli.session import connect, show, write_json
@@ -18,7 +19,12 @@ from orchestrator.units import parse_khz
 app = new_app(doc="CPUs: list, show, set, release.")
 
 _Cpus = Annotated[
-    str, typer.Argument(help="CPUs as in 2-5,8, or 'all'.", metavar="CPUS")
+    str,
+    typer.Argument(
+        help="CPUs as in 2-5,8, or 'all'.",
+        metavar="CPUS",
+        autocompletion=words.cpus_or_all,
+    ),
 ]
 
 
@@ -55,7 +61,12 @@ def set_clock(
     context: typer.Context,
     cpus: _Cpus,
     frequency: Annotated[
-        str, typer.Argument(help="As in 2.3GHz, 2300MHz or 2300000.", metavar="FREQ")
+        str,
+        typer.Argument(
+            help="As in 2.3GHz, 2300MHz or 2300000.",
+            metavar="FREQ",
+            autocompletion=words.clocks,
+        ),
     ],
     output: OutputOption = None,
 ) -> None:

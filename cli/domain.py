@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
+from cli.completion import words
 from cli.group import LazyGroup, new_app
 from cli.session import connect, show
 from cli.settings import OutputOption, settings_of
@@ -43,7 +44,12 @@ def list_domains(
 @app.command("show")
 def show_domain(
     context: typer.Context,
-    domain: Annotated[str, typer.Argument(help="Id, name or UUID.", metavar="DOMAIN")],
+    domain: Annotated[
+        str,
+        typer.Argument(
+            help="Id, name or UUID.", metavar="DOMAIN", autocompletion=words.domains
+        ),
+    ],
     output: OutputOption = None,
 ) -> None:
     """Show one domain with its vCPUs and channels."""

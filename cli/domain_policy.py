@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cli.completion import words
 from cli.operating import Config, Connect, Current, Live, scope_of, tell_json, uri_of
 from cli.settings import Output, OutputOption, settings_of
 
@@ -33,7 +34,10 @@ _EVERYTHING = "all"
 
 def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     context: typer.Context,
-    domain: Annotated[str, typer.Argument(help="Its id, UUID or name.")],
+    domain: Annotated[
+        str,
+        typer.Argument(help="Its id, UUID or name.", autocompletion=words.domains),
+    ],
     *,
     low: Annotated[
         str, typer.Option("--min", metavar="CLOCK", help="Never lower: 1.2GHz.")

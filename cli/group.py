@@ -1,17 +1,21 @@
 """Groups of commands: lazily imported, and with vmpower's own way to fail."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, NoSuchOption
+from typer._completion_classes import completion_init
 from typer.core import TyperGroup
 
 from cli.failures import ExitStatus, status_of, tell
 from orchestrator.errors import VmpowerError
 
+COMPLETION_VARIABLE = "_VMPOWER_COMPLETE"
+"""Set by a shell that asks for completions; the name is typer's for our program."""
 _GLOBAL_OPTIONS = ("--run-dir", "--socket", "--connect", "--plain")
 
 
@@ -80,12 +84,15 @@ class VmpowerGroup(LazyGroup):
         "events": "cli.events",
         "doctor": "cli.doctor.command",
         "restore": "cli.restore",
+        "completion": "cli.completion.command",
         "simulate": "cli.simulate",
     }
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:  # noqa: ANN401 - typer's
         """Run the command line and exit."""
         extra["standalone_mode"] = False
+        if os.environ.get(COMPLETION_VARIABLE):
+            completion_init()  # `add_completion` would do so, at each start
         try:
             status = super().main(*args, **extra)
         except VmpowerError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from cli.completion import words
 from cli.failures import ExitStatus, status_of, tell
 from cli.operating import (
     POWER_OFF_NOTE,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 Domains: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="DOMAIN...", help="Ids, UUIDs, names, or patterns: 'dpdk-*'."
+        metavar="DOMAIN...",
+        help="Ids, UUIDs, names, or patterns: 'dpdk-*'.",
+        autocompletion=words.domains,
     ),
 ]
 All: TypeAlias = Annotated[bool, typer.Option("--all", help="All domains.")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cli.completion import words
 from cli.operating import (
     POWER_OFF_NOTE,
     Connect,
@@ -42,6 +43,7 @@ def add(  # noqa: PLR0913 - each parameter is an option of the command
             "-t",
             metavar="NAME",
             help="What it starts from: see 'vmpower template list'; or ./FILE.xml.",
+            autocompletion=words.templates,
         ),
     ] = "minimal",
     vcpus: Annotated[
@@ -195,10 +197,20 @@ def add(  # noqa: PLR0913 - each parameter is an option of the command
 
 def pin(  # noqa: PLR0913 - each parameter is an option of the command
     context: typer.Context,
-    domain: Annotated[str, typer.Argument(help="Its id, UUID or name.")],
-    vcpu: Annotated[int, typer.Argument(min=0)],
+    domain: Annotated[
+        str,
+        typer.Argument(help="Its id, UUID or name.", autocompletion=words.domains),
+    ],
+    vcpu: Annotated[
+        int, typer.Argument(min=0, help="Its number.", autocompletion=words.vcpus)
+    ],
     cpus: Annotated[
-        str, typer.Argument(metavar="CPU", help="Host CPUs; more than one floats.")
+        str,
+        typer.Argument(
+            metavar="CPU",
+            help="Host CPUs; more than one floats.",
+            autocompletion=words.cpus,
+        ),
     ],
     *,
     live: Annotated[bool, typer.Option("--live", help="The running domain.")] = False,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.completion import words
 from cli.failures import ExitStatus, tell
 from cli.group import new_app
 from cli.session import show
@@ -43,7 +44,10 @@ def list_all(
 @app.command("show")
 def show_one(
     context: typer.Context,
-    template: Annotated[str, typer.Argument(help="Its name, or ./FILE.xml.")],
+    template: Annotated[
+        str,
+        typer.Argument(help="Its name, or ./FILE.xml.", autocompletion=words.templates),
+    ],
     *,
     directory: Directory = OPERATORS,
     xml: Annotated[bool, typer.Option("--xml", help="Its XML as it is.")] = False,
@@ -67,7 +71,11 @@ def show_one(
 def validate(
     templates: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEMPLATE]...", help="Names or files; without: all."),
+        typer.Argument(
+            metavar="[TEMPLATE]...",
+            help="Names or files; without: all.",
+            autocompletion=words.templates,
+        ),
     ] = None,
     directory: Directory = OPERATORS,
 ) -> None:

@@ -1,0 +1,265 @@
+"""Completion in real shells, beside a daemon, beside libvirt only, beside nobody."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+
+from cli.app import app
+from tests.cli.conftest import ROOT, environment, run_process
+from tests.cli.tmux import TmuxTerminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.control.little_daemon import LittleDaemon
+
+DEADLINE_S = 60.0
+NAMED = {
+    "domain": "words.domains",
+    "domains": "words.domains",
+    "number": "words.channels",
+    "cpus": "words.cpus or words.cpus_or_all",
+    "template": "words.templates",
+    "templates": "words.templates",
+}
+"""What an argument of this name is completed with."""
+SHELLS = ["bash", "zsh", "fish"]
+
+
+def require(shell: str) -> str:
+    found = shutil.which(shell)
+    if found is None:
+        pytest.skip(f"{shell} is not installed (scripts/packages.txt names it)")
+    return found
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """The command under its name, in a directory for PATH."""
+    path = tmp_path / "bin" / "vmpower"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -m cli "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def script(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """What `vmpower completion` prints for the shell of the test."""
+    status, out, err = run_process(tmp_path, "completion", request.param)
+    assert (status, err) == (0, "")
+    path = tmp_path / "script"
+    path.write_text(out)
+    return path
+
+
+def around(program: Path, run_dir: Path, **more: str) -> dict[str, str]:
+    path = f"{program.parent}:{os.environ['PATH']}"
+    return environment(run_dir, PATH=path, LIBVIRT_DEFAULT_URI="test:///default") | more
+
+
+def in_bash(around: dict[str, str], script: Path, line: str) -> list[str]:
+    """Have bash complete a line by the function that it registered."""
+    words = line.split(" ")
+    program = (
+        f"source {script}; read -r _ _ _ _ function _ < <(complete -p vmpower);"
+        ' COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); "$function" vmpower;'
+        ' printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        [require("bash"), "--norc", "-c", program, "bash", *words],
+        env=around,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def in_fish(around: dict[str, str], script: Path, line: str) -> list[str]:
+    done = subprocess.run(
+        [
+            require("fish"),
+            "--no-config",
+            "-c",
+            f"source {script}; complete -C '{line}'",
+        ],
+        env=around,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert done.stderr == ""
+    return [found.split("\t")[0] for found in done.stdout.splitlines()]
+
+
+def test_every_argument_that_names_something_is_completed() -> None:
+    bare = [
+        f"{' '.join(path)}: autocompletion={NAMED[param.name]}"
+        for path, command in walk(typer.main.get_command(app))
+        for param in command.params
+        if param.name in NAMED
+        and param.param_type_name == "argument"
+        and param._custom_shell_complete is None
+    ]
+    assert bare == []
+
+
+def walk(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            yield from walk(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+@pytest.mark.parametrize("script", ["bash"], indirect=True)
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("vmpower dom", ["domain"]),
+        ("vmpower domain sh", ["show"]),
+        ("vmpower domain show dpdk-", ["dpdk-fw", "dpdk-router"]),
+        ("vmpower domain onboard dpdk-fw w", ["web"]),
+        ("vmpower channel disable dpdk-router ", ["0", "1", "9", "all"]),
+        ("vmpower cpu show ", ["0-1", "2-3", "4-5", "all"]),
+        ("vmpower cpu show 0-1,4", ["0-1,4-5"]),
+        ("vmpower cpu set 2 22", ["2200MHz"]),
+        ("vmpower domain pin dpdk-fw ", ["0", "1", "2"]),
+        ("vmpower template show n", ["nfv"]),
+        ("vmpower domain add new --template mi", ["minimal"]),
+        ("vmpower status --out", ["--output"]),
+        ("vmpower status --output j", ["json"]),
+    ],
+)
+def test_bash_completes(
+    line: str, words: list[str], script: Path, program: Path, run_dir: Path
+) -> None:
+    found = in_bash(around(program, run_dir), script, line)
+    assert set(words) <= set(found)
+    assert all(word.startswith(line.split(" ")[-1]) for word in found)
+
+
+@pytest.mark.parametrize("script", ["fish"], indirect=True)
+def test_fish_completes(script: Path, program: Path, run_dir: Path) -> None:
+    there = around(program, run_dir, HOME=str(run_dir))
+    assert in_fish(there, script, "vmpower dom") == ["domain"]
+    line = "vmpower domain show dpdk-"
+    assert in_fish(there, script, line) == ["dpdk-fw", "dpdk-router"]
+
+
+@contextmanager
+def at(
+    shell: tuple[str, ...], program: Path, run_dir: Path, *prepare: str
+) -> Iterator[TmuxTerminal]:
+    """Start a shell on a terminal, as a person has it, and prepare it."""
+    require(shell[0])
+    kept = ("PATH", "VMPOWER_RUN_DIR", "LIBVIRT_DEFAULT_URI")
+    there = around(program, run_dir)
+    with TmuxTerminal({name: there[name] for name in kept}) as terminal:
+        terminal.type(f"exec {' '.join(shell)}\n")
+        for number, line in enumerate(prepare):
+            terminal.type(f"{line}; echo do''ne-{number}\n")
+            terminal.wait_for(f"done-{number}")
+        yield terminal
+
+
+def complete_a_name(terminal: TmuxTerminal) -> None:
+    terminal.type("vmpower domain show dpdk-r\t")
+    terminal.wait_for("vmpower domain show dpdk-router")
+
+
+@pytest.mark.parametrize("script", ["bash"], indirect=True)
+def test_a_person_at_bash_gets_the_rest_of_a_name(
+    script: Path, program: Path, run_dir: Path
+) -> None:
+    shell = ("bash", "--norc", "--noprofile", "-i")
+    with at(shell, program, run_dir, f"source {script}") as terminal:
+        complete_a_name(terminal)
+
+
+@pytest.mark.parametrize("script", ["zsh"], indirect=True)
+def test_a_person_at_zsh_gets_the_rest_of_a_name(
+    script: Path, program: Path, run_dir: Path
+) -> None:
+    prepare = ("autoload -U compinit; compinit -u -D", f"source {script}")
+    with at(("zsh", "-f", "-i"), program, run_dir, *prepare) as terminal:
+        complete_a_name(terminal)
+
+
+@pytest.mark.parametrize("script", ["zsh"], indirect=True)
+def test_zsh_completes_the_first_time_from_its_functions(
+    script: Path, program: Path, run_dir: Path
+) -> None:
+    functions = run_dir / "functions"
+    functions.mkdir()
+    script.rename(functions / "_vmpower")
+    prepare = f"fpath=({functions} $fpath); autoload -U compinit; compinit -u -D"
+    with at(("zsh", "-f", "-i"), program, run_dir, prepare) as terminal:
+        complete_a_name(terminal)
+
+
+@pytest.mark.parametrize("script", ["bash"], indirect=True)
+def test_without_a_daemon_libvirt_names_domains(
+    script: Path, program: Path, tmp_path: Path
+) -> None:
+    found = in_bash(around(program, tmp_path), script, "vmpower domain show ")
+    assert found == ["test"]
+
+
+@pytest.mark.parametrize("script", ["bash"], indirect=True)
+def test_nobody_to_ask_is_no_error_and_no_wait(
+    script: Path, program: Path, tmp_path: Path
+) -> None:
+    silent = tmp_path / "silent"
+    with socket.socket(socket.AF_UNIX) as libvirtd:
+        libvirtd.bind(str(silent))
+        libvirtd.listen()  # and never accepts
+        uri = f"qemu+unix:///system?socket={silent}"
+        there = around(program, tmp_path, LIBVIRT_DEFAULT_URI=uri)
+        assert in_bash(there, script, "vmpower domain show ") == []
+        assert in_bash(there, script, "vmpower channel disable x ") == ["all"]
+        assert in_bash(there, script, "vmpower cpu show ") == ["all"]
+
+
+@pytest.mark.parametrize("script", ["bash"], indirect=True)
+def test_names_that_mean_something_to_a_shell_are_not_offered(
+    script: Path, program: Path, daemon: LittleDaemon, run_dir: Path
+) -> None:
+    (uuid, first), *_ = daemon.domains.items()
+    evil = "dpdk-$(touch /tmp/evil)"
+    daemon.domains[uuid] = first.model_copy(update={"name": evil})
+    found = in_bash(around(program, run_dir), script, "vmpower domain show dpdk-")
+    assert found == ["dpdk-router"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_scripts_are_good_syntax(shell: str, tmp_path: Path) -> None:
+    _, out, _ = run_process(tmp_path, "completion", shell)
+    path = tmp_path / "script"
+    path.write_text(out)
+    done = subprocess.run(
+        [require(shell), "-n", str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_unknown_shell_is_wrong_usage(tmp_path: Path) -> None:
+    status, out, err = run_process(tmp_path, "completion", "tcsh")
+    assert (status, out) == (2, "")
+    assert "tcsh" in err
