@@ -9,7 +9,11 @@ import orchestrator
 from cli.group import VmpowerGroup, new_app
 from cli.settings import DEFAULT_RUN_DIR, Output, Settings
 
-app = new_app(name="vmpower", cls=VmpowerGroup)
+app = new_app(
+    name="vmpower",
+    cls=VmpowerGroup,
+    doc="See and steer the clocks that virtual machines ask for.",
+)
 
 
 def _show_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer's signature
@@ -49,7 +53,7 @@ def vmpower(
         ),
     ] = False,
 ) -> None:
-    """See and steer the clocks that virtual machines ask for."""
+    """Keep the options before the command."""
     context.obj = Settings(
         run_dir=run_dir, socket=socket, uri=uri, output=output, is_plain=is_plain
     )

@@ -9,9 +9,11 @@ from typing import Any, ClassVar, NoReturn
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, NoSuchOption
 from typer._completion_classes import completion_init
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 from cli.failures import ExitStatus, status_of, tell
+from cli.help import HelpfulCommand, HelpfulGroup
 from orchestrator.errors import VmpowerError
 
 COMPLETION_VARIABLE = "_VMPOWER_COMPLETE"
@@ -19,7 +21,7 @@ COMPLETION_VARIABLE = "_VMPOWER_COMPLETE"
 _GLOBAL_OPTIONS = ("--run-dir", "--socket", "--connect", "--plain")
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(HelpfulGroup):
     """A group that imports a command's module when the command is used.
 
     `vmpower status` must not pay for what only `vmpower domain add` needs.
@@ -46,14 +48,28 @@ class LazyGroup(TyperGroup):
         return command
 
 
+class _App(typer.Typer):
+    """Commands of an app help as ours do, unless they say otherwise."""
+
+    def command(
+        self,
+        name: str | None = None,
+        *,
+        cls: type[TyperCommand] | None = HelpfulCommand,
+        **extra: Any,  # noqa: ANN401 - whatever typer takes
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        """Register a command."""
+        return super().command(name, cls=cls, **extra)
+
+
 def new_app(
     *,
     name: str | None = None,
     doc: str | None = None,
-    cls: type[TyperGroup] = TyperGroup,
+    cls: type[TyperGroup] = HelpfulGroup,
 ) -> typer.Typer:
     """Make a command or a group, without what costs 20 to 100 ms at every start."""
-    return typer.Typer(
+    return _App(
         name=name,
         help=doc,
         cls=cls,

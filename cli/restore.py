@@ -33,9 +33,10 @@ def restore(
     ] = Path("/sys"),
     output: OutputOption = None,
 ) -> None:
-    """Give the CPUs back as a dead daemon found them; needs no daemon.
+    """Give the CPUs back as a dead daemon found them.
 
-    A daemon that starts does this by itself, and one that runs refuses it.
+    It needs no daemon. A daemon that starts does this by itself, and one that runs
+    refuses it.
     """
     settings = settings_of(context, output)
     path = journal or (run_dir or settings.run_dir) / JOURNAL_NAME

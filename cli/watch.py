@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import typer
-from typer.core import TyperCommand
 
+from cli.help import HelpfulCommand
 from cli.session import connect, is_styled, show, write_sheets
 from cli.settings import Output, Settings
 from cli.tables.sheet import Sheet
@@ -43,7 +43,7 @@ class Answer:
 Ask: TypeAlias = Callable[[ControlClient], Answer]
 
 
-class WatchableCommand(TyperCommand):
+class WatchableCommand(HelpfulCommand):
     """A command whose `--watch` may stand without a number, which typer cannot."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's private

@@ -21,14 +21,6 @@ else
   {_ZSH_REGISTER}
 fi"""
 
-_EPILOG = """\b
-Examples:
-  source <(vmpower completion bash)
-  vmpower completion bash > /etc/bash_completion.d/vmpower
-  vmpower completion zsh > /usr/local/share/zsh/site-functions/_vmpower
-  vmpower completion fish > /etc/fish/completions/vmpower.fish
-"""
-
 
 class Shell(StrEnum):
     """Shells that we have scripts for."""
@@ -41,14 +33,14 @@ class Shell(StrEnum):
     """3 and later."""
 
 
-@app.command(epilog=_EPILOG)
+@app.command()
 def completion(
     shell: Annotated[
         Shell,
         typer.Argument(metavar="bash|zsh|fish", help="The shell that shall complete."),
     ],
 ) -> None:
-    """Print a script that makes a shell complete commands, domains and CPUs."""
+    """Print a script that has a shell complete."""
     script = get_completion_script(
         prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE, shell=shell.value
     )

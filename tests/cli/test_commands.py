@@ -204,7 +204,8 @@ def test_a_change_through_the_read_only_socket_ends_with_4(
 )
 def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> None:
     commands = {
-        (): "status top domain channel cpu template events doctor restore completion simulate",
+        (): "status top domain channel cpu template events doctor restore completion"
+        " simulate",
         ("domain",): "list show add pin onboard offboard set",
         ("template",): "list show validate",
         ("channel",): "list enable disable",

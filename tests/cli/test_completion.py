@@ -8,12 +8,11 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import typer
 
-from cli.app import app
+from tests.cli.commands import walk
 from tests.cli.conftest import ROOT, environment, run_process
 from tests.cli.tmux import TmuxTerminal
 
@@ -108,24 +107,14 @@ def in_fish(around: dict[str, str], script: Path, line: str) -> list[str]:
 
 def test_every_argument_that_names_something_is_completed() -> None:
     bare = [
-        f"{' '.join(path)}: autocompletion={NAMED[param.name]}"
-        for path, command in walk(typer.main.get_command(app))
-        for param in command.params
+        f"{context.command_path}: autocompletion={NAMED[param.name]}"
+        for context in walk()
+        for param in context.command.params
         if param.name in NAMED
         and param.param_type_name == "argument"
         and param._custom_shell_complete is None
     ]
     assert bare == []
-
-
-def walk(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
-    context = typer.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if hasattr(command, "list_commands"):
-            yield from walk(command, (*path, name))
-        else:
-            yield (*path, name), command
 
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)

@@ -1,0 +1,37 @@
+"""The tree of all commands, for tests that walk it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.app import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def walk(
+    group: Any = None, parent: Any = None, *, name: str = "vmpower"
+) -> Iterator[Any]:
+    """Yield the context of each command and group; `command_path` is its name."""
+    command: Any = group or typer.main.get_command(app)
+    context = typer.Context(command, info_name=name, parent=parent)
+    yield context
+    if hasattr(command, "list_commands"):
+        for word in command.list_commands(context):
+            yield from walk(command.get_command(context, word), context, name=word)
+
+
+def parse(line: str) -> Any:
+    """Parse a command line without running it; return the context of its command."""
+    name, *words = shlex.split(line)
+    command: Any = typer.main.get_command(app)
+    context = command.make_context(name, words)
+    while hasattr(command, "list_commands"):
+        words = [*context._protected_args, *context.args]
+        name, command, words = command.resolve_command(context, words)
+        context = command.make_context(name, words, parent=context)
+    return context

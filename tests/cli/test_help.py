@@ -1,0 +1,76 @@
+"""What `--help` says, of every command."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.app import app
+from cli.examples import EXAMPLES, Example
+from tests.cli.commands import parse, walk
+
+COMMANDS = {context.command_path: context for context in walk()}
+
+
+def help_of(path: str) -> str:
+    told = CliRunner().invoke(app, [*path.split()[1:], "--help"])
+    assert told.exit_code == 0
+    return told.stdout
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_says_what_it_and_its_parameters_are_for(path: str) -> None:
+    context = COMMANDS[path]
+    assert context.command.help
+    silent = [
+        parameter.name
+        for parameter in context.command.get_params(context)
+        if not getattr(parameter, "help", None)
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_no_help_shows_the_names_of_types(path: str) -> None:
+    assert re.findall(r"<\w+[ |\w]*>|\{\w+\}", help_of(path)) == []
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_first_line_of_a_help_fits_into_the_list_of_commands(path: str) -> None:
+    for line in help_of(path).partition("Commands:\n")[2].splitlines():
+        assert not line.endswith("..."), line
+
+
+@pytest.mark.parametrize(
+    ("path", "example"),
+    [(path, example) for path, found in EXAMPLES.items() for example in found],
+)
+def test_examples_are_commands_as_they_stand(path: str, example: Example) -> None:
+    line = re.split(r" [|>] |<\(|\)", example.line.removeprefix("source <("))[0]
+    name = parse(line).command_path
+    assert name.startswith(path)
+    assert example.line in help_of(path)
+
+
+def test_arguments_are_written_as_in_a_synopsis() -> None:
+    usage = {path: help_of(path).splitlines()[0] for path in COMMANDS}
+    assert usage["vmpower domain pin"].endswith("pin [OPTIONS] DOMAIN VCPU CPU")
+    assert usage["vmpower domain onboard"].endswith("onboard [OPTIONS] [DOMAIN...]")
+    assert usage["vmpower channel list"].endswith("list [OPTIONS] [DOMAIN]")
+    assert usage["vmpower cpu"].endswith("cpu [OPTIONS] COMMAND [ARGS]...")
+
+
+def test_options_stand_in_their_panels() -> None:
+    told = help_of("vmpower domain add")
+    titles = re.findall(r"^(\w[^:]*):$", told, re.MULTILINE)
+    assert titles == [
+        "Arguments",
+        "Machine",
+        "CPUs",
+        "Power management",
+        "What to do",
+        "Options",
+        "Examples",
+    ]
