@@ -213,7 +213,7 @@ def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> N
     }
     result = vmpower(*group, "--help")
     assert result.exit_code == 0
-    listed = result.stdout.split("Commands:\n")[1]
+    listed = result.stdout.split("Commands:\n")[1].split("\n\n")[0]
     words = [line.split()[0] for line in listed.splitlines() if line[2:3].strip()]
     assert words == commands[group].split()
 
