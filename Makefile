@@ -24,6 +24,9 @@ test: setup ## every test: linters, pure ones, real libvirt, QEMU and DPDK guest
 lint: setup ## ruff, mypy, import-linter and codespell
 	@$(PYTHON) -m pytest -q tests/test_linters.py
 
+man: setup ## the manual pages in docs/man, from what the code says
+	@$(PYTHON) -m scripts.manual docs/man
+
 bench: setup ## vmpowerd beside the least possible work in C
 	@$(PYTHON) -m bench $(ARGS)
 

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: ended as asked; 1: could not run; 2: wrong arguments or configuration.
     """
-    options = _parse_arguments(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         config = _read_config(options)
     except ConfigError as error:
@@ -62,51 +62,62 @@ def _fail(error: VmpowerError, *, status: int) -> int:
     return status
 
 
-def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="vmpowerd",
         description="Find the poweragent channels of all domains and obey their guests"
         " within the operator's bounds.",
+        epilog="SIGTERM ends it and gives the CPUs back; SIGHUP has it read its"
+        " configuration again. See vmpowerd(8) and vmpower.toml(5).",
+        add_help=False,
+    )
+    parser.add_argument(
+        "-h", "--help", action="help", help="Show this message and exit."
     )
     parser.add_argument(
         "-c",
         "--connect",
         metavar="URI",
-        help="libvirt to watch (default: LIBVIRT_DEFAULT_URI, else qemu:///system)",
+        help="libvirt to watch (default: LIBVIRT_DEFAULT_URI, else qemu:///system).",
     )
     parser.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
-        help=f"configuration (default: {DEFAULT_FILE}); conf.d beside it is read too",
+        help=f"Configuration (default: {DEFAULT_FILE}); conf.d beside it is read too.",
     )
     parser.add_argument(
         "--sysfs-root",
         metavar="DIR",
         type=Path,
-        help="CPU tree (default: /sys); `vmpower simulate` makes another",
+        help="CPU tree (default: /sys); `vmpower simulate` makes another.",
     )
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
         type=Path,
-        help="sockets and restore journal (default: /run/vmpower)",
+        help="Sockets and restore journal (default: /run/vmpower).",
     )
     parser.add_argument(
-        "--log-level", choices=[level.value for level in LogLevel], help="default: info"
+        "--log-level",
+        choices=[level.value for level in LogLevel],
+        help="How much is logged (default: info).",
     )
     parser.add_argument(
         "--show-config",
         action="store_true",
-        help="print the configuration in force as JSON and end",
+        help="Print the configuration in force as JSON and end.",
     )
     parser.add_argument(
         "--check-config",
         action="store_true",
-        help="say what is wrong with the configuration and end",
+        help="Say what is wrong with the configuration and end.",
     )
-    parser.add_argument("--version", action="version", version=__version__)
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--version", action="version", version=__version__, help="Show the version."
+    )
+    return parser
 
 
 def _read_config(options: argparse.Namespace) -> Config:

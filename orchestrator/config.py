@@ -128,12 +128,13 @@ class Config:
     sysfs_root: Path = Path("/sys")
     """Where the CPU tree is: the kernel's, or a simulation."""
     log_level: LogLevel = LogLevel.INFO
+    """How much is logged, to standard error."""
     libvirt: LibvirtConfig = field(default_factory=LibvirtConfig)
     bounds: BoundsConfig = field(default_factory=BoundsConfig)
     power: PowerConfig = field(default_factory=PowerConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
     domain: tuple[DomainRule, ...] = ()
-    """Rules of single domains; see `DomainPolicy` for what they can say."""
+    """Rules of single domains."""
     onboard: tuple[OnboardRule, ...] = ()
     """Rules for giving domains the channels they lack; without one, nobody is given
     any."""

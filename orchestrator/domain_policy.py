@@ -45,7 +45,8 @@ class DomainPolicy:
     guest_policies: bool | None = None
     """Whether it may send policies for its own vCPUs."""
     generation: int | None = None
-    """One of `GENERATIONS`; None: found out from what it sends."""
+    """Bytes of its packets: 16, 456, 460 or 464; without: found out from what it
+    sends."""
     onboard: bool | None = None
     """Whether it asks for onboarding or refuses it; rules for it decide (see
     `[[onboard]]`), so that by itself this gives nobody a channel."""

@@ -18,7 +18,8 @@ def walk(
 ) -> Iterator[Any]:
     """Yield the context of each command and group; `command_path` is its name."""
     command: Any = group or typer.main.get_command(app)
-    context = typer.Context(command, info_name=name, parent=parent)
+    settings = command.context_settings
+    context = typer.Context(command, info_name=name, parent=parent, **settings)
     yield context
     if hasattr(command, "list_commands"):
         for word in command.list_commands(context):

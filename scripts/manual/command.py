@@ -1,0 +1,83 @@
+"""What `vmpower --help` says, of every command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.app import app
+from cli.examples import EXAMPLES
+from cli.failures import ExitStatus
+from cli.help import OTHERS, arguments, panels
+from scripts.manual import roff
+from scripts.manual.docstrings import members_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HELP = "-h, --help"
+_DONE = "Done."
+_INTERRUPTED = "130", "Interrupted by Ctrl-C."
+
+
+def command_sections() -> list[str]:
+    """Write global options, all commands, and all examples."""
+    root, *others = _walk(typer.main.get_command(app), None, "vmpower")
+    commands = [
+        context for context in others if not hasattr(context.command, "commands")
+    ]
+    lines = roff.heading("OPTIONS")
+    lines += roff.text("These stand before the command.")
+    lines += _options(root)
+    lines += roff.heading("COMMANDS")
+    for context in commands:
+        lines += _command(context)
+    lines += roff.heading("EXAMPLES")
+    for context in (root, *commands):
+        for example in EXAMPLES.get(context.command_path, ()):
+            lines += roff.text(f"{example.purpose}:")
+            lines += roff.verbatim([example.line])
+    return lines
+
+
+def exit_statuses() -> list[str]:
+    """Write what the command ends with."""
+    docs = members_of(ExitStatus)
+    rows = [("0", _DONE)]
+    rows += [(str(int(status)), docs[status.name]) for status in ExitStatus]
+    lines: list[str] = []
+    for number, words in (*rows, _INTERRUPTED):
+        lines += roff.item(roff.bold(number), words)
+    return lines
+
+
+def _walk(command: Any, parent: Any, name: str) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the context of a command and of those below it; typer's are private."""
+    settings = command.context_settings
+    context = typer.Context(command, info_name=name, parent=parent, **settings)
+    yield context
+    if hasattr(command, "list_commands"):
+        for word in command.list_commands(context):
+            yield from _walk(command.get_command(context, word), context, word)
+
+
+def _command(context: Any) -> list[str]:  # noqa: ANN401
+    pieces = " ".join(context.command.collect_usage_pieces(context))
+    lines = roff.subheading(context.command_path)
+    lines += [f"{roff.bold(context.command_path)} {roff.spelling(pieces)}"]
+    lines += roff.text(context.command.help or "")
+    for name, words in arguments(context.command.get_params(context), context):
+        lines += roff.item(roff.italic(name), words)
+    return lines + _options(context)
+
+
+def _options(context: Any) -> list[str]:  # noqa: ANN401
+    lines: list[str] = []
+    for title, rows in panels(context.command.get_params(context), context).items():
+        told = [(option, words) for option, words in rows if option != _HELP]
+        if title != OTHERS:
+            lines += roff.text(f"{title}:")
+        for option, words in told:
+            lines += roff.item(roff.spelling(option), words)
+    return lines

@@ -1,0 +1,133 @@
+"""The configuration's keys, from the dataclasses that hold it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from orchestrator.config import Config, key_of
+from orchestrator.units import KHz
+from scripts.manual import roff
+from scripts.manual.docstrings import members_of
+
+_TYPES: dict[Any, str] = {
+    KHz: 'clock: integer kHz, or text as "2.3GHz"',
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+    str: "text",
+    Path: "path",
+}
+
+
+def configuration_sections() -> list[str]:
+    """Write every key, by table: its type, its default, what it is for."""
+    lines = roff.heading("OPTIONS")
+    lines += roff.text("These stand at the top, before any table.")
+    tables: list[str] = []
+    for field, kind in _fields(Config):
+        table = _table_of(kind)
+        if table is None:
+            lines += _key(Config, field, kind)
+        else:
+            is_list = typing.get_origin(kind) is tuple
+            header = (
+                f"[[{key_of(field.name)}]]" if is_list else f"[{key_of(field.name)}]"
+            )
+            tables += _table(header, table, members_of(Config).get(field.name, ""))
+    return lines + tables
+
+
+def _table(header: str, table: type[Any], more: str) -> list[str]:
+    words = (table.__doc__ or "").strip()
+    lines = roff.subheading(header)
+    lines += roff.text(_dedent(words))
+    if more:
+        lines += roff.text(more)
+    nested: list[str] = []
+    for field, kind in _fields(table):
+        inner = _table_of(kind)
+        lines += _key(table, field, kind)
+        if inner is not None:
+            nested += roff.text(f"`{key_of(field.name)}` has:")
+            for each, its in _fields(inner):
+                nested += roff.indented(_key(inner, each, its))
+    return lines + nested
+
+
+def _fields(cls: type[Any]) -> list[tuple[dataclasses.Field[Any], Any]]:
+    hints = typing.get_type_hints(cls)
+    return [(field, hints[field.name]) for field in dataclasses.fields(cls)]
+
+
+def _table_of(kind: Any) -> type[Any] | None:  # noqa: ANN401 - a type hint
+    """Return the dataclass of a table, or of the tables of a list."""
+    if typing.get_origin(kind) is tuple:
+        kind = typing.get_args(kind)[0]
+    return kind if isinstance(kind, type) and dataclasses.is_dataclass(kind) else None
+
+
+def _key(cls: type[Any], field: dataclasses.Field[Any], kind: Any) -> list[str]:  # noqa: ANN401
+    words = members_of(cls).get(field.name, "")
+    unit = "seconds" if field.name.endswith("_s") else _type_words(kind)
+    about = roff.marked(f"{unit}; {_default_words(field)}")
+    term = f"{roff.bold(key_of(field.name))} ({about})"
+    lines = roff.item(term, words)
+    if members := _enum_of(kind):
+        docs = members_of(members)
+        inner: list[str] = []
+        for member in members:
+            inner += roff.item(
+                roff.bold(f'"{member.value}"'), docs.get(member.name, "")
+            )
+        lines += roff.indented(inner)
+    return lines
+
+
+def _plain(kind: Any) -> tuple[Any, bool]:  # noqa: ANN401
+    """Return a type without `| None`, and whether it is a list."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is tuple:
+        return typing.get_args(kind)[0], True
+    return kind, False
+
+
+def _enum_of(kind: Any) -> type[enum.Enum] | None:  # noqa: ANN401
+    plain, _ = _plain(kind)
+    is_enum = isinstance(plain, type) and issubclass(plain, enum.Enum)
+    return plain if is_enum else None
+
+
+def _type_words(kind: Any) -> str:  # noqa: ANN401
+    plain, is_list = _plain(kind)
+    if _enum_of(kind):
+        words = "one of those below"
+    elif isinstance(plain, type) and dataclasses.is_dataclass(plain):
+        words = "table"
+    else:
+        words = _TYPES.get(plain, getattr(plain, "__name__", str(plain)))
+    return f"list of {words}" if is_list else words
+
+
+def _default_words(field: dataclasses.Field[Any]) -> str:
+    if field.default is dataclasses.MISSING:
+        is_required = field.default_factory is dataclasses.MISSING
+        return "required" if is_required else "default: nothing"
+    value = field.default
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if value is None or value in ((), ""):
+        return "default: nothing"
+    if isinstance(value, bool):
+        return f"default: {str(value).lower()}"
+    is_text = isinstance(value, str | Path)
+    return f'default: "{value}"' if is_text else f"default: {value}"
+
+
+def _dedent(words: str) -> str:
+    return "\n".join(line.strip() for line in words.splitlines())

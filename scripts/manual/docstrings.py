@@ -1,0 +1,44 @@
+"""What stands below a field or a member in the source, which Python does not keep."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+from pathlib import Path
+from typing import Any
+
+
+def members_of(cls: type[Any]) -> dict[str, str]:
+    """Return the docstrings of a class's fields or members, inherited ones too."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("orchestrator") or base.__module__[:3] == "cli":
+            found |= _of_class(inspect.getsourcefile(base) or "", base.__name__)
+    return found
+
+
+@functools.cache
+def _of_class(file: str, name: str) -> dict[str, str]:
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    body = next((node.body for node in classes if node.name == name), [])
+    found: dict[str, str] = {}
+    for statement, following in zip(body, [*body[1:], None], strict=True):
+        target = _target(statement)
+        match following:
+            case ast.Expr(value=ast.Constant(value=str(words))) if target:
+                found[target] = inspect.cleandoc(words)
+            case _:
+                pass
+    return found
+
+
+def _target(statement: ast.stmt) -> str:
+    match statement:
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+        case _:
+            return ""

@@ -1,0 +1,115 @@
+"""The pages as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orchestrator
+from scripts.manual import prose, roff
+from scripts.manual.command import command_sections, exit_statuses
+from scripts.manual.configuration import configuration_sections
+from scripts.manual.daemon import daemon_options, daemon_synopsis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SEE_ALSO = {
+    "vmpower(1)": "vmpowerd(8), vmpower.toml(5), virsh(1), cpupower(1)",
+    "vmpowerd(8)": "vmpower(1), vmpower.toml(5), libvirtd(8), systemd.service(5)",
+    "vmpower.toml(5)": "vmpowerd(8), vmpower(1)",
+}
+
+
+def build_pages() -> dict[str, str]:
+    """Make all pages; by the name of their file."""
+    pages = {
+        ("vmpower", 1): ("power management of virtual machines", _command),
+        ("vmpowerd", 8): ("obeys what guests ask of their clocks", _daemon),
+        ("vmpower.toml", 5): ("configuration of vmpowerd", _configuration),
+    }
+    return {
+        f"{name}.{section}": _page(name, section, summary, build())
+        for (name, section), (summary, build) in pages.items()
+    }
+
+
+def _page(name: str, section: int, summary: str, lines: Iterable[str]) -> str:
+    begin = roff.title(
+        name,
+        section,
+        date=prose.DATE,
+        source=f"vmpower {orchestrator.__version__}",
+        manual="Power management of virtual machines",
+    )
+    named = f"{roff.escape(name)} \\- {roff.escape(summary)}"
+    end = [*roff.heading("SEE ALSO"), *roff.text(SEE_ALSO[f"{name}({section})"])[1:]]
+    whole = [*begin, *roff.heading("NAME"), named, *lines, *end]
+    return "\n".join(_without_needless_paragraphs(whole)) + "\n"
+
+
+def _without_needless_paragraphs(lines: list[str]) -> Iterable[str]:
+    """Leave a `.PP` out where the macro before it began a paragraph already."""
+    before = ""
+    for line in lines:
+        if line != ".PP" or not before.startswith((".SH", ".SS")):
+            yield line
+        before = line
+
+
+def _command() -> list[str]:
+    environment = prose.ENVIRONMENT_OF_COMMAND + prose.ENVIRONMENT
+    return [
+        *roff.heading("SYNOPSIS"),
+        f"{roff.bold('vmpower')} {roff.spelling('[OPTIONS] COMMAND [ARGS]...')}",
+        *roff.heading("DESCRIPTION"),
+        *roff.text(prose.VMPOWER),
+        *command_sections(),
+        *roff.heading("EXIT STATUS"),
+        *exit_statuses(),
+        *_table("ENVIRONMENT", environment),
+        *_table("FILES", prose.FILES),
+    ]
+
+
+def _daemon() -> list[str]:
+    examples: list[str] = []
+    for line, why in prose.DAEMON_EXAMPLE:
+        examples += [*roff.text(why), *roff.verbatim([line])]
+    return [
+        *roff.heading("SYNOPSIS"),
+        daemon_synopsis(),
+        *roff.heading("DESCRIPTION"),
+        *roff.text(prose.VMPOWERD),
+        *roff.heading("OPTIONS"),
+        *daemon_options(),
+        *_table("SIGNALS", prose.SIGNALS),
+        *roff.heading("EXIT STATUS"),
+        *roff.item(roff.bold("0"), "It ended as it was asked to."),
+        *roff.item(roff.bold("1"), "It could not run, or not go on."),
+        *roff.item(roff.bold("2"), "Wrong arguments, or a wrong configuration."),
+        *_table("ENVIRONMENT", prose.ENVIRONMENT),
+        *_table("FILES", prose.FILES),
+        *roff.heading("EXAMPLES"),
+        *examples,
+    ]
+
+
+def _configuration() -> list[str]:
+    return [
+        *roff.heading("SYNOPSIS"),
+        roff.bold("/etc/vmpower/vmpower.toml"),
+        *roff.text("`/etc/vmpower/conf.d/*.toml`"),
+        *roff.heading("DESCRIPTION"),
+        *roff.text(prose.CONFIGURATION),
+        *configuration_sections(),
+        *_table("FILES", prose.FILES[:2]),
+        *roff.heading("EXAMPLES"),
+        *roff.verbatim(prose.CONFIGURATION_EXAMPLE),
+    ]
+
+
+def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:
+    lines = roff.heading(name)
+    for term, words in rows:
+        lines += roff.item(roff.bold(term), words)
+    return lines

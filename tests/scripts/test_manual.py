@@ -1,0 +1,124 @@
+"""The manual pages say what the code says, and can be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+import tomllib
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.__main__ import build_parser
+from orchestrator.config import Config, config_from, key_of
+from scripts.manual import prose, roff
+from scripts.manual.docstrings import members_of
+from scripts.manual.pages import build_pages
+from tests.cli.commands import walk
+
+DIRECTORY = Path(__file__).parents[2] / "docs" / "man"
+PAGES = build_pages()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_pages_that_are_kept_are_those_that_the_code_gives(name: str) -> None:
+    kept = (DIRECTORY / name).read_text(encoding="utf-8")
+    assert kept == PAGES[name], "run 'make man' and commit docs/man"
+
+
+def test_no_page_is_kept_that_nobody_makes() -> None:
+    assert sorted(path.name for path in DIRECTORY.iterdir()) == sorted(PAGES)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "reader",
+    [("groff", "-man", "-Tutf8", "-ww"), ("mandoc", "-Tlint", "-Wwarning")],
+    ids=lambda reader: reader[0],
+)
+def test_readers_have_nothing_to_complain_about(
+    name: str, reader: tuple[str, ...], tmp_path: Path
+) -> None:
+    if shutil.which(reader[0]) is None:
+        pytest.skip(f"{reader[0]} is not installed (scripts/packages.txt names it)")
+    page = tmp_path / name
+    page.write_text(PAGES[name], encoding="utf-8")
+    done = subprocess.run(
+        [*reader, str(page)], capture_output=True, text=True, check=False
+    )
+    complaints = done.stderr + (done.stdout if reader[0] == "mandoc" else "")
+    assert (done.returncode, complaints) == (0, "")
+
+
+def test_every_command_and_option_is_in_the_page() -> None:
+    page = PAGES["vmpower.1"]
+    for context in walk():
+        if hasattr(context.command, "list_commands"):
+            continue
+        assert f'.SS "{roff.escape(context.command_path)}"' in page
+    for option in ("--run-dir", "--print-diff", "--emulator-pin", "--follow"):
+        assert roff.bold(option) in page
+    for action in build_parser()._actions:
+        for option in action.option_strings:
+            assert roff.bold(option) in PAGES["vmpowerd.8"]
+
+
+def fields_of(cls: Any) -> list[tuple[Any, str]]:
+    """Every field of a dataclass of the configuration and of those in it."""
+    found = []
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        found.append((cls, field.name))
+        kinds = (hints[field.name], *typing.get_args(hints[field.name]))
+        for kind in kinds:
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                found += fields_of(kind)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), fields_of(Config), ids=lambda it: getattr(it, "__name__", it)
+)
+def test_every_key_of_the_configuration_is_explained(cls: Any, name: str) -> None:
+    page = PAGES["vmpower.toml.5"]
+    key = roff.escape(key_of(name))
+    assert rf"\fB{key}\fR (" in page or f'.SS "[{key}]"' in page or f"[[{key}]]" in page
+    is_table = f'.SS "[{key}]"' in page
+    assert is_table or members_of(cls).get(name), f"{cls.__name__}.{name}: why?"
+
+
+def test_the_example_is_a_configuration() -> None:
+    config = config_from(tomllib.loads("\n".join(prose.CONFIGURATION_EXAMPLE)))
+    assert config.bounds.min_khz == 1_200_000
+    assert [rule.match for rule in config.domain] == ["fw-*"]
+
+
+def test_exit_statuses_stand_in_both_pages() -> None:
+    for number in ("0", "1", "2", "3", "4", "5", "130"):
+        assert f".TP\n\\fB{number}\\fR\n" in PAGES["vmpower.1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ("a-b", r"a\-b"),
+        (r"C:\x", r"C:\ex"),
+        ("use `x-y` or --all", r"use \fBx\-y\fR or \fB\-\-all\fR"),
+        ("schön", r"sch\[u00F6]n"),
+    ],
+)
+def test_text_means_nothing_to_roff(words: str, written: str) -> None:
+    assert roff.text(words) == [".PP", written]
+
+
+def test_a_line_that_begins_with_a_dot_is_no_request() -> None:
+    assert roff.verbatim([".SH x"])[3] == r"\&.SH x"
+
+
+def test_an_option_is_bold_and_its_value_is_to_be_replaced() -> None:
+    assert roff.spelling("-o, --output table|json") == (
+        r"\fB\-o\fR, \fB\-\-output\fR \fItable|json\fR"
+    )
