@@ -97,6 +97,32 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
             networks=(Network(Link.NETWORK, "lan"),),
         ),
     ),
+    "cloud-31-channels": (
+        "cloud",
+        TemplateSpec(
+            vcpus=31,
+            memory_mib=8192,
+            disk=IMAGE,
+            pins=tuple(map(PCpu, range(31))),
+            emulator_pins=frozenset({PCpu(31)}),
+            policy=POLICY,
+            settings={"bus": "sata", "cache": "writeback", "machine": "pc"},
+        ),
+    ),
+    "nfv-kernel": (
+        "nfv",
+        TemplateSpec(
+            kernel=Path("/boot/vmlinuz"),
+            initrd=Path("/boot/initrd"),
+            cmdline="default_hugepagesz=1G",
+            console=Path("/tmp/console.log"),
+            channels=frozenset({1, 2, 3}),
+            socket_dir=Path("/tmp/powermonitor"),
+            networks=(SWITCH, Network(Link.VHOST_USER, "/run/openvswitch/vhu1")),
+            cloud_init=Path("/var/lib/libvirt/images/seed.iso"),
+            settings={"machine": "q35"},
+        ),
+    ),
 }
 
 

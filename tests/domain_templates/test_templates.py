@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from domain_templates import (
     validate,
 )
 from domain_templates.catalog import Template, check_template
+from domain_templates.parameters import read_parameters
 from domain_templates.schema import SCHEMA
 from domain_templates.spec import Link, Network
 from orchestrator.domain import PCpu
@@ -47,6 +49,26 @@ def test_each_template_with_each_option_is_golden(case: str) -> None:
     if "UPDATE_GOLDEN" in os.environ:
         path.write_text(built)
     assert built == path.read_text()
+
+
+def test_each_option_and_each_parameter_is_in_a_golden_file() -> None:
+    nothing = TemplateSpec()
+    options = {item.name for item in fields(TemplateSpec)}
+    shown = {
+        name
+        for _, spec in CASES.values()
+        for name in options
+        if getattr(spec, name) != getattr(nothing, name)
+    }
+    assert shown == options
+    for name in ("minimal", "nfv", "cloud"):
+        parameters = read_parameters(parse_document(load_template(name, NOWHERE).xml))
+        # What an option gives, too, is not set by name.
+        named = {item.name for item in parameters if item.option != "disk"}
+        used = {
+            key for it, spec in CASES.values() if it == name for key in spec.settings
+        }
+        assert used == named
 
 
 def test_no_golden_file_is_left_over() -> None:
