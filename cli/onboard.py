@@ -99,7 +99,11 @@ def offboard(  # noqa: PLR0913 - each parameter is an option of the command
     connect: Connect = "",
     output: OutputOption = None,
 ) -> None:
-    """Take away the channels that onboarding gave, and nothing else."""
+    """Take away the channels that onboarding gave, and nothing else.
+
+    What a rule of the daemon's gives comes back as long as the rule means the domain;
+    'vmpower domain set DOMAIN --no-onboard' refuses it.
+    """
     numbers = parse_numbers(channels)
     scope = scope_of(live=live, config=config, current=current)
     with _connect(context, connect) as connection:

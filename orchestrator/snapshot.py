@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control import models
 from orchestrator.controller.groups import highest_allowed_khz
+from orchestrator.controller.onboarding import explain
 from orchestrator.inventory import GroupStage
 from orchestrator.monitor.views import Counters
 from orchestrator.rights import resolve_rights
@@ -88,6 +89,9 @@ class Snapshot:
                 queries=models.Permission(**rights.queries._asdict()),
                 guest_policies=models.Permission(**rights.guest_policies._asdict()),
                 generation=models.GenerationRight(**rights.generation._asdict()),
+                onboarding=models.OnboardingRight(
+                    **explain(self._inventory.config, spec)._asdict()
+                ),
             ),
             vcpus=tuple(self._vcpus(record)),
             channels=tuple(

@@ -100,6 +100,13 @@ class GenerationRight(TypedDict):
     source: str
 
 
+class OnboardingRight(TypedDict):
+    """Which channels a domain is given."""
+
+    value: str
+    source: str
+
+
 class Rights(TypedDict):
     """What holds for a domain, and who says so."""
 
@@ -110,6 +117,7 @@ class Rights(TypedDict):
     queries: Permission
     guest_policies: Permission
     generation: GenerationRight
+    onboarding: OnboardingRight
 
 
 class Domain(TypedDict):

@@ -148,6 +148,16 @@ class GenerationRight(Document):
     """Who decided: `rule PATTERN`, `metadata` or `default`."""
 
 
+class OnboardingRight(Document):
+    """Which channels a domain is given."""
+
+    value: str
+    """`all`: one for each vCPU; numbers, as in `0-3`; or `none`."""
+    source: str
+    """Who decided: `onboard rule PATTERN`; without one, what kept it from being meant:
+    `rule PATTERN`, `metadata` or `default`."""
+
+
 class Rights(Document):
     """What holds for a domain, and who says so."""
 
@@ -160,6 +170,8 @@ class Rights(Document):
     guest_policies: Permission
     """Whether it may send policies for its own vCPUs."""
     generation: GenerationRight
+    onboarding: OnboardingRight
+    """Which channels it is given that it lacks."""
 
 
 class Domain(Document):

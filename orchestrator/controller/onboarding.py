@@ -28,7 +28,8 @@ from orchestrator.actions import (
 from orchestrator.cpuset import name_all
 from orchestrator.events import ChannelsAttached
 from orchestrator.inventory import OnboardingRecord
-from orchestrator.rights import resolve_rights
+from orchestrator.onboard_rule import NONE
+from orchestrator.rights import DEFAULT, Said, resolve_rights
 
 if TYPE_CHECKING:
     from orchestrator import events
@@ -61,6 +62,17 @@ def find_rule(config: Config, spec: DomainSpec) -> OnboardRule | None:
     """Return the rule that decides about a domain: the first that means it."""
     word = resolve_rights(config, spec).onboard.value
     return next((rule for rule in config.onboard if rule.means(spec, word=word)), None)
+
+
+def explain(config: Config, spec: DomainSpec) -> Said[str]:
+    """Say which channels a domain is given, and by whose word."""
+    rule = find_rule(config, spec)
+    if rule is not None:
+        return Said(rule.channels, f"onboard rule {rule.match or '*'}")
+    wish = resolve_rights(config, spec).onboard
+    # Without any rule, its own word is not what kept it from being onboarded.
+    is_refusal = wish.value is False and bool(config.onboard)
+    return Said(NONE, wish.source if is_refusal else DEFAULT)
 
 
 def review(inventory: Inventory, record: DomainRecord) -> list[Action]:

@@ -24,6 +24,7 @@ from orchestrator.control.models import (
     GenerationRight,
     LibvirtStatus,
     ModeRight,
+    OnboardingRight,
     Permission,
     Rights,
     Status,
@@ -118,6 +119,7 @@ RIGHTS = Rights(
     queries=Permission(value=True, source="default"),
     guest_policies=Permission(value=True, source="default"),
     generation=GenerationRight(value=None, source="default"),
+    onboarding=OnboardingRight(value="none", source="default"),
 )
 DOMAINS = (
     Domain(

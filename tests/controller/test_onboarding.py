@@ -10,10 +10,11 @@ import pytest
 from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.config import Config, DomainRule
-from orchestrator.controller.onboarding import MOST_EFFORTS, find_rule
+from orchestrator.controller.onboarding import MOST_EFFORTS, explain, find_rule
 from orchestrator.domain import DomainSpec, DomainState
 from orchestrator.domain_policy import DomainPolicy
 from orchestrator.onboard_rule import MetadataWord, OnboardRule
+from orchestrator.rights import Said
 from tests.controller.world import World, domain, vcpu, with_sides
 
 if TYPE_CHECKING:
@@ -309,6 +310,16 @@ def test_a_rule_of_the_host_stands_above_the_word_of_the_metadata() -> None:
     refused = DomainRule(match="dpdk-0", onboard=False)
     config = Config(domain=(refused,), onboard=(ASKED,))
     assert find_rule(config, bare(policy=ASKS)) is None
+
+
+def test_who_decided_is_told() -> None:
+    refusing = bare(policy=REFUSES)
+    assert explain(RULES, bare()) == Said("all", "onboard rule dpdk-*")
+    assert explain(RULES, refusing) == Said("none", "metadata")
+    assert explain(RULES, bare("web")) == Said("none", "default")
+    assert explain(Config(), refusing) == Said("none", "default")
+    some = OnboardRule(pinned=False, channels="0-1")
+    assert explain(Config(onboard=(some,)), bare()) == Said("0-1", "onboard rule *")
 
 
 def test_a_domain_that_begins_to_refuse_gives_back_what_a_rule_gave() -> None:
