@@ -185,8 +185,9 @@ def add(  # noqa: PLR0913 - each parameter is an option of the command
     build(name, spec, chosen)  # what cannot be is refused before anybody is asked
     placement = place(wish, vcpus or count_vcpus(chosen))
     xml = build(name, _placed(spec, placement), chosen)
-    validate(xml)
+    is_checked = validate(xml)
     if dry_run:
+        _check_unknown(uri, name, is_checked=is_checked)
         typer.echo(f"Domain '{name}' could be defined")
     elif is_defined:
         domain = _define(uri, xml, is_started=start)
@@ -247,6 +248,28 @@ def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
                 error.hint = error.hint or f"'{found.name}' is defined, but off"
                 raise
     return found
+
+
+def _check_unknown(uri: str, name: str, *, is_checked: bool) -> None:
+    """Refuse a name that libvirt has already; say what could not be checked."""
+    from orchestrator.errors import ConfigError, DomainGone, HypervisorError
+    from orchestrator.hypervisor.operator import OperatorConnection
+
+    if not is_checked:
+        typer.echo("hint: libvirt's schema is not installed: not checked", err=True)
+    try:
+        with OperatorConnection(uri) as connection:
+            found = connection.find(name)
+    except DomainGone:
+        return
+    except HypervisorError as error:
+        typer.echo(f"hint: libvirt was not asked: {error}", err=True)
+        return
+    if found.name == name:
+        raise ConfigError(
+            f"domain '{name}' is there already ({found.uuid})",
+            hint="choose another name, or undefine it first",
+        )
 
 
 def _tell_defined(

@@ -115,6 +115,12 @@ def test_a_dry_run_checks_everything_and_changes_nothing() -> None:
     words = ("add", "r", "--pin", "1", "--define", "--dry-run", "-c", DEFAULT)
     assert run(*words).stdout == "Domain 'r' could be defined\n"
     assert isinstance(run(*words, "--set", "x=y").exception, ConfigError)
+    there = run("add", "test", "--pin", "1", "--dry-run", "-c", DEFAULT)
+    assert "is there already" in str(there.exception)
+    nowhere = "qemu+unix:///system?socket=/nonexistent"
+    unasked = run("add", "r", "--pin", "1", "--dry-run", "-c", nowhere)
+    assert unasked.exit_code == 0
+    assert "hint: libvirt was not asked" in unasked.stderr
 
 
 def test_every_option_reaches_the_domain(tmp_path: Path) -> None:

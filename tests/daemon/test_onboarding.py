@@ -1,0 +1,59 @@
+"""Onboarding by hand beside a daemon, on a real guest under a real libvirtd."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.app import app
+from orchestrator.control.client import ControlClient
+from tests.daemon.running import RunningDaemon, find_channel
+from tests.rig.guest import GuestSpec
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from orchestrator.power.sysfs import CpuTree
+    from tests.rig.libvirtd import SystemHost
+
+pytestmark = pytest.mark.rig
+
+RULE = '[[onboard]]\nmatch = "{}"\n'
+
+
+def test_what_an_operator_gave_the_daemon_leaves_alone(
+    system_host: SystemHost, tree: CpuTree
+) -> None:
+    """It serves them, and neither new rules nor a look at everything take them away."""
+    guest = system_host.start(GuestSpec(name="hand", channels=(), pins={0: "0"}))
+    assert guest.talker.tell("say:up") is not None
+    with RunningDaemon(
+        system_host.uri, tree.root, config=RULE.format("web-*"), resync_s=1.0
+    ) as daemon:
+        assert vmpower(system_host, "onboard", guest.name) == 0
+        daemon.wait_for_channel(guest.name, 0, "open")
+        guest.talker.tell("open:0")
+        text = daemon.config.read_text(encoding="utf-8").replace("web-*", "other-*")
+        daemon.config.write_text(text, encoding="utf-8")
+        daemon.signal(signal.SIGHUP)
+        wait_for(lambda: is_reloaded(daemon), "the rules are reloaded")
+        assert str(guest.talker.tell("ask:0:3")).startswith("ack ")
+        rights = daemon.domain(guest.name)["rights"]
+        assert rights
+        assert rights["onboarding"] == {"value": "none", "source": "default"}
+        guest.talker.tell("close:0")
+        assert vmpower(system_host, "offboard", guest.name) == 0
+        daemon.wait_for(lambda status: find_channel(status, guest.name, 0) is None)
+    guest.remove()
+
+
+def vmpower(host: SystemHost, command: str, name: str) -> int:
+    words = ("--connect", host.uri, "domain", command, name)
+    return CliRunner().invoke(app, words).exit_code
+
+
+def is_reloaded(daemon: RunningDaemon) -> bool:
+    with ControlClient(daemon.socket) as client:
+        return any("reloaded" in event["text"] for event in client.events())
