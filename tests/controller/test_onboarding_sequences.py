@@ -19,7 +19,7 @@ from orchestrator.controller.onboarding import find_rule
 from orchestrator.domain import DomainId, DomainSpec, DomainState, Holdings
 from orchestrator.domain_policy import DomainPolicy
 from orchestrator.onboard_rule import MetadataWord, OnboardRule
-from tests.controller.world import World, domain, with_sides
+from tests.controller.world import World, domain, is_right, with_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,9 +192,9 @@ class Onboarding(RuleBasedStateMachine):
         problem = self.world.inventory.domains[spec.uuid].onboarding.problem
         assert not self.world.inventory.domains[spec.uuid].onboarding.is_under_way
         if spec.definition is not None:
-            assert _is_right(decides, spec.definition)
+            assert is_right(decides, spec.definition)
         is_seen = spec.live is not None and spec.state.is_executing
-        if spec.live is None or not is_seen or _is_right(decides, spec.live):
+        if spec.live is None or not is_seen or is_right(decides, spec.live):
             assert problem == ""
         else:
             lacking = (
@@ -235,14 +235,6 @@ class Onboarding(RuleBasedStateMachine):
             for held in (spec.live, spec.definition)
         )
         self.world.tell(e.DomainChanged(spec.uuid))
-
-
-def _is_right(decides: OnboardRule | None, held: Holdings) -> bool:
-    if decides is None:
-        return not held.given
-    wanted = decides.wanted(held.vcpus)
-    is_too_much = not decides.follows_vcpus and held.given - wanted
-    return wanted <= held.present and not is_too_much
 
 
 TestOnboarding = Onboarding.TestCase

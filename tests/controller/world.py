@@ -32,6 +32,8 @@ from orchestrator.power.turbo import steps_from
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from orchestrator.onboard_rule import OnboardRule
+
 STEPS = steps_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
 SLOW = (
     a.ReadTopology
@@ -308,3 +310,12 @@ def with_sides(
     numbers = sorted(shown.present) if shown else []
     channels = tuple(channel(number) for number in numbers)
     return replace(spec, live=live, definition=definition, channels=channels)
+
+
+def is_right(decides: OnboardRule | None, held: Holdings) -> bool:
+    """Whether a description has what the rule that decides wants, and no more of it."""
+    if decides is None:
+        return not held.given
+    wanted = decides.wanted(held.vcpus)
+    is_too_much = not decides.follows_vcpus and bool(held.given - wanted)
+    return wanted <= held.present and not is_too_much

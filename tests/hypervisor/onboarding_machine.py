@@ -19,7 +19,7 @@ from orchestrator import events as e
 from orchestrator.config import Config
 from orchestrator.controller import Controller
 from orchestrator.controller.onboarding import find_rule
-from orchestrator.domain import DomainId, DomainSpec, Holdings
+from orchestrator.domain import DomainId, DomainSpec
 from orchestrator.domain_xml.channel import build_channel
 from orchestrator.domain_xml.edit import find_channel
 from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
@@ -29,6 +29,7 @@ from orchestrator.hypervisor.sides import CONFIG, LIVE
 from orchestrator.inventory import Inventory
 from orchestrator.onboard_rule import MetadataWord, OnboardRule
 from orchestrator.power.topology import Topology
+from tests.controller.world import is_right
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -223,10 +224,10 @@ class OnboardingMachine(RuleBasedStateMachine):
         decides = find_rule(self.inventory.config, spec)
         problem = self.inventory.domains[spec.uuid].onboarding.problem
         if spec.definition is not None:
-            assert _is_right(decides, spec.definition), spec
+            assert is_right(decides, spec.definition), spec
         if spec.live is None or not spec.state.is_executing:
             assert problem == ""
-        elif self.has_live_devices and not _is_right(decides, spec.live):
+        elif self.has_live_devices and not is_right(decides, spec.live):
             assert decides, spec
             lacking = decides.wanted(spec.live.vcpus) - spec.live.present
             assert len(lacking) > spec.live.free_ports
@@ -291,11 +292,3 @@ class DeviceMachine(OnboardingMachine):
         element = found and find_channel(found.XMLDesc(flag), number)
         if element:
             self._call(name, "detachDeviceFlags", element, side)
-
-
-def _is_right(decides: OnboardRule | None, held: Holdings) -> bool:
-    if decides is None:
-        return not held.given
-    wanted = decides.wanted(held.vcpus)
-    is_too_much = not decides.follows_vcpus and held.given - wanted
-    return wanted <= held.present and not is_too_much
