@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cli.completion import words
-from cli.operating import Config, Connect, Current, Live, scope_of, tell_json, uri_of
+from cli.operating import (
+    Config,
+    Connect,
+    Current,
+    Live,
+    parse_clock,
+    scope_of,
+    tell_json,
+    uri_of,
+)
 from cli.settings import Output, OutputOption, settings_of
 
 if TYPE_CHECKING:
@@ -90,8 +99,8 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     from orchestrator.hypervisor.operator import OperatorConnection
 
     wanted = {
-        "min_khz": _clock(low),
-        "max_khz": _clock(high),
+        "min_khz": parse_clock(low),
+        "max_khz": parse_clock(high),
         "turbo": turbo,
         "mode": Mode(mode) if mode else None,
         "queries": queries,
@@ -116,12 +125,6 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     ):
         typer.echo(f"hint: replaced what could not be meant: {problem}", err=True)
     _tell(context, output, found, after)
-
-
-def _clock(text: str) -> int | None:
-    from orchestrator.units import parse_khz
-
-    return parse_khz(text) if text else None
 
 
 def _changes(wanted: dict[str, Any], unset: list[str]) -> dict[str, Any]:

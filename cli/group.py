@@ -1,5 +1,6 @@
 """Groups of commands: lazily imported, and with vmpower's own way to fail."""
 
+import difflib
 import importlib
 import os
 import sys
@@ -7,7 +8,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 import typer
-from typer._click.exceptions import ClickException, NoArgsIsHelpError, NoSuchOption
+from typer._click.exceptions import (
+    ClickException,
+    NoArgsIsHelpError,
+    NoSuchOption,
+    UsageError,
+)
 from typer._completion_classes import completion_init
 from typer.core import TyperCommand, TyperGroup
 from typer.models import CommandFunctionType
@@ -46,6 +52,18 @@ class LazyGroup(HelpfulGroup):
         )
         command.name = cmd_name
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Find the command that is meant; a typo is told the nearest one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except UsageError as error:
+            # typer looks only among the commands that are imported already.
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if near and "Did you mean" not in error.message:
+                word = error.message.rstrip(".")
+                error.message = f"{word}. Did you mean '{near[0]}'?"
+            raise
 
 
 class _App(typer.Typer):

@@ -24,6 +24,7 @@ from cli.operating import (
     scope_of,
     uri_of,
 )
+from cli.progress import working
 from cli.settings import Output, OutputOption, settings_of
 from orchestrator.cpuset import name_all
 
@@ -149,10 +150,11 @@ def _act(
     is_json = settings_of(context, output).output is Output.JSON
     told: list[dict[str, Any]] = []
     status = 0
-    for item in found:
+    for number, item in enumerate(found, 1):
         facts: dict[str, Any] = {"uuid": item.uuid, "name": item.name}
         try:
-            done = change(item)
+            with working(f"domain {number} of {len(found)}: '{item.name}'"):
+                done = change(item)
         except VmpowerError as error:
             tell(f"domain '{item.name}': {error}", error.hint)
             told.append({**facts, "error": str(error)})

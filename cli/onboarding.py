@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.completion import words
+from cli.failures import usage
 from cli.operating import (
     POWER_OFF_NOTE,
     Connect,
     absolute,
+    parse_clock,
     parse_numbers,
     tell_json,
     uri_of,
 )
+from cli.progress import working
 from cli.settings import Output, settings_of
 
 if TYPE_CHECKING:
@@ -223,7 +226,8 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
     from orchestrator.domain import VCpu
     from orchestrator.hypervisor.operator import OperatorConnection
 
-    wanted = parse_cpulist(cpus)
+    with usage():
+        wanted = parse_cpulist(cpus)
     with OperatorConnection(uri_of(context, connect)) as connection:
         found = connection.find(domain)
         connection.pin(found.uuid, VCpu(vcpu), wanted, live=live, config=config)
@@ -240,10 +244,12 @@ def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
     from orchestrator.hypervisor.operator import OperatorConnection
 
     with OperatorConnection(uri) as connection:
-        found = connection.define(xml)
+        with working("defining the domain"):
+            found = connection.define(xml)
         if is_started:
             try:
-                connection.start(found.uuid)
+                with working(f"starting '{found.name}'"):
+                    connection.start(found.uuid)
             except HypervisorError as error:
                 error.hint = error.hint or f"'{found.name}' is defined, but off"
                 raise
@@ -341,11 +347,10 @@ def _policy(
     low: str, high: str, *, turbo: bool | None, mode: str | None
 ) -> "DomainPolicy":
     from orchestrator.domain_policy import DomainPolicy, Mode
-    from orchestrator.units import parse_khz
 
     return DomainPolicy(
-        min_khz=parse_khz(low) if low else None,
-        max_khz=parse_khz(high) if high else None,
+        min_khz=parse_clock(low),
+        max_khz=parse_clock(high),
         turbo=turbo,
         mode=Mode(mode) if mode else None,
     )

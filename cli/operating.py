@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from cli.failures import usage
 from cli.settings import settings_of
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.operator import FoundDomain
     from orchestrator.hypervisor.sides import Scope
+    from orchestrator.units import KHz
 
 POWER_OFF_NOTE = "Changes will take effect after the domain is fully powered off."
 """virsh's and virt-xml's words."""
@@ -67,10 +69,23 @@ def absolute(path: Path | None) -> Path | None:
     return path and path.absolute()
 
 
+def parse_clock(text: str) -> "KHz | None":
+    """Read a clock; None: nothing was said.
+
+    Raises:
+        UsageError: the text is no frequency.
+    """
+    from orchestrator.units import parse_khz
+
+    with usage():
+        return parse_khz(text) if text else None
+
+
 def parse_numbers(text: str) -> frozenset[int] | None:
     """Read which channels are meant; None: one for each vCPU."""
     from orchestrator.cpuset import parse_cpulist
 
     if text == "all":
         return None
-    return frozenset() if text == "none" else parse_cpulist(text)
+    with usage():
+        return frozenset() if text == "none" else parse_cpulist(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cli.failures import usage
 from orchestrator.cpuset import format_cpulist, name_all, parse_cpulist
 from orchestrator.domain import PCpu
 from orchestrator.errors import VmpowerError
@@ -55,7 +56,8 @@ def place(wish: Wish, vcpus: int) -> Placement:
         ConfigError: what the operator said is no list of CPUs.
         typer.Abort: the operator did not agree.
     """
-    emulator = parse_cpulist(wish.emulator_pin) if wish.emulator_pin else frozenset()
+    with usage():
+        emulator = parse_cpulist(wish.emulator_pin)
     said = frozenset(map(PCpu, emulator))
     if wish.pin:
         pins = () if wish.pin == "none" else parse_pins(wish.pin)
@@ -85,7 +87,8 @@ def parse_pins(text: str) -> tuple[PCpu, ...]:
     """
     # Term by term, because 5,3 means that vCPU 0 is on CPU 5.
     terms = text.split(",") if text.strip() else []
-    return tuple(PCpu(cpu) for term in terms for cpu in sorted(parse_cpulist(term)))
+    with usage():
+        return tuple(PCpu(cpu) for term in terms for cpu in sorted(parse_cpulist(term)))
 
 
 def _propose(wish: Wish, vcpus: int) -> Proposal:

@@ -7,6 +7,7 @@ import typer
 
 from cli.failures import ExitStatus, tell
 from cli.group import new_app
+from cli.progress import working
 from cli.session import write_json
 from cli.settings import Output, OutputOption, settings_of
 from orchestrator.errors import ClaimError, JournalError
@@ -68,7 +69,8 @@ def _replay(path: Path, tree: CpuTree) -> Replay:
     try:
         journal = Journal(path, tree)
         _check(journal)
-        return journal.replay()
+        with working("giving the CPUs back"):
+            return journal.replay()
     finally:
         claim.release()
 

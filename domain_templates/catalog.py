@@ -96,7 +96,10 @@ def load_file(path: Path) -> Template:
     try:
         xml = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            hint="'vmpower template list' shows those that need no file",
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no UTF-8 text") from error
     return Template(name=path.stem, xml=xml, path=path)

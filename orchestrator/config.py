@@ -28,6 +28,7 @@ from orchestrator.onboard_rule import OnboardRule  # noqa: TC001 - read at run t
 from orchestrator.units import KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
+_HELP = "vmpower.toml(5) explains every key"
 
 
 class Access(StrEnum):
@@ -153,7 +154,10 @@ def load_config(file: Path | None) -> Config:
     """
     main = file or DEFAULT_FILE
     if file is not None and not file.is_file():
-        raise ConfigError(f"no configuration file {file}")
+        raise ConfigError(
+            f"no configuration file {file}",
+            hint=f"without --config it is {DEFAULT_FILE}, which need not exist",
+        )
     merged: dict[str, Any] = {}
     drop_ins = sorted((main.parent / "conf.d").glob("*.toml"))
     for path in [main, *drop_ins]:
@@ -173,7 +177,7 @@ def config_from(table: dict[str, Any]) -> Config:
     if config is not None:
         errors += _contradictions(config)
     if errors:
-        raise ConfigError("; ".join(errors))
+        raise ConfigError("; ".join(errors), hint=_HELP)
     return typing.cast("Config", config)
 
 
@@ -196,7 +200,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}", hint=_HELP) from error
 
 
 def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:

@@ -87,7 +87,8 @@ def build_policy(policy: DomainPolicy) -> str:
     if policy.min_khz and policy.max_khz and policy.min_khz > policy.max_khz:
         raise DomainXmlError(
             f"the lowest clock, {policy.min_khz} kHz, is above the highest,"
-            f" {policy.max_khz} kHz"
+            f" {policy.max_khz} kHz",
+            hint="exchange them, or leave one of them out",
         )
     element = _build(policy)
     validate_policy(etree.tostring(element, encoding="unicode"))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.domain_xml.metadata import ReadPolicy
     from orchestrator.hypervisor.onboarding import Change, Preview
 
+_WHICH = "'virsh list --all' shows those that there are"
 _DEVICE_EVENTS = (
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
@@ -295,14 +296,18 @@ class OperatorConnection:
         matching = [item for item in self.list_all() if fnmatchcase(item.name, word)]
         if not matching:
             raise DomainGone(
-                f"no domain matches '{word}'", code=libvirt.VIR_ERR_NO_DOMAIN
+                f"no domain matches '{word}'",
+                code=libvirt.VIR_ERR_NO_DOMAIN,
+                hint=_WHICH,
             )
         return matching
 
     def _mask(self, cpus: Collection[int]) -> tuple[bool, ...]:
         count = self._connection.getCPUMap(0)[0]
         if not cpus:
-            raise HypervisorError("a vCPU needs at least one CPU to run on")
+            raise HypervisorError(
+                "a vCPU needs at least one CPU to run on", hint="write 2-5,8"
+            )
         absent = [cpu for cpu in cpus if cpu >= count]
         if absent:
             # libvirt would ignore those beyond its map, and pin to the rest.
@@ -319,7 +324,9 @@ class OperatorConnection:
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
-        raise DomainGone(f"no domain '{word}'", code=libvirt.VIR_ERR_NO_DOMAIN)
+        raise DomainGone(
+            f"no domain '{word}'", code=libvirt.VIR_ERR_NO_DOMAIN, hint=_WHICH
+        )
 
     def _ways_to(self, word: str) -> Iterator[Callable[[], libvirt.virDomain]]:
         if word.isascii() and word.isdigit() and len(word) < 10:

@@ -63,7 +63,8 @@ def translate(error: libvirt.libvirtError) -> HypervisorError:
         hint = "join libvirt's group, or see libvirt's access control (polkit)"
         return HypervisorError(text, code=code, hint=hint)
     if is_lost(error):
-        return HypervisorGone(text, code=code)
+        hint = "is libvirtd or virtqemud running? 'vmpower doctor' looks further"
+        return HypervisorGone(text, code=code, hint=hint)
     return HypervisorError(text, code=code)
 
 

@@ -32,6 +32,7 @@ CLAIMS_DIR = Path("/run/vmpower-claims")
 """For root alone, and for all daemons of the host. What is in it is never removed: a
 file per tree, until the next boot."""
 _NOT_FOR_US = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_TREE = "is --sysfs-root right? 'vmpower simulate DIR --cpus 8' makes one to try"
 _HINT = "stop it, run in observe mode, or use another --sysfs-root"
 
 
@@ -79,9 +80,9 @@ class CpuTreeClaim:
         try:
             fd = self._open()
         except OSError as error:
-            raise SysfsError(
-                str(error.filename), error.errno or errno.EIO, "open"
-            ) from error
+            refusal = SysfsError(str(error.filename), error.errno or errno.EIO, "open")
+            refusal.hint = _NO_TREE
+            raise refusal from error
         try:
             lock(fd)
         except OSError as error:

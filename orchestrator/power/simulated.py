@@ -90,7 +90,10 @@ def lay_out(
         _write(marker, str(uuid.uuid4()))
         marker.chmod(0o600)  # who may open it may lock the tree
     except OSError as error:
-        raise ConfigError(f"cannot write {directory}: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot write {directory}: {error.strerror}",
+            hint="name a directory of yours, as /tmp/cpus",
+        ) from error
 
 
 def switch_cpu(directory: Path, pcpu: int, *, is_online: bool) -> None:

@@ -220,3 +220,35 @@ def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> N
 
 def test_the_version_is_told(vmpower: Vmpower) -> None:
     assert vmpower("--version").stdout.startswith("vmpower 0.")
+
+
+def test_a_typo_is_told_the_nearest_command(vmpower: Vmpower) -> None:
+    typo = "status".removesuffix("s")
+    result = vmpower(typo)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"'{typo}'. Did you mean 'status'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "hint"),
+    [
+        ("domain set nope --min 1GHz", 1, "'virsh list --all' shows those"),
+        ("domain set test --min fast", 2, "write 2300000, 2300MHz or 2.3GHz"),
+        ("domain set test --min 3GHz --max 1GHz", 1, "exchange them"),
+        ("domain onboard test --channels 0-", 2, "write 2-5,8"),
+        ("domain pin test 0 2-", 2, "write 2-5,8"),
+        ("domain pin test 0 99", 1, "it has 0-7"),
+        ("template show ./no.xml", 1, "'vmpower template list'"),
+        ("simulate /proc/x --cpus 2", 1, "name a directory of yours"),
+        ("restore --sysfs-root /nowhere", 1, "is --sysfs-root right?"),
+        ("channel disable dpdk-fw x", 2, "write a number or 'all'"),
+        ("cpu set 0 fast", 2, "write 2300000, 2300MHz or 2.3GHz"),
+    ],
+)
+def test_errors_name_the_cure(
+    vmpower: Vmpower, words: str, status: int, hint: str
+) -> None:
+    result = vmpower("-c", "test:///default", *words.split())
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert result.stderr.startswith("error: ")
+    assert f"\nhint: {hint}" in result.stderr

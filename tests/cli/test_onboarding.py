@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from cli import onboarding
+from cli.failures import UsageError
 from cli.settings import Output, Settings
 from domain_templates import validate
 from orchestrator.domain_policy import DomainPolicy, Mode
@@ -195,14 +196,14 @@ def test_a_pinning_is_told_to_programs() -> None:
         (("pin", "nobody", "0", "1"), DomainGone, "no domain 'nobody'"),
         (("pin", "test", "0", "8"), HypervisorError, "no CPU 8"),
         (("pin", "test", "0", ""), HypervisorError, "at least one CPU"),
-        (("pin", "test", "0", "x"), ConfigError, "'x'"),
+        (("pin", "test", "0", "x"), UsageError, "'x'"),
         (("pin", "test", "9", "1"), HypervisorError, "vcpu"),
         (("add", "a/b", "--define"), ConfigError, "no name"),
         (("add", "r", "--vcpus", "2", "--pin", "1"), ConfigError, "1 CPUs"),
         (("add", "r", "--template", "nvf"), ConfigError, "mean 'nfv'"),
         (("add", "r", "--network", "tap:0"), ConfigError, "no network"),
-        (("add", "r", "--max", "fast"), ConfigError, "no frequency"),
-        (("add", "r", "--channels", "x"), ConfigError, "'x'"),
+        (("add", "r", "--max", "fast"), UsageError, "no frequency"),
+        (("add", "r", "--channels", "x"), UsageError, "'x'"),
         (("add", "r", "--cmdline", "quiet"), ConfigError, "needs a kernel"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import VmpowerError
+from orchestrator.errors import HypervisorGone, VmpowerError
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.inspection import Inspection
@@ -32,5 +32,7 @@ def read_libvirt(uri: str) -> Libvirt:
 
     try:
         return Libvirt(uri=uri, inspection=inspect(uri, timeout_s=PATIENCE_S))
+    except HypervisorGone as error:  # its hint leads here
+        return Libvirt(uri=uri, inspection=None, failure=str(error))
     except VmpowerError as error:
         return Libvirt(uri=uri, inspection=None, failure=str(error), hint=error.hint)

@@ -1,0 +1,69 @@
+"""A word about what takes long: on a terminal, after a while, gone afterwards."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+
+from tests.cli.conftest import ROOT
+
+PROGRAM = """
+import sys
+from cli.progress import working
+with working("starting 'fw'", patience_s={patience}):
+    sys.stdin.readline()
+print("started")
+"""
+
+
+def start(patience: float, stderr: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(patience=patience)],
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+    )
+
+
+def read_all(terminal: int) -> bytes:
+    drawn = b""
+    try:
+        while data := os.read(terminal, 65_536):
+            drawn += data
+    except OSError as error:  # Linux says so when the other end is closed
+        if error.errno != errno.EIO:
+            raise
+    return drawn
+
+
+def test_a_terminal_is_told_what_is_being_done_and_then_cleaned() -> None:
+    ours, theirs = os.openpty()
+    with start(0.0, theirs) as process:
+        os.close(theirs)
+        drawn = b""
+        while b"starting 'fw' ..." not in drawn:
+            drawn += os.read(ours, 65_536)
+        out, _ = process.communicate(b"go on\n", timeout=60)
+        drawn += read_all(ours)
+    os.close(ours)
+    assert out == b"started\n"
+    assert drawn.rstrip().endswith(b"\x1b[2K")  # the line is erased
+
+
+def test_what_is_quick_is_not_worth_a_word() -> None:
+    ours, theirs = os.openpty()
+    with start(3600.0, theirs) as process:
+        os.close(theirs)
+        out, _ = process.communicate(b"go on\n", timeout=60)
+        assert (out, read_all(ours)) == (b"started\n", b"")
+    os.close(ours)
+
+
+def test_a_pipe_hears_nothing() -> None:
+    with start(0.0, subprocess.PIPE) as process:
+        out, err = process.communicate(b"go on\n", timeout=60)
+    assert (out, err) == (b"started\n", b"")
