@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from cli.doctor.examination import check
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
 
 NEWEST_BYTES = (464, 460)
 """Packets of DPDK 18.11 and later; of 32-bit guests, 460."""
+_REFUSALS = {
+    "observed": 'vmpower domain set NAME --mode enforce, or mode = "enforce" in'
+    " vmpower.toml",
+    "disabled": "vmpower channel enable NAME all",
+    "no-vcpu": "let the guest's lcores have the numbers of its vCPUs",
+    "floating": "vmpower domain pin NAME VCPU CPUS",
+    "turbo": "vmpower domain set NAME --turbo, and bounds.turbo in vmpower.toml",
+    "overridden": "vmpower cpu release all",
+    "policies-forbidden": "vmpower domain set NAME --guest-policies",
+    "queries-forbidden": "vmpower domain set NAME --queries",
+}
+"""Cures by the reason, in the monitor's words; the others are the guest's to cure, or
+the kernel's."""
 _ONE_CLIENT = (
     "end the program that holds it, such as DPDK's own vm_power_manager: 'ss -xp' shows"
     " who is connected"
@@ -107,6 +121,26 @@ def guest_outdated(domains: Domains) -> Iterator[Finding]:
                 " answers and cannot ask what its clocks are",
                 "a newer DPDK in the guest",
             )
+
+
+@check(Status)
+def requests_refused(status: Status) -> Iterator[Finding]:
+    """Guests that ask and are refused, all of the time or now and then."""
+    for domain in status.document["domains"]:
+        reasons: Counter[str] = Counter()
+        for channel in domain["channels"]:
+            reasons.update(channel.get("nack_reasons", {}))
+        if not reasons.total():
+            continue
+        words = ", ".join(f"{word} {count}" for word, count in reasons.most_common())
+        cure = _REFUSALS.get(reasons.most_common(1)[0][0], "vmpower domain show NAME")
+        is_served = any(channel["acks_total"] for channel in domain["channels"])
+        say, what = (info, "some") if is_served else (warning, "all")
+        yield say(
+            f"domain {domain['name']}",
+            f"{what} of its requests were refused: {words}",
+            cure.replace("NAME", domain["name"]),
+        )
 
 
 @check(Domains)

@@ -16,8 +16,10 @@ from cli.doctor.facts.accounts import Accounts, Group, Person
 from cli.doctor.facts.domains import Channel, Domain, Domains
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
+from cli.doctor.facts.status import Status
 from cli.doctor.places import Places
 from orchestrator.hypervisor.inspection import Inspection
+from orchestrator.monitor.refusals import Refusal
 from orchestrator.power.simulated import lay_out
 from tests.cli.conftest import run_process
 from tests.cli.doctor.conftest import doctor
@@ -212,6 +214,29 @@ def test_states_of_channels_have_their_cure(state: str, check: Any) -> None:
     (finding,) = check(Domains(domains=(domain,)), None)
     assert finding.what.startswith(f"channel 0 is {state}: ")
     assert finding.cure
+
+
+@pytest.mark.parametrize(
+    ("acks", "severity", "what"), [(0, "warning", "all"), (3, "info", "some")]
+)
+def test_a_guest_that_is_refused_is_told_why(
+    daemon: LittleDaemon, acks: int, severity: str, what: str
+) -> None:
+    told: Any = daemon.status().model_dump(mode="json")
+    told["domains"] = [told["domains"][0]]
+    for channel in told["domains"][0]["channels"]:
+        channel.update(acks_total=acks, nack_reasons={"floating": 2, "turbo": 1})
+    (finding,) = domain_checks.requests_refused(Status(told))
+    assert (str(finding.severity), finding.cure) == (
+        severity,
+        "vmpower domain pin dpdk-fw VCPU CPUS",
+    )
+    assert finding.what.startswith(f"{what} of its requests were refused: floating ")
+
+
+def test_every_cure_of_a_refusal_is_for_one_that_there_is() -> None:
+    words = {refusal.word for refusal in Refusal}
+    assert set(domain_checks._REFUSALS) <= words
 
 
 def test_an_old_guest_is_good_to_know() -> None:
