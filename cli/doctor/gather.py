@@ -12,6 +12,7 @@ from cli.doctor.facts.configuration import Configuration, read_configuration
 from cli.doctor.facts.confinement import Confinement, read_confinement
 from cli.doctor.facts.cpus import Cpus, CpuTreeState, read_cpus
 from cli.doctor.facts.daemon import Daemon, read_daemon
+from cli.doctor.facts.directories import Directories, read_directories
 from cli.doctor.facts.domains import Domains, domains_of_libvirt, domains_of_status
 from cli.doctor.facts.kernel import Kernel, read_kernel
 from cli.doctor.facts.kvm import Kvm, read_kvm
@@ -55,7 +56,10 @@ def gather(places: Places) -> Facts:
         Service: _unless_copy(places, "the daemon", lambda: read_service(places)),
         Status: _status_of(daemon),
     }
-    facts[Domains] = _domains(facts)
+    domains = facts[Domains] = _domains(facts)
+    facts[Directories] = (
+        read_directories(domains, places) if isinstance(domains, Domains) else domains
+    )
     return facts
 
 

@@ -271,7 +271,10 @@ def test_a_typo_in_the_configuration_is_named_and_nothing_is_started(
     file.write_text("[bonds]\nmax_khz = 1\n", encoding="utf-8")
     done = run("--config", str(file), "--check-config")
     assert done.returncode == 2
-    assert done.stderr == ("error: bonds: unknown key, did you mean 'bounds'?\n")
+    assert done.stderr == (
+        "error: bonds: unknown key, did you mean 'bounds'?\n"
+        "hint: vmpower.toml(5) explains every key\n"
+    )
     assert done.stdout == ""
 
 

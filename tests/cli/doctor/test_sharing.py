@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor.checks.confinement import socket_confined
+from cli.doctor.checks.confinement import (
+    socket_confined,
+    socket_directory_absent,
+    socket_directory_open,
+)
 from cli.doctor.checks.sharing import (
     clock_shared_by_domains,
     clock_shared_with_host,
@@ -15,6 +19,7 @@ from cli.doctor.checks.sharing import (
 from cli.doctor.facts.configuration import Configuration
 from cli.doctor.facts.confinement import Confinement, read_confinement
 from cli.doctor.facts.cpus import Cpus, read_cpus
+from cli.doctor.facts.directories import Directories, read_directories
 from cli.doctor.facts.domains import Channel, Domain, Domains, Vcpu
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.places import Places
@@ -110,6 +115,10 @@ def libvirt(*models: str) -> Libvirt:
     return Libvirt(uri="qemu:///system", inspection=inspection)
 
 
+def directories(path: str, root: Path = Path("/")) -> Directories:
+    return read_directories(both(domain("a", (0, 0), path=path)), Places(root=root))
+
+
 FREE = Confinement(is_selinux_enforcing=False)
 
 
@@ -127,7 +136,7 @@ FREE = Confinement(is_selinux_enforcing=False)
 def test_apparmor_refuses_sockets_in_system_directories(
     path: str, refusals: int
 ) -> None:
-    asking = both(domain("a", (0, 0), path=path))
+    asking = directories(path)
     assert len(socket_confined(FREE, libvirt("apparmor"), asking)) == refusals
     assert socket_confined(FREE, libvirt("dac"), asking) == []
 
@@ -135,7 +144,29 @@ def test_apparmor_refuses_sockets_in_system_directories(
 def test_selinux_wants_labelled_directories(tmp_path: Path) -> None:
     write(tmp_path, {"sys/fs/selinux/enforce": "1"})
     confined = read_confinement(Places(sysfs_root=tmp_path / "sys"))
-    asking = both(domain("a", (0, 0), path="/tmp/powermonitor/a.0"))
+    asking = directories("/tmp/powermonitor/a.0")
     (finding,) = socket_confined(confined, libvirt("selinux", "dac"), asking)
     assert "semanage fcontext -a -t qemu_var_run_t '/tmp/powermonitor" in finding.cure
     assert socket_confined(FREE, libvirt("selinux"), asking) == []
+
+
+def test_a_directory_of_sockets_that_is_lost_is_an_error(tmp_path: Path) -> None:
+    path = "/tmp/powermonitor/a.0"
+    (finding,) = socket_directory_absent(directories(path, tmp_path))
+    assert finding.subject == "/tmp/powermonitor"
+    assert "a shall have sockets there" in finding.what
+    assert "/etc/tmpfiles.d/" in finding.cure
+    (tmp_path / "tmp/powermonitor").mkdir(parents=True)
+    assert socket_directory_absent(directories(path, tmp_path)) == []
+
+
+def test_a_directory_where_anybody_may_listen_is_a_warning(tmp_path: Path) -> None:
+    where = tmp_path / "tmp/powermonitor"
+    where.mkdir(parents=True)
+    found = []
+    for mode in (0o777, 0o1777, 0o755):
+        where.chmod(mode)
+        there = directories("/tmp/powermonitor/a.0", tmp_path)
+        found += socket_directory_open(there)
+    (finding,) = found
+    assert finding.what.startswith("mode 0777: any user may replace")
