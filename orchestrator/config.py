@@ -25,6 +25,8 @@ from typing import Any
 from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.errors import ConfigError
 from orchestrator.onboard_rule import OnboardRule  # noqa: TC001 - read at run time
+from orchestrator.policy_rule import PolicyRule, find_contradictions
+from orchestrator.policy_text import parse_policies
 from orchestrator.units import KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
@@ -105,6 +107,15 @@ class ChannelsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FifoConfig:
+    """A way in for scripts that were written for DPDK's vm_power_manager."""
+
+    directory: Path | None = None
+    """Where each CPU has its `fifo<N>`; none: nowhere. That program's own directory,
+    /tmp/powermonitor, serves only if not everybody may write in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRule(DomainPolicy):
     """Bounds and rights of the domains that it matches.
 
@@ -121,7 +132,7 @@ class Config:
     """The whole configuration."""
 
     mode: Mode = Mode.ENFORCE
-    """A domain takes part only by carrying poweragent channels, and only CPUs that
+    """A domain takes part only by its channels or a policy, and only CPUs that
     it is pinned to are touched; so enforcing is safe as a default."""
     run_dir: Path = Path("/run/vmpower")
     """Sockets and the restore journal. In /run, because the journal must die with
@@ -134,8 +145,11 @@ class Config:
     bounds: BoundsConfig = field(default_factory=BoundsConfig)
     power: PowerConfig = field(default_factory=PowerConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
+    fifo: FifoConfig = field(default_factory=FifoConfig)
     domain: tuple[DomainRule, ...] = ()
     """Rules of single domains."""
+    policy: tuple[PolicyRule, ...] = ()
+    """Policies: what vCPUs should get without asking."""
     onboard: tuple[OnboardRule, ...] = ()
     """Rules for giving domains the channels they lack; without one, nobody is given
     any."""
@@ -232,11 +246,29 @@ def _contradictions(config: Config) -> list[str]:
         for index, rule in enumerate(config.onboard)
         for problem in rule.contradictions()
     ]
+    found += [
+        f"domain[{index}].policies: {complaint}"
+        for index, rule in enumerate(config.domain)
+        if (complaint := _complaint_about(rule.policies))
+    ]
+    found += [
+        f"policy[{index}].{contradiction}"
+        for index, rule in enumerate(config.policy)
+        for contradiction in find_contradictions(rule)
+    ]
     if config.libvirt.resync_s < 1:
         found.append("libvirt.resync_s: less than 1 second")
     if config.power.release_after_s < 0:
         found.append("power.release_after_s: negative")
     return found
+
+
+def _complaint_about(policies: str | None) -> str:
+    try:
+        parse_policies(policies or "")
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _build(cls: type[Any], table: object, where: str, errors: list[str]) -> Any:
@@ -274,7 +306,9 @@ def _convert(kind: Any, value: object, where: str, errors: list[str]) -> Any:
     if typing.get_origin(kind) is tuple:
         return _convert_list(typing.get_args(kind)[0], value, where, errors)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        kind = typing.get_args(kind)[0]
+        if value is None:  # JSON has a word for it, TOML has none
+            return None
+        return _convert(typing.get_args(kind)[0], value, where, errors)
     try:
         return _convert_scalar(kind, value)
     except (ValueError, ConfigError) as error:

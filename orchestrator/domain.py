@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
     from orchestrator.domain_policy import DomainPolicy
+    from orchestrator.interface import InterfaceSpec
 
 DomainId = NewType("DomainId", str)
 """A libvirt UUID in its canonical text form."""
@@ -110,6 +111,8 @@ class DomainSpec:
     """Of what it will be at its next start; None: it is transient."""
     is_pinned: bool = False
     """Whether it says of any vCPU on which host CPUs it may run."""
+    interfaces: tuple[InterfaceSpec, ...] = ()
+    """Its network interfaces, for those who count packets."""
     policy: DomainPolicy | None = None
     """What its metadata allows it; None: it says nothing."""
     problems: tuple[str, ...] = ()

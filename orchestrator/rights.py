@@ -45,6 +45,8 @@ class Rights:
     max_khz: Said[int | None]
     turbo: Said[bool]
     mode: Said[Mode]
+    policies: Said[str | None]
+    """Policies for its vCPUs, in one line; None: nobody has written any."""
     onboard: Said[bool | None]
     """Whether it is to be onboarded, if a rule leaves that to it; None: nobody says."""
     queries: Said[bool]
@@ -82,6 +84,7 @@ def resolve_rights(config: Config, spec: DomainSpec) -> Rights:
         guest_policies=_first(words, lambda p: p.guest_policies, default=True),
         generation=_first(words, lambda p: p.generation, None),
         mode=mode if config.mode is Mode.ENFORCE else Said(Mode.OBSERVE, HOST),
+        policies=_first(words, lambda p: p.policies, None),
         onboard=_first(words, lambda p: p.onboard, None),
     )
 

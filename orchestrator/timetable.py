@@ -91,6 +91,20 @@ def parse_window(text: str) -> Window:
     )
 
 
+def format_window(window: Window) -> str:
+    """Write a window so that `parse_window` makes the same of it."""
+    begin, end = window.begin_min, window.begin_min + window.length_min
+    last = end if end <= DAY_MIN else end - DAY_MIN
+    times = f"{_format_time(begin)}-{_format_time(last)}"
+    if window.days == EVERY_DAY:
+        return times
+    return f"{','.join(DAYS[day] for day in sorted(window.days))} {times}"
+
+
+def _format_time(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
 def _parse_time(word: str, text: str) -> int:
     match = _TIME.fullmatch(word)
     minute = int(match[1]) * 60 + int(match[2]) if match else -1

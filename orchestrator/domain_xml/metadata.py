@@ -22,6 +22,7 @@ from lxml import etree
 from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.errors import ConfigError, DomainXmlError
+from orchestrator.policy_text import parse_policies
 from orchestrator.units import KHz, parse_khz
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _TAG = f"{{{POLICY_URI}}}policy"
 _ATTRIBUTES = (
     *("min", "max", "turbo", "mode"),
     *("queries", "guest-policies", "generation", "onboard"),
+    "policies",
 )
 _LONGEST = 40
 """Characters of a strange word that are repeated to people."""
@@ -90,6 +92,10 @@ def build_policy(policy: DomainPolicy) -> str:
             f" {policy.max_khz} kHz",
             hint="exchange them, or leave one of them out",
         )
+    try:
+        parse_policies(policy.policies or "")
+    except ConfigError as error:
+        raise DomainXmlError(f"policies: {error}", hint=error.hint) from error
     element = _build(policy)
     validate_policy(etree.tostring(element, encoding="unicode"))
     # libvirt adds the namespace itself, and refuses one that is there already.
@@ -167,6 +173,7 @@ class _Reader:
             guest_policies=self._take(element, "guest-policies", _yes_or_no),
             generation=self._take(element, "generation", _generation),
             onboard=self._take(element, "onboard", _yes_or_no),
+            policies=self._take(element, "policies", _policies),
         )
 
     def _look_around(self, element: etree._Element) -> None:
@@ -221,6 +228,10 @@ def _generation(word: str) -> int:
     return int(word)
 
 
+def _policies(word: str) -> str | None:
+    return word if parse_policies(word) else None
+
+
 def _build(policy: DomainPolicy) -> etree._Element:
     element = etree.Element(_TAG, nsmap={POLICY_PREFIX: POLICY_URI})
     words = {
@@ -232,6 +243,7 @@ def _build(policy: DomainPolicy) -> etree._Element:
         "guest-policies": _word(policy.guest_policies),
         "generation": policy.generation,
         "onboard": _word(policy.onboard),
+        "policies": policy.policies,
     }
     for name, word in words.items():
         if word is not None:

@@ -15,6 +15,7 @@ from orchestrator.domain_xml.channel import (
     parse_channel_number,
 )
 from orchestrator.domain_xml.document import parse_document
+from orchestrator.domain_xml.interfaces import read_interfaces
 from orchestrator.domain_xml.metadata import read_policy
 from orchestrator.domain_xml.note import Note, read_note
 from orchestrator.domain_xml.ports import count_free_ports
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lxml import etree
 
     from orchestrator.domain_policy import DomainPolicy
+    from orchestrator.interface import InterfaceSpec
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_DIGITS = 10
@@ -53,6 +55,7 @@ class ParsedDomain:
     """What onboarding gave it."""
     is_pinned: bool
     """Whether it says of any vCPU on which host CPUs it may run."""
+    interfaces: tuple[InterfaceSpec, ...]
     policy: DomainPolicy | None
     """What its metadata allows it; None: its metadata says nothing."""
     problems: tuple[str, ...]
@@ -93,6 +96,7 @@ def parse_domain(xml: str) -> ParsedDomain:
         free_ports=count_free_ports(root),
         note=read_note(root),
         is_pinned=_is_pinned(root),
+        interfaces=read_interfaces(root),
         policy=found.policy,
         problems=(*problems, *vcpu_problems, *found.problems),
     )

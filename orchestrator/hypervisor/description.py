@@ -101,6 +101,7 @@ def describe_domain(
         live=_holdings(parsed) if is_running else None,
         definition=_read_definition(domain, known) if is_running else _holdings(parsed),
         is_pinned=parsed.is_pinned,
+        interfaces=parsed.interfaces,
         policy=parsed.policy,
         problems=parsed.problems,
     )

@@ -30,7 +30,7 @@ from orchestrator.policy.tenant import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
 
     from orchestrator.domain import DomainId
@@ -66,10 +66,18 @@ class Sampling(Protocol):
 
 
 class Submit(Protocol):
-    """Runs work in a thread, as `Pool.submit` does."""
+    """Runs work in threads."""
 
-    def __call__(self, key: Hashable, kind: str, work: Callable[[], object]) -> None:
-        """Run `work`, which raises nothing; `kind` is the value of a Need."""
+    def __call__(
+        self, question: Question, serial: int, work: Callable[[], object]
+    ) -> None:
+        """Run `work`, which reads for a question and raises nothing.
+
+        Args:
+            question: what will be read.
+            serial: for which installation; it has one question under way at most.
+            work: the call.
+        """
         ...
 
 
@@ -151,11 +159,14 @@ class PolicyEngine:
 
     # Policies
 
-    def install(self, uuid: DomainId, source: Source, order: PolicyOrder) -> None:
+    def install(self, uuid: DomainId, source: Source, order: PolicyOrder) -> bool:
         """Install a policy, in place of what its source installed before.
 
         A guest's policy also takes its vCPUs out of the policies that came over the
-        guest's other channels. Installing the same again changes nothing.
+        guest's other channels.
+
+        Returns:
+            Whether anything changed: the same again changes nothing.
 
         Raises:
             PolicyError: it can never work here, or the domain does not run.
@@ -166,7 +177,7 @@ class PolicyEngine:
         sources = self._installed.get(uuid, {})
         before = sources.get(source)
         if before is not None and before.order == order:
-            return
+            return False
         self._serial += 1
         new = Installation(
             serial=self._serial, order=order, memory=order.policy.begin()
@@ -185,6 +196,7 @@ class PolicyEngine:
         self._installed.setdefault(uuid, sources)[source] = new
         self._keep_counters()
         self._wake()
+        return True
 
     def _take_over(
         self, sources: dict[Source, Installation], source: Source, order: PolicyOrder
@@ -218,21 +230,22 @@ class PolicyEngine:
 
     def apply_standing(
         self, uuid: DomainId, orders: Mapping[Source, PolicyOrder]
-    ) -> dict[Source, str]:
+    ) -> dict[Source, str | None]:
         """Let the policies of a domain's rules and metadata be just these.
 
         Returns:
-            Why one of them cannot be had.
+            Those that are new (None), and those that cannot be had, with the reason.
         """
         self._remove_where(uuid, lambda s: s.kind in STANDING_KINDS and s not in orders)
-        problems = {}
+        outcomes: dict[Source, str | None] = {}
         for source, order in orders.items():
             try:
-                self.install(uuid, source, order)
+                if self.install(uuid, source, order):
+                    outcomes[source] = None
             except PolicyError as error:
                 self.remove(uuid, source)
-                problems[source] = str(error)
-        return problems
+                outcomes[source] = str(error)
+        return outcomes
 
     def _remove_where(self, uuid: DomainId, is_meant: Callable[[Source], bool]) -> bool:
         sources = self._installed.get(uuid, {})
@@ -312,7 +325,7 @@ class PolicyEngine:
             item.asked_s = monotonic_s
             item.is_blind = False
             work = partial(self._work, uuid, source, item.serial, question)
-            self._submit((uuid, source, item.serial), question.need.value, work)
+            self._submit(question, item.serial, work)
         elif item.is_blind or monotonic_s - item.asked_s >= ANSWER_WITHIN_S:
             item.is_blind = True
             problem = f"no answer for {monotonic_s - item.asked_s:.0f} s"

@@ -24,6 +24,7 @@ from tests.domain_xml.domains import domain_xml, read_golden
 
 KHZ = st.none() | st.integers(1, 9_999_999_999).map(KHz)
 ANSWER = st.none() | st.booleans()
+LINES = ("utilisation", "workload low vcpus=1; time-of-day busy='sat 08:00-09:00'")
 POLICIES = st.builds(
     DomainPolicy,
     min_khz=KHZ,
@@ -34,6 +35,7 @@ POLICIES = st.builds(
     guest_policies=ANSWER,
     generation=st.none() | st.sampled_from(GENERATIONS),
     onboard=ANSWER,
+    policies=st.none() | st.sampled_from(LINES),
 ).filter(lambda it: not (it.min_khz and it.max_khz and it.min_khz > it.max_khz))
 TRICKY = ("", "yes", "no", "Yes", "0", "1", "2.3", "2.3GHz", "800 MHz", "1200000", "-1")
 MORE = ("12khz", "observe", "enforce", "464", "16", "9" * 11, "٣GHz", "1e3", "a b")
@@ -43,7 +45,7 @@ WORDS = st.sampled_from(TRICKY + MORE) | st.text(
 NAMES = st.sampled_from(
     [
         *("min", "max", "turbo", "mode", "queries", "guest-policies"),
-        *("generation", "onboard", "other"),
+        *("generation", "onboard", "policies", "other"),
     ]
 )
 
@@ -82,7 +84,7 @@ def test_reader_and_schema_agree_about_every_element(
         assert found.problems
     else:
         # What no schema of this kind can say.
-        beyond = ("min is above max", "stands still")
+        beyond = ("min is above max", "stands still", "policies=")
         assert all(any(word in it for word in beyond) for it in found.problems)
 
 
@@ -104,6 +106,15 @@ def test_junk_is_reported_with_line_and_reason_and_the_rest_holds() -> None:
         "min='fast'",
         "turbo='maybe'",
     ]
+
+
+def test_policies_that_cannot_be_meant_do_not_count() -> None:
+    found = parse_policy(with_metadata(policy_xml("policies='speed' turbo='no'")))
+    assert found.policy == DomainPolicy(turbo=False)
+    (problem,) = found.problems
+    assert problem.endswith("policies='speed': 'speed' is no kind of policy")
+    with pytest.raises(DomainXmlError, match="policies: 'speed' is no kind"):
+        build_policy(DomainPolicy(policies="speed"))
 
 
 def test_bounds_that_contradict_each_other_do_not_count() -> None:

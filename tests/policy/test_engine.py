@@ -36,7 +36,7 @@ from orchestrator.timetable import whole_hours
 from tests.policy.sights import NOON, STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable
+    from collections.abc import Callable, Collection
 
     from orchestrator.policy.readings import Reading
     from orchestrator.policy.tenant import Question
@@ -112,9 +112,11 @@ class Bench:
     def wake(self) -> None:
         self.woken += 1
 
-    def submit(self, key: Hashable, kind: str, work: Callable[[], object]) -> None:
-        assert hash(key)
-        assert kind in [need.value for need in Need]
+    def submit(
+        self, question: Question, serial: int, work: Callable[[], object]
+    ) -> None:
+        assert question.uuid == UUID
+        assert serial > 0
         if self.held is None:
             work()
         else:
@@ -351,6 +353,7 @@ def test_an_operator_stands_above_rules_and_rules_above_metadata(bench: Bench) -
     assert not bench.engine.remove(UUID, OPERATOR)
     assert bench.new_votes() == {0: MED}
     assert bench.engine.apply_standing(UUID, {METADATA: order(HIGH)}) == {}
+    bench.tick()
     assert bench.new_votes() == {0: MAX, 1: MAX}
 
 
@@ -514,16 +517,16 @@ def test_a_vcpu_that_floats_has_no_say_until_it_is_pinned_again(bench: Bench) ->
 def test_rules_are_made_so_and_what_cannot_be_is_told(bench: Bench) -> None:
     engine = bench.engine
     first, second = (Source(SourceKind.RULE, name) for name in ("a[0]", "b[1]"))
-    assert (
-        engine.apply_standing(UUID, {first: order(LOW, 0), second: order(LOW, 1)}) == {}
-    )
+    assert engine.apply_standing(
+        UUID, {first: order(LOW, 0), second: order(LOW, 1)}
+    ) == {first: None, second: None}
     bench.tick()
     assert bench.new_votes() == {0: MIN, 1: MIN}
     bench.obstacle = "no counter"
     problems = engine.apply_standing(
         UUID, {first: order(BranchRatio(), 0), second: order(HIGH, 1)}
     )
-    assert problems == {first: "branch-ratio: no counter"}
+    assert problems == {first: "branch-ratio: no counter", second: None}
     bench.tick()
     assert bench.new_votes() == {0: None, 1: MAX}
     assert engine.apply_standing(UUID, {}) == {}

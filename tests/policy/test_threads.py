@@ -62,7 +62,7 @@ async def watch_a_tap(root: Path) -> list[int | None]:
     pool = Pool("sampling", size=2)
     engine = PolicyEngine(
         sampling=HostSampling(sysfs_root=root, vcpu_times=lambda _: {}),
-        submit=pool.submit,
+        submit=lambda asked, serial, work: pool.submit(asked.uuid, str(serial), work),
         emit=vote,
         wake=lambda: loop.call_soon_threadsafe(woken.set),
     )

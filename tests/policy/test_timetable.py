@@ -11,6 +11,7 @@ from orchestrator.timetable import (
     DAYS,
     EVERY_DAY,
     Window,
+    format_window,
     is_within,
     parse_window,
     whole_hours,
@@ -79,3 +80,19 @@ def test_sunday_night_reaches_into_monday() -> None:
 def test_whole_hours_cover_just_themselves(hours: set[int], hour: int) -> None:
     assert is_within(whole_hours(hours), on("tue", f"{hour}:59")) == (hour in hours)
     assert is_within(whole_hours(hours), on("tue", f"{hour}:00")) == (hour in hours)
+
+
+@given(
+    st.builds(
+        Window,
+        days=st.frozensets(st.integers(0, 6), min_size=1),
+        begin_min=st.integers(0, 1439),
+        length_min=st.integers(1, 1439),
+    )
+)
+def test_a_window_is_written_so_that_it_is_read_again(window: Window) -> None:
+    assert parse_window(format_window(window)) == window
+
+
+def test_a_whole_day_is_written_so_too() -> None:
+    assert format_window(parse_window("sat,sun")) == "sat,sun 00:00-24:00"
