@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cli.completion import words
+from cli.failures import usage
 from cli.operating import (
     Config,
     Connect,
@@ -37,6 +38,7 @@ _FIELDS = {
     "guest-policies": "guest_policies",
     "generation": "generation",
     "onboard": "onboard",
+    "policy": "policies",
 }
 _EVERYTHING = "all"
 
@@ -81,6 +83,13 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
             "--onboard/--no-onboard", help="Ask the daemon's rules for channels."
         ),
     ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'KIND [OPTION=VALUE]...'",
+            help="What its vCPUs get without asking; can be given several times.",
+        ),
+    ] = None,
     unset: Annotated[
         list[str] | None,
         typer.Option(metavar="|".join([*_FIELDS, _EVERYTHING]), help="Leave it open."),
@@ -107,6 +116,7 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
         "guest_policies": guest_policies,
         "generation": int(generation) if generation else None,
         "onboard": onboard,
+        "policies": _policies(policy or []),
     }
     changes = _changes(wanted, unset or [])
     scope = scope_of(live=live, config=config, current=current)
@@ -125,6 +135,14 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     ):
         typer.echo(f"hint: replaced what could not be meant: {problem}", err=True)
     _tell(context, output, found, after)
+
+
+def _policies(texts: list[str]) -> str | None:
+    from orchestrator.policy_text import format_policies, parse_policies
+
+    with usage():
+        rules = [rule for text in texts for rule in parse_policies(text)]
+    return format_policies(rules) or None
 
 
 def _changes(wanted: dict[str, Any], unset: list[str]) -> dict[str, Any]:

@@ -114,6 +114,8 @@ class VmpowerGroup(LazyGroup):
         "domain": "cli.domain",
         "channel": "cli.channel",
         "cpu": "cli.cpu",
+        "policy": "cli.policy",
+        "apply": "cli.apply",
         "template": "cli.template",
         "events": "cli.events",
         "doctor": "cli.doctor.command",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from orchestrator.domain import DomainId
     from orchestrator.monitor.views import DomainView, GroupView
+    from orchestrator.policy.tenant import PolicyOrder, Source, Tenant
 
 
 class Severity(StrEnum):
@@ -140,6 +141,41 @@ class ForgetDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class DefineTenant:
+    """Tell the policies what a running domain is like, and which ones stand for it."""
+
+    tenant: Tenant
+    orders: Mapping[Source, PolicyOrder]
+    """Those of rules and metadata; all others of theirs end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetTenant:
+    """End all policies of a domain."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPolicy:
+    """Install a guest's policy and tell it whether it is in force."""
+
+    uuid: DomainId
+    number: int
+    """The channel over which it came."""
+    ticket: int
+    order: PolicyOrder
+
+
+@dataclass(frozen=True, slots=True)
+class EndGuestPolicies:
+    """End what a guest has installed; over all channels if the number is None."""
+
+    uuid: DomainId
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class DefineGroup:
     """Tell the monitor what a clock group offers and permits."""
 
@@ -216,6 +252,10 @@ Action = (
     | AnswerPolicy
     | DefineDomain
     | ForgetDomain
+    | DefineTenant
+    | ForgetTenant
+    | InstallPolicy
+    | EndGuestPolicies
     | DefineGroup
     | PrepareGroup
     | HandOver

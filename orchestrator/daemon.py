@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import events
@@ -16,12 +17,17 @@ from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError, JournalError, VmpowerError
+from orchestrator.fifo import Fifos
 from orchestrator.hypervisor.connection import Hypervisor, trusted_uids
+from orchestrator.instructing import Instructing
 from orchestrator.inventory import Inventory
 from orchestrator.monitor.process import Monitor
 from orchestrator.notify import notify
 from orchestrator.operations import Operations
-from orchestrator.performer import Performer
+from orchestrator.performer import DOMAIN_CALLS, Performer
+from orchestrator.policing import Policing
+from orchestrator.policy.sampling.host import HostSampling
+from orchestrator.pool import Pool
 from orchestrator.power.claim import CpuTreeClaim
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+KERNEL_SYSFS = Path("/sys")
 MONITOR_STOPS_WITHIN_S = 1.0
 LIBVIRT_CLOSES_WITHIN_S = 0.5
 """A hung libvirtd is left behind after this; the clocks do not wait for it."""
@@ -112,6 +119,19 @@ class Ear:
         self._post(events.MonitorDied(status))
 
 
+def _root_of_interfaces(config: Config) -> Path:
+    # A simulation of CPUs has no network: its guests' packets are in the host's.
+    root = config.sysfs_root
+    return root if (root / "class" / "net").is_dir() else KERNEL_SYSFS
+
+
+def _fifos(directory: Path | None, instructing: Instructing) -> Fifos | None:
+    def obey(message: str | ConfigError, cpu: int) -> None:
+        instructing.obey(message, by=f"fifo{cpu}", cpu=cpu)
+
+    return None if directory is None else Fifos(directory, obey)
+
+
 class Daemon:
     """One running vmpowerd.
 
@@ -147,25 +167,47 @@ class Daemon:
             release_after_s=config.power.release_after_s, listener=ear
         )
         self._hypervisor = Hypervisor(uri, access=config.libvirt.access, listener=ear)
+        domain_calls = Pool("libvirt", size=DOMAIN_CALLS)
+        self._policing = Policing(
+            sampling=HostSampling(
+                sysfs_root=_root_of_interfaces(config),
+                vcpu_times=self._hypervisor.vcpu_times,
+            ),
+            libvirt_calls=domain_calls,
+            vote=self._monitor.set_policy_vote,
+            post=self.post,
+        )
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,
             monitor=self._monitor,
             claims=self._claims,
+            policing=self._policing,
+            domain_calls=domain_calls,
             reports=reports,
             post=self.post,
             # Asked for each channel: the libvirt socket that an URI names, and its
             # owner, may appear after us.
             trusted_uids=lambda: trusted_uids(uri) | {*config.channels.trusted_uids},
         )
+        instructing = Instructing(
+            inventory=self._inventory,
+            policing=self._policing,
+            reports=reports,
+            react=self.react,
+        )
+        self._fifos = _fifos(config.fifo.directory, instructing)
         self._operations = Operations(
             inventory=self._inventory,
             monitor=self._monitor,
+            policing=self._policing,
+            instructing=instructing,
             tree=self._tree,
             reports=reports,
             feed=feed,
             react=self.react,
         )
+        self._fifo_problem = ""
         self._server = ControlServer(self._operations, config.run_dir)
 
     @property
@@ -199,7 +241,7 @@ class Daemon:
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
-        for name in ("run_dir", "sysfs_root", "libvirt", "channels"):
+        for name in ("run_dir", "sysfs_root", "libvirt", "channels", "fifo"):
             if getattr(new, name) != getattr(old, name):
                 raise ConfigError(f"{name} changed", hint="restart the daemon")
         if new.mode is Mode.ENFORCE and not self._claim.is_held:
@@ -260,16 +302,32 @@ class Daemon:
             " (simulated CPUs)" if self._tree.is_simulated else "",
         )
         while not self._stopping.is_set():
+            self._keep_fifos()
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
             self.react(events.ResyncDue())
+
+    def _keep_fifos(self) -> None:
+        """Have a FIFO for each CPU that is there now; what cannot be is said once."""
+        if self._fifos is None:
+            return
+        try:
+            self._fifos.keep(
+                cpu for g in self._inventory.topology.groups for cpu in g.pcpus
+            )
+        except ConfigError as error:
+            if str(error) != self._fifo_problem:
+                logger.error("fifo: %s", error)  # noqa: TRY400
+            self._fifo_problem = str(error)
 
     async def _wind_down(self) -> None:
         """Put the host back as it was; a hung libvirt does not delay it."""
         notify("STOPPING=1")
         self._stopping.set()
         self._operations.stop()
+        if self._fifos is not None:
+            self._fifos.close()
         closing = asyncio.create_task(
             asyncio.to_thread(self._hypervisor.close, LIBVIRT_CLOSES_WITHIN_S)
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.domain import DomainId, DomainSpec
+    from orchestrator.policy.tenant import Source
+    from orchestrator.policy_rule import PolicyKind
     from orchestrator.power.topology import Topology
 
 
@@ -223,6 +225,50 @@ class ChannelSwitched:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyInstalled:
+    """A policy is in force."""
+
+    uuid: DomainId
+    source: Source
+    kind: PolicyKind
+    ticket: int | None = None
+    """What the guest's packet is named by; None: no guest waits for an answer."""
+    is_news: bool = True
+    """False: it was in force already."""
+    by: str = ""
+    """Who installed it, as the kernel vouches; empty: nobody at the API."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRefused:
+    """A policy cannot be had, and is not in force."""
+
+    uuid: DomainId
+    source: Source
+    reason: str
+    ticket: int | None = None
+    """What the guest's packet is named by; None: no guest waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEnded:
+    """Somebody at the API removed a policy."""
+
+    uuid: DomainId
+    source: Source
+    by: str
+    """Who did it, as the kernel vouches."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoliciesChanged:
+    """Policies are about other vCPUs of a domain than before."""
+
+    uuid: DomainId
+    vcpus: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class GroupPrepared:
     """A clock group's originals are journalled, its descriptors open."""
 
@@ -339,6 +385,10 @@ Event = (
     | PolicySent
     | PolicyRemoved
     | ChannelSwitched
+    | PolicyInstalled
+    | PolicyRefused
+    | PolicyEnded
+    | PoliciesChanged
     | GroupPrepared
     | TakeWanted
     | GroupRenewed

@@ -11,21 +11,23 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.domain import VCpu
 from orchestrator.domain_policy import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orchestrator.actions import DefineTenant
     from orchestrator.config import Config
     from orchestrator.domain import (
         ChannelSpec,
         DomainId,
         DomainSpec,
         PCpu,
-        VCpu,
         VCpuSpec,
     )
     from orchestrator.monitor.views import DomainView, GroupView
+    from orchestrator.policy.tenant import Source
     from orchestrator.power.topology import ClockGroup, Topology
 
 
@@ -117,6 +119,12 @@ class DomainRecord:
     placements: dict[VCpu, Placement] = field(default_factory=dict)
     view: DomainView | None = None
     """What the monitor was told last."""
+    tenancy: DefineTenant | None = None
+    """What the policies were told last."""
+    policed: frozenset[int] = frozenset()
+    """The vCPUs that policies are about."""
+    policy_refusals: dict[Source, str] = field(default_factory=dict)
+    """Why policies were refused last: a guest may repeat itself, we do not."""
     onboarding: OnboardingRecord = field(default_factory=OnboardingRecord)
 
     def groups(self) -> set[int]:
@@ -130,6 +138,11 @@ class DomainRecord:
     def is_served(self) -> bool:
         """Whether any of its channels is connected."""
         return any(c.state in CONNECTED_STATES for c in self.channels.values())
+
+    def is_policed_in(self, group: int) -> bool:
+        """Whether a policy is about one of its vCPUs in a clock group."""
+        placements = (self.placements.get(VCpu(vcpu)) for vcpu in self.policed)
+        return any(p is not None and p.group == group for p in placements)
 
 
 @dataclass(slots=True)
@@ -184,12 +197,12 @@ class Inventory:
         return (domain for domain in tenants if domain.spec.state.is_active)
 
     def is_needed(self, group: int) -> bool:
-        """Whether a served domain or the operator may set this group's clock."""
+        """Whether a served domain, a policy or the operator may set its clock."""
         if self.config.mode is Mode.OBSERVE:
             return False
         record = self.groups[group]
         return record.override_khz is not None or any(
-            domain.is_served() and domain.is_enforced()
+            domain.is_enforced() and (domain.is_served() or domain.is_policed_in(group))
             for domain in self.pinned_into(group)
         )
 

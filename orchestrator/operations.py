@@ -13,11 +13,14 @@ from orchestrator.actions import Report
 from orchestrator.clocks import Clocks
 from orchestrator.control import models
 from orchestrator.control.feed import CLOCK_KIND
-from orchestrator.cpuset import name_cpus
+from orchestrator.cpuset import format_cpulist, name_cpus, parse_cpulist
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ControlError
 from orchestrator.inventory import GroupRecord, GroupStage
-from orchestrator.snapshot import Snapshot
+from orchestrator.policy.refusal import PolicyError
+from orchestrator.policy.rules import order_of
+from orchestrator.policy.tenant import Source, SourceKind
+from orchestrator.snapshot import Snapshot, render_policy
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:
@@ -27,8 +30,11 @@ if TYPE_CHECKING:
     from orchestrator.control.feed import EventFeed
     from orchestrator.domain import DomainId, PCpu
     from orchestrator.events import Event
+    from orchestrator.instructing import Instructing
     from orchestrator.inventory import Inventory
     from orchestrator.monitor.process import Monitor
+    from orchestrator.policing import Policing
+    from orchestrator.policy_rule import PolicyRule
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.topology import ClockGroup
     from orchestrator.reports import Reports
@@ -47,11 +53,13 @@ class Operations:
     Synchronization: the asyncio thread only.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root hands over what it built
         self,
         *,
         inventory: Inventory,
         monitor: Monitor,
+        policing: Policing,
+        instructing: Instructing,
         tree: CpuTree,
         reports: Reports,
         feed: EventFeed,
@@ -59,6 +67,8 @@ class Operations:
     ) -> None:
         self._inventory = inventory
         self._monitor = monitor
+        self._policing = policing
+        self._instructing = instructing
         self._clocks = Clocks(tree, self._known_groups)
         self._reports = reports
         self._feed = feed
@@ -90,7 +100,12 @@ class Operations:
         return self._snapshot().status(daemon)
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self._inventory, self._monitor.snapshot(), self._clocks.latest)
+        return Snapshot(
+            self._inventory,
+            self._monitor.snapshot(),
+            self._clocks.latest,
+            self._policing.statuses(),
+        )
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
         """Fix the clock of a CPU's clock group until it is released.
@@ -176,6 +191,79 @@ class Operations:
         switched = events.ChannelSwitched(uuid, number, is_enabled, _name(who))
         self._react(switched)
         return self._snapshot().channel(self._inventory.domains[uuid], channel)
+
+    async def set_policy(
+        self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
+    ) -> models.Policy:
+        """Give a domain a policy, in place of the one of this name.
+
+        Raises:
+            ControlError: 404 unknown domain; 409 it cannot be had; 503 stopping.
+        """
+        self._refuse_when_stopping()
+        source = Source(SourceKind.OPERATOR, name)
+        vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
+        self._check_vcpus(uuid, vcpus)
+        try:
+            is_news = self._policing.install(uuid, source, order_of(rule, vcpus))
+        except PolicyError as error:
+            raise ControlError(f"policy not set: {error}", status=409) from error
+        by = _name(who)
+        self._react(
+            events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
+        )
+        for status in self._policing.statuses():
+            if (status.uuid, status.source) == (uuid, source):
+                return render_policy(status)
+        raise ControlError("the policy ended at once", status=409)
+
+    def _check_vcpus(self, uuid: DomainId, vcpus: frozenset[int] | None) -> None:
+        record = self._inventory.domains.get(uuid)
+        if record is None:
+            raise ControlError(f"no domain {uuid}", status=404)
+        unknown = (vcpus or frozenset()) - {int(v.vcpu) for v in record.spec.vcpus}
+        if unknown and record.spec.state.is_active:
+            raise ControlError(
+                f"domain '{record.spec.name}' has no vCPU {format_cpulist(unknown)}",
+                status=409,
+            )
+
+    async def remove_policy(
+        self, uuid: DomainId, name: str, *, who: Peer
+    ) -> models.Domain:
+        """End a policy of `set_policy`.
+
+        Raises:
+            ControlError: 404 unknown domain or policy; 503 stopping.
+        """
+        self._refuse_when_stopping()
+        record = self._inventory.domains.get(uuid)
+        source = Source(SourceKind.OPERATOR, name)
+        if record is None or not self._policing.remove(uuid, source):
+            raise ControlError(
+                f"no operator gave the domain a policy '{name}'",
+                status=404,
+                hint="'vmpower policy list' shows those that there are; those of rules "
+                "and of metadata end when they are not written there any more",
+            )
+        self._react(events.PolicyEnded(uuid, source, _name(who)))
+        return self._snapshot().domain(record)
+
+    async def instruct(
+        self, text: str, cpu: int | None, *, who: Peer
+    ) -> models.OutcomeList:
+        """Do what messages for DPDK's vm_power_manager ask for.
+
+        Raises:
+            ControlError: 503 stopping.
+        """
+        self._refuse_when_stopping()
+        outcomes = self._instructing.obey_all(text, by=_name(who), cpu=cpu)
+        return models.OutcomeList(
+            outcomes=tuple(
+                models.Outcome(text=one.text, done=one.is_done) for one in outcomes
+            )
+        )
 
     async def events(
         self, *, follow: bool, clocks: bool = True

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from orchestrator.hypervisor.connection import Hypervisor
     from orchestrator.inventory import Inventory
     from orchestrator.monitor.process import Monitor
+    from orchestrator.policing import Policing
     from orchestrator.reports import Reports
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class Performer:
         hypervisor: Hypervisor,
         monitor: Monitor,
         claims: Claims,
+        policing: Policing,
+        domain_calls: Pool,
         reports: Reports,
         post: Callable[[events.Event], None],
         trusted_uids: Callable[[], frozenset[int]],
@@ -83,11 +86,12 @@ class Performer:
         self._hypervisor = hypervisor
         self._monitor = monitor
         self._claims = claims
+        self._policing = policing
         self._reports = reports
         self._post = post
         self._trusted_uids = trusted_uids
         self._listing = Pool("listing", size=1)
-        self._domain_calls = Pool("libvirt", size=DOMAIN_CALLS)
+        self._domain_calls = domain_calls
         self._power_calls = Pool("power", size=POWER_CALLS)
         self._connect_calls = Pool("connect", size=CONNECT_CALLS)
         self._loop = asyncio.get_running_loop()
@@ -108,10 +112,14 @@ class Performer:
             actions.ConnectChannel: self._connect_later,
             actions.CloseChannel: self._close_channel,
             actions.SwitchChannel: self._switch_channel,
-            actions.WithdrawVotes: lambda a: monitor.withdraw_votes(a.uuid, a.number),
+            actions.WithdrawVotes: self._withdraw_votes,
             actions.AnswerPolicy: self._answer_policy,
             actions.DefineDomain: lambda a: monitor.define_domain(a.view),
             actions.ForgetDomain: lambda a: monitor.forget_domain(a.uuid),
+            actions.DefineTenant: lambda a: policing.define(a.tenant, a.orders),
+            actions.ForgetTenant: lambda a: policing.forget(a.uuid),
+            actions.InstallPolicy: self._install_policy,
+            actions.EndGuestPolicies: lambda a: policing.end_guest(a.uuid, a.number),
             actions.DefineGroup: lambda a: monitor.define_group(a.view),
             actions.PrepareGroup: self._journal,
             actions.HandOver: self._hand_over,
@@ -137,6 +145,7 @@ class Performer:
             self._forget_attempt(key)
         for task in self._starting:
             task.cancel()
+        self._policing.stop()
         for pool in (self._listing, self._domain_calls, self._connect_calls):
             pool.stop()
         self._power_calls.stop()
@@ -251,11 +260,24 @@ class Performer:
 
     def _close_channel(self, action: actions.CloseChannel) -> None:
         self._forget_attempt((action.uuid, action.number))
+        self._policing.end_guest(action.uuid, action.number)
         self._monitor.close_channel(action.uuid, action.number)
 
     def _switch_channel(self, action: actions.SwitchChannel) -> None:
+        if not action.is_enabled:
+            self._policing.end_guest(action.uuid, action.number)
         self._monitor.switch_channel(
             action.uuid, action.number, is_enabled=action.is_enabled
+        )
+
+    def _withdraw_votes(self, action: actions.WithdrawVotes) -> None:
+        # A policy is a guest's word as a vote is.
+        self._policing.end_guest(action.uuid, action.number)
+        self._monitor.withdraw_votes(action.uuid, action.number)
+
+    def _install_policy(self, action: actions.InstallPolicy) -> None:
+        self._policing.install_for_guest(
+            action.uuid, action.number, action.ticket, action.order
         )
 
     def _answer_policy(self, action: actions.AnswerPolicy) -> None:

@@ -9,10 +9,11 @@ from orchestrator.controller.groups import highest_allowed_khz
 from orchestrator.controller.onboarding import explain
 from orchestrator.inventory import GroupStage
 from orchestrator.monitor.views import Counters
+from orchestrator.policy.description import describe
 from orchestrator.rights import resolve_rights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.inventory import (
         ChannelRecord,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         Inventory,
     )
     from orchestrator.monitor.views import MonitorSnapshot
+    from orchestrator.policy.tenant import PolicyStatus
     from orchestrator.power.topology import ClockReading
 
 _NOTHING_YET = Counters()
@@ -37,10 +39,15 @@ class Snapshot:
         inventory: Inventory,
         measured: MonitorSnapshot,
         clocks: Mapping[int, ClockReading],
+        policies: Iterable[PolicyStatus] = (),
     ) -> None:
         self._inventory = inventory
         self._measured = measured
         self._clocks = clocks
+        self._policies: dict[str, list[models.Policy]] = {}
+        for status in policies:
+            policy = render_policy(status)
+            self._policies.setdefault(status.uuid, []).append(policy)
 
     def status(self, daemon: models.DaemonStatus) -> models.Status:
         """Return the whole picture."""
@@ -99,6 +106,7 @@ class Snapshot:
                 for number in sorted(record.channels)
             ),
             problems=tuple(problem for problem in problems if problem),
+            policies=tuple(self._policies.get(spec.uuid, ())),
         )
 
     def _vcpus(self, record: DomainRecord) -> Iterator[models.Vcpu]:
@@ -178,3 +186,19 @@ class Snapshot:
                 " (power.share_with_host)"
             )
         return record.reason or None
+
+
+def render_policy(status: PolicyStatus) -> models.Policy:
+    """Return one policy that is in force."""
+    return models.Policy(
+        source=status.source.kind,
+        name=status.source.name,
+        channel=status.source.channel,
+        kind=status.order.policy.kind,
+        text=describe(status.order),
+        wants=tuple(
+            models.PolicyWant(vcpu=vcpu, khz=khz)
+            for vcpu, khz in sorted(status.wants_khz.items())
+        ),
+        problem=status.problem or None,
+    )

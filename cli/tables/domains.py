@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.tables.channels import build_own_channels
+from cli.tables.policies import build_own_policies
 from cli.tables.rights import build_rights
 from cli.tables.sheet import Cell, Column, Look, Sheet
 from cli.tables.status import domain_words, is_simulated, vcpu_fields
@@ -74,6 +75,8 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
     sheets += [Sheet(columns=_VCPU_COLUMNS, rows=rows)] if rows else []
     if domain["channels"]:
         sheets.append(build_own_channels(domain["channels"]))
+    if domain["policies"]:
+        sheets.append(build_own_policies(domain["policies"]))
     notes = (Cell(words, Look.NOTABLE) for words in domain_words(domain))
     return (*sheets, Sheet(notes=tuple(notes)))
 

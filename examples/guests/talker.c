@@ -17,6 +17,7 @@
  *                          (default 43: lowest, highest), answers read as they come
  *   stats:N                counters and latencies of channel N so far
  *   stop:N                 end the flood, wait 1 s for missing answers, then stats
+ *   spin:MS                use a CPU for so long
  *   sleep:MS  say:TEXT  poweroff  reboot  crash
  *   loop                   start again with the first statement of the arguments
  *
@@ -428,6 +429,13 @@ static void halt(int how)
 	reboot(how);
 }
 
+static void spin_ms(uint64_t ms)
+{
+	uint64_t end = now_us() + ms * 1000;
+	while (now_us() < end)
+		;
+}
+
 /* True if the word was one that needs no channel. */
 static int do_plain(const char *statement, char **words)
 {
@@ -437,6 +445,8 @@ static int do_plain(const char *statement, char **words)
 	else if (strcmp(verb, "sleep") == 0 && words[1])
 		sleep_us(strtoull(words[1], NULL, 10) * 1000),
 			report("= %s: ok", statement);
+	else if (strcmp(verb, "spin") == 0 && words[1])
+		spin_ms(strtoull(words[1], NULL, 10)), report("= %s: ok", statement);
 	else if (strcmp(verb, "poweroff") == 0)
 		report("= poweroff: ok"), halt(RB_POWER_OFF);
 	else if (strcmp(verb, "reboot") == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,14 @@ from orchestrator.control.models import (
     DomainChannel,
     DomainList,
     EnabledRequest,
+    InstructionRequest,
+    PolicyList,
+    PolicyOfDomain,
+    PolicyRequest,
 )
 from orchestrator.domain import DomainId, PCpu
-from orchestrator.errors import ControlError
+from orchestrator.errors import ConfigError, ControlError
+from orchestrator.policy_text import parse_policies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
     from orchestrator.control.models import Cpu, Domain, Status
 
     Answer = Callable[["Question"], Awaitable[Document]]
+
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +111,52 @@ async def _switch_channel(question: Question) -> Document:
     )
 
 
+async def _policies(question: Question) -> Document:
+    return PolicyList(
+        policies=tuple(
+            PolicyOfDomain(domain=domain.name, uuid=domain.uuid, **dict(policy))
+            for domain in question.backend.status().domains
+            for policy in domain.policies
+        )
+    )
+
+
+async def _set_policy(question: Question) -> Document:
+    if not isinstance(question.body, PolicyRequest):
+        raise TypeError(f"the table gave {question.body!r} to a policy")
+    uuid, name = DomainId(_find_domain(question).uuid), _policy_name(question)
+    try:
+        rules = parse_policies(question.body.text, match=uuid)
+    except ConfigError as error:
+        raise ControlError(str(error), status=422, hint=error.hint) from error
+    if len(rules) != 1:
+        raise ControlError(f"{len(rules)} policies", status=422, hint="give one")
+    return await question.backend.set_policy(uuid, name, rules[0], who=question.who)
+
+
+async def _remove_policy(question: Question) -> Document:
+    uuid, name = DomainId(_find_domain(question).uuid), _policy_name(question)
+    return await question.backend.remove_policy(uuid, name, who=question.who)
+
+
+async def _instruct(question: Question) -> Document:
+    if not isinstance(question.body, InstructionRequest):
+        raise TypeError(f"the table gave {question.body!r} to instructions")
+    body = question.body
+    return await question.backend.instruct(body.text, body.cpu, who=question.who)
+
+
+def _policy_name(question: Question) -> str:
+    name = str(question.parameters["name"])
+    if not _NAME.fullmatch(name):
+        raise ControlError(
+            f"'{name[:80]}' is no name of a policy",
+            status=400,
+            hint="use up to 64 letters, digits, '.', '_' and '-'",
+        )
+    return name
+
+
 def _find_domain(question: Question) -> Domain:
     """Look a domain up in virsh's order: id, UUID, name."""
     wanted = str(question.parameters["domain"])
@@ -149,5 +204,9 @@ ANSWERS: Mapping[calls.Call[Any], Answer] = {
     calls.OVERRIDE: _override,
     calls.RELEASE: _release,
     calls.SWITCH_CHANNEL: _switch_channel,
+    calls.POLICIES: _policies,
+    calls.SET_POLICY: _set_policy,
+    calls.REMOVE_POLICY: _remove_policy,
+    calls.INSTRUCT: _instruct,
 }
 """Every call that is not a stream; a test holds this against the table."""

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from orchestrator.control.models import Channel, Cpu, EventRecord, Status
+    from orchestrator.control.models import (
+        Channel,
+        Cpu,
+        Domain,
+        EventRecord,
+        OutcomeList,
+        Policy,
+        Status,
+    )
     from orchestrator.domain import DomainId, PCpu
+    from orchestrator.policy_rule import PolicyRule
 
 
 class Peer(NamedTuple):
@@ -61,6 +70,32 @@ class ControlBackend(Protocol):
 
         Raises:
             ControlError: 404 unknown domain or channel; 409 not possible now.
+        """
+        ...
+
+    async def set_policy(
+        self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
+    ) -> Policy:
+        """Give a domain a policy, in place of the one of this name.
+
+        Raises:
+            ControlError: 404 unknown domain; 409 it cannot be had.
+        """
+        ...
+
+    async def remove_policy(self, uuid: DomainId, name: str, *, who: Peer) -> Domain:
+        """End a policy of `set_policy`.
+
+        Raises:
+            ControlError: 404 unknown domain or policy.
+        """
+        ...
+
+    async def instruct(self, text: str, cpu: int | None, *, who: Peer) -> OutcomeList:
+        """Do what messages for DPDK's vm_power_manager ask for, in their order.
+
+        Raises:
+            ControlError: 503 the daemon is stopping.
         """
         ...
 

@@ -58,6 +58,9 @@ class Call(Generic[AnswerT]):
 
 DOMAIN = Parameter(name="domain", doc="UUID, name or libvirt's id of a domain.")
 NUMBER = Parameter(name="number", kind=int, doc="N of ...poweragent.N.")
+NAME = Parameter(
+    name="name", doc="Name of a policy: up to 64 letters, digits, `.`, `_` and `-`."
+)
 PCPU = Parameter(name="pcpu", kind=int, doc="Number of a host CPU.")
 FOLLOW = Parameter(
     name="follow", kind=bool, is_query=True, doc="Go on with what happens from now on."
@@ -146,6 +149,43 @@ SWITCH_CHANNEL: Final = Call(
     parameters=(DOMAIN, NUMBER),
     errors=(404, 409),
 )
+POLICIES: Final = Call(
+    name="policies",
+    method="GET",
+    path="/v1/policies",
+    doc="List the policies that are in force for all domains.",
+    answer=documents.PolicyList,
+)
+SET_POLICY: Final = Call(
+    name="set_policy",
+    method="PUT",
+    path="/v1/domains/{domain}/policies/{name}",
+    doc="Give a running domain a policy, in place of the one of this name. It stands "
+    "above the policies of the configuration and of the domain's metadata, and ends "
+    "with the domain.",
+    answer=documents.Policy,
+    request=documents.PolicyRequest,
+    parameters=(DOMAIN, NAME),
+    errors=(404, 409),
+)
+REMOVE_POLICY: Final = Call(
+    name="remove_policy",
+    method="DELETE",
+    path="/v1/domains/{domain}/policies/{name}",
+    doc="End a policy that was given over this API.",
+    answer=documents.Domain,
+    parameters=(DOMAIN, NAME),
+    errors=(404,),
+)
+INSTRUCT: Final = Call(
+    name="instruct",
+    method="POST",
+    path="/v1/instructions",
+    doc="Do what messages for DPDK's vm_power_manager ask for; each has its outcome in "
+    "the answer.",
+    answer=documents.OutcomeList,
+    request=documents.InstructionRequest,
+)
 EVENTS: Final = Call(
     name="events",
     method="GET",
@@ -167,6 +207,10 @@ CALLS: Final[tuple[Call[Any], ...]] = (
     OVERRIDE,
     RELEASE,
     SWITCH_CHANNEL,
+    POLICIES,
+    SET_POLICY,
+    REMOVE_POLICY,
+    INSTRUCT,
     EVENTS,
 )
 OPENAPI_PATH: Final = "/openapi.json"

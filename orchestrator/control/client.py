@@ -115,6 +115,24 @@ class ControlClient:
             calls.SWITCH_CHANNEL, {"domain": domain, "number": number}, body
         )
 
+    def policies(self) -> documents.PolicyList:
+        """List the policies that are in force."""
+        return self._call(calls.POLICIES)
+
+    def set_policy(self, domain: str, name: str, text: str) -> documents.Policy:
+        """Give a running domain a policy, in place of the one of this name."""
+        body: documents.PolicyRequest = {"text": text}
+        return self._call(calls.SET_POLICY, {"domain": domain, "name": name}, body)
+
+    def remove_policy(self, domain: str, name: str) -> documents.Domain:
+        """End a policy that was given over this API."""
+        return self._call(calls.REMOVE_POLICY, {"domain": domain, "name": name})
+
+    def instruct(self, text: str, cpu: int | None = None) -> documents.OutcomeList:
+        """Do what messages for DPDK's vm_power_manager ask for."""
+        body: documents.InstructionRequest = {"text": text, "cpu": cpu}
+        return self._call(calls.INSTRUCT, body=body)
+
     def events(
         self, *, follow: bool = False, clocks: bool = True
     ) -> Iterator[documents.EventRecord]:

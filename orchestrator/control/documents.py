@@ -120,6 +120,44 @@ class Rights(TypedDict):
     onboarding: OnboardingRight
 
 
+class PolicyWant(TypedDict):
+    """What a policy wants of one vCPU."""
+
+    vcpu: int
+    khz: int | None
+
+
+class Policy(TypedDict):
+    """A policy that is in force for a domain."""
+
+    source: str
+    name: str
+    channel: int | None
+    kind: str
+    text: str
+    wants: list[PolicyWant]
+    problem: str | None
+
+
+class PolicyOfDomain(Policy):
+    """A policy and the domain that it is for."""
+
+    domain: str
+    uuid: str
+
+
+class PolicyList(TypedDict):
+    """All policies in force."""
+
+    policies: list[PolicyOfDomain]
+
+
+class PolicyRequest(TypedDict):
+    """A policy that a domain shall have."""
+
+    text: str
+
+
 class Domain(TypedDict):
     """One libvirt domain."""
 
@@ -133,6 +171,7 @@ class Domain(TypedDict):
     id: int | None
     reason: str | None
     problems: list[str]
+    policies: list[Policy]
 
 
 class Cpu(TypedDict):
@@ -203,6 +242,26 @@ class EnabledRequest(TypedDict):
     """Whether a channel shall take part."""
 
     enabled: bool
+
+
+class InstructionRequest(TypedDict):
+    """Messages in the language of DPDK's vm_power_manager."""
+
+    text: str
+    cpu: int | None
+
+
+class Outcome(TypedDict):
+    """What came of one message."""
+
+    text: str
+    done: bool
+
+
+class OutcomeList(TypedDict):
+    """What came of messages, in their order."""
+
+    outcomes: list[Outcome]
 
 
 class EventRecord(TypedDict):

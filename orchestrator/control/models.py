@@ -14,6 +14,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.domain import DomainState
 from orchestrator.domain_policy import Mode
+from orchestrator.policy.tenant import SourceKind
+from orchestrator.policy_rule import PolicyKind
+from orchestrator.policy_text import LONGEST
 
 SCHEMA = 1
 """Version of the status document; it grows only when a key goes or changes."""
@@ -174,6 +177,32 @@ class Rights(Document):
     """Which channels it is given that it lacks."""
 
 
+class PolicyWant(Document):
+    """What a policy wants of one vCPU."""
+
+    vcpu: CpuNumber
+    khz: Khz | None
+    """null: it has no say now."""
+
+
+class Policy(Document):
+    """A policy that is in force for a domain."""
+
+    source: SourceKind
+    """`guest`, `operator`, `rule` of the configuration, or `metadata`."""
+    name: str
+    """The operator's name for it, or the rule's; empty for a guest's."""
+    channel: int | None
+    """Number of the channel over which a guest sent it."""
+    kind: PolicyKind
+    text: str
+    """As it could have been typed: `utilisation up-above=0.9`."""
+    wants: tuple[PolicyWant, ...]
+    """By vCPU, those that it is about and whose clock can be set."""
+    problem: str | None
+    """Why it sees nothing now, and so does not vote."""
+
+
 class Domain(Document):
     """One libvirt domain."""
 
@@ -192,6 +221,8 @@ class Domain(Document):
     """Why the domain takes no part."""
     problems: tuple[str, ...] = ()
     """What in its description was refused, one sentence each."""
+    policies: tuple[Policy, ...] = ()
+    """What its vCPUs get without asking."""
 
 
 class Cpu(Document):
@@ -268,6 +299,21 @@ class ChannelList(Document):
     channels: tuple[DomainChannel, ...]
 
 
+class PolicyOfDomain(Policy):
+    """A policy and the domain that it is for."""
+
+    domain: str
+    """The domain's name."""
+    uuid: str
+    """The domain's UUID."""
+
+
+class PolicyList(Document):
+    """All policies in force."""
+
+    policies: tuple[PolicyOfDomain, ...]
+
+
 class CpuList(Document):
     """All host CPUs."""
 
@@ -286,6 +332,36 @@ class EnabledRequest(Document):
     """Whether a channel shall take part."""
 
     enabled: Annotated[bool, Field(strict=True)]
+
+
+class PolicyRequest(Document):
+    """A policy that a domain shall have until it ends or the policy is removed."""
+
+    text: Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST)]
+    """As in `utilisation up-above=0.9 vcpus=0-3`."""
+
+
+class InstructionRequest(Document):
+    """Messages in the language of DPDK's vm_power_manager."""
+
+    text: Annotated[str, Field(strict=True, min_length=1)]
+    """JSON objects, back to back."""
+    cpu: CpuNumber | None = None
+    """The host CPU whose FIFO this would be; null: the messages name CPUs."""
+
+
+class Outcome(Document):
+    """What came of one message."""
+
+    text: str
+    """What was done, or why nothing was."""
+    done: bool
+
+
+class OutcomeList(Document):
+    """What came of messages, in their order."""
+
+    outcomes: tuple[Outcome, ...]
 
 
 class EventRecord(Document):

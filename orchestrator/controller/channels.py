@@ -12,6 +12,7 @@ from orchestrator.actions import (
     CloseChannel,
     ConnectChannel,
     DescribeDomain,
+    EndGuestPolicies,
     Report,
     Severity,
     SwitchChannel,
@@ -261,6 +262,8 @@ def on_endpoint_closed(
     channel.attempts = 1
     return [
         *_move(record, channel, Happening.HUNG_UP, event.reason),
+        # The monitor has ended its votes; what it installed ends too.
+        EndGuestPolicies(event.uuid, event.number),
         _connect(record, channel),
         DescribeDomain(event.uuid),
         *groups.need(inventory, record.groups()),

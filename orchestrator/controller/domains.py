@@ -18,7 +18,7 @@ from orchestrator.actions import (
     Severity,
     WithdrawVotes,
 )
-from orchestrator.controller import channels, groups, onboarding
+from orchestrator.controller import channels, groups, onboarding, tenants
 from orchestrator.domain import DomainState
 from orchestrator.domain_policy import Mode
 from orchestrator.inventory import DomainRecord, Inventory, Placement
@@ -99,7 +99,8 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
 
 def _what_counts(spec: DomainSpec) -> tuple[object, ...]:
     """Return what decides about a domain's clocks: most descriptions change nothing."""
-    return spec.vcpus, spec.state, spec.run, spec.policy, spec.name
+    whereabouts = spec.vcpus, spec.state, spec.run
+    return *whereabouts, spec.policy, spec.name, spec.interfaces
 
 
 def replace_vcpus(
@@ -120,6 +121,7 @@ def replace_vcpus(
         # A group must be known before a vCPU is put into it.
         *groups.define(inventory, present),
         *define(inventory, record),
+        *tenants.define(inventory, record),
         *groups.need(inventory, present),
     ]
 
@@ -188,6 +190,7 @@ def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
     touched = record.groups() & inventory.groups.keys()
     return [
         *channels.close_all(record),
+        *tenants.forget(record),
         *groups.define(inventory, touched),
         ForgetDomain(uuid),
         *groups.need(inventory, touched),

@@ -1,34 +1,143 @@
-"""Guests' policies: every one is refused, and people are told.
+"""Policies by word of mouth: a guest's packet, an operator's call; what came of them.
 
-Synchronization: none required, nothing is kept.
+A guest waits for its answer, and gets it when its policy is in force or refused: not
+before, and with the reason told to people. It may say what it likes about its own vCPUs
+as often as it likes; people hear of it when it says something new.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.actions import AnswerPolicy, Report
+from orchestrator.actions import (
+    AnswerPolicy,
+    EndGuestPolicies,
+    InstallPolicy,
+    Report,
+    Severity,
+)
+from orchestrator.channel.protocol import GENERATIONS, decode_policy
+from orchestrator.domain_policy import Mode
+from orchestrator.errors import PacketError
+from orchestrator.policy.refusal import PolicyError
+from orchestrator.policy.request import PolicyRequest, interpret_request
+from orchestrator.policy.tenant import Source, SourceKind
+from orchestrator.rights import resolve_rights
 
 if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.actions import Action
-    from orchestrator.inventory import Inventory
+    from orchestrator.domain import DomainId
+    from orchestrator.inventory import DomainRecord, Inventory
+    from orchestrator.policy.tenant import PolicyOrder
 
 
 def on_sent(inventory: Inventory, event: events.PolicySent) -> list[Action]:
-    """Refuse it: the guest goes on with requests of its own."""
+    """Install a guest's policy if it is one, for its own vCPUs, and allowed."""
+    try:
+        order = _interpret(inventory, event)
+    except (PolicyError, PacketError) as error:
+        source = Source(SourceKind.GUEST, channel=event.number)
+        return _refuse(inventory, event.uuid, source, str(error), event.ticket)
+    return [InstallPolicy(event.uuid, event.number, event.ticket, order)]
+
+
+def on_removed(_inventory: Inventory, event: events.PolicyRemoved) -> list[Action]:
+    """End a guest's policies: with DPDK's host a guest has one, under its name."""
+    return [EndGuestPolicies(event.uuid, None)]
+
+
+def on_installed(inventory: Inventory, event: events.PolicyInstalled) -> list[Action]:
+    """Tell the guest and people that a policy is in force."""
+    actions = _answer(event.uuid, event.source, event.ticket, is_accepted=True)
     record = inventory.domains.get(event.uuid)
-    return [
-        AnswerPolicy(event.uuid, event.number, event.ticket, is_accepted=False),
-        Report(
-            "policy",
-            f"channel {event.number}: the guest's policy was refused",
-            domain=record.spec.name if record else event.uuid,
-            facts={"number": event.number},
-        ),
-    ]
+    if record is None:
+        return actions
+    record.policy_refusals.pop(event.source, None)
+    if event.is_news:
+        by = f" by {event.by}" if event.by else ""
+        text = f"policy {event.kind} of {event.source} is in force{by}"
+        actions.append(_report(record, event.source, text))
+    return actions
 
 
-def on_removed(_inventory: Inventory, _event: events.PolicyRemoved) -> list[Action]:
-    """There is none that could be removed."""
-    return []
+def on_refused(inventory: Inventory, event: events.PolicyRefused) -> list[Action]:
+    """Tell the guest and people that a policy cannot be had."""
+    return _refuse(inventory, event.uuid, event.source, event.reason, event.ticket)
+
+
+def on_ended(inventory: Inventory, event: events.PolicyEnded) -> list[Action]:
+    """Tell people that somebody removed a policy."""
+    record = inventory.domains.get(event.uuid)
+    if record is None:
+        return []
+    text = f"policy of {event.source} removed by {event.by}"
+    return [_report(record, event.source, text)]
+
+
+def _interpret(inventory: Inventory, event: events.PolicySent) -> PolicyOrder:
+    record = inventory.domains.get(event.uuid)
+    if record is None or not record.spec.state.is_active:
+        raise PolicyError("the domain does not run")
+    rights = resolve_rights(inventory.config, record.spec)
+    if rights.mode.value is not Mode.ENFORCE:
+        raise PolicyError(f"the domain is only observed ({rights.mode.source})")
+    if not rights.guest_policies.value:
+        raise PolicyError(f"not allowed ({rights.guest_policies.source})")
+    packet = decode_policy(event.packet, GENERATIONS[event.generation])
+    request = PolicyRequest(
+        policy=packet.policy,
+        vcpus=packet.vcpus,
+        vcpu_count=packet.num_vcpu,
+        macs=packet.vfid,
+        mac_count=packet.nb_mac,
+        avg_pps=packet.avg_pps,
+        max_pps=packet.max_pps,
+        busy_hours=packet.busy_hours,
+        quiet_hours=packet.quiet_hours,
+        traffic_hours=packet.traffic_hours,
+        workload=packet.workload,
+        is_physical=packet.core_type != 0,
+        generation=event.generation,
+    )
+    return interpret_request(
+        request,
+        vcpus={int(p.vcpu): p.reason for p in record.placements.values()},
+        macs={interface.mac for interface in record.spec.interfaces},
+    )
+
+
+def _refuse(
+    inventory: Inventory,
+    uuid: DomainId,
+    source: Source,
+    reason: str,
+    ticket: int | None,
+) -> list[Action]:
+    actions = _answer(uuid, source, ticket, is_accepted=False)
+    record = inventory.domains.get(uuid)
+    if record is None or record.policy_refusals.get(source) == reason:
+        return actions
+    record.policy_refusals[source] = reason
+    text = f"policy of {source} refused: {reason}"
+    return [*actions, _report(record, source, text, Severity.WARNING)]
+
+
+def _answer(
+    uuid: DomainId, source: Source, ticket: int | None, *, is_accepted: bool
+) -> list[Action]:
+    if ticket is None or source.channel is None:
+        return []
+    return [AnswerPolicy(uuid, source.channel, ticket, is_accepted=is_accepted)]
+
+
+def _report(
+    record: DomainRecord,
+    source: Source,
+    text: str,
+    severity: Severity = Severity.INFO,
+) -> Report:
+    facts: dict[str, int | str] = {"source": str(source)}
+    return Report(
+        "policy", text, domain=record.spec.name, severity=severity, facts=facts
+    )

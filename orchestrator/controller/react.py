@@ -19,6 +19,7 @@ from orchestrator.controller import (
     hosts,
     onboarding,
     policies,
+    tenants,
 )
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.EndpointClosed: channels.on_endpoint_closed,
     events.PolicySent: policies.on_sent,
     events.PolicyRemoved: policies.on_removed,
+    events.PolicyInstalled: policies.on_installed,
+    events.PolicyRefused: policies.on_refused,
+    events.PolicyEnded: policies.on_ended,
+    events.PoliciesChanged: tenants.on_policies_changed,
     events.ChannelSwitched: channels.on_switched,
     events.GroupPrepared: groups.on_prepared,
     events.TakeWanted: groups.on_take_wanted,

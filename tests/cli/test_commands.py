@@ -200,13 +200,17 @@ def test_a_change_through_the_read_only_socket_ends_with_4(
 
 
 @pytest.mark.parametrize(
-    "group", [(), ("domain",), ("channel",), ("cpu",), ("template",)], ids=" ".join
+    "group",
+    [(), ("domain",), ("channel",), ("cpu",), ("policy",), ("template",)],
+    ids=" ".join,
 )
 def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> None:
     commands = {
-        (): "status top domain channel cpu template events doctor restore completion"
+        (): "status top domain channel cpu policy apply template events doctor restore"
+        " completion"
         " simulate",
         ("domain",): "list show add pin onboard offboard set",
+        ("policy",): "list set remove",
         ("template",): "list show validate",
         ("channel",): "list enable disable",
         ("cpu",): "list show set release",

@@ -166,6 +166,14 @@ def test_a_policy_is_printed_and_told_to_programs() -> None:
     assert told["live"]["queries"] is None
 
 
+def test_policies_are_written_in_one_line() -> None:
+    words = ("domain", "set", "test", "--live", "--print-xml")
+    several = ("--policy", "utilisation up_above=0.9", "--policy", "workload low")
+    assert run(*words, *several).stdout == (
+        '<policy policies="utilisation up-above=0.9; workload low"/>\n'
+    )
+
+
 @pytest.mark.rig
 def test_junk_that_is_replaced_is_told(
     session_host: SessionHost, define: Callable[..., libvirt.virDomain]
@@ -187,6 +195,7 @@ def test_junk_that_is_replaced_is_told(
         (("test",), "say what to set"),
         (("test", "--unset", "colour"), "'colour' is none of"),
         (("test", "--mode", "fast"), "fast"),
+        (("test", "--policy", "fast"), "'fast' is no kind of policy"),
     ],
 )
 def test_what_cannot_be_set_is_refused(words: tuple[str, ...], says: str) -> None:

@@ -25,16 +25,24 @@ from orchestrator.control.models import (
     LibvirtStatus,
     ModeRight,
     OnboardingRight,
+    Outcome,
+    OutcomeList,
     Permission,
+    Policy,
+    PolicyWant,
     Rights,
     Status,
     UnmanagedCpu,
     Vcpu,
 )
 from orchestrator.control.server import ControlServer
+from orchestrator.cpuset import parse_cpulist
 from orchestrator.domain import TARGET_PREFIX, DomainState
 from orchestrator.domain_policy import Mode
-from orchestrator.errors import ControlError
+from orchestrator.errors import ConfigError, ControlError
+from orchestrator.instruction import MessageSplitter, parse_instruction
+from orchestrator.policy.tenant import SourceKind
+from orchestrator.policy_text import format_policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
 
     from orchestrator.control.backend import Peer
     from orchestrator.domain import DomainId, PCpu
+    from orchestrator.policy_rule import PolicyRule
 
 STEPS = (3_001_000, 3_000_000, 2_600_000, 2_200_000, 1_800_000, 1_200_000)
 FIREWALL = "11111111-1111-4111-8111-111111111111"
@@ -275,6 +284,57 @@ class LittleDaemon:
         self.callers.append(who)
         self.domains[uuid] = domain.model_copy(update={"channels": channels})
         return next(one for one in channels if one.number == number)
+
+    async def set_policy(
+        self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
+    ) -> Policy:
+        domain = self.domains[uuid]
+        if domain.state is DomainState.SHUTOFF:
+            raise ControlError("policy not set: the domain does not run", status=409)
+        vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
+        policy = Policy(
+            source=SourceKind.OPERATOR,
+            name=name,
+            channel=None,
+            kind=rule.kind,
+            text=format_policy(rule),
+            wants=tuple(
+                PolicyWant(vcpu=one.vcpu, khz=STEPS[-1])
+                for one in domain.vcpus
+                if one.controllable and (vcpus is None or one.vcpu in vcpus)
+            ),
+            problem=None,
+        )
+        self.callers.append(who)
+        others = tuple(one for one in domain.policies if one.name != name)
+        self._keep_policies(domain, (*others, policy))
+        return policy
+
+    async def remove_policy(self, uuid: DomainId, name: str, *, who: Peer) -> Domain:
+        domain = self.domains[uuid]
+        left = tuple(one for one in domain.policies if one.name != name)
+        if left == domain.policies:
+            raise ControlError(f"no policy '{name}'", status=404)
+        self.callers.append(who)
+        return self._keep_policies(domain, left)
+
+    def _keep_policies(self, domain: Domain, policies: tuple[Policy, ...]) -> Domain:
+        changed = domain.model_copy(update={"policies": policies})
+        self.domains[domain.uuid] = changed
+        return changed
+
+    async def instruct(self, text: str, cpu: int | None, *, who: Peer) -> OutcomeList:
+        outcomes = []
+        for message in MessageSplitter().feed(text.encode()):
+            try:
+                if isinstance(message, ConfigError):
+                    raise message
+                told = parse_instruction(message, cpu=cpu).command.upper()
+                outcomes.append(Outcome(text=told, done=True))
+            except ConfigError as error:
+                outcomes.append(Outcome(text=f"refused: {error}", done=False))
+        self.callers.append(who)
+        return OutcomeList(outcomes=tuple(outcomes))
 
     def events(
         self, *, follow: bool, clocks: bool = True

@@ -26,11 +26,17 @@ from orchestrator.domain import (
     VCpuSpec,
 )
 from orchestrator.inventory import Inventory
+from orchestrator.policy.engine import PolicyEngine
+from orchestrator.policy.refusal import PolicyError
+from orchestrator.policy.tenant import Source, SourceKind
 from orchestrator.power.topology import ClockGroup, Topology
 from orchestrator.power.turbo import steps_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
+
+    from orchestrator.policy.readings import Reading
+    from orchestrator.policy.tenant import PolicyVote, Question
 
     from orchestrator.onboard_rule import OnboardRule
 
@@ -128,12 +134,24 @@ class World:
     stubborn_live: set[DomainId] = field(default_factory=set)
     """Domains that refuse it while they run, but whose definition can be changed."""
     is_monitor_up: bool = False
+    votes: dict[tuple[DomainId, int], int | None] = field(default_factory=dict)
+    """What policies want."""
+    answers: list[a.AnswerPolicy] = field(default_factory=list)
+    obstacle: str | None = None
+    """Why no policy can see what it needs."""
     reports: list[a.Report] = field(default_factory=list)
     to_do: list[a.Action] = field(default_factory=list)
+    posted: list[e.Event] = field(default_factory=list)
+    """What came at once of what was decided; it is heard in its turn."""
 
     def __post_init__(self) -> None:
         self.inventory = Inventory(self.config, NOTHING)
         self.controller = Controller(self.inventory)
+        self.engine = PolicyEngine(
+            sampling=self,
+            submit=lambda _question, _serial, _work: None,
+            emit=self._vote,
+        )
 
     def tell(self, *happened: e.Event) -> list[a.Action]:
         """Tell the controller; its actions wait until they are performed."""
@@ -146,8 +164,13 @@ class World:
             if isinstance(action, SLOW):
                 self.to_do.append(action)
             else:
-                self.perform(action)
+                self.posted += self.perform(action)
         return decided
+
+    def hear(self) -> None:
+        """Tell the controller what was posted, until nothing more is."""
+        while self.posted:
+            self.tell(self.posted.pop(0))
 
     def _next(self, index: int) -> a.Action:
         """Take one that waits; what concerns the journal keeps its order."""
@@ -166,6 +189,18 @@ class World:
             or (action.uuid, action.number) != (uuid, number)
         ]
 
+    def _vote(self, vote: PolicyVote) -> None:
+        self.votes[vote.uuid, vote.vcpu] = vote.khz
+
+    def find_obstacle(self, _question: Question) -> str | None:
+        return self.obstacle
+
+    def read(self, _question: Question) -> Reading:
+        raise AssertionError("nobody reads for policies here")
+
+    def keep(self, pcpus: Collection[int]) -> None:
+        """Nothing is counted here."""
+
     def start(self) -> None:
         """Everything up, as the daemon does it."""
         self.is_monitor_up = True
@@ -180,6 +215,7 @@ class World:
                 that run in threads overtake each other.
         """
         for _ in range(10_000):
+            self.hear()
             if not self.to_do:
                 return
             self.step(choose(len(self.to_do)) % len(self.to_do))
@@ -205,14 +241,64 @@ class World:
                 return self._connect(uuid, number, path)
             case a.CloseChannel(uuid, number):
                 self.open_channels.discard((uuid, number))
+                self.engine.end_guest(uuid, number)
+            case a.WithdrawVotes(uuid, number):
+                self.engine.end_guest(uuid, number)
+            case a.SwitchChannel(uuid, number, is_enabled):
+                if not is_enabled:
+                    self.engine.end_guest(uuid, number)
             case a.StartMonitor():
                 self.is_monitor_up = True
                 return [e.MonitorStarted()]
             case a.AttachChannels() | a.DetachChannels():
                 return self._change_channels(action)
+            case a.DefineTenant() | a.ForgetTenant():
+                return self._perform_tenancy(action)
+            case a.InstallPolicy() | a.EndGuestPolicies() | a.AnswerPolicy():
+                return self._perform_policy(action)
             case _:
                 return self._perform_power(action)
         return []
+
+    def _perform_tenancy(
+        self, action: a.DefineTenant | a.ForgetTenant
+    ) -> list[e.Event]:
+        if isinstance(action, a.ForgetTenant):
+            self.engine.forget(action.uuid)
+            return []
+        uuid = action.tenant.uuid
+        self.engine.define(action.tenant)
+        outcomes = self.engine.apply_standing(uuid, action.orders)
+        kinds = {source: order.policy.kind for source, order in action.orders.items()}
+        told: list[e.Event] = [
+            e.PolicyInstalled(uuid, source, kinds[source])
+            if problem is None
+            else e.PolicyRefused(uuid, source, problem)
+            for source, problem in outcomes.items()
+        ]
+        return [*told, e.PoliciesChanged(uuid, self.engine.covered(uuid))]
+
+    def _perform_policy(
+        self, action: a.InstallPolicy | a.EndGuestPolicies | a.AnswerPolicy
+    ) -> list[e.Event]:
+        match action:
+            case a.AnswerPolicy():
+                self.answers.append(action)
+                return []
+            case a.EndGuestPolicies(uuid, number):
+                self.engine.end_guest(uuid, number)
+                return [e.PoliciesChanged(uuid, self.engine.covered(uuid))]
+            case a.InstallPolicy(uuid, number, ticket, order):
+                source = Source(SourceKind.GUEST, channel=number)
+                kind = order.policy.kind
+                try:
+                    is_news = self.engine.install(uuid, source, order)
+                except PolicyError as error:
+                    return [e.PolicyRefused(uuid, source, str(error), ticket)]
+                return [
+                    e.PolicyInstalled(uuid, source, kind, ticket, is_news=is_news),
+                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                ]
 
     def _perform_power(self, action: a.Action) -> list[e.Event]:
         match action:

@@ -1,0 +1,46 @@
+"""`vmpower apply`, against a daemon on real sockets."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Vmpower
+
+GOOD = '{"command": "power", "unit": "SCALE_MAX", "resource_id": 2}'
+
+
+def test_each_message_of_a_file_has_its_outcome(
+    vmpower: Vmpower, tmp_path: Path
+) -> None:
+    file = tmp_path / "messages"
+    file.write_text(f'{GOOD}\n{{"command": "destroy"}}')
+    result = vmpower("apply", str(file))
+    assert (result.exit_code, result.stdout) == (0, "POWER\nDESTROY\n")
+
+
+def test_one_that_is_refused_makes_the_status_1(
+    vmpower: Vmpower, tmp_path: Path
+) -> None:
+    file = tmp_path / "messages"
+    file.write_text(GOOD + '{"command": "fly"}')
+    result = vmpower("apply", str(file), "--cpu", "3")
+    assert (result.exit_code, result.stdout) == (1, "POWER\n")
+    assert "command: 'fly' is none of" in result.stderr
+    told = json.loads(vmpower("apply", str(file), "-o", "json").stdout)
+    assert [outcome["done"] for outcome in told["outcomes"]] == [True, False]
+
+
+def test_what_is_no_file_is_a_wrong_command(vmpower: Vmpower, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text(" \n")
+    assert "no messages" in vmpower("apply", str(empty)).stderr
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    assert "is no text" in vmpower("apply", str(binary)).stderr
+    missing = vmpower("apply", str(tmp_path / "missing"))
+    assert missing.exit_code == 2
+    assert "No such file" in missing.stderr

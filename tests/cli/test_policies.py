@@ -1,0 +1,114 @@
+"""`vmpower policy`, against a daemon on real sockets."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.tables.plain import render_plain
+from cli.tables.policies import build_policies
+from orchestrator.control.documents import PolicyList, PolicyOfDomain
+from tests.control.little_daemon import FIREWALL, STEPS
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Vmpower
+    from tests.control.little_daemon import LittleDaemon
+
+
+def test_a_policy_is_set_listed_and_removed(
+    vmpower: Vmpower, daemon: LittleDaemon
+) -> None:
+    done = vmpower("policy", "set", "dpdk-fw", "utilisation", "up-above=0.9")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == (
+        "dpdk-fw: operator default: utilisation up-above=0.9 (1.20 GHz)\n"
+    )
+    (policy,) = daemon.domains[FIREWALL].policies
+    assert (policy.name, policy.text) == ("default", "utilisation up-above=0.9")
+    assert vmpower("policy", "list").stdout.splitlines()[2].split("  ")[0].strip() == (
+        "dpdk-fw"
+    )
+    assert "operator default" in vmpower("policy", "list", "dpdk-fw").stdout
+    assert "operator default" not in vmpower("policy", "list", "web").stdout
+    shown = vmpower("domain", "show", "dpdk-fw").stdout
+    assert "utilisation up-above=0.9" in shown
+    removed = vmpower("policy", "remove", "dpdk-fw")
+    assert removed.stdout == "dpdk-fw: policy default removed\n"
+    assert daemon.domains[FIREWALL].policies == ()
+
+
+def test_a_domain_can_have_several_under_names(
+    vmpower: Vmpower, daemon: LittleDaemon
+) -> None:
+    for name, words in [("a", ["workload", "high"]), ("b.2", ["utilisation"])]:
+        assert (
+            vmpower(
+                "policy", "set", "1", *words, "--name", name, "-o", "json"
+            ).exit_code
+            == 0
+        )
+    assert [p.name for p in daemon.domains[FIREWALL].policies] == ["a", "b.2"]
+    listed = json.loads(vmpower("policy", "list", "-o", "json").stdout)["policies"]
+    assert [(p["domain"], p["kind"]) for p in listed] == [
+        ("dpdk-fw", "workload"),
+        ("dpdk-fw", "utilisation"),
+    ]
+    assert listed[0]["wants"] == [{"vcpu": v, "khz": STEPS[-1]} for v in (0, 1)]
+    left = json.loads(vmpower("policy", "remove", "1", "a", "-o", "json").stdout)
+    assert [p["name"] for p in left["policies"]] == ["b.2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("set", "dpdk-fw", "speed"), 2, "'speed' is no kind of policy"),
+        (("set", "dpdk-fw", "utilisation", "up=1"), 2, "'up=1' is no option"),
+        (("set", "dpdk-fw", "traffic", "avg-pps=1"), 2, "max_pps: missing"),
+        (("set", "nobody", "utilisation"), 1, "no domain 'nobody'"),
+        (("set", "web", "utilisation"), 1, "the domain does not run"),
+        (("set", "dpdk-fw", "utilisation", "--name", "a/b"), 1, "'a/b' is no name"),
+        (("remove", "dpdk-fw", "x"), 1, "no policy 'x'"),
+        (("list", "nobody"), 1, "no domain 'nobody'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    vmpower: Vmpower, arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    result = vmpower("policy", *arguments)
+    assert result.exit_code == status
+    assert words in result.stderr
+
+
+def entry(**more: object) -> PolicyOfDomain:
+    values: dict[str, object] = {
+        "domain": "web",
+        "uuid": FIREWALL,
+        "source": "rule",
+        "name": "web-*[0]",
+        "channel": None,
+        "kind": "utilisation",
+        "text": "utilisation",
+        "wants": [],
+        "problem": None,
+    }
+    return PolicyOfDomain(**{**values, **more})  # type: ignore[typeddict-item]
+
+
+def test_a_list_says_who_wants_what_and_why_not() -> None:
+    wants = [{"vcpu": v, "khz": 1_200_000} for v in (0, 1)] + [{"vcpu": 2, "khz": None}]
+    document = PolicyList(
+        policies=[
+            entry(wants=wants, problem="vnet0 is gone"),
+            entry(source="guest", name="", channel=1, text="workload high"),
+        ]
+    )
+    lines = list(render_plain(build_policies(document)))
+    assert [line.split("   ")[0].strip() for line in lines[:1]] == ["Domain"]
+    assert any(
+        "rule web-*[0]" in line and "0-1: 1.20 GHz, 2: no say" in line and "0-2" in line
+        for line in lines
+    )
+    assert any("guest channel 1" in line and "workload high" in line for line in lines)
+    assert any("web: rule web-*[0]: vnet0 is gone" in line for line in lines)

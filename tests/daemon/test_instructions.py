@@ -1,0 +1,239 @@
+"""Scripts for DPDK's vm_power_manager, through the whole daemon: FIFOs and the API."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator.control.client import ControlClient
+from orchestrator.errors import ConfigError
+from orchestrator.fifo import Fifos
+from tests.daemon.board import Tenant, write_world
+from tests.daemon.running import RunningDaemon
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from orchestrator.control.documents import Policy
+    from orchestrator.power.sysfs import CpuTree
+
+CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
+MIN, MIDDLE, NOMINAL, TURBO = 1_200_000, 2_000_000, 3_000_000, 3_001_000
+
+
+@pytest.fixture
+def fifos(directory: Path) -> Path:
+    return directory / "fifos"
+
+
+@pytest.fixture
+def daemon(directory: Path, tree: CpuTree, fifos: Path) -> Iterator[RunningDaemon]:
+    tenants = [
+        Tenant(name="dpdk-0", pins=("2", "3"), paths={}, number=1),
+        Tenant(name="dpdk-1", pins=("3",), paths={}, number=2),
+    ]
+    uri = write_world(directory / "node.xml", tenants)
+    config = f'[fifo]\ndirectory = "{fifos}"\n'
+    with RunningDaemon(uri, tree.root, config=config, release_after_s=0.3) as daemon:
+        daemon.wait_for(lambda status: len(status["domains"]) == 2)
+        wait_for((fifos / "fifo7").exists, "the FIFOs")
+        yield daemon
+
+
+def write(fifos: Path, cpu: int, *pieces: bytes) -> None:
+    fd = os.open(fifos / f"fifo{cpu}", os.O_WRONLY)
+    for piece in pieces:
+        os.write(fd, piece)
+    os.close(fd)
+
+
+def power(unit: str) -> bytes:
+    return json.dumps({"instruction": {"command": "power", "unit": unit}}).encode()
+
+
+def wait_for_clock(tree: CpuTree, khz: int, group: int = 5) -> None:
+    wait_for(lambda: tree.read_khz(CLOCK.format(group)) == khz, f"a clock of {khz}")
+
+
+def wait_for_words(daemon: RunningDaemon, words: str) -> None:
+    wait_for(lambda: words in daemon.said(), words)
+
+
+def policies(daemon: RunningDaemon) -> list[tuple[str, Policy]]:
+    domains = daemon.status()["domains"]
+    return [(d["name"], policy) for d in domains for policy in d["policies"]]
+
+
+def ask(
+    daemon: RunningDaemon, *messages: dict[str, Any], cpu: int | None = None
+) -> Any:
+    text = "\n".join(map(json.dumps, messages))
+    with ControlClient(daemon.socket) as client:
+        return client.instruct(text, cpu)["outcomes"]
+
+
+def test_dts_pstate_via_fifo_the_whole_sequence(
+    daemon: RunningDaemon, tree: CpuTree, fifos: Path
+) -> None:
+    # ENABLE_TURBO raises the clock, as with DPDK's acpi-cpufreq.
+    for unit, khz in [
+        ("ENABLE_TURBO", TURBO),
+        ("SCALE_MIN", MIN),
+        ("SCALE_MAX", TURBO),
+        ("DISABLE_TURBO", NOMINAL),
+        ("SCALE_MAX", NOMINAL),
+        ("SCALE_UP", NOMINAL),
+        ("ENABLE_TURBO", TURBO),
+        ("SCALE_DOWN", NOMINAL),
+        ("SCALE_DOWN", MIDDLE),
+        ("SCALE_UP", NOMINAL),
+    ]:
+        write(fifos, 5, power(unit))
+        wait_for_clock(tree, khz)
+        wait_for_words(daemon, f"fifo5: {unit}: CPUs 5 at ")
+    assert tree.read_khz(CLOCK.format(4)) != MIN
+    with ControlClient(daemon.socket) as client:
+        client.release(5)
+    write(fifos, 5, power("DISABLE_TURBO"), power("SCALE_MIN"))
+    wait_for_clock(tree, MIN)
+
+
+def test_f19_split_and_coalesced_messages_are_obeyed_once_each(
+    daemon: RunningDaemon, tree: CpuTree, fifos: Path
+) -> None:
+    low = power("SCALE_MIN")
+    write(fifos, 5, low[:7], low[7:30], low[30:] + power("SCALE_UP") + low[:3])
+    wait_for_clock(tree, MIDDLE)
+    write(fifos, 5, low[3:])
+    wait_for_clock(tree, MIN)
+    wait_for(lambda: daemon.said().count("SCALE_MIN: CPUs 5") == 2, "both")
+    assert daemon.said().count("SCALE_UP: CPUs 5") == 1
+
+
+def test_f19_what_is_refused_is_told(daemon: RunningDaemon, fifos: Path) -> None:
+    write(fifos, 5, b'{"command": "CREAT"} {"command": "power", "unit": "x"}')
+    write(fifos, 5, b'{"policy_type": "WORKLOAD"}')
+    wait_for(lambda: "no running domain has a vCPU pinned" in daemon.said(), "refusal")
+    said = daemon.said()
+    assert "fifo5: refused: command: 'CREAT' is none of" in said
+    assert "fifo5: refused: unit: 'x' is none of" in said
+    with ControlClient(daemon.socket) as client:
+        kinds = [event["text"] for event in client.events()]
+    assert sum("fifo5: refused" in text for text in kinds) == 3
+
+
+def test_half_a_message_does_not_swallow_the_next(
+    daemon: RunningDaemon, tree: CpuTree, fifos: Path
+) -> None:
+    write(fifos, 5, b'{"command": ')
+    wait_for(lambda: "the message was never completed" in daemon.said(), "the end")
+    write(fifos, 5, power("SCALE_MIN"))
+    wait_for_clock(tree, MIN)
+
+
+def test_a_policy_is_one_of_the_domains_that_are_pinned_there(
+    daemon: RunningDaemon, tree: CpuTree, fifos: Path
+) -> None:
+    write(fifos, 3, b'{"policy": {"policy_type": "WORKLOAD", "WORKLOAD": "low"}}')
+    wait_for_clock(tree, MIN, group=3)
+    found = [(name, p["source"], p["name"], p["text"]) for name, p in policies(daemon)]
+    assert found == [
+        ("dpdk-0", "operator", "fifo3", "workload low vcpus=1"),
+        ("dpdk-1", "operator", "fifo3", "workload low vcpus=0"),
+    ]
+    write(fifos, 3, b'{"command": "destroy"}')
+    wait_for(lambda: policies(daemon) == [], "no policies")
+    write(fifos, 3, b'{"command": "destroy"}')
+    wait_for(lambda: "no domain has a policy 'fifo3'" in daemon.said(), "refusal")
+
+
+def test_f19_the_api_answers_for_each_message(
+    daemon: RunningDaemon, tree: CpuTree
+) -> None:
+    outcomes = ask(
+        daemon,
+        {"instruction": {"command": "power", "unit": "SCALE_MIN", "resource_id": 5}},
+        {"command": "power", "unit": "SCALE_MIN", "core_list": [5, 99]},
+        {"name": "vm1", "policy_type": "TIME", "busy_hours": [1], "core_list": [2, 3]},
+        {"name": "vm1", "command": "destroy", "colour": "red"},
+    )
+    assert [outcome["done"] for outcome in outcomes] == [True, False, True, True]
+    texts = [outcome["text"] for outcome in outcomes]
+    assert texts == [
+        "SCALE_MIN: CPUs 5 at 1.20 GHz",
+        "refused: CPU 99 cannot be set: there is none",
+        "CREATE: time-of-day for dpdk-0, dpdk-1 on CPUs 2-3",
+        "DESTROY: vm1 (unknown: colour)",
+    ]
+    wait_for_clock(tree, MIN)
+
+
+def test_an_end_that_is_missing_is_told(daemon: RunningDaemon) -> None:
+    with ControlClient(daemon.socket) as client:
+        (outcome,) = client.instruct('{"command": "power"', 5)["outcomes"]
+    assert (outcome["done"], outcome["text"]) == (
+        False,
+        "refused: the last message has no end",
+    )
+
+
+def test_fifos_are_ours_alone_and_go_with_the_daemon(
+    daemon: RunningDaemon, fifos: Path
+) -> None:
+    assert sorted(path.name for path in fifos.iterdir()) == [
+        f"fifo{n}" for n in range(8)
+    ]
+    for path in fifos.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert daemon.stop() == 0
+    assert list(fifos.iterdir()) == []
+
+
+# Somebody else was there first
+
+
+def refuse(_message: object, _cpu: int) -> None:
+    raise AssertionError("nobody wrote")
+
+
+def open_to_everybody(directory: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o777)
+
+
+def a_file_instead(directory: Path) -> None:
+    directory.mkdir()
+    (directory / "fifo1").write_text("{}")
+
+
+def a_link_instead(directory: Path) -> None:
+    directory.mkdir()
+    os.mkfifo(directory / "real")
+    (directory / "fifo1").symlink_to("real")
+
+
+def no_directory(directory: Path) -> None:
+    directory.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "complaint"),
+    [
+        (open_to_everybody, "everybody may write in"),
+        (a_file_instead, "is no FIFO of ours"),
+        (a_link_instead, "no FIFO at"),
+        (no_directory, "no directory for FIFOs"),
+    ],
+)
+def test_s14_nobody_else_can_speak_for_the_operator(
+    tmp_path: Path, prepare: Callable[[Path], None], complaint: str
+) -> None:
+    prepare(tmp_path / "fifos")
+    with pytest.raises(ConfigError, match=complaint):
+        Fifos(tmp_path / "fifos", refuse).keep([1])

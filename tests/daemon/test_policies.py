@@ -1,0 +1,186 @@
+"""Policies through the whole daemon: simulated CPUs, the test driver's domains."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.channel.protocol import (
+    Answer,
+    Command,
+    PolicyPacket,
+    Request,
+    Unit,
+    encode,
+    encode_policy,
+)
+from tests.daemon.board import PATIENCE_S, GuestEnd, Tenant, write_world
+from tests.daemon.running import CONFIG, RunningDaemon
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orchestrator.control.documents import Status
+    from orchestrator.power.sysfs import CpuTree
+
+CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
+GOVERNOR = "devices/system/cpu/cpufreq/policy{}/scaling_governor"
+MIN, MAX = 1_200_000, 3_001_000
+ALWAYS = tuple(range(24))
+"""Every hour: a packet means hour 0 where another one stands before it."""
+VCPUS = (0, 1, 0, 0, 0, 0, 0, 0)
+LOW = PolicyPacket(policy=2, workload=2, num_vcpu=2, vcpus=VCPUS)
+ALL_LOW = """
+[[policy]]
+match = "dpdk-*"
+kind = "workload"
+workload = "low"
+"""
+
+
+def clock(tree: CpuTree, group: int) -> int | None:
+    return tree.read_khz(CLOCK.format(group))
+
+
+def wait_for_clocks(tree: CpuTree, *khz: int) -> None:
+    """Wait until the clocks of CPUs 2, 3... are these."""
+    groups = range(2, 2 + len(khz))
+    wait_for(lambda: [clock(tree, g) for g in groups] == [*khz], f"clocks {khz}")
+
+
+def wait_for_governor(tree: CpuTree, governor: str) -> None:
+    wait_for(
+        lambda: {tree.read(GOVERNOR.format(g)) for g in (2, 3)} == {governor},
+        f"governor {governor}",
+    )
+
+
+def send(end: GuestEnd, policy: PolicyPacket) -> Answer:
+    """Send a policy until somebody answers in time, as a patient guest would."""
+    end.peer.settimeout(PATIENCE_S / 20)
+    for _ in range(20):
+        end.peer.sendall(encode_policy(policy))
+        with contextlib.suppress(TimeoutError):
+            return end.answer()
+    raise TimeoutError("no answer")
+
+
+@pytest.fixture
+def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[RunningDaemon]:
+    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
+        for number, end in enumerate(ends):
+            daemon.wait_for_channel("dpdk-0", number, "open")
+            end.accept()
+        yield daemon
+
+
+def test_a_rule_steers_a_guest_that_has_no_channel(
+    directory: Path, tree: CpuTree
+) -> None:
+    uri = write_world(
+        directory / "node.xml", [Tenant(name="dpdk-0", pins=("2", "3"), paths={})]
+    )
+    before = tree.read(GOVERNOR.format(2))
+    with RunningDaemon(uri, tree.root, config=ALL_LOW, release_after_s=0.3) as daemon:
+        wait_for_clocks(tree, MIN, MIN)
+        assert tree.read(GOVERNOR.format(4)) == before
+        without = CONFIG.format(access="auto", resync_s=30, release_after_s=0.3)
+        daemon.config.write_text(without, encoding="utf-8")
+        daemon.signal(signal.SIGHUP)
+        wait_for_governor(tree, before)
+        assert "policy workload of rule dpdk-*[0] is in force" in daemon.said()
+
+
+@pytest.mark.usefixtures("daemon")
+def test_dts_a_guest_s_workload_policy_moves_its_clocks_and_ends(
+    tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    before = tree.read(GOVERNOR.format(2))
+    assert send(ends[1], LOW) is Answer.ACK
+    wait_for_clocks(tree, MIN, MIN)
+    assert send(ends[1], LOW._replace(workload=0)) is Answer.ACK
+    wait_for_clocks(tree, MAX, MAX)
+    assert send(ends[1], LOW._replace(workload=1)) is Answer.ACK
+    wait_for_clocks(tree, 2_000_000, 2_000_000)
+    remove = encode(Request(0, 0, command=Command.PKT_POLICY_REMOVE))
+    ends[1].peer.sendall(remove)
+    wait_for_governor(tree, before)
+
+
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize(
+    ("policy", "khz"),
+    [
+        (LOW._replace(policy=1, busy_hours=ALWAYS), MAX),
+        (LOW._replace(policy=1, quiet_hours=ALWAYS), MIN),
+    ],
+)
+def test_dts_a_guest_s_time_policy_moves_its_clocks(
+    tree: CpuTree, ends: list[GuestEnd], policy: PolicyPacket, khz: int
+) -> None:
+    assert send(ends[0], policy) is Answer.ACK
+    wait_for_governor(tree, "userspace")
+    wait_for_clocks(tree, khz, khz)
+
+
+def test_t13_a_policy_is_not_acknowledged_that_is_not_in_force(
+    daemon: RunningDaemon, tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    before = tree.read(GOVERNOR.format(2))
+    for wrong in [
+        LOW._replace(core_type=1),
+        LOW._replace(vcpus=(0, 9, 0, 0, 0, 0, 0, 0)),
+        LOW._replace(policy=0, nb_mac=1),
+        LOW._replace(policy=0, nb_mac=0, num_vcpu=255),
+    ]:
+        assert send(ends[0], wrong) is Answer.NACK
+    assert tree.read(GOVERNOR.format(2)) == before
+    assert "refused: the domain has no interface 00:00:00:00:00:00" in daemon.said()
+    assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+
+
+@pytest.mark.usefixtures("daemon")
+def test_f7_a_guest_s_policy_ends_with_its_channel(
+    tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    before = tree.read(GOVERNOR.format(2))
+    assert send(ends[1], LOW) is Answer.ACK
+    wait_for_clocks(tree, MIN, MIN)
+    ends[1].close()
+    wait_for_governor(tree, before)
+
+
+def test_a_guest_s_request_counts_beside_a_policy(
+    uri: str, tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root, config=ALL_LOW) as daemon:
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        ends[0].accept()
+        wait_for_clocks(tree, MIN, MIN)
+        assert ends[0].ask(0, Unit.SCALE_MAX) is Answer.ACK
+        wait_for_clocks(tree, MAX, MIN)
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        wait_for_clocks(tree, MIN, MIN)
+
+
+@pytest.mark.usefixtures("ends")
+def test_policies_go_on_with_a_new_monitor(uri: str, tree: CpuTree) -> None:
+    with RunningDaemon(uri, tree.root, config=ALL_LOW) as daemon:
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        wait_for_clocks(tree, MIN, MIN)
+        first = daemon.monitor_pid
+        os.kill(first, signal.SIGKILL)
+
+        def is_new(status: Status) -> bool:
+            return status["daemon"]["monitor_pid"] not in (None, first)
+
+        daemon.wait_for(is_new)
+        wait_for_clocks(tree, MIN, MIN)
+        wishes = daemon.domain("dpdk-0")["vcpus"]
+        assert [vcpu["wish_khz"] for vcpu in wishes] == [MIN, MIN]

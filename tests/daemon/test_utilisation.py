@@ -1,0 +1,70 @@
+"""A real guest that knows nothing of us: its clock follows its load."""
+
+from __future__ import annotations
+
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.app import app
+from tests.daemon.running import RunningDaemon
+from tests.rig.guest import GuestSpec
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from orchestrator.power.sysfs import CpuTree
+    from tests.rig.libvirtd import SystemHost
+
+pytestmark = pytest.mark.rig
+
+CLOCK = "devices/system/cpu/cpufreq/policy0/scaling_cur_freq"
+GOVERNOR = "devices/system/cpu/cpufreq/policy0/scaling_governor"
+MIN, MAX = 1_200_000, 3_001_000
+POLICY = "utilisation up-above=0.35 down-below=0.3 calm-samples=2 period-s=0.25"
+"""Wide of a busy guest (1) and an idle one (0.02): tests share the machine."""
+SPIN_S = 20
+PATIENCE_S = 60.0
+
+
+def set_policy(uri: str, *words: str) -> None:
+    done = CliRunner().invoke(app, ("--connect", uri, "domain", "set", *words))
+    assert done.exit_code == 0, done.output
+
+
+def test_a_clock_follows_the_load_of_a_guest_without_agent_or_channel(
+    system_host: SystemHost, tree: CpuTree
+) -> None:
+    spec = GuestSpec(name="web", channels=(), pins={0: "0"})
+    guest = system_host.start(spec)
+    before = tree.read(GOVERNOR)
+
+    def wait_for_clock(khz: int) -> None:
+        wait_for(
+            lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=PATIENCE_S
+        )
+
+    try:
+        guest.talker.tell("say:up")
+        with RunningDaemon(system_host.uri, tree.root, release_after_s=0.3) as daemon:
+            daemon.wait_for(lambda status: len(status["domains"]) == 1)
+            assert tree.read(GOVERNOR) == before
+            # The daemon hears of it by libvirt's event: no resync is near.
+            set_policy(system_host.uri, guest.name, "--live", "--policy", POLICY)
+            wait_for_clock(MIN)
+            work = f"spin:{SPIN_S * 1000}"
+            load = Thread(
+                target=guest.talker.tell, args=(work,), kwargs={"timeout_s": 90}
+            )
+            load.start()
+            wait_for_clock(MAX)
+            (policy,) = daemon.domain(guest.name)["policies"]
+            assert policy["wants"] == [{"vcpu": 0, "khz": MAX}]
+            assert policy["source"] == "metadata"
+            load.join()
+            wait_for_clock(MIN)
+            set_policy(system_host.uri, guest.name, "--live", "--unset", "policy")
+            wait_for(lambda: tree.read(GOVERNOR) == before, "the governor")
+    finally:
+        guest.remove()
