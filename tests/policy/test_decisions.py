@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX, MED, MIN = STEPS[0], 2_000_000, STEPS[-1]
 
 
-def test_the_middle_is_that_of_frequencies_and_not_of_the_table() -> None:
+def test_f22_medium_is_the_step_nearest_to_the_middle_frequency() -> None:
     assert middle_khz(STEPS) == 2_000_000
     dense_at_the_top = (3_000_000, 2_900_000, 2_800_000, 2_700_000, 2_100_000, 800_000)
     assert dense_at_the_top[len(dense_at_the_top) // 2] == 2_700_000

@@ -1,0 +1,74 @@
+"""What DPDK's own host has fixed numbers for."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.channel.protocol import PolicyPacket, encode_policy
+from orchestrator.config import Config, config_from
+from orchestrator.domain import DomainId
+from orchestrator.events import PolicySent
+from orchestrator.policy.branch_ratio import BranchRatio
+from orchestrator.policy.rules import policy_of
+from tests.controller.world import World, domain, topology, vcpu
+
+DOMAINS, VCPUS = 30, 30
+
+
+def test_f6_thirty_domains_with_thirty_vcpus_have_their_policies() -> None:
+    world = World(Config(), topology=topology(cpus=DOMAINS * VCPUS))
+    for n in range(DOMAINS):
+        vcpus = tuple(vcpu(v, n * VCPUS + v) for v in range(VCPUS))
+        spec = domain(f"vm-{n}", vcpus=vcpus)
+        world.domains[spec.uuid] = spec
+    world.start()
+    world.settle()
+    for n, uuid in enumerate(world.domains):
+        first = 8 * (n % 3)
+        low = PolicyPacket(
+            policy=2, workload=2, num_vcpu=8, vcpus=tuple(range(first, first + 8))
+        )
+        world.tell(PolicySent(uuid, 1, n, 464, encode_policy(low)))
+    world.settle()
+    assert [answer.ticket for answer in world.answers if answer.is_accepted] == [
+        *range(DOMAINS)
+    ]
+    covered = {
+        DomainId(status.uuid): status.order.vcpus for status in world.engine.statuses()
+    }
+    assert len(covered) == DOMAINS
+    assert {min(vcpus or ()) for vcpus in covered.values()} == {0, 8, 16}
+
+
+def test_f14_what_was_fixed_there_is_an_option_here() -> None:
+    config = config_from(
+        {
+            "run_dir": "/tmp/elsewhere",
+            "libvirt": {"uri": "qemu:///session", "resync_s": 5},
+            "fifo": {"directory": "/tmp/fifos"},
+            "policy": [
+                {
+                    "match": "*",
+                    "kind": "branch-ratio",
+                    "threshold_percent": 0.5,
+                    "period_s": 0.02,
+                }
+            ],
+        }
+    )
+    assert config != Config()
+    policy = policy_of(config.policy[0])
+    assert isinstance(policy, BranchRatio)
+    assert (policy.threshold_percent, policy.period_s) == (0.5, 0.02)
+
+
+@pytest.mark.parametrize("count", [5, 64, 65, 200])
+def test_f6_any_number_of_domains_has_policies_of_rules(count: int) -> None:
+    rules = {"policy": [{"match": "*", "kind": "utilisation"}]}
+    world = World(config_from(rules))
+    for n in range(count):
+        spec = domain(f"vm-{n}", channels=())
+        world.domains[spec.uuid] = spec
+    world.start()
+    world.settle()
+    assert len(list(world.engine.statuses())) == count

@@ -1,0 +1,224 @@
+"""What DPDK's own host cannot do, and what its test plans ask, of the whole daemon.
+
+The names begin with the numbers of docs/conformance-functions.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.channel.protocol import Answer, PolicyPacket, Unit, encode_policy
+from orchestrator.control.client import ControlClient
+from orchestrator.errors import ControlError
+from orchestrator.power.simulated import lay_out
+from tests.daemon.board import PATIENCE_S, GuestEnd, Tenant, guest_ends, write_world
+from tests.daemon.running import RunningDaemon
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from orchestrator.power.sysfs import CpuTree
+
+CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
+GOVERNOR = "devices/system/cpu/cpufreq/policy{}/scaling_governor"
+MIN, NOMINAL, TURBO = 1_200_000, 3_000_000, 3_001_000
+LONG_NAME = "edge.router.01-with-a-name-of-more-than-thirty-one-characters"
+
+
+@pytest.fixture
+def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[RunningDaemon]:
+    """The domain dpdk-0: vCPU 0 on CPU 2, vCPU 1 on CPU 3."""
+    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
+        for number, end in enumerate(ends):
+            daemon.wait_for_channel("dpdk-0", number, "open")
+            end.accept()
+        yield daemon
+
+
+def governors(tree: CpuTree) -> dict[int, str]:
+    return {n: tree.read(GOVERNOR.format(n)) for n in range(8)}
+
+
+def clock(tree: CpuTree, group: int) -> int | None:
+    return tree.read_khz(CLOCK.format(group))
+
+
+def wait_for_clock(tree: CpuTree, group: int, khz: int) -> None:
+    wait_for(lambda: clock(tree, group) == khz, f"CPU {group} at {khz} kHz")
+
+
+@pytest.mark.usefixtures("daemon")
+def test_f3_what_is_no_vcpu_is_refused_and_cpu_0_is_left_alone(
+    tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    before = governors(tree)
+    for vcpu in (2, 7, 128, 65_535, 2**32, 2**32 + 1, 2**64 - 1):
+        assert ends[0].ask(vcpu, Unit.SCALE_MIN) is Answer.NACK
+    assert governors(tree) == before
+
+
+def test_f5_of_domains_that_share_a_core_the_highest_wish_counts(
+    directory: Path, tree: CpuTree
+) -> None:
+    with guest_ends(directory, 2) as ends:
+        tenants = [
+            Tenant(name=f"vm{n}", pins=("3",), paths={0: end.path}, number=n + 1)
+            for n, end in enumerate(ends)
+        ]
+        uri = write_world(directory / "node.xml", tenants)
+        with RunningDaemon(uri, tree.root) as daemon:
+            for number, end in enumerate(ends):
+                daemon.wait_for_channel(f"vm{number}", 0, "open")
+                end.accept()
+            first, second = ends
+            assert first.ask(0, Unit.SCALE_MIN) is Answer.ACK
+            wait_for_clock(tree, 3, TURBO)
+            assert second.ask(0, Unit.SCALE_MIN) is Answer.ACK
+            wait_for_clock(tree, 3, MIN)
+            assert first.ask(0, Unit.SCALE_MAX) is Answer.ACK
+            wait_for_clock(tree, 3, TURBO)
+            # Nothing is frozen at the highest step: it goes down again.
+            assert first.ask(0, Unit.SCALE_MIN) is Answer.ACK
+            wait_for_clock(tree, 3, MIN)
+
+
+def test_f10_what_passed_is_counted_and_told_to_programs(
+    daemon: RunningDaemon, ends: list[GuestEnd]
+) -> None:
+    assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+    assert ends[0].ask(9, Unit.SCALE_MIN) is Answer.NACK
+    channel = daemon.domain("dpdk-0")["channels"][0]
+    assert channel["acks_total"] == 1
+    assert channel["nacks_total"] == 1
+    with ControlClient(daemon.socket) as client:
+        kinds = {event["kind"] for event in client.events()}
+    assert {"channel-state", "group", "libvirt"} <= kinds
+
+
+def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(
+    directory: Path, tree: CpuTree
+) -> None:
+    low = PolicyPacket(policy=2, workload=2, vm_name=LONG_NAME.encode())
+    with guest_ends(directory, 2) as ends:
+        paths = {number: end.path for number, end in enumerate(ends)}
+        pins = tuple(str(vcpu % 8) for vcpu in range(10))
+        tenant = Tenant(name=LONG_NAME, pins=pins, paths=paths)
+        uri = write_world(directory / "node.xml", [tenant])
+        with RunningDaemon(uri, tree.root) as daemon:
+            for number, end in enumerate(ends):
+                daemon.wait_for_channel(LONG_NAME, number, "open")
+                end.accept()
+            first = low._replace(num_vcpu=8, vcpus=tuple(range(8)))
+            rest = low._replace(num_vcpu=2, vcpus=(8, 9, 0, 0, 0, 0, 0, 0))
+            assert send(ends[0], first) is Answer.ACK
+            assert send(ends[1], rest) is Answer.ACK
+            for group in range(8):
+                wait_for_clock(tree, group, MIN)
+            wishes = {v["wish_khz"] for v in daemon.domain(LONG_NAME)["vcpus"]}
+            assert wishes == {MIN}
+            with ControlClient(daemon.socket) as client:
+                client.set_policy(LONG_NAME, "a", "workload low vcpus=0-4")
+                client.set_policy(LONG_NAME, "b", "utilisation vcpus=5-9")
+            assert len(daemon.domain(LONG_NAME)["policies"]) == 4
+
+
+def send(end: GuestEnd, policy: PolicyPacket) -> Answer:
+    end.peer.settimeout(PATIENCE_S / 20)
+    for _ in range(20):
+        end.peer.sendall(encode_policy(policy))
+        with contextlib.suppress(TimeoutError):
+            return end.answer()
+    raise TimeoutError("no answer")
+
+
+def test_f13_f23_cpus_beyond_31_63_and_255_are_reached(directory: Path) -> None:
+    lay_out(directory / "many", cpus=300)
+    uri = write_world(directory / "node.xml", [])
+    with (
+        RunningDaemon(uri, directory / "many") as daemon,
+        ControlClient(daemon.socket) as client,
+    ):
+        for pcpu in (31, 32, 63, 64, 255, 256, 299):
+            assert client.override(pcpu, MIN)["grant_khz"] == MIN
+        set_cpus = [c["pcpu"] for c in client.cpus()["cpus"] if c["override_khz"]]
+        assert set_cpus == [31, 32, 63, 64, 255, 256, 299]
+
+
+def test_f20_what_is_shown_is_what_the_kernel_says(
+    daemon: RunningDaemon, tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+    (tree.root / CLOCK.format(2)).unlink()
+    (tree.root / CLOCK.format(2)).write_text("2222222\n")
+    with ControlClient(daemon.socket) as client:
+        wait_for(lambda: client.cpu(2)["current_khz"] == 2_222_222, "the true clock")
+        assert client.cpu(2)["grant_khz"] == MIN
+
+
+# DPDK's test plans
+
+
+def test_dts_channels_are_listed_and_the_map_is_that_of_the_xml(
+    daemon: RunningDaemon,
+) -> None:
+    domain = daemon.domain("dpdk-0")
+    assert [c["state"] for c in domain["channels"]] == ["open", "open"]
+    assert [(v["vcpu"], v["pcpus"]) for v in domain["vcpus"]] == [(0, [2]), (1, [3])]
+
+
+@pytest.mark.usefixtures("daemon")
+def test_dts_scaling_changes_exactly_the_mapped_cpu(
+    tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    before = governors(tree)
+    for unit, khz in [
+        (Unit.SCALE_MIN, MIN),
+        (Unit.SCALE_MAX, TURBO),
+        (Unit.SCALE_DOWN, NOMINAL),
+        (Unit.SCALE_UP, TURBO),
+        (Unit.SCALE_MIN, MIN),
+    ]:
+        assert ends[0].ask(0, unit) is Answer.ACK
+        assert clock(tree, 2) == khz
+    changed = {n for n, governor in governors(tree).items() if governor != before[n]}
+    assert changed == {2}
+
+
+@pytest.mark.usefixtures("daemon")
+def test_dts_turbo_is_the_first_entry_and_without_it_the_second(
+    tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    assert ends[0].ask(0, Unit.DISABLE_TURBO) is Answer.ACK
+    assert clock(tree, 2) == NOMINAL
+    assert ends[0].ask(0, Unit.ENABLE_TURBO) is Answer.ACK
+    assert clock(tree, 2) == TURBO
+
+
+NEGATIVE: Mapping[str, str] = {
+    "cpu": "no CPU|does not exist",
+    "channel": "has no channel",
+    "domain": "no domain",
+}
+
+
+@pytest.mark.parametrize("number", [128, 10**9 - 1])
+def test_dts_negative_numbers_that_cannot_be_are_refused(
+    daemon: RunningDaemon, number: int
+) -> None:
+    with ControlClient(daemon.socket) as client:
+        with pytest.raises(ControlError, match=NEGATIVE["cpu"]):
+            client.override(number, MIN)
+        with pytest.raises(ControlError, match=NEGATIVE["channel"]):
+            client.switch_channel("dpdk-0", number, is_enabled=True)
+        with pytest.raises(ControlError, match=NEGATIVE["domain"]):
+            client.set_policy("x" * 200, "default", "utilisation")
+        with pytest.raises(ControlError):
+            client.override(10**16, MIN)
+        with pytest.raises(ControlError):
+            client.override(-1, MIN)
+    assert daemon.status()["daemon"]["monitor_pid"] is not None
