@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.actions import DefineTenant, ForgetTenant
+from orchestrator.actions import DefineTenant, EndGuestPolicies, ForgetTenant
 from orchestrator.controller.groups import highest_allowed_khz, need
 from orchestrator.policy.rules import orders_for
 from orchestrator.policy.tenant import Source, SourceKind, Tenant, VCpuPlace
@@ -40,10 +40,14 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
         ),
         _standing_orders(inventory, record, rights),
     )
-    if tenancy == record.tenancy:
-        return []
-    record.tenancy = tenancy
-    return [tenancy]
+    actions: list[Action] = []
+    if record.policed and not rights.guest_policies.value:
+        # The right may have been withdrawn just now; without policies it does nothing.
+        actions.append(EndGuestPolicies(record.spec.uuid, None))
+    if tenancy != record.tenancy:
+        record.tenancy = tenancy
+        actions.append(tenancy)
+    return actions
 
 
 def forget(record: DomainRecord) -> list[Action]:

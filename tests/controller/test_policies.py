@@ -160,6 +160,15 @@ def test_a_guest_that_may_not_is_refused(config: Config, reason: str) -> None:
     assert texts(world) == [f"policy of guest channel 1 refused: {reason}"]
 
 
+def test_a_right_that_is_withdrawn_ends_what_came_of_it() -> None:
+    world = served()
+    assert send(world, LOW)
+    forbid = Config(domain=(DomainRule(match="*", guest_policies=False),))
+    world.tell(e.ConfigReloaded(forbid))
+    world.settle()
+    assert sources(world) == []
+
+
 def test_a_floating_vcpu_s_policy_is_refused_with_the_reason() -> None:
     world = served(domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2))))
     assert not send(world, LOW)

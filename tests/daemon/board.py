@@ -127,6 +127,8 @@ class Tenant:
     paths: Mapping[int, Path]
     """Channel number to socket."""
     number: int = 1
+    devices: str = ""
+    """XML of more devices."""
 
 
 def domain_xml(tenant: Tenant) -> str:
@@ -147,7 +149,7 @@ def domain_xml(tenant: Tenant) -> str:
   <memory>65536</memory><vcpu placement='static'>{len(tenant.pins)}</vcpu>
   <cputune>{pins}</cputune>
   <os><type arch='x86_64'>hvm</type></os>
-  <devices>{channels}</devices>
+  <devices>{channels}{tenant.devices}</devices>
 </domain>"""
 
 

@@ -18,6 +18,7 @@ from orchestrator.channel.protocol import (
     encode,
     encode_policy,
 )
+from orchestrator.policy.sampling.branches import BranchCounters
 from tests.daemon.board import PATIENCE_S, GuestEnd, Tenant, write_world
 from tests.daemon.running import CONFIG, RunningDaemon
 from tests.rig.waiting import wait_for
@@ -127,6 +128,68 @@ def test_dts_a_guest_s_time_policy_moves_its_clocks(
     assert send(ends[0], policy) is Answer.ACK
     wait_for_governor(tree, "userspace")
     wait_for_clocks(tree, khz, khz)
+
+
+MAC = bytes.fromhex("525400123456")
+TAP = (
+    "<interface type='bridge'><mac address='52:54:00:12:34:56'/>"
+    "<source bridge='br0'/></interface>"
+)
+
+
+class Tap:
+    """The counter of the tap, by the test driver's name; it grows as the test says."""
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / "class" / "net" / "testnet0" / "statistics" / "tx_packets"
+        self._file.parent.mkdir(parents=True)
+        self._packets = 0
+        self.add(0)
+
+    def add(self, packets: int) -> None:
+        self._packets += packets
+        new = self._file.with_name("new")
+        new.write_text(f"{self._packets}\n")
+        new.replace(self._file)
+
+
+def test_dts_a_guest_s_traffic_policy_follows_its_own_interface(
+    directory: Path, tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    tap = Tap(tree.root)
+    paths = {0: ends[0].path}
+    tenant = Tenant(name="dpdk-0", pins=("2", "3"), paths=paths, devices=TAP)
+    uri = write_world(directory / "node.xml", [tenant])
+    # The thresholds of DPDK's guest_cli.
+    policy = LOW._replace(
+        policy=0, nb_mac=1, vfid=(MAC,) * 10, avg_pps=1_800_000, max_pps=2_000_000
+    )
+    with RunningDaemon(uri, tree.root) as daemon:
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        ends[0].accept()
+        stranger = policy._replace(vfid=(bytes(8),) * 10)
+        assert send(ends[0], stranger) is Answer.NACK
+        assert send(ends[0], policy) is Answer.ACK
+        wait_for_clocks(tree, MIN, MIN)
+
+        def is_high() -> bool:
+            tap.add(2_000_000)
+            return clock(tree, 2) == MAX
+
+        wait_for(is_high, "the highest clock while much arrives")
+        wait_for_clocks(tree, MIN, MIN)
+
+
+@pytest.mark.usefixtures("daemon")
+def test_f18_a_policy_for_counters_that_are_not_there_is_refused(
+    ends: list[GuestEnd],
+) -> None:
+    counters = BranchCounters()
+    obstacle = counters.find_obstacle([2, 3])
+    counters.keep(())
+    if obstacle is None:
+        pytest.skip("this machine has counters of branches")
+    assert send(ends[0], LOW._replace(policy=3)) is Answer.NACK
 
 
 def test_t13_a_policy_is_not_acknowledged_that_is_not_in_force(
