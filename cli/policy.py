@@ -8,7 +8,7 @@ from cli.failures import usage
 from cli.group import new_app
 from cli.session import connect, write_json
 from cli.settings import Output, OutputOption, settings_of
-from cli.tables.policies import build_policies, tell_source, tell_wants
+from cli.tables.policies import build_policies, tell_source
 from cli.watch import Answer, WatchableCommand, WatchOption, present
 from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import PolicyList
@@ -35,10 +35,11 @@ def list_policies(
     def ask(client: ControlClient) -> Answer:
         wanted = client.domain(domain)["uuid"] if domain is not None else None
         policies = client.policies()["policies"]
+        cpus = client.cpus()["cpus"]
         document = PolicyList(
             policies=[p for p in policies if wanted in (None, p["uuid"])]
         )
-        return Answer(document, lambda: build_policies(document))
+        return Answer(document, lambda: build_policies(document, cpus))
 
     present(settings_of(context, output), ask, watch_s)
 
@@ -73,10 +74,7 @@ def set_policy(
     if settings.output is Output.JSON:
         write_json(done)
         return
-    wants = tell_wants(done["wants"])
-    typer.echo(
-        f"{domain}: {tell_source(done)}: {done['text']}{f' ({wants})' if wants else ''}"
-    )
+    typer.echo(f"{domain}: {tell_source(done)}: {done['text']}")
 
 
 @app.command("remove")

@@ -221,12 +221,18 @@ class Operations:
         record = self._inventory.domains.get(uuid)
         if record is None:
             raise ControlError(f"no domain {uuid}", status=404)
-        unknown = (vcpus or frozenset()) - {int(v.vcpu) for v in record.spec.vcpus}
-        if unknown and record.spec.state.is_active:
+        if not record.spec.state.is_active:
+            raise ControlError("policy not set: the domain does not run", status=409)
+        places = {int(vcpu): place for vcpu, place in record.placements.items()}
+        if unknown := (vcpus or frozenset()) - places.keys():
             raise ControlError(
                 f"domain '{record.spec.name}' has no vCPU {format_cpulist(unknown)}",
                 status=409,
             )
+        reasons = [places[n].reason for n in sorted(vcpus or places)]
+        if None not in reasons:
+            why = reasons[0] if reasons else "it has no vCPU"
+            raise ControlError(f"policy not set: {why}", status=409)
 
     async def remove_policy(
         self, uuid: DomainId, name: str, *, who: Peer

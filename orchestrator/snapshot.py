@@ -80,7 +80,7 @@ class Snapshot:
     def domain(self, record: DomainRecord) -> models.Domain:
         """Return one domain."""
         spec = record.spec
-        problems = [*spec.problems, record.onboarding.problem]
+        problems = [*spec.problems, record.onboarding.problem, *_refusals(record)]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
             uuid=spec.uuid,
@@ -186,6 +186,13 @@ class Snapshot:
                 " (power.share_with_host)"
             )
         return record.reason or None
+
+
+def _refusals(record: DomainRecord) -> Iterator[str]:
+    """Say which policies that are written down cannot be had; a guest's are its own."""
+    for source, reason in record.policy_refusals.items():
+        if source.channel is None:
+            yield f"policy of {source} refused: {reason}"
 
 
 def render_policy(status: PolicyStatus) -> models.Policy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.tables.sheet import Cell, Column, Look, Sheet
+from cli.tables.status import is_simulated
 from cli.tables.words import NONE, name, printable
 from orchestrator.cpuset import format_cpulist
 from orchestrator.units import format_khz
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cli.tables.sheet import Field
-    from orchestrator.control.documents import Policy, PolicyList, PolicyWant
+    from orchestrator.control.documents import Cpu, Policy, PolicyList, PolicyWant
 
 _DOMAIN = Column(title="Domain", is_grouping=True)
 _COLUMNS = (
@@ -26,11 +27,13 @@ _LOOKS = {"operator": Look.NOTABLE, "guest": Look.PLAIN}
 _UNKNOWING = "no say"
 
 
-def build_policies(document: PolicyList) -> tuple[Sheet, ...]:
-    """List policies of many domains."""
+def build_policies(document: PolicyList, cpus: list[Cpu]) -> tuple[Sheet, ...]:
+    """List policies of many domains, for the clocks of these CPUs."""
     policies = document["policies"]
+    simulated = ("Clocks", Cell("simulated", Look.NOTABLE))
     return (
         Sheet(
+            facts=(simulated,) if is_simulated(cpus) else (),
             columns=(_DOMAIN, *_COLUMNS),
             rows=tuple((name(p["domain"]), *_fields(p)) for p in policies),
             notes=tuple(

@@ -46,6 +46,11 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
         actions.append(EndGuestPolicies(record.spec.uuid, None))
     if tenancy != record.tenancy:
         record.tenancy = tenancy
+        record.policy_refusals = {
+            source: reason
+            for source, reason in record.policy_refusals.items()
+            if source.kind is SourceKind.GUEST or source in tenancy.orders
+        }
         actions.append(tenancy)
     return actions
 
@@ -56,6 +61,7 @@ def forget(record: DomainRecord) -> list[Action]:
         return []
     record.tenancy = None
     record.policed = frozenset()
+    record.policy_refusals = {}
     return [ForgetTenant(record.spec.uuid)]
 
 

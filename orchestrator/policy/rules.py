@@ -40,7 +40,8 @@ def orders_for(
         rules: in the order of the configuration, without contradictions.
         uuid: the domain's.
         name: the domain's.
-        vcpus: those that it has; each belongs to the first rule that covers it.
+        vcpus: those that it has; each belongs to the first rule that covers it. A rule
+            that has them all has those to come too.
 
     Returns:
         By the rule's place and match, which names it.
@@ -52,7 +53,9 @@ def orders_for(
             continue
         meant = left if rule.vcpus is None else left & parse_cpulist(rule.vcpus)
         if meant:
-            orders[f"{rule.match}[{place}]"] = order_of(rule, frozenset(meant))
+            whole = meant == set(vcpus)
+            name_of_rule = f"{rule.match}[{place}]"
+            orders[name_of_rule] = order_of(rule, None if whole else frozenset(meant))
         left = left - meant
     return orders
 

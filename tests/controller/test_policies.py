@@ -269,9 +269,9 @@ def test_metadata_says_what_no_rule_says() -> None:
     spec = without_channels(policy=own)
     world = served(spec, config=Config(policy=(rule(vcpus="0"),)))
     found = {s.source: s.order for s in world.engine.statuses()}
-    assert {str(source): set(order.vcpus or ()) for source, order in found.items()} == {
-        "rule *[0]": {0},
-        f"metadata {spec.uuid}[0]": {0, 1},
+    assert {str(source): order.vcpus for source, order in found.items()} == {
+        "rule *[0]": frozenset({0}),
+        f"metadata {spec.uuid}[0]": None,
     }
     assert texts(world) == [
         "policy workload of rule *[0] is in force",
@@ -299,6 +299,10 @@ def test_a_rule_that_cannot_be_had_is_told_of_once() -> None:
     world.settle()
     assert texts(world) == ["policy of rule *[0] refused: branch-ratio: no counter"]
     assert world.held_groups == set()
+    record = world.inventory.domains[spec.uuid]
+    assert list(record.policy_refusals.values()) == ["branch-ratio: no counter"]
+    world.tell(e.ConfigReloaded(Config()))
+    assert record.policy_refusals == {}
 
 
 @pytest.mark.parametrize(

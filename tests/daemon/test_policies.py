@@ -18,6 +18,8 @@ from orchestrator.channel.protocol import (
     encode,
     encode_policy,
 )
+from orchestrator.control.client import ControlClient
+from orchestrator.errors import ControlError
 from orchestrator.policy.sampling.branches import BranchCounters
 from tests.daemon.board import PATIENCE_S, GuestEnd, Tenant, write_world
 from tests.daemon.running import CONFIG, RunningDaemon
@@ -217,6 +219,38 @@ def test_f7_a_guest_s_policy_ends_with_its_channel(
     wait_for_clocks(tree, MIN, MIN)
     ends[1].close()
     wait_for_governor(tree, before)
+
+
+def test_an_operator_s_policy_stands_above_a_rule_until_it_is_removed(
+    directory: Path, tree: CpuTree
+) -> None:
+    tenants = [
+        Tenant(name="dpdk-0", pins=("2", "3"), paths={}, number=1),
+        Tenant(name="dpdk-floats", pins=("4-5",), paths={}, number=2),
+    ]
+    uri = write_world(directory / "node.xml", tenants)
+    with RunningDaemon(uri, tree.root, config=ALL_LOW) as daemon:
+        wait_for_clocks(tree, MIN, MIN)
+        with ControlClient(daemon.socket) as client:
+            done = client.set_policy("dpdk-0", "now", "workload high vcpus=1")
+            assert (done["source"], done["name"]) == ("operator", "now")
+            wait_for_clocks(tree, MIN, MAX)
+            client.set_policy("dpdk-0", "now", "workload medium")
+            wait_for_clocks(tree, 2_000_000, 2_000_000)
+            left = client.remove_policy("dpdk-0", "now")["policies"]
+            assert [policy["source"] for policy in left] == ["rule"]
+            wait_for_clocks(tree, MIN, MIN)
+            for text, why in [
+                ("branch-ratio vcpus=7", "has no vCPU 7"),
+                ("speed", "'speed' is no kind"),
+                ("utilisation; workload low", "2 policies"),
+            ]:
+                with pytest.raises(ControlError, match=why):
+                    client.set_policy("dpdk-0", "now", text)
+            with pytest.raises(ControlError, match="floats over CPUs 4-5"):
+                client.set_policy("dpdk-floats", "now", "utilisation")
+            with pytest.raises(ControlError, match="no operator gave"):
+                client.remove_policy("dpdk-0", "now")
 
 
 def test_a_guest_s_request_counts_beside_a_policy(
