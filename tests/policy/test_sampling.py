@@ -31,7 +31,7 @@ from orchestrator.policy.refusal import SamplingError
 from orchestrator.policy.sampling.branches import BranchCounters
 from orchestrator.policy.sampling.host import HostSampling
 from orchestrator.policy.sampling.interfaces import InterfaceCounters
-from orchestrator.policy.sampling.perf_event import EventPair
+from orchestrator.policy.sampling.perf_event import EventPair, PairCounter
 from orchestrator.policy.sampling.virtual_functions import (
     VirtualFunctionCounters,
     ask_kernel,
@@ -192,6 +192,23 @@ def test_a_card_that_is_somewhere_else_has_no_counters_here(tmp_path: Path) -> N
     shutil.rmtree(tmp_path / "bus/pci/devices/0000:3b:00.0/net")
     with pytest.raises(SamplingError, match="no interface here"):
         VirtualFunctionCounters(tmp_path, ask).read("0000:3b:02.0")
+
+
+def test_a_card_that_is_strange_is_a_reason_too(tmp_path: Path) -> None:
+    lay_out_card(tmp_path)
+    port = tmp_path / "bus/pci/devices/0000:3b:00.0/net/ens1f0/ifindex"
+    port.write_text("many\n")
+    with pytest.raises(SamplingError, match="cannot ask"):
+        VirtualFunctionCounters(tmp_path, ask).read("0000:3b:02.0")
+
+
+def test_counters_that_are_closed_are_a_reason(switches: BranchCounters) -> None:
+    if reason := switches.find_obstacle([CPU]):
+        pytest.skip(reason)
+    counter = PairCounter(CPU, EventPair.CLOCK_AND_SWITCHES)
+    counter.close()
+    with pytest.raises(SamplingError):
+        counter.read()
 
 
 @pytest.mark.parametrize("size", [0, 3, 15, 40, 120, 300])

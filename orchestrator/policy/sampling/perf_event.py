@@ -85,7 +85,10 @@ class PairCounter:
         Raises:
             SamplingError: the CPU has gone offline.
         """
-        answer = os.read(self._fds[0], _ANSWER.size) if self._fds else b""
+        try:
+            answer = os.read(self._fds[0], _ANSWER.size) if self._fds else b""
+        except OSError as error:
+            raise SamplingError(f"the counters do not tell: {error}") from error
         if len(answer) != _ANSWER.size:
             raise SamplingError("the counters of a CPU that is gone")
         _, _, running_ns, first, second = _ANSWER.unpack(answer)

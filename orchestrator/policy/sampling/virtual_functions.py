@@ -58,7 +58,8 @@ class VirtualFunctionCounters:
         try:
             index, number = self._locate(pci)
             received = decode_received(self._ask(index))
-        except OSError as error:
+        # A file that should hold a number, and a name that should end in one.
+        except (OSError, ValueError) as error:
             raise SamplingError(
                 f"cannot ask for the packets of {pci}: {error}"
             ) from error
