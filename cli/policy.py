@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.completion import words
 from cli.failures import usage
 from cli.group import new_app
 from cli.session import connect, write_json
@@ -18,14 +19,24 @@ app = new_app(doc="Policies: list, set, remove.")
 
 DEFAULT_NAME = "default"
 
-_Domain = Annotated[str, typer.Argument(help="Id, name or UUID.", metavar="DOMAIN")]
+_Domain = Annotated[
+    str,
+    typer.Argument(
+        help="Id, name or UUID.", metavar="DOMAIN", autocompletion=words.domains
+    ),
+]
 
 
 @app.command("list", cls=WatchableCommand)
 def list_policies(
     context: typer.Context,
     domain: Annotated[
-        str | None, typer.Argument(help="Only of this domain.", metavar="[DOMAIN]")
+        str | None,
+        typer.Argument(
+            help="Only of this domain.",
+            metavar="[DOMAIN]",
+            autocompletion=words.domains,
+        ),
     ] = None,
     watch_s: WatchOption = None,
     output: OutputOption = None,
@@ -60,11 +71,12 @@ def set_policy(
     ] = DEFAULT_NAME,
     output: OutputOption = None,
 ) -> None:
-    """Give a running domain a policy, until it stops or the policy is removed.
+    """Give a running domain a policy.
 
-    Kinds: utilisation; workload high|medium|low; time-of-day busy=... quiet=...;
-    traffic avg-pps=N max-pps=N; branch-ratio. It stands above the policies of the
-    configuration and of the domain's metadata. 'vmpower domain set --policy' lasts.
+    It lasts until the domain stops or the policy is removed. Kinds: utilisation;
+    workload high|medium|low; time-of-day busy=... quiet=...; traffic avg-pps=N
+    max-pps=N; branch-ratio. It stands above the policies of the configuration and of
+    the domain's metadata. 'vmpower domain set --policy' lasts.
     """
     settings = settings_of(context, output)
     with usage():

@@ -66,6 +66,7 @@ class PolicyRule:
     match: str
     """Shell pattern of the domain's name, or its UUID."""
     kind: PolicyKind
+    """Which rule it follows."""
     vcpus: str | None = None
     """vCPUs that it is about, as in "1-3"; none: all."""
     period_s: float | None = None
