@@ -35,10 +35,9 @@ from orchestrator.power.turbo import steps_from
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from orchestrator.onboard_rule import OnboardRule
     from orchestrator.policy.readings import Reading
     from orchestrator.policy.tenant import PolicyVote, Question
-
-    from orchestrator.onboard_rule import OnboardRule
 
 STEPS = steps_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
 SLOW = (
