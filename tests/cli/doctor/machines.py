@@ -40,6 +40,21 @@ class Machine:
     command_line: str = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet"
 
 
+def _cppc(highest: int, nominal: int, lowest: int, nominal_mhz: int) -> dict[str, str]:
+    """What the firmware says about the performance of each of four CPUs."""
+    about = {
+        "highest_perf": highest,
+        "nominal_perf": nominal,
+        "lowest_perf": lowest,
+        "nominal_freq": nominal_mhz,
+    }
+    return {
+        f"{CPU}/cpu{number}/acpi_cppc/{name}": str(value)
+        for number in range(4)
+        for name, value in about.items()
+    }
+
+
 ALL_GOVERNORS = "conservative ondemand userspace powersave performance schedutil"
 MACHINES = {
     "acpi-cpufreq": Machine(
@@ -115,16 +130,7 @@ MACHINES = {
             "amd_pstate_lowest_nonlinear_freq": "1700000",
         },
         files={f"{CPU}/amd_pstate/status": "passive", f"{CPU}/cpufreq/boost": "1"}
-        | {
-            f"{CPU}/cpu{n}/acpi_cppc/{name}": value
-            for n in range(4)
-            for name, value in {
-                "highest_perf": "166",
-                "nominal_perf": "124",
-                "lowest_perf": "19",
-                "nominal_freq": "2600",
-            }.items()
-        },
+        | _cppc(166, 124, 19, 2600),
         flags=AMD_FLAGS,
         command_line="BOOT_IMAGE=/vmlinuz ro amd_pstate=passive",
     ),
@@ -135,16 +141,7 @@ MACHINES = {
         min_khz=1_000_000,
         max_khz=3_000_000,
         policy={"scaling_setspeed": "<unsupported>"},
-        files={
-            f"{CPU}/cpu{n}/acpi_cppc/{name}": value
-            for n in range(4)
-            for name, value in {
-                "highest_perf": "300",
-                "nominal_perf": "300",
-                "lowest_perf": "100",
-                "nominal_freq": "3000",
-            }.items()
-        },
+        files=_cppc(300, 300, 100, 3000),
         flags="fp asimd evtstrm aes",
     ),
 }
