@@ -219,10 +219,10 @@ class Group:
             vcpu.vote_by_policy(vcpu.policy_khz)
 
     def has_votes(self) -> bool:
-        """Tell whether anybody in it has voted, even a vCPU that is paused now."""
-        return any(vcpu.highest_vote_khz() for vcpu in self.members)
+        """Tell whether anybody in it has voted who may, even a vCPU that is paused."""
+        return any(v.highest_vote_khz() and v.domain.is_enforced for v in self.members)
 
-    def is_wanted_by_policy(self) -> bool:
+    def has_policy_votes(self) -> bool:
         """Tell whether a policy votes in it whose domain may change clocks."""
         return any(v.policy_khz and v.domain.is_enforced for v in self.members)
 

@@ -202,7 +202,7 @@ class Claims:
         group = clock.group
         if clock.stage is Stage.TAKEN:
             self.settle(clock)
-        elif group.override_khz is None and group.is_wanted_by_policy():
+        elif group.override_khz is None and group.has_policy_votes():
             # Unlike a guest, a policy does not ask again: its vote stands.
             self._want(clock)
         is_idle = group.override_khz is None and not group.has_votes()

@@ -6,11 +6,12 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.protocol import GENERATION_464
-from orchestrator.channel.recognition import MOST_PACKETS, Stream
+from orchestrator.channel.recognition import Stream
 from orchestrator.monitor.policy_desk import Allowance
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
     from orchestrator.monitor.arbiter import Domain, VCpu
     from orchestrator.monitor.clock import Clock
@@ -66,7 +67,6 @@ class Endpoint:
         "kept_ns",
         "number",
         "plans",
-        "read_bytes",
         "receive",
         "send",
         "stream",
@@ -83,7 +83,8 @@ class Endpoint:
     ) -> None:
         sock.settimeout(0)
         self._sock = sock
-        self.receive = sock.recv
+        self.receive: Callable[[int], bytes] = sock.recv
+        """Takes what has arrived, at most so many bytes. Kept by `look`."""
         self.send = sock.send
         self.domain = domain
         self.number = adopted.number
@@ -96,12 +97,8 @@ class Endpoint:
         """The requests that need no thought; see `Plan`."""
         self.is_quiet = True
         """Whether 464 bytes that are received now are a packet that stands alone:
-        nothing of it arrived before, no answer must go before its own. Kept by `look`,
-        as is `read_bytes`."""
-        self.read_bytes = 0
-        """The most that is read at once, whole packets. Of 464 bytes just below 64 KB;
-        serving so much takes a third of a millisecond at worst, which is what one
-        guest's flood can cost others."""
+        nothing of it arrived before, no answer must go before its own. Kept by
+        `look`."""
         self.stream = stream or Stream()
         self.kept_ns = 0
         """Time (monotonic) when the rest of the stream arrived."""
@@ -121,8 +118,14 @@ class Endpoint:
         stream = self.stream
         is_464 = stream.generation is GENERATION_464
         self.is_quiet = is_464 and not (stream.rest or self.held)
-        self.read_bytes = (
-            MOST_PACKETS * (stream.generation or GENERATION_464).size_bytes
+        is_short = stream.generation not in (None, GENERATION_464)
+        self.receive = self._receive_less if is_short else self._sock.recv
+
+    def _receive_less(self, most_bytes: int) -> bytes:
+        """Receive as many packets, where they are shorter than 464 bytes."""
+        generation = self.stream.generation or GENERATION_464
+        return self._sock.recv(
+            most_bytes // GENERATION_464.size_bytes * generation.size_bytes
         )
 
     def close(self) -> None:

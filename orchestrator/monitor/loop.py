@@ -23,7 +23,7 @@ from orchestrator.monitor.registry import describe
 from orchestrator.monitor.watch import READABLE, WRITABLE
 
 if TYPE_CHECKING:
-    from orchestrator.monitor.answers import Answers, Broken
+    from orchestrator.monitor.answers import Answers
     from orchestrator.monitor.claims import Claims
     from orchestrator.monitor.endpoint import Endpoint
     from orchestrator.monitor.exchange import Exchange
@@ -104,7 +104,7 @@ class Loop:
         if self._claims.deadlines:
             self._claims.expire()
         if self._exchange.silences:
-            self._end(self._exchange.explain_silences())
+            self._explain_silences()
 
     def resize(self, took_ns: int) -> None:
         """Make the next passes smaller after a full one that was long, else larger."""
@@ -118,7 +118,8 @@ class Loop:
         exchange.is_gathering = True
         for part in (events[:first], events[first:]):
             self._serve(part, polled_ns)
-            self._end(self._answers.send_gathered(polled_ns))
+            for endpoint, error in self._answers.send_gathered(polled_ns):
+                self._lose(endpoint, error)
         exchange.is_gathering = False
 
     def _serve(self, events: list[tuple[int, int]], polled_ns: int) -> None:
@@ -133,17 +134,25 @@ class Loop:
                     serve(endpoint, polled_ns)
                 else:
                     self._attend(endpoint, mask, polled_ns)
-            except EOFError:
-                self._registry.end(endpoint, "hung up")
-            except OSError as error:
-                self._registry.end(endpoint, describe(error))
-            except Exception as fault:  # noqa: BLE001 - one guest is not the others
-                sys.excepthook(type(fault), fault, fault.__traceback__)
-                self._registry.end(endpoint, "a fault of ours")
+            except Exception as error:  # noqa: BLE001 - one guest is not the others
+                self._lose(endpoint, error)
 
-    def _end(self, broken: Broken) -> None:
-        for endpoint, error in broken:
-            self._registry.end(endpoint, describe(error))
+    def _explain_silences(self) -> None:
+        for endpoint in self._exchange.silent():
+            try:
+                self._exchange.explain_silence(endpoint)
+            except Exception as error:  # noqa: BLE001 - one guest is not the others
+                self._lose(endpoint, error)
+
+    def _lose(self, endpoint: Endpoint, error: Exception) -> None:
+        if isinstance(error, EOFError):
+            reason = "hung up"
+        elif isinstance(error, OSError):
+            reason = describe(error)
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
+            reason = "a fault of ours"
+        self._registry.end(endpoint, reason)
 
     def _attend(self, endpoint: Endpoint, mask: int, polled_ns: int) -> None:
         if mask & WRITABLE and endpoint.unsent:

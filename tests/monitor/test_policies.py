@@ -352,3 +352,21 @@ def test_connect_and_policies_share_a_burst(bench: Workbench) -> None:
     assert bench.ask(guest, encode_connect() + POLICY) == b""
     bench.answer_policy(bench.policies()[0])
     assert receive(guest) == ACK
+
+
+# Domains that are only observed
+
+
+def test_a_domain_that_is_only_observed_holds_no_group(bench: Workbench) -> None:
+    guest = bench.simple()
+    low = encode(Request(0, MIN))
+    bench.ask(guest, low)
+    _vote(bench, MIDDLE)
+    bench.define_domain(is_enforced=False)
+    assert bench.clock() == TURBO
+    bench.now_ns += 2 * SECOND_NS
+    bench.turn()
+    assert bench.reports == [messages.GroupYielded(0)]
+    # The guest must ask again; the policy's vote stands.
+    bench.define_domain()
+    assert bench.reports[1:] == [messages.TakeWanted(0)]
