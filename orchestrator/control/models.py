@@ -85,7 +85,11 @@ class Vcpu(Document):
 
 
 class Channel(Document):
-    """One poweragent channel of a domain."""
+    """One poweragent channel of a domain.
+
+    The totals begin at zero when the domain is off, and with the daemon; while the
+    domain runs they only grow.
+    """
 
     number: int
     target: str

@@ -67,7 +67,10 @@ class DomainView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What has passed over one channel since the daemon started.
+    """What has passed over one channel since its domain was seen off last.
+
+    Or since the daemon started, if that is later. While the domain runs they only grow,
+    whatever becomes of the channel's connection.
 
     `requests` = `acks` + `nacks` + `dropped` + `late` + `unanswered` + those that
     still wait, for their clock group to be taken or for word about a policy.

@@ -103,6 +103,25 @@ def test_a_paused_domain_keeps_its_channels_and_its_votes_do_not_count() -> None
     assert not any(isinstance(x, a.CloseChannel) for x in decided)
 
 
+@pytest.mark.parametrize("state", [s for s in DomainState if s.is_active])
+def test_as_long_as_a_domain_runs_its_counters_are_kept(state: DomainState) -> None:
+    world = running(spec := domain())
+    decided = world.tell(
+        e.DomainDescribed(replace(spec, state=state)),
+        e.DomainRebooted(spec.uuid),
+        e.DomainDescribed(replace(spec, channels=())),
+        e.DomainDescribed(replace(spec, run=2)),
+        e.DomainDescribed(replace(spec, run=2, name="another")),
+        e.EndpointClosed(spec.uuid, 0, "hung up"),
+        e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"),
+        e.MonitorDied(-9),
+        e.MonitorStarted(),
+    )
+    assert not any(isinstance(x, a.ForgetDomain) for x in decided)
+    off = replace(spec, state=DomainState.SHUTOFF, run=-1, channels=())
+    assert a.ForgetDomain(spec.uuid) in world.tell(e.DomainDescribed(off))
+
+
 def test_a_rename_changes_the_name_and_nothing_else() -> None:
     spec = domain()
     world = running(spec)

@@ -163,6 +163,21 @@ async def test_votes_are_withdrawn_and_a_domain_forgotten(main: Household) -> No
     assert main.monitor.snapshot().channels == {}
 
 
+@with_main
+async def test_counters_go_on_over_a_new_connection_until_the_domain_is_off(
+    main: Household,
+) -> None:
+    await main.simple().ask(77)
+    await until(lambda: main.counters().nacks == 1, "a refusal")
+    main.monitor.close_channel(UUID, 0)
+    await main.open_channel().ask(77)
+    await until(lambda: main.counters().nacks == 2, "another refusal")
+    main.monitor.forget_domain(UUID)
+    main.define_domain(0)
+    await main.open_channel().ask(77)
+    await until(lambda: main.counters().nacks == 1, "the first of the next run")
+
+
 # Guests that misbehave
 
 
