@@ -2,8 +2,9 @@
 
 It holds descriptors, and nothing else.
 
-Source: man 2 prctl, man 2 setresuid. Order matters: groups before the group before the
-user; dumpable after the user, because changing that sets it anew.
+Source: man 2 prctl, man 2 setresuid, man 2 capset, man 7 capabilities. Order matters:
+groups before the group before the user; dumpable after the user, because changing that
+sets it anew.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ import signal
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+_SETS_WORDS = 6
+"""Effective, permitted and inheritable, each of 64 bits in two words."""
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -24,7 +30,10 @@ def ignore_signals() -> None:
 
 
 def drop(uid: int | None, gid: int | None) -> None:
-    """Become an ordinary user for good; None: stay who we are.
+    """Become an ordinary user for good, without capabilities; None: stay who we are.
+
+    Leaving root leaves the capabilities, too; a daemon that is not root may have been
+    given some, which its child would have inherited.
 
     All imports must have been done: our files may be unreadable afterwards.
 
@@ -36,12 +45,25 @@ def drop(uid: int | None, gid: int | None) -> None:
         os.setresgid(gid, gid, gid)
     if uid is not None:
         os.setresuid(uid, uid, uid)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_SET_DUMPABLE, 0)
-
-
-def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
+    _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    _drop_capabilities(libc)
+    _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(libc, _PR_SET_DUMPABLE, 0)
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    ourselves = 0
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, ourselves)
+    nothing = (ctypes.c_uint32 * _SETS_WORDS)()
+    _check(libc.capset(header, nothing))
+
+
+def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
+    _check(libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+
+
+def _check(result: int) -> None:
+    if result:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -287,11 +287,41 @@ async def test_the_monitor_has_no_privileges(main: Household) -> None:
     status = Path(f"/proc/{main.monitor.pid}/status").read_text()
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert facts["NoNewPrivs"] == "1"
-    assert int(facts["CapEff"], 16) == 0
+    for kind in ("Eff", "Prm", "Inh", "Amb"):
+        assert int(facts[f"Cap{kind}"], 16) == 0
     if os.geteuid() == 0:
         assert facts["Uid"].split() == ["65534"] * 4
         assert facts["Gid"].split() == ["65534"] * 4
         assert facts["Groups"].split() == []
+
+
+AMBIENT = """
+import os, sys
+from orchestrator.monitor import privileges
+before = open("/proc/self/status").read()
+assert "CapAmb:\\t0000000000000000" not in before, before
+privileges.drop(None, None)
+after = open("/proc/self/status").read()
+print(*(line for line in after.splitlines() if line.startswith("Cap")), sep="\\n")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to give")
+def test_capabilities_of_a_daemon_that_is_not_root_are_given_up() -> None:
+    setpriv = [
+        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+        *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
+    ]
+    done = subprocess.run(
+        [*setpriv, Path(sys.executable).resolve(), "-c", AMBIENT],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    sets = dict(line.split(":\t") for line in done.stdout.splitlines())
+    assert {int(sets[f"Cap{k}"], 16) for k in ("Inh", "Prm", "Eff", "Amb")} == {0}
 
 
 @with_main

@@ -1,0 +1,67 @@
+"""The example unit: systemd understands it, and it lets the daemon do its work."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[2] / "examples" / "systemd" / "vmpowerd.service"
+ANALYZE = shutil.which("systemd-analyze")
+WORST_EXPOSURE = 35
+"""Tenths; a unit without any of this has 96. Two thirds of what is left is /tmp, the
+network namespace and /sys, which the daemon needs."""
+
+needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
+
+
+def settings() -> dict[str, str]:
+    """Read what the unit sets; nothing in it is set twice."""
+    lines = UNIT.read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("=", 1) for line in lines if "=" in line and line[0] != "#"]
+    assert len({key for key, _ in pairs}) == len(pairs)
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    assert ANALYZE is not None
+    return subprocess.run(
+        [ANALYZE, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@needs_systemd
+def test_systemd_has_nothing_to_say_about_it(tmp_path: Path) -> None:
+    programs = Path(sys.executable).parent
+    copy = tmp_path / UNIT.name
+    text = UNIT.read_text(encoding="utf-8")
+    assert text.count("/usr/bin/vmpower") == 2
+    copy.write_text(text.replace("/usr/bin/vmpower", f"{programs}/vmpower"))
+    done = analyze("verify", "--man=no", str(copy))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd
+def test_little_of_the_host_is_open_to_it() -> None:
+    offline = ("--offline=true", f"--threshold={WORST_EXPOSURE}")
+    done = analyze("security", *offline, str(UNIT))
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_would_keep_the_daemon_from_its_work_is_off() -> None:
+    found = settings()
+    # The daemon tells when it is ready, and keeps no watchdog.
+    assert found["Type"] == "notify"
+    assert "WatchdogSec" not in found
+    # /sys is written, /tmp/powermonitor is seen, sock_diag answers for QEMU's sockets.
+    for name in ("ProtectKernelTunables", "PrivateTmp", "PrivateNetwork"):
+        assert found[name] == "no"
+    assert found["KillMode"] == "control-group"
+    assert found["RuntimeDirectory"].split() == ["vmpower", "vmpower-claims"]
+    assert found["RuntimeDirectoryPreserve"] == "yes"
+    assert int(found["LimitNOFILE"]) >= 65_536
+    needed = {"CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_CHOWN"}
+    assert needed <= set(found["CapabilityBoundingSet"].split())
