@@ -172,7 +172,8 @@ class _Stopwatch:
     def read(self) -> dict[str, str]:
         took_s = time.monotonic() - self._began
         others_s = read_busy_s() - read_own_s() - self._others_before_s
-        others_pct = 100 * others_s / took_s / _count_cpus()
+        # Ticks count coarsely: alone, this comes out a little below zero.
+        others_pct = max(0.0, 100 * others_s / took_s / _count_cpus())
         return {
             "took": f"{took_s:.0f} s",
             "others used": f"{others_pct:.0f} % of the CPUs",

@@ -40,7 +40,7 @@ MOST_EVENTS = 64
 """Sockets that are served before the next wait, at most."""
 FEWEST_EVENTS = 8
 LONG_PASS_NS = 2_000_000
-"""A full pass that takes longer makes the next ones smaller: the age of a request
+"""A pass that takes longer makes the next ones smaller: the age of a request
 counts from its wait, and at 8 ms its answer is late. 64 single requests take 0.3 ms, 64
 full buffers would take 10."""
 
@@ -99,19 +99,24 @@ class Loop:
             self._serve(events, polled_ns)
         else:
             self._serve_many(events, polled_ns)
-        if len(events) == self.max_events:
-            self.resize(monotonic_ns() - polled_ns)
+        if len(events) >= min(GATHER_FROM, self.max_events):
+            self.resize(len(events), monotonic_ns() - polled_ns)
         if self._claims.deadlines:
             self._claims.expire()
         if self._exchange.silences:
             self._explain_silences()
 
-    def resize(self, took_ns: int) -> None:
-        """Make the next passes smaller after a full one that was long, else larger."""
+    def resize(self, count: int, took_ns: int) -> None:
+        """Make the next passes smaller after a long one, larger after a full one.
+
+        Args:
+            count: sockets that the pass served.
+            took_ns: its length.
+        """
         if took_ns > LONG_PASS_NS:
-            self.max_events = max(FEWEST_EVENTS, self.max_events // 2)
-        else:
-            self.max_events = min(MOST_EVENTS, self.max_events * 2)
+            self.max_events = max(FEWEST_EVENTS, count // 2)
+        elif count == self.max_events:
+            self.max_events = min(MOST_EVENTS, 2 * count)
 
     def _serve_many(self, events: list[tuple[int, int]], polled_ns: int) -> None:
         exchange, first = self._exchange, len(events) * 3 // 4
