@@ -6,6 +6,7 @@ performer's threads, one operation per group at a time.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,11 @@ from orchestrator.errors import JournalError, NoCpufreqError, SysfsError
 from orchestrator.power.backend import detect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from orchestrator.errors import VmpowerError
     from orchestrator.power.backend import Backend
-    from orchestrator.power.journal import Journal
+    from orchestrator.power.journal import Journal, Replay
     from orchestrator.power.prepared import PreparedGroup
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.topology import ClockGroup, Topology
@@ -125,17 +126,33 @@ class Claims:
         self._left_over.discard(number)
         self._taken.discard(number)
 
-    def restore_left_over(self) -> None:
+    def replay(self) -> Replay:
+        """Restore what an earlier run left behind; what is refused is left over.
+
+        Raises:
+            JournalError: the journal cannot be read or replaced.
+        """
+        with self._journal_lock:
+            replay = self._journal.replay()
+        self._left_over |= replay.kept.keys()
+        return replay
+
+    def restore_left_over(self) -> Mapping[int, str]:
         """Try again to restore what the kernel refused: CPUs were offline, mostly.
+
+        Returns:
+            What is refused still, by clock group, for people.
 
         Raises:
             JournalError: the journal cannot be read or replaced.
         """
         left = self._left_over - self._held.keys()
-        if left:
-            with self._journal_lock:
-                replay = self._journal.replay(left)
-                self._left_over -= {*replay.restored, *replay.left}
+        if not left:
+            return {}
+        with self._journal_lock:
+            replay = self._journal.replay(left)
+            self._left_over -= {*replay.restored, *replay.left}
+        return replay.kept
 
     def drop(self, numbers: Iterable[int]) -> None:
         """Close groups' descriptors, and forget originals that are back.
@@ -150,22 +167,20 @@ class Claims:
         with self._journal_lock:
             self._journal.forget(*(n for n in dropped if n not in self._left_over))
 
-    def restore_all(self) -> list[VmpowerError]:
-        """Restore every taken group and drop all; return what was refused.
+    def restore_all(self) -> list[str]:
+        """Restore every taken group and drop all; return what was refused, for people.
 
         A group that the kernel refused stays in the journal, for `vmpower restore`.
         """
-        refused: list[VmpowerError] = []
         for number in sorted(self._taken):
-            try:
+            with contextlib.suppress(SysfsError):  # left over: tried once more below
                 self.restore(number)
-            except SysfsError as error:
-                refused.append(error)
         try:
             self.drop(list(self._held))
+            refused = self.restore_left_over()
         except JournalError as error:
-            refused.append(error)
-        return refused
+            return [str(error)]
+        return [f"clock group {number}: {why}" for number, why in refused.items()]
 
     def _backend(self, group: ClockGroup) -> Backend:
         return detect(group.driver, fallback_governor=self._fallback_governor)

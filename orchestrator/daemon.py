@@ -16,7 +16,7 @@ from orchestrator.control.feed import EventFeed
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.domain_policy import Mode
-from orchestrator.errors import ConfigError, JournalError, VmpowerError
+from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.fifo import Fifos
 from orchestrator.hypervisor.connection import Hypervisor, trusted_uids
 from orchestrator.instructing import Instructing
@@ -159,9 +159,9 @@ class Daemon:
         reports = Reports(feed)
         self._tree = CpuTree(config.sysfs_root)
         self._claim = CpuTreeClaim(self._tree)
-        self._journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
+        journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
         fallback = config.power.fallback_governor
-        self._claims = Claims(self._tree, self._journal, fallback_governor=fallback)
+        self._claims = Claims(self._tree, journal, fallback_governor=fallback)
         ear = Ear(self.post)
         self._monitor = Monitor(
             release_after_s=config.power.release_after_s, listener=ear
@@ -271,7 +271,7 @@ class Daemon:
             self._claim.release()
 
     def _replay_journal(self) -> None:
-        replay = self._journal.replay()
+        replay = self._claims.replay()
         if replay.restored:
             logger.warning(
                 "an earlier run ended without restoring: did it now groups=%s",
@@ -339,12 +339,7 @@ class Daemon:
 
     def _restore(self) -> None:
         refused = self._claims.restore_all()
-        for error in refused:
-            logger.error("not restored, try `vmpower restore`: %s", error)
-        if refused or not self._claim.is_held:
-            return
-        try:
-            self._journal.remove()
-        except JournalError as error:
-            logger.error("journal not removed: %s", error)  # noqa: TRY400
-        logger.info("stopped, all clocks are as they were found")
+        for reason in refused:
+            logger.error("not restored, try `vmpower restore`: %s", reason)
+        if self._claim.is_held and not refused:
+            logger.info("stopped, all clocks are as they were found")

@@ -374,8 +374,9 @@ class Performer:
         except SysfsError as error:
             # Its originals stay in the journal: tried again at each resync, at the
             # next start, or by `vmpower restore`.
-            logger.error("clock group not restored group=%d: %s", group, error)  # noqa: TRY400
-        self._post(events.GroupRestored(group))
+            self._post(events.GroupFailed(group, str(error)))
+        else:
+            self._post(events.GroupRestored(group))
 
     # the monitor
 

@@ -101,17 +101,21 @@ def test_a_governor_that_was_changed_before_the_take_is_the_one_to_restore(
     assert room.governor(0) == "performance"
 
 
+def refuse_restoring(room: Room) -> None:
+    """Have group 0's open descriptor refuse, as that of an offline CPU does."""
+    prepared = room.claims.held(0)
+    assert prepared
+    refusing = os.open("/dev/full", os.O_RDWR)
+    os.dup2(refusing, prepared.original_fds[-1])
+    os.close(refusing)
+
+
 def test_originals_that_the_kernel_refused_stay_journalled_until_they_are_back(
     room: Room,
 ) -> None:
     room.claims.prepare(room.topology, [0])
-    prepared = room.claims.held(0)
-    assert prepared
     room.claims.take(0)
-    # From now on the open descriptor refuses, as that of an offline CPU does.
-    refusing = os.open("/dev/full", os.O_RDWR)
-    os.dup2(refusing, prepared.original_fds[-1])
-    os.close(refusing)
+    refuse_restoring(room)
     with pytest.raises(SysfsError):
         room.claims.restore(0)
     room.claims.drop([0])
@@ -122,3 +126,44 @@ def test_originals_that_the_kernel_refused_stay_journalled_until_they_are_back(
     assert room.journal.read() == {}
     assert room.claims.prepare(room.topology, [0]) == {}
     room.claims.restore_all()
+
+
+def test_what_is_refused_at_the_end_stays_journalled(room: Room) -> None:
+    room.claims.prepare(room.topology, [0, 1])
+    room.claims.take(0)
+    room.claims.take(1)
+    governor = room.tree.root / POLICY.format(0, "scaling_governor")
+    refuse_restoring(room)
+    with pytest.raises(SysfsError):
+        room.claims.restore(0)
+    room.claims.drop([0])
+    room.break_governor(0)
+    (refusal,) = room.claims.restore_all()
+    assert refusal.startswith("clock group 0: cannot restore")
+    assert set(room.journal.read()) == {0}
+    assert room.governor(1) == "schedutil"
+    governor.unlink()
+    governor.write_text("userspace\n")
+    assert room.claims.restore_all() == []
+    assert (room.governor(0), room.journal.read()) == ("schedutil", {})
+
+
+def test_what_an_earlier_run_left_and_the_kernel_refuses_is_not_forgotten(
+    room: Room,
+) -> None:
+    room.claims.prepare(room.topology, [0])
+    room.claims.take(0)
+    governor = room.tree.root / POLICY.format(0, "scaling_governor")
+    room.break_governor(0)
+    later = Claims(room.tree, room.journal, fallback_governor="schedutil")
+    assert set(later.replay().kept) == {0}
+    governor.unlink()
+    governor.write_text("userspace\n")
+    # Restored before anything else is done with it.
+    assert later.prepare(room.topology, [0]) == {}
+    held = later.held(0)
+    assert held
+    assert held.originals[-1].value == b"schedutil\n"
+    assert later.restore_all() == []
+    assert room.journal.read() == {}
+    room.claims.drop([0])

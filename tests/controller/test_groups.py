@@ -184,3 +184,16 @@ def test_originals_that_changed_before_the_take_are_handed_over_first() -> None:
     assert stage(world) is GroupStage.TAKEN
     assert "from governor performance" in world.reports[-1].text
     assert world.tell(e.GroupRenewed(0, "schedutil")) == [], "too late"
+
+
+def test_a_group_that_the_kernel_does_not_take_back_is_not_called_given_back() -> None:
+    world = served()
+    world.tell(e.TakeWanted(0))
+    world.settle()
+    world.tell(e.GroupYielded(0))
+    world.to_do.clear()
+    decided = world.tell(e.GroupFailed(0, "cannot restore: EBUSY"))
+    assert a.DropGroup(0) in decided
+    assert a.ConfirmRelease(0) not in decided
+    assert stage(world) is GroupStage.FAILED
+    assert "EBUSY" in world.reports[-1].text

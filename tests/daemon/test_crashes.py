@@ -171,6 +171,29 @@ def test_a_governor_that_was_changed_before_the_take_comes_back(
         wait_for(lambda: tree_bytes(tree.root) == before, "the tree is as it was")
 
 
+def test_what_cannot_be_restored_yet_survives_an_orderly_end(
+    directory: Path,
+    tree: CpuTree,
+    uri: str,
+    ends: list[GuestEnd],
+    distinct: dict[str, bytes],
+) -> None:
+    governor = tree.root / POLICY.format(2) / "scaling_governor"
+    with RunningDaemon(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        kill_both(daemon)
+        governor.rename(directory / "hidden")
+        governor.symlink_to("/dev/full")  # as of an offline CPU: no write is taken
+        daemon.uri = write_world(directory / "empty.xml", [])
+        daemon.start()
+        assert daemon.stop() == 0
+        assert "try `vmpower restore`: clock group 2: cannot" in daemon.said()
+        governor.unlink()
+        (directory / "hidden").rename(governor)
+        daemon.start()
+        assert tree_bytes(tree.root) == distinct
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_restore_command_undoes_the_death_of_both(
     tree: CpuTree,
