@@ -202,7 +202,9 @@ class Claims:
         group = clock.group
         if clock.stage is Stage.TAKEN:
             self.settle(clock)
-        elif group.override_khz is None and group.has_policy_votes():
+        elif group.override_khz is not None:
+            clock.is_changed = True  # main takes such a group without being asked
+        elif group.has_policy_votes():
             # Unlike a guest, a policy does not ask again: its vote stands.
             self._want(clock)
         is_idle = group.override_khz is None and not group.has_votes()

@@ -26,6 +26,24 @@ def _stage(bench: Workbench, number: int = 0) -> Stage:
     return bench.claims.clocks[number].stage
 
 
+def test_a_group_that_main_takes_for_the_operator_is_ours_to_restore_at_once(
+    bench: Workbench,
+) -> None:
+    bench.define_group()
+    bench.hand_over(is_taken=False)
+    changed = [bench.claims.clocks[0].is_changed]
+    bench.define_group(override_khz=MIDDLE)
+    changed.append(bench.claims.clocks[0].is_changed)
+    bench.hand_over(is_taken=False)  # its originals were read anew
+    changed.append(bench.claims.clocks[0].is_changed)
+    bench.tell(TAKEN)
+    bench.define_group()
+    changed.append(bench.claims.clocks[0].is_changed)
+    bench.tell(messages.TakeBack(0))
+    changed.append(bench.claims.clocks[0].is_changed)
+    assert changed == [False, True, True, True, False]
+
+
 # Votes end
 
 
