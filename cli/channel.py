@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from cli.arguments import DomainArgument, OnlyDomainArgument
 from cli.completion import words
 from cli.failures import UsageError
 from cli.group import new_app
@@ -17,12 +18,6 @@ from orchestrator.errors import ControlError
 
 app = new_app(doc="Channels: list, enable, disable.")
 
-_Domain = Annotated[
-    str,
-    typer.Argument(
-        help="Id, name or UUID.", metavar="DOMAIN", autocompletion=words.domains
-    ),
-]
 _Number = Annotated[
     str,
     typer.Argument(
@@ -36,14 +31,7 @@ _Number = Annotated[
 @app.command("list", cls=WatchableCommand)
 def list_channels(
     context: typer.Context,
-    domain: Annotated[
-        str | None,
-        typer.Argument(
-            help="Only of this domain.",
-            metavar="[DOMAIN]",
-            autocompletion=words.domains,
-        ),
-    ] = None,
+    domain: OnlyDomainArgument = None,
     watch_s: WatchOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -63,7 +51,7 @@ def list_channels(
 @app.command("enable")
 def enable(
     context: typer.Context,
-    domain: _Domain,
+    domain: DomainArgument,
     number: _Number,
     output: OutputOption = None,
 ) -> None:
@@ -74,7 +62,7 @@ def enable(
 @app.command("disable")
 def disable(
     context: typer.Context,
-    domain: _Domain,
+    domain: DomainArgument,
     number: _Number,
     output: OutputOption = None,
 ) -> None:

@@ -1,10 +1,10 @@
 """`vmpower domain`: what takes part, and how a domain comes to it."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import typer
 
-from cli.completion import words
+from cli.arguments import DomainArgument
 from cli.group import LazyGroup, new_app
 from cli.session import connect, show
 from cli.settings import OutputOption, settings_of
@@ -44,12 +44,7 @@ def list_domains(
 @app.command("show")
 def show_domain(
     context: typer.Context,
-    domain: Annotated[
-        str,
-        typer.Argument(
-            help="Id, name or UUID.", metavar="DOMAIN", autocompletion=words.domains
-        ),
-    ],
+    domain: DomainArgument,
     output: OutputOption = None,
 ) -> None:
     """Show one domain with its vCPUs and channels."""

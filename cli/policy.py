@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.completion import words
+from cli.arguments import DomainArgument, OnlyDomainArgument
 from cli.failures import usage
 from cli.group import new_app
 from cli.session import connect, write_json
@@ -19,25 +19,11 @@ app = new_app(doc="Policies: list, set, remove.")
 
 DEFAULT_NAME = "default"
 
-_Domain = Annotated[
-    str,
-    typer.Argument(
-        help="Id, name or UUID.", metavar="DOMAIN", autocompletion=words.domains
-    ),
-]
-
 
 @app.command("list", cls=WatchableCommand)
 def list_policies(
     context: typer.Context,
-    domain: Annotated[
-        str | None,
-        typer.Argument(
-            help="Only of this domain.",
-            metavar="[DOMAIN]",
-            autocompletion=words.domains,
-        ),
-    ] = None,
+    domain: OnlyDomainArgument = None,
     watch_s: WatchOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -58,7 +44,7 @@ def list_policies(
 @app.command("set")
 def set_policy(
     context: typer.Context,
-    domain: _Domain,
+    domain: DomainArgument,
     policy: Annotated[
         list[str],
         typer.Argument(
@@ -92,7 +78,7 @@ def set_policy(
 @app.command("remove")
 def remove_policy(
     context: typer.Context,
-    domain: _Domain,
+    domain: DomainArgument,
     name: Annotated[
         str, typer.Argument(help="Its name, if it has another one.", metavar="[NAME]")
     ] = DEFAULT_NAME,
