@@ -67,6 +67,7 @@ class VCpu:
         "has_turbo_right",
         "high_khz",
         "index",
+        "is_greeting",
         "is_turbo_allowed",
         "low_khz",
         "max_khz",
@@ -92,6 +93,9 @@ class VCpu:
         """The guest's own switch: on until it sends DISABLE_TURBO."""
         self.vote_khz = NO_VOTE
         """The guest's."""
+        self.is_greeting = False
+        """Whether that is only CONNECT's: nobody has asked for a clock yet. Beside a
+        policy it does not count, or no policy could slow a guest of DPDK's."""
         self.voter: int | None = None
         """Number of the channel that voted last; the vote ends with it."""
         self.policy_khz = NO_VOTE
@@ -134,7 +138,9 @@ class VCpu:
         return self.clamp(self.highest_vote_khz() or self.group.steps.highest_khz)
 
     def highest_vote_khz(self) -> int:
-        """Return the higher of its votes; NO_VOTE if it has none."""
+        """Return the higher of its votes that count; NO_VOTE if it has none."""
+        if self.is_greeting and self.policy_khz:
+            return self.policy_khz
         return max(self.vote_khz, self.policy_khz)
 
     def vote_by_policy(self, khz: int) -> None:
@@ -180,6 +186,7 @@ class VCpu:
     def withdraw(self) -> None:
         """End the guest's vote, and give back the turbo right that went with it."""
         self.vote_khz = NO_VOTE
+        self.is_greeting = False
         self.voter = None
         self.has_turbo_right = True
         self.rebound()

@@ -25,6 +25,7 @@ from orchestrator.monitor.table import (
     REFUSALS,
     VOTE,
     VOTER,
+    Voter,
     group_at,
     pack_voter,
 )
@@ -85,18 +86,18 @@ class Claims:
             The clock whose review decides the answer, or that is still to be taken;
             or why the request is refused.
         """
-        return self._request(vcpu, unit, number, is_switch=unit in _SWITCHES)
+        return self._request(vcpu, unit, number)
 
     def greet(self, vcpu: VCpu, number: int) -> None:
         """Let a guest that has just opened its port have the highest step."""
         vcpu.has_turbo_right = True  # what another program in it switched off is over
         vcpu.rebound()
-        clock = self._request(vcpu, Unit.SCALE_MAX, number, is_switch=True)
+        clock = self._request(vcpu, Unit.SCALE_MAX, number, is_greeting=True)
         if isinstance(clock, Clock) and clock.stage is Stage.TAKEN:
             self.settle(clock)
 
     def _request(
-        self, vcpu: VCpu, unit: int, number: int, *, is_switch: bool
+        self, vcpu: VCpu, unit: int, number: int, *, is_greeting: bool = False
     ) -> Clock | Refusal:
         if vcpu.group is None:
             return Refusal.FLOATING
@@ -104,6 +105,8 @@ class Claims:
         vote_khz = vcpu.turn(unit)
         if vote_khz is None:
             return Refusal.TURBO if unit in _SWITCHES else Refusal.UNIT
+        is_switch = unit in _SWITCHES or is_greeting or vcpu.is_greeting
+        vcpu.is_greeting = is_greeting
         self._vote(clock, vcpu, vote_khz, number, is_switch=is_switch)
         if vcpu.group.override_khz is not None:
             return Refusal.OVERRIDDEN
@@ -119,8 +122,7 @@ class Claims:
         self._words[vcpu.index + VOTE] = khz
         if is_new or is_switch:
             vcpu.voter = number
-            word = pack_voter(number, has_turbo_right=vcpu.has_turbo_right)
-            self._words[vcpu.index + VOTER] = word
+            self._words[vcpu.index + VOTER] = pack_voter(_voter_of(vcpu))
             self.deadlines.pop(clock, None)
             self._replan(clock)
 
@@ -146,7 +148,7 @@ class Claims:
 
     def store(self, vcpu: VCpu) -> None:
         """Write the vote of a vCPU's guest into the shared table."""
-        word = pack_voter(vcpu.voter, has_turbo_right=vcpu.has_turbo_right)
+        word = pack_voter(_voter_of(vcpu))
         self._words[vcpu.index + VOTE] = vcpu.vote_khz
         self._words[vcpu.index + VOTER] = word
 
@@ -252,7 +254,8 @@ class Claims:
         if clock.stage is not Stage.TAKEN or clock.refused_errno:
             return
         vcpu = clock.group.sole_voter()
-        if vcpu is None or vcpu.voter is None:
+        # What has only greeted is no voter yet: its first request says otherwise.
+        if vcpu is None or vcpu.voter is None or vcpu.is_greeting:
             return
         endpoint = self.speakers.get(vcpu.domain, {}).get(vcpu.voter)
         if endpoint is None or not endpoint.is_enabled:
@@ -261,6 +264,10 @@ class Claims:
         endpoint.plans.update(plans)
         clock.planner = endpoint
         clock.plan_keys = tuple(plans)
+
+
+def _voter_of(vcpu: VCpu) -> Voter:
+    return Voter(vcpu.voter, vcpu.has_turbo_right, vcpu.is_greeting)
 
 
 def _make_plans(clock: Clock, vcpu: VCpu) -> dict[PlanKey, Plan]:

@@ -168,8 +168,8 @@ class Records:
     def withdraw(self, uuid: DomainId, number: int | None) -> None:
         """End votes in the monitor's stead: of one channel, or (None) of all."""
         for (owner, _), row in self._vcpu_rows.items():
-            voter, _ = unpack_voter(self._table.words[vcpu_at(row) + VOTER])
-            if owner == uuid and (number is None or voter == number):
+            voter = unpack_voter(self._table.words[vcpu_at(row) + VOTER])
+            if owner == uuid and number in (None, voter.number):
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
     def withdraw_vcpus(self, uuid: DomainId, vcpus: Collection[int]) -> None:
@@ -249,7 +249,8 @@ class Records:
         vcpu.place(group)
         vcpu.vote_khz = vote_khz
         vcpu.vote_by_policy(policy_khz)
-        _, vcpu.has_turbo_right = unpack_voter(self._table.words[at + VOTER])
+        voter = unpack_voter(self._table.words[at + VOTER])
+        vcpu.has_turbo_right, vcpu.is_greeting = voter[1:]
         vcpu.rebound()
         return vcpu.wish_khz()
 

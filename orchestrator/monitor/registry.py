@@ -189,8 +189,8 @@ class Registry:
         vote_khz = words[vcpu.index + VOTE]
         if vote_khz and vcpu.group is not None:
             vcpu.vote_khz = vcpu.group.steps.round_up(vote_khz)
-            word = words[vcpu.index + VOTER]
-            vcpu.voter, vcpu.has_turbo_right = unpack_voter(word)
+            voter = unpack_voter(words[vcpu.index + VOTER])
+            vcpu.voter, vcpu.has_turbo_right, vcpu.is_greeting = voter
 
     def _unplug(self, vcpu: VCpu) -> None:
         vcpu.place(None)

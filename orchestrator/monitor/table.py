@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +49,7 @@ DONE_AT = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
 _WORDS = DONE_AT + 1
 _BYTES = _WORDS * 8
 _TURBO_OFF = 1 << 32
+_GREETING = 1 << 33
 _GIVEN = 1 << 32
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -86,16 +87,32 @@ def _at(row: int, rows: int, words: int, start: int) -> int:
     return start + row * words
 
 
-def pack_voter(number: int | None, *, has_turbo_right: bool) -> int:
-    """Write which channel voted last (None: none) and the guest's turbo switch."""
-    voter = 0 if number is None else number + 1
-    return voter if has_turbo_right else voter | _TURBO_OFF
+class Voter(NamedTuple):
+    """Who has voted for a vCPU, beside the vote itself."""
+
+    number: int | None = None
+    """The channel that voted last; None: none."""
+    has_turbo_right: bool = True
+    """The guest's turbo switch."""
+    is_greeting: bool = False
+    """Whether the vote is only CONNECT's."""
 
 
-def unpack_voter(word: int) -> tuple[int | None, bool]:
+def pack_voter(voter: Voter) -> int:
+    """Write who has voted; nothing written is nobody."""
+    word = 0 if voter.number is None else voter.number + 1
+    word |= 0 if voter.has_turbo_right else _TURBO_OFF
+    return word | _GREETING if voter.is_greeting else word
+
+
+def unpack_voter(word: int) -> Voter:
     """Read what `pack_voter` wrote."""
-    voter = word & (_TURBO_OFF - 1)
-    return (voter - 1 if voter else None), not word & _TURBO_OFF
+    number = word & (_TURBO_OFF - 1)
+    return Voter(
+        number=number - 1 if number else None,
+        has_turbo_right=not word & _TURBO_OFF,
+        is_greeting=bool(word & _GREETING),
+    )
 
 
 def pack_generation(size_bytes: int | None, *, is_given: bool) -> int:

@@ -6,7 +6,7 @@ from orchestrator.channel.protocol import Request, Unit, encode, encode_connect
 from orchestrator.monitor import messages
 from orchestrator.monitor.claims import RETRY_NS
 from orchestrator.monitor.clock import Stage
-from orchestrator.monitor.table import VOTE, VOTER, pack_voter, vcpu_at
+from orchestrator.monitor.table import VOTE, VOTER, Voter, pack_voter, vcpu_at
 from tests.monitor.workbench import (
     LOWEST,
     MIDDLE,
@@ -351,7 +351,18 @@ def _leave_vote(bench: Workbench, khz: int, voter: int, *, turbo: bool = True) -
     """Put a vote where a monitor before this one would have left it."""
     words, at = bench.table.words, vcpu_at(0)
     words[at + VOTE] = khz
-    words[at + VOTER] = pack_voter(voter, has_turbo_right=turbo)
+    words[at + VOTER] = pack_voter(Voter(voter, has_turbo_right=turbo))
+
+
+def test_a_greeting_in_the_table_is_still_only_a_greeting(bench: Workbench) -> None:
+    words, at = bench.table.words, vcpu_at(0)
+    words[at + VOTE] = TURBO
+    words[at + VOTER] = pack_voter(Voter(0, is_greeting=True))
+    bench.define_group()
+    bench.define_domain()
+    bench.hand_over()
+    bench.tell(messages.SetPolicyVote(0, 0, LOWEST))
+    assert bench.clock() == LOWEST
 
 
 def test_a_vote_in_the_table_is_taken_up_and_written(bench: Workbench) -> None:

@@ -19,6 +19,7 @@ from orchestrator.monitor.table import (
     GROUP_ROWS,
     VCPU_ROWS,
     SharedTable,
+    Voter,
     channel_at,
     create_table,
     group_at,
@@ -234,13 +235,13 @@ def test_nobody_can_shrink_the_table_under_the_other() -> None:
     os.close(fd)
 
 
-@given(st.none() | st.integers(0, 1279), st.booleans())
-def test_a_voter_survives_the_table(number: int | None, turbo: bool) -> None:  # noqa: FBT001
-    assert unpack_voter(pack_voter(number, has_turbo_right=turbo)) == (number, turbo)
+@given(st.builds(Voter, st.none() | st.integers(0, 1279), st.booleans(), st.booleans()))
+def test_a_voter_survives_the_table(voter: Voter) -> None:
+    assert unpack_voter(pack_voter(voter)) == voter
 
 
 def test_nothing_written_is_no_voter_with_its_turbo_right() -> None:
-    assert unpack_voter(0) == (None, True)
+    assert unpack_voter(0) == Voter(None, has_turbo_right=True, is_greeting=False)
 
 
 def test_a_row_is_lent_once_and_reused_last() -> None:

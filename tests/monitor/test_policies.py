@@ -74,6 +74,24 @@ def test_the_higher_of_two_votes_counts(bench: Workbench, guest_first: bool) -> 
     assert bench.clock() == LOWEST
 
 
+def test_a_guest_that_has_only_connected_does_not_outvote_a_policy(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    bench.ask(guest, encode_connect())
+    assert (bench.clock(), bench.vote()) == (TURBO, TURBO)
+    _vote(bench, LOWEST)
+    assert bench.clock() == LOWEST
+    # What it asks for then counts beside the policy, also if it is the same.
+    for _ in range(2):
+        assert bench.ask(guest, encode(Request(0, MAX))) != b""
+        assert bench.clock() == TURBO
+    bench.ask(guest, encode_connect())
+    assert bench.clock() == LOWEST
+    _vote(bench, 0)
+    assert bench.clock() == TURBO
+
+
 def test_a_policy_s_vote_moves_under_the_plans_of_its_guest(bench: Workbench) -> None:
     guest = bench.simple()
     for policy, clock in ((MIDDLE, MIDDLE), (NOMINAL, NOMINAL), (0, LOWEST)):
