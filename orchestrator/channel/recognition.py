@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 MOST_UNKNOWN_BYTES = 2 * GENERATION_464.size_bytes
 """So much of a stream in which nothing makes sense is kept for a silence to explain."""
 
-MOST_PACKETS = 141
-"""Packets that a piece is worth at most, and headers that are looked at: as many of 464
-bytes as fit into 64 KB. Of shorter ones the newest count, or a guest could send
-thousands of requests in one piece; who writes such short ones reads no answers."""
+MOST_PACKETS = 32
+"""Packets that a piece is worth at most, and headers that are looked at. Where a piece
+has more, because its packets turn out to be shorter than was thought, the newest count:
+a guest could send hundreds of requests in it, and all others would wait for them."""
 
 _HEADER = Struct("<QLL")
 _LARGEST_NUMBER = 0xFFFF

@@ -56,9 +56,10 @@ if TYPE_CHECKING:
     from orchestrator.monitor.endpoint import Endpoint, Plan
 
 READ_BYTES = MOST_PACKETS * SIZE
-"""The most that is read at once: whole packets of 464 bytes, just below 64 KB; as many
-packets of guests whose packets are shorter. Serving so much takes a third of a
-millisecond at worst, which is what one guest's flood can cost others."""
+"""The most that is read at once: whole packets of 464 bytes, or as many of guests whose
+packets are shorter. What a guest has sent beyond that waits for its next turn, after
+the others': serving so much takes some 50 microseconds, which is what one guest's flood
+can cost each of its neighbours."""
 IDLE_NS = 20_000_000
 """Silence after which what is left of a stream is no packet's beginning: a guest writes
 a packet whole."""

@@ -42,7 +42,7 @@ FEWEST_EVENTS = 8
 LONG_PASS_NS = 2_000_000
 """A pass that takes longer makes the next ones smaller: the age of a request
 counts from its wait, and at 8 ms its answer is late. 64 single requests take 0.3 ms, 64
-full buffers would take 10."""
+full reads three."""
 
 _NS_PER_S = 1e9
 

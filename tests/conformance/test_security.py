@@ -30,7 +30,7 @@ from orchestrator.monitor import messages
 from orchestrator.monitor.policy_desk import MOST_AT_ONCE
 from tests.conformance.guests import fresh_bench
 from tests.monitor.household import household
-from tests.monitor.workbench import LOWEST, MIDDLE, TURBO, Workbench
+from tests.monitor.workbench import LOWEST, MIDDLE, TURBO, Workbench, receive
 
 MAX, MIN = Unit.SCALE_MAX, Unit.SCALE_MIN
 LOW, HIGH = encode(Request(0, MIN)), encode(Request(0, MAX))
@@ -138,8 +138,8 @@ def test_s13_a_flood_is_kept_from_main_and_from_the_log(
     guest, policy = bench.simple(), encode_policy(PolicyPacket())
     for _ in range(20):
         guest.sendall((LOW + HIGH) * 50 + policy * 20)
-        bench.turn()
-        guest.recv(1 << 20)
+        bench.exhaust()
+        receive(guest)
     assert len(bench.reports) < MOST_AT_ONCE
     assert capfd.readouterr() == ("", "")
 

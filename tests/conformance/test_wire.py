@@ -138,7 +138,7 @@ def test_w11_a_guest_that_never_reads_is_served_ten_thousand_times(
     burst = (encode(Request(0, MAX)) + LOW) * 50
     for _ in range(100):
         guest.sendall(burst)
-        bench.turn()
+        bench.exhaust()
     assert bench.clock() == LOWEST
     counts = bench.counts()
     assert counts["acks"] + counts["dropped"] == 10_000

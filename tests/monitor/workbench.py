@@ -216,15 +216,20 @@ class Workbench:
         """Make one pass over what is ready, with requests polled that long ago."""
         self.loop.act(self.watch.wait(0, MOST_EVENTS), self.now_ns - age_ns)
 
+    def exhaust(self) -> None:
+        """Make passes until nothing is ready any more."""
+        while events := self.watch.wait(0, MOST_EVENTS):
+            self.loop.act(events, self.now_ns)
+
     def _now_ns(self) -> int:
         return self.now_ns
 
     # As guest
 
     def ask(self, guest: socket.socket, packets: bytes) -> bytes:
-        """Send packets, make a pass, return what came back."""
+        """Send packets, have them all read, return what came back."""
         guest.sendall(packets)
-        self.turn()
+        self.exhaust()
         return receive(guest)
 
     def ask_main_too(self, guest: socket.socket, packets: bytes) -> bytes:
