@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import descriptors
 from orchestrator.errors import HandoffError
 from orchestrator.monitor import messages
-from orchestrator.monitor.handoff import Handoff
+from orchestrator.monitor.child import Child
 from orchestrator.monitor.records import Records
 from orchestrator.monitor.table import SharedTable, create_table
 from orchestrator.monitor.unheard import Unheard
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from orchestrator.domain import DomainId
@@ -37,10 +34,6 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 10.0
 """A start takes 30 ms; a machine that needs seconds is in other trouble."""
 
-_LAUNCHER = Path(__file__).with_name("__main__.py")
-_FLUSH_DELAY_S = 0.005
-"""When to try again to send what did not fit. A timer and not the writability of the
-socket, because too many descriptors under way is a reason that says nothing then."""
 _NOBODY = 65_534
 _OWN_FILES = 32
 """What a monitor has open beside channels and groups, and some room to move."""
@@ -86,18 +79,14 @@ class Monitor:
         self._adoptions: dict[tuple[DomainId, int], int] = {}
         self._adopted_total = 0
         self._reserved: set[int] = set()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pidfd = -1
-        self._handoff: Handoff | None = None
-        self._is_flush_due = False
+        self._child = Child(self._hear, self._on_death)
         self._ready: asyncio.Future[None] | None = None
-        self._ended = asyncio.Event()
         self._is_stopping = False
 
     @property
     def pid(self) -> int | None:
         """Process id while a process lives."""
-        return None if self._process is None else self._process.pid
+        return self._child.pid
 
     # The process
 
@@ -109,9 +98,8 @@ class Monitor:
         """
         loop = asyncio.get_running_loop()
         self._records.clear_free_rows()
-        self._ended.clear()
         self._ready = loop.create_future()
-        self._spawn()
+        self._child.spawn()
         hello = messages.Hello(
             messages.VERSION, self._release_after_ms, self._uid, self._gid
         )
@@ -122,25 +110,8 @@ class Monitor:
         try:
             await asyncio.wait_for(self._ready, START_TIMEOUT_S)
         except TimeoutError:
-            await self._kill()
+            await self._child.kill()
             raise HandoffError("the monitor process did not start") from None
-
-    def _spawn(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        fd = theirs.fileno()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_LAUNCHER), str(fd)],
-                pass_fds=(fd,),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd="/",
-            )
-        self._handoff = Handoff(ours)
-        self._pidfd = os.pidfd_open(self._process.pid)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._handoff.fileno(), self._read)
-        loop.add_reader(self._pidfd, self._on_exit)
 
     async def stop(self, timeout_s: float) -> None:
         """End the process for good; it closes the channels and restores nothing.
@@ -149,49 +120,20 @@ class Monitor:
         """
         self._is_stopping = True
         self._send(messages.Quiesce())
-        if self._process is not None:
-            try:
-                await asyncio.wait_for(self._ended.wait(), timeout_s)
-            except TimeoutError:
-                await self._kill()
+        await self._child.end(timeout_s)
         if self._table_fd >= 0:
             os.close(self._table_fd)
             self._table_fd = -1
 
-    async def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            await self._ended.wait()
-
-    def _on_exit(self) -> None:
-        if self._process is None:
-            return
-        while self._handoff is not None and self._read_one():
-            pass
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._close_handoff()
-        status = self._process.wait()
-        self._process = None
+    def _on_death(self, status: int) -> None:
         self._adoptions.clear()
         self._unheard.make_up()
-        self._ended.set()
-        self._say_died(status)
-
-    def _say_died(self, status: int) -> None:
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(
                 HandoffError(f"the monitor process ended with status {status}")
             )
         elif not self._is_stopping:
             self._listener.monitor_died(status)
-
-    def _close_handoff(self) -> None:
-        if self._handoff is not None:
-            asyncio.get_running_loop().remove_reader(self._handoff.fileno())
-            self._handoff.close()
-            self._handoff = None
 
     # What main tells
 
@@ -289,7 +231,7 @@ class Monitor:
             if not self._has_room(1):
                 raise HandoffError(descriptors.explain_shortage())
             domain = self._records.number_of(uuid)
-            if domain is None or self._handoff is None:
+            if domain is None or not self._child.can_hear:
                 self._refuse_adoption(uuid, number)
                 return
             self._adopted_total += 1
@@ -350,8 +292,6 @@ class Monitor:
         """Read the shared table: some microseconds per row, no wait for anybody."""
         return self._records.snapshot()
 
-    # The hand-off
-
     def _send(
         self,
         message: Message,
@@ -365,42 +305,13 @@ class Monitor:
             fds: descriptors that go with it.
             undone: does it in the stead of a monitor that cannot, if need be.
         """
-        if self._handoff is None:
-            if undone is not None:
-                undone()
-            return
-        self._unheard.tell(undone)
-        self._handoff.send(message, fds)
-        self._flush_later()
+        if self._child.can_hear:
+            self._unheard.tell(undone)
+            self._child.send(message, fds)
+        elif undone is not None:
+            undone()
 
-    def _flush_later(self) -> None:
-        if self._handoff is None or not self._handoff.is_blocked or self._is_flush_due:
-            return
-        self._is_flush_due = True
-        asyncio.get_running_loop().call_later(_FLUSH_DELAY_S, self._flush)
-
-    def _flush(self) -> None:
-        self._is_flush_due = False
-        if self._handoff is not None:
-            self._handoff.flush()
-            self._flush_later()
-
-    def _read(self) -> None:
-        # One message a turn: the rest makes the socket readable again.
-        self._read_one()
-
-    def _read_one(self) -> bool:
-        if self._handoff is None:
-            return False
-        try:
-            delivery = self._handoff.receive()
-        except EOFError:
-            self._close_handoff()  # the end of the process follows
-            return False
-        if delivery is None:
-            return False
-        self._hear(delivery.message)
-        return True
+    # What the monitor tells
 
     def _hear(self, message: Message) -> None:
         match message:
