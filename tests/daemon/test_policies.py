@@ -16,6 +16,7 @@ from orchestrator.channel.protocol import (
     Request,
     Unit,
     encode,
+    encode_connect,
     encode_policy,
 )
 from orchestrator.control.client import ControlClient
@@ -264,6 +265,24 @@ def test_a_guest_s_request_counts_beside_a_policy(
         wait_for_clocks(tree, MAX, MIN)
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
         wait_for_clocks(tree, MIN, MIN)
+
+
+def test_a_guest_that_has_only_connected_does_not_outvote_a_policy(
+    uri: str, tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    with RunningDaemon(uri, tree.root, config=ALL_LOW) as daemon:
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        ends[0].accept()
+        wait_for_clocks(tree, MIN, MIN)
+        ends[0].peer.sendall(encode_connect())
+        # What was sent behind it has been answered, so it was taken.
+        assert ends[0].ask(9, Unit.SCALE_MIN) is Answer.NACK
+        wait_for_clocks(tree, MIN, MIN)
+        daemon.config.write_text(
+            CONFIG.format(access="auto", resync_s=30, release_after_s=5)
+        )
+        daemon.signal(signal.SIGHUP)
+        wait_for_clocks(tree, MAX)
 
 
 @pytest.mark.usefixtures("ends")
