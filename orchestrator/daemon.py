@@ -171,7 +171,7 @@ class Daemon:
         self._policing = Policing(
             sampling=HostSampling(
                 sysfs_root=_root_of_interfaces(config),
-                vcpu_times=self._hypervisor.vcpu_times,
+                vcpu_times=self._hypervisor,
             ),
             libvirt_calls=domain_calls,
             vote=self._monitor.set_policy_vote,

@@ -3,8 +3,9 @@
 Theory of operation: the engine says when it wants to be called again, and is called
 then, or when a thread has an answer for it. Without policies nothing is called, and no
 thread wakes up. What is read from the host's files is read in one thread of its own.
-What libvirt must be asked waits in its domain's line, behind whatever hangs there, and
-so costs no other domain anything.
+What libvirt must be asked about one domain waits in its line, behind whatever hangs
+there, and so costs no other domain anything; what it is asked about many has a line of
+its own.
 
 Synchronization: the asyncio thread only, but for what the threads themselves call.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -28,12 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from orchestrator.domain import DomainId
-    from orchestrator.policy.engine import Sampling
+    from orchestrator.policy.inquiry import Sampling
     from orchestrator.policy.tenant import (
         PolicyOrder,
         PolicyStatus,
         PolicyVote,
-        Question,
         Tenant,
     )
 
@@ -70,6 +71,7 @@ class Policing:
             sampling=sampling, submit=self._submit, emit=self._emit, wake=self._wake
         )
         self._timer: asyncio.TimerHandle | None = None
+        self._looks = itertools.count()
         self._is_woken = False
         self._is_stopped = False
 
@@ -176,12 +178,12 @@ class Policing:
             self._timer = self._loop.call_later(delay_s, self._tick)
 
     def _submit(
-        self, question: Question, serial: int, work: Callable[[], object]
+        self, need: Need, uuid: DomainId | None, work: Callable[[], object]
     ) -> None:
-        is_libvirt_s = question.need is Need.UTILISATION
-        pool = self._libvirt_calls if is_libvirt_s else self._counters
-        # Each installation asks for itself: none makes another's question superfluous.
-        pool.submit(question.uuid, f"look for {serial}", work)
+        """Run a question in a thread; from any thread."""
+        pool = self._libvirt_calls if need is Need.UTILISATION else self._counters
+        # Each asks for itself: none makes another's question superfluous.
+        pool.submit(uuid or "many domains", f"look {next(self._looks)}", work)
 
     def _emit(self, vote: PolicyVote) -> None:
         self._vote(vote.uuid, vote.vcpu, vote.khz)

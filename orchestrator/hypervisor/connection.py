@@ -30,10 +30,10 @@ from orchestrator.hypervisor.listener import HypervisorListener
 from orchestrator.hypervisor.opening import OPENS_WITHIN_S, Opener
 from orchestrator.hypervisor.translation import is_denied, translated
 from orchestrator.hypervisor.uri import check_uri, is_in_process, trusted_uids
-from orchestrator.hypervisor.vcpu_times import read_vcpu_times
+from orchestrator.hypervisor.vcpu_times import VCpuTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 __all__ = [
     "Access",
@@ -70,6 +70,7 @@ class _Link:
     connection: libvirt.virConnect
     is_read_only: bool
     relay: EventRelay
+    vcpu_times: VCpuTimes
     loss: str = ""
     """Why it ended; empty while it stands."""
 
@@ -141,10 +142,12 @@ class Hypervisor:
             HypervisorGone: there is no connection.
             HypervisorError: libvirt refused.
         """
+        link = self._standing_link()
         with translated():
-            domains = self._connection().listAllDomains(0)
+            domains = link.connection.listAllDomains(0)
             uuids = tuple(DomainId(domain.UUIDString()) for domain in domains)
         self._known_xml.keep(uuids)
+        link.vcpu_times.keep(uuids)
         return uuids
 
     def describe(self, uuid: DomainId) -> DomainSpec:
@@ -168,7 +171,22 @@ class Hypervisor:
             HypervisorError: it is not running, or libvirt refused.
         """
         with translated():
-            return read_vcpu_times(self._connection(), uuid)
+            return self._standing_link().vcpu_times.read(uuid)
+
+    def vcpu_times_together(
+        self, uuids: Collection[DomainId]
+    ) -> dict[DomainId, dict[int, int]]:
+        """Return the same for many domains, as far as one call does.
+
+        It may hang while the QEMU of any of them does. Those that do not run, or that
+        this libvirt tells only one by one, are left out.
+
+        Raises:
+            HypervisorGone: there is no connection.
+            HypervisorError: libvirt refused.
+        """
+        with translated():
+            return self._standing_link().vcpu_times.read_together(uuids)
 
     def attach_channels(
         self, uuid: DomainId, live: Iterable[int], config: Iterable[int]
@@ -315,7 +333,7 @@ class Hypervisor:
     def _connect(self) -> _Link:
         connection, is_read_only = self._open()
         relay = EventRelay(self._listener, self._bell)
-        link = _Link(connection, is_read_only, relay)
+        link = _Link(connection, is_read_only, relay, VCpuTimes(connection))
         try:
             self._watch(link)
             self._keep_alive(connection)
@@ -354,6 +372,8 @@ class Hypervisor:
 def _discard(link: _Link) -> None:
     """Close a connection and take back what holds it; may block while it hangs."""
     link.relay.deregister(link.connection)
+    # A connection is closed when nothing of it is held any more.
+    link.vcpu_times.keep(())
     with suppress(libvirt.libvirtError):
         link.connection.unregisterCloseCallback()
     with suppress(libvirt.libvirtError):

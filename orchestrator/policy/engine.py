@@ -2,10 +2,10 @@
 
 Theory of operation: `tick` is all that ever happens. It takes in the answers that came
 since the last one, decides what needs no answer, asks for what is due, and says when it
-wants to be called again. Questions are answered in threads, one at a time for each
-policy, and wake whoever ticks. A question that is not answered in time makes its policy
-blind: it sees nothing, and what sees nothing does not vote. There is no clock and no
-thread in here, so that tests drive it by calling `tick`.
+wants to be called again. Questions are answered in threads (`inquiry`), one at a time
+for each policy, and wake whoever ticks. A question that is not answered in time makes
+its policy blind: it sees nothing, and what sees nothing does not vote. There is no
+clock and no thread in here, so that tests drive it by calling `tick`.
 
 Policies of the same period are served in the same tick, so that a hundred domains cost
 one wake-up of the process and not a hundred.
@@ -13,15 +13,14 @@ one wake-up of the process and not a hundred.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from orchestrator.policy.ballot import count_votes
 from orchestrator.policy.contract import Need
+from orchestrator.policy.inquiry import Asker, Inquiry
 from orchestrator.policy.installation import Installation
-from orchestrator.policy.refusal import PolicyError, SamplingError
+from orchestrator.policy.refusal import PolicyError
 from orchestrator.policy.tenant import (
     PolicyStatus,
     PolicyVote,
@@ -30,63 +29,23 @@ from orchestrator.policy.tenant import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from orchestrator.domain import DomainId
+    from orchestrator.policy.inquiry import Sampling, Submit
     from orchestrator.policy.readings import Reading
-    from orchestrator.policy.tenant import PolicyOrder, Question, Tenant
+    from orchestrator.policy.tenant import PolicyOrder, Tenant
 
 STANDING_KINDS = frozenset({SourceKind.RULE, SourceKind.METADATA})
 """Whose policies stand as long as somebody has them written down."""
 SLACK_S = 0.0005
 """What is due so soon is done now: it saves a wake-up."""
+ALONE_AFTER_S = 1.0
+"""A question that was asked with others, and under way for longer, is asked alone too:
+one of the others may be what hangs."""
 ANSWER_WITHIN_S = 5.0
 """A question under way for longer makes its policy blind; libvirt can hang for 30 s."""
-
-
-class Sampling(Protocol):
-    """What answers questions; see `sampling.host`."""
-
-    def find_obstacle(self, question: Question) -> str | None:
-        """Say why a question can never be answered here; it does not block."""
-        ...
-
-    def read(self, question: Question) -> Reading:
-        """Answer a question; from any thread, may block.
-
-        Raises:
-            SamplingError: it cannot be answered now.
-        """
-        ...
-
-    def keep(self, pcpus: Collection[int]) -> None:
-        """Close the counters of branches of all other CPUs; it does not block."""
-        ...
-
-
-class Submit(Protocol):
-    """Runs work in threads."""
-
-    def __call__(
-        self, question: Question, serial: int, work: Callable[[], object]
-    ) -> None:
-        """Run `work`, which reads for a question and raises nothing.
-
-        Args:
-            question: what will be read.
-            serial: for which installation; it has one question under way at most.
-            work: the call.
-        """
-        ...
-
-
-class _Answer(NamedTuple):
-    uuid: DomainId
-    source: Source
-    serial: int
-    reading: Reading | None
-    problem: str
 
 
 class PolicyEngine:
@@ -112,15 +71,13 @@ class PolicyEngine:
             wake: asks for a tick soon; called from any thread.
         """
         self._sampling = sampling
-        self._submit = submit
+        self._inquiry = Inquiry(sampling=sampling, submit=submit, wake=wake)
         self._emit = emit
         self._wake = wake
         self._tenants: dict[DomainId, Tenant] = {}
         self._installed: dict[DomainId, dict[Source, Installation]] = {}
         self._voted: dict[DomainId, dict[int, int]] = {}
-        self._answers: deque[_Answer] = deque()
-        """Appended to by threads; the one thing that they share with us."""
-        self._serial = 0
+        self._questions = 0
         self._counted: frozenset[int] = frozenset()
 
     # Domains
@@ -178,10 +135,7 @@ class PolicyEngine:
         before = sources.get(source)
         if before is not None and before.order == order:
             return False
-        self._serial += 1
-        new = Installation(
-            serial=self._serial, order=order, memory=order.policy.begin()
-        )
+        new = Installation(order=order, memory=order.policy.begin())
         question = new.question(tenant)
         obstacle = question and self._sampling.find_obstacle(question)
         if obstacle:
@@ -298,6 +252,7 @@ class PolicyEngine:
             if item.due_s <= monotonic_s + SLACK_S:
                 item.due_s = next_due_s(monotonic_s, item.order.policy.period_s)
                 self._serve(uuid, source, item, now, monotonic_s)
+        self._inquiry.send()
         self._take_answers(now, monotonic_s)
         due = [item.due_s for _, _, item in self._at_work()]
         return max(0.0, min(due) - monotonic_s) if due else None
@@ -321,34 +276,33 @@ class PolicyEngine:
         question = item.question(self._tenants[uuid])
         if question is None:
             self._decide(uuid, item, None, "", now, monotonic_s)
-        elif item.asked_s is None:
+        elif item.asker is None:
+            self._questions += 1
+            item.asker = Asker(uuid, source, self._questions)
             item.asked_s = monotonic_s
             item.is_blind = False
-            work = partial(self._work, uuid, source, item.serial, question)
-            self._submit(question, item.serial, work)
-        elif item.is_blind or monotonic_s - item.asked_s >= ANSWER_WITHIN_S:
-            item.is_blind = True
-            problem = f"no answer for {monotonic_s - item.asked_s:.0f} s"
-            self._decide(uuid, item, None, problem, now, monotonic_s)
+            self._inquiry.ask(item.asker, question)
+        else:
+            self._wait(item, item.asker, now, monotonic_s)
 
-    def _work(
-        self, uuid: DomainId, source: Source, serial: int, question: Question
+    def _wait(
+        self, item: Installation, asker: Asker, now: datetime, monotonic_s: float
     ) -> None:
-        """Answer a question; in a thread."""
-        try:
-            answer = _Answer(uuid, source, serial, self._sampling.read(question), "")
-        except SamplingError as error:
-            answer = _Answer(uuid, source, serial, None, str(error))
-        self._answers.append(answer)
-        self._wake()
+        """Go on without an answer that has not come yet."""
+        waited_s = monotonic_s - item.asked_s
+        if waited_s >= ALONE_AFTER_S:
+            self._inquiry.press(asker)
+        if item.is_blind or waited_s >= ANSWER_WITHIN_S:
+            item.is_blind = True
+            problem = f"no answer for {waited_s:.0f} s"
+            self._decide(asker.uuid, item, None, problem, now, monotonic_s)
 
     def _take_answers(self, now: datetime, monotonic_s: float) -> None:
-        while self._answers:
-            uuid, source, serial, reading, problem = self._answers.popleft()
-            item = self._installed.get(uuid, {}).get(source)
-            if item is not None and item.serial == serial:
-                item.asked_s = None
-                self._decide(uuid, item, reading, problem, now, monotonic_s)
+        for asker, reading, problem in self._inquiry.take():
+            item = self._installed.get(asker.uuid, {}).get(asker.source)
+            if item is not None and item.asker == asker:
+                item.asker = None
+                self._decide(asker.uuid, item, reading, problem, now, monotonic_s)
 
     def _decide(
         self,

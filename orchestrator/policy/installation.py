@@ -20,6 +20,7 @@ from orchestrator.policy.want import resolve_khz
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from orchestrator.policy.inquiry import Asker
     from orchestrator.policy.readings import Reading
     from orchestrator.policy.tenant import PolicyOrder, Tenant, VCpuPlace
 
@@ -31,14 +32,14 @@ class Installation:
     Synchronization: one thread, the engine's.
     """
 
-    serial: int
-    """Tells answers to this installation from those to its predecessor."""
     order: PolicyOrder
     memory: Any
     due_s: float = 0.0
     """When to decide next, by the monotonic clock."""
-    asked_s: float | None = None
-    """Since when a question has been under way; None: none is."""
+    asker: Asker | None = None
+    """Of the question under way; None: none is."""
+    asked_s: float = 0.0
+    """Since when it has been under way, by the monotonic clock."""
     is_blind: bool = False
     """Whether the question under way has been given up."""
     reading: Reading | None = None

@@ -33,7 +33,7 @@ from orchestrator.power.topology import ClockGroup, Topology
 from orchestrator.power.turbo import steps_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from orchestrator.onboard_rule import OnboardRule
     from orchestrator.policy.readings import Reading
@@ -148,7 +148,7 @@ class World:
         self.controller = Controller(self.inventory)
         self.engine = PolicyEngine(
             sampling=self,
-            submit=lambda _question, _serial, _work: None,
+            submit=lambda _need, _uuid, _work: None,
             emit=self._vote,
         )
 
@@ -195,6 +195,11 @@ class World:
         return self.obstacle
 
     def read(self, _question: Question) -> Reading:
+        raise AssertionError("nobody reads for policies here")
+
+    def read_together(
+        self, _questions: Collection[Question]
+    ) -> Mapping[DomainId, Reading]:
         raise AssertionError("nobody reads for policies here")
 
     def keep(self, pcpus: Collection[int]) -> None:

@@ -1,21 +1,27 @@
-"""vCPU times of a real QEMU: a guest in its BIOS, which has work for one vCPU."""
+"""vCPU times of real QEMUs: a guest in its BIOS has work for one vCPU."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import libvirt
 import pytest
 
+from orchestrator.domain import DomainId
+from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.policy.readings import UtilisationReading, utilisation
+from orchestrator.pool import Pool
 from tests.hypervisor.test_guest import UUID, Guest, definition
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import libvirt
 
     from tests.hypervisor.conftest import Recorder
     from tests.rig.libvirtd import SessionHost
@@ -54,3 +60,100 @@ def test_a_vcpu_with_work_is_told_from_one_that_waits(
         guest.end()
     assert busy.run_ns[0] > 5 * busy.run_ns[1]
     assert utilisation(first, second, 0) == 0.0
+
+
+SECOND = DomainId("9989e6cd-caca-4c68-8934-da43e4863198")
+NOBODY = DomainId("00000000-0000-0000-0000-000000000000")
+
+
+@pytest.fixture
+def guests(
+    session_host: SessionHost, open_connection: Callable[[str], libvirt.virConnect]
+) -> Iterator[tuple[Guest, Guest]]:
+    """Two that run."""
+    connection = open_connection(session_host.uri)
+    first, second = Guest(connection), Guest(connection)
+    try:
+        first.start(definition())
+        second.start(definition(name="second").replace(UUID, SECOND))
+        yield first, second
+    finally:
+        first.end()
+
+
+def test_one_call_tells_of_all_that_run(
+    hypervisor: Hypervisor, guests: tuple[Guest, Guest]
+) -> None:
+    wait_for(lambda: hypervisor.vcpu_times(UUID)[0] >= 50_000_000, "the BIOS")
+    for guest in guests:
+        guest.domain.suspend()
+    told = hypervisor.vcpu_times_together([UUID, SECOND, NOBODY])
+    assert told == {uuid: hypervisor.vcpu_times(uuid) for uuid in (UUID, SECOND)}
+    assert told[UUID][0] >= 50_000_000
+    # One has ended and one is gone; the connection still has handles of both.
+    guests[0].domain.destroy()
+    guests[1].domain.undefine()
+    guests[1].domain.destroy()
+    assert hypervisor.vcpu_times_together([UUID, SECOND]) == {}
+    with pytest.raises(HypervisorError, match="inactive domain"):
+        hypervisor.vcpu_times(UUID)
+    with pytest.raises(DomainGone):
+        hypervisor.vcpu_times(SECOND)
+
+
+def test_a_connection_with_handles_of_domains_is_closed_all_the_same(
+    session_host: SessionHost, recorder: Recorder, guests: tuple[Guest, Guest]
+) -> None:
+    assert guests
+    sockets = open_sockets()
+    hypervisor = Hypervisor(session_host.uri, listener=recorder)
+    hypervisor.start()
+    recorder.wait_for("connected")
+    assert hypervisor.vcpu_times_together([UUID, SECOND]).keys() == {UUID, SECOND}
+    assert open_sockets() > sockets
+    hypervisor.close(5)
+    assert open_sockets() == sockets
+
+
+def test_a_qemu_that_hangs_holds_the_call_for_many_and_no_other(
+    session_host: SessionHost, hypervisor: Hypervisor, guests: tuple[Guest, Guest]
+) -> None:
+    assert guests
+    both = [UUID, SECOND]
+    assert hypervisor.vcpu_times_together(both).keys() == set(both)
+    process = qemu_of(session_host, "second")
+    os.kill(process, signal.SIGSTOP)
+    told = Pool("many", size=1)
+    answers: list[dict[DomainId, dict[int, int]]] = []
+    try:
+        told.submit(
+            "many",
+            "look",
+            lambda: answers.append(hypervisor.vcpu_times_together(both)),
+        )
+        since_s = time.monotonic()
+        wait_for(lambda: time.monotonic() > since_s + 1, "ten times what it takes")
+        # What it does not hold: the call for each, also for the one that hangs.
+        assert [hypervisor.vcpu_times(uuid).keys() for uuid in both] == [{0, 1}] * 2
+        is_held = not answers
+    finally:
+        os.kill(process, signal.SIGCONT)
+        told.stop()
+        assert told.join(30)
+    (answer,) = answers
+    assert answer.keys() == set(both)
+    version = libvirt.open(session_host.uri).getLibVersion()
+    assert is_held == (version >= 8_009_000)
+
+
+def qemu_of(host: SessionHost, name: str) -> int:
+    (pid_file,) = host.directory.rglob(f"{name}.pid")
+    return int(pid_file.read_text())
+
+
+def open_sockets() -> int:
+    targets = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            targets.append(str(link.readlink()))
+    return sum(target.startswith("socket:") for target in targets)

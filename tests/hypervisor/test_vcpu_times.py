@@ -42,3 +42,8 @@ def test_a_domain_that_is_off_or_gone_has_none(hypervisor: Hypervisor) -> None:
         hypervisor.vcpu_times(OFF)
     with pytest.raises(DomainGone):
         hypervisor.vcpu_times(DomainId("00000000-0000-0000-0000-000000000000"))
+
+
+def test_a_driver_that_does_not_tell_many_tells_each(hypervisor: Hypervisor) -> None:
+    assert hypervisor.vcpu_times_together([UUID, OFF]) == {}
+    assert hypervisor.vcpu_times(UUID).keys() == {0, 1}

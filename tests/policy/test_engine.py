@@ -1,166 +1,42 @@
-"""The engine, tick by tick: no thread, no clock."""
+"""The engine, tick by tick: whose policies are at work, and what they vote."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.domain import DomainId
-from orchestrator.interface import InterfaceKind, InterfaceSpec
 from orchestrator.policy.branch_ratio import BranchRatio
-from orchestrator.policy.contract import Need
-from orchestrator.policy.engine import ANSWER_WITHIN_S, PolicyEngine, next_due_s
-from orchestrator.policy.readings import (
-    BranchCounter,
-    BranchReading,
-    TrafficReading,
-    UtilisationReading,
-)
-from orchestrator.policy.refusal import PolicyError, SamplingError
-from orchestrator.policy.tenant import (
-    PolicyOrder,
-    PolicyVote,
-    Source,
-    SourceKind,
-    Tenant,
-    VCpuPlace,
-)
+from orchestrator.policy.readings import BranchCounter
+from orchestrator.policy.refusal import PolicyError
+from orchestrator.policy.tenant import Source, SourceKind
 from orchestrator.policy.time_of_day import TimeOfDay
-from orchestrator.policy.traffic import Traffic
 from orchestrator.policy.utilisation import Utilisation
-from orchestrator.policy.workload import FixedWorkload
-from orchestrator.policy_rule import Workload
 from orchestrator.timetable import whole_hours
-from tests.policy.sights import NOON, STEPS
+from tests.policy.bench import (
+    BY_PACKETS,
+    HIGH,
+    LOW,
+    MAC,
+    MAX,
+    MED,
+    MEDIUM,
+    METADATA,
+    MIN,
+    OPERATOR,
+    OTHER,
+    RULE,
+    SECOND_MAC,
+    UUID,
+    guest,
+    order,
+    place,
+    tenant,
+)
+from tests.policy.sights import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from orchestrator.policy.readings import Reading
-    from orchestrator.policy.tenant import Question
-
-UUID = DomainId("5579e6cd-caca-4c68-8934-da43e4863198")
-OTHER = DomainId("6679e6cd-caca-4c68-8934-da43e4863198")
-MAC, SECOND_MAC = "52:54:00:12:34:56", "52:54:00:12:34:57"
-MAX, MED, MIN = STEPS[0], 2_000_000, STEPS[-1]
-HIGH = FixedWorkload(workload=Workload.HIGH)
-MEDIUM = FixedWorkload(workload=Workload.MEDIUM)
-LOW = FixedWorkload(workload=Workload.LOW)
-BY_PACKETS = Traffic(avg_pps=100, max_pps=1000, period_s=1.0)
-RULE = Source(SourceKind.RULE, "dpdk-*[0]")
-METADATA = Source(SourceKind.METADATA, "0")
-OPERATOR = Source(SourceKind.OPERATOR, "fifo3")
-
-
-def guest(channel: int) -> Source:
-    return Source(SourceKind.GUEST, channel=channel)
-
-
-def place(
-    vcpu: int, group: int | None = None, steps: tuple[int, ...] = STEPS
-) -> VCpuPlace:
-    number = vcpu + 2 if group is None else group
-    return VCpuPlace(
-        vcpu=vcpu, group=number, pcpus=frozenset({number}), steps_khz=steps
-    )
-
-
-def tenant(*places: VCpuPlace, uuid: DomainId = UUID, runs: bool = True) -> Tenant:
-    return Tenant(
-        uuid=uuid,
-        is_executing=runs,
-        places=places or (place(0), place(1)),
-        interfaces=tuple(
-            InterfaceSpec(mac=mac, kind=InterfaceKind.TAP, device=f"vnet{number}")
-            for number, mac in enumerate([MAC, SECOND_MAC])
-        ),
-    )
-
-
-def order(
-    policy: object, *vcpus: int, macs: frozenset[str] | None = None
-) -> PolicyOrder:
-    return PolicyOrder(
-        policy=policy,  # type: ignore[arg-type]
-        vcpus=frozenset(vcpus) or None,
-        macs=macs,
-    )
-
-
-class Bench:
-    """An engine, a host whose counters the test sets, and a clock that it moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-        self.packets = dict.fromkeys([MAC, SECOND_MAC], 0)
-        self.run_ns = {0: 0, 1: 0}
-        self.branches: dict[int, BranchCounter] = {}
-        self.obstacle: str | None = None
-        self.failure: str | None = None
-        self.questions: list[Question] = []
-        self.kept: set[int] | None = None
-        self.votes: list[PolicyVote] = []
-        self.held: list[Callable[[], object]] | None = None
-        self.woken = 0
-        self.engine = PolicyEngine(
-            sampling=self, submit=self.submit, emit=self.votes.append, wake=self.wake
-        )
-        self.engine.define(tenant())
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def submit(
-        self, question: Question, serial: int, work: Callable[[], object]
-    ) -> None:
-        assert question.uuid == UUID
-        assert serial > 0
-        if self.held is None:
-            work()
-        else:
-            self.held.append(work)
-
-    def find_obstacle(self, question: Question) -> str | None:
-        assert question.uuid == UUID
-        return self.obstacle
-
-    def keep(self, pcpus: Collection[int]) -> None:
-        self.kept = set(pcpus)
-
-    def read(self, question: Question) -> Reading:
-        self.questions.append(question)
-        if self.failure is not None:
-            raise SamplingError(self.failure)
-        match question.need:
-            case Need.TRAFFIC:
-                packets = {i.mac: self.packets[i.mac] for i in question.interfaces}
-                return TrafficReading(self.now_s, packets)
-            case Need.UTILISATION:
-                return UtilisationReading(self.now_s, dict(self.run_ns))
-            case Need.BRANCHES:
-                read = {pcpu: self.branches[pcpu] for pcpu in question.pcpus}
-                return BranchReading(self.now_s, read)
-
-    def tick(self, after_s: float = 0.0) -> float | None:
-        self.now_s += after_s
-        return self.engine.tick(NOON + timedelta(seconds=self.now_s - 1000), self.now_s)
-
-    def new_votes(self) -> dict[int, int | None]:
-        """Return the last vote of each vCPU that voted since this was asked last."""
-        votes = {vote.vcpu: vote.khz for vote in self.votes if vote.uuid == UUID}
-        self.votes.clear()
-        return votes
-
-    def problem(self) -> str:
-        (status,) = self.engine.statuses()
-        return status.problem
-
-
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+    from tests.policy.bench import Bench
 
 
 def test_a_policy_votes_once_and_again_only_when_it_changes_its_mind(
@@ -175,15 +51,6 @@ def test_a_policy_votes_once_and_again_only_when_it_changes_its_mind(
     assert bench.new_votes() == {}
     bench.tick(3600.0)
     assert bench.new_votes() == {0: MIN, 1: MIN}
-
-
-def test_a_policy_is_asked_at_its_own_period(bench: Bench) -> None:
-    bench.engine.install(UUID, RULE, order(BY_PACKETS))
-    assert bench.tick() == 1.0
-    assert bench.tick(0.75) == 0.25
-    assert len(bench.questions) == 1
-    assert bench.tick(0.25) == 1.0
-    assert len(bench.questions) == 2
 
 
 def test_without_policies_nobody_need_tick(bench: Bench) -> None:
@@ -261,74 +128,6 @@ def test_a_domain_that_does_not_run_has_no_policies(bench: Bench) -> None:
         bench.engine.install(OTHER, guest(0), order(LOW, 0))
 
 
-def test_who_cannot_see_withdraws_its_votes_and_says_why(bench: Bench) -> None:
-    bench.engine.install(UUID, RULE, order(BY_PACKETS))
-    bench.tick()
-    bench.tick(1.0)
-    assert bench.new_votes() == {0: MIN, 1: MIN}
-    bench.failure = "vnet0 is gone"
-    bench.tick(1.0)
-    assert bench.new_votes() == {0: None, 1: None}
-    assert bench.problem() == "vnet0 is gone"
-    bench.failure = None
-    bench.tick(1.0)
-    assert bench.new_votes() == {}
-    bench.tick(1.0)
-    assert bench.new_votes() == {0: MIN, 1: MIN}
-    assert bench.problem() == ""
-
-
-def test_a_question_that_hangs_is_asked_once_and_given_up_after_a_while(
-    bench: Bench,
-) -> None:
-    bench.engine.install(UUID, RULE, order(BY_PACKETS))
-    bench.tick()
-    bench.tick(1.0)
-    bench.held = []
-    bench.tick(1.0)
-    bench.new_votes()
-    for _ in range(round(ANSWER_WITHIN_S) - 1):
-        bench.tick(1.0)
-    assert bench.new_votes() == {}
-    bench.tick(1.0)
-    assert bench.new_votes() == {0: None, 1: None}
-    assert bench.problem() == "no answer for 5 s"
-    (hung,) = bench.held
-    woken = bench.woken
-    hung()
-    assert bench.woken == woken + 1
-    bench.held = None
-    bench.tick()
-    assert bench.problem() == ""
-    bench.tick(1.0)
-    assert bench.new_votes() == {0: MIN, 1: MIN}
-
-
-def test_one_that_hangs_delays_nobody_else(bench: Bench) -> None:
-    bench.held = []
-    bench.engine.install(UUID, RULE, order(BY_PACKETS, 0))
-    bench.engine.install(UUID, OPERATOR, order(LOW, 1))
-    bench.tick()
-    assert bench.new_votes() == {1: MIN}
-
-
-def test_an_answer_to_a_policy_that_was_replaced_is_not_heard(bench: Bench) -> None:
-    bench.held = []
-    bench.engine.install(UUID, guest(0), order(BY_PACKETS, 0))
-    bench.tick()
-    bench.engine.install(UUID, guest(0), order(Traffic(avg_pps=1, max_pps=2), 0))
-    bench.tick()
-    first, second = bench.held
-    first()
-    bench.tick()
-    bench.packets[MAC] += 10
-    bench.tick(0.5)
-    second()
-    bench.tick()
-    # One reading is not two: the first one was asked for by somebody else.
-    assert bench.new_votes() == {}
-
-
 def test_a_guest_s_policy_is_one_vote_beside_the_host_s(bench: Bench) -> None:
     bench.engine.install(UUID, RULE, order(LOW))
     bench.engine.install(UUID, guest(0), order(MEDIUM, 0))
@@ -355,23 +154,6 @@ def test_an_operator_stands_above_rules_and_rules_above_metadata(bench: Bench) -
     assert bench.engine.apply_standing(UUID, {METADATA: order(HIGH)}) == {}
     bench.tick()
     assert bench.new_votes() == {0: MAX, 1: MAX}
-
-
-def test_policies_of_one_period_are_served_in_one_tick(bench: Bench) -> None:
-    bench.engine.install(UUID, RULE, order(BY_PACKETS))
-    bench.tick(0.1)
-    bench.engine.install(UUID, OPERATOR, order(Utilisation()))
-    assert bench.tick(0.3) == pytest.approx(0.6)
-    bench.questions.clear()
-    assert bench.tick(0.6) == pytest.approx(1.0)
-    assert len(bench.questions) == 2
-
-
-@pytest.mark.parametrize("now_s", [0.0, 0.2, 0.5, 0.7, 1.5, 1000.49])
-def test_two_decisions_are_never_nearer_than_half_a_period(now_s: float) -> None:
-    due_s = next_due_s(now_s, 1.0)
-    assert due_s % 1.0 == 0
-    assert 0.5 <= due_s - now_s <= 1.5
 
 
 def test_the_vcpus_that_policies_are_about_are_known(bench: Bench) -> None:
@@ -413,15 +195,6 @@ def test_f7_votes_end_with_the_domain(bench: Bench) -> None:
     assert bench.tick(10.0) is None
     bench.engine.forget(UUID)
     assert bench.new_votes() == {}
-
-
-def test_an_answer_that_comes_after_the_domain_s_end_is_not_heard(bench: Bench) -> None:
-    bench.held = []
-    bench.engine.install(UUID, RULE, order(BY_PACKETS))
-    bench.tick()
-    bench.engine.forget(UUID)
-    bench.held[0]()
-    assert bench.tick() is None
 
 
 def test_a_guest_s_new_policy_takes_its_vcpus_out_of_its_others(bench: Bench) -> None:

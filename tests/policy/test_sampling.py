@@ -1,4 +1,4 @@
-"""Counters of sysfs, netlink and libvirt, and what is made of two readings."""
+"""Counters of sysfs, netlink and libvirt, read."""
 
 from __future__ import annotations
 
@@ -17,19 +17,16 @@ import pytest
 from orchestrator.domain import DomainId
 from orchestrator.errors import HypervisorGone
 from orchestrator.interface import InterfaceKind, InterfaceSpec
-from orchestrator.policy.contract import BranchCount, Need
+from orchestrator.policy.contract import Need
 from orchestrator.policy.readings import (
-    BranchCounter,
     BranchReading,
     TrafficReading,
     UtilisationReading,
     branch_count,
-    packets_per_s,
-    utilisation,
 )
 from orchestrator.policy.refusal import SamplingError
 from orchestrator.policy.sampling.branches import BranchCounters
-from orchestrator.policy.sampling.host import HostSampling
+from orchestrator.policy.sampling.host import LONGEST_CALL_S, HostSampling
 from orchestrator.policy.sampling.interfaces import InterfaceCounters
 from orchestrator.policy.sampling.perf_event import EventPair, PairCounter
 from orchestrator.policy.sampling.virtual_functions import (
@@ -42,12 +39,30 @@ from orchestrator.policy.tenant import Question
 from tests.policy.netlink import Function, answer, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 UUID = DomainId("5579e6cd-caca-4c68-8934-da43e4863198")
+OTHER = DomainId("6679e6cd-caca-4c68-8934-da43e4863198")
 MAC = "52:54:00:12:34:56"
 CPU = min(os.sched_getaffinity(0))
+
+
+class Times:
+    """A libvirt that tells what a test says; None: it is lost."""
+
+    def __init__(self, told: Mapping[DomainId, Mapping[int, int]] | None) -> None:
+        self._told = told
+
+    def vcpu_times(self, uuid: DomainId) -> Mapping[int, int]:
+        return self.vcpu_times_together([uuid])[uuid]
+
+    def vcpu_times_together(
+        self, uuids: Collection[DomainId]
+    ) -> Mapping[DomainId, Mapping[int, int]]:
+        if self._told is None:
+            raise HypervisorGone("not connected")
+        return {uuid: self._told[uuid] for uuid in uuids if uuid in self._told}
 
 
 def no_function(pci: str) -> int:
@@ -317,7 +332,7 @@ def test_the_host_answers_each_kind_of_question(tmp_path: Path) -> None:
     lay_out_interface(tmp_path, "vnet0", rx=1, tx=2)
     branches = BranchCounters(EventPair.CLOCK_AND_SWITCHES)
     host = HostSampling(
-        sysfs_root=tmp_path, vcpu_times=lambda _: {0: 5}, branches=branches
+        sysfs_root=tmp_path, vcpu_times=Times({UUID: {0: 5}}), branches=branches
     )
     traffic = host.read(question(Need.TRAFFIC, spec(InterfaceKind.TAP, "vnet0")))
     assert isinstance(traffic, TrafficReading)
@@ -336,80 +351,25 @@ def test_the_host_answers_each_kind_of_question(tmp_path: Path) -> None:
 
 
 def test_a_lost_libvirt_is_a_reason_not_to_see(tmp_path: Path) -> None:
-    def lost(_: DomainId) -> Mapping[int, int]:
-        raise HypervisorGone("not connected")
-
-    host = HostSampling(sysfs_root=tmp_path, vcpu_times=lost)
+    host = HostSampling(sysfs_root=tmp_path, vcpu_times=Times(None))
+    asked = question(Need.UTILISATION)
     with pytest.raises(SamplingError, match="not connected"):
-        host.read(question(Need.UTILISATION))
+        host.read(asked)
+    assert host.read_together([asked]) == {}
 
 
-# Two readings
+def test_many_domains_are_answered_with_what_one_call_tells(tmp_path: Path) -> None:
+    times = Times({UUID: {0: 5}})
+    clock = iter([1.0, 1.1]).__next__
+    host = HostSampling(sysfs_root=tmp_path, vcpu_times=times, clock=clock)
+    asked = question(Need.UTILISATION)
+    told = host.read_together([asked, asked._replace(uuid=OTHER)])
+    assert told == {UUID: UtilisationReading(1.05, {0: 5})}
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "rate"),
-    [
-        (
-            TrafficReading(1.0, {"a": 5, "b": 1}),
-            TrafficReading(1.5, {"a": 8, "b": 1}),
-            6,
-        ),
-        (TrafficReading(1.0, {"a": 5}), TrafficReading(2.0, {"a": 4}), None),
-        (TrafficReading(1.0, {"a": 5}), TrafficReading(1.0, {"a": 6}), None),
-        (TrafficReading(1.0, {"a": 5}), TrafficReading(2.0, {"a": 5, "b": 9}), None),
-        (TrafficReading(1.0, {}), TrafficReading(2.0, {}), None),
-    ],
-)
-def test_a_rate_is_of_the_same_interfaces_going_forward(
-    old: TrafficReading, new: TrafficReading, rate: float | None
-) -> None:
-    assert packets_per_s(old, new) == rate
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "load"),
-    [
-        (
-            UtilisationReading(1.0, {0: 5}),
-            UtilisationReading(2.0, {0: 250_000_005}),
-            0.25,
-        ),
-        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {0: 5}), 0.0),
-        (UtilisationReading(1.0, {0: 0}), UtilisationReading(2.0, {0: 2 * 10**9}), 1.0),
-        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {0: 4}), None),
-        (UtilisationReading(2.0, {0: 5}), UtilisationReading(2.0, {0: 6}), None),
-        (UtilisationReading(1.0, {1: 5}), UtilisationReading(2.0, {0: 6}), None),
-        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {1: 6}), None),
-    ],
-)
-def test_utilisation_is_a_part_of_the_time(
-    old: UtilisationReading, new: UtilisationReading, load: float | None
-) -> None:
-    assert utilisation(old, new, 0) == load
-
-
-@pytest.mark.parametrize(
-    ("now", "count"),
-    [
-        (
-            {2: BranchCounter(30, 3, 10**9), 3: BranchCounter(12, 1, 2 * 10**9)},
-            BranchCount(42, 4, 2.0),
-        ),
-        ({2: BranchCounter(30, 3, 10**9)}, None),
-        ({2: BranchCounter(30, 3, 0), 3: BranchCounter(1, 1, 5)}, None),
-        ({2: BranchCounter(-1, 3, 7), 3: BranchCounter(1, 1, 5)}, None),
-    ],
-)
-def test_branches_of_a_vcpu_are_those_of_all_its_cpus(
-    now: dict[int, BranchCounter], count: BranchCount | None
-) -> None:
-    zero = BranchCounter(0, 0, 0)
-    old = BranchReading(1.0, {2: zero, 3: zero})
-    assert branch_count(old, BranchReading(2.0, now), [2, 3]) == count
-
-
-def test_counters_that_did_not_count_say_nothing() -> None:
-    same = BranchReading(1.0, {2: BranchCounter(9, 1, 7)})
-    assert branch_count(same, same, [2]) is None
-    assert branch_count(same, same, []) is None
+def test_a_call_that_took_long_has_looked_nobody_knows_when(tmp_path: Path) -> None:
+    clock = iter([1.0, 1.0 + LONGEST_CALL_S, 2.0, 2.1 + LONGEST_CALL_S]).__next__
+    times = Times({UUID: {0: 5}})
+    host = HostSampling(sysfs_root=tmp_path, vcpu_times=times, clock=clock)
+    assert host.read_together([question(Need.UTILISATION)]) != {}
+    assert host.read_together([question(Need.UTILISATION)]) == {}

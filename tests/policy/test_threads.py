@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from orchestrator.policy.sampling.host import HostSampling
 from orchestrator.policy.tenant import PolicyOrder, Tenant
 from orchestrator.policy.traffic import Traffic
 from orchestrator.pool import Pool
-from tests.policy.test_engine import MAC, RULE, UUID, place
-from tests.policy.test_sampling import lay_out_interface
+from tests.policy.bench import MAC, RULE, UUID, place
+from tests.policy.test_sampling import Times, lay_out_interface
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,9 +61,10 @@ async def watch_a_tap(root: Path) -> list[int | None]:
             done.set()
 
     pool = Pool("sampling", size=2)
+    looks = itertools.count()
     engine = PolicyEngine(
-        sampling=HostSampling(sysfs_root=root, vcpu_times=lambda _: {}),
-        submit=lambda asked, serial, work: pool.submit(asked.uuid, str(serial), work),
+        sampling=HostSampling(sysfs_root=root, vcpu_times=Times({})),
+        submit=lambda _, uuid, work: pool.submit(uuid, f"{next(looks)}", work),
         emit=vote,
         wake=lambda: loop.call_soon_threadsafe(woken.set),
     )
