@@ -54,6 +54,11 @@ class Load:
         self._place = place
         self._channels = channels
 
+    @property
+    def pid(self) -> int:
+        """Process id of the generator."""
+        return self._process.pid
+
     def greet(self) -> tuple[int, int]:
         """Wait until every channel is connected, and until every one obeys.
 
