@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATION_464, Request, encode
@@ -18,7 +19,7 @@ from orchestrator.power.topology import ClockGroup
 from orchestrator.power.turbo import steps_from
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 SIZE = GENERATION_464.size_bytes
@@ -84,6 +85,12 @@ class Household:
         await until(lambda: words in self.heard, f"{words}")
 
     # What main does
+
+    def pid(self) -> int:
+        """Return the monitor's process id; there must be a monitor."""
+        pid = self.monitor.pid
+        assert pid is not None
+        return pid
 
     def prepare(self, number: int = 0) -> PreparedGroup:
         """Lay out a group's files, with originals that are no kernel's default."""
@@ -253,3 +260,18 @@ async def household(
     finally:
         await main.monitor.stop(PATIENCE_S)
         main.close()
+
+
+def with_main(test: Callable[[Household], Awaitable[None]]) -> Callable[[Path], None]:
+    """Run a test on a household of its own."""
+
+    async def run(directory: Path) -> None:
+        async with household(directory) as main:
+            await test(main)
+
+    def wrapped(tmp_path: Path) -> None:
+        asyncio.run(run(tmp_path))
+
+    wraps(test)(wrapped)
+    del wrapped.__dict__["__wrapped__"]  # pytest would ask that one for its arguments
+    return wrapped

@@ -6,7 +6,13 @@ import os
 import socket
 from typing import TYPE_CHECKING, Self
 
-from orchestrator.channel.protocol import GENERATION_464
+from orchestrator.channel.protocol import (
+    GENERATION_464,
+    Answer,
+    Request,
+    encode,
+    encode_answer,
+)
 from orchestrator.monitor import messages
 from orchestrator.monitor.answers import Answers
 from orchestrator.monitor.claims import Claims
@@ -291,3 +297,14 @@ def receive(guest: socket.socket) -> bytes:
         if not piece:
             return data
         data += piece
+
+
+def ack(vcpu: int, unit: int) -> bytes:
+    """Return what a guest reads whose request was done."""
+    return encode_answer(encode(Request(vcpu, unit)), Answer.ACK)
+
+
+def nack(vcpu: int, unit: int, core_type: int = 0) -> bytes:
+    """Return what a guest reads whose request was refused."""
+    packet = encode(Request(vcpu, unit, core_type=core_type))
+    return encode_answer(packet, Answer.NACK)

@@ -1,0 +1,146 @@
+"""Streams of packets: whole, cut anywhere, of garbage."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.channel.protocol import (
+    Answer,
+    Command,
+    Request,
+    Unit,
+    decode_all,
+    encode,
+    encode_answer,
+)
+from orchestrator.monitor.exchange import IDLE_NS
+from tests.monitor.workbench import SIZE, Workbench, ack, receive
+
+UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
+VECTORS = Path(__file__).parents[1] / "data" / "packet-vectors.txt"
+
+
+def test_the_vectors_of_this_generation_are_each_answered_as_they_should(
+    bench: Workbench,
+) -> None:
+    bench.define_group()
+    bench.hand_over()
+    bench.define_domain(groups=(0,) * 6)
+    guest = bench.adopt()
+    acked = []
+    for line in VECTORS.read_text().splitlines():
+        name, _, text = line.split()
+        packet = bytes.fromhex(text)
+        if name.startswith(("G3.", "G4.CPU", "G4.CONN", "G4.PKT")):
+            answer = bench.ask_main_too(guest, packet)
+            if answer == encode_answer(packet, Answer.ACK):
+                acked.append(name.split(".")[1])
+            else:
+                assert ("physical" in name) == (answer != b"")
+    units = [f"CPU_POWER_{unit.name}_lcore3" for unit in Unit]
+    kinds = ("TIME_guestcli_defaults", "TRAFFIC", "WORKLOAD_LOW", "BRANCH_RATIO")
+    policies = [f"PKT_POLICY_{kind}" for kind in kinds]
+    assert acked == (units + policies) * 2
+
+
+many = st.lists(
+    st.one_of(
+        st.builds(
+            Request,
+            vcpu=st.integers(0, 3),
+            unit=st.integers(0, 7),
+            command=st.sampled_from([1, 1, 1, 1, 1, 2, 3]),
+            core_type=st.sampled_from([0, 0, 0, 1]),
+        ),
+        st.sampled_from([Request(0, MAX), Request(0, MIN)]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def _pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
+    edges = sorted({0, len(stream), *(cut % len(stream) for cut in cuts)})
+    return [stream[a:b] for a, b in pairwise(edges)]
+
+
+def _play(pieces: list[bytes], *, has_plans: bool = True) -> tuple[object, ...]:
+    """Return answers, votes, clocks and counters of a fresh monitor."""
+    with TemporaryDirectory() as name, Workbench(Path(name)) as bench:
+        for group in (0, 1):
+            bench.define_group(group)
+            bench.hand_over(group)
+        bench.define_domain(groups=(0, 1, 1, None))
+        guest = bench.adopt()
+        answers = b""
+        for piece in pieces:
+            if not has_plans:
+                for endpoint in bench.watch.endpoints.values():
+                    endpoint.plans.clear()
+            answers += bench.ask_main_too(guest, piece)
+        votes = [bench.vote(vcpu) for vcpu in range(4)]
+        return answers, votes, [bench.clock(0), bench.clock(1)], bench.counts()
+
+
+@given(many, st.lists(st.integers(0, 12 * SIZE), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_answers_and_votes_do_not_depend_on_how_the_stream_was_cut(
+    sent: list[Request], cuts: list[int]
+) -> None:
+    packets = [encode(request) for request in sent]
+    one_by_one = _play(packets)
+    assert _play(_pieces(b"".join(packets), cuts)) == one_by_one
+    assert _play([b"".join(packets)]) == one_by_one
+    assert _play(packets, has_plans=False) == one_by_one
+    assert len(list(decode_all(one_by_one[0]))) == sum(  # type: ignore[arg-type]
+        request.command != Command.CONNECT for request in sent
+    )
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3 * SIZE), max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_no_bytes_close_a_channel_or_keep_it_from_recovering(
+    pieces: list[bytes],
+) -> None:
+    with TemporaryDirectory() as name, Workbench(Path(name)) as bench:
+        guest = bench.simple()
+        for piece in pieces:
+            guest.sendall(piece)
+            bench.turn()
+            receive(guest)
+        bench.now_ns += IDLE_NS
+        assert bench.ask(guest, encode(Request(0, MIN))) == ack(0, MIN)
+        assert bench.reports == []
+
+
+def test_a_packet_in_single_bytes_is_a_packet(bench: Workbench) -> None:
+    guest = bench.simple()
+    packet = encode(Request(0, MIN))
+    answers = [bench.ask(guest, packet[i : i + 1]) for i in range(SIZE)]
+    assert answers == [b""] * (SIZE - 1) + [packet]
+
+
+def test_a_part_of_a_packet_that_stays_alone_is_dropped(bench: Workbench) -> None:
+    guest = bench.simple()
+    bench.ask(guest, b"\1" * 100)
+    bench.now_ns += IDLE_NS
+    assert bench.ask(guest, encode(Request(0, MIN))) == ack(0, MIN)
+    assert bench.counts() == {"acks": 1, "errors": 1}
+
+
+def test_one_guest_s_garbage_does_not_touch_another(bench: Workbench) -> None:
+    bench.define_group()
+    bench.hand_over()
+    bench.define_domain(groups=(0, 0))
+    bad, good = bench.adopt(number=0), bench.adopt(number=1)
+    bad.sendall(b"\xff" * 1_000)
+    good.sendall(encode(Request(1, MIN)))
+    bench.turn()
+    assert receive(good) == ack(1, MIN)
+    assert receive(bad) == b""
+    assert bench.counts(number=1) == {"acks": 1}
