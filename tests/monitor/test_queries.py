@@ -155,13 +155,13 @@ def test_an_observed_domain_may_ask(bench: Workbench) -> None:
 
 def test_replies_keep_their_place_among_other_answers(bench: Workbench) -> None:
     guest = bench.simple()
-    low, policy = encode(Request(0, MIN)), encode_policy(PolicyPacket())
-    query = _query(Command.QUERY_FREQ)
-    answers = bench.ask(guest, low + query + low + query)
-    # All that is in a burst is decided before a clock is written.
-    assert answers[:464] == answers[552:1016] == low
-    for reply in (answers[464:552], answers[1016:]):
-        assert decode_frequencies(reply).khz == _fill(TURBO)
+    low, high = (encode(Request(0, unit)) for unit in (MIN, Unit.SCALE_MAX))
+    policy, query = encode_policy(PolicyPacket()), _query(Command.QUERY_FREQ)
+    answers = bench.ask(guest, low + query + high + query)
+    assert (answers[:464], answers[552:1016]) == (low, high)
+    # What is asked for before a query in the same read is in force when it answers.
+    for reply, khz in ((answers[464:552], LOWEST), (answers[1016:], TURBO)):
+        assert decode_frequencies(reply).khz == _fill(khz)
     assert bench.ask(guest, policy + query) == b""
     bench.answer_policy(bench.policies()[0])
     bench.turn()
