@@ -8,17 +8,13 @@ import typer
 
 from cli.app import app
 from cli.examples import EXAMPLES
-from cli.failures import ExitStatus
 from cli.help import OTHERS, arguments, panels
 from scripts.manual import roff
-from scripts.manual.docstrings import members_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HELP = "-h, --help"
-_DONE = "Done."
-_INTERRUPTED = "130", "Interrupted by Ctrl-C."
 
 
 def command_sections() -> list[str]:
@@ -38,17 +34,6 @@ def command_sections() -> list[str]:
         for example in EXAMPLES.get(context.command_path, ()):
             lines += roff.text(f"{example.purpose}:")
             lines += roff.verbatim([example.line])
-    return lines
-
-
-def exit_statuses() -> list[str]:
-    """Write what the command ends with."""
-    docs = members_of(ExitStatus)
-    rows = [("0", _DONE)]
-    rows += [(str(int(status)), docs[status.name]) for status in ExitStatus]
-    lines: list[str] = []
-    for number, words in (*rows, _INTERRUPTED):
-        lines += roff.item(roff.bold(number), words)
     return lines
 
 

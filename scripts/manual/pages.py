@@ -5,25 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orchestrator
-from scripts.manual import prose, roff
-from scripts.manual.command import command_sections, exit_statuses
+from cli.failures import ExitStatus
+from orchestrator.__main__ import build_parser
+from orchestrator.guest.__main__ import ExitStatus as GuestStatus
+from scripts.manual import parsers, prose, roff
+from scripts.manual.command import command_sections
 from scripts.manual.configuration import configuration_sections
-from scripts.manual.daemon import daemon_options, daemon_synopsis
+from scripts.manual.docstrings import members_of
+from scripts.manual.guest import guest_sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from enum import IntEnum
 
 SEE_ALSO = {
-    "vmpower(1)": "vmpowerd(8), vmpower.toml(5), virsh(1), cpupower(1)",
+    "vmpower(1)": "vmpowerd(8), vmpower.toml(5), vmpower-guest(1), virsh(1),"
+    " cpupower(1)",
+    "vmpower-guest(1)": "vmpower(1), vmpowerd(8), proc(5)",
     "vmpowerd(8)": "vmpower(1), vmpower.toml(5), libvirtd(8), systemd.service(5)",
     "vmpower.toml(5)": "vmpowerd(8), vmpower(1)",
 }
+
+_INTERRUPTED = "130", "Interrupted by Ctrl-C."
 
 
 def build_pages() -> dict[str, str]:
     """Make all pages; by the name of their file."""
     pages = {
         ("vmpower", 1): ("power management of virtual machines", _command),
+        ("vmpower-guest", 1): ("asks the host for a VM's clocks", _guest),
         ("vmpowerd", 8): ("obeys what guests ask of their clocks", _daemon),
         ("vmpower.toml", 5): ("configuration of vmpowerd", _configuration),
     }
@@ -64,24 +74,36 @@ def _command() -> list[str]:
         *roff.heading("DESCRIPTION"),
         *roff.text(prose.VMPOWER),
         *command_sections(),
-        *roff.heading("EXIT STATUS"),
-        *exit_statuses(),
+        *_statuses(ExitStatus, _INTERRUPTED),
         *_table("ENVIRONMENT", environment),
         *_table("FILES", prose.FILES),
     ]
 
 
+def _guest() -> list[str]:
+    return [
+        *roff.heading("SYNOPSIS"),
+        f"{roff.bold('vmpower-guest')} {roff.spelling('[OPTIONS] COMMAND ...')}",
+        *roff.heading("DESCRIPTION"),
+        *roff.text(prose.VMPOWER_GUEST),
+        *guest_sections(),
+        *_statuses(GuestStatus),
+        *_table("FILES", prose.FILES_OF_GUEST),
+    ]
+
+
 def _daemon() -> list[str]:
+    parser = build_parser()
     examples: list[str] = []
     for line, why in prose.DAEMON_EXAMPLE:
         examples += [*roff.text(why), *roff.verbatim([line])]
     return [
         *roff.heading("SYNOPSIS"),
-        daemon_synopsis(),
+        parsers.synopsis(parser),
         *roff.heading("DESCRIPTION"),
         *roff.text(prose.VMPOWERD),
         *roff.heading("OPTIONS"),
-        *daemon_options(),
+        *parsers.options(parser),
         *_table("SIGNALS", prose.SIGNALS),
         *roff.heading("EXIT STATUS"),
         *roff.item(roff.bold("0"), "It ended as it was asked to."),
@@ -106,6 +128,12 @@ def _configuration() -> list[str]:
         *roff.heading("EXAMPLES"),
         *roff.verbatim(prose.CONFIGURATION_EXAMPLE),
     ]
+
+
+def _statuses(statuses: type[IntEnum], *others: tuple[str, str]) -> list[str]:
+    docs = members_of(statuses)
+    rows = [(str(int(status)), docs[status.name]) for status in statuses]
+    return _table("EXIT STATUS", [("0", "Done."), *rows, *others])
 
 
 def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -29,11 +29,36 @@ libvirt's events and the domains' XML, connects, and obeys the guest within the
 operator's bounds. It survives restarts of libvirt, of domains and its own, and gives
 the CPUs back as it found them.
 
-Which CPUs it touches: those that a domain with such ports is pinned to, and no others;
-what X
+Which CPUs it touches: those that a domain with such a port, or with a policy, is pinned
+to, and no others.
 
 It needs to write to `/sys/devices/system/cpu`, to connect to QEMU's sockets and to
 see libvirt's domains: root, as a rule. One daemon at a time may hold a CPU tree.
+"""
+
+VMPOWER_GUEST = """
+It runs inside a VM, and asks the host for the clocks of the VM's vCPUs over ports named
+`virtio.serial.port.poweragent.N`, one for each vCPU; `vmpower domain onboard` on the
+host adds them. A VM whose DPDK application speaks for itself does not need it.
+
+What is asked for holds as long as the port is open. When the command ends, however it
+ends, the host takes it back; so `set`, `policy send` and `auto` stay, and ask again
+when the host was away. A port belongs to one program at a time: `query` and `watch` go
+through any that is free, since each may ask about every vCPU of its VM, and `auto`
+leaves out those that somebody else has.
+
+`auto` looks at /proc/stat. A vCPU that is busy gets the highest step at once; one that
+was calm for a while goes down by one step, and by one more after each further while. A
+step that had to be taken back soon makes the next one wait twice as long. A poll-mode
+application keeps its vCPU at 100 % whatever it does: its load says nothing, and it
+wants a policy, or to ask by itself.
+
+The hours of a policy are whole hours of the host's clock. Hour 0 alone cannot be said:
+in the packet 0 also stands for no hour. `-o json` writes documents for programs: one
+object, or one per line.
+
+It is one file of Python 3.9 or newer without other parts (`make guest`), and a library
+too: `from orchestrator.guest import VCpuClock`.
 """
 
 CONFIGURATION = """
@@ -62,6 +87,14 @@ FILES = (
         "/run/vmpower/restore.json",
         "Journal: what the CPUs said that a daemon holds, or held when it was killed.",
     ),
+)
+
+FILES_OF_GUEST = (
+    (
+        "/dev/virtio-ports/virtio.serial.port.poweragent.N",
+        "The port of vCPU N; to open it takes root, or whoever owns it.",
+    ),
+    ("/proc/stat", "The load of the vCPUs."),
 )
 
 ENVIRONMENT = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import termios
 import threading
 import tty
 from typing import TYPE_CHECKING, Self
@@ -50,6 +52,13 @@ class PseudoPort:
         self._thread.join()
         for fd in (self._stop, self._host_fd, self._guest_fd):
             os.close(fd)
+
+    def seize(self) -> None:
+        """Have the kernel refuse the device to everybody else, as EBUSY.
+
+        Of those who may do everything only CAP_SYS_ADMIN goes past that.
+        """
+        fcntl.ioctl(self._guest_fd, termios.TIOCEXCL)
 
     def _pump(self) -> None:
         channel = self._channel.fileno()

@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.guest.port import PORT_NAME
 from tests.guest.host import ServingHost
 from tests.guest.pseudo import PseudoPort
 from tests.monitor.workbench import LOWEST, TURBO, Workbench
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CHECKOUT = Path(__file__).parents[2]
+_WITHOUT_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+_WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override")
+ORDINARY = () if os.geteuid() else _WITHOUT_ADMIN
+"""Makes of root somebody whom the kernel refuses a port that is not free."""
+UNPRIVILEGED = () if os.geteuid() else _WITHOUT_OVERRIDE
+"""Makes of root somebody whom the kernel refuses a file that nobody may open."""
 
 
 @pytest.fixture
@@ -31,8 +38,9 @@ def devices(bench: Workbench, tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def start(*words: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "orchestrator.guest", *map(str, words)]
+def start(*words: str | Path, wrapper: Sequence[str] = ()) -> subprocess.Popen[str]:
+    program = [*wrapper, sys.executable, "-m", "orchestrator.guest"]
+    command = [*program, *map(str, words)]
     return subprocess.Popen(
         command,
         cwd=CHECKOUT,
@@ -151,6 +159,37 @@ def test_auto_starts_high_and_follows_the_load(
     assert [line.rpartition(" ")[2] for line in lines[2:5]] == ["down\n"] * 3
 
 
+def test_auto_leaves_out_the_ports_that_another_program_has_open(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    bench.define_group(0)
+    bench.define_group(1)
+    bench.hand_over(0)
+    bench.hand_over(1)
+    bench.define_domain(groups=(0, 1))
+    stat = tmp_path / "stat"
+    stat.write_text("cpu0 0 0 0 10 0 0 0 0\ncpu1 0 0 0 10 0 0 0 0\n")
+    command = ("--timeout", "20", "--devices", tmp_path, "auto", "--stat", stat)
+    ends = [bench.adopt(number=number) for number in (0, 1)]
+    with (
+        PseudoPort(tmp_path, 0, ends[0]) as first,
+        PseudoPort(tmp_path, 1, ends[1]) as second,
+        ServingHost(bench),
+    ):
+        first.seize()
+        process = start(*command, "-o", "json", wrapper=ORDINARY)
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {"vcpus": [1]}
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert err == f"left out: another program has {PORT_NAME}0 open\n"
+        second.seize()
+        process = start(*command, wrapper=ORDINARY)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith(f"error: another program has {PORT_NAME}0 open\nhint: ")
+
+
 def test_a_load_that_cannot_be_read_is_wrong_usage(
     devices: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +220,18 @@ def test_a_host_that_is_silent_is_unreachable(tmp_path: Path) -> None:
     assert (status, "did not answer within 0.01 s: min for vCPU 0" in err) == (3, True)
     os.close(silent)
     os.close(other)
+
+
+def test_a_port_that_may_not_be_opened_is_permission_denied(tmp_path: Path) -> None:
+    links = tmp_path / "virtio-ports"
+    links.mkdir()
+    (links / f"{PORT_NAME}0").touch(mode=0)
+    command = ("--devices", tmp_path, "set", "0", "min")
+    process = start(*command, wrapper=UNPRIVILEGED)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (4, "")
+    assert err.startswith(f"error: no permission to open {links}")
+    assert "hint: run this as root" in err
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,14 @@ import pytest
 
 from orchestrator.__main__ import build_parser
 from orchestrator.config import Config, config_from, key_of
-from scripts.manual import prose, roff
+from orchestrator.guest import arguments
+from scripts.manual import parsers, prose, roff
 from scripts.manual.docstrings import members_of
 from scripts.manual.pages import build_pages
 from tests.cli.commands import walk
+
+if typing.TYPE_CHECKING:
+    import argparse
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "man"
 PAGES = build_pages()
@@ -61,9 +65,28 @@ def test_every_command_and_option_is_in_the_page() -> None:
         assert f'.SS "{roff.escape(context.command_path)}"' in page
     for option in ("--run-dir", "--print-diff", "--emulator-pin", "--follow"):
         assert roff.bold(option) in page
-    for action in build_parser()._actions:
-        for option in action.option_strings:
-            assert roff.bold(option) in PAGES["vmpowerd.8"]
+    for option in options_of(build_parser()):
+        assert roff.bold(option) in PAGES["vmpowerd.8"]
+
+
+def test_every_command_and_option_of_the_guest_s_side_is_in_its_page() -> None:
+    page = PAGES["vmpower-guest.1"]
+    guest = arguments.build_parser()
+    found = list(parsers.commands(guest))
+    assert {command.prog.split()[1] for command in found} == {
+        *("auto", "policy", "query", "set", "watch")
+    }
+    for command in (guest, *found):
+        for option in options_of(command):
+            assert roff.bold(option) in page
+    for command in found:
+        assert f'.SS "{roff.escape(command.prog)}"' in page
+
+
+def options_of(parser: argparse.ArgumentParser) -> list[str]:
+    """What a command line knows beside --help, which the pages take for granted."""
+    options = [word for action in parser._actions for word in action.option_strings]
+    return [option for option in options if option not in ("-h", "--help")]
 
 
 def fields_of(cls: Any) -> list[tuple[Any, str]]:
@@ -99,6 +122,8 @@ def test_the_example_is_a_configuration() -> None:
 def test_exit_statuses_stand_in_both_pages() -> None:
     for number in ("0", "1", "2", "3", "4", "5", "130"):
         assert f".TP\n\\fB{number}\\fR\n" in PAGES["vmpower.1"]
+    for number in ("0", "1", "2", "3", "4", "130"):
+        assert f".TP\n\\fB{number}\\fR\n" in PAGES["vmpower-guest.1"]
 
 
 @pytest.mark.parametrize(

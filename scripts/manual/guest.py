@@ -1,0 +1,25 @@
+"""What `vmpower-guest --help` says, of every command."""
+
+from __future__ import annotations
+
+from orchestrator.guest.arguments import build_parser
+from orchestrator.guest.examples import EXAMPLES
+from scripts.manual import parsers, roff
+
+
+def guest_sections() -> list[str]:
+    """Write global options, all commands, and all examples."""
+    root = build_parser()
+    lines = [*roff.heading("OPTIONS"), *roff.text("These stand before the command.")]
+    lines += parsers.options(root)
+    lines += roff.heading("COMMANDS")
+    for command in parsers.commands(root):
+        lines += roff.subheading(command.prog)
+        lines += [parsers.synopsis(command)]
+        lines += roff.text(command.description or "")
+        lines += parsers.options(command)
+    lines += roff.heading("EXAMPLES")
+    for examples in EXAMPLES.values():
+        for purpose, line in examples.items():
+            lines += [*roff.text(f"{purpose}:"), *roff.verbatim([line])]
+    return lines
