@@ -66,7 +66,7 @@ def onboard(  # noqa: PLR0913 - each parameter is an option of the command
     """Give domains the channels that they lack, one for each vCPU.
 
     Without --live, --config or --current: the definition always, and the running
-    domain where it has ports free.
+    domain as far as it has ports free, the lowest numbers first.
     """
     numbers = parse_numbers(channels)
     scope = scope_of(live=live, config=config, current=current)
@@ -173,6 +173,7 @@ def _document(change: "Change") -> dict[str, Any]:
     return {
         "live": list(change.live),
         "config": list(change.config),
+        "waiting": list(change.waiting),
         "obstacle": change.obstacle,
     }
 
@@ -183,7 +184,8 @@ def _tell_onboarded(name: str, change: "Change") -> None:
         return
     _tell_sides(name, change, "attached to", "added to")
     if change.obstacle:
-        typer.echo(f"Domain '{name}' runs without them: {change.obstacle}")
+        lacking = name_all("channel", change.waiting)
+        typer.echo(f"Domain '{name}' runs without {lacking}: {change.obstacle}")
     if change.obstacle or (change.config and not change.live):
         typer.echo(POWER_OFF_NOTE)
 

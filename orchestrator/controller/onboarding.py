@@ -3,8 +3,9 @@
 Theory of operation: the rules of the configuration say which channels a domain should
 have; what it has, in the running domain and in its definition, its description says.
 The difference is what is to be done, so that any order of events, also events that got
-lost, ends alike. What cannot be done while the domain runs is not tried: it is told,
-and comes with the next start, because the definition has it.
+lost, ends alike. A running domain takes as many as it has ports for, the lowest first.
+The rest is not tried: it is told, and comes with the next start, because the definition
+has it.
 
 What a rule gave is remembered in the domain's own metadata, so that it is taken back
 exactly, also by a daemon that was started later. What others gave is left alone.
@@ -15,7 +16,7 @@ attempts are few, and the pause between them grows, counted in resyncs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.actions import (
@@ -87,9 +88,9 @@ def review(inventory: Inventory, record: DomainRecord) -> list[Action]:
     live, definition = _compare(rule, spec.live), _compare(rule, spec.definition)
     if not spec.state.is_executing:
         live = _Difference()
-    told = _tell_waiting(record, live.lacking)
-    if record.onboarding.waiting:
-        live = _Difference(surplus=live.surplus)
+    ports = spec.live.free_ports if spec.live else 0
+    told = _tell_waiting(record, live.lacking[ports:])
+    live = replace(live, lacking=live.lacking[:ports])
     if record.onboarding.is_refused and definition != _Difference():
         live = _Difference()
     if live.surplus or definition.surplus:
@@ -116,18 +117,18 @@ def _compare(rule: OnboardRule | None, holdings: Holdings | None) -> _Difference
     )
 
 
-def _tell_waiting(record: DomainRecord, lacking: tuple[int, ...]) -> list[Action]:
+def _tell_waiting(record: DomainRecord, waiting: tuple[int, ...]) -> list[Action]:
     """Tell what a running domain has no ports for; once, not at each look."""
-    spec, before = record.spec, record.onboarding.waiting
+    before = record.onboarding.waiting
     record.onboarding.waiting = ""
-    if spec.live is None or len(lacking) <= spec.live.free_ports:
+    if not waiting:
         return []
     then = "power it off and start it again"
-    if spec.definition is None:
+    if record.spec.definition is None:
         then = "it is transient, so that it must be made anew with them"
     record.onboarding.waiting = (
-        f"onboarding: {name_all('channel', lacking)} cannot be had while it runs,"
-        f" its virtio-serial controllers have {spec.live.free_ports} ports free: {then}"
+        f"onboarding: no port for {name_all('channel', waiting)} while it runs:"
+        f" its virtio-serial controllers are full, and it takes no further one: {then}"
     )
     if record.onboarding.waiting == before:
         return []

@@ -162,8 +162,8 @@ def find_obstacle(
     return HypervisorError(
         f"{len(lacking)} channels need a port each,"
         f" and the domain's virtio-serial controllers have {live.free_ports} free",
-        hint="add the channels to its definition and power it off and on:"
-        " a running domain takes no further controller",
+        hint="ask for as many as fit; the others go into its definition, and come when"
+        " you power it off and on: a running domain takes no further controller",
     )
 
 

@@ -6,7 +6,7 @@ domains, and for which of their descriptions. What was given by hand no rule tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.domain_xml.edit import add_channels, remove_channels
@@ -30,8 +30,11 @@ class Change:
     """Channels that the running domain gained or lost."""
     config: tuple[int, ...] = ()
     """The same of its definition."""
+    waiting: tuple[int, ...] = ()
+    """Channels that the running domain has no port for; it will have them when it was
+    powered off and on."""
     obstacle: str = ""
-    """Why the running domain did not; it will when it was powered off and on."""
+    """Why there are such."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +48,10 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    lacking: Mapping[Side, frozenset[int]]
+    lacking: dict[Side, frozenset[int]]
     """The running domain first."""
-    obstacle: str
+    waiting: frozenset[int] = frozenset()
+    obstacle: str = ""
 
 
 def onboard(
@@ -61,8 +65,9 @@ def onboard(
     Args:
         domain: running or not.
         numbers: the channels that it should have; None: one for each vCPU.
-        scope: where; with ALL, a running domain without free ports gets them at its
-            next start.
+        scope: where; with ALL, a running domain gets as many as it has free ports,
+            the lowest first, and the others at its next start. Who names the running
+            domain wants all of them or nothing.
         bell: rung at every event of a device.
 
     Raises:
@@ -72,7 +77,11 @@ def onboard(
     """
     plan = _plan(domain, numbers, scope)
     attach_to(plan.lacking, bell)
-    return _tell(plan.lacking, plan.obstacle)
+    return replace(
+        _tell(plan.lacking),
+        waiting=tuple(sorted(plan.waiting)),
+        obstacle=plan.obstacle,
+    )
 
 
 def offboard(
@@ -96,7 +105,7 @@ def offboard(
     """
     given = _given(domain, numbers, scope)
     detach_from(given, bell)
-    return _tell(given, "")
+    return _tell(given)
 
 
 def preview_onboard(
@@ -138,20 +147,20 @@ def _plan(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
 ) -> _Plan:
     sides = sides_of(domain, scope)
-    lacking: dict[Side, frozenset[int]] = {}
-    obstacle = ""
+    plan = _Plan({})
     for side in sides:
         parsed = side.parse()
         wanted = frozenset[int](parsed.vcpus) if numbers is None else numbers
         lacks = wanted - parsed.numbers
         problem = find_obstacle(parsed, lacks) if side.is_live else None
-        if problem is None:
-            lacking[side] = lacks
-        elif scope is Scope.ALL and len(sides) > 1:
-            obstacle = str(problem)
-        else:
-            raise problem
-    return _Plan(lacking, obstacle)
+        if problem is not None:
+            if scope is not Scope.ALL or len(sides) == 1:
+                raise problem
+            fitting = frozenset(sorted(lacks)[: parsed.free_ports])
+            plan = _Plan({}, lacks - fitting, str(problem))
+            lacks = fitting
+        plan.lacking[side] = lacks
+    return plan
 
 
 def _given(
@@ -165,8 +174,6 @@ def _given(
     return given
 
 
-def _tell(changed: Mapping[Side, frozenset[int]], obstacle: str) -> Change:
+def _tell(changed: Mapping[Side, frozenset[int]]) -> Change:
     told = {side.is_live: tuple(sorted(numbers)) for side, numbers in changed.items()}
-    return Change(
-        live=told.get(True, ()), config=told.get(False, ()), obstacle=obstacle
-    )
+    return Change(live=told.get(True, ()), config=told.get(False, ()))

@@ -83,7 +83,7 @@ def test_domains_are_onboarded_and_offboarded_in_words(
         "Channels 0-1 attached to the running domain 'cli-a'",
         "Channels 0-1 added to the definition of 'cli-a'",
         "Channels 0-1 added to the definition of 'cli-b'",
-        f"Domain 'cli-b' runs without them: {NO_PORTS}",
+        f"Domain 'cli-b' runs without channels 0-1: {NO_PORTS}",
         "Changes will take effect after the domain is fully powered off.",
         "Channels 0-1 added to the definition of 'cli-c'",
         "Changes will take effect after the domain is fully powered off.",

@@ -99,16 +99,17 @@ def test_attaching_is_asked_for_once_while_it_is_under_way() -> None:
 
 
 @pytest.mark.parametrize("ports", [0, 1])
-def test_without_ports_the_definition_gets_them_and_people_are_told_once(
+def test_as_many_as_fit_are_attached_the_rest_waits_and_people_are_told_once(
     ports: int,
 ) -> None:
     world = settled(spec := bare(ports=ports))
-    assert held(world, spec.uuid) == (frozenset(), BOTH)
+    assert held(world, spec.uuid) == (frozenset(range(ports)), BOTH)
     for _ in range(3):
         world.tell(e.ResyncDue())
         world.settle()
     problem = world.inventory.domains[spec.uuid].onboarding.problem
-    assert f"have {ports} ports free" in problem
+    waiting = "channels 0-1" if ports == 0 else "channel 1"
+    assert f"no port for {waiting} while it runs" in problem
     assert "power it off and start it again" in problem
     assert len(told(world)) == 2
     started = replace(world.domains[spec.uuid], run=2)
@@ -116,6 +117,20 @@ def test_without_ports_the_definition_gets_them_and_people_are_told_once(
     world.domains[spec.uuid] = started
     world.tell(e.DomainChanged(spec.uuid))
     world.settle()
+    assert world.inventory.domains[spec.uuid].onboarding.problem == ""
+
+
+def test_what_waits_is_attached_when_a_port_becomes_free() -> None:
+    world = settled(spec := bare(ports=1))
+    assert held(world, spec.uuid) == (frozenset({0}), BOTH)
+    free = world.domains[spec.uuid]
+    assert free.live
+    world.domains[spec.uuid] = with_sides(
+        free, replace(free.live, free_ports=1), free.definition
+    )
+    world.tell(e.ResyncDue())
+    world.settle()
+    assert held(world, spec.uuid) == (BOTH, BOTH)
     assert world.inventory.domains[spec.uuid].onboarding.problem == ""
 
 

@@ -202,8 +202,9 @@ class Onboarding(RuleBasedStateMachine):
                 if decides
                 else NOTHING
             )
-            assert len(lacking) > spec.live.free_ports
-            assert "cannot be had while it runs" in problem
+            assert lacking
+            assert not spec.live.free_ports
+            assert "no port for channel" in problem
 
     def _check_what_others_have(self) -> None:
         for uuid, spec in self.world.domains.items():

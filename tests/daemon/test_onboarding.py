@@ -1,4 +1,4 @@
-"""Onboarding by hand beside a daemon, on a real guest under a real libvirtd."""
+"""Onboarding by hand and by rules, on real guests under a real libvirtd."""
 
 from __future__ import annotations
 
@@ -46,6 +46,43 @@ def test_what_an_operator_gave_the_daemon_leaves_alone(
         guest.talker.tell("close:0")
         assert vmpower(system_host, "offboard", guest.name) == 0
         daemon.wait_for(lambda status: find_channel(status, guest.name, 0) is None)
+    guest.remove()
+
+
+def test_a_running_guest_talks_over_what_fits_and_the_rest_waits_for_its_next_start(
+    system_host: SystemHost, tree: CpuTree
+) -> None:
+    # 30 ports: others have 27, and the rig one.
+    others = "".join(
+        "<channel type='unix'><source mode='bind'/>"
+        f"<target type='virtio' name='other.{number}'/></channel>"
+        for number in range(27)
+    )
+    spec = GuestSpec(
+        name="full",
+        channels=(),
+        vcpus=3,
+        pins={0: "0", 1: "1", 2: "1"},
+        extra_devices=others,
+    )
+    guest = system_host.start(spec)
+    assert guest.talker.tell("say:up") is not None
+    with RunningDaemon(
+        system_host.uri, tree.root, config=RULE.format("full*"), resync_s=1.0
+    ) as daemon:
+        for number in (0, 1):
+            daemon.wait_for_channel(guest.name, number, "open")
+        guest.talker.tell("open:1")
+        assert str(guest.talker.tell("ask:1:3")).startswith("ack ")
+        (problem,) = daemon.domain(guest.name)["problems"]
+        assert "no port for channel 2 while it runs" in problem
+        assert "power it off and start it again" in problem
+        log = daemon.log.read_text(encoding="utf-8")
+        assert log.count("no port for channel 2 while it runs") == 1
+        guest.destroy()
+        guest.domain.create()
+        daemon.wait_for_channel(guest.name, 2, "open")
+        assert daemon.domain(guest.name)["problems"] == []
     guest.remove()
 
 

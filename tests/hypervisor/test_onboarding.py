@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 CONTROLLER = "<controller type='virtio-serial' index='0'/>"
+TWO_PORTS = "<controller type='virtio-serial' index='0' ports='3'/>"
 POLICY = DomainPolicy(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
 
 
@@ -111,12 +112,50 @@ def test_a_running_domain_without_ports_is_onboarded_at_its_next_start(
             operator.onboard(uuid_of(domain), scope=scope)
     assert numbers(domain, INACTIVE) == []
     change = operator.onboard(uuid_of(domain))
-    assert (change.live, change.config) == ((), (0, 1))
+    assert (change.live, change.config, change.waiting) == ((), (0, 1), (0, 1))
     assert "0 free" in change.obstacle
     domain.destroy()
     domain.create()
     assert numbers(domain, 0) == [0, 1]
     assert operator.onboard(uuid_of(domain)) == Change()
+
+
+@pytest.mark.rig
+def test_a_running_domain_takes_as_many_as_it_has_ports_for_the_lowest_first(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define(TWO_PORTS, vcpus=4)
+    domain.create()
+    preview = operator.preview(uuid_of(domain))
+    assert [item.after.count("poweragent.") for item in preview] == [2, 4]
+    change = operator.onboard(uuid_of(domain))
+    assert (change.live, change.config) == ((0, 1), (0, 1, 2, 3))
+    assert change.waiting == (2, 3)
+    assert "4 channels need a port each" in change.obstacle
+    assert numbers(domain, 0) == [0, 1]
+    assert numbers(domain, INACTIVE) == [0, 1, 2, 3]
+    # Again: there is nothing more to give, and it is told what still waits.
+    again = operator.onboard(uuid_of(domain))
+    assert (again.live, again.config, again.waiting) == ((), (), (2, 3))
+    domain.destroy()
+    domain.create()
+    assert numbers(domain, 0) == [0, 1, 2, 3]
+
+
+@pytest.mark.rig
+def test_a_running_domain_takes_no_further_controller(
+    define: Callable[..., libvirt.virDomain],
+) -> None:
+    domain = define(CONTROLLER)
+    domain.create()
+    with pytest.raises(libvirt.libvirtError) as caught:
+        domain.attachDeviceFlags(
+            "<controller type='virtio-serial' index='1'/>",
+            libvirt.VIR_DOMAIN_AFFECT_LIVE,
+        )
+    # All that we know of libvirt plugs in SCSI controllers only. Where this fails, a
+    # full domain could be given what waits.
+    assert caught.value.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
 
 
 @pytest.mark.rig
