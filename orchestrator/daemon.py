@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.domain import DomainId
     from orchestrator.events import Event
+    from orchestrator.monitor.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +110,12 @@ class Ear:
     def policy_removed(self, uuid: DomainId, number: int) -> None:
         """A guest wants its policy no more."""
         self._post(events.PolicyRemoved(uuid, number))
+
+    def request_refused(
+        self, uuid: DomainId, number: int, reason: Refusal, vcpu: int, unit: int
+    ) -> None:
+        """A guest was refused something."""
+        self._post(events.RequestRefused(uuid, number, reason, vcpu, unit))
 
     def write_refused(self, group: int, errno: int) -> None:
         """The kernel refused a clock."""

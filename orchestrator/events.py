@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.domain import DomainId, DomainSpec
+    from orchestrator.monitor.refusals import Refusal
     from orchestrator.policy.tenant import Source
     from orchestrator.policy_rule import PolicyKind
     from orchestrator.power.topology import Topology
@@ -329,6 +330,20 @@ class WriteRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """The monitor refused a guest something; told once for each reason."""
+
+    uuid: DomainId
+    number: int
+    """Of the channel."""
+    reason: Refusal
+    vcpu: int
+    """That the request named, of the domain or (PHYSICAL) of the host."""
+    unit: int
+    """Of the request, as it came."""
+
+
+@dataclass(frozen=True, slots=True)
 class OverrideSet:
     """The operator fixed a group's clock."""
 
@@ -396,6 +411,7 @@ Event = (
     | GroupFailed
     | GroupYielded
     | GroupRestored
+    | RequestRefused
     | WriteRefused
     | OverrideSet
     | OverrideReleased

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         PCpu,
         VCpuSpec,
     )
+    from orchestrator.monitor.refusals import Refusal
     from orchestrator.monitor.views import DomainView, GroupView
     from orchestrator.policy.tenant import Source
     from orchestrator.power.topology import ClockGroup, Topology
@@ -81,6 +82,9 @@ class ChannelRecord:
     """How long its votes have waited for a new endpoint, after the monitor's death;
     None: it has an endpoint, or no votes."""
     is_enabled: bool = True
+    refusals: dict[Refusal, str] = field(default_factory=dict)
+    """What its guest was refused since its domain was off, the latest cause of each
+    reason, for people."""
 
 
 @dataclass(slots=True)

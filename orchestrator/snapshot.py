@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
-from orchestrator.controller.groups import highest_allowed_khz
+from orchestrator.controller.groups import allowed_steps_khz, highest_allowed_khz
 from orchestrator.controller.onboarding import explain
+from orchestrator.controller.refusals import find_causes
 from orchestrator.inventory import GroupStage
 from orchestrator.monitor.views import Counters
 from orchestrator.policy.description import describe
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.views import MonitorSnapshot
     from orchestrator.policy.tenant import PolicyStatus
     from orchestrator.power.topology import ClockReading
+    from orchestrator.rights import Rights
 
 _NOTHING_YET = Counters()
 
@@ -100,7 +102,7 @@ class Snapshot:
                     **explain(self._inventory.config, spec)._asdict()
                 ),
             ),
-            vcpus=tuple(self._vcpus(record)),
+            vcpus=tuple(self._vcpus(record, rights)),
             channels=tuple(
                 self.channel(record, record.channels[number])
                 for number in sorted(record.channels)
@@ -109,9 +111,10 @@ class Snapshot:
             policies=tuple(self._policies.get(spec.uuid, ())),
         )
 
-    def _vcpus(self, record: DomainRecord) -> Iterator[models.Vcpu]:
+    def _vcpus(self, record: DomainRecord, rights: Rights) -> Iterator[models.Vcpu]:
         for placement in record.placements.values():
             key = (record.spec.uuid, int(placement.vcpu))
+            steps_khz = self._steps_khz(rights, placement.group)
             yield models.Vcpu(
                 vcpu=placement.vcpu,
                 pcpus=tuple(sorted(placement.pcpus)),
@@ -119,7 +122,14 @@ class Snapshot:
                 reason=placement.reason,
                 wish_khz=self._measured.wishes.get(key),
                 clock_group=placement.group,
+                min_khz=min(steps_khz, default=None),
+                max_khz=max(steps_khz, default=None),
             )
+
+    def _steps_khz(self, rights: Rights, group: int | None) -> tuple[int, ...]:
+        if group is None:
+            return ()
+        return allowed_steps_khz(self._inventory, rights, group)
 
     def channel(self, record: DomainRecord, channel: ChannelRecord) -> models.Channel:
         """Return one channel of a domain."""
@@ -141,6 +151,7 @@ class Snapshot:
             errors_total=counted.errors,
             unanswered_total=counted.unanswered,
             nack_reasons=dict(counted.nack_reasons),
+            nack_causes=find_causes(record, spec.number),
             generation=counted.generation,
             generation_given=counted.is_generation_given,
         )
@@ -204,7 +215,7 @@ def render_policy(status: PolicyStatus) -> models.Policy:
         kind=status.order.policy.kind,
         text=describe(status.order),
         wants=tuple(
-            models.PolicyWant(vcpu=vcpu, khz=khz)
+            models.PolicyWant(vcpu=vcpu, khz=khz, counts=vcpu not in status.outranked)
             for vcpu, khz in sorted(status.wants_khz.items())
         ),
         problem=status.problem or None,

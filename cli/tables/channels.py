@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cli.tables.refusals import refusal_words
 from cli.tables.sheet import Cell, Column, Look, Sheet
 from cli.tables.words import NONE, count, name, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from cli.tables.sheet import Field
     from orchestrator.control.documents import Channel, ChannelList
@@ -23,8 +24,9 @@ _COLUMNS = (
     Column(title="Dropped", rank=2, is_right=True),
     Column(title="Late", rank=3, is_right=True),
     Column(title="Errors", rank=5, is_right=True),
+    Column(title="Unread", rank=6, is_right=True),
     Column(title="Generation", rank=4),
-    Column(title="Path", rank=6),
+    Column(title="Path", rank=7),
 )
 _LOOKS = {
     "open": Look.GOOD,
@@ -38,23 +40,33 @@ _LOOKS = {
 def build_channels(document: ChannelList) -> tuple[Sheet, ...]:
     """List channels of many domains."""
     channels = document["channels"]
-    notes = (
-        Cell(f"{c['domain']}: channel {c['number']} {why}", Look.NOTABLE)
+    notes = [
+        f"{c['domain']}: channel {c['number']} is {c['state']}: {c['reason']}"
         for c in channels
-        for why in _remarks(c)
-    )
+        if c["reason"]
+    ]
+    own: dict[str, list[Channel]] = {}
+    for channel in channels:
+        own.setdefault(channel["domain"], []).append(channel)
+    for domain, theirs in own.items():
+        notes += [f"{domain}: {words}" for words in refusal_words(theirs)]
     return (
         Sheet(
             columns=(_DOMAIN, *_COLUMNS),
             rows=tuple((name(c["domain"]), *_fields(c)) for c in channels),
-            notes=tuple(Cell(printable(n.text), n.look) for n in notes),
+            notes=tuple(Cell(printable(words), Look.NOTABLE) for words in notes),
         ),
     )
 
 
 def build_own_channels(channels: Iterable[Channel]) -> Sheet:
     """List the channels of one domain."""
-    return Sheet(columns=_COLUMNS, rows=tuple(_fields(c) for c in channels))
+    own = tuple(channels)
+    return Sheet(
+        columns=_COLUMNS,
+        rows=tuple(_fields(channel) for channel in own),
+        notes=tuple(Cell(words, Look.NOTABLE) for words in refusal_words(own)),
+    )
 
 
 def channel_state(channel: Channel) -> Cell:
@@ -62,16 +74,8 @@ def channel_state(channel: Channel) -> Cell:
     return Cell(channel["state"], _LOOKS.get(channel["state"], Look.QUIET))
 
 
-def _remarks(channel: Channel) -> Iterator[str]:
-    if channel["reason"]:
-        yield f"is {channel['state']}: {channel['reason']}"
-    if reasons := channel["nack_reasons"]:
-        most_first = sorted(reasons.items(), key=lambda item: -item[1])
-        words = ", ".join(f"{word} {total}" for word, total in most_first)
-        yield f"refused requests: {words}"
-
-
-def _generation(channel: Channel) -> Cell:
+def generation(channel: Channel) -> Cell:
+    """Write the bytes of a guest's packets, and if an operator said so."""
     if channel["generation"] is None:
         return NONE
     how = " (given)" if channel["generation_given"] else ""
@@ -89,6 +93,7 @@ def _fields(channel: Channel) -> tuple[Field, ...]:
         count(channel["dropped_total"], Look.BAD),
         count(channel["late_total"], Look.BAD),
         count(channel["errors_total"], Look.BAD),
-        _generation(channel),
+        count(channel["unanswered_total"]),
+        generation(channel),
         NONE if path is None else Cell(printable(path), Look.QUIET),
     )

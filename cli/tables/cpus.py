@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.status import is_simulated, unmanaged_notes
-from cli.tables.words import NONE, clock, clock_bar, clock_of, printable, step_name
+from cli.tables.status import unmanaged_notes
+from cli.tables.words import (
+    NONE,
+    clock,
+    clock_bar,
+    clock_of,
+    is_simulated,
+    printable,
+    step_name,
+)
 from orchestrator.cpuset import format_cpulist, name_cpus
 from orchestrator.units import format_khz
 

@@ -8,12 +8,13 @@ from cli.tables.channels import build_own_channels
 from cli.tables.policies import build_own_policies
 from cli.tables.rights import build_rights
 from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.status import domain_words, is_simulated, vcpu_fields
-from cli.tables.words import NONE, count, name
+from cli.tables.status import cpu_words, domain_words
+from cli.tables.vcpus import bounds, cpu_of, set_by, vcpu_fields
+from cli.tables.words import NONE, count, is_simulated, name
 
 if TYPE_CHECKING:
     from cli.tables.sheet import Field
-    from orchestrator.control.documents import Cpu, Domain, DomainList
+    from orchestrator.control.documents import Cpu, Domain, DomainList, Vcpu
 
 _COLUMNS = (
     Column(title="Id"),
@@ -32,6 +33,8 @@ _VCPU_COLUMNS = (
     Column(title="", rank=1, is_picture=True),
     Column(title="Clock", is_right=True),
     Column(title="Wish", is_right=True),
+    Column(title="Bounds", is_right=True),
+    Column(title="Set by"),
 )
 
 
@@ -69,7 +72,7 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
     ]
     if is_simulated(cpus):
         facts.append(("Clocks", Cell("simulated", Look.NOTABLE)))
-    rows = tuple(vcpu_fields(vcpu, clocks) for vcpu in domain["vcpus"])
+    rows = tuple(_vcpu_row(domain, vcpu, clocks) for vcpu in domain["vcpus"])
     sheets = [Sheet(facts=tuple(facts))]
     sheets += [build_rights(domain["rights"])] if domain["rights"] else []
     sheets += [Sheet(columns=_VCPU_COLUMNS, rows=rows)] if rows else []
@@ -77,8 +80,20 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
         sheets.append(build_own_channels(domain["channels"]))
     if domain["policies"]:
         sheets.append(build_own_policies(domain["policies"]))
-    notes = (Cell(words, Look.NOTABLE) for words in domain_words(domain))
-    return (*sheets, Sheet(notes=tuple(notes)))
+    words = [*domain_words(domain), *cpu_words(own_cpus(domain, cpus))]
+    return (*sheets, Sheet(notes=tuple(Cell(w, Look.NOTABLE) for w in words)))
+
+
+def own_cpus(domain: Domain, cpus: list[Cpu]) -> list[Cpu]:
+    """Return the CPUs whose clocks its vCPUs set."""
+    groups = {vcpu["clock_group"] for vcpu in domain["vcpus"]}
+    return [cpu for cpu in cpus if cpu["clock_group"] in groups]
+
+
+def _vcpu_row(domain: Domain, vcpu: Vcpu, clocks: dict[int, Cpu]) -> tuple[Field, ...]:
+    cpu = cpu_of(vcpu, clocks)
+    fields = vcpu_fields(vcpu, clocks)
+    return (*fields, bounds(vcpu, cpu), set_by(domain, vcpu, cpu))
 
 
 def _id(domain: Domain) -> Cell:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.status import is_simulated
-from cli.tables.words import NONE, name, printable
+from cli.tables.words import NONE, is_simulated, name, printable
 from orchestrator.cpuset import format_cpulist
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cli.tables.sheet import Field
     from orchestrator.control.documents import Cpu, Policy, PolicyList, PolicyWant
 
 _DOMAIN = Column(title="Domain", is_grouping=True)
@@ -25,6 +23,8 @@ _COLUMNS = (
 )
 _LOOKS = {"operator": Look.NOTABLE, "guest": Look.PLAIN}
 _UNKNOWING = "no say"
+_OVERRULED = "overruled"
+"""Somebody's policy stands above it."""
 
 
 def build_policies(document: PolicyList, cpus: list[Cpu]) -> tuple[Sheet, ...]:
@@ -35,7 +35,7 @@ def build_policies(document: PolicyList, cpus: list[Cpu]) -> tuple[Sheet, ...]:
         Sheet(
             facts=(simulated,) if is_simulated(cpus) else (),
             columns=(_DOMAIN, *_COLUMNS),
-            rows=tuple((name(p["domain"]), *_fields(p)) for p in policies),
+            rows=tuple((name(p["domain"]), *policy_fields(p)) for p in policies),
             notes=tuple(
                 Cell(printable(f"{p['domain']}: {tell_source(p)}: {why}"), Look.BAD)
                 for p in policies
@@ -47,15 +47,8 @@ def build_policies(document: PolicyList, cpus: list[Cpu]) -> tuple[Sheet, ...]:
 
 def build_own_policies(policies: Iterable[Policy]) -> Sheet:
     """List the policies of one domain."""
-    own = tuple(policies)
     return Sheet(
-        columns=_COLUMNS,
-        rows=tuple(_fields(policy) for policy in own),
-        notes=tuple(
-            Cell(printable(f"{tell_source(p)}: {why}"), Look.BAD)
-            for p in own
-            if (why := p["problem"])
-        ),
+        columns=_COLUMNS, rows=tuple(policy_fields(policy) for policy in policies)
     )
 
 
@@ -67,23 +60,23 @@ def tell_source(policy: Policy) -> str:
 
 
 def tell_wants(wants: Iterable[PolicyWant]) -> str:
-    """Say what each vCPU should get: `0-2 at 1.2 GHz, 3 at 3 GHz`."""
-    by_khz: dict[int | None, list[int]] = {}
+    """Say what each vCPU should get: `0-2: 1.20 GHz, 3: overruled`."""
+    by_words: dict[str, list[int]] = {}
     for want in wants:
-        by_khz.setdefault(want["khz"], []).append(want["vcpu"])
-    if len(by_khz) == 1:
-        return _tell_clock(next(iter(by_khz)))
-    parts = (
-        f"{format_cpulist(vcpus)}: {_tell_clock(khz)}" for khz, vcpus in by_khz.items()
-    )
-    return ", ".join(parts)
+        by_words.setdefault(_tell_want(want), []).append(want["vcpu"])
+    if len(by_words) == 1:
+        return next(iter(by_words))
+    return ", ".join(f"{format_cpulist(who)}: {how}" for how, who in by_words.items())
 
 
-def _tell_clock(khz: int | None) -> str:
-    return _UNKNOWING if khz is None else format_khz(khz)
+def _tell_want(want: PolicyWant) -> str:
+    if not want["counts"]:
+        return _OVERRULED
+    return _UNKNOWING if want["khz"] is None else format_khz(want["khz"])
 
 
-def _fields(policy: Policy) -> tuple[Field, ...]:
+def policy_fields(policy: Policy) -> tuple[Cell, Cell, Cell, Cell]:
+    """Write a policy: by whom, what, for which vCPUs, and what it wants."""
     vcpus = [want["vcpu"] for want in policy["wants"]]
     wants = tell_wants(policy["wants"])
     return (

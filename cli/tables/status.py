@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.tables.channels import channel_state
-from cli.tables.sheet import Bar, Cell, Column, Look, Sheet
+from cli.tables.policies import tell_source
+from cli.tables.sheet import Cell, Column, Look, Sheet
+from cli.tables.vcpus import NO_VCPU, vcpu_fields
 from cli.tables.words import (
     NONE,
     by_reason,
-    clock,
-    clock_bar,
-    clock_of,
     count,
     duration,
+    is_simulated,
     moment,
     name,
     plural,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
         Domain,
         LibvirtStatus,
         Status,
-        Vcpu,
     )
 
 COLUMNS = (
@@ -48,13 +47,12 @@ COLUMNS = (
     Column(title="Channel"),
 )
 _NO_REQUESTS = (NONE, NONE, NONE)
-_NO_CLOCK: tuple[Field, ...] = (Bar(None), NONE, NONE)
 
 
 def build_status(status: Status, zone: tzinfo | None) -> tuple[Sheet, ...]:
     """Show everything that matters on one page."""
     clocks = {cpu["pcpu"]: cpu for cpu in status["cpus"]}
-    shown = [domain for domain in status["domains"] if domain["channels"]]
+    shown = [domain for domain in status["domains"] if takes_part(domain)]
     rows = [row for domain in shown for row in _domain_rows(domain, clocks, status)]
     notes = [note for domain in shown for note in domain_notes(domain)]
     return (
@@ -112,11 +110,6 @@ def cpu_summary(cpus: list[Cpu]) -> str:
     return words + (f", {len(fixed)} overridden" if fixed else "")
 
 
-def is_simulated(cpus: list[Cpu]) -> bool:
-    """Tell whether the numbers are those of files and not of CPUs."""
-    return any(cpu["simulated"] for cpu in cpus)
-
-
 def _domain_rows(
     domain: Domain, clocks: dict[int, Cpu], status: Status
 ) -> list[tuple[Field, ...]]:
@@ -128,11 +121,10 @@ def _domain_rows(
         asked = _requests(channel) if channel else _NO_REQUESTS
         rows.append((*who, *vcpu_fields(vcpu, clocks), *asked))
     if not domain["vcpus"]:  # it is off: its channels say nothing one by one
-        return [(*who, NONE, NONE, *_NO_CLOCK, *_NO_REQUESTS)]
+        return [(*who, *NO_VCPU, *_NO_REQUESTS)]
     # A channel may have a number that no vCPU has; it can still ask.
     rows += [
-        (*who, NONE, NONE, *_NO_CLOCK, *_stray_requests(channel))
-        for channel in channels.values()
+        (*who, *NO_VCPU, *_stray_requests(channel)) for channel in channels.values()
     ]
     return rows
 
@@ -144,18 +136,6 @@ def _state(domain: Domain, status: Status) -> Cell:
     if domain["mode"] != status["daemon"]["mode"]:
         words, look = f"{words}, {domain['mode']}", Look.NOTABLE
     return Cell(words, look)
-
-
-def vcpu_fields(vcpu: Vcpu, clocks: dict[int, Cpu]) -> tuple[Field, ...]:
-    """Show a vCPU: number, CPUs, the clock drawn and written, and its wish."""
-    where = (
-        Cell(str(vcpu["vcpu"])),
-        Cell(format_cpulist(vcpu["pcpus"])),
-    )
-    cpu = clocks.get(vcpu["pcpus"][0]) if vcpu["pcpus"] else None
-    if cpu is None or not vcpu["controllable"]:
-        return (*where, *_NO_CLOCK)
-    return (*where, clock_bar(cpu), clock_of(cpu), clock(vcpu["wish_khz"]))
 
 
 def _requests(channel: Channel) -> tuple[Cell, Cell, Cell]:
@@ -175,8 +155,13 @@ def status_notes(status: Status) -> list[Cell]:
         why = printable(status["libvirt"]["reason"] or "unknown reason")
         notes.append(Cell(f"libvirt is not connected: {why}", Look.BAD))
     for domain in status["domains"]:
-        notes += domain_notes(domain) if domain["channels"] else []
+        notes += domain_notes(domain) if takes_part(domain) else []
     return notes + _cpu_notes(status)
+
+
+def takes_part(domain: Domain) -> bool:
+    """Tell whether a domain's clocks may be set: it has channels or policies."""
+    return bool(domain["channels"] or domain["policies"])
 
 
 def domain_notes(domain: Domain) -> list[Cell]:
@@ -197,18 +182,25 @@ def domain_words(domain: Domain) -> list[str]:
         for channel in domain["channels"]
         if channel["reason"]
     ]
+    found += [
+        f"policy of {tell_source(policy)}: {policy['problem']}"
+        for policy in domain["policies"]
+        if policy["problem"]
+    ]
     found += [domain["reason"]] if domain["reason"] else []
     found += domain["problems"]
     return [printable(words) for words in found]
 
 
 def _cpu_notes(status: Status) -> list[Cell]:
-    words = [
-        f"CPU {cpus}: {why}"
-        for cpus, why in by_reason((c["pcpu"], c["reason"]) for c in status["cpus"])
-    ]
-    words += _override_notes(status["cpus"])
+    words = cpu_words(status["cpus"])
     return [*(Cell(w, Look.NOTABLE) for w in words), *unmanaged_notes(status)]
+
+
+def cpu_words(cpus: list[Cpu]) -> list[str]:
+    """Say of which CPUs what is not as one may expect."""
+    why = by_reason((cpu["pcpu"], cpu["reason"]) for cpu in cpus)
+    return [*(f"CPU {some}: {reason}" for some, reason in why), *_override_notes(cpus)]
 
 
 def _override_notes(cpus: list[Cpu]) -> list[str]:
@@ -229,5 +221,6 @@ def _others(status: Status, shown: list[Domain]) -> list[Cell]:
     others = len(status["domains"]) - len(shown)
     if not others:
         return []
-    words = f"{plural(others, 'domain')} without channels: see 'vmpower domain list'"
+    who = f"{plural(others, 'domain')} without channels or policies"
+    words = f"{who}: see 'vmpower domain list'"
     return [Cell(words, Look.QUIET)]

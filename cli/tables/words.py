@@ -57,6 +57,11 @@ def step_name(khz: int, cpu: Cpu) -> str:
     return format_khz(khz) + (" turbo" if has_turbo and khz == steps[0] else "")
 
 
+def is_simulated(cpus: list[Cpu]) -> bool:
+    """Tell whether the numbers are those of files and not of CPUs."""
+    return any(cpu["simulated"] for cpu in cpus)
+
+
 def clock_bar(cpu: Cpu) -> Bar:
     """Draw a CPU's clock between the lowest and the highest that it may have."""
     khz, span = cpu["current_khz"], cpu["max_khz"] - cpu["min_khz"]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cli.tables.status import status_notes
+from cli.tables.status import status_notes, takes_part
 from cli.top.view import Sort, View, matches
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Board:
 
 
 def taking_part(board: Board) -> list[Domain]:
-    """Return the domains that have channels: those that this is about."""
-    return [domain for domain in board.status["domains"] if domain["channels"]]
+    """Return the domains that have channels or policies: this is about them."""
+    return [domain for domain in board.status["domains"] if takes_part(domain)]
 
 
 def listed(board: Board, view: View) -> list[Domain]:

@@ -60,7 +60,8 @@ def list_title(board: Board, view: View) -> Text:
         title.append(" like ", "dim").append(printable(view.filter), "yellow")
     others = len(board.status["domains"]) - len(some)
     if others:
-        title.append(f", {plural(others, 'other')} without channels", "dim")
+        words = f", {plural(others, 'other')} without channels or policies"
+        title.append(words, "dim")
     return title
 
 
@@ -87,7 +88,9 @@ def _window(domains: list[Domain], cursor: str | None, room: int) -> list[Domain
 def _nothing(view: View) -> Text:
     if view.filter:
         return Text("   no domain has this in its name", "dim")
-    return Text("   no domain has a channel: see 'vmpower domain onboard'", "dim")
+    return Text(
+        "   no domain has a channel or a policy: see 'vmpower domain onboard'", "dim"
+    )
 
 
 def _cells(

@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cli.tables.status import cpu_summary, is_simulated
-from cli.tables.words import duration, moment, plural, printable
+from cli.tables.status import cpu_summary
+from cli.tables.words import duration, is_simulated, moment, plural, printable
 from cli.top.board import Board, listed, warnings
 from cli.top.cpu_map import cpu_map, legend
 from cli.top.domain_list import domain_list, list_title
+from cli.top.domain_page import domain_page
 from cli.top.lines import rule, spread
-from cli.top.pages import (
-    domain_page,
-    event_line,
-    help_page,
-    note_line,
-    warnings_page,
-)
+from cli.top.notes import event_line, note_line
+from cli.top.pages import help_page, warnings_page
 from cli.top.view import Drawn, Page, Sort, View
 
 if TYPE_CHECKING:

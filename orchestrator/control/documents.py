@@ -42,6 +42,8 @@ class Vcpu(TypedDict):
     reason: str | None
     wish_khz: int | None
     clock_group: int | None
+    min_khz: int | None
+    max_khz: int | None
 
 
 class Channel(TypedDict):
@@ -59,6 +61,7 @@ class Channel(TypedDict):
     errors_total: int
     unanswered_total: int
     nack_reasons: dict[str, int]
+    nack_causes: dict[str, str]
     generation: int | None
     generation_given: bool
     enabled: bool
@@ -125,6 +128,7 @@ class PolicyWant(TypedDict):
 
     vcpu: int
     khz: int | None
+    counts: bool
 
 
 class Policy(TypedDict):

@@ -82,6 +82,11 @@ class Vcpu(Document):
     """What it wants now; null without a vote."""
     clock_group: int | None = None
     """The one clock group that it is pinned into; null if it floats."""
+    min_khz: Khz | None = None
+    """The lowest step that the host's and the domain's bounds leave it; null if it
+    floats."""
+    max_khz: Khz | None = None
+    """The highest one; the turbo step only where it may use it."""
 
 
 class Channel(Document):
@@ -112,6 +117,8 @@ class Channel(Document):
     """Requests of a guest so old that it reads no answers."""
     nack_reasons: dict[str, Count] = {}
     """Refused requests by reason: `physical`, `no-vcpu`, `floating`, ..."""
+    nack_causes: dict[str, str] = {}
+    """What was behind a reason, for people, as of the latest that was told."""
     generation: int | None = None
     """Bytes of a packet of its guest: 464 for DPDK from 18.11 on, 456 from 17.11, 16
     before; 460 for 32-bit guests. null: it has not spoken yet."""
@@ -187,6 +194,8 @@ class PolicyWant(Document):
     vcpu: CpuNumber
     khz: Khz | None
     """null: it has no say now."""
+    counts: bool = True
+    """Whether it is heard; false: somebody's policy for the vCPU stands above it."""
 
 
 class Policy(Document):
@@ -373,7 +382,7 @@ class EventRecord(Document):
 
     time: AwareDatetime
     kind: str
-    """domain-changed, channel-state, grant, libvirt, operator, monitor..."""
+    """domain-changed, channel-state, refusal, grant, libvirt, operator, monitor..."""
     domain: str | None
     """The domain's name."""
     text: str

@@ -54,6 +54,8 @@ def reconcile(record: DomainRecord, *, is_restarted: bool) -> list[Action]:
         is_moved = is_restarted or spec.path != channel.spec.path
         if is_moved or not record.spec.state.is_active:
             actions += _end(record, channel)
+        if is_restarted or not record.spec.state.is_active:
+            channel.refusals.clear()
         channel.spec = spec
         actions += _begin(record, channel)
         if was_guest_connected and spec.is_guest_connected is False:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.actions import Action
     from orchestrator.power.topology import ClockGroup
+    from orchestrator.rights import Rights
 
 HELD_STAGES = frozenset(
     {
@@ -75,6 +76,23 @@ def highest_allowed_khz(inventory: Inventory, group: ClockGroup) -> int:
     """Return the host's upper bound; the kernel's own, silently kept, is one too."""
     kernel_khz = min(group.max_khz, group.steps.highest_khz)
     return min(inventory.config.bounds.max_khz or kernel_khz, kernel_khz)
+
+
+def allowed_steps_khz(
+    inventory: Inventory, rights: Rights, number: int
+) -> tuple[int, ...]:
+    """Return the steps that the host's and a domain's bounds leave, at least one."""
+    group = inventory.groups[number].group
+    steps = group.steps
+    ceiling = highest_allowed_khz(inventory, group)
+    if rights.max_khz.value:
+        ceiling = min(ceiling, rights.max_khz.value)
+    if not rights.turbo.value:
+        ceiling = min(ceiling, steps.nominal_khz)
+    high = steps.round_down(ceiling)
+    floor = max(rights.min_khz.value or 0, inventory.config.bounds.min_khz or 0)
+    low = steps.fit(floor, floor, high)
+    return tuple(khz for khz in steps.khz if low <= khz <= high)
 
 
 def _has_host_cpus(inventory: Inventory, record: GroupRecord) -> bool:

@@ -19,6 +19,7 @@ from orchestrator.controller import (
     hosts,
     onboarding,
     policies,
+    refusals,
     tenants,
 )
 
@@ -138,6 +139,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.GroupFailed: _on_group_failed,
     events.GroupYielded: groups.on_yielded,
     events.GroupRestored: groups.on_restored,
+    events.RequestRefused: refusals.on_refused,
     events.WriteRefused: groups.on_write_refused,
     events.OverrideSet: groups.on_override_set,
     events.OverrideReleased: groups.on_override_released,

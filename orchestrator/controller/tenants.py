@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.actions import DefineTenant, EndGuestPolicies, ForgetTenant
-from orchestrator.controller.groups import highest_allowed_khz, need
+from orchestrator.controller.groups import allowed_steps_khz, need
 from orchestrator.policy.rules import orders_for
 from orchestrator.policy.tenant import Source, SourceKind, Tenant, VCpuPlace
 from orchestrator.policy_text import parse_policies
@@ -87,23 +87,8 @@ def _places(
                 vcpu=placement.vcpu,
                 group=placement.group,
                 pcpus=frozenset(placement.pcpus),
-                steps_khz=_steps_khz(inventory, rights, placement.group),
+                steps_khz=allowed_steps_khz(inventory, rights, placement.group),
             )
-
-
-def _steps_khz(inventory: Inventory, rights: Rights, number: int) -> tuple[int, ...]:
-    """Return the steps that the host's and the domain's bounds leave, at least one."""
-    group = inventory.groups[number].group
-    steps = group.steps
-    ceiling = highest_allowed_khz(inventory, group)
-    if rights.max_khz.value:
-        ceiling = min(ceiling, rights.max_khz.value)
-    if not rights.turbo.value:
-        ceiling = min(ceiling, steps.nominal_khz)
-    high = steps.round_down(ceiling)
-    floor = max(rights.min_khz.value or 0, inventory.config.bounds.min_khz or 0)
-    low = steps.fit(floor, floor, high)
-    return tuple(khz for khz in steps.khz if low <= khz <= high)
 
 
 def _standing_orders(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.protocol import Command, CoreType, Request, encode_refusal
 from orchestrator.monitor.clock import Clock
+from orchestrator.monitor.messages import RequestRefused
 from orchestrator.monitor.policy_desk import PolicyDesk, Ticket
 from orchestrator.monitor.queries import NAME, QUERIES, build_reply
 from orchestrator.monitor.refusals import Refusal
@@ -59,6 +60,7 @@ class Decisions:
         self._claims = claims
         self._words = words
         self._policy_desk = PolicyDesk(report)
+        self._report = report
         self._now_ns = now_ns
 
     def decide(
@@ -95,12 +97,35 @@ class Decisions:
             self._note(endpoint, command)
             return None
         if type(decision) is Refusal:
-            self.count(endpoint, decision)
+            self._refuse(endpoint, decision, number, unit)
         return decision
 
     def count(self, endpoint: Endpoint, refusal: Refusal, times: int = 1) -> None:
         """Count refusals; those that `decide` returns are counted."""
         self._words[endpoint.index + REASONS + refusal] += times
+
+    def _refuse(
+        self, endpoint: Endpoint, refusal: Refusal, number: int, unit: int
+    ) -> None:
+        """Count a refusal; main hears of the first for each reason.
+
+        What is refused later, by main's word or the kernel's, main knows by itself.
+        """
+        self.count(endpoint, refusal)
+        if endpoint.told >> refusal & 1:
+            return
+        endpoint.told |= 1 << refusal
+        adopted = endpoint.adopted
+        self._report(
+            RequestRefused(
+                domain=adopted.domain,
+                number=adopted.number,
+                adoption=adopted.adoption,
+                reason=refusal,
+                vcpu=number,
+                unit=unit,
+            )
+        )
 
     def _power(self, endpoint: Endpoint, number: int, unit: int) -> Decision:
         vcpu = endpoint.domain.vcpus.get(number)
@@ -135,7 +160,7 @@ class Decisions:
             reply = build_reply(query, packet, generation, vcpus, clocks)
             if reply is not None:
                 return Reply(reply, is_ack=True)
-        self.count(endpoint, refusal)
+        self._refuse(endpoint, refusal, query.vcpu, query.unit)
         data = encode_refusal(query.command, generation, vm_name=packet[NAME])
         return Reply(data, is_ack=False)
 

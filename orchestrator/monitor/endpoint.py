@@ -70,6 +70,7 @@ class Endpoint:
         "receive",
         "send",
         "stream",
+        "told",
         "unsent",
     )
 
@@ -102,6 +103,8 @@ class Endpoint:
         self.stream = stream or Stream()
         self.kept_ns = 0
         """Time (monotonic) when the rest of the stream arrived."""
+        self.told = 0
+        """Bit N: main knows that something was refused for reason N."""
         self.allowance = Allowance()
         """For policies."""
         self.held: deque[HeldAnswer] = deque()

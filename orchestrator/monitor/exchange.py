@@ -205,6 +205,7 @@ class Exchange:
 
     def admit(self, endpoint: Endpoint) -> None:
         """Begin with an endpoint, or with another word of the operator's about it."""
+        endpoint.told = 0  # what was refused may be refused for another cause now
         endpoint.stream.give(endpoint.domain.generation)
         self._note(endpoint)
 

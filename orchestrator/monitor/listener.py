@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from orchestrator.domain import DomainId
+    from orchestrator.monitor.refusals import Refusal
 
 
 class MonitorListener(Protocol):
@@ -39,6 +40,23 @@ class MonitorListener(Protocol):
 
     def policy_removed(self, uuid: DomainId, number: int) -> None:
         """A guest wants its policy no more; nobody answers that."""
+        ...
+
+    def request_refused(
+        self, uuid: DomainId, number: int, reason: Refusal, vcpu: int, unit: int
+    ) -> None:
+        """A guest was refused something; said once for each reason.
+
+        And once more after its channel was connected or switched, or its domain was
+        defined anew.
+
+        Args:
+            uuid: the domain.
+            number: the channel.
+            reason: why.
+            vcpu: number that the request named, of a vCPU or (PHYSICAL) of a CPU.
+            unit: of the request, as it came.
+        """
         ...
 
     def write_refused(self, group: int, errno: int) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from orchestrator.errors import HandoffError
+from orchestrator.monitor.refusals import Refusal
 
-VERSION = 2
+VERSION = 3
 """Both sides come from one installation; an upgrade under a running main shows here."""
 
 
@@ -202,6 +203,22 @@ class PolicyRemoved(NamedTuple):
     adoption: int
 
 
+class RequestRefused(NamedTuple):
+    """A guest was refused something; said once for each reason.
+
+    And once more after a word of the operator's about the channel or its domain.
+    """
+
+    domain: int
+    number: int
+    adoption: int
+    reason: Refusal
+    vcpu: int
+    """That the request named, or host CPU."""
+    unit: int
+    """Of the request, as it came."""
+
+
 class WriteRefused(NamedTuple):
     """The kernel refused a clock; said once until a write succeeds."""
 
@@ -231,6 +248,7 @@ Message = (
     | EndpointClosed
     | PolicySent
     | PolicyRemoved
+    | RequestRefused
     | WriteRefused
 )
 
@@ -274,6 +292,10 @@ def _read_texts(value: object) -> tuple[str, ...]:
     return tuple(map(_read_text, _read_list(value)))
 
 
+def _read_refusal(value: object) -> Refusal:
+    return Refusal(_read_natural(value))
+
+
 def _read_vcpus(value: object) -> tuple[VCpuRow, ...]:
     return tuple(_read_fields(VCpuRow, vcpu) for vcpu in _read_list(value))
 
@@ -283,6 +305,7 @@ _READERS: dict[object, Callable[[object], object]] = {
     int | None: _read_natural_or_none,
     bool: _read_bool,
     str: _read_text,
+    Refusal: _read_refusal,
     tuple[int, ...]: _read_naturals,
     tuple[str, ...]: _read_texts,
     tuple[VCpuRow, ...]: _read_vcpus,

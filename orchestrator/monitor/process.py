@@ -328,6 +328,7 @@ class Monitor:
                 messages.EndpointClosed()
                 | messages.PolicySent()
                 | messages.PolicyRemoved()
+                | messages.RequestRefused()
             ):
                 self._hear_of_channel(message)
             case _:
@@ -335,7 +336,10 @@ class Monitor:
 
     def _hear_of_channel(
         self,
-        message: messages.EndpointClosed | messages.PolicySent | messages.PolicyRemoved,
+        message: messages.EndpointClosed
+        | messages.PolicySent
+        | messages.PolicyRemoved
+        | messages.RequestRefused,
     ) -> None:
         uuid = self._records.uuid_of(message.domain)
         number, listener = message.number, self._listener
@@ -353,3 +357,7 @@ class Monitor:
                 )
             case messages.PolicyRemoved():
                 listener.policy_removed(uuid, number)
+            case messages.RequestRefused():
+                listener.request_refused(
+                    uuid, number, message.reason, message.vcpu, message.unit
+                )

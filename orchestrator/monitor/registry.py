@@ -264,6 +264,7 @@ class Registry:
         if endpoint is None:
             return
         endpoint.is_enabled = message.is_enabled
+        endpoint.told = 0
         if not message.is_enabled:
             self._claims.withdraw_all(endpoint.domain, endpoint.number)
 

@@ -34,6 +34,17 @@ def count_votes(installed: Mapping[Source, Installation]) -> dict[int, int]:
     return {vcpu: khz for vcpu, khz in both.items() if khz is not None}
 
 
+def find_outranked(
+    installed: Mapping[Source, Installation], source: Source
+) -> set[int]:
+    """Return the vCPUs about which a word that stands above this source's counts."""
+    if source.kind not in HOST_KINDS:
+        return set()
+    above = HOST_KINDS[HOST_KINDS.index(source.kind) + 1 :]
+    higher = _merge(i.wants_khz for s, i in installed.items() if s.kind in above)
+    return higher.keys() & installed[source].wants_khz.keys()
+
+
 def _highest(installed: Mapping[Source, Installation], kind: SourceKind) -> Wants:
     return _merge(
         item.wants_khz for source, item in installed.items() if source.kind is kind

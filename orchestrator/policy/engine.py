@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.policy.ballot import count_votes
+from orchestrator.policy.ballot import count_votes, find_outranked
 from orchestrator.policy.contract import Need
 from orchestrator.policy.inquiry import Asker, Inquiry
 from orchestrator.policy.installation import Installation
@@ -222,6 +222,7 @@ class PolicyEngine:
                     source=source,
                     order=item.order,
                     wants_khz=dict(item.wants_khz),
+                    outranked=frozenset(find_outranked(sources, source)),
                     problem=item.problem,
                 )
 

@@ -105,5 +105,7 @@ class PolicyStatus:
     order: PolicyOrder
     wants_khz: dict[int, int | None]
     """By vCPU; those that the policy is about and whose clock can be set."""
+    outranked: frozenset[int]
+    """Those of them about which somebody's word counts who stands above its source."""
     problem: str
     """Why it sees nothing now; empty if it does."""

@@ -23,7 +23,7 @@ def test_a_policy_is_set_listed_and_removed(
     done = vmpower("policy", "set", "dpdk-fw", "utilisation", "up-above=0.9")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == ("dpdk-fw: operator default: utilisation up-above=0.9\n")
-    (policy,) = daemon.domains[FIREWALL].policies
+    *before, policy = daemon.domains[FIREWALL].policies
     assert (policy.name, policy.text) == ("default", "utilisation up-above=0.9")
     listed = vmpower("policy", "list").stdout
     assert "Clocks" in listed
@@ -35,12 +35,13 @@ def test_a_policy_is_set_listed_and_removed(
     assert "utilisation up-above=0.9" in shown
     removed = vmpower("policy", "remove", "dpdk-fw")
     assert removed.stdout == "dpdk-fw: policy default removed\n"
-    assert daemon.domains[FIREWALL].policies == ()
+    assert list(daemon.domains[FIREWALL].policies) == before
 
 
 def test_a_domain_can_have_several_under_names(
     vmpower: Vmpower, daemon: LittleDaemon
 ) -> None:
+    before = [policy.name for policy in daemon.domains[FIREWALL].policies]
     for name, words in [("a", ["workload", "high"]), ("b.2", ["utilisation"])]:
         assert (
             vmpower(
@@ -48,15 +49,18 @@ def test_a_domain_can_have_several_under_names(
             ).exit_code
             == 0
         )
-    assert [p.name for p in daemon.domains[FIREWALL].policies] == ["a", "b.2"]
+    after = [policy.name for policy in daemon.domains[FIREWALL].policies]
+    assert after == [*before, "a", "b.2"]
     listed = json.loads(vmpower("policy", "list", "-o", "json").stdout)["policies"]
-    assert [(p["domain"], p["kind"]) for p in listed] == [
+    *_, first, second = listed
+    assert [(p["domain"], p["kind"]) for p in (first, second)] == [
         ("dpdk-fw", "workload"),
         ("dpdk-fw", "utilisation"),
     ]
-    assert listed[0]["wants"] == [{"vcpu": v, "khz": STEPS[-1]} for v in (0, 1)]
+    want = {"khz": STEPS[-1], "counts": True}
+    assert first["wants"] == [{"vcpu": v, **want} for v in (0, 1)]
     left = json.loads(vmpower("policy", "remove", "1", "a", "-o", "json").stdout)
-    assert [p["name"] for p in left["policies"]] == ["b.2"]
+    assert [p["name"] for p in left["policies"]] == [*before, "b.2"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,10 @@ def entry(**more: object) -> PolicyOfDomain:
 
 
 def test_a_list_says_who_wants_what_and_why_not() -> None:
-    wants = [{"vcpu": v, "khz": 1_200_000} for v in (0, 1)] + [{"vcpu": 2, "khz": None}]
+    wants = [
+        {"vcpu": vcpu, "khz": khz, "counts": vcpu != 3}
+        for vcpu, khz in enumerate([1_200_000, 1_200_000, None, 3_000_000])
+    ]
     document = PolicyList(
         policies=[
             entry(wants=wants, problem="vnet0 is gone"),
@@ -106,7 +113,9 @@ def test_a_list_says_who_wants_what_and_why_not() -> None:
     lines = list(render_plain(build_policies(document, [])))
     assert [line.split("   ")[0].strip() for line in lines[:1]] == ["Domain"]
     assert any(
-        "rule web-*[0]" in line and "0-1: 1.20 GHz, 2: no say" in line and "0-2" in line
+        "rule web-*[0]" in line
+        and "0-1: 1.20 GHz, 2: no say, 3: overruled" in line
+        and "0-3" in line
         for line in lines
     )
     assert any("guest channel 1" in line and "workload high" in line for line in lines)

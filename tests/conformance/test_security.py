@@ -58,7 +58,8 @@ def test_s1_no_byte_reaches_a_cpu_of_the_host(bench: Workbench, core_type: int) 
     ):
         assert bench.ask(guest, packet) == encode_answer(packet, Answer.NACK)
     assert bench.reasons() == {"physical": 2}
-    assert (bench.clock(), bench.reports) == (TURBO, [])
+    told = bench.told_refusals()
+    assert (bench.clock(), told) == (TURBO, [(0, "physical", 0, MIN)])
 
 
 def test_s2_a_name_opens_no_door(bench: Workbench) -> None:
@@ -140,7 +141,9 @@ def test_s13_a_flood_is_kept_from_main_and_from_the_log(
         guest.sendall((LOW + HIGH) * 50 + policy * 20)
         bench.exhaust()
         receive(guest)
-    assert len(bench.reports) < MOST_AT_ONCE
+    assert len(bench.policies()) < MOST_AT_ONCE
+    (told,) = bench.told_refusals()
+    assert told[:2] == (0, "policies-too-many")
     assert capfd.readouterr() == ("", "")
 
 

@@ -42,6 +42,7 @@ from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.instruction import MessageSplitter, parse_instruction
 from orchestrator.policy.tenant import SourceKind
+from orchestrator.policy_rule import PolicyKind
 from orchestrator.policy_text import format_policy
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def channel(
     nacks: int = 0,
     reason: str | None = None,
     generation: int | None = 464,
-    nack_reasons: dict[str, int] | None = None,
+    nacked: dict[str, tuple[int, str]] | None = None,
 ) -> Channel:
     return Channel(
         number=number,
@@ -84,7 +85,8 @@ def channel(
         reason=reason,
         generation=generation,
         generation_given=generation == 456,
-        nack_reasons=nack_reasons or {},
+        nack_reasons={word: count for word, (count, _) in (nacked or {}).items()},
+        nack_causes={word: why for word, (_, why) in (nacked or {}).items() if why},
     )
 
 
@@ -98,6 +100,8 @@ def vcpu(
         reason=reason,
         wish_khz=wish_khz,
         clock_group=None if reason else pcpus[0] // 2 * 2,
+        min_khz=None if reason else STEPS[-1],
+        max_khz=None if reason else STEPS[2],
     )
 
 
@@ -117,6 +121,24 @@ def cpu(pcpu: int, grant_khz: int | None, *, claimed: bool = True) -> Cpu:
         package=pcpu // 4,
         core=pcpu // 2 * 2,
         node=pcpu // 4,
+    )
+
+
+def policy(
+    source: SourceKind,
+    kind: PolicyKind,
+    *wants: PolicyWant,
+    name: str = "",
+    problem: str | None = None,
+) -> Policy:
+    return Policy(
+        source=source,
+        name=name,
+        channel=1 if source is SourceKind.GUEST else None,
+        kind=kind,
+        text=str(kind),
+        wants=wants,
+        problem=problem,
     )
 
 
@@ -147,12 +169,31 @@ DOMAINS = (
                 0,
                 requests=12_345,
                 nacks=3,
-                nack_reasons={"turbo": 1, "no-vcpu": 2},
+                nacked={
+                    "turbo": (1, "turbo is not allowed (host)"),
+                    "no-vcpu": (2, "it named vCPU 7, and has only vCPUs 0-2"),
+                },
             ),
             channel(1, requests=88),
-            channel(2, requests=5, nacks=5, nack_reasons={"floating": 5}),
+            channel(2, requests=5, nacks=5, nacked={"floating": (5, "")}),
         ),
         rights=RIGHTS,
+        policies=(
+            policy(
+                SourceKind.RULE,
+                PolicyKind.UTILISATION,
+                PolicyWant(vcpu=0, khz=1_200_000, counts=False),
+                PolicyWant(vcpu=1, khz=1_800_000),
+                name="dpdk-*[0]",
+            ),
+            policy(
+                SourceKind.OPERATOR,
+                PolicyKind.TRAFFIC,
+                PolicyWant(vcpu=0, khz=None),
+                name="cli",
+                problem="vnet0 is gone",
+            ),
+        ),
         problems=("metadata, line 7: 'fast' is no frequency",),
     ),
     Domain(

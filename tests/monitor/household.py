@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from orchestrator.monitor.refusals import Refusal
+
 SIZE = GENERATION_464.size_bytes
 TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
 STEPS = steps_from([TURBO, NOMINAL, MIDDLE, LOWEST])
@@ -73,6 +75,11 @@ class Household:
 
     def policy_removed(self, uuid: DomainId, number: int) -> None:
         self.heard.append(("policy_removed", uuid, number))
+
+    def request_refused(
+        self, uuid: DomainId, number: int, reason: Refusal, vcpu: int, unit: int
+    ) -> None:
+        self.heard.append(("request_refused", uuid, number, reason, vcpu, unit))
 
     def write_refused(self, group: int, errno: int) -> None:
         self.heard.append(("write_refused", group, errno))

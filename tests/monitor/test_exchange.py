@@ -201,7 +201,24 @@ def test_an_observed_domain_is_refused_and_nothing_is_taken(bench: Workbench) ->
     guest = bench.adopt()
     assert bench.ask(guest, encode_connect()) == b""
     assert bench.ask(guest, encode(Request(0, MIN))) == nack(0, MIN)
-    assert (bench.reports, bench.vote()) == ([], 0)
+    assert (len(bench.reports), bench.vote()) == (1, 0)
+    assert bench.told_refusals() == [(0, "observed", 0, MIN)]
+
+
+def test_main_is_told_the_first_refusal_of_each_reason(bench: Workbench) -> None:
+    guest = bench.simple()
+    for request in (Request(0, 9), Request(7, MIN), Request(0, 10), Request(8, MIN)):
+        bench.ask(guest, encode(request))
+    told = [(0, "unit", 0, 9), (0, "no-vcpu", 7, MIN)]
+    assert bench.told_refusals() == told
+    assert bench.reasons() == {"unit": 2, "no-vcpu": 2}
+    # An operator's word may have changed the cause.
+    bench.define_domain(is_turbo_allowed=False)
+    bench.ask(guest, encode(Request(0, 10)))
+    bench.tell(messages.SwitchChannel(0, 0, is_enabled=False))
+    bench.ask(guest, encode(Request(0, 11)))
+    bench.ask(guest, encode(Request(0, 12)))
+    assert bench.told_refusals() == [*told, (0, "unit", 0, 10), (0, "disabled", 0, 11)]
 
 
 def test_a_floating_vcpu_is_refused(bench: Workbench) -> None:

@@ -11,6 +11,7 @@ from orchestrator.channel.protocol import (
     encode_connect,
 )
 from orchestrator.domain import DomainId
+from orchestrator.monitor.refusals import Refusal
 from tests.monitor.household import (
     LOWEST,
     MIDDLE,
@@ -62,7 +63,11 @@ async def test_what_a_guest_may_not_ask_is_refused(main: Household) -> None:
     assert await guest.ask(MIN, vcpu=2**64 - 1) == "NACK"
     assert await guest.ask(MIN, core_type=1) == "NACK"
     assert await guest.ask(77) == "NACK"
-    assert main.heard == []
+    await main.hear("request_refused", UUID, 0, Refusal.UNIT, 0, 77)
+    assert main.heard[:-1] == [
+        ("request_refused", UUID, 0, Refusal.NO_VCPU, 1, MIN),
+        ("request_refused", UUID, 0, Refusal.PHYSICAL, 0, MIN),
+    ]
     assert main.monitor.snapshot().wishes == {(UUID, 0): None}
 
 

@@ -209,6 +209,14 @@ class Workbench:
         """Return the policies that were passed to main."""
         return [r for r in self.reports if isinstance(r, messages.PolicySent)]
 
+    def told_refusals(self) -> list[tuple[int, str, int, int]]:
+        """Return what main was told: channel, reason, vCPU, unit."""
+        return [
+            (told.number, told.reason.word, told.vcpu, told.unit)
+            for told in self.reports
+            if isinstance(told, messages.RequestRefused)
+        ]
+
     def answer_policy(
         self, sent: messages.PolicySent, *, is_accepted: bool = True
     ) -> None:

@@ -148,6 +148,10 @@ def test_an_operator_stands_above_rules_and_rules_above_metadata(bench: Bench) -
     bench.engine.install(UUID, OPERATOR, order(LOW, 0))
     bench.tick()
     assert bench.new_votes() == {0: MIN}
+    bench.engine.install(UUID, guest(0), order(LOW, 0))
+    outranked = {s.source: set(s.outranked) for s in bench.engine.statuses()}
+    assert outranked == {METADATA: {0, 1}, RULE: {0}, OPERATOR: set(), guest(0): set()}
+    assert bench.engine.end_guest(UUID)
     assert bench.engine.remove(UUID, OPERATOR)
     assert not bench.engine.remove(UUID, OPERATOR)
     assert bench.new_votes() == {0: MED}

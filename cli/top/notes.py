@@ -1,0 +1,48 @@
+"""Sentences on a screen: warnings, and events with their time."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from cli.tables.styled import STYLES
+from cli.tables.words import moment, printable
+
+if TYPE_CHECKING:
+    from cli.tables.sheet import Cell
+    from cli.top.board import Board
+    from orchestrator.control.documents import EventRecord
+
+_MARK = "! "
+
+
+def note_line(note: Cell) -> Text:
+    """Write a warning into one line."""
+    return Text.assemble((_MARK, STYLES[note.look]), printable(note.text))
+
+
+def note_lines(notes: list[Cell], width: int) -> list[Text]:
+    """Write warnings into as many lines as they need."""
+    return [
+        line
+        for note in notes
+        for line in hanging(Text(_MARK, STYLES[note.look]), printable(note.text), width)
+    ]
+
+
+def hanging(start: Text, words: str, width: int) -> list[Text]:
+    """Write words behind a start, in as many lines as they need."""
+    indent = start.cell_len
+    first, *more = textwrap.wrap(words, max(1, width - indent)) or [""]
+    return [start.append(first, ""), *(Text(" " * indent + rest) for rest in more)]
+
+
+def event_line(board: Board, event: EventRecord) -> Text:
+    """Write an event: when, who, what."""
+    when = moment(event["time"], board.now.tzinfo, "%H:%M:%S")
+    line = Text.assemble((f"{when}  ", "dim"))
+    if event["domain"]:
+        line.append(f"{printable(event['domain'])}: ", "bold")
+    return line.append(printable(event["text"]))

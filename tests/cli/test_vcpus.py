@@ -1,0 +1,92 @@
+"""Whose word a vCPU's clock follows, and within what bounds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from cli.tables.vcpus import bounds, cpu_of, set_by
+from tests.control.little_daemon import DOMAINS, STEPS, cpu, policy, vcpu
+
+if TYPE_CHECKING:
+    from orchestrator.control.documents import Cpu, Domain, Vcpu
+    from orchestrator.control.models import Document
+
+from orchestrator.control.models import PolicyWant
+from orchestrator.policy.tenant import SourceKind
+from orchestrator.policy_rule import PolicyKind
+
+LOW, HIGH = STEPS[-1], STEPS[2]
+RULE, GUEST, OPERATOR = SourceKind.RULE, SourceKind.GUEST, SourceKind.OPERATOR
+
+
+def plain(document: Document) -> dict[str, object]:
+    return document.model_dump(mode="json")
+
+
+def look(
+    wish_khz: int | None,
+    *policies: tuple[SourceKind, int | None, bool],
+    **more: object,
+) -> str:
+    """Say by whose word vCPU 0 has its clock."""
+    said = [
+        policy(who, PolicyKind.WORKLOAD, PolicyWant(vcpu=0, khz=khz, counts=counts))
+        for who, khz, counts in policies
+    ]
+    domain = plain(DOMAINS[0]) | {"policies": [plain(one) for one in said]}
+    own = plain(vcpu(0, 2, wish_khz=wish_khz))
+    found = plain(cpu(2, HIGH)) | more
+    return set_by(cast("Domain", domain), cast("Vcpu", own), cast("Cpu", found)).text
+
+
+@pytest.mark.parametrize(
+    ("wish_khz", "policies", "words"),
+    [
+        (None, [], "nobody"),
+        (HIGH, [], "guest"),
+        (LOW, [(RULE, LOW, True)], "workload, rule"),
+        (HIGH, [(RULE, LOW, True)], "guest, above policy"),
+        (HIGH, [(RULE, None, True)], "guest"),
+        (None, [(RULE, None, True)], "nobody"),
+        (LOW, [(RULE, LOW, False), (OPERATOR, LOW, True)], "workload, operator"),
+        (HIGH, [(RULE, LOW, True), (GUEST, HIGH, True)], "workload, guest ch. 1"),
+    ],
+)
+def test_whose_word_counts(
+    wish_khz: int | None,
+    policies: list[tuple[SourceKind, int | None, bool]],
+    words: str,
+) -> None:
+    assert look(wish_khz, *policies) == words
+
+
+def test_an_override_stands_above_all_and_the_governor_where_nothing_is_claimed() -> (
+    None
+):
+    assert look(LOW, (RULE, LOW, True), override_khz=HIGH) == "override"
+    assert look(LOW, claimed=False, governor="schedutil") == "governor schedutil"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (1_200_000, 2_600_000, "1.20-2.60 GHz"),
+        (800_000, 3_001_000, "800 MHz-3.00 GHz turbo"),
+        (1_200_000, 1_200_000, "1.20 GHz"),
+        (None, None, "-"),
+    ],
+)
+def test_bounds_are_a_range(low: int | None, high: int | None, words: str) -> None:
+    own = cast("Vcpu", plain(vcpu(0, 2)) | {"min_khz": low, "max_khz": high})
+    assert bounds(own, cast("Cpu", plain(cpu(2, HIGH)))).text == words
+
+
+def test_a_vcpu_that_floats_has_no_clock_of_its_own() -> None:
+    floating = cast("Vcpu", plain(vcpu(0, 2, 4, reason="it floats")))
+    clocks = {2: cast("Cpu", plain(cpu(2, HIGH)))}
+    assert cpu_of(floating, clocks) is None
+    assert set_by(cast("Domain", plain(DOMAINS[0])), floating, None).text == "-"
+    bound = cast("Vcpu", plain(vcpu(0, 2)))
+    assert cpu_of(bound, clocks) is clocks[2]

@@ -1,0 +1,124 @@
+"""Why a guest is refused, in the operator's words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator import events as e
+from orchestrator.actions import Severity
+from orchestrator.config import BoundsConfig, Config, DomainRule
+from orchestrator.controller.refusals import find_causes
+from orchestrator.domain import DomainState
+from orchestrator.domain_policy import Mode
+from orchestrator.monitor.refusals import Refusal
+from orchestrator.policy.tenant import Source, SourceKind
+from tests.controller.world import World, domain, vcpu
+
+UUID = domain().uuid
+STRICT = DomainRule(
+    match="dpdk-*", mode=Mode.OBSERVE, queries=False, guest_policies=False
+)
+
+
+def served(config: Config | None = None) -> World:
+    """Serve a domain whose vCPU 1 floats."""
+    world = World(config or Config())
+    world.domains[UUID] = domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2)))
+    world.start()
+    world.settle()
+    return world
+
+
+def refuse(
+    world: World, reason: Refusal, number: int = 0, unit: int = 9
+) -> list[tuple[str, Severity]]:
+    """Let the monitor refuse something; return what people are told."""
+    world.reports.clear()
+    world.tell(e.RequestRefused(UUID, 0, reason, number, unit))
+    world.settle()
+    return [(r.text, r.severity) for r in world.reports if r.kind == "refusal"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "number", "cause"),
+    [
+        (Refusal.OBSERVED, 0, "the domain is only observed (rule dpdk-*)"),
+        (Refusal.DISABLED, 0, "disabled, 'vmpower channel enable dpdk-0 0' ends that"),
+        (Refusal.PHYSICAL, 3, "it named CPU 3 of the host"),
+        (Refusal.NO_VCPU, 7, "it named vCPU 7, and has only vCPUs 0-1"),
+        (Refusal.NO_VCPU, 1, "a reply has no room for vCPU 1"),
+        (
+            Refusal.FLOATING,
+            1,
+            "vCPU 1: floats over CPUs 1-2: pin it to one clock group",
+        ),
+        (Refusal.UNIT, 0, "its unit 9 means nothing"),
+        (Refusal.TURBO, 0, "CPU 0 has no turbo step"),
+        (Refusal.OVERRIDDEN, 0, "an operator has set the clock of CPU 0"),
+        (Refusal.CLAIM, 0, "the clock of CPU 0 could not be taken"),
+        (Refusal.KERNEL, 0, "the kernel refused the clock of CPU 0"),
+        (Refusal.POLICIES_FORBIDDEN, 0, "it may not send policies (rule dpdk-*)"),
+        (Refusal.POLICIES_TOO_MANY, 0, "it sends too many policies in a short time"),
+        (Refusal.POLICY_REFUSED, 0, "its policy cannot be installed"),
+        (Refusal.QUERIES_FORBIDDEN, 0, "clocks and abilities (rule dpdk-*)"),
+    ],
+)
+def test_each_reason_is_told_with_its_cause(
+    reason: Refusal, number: int, cause: str
+) -> None:
+    world = served(Config(domain=(STRICT,)))
+    ((text, _),) = refuse(world, reason, number)
+    assert text.startswith(f"channel 0 is refused requests ({reason.word}): ")
+    assert cause in text
+    causes = find_causes(world.inventory.domains[UUID], 0)
+    assert cause in causes[reason.word]
+
+
+def test_turbo_that_is_forbidden_names_who_forbids_it() -> None:
+    world = served(Config(bounds=BoundsConfig(turbo=False)))
+    ((text, _),) = refuse(world, Refusal.TURBO)
+    assert text.endswith("(turbo): turbo is not allowed (host)")
+
+
+def test_a_cause_is_told_once_and_another_one_again() -> None:
+    world = served()
+    assert len(refuse(world, Refusal.NO_VCPU, 7)) == 1
+    assert refuse(world, Refusal.NO_VCPU, 7) == []
+    assert len(refuse(world, Refusal.NO_VCPU, 8)) == 1
+
+
+def test_what_an_operator_did_himself_is_no_warning() -> None:
+    world = served()
+    severities = {
+        reason: severity for reason in Refusal for _, severity in refuse(world, reason)
+    }
+    quiet = {reason for reason, how in severities.items() if how is Severity.INFO}
+    assert quiet == {Refusal.OBSERVED, Refusal.DISABLED, Refusal.OVERRIDDEN}
+    assert set(severities) == set(Refusal)
+
+
+def test_causes_are_forgotten_when_the_counters_are() -> None:
+    world = served()
+    refuse(world, Refusal.UNIT)
+    off = replace(world.domains[UUID], state=DomainState.SHUTOFF, run=-1, vcpus=())
+    world.tell(e.DomainDescribed(off))
+    world.settle()
+    assert find_causes(world.inventory.domains[UUID], 0) == {}
+
+
+def test_a_policy_s_refusal_is_a_cause_too() -> None:
+    world = served()
+    source = Source(SourceKind.GUEST, channel=0)
+    world.tell(e.PolicyRefused(UUID, source, "no such interface"))
+    record = world.inventory.domains[UUID]
+    assert find_causes(record, 0) == {"policy-refused": "no such interface"}
+    assert find_causes(record, 1) == {}
+
+
+def test_who_is_gone_was_refused_nothing() -> None:
+    world = served()
+    gone = domain("gone").uuid
+    assert world.tell(e.RequestRefused(gone, 0, Refusal.UNIT, 0, 9)) == []
+    assert world.tell(e.RequestRefused(UUID, 9, Refusal.UNIT, 0, 9)) == []
