@@ -9,6 +9,7 @@ that must end does not wait for them.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
     Work = Callable[[], object]
 
+logger = logging.getLogger(__name__)
+
 
 class Pool:
     """Runs calls in threads, one at a time per key, in order of arrival.
 
-    A call must post its own outcome and raise nothing.
+    A call must post its own outcome and raise nothing. One that raises all the same is
+    a mistake of ours: it is logged, and neither its line nor the thread ends with it.
 
     Synchronization: `submit` and `stop` may be called from any thread.
     """
@@ -72,8 +76,11 @@ class Pool:
     def _serve(self) -> None:
         while (key := self._ready.get()) is not None:
             with self._lock:
-                _, work = self._waiting[key][0]
-            work()
+                kind, work = self._waiting[key][0]
+            try:
+                work()
+            except Exception:
+                logger.exception("call failed in an unforeseen way call=%s", kind)
             with self._lock:
                 line = self._waiting[key]
                 line.popleft()

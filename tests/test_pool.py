@@ -75,3 +75,25 @@ def test_a_pool_that_hangs_is_told_from_one_that_ended() -> None:
     assert not pool.join(0.05)
     hung.set()
     assert pool.join(PATIENCE_S)
+
+
+def test_a_call_that_raises_ends_neither_its_line_nor_its_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = Pool("single", size=1)
+    done = threading.Event()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    pool.submit("domain", "describe", fail)
+    pool.submit("domain", "attach", fail)
+    pool.submit("domain", "last", done.set)
+    assert done.wait(PATIENCE_S)
+    pool.stop()
+    assert pool.join(PATIENCE_S)
+    told = [record for record in caplog.records if record.exc_info]
+    assert [record.getMessage().split("=")[1] for record in told] == [
+        "describe",
+        "attach",
+    ]
