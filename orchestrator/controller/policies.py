@@ -20,7 +20,7 @@ from orchestrator.channel.protocol import GENERATIONS, decode_policy
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import PacketError
 from orchestrator.policy.refusal import PolicyError
-from orchestrator.policy.request import PolicyRequest, interpret_request
+from orchestrator.policy.request import interpret_request
 from orchestrator.policy.tenant import Source, SourceKind
 from orchestrator.rights import resolve_rights
 
@@ -85,23 +85,9 @@ def _interpret(inventory: Inventory, event: events.PolicySent) -> PolicyOrder:
     if not rights.guest_policies.value:
         raise PolicyError(f"not allowed ({rights.guest_policies.source})")
     packet = decode_policy(event.packet, GENERATIONS[event.generation])
-    request = PolicyRequest(
-        policy=packet.policy,
-        vcpus=packet.vcpus,
-        vcpu_count=packet.num_vcpu,
-        macs=packet.vfid,
-        mac_count=packet.nb_mac,
-        avg_pps=packet.avg_pps,
-        max_pps=packet.max_pps,
-        busy_hours=packet.busy_hours,
-        quiet_hours=packet.quiet_hours,
-        traffic_hours=packet.traffic_hours,
-        workload=packet.workload,
-        is_physical=packet.core_type != 0,
-        generation=event.generation,
-    )
     return interpret_request(
-        request,
+        packet,
+        event.generation,
         vcpus={int(p.vcpu): p.reason for p in record.placements.values()},
         macs={interface.mac for interface in record.spec.interfaces},
     )

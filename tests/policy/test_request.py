@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.channel.protocol import PolicyPacket
 from orchestrator.policy.branch_ratio import BranchRatio
 from orchestrator.policy.refusal import PolicyError
-from orchestrator.policy.request import PolicyRequest, interpret_request
+from orchestrator.policy.request import interpret_request
 from orchestrator.policy.tenant import PolicyOrder
 from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.traffic import Traffic
@@ -27,25 +28,25 @@ def slots(*hours: int) -> tuple[int, ...]:
     return (*hours, *[0] * (24 - len(hours)))
 
 
-def sent(policy: int, **changed: Any) -> PolicyRequest:
+def sent(policy: int, **changed: Any) -> PolicyPacket:
     """What guest_cli sends by default, with all slots."""
     fields: dict[str, Any] = {
         "vcpus": (0, 1, 0, 0, 0, 0, 0, 0),
-        "vcpu_count": 2,
+        "num_vcpu": 2,
         # The last two bytes of a slot are garbage.
-        "macs": (bytes.fromhex("525400123456a5a5"), *[bytes(8)] * 9),
-        "mac_count": 1,
+        "vfid": (bytes.fromhex("525400123456a5a5"), *[bytes(8)] * 9),
+        "nb_mac": 1,
         "avg_pps": 1_800_000,
         "max_pps": 2_000_000,
         "busy_hours": slots(3, 4, 5),
         "quiet_hours": slots(11, 12, 13),
         "traffic_hours": slots(8, 10),
     }
-    return PolicyRequest(policy, **{**fields, **changed})
+    return PolicyPacket(policy=policy, **{**fields, **changed})
 
 
-def interpret(request: PolicyRequest) -> PolicyOrder:
-    return interpret_request(request, vcpus=OWN, macs=[MAC])
+def interpret(packet: PolicyPacket, generation: int = 464) -> PolicyOrder:
+    return interpret_request(packet, generation, vcpus=OWN, macs=[MAC])
 
 
 BOTH = frozenset({0, 1})
@@ -79,22 +80,21 @@ def test_branch_ratio_is_understood() -> None:
 
 @pytest.mark.parametrize("policy", [2, 3])
 def test_what_a_policy_does_not_use_may_be_garbage(policy: int) -> None:
-    garbage = {"mac_count": -7, "busy_hours": (99,) * 24}
+    garbage = {"nb_mac": -7, "busy_hours": (99,) * 24}
     assert interpret(sent(policy, **garbage)).vcpus == BOTH
 
 
 @pytest.mark.parametrize(
     ("policy", "changed", "reason"),
     [
-        (0, {"mac_count": 0}, "no MAC address"),
-        (0, {"mac_count": 11}, "11 MAC addresses in 10 slots"),
-        (0, {"mac_count": -1}, "-1 MAC addresses"),
-        (0, {"mac_count": 2}, "no interface 00:00:00:00:00:00"),
-        (1, {"mac_count": 2}, "no interface 00:00:00:00:00:00"),
+        (0, {"nb_mac": 0}, "no MAC address"),
+        (0, {"nb_mac": 11}, "11 MAC addresses in 10 slots"),
+        (0, {"nb_mac": -1}, "-1 MAC addresses"),
+        (0, {"nb_mac": 2}, "no interface 00:00:00:00:00:00"),
+        (1, {"nb_mac": 2}, "no interface 00:00:00:00:00:00"),
         (1, {"busy_hours": slots(24)}, "24 is no busy hour"),
         (1, {"quiet_hours": slots(3, -1)}, "-1 is no quiet hour"),
         (1, {"traffic_hours": slots(0x7FFF_FFFF)}, "is no traffic hour"),
-        (1, {"busy_hours": (1,) * 25}, "25 busy hours"),
         (
             1,
             dict.fromkeys(["busy_hours", "quiet_hours", "traffic_hours"], slots()),
@@ -104,13 +104,13 @@ def test_what_a_policy_does_not_use_may_be_garbage(policy: int) -> None:
         (2, {"workload": -1}, "workload -1"),
         (4, {}, "policy 4"),
         (-1, {}, "policy -1"),
-        (2, {"vcpu_count": 0}, "names no vCPU"),
-        (2, {"vcpu_count": 9}, "9 vCPUs in 8 slots"),
-        (2, {"vcpu_count": 255}, "255 vCPUs"),
+        (2, {"num_vcpu": 0}, "names no vCPU"),
+        (2, {"num_vcpu": 9}, "9 vCPUs in 8 slots"),
+        (2, {"num_vcpu": 255}, "255 vCPUs"),
         (2, {"vcpus": (0, 7, 0, 0, 0, 0, 0, 0)}, "no vCPU 7"),
         (2, {"vcpus": (0, 255, 0, 0, 0, 0, 0, 0)}, "no vCPU 255"),
         (2, {"vcpus": (2,) * 8}, "vCPU 2: floats over"),
-        (2, {"is_physical": True}, "physical"),
+        (2, {"core_type": 1}, "physical"),
     ],
 )
 def test_s4_s5_s6_what_cannot_be_is_refused_with_its_reason(
@@ -121,7 +121,7 @@ def test_s4_s5_s6_what_cannot_be_is_refused_with_its_reason(
 
 
 def busy(hours: tuple[int, ...], generation: int = 464) -> object:
-    order = interpret(sent(1, busy_hours=hours, generation=generation))
+    order = interpret(sent(1, busy_hours=hours), generation)
     assert isinstance(order.policy, TimeOfDay)
     return order.policy.busy
 
@@ -141,7 +141,7 @@ def test_garbage_ends_the_hours_of_the_guests_that_send_it() -> None:
 
 
 def test_traffic_hours_without_interfaces_are_as_unknown_traffic() -> None:
-    order = interpret(sent(1, mac_count=0))
+    order = interpret(sent(1, nb_mac=0))
     assert isinstance(order.policy, TimeOfDay)
     assert order.policy.traffic is None
     assert order.policy.need is None
@@ -152,26 +152,26 @@ _hours = st.lists(_numbers | st.integers(0, 23), min_size=24, max_size=24)
 
 
 @given(
-    request=st.builds(
-        PolicyRequest,
+    packet=st.builds(
+        PolicyPacket,
         policy=_numbers | st.integers(0, 3),
         vcpus=st.binary(min_size=8, max_size=8),
-        vcpu_count=st.integers(0, 255),
-        macs=st.lists(st.binary(min_size=8, max_size=8), min_size=10, max_size=10),
-        mac_count=_numbers | st.integers(0, 10),
+        num_vcpu=st.integers(0, 255),
+        vfid=st.lists(st.binary(min_size=8, max_size=8), min_size=10, max_size=10),
+        nb_mac=_numbers | st.integers(0, 10),
         busy_hours=_hours,
         quiet_hours=_hours,
         traffic_hours=_hours,
         workload=_numbers | st.integers(0, 2),
-        is_physical=st.booleans(),
-        generation=st.sampled_from([456, 460, 464]),
-    )
+        core_type=st.integers(0, 1),
+    ),
+    generation=st.sampled_from([456, 460, 464]),
 )
 def test_s5_any_packet_is_a_policy_for_own_vcpus_or_is_refused(
-    request: PolicyRequest,
+    packet: PolicyPacket, generation: int
 ) -> None:
     try:
-        order = interpret(request)
+        order = interpret(packet, generation)
     except PolicyError:
         return
     assert order.vcpus is not None
