@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.actions import DefineTenant, EndGuestPolicies, ForgetTenant
+from orchestrator.actions import DefineTenant, ForgetTenant
 from orchestrator.controller.groups import allowed_steps_khz, need
 from orchestrator.policy.rules import orders_for
 from orchestrator.policy.tenant import Source, SourceKind, Tenant, VCpuPlace
@@ -37,22 +37,19 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
             is_executing=record.spec.state.is_executing,
             places=tuple(_places(inventory, record, rights)),
             interfaces=record.spec.interfaces,
+            may_install=rights.guest_policies.value,
         ),
         _standing_orders(inventory, record, rights),
     )
-    actions: list[Action] = []
-    if record.policed and not rights.guest_policies.value:
-        # The right may have been withdrawn just now; without policies it does nothing.
-        actions.append(EndGuestPolicies(record.spec.uuid, None))
-    if tenancy != record.tenancy:
-        record.tenancy = tenancy
-        record.policy_refusals = {
-            source: reason
-            for source, reason in record.policy_refusals.items()
-            if source.kind is SourceKind.GUEST or source in tenancy.orders
-        }
-        actions.append(tenancy)
-    return actions
+    if tenancy == record.tenancy:
+        return []
+    record.tenancy = tenancy
+    record.policy_refusals = {
+        source: reason
+        for source, reason in record.policy_refusals.items()
+        if source.kind is SourceKind.GUEST or source in tenancy.orders
+    }
+    return [tenancy]
 
 
 def forget(record: DomainRecord) -> list[Action]:

@@ -92,6 +92,8 @@ class PolicyEngine:
         if tenant == old:
             return
         self._tenants[tenant.uuid] = tenant
+        if not tenant.may_install:
+            self.end_guest(tenant.uuid)
         groups = {place.vcpu: place.group for place in tenant.places}
         before = {place.vcpu: place.group for place in old.places} if old else {}
         lost = {vcpu for vcpu, group in before.items() if groups.get(vcpu) != group}

@@ -36,6 +36,8 @@ class Tenant:
     places: tuple[VCpuPlace, ...]
     """Its controllable vCPUs; floating ones are left out."""
     interfaces: tuple[InterfaceSpec, ...] = ()
+    may_install: bool = True
+    """Whether its guest may have policies of its own; those that it has end if not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

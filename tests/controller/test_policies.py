@@ -169,6 +169,24 @@ def test_a_right_that_is_withdrawn_ends_what_came_of_it() -> None:
     assert sources(world) == []
 
 
+def test_a_right_that_is_withdrawn_while_its_vcpus_float_is_withdrawn_for_good() -> (
+    None
+):
+    world = served()
+    assert send(world, LOW)
+    pinned = world.domains[uuid_of(world)]
+    floating = replace(pinned, vcpus=(vcpu(0, 0, 1), vcpu(1, 2, 3)))
+    world.tell(e.DomainDescribed(floating))
+    world.settle()
+    forbidden = Config(domain=(DomainRule(match="*", guest_policies=False),))
+    world.tell(e.ConfigReloaded(forbidden))
+    world.settle()
+    assert sources(world) == []
+    world.tell(e.DomainDescribed(pinned))
+    world.settle()
+    assert sources(world) == []
+
+
 def test_a_floating_vcpu_s_policy_is_refused_with_the_reason() -> None:
     world = served(domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2))))
     assert not send(world, LOW)

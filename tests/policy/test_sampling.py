@@ -53,6 +53,7 @@ class Times:
 
     def __init__(self, told: Mapping[DomainId, Mapping[int, int]] | None) -> None:
         self._told = told
+        self.asked: list[list[DomainId]] = []
 
     def vcpu_times(self, uuid: DomainId) -> Mapping[int, int]:
         return self.vcpu_times_together([uuid])[uuid]
@@ -60,6 +61,7 @@ class Times:
     def vcpu_times_together(
         self, uuids: Collection[DomainId]
     ) -> Mapping[DomainId, Mapping[int, int]]:
+        self.asked.append(list(uuids))
         if self._told is None:
             raise HypervisorGone("not connected")
         return {uuid: self._told[uuid] for uuid in uuids if uuid in self._told}
