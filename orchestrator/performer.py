@@ -112,7 +112,7 @@ class Performer:
             actions.ConnectChannel: self._connect_later,
             actions.CloseChannel: self._close_channel,
             actions.SwitchChannel: self._switch_channel,
-            actions.WithdrawVotes: self._withdraw_votes,
+            actions.WithdrawVotes: lambda a: monitor.withdraw_votes(a.uuid, a.number),
             actions.AnswerPolicy: self._answer_policy,
             actions.DefineDomain: lambda a: monitor.define_domain(a.view),
             actions.ForgetDomain: lambda a: monitor.forget_domain(a.uuid),
@@ -260,20 +260,12 @@ class Performer:
 
     def _close_channel(self, action: actions.CloseChannel) -> None:
         self._forget_attempt((action.uuid, action.number))
-        self._policing.end_guest(action.uuid, action.number)
         self._monitor.close_channel(action.uuid, action.number)
 
     def _switch_channel(self, action: actions.SwitchChannel) -> None:
-        if not action.is_enabled:
-            self._policing.end_guest(action.uuid, action.number)
         self._monitor.switch_channel(
             action.uuid, action.number, is_enabled=action.is_enabled
         )
-
-    def _withdraw_votes(self, action: actions.WithdrawVotes) -> None:
-        # A policy is a guest's word as a vote is.
-        self._policing.end_guest(action.uuid, action.number)
-        self._monitor.withdraw_votes(action.uuid, action.number)
 
     def _install_policy(self, action: actions.InstallPolicy) -> None:
         self._policing.install_for_guest(

@@ -59,8 +59,21 @@ def reconcile(record: DomainRecord, *, is_restarted: bool) -> list[Action]:
         channel.spec = spec
         actions += _begin(record, channel)
         if was_guest_connected and spec.is_guest_connected is False:
-            actions.append(WithdrawVotes(record.spec.uuid, number))
+            actions += withdraw(record.spec.uuid, number)
     return actions
+
+
+def withdraw(uuid: DomainId, number: int | None) -> list[Action]:
+    """End what a guest has asked for over a channel; None: over any.
+
+    A policy is a guest's word as a vote is. It ends first, so that nothing that it
+    wants comes after the end of the votes.
+    """
+    return [EndGuestPolicies(uuid, number), WithdrawVotes(uuid, number)]
+
+
+def _close(uuid: DomainId, number: int) -> list[Action]:
+    return [EndGuestPolicies(uuid, number), CloseChannel(uuid, number)]
 
 
 def close_all(record: DomainRecord) -> list[Action]:
@@ -89,7 +102,7 @@ def _end(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
     if channel.state in (ChannelState.ABSENT, ChannelState.CLOSED) and not was_tried:
         return []
     return [
-        CloseChannel(record.spec.uuid, channel.spec.number),
+        *_close(record.spec.uuid, channel.spec.number),
         *_move(record, channel, Happening.WITHDRAWN),
     ]
 
@@ -177,7 +190,7 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
     """The monitor has the channel: prepare the clocks that it may ask for."""
     found = _find_attempt(inventory, event)
     if found is None:
-        return [CloseChannel(event.uuid, event.number)]
+        return _close(event.uuid, event.number)
     record, channel = found
     channel.attempts = 0
     channel.orphaned_s = None
@@ -230,7 +243,7 @@ def _end_votes(
     channel.orphaned_s = None
     number = channel.spec.number
     return [
-        WithdrawVotes(record.spec.uuid, number),
+        *withdraw(record.spec.uuid, number),
         Report(
             "channel-state",
             f"the votes of channel {number} ended: it has not come back",
@@ -284,6 +297,8 @@ def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Act
     text = f"channel {event.number} {word} by {event.by}"
     actions: list[Action] = [Report("operator", text, domain=record.spec.name)]
     actions += _move(record, channel, happening)
+    if not is_enabled:
+        actions.append(EndGuestPolicies(event.uuid, event.number))
     if channel.state in CONNECTED_STATES:
         switch = SwitchChannel(event.uuid, event.number, is_enabled=is_enabled)
         actions.append(switch)
@@ -296,9 +311,10 @@ def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[
     if record is None or event.is_open:
         return []
     return [
-        WithdrawVotes(event.uuid, channel.spec.number)
+        action
         for channel in record.channels.values()
         if channel.spec.alias == event.alias
+        for action in withdraw(event.uuid, channel.spec.number)
     ]
 
 

@@ -16,7 +16,6 @@ from orchestrator.actions import (
     ForgetDomain,
     Report,
     Severity,
-    WithdrawVotes,
 )
 from orchestrator.controller import channels, groups, onboarding, tenants
 from orchestrator.domain import DomainState
@@ -72,7 +71,7 @@ def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Acti
     if record is None:
         return [DescribeDomain(event.uuid)]
     return [
-        WithdrawVotes(event.uuid, None),
+        *channels.withdraw(event.uuid, None),
         Report("domain-changed", "guest rebooted", domain=record.spec.name),
     ]
 

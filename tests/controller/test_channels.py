@@ -30,6 +30,10 @@ def delays(decided: list[a.Action]) -> list[float]:
     return [x.delay_s for x in decided if isinstance(x, a.ConnectChannel)]
 
 
+def closing(spec: DomainSpec, number: int) -> list[a.Action]:
+    return [a.EndGuestPolicies(spec.uuid, number), a.CloseChannel(spec.uuid, number)]
+
+
 def test_the_first_attempt_is_made_at_once() -> None:
     world = described(spec := one_channel())
     assert delays(world.tell(e.DomainDescribed(spec))) == [0.0]
@@ -75,13 +79,13 @@ def test_an_outcome_for_a_path_of_the_past_is_closed_again() -> None:
     world = described(spec := one_channel())
     world.tell(e.DomainDescribed(spec))
     late = e.ChannelConnected(spec.uuid, 0, "/run/old.0")
-    assert world.tell(late) == [a.CloseChannel(spec.uuid, 0)]
+    assert world.tell(late) == closing(spec, 0)
 
 
 def test_a_connection_to_a_domain_that_is_gone_is_closed_again() -> None:
     world = described(spec := one_channel())
     late = e.ChannelConnected(spec.uuid, 0, "/run/channel.0")
-    assert world.tell(late) == [a.CloseChannel(spec.uuid, 0)]
+    assert world.tell(late) == closing(spec, 0)
 
 
 def test_a_guest_that_hangs_up_is_tried_again_soon_and_asked_about() -> None:
@@ -125,7 +129,8 @@ def test_a_guest_that_closes_its_port_loses_that_channels_votes() -> None:
     world.start()
     world.settle()
     closed = e.GuestPortChanged(spec.uuid, "channel1", is_open=False)
-    assert world.tell(closed) == [a.WithdrawVotes(spec.uuid, 1)]
+    ended = [a.EndGuestPolicies(spec.uuid, 1), a.WithdrawVotes(spec.uuid, 1)]
+    assert world.tell(closed) == ended
     opened = e.GuestPortChanged(spec.uuid, "channel1", is_open=True)
     assert world.tell(opened) == []
 

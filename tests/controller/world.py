@@ -245,12 +245,6 @@ class World:
                 return self._connect(uuid, number, path)
             case a.CloseChannel(uuid, number):
                 self.open_channels.discard((uuid, number))
-                self.engine.end_guest(uuid, number)
-            case a.WithdrawVotes(uuid, number):
-                self.engine.end_guest(uuid, number)
-            case a.SwitchChannel(uuid, number, is_enabled):
-                if not is_enabled:
-                    self.engine.end_guest(uuid, number)
             case a.StartMonitor():
                 self.is_monitor_up = True
                 return [e.MonitorStarted()]
