@@ -1,4 +1,4 @@
-"""What a bad neighbour costs: good channels, and one that sends what nobody can use.
+"""What a bad neighbour costs: good channels, and one that sends garbage, or too much.
 
 All of them are channels of one vmpowerd, served by one monitor. The good ones ask one
 request after the other; the bad one takes turns in being quiet and in each of its ways
@@ -14,20 +14,32 @@ import contextlib
 import random
 import socket
 import threading
-from itertools import cycle
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Self
 
 from bench.figures import Neighbour, NeighbourRun
 from bench.load import start_load
 from bench.place import make_place
 from bench.servers import TEST_DRIVER_CPUS, start_vmpowerd
-from orchestrator.channel.protocol import GENERATIONS, Request, Unit, encode
+from orchestrator.channel.protocol import (
+    GENERATION_464,
+    GENERATIONS,
+    Command,
+    Request,
+    Unit,
+    encode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from orchestrator.channel.protocol import Generation
+
 QUIET, GARBAGE, CHANGING = "quiet", "garbage", "changing generation"
+TURBO, QUERIES = "switching turbo", "asking"
+"""Valid, but dear to serve: each such request changes bounds, a reply is no echo."""
+KINDS = (QUIET, GARBAGE, CHANGING, TURBO, QUERIES)
 CHANNELS = TEST_DRIVER_CPUS
 """The last of them is the bad one."""
 PIECE_BYTES = 16 * 464
@@ -42,8 +54,7 @@ def measure_neighbours(rounds: int, slice_s: float) -> tuple[Neighbour, ...]:
     Raises:
         BenchError: an answer or a clock of a good channel was wrong.
     """
-    kinds = (QUIET, GARBAGE, CHANGING)
-    runs: dict[str, list[NeighbourRun]] = {kind: [] for kind in kinds}
+    runs: dict[str, list[NeighbourRun]] = {kind: [] for kind in KINDS}
     with (
         make_place(channels=CHANNELS, per_domain=1, cpus=CHANNELS) as place,
         start_load(place, channels=CHANNELS - 1) as load,
@@ -52,8 +63,8 @@ def measure_neighbours(rounds: int, slice_s: float) -> tuple[Neighbour, ...]:
     ):
         load.greet()
         for number in range(rounds):
-            shift = number % len(kinds)
-            for kind in kinds[shift:] + kinds[:shift]:
+            shift = number % len(KINDS)
+            for kind in KINDS[shift:] + KINDS[:shift]:
                 bad.turn(kind)
                 load.round_trips(_WARM_UP_S)
                 before = bad.sent_bytes
@@ -68,7 +79,7 @@ def measure_neighbours(rounds: int, slice_s: float) -> tuple[Neighbour, ...]:
                 )
         bad.turn(QUIET)
         load.check_clocks()
-    return tuple(Neighbour(kind=kind, runs=tuple(runs[kind])) for kind in kinds)
+    return tuple(Neighbour(kind=kind, runs=tuple(runs[kind])) for kind in KINDS)
 
 
 class _BadGuest:
@@ -124,15 +135,20 @@ class _BadGuest:
 
 def _make_pieces() -> Mapping[str, list[bytes]]:
     dice = random.Random(0)
-    requests = [
-        b"".join(
-            encode(Request(0, unit), generation)
-            for unit in (Unit.SCALE_MIN, Unit.SCALE_MAX)
-            for _ in range(PIECE_BYTES // generation.size_bytes // 2)
-        )
-        for generation in GENERATIONS.values()
-    ]
+    lows_and_highs = (Request(0, Unit.SCALE_MIN), Request(0, Unit.SCALE_MAX))
+    turbo = (Request(0, Unit.ENABLE_TURBO), Request(0, Unit.DISABLE_TURBO))
+    query = Request(0, 0, command=Command.QUERY_FREQ_LIST)
     return {
         GARBAGE: [dice.randbytes(PIECE_BYTES) for _ in range(_PIECES)],
-        CHANGING: requests,
+        CHANGING: [
+            _fill(generation, *lows_and_highs) for generation in GENERATIONS.values()
+        ],
+        TURBO: [_fill(GENERATION_464, *turbo)],
+        QUERIES: [_fill(GENERATION_464, query)],
     }
+
+
+def _fill(generation: Generation, *requests: Request) -> bytes:
+    """Make a piece of these requests, in turns."""
+    packets = [encode(request, generation) for request in requests]
+    return b"".join(islice(cycle(packets), PIECE_BYTES // generation.size_bytes))

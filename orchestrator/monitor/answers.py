@@ -57,11 +57,11 @@ class Answers:
     def __init__(
         self,
         words: memoryview[int],
-        watch_writing: Callable[[Endpoint], None],
+        watch: Callable[[Endpoint], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._words = words
-        self._watch_writing = watch_writing
+        self._watch = watch
         self._now_ns = now_ns
         self._outbox: list[tuple[Endpoint, bytes]] = []
 
@@ -160,7 +160,7 @@ class Answers:
         rest = data[sent : given * size]
         if rest:
             endpoint.unsent = rest
-            self._watch_writing(endpoint)
+            self._watch(endpoint)
 
     def finish(self, endpoint: Endpoint) -> bool:
         """Send the rest of an answer that the socket took only a part of.
@@ -175,7 +175,7 @@ class Answers:
             endpoint.unsent = endpoint.unsent[endpoint.send(endpoint.unsent) :]
         if endpoint.unsent:
             return False
-        self._watch_writing(endpoint)
+        self._watch(endpoint)
         return True
 
     # Answers that wait

@@ -31,7 +31,7 @@ from orchestrator.monitor.table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from orchestrator.monitor.endpoint import PlanKey
     from orchestrator.monitor.messages import Message
@@ -235,13 +235,6 @@ class Claims:
             clock.refused_errno = 0
             self._replan(clock)
         return True
-
-    def settle_under(self, vcpus: Iterable[VCpu]) -> None:
-        """Settle the groups of some vCPUs, as far as they are taken."""
-        groups = {vcpu.group.number for vcpu in vcpus if vcpu.group is not None}
-        for number in groups:
-            if self.clocks[number].stage is Stage.TAKEN:
-                self.settle(self.clocks[number])
 
     def refuse(self, clock: Clock, errno: int) -> None:
         """Count a write that the kernel refused; main hears of the first of a kind."""

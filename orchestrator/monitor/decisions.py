@@ -154,8 +154,6 @@ class Decisions:
         elif not endpoint.domain.may_query:
             refusal = Refusal.QUERIES_FORBIDDEN
         else:
-            # What it asked for just before, in the same read, is not written yet.
-            self._claims.settle_under(vcpus.values())
             clocks = self._claims.clocks
             reply = build_reply(query, packet, generation, vcpus, clocks)
             if reply is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.channel.recognition import Stream
 from orchestrator.monitor.policy_desk import Allowance
+from orchestrator.monitor.share import Share
 
 if TYPE_CHECKING:
     import _socket
@@ -65,10 +66,11 @@ class Endpoint:
         "is_enabled",
         "is_quiet",
         "kept_ns",
-        "number",
         "plans",
+        "read_bytes",
         "receive",
         "send",
+        "share",
         "stream",
         "told",
         "unsent",
@@ -85,10 +87,14 @@ class Endpoint:
         sock.settimeout(0)
         self._sock = sock
         self.receive: Callable[[int], bytes] = sock.recv
-        """Takes what has arrived, at most so many bytes. Kept by `look`."""
+        """Takes what has arrived, at most so many bytes."""
+        self.read_bytes = 0
+        """The most that is read at once. What a guest has sent beyond that waits for
+        its next turn, after the others'. Kept by `look`."""
+        self.share = Share()
+        """Of the monitor's time."""
         self.send = sock.send
         self.domain = domain
-        self.number = adopted.number
         self.adopted = adopted
         """How main named it."""
         self.index = index
@@ -112,6 +118,11 @@ class Endpoint:
         """The rest of an answer of which the socket took only a part."""
         self.look()
 
+    @property
+    def number(self) -> int:
+        """The channel's number in its domain."""
+        return self.adopted.number
+
     def fileno(self) -> int:
         """Return the socket's descriptor; -1 after `close`."""
         return self._sock.fileno()
@@ -121,15 +132,8 @@ class Endpoint:
         stream = self.stream
         is_464 = stream.generation is GENERATION_464
         self.is_quiet = is_464 and not (stream.rest or self.held)
-        is_short = stream.generation not in (None, GENERATION_464)
-        self.receive = self._receive_less if is_short else self._sock.recv
-
-    def _receive_less(self, most_bytes: int) -> bytes:
-        """Receive as many packets, where they are shorter than 464 bytes."""
-        generation = self.stream.generation or GENERATION_464
-        return self._sock.recv(
-            most_bytes // GENERATION_464.size_bytes * generation.size_bytes
-        )
+        generation = stream.generation or GENERATION_464
+        self.read_bytes = self.share.most_packets * generation.size_bytes
 
     def close(self) -> None:
         """Close the socket and forget what was under way."""

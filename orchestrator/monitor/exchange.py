@@ -29,12 +29,12 @@ from orchestrator.channel.protocol import (
     encode_answer,
     read_headers,
 )
-from orchestrator.channel.recognition import MOST_PACKETS
 from orchestrator.monitor.answers import SIZE, explain, refuse
 from orchestrator.monitor.clock import Clock, Stage
 from orchestrator.monitor.decisions import Reply
 from orchestrator.monitor.endpoint import HeldAnswer
 from orchestrator.monitor.policy_desk import Ticket
+from orchestrator.monitor.queries import QUERIES
 from orchestrator.monitor.refusals import Refusal
 from orchestrator.monitor.table import (
     ERRORS,
@@ -55,11 +55,6 @@ if TYPE_CHECKING:
     from orchestrator.monitor.decisions import Decision, Decisions
     from orchestrator.monitor.endpoint import Endpoint, Plan
 
-READ_BYTES = MOST_PACKETS * SIZE
-"""The most that is read at once: whole packets of 464 bytes, or as many of guests whose
-packets are shorter. What a guest has sent beyond that waits for its next turn, after
-the others': serving so much takes some 50 microseconds, which is what one guest's flood
-can cost each of its neighbours."""
 IDLE_NS = 20_000_000
 """Silence after which what is left of a stream is no packet's beginning: a guest writes
 a packet whole."""
@@ -80,6 +75,7 @@ class Exchange:
         decisions: Decisions,
         answers: Answers,
         words: memoryview[int],
+        watch: Callable[[Endpoint], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._claims = claims
@@ -88,12 +84,15 @@ class Exchange:
         self._answers = answers
         self._acknowledge = answers.acknowledge
         self._words = words
+        self._watch = watch
         self._now_ns = now_ns
         self.is_gathering = False
         """Whether answers to planned requests are gathered."""
         self.silences: dict[Endpoint, int] = {}
         """When (monotonic) the silence of a channel whose stream has a rest will have
         been long enough to explain it; the earliest first."""
+        self.resting: dict[Endpoint, int] = {}
+        """Until when (monotonic) a guest is not read; see `share`."""
         self._unpack = GENERATION_464.header.unpack
         self._iter_unpack = GENERATION_464.header.iter_unpack
 
@@ -111,7 +110,7 @@ class Exchange:
             OSError: the socket is broken.
         """
         try:
-            data = endpoint.receive(READ_BYTES)
+            data = endpoint.receive(endpoint.read_bytes)
         except BlockingIOError:
             return
         if len(data) == SIZE and endpoint.is_quiet:
@@ -145,19 +144,41 @@ class Exchange:
     def _serve_slowly(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> None:
         if not data:
             raise EOFError
+        headers: list[Header] = []
         if endpoint.is_quiet and not len(data) % SIZE:
             headers = list(self._iter_unpack(data))
             plans = [endpoint.plans.get(header) for header in headers]
             if all(plans):
                 self._follow_all(endpoint, data, plans, polled_ns)
                 return
-            # Packets of another size would hardly look like this.
-            if {header[2:] for header in headers} == {_ORDINARY}:
-                self._consider(endpoint, GENERATION_464, data, headers, polled_ns)
-                return
-        if endpoint.stream.rest and polled_ns - endpoint.kept_ns >= IDLE_NS:
-            self.explain_silence(endpoint)
-        self._take(endpoint, endpoint.stream.feed(data), polled_ns)
+        began_ns = self._now_ns()
+        # Packets of another size would hardly look like this.
+        if {header[2:] for header in headers} == {_ORDINARY}:
+            self._consider(endpoint, GENERATION_464, data, headers, polled_ns)
+        else:
+            if endpoint.stream.rest and polled_ns - endpoint.kept_ns >= IDLE_NS:
+                self.explain_silence(endpoint)
+            self._take(endpoint, endpoint.stream.feed(data), polled_ns)
+        if len(data) > (endpoint.stream.generation or GENERATION_464).size_bytes:
+            self._charge(endpoint, began_ns)
+
+    def _charge(self, endpoint: Endpoint, began_ns: int) -> None:
+        """Have the guest of a burst rest if its share of our time is used up."""
+        now_ns = self._now_ns()
+        until_ns = endpoint.share.charge(now_ns - began_ns, now_ns)
+        endpoint.look()
+        if until_ns:
+            self.resting[endpoint] = until_ns
+            endpoint.share.is_resting = True
+            self._watch(endpoint)
+
+    def resume(self) -> None:
+        """Have the guests read again that have rested long enough."""
+        now_ns = self._now_ns()
+        for endpoint in [e for e, until in self.resting.items() if until <= now_ns]:
+            del self.resting[endpoint]
+            endpoint.share.is_resting = False
+            self._watch(endpoint)
 
     def _follow_all(
         self,
@@ -212,6 +233,7 @@ class Exchange:
     def forget(self, endpoint: Endpoint) -> None:
         """End with an endpoint."""
         self.silences.pop(endpoint, None)
+        self.resting.pop(endpoint, None)
 
     def silent(self) -> list[Endpoint]:
         """Return the channels whose silence has been long enough to be explained."""
@@ -258,15 +280,9 @@ class Exchange:
         polled_ns: int,
     ) -> None:
         size = generation.size_bytes
-        decisions = [
-            self._decide(endpoint, generation, header, data, index * size)
-            for index, header in enumerate(headers)
-        ]
+        decisions = self._decide_all(endpoint, generation, data, headers)
         written = [decision for decision in decisions if type(decision) is Clock]
         clocks = set(written)
-        for clock in clocks:
-            if clock.stage is Stage.TAKEN:
-                self._claims.settle(clock)
         if not generation.is_answered:
             unanswered = sum(decision is not None for decision in decisions)
             self._words[endpoint.index + UNANSWERED] += unanswered
@@ -280,6 +296,32 @@ class Exchange:
             refused = {clock for clock in clocks if clock.refused_errno}
             refusals = [d in refused for d in decisions] if refused else ()
             self._echo(endpoint, data, refusals, polled_ns, size)
+
+    def _decide_all(
+        self,
+        endpoint: Endpoint,
+        generation: Generation,
+        data: bytes,
+        headers: Sequence[Header],
+    ) -> list[Decision]:
+        decisions: list[Decision] = []
+        unsettled: set[Clock] = set()
+        for index, header in enumerate(headers):
+            if unsettled and header[2] in QUERIES:  # which tells of the clocks
+                self._settle(unsettled)
+            start = index * generation.size_bytes
+            decision = self._decide(endpoint, generation, header, data, start)
+            decisions.append(decision)
+            if type(decision) is Clock:
+                unsettled.add(decision)
+        self._settle(unsettled)
+        return decisions
+
+    def _settle(self, clocks: set[Clock]) -> None:
+        for clock in clocks:
+            if clock.stage is Stage.TAKEN:
+                self._claims.settle(clock)
+        clocks.clear()
 
     def _give(
         self,

@@ -83,9 +83,11 @@ class Loop:
 
     def _wait(self) -> list[tuple[int, int]]:
         deadlines, silences = self._claims.deadlines, self._exchange.silences
-        if not deadlines and not silences:
+        resting = self._exchange.resting
+        if not (deadlines or silences or resting):
             return self._watch.wait(-1, self.max_events)
-        due_ns = [*deadlines.values(), *islice(silences.values(), 1)]
+        firsts = islice(silences.values(), 1)
+        due_ns = [*deadlines.values(), *firsts, *resting.values()]
         left_ns = max(0, min(due_ns) - monotonic_ns())
         return self._watch.wait(left_ns / _NS_PER_S, self.max_events)
 
@@ -105,6 +107,8 @@ class Loop:
             self._claims.expire()
         if self._exchange.silences:
             self._explain_silences()
+        if self._exchange.resting:
+            self._exchange.resume()
 
     def resize(self, count: int, took_ns: int) -> None:
         """Make the next passes smaller after a long one, larger after a full one.

@@ -52,9 +52,9 @@ def serve(handoff_fd: int) -> None:
             watch.watch_handoff()
 
     claims = Claims(table.words, hello.release_after_ms * _NS_PER_MS, report)
-    answers = Answers(table.words, watch.watch_writing)
+    answers = Answers(table.words, watch.look)
     decisions = Decisions(claims, table.words, report)
-    exchange = Exchange(claims, decisions, answers, table.words)
+    exchange = Exchange(claims, decisions, answers, table.words, watch.look)
     registry = Registry(claims, exchange, answers, watch, table, report)
     loop = Loop(handoff, watch, claims, answers, exchange, registry)
     report(Ready(VERSION))

@@ -48,9 +48,11 @@ class Watch:
         self._epoll.unregister(endpoint.fileno())
         del self.endpoints[endpoint.fileno()]
 
-    def watch_writing(self, endpoint: Endpoint) -> None:
-        """Wait for room in an endpoint's socket exactly while something is unsent."""
-        mask = READABLE | WRITABLE if endpoint.unsent else READABLE
+    def look(self, endpoint: Endpoint) -> None:
+        """Wait for bytes unless it rests; for room exactly if something is unsent."""
+        mask = 0 if endpoint.share.is_resting else READABLE
+        if endpoint.unsent:
+            mask |= WRITABLE
         self._epoll.modify(endpoint.fileno(), mask)
 
     def watch_handoff(self) -> None:

@@ -12,7 +12,7 @@ from bench.arrival import measure_arrivals
 from bench.command import time_starts, watch
 from bench.errors import BenchError
 from bench.load import start_load
-from bench.neighbours import CHANGING, GARBAGE, QUIET, measure_neighbours
+from bench.neighbours import KINDS, measure_neighbours
 from bench.place import make_place
 from bench.presence import DOMAINS, discover
 from bench.readings import read_cpu_ns, read_writes
@@ -127,7 +127,7 @@ def test_domains_that_start_are_noticed() -> None:
 
 def test_good_channels_are_measured_beside_bad_ones() -> None:
     quiet, *bad = measure_neighbours(rounds=2, slice_s=0.05)
-    assert [one.kind for one in (quiet, *bad)] == [QUIET, GARBAGE, CHANGING]
+    assert [one.kind for one in (quiet, *bad)] == [*KINDS]
     assert all(run.flood_mb_per_s == 0 for run in quiet.runs)
     for neighbour in bad:
         assert len(neighbour.runs) == 2

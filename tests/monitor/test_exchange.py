@@ -18,6 +18,7 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.channel.recognition import MOST_PACKETS
 from orchestrator.monitor import messages
+from orchestrator.monitor.share import MOST_REST_NS, TURN_NS
 from tests.monitor.workbench import (
     LOWEST,
     MIDDLE,
@@ -359,6 +360,46 @@ def test_relative_requests_of_one_read_all_count(bench: Workbench) -> None:
     packets = encode(Request(0, DOWN)) * 3 + encode(Request(0, UP))
     assert bench.ask(guest, packets) == packets
     assert bench.clock() == MIDDLE
+
+
+def test_a_guest_that_had_its_share_is_read_less_and_later(bench: Workbench) -> None:
+    guest = bench.simple()
+    sent = 100
+    guest.sendall(encode(Request(0, UP)) * sent)
+    bench.tick_ns = TURN_NS + 1
+    bench.turn()
+    assert len(receive(guest)) == MOST_PACKETS * SIZE
+    bench.turn()
+    assert receive(guest) == b""
+    bench.now_ns += MOST_REST_NS
+    bench.tick_ns = 0
+    bench.turn()
+    bench.turn()
+    assert len(receive(guest)) == MOST_PACKETS // 2 * SIZE
+    bench.exhaust()
+    assert bench.counts() == {"acks": sent}
+
+
+def test_a_guest_that_sends_one_packet_at_a_time_is_read_at_once(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    bench.tick_ns = TURN_NS + 1
+    for _ in range(100):
+        assert bench.ask(guest, encode(Request(0, UP))) == ack(0, UP)
+
+
+def test_a_guest_that_rests_may_hang_up(bench: Workbench) -> None:
+    guest = bench.simple()
+    bench.tick_ns = TURN_NS + 1
+    guest.sendall(encode(Request(0, UP)) * MOST_PACKETS)
+    bench.turn()
+    assert bench.exchange.resting
+    receive(guest)
+    guest.close()
+    bench.turn()
+    assert bench.reports[-1] == messages.EndpointClosed(0, 0, 1, "hung up")
+    assert not bench.exchange.resting
 
 
 def test_a_read_is_bounded_and_the_rest_comes_in_the_next_pass(

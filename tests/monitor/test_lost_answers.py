@@ -52,7 +52,7 @@ def test_an_answer_that_was_cut_is_finished_before_any_other(bench: Workbench) -
         while True:
             endpoint.send(b"\0" * SIZE)
     endpoint.unsent = b"\7" * 10  # as if the socket had taken all but ten bytes
-    bench.watch.watch_writing(endpoint)
+    bench.watch.look(endpoint)
     guest.sendall(encode(Request(0, MIN)))
     bench.turn()
     assert bench.counts() == {"dropped": 1}

@@ -72,6 +72,8 @@ class Workbench:
         self.reports: list[Message] = []
         self.now_ns = SECOND_NS
         """The time; it passes when a test says so."""
+        self.tick_ns = 0
+        """How much of it passes with each look at it."""
         self._directory = directory
         self._guests: list[socket.socket] = []
         self._fds: list[int] = []
@@ -85,9 +87,11 @@ class Workbench:
         words = self.table.words
         self.claims = Claims(words, release_after_ns, report, self._now_ns)
         watch, claims = self.watch, self.claims
-        answers = Answers(words, watch.watch_writing, self._now_ns)
+        answers = Answers(words, watch.look, self._now_ns)
         decisions = Decisions(claims, words, report, self._now_ns)
-        self.exchange = Exchange(claims, decisions, answers, words, self._now_ns)
+        self.exchange = Exchange(
+            claims, decisions, answers, words, watch.look, self._now_ns
+        )
         self.registry = Registry(
             claims, self.exchange, answers, watch, self.table, report
         )
@@ -236,6 +240,7 @@ class Workbench:
             self.loop.act(events, self.now_ns)
 
     def _now_ns(self) -> int:
+        self.now_ns += self.tick_ns
         return self.now_ns
 
     # As guest
