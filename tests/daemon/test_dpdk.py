@@ -54,13 +54,17 @@ class ClockHistory:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        self._look_once()
 
     def _look(self) -> None:
         while not self._stop.wait(0.002):
-            is_ours = self._tree.read(f"{POLICY}/scaling_governor") == "userspace"
-            clock = self._tree.read_khz(f"{POLICY}/scaling_cur_freq")
-            if is_ours and clock and self.clocks[-1:] != [clock]:
-                self.clocks.append(clock)
+            self._look_once()
+
+    def _look_once(self) -> None:
+        is_ours = self._tree.read(f"{POLICY}/scaling_governor") == "userspace"
+        clock = self._tree.read_khz(f"{POLICY}/scaling_cur_freq")
+        if is_ours and clock and self.clocks[-1:] != [clock]:
+            self.clocks.append(clock)
 
 
 @pytest.fixture
