@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ import pytest
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
+from tests.daemon.running import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,3 +48,12 @@ def uri(directory: Path, ends: list[GuestEnd]) -> str:
     paths = {number: end.path for number, end in enumerate(ends)}
     tenant = Tenant(name="dpdk-0", pins=("2", "3"), paths=paths)
     return write_world(directory / "node.xml", [tenant])
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`vmpower-guest.pyz`, as `make guest` builds it."""
+    output = tmp_path_factory.mktemp("guest") / "vmpower-guest.pyz"
+    program = CHECKOUT / "scripts" / "build_guest.py"
+    subprocess.run([sys.executable, program, output], check=True, capture_output=True)
+    return output

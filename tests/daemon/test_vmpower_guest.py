@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.daemon.running import CHECKOUT, RunningDaemon
+from tests.daemon.running import RunningDaemon
 from tests.rig.shell import GuestShell, shell_guest
 from tests.rig.waiting import wait_for
 
@@ -30,14 +28,6 @@ PORT = f"/dev/virtio-ports/{NAME}"
 HELD = "vCPU 0: min, acknowledged, held until this command ends"
 # Patience enough for an emulated guest on a busy machine.
 COMMAND = "python3 -I /vmpower-guest.pyz --timeout 5"
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("guest") / "vmpower-guest.pyz"
-    program = CHECKOUT / "scripts" / "build_guest.py"
-    subprocess.run([sys.executable, program, output], check=True, capture_output=True)
-    return output
 
 
 @pytest.fixture

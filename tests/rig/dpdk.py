@@ -19,7 +19,7 @@ from examples.guests.programs import compile_program
 from tests.rig.guest import GuestSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 UNITS = (5, 6, 1, 2, 4, 3)
 """What both programs ask for, in this order."""
@@ -41,9 +41,9 @@ class Dialogue(NamedTuple):
     worst_us: int
     said: int
     """What the last answer said: an `Answer`."""
-    value: int
-    """The clock of vCPU 0 in kHz, or whether it has turbo."""
     vcpus: int
+    values: tuple[int, ...]
+    """Of vCPUs 0 to 7: the clock in kHz, or whether there is turbo."""
 
 
 def parse_dialogues(lines: Iterable[str]) -> dict[str, Dialogue]:
@@ -52,7 +52,9 @@ def parse_dialogues(lines: Iterable[str]) -> dict[str, Dialogue]:
     for line in lines:
         if line.startswith("dialogue: "):
             name, *facts = line.removeprefix("dialogue: ").split()
-            found[name] = Dialogue(*(int(fact.partition("=")[2]) for fact in facts))
+            *counts, values = (fact.partition("=")[2] for fact in facts)
+            slots = tuple(map(int, values.split(",")))
+            found[name] = Dialogue(*map(int, counts), slots)
     return found
 
 
@@ -85,12 +87,13 @@ def librte_power_guest(
     spacing_ms: int = 100,
     rounds: int = 1,
     dialogues: int = 0,
-    pins: str = "",
+    pins: Sequence[str] = (),
 ) -> GuestSpec:
     """Describe a guest that makes the six calls, spaced, and powers off.
 
     Each call gives a line ``client: freq_up unit=1 result=1``; without a host the
     only line is ``client: no host``. So many dialogues follow, see `Dialogue`.
+    `pins` are the CPUs of each vCPU; without them there is one, which floats.
     """
     image = build_program_image(librte_power_client(), arguments=EAL_OPTIONS)
     return GuestSpec(
@@ -98,6 +101,7 @@ def librte_power_guest(
         memory_mib=512,
         image=image,
         words=f"spacing={spacing_ms} rounds={rounds} dialogues={dialogues}",
-        pins={0: pins} if pins else {},
+        vcpus=max(1, len(pins)),
+        pins=dict(enumerate(pins)),
         has_rig_port=False,
     )

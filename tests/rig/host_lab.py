@@ -4,7 +4,7 @@ What runs in it is the whole chain: a guest of DPDK's in a nested QEMU, started 
 ``qemu:///embed`` in our daemon, on a host whose clocks are Linux's acpi-cpufreq
 driver's. Nested TCG is slow: more than two minutes. Usage::
 
-    outcome = run_in_host_lab(program, librte_power_guest(spacing_ms=1000, pins="1"))
+    outcome = run_in_host_lab(program, librte_power_guest(spacing_ms=1000, pins=("1",)))
 
 ``program`` is Python text. It finds the checkout's packages with all that they
 import, and in its globals ``URI``: whoever opens that first starts the guest. The

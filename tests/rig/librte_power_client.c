@@ -9,7 +9,8 @@
  * each message of the table below through the library's public calls, and waits for
  * the answer as long as they do (10 ms). One line per message says how many answers
  * came in time, came later (which guest_cli would take for the next one), or not at
- * all, how many of them answer something else, and what the last one said.
+ * all, how many of them answer something else, and what the last one said, with all
+ * that it said of vCPUs.
  */
 #include <inttypes.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@
 #include <rte_power_guest_channel.h>
 
 #define LCORE 0
+#define OTHER_VCPU 1
 #define ABSENT_VCPU 7
 #define DRAIN_TRIES 20 /* of 10 ms each, for an answer that is late */
 
@@ -82,7 +84,10 @@ struct message {
 
 static const struct message messages[] = {
 	{ "scale_min", RTE_POWER_CPU_POWER, LCORE, RTE_POWER_SCALE_MIN, ACK_BYTES },
+	{ "scale_other", RTE_POWER_CPU_POWER, OTHER_VCPU, RTE_POWER_DISABLE_TURBO,
+	  ACK_BYTES },
 	{ "query_freq", RTE_POWER_QUERY_FREQ, LCORE, 0, FREQ_BYTES },
+	{ "query_other", RTE_POWER_QUERY_FREQ, OTHER_VCPU, 0, FREQ_BYTES },
 	{ "query_freq_list", RTE_POWER_QUERY_FREQ_LIST, 0, 0, FREQ_BYTES },
 	{ "query_caps", RTE_POWER_QUERY_CAPS, LCORE, 0, CAPS_BYTES },
 	{ "query_caps_list", RTE_POWER_QUERY_CAPS_LIST, 0, 0, CAPS_BYTES },
@@ -91,13 +96,15 @@ static const struct message messages[] = {
 	{ "absent_freq", RTE_POWER_QUERY_FREQ, ABSENT_VCPU, 0, FREQ_BYTES },
 	{ "absent_caps", RTE_POWER_QUERY_CAPS, ABSENT_VCPU, 0, CAPS_BYTES },
 	{ "policy", RTE_POWER_PKT_POLICY, 0, 0, ACK_BYTES },
+	/* No host answers this: what would come is read as an answer, and counted. */
+	{ "policy_remove", RTE_POWER_PKT_POLICY_REMOVE, 0, 0, ACK_BYTES },
 };
 
 struct tally {
 	unsigned int in_time, late, none, out_of_step;
 	uint64_t worst_us;
 	uint32_t said;	   /* ACK, NACK, FREQ_LIST or CAPS_LIST */
-	uint64_t value;	   /* the clock in kHz, or whether there is turbo */
+	uint64_t values[RTE_POWER_MAX_VCPU_PER_VM]; /* clocks in kHz, or turbo */
 	unsigned int vcpus;
 };
 
@@ -147,13 +154,13 @@ static int is_in_step(const struct rte_power_channel_packet *sent,
 static void note(struct tally *tally, const union answer *answer, size_t bytes)
 {
 	tally->said = answer->ack.command;
-	if (bytes == FREQ_BYTES) {
-		tally->value = answer->freqs.freq_list[LCORE];
-		tally->vcpus = answer->freqs.num_vcpu;
-	} else if (bytes == CAPS_BYTES) {
-		tally->value = answer->caps.turbo[LCORE];
-		tally->vcpus = answer->caps.num_vcpu;
-	}
+	if (bytes == ACK_BYTES)
+		return;
+	tally->vcpus = bytes == FREQ_BYTES ? answer->freqs.num_vcpu :
+					     answer->caps.num_vcpu;
+	for (size_t i = 0; i < RTE_DIM(tally->values); i++)
+		tally->values[i] = bytes == FREQ_BYTES ? answer->freqs.freq_list[i] :
+							 answer->caps.turbo[i];
 }
 
 static void exchange(const struct message *message, struct tally *tally)
@@ -162,6 +169,7 @@ static void exchange(const struct message *message, struct tally *tally)
 	union answer answer;
 	size_t bytes = message->answer_bytes;
 	uint64_t began = rte_get_timer_cycles();
+	int most = message->command == RTE_POWER_PKT_POLICY_REMOVE ? 1 : DRAIN_TRIES;
 	int tries = 0, got;
 
 	fill_packet(&packet, message);
@@ -172,7 +180,7 @@ static void exchange(const struct message *message, struct tally *tally)
 	}
 	do
 		got = rte_power_guest_channel_receive_msg(&answer, bytes, LCORE);
-	while (got != 0 && ++tries < DRAIN_TRIES);
+	while (got != 0 && ++tries < most);
 	uint64_t took_us = (rte_get_timer_cycles() - began) * 1000000 /
 			   rte_get_timer_hz();
 	if (got != 0) {
@@ -202,9 +210,12 @@ static void talk(unsigned int dialogues, unsigned int spacing_ms)
 	for (size_t i = 0; i < RTE_DIM(messages); i++) {
 		const struct tally *t = &tallies[i];
 		printf("dialogue: %s in_time=%u late=%u none=%u out_of_step=%u "
-		       "worst_us=%" PRIu64 " said=%u value=%" PRIu64 " vcpus=%u\n",
+		       "worst_us=%" PRIu64 " said=%u vcpus=%u values=",
 		       messages[i].name, t->in_time, t->late, t->none,
-		       t->out_of_step, t->worst_us, t->said, t->value, t->vcpus);
+		       t->out_of_step, t->worst_us, t->said, t->vcpus);
+		for (size_t vcpu = 0; vcpu < RTE_DIM(t->values); vcpu++)
+			printf("%s%" PRIu64, vcpu ? "," : "", t->values[vcpu]);
+		printf("\n");
 	}
 }
 

@@ -60,7 +60,7 @@ the clock is high. ENABLE_TURBO and UP change nothing where they come."""
 @pytest.mark.rig
 @pytest.mark.timeout(1200)
 def test_six_calls_in_a_guest_become_clocks_of_linuxs_own_driver() -> None:
-    spec = librte_power_guest(spacing_ms=1000, pins="1")
+    spec = librte_power_guest(spacing_ms=1000, pins=("1",))
     nested = replace(spec, memory_mib=256, machine="pc")
     outcome = run_in_host_lab(PROGRAM, nested, timeout_s=1100)
     facts = [line for line in outcome.output.splitlines() if line.startswith("FACTS ")]
