@@ -25,6 +25,20 @@ def test_each_test_that_the_table_of_functions_names_exists() -> None:
     assert missing == []
 
 
+def test_each_area_of_dpdk_s_test_plans_has_tests_of_that_name() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    rows = [row for row in text.partition("| Area |")[2].splitlines() if row[:1] == "|"]
+    assert len(rows) > 12
+    named = {row: [name for _, name in _REFERENCE.findall(row)] for row in rows[1:]}
+    strange = [
+        name
+        for names in named.values()
+        for name in names
+        if not name.startswith("test_dts_")
+    ]
+    assert strange == []
+
+
 def test_each_number_has_its_row() -> None:
     rows = re.findall(
         r"^\| (F\d+) \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE

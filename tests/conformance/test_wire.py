@@ -13,20 +13,17 @@ from hypothesis import strategies as st
 from orchestrator.channel.protocol import (
     GENERATIONS,
     Answer,
-    Capabilities,
     Command,
-    Frequencies,
     PolicyPacket,
     Request,
     Unit,
     decode_frequencies,
     encode,
     encode_answer,
-    encode_capabilities,
     encode_connect,
-    encode_frequencies,
     encode_policy,
 )
+from orchestrator.monitor import messages
 from orchestrator.monitor.answers import LATE_NS
 from tests.channel.vectors import read_vectors
 from tests.conformance.guests import GARBAGE, fresh_bench, receive_all
@@ -39,15 +36,27 @@ MAX, MIN = Unit.SCALE_MAX, Unit.SCALE_MIN
 LOW = encode(Request(0, MIN))
 
 
-def test_w1_layouts_and_sizes() -> None:
-    requests = [
-        encode(Request(0, MIN), generation) for generation in GENERATIONS.values()
-    ]
-    assert [len(request) for request in requests] == [16, 456, 460, 464]
-    answered = [g for g in GENERATIONS.values() if g.is_answered]
-    clocks = [len(encode_frequencies(Frequencies(), g)) for g in answered]
-    abilities = [len(encode_capabilities(Capabilities(), g)) for g in answered]
-    assert (clocks, abilities) == ([84, 88], [180, 184])
+@pytest.mark.parametrize(
+    ("generation", "sizes"),
+    [(16, []), (456, []), (460, [460, 84, 180]), (464, [464, 88, 184])],
+)
+def test_w1_layouts_and_sizes(
+    bench: Workbench, generation: int, sizes: list[int]
+) -> None:
+    layout = GENERATIONS[generation]
+    bench.simple()
+    bench.define_domain(generation=generation)
+    guest = bench.adopt()
+    asked = (
+        Request(0, MIN),
+        Request(0, 0, Command.QUERY_FREQ_LIST),
+        Request(0, 0, Command.QUERY_CAPS_LIST),
+    )
+    requests = [encode(request, layout) for request in asked]
+    assert [len(request) for request in requests] == [generation] * 3
+    answers = [bench.ask(guest, request) for request in requests]
+    assert [len(answer) for answer in answers if answer] == sizes
+    assert bench.clock() == LOWEST
 
 
 def test_w2_an_ack_is_the_request(bench: Workbench) -> None:
@@ -100,13 +109,20 @@ def test_w7_an_answer_comes_within_10_ms_or_not_at_all(bench: Workbench) -> None
     assert LATE_NS < 10_000_000
 
 
-@given(st.lists(st.integers(1, 463), max_size=6))
-def test_w8_packets_may_be_cut_anywhere(cuts: list[int]) -> None:
+@pytest.mark.parametrize("is_known", [True, False])
+@given(cuts=st.sets(st.integers(1, 3 * 464 - 1), max_size=6))
+def test_w8_packets_may_be_cut_anywhere(is_known: bool, cuts: set[int]) -> None:  # noqa: FBT001
     with fresh_bench() as bench:
-        guest, edges = bench.simple(), sorted({0, 464, *cuts})
-        pieces = [LOW[a:b] for a, b in pairwise(edges)]
-        answers = [bench.ask(guest, piece) for piece in pieces]
-        assert answers == [b""] * (len(pieces) - 1) + [LOW]
+        guest, high = bench.simple(), encode(Request(0, MAX))
+        if is_known:  # what the guest speaks
+            bench.ask(guest, high)
+        stream = LOW + high + LOW
+        edges = [0, *sorted(cuts), len(stream)]
+        answers = b""
+        for start, end in pairwise(edges):
+            answers += bench.ask(guest, stream[start:end])
+            assert len(answers) == end - end % 464
+        assert answers == stream
 
 
 def test_w9_packets_may_come_together(bench: Workbench) -> None:
@@ -152,6 +168,16 @@ def test_w12_a_host_that_comes_back_needs_no_connect(bench: Workbench) -> None:
     again = bench.adopt()
     assert bench.ask(again, LOW) == LOW
     assert bench.clock() == LOWEST
+    # A host that was started anew knows nothing of its guest, and has taken no clock.
+    with fresh_bench() as other:
+        other.define_group()
+        other.hand_over(is_taken=False)
+        other.define_domain()
+        guest = other.adopt()
+        assert other.ask(guest, LOW) == b""
+        other.tell(messages.AnswerTake(0, is_taken=True))
+        assert receive(guest) == LOW
+        assert other.clock() == LOWEST
 
 
 def test_w13_a_host_cpu_in_a_guest_s_request_is_refused(bench: Workbench) -> None:

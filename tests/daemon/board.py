@@ -81,26 +81,37 @@ class GuestEnd:
         self.peer.sendall(encode_connect())
 
     def ask(self, vcpu: int, unit: Unit) -> Answer:
-        """Send a request and wait for its answer; ask again if none comes.
+        """Send a request and wait for its answer, see `exchange`."""
+        return self.say(encode(Request(vcpu, unit)))
+
+    def say(self, packet: bytes) -> Answer:
+        """Send what is answered by its echo; wait for that, see `exchange`."""
+        return Answer(decode(self.exchange(packet)).command)
+
+    def exchange(self, packet: bytes, answer_bytes: int = PACKET_SIZE) -> bytes:
+        """Send a packet and return its answer; send it again if none comes.
 
         As a guest does: an answer that took too long is not sent at all.
         """
         for _ in range(20):
             self.peer.settimeout(PATIENCE_S / 20)
-            self.peer.sendall(encode(Request(vcpu, unit)))
+            self.peer.sendall(packet)
             with contextlib.suppress(TimeoutError):
-                return self.answer()
+                return self._read(answer_bytes)
         raise TimeoutError("no answer")
 
     def answer(self) -> Answer:
-        """Read one answer."""
+        """Read one answer of those that are echoes."""
+        return Answer(decode(self._read(PACKET_SIZE)).command)
+
+    def _read(self, size: int) -> bytes:
         data = b""
-        while len(data) < PACKET_SIZE:
-            piece = self.peer.recv(PACKET_SIZE - len(data))
+        while len(data) < size:
+            piece = self.peer.recv(size - len(data))
             if not piece:
                 raise EOFError("the daemon hung up")
             data += piece
-        return Answer(decode(data).command)
+        return data
 
     def close(self) -> None:
         """End as a QEMU that died does; twice is once."""

@@ -5,16 +5,29 @@ The names begin with the numbers of docs/conformance-functions.md.
 
 from __future__ import annotations
 
-import contextlib
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.channel.protocol import Answer, PolicyPacket, Unit, encode_policy
+from orchestrator.channel.protocol import (
+    Answer,
+    Capabilities,
+    Command,
+    Frequencies,
+    PolicyPacket,
+    Request,
+    Unit,
+    decode_capabilities,
+    decode_frequencies,
+    encode,
+    encode_policy,
+)
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ControlError
 from orchestrator.power.simulated import lay_out
-from tests.daemon.board import PATIENCE_S, GuestEnd, Tenant, guest_ends, write_world
+from orchestrator.power.sysfs import CpuTree
+from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
 from tests.daemon.running import RunningDaemon
 from tests.rig.waiting import wait_for
 
@@ -22,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from orchestrator.power.sysfs import CpuTree
 
 CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
 GOVERNOR = "devices/system/cpu/cpufreq/policy{}/scaling_governor"
@@ -100,6 +112,29 @@ def test_f10_what_passed_is_counted_and_told_to_programs(
     assert {"channel-state", "group", "libvirt"} <= kinds
 
 
+def test_f11_a_domain_is_let_go_while_its_channels_are_open(
+    uri: str, tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    before = governors(tree)
+    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        ends[0].accept()
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        served = daemon.config.read_text(encoding="utf-8")
+        let_go = '[[domain]]\nmatch = "dpdk-0"\nmode = "observe"\n'
+        for text, word in ((served + let_go, Answer.NACK), (served, Answer.ACK)):
+            daemon.config.write_text(text, encoding="utf-8")
+            daemon.signal(signal.SIGHUP)
+            mode = "enforce" if word is Answer.ACK else "observe"
+            daemon.wait_for(lambda s, mode=mode: s["domains"][0]["mode"] == mode)
+            if word is Answer.NACK:
+                wait_for(lambda: governors(tree) == before, "its CPUs are given back")
+            assert ends[0].ask(0, Unit.SCALE_MIN) is word
+            # Over the same connection.
+            assert not ends[0].try_accept()
+        assert clock(tree, 2) == MIN
+
+
 def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(
     directory: Path, tree: CpuTree
 ) -> None:
@@ -115,8 +150,8 @@ def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(
                 end.accept()
             first = low._replace(num_vcpu=8, vcpus=tuple(range(8)))
             rest = low._replace(num_vcpu=2, vcpus=(8, 9, 0, 0, 0, 0, 0, 0))
-            assert send(ends[0], first) is Answer.ACK
-            assert send(ends[1], rest) is Answer.ACK
+            assert ends[0].say(encode_policy(first)) is Answer.ACK
+            assert ends[1].say(encode_policy(rest)) is Answer.ACK
             for group in range(8):
                 wait_for_clock(tree, group, MIN)
             wishes = {v["wish_khz"] for v in daemon.domain(LONG_NAME)["vcpus"]}
@@ -125,15 +160,6 @@ def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(
                 client.set_policy(LONG_NAME, "a", "workload low vcpus=0-4")
                 client.set_policy(LONG_NAME, "b", "utilisation vcpus=5-9")
             assert len(daemon.domain(LONG_NAME)["policies"]) == 4
-
-
-def send(end: GuestEnd, policy: PolicyPacket) -> Answer:
-    end.peer.settimeout(PATIENCE_S / 20)
-    for _ in range(20):
-        end.peer.sendall(encode_policy(policy))
-        with contextlib.suppress(TimeoutError):
-            return end.answer()
-    raise TimeoutError("no answer")
 
 
 def test_f13_f23_cpus_beyond_31_63_and_255_are_reached(directory: Path) -> None:
@@ -171,22 +197,102 @@ def test_dts_channels_are_listed_and_the_map_is_that_of_the_xml(
     assert [(v["vcpu"], v["pcpus"]) for v in domain["vcpus"]] == [(0, [2]), (1, [3])]
 
 
-@pytest.mark.usefixtures("daemon")
-def test_dts_scaling_changes_exactly_the_mapped_cpu(
-    tree: CpuTree, ends: list[GuestEnd]
+def test_dts_channels_of_vcpus_on_socket_1(
+    directory: Path, uri: str, ends: list[GuestEnd]
 ) -> None:
-    before = governors(tree)
-    for unit, khz in [
-        (Unit.SCALE_MIN, MIN),
-        (Unit.SCALE_MAX, TURBO),
-        (Unit.SCALE_DOWN, NOMINAL),
-        (Unit.SCALE_UP, TURBO),
-        (Unit.SCALE_MIN, MIN),
-    ]:
-        assert ends[0].ask(0, unit) is Answer.ACK
-        assert clock(tree, 2) == khz
-    changed = {n for n, governor in governors(tree).items() if governor != before[n]}
-    assert changed == {2}
+    lay_out(directory / "two", cpus=4, sockets=2, steps_khz=(TURBO, NOMINAL, MIN))
+    tree = CpuTree(directory / "two")
+    with RunningDaemon(uri, tree.root) as daemon:
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        domain = daemon.domain("dpdk-0")
+        assert [v["pcpus"] for v in domain["vcpus"]] == [[2], [3]]
+        assert [cpu["package"] for cpu in daemon.status()["cpus"]] == [0, 0, 1, 1]
+        ends[0].accept()
+        assert ends[0].ask(1, Unit.SCALE_MIN) is Answer.ACK
+        assert clock(tree, 3) == MIN
+
+
+def test_dts_scaling_changes_exactly_the_mapped_cpu(
+    directory: Path, tree: CpuTree
+) -> None:
+    with guest_ends(directory, 2) as ends:
+        tenants = [
+            Tenant(name=f"vm{n}", pins=(str(2 + n),), paths={0: end.path}, number=n + 1)
+            for n, end in enumerate(ends)
+        ]
+        uri = write_world(directory / "node.xml", tenants)
+        with RunningDaemon(uri, tree.root) as daemon:
+            for number, end in enumerate(ends):
+                daemon.wait_for_channel(f"vm{number}", 0, "open")
+                end.accept()
+            first, other = ends
+            assert other.ask(0, Unit.DISABLE_TURBO) is Answer.ACK
+            before = governors(tree)
+            for unit, khz in [
+                (Unit.SCALE_MIN, MIN),
+                (Unit.SCALE_MAX, TURBO),
+                (Unit.SCALE_DOWN, NOMINAL),
+                (Unit.SCALE_UP, TURBO),
+                (Unit.SCALE_MIN, MIN),
+            ]:
+                assert first.ask(0, unit) is Answer.ACK
+                assert (clock(tree, 2), clock(tree, 3)) == (khz, NOMINAL)
+            after = governors(tree)
+            assert {n for n in after if after[n] != before[n]} == {2}
+
+
+@pytest.mark.usefixtures("daemon")
+def test_dts_ack_where_it_can_be_done_and_nack_where_not(ends: list[GuestEnd]) -> None:
+    assert ends[0].ask(1, Unit.SCALE_MIN) is Answer.ACK
+    assert ends[0].ask(2, Unit.SCALE_MIN) is Answer.NACK
+    # What the guest's command is given as 128, 1000000000000 and -1.
+    for vcpu in (128, 10**12, 2**64 - 1):
+        assert ends[0].ask(vcpu, Unit.SCALE_MIN) is Answer.NACK
+    assert ends[1].ask(1, Unit.SCALE_MAX) is Answer.ACK
+
+
+def test_dts_queries_with_and_without_permission(
+    directory: Path, tree: CpuTree
+) -> None:
+    with guest_ends(directory, 2) as ends:
+        tenants = [
+            Tenant(name="may", pins=tuple("01234567"), paths={0: ends[0].path}),
+            Tenant(name="may-not", pins=("0",), paths={0: ends[1].path}, number=2),
+        ]
+        uri = write_world(directory / "node.xml", tenants)
+        rule = '[[domain]]\nmatch = "may-not"\nqueries = false\n'
+        with RunningDaemon(uri, tree.root, config=rule) as daemon:
+            for tenant, end in zip(tenants, ends, strict=True):
+                daemon.wait_for_channel(tenant.name, 0, "open")
+                end.accept()
+            may, may_not = ends
+            assert may.ask(1, Unit.SCALE_MIN) is Answer.ACK
+            clocks = ask_clocks(may, Command.QUERY_FREQ_LIST)
+            assert (clocks.command, clocks.num_vcpu) == (Answer.FREQ_LIST, 8)
+            assert clocks.khz == (0, MIN, *[0] * 6)
+            assert ask_clocks(may, Command.QUERY_FREQ, 1).khz == (0, MIN, *[0] * 6)
+            able = ask_abilities(may, Command.QUERY_CAPS_LIST)
+            assert (able.command, able.num_vcpu) == (Answer.CAPS_LIST, 8)
+            # No simulated CPU is one of priority.
+            assert (able.turbo, able.priority) == ((1,) * 8, (0,) * 8)
+            assert ask_abilities(may, Command.QUERY_CAPS, 8).command == Answer.NACK
+            for clocks in (
+                ask_clocks(may, Command.QUERY_FREQ, 8),
+                ask_clocks(may_not, Command.QUERY_FREQ_LIST),
+                ask_clocks(may_not, Command.QUERY_FREQ),
+            ):
+                assert (clocks.command, clocks.khz) == (Answer.NACK, (0,) * 8)
+            refused = ask_abilities(may_not, Command.QUERY_CAPS_LIST)
+            assert (refused.command, refused.turbo) == (Answer.NACK, (0,) * 8)
+            assert may_not.ask(0, Unit.SCALE_MIN) is Answer.ACK
+
+
+def ask_clocks(end: GuestEnd, command: Command, vcpu: int = 0) -> Frequencies:
+    return decode_frequencies(end.exchange(encode(Request(vcpu, 0, command)), 88))
+
+
+def ask_abilities(end: GuestEnd, command: Command, vcpu: int = 0) -> Capabilities:
+    return decode_capabilities(end.exchange(encode(Request(vcpu, 0, command)), 184))
 
 
 @pytest.mark.usefixtures("daemon")

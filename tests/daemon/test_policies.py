@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from orchestrator.channel.protocol import (
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ControlError
 from orchestrator.policy.sampling.branches import BranchCounters
-from tests.daemon.board import PATIENCE_S, GuestEnd, Tenant, write_world
+from tests.daemon.board import GuestEnd, Tenant, write_world
 from tests.daemon.running import CONFIG, RunningDaemon
 from tests.rig.waiting import wait_for
 
@@ -66,13 +65,7 @@ def wait_for_governor(tree: CpuTree, governor: str) -> None:
 
 
 def send(end: GuestEnd, policy: PolicyPacket) -> Answer:
-    """Send a policy until somebody answers in time, as a patient guest would."""
-    end.peer.settimeout(PATIENCE_S / 20)
-    for _ in range(20):
-        end.peer.sendall(encode_policy(policy))
-        with contextlib.suppress(TimeoutError):
-            return end.answer()
-    raise TimeoutError("no answer")
+    return end.say(encode_policy(policy))
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_a_load_that_cannot_be_read_is_wrong_usage(
         assert (status, f"{tmp_path / name} " in err) == (2, True)
 
 
-def test_a_vm_without_ports_is_told_what_the_host_must_do(tmp_path: Path) -> None:
+def test_dts_a_vm_without_ports_is_told_what_the_host_must_do(tmp_path: Path) -> None:
     for words in (["set", "1", "max"], ["query", "freq"], ["watch"], ["auto"]):
         status, out, err = run("--devices", tmp_path, *words)
         assert (status, out) == (1, "")
