@@ -122,17 +122,20 @@ def test_f11_a_domain_is_let_go_while_its_channels_are_open(
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
         served = daemon.config.read_text(encoding="utf-8")
         let_go = '[[domain]]\nmatch = "dpdk-0"\nmode = "observe"\n'
-        for text, word in ((served + let_go, Answer.NACK), (served, Answer.ACK)):
-            daemon.config.write_text(text, encoding="utf-8")
-            daemon.signal(signal.SIGHUP)
-            mode = "enforce" if word is Answer.ACK else "observe"
-            daemon.wait_for(lambda s, mode=mode: s["domains"][0]["mode"] == mode)
-            if word is Answer.NACK:
-                wait_for(lambda: governors(tree) == before, "its CPUs are given back")
-            assert ends[0].ask(0, Unit.SCALE_MIN) is word
-            # Over the same connection.
-            assert not ends[0].try_accept()
+        set_rules(daemon, served + let_go, "observe")
+        wait_for(lambda: governors(tree) == before, "its CPUs are given back")
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
+        set_rules(daemon, served, "enforce")
+        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        # All of it over the same connection.
+        assert not ends[0].try_accept()
         assert clock(tree, 2) == MIN
+
+
+def set_rules(daemon: RunningDaemon, text: str, mode: str) -> None:
+    daemon.config.write_text(text, encoding="utf-8")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for(lambda status: status["domains"][0]["mode"] == mode)
 
 
 def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(

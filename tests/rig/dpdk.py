@@ -52,9 +52,10 @@ def parse_dialogues(lines: Iterable[str]) -> dict[str, Dialogue]:
     for line in lines:
         if line.startswith("dialogue: "):
             name, *facts = line.removeprefix("dialogue: ").split()
-            *counts, values = (fact.partition("=")[2] for fact in facts)
-            slots = tuple(map(int, values.split(",")))
-            found[name] = Dialogue(*map(int, counts), slots)
+            told = dict(fact.split("=") for fact in facts)
+            values = tuple(map(int, told.pop("values").split(",")))
+            counts = {word: int(count) for word, count in told.items()}
+            found[name] = Dialogue(values=values, **counts)
     return found
 
 
