@@ -8,6 +8,7 @@ from cli.arguments import DomainArgument, OnlyDomainArgument
 from cli.completion import words
 from cli.failures import UsageError
 from cli.group import new_app
+from cli.saying import say
 from cli.session import connect, write_json
 from cli.settings import Output, OutputOption, settings_of
 from cli.tables.channels import build_channels
@@ -88,7 +89,7 @@ def _switch(
         write_json({"channels": done})
         return
     for channel in done:
-        typer.echo(f"channel {channel['number']} of {domain}: {channel['state']}")
+        say(f"channel {channel['number']} of {domain}: {channel['state']}")
 
 
 def _numbers(client: ControlClient, domain: str, number: str) -> list[int]:

@@ -7,6 +7,7 @@ import typer
 from cli.completion import words
 from cli.failures import UsageError, usage
 from cli.group import new_app
+from cli.saying import say
 from cli.session import connect, show, write_json
 from cli.settings import Output, OutputOption, settings_of
 from cli.tables.cpus import build_clock_group, build_cpus, group_cpus, tell_clock
@@ -103,7 +104,7 @@ def _change(
         write_json({"cpus": [cpu for group in changed for cpu in group]})
         return
     for group in changed:
-        typer.echo(tell_clock(group, khz))
+        say(tell_clock(group, khz))
 
 
 def _select(client: ControlClient, text: str) -> list[list[Cpu]]:

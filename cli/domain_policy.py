@@ -23,6 +23,7 @@ from cli.operating import (
     tell_json,
     uri_of,
 )
+from cli.saying import say
 from cli.settings import Output, OutputOption, settings_of
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     for problem in dict.fromkeys(
         it for read in before.values() for it in read.problems
     ):
-        typer.echo(f"hint: replaced what could not be meant: {problem}", err=True)
+        say(f"hint: replaced what could not be meant: {problem}", err=True)
     _tell(context, output, found, after)
 
 
@@ -168,7 +169,7 @@ def _print(policies: "dict[bool, DomainPolicy]") -> None:
     from orchestrator.domain_xml.metadata import build_policy
 
     for text in dict.fromkeys(map(build_policy, policies.values())):
-        typer.echo(text)
+        say(text)
 
 
 def _tell(
@@ -184,7 +185,7 @@ def _tell(
     for is_live, policy in policies.items():
         what = "The running domain" if is_live else "The definition of"
         words = ", ".join(_words(policy)) or "nothing is said"
-        typer.echo(f"{what} '{domain.name}': {words}")
+        say(f"{what} '{domain.name}': {words}")
 
 
 def _facts(policy: "DomainPolicy") -> dict[str, Any]:

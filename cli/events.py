@@ -1,13 +1,12 @@
 """`vmpower events`."""
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 
 from cli.group import new_app
-from cli.session import connect
+from cli.saying import say
+from cli.session import connect, write_json_line
 from cli.settings import Output, OutputOption, settings_of
 from cli.tables.events import render_event
 
@@ -28,8 +27,6 @@ def events(
     with connect(settings) as client:
         for event in client.events(follow=is_following):
             if settings.output is Output.JSON:
-                line = json.dumps(event, ensure_ascii=False)
+                write_json_line(event)
             else:
-                line = render_event(event, None)
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()  # a pipe shall see it now
+                say(render_event(event, None))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import sys
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from cli.saying import say
 from orchestrator.errors import ConfigError, ControlError, SysfsError, VmpowerError
 
 if TYPE_CHECKING:
@@ -75,6 +75,6 @@ def is_denial(error: VmpowerError) -> bool:
 
 def tell(message: str, hint: str = "") -> None:
     """Write what went wrong, and the cure if it is known, to stderr."""
-    sys.stderr.write(f"error: {message}\n")
+    say(f"error: {message}", err=True)
     if hint:
-        sys.stderr.write(f"hint: {hint}\n")
+        say(f"hint: {hint}", err=True)

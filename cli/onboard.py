@@ -25,6 +25,7 @@ from cli.operating import (
     uri_of,
 )
 from cli.progress import working
+from cli.saying import say
 from cli.settings import Output, OutputOption, settings_of
 from orchestrator.cpuset import name_all
 
@@ -180,19 +181,19 @@ def _document(change: "Change") -> dict[str, Any]:
 
 def _tell_onboarded(name: str, change: "Change") -> None:
     if not (change.live or change.config or change.obstacle):
-        typer.echo(f"Domain '{name}' lacks no channel")
+        say(f"Domain '{name}' lacks no channel")
         return
     _tell_sides(name, change, "attached to", "added to")
     if change.obstacle:
         lacking = name_all("channel", change.waiting)
-        typer.echo(f"Domain '{name}' runs without {lacking}: {change.obstacle}")
+        say(f"Domain '{name}' runs without {lacking}: {change.obstacle}")
     if change.obstacle or (change.config and not change.live):
-        typer.echo(POWER_OFF_NOTE)
+        say(POWER_OFF_NOTE)
 
 
 def _tell_offboarded(name: str, change: "Change") -> None:
     if not (change.live or change.config):
-        typer.echo(f"Domain '{name}' has no channel that onboarding gave")
+        say(f"Domain '{name}' has no channel that onboarding gave")
         return
     _tell_sides(name, change, "detached from", "taken out of")
 
@@ -200,10 +201,10 @@ def _tell_offboarded(name: str, change: "Change") -> None:
 def _tell_sides(name: str, change: "Change", live: str, config: str) -> None:
     if change.live:
         channels = name_all("Channel", change.live)
-        typer.echo(f"{channels} {live} the running domain '{name}'")
+        say(f"{channels} {live} the running domain '{name}'")
     if change.config:
         channels = name_all("Channel", change.config)
-        typer.echo(f"{channels} {config} the definition of '{name}'")
+        say(f"{channels} {config} the definition of '{name}'")
 
 
 def _show(domain: "FoundDomain", previews: "Sequence[Preview]") -> None:
@@ -217,4 +218,4 @@ def _show(domain: "FoundDomain", previews: "Sequence[Preview]") -> None:
             lineterm="",
         )
         for line in lines:
-            typer.echo(line)
+            say(line)

@@ -23,6 +23,7 @@ from cli.operating import (
     uri_of,
 )
 from cli.progress import working
+from cli.saying import say
 from cli.settings import Output, settings_of
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def add(  # noqa: PLR0913 - each parameter is an option of the command
     is_checked = validate(xml)
     if dry_run:
         _check_unknown(uri, name, is_checked=is_checked)
-        typer.echo(f"Domain '{name}' could be defined")
+        say(f"Domain '{name}' could be defined")
     elif is_defined:
         domain = _define(uri, xml, is_started=start)
         _tell_defined(context, domain, placement.pins, is_started=start)
@@ -234,9 +235,9 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
     if settings_of(context).output is Output.JSON:
         tell_json(found, {"vcpu": vcpu, "pcpus": sorted(wanted)})
         return
-    typer.echo(f"vCPU {vcpu} of '{found.name}' is pinned to {format_cpulist(wanted)}")
+    say(f"vCPU {vcpu} of '{found.name}' is pinned to {format_cpulist(wanted)}")
     if found.is_active and config and not live:
-        typer.echo(POWER_OFF_NOTE)
+        say(POWER_OFF_NOTE)
 
 
 def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
@@ -262,14 +263,14 @@ def _check_unknown(uri: str, name: str, *, is_checked: bool) -> None:
     from orchestrator.hypervisor.operator import OperatorConnection
 
     if not is_checked:
-        typer.echo("hint: libvirt's schema is not installed: not checked", err=True)
+        say("hint: libvirt's schema is not installed: not checked", err=True)
     try:
         with OperatorConnection(uri) as connection:
             found = connection.find(name)
     except DomainGone:
         return
     except HypervisorError as error:
-        typer.echo(f"hint: libvirt was not asked: {error}", err=True)
+        say(f"hint: libvirt was not asked: {error}", err=True)
         return
     if found.name == name:
         raise ConfigError(
@@ -289,7 +290,7 @@ def _tell_defined(
         tell_json(domain, {"started": is_started, "pins": list(pins)})
         return
     word = "defined and started" if is_started else "defined"
-    typer.echo(f"Domain '{domain.name}' {word} ({domain.uuid})")
+    say(f"Domain '{domain.name}' {word} ({domain.uuid})")
 
 
 def _placed(spec: "TemplateSpec", placement: "Placement") -> "TemplateSpec":
@@ -309,7 +310,7 @@ def _parse_disk(text: str) -> tuple[Path | None, str]:
     name, _, disk_format = text.partition(",format=")
     path = Path(name).absolute()
     if not disk_format and path.suffix != ".qcow2" and _looks_like_qcow2(path):
-        typer.echo(
+        say(
             f"hint: {path} looks like qcow2 and is taken for raw, because a guest"
             f" could write that into a raw disk; say --disk {name},format=qcow2",
             err=True,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.failures import usage
+from cli.saying import say
 from orchestrator.cpuset import format_cpulist, name_all, parse_cpulist
 from orchestrator.domain import PCpu
 from orchestrator.errors import VmpowerError
@@ -129,4 +130,4 @@ def _is_agreed(wish: Wish) -> bool:
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    say(line, err=True)

@@ -7,6 +7,7 @@ import typer
 from cli.arguments import DomainArgument, OnlyDomainArgument
 from cli.failures import usage
 from cli.group import new_app
+from cli.saying import say
 from cli.session import connect, write_json
 from cli.settings import Output, OutputOption, settings_of
 from cli.tables.policies import build_policies, tell_source
@@ -72,7 +73,7 @@ def set_policy(
     if settings.output is Output.JSON:
         write_json(done)
         return
-    typer.echo(f"{domain}: {tell_source(done)}: {done['text']}")
+    say(f"{domain}: {tell_source(done)}: {done['text']}")
 
 
 @app.command("remove")
@@ -91,4 +92,4 @@ def remove_policy(
     if settings.output is Output.JSON:
         write_json({"policies": left["policies"]})
         return
-    typer.echo(f"{domain}: policy {name} removed")
+    say(f"{domain}: policy {name} removed")

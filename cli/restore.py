@@ -8,6 +8,7 @@ import typer
 from cli.failures import ExitStatus, tell
 from cli.group import new_app
 from cli.progress import working
+from cli.saying import say
 from cli.session import write_json
 from cli.settings import Output, OutputOption, settings_of
 from orchestrator.errors import ClaimError, JournalError
@@ -86,8 +87,8 @@ def _check(journal: Journal) -> None:
 
 def _tell(path: Path, replay: Replay) -> None:
     if not (replay.restored or replay.left or replay.kept):
-        typer.echo(f"nothing to restore in {path}")
+        say(f"nothing to restore in {path}")
     for number in replay.restored:
-        typer.echo(f"clock group {number}: restored")
+        say(f"clock group {number}: restored")
     for number in replay.left:
-        typer.echo(f"clock group {number}: left as it is, it is not ours any more")
+        say(f"clock group {number}: left as it is, it is not ours any more")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cli.settings import Output
 from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
+from orchestrator.printable import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,15 @@ def socket_path(settings: Settings, *, is_changing: bool = False) -> Path:
 
 def write_json(document: Mapping[str, object]) -> None:
     """Write a document for programs."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    sys.stdout.write(printable_json(text) + "\n")
+
+
+def write_json_line(document: Mapping[str, object]) -> None:
+    """Write one of many documents for programs: a line each, and each at once."""
+    text = json.dumps(document, ensure_ascii=False)
+    sys.stdout.write(printable_json(text) + "\n")
+    sys.stdout.flush()
 
 
 def show(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.group import new_app
+from cli.saying import say
 from orchestrator.power.simulated import lay_out
 
 app = new_app()
@@ -24,5 +25,5 @@ def simulate(
 ) -> None:
     """Lay out simulated CPUs that vmpowerd takes for a /sys."""
     lay_out(directory, cpus=cpus, shared=shared, sockets=sockets)
-    typer.echo(f"{cpus} simulated CPUs are in {directory}")
-    typer.echo(f"try: vmpowerd --sysfs-root {directory} --run-dir {directory}/run")
+    say(f"{cpus} simulated CPUs are in {directory}")
+    say(f"try: vmpowerd --sysfs-root {directory} --run-dir {directory}/run")

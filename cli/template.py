@@ -8,6 +8,7 @@ import typer
 from cli.completion import words
 from cli.failures import ExitStatus, tell
 from cli.group import new_app
+from cli.saying import say
 from cli.session import show
 from cli.settings import OutputOption, settings_of
 from cli.tables.sheet import Cell, Column, Look, Sheet
@@ -89,7 +90,7 @@ def validate(
         for problem in problems:
             tell(f"template '{template.name}': {problem}")
         if not problems:
-            typer.echo(f"Template '{template.name}' is good")
+            say(f"Template '{template.name}' is good")
     if is_wrong:
         raise typer.Exit(ExitStatus.FAILED)
 
@@ -105,9 +106,7 @@ def _check(template: Template) -> tuple[str, ...]:
         return problems
     try:
         if not validate_domain(template.xml):
-            typer.echo(
-                f"hint: not held against libvirt's schema: no {SCHEMA}", err=True
-            )
+            say(f"hint: not held against libvirt's schema: no {SCHEMA}", err=True)
     except DomainXmlError as error:
         return (str(error),)
     return parse_policy(template.xml).problems

@@ -2,7 +2,6 @@
 
 # No postponed annotations here: typer reads them when the command is built.
 
-import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from cli.help import HelpfulCommand
-from cli.session import connect, is_styled, show, write_sheets
+from cli.session import connect, is_styled, show, write_json_line, write_sheets
 from cli.settings import Output, Settings
 from cli.tables.sheet import Sheet
 from orchestrator.control.client import ControlClient
@@ -82,11 +81,11 @@ def present(settings: Settings, ask: Ask, watch_s: float | None) -> None:
 def _append(settings: Settings, answer: Answer) -> None:
     """Write one of many answers: JSON in one line, or a table and an empty line."""
     if settings.output is Output.JSON:
-        sys.stdout.write(json.dumps(answer.document, ensure_ascii=False))
+        write_json_line(answer.document)
     else:
         write_sheets(settings, answer.build())
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+        sys.stdout.write("\n")
+        sys.stdout.flush()
 
 
 def _has_screen(settings: Settings) -> bool:

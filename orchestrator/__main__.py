@@ -21,12 +21,21 @@ from orchestrator.config import (
     show_config,
 )
 from orchestrator.errors import ConfigError, VmpowerError
+from orchestrator.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LOG_FORMAT = "%(levelname)s %(message)s"
 """No time: the journal of the service manager has one."""
+
+
+class LineFormatter(logging.Formatter):
+    """Makes one line of each message, which no name in it can end or colour."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
+        """Write a message; the traceback, which has lines, comes after it."""
+        return printable(" ".join(super().formatMessage(record).split("\n")))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.check_config:
         return 0
-    logging.basicConfig(
-        stream=sys.stderr, format=LOG_FORMAT, level=config.log_level.upper()
-    )
+    log = logging.StreamHandler(sys.stderr)
+    log.setFormatter(LineFormatter(LOG_FORMAT))
+    logging.basicConfig(handlers=[log], level=config.log_level.upper())
     try:
         asyncio.run(_run(options, config))
     except VmpowerError as error:
@@ -56,9 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: VmpowerError, *, status: int) -> int:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201 - to whoever started us
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+    words = f"error: {error}" + (f"\nhint: {error.hint}" if error.hint else "")
+    print(printable_lines(words), file=sys.stderr)  # noqa: T201 - to whoever started us
     return status
 
 

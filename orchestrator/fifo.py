@@ -59,7 +59,8 @@ class Fifo:
             self._timer.cancel()
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
-        with contextlib.suppress(FileNotFoundError):
+        # What somebody did to its name meanwhile must not keep us from ending.
+        with contextlib.suppress(OSError):
             self._path.unlink()
 
     def _read(self) -> None:

@@ -34,6 +34,8 @@ LONGEST_MESSAGE = 16_384
 """Characters; there it was 1023."""
 DEEPEST = 8
 """Wrappers in wrappers."""
+MOST_IGNORED = 8
+"""Unknown keys that are told of: they help to find a slip, and fill no log."""
 MOST_ITEMS = 1024
 """Of a list: more CPUs than a list will name."""
 
@@ -92,7 +94,7 @@ class Instruction:
     rule: PolicyRule | None = None
     """Of `create`."""
     ignored: tuple[str, ...] = ()
-    """Keys that mean nothing."""
+    """Keys that mean nothing, as they may be shown."""
 
 
 class MessageSplitter:
@@ -139,7 +141,7 @@ class MessageSplitter:
             return None
         if not self._depth and character != "{":
             if not character.isspace():
-                self._skip(f"'{character}' is no beginning of a message")
+                self._skip(f"{_show(character)} is no beginning of a message")
             return None
         self._text += character
         if len(self._text) > LONGEST_MESSAGE:
@@ -196,7 +198,7 @@ def parse_instruction(text: str, *, cpu: int | None = None) -> Instruction:
         cpus=reader.cpus() if cpu is None else frozenset({cpu}),
         unit=reader.unit() if command is Command.POWER else None,
         rule=reader.rule() if command is Command.CREATE else None,
-        ignored=tuple(sorted(values.keys() - _KNOWN)),
+        ignored=tuple(map(_show, sorted(values.keys() - _KNOWN)))[:MOST_IGNORED],
     )
     if not instruction.cpus and command is not Command.DESTROY:
         raise ConfigError("it names no CPU", hint='write "resource_id": 3')

@@ -159,7 +159,7 @@ def test_f19_wrappers_lose_nothing_wherever_they_stand() -> None:
         {"command": "power", "instruction": {"unit": "SCALE_MIN", "policy": {"x": 1}}}
     )
     assert (meant.command, meant.unit) == (Command.POWER, Unit.SCALE_MIN)
-    assert meant.ignored == ("x",)
+    assert meant.ignored == ("'x'",)
 
 
 def test_of_a_fifo_the_number_counts_and_not_the_message() -> None:

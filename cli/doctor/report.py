@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from cli.doctor.finding import Severity
 from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.words import NONE, clock, plural, printable
+from cli.tables.words import NONE, clock, plural
 from orchestrator.cpuset import format_cpulist
+from orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

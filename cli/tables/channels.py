@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from cli.tables.refusals import refusal_words
 from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.words import NONE, count, name, printable
+from cli.tables.words import NONE, count, name
+from orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

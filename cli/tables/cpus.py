@@ -12,10 +12,10 @@ from cli.tables.words import (
     clock_bar,
     clock_of,
     is_simulated,
-    printable,
     step_name,
 )
 from orchestrator.cpuset import format_cpulist, name_cpus
+from orchestrator.printable import printable
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.tables.words import moment, printable
+from cli.tables.words import moment
+from orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from datetime import tzinfo

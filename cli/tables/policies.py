@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.words import NONE, is_simulated, name, printable
+from cli.tables.words import (
+    NONE,
+    is_simulated,
+    name,
+)
 from orchestrator.cpuset import format_cpulist
+from orchestrator.printable import printable
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:

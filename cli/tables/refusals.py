@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cli.tables.words import plural, printable
+from cli.tables.words import (
+    plural,
+)
 from orchestrator.cpuset import name_all
+from orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.words import printable
+from orchestrator.printable import printable
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from cli.tables.words import (
     moment,
     name,
     plural,
-    printable,
 )
 from orchestrator.cpuset import format_cpulist
+from orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from datetime import tzinfo

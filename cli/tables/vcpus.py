@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.tables.sheet import Bar, Cell, Look
-from cli.tables.words import NONE, clock, clock_bar, clock_of, printable, step_name
+from cli.tables.words import (
+    NONE,
+    clock,
+    clock_bar,
+    clock_of,
+    step_name,
+)
 from orchestrator.cpuset import format_cpulist
+from orchestrator.printable import printable
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:

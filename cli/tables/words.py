@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cli.tables.sheet import Bar, Cell, Look
 from orchestrator.cpuset import format_cpulist
+from orchestrator.printable import printable
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 _TURBO_MARK_KHZ = 1_000
 NONE = Cell("-", Look.QUIET)
-
-
-def printable(text: str) -> str:
-    """Make text harmless for a terminal: names come from other people."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def name(text: str) -> Cell:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.text import Text
 
 from cli.tables.cpus import group_cpus
-from cli.tables.words import printable
 from cli.top.board import MANY, Board, marks
 from cli.top.charts import (
     EIGHTHS,
@@ -26,6 +25,7 @@ from cli.top.charts import (
 )
 from cli.top.lines import GAP, cut
 from orchestrator.cpuset import format_cpulist
+from orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

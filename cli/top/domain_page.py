@@ -15,12 +15,15 @@ from cli.tables.sheet import Cell, Look
 from cli.tables.status import cpu_words, domain_words
 from cli.tables.styled import STYLES
 from cli.tables.vcpus import bounds, cpu_of, set_by
-from cli.tables.words import printable, step_name
+from cli.tables.words import (
+    step_name,
+)
 from cli.top.charts import clock_ends, heat, meter, share_of, spark
 from cli.top.domain_list import count_text, rate_text
 from cli.top.lines import Slot, fit, head, row, rule, wrapped
 from cli.top.notes import event_line, hanging, note_lines
 from orchestrator.cpuset import format_cpulist
+from orchestrator.printable import printable
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from cli.tables.styled import STYLES
-from cli.tables.words import moment, printable
+from cli.tables.words import (
+    moment,
+)
+from orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from cli.tables.sheet import Cell

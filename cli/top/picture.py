@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from cli.tables.status import cpu_summary
-from cli.tables.words import duration, is_simulated, moment, plural, printable
+from cli.tables.words import (
+    duration,
+    is_simulated,
+    moment,
+    plural,
+)
 from cli.top.board import Board, listed, warnings
 from cli.top.cpu_map import cpu_map, legend
 from cli.top.domain_list import domain_list, list_title
@@ -17,6 +22,7 @@ from cli.top.lines import rule, spread
 from cli.top.notes import event_line, note_line
 from cli.top.pages import help_page, warnings_page
 from cli.top.view import Drawn, Page, Sort, View
+from orchestrator.printable import printable
 
 if TYPE_CHECKING:
     from cli.tables.sheet import Cell

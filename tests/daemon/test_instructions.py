@@ -46,6 +46,30 @@ def daemon(directory: Path, tree: CpuTree, fifos: Path) -> Iterator[RunningDaemo
         yield daemon
 
 
+def test_what_became_of_its_name_does_not_keep_the_daemon_from_ending(
+    tree: CpuTree, daemon: RunningDaemon, fifos: Path
+) -> None:
+    write(fifos, 5, power("SCALE_MIN"))
+    wait_for_clock(tree, MIN)
+    (fifos / "fifo5").unlink()
+    (fifos / "fifo5").mkdir()
+    assert daemon.stop() == 0
+    assert "all clocks are as they were found" in daemon.said()
+
+
+def test_a_key_of_a_stranger_does_no_harm_to_those_who_read_of_it(
+    daemon: RunningDaemon,
+) -> None:
+    message = '{"command": "destroy", "name": "x", "\\ud800\\u009b31m": 1}'
+    good = '{"command": "power", "unit": "SCALE_MIN", "resource_id": 5, "\\ud800": 1}'
+    with ControlClient(daemon.socket) as client:
+        refused, done = client.instruct(message + good)["outcomes"]
+        assert (refused["done"], done["done"]) == (False, True)
+        assert done["text"].endswith("(unknown: '\\ud800')")
+        told = [event["text"] for event in client.events()]
+    assert any(done["text"] in text for text in told)
+
+
 def write(fifos: Path, cpu: int, *pieces: bytes) -> None:
     fd = os.open(fifos / f"fifo{cpu}", os.O_WRONLY)
     for piece in pieces:
@@ -169,7 +193,7 @@ def test_f19_the_api_answers_for_each_message(
         "SCALE_MIN: CPUs 5 at 1.20 GHz",
         "refused: CPU 99 cannot be set: there is none",
         "CREATE: time-of-day for dpdk-0, dpdk-1 on CPUs 2-3",
-        "DESTROY: vm1 (unknown: colour)",
+        "DESTROY: vm1 (unknown: 'colour')",
     ]
     wait_for_clock(tree, MIN)
 
