@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import enum
 import json
+import re
 import tomllib
 import types
 import typing
@@ -27,10 +28,14 @@ from orchestrator.errors import ConfigError
 from orchestrator.onboard_rule import OnboardRule  # noqa: TC001 - read at run time
 from orchestrator.policy_rule import PolicyRule, find_contradictions
 from orchestrator.policy_text import parse_policies
-from orchestrator.units import KHz, parse_khz
+from orchestrator.units import MOST_KHZ, KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
 _HELP = "vmpower.toml(5) explains every key"
+_LONGEST_S = 86_400
+"""Of any time here: what is longer was not meant, or not in seconds."""
+_GOVERNOR = re.compile(r"[a-z_]{1,15}")
+"""Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the closing zero."""
 
 
 class Access(StrEnum):
@@ -168,8 +173,9 @@ def load_config(file: Path | None) -> Config:
     """
     main = file or DEFAULT_FILE
     if file is not None and not file.is_file():
+        what = "is no file" if file.exists() else "does not exist"
         raise ConfigError(
-            f"no configuration file {file}",
+            f"configuration {file} {what}",
             hint=f"without --config it is {DEFAULT_FILE}, which need not exist",
         )
     merged: dict[str, Any] = {}
@@ -215,6 +221,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}", hint=_HELP) from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: brackets in brackets without end") from error
 
 
 def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
@@ -256,10 +264,15 @@ def _contradictions(config: Config) -> list[str]:
         for index, rule in enumerate(config.policy)
         for contradiction in find_contradictions(rule)
     ]
-    if config.libvirt.resync_s < 1:
-        found.append("libvirt.resync_s: less than 1 second")
-    if config.power.release_after_s < 0:
-        found.append("power.release_after_s: negative")
+    # Written so that a number that is none (TOML has "nan") is refused, too.
+    if not 1 <= config.libvirt.resync_s <= _LONGEST_S:
+        found.append(f"libvirt.resync_s: not between 1 and {_LONGEST_S} seconds")
+    if not 0 <= config.power.release_after_s <= _LONGEST_S:
+        found.append(f"power.release_after_s: not between 0 and {_LONGEST_S} seconds")
+    if not _GOVERNOR.fullmatch(governor := config.power.fallback_governor):
+        found.append(f"power.fallback_governor: {governor!r} is no governor's name")
+    if governor == "userspace":
+        found.append("power.fallback_governor: 'userspace' is what it shall replace")
     return found
 
 
@@ -328,7 +341,7 @@ def _convert_list(kind: Any, value: object, where: str, errors: list[str]) -> An
 
 def _convert_scalar(kind: Any, value: object) -> object:
     if kind is KHz and isinstance(value, str):
-        return parse_khz(value)
+        value = parse_khz(value)
     plain: Any = {KHz: int, Path: str}.get(kind, kind)
     if isinstance(kind, enum.EnumMeta):
         words = [str(member.value) for member in kind]  # type: ignore[var-annotated]
@@ -339,4 +352,8 @@ def _convert_scalar(kind: Any, value: object) -> object:
         return float(value)
     if type(value) is not plain:
         raise ValueError(f"expected {plain.__name__}, got {value!r}")
+    if kind is KHz and not 0 < typing.cast("int", value) <= MOST_KHZ:
+        raise ValueError(f"{value} kHz is no clock")
+    if kind is Path and (not value or "\0" in str(value)):
+        raise ValueError(f"{value!r} is no path")
     return Path(value) if kind is Path else value  # type: ignore[arg-type]

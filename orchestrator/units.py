@@ -13,7 +13,10 @@ from orchestrator.errors import ConfigError
 
 KHz = NewType("KHz", int)
 
+MOST_KHZ = 100_000_000
+"""100 GHz: what is above it was not meant."""
 _FACTORS = {"": 1, "khz": 1, "mhz": 1_000, "ghz": 1_000_000}
+_SHOWN = 40
 _FREQUENCY = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 
 
@@ -21,16 +24,20 @@ def parse_khz(text: str) -> KHz:
     """Turn ``2300000``, ``2300MHz`` or ``2.3GHz`` into kHz.
 
     Raises:
-        ConfigError: the text is no frequency.
+        ConfigError: the text is no frequency, or none that a CPU can have.
     """
     match = _FREQUENCY.fullmatch(text.strip())
     factor = _FACTORS.get(match[2].lower()) if match else None
     # A fraction of a kHz is a forgotten unit: 2.3 does not mean 2 kHz.
     if match is None or factor is None or (factor == 1 and "." in match[1]):
         raise ConfigError(
-            f"'{text}' is no frequency", hint="write 2300000, 2300MHz or 2.3GHz"
+            f"'{text[:_SHOWN]}' is no frequency",
+            hint="write 2300000, 2300MHz or 2.3GHz",
         )
-    return KHz(round(float(match[1]) * factor))
+    khz = float(match[1]) * factor
+    if not 1 <= khz <= MOST_KHZ:
+        raise ConfigError(f"'{text[:_SHOWN]}' is no clock of a CPU")
+    return KHz(round(khz))
 
 
 def format_khz(khz: int | None) -> str:

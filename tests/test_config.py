@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def test_policies_are_read_with_their_lists() -> None:
         ({"mode": "enforced"}, "mode: 'enforced' is none of enforce, observe"),
         ({"bounds": {"turbo": 1}}, "bounds.turbo: expected bool, got 1"),
         ({"bounds": {"max_khz": "fast"}}, "bounds.max_khz: 'fast' is no frequency"),
+        ({"bounds": {"min_khz": -5}}, "bounds.min_khz: -5 kHz is no clock"),
+        ({"bounds": {"max_khz": 10**24}}, f"bounds.max_khz: {10**24} kHz is no clock"),
+        ({"bounds": {"max_khz": "9" * 5000}}, "is no clock of a CPU"),
+        ({"libvirt": {"resync_s": math.nan}}, "libvirt.resync_s: not between"),
+        ({"power": {"release_after_s": math.inf}}, "power.release_after_s: not"),
+        ({"power": {"fallback_governor": "a b"}}, "'a b' is no governor's name"),
+        ({"power": {"fallback_governor": "userspace"}}, "what it shall replace"),
+        ({"run_dir": ""}, "run_dir: '' is no path"),
+        ({"run_dir": "/run/\0"}, "is no path"),
         ({"bounds": 3}, "bounds: expected a table"),
         ({"onboard": {"match": "x"}}, "onboard: expected a list"),
         ({"onboard": [{}]}, "onboard[0]: means every domain; if that is meant"),
@@ -101,8 +111,14 @@ def test_policies_are_read_with_their_lists() -> None:
         ({"onboard": [{"match": "a", "excep": []}]}, "did you mean 'except'?"),
         ({"onboard": [{"except_": ["a"]}]}, "onboard[0].except_: unknown key"),
         ({"onboard": [{"metadata": "yes"}]}, "none of permits, asks, ignored"),
-        ({"libvirt": {"resync_s": 0.1}}, "libvirt.resync_s: less than 1 second"),
-        ({"power": {"release_after_s": -1}}, "power.release_after_s: negative"),
+        (
+            {"libvirt": {"resync_s": 0.1}},
+            "libvirt.resync_s: not between 1 and 86400 seconds",
+        ),
+        (
+            {"power": {"release_after_s": -1}},
+            "power.release_after_s: not between 0 and 86400",
+        ),
         (
             {"bounds": {"min_khz": 3, "max_khz": 2}},
             "bounds: min_khz 3 is above max_khz 2",
@@ -133,11 +149,16 @@ def test_drop_ins_override_in_the_order_of_their_names(tmp_path: Path) -> None:
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no configuration file"):
+    with pytest.raises(ConfigError, match="does not exist"):
         load_config(tmp_path / "absent.toml")
 
 
-@pytest.mark.parametrize("text", ["mode =", "\x00", "[bounds\n"])
+def test_what_is_there_and_no_file_is_not_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no file"):
+        load_config(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["mode =", "\x00", "[bounds\n", "x = " + "[" * 9999])
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, "broken.toml", text)
     with pytest.raises(ConfigError, match=r"broken\.toml"):
