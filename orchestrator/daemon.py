@@ -253,7 +253,11 @@ class Daemon:
                 raise ConfigError(f"{name} changed", hint="restart the daemon")
         if new.mode is Mode.ENFORCE and not self._claim.is_held:
             self._claim.acquire()
-            self._replay_journal()
+            try:
+                self._replay_journal()
+            except VmpowerError:
+                self._claim.release()
+                raise
 
     async def run(self) -> None:
         """Serve until `stop`.

@@ -165,6 +165,27 @@ def test_a_reload_changes_bounds_at_once_and_a_bad_one_changes_nothing(
         assert clock(tree, 2) == 2_000_000
 
 
+def test_a_reload_that_fails_half_way_is_whole_the_next_time(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    del ends
+    with RunningDaemon(uri, tree.root, config='mode = "observe"\n') as daemon:
+        journal = daemon.run_dir / "restore.json"
+        journal.mkdir()  # cannot be read
+        text = daemon.config.read_text(encoding="utf-8")
+        daemon.config.write_text(text.replace("observe", "enforce"))
+        daemon.signal(signal.SIGHUP)
+        wait_for(lambda: "not reloaded" in daemon.said(), "the complaint")
+        assert daemon.status()["daemon"]["mode"] == "observe"
+        with RunningDaemon(uri, tree.root) as other:  # the tree is free
+            assert other.status()["daemon"]["mode"] == "enforce"
+        journal.rmdir()
+        journal.write_text("no journal")
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for(lambda status: status["daemon"]["mode"] == "enforce")
+        assert not journal.exists()  # it was looked at, and set aside
+
+
 def test_a_second_daemon_on_the_same_tree_is_refused(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
