@@ -8,8 +8,10 @@ import typer
 
 from cli.failures import ExitStatus, UsageError, tell
 from cli.group import new_app
+from cli.saying import say
 from cli.session import connect, write_json
 from cli.settings import Output, OutputOption, settings_of
+from orchestrator.control.calls import BODY_LIMIT_BYTES
 from orchestrator.control.documents import OutcomeList
 
 app = new_app()
@@ -49,7 +51,7 @@ def apply(
 def _tell(done: OutcomeList) -> None:
     for outcome in done["outcomes"]:
         if outcome["done"]:
-            typer.echo(outcome["text"])
+            say(outcome["text"])
         else:
             tell(outcome["text"])
 
@@ -57,13 +59,20 @@ def _tell(done: OutcomeList) -> None:
 def _read(file: str) -> str:
     try:
         if file == "-":
-            text = sys.stdin.read()
+            data = sys.stdin.buffer.read(BODY_LIMIT_BYTES + 1)
         else:
-            text = Path(file).read_text(encoding="utf-8")
+            with Path(file).open("rb") as source:
+                data = source.read(BODY_LIMIT_BYTES + 1)
+        text = data.decode()
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is no text: {error}") from error
+    if len(data) > BODY_LIMIT_BYTES:
+        raise UsageError(
+            f"{file}: more than {BODY_LIMIT_BYTES} bytes",
+            hint="apply its messages in several files",
+        )
     if not text.strip():
         raise UsageError(f"{file}: no messages", hint="write JSON objects")
     return text

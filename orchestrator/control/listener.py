@@ -34,6 +34,8 @@ single one keeps the others out. As many places are kept for those two."""
 _BACKLOG = 64
 _SHUTDOWN_S = 0.5
 """Seconds for answers under way when the daemon stops, its own limit being 5 s."""
+_QUIET_S = 60.0
+"""Seconds between two lines of the log about connections that were refused."""
 _MAX_PATH_BYTES = 107
 """Source: unix(7), sun_path holds 108 bytes with the closing zero."""
 
@@ -53,6 +55,7 @@ class Listener:
         self._routes = Routes(backend, self._streams, is_read_only=is_read_only)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._quiet_until_s = 0.0
 
     async def start(self, group_id: int | None) -> None:
         """Create the socket and answer.
@@ -112,11 +115,17 @@ class Listener:
         )
         uid = _uid_of(transport)
         if not may_connect(uid, uids, own_uid=os.geteuid()):
-            logger.warning(
-                "connection refused path=%s uid=%d: too many", self._path, uid
-            )
+            self._complain(uid)
             return None
         return server()
+
+    def _complain(self, uid: int) -> None:
+        """Log a refusal, but not each: whoever is refused tries again and again."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._quiet_until_s:
+            return
+        self._quiet_until_s = now_s + _QUIET_S
+        logger.warning("connection refused path=%s uid=%d: too many", self._path, uid)
 
 
 def may_connect(uid: int, uids: Counter[int], *, own_uid: int) -> bool:

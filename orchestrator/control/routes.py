@@ -145,6 +145,9 @@ async def _failures_as_documents(
         request.transport.set_write_buffer_limits(high=0)
     try:
         response = await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        limit = f"a body has at most {calls.BODY_LIMIT_BYTES} bytes"
+        response = _failure(413, "the body is too large", limit)
     except web.HTTPException as error:
         response = _failure(error.status, error.reason)
     except ValidationError as error:

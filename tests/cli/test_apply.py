@@ -41,6 +41,9 @@ def test_what_is_no_file_is_a_wrong_command(vmpower: Vmpower, tmp_path: Path) ->
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
     assert "is no text" in vmpower("apply", str(binary)).stderr
+    endless = vmpower("apply", "/dev/zero")
+    assert endless.exit_code == 2
+    assert "more than 65536 bytes" in endless.stderr
     missing = vmpower("apply", str(tmp_path / "missing"))
     assert missing.exit_code == 2
     assert "No such file" in missing.stderr

@@ -245,7 +245,7 @@ def test_one_stream_too_many_is_refused_for_now(tmp_path: Path) -> None:
 
 
 def test_a_crowd_of_connections_is_hung_up_on_but_the_first_ones_stay(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     request = b"GET /v1/cpus/2 HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -267,6 +267,8 @@ def test_a_crowd_of_connections_is_hung_up_on_but_the_first_ones_stay(
 
     lines = asyncio.run(crowd())
     assert [bool(line) for line in lines] == [True] * MAX_CONNECTIONS + [False] * 5
+    refusals = [line for line in caplog.messages if "too many" in line]
+    assert len(refusals) == 1  # a crowd fills no log
 
 
 CROWD = """
