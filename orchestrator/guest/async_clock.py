@@ -84,6 +84,13 @@ class AsyncVCpuClock:
             self._lose_host()
             self._port.close()
 
+    def has_host(self) -> bool:
+        """Tell whether somebody on the host is connected now."""
+        if not self._port.has_host():
+            self._lose_host()
+            return False
+        return True
+
     # Demands
 
     async def freq_up(self) -> None:
@@ -205,8 +212,7 @@ class AsyncVCpuClock:
 
     def _listen(self) -> None:
         """Watch the port; while the host is gone it would be readable always."""
-        if not self._port.has_host():
-            self._lose_host()
+        if not self.has_host():
             raise self._port.no_host()
         if not self._is_listening:
             self._loop.add_reader(self._port.fileno(), self._receive)

@@ -1,4 +1,4 @@
-"""W1 to W16 of docs/conformance.md: what a DPDK guest finds at the other end."""
+"""W1 to W17 of docs/conformance.md: what a DPDK guest finds at the other end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from orchestrator.channel.protocol import (
 from orchestrator.monitor import messages
 from orchestrator.monitor.answers import LATE_NS
 from tests.channel.vectors import read_vectors
-from tests.conformance.guests import GARBAGE, fresh_bench, receive_all
+from tests.conformance.guests import GARBAGE, fresh_bench, receive_all, silence
 from tests.monitor.workbench import LOWEST, TURBO, Workbench, receive
 
 if TYPE_CHECKING:
@@ -221,6 +221,30 @@ def test_w16_a_query_of_more_than_8_vcpus_is_cut_and_padded_with_zeros(
     assert (reply.khz, reply.num_vcpu) == ((TURBO,) * 8, 8)
     assert answer[-7:] == bytes(7)
     assert not any(answer[:12])
+
+
+def test_w17_a_first_packet_of_460_bytes_is_obeyed_and_the_second_one_answered(
+    bench: Workbench,
+) -> None:
+    guest, low = bench.simple(), encode(Request(0, MIN), GENERATIONS[460])
+    assert bench.ask(guest, low) == b""
+    silence(bench)
+    assert (receive(guest), bench.clock()) == (b"", LOWEST)
+    assert bench.ask(guest, low) == low
+    # Another connection of the same guest, and one of which the operator has said it.
+    assert bench.ask(bench.adopt(), low) == low
+    with fresh_bench() as other:
+        other.simple()
+        other.define_domain(generation=460)
+        assert other.ask(other.adopt(), low) == low
+
+
+def test_w17_a_packet_of_464_bytes_may_be_cut_where_one_of_460_would_end(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    assert bench.ask(guest, LOW[:460]) == b""
+    assert bench.ask(guest, LOW[460:]) == LOW
 
 
 def test_a_real_answer_takes_less_than_the_guest_waits(bench: Workbench) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from orchestrator.channel.protocol import Answer, Command, Unit, decode, encode_answer
 from orchestrator.errors import AnswerMissing, HostAbsent, RequestRefused
 from orchestrator.guest.async_clock import AsyncVCpuClock
+from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.port import Port
 from tests.guest.host import ServingHost, port_of
 from tests.monitor.workbench import LOWEST, MIDDLE, NOMINAL, SIZE, Workbench
@@ -126,10 +128,27 @@ def test_a_host_that_hangs_up_ends_the_calls_that_wait() -> None:
             host.sock.close()
             with pytest.raises(HostAbsent):
                 await call
+            assert not clock.has_host()
             with pytest.raises(HostAbsent):
                 await clock.freq_max()
 
     asyncio.run(talk())
+
+
+def calls_of(kind: type[VCpuClock | AsyncVCpuClock]) -> dict[str, tuple[object, ...]]:
+    """What can be called: parameters and what comes back, with their types' names."""
+    return {
+        name: (inspect.signature(call), inspect.getdoc(call))
+        for name, call in vars(kind).items()
+        if inspect.isfunction(call) and not name.startswith("_") and name != "exit"
+    }
+
+
+def test_a_coroutine_has_the_name_the_types_and_the_words_of_its_blocking_call() -> (
+    None
+):
+    assert calls_of(AsyncVCpuClock) == calls_of(VCpuClock)
+    assert "has_host" in calls_of(VCpuClock)
 
 
 def test_calls_that_begin_together_greet_the_host_once() -> None:
