@@ -87,6 +87,39 @@ def test_what_a_guest_sets_holds_until_its_command_ends(
     )
 
 
+def test_a_guest_sends_a_policy_and_sees_what_it_does(
+    shell: GuestShell, tree: CpuTree
+) -> None:
+    def query(what: str) -> list[dict[str, object]]:
+        ran = shell.run(f"{COMMAND} -o json query {what}")
+        assert ran.status == 0, ran.printed
+        vcpus = json.loads(ran.printed)["vcpus"]
+        assert isinstance(vcpus, list)
+        return vcpus
+
+    # Nobody has asked for a clock yet.
+    assert query("freq") == [{"vcpu": vcpu, "khz": None} for vcpu in (0, 1)]
+    assert query("caps 1") == [{"vcpu": 1, "has_turbo": True, "is_priority": False}]
+    shell.start(f"{COMMAND} policy send workload low --vcpus 0,1", "/policy")
+    for group in (0, 1):
+        wait_for_clock(tree, LOWEST, group)
+    # Its port is not free: these go through the other one.
+    assert query("freq") == [{"vcpu": vcpu, "khz": LOWEST} for vcpu in (0, 1)]
+    watched = shell.run(f"{COMMAND} watch -n 2 -i 0.5")
+    assert watched.status == 0, watched.printed
+    head, *lines = watched.printed.splitlines()
+    assert head.split() == ["time", "vCPU", "0", "vCPU", "1"]
+    assert [line.count("1.20 GHz") for line in lines] == [2, 2]
+    removed = shell.run(f"{COMMAND} policy remove")
+    assert (removed.status, "the host was told" in removed.printed) == (0, True)
+    for group in (0, 1):
+        wait_for_clock(tree, TURBO, group)
+    told = shell.run("cat /policy").printed
+    assert told == (
+        "workload policy for vCPU 0,1, acknowledged, held until this command ends\n"
+    )
+
+
 def test_auto_keeps_a_clock_in_step_with_the_guest_s_load(
     shell: GuestShell, tree: CpuTree
 ) -> None:
