@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.actions import StartMonitor
 from orchestrator.claims import Claims
+from orchestrator.connecting import Connecting
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
@@ -192,10 +193,17 @@ class Daemon:
             policing=self._policing,
             domain_calls=domain_calls,
             reports=reports,
+            connecting=Connecting(
+                inventory=self._inventory,
+                monitor=self._monitor,
+                post=self.post,
+                # Asked for each channel: the libvirt socket that an URI names, and
+                # its owner, may appear after us.
+                trusted_uids=lambda: (
+                    trusted_uids(uri) | {*config.channels.trusted_uids}
+                ),
+            ),
             post=self.post,
-            # Asked for each channel: the libvirt socket that an URI names, and its
-            # owner, may appear after us.
-            trusted_uids=lambda: trusted_uids(uri) | {*config.channels.trusted_uids},
         )
         instructing = Instructing(
             inventory=self._inventory,

@@ -18,14 +18,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import actions, events
-from orchestrator.channel.endpoint import connect
 from orchestrator.descriptors import explain_shortage
 from orchestrator.errors import (
     DomainGone,
-    EndpointAbsent,
-    EndpointContended,
-    EndpointError,
-    HandoffError,
     HypervisorError,
     HypervisorGone,
     JournalError,
@@ -33,15 +28,14 @@ from orchestrator.errors import (
     SysfsError,
     VmpowerError,
 )
-from orchestrator.inventory import CONNECTED_STATES
 from orchestrator.pool import Pool
 from orchestrator.power.topology import read_outline, read_topology
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable, Mapping
 
     from orchestrator.claims import Claims
+    from orchestrator.connecting import Connecting
     from orchestrator.domain import DomainId
     from orchestrator.hypervisor.connection import Hypervisor
     from orchestrator.inventory import Inventory
@@ -59,9 +53,6 @@ POWER_CALLS = 4
 using a CPU."""
 LONGEST_POWER_CALL_S = 1.0
 """Beyond any change of a governor; a kernel that takes longer is in trouble."""
-CONNECT_CALLS = 8
-"""Channels being connected at once: each waits until QEMU accepts, a millisecond as
-a rule, a quarter of a second where another program holds the channel."""
 MONITOR_RETRY_S = 0.5
 """A monitor that cannot be started is tried again after this."""
 
@@ -80,7 +71,7 @@ class Performer:
         domain_calls: Pool,
         reports: Reports,
         post: Callable[[events.Event], None],
-        trusted_uids: Callable[[], frozenset[int]],
+        connecting: Connecting,
     ) -> None:
         self._inventory = inventory
         self._hypervisor = hypervisor
@@ -89,18 +80,14 @@ class Performer:
         self._policing = policing
         self._reports = reports
         self._post = post
-        self._trusted_uids = trusted_uids
+        self._connecting = connecting
         self._listing = Pool("listing", size=1)
         self._domain_calls = domain_calls
         self._power_calls = Pool("power", size=POWER_CALLS)
-        self._connect_calls = Pool("connect", size=CONNECT_CALLS)
         self._loop = asyncio.get_running_loop()
         self._outline: object = None
         """The CPU tree's outline when it was read last."""
         self._journal_changes: deque[actions.PrepareGroup | actions.DropGroup] = deque()
-        self._attempts: dict[
-            tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.TimerHandle]
-        ] = {}
         self._starting: set[asyncio.Task[None]] = set()
         self._performances: Mapping[type[actions.Action], Callable[[Any], None]] = {
             actions.Report: reports.add,
@@ -109,7 +96,7 @@ class Performer:
             actions.DescribeDomain: self._describe,
             actions.AttachChannels: self._attach,
             actions.DetachChannels: self._detach,
-            actions.ConnectChannel: self._connect_later,
+            actions.ConnectChannel: connecting.connect_later,
             actions.CloseChannel: self._close_channel,
             actions.SwitchChannel: self._switch_channel,
             actions.WithdrawVotes: lambda a: monitor.withdraw_votes(a.uuid, a.number),
@@ -141,12 +128,11 @@ class Performer:
 
         Blocks until no clock group is worked on, which takes milliseconds.
         """
-        for key in list(self._attempts):
-            self._forget_attempt(key)
+        self._connecting.stop()
         for task in self._starting:
             task.cancel()
         self._policing.stop()
-        for pool in (self._listing, self._domain_calls, self._connect_calls):
+        for pool in (self._listing, self._domain_calls):
             pool.stop()
         self._power_calls.stop()
         if not self._power_calls.join(LONGEST_POWER_CALL_S):
@@ -207,59 +193,8 @@ class Performer:
 
     # channels
 
-    def _connect_later(self, action: actions.ConnectChannel) -> None:
-        key = (action.uuid, action.number)
-        self._forget_attempt(key)
-        timer = self._loop.call_later(action.delay_s, self._connect, action)
-        self._attempts[key] = (action, timer)
-
-    def _forget_attempt(self, key: tuple[DomainId, int]) -> None:
-        if pending := self._attempts.pop(key, None):
-            pending[1].cancel()
-
-    def _connect(self, action: actions.ConnectChannel) -> None:
-        key = (action.uuid, action.number)
-        if not self._inventory.is_monitor_up:
-            self._attempts.pop(key, None)
-            return  # a new monitor is told to connect everything
-        work = partial(self._work_connect, action)
-        self._connect_calls.submit(key, "connect", work)
-
-    def _work_connect(self, action: actions.ConnectChannel) -> None:
-        uuid, number, path = action.uuid, action.number, action.path
-        try:
-            endpoint = connect(path, self._trusted_uids())
-        except EndpointAbsent as error:
-            self._post(events.ChannelAbsent(uuid, number, path, str(error)))
-        except EndpointContended as error:
-            self._post(events.ChannelContended(uuid, number, path, str(error)))
-        except EndpointError as error:
-            self._post(events.ChannelRefused(uuid, number, path, str(error)))
-        else:
-            self._loop.call_soon_threadsafe(self._adopt, action, endpoint)
-
-    def _adopt(self, action: actions.ConnectChannel, endpoint: socket.socket) -> None:
-        key = (action.uuid, action.number)
-        is_latest = self._attempts.get(key, (None,))[0] is action
-        if is_latest:
-            del self._attempts[key]
-        if not is_latest or not self._may_adopt(*key):
-            endpoint.close()
-            return
-        try:
-            self._monitor.adopt(*key, endpoint)
-        except HandoffError as error:
-            self._post(events.ChannelRefused(*key, action.path, str(error)))
-        else:
-            self._post(events.ChannelConnected(*key, action.path))
-
-    def _may_adopt(self, uuid: DomainId, number: int) -> bool:
-        channel = self._inventory.channel(uuid, number)
-        is_open = channel is None or channel.state in CONNECTED_STATES
-        return self._inventory.is_monitor_up and not is_open
-
     def _close_channel(self, action: actions.CloseChannel) -> None:
-        self._forget_attempt((action.uuid, action.number))
+        self._connecting.give_up(action.uuid, action.number)
         self._monitor.close_channel(action.uuid, action.number)
 
     def _switch_channel(self, action: actions.SwitchChannel) -> None:
