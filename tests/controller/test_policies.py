@@ -274,6 +274,16 @@ def test_a_policy_follows_a_vcpu_that_is_pinned_elsewhere() -> None:
     assert world.held_groups == {1, 5}
 
 
+def test_an_interface_that_is_plugged_in_is_watched_at_once() -> None:
+    world = served()
+    second = replace(TAP, mac="52:54:00:12:34:57", device="vnet1")
+    spec = replace(world.domains[uuid_of(world)], interfaces=(TAP, second))
+    world.tell(e.DomainDescribed(spec))
+    tenancy = world.inventory.domains[spec.uuid].tenancy
+    assert tenancy is not None
+    assert tenancy.tenant.interfaces == (TAP, second)
+
+
 def test_who_is_only_observed_is_not_steered() -> None:
     rules = Config(policy=(rule(),), domain=(DomainRule(match="*", mode=Mode.OBSERVE),))
     for config in (Config(policy=(rule(),), mode=Mode.OBSERVE), rules):

@@ -44,6 +44,19 @@ def test_a_group_that_main_takes_for_the_operator_is_ours_to_restore_at_once(
     assert changed == [False, True, True, True, False]
 
 
+def test_who_comes_into_a_group_without_a_vote_is_not_slowed_by_who_was_there(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    bench.ask(guest, encode(Request(0, MIN)))
+    bench.define_domain(1, groups=(None,))
+    assert bench.clock() == LOWEST
+    bench.define_domain(1, groups=(0,))
+    assert bench.clock() == TURBO
+    bench.define_domain(1, groups=(None,))
+    assert bench.clock() == LOWEST
+
+
 # Votes end
 
 
