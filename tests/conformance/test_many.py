@@ -10,7 +10,8 @@ from orchestrator.domain import DomainId
 from orchestrator.events import PolicySent
 from orchestrator.policy.branch_ratio import BranchRatio
 from orchestrator.policy.rules import policy_of
-from tests.controller.world import World, domain, topology, vcpu
+from tests.controller.specs import domain, topology, vcpu
+from tests.controller.world import World
 
 DOMAINS, VCPUS = 30, 30
 

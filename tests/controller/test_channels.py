@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
-from tests.controller.world import World, channel, domain
+from tests.controller.specs import channel, domain
+from tests.controller.world import World
 
 if TYPE_CHECKING:
     from orchestrator.domain import DomainSpec

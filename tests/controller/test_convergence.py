@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from orchestrator import events as e
 from orchestrator.domain import DomainState
 from orchestrator.inventory import CONNECTED_STATES, GroupStage
-from tests.controller.world import World, domain, topology, vcpu
+from tests.controller.specs import domain, topology, vcpu
+from tests.controller.world import World
 
 NAMES = ["a", "b", "c"]
 HAPPENINGS = st.one_of(

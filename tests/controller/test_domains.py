@@ -12,7 +12,8 @@ from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.domain import DomainSpec, DomainState
 from orchestrator.domain_policy import DomainPolicy, Mode
 from orchestrator.units import KHz
-from tests.controller.world import World, channel, domain, topology, vcpu
+from tests.controller.specs import channel, domain, topology, vcpu
+from tests.controller.world import World
 
 
 def running(*specs: DomainSpec) -> World:

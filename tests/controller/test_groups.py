@@ -11,7 +11,8 @@ from orchestrator.domain import DomainState
 from orchestrator.domain_policy import Mode
 from orchestrator.inventory import GroupStage
 from orchestrator.units import KHz
-from tests.controller.world import World, domain, topology, vcpu
+from tests.controller.specs import domain, topology, vcpu
+from tests.controller.world import World
 
 
 def served(**more: object) -> World:

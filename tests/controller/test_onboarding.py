@@ -15,7 +15,8 @@ from orchestrator.domain import DomainSpec, DomainState
 from orchestrator.domain_policy import DomainPolicy
 from orchestrator.onboard_rule import MetadataWord, OnboardRule
 from orchestrator.rights import Said
-from tests.controller.world import World, domain, vcpu, with_sides
+from tests.controller.specs import domain, vcpu
+from tests.controller.world import World, with_sides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

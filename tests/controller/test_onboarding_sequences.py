@@ -19,7 +19,8 @@ from orchestrator.controller.onboarding import find_rule
 from orchestrator.domain import DomainId, DomainSpec, DomainState, Holdings
 from orchestrator.domain_policy import DomainPolicy
 from orchestrator.onboard_rule import MetadataWord, OnboardRule
-from tests.controller.world import World, domain, is_right, with_sides
+from tests.controller.specs import domain
+from tests.controller.world import World, is_right, with_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable

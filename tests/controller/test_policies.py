@@ -18,7 +18,8 @@ from orchestrator.inventory import GroupStage
 from orchestrator.policy.tenant import Source, SourceKind
 from orchestrator.policy_rule import PolicyKind, PolicyRule, Workload
 from orchestrator.units import KHz
-from tests.controller.world import STEPS, World, domain, vcpu
+from tests.controller.specs import STEPS, domain, vcpu
+from tests.controller.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

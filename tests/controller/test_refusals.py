@@ -14,7 +14,8 @@ from orchestrator.domain import DomainState
 from orchestrator.domain_policy import Mode
 from orchestrator.monitor.refusals import Refusal
 from orchestrator.policy.tenant import Source, SourceKind
-from tests.controller.world import World, domain, vcpu
+from tests.controller.specs import domain, vcpu
+from tests.controller.world import World
 
 UUID = domain().uuid
 STRICT = DomainRule(

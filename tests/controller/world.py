@@ -14,32 +14,25 @@ from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.config import Config
 from orchestrator.controller import Controller
-from orchestrator.domain import (
-    ChannelSpec,
-    DomainId,
-    DomainSpec,
-    DomainState,
-    Holdings,
-    PCpu,
-    Target,
-    VCpu,
-    VCpuSpec,
-)
 from orchestrator.inventory import Inventory
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.refusal import PolicyError
 from orchestrator.policy.tenant import Source, SourceKind
-from orchestrator.power.topology import ClockGroup, Topology
-from orchestrator.power.turbo import steps_from
+from orchestrator.power.topology import Topology
+from tests.controller.specs import channel, topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    from orchestrator.domain import (
+        DomainId,
+        DomainSpec,
+        Holdings,
+    )
     from orchestrator.onboard_rule import OnboardRule
     from orchestrator.policy.readings import Reading
     from orchestrator.policy.tenant import PolicyVote, Question
 
-STEPS = steps_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
 SLOW = (
     a.ReadTopology
     | a.ListDomains
@@ -56,64 +49,6 @@ SLOW = (
 """Done in threads, so that they overtake each other; the others are done at once."""
 JOURNALLED = a.PrepareGroup | a.DropGroup
 NOTHING = Topology(groups=(), unmanaged={}, online=frozenset())
-
-
-def topology(cpus: int = 8, shared: int = 1, offline: Iterable[int] = ()) -> Topology:
-    online = frozenset(PCpu(n) for n in range(cpus) if n not in set(offline))
-    groups = []
-    for first in range(0, cpus, shared):
-        pcpus = frozenset(PCpu(n) for n in range(first, first + shared)) & online
-        if pcpus:
-            groups.append(
-                ClockGroup(
-                    number=first,
-                    pcpus=pcpus,
-                    driver="acpi-cpufreq",
-                    governor="schedutil",
-                    min_khz=1_200_000,
-                    max_khz=3_001_000,
-                    steps=STEPS,
-                    is_simulated=True,
-                )
-            )
-    unmanaged = {PCpu(n): "offline" for n in offline}
-    return Topology(groups=tuple(groups), unmanaged=unmanaged, online=online)
-
-
-def channel(number: int, path: str | None = None, **more: object) -> ChannelSpec:
-    return ChannelSpec(
-        number=number,
-        target=Target(f"virtio.serial.port.poweragent.{number}"),
-        path=path or f"/run/channel.{number}",
-        alias=f"channel{number}",
-        **more,  # type: ignore[arg-type]
-    )
-
-
-def domain(name: str = "dpdk-0", **more: object) -> DomainSpec:
-    values: dict[str, object] = {
-        "uuid": DomainId(f"uuid-of-{name}"),
-        "name": name,
-        "state": DomainState.RUNNING,
-        "run": 1,
-        "vcpus": (vcpu(0, 0), vcpu(1, 1)),
-        "channels": (channel(0), channel(1)),
-    }
-    spec = DomainSpec(**{**values, **more})  # type: ignore[arg-type]
-    held = holdings(spec)
-    if "live" not in more and spec.state.is_active:
-        spec = replace(spec, live=held)
-    return spec if "definition" in more else replace(spec, definition=held)
-
-
-def holdings(spec: DomainSpec) -> Holdings:
-    numbers = frozenset(item.number for item in spec.channels)
-    vcpus = frozenset(item.vcpu for item in spec.vcpus)
-    return Holdings(vcpus=vcpus, present=numbers, free_ports=30 - len(numbers))
-
-
-def vcpu(number: int, *pcpus: int) -> VCpuSpec:
-    return VCpuSpec(vcpu=VCpu(number), pinning=frozenset(map(PCpu, pcpus)))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A listener that remembers, and connections as anybody else would open them."""
+"""A listener that remembers, connections as anybody else would open them, a guest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 import pytest
 
+from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.eventloop import ensure_event_loop
+from tests.hypervisor.bios_guest import Guest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.rig.libvirtd import SessionHost
 
 DEADLINE_S = 30.0
 
@@ -82,3 +86,22 @@ def open_connection() -> Iterator[Callable[[str], libvirt.virConnect]]:
     yield open_one
     for connection in opened:
         connection.close()
+
+
+@pytest.fixture
+def hypervisor(session_host: SessionHost, recorder: Recorder) -> Iterator[Hypervisor]:
+    hypervisor = Hypervisor(session_host.uri, listener=recorder)
+    hypervisor.start()
+    recorder.wait_for("connected")
+    yield hypervisor
+    hypervisor.close(5)
+
+
+@pytest.fixture
+def guest(
+    session_host: SessionHost,
+    open_connection: Callable[[str], libvirt.virConnect],
+) -> Iterator[Guest]:
+    guest = Guest(open_connection(session_host.uri))
+    yield guest
+    guest.end()

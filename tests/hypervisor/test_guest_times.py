@@ -17,7 +17,7 @@ from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.policy.readings import UtilisationReading, utilisation
 from orchestrator.pool import Pool
-from tests.hypervisor.test_guest import UUID, Guest, definition
+from tests.hypervisor.bios_guest import UUID, Guest, definition
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from tests.rig.libvirtd import SessionHost
 
 pytestmark = pytest.mark.rig
-
-
-@pytest.fixture
-def hypervisor(session_host: SessionHost, recorder: Recorder) -> Iterator[Hypervisor]:
-    hypervisor = Hypervisor(session_host.uri, listener=recorder)
-    hypervisor.start()
-    recorder.wait_for("connected")
-    yield hypervisor
-    hypervisor.close(5)
 
 
 def test_a_vcpu_with_work_is_told_from_one_that_waits(

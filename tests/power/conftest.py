@@ -1,14 +1,31 @@
-"""CPU trees for the tests; VMPOWER_CPU_ROOT adds a real one to the contract."""
+"""CPU trees and journals for the tests.
+
+VMPOWER_CPU_ROOT adds a real tree to the contract.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.power.acpi_cpufreq import AcpiCpufreq
+from orchestrator.power.journal import Journal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.topology import read_topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.power.prepared import PreparedGroup
+
+BACKEND = AcpiCpufreq()
+GOVERNORS = ("performance", "powersave", "conservative", "ondemand")
 
 
 def read_all(root: Path) -> dict[str, bytes]:
@@ -52,3 +69,47 @@ def any_tree(request: pytest.FixtureRequest, tmp_path: Path) -> CpuTree:
         case real_root:
             return CpuTree(Path(real_root))
     return CpuTree(directory)
+
+
+# Journals
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run" / "restore.json"
+
+
+@pytest.fixture
+def journal(path: Path, tree: CpuTree) -> Journal:
+    return Journal(path, tree)
+
+
+@pytest.fixture
+def before(tree: CpuTree) -> dict[str, bytes]:
+    """Originals that differ from CPU to CPU and from the defaults, byte by byte."""
+    for number, governor in enumerate(GOVERNORS):
+        policy = tree.cpu_dir / f"cpufreq/policy{number}"
+        (policy / "scaling_governor").write_text(f"{governor}\n")
+        (policy / "scaling_setspeed").write_text(f"{1_300_000 + number}\n")
+    return read_all(tree.root)
+
+
+@pytest.fixture
+def prepared(tree: CpuTree, before: dict[str, bytes]) -> Iterator[list[PreparedGroup]]:
+    assert before
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(closing(BACKEND.prepare(tree, group)))
+            for group in read_topology(tree).groups
+        ]
+
+
+def use(group: PreparedGroup) -> None:
+    """Take a group and set its clock, as the daemon does."""
+    BACKEND.take(group)
+    BACKEND.write_clock(group, group.group.steps.lowest_khz)
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -2,79 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from orchestrator.errors import JournalError
-from orchestrator.power.acpi_cpufreq import AcpiCpufreq
 from orchestrator.power.journal import Journal
-from orchestrator.power.journal_document import (
-    Document,
-    decode_document,
-    encode_document,
-)
-from orchestrator.power.prepared import Original
 from orchestrator.power.simulated import lay_out
-from orchestrator.power.sysfs import CPU_DIR, MARKER, CpuTree
+from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.topology import read_governor, read_topology
-from tests.power.conftest import read_all
+from tests.power.conftest import BACKEND, read_all, rewrite, use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from orchestrator.power.prepared import PreparedGroup
-
-BACKEND = AcpiCpufreq()
-GOVERNORS = ("performance", "powersave", "conservative", "ondemand")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    (tmp_path / "run").mkdir()
-    return tmp_path / "run" / "restore.json"
-
-
-@pytest.fixture
-def journal(path: Path, tree: CpuTree) -> Journal:
-    return Journal(path, tree)
-
-
-@pytest.fixture
-def before(tree: CpuTree) -> dict[str, bytes]:
-    """Originals that differ from CPU to CPU and from the defaults, byte by byte."""
-    for number, governor in enumerate(GOVERNORS):
-        policy = tree.cpu_dir / f"cpufreq/policy{number}"
-        (policy / "scaling_governor").write_text(f"{governor}\n")
-        (policy / "scaling_setspeed").write_text(f"{1_300_000 + number}\n")
-    return read_all(tree.root)
-
-
-@pytest.fixture
-def prepared(tree: CpuTree, before: dict[str, bytes]) -> Iterator[list[PreparedGroup]]:
-    assert before
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(closing(BACKEND.prepare(tree, group)))
-            for group in read_topology(tree).groups
-        ]
-
-
-def use(group: PreparedGroup) -> None:
-    """Take a group and set its clock, as the daemon does."""
-    BACKEND.take(group)
-    BACKEND.write_clock(group, group.group.steps.lowest_khz)
-
-
-def rewrite(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def test_every_group_comes_back_to_its_own_bytes(
@@ -394,81 +338,6 @@ def test_another_path_to_the_same_tree_is_the_same_tree(
     assert Journal(path, CpuTree(alias)).replay().restored == (0,)
 
 
-VALID_PATH = f"{CPU_DIR}/cpufreq/policy0/scaling_governor"
-
-
-def entry(
-    path: object = VALID_PATH, value: object = "ondemand\n", ours: object = "userspace"
-) -> dict[str, object]:
-    return {"0": [{"path": path, "value": value, "ours": ours}]}
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"schema": 2},
-        {"boot_id": None},
-        {"tree": 7},
-        {"groups": []},
-        {"groups": {"zero": []}},
-        {"groups": {"-1": []}},
-        {"groups": {"0": {}}},
-        {"groups": {"0": ["text"]}},
-        {"groups": {"0": [{}]}},
-        {"groups": entry(value=3)},
-        {"groups": entry(ours=3)},
-        {"groups": entry(value="\u20ac")},
-        {"groups": entry(value="x" * 70_000)},
-        {"groups": entry(path="/etc/passwd")},
-        {"groups": entry(path="etc/passwd")},
-        {"groups": entry(path=f"{CPU_DIR}/../../../etc/passwd")},
-        {"groups": entry(path=f"{CPU_DIR}/cpufreq/..")},
-        {"groups": entry(path=f"{CPU_DIR}/./online")},
-        {"groups": entry(path=f"{CPU_DIR}/online\n")},
-        {"groups": entry(path=f"{CPU_DIR}//online")},
-        {"groups": entry(path=CPU_DIR)},
-    ],
-)
-def test_a_journal_that_cannot_be_trusted_is_set_aside_whole(
-    journal: Journal,
-    prepared: list[PreparedGroup],
-    tree: CpuTree,
-    path: Path,
-    changes: dict[str, object],
-) -> None:
-    journal.record(*prepared)
-    use(prepared[1])
-    rewrite(path, **changes)
-    now = read_all(tree.root)
-    with pytest.raises(JournalError, match="is no journal"):
-        journal.read()
-    replay = journal.replay()
-    assert replay.set_aside == path.with_name("restore.json.unreadable")
-    assert "is no journal" in replay.reason
-    assert read_all(tree.root) == now
-    assert not path.exists()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"{", b"[]", b"null", b"\0" * 512, b"\xff\xfe\x00", b"[" * 100_000],
-    ids=["empty", "torn", "list", "null", "zeros", "bytes", "deep"],
-)
-def test_garbage_is_set_aside(journal: Journal, path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-    assert journal.replay().set_aside == path.with_name("restore.json.unreadable")
-
-
-def test_a_journal_torn_at_any_byte_is_whole_or_set_aside(
-    journal: Journal, prepared: list[PreparedGroup], path: Path
-) -> None:
-    journal.record(prepared[0])
-    data = path.read_bytes()
-    for length in range(len(data) - 1):  # without its last newline it is still whole
-        with pytest.raises(ValueError, match=r"."):
-            decode_document(data[:length])
-
-
 def test_a_journal_that_cannot_be_read_is_an_error(
     journal: Journal, path: Path
 ) -> None:
@@ -483,27 +352,3 @@ def test_a_tree_that_lost_its_marker_is_another_one(
     journal.record(prepared[0])
     (tree.root / MARKER).unlink()
     assert Journal(path, CpuTree(tree.root)).replay().set_aside is not None
-
-
-names = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
-originals = st.builds(
-    Original,
-    path=names.map(lambda name: f"{CPU_DIR}/{name}"),
-    value=st.binary(),
-    ours=st.binary(),
-)
-
-
-@given(
-    tree=st.text(),
-    boot_id=st.text(),
-    groups=st.dictionaries(
-        st.integers(min_value=0, max_value=9_999),
-        st.lists(originals, max_size=3).map(tuple),
-    ),
-)
-def test_what_is_encoded_is_decoded(
-    tree: str, boot_id: str, groups: dict[int, tuple[Original, ...]]
-) -> None:
-    document = Document(tree=tree, boot_id=boot_id, groups=groups)
-    assert decode_document(encode_document(document)) == document

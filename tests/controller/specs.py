@@ -1,0 +1,83 @@
+"""Hosts and domains as the tests of the controller describe them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator.domain import (
+    ChannelSpec,
+    DomainId,
+    DomainSpec,
+    DomainState,
+    Holdings,
+    PCpu,
+    Target,
+    VCpu,
+    VCpuSpec,
+)
+from orchestrator.power.topology import ClockGroup, Topology
+from orchestrator.power.turbo import steps_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STEPS = steps_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
+
+
+def topology(cpus: int = 8, shared: int = 1, offline: Iterable[int] = ()) -> Topology:
+    online = frozenset(PCpu(n) for n in range(cpus) if n not in set(offline))
+    groups = []
+    for first in range(0, cpus, shared):
+        pcpus = frozenset(PCpu(n) for n in range(first, first + shared)) & online
+        if pcpus:
+            groups.append(
+                ClockGroup(
+                    number=first,
+                    pcpus=pcpus,
+                    driver="acpi-cpufreq",
+                    governor="schedutil",
+                    min_khz=1_200_000,
+                    max_khz=3_001_000,
+                    steps=STEPS,
+                    is_simulated=True,
+                )
+            )
+    unmanaged = {PCpu(n): "offline" for n in offline}
+    return Topology(groups=tuple(groups), unmanaged=unmanaged, online=online)
+
+
+def channel(number: int, path: str | None = None, **more: object) -> ChannelSpec:
+    return ChannelSpec(
+        number=number,
+        target=Target(f"virtio.serial.port.poweragent.{number}"),
+        path=path or f"/run/channel.{number}",
+        alias=f"channel{number}",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def domain(name: str = "dpdk-0", **more: object) -> DomainSpec:
+    values: dict[str, object] = {
+        "uuid": DomainId(f"uuid-of-{name}"),
+        "name": name,
+        "state": DomainState.RUNNING,
+        "run": 1,
+        "vcpus": (vcpu(0, 0), vcpu(1, 1)),
+        "channels": (channel(0), channel(1)),
+    }
+    spec = DomainSpec(**{**values, **more})  # type: ignore[arg-type]
+    held = holdings(spec)
+    if "live" not in more and spec.state.is_active:
+        spec = replace(spec, live=held)
+    return spec if "definition" in more else replace(spec, definition=held)
+
+
+def holdings(spec: DomainSpec) -> Holdings:
+    numbers = frozenset(item.number for item in spec.channels)
+    vcpus = frozenset(item.vcpu for item in spec.vcpus)
+    return Holdings(vcpus=vcpus, present=numbers, free_ports=30 - len(numbers))
+
+
+def vcpu(number: int, *pcpus: int) -> VCpuSpec:
+    return VCpuSpec(vcpu=VCpu(number), pinning=frozenset(map(PCpu, pcpus)))

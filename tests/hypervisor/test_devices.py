@@ -1,0 +1,324 @@
+"""Attach and detach, on a real QEMU: a guest that stays in its BIOS."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+
+from examples.guests.embed import EmbedRoot
+from orchestrator.domain import DomainId, Holdings, VCpu
+from orchestrator.domain_xml.note import NOTE_URI
+from orchestrator.errors import DomainGone, HypervisorError
+from orchestrator.hypervisor.connection import Access, Hypervisor
+from orchestrator.hypervisor.operator import OperatorConnection
+from tests.hypervisor.bios_guest import (
+    CONFIG,
+    CONTROLLER,
+    INACTIVE,
+    LIVE,
+    UUID,
+    Guest,
+    channel,
+    definition,
+    free_ports,
+)
+from tests.rig.echo import EchoHost
+from tests.rig.guest import GuestSpec
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from tests.hypervisor.conftest import Recorder
+    from tests.rig.libvirtd import SessionHost
+
+pytestmark = pytest.mark.rig
+
+
+def test_channels_are_attached_to_the_domain_and_its_definition(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0, 1], [0, 1])
+    assert guest.both() == ([0, 1], [0, 1])
+    assert guest.notes() == ({0, 1}, {0, 1})
+    spec = hypervisor.describe(UUID)
+    assert spec.live == Holdings(
+        vcpus=frozenset({VCpu(0), VCpu(1)}),
+        present=frozenset({0, 1}),
+        given=frozenset({0, 1}),
+        free_ports=28,
+    )
+    assert spec.definition == spec.live
+    assert all(item.path for item in hypervisor.describe(UUID).channels)
+
+
+def test_attaching_again_changes_nothing(
+    hypervisor: Hypervisor, guest: Guest, recorder: Recorder
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0, 1], [0, 1])
+    hypervisor.attach_channels(UUID, [0, 1], [0, 1])
+    assert guest.both() == ([0, 1], [0, 1])
+    added = [item for item in recorder.said("changed") if "device" in item[2]]
+    assert len(added) == 2
+
+
+def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition(CONTROLLER + channel(0)))
+    guest.domain.attachDeviceFlags(channel(1), LIVE)
+    guest.domain.attachDeviceFlags(channel(2), CONFIG)
+    hypervisor.attach_channels(UUID, [0, 1, 2, 3], [0, 1, 2, 3])
+    assert guest.both() == ([0, 1, 2, 3], [0, 1, 2, 3])
+    assert guest.notes() == ({2, 3}, {1, 3})
+    spec = hypervisor.describe(UUID)
+    assert spec.live
+    assert spec.definition
+    assert spec.live.given == {2, 3}
+    assert spec.definition.given == {1, 3}
+    hypervisor.detach_channels(UUID, [0, 1, 2, 3], [0, 1, 2, 3])
+    assert guest.both() == ([0, 1], [0, 2])
+    assert guest.notes() == (set(), set())
+
+
+def test_only_the_given_numbers_are_taken_away(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0, 1, 2], [0, 1, 2])
+    hypervisor.detach_channels(UUID, [1, 7], [1, 7])
+    assert guest.both() == ([0, 2], [0, 2])
+    assert guest.notes() == ({0, 2}, {0, 2})
+    hypervisor.detach_channels(UUID, [1, 7], [1, 7])
+    assert guest.both() == ([0, 2], [0, 2])
+
+
+def test_what_an_earlier_daemon_gave_is_known_and_foreign_metadata_stays(
+    hypervisor: Hypervisor, guest: Guest, recorder: Recorder
+) -> None:
+    guest.start(definition())
+    element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+    guest.domain.setMetadata(element, "<theirs/>", "x", "urn:x", LIVE)
+    hypervisor.attach_channels(UUID, [0], [0])
+    hypervisor.close(5)
+    later = Hypervisor(hypervisor.uri, listener=recorder)
+    later.start()
+    recorder.wait_for("connected", times=2)
+    later.detach_channels(UUID, [0], [0])
+    later.close(5)
+    assert guest.both() == ([], [])
+    assert guest.domain.metadata(element, "urn:x", LIVE) == "<theirs/>"
+
+
+def test_a_note_that_somebody_overwrote_takes_nothing_away(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0], [0])
+    guest.domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<x/>", "x", NOTE_URI, LIVE | CONFIG
+    )
+    hypervisor.detach_channels(UUID, [0], [0])
+    assert guest.both() == ([0], [0])
+
+
+def test_a_domain_that_was_switched_off_keeps_and_gives_back_its_definition(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, [0], [0])
+    guest.domain.destroy()
+    assert guest.numbers(INACTIVE) == [0]
+    with pytest.raises(HypervisorError, match="not running"):
+        hypervisor.detach_channels(UUID, [0], [0])
+    hypervisor.detach_channels(UUID, [], [0])
+    assert guest.numbers(INACTIVE) == []
+
+
+def test_a_transient_domain_has_no_definition_to_change(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.domain = guest.connection.createXML(definition(), 0)
+    assert hypervisor.describe(UUID).definition is None
+    with pytest.raises(HypervisorError, match="transient"):
+        hypervisor.attach_channels(UUID, [0], [0])
+    hypervisor.attach_channels(UUID, [0], [])
+    assert guest.numbers(0) == [0]
+    hypervisor.detach_channels(UUID, [0], [])
+    assert guest.numbers(0) == []
+
+
+def test_a_domain_without_a_controller_is_told_to_be_powered_off(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition(devices=""))
+    assert free_ports(hypervisor) == 0
+    with pytest.raises(HypervisorError, match="have 0 free") as caught:
+        hypervisor.attach_channels(UUID, [0], [0])
+    assert "power it off and on" in caught.value.hint
+    assert guest.both() == ([], [])
+    assert guest.notes() == (set(), set())
+
+
+def test_the_thirtieth_channel_is_the_last_and_libvirt_is_not_asked_for_more(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition())
+    hypervisor.attach_channels(UUID, range(29), range(29))
+    assert free_ports(hypervisor) == 1
+    with pytest.raises(HypervisorError, match="have 1 free"):
+        hypervisor.attach_channels(UUID, [29, 30], [29, 30])
+    hypervisor.attach_channels(UUID, [29], [29])
+    assert free_ports(hypervisor) == 0
+    assert guest.both() == (list(range(30)), list(range(30)))
+    assert guest.domain.XMLDesc(0).count("type='virtio-serial' index=") == 1
+
+
+def test_a_live_refusal_in_the_middle_undoes_everything(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.start(definition(CONTROLLER + channel(1), name="n"))
+    [present] = hypervisor.describe(UUID).channels
+    # So long a name that a path with one digit fits, and with four does not; in a
+    # path, libvirt shortens longer names than 20 letters.
+    name = "n" * min(20, 108 - len(present.path or ""))
+    assert 105 <= len(present.path or "") + len(name) - 1 <= 107
+    guest.end()
+    guest.start(definition(name=name))
+    with pytest.raises(HypervisorError, match="too long"):
+        hypervisor.attach_channels(UUID, [1, 2, 1000], [1, 2, 1000])
+    assert guest.both() == ([], [])
+    assert guest.notes() == (set(), set())
+
+
+def test_a_definition_that_cannot_be_saved_undoes_the_running_domain(
+    hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
+) -> None:
+    guest.start(definition())
+    saved = session_host.directory / "libvirt" / "qemu" / "guest.xml"
+    # libvirt replaces the file by a new one, which a directory does not allow.
+    saved.unlink()
+    saved.mkdir()
+    try:
+        with pytest.raises(HypervisorError):
+            hypervisor.attach_channels(UUID, [1, 2], [1, 2])
+        assert guest.numbers(0) == []
+        assert guest.notes()[0] == set()
+    finally:
+        saved.rmdir()
+        guest.connection.defineXML(definition())
+
+
+def test_a_domain_that_is_off_is_not_attached_to(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.domain = guest.connection.defineXML(definition())
+    with pytest.raises(HypervisorError, match="not running"):
+        hypervisor.attach_channels(UUID, [0], [0])
+    assert guest.numbers(INACTIVE) == []
+
+
+def test_a_definition_gets_channels_and_the_domain_starts_with_them_and_the_note(
+    hypervisor: Hypervisor, guest: Guest
+) -> None:
+    guest.domain = guest.connection.defineXML(definition(devices=""))
+    hypervisor.attach_channels(UUID, [], [0, 1])
+    guest.domain.create()
+    spec = hypervisor.describe(UUID)
+    assert spec.live
+    assert spec.live.given == {0, 1}
+    hypervisor.detach_channels(UUID, [0, 1], [])
+    assert guest.both() == ([], [0, 1])
+
+
+def test_what_was_given_by_hand_no_rule_takes_away(
+    hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
+) -> None:
+    guest.start(definition())
+    with OperatorConnection(session_host.uri) as operator:
+        operator.onboard(UUID, frozenset({0}))
+        hypervisor.attach_channels(UUID, [1], [1])
+        spec = hypervisor.describe(UUID)
+        assert spec.live
+        assert spec.live.given == {1}
+        hypervisor.detach_channels(UUID, [0, 1], [0, 1])
+        assert guest.both() == ([0], [0])
+        operator.offboard(UUID)
+    assert guest.both() == ([], [])
+
+
+def test_a_domain_that_is_gone_is_not_attached_to(hypervisor: Hypervisor) -> None:
+    with pytest.raises(DomainGone):
+        hypervisor.attach_channels(UUID, [0], [0])
+
+
+def test_attaching_needs_no_more_than_reading_on_the_first_connection(
+    session_host: SessionHost, guest: Guest, recorder: Recorder
+) -> None:
+    guest.start(definition())
+    reader = Hypervisor(session_host.uri, listener=recorder, access=Access.READ_ONLY)
+    reader.start()
+    recorder.wait_for("connected")
+    reader.attach_channels(UUID, [0], [0])
+    assert guest.both() == ([0], [0])
+    recorder.wait_for("changed", UUID, "device channel0 added")
+    reader.detach_channels(UUID, [0], [0])
+    reader.close(5)
+    assert guest.both() == ([], [])
+
+
+def test_a_channel_that_was_attached_to_a_running_guest_talks(
+    hypervisor: Hypervisor, session_host: SessionHost
+) -> None:
+    guest = session_host.start(GuestSpec(name="hotplug", channels=()))
+    uuid = DomainId(str(guest.uuid))
+    try:
+        assert guest.talker is not None  # the guest has booted
+        hypervisor.attach_channels(uuid, [5], [5])
+        [channel] = hypervisor.describe(uuid).channels
+        with EchoHost([channel.path or ""]):
+            guest.talker.tell("open:5")
+            # The guest's kernel learns a moment later that somebody is connected.
+            wait_for(lambda: guest.talker.tell("ask:5:3").startswith("ack "), "an ACK")
+    finally:
+        guest.remove()
+
+
+EMBEDDED = """
+import sys, threading
+from orchestrator.hypervisor.connection import Hypervisor
+xml, uuid, root = sys.argv[1:]
+connected = threading.Event()
+class Listener:
+    def connected(self): connected.set()
+    def domain_changed(self, uuid, what): pass
+hypervisor = Hypervisor(f"qemu:///embed?root={root}", listener=Listener())
+hypervisor.start()
+connected.wait()
+domain = hypervisor._connection().defineXML(xml)
+domain.create()
+for round in range(30):
+    hypervisor.attach_channels(uuid, [0], [0])
+    assert [c.number for c in hypervisor.describe(uuid).channels] == [0]
+    hypervisor.detach_channels(uuid, [0], [0])
+domain.destroy()
+hypervisor.close(5)
+print("done")
+"""
+
+
+def test_an_embedded_driver_is_opened_once_however_often_it_is_attached_to() -> None:
+    # In a process of its own, because a process can have one such driver in its life.
+    with EmbedRoot() as root:
+        done = subprocess.run(
+            [sys.executable, "-c", EMBEDDED, definition(), UUID, str(root.directory)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert done.stdout == "done\n"

@@ -1,0 +1,124 @@
+"""What a journal may say, and what becomes of one that says anything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import JournalError
+from orchestrator.power.journal_document import (
+    Document,
+    decode_document,
+    encode_document,
+)
+from orchestrator.power.prepared import Original
+from orchestrator.power.sysfs import CPU_DIR, CpuTree
+from tests.power.conftest import read_all, rewrite, use
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.power.journal import Journal
+    from orchestrator.power.prepared import PreparedGroup
+
+
+VALID_PATH = f"{CPU_DIR}/cpufreq/policy0/scaling_governor"
+
+
+def entry(
+    path: object = VALID_PATH, value: object = "ondemand\n", ours: object = "userspace"
+) -> dict[str, object]:
+    return {"0": [{"path": path, "value": value, "ours": ours}]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": 2},
+        {"boot_id": None},
+        {"tree": 7},
+        {"groups": []},
+        {"groups": {"zero": []}},
+        {"groups": {"-1": []}},
+        {"groups": {"0": {}}},
+        {"groups": {"0": ["text"]}},
+        {"groups": {"0": [{}]}},
+        {"groups": entry(value=3)},
+        {"groups": entry(ours=3)},
+        {"groups": entry(value="\u20ac")},
+        {"groups": entry(value="x" * 70_000)},
+        {"groups": entry(path="/etc/passwd")},
+        {"groups": entry(path="etc/passwd")},
+        {"groups": entry(path=f"{CPU_DIR}/../../../etc/passwd")},
+        {"groups": entry(path=f"{CPU_DIR}/cpufreq/..")},
+        {"groups": entry(path=f"{CPU_DIR}/./online")},
+        {"groups": entry(path=f"{CPU_DIR}/online\n")},
+        {"groups": entry(path=f"{CPU_DIR}//online")},
+        {"groups": entry(path=CPU_DIR)},
+    ],
+)
+def test_a_journal_that_cannot_be_trusted_is_set_aside_whole(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    path: Path,
+    changes: dict[str, object],
+) -> None:
+    journal.record(*prepared)
+    use(prepared[1])
+    rewrite(path, **changes)
+    now = read_all(tree.root)
+    with pytest.raises(JournalError, match="is no journal"):
+        journal.read()
+    replay = journal.replay()
+    assert replay.set_aside == path.with_name("restore.json.unreadable")
+    assert "is no journal" in replay.reason
+    assert read_all(tree.root) == now
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"\0" * 512, b"\xff\xfe\x00", b"[" * 100_000],
+    ids=["empty", "torn", "list", "null", "zeros", "bytes", "deep"],
+)
+def test_garbage_is_set_aside(journal: Journal, path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    assert journal.replay().set_aside == path.with_name("restore.json.unreadable")
+
+
+def test_a_journal_torn_at_any_byte_is_whole_or_set_aside(
+    journal: Journal, prepared: list[PreparedGroup], path: Path
+) -> None:
+    journal.record(prepared[0])
+    data = path.read_bytes()
+    for length in range(len(data) - 1):  # without its last newline it is still whole
+        with pytest.raises(ValueError, match=r"."):
+            decode_document(data[:length])
+
+
+names = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
+originals = st.builds(
+    Original,
+    path=names.map(lambda name: f"{CPU_DIR}/{name}"),
+    value=st.binary(),
+    ours=st.binary(),
+)
+
+
+@given(
+    tree=st.text(),
+    boot_id=st.text(),
+    groups=st.dictionaries(
+        st.integers(min_value=0, max_value=9_999),
+        st.lists(originals, max_size=3).map(tuple),
+    ),
+)
+def test_what_is_encoded_is_decoded(
+    tree: str, boot_id: str, groups: dict[int, tuple[Original, ...]]
+) -> None:
+    document = Document(tree=tree, boot_id=boot_id, groups=groups)
+    assert decode_document(encode_document(document)) == document
