@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -128,6 +128,39 @@ def test_f17_a_zone_of_its_own_follows_summer_time() -> None:
     for begin in (winter, summer):
         before = begin.replace(minute=29)
         assert run(policy, [view(now=before), view(now=begin)]) == [{0: None}, {0: MAX}]
+
+
+@pytest.mark.parametrize(
+    ("window", "night", "changes_utc"),
+    [
+        # 02:00 is followed by 03:00 (01:00 UTC), so that what lies between is not.
+        ("02:30-03:30", "2026-03-29", ["01:00", "01:30"]),
+        ("02:00-03:00", "2026-03-29", []),
+        ("sat 22:00-06:00", "2026-03-29", ["00:00", "04:00"]),
+        # From 03:00 back to 02:00 (01:00 UTC): what lies between comes twice.
+        ("02:00-03:00", "2026-10-25", ["00:00", "02:00"]),
+        ("02:30-03:30", "2026-10-25", ["00:30", "01:00", "01:30", "02:30"]),
+        ("sat 22:00-06:00", "2026-10-25", ["00:00", "05:00"]),
+        ("sun", "2026-10-25", ["00:00"]),
+    ],
+)
+def test_f17_in_the_night_when_clocks_change_the_clock_on_the_wall_decides(
+    window: str, night: str, changes_utc: list[str]
+) -> None:
+    policy = TimeOfDay(
+        busy=(parse_window(window),),
+        quiet=whole_hours(range(24)),
+        zone=ZoneInfo("Europe/Berlin"),
+    )
+    begin = datetime.fromisoformat(f"{night}T00:00+00:00")
+    moments = [begin + timedelta(minutes=10 * step) for step in range(36)]
+    wants = [want[0] for want in run(policy, [view(now=m) for m in moments])]
+    changes = [
+        f"{moment:%H:%M}"
+        for before, want, moment in zip([MIN, *wants], wants, moments, strict=False)
+        if want != before
+    ]
+    assert changes == changes_utc
 
 
 def test_busy_goes_before_quiet_and_quiet_before_traffic() -> None:
