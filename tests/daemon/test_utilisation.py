@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -60,7 +63,7 @@ def test_a_clock_follows_the_load_of_a_guest_without_agent_or_channel(
             load.start()
             wait_for_clock(MAX)
             (policy,) = daemon.domain(guest.name)["policies"]
-            assert policy["wants"] == [{"vcpu": 0, "khz": MAX}]
+            assert [want["khz"] for want in policy["wants"]] == [MAX]
             assert policy["source"] == "metadata"
             load.join()
             wait_for_clock(MIN)
@@ -68,3 +71,51 @@ def test_a_clock_follows_the_load_of_a_guest_without_agent_or_channel(
             wait_for(lambda: tree.read(GOVERNOR) == before, "the governor")
     finally:
         guest.remove()
+
+
+RULE = """
+[[policy]]
+match = "web-*"
+kind = "utilisation"
+up_above = 0.35
+down_below = 0.3
+calm_samples = 2
+period_s = 0.25
+"""
+
+
+def test_a_qemu_that_hangs_blinds_no_other_guest_s_policy(
+    system_host: SystemHost, tree: CpuTree
+) -> None:
+    """Both are asked for with one call, and that call hangs with one of them."""
+    guests = [
+        system_host.start(GuestSpec(name=f"web-{cpu}", channels=(), pins={0: str(cpu)}))
+        for cpu in (0, 1)
+    ]
+    process = int(Path(f"/run/libvirt/qemu/{guests[1].name}.pid").read_text())
+
+    def wait_for_clock(khz: int) -> None:
+        wait_for(
+            lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=PATIENCE_S
+        )
+
+    try:
+        for guest in guests:
+            guest.talker.tell("say:up")
+        with RunningDaemon(system_host.uri, tree.root, config=RULE):
+            wait_for_clock(MIN)
+            os.kill(process, signal.SIGSTOP)
+            load = Thread(
+                target=guests[0].talker.tell,
+                args=(f"spin:{SPIN_S * 1000}",),
+                kwargs={"timeout_s": 90},
+            )
+            load.start()
+            wait_for_clock(MAX)
+            load.join()
+            wait_for_clock(MIN)
+            os.kill(process, signal.SIGCONT)
+    finally:
+        os.kill(process, signal.SIGCONT)
+        for guest in guests:
+            guest.remove()
