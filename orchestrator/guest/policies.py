@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAC_BYTES = 6
+_MOST_NAME_BYTES = 31
+"""The field has 32, of which one must be zero: DPDK's host reads on to it."""
 WORKLOADS = {level.name.lower(): level for level in WorkloadLevel}
 """By the words that people use."""
 
@@ -44,6 +46,21 @@ def new_policy(kind: PolicyKind, vcpus: Sequence[int]) -> PolicyPacket:
     if max(vcpus) > 0xFF:
         raise PacketError(f"vCPU {max(vcpus)} does not fit into a policy (0 to 255)")
     return PolicyPacket(policy=kind, vcpus=_fill(vcpus, MAX_VCPUS), num_vcpu=len(vcpus))
+
+
+def name_vm(policy: PolicyPacket, name: str) -> PolicyPacket:
+    """Say the VM's name, by which DPDK's own host finds it.
+
+    Raises:
+        PacketError: it is too long.
+    """
+    encoded = name.encode()
+    if len(encoded) > _MOST_NAME_BYTES:
+        raise PacketError(
+            f"the name has {len(encoded)} bytes, and room is for {_MOST_NAME_BYTES}",
+            hint="leave it out: vmpowerd knows which domain a channel belongs to",
+        )
+    return policy._replace(vm_name=encoded)
 
 
 def watch_traffic(

@@ -90,7 +90,7 @@ def build_policy(options: Namespace) -> PolicyPacket:
     kind = PolicyKind[options.kind.upper().replace("-", "_")]
     policy = policies.new_policy(kind, options.vcpus)
     if options.vm_name:
-        policy = policy._replace(vm_name=options.vm_name.encode())
+        policy = policies.name_vm(policy, options.vm_name)
     if kind is PolicyKind.WORKLOAD:
         return policy._replace(workload=policies.WORKLOADS[options.level])
     if kind is PolicyKind.BRANCH_RATIO:

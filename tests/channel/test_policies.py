@@ -133,6 +133,12 @@ def test_a_field_that_does_not_fit_is_named_an_error() -> None:
         encode_policy(PolicyPacket(num_vcpu=256))
 
 
+def test_s17_a_name_is_cut_where_a_packet_has_no_more_room() -> None:
+    long, short = PolicyPacket(vm_name=b"x" * 1000), PolicyPacket(vm_name=b"x" * 32)
+    assert encode_policy(long) == encode_policy(short)
+    assert decode_policy(encode_policy(long)).vm_name == b"x" * 32
+
+
 def test_a_packet_of_32_bits_lacks_only_the_tail() -> None:
     packet = encode_policy(PolicyPacket(policy=PolicyKind.WORKLOAD, turbo=1))
     short = encode_policy(

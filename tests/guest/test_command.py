@@ -26,6 +26,7 @@ _WITHOUT_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin
 _WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override")
 ORDINARY = () if os.geteuid() else _WITHOUT_ADMIN
 """Makes of root somebody whom the kernel refuses a port that is not free."""
+LOW = ("policy", "send", "workload", "low", "--vcpus", "0")
 UNPRIVILEGED = () if os.geteuid() else _WITHOUT_OVERRIDE
 """Makes of root somebody whom the kernel refuses a file that nobody may open."""
 
@@ -247,6 +248,7 @@ def test_a_port_that_may_not_be_opened_is_permission_denied(tmp_path: Path) -> N
         (["policy", "send", "time", "--vcpus", "0", "--quiet", "0"], "hour 0 alone"),
         (["policy", "send", "traffic", "--vcpus", "0-8"], "9 vCPUs in one policy"),
         (["policy", "send", "traffic", "--vcpus", "0", "--mac", "52:54"], "no MAC"),
+        (["--vm-name", "x" * 32, *LOW], "the name has 32 bytes, and room is for 31"),
         (["auto", "--busy", "40%"], "--calm 0.4 is not below --busy 0.4"),
         ([], "required: COMMAND"),
     ],
