@@ -133,7 +133,10 @@ class Endpoint:
         is_464 = stream.generation is GENERATION_464
         self.is_quiet = is_464 and not (stream.rest or self.held)
         generation = stream.generation or GENERATION_464
-        self.read_bytes = self.share.most_packets * generation.size_bytes
+        most_bytes = self.share.most_packets * generation.size_bytes
+        # The longest packet at least: in pieces of it nobody would recognise a guest
+        # that speaks another generation now.
+        self.read_bytes = max(most_bytes, GENERATION_464.size_bytes)
 
     def close(self) -> None:
         """Close the socket and forget what was under way."""

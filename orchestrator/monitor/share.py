@@ -15,6 +15,9 @@ from orchestrator.channel.recognition import MOST_PACKETS
 
 TURN_NS = 30_000
 """How long a turn may take. A whole read of requests that have plans takes a third."""
+FEWEST_PACKETS = 2
+"""Read at once at least: a turn of one is none of a burst, and would never show that
+more can be read again."""
 PARTS = 20
 """A guest may have one part in so many of the time."""
 CREDIT_NS = 1_000_000
@@ -44,7 +47,7 @@ class Share:
             When (monotonic) the next one may be; 0: at once.
         """
         if took_ns > TURN_NS:
-            self.most_packets = max(1, self.most_packets // 2)
+            self.most_packets = max(FEWEST_PACKETS, self.most_packets // 2)
         elif took_ns < TURN_NS // 2:
             self.most_packets = min(MOST_PACKETS, self.most_packets * 2)
         paid_at_ns = max(self._paid_at_ns, now_ns) + took_ns * PARTS

@@ -28,6 +28,7 @@ from orchestrator.channel.protocol import (
 from orchestrator.channel.recognition import MOST_PACKETS
 from orchestrator.monitor import messages
 from orchestrator.monitor.exchange import IDLE_NS
+from orchestrator.monitor.share import TURN_NS
 from tests.channel.vectors import read_vectors
 from tests.monitor.workbench import LOWEST, MIDDLE, NOMINAL, TURBO, Workbench, receive
 
@@ -256,6 +257,26 @@ def test_an_old_guest_that_never_reads_is_served_ten_thousand_times(
         bench.exhaust()
     assert bench.counts() == {"unanswered": 10_000}
     assert bench.clock() == LOWEST
+
+
+@pytest.mark.parametrize("generation", OLD, ids=lambda g: str(g.size_bytes))
+def test_after_a_flood_of_one_generation_another_is_recognised(
+    bench: Workbench, generation: Generation
+) -> None:
+    guest = bench.simple()
+    bench.ask(guest, encode_connect(generation))
+    _silence(bench)
+    flood = encode(Request(0, MIN), generation) * MOST_PACKETS
+    bench.tick_ns = TURN_NS + 1  # each turn is long: ever less is read at once
+    for _ in range(10):
+        guest.sendall(flood)
+        for _ in range(MOST_PACKETS):
+            _silence(bench)  # which is longer than any rest
+    bench.tick_ns = 0
+    for _ in range(3):
+        packet = encode(Request(0, MAX))
+        assert bench.ask(guest, packet) == packet
+    assert bench.generation() == (464, False)
 
 
 def test_a_flood_of_short_packets_is_read_in_small_portions(bench: Workbench) -> None:
