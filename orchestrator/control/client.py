@@ -151,6 +151,7 @@ class ControlClient:
             # By readline: other splitters also break lines at U+2028.
             for line in iter(response.readline, b""):
                 yield json.loads(line)
+            _check_end(response)
         except (OSError, http.client.HTTPException) as error:
             raise self._hung_up(error) from error
         finally:
@@ -207,6 +208,8 @@ class ControlClient:
                     hint="start it with 'systemctl start vmpowerd', or name its "
                     "directory with --run-dir",
                 )
+            case http.client.IncompleteRead():
+                return DaemonUnreachable(f"vmpowerd at {self._path} ended suddenly")
             case TimeoutError():
                 return DaemonUnreachable(f"vmpowerd at {self._path} does not answer")
             case _:
@@ -229,6 +232,15 @@ class _UnixConnection(http.client.HTTPConnection):
             sock.close()
             raise
         self.sock = sock
+
+
+def _check_end(response: http.client.HTTPResponse) -> None:
+    """Tell the end of a stream from the end of the daemon between two lines of it.
+
+    http.client says by `chunk_left` alone whether the last chunk has come.
+    """
+    if getattr(response, "chunk_left", None) is not None:
+        raise http.client.IncompleteRead(b"")
 
 
 def _failure_in(status: int, body: bytes) -> ControlError:

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,29 @@ def test_a_follower_sees_what_happens_next(
     assert [next(events)["text"] for _ in range(2)][-1] == "channel 0 is open"
     client.override(2, 2_000_000)
     assert next(events)["text"] == "clock group 2 set to 2200000 kHz"
+
+
+@pytest.mark.parametrize("rest", ["", "3\r\n{", "0\r\n\r\n"])
+def test_the_death_of_a_daemon_is_no_end_of_its_events(
+    tmp_path: Path, rest: str
+) -> None:
+    head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    line = '{"text": "1"}\n'
+    answer = f"{head}{len(line):x}\r\n{line}\r\n{rest}"
+    is_whole = rest.startswith("0")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        told = ControlClient(tmp_path / "s").events(follow=True)
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(next, told)
+            peer = listener.accept()[0]
+            with peer:
+                peer.recv(1000)
+                peer.sendall(answer.encode())
+            assert first.result()["text"] == "1"
+    with pytest.raises(StopIteration if is_whole else DaemonUnreachable):
+        next(told)
 
 
 def test_events_come_without_clocks_to_who_does_not_want_them(
