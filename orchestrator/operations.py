@@ -118,11 +118,23 @@ class Operations:
         steps = record.group.steps
         highest = bounds.max_khz or steps.highest_khz
         target = steps.fit(khz, bounds.min_khz or 0, highest)
-        self._react(events.OverrideSet(record.group.number, target, _name(who)))
+        before_khz, by = record.override_khz, _name(who)
+        self._react(events.OverrideSet(record.group.number, target, by))
         if not await self._settles(record, target):
             why = record.reason or "the kernel has not accepted it"
+            if record.override_khz == target:  # nobody said otherwise meanwhile
+                self._take_back(record, before_khz, by)
             raise ControlError(f"CPU {pcpu} is not set: {why}", status=409)
         return await self._cpu(record, pcpu)
+
+    def _take_back(self, record: GroupRecord, before_khz: int | None, by: str) -> None:
+        """End an override that was refused: it must not come true later."""
+        number = record.group.number
+        self._react(
+            events.OverrideReleased(number, by)
+            if before_khz is None
+            else events.OverrideSet(number, before_khz, by)
+        )
 
     async def release(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
         """Give the clock group back to its votes; without an override, do nothing.

@@ -183,7 +183,23 @@ def test_a_reload_that_fails_half_way_is_whole_the_next_time(
         journal.write_text("no journal")
         daemon.signal(signal.SIGHUP)
         daemon.wait_for(lambda status: status["daemon"]["mode"] == "enforce")
-        assert not journal.exists()  # it was looked at, and set aside
+        # It was looked at, before another one took its place.
+        assert journal.with_name("restore.json.unreadable").exists()
+
+
+def test_a_clock_that_could_not_be_set_is_not_set_later(
+    tree: CpuTree, uri: str, ends: list[GuestEnd]
+) -> None:
+    del ends
+    with RunningDaemon(uri, tree.root) as daemon:
+        (daemon.run_dir / "restore.json").mkdir()  # nothing can be journalled
+        with (
+            ControlClient(daemon.socket) as client,
+            pytest.raises(ControlError, match="CPU 5 is not set: cannot read"),
+        ):
+            client.override(5, 2_000_000)
+        (cpu,) = [c for c in daemon.status()["cpus"] if c["pcpu"] == 5]
+        assert cpu["override_khz"] is None
 
 
 def test_a_second_daemon_on_the_same_tree_is_refused(
