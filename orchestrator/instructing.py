@@ -164,24 +164,26 @@ class Instructing:
             raise ConfigError("it has no policy")
         source = Source(SourceKind.OPERATOR, instruction.name)
         cpus = f"CPUs {format_cpulist(instruction.cpus)}"
-        names, problem = [], ""
+        names, problems = [], []
         for record, vcpus in self._pinned_to(instruction.cpus):
             uuid, rule = record.spec.uuid, instruction.rule
             try:
                 is_news = self._policing.install(uuid, source, order_of(rule, vcpus))
             except PolicyError as error:
-                problem = f"{record.spec.name}: {error}"
+                problems.append(f"{record.spec.name}: {error}")
                 continue
             names.append(record.spec.name)
             self._react(
                 events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
             )
-        if problem:
-            raise PolicyError(problem)
+        kind = instruction.rule.kind
+        done = f"CREATE: {kind} for {', '.join(sorted(names))} on {cpus}"
+        if problems:
+            but = f" ({done})" if names else ""
+            raise PolicyError("; ".join(problems) + but)
         if not names:
             raise PolicyError(f"no running domain has a vCPU pinned to {cpus}")
-        kind = instruction.rule.kind
-        return f"CREATE: {kind} for {', '.join(sorted(names))} on {cpus}"
+        return done
 
     def _pinned_to(
         self, cpus: frozenset[int]

@@ -70,6 +70,17 @@ def test_a_key_of_a_stranger_does_no_harm_to_those_who_read_of_it(
     assert any(done["text"] in text for text in told)
 
 
+def test_every_domain_that_refuses_a_policy_is_named(daemon: RunningDaemon) -> None:
+    policy = {"policy_type": "BRANCH_RATIO", "core_list": [3]}
+    with ControlClient(daemon.socket) as client:
+        (outcome,) = client.instruct(json.dumps(policy))["outcomes"]
+    if outcome["done"]:  # a machine that has the counters
+        assert "dpdk-0, dpdk-1" in outcome["text"]
+    else:
+        assert "dpdk-0: " in outcome["text"]
+        assert "; dpdk-1: " in outcome["text"]
+
+
 def write(fifos: Path, cpu: int, *pieces: bytes) -> None:
     fd = os.open(fifos / f"fifo{cpu}", os.O_WRONLY)
     for piece in pieces:
