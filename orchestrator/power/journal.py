@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -208,6 +209,9 @@ class Journal:
             fresh.replace(self._path)
             self._sync_directory()
         except OSError as error:
+            # On a disk that is full, half of it would take the place of the next.
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
             raise self._failure("write", error) from error
 
     def _write_file(self, path: Path, data: bytes) -> None:
