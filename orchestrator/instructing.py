@@ -180,7 +180,7 @@ class Instructing:
         done = f"CREATE: {kind} for {', '.join(sorted(names))} on {cpus}"
         if problems:
             but = f" ({done})" if names else ""
-            raise PolicyError("; ".join(problems) + but)
+            raise PolicyError("; ".join(sorted(problems)) + but)
         if not names:
             raise PolicyError(f"no running domain has a vCPU pinned to {cpus}")
         return done
