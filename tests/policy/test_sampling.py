@@ -204,6 +204,19 @@ def test_a_function_that_cannot_be_counted_says_why(
         VirtualFunctionCounters(tmp_path, ask).read(pci)
 
 
+def test_a_virtual_function_and_its_stand_in_are_counted_together(
+    tmp_path: Path,
+) -> None:
+    lay_out_card(tmp_path)
+    lay_out_interface(tmp_path, "vnet0", rx=1, tx=7)
+    counters = VirtualFunctionCounters(tmp_path, ask)
+    both = [
+        spec(InterfaceKind.VIRTUAL_FUNCTION, pci="0000:3b:02.0"),
+        spec(InterfaceKind.TAP, "vnet0"),
+    ]
+    assert InterfaceCounters(tmp_path, counters.read).read(both) == {MAC: 118}
+
+
 def test_a_card_that_is_somewhere_else_has_no_counters_here(tmp_path: Path) -> None:
     lay_out_card(tmp_path)
     shutil.rmtree(tmp_path / "bus/pci/devices/0000:3b:00.0/net")

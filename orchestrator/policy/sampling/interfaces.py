@@ -5,6 +5,7 @@ Source: Documentation/ABI/testing/sysfs-class-net-statistics of the kernel.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from orchestrator.interface import InterfaceKind
@@ -40,15 +41,20 @@ class InterfaceCounters:
         self._read_virtual_function = read_virtual_function
 
     def read(self, interfaces: Iterable[InterfaceSpec]) -> dict[str, int]:
-        """Return the packets that each interface has received, by MAC address.
+        """Return the packets that interfaces have received, by MAC address.
+
+        A virtual function and its stand-in for migrations have one address; their
+        packets are counted together.
 
         Raises:
             SamplingError: one of them cannot be counted, or there is none.
         """
-        received = {spec.mac: self._read_one(spec) for spec in interfaces}
+        received: Counter[str] = Counter()
+        for spec in interfaces:
+            received[spec.mac] += self._read_one(spec)
         if not received:
             raise SamplingError("the domain has no such network interface")
-        return received
+        return dict(received)
 
     def _read_one(self, spec: InterfaceSpec) -> int:
         if spec.kind is InterfaceKind.VIRTUAL_FUNCTION and spec.pci is not None:
