@@ -1,7 +1,7 @@
 """For how long domains' vCPUs have run.
 
-Theory of operation: many domains are asked for with one call, which costs us a
-twentieth of a call for each (measured, 50 domains: 0.6 ms of CPU for 11). That call
+Theory of operation: many domains are asked for with one call, which costs us a tenth
+of a call for each (measured, 50 domains: 3.4 ms of CPU a second for 32). That call
 reaches into each QEMU: since libvirt 8.9 it asks KVM's statistics too, over QEMU's
 monitor, and waits for as long as a QEMU does not answer, whatever is said of not
 waiting: that is about a domain that somebody else works on already. The call for one
