@@ -6,10 +6,12 @@ reaches into each QEMU: since libvirt 8.9 it asks KVM's statistics too, over QEM
 monitor, and waits for as long as a QEMU does not answer, whatever is said of not
 waiting: that is about a domain that somebody else works on already. The call for one
 domain reads files of the kernel's, and waits for nobody. So who asks for many must be
-ready to ask for each.
+ready to ask for each. And some QEMUs take every vCPU of KVM out of its guest to answer:
+their domains are left out, because nobody's policy may cost a guest its time.
 
-Source: virDomainListGetStats, virDomainGetVcpus. For QEMU it is the user and system
-time of the vCPU's thread, in the kernel's ticks of 10 ms; guest time is part of it.
+Source: virDomainListGetStats, virDomainGetVcpus; "kvm: reuse per-vcpu stats fd to avoid
+vcpu interruption" of QEMU 8.1. For QEMU the time is the user and system time of the
+vCPU's thread, in the kernel's ticks of 10 ms; guest time is part of it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import libvirt
+
+from orchestrator.domain_xml.document import parse_document
+from orchestrator.errors import DomainXmlError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -35,6 +40,12 @@ _NOT_SERVED = frozenset(
 )
 
 
+_ASKS_QEMU = 8_009_000
+"""From this libvirt on the call for many asks QEMU, if that has query-stats."""
+_INTERRUPTING_QEMUS = range(7_001_000, 8_001_000)
+"""Those that have it and take a vCPU of KVM out of its guest for it."""
+
+
 class VCpuTimes:
     """What one connection tells of vCPUs' times.
 
@@ -47,11 +58,14 @@ class VCpuTimes:
         """libvirt's handles, kept: looking one up is a call as dear as the other."""
         self._is_served = True
         """Whether this libvirt answers for many at once, as far as is known."""
+        self._is_gentle: dict[DomainId, bool] = {}
+        """Whether a domain may be asked about with others."""
 
     def keep(self, uuids: Collection[DomainId]) -> None:
         """Forget all other domains."""
         for uuid in self._domains.keys() - set(uuids):
             self._domains.pop(uuid, None)
+            self._is_gentle.pop(uuid, None)
 
     def read(self, uuid: DomainId) -> dict[int, int]:
         """Return nanoseconds by vCPU.
@@ -67,14 +81,16 @@ class VCpuTimes:
     ) -> dict[DomainId, dict[int, int]]:
         """Return nanoseconds by vCPU, of those of the domains that libvirt tells of.
 
-        Those that have ended or vanished are left out, and all of them if this libvirt
-        or its driver does not know how to answer.
+        Those that have ended or vanished are left out, those whose QEMU would interrupt
+        them, and all of them if this libvirt or its driver does not know how to answer.
 
         Raises:
             libvirt.libvirtError: the connection is lost, or libvirt refused.
         """
-        domains = [domain for uuid in uuids if (domain := self._find_any(uuid))]
-        if not (self._is_served and domains):
+        if not self._is_served:
+            return {}
+        domains = [domain for uuid in uuids if (domain := self._find_gentle(uuid))]
+        if not domains:
             return {}
         try:
             told = self._connection.domainListGetStats(
@@ -97,13 +113,38 @@ class VCpuTimes:
             self._domains[uuid] = domain
         return domain
 
-    def _find_any(self, uuid: DomainId) -> libvirt.virDomain | None:
+    def _find_gentle(self, uuid: DomainId) -> libvirt.virDomain | None:
         try:
-            return self._find(uuid)
+            domain = self._find(uuid)
+            if uuid not in self._is_gentle:
+                self._is_gentle[uuid] = not self._interrupts(domain)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise
             return None
+        return domain if self._is_gentle[uuid] else None
+
+    def _interrupts(self, domain: libvirt.virDomain) -> bool:
+        versions = self._connection.getLibVersion(), self._connection.getVersion()
+        return interrupts_kvm(*versions) and is_kvm(domain.XMLDesc())
+
+
+def interrupts_kvm(libvirt_version: int, qemu_version: int) -> bool:
+    """Say whether a call for many takes vCPUs of KVM out of their guests.
+
+    Args:
+        libvirt_version: as libvirt has it, 9000000 for 9.0.0.
+        qemu_version: likewise, of the QEMU that libvirt starts now.
+    """
+    return libvirt_version >= _ASKS_QEMU and qemu_version in _INTERRUPTING_QEMUS
+
+
+def is_kvm(xml: str) -> bool:
+    """Say whether a domain runs, or may run, on KVM."""
+    try:
+        return parse_document(xml).get("type") == "kvm"
+    except DomainXmlError:
+        return True
 
 
 def _times(stats: Mapping[str, object]) -> dict[int, int]:

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.domain import DomainId
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
+from orchestrator.hypervisor.vcpu_times import interrupts_kvm, is_kvm
 from tests.hypervisor.test_test_driver import DEFINED, NODE, OFF, UUID
 
 if TYPE_CHECKING:
@@ -47,3 +48,32 @@ def test_a_domain_that_is_off_or_gone_has_none(hypervisor: Hypervisor) -> None:
 def test_a_driver_that_does_not_tell_many_tells_each(hypervisor: Hypervisor) -> None:
     assert hypervisor.vcpu_times_together([UUID, OFF]) == {}
     assert hypervisor.vcpu_times(UUID).keys() == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("libvirt_version", "qemu_version", "is_so"),
+    [
+        (9_000_000, 7_002_000, True),
+        (8_009_000, 7_001_000, True),
+        (8_008_000, 7_002_000, False),
+        (10_000_000, 7_000_000, False),
+        (10_000_000, 8_001_000, False),
+    ],
+)
+def test_some_qemus_interrupt_their_guests_to_answer_a_call_for_many(
+    libvirt_version: int, qemu_version: int, *, is_so: bool
+) -> None:
+    assert interrupts_kvm(libvirt_version, qemu_version) is is_so
+
+
+@pytest.mark.parametrize(
+    ("xml", "is_so"),
+    [
+        ("<domain type='kvm' id='1'><name>a</name></domain>", True),
+        ("<domain type='qemu' id='1'><name>kvm</name></domain>", False),
+        # Who does not know asks alone.
+        ("<domain", True),
+    ],
+)
+def test_a_domain_of_kvm_is_told_by_its_type(xml: str, *, is_so: bool) -> None:
+    assert is_kvm(xml) is is_so
