@@ -13,7 +13,7 @@ import pytest
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
-from tests.daemon.running import CHECKOUT
+from tests.daemon.running import CHECKOUT, RunningDaemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,3 +57,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = CHECKOUT / "scripts" / "build_guest.py"
     subprocess.run([sys.executable, program, output], check=True, capture_output=True)
     return output
+
+
+@pytest.fixture
+def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[RunningDaemon]:
+    """A daemon that has both channels, and releases clocks at once."""
+    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
+        for number, end in enumerate(ends):
+            daemon.wait_for_channel("dpdk-0", number, "open")
+            end.accept()
+        yield daemon

@@ -32,7 +32,7 @@ from tests.daemon.running import RunningDaemon
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -40,16 +40,6 @@ CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
 GOVERNOR = "devices/system/cpu/cpufreq/policy{}/scaling_governor"
 MIN, NOMINAL, TURBO = 1_200_000, 3_000_000, 3_001_000
 LONG_NAME = "edge.router.01-with-a-name-of-more-than-thirty-one-characters"
-
-
-@pytest.fixture
-def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[RunningDaemon]:
-    """The domain dpdk-0: vCPU 0 on CPU 2, vCPU 1 on CPU 3."""
-    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
-        for number, end in enumerate(ends):
-            daemon.wait_for_channel("dpdk-0", number, "open")
-            end.accept()
-        yield daemon
 
 
 def governors(tree: CpuTree) -> dict[int, str]:

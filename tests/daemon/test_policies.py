@@ -26,7 +26,6 @@ from tests.daemon.running import CONFIG, RunningDaemon
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from orchestrator.control.documents import Status
@@ -66,15 +65,6 @@ def wait_for_governor(tree: CpuTree, governor: str) -> None:
 
 def send(end: GuestEnd, policy: PolicyPacket) -> Answer:
     return end.say(encode_policy(policy))
-
-
-@pytest.fixture
-def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[RunningDaemon]:
-    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
-        for number, end in enumerate(ends):
-            daemon.wait_for_channel("dpdk-0", number, "open")
-            end.accept()
-        yield daemon
 
 
 def test_a_rule_steers_a_guest_that_has_no_channel(

@@ -15,8 +15,6 @@ from tests.daemon.test_policies import GOVERNOR, LOW, MAX, MIN, send, wait_for_c
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from orchestrator.power.sysfs import CpuTree
     from tests.daemon.board import GuestEnd
 
@@ -31,15 +29,6 @@ DEFAULTS: dict[str, object] = {
     "guest_policies": True,
     "generation": None,
 }
-
-
-@pytest.fixture
-def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[RunningDaemon]:
-    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
-        for number, end in enumerate(ends):
-            daemon.wait_for_channel("dpdk-0", number, "open")
-            end.accept()
-        yield daemon
 
 
 def say(daemon: RunningDaemon, said: str) -> None:
