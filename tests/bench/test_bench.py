@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,12 +20,14 @@ from bench.place import make_place
 from bench.presence import DOMAINS, discover
 from bench.readings import read_cpu_ns, read_writes
 from bench.servers import BATCHED, UNBATCHED, VMPOWERD, start_reference
+from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.power.sysfs import CPU_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CHANNELS = 3
+SIZE = GENERATION_464.size_bytes
 
 
 @pytest.mark.parametrize("is_batched", [False, True])
@@ -61,6 +66,37 @@ def test_a_wrong_clock_is_noticed() -> None:
         (cpufreq / "policy2" / "scaling_setspeed").write_text("1\n")
         with pytest.raises(BenchError, match="channel 2 asked for"):
             load.check_clocks()
+
+
+def test_an_answer_that_was_given_up_may_come_in_the_middle_of_a_run() -> None:
+    is_greeted = threading.Event()
+    with (
+        make_place(channels=1, per_domain=1, cpus=1) as place,
+        start_load(place) as load,
+        socket.socket(socket.AF_UNIX) as server,
+    ):
+        server.connect(str(place.sockets / "0"))
+        serving = threading.Thread(target=_serve_late, args=(server, is_greeted))
+        serving.start()
+        load.greet()
+        is_greeted.set()
+        assert load.round_trips(0.05).answers > 1
+        assert load.stream(0.05).answers > 1
+    serving.join()
+
+
+def _serve_late(server: socket.socket, is_greeted: threading.Event) -> None:
+    """Answer the first of three requests, later the two others, and then at once."""
+    with contextlib.suppress(OSError):
+        asked = b""
+        while len(asked) < 4 * SIZE:  # CONNECT, a request, and it again, twice
+            asked += server.recv(4 * SIZE - len(asked))
+        answer = asked[-SIZE:]
+        server.sendall(answer)
+        is_greeted.wait()
+        server.sendall(answer * 2)
+        while packets := server.recv(1 << 16):
+            server.sendall(packets)
 
 
 def test_a_server_that_dies_is_no_measurement() -> None:
