@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from cli.doctor.examination import check
 from cli.doctor.facts.rivals import Rivals
 from cli.doctor.facts.service import Service
+from cli.doctor.facts.status import Status
 from cli.doctor.finding import error, warning
 from cli.doctor.places import Places
+from orchestrator.cpuset import name_cpus
+from orchestrator.power.acpi_cpufreq import USERSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +81,23 @@ def claimed_elsewhere(
             f"{rivals.holder} holds its clocks, and is not the daemon of"
             f" {service.run_dir}",
             "name its directory with --run-dir, or stop it",
+        )
+
+
+@check(Status)
+def governor_replaced(status: Status) -> Iterator[Finding]:
+    """Somebody gave CPUs another governor while the daemon held their clocks."""
+    by_governor: dict[str, set[int]] = {}
+    for cpu in status.document["cpus"]:
+        if cpu["claimed"] and cpu["governor"] not in (None, USERSPACE):
+            by_governor.setdefault(str(cpu["governor"]), set()).add(cpu["pcpu"])
+    for governor, cpus in by_governor.items():
+        yield warning(
+            name_cpus(cpus),
+            f"vmpowerd holds the clock, and somebody has set the governor '{governor}'"
+            " since: the kernel takes no clock",
+            "end what sets governors (TuneD, a script), then: systemctl restart"
+            " vmpowerd",
         )
 
 

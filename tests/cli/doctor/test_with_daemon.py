@@ -11,6 +11,7 @@ import pytest
 
 from cli.doctor.checks import domains as domain_checks
 from cli.doctor.checks import libvirt as libvirt_checks
+from cli.doctor.checks import rivals as rival_checks
 from cli.doctor.checks import service as service_checks
 from cli.doctor.facts.accounts import Accounts, Group, Person
 from cli.doctor.facts.domains import Channel, Domain, Domains
@@ -18,6 +19,7 @@ from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
 from cli.doctor.facts.status import Status
 from cli.doctor.places import Places
+from orchestrator.cpuset import name_cpus
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.monitor.refusals import Refusal
 from orchestrator.power.simulated import lay_out
@@ -232,6 +234,17 @@ def test_a_guest_that_is_refused_is_told_why(
         "vmpower domain pin dpdk-fw VCPU CPUS",
     )
     assert finding.what.startswith(f"{what} of its requests were refused: floating ")
+
+
+def test_a_governor_that_was_replaced_is_found(daemon: LittleDaemon) -> None:
+    told: Any = daemon.status().model_dump(mode="json")
+    assert list(rival_checks.governor_replaced(Status(told))) == []
+    for cpu in told["cpus"]:
+        cpu.update(governor="powersave")
+    held = [cpu["pcpu"] for cpu in told["cpus"] if cpu["claimed"]]
+    (finding,) = rival_checks.governor_replaced(Status(told))
+    assert finding.subject == name_cpus(held)
+    assert "'powersave'" in finding.what
 
 
 def test_every_cure_of_a_refusal_is_for_one_that_there_is() -> None:
