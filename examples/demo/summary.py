@@ -109,11 +109,12 @@ def _facts(outcome: Outcome) -> list[RenderableType]:
     )
     grid.add_row(
         Text("latency", "dim"),
-        "from a guest's write to its whole answer, as guests measure it, emulated",
+        "from the beginning of a guest's write, which takes milliseconds where it is"
+        " emulated, to its whole answer",
     )
     grid.add_row(
         Text("late", "dim"),
-        "not answered within 10 ms, which is librte_power's patience",
+        "not answered within 10 ms after the write, librte_power's patience",
     )
     restored = restored_text(
         outcome.changed_files, outcome.compared_files, outcome.restored_in_s
