@@ -21,7 +21,7 @@ from cli.tables.words import (
 from cli.top.charts import clock_ends, heat, meter, share_of, spark
 from cli.top.domain_list import count_text, rate_text
 from cli.top.lines import Slot, fit, head, row, rule, wrapped
-from cli.top.notes import event_line, hanging, note_lines
+from cli.top.notes import event_lines, hanging, note_lines
 from orchestrator.cpuset import format_cpulist
 from orchestrator.printable import printable
 from orchestrator.units import format_khz
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _CLOCKS = "Clock lately"
 _METER = "Now"
+_BOUNDS = "Bounds"
+_WHOLE_BOUNDS = len("1.20-3.00 GHz turbo")
 _VCPU_SLOTS = (
     Slot(title="vCPU", width=4, is_right=True),
     Slot(title="CPUs", width=6, stretch=6),
@@ -39,7 +41,7 @@ _VCPU_SLOTS = (
     Slot(title="Clock", width=14, is_right=True),
     Slot(title=_CLOCKS, width=10, rank=5, stretch=30),
     Slot(title="Wish", width=8, is_right=True, rank=2),
-    Slot(title="Bounds", width=13, is_right=True, rank=3, stretch=6),
+    Slot(title=_BOUNDS, width=13, is_right=True, rank=3, stretch=6),
     Slot(title="Set by", width=22, rank=4, stretch=8),
 )
 _CHANNEL_SLOTS = (
@@ -49,9 +51,9 @@ _CHANNEL_SLOTS = (
     Slot(title="Req/s", width=6, is_right=True),
     Slot(title="Requests", width=10, is_right=True, rank=4),
     Slot(title="Refused", width=7, is_right=True),
-    Slot(title="Dropped", width=7, is_right=True, rank=5),
+    Slot(title="Dropped", width=7, is_right=True, rank=6),
     Slot(title="Late", width=6, is_right=True, rank=3),
-    Slot(title="Errors", width=6, is_right=True, rank=6),
+    Slot(title="Errors", width=6, is_right=True, rank=5),
     Slot(title="Unread", width=6, is_right=True, rank=7),
     Slot(title="Socket", width=24, rank=8, stretch=60),
 )
@@ -77,7 +79,7 @@ def domain_page(board: Board, uuid: str | None, width: int) -> list[Text]:
         "Refused requests": _refusals(domain, width),
         "Policies": _policies(domain, width),
         "Warnings": notes,
-        "Events": [event_line(board, event) for event in events],
+        "Events": event_lines(board, events, width),
     }
     lines = [*_facts(domain, width), Text(), *_vcpus(board, domain, width)]
     for title, own in sections.items():
@@ -110,7 +112,7 @@ def _vcpus(board: Board, domain: Domain, width: int) -> list[Text]:
     if not domain["vcpus"]:
         return [Text("no vCPU while it is off", "dim")]
     slots = fit(_VCPU_SLOTS, width)
-    room = {slot.title: slot.width for slot in slots}.get(_CLOCKS, 0)
+    widths = {slot.title: slot.width for slot in slots}
     clocks = {cpu["pcpu"]: cpu for cpu in board.status["cpus"]}
     lines = [head(slots)]
     for vcpu in domain["vcpus"]:
@@ -118,18 +120,19 @@ def _vcpus(board: Board, domain: Domain, width: int) -> list[Text]:
         cells = {
             "vCPU": Text(str(vcpu["vcpu"]), "bold"),
             "CPUs": Text(format_cpulist(vcpu["pcpus"])),
-            "Bounds": _text(bounds(vcpu, cpu)),
             "Set by": _text(set_by(domain, vcpu, cpu)),
         }
-        lines.append(row(slots, cells | _clock_cells(board, vcpu, cpu, room)))
+        lines.append(row(slots, cells | _clock_cells(board, vcpu, cpu, widths)))
     return lines
 
 
 def _clock_cells(
-    board: Board, vcpu: Vcpu, cpu: Cpu | None, room: int
+    board: Board, vcpu: Vcpu, cpu: Cpu | None, widths: dict[str, int]
 ) -> dict[str, Text]:
     if cpu is None:
         return {"Clock": Text("floats", "yellow")}
+    room = widths.get(_CLOCKS, 0)
+    has_room = widths.get(_BOUNDS, 0) >= _WHOLE_BOUNDS
     khz, steps, wish = cpu["current_khz"], cpu["steps_khz"], vcpu["wish_khz"]
     share = None if khz is None else share_of(khz, steps[-1], steps[0])
     lately = board.history.clocks.last(cpu["clock_group"], room)
@@ -138,6 +141,7 @@ def _clock_cells(
         "Clock": Text("-" if khz is None else step_name(khz, cpu)),
         _CLOCKS: spark(lately, room, clock_ends(board.status["cpus"])),
         "Wish": Text(format_khz(wish), "" if wish else "dim"),
+        _BOUNDS: _text(bounds(vcpu, cpu if has_room else None)),
     }
 
 

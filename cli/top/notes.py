@@ -14,6 +14,8 @@ from cli.tables.words import (
 from orchestrator.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cli.tables.sheet import Cell
     from cli.top.board import Board
     from orchestrator.control.documents import EventRecord
@@ -43,9 +45,22 @@ def hanging(start: Text, words: str, width: int) -> list[Text]:
 
 
 def event_line(board: Board, event: EventRecord) -> Text:
-    """Write an event: when, who, what."""
-    when = moment(event["time"], board.now.tzinfo, "%H:%M:%S")
-    line = Text.assemble((f"{when}  ", "dim"))
+    """Write an event into one line: when, who, what."""
+    line = _moment(board, event)
     if event["domain"]:
         line.append(f"{printable(event['domain'])}: ", "bold")
     return line.append(printable(event["text"]))
+
+
+def event_lines(board: Board, events: Iterable[EventRecord], width: int) -> list[Text]:
+    """Write events into as many lines as they need, without saying whose they are."""
+    return [
+        line
+        for event in events
+        for line in hanging(_moment(board, event), printable(event["text"]), width)
+    ]
+
+
+def _moment(board: Board, event: EventRecord) -> Text:
+    when = moment(event["time"], board.now.tzinfo, "%H:%M:%S")
+    return Text.assemble((f"{when}  ", "dim"))
