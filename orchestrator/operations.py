@@ -80,12 +80,9 @@ class Operations:
     def _known_groups(self) -> list[ClockGroup]:
         return [record.group for record in self._inventory.groups.values()]
 
-    async def refresh(self) -> None:
-        """Read what `status` is to show and takes time to read."""
+    async def status(self) -> models.Status:
+        """Return the whole picture."""
         await self._clocks.refresh()
-
-    def status(self) -> models.Status:
-        """Return the whole picture, its clocks as of the last `refresh`."""
         config = self._inventory.config
         daemon = models.DaemonStatus(
             version=__version__,
@@ -97,7 +94,7 @@ class Operations:
             monitor_pid=self._monitor.pid,
             monitor_restarts_total=self._inventory.monitor_restarts_total,
         )
-        return self._snapshot().status(daemon)
+        return await self._snapshot().status(daemon)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(

@@ -39,12 +39,8 @@ class ControlBackend(Protocol):
     Synchronization: the asyncio thread only.
     """
 
-    async def refresh(self) -> None:
-        """Read what `status` is to show and takes time to read; before each answer."""
-        ...
-
-    def status(self) -> Status:
-        """Return the whole picture; it must not block."""
+    async def status(self) -> Status:
+        """Return the whole picture, none of it older than the call."""
         ...
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:

@@ -91,7 +91,6 @@ class Routes:
 
         async def handler(request: web.Request) -> web.Response:
             question = await self._question(call, request)
-            await self._backend.refresh()
             if call.is_reading:
                 document = await answer(question)
             else:

@@ -52,7 +52,9 @@ def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Actio
 def find_causes(record: DomainRecord, number: int) -> dict[str, str]:
     """Return why requests of a channel were refused, by the reason's word."""
     causes = dict(record.channels[number].refusals)
-    policy = record.policy_refusals.get(Source(SourceKind.GUEST, channel=number))
+    policies = record.policy_refusals
+    # Most have none, and are not to pay for the look.
+    policy = policies and policies.get(Source(SourceKind.GUEST, channel=number))
     if policy:
         causes[Refusal.POLICY_REFUSED] = policy
     return {reason.word: cause for reason, cause in causes.items()}

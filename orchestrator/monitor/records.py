@@ -34,7 +34,7 @@ from orchestrator.monitor.table import (
     unpack_voter,
     vcpu_at,
 )
-from orchestrator.monitor.views import Counters, MonitorSnapshot
+from orchestrator.monitor.views import Counters, MonitorSnapshot, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -189,14 +189,14 @@ class Records:
     # Reading
 
     def snapshot(self) -> MonitorSnapshot:
-        """Read what the monitor has written."""
+        """Read what the monitor has written, or how to read it."""
         words = self._table.words
         grants = {n: words[group_at(r) + GRANT] for n, r in self._group_rows.items()}
+        vcpus = {(d.uuid, v.vcpu): v for d in self._domains.values() for v in d.vcpus}
+        rows = dict(self._channel_rows.items())
         return MonitorSnapshot(
-            channels={
-                key: self._read_counters(row) for key, row in self._channel_rows.items()
-            },
-            wishes=dict(self._read_wishes()),
+            channels=Readings(rows, lambda _, row: self._read_counters(row)),
+            wishes=Readings(vcpus, self._read_wish),
             grants={number: khz or None for number, khz in grants.items()},
             refusals={
                 number: words[group_at(row) + REFUSALS]
@@ -221,32 +221,22 @@ class Records:
             nack_reasons={word: count for word, count in refused.items() if count},
         )
 
-    def _read_wishes(self) -> Iterator[tuple[tuple[DomainId, int], int | None]]:
-        groups = {view.number: _model_group(view) for view in self._groups.values()}
-        for view in self._domains.values():
-            domain = Domain()
-            domain.is_enforced = view.is_enforced
-            for vcpu in view.vcpus:
-                group = None if vcpu.group is None else groups.get(vcpu.group)
-                key = (view.uuid, vcpu.vcpu)
-                yield key, self._read_wish(key, vcpu, domain, group)
-
-    def _read_wish(
-        self,
-        key: tuple[DomainId, int],
-        view: VCpuView,
-        domain: Domain,
-        group: Group | None,
-    ) -> int | None:
-        at = vcpu_at(self._vcpu_rows.lend(key))
+    def _read_wish(self, key: tuple[DomainId, int], view: VCpuView) -> int | None:
+        owner, row = self._domains.get(key[0]), self._vcpu_rows.find(key)
+        group = None if view.group is None else self._groups.get(view.group)
+        if owner is None or row is None or group is None:
+            return None
+        at = vcpu_at(row)
         vote_khz = self._table.words[at + VOTE]
         policy_khz = self._policy_votes.get(key, NO_VOTE)
-        if not (vote_khz or policy_khz) or group is None:
+        if not (vote_khz or policy_khz):
             return None
+        domain = Domain()
+        domain.is_enforced = owner.is_enforced
         vcpu = VCpu(domain, view.vcpu)
         vcpu.min_khz, vcpu.max_khz = view.min_khz, view.max_khz
         vcpu.is_turbo_allowed = view.is_turbo_allowed
-        vcpu.place(group)
+        vcpu.place(Group(group.number, group.steps))
         vcpu.vote_khz = vote_khz
         vcpu.vote_by_policy(policy_khz)
         voter = unpack_voter(self._table.words[at + VOTER])
@@ -257,7 +247,3 @@ class Records:
 
 def _group_of(view: DomainView, vcpu: int) -> int | None:
     return next((v.group for v in view.vcpus if v.vcpu == vcpu), None)
-
-
-def _model_group(view: GroupView) -> Group:
-    return Group(view.number, view.steps)

@@ -39,6 +39,10 @@ class Rows(Generic[Key]):
             row = self._rows[key] = self._next()
         return row
 
+    def find(self, key: Key) -> int | None:
+        """Return the row that is lent to a key."""
+        return self._rows.get(key)
+
     def _next(self) -> int:
         if self._unused < self._count:
             self._unused += 1

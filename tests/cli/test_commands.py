@@ -19,7 +19,7 @@ def test_status_as_json_is_the_daemons_document(
 ) -> None:
     result = vmpower("status", "-o", "json")
     assert result.exit_code == 0
-    expected = daemon.status().model_dump(mode="json", by_alias=True)
+    expected = daemon.picture().model_dump(mode="json", by_alias=True)
     assert json.loads(result.stdout) == expected
 
 

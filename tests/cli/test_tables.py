@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def status_of(daemon: LittleDaemon) -> Status:
-    return cast("Status", daemon.status().model_dump(mode="json", by_alias=True))
+    return cast("Status", daemon.picture().model_dump(mode="json", by_alias=True))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def status_of(daemon: LittleDaemon) -> Status:
-    return cast("Status", daemon.status().model_dump(mode="json", by_alias=True))
+    return cast("Status", daemon.picture().model_dump(mode="json", by_alias=True))
 
 
 def looks_at(status: Status, count: int) -> History:

@@ -45,7 +45,7 @@ CLOCK = "/v1/cpus/2/clock"
 def test_the_status_arrives_as_the_backend_gives_it(
     reader: ControlClient, daemon: LittleDaemon
 ) -> None:
-    expected = daemon.status().model_dump(mode="json", by_alias=True)
+    expected = daemon.picture().model_dump(mode="json", by_alias=True)
     assert reader.status() == expected
 
 

@@ -105,7 +105,7 @@ def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / CONTROL_SOCKET))
     with serving(tmp_path) as daemon:
-        assert daemon.status().daemon.pid == 4711
+        assert daemon.picture().daemon.pid == 4711
 
 
 def test_a_second_daemon_in_the_same_directory_is_refused(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_states_of_channels_have_their_cure(state: str, check: Any) -> None:
 def test_a_guest_that_is_refused_is_told_why(
     daemon: LittleDaemon, acks: int, severity: str, what: str
 ) -> None:
-    told: Any = daemon.status().model_dump(mode="json")
+    told: Any = daemon.picture().model_dump(mode="json")
     told["domains"] = [told["domains"][0]]
     for channel in told["domains"][0]["channels"]:
         channel.update(acks_total=acks, nack_reasons={"floating": 2, "turbo": 1})
@@ -237,7 +237,7 @@ def test_a_guest_that_is_refused_is_told_why(
 
 
 def test_a_governor_that_was_replaced_is_found(daemon: LittleDaemon) -> None:
-    told: Any = daemon.status().model_dump(mode="json")
+    told: Any = daemon.picture().model_dump(mode="json")
     assert list(rival_checks.governor_replaced(Status(told))) == []
     for cpu in told["cpus"]:
         cpu.update(governor="powersave")
