@@ -17,7 +17,7 @@ from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import ChannelList
 from orchestrator.errors import ControlError
 
-app = new_app(doc="Channels: list, enable, disable.")
+app = new_app(doc="Channels, over which guests ask: list, enable, disable.")
 
 _Number = Annotated[
     str,
@@ -36,7 +36,13 @@ def list_channels(
     watch_s: WatchOption = None,
     output: OutputOption = None,
 ) -> None:
-    """List channels and count what they asked."""
+    """List channels: what was asked over them, and why it was refused.
+
+    A request is answered ACK or NACK. Dropped and late are answers that could not be
+    given: the guest does not read, or had given up. Errors are bytes that were no
+    packet. Unread are requests of guests so old that they read no answers; the
+    generation is the size of their packets.
+    """
 
     def ask(client: ControlClient) -> Answer:
         wanted = client.domain(domain)["uuid"] if domain is not None else None

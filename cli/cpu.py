@@ -17,7 +17,7 @@ from orchestrator.control.documents import Cpu, CpuList
 from orchestrator.cpuset import parse_cpulist
 from orchestrator.units import parse_khz
 
-app = new_app(doc="CPUs: list, show, set, release.")
+app = new_app(doc="CPUs of the host and their clocks: list, show, set, release.")
 
 _Cpus = Annotated[
     str,

@@ -25,7 +25,9 @@ class DomainGroup(LazyGroup):
     }
 
 
-app = new_app(cls=DomainGroup, doc="Domains: list, show, add, onboard, set, pin.")
+app = new_app(
+    cls=DomainGroup, doc="Domains: list, show, add, pin, onboard, offboard, set."
+)
 
 
 @app.command("list", cls=WatchableCommand)
@@ -47,7 +49,13 @@ def show_domain(
     domain: DomainArgument,
     output: OutputOption = None,
 ) -> None:
-    """Show one domain with its vCPUs and channels."""
+    """Show all that is known of a domain, and what is wrong with it.
+
+    Bounds are what the host and the domain's rights leave of the steps of a clock.
+    "Set by" says whose word the clock follows now: that of a policy, of the guest, of
+    an operator ('vmpower cpu set'), or of the kernel's governor where nobody of these
+    has one.
+    """
     settings = settings_of(context, output)
     with connect(settings) as client:
         document = client.domain(domain)

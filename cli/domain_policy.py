@@ -76,7 +76,7 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     ] = None,
     generation: Annotated[
         Literal["16", "456", "460", "464"] | None,
-        typer.Option(help="Bytes of its packets, if they are not recognized."),
+        typer.Option(help="Bytes of its packets, if they are not recognised."),
     ] = None,
     onboard: Annotated[
         bool | None,
@@ -93,7 +93,10 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     ] = None,
     unset: Annotated[
         list[str] | None,
-        typer.Option(metavar="|".join([*_FIELDS, _EVERYTHING]), help="Leave it open."),
+        typer.Option(
+            metavar="|".join([*_FIELDS, _EVERYTHING]),
+            help="Say nothing of it any more.",
+        ),
     ] = None,
     live: Live = False,
     config: Config = False,
@@ -104,7 +107,11 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     connect: Connect = "",
     output: OutputOption = None,
 ) -> None:
-    """Set what a domain is allowed; what is not named stays as it is."""
+    """Set what a domain is allowed; what is not named stays as it is.
+
+    It is written into the domain's metadata and is in force at once. Rules of the
+    daemon's configuration stand above it: 'vmpower domain show' says what holds.
+    """
     from orchestrator.domain_policy import Mode
     from orchestrator.hypervisor.operator import OperatorConnection
 

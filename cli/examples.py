@@ -21,6 +21,12 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("vmpower status -o json | jq '.cpus[].current_khz'", "In a script"),
         Example("vmpower status --watch 5", "Again every five seconds"),
     ),
+    "vmpower top": (
+        Example(
+            "vmpower top", "Watch; enter on a domain shows all that is known of it"
+        ),
+        Example("vmpower top --svg top.svg", "A picture for a document"),
+    ),
     "vmpower domain add": (
         Example("vmpower domain add fw --template nfv --pin 2-5", "Look at its XML"),
         Example(
@@ -51,6 +57,13 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "vmpower domain show": (
         Example("vmpower domain show fw", "What holds for a domain, and who says so"),
+        Example(
+            "vmpower domain show fw -o json | jq '.policies'",
+            "Its policies, in a script",
+        ),
+    ),
+    "vmpower channel list": (
+        Example("vmpower channel list fw", "What a guest asked, and what was refused"),
     ),
     "vmpower channel disable": (
         Example("vmpower channel disable fw all", "Stop obeying a guest"),
@@ -67,6 +80,14 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "vmpower cpu show": (
         Example("vmpower cpu show 2", "The steps of a CPU, and who shares its clock"),
     ),
+    "vmpower policy set": (
+        Example("vmpower policy set fw utilisation", "Let its vCPUs' own load decide"),
+        Example(
+            "vmpower policy set fw time-of-day 'busy=mon-fri 08:00-18:00' vcpus=0-1",
+            "Fast in office hours, two vCPUs only",
+        ),
+    ),
+    "vmpower policy remove": (Example("vmpower policy remove fw", "End it again"),),
     "vmpower template show": (
         Example("vmpower template show nfv", "What it can be told with --set"),
         Example(

@@ -18,6 +18,7 @@ _METAVARS = (
     (re.compile(r"<([^>]*\|[^>]*)>"), r"\1"),
 )
 """typer's names of types, and what manual pages call them."""
+_BRACKETED = re.compile(r"^\[([^][]*)\](\.\.\.)?$")
 OTHERS = "Options"
 """Title of the options that are in no panel."""
 _MACHINE = (
@@ -37,9 +38,9 @@ PANELS: dict[str, dict[str, str]] = {
 
 def metavar(argument: Any) -> str:  # noqa: ANN401 - typer's private
     """Write an argument as a synopsis does: NAME, [NAME] or NAME..."""
-    word = str(argument.metavar or argument.name.upper()).strip("[]")
-    many = argument.nargs != 1 and not word.endswith("...")
-    word = word.replace("]...", "...") + ("..." if many else "")
+    # typer's own brackets stand around all of it; those within are the operator's.
+    word = _BRACKETED.sub(r"\1\2", str(argument.metavar or argument.name.upper()))
+    word += "..." if argument.nargs != 1 and not word.endswith("...") else ""
     return word if argument.required else f"[{word}]"
 
 

@@ -187,6 +187,7 @@ def add(  # noqa: PLR0913 - each parameter is an option of the command
         settings=_parse_settings(settings),
     )
     build(name, spec, chosen)  # what cannot be is refused before anybody is asked
+    _require_files(spec, is_here=is_defined or dry_run)
     placement = place(wish, vcpus or count_vcpus(chosen))
     xml = build(name, _placed(spec, placement), chosen)
     is_checked = validate(xml)
@@ -213,7 +214,8 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
         str,
         typer.Argument(
             metavar="CPU",
-            help="Host CPUs; more than one floats.",
+            help="Host CPUs: on those of more than one clock group it floats, and"
+            " its requests are refused.",
             autocompletion=words.cpus,
         ),
     ],
@@ -222,7 +224,11 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
     config: Annotated[bool, typer.Option("--config", help="Its definition.")] = False,
     connect: Connect = "",
 ) -> None:
-    """Pin a vCPU to a host CPU, so that its requests can be obeyed."""
+    """Pin a vCPU to a host CPU, so that its requests can be obeyed.
+
+    Without --live and --config: the running domain, or the definition of one that is
+    off.
+    """
     from orchestrator.cpuset import format_cpulist, parse_cpulist
     from orchestrator.domain import VCpu
     from orchestrator.hypervisor.operator import OperatorConnection
@@ -291,6 +297,18 @@ def _tell_defined(
         return
     word = "defined and started" if is_started else "defined"
     say(f"Domain '{domain.name}' {word} ({domain.uuid})")
+
+
+def _require_files(spec: "TemplateSpec", *, is_here: bool) -> None:
+    from cli.present import require_files
+
+    files = {
+        "--disk": spec.disk,
+        "--cloud-init": spec.cloud_init,
+        "--kernel": spec.kernel,
+        "--initrd": spec.initrd,
+    }
+    require_files(files, is_here=is_here)
 
 
 def _placed(spec: "TemplateSpec", placement: "Placement") -> "TemplateSpec":

@@ -31,7 +31,9 @@ Config: TypeAlias = Annotated[
 ]
 Current: TypeAlias = Annotated[
     bool,
-    typer.Option("--current", help="The running domain; of one that is off, the rest."),
+    typer.Option(
+        "--current", help="The running domain; of one that is off, its definition."
+    ),
 ]
 
 

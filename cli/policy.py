@@ -16,7 +16,7 @@ from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import PolicyList
 from orchestrator.policy_text import format_policy, parse_policy
 
-app = new_app(doc="Policies: list, set, remove.")
+app = new_app(doc="Policies, what vCPUs get without asking: list, set, remove.")
 
 DEFAULT_NAME = "default"
 

@@ -23,7 +23,10 @@ def simulate(
         int, typer.Option("--sockets", help="How many sockets, each a NUMA node.")
     ] = 1,
 ) -> None:
-    """Lay out simulated CPUs that vmpowerd takes for a /sys."""
+    """Lay out simulated CPUs, to try vmpowerd without real ones.
+
+    'vmpowerd --sysfs-root DIR' takes them for those of the host.
+    """
     lay_out(directory, cpus=cpus, shared=shared, sockets=sockets)
     say(f"{cpus} simulated CPUs are in {directory}")
     say(f"try: vmpowerd --sysfs-root {directory} --run-dir {directory}/run")

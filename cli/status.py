@@ -27,7 +27,11 @@ def status(
     watch_s: WatchOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Show who runs where, at what clock, and asked how often."""
+    """Show who runs where, at what clock, and asked how often.
+
+    The wish is what a vCPU's guest, or a policy for it, wants: the clock may be another
+    one where CPUs share it, where bounds say so, or where an operator has set it.
+    """
     settings = settings_of(context, output)
     if svg is None:
         present(settings, _ask, watch_s)

@@ -40,7 +40,7 @@ def completion(
         typer.Argument(metavar="bash|zsh|fish", help="The shell that shall complete."),
     ],
 ) -> None:
-    """Print a script that has a shell complete."""
+    """Print a script with which a shell completes what you type."""
     script = get_completion_script(
         prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE, shell=shell.value
     )

@@ -46,7 +46,7 @@ def doctor(
     ] = Path("/"),
     output: OutputOption = None,
 ) -> None:
-    """Say what keeps it from working, and the cure.
+    """Say what keeps vmpower from working here, and the cure.
 
     Works without the daemon, and then says what only the daemon knows. Ends with 5 if
     there is something to be done.

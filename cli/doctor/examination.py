@@ -17,6 +17,8 @@ class Missing:
     """A fact that could not be had."""
 
     why: str
+    cure: str
+    """What to do to have it."""
 
 
 Facts: TypeAlias = Mapping[type[Any], Any]
@@ -48,8 +50,8 @@ class Examination:
     """The gravest first."""
     passed: tuple[str, ...]
     """Checks that found nothing grave."""
-    unchecked: Mapping[str, str]
-    """Checks that could not be made, with the reason."""
+    unchecked: Mapping[str, Missing]
+    """Checks that could not be made, with what they lacked."""
 
     @property
     def is_healthy(self) -> bool:
@@ -82,10 +84,10 @@ def examine(checks: Iterable[Check], facts: Facts) -> Examination:
     """Run checks on facts."""
     findings: list[Finding] = []
     passed: list[str] = []
-    unchecked: dict[str, str] = {}
+    unchecked: dict[str, Missing] = {}
     for each in checks:
         given = [facts[kind] for kind in each.needs]
-        lacking = [item.why for item in given if isinstance(item, Missing)]
+        lacking = [item for item in given if isinstance(item, Missing)]
         if lacking:
             unchecked[each.name] = lacking[0]
             continue

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
     from orchestrator.config import Config
 
-_ELSEWHERE = "--root is a copy: {} of this machine would say nothing about it"
+_AGAIN = "then run 'vmpower doctor' again"
+_START_DAEMON = (
+    "start it with 'systemctl start vmpowerd', or name its directory with --run-dir;"
+    f" {_AGAIN}"
+)
+_START_LIBVIRT = f"start libvirt, or name another one with --connect; {_AGAIN}"
 
 
 def gather(places: Places) -> Facts:
@@ -80,26 +85,37 @@ def _settle(places: Places, config: Config, daemon: Daemon | Missing) -> Places:
 
 
 def _unless_copy(places: Places, what: str, read: Callable[[], object]) -> object:
-    return Missing(_ELSEWHERE.format(what)) if places.is_copy else read()
+    return _missing_in_copy(what) if places.is_copy else read()
+
+
+def _missing_in_copy(what: str) -> Missing:
+    return Missing(
+        f"--root is a copy: {what} of this machine would say nothing about it",
+        "run 'vmpower doctor' on the machine that it is a copy of",
+    )
 
 
 def _status_of(daemon: Daemon | Missing) -> Status | Missing:
     if isinstance(daemon, Missing):
         return daemon
-    return Missing(daemon.failure) if daemon.status is None else Status(daemon.status)
+    if daemon.status is None:
+        return Missing(daemon.failure, _START_DAEMON)
+    return Status(daemon.status)
 
 
 def _ask_daemon(places: Places) -> Daemon | Missing:
     if places.is_copy:
-        return Missing(_ELSEWHERE.format("the daemon"))
+        return _missing_in_copy("the daemon")
     return read_daemon(places)
 
 
 def _ask_libvirt(places: Places) -> Libvirt | Missing:
     if not places.uri:
-        return Missing(_ELSEWHERE.format("libvirt"))
+        return _missing_in_copy("libvirt")
     if places.uri.startswith("qemu:///embed"):
-        return Missing(f"{places.uri} is inside the daemon's own process")
+        return Missing(
+            f"{places.uri} is inside the daemon's own process", _START_DAEMON
+        )
     return read_libvirt(places.uri)
 
 
@@ -107,7 +123,7 @@ def _try(read: Callable[[], object]) -> object:
     try:
         return read()
     except VmpowerError as error:
-        return Missing(str(error))
+        return Missing(str(error), error.hint)
 
 
 def _domains(facts: Facts) -> Domains | Missing:
@@ -118,5 +134,5 @@ def _domains(facts: Facts) -> Domains | Missing:
         if isinstance(item, Missing):
             return item
     if libvirt.inspection is None:
-        return Missing(libvirt.failure)
+        return Missing(libvirt.failure, _START_LIBVIRT)
     return domains_of_libvirt(libvirt.inspection.domains, cpus.topology)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cli.doctor.abilities import Ability
-    from cli.doctor.examination import Examination
+    from cli.doctor.examination import Examination, Missing
     from cli.doctor.finding import Finding
 
 SCHEMA = 1
@@ -54,7 +54,8 @@ def build_document(
         ],
         "passed": list(examination.passed),
         "unchecked": [
-            {"id": name, "reason": why} for name, why in examination.unchecked.items()
+            {"id": name, "reason": lack.why, "cure": lack.cure or None}
+            for name, lack in examination.unchecked.items()
         ],
         "cpus": [{**asdict(item), "reason": item.reason or None} for item in abilities],
     }
@@ -66,7 +67,8 @@ def build_sheets(
     """Make what people read: the CPUs, what was found, what could not be looked at."""
     sheets = [_cpus(abilities)] if abilities else []
     sheets += [_finding(finding) for finding in examination.findings]
-    return (*sheets, _end(examination))
+    sheets += [_unchecked(*lack) for lack in _by_lack(examination)]
+    return (*sheets, Sheet(notes=(Cell(_verdict(examination), Look.QUIET),)))
 
 
 def _cpus(abilities: Iterable[Ability]) -> Sheet:
@@ -99,15 +101,22 @@ def _finding(finding: Finding) -> Sheet:
     return Sheet(facts=tuple(facts))
 
 
-def _end(examination: Examination) -> Sheet:
-    reasons: dict[str, list[str]] = {}
-    for name, why in examination.unchecked.items():
-        reasons.setdefault(why, []).append(name)
-    notes = [
-        Cell(f"not checked ({printable(why)}): {', '.join(names)}", Look.NOTABLE)
-        for why, names in reasons.items()
+def _by_lack(examination: Examination) -> Iterable[tuple[Missing, list[str]]]:
+    """Put checks together that lacked the same."""
+    found: dict[Missing, list[str]] = {}
+    for name, lack in examination.unchecked.items():
+        found.setdefault(lack, []).append(name)
+    return found.items()
+
+
+def _unchecked(lack: Missing, names: list[str]) -> Sheet:
+    facts = [
+        ("not checked", Cell(", ".join(names), Look.NOTABLE)),
+        ("because", Cell(printable(lack.why))),
     ]
-    return Sheet(notes=(Cell(_verdict(examination), Look.QUIET), *notes))
+    if lack.cure:
+        facts.append(("cure", Cell(printable(lack.cure))))
+    return Sheet(facts=tuple(facts))
 
 
 def _verdict(examination: Examination) -> str:
@@ -116,7 +125,9 @@ def _verdict(examination: Examination) -> str:
         for severity in (Severity.ERROR, Severity.WARNING)
         if (number := sum(f.severity is severity for f in examination.findings))
     ]
-    passed = plural(len(examination.passed), "check")
+    passed = f"{plural(len(examination.passed), 'check')} passed"
+    if examination.unchecked:
+        passed += f", {len(examination.unchecked)} could not be made"
     if not counted:
-        return f"nothing is wrong: {passed} passed"
-    return f"{', '.join(counted)}; {passed} passed"
+        return f"nothing is wrong: {passed}"
+    return f"{', '.join(counted)}; {passed}"

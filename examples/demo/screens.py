@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import re
 import time
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.live import Live
 
+from cli.svg import write_svg
 from examples.demo.picture import live_picture
 from examples.demo.snapshot import plain_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+
+    from rich.console import Console
 
     from examples.demo.recording import Recording
 
@@ -24,7 +24,6 @@ _SNAPSHOT_EVERY_S = 3.0
 _SVG_SIZE = (100, 40)
 _SVG_AT = 0.9
 """Part of the show after which the picture is saved: much was seen, all still work."""
-_FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 class Screen:
@@ -52,10 +51,11 @@ class Screen:
         """Show this moment, if the last one is old enough.
 
         Raises:
-            OSError: the file of the picture cannot be written.
+            ConfigError: the file of the picture cannot be written.
         """
         if self._svg and recording.at_s > _SVG_AT * recording.scene.seconds:
-            save_svg(recording, self._svg)
+            picture = live_picture(recording, *_SVG_SIZE)
+            write_svg(self._svg, picture, title="make demo", size=_SVG_SIZE)
             self._svg = None
         now_s = time.monotonic()
         if now_s - self._shown_s < (_FRAME_S if self._live else _SNAPSHOT_EVERY_S):
@@ -83,25 +83,3 @@ class Screen:
         """End; what the terminal showed before comes back."""
         if self._live:
             self._live.stop()
-
-
-def save_svg(recording: Recording, path: Path) -> None:
-    """Save the live picture of this moment.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    width, height = _SVG_SIZE
-    console = Console(
-        file=io.StringIO(),
-        record=True,
-        force_terminal=True,
-        color_system="truecolor",
-        width=width,
-        height=height,
-        highlight=False,
-    )
-    console.print(live_picture(recording, width, height))
-    svg = console.export_svg(title="make demo")
-    # rich asks for fonts from another site; a picture should not call anybody.
-    path.write_text(_FONT_FACE.sub("", svg), encoding="utf-8")

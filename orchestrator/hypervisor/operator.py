@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 import libvirt
 
-from orchestrator.cpuset import format_cpulist
+from orchestrator.cpuset import format_cpulist, name_all
 from orchestrator.domain import DomainId, PCpu
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor import onboarding, policies
@@ -260,14 +260,19 @@ class OperatorConnection:
                 definition of one that is off.
 
         Raises:
-            HypervisorError: libvirt refused, or the host has no such CPU.
+            HypervisorError: libvirt refused, or there is no such vCPU or host CPU.
         """
         flags = libvirt.VIR_DOMAIN_AFFECT_LIVE if live else 0
         flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG if config else 0
         with translated():
             mask = self._mask(cpus)
             domain = self._connection.lookupByUUIDString(uuid)
-            domain.pinVcpuFlags(vcpu, mask, flags)
+        try:
+            with translated():
+                domain.pinVcpuFlags(vcpu, mask, flags)
+        except HypervisorError as error:
+            error.hint = error.hint or _missing_vcpu(domain, vcpu)
+            raise
 
     def close(self) -> None:
         """Disconnect."""
@@ -368,3 +373,12 @@ def _tenant(domain: libvirt.virDomain) -> Tenant | None:
     return (
         Tenant(name=domain.name(), is_active=is_active, pcpus=pcpus) if pcpus else None
     )
+
+
+def _missing_vcpu(domain: libvirt.virDomain, vcpu: int) -> str:
+    """Say which vCPUs a domain has, if it lacks this one."""
+    try:
+        present = range(domain.vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_CURRENT))
+    except libvirt.libvirtError:
+        return ""
+    return "" if vcpu in present else f"it has {name_all('vCPU', present)}"

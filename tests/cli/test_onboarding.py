@@ -179,6 +179,34 @@ def test_a_vcpu_is_pinned_in_a_domain_by_any_of_its_names(word: str) -> None:
     assert result.stdout == "vCPU 1 of 'test' is pinned to 3\n"
 
 
+def test_a_vcpu_that_it_does_not_have_is_refused_with_those_that_it_has() -> None:
+    result = run("pin", "test", "2", "3", "-c", DEFAULT)
+    assert isinstance(result.exception, HypervisorError)
+    assert result.exception.hint == "it has vCPUs 0-1"
+
+
+@pytest.mark.parametrize("option", ["--disk", "--kernel", "--cloud-init"])
+@pytest.mark.parametrize("how", ["--define", "--start", "--dry-run"])
+def test_a_file_that_is_missing_is_refused_where_the_domain_would_be(
+    option: str, how: str, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing"
+    words = ("add", "brand-new", option, str(missing), "--pin", "1", "-c", DEFAULT)
+    result = run(*words, how)
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == f"{option}: {missing} does not exist"
+    missing.touch()
+    assert run(*words, "--dry-run").exit_code == 0
+
+
+def test_a_file_that_is_missing_may_be_on_another_host(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    result = run("add", "new", "--disk", str(missing), "--pin", "1")
+    assert result.exit_code == 0
+    assert f"hint: --disk: {missing} does not exist on this host" in result.stderr
+    assert validate(result.stdout)
+
+
 def test_a_pinning_is_told_to_programs() -> None:
     result = run("pin", "test", "0", "2-3", output=Output.JSON, uri=DEFAULT)
     assert json.loads(result.stdout) == {
