@@ -328,6 +328,7 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
+            self._monitor.look_after()
             self.react(events.ResyncDue())
 
     def _keep_fifos(self) -> None:

@@ -87,8 +87,13 @@ class Child:
     async def kill(self) -> None:
         """End the process now, if there is one."""
         if self._process is not None:
-            self._process.kill()
+            self.strike()
             await self._ended.wait()
+
+    def strike(self) -> None:
+        """Have the process end, if there is one; `bury` will be called."""
+        if self._process is not None:
+            self._process.kill()
 
     def _on_exit(self) -> None:
         if self._process is None:

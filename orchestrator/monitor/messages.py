@@ -150,6 +150,10 @@ class AnswerPolicy(NamedTuple):
     is_accepted: bool
 
 
+class Ping(NamedTuple):
+    """Nothing; that it is done says that the monitor works."""
+
+
 class Quiesce(NamedTuple):
     """Read no more, close the channels, exit; main restores."""
 
@@ -241,6 +245,7 @@ Message = (
     | SwitchChannel
     | WithdrawVotes
     | AnswerPolicy
+    | Ping
     | Quiesce
     | Ready
     | TakeWanted

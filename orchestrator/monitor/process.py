@@ -9,6 +9,7 @@ are not kept: after a death main hands the groups over and connects the channels
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,9 +32,14 @@ if TYPE_CHECKING:
     from orchestrator.monitor.views import DomainView, GroupView, MonitorSnapshot
     from orchestrator.power.prepared import PreparedGroup
 
+logger = logging.getLogger(__name__)
+
 START_TIMEOUT_S = 10.0
 """A start takes 30 ms; a machine that needs seconds is in other trouble."""
 
+HUNG_AFTER_S = 10.0
+"""A message is done within a millisecond; a monitor that has not come to it in so long
+serves no guest either."""
 _NOBODY = 65_534
 _OWN_FILES = 32
 """What a monitor has open beside channels and groups, and some room to move."""
@@ -57,6 +63,7 @@ class Monitor:
         listener: MonitorListener,
         uid: int | None = None,
         gid: int | None = None,
+        hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
         """Make the shared table; `start` starts the process.
 
@@ -65,6 +72,7 @@ class Monitor:
             listener: who hears what happens.
             uid: user that the process becomes; None: nobody if we are root.
             gid: group that the process becomes; None: nogroup if we are root.
+            hung_after_s: how long it may do nothing.
         """
         is_root = os.geteuid() == 0
         self._release_after_ms = round(release_after_s * 1_000)
@@ -79,6 +87,10 @@ class Monitor:
         self._adoptions: dict[tuple[DomainId, int], int] = {}
         self._adopted_total = 0
         self._reserved: set[int] = set()
+        self._hung_after_s = hung_after_s
+        self._due = 0
+        """How many messages should be done by now, and since when they were told."""
+        self._due_since_s = 0.0
         self._child = Child(self._hear, self._on_death)
         self._ready: asyncio.Future[None] | None = None
         self._is_stopping = False
@@ -105,6 +117,7 @@ class Monitor:
         )
         self._send(hello, [self._table_fd])
         self._unheard.begin()
+        self._due = 0
         for message in self._records.tell_all():
             self._send(message)
         try:
@@ -124,6 +137,19 @@ class Monitor:
         if self._table_fd >= 0:
             os.close(self._table_fd)
             self._table_fd = -1
+
+    def look_after(self) -> None:
+        """Kill a process that hangs; its death is heard as any other is.
+
+        To be called now and then. It costs an idle monitor one message.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if self._unheard.is_done(self._due):
+            self._send(messages.Ping())
+            self._due, self._due_since_s = self._unheard.told, now_s
+        elif now_s - self._due_since_s >= self._hung_after_s:
+            logger.error("monitor %s hangs, and is killed", self._child.pid)
+            self._child.strike()
 
     def _on_death(self, status: int) -> None:
         self._adoptions.clear()

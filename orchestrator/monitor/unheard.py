@@ -48,8 +48,17 @@ class Unheard:
             self._drop_done()
             self._waiting.append((self._told, undone))
 
+    @property
+    def told(self) -> int:
+        """How many messages there were."""
+        return self._told
+
+    def is_done(self, number: int) -> bool:
+        """Say whether so many messages are done."""
+        return self._words[DONE_AT] >= number
+
     def _drop_done(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._words[DONE_AT]:
+        while self._waiting and self.is_done(self._waiting[0][0]):
             self._waiting.popleft()
 
     def make_up(self) -> None:

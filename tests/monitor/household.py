@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATION_464, Request, encode
 from orchestrator.domain import DomainId, PCpu
-from orchestrator.monitor.process import Monitor
+from orchestrator.monitor.process import HUNG_AFTER_S, Monitor
 from orchestrator.monitor.views import Counters, DomainView, GroupView, VCpuView
 from orchestrator.power.prepared import Original, PreparedGroup
 from orchestrator.power.topology import ClockGroup
@@ -35,13 +35,21 @@ PATIENCE_S = 20.0
 class Household:
     """Main: owns the tree, answers the monitor, remembers what it heard."""
 
-    def __init__(self, directory: Path, *, release_after_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        release_after_s: float = 30.0,
+        hung_after_s: float = HUNG_AFTER_S,
+    ) -> None:
         self.heard: list[tuple[object, ...]] = []
         self.is_taking = True
         """Whether a wanted group is taken at once."""
         self.is_taking_policies: bool | None = True
         """What guests' policies are answered; None: nothing."""
-        self.monitor = Monitor(release_after_s=release_after_s, listener=self)
+        self.monitor = Monitor(
+            release_after_s=release_after_s, listener=self, hung_after_s=hung_after_s
+        )
         self._directory = directory
         self._prepared: dict[int, PreparedGroup] = {}
         self._guests: list[Guest] = []

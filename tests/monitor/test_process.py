@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -122,6 +123,34 @@ def test_a_monitor_starts_however_many_files_main_has_open(tmp_path: Path) -> No
         for _ in range(1_024):  # where select() ends
             stack.enter_context(Path("/dev/null").open("rb"))
         asyncio.run(run())
+
+
+def test_a_monitor_that_hangs_is_killed_and_one_that_works_is_not(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        main = Household(tmp_path, hung_after_s=0.5)
+        await main.monitor.start()
+        first = main.pid()
+        since_s = time.monotonic()
+
+        def is_over(span_s: float) -> bool:
+            main.monitor.look_after()
+            return time.monotonic() > since_s + span_s
+
+        await until(lambda: is_over(1.5), "three times what it may take")
+        assert main.heard == []
+        os.kill(first, signal.SIGSTOP)
+        await until(lambda: is_over(0) and main.heard != [], "its death")
+        assert main.heard == [("monitor_died", -signal.SIGKILL)]
+        await main.monitor.start()
+        since_s = time.monotonic()
+        await until(lambda: is_over(1.0), "twice what the next one may take")
+        assert main.pid() != first
+        assert len(main.heard) == 1
+        await main.monitor.stop(PATIENCE_S)
+
+    asyncio.run(run())
 
 
 def test_a_monitor_that_is_frozen_is_ended_in_time(tmp_path: Path) -> None:
