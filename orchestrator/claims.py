@@ -7,6 +7,7 @@ performer's threads, one operation per group at a time.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from orchestrator.power.prepared import PreparedGroup
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.topology import ClockGroup, Topology
+
+
+logger = logging.getLogger(__name__)
 
 
 class Claims:
@@ -116,13 +120,19 @@ class Claims:
     def restore(self, number: int) -> None:
         """Give a taken group its originals back; it stays held.
 
+        A group whose governor somebody has changed since is not ours any more, and
+        stays as it is.
+
         Raises:
             SysfsError: the kernel refused one; the others are back, and the journal
                 keeps them all until `restore_left_over` succeeds.
         """
         prepared = self._held[number]
         self._left_over.add(number)
-        self._backend(prepared.group).restore(prepared)
+        if prepared.is_ours():
+            self._backend(prepared.group).restore(prepared)
+        else:
+            logger.warning("clock group %d: its governor was changed, it stays", number)
         self._left_over.discard(number)
         self._taken.discard(number)
 

@@ -101,11 +101,22 @@ def test_a_governor_that_was_changed_before_the_take_is_the_one_to_restore(
     assert room.governor(0) == "performance"
 
 
+def test_a_governor_that_was_changed_after_the_take_stays(room: Room) -> None:
+    room.claims.prepare(room.topology, [0, 1])
+    for number in (0, 1):
+        room.claims.take(number)
+    change_governor(room, "performance")
+    assert room.claims.restore_all() == []
+    assert (room.governor(0), room.governor(1)) == ("performance", "schedutil")
+    assert room.journal.read() == {}
+
+
 def refuse_restoring(room: Room) -> None:
     """Have group 0's open descriptor refuse, as that of an offline CPU does."""
     prepared = room.claims.held(0)
     assert prepared
-    refusing = os.open("/dev/full", os.O_RDWR)
+    path = room.tree.root / POLICY.format(0, "scaling_governor")
+    refusing = os.open(path, os.O_RDONLY)
     os.dup2(refusing, prepared.original_fds[-1])
     os.close(refusing)
 

@@ -7,7 +7,7 @@ import os
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from orchestrator.power.attribute import restore_attributes, write_attribute
+from orchestrator.power.attribute import restore_attributes, still_says, write_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,9 @@ class Clock:
         self.stage = Stage.UNTAKEN
         self.write_fd = -1
         """Of the attribute that takes kHz; -1: not handed over."""
-        self._originals: tuple[tuple[int, bytes], ...] = ()
+        self._originals: tuple[tuple[int, bytes, bytes], ...] = ()
+        """Of each attribute: its descriptor, its value, and what it says while the
+        group is ours (empty: that varies)."""
         self.is_changed = False
         """Whether main may have changed the group's settings, so that its death obliges
         us to restore them: from the moment it was asked to take the group."""
@@ -81,11 +83,14 @@ class Clock:
         """Whether we have its descriptors."""
         return self.write_fd >= 0
 
-    def take_over(self, fds: Sequence[int], originals: Sequence[bytes]) -> None:
+    def take_over(
+        self, fds: Sequence[int], originals: Sequence[tuple[bytes, bytes]]
+    ) -> None:
         """Own new descriptors: the clock's, then one per original in its order."""
         self.close()
         self.write_fd = fds[0]
-        self._originals = tuple(zip(fds[1:], originals, strict=True))
+        pairs = zip(fds[1:], originals, strict=True)
+        self._originals = tuple((fd, *original) for fd, original in pairs)
 
     def write(self, khz: int) -> int:
         """Set the clock.
@@ -101,12 +106,16 @@ class Clock:
         return 0
 
     def restore(self) -> None:
-        """Write the originals back as far as the kernel lets us."""
-        restore_attributes(self._originals)
+        """Write the originals back as far as the kernel lets us.
+
+        A group whose governor somebody has changed since stays as it is.
+        """
+        if all(still_says(fd, ours) for fd, _, ours in self._originals if ours):
+            restore_attributes((fd, value) for fd, value, _ in self._originals)
 
     def close(self) -> None:
         """Close the descriptors and forget them."""
-        fds = {self.write_fd, *(fd for fd, _ in self._originals)} - {-1}
+        fds = {self.write_fd, *(fd for fd, _, _ in self._originals)} - {-1}
         self.write_fd = -1
         self._originals = ()
         self.khz = NOT_GRANTED

@@ -47,6 +47,8 @@ class HandOver(NamedTuple):
     is_taken: bool
     originals: tuple[str, ...]
     """Each byte as the character of that number."""
+    ours: tuple[str, ...]
+    """What each attribute says while the group is ours; empty: that varies."""
 
 
 class AnswerTake(NamedTuple):

@@ -109,12 +109,13 @@ class Registry:
 
     def _hand_over(self, message: messages.HandOver, fds: tuple[int, ...]) -> None:
         clock = self._claims.clocks.get(message.group)
-        if clock is None or len(fds) != 1 + len(message.originals):
+        known = zip(message.originals, message.ours, strict=True)
+        originals = [(o.encode("latin-1"), u.encode("latin-1")) for o, u in known]
+        if clock is None or len(fds) != 1 + len(originals):
             _close_all(fds)
             # The only way to lose some is that we may open no more.
             self._report(messages.WriteRefused(message.group, errno.EMFILE))
             return
-        originals = [original.encode("latin-1") for original in message.originals]
         clock.take_over(fds, originals)
         if message.is_taken:
             self._take(clock)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_LINE_BYTES = 256
+
+
 def write_attribute(fd: int, value: bytes) -> None:
     """Store `value`, which has no newline, in the attribute behind `fd`.
 
@@ -30,6 +33,14 @@ def write_attribute(fd: int, value: bytes) -> None:
     data = value + b"\n"
     if os.pwrite(fd, data, 0) != len(data):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def still_says(fd: int, value: bytes) -> bool:
+    """Say whether the first line behind `fd` is this; also where it cannot be read."""
+    try:
+        return os.pread(fd, _LINE_BYTES, 0).partition(b"\n")[0] == value
+    except OSError:  # its CPUs are offline: the write will say so
+        return True
 
 
 def restore_attribute(fd: int, value: bytes) -> None:

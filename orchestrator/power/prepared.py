@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.power.attribute import still_says
+
 if TYPE_CHECKING:
     from orchestrator.power.topology import ClockGroup
 
@@ -43,6 +45,11 @@ class PreparedGroup:
     def full_path(self, relative: str) -> str:
         """Return a path as an operator would type it."""
         return f"{self.root}/{relative}"
+
+    def is_ours(self) -> bool:
+        """Say whether it still is as we make it; also where that cannot be seen."""
+        pairs = zip(self.original_fds, self.originals, strict=True)
+        return all(still_says(fd, o.ours) for fd, o in pairs if o.ours)
 
     def close(self) -> None:
         """Close the descriptors; what the kernel has been told stays."""

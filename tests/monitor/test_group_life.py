@@ -129,7 +129,7 @@ def test_a_group_that_is_taken_back_is_written_no_more(bench: Workbench) -> None
 
 def test_lost_descriptors_are_reported_as_a_refusal(bench: Workbench) -> None:
     bench.define_group()
-    bench.tell(messages.HandOver(0, True, ("ondemand\n",)), ())  # noqa: FBT003
+    bench.tell(messages.HandOver(0, True, ("ondemand\n",), ("userspace",)), ())  # noqa: FBT003
     assert bench.reports == [messages.WriteRefused(0, 24)]
     assert _stage(bench) is Stage.UNTAKEN
 
@@ -237,6 +237,13 @@ def test_originals_go_back_from_the_moment_that_main_was_asked_to_take(
     bench.governor().write_text("userspace\n")
     bench.claims.clocks[0].restore()
     assert bench.governor().read_text() == "schedutil\n"
+
+
+def test_a_governor_that_somebody_has_changed_since_stays(bench: Workbench) -> None:
+    bench.simple()
+    bench.governor().write_text("performance\n")
+    bench.claims.clocks[0].restore()
+    assert bench.governor().read_text() == "performance\n"
 
 
 def test_a_yielded_group_is_main_s_again_when_main_says_so(bench: Workbench) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 EXAMPLES: list[Message] = [
     messages.Hello(1, 30_000, None, 65_534),
     messages.DefineGroup(3, 1, (3_001_000, 3_000_000), True, 0, 9, False, None),  # noqa: FBT003
-    messages.HandOver(3, True, ("\x00\xff\n", "schedutil\n")),  # noqa: FBT003
+    messages.HandOver(3, True, ("\x00\xff\n", "schedutil\n"), ("", "userspace")),  # noqa: FBT003
     messages.DefineDomain(
         domain=0,
         is_executing=True,

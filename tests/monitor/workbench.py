@@ -149,12 +149,13 @@ class Workbench:
                 file.write_text(value)
         fds = (os.open(path, os.O_RDWR), os.open(governor, os.O_RDWR))
         originals = (governor.read_text(),)
-        self.tell(messages.HandOver(number, is_taken, originals), fds)
+        ours = ("userspace",)
+        self.tell(messages.HandOver(number, is_taken, originals, ours), fds)
 
     def refuse_writes(self, number: int = 0) -> None:
         """Hand over a clock whose every write fails, as of an offline CPU."""
         fd = os.open("/dev/full", os.O_RDWR)
-        self.tell(messages.HandOver(number, True, ()), (fd,))  # noqa: FBT003 - a message
+        self.tell(messages.HandOver(number, True, (), ()), (fd,))  # noqa: FBT003 - a message
 
     def define_domain(
         self,
