@@ -146,7 +146,7 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
 
 
 def _policies(texts: list[str]) -> str | None:
-    from orchestrator.policy_text import format_policies, parse_policies
+    from orchestrator.rules.policy_text import format_policies, parse_policies
 
     with usage():
         rules = [rule for text in texts for rule in parse_policies(text)]

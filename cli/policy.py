@@ -14,7 +14,7 @@ from cli.tables.policies import build_policies, tell_source
 from cli.watch import Answer, WatchableCommand, WatchOption, present
 from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import PolicyList
-from orchestrator.policy_text import format_policy, parse_policy
+from orchestrator.rules.policy_text import format_policy, parse_policy
 
 app = new_app(doc="Policies, what vCPUs get without asking: list, set, remove.")
 

@@ -25,9 +25,9 @@ from typing import Any
 
 from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.errors import ConfigError
-from orchestrator.onboard_rule import OnboardRule  # noqa: TC001 - read at run time
-from orchestrator.policy_rule import PolicyRule, find_contradictions
-from orchestrator.policy_text import parse_policies
+from orchestrator.rules.onboard_rule import OnboardRule  # noqa: TC001 - read at run time
+from orchestrator.rules.policy_rule import PolicyRule, find_contradictions
+from orchestrator.rules.policy_text import parse_policies
 from orchestrator.units import MOST_KHZ, KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")

@@ -12,29 +12,29 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events
 from orchestrator.actions import StartMonitor
-from orchestrator.claims import Claims
-from orchestrator.connecting import Connecting
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError, VmpowerError
-from orchestrator.fifo import Fifos
+from orchestrator.execution.claims import Claims
+from orchestrator.execution.connecting import Connecting
+from orchestrator.execution.performer import DOMAIN_CALLS, Performer
+from orchestrator.execution.policing import Policing
+from orchestrator.execution.pool import Pool
 from orchestrator.hypervisor.connection import Hypervisor, trusted_uids
-from orchestrator.instructing import Instructing
+from orchestrator.instructions.fifo import Fifos
+from orchestrator.instructions.instructing import Instructing
 from orchestrator.inventory import Inventory
 from orchestrator.monitor.process import Monitor
 from orchestrator.notify import notify
 from orchestrator.operations import Operations
-from orchestrator.performer import DOMAIN_CALLS, Performer
-from orchestrator.policing import Policing
 from orchestrator.policy.sampling.host import HostSampling
-from orchestrator.pool import Pool
 from orchestrator.power.claim import CpuTreeClaim
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
-from orchestrator.reports import Reports
+from orchestrator.reporting.reports import Reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable

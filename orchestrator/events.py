@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from orchestrator.domain import DomainId, DomainSpec
     from orchestrator.monitor.refusals import Refusal
     from orchestrator.policy.tenant import Source
-    from orchestrator.policy_rule import PolicyKind
     from orchestrator.power.topology import Topology
+    from orchestrator.rules.policy_rule import PolicyKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from orchestrator import __version__, events
 from orchestrator.actions import Report
-from orchestrator.clocks import Clocks
 from orchestrator.control import models
 from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.cpuset import format_cpulist, name_cpus, parse_cpulist
@@ -20,7 +19,8 @@ from orchestrator.inventory import GroupRecord, GroupStage
 from orchestrator.policy.refusal import PolicyError
 from orchestrator.policy.rules import order_of
 from orchestrator.policy.tenant import Source, SourceKind
-from orchestrator.snapshot import Snapshot, render_policy
+from orchestrator.reporting.clocks import Clocks
+from orchestrator.reporting.snapshot import Snapshot, render_policy
 from orchestrator.units import format_khz
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from orchestrator.control.feed import EventFeed
     from orchestrator.domain import DomainId, PCpu
     from orchestrator.events import Event
-    from orchestrator.instructing import Instructing
+    from orchestrator.execution.policing import Policing
+    from orchestrator.instructions.instructing import Instructing
     from orchestrator.inventory import Inventory
     from orchestrator.monitor.process import Monitor
-    from orchestrator.policing import Policing
-    from orchestrator.policy_rule import PolicyRule
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.topology import ClockGroup
-    from orchestrator.reports import Reports
+    from orchestrator.reporting.reports import Reports
+    from orchestrator.rules.policy_rule import PolicyRule
 
 SETTLED_WITHIN_S = 2.0
 """Taking a group lasts some 25 ms at most; beyond this the kernel refuses."""

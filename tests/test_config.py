@@ -16,8 +16,8 @@ from orchestrator.config import (
 )
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError
-from orchestrator.onboard_rule import MetadataWord, OnboardRule
-from orchestrator.policy_rule import PolicyKind
+from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
+from orchestrator.rules.policy_rule import PolicyKind
 
 
 def write(directory: Path, name: str, text: str) -> Path:

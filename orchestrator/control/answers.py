@@ -23,7 +23,7 @@ from orchestrator.control.models import (
 )
 from orchestrator.domain import DomainId, PCpu
 from orchestrator.errors import ConfigError, ControlError
-from orchestrator.policy_text import parse_policies
+from orchestrator.rules.policy_text import parse_policies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         Status,
     )
     from orchestrator.domain import DomainId, PCpu
-    from orchestrator.policy_rule import PolicyRule
+    from orchestrator.rules.policy_rule import PolicyRule
 
 
 class Peer(NamedTuple):

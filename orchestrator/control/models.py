@@ -15,8 +15,8 @@ from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.domain import DomainState
 from orchestrator.domain_policy import Mode
 from orchestrator.policy.tenant import SourceKind
-from orchestrator.policy_rule import PolicyKind
-from orchestrator.policy_text import LONGEST
+from orchestrator.rules.policy_rule import PolicyKind
+from orchestrator.rules.policy_text import LONGEST
 
 SCHEMA = 1
 """Version of the status document; it grows only when a key goes or changes."""

@@ -29,8 +29,8 @@ from orchestrator.actions import (
 from orchestrator.cpuset import name_all
 from orchestrator.events import ChannelsAttached
 from orchestrator.inventory import OnboardingRecord
-from orchestrator.onboard_rule import NONE
 from orchestrator.rights import DEFAULT, Said, resolve_rights
+from orchestrator.rules.onboard_rule import NONE
 
 if TYPE_CHECKING:
     from orchestrator import events
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.domain import DomainSpec, Holdings
     from orchestrator.inventory import DomainRecord, Inventory
-    from orchestrator.onboard_rule import OnboardRule
+    from orchestrator.rules.onboard_rule import OnboardRule
 
 FREE_EFFORTS = 3
 """Attempts that may succeed one right after the other: a tool that defines a domain

@@ -12,8 +12,8 @@ from orchestrator.actions import DefineTenant, ForgetTenant
 from orchestrator.controller.groups import allowed_steps_khz, need
 from orchestrator.policy.rules import orders_for
 from orchestrator.policy.tenant import Source, SourceKind, Tenant, VCpuPlace
-from orchestrator.policy_text import parse_policies
 from orchestrator.rights import METADATA, resolve_rights
+from orchestrator.rules.policy_text import parse_policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from orchestrator.actions import Action
     from orchestrator.inventory import DomainRecord, Inventory
     from orchestrator.policy.tenant import PolicyOrder
-    from orchestrator.policy_rule import PolicyRule
     from orchestrator.rights import Rights
+    from orchestrator.rules.policy_rule import PolicyRule
 
 
 def define(inventory: Inventory, record: DomainRecord) -> list[Action]:

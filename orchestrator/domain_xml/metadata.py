@@ -22,7 +22,7 @@ from lxml import etree
 from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.errors import ConfigError, DomainXmlError
-from orchestrator.policy_text import parse_policies
+from orchestrator.rules.policy_text import parse_policies
 from orchestrator.units import KHz, parse_khz
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.policy.contract import BranchCount, Decision, Need
 from orchestrator.policy.want import Level
-from orchestrator.policy_rule import PolicyKind
+from orchestrator.rules.policy_rule import PolicyKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.policy.want import Want
-    from orchestrator.policy_rule import PolicyKind
+    from orchestrator.rules.policy_rule import PolicyKind
 
 MemoryT = TypeVar("MemoryT")
 

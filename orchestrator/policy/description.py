@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cpuset import format_cpulist
 from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.workload import FixedWorkload
-from orchestrator.timetable import format_window
+from orchestrator.rules.timetable import format_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

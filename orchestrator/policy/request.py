@@ -30,14 +30,14 @@ from orchestrator.policy.tenant import PolicyOrder
 from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.traffic import Traffic
 from orchestrator.policy.workload import FixedWorkload
-from orchestrator.policy_rule import Workload
-from orchestrator.timetable import whole_hours
+from orchestrator.rules.policy_rule import Workload
+from orchestrator.rules.timetable import whole_hours
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from orchestrator.channel.protocol import PolicyPacket
-    from orchestrator.timetable import Window
+    from orchestrator.rules.timetable import Window
 
 SlotT = TypeVar("SlotT")
 

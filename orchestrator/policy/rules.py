@@ -14,14 +14,14 @@ from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.traffic import Traffic
 from orchestrator.policy.utilisation import Utilisation
 from orchestrator.policy.workload import FixedWorkload
-from orchestrator.policy_rule import PolicyKind, PolicyRule, parse_mac
-from orchestrator.timetable import parse_window
+from orchestrator.rules.policy_rule import PolicyKind, PolicyRule, parse_mac
+from orchestrator.rules.timetable import parse_window
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from orchestrator.policy.contract import Policy
-    from orchestrator.timetable import Window
+    from orchestrator.rules.timetable import Window
 
 _CLASSES: Mapping[PolicyKind, type[Any]] = {
     PolicyKind.TRAFFIC: Traffic,

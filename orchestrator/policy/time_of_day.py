@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.policy.contract import Decision, Need, all_want
 from orchestrator.policy.want import Level
-from orchestrator.policy_rule import PolicyKind
-from orchestrator.timetable import Window, is_within
+from orchestrator.rules.policy_rule import PolicyKind
+from orchestrator.rules.timetable import Window, is_within
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

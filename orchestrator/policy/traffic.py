@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.policy.contract import Decision, Need, all_want
 from orchestrator.policy.want import Level
-from orchestrator.policy_rule import PolicyKind
+from orchestrator.rules.policy_rule import PolicyKind
 
 if TYPE_CHECKING:
     from orchestrator.policy.contract import PolicyView

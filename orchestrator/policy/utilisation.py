@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from orchestrator.policy.contract import Decision, Need
 from orchestrator.policy.want import Level, round_up, step_down
-from orchestrator.policy_rule import PolicyKind
+from orchestrator.rules.policy_rule import PolicyKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.policy.contract import Decision, all_want
 from orchestrator.policy.want import Level
-from orchestrator.policy_rule import PolicyKind, Workload
+from orchestrator.rules.policy_rule import PolicyKind, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 from orchestrator.control.models import PolicyWant
 from orchestrator.policy.tenant import SourceKind
-from orchestrator.policy_rule import PolicyKind
+from orchestrator.rules.policy_rule import PolicyKind
 
 LOW, HIGH = STEPS[-1], STEPS[2]
 RULE, GUEST, OPERATOR = SourceKind.RULE, SourceKind.GUEST, SourceKind.OPERATOR

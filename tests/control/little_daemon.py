@@ -40,10 +40,10 @@ from orchestrator.cpuset import parse_cpulist
 from orchestrator.domain import TARGET_PREFIX, DomainState
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError, ControlError
-from orchestrator.instruction import MessageSplitter, parse_instruction
+from orchestrator.instructions.instruction import MessageSplitter, parse_instruction
 from orchestrator.policy.tenant import SourceKind
-from orchestrator.policy_rule import PolicyKind
-from orchestrator.policy_text import format_policy
+from orchestrator.rules.policy_rule import PolicyKind
+from orchestrator.rules.policy_text import format_policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from orchestrator.control.backend import Peer
     from orchestrator.domain import DomainId, PCpu
-    from orchestrator.policy_rule import PolicyRule
+    from orchestrator.rules.policy_rule import PolicyRule
 
 STEPS = (3_001_000, 3_000_000, 2_600_000, 2_200_000, 1_800_000, 1_200_000)
 FIREWALL = "11111111-1111-4111-8111-111111111111"

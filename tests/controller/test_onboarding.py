@@ -13,8 +13,8 @@ from orchestrator.config import Config, DomainRule
 from orchestrator.controller.onboarding import MOST_EFFORTS, explain, find_rule
 from orchestrator.domain import DomainSpec, DomainState
 from orchestrator.domain_policy import DomainPolicy
-from orchestrator.onboard_rule import MetadataWord, OnboardRule
 from orchestrator.rights import Said
+from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
 from tests.controller.specs import domain, vcpu
 from tests.controller.world import World, with_sides
 

@@ -18,7 +18,7 @@ from orchestrator.config import Config
 from orchestrator.controller.onboarding import find_rule
 from orchestrator.domain import DomainId, DomainSpec, DomainState, Holdings
 from orchestrator.domain_policy import DomainPolicy
-from orchestrator.onboard_rule import MetadataWord, OnboardRule
+from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
 from tests.controller.specs import domain
 from tests.controller.world import World, is_right, with_sides
 

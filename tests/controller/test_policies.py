@@ -16,7 +16,7 @@ from orchestrator.domain_policy import DomainPolicy, Mode
 from orchestrator.interface import InterfaceKind, InterfaceSpec
 from orchestrator.inventory import GroupStage
 from orchestrator.policy.tenant import Source, SourceKind
-from orchestrator.policy_rule import PolicyKind, PolicyRule, Workload
+from orchestrator.rules.policy_rule import PolicyKind, PolicyRule, Workload
 from orchestrator.units import KHz
 from tests.controller.specs import STEPS, domain, vcpu
 from tests.controller.world import World

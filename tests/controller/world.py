@@ -29,9 +29,9 @@ if TYPE_CHECKING:
         DomainSpec,
         Holdings,
     )
-    from orchestrator.onboard_rule import OnboardRule
     from orchestrator.policy.readings import Reading
     from orchestrator.policy.tenant import PolicyVote, Question
+    from orchestrator.rules.onboard_rule import OnboardRule
 
 SLOW = (
     a.ReadTopology

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ConfigError
-from orchestrator.fifo import Fifos
+from orchestrator.instructions.fifo import Fifos
 from tests.daemon.board import Tenant, write_world
 from tests.daemon.running import RunningDaemon
 from tests.rig.waiting import wait_for

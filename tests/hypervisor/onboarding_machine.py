@@ -27,8 +27,8 @@ from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainGone, VmpowerError
 from orchestrator.hypervisor.sides import CONFIG, LIVE
 from orchestrator.inventory import Inventory
-from orchestrator.onboard_rule import MetadataWord, OnboardRule
 from orchestrator.power.topology import Topology
+from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
 from tests.controller.world import is_right
 
 if TYPE_CHECKING:

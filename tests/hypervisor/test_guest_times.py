@@ -14,9 +14,9 @@ import pytest
 
 from orchestrator.domain import DomainId
 from orchestrator.errors import DomainGone, HypervisorError
+from orchestrator.execution.pool import Pool
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.policy.readings import UtilisationReading, utilisation
-from orchestrator.pool import Pool
 from tests.hypervisor.bios_guest import UUID, Guest, definition
 from tests.rig.waiting import wait_for
 

@@ -26,7 +26,7 @@ from orchestrator.policy.tenant import (
 )
 from orchestrator.policy.traffic import Traffic
 from orchestrator.policy.workload import FixedWorkload
-from orchestrator.policy_rule import Workload
+from orchestrator.rules.policy_rule import Workload
 from tests.policy.sights import NOON, STEPS
 
 if TYPE_CHECKING:

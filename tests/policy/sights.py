@@ -13,8 +13,8 @@ from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.traffic import Traffic
 from orchestrator.policy.utilisation import Utilisation
 from orchestrator.policy.workload import FixedWorkload
-from orchestrator.policy_rule import Workload
-from orchestrator.timetable import whole_hours
+from orchestrator.rules.policy_rule import Workload
+from orchestrator.rules.timetable import whole_hours
 
 if TYPE_CHECKING:
     from orchestrator.policy.contract import Policy

@@ -14,8 +14,8 @@ from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.utilisation import Utilisation
 from orchestrator.policy.want import Level, middle_khz, resolve_khz
 from orchestrator.policy.workload import FixedWorkload
-from orchestrator.policy_rule import Workload
-from orchestrator.timetable import parse_window, whole_hours
+from orchestrator.rules.policy_rule import Workload
+from orchestrator.rules.timetable import parse_window, whole_hours
 from tests.policy.sights import NOON, STEPS, TRAFFIC, sight, view
 from tests.policy.test_contract import run
 

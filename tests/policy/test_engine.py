@@ -12,7 +12,7 @@ from orchestrator.policy.refusal import PolicyError
 from orchestrator.policy.tenant import Source, SourceKind
 from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.utilisation import Utilisation
-from orchestrator.timetable import whole_hours
+from orchestrator.rules.timetable import whole_hours
 from tests.policy.bench import (
     BY_PACKETS,
     HIGH,

@@ -16,8 +16,8 @@ from orchestrator.policy.tenant import PolicyOrder
 from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.traffic import Traffic
 from orchestrator.policy.workload import FixedWorkload
-from orchestrator.policy_rule import Workload
-from orchestrator.timetable import whole_hours
+from orchestrator.rules.policy_rule import Workload
+from orchestrator.rules.timetable import whole_hours
 
 MAC = "52:54:00:12:34:56"
 OWN: dict[int, str | None] = {0: None, 1: None, 2: "floats over CPUs 0-3", 9: None}

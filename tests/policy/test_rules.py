@@ -9,8 +9,8 @@ from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.traffic import Traffic
 from orchestrator.policy.utilisation import Utilisation
 from orchestrator.policy.workload import FixedWorkload
-from orchestrator.policy_rule import PolicyKind, PolicyRule, Workload
-from orchestrator.timetable import parse_window
+from orchestrator.rules.policy_rule import PolicyKind, PolicyRule, Workload
+from orchestrator.rules.timetable import parse_window
 from tests.policy.test_rule import GOOD
 
 UUID = "5579e6cd-caca-4c68-8934-da43e4863198"

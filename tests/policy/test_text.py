@@ -12,8 +12,8 @@ from orchestrator.cpuset import parse_cpulist
 from orchestrator.errors import ConfigError
 from orchestrator.policy.description import describe
 from orchestrator.policy.rules import order_of
-from orchestrator.policy_rule import PolicyKind, PolicyRule, Workload
-from orchestrator.policy_text import (
+from orchestrator.rules.policy_rule import PolicyKind, PolicyRule, Workload
+from orchestrator.rules.policy_text import (
     LONGEST,
     format_policies,
     format_policy,

@@ -8,12 +8,12 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from orchestrator.execution.pool import Pool
 from orchestrator.interface import InterfaceKind, InterfaceSpec
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.sampling.host import HostSampling
 from orchestrator.policy.tenant import PolicyOrder, Tenant
 from orchestrator.policy.traffic import Traffic
-from orchestrator.pool import Pool
 from tests.policy.bench import MAC, RULE, UUID, place
 from tests.policy.test_sampling import Times, lay_out_interface
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import ConfigError
-from orchestrator.timetable import (
+from orchestrator.rules.timetable import (
     DAYS,
     EVERY_DAY,
     Window,

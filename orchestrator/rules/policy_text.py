@@ -19,7 +19,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ConfigError
-from orchestrator.policy_rule import (
+from orchestrator.rules.policy_rule import (
     PolicyKind,
     PolicyRule,
     Workload,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import ConfigError
-from orchestrator.instruction import (
+from orchestrator.instructions.instruction import (
     LONGEST_MESSAGE,
     Command,
     Instruction,
@@ -18,7 +18,7 @@ from orchestrator.instruction import (
     Unit,
     parse_instruction,
 )
-from orchestrator.policy_rule import PolicyKind, PolicyRule, Workload
+from orchestrator.rules.policy_rule import PolicyKind, PolicyRule, Workload
 
 TIME = {
     "policy": {

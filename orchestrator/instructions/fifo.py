@@ -18,7 +18,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
-from orchestrator.instruction import MessageSplitter
+from orchestrator.instructions.instruction import MessageSplitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

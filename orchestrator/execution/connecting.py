@@ -22,8 +22,8 @@ from orchestrator.errors import (
     EndpointError,
     HandoffError,
 )
+from orchestrator.execution.pool import Pool
 from orchestrator.inventory import CONNECTED_STATES
-from orchestrator.pool import Pool
 
 if TYPE_CHECKING:
     import socket

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.actions import Report, Severity
 from orchestrator.control.feed import EventFeed
-from orchestrator.reports import Reports
+from orchestrator.reporting.reports import Reports
 
 if TYPE_CHECKING:
     import pytest

@@ -9,7 +9,7 @@ from orchestrator import events as e
 from orchestrator.control import models
 from orchestrator.domain_policy import Mode
 from orchestrator.monitor.views import MonitorSnapshot
-from orchestrator.snapshot import Snapshot
+from orchestrator.reporting.snapshot import Snapshot
 from tests.controller.specs import channel, domain, topology, vcpu
 from tests.controller.world import World
 

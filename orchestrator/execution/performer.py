@@ -28,20 +28,20 @@ from orchestrator.errors import (
     SysfsError,
     VmpowerError,
 )
-from orchestrator.pool import Pool
+from orchestrator.execution.pool import Pool
 from orchestrator.power.topology import read_outline, read_topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from orchestrator.claims import Claims
-    from orchestrator.connecting import Connecting
     from orchestrator.domain import DomainId
+    from orchestrator.execution.claims import Claims
+    from orchestrator.execution.connecting import Connecting
+    from orchestrator.execution.policing import Policing
     from orchestrator.hypervisor.connection import Hypervisor
     from orchestrator.inventory import Inventory
     from orchestrator.monitor.process import Monitor
-    from orchestrator.policing import Policing
-    from orchestrator.reports import Reports
+    from orchestrator.reporting.reports import Reports
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.pool import Pool
+from orchestrator.execution.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestrator.cpuset import parse_cpulist
 from orchestrator.errors import ConfigError
-from orchestrator.timetable import parse_window
+from orchestrator.rules.timetable import parse_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.claims import Claims
 from orchestrator.errors import SysfsError
+from orchestrator.execution.claims import Claims
 from orchestrator.power.journal import Journal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree

@@ -19,13 +19,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.errors import ConfigError
-from orchestrator.policy_rule import (
+from orchestrator.rules.policy_rule import (
     PolicyKind,
     PolicyRule,
     Workload,
     find_contradictions,
 )
-from orchestrator.timetable import HOURS
+from orchestrator.rules.timetable import HOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

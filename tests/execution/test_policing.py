@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.policing import Policing
+from orchestrator.execution.policing import Policing
+from orchestrator.execution.pool import Pool
 from orchestrator.policy.sampling.host import HostSampling
 from orchestrator.policy.tenant import Source, SourceKind, Tenant
 from orchestrator.policy.time_of_day import TimeOfDay
 from orchestrator.policy.utilisation import Utilisation
-from orchestrator.pool import Pool
-from orchestrator.timetable import whole_hours
+from orchestrator.rules.timetable import whole_hours
 from tests.policy.bench import MAX, OTHER, RULE, UUID, order, place, tenant
 from tests.policy.test_sampling import Times
 

@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator import events
+from orchestrator.execution.pool import Pool
 from orchestrator.policy.contract import Need
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.refusal import PolicyError
 from orchestrator.policy.tenant import Source, SourceKind
-from orchestrator.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -18,7 +18,7 @@ from orchestrator.channel.protocol import Unit as PacketUnit
 from orchestrator.cpuset import format_cpulist
 from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError
-from orchestrator.instruction import (
+from orchestrator.instructions.instruction import (
     Command,
     Instruction,
     MessageSplitter,
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from orchestrator.domain import DomainId, PCpu
     from orchestrator.events import Event
+    from orchestrator.execution.policing import Policing
     from orchestrator.inventory import DomainRecord, GroupRecord, Inventory
-    from orchestrator.policing import Policing
-    from orchestrator.reports import Reports
+    from orchestrator.reporting.reports import Reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.clocks import Clocks
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import ClockReading, Topology, read_topology
+from orchestrator.reporting.clocks import Clocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

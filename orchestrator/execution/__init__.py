@@ -1,0 +1,1 @@
+"""Does what was decided: in threads that may hang, with descriptors and journals."""
