@@ -53,6 +53,10 @@ class Fifo:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._read)
 
+    def is_lost(self) -> bool:
+        """Say whether nothing has its name any more, so that nobody can write to it."""
+        return not os.path.lexists(self._path)
+
     def close(self) -> None:
         """Stop listening and remove it."""
         if self._timer is not None:
@@ -97,13 +101,14 @@ class Fifos:
         self._open: dict[int, Fifo] = {}
 
     def keep(self, cpus: Iterable[int]) -> None:
-        """Have FIFOs for just these CPUs.
+        """Have FIFOs for just these CPUs; those that somebody removed are made anew.
 
         Raises:
             ConfigError: the directory or a FIFO cannot be used.
         """
         wanted = set(cpus)
-        for cpu in self._open.keys() - wanted:
+        lost = {cpu for cpu, fifo in self._open.items() if fifo.is_lost()}
+        for cpu in (self._open.keys() - wanted) | lost:
             self._open.pop(cpu).close()
         new = sorted(wanted - self._open.keys())
         if new:
