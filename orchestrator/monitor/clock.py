@@ -7,7 +7,7 @@ import os
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from orchestrator.power.attribute import restore_attributes, still_says, write_attribute
+from orchestrator.power.attribute import are_ours, restore_attributes, write_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +110,7 @@ class Clock:
 
         A group whose governor somebody has changed since stays as it is.
         """
-        if all(still_says(fd, ours) for fd, _, ours in self._originals if ours):
+        if are_ours((fd, ours) for fd, _, ours in self._originals):
             restore_attributes((fd, value) for fd, value, _ in self._originals)
 
     def close(self) -> None:

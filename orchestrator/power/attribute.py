@@ -35,8 +35,17 @@ def write_attribute(fd: int, value: bytes) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-def still_says(fd: int, value: bytes) -> bool:
-    """Say whether the first line behind `fd` is this; also where it cannot be read."""
+def are_ours(pairs: Iterable[tuple[int, bytes]]) -> bool:
+    """Say whether attributes still say what they do while their group is ours.
+
+    Args:
+        pairs: each one's descriptor, and what its first line is then; empty: that
+            varies, as it does where the line cannot be read.
+    """
+    return all(_still_says(fd, ours) for fd, ours in pairs if ours)
+
+
+def _still_says(fd: int, value: bytes) -> bool:
     try:
         return os.pread(fd, _LINE_BYTES, 0).partition(b"\n")[0] == value
     except OSError:  # its CPUs are offline: the write will say so

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.power.attribute import still_says
+from orchestrator.power.attribute import are_ours
 
 if TYPE_CHECKING:
     from orchestrator.power.topology import ClockGroup
@@ -48,8 +48,8 @@ class PreparedGroup:
 
     def is_ours(self) -> bool:
         """Say whether it still is as we make it; also where that cannot be seen."""
-        pairs = zip(self.original_fds, self.originals, strict=True)
-        return all(still_says(fd, o.ours) for fd, o in pairs if o.ours)
+        ours = (original.ours for original in self.originals)
+        return are_ours(zip(self.original_fds, ours, strict=True))
 
     def close(self) -> None:
         """Close the descriptors; what the kernel has been told stays."""
