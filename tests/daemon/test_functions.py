@@ -6,6 +6,7 @@ The names begin with the numbers of docs/conformance-functions.md.
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,7 +33,7 @@ from tests.daemon.running import RunningDaemon
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -54,6 +55,22 @@ def wait_for_clock(tree: CpuTree, group: int, khz: int) -> None:
     wait_for(lambda: clock(tree, group) == khz, f"CPU {group} at {khz} kHz")
 
 
+@contextmanager
+def two_vms(directory: Path, tree: CpuTree, *, pins: str) -> Iterator[list[GuestEnd]]:
+    """Run a daemon over two domains with a vCPU each, pinned to these CPUs."""
+    with guest_ends(directory, 2) as ends:
+        tenants = [
+            Tenant(name=f"vm{n}", pins=(pins[n],), paths={0: end.path}, number=n + 1)
+            for n, end in enumerate(ends)
+        ]
+        uri = write_world(directory / "node.xml", tenants)
+        with RunningDaemon(uri, tree.root) as daemon:
+            for number, end in enumerate(ends):
+                daemon.wait_for_channel(f"vm{number}", 0, "open")
+                end.accept()
+            yield ends
+
+
 @pytest.mark.usefixtures("daemon")
 def test_f3_what_is_no_vcpu_is_refused_and_cpu_0_is_left_alone(
     tree: CpuTree, ends: list[GuestEnd]
@@ -67,26 +84,16 @@ def test_f3_what_is_no_vcpu_is_refused_and_cpu_0_is_left_alone(
 def test_f5_of_domains_that_share_a_core_the_highest_wish_counts(
     directory: Path, tree: CpuTree
 ) -> None:
-    with guest_ends(directory, 2) as ends:
-        tenants = [
-            Tenant(name=f"vm{n}", pins=("3",), paths={0: end.path}, number=n + 1)
-            for n, end in enumerate(ends)
-        ]
-        uri = write_world(directory / "node.xml", tenants)
-        with RunningDaemon(uri, tree.root) as daemon:
-            for number, end in enumerate(ends):
-                daemon.wait_for_channel(f"vm{number}", 0, "open")
-                end.accept()
-            first, second = ends
-            assert first.ask(0, Unit.SCALE_MIN) is Answer.ACK
-            wait_for_clock(tree, 3, TURBO)
-            assert second.ask(0, Unit.SCALE_MIN) is Answer.ACK
-            wait_for_clock(tree, 3, MIN)
-            assert first.ask(0, Unit.SCALE_MAX) is Answer.ACK
-            wait_for_clock(tree, 3, TURBO)
-            # Nothing is frozen at the highest step: it goes down again.
-            assert first.ask(0, Unit.SCALE_MIN) is Answer.ACK
-            wait_for_clock(tree, 3, MIN)
+    with two_vms(directory, tree, pins="33") as (first, second):
+        assert first.ask(0, Unit.SCALE_MIN) is Answer.ACK
+        wait_for_clock(tree, 3, TURBO)
+        assert second.ask(0, Unit.SCALE_MIN) is Answer.ACK
+        wait_for_clock(tree, 3, MIN)
+        assert first.ask(0, Unit.SCALE_MAX) is Answer.ACK
+        wait_for_clock(tree, 3, TURBO)
+        # Nothing is frozen at the highest step: it goes down again.
+        assert first.ask(0, Unit.SCALE_MIN) is Answer.ACK
+        wait_for_clock(tree, 3, MIN)
 
 
 def test_f10_what_passed_is_counted_and_told_to_programs(
@@ -208,30 +215,20 @@ def test_dts_channels_of_vcpus_on_socket_1(
 def test_dts_scaling_changes_exactly_the_mapped_cpu(
     directory: Path, tree: CpuTree
 ) -> None:
-    with guest_ends(directory, 2) as ends:
-        tenants = [
-            Tenant(name=f"vm{n}", pins=(str(2 + n),), paths={0: end.path}, number=n + 1)
-            for n, end in enumerate(ends)
-        ]
-        uri = write_world(directory / "node.xml", tenants)
-        with RunningDaemon(uri, tree.root) as daemon:
-            for number, end in enumerate(ends):
-                daemon.wait_for_channel(f"vm{number}", 0, "open")
-                end.accept()
-            first, other = ends
-            assert other.ask(0, Unit.DISABLE_TURBO) is Answer.ACK
-            before = governors(tree)
-            for unit, khz in [
-                (Unit.SCALE_MIN, MIN),
-                (Unit.SCALE_MAX, TURBO),
-                (Unit.SCALE_DOWN, NOMINAL),
-                (Unit.SCALE_UP, TURBO),
-                (Unit.SCALE_MIN, MIN),
-            ]:
-                assert first.ask(0, unit) is Answer.ACK
-                assert (clock(tree, 2), clock(tree, 3)) == (khz, NOMINAL)
-            after = governors(tree)
-            assert {n for n in after if after[n] != before[n]} == {2}
+    with two_vms(directory, tree, pins="23") as (first, other):
+        assert other.ask(0, Unit.DISABLE_TURBO) is Answer.ACK
+        before = governors(tree)
+        for unit, khz in [
+            (Unit.SCALE_MIN, MIN),
+            (Unit.SCALE_MAX, TURBO),
+            (Unit.SCALE_DOWN, NOMINAL),
+            (Unit.SCALE_UP, TURBO),
+            (Unit.SCALE_MIN, MIN),
+        ]:
+            assert first.ask(0, unit) is Answer.ACK
+            assert (clock(tree, 2), clock(tree, 3)) == (khz, NOMINAL)
+        after = governors(tree)
+        assert {n for n in after if after[n] != before[n]} == {2}
 
 
 @pytest.mark.usefixtures("daemon")
