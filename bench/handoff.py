@@ -73,7 +73,7 @@ async def _post_domains(daemon: Daemon, place: Place) -> None:
     while not await asyncio.to_thread(_is_listed, place):
         await asyncio.sleep(_LOOK_S)
     for number in range(len(place.domains)):
-        daemon.post(DomainDescribed(describe_domain(place, number)))
+        daemon.post(DomainDescribed(describe_domain(place, number), asked_ns=0))
 
 
 def _is_listed(place: Place) -> bool:

@@ -117,6 +117,21 @@ class WithdrawVotes:
 
 
 @dataclass(frozen=True, slots=True)
+class EndPortSession:
+    """Forget what a guest asked for over a channel before its port changed.
+
+    What came later is another program's, which has opened the port since.
+    """
+
+    uuid: DomainId
+    number: int
+    at_ns: int
+    """When (monotonic) the port was closed, or opened once more."""
+    is_closed: bool
+    """Whether there was a close, which is looked into if something came later."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerPolicy:
     """Tell a guest whether its policy is installed."""
 
@@ -249,6 +264,7 @@ Action = (
     | CloseChannel
     | SwitchChannel
     | WithdrawVotes
+    | EndPortSession
     | AnswerPolicy
     | DefineDomain
     | ForgetDomain

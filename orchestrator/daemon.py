@@ -83,9 +83,11 @@ class Ear:
         """A guest was reset."""
         self._post(events.DomainRebooted(uuid))
 
-    def port_changed(self, uuid: DomainId, alias: str, *, is_open: bool) -> None:
+    def port_changed(
+        self, uuid: DomainId, alias: str, *, is_open: bool, at_ns: int
+    ) -> None:
         """A guest opened or closed its port."""
-        self._post(events.GuestPortChanged(uuid, alias, is_open))
+        self._post(events.GuestPortChanged(uuid, alias, is_open, at_ns))
 
     def removal_failed(self, uuid: DomainId, alias: str) -> None:
         """A device that was to be detached is still there."""

@@ -76,6 +76,8 @@ class DomainDescribed:
     """A domain as libvirt describes it now."""
 
     spec: DomainSpec
+    asked_ns: int
+    """When (monotonic) libvirt was asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,19 @@ class GuestPortChanged:
     uuid: DomainId
     alias: str
     is_open: bool
+    at_ns: int
+    """When it did (monotonic); that can be told up to a second later."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortCloseDoubted:
+    """A port was closed, or so it was said, but its channel brought something.
+
+    It has been silent for long enough by now that its state tells the truth.
+    """
+
+    uuid: DomainId
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +403,7 @@ Event = (
     | DomainUndescribed
     | DomainRebooted
     | GuestPortChanged
+    | PortCloseDoubted
     | RemovalFailed
     | ChannelsAttached
     | ChannelsDetached

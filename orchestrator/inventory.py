@@ -82,6 +82,8 @@ class ChannelRecord:
     """How long its votes have waited for a new endpoint, after the monitor's death;
     None: it has an endpoint, or no votes."""
     is_enabled: bool = True
+    is_close_doubted: bool = False
+    """Whether its port may be closed or not, so that its state is to be read."""
     refusals: dict[Refusal, str] = field(default_factory=dict)
     """What its guest was refused since its domain was off, the latest cause of each
     reason, for people."""

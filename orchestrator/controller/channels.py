@@ -13,6 +13,7 @@ from orchestrator.actions import (
     ConnectChannel,
     DescribeDomain,
     EndGuestPolicies,
+    EndPortSession,
     Report,
     Severity,
     SwitchChannel,
@@ -36,14 +37,25 @@ PATIENT_RETRY_S = 1.0
 """A program that holds a channel does so for longer."""
 LONGEST_RETRY_S = 5.0
 """A refused connect costs some 20 us; a stopped guest's socket may stay for hours."""
+PORT_STATE_LAGS_NS = 1_100_000_000
+"""How old the state of a port in a description may be: QEMU reports it once a second
+at most (monitor.c, VSERPORT_CHANGE), and libvirt takes a moment."""
 VOTES_WAIT_S = 1.0
 """How long votes outlive the monitor that held their channel. A guest that is still
 there is connected again in milliseconds. Without a channel it cannot take its vote
 back: one that asked for a low clock would be slow for as long as its domain runs."""
 
 
-def reconcile(record: DomainRecord, *, is_restarted: bool) -> list[Action]:
-    """Compare a domain's channels with its new description."""
+def reconcile(
+    record: DomainRecord, *, is_restarted: bool, asked_ns: int
+) -> list[Action]:
+    """Compare a domain's channels with its new description.
+
+    Args:
+        record: the domain.
+        is_restarted: whether it is another run than the one described before.
+        asked_ns: when (monotonic) the description was asked for.
+    """
     described = {spec.number: spec for spec in record.spec.channels}
     actions: list[Action] = []
     for number in [n for n in record.channels if n not in described]:
@@ -58,8 +70,12 @@ def reconcile(record: DomainRecord, *, is_restarted: bool) -> list[Action]:
             channel.refusals.clear()
         channel.spec = spec
         actions += _begin(record, channel)
-        if was_guest_connected and spec.is_guest_connected is False:
-            actions += withdraw(record.spec.uuid, number)
+        has_closed = was_guest_connected and spec.is_guest_connected is False
+        if has_closed or (channel.is_close_doubted and not spec.is_guest_connected):
+            at_ns = asked_ns - PORT_STATE_LAGS_NS
+            end = EndPortSession(record.spec.uuid, number, at_ns, is_closed=True)
+            actions.append(end)
+        channel.is_close_doubted = False
     return actions
 
 
@@ -306,16 +322,33 @@ def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Act
 
 
 def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[Action]:
-    """A guest program that closed its port no longer wants anything."""
+    """A guest program that closed its port no longer wants anything.
+
+    One that opens it is another one than whatever was heard before: the close between
+    them may never be told.
+    """
     record = inventory.domains.get(event.uuid)
-    if record is None or event.is_open:
+    if record is None:
         return []
-    return [
-        action
-        for channel in record.channels.values()
-        if channel.spec.alias == event.alias
-        for action in withdraw(event.uuid, channel.spec.number)
-    ]
+    ends: list[Action] = []
+    for number, channel in record.channels.items():
+        if channel.spec.alias == event.alias:
+            channel.is_close_doubted = False
+            is_closed = not event.is_open
+            end = EndPortSession(event.uuid, number, event.at_ns, is_closed=is_closed)
+            ends.append(end)
+    return ends
+
+
+def on_close_doubted(
+    inventory: Inventory, event: events.PortCloseDoubted
+) -> list[Action]:
+    """Somebody spoke after a close, and has fallen silent: is the port open?"""
+    found = _find(inventory, event.uuid, event.number)
+    if found is None:
+        return []
+    found[1].is_close_doubted = True
+    return [DescribeDomain(event.uuid)]
 
 
 def break_all(inventory: Inventory) -> list[Action]:

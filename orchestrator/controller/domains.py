@@ -90,7 +90,9 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     touched = record.groups()
     old, record.spec = record.spec, spec
     actions += _report_changes(old, spec)
-    actions += channels.reconcile(record, is_restarted=spec.run != old.run)
+    actions += channels.reconcile(
+        record, is_restarted=spec.run != old.run, asked_ns=event.asked_ns
+    )
     if _what_counts(spec) != _what_counts(old):
         actions += replace_vcpus(inventory, record, touched)
     return actions + onboarding.review(inventory, record)

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from orchestrator.errors import (
     VmpowerError,
 )
 from orchestrator.execution.pool import Pool
+from orchestrator.execution.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ class Performer:
             actions.CloseChannel: self._close_channel,
             actions.SwitchChannel: self._switch_channel,
             actions.WithdrawVotes: lambda a: monitor.withdraw_votes(a.uuid, a.number),
+            actions.EndPortSession: PortSessions(monitor, policing, post).end,
             actions.AnswerPolicy: self._answer_policy,
             actions.DefineDomain: lambda a: monitor.define_domain(a.view),
             actions.ForgetDomain: lambda a: monitor.forget_domain(a.uuid),
@@ -154,8 +157,10 @@ class Performer:
         self._domain_calls.submit(action.uuid, "describe", work)
 
     def _work_describe(self, uuid: DomainId) -> None:
+        asked_ns = time.monotonic_ns()
         try:
-            self._post(events.DomainDescribed(self._hypervisor.describe(uuid)))
+            spec = self._hypervisor.describe(uuid)
+            self._post(events.DomainDescribed(spec, asked_ns))
         except DomainGone:
             self._post(events.DomainVanished(uuid))
         except HypervisorGone as error:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, cast
 
 import libvirt
@@ -167,15 +168,26 @@ class EventRelay:
         _connection: object,
         domain: libvirt.virDomain,
         _event: str,
-        _seconds: int,
-        _micros: int,
+        seconds: int,
+        micros: int,
         details: str,
         _opaque: object,
     ) -> None:
         port = parse_port_change(details)
         if port is not None and not self._is_silent:
             alias, is_open = port
-            self._listener.port_changed(_uuid_of(domain), alias, is_open=is_open)
+            at_ns = monotonic_of(seconds * 1_000_000_000 + micros * 1_000)
+            uuid = _uuid_of(domain)
+            self._listener.port_changed(uuid, alias, is_open=is_open, at_ns=at_ns)
+
+
+def monotonic_of(wall_ns: int) -> int:
+    """Turn the wall time of something that has just been into monotonic time.
+
+    Nothing that was is in the future, whatever has become of the wall clock since.
+    """
+    now_ns = time.monotonic_ns()
+    return now_ns - max(0, time.time_ns() - wall_ns)
 
 
 def parse_port_change(details: str) -> tuple[str, bool] | None:

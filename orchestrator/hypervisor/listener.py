@@ -44,8 +44,20 @@ class HypervisorListener(Protocol):
         """The guest was reset; comes two or three times for one reset."""
         ...
 
-    def port_changed(self, uuid: DomainId, alias: str, *, is_open: bool) -> None:
-        """The guest opened or closed its port; only over a read-write connection."""
+    def port_changed(
+        self, uuid: DomainId, alias: str, *, is_open: bool, at_ns: int
+    ) -> None:
+        """The guest opened or closed its port; only over a read-write connection.
+
+        QEMU says so once a second at most, and then how it is: what was meanwhile is
+        never told.
+
+        Args:
+            uuid: the domain.
+            alias: of the port.
+            is_open: whether it was opened.
+            at_ns: when (monotonic) it was, and not when that was told.
+        """
         ...
 
     def removal_failed(self, uuid: DomainId, alias: str) -> None:

@@ -40,6 +40,7 @@ from orchestrator.monitor.table import (
     ERRORS,
     GENERATION,
     GRANT,
+    HEARD,
     UNANSWERED,
     VOTE,
     pack_generation,
@@ -113,6 +114,7 @@ class Exchange:
             data = endpoint.receive(endpoint.read_bytes)
         except BlockingIOError:
             return
+        self._words[endpoint.index + HEARD] = polled_ns
         if len(data) == SIZE and endpoint.is_quiet:
             plan = endpoint.plans.get(self._unpack(data))
             if plan is not None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.refusals import Refusal
 
-VERSION = 3
+VERSION = 4
 """Both sides come from one installation; an upgrade under a running main shows here."""
 
 
@@ -141,6 +141,8 @@ class WithdrawVotes(NamedTuple):
 
     domain: int
     number: int | None
+    until_ns: int | None
+    """Only if the channel has brought nothing since (monotonic); None: in any case."""
 
 
 class AnswerPolicy(NamedTuple):

@@ -299,13 +299,31 @@ class Monitor:
         end = None if is_enabled else partial(self._records.withdraw, uuid, number)
         self._send(messages.SwitchChannel(domain, number, is_enabled), undone=end)
 
-    def withdraw_votes(self, uuid: DomainId, number: int | None) -> None:
-        """End the votes that a channel made, or (None) all votes of the domain."""
+    def withdraw_votes(
+        self, uuid: DomainId, number: int | None, *, until_ns: int | None = None
+    ) -> None:
+        """End the votes that a channel made, or (None) all votes of the domain.
+
+        Args:
+            uuid: the domain.
+            number: the channel.
+            until_ns: time (monotonic); a channel that has brought anything later keeps
+                its votes. None: they end in any case.
+        """
         domain = self._records.number_of(uuid)
         if domain is None:
             return
         end = partial(self._records.withdraw, uuid, number)
-        self._send(messages.WithdrawVotes(domain, number), undone=end)
+        message = messages.WithdrawVotes(domain, number, until_ns)
+        self._send(message, undone=end)
+
+    def heard_ns(self, uuid: DomainId, number: int) -> int:
+        """Return when (monotonic) a channel's guest last sent anything; 0: never.
+
+        It is noted before what was sent is done, and never earlier than it was sent by
+        more than a pass of the monitor's loop.
+        """
+        return self._records.heard_ns(uuid, number)
 
     def answer_policy(
         self, uuid: DomainId, number: int, ticket: int, *, is_accepted: bool

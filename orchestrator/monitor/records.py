@@ -17,6 +17,7 @@ from orchestrator.monitor.table import (
     GENERATION,
     GRANT,
     GROUP_ROWS,
+    HEARD,
     LATE,
     NACKS,
     REASONS,
@@ -155,6 +156,11 @@ class Records:
     def channel_row(self, uuid: DomainId, number: int) -> int:
         """Return the row that counts what passes over a channel."""
         return self._channel_rows.lend((uuid, number))
+
+    def heard_ns(self, uuid: DomainId, number: int) -> int:
+        """Return when a channel's guest last sent anything; 0: it never did."""
+        row = self._channel_rows.find((uuid, number))
+        return 0 if row is None else self._table.words[channel_at(row) + HEARD]
 
     # The table while no monitor lives
 

@@ -19,6 +19,7 @@ from orchestrator.monitor.table import (
     CHANNEL_WORDS,
     DONE_AT,
     GENERATION,
+    HEARD,
     VOTE,
     VOTER,
     channel_at,
@@ -225,8 +226,17 @@ class Registry:
 
     def _withdraw_votes(self, message: messages.WithdrawVotes) -> None:
         domain = self._domains.get(message.domain)
-        if domain is not None:
-            self._claims.withdraw_all(domain, message.number)
+        if domain is None or self._has_news(message):
+            return
+        self._claims.withdraw_all(domain, message.number)
+
+    def _has_news(self, message: messages.WithdrawVotes) -> bool:
+        if message.number is None or message.until_ns is None:
+            return False
+        endpoint = self._find(message.domain, message.number)
+        if endpoint is None:
+            return False
+        return self._table.words[endpoint.index + HEARD] > message.until_ns
 
     # Endpoints
 

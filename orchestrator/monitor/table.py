@@ -18,6 +18,8 @@ import mmap
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.monitor.refusals import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -25,14 +27,16 @@ CHANNEL_ROWS = 16_384
 VCPU_ROWS = 65_536
 GROUP_ROWS = 8_192
 
-CHANNEL_WORDS = 24  # three cache lines, of which the first one is the busy one
-ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION = range(8)
+CHANNEL_WORDS = 32  # four cache lines, of which the first one is the busy one
+ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION, HEARD = range(9)
 """Fields of a channel's row: what became of answers, pieces of input that were no
-packet, answers that wait now, requests of a guest that reads none, and what its guest
-speaks, see `pack_generation`. Requests are not counted: they are the sum of what became
-of their answers."""
-REASONS = 8
+packet, answers that wait now, requests of a guest that reads none, what its guest
+speaks, see `pack_generation`, and when (monotonic, ns) its guest last sent anything.
+Requests are not counted: they are the sum of what became of their answers."""
+REASONS = HEARD
 """Behind this field, one for each `Refusal`: requests refused for it."""
+if REASONS + max(Refusal) >= CHANNEL_WORDS:
+    raise AssertionError("a channel's row has no room for every refusal")
 
 VCPU_WORDS = 2
 VOTE, VOTER = range(2)

@@ -22,6 +22,8 @@ from orchestrator.power.turbo import steps_from
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+NOW_NS = 10_000_000_000
+"""What the monotonic clock says."""
 STEPS = steps_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
-from tests.controller.specs import channel, domain
+from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from tests.controller.specs import NOW_NS, channel, domain
 from tests.controller.world import World
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ def closing(spec: DomainSpec, number: int) -> list[a.Action]:
 
 def test_the_first_attempt_is_made_at_once() -> None:
     world = described(spec := one_channel())
-    assert delays(world.tell(e.DomainDescribed(spec))) == [0.0]
+    assert delays(world.tell(e.DomainDescribed(spec, NOW_NS))) == [0.0]
 
 
 def test_retries_back_off_from_20_ms_to_5_s() -> None:
     world = described(spec := one_channel())
-    world.tell(e.DomainDescribed(spec))
+    world.tell(e.DomainDescribed(spec, NOW_NS))
     absent = e.ChannelAbsent(spec.uuid, 0, "/run/channel.0", "nobody listens")
     waits = [delays(world.tell(absent))[0] for _ in range(12)]
     assert waits[:4] == [0.02, 0.04, 0.08, 0.16]
@@ -51,7 +52,7 @@ def test_retries_back_off_from_20_ms_to_5_s() -> None:
 
 def test_an_attempt_that_fails_again_is_not_told_again() -> None:
     world = described(spec := one_channel())
-    world.tell(e.DomainDescribed(spec))
+    world.tell(e.DomainDescribed(spec, NOW_NS))
     absent = e.ChannelAbsent(spec.uuid, 0, "/run/channel.0", "nobody listens")
     first, second = world.tell(absent), world.tell(absent)
     assert [type(x) for x in first] == [a.Report, a.ConnectChannel]
@@ -60,7 +61,7 @@ def test_an_attempt_that_fails_again_is_not_told_again() -> None:
 
 def test_a_contended_channel_is_tried_with_patience() -> None:
     world = described(spec := one_channel())
-    world.tell(e.DomainDescribed(spec))
+    world.tell(e.DomainDescribed(spec, NOW_NS))
     held = e.ChannelContended(spec.uuid, 0, "/run/channel.0", "another program")
     assert delays(world.tell(held)) == [1.0]
     record = world.inventory.channel(spec.uuid, 0)
@@ -70,7 +71,7 @@ def test_a_contended_channel_is_tried_with_patience() -> None:
 
 def test_a_refused_channel_waits_for_the_next_resync() -> None:
     world = described(spec := one_channel())
-    world.tell(e.DomainDescribed(spec))
+    world.tell(e.DomainDescribed(spec, NOW_NS))
     refused = e.ChannelRefused(spec.uuid, 0, "/run/channel.0", "user 1234 listens")
     assert delays(world.tell(refused)) == []
     assert len(delays(world.tell(e.ResyncDue()))) == 1
@@ -78,7 +79,7 @@ def test_a_refused_channel_waits_for_the_next_resync() -> None:
 
 def test_an_outcome_for_a_path_of_the_past_is_closed_again() -> None:
     world = described(spec := one_channel())
-    world.tell(e.DomainDescribed(spec))
+    world.tell(e.DomainDescribed(spec, NOW_NS))
     late = e.ChannelConnected(spec.uuid, 0, "/run/old.0")
     assert world.tell(late) == closing(spec, 0)
 
@@ -116,7 +117,7 @@ def test_a_disabled_channel_stays_disabled_over_a_reconnect() -> None:
 
 def test_a_channel_disabled_before_it_connects_opens_disabled() -> None:
     world = described(spec := one_channel())
-    world.tell(e.DomainDescribed(spec))
+    world.tell(e.DomainDescribed(spec, NOW_NS))
     world.tell(e.ChannelSwitched(spec.uuid, 0, is_enabled=False))
     decided = world.tell(e.ChannelConnected(spec.uuid, 0, "/run/channel.0"))
     assert a.SwitchChannel(spec.uuid, 0, is_enabled=False) in decided
@@ -129,11 +130,12 @@ def test_a_guest_that_closes_its_port_loses_that_channels_votes() -> None:
     world = described(spec := domain())
     world.start()
     world.settle()
-    closed = e.GuestPortChanged(spec.uuid, "channel1", is_open=False)
-    ended = [a.EndGuestPolicies(spec.uuid, 1), a.WithdrawVotes(spec.uuid, 1)]
-    assert world.tell(closed) == ended
-    opened = e.GuestPortChanged(spec.uuid, "channel1", is_open=True)
-    assert world.tell(opened) == []
+    closed = e.GuestPortChanged(spec.uuid, "channel1", is_open=False, at_ns=NOW_NS)
+    ended = a.EndPortSession(spec.uuid, 1, NOW_NS, is_closed=True)
+    assert world.tell(closed) == [ended]
+    opened = e.GuestPortChanged(spec.uuid, "channel1", is_open=True, at_ns=NOW_NS)
+    replaced = a.EndPortSession(spec.uuid, 1, NOW_NS, is_closed=False)
+    assert world.tell(opened) == [replaced]
 
 
 def test_the_live_xml_tells_of_a_closed_port_too() -> None:
@@ -142,15 +144,52 @@ def test_the_live_xml_tells_of_a_closed_port_too() -> None:
     world.start()
     world.settle()
     later = replace(spec, channels=(channel(0, is_guest_connected=False),))
-    assert a.WithdrawVotes(spec.uuid, 0) in world.tell(e.DomainDescribed(later))
-    assert world.tell(e.DomainDescribed(later)) == []
+    before_ns = NOW_NS - PORT_STATE_LAGS_NS
+    ended = a.EndPortSession(spec.uuid, 0, before_ns, is_closed=True)
+    assert world.tell(e.DomainDescribed(later, NOW_NS)) == [ended]
+    assert world.tell(e.DomainDescribed(later, NOW_NS)) == []
+
+
+def test_a_close_that_is_told_late_is_looked_into() -> None:
+    spec = domain(channels=(channel(0, is_guest_connected=False),))
+    world = described(spec)
+    world.start()
+    world.settle()
+    world.spoke_ns[spec.uuid, 0] = NOW_NS + 1
+    closed = e.GuestPortChanged(spec.uuid, "channel0", is_open=False, at_ns=NOW_NS)
+    world.tell(closed)
+    world.hear()
+    assert a.DescribeDomain(spec.uuid) in world.to_do
+    # Silent for as long as a report may take: what the port's state says is true.
+    asked_ns = NOW_NS + 1 + PORT_STATE_LAGS_NS
+    ended = a.EndPortSession(spec.uuid, 0, NOW_NS + 1, is_closed=True)
+    assert world.tell(e.DomainDescribed(spec, asked_ns)) == [ended]
+    assert world.tell(e.DomainDescribed(spec, asked_ns)) == []
+
+
+def test_a_port_that_is_open_after_all_keeps_what_was_asked() -> None:
+    spec = domain(channels=(channel(0, is_guest_connected=True),))
+    world = described(spec)
+    world.start()
+    world.settle()
+    assert world.tell(e.PortCloseDoubted(spec.uuid, 0)) == [a.DescribeDomain(spec.uuid)]
+    assert world.tell(e.DomainDescribed(spec, NOW_NS)) == []
+    # An open port that is reported settles a doubt, too.
+    world.tell(e.PortCloseDoubted(spec.uuid, 0))
+    opened = e.GuestPortChanged(spec.uuid, "channel0", is_open=True, at_ns=NOW_NS)
+    world.tell(opened)
+    unknown = replace(spec, channels=(channel(0, is_guest_connected=None),))
+    assert world.tell(e.DomainDescribed(unknown, NOW_NS)) == []
+    assert world.tell(e.PortCloseDoubted(spec.uuid, 7)) == []
 
 
 def test_a_channel_that_was_unplugged_is_closed_and_forgotten() -> None:
     world = described(spec := domain())
     world.start()
     world.settle()
-    decided = world.tell(e.DomainDescribed(replace(spec, channels=(channel(1),))))
+    decided = world.tell(
+        e.DomainDescribed(replace(spec, channels=(channel(1),)), NOW_NS)
+    )
     assert a.CloseChannel(spec.uuid, 0) in decided
     assert set(world.inventory.domains[spec.uuid].channels) == {1}
 

@@ -12,7 +12,7 @@ from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.domain import DomainSpec, DomainState
 from orchestrator.domain_policy import DomainPolicy, Mode
 from orchestrator.units import KHz
-from tests.controller.specs import channel, domain, topology, vcpu
+from tests.controller.specs import NOW_NS, channel, domain, topology, vcpu
 from tests.controller.world import World
 
 
@@ -82,7 +82,7 @@ def test_a_restart_behind_our_back_connects_to_the_new_sockets() -> None:
     world = running(spec)
     again = replace(spec, run=2, channels=(channel(0, "/run/new.0"),))
     world.domains[spec.uuid] = again
-    decided = world.tell(e.DomainDescribed(again))
+    decided = world.tell(e.DomainDescribed(again, NOW_NS))
     assert a.CloseChannel(spec.uuid, 0) in decided
     assert a.ConnectChannel(spec.uuid, 0, "/run/new.0", 0.0) in decided
     world.settle()
@@ -92,13 +92,15 @@ def test_a_restart_behind_our_back_connects_to_the_new_sockets() -> None:
 def test_describing_the_same_domain_again_does_nothing() -> None:
     spec = domain()
     world = running(spec)
-    assert world.tell(e.DomainDescribed(spec)) == []
+    assert world.tell(e.DomainDescribed(spec, NOW_NS)) == []
 
 
 def test_a_paused_domain_keeps_its_channels_and_its_votes_do_not_count() -> None:
     spec = domain()
     world = running(spec)
-    decided = world.tell(e.DomainDescribed(replace(spec, state=DomainState.PAUSED)))
+    decided = world.tell(
+        e.DomainDescribed(replace(spec, state=DomainState.PAUSED), NOW_NS)
+    )
     views = [x.view for x in decided if isinstance(x, a.DefineDomain)]
     assert [view.is_executing for view in views] == [False]
     assert not any(isinstance(x, a.CloseChannel) for x in decided)
@@ -108,11 +110,11 @@ def test_a_paused_domain_keeps_its_channels_and_its_votes_do_not_count() -> None
 def test_as_long_as_a_domain_runs_its_counters_are_kept(state: DomainState) -> None:
     world = running(spec := domain())
     decided = world.tell(
-        e.DomainDescribed(replace(spec, state=state)),
+        e.DomainDescribed(replace(spec, state=state), NOW_NS),
         e.DomainRebooted(spec.uuid),
-        e.DomainDescribed(replace(spec, channels=())),
-        e.DomainDescribed(replace(spec, run=2)),
-        e.DomainDescribed(replace(spec, run=2, name="another")),
+        e.DomainDescribed(replace(spec, channels=()), NOW_NS),
+        e.DomainDescribed(replace(spec, run=2), NOW_NS),
+        e.DomainDescribed(replace(spec, run=2, name="another"), NOW_NS),
         e.EndpointClosed(spec.uuid, 0, "hung up"),
         e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"),
         e.MonitorDied(-9),
@@ -120,13 +122,13 @@ def test_as_long_as_a_domain_runs_its_counters_are_kept(state: DomainState) -> N
     )
     assert not any(isinstance(x, a.ForgetDomain) for x in decided)
     off = replace(spec, state=DomainState.SHUTOFF, run=-1, channels=())
-    assert a.ForgetDomain(spec.uuid) in world.tell(e.DomainDescribed(off))
+    assert a.ForgetDomain(spec.uuid) in world.tell(e.DomainDescribed(off, NOW_NS))
 
 
 def test_a_rename_changes_the_name_and_nothing_else() -> None:
     spec = domain()
     world = running(spec)
-    decided = world.tell(e.DomainDescribed(replace(spec, name="new")))
+    decided = world.tell(e.DomainDescribed(replace(spec, name="new"), NOW_NS))
     assert [type(x) for x in decided] == [a.Report]
     assert world.inventory.domains[spec.uuid].spec.name == "new"
 
@@ -140,7 +142,7 @@ def test_a_reboot_withdraws_what_the_guest_asked_for() -> None:
 def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
     spec = domain()
     world = running(spec)
-    world.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 5), vcpu(1, 1)))))
+    world.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 5), vcpu(1, 1))), NOW_NS))
     world.settle()
     assert world.held_groups == {1, 5}
 
@@ -184,7 +186,7 @@ def test_a_group_with_a_cpu_that_nobody_is_pinned_to_belongs_to_the_host_too() -
     view = world.inventory.groups[0].view
     assert view is not None
     assert view.has_host_cpus
-    world.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 0), vcpu(1, 1)))))
+    world.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 0), vcpu(1, 1))), NOW_NS))
     view = world.inventory.groups[0].view
     assert view is not None
     assert not view.has_host_cpus
@@ -216,7 +218,7 @@ def test_metadata_bounds_reach_the_monitor_at_once() -> None:
     spec = domain()
     world = running(spec)
     policy = DomainPolicy(max_khz=KHz(2_000_000), turbo=False, mode=Mode.OBSERVE)
-    decided = world.tell(e.DomainDescribed(replace(spec, policy=policy)))
+    decided = world.tell(e.DomainDescribed(replace(spec, policy=policy), NOW_NS))
     (view,) = [x.view for x in decided if isinstance(x, a.DefineDomain)]
     assert not view.is_enforced
     assert {v.max_khz for v in view.vcpus} == {2_000_000}

@@ -11,7 +11,7 @@ from orchestrator.domain import DomainState
 from orchestrator.domain_policy import Mode
 from orchestrator.inventory import GroupStage
 from orchestrator.units import KHz
-from tests.controller.specs import domain, topology, vcpu
+from tests.controller.specs import NOW_NS, domain, topology, vcpu
 from tests.controller.world import World
 
 
@@ -76,7 +76,7 @@ def test_a_group_whose_domain_stops_is_restored_and_dropped() -> None:
     world.settle()
     (spec,) = world.domains.values()
     off = domain(state=DomainState.SHUTOFF, run=-1, vcpus=spec.vcpus)
-    world.tell(e.DomainDescribed(off))
+    world.tell(e.DomainDescribed(off, NOW_NS))
     world.settle()
     assert stage(world) is GroupStage.TAKEN
     world.tell(e.GroupYielded(0))

@@ -15,7 +15,7 @@ from orchestrator.domain import DomainSpec, DomainState
 from orchestrator.domain_policy import DomainPolicy
 from orchestrator.rights import Said
 from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
-from tests.controller.specs import domain, vcpu
+from tests.controller.specs import NOW_NS, domain, vcpu
 from tests.controller.world import World, with_sides
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_a_paused_domain_is_given_the_live_ones_when_it_runs_on() -> None:
 
 def test_attaching_is_asked_for_once_while_it_is_under_way() -> None:
     world = World(config=RULES)
-    first, second = (world.tell(e.DomainDescribed(bare())) for _ in range(2))
+    first, second = (world.tell(e.DomainDescribed(bare(), NOW_NS)) for _ in range(2))
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
     assert (first.count(asked), second.count(asked)) == (1, 0)
 
@@ -145,7 +145,7 @@ def test_a_libvirt_that_was_not_there_is_asked_again() -> None:
     world = World(config=RULES)
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
     for _ in range(2 * MOST_EFFORTS):
-        assert asked in world.tell(e.DomainDescribed(bare()))
+        assert asked in world.tell(e.DomainDescribed(bare(), NOW_NS))
         gone = e.OnboardingFailed(bare().uuid, "does not answer", is_final=False)
         assert world.tell(gone) == [], "nor in a tight circle"
     problem = world.inventory.domains[bare().uuid].onboarding.problem

@@ -18,7 +18,7 @@ from orchestrator.inventory import GroupStage
 from orchestrator.policy.tenant import Source, SourceKind
 from orchestrator.rules.policy_rule import PolicyKind, PolicyRule, Workload
 from orchestrator.units import KHz
-from tests.controller.specs import STEPS, domain, vcpu
+from tests.controller.specs import NOW_NS, STEPS, domain, vcpu
 from tests.controller.world import World
 
 if TYPE_CHECKING:
@@ -177,13 +177,13 @@ def test_a_right_that_is_withdrawn_while_its_vcpus_float_is_withdrawn_for_good()
     assert send(world, LOW)
     pinned = world.domains[uuid_of(world)]
     floating = replace(pinned, vcpus=(vcpu(0, 0, 1), vcpu(1, 2, 3)))
-    world.tell(e.DomainDescribed(floating))
+    world.tell(e.DomainDescribed(floating, NOW_NS))
     world.settle()
     forbidden = Config(domain=(DomainRule(match="*", guest_policies=False),))
     world.tell(e.ConfigReloaded(forbidden))
     world.settle()
     assert sources(world) == []
-    world.tell(e.DomainDescribed(pinned))
+    world.tell(e.DomainDescribed(pinned, NOW_NS))
     world.settle()
     assert sources(world) == []
 
@@ -202,10 +202,12 @@ def happenings(world: World) -> Mapping[str, e.Event]:
         "endpoint gone": e.EndpointClosed(uuid, 1, "gone"),
         "guest rebooted": e.DomainRebooted(uuid),
         "disabled": e.ChannelSwitched(uuid, 1, is_enabled=False),
-        "port closed": e.GuestPortChanged(uuid, "channel1", is_open=False),
-        "domain off": e.DomainDescribed(off),
+        "port closed": e.GuestPortChanged(
+            uuid, "channel1", is_open=False, at_ns=NOW_NS
+        ),
+        "domain off": e.DomainDescribed(off, NOW_NS),
         "domain gone": e.DomainVanished(uuid),
-        "another run": e.DomainDescribed(replace(spec, run=2)),
+        "another run": e.DomainDescribed(replace(spec, run=2), NOW_NS),
     }
 
 
@@ -221,7 +223,7 @@ def test_f7_a_guest_s_policy_ends_with(name: str) -> None:
 def test_a_port_that_somebody_else_closes_ends_nothing() -> None:
     world = served()
     assert send(world, LOW)
-    closed = e.GuestPortChanged(uuid_of(world), "channel0", is_open=False)
+    closed = e.GuestPortChanged(uuid_of(world), "channel0", is_open=False, at_ns=NOW_NS)
     world.tell(closed)
     assert sources(world) == ["guest channel 1"]
 
@@ -270,7 +272,7 @@ def test_a_policy_s_clock_is_dropped_with_its_domain() -> None:
 def test_a_policy_follows_a_vcpu_that_is_pinned_elsewhere() -> None:
     world = served(without_channels(), config=Config(policy=(rule(),)))
     moved = without_channels(vcpus=(vcpu(0, 5), vcpu(1, 1)))
-    world.tell(e.DomainDescribed(moved))
+    world.tell(e.DomainDescribed(moved, NOW_NS))
     world.settle()
     assert world.held_groups == {1, 5}
 
@@ -279,7 +281,7 @@ def test_an_interface_that_is_plugged_in_is_watched_at_once() -> None:
     world = served()
     second = replace(TAP, mac="52:54:00:12:34:57", device="vnet1")
     spec = replace(world.domains[uuid_of(world)], interfaces=(TAP, second))
-    world.tell(e.DomainDescribed(spec))
+    world.tell(e.DomainDescribed(spec, NOW_NS))
     tenancy = world.inventory.domains[spec.uuid].tenancy
     assert tenancy is not None
     assert tenancy.tenant.interfaces == (TAP, second)
@@ -324,7 +326,7 @@ def test_a_rule_that_cannot_be_had_is_told_of_once() -> None:
     world.domains[spec.uuid] = spec
     world.start()
     world.settle()
-    world.tell(e.DomainDescribed(replace(spec, state=DomainState.PAUSED)))
+    world.tell(e.DomainDescribed(replace(spec, state=DomainState.PAUSED), NOW_NS))
     world.settle()
     assert texts(world) == ["policy of rule *[0] refused: branch-ratio: no counter"]
     assert world.held_groups == set()

@@ -14,7 +14,7 @@ from orchestrator.domain import DomainState
 from orchestrator.domain_policy import Mode
 from orchestrator.monitor.refusals import Refusal
 from orchestrator.policy.tenant import Source, SourceKind
-from tests.controller.specs import domain, vcpu
+from tests.controller.specs import NOW_NS, domain, vcpu
 from tests.controller.world import World
 
 UUID = domain().uuid
@@ -104,7 +104,7 @@ def test_causes_are_forgotten_when_the_counters_are() -> None:
     world = served()
     refuse(world, Refusal.UNIT)
     off = replace(world.domains[UUID], state=DomainState.SHUTOFF, run=-1, vcpus=())
-    world.tell(e.DomainDescribed(off))
+    world.tell(e.DomainDescribed(off, NOW_NS))
     world.settle()
     assert find_causes(world.inventory.domains[UUID], 0) == {}
 

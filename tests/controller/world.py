@@ -19,7 +19,7 @@ from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.refusal import PolicyError
 from orchestrator.policy.tenant import Source, SourceKind
 from orchestrator.power.topology import Topology
-from tests.controller.specs import channel, topology
+from tests.controller.specs import NOW_NS, channel, topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -68,6 +68,10 @@ class World:
     stubborn_live: set[DomainId] = field(default_factory=set)
     """Domains that refuse it while they run, but whose definition can be changed."""
     is_monitor_up: bool = False
+    now_ns: int = NOW_NS
+    """What the monotonic clock says."""
+    spoke_ns: dict[tuple[DomainId, int], int] = field(default_factory=dict)
+    """When a channel's guest last sent anything."""
     votes: dict[tuple[DomainId, int], int | None] = field(default_factory=dict)
     """What policies want."""
     answers: list[a.AnswerPolicy] = field(default_factory=list)
@@ -174,12 +178,16 @@ class World:
                 return [e.DomainsListed(tuple(self.domains))]
             case a.DescribeDomain(uuid):
                 if uuid in self.domains:
-                    return [e.DomainDescribed(self.domains[uuid])]
+                    return [e.DomainDescribed(self.domains[uuid], self.now_ns)]
                 return [e.DomainVanished(uuid)]
             case a.ConnectChannel(uuid, number, path):
                 return self._connect(uuid, number, path)
             case a.CloseChannel(uuid, number):
                 self.open_channels.discard((uuid, number))
+            case a.EndPortSession(uuid, number, at_ns, is_closed):
+                if self.spoke_ns.get((uuid, number), 0) < at_ns:
+                    return self._perform_policy(a.EndGuestPolicies(uuid, number))
+                return [e.PortCloseDoubted(uuid, number)] if is_closed else []
             case a.StartMonitor():
                 self.is_monitor_up = True
                 return [e.MonitorStarted()]

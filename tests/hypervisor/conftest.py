@@ -47,8 +47,8 @@ class Recorder:
     def domain_rebooted(self, uuid: str) -> None:
         self._remember("rebooted", uuid)
 
-    def port_changed(self, uuid: str, alias: str, *, is_open: bool) -> None:
-        self._remember("port", uuid, alias, "open" if is_open else "closed")
+    def port_changed(self, uuid: str, alias: str, *, is_open: bool, at_ns: int) -> None:
+        self._remember("port", uuid, alias, "open" if is_open else "closed", at_ns)
 
     def removal_failed(self, uuid: str, alias: str) -> None:
         self._remember("removal failed", uuid, alias)

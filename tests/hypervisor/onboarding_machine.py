@@ -77,8 +77,10 @@ class Ears:
     def domain_rebooted(self, uuid: DomainId) -> None:
         self.heard.put(e.DomainRebooted(uuid))
 
-    def port_changed(self, _uuid: DomainId, _alias: str, *, is_open: bool) -> None:
-        raise AssertionError(is_open)
+    def port_changed(
+        self, _uuid: DomainId, _alias: str, *, is_open: bool, at_ns: int
+    ) -> None:
+        raise AssertionError(is_open, at_ns)
 
     def removal_failed(self, uuid: DomainId, alias: str) -> None:
         self.heard.put(e.RemovalFailed(uuid, alias))
@@ -199,7 +201,7 @@ class OnboardingMachine(RuleBasedStateMachine):
                 return [e.DomainsListed(self.hypervisor.list_domains())]
             case a.DescribeDomain(uuid):
                 try:
-                    return [e.DomainDescribed(self.hypervisor.describe(uuid))]
+                    return [e.DomainDescribed(self.hypervisor.describe(uuid), 0)]
                 except DomainGone:
                     return [e.DomainVanished(uuid)]
             case a.AttachChannels() | a.DetachChannels():

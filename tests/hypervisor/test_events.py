@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.hypervisor.events import Bell, parse_port_change
+from orchestrator.hypervisor.events import Bell, monotonic_of, parse_port_change
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -33,6 +34,19 @@ def test_other_words_say_nothing(details: str) -> None:
 @given(st.text() | JSON.map(json.dumps))
 def test_no_words_raise_anything_in_the_event_thread(details: str) -> None:
     assert parse_port_change(details) is None
+
+
+def test_the_time_of_an_event_is_as_long_ago_as_the_wall_clock_says() -> None:
+    wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
+    told_ns = monotonic_of(wall_ns - 3_000_000_000)
+    # Between the two lies what passes between looks at two clocks.
+    assert now_ns - 3_001_000_000 < told_ns <= time.monotonic_ns() - 3_000_000_000
+
+
+def test_an_event_of_the_future_is_of_now() -> None:
+    before_ns = time.monotonic_ns()
+    told_ns = monotonic_of(time.time_ns() + 3_600_000_000_000)
+    assert before_ns <= told_ns <= time.monotonic_ns()
 
 
 def test_a_bell_that_rang_since_it_was_counted_does_not_wait() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,3 +109,22 @@ def test_a_guest_that_opens_and_closes_its_port_is_heard_and_seen(
         assert channel.is_guest_connected is False
     finally:
         guest.remove()
+
+
+def test_a_port_s_report_says_when_it_was_and_not_when_it_is_told(
+    hypervisor: Hypervisor, recorder: Recorder, session_host: SessionHost
+) -> None:
+    guest = session_host.start(GuestSpec(name="late"))
+    uuid = DomainId(str(guest.uuid))
+    try:
+        [channel] = hypervisor.describe(uuid).channels
+        # QEMU holds back what follows within a second, and of that tells the last.
+        asked_ns = time.monotonic_ns()
+        for deed in ("open", "close", "open", "close"):
+            guest.talker.tell(f"{deed}:0")
+        done_ns = time.monotonic_ns()
+        recorder.wait_for("port", uuid, channel.alias, "closed")
+        told = [item for item in recorder.said("port") if item[3] == "closed"]
+    finally:
+        guest.remove()
+    assert all(asked_ns <= at_ns <= done_ns for *_, at_ns in told)

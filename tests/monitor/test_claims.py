@@ -66,9 +66,21 @@ def test_a_vote_ends_with_the_channel_that_made_it_and_with_no_other(
     other.close()
     bench.turn()
     assert bench.clock() == LOWEST
-    bench.tell(messages.WithdrawVotes(0, 2))
+    bench.tell(messages.WithdrawVotes(0, 2, None))
     assert bench.clock() == LOWEST
-    bench.tell(messages.WithdrawVotes(0, 1))
+    bench.tell(messages.WithdrawVotes(0, 1, None))
+    assert bench.clock() == TURBO
+
+
+def test_what_arrives_while_votes_are_withdrawn_keeps_its_vote(
+    bench: Workbench,
+) -> None:
+    guest = bench.simple()
+    bench.ask(guest, encode(Request(0, MIN)))
+    # Main looked at the channel before this request, and we hear of it after.
+    bench.tell(messages.WithdrawVotes(0, 0, bench.now_ns - 1))
+    assert bench.clock() == LOWEST
+    bench.tell(messages.WithdrawVotes(0, 0, bench.now_ns))
     assert bench.clock() == TURBO
 
 
@@ -92,7 +104,7 @@ def test_a_reboot_ends_all_votes_of_the_domain(bench: Workbench) -> None:
     bench.define_domain(groups=(0, 1))
     guest = bench.adopt()
     bench.ask(guest, encode(Request(0, MIN)) + encode(Request(1, DISABLE)))
-    bench.tell(messages.WithdrawVotes(0, None))
+    bench.tell(messages.WithdrawVotes(0, None, None))
     assert (bench.clock(0), bench.clock(1)) == (TURBO, TURBO)
     bench.ask(guest, encode(Request(1, MAX)))
     assert bench.clock(1) == TURBO

@@ -34,7 +34,7 @@ def test_a_group_without_votes_is_kept_for_a_while_and_then_yielded(
 ) -> None:
     guest = bench.simple()
     bench.ask(guest, encode(Request(0, MIN)))
-    bench.tell(messages.WithdrawVotes(0, 0))
+    bench.tell(messages.WithdrawVotes(0, 0, None))
     bench.now_ns += SECOND_NS - 1
     bench.turn()
     assert (bench.reports, bench.clock()) == ([], TURBO)
@@ -157,7 +157,7 @@ def test_what_refers_to_something_unknown_is_ignored(bench: Workbench) -> None:
         messages.ConfirmRelease(5),
         messages.CloseChannel(5, 0),
         messages.SwitchChannel(5, 0, True),  # noqa: FBT003
-        messages.WithdrawVotes(5, None),
+        messages.WithdrawVotes(5, None, None),
         messages.ForgetDomain(5, ()),
         messages.Ready(1),
     ):

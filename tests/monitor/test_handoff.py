@@ -48,7 +48,7 @@ EXAMPLES: list[Message] = [
     messages.SetPolicyVote(0, 1, 2_000_000),
     messages.ForgetDomain(0, (1, 2)),
     messages.Adopt(0, 1, 2, 3, False),  # noqa: FBT003
-    messages.WithdrawVotes(0, None),
+    messages.WithdrawVotes(0, None, None),
     messages.AnswerPolicy(0, 1, 2, False),  # noqa: FBT003
     messages.EndpointClosed(0, 1, 2, "hung up"),
     messages.PolicySent(0, 1, 2, 3, 464, "\x00\xff"),

@@ -143,7 +143,7 @@ def test_a_policy_s_vote_counts_like_a_guest_s_among_neighbours(
 def test_what_ends_a_guest_s_vote_leaves_the_policy_s(bench: Workbench) -> None:
     guest = bench.simple()
     for ending in (
-        messages.WithdrawVotes(0, None),
+        messages.WithdrawVotes(0, None, None),
         messages.SwitchChannel(0, 0, is_enabled=False),
         messages.SwitchChannel(0, 0, is_enabled=True),
         messages.CloseChannel(0, 0),
