@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from orchestrator.domain import (
+from orchestrator.domain_xml.channel import build_channel, build_target
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CPU_DIR
+from orchestrator.values.domain import (
     ChannelSpec,
     DomainId,
     DomainSpec,
@@ -20,9 +23,6 @@ from orchestrator.domain import (
     VCpu,
     VCpuSpec,
 )
-from orchestrator.domain_xml.channel import build_channel, build_target
-from orchestrator.power.simulated import lay_out
-from orchestrator.power.sysfs import CPU_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

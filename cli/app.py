@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 import orchestrator
-from cli.group import VmpowerGroup, new_app
-from cli.settings import DEFAULT_RUN_DIR, Output, Settings
+from cli.framework.group import VmpowerGroup, new_app
+from cli.framework.settings import DEFAULT_RUN_DIR, Output, Settings
 
 app = new_app(
     name="vmpower",

@@ -20,7 +20,6 @@ from domain_templates.parameters import (
     read_parameters,
 )
 from domain_templates.spec import DomainKind, TemplateSpec
-from orchestrator.cpuset import format_cpulist
 from orchestrator.domain_xml.channel import check_socket_path, parse_channel_number
 from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.domain_xml.edit import add_channels, remove_channels
@@ -28,6 +27,7 @@ from orchestrator.domain_xml.metadata import set_policy
 from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
+from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

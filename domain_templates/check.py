@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.domain import MAX_CHANNEL_NUMBER
 from orchestrator.errors import ConfigError
+from orchestrator.values.domain import MAX_CHANNEL_NUMBER
 
 if TYPE_CHECKING:
     from domain_templates.spec import TemplateSpec

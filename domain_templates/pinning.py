@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from orchestrator.cpuset import format_cpulist
 from orchestrator.errors import ConfigError
+from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from orchestrator.domain import PCpu
     from orchestrator.power.cpus import HostCpu
+    from orchestrator.values.domain import PCpu
 
 
 class _Tier(IntEnum):

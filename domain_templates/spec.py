@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from orchestrator.domain_policy import DomainPolicy
 from orchestrator.errors import ConfigError
+from orchestrator.values.domain_settings import DomainPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from orchestrator.domain import PCpu
+    from orchestrator.values.domain import PCpu
 
 _PCI = re.compile(
     r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])", re.IGNORECASE

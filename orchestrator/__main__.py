@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator import __version__, descriptors
+from orchestrator import __version__
 from orchestrator.config import (
     DEFAULT_FILE,
     Config,
@@ -21,7 +21,8 @@ from orchestrator.config import (
     show_config,
 )
 from orchestrator.errors import ConfigError, VmpowerError
-from orchestrator.printable import printable, printable_lines
+from orchestrator.system import open_files as descriptors
+from orchestrator.values.safe_text import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

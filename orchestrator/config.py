@@ -23,12 +23,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.errors import ConfigError
-from orchestrator.rules.onboard_rule import OnboardRule  # noqa: TC001 - read at run time
-from orchestrator.rules.policy_rule import PolicyRule, find_contradictions
-from orchestrator.rules.policy_text import parse_policies
-from orchestrator.units import MOST_KHZ, KHz, parse_khz
+from orchestrator.onboarding.rule import OnboardRule  # noqa: TC001 - read at run time
+from orchestrator.policy.rule import PolicyRule, find_contradictions
+from orchestrator.policy.text import parse_policies
+from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
+from orchestrator.values.units import MOST_KHZ, KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
 _HELP = "vmpower.toml(5) explains every key"

@@ -11,38 +11,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import events
-from orchestrator.actions import StartMonitor
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
-from orchestrator.domain_policy import Mode
+from orchestrator.controller.actions import StartMonitor
+from orchestrator.controller.inventory import Inventory
 from orchestrator.errors import ConfigError, VmpowerError
-from orchestrator.execution.claims import Claims
-from orchestrator.execution.connecting import Connecting
-from orchestrator.execution.performer import DOMAIN_CALLS, Performer
-from orchestrator.execution.policing import Policing
-from orchestrator.execution.pool import Pool
 from orchestrator.hypervisor.connection import Hypervisor, trusted_uids
-from orchestrator.instructions.fifo import Fifos
-from orchestrator.instructions.instructing import Instructing
-from orchestrator.inventory import Inventory
-from orchestrator.monitor.process import Monitor
-from orchestrator.notify import notify
-from orchestrator.operations import Operations
-from orchestrator.policy.sampling.host import HostSampling
-from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.monitor.client.client import Monitor
+from orchestrator.operations.dpdk.commands import Instructing
+from orchestrator.operations.dpdk.fifo import Fifos
+from orchestrator.operations.service import Operations
+from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.channel_connector import Connecting
+from orchestrator.performer.performer import DOMAIN_CALLS, Performer
+from orchestrator.performer.policy_runner import Policing
+from orchestrator.power.held_groups import Claims
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
-from orchestrator.reporting.reports import Reports
+from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.reporting.event_log import Reports
+from orchestrator.sampling.host import HostSampling
+from orchestrator.system.service_manager import notify
+from orchestrator.values.domain_settings import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.config import Config
-    from orchestrator.domain import DomainId
     from orchestrator.events import Event
-    from orchestrator.monitor.refusals import Refusal
+    from orchestrator.values.domain import DomainId
+    from orchestrator.values.refusal import Refusal
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.config import Config
-    from orchestrator.domain import DomainId, DomainSpec
-    from orchestrator.monitor.refusals import Refusal
-    from orchestrator.policy.tenant import Source
+    from orchestrator.policy.rule import PolicyKind
+    from orchestrator.policy.subject import Source
     from orchestrator.power.topology import Topology
-    from orchestrator.rules.policy_rule import PolicyKind
+    from orchestrator.values.domain import DomainId, DomainSpec
+    from orchestrator.values.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from orchestrator.domain_policy import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainPolicy, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orchestrator.config import Config
-    from orchestrator.domain import DomainSpec
+    from orchestrator.values.domain import DomainSpec
 
 ValueT = TypeVar("ValueT")
 

@@ -14,10 +14,10 @@ from orchestrator.config import (
     load_config,
     show_config,
 )
-from orchestrator.domain_policy import Mode
 from orchestrator.errors import ConfigError
-from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
-from orchestrator.rules.policy_rule import PolicyKind
+from orchestrator.onboarding.rule import MetadataWord, OnboardRule
+from orchestrator.policy.rule import PolicyKind
+from orchestrator.values.domain_settings import Mode
 
 
 def write(directory: Path, name: str, text: str) -> Path:

@@ -14,7 +14,7 @@ BIN = Path(sys.executable).parent
 # What goes into guests is written for the Pythons that they have.
 GUEST_SIDE = [
     *("orchestrator/guest", "orchestrator/channel/protocol", "orchestrator/errors.py"),
-    *("orchestrator/units.py", "orchestrator/__init__.py"),
+    *("orchestrator/values/units.py", "orchestrator/__init__.py"),
     "orchestrator/channel/__init__.py",
 ]
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from orchestrator.config import BoundsConfig, Config, DomainRule, config_from
-from orchestrator.domain_policy import DomainPolicy, Mode
 from orchestrator.rights import Said, resolve_rights
-from orchestrator.units import KHz
+from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.units import KHz
 from tests.controller.specs import domain
 
 LOW, HIGH = KHz(1_200_000), KHz(2_000_000)

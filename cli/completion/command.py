@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer._completion_shared import get_completion_script
 
-from cli.group import COMPLETION_VARIABLE, new_app
+from cli.framework.group import COMPLETION_VARIABLE, new_app
 
 app = new_app()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer  # noqa: TC002 - typer resolves the hints of these functions
 
-from cli.settings import DEFAULT_RUN_DIR
+from cli.framework.settings import DEFAULT_RUN_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,8 +120,8 @@ def _domain(context: typer.Context) -> Domain:
 
 
 def _clock_groups(context: typer.Context) -> Iterator[tuple[str, str]]:
-    from orchestrator.cpuset import format_cpulist
-    from orchestrator.units import format_khz
+    from orchestrator.values.cpuset import format_cpulist
+    from orchestrator.values.units import format_khz
 
     with _daemon(context) as client:
         found = client.cpus()["cpus"]

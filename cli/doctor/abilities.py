@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.domain import PCpu
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from cli.doctor.facts.cpus import Cpus, Policy

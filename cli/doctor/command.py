@@ -14,10 +14,10 @@ from cli.doctor.facts.cpus import Cpus
 from cli.doctor.gather import gather
 from cli.doctor.places import Places
 from cli.doctor.report import build_document, build_sheets
-from cli.failures import ExitStatus
-from cli.group import new_app
-from cli.session import show
-from cli.settings import OutputOption, settings_of
+from cli.framework.failures import ExitStatus
+from cli.framework.group import new_app
+from cli.framework.session import show
+from cli.framework.settings import OutputOption, settings_of
 
 app = new_app()
 

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cli.doctor.finding import Severity
-from cli.tables.sheet import Cell, Column, Look, Sheet
-from cli.tables.words import NONE, clock, plural
-from orchestrator.cpuset import format_cpulist
-from orchestrator.printable import printable
+from cli.output.tables.sheet import Cell, Column, Look, Sheet
+from cli.output.tables.words import NONE, clock, plural
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cli.tables.status import status_notes, takes_part
+from cli.output.tables.status import status_notes, takes_part
 from cli.top.view import Sort, View, matches
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cli.tables.sheet import Cell
+    from cli.output.tables.sheet import Cell
     from cli.top.history import History
     from orchestrator.control.documents import Domain, EventRecord, Status
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli.failures import UsageError
-from cli.group import new_app
-from cli.session import connect, socket_path
-from cli.settings import settings_of
+from cli.framework.failures import UsageError
+from cli.framework.group import new_app
+from cli.framework.session import connect, socket_path
+from cli.framework.settings import settings_of
 
 app = new_app()
 

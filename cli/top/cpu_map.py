@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
 
-from cli.tables.cpus import group_cpus
+from cli.output.lines import GAP, cut
+from cli.output.tables.cpus import group_cpus
 from cli.top.board import MANY, Board, marks
 from cli.top.charts import (
     EIGHTHS,
@@ -23,9 +24,8 @@ from cli.top.charts import (
     runs,
     share_of,
 )
-from cli.top.lines import GAP, cut
-from orchestrator.cpuset import format_cpulist
-from orchestrator.printable import printable
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

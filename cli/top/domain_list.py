@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cli.tables.words import plural
+from cli.output.lines import Slot, fit, head, row
+from cli.output.tables.words import plural
 from cli.top.board import Board, listed, marks, refused, taking_part
 from cli.top.charts import clock_ends, rate_spark, spark
-from cli.top.lines import Slot, fit, head, row
 from cli.top.view import Sort
-from orchestrator.printable import printable
-from orchestrator.units import format_khz
+from orchestrator.values.safe_text import printable
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from cli.top.view import View

@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cli.tables.channels import channel_state, generation
-from cli.tables.domains import own_cpus
-from cli.tables.policies import policy_fields
-from cli.tables.refusals import list_refusals
-from cli.tables.rights import list_rights, source_cell
-from cli.tables.sheet import Cell, Look
-from cli.tables.status import cpu_words, domain_words
-from cli.tables.styled import STYLES
-from cli.tables.vcpus import bounds, cpu_of, set_by
-from cli.tables.words import (
+from cli.output.lines import Slot, fit, head, row, rule, wrapped
+from cli.output.tables.channels import channel_state, generation
+from cli.output.tables.domains import own_cpus
+from cli.output.tables.policies import policy_fields
+from cli.output.tables.refusals import list_refusals
+from cli.output.tables.rights import list_rights, source_cell
+from cli.output.tables.sheet import Cell, Look
+from cli.output.tables.status import cpu_words, domain_words
+from cli.output.tables.styled import STYLES
+from cli.output.tables.vcpus import bounds, cpu_of, set_by
+from cli.output.tables.words import (
     step_name,
 )
 from cli.top.charts import clock_ends, heat, meter, share_of, spark
 from cli.top.domain_list import count_text, rate_text
-from cli.top.lines import Slot, fit, head, row, rule, wrapped
 from cli.top.notes import event_lines, hanging, note_lines
-from orchestrator.cpuset import format_cpulist
-from orchestrator.printable import printable
-from orchestrator.units import format_khz
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.safe_text import printable
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from cli.top.board import Board

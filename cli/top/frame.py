@@ -9,11 +9,11 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cli.svg import write_svg
+from cli.output.lines import Lines
+from cli.output.svg import write_svg
 from cli.top.board import Board
 from cli.top.feeder import Look
 from cli.top.history import History
-from cli.top.lines import Lines
 from cli.top.picture import picture
 from cli.top.view import View
 

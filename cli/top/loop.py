@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cli.full_screen import full_screen
-from cli.terminal import HUNG_UP, Terminal
+from cli.output.full_screen import full_screen
+from cli.output.lines import Lines
+from cli.output.terminal import HUNG_UP, Terminal
 from cli.top.board import Board
 from cli.top.feeder import Feeder, Look
 from cli.top.history import History
-from cli.top.lines import Lines
 from cli.top.picture import picture
 from cli.top.view import Drawn, View, press
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.live import Live
 
-    from cli.terminal import Happening
+    from cli.output.terminal import Happening
     from cli.top.feeder import News
 
 

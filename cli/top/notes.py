@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cli.tables.styled import STYLES
-from cli.tables.words import (
+from cli.output.tables.styled import STYLES
+from cli.output.tables.words import (
     moment,
 )
-from orchestrator.printable import printable
+from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cli.tables.sheet import Cell
+    from cli.output.tables.sheet import Cell
     from cli.top.board import Board
     from orchestrator.control.documents import EventRecord
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from cli.output.lines import rule
 from cli.top.board import Board, warnings
-from cli.top.lines import rule
 from cli.top.notes import event_line, hanging, note_lines
 from cli.top.view import KEYS
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cli.tables.status import cpu_summary
-from cli.tables.words import (
+from cli.output.lines import rule, spread
+from cli.output.tables.status import cpu_summary
+from cli.output.tables.words import (
     duration,
     is_simulated,
     moment,
@@ -18,14 +19,13 @@ from cli.top.board import Board, listed, warnings
 from cli.top.cpu_map import cpu_map, legend
 from cli.top.domain_list import domain_list, list_title
 from cli.top.domain_page import domain_page
-from cli.top.lines import rule, spread
 from cli.top.notes import event_line, note_line
 from cli.top.pages import help_page, warnings_page
 from cli.top.view import Drawn, Page, Sort, View
-from orchestrator.printable import printable
+from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
-    from cli.tables.sheet import Cell
+    from cli.output.tables.sheet import Cell
 
 _MARGIN = 1
 _FRAME_ROWS = 3

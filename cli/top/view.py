@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from cli.keys import Special
+from cli.output.keys import Special
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from examples.guests.embed import EmbedRoot
-    from orchestrator.domain import PCpu
-    from orchestrator.power.turbo import Steps
+    from orchestrator.values.domain import PCpu
+    from orchestrator.values.frequencies import Steps
 
 _FORWARDER = Path(__file__).with_name("forwarder.c")
 VCPUS = 2

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from examples.demo.charts import Scale, bar, draw, resample
 from examples.demo.recording import p50_p99
-from orchestrator.cpuset import format_cpulist
-from orchestrator.units import format_khz
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from examples.demo.charts import percentile
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.domain import DomainState
+from orchestrator.values.domain import DomainState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from examples.demo.consoles import VCpuReport
     from orchestrator.control.documents import Channel, EventRecord, Status
-    from orchestrator.domain import PCpu
     from orchestrator.power.topology import ClockGroup
+    from orchestrator.values.domain import PCpu
 
 _RATE_OVER_S = 2.0
 """Rates are means over this long: long enough to be read."""

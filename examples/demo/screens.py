@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.live import Live
 
-from cli.svg import write_svg
+from cli.output.svg import write_svg
 from examples.demo.picture import live_picture
 from examples.demo.snapshot import plain_snapshot
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from examples.demo.picture import group_name, open_channels
 from examples.demo.recording import p50_p99
-from orchestrator.units import format_khz
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from examples.demo.recording import Lane, Recording

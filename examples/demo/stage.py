@@ -12,10 +12,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from examples.demo.cleanup_watchdog import CleanupWatchdog
 from examples.demo.guests import VCPUS, Guests
 from examples.demo.recording import Scene
 from examples.demo.tree import clocked_cpus, groups_of, photograph, usable_cpus
-from examples.demo.undertaker import Undertaker
 from examples.guests.cache import GuestError
 from examples.guests.embed import EmbedRoot
 from orchestrator.config import Config, LibvirtConfig, PowerConfig
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from examples.demo.guests import GuestPlan
     from orchestrator.control.documents import EventRecord, Status
-    from orchestrator.domain import PCpu
+    from orchestrator.values.domain import PCpu
 
 CONNECTED_WITHIN_S = 30.0
 """A libvirt that meets QEMU for the first time probes it for some 4 s."""
@@ -53,7 +53,7 @@ class Stage:
             GuestError: the machine's own CPUs are asked for and cannot be set.
         """
         self.root = EmbedRoot()
-        self._undertaker = Undertaker(self.root.directory)
+        self._undertaker = CleanupWatchdog(self.root.directory)
         try:
             self._tree, self.pins = self._choose_cpus(is_on_host_cpus=is_on_host_cpus)
         except BaseException:

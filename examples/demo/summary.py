@@ -11,7 +11,7 @@ from rich.text import Text
 
 from examples.demo.picture import clock_chart, count_text, group_name
 from examples.demo.recording import p50_p99
-from orchestrator.units import format_khz
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

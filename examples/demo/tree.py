@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from examples.guests.cache import GuestError
-from orchestrator.domain import PCpu
 from orchestrator.power.sysfs import CPU_DIR
 from orchestrator.power.topology import read_topology
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

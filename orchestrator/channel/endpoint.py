@@ -15,8 +15,8 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.acceptance import is_accepted
-from orchestrator.descriptors import explain_shortage
 from orchestrator.errors import EndpointAbsent, EndpointContended, EndpointRefused
+from orchestrator.system.open_files import explain_shortage
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from orchestrator.control.backend import ControlBackend
+    from orchestrator.control.service import ControlBackend
 
 logger = logging.getLogger(__name__)
 

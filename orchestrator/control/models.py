@@ -12,11 +12,11 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.domain import DomainState
-from orchestrator.domain_policy import Mode
-from orchestrator.policy.tenant import SourceKind
-from orchestrator.rules.policy_rule import PolicyKind
-from orchestrator.rules.policy_text import LONGEST
+from orchestrator.policy.rule import PolicyKind
+from orchestrator.policy.subject import SourceKind
+from orchestrator.policy.text import LONGEST
+from orchestrator.values.domain import DomainState
+from orchestrator.values.domain_settings import Mode
 
 SCHEMA = 1
 """Version of the status document; it grows only when a key goes or changes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from orchestrator.control.backend import Peer
+from orchestrator.control.service import Peer
 
 _UCRED = struct.Struct("3i")
 

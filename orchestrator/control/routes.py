@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from orchestrator.control import calls
-from orchestrator.control.answers import ANSWERS, Question
+from orchestrator.control.handlers import ANSWERS, Question
 from orchestrator.control.models import ErrorDocument, Failure
 from orchestrator.control.openapi import build_openapi, model_of
 from orchestrator.control.parameters import read_parameters
@@ -19,9 +19,9 @@ from orchestrator.errors import ControlError, VmpowerError
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
-    from orchestrator.control.answers import Answer
-    from orchestrator.control.backend import ControlBackend, Peer
+    from orchestrator.control.handlers import Answer
     from orchestrator.control.models import Document
+    from orchestrator.control.service import ControlBackend, Peer
     from orchestrator.control.streams import Streams
 
 _LAST_CHANGE_S = 1.0

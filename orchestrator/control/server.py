@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.listener import Listener
 from orchestrator.errors import ControlError
-from orchestrator.exclusive import lock_private
+from orchestrator.system.lock_file import lock_private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.control.backend import ControlBackend
+    from orchestrator.control.service import ControlBackend
 
 
 LOCK = "lock"

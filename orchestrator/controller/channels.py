@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.actions import (
+from orchestrator.channel.lifecycle import ChannelState, Happening, after
+from orchestrator.controller import groups
+from orchestrator.controller.actions import (
     CloseChannel,
     ConnectChannel,
     DescribeDomain,
@@ -19,17 +21,15 @@ from orchestrator.actions import (
     SwitchChannel,
     WithdrawVotes,
 )
-from orchestrator.channel.lifecycle import ChannelState, Happening, after
-from orchestrator.controller import groups
-from orchestrator.inventory import CONNECTED_STATES, ChannelRecord
+from orchestrator.controller.inventory import CONNECTED_STATES, ChannelRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator import events
-    from orchestrator.actions import Action
-    from orchestrator.domain import DomainId
-    from orchestrator.inventory import DomainRecord, Inventory
+    from orchestrator.controller.actions import Action
+    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.values.domain import DomainId
 
 FIRST_RETRY_S = 0.02
 """A guest that just started listens within milliseconds."""

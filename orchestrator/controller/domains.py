@@ -10,26 +10,27 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from orchestrator.actions import (
+from orchestrator.controller import channels, groups, onboarding
+from orchestrator.controller import policy_subjects as tenants
+from orchestrator.controller.actions import (
     DefineDomain,
     DescribeDomain,
     ForgetDomain,
     Report,
     Severity,
 )
-from orchestrator.controller import channels, groups, onboarding, tenants
-from orchestrator.domain import DomainState
-from orchestrator.domain_policy import Mode
-from orchestrator.inventory import DomainRecord, Inventory, Placement
-from orchestrator.monitor.views import DomainView, VCpuView
+from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
+from orchestrator.monitor.client.views import DomainView, VCpuView
 from orchestrator.rights import resolve_rights
+from orchestrator.values.domain import DomainState
+from orchestrator.values.domain_settings import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator import events
-    from orchestrator.actions import Action
-    from orchestrator.domain import DomainId, DomainSpec
+    from orchestrator.controller.actions import Action
+    from orchestrator.values.domain import DomainId, DomainSpec
 
 
 def on_listed(inventory: Inventory, event: events.DomainsListed) -> list[Action]:

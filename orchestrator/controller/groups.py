@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from orchestrator.actions import (
+from orchestrator.controller.actions import (
     AnswerTake,
     ConfirmRelease,
     DefineGroup,
@@ -24,16 +24,16 @@ from orchestrator.actions import (
     Severity,
     TakeGroup,
 )
-from orchestrator.cpuset import name_cpus
-from orchestrator.inventory import GroupRecord, GroupStage, Inventory
-from orchestrator.monitor.views import GroupView
-from orchestrator.units import format_khz
+from orchestrator.controller.inventory import GroupRecord, GroupStage, Inventory
+from orchestrator.monitor.client.views import GroupView
+from orchestrator.values.cpuset import name_cpus
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator import events
-    from orchestrator.actions import Action
+    from orchestrator.controller.actions import Action
     from orchestrator.power.topology import ClockGroup
     from orchestrator.rights import Rights
 

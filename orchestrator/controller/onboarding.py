@@ -19,26 +19,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.actions import (
+from orchestrator.controller.actions import (
     AttachChannels,
     DescribeDomain,
     DetachChannels,
     Report,
     Severity,
 )
-from orchestrator.cpuset import name_all
+from orchestrator.controller.inventory import OnboardingRecord
 from orchestrator.events import ChannelsAttached
-from orchestrator.inventory import OnboardingRecord
+from orchestrator.onboarding.rule import NONE
 from orchestrator.rights import DEFAULT, Said, resolve_rights
-from orchestrator.rules.onboard_rule import NONE
+from orchestrator.values.cpuset import name_all
 
 if TYPE_CHECKING:
     from orchestrator import events
-    from orchestrator.actions import Action
     from orchestrator.config import Config
-    from orchestrator.domain import DomainSpec, Holdings
-    from orchestrator.inventory import DomainRecord, Inventory
-    from orchestrator.rules.onboard_rule import OnboardRule
+    from orchestrator.controller.actions import Action
+    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.onboarding.rule import OnboardRule
+    from orchestrator.values.domain import DomainSpec, Holdings
 
 FREE_EFFORTS = 3
 """Attempts that may succeed one right after the other: a tool that defines a domain

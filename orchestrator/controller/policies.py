@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.actions import (
+from orchestrator.channel.protocol import GENERATIONS, decode_policy
+from orchestrator.controller.actions import (
     AnswerPolicy,
     EndGuestPolicies,
     InstallPolicy,
     Report,
     Severity,
 )
-from orchestrator.channel.protocol import GENERATIONS, decode_policy
-from orchestrator.domain_policy import Mode
 from orchestrator.errors import PacketError
-from orchestrator.policy.refusal import PolicyError
-from orchestrator.policy.request import interpret_request
-from orchestrator.policy.tenant import Source, SourceKind
+from orchestrator.policy.errors import PolicyError
+from orchestrator.policy.guest_request import interpret_request
+from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.rights import resolve_rights
+from orchestrator.values.domain_settings import Mode
 
 if TYPE_CHECKING:
     from orchestrator import events
-    from orchestrator.actions import Action
-    from orchestrator.domain import DomainId
-    from orchestrator.inventory import DomainRecord, Inventory
-    from orchestrator.policy.tenant import PolicyOrder
+    from orchestrator.controller.actions import Action
+    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.policy.subject import PolicyOrder
+    from orchestrator.values.domain import DomainId
 
 
 def on_sent(inventory: Inventory, event: events.PolicySent) -> list[Action]:

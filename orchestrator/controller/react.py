@@ -5,30 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events
-from orchestrator.actions import (
+from orchestrator.controller import channels, domains, groups, onboarding, policies
+from orchestrator.controller import host as hosts
+from orchestrator.controller import policy_subjects as tenants
+from orchestrator.controller import refusal_causes as refusals
+from orchestrator.controller.actions import (
     ListDomains,
     ReadTopology,
     Report,
     Severity,
     StartMonitor,
 )
-from orchestrator.controller import (
-    channels,
-    domains,
-    groups,
-    hosts,
-    onboarding,
-    policies,
-    refusals,
-    tenants,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from orchestrator.actions import Action
+    from orchestrator.controller.actions import Action
+    from orchestrator.controller.inventory import Inventory
     from orchestrator.events import Event
-    from orchestrator.inventory import Inventory
 
 
 class Controller:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from lxml import etree
 
-from orchestrator.domain import MAX_CHANNEL_NUMBER, TARGET_PREFIX, Target
 from orchestrator.errors import DomainXmlError
+from orchestrator.values.domain import MAX_CHANNEL_NUMBER, TARGET_PREFIX, Target
 
 MAX_SOCKET_PATH_BYTES = 107
 """Longest path of a UNIX socket; sun_path has 108 bytes with its end (unix(7))."""

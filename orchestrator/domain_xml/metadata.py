@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lxml import etree
 
-from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.errors import ConfigError, DomainXmlError
-from orchestrator.rules.policy_text import parse_policies
-from orchestrator.units import KHz, parse_khz
+from orchestrator.policy.text import parse_policies
+from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
+from orchestrator.values.units import KHz, parse_khz
 
 if TYPE_CHECKING:
     from collections.abc import Callable

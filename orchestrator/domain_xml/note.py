@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from orchestrator.cpuset import format_cpulist, parse_cpulist
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.errors import ConfigError
+from orchestrator.values.cpuset import format_cpulist, parse_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Collection

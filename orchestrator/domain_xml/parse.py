@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.domain import ChannelSpec, DomainId, Target, VCpu
 from orchestrator.domain_xml.channel import (
     check_socket_path,
     parse_channel_number,
@@ -20,14 +19,15 @@ from orchestrator.domain_xml.metadata import read_policy
 from orchestrator.domain_xml.note import Note, read_note
 from orchestrator.domain_xml.ports import count_free_ports
 from orchestrator.errors import DomainXmlError
+from orchestrator.values.domain import ChannelSpec, DomainId, Target, VCpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lxml import etree
 
-    from orchestrator.domain_policy import DomainPolicy
     from orchestrator.interface import InterfaceSpec
+    from orchestrator.values.domain_settings import DomainPolicy
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_DIGITS = 10

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from orchestrator.units import format_khz
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from orchestrator.errors import AnswerMissing, HostAbsent
 from orchestrator.guest.load import loads_between, read_times
 from orchestrator.guest.ports import open_any_clock
 from orchestrator.guest.report import Reporter, align, warn
-from orchestrator.units import format_khz
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from argparse import Namespace

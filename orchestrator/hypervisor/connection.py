@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from orchestrator.config import Access
-from orchestrator.domain import DomainId, DomainSpec
 from orchestrator.errors import HypervisorGone
-from orchestrator.hypervisor.description import KnownXml, describe_domain
+from orchestrator.hypervisor.bounded_open import OPENS_WITHIN_S, Opener
+from orchestrator.hypervisor.describe import KnownXml, describe_domain
 from orchestrator.hypervisor.devices import attach_channels, detach_channels
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import Bell, EventRelay
+from orchestrator.hypervisor.libvirt_errors import is_denied, translated
 from orchestrator.hypervisor.listener import HypervisorListener
-from orchestrator.hypervisor.opening import OPENS_WITHIN_S, Opener
-from orchestrator.hypervisor.translation import is_denied, translated
 from orchestrator.hypervisor.uri import check_uri, is_in_process, trusted_uids
 from orchestrator.hypervisor.vcpu_times import VCpuTimes
+from orchestrator.values.domain import DomainId, DomainSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from orchestrator.errors import DomainXmlError, HypervisorError
-from orchestrator.hypervisor.sides import Scope, Side, sides_of
+from orchestrator.hypervisor.descriptions import Scope, Side, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from orchestrator.domain import DomainId
     from orchestrator.domain_xml.parse import ParsedDomain
     from orchestrator.hypervisor.events import Bell
+    from orchestrator.values.domain import DomainId
 
 DEADLINE_S = 10.0
 """How long the domain may take to show or lose a device; QEMU needs milliseconds, and

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, cast
 import libvirt
 import libvirt_qemu
 
-from orchestrator.domain import DomainId
+from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

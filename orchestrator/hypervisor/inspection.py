@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import libvirt
 
-from orchestrator.domain import DomainId, DomainSpec
 from orchestrator.domain_xml.capabilities import read_security_models
 from orchestrator.errors import DomainXmlError, HypervisorError
-from orchestrator.hypervisor.description import KnownXml, describe_domain
+from orchestrator.hypervisor.describe import KnownXml, describe_domain
 from orchestrator.hypervisor.eventloop import ensure_event_loop
-from orchestrator.hypervisor.translation import translated
+from orchestrator.hypervisor.libvirt_errors import translated
 from orchestrator.hypervisor.uri import check_uri
+from orchestrator.values.domain import DomainId, DomainSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

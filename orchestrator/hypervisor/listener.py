@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from orchestrator.domain import DomainId
+    from orchestrator.values.domain import DomainId
 
 
 class HypervisorListener(Protocol):

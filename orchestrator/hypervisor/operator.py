@@ -15,24 +15,25 @@ from typing import TYPE_CHECKING, Self
 
 import libvirt
 
-from orchestrator.cpuset import format_cpulist, name_all
-from orchestrator.domain import DomainId, PCpu
 from orchestrator.errors import DomainGone, HypervisorError
-from orchestrator.hypervisor import onboarding, policies
+from orchestrator.hypervisor import manual_onboarding as onboarding
+from orchestrator.hypervisor import metadata as policies
+from orchestrator.hypervisor.descriptions import Scope
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import Bell
-from orchestrator.hypervisor.sides import Scope
-from orchestrator.hypervisor.translation import translated
+from orchestrator.hypervisor.libvirt_errors import translated
 from orchestrator.hypervisor.uri import check_uri
+from orchestrator.values.cpuset import format_cpulist, name_all
+from orchestrator.values.domain import DomainId, PCpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from orchestrator.domain import VCpu
-    from orchestrator.domain_policy import DomainPolicy
     from orchestrator.domain_xml.metadata import ReadPolicy
-    from orchestrator.hypervisor.onboarding import Change, Preview
+    from orchestrator.hypervisor.manual_onboarding import Change, Preview
+    from orchestrator.values.domain import VCpu
+    from orchestrator.values.domain_settings import DomainPolicy
 
 _WHICH = "'virsh list --all' shows those that there are"
 _DEVICE_EVENTS = (

@@ -26,7 +26,7 @@ from orchestrator.errors import DomainXmlError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from orchestrator.domain import DomainId
+    from orchestrator.values.domain import DomainId
 
 _NOT_SERVED = frozenset(
     {

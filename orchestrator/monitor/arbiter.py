@@ -22,7 +22,7 @@ from orchestrator.channel.protocol import Unit
 
 if TYPE_CHECKING:
     from orchestrator.channel.protocol import Generation
-    from orchestrator.power.turbo import Steps
+    from orchestrator.values.frequencies import Steps
 
 NO_VOTE = 0
 """In place of kHz; no hardware offers a clock of zero."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from orchestrator.domain import DomainId
-    from orchestrator.monitor.refusals import Refusal
+    from orchestrator.values.domain import DomainId
+    from orchestrator.values.refusal import Refusal
 
 
 class MonitorListener(Protocol):

@@ -6,15 +6,15 @@ import shlex
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cpuset import format_cpulist
-from orchestrator.policy.time_of_day import TimeOfDay
-from orchestrator.policy.workload import FixedWorkload
-from orchestrator.rules.timetable import format_window
+from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.workload import FixedWorkload
+from orchestrator.policy.timetable import format_window
+from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.policy.tenant import PolicyOrder
+    from orchestrator.policy.subject import PolicyOrder
 
 _HIDDEN = frozenset({"window", "fewest_branches_per_s"})
 """Nobody can choose them."""

@@ -16,12 +16,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.policy.ballot import count_votes, find_outranked
-from orchestrator.policy.contract import Need
-from orchestrator.policy.inquiry import Asker, Inquiry
-from orchestrator.policy.installation import Installation
-from orchestrator.policy.refusal import PolicyError
-from orchestrator.policy.tenant import (
+from orchestrator.policy.errors import PolicyError
+from orchestrator.policy.installed import Installation
+from orchestrator.policy.kinds.contract import Need
+from orchestrator.policy.precedence import count_votes, find_outranked
+from orchestrator.policy.sample_requests import Asker, Inquiry
+from orchestrator.policy.subject import (
     PolicyStatus,
     PolicyVote,
     Source,
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from orchestrator.domain import DomainId
-    from orchestrator.policy.inquiry import Sampling, Submit
-    from orchestrator.policy.readings import Reading
-    from orchestrator.policy.tenant import PolicyOrder, Tenant
+    from orchestrator.policy.sample_requests import Sampling, Submit
+    from orchestrator.policy.subject import PolicyOrder, Tenant
+    from orchestrator.sampling.readings import Reading
+    from orchestrator.values.domain import DomainId
 
 STANDING_KINDS = frozenset({SourceKind.RULE, SourceKind.METADATA})
 """Whose policies stand as long as somebody has them written down."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.cpuset import parse_cpulist
-from orchestrator.domain import PCpu
 from orchestrator.errors import ConfigError, SysfsError
 from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from orchestrator.power.topology import read_topology
+from orchestrator.values.cpuset import parse_cpulist
+from orchestrator.values.domain import PCpu
 
 _MACHINES = "fs/cgroup/machine.slice/cpuset.cpus.effective"
 """Where libvirt's guests may run, on hosts that divide their CPUs with cgroups."""

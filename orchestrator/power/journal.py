@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from orchestrator.power.prepared import Original, PreparedGroup
+    from orchestrator.power.group import Original, PreparedGroup
     from orchestrator.power.sysfs import CpuTree
 
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.power.prepared import Original
+from orchestrator.power.group import Original
 from orchestrator.power.sysfs import CPU_DIR, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.cpuset import parse_cpulist
-from orchestrator.domain import PCpu
 from orchestrator.errors import ConfigError, SysfsError
 from orchestrator.power.sysfs import CPU_DIR
+from orchestrator.values.cpuset import parse_cpulist
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from orchestrator.power.sysfs import CpuTree

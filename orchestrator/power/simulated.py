@@ -13,10 +13,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from orchestrator.cpuset import MAX_CPU, format_cpulist
 from orchestrator.errors import ConfigError
 from orchestrator.power.sysfs import CPU_DIR, MARKER, CpuTree
-from orchestrator.power.turbo import Steps, steps_from
+from orchestrator.values.cpuset import MAX_CPU, format_cpulist
+from orchestrator.values.frequencies import Steps, steps_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

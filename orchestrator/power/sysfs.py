@@ -9,9 +9,9 @@ import errno
 import os
 from pathlib import Path
 
-from orchestrator.cpuset import parse_cpulist
-from orchestrator.domain import PCpu
 from orchestrator.errors import ConfigError, SysfsError
+from orchestrator.values.cpuset import parse_cpulist
+from orchestrator.values.domain import PCpu
 
 CPU_DIR = "devices/system/cpu"
 """Where CPUs live below the root of a tree."""

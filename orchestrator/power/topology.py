@@ -13,19 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.cpuset import format_cpulist
-from orchestrator.domain import PCpu
 from orchestrator.errors import NoCpufreqError, SysfsError
-from orchestrator.power.backend import detect
+from orchestrator.power.drivers.contract import detect
 from orchestrator.power.seats import read_seat
 from orchestrator.power.sysfs import policy_path
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from orchestrator.power.seats import Seat
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.power.turbo import Steps
+    from orchestrator.values.frequencies import Steps
 
 OFFLINE = "offline"
 NO_CPUFREQ = "no cpufreq: the kernel has no scaling driver for this CPU"

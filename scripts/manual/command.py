@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.app import app
-from cli.examples import EXAMPLES
-from cli.help import OTHERS, arguments, panels
+from cli.framework.examples import EXAMPLES
+from cli.framework.help import OTHERS, arguments, panels
 from scripts.manual import roff
 
 if TYPE_CHECKING:

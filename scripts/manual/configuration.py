@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config import Config, key_of
-from orchestrator.units import KHz
+from orchestrator.values.units import KHz
 from scripts.manual import roff
 from scripts.manual.docstrings import members_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orchestrator
-from cli.failures import ExitStatus
+from cli.framework.failures import ExitStatus
 from orchestrator.__main__ import build_parser
 from orchestrator.guest.__main__ import ExitStatus as GuestStatus
 from scripts.manual import parsers, prose, roff

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from tests.control.little_daemon import LittleDaemon, serving
+from tests.control.fake_daemon import FakeDaemon, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[LittleDaemon]:
+def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     with serving(tmp_path) as daemon:
         yield daemon
 
 
 @pytest.fixture
-def run_dir(daemon: LittleDaemon, tmp_path: Path) -> Path:
+def run_dir(daemon: FakeDaemon, tmp_path: Path) -> Path:
     """Name the directory in which the daemon serves."""
     assert daemon.domains
     return tmp_path

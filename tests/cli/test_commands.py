@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Vmpower
-    from tests.control.little_daemon import LittleDaemon
+    from tests.control.fake_daemon import FakeDaemon
 
 
 def test_status_as_json_is_the_daemons_document(
-    vmpower: Vmpower, daemon: LittleDaemon
+    vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("status", "-o", "json")
     assert result.exit_code == 0
@@ -55,7 +55,7 @@ def test_channels_of_one_domain_can_be_listed(vmpower: Vmpower) -> None:
 
 
 def test_setting_a_cpu_says_that_its_whole_clock_group_changes(
-    vmpower: Vmpower, daemon: LittleDaemon
+    vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("cpu", "set", "3", "2.0GHz")
     assert result.stdout == (
@@ -66,7 +66,7 @@ def test_setting_a_cpu_says_that_its_whole_clock_group_changes(
 
 
 def test_cpus_of_one_clock_group_are_set_once(
-    vmpower: Vmpower, daemon: LittleDaemon
+    vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("cpu", "set", "0-3", "1800000")
     assert result.stdout.count("1.80 GHz") == 2
@@ -74,7 +74,7 @@ def test_cpus_of_one_clock_group_are_set_once(
 
 
 def test_nothing_is_set_if_one_cpu_of_the_list_cannot_be(
-    vmpower: Vmpower, daemon: LittleDaemon
+    vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("cpu", "set", "0-3,6", "1800MHz")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -82,7 +82,7 @@ def test_nothing_is_set_if_one_cpu_of_the_list_cannot_be(
     assert daemon.callers == []
 
 
-def test_a_release_gives_clocks_back(vmpower: Vmpower, daemon: LittleDaemon) -> None:
+def test_a_release_gives_clocks_back(vmpower: Vmpower, daemon: FakeDaemon) -> None:
     vmpower("cpu", "set", "0-3", "1.8GHz")
     result = vmpower("cpu", "release", "0-3")
     assert result.stdout.count(": released\n") == 2
@@ -105,7 +105,7 @@ def test_a_channel_is_disabled_and_enabled(vmpower: Vmpower) -> None:
 
 
 def test_all_channels_of_a_domain_are_switched(
-    vmpower: Vmpower, daemon: LittleDaemon
+    vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("channel", "disable", "dpdk-fw", "all")
     assert result.stdout.count("disabled") == 3

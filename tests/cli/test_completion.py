@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.control.little_daemon import LittleDaemon
+    from tests.control.fake_daemon import FakeDaemon
 
 DEADLINE_S = 60.0
 NAMED = {
@@ -228,7 +228,7 @@ def test_nobody_to_ask_is_no_error_and_no_wait(
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
 def test_names_that_mean_something_to_a_shell_are_not_offered(
-    script: Path, program: Path, daemon: LittleDaemon, run_dir: Path
+    script: Path, program: Path, daemon: FakeDaemon, run_dir: Path
 ) -> None:
     (uuid, first), *_ = daemon.domains.items()
     evil = "dpdk-$(touch /tmp/evil)"

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.examples import EXAMPLES, Example
+from cli.framework.examples import EXAMPLES, Example
 from tests.cli.commands import parse, walk
 
 COMMANDS = {context.command_path: context for context in walk()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.keys import Special, decode_keys
+from cli.output.keys import Special, decode_keys
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.occupancy import read_host
-from orchestrator.domain import PCpu
+from cli.commands.cpu_occupancy import read_host
 from orchestrator.hypervisor.operator import OperatorConnection
 from orchestrator.power.simulated import lay_out
+from orchestrator.values.domain import PCpu
 from tests.cli.conftest import ROOT, environment
 
 BOUND = """

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.tables.plain import render_plain
-from cli.tables.policies import build_policies
+from cli.output.tables.plain import render_plain
+from cli.output.tables.policies import build_policies
 from orchestrator.control.documents import PolicyList, PolicyOfDomain
-from tests.control.little_daemon import FIREWALL, STEPS
+from tests.control.fake_daemon import FIREWALL, STEPS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Vmpower
-    from tests.control.little_daemon import LittleDaemon
+    from tests.control.fake_daemon import FakeDaemon
 
 
 def test_a_policy_is_set_listed_and_removed(
-    vmpower: Vmpower, daemon: LittleDaemon
+    vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     done = vmpower("policy", "set", "dpdk-fw", "utilisation", "up-above=0.9")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -39,7 +39,7 @@ def test_a_policy_is_set_listed_and_removed(
 
 
 def test_a_domain_can_have_several_under_names(
-    vmpower: Vmpower, daemon: LittleDaemon
+    vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     before = [policy.name for policy in daemon.domains[FIREWALL].policies]
     for name, words in [("a", ["workload", "high"]), ("b.2", ["utilisation"])]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.failures import ExitStatus, status_of
+from cli.framework.failures import ExitStatus, status_of
 from orchestrator.control.client import AccessDenied, DaemonUnreachable
 from orchestrator.errors import ControlError, JournalError, SysfsError, VmpowerError
 from tests.cli.conftest import ROOT, environment, run_process, start_process

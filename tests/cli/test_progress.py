@@ -11,7 +11,7 @@ from tests.cli.conftest import ROOT
 
 PROGRAM = """
 import sys
-from cli.progress import working
+from cli.output.progress import working
 with working("starting 'fw'", patience_s={patience}):
     sys.stdin.readline()
 print("started")

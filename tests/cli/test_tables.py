@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from rich.console import Console
 
-from cli.tables.channels import build_channels
-from cli.tables.cpus import build_clock_group, build_cpus, group_cpus, tell_clock
-from cli.tables.domains import build_domain, build_domains
-from cli.tables.events import render_event
-from cli.tables.plain import render_plain
-from cli.tables.sheet import Bar, Cell, Column, Sheet
-from cli.tables.status import build_status
-from cli.tables.styled import fit, render_styled
-from cli.tables.words import duration
+from cli.output.tables.channels import build_channels
+from cli.output.tables.cpus import build_clock_group, build_cpus, group_cpus, tell_clock
+from cli.output.tables.domains import build_domain, build_domains
+from cli.output.tables.events import render_event
+from cli.output.tables.plain import render_plain
+from cli.output.tables.sheet import Bar, Cell, Column, Sheet
+from cli.output.tables.status import build_status
+from cli.output.tables.styled import fit, render_styled
+from cli.output.tables.words import duration
 from orchestrator.control.documents import (
     ChannelList,
     CpuList,
@@ -31,19 +31,19 @@ from orchestrator.control.documents import (
     Status,
 )
 from tests.cli.golden_files import check
-from tests.control.little_daemon import LittleDaemon
+from tests.control.fake_daemon import FakeDaemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def status_of(daemon: LittleDaemon) -> Status:
+def status_of(daemon: FakeDaemon) -> Status:
     return cast("Status", daemon.picture().model_dump(mode="json", by_alias=True))
 
 
 @pytest.fixture
 def status() -> Status:
-    return status_of(LittleDaemon())
+    return status_of(FakeDaemon())
 
 
 def channels_of(status: Status) -> ChannelList:
@@ -108,7 +108,7 @@ def test_a_narrow_status_still_says_who_where_how_fast_and_how_often(
 
 
 def test_the_status_says_since_when_libvirt_is_gone() -> None:
-    daemon = LittleDaemon()
+    daemon = FakeDaemon()
     daemon.lose_libvirt()
     text = "\n".join(render_plain(build_status(status_of(daemon), UTC)))
     assert (

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from rich.console import Console
 
+from cli.output.lines import Lines
 from cli.top.board import Board
 from cli.top.history import LOOKS, History
-from cli.top.lines import Lines
 from cli.top.picture import picture
 from cli.top.view import Page, Sort, View
 from orchestrator.control.documents import EventRecord, Status
 from tests.cli.golden_files import check
-from tests.control.little_daemon import FIREWALL, ROUTER, START, STEPS, LittleDaemon
+from tests.control.fake_daemon import FIREWALL, ROUTER, START, STEPS, FakeDaemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def status_of(daemon: LittleDaemon) -> Status:
+def status_of(daemon: FakeDaemon) -> Status:
     return cast("Status", daemon.picture().model_dump(mode="json", by_alias=True))
 
 
@@ -67,7 +67,7 @@ def board_of(
 
 @pytest.fixture
 def status() -> Status:
-    return status_of(LittleDaemon())
+    return status_of(FakeDaemon())
 
 
 def draw(board: Board, view: View, width: int, height: int) -> str:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.busy_daemon import busy_daemon
 from tests.cli.conftest import run_process
-from tests.cli.scene import scene
 from tests.cli.tmux import PROMPT, TmuxTerminal
-from tests.control.little_daemon import serving
+from tests.control.fake_daemon import serving
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def test_no_color_draws_no_colour(run_dir: Path) -> None:
 
 def test_guests_of_a_real_daemon_are_seen_asking() -> None:
     with (
-        scene() as daemon,
+        busy_daemon() as daemon,
         TmuxTerminal({"VMPOWER_RUN_DIR": str(daemon.run_dir)}) as terminal,
     ):
         start(terminal, "--delay", "0.2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.keys import Special
+from cli.output.keys import Special
 from cli.top.feeder import next_delay_s
 from cli.top.view import Drawn, Page, Sort, View, press
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from cli.tables.vcpus import bounds, cpu_of, set_by
-from tests.control.little_daemon import DOMAINS, STEPS, cpu, policy, vcpu
+from cli.output.tables.vcpus import bounds, cpu_of, set_by
+from tests.control.fake_daemon import DOMAINS, STEPS, cpu, policy, vcpu
 
 if TYPE_CHECKING:
     from orchestrator.control.documents import Cpu, Domain, Vcpu
     from orchestrator.control.models import Document
 
 from orchestrator.control.models import PolicyWant
-from orchestrator.policy.tenant import SourceKind
-from orchestrator.rules.policy_rule import PolicyKind
+from orchestrator.policy.rule import PolicyKind
+from orchestrator.policy.subject import SourceKind
 
 LOW, HIGH = STEPS[-1], STEPS[2]
 RULE, GUEST, OPERATOR = SourceKind.RULE, SourceKind.GUEST, SourceKind.OPERATOR

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import run_process, start_process
 from tests.cli.tmux import PROMPT, TmuxTerminal
-from tests.control.little_daemon import serving
+from tests.control.fake_daemon import serving
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
-from orchestrator.power.backend import detect
-from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.power.drivers.contract import detect
 from orchestrator.power.journal import Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
+from orchestrator.power.tree_lock import CpuTreeClaim
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.monitor.workbench import Workbench
+from tests.monitor.in_process_monitor import InProcessMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    with Workbench(tmp_path) as made:
+def monitor(tmp_path: Path) -> Iterator[InProcessMonitor]:
+    with InProcessMonitor(tmp_path) as made:
         yield made

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from orchestrator.monitor.exchange import IDLE_NS
-from tests.monitor.workbench import Workbench, receive
+from orchestrator.monitor.process.exchange import IDLE_NS
+from tests.monitor.in_process_monitor import InProcessMonitor, receive
 
 if TYPE_CHECKING:
     import socket
@@ -21,23 +21,23 @@ GARBAGE = st.binary(min_size=464, max_size=464)
 
 
 @contextmanager
-def fresh_bench() -> Iterator[Workbench]:
+def fresh_monitor() -> Iterator[InProcessMonitor]:
     """Make a monitor for one example of many."""
-    with TemporaryDirectory() as name, Workbench(Path(name)) as bench:
-        yield bench
+    with TemporaryDirectory() as name, InProcessMonitor(Path(name)) as monitor:
+        yield monitor
 
 
-def silence(bench: Workbench) -> None:
+def silence(monitor: InProcessMonitor) -> None:
     """Let so much time pass that a guest would have finished a packet."""
-    bench.now_ns += IDLE_NS
-    bench.turn()
+    monitor.now_ns += IDLE_NS
+    monitor.turn()
 
 
-def receive_all(bench: Workbench, guest: socket.socket) -> bytes:
+def receive_all(monitor: InProcessMonitor, guest: socket.socket) -> bytes:
     """Take what has arrived, and what could not be sent before that was taken."""
     data = receive(guest)
     while True:
-        bench.turn()
+        monitor.turn()
         more = receive(guest)
         if not more:
             return data

@@ -6,36 +6,36 @@ import pytest
 
 from orchestrator.channel.protocol import PolicyPacket, encode_policy
 from orchestrator.config import Config, config_from
-from orchestrator.domain import DomainId
 from orchestrator.events import PolicySent
-from orchestrator.policy.branch_ratio import BranchRatio
-from orchestrator.policy.rules import policy_of
+from orchestrator.policy.compile import policy_of
+from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.values.domain import DomainId
+from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu
-from tests.controller.world import World
 
 DOMAINS, VCPUS = 30, 30
 
 
 def test_f6_thirty_domains_with_thirty_vcpus_have_their_policies() -> None:
-    world = World(Config(), topology=topology(cpus=DOMAINS * VCPUS))
+    host = SimulatedHost(Config(), topology=topology(cpus=DOMAINS * VCPUS))
     for n in range(DOMAINS):
         vcpus = tuple(vcpu(v, n * VCPUS + v) for v in range(VCPUS))
         spec = domain(f"vm-{n}", vcpus=vcpus)
-        world.domains[spec.uuid] = spec
-    world.start()
-    world.settle()
-    for n, uuid in enumerate(world.domains):
+        host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    for n, uuid in enumerate(host.domains):
         first = 8 * (n % 3)
         low = PolicyPacket(
             policy=2, workload=2, num_vcpu=8, vcpus=tuple(range(first, first + 8))
         )
-        world.tell(PolicySent(uuid, 1, n, 464, encode_policy(low)))
-    world.settle()
-    assert [answer.ticket for answer in world.answers if answer.is_accepted] == [
+        host.tell(PolicySent(uuid, 1, n, 464, encode_policy(low)))
+    host.settle()
+    assert [answer.ticket for answer in host.answers if answer.is_accepted] == [
         *range(DOMAINS)
     ]
     covered = {
-        DomainId(status.uuid): status.order.vcpus for status in world.engine.statuses()
+        DomainId(status.uuid): status.order.vcpus for status in host.engine.statuses()
     }
     assert len(covered) == DOMAINS
     assert {min(vcpus or ()) for vcpus in covered.values()} == {0, 8, 16}
@@ -66,10 +66,10 @@ def test_f14_what_was_fixed_there_is_an_option_here() -> None:
 @pytest.mark.parametrize("count", [5, 64, 65, 200])
 def test_f6_any_number_of_domains_has_policies_of_rules(count: int) -> None:
     rules = {"policy": [{"match": "*", "kind": "utilisation"}]}
-    world = World(config_from(rules))
+    host = SimulatedHost(config_from(rules))
     for n in range(count):
         spec = domain(f"vm-{n}", channels=())
-        world.domains[spec.uuid] = spec
-    world.start()
-    world.settle()
-    assert len(list(world.engine.statuses())) == count
+        host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    assert len(list(host.engine.statuses())) == count

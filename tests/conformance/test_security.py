@@ -26,11 +26,17 @@ from orchestrator.channel.protocol import (
     encode_refusal,
 )
 from orchestrator.errors import EndpointRefused
-from orchestrator.monitor import messages
-from orchestrator.monitor.policy_desk import MOST_AT_ONCE
-from tests.conformance.guests import fresh_bench
-from tests.monitor.household import household
-from tests.monitor.workbench import LOWEST, MIDDLE, TURBO, Workbench, receive
+from orchestrator.monitor.link import messages
+from orchestrator.monitor.process.policy_requests import MOST_AT_ONCE
+from tests.conformance.guests import fresh_monitor
+from tests.monitor.in_process_monitor import (
+    LOWEST,
+    MIDDLE,
+    TURBO,
+    InProcessMonitor,
+    receive,
+)
+from tests.monitor.monitor_harness import monitor_harness
 
 MAX, MIN = Unit.SCALE_MAX, Unit.SCALE_MIN
 LOW, HIGH = encode(Request(0, MIN)), encode(Request(0, MAX))
@@ -42,37 +48,39 @@ def _query(command: Command, name: bytes = b"", vcpu: int = 0) -> bytes:
     return encode_policy(PolicyPacket(command=command, vm_name=name, resource_id=vcpu))
 
 
-def _two(bench: Workbench) -> None:
+def _two(monitor: InProcessMonitor) -> None:
     """A victim, number 1, beside the domain of `simple`."""
-    bench.define_group(1)
-    bench.hand_over(1)
-    bench.define_domain(1, groups=(1,))
+    monitor.define_group(1)
+    monitor.hand_over(1)
+    monitor.define_domain(1, groups=(1,))
 
 
 @pytest.mark.parametrize("core_type", [1, 2, 255])
-def test_s1_no_byte_reaches_a_cpu_of_the_host(bench: Workbench, core_type: int) -> None:
-    guest = bench.simple()
+def test_s1_no_byte_reaches_a_cpu_of_the_host(
+    monitor: InProcessMonitor, core_type: int
+) -> None:
+    guest = monitor.simple()
     for packet in (
         encode(Request(0, MIN, core_type=core_type)),
         encode_policy(PolicyPacket(core_type=core_type, num_vcpu=1)),
     ):
-        assert bench.ask(guest, packet) == encode_answer(packet, Answer.NACK)
-    assert bench.reasons() == {"physical": 2}
-    told = bench.told_refusals()
-    assert (bench.clock(), told) == (TURBO, [(0, "physical", 0, MIN)])
+        assert monitor.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+    assert monitor.reasons() == {"physical": 2}
+    told = monitor.told_refusals()
+    assert (monitor.clock(), told) == (TURBO, [(0, "physical", 0, MIN)])
 
 
-def test_s2_a_name_opens_no_door(bench: Workbench) -> None:
-    guest = bench.simple()
-    _two(bench)
-    bench.ask(guest, LOW)
+def test_s2_a_name_opens_no_door(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    _two(monitor)
+    monitor.ask(guest, LOW)
     reply = decode_frequencies(
-        bench.ask(guest, _query(Command.QUERY_FREQ_LIST, b"domain-1"))
+        monitor.ask(guest, _query(Command.QUERY_FREQ_LIST, b"domain-1"))
     )
     assert (reply.khz[0], reply.num_vcpu) == (LOWEST, 1)
-    bench.ask(guest, encode_policy(PolicyPacket(vm_name=b"domain-1")))
-    bench.ask(guest, _query(Command.PKT_POLICY_REMOVE, b"domain-1"))
-    sent, removed = bench.reports
+    monitor.ask(guest, encode_policy(PolicyPacket(vm_name=b"domain-1")))
+    monitor.ask(guest, _query(Command.PKT_POLICY_REMOVE, b"domain-1"))
+    sent, removed = monitor.reports
     assert isinstance(sent, messages.PolicySent)
     assert (sent.domain, removed) == (0, messages.PolicyRemoved(0, 0, 1))
 
@@ -81,79 +89,79 @@ def test_s2_a_name_opens_no_door(bench: Workbench) -> None:
 @example(2**32)  # is 0 to whoever looks at 32 bits
 @example(2**16)
 def test_s3_every_vcpu_s_number_is_checked(vcpu: int) -> None:
-    with fresh_bench() as bench:
-        guest, packet = bench.simple(), encode(Request(vcpu, MIN))
-        assert bench.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+    with fresh_monitor() as monitor:
+        guest, packet = monitor.simple(), encode(Request(vcpu, MIN))
+        assert monitor.ask(guest, packet) == encode_answer(packet, Answer.NACK)
         query = _query(Command.QUERY_FREQ, vcpu=vcpu)
-        assert bench.ask(guest, query) == encode_refusal(Command.QUERY_FREQ)
-        assert bench.clock() == TURBO
+        assert monitor.ask(guest, query) == encode_refusal(Command.QUERY_FREQ)
+        assert monitor.clock() == TURBO
 
 
-def test_s7_a_domain_of_many_vcpus_is_told_of_eight(bench: Workbench) -> None:
-    bench.define_group()
-    bench.hand_over()
-    bench.define_domain(groups=(0,) * 200)
-    guest = bench.adopt()
-    clocks = decode_frequencies(bench.ask(guest, _query(Command.QUERY_FREQ_LIST)))
-    abilities = decode_capabilities(bench.ask(guest, _query(Command.QUERY_CAPS_LIST)))
+def test_s7_a_domain_of_many_vcpus_is_told_of_eight(monitor: InProcessMonitor) -> None:
+    monitor.define_group()
+    monitor.hand_over()
+    monitor.define_domain(groups=(0,) * 200)
+    guest = monitor.adopt()
+    clocks = decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ_LIST)))
+    abilities = decode_capabilities(monitor.ask(guest, _query(Command.QUERY_CAPS_LIST)))
     assert (clocks.num_vcpu, clocks.khz) == (8, (TURBO,) * 8)
     assert (abilities.num_vcpu, abilities.turbo) == (8, (1,) * 8)
 
 
 @pytest.mark.parametrize("command", range(7, 11))
 def test_s8_a_reply_has_nothing_of_the_host_in_it(
-    bench: Workbench, command: int
+    monitor: InProcessMonitor, command: int
 ) -> None:
-    guest = bench.simple()
+    guest = monitor.simple()
     for _ in range(2):
-        reply = bytearray(bench.ask(guest, _query(Command(command))))
+        reply = bytearray(monitor.ask(guest, _query(Command(command))))
         # Answer's number, the first entry, the count of vCPUs.
         for start, size in ((12, 4), (48, 8), (len(reply) - 8, 1)):
             reply[start : start + size] = bytes(size)
         assert not any(reply)
-        bench.define_domain(may_query=False)
+        monitor.define_domain(may_query=False)
 
 
-def test_s9_a_name_without_an_end_is_32_bytes(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_s9_a_name_without_an_end_is_32_bytes(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
     packet = LOW[:16] + ENDLESS + LOW[48:]
-    assert bench.ask(guest, packet) == packet
-    reply = decode_frequencies(bench.ask(guest, _query(Command.QUERY_FREQ, ENDLESS)))
+    assert monitor.ask(guest, packet) == packet
+    reply = decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ, ENDLESS)))
     assert reply.vm_name == ENDLESS
-    bench.ask(guest, encode_policy(PolicyPacket(vm_name=ENDLESS)))
-    assert len(bench.policies()) == 1
+    monitor.ask(guest, encode_policy(PolicyPacket(vm_name=ENDLESS)))
+    assert len(monitor.policies()) == 1
 
 
 @pytest.mark.parametrize("name", [b"", b"nobody", ENDLESS])
 def test_s10_s11_a_policy_is_its_sender_s_whatever_its_name(
-    bench: Workbench, name: bytes
+    monitor: InProcessMonitor, name: bytes
 ) -> None:
-    guest = bench.simple()
-    _two(bench)
-    bench.ask(guest, encode_policy(PolicyPacket(vm_name=name)))
-    (sent,) = bench.policies()
+    guest = monitor.simple()
+    _two(monitor)
+    monitor.ask(guest, encode_policy(PolicyPacket(vm_name=name)))
+    (sent,) = monitor.policies()
     assert (sent.domain, sent.number) == (0, 0)
 
 
 def test_s13_a_flood_is_kept_from_main_and_from_the_log(
-    bench: Workbench, capfd: pytest.CaptureFixture[str]
+    monitor: InProcessMonitor, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    guest, policy = bench.simple(), encode_policy(PolicyPacket())
+    guest, policy = monitor.simple(), encode_policy(PolicyPacket())
     for _ in range(20):
         guest.sendall((LOW + HIGH) * 50 + policy * 20)
-        bench.exhaust()
+        monitor.exhaust()
         receive(guest)
-    assert len(bench.policies()) < MOST_AT_ONCE
-    (told,) = bench.told_refusals()
+    assert len(monitor.policies()) < MOST_AT_ONCE
+    (told,) = monitor.told_refusals()
     assert told[:2] == (0, "policies-too-many")
     assert capfd.readouterr() == ("", "")
 
 
-def test_s13_a_guest_holds_a_clock_within_its_bounds(bench: Workbench) -> None:
-    bench.simple()
-    bench.define_domain(max_khz=MIDDLE)
-    assert bench.ask(bench.adopt(), HIGH) == HIGH
-    assert bench.clock() == MIDDLE
+def test_s13_a_guest_holds_a_clock_within_its_bounds(monitor: InProcessMonitor) -> None:
+    monitor.simple()
+    monitor.define_domain(max_khz=MIDDLE)
+    assert monitor.ask(monitor.adopt(), HIGH) == HIGH
+    assert monitor.clock() == MIDDLE
 
 
 def test_s14_who_listens_at_a_channel_s_path_must_be_trusted(tmp_path: Path) -> None:
@@ -167,7 +175,7 @@ def test_s14_who_listens_at_a_channel_s_path_must_be_trusted(tmp_path: Path) -> 
 
 def test_s16_who_reads_guests_bytes_has_no_rights(tmp_path: Path) -> None:
     async def run() -> None:
-        async with household(tmp_path) as main:
+        async with monitor_harness(tmp_path) as main:
             assert await main.simple().ask(MIN) == "ACK"
             status = Path(f"/proc/{main.monitor.pid}/status").read_text()
         fields = dict(

@@ -27,11 +27,17 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.channel.recognition import MOST_PACKETS
 from orchestrator.errors import EndpointError
-from orchestrator.monitor import messages
-from orchestrator.monitor.exchange import IDLE_NS
+from orchestrator.monitor.link import messages
+from orchestrator.monitor.process.exchange import IDLE_NS
 from tests.conformance.guests import receive_all, silence
-from tests.monitor.household import PATIENCE_S, household
-from tests.monitor.workbench import LOWEST, MIDDLE, TURBO, Workbench, receive
+from tests.monitor.in_process_monitor import (
+    LOWEST,
+    MIDDLE,
+    TURBO,
+    InProcessMonitor,
+    receive,
+)
+from tests.monitor.monitor_harness import PATIENCE_S, monitor_harness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,54 +48,54 @@ MAX, MIN = Unit.SCALE_MAX, Unit.SCALE_MIN
 LOW, HIGH = encode(Request(0, MIN)), encode(Request(0, MAX))
 
 
-def test_t1_a_cut_packet_keeps_its_channel(bench: Workbench) -> None:
-    guest = bench.simple()
-    assert bench.ask(guest, LOW[:100]) == b""
-    assert bench.ask(guest, LOW[100:]) == LOW
-    bench.ask(guest, LOW[:100])
-    silence(bench)
-    assert bench.ask(guest, LOW) == LOW
-    assert bench.counts() == {"acks": 2, "errors": 1}
-    assert bench.reports == []
+def test_t1_a_cut_packet_keeps_its_channel(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    assert monitor.ask(guest, LOW[:100]) == b""
+    assert monitor.ask(guest, LOW[100:]) == LOW
+    monitor.ask(guest, LOW[:100])
+    silence(monitor)
+    assert monitor.ask(guest, LOW) == LOW
+    assert monitor.counts() == {"acks": 2, "errors": 1}
+    assert monitor.reports == []
 
 
 def test_t2_a_guest_that_goes_in_mid_packet_ends_its_channel_once(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    guest = bench.simple()
+    guest = monitor.simple()
     guest.sendall(LOW[:100])
     guest.close()
-    bench.turn()
-    bench.turn()
-    assert bench.reports == [messages.EndpointClosed(0, 0, 1, "hung up")]
-    assert bench.watch.wait(0, 64) == []
-    assert not bench.exchange.silences
+    monitor.turn()
+    monitor.turn()
+    assert monitor.reports == [messages.EndpointClosed(0, 0, 1, "hung up")]
+    assert monitor.watch.wait(0, 64) == []
+    assert not monitor.exchange.silences
 
 
 @pytest.mark.parametrize("generation", GENERATIONS.values(), ids=str)
 def test_t3_a_guest_of_another_size_is_understood(
-    bench: Workbench, generation: Generation
+    monitor: InProcessMonitor, generation: Generation
 ) -> None:
-    guest = bench.simple()
+    guest = monitor.simple()
     for other in (*GENERATIONS.values(), generation):
-        bench.ask(guest, encode_connect(other))
-        silence(bench)
-    bench.ask(guest, encode(Request(0, MIN), generation))
-    assert bench.clock() == LOWEST
-    assert bench.reports == []
+        monitor.ask(guest, encode_connect(other))
+        silence(monitor)
+    monitor.ask(guest, encode(Request(0, MIN), generation))
+    assert monitor.clock() == LOWEST
+    assert monitor.reports == []
 
 
 def test_t4_a_backlog_is_answered_in_few_passes_and_written_once_in_each(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    guest = bench.simple()
-    bench.ask(guest, LOW)
+    guest = monitor.simple()
+    monitor.ask(guest, LOW)
     guest.sendall((HIGH + LOW) * 150 + HIGH)
     before = read_writes(os.getpid())
     passes = -(-301 // MOST_PACKETS)
     for _ in range(passes):
-        bench.turn()
-    assert bench.clock() == TURBO
+        monitor.turn()
+    assert monitor.clock() == TURBO
     after = read_writes(os.getpid())
     assert receive(guest) == (HIGH + LOW) * 150 + HIGH
     if before is not None and after is not None:
@@ -97,51 +103,53 @@ def test_t4_a_backlog_is_answered_in_few_passes_and_written_once_in_each(
 
 
 def test_t5_a_clock_group_that_is_slow_to_take_holds_up_its_own_guests_only(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
     for number in (0, 1):
-        bench.define_group(number)
-        bench.define_domain(number, groups=(number,))
-    bench.hand_over(0, is_taken=False)
-    bench.hand_over(1)
-    slow, other = bench.adopt(0), bench.adopt(1)
-    assert bench.ask(slow, LOW) == b""
-    assert bench.ask(other, LOW) == LOW
+        monitor.define_group(number)
+        monitor.define_domain(number, groups=(number,))
+    monitor.hand_over(0, is_taken=False)
+    monitor.hand_over(1)
+    slow, other = monitor.adopt(0), monitor.adopt(1)
+    assert monitor.ask(slow, LOW) == b""
+    assert monitor.ask(other, LOW) == LOW
     # Nothing is due while nobody asks: the loop sleeps without a limit.
-    assert not bench.exchange.silences
-    assert not bench.claims.deadlines
+    assert not monitor.exchange.silences
+    assert not monitor.claims.deadlines
 
 
-def test_t6_answers_that_nobody_reads_are_dropped_whole(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, LOW)
+def test_t6_answers_that_nobody_reads_are_dropped_whole(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, LOW)
     for _ in range(20):
         guest.sendall((HIGH + LOW) * 50)
-        bench.exhaust()
-    counts = bench.counts()
+        monitor.exhaust()
+    counts = monitor.counts()
     assert counts["acks"] + counts["dropped"] == 2_001
     assert counts["dropped"] > 0
-    assert not len(receive_all(bench, guest)) % 464
-    assert bench.ask(guest, LOW) == LOW
+    assert not len(receive_all(monitor, guest)) % 464
+    assert monitor.ask(guest, LOW) == LOW
 
 
 def test_t7_an_answer_of_which_the_socket_took_a_part_is_finished(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    bench.simple()
-    guest = bench.adopt()
-    (endpoint,) = bench.watch.endpoints.values()
+    monitor.simple()
+    guest = monitor.adopt()
+    (endpoint,) = monitor.watch.endpoints.values()
     own = socket.socket(fileno=os.dup(endpoint.fileno()))
     with own:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    bench.ask(guest, LOW)
+    monitor.ask(guest, LOW)
     guest.sendall((HIGH + LOW) * 50)
     answers = b""
     for _ in range(20):
-        bench.turn()
+        monitor.turn()
         answers += receive(guest)
     assert not len(answers) % 464
-    assert bench.ask(guest, LOW) == LOW
+    assert monitor.ask(guest, LOW) == LOW
 
 
 def test_t8_a_failed_connection_leaks_no_descriptor(tmp_path: Path) -> None:
@@ -169,29 +177,29 @@ def _count_descriptors() -> int:
 
 @pytest.mark.parametrize("is_main_first", [True, False])
 def test_t9_a_channel_whose_domain_is_gone_may_hang_up(
-    bench: Workbench,
+    monitor: InProcessMonitor,
     is_main_first: bool,  # noqa: FBT001
 ) -> None:
-    guest = bench.simple()
-    bench.ask(guest, LOW)
+    guest = monitor.simple()
+    monitor.ask(guest, LOW)
     # Both are seen in the same pass, in either order.
-    bench.main.send(messages.encode(messages.ForgetDomain(0, (0,))))
+    monitor.main.send(messages.encode(messages.ForgetDomain(0, (0,))))
     guest.close()
-    main_fd = bench.handoff.fileno()
-    events = bench.watch.wait(0, 64)
+    main_fd = monitor.handoff.fileno()
+    events = monitor.watch.wait(0, 64)
     assert len(events) == 2
     events.sort(key=lambda event: (event[0] == main_fd) is not is_main_first)
-    bench.loop.act(events, bench.now_ns)
+    monitor.loop.act(events, monitor.now_ns)
     ends = [messages.EndpointClosed(0, 0, 1, "hung up")]
-    assert bench.reports == ([] if is_main_first else ends)
-    bench.tell(messages.CloseChannel(0, 0))
-    bench.turn()
-    assert bench.watch.wait(0, 64) == []
+    assert monitor.reports == ([] if is_main_first else ends)
+    monitor.tell(messages.CloseChannel(0, 0))
+    monitor.turn()
+    assert monitor.watch.wait(0, 64) == []
 
 
 def test_t10_the_monitor_ends_when_it_is_told_and_by_no_signal(tmp_path: Path) -> None:
     async def run() -> None:
-        async with household(tmp_path) as main:
+        async with monitor_harness(tmp_path) as main:
             guest, pid = main.simple(), main.monitor.pid
             assert pid is not None
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -204,41 +212,43 @@ def test_t10_the_monitor_ends_when_it_is_told_and_by_no_signal(tmp_path: Path) -
     asyncio.run(run())
 
 
-def test_t11_a_disabled_channel_refuses_at_once(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.tell(messages.SwitchChannel(0, 0, is_enabled=False))
-    assert bench.ask(guest, LOW) == encode_answer(LOW, Answer.NACK)
-    assert bench.reasons() == {"disabled": 1}
+def test_t11_a_disabled_channel_refuses_at_once(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    monitor.tell(messages.SwitchChannel(0, 0, is_enabled=False))
+    assert monitor.ask(guest, LOW) == encode_answer(LOW, Answer.NACK)
+    assert monitor.reasons() == {"disabled": 1}
 
 
-def test_t12_every_refusal_is_an_answer(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.define_domain(may_query=False, may_send_policies=False)
+def test_t12_every_refusal_is_an_answer(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    monitor.define_domain(may_query=False, may_send_policies=False)
     query = encode(Request(0, 0, Command.QUERY_CAPS))
-    assert bench.ask(guest, query) == encode_refusal(Command.QUERY_CAPS)
+    assert monitor.ask(guest, query) == encode_refusal(Command.QUERY_CAPS)
     unit = encode(Request(0, 77))
-    assert bench.ask(guest, unit) == encode_answer(unit, Answer.NACK)
+    assert monitor.ask(guest, unit) == encode_answer(unit, Answer.NACK)
     policy = encode_policy(PolicyPacket())
-    assert bench.ask(guest, policy) == encode_answer(policy, Answer.NACK)
-    assert bench.counts() == {"nacks": 3}
+    assert monitor.ask(guest, policy) == encode_answer(policy, Answer.NACK)
+    assert monitor.counts() == {"nacks": 3}
 
 
-def test_t13_a_policy_is_acknowledged_when_it_is_installed(bench: Workbench) -> None:
-    guest, policy = bench.simple(), encode_policy(PolicyPacket())
+def test_t13_a_policy_is_acknowledged_when_it_is_installed(
+    monitor: InProcessMonitor,
+) -> None:
+    guest, policy = monitor.simple(), encode_policy(PolicyPacket())
     for is_accepted, answer in ((True, Answer.ACK), (False, Answer.NACK)):
-        assert bench.ask(guest, policy) == b""
-        bench.answer_policy(bench.policies()[-1], is_accepted=is_accepted)
+        assert monitor.ask(guest, policy) == b""
+        monitor.answer_policy(monitor.policies()[-1], is_accepted=is_accepted)
         assert receive(guest) == encode_answer(policy, answer)
 
 
-def test_t3_a_wrong_guess_costs_what_it_was_made_of(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode(Request(0, MAX), GENERATIONS[456]) + LOW[:8])
-    assert bench.generation() == (464, False)
-    bench.now_ns += IDLE_NS
-    bench.ask(guest, encode(Request(0, MIN), GENERATIONS[456]))
-    silence(bench)
-    assert bench.generation() == (456, False)
-    assert bench.clock() == LOWEST
-    bench.ask(guest, encode(Request(0, Unit.SCALE_UP), GENERATIONS[456]))
-    assert bench.clock() == MIDDLE
+def test_t3_a_wrong_guess_costs_what_it_was_made_of(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, encode(Request(0, MAX), GENERATIONS[456]) + LOW[:8])
+    assert monitor.generation() == (464, False)
+    monitor.now_ns += IDLE_NS
+    monitor.ask(guest, encode(Request(0, MIN), GENERATIONS[456]))
+    silence(monitor)
+    assert monitor.generation() == (456, False)
+    assert monitor.clock() == LOWEST
+    monitor.ask(guest, encode(Request(0, Unit.SCALE_UP), GENERATIONS[456]))
+    assert monitor.clock() == MIDDLE

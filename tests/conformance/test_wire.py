@@ -23,11 +23,11 @@ from orchestrator.channel.protocol import (
     encode_connect,
     encode_policy,
 )
-from orchestrator.monitor import messages
-from orchestrator.monitor.answers import LATE_NS
+from orchestrator.monitor.link import messages
+from orchestrator.monitor.process.answers import LATE_NS
 from tests.channel.vectors import read_vectors
-from tests.conformance.guests import GARBAGE, fresh_bench, receive_all, silence
-from tests.monitor.workbench import LOWEST, TURBO, Workbench, receive
+from tests.conformance.guests import GARBAGE, fresh_monitor, receive_all, silence
+from tests.monitor.in_process_monitor import LOWEST, TURBO, InProcessMonitor, receive
 
 if TYPE_CHECKING:
     from orchestrator.channel.protocol import Generation
@@ -41,12 +41,12 @@ LOW = encode(Request(0, MIN))
     [(16, []), (456, []), (460, [460, 84, 180]), (464, [464, 88, 184])],
 )
 def test_w1_layouts_and_sizes(
-    bench: Workbench, generation: int, sizes: list[int]
+    monitor: InProcessMonitor, generation: int, sizes: list[int]
 ) -> None:
     layout = GENERATIONS[generation]
-    bench.simple()
-    bench.define_domain(generation=generation)
-    guest = bench.adopt()
+    monitor.simple()
+    monitor.define_domain(generation=generation)
+    guest = monitor.adopt()
     asked = (
         Request(0, MIN),
         Request(0, 0, Command.QUERY_FREQ_LIST),
@@ -54,57 +54,61 @@ def test_w1_layouts_and_sizes(
     )
     requests = [encode(request, layout) for request in asked]
     assert [len(request) for request in requests] == [generation] * 3
-    answers = [bench.ask(guest, request) for request in requests]
+    answers = [monitor.ask(guest, request) for request in requests]
     assert [len(answer) for answer in answers if answer] == sizes
-    assert bench.clock() == LOWEST
+    assert monitor.clock() == LOWEST
 
 
-def test_w2_an_ack_is_the_request(bench: Workbench) -> None:
-    guest, vectors = bench.simple(), read_vectors()
-    bench.define_domain(groups=(0,) * 4)
+def test_w2_an_ack_is_the_request(monitor: InProcessMonitor) -> None:
+    guest, vectors = monitor.simple(), read_vectors()
+    monitor.define_domain(groups=(0,) * 4)
     request = vectors["G4.CPU_POWER_SCALE_MAX_lcore3"]
-    assert bench.ask(guest, request) == vectors["G4.reply_ACK_to_SCALE_MAX_lcore3"]
+    assert monitor.ask(guest, request) == vectors["G4.reply_ACK_to_SCALE_MAX_lcore3"]
 
 
-def test_w3_a_nack_is_the_request_with_one_number_changed(bench: Workbench) -> None:
+def test_w3_a_nack_is_the_request_with_one_number_changed(
+    monitor: InProcessMonitor,
+) -> None:
     vectors = read_vectors()
-    bench.simple()
-    bench.define_domain(groups=(0,) * 4, is_turbo_allowed=False)
+    monitor.simple()
+    monitor.define_domain(groups=(0,) * 4, is_turbo_allowed=False)
     request = vectors["G4.CPU_POWER_ENABLE_TURBO_lcore3"]
-    answer = bench.ask(bench.adopt(), request)
+    answer = monitor.ask(monitor.adopt(), request)
     assert answer == vectors["G4.reply_NACK_to_ENABLE_TURBO_lcore3"]
 
 
-def test_w4_connect_is_not_answered(bench: Workbench) -> None:
-    guest = bench.simple()
-    assert bench.ask(guest, encode_connect()) == b""
-    assert bench.ask(guest, LOW) == LOW
-    assert bench.counts() == {"acks": 1}
+def test_w4_connect_is_not_answered(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    assert monitor.ask(guest, encode_connect()) == b""
+    assert monitor.ask(guest, LOW) == LOW
+    assert monitor.counts() == {"acks": 1}
 
 
 def test_w5_a_unit_that_is_none_is_refused_where_the_peer_says_nothing(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    guest = bench.simple()
+    guest = monitor.simple()
     for unit in (0, 7, 2**32 - 1):
         packet = encode(Request(0, unit))
-        assert bench.ask(guest, packet) == encode_answer(packet, Answer.NACK)
-    assert bench.reasons() == {"unit": 3}
+        assert monitor.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+    assert monitor.reasons() == {"unit": 3}
 
 
-def test_w6_the_end_of_a_policy_is_not_answered(bench: Workbench) -> None:
-    guest = bench.simple()
-    assert bench.ask(guest, read_vectors()["G4.PKT_POLICY_REMOVE"]) == b""
-    assert bench.ask(guest, LOW) == LOW
+def test_w6_the_end_of_a_policy_is_not_answered(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    assert monitor.ask(guest, read_vectors()["G4.PKT_POLICY_REMOVE"]) == b""
+    assert monitor.ask(guest, LOW) == LOW
 
 
-def test_w7_an_answer_comes_within_10_ms_or_not_at_all(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_w7_an_answer_comes_within_10_ms_or_not_at_all(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
     guest.sendall(LOW)
-    bench.turn(age_ns=LATE_NS - 1)
+    monitor.turn(age_ns=LATE_NS - 1)
     assert receive(guest) == LOW
     guest.sendall(LOW)
-    bench.turn(age_ns=LATE_NS)
+    monitor.turn(age_ns=LATE_NS)
     assert receive(guest) == b""
     assert LATE_NS < 10_000_000
 
@@ -112,23 +116,23 @@ def test_w7_an_answer_comes_within_10_ms_or_not_at_all(bench: Workbench) -> None
 @pytest.mark.parametrize("is_known", [True, False])
 @given(cuts=st.sets(st.integers(1, 3 * 464 - 1), max_size=6))
 def test_w8_packets_may_be_cut_anywhere(is_known: bool, cuts: set[int]) -> None:  # noqa: FBT001
-    with fresh_bench() as bench:
-        guest, high = bench.simple(), encode(Request(0, MAX))
+    with fresh_monitor() as monitor:
+        guest, high = monitor.simple(), encode(Request(0, MAX))
         if is_known:  # what the guest speaks
-            bench.ask(guest, high)
+            monitor.ask(guest, high)
         stream = LOW + high + LOW
         edges = [0, *sorted(cuts), len(stream)]
         answers = b""
         for start, end in pairwise(edges):
-            answers += bench.ask(guest, stream[start:end])
+            answers += monitor.ask(guest, stream[start:end])
             assert len(answers) == end - end % 464
         assert answers == stream
 
 
-def test_w9_packets_may_come_together(bench: Workbench) -> None:
-    guest, high = bench.simple(), encode(Request(0, MAX))
-    assert bench.ask(guest, (LOW + high) * 60) == (LOW + high) * 60
-    assert bench.clock() == TURBO
+def test_w9_packets_may_come_together(monitor: InProcessMonitor) -> None:
+    guest, high = monitor.simple(), encode(Request(0, MAX))
+    assert monitor.ask(guest, (LOW + high) * 60) == (LOW + high) * 60
+    assert monitor.clock() == TURBO
 
 
 @pytest.mark.parametrize("generation", GENERATIONS.values(), ids=str)
@@ -136,40 +140,40 @@ def test_w9_packets_may_come_together(bench: Workbench) -> None:
 def test_w10_only_the_command_of_a_connect_is_looked_at(
     generation: Generation, garbage: bytes
 ) -> None:
-    with fresh_bench() as bench:
-        bench.simple()
-        bench.define_domain(generation=generation.size_bytes)
+    with fresh_monitor() as monitor:
+        monitor.simple()
+        monitor.define_domain(generation=generation.size_bytes)
         packet = bytearray(garbage[: generation.size_bytes])
         packet[12:16] = b"\2\0\0\0"
-        guest = bench.adopt()
-        assert bench.ask(guest, bytes(packet)) == b""
-        assert bench.vote() == TURBO
-        assert bench.counts() == {}
+        guest = monitor.adopt()
+        assert monitor.ask(guest, bytes(packet)) == b""
+        assert monitor.vote() == TURBO
+        assert monitor.counts() == {}
 
 
 def test_w11_a_guest_that_never_reads_is_served_ten_thousand_times(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    guest = bench.simple()
+    guest = monitor.simple()
     burst = (encode(Request(0, MAX)) + LOW) * 50
     for _ in range(100):
         guest.sendall(burst)
-        bench.exhaust()
-    assert bench.clock() == LOWEST
-    counts = bench.counts()
+        monitor.exhaust()
+    assert monitor.clock() == LOWEST
+    counts = monitor.counts()
     assert counts["acks"] + counts["dropped"] == 10_000
     # Whoever opens the port next finds whole answers only.
-    assert not len(receive_all(bench, guest)) % 464
+    assert not len(receive_all(monitor, guest)) % 464
 
 
-def test_w12_a_host_that_comes_back_needs_no_connect(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode_connect())
-    again = bench.adopt()
-    assert bench.ask(again, LOW) == LOW
-    assert bench.clock() == LOWEST
+def test_w12_a_host_that_comes_back_needs_no_connect(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, encode_connect())
+    again = monitor.adopt()
+    assert monitor.ask(again, LOW) == LOW
+    assert monitor.clock() == LOWEST
     # A host that was started anew knows nothing of its guest, and has taken no clock.
-    with fresh_bench() as other:
+    with fresh_monitor() as other:
         other.define_group()
         other.hand_over(is_taken=False)
         other.define_domain()
@@ -180,43 +184,47 @@ def test_w12_a_host_that_comes_back_needs_no_connect(bench: Workbench) -> None:
         assert other.clock() == LOWEST
 
 
-def test_w13_a_host_cpu_in_a_guest_s_request_is_refused(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_w13_a_host_cpu_in_a_guest_s_request_is_refused(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
     packet = read_vectors()["G4.CPU_POWER_SCALE_MAX_physical_core5"]
-    assert bench.ask(guest, packet) == encode_answer(packet, Answer.NACK)
-    assert bench.reasons() == {"physical": 1}
+    assert monitor.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+    assert monitor.reasons() == {"physical": 1}
 
 
-def test_w14_a_name_in_a_packet_moves_nobody_else(bench: Workbench) -> None:
-    bench.simple()
-    bench.define_group(1)
-    bench.hand_over(1)
-    bench.define_domain(1, groups=(1,))
+def test_w14_a_name_in_a_packet_moves_nobody_else(monitor: InProcessMonitor) -> None:
+    monitor.simple()
+    monitor.define_group(1)
+    monitor.hand_over(1)
+    monitor.define_domain(1, groups=(1,))
     spoof = bytearray(LOW)
     spoof[16:24] = b"domain-1"
-    guest = bench.adopt()
-    assert bench.ask(guest, bytes(spoof)) == spoof
-    assert (bench.clock(0), bench.clock(1)) == (LOWEST, TURBO)
+    guest = monitor.adopt()
+    assert monitor.ask(guest, bytes(spoof)) == spoof
+    assert (monitor.clock(0), monitor.clock(1)) == (LOWEST, TURBO)
     query = PolicyPacket(command=Command.QUERY_FREQ_LIST, vm_name=b"domain-1")
-    reply = decode_frequencies(bench.ask(guest, encode_policy(query)))
+    reply = decode_frequencies(monitor.ask(guest, encode_policy(query)))
     assert reply.khz == (LOWEST, *[0] * 7)
 
 
 @pytest.mark.parametrize("vcpu", [1, 128, 2**16, 2**32, 2**64 - 1])
-def test_w15_a_vcpu_that_is_not_there_is_refused(bench: Workbench, vcpu: int) -> None:
+def test_w15_a_vcpu_that_is_not_there_is_refused(
+    monitor: InProcessMonitor, vcpu: int
+) -> None:
     packet = encode(Request(vcpu, MAX))
-    assert bench.ask(bench.simple(), packet) == encode_answer(packet, Answer.NACK)
-    assert bench.reasons() == {"no-vcpu": 1}
+    assert monitor.ask(monitor.simple(), packet) == encode_answer(packet, Answer.NACK)
+    assert monitor.reasons() == {"no-vcpu": 1}
 
 
 def test_w16_a_query_of_more_than_8_vcpus_is_cut_and_padded_with_zeros(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    bench.define_group()
-    bench.hand_over()
-    bench.define_domain(groups=(0,) * 12)
+    monitor.define_group()
+    monitor.hand_over()
+    monitor.define_domain(groups=(0,) * 12)
     query = encode(Request(0, 0, Command.QUERY_FREQ_LIST))
-    answer = bench.ask(bench.adopt(), query)
+    answer = monitor.ask(monitor.adopt(), query)
     reply = decode_frequencies(answer)
     assert (reply.khz, reply.num_vcpu) == ((TURBO,) * 8, 8)
     assert answer[-7:] == bytes(7)
@@ -224,38 +232,40 @@ def test_w16_a_query_of_more_than_8_vcpus_is_cut_and_padded_with_zeros(
 
 
 def test_w17_a_first_packet_of_460_bytes_is_obeyed_and_the_second_one_answered(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    guest, low = bench.simple(), encode(Request(0, MIN), GENERATIONS[460])
-    assert bench.ask(guest, low) == b""
-    silence(bench)
-    assert (receive(guest), bench.clock()) == (b"", LOWEST)
-    assert bench.ask(guest, low) == low
+    guest, low = monitor.simple(), encode(Request(0, MIN), GENERATIONS[460])
+    assert monitor.ask(guest, low) == b""
+    silence(monitor)
+    assert (receive(guest), monitor.clock()) == (b"", LOWEST)
+    assert monitor.ask(guest, low) == low
     # Another connection of the same guest, and one of which the operator has said it.
-    assert bench.ask(bench.adopt(), low) == low
-    with fresh_bench() as other:
+    assert monitor.ask(monitor.adopt(), low) == low
+    with fresh_monitor() as other:
         other.simple()
         other.define_domain(generation=460)
         assert other.ask(other.adopt(), low) == low
 
 
 def test_w17_a_packet_of_464_bytes_may_be_cut_where_one_of_460_would_end(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    guest = bench.simple()
-    assert bench.ask(guest, LOW[:460]) == b""
-    assert bench.ask(guest, LOW[460:]) == LOW
+    guest = monitor.simple()
+    assert monitor.ask(guest, LOW[:460]) == b""
+    assert monitor.ask(guest, LOW[460:]) == LOW
 
 
-def test_a_real_answer_takes_less_than_the_guest_waits(bench: Workbench) -> None:
+def test_a_real_answer_takes_less_than_the_guest_waits(
+    monitor: InProcessMonitor,
+) -> None:
     """W7: the median of many, so that a busy machine does not decide."""
-    guest = bench.simple()
-    bench.ask(guest, LOW)
+    guest = monitor.simple()
+    monitor.ask(guest, LOW)
     took_ns = []
     for _ in range(200):
         began_ns = time.perf_counter_ns()
         guest.sendall(LOW)
-        bench.turn()
+        monitor.turn()
         guest.recv(464)
         took_ns.append(time.perf_counter_ns() - began_ns)
     assert sorted(took_ns)[100] < 10_000_000

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
-from tests.control.little_daemon import LittleDaemon, serving
+from tests.control.fake_daemon import FakeDaemon, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[LittleDaemon]:
+def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     with serving(tmp_path) as daemon:
         yield daemon
 
 
 @pytest.fixture
-def run_dir(daemon: LittleDaemon, tmp_path: Path) -> Path:
+def run_dir(daemon: FakeDaemon, tmp_path: Path) -> Path:
     """Name the directory in which the daemon serves."""
     assert daemon.domains
     return tmp_path

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.control.backend import Peer
 from orchestrator.control.calls import BODY_LIMIT_BYTES, CONTROL_SOCKET
 from orchestrator.control.client import (
     AccessDenied,
@@ -20,8 +19,9 @@ from orchestrator.control.client import (
     DaemonUnreachable,
 )
 from orchestrator.control.feed import CLOCK_KIND
+from orchestrator.control.service import Peer
 from orchestrator.errors import ControlError
-from tests.control.little_daemon import FIREWALL, LittleDaemon
+from tests.control.fake_daemon import FIREWALL, FakeDaemon
 
 
 def ask(
@@ -43,7 +43,7 @@ CLOCK = "/v1/cpus/2/clock"
 
 
 def test_the_status_arrives_as_the_backend_gives_it(
-    reader: ControlClient, daemon: LittleDaemon
+    reader: ControlClient, daemon: FakeDaemon
 ) -> None:
     expected = daemon.picture().model_dump(mode="json", by_alias=True)
     assert reader.status() == expected
@@ -119,7 +119,7 @@ def test_an_unknown_channel_is_not_found(client: ControlClient) -> None:
 
 
 def test_the_backend_learns_who_changed_something(
-    client: ControlClient, daemon: LittleDaemon
+    client: ControlClient, daemon: FakeDaemon
 ) -> None:
     client.override(2, 2_000_000)
     assert daemon.callers == [Peer(os.getpid(), os.getuid(), os.getgid())]
@@ -132,7 +132,7 @@ def test_the_backends_refusal_arrives_with_its_hint(client: ControlClient) -> No
 
 
 def test_the_read_only_socket_refuses_changes(
-    reader: ControlClient, daemon: LittleDaemon
+    reader: ControlClient, daemon: FakeDaemon
 ) -> None:
     with pytest.raises(ControlError, match="only reads") as caught:
         reader.override(2, 2_000_000)
@@ -235,7 +235,7 @@ def test_the_death_of_a_daemon_is_no_end_of_its_events(
 
 
 def test_events_come_without_clocks_to_who_does_not_want_them(
-    daemon: LittleDaemon, reader: ControlClient
+    daemon: FakeDaemon, reader: ControlClient
 ) -> None:
     daemon.tell(CLOCK_KIND, "CPUs 2 at 2.20 GHz")
     assert len(list(reader.events())) == 3

@@ -9,8 +9,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from orchestrator.control import calls, documents, models
-from orchestrator.control.answers import ANSWERS
 from orchestrator.control.client import ControlClient
+from orchestrator.control.handlers import ANSWERS
 from orchestrator.control.openapi import build_openapi, model_of
 
 STATUS_KEYS = {

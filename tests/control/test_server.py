@@ -26,14 +26,14 @@ from orchestrator.control.listener import (
 from orchestrator.control.server import ControlServer
 from orchestrator.control.streams import MAX_STREAMS
 from orchestrator.errors import ControlError
-from tests.control.little_daemon import LittleDaemon, serving
+from tests.control.fake_daemon import FakeDaemon, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from orchestrator.control.backend import Peer
     from orchestrator.control.models import Cpu
-    from orchestrator.domain import PCpu
+    from orchestrator.control.service import Peer
+    from orchestrator.values.domain import PCpu
 
 FOLLOW = b"GET /v1/events?follow=true HTTP/1.1\r\nHost: x\r\n\r\n"
 DEADLINE_S = 10.0
@@ -41,9 +41,9 @@ DEADLINE_S = 10.0
 
 @asynccontextmanager
 async def running(
-    run_dir: Path, daemon: LittleDaemon | None = None
+    run_dir: Path, daemon: FakeDaemon | None = None
 ) -> AsyncIterator[ControlServer]:
-    server = ControlServer(daemon or LittleDaemon(), run_dir)
+    server = ControlServer(daemon or FakeDaemon(), run_dir)
     await server.start()
     try:
         yield server
@@ -87,7 +87,7 @@ def test_the_control_socket_belongs_to_the_group_that_is_asked_for(
     tmp_path: Path,
 ) -> None:
     async def start() -> int:
-        server = ControlServer(LittleDaemon(), tmp_path, group_id=os.getgid())
+        server = ControlServer(FakeDaemon(), tmp_path, group_id=os.getgid())
         await server.start()
         group = (tmp_path / CONTROL_SOCKET).stat().st_gid
         await server.stop()
@@ -110,7 +110,7 @@ def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
 
 def test_a_second_daemon_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     async def second() -> None:
-        await ControlServer(LittleDaemon(), tmp_path).start()
+        await ControlServer(FakeDaemon(), tmp_path).start()
 
     with serving(tmp_path):
         with pytest.raises(ControlError, match="another vmpowerd") as caught:
@@ -123,7 +123,7 @@ def test_a_file_in_the_place_of_a_socket_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / READ_ONLY_SOCKET).write_text("mine")
 
     async def start() -> None:
-        await ControlServer(LittleDaemon(), tmp_path).start()
+        await ControlServer(FakeDaemon(), tmp_path).start()
 
     with pytest.raises(ControlError, match="is no socket"):
         asyncio.run(start())
@@ -133,7 +133,7 @@ def test_a_file_in_the_place_of_a_socket_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_too_deep_is_refused(tmp_path: Path) -> None:
     async def start() -> None:
-        await ControlServer(LittleDaemon(), tmp_path / ("d" * 120)).start()
+        await ControlServer(FakeDaemon(), tmp_path / ("d" * 120)).start()
 
     with pytest.raises(ControlError, match="longer than 107 bytes"):
         asyncio.run(start())
@@ -160,7 +160,7 @@ async def settle(turns: int) -> None:
         await asyncio.sleep(0)
 
 
-async def flood(daemon: LittleDaemon, events: int, size_bytes: int) -> None:
+async def flood(daemon: FakeDaemon, events: int, size_bytes: int) -> None:
     """Tell more than the kernel buffers, until no more is sent."""
     for _ in range(events):
         daemon.tell("flood", "x" * size_bytes)
@@ -173,7 +173,7 @@ def count_descriptors() -> int:
 
 def test_a_client_that_never_reads_does_not_keep_the_daemon(tmp_path: Path) -> None:
     async def never_read() -> tuple[int, int]:
-        daemon = LittleDaemon()
+        daemon = FakeDaemon()
         before = count_descriptors()
         async with running(tmp_path, daemon) as server:
             _, writer = await connect(tmp_path, FOLLOW)
@@ -194,7 +194,7 @@ def test_a_slow_reader_gets_all_of_its_stream_when_the_daemon_stops(
     tmp_path: Path,
 ) -> None:
     async def read_late() -> bytes:
-        daemon = LittleDaemon()
+        daemon = FakeDaemon()
         async with running(tmp_path, daemon) as server:
             reader, writer = await connect(tmp_path, FOLLOW)
             writer.transport.pause_reading()  # type: ignore[attr-defined] # duplex
@@ -327,7 +327,7 @@ def test_who_may_connect_once_more(uid: int, uids: dict[int, int], may: bool) ->
     assert may_connect(uid, Counter(uids), own_uid=42) is may
 
 
-class SlowDaemon(LittleDaemon):
+class SlowDaemon(FakeDaemon):
     """Changes a clock only when it is told to go on."""
 
     def __init__(self) -> None:

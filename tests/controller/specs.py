@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.domain import (
+from orchestrator.power.topology import ClockGroup, Topology
+from orchestrator.values.domain import (
     ChannelSpec,
     DomainId,
     DomainSpec,
@@ -16,8 +17,7 @@ from orchestrator.domain import (
     VCpu,
     VCpuSpec,
 )
-from orchestrator.power.topology import ClockGroup, Topology
-from orchestrator.power.turbo import steps_from
+from orchestrator.values.frequencies import steps_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: in the end the picture is the world."""
+"""Whatever happens, in whatever order: in the end the picture is the host."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import events as e
-from orchestrator.domain import DomainState
-from orchestrator.inventory import CONNECTED_STATES, GroupStage
+from orchestrator.controller.inventory import CONNECTED_STATES, GroupStage
+from orchestrator.values.domain import DomainState
+from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu
-from tests.controller.world import World
 
 NAMES = ["a", "b", "c"]
 HAPPENINGS = st.one_of(
@@ -31,63 +31,63 @@ HAPPENINGS = st.one_of(
 )
 
 
-def apply(world: World, happening: tuple[object, ...], runs: list[int]) -> None:
+def apply(host: SimulatedHost, happening: tuple[object, ...], runs: list[int]) -> None:
     match happening:
         case ("start", str(name)):
             runs.append(len(runs) + 1)
             spec = domain(name, run=runs[-1])
-            world.domains[spec.uuid] = spec
-            world.tell(e.DomainChanged(spec.uuid))
+            host.domains[spec.uuid] = spec
+            host.tell(e.DomainChanged(spec.uuid))
         case ("stop", str(name)):
             spec = domain(name, state=DomainState.SHUTOFF, run=-1)
-            world.domains[spec.uuid] = spec
-            world.tell(e.DomainChanged(spec.uuid))
-        case ("pause", str(name)) if domain(name).uuid in world.domains:
+            host.domains[spec.uuid] = spec
+            host.tell(e.DomainChanged(spec.uuid))
+        case ("pause", str(name)) if domain(name).uuid in host.domains:
             uuid = domain(name).uuid
-            if world.domains[uuid].state is DomainState.RUNNING:
-                paused = replace(world.domains[uuid], state=DomainState.PAUSED)
-                world.domains[uuid] = paused
-            world.tell(e.DomainChanged(uuid))
+            if host.domains[uuid].state is DomainState.RUNNING:
+                paused = replace(host.domains[uuid], state=DomainState.PAUSED)
+                host.domains[uuid] = paused
+            host.tell(e.DomainChanged(uuid))
         case ("undefine", str(name)):
-            world.domains.pop(domain(name).uuid, None)
-            world.tell(e.DomainChanged(domain(name).uuid))
-        case ("repin", str(name), int(pcpu)) if domain(name).uuid in world.domains:
+            host.domains.pop(domain(name).uuid, None)
+            host.tell(e.DomainChanged(domain(name).uuid))
+        case ("repin", str(name), int(pcpu)) if domain(name).uuid in host.domains:
             uuid = domain(name).uuid
             pinned = (vcpu(0, pcpu), vcpu(1, (pcpu + 1) % 8))
-            world.domains[uuid] = replace(world.domains[uuid], vcpus=pinned)
-            world.tell(e.DomainChanged(uuid))
+            host.domains[uuid] = replace(host.domains[uuid], vcpus=pinned)
+            host.tell(e.DomainChanged(uuid))
         case _:
-            apply_to_host(world, happening)
+            apply_to_host(host, happening)
 
 
-def apply_to_host(world: World, happening: tuple[object, ...]) -> None:
+def apply_to_host(host: SimulatedHost, happening: tuple[object, ...]) -> None:
     match happening:
-        case ("monitor dies",) if world.inventory.is_monitor_up:
-            world.is_monitor_up = False
-            world.open_channels.clear()
-            world.tell(e.MonitorDied(-9))
+        case ("monitor dies",) if host.inventory.is_monitor_up:
+            host.is_monitor_up = False
+            host.open_channels.clear()
+            host.tell(e.MonitorDied(-9))
         case ("libvirt restarts",):
-            world.tell(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
-            world.tell(e.LibvirtConnected())
+            host.tell(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
+            host.tell(e.LibvirtConnected())
         case ("cpu offline", int(pcpu)):
-            world.topology = topology(offline=[pcpu])
-            world.tell(e.ResyncDue())
+            host.topology = topology(offline=[pcpu])
+            host.tell(e.ResyncDue())
         case ("vote", int(group)):
             # The monitor asks only for groups that it was told about.
-            known = world.inventory.groups.get(group)
-            if known and world.inventory.is_monitor_up:
-                world.tell(e.TakeWanted(group))
+            known = host.inventory.groups.get(group)
+            if known and host.inventory.is_monitor_up:
+                host.tell(e.TakeWanted(group))
         case ("yield", int(group)):
             # The monitor yields only what it has, and nothing with an override.
-            known = world.inventory.groups.get(group)
+            known = host.inventory.groups.get(group)
             if known and known.override_khz is None:
-                world.tell(e.GroupYielded(group))
-        case ("override", int(group)) if group in world.inventory.groups:
-            world.tell(e.OverrideSet(group, 2_000_000))
+                host.tell(e.GroupYielded(group))
+        case ("override", int(group)) if group in host.inventory.groups:
+            host.tell(e.OverrideSet(group, 2_000_000))
         case ("resync",):
-            world.tell(e.ResyncDue())
+            host.tell(e.ResyncDue())
         case ("settle",):
-            world.settle()
+            host.settle()
         case _:
             pass  # it cannot happen in this state
 
@@ -97,36 +97,36 @@ def apply_to_host(world: World, happening: tuple[object, ...]) -> None:
 def test_any_order_of_events_ends_in_the_right_picture(
     happenings: list[tuple[object, ...]], order: list[int]
 ) -> None:
-    world = World()
-    world.start()
+    host = SimulatedHost()
+    host.start()
     runs = [1]
     choices = iter(order)
     for happening in happenings:
-        apply(world, happening, runs)
-    world.settle(lambda _count: next(choices, 0))
-    world.tell(e.ResyncDue(), e.LibvirtConnected())
-    world.settle()
+        apply(host, happening, runs)
+    host.settle(lambda _count: next(choices, 0))
+    host.tell(e.ResyncDue(), e.LibvirtConnected())
+    host.settle()
 
-    assert set(world.inventory.domains) == set(world.domains)
+    assert set(host.inventory.domains) == set(host.domains)
     expected = {
         (spec.uuid, c.number)
-        for spec in world.domains.values()
+        for spec in host.domains.values()
         if spec.state.is_active
         for c in spec.channels
     }
-    assert world.open_channels == expected
-    for uuid, record in world.inventory.domains.items():
+    assert host.open_channels == expected
+    for uuid, record in host.inventory.domains.items():
         connected = {
             (uuid, n) for n, c in record.channels.items() if c.state in CONNECTED_STATES
         }
         assert connected == {key for key in expected if key[0] == uuid}
-    for number, group in world.inventory.groups.items():
+    for number, group in host.inventory.groups.items():
         assert group.stage in (
             GroupStage.IDLE,
             GroupStage.PREPARED,
             GroupStage.TAKEN,
         )
-        assert (number in world.held_groups) == (group.stage is not GroupStage.IDLE)
-        assert (number in world.taken_groups) == (group.stage is GroupStage.TAKEN)
-        if world.inventory.is_needed(number):
+        assert (number in host.held_groups) == (group.stage is not GroupStage.IDLE)
+        assert (number in host.taken_groups) == (group.stage is GroupStage.TAKEN)
+        if host.inventory.is_needed(number):
             assert group.stage is not GroupStage.IDLE

@@ -6,99 +6,99 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.domain import DomainSpec, DomainState
-from orchestrator.domain_policy import DomainPolicy, Mode
-from orchestrator.units import KHz
+from orchestrator.controller import actions as a
+from orchestrator.values.domain import DomainSpec, DomainState
+from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.units import KHz
+from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain, topology, vcpu
-from tests.controller.world import World
 
 
-def running(*specs: DomainSpec) -> World:
-    world = World(domains={spec.uuid: spec for spec in specs})
-    world.start()
-    world.settle()
-    return world
+def running(*specs: DomainSpec) -> SimulatedHost:
+    host = SimulatedHost(domains={spec.uuid: spec for spec in specs})
+    host.start()
+    host.settle()
+    return host
 
 
-def states(world: World, spec: DomainSpec) -> list[ChannelState]:
-    channels = world.inventory.domains[spec.uuid].channels
+def states(host: SimulatedHost, spec: DomainSpec) -> list[ChannelState]:
+    channels = host.inventory.domains[spec.uuid].channels
     return [channels[number].state for number in sorted(channels)]
 
 
-def stale_since(world: World) -> str | None:
-    return world.inventory.libvirt.stale_since
+def stale_since(host: SimulatedHost) -> str | None:
+    return host.inventory.libvirt.stale_since
 
 
 def test_a_domain_that_already_runs_is_served_from_the_first_listing() -> None:
     spec = domain()
-    world = running(spec)
-    assert states(world, spec) == [ChannelState.OPEN, ChannelState.OPEN]
-    assert world.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
-    assert world.held_groups == {0, 1}
-    assert world.taken_groups == set()
+    host = running(spec)
+    assert states(host, spec) == [ChannelState.OPEN, ChannelState.OPEN]
+    assert host.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
+    assert host.held_groups == {0, 1}
+    assert host.taken_groups == set()
 
 
 def test_a_domain_that_is_off_waits_and_is_served_when_it_starts() -> None:
     off = domain(state=DomainState.SHUTOFF, run=-1)
-    world = running(off)
-    assert [p.group for p in world.inventory.domains[off.uuid].placements.values()] == [
+    host = running(off)
+    assert [p.group for p in host.inventory.domains[off.uuid].placements.values()] == [
         0,
         1,
     ]
-    assert states(world, off) == [ChannelState.ABSENT] * 2
-    world.domains[off.uuid] = domain()
-    world.tell(e.DomainChanged(off.uuid))
-    world.settle()
-    assert states(world, off) == [ChannelState.OPEN] * 2
+    assert states(host, off) == [ChannelState.ABSENT] * 2
+    host.domains[off.uuid] = domain()
+    host.tell(e.DomainChanged(off.uuid))
+    host.settle()
+    assert states(host, off) == [ChannelState.OPEN] * 2
 
 
 def test_a_domain_that_stops_loses_its_channels_and_its_groups() -> None:
     spec = domain()
-    world = running(spec)
-    world.domains[spec.uuid] = replace(spec, state=DomainState.SHUTOFF, run=-1)
-    world.tell(e.DomainChanged(spec.uuid))
-    world.settle()
-    assert world.open_channels == set()
-    assert world.held_groups == set()
-    assert states(world, spec) == [ChannelState.ABSENT] * 2
+    host = running(spec)
+    host.domains[spec.uuid] = replace(spec, state=DomainState.SHUTOFF, run=-1)
+    host.tell(e.DomainChanged(spec.uuid))
+    host.settle()
+    assert host.open_channels == set()
+    assert host.held_groups == set()
+    assert states(host, spec) == [ChannelState.ABSENT] * 2
 
 
 def test_an_undefined_domain_is_forgotten() -> None:
     spec = domain()
-    world = running(spec)
-    del world.domains[spec.uuid]
-    world.tell(e.DomainChanged(spec.uuid))
-    world.settle()
-    assert world.inventory.domains == {}
-    assert world.open_channels == set()
-    assert a.ForgetDomain(spec.uuid) not in world.to_do
+    host = running(spec)
+    del host.domains[spec.uuid]
+    host.tell(e.DomainChanged(spec.uuid))
+    host.settle()
+    assert host.inventory.domains == {}
+    assert host.open_channels == set()
+    assert a.ForgetDomain(spec.uuid) not in host.to_do
 
 
 def test_a_restart_behind_our_back_connects_to_the_new_sockets() -> None:
     spec = domain()
-    world = running(spec)
+    host = running(spec)
     again = replace(spec, run=2, channels=(channel(0, "/run/new.0"),))
-    world.domains[spec.uuid] = again
-    decided = world.tell(e.DomainDescribed(again, NOW_NS))
+    host.domains[spec.uuid] = again
+    decided = host.tell(e.DomainDescribed(again, NOW_NS))
     assert a.CloseChannel(spec.uuid, 0) in decided
     assert a.ConnectChannel(spec.uuid, 0, "/run/new.0", 0.0) in decided
-    world.settle()
-    assert world.open_channels == {(spec.uuid, 0)}
+    host.settle()
+    assert host.open_channels == {(spec.uuid, 0)}
 
 
 def test_describing_the_same_domain_again_does_nothing() -> None:
     spec = domain()
-    world = running(spec)
-    assert world.tell(e.DomainDescribed(spec, NOW_NS)) == []
+    host = running(spec)
+    assert host.tell(e.DomainDescribed(spec, NOW_NS)) == []
 
 
 def test_a_paused_domain_keeps_its_channels_and_its_votes_do_not_count() -> None:
     spec = domain()
-    world = running(spec)
-    decided = world.tell(
+    host = running(spec)
+    decided = host.tell(
         e.DomainDescribed(replace(spec, state=DomainState.PAUSED), NOW_NS)
     )
     views = [x.view for x in decided if isinstance(x, a.DefineDomain)]
@@ -108,8 +108,8 @@ def test_a_paused_domain_keeps_its_channels_and_its_votes_do_not_count() -> None
 
 @pytest.mark.parametrize("state", [s for s in DomainState if s.is_active])
 def test_as_long_as_a_domain_runs_its_counters_are_kept(state: DomainState) -> None:
-    world = running(spec := domain())
-    decided = world.tell(
+    host = running(spec := domain())
+    decided = host.tell(
         e.DomainDescribed(replace(spec, state=state), NOW_NS),
         e.DomainRebooted(spec.uuid),
         e.DomainDescribed(replace(spec, channels=()), NOW_NS),
@@ -122,29 +122,29 @@ def test_as_long_as_a_domain_runs_its_counters_are_kept(state: DomainState) -> N
     )
     assert not any(isinstance(x, a.ForgetDomain) for x in decided)
     off = replace(spec, state=DomainState.SHUTOFF, run=-1, channels=())
-    assert a.ForgetDomain(spec.uuid) in world.tell(e.DomainDescribed(off, NOW_NS))
+    assert a.ForgetDomain(spec.uuid) in host.tell(e.DomainDescribed(off, NOW_NS))
 
 
 def test_a_rename_changes_the_name_and_nothing_else() -> None:
     spec = domain()
-    world = running(spec)
-    decided = world.tell(e.DomainDescribed(replace(spec, name="new"), NOW_NS))
+    host = running(spec)
+    decided = host.tell(e.DomainDescribed(replace(spec, name="new"), NOW_NS))
     assert [type(x) for x in decided] == [a.Report]
-    assert world.inventory.domains[spec.uuid].spec.name == "new"
+    assert host.inventory.domains[spec.uuid].spec.name == "new"
 
 
 def test_a_reboot_withdraws_what_the_guest_asked_for() -> None:
     spec = domain()
-    world = running(spec)
-    assert a.WithdrawVotes(spec.uuid, None) in world.tell(e.DomainRebooted(spec.uuid))
+    host = running(spec)
+    assert a.WithdrawVotes(spec.uuid, None) in host.tell(e.DomainRebooted(spec.uuid))
 
 
 def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
     spec = domain()
-    world = running(spec)
-    world.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 5), vcpu(1, 1))), NOW_NS))
-    world.settle()
-    assert world.held_groups == {1, 5}
+    host = running(spec)
+    host.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 5), vcpu(1, 1))), NOW_NS))
+    host.settle()
+    assert host.held_groups == {1, 5}
 
 
 @pytest.mark.parametrize(
@@ -158,71 +158,71 @@ def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
 def test_a_vcpu_that_cannot_be_controlled_says_why(
     pinning: tuple[int, ...], reason: str
 ) -> None:
-    world = World(topology=topology(offline=[7]))
+    host = SimulatedHost(topology=topology(offline=[7]))
     spec = domain(vcpus=(vcpu(0, *pinning),))
-    world.domains[spec.uuid] = spec
-    world.start()
-    world.settle()
-    (placement,) = world.inventory.domains[spec.uuid].placements.values()
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    (placement,) = host.inventory.domains[spec.uuid].placements.values()
     assert (placement.group, placement.reason) == (None, reason)
 
 
 def test_two_cpus_of_one_clock_group_are_one_place() -> None:
-    world = World(topology=topology(shared=2))
+    host = SimulatedHost(topology=topology(shared=2))
     spec = domain(vcpus=(vcpu(0, 2, 3),))
-    world.domains[spec.uuid] = spec
-    world.start()
-    world.settle()
-    (placement,) = world.inventory.domains[spec.uuid].placements.values()
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    (placement,) = host.inventory.domains[spec.uuid].placements.values()
     assert (placement.group, placement.reason) == (2, None)
 
 
 def test_a_group_with_a_cpu_that_nobody_is_pinned_to_belongs_to_the_host_too() -> None:
-    world = World(topology=topology(shared=2))
+    host = SimulatedHost(topology=topology(shared=2))
     spec = domain(vcpus=(vcpu(0, 0),))
-    world.domains[spec.uuid] = spec
-    world.start()
-    world.settle()
-    view = world.inventory.groups[0].view
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    view = host.inventory.groups[0].view
     assert view is not None
     assert view.has_host_cpus
-    world.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 0), vcpu(1, 1))), NOW_NS))
-    view = world.inventory.groups[0].view
+    host.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 0), vcpu(1, 1))), NOW_NS))
+    view = host.inventory.groups[0].view
     assert view is not None
     assert not view.has_host_cpus
 
 
 def test_losing_libvirt_closes_nothing_and_marks_the_picture_stale() -> None:
     spec = domain()
-    world = running(spec)
-    world.tell(e.LibvirtLost("libvirt ended", "2026-01-01T00:00:00+00:00"))
-    world.settle()
-    assert len(world.open_channels) == 2
-    assert stale_since(world) == "2026-01-01T00:00:00+00:00"
-    world.tell(e.LibvirtConnected())
-    world.settle()
-    assert stale_since(world) is None
-    assert world.inventory.libvirt.reconnects_total == 1
+    host = running(spec)
+    host.tell(e.LibvirtLost("libvirt ended", "2026-01-01T00:00:00+00:00"))
+    host.settle()
+    assert len(host.open_channels) == 2
+    assert stale_since(host) == "2026-01-01T00:00:00+00:00"
+    host.tell(e.LibvirtConnected())
+    host.settle()
+    assert stale_since(host) is None
+    assert host.inventory.libvirt.reconnects_total == 1
 
 
 def test_a_domain_that_cannot_be_described_keeps_what_was_known() -> None:
     spec = domain()
-    world = running(spec)
-    world.tell(e.DomainUndescribed(spec.uuid, "timed out"))
-    world.settle()
-    assert len(world.open_channels) == 2
-    assert any("timed out" in report.text for report in world.reports)
+    host = running(spec)
+    host.tell(e.DomainUndescribed(spec.uuid, "timed out"))
+    host.settle()
+    assert len(host.open_channels) == 2
+    assert any("timed out" in report.text for report in host.reports)
 
 
 def test_metadata_bounds_reach_the_monitor_at_once() -> None:
     spec = domain()
-    world = running(spec)
+    host = running(spec)
     policy = DomainPolicy(max_khz=KHz(2_000_000), turbo=False, mode=Mode.OBSERVE)
-    decided = world.tell(e.DomainDescribed(replace(spec, policy=policy), NOW_NS))
+    decided = host.tell(e.DomainDescribed(replace(spec, policy=policy), NOW_NS))
     (view,) = [x.view for x in decided if isinstance(x, a.DefineDomain)]
     assert not view.is_enforced
     assert {v.max_khz for v in view.vcpus} == {2_000_000}
     assert not any(v.is_turbo_allowed for v in view.vcpus)
     # Nobody may change its clocks any more, so they are not held either.
-    world.settle()
-    assert world.held_groups == set()
+    host.settle()
+    assert host.held_groups == set()

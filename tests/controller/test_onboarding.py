@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.config import Config, DomainRule
+from orchestrator.controller import actions as a
 from orchestrator.controller.onboarding import MOST_EFFORTS, explain, find_rule
-from orchestrator.domain import DomainSpec, DomainState
-from orchestrator.domain_policy import DomainPolicy
+from orchestrator.onboarding.rule import MetadataWord, OnboardRule
 from orchestrator.rights import Said
-from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
+from orchestrator.values.domain import DomainSpec, DomainState
+from orchestrator.values.domain_settings import DomainPolicy
+from tests.controller.simulated_host import SimulatedHost, with_sides
 from tests.controller.specs import NOW_NS, domain, vcpu
-from tests.controller.world import World, with_sides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,27 +31,27 @@ def bare(name: str = "dpdk-0", *, ports: int = 30, **more: object) -> DomainSpec
     return replace(spec, live=live)
 
 
-def listed(spec: DomainSpec, config: Config = RULES) -> World:
-    world = World(config=config, domains={spec.uuid: spec})
-    world.start()
-    return world
+def listed(spec: DomainSpec, config: Config = RULES) -> SimulatedHost:
+    host = SimulatedHost(config=config, domains={spec.uuid: spec})
+    host.start()
+    return host
 
 
-def settled(spec: DomainSpec, config: Config = RULES) -> World:
-    world = listed(spec, config)
-    world.settle()
-    return world
+def settled(spec: DomainSpec, config: Config = RULES) -> SimulatedHost:
+    host = listed(spec, config)
+    host.settle()
+    return host
 
 
-def held(world: World, uuid: str) -> tuple[frozenset[int] | None, ...]:
+def held(host: SimulatedHost, uuid: str) -> tuple[frozenset[int] | None, ...]:
     """Channels of the running domain and of its definition."""
-    [spec] = [spec for spec in world.domains.values() if spec.uuid == uuid]
+    [spec] = [spec for spec in host.domains.values() if spec.uuid == uuid]
     sides = (spec.live, spec.definition)
     return tuple(None if side is None else side.present for side in sides)
 
 
-def told(world: World) -> list[str]:
-    return [item.text for item in world.reports if item.kind == "onboarding"]
+def told(host: SimulatedHost) -> list[str]:
+    return [item.text for item in host.reports if item.kind == "onboarding"]
 
 
 def attempts(decided: Iterable[a.Action]) -> list[a.Action]:
@@ -59,42 +59,42 @@ def attempts(decided: Iterable[a.Action]) -> list[a.Action]:
 
 
 def test_a_matched_domain_is_given_what_it_lacks_and_is_served() -> None:
-    world = settled(spec := bare())
-    assert world.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
-    assert held(world, spec.uuid) == (BOTH, BOTH)
+    host = settled(spec := bare())
+    assert host.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
+    assert held(host, spec.uuid) == (BOTH, BOTH)
     live, config = "attached to the running domain", "added to its definition"
-    assert told(world) == [f"channels 0-1 {live}; channels 0-1 {config}"]
+    assert told(host) == [f"channels 0-1 {live}; channels 0-1 {config}"]
 
 
 def test_without_a_rule_nobody_is_touched() -> None:
-    world = settled(spec := bare(), Config())
-    assert held(world, spec.uuid) == (frozenset(), frozenset())
+    host = settled(spec := bare(), Config())
+    assert held(host, spec.uuid) == (frozenset(), frozenset())
 
 
 def test_a_domain_that_no_rule_names_is_not_touched() -> None:
-    world = settled(spec := bare("web-0"))
-    assert held(world, spec.uuid) == (frozenset(), frozenset())
+    host = settled(spec := bare("web-0"))
+    assert held(host, spec.uuid) == (frozenset(), frozenset())
 
 
 def test_a_domain_that_is_off_is_given_them_in_its_definition() -> None:
-    world = settled(spec := bare(state=DomainState.SHUTOFF, run=-1))
-    assert held(world, spec.uuid) == (None, BOTH)
-    assert told(world) == ["channels 0-1 added to its definition"]
+    host = settled(spec := bare(state=DomainState.SHUTOFF, run=-1))
+    assert held(host, spec.uuid) == (None, BOTH)
+    assert told(host) == ["channels 0-1 added to its definition"]
 
 
 def test_a_paused_domain_is_given_the_live_ones_when_it_runs_on() -> None:
-    world = settled(spec := bare(state=DomainState.PAUSED))
-    assert held(world, spec.uuid) == (frozenset(), BOTH)
-    running = replace(world.domains[spec.uuid], state=DomainState.RUNNING)
-    world.domains[spec.uuid] = running
-    world.tell(e.DomainChanged(spec.uuid))
-    world.settle()
-    assert held(world, spec.uuid) == (BOTH, BOTH)
+    host = settled(spec := bare(state=DomainState.PAUSED))
+    assert held(host, spec.uuid) == (frozenset(), BOTH)
+    running = replace(host.domains[spec.uuid], state=DomainState.RUNNING)
+    host.domains[spec.uuid] = running
+    host.tell(e.DomainChanged(spec.uuid))
+    host.settle()
+    assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
 def test_attaching_is_asked_for_once_while_it_is_under_way() -> None:
-    world = World(config=RULES)
-    first, second = (world.tell(e.DomainDescribed(bare(), NOW_NS)) for _ in range(2))
+    host = SimulatedHost(config=RULES)
+    first, second = (host.tell(e.DomainDescribed(bare(), NOW_NS)) for _ in range(2))
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
     assert (first.count(asked), second.count(asked)) == (1, 0)
 
@@ -103,137 +103,137 @@ def test_attaching_is_asked_for_once_while_it_is_under_way() -> None:
 def test_as_many_as_fit_are_attached_the_rest_waits_and_people_are_told_once(
     ports: int,
 ) -> None:
-    world = settled(spec := bare(ports=ports))
-    assert held(world, spec.uuid) == (frozenset(range(ports)), BOTH)
+    host = settled(spec := bare(ports=ports))
+    assert held(host, spec.uuid) == (frozenset(range(ports)), BOTH)
     for _ in range(3):
-        world.tell(e.ResyncDue())
-        world.settle()
-    problem = world.inventory.domains[spec.uuid].onboarding.problem
+        host.tell(e.ResyncDue())
+        host.settle()
+    problem = host.inventory.domains[spec.uuid].onboarding.problem
     waiting = "channels 0-1" if ports == 0 else "channel 1"
     assert f"no port for {waiting} while it runs" in problem
     assert "power it off and start it again" in problem
-    assert len(told(world)) == 2
-    started = replace(world.domains[spec.uuid], run=2)
+    assert len(told(host)) == 2
+    started = replace(host.domains[spec.uuid], run=2)
     started = with_sides(started, started.definition, started.definition)
-    world.domains[spec.uuid] = started
-    world.tell(e.DomainChanged(spec.uuid))
-    world.settle()
-    assert world.inventory.domains[spec.uuid].onboarding.problem == ""
+    host.domains[spec.uuid] = started
+    host.tell(e.DomainChanged(spec.uuid))
+    host.settle()
+    assert host.inventory.domains[spec.uuid].onboarding.problem == ""
 
 
 def test_what_waits_is_attached_when_a_port_becomes_free() -> None:
-    world = settled(spec := bare(ports=1))
-    assert held(world, spec.uuid) == (frozenset({0}), BOTH)
-    free = world.domains[spec.uuid]
+    host = settled(spec := bare(ports=1))
+    assert held(host, spec.uuid) == (frozenset({0}), BOTH)
+    free = host.domains[spec.uuid]
     assert free.live
-    world.domains[spec.uuid] = with_sides(
+    host.domains[spec.uuid] = with_sides(
         free, replace(free.live, free_ports=1), free.definition
     )
-    world.tell(e.ResyncDue())
-    world.settle()
-    assert held(world, spec.uuid) == (BOTH, BOTH)
-    assert world.inventory.domains[spec.uuid].onboarding.problem == ""
+    host.tell(e.ResyncDue())
+    host.settle()
+    assert held(host, spec.uuid) == (BOTH, BOTH)
+    assert host.inventory.domains[spec.uuid].onboarding.problem == ""
 
 
 def test_a_transient_domain_without_ports_is_told_so_and_nothing_is_tried() -> None:
-    world = settled(spec := bare(ports=0, definition=None))
-    assert "transient" in world.inventory.domains[spec.uuid].onboarding.problem
-    assert held(world, spec.uuid) == (frozenset(), None)
+    host = settled(spec := bare(ports=0, definition=None))
+    assert "transient" in host.inventory.domains[spec.uuid].onboarding.problem
+    assert held(host, spec.uuid) == (frozenset(), None)
 
 
 def test_a_libvirt_that_was_not_there_is_asked_again() -> None:
-    world = World(config=RULES)
+    host = SimulatedHost(config=RULES)
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
     for _ in range(2 * MOST_EFFORTS):
-        assert asked in world.tell(e.DomainDescribed(bare(), NOW_NS))
+        assert asked in host.tell(e.DomainDescribed(bare(), NOW_NS))
         gone = e.OnboardingFailed(bare().uuid, "does not answer", is_final=False)
-        assert world.tell(gone) == [], "nor in a tight circle"
-    problem = world.inventory.domains[bare().uuid].onboarding.problem
+        assert host.tell(gone) == [], "nor in a tight circle"
+    problem = host.inventory.domains[bare().uuid].onboarding.problem
     assert problem == "onboarding: does not answer"
 
 
 def test_channels_that_a_tool_took_away_are_put_back() -> None:
-    world = settled(spec := bare())
-    redefined = world.domains[spec.uuid]
-    world.domains[spec.uuid] = replace(redefined, definition=spec.definition)
-    world.tell(e.DomainChanged(spec.uuid))
-    world.settle()
-    assert held(world, spec.uuid) == (BOTH, BOTH)
+    host = settled(spec := bare())
+    redefined = host.domains[spec.uuid]
+    host.domains[spec.uuid] = replace(redefined, definition=spec.definition)
+    host.tell(e.DomainChanged(spec.uuid))
+    host.settle()
+    assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
 def test_a_failure_is_tried_again_with_patience_and_not_for_ever() -> None:
-    world = listed(spec := bare())
-    world.stubborn.add(spec.uuid)
+    host = listed(spec := bare())
+    host.stubborn.add(spec.uuid)
     tried: list[int] = []
     for resync in range(300):
-        world.settle()
-        state = world.inventory.domains[spec.uuid].onboarding
+        host.settle()
+        state = host.inventory.domains[spec.uuid].onboarding
         tried += [resync] if state.efforts > len(tried) else []
-        world.tell(e.ResyncDue())
+        host.tell(e.ResyncDue())
     assert tried == [0, 1, 3, 7, 15, 31, 63, 127]
     assert len(tried) == MOST_EFFORTS
-    problem = world.inventory.domains[spec.uuid].onboarding.problem
+    problem = host.inventory.domains[spec.uuid].onboarding.problem
     assert problem == (
         "onboarding: refused; given up until it is started anew or the rules are"
         " reloaded"
     )
-    assert told(world)[0] == "refused; again in 30 s"
+    assert told(host)[0] == "refused; again in 30 s"
 
 
 def test_a_running_domain_that_refuses_does_not_keep_its_definition_from_it() -> None:
-    world = listed(spec := bare())
-    world.stubborn_live.add(spec.uuid)
+    host = listed(spec := bare())
+    host.stubborn_live.add(spec.uuid)
     for _ in range(2):
-        world.settle()
-        world.tell(e.ResyncDue())
-    assert held(world, spec.uuid) == (frozenset(), BOTH)
-    problem = world.inventory.domains[spec.uuid].onboarding.problem
+        host.settle()
+        host.tell(e.ResyncDue())
+    assert held(host, spec.uuid) == (frozenset(), BOTH)
+    problem = host.inventory.domains[spec.uuid].onboarding.problem
     assert problem.startswith("onboarding: refused; again in")
 
 
 @pytest.mark.parametrize("cure", ["start", "reload", "libvirt"])
 def test_what_was_given_up_is_tried_again_when_something_is_new(cure: str) -> None:
-    world = listed(spec := bare())
-    world.stubborn.add(spec.uuid)
+    host = listed(spec := bare())
+    host.stubborn.add(spec.uuid)
     for _ in range(300):
-        world.settle()
-        world.tell(e.ResyncDue())
-    world.stubborn.clear()
+        host.settle()
+        host.tell(e.ResyncDue())
+    host.stubborn.clear()
     if cure == "start":
-        world.domains[spec.uuid] = replace(spec, run=2)
-        world.tell(e.DomainChanged(spec.uuid))
+        host.domains[spec.uuid] = replace(spec, run=2)
+        host.tell(e.DomainChanged(spec.uuid))
     elif cure == "reload":
-        world.tell(e.ConfigReloaded(RULES))
+        host.tell(e.ConfigReloaded(RULES))
     else:
-        world.tell(e.LibvirtConnected())
-    world.settle()
-    assert held(world, spec.uuid) == (BOTH, BOTH)
-    assert world.inventory.domains[spec.uuid].onboarding.problem == ""
+        host.tell(e.LibvirtConnected())
+    host.settle()
+    assert held(host, spec.uuid) == (BOTH, BOTH)
+    assert host.inventory.domains[spec.uuid].onboarding.problem == ""
 
 
 def test_a_tool_that_takes_them_away_each_time_is_not_fought_for_ever() -> None:
-    world = settled(spec := bare())
+    host = settled(spec := bare())
     given = 0
     for _ in range(1000):
-        if held(world, spec.uuid) == (BOTH, BOTH):
+        if held(host, spec.uuid) == (BOTH, BOTH):
             given += 1
-            world.domains[spec.uuid] = spec
-            world.tell(e.DomainChanged(spec.uuid))
-        world.settle()
-        world.tell(e.ResyncDue())
+            host.domains[spec.uuid] = spec
+            host.tell(e.DomainChanged(spec.uuid))
+        host.settle()
+        host.tell(e.ResyncDue())
     assert given == MOST_EFFORTS
-    assert "somebody else" in world.inventory.domains[spec.uuid].onboarding.problem
+    assert "somebody else" in host.inventory.domains[spec.uuid].onboarding.problem
 
 
 def test_what_went_well_for_a_while_is_forgotten() -> None:
-    world = settled(spec := bare())
+    host = settled(spec := bare())
     for _ in range(3 * MOST_EFFORTS):
-        world.domains[spec.uuid] = spec
-        world.tell(e.DomainChanged(spec.uuid))
+        host.domains[spec.uuid] = spec
+        host.tell(e.DomainChanged(spec.uuid))
         for _ in range(4):
-            world.settle()
-            world.tell(e.ResyncDue())
-        assert held(world, spec.uuid) == (BOTH, BOTH)
+            host.settle()
+            host.tell(e.ResyncDue())
+        assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
 @pytest.mark.parametrize("state", [DomainState.RUNNING, DomainState.SHUTOFF])
@@ -247,41 +247,41 @@ def test_without_the_rule_what_was_given_is_taken_back_and_no_more(
         theirs.live and replace(theirs.live, present=frozenset({0})),
         theirs.definition and replace(theirs.definition, present=frozenset({1})),
     )
-    world = settled(theirs)
-    world.tell(e.ConfigReloaded(Config()))
-    world.settle()
+    host = settled(theirs)
+    host.tell(e.ConfigReloaded(Config()))
+    host.settle()
     kept = frozenset({0}) if state.is_active else None
-    assert held(world, theirs.uuid) == (kept, frozenset({1}))
+    assert held(host, theirs.uuid) == (kept, frozenset({1}))
 
 
 def test_channels_that_were_there_before_are_never_taken() -> None:
-    world = settled(spec := domain())
-    world.tell(e.ConfigReloaded(Config()))
-    world.settle()
-    assert world.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
+    host = settled(spec := domain())
+    host.tell(e.ConfigReloaded(Config()))
+    host.settle()
+    assert host.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
 
 
 def test_an_unplugged_vcpu_keeps_its_channel() -> None:
-    world = settled(spec := bare())
-    now = world.domains[spec.uuid]
+    host = settled(spec := bare())
+    now = host.domains[spec.uuid]
     assert now.live
     less = replace(now, live=replace(now.live, vcpus=frozenset()), vcpus=(vcpu(0, 0),))
-    world.domains[spec.uuid] = less
-    world.tell(e.DomainChanged(spec.uuid))
-    world.settle()
-    assert held(world, spec.uuid) == (BOTH, BOTH)
+    host.domains[spec.uuid] = less
+    host.tell(e.DomainChanged(spec.uuid))
+    host.settle()
+    assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
 def test_a_rule_that_names_fewer_channels_takes_back_the_others() -> None:
-    world = settled(spec := bare())
+    host = settled(spec := bare())
     fewer = OnboardRule(match="dpdk-*", channels="0,7")
-    world.tell(e.ConfigReloaded(Config(onboard=(fewer,))))
-    world.settle()
-    assert held(world, spec.uuid) == (frozenset({0, 7}), frozenset({0, 7}))
+    host.tell(e.ConfigReloaded(Config(onboard=(fewer,))))
+    host.settle()
+    assert held(host, spec.uuid) == (frozenset({0, 7}), frozenset({0, 7}))
     none = OnboardRule(match="dpdk-*", channels="none")
-    world.tell(e.ConfigReloaded(Config(onboard=(none, *RULES.onboard))))
-    world.settle()
-    assert held(world, spec.uuid) == (frozenset(), frozenset())
+    host.tell(e.ConfigReloaded(Config(onboard=(none, *RULES.onboard))))
+    host.settle()
+    assert held(host, spec.uuid) == (frozenset(), frozenset())
 
 
 NAMED = OnboardRule(match="dpdk-*")
@@ -339,8 +339,8 @@ def test_who_decided_is_told() -> None:
 
 
 def test_a_domain_that_begins_to_refuse_gives_back_what_a_rule_gave() -> None:
-    world = settled(spec := bare())
-    world.domains[spec.uuid] = replace(world.domains[spec.uuid], policy=REFUSES)
-    world.tell(e.DomainChanged(spec.uuid))
-    world.settle()
-    assert held(world, spec.uuid) == (frozenset(), frozenset())
+    host = settled(spec := bare())
+    host.domains[spec.uuid] = replace(host.domains[spec.uuid], policy=REFUSES)
+    host.tell(e.DomainChanged(spec.uuid))
+    host.settle()
+    assert held(host, spec.uuid) == (frozenset(), frozenset())

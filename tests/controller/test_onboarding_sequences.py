@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from orchestrator import events as e
 from orchestrator.config import Config
 from orchestrator.controller.onboarding import find_rule
-from orchestrator.domain import DomainId, DomainSpec, DomainState, Holdings
-from orchestrator.domain_policy import DomainPolicy
-from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
+from orchestrator.onboarding.rule import MetadataWord, OnboardRule
+from orchestrator.values.domain import DomainId, DomainSpec, DomainState, Holdings
+from orchestrator.values.domain_settings import DomainPolicy
+from tests.controller.simulated_host import SimulatedHost, is_right, with_sides
 from tests.controller.specs import domain
-from tests.controller.world import World, is_right, with_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class Onboarding(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.host = SimulatedHost()
         self.runs = 0
         self.theirs: dict[DomainId, tuple[frozenset[int] | None, ...]] = {}
         """What others gave each domain: while it runs, and in its definition."""
@@ -57,9 +57,9 @@ class Onboarding(RuleBasedStateMachine):
     @initialize(rules=RULES)
     def begin(self, rules: tuple[OnboardRule, ...]) -> None:
         """One domain is off, the other runs."""
-        self.world.config = Config(onboard=rules)
-        self.world.inventory.config = self.world.config
-        self.world.start()
+        self.host.config = Config(onboard=rules)
+        self.host.inventory.config = self.host.config
+        self.host.start()
         self.define("dpdk-0", frozenset({1}), 4, pinned=True)
         self.define("dpdk-1", NOTHING, 2, pinned=False)
         self.start("dpdk-1")
@@ -73,7 +73,7 @@ class Onboarding(RuleBasedStateMachine):
         uuid = spec.uuid
         vcpus = spec.definition.vcpus if spec.definition else frozenset()
         definition = Holdings(vcpus=vcpus, present=theirs, free_ports=ports)
-        old = self.world.domains.get(uuid)
+        old = self.host.domains.get(uuid)
         if old is not None and old.live is not None:
             self._become(replace(old, definition=definition))
         else:
@@ -93,8 +93,8 @@ class Onboarding(RuleBasedStateMachine):
         if old is None or old.live is None:
             return
         if old.definition is None:
-            del self.world.domains[old.uuid]
-            self.world.tell(e.DomainChanged(old.uuid))
+            del self.host.domains[old.uuid]
+            self.host.tell(e.DomainChanged(old.uuid))
             return
         stopped = replace(old, state=DomainState.SHUTOFF, run=-1)
         self._become(with_sides(stopped, None, old.definition))
@@ -106,8 +106,8 @@ class Onboarding(RuleBasedStateMachine):
         if old is not None and old.live is not None:
             self._become(replace(old, definition=None))
         elif old is not None:
-            del self.world.domains[old.uuid]
-            self.world.tell(e.DomainChanged(old.uuid))
+            del self.host.domains[old.uuid]
+            self.host.tell(e.DomainChanged(old.uuid))
 
     @rule(name=NAMES, state=st.sampled_from([DomainState.PAUSED, DomainState.RUNNING]))
     def pause_or_resume(self, name: str, state: DomainState) -> None:
@@ -147,51 +147,51 @@ class Onboarding(RuleBasedStateMachine):
 
     @rule(rules=RULES)
     def reload(self, rules: tuple[OnboardRule, ...]) -> None:
-        self.world.config = Config(onboard=rules)
-        self.world.tell(e.ConfigReloaded(self.world.config))
+        self.host.config = Config(onboard=rules)
+        self.host.tell(e.ConfigReloaded(self.host.config))
 
     @rule(name=NAMES, is_stubborn=st.booleans())
     def refuse(self, name: str, *, is_stubborn: bool) -> None:
         uuid = domain(name).uuid
-        change = self.world.stubborn.add if is_stubborn else self.world.stubborn.discard
+        change = self.host.stubborn.add if is_stubborn else self.host.stubborn.discard
         change(uuid)
 
     @rule()
     def restart_libvirt(self) -> None:
-        self.world.tell(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
-        self.world.tell(e.LibvirtConnected())
+        self.host.tell(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
+        self.host.tell(e.LibvirtConnected())
 
     @rule()
     def resync(self) -> None:
-        self.world.tell(e.ResyncDue())
+        self.host.tell(e.ResyncDue())
 
-    @precondition(lambda self: self.world.to_do)
+    @precondition(lambda self: self.host.to_do)
     @rule(index=st.integers(0, 20))
     def one_thing_gets_done(self, index: int) -> None:
         """Threads overtake each other."""
-        self.world.step(index % len(self.world.to_do))
+        self.host.step(index % len(self.host.to_do))
 
     @rule()
     def everything_gets_done(self) -> None:
-        self.world.settle()
+        self.host.settle()
         self._check_what_others_have()
 
     def teardown(self) -> None:
         """Nobody refuses any more; libvirt is connected anew, and time passes."""
-        self.world.stubborn.clear()
-        self.world.settle()
-        self.world.tell(e.LibvirtConnected())
-        self.world.settle()
-        self.world.tell(e.ResyncDue())
-        self.world.settle()
+        self.host.stubborn.clear()
+        self.host.settle()
+        self.host.tell(e.LibvirtConnected())
+        self.host.settle()
+        self.host.tell(e.ResyncDue())
+        self.host.settle()
         self._check_what_others_have()
-        for spec in self.world.domains.values():
+        for spec in self.host.domains.values():
             self._check(spec)
 
     def _check(self, spec: DomainSpec) -> None:
-        decides = find_rule(self.world.config, spec)
-        problem = self.world.inventory.domains[spec.uuid].onboarding.problem
-        assert not self.world.inventory.domains[spec.uuid].onboarding.is_under_way
+        decides = find_rule(self.host.config, spec)
+        problem = self.host.inventory.domains[spec.uuid].onboarding.problem
+        assert not self.host.inventory.domains[spec.uuid].onboarding.is_under_way
         if spec.definition is not None:
             assert is_right(decides, spec.definition)
         is_seen = spec.live is not None and spec.state.is_executing
@@ -208,13 +208,13 @@ class Onboarding(RuleBasedStateMachine):
             assert "no port for channel" in problem
 
     def _check_what_others_have(self) -> None:
-        for uuid, spec in self.world.domains.items():
+        for uuid, spec in self.host.domains.items():
             sides = self.theirs[uuid]
             for held, theirs in zip((spec.live, spec.definition), sides, strict=True):
                 assert theirs == (None if held is None else held.present - held.given)
 
     def _find(self, name: str) -> DomainSpec | None:
-        return self.world.domains.get(domain(name).uuid)
+        return self.host.domains.get(domain(name).uuid)
 
     def _change(
         self, name: str, change: Callable[[Holdings], Holdings], *, is_live: bool
@@ -231,12 +231,12 @@ class Onboarding(RuleBasedStateMachine):
 
     def _become(self, spec: DomainSpec) -> None:
         """Somebody else made the domain so; the note tells what is not theirs."""
-        self.world.domains[spec.uuid] = spec
+        self.host.domains[spec.uuid] = spec
         self.theirs[spec.uuid] = tuple(
             None if held is None else held.present - held.given
             for held in (spec.live, spec.definition)
         )
-        self.world.tell(e.DomainChanged(spec.uuid))
+        self.host.tell(e.DomainChanged(spec.uuid))
 
 
 TestOnboarding = Onboarding.TestCase

@@ -12,8 +12,13 @@ import pytest
 
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
-from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
-from tests.daemon.running import CHECKOUT, RunningDaemon
+from tests.daemon.daemon_process import CHECKOUT, DaemonProcess
+from tests.daemon.libvirt_test_guests import (
+    DriverDomain,
+    GuestEnd,
+    guest_ends,
+    write_driver_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +51,8 @@ def ends(directory: Path) -> Iterator[list[GuestEnd]]:
 def uri(directory: Path, ends: list[GuestEnd]) -> str:
     """The domain dpdk-0: vCPU 0 on CPU 2, vCPU 1 on CPU 3, channels 0 and 1."""
     paths = {number: end.path for number, end in enumerate(ends)}
-    tenant = Tenant(name="dpdk-0", pins=("2", "3"), paths=paths)
-    return write_world(directory / "node.xml", [tenant])
+    domain = DriverDomain(name="dpdk-0", pins=("2", "3"), paths=paths)
+    return write_driver_file(directory / "node.xml", [domain])
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +65,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[RunningDaemon]:
+def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[DaemonProcess]:
     """A daemon that has both channels, and releases clocks at once."""
-    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
+    with DaemonProcess(uri, tree.root, release_after_s=0.3) as daemon:
         for number, end in enumerate(ends):
             daemon.wait_for_channel("dpdk-0", number, "open")
             end.accept()

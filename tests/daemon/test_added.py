@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cli.app import app
 from examples.guests.images import CMDLINE, build_dpdk_image
 from examples.guests.kernel import fetch_kernel
-from tests.daemon.running import RunningDaemon, find_channel
+from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.console import Console
 from tests.rig.dpdk import UNITS
 
@@ -49,7 +49,7 @@ def test_dpdk_is_served_in_a_domain_of_each_template(
     template: str, system_host: SystemHost, tree: CpuTree, added: str
 ) -> None:
     console = Console(system_host.guests / f"{template}.log")
-    with RunningDaemon(system_host.uri, tree.root) as daemon:
+    with DaemonProcess(system_host.uri, tree.root) as daemon:
         result = CliRunner().invoke(
             app,
             [

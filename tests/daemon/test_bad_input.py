@@ -11,8 +11,14 @@ import pytest
 
 from orchestrator.channel.protocol import Answer, Unit
 from orchestrator.power.simulated import switch_cpu
-from tests.daemon.board import GuestEnd, Tenant, domain_xml, guest_ends, write_world
-from tests.daemon.running import CHECKOUT, RunningDaemon
+from tests.daemon.daemon_process import CHECKOUT, DaemonProcess
+from tests.daemon.libvirt_test_guests import (
+    DriverDomain,
+    GuestEnd,
+    domain_xml,
+    guest_ends,
+    write_driver_file,
+)
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -42,15 +48,15 @@ def channel(number: object, path: object, kind: str = "unix") -> str:
 
 def world(directory: Path, end: GuestEnd, devices: str) -> str:
     """A good domain, and a bad one with these devices."""
-    good = Tenant(name=GOOD, pins=("2",), paths={0: end.path})
-    bad = domain_xml(Tenant(name="bad", pins=("3",), paths={}, number=2))
+    good = DriverDomain(name=GOOD, pins=("2",), paths={0: end.path})
+    bad = domain_xml(DriverDomain(name="bad", pins=("3",), paths={}, number=2))
     bad = bad.replace("<devices></devices>", f"<devices>{devices}</devices>")
     file = directory / "node.xml"
     file.write_text(f"<node>{domain_xml(good)}{bad}</node>", encoding="utf-8")
     return f"test://{file}"
 
 
-def bad_domain(daemon: RunningDaemon) -> Domain:
+def bad_domain(daemon: DaemonProcess) -> Domain:
     daemon.wait_for(lambda s: any(d["name"] == "bad" for d in s["domains"]))
     return daemon.domain("bad")
 
@@ -74,7 +80,7 @@ def test_a_bad_channel_is_named_and_another_domain_is_served(
     directory: Path, tree: CpuTree, ends: list[GuestEnd], devices: str, word: str
 ) -> None:
     uri = world(directory, ends[0], devices)
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         assert is_served(ends[0])
         shown = bad_domain(daemon)
         problems = [*shown["problems"], *(c["reason"] for c in shown["channels"])]
@@ -85,7 +91,7 @@ def test_a_domain_without_channels_is_shown_and_takes_no_part(
     directory: Path, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     uri = world(directory, ends[0], "")
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         assert is_served(ends[0])
         assert bad_domain(daemon)["channels"] == []
         assert tree.read(POLICY.format(3, "scaling_governor")) == "schedutil"
@@ -96,9 +102,9 @@ def test_hundreds_of_channels_of_one_domain_are_all_connected(
 ) -> None:
     with guest_ends(directory, 300) as ends:
         paths = {number: end.path for number, end in enumerate(ends)}
-        tenant = Tenant(name=GOOD, pins=("2", "3"), paths=paths)
-        uri = write_world(directory / "node.xml", [tenant])
-        with RunningDaemon(uri, tree.root) as daemon:
+        domain = DriverDomain(name=GOOD, pins=("2", "3"), paths=paths)
+        uri = write_driver_file(directory / "node.xml", [domain])
+        with DaemonProcess(uri, tree.root) as daemon:
             daemon.wait_for(
                 lambda s: (
                     [c["state"] for d in s["domains"] for c in d["channels"]]
@@ -114,7 +120,7 @@ def test_a_path_that_does_not_exist_is_awaited(
 ) -> None:
     late = directory / "late"
     uri = world(directory, ends[0], channel(0, late))
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         assert is_served(ends[0])
         absent = daemon.wait_for_channel("bad", 0, "absent")
         assert absent["reason"] == f"nobody listens at {late}"
@@ -144,7 +150,7 @@ def test_a_socket_that_belongs_to_somebody_else_is_not_believed(
         assert impostor.stdout
         impostor.stdout.readline()
         uri = world(directory, ends[0], channel(0, path))
-        with RunningDaemon(uri, tree.root) as daemon:
+        with DaemonProcess(uri, tree.root) as daemon:
             assert is_served(ends[0])
             refused = daemon.wait_for_channel("bad", 0, "refused")
             assert "user 12345 listens" in (refused["reason"] or "")
@@ -172,7 +178,7 @@ def test_a_channel_that_another_program_holds_is_contended_until_it_lets_go(
         assert qemu.stdin
         qemu.stdout.readline()
         uri = world(directory, ends[0], channel(0, path))
-        with RunningDaemon(uri, tree.root) as daemon:
+        with DaemonProcess(uri, tree.root) as daemon:
             assert is_served(ends[0])
             held = daemon.wait_for_channel("bad", 0, "contended")
             assert "another program" in (held["reason"] or "")
@@ -188,7 +194,7 @@ def test_a_cpu_tree_without_cpufreq_is_served_with_a_reason(
     bare = directory / "bare/devices/system/cpu"
     bare.mkdir(parents=True)
     (bare / "online").write_text("0-3\n", encoding="ascii")
-    with RunningDaemon(uri, directory / "bare") as daemon:
+    with DaemonProcess(uri, directory / "bare") as daemon:
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
         status = daemon.status()
@@ -200,7 +206,7 @@ def test_a_cpu_tree_without_cpufreq_is_served_with_a_reason(
 
 def test_a_root_that_is_no_cpu_tree_is_refused(directory: Path, uri: str) -> None:
     (directory / "nothing").mkdir()
-    daemon = RunningDaemon(uri, directory / "nothing")
+    daemon = DaemonProcess(uri, directory / "nothing")
     daemon.launch()
     assert daemon.wait_until_ended() == 1
     assert f"cannot open {directory}/nothing/devices/system/cpu" in daemon.said()
@@ -216,9 +222,11 @@ def test_an_offline_cpu_an_unwritable_file_and_an_unknown_driver_are_told_apart(
     driver = tree.root / POLICY.format(3, "scaling_driver")
     driver.write_text("speedy\n", encoding="ascii")
     with guest_ends(directory, 1) as ends:
-        tenant = Tenant(name=GOOD, pins=("0", "1", "2", "3"), paths={0: ends[0].path})
-        uri = write_world(directory / "node.xml", [tenant])
-        with RunningDaemon(uri, tree.root) as daemon:
+        domain = DriverDomain(
+            name=GOOD, pins=("0", "1", "2", "3"), paths={0: ends[0].path}
+        )
+        uri = write_driver_file(directory / "node.xml", [domain])
+        with DaemonProcess(uri, tree.root) as daemon:
             ends[0].accept()
             assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
             for vcpu in (1, 2, 3):
@@ -237,7 +245,7 @@ def test_a_clock_that_the_kernel_refuses_is_refused_to_the_guest(
     clock = tree.root / POLICY.format(2, "scaling_setspeed")
     clock.unlink()
     clock.symlink_to("/dev/full")
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
         wait_for(lambda: "the kernel refused a clock" in daemon.said(), "its word")

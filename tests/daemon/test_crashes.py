@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.channel.protocol import Answer, Unit
-from tests.daemon.board import GuestEnd, tree_bytes, write_world
-from tests.daemon.running import CHECKOUT, RunningDaemon
+from tests.daemon.daemon_process import CHECKOUT, DaemonProcess
+from tests.daemon.libvirt_test_guests import GuestEnd, tree_bytes, write_driver_file
 from tests.daemon.traffic import Traffic
 from tests.rig.waiting import wait_for
 
@@ -44,7 +44,7 @@ def is_taken(tree: CpuTree, group: int) -> bool:
     return tree.read(POLICY.format(group) + "/scaling_governor") == "userspace"
 
 
-def begin(daemon: RunningDaemon, tree: CpuTree, ends: list[GuestEnd]) -> None:
+def begin(daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]) -> None:
     """Have both channels connected and their clocks taken."""
     for number, end in enumerate(ends):
         end.accept()
@@ -66,7 +66,7 @@ def test_the_monitor_undoes_the_death_of_main(
     distinct: dict[str, bytes],
     seed: int,
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         with Traffic(ends):
             moment(seed)
@@ -78,7 +78,7 @@ def test_the_monitor_undoes_the_death_of_main(
             )
 
 
-def kill_both(daemon: RunningDaemon) -> None:
+def kill_both(daemon: DaemonProcess) -> None:
     """Kill main and monitor so that the monitor cannot undo anything."""
     monitor = daemon.monitor_pid
     os.kill(monitor, signal.SIGSTOP)
@@ -95,13 +95,13 @@ def test_the_next_start_undoes_the_death_of_both(
     distinct: dict[str, bytes],
     seed: int,
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         with Traffic(ends):
             moment(seed)
             kill_both(daemon)
         assert tree_bytes(tree.root) != distinct
-        daemon.uri = write_world(directory / "empty.xml", [])
+        daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert tree_bytes(tree.root) == distinct
         assert "ended without restoring" in daemon.said()
@@ -120,13 +120,13 @@ def test_what_an_operator_changed_after_a_death_survives_the_next_start(
     ends: list[GuestEnd],
     distinct: dict[str, bytes],
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         daemon.kill()
         wait_for(lambda: tree_bytes(tree.root) == distinct, "the monitor's hand")
         change_governor(tree, 2, "conservative")
         changed = tree_bytes(tree.root)
-        daemon.uri = write_world(directory / "empty.xml", [])
+        daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert tree_bytes(tree.root) == changed
         assert "ended without restoring" not in daemon.said()
@@ -137,13 +137,13 @@ def test_what_an_operator_changed_after_a_death_survives_the_next_start(
 def test_what_was_never_taken_survives_the_death_of_both(
     directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
         journal = daemon.run_dir / "restore.json"
         wait_for(journal.exists, "the group is prepared")
         change_governor(tree, 2, "conservative")
         kill_both(daemon)
-        daemon.uri = write_world(directory / "empty.xml", [])
+        daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert tree.read(POLICY.format(2) + "/scaling_governor") == "conservative"
 
@@ -152,7 +152,7 @@ def test_what_was_never_taken_survives_the_death_of_both(
 def test_a_governor_that_was_changed_before_the_take_comes_back(
     directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd], death: str
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
         wait_for((daemon.run_dir / "restore.json").exists, "the group is prepared")
         change_governor(tree, 2, "conservative")
@@ -164,7 +164,7 @@ def test_a_governor_that_was_changed_before_the_take_comes_back(
                 daemon.kill()
             case "of both":
                 kill_both(daemon)
-                daemon.uri = write_world(directory / "empty.xml", [])
+                daemon.uri = write_driver_file(directory / "empty.xml", [])
                 daemon.start()
             case _:
                 assert daemon.stop() == 0
@@ -179,12 +179,12 @@ def test_what_cannot_be_restored_yet_survives_an_orderly_end(
     distinct: dict[str, bytes],
 ) -> None:
     governor = tree.root / POLICY.format(2) / "scaling_governor"
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         kill_both(daemon)
         governor.rename(directory / "hidden")
         governor.symlink_to("/dev/full")  # as of an offline CPU: no write is taken
-        daemon.uri = write_world(directory / "empty.xml", [])
+        daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert daemon.stop() == 0
         assert "try `vmpower restore`: clock group 2: cannot" in daemon.said()
@@ -202,7 +202,7 @@ def test_the_restore_command_undoes_the_death_of_both(
     distinct: dict[str, bytes],
     seed: int,
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         with Traffic(ends):
             moment(seed)
@@ -227,7 +227,7 @@ def test_a_dead_monitor_changes_no_clock_and_every_channel_is_back_within_a_seco
     distinct: dict[str, bytes],
     seed: int,
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         with Traffic(ends) as traffic:
             moment(seed)
@@ -256,7 +256,7 @@ def test_a_dead_monitor_changes_no_clock_and_every_channel_is_back_within_a_seco
 def test_clocks_and_votes_stay_when_the_monitor_dies(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
         dead = daemon.monitor_pid
@@ -272,7 +272,7 @@ def test_clocks_and_votes_stay_when_the_monitor_dies(
 def test_votes_of_a_guest_that_cannot_be_reached_again_end(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
         dead = daemon.monitor_pid
@@ -288,7 +288,7 @@ def test_votes_of_a_guest_that_cannot_be_reached_again_end(
 def test_ctrl_c_and_an_end_during_traffic_restore_everything(
     tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         with Traffic(ends):
             moment(1)

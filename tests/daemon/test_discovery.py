@@ -11,9 +11,9 @@ import libvirt
 import pytest
 
 from orchestrator.control.client import ControlClient
-from orchestrator.domain_policy import DomainPolicy
 from orchestrator.domain_xml import metadata
-from tests.daemon.running import RunningDaemon, find_channel
+from orchestrator.values.domain_settings import DomainPolicy
+from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.guest import AGENT_TARGET, Guest, GuestSpec
 from tests.rig.waiting import wait_for
 
@@ -32,8 +32,8 @@ MIN, MAX = 4, 3
 
 
 @pytest.fixture
-def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[RunningDaemon]:
-    with RunningDaemon(
+def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
+    with DaemonProcess(
         system_host.uri, tree.root, resync_s=1.0, release_after_s=0.5
     ) as daemon:
         daemon.wait_for(lambda status: status["libvirt"]["connected"])
@@ -53,7 +53,7 @@ def shown(status: Status, guest: Guest) -> Domain | None:
     return next((d for d in status["domains"] if d["uuid"] == uuid), None)
 
 
-def wait_for_domain(daemon: RunningDaemon, guest: Guest, state: str) -> None:
+def wait_for_domain(daemon: DaemonProcess, guest: Guest, state: str) -> None:
     def look(status: Status) -> bool:
         domain = shown(status, guest)
         return domain is not None and domain["state"] == state
@@ -82,7 +82,7 @@ def test_a_guest_that_already_runs_is_served_and_its_end_gives_the_clock_back(
 ) -> None:
     before = tree.read(GOVERNOR.format(0))
     guest.talker.tell("open:0")
-    with RunningDaemon(system_host.uri, tree.root, release_after_s=0.3) as daemon:
+    with DaemonProcess(system_host.uri, tree.root, release_after_s=0.3) as daemon:
         daemon.wait_for_channel(guest.name, 0, "open")
         guest.talker.tell("connect:0")
         assert ask(guest, MIN) == "ack"
@@ -94,7 +94,7 @@ def test_a_guest_that_already_runs_is_served_and_its_end_gives_the_clock_back(
 
 
 def test_a_guest_that_starts_is_found_within_moments(
-    daemon: RunningDaemon, guest: Guest, tree: CpuTree
+    daemon: DaemonProcess, guest: Guest, tree: CpuTree
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     guest.talker.tell("open:0")
@@ -103,7 +103,7 @@ def test_a_guest_that_starts_is_found_within_moments(
 
 
 def test_a_paused_domain_keeps_its_vote_which_does_not_count(
-    daemon: RunningDaemon, guest: Guest
+    daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     guest.talker.tell("open:0")
@@ -119,7 +119,7 @@ def test_a_paused_domain_keeps_its_vote_which_does_not_count(
 
 
 def test_a_qemu_that_is_killed_is_noticed_and_a_new_start_is_served(
-    daemon: RunningDaemon, guest: Guest
+    daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     os.kill(guest.pid, signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_a_qemu_that_is_killed_is_noticed_and_a_new_start_is_served(
 
 
 def test_a_guest_that_is_reset_has_asked_for_nothing(
-    daemon: RunningDaemon, guest: Guest
+    daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     guest.talker.tell("open:0")
@@ -142,7 +142,7 @@ def test_a_guest_that_is_reset_has_asked_for_nothing(
 
 
 def test_a_guest_whose_kernel_panics_is_served_after_its_reboot(
-    daemon: RunningDaemon, guest: Guest
+    daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     guest.talker.tell("open:0")
@@ -158,7 +158,7 @@ def wish(status: Status, guest: Guest) -> int | None:
 
 
 def test_a_guest_program_that_closes_its_port_loses_its_vote_at_once(
-    daemon: RunningDaemon, guest: Guest
+    daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     guest.talker.tell("open:0")
@@ -169,7 +169,7 @@ def test_a_guest_program_that_closes_its_port_loses_its_vote_at_once(
 
 
 def test_a_renamed_and_an_undefined_domain_are_followed(
-    daemon: RunningDaemon, system_host: SystemHost
+    daemon: DaemonProcess, system_host: SystemHost
 ) -> None:
     guest = system_host.define(GuestSpec(name="dpdk", channels=(0,)))
     wait_for_domain(daemon, guest, "shut off")
@@ -182,7 +182,7 @@ def test_a_renamed_and_an_undefined_domain_are_followed(
 
 
 def test_a_channel_that_is_plugged_in_is_open_at_once_and_forgotten_when_it_goes(
-    daemon: RunningDaemon, guest: Guest
+    daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     xml = (
@@ -206,7 +206,7 @@ def plugged_alias(guest: Guest, number: int) -> str:
 
 
 def test_a_vcpu_that_is_repinned_moves_its_vote_to_its_new_clock(
-    daemon: RunningDaemon, guest: Guest, tree: CpuTree
+    daemon: DaemonProcess, guest: Guest, tree: CpuTree
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     guest.talker.tell("open:0")
@@ -226,7 +226,7 @@ def groups(status: Status, guest: Guest) -> list[int | None]:
 
 
 def test_a_vcpu_that_is_plugged_in_is_found_by_the_resync(
-    daemon: RunningDaemon, system_host: SystemHost
+    daemon: DaemonProcess, system_host: SystemHost
 ) -> None:
     spec = GuestSpec(name="dpdk", vcpus=1, max_vcpus=2, pins={0: "0"})
     guest = system_host.start(spec)
@@ -239,7 +239,7 @@ def test_a_vcpu_that_is_plugged_in_is_found_by_the_resync(
 
 
 def test_the_old_directory_of_dpdk_works_too(
-    daemon: RunningDaemon, system_host: SystemHost, tree: CpuTree
+    daemon: DaemonProcess, system_host: SystemHost, tree: CpuTree
 ) -> None:
     old = system_host.guests / "powermonitor.0"
     spec = GuestSpec(name="dpdk", pins={0: "0"}, paths={0: str(old)})
@@ -255,7 +255,7 @@ def test_the_old_directory_of_dpdk_works_too(
 def test_a_read_only_connection_is_enough(
     system_host: SystemHost, guest: Guest, tree: CpuTree
 ) -> None:
-    with RunningDaemon(
+    with DaemonProcess(
         system_host.uri, tree.root, access="read-only", resync_s=1.0
     ) as daemon:
         daemon.wait_for_channel(guest.name, 0, "open")
@@ -274,7 +274,7 @@ def test_a_rule_gives_a_running_guest_channels_that_it_can_talk_over(
     guest = system_host.start(GuestSpec(name="dpdk", channels=(), pins={0: "0"}))
     other = system_host.define(GuestSpec(name="web", channels=()))
     guest.talker.tell("say:up")
-    with RunningDaemon(
+    with DaemonProcess(
         system_host.uri, tree.root, config=config, resync_s=1.0
     ) as daemon:
         daemon.wait_for_channel(guest.name, 0, "open")
@@ -306,7 +306,7 @@ def test_a_rule_gives_a_definition_its_channels_and_puts_them_back(
 ) -> None:
     """Of a domain that is off, asks for it itself, and is defined anew by a tool."""
     config = '[[onboard]]\nmatch = "dpdk-*"\nmetadata = "asks"\n'
-    with RunningDaemon(system_host.uri, tree.root, config=config) as daemon:
+    with DaemonProcess(system_host.uri, tree.root, config=config) as daemon:
         guest = system_host.define(GuestSpec(name="dpdk", channels=(), pins={0: "0"}))
         other = system_host.define(GuestSpec(name="dpdk-not", channels=()))
         inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
@@ -337,7 +337,7 @@ def test_a_rule_gives_a_definition_its_channels_and_puts_them_back(
 
 
 def test_what_virsh_metadata_writes_holds_at_once(
-    daemon: RunningDaemon, guest: Guest, tree: CpuTree
+    daemon: DaemonProcess, guest: Guest, tree: CpuTree
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     guest.talker.tell("open:0")
@@ -368,7 +368,7 @@ def set_policy(
 
 
 def test_what_happens_to_a_domain_is_told_in_order(
-    daemon: RunningDaemon, guest: Guest
+    daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     with ControlClient(daemon.socket) as client:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from orchestrator.channel.protocol import Answer
-from tests.daemon.running import RunningDaemon, find_channel
+from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.dpdk import (
     UNITS,
     dpdk_test_guest,
@@ -68,10 +68,10 @@ class ClockHistory:
 
 
 @pytest.fixture
-def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[RunningDaemon]:
+def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
     # A read-only connection does not see the guest close its port at once: its last
     # clock stays.
-    with RunningDaemon(system_host.uri, tree.root, access="read-only") as daemon:
+    with DaemonProcess(system_host.uri, tree.root, access="read-only") as daemon:
         yield daemon
 
 
@@ -79,7 +79,7 @@ DIALOGUES = 30
 
 
 def test_what_dpdk_s_own_guest_command_line_waits_for_comes_in_time_and_in_step(
-    system_host: SystemHost, daemon: RunningDaemon
+    system_host: SystemHost, daemon: DaemonProcess
 ) -> None:
     daemon.wait_for(lambda status: status["libvirt"]["connected"])
     spec = librte_power_guest(spacing_ms=20, dialogues=DIALOGUES, pins=("0", "1"))
@@ -124,7 +124,7 @@ def test_what_dpdk_s_own_guest_command_line_waits_for_comes_in_time_and_in_step(
     assert "policy workload of guest channel 0 is in force" in daemon.said()
 
 
-def answered(daemon: RunningDaemon, guest: Guest) -> Channel:
+def answered(daemon: DaemonProcess, guest: Guest) -> Channel:
     """Wait until all six requests were answered, or were too late to be."""
 
     def look(status: Status) -> Channel | None:
@@ -138,7 +138,7 @@ def answered(daemon: RunningDaemon, guest: Guest) -> Channel:
 
 
 def test_dpdks_own_test_suite_is_content_with_us(
-    system_host: SystemHost, daemon: RunningDaemon, tree: CpuTree
+    system_host: SystemHost, daemon: DaemonProcess, tree: CpuTree
 ) -> None:
     guest = system_host.start(dpdk_test_guest(pins="0"))
     channel = answered(daemon, guest)
@@ -152,7 +152,7 @@ def test_dpdks_own_test_suite_is_content_with_us(
 
 
 def test_each_call_of_librte_power_becomes_its_clock(
-    system_host: SystemHost, daemon: RunningDaemon, tree: CpuTree
+    system_host: SystemHost, daemon: DaemonProcess, tree: CpuTree
 ) -> None:
     guest = system_host.start(librte_power_guest(spacing_ms=100, pins=("0",)))
     with ClockHistory(tree) as history:

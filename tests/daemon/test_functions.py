@@ -28,8 +28,13 @@ from orchestrator.control.client import ControlClient
 from orchestrator.errors import ControlError
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
-from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
-from tests.daemon.running import RunningDaemon
+from tests.daemon.daemon_process import DaemonProcess
+from tests.daemon.libvirt_test_guests import (
+    DriverDomain,
+    GuestEnd,
+    guest_ends,
+    write_driver_file,
+)
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -59,12 +64,14 @@ def wait_for_clock(tree: CpuTree, group: int, khz: int) -> None:
 def two_vms(directory: Path, tree: CpuTree, *, pins: str) -> Iterator[list[GuestEnd]]:
     """Run a daemon over two domains with a vCPU each, pinned to these CPUs."""
     with guest_ends(directory, 2) as ends:
-        tenants = [
-            Tenant(name=f"vm{n}", pins=(pins[n],), paths={0: end.path}, number=n + 1)
+        domains = [
+            DriverDomain(
+                name=f"vm{n}", pins=(pins[n],), paths={0: end.path}, number=n + 1
+            )
             for n, end in enumerate(ends)
         ]
-        uri = write_world(directory / "node.xml", tenants)
-        with RunningDaemon(uri, tree.root) as daemon:
+        uri = write_driver_file(directory / "node.xml", domains)
+        with DaemonProcess(uri, tree.root) as daemon:
             for number, end in enumerate(ends):
                 daemon.wait_for_channel(f"vm{number}", 0, "open")
                 end.accept()
@@ -97,7 +104,7 @@ def test_f5_of_domains_that_share_a_core_the_highest_wish_counts(
 
 
 def test_f10_what_passed_is_counted_and_told_to_programs(
-    daemon: RunningDaemon, ends: list[GuestEnd]
+    daemon: DaemonProcess, ends: list[GuestEnd]
 ) -> None:
     assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
     assert ends[0].ask(9, Unit.SCALE_MIN) is Answer.NACK
@@ -113,7 +120,7 @@ def test_f11_a_domain_is_let_go_while_its_channels_are_open(
     uri: str, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     before = governors(tree)
-    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
+    with DaemonProcess(uri, tree.root, release_after_s=0.3) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
@@ -129,7 +136,7 @@ def test_f11_a_domain_is_let_go_while_its_channels_are_open(
         assert clock(tree, 2) == MIN
 
 
-def set_rules(daemon: RunningDaemon, text: str, mode: str) -> None:
+def set_rules(daemon: DaemonProcess, text: str, mode: str) -> None:
     daemon.config.write_text(text, encoding="utf-8")
     daemon.signal(signal.SIGHUP)
     daemon.wait_for(lambda status: status["domains"][0]["mode"] == mode)
@@ -142,9 +149,9 @@ def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(
     with guest_ends(directory, 2) as ends:
         paths = {number: end.path for number, end in enumerate(ends)}
         pins = tuple(str(vcpu % 8) for vcpu in range(10))
-        tenant = Tenant(name=LONG_NAME, pins=pins, paths=paths)
-        uri = write_world(directory / "node.xml", [tenant])
-        with RunningDaemon(uri, tree.root) as daemon:
+        domain = DriverDomain(name=LONG_NAME, pins=pins, paths=paths)
+        uri = write_driver_file(directory / "node.xml", [domain])
+        with DaemonProcess(uri, tree.root) as daemon:
             for number, end in enumerate(ends):
                 daemon.wait_for_channel(LONG_NAME, number, "open")
                 end.accept()
@@ -164,9 +171,9 @@ def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(
 
 def test_f13_f23_cpus_beyond_31_63_and_255_are_reached(directory: Path) -> None:
     lay_out(directory / "many", cpus=300)
-    uri = write_world(directory / "node.xml", [])
+    uri = write_driver_file(directory / "node.xml", [])
     with (
-        RunningDaemon(uri, directory / "many") as daemon,
+        DaemonProcess(uri, directory / "many") as daemon,
         ControlClient(daemon.socket) as client,
     ):
         for pcpu in (31, 32, 63, 64, 255, 256, 299):
@@ -176,7 +183,7 @@ def test_f13_f23_cpus_beyond_31_63_and_255_are_reached(directory: Path) -> None:
 
 
 def test_f20_what_is_shown_is_what_the_kernel_says(
-    daemon: RunningDaemon, tree: CpuTree, ends: list[GuestEnd]
+    daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
     (tree.root / CLOCK.format(2)).unlink()
@@ -190,7 +197,7 @@ def test_f20_what_is_shown_is_what_the_kernel_says(
 
 
 def test_dts_channels_are_listed_and_the_map_is_that_of_the_xml(
-    daemon: RunningDaemon,
+    daemon: DaemonProcess,
 ) -> None:
     domain = daemon.domain("dpdk-0")
     assert [c["state"] for c in domain["channels"]] == ["open", "open"]
@@ -202,7 +209,7 @@ def test_dts_channels_of_vcpus_on_socket_1(
 ) -> None:
     lay_out(directory / "two", cpus=4, sockets=2, steps_khz=(TURBO, NOMINAL, MIN))
     tree = CpuTree(directory / "two")
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         domain = daemon.domain("dpdk-0")
         assert [v["pcpus"] for v in domain["vcpus"]] == [[2], [3]]
@@ -245,15 +252,17 @@ def test_dts_queries_with_and_without_permission(
     directory: Path, tree: CpuTree
 ) -> None:
     with guest_ends(directory, 2) as ends:
-        tenants = [
-            Tenant(name="may", pins=tuple("01234567"), paths={0: ends[0].path}),
-            Tenant(name="may-not", pins=("0",), paths={0: ends[1].path}, number=2),
+        domains = [
+            DriverDomain(name="may", pins=tuple("01234567"), paths={0: ends[0].path}),
+            DriverDomain(
+                name="may-not", pins=("0",), paths={0: ends[1].path}, number=2
+            ),
         ]
-        uri = write_world(directory / "node.xml", tenants)
+        uri = write_driver_file(directory / "node.xml", domains)
         rule = '[[domain]]\nmatch = "may-not"\nqueries = false\n'
-        with RunningDaemon(uri, tree.root, config=rule) as daemon:
-            for tenant, end in zip(tenants, ends, strict=True):
-                daemon.wait_for_channel(tenant.name, 0, "open")
+        with DaemonProcess(uri, tree.root, config=rule) as daemon:
+            for domain, end in zip(domains, ends, strict=True):
+                daemon.wait_for_channel(domain.name, 0, "open")
                 end.accept()
             may, may_not = ends
             assert may.ask(1, Unit.SCALE_MIN) is Answer.ACK
@@ -304,7 +313,7 @@ NEGATIVE: Mapping[str, str] = {
 
 @pytest.mark.parametrize("number", [128, 10**9 - 1])
 def test_dts_negative_numbers_that_cannot_be_are_refused(
-    daemon: RunningDaemon, number: int
+    daemon: DaemonProcess, number: int
 ) -> None:
     with ControlClient(daemon.socket) as client:
         with pytest.raises(ControlError, match=NEGATIVE["cpu"]):

@@ -18,7 +18,7 @@ from orchestrator.channel.protocol import (
     decode_frequencies,
     encode_answer,
 )
-from tests.daemon.running import RunningDaemon, find_channel
+from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig import dialogue
 from tests.rig.shell import GuestShell, shell_guest
 from tests.rig.waiting import wait_for
@@ -46,7 +46,7 @@ def test_guests_of_every_generation_are_obeyed_and_answered_in_their_own_way(
         "/dialogue.py": Path(dialogue.__file__),
     }
     guest = system_host.start(shell_guest("any", files, pins={0: "0", 1: "1"}))
-    with RunningDaemon(system_host.uri, tree.root, release_after_s=0.3) as daemon:
+    with DaemonProcess(system_host.uri, tree.root, release_after_s=0.3) as daemon:
         daemon.wait_for_channel(guest.name, 0, "open", timeout_s=60)
         with GuestShell(guest) as shell:
             shell.run(f"until [ -e {PORT} ]; do usleep 20000; /bin/name-ports; done")
@@ -86,7 +86,7 @@ def talk(shell: GuestShell, size: int) -> dict[str, tuple[bytes, bytes]]:
     }
 
 
-def generation_of(daemon: RunningDaemon, guest: Guest) -> int | None:
+def generation_of(daemon: DaemonProcess, guest: Guest) -> int | None:
     channel = find_channel(daemon.status(), guest.name, 0)
     return channel["generation"] if channel else None
 

@@ -11,9 +11,9 @@ import pytest
 
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ConfigError
-from orchestrator.instructions.fifo import Fifos
-from tests.daemon.board import Tenant, write_world
-from tests.daemon.running import RunningDaemon
+from orchestrator.operations.dpdk.fifo import Fifos
+from tests.daemon.daemon_process import DaemonProcess
+from tests.daemon.libvirt_test_guests import DriverDomain, write_driver_file
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -33,21 +33,21 @@ def fifos(directory: Path) -> Path:
 
 
 @pytest.fixture
-def daemon(directory: Path, tree: CpuTree, fifos: Path) -> Iterator[RunningDaemon]:
-    tenants = [
-        Tenant(name="dpdk-0", pins=("2", "3"), paths={}, number=1),
-        Tenant(name="dpdk-1", pins=("3",), paths={}, number=2),
+def daemon(directory: Path, tree: CpuTree, fifos: Path) -> Iterator[DaemonProcess]:
+    domains = [
+        DriverDomain(name="dpdk-0", pins=("2", "3"), paths={}, number=1),
+        DriverDomain(name="dpdk-1", pins=("3",), paths={}, number=2),
     ]
-    uri = write_world(directory / "node.xml", tenants)
+    uri = write_driver_file(directory / "node.xml", domains)
     config = f'[fifo]\ndirectory = "{fifos}"\n'
-    with RunningDaemon(uri, tree.root, config=config, release_after_s=0.3) as daemon:
+    with DaemonProcess(uri, tree.root, config=config, release_after_s=0.3) as daemon:
         daemon.wait_for(lambda status: len(status["domains"]) == 2)
         wait_for((fifos / "fifo7").exists, "the FIFOs")
         yield daemon
 
 
 def test_what_became_of_its_name_does_not_keep_the_daemon_from_ending(
-    tree: CpuTree, daemon: RunningDaemon, fifos: Path
+    tree: CpuTree, daemon: DaemonProcess, fifos: Path
 ) -> None:
     write(fifos, 5, power("SCALE_MIN"))
     wait_for_clock(tree, MIN)
@@ -58,7 +58,7 @@ def test_what_became_of_its_name_does_not_keep_the_daemon_from_ending(
 
 
 def test_a_key_of_a_stranger_does_no_harm_to_those_who_read_of_it(
-    daemon: RunningDaemon,
+    daemon: DaemonProcess,
 ) -> None:
     message = '{"command": "destroy", "name": "x", "\\ud800\\u009b31m": 1}'
     good = '{"command": "power", "unit": "SCALE_MIN", "resource_id": 5, "\\ud800": 1}'
@@ -70,7 +70,7 @@ def test_a_key_of_a_stranger_does_no_harm_to_those_who_read_of_it(
     assert any(done["text"] in text for text in told)
 
 
-def test_every_domain_that_refuses_a_policy_is_named(daemon: RunningDaemon) -> None:
+def test_every_domain_that_refuses_a_policy_is_named(daemon: DaemonProcess) -> None:
     policy = {"policy_type": "BRANCH_RATIO", "core_list": [3]}
     with ControlClient(daemon.socket) as client:
         (outcome,) = client.instruct(json.dumps(policy))["outcomes"]
@@ -96,17 +96,17 @@ def wait_for_clock(tree: CpuTree, khz: int, group: int = 5) -> None:
     wait_for(lambda: tree.read_khz(CLOCK.format(group)) == khz, f"a clock of {khz}")
 
 
-def wait_for_words(daemon: RunningDaemon, words: str) -> None:
+def wait_for_words(daemon: DaemonProcess, words: str) -> None:
     wait_for(lambda: words in daemon.said(), words)
 
 
-def policies(daemon: RunningDaemon) -> list[tuple[str, Policy]]:
+def policies(daemon: DaemonProcess) -> list[tuple[str, Policy]]:
     domains = daemon.status()["domains"]
     return [(d["name"], policy) for d in domains for policy in d["policies"]]
 
 
 def ask(
-    daemon: RunningDaemon, *messages: dict[str, Any], cpu: int | None = None
+    daemon: DaemonProcess, *messages: dict[str, Any], cpu: int | None = None
 ) -> Any:
     text = "\n".join(map(json.dumps, messages))
     with ControlClient(daemon.socket) as client:
@@ -114,7 +114,7 @@ def ask(
 
 
 def test_dts_pstate_via_fifo_the_whole_sequence(
-    daemon: RunningDaemon, tree: CpuTree, fifos: Path
+    daemon: DaemonProcess, tree: CpuTree, fifos: Path
 ) -> None:
     # ENABLE_TURBO raises the clock, as with DPDK's acpi-cpufreq.
     for unit, khz in [
@@ -140,7 +140,7 @@ def test_dts_pstate_via_fifo_the_whole_sequence(
 
 
 def test_f19_split_and_coalesced_messages_are_obeyed_once_each(
-    daemon: RunningDaemon, tree: CpuTree, fifos: Path
+    daemon: DaemonProcess, tree: CpuTree, fifos: Path
 ) -> None:
     low = power("SCALE_MIN")
     write(fifos, 5, low[:7], low[7:30], low[30:] + power("SCALE_UP") + low[:3])
@@ -151,7 +151,7 @@ def test_f19_split_and_coalesced_messages_are_obeyed_once_each(
     assert daemon.said().count("SCALE_UP: CPUs 5") == 1
 
 
-def test_f19_what_is_refused_is_told(daemon: RunningDaemon, fifos: Path) -> None:
+def test_f19_what_is_refused_is_told(daemon: DaemonProcess, fifos: Path) -> None:
     write(fifos, 5, b'{"command": "CREAT"} {"command": "power", "unit": "x"}')
     write(fifos, 5, b'{"policy_type": "WORKLOAD"}')
     wait_for(lambda: "no running domain has a vCPU pinned" in daemon.said(), "refusal")
@@ -164,7 +164,7 @@ def test_f19_what_is_refused_is_told(daemon: RunningDaemon, fifos: Path) -> None
 
 
 def test_half_a_message_does_not_swallow_the_next(
-    daemon: RunningDaemon, tree: CpuTree, fifos: Path
+    daemon: DaemonProcess, tree: CpuTree, fifos: Path
 ) -> None:
     write(fifos, 5, b'{"command": ')
     wait_for(lambda: "the message was never completed" in daemon.said(), "the end")
@@ -173,7 +173,7 @@ def test_half_a_message_does_not_swallow_the_next(
 
 
 def test_a_policy_is_one_of_the_domains_that_are_pinned_there(
-    daemon: RunningDaemon, tree: CpuTree, fifos: Path
+    daemon: DaemonProcess, tree: CpuTree, fifos: Path
 ) -> None:
     write(fifos, 3, b'{"policy": {"policy_type": "WORKLOAD", "WORKLOAD": "low"}}')
     wait_for_clock(tree, MIN, group=3)
@@ -189,7 +189,7 @@ def test_a_policy_is_one_of_the_domains_that_are_pinned_there(
 
 
 def test_f19_the_api_answers_for_each_message(
-    daemon: RunningDaemon, tree: CpuTree
+    daemon: DaemonProcess, tree: CpuTree
 ) -> None:
     outcomes = ask(
         daemon,
@@ -209,7 +209,7 @@ def test_f19_the_api_answers_for_each_message(
     wait_for_clock(tree, MIN)
 
 
-def test_an_end_that_is_missing_is_told(daemon: RunningDaemon) -> None:
+def test_an_end_that_is_missing_is_told(daemon: DaemonProcess) -> None:
     with ControlClient(daemon.socket) as client:
         (outcome,) = client.instruct('{"command": "power"', 5)["outcomes"]
     assert (outcome["done"], outcome["text"]) == (
@@ -219,7 +219,7 @@ def test_an_end_that_is_missing_is_told(daemon: RunningDaemon) -> None:
 
 
 def test_fifos_are_ours_alone_and_go_with_the_daemon(
-    daemon: RunningDaemon, fifos: Path
+    daemon: DaemonProcess, fifos: Path
 ) -> None:
     assert sorted(path.name for path in fifos.iterdir()) == [
         f"fifo{n}" for n in range(8)

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.channel.protocol import Answer, Unit
-from tests.daemon.board import GuestEnd, Tenant, guest_ends, write_world
-from tests.daemon.running import RunningDaemon
+from tests.daemon.daemon_process import DaemonProcess
+from tests.daemon.libvirt_test_guests import (
+    DriverDomain,
+    GuestEnd,
+    guest_ends,
+    write_driver_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +34,8 @@ def many(directory: Path) -> Iterator[list[GuestEnd]]:
 @pytest.fixture
 def uri(directory: Path, many: list[GuestEnd]) -> str:
     paths = {number: end.path for number, end in enumerate(many)}
-    tenant = Tenant(name="dpdk-0", pins=("2",), paths=paths)
-    return write_world(directory / "node.xml", [tenant])
+    domain = DriverDomain(name="dpdk-0", pins=("2",), paths=paths)
+    return write_driver_file(directory / "node.xml", [domain])
 
 
 def channels(status: Status, state: str) -> list[Channel]:
@@ -40,7 +45,7 @@ def channels(status: Status, state: str) -> list[Channel]:
 def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(
     tree: CpuTree, uri: str
 ) -> None:
-    daemon = RunningDaemon(uri, tree.root)
+    daemon = DaemonProcess(uri, tree.root)
     daemon.wrapper = ("prlimit", "--nofile=30:1000")
     with daemon:
         daemon.wait_for(lambda s: len(channels(s, "open")) == CHANNELS)
@@ -49,7 +54,7 @@ def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(
 def test_channels_beyond_the_limit_say_what_is_missing_and_the_others_are_served(
     tree: CpuTree, uri: str, many: list[GuestEnd]
 ) -> None:
-    daemon = RunningDaemon(uri, tree.root)
+    daemon = DaemonProcess(uri, tree.root)
     daemon.wrapper = ("prlimit", "--nofile=56:56")
     with daemon:
         status = daemon.wait_for(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from orchestrator.control.client import ControlClient
-from tests.daemon.running import RunningDaemon, find_channel
+from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.guest import GuestSpec
 from tests.rig.waiting import wait_for
 
@@ -29,7 +29,7 @@ def test_what_an_operator_gave_the_daemon_leaves_alone(
     """It serves them, and neither new rules nor a look at everything take them away."""
     guest = system_host.start(GuestSpec(name="hand", channels=(), pins={0: "0"}))
     assert guest.talker.tell("say:up") is not None
-    with RunningDaemon(
+    with DaemonProcess(
         system_host.uri, tree.root, config=RULE.format("web-*"), resync_s=1.0
     ) as daemon:
         assert vmpower(system_host, "onboard", guest.name) == 0
@@ -67,7 +67,7 @@ def test_a_running_guest_talks_over_what_fits_and_the_rest_waits_for_its_next_st
     )
     guest = system_host.start(spec)
     assert guest.talker.tell("say:up") is not None
-    with RunningDaemon(
+    with DaemonProcess(
         system_host.uri, tree.root, config=RULE.format("full*"), resync_s=1.0
     ) as daemon:
         for number in (0, 1):
@@ -91,6 +91,6 @@ def vmpower(host: SystemHost, command: str, name: str) -> int:
     return CliRunner().invoke(app, words).exit_code
 
 
-def is_reloaded(daemon: RunningDaemon) -> bool:
+def is_reloaded(daemon: DaemonProcess) -> bool:
     with ControlClient(daemon.socket) as client:
         return any("reloaded" in event["text"] for event in client.events())

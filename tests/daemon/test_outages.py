@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.control.client import ControlClient
-from tests.daemon.board import tree_bytes
-from tests.daemon.running import RunningDaemon, find_channel
+from tests.daemon.daemon_process import DaemonProcess, find_channel
+from tests.daemon.libvirt_test_guests import tree_bytes
 from tests.rig.guest import Guest, GuestSpec
 from tests.rig.waiting import wait_for
 
@@ -40,9 +40,9 @@ def guest(session_host: SessionHost) -> Iterator[Guest]:
 @pytest.fixture
 def daemon(
     session_host: SessionHost, guest: Guest, tree: CpuTree
-) -> Iterator[RunningDaemon]:
+) -> Iterator[DaemonProcess]:
     """A daemon that has both channels, and clocks that are taken."""
-    with RunningDaemon(session_host.uri, tree.root, resync_s=1.0) as daemon:
+    with DaemonProcess(session_host.uri, tree.root, resync_s=1.0) as daemon:
         for number in (0, 1):
             daemon.wait_for_channel(guest.name, number, "open")
             guest.talker.tell(f"open:{number}")
@@ -54,7 +54,7 @@ def daemon(
 
 
 def test_no_answer_and_no_connection_is_lost_over_any_outage_of_libvirtd(
-    session_host: SessionHost, guest: Guest, daemon: RunningDaemon
+    session_host: SessionHost, guest: Guest, daemon: DaemonProcess
 ) -> None:
     libvirtd = session_host.libvirtd
     history = channel_events(daemon, guest)
@@ -93,13 +93,13 @@ def outage() -> None:
     threading.Event().wait(OUTAGE_S)
 
 
-def counted(daemon: RunningDaemon, guest: Guest, number: int) -> Channel:
+def counted(daemon: DaemonProcess, guest: Guest, number: int) -> Channel:
     found = find_channel(daemon.status(), guest.name, number, "open")
     assert found
     return found
 
 
-def channel_events(daemon: RunningDaemon, guest: Guest) -> list[str]:
+def channel_events(daemon: DaemonProcess, guest: Guest) -> list[str]:
     with ControlClient(daemon.socket) as client:
         return [
             event["text"]
@@ -109,7 +109,7 @@ def channel_events(daemon: RunningDaemon, guest: Guest) -> list[str]:
 
 
 def test_repinning_during_an_outage_is_noticed_after_it(
-    session_host: SessionHost, guest: Guest, daemon: RunningDaemon
+    session_host: SessionHost, guest: Guest, daemon: DaemonProcess
 ) -> None:
     session_host.libvirtd.kill()
     daemon.wait_for(lambda s: not s["libvirt"]["connected"])
@@ -121,7 +121,7 @@ def test_repinning_during_an_outage_is_noticed_after_it(
 
 
 def test_a_frozen_libvirtd_does_not_delay_the_end(
-    session_host: SessionHost, daemon: RunningDaemon, tree: CpuTree
+    session_host: SessionHost, daemon: DaemonProcess, tree: CpuTree
 ) -> None:
     session_host.libvirtd.freeze()
     try:
@@ -143,7 +143,7 @@ def test_a_libvirt_that_is_absent_at_the_start_is_waited_for(
     session_host: SessionHost, guest: Guest, tree: CpuTree
 ) -> None:
     session_host.libvirtd.stop()
-    with RunningDaemon(session_host.uri, tree.root) as daemon:
+    with DaemonProcess(session_host.uri, tree.root) as daemon:
         wait_for(lambda: "waiting for libvirt" in daemon.said(), "its word")
         status = daemon.status()
         assert not status["libvirt"]["connected"]

@@ -20,9 +20,9 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ControlError
-from orchestrator.policy.sampling.branches import BranchCounters
-from tests.daemon.board import GuestEnd, Tenant, write_world
-from tests.daemon.running import CONFIG, RunningDaemon
+from orchestrator.sampling.branches import BranchCounters
+from tests.daemon.daemon_process import CONFIG, DaemonProcess
+from tests.daemon.libvirt_test_guests import DriverDomain, GuestEnd, write_driver_file
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def send(end: GuestEnd, policy: PolicyPacket) -> Answer:
 def test_a_rule_steers_a_guest_that_has_no_channel(
     directory: Path, tree: CpuTree
 ) -> None:
-    uri = write_world(
-        directory / "node.xml", [Tenant(name="dpdk-0", pins=("2", "3"), paths={})]
+    uri = write_driver_file(
+        directory / "node.xml", [DriverDomain(name="dpdk-0", pins=("2", "3"), paths={})]
     )
     before = tree.read(GOVERNOR.format(2))
-    with RunningDaemon(uri, tree.root, config=ALL_LOW, release_after_s=0.3) as daemon:
+    with DaemonProcess(uri, tree.root, config=ALL_LOW, release_after_s=0.3) as daemon:
         wait_for_clocks(tree, MIN, MIN)
         assert tree.read(GOVERNOR.format(4)) == before
         without = CONFIG.format(access="auto", resync_s=30, release_after_s=0.3)
@@ -144,13 +144,13 @@ def test_dts_a_guest_s_traffic_policy_follows_its_own_interface(
 ) -> None:
     tap = Tap(tree.root)
     paths = {0: ends[0].path}
-    tenant = Tenant(name="dpdk-0", pins=("2", "3"), paths=paths, devices=TAP)
-    uri = write_world(directory / "node.xml", [tenant])
+    domain = DriverDomain(name="dpdk-0", pins=("2", "3"), paths=paths, devices=TAP)
+    uri = write_driver_file(directory / "node.xml", [domain])
     # The thresholds of DPDK's guest_cli.
     policy = LOW._replace(
         policy=0, nb_mac=1, vfid=(MAC,) * 10, avg_pps=1_800_000, max_pps=2_000_000
     )
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
         stranger = policy._replace(vfid=(bytes(8),) * 10)
@@ -179,7 +179,7 @@ def test_f18_a_policy_for_counters_that_are_not_there_is_refused(
 
 
 def test_t13_a_policy_is_not_acknowledged_that_is_not_in_force(
-    daemon: RunningDaemon, tree: CpuTree, ends: list[GuestEnd]
+    daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     before = tree.read(GOVERNOR.format(2))
     for wrong in [
@@ -208,12 +208,12 @@ def test_f7_a_guest_s_policy_ends_with_its_channel(
 def test_an_operator_s_policy_stands_above_a_rule_until_it_is_removed(
     directory: Path, tree: CpuTree
 ) -> None:
-    tenants = [
-        Tenant(name="dpdk-0", pins=("2", "3"), paths={}, number=1),
-        Tenant(name="dpdk-floats", pins=("4-5",), paths={}, number=2),
+    domains = [
+        DriverDomain(name="dpdk-0", pins=("2", "3"), paths={}, number=1),
+        DriverDomain(name="dpdk-floats", pins=("4-5",), paths={}, number=2),
     ]
-    uri = write_world(directory / "node.xml", tenants)
-    with RunningDaemon(uri, tree.root, config=ALL_LOW) as daemon:
+    uri = write_driver_file(directory / "node.xml", domains)
+    with DaemonProcess(uri, tree.root, config=ALL_LOW) as daemon:
         wait_for_clocks(tree, MIN, MIN)
         with ControlClient(daemon.socket) as client:
             done = client.set_policy("dpdk-0", "now", "workload high vcpus=1")
@@ -240,7 +240,7 @@ def test_an_operator_s_policy_stands_above_a_rule_until_it_is_removed(
 def test_a_guest_s_request_counts_beside_a_policy(
     uri: str, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root, config=ALL_LOW) as daemon:
+    with DaemonProcess(uri, tree.root, config=ALL_LOW) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
         wait_for_clocks(tree, MIN, MIN)
@@ -253,7 +253,7 @@ def test_a_guest_s_request_counts_beside_a_policy(
 def test_a_guest_that_has_only_connected_does_not_outvote_a_policy(
     uri: str, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root, config=ALL_LOW) as daemon:
+    with DaemonProcess(uri, tree.root, config=ALL_LOW) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
         wait_for_clocks(tree, MIN, MIN)
@@ -270,7 +270,7 @@ def test_a_guest_that_has_only_connected_does_not_outvote_a_policy(
 
 @pytest.mark.usefixtures("ends")
 def test_policies_go_on_with_a_new_monitor(uri: str, tree: CpuTree) -> None:
-    with RunningDaemon(uri, tree.root, config=ALL_LOW) as daemon:
+    with DaemonProcess(uri, tree.root, config=ALL_LOW) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         wait_for_clocks(tree, MIN, MIN)
         first = daemon.monitor_pid

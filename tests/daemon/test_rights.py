@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from orchestrator.channel.protocol import Answer, Unit
-from tests.daemon.running import CONFIG, RunningDaemon
+from tests.daemon.daemon_process import CONFIG, DaemonProcess
 from tests.daemon.test_policies import GOVERNOR, LOW, MAX, MIN, send, wait_for_clocks
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from orchestrator.power.sysfs import CpuTree
-    from tests.daemon.board import GuestEnd
+    from tests.daemon.libvirt_test_guests import GuestEnd
 
 MIDDLE = 2_000_000
 HIGH = LOW._replace(workload=0)
@@ -31,7 +31,7 @@ DEFAULTS: dict[str, object] = {
 }
 
 
-def say(daemon: RunningDaemon, said: str) -> None:
+def say(daemon: DaemonProcess, said: str) -> None:
     """Have the configuration say something about the domain, while it runs."""
     rule = f'[[domain]]\nmatch = "dpdk-*"\n{said}\n'
     text = CONFIG.format(access="auto", resync_s=30, release_after_s=0.3)
@@ -39,7 +39,7 @@ def say(daemon: RunningDaemon, said: str) -> None:
     daemon.signal(signal.SIGHUP)
 
 
-def rights(daemon: RunningDaemon) -> dict[str, Any]:
+def rights(daemon: DaemonProcess) -> dict[str, Any]:
     told = daemon.domain("dpdk-0")["rights"]
     assert told is not None
     return {name: value for name, value in told.items() if name in DEFAULTS}
@@ -58,7 +58,7 @@ def rights(daemon: RunningDaemon) -> dict[str, Any]:
     ],
 )
 def test_each_right_is_shown_with_who_says_so_once_it_is_said(
-    daemon: RunningDaemon, name: str, said: str, value: object, shown: str
+    daemon: DaemonProcess, name: str, said: str, value: object, shown: str
 ) -> None:
     expected = {key: {"value": it, "source": "default"} for key, it in DEFAULTS.items()}
     assert rights(daemon) == expected
@@ -72,7 +72,7 @@ def test_each_right_is_shown_with_who_says_so_once_it_is_said(
 
 
 def test_what_is_said_holds_at_once_for_what_was_asked_before(
-    daemon: RunningDaemon, tree: CpuTree, ends: list[GuestEnd]
+    daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     governor = tree.read(GOVERNOR.format(2))
     assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK

@@ -11,8 +11,8 @@ from orchestrator.channel.protocol import Answer, Unit
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ControlError
 from orchestrator.power.simulated import lay_out
-from tests.daemon.board import GuestEnd, tree_bytes, write_world
-from tests.daemon.running import RunningDaemon
+from tests.daemon.daemon_process import DaemonProcess
+from tests.daemon.libvirt_test_guests import GuestEnd, tree_bytes, write_driver_file
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_a_guests_requests_become_clocks_and_everything_is_restored_at_the_end(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     before = tree_bytes(tree.root)
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
         assert tree_bytes(tree.root) == before, "touched before anybody asked"
         ends[0].connect_packet()
@@ -62,7 +62,7 @@ def test_a_guests_requests_become_clocks_and_everything_is_restored_at_the_end(
 def test_a_channel_is_obeyed_refused_and_obeyed_again_as_the_operator_says(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon, ControlClient(daemon.socket) as ask:
+    with DaemonProcess(uri, tree.root) as daemon, ControlClient(daemon.socket) as ask:
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
         assert ask.switch_channel("dpdk-0", 0, is_enabled=False)["state"] == "disabled"
@@ -74,7 +74,7 @@ def test_a_channel_is_obeyed_refused_and_obeyed_again_as_the_operator_says(
 def test_the_operators_override_beats_the_guest_until_it_is_released(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon, ControlClient(daemon.socket) as ask:
+    with DaemonProcess(uri, tree.root) as daemon, ControlClient(daemon.socket) as ask:
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
         cpu = ask.override(2, 1_900_000)
@@ -92,7 +92,7 @@ def test_a_cpu_that_nobody_uses_can_be_overridden_and_is_given_back(
 ) -> None:
     del ends
     with (
-        RunningDaemon(uri, tree.root, release_after_s=0.2) as daemon,
+        DaemonProcess(uri, tree.root, release_after_s=0.2) as daemon,
         ControlClient(daemon.socket) as ask,
     ):
         before = governor(tree, 7)
@@ -108,7 +108,7 @@ def test_votes_end_with_the_guest_and_the_group_is_given_back_after_a_while(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     before = governor(tree, 2)
-    with RunningDaemon(uri, tree.root, release_after_s=0.3) as daemon:
+    with DaemonProcess(uri, tree.root, release_after_s=0.3) as daemon:
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
         ends[0].close()
@@ -119,7 +119,7 @@ def test_votes_end_with_the_guest_and_the_group_is_given_back_after_a_while(
 def test_a_guest_that_comes_back_is_served_again(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
         ends[0].close()
         daemon.wait_for_channel("dpdk-0", 0, "absent")
@@ -135,7 +135,7 @@ def test_observing_answers_no_and_writes_nothing(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     before = tree_bytes(tree.root)
-    with RunningDaemon(uri, tree.root, config="mode = 'observe'\n") as daemon:
+    with DaemonProcess(uri, tree.root, config="mode = 'observe'\n") as daemon:
         ends[0].accept()
         ends[0].connect_packet()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
@@ -151,7 +151,7 @@ def test_observing_answers_no_and_writes_nothing(
 def test_a_reload_changes_bounds_at_once_and_a_bad_one_changes_nothing(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MAX) is Answer.ACK
         assert clock(tree, 2) == 3_001_000
@@ -169,7 +169,7 @@ def test_a_reload_that_fails_half_way_is_whole_the_next_time(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     del ends
-    with RunningDaemon(uri, tree.root, config='mode = "observe"\n') as daemon:
+    with DaemonProcess(uri, tree.root, config='mode = "observe"\n') as daemon:
         journal = daemon.run_dir / "restore.json"
         journal.mkdir()  # cannot be read
         text = daemon.config.read_text(encoding="utf-8")
@@ -177,7 +177,7 @@ def test_a_reload_that_fails_half_way_is_whole_the_next_time(
         daemon.signal(signal.SIGHUP)
         wait_for(lambda: "not reloaded" in daemon.said(), "the complaint")
         assert daemon.status()["daemon"]["mode"] == "observe"
-        with RunningDaemon(uri, tree.root) as other:  # the tree is free
+        with DaemonProcess(uri, tree.root) as other:  # the tree is free
             assert other.status()["daemon"]["mode"] == "enforce"
         journal.rmdir()
         journal.write_text("no journal")
@@ -191,7 +191,7 @@ def test_a_clock_that_could_not_be_set_is_not_set_later(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     del ends
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         (daemon.run_dir / "restore.json").mkdir()  # nothing can be journalled
         with (
             ControlClient(daemon.socket) as client,
@@ -206,8 +206,8 @@ def test_a_second_daemon_on_the_same_tree_is_refused(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     del ends
-    with RunningDaemon(uri, tree.root):
-        other = RunningDaemon(uri, tree.root)
+    with DaemonProcess(uri, tree.root):
+        other = DaemonProcess(uri, tree.root)
         other.launch()
         assert other.wait_until_ended() == 1
         assert "is claimed by process" in other.said()
@@ -218,11 +218,11 @@ def test_a_second_daemon_in_the_same_run_directory_is_refused(
     directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     lay_out(directory / "other", cpus=2)
-    with RunningDaemon(uri, tree.root) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
         journal = (daemon.run_dir / "restore.json").read_bytes()
-        other = RunningDaemon(uri, directory / "other")
+        other = DaemonProcess(uri, directory / "other")
         other.launch("--run-dir", str(daemon.run_dir))
         assert other.wait_until_ended() == 1
         assert str(daemon.run_dir) in other.said()
@@ -233,7 +233,7 @@ def test_two_daemons_on_two_trees_live_side_by_side(
     directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     lay_out(directory / "other", cpus=2)
-    empty = write_world(directory / "empty.xml", [])
-    with RunningDaemon(uri, tree.root), RunningDaemon(empty, directory / "other"):
+    empty = write_driver_file(directory / "empty.xml", [])
+    with DaemonProcess(uri, tree.root), DaemonProcess(empty, directory / "other"):
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from tests.daemon.running import RunningDaemon
+from tests.daemon.daemon_process import DaemonProcess
 from tests.rig.guest import GuestSpec
 from tests.rig.waiting import wait_for
 
@@ -50,7 +50,7 @@ def test_a_clock_follows_the_load_of_a_guest_without_agent_or_channel(
 
     try:
         guest.talker.tell("say:up")
-        with RunningDaemon(system_host.uri, tree.root, release_after_s=0.3) as daemon:
+        with DaemonProcess(system_host.uri, tree.root, release_after_s=0.3) as daemon:
             daemon.wait_for(lambda status: len(status["domains"]) == 1)
             assert tree.read(GOVERNOR) == before
             # The daemon hears of it by libvirt's event: no resync is near.
@@ -102,7 +102,7 @@ def test_a_qemu_that_hangs_blinds_no_other_guest_s_policy(
     try:
         for guest in guests:
             guest.talker.tell("say:up")
-        with RunningDaemon(system_host.uri, tree.root, config=RULE):
+        with DaemonProcess(system_host.uri, tree.root, config=RULE):
             wait_for_clock(MIN)
             os.kill(process, signal.SIGSTOP)
             load = Thread(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.daemon.running import RunningDaemon
+from tests.daemon.daemon_process import DaemonProcess
 from tests.rig.shell import GuestShell, shell_guest
 from tests.rig.waiting import wait_for
 
@@ -31,8 +31,8 @@ COMMAND = "python3 -I /vmpower-guest.pyz --timeout 5"
 
 
 @pytest.fixture
-def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[RunningDaemon]:
-    with RunningDaemon(
+def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
+    with DaemonProcess(
         system_host.uri, tree.root, resync_s=1.0, release_after_s=0.5
     ) as daemon:
         yield daemon
@@ -48,7 +48,7 @@ def guest(system_host: SystemHost, archive: Path) -> Iterator[Guest]:
 
 
 @pytest.fixture
-def shell(daemon: RunningDaemon, guest: Guest) -> Iterator[GuestShell]:
+def shell(daemon: DaemonProcess, guest: Guest) -> Iterator[GuestShell]:
     for channel in (0, 1):
         daemon.wait_for_channel(guest.name, channel, "open", timeout_s=60)
     with GuestShell(guest) as shell:
@@ -65,7 +65,7 @@ def wait_for_clock(tree: CpuTree, khz: int, group: int = 0) -> None:
 
 
 def test_what_a_guest_sets_holds_until_its_command_ends(
-    daemon: RunningDaemon, shell: GuestShell, tree: CpuTree
+    daemon: DaemonProcess, shell: GuestShell, tree: CpuTree
 ) -> None:
     shell.start(f"{COMMAND} set 0 min", "/log")
     wait_for_clock(tree, LOWEST)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from tests.daemon.board import GuestEnd
+    from tests.daemon.libvirt_test_guests import GuestEnd
 
 _UNITS = (Unit.SCALE_MIN, Unit.SCALE_MAX, Unit.SCALE_DOWN, Unit.SCALE_UP)
 _PAUSE_S = 0.0005

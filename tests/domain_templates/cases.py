@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from domain_templates import DomainKind, TemplateSpec, build, load_template
 from domain_templates.spec import Link, Network
-from orchestrator.domain import PCpu
-from orchestrator.domain_policy import DomainPolicy, Mode
-from orchestrator.units import KHz
+from orchestrator.values.domain import PCpu
+from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.units import KHz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

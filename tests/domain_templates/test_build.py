@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from domain_templates import DomainKind, TemplateSpec, build, validate
 from domain_templates.schema import SCHEMA
-from orchestrator.domain import PCpu
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.errors import ConfigError, DomainXmlError
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from lxml import etree

@@ -7,11 +7,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from domain_templates.pinning import Host, Proposal, propose
-from orchestrator.domain import PCpu
 from orchestrator.errors import ConfigError
 from orchestrator.power.cpus import HostCpu, read_host_cpus
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,10 +28,10 @@ from domain_templates.catalog import Template, check_template
 from domain_templates.parameters import read_parameters
 from domain_templates.schema import SCHEMA
 from domain_templates.spec import Link, Network
-from orchestrator.domain import PCpu
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
+from orchestrator.values.domain import PCpu
 from tests.domain_templates.cases import CASES, IMAGE, NOWHERE, POLICY, build_case
 from tests.rig.waiting import wait_for
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain import MAX_CHANNEL_NUMBER
 from orchestrator.domain_xml.channel import build_channel, parse_channel_number
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainXmlError
+from orchestrator.values.domain import MAX_CHANNEL_NUMBER
 from tests.domain_xml.domains import domain_xml
 
 NUMBERS = st.integers(0, MAX_CHANNEL_NUMBER)

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain import MAX_CHANNEL_NUMBER
 from orchestrator.domain_xml.channel import build_channel
 from orchestrator.domain_xml.edit import add_channels, find_channel, remove_channels
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainXmlError
+from orchestrator.values.domain import MAX_CHANNEL_NUMBER
 from tests.domain_xml.domains import domain_xml, read_golden
 
 SETS = st.frozensets(st.integers(0, MAX_CHANNEL_NUMBER), max_size=70)

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from orchestrator.domain_policy import GENERATIONS, DomainPolicy, Mode
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.metadata import (
     POLICY_PREFIX,
@@ -19,7 +18,8 @@ from orchestrator.domain_xml.metadata import (
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainXmlError
 from orchestrator.hypervisor.eventloop import ensure_event_loop
-from orchestrator.units import MOST_KHZ, KHz
+from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
+from orchestrator.values.units import MOST_KHZ, KHz
 from tests.domain_xml.domains import domain_xml, read_golden
 
 KHZ = st.none() | st.integers(1, MOST_KHZ).map(KHz)

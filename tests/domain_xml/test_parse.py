@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain import MAX_CHANNEL_NUMBER, ChannelSpec, Target, VCpu
 from orchestrator.domain_xml.channel import build_channel
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainXmlError
+from orchestrator.values.domain import MAX_CHANNEL_NUMBER, ChannelSpec, Target, VCpu
 from tests.domain_xml.domains import domain_xml, read_golden
 
 LIVE_DIR = "/run/libvirt/qemu/channel/7-router-a"

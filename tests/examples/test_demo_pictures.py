@@ -11,9 +11,9 @@ from examples.demo.consoles import VCpuReport, parse_report
 from examples.demo.picture import live_picture
 from examples.demo.recording import Recording, Scene
 from examples.demo.summary import restored_text
-from orchestrator.domain import PCpu
 from orchestrator.power.topology import ClockGroup
-from orchestrator.power.turbo import steps_from
+from orchestrator.values.domain import PCpu
+from orchestrator.values.frequencies import steps_from
 
 LINE = (
     "@ vcpu=1 ms=250 queue=7 arrived=40 served=30 lost=3 mhz=1800"

@@ -7,13 +7,13 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.guest.port import Port
-from orchestrator.monitor.loop import MOST_EVENTS
+from orchestrator.monitor.process.loop import MOST_EVENTS
 
 if TYPE_CHECKING:
     import socket
     from types import TracebackType
 
-    from tests.monitor.workbench import Workbench
+    from tests.monitor.in_process_monitor import InProcessMonitor
 
 
 class ServingHost:
@@ -22,8 +22,8 @@ class ServingHost:
     Synchronization: one thread, beside its own; the workbench is the latter's.
     """
 
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
+    def __init__(self, monitor: InProcessMonitor) -> None:
+        self._bench = monitor
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve)
 
@@ -41,10 +41,10 @@ class ServingHost:
         self._thread.join()
 
     def _serve(self) -> None:
-        bench = self._bench
+        monitor = self._bench
         while not self._stop.is_set():
-            events = bench.watch.wait(0.02, MOST_EVENTS)
-            bench.loop.act(events, bench.now_ns)
+            events = monitor.watch.wait(0.02, MOST_EVENTS)
+            monitor.loop.act(events, monitor.now_ns)
 
 
 def port_of(guest: socket.socket) -> Port:

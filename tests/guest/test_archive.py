@@ -87,6 +87,7 @@ def test_the_archive_holds_nothing_of_the_daemon(archive: Path) -> None:
         "orchestrator/channel",
         "orchestrator/channel/protocol",
         "orchestrator/guest",
+        "orchestrator/values",
     }
 
 

@@ -14,7 +14,13 @@ from orchestrator.guest.async_clock import AsyncVCpuClock
 from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.port import Port
 from tests.guest.host import ServingHost, port_of
-from tests.monitor.workbench import LOWEST, MIDDLE, NOMINAL, SIZE, Workbench
+from tests.monitor.in_process_monitor import (
+    LOWEST,
+    MIDDLE,
+    NOMINAL,
+    SIZE,
+    InProcessMonitor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,8 +63,8 @@ async def pair(timeout_s: float) -> AsyncIterator[tuple[AsyncVCpuClock, Host]]:
             yield clock, Host(theirs)
 
 
-def test_demands_move_the_clock_before_they_return(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_demands_move_the_clock_before_they_return(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
     clocks = []
 
     async def talk() -> None:
@@ -71,12 +77,12 @@ def test_demands_move_the_clock_before_they_return(bench: Workbench) -> None:
                 clock.freq_max,
             ):
                 await demand()
-                clocks.append(bench.clock())
-            bench.define_domain(is_enforced=False)
+                clocks.append(monitor.clock())
+            monitor.define_domain(is_enforced=False)
             with pytest.raises(RequestRefused):
                 await clock.freq_up()
 
-    with ServingHost(bench):
+    with ServingHost(monitor):
         asyncio.run(talk())
     assert clocks == [NOMINAL, MIDDLE, LOWEST, NOMINAL]
 

@@ -28,7 +28,14 @@ from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.policies import new_policy
 from orchestrator.guest.port import Port
 from tests.guest.host import ServingHost, port_of
-from tests.monitor.workbench import LOWEST, MIDDLE, NOMINAL, SIZE, TURBO, Workbench
+from tests.monitor.in_process_monitor import (
+    LOWEST,
+    MIDDLE,
+    NOMINAL,
+    SIZE,
+    TURBO,
+    InProcessMonitor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +44,8 @@ PATIENCE_S = 20.0
 
 
 @pytest.fixture
-def clock(bench: Workbench) -> Iterator[VCpuClock]:
-    guest = bench.simple()
+def clock(monitor: InProcessMonitor) -> Iterator[VCpuClock]:
+    guest = monitor.simple()
     with VCpuClock(0, timeout_s=PATIENCE_S, port=port_of(guest)) as clock:
         yield clock
 
@@ -89,10 +96,10 @@ def reconnected(clock: VCpuClock) -> Iterator[socket.socket]:
 
 
 def test_each_demand_moves_the_clock_before_it_returns(
-    bench: Workbench, clock: VCpuClock
+    monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     clocks = []
-    with ServingHost(bench):
+    with ServingHost(monitor):
         for demand in (
             clock.freq_enable_turbo,
             clock.freq_disable_turbo,
@@ -102,25 +109,27 @@ def test_each_demand_moves_the_clock_before_it_returns(
             clock.freq_max,
         ):
             demand()
-            clocks.append(bench.clock())
+            clocks.append(monitor.clock())
     assert clocks == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
 
 
 def test_a_refusal_is_an_error_and_the_next_demand_goes_on(
-    bench: Workbench, clock: VCpuClock
+    monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
-    bench.define_domain(is_enforced=False)
-    with ServingHost(bench), pytest.raises(RequestRefused, match="min for vCPU 0"):
+    monitor.define_domain(is_enforced=False)
+    with ServingHost(monitor), pytest.raises(RequestRefused, match="min for vCPU 0"):
         clock.freq_min()
-    bench.define_domain()
-    with ServingHost(bench):
+    monitor.define_domain()
+    with ServingHost(monitor):
         clock.freq_min()
-    assert bench.clock() == LOWEST
+    assert monitor.clock() == LOWEST
 
 
-def test_queries_tell_the_clocks_of_the_vm(bench: Workbench, clock: VCpuClock) -> None:
-    bench.define_domain(groups=(0, None))
-    with ServingHost(bench):
+def test_queries_tell_the_clocks_of_the_vm(
+    monitor: InProcessMonitor, clock: VCpuClock
+) -> None:
+    monitor.define_domain(groups=(0, None))
+    with ServingHost(monitor):
         clock.freq_min()
         assert clock.query_freq() == LOWEST
         assert clock.query_freqs() == {0: LOWEST, 1: None}
@@ -133,9 +142,9 @@ def test_queries_tell_the_clocks_of_the_vm(bench: Workbench, clock: VCpuClock) -
 
 
 def test_a_query_about_a_vcpu_that_the_vm_lacks_is_refused(
-    bench: Workbench, clock: VCpuClock
+    monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
-    with ServingHost(bench):
+    with ServingHost(monitor):
         for query in (clock.query_freq, clock.query_caps):
             with pytest.raises(RequestRefused, match="vCPU 5"):
                 query(5)
@@ -143,17 +152,21 @@ def test_a_query_about_a_vcpu_that_the_vm_lacks_is_refused(
                 query(8)
 
 
-def test_a_policy_waits_for_the_host_s_word(bench: Workbench, clock: VCpuClock) -> None:
+def test_a_policy_waits_for_the_host_s_word(
+    monitor: InProcessMonitor, clock: VCpuClock
+) -> None:
     policy = new_policy(PolicyKind.BRANCH_RATIO, (0,))
-    bench.define_domain(may_send_policies=False)
-    with ServingHost(bench), pytest.raises(RequestRefused, match="the policy"):
+    monitor.define_domain(may_send_policies=False)
+    with ServingHost(monitor), pytest.raises(RequestRefused, match="the policy"):
         clock.send_policy(policy)
 
 
-def test_a_host_that_hung_up_is_absent(bench: Workbench, clock: VCpuClock) -> None:
-    with ServingHost(bench):
+def test_a_host_that_hung_up_is_absent(
+    monitor: InProcessMonitor, clock: VCpuClock
+) -> None:
+    with ServingHost(monitor):
         clock.freq_min()
-    for endpoint in list(bench.watch.endpoints.values()):
+    for endpoint in list(monitor.watch.endpoints.values()):
         endpoint.close()
     assert not clock.has_host()
     with pytest.raises(HostAbsent, match="nobody on the host"):

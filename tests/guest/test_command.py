@@ -15,7 +15,7 @@ import pytest
 from orchestrator.guest.port import PORT_NAME
 from tests.guest.host import ServingHost
 from tests.guest.pseudo import PseudoPort
-from tests.monitor.workbench import LOWEST, TURBO, Workbench
+from tests.monitor.in_process_monitor import LOWEST, TURBO, InProcessMonitor
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ UNPRIVILEGED = () if os.geteuid() else _WITHOUT_OVERRIDE
 
 
 @pytest.fixture
-def devices(bench: Workbench, tmp_path: Path) -> Iterator[Path]:
+def devices(monitor: InProcessMonitor, tmp_path: Path) -> Iterator[Path]:
     """A guest with a port for vCPU 0, which the monitor serves."""
-    guest = bench.simple()
-    with PseudoPort(tmp_path, 0, guest), ServingHost(bench):
+    guest = monitor.simple()
+    with PseudoPort(tmp_path, 0, guest), ServingHost(monitor):
         yield tmp_path
 
 
@@ -57,14 +57,16 @@ def run(*words: str | Path) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_set_says_that_the_host_did_it(bench: Workbench, devices: Path) -> None:
+def test_set_says_that_the_host_did_it(
+    monitor: InProcessMonitor, devices: Path
+) -> None:
     words = ("--timeout", "20", "--devices", devices)
     assert run(*words, "set", "0", "min", "--once") == (
         0,
         "vCPU 0: min, acknowledged\n",
         "",
     )
-    assert bench.clock() == LOWEST
+    assert monitor.clock() == LOWEST
 
 
 def test_set_holds_until_it_is_ended(devices: Path) -> None:
@@ -79,20 +81,20 @@ def test_set_holds_until_it_is_ended(devices: Path) -> None:
 
 
 def test_a_refusal_fails_and_says_who_knows_why(
-    bench: Workbench, devices: Path
+    monitor: InProcessMonitor, devices: Path
 ) -> None:
     words = ("--timeout", "20", "--devices", devices)
-    bench.define_domain(is_enforced=False)
+    monitor.define_domain(is_enforced=False)
     status, out, err = run(*words, "set", "0", "max", "--once")
     assert (status, out) == (1, "")
     assert err.startswith("error: the host refused max for vCPU 0\nhint: ")
 
 
 def test_query_shows_the_clocks_and_what_the_cpus_can_do(
-    bench: Workbench, devices: Path
+    monitor: InProcessMonitor, devices: Path
 ) -> None:
     words = ("--timeout", "20", "--devices", devices)
-    bench.define_domain(groups=(0, None))
+    monitor.define_domain(groups=(0, None))
     assert run(*words, "set", "0", "min", "--once")[0] == 0
     assert run(*words, "query", "freq") == (
         0,
@@ -109,11 +111,11 @@ def test_query_shows_the_clocks_and_what_the_cpus_can_do(
 
 
 def test_watch_writes_a_line_for_each_look(
-    bench: Workbench, devices: Path, tmp_path: Path
+    monitor: InProcessMonitor, devices: Path, tmp_path: Path
 ) -> None:
     stat = tmp_path / "stat"
     stat.write_text("cpu0 10 0 0 90 0 0 0 0\n")
-    bench.define_domain()
+    monitor.define_domain()
     words = ("--timeout", "20", "--devices", devices)
     look = ("watch", "-n", "2", "-i", "0.01", "--stat", stat)
     status, out, err = run(*words, *look)
@@ -127,7 +129,7 @@ def test_watch_writes_a_line_for_each_look(
 
 
 def test_auto_starts_high_and_follows_the_load(
-    bench: Workbench, devices: Path, tmp_path: Path
+    monitor: InProcessMonitor, devices: Path, tmp_path: Path
 ) -> None:
     stat = tmp_path / "stat"
     jiffies = {"busy": 0, "idle": 0}
@@ -140,7 +142,7 @@ def test_auto_starts_high_and_follows_the_load(
 
     def is_at(khz: int, kind: str) -> bool:
         pass_time(kind)
-        return bench.clock() == khz
+        return monitor.clock() == khz
 
     pass_time("idle")
     common = ("--timeout", "20", "--devices", devices, "auto", "--stat", stat)
@@ -161,21 +163,21 @@ def test_auto_starts_high_and_follows_the_load(
 
 
 def test_auto_leaves_out_the_ports_that_another_program_has_open(
-    bench: Workbench, tmp_path: Path
+    monitor: InProcessMonitor, tmp_path: Path
 ) -> None:
-    bench.define_group(0)
-    bench.define_group(1)
-    bench.hand_over(0)
-    bench.hand_over(1)
-    bench.define_domain(groups=(0, 1))
+    monitor.define_group(0)
+    monitor.define_group(1)
+    monitor.hand_over(0)
+    monitor.hand_over(1)
+    monitor.define_domain(groups=(0, 1))
     stat = tmp_path / "stat"
     stat.write_text("cpu0 0 0 0 10 0 0 0 0\ncpu1 0 0 0 10 0 0 0 0\n")
     command = ("--timeout", "20", "--devices", tmp_path, "auto", "--stat", stat)
-    ends = [bench.adopt(number=number) for number in (0, 1)]
+    ends = [monitor.adopt(number=number) for number in (0, 1)]
     with (
         PseudoPort(tmp_path, 0, ends[0]) as first,
         PseudoPort(tmp_path, 1, ends[1]) as second,
-        ServingHost(bench),
+        ServingHost(monitor),
     ):
         first.seize()
         process = start(*command, "-o", "json", wrapper=ORDINARY)

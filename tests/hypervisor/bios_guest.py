@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from orchestrator.domain import DomainId
 from orchestrator.domain_xml.parse import parse_domain
+from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.connection import Hypervisor

@@ -14,22 +14,22 @@ import libvirt
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from orchestrator import actions as a
 from orchestrator import events as e
 from orchestrator.config import Config
 from orchestrator.controller import Controller
+from orchestrator.controller import actions as a
+from orchestrator.controller.inventory import Inventory
 from orchestrator.controller.onboarding import find_rule
-from orchestrator.domain import DomainId, DomainSpec
 from orchestrator.domain_xml.channel import build_channel
 from orchestrator.domain_xml.edit import find_channel
 from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainGone, VmpowerError
-from orchestrator.hypervisor.sides import CONFIG, LIVE
-from orchestrator.inventory import Inventory
+from orchestrator.hypervisor.descriptions import CONFIG, LIVE
+from orchestrator.onboarding.rule import MetadataWord, OnboardRule
 from orchestrator.power.topology import Topology
-from orchestrator.rules.onboard_rule import MetadataWord, OnboardRule
-from tests.controller.world import is_right
+from orchestrator.values.domain import DomainId, DomainSpec
+from tests.controller.simulated_host import is_right
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.domain import DomainId
 from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
 from orchestrator.hypervisor.connection import Access, Hypervisor
+from orchestrator.values.domain import DomainId
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import libvirt
 import pytest
 
 from examples.guests.embed import EmbedRoot
-from orchestrator.domain import DomainId, Holdings, VCpu
 from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Access, Hypervisor
 from orchestrator.hypervisor.operator import OperatorConnection
+from orchestrator.values.domain import DomainId, Holdings, VCpu
 from tests.hypervisor.bios_guest import (
     CONFIG,
     CONTROLLER,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.domain import DomainId, DomainState
 from orchestrator.errors import DomainGone
+from orchestrator.values.domain import DomainId, DomainState
 from tests.hypervisor.bios_guest import (
     CONTROLLER,
     LIVE,

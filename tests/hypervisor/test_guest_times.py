@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import libvirt
 import pytest
 
-from orchestrator.domain import DomainId
 from orchestrator.errors import DomainGone, HypervisorError
-from orchestrator.execution.pool import Pool
 from orchestrator.hypervisor.connection import Hypervisor
-from orchestrator.policy.readings import UtilisationReading, utilisation
+from orchestrator.performer.call_pool import Pool
+from orchestrator.sampling.readings import UtilisationReading, utilisation
+from orchestrator.values.domain import DomainId
 from tests.hypervisor.bios_guest import UUID, Guest, definition
 from tests.rig.waiting import wait_for
 

@@ -23,8 +23,8 @@ from orchestrator.domain_xml.note import (
 )
 from orchestrator.errors import HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
+from orchestrator.hypervisor.libvirt_errors import translated
 from orchestrator.hypervisor.operator import OperatorConnection
-from orchestrator.hypervisor.translation import translated
 from tests.hypervisor.onboarding_machine import (
     INACTIVE,
     NAMES,
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from orchestrator import actions as a
-    from orchestrator.domain import DomainId
+    from orchestrator.controller import actions as a
+    from orchestrator.values.domain import DomainId
     from tests.rig.embed import EmbedHost
 
 LIVE_REFUSAL = "the test driver attaches nothing to a running domain"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import libvirt
 import pytest
 
-from orchestrator.domain import DomainId, VCpu
 from orchestrator.errors import ConfigError, DomainGone, HypervisorError
 from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
+from orchestrator.values.domain import DomainId, VCpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import libvirt
 import pytest
 
-from orchestrator.domain import (
+from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
+from orchestrator.hypervisor.connection import Access, Hypervisor
+from orchestrator.values.domain import (
     ChannelSpec,
     DomainId,
     DomainSpec,
@@ -18,8 +20,6 @@ from orchestrator.domain import (
     VCpu,
     VCpuSpec,
 )
-from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
-from orchestrator.hypervisor.connection import Access, Hypervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.domain import DomainId
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.vcpu_times import interrupts_kvm, is_kvm
+from orchestrator.values.domain import DomainId
 from tests.hypervisor.test_test_driver import DEFINED, NODE, OFF, UUID
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from orchestrator.monitor.arbiter import (
     Group,
     VCpu,
 )
-from orchestrator.power.turbo import Steps, steps_from
+from orchestrator.values.frequencies import Steps, steps_from
 
 TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
 STEPS = steps_from([TURBO, NOMINAL, MIDDLE, LOWEST])

@@ -17,18 +17,18 @@ from orchestrator.channel.protocol import (
     encode,
     encode_policy,
 )
-from orchestrator.domain import DomainId
-from tests.monitor.household import (
+from orchestrator.values.domain import DomainId
+from tests.monitor.monitor_harness import (
     LOWEST,
     MIDDLE,
     NOMINAL,
     SIZE,
     TURBO,
     UUID,
-    Household,
-    household,
+    MonitorHarness,
+    monitor_harness,
     until,
-    with_main,
+    with_monitor,
 )
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 
 
-@with_main
-async def test_a_death_of_the_monitor_leaves_clocks_and_votes(main: Household) -> None:
+@with_monitor
+async def test_a_death_of_the_monitor_leaves_clocks_and_votes(
+    main: MonitorHarness,
+) -> None:
     guest = main.simple()
     await guest.ask(DISABLE)
     await guest.ask(MIN)
@@ -59,14 +61,14 @@ async def test_a_death_of_the_monitor_leaves_clocks_and_votes(main: Household) -
     assert await guest.receive() == b""
 
 
-async def _kill_monitor(main: Household) -> None:
+async def _kill_monitor(main: MonitorHarness) -> None:
     os.kill(main.pid(), signal.SIGKILL)
     await main.hear("monitor_died", -signal.SIGKILL)
 
 
-@with_main
+@with_monitor
 async def test_what_is_said_while_no_monitor_lives_is_known_to_the_next(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     guest = main.simple()
     await guest.ask(MIN)
@@ -84,9 +86,9 @@ async def test_what_is_said_while_no_monitor_lives_is_known_to_the_next(
     assert main.monitor.snapshot().wishes == {(UUID, 0): None, (other, 0): LOWEST}
 
 
-@with_main
+@with_monitor
 async def test_a_policy_s_vote_takes_the_group_and_outlives_a_monitor(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     main.offer()
     main.define_domain(0)
@@ -108,9 +110,9 @@ async def test_a_policy_s_vote_takes_the_group_and_outlives_a_monitor(
     assert main.monitor.snapshot().wishes == {(UUID, 0): None}
 
 
-@with_main
+@with_monitor
 async def test_a_policy_s_vote_ends_with_the_vcpu_s_place_also_for_main(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     main.offer()
     main.offer(1)
@@ -129,8 +131,8 @@ async def test_a_policy_s_vote_ends_with_the_vcpu_s_place_also_for_main(
     assert main.monitor.snapshot().wishes == {(UUID, 0): None}
 
 
-@with_main
-async def test_guests_policies_are_heard_and_answered(main: Household) -> None:
+@with_monitor
+async def test_guests_policies_are_heard_and_answered(main: MonitorHarness) -> None:
     guest = main.simple()
     packet = encode_policy(PolicyPacket(vm_name=b"me", num_vcpu=1))
     assert await guest.exchange(packet) == packet[:12] + b"\1" + packet[13:]
@@ -141,28 +143,28 @@ async def test_guests_policies_are_heard_and_answered(main: Household) -> None:
     await main.hear("policy_removed", UUID, 0)
 
 
-def _close_the_channel(main: Household) -> None:
+def _close_the_channel(main: MonitorHarness) -> None:
     main.monitor.close_channel(UUID, 0)
 
 
-def _disable_the_channel(main: Household) -> None:
+def _disable_the_channel(main: MonitorHarness) -> None:
     main.monitor.switch_channel(UUID, 0, is_enabled=False)
 
 
-def _withdraw_its_votes(main: Household) -> None:
+def _withdraw_its_votes(main: MonitorHarness) -> None:
     main.monitor.withdraw_votes(UUID, 0)
 
 
-def _withdraw_all_votes(main: Household) -> None:
+def _withdraw_all_votes(main: MonitorHarness) -> None:
     main.monitor.withdraw_votes(UUID, None)
 
 
-def _move_the_vcpu(main: Household) -> None:
+def _move_the_vcpu(main: MonitorHarness) -> None:
     main.define_domain(1)
     main.define_domain(0)
 
 
-def _forget_the_domain(main: Household) -> None:
+def _forget_the_domain(main: MonitorHarness) -> None:
     main.monitor.forget_domain(UUID)
     main.define_domain(0)
 
@@ -179,10 +181,10 @@ def _forget_the_domain(main: Household) -> None:
     ],
 )
 def test_what_a_dying_monitor_does_not_hear_is_done_all_the_same(
-    tmp_path: Path, say: Callable[[Household], None]
+    tmp_path: Path, say: Callable[[MonitorHarness], None]
 ) -> None:
     async def run() -> None:
-        async with household(tmp_path) as main:
+        async with monitor_harness(tmp_path) as main:
             guest = main.simple()
             main.offer(1)
             await guest.ask(MIN)
@@ -198,9 +200,9 @@ def test_what_a_dying_monitor_does_not_hear_is_done_all_the_same(
     asyncio.run(run())
 
 
-@with_main
+@with_monitor
 async def test_what_a_monitor_has_done_is_not_done_again_after_its_death(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     guest = main.simple()
     await guest.ask(MIN)
@@ -217,9 +219,9 @@ async def test_what_a_monitor_has_done_is_not_done_again_after_its_death(
     assert main.clock() == MIDDLE, "not the step above the lowest: the vote was lost"
 
 
-@with_main
+@with_monitor
 async def test_a_vcpu_that_moved_while_no_monitor_lived_has_lost_its_vote(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     guest = main.simple()
     main.offer(1)
@@ -232,9 +234,9 @@ async def test_a_vcpu_that_moved_while_no_monitor_lived_has_lost_its_vote(
     await until(lambda: main.clock() == TURBO, "no vote is left")
 
 
-@with_main
+@with_monitor
 async def test_a_domain_forgotten_while_no_monitor_lived_leaves_nothing(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     guest = main.simple()
     await guest.ask(MIN)

@@ -26,183 +26,200 @@ from orchestrator.channel.protocol import (
     encode_policy,
 )
 from orchestrator.channel.recognition import MOST_PACKETS
-from orchestrator.monitor import messages
-from orchestrator.monitor.exchange import IDLE_NS
-from orchestrator.monitor.share import TURN_NS
+from orchestrator.monitor.link import messages
+from orchestrator.monitor.process.exchange import IDLE_NS
+from orchestrator.monitor.process.share import TURN_NS
 from tests.channel.vectors import read_vectors
-from tests.monitor.workbench import LOWEST, MIDDLE, NOMINAL, TURBO, Workbench, receive
+from tests.monitor.in_process_monitor import (
+    LOWEST,
+    MIDDLE,
+    NOMINAL,
+    TURBO,
+    InProcessMonitor,
+    receive,
+)
 
 ALL = list(GENERATIONS.values())
 OLD = [GENERATION_16, GENERATION_456]
 UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 
 
-def _silence(bench: Workbench) -> None:
-    bench.now_ns += IDLE_NS
-    bench.turn()
+def _silence(monitor: InProcessMonitor) -> None:
+    monitor.now_ns += IDLE_NS
+    monitor.turn()
 
 
 @pytest.mark.parametrize("generation", ALL, ids=lambda g: str(g.size_bytes))
 def test_a_guest_of_any_generation_sets_its_clock_from_the_first_packet(
-    bench: Workbench, generation: Generation
+    monitor: InProcessMonitor, generation: Generation
 ) -> None:
-    guest = bench.simple()
-    assert bench.generation() == (None, False)
-    assert bench.ask(guest, encode_connect(generation)) == b""
-    _silence(bench)
-    assert bench.generation() == (generation.size_bytes, False)
+    guest = monitor.simple()
+    assert monitor.generation() == (None, False)
+    assert monitor.ask(guest, encode_connect(generation)) == b""
+    _silence(monitor)
+    assert monitor.generation() == (generation.size_bytes, False)
     for unit, clock in ((MIN, LOWEST), (UP, MIDDLE), (MAX, TURBO), (DOWN, NOMINAL)):
         packet = encode(Request(0, unit), generation)
-        answer = bench.ask(guest, packet)
+        answer = monitor.ask(guest, packet)
         assert answer == (packet if generation.is_answered else b"")
-        assert bench.clock() == clock
+        assert monitor.clock() == clock
     counted = "acks" if generation.is_answered else "unanswered"
-    assert bench.counts() == {counted: 4}
+    assert monitor.counts() == {counted: 4}
 
 
 @pytest.mark.parametrize("generation", OLD, ids=lambda g: str(g.size_bytes))
 def test_an_old_guest_is_never_answered_but_its_refusals_are_counted(
-    bench: Workbench, generation: Generation
+    monitor: InProcessMonitor, generation: Generation
 ) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode_connect(generation))
-    _silence(bench)
+    guest = monitor.simple()
+    monitor.ask(guest, encode_connect(generation))
+    _silence(monitor)
     bad = encode(Request(7, MIN), generation) + encode(Request(0, 99), generation)
-    assert bench.ask(guest, bad) == b""
-    bench.tell(messages.TakeBack(0))
-    assert bench.ask(guest, encode(Request(0, MIN), generation)) == b""
-    bench.tell(messages.AnswerTake(0, is_taken=False))
+    assert monitor.ask(guest, bad) == b""
+    monitor.tell(messages.TakeBack(0))
+    assert monitor.ask(guest, encode(Request(0, MIN), generation)) == b""
+    monitor.tell(messages.AnswerTake(0, is_taken=False))
     assert receive(guest) == b""
-    assert bench.counts() == {"unanswered": 3}
-    assert bench.reasons() == {"no-vcpu": 1, "unit": 1}
+    assert monitor.counts() == {"unanswered": 3}
+    assert monitor.reasons() == {"no-vcpu": 1, "unit": 1}
 
 
 def test_a_policy_of_an_old_guest_reaches_main_and_is_not_answered(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    guest = bench.simple()
+    guest = monitor.simple()
     policy = encode_policy(PolicyPacket(num_vcpu=1), GENERATION_456)
-    bench.ask(guest, policy)
-    _silence(bench)
-    (sent,) = bench.policies()
+    monitor.ask(guest, policy)
+    _silence(monitor)
+    (sent,) = monitor.policies()
     assert (sent.generation, sent.packet) == (456, policy.decode("latin-1"))
-    bench.answer_policy(sent)
+    monitor.answer_policy(sent)
     assert receive(guest) == b""
-    assert bench.counts() == {"unanswered": 1}
+    assert monitor.counts() == {"unanswered": 1}
 
 
-def test_a_32_bit_guest_is_answered_in_its_own_size(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode_connect(GENERATION_460))
-    _silence(bench)
+def test_a_32_bit_guest_is_answered_in_its_own_size(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, encode_connect(GENERATION_460))
+    _silence(monitor)
     low = encode(Request(0, MIN), GENERATION_460)
     bad = encode(Request(9, MIN), GENERATION_460)
     refusal = encode_answer(bad, Answer.NACK, GENERATION_460)
-    assert bench.ask(guest, low + bad + low) == low + refusal + low
+    assert monitor.ask(guest, low + bad + low) == low + refusal + low
     host = encode(Request(0, MIN, core_type=1), GENERATION_460)
-    assert bench.ask(guest, host) == encode_answer(host, Answer.NACK, GENERATION_460)
-    assert bench.counts() == {"acks": 2, "nacks": 2}
+    assert monitor.ask(guest, host) == encode_answer(host, Answer.NACK, GENERATION_460)
+    assert monitor.counts() == {"acks": 2, "nacks": 2}
 
 
 def test_a_single_packet_that_the_silence_explains_is_too_late_to_be_answered(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode(Request(0, MIN), GENERATION_460))
-    assert bench.clock() == TURBO
-    _silence(bench)
-    assert bench.clock() == LOWEST
+    guest = monitor.simple()
+    monitor.ask(guest, encode(Request(0, MIN), GENERATION_460))
+    assert monitor.clock() == TURBO
+    _silence(monitor)
+    assert monitor.clock() == LOWEST
     assert receive(guest) == b""
-    assert bench.counts() == {"late": 1}
+    assert monitor.counts() == {"late": 1}
 
 
-def test_a_silence_is_over_when_something_comes(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_a_silence_is_over_when_something_comes(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
     packet = encode(Request(0, MIN))
-    bench.ask(guest, packet[:100])
-    bench.now_ns += IDLE_NS - 1
-    bench.turn()
-    assert bench.ask(guest, packet[100:]) == packet
+    monitor.ask(guest, packet[:100])
+    monitor.now_ns += IDLE_NS - 1
+    monitor.turn()
+    assert monitor.ask(guest, packet[100:]) == packet
 
 
-def test_a_silence_that_nobody_noticed_in_time_counts_too(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode(Request(0, MIN), GENERATION_456))
-    bench.now_ns += IDLE_NS
-    bench.ask(guest, encode(Request(0, UP), GENERATION_456))
-    assert bench.clock() == MIDDLE
-    assert bench.counts() == {"unanswered": 2}
+def test_a_silence_that_nobody_noticed_in_time_counts_too(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, encode(Request(0, MIN), GENERATION_456))
+    monitor.now_ns += IDLE_NS
+    monitor.ask(guest, encode(Request(0, UP), GENERATION_456))
+    assert monitor.clock() == MIDDLE
+    assert monitor.counts() == {"unanswered": 2}
 
 
-def test_silences_of_many_channels_are_explained_together(bench: Workbench) -> None:
+def test_silences_of_many_channels_are_explained_together(
+    monitor: InProcessMonitor,
+) -> None:
     for group in range(4):
-        bench.define_group(group)
-        bench.hand_over(group)
-        bench.define_domain(group, groups=(group,))
-    guests = [bench.adopt(group) for group in range(4)]
+        monitor.define_group(group)
+        monitor.hand_over(group)
+        monitor.define_domain(group, groups=(group,))
+    guests = [monitor.adopt(group) for group in range(4)]
     for guest, generation in zip(guests, ALL, strict=True):
         guest.sendall(encode(Request(0, MIN), generation))
-    bench.turn()
-    _silence(bench)
-    assert [bench.clock(group) for group in range(4)] == [LOWEST] * 4
-    assert [bench.generation(group)[0] for group in range(4)] == list(GENERATIONS)
-    assert not bench.exchange.silences
+    monitor.turn()
+    _silence(monitor)
+    assert [monitor.clock(group) for group in range(4)] == [LOWEST] * 4
+    assert [monitor.generation(group)[0] for group in range(4)] == list(GENERATIONS)
+    assert not monitor.exchange.silences
 
 
-def test_a_channel_that_ends_in_a_silence_leaves_nothing(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, b"\1" * 9)
+def test_a_channel_that_ends_in_a_silence_leaves_nothing(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, b"\1" * 9)
     guest.close()
-    bench.turn()
-    assert not bench.exchange.silences
-    _silence(bench)
+    monitor.turn()
+    assert not monitor.exchange.silences
+    _silence(monitor)
 
 
-def test_a_domain_that_boots_something_else_is_understood(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_a_domain_that_boots_something_else_is_understood(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
     clocks = {MIN: LOWEST, MAX: TURBO}
     for index, generation in enumerate((*ALL, *reversed(ALL), *ALL)):
         unit = (MIN, MAX)[index % 2]
-        bench.ask(guest, encode_connect(generation))
-        _silence(bench)
-        bench.ask(guest, encode(Request(0, unit), generation))
-        assert bench.generation() == (generation.size_bytes, False)
-        assert bench.clock() == clocks[unit]
-    assert "errors" not in bench.counts()
+        monitor.ask(guest, encode_connect(generation))
+        _silence(monitor)
+        monitor.ask(guest, encode(Request(0, unit), generation))
+        assert monitor.generation() == (generation.size_bytes, False)
+        assert monitor.clock() == clocks[unit]
+    assert "errors" not in monitor.counts()
 
 
-def test_what_was_found_out_outlives_a_reconnection(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode(Request(0, MAX), GENERATION_460))
-    _silence(bench)
-    again = bench.adopt()
+def test_what_was_found_out_outlives_a_reconnection(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, encode(Request(0, MAX), GENERATION_460))
+    _silence(monitor)
+    again = monitor.adopt()
     packet = encode(Request(0, MIN), GENERATION_460)
-    assert bench.ask(again, packet) == packet
+    assert monitor.ask(again, packet) == packet
 
 
-def test_an_operator_s_word_stands_above_what_arrives(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_an_operator_s_word_stands_above_what_arrives(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
     packet = encode(Request(0, MIN))
-    bench.ask(guest, packet)
-    bench.define_domain(generation=16)
-    assert bench.generation() == (16, True)
+    monitor.ask(guest, packet)
+    monitor.define_domain(generation=16)
+    assert monitor.generation() == (16, True)
     # 29 records, of which the first one is a request and the others are nothing.
-    assert bench.ask(guest, encode(Request(0, MAX))) == b""
-    assert (bench.clock(), bench.counts()["errors"]) == (TURBO, 28)
-    assert bench.ask(bench.adopt(), packet) == b""
-    bench.define_domain()
-    assert bench.generation() == (16, False)
-    guest = bench.adopt()
-    assert bench.ask(guest, packet) == packet
-    assert bench.generation() == (464, False)
+    assert monitor.ask(guest, encode(Request(0, MAX))) == b""
+    assert (monitor.clock(), monitor.counts()["errors"]) == (TURBO, 28)
+    assert monitor.ask(monitor.adopt(), packet) == b""
+    monitor.define_domain()
+    assert monitor.generation() == (16, False)
+    guest = monitor.adopt()
+    assert monitor.ask(guest, packet) == packet
+    assert monitor.generation() == (464, False)
 
 
-def test_a_generation_that_is_none_is_found_out(bench: Workbench) -> None:
-    bench.define_group()
-    bench.hand_over()
-    bench.define_domain(generation=17)
+def test_a_generation_that_is_none_is_found_out(monitor: InProcessMonitor) -> None:
+    monitor.define_group()
+    monitor.hand_over()
+    monitor.define_domain(generation=17)
     packet = encode(Request(0, MIN))
-    assert bench.ask(bench.adopt(), packet) == packet
+    assert monitor.ask(monitor.adopt(), packet) == packet
 
 
 pieces = st.lists(
@@ -220,72 +237,74 @@ pieces = st.lists(
 def test_no_bytes_of_one_guest_reach_another_or_end_its_channel(
     sent: list[bytes], silences: list[bool]
 ) -> None:
-    with TemporaryDirectory() as name, Workbench(Path(name)) as bench:
+    with TemporaryDirectory() as name, InProcessMonitor(Path(name)) as monitor:
         for group in (0, 1):
-            bench.define_group(group)
-            bench.hand_over(group)
-            bench.define_domain(group, groups=(group,) * 4)
-        wild, good = bench.adopt(0), bench.adopt(1)
+            monitor.define_group(group)
+            monitor.hand_over(group)
+            monitor.define_domain(group, groups=(group,) * 4)
+        wild, good = monitor.adopt(0), monitor.adopt(1)
         low = encode(Request(0, MIN))
         for piece, is_silent in zip(sent, silences, strict=False):
             wild.sendall(piece)
-            assert bench.ask(good, low) == low
+            assert monitor.ask(good, low) == low
             receive(wild)
             if is_silent:
-                _silence(bench)
-        _silence(bench)
-        for sent_policy in bench.policies():
+                _silence(monitor)
+        _silence(monitor)
+        for sent_policy in monitor.policies():
             assert sent_policy.domain == 0
-            bench.answer_policy(sent_policy)
+            monitor.answer_policy(sent_policy)
         receive(wild)
-        assert bench.ask(wild, low) == low
-        assert bench.counts(1) == {"acks": len(sent)}
-        ends = [r for r in bench.reports if isinstance(r, messages.EndpointClosed)]
+        assert monitor.ask(wild, low) == low
+        assert monitor.counts(1) == {"acks": len(sent)}
+        ends = [r for r in monitor.reports if isinstance(r, messages.EndpointClosed)]
         assert ends == []
 
 
 @pytest.mark.parametrize("generation", OLD, ids=lambda g: str(g.size_bytes))
 def test_an_old_guest_that_never_reads_is_served_ten_thousand_times(
-    bench: Workbench, generation: Generation
+    monitor: InProcessMonitor, generation: Generation
 ) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode_connect(generation))
-    _silence(bench)
+    guest = monitor.simple()
+    monitor.ask(guest, encode_connect(generation))
+    _silence(monitor)
     burst = b"".join(encode(Request(0, unit), generation) for unit in (MAX, MIN) * 50)
     for _ in range(100):
         guest.sendall(burst)
-        bench.exhaust()
-    assert bench.counts() == {"unanswered": 10_000}
-    assert bench.clock() == LOWEST
+        monitor.exhaust()
+    assert monitor.counts() == {"unanswered": 10_000}
+    assert monitor.clock() == LOWEST
 
 
 @pytest.mark.parametrize("generation", OLD, ids=lambda g: str(g.size_bytes))
 def test_after_a_flood_of_one_generation_another_is_recognised(
-    bench: Workbench, generation: Generation
+    monitor: InProcessMonitor, generation: Generation
 ) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode_connect(generation))
-    _silence(bench)
+    guest = monitor.simple()
+    monitor.ask(guest, encode_connect(generation))
+    _silence(monitor)
     flood = encode(Request(0, MIN), generation) * MOST_PACKETS
-    bench.tick_ns = TURN_NS + 1  # each turn is long: ever less is read at once
+    monitor.tick_ns = TURN_NS + 1  # each turn is long: ever less is read at once
     for _ in range(10):
         guest.sendall(flood)
         for _ in range(MOST_PACKETS):
-            _silence(bench)  # which is longer than any rest
-    bench.tick_ns = 0
+            _silence(monitor)  # which is longer than any rest
+    monitor.tick_ns = 0
     for _ in range(3):
         packet = encode(Request(0, MAX))
-        assert bench.ask(guest, packet) == packet
-    assert bench.generation() == (464, False)
+        assert monitor.ask(guest, packet) == packet
+    assert monitor.generation() == (464, False)
 
 
-def test_a_flood_of_short_packets_is_read_in_small_portions(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, encode_connect(GENERATION_16))
-    _silence(bench)
+def test_a_flood_of_short_packets_is_read_in_small_portions(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, encode_connect(GENERATION_16))
+    _silence(monitor)
     guest.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     guest.sendall(encode(Request(0, MIN), GENERATION_16) * 4_000)
-    bench.turn()
-    assert bench.counts()["unanswered"] == MOST_PACKETS
-    bench.exhaust()
-    assert bench.counts()["unanswered"] == 4_000
+    monitor.turn()
+    assert monitor.counts()["unanswered"] == MOST_PACKETS
+    monitor.exhaust()
+    assert monitor.counts()["unanswered"] == 4_000

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import HandoffError
-from orchestrator.monitor import messages
-from orchestrator.monitor.handoff import MAX_FDS, Handoff
-from orchestrator.monitor.messages import Message, VCpuRow, decode, encode
-from orchestrator.monitor.rows import Rows
-from orchestrator.monitor.table import (
+from orchestrator.monitor.client.rows import Rows
+from orchestrator.monitor.link import messages
+from orchestrator.monitor.link.handoff import MAX_FDS, Handoff
+from orchestrator.monitor.link.messages import Message, VCpuRow, decode, encode
+from orchestrator.monitor.link.table import (
     CHANNEL_ROWS,
     CHANNEL_WORDS,
     GROUP_ROWS,

@@ -10,28 +10,28 @@ from orchestrator.channel.protocol import (
     encode,
     encode_connect,
 )
-from orchestrator.domain import DomainId
-from orchestrator.monitor.refusals import Refusal
-from tests.monitor.household import (
+from orchestrator.values.domain import DomainId
+from orchestrator.values.refusal import Refusal
+from tests.monitor.monitor_harness import (
     LOWEST,
     MIDDLE,
     NOMINAL,
     SIZE,
     TURBO,
     UUID,
-    Household,
+    MonitorHarness,
     until,
-    with_main,
+    with_monitor,
 )
 
 if TYPE_CHECKING:
-    from orchestrator.monitor.views import Counters
+    from orchestrator.monitor.client.views import Counters
 
 UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 
 
-@with_main
-async def test_a_guest_changes_the_clock_of_its_cpu(main: Household) -> None:
+@with_monitor
+async def test_a_guest_changes_the_clock_of_its_cpu(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.send(encode_connect())
     await main.hear("take_wanted", 0)
@@ -43,8 +43,8 @@ async def test_a_guest_changes_the_clock_of_its_cpu(main: Household) -> None:
     assert main.heard == [("take_wanted", 0)]
 
 
-@with_main
-async def test_the_snapshot_says_what_the_monitor_did(main: Household) -> None:
+@with_monitor
+async def test_the_snapshot_says_what_the_monitor_did(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
     await guest.ask(MAX, core_type=1)
@@ -56,8 +56,8 @@ async def test_the_snapshot_says_what_the_monitor_did(main: Household) -> None:
     assert list(seen.channels) == [(UUID, 0)]
 
 
-@with_main
-async def test_what_a_guest_may_not_ask_is_refused(main: Household) -> None:
+@with_monitor
+async def test_what_a_guest_may_not_ask_is_refused(main: MonitorHarness) -> None:
     guest = main.simple()
     assert await guest.ask(MIN, vcpu=1) == "NACK"
     assert await guest.ask(MIN, vcpu=2**64 - 1) == "NACK"
@@ -71,8 +71,10 @@ async def test_what_a_guest_may_not_ask_is_refused(main: Household) -> None:
     assert main.monitor.snapshot().wishes == {(UUID, 0): None}
 
 
-@with_main
-async def test_a_first_request_waits_for_its_group_to_be_taken(main: Household) -> None:
+@with_monitor
+async def test_a_first_request_waits_for_its_group_to_be_taken(
+    main: MonitorHarness,
+) -> None:
     main.is_taking = False
     guest = main.simple()
     await guest.send(encode(Request(0, MIN)))
@@ -88,8 +90,8 @@ def _done(counters: Counters) -> tuple[int, int]:
     return counters.acks, counters.late
 
 
-@with_main
-async def test_an_operator_s_clock_holds_against_a_guest(main: Household) -> None:
+@with_monitor
+async def test_an_operator_s_clock_holds_against_a_guest(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
     view = main.group_view(override_khz=MIDDLE)
@@ -100,8 +102,8 @@ async def test_an_operator_s_clock_holds_against_a_guest(main: Household) -> Non
     await until(lambda: main.clock() == TURBO, "the guest's clock")
 
 
-@with_main
-async def test_channels_are_switched_off_and_on(main: Household) -> None:
+@with_monitor
+async def test_channels_are_switched_off_and_on(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
     main.monitor.switch_channel(UUID, 0, is_enabled=False)
@@ -119,8 +121,8 @@ async def test_channels_are_switched_off_and_on(main: Household) -> None:
     assert ("endpoint_closed", UUID, 0, "hung up") not in main.heard
 
 
-@with_main
-async def test_votes_are_withdrawn_and_a_domain_forgotten(main: Household) -> None:
+@with_monitor
+async def test_votes_are_withdrawn_and_a_domain_forgotten(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
     main.monitor.withdraw_votes(UUID, 0)
@@ -132,9 +134,9 @@ async def test_votes_are_withdrawn_and_a_domain_forgotten(main: Household) -> No
     assert main.monitor.snapshot().channels == {}
 
 
-@with_main
+@with_monitor
 async def test_counters_go_on_over_a_new_connection_until_the_domain_is_off(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     await main.simple().ask(77)
     await until(lambda: main.counters().nacks == 1, "a refusal")
@@ -150,9 +152,9 @@ async def test_counters_go_on_over_a_new_connection_until_the_domain_is_off(
 # Guests that misbehave
 
 
-@with_main
+@with_monitor
 async def test_a_guest_that_never_reads_is_served_ten_thousand_times(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     main.offer()
     main.define_domain(0, 0)
@@ -176,8 +178,10 @@ async def test_a_guest_that_never_reads_is_served_ten_thousand_times(
     assert await deaf.ask(MIN) == "ACK"
 
 
-@with_main
-async def test_garbage_costs_a_guest_no_more_than_the_garbage(main: Household) -> None:
+@with_monitor
+async def test_garbage_costs_a_guest_no_more_than_the_garbage(
+    main: MonitorHarness,
+) -> None:
     guest = main.simple()
     await guest.send(b"\xff" * (20 * SIZE + 100))
     await until(lambda: main.counters().errors > 0, "the garbage")
@@ -185,8 +189,10 @@ async def test_garbage_costs_a_guest_no_more_than_the_garbage(main: Household) -
     assert main.heard == [("take_wanted", 0)]
 
 
-@with_main
-async def test_a_name_in_a_packet_moves_nobody_else_s_clock(main: Household) -> None:
+@with_monitor
+async def test_a_name_in_a_packet_moves_nobody_else_s_clock(
+    main: MonitorHarness,
+) -> None:
     other = DomainId("00000000-0000-0000-0000-000000000002")
     main.offer(0)
     main.offer(1)
@@ -203,9 +209,9 @@ async def test_a_name_in_a_packet_moves_nobody_else_s_clock(main: Household) -> 
     assert main.clock(1) == TURBO
 
 
-@with_main
+@with_monitor
 async def test_a_guest_that_hangs_up_is_reported_and_its_vote_ends(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     guest = main.simple()
     await guest.ask(MIN)
@@ -215,9 +221,9 @@ async def test_a_guest_that_hangs_up_is_reported_and_its_vote_ends(
     assert main.counters().acks >= 1
 
 
-@with_main
+@with_monitor
 async def test_the_end_of_an_earlier_endpoint_is_not_taken_for_the_present_one(
-    main: Household,
+    main: MonitorHarness,
 ) -> None:
     earlier = main.simple()
     await earlier.ask(MIN)

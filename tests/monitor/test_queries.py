@@ -20,10 +20,10 @@ from orchestrator.channel.protocol import (
     encode_policy,
     encode_refusal,
 )
-from orchestrator.monitor import messages
-from orchestrator.monitor.answers import LATE_NS
+from orchestrator.monitor.link import messages
+from orchestrator.monitor.process.answers import LATE_NS
 from tests.channel.vectors import read_vectors
-from tests.monitor.workbench import LOWEST, MIDDLE, TURBO, Workbench
+from tests.monitor.in_process_monitor import LOWEST, MIDDLE, TURBO, InProcessMonitor
 
 MIN = Unit.SCALE_MIN
 ANSWERED = [GENERATION_460, GENERATION_464]
@@ -46,35 +46,35 @@ def _refusal(command: int, generation: Generation = GENERATION_464) -> bytes:
     return encode_refusal(command, generation, vm_name=b"ubuntu2")
 
 
-def _three(bench: Workbench) -> None:
+def _three(monitor: InProcessMonitor) -> None:
     """Two taken groups and one that is not, a vCPU in each, and one that floats."""
-    bench.define_group(0)
-    bench.define_group(1, steps=(2_000_000, 1_200_000))
-    bench.define_group(2)
-    bench.hand_over(0)
-    bench.hand_over(1)
-    bench.define_domain(groups=(0, 1, 2, None))
+    monitor.define_group(0)
+    monitor.define_group(1, steps=(2_000_000, 1_200_000))
+    monitor.define_group(2)
+    monitor.hand_over(0)
+    monitor.hand_over(1)
+    monitor.define_domain(groups=(0, 1, 2, None))
 
 
 def _fill(*values: int) -> tuple[int, ...]:
     return values + (0,) * (MAX_VCPUS - len(values))
 
 
-def test_a_list_tells_the_clocks_of_all_its_vcpus(bench: Workbench) -> None:
-    _three(bench)
-    guest = bench.adopt()
-    bench.ask(guest, encode(Request(0, MIN)))
-    reply = decode_frequencies(bench.ask(guest, _query(Command.QUERY_FREQ_LIST)))
+def test_a_list_tells_the_clocks_of_all_its_vcpus(monitor: InProcessMonitor) -> None:
+    _three(monitor)
+    guest = monitor.adopt()
+    monitor.ask(guest, encode(Request(0, MIN)))
+    reply = decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ_LIST)))
     assert reply.command == Answer.FREQ_LIST
     assert reply.khz == _fill(LOWEST, MIDDLE)
     assert (reply.num_vcpu, reply.vm_name) == (4, b"ubuntu2".ljust(32, b"\0"))
 
 
-def test_a_query_tells_one_clock(bench: Workbench) -> None:
-    _three(bench)
-    guest = bench.adopt()
+def test_a_query_tells_one_clock(monitor: InProcessMonitor) -> None:
+    _three(monitor)
+    guest = monitor.adopt()
     replies = [
-        decode_frequencies(bench.ask(guest, _query(Command.QUERY_FREQ, vcpu)))
+        decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ, vcpu)))
         for vcpu in range(4)
     ]
     assert [reply.khz for reply in replies] == [
@@ -84,104 +84,110 @@ def test_a_query_tells_one_clock(bench: Workbench) -> None:
         _fill(),
     ]
     assert [reply.resource_id for reply in replies] == [0, 1, 2, 3]
-    assert bench.counts() == {"acks": 4}
+    assert monitor.counts() == {"acks": 4}
 
 
-def test_abilities_are_told_within_the_operator_s_rights(bench: Workbench) -> None:
-    _three(bench)
-    guest = bench.adopt()
-    reply = decode_capabilities(bench.ask(guest, _query(Command.QUERY_CAPS_LIST)))
+def test_abilities_are_told_within_the_operator_s_rights(
+    monitor: InProcessMonitor,
+) -> None:
+    _three(monitor)
+    guest = monitor.adopt()
+    reply = decode_capabilities(monitor.ask(guest, _query(Command.QUERY_CAPS_LIST)))
     assert (reply.command, reply.num_vcpu) == (Answer.CAPS_LIST, 4)
     assert (reply.turbo, reply.priority) == (_fill(1, 0, 1), _fill())
-    one = decode_capabilities(bench.ask(guest, _query(Command.QUERY_CAPS, 2)))
+    one = decode_capabilities(monitor.ask(guest, _query(Command.QUERY_CAPS, 2)))
     assert one.turbo == _fill(0, 0, 1)
-    bench.define_domain(groups=(0, 1, 2, None), is_turbo_allowed=False)
-    none = decode_capabilities(bench.ask(guest, _query(Command.QUERY_CAPS_LIST)))
+    monitor.define_domain(groups=(0, 1, 2, None), is_turbo_allowed=False)
+    none = decode_capabilities(monitor.ask(guest, _query(Command.QUERY_CAPS_LIST)))
     assert none.turbo == _fill()
 
 
-def test_only_8_of_many_vcpus_are_told(bench: Workbench) -> None:
-    bench.define_group()
-    bench.hand_over()
-    bench.define_domain(groups=(0,) * 12)
-    guest = bench.adopt()
-    reply = decode_frequencies(bench.ask(guest, _query(Command.QUERY_FREQ_LIST)))
+def test_only_8_of_many_vcpus_are_told(monitor: InProcessMonitor) -> None:
+    monitor.define_group()
+    monitor.hand_over()
+    monitor.define_domain(groups=(0,) * 12)
+    guest = monitor.adopt()
+    reply = decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ_LIST)))
     assert (reply.khz, reply.num_vcpu) == ((TURBO,) * 8, 8)
-    refused = bench.ask(guest, _query(Command.QUERY_FREQ, 8))
+    refused = monitor.ask(guest, _query(Command.QUERY_FREQ, 8))
     assert refused == _refusal(Command.QUERY_FREQ)
-    assert bench.reasons() == {"no-vcpu": 1}
+    assert monitor.reasons() == {"no-vcpu": 1}
 
 
 @pytest.mark.parametrize("generation", ANSWERED, ids=lambda g: str(g.size_bytes))
 @pytest.mark.parametrize("command", QUERIES)
 def test_a_refusal_keeps_the_asker_in_step(
-    bench: Workbench, generation: Generation, command: Command
+    monitor: InProcessMonitor, generation: Generation, command: Command
 ) -> None:
-    bench.simple()
-    bench.define_domain(generation=generation.size_bytes)
-    guest = bench.adopt()
+    monitor.simple()
+    monitor.define_domain(generation=generation.size_bytes)
+    guest = monitor.adopt()
     query, refusal = _query(command, 0, generation), _refusal(command, generation)
-    bench.define_domain(generation=generation.size_bytes, may_query=False)
-    assert bench.ask(guest, query) == refusal
-    bench.define_domain(generation=generation.size_bytes)
-    bench.tell(messages.SwitchChannel(0, 0, is_enabled=False))
-    assert bench.ask(guest, query) == refusal
-    bench.tell(messages.SwitchChannel(0, 0, is_enabled=True))
+    monitor.define_domain(generation=generation.size_bytes, may_query=False)
+    assert monitor.ask(guest, query) == refusal
+    monitor.define_domain(generation=generation.size_bytes)
+    monitor.tell(messages.SwitchChannel(0, 0, is_enabled=False))
+    assert monitor.ask(guest, query) == refusal
+    monitor.tell(messages.SwitchChannel(0, 0, is_enabled=True))
     layout = {
         Command.QUERY_FREQ_LIST: generation.frequencies,
         Command.QUERY_FREQ: generation.frequencies,
     }.get(command, generation.capabilities)
     assert layout is not None
-    assert len(bench.ask(guest, query)) == layout.size == len(refusal)
-    assert bench.reasons() == {"queries-forbidden": 1, "disabled": 1}
-    assert bench.counts() == {"acks": 1, "nacks": 2}
+    assert len(monitor.ask(guest, query)) == layout.size == len(refusal)
+    assert monitor.reasons() == {"queries-forbidden": 1, "disabled": 1}
+    assert monitor.counts() == {"acks": 1, "nacks": 2}
 
 
 @pytest.mark.parametrize("vcpu", [1, 7, 8, 2**32, 2**64 - 1])
-def test_a_vcpu_that_it_does_not_have_is_refused(bench: Workbench, vcpu: int) -> None:
-    guest = bench.simple()
+def test_a_vcpu_that_it_does_not_have_is_refused(
+    monitor: InProcessMonitor, vcpu: int
+) -> None:
+    guest = monitor.simple()
     for command in (Command.QUERY_FREQ, Command.QUERY_CAPS):
-        assert bench.ask(guest, _query(command, vcpu)) == _refusal(command)
-    assert bench.reasons() == {"no-vcpu": 2}
+        assert monitor.ask(guest, _query(command, vcpu)) == _refusal(command)
+    assert monitor.reasons() == {"no-vcpu": 2}
 
 
-def test_an_observed_domain_may_ask(bench: Workbench) -> None:
-    bench.define_group()
-    bench.hand_over(is_taken=False)
-    bench.define_domain(is_enforced=False)
-    reply = decode_frequencies(bench.ask(bench.adopt(), _query(Command.QUERY_FREQ)))
+def test_an_observed_domain_may_ask(monitor: InProcessMonitor) -> None:
+    monitor.define_group()
+    monitor.hand_over(is_taken=False)
+    monitor.define_domain(is_enforced=False)
+    reply = decode_frequencies(monitor.ask(monitor.adopt(), _query(Command.QUERY_FREQ)))
     assert (reply.command, reply.khz) == (Answer.FREQ_LIST, _fill())
 
 
-def test_replies_keep_their_place_among_other_answers(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_replies_keep_their_place_among_other_answers(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
     low, high = (encode(Request(0, unit)) for unit in (MIN, Unit.SCALE_MAX))
     policy, query = encode_policy(PolicyPacket()), _query(Command.QUERY_FREQ)
-    answers = bench.ask(guest, low + query + high + query)
+    answers = monitor.ask(guest, low + query + high + query)
     assert (answers[:464], answers[552:1016]) == (low, high)
     # What is asked for before a query in the same read is in force when it answers.
     for reply, khz in ((answers[464:552], LOWEST), (answers[1016:], TURBO)):
         assert decode_frequencies(reply).khz == _fill(khz)
-    assert bench.ask(guest, policy + query) == b""
-    bench.answer_policy(bench.policies()[0])
-    bench.turn()
-    assert bench.counts() == {"acks": 6}
+    assert monitor.ask(guest, policy + query) == b""
+    monitor.answer_policy(monitor.policies()[0])
+    monitor.turn()
+    assert monitor.counts() == {"acks": 6}
 
 
-def test_a_reply_that_would_come_late_is_not_given(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_a_reply_that_would_come_late_is_not_given(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
     guest.sendall(_query(Command.QUERY_CAPS))
-    bench.turn(age_ns=LATE_NS)
-    assert bench.counts() == {"late": 1}
+    monitor.turn(age_ns=LATE_NS)
+    assert monitor.counts() == {"late": 1}
 
 
 def test_the_queries_of_dpdk_s_guest_command_line_are_answered_as_it_expects(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    bench.define_group(steps=(2_300_001, 2_300_000, 1_200_000, 800_000))
-    bench.hand_over()
-    bench.define_domain(groups=(0,) * 4)
-    guest, vectors = bench.adopt(), read_vectors()
+    monitor.define_group(steps=(2_300_001, 2_300_000, 1_200_000, 800_000))
+    monitor.hand_over()
+    monitor.define_domain(groups=(0,) * 4)
+    guest, vectors = monitor.adopt(), read_vectors()
     lengths = {
         "FREQ_LIST": 88,
         "FREQ_vcpu2": 88,
@@ -189,7 +195,7 @@ def test_the_queries_of_dpdk_s_guest_command_line_are_answered_as_it_expects(
         "CAPS_vcpu2": 184,
     }
     for name, length in lengths.items():
-        reply = bench.ask(guest, vectors[f"G4.QUERY_{name}"])
+        reply = monitor.ask(guest, vectors[f"G4.QUERY_{name}"])
         assert len(reply) == length
         assert reply[12:16] == (3 if length == 88 else 4).to_bytes(4, "little")
         assert reply[-8:] == b"\4" + bytes(7)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.channel.recognition import MOST_PACKETS
-from orchestrator.monitor.share import (
+from orchestrator.monitor.process.share import (
     CREDIT_NS,
     MOST_REST_NS,
     PARTS,

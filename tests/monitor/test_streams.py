@@ -18,26 +18,26 @@ from orchestrator.channel.protocol import (
     encode,
     encode_answer,
 )
-from orchestrator.monitor.exchange import IDLE_NS
-from tests.monitor.workbench import SIZE, Workbench, ack, receive
+from orchestrator.monitor.process.exchange import IDLE_NS
+from tests.monitor.in_process_monitor import SIZE, InProcessMonitor, ack, receive
 
 UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 VECTORS = Path(__file__).parents[1] / "data" / "packet-vectors.txt"
 
 
 def test_the_vectors_of_this_generation_are_each_answered_as_they_should(
-    bench: Workbench,
+    monitor: InProcessMonitor,
 ) -> None:
-    bench.define_group()
-    bench.hand_over()
-    bench.define_domain(groups=(0,) * 6)
-    guest = bench.adopt()
+    monitor.define_group()
+    monitor.hand_over()
+    monitor.define_domain(groups=(0,) * 6)
+    guest = monitor.adopt()
     acked = []
     for line in VECTORS.read_text().splitlines():
         name, _, text = line.split()
         packet = bytes.fromhex(text)
         if name.startswith(("G3.", "G4.CPU", "G4.CONN", "G4.PKT")):
-            answer = bench.ask_main_too(guest, packet)
+            answer = monitor.ask_main_too(guest, packet)
             if answer == encode_answer(packet, Answer.ACK):
                 acked.append(name.split(".")[1])
             else:
@@ -71,20 +71,20 @@ def _pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
 
 def _play(pieces: list[bytes], *, has_plans: bool = True) -> tuple[object, ...]:
     """Return answers, votes, clocks and counters of a fresh monitor."""
-    with TemporaryDirectory() as name, Workbench(Path(name)) as bench:
+    with TemporaryDirectory() as name, InProcessMonitor(Path(name)) as monitor:
         for group in (0, 1):
-            bench.define_group(group)
-            bench.hand_over(group)
-        bench.define_domain(groups=(0, 1, 1, None))
-        guest = bench.adopt()
+            monitor.define_group(group)
+            monitor.hand_over(group)
+        monitor.define_domain(groups=(0, 1, 1, None))
+        guest = monitor.adopt()
         answers = b""
         for piece in pieces:
             if not has_plans:
-                for endpoint in bench.watch.endpoints.values():
+                for endpoint in monitor.watch.endpoints.values():
                     endpoint.plans.clear()
-            answers += bench.ask_main_too(guest, piece)
-        votes = [bench.vote(vcpu) for vcpu in range(4)]
-        return answers, votes, [bench.clock(0), bench.clock(1)], bench.counts()
+            answers += monitor.ask_main_too(guest, piece)
+        votes = [monitor.vote(vcpu) for vcpu in range(4)]
+        return answers, votes, [monitor.clock(0), monitor.clock(1)], monitor.counts()
 
 
 @given(many, st.lists(st.integers(0, 12 * SIZE), max_size=8))
@@ -107,40 +107,42 @@ def test_answers_and_votes_do_not_depend_on_how_the_stream_was_cut(
 def test_no_bytes_close_a_channel_or_keep_it_from_recovering(
     pieces: list[bytes],
 ) -> None:
-    with TemporaryDirectory() as name, Workbench(Path(name)) as bench:
-        guest = bench.simple()
+    with TemporaryDirectory() as name, InProcessMonitor(Path(name)) as monitor:
+        guest = monitor.simple()
         for piece in pieces:
             guest.sendall(piece)
-            bench.turn()
+            monitor.turn()
             receive(guest)
-        bench.now_ns += IDLE_NS
-        assert bench.ask(guest, encode(Request(0, MIN))) == ack(0, MIN)
-        assert bench.reports == []
+        monitor.now_ns += IDLE_NS
+        assert monitor.ask(guest, encode(Request(0, MIN))) == ack(0, MIN)
+        assert monitor.reports == []
 
 
-def test_a_packet_in_single_bytes_is_a_packet(bench: Workbench) -> None:
-    guest = bench.simple()
+def test_a_packet_in_single_bytes_is_a_packet(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
     packet = encode(Request(0, MIN))
-    answers = [bench.ask(guest, packet[i : i + 1]) for i in range(SIZE)]
+    answers = [monitor.ask(guest, packet[i : i + 1]) for i in range(SIZE)]
     assert answers == [b""] * (SIZE - 1) + [packet]
 
 
-def test_a_part_of_a_packet_that_stays_alone_is_dropped(bench: Workbench) -> None:
-    guest = bench.simple()
-    bench.ask(guest, b"\1" * 100)
-    bench.now_ns += IDLE_NS
-    assert bench.ask(guest, encode(Request(0, MIN))) == ack(0, MIN)
-    assert bench.counts() == {"acks": 1, "errors": 1}
+def test_a_part_of_a_packet_that_stays_alone_is_dropped(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
+    monitor.ask(guest, b"\1" * 100)
+    monitor.now_ns += IDLE_NS
+    assert monitor.ask(guest, encode(Request(0, MIN))) == ack(0, MIN)
+    assert monitor.counts() == {"acks": 1, "errors": 1}
 
 
-def test_one_guest_s_garbage_does_not_touch_another(bench: Workbench) -> None:
-    bench.define_group()
-    bench.hand_over()
-    bench.define_domain(groups=(0, 0))
-    bad, good = bench.adopt(number=0), bench.adopt(number=1)
+def test_one_guest_s_garbage_does_not_touch_another(monitor: InProcessMonitor) -> None:
+    monitor.define_group()
+    monitor.hand_over()
+    monitor.define_domain(groups=(0, 0))
+    bad, good = monitor.adopt(number=0), monitor.adopt(number=1)
     bad.sendall(b"\xff" * 1_000)
     good.sendall(encode(Request(1, MIN)))
-    bench.turn()
+    monitor.turn()
     assert receive(good) == ack(1, MIN)
     assert receive(bad) == b""
-    assert bench.counts(number=1) == {"acks": 1}
+    assert monitor.counts(number=1) == {"acks": 1}

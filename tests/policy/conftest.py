@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.policy.bench import Bench
+from tests.policy.engine_harness import EngineHarness
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def harness() -> EngineHarness:
+    return EngineHarness()

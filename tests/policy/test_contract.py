@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.policy.want import resolve_khz
-from tests.policy.sights import POLICIES, STEPS, sight, view, views
+from orchestrator.policy.kinds.want import resolve_khz
+from tests.policy.vcpu_samples import POLICIES, STEPS, sight, view, views
 
 if TYPE_CHECKING:
-    from orchestrator.policy.contract import Policy, PolicyView
+    from orchestrator.policy.kinds.contract import Policy, PolicyView
 
 each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 

@@ -8,19 +8,23 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from orchestrator.policy.branch_ratio import FEWEST_BRANCHES_PER_S, WINDOW, BranchRatio
-from orchestrator.policy.contract import BranchCount, Need
-from orchestrator.policy.time_of_day import TimeOfDay
-from orchestrator.policy.utilisation import Utilisation
-from orchestrator.policy.want import Level, middle_khz, resolve_khz
-from orchestrator.policy.workload import FixedWorkload
-from orchestrator.rules.policy_rule import Workload
-from orchestrator.rules.timetable import parse_window, whole_hours
-from tests.policy.sights import NOON, STEPS, TRAFFIC, sight, view
+from orchestrator.policy.kinds.branch_ratio import (
+    FEWEST_BRANCHES_PER_S,
+    WINDOW,
+    BranchRatio,
+)
+from orchestrator.policy.kinds.contract import BranchCount, Need
+from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.utilisation import Utilisation
+from orchestrator.policy.kinds.want import Level, middle_khz, resolve_khz
+from orchestrator.policy.kinds.workload import FixedWorkload
+from orchestrator.policy.rule import Workload
+from orchestrator.policy.timetable import parse_window, whole_hours
 from tests.policy.test_contract import run
+from tests.policy.vcpu_samples import NOON, STEPS, TRAFFIC, sight, view
 
 if TYPE_CHECKING:
-    from orchestrator.policy.want import Want
+    from orchestrator.policy.kinds.want import Want
 
 MAX, MED, MIN = STEPS[0], 2_000_000, STEPS[-1]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.rules.policy_rule import (
+from orchestrator.policy.rule import (
     PolicyKind,
     PolicyRule,
     Workload,

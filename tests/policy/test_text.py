@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cpuset import parse_cpulist
 from orchestrator.errors import ConfigError
+from orchestrator.policy.compile import order_of
 from orchestrator.policy.description import describe
-from orchestrator.policy.rules import order_of
-from orchestrator.rules.policy_rule import PolicyKind, PolicyRule, Workload
-from orchestrator.rules.policy_text import (
+from orchestrator.policy.rule import PolicyKind, PolicyRule, Workload
+from orchestrator.policy.text import (
     LONGEST,
     format_policies,
     format_policy,
     parse_policies,
 )
+from orchestrator.values.cpuset import parse_cpulist
 
 
 def rule(kind: PolicyKind, **options: Any) -> PolicyRule:

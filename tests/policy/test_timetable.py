@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import ConfigError
-from orchestrator.rules.timetable import (
+from orchestrator.policy.timetable import (
     DAYS,
     EVERY_DAY,
     Window,

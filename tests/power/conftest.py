@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.power.acpi_cpufreq import AcpiCpufreq
+from orchestrator.power.drivers.acpi_cpufreq import AcpiCpufreq
 from orchestrator.power.journal import Journal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
@@ -22,7 +22,7 @@ from orchestrator.power.topology import read_topology
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.power.prepared import PreparedGroup
+    from orchestrator.power.group import PreparedGroup
 
 BACKEND = AcpiCpufreq()
 GOVERNORS = ("performance", "powersave", "conservative", "ondemand")

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import ClaimError, SysfsError
 from orchestrator.power.attribute import restore_attributes
-from orchestrator.power.backend import Backend, PreparedGroup, detect
-from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.power.drivers.contract import Backend, PreparedGroup, detect
 from orchestrator.power.journal import Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import (
@@ -27,6 +26,7 @@ from orchestrator.power.topology import (
     read_governor,
     read_topology,
 )
+from orchestrator.power.tree_lock import CpuTreeClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

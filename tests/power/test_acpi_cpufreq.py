@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import SysfsError
-from orchestrator.power.acpi_cpufreq import AcpiCpufreq
 from orchestrator.power.attribute import (
     restore_attribute,
     restore_attributes,
     write_attribute,
 )
+from orchestrator.power.drivers.acpi_cpufreq import AcpiCpufreq
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import ClockGroup, read_current_khz, read_topology

@@ -18,7 +18,7 @@ from orchestrator.power.topology import read_governor, read_topology
 from tests.power.conftest import BACKEND, read_all, rewrite, use
 
 if TYPE_CHECKING:
-    from orchestrator.power.prepared import PreparedGroup
+    from orchestrator.power.group import PreparedGroup
 
 
 def test_every_group_comes_back_to_its_own_bytes(

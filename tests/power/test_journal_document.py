@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import JournalError
+from orchestrator.power.group import Original
 from orchestrator.power.journal_document import (
     Document,
     decode_document,
     encode_document,
 )
-from orchestrator.power.prepared import Original
 from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from tests.power.conftest import read_all, rewrite, use
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.power.group import PreparedGroup
     from orchestrator.power.journal import Journal
-    from orchestrator.power.prepared import PreparedGroup
 
 
 VALID_PATH = f"{CPU_DIR}/cpufreq/policy0/scaling_governor"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.domain import PCpu
 from orchestrator.power.seats import Seat, read_seat
 from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from orchestrator.power.topology import read_topology
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from pathlib import Path

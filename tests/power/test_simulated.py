@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain import PCpu
 from orchestrator.errors import ConfigError
 from orchestrator.power.simulated import DEFAULT_STEPS_KHZ, lay_out, switch_cpu
 from orchestrator.power.sysfs import CPU_DIR, MARKER, CpuTree
 from orchestrator.power.topology import read_topology
+from orchestrator.values.domain import PCpu
 from tests.power.conftest import read_all
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.domain import PCpu
 from orchestrator.errors import NoCpufreqError, SysfsError
-from orchestrator.power.backend import detect
+from orchestrator.power.drivers.contract import detect
 from orchestrator.power.simulated import lay_out, switch_cpu
 from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from orchestrator.power.topology import (
@@ -21,6 +20,7 @@ from orchestrator.power.topology import (
     read_outline,
     read_topology,
 )
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from pathlib import Path

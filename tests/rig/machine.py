@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from examples.guests.kvm import bind, cure_kvm, leave_mount_namespace
-from tests.rig.burial import move_under_burier
+from tests.rig.reaper import move_under_reaper
 
 _PRIVATE = (
     "/etc/libvirt",
@@ -42,9 +42,9 @@ def enter_machine() -> None:
         leave_mount_namespace()
     except OSError as error:
         _reason = f"a private machine needs root and mount namespaces: {error}"
-        move_under_burier(has_own_mounts=False)
+        move_under_reaper(has_own_mounts=False)
         return
-    move_under_burier(has_own_mounts=True)
+    move_under_reaper(has_own_mounts=True)
     try:
         cure_kvm()
         _base = Path(tempfile.mkdtemp(prefix="vm-", dir="/tmp"))

@@ -9,8 +9,8 @@ from cli.doctor.examination import check
 from cli.doctor.facts.cpus import Cpus, Policy
 from cli.doctor.facts.rivals import Rivals
 from cli.doctor.finding import info, warning
-from orchestrator.cpuset import format_cpulist
-from orchestrator.units import format_khz
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

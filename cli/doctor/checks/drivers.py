@@ -13,9 +13,9 @@ from cli.doctor.examination import check
 from cli.doctor.facts.cpus import Cpus, Policy
 from cli.doctor.facts.kernel import Kernel
 from cli.doctor.finding import error, warning
-from orchestrator.cpuset import format_cpulist
-from orchestrator.power.backend import BACKENDS
+from orchestrator.power.drivers.contract import BACKENDS
 from orchestrator.power.topology import NO_CPUFREQ
+from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

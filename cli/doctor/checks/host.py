@@ -11,7 +11,7 @@ from cli.doctor.facts.kernel import Kernel
 from cli.doctor.facts.kvm import Kvm
 from cli.doctor.finding import error, info, warning
 from cli.doctor.places import Places
-from orchestrator.cpuset import format_cpulist
+from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

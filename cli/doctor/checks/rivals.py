@@ -10,8 +10,8 @@ from cli.doctor.facts.service import Service
 from cli.doctor.facts.status import Status
 from cli.doctor.finding import error, warning
 from cli.doctor.places import Places
-from orchestrator.cpuset import name_cpus
-from orchestrator.power.acpi_cpufreq import USERSPACE
+from orchestrator.power.drivers.acpi_cpufreq import USERSPACE
+from orchestrator.values.cpuset import name_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from cli.doctor.facts.configuration import Configuration
 from cli.doctor.facts.cpus import Cpus
 from cli.doctor.facts.domains import Domains
 from cli.doctor.finding import info, warning
-from orchestrator.cpuset import format_cpulist
+from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from orchestrator.control.documents import Rights, Status
-    from orchestrator.domain import DomainSpec, PCpu
     from orchestrator.power.topology import Topology
+    from orchestrator.values.domain import DomainSpec, PCpu
 
 _OFF = ("shut off", "crashed")
 

@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.power.claim import Holder, find_holder
 from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.tree_lock import Holder, find_holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

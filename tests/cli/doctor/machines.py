@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.cpuset import format_cpulist
+from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.doctor.checks import CHECKS
-from orchestrator.power.backend import BACKENDS
+from orchestrator.power.drivers.contract import BACKENDS
 from tests.cli.doctor.conftest import examine, found
 from tests.cli.doctor.machines import CPU, MACHINES, RELEASE, lay_out_machine, write
 

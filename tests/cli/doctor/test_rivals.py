@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.power.backend import detect
+from orchestrator.power.drivers.contract import detect
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
@@ -23,7 +23,7 @@ TUNED = "usr/lib/tuned/profiles"
 HOLD = """
 import sys
 from pathlib import Path
-from orchestrator.power.claim import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeClaim
 from orchestrator.power.sysfs import CpuTree
 with CpuTreeClaim(CpuTree(Path(sys.argv[1]))):
     print("held", flush=True)

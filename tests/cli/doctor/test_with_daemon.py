@@ -19,17 +19,17 @@ from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
 from cli.doctor.facts.status import Status
 from cli.doctor.places import Places
-from orchestrator.cpuset import name_cpus
 from orchestrator.hypervisor.inspection import Inspection
-from orchestrator.monitor.refusals import Refusal
 from orchestrator.power.simulated import lay_out
+from orchestrator.values.cpuset import name_cpus
+from orchestrator.values.refusal import Refusal
 from tests.cli.conftest import run_process
 from tests.cli.doctor.conftest import doctor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.control.little_daemon import LittleDaemon
+    from tests.control.fake_daemon import FakeDaemon
 
 NODE = """
 <node><domain type='test' id='1'><name>router</name>
@@ -58,7 +58,7 @@ def beside(run_dir: Path, cpus: Path, uri: str = "test:///default") -> dict[str,
 
 
 def test_the_daemons_word_is_taken_for_domains(
-    daemon: LittleDaemon, run_dir: Path, cpus: Path
+    daemon: FakeDaemon, run_dir: Path, cpus: Path
 ) -> None:
     findings = beside(run_dir, cpus)
     assert "daemon-unreachable" not in findings
@@ -77,7 +77,7 @@ def test_the_daemons_word_is_taken_for_domains(
 
 
 def test_a_daemon_without_libvirt_is_an_error(
-    daemon: LittleDaemon, run_dir: Path, cpus: Path
+    daemon: FakeDaemon, run_dir: Path, cpus: Path
 ) -> None:
     daemon.lose_libvirt()
     finding = beside(run_dir, cpus)["libvirt-lost"]
@@ -222,7 +222,7 @@ def test_states_of_channels_have_their_cure(state: str, check: Any) -> None:
     ("acks", "severity", "what"), [(0, "warning", "all"), (3, "info", "some")]
 )
 def test_a_guest_that_is_refused_is_told_why(
-    daemon: LittleDaemon, acks: int, severity: str, what: str
+    daemon: FakeDaemon, acks: int, severity: str, what: str
 ) -> None:
     told: Any = daemon.picture().model_dump(mode="json")
     told["domains"] = [told["domains"][0]]
@@ -236,7 +236,7 @@ def test_a_guest_that_is_refused_is_told_why(
     assert finding.what.startswith(f"{what} of its requests were refused: floating ")
 
 
-def test_a_governor_that_was_replaced_is_found(daemon: LittleDaemon) -> None:
+def test_a_governor_that_was_replaced_is_found(daemon: FakeDaemon) -> None:
     told: Any = daemon.picture().model_dump(mode="json")
     assert list(rival_checks.governor_replaced(Status(told))) == []
     for cpu in told["cpus"]:

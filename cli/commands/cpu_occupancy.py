@@ -1,0 +1,60 @@
+"""The CPUs of this host and who has them, for proposing others."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domain_templates.pinning import Host
+from orchestrator.errors import ConfigError
+from orchestrator.power.cpus import read_host_cpus
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.values.cpuset import parse_cpulist
+from orchestrator.values.domain import PCpu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.hypervisor.operator import OperatorConnection
+
+_PROC = Path("/proc")
+
+
+def read_host(connection: OperatorConnection, sysfs_root: Path) -> Host:
+    """Ask the kernel for the CPUs, libvirt for domains, and /proc for other programs.
+
+    Raises:
+        SysfsError: there is no CPU tree.
+        HypervisorError: libvirt refused.
+    """
+    tree = CpuTree(sysfs_root)
+    # The numbers of an imitation are not those of the machine's processes.
+    taken = {} if tree.is_simulated else dict(_bound())
+    planned: dict[PCpu, str] = {}
+    for tenant in connection.tenants():
+        whose = taken if tenant.is_active else planned
+        whose.update(dict.fromkeys(tenant.pcpus, f"domain '{tenant.name}'"))
+    return Host(cpus=read_host_cpus(tree), taken=taken, planned=planned)
+
+
+def _bound() -> Iterator[tuple[PCpu, str]]:
+    """Find programs that are bound to CPUs where others are not: polling switches."""
+    everywhere = frozenset(os.sched_getaffinity(0))
+    for status in _PROC.glob("[0-9]*/task/[0-9]*/status"):
+        with suppress(OSError, ConfigError):  # it ended meanwhile
+            name, cpus = _affinity(status)
+            if cpus and not cpus >= everywhere and _is_program(status):
+                yield from ((PCpu(cpu), f"'{name}'") for cpu in cpus)
+
+
+def _affinity(status: Path) -> tuple[str, frozenset[int]]:
+    lines = status.read_text(encoding="utf-8", errors="replace").splitlines()
+    facts = dict(line.partition(":\t")[::2] for line in lines)
+    return facts.get("Name", ""), parse_cpulist(facts.get("Cpus_allowed_list", ""))
+
+
+def _is_program(status: Path) -> bool:
+    # The kernel's own threads, which sit on each CPU, have no command line.
+    return bool((status.parents[2] / "cmdline").read_bytes())

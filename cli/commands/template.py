@@ -1,0 +1,189 @@
+"""`vmpower template`: what new domains can start from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.completion import words
+from cli.framework.failures import ExitStatus, tell
+from cli.framework.group import new_app
+from cli.framework.session import show
+from cli.framework.settings import OutputOption, settings_of
+from cli.output.echo import say
+from cli.output.tables.sheet import Cell, Column, Look, Sheet
+from domain_templates.catalog import (
+    OPERATORS,
+    Template,
+    check_template,
+    list_templates,
+    load_template,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = new_app(doc="Templates of new domains: list, show, validate.")
+
+Directory = Annotated[
+    Path, typer.Option("--directory", help="Where the operator's own templates are.")
+]
+
+
+@app.command("list")
+def list_all(
+    context: typer.Context,
+    directory: Directory = OPERATORS,
+    output: OutputOption = None,
+) -> None:
+    """List all templates, ours and the operator's own."""
+    facts = [_facts(template) for template in list_templates(directory)]
+    document = {"schema": 1, "templates": facts}
+    show(settings_of(context, output), document, lambda: _list_sheets(facts))
+
+
+@app.command("show")
+def show_one(
+    context: typer.Context,
+    template: Annotated[
+        str,
+        typer.Argument(help="Its name, or ./FILE.xml.", autocompletion=words.templates),
+    ],
+    *,
+    directory: Directory = OPERATORS,
+    xml: Annotated[bool, typer.Option("--xml", help="Its XML as it is.")] = False,
+    output: OutputOption = None,
+) -> None:
+    """Show what a template is for, and its parameters."""
+    chosen = load_template(template, directory)
+    if xml:
+        typer.echo(chosen.xml, nl=False)
+        return
+    parameters = _parameters(chosen)
+    document = {"schema": 1, **_facts(chosen), "parameters": parameters}
+    show(
+        settings_of(context, output),
+        document,
+        lambda: _show_sheets(_facts(chosen), parameters),
+    )
+
+
+@app.command()
+def validate(
+    templates: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TEMPLATE]...",
+            help="Names or files; without: all.",
+            autocompletion=words.templates,
+        ),
+    ] = None,
+    directory: Directory = OPERATORS,
+) -> None:
+    """Check templates: their XML, their parameters, libvirt's schema."""
+    words = templates or []
+    chosen: Sequence[Template] = [load_template(word, directory) for word in words]
+    is_wrong = False
+    for template in chosen or list_templates(directory):
+        problems = _check(template)
+        is_wrong = is_wrong or bool(problems)
+        for problem in problems:
+            tell(f"template '{template.name}': {problem}")
+        if not problems:
+            say(f"Template '{template.name}' is good")
+    if is_wrong:
+        raise typer.Exit(ExitStatus.FAILED)
+
+
+def _check(template: Template) -> tuple[str, ...]:
+    from domain_templates.schema import SCHEMA
+    from domain_templates.schema import validate as validate_domain
+    from orchestrator.domain_xml.metadata import parse_policy
+    from orchestrator.errors import DomainXmlError
+
+    problems = check_template(template)
+    if problems:
+        return problems
+    try:
+        if not validate_domain(template.xml):
+            say(f"hint: not held against libvirt's schema: no {SCHEMA}", err=True)
+    except DomainXmlError as error:
+        return (str(error),)
+    return parse_policy(template.xml).problems
+
+
+def _facts(template: Template) -> dict[str, Any]:
+    from orchestrator.errors import DomainXmlError
+
+    try:
+        summary, problem = template.summary, ""
+    except DomainXmlError as error:
+        summary, problem = "", str(error)
+    return {
+        "name": template.name,
+        "path": None if template.path is None else str(template.path),
+        "summary": summary,
+        "problem": problem,
+    }
+
+
+def _parameters(template: Template) -> list[dict[str, Any]]:
+    from domain_templates.parameters import read_value
+    from orchestrator.domain_xml.document import parse_document
+
+    root = parse_document(template.xml)
+    return [
+        {
+            "name": item.name,
+            "value": None if item.is_required else read_value(root, item),
+            "required": item.is_required,
+            "option": item.option or None,
+            "summary": item.summary,
+        }
+        for item in template.parameters
+    ]
+
+
+def _list_sheets(facts: list[dict[str, Any]]) -> tuple[Sheet, ...]:
+    columns = (
+        Column(title="Name"),
+        Column(title="Origin", rank=1),
+        Column(title="Summary"),
+    )
+    rows = tuple(
+        (
+            Cell(fact["name"], Look.NAME),
+            Cell(fact["path"] or "vmpower", Look.QUIET),
+            Cell(fact["problem"], Look.BAD)
+            if fact["problem"]
+            else Cell(fact["summary"] or "-"),
+        )
+        for fact in facts
+    )
+    return (Sheet(columns=columns, rows=rows),)
+
+
+def _show_sheets(
+    facts: dict[str, Any], parameters: list[dict[str, Any]]
+) -> tuple[Sheet, ...]:
+    about = (
+        ("Name", Cell(facts["name"], Look.NAME)),
+        ("Origin", Cell(facts["path"] or "vmpower", Look.QUIET)),
+        ("Summary", Cell(facts["summary"] or "-")),
+    )
+    columns = (
+        Column(title="Parameter"),
+        Column(title="Value"),
+        Column(title="Summary", rank=1),
+    )
+    rows = tuple(
+        (
+            Cell(item["name"], Look.NAME),
+            Cell("(needed)", Look.NOTABLE)
+            if item["required"]
+            else Cell(item["value"] or "-"),
+            Cell(item["summary"]),
+        )
+        for item in parameters
+    )
+    return (Sheet(facts=about, columns=columns if rows else (), rows=rows),)

@@ -1,0 +1,133 @@
+"""How `--help` looks: arguments as people write them, options by panel, examples.
+
+Without rich, which costs 60 ms, and so without what typer builds on it.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from cli.framework.examples import EXAMPLES
+
+_METAVARS = (
+    (re.compile(r"<(?:int|float)(?: range)?>"), "N"),
+    (re.compile(r"<str>"), "TEXT"),
+    (re.compile(r"<path>"), "PATH"),
+    (re.compile(r"<([^>]*\|[^>]*)>"), r"\1"),
+)
+"""typer's names of types, and what manual pages call them."""
+_BRACKETED = re.compile(r"^\[([^][]*)\](\.\.\.)?$")
+OTHERS = "Options"
+"""Title of the options that are in no panel."""
+_MACHINE = (
+    "template vcpus memory disk cloud_init network kernel initrd cmdline console"
+    " settings kind"
+)
+PANELS: dict[str, dict[str, str]] = {
+    "vmpower domain add": {
+        "Machine": _MACHINE,
+        "CPUs": "pin emulator_pin numa_node sysfs_root yes",
+        "Power management": "channels socket_dir low high turbo mode",
+        "What to do": "define start print_xml dry_run",
+    }
+}
+"""Options of commands that have many, by what they are about, named as parameters."""
+
+
+def metavar(argument: Any) -> str:  # noqa: ANN401 - typer's private
+    """Write an argument as a synopsis does: NAME, [NAME] or NAME..."""
+    # typer's own brackets stand around all of it; those within are the operator's.
+    word = _BRACKETED.sub(r"\1\2", str(argument.metavar or argument.name.upper()))
+    word += "..." if argument.nargs != 1 and not word.endswith("...") else ""
+    return word if argument.required else f"[{word}]"
+
+
+def panels(
+    parameters: Iterable[Any],
+    context: Any,  # noqa: ANN401 - typer's private
+) -> dict[str, list[tuple[str, str]]]:
+    """Collect the options of a command as (spelling, help), by panel; rest last."""
+    titles = PANELS.get(context.command_path, {})
+    panel_of = {
+        name: title for title, names in titles.items() for name in names.split()
+    }
+    found: dict[str, list[tuple[str, str]]] = {title: [] for title in titles}
+    rest: list[tuple[str, str]] = []
+    for parameter in parameters:
+        record = parameter.get_help_record(context)
+        if record is None or parameter.param_type_name != "option":
+            continue
+        title = panel_of.get(parameter.name)
+        rows = found[title] if title else rest
+        rows.append((_plain(record[0]), record[1]))
+    return {**found, OTHERS: rest} if rest else found
+
+
+def arguments(
+    parameters: Iterable[Any],
+    context: Any,  # noqa: ANN401 - typer's private
+) -> list[tuple[str, str]]:
+    """Collect the arguments of a command as (name, help)."""
+    return [
+        (metavar(parameter).strip("[]"), record[1])
+        for parameter in parameters
+        if parameter.param_type_name == "argument"
+        and (record := parameter.get_help_record(context)) is not None
+    ]
+
+
+def _plain(spelling: str) -> str:
+    for pattern, name in _METAVARS:
+        spelling = pattern.sub(name, spelling)
+    return spelling
+
+
+class _Helpful:
+    """What commands and groups have in common; mixed in before typer's own class.
+
+    Its signatures are typer's, whose types are private.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
+        """Write the synopsis after the command's name."""
+        command: Any = self
+        pieces = ["[OPTIONS]"]
+        pieces += [
+            metavar(parameter)
+            for parameter in command.get_params(ctx)
+            if parameter.param_type_name == "argument"
+        ]
+        has_commands = isinstance(command, TyperGroup)
+        return [*pieces, "COMMAND [ARGS]..."] if has_commands else pieces
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Write arguments and options, and the commands of a group."""
+        command: Any = self
+        parameters = command.get_params(ctx)
+        sections = {"Arguments": arguments(parameters, ctx), **panels(parameters, ctx)}
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+        if isinstance(command, TyperGroup):
+            command.format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Write the examples."""
+        examples = EXAMPLES.get(ctx.command_path, ())
+        if not examples:
+            return
+        with formatter.section("Examples"):
+            for example in examples:
+                formatter.write(f"  {example.purpose}:\n")
+                formatter.write(f"    {example.line}\n")
+
+
+class HelpfulCommand(_Helpful, TyperCommand):
+    """A command."""
+
+
+class HelpfulGroup(_Helpful, TyperGroup):
+    """A group of commands."""

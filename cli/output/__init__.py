@@ -1,0 +1,1 @@
+"""What a person sees: lines, tables, pictures, and a screen that is drawn again."""

@@ -1,0 +1,100 @@
+"""Lists of domains, and one domain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cli.output.tables.channels import build_own_channels
+from cli.output.tables.policies import build_own_policies
+from cli.output.tables.rights import build_rights
+from cli.output.tables.sheet import Cell, Column, Look, Sheet
+from cli.output.tables.status import cpu_words, domain_words
+from cli.output.tables.vcpus import bounds, cpu_of, set_by, vcpu_fields
+from cli.output.tables.words import NONE, count, is_simulated, name
+
+if TYPE_CHECKING:
+    from cli.output.tables.sheet import Field
+    from orchestrator.control.documents import Cpu, Domain, DomainList, Vcpu
+
+_COLUMNS = (
+    Column(title="Id"),
+    Column(title="Name"),
+    Column(title="State"),
+    Column(title="Mode", rank=1),
+    Column(title="vCPUs", rank=2, is_right=True),
+    Column(title="Channels", is_right=True),
+    Column(title="Open", is_right=True),
+    Column(title="Requests", is_right=True),
+    Column(title="UUID", rank=3),
+)
+_VCPU_COLUMNS = (
+    Column(title="vCPU", is_right=True),
+    Column(title="CPUs"),
+    Column(title="", rank=1, is_picture=True),
+    Column(title="Clock", is_right=True),
+    Column(title="Wish", is_right=True),
+    Column(title="Bounds", is_right=True),
+    Column(title="Set by"),
+)
+
+
+def build_domains(document: DomainList) -> tuple[Sheet, ...]:
+    """List domains as `virsh list --all` does."""
+    rows = tuple(_row(domain) for domain in document["domains"])
+    return (Sheet(columns=_COLUMNS, rows=rows),)
+
+
+def _row(domain: Domain) -> tuple[Field, ...]:
+    is_off = domain["id"] is None
+    opened = [c for c in domain["channels"] if c["state"] == "open"]
+    return (
+        _id(domain),
+        name(domain["name"]),
+        Cell(domain["state"], Look.QUIET if is_off else Look.PLAIN),
+        Cell(domain["mode"]),
+        count(len(domain["vcpus"])),
+        count(len(domain["channels"])),
+        count(len(opened), Look.GOOD),
+        count(sum(c["requests_total"] for c in domain["channels"])),
+        Cell(domain["uuid"], Look.QUIET),
+    )
+
+
+def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
+    """Show one domain: its rights, its vCPUs and channels, and what is wrong."""
+    clocks = {cpu["pcpu"]: cpu for cpu in cpus}
+    facts = [
+        ("Name", name(domain["name"])),
+        ("UUID", Cell(domain["uuid"])),
+        ("Id", _id(domain)),
+        ("State", Cell(domain["state"])),
+        ("Mode", Cell(domain["mode"])),
+    ]
+    if is_simulated(cpus):
+        facts.append(("Clocks", Cell("simulated", Look.NOTABLE)))
+    rows = tuple(_vcpu_row(domain, vcpu, clocks) for vcpu in domain["vcpus"])
+    sheets = [Sheet(facts=tuple(facts))]
+    sheets += [build_rights(domain["rights"])] if domain["rights"] else []
+    sheets += [Sheet(columns=_VCPU_COLUMNS, rows=rows)] if rows else []
+    if domain["channels"]:
+        sheets.append(build_own_channels(domain["channels"]))
+    if domain["policies"]:
+        sheets.append(build_own_policies(domain["policies"]))
+    words = [*domain_words(domain), *cpu_words(own_cpus(domain, cpus))]
+    return (*sheets, Sheet(notes=tuple(Cell(w, Look.NOTABLE) for w in words)))
+
+
+def own_cpus(domain: Domain, cpus: list[Cpu]) -> list[Cpu]:
+    """Return the CPUs whose clocks its vCPUs set."""
+    groups = {vcpu["clock_group"] for vcpu in domain["vcpus"]}
+    return [cpu for cpu in cpus if cpu["clock_group"] in groups]
+
+
+def _vcpu_row(domain: Domain, vcpu: Vcpu, clocks: dict[int, Cpu]) -> tuple[Field, ...]:
+    cpu = cpu_of(vcpu, clocks)
+    fields = vcpu_fields(vcpu, clocks)
+    return (*fields, bounds(vcpu, cpu), set_by(domain, vcpu, cpu))
+
+
+def _id(domain: Domain) -> Cell:
+    return NONE if domain["id"] is None else Cell(str(domain["id"]))

@@ -1,0 +1,133 @@
+"""The keyboard and the signals of a full-screen program, and the way back.
+
+Source: termios(3), signal(7) on job control; Python's `signal.set_wakeup_fd`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import tty
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from cli.output.keys import ESCAPE, Special, decode_keys
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HANDLED: Final = (*_ENDING, signal.SIGTSTP, signal.SIGWINCH)
+_REST_OF_SEQUENCE_S: Final = 0.05
+"""How long the rest of an escape sequence may take over a slow line."""
+_SIGNALLED: Final = 128
+HUNG_UP: Final = _SIGNALLED + signal.SIGHUP
+"""Exit status of a program whose terminal is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """What woke the program up."""
+
+    keys: tuple[str, ...] = ()
+    is_woken: bool = False
+    """Whether `Terminal.wake` was called."""
+    is_resized: bool = False
+    is_stopping: bool = False
+    """Ctrl-Z: draw nothing more, call `Terminal.stop_process`, and begin anew."""
+    status: int | None = None
+    """The exit status, if a signal ends the program or the terminal is gone."""
+
+
+class Terminal:
+    """Takes single keys, quietly, and signals as values; gives everything back.
+
+    Synchronization: the main thread; `wake` may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._stdin = sys.stdin.fileno()
+        self._saved: list[Any] = []
+        self._handlers: dict[signal.Signals, Any] = {}
+        self._wakeup_fd = -1
+        self._reading, self._writing = -1, -1
+
+    def __enter__(self) -> Self:
+        self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup_fd = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        for number in _HANDLED:
+            self._handlers[number] = signal.signal(number, _note)
+        self._saved = termios.tcgetattr(self._stdin)
+        tty.setcbreak(self._stdin, termios.TCSANOW)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._give_back()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_fd)
+        os.close(self._reading)
+        os.close(self._writing)
+
+    def wake(self) -> None:
+        """End a wait; does nothing if the terminal was left meanwhile."""
+        with contextlib.suppress(OSError):
+            os.write(self._writing, b"\0")
+
+    def wait(self, timeout_s: float | None = None) -> Happening:
+        """Wait for a key, a signal, or `wake`."""
+        ready, _, _ = select.select([self._stdin, self._reading], [], [], timeout_s)
+        woken = os.read(self._reading, 4_096) if self._reading in ready else b""
+        signals = set(woken)
+        ending = next((n for n in _ENDING if n in signals), None)
+        status = None if ending is None else _SIGNALLED + ending
+        keys: tuple[str, ...] = ()
+        if self._stdin in ready:
+            data = self._read()
+            keys = tuple(decode_keys(data))
+            # A terminal that ends is one that was hung up.
+            status = status or (None if data else HUNG_UP)
+        return Happening(
+            keys=keys,
+            is_woken=0 in signals,
+            is_resized=signal.SIGWINCH in signals,
+            is_stopping=signal.SIGTSTP in signals,
+            status=status,
+        )
+
+    def stop_process(self) -> None:
+        """Give the terminal back and stop, as Ctrl-Z asks; returns when continued."""
+        self._give_back()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, _note)
+        tty.setcbreak(self._stdin, termios.TCSANOW)
+
+    def _give_back(self) -> None:
+        if self._saved:
+            # A terminal that was closed has nothing to be given back.
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(self._stdin, termios.TCSANOW, self._saved)
+
+    def _read(self) -> bytes:
+        try:
+            data = os.read(self._stdin, 1_024)
+            if data.endswith(ESCAPE) or Special.UNKNOWN in decode_keys(data):
+                more, _, _ = select.select([self._stdin], [], [], _REST_OF_SEQUENCE_S)
+                data += os.read(self._stdin, 1_024) if more else b""
+        except OSError:
+            return b""
+        return data
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    """Do nothing: the signal's number arrives through the wake-up descriptor."""

@@ -1,0 +1,284 @@
+"""What is to be done: the controller's output. Imperative, values only.
+
+Synchronization: none required, everything here is immutable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.monitor.client.views import DomainView, GroupView
+    from orchestrator.policy.subject import PolicyOrder, Source, Tenant
+    from orchestrator.values.domain import DomainId
+
+
+class Severity(StrEnum):
+    """How a report is logged."""
+
+    INFO = "info"
+    """A state change."""
+    WARNING = "warning"
+    """A surprise that we survived."""
+    ERROR = "error"
+    """An operator must act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell people: the log and the event stream."""
+
+    kind: str
+    text: str
+    domain: str | None = None
+    severity: Severity = Severity.INFO
+    facts: Mapping[str, int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTopology:
+    """Read the CPU tree."""
+
+    is_thorough: bool = True
+    """False: only if CPUs or policies came or went since the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListDomains:
+    """Ask libvirt for all domains."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeDomain:
+    """Ask libvirt what a domain is like now."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
+class AttachChannels:
+    """Give a domain channels because a rule wants it; all or nothing."""
+
+    uuid: DomainId
+    live: tuple[int, ...]
+    """Numbers for the running domain."""
+    config: tuple[int, ...]
+    """Numbers for its definition."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetachChannels:
+    """Take away channels that a rule gave."""
+
+    uuid: DomainId
+    live: tuple[int, ...]
+    """Numbers, of the running domain."""
+    config: tuple[int, ...]
+    """Numbers, of its definition."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectChannel:
+    """Connect a channel's socket and hand it to the monitor."""
+
+    uuid: DomainId
+    number: int
+    path: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseChannel:
+    """Close a channel's endpoint, or stop trying to connect it."""
+
+    uuid: DomainId
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchChannel:
+    """Obey or refuse a channel's requests."""
+
+    uuid: DomainId
+    number: int
+    is_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawVotes:
+    """Forget what a guest asked for; all its channels if the number is None."""
+
+    uuid: DomainId
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndPortSession:
+    """Forget what a guest asked for over a channel before its port changed.
+
+    What came later is another program's, which has opened the port since.
+    """
+
+    uuid: DomainId
+    number: int
+    at_ns: int
+    """When (monotonic) the port was closed, or opened once more."""
+    is_closed: bool
+    """Whether there was a close, which is looked into if something came later."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPolicy:
+    """Tell a guest whether its policy is installed."""
+
+    uuid: DomainId
+    number: int
+    ticket: int
+    is_accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DefineDomain:
+    """Tell the monitor what a domain's vCPUs may do."""
+
+    view: DomainView
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDomain:
+    """Tell the monitor that a domain is gone."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
+class DefineTenant:
+    """Tell the policies what a running domain is like, and which ones stand for it."""
+
+    tenant: Tenant
+    orders: Mapping[Source, PolicyOrder]
+    """Those of rules and metadata; all others of theirs end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetTenant:
+    """End all policies of a domain."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPolicy:
+    """Install a guest's policy and tell it whether it is in force."""
+
+    uuid: DomainId
+    number: int
+    """The channel over which it came."""
+    ticket: int
+    order: PolicyOrder
+
+
+@dataclass(frozen=True, slots=True)
+class EndGuestPolicies:
+    """End what a guest has installed; over all channels if the number is None."""
+
+    uuid: DomainId
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DefineGroup:
+    """Tell the monitor what a clock group offers and permits."""
+
+    view: GroupView
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareGroup:
+    """Journal a group's originals and open its descriptors; change nothing."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Give the monitor a prepared group's descriptors."""
+
+    group: int
+    is_taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakeGroup:
+    """Switch a group's governor."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTake:
+    """Tell the monitor whether a group is taken."""
+
+    group: int
+    is_taken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreGroup:
+    """Give a group its original settings back."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmRelease:
+    """Tell the monitor that a group it yielded has its originals again."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropGroup:
+    """Close a group's descriptors, here and in the monitor, and forget its journal."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartMonitor:
+    """Start a monitor process."""
+
+
+Action = (
+    Report
+    | ReadTopology
+    | ListDomains
+    | DescribeDomain
+    | AttachChannels
+    | DetachChannels
+    | ConnectChannel
+    | CloseChannel
+    | SwitchChannel
+    | WithdrawVotes
+    | EndPortSession
+    | AnswerPolicy
+    | DefineDomain
+    | ForgetDomain
+    | DefineTenant
+    | ForgetTenant
+    | InstallPolicy
+    | EndGuestPolicies
+    | DefineGroup
+    | PrepareGroup
+    | HandOver
+    | TakeGroup
+    | AnswerTake
+    | RestoreGroup
+    | ConfirmRelease
+    | DropGroup
+    | StartMonitor
+)

@@ -1,0 +1,131 @@
+"""The host as a whole: its CPUs, its configuration, a monitor that is new.
+
+Each of them touches every domain and every clock group at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.controller import channels, domains, groups, onboarding
+from orchestrator.controller.actions import (
+    DefineDomain,
+    DefineGroup,
+    HandOver,
+    ReadTopology,
+    Report,
+    Severity,
+)
+from orchestrator.controller.inventory import GroupRecord, GroupStage
+from orchestrator.values.cpuset import name_cpus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator import events
+    from orchestrator.controller.actions import Action
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.values.domain import PCpu
+
+
+def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action]:
+    """CPUs came, went, or changed what they offer."""
+    old, new = inventory.topology, event.topology
+    if new == old and inventory.groups:
+        return []
+    inventory.topology = new
+    actions = _report_unmanaged(old.unmanaged, new.unmanaged)
+    for group in new.groups:
+        record = inventory.groups.setdefault(group.number, GroupRecord(group))
+        if record.stage in (GroupStage.IDLE, GroupStage.FAILED):
+            record.group = group
+    present = {group.number for group in new.groups}
+    # A group that we hold stays known while its CPUs are offline.
+    for number in [n for n in inventory.groups if n not in present]:
+        if inventory.groups[number].stage is GroupStage.IDLE:
+            del inventory.groups[number]
+    actions += _reapply(inventory, new.online - old.online)
+    return actions + replace_all(inventory)
+
+
+def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[Action]:
+    by_reason: dict[str, set[PCpu]] = {}
+    for pcpu, reason in new.items():
+        if old.get(pcpu) != reason:
+            by_reason.setdefault(reason, set()).add(pcpu)
+    return [
+        Report(
+            "cpus",
+            f"{name_cpus(pcpus)} left alone: {reason}",
+            severity=Severity.WARNING,
+        )
+        for reason, pcpus in by_reason.items()
+    ]
+
+
+def _reapply(inventory: Inventory, back: frozenset[PCpu]) -> list[Action]:
+    # A CPU that was offline comes back in the userspace governor, but without the
+    # clock that was granted (measured on acpi-cpufreq): write it again.
+    return [
+        HandOver(number, is_taken=True)
+        for number, record in inventory.groups.items()
+        if record.stage is GroupStage.TAKEN and record.group.pcpus & back
+    ]
+
+
+def replace_all(inventory: Inventory) -> list[Action]:
+    """Place every vCPU anew."""
+    actions = groups.define(inventory, inventory.groups)
+    for record in inventory.domains.values():
+        actions += domains.replace_vcpus(inventory, record)
+    return actions
+
+
+def replace_pinned(inventory: Inventory, group: int) -> list[Action]:
+    """Place the vCPUs anew that are pinned into one group."""
+    actions: list[Action] = []
+    for record in list(inventory.pinned_into(group)):
+        actions += domains.replace_vcpus(inventory, record, [group])
+    return actions
+
+
+def retry_failed(inventory: Inventory) -> list[Action]:
+    """Try again what the kernel refused."""
+    failed = [r for r in inventory.groups.values() if r.stage is GroupStage.FAILED]
+    for record in failed:
+        record.stage = GroupStage.IDLE
+    return replace_all(inventory) if failed else []
+
+
+def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action]:
+    """Bounds, mode and rules are new."""
+    inventory.config = event.config
+    onboarding.forgive(inventory)
+    actions: list[Action] = [
+        Report("operator", "configuration reloaded"),
+        ReadTopology(),
+        *replace_all(inventory),
+    ]
+    for record in inventory.domains.values():
+        actions += onboarding.review(inventory, record)
+    return actions
+
+
+def on_monitor_started(
+    inventory: Inventory, _event: events.MonitorStarted
+) -> list[Action]:
+    """Tell a new monitor everything; clocks and votes are in the table that stayed."""
+    inventory.is_monitor_up = True
+    actions: list[Action] = []
+    for number, group in inventory.groups.items():
+        if group.view is not None:
+            actions.append(DefineGroup(group.view))
+        if group.stage in groups.HELD_STAGES:
+            is_taken = group.stage is GroupStage.TAKEN
+            actions.append(HandOver(number, is_taken=is_taken))
+    actions += [
+        DefineDomain(domain.view)
+        for domain in inventory.domains.values()
+        if domain.view is not None
+    ]
+    return actions + channels.connect_all(inventory)

@@ -1,0 +1,242 @@
+"""What exists, as far as we know: domains, channels, clock groups, connections.
+
+Only the controller changes it; everybody else reads it between two events.
+Synchronization: the asyncio thread only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.values.domain import VCpu
+from orchestrator.values.domain_settings import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.config import Config
+    from orchestrator.controller.actions import DefineTenant
+    from orchestrator.monitor.client.views import DomainView, GroupView
+    from orchestrator.policy.subject import Source
+    from orchestrator.power.topology import ClockGroup, Topology
+    from orchestrator.values.domain import (
+        ChannelSpec,
+        DomainId,
+        DomainSpec,
+        PCpu,
+        VCpuSpec,
+    )
+    from orchestrator.values.refusal import Refusal
+
+
+class GroupStage(StrEnum):
+    """How far a clock group is claimed."""
+
+    IDLE = "idle"
+    """Not ours; nothing open."""
+    PREPARING = "preparing"
+    """Originals are being journalled."""
+    PREPARED = "prepared"
+    """Descriptors are open and handed over; nothing on the host changed."""
+    TAKING = "taking"
+    """The governor is being switched."""
+    TAKEN = "taken"
+    """The monitor writes its clock."""
+    RESTORING = "restoring"
+    """The originals are being written back."""
+    FAILED = "failed"
+    """The kernel refused; tried again at the next resync."""
+
+
+CONNECTED_STATES = frozenset({ChannelState.OPEN, ChannelState.DISABLED})
+"""States in which the monitor holds the channel's socket."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a vCPU runs, and whether that lets us set its clock."""
+
+    vcpu: VCpu
+    pcpus: frozenset[PCpu]
+    """Online CPUs that it may run on."""
+    group: int | None
+    """Number of the one clock group that it is pinned into."""
+    reason: str | None
+    """Why it is not controllable; None if it is."""
+
+
+@dataclass(slots=True)
+class ChannelRecord:
+    """One channel of one domain."""
+
+    spec: ChannelSpec
+    state: ChannelState = ChannelState.ABSENT
+    reason: str = ""
+    """Why it is not open, for people."""
+    attempts: int = 0
+    """Connection attempts since it was last open."""
+    orphaned_s: float | None = None
+    """How long its votes have waited for a new endpoint, after the monitor's death;
+    None: it has an endpoint, or no votes."""
+    is_enabled: bool = True
+    is_close_doubted: bool = False
+    """Whether its port may be closed or not, so that its state is to be read."""
+    refusals: dict[Refusal, str] = field(default_factory=dict)
+    """What its guest was refused since its domain was off, the latest cause of each
+    reason, for people."""
+
+
+@dataclass(slots=True)
+class OnboardingRecord:
+    """How far a domain is with what the rules want for it."""
+
+    run: int | None = None
+    """The run of the domain that the rest is about: another one begins anew."""
+    is_under_way: bool = False
+    """An attach or detach is under way."""
+    efforts: int = 0
+    """Attempts lately, also those that succeeded: somebody may undo them."""
+    pause: int = 0
+    """Resyncs to wait for until the next attempt."""
+    calm: int = 0
+    """Resyncs that found nothing to do since the last attempt."""
+    is_refused: bool = False
+    """The last attempt failed: the definition is next, by itself."""
+    failure: str = ""
+    """Why the last attempt failed, and what will happen next."""
+    waiting: str = ""
+    """What will not come before a full power-off."""
+
+    @property
+    def problem(self) -> str:
+        """Why the domain has not all that it should have; empty if it has."""
+        return self.failure or self.waiting
+
+
+@dataclass(slots=True)
+class DomainRecord:
+    """One domain."""
+
+    spec: DomainSpec
+    channels: dict[int, ChannelRecord] = field(default_factory=dict)
+    placements: dict[VCpu, Placement] = field(default_factory=dict)
+    view: DomainView | None = None
+    """What the monitor was told last."""
+    tenancy: DefineTenant | None = None
+    """What the policies were told last."""
+    policed: frozenset[int] = frozenset()
+    """The vCPUs that policies are about."""
+    policy_refusals: dict[Source, str] = field(default_factory=dict)
+    """Why policies were refused last: a guest may repeat itself, we do not."""
+    onboarding: OnboardingRecord = field(default_factory=OnboardingRecord)
+
+    def groups(self) -> set[int]:
+        """Clock groups that its vCPUs are pinned into."""
+        return {p.group for p in self.placements.values() if p.group is not None}
+
+    def is_enforced(self) -> bool:
+        """Whether its requests change clocks."""
+        return self.view is not None and self.view.is_enforced
+
+    def is_served(self) -> bool:
+        """Whether any of its channels is connected."""
+        return any(c.state in CONNECTED_STATES for c in self.channels.values())
+
+    def is_policed_in(self, group: int) -> bool:
+        """Whether a policy is about one of its vCPUs in a clock group."""
+        placements = (self.placements.get(VCpu(vcpu)) for vcpu in self.policed)
+        return any(p is not None and p.group == group for p in placements)
+
+
+@dataclass(slots=True)
+class GroupRecord:
+    """One clock group."""
+
+    group: ClockGroup
+    stage: GroupStage = GroupStage.IDLE
+    reason: str = ""
+    """Why the kernel refused it; empty if it did not."""
+    is_take_wanted: bool = False
+    """A vote arrived while the group was not ready to be taken."""
+    override_khz: int | None = None
+    view: GroupView | None = None
+    """What the monitor was told last."""
+
+
+@dataclass(slots=True)
+class LibvirtRecord:
+    """The libvirt connection."""
+
+    is_connected: bool = False
+    has_been_connected: bool = False
+    reconnects_total: int = 0
+    stale_since: str | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Inventory:
+    """Everything."""
+
+    config: Config
+    topology: Topology
+    libvirt: LibvirtRecord = field(default_factory=LibvirtRecord)
+    is_monitor_up: bool = False
+    monitor_restarts_total: int = 0
+    domains: dict[DomainId, DomainRecord] = field(default_factory=dict)
+    groups: dict[int, GroupRecord] = field(default_factory=dict)
+    _tenants: dict[int, set[DomainId]] = field(default_factory=dict)
+    """Domains with a vCPU in each clock group: a look at one group must not cost a
+    look at every domain of the host."""
+
+    def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
+        """Return a channel, or None if there is no such domain or channel."""
+        domain = self.domains.get(uuid)
+        return domain.channels.get(number) if domain else None
+
+    def pinned_into(self, group: int) -> Iterator[DomainRecord]:
+        """Yield the active domains that have a vCPU in a clock group."""
+        tenants = (self.domains[uuid] for uuid in self._tenants.get(group, ()))
+        return (domain for domain in tenants if domain.spec.state.is_active)
+
+    def is_needed(self, group: int) -> bool:
+        """Whether a served domain, a policy or the operator may set its clock."""
+        if self.config.mode is Mode.OBSERVE:
+            return False
+        record = self.groups[group]
+        return record.override_khz is not None or any(
+            domain.is_enforced() and (domain.is_served() or domain.is_policed_in(group))
+            for domain in self.pinned_into(group)
+        )
+
+    def forget(self, uuid: DomainId) -> DomainRecord:
+        """Remove a domain and return what was known of it."""
+        record = self.domains.pop(uuid)
+        for group in record.groups():
+            self._tenants[group].discard(uuid)
+        return record
+
+    def place_all(self, record: DomainRecord) -> None:
+        """Place every vCPU of a domain anew."""
+        uuid = record.spec.uuid
+        for group in record.groups():
+            self._tenants[group].discard(uuid)
+        record.placements = {v.vcpu: self.place(v) for v in record.spec.vcpus}
+        for group in record.groups():
+            self._tenants.setdefault(group, set()).add(uuid)
+
+    def place(self, spec: VCpuSpec) -> Placement:
+        """Decide in which clock group a vCPU is, if it is in just one."""
+        group, reason = self.topology.place(spec.pinning)
+        record = self.groups.get(group.number) if group else None
+        if record and record.stage is GroupStage.FAILED:
+            group, reason = None, record.reason
+        return Placement(
+            vcpu=spec.vcpu,
+            pcpus=spec.pinning & self.topology.online,
+            group=group.number if group else None,
+            reason=reason if group is None else None,
+        )

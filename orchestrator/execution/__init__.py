@@ -1,1 +1,0 @@
-"""Does what was decided: in threads that may hang, with descriptors and journals."""

@@ -1,0 +1,160 @@
+"""What a domain is like now, in libvirt's words, as our value."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from orchestrator.domain_xml.parse import ParsedDomain, parse_domain
+from orchestrator.values.domain import (
+    DomainId,
+    DomainSpec,
+    DomainState,
+    Holdings,
+    PCpu,
+    VCpuSpec,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+_STATES: Mapping[int, DomainState] = {
+    libvirt.VIR_DOMAIN_NOSTATE: DomainState.NOSTATE,
+    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: DomainState.BLOCKED,
+    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.SHUTDOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.SHUTOFF,
+    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.PMSUSPENDED,
+}
+_ATTEMPTS = 3
+"""Looks at a domain that starts or stops while we look; an event follows anyway."""
+
+
+class KnownXml:
+    """What the domains' XML said when it was read last.
+
+    Understanding it is three quarters of what a resync costs, which as a rule finds
+    every domain unchanged.
+
+    Synchronization: any thread, but one call per domain at a time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[DomainId, bool], tuple[bytes, ParsedDomain]] = {}
+
+    def parse(
+        self, uuid: DomainId, xml: str, *, is_definition: bool = False
+    ) -> ParsedDomain:
+        """Understand a domain's XML, anew only if it is another one.
+
+        Args:
+            uuid: the domain.
+            xml: one of its descriptions.
+            is_definition: whether it is the definition of one that runs.
+
+        Raises:
+            DomainXmlError: it cannot be understood.
+        """
+        digest = hashlib.blake2b(xml.encode(), digest_size=16).digest()
+        key = (uuid, is_definition)
+        known = self._known.get(key)
+        if known is None or known[0] != digest:
+            known = self._known[key] = (digest, parse_domain(xml))
+        return known[1]
+
+    def keep(self, uuids: Collection[DomainId]) -> None:
+        """Forget all other domains."""
+        kept = set(uuids)
+        for key in [key for key in self._known.copy() if key[0] not in kept]:
+            self._known.pop(key, None)
+
+
+def describe_domain(
+    connection: libvirt.virConnect, uuid: DomainId, known: KnownXml
+) -> DomainSpec:
+    """Read one domain: its XML, its state, its pinning.
+
+    Raises:
+        libvirt.libvirtError: libvirt refused.
+        DomainXmlError: libvirt's XML cannot be understood.
+    """
+    domain = connection.lookupByUUIDString(uuid)
+    parsed, state = _read_consistently(domain, partial(known.parse, uuid))
+    is_running = parsed.run >= 0
+    pinning = _read_pinning(domain, parsed.vcpus)
+    return DomainSpec(
+        uuid=parsed.uuid,
+        name=parsed.name,
+        state=state,
+        run=parsed.run,
+        vcpus=tuple(
+            VCpuSpec(vcpu=vcpu, pinning=pinning.get(vcpu, frozenset()))
+            for vcpu in parsed.vcpus
+        ),
+        channels=parsed.channels,
+        live=_holdings(parsed) if is_running else None,
+        definition=_read_definition(domain, known) if is_running else _holdings(parsed),
+        is_pinned=parsed.is_pinned,
+        interfaces=parsed.interfaces,
+        policy=parsed.policy,
+        problems=parsed.problems,
+    )
+
+
+def _read_definition(domain: libvirt.virDomain, known: KnownXml) -> Holdings | None:
+    """Read what a running domain will be at its next start, if it is kept."""
+    if not domain.isPersistent():
+        return None
+    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    uuid = DomainId(domain.UUIDString())
+    return _holdings(known.parse(uuid, xml, is_definition=True))
+
+
+def _holdings(parsed: ParsedDomain) -> Holdings:
+    return Holdings(
+        vcpus=frozenset(parsed.vcpus),
+        present=parsed.numbers,
+        # A note can be older than a channel that somebody else took away.
+        given=parsed.note.by_rule.intersection(it.number for it in parsed.channels),
+        free_ports=parsed.free_ports,
+    )
+
+
+def _read_consistently(
+    domain: libvirt.virDomain, parse: Callable[[str], ParsedDomain]
+) -> tuple[ParsedDomain, DomainState]:
+    """XML and state are two calls, and the domain can start or stop in between."""
+    attempts = _ATTEMPTS
+    while True:
+        parsed = parse(domain.XMLDesc(0))
+        state = _STATES.get(domain.state()[0], DomainState.NOSTATE)
+        attempts -= 1
+        if (parsed.run >= 0) == state.is_active or not attempts:
+            return parsed, state
+
+
+def _read_pinning(
+    domain: libvirt.virDomain, vcpus: Collection[int]
+) -> dict[int, frozenset[PCpu]]:
+    pinning = {vcpu: _cpus_of(mask) for vcpu, mask in enumerate(domain.vcpuPinInfo(0))}
+    # libvirt-python asks for as many masks as vCPUs are online; after an unplug in the
+    # middle the highest ones are missing, and only this call numbers its answers.
+    if any(vcpu not in pinning for vcpu in vcpus):
+        with suppress(libvirt.libvirtError):  # stopped meanwhile: an event follows
+            infos, masks = domain.vcpus()
+            pinning |= {
+                info[0]: _cpus_of(mask)
+                for info, mask in zip(infos, masks, strict=True)
+                if info[0] not in pinning
+            }
+    return pinning
+
+
+def _cpus_of(mask: Iterable[bool]) -> frozenset[PCpu]:
+    return frozenset(PCpu(cpu) for cpu, is_allowed in enumerate(mask) if is_allowed)

@@ -1,1 +1,0 @@
-"""What scripts for DPDK's vm_power_manager say, and what is done about it."""

@@ -1,0 +1,153 @@
+"""The monitor's process, and main's end of the socket to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.monitor.link.handoff import Handoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orchestrator.monitor.link.messages import Message
+
+_LAUNCHER = Path(__file__).parents[1] / "process" / "__main__.py"
+_FLUSH_DELAY_S = 0.005
+"""When to try again to send what did not fit. A timer and not the writability of the
+socket, because too many descriptors under way is a reason that says nothing then."""
+
+
+class Child:
+    """A process that lives at most once at a time.
+
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(
+        self, hear: Callable[[Message], None], bury: Callable[[int], None]
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            hear: is called with each message of the process.
+            bury: is called with its exit status when it is dead and all was heard.
+        """
+        self._hear = hear
+        self._bury = bury
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._handoff: Handoff | None = None
+        self._is_flush_due = False
+        self._ended = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while a process lives."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def can_hear(self) -> bool:
+        """Whether there is somebody to send to."""
+        return self._handoff is not None
+
+    def spawn(self) -> None:
+        """Start a process."""
+        self._ended.clear()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fd = theirs.fileno()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_LAUNCHER), str(fd)],
+                pass_fds=(fd,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+            )
+        self._handoff = Handoff(ours)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._handoff.fileno(), self._read)
+        loop.add_reader(self._pidfd, self._on_exit)
+
+    async def end(self, timeout_s: float) -> None:
+        """Wait until the process has ended; kill it if that takes too long."""
+        if self._process is None:
+            return
+        try:
+            await asyncio.wait_for(self._ended.wait(), timeout_s)
+        except TimeoutError:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End the process now, if there is one."""
+        if self._process is not None:
+            self.strike()
+            await self._ended.wait()
+
+    def strike(self) -> None:
+        """Have the process end, if there is one; `bury` will be called."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _on_exit(self) -> None:
+        if self._process is None:
+            return
+        while self._read_one():
+            pass
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._close_handoff()
+        status = self._process.wait()
+        self._process = None
+        self._ended.set()
+        self._bury(status)
+
+    # The hand-off
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send now or as soon as there is room; to nobody if nobody can hear."""
+        if self._handoff is not None:
+            self._handoff.send(message, fds)
+            self._flush_later()
+
+    def _flush_later(self) -> None:
+        if self._handoff is None or not self._handoff.is_blocked or self._is_flush_due:
+            return
+        self._is_flush_due = True
+        asyncio.get_running_loop().call_later(_FLUSH_DELAY_S, self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._handoff is not None:
+            self._handoff.flush()
+            self._flush_later()
+
+    def _read(self) -> None:
+        # One message a turn: the rest makes the socket readable again.
+        self._read_one()
+
+    def _read_one(self) -> bool:
+        if self._handoff is None:
+            return False
+        try:
+            delivery = self._handoff.receive()
+        except EOFError:
+            self._close_handoff()  # the end of the process follows
+            return False
+        if delivery is None:
+            return False
+        self._hear(delivery.message)
+        return True
+
+    def _close_handoff(self) -> None:
+        if self._handoff is not None:
+            asyncio.get_running_loop().remove_reader(self._handoff.fileno())
+            self._handoff.close()
+            self._handoff = None

@@ -1,0 +1,23 @@
+"""What the monitor process runs: ``python -I -S THIS_FILE DESCRIPTOR``.
+
+-I and -S leave nothing but the standard library on the path, which keeps the start
+short and the environment out; so our own package is added here.
+"""
+
+from __future__ import annotations
+
+import sys
+from os.path import abspath, dirname
+
+
+def main() -> None:
+    """Serve the hand-off socket whose descriptor is the argument."""
+    package = dirname(dirname(dirname(abspath(__file__))))  # noqa: PTH100, PTH120 - pathlib costs 5 ms
+    sys.path.append(dirname(package))  # noqa: PTH120
+    from orchestrator.monitor.process.main import serve
+
+    serve(int(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""What becomes of one packet: a vote, a word to main, a reply, or a refusal.
+
+Nothing that a guest writes is identity: the socket says whose it is, and a name in a
+packet is looked at by nobody.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.channel.protocol import Command, CoreType, Request, encode_refusal
+from orchestrator.monitor.link.messages import RequestRefused
+from orchestrator.monitor.link.table import ERRORS, REASONS
+from orchestrator.monitor.process.clock import Clock
+from orchestrator.monitor.process.policy_requests import PolicyDesk, Ticket
+from orchestrator.monitor.process.queries import NAME, QUERIES, build_reply
+from orchestrator.values.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.channel.protocol import Generation, Header
+    from orchestrator.monitor.link.messages import Message
+    from orchestrator.monitor.process.clock_groups import Claims
+    from orchestrator.monitor.process.endpoint import Endpoint
+
+_CPU_POWER = int(Command.CPU_POWER)
+_CONNECT = int(Command.CONNECT)
+_POLICY = int(Command.PKT_POLICY)
+_POLICY_REMOVE = int(Command.PKT_POLICY_REMOVE)
+_VIRTUAL = int(CoreType.VIRTUAL)
+
+
+class Reply(NamedTuple):
+    """An answer that is no echo of its request."""
+
+    data: bytes
+    is_ack: bool
+
+
+Decision = Clock | Ticket | Reply | Refusal | None
+"""What the answer is, or depends on: a clock that is to be written or taken, main's
+word about a policy; None: there is none."""
+
+
+class Decisions:
+    """Decides about packets, and counts refusals by reason.
+
+    Synchronization: one thread, the monitor's.
+    """
+
+    def __init__(
+        self,
+        claims: Claims,
+        words: memoryview[int],
+        report: Callable[[Message], None],
+        now_ns: Callable[[], int] = monotonic_ns,
+    ) -> None:
+        self._claims = claims
+        self._words = words
+        self._policy_desk = PolicyDesk(report)
+        self._report = report
+        self._now_ns = now_ns
+
+    def decide(
+        self,
+        endpoint: Endpoint,
+        generation: Generation,
+        header: Header,
+        data: bytes,
+        start: int,
+    ) -> Decision:
+        """Do what can be done at once; the clock itself is written by its settling.
+
+        Args:
+            endpoint: whose packet it is.
+            generation: the packet's.
+            header: its fields.
+            data: what it stands in.
+            start: where it begins.
+        """
+        number, unit, command, core_type = header
+        if command == _CPU_POWER:
+            decision = _refuse_all(endpoint, core_type) or self._power(
+                endpoint, number, unit
+            )
+        elif command == _POLICY:
+            packet = data[start : start + generation.size_bytes]
+            decision = _refuse_all(endpoint, core_type) or self._policy(
+                endpoint, packet
+            )
+        elif command in QUERIES and generation.is_answered:
+            packet = data[start : start + generation.size_bytes]
+            return self._query(endpoint, generation, Request(*header), packet)
+        else:
+            self._note(endpoint, command)
+            return None
+        if type(decision) is Refusal:
+            self._refuse(endpoint, decision, number, unit)
+        return decision
+
+    def count(self, endpoint: Endpoint, refusal: Refusal, times: int = 1) -> None:
+        """Count refusals; those that `decide` returns are counted."""
+        self._words[endpoint.index + REASONS + refusal] += times
+
+    def _refuse(
+        self, endpoint: Endpoint, refusal: Refusal, number: int, unit: int
+    ) -> None:
+        """Count a refusal; main hears of the first for each reason.
+
+        What is refused later, by main's word or the kernel's, main knows by itself.
+        """
+        self.count(endpoint, refusal)
+        if endpoint.told >> refusal & 1:
+            return
+        endpoint.told |= 1 << refusal
+        adopted = endpoint.adopted
+        self._report(
+            RequestRefused(
+                domain=adopted.domain,
+                number=adopted.number,
+                adoption=adopted.adoption,
+                reason=refusal,
+                vcpu=number,
+                unit=unit,
+            )
+        )
+
+    def _power(self, endpoint: Endpoint, number: int, unit: int) -> Decision:
+        vcpu = endpoint.domain.vcpus.get(number)
+        if vcpu is None:
+            return Refusal.NO_VCPU
+        return self._claims.request(vcpu, unit, endpoint.number)
+
+    def _policy(self, endpoint: Endpoint, packet: bytes) -> Decision:
+        if not endpoint.domain.may_send_policies:
+            return Refusal.POLICIES_FORBIDDEN
+        ticket = self._policy_desk.submit(endpoint, packet, self._now_ns())
+        return ticket or Refusal.POLICIES_TOO_MANY
+
+    def _query(
+        self,
+        endpoint: Endpoint,
+        generation: Generation,
+        query: Request,
+        packet: bytes,
+    ) -> Reply:
+        # That a domain is only observed keeps nobody from reading.
+        vcpus = endpoint.domain.vcpus
+        refusal = Refusal.NO_VCPU
+        if not endpoint.is_enabled:
+            refusal = Refusal.DISABLED
+        elif not endpoint.domain.may_query:
+            refusal = Refusal.QUERIES_FORBIDDEN
+        else:
+            clocks = self._claims.clocks
+            reply = build_reply(query, packet, generation, vcpus, clocks)
+            if reply is not None:
+                return Reply(reply, is_ack=True)
+        self._refuse(endpoint, refusal, query.vcpu, query.unit)
+        data = encode_refusal(query.command, generation, vm_name=packet[NAME])
+        return Reply(data, is_ack=False)
+
+    def _note(self, endpoint: Endpoint, command: int) -> None:
+        """Take what nobody answers."""
+        if command == _CONNECT:
+            # Nothing but the command may be looked at: the rest is stack garbage.
+            vcpu = endpoint.domain.vcpus.get(endpoint.number)
+            if vcpu is not None and _refuse_all(endpoint, _VIRTUAL) is None:
+                self._claims.greet(vcpu, endpoint.number)
+        elif command != _POLICY_REMOVE or not self._policy_desk.remove(
+            endpoint, self._now_ns()
+        ):
+            self._words[endpoint.index + ERRORS] += 1
+
+
+def _refuse_all(endpoint: Endpoint, core_type: int) -> Refusal | None:
+    if not endpoint.is_enabled:
+        return Refusal.DISABLED
+    if not endpoint.domain.is_enforced:
+        return Refusal.OBSERVED
+    return Refusal.PHYSICAL if core_type else None

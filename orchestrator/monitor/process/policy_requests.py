@@ -1,0 +1,93 @@
+"""Where guests' policies pass on their way to main, which installs them.
+
+Theory of operation: what can be refused without knowing the host is refused here; the
+rest goes to main as it came, under a ticket. The guest's answer waits for main's, in
+order with its other answers, and is not given if main took too long. A guest may flood
+its channel, but not main: each channel has an allowance. Nobody may send the last
+message of it, so that a guest can always remove what it has just sent.
+
+Synchronization: one thread, the monitor's.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from orchestrator.monitor.link.messages import PolicyRemoved, PolicySent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.monitor.link.messages import Message
+    from orchestrator.monitor.process.endpoint import Endpoint
+
+MOST_AT_ONCE = 16
+"""Messages about policies that a channel may send after a long silence."""
+REFILL_NS = 50_000_000
+"""Time in which a channel is given one more: 20 messages each second."""
+
+
+class Allowance:
+    """How many messages about policies a channel may send now."""
+
+    __slots__ = ("_full_at_ns",)
+
+    def __init__(self) -> None:
+        self._full_at_ns = 0
+
+    def spend(self, now_ns: int, *, keep: int) -> bool:
+        """Use one message, unless fewer than `keep` would be left."""
+        full_at_ns = max(self._full_at_ns, now_ns) + REFILL_NS
+        if full_at_ns - now_ns > (MOST_AT_ONCE - keep) * REFILL_NS:
+            return False
+        self._full_at_ns = full_at_ns
+        return True
+
+
+class Ticket:
+    """A policy that main was asked about."""
+
+    __slots__ = ("is_accepted", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.is_accepted: bool | None = None
+        """None: main has not answered yet."""
+
+
+class PolicyDesk:
+    """Passes policies to main."""
+
+    def __init__(self, report: Callable[[Message], None]) -> None:
+        self._report = report
+        # A clock's time: no monitor that is started later can use a number again, for
+        # which main's answer may still be under way.
+        self._numbers = count(monotonic_ns())
+
+    def submit(self, endpoint: Endpoint, packet: bytes, now_ns: int) -> Ticket | None:
+        """Ask main to install a policy; None: the channel sends too many."""
+        if not endpoint.allowance.spend(now_ns, keep=1):
+            return None
+        ticket = Ticket(next(self._numbers))
+        adopted = endpoint.adopted
+        self._report(
+            PolicySent(
+                domain=adopted.domain,
+                number=adopted.number,
+                adoption=adopted.adoption,
+                ticket=ticket.number,
+                generation=len(packet),
+                packet=packet.decode("latin-1"),
+            )
+        )
+        return ticket
+
+    def remove(self, endpoint: Endpoint, now_ns: int) -> bool:
+        """Tell main that a guest wants its policy no more; False: said too often."""
+        if not endpoint.allowance.spend(now_ns, keep=0):
+            return False
+        adopted = endpoint.adopted
+        self._report(PolicyRemoved(adopted.domain, adopted.number, adopted.adoption))
+        return True

@@ -1,0 +1,336 @@
+"""What main has told the monitor: groups, domains, endpoints."""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import errno
+import gc
+import os
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.channel.protocol import GENERATIONS
+from orchestrator.channel.recognition import Stream
+from orchestrator.monitor.arbiter import Domain, Group, VCpu
+from orchestrator.monitor.link import messages
+from orchestrator.monitor.link.table import (
+    CHANNEL_WORDS,
+    DONE_AT,
+    GENERATION,
+    HEARD,
+    VOTE,
+    VOTER,
+    channel_at,
+    unpack_generation,
+    unpack_voter,
+    vcpu_at,
+)
+from orchestrator.monitor.process.clock import Stage
+from orchestrator.monitor.process.endpoint import Endpoint
+from orchestrator.values.frequencies import Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.monitor.link.handoff import Delivery
+    from orchestrator.monitor.link.messages import Message
+    from orchestrator.monitor.link.table import SharedTable
+    from orchestrator.monitor.process.answers import Answers
+    from orchestrator.monitor.process.clock import Clock
+    from orchestrator.monitor.process.clock_groups import Claims
+    from orchestrator.monitor.process.exchange import Exchange
+    from orchestrator.monitor.process.watch import Watch
+
+
+class Registry:
+    """Applies main's messages; owns the endpoints.
+
+    Synchronization: one thread, the monitor's.
+    """
+
+    def __init__(
+        self,
+        claims: Claims,
+        exchange: Exchange,
+        answers: Answers,
+        watch: Watch,
+        table: SharedTable,
+        report: Callable[[Message], None],
+    ) -> None:
+        self.is_quiescing = False
+        """Whether main has asked us to end."""
+        self._claims = claims
+        self._exchange = exchange
+        self._answers = answers
+        self._watch = watch
+        self._table = table
+        self._report = report
+        self._domains: dict[int, Domain] = {}
+        self._appliers: dict[type, Callable[[Any], None]] = {
+            messages.DefineGroup: self._define_group,
+            messages.AnswerTake: self._answer_take,
+            messages.ConfirmRelease: self._confirm_release,
+            messages.TakeBack: self._take_back,
+            messages.DefineDomain: self._define_domain,
+            messages.SetPolicyVote: self._set_policy_vote,
+            messages.ForgetDomain: self._forget_domain,
+            messages.CloseChannel: self._close_channel,
+            messages.SwitchChannel: self._switch_channel,
+            messages.WithdrawVotes: self._withdraw_votes,
+            messages.AnswerPolicy: self._answer_policy,
+            messages.Quiesce: self._quiesce,
+        }
+
+    def apply(self, delivery: Delivery) -> None:
+        """Do what main said; what refers to something unknown is past, and ignored."""
+        message, fds = delivery.message, delivery.fds
+        if isinstance(message, messages.HandOver):
+            self._hand_over(message, fds)
+        elif isinstance(message, messages.Adopt):
+            self._adopt(message, fds)
+        else:
+            _close_all(fds)
+            applier = self._appliers.get(type(message))
+            if applier is not None:
+                applier(message)
+        self._table.words[DONE_AT] += 1
+
+    # Groups
+
+    def _define_group(self, message: messages.DefineGroup) -> None:
+        steps = Steps(message.steps_khz, message.has_turbo)
+        clock = self._claims.clock(message.group, steps, message.row)
+        group = clock.group
+        group.steps = steps
+        group.min_khz, group.max_khz = message.min_khz, message.max_khz
+        group.has_host_cpus = message.has_host_cpus
+        group.override_khz = message.override_khz
+        group.rebound()
+        self._claims.review(clock)
+
+    def _hand_over(self, message: messages.HandOver, fds: tuple[int, ...]) -> None:
+        clock = self._claims.clocks.get(message.group)
+        known = zip(message.originals, message.ours, strict=True)
+        originals = [(o.encode("latin-1"), u.encode("latin-1")) for o, u in known]
+        if clock is None or len(fds) != 1 + len(originals):
+            _close_all(fds)
+            # The only way to lose some is that we may open no more.
+            self._report(messages.WriteRefused(message.group, errno.EMFILE))
+            return
+        clock.take_over(fds, originals)
+        if message.is_taken:
+            self._take(clock)
+        elif clock.stage is not Stage.WANTED:
+            self._claims.rest(clock)
+
+    def _answer_take(self, message: messages.AnswerTake) -> None:
+        clock = self._claims.clocks.get(message.group)
+        if clock is None:
+            return
+        if message.is_taken and clock.is_handed_over:
+            self._take(clock)
+        else:
+            self._claims.fail(clock)
+            self._release(clock)
+
+    def _take(self, clock: Clock) -> None:
+        self._claims.take(clock)
+        self._release(clock)
+
+    def _release(self, clock: Clock) -> None:
+        for endpoint, error in self._answers.release(clock):
+            self.end(endpoint, describe(error))
+
+    def _confirm_release(self, message: messages.ConfirmRelease) -> None:
+        clock = self._claims.clocks.get(message.group)
+        if clock is not None and clock.stage is Stage.YIELDED:
+            self._claims.rest(clock)
+
+    def _take_back(self, message: messages.TakeBack) -> None:
+        clock = self._claims.clocks.get(message.group)
+        if clock is not None:
+            clock.close()
+            self._claims.rest(clock)
+            self._release(clock)
+
+    # Domains
+
+    def _define_domain(self, message: messages.DefineDomain) -> None:
+        domain = self._domains.setdefault(message.domain, Domain())
+        domain.is_executing = message.is_executing
+        domain.is_enforced = message.is_enforced
+        domain.may_query = message.may_query
+        domain.may_send_policies = message.may_send_policies
+        domain.generation = GENERATIONS.get(message.generation or 0)
+        for endpoint in self._claims.speakers.get(domain, {}).values():
+            self._exchange.admit(endpoint)
+        touched = _groups(domain)
+        for number in domain.vcpus.keys() - {row.vcpu for row in message.vcpus}:
+            self._unplug(domain.vcpus.pop(number))
+        for row in message.vcpus:
+            self._define_vcpu(domain, row)
+        self._review(touched | _groups(domain))
+
+    def _define_vcpu(self, domain: Domain, row: messages.VCpuRow) -> None:
+        vcpu = domain.vcpus.get(row.vcpu)
+        is_new = vcpu is None
+        if vcpu is None:
+            vcpu = domain.vcpus[row.vcpu] = VCpu(domain, row.vcpu, vcpu_at(row.row))
+        clock = None if row.group is None else self._claims.clocks.get(row.group)
+        vcpu.min_khz, vcpu.max_khz = row.min_khz, row.max_khz
+        vcpu.is_turbo_allowed = row.is_turbo_allowed
+        vcpu.place(None if clock is None else clock.group)
+        if is_new:
+            self._resume(vcpu)
+        vcpu.rebound()
+        self._claims.store(vcpu)
+
+    def _resume(self, vcpu: VCpu) -> None:
+        """Take up the vote that a monitor before this one has left in the table."""
+        words = self._table.words
+        vote_khz = words[vcpu.index + VOTE]
+        if vote_khz and vcpu.group is not None:
+            vcpu.vote_khz = vcpu.group.steps.round_up(vote_khz)
+            voter = unpack_voter(words[vcpu.index + VOTER])
+            vcpu.voter, vcpu.has_turbo_right, vcpu.is_greeting = voter
+
+    def _unplug(self, vcpu: VCpu) -> None:
+        vcpu.place(None)
+        vcpu.withdraw()
+        self._claims.store(vcpu)
+
+    def _set_policy_vote(self, message: messages.SetPolicyVote) -> None:
+        domain = self._domains.get(message.domain)
+        vcpu = None if domain is None else domain.vcpus.get(message.vcpu)
+        if vcpu is not None:
+            self._claims.vote_by_policy(vcpu, message.khz)
+
+    def _forget_domain(self, message: messages.ForgetDomain) -> None:
+        domain = self._domains.pop(message.domain, None)
+        if domain is not None:
+            for endpoint in list(self._claims.speakers.get(domain, {}).values()):
+                self._close(endpoint)
+            self._claims.speakers.pop(domain, None)
+            touched = _groups(domain)
+            for vcpu in domain.vcpus.values():
+                self._unplug(vcpu)
+            self._review(touched)
+        self._table.clear(map(channel_at, message.channel_rows), CHANNEL_WORDS)
+        # The collector is off, and a domain refers to itself through its vCPUs.
+        del domain
+        gc.collect()
+
+    def _review(self, groups: set[Group]) -> None:
+        for group in groups:
+            self._claims.review(self._claims.clocks[group.number])
+
+    def _withdraw_votes(self, message: messages.WithdrawVotes) -> None:
+        domain = self._domains.get(message.domain)
+        if domain is None or self._has_news(message):
+            return
+        self._claims.withdraw_all(domain, message.number)
+
+    def _has_news(self, message: messages.WithdrawVotes) -> bool:
+        if message.number is None or message.until_ns is None:
+            return False
+        endpoint = self._find(message.domain, message.number)
+        if endpoint is None:
+            return False
+        return self._table.words[endpoint.index + HEARD] > message.until_ns
+
+    # Endpoints
+
+    def _adopt(self, message: messages.Adopt, fds: tuple[int, ...]) -> None:
+        domain = self._domains.get(message.domain)
+        if domain is None or len(fds) != 1:
+            _close_all(fds)
+            reason = "its domain is gone" if fds else "too many open files"
+            self._tell_closed(message, reason)
+            return
+        earlier = self._find(message.domain, message.number)
+        if earlier is not None:
+            self._close(earlier)
+        sock = _socket.socket(fileno=fds[0])
+        index = channel_at(message.row)
+        # What was found out before a reconnection is a good first guess.
+        size, _ = unpack_generation(self._table.words[index + GENERATION])
+        stream = Stream(GENERATIONS.get(size or 0))
+        endpoint = Endpoint(sock, domain, message, index, stream)
+        self._claims.speakers.setdefault(domain, {})[message.number] = endpoint
+        self._exchange.admit(endpoint)
+        self._watch.add(endpoint)
+        voted = {v.group for v in domain.vcpus.values() if v.voter == message.number}
+        self._review({group for group in voted if group is not None})
+
+    def _close_channel(self, message: messages.CloseChannel) -> None:
+        endpoint = self._find(message.domain, message.number)
+        if endpoint is not None:
+            self._close(endpoint)
+        domain = self._domains.get(message.domain)
+        if domain is not None:  # votes can outlive an endpoint: the monitor's death
+            self._claims.withdraw_all(domain, message.number)
+
+    def _switch_channel(self, message: messages.SwitchChannel) -> None:
+        endpoint = self._find(message.domain, message.number)
+        if endpoint is None:
+            return
+        endpoint.is_enabled = message.is_enabled
+        endpoint.told = 0
+        if not message.is_enabled:
+            self._claims.withdraw_all(endpoint.domain, endpoint.number)
+
+    def _answer_policy(self, message: messages.AnswerPolicy) -> None:
+        endpoint = self._find(message.domain, message.number)
+        if endpoint is None:
+            return
+        try:
+            self._answers.answer_policy(
+                endpoint, message.ticket, is_accepted=message.is_accepted
+            )
+        except OSError as error:
+            self.end(endpoint, describe(error))
+
+    def _find(self, domain_number: int, number: int) -> Endpoint | None:
+        domain = self._domains.get(domain_number)
+        if domain is None:
+            return None
+        return self._claims.speakers.get(domain, {}).get(number)
+
+    def end(self, endpoint: Endpoint, reason: str) -> None:
+        """Close an endpoint that the other side has ended, and tell main.
+
+        One that main has had closed in the same pass is no news.
+        """
+        if endpoint.fileno() < 0:
+            return
+        self._close(endpoint)
+        self._tell_closed(endpoint.adopted, reason)
+
+    def _tell_closed(self, adopted: messages.Adopt, reason: str) -> None:
+        domain, number, _row, adoption, _is_enabled = adopted
+        self._report(messages.EndpointClosed(domain, number, adoption, reason))
+
+    def _close(self, endpoint: Endpoint) -> None:
+        self._watch.remove(endpoint)
+        self._exchange.forget(endpoint)
+        del self._claims.speakers[endpoint.domain][endpoint.number]
+        endpoint.close()
+        self._claims.withdraw_all(endpoint.domain, endpoint.number)
+
+    def _quiesce(self, _message: messages.Quiesce) -> None:
+        self.is_quiescing = True
+
+
+def describe(error: OSError) -> str:
+    """Return the kernel's word for an error."""
+    return errno.errorcode.get(error.errno or 0, str(error.errno))
+
+
+def _groups(domain: Domain) -> set[Group]:
+    return {v.group for v in domain.vcpus.values() if v.group is not None}
+
+
+def _close_all(fds: tuple[int, ...]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)

@@ -1,0 +1,1 @@
+"""Which channels the rules of the configuration want for a domain."""

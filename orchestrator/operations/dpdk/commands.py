@@ -1,0 +1,227 @@
+"""Does what scripts for DPDK's vm_power_manager ask for, and says what came of it.
+
+A clock that they set is the operator's: it stands above every guest until `vmpower cpu
+release` or the daemon's end. A policy that they create is an operator's policy of the
+domains that have a vCPU on its CPUs now, and ends with them.
+
+Synchronization: the asyncio thread only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator import events
+from orchestrator.channel.protocol import Unit as PacketUnit
+from orchestrator.controller.actions import Report, Severity
+from orchestrator.controller.inventory import GroupStage
+from orchestrator.errors import ConfigError
+from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
+from orchestrator.operations.dpdk.json_messages import (
+    Command,
+    Instruction,
+    MessageSplitter,
+    Unit,
+    parse_instruction,
+)
+from orchestrator.policy.compile import order_of
+from orchestrator.policy.errors import PolicyError
+from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.domain_settings import Mode
+from orchestrator.values.units import format_khz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
+    from orchestrator.events import Event
+    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.reporting.event_log import Reports
+    from orchestrator.values.domain import DomainId, PCpu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one message."""
+
+    text: str
+    """What was done, or why nothing was."""
+    is_done: bool
+
+
+class Instructing:
+    """Obeys messages.
+
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(
+        self,
+        *,
+        inventory: Inventory,
+        policing: Policing,
+        reports: Reports,
+        react: Callable[[Event], None],
+    ) -> None:
+        self._inventory = inventory
+        self._policing = policing
+        self._reports = reports
+        self._react = react
+        self._hands: dict[int, VCpu] = {}
+        """By clock group: who asks for it here, with the turbo right that it has."""
+
+    def obey_all(self, text: str, *, by: str, cpu: int | None) -> list[Outcome]:
+        """Do what a text of any number of messages asks for."""
+        splitter = MessageSplitter()
+        outcomes = [
+            self.obey(message, by=by, cpu=cpu)
+            for message in splitter.feed(text.encode())
+        ]
+        if splitter.is_waiting:
+            unended = ConfigError("the last message has no end")
+            outcomes.append(self.obey(unended, by=by, cpu=cpu))
+        return outcomes
+
+    def obey(
+        self, message: str | ConfigError, *, by: str, cpu: int | None = None
+    ) -> Outcome:
+        """Do what a message asks for, and tell people.
+
+        Args:
+            message: its text, or why it is none.
+            by: who sent it.
+            cpu: the CPU whose FIFO it came from; None: the message names CPUs.
+        """
+        try:
+            if isinstance(message, ConfigError):
+                raise message
+            instruction = parse_instruction(message, cpu=cpu)
+            text = self._do(instruction, by)
+        except (ConfigError, PolicyError) as error:
+            return self._tell(Outcome(text=f"refused: {error}", is_done=False), by)
+        if instruction.ignored:
+            text += f" (unknown: {', '.join(instruction.ignored)})"
+        return self._tell(Outcome(text=text, is_done=True), by)
+
+    def _tell(self, outcome: Outcome, by: str) -> Outcome:
+        severity = Severity.INFO if outcome.is_done else Severity.WARNING
+        self._reports.add(
+            Report("instruction", f"{by}: {outcome.text}", severity=severity)
+        )
+        return outcome
+
+    def _do(self, instruction: Instruction, by: str) -> str:
+        match instruction.command:
+            case Command.POWER if instruction.unit is not None:
+                return self._set_clocks(instruction.cpus, instruction.unit, by)
+            case Command.DESTROY:
+                return self._destroy(instruction.name, by)
+            case _:
+                return self._create(instruction, by)
+
+    # Clocks
+
+    def _set_clocks(self, cpus: frozenset[int], unit: Unit, by: str) -> str:
+        if self._inventory.config.mode is Mode.OBSERVE:
+            raise ConfigError("the daemon only observes")
+        # All of them are looked up before the first one is changed.
+        groups = sorted({self._group_of(cpu).group.number for cpu in cpus})
+        targets = {number: self._turn(number, unit) for number in groups}
+        for number, khz in targets.items():
+            self._react(events.OverrideSet(number, khz, by))
+        clocks = ", ".join(sorted({format_khz(khz) for khz in targets.values()}))
+        return f"{unit.upper()}: CPUs {format_cpulist(cpus)} at {clocks}"
+
+    def _group_of(self, cpu: int) -> GroupRecord:
+        topology = self._inventory.topology
+        for group in topology.groups:
+            if cpu in group.pcpus:
+                record = self._inventory.groups[group.number]
+                if record.stage is GroupStage.FAILED:
+                    raise ConfigError(f"CPU {cpu} cannot be set: {record.reason}")
+                return record
+        why = {int(pcpu): reason for pcpu, reason in topology.unmanaged.items()}
+        raise ConfigError(f"CPU {cpu} cannot be set: {why.get(cpu, 'there is none')}")
+
+    def _turn(self, number: int, unit: Unit) -> int:
+        """Return the clock that a unit makes of the present override."""
+        record = self._inventory.groups[number]
+        hand = self._hands.get(number)
+        if hand is None or record.override_khz is None:
+            hand = self._hands[number] = _hand_for(self._inventory, record)
+        hand.vote_khz = record.override_khz or NO_VOTE
+        khz = hand.turn(int(PacketUnit[unit.name]))
+        if khz is None:
+            raise ConfigError(f"{unit.upper()}: CPU {min(record.group.pcpus)} has none")
+        return record.group.steps.fit(khz, hand.min_khz, hand.max_khz)
+
+    # Policies
+
+    def _create(self, instruction: Instruction, by: str) -> str:
+        if instruction.rule is None:
+            raise ConfigError("it has no policy")
+        source = Source(SourceKind.OPERATOR, instruction.name)
+        cpus = f"CPUs {format_cpulist(instruction.cpus)}"
+        names, problems = [], []
+        for record, vcpus in self._pinned_to(instruction.cpus):
+            uuid, rule = record.spec.uuid, instruction.rule
+            try:
+                is_news = self._policing.install(uuid, source, order_of(rule, vcpus))
+            except PolicyError as error:
+                problems.append(f"{record.spec.name}: {error}")
+                continue
+            names.append(record.spec.name)
+            self._react(
+                events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
+            )
+        kind = instruction.rule.kind
+        done = f"CREATE: {kind} for {', '.join(sorted(names))} on {cpus}"
+        if problems:
+            but = f" ({done})" if names else ""
+            raise PolicyError("; ".join(sorted(problems)) + but)
+        if not names:
+            raise PolicyError(f"no running domain has a vCPU pinned to {cpus}")
+        return done
+
+    def _pinned_to(
+        self, cpus: frozenset[int]
+    ) -> Iterator[tuple[DomainRecord, frozenset[int]]]:
+        for record in self._inventory.domains.values():
+            vcpus = frozenset(
+                int(placement.vcpu)
+                for placement in record.placements.values()
+                if placement.reason is None and placement.pcpus & _pcpus(cpus)
+            )
+            if vcpus and record.spec.state.is_active:
+                yield record, vcpus
+
+    def _destroy(self, name: str, by: str) -> str:
+        source = Source(SourceKind.OPERATOR, name)
+        ended: list[DomainId] = [
+            uuid
+            for uuid in self._inventory.domains
+            if self._policing.remove(uuid, source)
+        ]
+        for uuid in ended:
+            self._react(events.PolicyEnded(uuid, source, by))
+        if not ended:
+            raise PolicyError(f"no domain has a policy '{name}'")
+        return f"DESTROY: {name}"
+
+
+def _pcpus(cpus: frozenset[int]) -> frozenset[PCpu]:
+    return frozenset(cpus)  # type: ignore[arg-type]
+
+
+def _hand_for(inventory: Inventory, record: GroupRecord) -> VCpu:
+    """Make somebody who asks for a group as a guest would, within the host's bounds."""
+    bounds, steps = inventory.config.bounds, record.group.steps
+    hand = VCpu(Domain(), 0)
+    hand.domain.is_enforced = True
+    hand.min_khz = bounds.min_khz or 0
+    hand.max_khz = bounds.max_khz or steps.highest_khz
+    hand.is_turbo_allowed = bounds.turbo
+    hand.place(Group(record.group.number, steps))
+    return hand

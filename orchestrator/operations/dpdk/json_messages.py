@@ -1,0 +1,323 @@
+"""What scripts for DPDK's vm_power_manager write into its FIFOs, as values; pure.
+
+Messages are JSON objects, back to back, in any number of pieces. What that program made
+hard is easy here: keys and words count in any case, a brace in a string is no brace, a
+message may be of any length up to a bound, and wrappers (`policy`, `instruction`) can
+stand anywhere. Keys that are unknown mean nothing, as there.
+
+Source: examples/vm_power_manager/channel_monitor.c (parse_json_to_pkt) of DPDK 18.11 to
+26.07, and its guide's section "JSON API".
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.errors import ConfigError
+from orchestrator.policy.rule import (
+    PolicyKind,
+    PolicyRule,
+    Workload,
+    find_contradictions,
+)
+from orchestrator.policy.timetable import HOURS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+LONGEST_MESSAGE = 16_384
+"""Characters; there it was 1023."""
+DEEPEST = 8
+"""Wrappers in wrappers."""
+MOST_IGNORED = 8
+"""Unknown keys that are told of: they help to find a slip, and fill no log."""
+MOST_ITEMS = 1024
+"""Of a list: more CPUs than a list will name."""
+
+WordT = TypeVar("WordT", bound=StrEnum)
+
+_WRAPPERS = frozenset({"policy", "instruction"})
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Unit(StrEnum):
+    """What to do with a clock."""
+
+    SCALE_UP = "scale_up"
+    """A step up."""
+    SCALE_DOWN = "scale_down"
+    """A step down."""
+    SCALE_MAX = "scale_max"
+    """The highest step that turbo allows."""
+    SCALE_MIN = "scale_min"
+    """The lowest step."""
+    ENABLE_TURBO = "enable_turbo"
+    """The turbo step, and permission to go there."""
+    DISABLE_TURBO = "disable_turbo"
+    """The step below turbo, and no permission to go higher."""
+
+
+class Command(StrEnum):
+    """What a message wants."""
+
+    CREATE = "create"
+    """A policy."""
+    DESTROY = "destroy"
+    """No such policy any more."""
+    POWER = "power"
+    """A clock, now."""
+
+
+class _PolicyType(StrEnum):
+    TIME = "time"
+    TRAFFIC = "traffic"
+    WORKLOAD = "workload"
+    BRANCH_RATIO = "branch_ratio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """One message, understood."""
+
+    command: Command
+    name: str
+    """What the policy is called."""
+    cpus: frozenset[int]
+    """Host CPUs that it is about; a policy's `destroy` needs none."""
+    unit: Unit | None = None
+    """Of `power`."""
+    rule: PolicyRule | None = None
+    """Of `create`."""
+    ignored: tuple[str, ...] = ()
+    """Keys that mean nothing, as they may be shown."""
+
+
+class MessageSplitter:
+    """Cuts a stream into JSON objects.
+
+    Synchronization: one thread.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text = ""
+        self._depth = 0
+        self._is_in_string = False
+        self._is_escaped = False
+        self._is_skipping = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the rest of a message is still to come."""
+        return self._depth > 0
+
+    def feed(self, data: bytes) -> Iterator[str | ConfigError]:
+        """Take in a piece; yield the messages that it completes.
+
+        What is no message is yielded as an error; it lasts until the end of its line.
+        """
+        for character in self._decoder.decode(data):
+            try:
+                message = self._take(character)
+            except ConfigError as error:
+                yield error
+            else:
+                if message is not None:
+                    yield message
+
+    def drop(self) -> None:
+        """Forget a message that has not been completed."""
+        self._text, self._depth = "", 0
+        self._is_in_string = self._is_escaped = False
+
+    def _take(self, character: str) -> str | None:
+        if self._is_skipping:
+            self._is_skipping = character != "\n"
+            return None
+        if not self._depth and character != "{":
+            if not character.isspace():
+                self._skip(f"{_show(character)} is no beginning of a message")
+            return None
+        self._text += character
+        if len(self._text) > LONGEST_MESSAGE:
+            self._skip(f"a message of more than {LONGEST_MESSAGE} characters")
+        self._follow(character)
+        if self._depth:
+            return None
+        message = self._text
+        self.drop()
+        return message
+
+    def _skip(self, complaint: str) -> None:
+        self.drop()
+        # Where the next message begins nobody can tell; most writers end a line.
+        self._is_skipping = True
+        raise ConfigError(complaint, hint="write JSON objects, one after the other")
+
+    def _follow(self, character: str) -> None:
+        if self._is_escaped:
+            self._is_escaped = False
+        elif self._is_in_string:
+            self._is_escaped = character == "\\"
+            self._is_in_string = character != '"'
+        elif character == '"':
+            self._is_in_string = True
+        else:
+            self._depth += {"{": 1, "}": -1}.get(character, 0)
+
+
+def parse_instruction(text: str, *, cpu: int | None = None) -> Instruction:
+    """Understand one message.
+
+    Args:
+        text: a JSON object.
+        cpu: the host CPU whose FIFO it came from, which it cannot change; None: it
+            names CPUs itself (`resource_id`, `core_list`).
+
+    Raises:
+        ConfigError: it cannot be meant; names the key.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"no JSON: {error}") from error
+    values: dict[str, Any] = {}
+    _collect(document, values, DEEPEST)
+    reader = _Reader(values)
+    command = reader.word("command", Command, Command.CREATE)
+    name = "policy" if cpu is None else f"fifo{cpu}"
+    told_name = reader.text("name")
+    instruction = Instruction(
+        command=command,
+        name=(told_name or name) if cpu is None else name,
+        cpus=reader.cpus() if cpu is None else frozenset({cpu}),
+        unit=reader.unit() if command is Command.POWER else None,
+        rule=reader.rule() if command is Command.CREATE else None,
+        ignored=tuple(map(_show, sorted(values.keys() - _KNOWN)))[:MOST_IGNORED],
+    )
+    if not instruction.cpus and command is not Command.DESTROY:
+        raise ConfigError("it names no CPU", hint='write "resource_id": 3')
+    return instruction
+
+
+def _collect(document: object, values: dict[str, Any], depth: int) -> None:
+    if not isinstance(document, dict):
+        raise ConfigError("no JSON object")
+    if not depth:
+        raise ConfigError("too many wrappers in each other")
+    for key, value in document.items():
+        word = str(key).lower()
+        if word in _WRAPPERS and isinstance(value, dict):
+            _collect(value, values, depth - 1)
+        else:
+            values[word] = value
+
+
+class _Reader:
+    """Reads the values of one message."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def word(self, key: str, kind: type[WordT], otherwise: WordT | None) -> WordT:
+        value = self._values.get(key)
+        if value is None and otherwise is not None:
+            return otherwise
+        word = value.lower() if isinstance(value, str) else None
+        if word not in tuple(kind):
+            known = ", ".join(member.upper() for member in kind)
+            raise ConfigError(f"{key}: {_show(value)} is none of {known}")
+        return kind(word)
+
+    def text(self, key: str) -> str:
+        value = self._values.get(key, "")
+        if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
+            raise ConfigError(f"{key}: {_show(value)} is no name")
+        return value
+
+    def number(self, key: str) -> int:
+        return _whole(key, self._values.get(key, 0))
+
+    def list(self, key: str, convert: Callable[[str, object], Any]) -> tuple[Any, ...]:
+        value = self._values.get(key, [])
+        if not isinstance(value, list) or len(value) > MOST_ITEMS:
+            raise ConfigError(f"{key}: {_show(value)} is no list")
+        return tuple(convert(key, item) for item in value)
+
+    def cpus(self) -> frozenset[int]:
+        named = set(self.list("core_list", _whole))
+        if "resource_id" in self._values:
+            named.add(self.number("resource_id"))
+        return frozenset(named)
+
+    def unit(self) -> Unit:
+        return self.word("unit", Unit, None)
+
+    def rule(self) -> PolicyRule:
+        kind = self.word("policy_type", _PolicyType, _PolicyType.TIME)
+        rule = PolicyRule(match="*", kind=_KINDS[kind], **self._options(kind))
+        if problems := list(find_contradictions(rule)):
+            raise ConfigError(f"policy_type {kind.upper()}: {'; '.join(problems)}")
+        return rule
+
+    def _options(self, kind: _PolicyType) -> dict[str, Any]:
+        match kind:
+            case _PolicyType.TIME:
+                return {
+                    "busy": self.list("busy_hours", _hour) or None,
+                    "quiet": self.list("quiet_hours", _hour) or None,
+                }
+            case _PolicyType.TRAFFIC:
+                return {
+                    "macs": self.list("mac_list", _string) or None,
+                    "avg_pps": self.number("avg_packet_thresh"),
+                    "max_pps": self.number("max_packet_thresh"),
+                }
+            case _PolicyType.WORKLOAD:
+                return {"workload": self.word("workload", Workload, Workload.LOW)}
+            case _PolicyType.BRANCH_RATIO:
+                return {}
+
+
+def _whole(key: str, value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ConfigError(f"{key}: {_show(value)} is no number from 0 on")
+    return value
+
+
+def _hour(key: str, value: object) -> str:
+    hour = _whole(key, value)
+    if hour >= HOURS:
+        raise ConfigError(f"{key}: {_show(value)} is no hour, 0 to 23")
+    return f"{hour:02}:00-{hour + 1:02}:00"
+
+
+def _string(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{key}: {_show(value)} is no text")
+    return value
+
+
+def _show(value: object) -> str:
+    word = repr(value)
+    return word if len(word) <= 60 else f"{word[:60]}..."
+
+
+_KINDS: Mapping[_PolicyType, PolicyKind] = {
+    _PolicyType.TIME: PolicyKind.TIME_OF_DAY,
+    _PolicyType.TRAFFIC: PolicyKind.TRAFFIC,
+    _PolicyType.WORKLOAD: PolicyKind.WORKLOAD,
+    _PolicyType.BRANCH_RATIO: PolicyKind.BRANCH_RATIO,
+}
+_KNOWN = frozenset(
+    {
+        *("command", "policy_type", "workload", "busy_hours", "quiet_hours"),
+        *("mac_list", "avg_packet_thresh", "max_packet_thresh", "unit"),
+        *("name", "core_list", "resource_id"),
+    }
+)

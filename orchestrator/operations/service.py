@@ -1,0 +1,321 @@
+"""What operators may ask of the running daemon: the control API's other side."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from orchestrator import __version__, events
+from orchestrator.control import models
+from orchestrator.control.feed import CLOCK_KIND
+from orchestrator.controller.actions import Report
+from orchestrator.controller.inventory import GroupRecord, GroupStage
+from orchestrator.errors import ControlError
+from orchestrator.policy.compile import order_of
+from orchestrator.policy.errors import PolicyError
+from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.reporting.kernel_clocks import Clocks
+from orchestrator.reporting.status import Snapshot, render_policy
+from orchestrator.values.cpuset import format_cpulist, name_cpus, parse_cpulist
+from orchestrator.values.domain_settings import Mode
+from orchestrator.values.units import format_khz
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from orchestrator.control.feed import EventFeed
+    from orchestrator.control.service import Peer
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.events import Event
+    from orchestrator.monitor.client.client import Monitor
+    from orchestrator.operations.dpdk.commands import Instructing
+    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.policy.rule import PolicyRule
+    from orchestrator.power.sysfs import CpuTree
+    from orchestrator.power.topology import ClockGroup
+    from orchestrator.reporting.event_log import Reports
+    from orchestrator.values.domain import DomainId, PCpu
+
+SETTLED_WITHIN_S = 2.0
+"""Taking a group lasts some 25 ms at most; beyond this the kernel refuses."""
+LOOK_EVERY_S = 0.005
+GRANTS_EVERY_S = 0.25
+"""How often clocks are compared for the event stream, while somebody follows it: as
+often as a person can read, and cheap."""
+
+
+class Operations:
+    """Implements `ControlBackend` on the inventory and the monitor's table.
+
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root hands over what it built
+        self,
+        *,
+        inventory: Inventory,
+        monitor: Monitor,
+        policing: Policing,
+        instructing: Instructing,
+        tree: CpuTree,
+        reports: Reports,
+        feed: EventFeed,
+        react: Callable[[Event], None],
+    ) -> None:
+        self._inventory = inventory
+        self._monitor = monitor
+        self._policing = policing
+        self._instructing = instructing
+        self._clocks = Clocks(tree, self._known_groups)
+        self._reports = reports
+        self._feed = feed
+        self._react = react
+        self._started_s = time.monotonic()
+        self._sampler: asyncio.Task[None] | None = None
+        self.is_stopping = False
+
+    def _known_groups(self) -> list[ClockGroup]:
+        return [record.group for record in self._inventory.groups.values()]
+
+    async def status(self) -> models.Status:
+        """Return the whole picture."""
+        await self._clocks.refresh()
+        config = self._inventory.config
+        daemon = models.DaemonStatus(
+            version=__version__,
+            pid=os.getpid(),
+            mode=config.mode,
+            uptime_s=round(time.monotonic() - self._started_s, 3),
+            run_dir=str(config.run_dir),
+            sysfs_root=str(config.sysfs_root),
+            monitor_pid=self._monitor.pid,
+            monitor_restarts_total=self._inventory.monitor_restarts_total,
+        )
+        return await self._snapshot().status(daemon)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            self._inventory,
+            self._monitor.snapshot(),
+            self._clocks.latest,
+            self._policing.statuses(),
+        )
+
+    async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
+        """Fix the clock of a CPU's clock group until it is released.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
+        """
+        record = self._settable(pcpu)
+        bounds = self._inventory.config.bounds
+        steps = record.group.steps
+        highest = bounds.max_khz or steps.highest_khz
+        target = steps.fit(khz, bounds.min_khz or 0, highest)
+        before_khz, by = record.override_khz, _name(who)
+        self._react(events.OverrideSet(record.group.number, target, by))
+        if not await self._settles(record, target):
+            why = record.reason or "the kernel has not accepted it"
+            if record.override_khz == target:  # nobody said otherwise meanwhile
+                self._take_back(record, before_khz, by)
+            raise ControlError(f"CPU {pcpu} is not set: {why}", status=409)
+        return await self._cpu(record, pcpu)
+
+    def _take_back(self, record: GroupRecord, before_khz: int | None, by: str) -> None:
+        """End an override that was refused: it must not come true later."""
+        number = record.group.number
+        self._react(
+            events.OverrideReleased(number, by)
+            if before_khz is None
+            else events.OverrideSet(number, before_khz, by)
+        )
+
+    async def release(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
+        """Give the clock group back to its votes; without an override, do nothing.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
+        """
+        record = self._settable(pcpu)
+        if record.override_khz is not None:
+            released = events.OverrideReleased(record.group.number, _name(who))
+            self._react(released)
+        return await self._cpu(record, pcpu)
+
+    def _settable(self, pcpu: PCpu) -> GroupRecord:
+        self._refuse_when_stopping()
+        topology = self._inventory.topology
+        group = topology.group_of(pcpu)
+        if group is None:
+            reason = topology.unmanaged.get(pcpu)
+            if reason is None:
+                raise ControlError(f"no CPU {pcpu}", status=404)
+            raise ControlError(f"CPU {pcpu} cannot be set: {reason}", status=409)
+        if self._inventory.config.mode is Mode.OBSERVE:
+            raise ControlError(
+                f"CPU {pcpu} is not set: the daemon only observes",
+                status=409,
+                hint="set mode = 'enforce' in its configuration",
+            )
+        return self._inventory.groups[group.number]
+
+    def _refuse_when_stopping(self) -> None:
+        if self.is_stopping:
+            raise ControlError("the daemon is stopping", status=503)
+
+    async def _settles(self, record: GroupRecord, khz: int) -> bool:
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        number = record.group.number
+        while time.monotonic() < deadline:
+            if record.stage is GroupStage.FAILED:
+                return False
+            is_taken = record.stage is GroupStage.TAKEN
+            if is_taken and self._monitor.snapshot().grants.get(number) == khz:
+                return True
+            await asyncio.sleep(LOOK_EVERY_S)
+        return False
+
+    async def _cpu(self, record: GroupRecord, pcpu: PCpu) -> models.Cpu:
+        await self._clocks.refresh()
+        for cpu in self._snapshot().cpus_of(record):
+            if cpu.pcpu == pcpu:
+                return cpu
+        raise ControlError(f"CPU {pcpu} went offline", status=409)
+
+    async def switch_channel(
+        self, uuid: DomainId, number: int, *, is_enabled: bool, who: Peer
+    ) -> models.Channel:
+        """Let a channel take part, or keep it out; doing it twice is no error.
+
+        Raises:
+            ControlError: 404 unknown domain or channel; 503 stopping.
+        """
+        self._refuse_when_stopping()
+        channel = self._inventory.channel(uuid, number)
+        if channel is None:
+            raise ControlError(f"domain {uuid} has no channel {number}", status=404)
+        switched = events.ChannelSwitched(uuid, number, is_enabled, _name(who))
+        self._react(switched)
+        return self._snapshot().channel(self._inventory.domains[uuid], channel)
+
+    async def set_policy(
+        self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
+    ) -> models.Policy:
+        """Give a domain a policy, in place of the one of this name.
+
+        Raises:
+            ControlError: 404 unknown domain; 409 it cannot be had; 503 stopping.
+        """
+        self._refuse_when_stopping()
+        source = Source(SourceKind.OPERATOR, name)
+        vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
+        self._check_vcpus(uuid, vcpus)
+        try:
+            is_news = self._policing.install(uuid, source, order_of(rule, vcpus))
+        except PolicyError as error:
+            raise ControlError(f"policy not set: {error}", status=409) from error
+        by = _name(who)
+        self._react(
+            events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
+        )
+        for status in self._policing.statuses():
+            if (status.uuid, status.source) == (uuid, source):
+                return render_policy(status)
+        raise ControlError("the policy ended at once", status=409)
+
+    def _check_vcpus(self, uuid: DomainId, vcpus: frozenset[int] | None) -> None:
+        record = self._inventory.domains.get(uuid)
+        if record is None:
+            raise ControlError(f"no domain {uuid}", status=404)
+        if not record.spec.state.is_active:
+            raise ControlError("policy not set: the domain does not run", status=409)
+        places = {int(vcpu): place for vcpu, place in record.placements.items()}
+        if unknown := (vcpus or frozenset()) - places.keys():
+            raise ControlError(
+                f"domain '{record.spec.name}' has no vCPU {format_cpulist(unknown)}",
+                status=409,
+            )
+        reasons = [places[n].reason for n in sorted(vcpus or places)]
+        if None not in reasons:
+            why = reasons[0] if reasons else "it has no vCPU"
+            raise ControlError(f"policy not set: {why}", status=409)
+
+    async def remove_policy(
+        self, uuid: DomainId, name: str, *, who: Peer
+    ) -> models.Domain:
+        """End a policy of `set_policy`.
+
+        Raises:
+            ControlError: 404 unknown domain or policy; 503 stopping.
+        """
+        self._refuse_when_stopping()
+        record = self._inventory.domains.get(uuid)
+        source = Source(SourceKind.OPERATOR, name)
+        if record is None or not self._policing.remove(uuid, source):
+            raise ControlError(
+                f"no operator gave the domain a policy '{name}'",
+                status=404,
+                hint="'vmpower policy list' shows those that there are; those of rules "
+                "and of metadata end when they are not written there any more",
+            )
+        self._react(events.PolicyEnded(uuid, source, _name(who)))
+        return self._snapshot().domain(record)
+
+    async def instruct(
+        self, text: str, cpu: int | None, *, who: Peer
+    ) -> models.OutcomeList:
+        """Do what messages for DPDK's vm_power_manager ask for.
+
+        Raises:
+            ControlError: 503 stopping.
+        """
+        self._refuse_when_stopping()
+        outcomes = self._instructing.obey_all(text, by=_name(who), cpu=cpu)
+        return models.OutcomeList(
+            outcomes=tuple(
+                models.Outcome(text=one.text, done=one.is_done) for one in outcomes
+            )
+        )
+
+    async def events(
+        self, *, follow: bool, clocks: bool = True
+    ) -> AsyncGenerator[models.EventRecord, None]:
+        """Give the recent events, oldest first, and with `follow` the coming ones."""
+        if follow and clocks and self._sampler is None:
+            self._sampler = asyncio.create_task(self._sample_grants())
+        async with aclosing(self._feed.read(follow=follow, clocks=clocks)) as stream:
+            async for record in stream:
+                yield record
+
+    async def _sample_grants(self) -> None:
+        grants = self._monitor.snapshot().grants
+        await asyncio.sleep(GRANTS_EVERY_S)
+        while self._feed.are_clocks_followed:
+            now = self._monitor.snapshot().grants
+            for number, khz in now.items():
+                if khz is not None and grants.get(number) != khz:
+                    self._reports.stream(self._grant(number, khz))
+            grants = now
+            await asyncio.sleep(GRANTS_EVERY_S)
+        self._sampler = None
+
+    def _grant(self, number: int, khz: int) -> Report:
+        record = self._inventory.groups.get(number)
+        cpus = name_cpus(record.group.pcpus if record else ())
+        is_simulated = record is not None and record.group.is_simulated
+        text = f"{cpus} at {format_khz(khz)}{' (simulated)' * is_simulated}"
+        return Report(CLOCK_KIND, text, facts={"group": number, "khz": khz})
+
+    def stop(self) -> None:
+        """Refuse changes from now on and end every stream."""
+        self.is_stopping = True
+        if self._sampler:
+            self._sampler.cancel()
+        self._feed.close()
+
+
+def _name(who: Peer) -> str:
+    return f"uid {who.uid} (pid {who.pid})"

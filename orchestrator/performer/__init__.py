@@ -1,0 +1,1 @@
+"""Carries out the controller's actions, in threads that may hang."""

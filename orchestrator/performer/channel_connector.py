@@ -1,0 +1,131 @@
+"""Connects channels: one attempt for each at most, in its time, in threads.
+
+Theory of operation: an attempt waits for its time, connects in a thread, and hands the
+endpoint to the monitor, unless a later attempt has taken its place or nobody wants the
+channel any more. Each outcome is an event; nothing is decided here.
+
+Synchronization: the asyncio thread only, but for `_work_connect`, which runs in the
+pool's threads and only posts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from orchestrator import events
+from orchestrator.channel.endpoint import connect
+from orchestrator.controller.inventory import CONNECTED_STATES
+from orchestrator.errors import (
+    EndpointAbsent,
+    EndpointContended,
+    EndpointError,
+    HandoffError,
+)
+from orchestrator.performer.call_pool import Pool
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from orchestrator.controller import actions
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.monitor.client.client import Monitor
+    from orchestrator.values.domain import DomainId
+
+CONNECT_CALLS = 8
+"""Channels being connected at once: each waits until QEMU accepts, a millisecond as
+a rule, a quarter of a second where another program holds the channel."""
+
+
+class Connecting:
+    """The attempts under way.
+
+    Synchronization: the asyncio thread only.
+    """
+
+    def __init__(
+        self,
+        *,
+        inventory: Inventory,
+        monitor: Monitor,
+        post: Callable[[events.Event], None],
+        trusted_uids: Callable[[], frozenset[int]],
+    ) -> None:
+        """Connect nothing yet.
+
+        Args:
+            inventory: tells what is connected.
+            monitor: takes the endpoints.
+            post: takes events; from any thread.
+            trusted_uids: says who may listen at a channel; from any thread.
+        """
+        self._inventory = inventory
+        self._monitor = monitor
+        self._post = post
+        self._trusted_uids = trusted_uids
+        self._calls = Pool("connect", size=CONNECT_CALLS)
+        self._loop = asyncio.get_running_loop()
+        self._attempts: dict[
+            tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.TimerHandle]
+        ] = {}
+
+    def connect_later(self, action: actions.ConnectChannel) -> None:
+        """Connect a channel when its time has come, in place of an earlier attempt."""
+        key = (action.uuid, action.number)
+        self.give_up(*key)
+        timer = self._loop.call_later(action.delay_s, self._connect, action)
+        self._attempts[key] = (action, timer)
+
+    def give_up(self, uuid: DomainId, number: int) -> None:
+        """Try no more to connect a channel; it need not be tried."""
+        if pending := self._attempts.pop((uuid, number), None):
+            pending[1].cancel()
+
+    def stop(self) -> None:
+        """Begin nothing more; does not wait for what is under way."""
+        for key in list(self._attempts):
+            self.give_up(*key)
+        self._calls.stop()
+
+    def _connect(self, action: actions.ConnectChannel) -> None:
+        key = (action.uuid, action.number)
+        if not self._inventory.is_monitor_up:
+            self._attempts.pop(key, None)
+            return  # a new monitor is told to connect everything
+        work = partial(self._work_connect, action)
+        self._calls.submit(key, "connect", work)
+
+    def _work_connect(self, action: actions.ConnectChannel) -> None:
+        uuid, number, path = action.uuid, action.number, action.path
+        try:
+            endpoint = connect(path, self._trusted_uids())
+        except EndpointAbsent as error:
+            self._post(events.ChannelAbsent(uuid, number, path, str(error)))
+        except EndpointContended as error:
+            self._post(events.ChannelContended(uuid, number, path, str(error)))
+        except EndpointError as error:
+            self._post(events.ChannelRefused(uuid, number, path, str(error)))
+        else:
+            self._loop.call_soon_threadsafe(self._adopt, action, endpoint)
+
+    def _adopt(self, action: actions.ConnectChannel, endpoint: socket.socket) -> None:
+        key = (action.uuid, action.number)
+        is_latest = self._attempts.get(key, (None,))[0] is action
+        if is_latest:
+            del self._attempts[key]
+        if not is_latest or not self._may_adopt(*key):
+            endpoint.close()
+            return
+        try:
+            self._monitor.adopt(*key, endpoint)
+        except HandoffError as error:
+            self._post(events.ChannelRefused(*key, action.path, str(error)))
+        else:
+            self._post(events.ChannelConnected(*key, action.path))
+
+    def _may_adopt(self, uuid: DomainId, number: int) -> bool:
+        channel = self._inventory.channel(uuid, number)
+        is_open = channel is None or channel.state in CONNECTED_STATES
+        return self._inventory.is_monitor_up and not is_open

@@ -1,0 +1,105 @@
+"""What one scaling driver of the kernel needs from us, and the table of those we know.
+
+Source: Documentation/admin-guide/pm/cpufreq.rst of the kernel (policies, governors).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.errors import NoCpufreqError
+from orchestrator.power.drivers.acpi_cpufreq import AcpiCpufreq
+from orchestrator.power.group import Original, PreparedGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.power.sysfs import CpuTree
+    from orchestrator.power.topology import ClockGroup
+    from orchestrator.values.frequencies import Steps
+
+__all__ = ["BACKENDS", "Backend", "Original", "PreparedGroup", "detect"]
+
+
+class Backend(Protocol):
+    """How to set the clock of a group that a certain scaling driver drives.
+
+    Synchronization: none required; a back end keeps no state of a group. Calls block
+    for up to some 25 ms (a governor's end waits for RCU): not for an event loop.
+    """
+
+    def read_steps(self, tree: CpuTree, number: int) -> Steps:
+        """Read which frequencies policy `number` offers.
+
+        Raises:
+            SysfsError: a file could not be read.
+            NoCpufreqError: the kernel offers none that could be set.
+        """
+        ...
+
+    def prepare(self, tree: CpuTree, group: ClockGroup) -> PreparedGroup:
+        """Read the originals, open the descriptors, probe them; change nothing.
+
+        Raises:
+            SysfsError: a file could not be read, opened or written.
+        """
+        ...
+
+    def renew(self, tree: CpuTree, prepared: PreparedGroup) -> PreparedGroup | None:
+        """Read the originals of a group anew, which must not be taken.
+
+        Returns:
+            The same group, with the same descriptors, and its new originals, in place
+            of `prepared`; None: they are what they were.
+
+        Raises:
+            SysfsError: a file could not be read.
+        """
+        ...
+
+    def take(self, prepared: PreparedGroup) -> None:
+        """Switch the governor, so that the clock obeys writes; idempotent.
+
+        Raises:
+            SysfsError: the kernel refused; nothing changed.
+        """
+        ...
+
+    def write_clock(self, prepared: PreparedGroup, khz: int) -> None:
+        """Set the clock of a taken group to one of its steps.
+
+        Raises:
+            SysfsError: the kernel refused; EBUSY: the CPUs are offline.
+        """
+        ...
+
+    def restore(self, prepared: PreparedGroup) -> None:
+        """Write the originals back, all that can be; idempotent.
+
+        Raises:
+            SysfsError: the kernel refused one; the others are back.
+        """
+        ...
+
+
+BACKENDS: Mapping[str, Callable[..., Backend]] = {"acpi-cpufreq": AcpiCpufreq}
+"""By scaling driver. The name is the kernel's, spelled as the kernel spells it."""
+
+
+def detect(driver: str, *, fallback_governor: str | None = None) -> Backend:
+    """Choose the back end for a scaling driver.
+
+    Args:
+        driver: what `scaling_driver` says.
+        fallback_governor: restored in place of a `userspace` that was found without
+            a journal; None: such a group goes back to `userspace`.
+
+    Raises:
+        NoCpufreqError: we do not know this driver.
+    """
+    if driver not in BACKENDS:
+        known = ", ".join(sorted(BACKENDS))
+        raise NoCpufreqError(
+            f"unknown scaling driver '{driver}'", hint=f"drivers that we know: {known}"
+        )
+    return BACKENDS[driver](fallback_governor=fallback_governor)

@@ -1,0 +1,239 @@
+"""The status document: what the inventory, the monitor and the kernel say now.
+
+Theory of operation: a vCPU and its channel cost some 20 microseconds, a thousand of
+them more than a guest has patience for whose policy waits to be installed. So a whole
+picture is made in pieces, between which the loop does what else there is; each domain
+is as it is in its moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from orchestrator.control import models
+from orchestrator.controller.groups import allowed_steps_khz, highest_allowed_khz
+from orchestrator.controller.inventory import GroupStage
+from orchestrator.controller.onboarding import explain
+from orchestrator.controller.refusal_causes import find_causes
+from orchestrator.monitor.client.views import Counters
+from orchestrator.policy.description import describe
+from orchestrator.rights import resolve_rights
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+
+    from orchestrator.controller.inventory import (
+        ChannelRecord,
+        DomainRecord,
+        GroupRecord,
+        Inventory,
+    )
+    from orchestrator.monitor.client.views import MonitorSnapshot
+    from orchestrator.policy.subject import PolicyStatus
+    from orchestrator.power.topology import ClockReading
+    from orchestrator.rights import Rights
+
+_NOTHING_YET = Counters()
+_GROUPS_IN_A_PIECE = 32
+"""Half a millisecond."""
+
+
+class Snapshot:
+    """Renders what is; build one, ask it, throw it away.
+
+    Synchronization: the asyncio thread only; it reads nothing.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        measured: MonitorSnapshot,
+        clocks: Mapping[int, ClockReading],
+        policies: Iterable[PolicyStatus] = (),
+    ) -> None:
+        self._inventory = inventory
+        self._measured = measured
+        self._clocks = clocks
+        self._policies: dict[str, list[models.Policy]] = {}
+        for status in policies:
+            policy = render_policy(status)
+            self._policies.setdefault(status.uuid, []).append(policy)
+
+    async def status(self, daemon: models.DaemonStatus) -> models.Status:
+        """Return the whole picture; the loop goes on meanwhile."""
+        domains = [domain async for domain in self._domains()]
+        cpus = [cpu async for cpu in self._cpus()]
+        unmanaged = self._inventory.topology.unmanaged
+        return models.Status(
+            schema=models.SCHEMA,
+            daemon=daemon,
+            libvirt=self._libvirt(),
+            domains=tuple(domains),
+            cpus=tuple(sorted(cpus, key=lambda cpu: cpu.pcpu)),
+            unmanaged_cpus=tuple(
+                models.UnmanagedCpu(pcpu=pcpu, reason=reason)
+                for pcpu, reason in unmanaged.items()
+            ),
+        )
+
+    async def _domains(self) -> AsyncIterator[models.Domain]:
+        known = self._inventory.domains
+        for record in sorted(known.values(), key=lambda record: record.spec.name):
+            if known.get(record.spec.uuid) is record:
+                yield self.domain(record)
+                await asyncio.sleep(0)
+
+    async def _cpus(self) -> AsyncIterator[models.Cpu]:
+        for count, record in enumerate(list(self._inventory.groups.values()), 1):
+            for cpu in self.cpus_of(record):
+                yield cpu
+            if count % _GROUPS_IN_A_PIECE == 0:
+                await asyncio.sleep(0)
+
+    def _libvirt(self) -> models.LibvirtStatus:
+        libvirt = self._inventory.libvirt
+        return models.LibvirtStatus(
+            uri=self._inventory.config.libvirt.uri,
+            connected=libvirt.is_connected,
+            reconnects_total=libvirt.reconnects_total,
+            stale_since=libvirt.stale_since,
+            reason=libvirt.reason or None,
+        )
+
+    def domain(self, record: DomainRecord) -> models.Domain:
+        """Return one domain."""
+        spec = record.spec
+        problems = [*spec.problems, record.onboarding.problem, *_refusals(record)]
+        rights = resolve_rights(self._inventory.config, spec)
+        return models.Domain(
+            uuid=spec.uuid,
+            name=spec.name,
+            id=spec.run if spec.run >= 0 else None,
+            state=spec.state,
+            mode=rights.mode.value,
+            rights=models.Rights(
+                min_khz=models.Bound(**rights.min_khz._asdict()),
+                max_khz=models.Bound(**rights.max_khz._asdict()),
+                turbo=models.Permission(**rights.turbo._asdict()),
+                mode=models.ModeRight(**rights.mode._asdict()),
+                queries=models.Permission(**rights.queries._asdict()),
+                guest_policies=models.Permission(**rights.guest_policies._asdict()),
+                generation=models.GenerationRight(**rights.generation._asdict()),
+                onboarding=models.OnboardingRight(
+                    **explain(self._inventory.config, spec)._asdict()
+                ),
+            ),
+            vcpus=tuple(self._vcpus(record, rights)),
+            channels=tuple(
+                self.channel(record, record.channels[number])
+                for number in sorted(record.channels)
+            ),
+            problems=tuple(problem for problem in problems if problem),
+            policies=tuple(self._policies.get(spec.uuid, ())),
+        )
+
+    def _vcpus(self, record: DomainRecord, rights: Rights) -> Iterator[models.Vcpu]:
+        for placement in record.placements.values():
+            key = (record.spec.uuid, int(placement.vcpu))
+            steps_khz = self._steps_khz(rights, placement.group)
+            yield models.Vcpu(
+                vcpu=placement.vcpu,
+                pcpus=tuple(sorted(placement.pcpus)),
+                controllable=placement.reason is None,
+                reason=placement.reason,
+                wish_khz=self._measured.wishes.get(key),
+                clock_group=placement.group,
+                min_khz=min(steps_khz, default=None),
+                max_khz=max(steps_khz, default=None),
+            )
+
+    def _steps_khz(self, rights: Rights, group: int | None) -> tuple[int, ...]:
+        if group is None:
+            return ()
+        return allowed_steps_khz(self._inventory, rights, group)
+
+    def channel(self, record: DomainRecord, channel: ChannelRecord) -> models.Channel:
+        """Return one channel of a domain."""
+        spec = channel.spec
+        key = (record.spec.uuid, spec.number)
+        counted = self._measured.channels.get(key, _NOTHING_YET)
+        return models.Channel(
+            number=spec.number,
+            target=spec.target,
+            path=spec.path,
+            state=channel.state,
+            enabled=channel.is_enabled,
+            reason=channel.reason or None,
+            requests_total=counted.requests,
+            acks_total=counted.acks,
+            nacks_total=counted.nacks,
+            dropped_total=counted.dropped,
+            late_total=counted.late,
+            errors_total=counted.errors,
+            unanswered_total=counted.unanswered,
+            nack_reasons=dict(counted.nack_reasons),
+            nack_causes=find_causes(record, spec.number),
+            generation=counted.generation,
+            generation_given=counted.is_generation_given,
+        )
+
+    def cpus_of(self, record: GroupRecord) -> Iterator[models.Cpu]:
+        """Return the CPUs of one clock group."""
+        group = record.group
+        is_taken = record.stage is GroupStage.TAKEN
+        bounds = self._inventory.config.bounds
+        low = group.steps.lowest_khz
+        clock = self._clocks.get(group.number)
+        for pcpu in group.pcpus & self._inventory.topology.online:
+            seat = self._inventory.topology.seats.get(pcpu)
+            yield models.Cpu(
+                pcpu=pcpu,
+                package=seat.package if seat else None,
+                core=seat.core if seat else None,
+                node=seat.node if seat else None,
+                clock_group=group.number,
+                driver=group.driver,
+                governor=clock.governor if clock else group.governor,
+                claimed=is_taken,
+                simulated=group.is_simulated,
+                min_khz=max(low, bounds.min_khz or low),
+                max_khz=highest_allowed_khz(self._inventory, group),
+                grant_khz=self._measured.grants.get(group.number) if is_taken else None,
+                current_khz=clock.current_khz if clock else None,
+                steps_khz=group.steps.khz,
+                override_khz=record.override_khz,
+                reason=self._reason(record),
+            )
+
+    def _reason(self, record: GroupRecord) -> str | None:
+        is_shared = record.view is not None and record.view.has_host_cpus
+        if record.stage is GroupStage.TAKEN and is_shared:
+            return (
+                "not slowed: a CPU of its clock group may run the host's own work"
+                " (power.share_with_host)"
+            )
+        return record.reason or None
+
+
+def _refusals(record: DomainRecord) -> Iterator[str]:
+    """Say which policies that are written down cannot be had; a guest's are its own."""
+    for source, reason in record.policy_refusals.items():
+        if source.channel is None:
+            yield f"policy of {source} refused: {reason}"
+
+
+def render_policy(status: PolicyStatus) -> models.Policy:
+    """Return one policy that is in force."""
+    return models.Policy(
+        source=status.source.kind,
+        name=status.source.name,
+        channel=status.source.channel,
+        kind=status.order.policy.kind,
+        text=describe(status.order),
+        wants=tuple(
+            models.PolicyWant(vcpu=vcpu, khz=khz, counts=vcpu not in status.outranked)
+            for vcpu, khz in sorted(status.wants_khz.items())
+        ),
+        problem=status.problem or None,
+    )

@@ -1,1 +1,0 @@
-"""What operators write down, as values."""

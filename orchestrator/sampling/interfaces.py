@@ -1,0 +1,76 @@
+"""Packets that a domain's interfaces received, from the host's counters.
+
+Source: Documentation/ABI/testing/sysfs-class-net-statistics of the kernel.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from orchestrator.interface import InterfaceKind
+from orchestrator.policy.errors import SamplingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from orchestrator.interface import InterfaceSpec
+
+_COUNTERS = {InterfaceKind.TAP: "tx_packets", InterfaceKind.MACVTAP: "rx_packets"}
+"""Which of the host's counters the guest's reception is in."""
+
+
+class InterfaceCounters:
+    """The counters of taps, macvtaps and virtual functions.
+
+    Synchronization: none required; it keeps no state.
+    """
+
+    def __init__(
+        self, sysfs_root: Path, read_virtual_function: Callable[[str], int]
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            sysfs_root: /sys or an imitation.
+            read_virtual_function: returns the packets that the virtual function at a
+                PCI address has received; raises SamplingError.
+        """
+        self._net = sysfs_root / "class" / "net"
+        self._read_virtual_function = read_virtual_function
+
+    def read(self, interfaces: Iterable[InterfaceSpec]) -> dict[str, int]:
+        """Return the packets that interfaces have received, by MAC address.
+
+        A virtual function and its stand-in for migrations have one address; their
+        packets are counted together.
+
+        Raises:
+            SamplingError: one of them cannot be counted, or there is none.
+        """
+        received: Counter[str] = Counter()
+        for spec in interfaces:
+            received[spec.mac] += self._read_one(spec)
+        if not received:
+            raise SamplingError("the domain has no such network interface")
+        return dict(received)
+
+    def _read_one(self, spec: InterfaceSpec) -> int:
+        if spec.kind is InterfaceKind.VIRTUAL_FUNCTION and spec.pci is not None:
+            return self._read_virtual_function(spec.pci)
+        counter = _COUNTERS.get(spec.kind)
+        if counter is None or not _is_name(spec.device):
+            raise SamplingError(f"the host does not count the packets of {spec.mac}")
+        path = self._net / str(spec.device) / "statistics" / counter
+        try:
+            return int(path.read_text(encoding="ascii"))
+        except (OSError, ValueError) as error:
+            raise SamplingError(
+                f"cannot count the packets of {spec.mac}: {error}"
+            ) from error
+
+
+def _is_name(device: str | None) -> bool:
+    # The name comes from XML: it must not lead anywhere else.
+    return bool(device) and "/" not in str(device) and device not in (".", "..")

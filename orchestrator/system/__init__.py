@@ -1,0 +1,1 @@
+"""What the operating system offers a daemon: files, locks, its service manager."""

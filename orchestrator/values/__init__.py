@@ -1,0 +1,1 @@
+"""What travels between packages: immutable values, and how they are written."""

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli.commands import domain_add as onboarding
+from cli.framework.failures import UsageError
+from cli.framework.settings import Output, Settings
+from domain_templates import validate
+from orchestrator.domain_xml.document import parse_document
+from orchestrator.domain_xml.parse import parse_domain
+from orchestrator.errors import ConfigError, DomainGone, HypervisorError
+from orchestrator.power.simulated import lay_out
+from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.units import KHz
+
+if TYPE_CHECKING:
+    from typer.testing import Result
+
+DEFAULT = "test:///default"
+"""libvirt's test driver: one running domain `test` with two vCPUs, eight CPUs."""
+
+
+UUID = "5579e6cd-caca-4c68-8934-da43e4863198"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    lay_out(tmp_path / "sys", cpus=4)
+    return tmp_path / "sys"
+
+
+def run(*words: str, output: Output = Output.TABLE, uri: str = "") -> Result:
+    app = typer.Typer()
+
+    @app.callback()
+    def settings(context: typer.Context) -> None:
+        context.obj = Settings(output=output, uri=uri)
+
+    app.command()(onboarding.add)
+    app.command()(onboarding.pin)
+    return CliRunner().invoke(app, words)
+
+
+def test_a_domain_is_printed_and_nothing_is_touched() -> None:
+    result = run("add", "router", "--vcpus", "2", "--pin", "5,3", "--type", "qemu")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert validate(result.stdout)
+    root = parse_document(result.stdout)
+    assert root.get("type") == "qemu"
+    assert [pin.get("cpuset") for pin in root.iterfind("cputune/vcpupin")] == ["5", "3"]
+    assert len(root.findall("devices/channel")) == 2
+
+
+def test_relative_paths_are_the_operators() -> None:
+    words = ("add", "r", "--kernel", "vmlinuz", "--pin", "none")
+    root = parse_document(run(*words).stdout)
+    assert root.findtext("os/kernel") == str(Path.cwd() / "vmlinuz")
+
+
+def test_who_pins_nothing_is_told_what_becomes_of_it() -> None:
+    result = run("add", "r", "--pin", "none")
+    assert "vCPUs float" in result.stderr
+    assert "cputune" not in result.stdout
+
+
+def test_a_pinning_is_proposed_and_explained(tree: Path) -> None:
+    words = ("add", "r", "--vcpus", "2", "--sysfs-root", str(tree), "-c", DEFAULT)
+    result = run(*words)
+    assert result.stderr.splitlines()[0] == (
+        "pinning: vCPUs 0-1 to 1,2, QEMU's own threads to 0"
+    )
+    assert "  each vCPU has a clock of its own" in result.stderr.splitlines()
+    root = parse_document(result.stdout)
+    pins = [pin.get("cpuset") for pin in root.iterfind("cputune/vcpupin")]
+    assert pins == ["1", "2"]
+    assert root.find("cputune/emulatorpin[@cpuset='0']") is not None
+
+
+def test_cpus_of_running_domains_are_left_out(tree: Path, tmp_path: Path) -> None:
+    node = tmp_path / "node.xml"
+    node.write_text(
+        "<node><domain type='test' id='1'><name>busy</name><memory>1024</memory>"
+        "<vcpu>1</vcpu><cputune><vcpupin vcpu='0' cpuset='1'/></cputune>"
+        "<os><type>hvm</type></os></domain></node>"
+    )
+    result = run("add", "r", "--sysfs-root", str(tree), "-c", f"test://{node}")
+    assert "vCPU 0 to 2" in result.stderr
+    assert "taken by domain 'busy': CPU 1" in result.stderr
+
+
+def test_a_proposal_is_never_silently_defined(tree: Path) -> None:
+    words = ("--define", "--sysfs-root", str(tree), "-c", DEFAULT)
+    result = run("add", "unasked", *words, output=Output.JSON)
+    assert json.loads(result.stdout)["pins"] == []
+    assert "agree with --yes" in result.stderr
+    result = run("add", "agreed", *words, "--yes", output=Output.JSON)
+    assert json.loads(result.stdout)["pins"] == [1]
+
+
+def test_without_libvirt_nothing_is_proposed_and_the_reason_is_told() -> None:
+    uri = "qemu+unix:///system?socket=/nonexistent"
+    result = run("add", "r", "-c", uri)
+    assert result.exit_code == 0
+    assert "no pinning is proposed: " in result.stderr
+    assert "cputune" not in result.stdout
+
+
+def test_a_dry_run_checks_everything_and_changes_nothing() -> None:
+    words = ("add", "r", "--pin", "1", "--define", "--dry-run", "-c", DEFAULT)
+    assert run(*words).stdout == "Domain 'r' could be defined\n"
+    assert isinstance(run(*words, "--set", "x=y").exception, ConfigError)
+    there = run("add", "test", "--pin", "1", "--dry-run", "-c", DEFAULT)
+    assert "is there already" in str(there.exception)
+    nowhere = "qemu+unix:///system?socket=/nonexistent"
+    unasked = run("add", "r", "--pin", "1", "--dry-run", "-c", nowhere)
+    assert unasked.exit_code == 0
+    assert "hint: libvirt was not asked" in unasked.stderr
+
+
+def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
+    image = tmp_path / "vm.img"
+    image.write_bytes(b"QFI\xfb" + bytes(512))
+    result = run(
+        *("add", "r", "--template", "cloud", "--pin", "4,5", "--emulator-pin", "0-1"),
+        *("--disk", str(image), "--network", "bridge:br0", "--network", "user"),
+        *("--channels", "1", "--min", "1.2GHz", "--max", "2.4GHz", "--no-turbo"),
+        *("--mode", "observe", "--set", "bus=sata", "--define", "--print-xml"),
+    )
+    assert "looks like qcow2" in result.stderr
+    parsed = parse_domain(result.stdout.replace("<name>", f"<uuid>{UUID}</uuid><name>"))
+    assert [item.number for item in parsed.channels] == [1]
+    assert parsed.policy == DomainPolicy(
+        min_khz=KHz(1_200_000),
+        max_khz=KHz(2_400_000),
+        turbo=False,
+        mode=Mode.OBSERVE,
+    )
+    root = parse_document(result.stdout)
+    assert root.find("devices/disk/target[@bus='sata']") is not None
+    assert root.find("cputune/emulatorpin[@cpuset='0-1']") is not None
+    kinds = [item.get("type") for item in root.iterfind("devices/interface")]
+    assert kinds == ["bridge", "user"]
+    assert validate(result.stdout)
+
+
+def test_a_domain_is_defined_and_said_so() -> None:
+    result = run("add", "r", "--pin", "1", "--define", "-c", DEFAULT)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Domain 'r' defined (")
+
+
+def test_a_domain_is_started_which_defines_it_first() -> None:
+    result = run("add", "new", "--pin", "1", "--start", output=Output.JSON, uri=DEFAULT)
+    told = json.loads(result.stdout)
+    assert (told["schema"], told["name"], told["started"]) == (1, "new", True)
+
+
+def test_the_uri_of_libvirts_own_variable_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", DEFAULT)
+    assert run("add", "own", "--define", "--pin", "1").exit_code == 0
+    monkeypatch.setenv("LIBVIRT_DEFAULT_URI", "qemu+ssh://other/system")
+    result = run("add", "own", "--define", "--pin", "1")
+    assert isinstance(result.exception, ConfigError)
+
+
+@pytest.mark.parametrize("word", ["test", "1", "6695eb01-f6a4-8304-79aa-97f2502e193f"])
+def test_a_vcpu_is_pinned_in_a_domain_by_any_of_its_names(word: str) -> None:
+    result = run("pin", word, "1", "3", "-c", DEFAULT)
+    assert result.exit_code == 0, result.exception
+    assert result.stdout == "vCPU 1 of 'test' is pinned to 3\n"
+
+
+def test_a_vcpu_that_it_does_not_have_is_refused_with_those_that_it_has() -> None:
+    result = run("pin", "test", "2", "3", "-c", DEFAULT)
+    assert isinstance(result.exception, HypervisorError)
+    assert result.exception.hint == "it has vCPUs 0-1"
+
+
+@pytest.mark.parametrize("option", ["--disk", "--kernel", "--cloud-init"])
+@pytest.mark.parametrize("how", ["--define", "--start", "--dry-run"])
+def test_a_file_that_is_missing_is_refused_where_the_domain_would_be(
+    option: str, how: str, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing"
+    words = ("add", "brand-new", option, str(missing), "--pin", "1", "-c", DEFAULT)
+    result = run(*words, how)
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == f"{option}: {missing} does not exist"
+    missing.touch()
+    assert run(*words, "--dry-run").exit_code == 0
+
+
+def test_a_file_that_is_missing_may_be_on_another_host(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    result = run("add", "new", "--disk", str(missing), "--pin", "1")
+    assert result.exit_code == 0
+    assert f"hint: --disk: {missing} does not exist on this host" in result.stderr
+    assert validate(result.stdout)
+
+
+def test_a_pinning_is_told_to_programs() -> None:
+    result = run("pin", "test", "0", "2-3", output=Output.JSON, uri=DEFAULT)
+    assert json.loads(result.stdout) == {
+        "schema": 1,
+        "uuid": "6695eb01-f6a4-8304-79aa-97f2502e193f",
+        "name": "test",
+        "vcpu": 0,
+        "pcpus": [2, 3],
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "says"),
+    [
+        (("pin", "nobody", "0", "1"), DomainGone, "no domain 'nobody'"),
+        (("pin", "test", "0", "8"), HypervisorError, "no CPU 8"),
+        (("pin", "test", "0", ""), HypervisorError, "at least one CPU"),
+        (("pin", "test", "0", "x"), UsageError, "'x'"),
+        (("pin", "test", "9", "1"), HypervisorError, "vcpu"),
+        (("add", "a/b", "--define"), ConfigError, "no name"),
+        (("add", "r", "--vcpus", "2", "--pin", "1"), ConfigError, "1 CPUs"),
+        (("add", "r", "--template", "nvf"), ConfigError, "mean 'nfv'"),
+        (("add", "r", "--network", "tap:0"), ConfigError, "no network"),
+        (("add", "r", "--max", "fast"), UsageError, "no frequency"),
+        (("add", "r", "--channels", "x"), UsageError, "'x'"),
+        (("add", "r", "--cmdline", "quiet"), ConfigError, "needs a kernel"),
+    ],
+)
+def test_what_cannot_be_is_an_error_of_ours(
+    words: tuple[str, ...], error: type[Exception], says: str
+) -> None:
+    result = run(*words, uri=DEFAULT)
+    assert result.stdout == ""
+    assert isinstance(result.exception, error)
+    assert says in str(result.exception)

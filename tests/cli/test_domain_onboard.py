@@ -1,0 +1,290 @@
+"""`domain onboard|offboard|set` and `template`, each as it is typed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+from typer.testing import CliRunner
+
+from cli.app import app
+from domain_templates import load_template
+from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
+from orchestrator.domain_xml.parse import parse_domain
+from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.units import KHz
+from tests.rig.dpdk import UNITS, dpdk_test_guest
+from tests.rig.echo import EchoHost
+from tests.rig.guest import Guest, GuestSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from typer.testing import Result
+
+    from tests.rig.libvirtd import SessionHost
+
+INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
+CONTROLLER = "<controller type='virtio-serial' index='0'/>"
+
+NO_PORTS = (
+    "2 channels need a port each,"
+    " and the domain's virtio-serial controllers have 0 free"
+)
+
+
+def run(*words: str, uri: str = "test:///default") -> Result:
+    return CliRunner().invoke(app, ("--connect", uri, *words))
+
+
+@pytest.fixture
+def define(session_host: SessionHost) -> Iterator[Callable[..., libvirt.virDomain]]:
+    made: list[libvirt.virDomain] = []
+
+    def make(name: str, devices: str = CONTROLLER, *, on: bool = False) -> object:
+        domain = session_host.connection.defineXML(
+            f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>"
+            f"<vcpu>2</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os>"
+            f"<devices>{devices}<memballoon model='none'/></devices></domain>"
+        )
+        made.append(domain)
+        if on:
+            domain.create()
+        return domain
+
+    yield make
+    for domain in made:
+        if domain.isActive():
+            domain.destroy()
+        domain.undefine()
+
+
+@pytest.mark.rig
+def test_domains_are_onboarded_and_offboarded_in_words(
+    session_host: SessionHost, define: Callable[..., libvirt.virDomain]
+) -> None:
+    uri = session_host.uri
+    running, bare, off = (
+        define("cli-a", on=True),
+        define("cli-b", "", on=True),
+        define("cli-c"),
+    )
+    shown = run("domain", "onboard", "cli-c", "--print-diff", uri=uri).stdout
+    assert shown.startswith("--- cli-c (definition)\n+++ cli-c (definition, changed)\n")
+    assert "+    <channel" in shown
+    assert "poweragent" not in off.XMLDesc(INACTIVE)
+    result = run("domain", "onboard", "cli-*", uri=uri)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "Channels 0-1 attached to the running domain 'cli-a'",
+        "Channels 0-1 added to the definition of 'cli-a'",
+        "Channels 0-1 added to the definition of 'cli-b'",
+        f"Domain 'cli-b' runs without channels 0-1: {NO_PORTS}",
+        "Changes will take effect after the domain is fully powered off.",
+        "Channels 0-1 added to the definition of 'cli-c'",
+        "Changes will take effect after the domain is fully powered off.",
+    ]
+    again = run("domain", "onboard", "cli-a", "cli-c", uri=uri)
+    assert "Domain 'cli-a' lacks no channel" in again.stdout
+    assert len(parse_domain(running.XMLDesc()).channels) == 2
+    left = run("--output", "json", "domain", "offboard", "cli-?", uri=uri)
+    told = json.loads(left.stdout)["domains"]
+    assert [(it["name"], it["live"], it["config"]) for it in told] == [
+        ("cli-a", [0, 1], [0, 1]),
+        ("cli-b", [], [0, 1]),
+        ("cli-c", [], [0, 1]),
+    ]
+    assert "virtio-serial" not in bare.XMLDesc(INACTIVE)
+
+
+@pytest.mark.rig
+def test_a_domain_that_refuses_does_not_hinder_the_others(
+    session_host: SessionHost, define: Callable[..., libvirt.virDomain]
+) -> None:
+    define("cli-d")
+    on = define("cli-e", on=True)
+    result = run("domain", "onboard", "cli-[de]", "--live", uri=session_host.uri)
+    assert result.exit_code == 1
+    assert "error: domain 'cli-d': the domain is not running" in result.stderr
+    assert len(parse_domain(on.XMLDesc()).channels) == 2
+    assert len(parse_domain(on.XMLDesc(INACTIVE)).channels) == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--all", "test"), ("test", "--all")])
+def test_nobody_is_onboarded_by_an_unclear_command(words: tuple[str, ...]) -> None:
+    assert run("domain", "onboard", *words).exit_code == 2
+
+
+def test_scopes_that_contradict_each_other_are_refused() -> None:
+    result = run("domain", "onboard", "test", "--current", "--live")
+    assert result.exit_code == 2
+    assert "--current" in result.stderr
+
+
+def policy_of(uri: str, name: str = "test") -> DomainPolicy | None:
+    connection = libvirt.open(uri)
+    try:
+        xml = connection.lookupByName(name).XMLDesc()
+    finally:
+        connection.close()
+    return parse_domain(xml).policy
+
+
+@pytest.mark.rig
+def test_what_a_domain_is_allowed_is_set_changed_and_left_open(
+    session_host: SessionHost, define: Callable[..., libvirt.virDomain]
+) -> None:
+    define("cli-f", on=True)
+    uri = session_host.uri
+    words = ("--max", "2.4GHz", "--no-turbo", "--mode", "observe")
+    result = run("domain", "set", "cli-f", *words, uri=uri)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "The running domain 'cli-f': max 2.40 GHz, turbo no, mode observe",
+        "The definition of 'cli-f': max 2.40 GHz, turbo no, mode observe",
+    ]
+    whole = DomainPolicy(max_khz=KHz(2_400_000), turbo=False, mode=Mode.OBSERVE)
+    assert policy_of(uri, "cli-f") == whole
+    changed = run("domain", "set", "cli-f", "--turbo", "--unset", "mode", uri=uri)
+    assert changed.exit_code == 0
+    assert policy_of(uri, "cli-f") == DomainPolicy(max_khz=KHz(2_400_000), turbo=True)
+    run("domain", "set", "cli-f", "--unset", "all", uri=uri)
+    assert policy_of(uri, "cli-f") is None
+
+
+def test_a_policy_is_printed_and_told_to_programs() -> None:
+    words = ("domain", "set", "test", "--min", "1GHz", "--generation", "16", "--live")
+    assert run(*words, "--print-xml").stdout == (
+        '<policy min="1000000" generation="16"/>\n'
+    )
+    told = json.loads(run("-o", "json", *words).stdout)
+    assert told["live"]["min_khz"] == 1_000_000
+    assert told["live"]["queries"] is None
+
+
+def test_policies_are_written_in_one_line() -> None:
+    words = ("domain", "set", "test", "--live", "--print-xml")
+    several = ("--policy", "utilisation up_above=0.9", "--policy", "workload low")
+    assert run(*words, *several).stdout == (
+        '<policy policies="utilisation up-above=0.9; workload low"/>\n'
+    )
+
+
+@pytest.mark.rig
+def test_junk_that_is_replaced_is_told(
+    session_host: SessionHost, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define("cli-g")
+    kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+    junk = "<policy max='fast' turbo='no'/>"
+    domain.setMetadata(kind, junk, POLICY_PREFIX, POLICY_URI, 0)
+    result = run("domain", "set", "cli-g", "--queries", uri=session_host.uri)
+    assert "max='fast'" in result.stderr
+    assert policy_of(session_host.uri, "cli-g") == DomainPolicy(
+        turbo=False, queries=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("test",), "say what to set"),
+        (("test", "--unset", "colour"), "'colour' is none of"),
+        (("test", "--mode", "fast"), "fast"),
+        (("test", "--policy", "fast"), "'fast' is no kind of policy"),
+    ],
+)
+def test_what_cannot_be_set_is_refused(words: tuple[str, ...], says: str) -> None:
+    result = run("domain", "set", *words)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_what_contradicts_itself_is_not_written() -> None:
+    result = run("domain", "set", "test", "--min", "3GHz", "--max", "2GHz", "--live")
+    assert result.exit_code == 1
+    assert "above the highest" in result.stderr
+    assert run("domain", "set", "nobody", "--turbo").exit_code == 1
+
+
+def test_templates_are_listed_and_shown(tmp_path: Path) -> None:
+    (tmp_path / "own.xml").write_text("<domain/>")
+    (tmp_path / "bad.xml").write_text("<domain>")
+    listed = run("template", "list", "--directory", str(tmp_path)).stdout
+    assert [line.split()[0] for line in listed.splitlines()[2:]] == [
+        *("minimal", "nfv", "cloud", "bad", "own")
+    ]
+    shown = json.loads(run("-o", "json", "template", "show", "nfv").stdout)
+    by_name = {item["name"]: item for item in shown["parameters"]}
+    assert by_name["hugepage-mib"]["value"] == "1024"
+    assert by_name["vhost-user"]["required"]
+    assert "(needed)" in run("template", "show", "cloud").stdout
+    xml = run("template", "show", "minimal", "--xml").stdout
+    assert xml == load_template("minimal").xml
+
+
+def test_templates_are_checked(tmp_path: Path) -> None:
+    good = run("template", "validate", "--directory", str(tmp_path))
+    assert good.exit_code == 0
+    assert good.stdout.count("is good") == 3
+    wrong = load_template("minimal").xml.replace("'virtio-serial'", "'virtio-cereal'")
+    (tmp_path / "wrong.xml").write_text(wrong)
+    (tmp_path / "policy.xml").write_text(
+        load_template("minimal").xml.replace(
+            "<metadata>",
+            f"<metadata><p:policy xmlns:p='{POLICY_URI}' max='fast'/>",
+        )
+    )
+    result = run("template", "validate", "--directory", str(tmp_path))
+    assert result.exit_code == 1
+    assert "error: template 'wrong': the XML does not fit" in result.stderr
+    assert "error: template 'policy': metadata, line" in result.stderr
+    one = run("template", "validate", str(tmp_path / "policy.xml"))
+    assert one.exit_code == 1
+
+
+def descriptions(guest: Guest) -> list[str]:
+    """What libvirt says of it, but for an empty element that it keeps for ever."""
+    texts = (guest.domain.XMLDesc(), guest.domain.XMLDesc(INACTIVE))
+    return [text.replace("<metadata/>", "").replace("  \n", "") for text in texts]
+
+
+@pytest.mark.rig
+def test_a_running_guest_talks_over_its_new_channels_and_loses_exactly_them(
+    session_host: SessionHost,
+) -> None:
+    spec = GuestSpec(name="hot", vcpus=2, channels=(), pins={0: "0", 1: "1"})
+    guest = session_host.start(spec)
+    try:
+        assert guest.talker.tell("say:ready") is not None
+        before = descriptions(guest)
+        onboarded = run("domain", "onboard", guest.name, uri=session_host.uri)
+        assert onboarded.exit_code == 0, onboarded.output
+        with EchoHost([guest.channel_path(1)]):
+            assert guest.talker.tell("open:1") == "ok"
+            assert guest.talker.tell("ask:1:3").startswith("ack ")
+            guest.talker.tell("close:1")
+        offboarded = run("domain", "offboard", guest.name, uri=session_host.uri)
+        assert offboarded.exit_code == 0, offboarded.output
+        assert descriptions(guest) == before
+    finally:
+        guest.remove()
+
+
+@pytest.mark.rig
+def test_dpdks_test_suite_is_content_with_a_channel_given_while_it_boots(
+    session_host: SessionHost,
+) -> None:
+    guest = session_host.start(replace(dpdk_test_guest("hot-dpdk"), channels=()))
+    try:
+        onboarded = run("domain", "onboard", guest.name, uri=session_host.uri)
+        assert onboarded.exit_code == 0, onboarded.output
+        with EchoHost([guest.channel_path(0)]) as echo:
+            assert guest.console.wait_for("Test ") == "Test OK"
+        assert tuple(echo.units) == UNITS
+    finally:
+        guest.remove()

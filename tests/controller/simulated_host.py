@@ -1,0 +1,348 @@
+"""A host in which the controller's actions come true, one outcome at a time.
+
+Not a mock: it keeps what the real performer would cause (which channels are with the
+monitor, which groups are taken) and refuses what the real ones would refuse, so that a
+test can ask whether the end is right, whatever the order of events was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from orchestrator import events as e
+from orchestrator.config import Config
+from orchestrator.controller import Controller
+from orchestrator.controller import actions as a
+from orchestrator.controller.inventory import Inventory
+from orchestrator.policy.engine import PolicyEngine
+from orchestrator.policy.errors import PolicyError
+from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.power.topology import Topology
+from tests.controller.specs import NOW_NS, channel, topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from orchestrator.onboarding.rule import OnboardRule
+    from orchestrator.policy.subject import PolicyVote, Question
+    from orchestrator.sampling.readings import Reading
+    from orchestrator.values.domain import (
+        DomainId,
+        DomainSpec,
+        Holdings,
+    )
+
+SLOW = (
+    a.ReadTopology
+    | a.ListDomains
+    | a.DescribeDomain
+    | a.AttachChannels
+    | a.DetachChannels
+    | a.ConnectChannel
+    | a.PrepareGroup
+    | a.DropGroup
+    | a.TakeGroup
+    | a.RestoreGroup
+    | a.StartMonitor
+)
+"""Done in threads, so that they overtake each other; the others are done at once."""
+JOURNALLED = a.PrepareGroup | a.DropGroup
+NOTHING = Topology(groups=(), unmanaged={}, online=frozenset())
+
+
+@dataclass
+class SimulatedHost:
+    """What is true outside of the controller."""
+
+    config: Config = field(default_factory=Config)
+    topology: Topology = field(default_factory=topology)
+    domains: dict[DomainId, DomainSpec] = field(default_factory=dict)
+    open_channels: set[tuple[DomainId, int]] = field(default_factory=set)
+    held_groups: set[int] = field(default_factory=set)
+    taken_groups: set[int] = field(default_factory=set)
+    refusing: set[int] = field(default_factory=set)
+    """Groups whose governor the kernel will not switch."""
+    stubborn: set[DomainId] = field(default_factory=set)
+    """Domains to which nothing can be attached, and from which nothing detached."""
+    stubborn_live: set[DomainId] = field(default_factory=set)
+    """Domains that refuse it while they run, but whose definition can be changed."""
+    is_monitor_up: bool = False
+    now_ns: int = NOW_NS
+    """What the monotonic clock says."""
+    spoke_ns: dict[tuple[DomainId, int], int] = field(default_factory=dict)
+    """When a channel's guest last sent anything."""
+    votes: dict[tuple[DomainId, int], int | None] = field(default_factory=dict)
+    """What policies want."""
+    answers: list[a.AnswerPolicy] = field(default_factory=list)
+    obstacle: str | None = None
+    """Why no policy can see what it needs."""
+    reports: list[a.Report] = field(default_factory=list)
+    to_do: list[a.Action] = field(default_factory=list)
+    posted: list[e.Event] = field(default_factory=list)
+    """What came at once of what was decided; it is heard in its turn."""
+
+    def __post_init__(self) -> None:
+        self.inventory = Inventory(self.config, NOTHING)
+        self.controller = Controller(self.inventory)
+        self.engine = PolicyEngine(
+            sampling=self,
+            submit=lambda _need, _uuid, _work: None,
+            emit=self._vote,
+        )
+
+    def tell(self, *happened: e.Event) -> list[a.Action]:
+        """Tell the controller; its actions wait until they are performed."""
+        decided: list[a.Action] = []
+        for event in happened:
+            decided += self.controller.react(event)
+        for action in decided:
+            if isinstance(action, a.ConnectChannel | a.CloseChannel):
+                self._cancel_attempt(action.uuid, action.number)
+            if isinstance(action, SLOW):
+                self.to_do.append(action)
+            else:
+                self.posted += self.perform(action)
+        return decided
+
+    def hear(self) -> None:
+        """Tell the controller what was posted, until nothing more is."""
+        while self.posted:
+            self.tell(self.posted.pop(0))
+
+    def _next(self, index: int) -> a.Action:
+        """Take one that waits; what concerns the journal keeps its order."""
+        action = self.to_do[index]
+        if isinstance(action, JOURNALLED):
+            action = next(x for x in self.to_do if isinstance(x, JOURNALLED))
+        self.to_do.remove(action)
+        return action
+
+    def _cancel_attempt(self, uuid: DomainId, number: int) -> None:
+        # The performer keeps one attempt per channel.
+        self.to_do = [
+            action
+            for action in self.to_do
+            if not isinstance(action, a.ConnectChannel)
+            or (action.uuid, action.number) != (uuid, number)
+        ]
+
+    def _vote(self, vote: PolicyVote) -> None:
+        self.votes[vote.uuid, vote.vcpu] = vote.khz
+
+    def find_obstacle(self, _question: Question) -> str | None:
+        return self.obstacle
+
+    def read(self, _question: Question) -> Reading:
+        raise AssertionError("nobody reads for policies here")
+
+    def read_together(
+        self, _questions: Collection[Question]
+    ) -> Mapping[DomainId, Reading]:
+        raise AssertionError("nobody reads for policies here")
+
+    def keep(self, pcpus: Collection[int]) -> None:
+        """Nothing is counted here."""
+
+    def start(self) -> None:
+        """Everything up, as the daemon does it."""
+        self.is_monitor_up = True
+        self.tell(e.TopologyRead(self.topology), e.MonitorStarted())
+        self.tell(e.LibvirtConnected())
+
+    def settle(self, choose: Callable[[int], int] = lambda _count: 0) -> None:
+        """Perform actions, and what follows from them, until nothing is left.
+
+        Args:
+            choose: index of the next action to perform, given how many wait: those
+                that run in threads overtake each other.
+        """
+        for _ in range(10_000):
+            self.hear()
+            if not self.to_do:
+                return
+            self.step(choose(len(self.to_do)) % len(self.to_do))
+        raise AssertionError("the controller never comes to rest")
+
+    def step(self, index: int) -> None:
+        """Perform one of the actions that wait, and tell what came of it."""
+        self.tell(*self.perform(self._next(index)))
+
+    def perform(self, action: a.Action) -> list[e.Event]:
+        match action:
+            case a.Report():
+                self.reports.append(action)
+            case a.ReadTopology():
+                return [e.TopologyRead(self.topology)]
+            case a.ListDomains():
+                return [e.DomainsListed(tuple(self.domains))]
+            case a.DescribeDomain(uuid):
+                if uuid in self.domains:
+                    return [e.DomainDescribed(self.domains[uuid], self.now_ns)]
+                return [e.DomainVanished(uuid)]
+            case a.ConnectChannel(uuid, number, path):
+                return self._connect(uuid, number, path)
+            case a.CloseChannel(uuid, number):
+                self.open_channels.discard((uuid, number))
+            case a.EndPortSession(uuid, number, at_ns, is_closed):
+                if self.spoke_ns.get((uuid, number), 0) < at_ns:
+                    return self._perform_policy(a.EndGuestPolicies(uuid, number))
+                return [e.PortCloseDoubted(uuid, number)] if is_closed else []
+            case a.StartMonitor():
+                self.is_monitor_up = True
+                return [e.MonitorStarted()]
+            case a.AttachChannels() | a.DetachChannels():
+                return self._change_channels(action)
+            case a.DefineTenant() | a.ForgetTenant():
+                return self._perform_tenancy(action)
+            case a.InstallPolicy() | a.EndGuestPolicies() | a.AnswerPolicy():
+                return self._perform_policy(action)
+            case _:
+                return self._perform_power(action)
+        return []
+
+    def _perform_tenancy(
+        self, action: a.DefineTenant | a.ForgetTenant
+    ) -> list[e.Event]:
+        if isinstance(action, a.ForgetTenant):
+            self.engine.forget(action.uuid)
+            return []
+        uuid = action.tenant.uuid
+        self.engine.define(action.tenant)
+        outcomes = self.engine.apply_standing(uuid, action.orders)
+        kinds = {source: order.policy.kind for source, order in action.orders.items()}
+        told: list[e.Event] = [
+            e.PolicyInstalled(uuid, source, kinds[source])
+            if problem is None
+            else e.PolicyRefused(uuid, source, problem)
+            for source, problem in outcomes.items()
+        ]
+        return [*told, e.PoliciesChanged(uuid, self.engine.covered(uuid))]
+
+    def _perform_policy(
+        self, action: a.InstallPolicy | a.EndGuestPolicies | a.AnswerPolicy
+    ) -> list[e.Event]:
+        match action:
+            case a.AnswerPolicy():
+                self.answers.append(action)
+                return []
+            case a.EndGuestPolicies(uuid, number):
+                self.engine.end_guest(uuid, number)
+                return [e.PoliciesChanged(uuid, self.engine.covered(uuid))]
+            case a.InstallPolicy(uuid, number, ticket, order):
+                source = Source(SourceKind.GUEST, channel=number)
+                kind = order.policy.kind
+                try:
+                    is_news = self.engine.install(uuid, source, order)
+                except PolicyError as error:
+                    return [e.PolicyRefused(uuid, source, str(error), ticket)]
+                return [
+                    e.PolicyInstalled(uuid, source, kind, ticket, is_news=is_news),
+                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                ]
+
+    def _perform_power(self, action: a.Action) -> list[e.Event]:
+        match action:
+            case a.PrepareGroup(group):
+                assert group not in self.held_groups, "prepared twice"
+                self.held_groups.add(group)
+                return [e.GroupPrepared(group)]
+            case a.TakeGroup(group):
+                assert group in self.held_groups, "taken unprepared"
+                if group in self.refusing:
+                    return [e.GroupFailed(group, "EINVAL")]
+                self.taken_groups.add(group)
+                return [e.GroupTaken(group)]
+            case a.RestoreGroup(group):
+                assert group in self.taken_groups, "restored untaken"
+                self.taken_groups.discard(group)
+                return [e.GroupRestored(group)]
+            case a.DropGroup(group):
+                assert group not in self.taken_groups, "dropped while taken"
+                self.held_groups.discard(group)
+            case a.HandOver(group):
+                assert group in self.held_groups, "handed over unprepared"
+            case _:
+                pass  # what the monitor is told
+        return []
+
+    def _connect(self, uuid: DomainId, number: int, path: str) -> list[e.Event]:
+        if not self.is_monitor_up:
+            return []
+        spec = self.domains.get(uuid)
+        listening = spec is not None and spec.state.is_active
+        paths = [c.path for c in spec.channels if c.number == number] if spec else []
+        if not listening or path not in paths:
+            # A real retry waits; here it would spin, so the host gives up for it.
+            return []
+        self.open_channels.add((uuid, number))
+        return [e.ChannelConnected(uuid, number, path)]
+
+    def _change_channels(
+        self, action: a.AttachChannels | a.DetachChannels
+    ) -> list[e.Event]:
+        """All or nothing, as the hypervisor does it."""
+        uuid = action.uuid
+        spec = self.domains.get(uuid)
+        has_sides = spec is not None and (
+            (not action.live or spec.live is not None)
+            and (not action.config or spec.definition is not None)
+        )
+        refuses = uuid in self.stubborn or (action.live and uuid in self.stubborn_live)
+        if spec is None or not has_sides or refuses:
+            return [e.OnboardingFailed(uuid, "refused")]
+        is_gain = isinstance(action, a.AttachChannels)
+        change = _gain if is_gain else _lose
+        live = spec.live and change(spec.live, frozenset(action.live))
+        if live and live.free_ports < 0:
+            # Somebody took the ports meanwhile; the hypervisor looks before it asks.
+            return [e.OnboardingFailed(uuid, "no ports")]
+        config = frozenset(action.config)
+        definition = spec.definition and change(spec.definition, config)
+        if definition and definition.free_ports < 0:
+            # In a definition, libvirt adds controllers by itself.
+            missing = -(definition.free_ports // 30) * 30
+            free_ports = definition.free_ports + missing
+            definition = replace(definition, free_ports=free_ports)
+        self.domains[uuid] = with_sides(spec, live, definition)
+        done = e.ChannelsAttached if is_gain else e.ChannelsDetached
+        return [done(uuid, action.live, action.config)]
+
+
+def _gain(held: Holdings, numbers: frozenset[int]) -> Holdings:
+    lacking = numbers - held.present
+    return replace(
+        held,
+        present=held.present | lacking,
+        given=held.given | lacking,
+        free_ports=held.free_ports - len(lacking),
+    )
+
+
+def _lose(held: Holdings, numbers: frozenset[int]) -> Holdings:
+    ours = numbers & held.given
+    return replace(
+        held,
+        present=held.present - ours,
+        given=held.given - ours,
+        free_ports=held.free_ports + len(ours),
+    )
+
+
+def with_sides(
+    spec: DomainSpec, live: Holdings | None, definition: Holdings | None
+) -> DomainSpec:
+    """Give a domain other channels."""
+    shown = live or definition
+    numbers = sorted(shown.present) if shown else []
+    channels = tuple(channel(number) for number in numbers)
+    return replace(spec, live=live, definition=definition, channels=channels)
+
+
+def is_right(decides: OnboardRule | None, held: Holdings) -> bool:
+    """Whether a description has what the rule that decides wants, and no more of it."""
+    if decides is None:
+        return not held.given
+    wanted = decides.wanted(held.vcpus)
+    is_too_much = not decides.follows_vcpus and bool(held.given - wanted)
+    return wanted <= held.present and not is_too_much

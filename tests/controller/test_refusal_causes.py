@@ -1,0 +1,125 @@
+"""Why a guest is refused, in the operator's words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator import events as e
+from orchestrator.config import BoundsConfig, Config, DomainRule
+from orchestrator.controller.actions import Severity
+from orchestrator.controller.refusal_causes import find_causes
+from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.values.domain import DomainState
+from orchestrator.values.domain_settings import Mode
+from orchestrator.values.refusal import Refusal
+from tests.controller.simulated_host import SimulatedHost
+from tests.controller.specs import NOW_NS, domain, vcpu
+
+UUID = domain().uuid
+STRICT = DomainRule(
+    match="dpdk-*", mode=Mode.OBSERVE, queries=False, guest_policies=False
+)
+
+
+def served(config: Config | None = None) -> SimulatedHost:
+    """Serve a domain whose vCPU 1 floats."""
+    host = SimulatedHost(config or Config())
+    host.domains[UUID] = domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2)))
+    host.start()
+    host.settle()
+    return host
+
+
+def refuse(
+    host: SimulatedHost, reason: Refusal, number: int = 0, unit: int = 9
+) -> list[tuple[str, Severity]]:
+    """Let the monitor refuse something; return what people are told."""
+    host.reports.clear()
+    host.tell(e.RequestRefused(UUID, 0, reason, number, unit))
+    host.settle()
+    return [(r.text, r.severity) for r in host.reports if r.kind == "refusal"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "number", "cause"),
+    [
+        (Refusal.OBSERVED, 0, "the domain is only observed (rule dpdk-*)"),
+        (Refusal.DISABLED, 0, "disabled, 'vmpower channel enable dpdk-0 0' ends that"),
+        (Refusal.PHYSICAL, 3, "it named CPU 3 of the host"),
+        (Refusal.NO_VCPU, 7, "it named vCPU 7, and has only vCPUs 0-1"),
+        (Refusal.NO_VCPU, 1, "a reply has no room for vCPU 1"),
+        (
+            Refusal.FLOATING,
+            1,
+            "vCPU 1: floats over CPUs 1-2: pin it to one clock group",
+        ),
+        (Refusal.UNIT, 0, "its unit 9 means nothing"),
+        (Refusal.TURBO, 0, "CPU 0 has no turbo step"),
+        (Refusal.OVERRIDDEN, 0, "an operator has set the clock of CPU 0"),
+        (Refusal.CLAIM, 0, "the clock of CPU 0 could not be taken"),
+        (Refusal.KERNEL, 0, "the kernel refused the clock of CPU 0"),
+        (Refusal.POLICIES_FORBIDDEN, 0, "it may not send policies (rule dpdk-*)"),
+        (Refusal.POLICIES_TOO_MANY, 0, "it sends too many policies in a short time"),
+        (Refusal.POLICY_REFUSED, 0, "its policy cannot be installed"),
+        (Refusal.QUERIES_FORBIDDEN, 0, "clocks and abilities (rule dpdk-*)"),
+    ],
+)
+def test_each_reason_is_told_with_its_cause(
+    reason: Refusal, number: int, cause: str
+) -> None:
+    host = served(Config(domain=(STRICT,)))
+    ((text, _),) = refuse(host, reason, number)
+    assert text.startswith(f"channel 0 is refused requests ({reason.word}): ")
+    assert cause in text
+    causes = find_causes(host.inventory.domains[UUID], 0)
+    assert cause in causes[reason.word]
+
+
+def test_turbo_that_is_forbidden_names_who_forbids_it() -> None:
+    host = served(Config(bounds=BoundsConfig(turbo=False)))
+    ((text, _),) = refuse(host, Refusal.TURBO)
+    assert text.endswith("(turbo): turbo is not allowed (host)")
+
+
+def test_a_cause_is_told_once_and_another_one_again() -> None:
+    host = served()
+    assert len(refuse(host, Refusal.NO_VCPU, 7)) == 1
+    assert refuse(host, Refusal.NO_VCPU, 7) == []
+    assert len(refuse(host, Refusal.NO_VCPU, 8)) == 1
+
+
+def test_what_an_operator_did_himself_is_no_warning() -> None:
+    host = served()
+    severities = {
+        reason: severity for reason in Refusal for _, severity in refuse(host, reason)
+    }
+    quiet = {reason for reason, how in severities.items() if how is Severity.INFO}
+    assert quiet == {Refusal.OBSERVED, Refusal.DISABLED, Refusal.OVERRIDDEN}
+    assert set(severities) == set(Refusal)
+
+
+def test_causes_are_forgotten_when_the_counters_are() -> None:
+    host = served()
+    refuse(host, Refusal.UNIT)
+    off = replace(host.domains[UUID], state=DomainState.SHUTOFF, run=-1, vcpus=())
+    host.tell(e.DomainDescribed(off, NOW_NS))
+    host.settle()
+    assert find_causes(host.inventory.domains[UUID], 0) == {}
+
+
+def test_a_policy_s_refusal_is_a_cause_too() -> None:
+    host = served()
+    source = Source(SourceKind.GUEST, channel=0)
+    host.tell(e.PolicyRefused(UUID, source, "no such interface"))
+    record = host.inventory.domains[UUID]
+    assert find_causes(record, 0) == {"policy-refused": "no such interface"}
+    assert find_causes(record, 1) == {}
+
+
+def test_who_is_gone_was_refused_nothing() -> None:
+    host = served()
+    gone = domain("gone").uuid
+    assert host.tell(e.RequestRefused(gone, 0, Refusal.UNIT, 0, 9)) == []
+    assert host.tell(e.RequestRefused(UUID, 9, Refusal.UNIT, 0, 9)) == []

@@ -1,0 +1,192 @@
+"""Domains of libvirt's test driver whose channels end in this process.
+
+The test driver runs domains without QEMU. A channel with an explicit path, and a
+socket that listens there, make a whole channel: what the daemon connects to is a
+`GuestEnd`, which sends packets as a guest's virtio port would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.channel.protocol import (
+    GENERATION_464,
+    Answer,
+    Request,
+    Unit,
+    decode,
+    encode,
+    encode_connect,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+PACKET_SIZE = GENERATION_464.size_bytes
+PATIENCE_S = 10.0
+
+
+class GuestEnd:
+    """The guest's end of one channel; listens, and accepts at once, as QEMU does.
+
+    Synchronization: one thread, beside the one that accepts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen(1)
+        self._accepted: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
+        self._peer: socket.socket | None = None
+        self._thread = threading.Thread(target=self._accept_all)
+        self._thread.start()
+
+    def _accept_all(self) -> None:
+        with contextlib.suppress(OSError):  # the listener was shut down
+            while True:
+                self._accepted.put(self._listener.accept()[0])
+
+    def accept(self) -> None:
+        """Go on with the next connection; the last one, if any, is closed."""
+        if self._peer is not None:
+            self._peer.close()
+        self._peer = self._accepted.get(timeout=PATIENCE_S)
+
+    def try_accept(self, timeout_s: float = 0.1) -> bool:
+        """Go on with the next connection if there is one soon."""
+        try:
+            accepted = self._accepted.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        self.peer.close()
+        self._peer = accepted
+        return True
+
+    @property
+    def peer(self) -> socket.socket:
+        """The accepted connection."""
+        assert self._peer is not None, "accept first"
+        return self._peer
+
+    def connect_packet(self) -> None:
+        """Send CONNECT, which nobody answers."""
+        self.peer.sendall(encode_connect())
+
+    def ask(self, vcpu: int, unit: Unit) -> Answer:
+        """Send a request and wait for its answer, see `exchange`."""
+        return self.say(encode(Request(vcpu, unit)))
+
+    def say(self, packet: bytes) -> Answer:
+        """Send what is answered by its echo; wait for that, see `exchange`."""
+        return Answer(decode(self.exchange(packet)).command)
+
+    def exchange(self, packet: bytes, answer_bytes: int = PACKET_SIZE) -> bytes:
+        """Send a packet and return its answer; send it again if none comes.
+
+        As a guest does: an answer that took too long is not sent at all.
+        """
+        for _ in range(20):
+            self.peer.settimeout(PATIENCE_S / 20)
+            self.peer.sendall(packet)
+            with contextlib.suppress(TimeoutError):
+                return self._read(answer_bytes)
+        raise TimeoutError("no answer")
+
+    def answer(self) -> Answer:
+        """Read one answer of those that are echoes."""
+        return Answer(decode(self._read(PACKET_SIZE)).command)
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            piece = self.peer.recv(size - len(data))
+            if not piece:
+                raise EOFError("the daemon hung up")
+            data += piece
+        return data
+
+    def close(self) -> None:
+        """End as a QEMU that died does; twice is once."""
+        if self._listener.fileno() < 0:
+            return
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        while not self._accepted.empty():
+            self._accepted.get().close()
+        if self._peer is not None:
+            self._peer.close()
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverDomain:
+    """A running domain of the test driver."""
+
+    name: str
+    pins: Sequence[str] = ("0",)
+    """The CPU list of each vCPU."""
+    paths: Mapping[int, Path]
+    """Channel number to socket."""
+    number: int = 1
+    devices: str = ""
+    """XML of more devices."""
+
+
+def domain_xml(domain: DriverDomain) -> str:
+    """Write the domain as the test driver's file takes it."""
+    pins = "".join(
+        f"<vcpupin vcpu='{vcpu}' cpuset='{cpus}'/>"
+        for vcpu, cpus in enumerate(domain.pins)
+    )
+    channels = "".join(
+        f"<channel type='unix'><source mode='bind' path='{path}'/>"
+        "<target type='virtio' name='virtio.serial.port.poweragent."
+        f"{number}'/></channel>"
+        for number, path in domain.paths.items()
+    )
+    return f"""<domain type='test' id='{domain.number}'>
+  <name>{domain.name}</name>
+  <uuid>00000000-0000-4000-8000-{domain.number:012x}</uuid>
+  <memory>65536</memory><vcpu placement='static'>{len(domain.pins)}</vcpu>
+  <cputune>{pins}</cputune>
+  <os><type arch='x86_64'>hvm</type></os>
+  <devices>{channels}{domain.devices}</devices>
+</domain>"""
+
+
+def write_driver_file(file: Path, domains: Sequence[DriverDomain]) -> str:
+    """Write a host of running domains; return the URI that opens it."""
+    text = "".join(domain_xml(domain) for domain in domains)
+    file.write_text(f"<node>{text}</node>", encoding="utf-8")
+    return f"test://{file}"
+
+
+@contextlib.contextmanager
+def guest_ends(directory: Path, count: int) -> Iterator[list[GuestEnd]]:
+    """Listen on so many channels."""
+    with contextlib.ExitStack() as stack:
+        ends = []
+        for number in range(count):
+            end = GuestEnd(directory / f"{number}")
+            stack.callback(end.close)
+            ends.append(end)
+        yield ends
+
+
+def tree_bytes(root: Path) -> dict[str, bytes]:
+    """Read every file below a directory: what a test compares before and after."""
+    return {
+        os.fspath(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }

@@ -1,0 +1,79 @@
+"""Opening a connection to a libvirtd that accepts and does not speak."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+
+from orchestrator.errors import HypervisorGone
+from orchestrator.hypervisor.bounded_open import Opener
+from tests.rig.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Mute:
+    """Listens where a libvirtd would, as one that is stopped does."""
+
+    def __init__(self, directory: str) -> None:
+        path = f"{directory}/libvirt-sock"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(path)
+        self._listener.listen(8)
+        self.uri = f"qemu+unix:///session?socket={path}"
+
+    def end(self) -> None:
+        """Hang up; whoever waits is refused."""
+        self._listener.close()
+
+
+@pytest.fixture
+def mute() -> Iterator[Mute]:
+    with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as directory:
+        mute = Mute(directory)
+        yield mute
+        mute.end()
+
+
+def opening_threads() -> int:
+    return sum(thread.name == "libvirt-open" for thread in threading.enumerate())
+
+
+def test_a_connection_is_opened_and_is_the_caller_s_own() -> None:
+    opener = Opener("test:///default")
+    first, second = opener.open(), opener.open()
+    assert first.listAllDomains(0)
+    assert (first.close(), second.close()) == (0, 0)
+    wait_for(lambda: not opening_threads(), "the threads' end")
+
+
+def test_a_refusal_is_libvirt_s_own_word(mute: Mute) -> None:
+    mute.end()
+    with pytest.raises(libvirt.libvirtError, match="Connection refused"):
+        Opener(mute.uri).open()
+
+
+def test_a_libvirt_that_does_not_answer_holds_one_thread_and_nobody_else(
+    mute: Mute,
+) -> None:
+    opener = Opener(mute.uri, patience_s=0.2)
+    with pytest.raises(HypervisorGone, match="libvirt does not answer"):
+        opener.open()
+    begun = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(HypervisorGone, match="libvirt does not answer"):
+            opener.open()
+    assert time.monotonic() - begun < 0.2, "they waited behind the one that hangs"
+    assert opening_threads() == 1
+    mute.end()
+    wait_for(lambda: not opening_threads(), "the thread's end")
+    # Now it is asked again.
+    with pytest.raises(libvirt.libvirtError, match="Connection refused"):
+        opener.open()

@@ -1,0 +1,277 @@
+"""Onboarding and policies by hand, on real guests that stay in their BIOS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import libvirt
+import pytest
+
+from orchestrator.domain_xml.parse import parse_domain
+from orchestrator.errors import DomainGone, DomainXmlError, HypervisorError
+from orchestrator.hypervisor.descriptions import Scope
+from orchestrator.hypervisor.manual_onboarding import Change
+from orchestrator.hypervisor.operator import OperatorConnection, Tenant
+from orchestrator.values.domain import DomainId, PCpu
+from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.units import KHz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.rig.embed import EmbedHost
+
+INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
+CONTROLLER = "<controller type='virtio-serial' index='0'/>"
+TWO_PORTS = "<controller type='virtio-serial' index='0' ports='3'/>"
+POLICY = DomainPolicy(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
+
+
+@pytest.fixture(scope="module")
+def operator(embed_host: EmbedHost) -> Iterator[OperatorConnection]:
+    with OperatorConnection(embed_host.uri) as connection:
+        yield connection
+
+
+@pytest.fixture
+def define(embed_host: EmbedHost) -> Iterator[Callable[..., libvirt.virDomain]]:
+    made: list[libvirt.virDomain] = []
+
+    def make(devices: str = "", *, name: str = "onboard", vcpus: int = 2) -> object:
+        domain = embed_host.connection.defineXML(
+            f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>"
+            f"<vcpu>{vcpus}</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os>"
+            f"<devices>{devices}<memballoon model='none'/></devices></domain>"
+        )
+        made.append(domain)
+        return domain
+
+    yield make
+    for domain in made:
+        if domain.isActive():
+            domain.destroy()
+        domain.undefine()
+
+
+def uuid_of(domain: libvirt.virDomain) -> DomainId:
+    return DomainId(domain.UUIDString())
+
+
+def numbers(domain: libvirt.virDomain, flags: int) -> list[int]:
+    return [item.number for item in parse_domain(domain.XMLDesc(flags)).channels]
+
+
+def both(domain: libvirt.virDomain) -> tuple[str, ...]:
+    """What libvirt says of it, but for an empty element that it keeps for ever."""
+    texts = (domain.XMLDesc(0), domain.XMLDesc(INACTIVE))
+    return tuple(text.replace("  <metadata/>\n", "") for text in texts)
+
+
+@pytest.mark.rig
+def test_a_running_domain_is_given_its_channels_and_loses_exactly_them(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define(CONTROLLER)
+    domain.create()
+    uuid, before = uuid_of(domain), both(domain)
+    assert operator.onboard(uuid) == Change(live=(0, 1), config=(0, 1))
+    assert numbers(domain, 0) == numbers(domain, INACTIVE) == [0, 1]
+    assert operator.onboard(uuid) == Change()
+    assert operator.offboard(uuid) == Change(live=(0, 1), config=(0, 1))
+    assert operator.offboard(uuid) == Change()
+    assert both(domain) == before
+
+
+@pytest.mark.rig
+@pytest.mark.parametrize("devices", ["", CONTROLLER])
+@pytest.mark.parametrize("vcpus", [1, 31, 61])
+def test_what_libvirt_adds_for_the_channels_of_a_definition_goes_with_them(
+    operator: OperatorConnection,
+    define: Callable[..., libvirt.virDomain],
+    devices: str,
+    vcpus: int,
+) -> None:
+    domain = define(devices, vcpus=vcpus)
+    before = both(domain)
+    operator.onboard(uuid_of(domain))
+    assert numbers(domain, INACTIVE) == list(range(vcpus))
+    operator.offboard(uuid_of(domain), frozenset({0}))
+    assert numbers(domain, INACTIVE) == list(range(1, vcpus))
+    operator.offboard(uuid_of(domain))
+    assert both(domain) == before
+
+
+@pytest.mark.rig
+def test_a_running_domain_without_ports_is_onboarded_at_its_next_start(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define()
+    domain.create()
+    for scope in (Scope.LIVE, Scope.BOTH, Scope.CURRENT):
+        with pytest.raises(HypervisorError, match="0 free"):
+            operator.onboard(uuid_of(domain), scope=scope)
+    assert numbers(domain, INACTIVE) == []
+    change = operator.onboard(uuid_of(domain))
+    assert (change.live, change.config, change.waiting) == ((), (0, 1), (0, 1))
+    assert "0 free" in change.obstacle
+    domain.destroy()
+    domain.create()
+    assert numbers(domain, 0) == [0, 1]
+    assert operator.onboard(uuid_of(domain)) == Change()
+
+
+@pytest.mark.rig
+def test_a_running_domain_takes_as_many_as_it_has_ports_for_the_lowest_first(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define(TWO_PORTS, vcpus=4)
+    domain.create()
+    preview = operator.preview(uuid_of(domain))
+    assert [item.after.count("poweragent.") for item in preview] == [2, 4]
+    change = operator.onboard(uuid_of(domain))
+    assert (change.live, change.config) == ((0, 1), (0, 1, 2, 3))
+    assert change.waiting == (2, 3)
+    assert "4 channels need a port each" in change.obstacle
+    assert numbers(domain, 0) == [0, 1]
+    assert numbers(domain, INACTIVE) == [0, 1, 2, 3]
+    # Again: there is nothing more to give, and it is told what still waits.
+    again = operator.onboard(uuid_of(domain))
+    assert (again.live, again.config, again.waiting) == ((), (), (2, 3))
+    domain.destroy()
+    domain.create()
+    assert numbers(domain, 0) == [0, 1, 2, 3]
+
+
+@pytest.mark.rig
+def test_a_running_domain_takes_no_further_controller(
+    define: Callable[..., libvirt.virDomain],
+) -> None:
+    domain = define(CONTROLLER)
+    domain.create()
+    with pytest.raises(libvirt.libvirtError) as caught:
+        domain.attachDeviceFlags(
+            "<controller type='virtio-serial' index='1'/>",
+            libvirt.VIR_DOMAIN_AFFECT_LIVE,
+        )
+    # All that we know of libvirt plugs in SCSI controllers only. Where this fails, a
+    # full domain could be given what waits.
+    assert caught.value.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+
+
+@pytest.mark.rig
+def test_each_scope_changes_what_it_names_and_nothing_else(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define(CONTROLLER)
+    uuid = uuid_of(domain)
+    for scope in (Scope.LIVE, Scope.BOTH):
+        with pytest.raises(HypervisorError, match="not running"):
+            operator.onboard(uuid, scope=scope)
+    assert operator.onboard(uuid, frozenset({1}), Scope.CURRENT).config == (1,)
+    domain.create()
+    assert operator.onboard(uuid, frozenset({0}), Scope.LIVE) == Change(live=(0,))
+    assert operator.onboard(uuid, scope=Scope.CONFIG) == Change(config=(0,))
+    assert (numbers(domain, 0), numbers(domain, INACTIVE)) == ([0, 1], [0, 1])
+    # Channel 1 was part of the definition when it was started: onboarding gave it.
+    assert operator.offboard(uuid, scope=Scope.CURRENT).live == (0, 1)
+    assert (numbers(domain, 0), numbers(domain, INACTIVE)) == ([], [0, 1])
+
+
+@pytest.mark.rig
+def test_channels_that_others_gave_are_never_taken(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    theirs = (
+        "<channel type='unix'><source mode='bind'/>"
+        "<target type='virtio' name='virtio.serial.port.poweragent.1'/></channel>"
+    )
+    domain = define(CONTROLLER + theirs)
+    domain.create()
+    assert operator.onboard(uuid_of(domain)) == Change(live=(0,), config=(0,))
+    assert operator.offboard(uuid_of(domain)) == Change(live=(0,), config=(0,))
+    assert numbers(domain, 0) == numbers(domain, INACTIVE) == [1]
+
+
+@pytest.mark.rig
+def test_what_was_begun_is_undone_when_it_cannot_be_ended(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    """The definition has controllers of its own making when a number is absurd."""
+    domain = define()
+    before = both(domain)
+    with pytest.raises(DomainXmlError):
+        operator.onboard(uuid_of(domain), frozenset({0, 5000}))
+    assert both(domain) == before
+    domain = define(CONTROLLER, name="onboard-2")
+    domain.create()
+    before = both(domain)
+    with pytest.raises(DomainXmlError):
+        operator.onboard(uuid_of(domain), frozenset({0, 5000}))
+    assert both(domain) == before
+
+
+@pytest.mark.rig
+def test_a_preview_shows_the_channels_and_changes_nothing(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define()
+    before = both(domain)
+    [preview] = operator.preview(uuid_of(domain))
+    assert not preview.is_live
+    added = set(preview.after.splitlines()) - set(preview.before.splitlines())
+    assert any("poweragent.1" in line for line in added)
+    assert any('type="virtio-serial"' in line for line in added)
+    assert both(domain) == before
+    operator.onboard(uuid_of(domain))
+    [preview] = operator.preview(uuid_of(domain), is_leaving=True)
+    assert "poweragent" in preview.before
+    assert "poweragent" not in preview.after
+
+
+@pytest.mark.rig
+def test_a_policy_is_written_to_the_running_domain_and_to_its_definition(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define()
+    domain.create()
+    uuid = uuid_of(domain)
+    before = both(domain)
+    operator.write_policies(uuid, {True: POLICY, False: DomainPolicy(turbo=True)})
+    found = operator.read_policies(uuid)
+    assert found[True].policy == POLICY
+    assert found[False].policy == DomainPolicy(turbo=True)
+    assert list(operator.read_policies(uuid, Scope.CURRENT)) == [True]
+    wrong = DomainPolicy(min_khz=KHz(2), max_khz=KHz(1))
+    with pytest.raises(DomainXmlError, match="above the highest"):
+        operator.write_policies(uuid, {True: DomainPolicy(), False: wrong})
+    assert operator.read_policies(uuid) == found
+    operator.write_policies(uuid, {True: DomainPolicy(), False: DomainPolicy()})
+    assert both(domain) == before
+
+
+@pytest.mark.rig
+def test_domains_are_found_by_pattern_once_each(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    for name in ("ob-1", "ob-2", "ob-[x]", "other"):
+        define(name=name)
+    found = operator.find_all(["ob-?", "ob-2", "ob-1"])
+    assert [item.name for item in found] == ["ob-1", "ob-2"]
+    assert [item.name for item in operator.find_all(["ob-[x]"])] == ["ob-[x]"]
+    for word in ("nobody", "nob*"):
+        with pytest.raises(DomainGone, match="no domain"):
+            operator.find_all(["ob-1", word])
+
+
+@pytest.mark.rig
+def test_who_is_pinned_where_is_known_of_running_and_defined_domains(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    define(name="floats")
+    define(name="pinned").pinVcpuFlags(
+        0, (False, True), libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    )
+    tenants = [it for it in operator.tenants() if it.name in ("floats", "pinned")]
+    assert tenants == [
+        Tenant(name="pinned", is_active=False, pcpus=frozenset({PCpu(1)}))
+    ]

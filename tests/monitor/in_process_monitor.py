@@ -1,0 +1,324 @@
+"""The monitor's parts put together in this process, on real sockets and plain files."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Self
+
+from orchestrator.channel.protocol import (
+    GENERATION_464,
+    Answer,
+    Request,
+    encode,
+    encode_answer,
+)
+from orchestrator.monitor.link import messages
+from orchestrator.monitor.link.handoff import Delivery, Handoff
+from orchestrator.monitor.link.table import (
+    ACKS,
+    DROPPED,
+    ERRORS,
+    GENERATION,
+    GRANT,
+    LATE,
+    NACKS,
+    REASONS,
+    REFUSALS,
+    UNANSWERED,
+    VOTE,
+    WAITING,
+    SharedTable,
+    channel_at,
+    create_table,
+    group_at,
+    unpack_generation,
+    vcpu_at,
+)
+from orchestrator.monitor.process.answers import Answers
+from orchestrator.monitor.process.clock_groups import Claims
+from orchestrator.monitor.process.decisions import Decisions
+from orchestrator.monitor.process.exchange import Exchange
+from orchestrator.monitor.process.loop import MOST_EVENTS, Loop
+from orchestrator.monitor.process.registry import Registry
+from orchestrator.monitor.process.watch import Watch
+from orchestrator.values.refusal import Refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.monitor.link.messages import Message
+
+SIZE = GENERATION_464.size_bytes
+STEPS = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
+TURBO, NOMINAL, MIDDLE, LOWEST = STEPS
+SECOND_NS = 1_000_000_000
+
+COUNTS = {
+    "acks": ACKS,
+    "nacks": NACKS,
+    "dropped": DROPPED,
+    "late": LATE,
+    "errors": ERRORS,
+    "waiting": WAITING,
+    "unanswered": UNANSWERED,
+}
+
+
+class InProcessMonitor:
+    """All of the monitor but its process; `turn` is one pass of its loop."""
+
+    def __init__(self, directory: Path, *, release_after_ns: int = SECOND_NS) -> None:
+        self.reports: list[Message] = []
+        self.now_ns = SECOND_NS
+        """The time; it passes when a test says so."""
+        self.tick_ns = 0
+        """How much of it passes with each look at it."""
+        self._directory = directory
+        self._guests: list[socket.socket] = []
+        self._fds: list[int] = []
+        self.main, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.handoff = Handoff(theirs)
+        fd = create_table()
+        self.table = SharedTable(fd)
+        os.close(fd)
+        self.watch = Watch(self.handoff)
+        report = self.reports.append
+        words = self.table.words
+        self.claims = Claims(words, release_after_ns, report, self._now_ns)
+        watch, claims = self.watch, self.claims
+        answers = Answers(words, watch.look, self._now_ns)
+        decisions = Decisions(claims, words, report, self._now_ns)
+        self.exchange = Exchange(
+            claims, decisions, answers, words, watch.look, self._now_ns
+        )
+        self.registry = Registry(
+            claims, self.exchange, answers, watch, self.table, report
+        )
+        self.loop = Loop(
+            self.handoff, watch, claims, answers, self.exchange, self.registry
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for endpoint in list(self.watch.endpoints.values()):
+            endpoint.close()
+        for clock in self.claims.clocks.values():
+            clock.close()
+        for guest in self._guests:
+            guest.close()
+        self.watch.close()
+        self.handoff.close()
+        self.main.close()
+        self.table.close()
+
+    # As main
+
+    def tell(self, message: Message, fds: tuple[int, ...] = ()) -> None:
+        self.registry.apply(Delivery(message, fds))
+
+    def define_group(
+        self,
+        number: int = 0,
+        *,
+        steps: tuple[int, ...] = STEPS,
+        min_khz: int = 0,
+        max_khz: int = TURBO,
+        has_host_cpus: bool = False,
+        override_khz: int | None = None,
+    ) -> None:
+        has_turbo = len(steps) > 1 and steps[0] - steps[1] == 1_000
+        group = messages.DefineGroup(
+            number,
+            number,
+            steps,
+            has_turbo,
+            min_khz,
+            max_khz,
+            has_host_cpus,
+            override_khz,
+        )
+        self.tell(group)
+
+    def hand_over(self, number: int = 0, *, is_taken: bool = True) -> None:
+        path, governor = self.path(number), self.governor(number)
+        for file, value in ((path, "<unsupported>\n"), (governor, "schedutil\n")):
+            if not file.exists():
+                file.write_text(value)
+        fds = (os.open(path, os.O_RDWR), os.open(governor, os.O_RDWR))
+        originals = (governor.read_text(),)
+        ours = ("userspace",)
+        self.tell(messages.HandOver(number, is_taken, originals, ours), fds)
+
+    def refuse_writes(self, number: int = 0) -> None:
+        """Hand over a clock whose every write fails, as of an offline CPU."""
+        fd = os.open("/dev/full", os.O_RDWR)
+        self.tell(messages.HandOver(number, True, (), ()), (fd,))  # noqa: FBT003 - a message
+
+    def define_domain(
+        self,
+        number: int = 0,
+        groups: tuple[int | None, ...] = (0,),
+        *,
+        is_executing: bool = True,
+        is_enforced: bool = True,
+        min_khz: int = 0,
+        max_khz: int = TURBO,
+        is_turbo_allowed: bool = True,
+        may_query: bool = True,
+        may_send_policies: bool = True,
+        generation: int | None = None,
+    ) -> None:
+        """Define a domain with one vCPU in each of the groups."""
+        vcpus = tuple(
+            messages.VCpuRow(
+                vcpu, number * 100 + vcpu, group, min_khz, max_khz, is_turbo_allowed
+            )
+            for vcpu, group in enumerate(groups)
+        )
+        self.tell(
+            messages.DefineDomain(
+                number,
+                is_executing,
+                is_enforced,
+                may_query,
+                may_send_policies,
+                generation,
+                vcpus,
+            )
+        )
+
+    def adopt(
+        self, domain: int = 0, number: int = 0, *, is_enabled: bool = True
+    ) -> socket.socket:
+        """Open a channel; returns the guest's end."""
+        guest, ours = socket.socketpair()
+        guest.settimeout(0)
+        self._guests.append(guest)
+        message = messages.Adopt(
+            domain, number, self._row(domain, number), 1, is_enabled
+        )
+        self.tell(message, (ours.detach(),))
+        return guest
+
+    def simple(self) -> socket.socket:
+        """One taken group, one domain with one vCPU in it, one channel."""
+        self.define_group()
+        self.hand_over()
+        self.define_domain()
+        return self.adopt()
+
+    def policies(self) -> list[messages.PolicySent]:
+        """Return the policies that were passed to main."""
+        return [r for r in self.reports if isinstance(r, messages.PolicySent)]
+
+    def told_refusals(self) -> list[tuple[int, str, int, int]]:
+        """Return what main was told: channel, reason, vCPU, unit."""
+        return [
+            (told.number, told.reason.word, told.vcpu, told.unit)
+            for told in self.reports
+            if isinstance(told, messages.RequestRefused)
+        ]
+
+    def answer_policy(
+        self, sent: messages.PolicySent, *, is_accepted: bool = True
+    ) -> None:
+        self.tell(
+            messages.AnswerPolicy(sent.domain, sent.number, sent.ticket, is_accepted)
+        )
+
+    # As time
+
+    def turn(self, *, age_ns: int = 0) -> None:
+        """Make one pass over what is ready, with requests polled that long ago."""
+        self.loop.act(self.watch.wait(0, MOST_EVENTS), self.now_ns - age_ns)
+
+    def exhaust(self) -> None:
+        """Make passes until nothing is ready any more."""
+        while events := self.watch.wait(0, MOST_EVENTS):
+            self.loop.act(events, self.now_ns)
+
+    def _now_ns(self) -> int:
+        self.now_ns += self.tick_ns
+        return self.now_ns
+
+    # As guest
+
+    def ask(self, guest: socket.socket, packets: bytes) -> bytes:
+        """Send packets, have them all read, return what came back."""
+        guest.sendall(packets)
+        self.exhaust()
+        return receive(guest)
+
+    def ask_main_too(self, guest: socket.socket, packets: bytes) -> bytes:
+        """Do as `ask`, with a main that takes every policy."""
+        answers = self.ask(guest, packets)
+        for sent in self.policies():
+            self.answer_policy(sent)
+        return answers + receive(guest)
+
+    # As observer
+
+    def path(self, number: int = 0) -> Path:
+        return self._directory / f"clock{number}"
+
+    def governor(self, number: int = 0) -> Path:
+        return self._directory / f"governor{number}"
+
+    def clock(self, number: int = 0) -> int:
+        return int(self.path(number).read_text().split("\n")[0])
+
+    def grant(self, number: int = 0) -> int:
+        return self.table.words[group_at(number) + GRANT]
+
+    def refusals(self, number: int = 0) -> int:
+        return self.table.words[group_at(number) + REFUSALS]
+
+    def vote(self, vcpu: int = 0, domain: int = 0) -> int:
+        return self.table.words[vcpu_at(domain * 100 + vcpu) + VOTE]
+
+    def counts(self, domain: int = 0, number: int = 0) -> dict[str, int]:
+        """Return the counters that are not zero."""
+        at = channel_at(self._row(domain, number))
+        found = {name: self.table.words[at + kind] for name, kind in COUNTS.items()}
+        return {name: count for name, count in found.items() if count}
+
+    def reasons(self, domain: int = 0, number: int = 0) -> dict[str, int]:
+        """Return how many requests were refused for what."""
+        at = channel_at(self._row(domain, number)) + REASONS
+        found = {refusal.word: self.table.words[at + refusal] for refusal in Refusal}
+        return {word: count for word, count in found.items() if count}
+
+    def generation(self, domain: int = 0, number: int = 0) -> tuple[int | None, bool]:
+        """Return what a channel's guest speaks, and whether somebody said so."""
+        at = channel_at(self._row(domain, number))
+        return unpack_generation(self.table.words[at + GENERATION])
+
+    def _row(self, domain: int, number: int) -> int:
+        return domain * 100 + number
+
+
+def receive(guest: socket.socket) -> bytes:
+    """Take all that has arrived."""
+    data = b""
+    while True:
+        try:
+            piece = guest.recv(1 << 20)
+        except BlockingIOError:
+            return data
+        if not piece:
+            return data
+        data += piece
+
+
+def ack(vcpu: int, unit: int) -> bytes:
+    """Return what a guest reads whose request was done."""
+    return encode_answer(encode(Request(vcpu, unit)), Answer.ACK)
+
+
+def nack(vcpu: int, unit: int, core_type: int = 0) -> bytes:
+    """Return what a guest reads whose request was refused."""
+    packet = encode(Request(vcpu, unit, core_type=core_type))
+    return encode_answer(packet, Answer.NACK)

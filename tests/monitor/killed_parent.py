@@ -1,0 +1,28 @@
+"""A main process to be killed: takes groups, has a guest change their clocks, waits."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from orchestrator.channel.protocol import Unit
+from tests.monitor.monitor_harness import monitor_harness
+
+
+async def _run(directory: Path, groups: int) -> None:
+    async with monitor_harness(directory) as main:
+        for number in range(groups):
+            main.offer(number)
+        main.define_domain(*range(groups))
+        guest = main.open_channel()
+        for number in range(groups - 1):  # the last one stays untaken
+            await guest.ask(Unit.SCALE_MIN, vcpu=number)
+        print(main.monitor.pid, flush=True)  # noqa: T201 - to the test that kills us
+        while True:
+            for unit in (Unit.SCALE_MAX, Unit.SCALE_MIN):
+                await guest.ask(unit)
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(Path(sys.argv[1]), int(sys.argv[2])))

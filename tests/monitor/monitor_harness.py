@@ -1,0 +1,294 @@
+"""A main process around a real monitor process: a tree of plain files, guests, ears."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import TYPE_CHECKING
+
+from orchestrator.channel.protocol import GENERATION_464, Request, encode
+from orchestrator.monitor.client.client import HUNG_AFTER_S, Monitor
+from orchestrator.monitor.client.views import Counters, DomainView, GroupView, VCpuView
+from orchestrator.power.group import Original, PreparedGroup
+from orchestrator.power.topology import ClockGroup
+from orchestrator.values.domain import DomainId, PCpu
+from orchestrator.values.frequencies import steps_from
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from orchestrator.values.refusal import Refusal
+
+SIZE = GENERATION_464.size_bytes
+TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
+STEPS = steps_from([TURBO, NOMINAL, MIDDLE, LOWEST])
+UUID = DomainId("00000000-0000-0000-0000-000000000001")
+PATIENCE_S = 20.0
+"""Far more than anything here takes, on a machine that is busy with other tests."""
+
+
+class MonitorHarness:
+    """Main: owns the tree, answers the monitor, remembers what it heard."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        release_after_s: float = 30.0,
+        hung_after_s: float = HUNG_AFTER_S,
+    ) -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self.is_taking = True
+        """Whether a wanted group is taken at once."""
+        self.is_taking_policies: bool | None = True
+        """What guests' policies are answered; None: nothing."""
+        self.monitor = Monitor(
+            release_after_s=release_after_s, listener=self, hung_after_s=hung_after_s
+        )
+        self._directory = directory
+        self._prepared: dict[int, PreparedGroup] = {}
+        self._guests: list[Guest] = []
+
+    def close(self) -> None:
+        for prepared in self._prepared.values():
+            prepared.close()
+        for guest in self._guests:
+            guest.close()
+
+    # The monitor's listener
+
+    def take_wanted(self, group: int) -> None:
+        self.heard.append(("take_wanted", group))
+        if self.is_taking:
+            self.take(group)
+
+    def group_yielded(self, group: int) -> None:
+        self.heard.append(("group_yielded", group))
+
+    def endpoint_closed(self, uuid: DomainId, number: int, reason: str) -> None:
+        self.heard.append(("endpoint_closed", uuid, number, reason))
+
+    def policy_sent(
+        self, uuid: DomainId, number: int, ticket: int, generation: int, packet: bytes
+    ) -> None:
+        self.heard.append(("policy_sent", uuid, number, generation, packet))
+        if self.is_taking_policies is not None:
+            is_accepted = self.is_taking_policies
+            self.monitor.answer_policy(uuid, number, ticket, is_accepted=is_accepted)
+
+    def policy_removed(self, uuid: DomainId, number: int) -> None:
+        self.heard.append(("policy_removed", uuid, number))
+
+    def request_refused(
+        self, uuid: DomainId, number: int, reason: Refusal, vcpu: int, unit: int
+    ) -> None:
+        self.heard.append(("request_refused", uuid, number, reason, vcpu, unit))
+
+    def write_refused(self, group: int, errno: int) -> None:
+        self.heard.append(("write_refused", group, errno))
+
+    def monitor_died(self, status: int) -> None:
+        self.heard.append(("monitor_died", status))
+
+    async def hear(self, *words: object) -> None:
+        """Wait until the monitor has said something."""
+        await until(lambda: words in self.heard, f"{words}")
+
+    # What main does
+
+    def pid(self) -> int:
+        """Return the monitor's process id; there must be a monitor."""
+        pid = self.monitor.pid
+        assert pid is not None
+        return pid
+
+    def prepare(self, number: int = 0) -> PreparedGroup:
+        """Lay out a group's files, with originals that are no kernel's default."""
+        directory = self._directory / f"policy{number}"
+        directory.mkdir(exist_ok=True)
+        values = {
+            "scaling_setspeed": f"{1_000_000 + number}\n",
+            "scaling_max_freq": f"{2_900_000 + number}\n",
+            "scaling_governor": f"governor-{number}\n",
+        }
+        for name, value in values.items():
+            (directory / name).write_text(value)
+        originals = tuple(Original(path=n, value=v.encode()) for n, v in values.items())
+        fds = [os.open(directory / name, os.O_RDWR) for name in values]
+        group = ClockGroup(
+            number=number,
+            pcpus=frozenset({PCpu(number)}),
+            driver="acpi-cpufreq",
+            governor=values["scaling_governor"].strip(),
+            min_khz=LOWEST,
+            max_khz=TURBO,
+            steps=STEPS,
+            is_simulated=True,
+        )
+        prepared = PreparedGroup(
+            group=group,
+            originals=originals,
+            clock_fd=fds[0],
+            original_fds=tuple(fds),
+        )
+        self._prepared[number] = prepared
+        return prepared
+
+    def take(self, number: int = 0) -> None:
+        """Switch the governor and say so."""
+        self.file(number, "scaling_governor").write_text("userspace\n")
+        self.monitor.answer_take(number, is_taken=True)
+
+    def offer(self, number: int = 0) -> None:
+        """Define a group and hand it over, untaken."""
+        self.monitor.define_group(self.group_view(number))
+        self.monitor.hand_over(self.prepare(number), is_taken=False)
+
+    def group_view(
+        self, number: int = 0, *, override_khz: int | None = None
+    ) -> GroupView:
+        return GroupView(
+            number=number,
+            steps=STEPS,
+            min_khz=LOWEST,
+            max_khz=TURBO,
+            override_khz=override_khz,
+        )
+
+    def hand_over_again(self, number: int = 0) -> None:
+        self.monitor.hand_over(self._prepared[number], is_taken=True)
+
+    def define_domain(
+        self, *groups: int | None, uuid: DomainId = UUID, is_enforced: bool = True
+    ) -> None:
+        vcpus = tuple(
+            VCpuView(vcpu=number, group=group, min_khz=LOWEST, max_khz=TURBO)
+            for number, group in enumerate(groups)
+        )
+        view = DomainView(
+            uuid=uuid, is_executing=True, is_enforced=is_enforced, vcpus=vcpus
+        )
+        self.monitor.define_domain(view)
+
+    def open_channel(self, number: int = 0, uuid: DomainId = UUID) -> Guest:
+        theirs, ours = socket.socketpair()
+        guest = Guest(theirs)
+        self._guests.append(guest)
+        self.monitor.adopt(uuid, number, ours)
+        return guest
+
+    def simple(self) -> Guest:
+        """One group, one domain with one vCPU in it, one channel."""
+        self.offer()
+        self.define_domain(0)
+        return self.open_channel()
+
+    # What can be seen
+
+    def file(self, number: int, name: str) -> Path:
+        return self._directory / f"policy{number}" / name
+
+    def clock(self, number: int = 0) -> int:
+        return int(self.file(number, "scaling_setspeed").read_text().split("\n")[0])
+
+    def counters(self, number: int = 0, uuid: DomainId = UUID) -> Counters:
+        return self.monitor.snapshot().channels[uuid, number]
+
+    async def count(self, number: int = 0, **expected: int) -> None:
+        """Wait until a channel's counters are so."""
+
+        def look() -> bool:
+            counted = self.counters(number)
+            return all(getattr(counted, name) == n for name, n in expected.items())
+
+        await until(look, f"{expected}")
+
+
+class Guest:
+    """The guest's end of a channel."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(0)
+        self.sock = sock
+
+    def close(self) -> None:
+        self.sock.close()
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+    async def receive(self, size: int = SIZE) -> bytes:
+        """Return so many bytes; fewer only if the other side hangs up."""
+        loop, data = asyncio.get_running_loop(), b""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(data) < size:
+                piece = await loop.sock_recv(self.sock, size - len(data))
+                if not piece:
+                    break
+                data += piece
+        return data
+
+    async def exchange(self, packet: bytes) -> bytes:
+        """Send a packet until it is answered, as `ask` does."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                await self.send(packet)
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(self.receive(len(packet)), 0.5)
+
+    async def ask(self, unit: int, vcpu: int = 0, core_type: int = 0) -> str:
+        """Send a request and say what was answered.
+
+        A machine that is busy with other tests makes some answers late, which are not
+        given; so one that does not come is asked for again, as a guest would.
+        """
+        packet = encode(Request(vcpu, unit, core_type=core_type))
+        refusal = packet[:12] + b"\2" + packet[13:]
+        answer = await self.exchange(packet)
+        return {packet: "ACK", refusal: "NACK"}.get(answer, "?")
+
+
+async def until(look: Callable[[], bool], what: str) -> None:
+    """Wait for a condition that nobody announces."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not look():
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError(f"did not come: {what}") from None
+
+
+@asynccontextmanager
+async def monitor_harness(
+    directory: Path, *, release_after_s: float = 30.0
+) -> AsyncIterator[MonitorHarness]:
+    """Run a main with a monitor, and end both."""
+    main = MonitorHarness(directory, release_after_s=release_after_s)
+    await main.monitor.start()
+    try:
+        yield main
+    finally:
+        await main.monitor.stop(PATIENCE_S)
+        main.close()
+
+
+def with_monitor(
+    test: Callable[[MonitorHarness], Awaitable[None]],
+) -> Callable[[Path], None]:
+    """Run a test on a harness of its own."""
+
+    async def run(directory: Path) -> None:
+        async with monitor_harness(directory) as main:
+            await test(main)
+
+    def wrapped(tmp_path: Path) -> None:
+        asyncio.run(run(tmp_path))
+
+    wraps(test)(wrapped)
+    del wrapped.__dict__["__wrapped__"]  # pytest would ask that one for its arguments
+    return wrapped

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from orchestrator.channel.protocol import (
+    Request,
+    Unit,
+    encode,
+)
+from orchestrator.errors import HandoffError
+from orchestrator.monitor.client.client import Monitor
+from orchestrator.values.domain import DomainId
+from tests.monitor.monitor_harness import (
+    LOWEST,
+    PATIENCE_S,
+    UUID,
+    MonitorHarness,
+    monitor_harness,
+    until,
+    with_monitor,
+)
+
+UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
+ROOT = Path(__file__).parents[2]
+
+
+# The process
+
+
+def test_a_group_without_votes_is_yielded(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with monitor_harness(tmp_path, release_after_s=0.05) as main:
+            guest = main.simple()
+            await guest.ask(MIN)
+            main.monitor.withdraw_votes(UUID, None)
+            await main.hear("group_yielded", 0)
+            assert main.monitor.snapshot().grants == {0: None}
+
+    asyncio.run(run())
+
+
+@with_monitor
+async def test_the_monitor_leaves_signals_to_main(main: MonitorHarness) -> None:
+    guest = main.simple()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(main.pid(), number)
+    assert await guest.ask(MIN) == "ACK"
+
+
+@with_monitor
+async def test_the_monitor_has_no_privileges(main: MonitorHarness) -> None:
+    status = Path(f"/proc/{main.monitor.pid}/status").read_text()
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert facts["NoNewPrivs"] == "1"
+    for capabilities in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+        assert int(facts[capabilities], 16) == 0
+    if os.geteuid() == 0:
+        assert facts["Uid"].split() == ["65534"] * 4
+        assert facts["Gid"].split() == ["65534"] * 4
+        assert facts["Groups"].split() == []
+
+
+AMBIENT = """
+import os, sys
+from orchestrator.monitor.process import privileges
+before = open("/proc/self/status").read()
+assert "CapAmb:\\t0000000000000000" not in before, before
+privileges.drop(None, None)
+after = open("/proc/self/status").read()
+print(*(line for line in after.splitlines() if line.startswith("Cap")), sep="\\n")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to give")
+def test_capabilities_of_a_daemon_that_is_not_root_are_given_up() -> None:
+    setpriv = [
+        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+        *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
+    ]
+    done = subprocess.run(
+        [*setpriv, Path(sys.executable).resolve(), "-c", AMBIENT],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    sets = dict(line.split(":\t") for line in done.stdout.splitlines())
+    del sets["CapBnd"]  # without the right to gain any it bounds nothing
+    assert {int(held, 16) for held in sets.values()} == {0}
+
+
+@with_monitor
+async def test_hundreds_of_channels_and_groups_are_handed_over(
+    main: MonitorHarness,
+) -> None:
+    count = 200
+    for number in range(count):
+        main.offer(number)
+        uuid = DomainId(f"00000000-0000-0000-0000-{number:012}")
+        main.define_domain(number, uuid=uuid)
+        guest = main.open_channel(uuid=uuid)
+        await guest.send(encode(Request(0, MIN)))
+    await until(
+        lambda: all(main.clock(number) == LOWEST for number in range(count)), "clocks"
+    )
+
+
+def test_a_monitor_starts_however_many_files_main_has_open(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with monitor_harness(tmp_path) as main:
+            assert await main.simple().ask(MIN) == "ACK"
+
+    with ExitStack() as stack:
+        for _ in range(1_024):  # where select() ends
+            stack.enter_context(Path("/dev/null").open("rb"))
+        asyncio.run(run())
+
+
+def test_a_monitor_that_hangs_is_killed_and_one_that_works_is_not(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        main = MonitorHarness(tmp_path, hung_after_s=0.5)
+        await main.monitor.start()
+        first = main.pid()
+        since_s = time.monotonic()
+
+        def is_over(span_s: float) -> bool:
+            main.monitor.look_after()
+            return time.monotonic() > since_s + span_s
+
+        await until(lambda: is_over(1.5), "three times what it may take")
+        assert main.heard == []
+        os.kill(first, signal.SIGSTOP)
+        await until(lambda: is_over(0) and main.heard != [], "its death")
+        assert main.heard == [("monitor_died", -signal.SIGKILL)]
+        await main.monitor.start()
+        since_s = time.monotonic()
+        await until(lambda: is_over(1.0), "twice what the next one may take")
+        assert main.pid() != first
+        assert len(main.heard) == 1
+        await main.monitor.stop(PATIENCE_S)
+
+    asyncio.run(run())
+
+
+def test_a_monitor_that_is_frozen_is_ended_in_time(tmp_path: Path) -> None:
+    async def run() -> None:
+        main = MonitorHarness(tmp_path)
+        await main.monitor.start()
+        os.kill(main.pid(), signal.SIGSTOP)
+        await main.monitor.stop(0.05)
+        assert (main.monitor.pid, main.heard) == (None, [])
+
+    asyncio.run(run())
+
+
+def test_stopping_restores_nothing(tmp_path: Path) -> None:
+    async def run() -> MonitorHarness:
+        async with monitor_harness(tmp_path) as main:
+            await main.simple().ask(MIN)
+        return main
+
+    main = asyncio.run(run())
+    assert main.clock() == LOWEST
+    assert main.file(0, "scaling_governor").read_text() == "userspace\n"
+    assert main.monitor.snapshot().wishes == {(UUID, 0): LOWEST}
+    assert main.heard == [("take_wanted", 0)]
+
+
+def test_a_monitor_that_does_not_come_up_is_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def run() -> None:
+        nobody_at_all = 2**40
+        monitor = Monitor(
+            release_after_s=1, listener=MonitorHarness(Path()), uid=nobody_at_all
+        )
+        with pytest.raises(HandoffError, match="status 1"):
+            await monitor.start()
+        await monitor.stop(PATIENCE_S)
+
+    asyncio.run(run())
+    assert "setresuid" in capfd.readouterr().err
+
+
+# Main's death
+
+
+def test_a_killed_main_leaves_the_tree_as_it_was(tmp_path: Path) -> None:
+    groups = 4
+    main = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.monitor.killed_parent",
+            str(tmp_path),
+            str(groups),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert main.stdout is not None
+    monitor = os.pidfd_open(int(main.stdout.readline()))
+    changed = tmp_path / "policy2" / "scaling_governor"
+    assert changed.read_text() == "userspace\n"
+    # What nobody took may be somebody else's by now, and is not touched.
+    untaken = tmp_path / f"policy{groups - 1}" / "scaling_governor"
+    untaken.write_text("an operator's\n")
+    main.kill()
+    main.wait()
+    main.stdout.close()
+    assert select.select([monitor], [], [], PATIENCE_S)[0], "the monitor lives on"
+    os.close(monitor)
+    for number in range(groups - 1):
+        directory = tmp_path / f"policy{number}"
+        assert {file.name: file.read_bytes() for file in directory.iterdir()} == {
+            "scaling_setspeed": b"%d\n" % (1_000_000 + number),
+            "scaling_max_freq": b"%d\n" % (2_900_000 + number),
+            "scaling_governor": b"governor-%d\n" % number,
+        }
+    assert untaken.read_text() == "an operator's\n"

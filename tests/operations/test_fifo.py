@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from orchestrator.operations.dpdk.fifo import Fifos
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MESSAGE = '{"command": "power", "unit": "SCALE_MIN"}'
+
+
+def test_a_fifo_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
+    async def run() -> None:
+        heard: asyncio.Queue[tuple[object, int]] = asyncio.Queue()
+        fifos = Fifos(tmp_path, lambda message, cpu: heard.put_nowait((message, cpu)))
+        fifos.keep([5, 6])
+        before = (tmp_path / "fifo6").stat().st_ino
+        (tmp_path / "fifo5").unlink()
+        fifos.keep([5, 6])
+        assert (tmp_path / "fifo6").stat().st_ino == before
+        (tmp_path / "fifo5").write_text(MESSAGE)
+        async with asyncio.timeout(20):
+            assert await heard.get() == (MESSAGE, 5)
+        fifos.close()
+        assert list(tmp_path.iterdir()) == []
+
+    asyncio.run(run())

@@ -1,0 +1,128 @@
+"""What ends with a port that a guest's program has closed: a real monitor, real time.
+
+A guest's programs are one socket here, as they are one channel for the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from orchestrator import events
+from orchestrator.channel.protocol import Unit
+from orchestrator.controller.actions import EndPortSession
+from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.policy_runner import Policing
+from orchestrator.performer.port_sessions import PortSessions
+from orchestrator.sampling.host import HostSampling
+from tests.monitor.monitor_harness import LOWEST, TURBO, UUID, monitor_harness, until
+from tests.policy.engine_harness import LOW, order, tenant
+from tests.sampling.test_sampling import Times
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.monitor.monitor_harness import Guest, MonitorHarness
+
+LONG_NS = 60_000_000_000
+
+
+class Host:
+    """A monitor with one channel, policies beside it, and the end of port sessions."""
+
+    def __init__(self, main: MonitorHarness, guest: Guest, root: Path) -> None:
+        self.main, self.guest = main, guest
+        self.posted: list[events.Event] = []
+        self.calls = Pool("libvirt", size=1)
+        self.policing = Policing(
+            sampling=HostSampling(sysfs_root=root, vcpu_times=Times(None)),
+            libvirt_calls=self.calls,
+            vote=lambda _uuid, _vcpu, _khz: None,
+            post=lambda _event: None,
+        )
+        self.policing.define(tenant(uuid=UUID), {})
+        self.sessions = PortSessions(main.monitor, self.policing, self.posted.append)
+
+    async def ask_for_all(self) -> None:
+        """Have the guest vote for the lowest step, and send a policy."""
+        assert await self.guest.ask(Unit.SCALE_MIN) == "ACK"
+        self.policing.install_for_guest(UUID, 0, 1, order(LOW))
+        assert self.asked() == (LOWEST, 1)
+
+    def asked(self) -> tuple[int, int]:
+        """Return the clock, and how many policies there are."""
+        return self.main.clock(), len(list(self.policing.statuses()))
+
+    def end(self, *, at_ns: int, is_closed: bool = True) -> None:
+        self.sessions.end(EndPortSession(UUID, 0, at_ns, is_closed=is_closed))
+
+
+@asynccontextmanager
+async def host(directory: Path) -> AsyncIterator[Host]:
+    async with monitor_harness(directory) as main:
+        made = Host(main, main.simple(), directory)
+        yield made
+        made.policing.stop()
+        made.calls.stop()
+
+
+def test_a_close_ends_what_was_asked_for_before_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with host(tmp_path) as made:
+            await made.ask_for_all()
+            made.end(at_ns=time.monotonic_ns() + LONG_NS)
+            await until(lambda: made.asked() == (TURBO, 0), "the end of both")
+            assert made.posted == []
+
+    asyncio.run(scenario())
+
+
+def test_a_close_that_is_told_late_ends_nothing_of_the_next_program(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with host(tmp_path) as made:
+            before_ns = time.monotonic_ns()
+            await made.ask_for_all()
+            made.end(at_ns=before_ns)
+            made.end(at_ns=before_ns)  # told twice: looked into once
+            doubted = events.PortCloseDoubted(UUID, 0)
+            await until(lambda: made.posted == [doubted], "a look at the port")
+            # Silent for so long that libvirt's word about the port can be trusted.
+            assert time.monotonic_ns() - before_ns > PORT_STATE_LAGS_NS
+            assert made.asked() == (LOWEST, 1)
+            made.end(at_ns=time.monotonic_ns())
+            await until(lambda: made.asked() == (TURBO, 0), "the end of both")
+
+    asyncio.run(scenario())
+
+
+def test_a_port_that_is_opened_once_more_ends_what_its_last_program_asked_for(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with host(tmp_path) as made:
+            before_ns = time.monotonic_ns()
+            await made.ask_for_all()
+            made.end(at_ns=before_ns, is_closed=False)
+            assert made.asked() == (LOWEST, 1)
+            made.end(at_ns=time.monotonic_ns() + LONG_NS, is_closed=False)
+            await until(lambda: made.asked() == (TURBO, 0), "the end of both")
+            assert made.posted == []
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_that_never_brought_anything_was_never_heard(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with host(tmp_path) as made:
+            assert made.main.monitor.heard_ns(UUID, 0) == 0
+            await made.ask_for_all()
+            assert made.main.monitor.heard_ns(UUID, 0) > 0
+            assert made.main.monitor.heard_ns(UUID, 7) == 0
+
+    asyncio.run(scenario())

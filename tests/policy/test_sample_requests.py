@@ -1,0 +1,237 @@
+"""What policies ask, how long they wait, and what they hear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.policy.engine import ANSWER_WITHIN_S, next_due_s
+from orchestrator.policy.kinds.traffic import Traffic
+from orchestrator.policy.kinds.utilisation import Utilisation
+from tests.policy.engine_harness import (
+    BY_PACKETS,
+    LOW,
+    MAC,
+    MIN,
+    OPERATOR,
+    OTHER,
+    RULE,
+    UUID,
+    guest,
+    order,
+    tenant,
+)
+from tests.policy.vcpu_samples import STEPS
+
+if TYPE_CHECKING:
+    from orchestrator.values.domain import DomainId
+    from tests.policy.engine_harness import EngineHarness
+
+
+def test_a_policy_is_asked_at_its_own_period(harness: EngineHarness) -> None:
+    harness.engine.install(UUID, RULE, order(BY_PACKETS))
+    assert harness.tick() == 1.0
+    assert harness.tick(0.75) == 0.25
+    assert len(harness.questions) == 1
+    assert harness.tick(0.25) == 1.0
+    assert len(harness.questions) == 2
+
+
+def test_who_cannot_see_withdraws_its_votes_and_says_why(
+    harness: EngineHarness,
+) -> None:
+    harness.engine.install(UUID, RULE, order(BY_PACKETS))
+    harness.tick()
+    harness.tick(1.0)
+    assert harness.new_votes() == {0: MIN, 1: MIN}
+    harness.failure = "vnet0 is gone"
+    harness.tick(1.0)
+    assert harness.new_votes() == {0: None, 1: None}
+    assert harness.problem() == "vnet0 is gone"
+    harness.failure = None
+    harness.tick(1.0)
+    assert harness.new_votes() == {}
+    harness.tick(1.0)
+    assert harness.new_votes() == {0: MIN, 1: MIN}
+    assert harness.problem() == ""
+
+
+def test_a_question_that_hangs_is_asked_once_and_given_up_after_a_while(
+    harness: EngineHarness,
+) -> None:
+    harness.engine.install(UUID, RULE, order(BY_PACKETS))
+    harness.tick()
+    harness.tick(1.0)
+    harness.held = []
+    harness.tick(1.0)
+    harness.new_votes()
+    for _ in range(round(ANSWER_WITHIN_S) - 1):
+        harness.tick(1.0)
+    assert harness.new_votes() == {}
+    harness.tick(1.0)
+    assert harness.new_votes() == {0: None, 1: None}
+    assert harness.problem() == "no answer for 5 s"
+    (hung,) = harness.held
+    woken = harness.woken
+    hung()
+    assert harness.woken == woken + 1
+    harness.held = None
+    harness.tick()
+    assert harness.problem() == ""
+    harness.tick(1.0)
+    assert harness.new_votes() == {0: MIN, 1: MIN}
+
+
+def test_one_that_hangs_delays_nobody_else(harness: EngineHarness) -> None:
+    harness.held = []
+    harness.engine.install(UUID, RULE, order(BY_PACKETS, 0))
+    harness.engine.install(UUID, OPERATOR, order(LOW, 1))
+    harness.tick()
+    assert harness.new_votes() == {1: MIN}
+
+
+def test_an_answer_to_a_policy_that_was_replaced_is_not_heard(
+    harness: EngineHarness,
+) -> None:
+    harness.held = []
+    harness.engine.install(UUID, guest(0), order(BY_PACKETS, 0))
+    harness.tick()
+    harness.engine.install(UUID, guest(0), order(Traffic(avg_pps=1, max_pps=2), 0))
+    harness.tick()
+    first, second = harness.held
+    first()
+    harness.tick()
+    harness.packets[MAC] += 10
+    harness.tick(0.5)
+    second()
+    harness.tick()
+    # One reading is not two: the first one was asked for by somebody else.
+    assert harness.new_votes() == {}
+
+
+def test_policies_of_one_period_are_served_in_one_tick(harness: EngineHarness) -> None:
+    harness.engine.install(UUID, RULE, order(BY_PACKETS))
+    harness.tick(0.1)
+    harness.engine.install(UUID, OPERATOR, order(Utilisation()))
+    assert harness.tick(0.3) == pytest.approx(0.6)
+    harness.questions.clear()
+    assert harness.tick(0.6) == pytest.approx(1.0)
+    assert len(harness.questions) == 2
+
+
+@pytest.mark.parametrize("now_s", [0.0, 0.2, 0.5, 0.7, 1.5, 1000.49])
+def test_two_decisions_are_never_nearer_than_half_a_period(now_s: float) -> None:
+    due_s = next_due_s(now_s, 1.0)
+    assert due_s % 1.0 == 0
+    assert 0.5 <= due_s - now_s <= 1.5
+
+
+def test_an_answer_that_comes_after_the_domain_s_end_is_not_heard(
+    harness: EngineHarness,
+) -> None:
+    harness.held = []
+    harness.engine.install(UUID, RULE, order(BY_PACKETS))
+    harness.tick()
+    harness.engine.forget(UUID)
+    harness.held[0]()
+    assert harness.tick() is None
+
+
+def at_work(harness: EngineHarness, *uuids: DomainId, calm_samples: int = 1) -> None:
+    """Have domains whose vCPUs idle, looked at once."""
+    for uuid in uuids:
+        harness.engine.define(tenant(uuid=uuid))
+        policy = Utilisation(calm_samples=calm_samples)
+        harness.engine.install(uuid, RULE, order(policy))
+    harness.tick()
+
+
+def test_all_domains_that_want_run_times_are_asked_with_one_call(
+    harness: EngineHarness,
+) -> None:
+    at_work(harness, UUID, OTHER)
+    harness.engine.install(UUID, OPERATOR, order(Utilisation(up_above=0.9), 1))
+    harness.tick(1.0)
+    assert harness.calls_for_many == [{UUID, OTHER}] * 2
+    assert harness.questions == []
+    harness.tick(1.0)
+    assert {(v.uuid, v.vcpu) for v in harness.votes} == {
+        (uuid, vcpu) for uuid in (UUID, OTHER) for vcpu in (0, 1)
+    }
+
+
+def test_one_domain_alone_needs_no_call_for_many(harness: EngineHarness) -> None:
+    at_work(harness, UUID)
+    assert harness.calls_for_many == []
+    assert [question.uuid for question in harness.questions] == [UUID]
+
+
+def test_what_a_call_for_many_does_not_tell_is_asked_alone_which_says_why(
+    harness: EngineHarness,
+) -> None:
+    harness.untold = {UUID}
+    at_work(harness, UUID, OTHER)
+    assert [question.uuid for question in harness.questions] == [UUID]
+    harness.failure = "domain is not running"
+    harness.tick(1.0)
+    problems = {status.uuid: status.problem for status in harness.engine.statuses()}
+    assert problems == {UUID: "domain is not running", OTHER: ""}
+
+
+def test_a_call_for_many_that_hangs_costs_a_second_and_nobody_s_sight(
+    harness: EngineHarness,
+) -> None:
+    at_work(harness, UUID, OTHER)
+    harness.held = []
+    harness.tick(1.0)
+    (hung,) = harness.held
+    harness.held = None
+    # Still under way when it is due again: everybody is asked alone, and answered.
+    harness.tick(1.0)
+    assert [question.uuid for question in harness.questions] == [UUID, OTHER]
+    assert harness.new_votes() == {0: STEPS[1], 1: STEPS[1]}
+    harness.tick(1.0)
+    assert len(harness.questions) == 4
+    assert len(harness.calls_for_many) == 1
+    # What it says in the end is old, and nobody hears it.
+    harness.run_ns = {0: 10**15, 1: 10**15}
+    hung()
+    harness.run_ns = {0: 0, 1: 0}
+    harness.tick()
+    harness.tick(1.0)
+    assert len(harness.calls_for_many) == 3
+    assert harness.new_votes() == {0: STEPS[3], 1: STEPS[3]}
+
+
+def test_who_is_asked_alone_and_hangs_too_is_blind_in_the_end(
+    harness: EngineHarness,
+) -> None:
+    at_work(harness, UUID, OTHER)
+    harness.tick(1.0)
+    harness.new_votes()
+    harness.held = []
+    for _ in range(round(ANSWER_WITHIN_S)):
+        harness.tick(1.0)
+    # One call for both, one for each: whoever waits is not asked again.
+    assert len(harness.held) == 3
+    harness.tick(1.0)
+    assert harness.new_votes() == {0: None, 1: None}
+
+
+def test_a_call_for_many_that_fails_in_an_unforeseen_way_is_not_the_last(
+    harness: EngineHarness,
+) -> None:
+    at_work(harness, UUID, OTHER)
+    harness.held = []
+    harness.tick(1.0)
+    (work,) = harness.held
+    harness.read_together = None  # type: ignore[assignment, method-assign]
+    with pytest.raises(TypeError):
+        work()
+    del harness.read_together
+    harness.held = None
+    harness.tick(1.0)
+    harness.tick(1.0)
+    assert len(harness.questions) == 2
+    assert len(harness.calls_for_many) == 2

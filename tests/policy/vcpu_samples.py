@@ -1,0 +1,91 @@
+"""Views for policies, by hand and by the thousand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.contract import BranchCount, PolicyView, VCpuSight
+from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.traffic import Traffic
+from orchestrator.policy.kinds.utilisation import Utilisation
+from orchestrator.policy.kinds.workload import FixedWorkload
+from orchestrator.policy.rule import Workload
+from orchestrator.policy.timetable import whole_hours
+
+if TYPE_CHECKING:
+    from orchestrator.policy.kinds.contract import Policy
+
+STEPS = (3_001_000, 3_000_000, 2_400_000, 2_000_000, 1_200_000)
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+"""A Wednesday."""
+
+TRAFFIC = Traffic(avg_pps=1_800_000, max_pps=2_000_000)
+POLICIES: dict[str, Policy[Any]] = {
+    "traffic": TRAFFIC,
+    "time-of-day": TimeOfDay(
+        busy=whole_hours([3, 4, 5]),
+        quiet=whole_hours([0, 12]),
+        by_traffic=whole_hours([8, 10]),
+        traffic=TRAFFIC,
+    ),
+    "time-of-day without traffic": TimeOfDay(by_traffic=whole_hours(range(24))),
+    "workload high": FixedWorkload(workload=Workload.HIGH),
+    "workload medium": FixedWorkload(workload=Workload.MEDIUM),
+    "workload low": FixedWorkload(workload=Workload.LOW),
+    "branch-ratio": BranchRatio(window=3),
+    "utilisation": Utilisation(),
+}
+
+
+def view(
+    *vcpus: VCpuSight, pps: float | None = None, now: datetime = NOON
+) -> PolicyView:
+    return PolicyView(
+        now=now, monotonic_s=0.0, packets_per_s=pps, vcpus=vcpus or (sight(),)
+    )
+
+
+def sight(
+    vcpu: int = 0,
+    *,
+    load: float | None = None,
+    branches: BranchCount | None = None,
+    steps: tuple[int, ...] = STEPS,
+) -> VCpuSight:
+    return VCpuSight(vcpu=vcpu, steps_khz=steps, utilisation=load, branches=branches)
+
+
+_COUNTS = st.integers(0, 10**12)
+_branch_counts = st.builds(
+    BranchCount, _COUNTS, _COUNTS, st.floats(1e-6, 1e6, allow_nan=False)
+)
+_steps = st.sets(st.integers(1, 6_000_000), min_size=1, max_size=12).map(
+    lambda khz: tuple(sorted(khz, reverse=True))
+)
+_zones = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
+_sights = st.lists(
+    st.builds(
+        VCpuSight,
+        vcpu=st.integers(0, 300),
+        steps_khz=_steps,
+        utilisation=st.none() | st.floats(0, 1),
+        branches=st.none() | _branch_counts,
+    ),
+    max_size=5,
+    unique_by=lambda sight: sight.vcpu,
+).map(tuple)
+views = st.builds(
+    PolicyView,
+    now=st.datetimes(
+        min_value=datetime(1990, 1, 1),  # noqa: DTZ001 - the zone comes apart
+        max_value=datetime(2090, 1, 1),  # noqa: DTZ001
+        timezones=_zones,
+    ),
+    monotonic_s=st.floats(0, 1e9),
+    packets_per_s=st.none() | st.floats(0, 1e9),
+    vcpus=_sights,
+)

@@ -1,0 +1,185 @@
+"""One holder per tree, by a real lock between real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import MARKER, CpuTree
+from orchestrator.power.tree_lock import CpuTreeClaim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOLD = """
+import sys
+from pathlib import Path
+from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.sysfs import CpuTree
+claim = CpuTreeClaim(CpuTree(Path(sys.argv[1])))
+claim.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the tree."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_another_daemon_is_refused_and_told_about(
+    tree: CpuTree, holder: subprocess.Popen[str]
+) -> None:
+    claim = CpuTreeClaim(tree)
+    with pytest.raises(ClaimError) as caught:
+        claim.acquire()
+    assert str(tree.cpu_dir) in str(caught.value)
+    assert "observe" in caught.value.hint
+    assert not claim.is_held
+    if "another process" not in str(caught.value):  # the file system may hide it
+        assert f"process {holder.pid} (" in str(caught.value)
+
+
+def test_a_killed_holder_holds_nothing(
+    tree: CpuTree, holder: subprocess.Popen[str]
+) -> None:
+    holder.kill()
+    holder.wait(timeout=10)
+    with CpuTreeClaim(tree) as claim:
+        assert claim.is_held
+    assert not claim.is_held
+
+
+HOG = """
+import fcntl, os, sys
+taken = []
+for path in sys.argv[1:]:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        taken.append(path)
+    except OSError:
+        pass
+print(*taken, sep=",", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("has_marker", [True, False], ids=["simulated", "as Linux's"])
+def test_who_may_only_read_the_tree_cannot_claim_it(has_marker: bool) -> None:  # noqa: FBT001
+    with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        lay_out(directory / "sys", cpus=1)
+        if not has_marker:
+            (directory / "sys" / MARKER).unlink()
+        tree = CpuTree(directory / "sys")
+        claims_dir = directory / "claims"
+        with CpuTreeClaim(tree, claims_dir=claims_dir):
+            pass
+        everything = [directory, *directory.rglob("*")]
+        with subprocess.Popen(
+            [Path(sys.executable).resolve(), "-I", "-c", HOG, *everything],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            user=65_534,
+            text=True,
+        ) as hog:
+            assert hog.stdout is not None
+            assert str(tree.cpu_dir) in hog.stdout.readline().rstrip().split(",")
+            with CpuTreeClaim(tree, claims_dir=claims_dir) as claim:
+                assert claim.is_held
+                with pytest.raises(ClaimError):
+                    CpuTreeClaim(tree, claims_dir=claims_dir).acquire()
+
+
+def test_without_root_s_directory_the_tree_itself_is_locked(tree: CpuTree) -> None:
+    (tree.root / MARKER).unlink()
+    bare, forbidden = CpuTree(tree.root), Path("/sys/vmpower-claims")
+    with CpuTreeClaim(bare, claims_dir=forbidden) as claim:
+        assert claim.is_held
+        with pytest.raises(ClaimError):
+            CpuTreeClaim(bare, claims_dir=forbidden).acquire()
+
+
+def test_the_same_tree_by_another_path_is_the_same_claim(
+    tree: CpuTree, tmp_path: Path
+) -> None:
+    (tmp_path / "alias").symlink_to(tree.root)
+    with (
+        CpuTreeClaim(tree),
+        pytest.raises(ClaimError, match="alias"),
+        CpuTreeClaim(CpuTree(tmp_path / "alias")),
+    ):
+        pass
+
+
+def test_different_trees_have_different_holders(tree: CpuTree, tmp_path: Path) -> None:
+    lay_out(tmp_path / "other", cpus=1)
+    with CpuTreeClaim(tree), CpuTreeClaim(CpuTree(tmp_path / "other")) as other:
+        assert other.is_held
+
+
+def test_acquiring_and_releasing_are_idempotent(tree: CpuTree) -> None:
+    claim = CpuTreeClaim(tree)
+    claim.release()
+    claim.acquire()
+    claim.acquire()
+    claim.release()
+    claim.release()
+    with CpuTreeClaim(tree) as other:
+        assert other.is_held
+
+
+def test_a_child_that_outlives_the_daemon_does_not_hold_the_tree(
+    tree: CpuTree,
+) -> None:
+    claim = CpuTreeClaim(tree)
+    claim.acquire()
+    program = "import sys; print('up', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        close_fds=False,
+    ) as child:
+        # The kernel lets us go on a moment before it closes the child's descriptors.
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        claim.release()
+        with CpuTreeClaim(tree) as other:
+            assert other.is_held
+
+
+def test_a_refused_claim_leaks_no_descriptor(tree: CpuTree) -> None:
+    with CpuTreeClaim(tree):
+        before = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
+        with pytest.raises(ClaimError):
+            CpuTreeClaim(tree).acquire()
+        assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+
+
+def test_a_directory_that_is_no_cpu_tree_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SysfsError, match="ENOENT"):
+        CpuTreeClaim(CpuTree(tmp_path)).acquire()

@@ -1,0 +1,90 @@
+"""The status document of a whole host: made in pieces, and of what is there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from orchestrator import events as e
+from orchestrator.control import models
+from orchestrator.monitor.client.views import MonitorSnapshot
+from orchestrator.reporting.status import Snapshot
+from orchestrator.values.domain_settings import Mode
+from tests.controller.simulated_host import SimulatedHost
+from tests.controller.specs import channel, domain, topology, vcpu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DAEMON = models.DaemonStatus(
+    version="0.1.0",
+    pid=1,
+    mode=Mode.ENFORCE,
+    uptime_s=1.0,
+    run_dir="/run/vmpower",
+    sysfs_root="/sys",
+)
+DOMAINS, VCPUS = 16, 8
+
+
+def crowded_host() -> SimulatedHost:
+    host = SimulatedHost(topology=topology(DOMAINS * VCPUS))
+    for number in range(DOMAINS):
+        own = range(number * VCPUS, (number + 1) * VCPUS)
+        spec = domain(
+            f"vm-{number:02}",
+            vcpus=tuple(vcpu(at, pcpu) for at, pcpu in enumerate(own)),
+            channels=tuple(channel(at, f"/run/{number}.{at}") for at in range(VCPUS)),
+        )
+        host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    return host
+
+
+def look(
+    host: SimulatedHost, on_turn: Callable[[int], None] = lambda _: None
+) -> tuple[models.Status, int]:
+    """Make a status; return it and how often the loop had its turn meanwhile."""
+
+    async def run() -> tuple[models.Status, int]:
+        snapshot = Snapshot(host.inventory, MonitorSnapshot(), {})
+        making, turns = asyncio.create_task(snapshot.status(DAEMON)), 0
+        while not making.done():
+            await asyncio.sleep(0)
+            on_turn(turns)
+            turns += 1
+        return await making, turns
+
+    return asyncio.run(run())
+
+
+def test_a_large_picture_leaves_the_loop_to_others_between_domains() -> None:
+    status, turns = look(crowded_host())
+    assert [d.name for d in status.domains] == [f"vm-{n:02}" for n in range(DOMAINS)]
+    assert [cpu.pcpu for cpu in status.cpus] == list(range(DOMAINS * VCPUS))
+    assert turns >= DOMAINS
+
+
+def test_who_goes_while_a_picture_is_made_is_not_in_it() -> None:
+    host = crowded_host()
+    gone = domain("vm-09").uuid
+
+    def leave(turn: int) -> None:
+        if turn == 1:
+            host.tell(e.DomainVanished(gone))
+
+    status, _ = look(host, leave)
+    assert gone not in {found.uuid for found in status.domains}
+    assert len(status.domains) == DOMAINS - 1
+
+
+def test_a_vcpu_s_bounds_are_steps_and_a_floating_one_has_none() -> None:
+    host = SimulatedHost()
+    spec = domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2)))
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    (found,) = look(host)[0].domains
+    bounds = [(one.min_khz, one.max_khz) for one in found.vcpus]
+    assert bounds == [(1_200_000, 3_001_000), (None, None)]

@@ -1,0 +1,67 @@
+"""A lock file that nobody but its owner may open."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.system.lock_file import lock_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_second_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    first = lock_private(tmp_path / "lock")
+    assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
+    with pytest.raises(BlockingIOError):
+        lock_private(tmp_path / "lock")
+    os.close(first)
+    os.close(lock_private(tmp_path / "lock"))
+
+
+def test_a_lock_of_a_file_that_was_removed_is_worth_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = lock_private(path)
+    path.unlink()  # as its holder does at the end
+    second = lock_private(path)
+    os.close(first)
+    with pytest.raises(BlockingIOError):
+        lock_private(path)
+    os.close(second)
+
+
+def test_there_is_never_more_than_one_holder_while_files_come_and_go(
+    tmp_path: Path,
+) -> None:
+    path, held, seen = tmp_path / "lock", threading.Lock(), []
+
+    def work() -> None:
+        for _ in range(2_000):
+            try:
+                fd = lock_private(path)
+            except BlockingIOError:
+                continue
+            seen.append(held.acquire(blocking=False))
+            held.release()
+            path.unlink()  # from here on another one may hold
+            os.close(fd)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen
+    assert all(seen)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "lock").symlink_to("victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        lock_private(tmp_path / "lock")
