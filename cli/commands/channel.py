@@ -6,11 +6,12 @@ import typer
 
 from cli.commands.arguments import DomainArgument, OnlyDomainArgument
 from cli.completion import words
+from cli.framework.answer import Answer
 from cli.framework.failures import UsageError
 from cli.framework.group import new_app
 from cli.framework.session import connect, write_json
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.framework.watch import Answer, WatchableCommand, WatchOption, present
+from cli.framework.watch import WatchableCommand, WatchOption, present
 from cli.output.echo import say
 from cli.output.tables.channels import build_channels
 from orchestrator.control.client import ControlClient

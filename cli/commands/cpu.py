@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from cli.completion import words
+from cli.framework.answer import Answer
 from cli.framework.failures import UsageError, usage
 from cli.framework.group import new_app
 from cli.framework.session import connect, show, write_json
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.framework.watch import Answer, WatchableCommand, WatchOption, present
+from cli.framework.watch import WatchableCommand, WatchOption, present
 from cli.output.echo import say
 from cli.output.tables.cpus import build_clock_group, build_cpus, group_cpus, tell_clock
 from orchestrator.control.client import ControlClient

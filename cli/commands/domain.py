@@ -5,10 +5,11 @@ from typing import ClassVar
 import typer
 
 from cli.commands.arguments import DomainArgument
+from cli.framework.answer import Answer
 from cli.framework.group import LazyGroup, new_app
 from cli.framework.session import connect, show
 from cli.framework.settings import OutputOption, settings_of
-from cli.framework.watch import Answer, WatchableCommand, WatchOption, present
+from cli.framework.watch import WatchableCommand, WatchOption, present
 from cli.output.tables.domains import build_domain, build_domains
 from orchestrator.control.client import ControlClient
 
@@ -18,7 +19,7 @@ class DomainGroup(LazyGroup):
 
     modules: ClassVar[dict[str, str]] = {
         "add": "cli.commands.domain_add:add",
-        "pin": "cli.commands.domain_add:pin",
+        "pin": "cli.commands.domain_pin:pin",
         "onboard": "cli.commands.domain_onboard:onboard",
         "offboard": "cli.commands.domain_onboard:offboard",
         "set": "cli.commands.domain_set:set_policy",

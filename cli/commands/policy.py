@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from cli.commands.arguments import DomainArgument, OnlyDomainArgument
+from cli.framework.answer import Answer
 from cli.framework.failures import usage
 from cli.framework.group import new_app
 from cli.framework.session import connect, write_json
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.framework.watch import Answer, WatchableCommand, WatchOption, present
+from cli.framework.watch import WatchableCommand, WatchOption, present
 from cli.output.echo import say
 from cli.output.tables.policies import build_policies, tell_source
 from orchestrator.control.client import ControlClient

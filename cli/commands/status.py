@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from cli.framework.answer import Answer
 from cli.framework.group import new_app
 from cli.framework.session import connect
 from cli.framework.settings import OutputOption, settings_of
-from cli.framework.watch import Answer, WatchableCommand, WatchOption, present
+from cli.framework.watch import WatchableCommand, WatchOption, present
 from cli.output.tables.status import build_status
 from orchestrator.control.client import ControlClient
 

@@ -9,7 +9,7 @@ from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from cli.doctor.facts.cpus import Cpus, Policy
-    from orchestrator.power.topology import ClockGroup
+    from orchestrator.power.group import ClockGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

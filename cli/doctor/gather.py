@@ -8,18 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 from cli.doctor.examination import Facts, Missing
 from cli.doctor.facts.accounts import Accounts, Person, read_accounts, read_person
-from cli.doctor.facts.configuration import Configuration, read_configuration
-from cli.doctor.facts.confinement import Confinement, read_confinement
 from cli.doctor.facts.cpus import Cpus, CpuTreeState, read_cpus
-from cli.doctor.facts.daemon import Daemon, read_daemon
+from cli.doctor.facts.daemon import (
+    Configuration,
+    Daemon,
+    Status,
+    read_configuration,
+    read_daemon,
+)
 from cli.doctor.facts.directories import Directories, read_directories
 from cli.doctor.facts.domains import Domains, domains_of_libvirt, domains_of_status
-from cli.doctor.facts.kernel import Kernel, read_kernel
-from cli.doctor.facts.kvm import Kvm, read_kvm
+from cli.doctor.facts.kernel import (
+    Confinement,
+    Kernel,
+    Kvm,
+    read_confinement,
+    read_kernel,
+    read_kvm,
+)
 from cli.doctor.facts.libvirt import Libvirt, read_libvirt
 from cli.doctor.facts.rivals import Rivals, read_rivals
 from cli.doctor.facts.service import Service, read_service
-from cli.doctor.facts.status import Status
 from cli.doctor.places import Places
 from orchestrator.errors import VmpowerError
 from orchestrator.hypervisor.uri import choose_uri

@@ -1,15 +1,12 @@
 """`--watch`: the same tables again and again, until somebody has seen enough."""
 
-# No postponed annotations here: typer reads them when the command is built.
-
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from cli.framework.answer import Answer, Ask
 from cli.framework.help import HelpfulCommand
 from cli.framework.session import (
     connect,
@@ -19,8 +16,6 @@ from cli.framework.session import (
     write_sheets,
 )
 from cli.framework.settings import Output, Settings
-from cli.output.tables.sheet import Sheet
-from orchestrator.control.client import ControlClient
 
 _DEFAULT_S = "2"
 _NAMES = ("--watch", "-w")
@@ -35,17 +30,6 @@ WatchOption: TypeAlias = Annotated[
     ),
 ]
 """The option of commands whose class is `WatchableCommand`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the daemon said, and how it is shown."""
-
-    document: Mapping[str, object]
-    build: Callable[[], tuple[Sheet, ...]]
-
-
-Ask: TypeAlias = Callable[[ControlClient], Answer]
 
 
 class WatchableCommand(HelpfulCommand):

@@ -20,8 +20,8 @@ from cli.output.terminal import HUNG_UP, Terminal
 from orchestrator.errors import ControlError
 
 if TYPE_CHECKING:
+    from cli.framework.answer import Ask
     from cli.framework.settings import Settings
-    from cli.framework.watch import Ask
     from cli.output.tables.sheet import Sheet
     from cli.output.terminal import Happening
     from orchestrator.control.client import ControlClient

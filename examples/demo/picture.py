@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
 
     from examples.demo.recording import Lane, Recording
-    from orchestrator.power.topology import ClockGroup
+    from orchestrator.power.group import ClockGroup
 
 _CHART_ROWS = 4
 _ROW_STYLES = ("yellow", "green", "cyan", "blue")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from examples.demo.consoles import VCpuReport
     from orchestrator.control.documents import Channel, EventRecord, Status
-    from orchestrator.power.topology import ClockGroup
+    from orchestrator.power.group import ClockGroup
     from orchestrator.values.domain import PCpu
 
 _RATE_OVER_S = 2.0

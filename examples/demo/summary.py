@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from examples.demo.performance import Outcome
     from examples.demo.recording import Lane, Recording
-    from orchestrator.power.topology import ClockGroup
+    from orchestrator.power.group import ClockGroup
 
 _CHART_ROWS = 4
 _CHART_CELLS = 72

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.power.topology import ClockGroup
 
 _SETTINGS = (
     "scaling_governor",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from orchestrator.control.peers import peer_of
 from orchestrator.control.routes import Routes
+from orchestrator.control.service import peer_of
 from orchestrator.control.streams import Streams
 from orchestrator.errors import ControlError
 

@@ -9,11 +9,10 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from orchestrator.control import calls
-from orchestrator.control.handlers import ANSWERS, Question
+from orchestrator.control.handlers import ANSWERS, Question, read_parameters
 from orchestrator.control.models import ErrorDocument, Failure
 from orchestrator.control.openapi import build_openapi, model_of
-from orchestrator.control.parameters import read_parameters
-from orchestrator.control.peers import peer_of
+from orchestrator.control.service import peer_of
 from orchestrator.errors import ControlError, VmpowerError
 
 if TYPE_CHECKING:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -104,3 +106,16 @@ class ControlBackend(Protocol):
         The generator must be closable at any await (`aclose`), and may end by itself.
         """
         ...
+
+
+_UCRED = struct.Struct("3i")
+
+
+def peer_of(sock: socket.socket) -> Peer:
+    """Return who connected; asyncio's own view of a socket will do, too.
+
+    Raises:
+        OSError: the socket is closed.
+    """
+    packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return Peer(*_UCRED.unpack(packed))

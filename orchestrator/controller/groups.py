@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.power.topology import ClockGroup
+    from orchestrator.power.group import ClockGroup
     from orchestrator.rights import Rights
 
 HELD_STAGES = frozenset(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.controller.actions import DefineTenant
     from orchestrator.monitor.client.views import DomainView, GroupView
     from orchestrator.policy.subject import Source
-    from orchestrator.power.topology import ClockGroup, Topology
+    from orchestrator.power.group import ClockGroup
+    from orchestrator.power.topology import Topology
     from orchestrator.values.domain import (
         ChannelSpec,
         DomainId,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.interface import InterfaceKind, InterfaceSpec
+from orchestrator.values.domain import InterfaceKind, InterfaceSpec
 
 if TYPE_CHECKING:
     from lxml import etree

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lxml import etree
 
-    from orchestrator.interface import InterfaceSpec
+    from orchestrator.values.domain import InterfaceSpec
     from orchestrator.values.domain_settings import DomainPolicy
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

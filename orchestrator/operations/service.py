@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from orchestrator.operations.dpdk.commands import Instructing
     from orchestrator.performer.policy_runner import Policing
     from orchestrator.policy.rule import PolicyRule
+    from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.power.topology import ClockGroup
     from orchestrator.reporting.event_log import Reports
     from orchestrator.values.domain import DomainId, PCpu
 

@@ -23,19 +23,19 @@ from orchestrator import events
 from orchestrator.performer.call_pool import Pool
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.errors import PolicyError
-from orchestrator.policy.kinds.contract import Need
 from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.sampling.question import Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from orchestrator.policy.sample_requests import Sampling
     from orchestrator.policy.subject import (
         PolicyOrder,
         PolicyStatus,
         PolicyVote,
         Tenant,
     )
+    from orchestrator.sampling.contract import Sampling
     from orchestrator.values.domain import DomainId
 
 

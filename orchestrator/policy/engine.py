@@ -18,22 +18,18 @@ from typing import TYPE_CHECKING
 
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.installed import Installation
-from orchestrator.policy.kinds.contract import Need
 from orchestrator.policy.precedence import count_votes, find_outranked
 from orchestrator.policy.sample_requests import Asker, Inquiry
-from orchestrator.policy.subject import (
-    PolicyStatus,
-    PolicyVote,
-    Source,
-    SourceKind,
-)
+from orchestrator.policy.subject import PolicyStatus, PolicyVote, Source, SourceKind
+from orchestrator.sampling.question import Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from orchestrator.policy.sample_requests import Sampling, Submit
+    from orchestrator.policy.sample_requests import Submit
     from orchestrator.policy.subject import PolicyOrder, Tenant
+    from orchestrator.sampling.contract import Sampling
     from orchestrator.sampling.readings import Reading
     from orchestrator.values.domain import DomainId
 

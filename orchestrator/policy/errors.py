@@ -7,7 +7,3 @@ from orchestrator.errors import VmpowerError
 
 class PolicyError(VmpowerError):
     """A policy that cannot be meant or cannot work; whoever sent it must change it."""
-
-
-class SamplingError(VmpowerError):
-    """Something that a policy needs to see cannot be read now; it does not vote."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.policy.kinds.contract import Need, PolicyView, VCpuSight
+from orchestrator.policy.kinds.contract import PolicyView, VCpuSight
 from orchestrator.policy.kinds.want import resolve_khz
-from orchestrator.policy.subject import Question
+from orchestrator.sampling.question import Need, Question
 from orchestrator.sampling.readings import (
     BranchReading,
     TrafficReading,

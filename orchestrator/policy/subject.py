@@ -7,9 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from orchestrator.interface import InterfaceSpec
-    from orchestrator.policy.kinds.contract import Need, Policy
-    from orchestrator.values.domain import DomainId
+    from orchestrator.policy.kinds.contract import Policy
+    from orchestrator.values.domain import DomainId, InterfaceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +77,6 @@ class Source(NamedTuple):
         if self.channel is not None:
             return f"{self.kind} channel {self.channel}"
         return f"{self.kind} {self.name}".rstrip()
-
-
-class Question(NamedTuple):
-    """What to read for one policy."""
-
-    need: Need
-    uuid: DomainId
-    interfaces: tuple[InterfaceSpec, ...]
-    pcpus: frozenset[int]
 
 
 class PolicyVote(NamedTuple):

@@ -1,1 +1,1 @@
-"""The CPUs of the host: topology, back ends, journal, simulated CPUs."""
+"""The CPUs of the host: topology, drivers, journal, simulated CPUs."""

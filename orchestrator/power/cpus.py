@@ -45,8 +45,8 @@ def read_host_cpus(tree: CpuTree) -> tuple[HostCpu, ...]:
     return tuple(
         HostCpu(
             pcpu=pcpu,
-            core=topology.seats[pcpu].core,
-            node=topology.seats[pcpu].node or 0,
+            core=topology.locations[pcpu].core,
+            node=topology.locations[pcpu].node or 0,
             group=groups.get(pcpu),
             is_isolated=pcpu in isolated,
         )

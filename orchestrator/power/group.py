@@ -1,4 +1,4 @@
-"""A clock group whose originals are known and whose descriptors are open."""
+"""A clock group: what it is, and its originals and descriptors once it is prepared."""
 
 from __future__ import annotations
 
@@ -7,9 +7,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.power.attribute import are_ours
+from orchestrator.power.sysfs import policy_path
 
 if TYPE_CHECKING:
-    from orchestrator.power.topology import ClockGroup
+    from orchestrator.values.domain import PCpu
+    from orchestrator.values.frequencies import Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockGroup:
+    """CPUs that share one clock, as they were when the topology was read."""
+
+    number: int
+    """N of the kernel's policyN."""
+    pcpus: frozenset[PCpu]
+    """Those of its CPUs that are online."""
+    driver: str
+    governor: str
+    """In force at the time of reading."""
+    min_khz: int
+    """What the kernel allows at least (scaling_min_freq)."""
+    max_khz: int
+    """What the kernel allows at most (scaling_max_freq): the administrator's bound or
+    the firmware's; the kernel silently clamps a clock above it."""
+    steps: Steps
+    """What the hardware offers, bounds aside."""
+    is_simulated: bool
+
+    def path(self, name: str) -> str:
+        """Return the path of one of its attributes, relative to the tree's root."""
+        return policy_path(self.number, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,17 +12,17 @@ import threading
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import JournalError, NoCpufreqError, SysfsError
-from orchestrator.power.drivers.contract import detect
+from orchestrator.power.drivers.registry import find_driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from orchestrator.errors import VmpowerError
-    from orchestrator.power.drivers.contract import Backend
-    from orchestrator.power.group import PreparedGroup
+    from orchestrator.power.drivers.contract import ScalingDriver
+    from orchestrator.power.group import ClockGroup, PreparedGroup
     from orchestrator.power.journal import Journal, Replay
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.power.topology import ClockGroup, Topology
+    from orchestrator.power.topology import Topology
 
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Claims:
         self.restore_left_over()
         if group is None or number in self._left_over:
             raise NoCpufreqError(f"policy{number} is gone, or not restored yet")
-        return self._backend(group).prepare(self.tree, group)
+        return self._driver(group).prepare(self.tree, group)
 
     def renew(self, number: int) -> PreparedGroup | None:
         """Read a held group's originals anew, and journal them if they are others.
@@ -100,7 +100,7 @@ class Claims:
         prepared = self._held[number]
         if number in self._taken:
             return None
-        renewed = self._backend(prepared.group).renew(self.tree, prepared)
+        renewed = self._driver(prepared.group).renew(self.tree, prepared)
         if renewed is not None:
             with self._journal_lock:
                 self._journal.renew(renewed)
@@ -115,7 +115,7 @@ class Claims:
         """
         prepared = self._held[number]
         self._taken.add(number)
-        self._backend(prepared.group).take(prepared)
+        self._driver(prepared.group).take(prepared)
 
     def restore(self, number: int) -> None:
         """Give a taken group its originals back; it stays held.
@@ -130,7 +130,7 @@ class Claims:
         prepared = self._held[number]
         self._left_over.add(number)
         if prepared.is_ours():
-            self._backend(prepared.group).restore(prepared)
+            self._driver(prepared.group).restore(prepared)
         else:
             logger.warning("clock group %d: its governor was changed, it stays", number)
         self._left_over.discard(number)
@@ -192,5 +192,5 @@ class Claims:
             return [str(error)]
         return [f"clock group {number}: {why}" for number, why in refused.items()]
 
-    def _backend(self, group: ClockGroup) -> Backend:
-        return detect(group.driver, fallback_governor=self._fallback_governor)
+    def _driver(self, group: ClockGroup) -> ScalingDriver:
+        return find_driver(group.driver, fallback_governor=self._fallback_governor)

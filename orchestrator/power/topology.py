@@ -5,55 +5,42 @@ them that we understand is unmanaged. A CPU is never a reason to fail: hosts hav
 offline CPUs, drivers that we do not know, and often no cpufreq at all.
 
 Source: Documentation/admin-guide/pm/cpufreq.rst of the kernel, "Policy Interface in
-sysfs".
+sysfs"; for locations Documentation/ABI/stable/sysfs-devices-system-cpu (topology/,
+nodeN).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import NoCpufreqError, SysfsError
-from orchestrator.power.drivers.contract import detect
-from orchestrator.power.seats import read_seat
-from orchestrator.power.sysfs import policy_path
-from orchestrator.values.cpuset import format_cpulist
+from orchestrator.errors import ConfigError, NoCpufreqError, SysfsError
+from orchestrator.power.drivers.registry import find_driver
+from orchestrator.power.group import ClockGroup
+from orchestrator.power.sysfs import CPU_DIR, policy_path
+from orchestrator.values.cpuset import format_cpulist, parse_cpulist
 from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from orchestrator.power.seats import Seat
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.values.frequencies import Steps
 
 OFFLINE = "offline"
 NO_CPUFREQ = "no cpufreq: the kernel has no scaling driver for this CPU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClockGroup:
-    """CPUs that share one clock, as they were when the topology was read."""
+class CpuLocation:
+    """The place of a CPU, as far as the tree tells."""
 
-    number: int
-    """N of the kernel's policyN."""
-    pcpus: frozenset[PCpu]
-    """Those of its CPUs that are online."""
-    driver: str
-    governor: str
-    """In force at the time of reading."""
-    min_khz: int
-    """What the kernel allows at least (scaling_min_freq)."""
-    max_khz: int
-    """What the kernel allows at most (scaling_max_freq): the administrator's bound or
-    the firmware's; the kernel silently clamps a clock above it."""
-    steps: Steps
-    """What the hardware offers, bounds aside."""
-    is_simulated: bool
-
-    def path(self, name: str) -> str:
-        """Return the path of one of its attributes, relative to the tree's root."""
-        return policy_path(self.number, name)
+    core: PCpu
+    """The lowest CPU of its core: SMT siblings have the same."""
+    package: int | None = None
+    """Its socket; None: the tree does not tell."""
+    node: int | None = None
+    """Its NUMA node; None: a kernel without NUMA, or an imitation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +52,7 @@ class Topology:
     unmanaged: Mapping[PCpu, str]
     """CPUs in no group, with the reason, for people."""
     online: frozenset[PCpu]
-    seats: Mapping[PCpu, Seat] = field(default_factory=dict)
+    locations: Mapping[PCpu, CpuLocation] = field(default_factory=dict)
     """Where each CPU sits that is online."""
 
     def group_of(self, pcpu: PCpu) -> ClockGroup | None:
@@ -123,7 +110,7 @@ def read_topology(tree: CpuTree) -> Topology:
         groups=tuple(groups),
         unmanaged=dict(sorted(reasons.items())),
         online=online,
-        seats={pcpu: read_seat(tree, pcpu) for pcpu in online},
+        locations={pcpu: read_location(tree, pcpu) for pcpu in online},
     )
 
 
@@ -198,7 +185,7 @@ def _read_pcpus(tree: CpuTree, number: int) -> frozenset[PCpu]:
 
 def _read_group(tree: CpuTree, number: int, pcpus: frozenset[PCpu]) -> ClockGroup:
     driver = tree.read(policy_path(number, "scaling_driver"))
-    steps = detect(driver).read_steps(tree, number)
+    steps = find_driver(driver).read_steps(tree, number)
     return ClockGroup(
         number=number,
         pcpus=pcpus,
@@ -214,3 +201,37 @@ def _read_group(tree: CpuTree, number: int, pcpus: frozenset[PCpu]) -> ClockGrou
 def _read_bound(tree: CpuTree, number: int, word: str) -> int | None:
     scaling = tree.read_khz(policy_path(number, f"scaling_{word}_freq"))
     return scaling or tree.read_khz(policy_path(number, f"cpuinfo_{word}_freq"))
+
+
+def read_location(tree: CpuTree, pcpu: PCpu) -> CpuLocation:
+    """Read where a CPU sits; what the tree does not tell stays unknown."""
+    return CpuLocation(
+        core=_read_core(tree, pcpu),
+        package=_read_package(tree, pcpu),
+        node=_read_node(tree, pcpu),
+    )
+
+
+def _read_core(tree: CpuTree, pcpu: PCpu) -> PCpu:
+    path = f"{CPU_DIR}/cpu{pcpu}/topology/thread_siblings_list"
+    try:
+        return PCpu(min(parse_cpulist(tree.read(path)), default=pcpu))
+    except (SysfsError, ConfigError):
+        return pcpu
+
+
+def _read_package(tree: CpuTree, pcpu: PCpu) -> int | None:
+    path = f"{CPU_DIR}/cpu{pcpu}/topology/physical_package_id"
+    try:
+        word = tree.read(path)
+    except SysfsError:
+        return None
+    # Some virtual machines say -1.
+    return int(word) if word.isascii() and word.isdigit() else None
+
+
+def _read_node(tree: CpuTree, pcpu: PCpu) -> int | None:
+    for path in (tree.cpu_dir / f"cpu{pcpu}").glob("node*"):
+        if re.fullmatch(r"node[0-9]{1,5}", path.name):
+            return int(path.name.removeprefix("node"))
+    return None

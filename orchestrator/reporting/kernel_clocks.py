@@ -16,8 +16,9 @@ from orchestrator.power.topology import read_clocks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.power.topology import ClockGroup, ClockReading
+    from orchestrator.power.topology import ClockReading
 
 
 class Clocks:

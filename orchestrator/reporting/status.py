@@ -17,7 +17,7 @@ from orchestrator.controller.inventory import GroupStage
 from orchestrator.controller.onboarding import explain
 from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.monitor.client.views import Counters
-from orchestrator.policy.description import describe
+from orchestrator.policy.text import describe
 from orchestrator.rights import resolve_rights
 
 if TYPE_CHECKING:
@@ -186,12 +186,12 @@ class Snapshot:
         low = group.steps.lowest_khz
         clock = self._clocks.get(group.number)
         for pcpu in group.pcpus & self._inventory.topology.online:
-            seat = self._inventory.topology.seats.get(pcpu)
+            location = self._inventory.topology.locations.get(pcpu)
             yield models.Cpu(
                 pcpu=pcpu,
-                package=seat.package if seat else None,
-                core=seat.core if seat else None,
-                node=seat.node if seat else None,
+                package=location.package if location else None,
+                core=location.core if location else None,
+                node=location.node if location else None,
                 clock_group=group.number,
                 driver=group.driver,
                 governor=clock.governor if clock else group.governor,

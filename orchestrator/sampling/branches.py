@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from orchestrator.policy.errors import SamplingError
 from orchestrator.sampling.perf_event import EventPair, PairCounter
+from orchestrator.sampling.question import SamplingError
 from orchestrator.sampling.readings import BranchCounter
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.errors import HypervisorError
-from orchestrator.policy.errors import SamplingError
-from orchestrator.policy.kinds.contract import Need
 from orchestrator.sampling.branches import BranchCounters
 from orchestrator.sampling.interfaces import InterfaceCounters
+from orchestrator.sampling.question import Need, SamplingError
 from orchestrator.sampling.readings import (
     BranchReading,
     Reading,
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from orchestrator.policy.subject import Question
+    from orchestrator.sampling.question import Question
     from orchestrator.values.domain import DomainId
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from orchestrator.interface import InterfaceKind
-from orchestrator.policy.errors import SamplingError
+from orchestrator.sampling.question import SamplingError
+from orchestrator.values.domain import InterfaceKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from orchestrator.interface import InterfaceSpec
+    from orchestrator.values.domain import InterfaceSpec
 
 _COUNTERS = {InterfaceKind.TAP: "tx_packets", InterfaceKind.MACVTAP: "rx_packets"}
 """Which of the host's counters the guest's reception is in."""

@@ -15,7 +15,7 @@ import struct
 from enum import Enum
 from typing import NamedTuple
 
-from orchestrator.policy.errors import SamplingError
+from orchestrator.sampling.question import SamplingError
 
 _SYSCALL_NUMBERS = {
     "x86_64": 298,

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.policy.kinds.contract import BranchCount
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -94,3 +92,12 @@ def branch_count(
         misses=sum(item.misses for item in changes),
         elapsed_s=max(item.running_ns for item in changes) / NS_PER_S,
     )
+
+
+class BranchCount(NamedTuple):
+    """What happened between two readings of a vCPU's branch counters."""
+
+    branches: int
+    misses: int
+    elapsed_s: float
+    """More than zero."""

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.policy.errors import SamplingError
+from orchestrator.sampling.question import SamplingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

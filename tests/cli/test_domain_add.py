@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cli.commands import domain_add as onboarding
+from cli.commands import domain_add, domain_pin
 from cli.framework.failures import UsageError
 from cli.framework.settings import Output, Settings
 from domain_templates import validate
@@ -42,8 +42,8 @@ def run(*words: str, output: Output = Output.TABLE, uri: str = "") -> Result:
     def settings(context: typer.Context) -> None:
         context.obj = Settings(output=output, uri=uri)
 
-    app.command()(onboarding.add)
-    app.command()(onboarding.pin)
+    app.command()(domain_add.add)
+    app.command()(domain_pin.pin)
     return CliRunner().invoke(app, words)
 
 

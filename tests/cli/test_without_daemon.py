@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
-from orchestrator.power.drivers.contract import detect
+from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.journal import Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
@@ -39,11 +39,11 @@ def leave_behind(tree: Path, journal: Path, pcpu_group: int = 2) -> None:
     cpus = CpuTree(tree)
     group = read_topology(cpus).group(pcpu_group)
     assert group is not None
-    backend = detect(group.driver)
-    prepared = backend.prepare(cpus, group)
+    driver = find_driver(group.driver)
+    prepared = driver.prepare(cpus, group)
     try:
         Journal(journal, cpus).record(prepared)
-        backend.take(prepared)
+        driver.take(prepared)
     finally:
         prepared.close()
 

@@ -27,7 +27,7 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.errors import EndpointRefused
 from orchestrator.monitor.link import messages
-from orchestrator.monitor.process.policy_requests import MOST_AT_ONCE
+from orchestrator.monitor.process.allowance import MOST_AT_ONCE
 from tests.conformance.guests import fresh_monitor
 from tests.monitor.in_process_monitor import (
     LOWEST,

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from orchestrator.onboarding.rule import OnboardRule
-    from orchestrator.policy.subject import PolicyVote, Question
+    from orchestrator.policy.subject import PolicyVote
+    from orchestrator.sampling.question import Question
     from orchestrator.sampling.readings import Reading
     from orchestrator.values.domain import (
         DomainId,

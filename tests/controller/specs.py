@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.power.topology import ClockGroup, Topology
+from orchestrator.power.group import ClockGroup
+from orchestrator.power.topology import Topology
 from orchestrator.values.domain import (
     ChannelSpec,
     DomainId,

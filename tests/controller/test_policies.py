@@ -12,10 +12,14 @@ from orchestrator.channel.protocol import PolicyPacket, encode_policy
 from orchestrator.config import BoundsConfig, Config, DomainRule
 from orchestrator.controller import actions as a
 from orchestrator.controller.inventory import GroupStage
-from orchestrator.interface import InterfaceKind, InterfaceSpec
 from orchestrator.policy.rule import PolicyKind, PolicyRule, Workload
 from orchestrator.policy.subject import Source, SourceKind
-from orchestrator.values.domain import DomainId, DomainState
+from orchestrator.values.domain import (
+    DomainId,
+    DomainState,
+    InterfaceKind,
+    InterfaceSpec,
+)
 from orchestrator.values.domain_settings import DomainPolicy, Mode
 from orchestrator.values.units import KHz
 from tests.controller.simulated_host import SimulatedHost

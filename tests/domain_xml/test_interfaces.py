@@ -3,7 +3,7 @@ from __future__ import annotations
 from lxml import etree
 
 from orchestrator.domain_xml.interfaces import read_interfaces
-from orchestrator.interface import InterfaceKind, InterfaceSpec
+from orchestrator.values.domain import InterfaceKind, InterfaceSpec
 
 LIVE = """
 <domain type='kvm'><devices>

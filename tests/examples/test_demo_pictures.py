@@ -11,7 +11,7 @@ from examples.demo.consoles import VCpuReport, parse_report
 from examples.demo.picture import live_picture
 from examples.demo.recording import Recording, Scene
 from examples.demo.summary import restored_text
-from orchestrator.power.topology import ClockGroup
+from orchestrator.power.group import ClockGroup
 from orchestrator.values.domain import PCpu
 from orchestrator.values.frequencies import steps_from
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.protocol import GENERATION_464, Request, encode
 from orchestrator.monitor.client.client import HUNG_AFTER_S, Monitor
 from orchestrator.monitor.client.views import Counters, DomainView, GroupView, VCpuView
-from orchestrator.power.group import Original, PreparedGroup
-from orchestrator.power.topology import ClockGroup
+from orchestrator.power.group import ClockGroup, Original, PreparedGroup
 from orchestrator.values.domain import DomainId, PCpu
 from orchestrator.values.frequencies import steps_from
 

@@ -16,12 +16,8 @@ from orchestrator.channel.protocol import (
     encode_policy,
 )
 from orchestrator.monitor.link import messages
+from orchestrator.monitor.process.allowance import MOST_AT_ONCE, REFILL_NS, Allowance
 from orchestrator.monitor.process.answers import LATE_NS
-from orchestrator.monitor.process.policy_requests import (
-    MOST_AT_ONCE,
-    REFILL_NS,
-    Allowance,
-)
 from tests.monitor.in_process_monitor import (
     LOWEST,
     MIDDLE,

@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from orchestrator.interface import InterfaceKind, InterfaceSpec
 from orchestrator.policy.engine import PolicyEngine
-from orchestrator.policy.errors import SamplingError
-from orchestrator.policy.kinds.contract import Need
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.workload import FixedWorkload
 from orchestrator.policy.rule import Workload
@@ -20,19 +17,20 @@ from orchestrator.policy.subject import (
     Tenant,
     VCpuPlace,
 )
+from orchestrator.sampling.question import Need, SamplingError
 from orchestrator.sampling.readings import (
     BranchCounter,
     BranchReading,
     TrafficReading,
     UtilisationReading,
 )
-from orchestrator.values.domain import DomainId
+from orchestrator.values.domain import DomainId, InterfaceKind, InterfaceSpec
 from tests.policy.vcpu_samples import NOON, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from orchestrator.policy.subject import Question
+    from orchestrator.sampling.question import Question
     from orchestrator.sampling.readings import Reading
 
 UUID = DomainId("5579e6cd-caca-4c68-8934-da43e4863198")

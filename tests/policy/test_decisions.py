@@ -13,13 +13,14 @@ from orchestrator.policy.kinds.branch_ratio import (
     WINDOW,
     BranchRatio,
 )
-from orchestrator.policy.kinds.contract import BranchCount, Need
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.kinds.want import Level, middle_khz, resolve_khz
 from orchestrator.policy.kinds.workload import FixedWorkload
 from orchestrator.policy.rule import Workload
 from orchestrator.policy.timetable import parse_window, whole_hours
+from orchestrator.sampling.question import Need
+from orchestrator.sampling.readings import BranchCount
 from tests.policy.test_contract import run
 from tests.policy.vcpu_samples import NOON, STEPS, TRAFFIC, sight, view
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import ConfigError
 from orchestrator.policy.compile import order_of
-from orchestrator.policy.description import describe
 from orchestrator.policy.rule import PolicyKind, PolicyRule, Workload
 from orchestrator.policy.text import (
     LONGEST,
+    describe,
     format_policies,
     format_policy,
     parse_policies,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
-from orchestrator.policy.kinds.contract import BranchCount, PolicyView, VCpuSight
+from orchestrator.policy.kinds.contract import PolicyView, VCpuSight
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.kinds.workload import FixedWorkload
 from orchestrator.policy.rule import Workload
 from orchestrator.policy.timetable import whole_hours
+from orchestrator.sampling.readings import BranchCount
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import Policy

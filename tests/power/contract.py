@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import ClaimError, SysfsError
 from orchestrator.power.attribute import restore_attributes
-from orchestrator.power.drivers.contract import Backend, PreparedGroup, detect
+from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.journal import Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import (
-    ClockGroup,
     Topology,
     read_current_khz,
     read_governor,
@@ -30,6 +29,9 @@ from orchestrator.power.tree_lock import CpuTreeClaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from orchestrator.power.drivers.contract import ScalingDriver
+    from orchestrator.power.group import ClockGroup, PreparedGroup
 
     Check = Callable[[CpuTree, Topology], None]
 
@@ -54,15 +56,15 @@ def set_distinct_governors(tree: CpuTree, topology: Topology) -> None:
         (tree.root / group.path("scaling_governor")).write_text(f"{name}\n")
 
 
-def _backend(group: ClockGroup) -> Backend:
-    return detect(group.driver)
+def _driver(group: ClockGroup) -> ScalingDriver:
+    return find_driver(group.driver)
 
 
 def _prepare(
     tree: CpuTree, group: ClockGroup, stack: ExitStack
-) -> tuple[Backend, PreparedGroup]:
-    backend = _backend(group)
-    return backend, stack.enter_context(closing(backend.prepare(tree, group)))
+) -> tuple[ScalingDriver, PreparedGroup]:
+    driver = _driver(group)
+    return driver, stack.enter_context(closing(driver.prepare(tree, group)))
 
 
 def check_every_online_cpu_is_in_one_group_or_has_a_reason(
@@ -80,7 +82,7 @@ def check_groups_offer_steps_within_what_the_kernel_allows(
 ) -> None:
     for group in topology.groups:
         assert group.min_khz <= group.max_khz
-        assert group.steps == _backend(group).read_steps(tree, group.number)
+        assert group.steps == _driver(group).read_steps(tree, group.number)
         assert group.steps.fit(0, group.min_khz, group.max_khz) >= group.min_khz
         assert group.is_simulated == tree.is_simulated
 
@@ -103,12 +105,12 @@ def check_taking_and_restoring_without_a_change_between(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            backend, prepared = _prepare(tree, group, stack)
-            backend.take(prepared)
+            driver, prepared = _prepare(tree, group, stack)
+            driver.take(prepared)
             assert read_governor(tree, group) == "userspace"
-            backend.take(prepared)
-            backend.restore(prepared)
-            backend.restore(prepared)
+            driver.take(prepared)
+            driver.restore(prepared)
+            driver.restore(prepared)
     assert settings(tree, topology) == before
 
 
@@ -118,13 +120,13 @@ def check_every_step_that_is_written_becomes_the_clock(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            backend, prepared = _prepare(tree, group, stack)
-            backend.take(prepared)
+            driver, prepared = _prepare(tree, group, stack)
+            driver.take(prepared)
             for khz in (*group.steps.khz, *reversed(group.steps.khz)):
-                backend.write_clock(prepared, khz)
+                driver.write_clock(prepared, khz)
                 assert tree.read_khz(group.path("scaling_setspeed")) == khz
                 assert read_current_khz(tree, group) == khz
-            backend.restore(prepared)
+            driver.restore(prepared)
     assert settings(tree, topology) == before
 
 
@@ -132,17 +134,17 @@ def check_a_clock_changes_no_other_group(tree: CpuTree, topology: Topology) -> N
     before = settings(tree, topology)
     with ExitStack() as stack:
         taken = [_prepare(tree, group, stack) for group in topology.groups]
-        for backend, prepared in taken:
-            backend.take(prepared)
-            backend.write_clock(prepared, prepared.group.steps.highest_khz)
-        for backend, prepared in taken:
-            backend.write_clock(prepared, prepared.group.steps.lowest_khz)
+        for driver, prepared in taken:
+            driver.take(prepared)
+            driver.write_clock(prepared, prepared.group.steps.highest_khz)
+        for driver, prepared in taken:
+            driver.write_clock(prepared, prepared.group.steps.lowest_khz)
             clocks = [read_current_khz(tree, group) for group in topology.groups]
             low = prepared.group.steps.lowest_khz
             assert clocks.count(low) == 1, clocks
-            backend.write_clock(prepared, prepared.group.steps.highest_khz)
-        for backend, prepared in taken:
-            backend.restore(prepared)
+            driver.write_clock(prepared, prepared.group.steps.highest_khz)
+        for driver, prepared in taken:
+            driver.restore(prepared)
     assert settings(tree, topology) == before
 
 
@@ -153,9 +155,9 @@ def check_all_is_back_after_the_descriptors_alone_were_used(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            backend, prepared = _prepare(tree, group, stack)
-            backend.take(prepared)
-            backend.write_clock(prepared, group.steps.lowest_khz)
+            driver, prepared = _prepare(tree, group, stack)
+            driver.take(prepared)
+            driver.write_clock(prepared, group.steps.lowest_khz)
             values = [original.value for original in prepared.originals]
             fds = prepared.original_fds
             assert restore_attributes(zip(fds, values, strict=True)) == []
@@ -168,16 +170,16 @@ def check_a_clock_found_in_userspace_comes_back(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            backend, outer = _prepare(tree, group, stack)
-            backend.take(outer)
-            backend.write_clock(outer, group.steps.lowest_khz)
+            driver, outer = _prepare(tree, group, stack)
+            driver.take(outer)
+            driver.write_clock(outer, group.steps.lowest_khz)
             between = settings(tree, topology)
             _, inner = _prepare(tree, group, stack)
-            backend.take(inner)
-            backend.write_clock(inner, group.steps.highest_khz)
-            backend.restore(inner)
+            driver.take(inner)
+            driver.write_clock(inner, group.steps.highest_khz)
+            driver.restore(inner)
             assert settings(tree, topology) == between
-            backend.restore(outer)
+            driver.restore(outer)
     assert settings(tree, topology) == before
 
 
@@ -189,10 +191,10 @@ def check_the_journal_brings_back_what_a_crash_left(
         path = Path(directory) / "restore.json"
         with ExitStack() as stack:
             for group in topology.groups:
-                backend, prepared = _prepare(tree, group, stack)
+                driver, prepared = _prepare(tree, group, stack)
                 Journal(path, tree).record(prepared)
-                backend.take(prepared)
-                backend.write_clock(prepared, group.steps.lowest_khz)
+                driver.take(prepared)
+                driver.write_clock(prepared, group.steps.lowest_khz)
         assert settings(tree, topology) != before
         replay = Journal(path, tree).replay()
         assert replay.restored == tuple(group.number for group in topology.groups)
@@ -221,10 +223,10 @@ def kernel_check_a_clock_is_refused_until_the_group_is_taken(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            backend, prepared = _prepare(tree, group, stack)
+            driver, prepared = _prepare(tree, group, stack)
             assert len(prepared.originals) == 1
             with _refusal(errno.EINVAL):
-                backend.write_clock(prepared, group.steps.lowest_khz)
+                driver.write_clock(prepared, group.steps.lowest_khz)
     assert settings(tree, topology) == before
 
 
@@ -235,16 +237,16 @@ def kernel_check_the_kernel_s_own_bound_is_what_fitting_expects(
     second = group.steps.down_from(group.steps.highest_khz)
     bound = tree.root / group.path("scaling_max_freq")
     with ExitStack() as stack:
-        backend, prepared = _prepare(tree, group, stack)
-        backend.take(prepared)
+        driver, prepared = _prepare(tree, group, stack)
+        driver.take(prepared)
         bound.write_text(f"{second}\n")
         limited = read_topology(tree).groups[0]
         assert limited.max_khz == second
-        backend.write_clock(prepared, group.steps.highest_khz)
+        driver.write_clock(prepared, group.steps.highest_khz)
         assert read_current_khz(tree, group) == second
         assert group.steps.fit(group.steps.highest_khz, 0, limited.max_khz) == second
         bound.write_text(f"{group.max_khz}\n")
-        backend.restore(prepared)
+        driver.restore(prepared)
 
 
 def kernel_check_a_group_that_goes_offline_is_restored_when_it_is_back(
@@ -254,23 +256,23 @@ def kernel_check_a_group_that_goes_offline_is_restored_when_it_is_back(
     group = topology.groups[-1]
     with ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "restore.json"
-        backend, prepared = _prepare(tree, group, stack)
+        driver, prepared = _prepare(tree, group, stack)
         journal = Journal(path, tree)
         journal.record(prepared)
-        backend.take(prepared)
-        backend.write_clock(prepared, group.steps.lowest_khz)
+        driver.take(prepared)
+        driver.write_clock(prepared, group.steps.lowest_khz)
         _switch(tree, group, "0")
         assert read_topology(tree).group(group.number) is None
         assert set(read_topology(tree).unmanaged) == group.pcpus
         with _refusal(errno.EBUSY):
-            backend.write_clock(prepared, group.steps.lowest_khz)
+            driver.write_clock(prepared, group.steps.lowest_khz)
         with _refusal(errno.EBUSY):
-            backend.restore(prepared)
+            driver.restore(prepared)
         assert set(journal.replay().kept) == {group.number}
         _switch(tree, group, "1")
         # The governor is still ours, the clock is lost: the grant is written again.
         assert read_governor(tree, group) == "userspace"
-        backend.write_clock(prepared, group.steps.lowest_khz)
+        driver.write_clock(prepared, group.steps.lowest_khz)
         assert read_current_khz(tree, group) == group.steps.lowest_khz
         assert journal.replay().restored == (group.number,)
     assert settings(tree, topology) == before

@@ -20,11 +20,13 @@ from orchestrator.power.attribute import (
 from orchestrator.power.drivers.acpi_cpufreq import AcpiCpufreq
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
-from orchestrator.power.topology import ClockGroup, read_current_khz, read_topology
+from orchestrator.power.topology import read_current_khz, read_topology
 from tests.power.conftest import read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from orchestrator.power.group import ClockGroup
 
 BACKEND = AcpiCpufreq()
 

@@ -27,10 +27,10 @@ def test_a_cpu_s_directory_leads_to_its_clock_group(tmp_path: Path) -> None:
 
 def test_sockets_share_the_cpus_out(tmp_path: Path) -> None:
     lay_out(tmp_path, cpus=8, shared=2, sockets=2)
-    seats = read_topology(CpuTree(tmp_path)).seats
-    assert [seats[PCpu(n)].package for n in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert [seats[PCpu(n)].node for n in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert [seats[PCpu(n)].core for n in range(8)] == list(range(8))
+    locations = read_topology(CpuTree(tmp_path)).locations
+    assert [locations[PCpu(n)].package for n in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [locations[PCpu(n)].node for n in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [locations[PCpu(n)].core for n in range(8)] == list(range(8))
 
 
 def test_a_write_of_the_clock_is_the_clock(tree: CpuTree) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import NoCpufreqError, SysfsError
-from orchestrator.power.drivers.contract import detect
+from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.simulated import lay_out, switch_cpu
 from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from orchestrator.power.topology import (
@@ -163,7 +163,7 @@ def test_the_host_s_own_tree_can_be_read() -> None:
 
 def test_an_unknown_driver_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(NoCpufreqError, match="'intel_pstate'") as caught:
-        detect("intel_pstate")
+        find_driver("intel_pstate")
     assert "acpi-cpufreq" in caught.value.hint
 
 

@@ -13,8 +13,8 @@ import socket
 import struct
 from pathlib import Path
 
-from orchestrator.interface import InterfaceKind, InterfaceSpec
 from orchestrator.sampling.interfaces import InterfaceCounters
+from orchestrator.values.domain import InterfaceKind, InterfaceSpec
 
 _TUNSETIFF, _SIOCSIFFLAGS = 0x400454CA, 0x8914
 _IFF_UP, _IFF_TAP, _IFF_NO_PI = 1, 2, 0x1000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.policy.kinds.contract import BranchCount
 from orchestrator.sampling.readings import (
+    BranchCount,
     BranchCounter,
     BranchReading,
     TrafficReading,

@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import HypervisorGone
-from orchestrator.interface import InterfaceKind, InterfaceSpec
-from orchestrator.policy.errors import SamplingError
-from orchestrator.policy.kinds.contract import Need
-from orchestrator.policy.subject import Question
 from orchestrator.sampling.branches import BranchCounters
 from orchestrator.sampling.host import LONGEST_CALL_S, HostSampling
 from orchestrator.sampling.interfaces import InterfaceCounters
 from orchestrator.sampling.perf_event import EventPair, PairCounter
+from orchestrator.sampling.question import Need, Question, SamplingError
 from orchestrator.sampling.readings import (
     BranchReading,
     TrafficReading,
@@ -35,7 +32,7 @@ from orchestrator.sampling.virtual_functions import (
     decode_received,
     encode_question,
 )
-from orchestrator.values.domain import DomainId
+from orchestrator.values.domain import DomainId, InterfaceKind, InterfaceSpec
 from tests.sampling.netlink import Function, answer, refusal
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.interface import InterfaceKind, InterfaceSpec
 from orchestrator.performer.call_pool import Pool
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.subject import PolicyOrder, Tenant
 from orchestrator.sampling.host import HostSampling
+from orchestrator.values.domain import InterfaceKind, InterfaceSpec
 from tests.policy.engine_harness import MAC, RULE, UUID, place
 from tests.sampling.test_sampling import Times, lay_out_interface
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.doctor.examination import check
-from cli.doctor.facts.confinement import Confinement
 from cli.doctor.facts.directories import Directories
+from cli.doctor.facts.kernel import Confinement
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.finding import error, warning
 

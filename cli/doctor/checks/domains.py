@@ -7,8 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from cli.doctor.examination import check
+from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Domains
-from cli.doctor.facts.status import Status
 from cli.doctor.finding import error, info, warning
 from orchestrator.domain_xml.channel import MAX_SOCKET_PATH_BYTES
 from orchestrator.values.cpuset import format_cpulist

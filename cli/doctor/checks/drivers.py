@@ -13,7 +13,7 @@ from cli.doctor.examination import check
 from cli.doctor.facts.cpus import Cpus, Policy
 from cli.doctor.facts.kernel import Kernel
 from cli.doctor.finding import error, warning
-from orchestrator.power.drivers.contract import BACKENDS
+from orchestrator.power.drivers.registry import DRIVERS
 from orchestrator.power.topology import NO_CPUFREQ
 from orchestrator.values.cpuset import format_cpulist
 
@@ -65,7 +65,7 @@ def find_way(driver: str, known: Collection[str]) -> Way | None:
 def driver_unusable(cpus: Cpus) -> Iterator[Finding]:
     """Clocks that vmpower cannot set, because of their scaling driver."""
     for driver, pcpus in _by_driver(cpus).items():
-        if driver and driver not in BACKENDS:
+        if driver and driver not in DRIVERS:
             yield error(
                 f"CPU {format_cpulist(pcpus)}",
                 f"scaling driver {driver} sets its clock by itself, vmpower cannot",
@@ -81,9 +81,9 @@ def _by_driver(cpus: Cpus) -> dict[str, set[int]]:
 
 
 def _cure(driver: str) -> str:
-    way = find_way(driver, BACKENDS)
+    way = find_way(driver, DRIVERS)
     if way is None:
-        known = ", ".join(sorted(BACKENDS))
+        known = ", ".join(sorted(DRIVERS))
         return f"vmpower can use {known}; leave these CPUs to the kernel"
     cure = f"boot with '{way.parameter}' on the kernel's command line"
     if way.command:
@@ -133,7 +133,7 @@ def governor_missing(cpus: Cpus, kernel: Kernel) -> Iterator[Finding]:
 
 def _needs_userspace(policy: Policy) -> bool:
     return (
-        policy.driver in BACKENDS
+        policy.driver in DRIVERS
         and bool(policy.governors)
         and USERSPACE not in policy.governors
         and policy.driver not in ("intel_pstate", "amd-pstate-epp")

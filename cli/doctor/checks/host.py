@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from cli.doctor.examination import check
 from cli.doctor.facts.accounts import Accounts
 from cli.doctor.facts.cpus import Cpus, CpuTreeState
-from cli.doctor.facts.kernel import Kernel
-from cli.doctor.facts.kvm import Kvm
+from cli.doctor.facts.kernel import Kernel, Kvm
 from cli.doctor.finding import error, info, warning
 from cli.doctor.places import Places
 from orchestrator.values.cpuset import format_cpulist

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cli.doctor.examination import check
 from cli.doctor.facts.accounts import Accounts, Person
+from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.libvirt import Libvirt
-from cli.doctor.facts.status import Status
 from cli.doctor.finding import error, info, warning
 
 if TYPE_CHECKING:

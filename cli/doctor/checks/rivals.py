@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.doctor.examination import check
+from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.rivals import Rivals
 from cli.doctor.facts.service import Service
-from cli.doctor.facts.status import Status
 from cli.doctor.finding import error, warning
 from cli.doctor.places import Places
 from orchestrator.power.drivers.acpi_cpufreq import USERSPACE

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import orchestrator
 from cli.doctor.examination import check
 from cli.doctor.facts.accounts import Accounts, Person
-from cli.doctor.facts.configuration import Configuration
-from cli.doctor.facts.daemon import Daemon
+from cli.doctor.facts.daemon import Configuration, Daemon, Status
 from cli.doctor.facts.service import Answer, Service, SocketFile
-from cli.doctor.facts.status import Status
 from cli.doctor.finding import error, info, warning
 from orchestrator.domain_xml.channel import MAX_SOCKET_PATH_BYTES
 

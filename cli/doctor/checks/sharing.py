@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.doctor.examination import check
-from cli.doctor.facts.configuration import Configuration
 from cli.doctor.facts.cpus import Cpus
+from cli.doctor.facts.daemon import Configuration
 from cli.doctor.facts.domains import Domains
 from cli.doctor.finding import info, warning
 from orchestrator.values.cpuset import format_cpulist

@@ -5,8 +5,11 @@ Source: proc(5); Documentation/admin-guide/kernel-parameters.rst of the kernel.
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from cli.doctor.places import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,3 +80,35 @@ def _is_read_only(places: Places) -> bool:
             case _:
                 pass
     return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kvm:
+    """/dev/kvm."""
+
+    exists: bool
+    mode: int = 0
+    """Permission bits."""
+    gid: int = 0
+
+
+def read_kvm(places: Places) -> Kvm:
+    """Look at the node."""
+    try:
+        about = places.path("dev/kvm").stat()
+    except OSError:
+        return Kvm(exists=False)
+    return Kvm(exists=True, mode=stat.S_IMODE(about.st_mode), gid=about.st_gid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """The kernel's part of what confines QEMU."""
+
+    is_selinux_enforcing: bool
+
+
+def read_confinement(places: Places) -> Confinement:
+    """Look at the kernel's security modules."""
+    enforce = read_text(places.cpu_root / "fs/selinux/enforce").strip()
+    return Confinement(is_selinux_enforcing=enforce == "1")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATION_464, Answer
 from orchestrator.monitor.link.table import ACKS, DROPPED, LATE, NACKS, REASONS, WAITING
+from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.clock import Clock, Stage
-from orchestrator.monitor.process.policy_requests import Ticket
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Answers:
         self._watch = watch
         self._now_ns = now_ns
         self._outbox: list[tuple[Endpoint, bytes]] = []
+        self._waiting: dict[Clock, set[Endpoint]] = {}
+        """Endpoints with answers that wait for a clock group."""
 
     def acknowledge(self, endpoint: Endpoint, packet: bytes, polled_ns: int) -> None:
         """Do what `send` does, for the echo of one request of 464 bytes."""
@@ -208,7 +210,7 @@ class Answers:
                 self._words[endpoint.index + DROPPED] += 1
                 continue
             if isinstance(answer.decider, Clock):
-                answer.decider.waiting.add(endpoint)
+                self._waiting.setdefault(answer.decider, set()).add(endpoint)
             endpoint.held.append(answer)
         self._release(endpoint)
 
@@ -219,9 +221,7 @@ class Answers:
             The endpoints that turned out to be broken.
         """
         broken: Broken = []
-        waiting = list(clock.waiting)
-        clock.waiting.clear()
-        for endpoint in waiting:
+        for endpoint in self._waiting.pop(clock, ()):
             try:
                 self._release(endpoint)
             except OSError as error:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.monitor.arbiter import Group
-    from orchestrator.monitor.process.endpoint import Endpoint, PlanKey
 
 NOT_GRANTED = 0
 """In place of kHz: nothing was written, or nobody knows what is in force."""
@@ -44,12 +43,9 @@ class Clock:
         "index",
         "is_changed",
         "khz",
-        "plan_keys",
-        "planner",
         "refused_errno",
         "retry_at_ns",
         "stage",
-        "waiting",
         "write_fd",
     )
 
@@ -72,11 +68,6 @@ class Clock:
         """Why the kernel refused the last write; 0: it did not."""
         self.retry_at_ns = 0
         """Until when not to ask again for a group that could not be taken."""
-        self.waiting: set[Endpoint] = set()
-        """Endpoints with answers that wait for this group."""
-        self.planner: Endpoint | None = None
-        """The endpoint that has plans for this group."""
-        self.plan_keys: tuple[PlanKey, ...] = ()
 
     @property
     def is_handed_over(self) -> bool:

@@ -66,6 +66,8 @@ class Claims:
         self._release_after_ns = release_after_ns
         self._report = report
         self._now_ns = now_ns
+        self._planners: dict[Clock, tuple[Endpoint, tuple[PlanKey, ...]]] = {}
+        """The endpoint that has plans for a clock group, and their keys."""
         self.deadlines: dict[Clock, int] = {}
         """When (monotonic) a group without votes is to be yielded; see `expire`."""
 
@@ -247,10 +249,10 @@ class Claims:
     # Plans
 
     def _replan(self, clock: Clock) -> None:
-        if clock.planner is not None:
-            for key in clock.plan_keys:
-                clock.planner.plans.pop(key, None)
-            clock.planner = None
+        planner, keys = self._planners.pop(clock, (None, ()))
+        if planner is not None:
+            for key in keys:
+                planner.plans.pop(key, None)
         if clock.stage is not Stage.TAKEN or clock.refused_errno:
             return
         vcpu = clock.group.sole_voter()
@@ -262,8 +264,7 @@ class Claims:
             return
         plans = _make_plans(clock, vcpu)
         endpoint.plans.update(plans)
-        clock.planner = endpoint
-        clock.plan_keys = tuple(plans)
+        self._planners[clock] = (endpoint, tuple(plans))
 
 
 def _voter_of(vcpu: VCpu) -> Voter:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.channel.protocol import Command, CoreType, Request, encode_refusal
 from orchestrator.monitor.link.messages import RequestRefused
 from orchestrator.monitor.link.table import ERRORS, REASONS
+from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.clock import Clock
-from orchestrator.monitor.process.policy_requests import PolicyDesk, Ticket
+from orchestrator.monitor.process.policy_requests import PolicyDesk
 from orchestrator.monitor.process.queries import NAME, QUERIES, build_reply
 from orchestrator.values.refusal import Refusal
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.channel.recognition import Stream
-from orchestrator.monitor.process.policy_requests import Allowance
+from orchestrator.monitor.process.allowance import Allowance
 from orchestrator.monitor.process.share import Share
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from orchestrator.monitor.arbiter import Domain, VCpu
     from orchestrator.monitor.link.messages import Adopt
+    from orchestrator.monitor.process.allowance import Ticket
     from orchestrator.monitor.process.clock import Clock
-    from orchestrator.monitor.process.policy_requests import Ticket
 
 PlanKey = tuple[int, int, int, int]
 """The fields of a packet's header, in the order of `protocol.Request`."""

@@ -38,11 +38,11 @@ from orchestrator.monitor.link.table import (
     VOTE,
     pack_generation,
 )
+from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.answers import SIZE, explain, refuse
 from orchestrator.monitor.process.clock import Clock, Stage
 from orchestrator.monitor.process.decisions import Reply
 from orchestrator.monitor.process.endpoint import HeldAnswer
-from orchestrator.monitor.process.policy_requests import Ticket
 from orchestrator.monitor.process.queries import QUERIES
 from orchestrator.values.refusal import Refusal
 

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.policy.kinds.contract import BranchCount, Decision, Need
+from orchestrator.policy.kinds.contract import Decision
 from orchestrator.policy.kinds.want import Level
 from orchestrator.policy.rule import PolicyKind
+from orchestrator.sampling.question import Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.policy.kinds.contract import PolicyView
     from orchestrator.policy.kinds.want import Want
+    from orchestrator.sampling.readings import BranchCount
 
 WINDOW = 32
 """Samples in a row without a high one that make a CPU idle."""

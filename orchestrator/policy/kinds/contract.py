@@ -7,7 +7,6 @@ not known is None, never a number that means it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -16,28 +15,10 @@ if TYPE_CHECKING:
 
     from orchestrator.policy.kinds.want import Want
     from orchestrator.policy.rule import PolicyKind
+    from orchestrator.sampling.question import Need
+    from orchestrator.sampling.readings import BranchCount
 
 MemoryT = TypeVar("MemoryT")
-
-
-class Need(Enum):
-    """A kind of sample."""
-
-    TRAFFIC = "traffic"
-    """Packets that the domain's interfaces received."""
-    BRANCHES = "branches"
-    """Retired and mispredicted branches of the CPUs that a vCPU is pinned to."""
-    UTILISATION = "utilisation"
-    """How long each vCPU has run."""
-
-
-class BranchCount(NamedTuple):
-    """What happened between two readings of a vCPU's branch counters."""
-
-    branches: int
-    misses: int
-    elapsed_s: float
-    """More than zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.policy.kinds.contract import Decision, Need, all_want
+from orchestrator.policy.kinds.contract import Decision, all_want
 from orchestrator.policy.kinds.want import Level
 from orchestrator.policy.rule import PolicyKind
 from orchestrator.policy.timetable import Window, is_within
+from orchestrator.sampling.question import Need
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.policy.kinds.contract import Decision, Need, all_want
+from orchestrator.policy.kinds.contract import Decision, all_want
 from orchestrator.policy.kinds.want import Level
 from orchestrator.policy.rule import PolicyKind
+from orchestrator.sampling.question import Need
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import PolicyView

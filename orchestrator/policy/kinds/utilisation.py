@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from orchestrator.policy.kinds.contract import Decision, Need
+from orchestrator.policy.kinds.contract import Decision
 from orchestrator.policy.kinds.want import Level, round_up, step_down
 from orchestrator.policy.rule import PolicyKind
+from orchestrator.sampling.question import Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The back end for acpi-cpufreq: the `userspace` governor and `scaling_setspeed`.
+"""acpi-cpufreq: the `userspace` governor and `scaling_setspeed`.
 
 Source: drivers/cpufreq/{acpi-cpufreq,cpufreq_userspace,freq_table}.c of the kernel,
 and lib/power/power_acpi_cpufreq.c of DPDK for the meaning of turbo.
@@ -24,8 +24,8 @@ from orchestrator.power.sysfs import first_line, policy_path
 from orchestrator.values.frequencies import steps_from
 
 if TYPE_CHECKING:
+    from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.power.topology import ClockGroup
     from orchestrator.values.frequencies import Steps
 
 logger = logging.getLogger(__name__)

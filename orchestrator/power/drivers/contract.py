@@ -1,4 +1,4 @@
-"""What one scaling driver of the kernel needs from us, and the table of those we know.
+"""What one scaling driver of the kernel needs from us.
 
 Source: Documentation/admin-guide/pm/cpufreq.rst of the kernel (policies, governors).
 """
@@ -7,24 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.errors import NoCpufreqError
-from orchestrator.power.drivers.acpi_cpufreq import AcpiCpufreq
-from orchestrator.power.group import Original, PreparedGroup
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
+    from orchestrator.power.group import ClockGroup, PreparedGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.power.topology import ClockGroup
     from orchestrator.values.frequencies import Steps
 
-__all__ = ["BACKENDS", "Backend", "Original", "PreparedGroup", "detect"]
 
-
-class Backend(Protocol):
+class ScalingDriver(Protocol):
     """How to set the clock of a group that a certain scaling driver drives.
 
-    Synchronization: none required; a back end keeps no state of a group. Calls block
+    Synchronization: none required; a driver keeps no state of a group. Calls block
     for up to some 25 ms (a governor's end waits for RCU): not for an event loop.
     """
 
@@ -80,26 +72,3 @@ class Backend(Protocol):
             SysfsError: the kernel refused one; the others are back.
         """
         ...
-
-
-BACKENDS: Mapping[str, Callable[..., Backend]] = {"acpi-cpufreq": AcpiCpufreq}
-"""By scaling driver. The name is the kernel's, spelled as the kernel spells it."""
-
-
-def detect(driver: str, *, fallback_governor: str | None = None) -> Backend:
-    """Choose the back end for a scaling driver.
-
-    Args:
-        driver: what `scaling_driver` says.
-        fallback_governor: restored in place of a `userspace` that was found without
-            a journal; None: such a group goes back to `userspace`.
-
-    Raises:
-        NoCpufreqError: we do not know this driver.
-    """
-    if driver not in BACKENDS:
-        known = ", ".join(sorted(BACKENDS))
-        raise NoCpufreqError(
-            f"unknown scaling driver '{driver}'", hint=f"drivers that we know: {known}"
-        )
-    return BACKENDS[driver](fallback_governor=fallback_governor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.doctor.checks import CHECKS
-from orchestrator.power.drivers.contract import BACKENDS
+from orchestrator.power.drivers.registry import DRIVERS
 from tests.cli.doctor.conftest import examine, found
 from tests.cli.doctor.machines import CPU, MACHINES, RELEASE, lay_out_machine, write
 
@@ -50,7 +50,7 @@ def test_every_driver_is_used_or_has_a_cure(tmp_path: Path, kind: str) -> None:
     status, document = examine(lay_out_machine(tmp_path / "m", machine))
     (cpus,) = document["cpus"]
     assert cpus["driver"] == machine.driver
-    if machine.driver in BACKENDS:
+    if machine.driver in DRIVERS:
         assert (status, cpus["reason"], document["findings"]) == (0, None, [])
         assert cpus["steps"] > 1
         return

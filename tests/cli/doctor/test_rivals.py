@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.power.drivers.contract import detect
+from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
@@ -121,11 +121,11 @@ def test_another_holder_of_the_tree_is_an_error(tmp_path: Path) -> None:
 
 def leave_behind(tree: CpuTree, journal: Path) -> None:
     group = read_topology(tree).groups[0]
-    backend = detect(group.driver)
-    prepared = backend.prepare(tree, group)
+    driver = find_driver(group.driver)
+    prepared = driver.prepare(tree, group)
     try:
         Journal(journal, tree).record(prepared)
-        backend.take(prepared)
+        driver.take(prepared)
     finally:
         prepared.close()
 

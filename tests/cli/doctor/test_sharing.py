@@ -16,11 +16,11 @@ from cli.doctor.checks.sharing import (
     clock_shared_with_host,
     core_shared_by_domains,
 )
-from cli.doctor.facts.configuration import Configuration
-from cli.doctor.facts.confinement import Confinement, read_confinement
 from cli.doctor.facts.cpus import Cpus, read_cpus
+from cli.doctor.facts.daemon import Configuration
 from cli.doctor.facts.directories import Directories, read_directories
 from cli.doctor.facts.domains import Channel, Domain, Domains, Vcpu
+from cli.doctor.facts.kernel import Confinement, read_confinement
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.places import Places
 from orchestrator.config import Config, PowerConfig

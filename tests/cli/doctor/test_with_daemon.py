@@ -14,10 +14,10 @@ from cli.doctor.checks import libvirt as libvirt_checks
 from cli.doctor.checks import rivals as rival_checks
 from cli.doctor.checks import service as service_checks
 from cli.doctor.facts.accounts import Accounts, Group, Person
+from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Channel, Domain, Domains
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
-from cli.doctor.facts.status import Status
 from cli.doctor.places import Places
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.power.simulated import lay_out

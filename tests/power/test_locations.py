@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.power.seats import Seat, read_seat
 from orchestrator.power.sysfs import CPU_DIR, CpuTree
-from orchestrator.power.topology import read_topology
+from orchestrator.power.topology import CpuLocation, read_location, read_topology
 from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
@@ -26,17 +25,17 @@ def seat_cpu(root: Path, pcpu: int, siblings: str, package: str, node: int) -> N
 
 def test_a_cpu_sits_where_the_kernel_says(tree: CpuTree) -> None:
     seat_cpu(tree.root, 3, "1,3", "1", 2)
-    assert read_seat(tree, PCpu(3)) == Seat(core=PCpu(1), package=1, node=2)
-    assert read_topology(tree).seats[PCpu(3)].package == 1
+    assert read_location(tree, PCpu(3)) == CpuLocation(core=PCpu(1), package=1, node=2)
+    assert read_topology(tree).locations[PCpu(3)].package == 1
 
 
 def test_a_tree_that_does_not_tell_leaves_it_unknown(tree: CpuTree) -> None:
     shutil.rmtree(tree.cpu_dir / "cpu3" / "topology")
     (tree.cpu_dir / "cpu3" / "node0").rmdir()
-    assert read_seat(tree, PCpu(3)) == Seat(core=PCpu(3))
+    assert read_location(tree, PCpu(3)) == CpuLocation(core=PCpu(3))
 
 
 @pytest.mark.parametrize("package", ["-1", "", "first"])
 def test_a_package_that_is_none_is_unknown(tree: CpuTree, package: str) -> None:
     seat_cpu(tree.root, 3, "what", package, 0)
-    assert read_seat(tree, PCpu(3)) == Seat(core=PCpu(3), node=0)
+    assert read_location(tree, PCpu(3)) == CpuLocation(core=PCpu(3), node=0)
