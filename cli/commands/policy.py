@@ -5,13 +5,12 @@ from typing import Annotated
 import typer
 
 from cli.commands.arguments import DomainArgument, OnlyDomainArgument
-from cli.framework.answer import Answer
-from cli.framework.failures import usage
+from cli.framework.failures import as_usage_error
 from cli.framework.group import new_app
-from cli.framework.session import connect, write_json
+from cli.framework.session import Answer, connect
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.framework.watch import WatchableCommand, WatchOption, present
-from cli.output.echo import say
+from cli.framework.watch import WatchableCommand, WatchOption, show_query
+from cli.output.echo import echo, print_json
 from cli.output.tables.policies import build_policies, tell_source
 from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import PolicyList
@@ -31,7 +30,7 @@ def list_policies(
 ) -> None:
     """List the policies in force: whose they are and what they want."""
 
-    def ask(client: ControlClient) -> Answer:
+    def query(client: ControlClient) -> Answer:
         wanted = client.domain(domain)["uuid"] if domain is not None else None
         policies = client.policies()["policies"]
         cpus = client.cpus()["cpus"]
@@ -40,7 +39,7 @@ def list_policies(
         )
         return Answer(document, lambda: build_policies(document, cpus))
 
-    present(settings_of(context, output), ask, watch_s)
+    show_query(settings_of(context, output), query, watch_s)
 
 
 @app.command("set")
@@ -67,14 +66,14 @@ def set_policy(
     the domain's metadata. 'vmpower domain set --policy' lasts.
     """
     settings = settings_of(context, output)
-    with usage():
+    with as_usage_error():
         text = format_policy(parse_policy(policy))
     with connect(settings, is_changing=True) as client:
         done = client.set_policy(domain, name, text)
     if settings.output is Output.JSON:
-        write_json(done)
+        print_json(done)
         return
-    say(f"{domain}: {tell_source(done)}: {done['text']}")
+    echo(f"{domain}: {tell_source(done)}: {done['text']}")
 
 
 @app.command("remove")
@@ -91,6 +90,6 @@ def remove_policy(
     with connect(settings, is_changing=True) as client:
         left = client.remove_policy(domain, name)
     if settings.output is Output.JSON:
-        write_json({"policies": left["policies"]})
+        print_json({"policies": left["policies"]})
         return
-    say(f"{domain}: policy {name} removed")
+    echo(f"{domain}: policy {name} removed")

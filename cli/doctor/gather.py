@@ -47,7 +47,7 @@ _START_LIBVIRT = f"start libvirt, or name another one with --connect; {_AGAIN}"
 
 
 def gather(places: Places) -> Facts:
-    """Look at everything; what the daemon says about itself goes before defaults."""
+    """Style at everything; what the daemon says about itself goes before defaults."""
     configuration = read_configuration(places)
     daemon = _ask_daemon(places)
     places = _settle(places, configuration.config, daemon)

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cli.doctor.finding import Severity
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
-from cli.output.tables.words import NONE, clock, plural
+from cli.output.tables.cells import NONE, frequency, plural
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Raised when a key of the document changes its meaning."""
-_LOOKS = {
-    Severity.ERROR: Look.BAD,
-    Severity.WARNING: Look.NOTABLE,
-    Severity.INFO: Look.QUIET,
+_STYLES = {
+    Severity.ERROR: Style.BAD,
+    Severity.WARNING: Style.NOTABLE,
+    Severity.INFO: Style.QUIET,
 }
 _CPU_COLUMNS = (
     Column(title="CPUs"),
@@ -68,17 +68,17 @@ def build_sheets(
     sheets = [_cpus(abilities)] if abilities else []
     sheets += [_finding(finding) for finding in examination.findings]
     sheets += [_unchecked(*lack) for lack in _by_lack(examination)]
-    return (*sheets, Sheet(notes=(Cell(_verdict(examination), Look.QUIET),)))
+    return (*sheets, Sheet(notes=(Cell(_verdict(examination), Style.QUIET),)))
 
 
 def _cpus(abilities: Iterable[Ability]) -> Sheet:
     rows = tuple(
         (
-            Cell(format_cpulist(item.pcpus), Look.NAME),
+            Cell(format_cpulist(item.pcpus), Style.NAME),
             Cell(item.driver) if item.driver else NONE,
             Cell(item.governor) if item.governor else NONE,
-            clock(item.min_khz),
-            clock(item.max_khz),
+            frequency(item.min_khz),
+            frequency(item.max_khz),
             _ability(item),
         )
         for item in abilities
@@ -88,14 +88,14 @@ def _cpus(abilities: Iterable[Ability]) -> Sheet:
 
 def _ability(item: Ability) -> Cell:
     if item.reason:
-        return Cell(f"nothing: {printable(item.reason)}", Look.BAD)
+        return Cell(f"nothing: {printable(item.reason)}", Style.BAD)
     turbo = ", turbo" if item.has_turbo else ""
-    return Cell(f"set {plural(item.steps, 'step')}{turbo}", Look.GOOD)
+    return Cell(f"set {plural(item.steps, 'step')}{turbo}", Style.GOOD)
 
 
 def _finding(finding: Finding) -> Sheet:
     what = f"{printable(finding.subject)}: {printable(finding.what)}"
-    facts = [(str(finding.severity), Cell(what, _LOOKS[finding.severity]))]
+    facts = [(str(finding.severity), Cell(what, _STYLES[finding.severity]))]
     if finding.cure:
         facts.append(("cure", Cell(printable(finding.cure))))
     return Sheet(facts=tuple(facts))
@@ -111,7 +111,7 @@ def _by_lack(examination: Examination) -> Iterable[tuple[Missing, list[str]]]:
 
 def _unchecked(lack: Missing, names: list[str]) -> Sheet:
     facts = [
-        ("not checked", Cell(", ".join(names), Look.NOTABLE)),
+        ("not checked", Cell(", ".join(names), Style.NOTABLE)),
         ("because", Cell(printable(lack.why))),
     ]
     if lack.cure:

@@ -114,7 +114,15 @@ def paint(directory: Path) -> None:
     with busy_daemon() as daemon:
         for words in (
             ("cpu", "set", "7", "2.1GHz"),
-            ("top", "--looks", "80", "-d", "0.5", "--svg", str(directory / "top.svg")),
+            (
+                "top",
+                "--samples",
+                "80",
+                "-d",
+                "0.5",
+                "--svg",
+                str(directory / "top.svg"),
+            ),
             ("status", "--svg", str(directory / "status.svg")),
         ):
             status, _, said = run_process(daemon.run_dir, *words)

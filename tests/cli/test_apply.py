@@ -40,7 +40,7 @@ def test_what_is_no_file_is_a_wrong_command(vmpower: Vmpower, tmp_path: Path) ->
     assert "no messages" in vmpower("apply", str(empty)).stderr
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
-    assert "is no text" in vmpower("apply", str(binary)).stderr
+    assert "byte 0 is not UTF-8 text" in vmpower("apply", str(binary)).stderr
     endless = vmpower("apply", "/dev/zero")
     assert endless.exit_code == 2
     assert "more than 65536 bytes" in endless.stderr

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 60.0
 NAMED = {
-    "domain": "words.domains",
-    "domains": "words.domains",
-    "number": "words.channels",
-    "cpus": "words.cpus or words.cpus_or_all",
-    "template": "words.templates",
-    "templates": "words.templates",
+    "domain": "candidates.domains",
+    "domains": "candidates.domains",
+    "number": "candidates.channels",
+    "cpus": "candidates.cpus or candidates.cpus_or_all",
+    "template": "candidates.templates",
+    "templates": "candidates.templates",
 }
 """What an argument of this name is completed with."""
 SHELLS = ["bash", "zsh", "fish"]

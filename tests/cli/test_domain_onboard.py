@@ -81,15 +81,15 @@ def test_domains_are_onboarded_and_offboarded_in_words(
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "Channels 0-1 attached to the running domain 'cli-a'",
-        "Channels 0-1 added to the definition of 'cli-a'",
-        "Channels 0-1 added to the definition of 'cli-b'",
-        f"Domain 'cli-b' runs without channels 0-1: {NO_PORTS}",
+        "Channels 0-1 added to the definition of domain 'cli-a'",
+        "Channels 0-1 added to the definition of domain 'cli-b'",
+        f"Channels 0-1 not attached to the running domain 'cli-b': {NO_PORTS}",
         "Changes will take effect after the domain is fully powered off.",
-        "Channels 0-1 added to the definition of 'cli-c'",
+        "Channels 0-1 added to the definition of domain 'cli-c'",
         "Changes will take effect after the domain is fully powered off.",
     ]
     again = run("domain", "onboard", "cli-a", "cli-c", uri=uri)
-    assert "Domain 'cli-a' lacks no channel" in again.stdout
+    assert "Domain 'cli-a' already has all requested channels" in again.stdout
     assert len(parse_domain(running.XMLDesc()).channels) == 2
     left = run("--output", "json", "domain", "offboard", "cli-?", uri=uri)
     told = json.loads(left.stdout)["domains"]
@@ -144,8 +144,8 @@ def test_what_a_domain_is_allowed_is_set_changed_and_left_open(
     result = run("domain", "set", "cli-f", *words, uri=uri)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
-        "The running domain 'cli-f': max 2.40 GHz, turbo no, mode observe",
-        "The definition of 'cli-f': max 2.40 GHz, turbo no, mode observe",
+        "Running domain 'cli-f': max 2.40 GHz, turbo no, mode observe",
+        "Definition of domain 'cli-f': max 2.40 GHz, turbo no, mode observe",
     ]
     whole = DomainPolicy(max_khz=KHz(2_400_000), turbo=False, mode=Mode.OBSERVE)
     assert policy_of(uri, "cli-f") == whole
@@ -192,8 +192,8 @@ def test_junk_that_is_replaced_is_told(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("test",), "say what to set"),
-        (("test", "--unset", "colour"), "'colour' is none of"),
+        (("test",), "nothing to change"),
+        (("test", "--unset", "colour"), "invalid setting 'colour': expected min, max"),
         (("test", "--mode", "fast"), "fast"),
         (("test", "--policy", "fast"), "'fast' is no kind of policy"),
     ],
@@ -222,7 +222,7 @@ def test_templates_are_listed_and_shown(tmp_path: Path) -> None:
     by_name = {item["name"]: item for item in shown["parameters"]}
     assert by_name["hugepage-mib"]["value"] == "1024"
     assert by_name["vhost-user"]["required"]
-    assert "(needed)" in run("template", "show", "cloud").stdout
+    assert "(required)" in run("template", "show", "cloud").stdout
     xml = run("template", "show", "minimal", "--xml").stdout
     assert xml == load_template("minimal").xml
 
@@ -230,7 +230,7 @@ def test_templates_are_listed_and_shown(tmp_path: Path) -> None:
 def test_templates_are_checked(tmp_path: Path) -> None:
     good = run("template", "validate", "--directory", str(tmp_path))
     assert good.exit_code == 0
-    assert good.stdout.count("is good") == 3
+    assert good.stdout.count("is valid") == 3
     wrong = load_template("minimal").xml.replace("'virtio-serial'", "'virtio-cereal'")
     (tmp_path / "wrong.xml").write_text(wrong)
     (tmp_path / "policy.xml").write_text(

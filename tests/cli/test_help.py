@@ -55,11 +55,15 @@ def test_examples_are_commands_as_they_stand(path: str, example: Example) -> Non
 
 
 def test_arguments_are_written_as_in_a_synopsis() -> None:
-    usage = {path: help_of(path).splitlines()[0] for path in COMMANDS}
-    assert usage["vmpower domain pin"].endswith("pin [OPTIONS] DOMAIN VCPU CPU")
-    assert usage["vmpower domain onboard"].endswith("onboard [OPTIONS] [DOMAIN...]")
-    assert usage["vmpower channel list"].endswith("list [OPTIONS] [DOMAIN]")
-    assert usage["vmpower cpu"].endswith("cpu [OPTIONS] COMMAND [ARGS]...")
+    as_usage_error = {path: help_of(path).splitlines()[0] for path in COMMANDS}
+    assert as_usage_error["vmpower domain pin"].endswith(
+        "pin [OPTIONS] DOMAIN VCPU CPU"
+    )
+    assert as_usage_error["vmpower domain onboard"].endswith(
+        "onboard [OPTIONS] [DOMAIN...]"
+    )
+    assert as_usage_error["vmpower channel list"].endswith("list [OPTIONS] [DOMAIN]")
+    assert as_usage_error["vmpower cpu"].endswith("cpu [OPTIONS] COMMAND [ARGS]...")
 
 
 def test_options_stand_in_their_panels() -> None:
@@ -70,7 +74,7 @@ def test_options_stand_in_their_panels() -> None:
         "Machine",
         "CPUs",
         "Power management",
-        "What to do",
+        "Action",
         "Options",
         "Examples",
     ]

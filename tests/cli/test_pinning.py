@@ -59,8 +59,8 @@ def test_a_person_who_agrees_gets_the_pinning(tmp_path: Path) -> None:
     status, out, shown = answer("y", tmp_path)
     assert status == 0
     assert out.startswith("Domain 'typed' defined (")
-    assert "pinning: vCPUs 0-1 to 1,2" in shown
-    assert "Pin it so? [y/N]" in shown
+    assert "proposed pinning: vCPUs 0-1 to CPUs 1,2" in shown
+    assert "Use this pinning? [y/N]" in shown
 
 
 @pytest.mark.parametrize("word", ["n", ""])
@@ -73,7 +73,7 @@ def test_a_person_who_does_not_agree_gets_nothing(tmp_path: Path, word: str) -> 
 def test_who_agreed_beforehand_is_not_asked(tmp_path: Path) -> None:
     status, _, shown = answer("", tmp_path, "--yes")
     assert status == 0
-    assert "Pin it so?" not in shown
+    assert "Use this pinning?" not in shown
 
 
 def test_a_cpu_that_a_program_is_bound_to_is_not_free() -> None:

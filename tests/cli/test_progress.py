@@ -12,15 +12,15 @@ from tests.cli.conftest import ROOT
 PROGRAM = """
 import sys
 from cli.output.progress import working
-with working("starting 'fw'", patience_s={patience}):
+with working("starting 'fw'", delay_s={delay}):
     sys.stdin.readline()
 print("started")
 """
 
 
-def start(patience: float, stderr: int) -> subprocess.Popen[bytes]:
+def start(delay: float, stderr: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(patience=patience)],
+        [sys.executable, "-c", PROGRAM.format(delay=delay)],
         cwd=ROOT,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
         stdin=subprocess.PIPE,

@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from rich.console import Console
 
+from cli.output.tables.cells import format_duration
 from cli.output.tables.channels import build_channels
-from cli.output.tables.cpus import build_clock_group, build_cpus, group_cpus, tell_clock
+from cli.output.tables.cpus import (
+    build_clock_group,
+    build_cpus,
+    describe_change,
+    group_cpus,
+)
 from cli.output.tables.domains import build_domain, build_domains
 from cli.output.tables.events import render_event
 from cli.output.tables.plain import render_plain
 from cli.output.tables.sheet import Bar, Cell, Column, Sheet
 from cli.output.tables.status import build_status
 from cli.output.tables.styled import fit, render_styled
-from cli.output.tables.words import duration
 from orchestrator.control.documents import (
     ChannelList,
     CpuList,
@@ -113,7 +118,7 @@ def test_the_status_says_since_when_libvirt_is_gone() -> None:
     text = "\n".join(render_plain(build_status(status_of(daemon), UTC)))
     assert (
         "qemu:///system, not connected: connection refused; "
-        "domains as known since 2026-03-01 12:00:00"
+        "domains as of 2026-03-01 12:00:00"
     ) in text
 
 
@@ -122,7 +127,7 @@ def test_the_status_without_domains_and_cpus_is_still_a_status(
 ) -> None:
     empty = Status(**{**status, "domains": [], "cpus": [], "unmanaged_cpus": []})
     assert render_plain(build_status(empty, UTC))[2:] == [
-        " CPUs:    0 in 0 clock groups, 0 claimed"
+        " CPUs:    0 in 0 clock groups, 0 taken"
     ]
 
 
@@ -130,7 +135,7 @@ def test_an_overridden_clock_says_how_to_release_it(status: Status) -> None:
     for cpu in status["cpus"][2:4]:
         cpu["override_khz"] = 1_800_000
     text = draw(build_status(status, UTC), 100)
-    assert "CPU 2-3: overridden until 'vmpower cpu release 2-3'" in text
+    assert "CPU 2-3: overridden; release with 'vmpower cpu release 2-3'" in text
     assert "1 overridden" in text
 
 
@@ -197,7 +202,7 @@ def test_columns_are_left_out_in_the_order_of_their_ranks() -> None:
     ],
 )
 def test_a_duration_is_written_in_two_units(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def test_an_event_is_one_line() -> None:
@@ -214,19 +219,23 @@ def test_an_event_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override_khz", "asked_khz", "words"),
+    ("override_khz", "requested_khz", "words"),
     [
-        (2_200_000, 2_200_000, "2.20 GHz until it is released"),
-        (2_200_000, 2_000_000, "2.20 GHz (asked: 2.00 GHz) until it is released"),
-        (None, None, "released"),
+        (2_200_000, 2_200_000, "fixed at 2.20 GHz until released or vmpowerd stops"),
+        (
+            2_200_000,
+            2_000_000,
+            "fixed at 2.20 GHz (requested: 2.00 GHz) until released or vmpowerd stops",
+        ),
+        (None, None, "override released"),
     ],
 )
 def test_a_change_tells_the_whole_clock_group_and_what_became_of_it(
-    status: Status, override_khz: int | None, asked_khz: int | None, words: str
+    status: Status, override_khz: int | None, requested_khz: int | None, words: str
 ) -> None:
     group = group_cpus(status["cpus"])[1]
     for cpu in group:
         cpu["override_khz"] = override_khz
-    assert tell_clock(group, asked_khz) == (
+    assert describe_change(group, requested_khz) == (
         f"clock group 2 (CPUs 2-3, simulated): {words}"
     )

@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from cli.output.lines import Lines
-from cli.top.board import Board
-from cli.top.history import LOOKS, History
-from cli.top.picture import picture
+from cli.top.history import MAX_SAMPLES, History
+from cli.top.screen import render_screen
+from cli.top.snapshot import Snapshot
 from cli.top.view import Page, Sort, View
 from orchestrator.control.documents import EventRecord, Status
 from tests.cli.golden_files import check
@@ -29,8 +29,8 @@ def status_of(daemon: FakeDaemon) -> Status:
     return cast("Status", daemon.picture().model_dump(mode="json", by_alias=True))
 
 
-def looks_at(status: Status, count: int) -> History:
-    """Look at a daemon whose guests ask more and more, at clocks that change."""
+def history_of(status: Status, count: int) -> History:
+    """Style at a daemon whose guests ask more and more, at clocks that change."""
     history = History()
     channels = [c for d in status["domains"] for c in d["channels"]]
     for at in range(count):
@@ -43,12 +43,16 @@ def looks_at(status: Status, count: int) -> History:
     return history
 
 
-def board_of(
-    status: Status, looks: int = 20, *, events: int = 12, gone: str | None = None
-) -> Board:
-    return Board(
+def snapshot_of(
+    status: Status,
+    samples: int = 20,
+    *,
+    events: int = 12,
+    unreachable: str | None = None,
+) -> Snapshot:
+    return Snapshot(
         status=status,
-        history=looks_at(status, looks),
+        history=history_of(status, samples),
         events=tuple(
             EventRecord(
                 time=(START + timedelta(seconds=second)).isoformat(),
@@ -61,7 +65,7 @@ def board_of(
         ),
         host="host-1",
         now=datetime(2026, 3, 1, 12, 30, tzinfo=UTC),
-        gone=gone,
+        unreachable=unreachable,
     )
 
 
@@ -70,9 +74,9 @@ def status() -> Status:
     return status_of(FakeDaemon())
 
 
-def draw(board: Board, view: View, width: int, height: int) -> str:
+def draw(snapshot: Snapshot, view: View, width: int, height: int) -> str:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
-    console.print(Lines(picture(board, view, width, height).lines), end="")
+    console.print(Lines(render_screen(snapshot, view, width, height).lines), end="")
     text = cast("io.StringIO", console.file).getvalue()
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
@@ -92,7 +96,7 @@ VIEWS = {
 def test_pictures_are_golden(
     name: str, width: int, height: int, status: Status
 ) -> None:
-    text = draw(board_of(status), VIEWS[name], width, height)
+    text = draw(snapshot_of(status), VIEWS[name], width, height)
     check(f"top_{name}_{width}", text)
 
 
@@ -130,8 +134,8 @@ def many(status: Status, count: int) -> Status:
 
 @pytest.mark.parametrize("count", [32, 128, 1024])
 def test_many_cpus_are_golden(count: int, status: Status) -> None:
-    board = board_of(many(status, count), 3)
-    check(f"top_cpus_{count}", draw(board, View(cursor="16"), 100, 40))
+    snapshot = snapshot_of(many(status, count), 3)
+    check(f"top_cpus_{count}", draw(snapshot, View(cursor="16"), 100, 40))
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
@@ -142,55 +146,57 @@ def test_many_cpus_are_golden(count: int, status: Status) -> None:
 def test_a_picture_is_exactly_as_large_as_the_screen(
     view: View, count: int, width: int, height: int, status: Status
 ) -> None:
-    lines = draw(board_of(many(status, count), 2), view, width, height).splitlines()
+    lines = draw(snapshot_of(many(status, count), 2), view, width, height).splitlines()
     assert len(lines) == height
     assert max(map(len, lines)) <= width
 
 
 def test_the_selected_domain_is_seen_however_long_the_list_is(status: Status) -> None:
-    board = board_of(many(status, 1024), 1)
+    snapshot = snapshot_of(many(status, 1024), 1)
     for uuid in ("0", "512", "1016"):
-        text = draw(board, View(cursor=uuid), 80, 24)
+        text = draw(snapshot, View(cursor=uuid), 80, 24)
         assert f"vm-{int(uuid):04}" in text
 
 
 def test_the_last_page_of_a_long_domain_ends_with_its_last_line(
     status: Status,
 ) -> None:
-    board = board_of(status, events=100)
+    snapshot = snapshot_of(status, events=100)
     view = View(page=Page.DOMAIN, cursor=FIREWALL)
-    limit = picture(board, view, 80, 24).drawn.scroll_limit
+    limit = render_screen(snapshot, view, 80, 24).layout.scroll_limit
     last = View(page=Page.DOMAIN, cursor=FIREWALL, scroll=limit)
-    assert draw(board, last, 80, 24).splitlines()[-2].endswith("event 0")
+    assert draw(snapshot, last, 80, 24).splitlines()[-2].endswith("event 0")
 
 
 def test_a_daemon_that_is_gone_is_the_first_thing_one_sees(status: Status) -> None:
-    board = board_of(status, gone="no vmpowerd answers at /run/vmpower/x.sock")
-    text = draw(board, View(), 120, 24)
-    assert "the daemon does not answer, trying again: no vmpowerd answers" in text
+    snapshot = snapshot_of(
+        status, unreachable="no vmpowerd answers at /run/vmpower/x.sock"
+    )
+    text = draw(snapshot, View(), 120, 24)
+    assert "vmpowerd does not respond, retrying: no vmpowerd answers" in text
     assert "dpdk-fw" in text
 
 
 def test_a_domain_that_is_gone_has_a_page_that_says_so(status: Status) -> None:
     view = View(page=Page.DOMAIN, cursor="nobody")
-    assert "this domain is gone" in draw(board_of(status), view, 80, 24)
+    assert "this domain no longer exists" in draw(snapshot_of(status), view, 80, 24)
 
 
 def test_a_daemon_without_cpus_and_domains_has_a_picture(status: Status) -> None:
     empty = Status(**{**status, "domains": [], "cpus": [], "unmanaged_cpus": []})
-    text = draw(board_of(empty), View(), 80, 24)
+    text = draw(snapshot_of(empty), View(), 80, 24)
     assert "no domain has a channel" in text
 
 
 def test_names_and_events_cannot_command_the_terminal(status: Status) -> None:
     evil = "evil\x1b]0;pwned\x07\n\u202efoo"
     status["domains"][0]["name"] = evil
-    board = board_of(status)
-    board.events[-1]["text"] = board.events[-1]["domain"] = evil
+    snapshot = snapshot_of(status)
+    snapshot.events[-1]["text"] = snapshot.events[-1]["domain"] = evil
     for view in VIEWS.values():
-        text = draw(board, view, 100, 40)
+        text = draw(snapshot, view, 100, 40)
         assert not {"\x1b", "\x07", "\u202e"} & set(text)
-    assert "evil\ufffd]0;pwned" in draw(board, View(), 100, 40)
+    assert "evil\ufffd]0;pwned" in draw(snapshot, View(), 100, 40)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +205,8 @@ def test_names_and_events_cannot_command_the_terminal(status: Status) -> None:
 def test_domains_stand_in_the_order_that_was_asked_for(
     sort: Sort, first: str, status: Status
 ) -> None:
-    lines = draw(board_of(status), View(sort=sort), 100, 40).splitlines()
-    titles = next(at for at, line in enumerate(lines) if "Clock lately" in line)
+    lines = draw(snapshot_of(status), View(sort=sort), 100, 40).splitlines()
+    titles = next(at for at, line in enumerate(lines) if "Freq history" in line)
     assert first in lines[titles + 1]
 
 
@@ -224,16 +230,16 @@ def test_rates_are_requests_per_second_and_unknown_after_a_restart(
 def test_a_history_is_bounded_and_forgets_domains_that_are_gone(
     status: Status,
 ) -> None:
-    history = looks_at(status, LOOKS + 50)
-    assert len(history.domain_clocks.last(FIREWALL, 10_000)) == LOOKS
+    history = history_of(status, MAX_SAMPLES + 50)
+    assert len(history.domain_khz.last(FIREWALL, 10_000)) == MAX_SAMPLES
     history.add(Status(**{**status, "domains": []}), 1e6)
-    assert history.domain_clocks.last(FIREWALL, 10) == []
+    assert history.domain_khz.last(FIREWALL, 10) == []
     assert history.domain_rates.latest(FIREWALL) is None
 
 
-def colours(board: Board, build: Callable[[io.StringIO], Console]) -> str:
+def colours(snapshot: Snapshot, build: Callable[[io.StringIO], Console]) -> str:
     file = io.StringIO()
-    build(file).print(Lines(picture(board, View(), 80, 24).lines), end="")
+    build(file).print(Lines(render_screen(snapshot, View(), 80, 24).lines), end="")
     return file.getvalue()
 
 
@@ -242,7 +248,8 @@ def test_without_colour_the_height_still_tells_the_clock(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     text = colours(
-        board_of(status), lambda file: Console(file=file, force_terminal=True, width=80)
+        snapshot_of(status),
+        lambda file: Console(file=file, force_terminal=True, width=80),
     )
     assert "\x1b[3" not in text
     assert "▁" in text

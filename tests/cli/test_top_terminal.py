@@ -34,7 +34,7 @@ def terminal(run_dir: Path) -> Iterator[TmuxTerminal]:
 
 
 def settings_of(terminal: TmuxTerminal) -> str:
-    """Ask the terminal for its settings."""
+    """Query the terminal for its settings."""
     terminal.type("clear; stty -g; echo $?-asked\n")
     seen = terminal.wait_for(lambda s: bool(re.search(r"\d-asked\n" + PROMPT, s)))
     return next(line for line in seen.splitlines() if line.count(":") > 10)
@@ -67,7 +67,7 @@ def test_keys_work_and_leaving_gives_the_terminal_back(terminal: TmuxTerminal) -
     terminal.type("rou")
     terminal.wait_for("filter: rou")
     terminal.press("Enter", "s", "p")
-    terminal.wait_for(lambda s: "PAUSED" in s and "sort: clock" in s)
+    terminal.wait_for(lambda s: "PAUSED" in s and "sort: frequency" in s)
     terminal.press("q")
     seen = wait_for_shell(terminal)
     assert seen.split() == ["before", PROMPT]
@@ -120,8 +120,8 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_until_fg(
 def test_a_crash_gives_the_terminal_back(terminal: TmuxTerminal) -> None:
     before = settings_of(terminal)
     program = (
-        "import cli.top.picture as p; from cli.__main__ import main;"
-        "import cli.top.loop as l; l.picture = lambda *a: 1/0; main()"
+        "from cli.__main__ import main;"
+        "import cli.top.loop as l; l.render_screen = lambda *a: 1/0; main()"
     )
     terminal.type(f"clear; {sys.executable} -c '{program}' top\n")
     terminal.wait_for("ZeroDivisionError")
@@ -136,7 +136,7 @@ def test_a_daemon_that_goes_and_comes_back_is_told_and_found(tmp_path: Path) -> 
         first.enter_context(serving(tmp_path))
         start(terminal, "--delay", "0.1")
         first.close()
-        seen = terminal.wait_for("the daemon does not answer, trying again")
+        seen = terminal.wait_for("vmpowerd does not respond, retrying")
         assert "dpdk-fw" in seen
         with serving(tmp_path):
             terminal.wait_for("libvirt connected")

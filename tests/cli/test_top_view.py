@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from cli.output.keys import Special
-from cli.top.feeder import next_delay_s
-from cli.top.view import Drawn, Page, Sort, View, press
+from cli.top.poller import next_delay_s
+from cli.top.view import Layout, Page, Sort, View, press
 
-DRAWN = Drawn(listed=("a", "b", "c"), scroll_limit=7)
+LAYOUT = Layout(uuids=("a", "b", "c"), scroll_limit=7)
 
 
-def after(*keys: str, view: View | None = None, drawn: Drawn = DRAWN) -> View:
+def after(*keys: str, view: View | None = None, layout: Layout = LAYOUT) -> View:
     view = view or View()
     for key in keys:
-        view = press(view, key, drawn)
+        view = press(view, key, layout)
     return view
 
 
 def test_q_quits_on_every_page() -> None:
     for page in Page:
-        assert after("q", view=View(page=page)).is_over
+        assert after("q", view=View(page=page)).is_quitting
 
 
 def test_p_pauses_and_goes_on() -> None:
@@ -50,7 +50,7 @@ def test_arrows_select_a_domain_and_stay_in_the_list() -> None:
 def test_a_selected_domain_that_went_away_is_replaced_by_the_next_arrow() -> None:
     gone = View(cursor="z")
     assert after(Special.DOWN, view=gone).cursor == "a"
-    assert after(Special.DOWN, view=gone, drawn=Drawn()).cursor is None
+    assert after(Special.DOWN, view=gone, layout=Layout()).cursor is None
 
 
 def test_enter_shows_the_selected_domain_and_escape_leads_back() -> None:
@@ -71,7 +71,7 @@ def test_a_page_scrolls_as_far_as_there_is_something_to_see() -> None:
 
 def test_a_filter_takes_all_letters_until_enter() -> None:
     typed = after("/", "q", "s", "ä", Special.UP)
-    assert (typed.filter, typed.is_typing, typed.is_over) == ("qsä", True, False)
+    assert (typed.filter, typed.is_typing, typed.is_quitting) == ("qsä", True, False)
     assert after(Special.BACKSPACE, view=typed).filter == "qs"
     kept = after(Special.ENTER, view=typed)
     assert (kept.filter, kept.is_typing) == ("qsä", False)

@@ -44,12 +44,12 @@ def look(
 @pytest.mark.parametrize(
     ("wish_khz", "policies", "words"),
     [
-        (None, [], "nobody"),
+        (None, [], "vmpowerd (no request)"),
         (HIGH, [], "guest"),
         (LOW, [(RULE, LOW, True)], "workload, rule"),
         (HIGH, [(RULE, LOW, True)], "guest, above policy"),
         (HIGH, [(RULE, None, True)], "guest"),
-        (None, [(RULE, None, True)], "nobody"),
+        (None, [(RULE, None, True)], "vmpowerd (no request)"),
         (LOW, [(RULE, LOW, False), (OPERATOR, LOW, True)], "workload, operator"),
         (HIGH, [(RULE, LOW, True), (GUEST, HIGH, True)], "workload, guest ch. 1"),
     ],

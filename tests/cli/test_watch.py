@@ -97,8 +97,8 @@ def test_a_screen_is_drawn_again_scrolls_and_is_given_back(run_dir: Path) -> Non
     variables = {"VMPOWER_RUN_DIR": str(run_dir)}
     with TmuxTerminal(variables, width=80, height=10) as terminal:
         terminal.run("status", "--watch", "0.1")
-        seen = terminal.wait_for("every 0.1 s, q quits")
-        assert "more lines: arrows scroll" in seen
+        seen = terminal.wait_for("every 0.1 s, q to quit")
+        assert "more lines (scroll with arrow keys)" in seen
         assert len(seen.splitlines()) == 10
         terminal.press("End")
         terminal.wait_for("without channels")
@@ -122,10 +122,10 @@ def test_a_screen_says_that_the_daemon_is_gone_and_finds_it_again(
         terminal.run("domain", "list", "-w", "0.1")
         terminal.wait_for("dpdk-fw")
         first.close()
-        seen = terminal.wait_for("trying again")
+        seen = terminal.wait_for("retrying")
         assert "dpdk-fw" in seen
         with serving(tmp_path):
-            terminal.wait_for("every 0.1 s, q quits")
+            terminal.wait_for("every 0.1 s, q to quit")
             terminal.press("C-c")
             terminal.wait_for(lambda s: s.rstrip().endswith(PROMPT))
 

@@ -92,7 +92,7 @@ def test_restore_leaves_what_somebody_has_changed_since(
     governor = tree / "devices/system/cpu/cpufreq/policy2/scaling_governor"
     governor.write_text("performance\n")
     result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
-    said = "clock group 2: left as it is, it is not ours any more\n"
+    said = "clock group 2: unchanged, its governor was set by another program\n"
     assert (result.exit_code, result.stdout) == (0, said)
     assert governor.read_text() == "performance\n"
     assert not (tmp_path / "restore.json").exists()

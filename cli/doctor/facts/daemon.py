@@ -30,7 +30,7 @@ class Daemon:
 
 
 def read_daemon(places: Places) -> Daemon:
-    """Ask the daemon for its status over the socket for everybody."""
+    """Query the daemon for its status over the socket for everybody."""
     path = places.socket or places.run_dir / READ_ONLY_SOCKET
     try:
         with ControlClient(path, timeout_s=_PATIENCE_S) as client:

@@ -35,7 +35,7 @@ class Directories:
 
 
 def read_directories(domains: Domains, places: Places) -> Directories:
-    """Look at the directories of all channels that have a path of their own."""
+    """Style at the directories of all channels that have a path of their own."""
     users: dict[str, set[str]] = {}
     for domain in domains.domains:
         for channel in domain.channels:

@@ -93,7 +93,7 @@ class Kvm:
 
 
 def read_kvm(places: Places) -> Kvm:
-    """Look at the node."""
+    """Style at the node."""
     try:
         about = places.path("dev/kvm").stat()
     except OSError:
@@ -109,6 +109,6 @@ class Confinement:
 
 
 def read_confinement(places: Places) -> Confinement:
-    """Look at the kernel's security modules."""
+    """Style at the kernel's security modules."""
     enforce = read_text(places.cpu_root / "fs/selinux/enforce").strip()
     return Confinement(is_selinux_enforcing=enforce == "1")

@@ -65,7 +65,7 @@ class Rivals:
 
 
 def read_rivals(places: Places) -> Rivals:
-    """Look for them in /proc, /etc and /usr/lib."""
+    """Style for them in /proc, /etc and /usr/lib."""
     profile = places.read("etc/tuned/active_profile").strip()
     wants = places.path(_WANTS)
     return Rivals(

@@ -76,7 +76,7 @@ class Service:
 
 
 def read_service(places: Places) -> Service:
-    """Look into the run directory; the sockets are connected to and left again."""
+    """Style into the run directory; the sockets are connected to and left again."""
     directory = places.run_dir
     mode = _mode(directory)
     journal = directory / JOURNAL_NAME

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
-from cli.output.tables.words import (
+from cli.output.tables.cells import (
     NONE,
     is_simulated,
     name,
 )
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
@@ -26,7 +26,7 @@ _COLUMNS = (
     Column(title="vCPUs", rank=2),
     Column(title="Wants", rank=1),
 )
-_LOOKS = {"operator": Look.NOTABLE, "guest": Look.PLAIN}
+_STYLES = {"operator": Style.NOTABLE, "guest": Style.PLAIN}
 _UNKNOWING = "no say"
 _OVERRULED = "overruled"
 """Somebody's policy stands above it."""
@@ -35,14 +35,14 @@ _OVERRULED = "overruled"
 def build_policies(document: PolicyList, cpus: list[Cpu]) -> tuple[Sheet, ...]:
     """List policies of many domains, for the clocks of these CPUs."""
     policies = document["policies"]
-    simulated = ("Clocks", Cell("simulated", Look.NOTABLE))
+    simulated = ("Clocks", Cell("simulated", Style.NOTABLE))
     return (
         Sheet(
             facts=(simulated,) if is_simulated(cpus) else (),
             columns=(_DOMAIN, *_COLUMNS),
             rows=tuple((name(p["domain"]), *policy_fields(p)) for p in policies),
             notes=tuple(
-                Cell(printable(f"{p['domain']}: {tell_source(p)}: {why}"), Look.BAD)
+                Cell(printable(f"{p['domain']}: {tell_source(p)}: {why}"), Style.BAD)
                 for p in policies
                 if (why := p["problem"])
             ),
@@ -85,7 +85,9 @@ def policy_fields(policy: Policy) -> tuple[Cell, Cell, Cell, Cell]:
     vcpus = [want["vcpu"] for want in policy["wants"]]
     wants = tell_wants(policy["wants"])
     return (
-        Cell(printable(tell_source(policy)), _LOOKS.get(policy["source"], Look.QUIET)),
+        Cell(
+            printable(tell_source(policy)), _STYLES.get(policy["source"], Style.QUIET)
+        ),
         Cell(printable(policy["text"])),
         Cell(format_cpulist(vcpus)) if vcpus else NONE,
         Cell(wants) if wants else NONE,

@@ -1,0 +1,102 @@
+"""Single values as cells and text: counts, frequencies, times, lists."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cli.output.tables.sheet import Bar, Cell, Style
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.safe_text import printable
+from orchestrator.values.units import format_khz
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import tzinfo
+
+    from orchestrator.control.documents import Cpu
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
+_TURBO_MARK_KHZ = 1_000
+NONE = Cell("-", Style.QUIET)
+
+
+def name(text: str) -> Cell:
+    """Show the name that a row is about."""
+    return Cell(printable(text), Style.NAME)
+
+
+def count(number: int, style: Style = Style.PLAIN) -> Cell:
+    """Show a count: 12,345 on terminals, 12345 for scripts; zero is dimmed."""
+    return Cell(f"{number:,}", style if number else Style.QUIET, str(number))
+
+
+def frequency(khz: int | None, style: Style = Style.PLAIN) -> Cell:
+    """Show a frequency."""
+    return NONE if khz is None else Cell(format_khz(khz), style)
+
+
+def current_frequency(cpu: Cpu) -> Cell:
+    """Show a CPU's current frequency, highlighted if an operator overrides it."""
+    khz = cpu["current_khz"]
+    style = Style.NOTABLE if cpu["override_khz"] is not None else Style.PLAIN
+    return NONE if khz is None else Cell(step_name(khz, cpu), style)
+
+
+def step_name(khz: int, cpu: Cpu) -> str:
+    """Format a step; the turbo step is 1 MHz above nominal, so it is marked.
+
+    Source: Linux, drivers/cpufreq/acpi-cpufreq.c; how firmware encodes turbo.
+    """
+    steps = cpu["steps_khz"]
+    has_turbo = len(steps) > 1 and steps[0] - steps[1] == _TURBO_MARK_KHZ
+    return format_khz(khz) + (" turbo" if has_turbo and khz == steps[0] else "")
+
+
+def is_simulated(cpus: list[Cpu]) -> bool:
+    """Return whether the CPUs are simulated."""
+    return any(cpu["simulated"] for cpu in cpus)
+
+
+def frequency_bar(cpu: Cpu) -> Bar:
+    """Draw a CPU's current frequency between its lower and upper bound."""
+    khz, span = cpu["current_khz"], cpu["max_khz"] - cpu["min_khz"]
+    style = Style.NOTABLE if cpu["override_khz"] is not None else Style.GOOD
+    if khz is None or span <= 0:
+        return Bar(None)
+    if not cpu["claimed"] and cpu["override_khz"] is None:
+        style = Style.QUIET
+    return Bar(min(1.0, max(0.0, (khz - cpu["min_khz"]) / span)), style)
+
+
+def by_reason(reasons: Iterable[tuple[int, str | None]]) -> list[tuple[str, str]]:
+    """Group CPUs by reason: (CPU list, reason)."""
+    found: dict[str, list[int]] = {}
+    for pcpu, reason in reasons:
+        if reason:
+            found.setdefault(reason, []).append(pcpu)
+    return [(format_cpulist(cpus), printable(why)) for why, cpus in found.items()]
+
+
+def plural(number: int, noun: str) -> str:
+    """Format a count with its noun: `1 domain`, `2 domains`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration in its two largest units: `2 h 3 min`."""
+    whole = int(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
+
+
+def format_time(
+    text: str, zone: tzinfo | None, pattern: str = "%Y-%m-%d %H:%M:%S"
+) -> str:
+    """Format an ISO 8601 time in a time zone; None: the local one."""
+    return datetime.fromisoformat(text).astimezone(zone).strftime(pattern)
