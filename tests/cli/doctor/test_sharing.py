@@ -22,7 +22,7 @@ from cli.doctor.facts.directories import Directories, read_directories
 from cli.doctor.facts.domains import Channel, Domain, Domains, Vcpu
 from cli.doctor.facts.kernel import Confinement, read_confinement
 from cli.doctor.facts.libvirt import Libvirt
-from cli.doctor.places import Places
+from cli.doctor.target import Target
 from orchestrator.config import Config, PowerConfig
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.power.simulated import lay_out
@@ -31,16 +31,16 @@ from tests.cli.doctor.machines import CPU, write
 
 def cpus(tmp_path: Path, *, shared: int = 2) -> Cpus:
     lay_out(tmp_path / "sys", cpus=4, shared=shared)
-    return read_cpus(Places(sysfs_root=tmp_path / "sys"))
+    return read_cpus(Target(sysfs_root=tmp_path / "sys"))
 
 
 def domain(
-    name: str, *places: tuple[int, int], path: str = "", is_asking: bool = True
+    name: str, *pins: tuple[int, int], path: str = "", is_asking: bool = True
 ) -> Domain:
     """A domain whose vCPUs are at (CPU, clock group)."""
     vcpus = tuple(
         Vcpu(number=n, pcpus=frozenset({pcpu}), group=group, reason="")
-        for n, (pcpu, group) in enumerate(places)
+        for n, (pcpu, group) in enumerate(pins)
     )
     channel = Channel(number=0, path=path, state="open", reason="", generation=None)
     channels = (channel,) if is_asking else ()
@@ -62,15 +62,15 @@ def test_two_guests_of_one_clock_are_good_to_know(tmp_path: Path) -> None:
     shared = both(domain("a", (0, 0)), domain("b", (1, 0)))
     (finding,) = clock_shared_by_domains(shared, cpus(tmp_path))
     assert (str(finding.severity), finding.subject) == ("info", "CPU 0-1")
-    assert "shared by a, b: it follows the one that wants most" in finding.what
+    assert "a, b share a clock, which follows the highest request" in finding.what
 
 
 def test_a_neighbour_that_cannot_ask_holds_the_clock_up(tmp_path: Path) -> None:
     shared = both(domain("a", (0, 0)), domain("b", (1, 0), is_asking=False))
     (finding,) = clock_shared_by_domains(shared, cpus(tmp_path))
-    assert (str(finding.severity), finding.cure) == (
+    assert (str(finding.severity), finding.fix) == (
         "warning",
-        "vmpower domain onboard b, or pin it elsewhere",
+        "vmpower domain onboard b, or pin it to other CPUs",
     )
 
 
@@ -94,10 +94,10 @@ def test_threads_of_one_core_run_at_the_higher_clock(tmp_path: Path) -> None:
     for number in (0, 2):
         name = f"{CPU}/cpu{number}/topology/thread_siblings_list"
         write(tmp_path, {name: "0,2"})
-    found = read_cpus(Places(sysfs_root=tmp_path / "sys"))
+    found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
     shared = both(domain("a", (0, 0)), domain("b", (2, 2)), domain("c", (1, 1)))
     (finding,) = core_shared_by_domains(shared, found)
-    assert (finding.subject, finding.cure) == (
+    assert (finding.subject, finding.fix) == (
         "CPU 0,2",
         "give each core to one domain",
     )
@@ -116,7 +116,7 @@ def libvirt(*models: str) -> Libvirt:
 
 
 def directories(path: str, root: Path = Path("/")) -> Directories:
-    return read_directories(both(domain("a", (0, 0), path=path)), Places(root=root))
+    return read_directories(both(domain("a", (0, 0), path=path)), Target(root=root))
 
 
 FREE = Confinement(is_selinux_enforcing=False)
@@ -143,10 +143,10 @@ def test_apparmor_refuses_sockets_in_system_directories(
 
 def test_selinux_wants_labelled_directories(tmp_path: Path) -> None:
     write(tmp_path, {"sys/fs/selinux/enforce": "1"})
-    confined = read_confinement(Places(sysfs_root=tmp_path / "sys"))
+    confined = read_confinement(Target(sysfs_root=tmp_path / "sys"))
     asking = directories("/tmp/powermonitor/a.0")
     (finding,) = socket_confined(confined, libvirt("selinux", "dac"), asking)
-    assert "semanage fcontext -a -t qemu_var_run_t '/tmp/powermonitor" in finding.cure
+    assert "semanage fcontext -a -t qemu_var_run_t '/tmp/powermonitor" in finding.fix
     assert socket_confined(FREE, libvirt("selinux"), asking) == []
 
 
@@ -154,8 +154,8 @@ def test_a_directory_of_sockets_that_is_lost_is_an_error(tmp_path: Path) -> None
     path = "/tmp/powermonitor/a.0"
     (finding,) = socket_directory_absent(directories(path, tmp_path))
     assert finding.subject == "/tmp/powermonitor"
-    assert "a shall have sockets there" in finding.what
-    assert "/etc/tmpfiles.d/" in finding.cure
+    assert "cannot start a, with channel sockets there" in finding.what
+    assert "/etc/tmpfiles.d/" in finding.fix
     (tmp_path / "tmp/powermonitor").mkdir(parents=True)
     assert socket_directory_absent(directories(path, tmp_path)) == []
 
@@ -169,4 +169,4 @@ def test_a_directory_where_anybody_may_listen_is_a_warning(tmp_path: Path) -> No
         there = directories("/tmp/powermonitor/a.0", tmp_path)
         found += socket_directory_open(there)
     (finding,) = found
-    assert finding.what.startswith("mode 0777: any user may replace")
+    assert finding.what.startswith("mode 0777: any user can replace")

@@ -11,14 +11,14 @@ import pytest
 
 from cli.doctor.checks import domains as domain_checks
 from cli.doctor.checks import libvirt as libvirt_checks
-from cli.doctor.checks import rivals as rival_checks
+from cli.doctor.checks import power_managers as manager_checks
 from cli.doctor.checks import service as service_checks
-from cli.doctor.facts.accounts import Accounts, Group, Person
+from cli.doctor.facts.accounts import Accounts, Group, User
 from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Channel, Domain, Domains
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
-from cli.doctor.places import Places
+from cli.doctor.target import Target
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.power.simulated import lay_out
 from orchestrator.values.cpuset import name_cpus
@@ -39,7 +39,7 @@ NODE = """
 <devices><channel type='unix'><source mode='bind' path='{path}'/>
 <target type='virtio' name='virtio.serial.port.poweragent.0'/></channel></devices>
 </domain></node>"""
-ANNE = Person(name="anne", uid=1000, groups=frozenset({"users"}))
+ANNE = User(name="anne", uid=1000, groups=frozenset({"users"}))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_daemons_word_is_taken_for_domains(
     assert "daemon-unreachable" not in findings
     floating = findings["vcpu-floats"]
     assert floating["subject"] == "domain dpdk-fw"
-    assert floating["what"].startswith("vCPU 2 cannot be clocked: pinned to CPUs")
+    assert floating["what"].startswith("vCPU 2 not controllable: pinned to CPUs")
     assert floating["cure"] == "vmpower domain pin dpdk-fw VCPU CPUS"
     contended = findings["channel-contended"]
     assert contended["subject"] == "domain dpdk-router"
@@ -93,7 +93,7 @@ def test_without_a_daemon_libvirt_tells_of_domains(tmp_path: Path, cpus: Path) -
     node.write_text(NODE.format(path="/tmp/powermonitor/router.0"))
     findings = beside(tmp_path, cpus, f"test://{node}")
     assert findings["daemon-unreachable"]["cure"].startswith("start it with")
-    assert "vCPU 1 cannot be clocked: floats over" in findings["vcpu-floats"]["what"]
+    assert "vCPU 1 not controllable: floats over" in findings["vcpu-floats"]["what"]
     unchecked = {item["id"] for item in findings["all"]["unchecked"]}
     assert {"channel-contended", "libvirt-lost"} <= unchecked
     assert findings["all"]["exit_status"] == 5
@@ -111,7 +111,7 @@ def test_a_path_that_no_socket_can_have_is_an_error(tmp_path: Path, cpus: Path) 
     node = tmp_path / "node.xml"
     node.write_text(NODE.format(path="/tmp/" + "x" * 110))
     finding = beside(tmp_path, cpus, f"test://{node}")["channel-path-long"]
-    assert "has 115 bytes, a socket's at most 107" in finding["what"]
+    assert "has 115 bytes, but at most 107 work" in finding["what"]
 
 
 def test_a_wrong_configuration_is_an_error(tmp_path: Path, cpus: Path) -> None:
@@ -151,7 +151,7 @@ def test_modes_that_are_too_open_or_too_closed_are_told(
     (run_dir / "vmpower-ro.sock").chmod(0o600)
     run_dir.chmod(0o700)
     found = service_checks.socket_mode_wrong(
-        read_service(Places(run_dir=run_dir, sysfs_root=cpus))
+        read_service(Target(run_dir=run_dir, sysfs_root=cpus))
     )
     assert [(str(i.severity), i.subject) for i in found] == [
         ("warning", str(run_dir)),
@@ -163,7 +163,7 @@ def test_modes_that_are_too_open_or_too_closed_are_told(
 def test_the_one_who_listens_is_known_by_the_kernels_word(
     run_dir: Path, cpus: Path
 ) -> None:
-    service = read_service(Places(run_dir=run_dir, sysfs_root=cpus))
+    service = read_service(Target(run_dir=run_dir, sysfs_root=cpus))
     assert service.owner_pid == os.getpid()  # the little daemon is in this process
 
 
@@ -185,19 +185,22 @@ def seen(write_refusal: str) -> Libvirt:
 
 
 @pytest.mark.parametrize(
-    ("members", "cure"),
+    ("members", "fix"),
     [
         (frozenset({"bob"}), "usermod -aG libvirt anne, then log in again"),
-        (frozenset({"anne"}), "log in again: anne is in 'libvirt', not yet this"),
+        (
+            frozenset({"anne"}),
+            "log in again: anne is in group 'libvirt', this session is",
+        ),
     ],
 )
 def test_a_user_who_may_not_change_domains_is_told_the_group(
-    members: frozenset[str], cure: str
+    members: frozenset[str], fix: str
 ) -> None:
     group = Group(name="libvirt", gid=110, members=members)
     judge = libvirt_checks.libvirt_read_only
     (finding,) = judge(seen("authentication unavailable"), ANNE, accounts(group))
-    assert finding.cure.startswith(cure)
+    assert finding.fix.startswith(fix)
     assert judge(seen(""), ANNE, accounts(group)) == []
 
 
@@ -215,7 +218,7 @@ def test_states_of_channels_have_their_cure(state: str, check: Any) -> None:
     )
     (finding,) = check(Domains(domains=(domain,)), None)
     assert finding.what.startswith(f"channel 0 is {state}: ")
-    assert finding.cure
+    assert finding.fix
 
 
 @pytest.mark.parametrize(
@@ -229,27 +232,27 @@ def test_a_guest_that_is_refused_is_told_why(
     for channel in told["domains"][0]["channels"]:
         channel.update(acks_total=acks, nack_reasons={"floating": 2, "turbo": 1})
     (finding,) = domain_checks.requests_refused(Status(told))
-    assert (str(finding.severity), finding.cure) == (
+    assert (str(finding.severity), finding.fix) == (
         severity,
         "vmpower domain pin dpdk-fw VCPU CPUS",
     )
-    assert finding.what.startswith(f"{what} of its requests were refused: floating ")
+    assert finding.what.startswith(f"{what} requests refused: floating ")
 
 
 def test_a_governor_that_was_replaced_is_found(daemon: FakeDaemon) -> None:
     told: Any = daemon.picture().model_dump(mode="json")
-    assert list(rival_checks.governor_replaced(Status(told))) == []
+    assert list(manager_checks.governor_replaced(Status(told))) == []
     for cpu in told["cpus"]:
         cpu.update(governor="powersave")
     held = [cpu["pcpu"] for cpu in told["cpus"] if cpu["claimed"]]
-    (finding,) = rival_checks.governor_replaced(Status(told))
+    (finding,) = manager_checks.governor_replaced(Status(told))
     assert finding.subject == name_cpus(held)
     assert "'powersave'" in finding.what
 
 
 def test_every_cure_of_a_refusal_is_for_one_that_there_is() -> None:
     words = {refusal.word for refusal in Refusal}
-    assert set(domain_checks._REFUSALS) <= words
+    assert set(domain_checks._FIXES) <= words
 
 
 def test_an_old_guest_is_good_to_know() -> None:
@@ -268,14 +271,14 @@ def test_people_get_a_table_with_cures_and_exit_5(run_dir: Path, cpus: Path) -> 
     assert (status, err) == (5, "")
     lines = out.splitlines()
     assert lines[0].split() == [
-        "CPUs", "Driver", "Governor", "Lowest", "Highest", "vmpower", "can"
+        "CPUs", "Driver", "Governor", "Min", "Max", "Control"
     ]  # fmt: skip
-    assert "set 8 steps, turbo" in lines[2]
+    assert " 8 steps, turbo" in lines[2]
     assert any(
         line.startswith(" error: domain dpdk-router: channel 1") for line in lines
     )
     assert any(
-        line.startswith(" cure:  end the program that holds it") for line in lines
+        line.startswith(" fix:   stop the program that is connected") for line in lines
     )
     assert "errors" in lines[-1] or "error," in lines[-1]
 

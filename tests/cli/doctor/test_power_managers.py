@@ -53,9 +53,7 @@ def test_a_tuned_profile_that_sets_governors_is_named(healthy: Path) -> None:
     )
     finding = found(healthy)["tuned-sets-clocks"]
     assert finding["subject"] == "TuneD profile virtual-host"
-    assert (
-        finding["what"] == "it sets governor=performance, min_perf_pct=100 on all CPUs"
-    )
+    assert finding["what"] == "sets governor=performance, min_perf_pct=100 on all CPUs"
 
 
 def test_a_tuned_profile_may_leave_cpus_out(healthy: Path) -> None:
