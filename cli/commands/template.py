@@ -13,7 +13,7 @@ from cli.framework.settings import OutputOption, settings_of
 from cli.output.echo import echo, echo_error
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from domain_templates.catalog import (
-    OPERATORS,
+    LOCAL_DIRECTORY,
     Template,
     check_template,
     list_templates,
@@ -33,7 +33,7 @@ Directory = Annotated[
 @app.command("list")
 def list_all(
     context: typer.Context,
-    directory: Directory = OPERATORS,
+    directory: Directory = LOCAL_DIRECTORY,
     output: OutputOption = None,
 ) -> None:
     """List built-in and local templates."""
@@ -52,7 +52,7 @@ def show_one(
         ),
     ],
     *,
-    directory: Directory = OPERATORS,
+    directory: Directory = LOCAL_DIRECTORY,
     xml: Annotated[
         bool, typer.Option("--xml", help="Print the XML of the template.")
     ] = False,
@@ -82,7 +82,7 @@ def validate(
             autocompletion=candidates.templates,
         ),
     ] = None,
-    directory: Directory = OPERATORS,
+    directory: Directory = LOCAL_DIRECTORY,
 ) -> None:
     """Validate templates: XML, parameters, libvirt's schema."""
     chosen: Sequence[Template] = [

@@ -86,11 +86,11 @@ def frequencies(context: typer.Context) -> list[str]:
 def templates() -> list[tuple[str, str]]:
     """List templates for new domains."""
     with suppress(Exception):
-        from domain_templates.catalog import OPERATORS, list_templates
+        from domain_templates.catalog import LOCAL_DIRECTORY, list_templates
 
         return [
             (template.name, template.summary)
-            for template in list_templates(OPERATORS)
+            for template in list_templates(LOCAL_DIRECTORY)
             if _SAFE.fullmatch(template.name)
         ]
     return []

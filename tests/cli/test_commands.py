@@ -261,7 +261,7 @@ def test_a_typo_is_told_the_nearest_command(vmpower: Vmpower) -> None:
         ("domain onboard test --channels 0-", 2, "write 2-5,8"),
         ("domain pin test 0 2-", 2, "write 2-5,8"),
         ("domain pin test 0 99", 1, "it has 0-7"),
-        ("template show ./no.xml", 1, "'vmpower template list'"),
+        ("template show ./no.xml", 1, "see 'vmpower template list'"),
         ("simulate /proc/x --cpus 2", 1, "name a directory of yours"),
         ("restore --sysfs-root /nowhere", 1, "is --sysfs-root right?"),
         ("cpu set 0 fast", 2, "write 2300000, 2300MHz or 2.3GHz"),

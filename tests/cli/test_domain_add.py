@@ -76,7 +76,7 @@ def test_a_pinning_is_proposed_and_explained(tree: Path) -> None:
     assert result.stderr.splitlines()[0] == (
         "proposed pinning: vCPUs 0-1 to CPUs 1,2, emulator threads to CPU 0"
     )
-    assert "  each vCPU has a clock of its own" in result.stderr.splitlines()
+    assert "  each vCPU has its own clock group" in result.stderr.splitlines()
     root = parse_document(result.stdout)
     pins = [pin.get("cpuset") for pin in root.iterfind("cputune/vcpupin")]
     assert pins == ["1", "2"]
@@ -92,7 +92,7 @@ def test_cpus_of_running_domains_are_left_out(tree: Path, tmp_path: Path) -> Non
     )
     result = run("add", "r", "--sysfs-root", str(tree), "-c", f"test://{node}")
     assert "vCPU 0 to CPU 2" in result.stderr
-    assert "taken by domain 'busy': CPU 1" in result.stderr
+    assert "used by domain 'busy': CPU 1" in result.stderr
 
 
 def test_a_proposal_is_never_silently_defined(tree: Path) -> None:
@@ -226,13 +226,17 @@ def test_a_pinning_is_told_to_programs() -> None:
         (("pin", "test", "0", ""), HypervisorError, "at least one CPU"),
         (("pin", "test", "0", "x"), UsageError, "'x'"),
         (("pin", "test", "9", "1"), HypervisorError, "vcpu"),
-        (("add", "a/b", "--define"), ConfigError, "no name"),
-        (("add", "r", "--vcpus", "2", "--pin", "1"), ConfigError, "1 CPUs"),
+        (("add", "a/b", "--define"), ConfigError, "invalid domain name 'a/b'"),
+        (
+            ("add", "r", "--vcpus", "2", "--pin", "1"),
+            ConfigError,
+            "given: 1, expected: 2",
+        ),
         (("add", "r", "--template", "nvf"), ConfigError, "mean 'nfv'"),
-        (("add", "r", "--network", "tap:0"), ConfigError, "no network"),
+        (("add", "r", "--network", "tap:0"), ConfigError, "invalid network 'tap:0'"),
         (("add", "r", "--max", "fast"), UsageError, "no frequency"),
         (("add", "r", "--channels", "x"), UsageError, "'x'"),
-        (("add", "r", "--cmdline", "quiet"), ConfigError, "needs a kernel"),
+        (("add", "r", "--cmdline", "quiet"), ConfigError, "require --kernel"),
     ],
 )
 def test_what_cannot_be_is_an_error_of_ours(

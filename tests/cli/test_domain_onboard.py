@@ -241,7 +241,7 @@ def test_templates_are_checked(tmp_path: Path) -> None:
     )
     result = run("template", "validate", "--directory", str(tmp_path))
     assert result.exit_code == 1
-    assert "error: template 'wrong': the XML does not fit" in result.stderr
+    assert "error: template 'wrong': not valid by libvirt's schema" in result.stderr
     assert "error: template 'policy': metadata, line" in result.stderr
     one = run("template", "validate", str(tmp_path / "policy.xml"))
     assert one.exit_code == 1

@@ -52,20 +52,20 @@ def test_free_cpus_after_the_hosts_first_are_proposed_in_order() -> None:
     assert proposal.pins == (1, 2, 3)
     assert proposal.emulator == {0}
     assert proposal.node == 0
-    assert "each vCPU has a clock of its own" in proposal.reasons
+    assert "each vCPU has its own clock group" in proposal.reasons
     assert proposal.warnings == ()
 
 
 def test_taken_cpus_are_left_alone_and_their_owner_is_told() -> None:
     proposal = propose(host(taken="1 3"), 3)
     assert proposal.pins == (2, 4, 5)
-    assert "taken by 'other': CPUs 1,3" in proposal.reasons
+    assert "used by 'other': CPUs 1,3" in proposal.reasons
 
 
 def test_siblings_are_together_and_never_shared_with_a_stranger() -> None:
     proposal = propose(host(4, threads=2, taken="5"), 4)
     assert proposal.pins == (2, 6, 3, 7)
-    assert "SMT siblings are together" in told(proposal)
+    assert "SMT siblings together" in told(proposal)
 
 
 def test_an_odd_vcpu_cuts_a_core_of_which_the_rest_is_warned_of() -> None:
@@ -77,7 +77,7 @@ def test_an_odd_vcpu_cuts_a_core_of_which_the_rest_is_warned_of() -> None:
     proposal = propose(pairs, 3)
     assert proposal.pins == (2, 3, 4)
     assert "vCPUs 0-1 share a clock" in told(proposal)
-    assert "CPU 5 of the same clock" in told(proposal)
+    assert "CPU 5 of the same clock group" in told(proposal)
 
 
 def test_a_clock_of_several_cores_is_filled_as_a_whole() -> None:
@@ -95,7 +95,7 @@ def test_a_domain_that_fits_no_node_is_spread_and_warned() -> None:
     proposal = propose(host(8, nodes=2), 7)
     assert proposal.pins == (1, 2, 3, 4, 5, 6, 7)
     assert proposal.node is None
-    assert "no NUMA node has so many free CPUs: they are in 0-1" in told(proposal)
+    assert "no NUMA node has enough free CPUs: spread over 0-1" in told(proposal)
 
 
 def test_isolated_cpus_are_for_guests_and_the_others_for_qemu() -> None:
@@ -109,18 +109,20 @@ def test_the_hosts_own_cpus_come_last_and_with_a_warning() -> None:
     proposal = propose(host(2), 2)
     assert proposal.pins == (1, 0)
     assert proposal.emulator == set()
-    assert "the host's own work" in told(proposal)
+    assert "host tasks" in told(proposal)
 
 
 def test_cpus_of_domains_that_are_off_come_after_free_ones() -> None:
     planned = Host(cpus=host(4).cpus, planned={PCpu(1): "domain 'off'"})
     assert propose(planned, 2).pins == (2, 3)
     assert propose(planned, 2).warnings == ()
-    assert "CPU 1 is also that of domain 'off'" in told(propose(planned, 3))
+    assert "CPU 1 is also used by domain 'off'" in told(propose(planned, 3))
 
 
 def test_a_host_without_cpufreq_is_pinned_all_the_same_and_told() -> None:
-    assert "for lack of cpufreq: CPUs 1-2" in told(propose(host(shared=0), 2))
+    assert "without cpufreq, no frequency can be set: CPUs 1-2" in told(
+        propose(host(shared=0), 2)
+    )
 
 
 def test_more_than_there_is_is_refused_in_words() -> None:
@@ -160,7 +162,7 @@ def test_every_proposal_is_possible_and_stays_out_of_others_ways(
     nodes = {by_number[pcpu].node for pcpu in proposal.pins}
     assert proposal.node == (next(iter(nodes)) if len(nodes) == 1 else None)
     assert propose(some, vcpus) == proposal
-    assume("shared with others" not in told(proposal))
+    assume("shared with other domains" not in told(proposal))
     cores = {by_number[pcpu].core for pcpu in proposal.pins}
     others = {by_number[pcpu].core for pcpu in some.taken if pcpu in by_number}
     host_core = min(some.cpus, key=lambda cpu: cpu.pcpu).core

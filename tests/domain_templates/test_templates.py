@@ -210,13 +210,21 @@ def test_another_domains_xml_serves_as_a_template_without_what_is_its_own() -> N
 @pytest.mark.parametrize(
     ("template", "spec", "says"),
     [
-        ("cloud", TemplateSpec(), "needs a 'disk'"),
-        ("nfv", TemplateSpec(), "needs a 'vhost-user'"),
+        ("cloud", TemplateSpec(), "requires 'disk'"),
+        ("nfv", TemplateSpec(), "requires 'vhost-user'"),
         ("cloud", TemplateSpec(disk=IMAGE, settings={"busx": "sata"}), "mean 'bus'"),
-        ("minimal", TemplateSpec(settings={"x": "y"}), "it has machine"),
+        ("minimal", TemplateSpec(settings={"x": "y"}), "; available: machine"),
         ("minimal", TemplateSpec(settings={"machine": "a\nb"}), "unprintable"),
-        ("nfv", TemplateSpec(networks=(), settings={"queues": "2"}), "taken away"),
-        ("cloud", TemplateSpec(disk=Path("relative.qcow2")), "no absolute path"),
+        (
+            "nfv",
+            TemplateSpec(networks=(), settings={"queues": "2"}),
+            "its element was removed",
+        ),
+        (
+            "cloud",
+            TemplateSpec(disk=Path("relative.qcow2")),
+            "expected a printable absolute path",
+        ),
     ],
 )
 def test_wishes_that_a_template_cannot_fulfil_are_refused(
@@ -256,10 +264,10 @@ def test_a_template_that_is_not_there_is_told_with_those_that_are(
     [
         (("</domain>", ""), "not well-formed"),
         (("<memory ", "<memori "), "not well-formed"),
-        (("os/type/@machine", "os/typ/@machine"), "nothing is at"),
-        (("os/type/@machine", "os/[/@machine"), "is no path"),
-        (("name='machine' ", ""), "needs a name and a place"),
-        (("<name>minimal</name>", ""), "it has no <name>"),
+        (("os/type/@machine", "os/typ/@machine"), "no such place"),
+        (("os/type/@machine", "os/[/@machine"), "invalid path"),
+        (("name='machine' ", ""), "'name' and 'place' are required"),
+        (("<name>minimal</name>", ""), "no <name> element"),
         (("<domain type='kvm'>", "<!DOCTYPE domain><domain type='kvm'>"), "document"),
     ],
 )
