@@ -13,7 +13,7 @@ from orchestrator.errors import AnswerMissing, HostAbsent, RequestRefused
 from orchestrator.guest.async_clock import AsyncVCpuClock
 from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.port import Port
-from tests.guest.host import ServingHost, port_of
+from tests.guest.serving_monitor import ServingHost, port_of
 from tests.monitor.in_process_monitor import (
     LOWEST,
     MIDDLE,

@@ -23,11 +23,11 @@ from orchestrator.errors import (
     PacketError,
     RequestRefused,
 )
-from orchestrator.guest.asks import VCpuAbilities
+from orchestrator.guest.calls import VCpuCapabilities
 from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.policies import new_policy
 from orchestrator.guest.port import Port
-from tests.guest.host import ServingHost, port_of
+from tests.guest.serving_monitor import ServingHost, port_of
 from tests.monitor.in_process_monitor import (
     LOWEST,
     MIDDLE,
@@ -134,10 +134,10 @@ def test_queries_tell_the_clocks_of_the_vm(
         assert clock.query_freq() == LOWEST
         assert clock.query_freqs() == {0: LOWEST, 1: None}
         assert clock.query_freq(1) is None
-        assert clock.query_caps() == VCpuAbilities(has_turbo=True, is_priority=False)
+        assert clock.query_caps() == VCpuCapabilities(has_turbo=True, is_priority=False)
         assert clock.query_all_caps() == {
-            0: VCpuAbilities(has_turbo=True, is_priority=False),
-            1: VCpuAbilities(has_turbo=False, is_priority=False),
+            0: VCpuCapabilities(has_turbo=True, is_priority=False),
+            1: VCpuCapabilities(has_turbo=False, is_priority=False),
         }
 
 
@@ -169,7 +169,7 @@ def test_a_host_that_hung_up_is_absent(
     for endpoint in list(monitor.watch.endpoints.values()):
         endpoint.close()
     assert not clock.has_host()
-    with pytest.raises(HostAbsent, match="nobody on the host"):
+    with pytest.raises(HostAbsent, match="no host is connected"):
         clock.freq_min()
 
 

@@ -48,7 +48,7 @@ def test_an_example_can_be_typed(line: str) -> None:
     program, *words = shlex.split(line.partition(" | ")[0])
     assert program == "vmpower-guest"
     options = build_parser().parse_args(words)
-    assert options.verb == words[0]
+    assert options.command == words[0]
 
 
 def test_every_example_belongs_to_a_command() -> None:

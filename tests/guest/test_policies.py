@@ -13,8 +13,8 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.errors import PacketError
 from orchestrator.guest.arguments import build_parser
-from orchestrator.guest.policies import new_policy, watch_traffic
-from orchestrator.guest.verbs import build_policy
+from orchestrator.guest.commands import build_policy
+from orchestrator.guest.policies import new_policy, set_traffic
 
 MAC = "52:54:00:12:34:56"
 
@@ -69,5 +69,5 @@ def test_vcpus_that_a_packet_cannot_name_are_an_error(vcpus: tuple[int, ...]) ->
 
 
 def test_more_addresses_than_a_packet_has_room_for_are_an_error() -> None:
-    with pytest.raises(PacketError, match="11 MAC addresses"):
-        watch_traffic(new_policy(PolicyKind.TRAFFIC, (0,)), [bytes(6)] * 11, 1, 2)
+    with pytest.raises(PacketError, match="too many MAC addresses: 11"):
+        set_traffic(new_policy(PolicyKind.TRAFFIC, (0,)), [bytes(6)] * 11, 1, 2)

@@ -5,10 +5,14 @@ from hypothesis import strategies as st
 
 from orchestrator.channel.protocol import Unit
 from orchestrator.guest.load import CpuTimes, loads_between, parse_stat
-from orchestrator.guest.pace import MOST_STEPS, Pace, Stride, decide
+from orchestrator.guest.stepping import MAX_STEPS, StepState, Thresholds, decide
 
-PACE = Pace(
-    busy_load=0.8, calm_load=0.4, calm_samples=3, most_calm_samples=12, regret_samples=5
+THRESHOLDS = Thresholds(
+    up_above=0.8,
+    down_below=0.4,
+    down_after_samples=3,
+    max_down_after_samples=12,
+    reverted_within_samples=5,
 )
 DOWN, MAX = Unit.SCALE_DOWN, Unit.SCALE_MAX
 
@@ -22,9 +26,9 @@ ctxt 99
 
 
 def asked(loads: list[float]) -> list[Unit | None]:
-    stride, units = Stride(), []
+    state, units = StepState(), []
     for load in loads:
-        stride, unit = decide(load, stride, PACE)
+        state, unit = decide(load, state, THRESHOLDS)
         units.append(unit)
     return units
 
@@ -46,8 +50,8 @@ def test_a_sample_between_the_loads_changes_nothing_and_ends_the_calm() -> None:
 
 
 def test_a_step_that_was_taken_back_makes_the_next_one_wait_twice_as_long() -> None:
-    calm = [0.1] * 3
-    assert asked([*calm, 0.9, *calm, *calm]) == [
+    low = [0.1] * 3
+    assert asked([*low, 0.9, *low, *low]) == [
         None,
         None,
         DOWN,
@@ -58,30 +62,30 @@ def test_a_step_that_was_taken_back_makes_the_next_one_wait_twice_as_long() -> N
 
 
 def test_a_step_that_lasted_makes_the_next_one_wait_as_usual() -> None:
-    calm, fine = [0.1] * 3, [0.5] * 5
-    units = asked([*calm, *fine, 0.9, *calm])
+    low, fine = [0.1] * 3, [0.5] * 5
+    units = asked([*low, *fine, 0.9, *low])
     assert units == [None, None, DOWN, *[None] * 5, MAX, None, None, DOWN]
 
 
 def test_an_idle_vcpu_falls_silent_at_last() -> None:
-    assert asked([0.0] * 3 * (MOST_STEPS + 5)).count(DOWN) == MOST_STEPS
+    assert asked([0.0] * 3 * (MAX_STEPS + 5)).count(DOWN) == MAX_STEPS
 
 
 @given(st.lists(st.floats(0, 1)))
 def test_no_load_waits_longer_than_the_longest_wait(loads: list[float]) -> None:
-    stride = Stride()
+    state = StepState()
     for load in loads:
-        stride, _ = decide(load, stride, PACE)
-        assert stride.needed <= PACE.most_calm_samples
-        assert stride.steps_down <= MOST_STEPS
+        state, _ = decide(load, state, THRESHOLDS)
+        assert state.required <= THRESHOLDS.max_down_after_samples
+        assert state.steps_down <= MAX_STEPS
 
 
 @given(st.lists(st.floats(0, 1)))
 def test_whoever_is_busy_is_at_the_highest_step(loads: list[float]) -> None:
-    stride = Stride()
+    state = StepState()
     for load in [*loads, 0.8]:
-        stride, _ = decide(load, stride, PACE)
-    assert stride.steps_down == 0
+        state, _ = decide(load, state, THRESHOLDS)
+    assert state.steps_down == 0
 
 
 def test_the_kernel_s_times_are_read_by_vcpu() -> None:
