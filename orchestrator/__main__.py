@@ -75,10 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="vmpowerd",
-        description="Find the poweragent channels of all domains and obey their guests"
-        " within the operator's bounds.",
-        epilog="SIGTERM ends it and gives the CPUs back; SIGHUP has it read its"
-        " configuration again. See vmpowerd(8) and vmpower.toml(5).",
+        description="Set CPU frequencies as the guests of all domains request, within"
+        " the operator's limits.",
+        epilog="SIGTERM: restore the CPUs and exit. SIGHUP: reload the configuration."
+        " See vmpowerd(8) and vmpower.toml(5).",
         add_help=False,
     )
     parser.add_argument(
@@ -88,43 +88,47 @@ def build_parser() -> argparse.ArgumentParser:
         "-c",
         "--connect",
         metavar="URI",
-        help="libvirt to watch (default: LIBVIRT_DEFAULT_URI, else qemu:///system).",
+        help="libvirt URI (default: LIBVIRT_DEFAULT_URI, or qemu:///system).",
     )
     parser.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
-        help=f"Configuration (default: {DEFAULT_FILE}); conf.d beside it is read too.",
+        help=f"Configuration file (default: {DEFAULT_FILE}); drop-ins are read from"
+        " conf.d beside it.",
     )
     parser.add_argument(
         "--sysfs-root",
         metavar="DIR",
         type=Path,
-        help="CPU tree (default: /sys); `vmpower simulate` makes another.",
+        help="Root of the CPU tree (default: /sys); see `vmpower simulate`.",
     )
     parser.add_argument(
         "--run-dir",
         metavar="DIR",
         type=Path,
-        help="Sockets and restore journal (default: /run/vmpower).",
+        help="Directory of sockets and restore journal (default: /run/vmpower).",
     )
     parser.add_argument(
         "--log-level",
         choices=[level.value for level in LogLevel],
-        help="How much is logged (default: info).",
+        help="Level of the log (default: info).",
     )
     parser.add_argument(
         "--show-config",
         action="store_true",
-        help="Print the configuration in force as JSON and end.",
+        help="Print the effective configuration as JSON and exit.",
     )
     parser.add_argument(
         "--check-config",
         action="store_true",
-        help="Say what is wrong with the configuration and end.",
+        help="Validate the configuration and exit.",
     )
     parser.add_argument(
-        "--version", action="version", version=__version__, help="Show the version."
+        "--version",
+        action="version",
+        version=__version__,
+        help="Print the version and exit.",
     )
     return parser
 

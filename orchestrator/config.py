@@ -39,97 +39,101 @@ _GOVERNOR = re.compile(r"[a-z_]{1,15}")
 
 
 class Access(StrEnum):
-    """With which rights the daemon watches libvirt."""
+    """Access rights of the daemon's connection to libvirt."""
 
     AUTO = "auto"
-    """Read-write if libvirt permits it, else read-only."""
+    """Read-write if libvirt permits it, otherwise read-only."""
     READ_ONLY = "read-only"
-    """Enough for all but seeing a guest close its port at once."""
+    """Sufficient, but a port that a guest closes is noticed late."""
 
 
 class LogLevel(StrEnum):
-    """How much is logged."""
+    """Level of the log."""
 
     DEBUG = "debug"
-    """Tracebacks too."""
+    """Also tracebacks."""
     INFO = "info"
-    """Each state change, once."""
+    """All state changes."""
     WARNING = "warning"
-    """Surprises that were survived."""
+    """Unexpected conditions that the daemon recovers from."""
     ERROR = "error"
-    """Only what an operator must act on."""
+    """Only conditions that an operator must fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibvirtConfig:
-    """Where domains come from."""
+    """The connection to libvirt."""
 
     uri: str = ""
-    """Connection URI as virsh takes it; empty: LIBVIRT_DEFAULT_URI, else
-    qemu:///system. Remote hosts are refused: clocks are local."""
+    """Connection URI as for virsh; if not set, LIBVIRT_DEFAULT_URI or
+    qemu:///system. Remote URIs are refused, because the CPUs are local."""
     access: Access = Access.AUTO
-    """Attaching channels opens a read-write connection of its own in any case."""
+    """Access rights; attaching channels uses a separate read-write connection."""
     resync_s: float = 30.0
-    """Seconds between full comparisons with libvirt. Needed because some changes
-    have no event: a vCPU hot-plugged, a port closed on a read-only connection."""
+    """Seconds between full comparisons with libvirt. Some changes have no event, such
+    as vCPU hot-plug, or a port closed on a read-only connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundsConfig:
-    """What any clock on this host may be, whoever asks."""
+    """Limits on all frequencies that vmpowerd sets on this host.
+
+    They do not affect CPUs for which nothing is requested: those follow their governor.
+    """
 
     min_khz: KHz | None = None
-    """kHz or text like "1.2GHz"; none: what the hardware has."""
+    """Lowest frequency; if not set, the lowest step of the hardware."""
     max_khz: KHz | None = None
-    """kHz or text like "2.3GHz"; none: what the hardware has."""
+    """Highest frequency; if not set, the highest step of the hardware."""
     turbo: bool = True
-    """Whether guests may use the turbo step at all."""
+    """Whether guests and policies may use the turbo step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerConfig:
-    """How clocks are claimed and given back."""
+    """How CPUs are taken and restored."""
 
     release_after_s: float = 30.0
-    """Seconds for which a clock group without votes stays at its highest permitted
-    step before it gets its original settings back: a guest that restarts within
-    them costs no change of governor (12-24 ms from schedutil)."""
+    """Seconds after the last request before the original governor of a clock group is
+    restored. Until then the group stays at its highest allowed step, so that a guest
+    that restarts causes no change of governor (12-24 ms from schedutil)."""
     share_with_host: bool = False
-    """Whether a clock group may be slowed although one of its CPUs has no domain
-    pinned to it, and so may run the host's own work."""
+    """Whether a clock group may be slowed down although one of its CPUs has no domain
+    pinned to it and may run host tasks."""
     fallback_governor: str = "schedutil"
-    """Governor for CPUs found in `userspace` without a journal that knows better:
-    the kernel's own default."""
+    """Governor for CPUs that are found in `userspace` without a restore journal. The
+    default is that of the kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelsConfig:
-    """Whom the daemon believes to be a domain's channel."""
+    """Which channel sockets the daemon trusts."""
 
     trusted_uids: tuple[int, ...] = ()
-    """User ids that may listen on channel sockets, beside root, the daemon's own
-    and QEMU's: anybody else there would pass for a domain."""
+    """User ids that may listen on channel sockets, in addition to root, the daemon's
+    user and QEMU's. Any other user could impersonate a domain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FifoConfig:
-    """A way in for scripts that were written for DPDK's vm_power_manager."""
+    """FIFOs for scripts written for DPDK's vm_power_manager."""
 
     directory: Path | None = None
-    """Where each CPU has its `fifo<N>`; none: nowhere. That program's own directory,
-    /tmp/powermonitor, serves only if not everybody may write in it."""
+    """Directory with a `fifo<N>` for each CPU; if not set, there are no FIFOs. The
+    directory of vm_power_manager, /tmp/powermonitor, is refused if all users may write
+    to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRule(DomainPolicy):
-    """Bounds and rights of the domains that it matches.
+    """Settings of the domains that it matches.
 
-    What a rule says stands above what the domain's own metadata says; of several
-    rules that match, the first one that says something about a matter decides it.
+    They take precedence over the domain's metadata. Of several matching rules, the
+    first one that sets an option decides it.
     """
 
     match: str
-    """Shell pattern of the domain's name, or its UUID."""
+    """Shell pattern of domain names, or a UUID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,22 +141,22 @@ class Config:
     """The whole configuration."""
 
     mode: Mode = Mode.ENFORCE
-    """A domain takes part only by its channels or a policy, and only CPUs that
-    it is pinned to are touched; so enforcing is safe as a default."""
+    """Only domains with channels or policies are affected, and only the CPUs that
+    they are pinned to, so `enforce` is a safe default."""
     run_dir: Path = Path("/run/vmpower")
-    """Sockets and the restore journal. In /run, because the journal must die with
-    the boot whose settings it holds."""
+    """Directory of the sockets and of the restore journal. It is in /run because the
+    journal is valid only until the next boot."""
     sysfs_root: Path = Path("/sys")
-    """Where the CPU tree is: the kernel's, or a simulation."""
+    """Root of the CPU tree: the kernel's, or a simulated one."""
     log_level: LogLevel = LogLevel.INFO
-    """How much is logged, to standard error."""
+    """Level of the log, which is written to standard error."""
     libvirt: LibvirtConfig = field(default_factory=LibvirtConfig)
     bounds: BoundsConfig = field(default_factory=BoundsConfig)
     power: PowerConfig = field(default_factory=PowerConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
     domain: tuple[DomainRule, ...] = ()
-    """Rules of single domains."""
+    """The rules are tried in the order in which they are written."""
     policy: tuple[PolicyRule, ...] = ()
     """Policies: what vCPUs should get without asking."""
     onboard: tuple[OnboardRule, ...] = ()

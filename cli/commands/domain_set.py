@@ -82,7 +82,7 @@ class SetOptions:
         bool | None,
         typer.Option(
             "--onboard/--no-onboard",
-            help="Whether vmpowerd's [[onboard]] rules apply to the domain.",
+            help="Request or refuse channels from vmpowerd's [[onboard]] rules.",
         ),
     ] = None
     policy: Annotated[

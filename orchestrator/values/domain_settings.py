@@ -20,39 +20,39 @@ Source: struct channel_packet of lib/power (librte_power), DPDK 1.8 to today.
 
 
 class Mode(StrEnum):
-    """Whether clocks are written."""
+    """Whether frequencies are changed."""
 
     ENFORCE = "enforce"
-    """Obey guests within the bounds."""
+    """Apply requests, within the bounds."""
     OBSERVE = "observe"
-    """Do everything but the writes; guests' requests are refused."""
+    """Change no frequencies; refuse and count the requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainPolicy:
-    """Bounds and rights of one domain."""
+    """Settings of one domain."""
 
     min_khz: KHz | None = None
-    """Its vCPUs' clocks never go lower."""
+    """Lowest frequency that its guest and policies can request."""
     max_khz: KHz | None = None
-    """Its vCPUs' clocks never go higher on its behalf."""
+    """Highest frequency that its guest and policies can request."""
     turbo: bool | None = None
-    """Whether it may use the turbo step."""
+    """Whether its vCPUs may use the turbo step."""
     mode: Mode | None = None
-    """Whether its requests change clocks."""
+    """Whether its requests are applied."""
     queries: bool | None = None
-    """Whether it may ask for the clocks and abilities of its own vCPUs."""
+    """Whether the guest may query the frequencies and capabilities of its vCPUs."""
     guest_policies: bool | None = None
-    """Whether it may send policies for its own vCPUs."""
+    """Whether the guest may send policies for its vCPUs."""
     policies: str | None = None
     """Policies for its vCPUs, as in "utilisation up-above=0.9; workload low vcpus=3";
     see `policy_text`."""
     generation: int | None = None
-    """Bytes of its packets: 16, 456, 460 or 464; without: found out from what it
-    sends."""
+    """Size of the guest's packets in bytes: 16, 456, 460 or 464; if not set, it is
+    detected."""
     onboard: bool | None = None
-    """Whether it asks for onboarding or refuses it; rules for it decide (see
-    `[[onboard]]`), so that by itself this gives nobody a channel."""
+    """Whether the domain requests or refuses onboarding. It has an effect only with
+    rules for it, see `[[onboard]]`."""
 
     @property
     def is_empty(self) -> bool:
