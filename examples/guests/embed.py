@@ -11,7 +11,7 @@ Usage::
         kernel = root.publish(fetch_kernel().image)     # readable by QEMU's user
 
 As root on a machine with an unusual /dev/kvm, call ``leave_mount_namespace()`` and
-``cure_kvm()`` of :mod:`examples.guests.kvm` first, before any thread is started.
+``fix_kvm()`` of :mod:`examples.guests.kvm` first, before any thread is started.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def mount(source: str, target: Path, kind: str) -> None:
     _check(done, f"mount {kind} at {target}")
 
 
-def is_kvm_ill() -> bool:
+def is_kvm_misconfigured() -> bool:
     """Say whether libvirt, as root, would be misled by this machine's /dev/kvm."""
     if os.geteuid() != 0 or not _KVM.exists():
         return False
@@ -70,13 +70,13 @@ def is_kvm_ill() -> bool:
     return not is_for_group and about.st_mode & 0o006 != 0o006
 
 
-def cure_kvm() -> None:
+def fix_kvm() -> None:
     """Put a healthy node over /dev/kvm, in the mounts that we already left with.
 
     Raises:
         OSError: a container forbids it.
     """
-    if not is_kvm_ill():
+    if not is_kvm_misconfigured():
         return
     groups = _qemu_groups()
     with tempfile.TemporaryDirectory(prefix="vm-") as directory:

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.rig
 ROW = re.compile(
     r"^ (router|firewall)/([01]) +([\d,]+) +([\d,]+) +(\d+) ", re.MULTILINE
 )
-CUT = "the guests were ended before they were done"
-COUNTED = re.compile(r"([\d,]+) by the daemon's own count")
+TIMED_OUT = "the guests were stopped before they were done"
+COUNTED = re.compile(r"([\d,]+) by the daemon's counters")
 
 
 def number(text: str) -> int:
@@ -36,12 +36,12 @@ def test_guests_are_served_and_nothing_is_left(tmp_path: Path) -> None:
             assert nacks == "0"
         counted = COUNTED.search(demo.output)
         assert counted
-        told = sum(number(row[2]) for row in rows)
-        if CUT in demo.output:
-            # What guests did after their last line, only the daemon has counted.
-            assert number(counted[1]) >= told
+        reported = sum(number(row[2]) for row in rows)
+        if TIMED_OUT in demo.output:
+            # Requests after a guest's last line are counted by the daemon only.
+            assert number(counted[1]) >= reported
         else:
-            assert number(counted[1]) == told
+            assert number(counted[1]) == reported
         assert re.search(r"everything restored  yes: all \d+ files", demo.output)
         assert "make demo ARGS=--dpdk" in demo.output
         assert demo.leftovers() == []
@@ -75,17 +75,17 @@ def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None
         status = demo.wait()
         assert status == 0, demo.output
     assert "power_kvm_vm_autotest: Test OK" in demo.output
-    # A machine under load may be too slow for an answer; none is a refusal.
+    # A host under load may be too slow to answer, but it refuses nothing.
     assert re.search(r"6 requests: [3-6] ACK, 0 NACK", demo.output), demo.output
     assert "everything restored  yes" in demo.output
 
 
 @pytest.mark.skipif(
     Path("/sys/devices/system/cpu/cpufreq/policy0").exists(),
-    reason="this machine's own clocks can be set",
+    reason="frequencies of this host can be set",
 )
 def test_a_machine_without_clocks_is_told_so() -> None:
     with DemoProcess("--host-cpus") as demo:
         assert demo.wait() == 1
-    assert "no CPU of this machine has a clock that can be set" in demo.output
+    assert "no frequency of this host can be set" in demo.output
     assert "Traceback" not in demo.output

@@ -9,7 +9,7 @@ from rich.console import Console
 from examples.demo.charts import Scale, draw, percentile, resample
 from examples.demo.consoles import VCpuReport, parse_report
 from examples.demo.picture import live_picture
-from examples.demo.recording import Recording, Scene
+from examples.demo.recording import Recording, Setup
 from examples.demo.summary import restored_text
 from orchestrator.power.group import ClockGroup
 from orchestrator.values.domain import PCpu
@@ -29,7 +29,7 @@ GROUP = ClockGroup(
     steps=steps_from([1_200_000, 2_100_000, 3_000_000]),
     is_simulated=True,
 )
-SCENE = Scene(
+SETUP = Setup(
     seconds=10,
     groups=(GROUP,),
     pins=(PCpu(0), PCpu(0)),
@@ -84,7 +84,7 @@ def test_percentiles_are_values_that_occurred() -> None:
 
 
 def test_the_picture_fits_a_small_terminal_and_says_simulated() -> None:
-    recording = Recording(SCENE)
+    recording = Recording(SETUP)
     report = parse_report(LINE)
     assert isinstance(report, VCpuReport)
     recording.add_reports("router", [report])
