@@ -19,7 +19,7 @@ from orchestrator.controller.actions import (
     Report,
     Severity,
 )
-from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
+from orchestrator.controller.inventory import DomainRecord, Inventory
 from orchestrator.monitor.client.views import DomainView, VCpuView
 from orchestrator.rights import resolve_rights
 from orchestrator.values.domain import DomainState
@@ -155,19 +155,12 @@ def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
             VCpuView(
                 vcpu=placement.vcpu,
                 group=placement.group,
-                min_khz=rights.min_khz.value or 0,
-                max_khz=rights.max_khz.value or _highest_khz(inventory, placement),
+                limits=rights.limits,
                 is_turbo_allowed=rights.turbo.value,
             )
             for placement in record.placements.values()
         ),
     )
-
-
-def _highest_khz(inventory: Inventory, placement: Placement) -> int:
-    if placement.group is None:
-        return 0
-    return inventory.groups[placement.group].group.steps.highest_khz
 
 
 def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:

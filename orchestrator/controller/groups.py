@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.power.group import ClockGroup
-    from orchestrator.rights import Rights
 
 HELD_STAGES = frozenset(
     {
@@ -61,38 +59,14 @@ def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
 
 
 def _view(inventory: Inventory, record: GroupRecord) -> GroupView:
-    group, bounds = record.group, inventory.config.bounds
+    group = record.group
     return GroupView(
         number=group.number,
         steps=group.steps,
-        min_khz=bounds.min_khz or 0,
-        max_khz=highest_allowed_khz(inventory, group),
+        limits=inventory.group_limits(group),
         has_host_cpus=_has_host_cpus(inventory, record),
         override_khz=record.override_khz,
     )
-
-
-def highest_allowed_khz(inventory: Inventory, group: ClockGroup) -> int:
-    """Return the host's upper bound; the kernel's own, silently kept, is one too."""
-    kernel_khz = min(group.max_khz, group.steps.highest_khz)
-    return min(inventory.config.bounds.max_khz or kernel_khz, kernel_khz)
-
-
-def allowed_steps_khz(
-    inventory: Inventory, rights: Rights, number: int
-) -> tuple[int, ...]:
-    """Return the steps that the host's and a domain's bounds leave, at least one."""
-    group = inventory.groups[number].group
-    steps = group.steps
-    ceiling = highest_allowed_khz(inventory, group)
-    if rights.max_khz.value:
-        ceiling = min(ceiling, rights.max_khz.value)
-    if not rights.turbo.value:
-        ceiling = min(ceiling, steps.nominal_khz)
-    high = steps.round_down(ceiling)
-    floor = max(rights.min_khz.value or 0, inventory.config.bounds.min_khz or 0)
-    low = steps.fit(floor, floor, high)
-    return tuple(khz for khz in steps.khz if low <= khz <= high)
 
 
 def _has_host_cpus(inventory: Inventory, record: GroupRecord) -> bool:

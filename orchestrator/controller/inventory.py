@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.limits import Limits, turbo_limit, window_of
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
 
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
     from orchestrator.config import Config
     from orchestrator.controller.actions import DefineTenant
+    from orchestrator.limits import Window
     from orchestrator.monitor.client.views import DomainView, GroupView
     from orchestrator.policy.subject import Source
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.topology import Topology
+    from orchestrator.rights import Rights
     from orchestrator.values.domain import (
         ChannelSpec,
         DomainId,
@@ -212,6 +215,24 @@ class Inventory:
             domain.is_enforced() and (domain.is_served() or domain.is_policed_in(group))
             for domain in self.pinned_into(group)
         )
+
+    def group_limits(self, group: ClockGroup) -> Limits:
+        """Return what the host's configuration and the kernel permit a clock group."""
+        bounds = self.config.bounds
+        host = Limits.of(bounds.min_khz, bounds.max_khz)
+        # The kernel clamps silently to its own.
+        return host.within(Limits(group.min_khz, group.max_khz))
+
+    def group_window(self, number: int) -> Window:
+        """Return the steps that a clock group may have, whoever requests them."""
+        group = self.groups[number].group
+        return window_of(group.steps, self.group_limits(group))
+
+    def vcpu_window(self, rights: Rights, number: int) -> Window:
+        """Return the steps that a vCPU of a domain may have in a clock group."""
+        group = self.groups[number].group
+        turbo = turbo_limit(group.steps, is_allowed=rights.turbo.value)
+        return window_of(group.steps, self.group_limits(group), rights.limits, turbo)
 
     def forget(self, uuid: DomainId) -> DomainRecord:
         """Remove a domain and return what was known of it."""

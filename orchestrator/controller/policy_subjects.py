@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.controller.actions import DefineTenant, ForgetTenant
-from orchestrator.controller.groups import allowed_steps_khz, need
+from orchestrator.controller.groups import need
 from orchestrator.policy.compile import orders_for
 from orchestrator.policy.subject import Source, SourceKind, Tenant, VCpuPlace
 from orchestrator.policy.text import parse_policies
@@ -84,7 +84,7 @@ def _places(
                 vcpu=placement.vcpu,
                 group=placement.group,
                 pcpus=frozenset(placement.pcpus),
-                steps_khz=allowed_steps_khz(inventory, rights, placement.group),
+                steps_khz=inventory.vcpu_window(rights, placement.group).khz,
             )
 
 

@@ -111,10 +111,7 @@ class Operations:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
         record = self._settable(pcpu)
-        bounds = self._inventory.config.bounds
-        steps = record.group.steps
-        highest = bounds.max_khz or steps.highest_khz
-        target = steps.fit(khz, bounds.min_khz or 0, highest)
+        target = self._inventory.group_window(record.group.number).fit(khz)
         before_khz, by = record.override_khz, _name(who)
         self._react(events.OverrideSet(record.group.number, target, by))
         if not await self._settles(record, target):

@@ -221,7 +221,7 @@ def test_metadata_bounds_reach_the_monitor_at_once() -> None:
     decided = host.tell(e.DomainDescribed(replace(spec, policy=policy), NOW_NS))
     (view,) = [x.view for x in decided if isinstance(x, a.DefineDomain)]
     assert not view.is_enforced
-    assert {v.max_khz for v in view.vcpus} == {2_000_000}
+    assert {v.limits.max_khz for v in view.vcpus} == {2_000_000}
     assert not any(v.is_turbo_allowed for v in view.vcpus)
     # Nobody may change its clocks any more, so they are not held either.
     host.settle()

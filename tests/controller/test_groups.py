@@ -143,7 +143,7 @@ def test_host_bounds_reach_the_monitor_and_change_at_once() -> None:
     (record,) = host.inventory.domains.values()
     assert view is not None
     assert record.view is not None
-    assert view.max_khz == 2_000_000
+    assert view.limits == (1_200_000, 2_000_000)
     assert not record.view.vcpus[0].is_turbo_allowed
 
 
@@ -153,7 +153,7 @@ def test_the_kernels_own_upper_bound_is_one_of_the_hosts_bounds() -> None:
     host = served(topology=replace(topology(), groups=(bounded, *groups[1:])))
     view = host.inventory.groups[0].view
     assert view is not None
-    assert view.max_khz == 2_000_000
+    assert view.limits == (1_200_000, 2_000_000)
 
 
 def test_a_cpu_that_comes_back_online_gets_its_clock_again() -> None:

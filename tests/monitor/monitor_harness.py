@@ -11,11 +11,12 @@ from functools import wraps
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATION_464, Request, encode
+from orchestrator.limits import Limits
 from orchestrator.monitor.client.client import HUNG_AFTER_S, Monitor
 from orchestrator.monitor.client.views import Counters, DomainView, GroupView, VCpuView
 from orchestrator.power.group import ClockGroup, Original, PreparedGroup
 from orchestrator.values.domain import DomainId, PCpu
-from orchestrator.values.frequencies import steps_from
+from orchestrator.values.frequencies import table_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 SIZE = GENERATION_464.size_bytes
 TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
-STEPS = steps_from([TURBO, NOMINAL, MIDDLE, LOWEST])
+STEPS = table_from([TURBO, NOMINAL, MIDDLE, LOWEST])
 UUID = DomainId("00000000-0000-0000-0000-000000000001")
 PATIENCE_S = 20.0
 """Far more than anything here takes, on a machine that is busy with other tests."""
@@ -154,8 +155,7 @@ class MonitorHarness:
         return GroupView(
             number=number,
             steps=STEPS,
-            min_khz=LOWEST,
-            max_khz=TURBO,
+            limits=Limits(LOWEST, TURBO),
             override_khz=override_khz,
         )
 
@@ -166,7 +166,7 @@ class MonitorHarness:
         self, *groups: int | None, uuid: DomainId = UUID, is_enforced: bool = True
     ) -> None:
         vcpus = tuple(
-            VCpuView(vcpu=number, group=group, min_khz=LOWEST, max_khz=TURBO)
+            VCpuView(vcpu=number, group=group, limits=Limits(LOWEST, TURBO))
             for number, group in enumerate(groups)
         )
         view = DomainView(

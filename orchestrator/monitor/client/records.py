@@ -86,8 +86,8 @@ class Records:
             row=self._group_rows.lend(view.number),
             steps_khz=tuple(view.steps.khz),
             has_turbo=view.steps.has_turbo,
-            min_khz=view.min_khz,
-            max_khz=view.max_khz,
+            min_khz=view.limits.min_khz,
+            max_khz=view.limits.max_khz,
             has_host_cpus=view.has_host_cpus,
             override_khz=view.override_khz,
         )
@@ -117,8 +117,8 @@ class Records:
             vcpu=vcpu.vcpu,
             row=self._vcpu_rows.lend((uuid, vcpu.vcpu)),
             group=vcpu.group,
-            min_khz=vcpu.min_khz,
-            max_khz=vcpu.max_khz,
+            min_khz=vcpu.limits.min_khz,
+            max_khz=vcpu.limits.max_khz,
             is_turbo_allowed=vcpu.is_turbo_allowed,
         )
 
@@ -240,7 +240,7 @@ class Records:
         domain = Domain()
         domain.is_enforced = owner.is_enforced
         vcpu = VCpu(domain, view.vcpu)
-        vcpu.min_khz, vcpu.max_khz = view.min_khz, view.max_khz
+        vcpu.limits = view.limits
         vcpu.is_turbo_allowed = view.is_turbo_allowed
         vcpu.place(Group(group.number, group.steps))
         vcpu.vote_khz = vote_khz

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from orchestrator.limits import Limits
     from orchestrator.values.domain import DomainId
-    from orchestrator.values.frequencies import Steps
+    from orchestrator.values.frequencies import FrequencyTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +24,9 @@ class GroupView:
 
     number: int
     """N of policyN."""
-    steps: Steps
-    min_khz: int
-    """The host's lower bound."""
-    max_khz: int
-    """The host's upper bound; the monitor never grants more."""
+    steps: FrequencyTable
+    limits: Limits
+    """The host's and the kernel's; the monitor never grants more."""
     has_host_cpus: bool = False
     """Whether a CPU in it belongs to the host itself: it is not slowed then."""
     override_khz: int | None = None
@@ -41,9 +40,8 @@ class VCpuView:
     vcpu: int
     group: int | None
     """The clock group that it is pinned into; None: it floats, requests are refused."""
-    min_khz: int
-    """The domain's bounds for it."""
-    max_khz: int
+    limits: Limits
+    """The domain's."""
     is_turbo_allowed: bool = True
     """Whether the operator lets it use the turbo step."""
 

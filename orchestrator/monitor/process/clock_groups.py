@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from orchestrator.monitor.link.messages import Message
     from orchestrator.monitor.process.endpoint import PlanKey
-    from orchestrator.values.frequencies import Steps
+    from orchestrator.values.frequencies import FrequencyTable
 
 RETRY_NS = 1_000_000_000
 """How long a group that could not be taken is refused without asking main again: a
@@ -71,7 +71,7 @@ class Claims:
         self.deadlines: dict[Clock, int] = {}
         """When (monotonic) a group without votes is to be yielded; see `expire`."""
 
-    def clock(self, number: int, steps: Steps, row: int) -> Clock:
+    def clock(self, number: int, steps: FrequencyTable, row: int) -> Clock:
         """Return a group's clock, which is made if it is new."""
         clock = self.clocks.get(number)
         if clock is None:
@@ -277,7 +277,7 @@ def _make_plans(clock: Clock, vcpu: VCpu) -> dict[PlanKey, Plan]:
         vote_khz = vcpu.turn(unit)
         if vote_khz is None:
             continue
-        grant_khz = clock.group.fit(vcpu.clamp(max(vote_khz, vcpu.policy_khz)))
+        grant_khz = clock.group.window.fit(vcpu.clamp(max(vote_khz, vcpu.policy_khz)))
         key = (vcpu.number, unit, int(Command.CPU_POWER), 0)
         plans[key] = Plan(vcpu, vote_khz, clock, grant_khz, b"%d\n" % grant_khz)
     return plans

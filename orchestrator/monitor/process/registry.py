@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.channel.recognition import Stream
+from orchestrator.limits import Limits
 from orchestrator.monitor.arbiter import Domain, Group, VCpu
 from orchestrator.monitor.link import messages
 from orchestrator.monitor.link.table import (
@@ -27,7 +28,7 @@ from orchestrator.monitor.link.table import (
 )
 from orchestrator.monitor.process.clock import Stage
 from orchestrator.monitor.process.endpoint import Endpoint
-from orchestrator.values.frequencies import Steps
+from orchestrator.values.frequencies import FrequencyTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,11 +99,11 @@ class Registry:
     # Groups
 
     def _define_group(self, message: messages.DefineGroup) -> None:
-        steps = Steps(message.steps_khz, message.has_turbo)
+        steps = FrequencyTable(message.steps_khz, message.has_turbo)
         clock = self._claims.clock(message.group, steps, message.row)
         group = clock.group
         group.steps = steps
-        group.min_khz, group.max_khz = message.min_khz, message.max_khz
+        group.limits = Limits(message.min_khz, message.max_khz)
         group.has_host_cpus = message.has_host_cpus
         group.override_khz = message.override_khz
         group.rebound()
@@ -177,7 +178,7 @@ class Registry:
         if vcpu is None:
             vcpu = domain.vcpus[row.vcpu] = VCpu(domain, row.vcpu, vcpu_at(row.row))
         clock = None if row.group is None else self._claims.clocks.get(row.group)
-        vcpu.min_khz, vcpu.max_khz = row.min_khz, row.max_khz
+        vcpu.limits = Limits(row.min_khz, row.max_khz)
         vcpu.is_turbo_allowed = row.is_turbo_allowed
         vcpu.place(None if clock is None else clock.group)
         if is_new:

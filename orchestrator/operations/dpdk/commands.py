@@ -155,7 +155,7 @@ class Instructing:
         khz = hand.turn(int(PacketUnit[unit.name]))
         if khz is None:
             raise ConfigError(f"{unit.upper()}: CPU {min(record.group.pcpus)} has none")
-        return record.group.steps.fit(khz, hand.min_khz, hand.max_khz)
+        return self._inventory.group_window(number).fit(khz)
 
     # Policies
 
@@ -217,11 +217,10 @@ def _pcpus(cpus: frozenset[int]) -> frozenset[PCpu]:
 
 def _hand_for(inventory: Inventory, record: GroupRecord) -> VCpu:
     """Make somebody who asks for a group as a guest would, within the host's bounds."""
-    bounds, steps = inventory.config.bounds, record.group.steps
+    group = record.group
     hand = VCpu(Domain(), 0)
     hand.domain.is_enforced = True
-    hand.min_khz = bounds.min_khz or 0
-    hand.max_khz = bounds.max_khz or steps.highest_khz
-    hand.is_turbo_allowed = bounds.turbo
-    hand.place(Group(record.group.number, steps))
+    hand.limits = inventory.group_limits(group)
+    hand.is_turbo_allowed = inventory.config.bounds.turbo
+    hand.place(Group(group.number, group.steps))
     return hand
