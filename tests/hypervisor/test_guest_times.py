@@ -97,7 +97,7 @@ def test_a_connection_with_handles_of_domains_is_closed_all_the_same(
 ) -> None:
     assert guests
     others = open_sockets()
-    hypervisor = Hypervisor(session_host.uri, listener=recorder)
+    hypervisor = Hypervisor(session_host.uri, post=recorder.post)
     hypervisor.start()
     recorder.wait_for("connected")
     assert hypervisor.vcpu_times_together([UUID, SECOND]).keys() == {UUID, SECOND}

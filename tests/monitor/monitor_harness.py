@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import TYPE_CHECKING
 
+from orchestrator import events
 from orchestrator.channel.protocol import GENERATION_464, Request, encode
 from orchestrator.limits import Limits
 from orchestrator.monitor.client.client import HUNG_AFTER_S, Monitor
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from orchestrator.values.refusal import Refusal
 
 SIZE = GENERATION_464.size_bytes
 TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
@@ -42,13 +42,13 @@ class MonitorHarness:
         release_after_s: float = 30.0,
         hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
-        self.heard: list[tuple[object, ...]] = []
+        self.heard: list[events.Event] = []
         self.is_taking = True
         """Whether a wanted group is taken at once."""
         self.is_taking_policies: bool | None = True
         """What guests' policies are answered; None: nothing."""
         self.monitor = Monitor(
-            release_after_s=release_after_s, listener=self, hung_after_s=hung_after_s
+            release_after_s=release_after_s, post=self.post, hung_after_s=hung_after_s
         )
         self._directory = directory
         self._prepared: dict[int, PreparedGroup] = {}
@@ -60,44 +60,24 @@ class MonitorHarness:
         for guest in self._guests:
             guest.close()
 
-    # The monitor's listener
+    # What the monitor posts
 
-    def take_wanted(self, group: int) -> None:
-        self.heard.append(("take_wanted", group))
-        if self.is_taking:
-            self.take(group)
+    def post(self, event: events.Event) -> None:
+        self.heard.append(event)
+        match event:
+            case events.TakeWanted(group) if self.is_taking:
+                self.take(group)
+            case events.PolicySent(uuid, number, ticket):
+                if self.is_taking_policies is not None:
+                    self.monitor.answer_policy(
+                        uuid, number, ticket, is_accepted=self.is_taking_policies
+                    )
+            case _:
+                pass
 
-    def group_yielded(self, group: int) -> None:
-        self.heard.append(("group_yielded", group))
-
-    def endpoint_closed(self, uuid: DomainId, number: int, reason: str) -> None:
-        self.heard.append(("endpoint_closed", uuid, number, reason))
-
-    def policy_sent(
-        self, uuid: DomainId, number: int, ticket: int, generation: int, packet: bytes
-    ) -> None:
-        self.heard.append(("policy_sent", uuid, number, generation, packet))
-        if self.is_taking_policies is not None:
-            is_accepted = self.is_taking_policies
-            self.monitor.answer_policy(uuid, number, ticket, is_accepted=is_accepted)
-
-    def policy_removed(self, uuid: DomainId, number: int) -> None:
-        self.heard.append(("policy_removed", uuid, number))
-
-    def request_refused(
-        self, uuid: DomainId, number: int, reason: Refusal, vcpu: int, unit: int
-    ) -> None:
-        self.heard.append(("request_refused", uuid, number, reason, vcpu, unit))
-
-    def write_refused(self, group: int, errno: int) -> None:
-        self.heard.append(("write_refused", group, errno))
-
-    def monitor_died(self, status: int) -> None:
-        self.heard.append(("monitor_died", status))
-
-    async def hear(self, *words: object) -> None:
-        """Wait until the monitor has said something."""
-        await until(lambda: words in self.heard, f"{words}")
+    async def hear(self, event: events.Event) -> None:
+        """Wait until the monitor has posted an event."""
+        await until(lambda: event in self.heard, f"{event}")
 
     # What main does
 

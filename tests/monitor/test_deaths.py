@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator import events
 from orchestrator.channel.protocol import (
     Command,
     PolicyPacket,
@@ -63,7 +64,7 @@ async def test_a_death_of_the_monitor_leaves_clocks_and_votes(
 
 async def _kill_monitor(main: MonitorHarness) -> None:
     os.kill(main.pid(), signal.SIGKILL)
-    await main.hear("monitor_died", -signal.SIGKILL)
+    await main.hear(events.MonitorDied(-signal.SIGKILL))
 
 
 @with_monitor
@@ -77,7 +78,7 @@ async def test_what_is_said_while_no_monitor_lives_is_known_to_the_next(
     main.define_domain(0, uuid=other)
     main.monitor.withdraw_votes(UUID, 0)
     refused = main.open_channel()
-    await main.hear("endpoint_closed", UUID, 0, "the monitor cannot have it")
+    await main.hear(events.EndpointClosed(UUID, 0, "the monitor is not available"))
     assert await refused.receive() == b""
     await main.monitor.start()
     main.hand_over_again()
@@ -93,7 +94,7 @@ async def test_a_policy_s_vote_takes_the_group_and_outlives_a_monitor(
     main.offer()
     main.define_domain(0)
     main.monitor.set_policy_vote(UUID, 0, LOWEST)
-    await main.hear("take_wanted", 0)
+    await main.hear(events.TakeWanted(0))
     await until(lambda: main.clock() == LOWEST, "the policy's clock")
     await _kill_monitor(main)
     main.file(0, "scaling_setspeed").write_text("1\n")
@@ -136,11 +137,15 @@ async def test_guests_policies_are_heard_and_answered(main: MonitorHarness) -> N
     guest = main.simple()
     packet = encode_policy(PolicyPacket(vm_name=b"me", num_vcpu=1))
     assert await guest.exchange(packet) == packet[:12] + b"\1" + packet[13:]
-    assert set(main.heard) == {("policy_sent", UUID, 0, SIZE, packet)}
+    for sent in main.heard:
+        assert isinstance(sent, events.PolicySent)
+        assert (sent.uuid, sent.number, sent.generation) == (UUID, 0, SIZE)
+        assert sent.packet == packet
+    assert main.heard
     main.is_taking_policies = False
     assert await guest.exchange(packet) == packet[:12] + b"\2" + packet[13:]
     await guest.send(encode(Request(0, 0, Command.PKT_POLICY_REMOVE)))
-    await main.hear("policy_removed", UUID, 0)
+    await main.hear(events.PolicyRemoved(UUID, 0))
 
 
 def _close_the_channel(main: MonitorHarness) -> None:

@@ -14,6 +14,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from orchestrator import events
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.client.child_process import Child
 from orchestrator.monitor.client.pending_withdrawals import Unheard
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from orchestrator.monitor.client.views import DomainView, GroupView, MonitorSnapshot
     from orchestrator.monitor.link.messages import Message
-    from orchestrator.monitor.listener import MonitorListener
     from orchestrator.power.group import PreparedGroup
     from orchestrator.values.domain import DomainId
 
@@ -60,7 +60,7 @@ class Monitor:
         self,
         *,
         release_after_s: float,
-        listener: MonitorListener,
+        post: Callable[[events.Event], None],
         uid: int | None = None,
         gid: int | None = None,
         hung_after_s: float = HUNG_AFTER_S,
@@ -69,7 +69,7 @@ class Monitor:
 
         Args:
             release_after_s: how long a group without votes is kept.
-            listener: who hears what happens.
+            post: takes events; called in the asyncio thread.
             uid: user that the process becomes; None: nobody if we are root.
             gid: group that the process becomes; None: nogroup if we are root.
             hung_after_s: how long it may do nothing.
@@ -78,7 +78,7 @@ class Monitor:
         self._release_after_ms = round(release_after_s * 1_000)
         self._uid = _NOBODY if uid is None and is_root else uid
         self._gid = _NOBODY if gid is None and is_root else gid
-        self._listener = listener
+        self._post = post
         self._table_fd = create_table()
         self._table = SharedTable(self._table_fd)
         self._records = Records(self._table)
@@ -159,7 +159,7 @@ class Monitor:
                 HandoffError(f"the monitor process ended with status {status}")
             )
         elif not self._is_stopping:
-            self._listener.monitor_died(status)
+            self._post(events.MonitorDied(status))
 
     # What main tells
 
@@ -249,8 +249,8 @@ class Monitor:
     def adopt(self, uuid: DomainId, number: int, sock: socket.socket) -> None:
         """Give a connected channel away; main's own descriptor is closed.
 
-        Where it cannot be given (no process, unknown domain), `endpoint_closed` is
-        called soon.
+        Where it cannot be given (no process, unknown domain), EndpointClosed is
+        posted soon.
 
         Raises:
             HandoffError: the monitor may have no more files open.
@@ -274,9 +274,8 @@ class Monitor:
             self._send(message, [sock.fileno()])
 
     def _refuse_adoption(self, uuid: DomainId, number: int) -> None:
-        asyncio.get_running_loop().call_soon(
-            self._listener.endpoint_closed, uuid, number, "the monitor cannot have it"
-        )
+        closed = events.EndpointClosed(uuid, number, "the monitor is not available")
+        asyncio.get_running_loop().call_soon(self._post, closed)
 
     def close_channel(self, uuid: DomainId, number: int) -> None:
         """Close a channel's endpoint, if there is one; its votes end."""
@@ -365,11 +364,11 @@ class Monitor:
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
             case messages.TakeWanted(group):
-                self._listener.take_wanted(group)
+                self._post(events.TakeWanted(group))
             case messages.GroupYielded(group):
-                self._listener.group_yielded(group)
+                self._post(events.GroupYielded(group))
             case messages.WriteRefused(group, errno):
-                self._listener.write_refused(group, errno)
+                self._post(events.WriteRefused(group, errno))
             case (
                 messages.EndpointClosed()
                 | messages.PolicySent()
@@ -378,7 +377,7 @@ class Monitor:
             ):
                 self._hear_of_channel(message)
             case _:
-                raise HandoffError(f"the monitor said {message!r}")
+                raise HandoffError(f"unexpected message from the monitor: {message!r}")
 
     def _hear_of_channel(
         self,
@@ -387,23 +386,18 @@ class Monitor:
         | messages.PolicyRemoved
         | messages.RequestRefused,
     ) -> None:
-        uuid = self._records.uuid_of(message.domain)
-        number, listener = message.number, self._listener
+        uuid, number = self._records.uuid_of(message.domain), message.number
         # An earlier endpoint of the same channel may have ended behind our back.
         if uuid is None or self._adoptions.get((uuid, number)) != message.adoption:
             return
         match message:
             case messages.EndpointClosed():
                 del self._adoptions[uuid, number]
-                listener.endpoint_closed(uuid, number, message.reason)
-            case messages.PolicySent():
-                packet = message.packet.encode("latin-1")
-                listener.policy_sent(
-                    uuid, number, message.ticket, message.generation, packet
-                )
+                self._post(events.EndpointClosed(uuid, number, message.reason))
+            case messages.PolicySent(_, _, _, ticket, generation, text):
+                packet = text.encode("latin-1")
+                self._post(events.PolicySent(uuid, number, ticket, generation, packet))
             case messages.PolicyRemoved():
-                listener.policy_removed(uuid, number)
-            case messages.RequestRefused():
-                listener.request_refused(
-                    uuid, number, message.reason, message.vcpu, message.unit
-                )
+                self._post(events.PolicyRemoved(uuid, number))
+            case messages.RequestRefused(_, _, _, reason, vcpu, unit):
+                self._post(events.RequestRefused(uuid, number, reason, vcpu, unit))
