@@ -18,7 +18,9 @@ from orchestrator.controller.inventory import Inventory
 from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.uri import trusted_uids
+from orchestrator.monitor.arbiter import NO_VOTE
 from orchestrator.monitor.client.client import Monitor
+from orchestrator.monitor.link.commands import SetPolicyVote
 from orchestrator.operations.dpdk.commands import Instructing
 from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
@@ -26,7 +28,7 @@ from orchestrator.performer.call_pool import Pool
 from orchestrator.performer.channel_connector import Connecting
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import Policing
-from orchestrator.power.held_groups import Claims
+from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from orchestrator.config import Config
     from orchestrator.events import Event
+    from orchestrator.values.domain import DomainId
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +95,7 @@ class Daemon:
         self._claim = CpuTreeClaim(self._tree)
         journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
         fallback = config.power.fallback_governor
-        self._claims = Claims(self._tree, journal, fallback_governor=fallback)
+        self._held_groups = HeldGroups(self._tree, journal, fallback_governor=fallback)
         self._monitor = Monitor(
             release_after_s=config.power.release_after_s, post=self.post
         )
@@ -104,14 +107,14 @@ class Daemon:
                 vcpu_times=self._hypervisor,
             ),
             libvirt_calls=domain_calls,
-            vote=self._monitor.set_policy_vote,
+            vote=self._vote_by_policy,
             post=self.post,
         )
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,
             monitor=self._monitor,
-            claims=self._claims,
+            held_groups=self._held_groups,
             policing=self._policing,
             domain_calls=domain_calls,
             reports=reports,
@@ -150,6 +153,9 @@ class Daemon:
     @property
     def _config(self) -> Config:
         return self._inventory.config
+
+    def _vote_by_policy(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
+        self._monitor.send(SetPolicyVote(uuid, vcpu, khz or NO_VOTE))
 
     def post(self, event: Event) -> None:
         """Queue an event for the controller; safe from any thread."""
@@ -213,7 +219,7 @@ class Daemon:
             self._claim.release()
 
     def _replay_journal(self) -> None:
-        replay = self._claims.replay()
+        replay = self._held_groups.replay()
         if replay.restored:
             logger.warning(
                 "an earlier run ended without restoring: did it now groups=%s",
@@ -250,7 +256,7 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
-            self._monitor.look_after()
+            self._monitor.check_health()
             self.react(events.ResyncDue())
 
     def _keep_fifos(self) -> None:
@@ -283,7 +289,7 @@ class Daemon:
         await closing
 
     def _restore(self) -> None:
-        refused = self._claims.restore_all()
+        refused = self._held_groups.restore_all()
         for reason in refused:
             logger.error("not restored, try `vmpower restore`: %s", reason)
         if self._claim.is_held and not refused:

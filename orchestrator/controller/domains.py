@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator.controller import channels, groups, onboarding
 from orchestrator.controller import policy_subjects as tenants
-from orchestrator.controller.actions import (
-    DefineDomain,
-    DescribeDomain,
-    ForgetDomain,
-    Report,
-    Severity,
-)
+from orchestrator.controller.actions import DescribeDomain, Report, Severity
 from orchestrator.controller.inventory import DomainRecord, Inventory
-from orchestrator.monitor.client.views import DomainView, VCpuView
+from orchestrator.monitor.link.commands import (
+    DefineDomain,
+    ForgetDomain,
+    VCpuDefinition,
+)
 from orchestrator.rights import resolve_rights
 from orchestrator.values.domain import DomainState
 from orchestrator.values.domain_settings import Mode
@@ -131,20 +129,20 @@ def replace_vcpus(
 def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
     """Tell the monitor about a domain if it changed."""
     if not record.spec.state.is_active:
-        if record.view is None:
+        if record.sent is None:
             return []
-        record.view = None
+        record.sent = None
         return [ForgetDomain(record.spec.uuid)]
-    view = _view(inventory, record)
-    if view == record.view:
+    definition = _definition(inventory, record)
+    if definition == record.sent:
         return []
-    record.view = view
-    return [DefineDomain(view)]
+    record.sent = definition
+    return [definition]
 
 
-def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
+def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
     rights = resolve_rights(inventory.config, record.spec)
-    return DomainView(
+    return DefineDomain(
         uuid=record.spec.uuid,
         is_executing=record.spec.state.is_executing,
         is_enforced=rights.mode.value is Mode.ENFORCE,
@@ -152,7 +150,7 @@ def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
         may_send_policies=rights.guest_policies.value,
         generation=rights.generation.value,
         vcpus=tuple(
-            VCpuView(
+            VCpuDefinition(
                 vcpu=placement.vcpu,
                 group=placement.group,
                 limits=rights.limits,

@@ -12,11 +12,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestrator.controller.actions import (
-    AnswerTake,
-    ConfirmRelease,
-    DefineGroup,
     DropGroup,
-    HandOver,
     PrepareGroup,
     ReadTopology,
     Report,
@@ -25,7 +21,13 @@ from orchestrator.controller.actions import (
     TakeGroup,
 )
 from orchestrator.controller.inventory import GroupRecord, GroupStage, Inventory
-from orchestrator.monitor.client.views import GroupView
+from orchestrator.monitor.link.commands import (
+    AnswerTake,
+    ConfirmRelease,
+    DefineGroup,
+    HandOver,
+    TakeBack,
+)
 from orchestrator.values.cpuset import name_cpus
 from orchestrator.values.units import format_khz
 
@@ -51,17 +53,17 @@ def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
     actions: list[Action] = []
     for number in sorted(numbers):
         record = inventory.groups[number]
-        view = _view(inventory, record)
-        if view != record.view:
-            record.view = view
-            actions.append(DefineGroup(view))
+        definition = _definition(inventory, record)
+        if definition != record.sent:
+            record.sent = definition
+            actions.append(definition)
     return actions
 
 
-def _view(inventory: Inventory, record: GroupRecord) -> GroupView:
+def _definition(inventory: Inventory, record: GroupRecord) -> DefineGroup:
     group = record.group
-    return GroupView(
-        number=group.number,
+    return DefineGroup(
+        group=group.number,
         steps=group.steps,
         limits=inventory.group_limits(group),
         has_host_cpus=_has_host_cpus(inventory, record),
@@ -96,7 +98,7 @@ def need(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
         elif not is_needed and record.stage is GroupStage.PREPARED:
             record.stage = GroupStage.IDLE
             record.is_take_wanted = False
-            actions.append(DropGroup(number))
+            actions += [TakeBack(number), DropGroup(number)]
     return actions
 
 
@@ -167,7 +169,7 @@ def on_failed(inventory: Inventory, event: events.GroupFailed) -> list[Action]:
     record.is_take_wanted = False
     actions: list[Action] = [AnswerTake(event.group, is_taken=False)]
     if was_held:
-        actions.append(DropGroup(event.group))
+        actions += [TakeBack(event.group), DropGroup(event.group)]
     if is_news:
         cpus = name_cpus(record.group.pcpus)
         actions.append(

@@ -8,15 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.controller import channels, domains, groups, onboarding
-from orchestrator.controller.actions import (
-    DefineDomain,
-    DefineGroup,
-    HandOver,
-    ReadTopology,
-    Report,
-    Severity,
-)
+from orchestrator.controller.actions import ReadTopology, Report, Severity
 from orchestrator.controller.inventory import GroupRecord, GroupStage
+from orchestrator.monitor.link.commands import HandOver
 from orchestrator.values.cpuset import name_cpus
 
 if TYPE_CHECKING:
@@ -118,14 +112,11 @@ def on_monitor_started(
     inventory.is_monitor_up = True
     actions: list[Action] = []
     for number, group in inventory.groups.items():
-        if group.view is not None:
-            actions.append(DefineGroup(group.view))
+        if group.sent is not None:
+            actions.append(group.sent)
         if group.stage in groups.HELD_STAGES:
             is_taken = group.stage is GroupStage.TAKEN
             actions.append(HandOver(number, is_taken=is_taken))
-    actions += [
-        DefineDomain(domain.view)
-        for domain in inventory.domains.values()
-        if domain.view is not None
-    ]
+    domains = inventory.domains.values()
+    actions += [domain.sent for domain in domains if domain.sent is not None]
     return actions + channels.connect_all(inventory)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.controller.actions import DefineTenant
     from orchestrator.limits import Window
-    from orchestrator.monitor.client.views import DomainView, GroupView
+    from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.topology import Topology
@@ -127,8 +127,8 @@ class DomainRecord:
     spec: DomainSpec
     channels: dict[int, ChannelRecord] = field(default_factory=dict)
     placements: dict[VCpu, Placement] = field(default_factory=dict)
-    view: DomainView | None = None
-    """What the monitor was told last."""
+    sent: DefineDomain | None = None
+    """Its definition as the monitor was sent it last."""
     tenancy: DefineTenant | None = None
     """What the policies were told last."""
     policed: frozenset[int] = frozenset()
@@ -143,7 +143,7 @@ class DomainRecord:
 
     def is_enforced(self) -> bool:
         """Whether its requests change clocks."""
-        return self.view is not None and self.view.is_enforced
+        return self.sent is not None and self.sent.is_enforced
 
     def is_served(self) -> bool:
         """Whether any of its channels is connected."""
@@ -166,8 +166,8 @@ class GroupRecord:
     is_take_wanted: bool = False
     """A vote arrived while the group was not ready to be taken."""
     override_khz: int | None = None
-    view: GroupView | None = None
-    """What the monitor was told last."""
+    sent: DefineGroup | None = None
+    """Its definition as the monitor was sent it last."""
 
 
 @dataclass(slots=True)

@@ -68,7 +68,7 @@ class VCpu:
         "group",
         "has_turbo_right",
         "index",
-        "is_greeting",
+        "is_connect_vote",
         "is_turbo_allowed",
         "limits",
         "number",
@@ -93,7 +93,7 @@ class VCpu:
         """The guest's own switch: on until it sends DISABLE_TURBO."""
         self.vote_khz = NO_VOTE
         """The guest's."""
-        self.is_greeting = False
+        self.is_connect_vote = False
         """Whether that is only CONNECT's: nobody has asked for a clock yet. Beside a
         policy it does not count, or no policy could slow a guest of DPDK's."""
         self.voter: int | None = None
@@ -140,7 +140,7 @@ class VCpu:
 
     def highest_vote_khz(self) -> int:
         """Return the higher of its votes that count; NO_VOTE if it has none."""
-        if self.is_greeting and self.policy_khz:
+        if self.is_connect_vote and self.policy_khz:
             return self.policy_khz
         return max(self.vote_khz, self.policy_khz)
 
@@ -155,7 +155,7 @@ class VCpu:
             raise ValueError("a floating vCPU has no steps")
         return self.window.clamp(khz)
 
-    def turn(self, unit: int) -> int | None:
+    def apply_request(self, unit: int) -> int | None:
         """Return the vote that a request makes of the present one.
 
         ENABLE_TURBO and DISABLE_TURBO set the vCPU's turbo right as well.
@@ -189,7 +189,7 @@ class VCpu:
     def withdraw(self) -> None:
         """End the guest's vote, and give back the turbo right that went with it."""
         self.vote_khz = NO_VOTE
-        self.is_greeting = False
+        self.is_connect_vote = False
         self.voter = None
         self.has_turbo_right = True
         self.rebound()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events
 from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.monitor.link.commands import WithdrawVotes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ class PortSessions:
         if heard_ns + NOTED_LATE_NS < action.at_ns:
             # In this order: nothing that a policy wants comes after the votes' end.
             self._policing.end_guest(*key)
-            self._monitor.withdraw_votes(*key, until_ns=action.at_ns)
+            self._monitor.send(WithdrawVotes(*key, until_ns=action.at_ns))
         elif action.is_closed:
             self._doubt(action, heard_ns)
 

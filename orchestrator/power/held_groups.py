@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Claims:
+class HeldGroups:
     """Holds the descriptors and the journal of every group that is not idle.
 
     Synchronization: any thread, but one call per group at a time; the journal, which

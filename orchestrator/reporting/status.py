@@ -205,7 +205,7 @@ class Snapshot:
             )
 
     def _reason(self, record: GroupRecord) -> str | None:
-        is_shared = record.view is not None and record.view.has_host_cpus
+        is_shared = record.sent is not None and record.sent.has_host_cpus
         if record.stage is GroupStage.TAKEN and is_shared:
             return (
                 "not slowed: a CPU of its clock group may run the host's own work"

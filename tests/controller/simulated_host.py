@@ -15,6 +15,7 @@ from orchestrator.config import Config
 from orchestrator.controller import Controller
 from orchestrator.controller import actions as a
 from orchestrator.controller.inventory import Inventory
+from orchestrator.monitor.link import commands as c
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
@@ -75,7 +76,7 @@ class SimulatedHost:
     """When a channel's guest last sent anything."""
     votes: dict[tuple[DomainId, int], int | None] = field(default_factory=dict)
     """What policies want."""
-    answers: list[a.AnswerPolicy] = field(default_factory=list)
+    answers: list[c.AnswerPolicy] = field(default_factory=list)
     obstacle: str | None = None
     """Why no policy can see what it needs."""
     reports: list[a.Report] = field(default_factory=list)
@@ -98,7 +99,7 @@ class SimulatedHost:
         for event in happened:
             decided += self.controller.react(event)
         for action in decided:
-            if isinstance(action, a.ConnectChannel | a.CloseChannel):
+            if isinstance(action, a.ConnectChannel | c.CloseChannel):
                 self._cancel_attempt(action.uuid, action.number)
             if isinstance(action, SLOW):
                 self.to_do.append(action)
@@ -119,7 +120,7 @@ class SimulatedHost:
         self.to_do.remove(action)
         return action
 
-    def _cancel_attempt(self, uuid: DomainId, number: int) -> None:
+    def _cancel_attempt(self, uuid: str, number: int) -> None:
         # The performer keeps one attempt per channel.
         self.to_do = [
             action
@@ -183,7 +184,7 @@ class SimulatedHost:
                 return [e.DomainVanished(uuid)]
             case a.ConnectChannel(uuid, number, path):
                 return self._connect(uuid, number, path)
-            case a.CloseChannel(uuid, number):
+            case c.CloseChannel(uuid, number):
                 self.open_channels.discard((uuid, number))
             case a.EndPortSession(uuid, number, at_ns, is_closed):
                 if self.spoke_ns.get((uuid, number), 0) < at_ns:
@@ -196,7 +197,7 @@ class SimulatedHost:
                 return self._change_channels(action)
             case a.DefineTenant() | a.ForgetTenant():
                 return self._perform_tenancy(action)
-            case a.InstallPolicy() | a.EndGuestPolicies() | a.AnswerPolicy():
+            case a.InstallPolicy() | a.EndGuestPolicies() | c.AnswerPolicy():
                 return self._perform_policy(action)
             case _:
                 return self._perform_power(action)
@@ -221,10 +222,10 @@ class SimulatedHost:
         return [*told, e.PoliciesChanged(uuid, self.engine.covered(uuid))]
 
     def _perform_policy(
-        self, action: a.InstallPolicy | a.EndGuestPolicies | a.AnswerPolicy
+        self, action: a.InstallPolicy | a.EndGuestPolicies | c.AnswerPolicy
     ) -> list[e.Event]:
         match action:
-            case a.AnswerPolicy():
+            case c.AnswerPolicy():
                 self.answers.append(action)
                 return []
             case a.EndGuestPolicies(uuid, number):
@@ -261,7 +262,7 @@ class SimulatedHost:
             case a.DropGroup(group):
                 assert group not in self.taken_groups, "dropped while taken"
                 self.held_groups.discard(group)
-            case a.HandOver(group):
+            case c.HandOver(group):
                 assert group in self.held_groups, "handed over unprepared"
             case _:
                 pass  # what the monitor is told

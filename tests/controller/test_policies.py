@@ -10,8 +10,8 @@ import pytest
 from orchestrator import events as e
 from orchestrator.channel.protocol import PolicyPacket, encode_policy
 from orchestrator.config import BoundsConfig, Config, DomainRule
-from orchestrator.controller import actions as a
 from orchestrator.controller.inventory import GroupStage
+from orchestrator.monitor.link import commands as c
 from orchestrator.policy.rule import PolicyKind, PolicyRule, Workload
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.values.domain import (
@@ -235,11 +235,11 @@ def test_a_port_that_somebody_else_closes_ends_nothing() -> None:
 def test_what_a_guest_may_ask_is_told_and_changed_while_it_runs() -> None:
     host = served(domain(policy=DomainPolicy(queries=False)))
     (record,) = host.inventory.domains.values()
-    assert record.view is not None
-    assert (record.view.may_query, record.view.may_send_policies) == (False, True)
+    assert record.sent is not None
+    assert (record.sent.may_query, record.sent.may_send_policies) == (False, True)
     rule = DomainRule(match="*", queries=True, guest_policies=False)
     decided = host.tell(e.ConfigReloaded(Config(domain=(rule,))))
-    (view,) = [action.view for action in decided if isinstance(action, a.DefineDomain)]
+    (view,) = [action for action in decided if isinstance(action, c.DefineDomain)]
     assert (view.may_query, view.may_send_policies) == (True, False)
 
 

@@ -14,7 +14,14 @@ from orchestrator import events
 from orchestrator.channel.protocol import GENERATION_464, Request, encode
 from orchestrator.limits import Limits
 from orchestrator.monitor.client.client import HUNG_AFTER_S, Monitor
-from orchestrator.monitor.client.views import Counters, DomainView, GroupView, VCpuView
+from orchestrator.monitor.link.commands import (
+    AnswerPolicy,
+    AnswerTake,
+    DefineDomain,
+    DefineGroup,
+    HandOver,
+    VCpuDefinition,
+)
 from orchestrator.power.group import ClockGroup, Original, PreparedGroup
 from orchestrator.values.domain import DomainId, PCpu
 from orchestrator.values.frequencies import table_from
@@ -22,6 +29,8 @@ from orchestrator.values.frequencies import table_from
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from orchestrator.monitor.client.views import Counters
 
 
 SIZE = GENERATION_464.size_bytes
@@ -69,9 +78,8 @@ class MonitorHarness:
                 self.take(group)
             case events.PolicySent(uuid, number, ticket):
                 if self.is_taking_policies is not None:
-                    self.monitor.answer_policy(
-                        uuid, number, ticket, is_accepted=self.is_taking_policies
-                    )
+                    is_accepted = self.is_taking_policies
+                    self.monitor.send(AnswerPolicy(uuid, number, ticket, is_accepted))
             case _:
                 pass
 
@@ -122,37 +130,44 @@ class MonitorHarness:
     def take(self, number: int = 0) -> None:
         """Switch the governor and say so."""
         self.file(number, "scaling_governor").write_text("userspace\n")
-        self.monitor.answer_take(number, is_taken=True)
+        self.monitor.send(AnswerTake(number, is_taken=True))
 
     def offer(self, number: int = 0) -> None:
         """Define a group and hand it over, untaken."""
-        self.monitor.define_group(self.group_view(number))
-        self.monitor.hand_over(self.prepare(number), is_taken=False)
+        self.monitor.send(self.group(number))
+        self.hand_over(self.prepare(number), is_taken=False)
 
-    def group_view(
-        self, number: int = 0, *, override_khz: int | None = None
-    ) -> GroupView:
-        return GroupView(
-            number=number,
+    def hand_over(self, prepared: PreparedGroup, *, is_taken: bool) -> None:
+        command = HandOver(
+            prepared.group.number,
+            is_taken,
+            originals=tuple(o.value.decode() for o in prepared.originals),
+            ours=tuple(o.ours.decode() for o in prepared.originals),
+        )
+        self.monitor.send(command, [prepared.clock_fd, *prepared.original_fds])
+
+    def group(self, number: int = 0, *, override_khz: int | None = None) -> DefineGroup:
+        return DefineGroup(
+            group=number,
             steps=STEPS,
             limits=Limits(LOWEST, TURBO),
             override_khz=override_khz,
         )
 
     def hand_over_again(self, number: int = 0) -> None:
-        self.monitor.hand_over(self._prepared[number], is_taken=True)
+        self.hand_over(self._prepared[number], is_taken=True)
 
     def define_domain(
         self, *groups: int | None, uuid: DomainId = UUID, is_enforced: bool = True
     ) -> None:
         vcpus = tuple(
-            VCpuView(vcpu=number, group=group, limits=Limits(LOWEST, TURBO))
+            VCpuDefinition(vcpu=number, group=group, limits=Limits(LOWEST, TURBO))
             for number, group in enumerate(groups)
         )
-        view = DomainView(
+        definition = DefineDomain(
             uuid=uuid, is_executing=True, is_enforced=is_enforced, vcpus=vcpus
         )
-        self.monitor.define_domain(view)
+        self.monitor.send(definition)
 
     def open_channel(self, number: int = 0, uuid: DomainId = UUID) -> Guest:
         theirs, ours = socket.socketpair()

@@ -140,7 +140,7 @@ def test_votes_are_steps_whatever_is_asked(
 ) -> None:
     vcpu = _put(Group(0, some), setting)
     for unit in units:
-        vote_khz = vcpu.turn(unit)
+        vote_khz = vcpu.apply_request(unit)
         assert vote_khz is None or vote_khz in some.khz
         vcpu.vote_khz = vote_khz or vcpu.vote_khz
 
@@ -150,9 +150,9 @@ def test_max_and_min_do_not_depend_on_the_vote_before(
     some: FrequencyTable, setting: Setting
 ) -> None:
     vcpu = _put(Group(0, some), setting)
-    absolute = (vcpu.turn(MAX), vcpu.turn(MIN))
+    absolute = (vcpu.apply_request(MAX), vcpu.apply_request(MIN))
     vcpu.vote_khz = some.lowest_khz
-    assert (vcpu.turn(MAX), vcpu.turn(MIN)) == absolute
+    assert (vcpu.apply_request(MAX), vcpu.apply_request(MIN)) == absolute
 
 
 def test_the_highest_of_the_wishes_is_granted() -> None:
@@ -219,7 +219,7 @@ def test_the_calls_of_dpdk_s_test_suite_give_the_steps_of_its_turbo_rules() -> N
     vcpu = _running(Group(0, STEPS))
     votes = []
     for unit in (ENABLE_TURBO, DISABLE_TURBO, UP, DOWN, MIN, MAX):
-        vcpu.vote_khz = vcpu.turn(unit) or 0
+        vcpu.vote_khz = vcpu.apply_request(unit) or 0
         votes.append(vcpu.vote_khz)
     assert votes == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
 
@@ -242,27 +242,27 @@ def test_the_calls_of_dpdk_s_test_suite_give_the_steps_of_its_turbo_rules() -> N
 def test_what_a_request_makes_of_a_vote(
     unit: int, vote: int, result: int | None
 ) -> None:
-    assert _running(Group(0, STEPS), vote=vote).turn(unit) == result
+    assert _running(Group(0, STEPS), vote=vote).apply_request(unit) == result
 
 
 def test_relative_requests_move_within_the_domain_s_bounds() -> None:
     vcpu = _running(Group(0, STEPS), vote=TURBO, max_khz=MIDDLE)
-    assert vcpu.turn(UP) == MIDDLE
-    assert vcpu.turn(DOWN) == LOWEST
+    assert vcpu.apply_request(UP) == MIDDLE
+    assert vcpu.apply_request(DOWN) == LOWEST
 
 
 def test_without_turbo_enabling_is_refused_and_disabling_is_done() -> None:
     vcpu = _running(Group(0, table_from([NOMINAL, LOWEST])))
-    assert vcpu.turn(ENABLE_TURBO) is None
-    assert vcpu.turn(DISABLE_TURBO) == NOMINAL
+    assert vcpu.apply_request(ENABLE_TURBO) is None
+    assert vcpu.apply_request(DISABLE_TURBO) == NOMINAL
 
 
 def test_turbo_that_the_operator_forbids_is_refused() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.is_turbo_allowed = False
     vcpu.rebound()
-    assert vcpu.turn(ENABLE_TURBO) is None
-    assert vcpu.turn(MAX) == NOMINAL
+    assert vcpu.apply_request(ENABLE_TURBO) is None
+    assert vcpu.apply_request(MAX) == NOMINAL
     assert vcpu.wish_khz() == NOMINAL
 
 
@@ -281,15 +281,15 @@ def test_a_vote_is_void_in_another_group() -> None:
 
 def test_a_withdrawn_vote_takes_the_turbo_switch_with_it() -> None:
     vcpu = _running(Group(0, STEPS))
-    vcpu.vote_khz = vcpu.turn(DISABLE_TURBO) or 0
+    vcpu.vote_khz = vcpu.apply_request(DISABLE_TURBO) or 0
     vcpu.withdraw()
-    assert (vcpu.vote_khz, vcpu.turn(MAX)) == (0, TURBO)
+    assert (vcpu.vote_khz, vcpu.apply_request(MAX)) == (0, TURBO)
 
 
 def test_a_floating_vcpu_takes_no_request() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.place(None)
-    assert vcpu.turn(MAX) is None
+    assert vcpu.apply_request(MAX) is None
 
 
 def test_only_a_vcpu_that_decides_alone_is_a_sole_voter() -> None:

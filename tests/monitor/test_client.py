@@ -20,6 +20,7 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.client.client import Monitor
+from orchestrator.monitor.link.commands import WithdrawVotes
 from orchestrator.values.domain import DomainId
 from tests.monitor.monitor_harness import (
     LOWEST,
@@ -43,7 +44,7 @@ def test_a_group_without_votes_is_yielded(tmp_path: Path) -> None:
         async with monitor_harness(tmp_path, release_after_s=0.05) as main:
             guest = main.simple()
             await guest.ask(MIN)
-            main.monitor.withdraw_votes(UUID, None)
+            main.monitor.send(WithdrawVotes(UUID, None))
             await main.hear(events.GroupYielded(0))
             assert main.monitor.snapshot().grants == {0: None}
 
@@ -138,7 +139,7 @@ def test_a_monitor_that_hangs_is_killed_and_one_that_works_is_not(
         since_s = time.monotonic()
 
         def is_over(span_s: float) -> bool:
-            main.monitor.look_after()
+            main.monitor.check_health()
             return time.monotonic() > since_s + span_s
 
         await until(lambda: is_over(1.5), "three times what it may take")

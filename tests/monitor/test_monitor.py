@@ -11,6 +11,12 @@ from orchestrator.channel.protocol import (
     encode,
     encode_connect,
 )
+from orchestrator.monitor.link.commands import (
+    CloseChannel,
+    ForgetDomain,
+    SwitchChannel,
+    WithdrawVotes,
+)
 from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
 from tests.monitor.monitor_harness import (
@@ -95,11 +101,10 @@ def _done(counters: Counters) -> tuple[int, int]:
 async def test_an_operator_s_clock_holds_against_a_guest(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
-    view = main.group_view(override_khz=MIDDLE)
-    main.monitor.define_group(view)
+    main.monitor.send(main.group(override_khz=MIDDLE))
     await until(lambda: main.clock() == MIDDLE, "the operator's clock")
     assert await guest.ask(MAX) == "NACK"
-    main.monitor.define_group(main.group_view())
+    main.monitor.send(main.group())
     await until(lambda: main.clock() == TURBO, "the guest's clock")
 
 
@@ -107,14 +112,14 @@ async def test_an_operator_s_clock_holds_against_a_guest(main: MonitorHarness) -
 async def test_channels_are_switched_off_and_on(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
-    main.monitor.switch_channel(UUID, 0, is_enabled=False)
+    main.monitor.send(SwitchChannel(UUID, 0, is_enabled=False))
     await until(lambda: main.clock() == TURBO, "the end of the vote")
     assert await guest.ask(MIN) == "NACK"
-    main.monitor.close_channel(UUID, 0)
+    main.monitor.send(CloseChannel(UUID, 0))
     assert await guest.receive() == b""
     again = main.open_channel()
     assert await again.ask(MIN) == "NACK"
-    main.monitor.switch_channel(UUID, 0, is_enabled=True)
+    main.monitor.send(SwitchChannel(UUID, 0, is_enabled=True))
     # A request may overtake main's word: it comes by another socket.
     while await again.ask(MIN) == "NACK":
         pass
@@ -126,10 +131,10 @@ async def test_channels_are_switched_off_and_on(main: MonitorHarness) -> None:
 async def test_votes_are_withdrawn_and_a_domain_forgotten(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
-    main.monitor.withdraw_votes(UUID, 0)
+    main.monitor.send(WithdrawVotes(UUID, 0))
     await until(lambda: main.clock() == TURBO, "the highest step")
     await guest.ask(MIN)
-    main.monitor.forget_domain(UUID)
+    main.monitor.send(ForgetDomain(UUID))
     await until(lambda: main.clock() == TURBO, "the highest step")
     assert await guest.receive() == b""
     assert main.monitor.snapshot().channels == {}
@@ -141,10 +146,10 @@ async def test_counters_go_on_over_a_new_connection_until_the_domain_is_off(
 ) -> None:
     await main.simple().ask(77)
     await until(lambda: main.counters().nacks == 1, "a refusal")
-    main.monitor.close_channel(UUID, 0)
+    main.monitor.send(CloseChannel(UUID, 0))
     await main.open_channel().ask(77)
     await until(lambda: main.counters().nacks == 2, "another refusal")
-    main.monitor.forget_domain(UUID)
+    main.monitor.send(ForgetDomain(UUID))
     main.define_domain(0)
     await main.open_channel().ask(77)
     await until(lambda: main.counters().nacks == 1, "the first of the next run")
@@ -229,7 +234,7 @@ async def test_the_end_of_an_earlier_endpoint_is_not_taken_for_the_present_one(
     earlier = main.simple()
     await earlier.ask(MIN)
     earlier.close()
-    main.monitor.close_channel(UUID, 0)
+    main.monitor.send(CloseChannel(UUID, 0))
     guest = main.open_channel()
     assert await guest.ask(MIN) == "ACK"
     assert main.heard == [events.TakeWanted(0)]

@@ -152,7 +152,7 @@ class Instructing:
         if hand is None or record.override_khz is None:
             hand = self._hands[number] = _hand_for(self._inventory, record)
         hand.vote_khz = record.override_khz or NO_VOTE
-        khz = hand.turn(int(PacketUnit[unit.name]))
+        khz = hand.apply_request(int(PacketUnit[unit.name]))
         if khz is None:
             raise ConfigError(f"{unit.upper()}: CPU {min(record.group.pcpus)} has none")
         return self._inventory.group_window(number).fit(khz)
