@@ -7,10 +7,10 @@ Synchronization: the asyncio thread only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.limits import Limits, turbo_limit, window_of
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
@@ -34,25 +34,6 @@ if TYPE_CHECKING:
         VCpuSpec,
     )
     from orchestrator.values.refusal import Refusal
-
-
-class GroupStage(StrEnum):
-    """How far a clock group is claimed."""
-
-    IDLE = "idle"
-    """Not ours; nothing open."""
-    PREPARING = "preparing"
-    """Originals are being journalled."""
-    PREPARED = "prepared"
-    """Descriptors are open and handed over; nothing on the host changed."""
-    TAKING = "taking"
-    """The governor is being switched."""
-    TAKEN = "taken"
-    """The monitor writes its clock."""
-    RESTORING = "restoring"
-    """The originals are being written back."""
-    FAILED = "failed"
-    """The kernel refused; tried again at the next resync."""
 
 
 CONNECTED_STATES = frozenset({ChannelState.OPEN, ChannelState.DISABLED})
@@ -163,8 +144,6 @@ class GroupRecord:
     stage: GroupStage = GroupStage.IDLE
     reason: str = ""
     """Why the kernel refused it; empty if it did not."""
-    is_take_wanted: bool = False
-    """A vote arrived while the group was not ready to be taken."""
     override_khz: int | None = None
     sent: DefineGroup | None = None
     """Its definition as the monitor was sent it last."""

@@ -12,7 +12,7 @@ from orchestrator import __version__, events
 from orchestrator.control import models
 from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.controller.actions import Report
-from orchestrator.controller.inventory import GroupRecord, GroupStage
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.errors import ControlError
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from orchestrator.control.feed import EventFeed
     from orchestrator.control.service import Peer
-    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.events import Event
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import Instructing

@@ -12,7 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
-from orchestrator.controller.inventory import GroupStage
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.controller.onboarding import explain
 from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.monitor.client.views import Counters

@@ -10,7 +10,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.channel.protocol import PolicyPacket, encode_policy
 from orchestrator.config import BoundsConfig, Config, DomainRule
-from orchestrator.controller.inventory import GroupStage
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.monitor.link import commands as c
 from orchestrator.policy.rule import PolicyKind, PolicyRule, Workload
 from orchestrator.policy.subject import Source, SourceKind

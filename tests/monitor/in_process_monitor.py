@@ -71,7 +71,20 @@ COUNTS = {
 class InProcessMonitor:
     """All of the monitor but its process; `turn` is one pass of its loop."""
 
-    def __init__(self, directory: Path, *, release_after_ns: int = SECOND_NS) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        release_after_ns: int = SECOND_NS,
+        table_fd: int | None = None,
+    ) -> None:
+        """Start one.
+
+        Args:
+            directory: where the files of its clock groups are.
+            release_after_ns: how long a group without votes is kept.
+            table_fd: the shared table of an earlier one; None: a table of its own.
+        """
         self.reports: list[Report] = []
         self.now_ns = SECOND_NS
         """The time; it passes when a test says so."""
@@ -82,7 +95,7 @@ class InProcessMonitor:
         self._fds: list[int] = []
         self.main, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.handoff = Handoff(theirs)
-        fd = create_table()
+        fd = create_table() if table_fd is None else os.dup(table_fd)
         self.table = SharedTable(fd)
         os.close(fd)
         self.watch = Watch(self.handoff)

@@ -76,8 +76,20 @@ class AnswerTake(NamedTuple):
     is_taken: bool
 
 
+class Reapply(NamedTuple):
+    """Write the frequency of a taken group again: the kernel may have lost it.
+
+    A group that has been yielded meanwhile stays so.
+    """
+
+    group: int
+
+
 class ConfirmRelease(NamedTuple):
-    """A yielded group is restored, so that main's death changes nothing any more."""
+    """A yielded group is restored, so that main's death changes nothing any more.
+
+    One that is wanted again meanwhile stays so.
+    """
 
     group: int
 
@@ -199,6 +211,7 @@ Decided = (
     DefineGroup
     | HandOver
     | AnswerTake
+    | Reapply
     | ConfirmRelease
     | TakeBack
     | DefineDomain

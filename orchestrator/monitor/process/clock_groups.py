@@ -174,6 +174,12 @@ class ClockGroups:
         clock.retry_at_ns = 0
         self.review(clock)
 
+    def reapply(self, clock: Clock) -> None:
+        """The kernel may have lost a taken group's frequency: write it again."""
+        if clock.stage is Stage.TAKEN:
+            clock.khz = NOT_GRANTED
+            self.review(clock)
+
     def fail(self, clock: Clock) -> None:
         """Main could not switch the group's governor, and changed nothing."""
         clock.retry_at_ns = self._now_ns() + RETRY_NS
@@ -241,6 +247,9 @@ class ClockGroups:
     def refuse(self, clock: Clock, errno: int) -> None:
         """Count a write that the kernel refused; main hears of the first of a kind."""
         self._words[clock.index + REFUSALS] += 1
+        # What is in force now is not known: the next request writes, whatever it wants.
+        clock.khz = NOT_GRANTED
+        self._words[clock.index + GRANT] = NOT_GRANTED
         if errno != clock.refused_errno:
             clock.refused_errno = errno
             self._report(WriteRefused(clock.group.number, errno))

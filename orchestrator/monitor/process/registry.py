@@ -69,6 +69,7 @@ class Registry:
         self._appliers: dict[type, Callable[[Any], None]] = {
             commands.DefineGroup: self._define_group,
             commands.AnswerTake: self._answer_take,
+            commands.Reapply: self._reapply,
             commands.ConfirmRelease: self._confirm_release,
             commands.TakeBack: self._take_back,
             commands.DefineDomain: self._define_domain,
@@ -138,6 +139,11 @@ class Registry:
     def _release(self, clock: Clock) -> None:
         for endpoint, error in self._answers.release(clock):
             self.end(endpoint, describe(error))
+
+    def _reapply(self, message: commands.Reapply) -> None:
+        clock = self._groups.clocks.get(message.group)
+        if clock is not None:
+            self._groups.reapply(clock)
 
     def _confirm_release(self, message: commands.ConfirmRelease) -> None:
         clock = self._groups.clocks.get(message.group)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.channel.protocol import Unit as PacketUnit
 from orchestrator.controller.actions import Report, Severity
-from orchestrator.controller.inventory import GroupStage
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.errors import ConfigError
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.operations.dpdk.json_messages import (
