@@ -27,14 +27,14 @@ from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import Pool
 from orchestrator.performer.channel_connector import Connecting
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
-from orchestrator.performer.policy_runner import Policing
+from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeClaim
 from orchestrator.reporting.event_log import Reports
-from orchestrator.sampling.host import HostSampling
+from orchestrator.sampling.kinds import build_samplers
 from orchestrator.system.service_manager import notify
 from orchestrator.values.domain_settings import Mode
 
@@ -101,8 +101,8 @@ class Daemon:
         )
         self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
         domain_calls = Pool("libvirt", size=DOMAIN_CALLS)
-        self._policing = Policing(
-            sampling=HostSampling(
+        self._policing = PolicyRunner(
+            samplers=build_samplers(
                 sysfs_root=_root_of_interfaces(config),
                 vcpu_times=self._hypervisor,
             ),

@@ -16,7 +16,7 @@ from orchestrator.monitor.link.commands import Decided
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.policy.subject import PolicyOrder, Source, Tenant
+    from orchestrator.policy.subject import PolicyOrder, PolicySubject, Source
     from orchestrator.values.domain import DomainId
 
 
@@ -110,16 +110,19 @@ class EndPortSession:
 
 
 @dataclass(frozen=True, slots=True)
-class DefineTenant:
-    """Tell the policies what a running domain is like, and which ones stand for it."""
+class UpdatePolicySubject:
+    """Send the policies the description of a running domain, and its configured ones.
 
-    tenant: Tenant
+    Policies of rules and metadata that are not among `orders` end.
+    """
+
+    subject: PolicySubject
     orders: Mapping[Source, PolicyOrder]
-    """Those of rules and metadata; all others of theirs end."""
+    """The policies of rules and metadata."""
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetTenant:
+class ForgetPolicySubject:
     """End all policies of a domain."""
 
     uuid: DomainId
@@ -186,8 +189,8 @@ Action = (
     | DetachChannels
     | ConnectChannel
     | EndPortSession
-    | DefineTenant
-    | ForgetTenant
+    | UpdatePolicySubject
+    | ForgetPolicySubject
     | InstallPolicy
     | EndGuestPolicies
     | PrepareGroup

@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from orchestrator.controller import channels, groups, onboarding
-from orchestrator.controller import policy_subjects as tenants
+from orchestrator.controller import channels, groups, onboarding, policy_subjects
 from orchestrator.controller.actions import DescribeDomain, Report, Severity
 from orchestrator.controller.inventory import DomainRecord, Inventory
 from orchestrator.monitor.link.commands import (
@@ -121,7 +120,7 @@ def replace_vcpus(
         # A group must be known before a vCPU is put into it.
         *groups.define(inventory, present),
         *define(inventory, record),
-        *tenants.define(inventory, record),
+        *policy_subjects.define(inventory, record),
         *groups.need(inventory, present),
     ]
 
@@ -183,7 +182,7 @@ def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
     touched = record.groups() & inventory.groups.keys()
     return [
         *channels.close_all(record),
-        *tenants.forget(record),
+        *policy_subjects.forget(record),
         *groups.define(inventory, touched),
         ForgetDomain(uuid),
         *groups.need(inventory, touched),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestrator.config import Config
-    from orchestrator.controller.actions import DefineTenant
+    from orchestrator.controller.actions import UpdatePolicySubject
     from orchestrator.limits import Window
     from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
@@ -110,8 +110,8 @@ class DomainRecord:
     placements: dict[VCpu, Placement] = field(default_factory=dict)
     sent: DefineDomain | None = None
     """Its definition as the monitor was sent it last."""
-    tenancy: DefineTenant | None = None
-    """What the policies were told last."""
+    last_subject: UpdatePolicySubject | None = None
+    """The last description of the domain that was sent to the policies."""
     policed: frozenset[int] = frozenset()
     """The vCPUs that policies are about."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)

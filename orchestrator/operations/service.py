@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.events import Event
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import Instructing
-    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
@@ -58,7 +58,7 @@ class Operations:
         *,
         inventory: Inventory,
         monitor: Monitor,
-        policing: Policing,
+        policing: PolicyRunner,
         instructing: Instructing,
         tree: CpuTree,
         reports: Reports,

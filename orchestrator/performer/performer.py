@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from orchestrator.hypervisor.connection import Hypervisor
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.performer.channel_connector import Connecting
-    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.power.held_groups import HeldGroups
     from orchestrator.reporting.event_log import Reports
 
@@ -71,7 +71,7 @@ class Performer:
         hypervisor: Hypervisor,
         monitor: Monitor,
         held_groups: HeldGroups,
-        policing: Policing,
+        policing: PolicyRunner,
         domain_calls: Pool,
         reports: Reports,
         post: Callable[[events.Event], None],
@@ -102,8 +102,10 @@ class Performer:
             actions.DetachChannels: self._detach,
             actions.ConnectChannel: connecting.connect_later,
             actions.EndPortSession: PortSessions(monitor, policing, post).end,
-            actions.DefineTenant: lambda a: policing.define(a.tenant, a.orders),
-            actions.ForgetTenant: lambda a: policing.forget(a.uuid),
+            actions.UpdatePolicySubject: lambda a: policing.update_subject(
+                a.subject, a.orders
+            ),
+            actions.ForgetPolicySubject: lambda a: policing.forget_subject(a.uuid),
             actions.InstallPolicy: self._install_policy,
             actions.EndGuestPolicies: lambda a: policing.end_guest(a.uuid, a.number),
             actions.PrepareGroup: self._journal,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from orchestrator.controller.actions import EndPortSession
     from orchestrator.monitor.client.client import Monitor
-    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.values.domain import DomainId
 
 NOTED_LATE_NS = 50_000_000
@@ -43,7 +43,7 @@ class PortSessions:
     def __init__(
         self,
         monitor: Monitor,
-        policing: Policing,
+        policing: PolicyRunner,
         post: Callable[[events.Event], None],
     ) -> None:
         self._monitor = monitor

@@ -66,11 +66,11 @@ def order_of(rule: PolicyRule, vcpus: frozenset[int] | None) -> PolicyOrder:
     return PolicyOrder(policy=policy_of(rule), vcpus=vcpus, macs=macs)
 
 
-def policy_of(rule: PolicyRule) -> Policy[Any]:
+def policy_of(rule: PolicyRule) -> Policy[Any, Any]:
     """Make a policy of a rule that has no contradictions."""
     if rule.kind is PolicyKind.TIME_OF_DAY:
         return _time_of_day(rule)
-    policy: Policy[Any] = _build(_CLASSES[rule.kind], rule)
+    policy: Policy[Any, Any] = _build(_CLASSES[rule.kind], rule)
     return policy
 
 

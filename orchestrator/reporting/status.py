@@ -230,7 +230,7 @@ def render_policy(status: PolicyStatus) -> models.Policy:
         kind=status.order.policy.kind,
         text=describe(status.order),
         wants=tuple(
-            models.PolicyWant(vcpu=vcpu, khz=khz, counts=vcpu not in status.outranked)
+            models.PolicyWant(vcpu=vcpu, khz=khz, counts=vcpu not in status.overridden)
             for vcpu, khz in sorted(status.wants_khz.items())
         ),
         problem=status.problem or None,

@@ -76,9 +76,9 @@ def sources(host: SimulatedHost) -> list[str]:
 
 
 def places(host: SimulatedHost) -> Mapping[int, VCpuPlace]:
-    tenancy = host.inventory.domains[uuid_of(host)].tenancy
-    assert tenancy is not None
-    return {place.vcpu: place for place in tenancy.tenant.places}
+    update = host.inventory.domains[uuid_of(host)].last_subject
+    assert update is not None
+    return {place.vcpu: place for place in update.subject.places}
 
 
 # Guests
@@ -133,10 +133,10 @@ def test_s2_whose_policy_it_is_is_not_what_the_packet_says() -> None:
 
 def test_t13_what_the_host_cannot_see_is_refused() -> None:
     host = served()
-    host.obstacle = "this machine offers no counter"
+    host.obstacle = "this machine has no counters"
     assert not send(host, LOW._replace(policy=3))
     (text,) = texts(host)
-    assert text.endswith("refused: branch-ratio: this machine offers no counter")
+    assert text.endswith("refused: branch-ratio: this machine has no counters")
 
 
 def test_s13_a_guest_that_repeats_itself_is_answered_and_not_told_of_again() -> None:
@@ -286,9 +286,9 @@ def test_an_interface_that_is_plugged_in_is_watched_at_once() -> None:
     second = replace(TAP, mac="52:54:00:12:34:57", device="vnet1")
     spec = replace(host.domains[uuid_of(host)], interfaces=(TAP, second))
     host.tell(e.DomainDescribed(spec, NOW_NS))
-    tenancy = host.inventory.domains[spec.uuid].tenancy
-    assert tenancy is not None
-    assert tenancy.tenant.interfaces == (TAP, second)
+    update = host.inventory.domains[spec.uuid].last_subject
+    assert update is not None
+    assert update.subject.interfaces == (TAP, second)
 
 
 def test_who_is_only_observed_is_not_steered() -> None:

@@ -15,11 +15,11 @@ from orchestrator.channel.protocol import Unit
 from orchestrator.controller.actions import EndPortSession
 from orchestrator.controller.channels import PORT_STATE_LAGS_NS
 from orchestrator.performer.call_pool import Pool
-from orchestrator.performer.policy_runner import Policing
+from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.performer.port_sessions import PortSessions
-from orchestrator.sampling.host import HostSampling
+from orchestrator.sampling.kinds import build_samplers
 from tests.monitor.monitor_harness import LOWEST, TURBO, UUID, monitor_harness, until
-from tests.policy.engine_harness import LOW, order, tenant
+from tests.policy.engine_harness import LOW, order, subject
 from tests.sampling.test_sampling import Times
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class Host:
         self.main, self.guest = main, guest
         self.posted: list[events.Event] = []
         self.calls = Pool("libvirt", size=1)
-        self.policing = Policing(
-            sampling=HostSampling(sysfs_root=root, vcpu_times=Times(None)),
+        self.policing = PolicyRunner(
+            samplers=build_samplers(sysfs_root=root, vcpu_times=Times(None)),
             libvirt_calls=self.calls,
             vote=lambda _uuid, _vcpu, _khz: None,
             post=lambda _event: None,
         )
-        self.policing.define(tenant(uuid=UUID), {})
+        self.policing.update_subject(subject(uuid=UUID), {})
         self.sessions = PortSessions(main.monitor, self.policing, self.posted.append)
 
     async def ask_for_all(self) -> None:

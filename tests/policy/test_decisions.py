@@ -19,10 +19,9 @@ from orchestrator.policy.kinds.want import Level, middle_khz, resolve_khz
 from orchestrator.policy.kinds.workload import FixedWorkload
 from orchestrator.policy.rule import Workload
 from orchestrator.policy.timetable import parse_window, whole_hours
-from orchestrator.sampling.question import Need
-from orchestrator.sampling.readings import BranchCount
+from orchestrator.sampling.branches import BranchCount
 from tests.policy.test_contract import run
-from tests.policy.vcpu_samples import NOON, STEPS, TRAFFIC, sight, view
+from tests.policy.vcpu_samples import NOON, STEPS, TRAFFIC, sample, view
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.want import Want
@@ -78,7 +77,7 @@ def test_as_is_of_nothing_is_nothing() -> None:
     ],
 )
 def test_dts_traffic_policy_max_med_min(pps: float | None, khz: int | None) -> None:
-    assert run(TRAFFIC, [view(sight(0), sight(5), pps=pps)]) == [{0: khz, 5: khz}]
+    assert run(TRAFFIC, [view(sample(0, pps), sample(5, pps))]) == [{0: khz, 5: khz}]
 
 
 # WORKLOAD
@@ -111,11 +110,11 @@ HOURS = TimeOfDay(
     ("hour", "khz"), [(3, MAX), (5, MAX), (11, MIN), (13, MIN), (8, MED), (10, MED)]
 )
 def test_dts_time_policy_busy_quiet_and_traffic_hours(hour: int, khz: int) -> None:
-    assert run(HOURS, [view(pps=1_900_000, now=at(hour, 59))]) == [{0: khz}]
+    assert run(HOURS, [view(sample(value=1_900_000), now=at(hour, 59))]) == [{0: khz}]
 
 
 def test_f17_hour_zero_is_in_no_list_unless_it_is_named() -> None:
-    assert run(HOURS, [view(pps=9e9, now=at(0))]) == [{0: None}]
+    assert run(HOURS, [view(sample(value=9e9), now=at(0))]) == [{0: None}]
     assert run(TimeOfDay(quiet=whole_hours([0])), [view(now=at(0))]) == [{0: MIN}]
 
 
@@ -171,14 +170,14 @@ def test_f17_in_the_night_when_clocks_change_the_clock_on_the_wall_decides(
 def test_busy_goes_before_quiet_and_quiet_before_traffic() -> None:
     noon = whole_hours([12])
     everything = TimeOfDay(busy=noon, quiet=noon, by_traffic=noon, traffic=TRAFFIC)
-    assert run(everything, [view(pps=2e6)]) == [{0: MAX}]
+    assert run(everything, [view(sample(value=2e6))]) == [{0: MAX}]
     no_busy = TimeOfDay(quiet=noon, by_traffic=noon, traffic=TRAFFIC)
-    assert run(no_busy, [view(pps=2e6)]) == [{0: MIN}]
+    assert run(no_busy, [view(sample(value=2e6))]) == [{0: MIN}]
 
 
 def test_time_watches_traffic_only_if_some_time_depends_on_it() -> None:
-    assert HOURS.need is Need.TRAFFIC
-    assert TimeOfDay(busy=whole_hours([1]), traffic=TRAFFIC).need is None
+    assert HOURS.needs_sample
+    assert not TimeOfDay(busy=whole_hours([1]), traffic=TRAFFIC).needs_sample
 
 
 # BRANCH_RATIO
@@ -191,7 +190,7 @@ SLEEPING = BranchCount(1000, 900, 0.01)
 
 
 def votes(policy: BranchRatio, counts: list[BranchCount | None]) -> list[int | None]:
-    seen = [view(sight(branches=count)) for count in counts]
+    seen = [view(sample(value=count)) for count in counts]
     return [vote[0] for vote in run(policy, seen)]
 
 
@@ -223,7 +222,7 @@ def test_a_sample_that_is_missing_begins_the_window_anew() -> None:
 
 
 def test_each_vcpu_has_a_window_of_its_own() -> None:
-    both = view(sight(0, branches=POLLING), sight(1, branches=WORKING))
+    both = view(sample(0, POLLING), sample(1, WORKING))
     assert run(BranchRatio(window=2), [both] * 2)[-1] == {0: MIN, 1: MAX}
 
 
@@ -231,7 +230,7 @@ def test_each_vcpu_has_a_window_of_its_own() -> None:
 
 
 def follow(policy: Utilisation, loads: list[float | None]) -> list[int | None]:
-    return [vote[0] for vote in run(policy, [view(sight(load=x)) for x in loads])]
+    return [vote[0] for vote in run(policy, [view(sample(value=x)) for x in loads])]
 
 
 def test_utilisation_goes_down_step_by_step_and_up_at_once() -> None:
@@ -259,5 +258,5 @@ def test_utilisation_that_becomes_unknown_is_no_vote_and_begins_anew() -> None:
 
 def test_utilisation_stays_within_steps_that_changed_meanwhile() -> None:
     slow, fast = (2_000_000, 1_000_000), (4_000_000, 3_500_000, 3_000_000)
-    seen = [view(sight(load=0.0, steps=slow)), view(sight(load=0.6, steps=fast))]
+    seen = [view(sample(value=0.0, steps=slow)), view(sample(value=0.6, steps=fast))]
     assert run(Utilisation(calm_samples=1), seen) == [{0: 1_000_000}, {0: 3_000_000}]

@@ -144,7 +144,7 @@ def test_traffic_hours_without_interfaces_are_as_unknown_traffic() -> None:
     order = interpret(sent(1, nb_mac=0))
     assert isinstance(order.policy, TimeOfDay)
     assert order.policy.traffic is None
-    assert order.policy.need is None
+    assert not order.policy.needs_sample
 
 
 _numbers = st.integers(-(2**31), 2**31 - 1)

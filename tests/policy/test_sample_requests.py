@@ -20,7 +20,7 @@ from tests.policy.engine_harness import (
     UUID,
     guest,
     order,
-    tenant,
+    subject,
 )
 from tests.policy.vcpu_samples import STEPS
 
@@ -33,9 +33,9 @@ def test_a_policy_is_asked_at_its_own_period(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
     assert harness.tick() == 1.0
     assert harness.tick(0.75) == 0.25
-    assert len(harness.questions) == 1
+    assert len(harness.reads) == 1
     assert harness.tick(0.25) == 1.0
-    assert len(harness.questions) == 2
+    assert len(harness.reads) == 2
 
 
 def test_who_cannot_see_withdraws_its_votes_and_says_why(
@@ -115,9 +115,9 @@ def test_policies_of_one_period_are_served_in_one_tick(harness: EngineHarness) -
     harness.tick(0.1)
     harness.engine.install(UUID, OPERATOR, order(Utilisation()))
     assert harness.tick(0.3) == pytest.approx(0.6)
-    harness.questions.clear()
+    harness.reads.clear()
     assert harness.tick(0.6) == pytest.approx(1.0)
-    assert len(harness.questions) == 2
+    assert len(harness.reads) == 2
 
 
 @pytest.mark.parametrize("now_s", [0.0, 0.2, 0.5, 0.7, 1.5, 1000.49])
@@ -133,7 +133,7 @@ def test_an_answer_that_comes_after_the_domain_s_end_is_not_heard(
     harness.held = []
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
     harness.tick()
-    harness.engine.forget(UUID)
+    harness.engine.forget_subject(UUID)
     harness.held[0]()
     assert harness.tick() is None
 
@@ -141,7 +141,7 @@ def test_an_answer_that_comes_after_the_domain_s_end_is_not_heard(
 def at_work(harness: EngineHarness, *uuids: DomainId, calm_samples: int = 1) -> None:
     """Have domains whose vCPUs idle, looked at once."""
     for uuid in uuids:
-        harness.engine.define(tenant(uuid=uuid))
+        harness.engine.update_subject(subject(uuid=uuid))
         policy = Utilisation(calm_samples=calm_samples)
         harness.engine.install(uuid, RULE, order(policy))
     harness.tick()
@@ -153,8 +153,8 @@ def test_all_domains_that_want_run_times_are_asked_with_one_call(
     at_work(harness, UUID, OTHER)
     harness.engine.install(UUID, OPERATOR, order(Utilisation(up_above=0.9), 1))
     harness.tick(1.0)
-    assert harness.calls_for_many == [{UUID, OTHER}] * 2
-    assert harness.questions == []
+    assert harness.batches == [{UUID, OTHER}] * 2
+    assert harness.reads == []
     harness.tick(1.0)
     assert {(v.uuid, v.vcpu) for v in harness.votes} == {
         (uuid, vcpu) for uuid in (UUID, OTHER) for vcpu in (0, 1)
@@ -163,16 +163,16 @@ def test_all_domains_that_want_run_times_are_asked_with_one_call(
 
 def test_one_domain_alone_needs_no_call_for_many(harness: EngineHarness) -> None:
     at_work(harness, UUID)
-    assert harness.calls_for_many == []
-    assert [question.uuid for question in harness.questions] == [UUID]
+    assert harness.batches == []
+    assert [target.uuid for _, target in harness.reads] == [UUID]
 
 
 def test_what_a_call_for_many_does_not_tell_is_asked_alone_which_says_why(
     harness: EngineHarness,
 ) -> None:
-    harness.untold = {UUID}
+    harness.left_out = {UUID}
     at_work(harness, UUID, OTHER)
-    assert [question.uuid for question in harness.questions] == [UUID]
+    assert [target.uuid for _, target in harness.reads] == [UUID]
     harness.failure = "domain is not running"
     harness.tick(1.0)
     problems = {status.uuid: status.problem for status in harness.engine.statuses()}
@@ -189,18 +189,18 @@ def test_a_call_for_many_that_hangs_costs_a_second_and_nobody_s_sight(
     harness.held = None
     # Still under way when it is due again: everybody is asked alone, and answered.
     harness.tick(1.0)
-    assert [question.uuid for question in harness.questions] == [UUID, OTHER]
+    assert [target.uuid for _, target in harness.reads] == [UUID, OTHER]
     assert harness.new_votes() == {0: STEPS[1], 1: STEPS[1]}
     harness.tick(1.0)
-    assert len(harness.questions) == 4
-    assert len(harness.calls_for_many) == 1
+    assert len(harness.reads) == 4
+    assert len(harness.batches) == 1
     # What it says in the end is old, and nobody hears it.
     harness.run_ns = {0: 10**15, 1: 10**15}
     hung()
     harness.run_ns = {0: 0, 1: 0}
     harness.tick()
     harness.tick(1.0)
-    assert len(harness.calls_for_many) == 3
+    assert len(harness.batches) == 3
     assert harness.new_votes() == {0: STEPS[3], 1: STEPS[3]}
 
 
@@ -226,12 +226,12 @@ def test_a_call_for_many_that_fails_in_an_unforeseen_way_is_not_the_last(
     harness.held = []
     harness.tick(1.0)
     (work,) = harness.held
-    harness.read_together = None  # type: ignore[assignment, method-assign]
-    with pytest.raises(TypeError):
+    harness.batch_error = RuntimeError("unexpected")
+    with pytest.raises(RuntimeError, match="unexpected"):
         work()
-    del harness.read_together
+    harness.batch_error = None
     harness.held = None
     harness.tick(1.0)
     harness.tick(1.0)
-    assert len(harness.questions) == 2
-    assert len(harness.calls_for_many) == 2
+    assert len(harness.reads) == 2
+    assert len(harness.batches) == 2

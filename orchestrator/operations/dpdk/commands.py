@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
     from orchestrator.events import Event
-    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.reporting.event_log import Reports
     from orchestrator.values.domain import DomainId, PCpu
 
@@ -61,7 +61,7 @@ class Instructing:
         self,
         *,
         inventory: Inventory,
-        policing: Policing,
+        policing: PolicyRunner,
         reports: Reports,
         react: Callable[[Event], None],
     ) -> None:

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.policy.kinds.contract import Decision
+from orchestrator.policy.kinds.contract import Decision, Policy
 from orchestrator.policy.kinds.want import Level
 from orchestrator.policy.rule import PolicyKind
-from orchestrator.sampling.question import Need
+from orchestrator.sampling.kinds import SampleKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.policy.kinds.contract import PolicyView
     from orchestrator.policy.kinds.want import Want
-    from orchestrator.sampling.readings import BranchCount
+    from orchestrator.sampling.branches import BranchCount
 
 WINDOW = 32
 """Samples in a row without a high one that make a CPU idle."""
@@ -36,11 +36,11 @@ Calm = MappingProxyType[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BranchRatio:
+class BranchRatio(Policy["BranchCount", Calm]):
     """A threshold, and a window against oscillation."""
 
     kind: ClassVar[PolicyKind] = PolicyKind.BRANCH_RATIO
-    need: ClassVar[Need] = Need.BRANCHES
+    sample: ClassVar[SampleKind | None] = SampleKind.BRANCHES
 
     threshold_percent: float = THRESHOLD_PERCENT
     """Misses in a hundred branches above which a CPU works."""
@@ -52,17 +52,19 @@ class BranchRatio:
         """No vCPU has been calm yet."""
         return MappingProxyType({})
 
-    def decide(self, view: PolicyView, memory: Mapping[int, int]) -> Decision[Calm]:
+    def decide(
+        self, view: PolicyView[BranchCount], memory: Mapping[int, int]
+    ) -> Decision[Calm]:
         """Want the lowest step of each vCPU that was idle for a whole window."""
         wants: dict[int, Want] = {}
         calm: dict[int, int] = {}
         for sight in view.vcpus:
-            if sight.branches is None:
+            if sight.value is None:
                 wants[sight.vcpu] = Level.NO_VOTE
                 continue
             so_far = memory.get(sight.vcpu, 0)
             calm[sight.vcpu] = (
-                0 if self.is_busy(sight.branches) else min(so_far + 1, self.window)
+                0 if self.is_busy(sight.value) else min(so_far + 1, self.window)
             )
             is_idle = calm[sight.vcpu] >= self.window
             wants[sight.vcpu] = Level.MIN if is_idle else Level.MAX

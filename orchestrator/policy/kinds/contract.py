@@ -1,13 +1,14 @@
-"""What every policy is: parameters, and a pure decision over a view.
+"""What every policy is: options, and a pure decision over a view.
 
 Pure. A view carries everything that a decision may depend on, time included; what is
-not known is None, never a number that means it.
+unknown is None, never a number that stands for it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,79 +16,72 @@ if TYPE_CHECKING:
 
     from orchestrator.policy.kinds.want import Want
     from orchestrator.policy.rule import PolicyKind
-    from orchestrator.sampling.question import Need
-    from orchestrator.sampling.readings import BranchCount
+    from orchestrator.sampling.kinds import SampleKind
 
 MemoryT = TypeVar("MemoryT")
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VCpuSight:
+class VCpuSample(Generic[ValueT]):
     """One vCPU, as a policy sees it."""
 
     vcpu: int
     steps_khz: tuple[int, ...]
     """The steps that it may get, descending, at least one."""
-    utilisation: float | None = None
-    """The part of the time since the last look for which it ran, 0 to 1."""
-    branches: BranchCount | None = None
-    """Since the last look."""
+    value: ValueT | None = None
+    """What the policy's sampler found since the last decision; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyView:
+class PolicyView(Generic[ValueT]):
     """What a policy sees of its domain."""
 
     now: datetime
     """Aware, in the host's local zone: the wall time."""
     monotonic_s: float
     """For intervals."""
-    packets_per_s: float | None = None
-    """Received by the interfaces that the policy watches, since the last look."""
-    vcpus: tuple[VCpuSight, ...] = ()
-    """Those that the policy is about and whose clock can be set now."""
+    vcpus: tuple[VCpuSample[ValueT], ...] = ()
+    """Those that the policy applies to and whose frequency can be set now."""
 
 
 class Decision(NamedTuple, Generic[MemoryT]):
-    """What a policy wants, and what it will want to remember."""
+    """What a policy wants, and its memory for the next decision."""
 
     wants: Mapping[int, Want]
     """For each vCPU of the view."""
     memory: MemoryT
 
 
-class Policy(Protocol[MemoryT]):
-    """A rule that knows what its vCPUs should get.
+class Policy(ABC, Generic[ValueT, MemoryT]):
+    """Decides which frequency each of its vCPUs should get.
 
-    A policy is immutable and hashable; `decide` is pure and total: it reads nothing
-    but its arguments and its own parameters, and has an answer to every view. Each
-    vCPU of the view gets a want, and no other does.
+    A policy is immutable and hashable; `decide` is pure and total: it depends on its
+    arguments and its own options only, and has an answer to every view. Each vCPU of
+    the view gets a want, and no other does.
     """
 
-    @property
-    def kind(self) -> PolicyKind:
-        """Which rule it is."""
-        ...
+    __slots__ = ()
+
+    kind: ClassVar[PolicyKind]
+    """Its name in the configuration and on the command line."""
+    sample: ClassVar[SampleKind | None] = None
+    """What it samples; None: it depends on nothing but the time."""
 
     @property
+    @abstractmethod
     def period_s(self) -> float:
         """Seconds between two decisions."""
-        ...
 
     @property
-    def need(self) -> Need | None:
-        """What it must see; None: it looks at nothing but the time."""
-        ...
+    def needs_sample(self) -> bool:
+        """Whether it samples with these options."""
+        return self.sample is not None
 
+    @abstractmethod
     def begin(self) -> MemoryT:
         """Return the memory before the first decision."""
-        ...
 
-    def decide(self, view: PolicyView, memory: MemoryT) -> Decision[MemoryT]:
-        """Say what each vCPU should get now."""
-        ...
-
-
-def all_want(view: PolicyView, want: Want) -> dict[int, Want]:
-    """Want the same of every vCPU."""
-    return {sight.vcpu: want for sight in view.vcpus}
+    @abstractmethod
+    def decide(self, view: PolicyView[ValueT], memory: MemoryT) -> Decision[MemoryT]:
+        """Return what each vCPU should get now."""

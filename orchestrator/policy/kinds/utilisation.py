@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from orchestrator.policy.kinds.contract import Decision
+from orchestrator.policy.kinds.contract import Decision, Policy
 from orchestrator.policy.kinds.want import Level, round_up, step_down
 from orchestrator.policy.rule import PolicyKind
-from orchestrator.sampling.question import Need
+from orchestrator.sampling.kinds import SampleKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.policy.kinds.contract import PolicyView, VCpuSight
+    from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
     from orchestrator.policy.kinds.want import Want
 
 
@@ -36,11 +36,11 @@ Paces = MappingProxyType[int, Pace]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utilisation:
+class Utilisation(Policy[float, Paces]):
     """Two thresholds and patience."""
 
     kind: ClassVar[PolicyKind] = PolicyKind.UTILISATION
-    need: ClassVar[Need] = Need.UTILISATION
+    sample: ClassVar[SampleKind | None] = SampleKind.VCPU_TIME
 
     up_above: float = 0.8
     """From this part of the time on: the highest step at once."""
@@ -53,19 +53,21 @@ class Utilisation:
         """Nothing is known of any vCPU."""
         return MappingProxyType({})
 
-    def decide(self, view: PolicyView, memory: Mapping[int, Pace]) -> Decision[Paces]:
+    def decide(
+        self, view: PolicyView[float], memory: Mapping[int, Pace]
+    ) -> Decision[Paces]:
         """Look at each vCPU for itself; unknown ones are not voted for."""
         wants: dict[int, Want] = {sight.vcpu: Level.NO_VOTE for sight in view.vcpus}
         paces: dict[int, Pace] = {}
         for sight in view.vcpus:
-            if sight.utilisation is not None:
+            if sight.value is not None:
                 top = Pace(sight.steps_khz[0], 0)
-                pace = self._next(sight, sight.utilisation, memory.get(sight.vcpu, top))
+                pace = self._next(sight, sight.value, memory.get(sight.vcpu, top))
                 paces[sight.vcpu] = pace
                 wants[sight.vcpu] = pace.khz
         return Decision(wants, MappingProxyType(paces))
 
-    def _next(self, sight: VCpuSight, utilisation: float, pace: Pace) -> Pace:
+    def _next(self, sight: VCpuSample[float], utilisation: float, pace: Pace) -> Pace:
         khz = round_up(pace.khz, sight.steps_khz)
         if utilisation >= self.up_above:
             return Pace(sight.steps_khz[0], 0)

@@ -7,9 +7,9 @@ Source: apply_workload_profile() of DPDK's examples/vm_power_manager/channel_mon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.policy.kinds.contract import Decision, all_want
+from orchestrator.policy.kinds.contract import Decision, Policy
 from orchestrator.policy.kinds.want import Level
 from orchestrator.policy.rule import PolicyKind, Workload
 
@@ -26,11 +26,10 @@ _LEVELS: Mapping[Workload, Level] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FixedWorkload:
+class FixedWorkload(Policy[Any, None]):
     """One level, until it is removed."""
 
     kind: ClassVar[PolicyKind] = PolicyKind.WORKLOAD
-    need: ClassVar[None] = None
 
     workload: Workload
     period_s: float = 1.0
@@ -38,6 +37,7 @@ class FixedWorkload:
     def begin(self) -> None:
         """Nothing is remembered."""
 
-    def decide(self, view: PolicyView, memory: None) -> Decision[None]:
+    def decide(self, view: PolicyView[Any], memory: None) -> Decision[None]:
         """Want the same of all vCPUs, always."""
-        return Decision(all_want(view, _LEVELS[self.workload]), memory)
+        level = _LEVELS[self.workload]
+        return Decision({it.vcpu: level for it in view.vcpus}, memory)
