@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.config import Config
-    from orchestrator.policy.rule import PolicyKind
+    from orchestrator.policy.kinds.contract import PolicyKind
     from orchestrator.policy.subject import Source
     from orchestrator.power.topology import Topology
     from orchestrator.values.domain import DomainId, DomainSpec

@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.policy.rule import PolicyKind
+from orchestrator.policy.kinds.contract import PolicyKind
+from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import LONGEST
 from orchestrator.values.domain import DomainState
@@ -207,7 +208,7 @@ class Policy(Document):
     """The operator's name for it, or the rule's; empty for a guest's."""
     channel: int | None
     """Number of the channel over which a guest sent it."""
-    kind: PolicyKind
+    kind: Annotated[PolicyKind, Field(json_schema_extra={"enum": [*KINDS]})]
     text: str
     """As it could have been typed: `utilisation up-above=0.9`."""
     wants: tuple[PolicyWant, ...]

@@ -195,7 +195,7 @@ def test_junk_that_is_replaced_is_told(
         (("test",), "say what to set"),
         (("test", "--unset", "colour"), "'colour' is none of"),
         (("test", "--mode", "fast"), "fast"),
-        (("test", "--policy", "fast"), "'fast' is no kind of policy"),
+        (("test", "--policy", "fast"), "unknown policy kind 'fast'"),
     ],
 )
 def test_what_cannot_be_set_is_refused(words: tuple[str, ...], says: str) -> None:

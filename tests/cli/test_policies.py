@@ -66,9 +66,9 @@ def test_a_domain_can_have_several_under_names(
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("set", "dpdk-fw", "speed"), 2, "'speed' is no kind of policy"),
-        (("set", "dpdk-fw", "utilisation", "up=1"), 2, "'up=1' is no option"),
-        (("set", "dpdk-fw", "traffic", "avg-pps=1"), 2, "max_pps: missing"),
+        (("set", "dpdk-fw", "speed"), 2, "unknown policy kind 'speed'"),
+        (("set", "dpdk-fw", "utilisation", "up=1"), 2, "up: unknown option"),
+        (("set", "dpdk-fw", "traffic", "avg-pps=1"), 2, "max-pps: missing"),
         (("set", "nobody", "utilisation"), 1, "no domain 'nobody'"),
         (("set", "web", "utilisation"), 1, "the domain does not run"),
         (("set", "dpdk-fw", "utilisation", "--name", "a/b"), 1, "'a/b' is no name"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.control.models import Document
 
 from orchestrator.control.models import PolicyWant
-from orchestrator.policy.rule import PolicyKind
+from orchestrator.policy.kinds.workload import FixedWorkload
 from orchestrator.policy.subject import SourceKind
 
 LOW, HIGH = STEPS[-1], STEPS[2]
@@ -32,7 +32,7 @@ def look(
 ) -> str:
     """Say by whose word vCPU 0 has its clock."""
     said = [
-        policy(who, PolicyKind.WORKLOAD, PolicyWant(vcpu=0, khz=khz, counts=counts))
+        policy(who, FixedWorkload.kind, PolicyWant(vcpu=0, khz=khz, counts=counts))
         for who, khz, counts in policies
     ]
     domain = plain(DOMAINS[0]) | {"policies": [plain(one) for one in said]}

@@ -41,7 +41,8 @@ from orchestrator.operations.dpdk.json_messages import (
     MessageSplitter,
     parse_instruction,
 )
-from orchestrator.policy.rule import PolicyKind
+from orchestrator.policy.kinds.traffic import Traffic
+from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import format_policy
 from orchestrator.values.cpuset import parse_cpulist
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.control.service import Peer
+    from orchestrator.policy.kinds.contract import PolicyKind
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.values.domain import DomainId, PCpu
 
@@ -184,14 +186,14 @@ DOMAINS = (
         policies=(
             policy(
                 SourceKind.RULE,
-                PolicyKind.UTILISATION,
+                Utilisation.kind,
                 PolicyWant(vcpu=0, khz=1_200_000, counts=False),
                 PolicyWant(vcpu=1, khz=1_800_000),
                 name="dpdk-*[0]",
             ),
             policy(
                 SourceKind.OPERATOR,
-                PolicyKind.TRAFFIC,
+                Traffic.kind,
                 PolicyWant(vcpu=0, khz=None),
                 name="cli",
                 problem="vnet0 is gone",

@@ -226,7 +226,7 @@ def test_an_operator_s_policy_stands_above_a_rule_until_it_is_removed(
             wait_for_clocks(tree, MIN, MIN)
             for text, why in [
                 ("branch-ratio vcpus=7", "has no vCPU 7"),
-                ("speed", "'speed' is no kind"),
+                ("speed", "unknown policy kind 'speed'"),
                 ("utilisation; workload low", "2 policies"),
             ]:
                 with pytest.raises(ControlError, match=why):

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.kinds.traffic import Traffic
-from orchestrator.policy.kinds.workload import FixedWorkload
-from orchestrator.policy.rule import Workload
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.subject import (
     PolicyOrder,
     PolicySubject,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -16,8 +17,7 @@ from orchestrator.policy.kinds.branch_ratio import (
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.kinds.want import Level, middle_khz, resolve_khz
-from orchestrator.policy.kinds.workload import FixedWorkload
-from orchestrator.policy.rule import Workload
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.timetable import parse_window, whole_hours
 from orchestrator.sampling.branches import BranchCount
 from tests.policy.test_contract import run
@@ -101,8 +101,9 @@ def at(hour: int, minute: int = 0) -> datetime:
 HOURS = TimeOfDay(
     busy=whole_hours([3, 4, 5]),
     quiet=whole_hours([11, 12, 13]),
-    by_traffic=whole_hours([8, 10]),
-    traffic=TRAFFIC,
+    traffic=whole_hours([8, 10]),
+    avg_pps=1_800_000,
+    max_pps=2_000_000,
 )
 
 
@@ -169,15 +170,18 @@ def test_f17_in_the_night_when_clocks_change_the_clock_on_the_wall_decides(
 
 def test_busy_goes_before_quiet_and_quiet_before_traffic() -> None:
     noon = whole_hours([12])
-    everything = TimeOfDay(busy=noon, quiet=noon, by_traffic=noon, traffic=TRAFFIC)
-    assert run(everything, [view(sample(value=2e6))]) == [{0: MAX}]
-    no_busy = TimeOfDay(quiet=noon, by_traffic=noon, traffic=TRAFFIC)
-    assert run(no_busy, [view(sample(value=2e6))]) == [{0: MIN}]
+    low = view(sample(value=0))
+    busy = TimeOfDay(busy=noon, quiet=noon, traffic=noon, avg_pps=1, max_pps=2)
+    assert run(busy, [low]) == [{0: MAX}]
+    high = view(sample(value=2e6))
+    assert run(replace(busy, busy=()), [high]) == [{0: MIN}]
+    assert run(replace(busy, busy=(), quiet=()), [high]) == [{0: MAX}]
 
 
 def test_time_watches_traffic_only_if_some_time_depends_on_it() -> None:
     assert HOURS.needs_sample
-    assert not TimeOfDay(busy=whole_hours([1]), traffic=TRAFFIC).needs_sample
+    assert not TimeOfDay(busy=whole_hours([1]), avg_pps=1, max_pps=2).needs_sample
+    assert not TimeOfDay(traffic=whole_hours([1])).needs_sample
 
 
 # BRANCH_RATIO
@@ -234,7 +238,7 @@ def follow(policy: Utilisation, loads: list[float | None]) -> list[int | None]:
 
 
 def test_utilisation_goes_down_step_by_step_and_up_at_once() -> None:
-    policy = Utilisation(calm_samples=2)
+    policy = Utilisation(down_after_samples=2)
     loads = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.9]
     assert follow(policy, [*loads]) == [
         STEPS[0],
@@ -244,7 +248,7 @@ def test_utilisation_goes_down_step_by_step_and_up_at_once() -> None:
 
 
 def test_utilisation_between_its_thresholds_holds_and_is_no_longer_calm() -> None:
-    policy = Utilisation(calm_samples=2)
+    policy = Utilisation(down_after_samples=2)
     loads = [0.1, 0.1, 0.1, 0.6, 0.1, 0.1]
     assert follow(policy, [*loads]) == [
         *(STEPS[0], STEPS[1], STEPS[1], STEPS[1], STEPS[1], STEPS[2])
@@ -252,11 +256,14 @@ def test_utilisation_between_its_thresholds_holds_and_is_no_longer_calm() -> Non
 
 
 def test_utilisation_that_becomes_unknown_is_no_vote_and_begins_anew() -> None:
-    policy = Utilisation(calm_samples=1)
+    policy = Utilisation(down_after_samples=1)
     assert follow(policy, [0.0, 0.0, None, 0.6]) == [STEPS[1], STEPS[2], None, STEPS[0]]
 
 
 def test_utilisation_stays_within_steps_that_changed_meanwhile() -> None:
     slow, fast = (2_000_000, 1_000_000), (4_000_000, 3_500_000, 3_000_000)
     seen = [view(sample(value=0.0, steps=slow)), view(sample(value=0.6, steps=fast))]
-    assert run(Utilisation(calm_samples=1), seen) == [{0: 1_000_000}, {0: 3_000_000}]
+    assert run(Utilisation(down_after_samples=1), seen) == [
+        {0: 1_000_000},
+        {0: 3_000_000},
+    ]

@@ -77,7 +77,7 @@ def test_f16_only_the_interfaces_that_are_named_count(harness: EngineHarness) ->
 
 
 def test_utilisation_of_each_vcpu_decides_for_itself(harness: EngineHarness) -> None:
-    harness.engine.install(UUID, RULE, order(Utilisation(calm_samples=1)))
+    harness.engine.install(UUID, RULE, order(Utilisation(down_after_samples=1)))
     harness.tick()
     harness.run_ns[0] += 900_000_000
     harness.run_ns[1] += 100_000_000

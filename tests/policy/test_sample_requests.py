@@ -138,11 +138,11 @@ def test_an_answer_that_comes_after_the_domain_s_end_is_not_heard(
     assert harness.tick() is None
 
 
-def at_work(harness: EngineHarness, *uuids: DomainId, calm_samples: int = 1) -> None:
-    """Have domains whose vCPUs idle, looked at once."""
+def start_idle(harness: EngineHarness, *uuids: DomainId) -> None:
+    """Run domains whose vCPUs idle, and sample them once."""
     for uuid in uuids:
         harness.engine.update_subject(subject(uuid=uuid))
-        policy = Utilisation(calm_samples=calm_samples)
+        policy = Utilisation(down_after_samples=1)
         harness.engine.install(uuid, RULE, order(policy))
     harness.tick()
 
@@ -150,7 +150,7 @@ def at_work(harness: EngineHarness, *uuids: DomainId, calm_samples: int = 1) -> 
 def test_all_domains_that_want_run_times_are_asked_with_one_call(
     harness: EngineHarness,
 ) -> None:
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     harness.engine.install(UUID, OPERATOR, order(Utilisation(up_above=0.9), 1))
     harness.tick(1.0)
     assert harness.batches == [{UUID, OTHER}] * 2
@@ -162,7 +162,7 @@ def test_all_domains_that_want_run_times_are_asked_with_one_call(
 
 
 def test_one_domain_alone_needs_no_call_for_many(harness: EngineHarness) -> None:
-    at_work(harness, UUID)
+    start_idle(harness, UUID)
     assert harness.batches == []
     assert [target.uuid for _, target in harness.reads] == [UUID]
 
@@ -171,7 +171,7 @@ def test_what_a_call_for_many_does_not_tell_is_asked_alone_which_says_why(
     harness: EngineHarness,
 ) -> None:
     harness.left_out = {UUID}
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     assert [target.uuid for _, target in harness.reads] == [UUID]
     harness.failure = "domain is not running"
     harness.tick(1.0)
@@ -182,7 +182,7 @@ def test_what_a_call_for_many_does_not_tell_is_asked_alone_which_says_why(
 def test_a_call_for_many_that_hangs_costs_a_second_and_nobody_s_sight(
     harness: EngineHarness,
 ) -> None:
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     harness.held = []
     harness.tick(1.0)
     (hung,) = harness.held
@@ -207,7 +207,7 @@ def test_a_call_for_many_that_hangs_costs_a_second_and_nobody_s_sight(
 def test_who_is_asked_alone_and_hangs_too_is_blind_in_the_end(
     harness: EngineHarness,
 ) -> None:
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     harness.tick(1.0)
     harness.new_votes()
     harness.held = []
@@ -222,7 +222,7 @@ def test_who_is_asked_alone_and_hangs_too_is_blind_in_the_end(
 def test_a_call_for_many_that_fails_in_an_unforeseen_way_is_not_the_last(
     harness: EngineHarness,
 ) -> None:
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     harness.held = []
     harness.tick(1.0)
     (work,) = harness.held

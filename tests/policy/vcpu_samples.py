@@ -12,8 +12,7 @@ from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
-from orchestrator.policy.kinds.workload import FixedWorkload
-from orchestrator.policy.rule import Workload
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.timetable import whole_hours
 from orchestrator.sampling.branches import BranchCount
 from orchestrator.sampling.kinds import SampleKind
@@ -31,10 +30,11 @@ POLICIES: dict[str, Policy[Any, Any]] = {
     "time-of-day": TimeOfDay(
         busy=whole_hours([3, 4, 5]),
         quiet=whole_hours([0, 12]),
-        by_traffic=whole_hours([8, 10]),
-        traffic=TRAFFIC,
+        traffic=whole_hours([8, 10]),
+        avg_pps=TRAFFIC.avg_pps,
+        max_pps=TRAFFIC.max_pps,
     ),
-    "time-of-day without traffic": TimeOfDay(by_traffic=whole_hours(range(24))),
+    "time-of-day without traffic": TimeOfDay(traffic=whole_hours(range(24))),
     "workload high": FixedWorkload(workload=Workload.HIGH),
     "workload medium": FixedWorkload(workload=Workload.MEDIUM),
     "workload low": FixedWorkload(workload=Workload.LOW),

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NewType, TypeVar
+
+from orchestrator.policy.kinds.option import options_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from orchestrator.policy.kinds.option import Option, Problem, Spelling
     from orchestrator.policy.kinds.want import Want
-    from orchestrator.policy.rule import PolicyKind
     from orchestrator.sampling.kinds import SampleKind
 
+PolicyKind = NewType("PolicyKind", str)
+"""The name of a kind in the configuration, on the command line and in the API.
+
+Not an enumeration: a kind names itself, and `policy.kinds.table` lists them.
+"""
 MemoryT = TypeVar("MemoryT")
 ValueT = TypeVar("ValueT")
 
@@ -64,7 +71,6 @@ class Policy(ABC, Generic[ValueT, MemoryT]):
     __slots__ = ()
 
     kind: ClassVar[PolicyKind]
-    """Its name in the configuration and on the command line."""
     sample: ClassVar[SampleKind | None] = None
     """What it samples; None: it depends on nothing but the time."""
 
@@ -72,6 +78,28 @@ class Policy(ABC, Generic[ValueT, MemoryT]):
     @abstractmethod
     def period_s(self) -> float:
         """Seconds between two decisions."""
+
+    @classmethod
+    def options(cls) -> Mapping[str, Option]:
+        """Return the options of this kind, in order, by name."""
+        return options_of(cls)
+
+    @classmethod
+    def summary(cls) -> str:
+        """Return one line about this kind, which is its docstring."""
+        return (cls.__doc__ or "").strip()
+
+    def problems(self, spell: Spelling) -> Iterator[Problem]:  # noqa: ARG002 - a default
+        """Yield what is wrong with the options together; each by itself is right.
+
+        Args:
+            spell: writes the name of another option that a problem mentions.
+        """
+        yield from ()
+
+    def is_shown(self, name: str) -> bool:  # noqa: ARG002 - a default
+        """Return whether an option is part of the policy's text."""
+        return True
 
     @property
     def needs_sample(self) -> bool:

@@ -9,27 +9,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from orchestrator.policy.kinds.contract import Decision, Policy
+from orchestrator.policy.kinds.contract import Decision, Policy, PolicyKind
+from orchestrator.policy.kinds.option import REQUIRED, Problem, option, period
 from orchestrator.policy.kinds.want import Level
-from orchestrator.policy.rule import PolicyKind
 from orchestrator.sampling.kinds import SampleKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orchestrator.policy.kinds.contract import PolicyView
+    from orchestrator.policy.kinds.option import Spelling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic(Policy[float, None]):
-    """Packets that arrive."""
+    """By packets that arrive: lowest, middle or highest frequency."""
 
-    kind: ClassVar[PolicyKind] = PolicyKind.TRAFFIC
+    kind: ClassVar[PolicyKind] = PolicyKind("traffic")
     sample: ClassVar[SampleKind | None] = SampleKind.PACKETS
 
-    avg_pps: int
-    """Packets per second from which vCPUs get the middle frequency."""
-    max_pps: int
-    """Packets per second from which vCPUs get the highest frequency."""
-    period_s: float = 0.1
+    avg_pps: int = option(
+        REQUIRED,
+        "Rate from which vCPUs get the middle frequency.",
+        unit="packets per second",
+        least=0,
+    )
+    max_pps: int = option(
+        REQUIRED,
+        "Rate from which vCPUs get the highest frequency.",
+        unit="packets per second",
+        least=0,
+    )
+    period_s: float = period(0.1)
+
+    def problems(self, spell: Spelling) -> Iterator[Problem]:
+        """Yield a middle rate that is above the highest."""
+        if self.avg_pps > self.max_pps:
+            above = f"{self.avg_pps} is above {spell('max_pps')} {self.max_pps}"
+            yield Problem("avg_pps", above)
 
     def begin(self) -> None:
         """Nothing is remembered."""
