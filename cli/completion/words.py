@@ -83,6 +83,34 @@ def clocks(context: typer.Context) -> list[str]:
     return []
 
 
+def policy_words(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Offer kinds of policies, then the options of the kind that was typed."""
+    with suppress(Exception):
+        from orchestrator.policy.kinds.table import KINDS
+        from orchestrator.policy.rule import find_kind, options_for
+        from orchestrator.policy.text import spell
+
+        typed = context.params.get("policy") or ()
+        if not typed:
+            return [(kind, cls.summary()) for kind, cls in KINDS.items()]
+        options = options_for(find_kind(typed[0])).values()
+        bare = [word for it in options if it.is_bare for word in it.form.choices]
+        named = [it for it in options if not it.is_bare and "=" not in incomplete]
+        return [
+            *((word, "") for word in bare if word not in typed),
+            *((f"{spell(it.name)}=", it.doc) for it in named),
+        ]
+    return []
+
+
+def policy_names(context: typer.Context) -> list[str]:
+    """Offer the policies that `policy set` gave the domain that was typed."""
+    with suppress(Exception):
+        found = _domain(context)["policies"]
+        return _harmless(it["name"] for it in found if it["source"] == "operator")
+    return []
+
+
 def templates() -> list[tuple[str, str]]:
     """Offer templates of new domains."""
     with suppress(Exception):

@@ -152,6 +152,11 @@ def options_for(kind: PolicyKind) -> dict[str, Option]:
     return {**cls.options(), **{option.name: option for option in shared}}
 
 
+def kinds_with(option: Option) -> list[PolicyKind]:
+    """Return the kinds that have a shared option."""
+    return [kind for kind in KINDS if option.name in options_for(kind)]
+
+
 def find_option(
     kind: PolicyKind, name: str, spell: Spelling = lambda name: name
 ) -> Option:

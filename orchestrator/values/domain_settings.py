@@ -46,7 +46,7 @@ class DomainPolicy:
     """Whether it may send policies for its own vCPUs."""
     policies: str | None = None
     """Policies for its vCPUs, as in "utilisation up-above=0.9; workload low vcpus=3";
-    see `policy_text`."""
+    `vmpower policy set --help` lists kinds and options."""
     generation: int | None = None
     """Bytes of its packets: 16, 456, 460 or 464; without: found out from what it
     sends."""

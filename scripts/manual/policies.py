@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.policy.kinds.table import KINDS
-from orchestrator.policy.rule import SHARED_OPTIONS, PolicyRule, options_for
+from orchestrator.policy.rule import SHARED_OPTIONS, PolicyRule, kinds_with
 from scripts.manual import roff
 from scripts.manual.docstrings import members_of
 
@@ -36,21 +36,12 @@ def policy_keys() -> list[str]:
 
 
 def _key(option: Option, note: str = "") -> list[str]:
-    about = roff.marked(f"{option.type_words}; {_default_words(option)}")
+    about = roff.marked(option.about)
     former = f"Formerly `{option.alias}`." if option.alias else ""
     words = " ".join(filter(None, [option.doc, note, former]))
     return roff.item(f"{roff.bold(option.name)} ({about})", words)
 
 
 def _kinds_with(option: Option) -> str:
-    kinds = [kind for kind in KINDS if option.name in options_for(kind)]
-    if len(kinds) == len(KINDS):
-        return ""
-    return f"Only of kinds {', '.join(kinds)}."
-
-
-def _default_words(option: Option) -> str:
-    if option.is_required:
-        return "required"
-    plain = option.to_plain(option.default)
-    return "default: nothing" if plain in (None, ()) else f"default: {plain}"
+    kinds = kinds_with(option)
+    return f"Only of {', '.join(kinds)}." if len(kinds) < len(KINDS) else ""

@@ -22,15 +22,15 @@ def test_a_policy_is_set_listed_and_removed(
 ) -> None:
     done = vmpower("policy", "set", "dpdk-fw", "utilisation", "up-above=0.9")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == ("dpdk-fw: operator default: utilisation up-above=0.9\n")
+    assert done.stdout == ("dpdk-fw: operator (default): utilisation up-above=0.9\n")
     *before, policy = daemon.domains[FIREWALL].policies
     assert (policy.name, policy.text) == ("default", "utilisation up-above=0.9")
     listed = vmpower("policy", "list").stdout
     assert "Clocks" in listed
     assert "simulated" in listed
     assert "1.20 GHz" in listed
-    assert "operator default" in vmpower("policy", "list", "dpdk-fw").stdout
-    assert "operator default" not in vmpower("policy", "list", "web").stdout
+    assert "operator (default)" in vmpower("policy", "list", "dpdk-fw").stdout
+    assert "operator (default)" not in vmpower("policy", "list", "web").stdout
     shown = vmpower("domain", "show", "dpdk-fw").stdout
     assert "utilisation up-above=0.9" in shown
     removed = vmpower("policy", "remove", "dpdk-fw")
@@ -114,7 +114,7 @@ def test_a_list_says_who_wants_what_and_why_not() -> None:
     assert [line.split("   ")[0].strip() for line in lines[:1]] == ["Domain"]
     assert any(
         "rule web-*[0]" in line
-        and "0-1: 1.20 GHz, 2: no say, 3: overruled" in line
+        and "0-1: 1.20 GHz, 2: no preference, 3: overruled" in line
         and "0-3" in line
         for line in lines
     )

@@ -127,7 +127,7 @@ def test_every_policy_kind_and_its_options_are_explained(kind: PolicyKind) -> No
     begin = page.index("Options of kind " + roff.bold(f'"{kind}"'))
     own = page[begin : page.index(".RE", begin)]
     for name, option in KINDS[kind].options().items():
-        assert f"{roff.bold(name)} ({roff.escape(option.type_words)}; " in own
+        assert f"{roff.bold(name)} ({roff.escape(option.about)})" in own
     for name in ("match", "kind", *options_for(kind)):
         assert rf"{roff.bold(name)} (" in page
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.output.tables.channels import channel_state
-from cli.output.tables.policies import tell_source
+from cli.output.tables.policies import format_source
 from cli.output.tables.sheet import Cell, Column, Look, Sheet
 from cli.output.tables.vcpus import NO_VCPU, vcpu_fields
 from cli.output.tables.words import (
@@ -183,7 +183,7 @@ def domain_words(domain: Domain) -> list[str]:
         if channel["reason"]
     ]
     found += [
-        f"policy of {tell_source(policy)}: {policy['problem']}"
+        f"policy of {format_source(policy)}: {policy['problem']}"
         for policy in domain["policies"]
         if policy["problem"]
     ]

@@ -52,6 +52,8 @@ class Form:
     plural: str = ""
     """Of lists."""
     article: str = "a "
+    choices: tuple[str, ...] = ()
+    """All values, if there are few."""
     plain: type
     """Of the plain value: float, int or str."""
     parse: Callable[[Any], Any]
@@ -95,6 +97,17 @@ class Option:
         if self.most is None:
             return f"{self.form.noun}{unit}, {self.least:g} or more"
         return f"{self.form.noun}{unit} from {self.least:g} to {self.most:g}"
+
+    @property
+    def about(self) -> str:
+        """Describe its values and its default: `number from 0 to 1; default: 0.8`."""
+        if self.is_required:
+            return f"{self.type_words}; required"
+        plain = self.to_plain(self.default)
+        if plain in (None, ()):
+            return self.type_words
+        default = f"{plain:g}" if isinstance(plain, float) else plain
+        return f"{self.type_words}; default: {default}"
 
     @property
     def expected(self) -> str:
@@ -246,7 +259,12 @@ def _form_of(hint: Any) -> tuple[Form, bool]:  # noqa: ANN401 - a type hint
 
 def _choice(kind: type[StrEnum]) -> Form:
     return Form(
-        noun=alternatives(kind), article="", plain=str, parse=kind, to_plain=str
+        noun=alternatives(kind),
+        article="",
+        choices=tuple(map(str, kind)),
+        plain=str,
+        parse=kind,
+        to_plain=str,
     )
 
 
