@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from examples.contributing.policy_kind import AnyTraffic
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
@@ -40,6 +41,7 @@ POLICIES: dict[str, Policy[Any, Any]] = {
     "workload low": FixedWorkload(workload=Workload.LOW),
     "branch-ratio": BranchRatio(window=3),
     "utilisation": Utilisation(),
+    "any-traffic, the example": AnyTraffic(),
 }
 
 

@@ -86,8 +86,8 @@ class Policy(ABC, Generic[ValueT, MemoryT]):
 
     @classmethod
     def summary(cls) -> str:
-        """Return one line about this kind, which is its docstring."""
-        return (cls.__doc__ or "").strip()
+        """Return one line about this kind: the first of its docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
 
     def problems(self, spell: Spelling) -> Iterator[Problem]:  # noqa: ARG002 - a default
         """Yield what is wrong with the options together; each by itself is right.
