@@ -77,7 +77,7 @@ class PairCounter:
             fcntl.ioctl(self._fds[0], _IOC_ENABLE, _IOC_GROUP)
         except OSError as error:
             self.close()
-            raise SamplingError(_explain(error, pcpu)) from error
+            raise SamplingError(explain(error, pcpu)) from error
 
     def read(self) -> PairCount:
         """Read both.
@@ -126,7 +126,8 @@ def _open_event(kind: int, config: int, pcpu: int, leader: int) -> int:
     return fd
 
 
-def _explain(error: OSError, pcpu: int) -> str:
+def explain(error: OSError, pcpu: int) -> str:
+    """Return why the counters of a CPU cannot be opened."""
     if error.errno in _NO_COUNTER:
         return "this machine has no branch counters"
     if error.errno in (errno.EACCES, errno.EPERM):

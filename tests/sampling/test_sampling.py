@@ -27,7 +27,7 @@ from orchestrator.sampling.contract import Lane, SampleTarget, SamplingError
 from orchestrator.sampling.interfaces import InterfaceCounters
 from orchestrator.sampling.kinds import SampleKind, build_samplers
 from orchestrator.sampling.packets import PacketReading, PacketSampler
-from orchestrator.sampling.perf_event import EventPair, PairCounter
+from orchestrator.sampling.perf_event import EventPair, PairCounter, explain
 from orchestrator.sampling.vcpu_times import (
     LONGEST_CALL_S,
     VCpuTimeReading,
@@ -259,6 +259,16 @@ def test_a_refusal_is_an_error() -> None:
         decode_received(ask(43))
 
 
+def test_without_pyroute2_the_reason_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out_card(tmp_path)
+    monkeypatch.setitem(sys.modules, "pyroute2.netlink.rtnl.ifinfmsg", None)
+    counters = VirtualFunctionCounters(tmp_path)
+    with pytest.raises(SamplingError, match="pyroute2 is not installed"):
+        counters.read("0000:3b:02.1")
+
+
 def test_the_kernel_understands_the_question_and_we_its_answer() -> None:
     loopback = socket.if_nametoindex("lo")
     assert encode_request(loopback)[4:6] == b"\x12\x00"
@@ -325,6 +335,33 @@ def test_a_cpu_that_is_not_there_has_a_reason(switches: BranchCounters) -> None:
     with pytest.raises(SamplingError):
         switches.read([CPU, 8000])
     assert open_events() == before
+
+
+def test_a_counter_that_fails_is_closed_and_opened_again(
+    switches: BranchCounters,
+) -> None:
+    if reason := switches.find_obstacle([CPU]):
+        pytest.skip(reason)
+    before = open_events()
+    switches._open[CPU].close()  # as the kernel does when the CPU goes offline
+    with pytest.raises(SamplingError, match="offline"):
+        switches.read([CPU])
+    assert switches.read([CPU])[CPU].running_ns > 0
+    assert open_events() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOENT, "this machine has no branch counters"),
+        (errno.EOPNOTSUPP, "this machine has no branch counters"),
+        (errno.EACCES, "the kernel does not permit counting"),
+        (errno.EPERM, "the kernel does not permit counting"),
+        (errno.EMFILE, "cannot count on CPU 3: Too many open files"),
+    ],
+)
+def test_a_counter_that_cannot_be_opened_has_a_reason(code: int, reason: str) -> None:
+    assert explain(OSError(code, os.strerror(code)), 3).startswith(reason)
 
 
 def test_f18_a_machine_without_branch_counters_says_so() -> None:
