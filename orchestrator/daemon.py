@@ -101,7 +101,7 @@ class Daemon:
         )
         self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
         domain_calls = Pool("libvirt", size=DOMAIN_CALLS)
-        self._policing = PolicyRunner(
+        self._policy_runner = PolicyRunner(
             samplers=build_samplers(
                 sysfs_root=_root_of_interfaces(config),
                 vcpu_times=self._hypervisor,
@@ -115,7 +115,7 @@ class Daemon:
             hypervisor=self._hypervisor,
             monitor=self._monitor,
             held_groups=self._held_groups,
-            policing=self._policing,
+            policy_runner=self._policy_runner,
             domain_calls=domain_calls,
             reports=reports,
             connecting=Connecting(
@@ -132,7 +132,7 @@ class Daemon:
         )
         instructing = Instructing(
             inventory=self._inventory,
-            policing=self._policing,
+            policy_runner=self._policy_runner,
             reports=reports,
             react=self.react,
         )
@@ -140,7 +140,7 @@ class Daemon:
         self._operations = Operations(
             inventory=self._inventory,
             monitor=self._monitor,
-            policing=self._policing,
+            policy_runner=self._policy_runner,
             instructing=instructing,
             tree=self._tree,
             reports=reports,

@@ -71,7 +71,7 @@ class Performer:
         hypervisor: Hypervisor,
         monitor: Monitor,
         held_groups: HeldGroups,
-        policing: PolicyRunner,
+        policy_runner: PolicyRunner,
         domain_calls: Pool,
         reports: Reports,
         post: Callable[[events.Event], None],
@@ -81,7 +81,7 @@ class Performer:
         self._hypervisor = hypervisor
         self._monitor = monitor
         self._held_groups = held_groups
-        self._policing = policing
+        self._policy_runner = policy_runner
         self._reports = reports
         self._post = post
         self._connecting = connecting
@@ -101,13 +101,15 @@ class Performer:
             actions.AttachChannels: self._attach,
             actions.DetachChannels: self._detach,
             actions.ConnectChannel: connecting.connect_later,
-            actions.EndPortSession: PortSessions(monitor, policing, post).end,
-            actions.UpdatePolicySubject: lambda a: policing.update_subject(
+            actions.EndPortSession: PortSessions(monitor, policy_runner, post).end,
+            actions.UpdatePolicySubject: lambda a: policy_runner.update_subject(
                 a.subject, a.orders
             ),
-            actions.ForgetPolicySubject: lambda a: policing.forget_subject(a.uuid),
+            actions.ForgetPolicySubject: lambda a: policy_runner.forget_subject(a.uuid),
             actions.InstallPolicy: self._install_policy,
-            actions.EndGuestPolicies: lambda a: policing.end_guest(a.uuid, a.number),
+            actions.EndGuestPolicies: lambda a: policy_runner.end_guest(
+                a.uuid, a.number
+            ),
             actions.PrepareGroup: self._journal,
             actions.TakeGroup: self._take,
             actions.RestoreGroup: self._restore,
@@ -131,7 +133,7 @@ class Performer:
         self._connecting.stop()
         for task in self._starting:
             task.cancel()
-        self._policing.stop()
+        self._policy_runner.stop()
         for pool in (self._listing, self._domain_calls):
             pool.stop()
         self._power_calls.stop()
@@ -200,7 +202,7 @@ class Performer:
         self._monitor.send(command)
 
     def _install_policy(self, action: actions.InstallPolicy) -> None:
-        self._policing.install_for_guest(
+        self._policy_runner.install_for_guest(
             action.uuid, action.number, action.ticket, action.order
         )
 

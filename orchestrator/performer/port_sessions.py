@@ -43,11 +43,11 @@ class PortSessions:
     def __init__(
         self,
         monitor: Monitor,
-        policing: PolicyRunner,
+        policy_runner: PolicyRunner,
         post: Callable[[events.Event], None],
     ) -> None:
         self._monitor = monitor
-        self._policing = policing
+        self._policy_runner = policy_runner
         self._post = post
         self._doubts: dict[tuple[DomainId, int], asyncio.TimerHandle] = {}
 
@@ -59,7 +59,7 @@ class PortSessions:
         heard_ns = self._monitor.heard_ns(*key)
         if heard_ns + NOTED_LATE_NS < action.at_ns:
             # In this order: nothing that a policy wants comes after the votes' end.
-            self._policing.end_guest(*key)
+            self._policy_runner.end_guest(*key)
             self._monitor.send(WithdrawVotes(*key, until_ns=action.at_ns))
         elif action.is_closed:
             self._doubt(action, heard_ns)

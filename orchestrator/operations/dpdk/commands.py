@@ -61,12 +61,12 @@ class Instructing:
         self,
         *,
         inventory: Inventory,
-        policing: PolicyRunner,
+        policy_runner: PolicyRunner,
         reports: Reports,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
-        self._policing = policing
+        self._policy_runner = policy_runner
         self._reports = reports
         self._react = react
         self._hands: dict[int, VCpu] = {}
@@ -168,7 +168,9 @@ class Instructing:
         for record, vcpus in self._pinned_to(instruction.cpus):
             uuid, rule = record.spec.uuid, instruction.rule
             try:
-                is_news = self._policing.install(uuid, source, order_of(rule, vcpus))
+                is_news = self._policy_runner.install(
+                    uuid, source, order_of(rule, vcpus)
+                )
             except PolicyError as error:
                 problems.append(f"{record.spec.name}: {error}")
                 continue
@@ -202,7 +204,7 @@ class Instructing:
         ended: list[DomainId] = [
             uuid
             for uuid in self._inventory.domains
-            if self._policing.remove(uuid, source)
+            if self._policy_runner.remove(uuid, source)
         ]
         for uuid in ended:
             self._react(events.PolicyEnded(uuid, source, by))
