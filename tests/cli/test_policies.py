@@ -76,7 +76,7 @@ def test_a_domain_can_have_several_under_names(
         (("list", "nobody"), 1, "no domain 'nobody'"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_an_error_has_a_status_and_a_reason(
     vmpower: Vmpower, arguments: tuple[str, ...], status: int, words: str
 ) -> None:
     result = vmpower("policy", *arguments)
@@ -99,7 +99,7 @@ def entry(**more: object) -> PolicyOfDomain:
     return PolicyOfDomain(**{**values, **more})  # type: ignore[typeddict-item]
 
 
-def test_a_list_says_who_wants_what_and_why_not() -> None:
+def test_a_list_shows_sources_wants_and_problems() -> None:
     wants = [
         {"vcpu": vcpu, "khz": khz, "counts": vcpu != 3}
         for vcpu, khz in enumerate([1_200_000, 1_200_000, None, 3_000_000])

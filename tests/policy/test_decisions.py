@@ -1,4 +1,4 @@
-"""Each policy for itself."""
+"""The decisions of each policy."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_f17_in_the_night_when_clocks_change_the_clock_on_the_wall_decides(
     assert changes == changes_utc
 
 
-def test_busy_goes_before_quiet_and_quiet_before_traffic() -> None:
+def test_busy_takes_precedence_over_quiet_and_quiet_over_traffic() -> None:
     noon = whole_hours([12])
     low = view(sample(value=0))
     busy = TimeOfDay(busy=noon, quiet=noon, traffic=noon, avg_pps=1, max_pps=2)
@@ -178,7 +178,7 @@ def test_busy_goes_before_quiet_and_quiet_before_traffic() -> None:
     assert run(replace(busy, busy=(), quiet=()), [high]) == [{0: MAX}]
 
 
-def test_time_watches_traffic_only_if_some_time_depends_on_it() -> None:
+def test_time_samples_traffic_only_if_some_time_depends_on_it() -> None:
     assert HOURS.needs_sample
     assert not TimeOfDay(busy=whole_hours([1]), avg_pps=1, max_pps=2).needs_sample
     assert not TimeOfDay(traffic=whole_hours([1])).needs_sample
@@ -187,7 +187,7 @@ def test_time_watches_traffic_only_if_some_time_depends_on_it() -> None:
 # BRANCH_RATIO
 
 BRANCHES = 10 * FEWEST_BRANCHES_PER_S // 100
-"""In 10 ms, ten times what it takes to be judged."""
+"""In 10 ms, ten times the least that is judged by its ratio."""
 POLLING = BranchCount(BRANCHES, 0, 0.01)
 WORKING = BranchCount(BRANCHES, BRANCHES // 100, 0.01)
 SLEEPING = BranchCount(1000, 900, 0.01)
@@ -198,17 +198,17 @@ def votes(policy: BranchRatio, counts: list[BranchCount | None]) -> list[int | N
     return [vote[0] for vote in run(policy, seen)]
 
 
-def test_a_whole_window_of_calm_slows_and_one_high_sample_speeds_up() -> None:
+def test_a_whole_window_of_low_samples_slows_and_one_high_sample_speeds_up() -> None:
     counts = [POLLING] * (WINDOW + 1) + [WORKING] + [POLLING] * WINDOW
     expected = [MAX] * (WINDOW - 1) + [MIN] * 2 + [MAX] + [MAX] * (WINDOW - 1) + [MIN]
     assert votes(BranchRatio(), [*counts]) == expected
 
 
-def test_no_misses_at_all_are_calm_too() -> None:
+def test_no_misses_at_all_are_low_too() -> None:
     assert votes(BranchRatio(window=1), [POLLING]) == [MIN]
 
 
-def test_too_few_branches_are_calm_whatever_their_ratio() -> None:
+def test_too_few_branches_are_low_whatever_their_ratio() -> None:
     assert votes(BranchRatio(window=1), [WORKING, SLEEPING]) == [MAX, MIN]
 
 
@@ -219,7 +219,7 @@ def test_dts_branch_ratio_threshold_is_a_percentage() -> None:
     assert votes(policy, [at_threshold, above]) == [MIN, MAX]
 
 
-def test_a_sample_that_is_missing_begins_the_window_anew() -> None:
+def test_a_missing_sample_restarts_the_window() -> None:
     counts = [POLLING, POLLING, None, POLLING, POLLING, POLLING]
     expected = [MAX, MAX, None, MAX, MAX, MIN]
     assert votes(BranchRatio(window=3), counts) == expected
@@ -247,7 +247,7 @@ def test_utilisation_goes_down_step_by_step_and_up_at_once() -> None:
     ]
 
 
-def test_utilisation_between_its_thresholds_holds_and_is_no_longer_calm() -> None:
+def test_utilisation_between_its_thresholds_holds_and_restarts_the_count() -> None:
     policy = Utilisation(down_after_samples=2)
     loads = [0.1, 0.1, 0.1, 0.6, 0.1, 0.1]
     assert follow(policy, [*loads]) == [
@@ -255,7 +255,7 @@ def test_utilisation_between_its_thresholds_holds_and_is_no_longer_calm() -> Non
     ]
 
 
-def test_utilisation_that_becomes_unknown_is_no_vote_and_begins_anew() -> None:
+def test_utilisation_that_becomes_unknown_is_no_vote_and_restarts() -> None:
     policy = Utilisation(down_after_samples=1)
     assert follow(policy, [0.0, 0.0, None, 0.6]) == [STEPS[1], STEPS[2], None, STEPS[0]]
 

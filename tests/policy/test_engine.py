@@ -1,4 +1,4 @@
-"""The engine, tick by tick: whose policies are at work, and what they vote."""
+"""The engine, tick by tick: which policies are in force, and how they vote."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def test_a_policy_votes_once_and_again_only_when_it_changes_its_mind(
     assert harness.new_votes() == {0: MIN, 1: MIN}
 
 
-def test_without_policies_nobody_need_tick(harness: EngineHarness) -> None:
+def test_without_policies_no_tick_is_due(harness: EngineHarness) -> None:
     assert harness.tick() is None
 
 
-def test_dts_traffic_decides_from_the_second_look_on(harness: EngineHarness) -> None:
+def test_dts_traffic_decides_from_the_second_sample_on(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
     harness.tick()
     assert harness.new_votes() == {}
@@ -85,7 +85,7 @@ def test_utilisation_of_each_vcpu_decides_for_itself(harness: EngineHarness) -> 
     assert harness.new_votes() == {0: STEPS[0], 1: STEPS[1]}
 
 
-def test_branch_ratio_looks_at_the_cpus_that_its_vcpus_are_pinned_to(
+def test_branch_ratio_samples_the_cpus_that_its_vcpus_are_pinned_to(
     harness: EngineHarness,
 ) -> None:
     harness.branches = {2: BranchCounter(0, 0, 0), 3: BranchCounter(0, 0, 0)}
@@ -138,7 +138,7 @@ def test_a_guest_s_policy_is_one_vote_beside_the_host_s(harness: EngineHarness) 
     assert harness.new_votes() == {0: MAX, 1: MAX}
 
 
-def test_an_operator_stands_above_rules_and_rules_above_metadata(
+def test_an_operator_overrides_rules_and_rules_override_metadata(
     harness: EngineHarness,
 ) -> None:
     harness.engine.install(UUID, METADATA, order(HIGH))
@@ -162,7 +162,7 @@ def test_an_operator_stands_above_rules_and_rules_above_metadata(
     assert harness.new_votes() == {0: MAX, 1: MAX}
 
 
-def test_the_vcpus_that_policies_are_about_are_known(harness: EngineHarness) -> None:
+def test_the_vcpus_that_policies_apply_to_are_known(harness: EngineHarness) -> None:
     assert harness.engine.covered(UUID) == frozenset()
     harness.engine.install(UUID, guest(0), order(LOW, 0, 7))
     assert harness.engine.covered(UUID) == {0}
@@ -186,7 +186,7 @@ def test_f7_votes_end_with_the_channel_over_which_a_policy_came(
     assert harness.new_votes() == {0: None}
 
 
-def test_a_channel_s_end_ends_nobody_else_s_policies(harness: EngineHarness) -> None:
+def test_the_end_of_a_channel_ends_no_other_policies(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(LOW))
     harness.tick()
     harness.new_votes()
@@ -247,7 +247,7 @@ def test_replacing_a_policy_withdraws_no_vote_until_the_new_one_decides(
     assert harness.new_votes() == {1: MED}
 
 
-def test_a_paused_domain_keeps_its_votes_and_is_not_looked_at(
+def test_a_paused_domain_keeps_its_votes_and_is_not_sampled(
     harness: EngineHarness,
 ) -> None:
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
@@ -278,7 +278,7 @@ def test_new_bounds_are_voted_at_once(harness: EngineHarness) -> None:
     assert harness.new_votes() == {0: STEPS[1]}
 
 
-def test_a_vcpu_in_another_group_votes_anew(harness: EngineHarness) -> None:
+def test_a_vcpu_in_another_group_votes_again(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(LOW))
     harness.tick()
     harness.new_votes()
@@ -287,7 +287,7 @@ def test_a_vcpu_in_another_group_votes_anew(harness: EngineHarness) -> None:
     assert harness.new_votes() == {0: MIN}
 
 
-def test_a_vcpu_that_floats_has_no_say_until_it_is_pinned_again(
+def test_a_vcpu_that_floats_has_no_vote_until_it_is_pinned_again(
     harness: EngineHarness,
 ) -> None:
     harness.engine.install(UUID, RULE, order(LOW))
@@ -301,7 +301,9 @@ def test_a_vcpu_that_floats_has_no_say_until_it_is_pinned_again(
     assert harness.new_votes() == {0: MIN}
 
 
-def test_rules_are_made_so_and_what_cannot_be_is_told(harness: EngineHarness) -> None:
+def test_configured_policies_are_installed_and_failures_reported(
+    harness: EngineHarness,
+) -> None:
     engine = harness.engine
     first, second = (Source(SourceKind.RULE, name) for name in ("a[0]", "b[1]"))
     assert engine.apply_configured(
@@ -329,7 +331,7 @@ def test_as_is_keeps_what_the_policy_wanted_before(harness: EngineHarness) -> No
     assert harness.new_votes() == {}
 
 
-def test_statuses_say_what_each_policy_wants(harness: EngineHarness) -> None:
+def test_statuses_show_what_each_policy_wants(harness: EngineHarness) -> None:
     harness.engine.install(UUID, guest(0), order(LOW, 0))
     harness.tick()
     (status,) = harness.engine.statuses()

@@ -1,4 +1,4 @@
-"""PKT_POLICY: what guests may say, and all that they may not."""
+"""PKT_POLICY: what guests may send, and what is refused."""
 
 from __future__ import annotations
 
