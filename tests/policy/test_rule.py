@@ -246,6 +246,11 @@ BAD = [
         "invalid value '0': expected a whole number, 1 or more",
     ),
     (
+        rule_of("utilisation", period_s=10**400),
+        "period_s",
+        f"invalid value '{10**400}': expected a number of seconds from 0.1 to 3600",
+    ),
+    (
         rule_of("utilisation", period_s=0.01),
         "period_s",
         "invalid value '0.01': expected a number of seconds from 0.1 to 3600",

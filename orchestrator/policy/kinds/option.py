@@ -129,7 +129,10 @@ class Option:
 
     def _read_item(self, value: object) -> object:
         if self.form.plain is float and type(value) is int:
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise self._invalid(value) from None
         if type(value) is not self.form.plain:
             expected = self.expected
             if self.is_list:
