@@ -192,6 +192,7 @@ class Cpu(TypedDict):
     grant_khz: int | None
     current_khz: int | None
     steps_khz: list[int]
+    nominal_khz: int | None
     override_khz: int | None
     reason: str | None
     package: int | None

@@ -261,6 +261,9 @@ class Cpu(Document):
     """What the kernel reports; null if it does not."""
     steps_khz: tuple[Khz, ...]
     """Frequencies that the hardware offers, highest first."""
+    nominal_khz: Khz | None = None
+    """The highest frequency without turbo: steps above it are turbo steps. null: not
+    known."""
     override_khz: Khz | None = None
     """The operator's override of the clock group."""
     reason: str | None = None

@@ -200,6 +200,7 @@ class Snapshot:
                 grant_khz=self._measured.grants.get(group.number) if is_taken else None,
                 current_khz=clock.current_khz if clock else None,
                 steps_khz=group.steps.khz,
+                nominal_khz=group.steps.nominal_khz,
                 override_khz=record.override_khz,
                 reason=self._reason(record),
             )

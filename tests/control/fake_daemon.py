@@ -123,6 +123,7 @@ def cpu(pcpu: int, grant_khz: int | None, *, claimed: bool = True) -> Cpu:
         grant_khz=grant_khz,
         current_khz=grant_khz or 2_200_000,
         steps_khz=STEPS,
+        nominal_khz=STEPS[1],
         package=pcpu // 4,
         core=pcpu // 2 * 2,
         node=pcpu // 4,

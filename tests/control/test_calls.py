@@ -43,6 +43,7 @@ STATUS_KEYS = {
         "grant_khz",
         "current_khz",
         "steps_khz",
+        "nominal_khz",
     ],
 }
 
