@@ -72,6 +72,24 @@ def test_clients_and_server_have_the_same_documents(document: type[Any]) -> None
     assert set(get_type_hints(document)) == model_keys(model_of(document))
 
 
+MODELS = [
+    model
+    for model in vars(models).values()
+    if isinstance(model, type) and issubclass(model, models.Document)
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_document_and_every_key_is_described(
+    model: type[models.Document],
+) -> None:
+    assert model.__doc__
+    undescribed = [
+        key for key, field in model.model_fields.items() if not field.description
+    ]
+    assert undescribed == []
+
+
 def test_every_call_is_answered() -> None:
     assert set(ANSWERS) == {call for call in calls.CALLS if not call.is_stream}
 
@@ -107,3 +125,16 @@ def test_every_reference_in_the_openapi_document_leads_somewhere() -> None:
 
 def test_the_openapi_document_is_served(reader: ControlClient) -> None:
     assert reader.openapi() == json.loads(json.dumps(build_openapi()))
+
+
+def test_the_openapi_document_describes_the_keys_of_documents() -> None:
+    schemas = build_openapi()["components"]["schemas"]
+    undescribed = [
+        (name, key)
+        for name, schema in schemas.items()
+        for key, found in schema.get("properties", {}).items()
+        # A reference leads to the description of the document.
+        if not ("description" in found or "$ref" in found)
+    ]
+    assert undescribed == []
+    assert "kHz" in schemas["ClockRequest"]["properties"]["khz"]["description"]
