@@ -125,7 +125,7 @@ def templates() -> list[tuple[str, str]]:
 
 
 def _daemon(context: typer.Context) -> ControlClient:
-    from orchestrator.control.calls import READ_ONLY_SOCKET
+    from orchestrator.control import READ_ONLY_SOCKET
     from orchestrator.control.client import ControlClient
 
     options = context.find_root().params  # as they were typed: no paths yet

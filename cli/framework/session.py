@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cli.framework.settings import Output
-from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
 from orchestrator.values.safe_text import printable_json
 

@@ -69,11 +69,15 @@ def test_a_domain_can_have_several_under_names(
         (("set", "dpdk-fw", "speed"), 2, "unknown policy kind 'speed'"),
         (("set", "dpdk-fw", "utilisation", "up=1"), 2, "up: unknown option"),
         (("set", "dpdk-fw", "traffic", "avg-pps=1"), 2, "max-pps: missing"),
-        (("set", "nobody", "utilisation"), 1, "no domain 'nobody'"),
+        (("set", "nobody", "utilisation"), 1, "no such domain: 'nobody'"),
         (("set", "web", "utilisation"), 1, "the domain does not run"),
-        (("set", "dpdk-fw", "utilisation", "--name", "a/b"), 1, "'a/b' is no name"),
+        (
+            ("set", "dpdk-fw", "utilisation", "--name", "a/b"),
+            1,
+            "invalid policy name 'a/b'",
+        ),
         (("remove", "dpdk-fw", "x"), 1, "no policy 'x'"),
-        (("list", "nobody"), 1, "no domain 'nobody'"),
+        (("list", "nobody"), 1, "no such domain: 'nobody'"),
     ],
 )
 def test_an_error_has_a_status_and_a_reason(

@@ -16,8 +16,7 @@ class DaemonStatus(Document):
     pid: int
     """Process ID of the main process."""
     mode: Mode
-    """Whether frequencies are set (`enforce`) or guests are only observed
-    (`observe`)."""
+    """Whether frequencies are set, or guests are only observed."""
     uptime_s: float
     """Seconds since the daemon started."""
     run_dir: str
@@ -43,6 +42,7 @@ class LibvirtStatus(Document):
     reconnects_total: Count
     """Reconnections since the daemon started."""
     stale_since: AwareDatetime | None
-    """Time since which domains are shown as last known; null while connected."""
+    """Time (ISO 8601) since which domains are shown as last known; null while
+    connected."""
     reason: str | None = None
     """Why it is not connected; null while connected."""

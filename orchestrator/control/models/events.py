@@ -16,7 +16,7 @@ class EventRecord(Document):
     """Something that happened."""
 
     time: AwareDatetime
-    """When it was recorded."""
+    """When it was recorded: ISO 8601, with a time zone."""
     kind: str
     """What it concerns: `channel-state`, `cpus`, `domain-changed`, `grant`, `group`,
     `instruction`, `libvirt`, `missed`, `monitor`, `onboarding`, `operator`, `policy` or

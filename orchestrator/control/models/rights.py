@@ -28,7 +28,7 @@ class ModeRight(Document):
     """Whether a domain's requests change frequencies."""
 
     value: Mode
-    """`enforce`: they do; `observe`: they are answered NACK."""
+    """Whether they do, or are answered NACK."""
     source: str
     """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
 

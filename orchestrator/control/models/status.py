@@ -1,4 +1,4 @@
-"""The status of everything: the stable document of `vmpower status -o json`."""
+"""The status document: what `vmpower status -o json` prints."""
 
 from __future__ import annotations
 
