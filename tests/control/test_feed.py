@@ -36,7 +36,7 @@ def test_a_slow_reader_is_told_how_much_it_missed() -> None:
 
     assert asyncio.run(read()) == [
         "first",
-        "3 events were missed by this reader",
+        "this reader missed 3 events",
         "3",
         "4",
     ]

@@ -20,7 +20,7 @@ from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
 from orchestrator.control.listener import (
     MAX_CONNECTIONS,
-    MAX_OF_A_STRANGER,
+    MAX_PER_USER,
     may_connect,
 )
 from orchestrator.control.server import ControlServer
@@ -125,7 +125,7 @@ def test_a_file_in_the_place_of_a_socket_is_left_alone(tmp_path: Path) -> None:
     async def start() -> None:
         await ControlServer(FakeDaemon(), tmp_path).start()
 
-    with pytest.raises(ControlError, match="is no socket"):
+    with pytest.raises(ControlError, match="is not a socket"):
         asyncio.run(start())
     assert (tmp_path / READ_ONLY_SOCKET).read_text() == "mine"
     assert not (tmp_path / CONTROL_SOCKET).exists()
@@ -267,8 +267,8 @@ def test_a_crowd_of_connections_is_hung_up_on_but_the_first_ones_stay(
 
     lines = asyncio.run(crowd())
     assert [bool(line) for line in lines] == [True] * MAX_CONNECTIONS + [False] * 5
-    refusals = [line for line in caplog.messages if "too many" in line]
-    assert len(refusals) == 1  # a crowd fills no log
+    rejections = [line for line in caplog.messages if "too many" in line]
+    assert len(rejections) == 1  # a crowd fills no log
 
 
 CROWD = """
@@ -305,7 +305,7 @@ def test_a_stranger_cannot_keep_others_from_reading() -> None:
             ControlClient(path) as reader,
         ):
             assert crowd.stdout is not None
-            assert crowd.stdout.readline() == b"%d\n" % MAX_OF_A_STRANGER
+            assert crowd.stdout.readline() == b"%d\n" % MAX_PER_USER
             assert reader.status()["daemon"]["pid"] == 4711
 
 
