@@ -10,7 +10,7 @@ import pytest
 from cli.output.tables.plain import render_plain
 from cli.output.tables.policies import build_policies
 from orchestrator.control.documents import PolicyList, PolicyOfDomain
-from tests.control.fake_daemon import FIREWALL, STEPS
+from tests.control.fake_host import FIREWALL, STEPS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Vmpower

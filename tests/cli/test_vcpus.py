@@ -8,7 +8,7 @@ import pytest
 
 from cli.output.tables.vcpus import bounds, cpu_of, set_by
 from cli.output.tables.words import step_name
-from tests.control.fake_daemon import DOMAINS, STEPS, cpu, policy, vcpu
+from tests.control.fake_host import DOMAINS, STEPS, cpu, policy, vcpu
 
 if TYPE_CHECKING:
     from orchestrator.control.documents import Cpu, Domain, Vcpu

@@ -8,7 +8,7 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,7 +21,10 @@ from orchestrator.control.client import (
 from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.control.service import Peer
 from orchestrator.errors import ControlError
-from tests.control.fake_daemon import FIREWALL, FakeDaemon
+from tests.control.fake_host import FIREWALL
+
+if TYPE_CHECKING:
+    from tests.control.fake_daemon import FakeDaemon
 
 
 def ask(
@@ -237,7 +240,7 @@ def test_the_death_of_a_daemon_is_no_end_of_its_events(
 def test_events_come_without_clocks_to_who_does_not_want_them(
     daemon: FakeDaemon, reader: ControlClient
 ) -> None:
-    daemon.tell(CLOCK_KIND, "CPUs 2 at 2.20 GHz")
+    daemon.report(CLOCK_KIND, "CPUs 2 at 2.20 GHz")
     assert len(list(reader.events())) == 3
     assert len(list(reader.events(clocks=False))) == 2
 

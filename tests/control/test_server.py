@@ -163,7 +163,7 @@ async def settle(turns: int) -> None:
 async def flood(daemon: FakeDaemon, events: int, size_bytes: int) -> None:
     """Tell more than the kernel buffers, until no more is sent."""
     for _ in range(events):
-        daemon.tell("flood", "x" * size_bytes)
+        daemon.report("flood", "x" * size_bytes)
     await settle(2_000)
 
 
