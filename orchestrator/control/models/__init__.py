@@ -6,72 +6,14 @@ these models.
 Synchronization: none required, everything here is immutable.
 """
 
-from orchestrator.control.models.channels import (
-    Channel,
-    ChannelList,
-    DomainChannel,
-    EnabledRequest,
-)
-from orchestrator.control.models.cpus import ClockRequest, Cpu, CpuList, UnmanagedCpu
-from orchestrator.control.models.daemon import DaemonStatus, LibvirtStatus
-from orchestrator.control.models.document import Document
-from orchestrator.control.models.domains import Domain, DomainList, Vcpu
-from orchestrator.control.models.events import EventRecord
-from orchestrator.control.models.failures import ErrorDocument, Failure
-from orchestrator.control.models.instructions import (
-    InstructionRequest,
-    Outcome,
-    OutcomeList,
-)
-from orchestrator.control.models.policies import (
-    Policy,
-    PolicyList,
-    PolicyOfDomain,
-    PolicyRequest,
-    PolicyWant,
-)
-from orchestrator.control.models.rights import (
-    Bound,
-    GenerationRight,
-    ModeRight,
-    OnboardingRight,
-    Permission,
-    Rights,
-)
-from orchestrator.control.models.status import SCHEMA, Status
-
-__all__ = [
-    "SCHEMA",
-    "Bound",
-    "Channel",
-    "ChannelList",
-    "ClockRequest",
-    "Cpu",
-    "CpuList",
-    "DaemonStatus",
-    "Document",
-    "Domain",
-    "DomainChannel",
-    "DomainList",
-    "EnabledRequest",
-    "ErrorDocument",
-    "EventRecord",
-    "Failure",
-    "GenerationRight",
-    "InstructionRequest",
-    "LibvirtStatus",
-    "ModeRight",
-    "OnboardingRight",
-    "Outcome",
-    "OutcomeList",
-    "Permission",
-    "Policy",
-    "PolicyList",
-    "PolicyOfDomain",
-    "PolicyRequest",
-    "PolicyWant",
-    "Rights",
-    "Status",
-    "UnmanagedCpu",
-    "Vcpu",
-]
+from orchestrator.control.models.channels import *
+from orchestrator.control.models.cpus import *
+from orchestrator.control.models.daemon import *
+from orchestrator.control.models.document import *
+from orchestrator.control.models.domains import *
+from orchestrator.control.models.events import *
+from orchestrator.control.models.failures import *
+from orchestrator.control.models.instructions import *
+from orchestrator.control.models.policies import *
+from orchestrator.control.models.rights import *
+from orchestrator.control.models.status import *

@@ -9,6 +9,8 @@ from pydantic import Field
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.control.models.document import Count, Document
 
+__all__ = ["Channel", "ChannelList", "DomainChannel", "EnabledRequest"]
+
 
 class Channel(Document):
     """One poweragent channel of a domain.

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from orchestrator.control.models.document import CpuNumber, Document, Khz
 
+__all__ = ["ClockRequest", "Cpu", "CpuList", "UnmanagedCpu"]
+
 
 class Cpu(Document):
     """One online host CPU whose frequency can be set."""

@@ -7,6 +7,8 @@ from pydantic import AwareDatetime
 from orchestrator.control.models.document import Count, Document
 from orchestrator.values.domain_settings import Mode
 
+__all__ = ["DaemonStatus", "LibvirtStatus"]
+
 
 class DaemonStatus(Document):
     """The running daemon."""

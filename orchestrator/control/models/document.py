@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+__all__ = ["Document"]
+
 Khz = Annotated[int, Field(strict=True, ge=0)]
 """A frequency in kHz. Strict: JSON's `true` and `2.0` are not frequencies."""
 CpuNumber = Annotated[int, Field(strict=True, ge=0)]

@@ -9,6 +9,8 @@ from orchestrator.control.models.rights import Rights
 from orchestrator.values.domain import DomainState
 from orchestrator.values.domain_settings import Mode
 
+__all__ = ["Domain", "DomainList", "Vcpu"]
+
 
 class Vcpu(Document):
     """One virtual CPU of a domain."""

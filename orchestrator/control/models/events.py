@@ -8,6 +8,8 @@ from pydantic import AwareDatetime, Field
 
 from orchestrator.control.models.document import Document
 
+__all__ = ["EventRecord"]
+
 Fact = Annotated[str | int | bool | None, Field(union_mode="left_to_right")]
 """One value that belongs to an event."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from orchestrator.control.models.document import Document
 
+__all__ = ["ErrorDocument", "Failure"]
+
 
 class Failure(Document):
     """What went wrong, and how to fix it."""

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from orchestrator.control.models.document import CpuNumber, Document
 
+__all__ = ["InstructionRequest", "Outcome", "OutcomeList"]
+
 
 class InstructionRequest(Document):
     """Messages to execute."""

@@ -12,6 +12,8 @@ from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import LONGEST
 
+__all__ = ["Policy", "PolicyList", "PolicyOfDomain", "PolicyRequest", "PolicyWant"]
+
 
 class PolicyWant(Document):
     """The frequency that a policy requests for one vCPU."""

@@ -5,6 +5,15 @@ from __future__ import annotations
 from orchestrator.control.models.document import Document, Khz
 from orchestrator.values.domain_settings import Mode
 
+__all__ = [
+    "Bound",
+    "GenerationRight",
+    "ModeRight",
+    "OnboardingRight",
+    "Permission",
+    "Rights",
+]
+
 
 class Bound(Document):
     """A lower or upper bound of the frequencies of a domain's vCPUs."""

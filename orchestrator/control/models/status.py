@@ -9,6 +9,8 @@ from orchestrator.control.models.daemon import DaemonStatus, LibvirtStatus
 from orchestrator.control.models.document import Document
 from orchestrator.control.models.domains import Domain
 
+__all__ = ["SCHEMA", "Status"]
+
 SCHEMA = 1
 """Version of the status document; raised only if a key is removed or changes its
 meaning."""
