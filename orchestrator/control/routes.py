@@ -144,6 +144,9 @@ async def _failures_as_documents(
     except web.HTTPRequestEntityTooLarge:
         limit = f"the limit is {BODY_LIMIT_BYTES} bytes"
         response = _failure(413, "the body is too large", limit)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        unknown = f"no such call: {request.method} {request.path}"
+        response = _failure(error.status, unknown, f"{OPENAPI_PATH} lists all calls")
     except web.HTTPException as error:
         response = _failure(error.status, error.reason)
     except ValidationError as error:
@@ -191,9 +194,11 @@ def _invalid_body(error: ValidationError) -> web.Response:
     """Report what is wrong with a body: 400 if it is not JSON, else 422."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
-        return _failure(400, found[0]["msg"], "the body must be a JSON object")
+        reason = f"invalid body: {found[0]['msg']}"
+        return _failure(400, reason, "the body must be a JSON object")
     problems = [
         ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
         for one in found
     ]
-    return _failure(422, "; ".join(problems), f"{OPENAPI_PATH} describes the body")
+    reason = f"invalid body: {'; '.join(problems)}"
+    return _failure(422, reason, f"{OPENAPI_PATH} describes the body")

@@ -196,6 +196,13 @@ def test_a_request_that_is_no_call_is_refused_with_a_document(
     assert (got, list(answer)) == (status, ["error"])
 
 
+@pytest.mark.usefixtures("daemon")
+def test_an_unknown_call_is_named(tmp_path: Path) -> None:
+    _, answer = ask(tmp_path, "DELETE", "/v1/status?x=1")
+    assert answer["error"]["message"] == "no such call: DELETE /v1/status"
+    assert "/openapi.json" in answer["error"]["hint"]
+
+
 def test_recent_events_arrive_oldest_first_and_end(reader: ControlClient) -> None:
     events = list(reader.events())
     assert [event["text"] for event in events] == [
