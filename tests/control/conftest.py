@@ -23,7 +23,7 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
 
 @pytest.fixture
 def run_dir(daemon: FakeDaemon, tmp_path: Path) -> Path:
-    """Name the directory in which the daemon serves."""
+    """Return the directory of the daemon's sockets."""
     assert daemon.domains
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""The table of calls, and everything made from it."""
+"""The table of calls, its documents and the OpenAPI document."""
 
 from __future__ import annotations
 
