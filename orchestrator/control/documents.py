@@ -65,8 +65,7 @@ class Policy(TypedDict):
     channel: int | None
     """Number of the channel over which the guest sent it; null for other sources."""
     kind: str
-    """Kind of the policy. One of `traffic`, `time-of-day`, `workload`, `branch-ratio`,
-    `utilisation`."""
+    """Kind of the policy."""
     text: str
     """The policy as it would be entered: `utilisation up-above=0.9`."""
     wants: list[PolicyWant]

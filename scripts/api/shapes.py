@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NewType, Union, get_args, get_origin
 
 from pydantic import AwareDatetime
 
@@ -111,6 +111,8 @@ def parts_of(annotation: Any) -> tuple[str, tuple[Any, ...]]:  # noqa: ANN401 - 
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return parts_of(inside[0])
+    if isinstance(annotation, NewType):
+        return parts_of(annotation.__supertype__)
     if origin in (Union, UnionType):
         return "union", inside
     if origin is tuple and inside[1:] == (...,):
