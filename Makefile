@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint man bench guest clean
+.PHONY: help setup demo test lint man api bench guest clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,6 +26,9 @@ lint: setup ## ruff, mypy, import-linter and codespell
 
 man: setup ## the manual pages in docs/man, from what the code says
 	@$(PYTHON) -m scripts.manual docs/man
+
+api: setup ## the client's side of the control API, from the server's models and calls
+	@$(PYTHON) -m scripts.api
 
 bench: setup ## vmpowerd beside the least possible work in C
 	@$(PYTHON) -m bench $(ARGS)

@@ -25,7 +25,7 @@ from typing import Any
 
 from orchestrator.errors import ConfigError
 from orchestrator.onboarding.rule import OnboardRule  # noqa: TC001 - read at run time
-from orchestrator.policy.rule import PolicyRule, find_contradictions
+from orchestrator.policy.rule import PolicyRule, read_rule
 from orchestrator.policy.text import parse_policies
 from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
 from orchestrator.values.units import MOST_KHZ, KHz, parse_khz
@@ -158,7 +158,7 @@ class Config:
     domain: tuple[DomainRule, ...] = ()
     """The rules are tried in the order in which they are written."""
     policy: tuple[PolicyRule, ...] = ()
-    """Policies: what vCPUs should get without asking."""
+    """Policies for the vCPUs of domains."""
     onboard: tuple[OnboardRule, ...] = ()
     """Rules for giving domains the channels they lack; without one, nobody is given
     any."""
@@ -210,6 +210,7 @@ def show_config(config: Config) -> str:
     table = dataclasses.asdict(
         config, dict_factory=lambda items: {key_of(name): it for name, it in items}
     )
+    table["policy"] = [rule.to_table() for rule in config.policy]
     return json.dumps(table, indent=2, default=str)
 
 
@@ -259,14 +260,9 @@ def _contradictions(config: Config) -> list[str]:
         for problem in rule.contradictions()
     ]
     found += [
-        f"domain[{index}].policies: {complaint}"
+        f"domain[{index}].policies: {error}"
         for index, rule in enumerate(config.domain)
-        if (complaint := _complaint_about(rule.policies))
-    ]
-    found += [
-        f"policy[{index}].{contradiction}"
-        for index, rule in enumerate(config.policy)
-        for contradiction in find_contradictions(rule)
+        if (error := _policy_error(rule.policies))
     ]
     # Written so that a number that is none (TOML has "nan") is refused, too.
     if not 1 <= config.libvirt.resync_s <= _LONGEST_S:
@@ -280,7 +276,7 @@ def _contradictions(config: Config) -> list[str]:
     return found
 
 
-def _complaint_about(policies: str | None) -> str:
+def _policy_error(policies: str | None) -> str:
     try:
         parse_policies(policies or "")
     except ConfigError as error:
@@ -317,7 +313,18 @@ def _nearest(key: str, known: typing.Iterable[str]) -> str:
     return f", did you mean '{near[0]}'?" if near else ""
 
 
+def _build_policy(value: object, where: str, errors: list[str]) -> PolicyRule | None:
+    if not isinstance(value, dict):
+        errors.append(f"{where}: expected a table")
+        return None
+    rule, problems = read_rule(value)
+    errors += [f"{where}.{problem.option}: {problem.text}" for problem in problems]
+    return rule
+
+
 def _convert(kind: Any, value: object, where: str, errors: list[str]) -> Any:
+    if kind is PolicyRule:
+        return _build_policy(value, where, errors)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _build(kind, value, where, errors)
     if typing.get_origin(kind) is tuple:

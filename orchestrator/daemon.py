@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,22 +16,25 @@ from orchestrator.controller import Controller
 from orchestrator.controller.actions import StartMonitor
 from orchestrator.controller.inventory import Inventory
 from orchestrator.errors import ConfigError, VmpowerError
-from orchestrator.hypervisor.connection import Hypervisor, trusted_uids
+from orchestrator.hypervisor.connection import Hypervisor
+from orchestrator.hypervisor.uri import trusted_uids
+from orchestrator.monitor.arbiter import NO_VOTE
 from orchestrator.monitor.client.client import Monitor
+from orchestrator.monitor.link.commands import SetPolicyVote
 from orchestrator.operations.dpdk.commands import Instructing
 from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import Pool
 from orchestrator.performer.channel_connector import Connecting
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
-from orchestrator.performer.policy_runner import Policing
-from orchestrator.power.held_groups import Claims
+from orchestrator.performer.policy_runner import PolicyRunner
+from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeClaim
 from orchestrator.reporting.event_log import Reports
-from orchestrator.sampling.host import HostSampling
+from orchestrator.sampling.kinds import build_samplers
 from orchestrator.system.service_manager import notify
 from orchestrator.values.domain_settings import Mode
 
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.events import Event
     from orchestrator.values.domain import DomainId
-    from orchestrator.values.refusal import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -50,84 +51,6 @@ KERNEL_SYSFS = Path("/sys")
 MONITOR_STOPS_WITHIN_S = 1.0
 LIBVIRT_CLOSES_WITHIN_S = 0.5
 """A hung libvirtd is left behind after this; the clocks do not wait for it."""
-
-
-class Ear:
-    """Hears the hypervisor and the monitor, and posts what they say as events.
-
-    Synchronization: the hypervisor's threads call; posting is safe from any thread.
-    """
-
-    def __init__(self, post: Callable[[Event], None]) -> None:
-        self._post = post
-
-    def connected(self) -> None:
-        """A connection to libvirt stands."""
-        self._post(events.LibvirtConnected())
-
-    def lost(self, reason: str) -> None:
-        """The connection to libvirt ended."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._post(events.LibvirtLost(reason, now))
-
-    def waiting(self, reason: str) -> None:
-        """Connecting to libvirt does not succeed."""
-        self._post(events.LibvirtAwaited(reason))
-
-    def domain_changed(self, uuid: DomainId, what: str) -> None:
-        """Something about a domain changed."""
-        logger.debug("libvirt event domain=%s what=%s", uuid, what)
-        self._post(events.DomainChanged(uuid))
-
-    def domain_rebooted(self, uuid: DomainId) -> None:
-        """A guest was reset."""
-        self._post(events.DomainRebooted(uuid))
-
-    def port_changed(
-        self, uuid: DomainId, alias: str, *, is_open: bool, at_ns: int
-    ) -> None:
-        """A guest opened or closed its port."""
-        self._post(events.GuestPortChanged(uuid, alias, is_open, at_ns))
-
-    def removal_failed(self, uuid: DomainId, alias: str) -> None:
-        """A device that was to be detached is still there."""
-        self._post(events.RemovalFailed(uuid, alias))
-
-    def take_wanted(self, group: int) -> None:
-        """The monitor holds a vote for a group that is not taken."""
-        self._post(events.TakeWanted(group))
-
-    def group_yielded(self, group: int) -> None:
-        """The monitor writes a group's clock no more."""
-        self._post(events.GroupYielded(group))
-
-    def endpoint_closed(self, uuid: DomainId, number: int, reason: str) -> None:
-        """The other side of a channel hung up."""
-        self._post(events.EndpointClosed(uuid, number, reason))
-
-    def policy_sent(
-        self, uuid: DomainId, number: int, ticket: int, generation: int, packet: bytes
-    ) -> None:
-        """A guest sent a policy."""
-        self._post(events.PolicySent(uuid, number, ticket, generation, packet))
-
-    def policy_removed(self, uuid: DomainId, number: int) -> None:
-        """A guest wants its policy no more."""
-        self._post(events.PolicyRemoved(uuid, number))
-
-    def request_refused(
-        self, uuid: DomainId, number: int, reason: Refusal, vcpu: int, unit: int
-    ) -> None:
-        """A guest was refused something."""
-        self._post(events.RequestRefused(uuid, number, reason, vcpu, unit))
-
-    def write_refused(self, group: int, errno: int) -> None:
-        """The kernel refused a clock."""
-        self._post(events.WriteRefused(group, errno))
-
-    def monitor_died(self, status: int) -> None:
-        """The monitor process ended."""
-        self._post(events.MonitorDied(status))
 
 
 def _root_of_interfaces(config: Config) -> Path:
@@ -172,28 +95,27 @@ class Daemon:
         self._claim = CpuTreeClaim(self._tree)
         journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
         fallback = config.power.fallback_governor
-        self._claims = Claims(self._tree, journal, fallback_governor=fallback)
-        ear = Ear(self.post)
+        self._held_groups = HeldGroups(self._tree, journal, fallback_governor=fallback)
         self._monitor = Monitor(
-            release_after_s=config.power.release_after_s, listener=ear
+            release_after_s=config.power.release_after_s, post=self.post
         )
-        self._hypervisor = Hypervisor(uri, access=config.libvirt.access, listener=ear)
+        self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
         domain_calls = Pool("libvirt", size=DOMAIN_CALLS)
-        self._policing = Policing(
-            sampling=HostSampling(
+        self._policy_runner = PolicyRunner(
+            samplers=build_samplers(
                 sysfs_root=_root_of_interfaces(config),
                 vcpu_times=self._hypervisor,
             ),
             libvirt_calls=domain_calls,
-            vote=self._monitor.set_policy_vote,
+            vote=self._vote_by_policy,
             post=self.post,
         )
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,
             monitor=self._monitor,
-            claims=self._claims,
-            policing=self._policing,
+            held_groups=self._held_groups,
+            policy_runner=self._policy_runner,
             domain_calls=domain_calls,
             reports=reports,
             connecting=Connecting(
@@ -210,7 +132,7 @@ class Daemon:
         )
         instructing = Instructing(
             inventory=self._inventory,
-            policing=self._policing,
+            policy_runner=self._policy_runner,
             reports=reports,
             react=self.react,
         )
@@ -218,7 +140,7 @@ class Daemon:
         self._operations = Operations(
             inventory=self._inventory,
             monitor=self._monitor,
-            policing=self._policing,
+            policy_runner=self._policy_runner,
             instructing=instructing,
             tree=self._tree,
             reports=reports,
@@ -232,6 +154,9 @@ class Daemon:
     def _config(self) -> Config:
         return self._inventory.config
 
+    def _vote_by_policy(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
+        self._monitor.send(SetPolicyVote(uuid, vcpu, khz or NO_VOTE))
+
     def post(self, event: Event) -> None:
         """Queue an event for the controller; safe from any thread."""
         # The loop is closed only after the last word was said: nobody listens then.
@@ -240,6 +165,7 @@ class Daemon:
 
     def react(self, event: Event) -> None:
         """Decide about an event and do it, unless we are stopping."""
+        logger.debug("event %s", event)
         if not self._stopping.is_set():
             self._performer.perform(self._controller.react(event))
 
@@ -293,7 +219,7 @@ class Daemon:
             self._claim.release()
 
     def _replay_journal(self) -> None:
-        replay = self._claims.replay()
+        replay = self._held_groups.replay()
         if replay.restored:
             logger.warning(
                 "an earlier run ended without restoring: did it now groups=%s",
@@ -330,7 +256,7 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
-            self._monitor.look_after()
+            self._monitor.check_health()
             self.react(events.ResyncDue())
 
     def _keep_fifos(self) -> None:
@@ -363,7 +289,7 @@ class Daemon:
         await closing
 
     def _restore(self) -> None:
-        refused = self._claims.restore_all()
+        refused = self._held_groups.restore_all()
         for reason in refused:
             logger.error("not restored, try `vmpower restore`: %s", reason)
         if self._claim.is_held and not refused:

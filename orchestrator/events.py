@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.config import Config
-    from orchestrator.policy.rule import PolicyKind
+    from orchestrator.policy.kinds.contract import PolicyKind
     from orchestrator.policy.subject import Source
     from orchestrator.power.topology import Topology
     from orchestrator.values.domain import DomainId, DomainSpec
@@ -33,7 +33,7 @@ class LibvirtLost:
 
 @dataclass(frozen=True, slots=True)
 class LibvirtAwaited:
-    """libvirt cannot be reached (yet); the hypervisor goes on trying."""
+    """libvirt cannot be reached (yet); posted once per reason, attempts continue."""
 
     reason: str
 
@@ -66,9 +66,15 @@ class DomainsListed:
 
 @dataclass(frozen=True, slots=True)
 class DomainChanged:
-    """Something about this domain changed; it must be described again."""
+    """Something about this domain changed; it must be described again.
+
+    An event of libvirt's is never the truth itself: their order differs from what one
+    expects, and by the time one arrives the next may have happened.
+    """
 
     uuid: DomainId
+    what: str = ""
+    """A word or two for the log: `started`, `device channel1 added`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +103,18 @@ class DomainUndescribed:
 
 @dataclass(frozen=True, slots=True)
 class DomainRebooted:
-    """The guest was reset: what it asked for is over."""
+    """The guest was reset: its requests are void. Posted two or three times a reset."""
 
     uuid: DomainId
 
 
 @dataclass(frozen=True, slots=True)
 class GuestPortChanged:
-    """The guest opened or closed its port of a channel."""
+    """The guest opened or closed its port; only over a read-write connection.
+
+    QEMU reports it at most once a second, and then the latest state: changes between
+    two reports are never reported.
+    """
 
     uuid: DomainId
     alias: str
@@ -338,7 +348,7 @@ class GroupRestored:
 
 @dataclass(frozen=True, slots=True)
 class WriteRefused:
-    """The kernel refused a clock in the middle of service."""
+    """The kernel refused a frequency; posted once until a write succeeds."""
 
     group: int
     errno: int
@@ -384,9 +394,10 @@ class MonitorStarted:
 
 @dataclass(frozen=True, slots=True)
 class MonitorDied:
-    """The monitor process ended; clocks and votes stay."""
+    """The monitor process ended unexpectedly; frequencies and votes stay."""
 
     status: int
+    """Exit status; negative: the number of the signal that ended it."""
 
 
 Event = (

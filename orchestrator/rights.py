@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from orchestrator.limits import Limits
 from orchestrator.values.domain_settings import DomainPolicy, Mode
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class Rights:
     guest_policies: Said[bool]
     generation: Said[int | None]
     """None: found out from what the guest sends."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the domain's vCPUs may have, turbo and the host aside."""
+        return Limits.of(self.min_khz.value, self.max_khz.value)
 
 
 class _Word(NamedTuple):

@@ -16,7 +16,6 @@ from orchestrator.config import (
 )
 from orchestrator.errors import ConfigError
 from orchestrator.onboarding.rule import MetadataWord, OnboardRule
-from orchestrator.policy.rule import PolicyKind
 from orchestrator.values.domain_settings import Mode
 
 
@@ -66,11 +65,12 @@ def test_policies_are_read_with_their_lists() -> None:
         }
     )
     first, second = config.policy
-    assert (first.kind, first.busy) == (
-        PolicyKind.TIME_OF_DAY,
-        ("mon-fri 08:00-18:00",),
+    assert (first.kind, first.options) == (
+        "time-of-day",
+        {"busy": ("mon-fri 08:00-18:00",), "zone": "Europe/Berlin"},
     )
-    assert (second.up_above, second.vcpus, second.macs) == (1.0, "0-3", None)
+    assert second.options == {"up_above": 1.0}
+    assert (second.vcpus, second.macs) == ("0-3", None)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,19 @@ def test_policies_are_read_with_their_lists() -> None:
         ),
         (
             {"policy": [{"match": "*", "kind": "speed"}]},
-            "policy[0].kind: 'speed' is none of traffic, time-of-day",
+            "policy[0].kind: unknown policy kind 'speed': expected traffic, time-of",
         ),
         (
             {"policy": [{"match": "*", "kind": "time-of-day", "busy": "08:00-09:00"}]},
             "policy[0].busy: expected a list",
+        ),
+        ({"policy": [3]}, "policy[0]: expected a table"),
+        (
+            {"policy": [{"match": "*", "kind": "utilisation", "down-below": 1}]},
+            (
+                "policy[0].down-below: unknown option of policy kind 'utilisation';"
+                " did you mean 'down_below'?"
+            ),
         ),
         ({"bonds": {}}, "bonds: unknown key, did you mean 'bounds'?"),
         ({"bounds": {"trbo": True}}, "bounds.trbo: unknown key, did you mean 'turbo'?"),
@@ -185,6 +193,30 @@ def test_what_is_in_force_is_shown_as_json_that_reads_back() -> None:
     shown = json.loads(show_config(config))
     assert shown["bounds"]["max_khz"] == 2_000_000
     assert config_from(shown) == config
+
+
+def test_a_policy_is_shown_with_its_defaults() -> None:
+    rules = [
+        {"match": "a", "kind": "utilisation", "calm_samples": 7},
+        {"match": "b", "kind": "time-of-day", "busy": ["sat"], "vcpus": "0"},
+    ]
+    config = config_from({"policy": rules})
+    shown = json.loads(show_config(config))
+    first, second = shown["policy"]
+    assert first == {
+        "match": "a",
+        "kind": "utilisation",
+        "up_above": 0.8,
+        "down_below": 0.5,
+        "down_after_samples": 7,
+        "period_s": 1.0,
+        "vcpus": None,
+    }
+    assert (second["busy"], second["zone"], second["vcpus"]) == (["sat"], None, "0")
+    again = config_from(shown).policy
+    assert [rule.build_policy() for rule in again] == [
+        rule.build_policy() for rule in config.policy
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from cli.framework.group import new_app
 from cli.framework.session import connect
 from cli.framework.settings import Output, OutputOption, settings_of
 from cli.output.echo import echo, echo_error, print_json
-from orchestrator.control.calls import BODY_LIMIT_BYTES
+from orchestrator.control import BODY_LIMIT_BYTES
 from orchestrator.control.documents import OutcomeList
 
 app = new_app()

@@ -91,7 +91,7 @@ def _switch(
     domain, number = target
     with connect(settings, is_changing=True) as client:
         done = [
-            client.switch_channel(domain, each, is_enabled=is_enabled)
+            client.switch_channel(domain, each, enabled=is_enabled)
             for each in _numbers(client, domain, number)
         ]
     if settings.output is Output.JSON:

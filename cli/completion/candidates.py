@@ -83,6 +83,34 @@ def frequencies(context: typer.Context) -> list[str]:
     return []
 
 
+def policy_arguments(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """List kinds of policies, or the options of the kind given before."""
+    with suppress(Exception):
+        from orchestrator.policy.kinds.table import KINDS
+        from orchestrator.policy.rule import find_kind, options_for
+        from orchestrator.policy.text import spell
+
+        typed = context.params.get("policy") or ()
+        if not typed:
+            return [(kind, cls.summary()) for kind, cls in KINDS.items()]
+        options = options_for(find_kind(typed[0])).values()
+        bare = [word for it in options if it.is_bare for word in it.form.choices]
+        named = [it for it in options if not it.is_bare and "=" not in incomplete]
+        return [
+            *((word, "") for word in bare if word not in typed),
+            *((f"{spell(it.name)}=", it.doc) for it in named),
+        ]
+    return []
+
+
+def policy_names(context: typer.Context) -> list[str]:
+    """List the policies set with `policy set` for the domain given before."""
+    with suppress(Exception):
+        found = _domain(context)["policies"]
+        return _only_safe(it["name"] for it in found if it["source"] == "operator")
+    return []
+
+
 def templates() -> list[tuple[str, str]]:
     """List templates for new domains."""
     with suppress(Exception):
@@ -97,7 +125,7 @@ def templates() -> list[tuple[str, str]]:
 
 
 def _daemon(context: typer.Context) -> ControlClient:
-    from orchestrator.control.calls import READ_ONLY_SOCKET
+    from orchestrator.control import READ_ONLY_SOCKET
     from orchestrator.control.client import ControlClient
 
     options = context.find_root().params  # raw strings: no paths yet

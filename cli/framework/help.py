@@ -102,11 +102,19 @@ class _Helpful:
         has_commands = isinstance(command, TyperGroup)
         return [*pieces, "COMMAND [ARGS]..."] if has_commands else pieces
 
+    def sections(self) -> dict[str, list[tuple[str, str]]]:
+        """Return what else a command explains: by title, (term, help)."""
+        return {}
+
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write arguments and options, and the commands of a group."""
         command: Any = self
         parameters = command.get_params(ctx)
-        sections = {"Arguments": arguments(parameters, ctx), **panels(parameters, ctx)}
+        sections = {
+            "Arguments": arguments(parameters, ctx),
+            **self.sections(),
+            **panels(parameters, ctx),
+        }
         for title, rows in sections.items():
             if rows:
                 with formatter.section(title):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cli.framework.settings import Output
 from cli.output.echo import print_json
-from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
 
 if TYPE_CHECKING:

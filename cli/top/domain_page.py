@@ -56,7 +56,7 @@ _CHANNEL_COLUMNS = (
     ScreenColumn(title="Socket", width=24, rank=8, stretch=60),
 )
 _POLICY_COLUMNS = (
-    ScreenColumn(title="By", width=16, stretch=12),
+    ScreenColumn(title="Source", width=16, stretch=12),
     ScreenColumn(title="Policy", width=16, stretch=60),
     ScreenColumn(title="vCPUs", width=5, rank=2, stretch=8),
     ScreenColumn(title="Wants", width=10, rank=1, stretch=30),

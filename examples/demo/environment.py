@@ -19,7 +19,7 @@ from examples.demo.tree import controllable_cpus, groups_of, read_files, usable_
 from examples.guests.cache import GuestError
 from examples.guests.embed import EmbedRoot
 from orchestrator.config import Config, LibvirtConfig, PowerConfig
-from orchestrator.control.calls import READ_ONLY_SOCKET
+from orchestrator.control import READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient, DaemonUnreachable
 from orchestrator.daemon import Daemon
 from orchestrator.power.journal import JOURNAL_NAME

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from examples.guests.embed import EmbedRoot
     from orchestrator.values.domain import PCpu
-    from orchestrator.values.frequencies import Steps
+    from orchestrator.values.frequencies import FrequencyTable
 
 _FORWARDER = Path(__file__).with_name("forwarder.c")
 VCPUS = 2
@@ -57,7 +57,9 @@ def build_forwarder_image() -> Path:
     return image.build("forwarder")
 
 
-def forwarder_plans(image: Path, *, seconds: int, steps: Steps) -> list[GuestPlan]:
+def forwarder_plans(
+    image: Path, *, seconds: int, steps: FrequencyTable
+) -> list[GuestPlan]:
     """Plan two guests with different traffic on the same CPUs."""
     mhz = ",".join(str(khz // 1000) for khz in steps.khz)
     parameters = f"demo_seconds={seconds} demo_steps={mhz} demo_profile="

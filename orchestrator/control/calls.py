@@ -1,217 +1,263 @@
-"""The one table of calls, from which routes, client and OpenAPI document come.
+"""The table of all calls of the control API, each with its handler.
 
-A call names the documents that it takes and gives; `models.py` has the model of the
-same name. Nothing heavy is imported, because the command uses this table too.
+A handler finds what a call is about in the daemon's status, so that the daemon gets
+domains by UUID and only channels and CPUs that exist; then it calls the daemon.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.control import documents
-
-AnswerT = TypeVar("AnswerT")
-
-CONTROL_SOCKET: Final = "vmpower.sock"
-"""Socket in the run directory that takes every call."""
-READ_ONLY_SOCKET: Final = "vmpower-ro.sock"
-"""Socket in the run directory for everybody on the host: only calls that read."""
-BODY_LIMIT_BYTES: Final = 64 * 1024
-"""The largest request body; the largest that means anything has about 20 bytes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """One value in a call's path or query."""
-
-    name: str
-    doc: str
-    kind: type[str | int | bool] = str
-    is_query: bool = False
-    """Query parameters may be left out; those of the path may not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Call(Generic[AnswerT]):
-    """One thing that can be asked of the daemon."""
-
-    name: str
-    method: str
-    path: str
-    """With `{name}` for each parameter of the path."""
-    doc: str
-    """First sentence: what it does. Shown in the OpenAPI document."""
-    answer: type[AnswerT]
-    request: type[Any] | None = None
-    parameters: tuple[Parameter, ...] = ()
-    is_stream: bool = False
-    """Whether the answer is one document per line, not known to end (NDJSON)."""
-    errors: tuple[int, ...] = ()
-    """HTTP statuses of failures that belong to this call."""
-
-    @property
-    def is_reading(self) -> bool:
-        """Whether it changes nothing, so that anybody on the host may do it."""
-        return self.method == "GET"
-
-
-DOMAIN = Parameter(name="domain", doc="UUID, name or libvirt's id of a domain.")
-NUMBER = Parameter(name="number", kind=int, doc="N of ...poweragent.N.")
-NAME = Parameter(
-    name="name", doc="Name of a policy: up to 64 letters, digits, `.`, `_` and `-`."
+from orchestrator.control.models import (
+    Channel,
+    ChannelList,
+    ClockRequest,
+    Cpu,
+    CpuList,
+    Domain,
+    DomainChannel,
+    DomainList,
+    EnabledRequest,
+    EventRecord,
+    InstructionRequest,
+    OutcomeList,
+    Policy,
+    PolicyList,
+    PolicyOfDomain,
+    PolicyRequest,
+    Status,
 )
-PCPU = Parameter(name="pcpu", kind=int, doc="Number of a host CPU.")
-FOLLOW = Parameter(
-    name="follow", kind=bool, is_query=True, doc="Go on with what happens from now on."
+from orchestrator.control.parameters import Parameter
+from orchestrator.control.table import ApiRequest, CallTable
+from orchestrator.errors import ConfigError, ControlError
+from orchestrator.policy.text import parse_policies
+from orchestrator.values.domain import DomainId, PCpu
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+_POLICY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+CALLS: Final = CallTable(
+    (
+        Parameter(name="domain", doc="UUID, name or libvirt's ID of a domain."),
+        Parameter(name="number", kind=int, doc="N of virtio.serial.port.poweragent.N."),
+        Parameter(
+            name="name",
+            doc="Name of a policy: up to 64 letters, digits, `.`, `_` and `-`.",
+        ),
+        Parameter(name="pcpu", kind=int, doc="Number of a host CPU."),
+    )
 )
-CLOCKS = Parameter(
+_FOLLOW: Final = Parameter(
+    name="follow", kind=bool, default=False, doc="Continue with events as they happen."
+)
+_CLOCKS: Final = Parameter(
     name="clocks",
     kind=bool,
-    is_query=True,
-    doc="Whether to tell when a clock changes, up to four times a second; the default.",
+    default=True,
+    doc="Include frequency changes, up to four per second and clock group.",
 )
 
-STATUS: Final = Call(
-    name="status",
-    method="GET",
-    path="/v1/status",
-    doc="Tell everything at once: the daemon, libvirt, domains and CPUs.",
-    answer=documents.Status,
-)
-DOMAINS: Final = Call(
-    name="domains",
-    method="GET",
-    path="/v1/domains",
-    doc="List all domains.",
-    answer=documents.DomainList,
-)
-SHOW_DOMAIN: Final = Call(
-    name="domain",
-    method="GET",
-    path="/v1/domains/{domain}",
-    doc="Show one domain.",
-    answer=documents.Domain,
-    parameters=(DOMAIN,),
-    errors=(404,),
-)
-CHANNELS: Final = Call(
-    name="channels",
-    method="GET",
-    path="/v1/channels",
-    doc="List all channels of all domains.",
-    answer=documents.ChannelList,
-)
-CPUS: Final = Call(
-    name="cpus",
-    method="GET",
-    path="/v1/cpus",
-    doc="List all host CPUs.",
-    answer=documents.CpuList,
-)
-SHOW_CPU: Final = Call(
-    name="cpu",
-    method="GET",
-    path="/v1/cpus/{pcpu}",
-    doc="Show one host CPU.",
-    answer=documents.Cpu,
-    parameters=(PCPU,),
-    errors=(404,),
-)
-OVERRIDE: Final = Call(
-    name="override",
-    method="PUT",
-    path="/v1/cpus/{pcpu}/clock",
-    doc="Fix the clock of the CPU's whole clock group, until it is released or the "
-    "daemon ends. It is clamped by the host's bounds only.",
-    answer=documents.Cpu,
-    request=documents.ClockRequest,
-    parameters=(PCPU,),
-    errors=(404, 409),
-)
-RELEASE: Final = Call(
-    name="release",
-    method="DELETE",
-    path="/v1/cpus/{pcpu}/clock",
-    doc="Give the clock of the CPU's whole clock group back to the guests' votes.",
-    answer=documents.Cpu,
-    parameters=(PCPU,),
-    errors=(404, 409),
-)
-SWITCH_CHANNEL: Final = Call(
-    name="switch_channel",
-    method="PUT",
-    path="/v1/domains/{domain}/channels/{number}/enabled",
-    doc="Enable or disable a channel. A disabled one has no vote, and its requests "
-    "are refused.",
-    answer=documents.Channel,
-    request=documents.EnabledRequest,
-    parameters=(DOMAIN, NUMBER),
-    errors=(404, 409),
-)
-POLICIES: Final = Call(
-    name="policies",
-    method="GET",
-    path="/v1/policies",
-    doc="List the policies that are in force for all domains.",
-    answer=documents.PolicyList,
-)
-SET_POLICY: Final = Call(
-    name="set_policy",
-    method="PUT",
-    path="/v1/domains/{domain}/policies/{name}",
-    doc="Give a running domain a policy, in place of the one of this name. It stands "
-    "above the policies of the configuration and of the domain's metadata, and ends "
-    "with the domain.",
-    answer=documents.Policy,
-    request=documents.PolicyRequest,
-    parameters=(DOMAIN, NAME),
-    errors=(404, 409),
-)
-REMOVE_POLICY: Final = Call(
-    name="remove_policy",
-    method="DELETE",
-    path="/v1/domains/{domain}/policies/{name}",
-    doc="End a policy that was given over this API.",
-    answer=documents.Domain,
-    parameters=(DOMAIN, NAME),
-    errors=(404,),
-)
-INSTRUCT: Final = Call(
-    name="instruct",
-    method="POST",
-    path="/v1/instructions",
-    doc="Do what messages for DPDK's vm_power_manager ask for; each has its outcome in "
-    "the answer.",
-    answer=documents.OutcomeList,
-    request=documents.InstructionRequest,
-)
-EVENTS: Final = Call(
-    name="events",
-    method="GET",
-    path="/v1/events",
-    doc="Stream events, one JSON document per line: first the recent ones.",
-    answer=documents.EventRecord,
-    parameters=(FOLLOW, CLOCKS),
-    is_stream=True,
-    errors=(503,),
-)
 
-CALLS: Final[tuple[Call[Any], ...]] = (
-    STATUS,
-    DOMAINS,
-    SHOW_DOMAIN,
-    CHANNELS,
-    CPUS,
-    SHOW_CPU,
-    OVERRIDE,
-    RELEASE,
-    SWITCH_CHANNEL,
-    POLICIES,
-    SET_POLICY,
-    REMOVE_POLICY,
-    INSTRUCT,
-    EVENTS,
+@CALLS.get("/v1/status", answer=Status)
+async def status(request: ApiRequest[None]) -> Status:
+    """Show everything: the daemon, libvirt, all domains and all host CPUs."""
+    return await request.backend.status()
+
+
+@CALLS.get("/v1/domains", answer=DomainList)
+async def domains(request: ApiRequest[None]) -> DomainList:
+    """List all domains."""
+    found = await request.backend.status()
+    return DomainList(domains=found.domains)
+
+
+@CALLS.get("/v1/domains/{domain}", answer=Domain, errors=(404,))
+async def domain(request: ApiRequest[None]) -> Domain:
+    """Show one domain."""
+    return await _find_domain(request)
+
+
+@CALLS.get("/v1/channels", answer=ChannelList)
+async def channels(request: ApiRequest[None]) -> ChannelList:
+    """List the channels of all domains."""
+    found = await request.backend.status()
+    listed = list[DomainChannel]()
+    for one in found.domains:
+        listed += (
+            DomainChannel(domain=one.name, uuid=one.uuid, **dict(channel))
+            for channel in one.channels
+        )
+        await asyncio.sleep(0)  # a thousand channels take 10 ms
+    return ChannelList(channels=tuple(listed))
+
+
+@CALLS.get("/v1/cpus", answer=CpuList)
+async def cpus(request: ApiRequest[None]) -> CpuList:
+    """List all host CPUs."""
+    found = await request.backend.status()
+    return CpuList(cpus=found.cpus, unmanaged_cpus=found.unmanaged_cpus)
+
+
+@CALLS.get("/v1/cpus/{pcpu}", answer=Cpu, errors=(404,))
+async def cpu(request: ApiRequest[None]) -> Cpu:
+    """Show one host CPU."""
+    return await _find_cpu(request)
+
+
+@CALLS.put("/v1/cpus/{pcpu}/clock", answer=Cpu, body=ClockRequest, errors=(404, 409))
+async def override(request: ApiRequest[ClockRequest]) -> Cpu:
+    """Set the frequency of a CPU's clock group until it is released.
+
+    It replaces the votes of guests and policies, is limited by the host's bounds only,
+    and ends with the daemon.
+    """
+    pcpu = PCpu((await _find_cpu(request)).pcpu)
+    return await request.backend.override(pcpu, request.body.khz, who=request.who)
+
+
+@CALLS.delete("/v1/cpus/{pcpu}/clock", answer=Cpu, errors=(404, 409))
+async def release(request: ApiRequest[None]) -> Cpu:
+    """Release the frequency of a CPU's clock group to its votes.
+
+    Without an override this does nothing.
+    """
+    pcpu = PCpu((await _find_cpu(request)).pcpu)
+    return await request.backend.release(pcpu, who=request.who)
+
+
+@CALLS.put(
+    "/v1/domains/{domain}/channels/{number}/enabled",
+    answer=Channel,
+    body=EnabledRequest,
+    errors=(404, 409),
 )
-OPENAPI_PATH: Final = "/openapi.json"
-"""The description of all calls, on both sockets."""
+async def switch_channel(request: ApiRequest[EnabledRequest]) -> Channel:
+    """Enable or disable a channel.
+
+    A disabled channel has no vote, and its requests are answered NACK.
+    """
+    found, number = await _find_domain(request), request.number("number")
+    if number not in (channel.number for channel in found.channels):
+        raise ControlError(
+            f"domain '{found.name}' has no channel {number}",
+            status=404,
+            hint="'vmpower channel list' shows all channels",
+        )
+    return await request.backend.switch_channel(
+        DomainId(found.uuid),
+        number,
+        is_enabled=request.body.enabled,
+        who=request.who,
+    )
+
+
+@CALLS.get("/v1/policies", answer=PolicyList)
+async def policies(request: ApiRequest[None]) -> PolicyList:
+    """List the policies in force for all domains."""
+    found = await request.backend.status()
+    return PolicyList(
+        policies=tuple(
+            PolicyOfDomain(domain=one.name, uuid=one.uuid, **dict(policy))
+            for one in found.domains
+            for policy in one.policies
+        )
+    )
+
+
+@CALLS.put(
+    "/v1/domains/{domain}/policies/{name}",
+    answer=Policy,
+    body=PolicyRequest,
+    errors=(404, 409),
+)
+async def set_policy(request: ApiRequest[PolicyRequest]) -> Policy:
+    """Set a policy for a running domain, replacing the one of this name.
+
+    It takes precedence over the policies of the configuration and of the domain's
+    metadata, and ends when the domain stops.
+    """
+    uuid = DomainId((await _find_domain(request)).uuid)
+    name = _policy_name(request)
+    try:
+        rules = parse_policies(request.body.text, match=uuid)
+    except ConfigError as error:
+        raise ControlError(str(error), status=422, hint=error.hint) from error
+    if len(rules) != 1:
+        raise ControlError(
+            f"invalid text: expected one policy, not {len(rules)}", status=422
+        )
+    return await request.backend.set_policy(uuid, name, rules[0], who=request.who)
+
+
+@CALLS.delete("/v1/domains/{domain}/policies/{name}", answer=Domain, errors=(404,))
+async def remove_policy(request: ApiRequest[None]) -> Domain:
+    """Remove a policy that was set through this API."""
+    uuid = DomainId((await _find_domain(request)).uuid)
+    name = _policy_name(request)
+    return await request.backend.remove_policy(uuid, name, who=request.who)
+
+
+@CALLS.post("/v1/instructions", answer=OutcomeList, body=InstructionRequest)
+async def instruct(request: ApiRequest[InstructionRequest]) -> OutcomeList:
+    """Execute JSON messages in the format of DPDK's vm_power_manager.
+
+    The answer reports the result of each message.
+    """
+    body = request.body
+    return await request.backend.instruct(body.text, body.cpu, who=request.who)
+
+
+@CALLS.stream("/v1/events", query=(_FOLLOW, _CLOCKS))
+def events(request: ApiRequest[None]) -> AsyncGenerator[EventRecord, None]:
+    """Stream events, one JSON document per line, starting with the recent ones."""
+    return request.backend.events(
+        follow=request.flag("follow"), clocks=request.flag("clocks")
+    )
+
+
+async def _find_domain(request: ApiRequest[Any]) -> Domain:
+    """Find a domain in virsh's order: ID, UUID, name."""
+    wanted = request.text("domain")
+    known = (await request.backend.status()).domains
+    found = (
+        [one for one in known if wanted.isdecimal() and str(one.id) == wanted]
+        or [one for one in known if one.uuid == wanted.lower()]
+        or [one for one in known if one.name == wanted]
+    )
+    if not found:
+        raise ControlError(
+            f"no such domain: '{wanted}'",
+            status=404,
+            hint="'vmpower domain list' shows all domains",
+        )
+    return found[0]
+
+
+async def _find_cpu(request: ApiRequest[Any]) -> Cpu:
+    found, pcpu = await request.backend.status(), request.number("pcpu")
+    for one in found.cpus:
+        if one.pcpu == pcpu:
+            return one
+    reasons = {one.pcpu: one.reason for one in found.unmanaged_cpus}
+    raise ControlError(
+        f"CPU {pcpu} cannot be set: {reasons[pcpu]}"
+        if pcpu in reasons
+        else f"no such CPU: {pcpu}",
+        status=404,
+        hint="'vmpower cpu list' shows the CPUs that can be set",
+    )
+
+
+def _policy_name(request: ApiRequest[Any]) -> str:
+    name = request.text("name")
+    if not _POLICY_NAME.fullmatch(name):
+        raise ControlError(
+            f"invalid policy name '{name[:80]}': expected up to 64 letters, digits, "
+            "'.', '_' and '-'",
+            status=400,
+        )
+    return name

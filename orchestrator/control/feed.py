@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 CLOCK_KIND = "grant"
-"""Events of this kind say that a clock changed, which clocks do all the time."""
+"""Kind of the events that report frequency changes, which are frequent."""
 RECENT_EVENTS = 1000
-"""Events kept for readers to come: a busy hour, and about 0.5 MB."""
+"""Events kept for later readers: a busy hour, and about 0.5 MB."""
 
 
 class EventFeed:
-    """What happened lately, for any number of readers.
+    """Recent events, for any number of readers.
 
-    A reader is only a position in the ring, so one that never reads costs no memory;
-    what it misses is told to it as one event of the kind `missed`.
+    A reader is only a position in the ring, so a reader that never reads costs no
+    memory; it gets one event of the kind `missed` in place of those that it missed.
     Synchronization: the asyncio thread only.
     """
 
@@ -35,7 +35,7 @@ class EventFeed:
 
     @property
     def are_clocks_followed(self) -> bool:
-        """Whether some reader waits for clocks to change."""
+        """Whether a reader follows frequency changes."""
         return self._clock_followers > 0
 
     def publish(self, record: EventRecord) -> None:
@@ -45,18 +45,18 @@ class EventFeed:
         self._wake()
 
     def close(self) -> None:
-        """End all readers once they have read what there is."""
+        """End all readers once they have read what is in the ring."""
         self._is_closed = True
         self._wake()
 
     async def read(
         self, *, follow: bool, clocks: bool = True
     ) -> AsyncGenerator[EventRecord, None]:
-        """Give what the ring holds, and with `follow` what comes until `close`.
+        """Yield the events in the ring, and with `follow` those until `close`.
 
         Args:
-            follow: whether to wait for more.
-            clocks: whether changes of clocks are among it.
+            follow: whether to wait for more events.
+            clocks: whether to include frequency changes.
         """
         position = self._published - len(self._ring)
         self._clock_followers += follow and clocks
@@ -79,7 +79,7 @@ class EventFeed:
             self._clock_followers -= follow and clocks
 
     def _wake(self) -> None:
-        # A new flag for those who come later; whoever waits holds the old one.
+        # A new flag for later readers; those that wait now hold the old one.
         self._news.set()
         self._news = asyncio.Event()
 
@@ -89,6 +89,6 @@ def _missed(count: int) -> EventRecord:
         time=datetime.now(UTC),
         kind="missed",
         domain=None,
-        text=f"{count} events were missed by this reader",
+        text=f"this reader missed {count} events",
         facts={"events": count},
     )

@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
-"""Connections at one socket. Anybody on the host may connect to the read-only one,
-and the daemon's descriptors belong to the guests' channels."""
-MAX_OF_A_STRANGER = 16
-"""Connections of one user at one socket, who is neither root nor the daemon's own: no
-single one keeps the others out. As many places are kept for those two."""
+"""Connections at one socket. Every user of the host may connect to the read-only one,
+and the daemon needs its file descriptors for the guests' channels."""
+MAX_PER_USER = 16
+"""Connections of one user at one socket, except root and the daemon's own user: no
+single user can lock the others out. As many are reserved for these two."""
 _BACKLOG = 64
 _SHUTDOWN_S = 0.5
-"""Seconds for answers under way when the daemon stops, its own limit being 5 s."""
-_QUIET_S = 60.0
-"""Seconds between two lines of the log about connections that were refused."""
+"""Seconds for answers in progress when the daemon stops, which has 5 s in all."""
+_LOG_INTERVAL_S = 60.0
+"""Seconds between two log lines about rejected connections."""
 _MAX_PATH_BYTES = 107
 """Source: unix(7), sun_path holds 108 bytes with the closing zero."""
 
 
 class Listener:
-    """Listens at one path, from `start` to `stop`.
+    """Serves the API at one path, from `start` to `stop`.
 
     Synchronization: the asyncio thread only.
     """
@@ -55,22 +55,22 @@ class Listener:
         self._routes = Routes(backend, self._streams, is_read_only=is_read_only)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self._quiet_until_s = 0.0
+        self._next_log_s = 0.0
 
     async def start(self, group_id: int | None) -> None:
-        """Create the socket and answer.
+        """Create the socket and start to answer.
 
         Args:
-            group_id: group that the socket shall belong to; None: the process's.
+            group_id: group of the socket; None: the process's.
 
         Raises:
-            ControlError: the path is too long, taken by a file, or not writable.
+            ControlError: the path is too long, exists as a file, or is not writable.
         """
         listening = _listen(self._path, self._mode, group_id)
         runner = web.AppRunner(
             self._routes.application(),
             access_log=None,
-            handler_cancellation=True,  # a client that leaves ends its stream
+            handler_cancellation=True,  # a disconnect ends the client's stream
             shutdown_timeout=_SHUTDOWN_S,
         )
         await runner.setup()
@@ -85,10 +85,10 @@ class Listener:
         return 0 if server is None else len(server.connections)
 
     async def stop(self) -> None:
-        """End streams and answers, hang up, and take the socket away."""
+        """End streams and answers, disconnect all clients and remove the socket."""
         if self._server is None or self._runner is None:
             return
-        # First the name: nobody shall find a daemon that no longer answers.
+        # First the name: no client shall connect to a daemon that no longer answers.
         self._path.unlink(missing_ok=True)
         self._server.close()
         self._streams.stop()
@@ -98,13 +98,13 @@ class Listener:
         transports = [each.transport for each in left if each.transport is not None]
         await self._runner.cleanup()
         for transport in transports:
-            # closes at once also those that do not read what is left for them
+            # also closes connections whose client does not read the rest
             if isinstance(transport, asyncio.WriteTransport):
                 transport.abort()
         self._server = self._runner = None
 
     def _accept(self) -> asyncio.BaseProtocol:
-        return _Doorkeeper(self._admit)
+        return _Admission(self._admit)
 
     def _admit(self, transport: asyncio.Transport) -> asyncio.BaseProtocol | None:
         server = self._runner.server if self._runner else None
@@ -115,39 +115,41 @@ class Listener:
         )
         uid = _uid_of(transport)
         if not may_connect(uid, uids, own_uid=os.geteuid()):
-            self._complain(uid)
+            self._log_rejection(uid)
             return None
         return server()
 
-    def _complain(self, uid: int) -> None:
-        """Log a refusal, but not each: whoever is refused tries again and again."""
+    def _log_rejection(self, uid: int) -> None:
+        """Log a rejected connection, but not every one: rejected clients retry."""
         now_s = asyncio.get_running_loop().time()
-        if now_s < self._quiet_until_s:
+        if now_s < self._next_log_s:
             return
-        self._quiet_until_s = now_s + _QUIET_S
-        logger.warning("connection refused path=%s uid=%d: too many", self._path, uid)
+        self._next_log_s = now_s + _LOG_INTERVAL_S
+        logger.warning(
+            "connection rejected path=%s uid=%d: too many connections", self._path, uid
+        )
 
 
 def may_connect(uid: int, uids: Counter[int], *, own_uid: int) -> bool:
     """Decide whether a user may have one more connection at a socket.
 
     Args:
-        uid: who wants one.
-        uids: how many each user has.
-        own_uid: the daemon's.
+        uid: the user.
+        uids: connections of each user.
+        own_uid: the daemon's user.
     """
     if uid in (0, own_uid):
         return uids.total() < MAX_CONNECTIONS
-    strangers = MAX_CONNECTIONS - MAX_OF_A_STRANGER
-    return uids[uid] < MAX_OF_A_STRANGER and uids.total() < strangers
+    unreserved = MAX_CONNECTIONS - MAX_PER_USER
+    return uids[uid] < MAX_PER_USER and uids.total() < unreserved
 
 
 def _uid_of(transport: asyncio.BaseTransport) -> int:
     return peer_of(transport.get_extra_info("socket")).uid
 
 
-class _Doorkeeper(asyncio.Protocol):
-    """Looks at who connects, and leaves him to the web server or hangs up."""
+class _Admission(asyncio.Protocol):
+    """Passes a new connection to the web server, or closes it."""
 
     def __init__(
         self, admit: Callable[[asyncio.Transport], asyncio.BaseProtocol | None]
@@ -170,14 +172,13 @@ def _listen(path: Path, mode: int, group_id: int | None) -> socket.socket:
         raise ControlError(
             f"socket path {path} is longer than {_MAX_PATH_BYTES} bytes",
             status=500,
-            hint="choose a shorter --run-dir",
+            hint="use a shorter --run-dir",
         )
     kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
     sock = socket.socket(socket.AF_UNIX, kind)
     try:
         _remove_stale(path)
-        # Closed for others from the first instant, then opened as far as wanted;
-        # the process's umask belongs to all threads and is left alone.
+        # Private until its group is set. The umask would do, but all threads share it.
         os.fchmod(sock.fileno(), 0o600)
         sock.bind(os.fspath(path))
         if group_id is not None:
@@ -196,11 +197,11 @@ def _listen(path: Path, mode: int, group_id: int | None) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket of a daemon that died; the caller holds the directory."""
+    """Remove the socket of a killed daemon; the caller has locked the directory."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise ControlError(f"{path} exists and is no socket", status=500)
+        raise ControlError(f"{path} exists and is not a socket", status=500)
     path.unlink()

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the control API, made from the table of calls.
+"""The OpenAPI document of the control API, built from the table of calls.
 
 Source: OpenAPI 3.1.0, https://spec.openapis.org/oas/v3.1.0; its schemas are JSON
 Schema 2020-12, which is what pydantic writes.
@@ -6,38 +6,41 @@ Schema 2020-12, which is what pydantic writes.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
 import orchestrator
-from orchestrator.control import calls, models
-from orchestrator.control.calls import CALLS, Call, Parameter
+from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control.calls import CALLS
+from orchestrator.control.models import Document, ErrorDocument
+from orchestrator.control.table import StreamCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.control.parameters import Parameter
+    from orchestrator.control.table import Call
 
 _TYPES: dict[type[str | int | bool], dict[str, Any]] = {
     str: {"type": "string"},
     int: {"type": "integer", "minimum": 0},
     bool: {"type": "boolean"},
 }
-_FAILURES = {
-    400: "The request cannot be understood.",
-    403: "This socket only reads.",
-    404: "There is no such thing.",
-    409: "Not possible in the present state.",
+FAILURES = {
+    400: "The request is malformed, or a parameter is invalid.",
+    403: "This socket is read-only.",
+    404: "No such domain, channel, CPU or policy.",
+    409: "Not possible in the current state.",
     413: "The body is too large.",
-    422: "The body is not what this call takes.",
-    503: "Not now: too many streams, or the daemon is stopping.",
+    422: "The body does not match its schema.",
+    503: "The daemon is stopping, or there are too many event streams.",
 }
-
-
-def model_of(document: type[Any]) -> type[models.Document]:
-    """Return the model that has the same name as a client's document."""
-    model = getattr(models, document.__name__)
-    return cast("type[models.Document]", model)
+"""What the HTTP status of a failure means."""
 
 
 def build_openapi() -> dict[str, Any]:
-    """Build the document; its parts are JSON values only."""
+    """Build the document; it consists of JSON values only."""
     paths: dict[str, dict[str, Any]] = {}
     for call in CALLS:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
@@ -47,74 +50,78 @@ def build_openapi() -> dict[str, Any]:
             "title": "vmpowerd",
             "version": orchestrator.__version__,
             "description": "Control API of vmpowerd, on the UNIX sockets "
-            f"{calls.CONTROL_SOCKET} and, for GET only, {calls.READ_ONLY_SOCKET}.",
+            f"{CONTROL_SOCKET} and, for GET only, {READ_ONLY_SOCKET}.",
         },
         "paths": paths,
         "components": {"schemas": _schemas()},
     }
 
 
-def _operation(call: Call[Any]) -> dict[str, Any]:
+def failures_of(call: Call) -> dict[int, str]:
+    """Return the HTTP statuses of a call's failures and what they mean."""
+    statuses = {400, 503, *call.errors}
+    if not call.is_reading:
+        statuses.add(403)
+    if call.body is not None:
+        statuses |= {413, 422}
+    return {status: FAILURES[status] for status in sorted(statuses)}
+
+
+def _operation(call: Call) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": call.name,
-        "summary": call.doc.split(". ")[0].rstrip("."),
+        "summary": call.doc.partition("\n")[0].rstrip("."),
         "description": call.doc,
         "parameters": [_parameter(each) for each in call.parameters],
         "responses": _responses(call),
     }
-    if call.request is not None:
+    if call.body is not None:
         operation["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _reference(call.request)}},
+            "content": {"application/json": {"schema": _reference(call.body)}},
         }
     return operation
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
+    schema = _TYPES[parameter.kind]
+    if parameter.is_query:
+        schema = schema | {"default": parameter.default}
     return {
         "name": parameter.name,
         "in": "query" if parameter.is_query else "path",
         "required": not parameter.is_query,
         "description": parameter.doc,
-        "schema": _TYPES[parameter.kind],
+        "schema": schema,
     }
 
 
-def _responses(call: Call[Any]) -> dict[str, Any]:
-    media = "application/x-ndjson" if call.is_stream else "application/json"
-    answer = model_of(call.answer)
+def _responses(call: Call) -> dict[str, Any]:
+    is_stream = isinstance(call, StreamCall)
+    media = "application/x-ndjson" if is_stream else "application/json"
     responses = {
         "200": {
-            "description": (answer.__doc__ or "").split("\n")[0],
+            "description": (call.answer.__doc__ or "").partition("\n")[0],
             "content": {media: {"schema": _reference(call.answer)}},
         }
     }
-    failure = {"schema": {"$ref": "#/components/schemas/ErrorDocument"}}
-    for status in sorted({*call.errors, 400} | _failures_of_a_change(call)):
-        responses[str(status)] = {
-            "description": _FAILURES[status],
-            "content": {"application/json": failure},
-        }
+    failure = {"application/json": {"schema": _reference(ErrorDocument)}}
+    for status, description in failures_of(call).items():
+        responses[str(status)] = {"description": description, "content": failure}
     return responses
 
 
-def _failures_of_a_change(call: Call[Any]) -> set[int]:
-    if call.is_reading:
-        return set()
-    return {403} if call.request is None else {403, 413, 422}
-
-
-def _reference(document: type[Any]) -> dict[str, str]:
+def _reference(document: type[Document]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{document.__name__}"}
 
 
 def _schemas() -> dict[str, Any]:
-    answers = {model_of(call.answer) for call in CALLS} | {models.ErrorDocument}
-    requests = {model_of(call.request) for call in CALLS if call.request is not None}
+    answers = {call.answer for call in CALLS} | {ErrorDocument}
+    bodies = {call.body for call in CALLS if call.body is not None}
     _, definitions = models_json_schema(
         [
             *((model, "serialization") for model in _by_name(answers)),
-            *((model, "validation") for model in _by_name(requests)),
+            *((model, "validation") for model in _by_name(bodies)),
         ],
         ref_template="#/components/schemas/{model}",
     )
@@ -122,5 +129,5 @@ def _schemas() -> dict[str, Any]:
     return schemas
 
 
-def _by_name(found: set[type[models.Document]]) -> list[type[models.Document]]:
+def _by_name(found: Iterable[type[Document]]) -> list[type[Document]]:
     return sorted(found, key=lambda model: model.__name__)

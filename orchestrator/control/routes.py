@@ -1,4 +1,4 @@
-"""The web application of one control socket: routes made from the table of calls."""
+"""The web application of one control socket: a route for each call of the table."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from orchestrator.control import calls
-from orchestrator.control.handlers import ANSWERS, Question, read_parameters
+from orchestrator.control import BODY_LIMIT_BYTES, CONTROL_SOCKET, OPENAPI_PATH
+from orchestrator.control.calls import CALLS
 from orchestrator.control.models import ErrorDocument, Failure
-from orchestrator.control.openapi import build_openapi, model_of
+from orchestrator.control.openapi import build_openapi
+from orchestrator.control.parameters import read_parameters
 from orchestrator.control.service import peer_of
+from orchestrator.control.table import ApiRequest, StreamCall
 from orchestrator.errors import ControlError, VmpowerError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from aiohttp.typedefs import Handler
 
-    from orchestrator.control.handlers import Answer
     from orchestrator.control.models import Document
     from orchestrator.control.service import ControlBackend, Peer
     from orchestrator.control.streams import Streams
+    from orchestrator.control.table import Call, DocumentCall
 
 _LAST_CHANGE_S = 1.0
-"""Seconds for a change under way when the daemon stops: 40 governor switches."""
+"""Seconds for changes in progress when the daemon stops: 40 governor switches."""
 _DELIVERY_S = 10.0
-"""Seconds for a client to take its answer; one that does not read is hung up on, so
-that it cannot make the daemon keep documents for it."""
+"""Seconds for a client to read its answer. A client that does not is disconnected, or
+it could make the daemon keep documents for it."""
 
 
 class Routes:
@@ -46,24 +50,28 @@ class Routes:
         self._is_stopping = False
 
     def application(self) -> web.Application:
-        """Build the application; one socket needs one of its own."""
+        """Build the application; each socket needs one."""
         application = web.Application(
             middlewares=[_failures_as_documents, self._guard],
-            client_max_size=calls.BODY_LIMIT_BYTES,
+            client_max_size=BODY_LIMIT_BYTES,
         )
-        for call in calls.CALLS:
-            handler = self._streamer(call) if call.is_stream else self._answerer(call)
+        for call in CALLS:
+            handler = (
+                self._streamer(call)
+                if isinstance(call, StreamCall)
+                else self._answerer(call)
+            )
             application.router.add_route(call.method, call.path, handler)
         openapi = build_openapi()
 
         async def describe(_: web.Request) -> web.Response:
             return web.json_response(openapi)
 
-        application.router.add_route("GET", calls.OPENAPI_PATH, describe)
+        application.router.add_route("GET", OPENAPI_PATH, describe)
         return application
 
     async def stop(self) -> None:
-        """Refuse further calls and give changes that are under way time to end."""
+        """Reject further calls and let changes in progress finish."""
         self._is_stopping = True
         if self._changes:
             await asyncio.wait(self._changes, timeout=_LAST_CHANGE_S)
@@ -78,52 +86,42 @@ class Routes:
             raise ControlError("the daemon is stopping", status=503)
         if self._is_read_only and request.method != "GET":
             raise ControlError(
-                "this socket only reads",
+                "permission denied: this socket is read-only",
                 status=403,
-                hint=f"changes go through {calls.CONTROL_SOCKET}, "
-                "as a member of its group",
+                hint=f"use {CONTROL_SOCKET}, as a member of its group",
             )
         return await handler(request)
 
-    def _answerer(self, call: calls.Call[Any]) -> Handler:
-        answer = ANSWERS[call]
-
+    def _answerer(self, call: DocumentCall) -> Handler:
         async def handler(request: web.Request) -> web.Response:
-            question = await self._question(call, request)
-            if call.is_reading:
-                document = await answer(question)
-            else:
-                document = await self._change(answer, question)
+            answering = call.handler(await self._read(call, request))
+            document = await (answering if call.is_reading else self._change(answering))
             return _json(document)
 
         return handler
 
-    def _streamer(self, call: calls.Call[Any]) -> Handler:
+    def _streamer(self, call: StreamCall) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
-            question = await self._question(call, request)
-            records = self._backend.events(
-                follow=bool(question.parameters.get("follow", False)),
-                clocks=bool(question.parameters.get("clocks", True)),
-            )
+            records = call.handler(await self._read(call, request))
             return await self._streams.send(request, records)
 
         return handler
 
-    async def _question(self, call: calls.Call[Any], request: web.Request) -> Question:
+    async def _read(self, call: Call, request: web.Request) -> ApiRequest[Any]:
+        parameters = read_parameters(call.parameters, request.match_info, request.query)
         body = None
-        parameters = read_parameters(call, request.match_info, request.query)
-        if call.request is not None:
-            body = model_of(call.request).model_validate_json(await request.read())
-        return Question(
+        if call.body is not None:
+            body = call.body.model_validate_json(await request.read())
+        return ApiRequest(
             backend=self._backend,
             who=_peer_of(request),
             parameters=parameters,
             body=body,
         )
 
-    async def _change(self, answer: Answer, question: Question) -> Document:
-        """Let a change come to its end although the client may hang up."""
-        task = asyncio.ensure_future(answer(question))
+    async def _change(self, changing: Awaitable[Document]) -> Document:
+        """Let a change finish even if the client disconnects."""
+        task = asyncio.ensure_future(changing)
         self._changes.add(task)
         task.add_done_callback(self._changed)
         return await asyncio.shield(task)
@@ -131,7 +129,7 @@ class Routes:
     def _changed(self, task: asyncio.Task[Document]) -> None:
         self._changes.discard(task)
         if not task.cancelled():
-            task.exception()  # taken, so that it is no surprise if nobody waits
+            task.exception()  # retrieved: after a disconnect nothing else awaits it
 
 
 @web.middleware
@@ -144,12 +142,15 @@ async def _failures_as_documents(
     try:
         response = await handler(request)
     except web.HTTPRequestEntityTooLarge:
-        limit = f"a body has at most {calls.BODY_LIMIT_BYTES} bytes"
+        limit = f"the limit is {BODY_LIMIT_BYTES} bytes"
         response = _failure(413, "the body is too large", limit)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        unknown = f"no such call: {request.method} {request.path}"
+        response = _failure(error.status, unknown, f"{OPENAPI_PATH} lists all calls")
     except web.HTTPException as error:
         response = _failure(error.status, error.reason)
     except ValidationError as error:
-        response = _refusal(error)
+        response = _invalid_body(error)
     except ControlError as error:
         response = _failure(error.status, str(error), error.hint)
     except VmpowerError as error:
@@ -173,7 +174,7 @@ async def _deliver(
 def _peer_of(request: web.Request) -> Peer:
     sock = request.get_extra_info("socket")
     if sock is None:
-        raise ControlError("the caller hung up", status=400)
+        raise ControlError("the client disconnected", status=400)
     return peer_of(sock)
 
 
@@ -189,13 +190,15 @@ def _failure(status: int, message: str, hint: str = "") -> web.Response:
     return _json(ErrorDocument(error=Failure(message=message, hint=hint)), status)
 
 
-def _refusal(error: ValidationError) -> web.Response:
-    """Say what is wrong with a body: 400 if it is no JSON, else 422."""
+def _invalid_body(error: ValidationError) -> web.Response:
+    """Report what is wrong with a body: 400 if it is not JSON, else 422."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
-        return _failure(400, found[0]["msg"], "the body must be a JSON object")
-    words = [
+        reason = f"invalid body: {found[0]['msg']}"
+        return _failure(400, reason, "the body must be a JSON object")
+    problems = [
         ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
         for one in found
     ]
-    return _failure(422, "; ".join(words), f"{calls.OPENAPI_PATH} describes the body")
+    reason = f"invalid body: {'; '.join(problems)}"
+    return _failure(422, reason, f"{OPENAPI_PATH} describes the body")

@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.listener import Listener
 from orchestrator.errors import ControlError
 from orchestrator.system.lock_file import lock_private
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
 
 
 LOCK = "lock"
-"""The lock file's name in the run directory."""
+"""Name of the lock file in the run directory."""
 
 
 class ControlServer:
     """Serves a backend at `vmpower.sock` (0660) and `vmpower-ro.sock` (0666).
 
-    While it runs it holds a lock on the run directory; so a socket that it finds
-    there at the start is a dead daemon's, without a moment of doubt between asking
-    and removing.
+    While it runs it holds a lock on the run directory. So a socket that exists there
+    at the start was left by a daemon that was killed, and can be removed safely.
     Synchronization: the asyncio thread only.
     """
 
@@ -44,11 +43,11 @@ class ControlServer:
         )
 
     async def start(self) -> None:
-        """Create the run directory if need be, lock it and listen.
+        """Create the run directory if necessary, lock it and listen.
 
         Raises:
-            ControlError: another daemon uses the directory (409), or it or a socket
-                cannot be made (500).
+            ControlError: another daemon uses the directory (409), or the directory or
+                a socket cannot be created (500).
         """
         self._lock_fd = _lock(self._run_dir)
         try:
@@ -59,9 +58,9 @@ class ControlServer:
             raise
 
     async def stop(self) -> None:
-        """Answer nobody any more and remove the sockets, within two seconds.
+        """Stop answering and remove the sockets, within two seconds.
 
-        Changes that the backend is making get one second to end.
+        Changes in progress get one second to finish.
         """
         await asyncio.gather(self._control.stop(), self._read_only.stop())
         if self._lock_fd is not None:
@@ -71,7 +70,7 @@ class ControlServer:
 
 
 def _lock(directory: Path) -> int:
-    """Return a descriptor that holds the directory until it is closed."""
+    """Return a file descriptor that holds the lock until it is closed."""
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         return lock_private(directory / LOCK)
@@ -79,11 +78,11 @@ def _lock(directory: Path) -> int:
         raise ControlError(
             f"another vmpowerd uses the run directory {directory}",
             status=409,
-            hint="stop it, or choose another directory with --run-dir",
+            hint="stop it, or use another directory with --run-dir",
         ) from error
     except OSError as error:
         raise ControlError(
             f"cannot use run directory {directory}: {error.strerror}",
             status=500,
-            hint="choose another with --run-dir",
+            hint="use another with --run-dir",
         ) from error

@@ -1,4 +1,4 @@
-"""What the control API needs from the daemon."""
+"""What the control API requires of the daemon, and what it knows of a client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Peer(NamedTuple):
-    """The process at the other end of a control socket, as the kernel vouches.
+    """The process at the other end of a control socket, as reported by the kernel.
 
     Source: unix(7), SO_PEERCRED: the credentials at the time of connect().
     """
@@ -34,37 +34,43 @@ class Peer(NamedTuple):
 
 
 class ControlBackend(Protocol):
-    """The daemon, seen from its API.
+    """The daemon as the API uses it.
 
-    The server looks domains up by UUID, name or id and checks channels and CPUs
-    against `status()` first; a backend still refuses what vanished meanwhile.
+    The server looks domains up by UUID, name or ID and checks channels and CPUs
+    against `status()` first; a backend still rejects what has disappeared since.
+    `who` is the client that requests a change, for the log.
     Synchronization: the asyncio thread only.
     """
 
     async def status(self) -> Status:
-        """Return the whole picture, none of it older than the call."""
+        """Return the status of everything, none of it older than the call."""
         ...
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
-        """Fix the clock of the clock group of a CPU until it is released.
+        """Set the frequency of a CPU's clock group until it is released.
+
+        Args:
+            pcpu: a CPU of the group.
+            khz: rounded up to a step within the host's and the kernel's bounds.
+            who: the client.
 
         Raises:
-            ControlError: 404 unknown CPU; 409 it cannot be set now.
+            ControlError: 404 unknown CPU; 409 its frequency cannot be set now.
         """
         ...
 
     async def release(self, pcpu: PCpu, *, who: Peer) -> Cpu:
-        """Give the clock group back to its votes; without an override, do nothing.
+        """Release the clock group to its votes; without an override, do nothing.
 
         Raises:
-            ControlError: 404 unknown CPU; 409 it cannot be set now.
+            ControlError: 404 unknown CPU; 409 its frequency cannot be set now.
         """
         ...
 
     async def switch_channel(
         self, uuid: DomainId, number: int, *, is_enabled: bool, who: Peer
     ) -> Channel:
-        """Let a channel take part, or keep it out; doing it twice is no error.
+        """Enable or disable a channel; repeating it is not an error.
 
         Raises:
             ControlError: 404 unknown domain or channel; 409 not possible now.
@@ -74,15 +80,15 @@ class ControlBackend(Protocol):
     async def set_policy(
         self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
     ) -> Policy:
-        """Give a domain a policy, in place of the one of this name.
+        """Set a policy for a domain, replacing the one of this name.
 
         Raises:
-            ControlError: 404 unknown domain; 409 it cannot be had.
+            ControlError: 404 unknown domain; 409 it cannot be applied.
         """
         ...
 
     async def remove_policy(self, uuid: DomainId, name: str, *, who: Peer) -> Domain:
-        """End a policy of `set_policy`.
+        """Remove a policy that `set_policy` has set.
 
         Raises:
             ControlError: 404 unknown domain or policy.
@@ -90,7 +96,12 @@ class ControlBackend(Protocol):
         ...
 
     async def instruct(self, text: str, cpu: int | None, *, who: Peer) -> OutcomeList:
-        """Do what messages for DPDK's vm_power_manager ask for, in their order.
+        """Execute JSON messages for DPDK's vm_power_manager, in their order.
+
+        Args:
+            text: the messages.
+            cpu: host CPU whose FIFO they are written for; None: they name CPUs.
+            who: the client.
 
         Raises:
             ControlError: 503 the daemon is stopping.
@@ -100,9 +111,9 @@ class ControlBackend(Protocol):
     def events(
         self, *, follow: bool, clocks: bool = True
     ) -> AsyncGenerator[EventRecord, None]:
-        """Give the recent events, oldest first, and with `follow` the coming ones.
+        """Yield the recent events, oldest first, and with `follow` those to come.
 
-        Without `clocks` no event says that a clock changed, and nobody looks for it.
+        Without `clocks` frequency changes are neither sampled nor reported.
         The generator must be closable at any await (`aclose`), and may end by itself.
         """
         ...
@@ -112,7 +123,7 @@ _UCRED = struct.Struct("3i")
 
 
 def peer_of(sock: socket.socket) -> Peer:
-    """Return who connected; asyncio's own view of a socket will do, too.
+    """Return the process that connected; asyncio's view of a socket works, too.
 
     Raises:
         OSError: the socket is closed.

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     Records = AsyncGenerator[EventRecord, None]
 
 MAX_STREAMS = 16
-"""Streams at one socket: each holds a descriptor for as long as it likes."""
+"""Streams at one socket. Each holds a file descriptor for as long as its client
+wants."""
 
 
 class Streams:
-    """The streams that are being sent at one socket, and their common end.
+    """The streams that are being sent at one socket; they can be stopped together.
 
     Synchronization: the asyncio thread only.
     """
@@ -32,16 +33,16 @@ class Streams:
         self._stopping = asyncio.Event()
 
     async def send(self, request: web.Request, records: Records) -> web.StreamResponse:
-        """Send records until they end, the client leaves or `stop` is called.
+        """Send records until they end, the client disconnects or `stop` is called.
 
         Raises:
-            ControlError: 503, there are too many streams already.
+            ControlError: 503, there are too many streams.
         """
         if self._active >= MAX_STREAMS:
             raise ControlError(
                 "too many event streams",
                 status=503,
-                hint=f"{MAX_STREAMS} at one socket are the most; end one of them",
+                hint=f"the limit is {MAX_STREAMS} at one socket; end one of them",
             )
         response = web.StreamResponse()
         response.content_type = "application/x-ndjson"
@@ -49,14 +50,14 @@ class Streams:
         try:
             await response.prepare(request)
             async with aclosing(records):
-                with suppress(ConnectionError):  # the client left: nobody to tell
+                with suppress(ConnectionError):  # the client disconnected
                     await self._pump(response, records)
         finally:
             self._active -= 1
         return response
 
     def stop(self) -> None:
-        """End all streams after the record that each is sending."""
+        """End every stream after the record that is being sent."""
         self._stopping.set()
 
     async def _pump(self, response: web.StreamResponse, records: Records) -> None:
@@ -70,10 +71,10 @@ class Streams:
 
 
 async def _next(records: Records, stopping: asyncio.Task[bool]) -> EventRecord | None:
-    """Wait for the next record; None: there is none, or the daemon stops.
+    """Wait for the next record; None: the records ended, or the daemon is stopping.
 
-    Only this waiting is cut short, never a write: aiohttp lets nobody wait for its
-    buffer any more after a writer was cancelled.
+    Only this wait is cancelled, never a write: once a writer has been cancelled,
+    aiohttp no longer lets anything wait for its buffer.
     """
     coming = asyncio.ensure_future(anext(records, None))
     try:

@@ -1,5 +1,7 @@
 """What is to be done: the controller's output. Imperative, values only.
 
+What the monitor is to do are the commands of `monitor.link.commands`, as they travel.
+
 Synchronization: none required, everything here is immutable.
 """
 
@@ -9,11 +11,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from orchestrator.monitor.link.commands import Decided
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.monitor.client.views import DomainView, GroupView
-    from orchestrator.policy.subject import PolicyOrder, Source, Tenant
+    from orchestrator.policy.subject import PolicyOrder, PolicySubject, Source
     from orchestrator.values.domain import DomainId
 
 
@@ -92,31 +95,6 @@ class ConnectChannel:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseChannel:
-    """Close a channel's endpoint, or stop trying to connect it."""
-
-    uuid: DomainId
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchChannel:
-    """Obey or refuse a channel's requests."""
-
-    uuid: DomainId
-    number: int
-    is_enabled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class WithdrawVotes:
-    """Forget what a guest asked for; all its channels if the number is None."""
-
-    uuid: DomainId
-    number: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class EndPortSession:
     """Forget what a guest asked for over a channel before its port changed.
 
@@ -132,40 +110,19 @@ class EndPortSession:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerPolicy:
-    """Tell a guest whether its policy is installed."""
+class UpdatePolicySubject:
+    """Send the policies the description of a running domain, and its configured ones.
 
-    uuid: DomainId
-    number: int
-    ticket: int
-    is_accepted: bool
+    Policies of rules and metadata that are not among `orders` end.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class DefineDomain:
-    """Tell the monitor what a domain's vCPUs may do."""
-
-    view: DomainView
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetDomain:
-    """Tell the monitor that a domain is gone."""
-
-    uuid: DomainId
-
-
-@dataclass(frozen=True, slots=True)
-class DefineTenant:
-    """Tell the policies what a running domain is like, and which ones stand for it."""
-
-    tenant: Tenant
+    subject: PolicySubject
     orders: Mapping[Source, PolicyOrder]
-    """Those of rules and metadata; all others of theirs end."""
+    """The policies of rules and metadata."""
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetTenant:
+class ForgetPolicySubject:
     """End all policies of a domain."""
 
     uuid: DomainId
@@ -191,25 +148,10 @@ class EndGuestPolicies:
 
 
 @dataclass(frozen=True, slots=True)
-class DefineGroup:
-    """Tell the monitor what a clock group offers and permits."""
-
-    view: GroupView
-
-
-@dataclass(frozen=True, slots=True)
 class PrepareGroup:
     """Journal a group's originals and open its descriptors; change nothing."""
 
     group: int
-
-
-@dataclass(frozen=True, slots=True)
-class HandOver:
-    """Give the monitor a prepared group's descriptors."""
-
-    group: int
-    is_taken: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +162,6 @@ class TakeGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerTake:
-    """Tell the monitor whether a group is taken."""
-
-    group: int
-    is_taken: bool
-
-
-@dataclass(frozen=True, slots=True)
 class RestoreGroup:
     """Give a group its original settings back."""
 
@@ -235,15 +169,8 @@ class RestoreGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class ConfirmRelease:
-    """Tell the monitor that a group it yielded has its originals again."""
-
-    group: int
-
-
-@dataclass(frozen=True, slots=True)
 class DropGroup:
-    """Close a group's descriptors, here and in the monitor, and forget its journal."""
+    """Close a group's descriptors, after the monitor's, and forget its journal."""
 
     group: int
 
@@ -261,24 +188,15 @@ Action = (
     | AttachChannels
     | DetachChannels
     | ConnectChannel
-    | CloseChannel
-    | SwitchChannel
-    | WithdrawVotes
     | EndPortSession
-    | AnswerPolicy
-    | DefineDomain
-    | ForgetDomain
-    | DefineTenant
-    | ForgetTenant
+    | UpdatePolicySubject
+    | ForgetPolicySubject
     | InstallPolicy
     | EndGuestPolicies
-    | DefineGroup
     | PrepareGroup
-    | HandOver
     | TakeGroup
-    | AnswerTake
     | RestoreGroup
-    | ConfirmRelease
     | DropGroup
     | StartMonitor
+    | Decided
 )

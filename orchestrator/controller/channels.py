@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.lifecycle import ChannelState, Happening, after
 from orchestrator.controller import groups
 from orchestrator.controller.actions import (
-    CloseChannel,
     ConnectChannel,
     DescribeDomain,
     EndGuestPolicies,
     EndPortSession,
     Report,
     Severity,
+)
+from orchestrator.controller.inventory import CONNECTED_STATES, ChannelRecord
+from orchestrator.monitor.link.commands import (
+    CloseChannel,
     SwitchChannel,
     WithdrawVotes,
 )
-from orchestrator.controller.inventory import CONNECTED_STATES, ChannelRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

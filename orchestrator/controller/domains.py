@@ -10,17 +10,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from orchestrator.controller import channels, groups, onboarding
-from orchestrator.controller import policy_subjects as tenants
-from orchestrator.controller.actions import (
+from orchestrator.controller import channels, groups, onboarding, policy_subjects
+from orchestrator.controller.actions import DescribeDomain, Report, Severity
+from orchestrator.controller.inventory import DomainRecord, Inventory
+from orchestrator.monitor.link.commands import (
     DefineDomain,
-    DescribeDomain,
     ForgetDomain,
-    Report,
-    Severity,
+    VCpuDefinition,
 )
-from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
-from orchestrator.monitor.client.views import DomainView, VCpuView
 from orchestrator.rights import resolve_rights
 from orchestrator.values.domain import DomainState
 from orchestrator.values.domain_settings import Mode
@@ -123,7 +120,7 @@ def replace_vcpus(
         # A group must be known before a vCPU is put into it.
         *groups.define(inventory, present),
         *define(inventory, record),
-        *tenants.define(inventory, record),
+        *policy_subjects.define(inventory, record),
         *groups.need(inventory, present),
     ]
 
@@ -131,20 +128,20 @@ def replace_vcpus(
 def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
     """Tell the monitor about a domain if it changed."""
     if not record.spec.state.is_active:
-        if record.view is None:
+        if record.sent is None:
             return []
-        record.view = None
+        record.sent = None
         return [ForgetDomain(record.spec.uuid)]
-    view = _view(inventory, record)
-    if view == record.view:
+    definition = _definition(inventory, record)
+    if definition == record.sent:
         return []
-    record.view = view
-    return [DefineDomain(view)]
+    record.sent = definition
+    return [definition]
 
 
-def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
+def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
     rights = resolve_rights(inventory.config, record.spec)
-    return DomainView(
+    return DefineDomain(
         uuid=record.spec.uuid,
         is_executing=record.spec.state.is_executing,
         is_enforced=rights.mode.value is Mode.ENFORCE,
@@ -152,22 +149,15 @@ def _view(inventory: Inventory, record: DomainRecord) -> DomainView:
         may_send_policies=rights.guest_policies.value,
         generation=rights.generation.value,
         vcpus=tuple(
-            VCpuView(
+            VCpuDefinition(
                 vcpu=placement.vcpu,
                 group=placement.group,
-                min_khz=rights.min_khz.value or 0,
-                max_khz=rights.max_khz.value or _highest_khz(inventory, placement),
+                limits=rights.limits,
                 is_turbo_allowed=rights.turbo.value,
             )
             for placement in record.placements.values()
         ),
     )
-
-
-def _highest_khz(inventory: Inventory, placement: Placement) -> int:
-    if placement.group is None:
-        return 0
-    return inventory.groups[placement.group].group.steps.highest_khz
 
 
 def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:
@@ -192,7 +182,7 @@ def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
     touched = record.groups() & inventory.groups.keys()
     return [
         *channels.close_all(record),
-        *tenants.forget(record),
+        *policy_subjects.forget(record),
         *groups.define(inventory, touched),
         ForgetDomain(uuid),
         *groups.need(inventory, touched),

@@ -1,9 +1,7 @@
-"""The life of clock groups: prepared when needed, taken when wanted, given back.
+"""Clock groups: prepared when needed, taken when wanted, restored.
 
-Theory of operation: while a group is prepared, taken or restored, the performer works
-on it in another thread, so a stage ending in -ing means "an outcome will come". What
-is wanted meanwhile is remembered (`is_take_wanted`) and done when it has come: there
-is never more than one operation under way per group.
+What a group's stages are and how it moves between them is the table of
+`group_lifecycle`; this module only says what else is done at each step.
 """
 
 from __future__ import annotations
@@ -12,20 +10,14 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestrator.controller.actions import (
-    AnswerTake,
-    ConfirmRelease,
-    DefineGroup,
-    DropGroup,
-    HandOver,
-    PrepareGroup,
     ReadTopology,
     Report,
-    RestoreGroup,
     Severity,
-    TakeGroup,
 )
-from orchestrator.controller.inventory import GroupRecord, GroupStage, Inventory
-from orchestrator.monitor.client.views import GroupView
+from orchestrator.controller.group_lifecycle import GroupEvent, GroupStage, next_stage
+from orchestrator.monitor.link.commands import (
+    DefineGroup,
+)
 from orchestrator.values.cpuset import name_cpus
 from orchestrator.values.units import format_khz
 
@@ -34,18 +26,8 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.power.group import ClockGroup
-    from orchestrator.rights import Rights
-
-HELD_STAGES = frozenset(
-    {
-        GroupStage.PREPARED,
-        GroupStage.TAKING,
-        GroupStage.TAKEN,
-        GroupStage.RESTORING,
-    }
-)
-"""Stages in which the group's descriptors are open."""
+    from orchestrator.controller.inventory import GroupRecord, Inventory
+    from orchestrator.values.domain import PCpu
 
 
 def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
@@ -53,46 +35,22 @@ def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
     actions: list[Action] = []
     for number in sorted(numbers):
         record = inventory.groups[number]
-        view = _view(inventory, record)
-        if view != record.view:
-            record.view = view
-            actions.append(DefineGroup(view))
+        definition = _definition(inventory, record)
+        if definition != record.sent:
+            record.sent = definition
+            actions.append(definition)
     return actions
 
 
-def _view(inventory: Inventory, record: GroupRecord) -> GroupView:
-    group, bounds = record.group, inventory.config.bounds
-    return GroupView(
-        number=group.number,
+def _definition(inventory: Inventory, record: GroupRecord) -> DefineGroup:
+    group = record.group
+    return DefineGroup(
+        group=group.number,
         steps=group.steps,
-        min_khz=bounds.min_khz or 0,
-        max_khz=highest_allowed_khz(inventory, group),
+        limits=inventory.group_limits(group),
         has_host_cpus=_has_host_cpus(inventory, record),
         override_khz=record.override_khz,
     )
-
-
-def highest_allowed_khz(inventory: Inventory, group: ClockGroup) -> int:
-    """Return the host's upper bound; the kernel's own, silently kept, is one too."""
-    kernel_khz = min(group.max_khz, group.steps.highest_khz)
-    return min(inventory.config.bounds.max_khz or kernel_khz, kernel_khz)
-
-
-def allowed_steps_khz(
-    inventory: Inventory, rights: Rights, number: int
-) -> tuple[int, ...]:
-    """Return the steps that the host's and a domain's bounds leave, at least one."""
-    group = inventory.groups[number].group
-    steps = group.steps
-    ceiling = highest_allowed_khz(inventory, group)
-    if rights.max_khz.value:
-        ceiling = min(ceiling, rights.max_khz.value)
-    if not rights.turbo.value:
-        ceiling = min(ceiling, steps.nominal_khz)
-    high = steps.round_down(ceiling)
-    floor = max(rights.min_khz.value or 0, inventory.config.bounds.min_khz or 0)
-    low = steps.fit(floor, floor, high)
-    return tuple(khz for khz in steps.khz if low <= khz <= high)
 
 
 def _has_host_cpus(inventory: Inventory, record: GroupRecord) -> bool:
@@ -113,166 +71,154 @@ def need(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
     actions: list[Action] = []
     for number in sorted(numbers):
         record = inventory.groups.get(number)
-        if record is None:
-            continue
-        is_needed = inventory.is_needed(number)
-        if is_needed and record.stage is GroupStage.IDLE:
-            record.stage = GroupStage.PREPARING
-            actions.append(PrepareGroup(number))
-        elif not is_needed and record.stage is GroupStage.PREPARED:
-            record.stage = GroupStage.IDLE
-            record.is_take_wanted = False
-            actions.append(DropGroup(number))
+        if record is not None:
+            actions += _move(record, _need_of(inventory, record))
+    return actions
+
+
+def _need_of(inventory: Inventory, record: GroupRecord) -> GroupEvent:
+    if not inventory.is_needed(record.group.number):
+        return GroupEvent.UNNEEDED
+    is_overridden = record.override_khz is not None
+    return GroupEvent.OVERRIDDEN if is_overridden else GroupEvent.NEEDED
+
+
+def _move(record: GroupRecord, event: GroupEvent) -> list[Action]:
+    record.stage, actions = next_stage(record.stage, event, record.group.number)
     return actions
 
 
 def on_prepared(inventory: Inventory, event: events.GroupPrepared) -> list[Action]:
     """A group can be taken now."""
     record = inventory.groups[event.group]
-    record.stage = GroupStage.PREPARED
     record.reason = ""
-    actions: list[Action] = [HandOver(event.group, is_taken=False)]
-    if record.is_take_wanted or record.override_khz is not None:
-        return actions + _take(record)
-    return actions + need(inventory, [event.group])
+    return _move(record, GroupEvent.PREPARED) + need(inventory, [event.group])
 
 
 def on_take_wanted(inventory: Inventory, event: events.TakeWanted) -> list[Action]:
     """The first vote for a group arrived."""
-    record = inventory.groups[event.group]
-    if record.stage is GroupStage.PREPARED:
-        return _take(record)
-    if record.stage in (GroupStage.TAKEN, GroupStage.FAILED):
-        return [AnswerTake(event.group, is_taken=record.stage is GroupStage.TAKEN)]
-    record.is_take_wanted = True
-    if record.stage is GroupStage.IDLE:
-        # The vote beat the event that its channel is open.
-        record.stage = GroupStage.PREPARING
-        return [PrepareGroup(event.group)]
-    return []
-
-
-def _take(record: GroupRecord) -> list[Action]:
-    record.stage = GroupStage.TAKING
-    record.is_take_wanted = False
-    return [TakeGroup(record.group.number)]
+    record = inventory.groups.get(event.group)
+    if record is None:
+        return []
+    return _move(record, GroupEvent.TAKE_WANTED)
 
 
 def on_renewed(inventory: Inventory, event: events.GroupRenewed) -> list[Action]:
-    """Somebody changed a group before we took it: the monitor must know, and then."""
+    """A group was changed before it was taken: the monitor must know, and then."""
     record = inventory.groups[event.group]
-    if record.stage is not GroupStage.TAKING:
-        return []
     record.group = dataclasses.replace(record.group, governor=event.governor)
-    return [HandOver(event.group, is_taken=False), TakeGroup(event.group)]
+    return _move(record, GroupEvent.RENEWED)
 
 
 def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:
     """The governor is ours."""
     record = inventory.groups[event.group]
-    record.stage = GroupStage.TAKEN
     record.reason = ""
     cpus = name_cpus(record.group.pcpus)
-    return [
-        AnswerTake(event.group, is_taken=True),
-        Report(
-            "group",
-            f"took {cpus} from governor {record.group.governor}",
-            facts={"group": event.group},
-        ),
-    ]
+    taken = f"took {cpus} from governor {record.group.governor}"
+    return [*_move(record, GroupEvent.TAKEN), _report(event.group, taken)]
+
+
+def _report(
+    group: int, text: str, severity: Severity = Severity.INFO, **facts: int
+) -> Report:
+    return Report("group", text, severity=severity, facts={"group": group, **facts})
 
 
 def on_failed(inventory: Inventory, event: events.GroupFailed) -> list[Action]:
     """The kernel refused; the vCPUs in the group become uncontrollable."""
     record = inventory.groups[event.group]
-    was_held = record.stage in HELD_STAGES
     is_news = record.reason != event.reason
-    record.stage = GroupStage.FAILED
     record.reason = event.reason
-    record.is_take_wanted = False
-    actions: list[Action] = [AnswerTake(event.group, is_taken=False)]
-    if was_held:
-        actions.append(DropGroup(event.group))
+    actions = _move(record, GroupEvent.FAILED)
     if is_news:
         cpus = name_cpus(record.group.pcpus)
-        actions.append(
-            Report(
-                "group",
-                f"{cpus} cannot be controlled: {event.reason}",
-                severity=Severity.ERROR,
-                facts={"group": event.group},
-            )
-        )
+        failed = f"{cpus} cannot be controlled: {event.reason}"
+        actions.append(_report(event.group, failed, Severity.ERROR))
     return actions
 
 
 def on_yielded(inventory: Inventory, event: events.GroupYielded) -> list[Action]:
-    """The monitor writes the group's clock no more: give it back."""
-    record = inventory.groups[event.group]
-    if record.stage is not GroupStage.TAKEN:
-        return []
-    record.stage = GroupStage.RESTORING
-    return [RestoreGroup(event.group)]
+    """The monitor writes the group's frequency no more: restore it."""
+    record = inventory.groups.get(event.group)
+    return _move(record, GroupEvent.YIELDED) if record else []
 
 
 def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Action]:
     """The group is as it was found."""
     record = inventory.groups[event.group]
-    record.stage = GroupStage.PREPARED
     cpus = name_cpus(record.group.pcpus)
-    actions: list[Action] = [
-        ConfirmRelease(event.group),
-        Report(
-            "group",
-            f"gave {cpus} back to governor {record.group.governor}",
-            facts={"group": event.group},
-        ),
+    restored = f"gave {cpus} back to governor {record.group.governor}"
+    return [
+        *_move(record, GroupEvent.RESTORED),
+        _report(event.group, restored),
+        *need(inventory, [event.group]),
     ]
-    if record.is_take_wanted:
-        return actions + _take(record)
-    return actions + need(inventory, [event.group])
+
+
+def reapply(inventory: Inventory, returned: frozenset[PCpu]) -> list[Action]:
+    """Have frequencies written again that CPUs lost while they were offline.
+
+    Such a CPU comes back in the userspace governor, but without the frequency that was
+    granted (measured on acpi-cpufreq).
+    """
+    return [
+        action
+        for record in inventory.groups.values()
+        if record.group.pcpus & returned
+        for action in _move(record, GroupEvent.CPU_RETURNED)
+    ]
+
+
+def retry_failed(inventory: Inventory) -> bool:
+    """Let groups be prepared again that the kernel refused; tell if there are any."""
+    failed = [r for r in inventory.groups.values() if r.stage is GroupStage.FAILED]
+    for record in failed:
+        _move(record, GroupEvent.RETRIED)
+    return bool(failed)
+
+
+def define_all(inventory: Inventory) -> list[Action]:
+    """Tell a new monitor of every group, and hand over those that are held."""
+    actions: list[Action] = []
+    for record in inventory.groups.values():
+        if record.sent is not None:
+            actions.append(record.sent)
+        actions += _move(record, GroupEvent.MONITOR_STARTED)
+    return actions
 
 
 def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[Action]:
-    """The kernel refused a clock: perhaps a CPU went offline."""
+    """The kernel refused a frequency: perhaps a CPU went offline."""
     record = inventory.groups[event.group]
     cpus = name_cpus(record.group.pcpus)
+    refused = f"the kernel refused a clock of {cpus} (errno {event.errno})"
     return [
-        Report(
-            "group",
-            f"the kernel refused a clock of {cpus} (errno {event.errno})",
-            severity=Severity.WARNING,
-            facts={"group": event.group, "errno": event.errno},
-        ),
+        _report(event.group, refused, Severity.WARNING, errno=event.errno),
         ReadTopology(),
     ]
 
 
 def on_override_set(inventory: Inventory, event: events.OverrideSet) -> list[Action]:
-    """The operator fixes a clock: take the group, whoever votes."""
+    """The operator fixes a frequency: take the group, whoever votes."""
     record = inventory.groups[event.group]
     record.override_khz = event.khz
     cpus = name_cpus(record.group.pcpus)
-    actions: list[Action] = [
+    return [
         Report(
             "operator",
             f"{cpus} fixed at {format_khz(event.khz)} by {event.by}",
             facts={"group": event.group, "khz": event.khz},
         ),
         *define(inventory, [event.group]),
+        *need(inventory, [event.group]),
     ]
-    if record.stage is GroupStage.PREPARED:
-        return actions + _take(record)
-    if record.stage is GroupStage.RESTORING:
-        record.is_take_wanted = True
-    return actions + need(inventory, [event.group])
 
 
 def on_override_released(
     inventory: Inventory, event: events.OverrideReleased
 ) -> list[Action]:
-    """The operator gives a clock back."""
+    """The operator releases a frequency."""
     record = inventory.groups[event.group]
     record.override_khz = None
     cpus = name_cpus(record.group.pcpus)

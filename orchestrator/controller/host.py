@@ -8,15 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.controller import channels, domains, groups, onboarding
-from orchestrator.controller.actions import (
-    DefineDomain,
-    DefineGroup,
-    HandOver,
-    ReadTopology,
-    Report,
-    Severity,
-)
-from orchestrator.controller.inventory import GroupRecord, GroupStage
+from orchestrator.controller.actions import ReadTopology, Report, Severity
+from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.controller.inventory import GroupRecord
 from orchestrator.values.cpuset import name_cpus
 
 if TYPE_CHECKING:
@@ -44,7 +38,7 @@ def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action
     for number in [n for n in inventory.groups if n not in present]:
         if inventory.groups[number].stage is GroupStage.IDLE:
             del inventory.groups[number]
-    actions += _reapply(inventory, new.online - old.online)
+    actions += groups.reapply(inventory, new.online - old.online)
     return actions + replace_all(inventory)
 
 
@@ -60,16 +54,6 @@ def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[
             severity=Severity.WARNING,
         )
         for reason, pcpus in by_reason.items()
-    ]
-
-
-def _reapply(inventory: Inventory, back: frozenset[PCpu]) -> list[Action]:
-    # A CPU that was offline comes back in the userspace governor, but without the
-    # clock that was granted (measured on acpi-cpufreq): write it again.
-    return [
-        HandOver(number, is_taken=True)
-        for number, record in inventory.groups.items()
-        if record.stage is GroupStage.TAKEN and record.group.pcpus & back
     ]
 
 
@@ -91,10 +75,7 @@ def replace_pinned(inventory: Inventory, group: int) -> list[Action]:
 
 def retry_failed(inventory: Inventory) -> list[Action]:
     """Try again what the kernel refused."""
-    failed = [r for r in inventory.groups.values() if r.stage is GroupStage.FAILED]
-    for record in failed:
-        record.stage = GroupStage.IDLE
-    return replace_all(inventory) if failed else []
+    return replace_all(inventory) if groups.retry_failed(inventory) else []
 
 
 def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action]:
@@ -116,16 +97,7 @@ def on_monitor_started(
 ) -> list[Action]:
     """Tell a new monitor everything; clocks and votes are in the table that stayed."""
     inventory.is_monitor_up = True
-    actions: list[Action] = []
-    for number, group in inventory.groups.items():
-        if group.view is not None:
-            actions.append(DefineGroup(group.view))
-        if group.stage in groups.HELD_STAGES:
-            is_taken = group.stage is GroupStage.TAKEN
-            actions.append(HandOver(number, is_taken=is_taken))
-    actions += [
-        DefineDomain(domain.view)
-        for domain in inventory.domains.values()
-        if domain.view is not None
-    ]
+    actions = groups.define_all(inventory)
+    domains = inventory.domains.values()
+    actions += [domain.sent for domain in domains if domain.sent is not None]
     return actions + channels.connect_all(inventory)

@@ -7,10 +7,11 @@ Synchronization: the asyncio thread only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.limits import Limits, turbo_limit, window_of
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestrator.config import Config
-    from orchestrator.controller.actions import DefineTenant
-    from orchestrator.monitor.client.views import DomainView, GroupView
+    from orchestrator.controller.actions import UpdatePolicySubject
+    from orchestrator.limits import Window
+    from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.topology import Topology
+    from orchestrator.rights import Rights
     from orchestrator.values.domain import (
         ChannelSpec,
         DomainId,
@@ -31,25 +34,6 @@ if TYPE_CHECKING:
         VCpuSpec,
     )
     from orchestrator.values.refusal import Refusal
-
-
-class GroupStage(StrEnum):
-    """How far a clock group is claimed."""
-
-    IDLE = "idle"
-    """Not ours; nothing open."""
-    PREPARING = "preparing"
-    """Originals are being journalled."""
-    PREPARED = "prepared"
-    """Descriptors are open and handed over; nothing on the host changed."""
-    TAKING = "taking"
-    """The governor is being switched."""
-    TAKEN = "taken"
-    """The monitor writes its clock."""
-    RESTORING = "restoring"
-    """The originals are being written back."""
-    FAILED = "failed"
-    """The kernel refused; tried again at the next resync."""
 
 
 CONNECTED_STATES = frozenset({ChannelState.OPEN, ChannelState.DISABLED})
@@ -124,10 +108,10 @@ class DomainRecord:
     spec: DomainSpec
     channels: dict[int, ChannelRecord] = field(default_factory=dict)
     placements: dict[VCpu, Placement] = field(default_factory=dict)
-    view: DomainView | None = None
-    """What the monitor was told last."""
-    tenancy: DefineTenant | None = None
-    """What the policies were told last."""
+    sent: DefineDomain | None = None
+    """Its definition as the monitor was sent it last."""
+    last_subject: UpdatePolicySubject | None = None
+    """The last description of the domain that was sent to the policies."""
     policed: frozenset[int] = frozenset()
     """The vCPUs that policies are about."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
@@ -140,7 +124,7 @@ class DomainRecord:
 
     def is_enforced(self) -> bool:
         """Whether its requests change clocks."""
-        return self.view is not None and self.view.is_enforced
+        return self.sent is not None and self.sent.is_enforced
 
     def is_served(self) -> bool:
         """Whether any of its channels is connected."""
@@ -160,11 +144,9 @@ class GroupRecord:
     stage: GroupStage = GroupStage.IDLE
     reason: str = ""
     """Why the kernel refused it; empty if it did not."""
-    is_take_wanted: bool = False
-    """A vote arrived while the group was not ready to be taken."""
     override_khz: int | None = None
-    view: GroupView | None = None
-    """What the monitor was told last."""
+    sent: DefineGroup | None = None
+    """Its definition as the monitor was sent it last."""
 
 
 @dataclass(slots=True)
@@ -212,6 +194,24 @@ class Inventory:
             domain.is_enforced() and (domain.is_served() or domain.is_policed_in(group))
             for domain in self.pinned_into(group)
         )
+
+    def group_limits(self, group: ClockGroup) -> Limits:
+        """Return what the host's configuration and the kernel permit a clock group."""
+        bounds = self.config.bounds
+        host = Limits.of(bounds.min_khz, bounds.max_khz)
+        # The kernel clamps silently to its own.
+        return host.within(Limits(group.min_khz, group.max_khz))
+
+    def group_window(self, number: int) -> Window:
+        """Return the steps that a clock group may have, whoever requests them."""
+        group = self.groups[number].group
+        return window_of(group.steps, self.group_limits(group))
+
+    def vcpu_window(self, rights: Rights, number: int) -> Window:
+        """Return the steps that a vCPU of a domain may have in a clock group."""
+        group = self.groups[number].group
+        turbo = turbo_limit(group.steps, is_allowed=rights.turbo.value)
+        return window_of(group.steps, self.group_limits(group), rights.limits, turbo)
 
     def forget(self, uuid: DomainId) -> DomainRecord:
         """Remove a domain and return what was known of it."""

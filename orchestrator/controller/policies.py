@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATIONS, decode_policy
 from orchestrator.controller.actions import (
-    AnswerPolicy,
     EndGuestPolicies,
     InstallPolicy,
     Report,
     Severity,
 )
 from orchestrator.errors import PacketError
+from orchestrator.monitor.link.commands import AnswerPolicy
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.guest_request import interpret_request
 from orchestrator.policy.subject import Source, SourceKind

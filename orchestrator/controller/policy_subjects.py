@@ -1,17 +1,17 @@
-"""Domains as their policies know them: who may be steered, and what stands for it.
+"""Domains as policies know them, with the policies that are configured for them.
 
-Policies of guests and of operators are installed by their own events; here are those
-that somebody has written down, in the configuration or in a domain's metadata.
+Policies of guests and of operators are installed by events of their own; this module
+covers those of the configuration and of a domain's metadata.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.controller.actions import DefineTenant, ForgetTenant
-from orchestrator.controller.groups import allowed_steps_khz, need
+from orchestrator.controller.actions import ForgetPolicySubject, UpdatePolicySubject
+from orchestrator.controller.groups import need
 from orchestrator.policy.compile import orders_for
-from orchestrator.policy.subject import Source, SourceKind, Tenant, VCpuPlace
+from orchestrator.policy.subject import PolicySubject, Source, SourceKind, VCpuPlace
 from orchestrator.policy.text import parse_policies
 from orchestrator.rights import METADATA, resolve_rights
 
@@ -27,47 +27,47 @@ if TYPE_CHECKING:
 
 
 def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
-    """Tell the policies about a domain if it changed; after the monitor was told."""
+    """Update the policies' view of a domain if it changed; after the monitor's."""
     if not record.spec.state.is_active:
         return forget(record)
     rights = resolve_rights(inventory.config, record.spec)
-    tenancy = DefineTenant(
-        Tenant(
+    update = UpdatePolicySubject(
+        PolicySubject(
             uuid=record.spec.uuid,
             is_executing=record.spec.state.is_executing,
             places=tuple(_places(inventory, record, rights)),
             interfaces=record.spec.interfaces,
             may_install=rights.guest_policies.value,
         ),
-        _standing_orders(inventory, record, rights),
+        _configured_orders(inventory, record, rights),
     )
-    if tenancy == record.tenancy:
+    if update == record.last_subject:
         return []
-    record.tenancy = tenancy
+    record.last_subject = update
     record.policy_refusals = {
         source: reason
         for source, reason in record.policy_refusals.items()
-        if source.kind is SourceKind.GUEST or source in tenancy.orders
+        if source.kind is SourceKind.GUEST or source in update.orders
     }
-    return [tenancy]
+    return [update]
 
 
 def forget(record: DomainRecord) -> list[Action]:
     """End all policies of a domain that does not run any more."""
-    if record.tenancy is None:
+    if record.last_subject is None:
         return []
-    record.tenancy = None
+    record.last_subject = None
     record.policed = frozenset()
     record.policy_refusals = {}
-    return [ForgetTenant(record.spec.uuid)]
+    return [ForgetPolicySubject(record.spec.uuid)]
 
 
 def on_policies_changed(
     inventory: Inventory, event: events.PoliciesChanged
 ) -> list[Action]:
-    """Prepare the clocks that policies may ask for now, drop those of no use."""
+    """Prepare the clock groups that policies need now, release those they do not."""
     record = inventory.domains.get(event.uuid)
-    if record is None or record.tenancy is None:
+    if record is None or record.last_subject is None:
         return []
     record.policed = event.vcpus
     return need(inventory, record.groups())
@@ -84,14 +84,14 @@ def _places(
                 vcpu=placement.vcpu,
                 group=placement.group,
                 pcpus=frozenset(placement.pcpus),
-                steps_khz=allowed_steps_khz(inventory, rights, placement.group),
+                steps_khz=inventory.vcpu_window(rights, placement.group).khz,
             )
 
 
-def _standing_orders(
+def _configured_orders(
     inventory: Inventory, record: DomainRecord, rights: Rights
 ) -> dict[Source, PolicyOrder]:
-    """Return what is written down, each vCPU with the first that covers it."""
+    """Return the configured policies; each vCPU belongs to the first one for it."""
     said = rights.policies
     own = parse_policies(said.value or "", match=record.spec.uuid)
     if said.source == METADATA:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import events
-from orchestrator.controller import channels, domains, groups, onboarding, policies
+from orchestrator.controller import (
+    channels,
+    domains,
+    groups,
+    onboarding,
+    policies,
+    policy_subjects,
+)
 from orchestrator.controller import host as hosts
-from orchestrator.controller import policy_subjects as tenants
 from orchestrator.controller import refusal_causes as refusals
 from orchestrator.controller.actions import (
     ListDomains,
@@ -125,7 +131,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.PolicyInstalled: policies.on_installed,
     events.PolicyRefused: policies.on_refused,
     events.PolicyEnded: policies.on_ended,
-    events.PoliciesChanged: tenants.on_policies_changed,
+    events.PoliciesChanged: policy_subjects.on_policies_changed,
     events.ChannelSwitched: channels.on_switched,
     events.GroupPrepared: groups.on_prepared,
     events.TakeWanted: groups.on_take_wanted,

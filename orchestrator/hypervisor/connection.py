@@ -15,10 +15,12 @@ import logging
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import libvirt
 
+from orchestrator import events
 from orchestrator.config import Access
 from orchestrator.errors import HypervisorGone
 from orchestrator.hypervisor.bounded_open import OPENS_WITHIN_S, Opener
@@ -27,21 +29,12 @@ from orchestrator.hypervisor.devices import attach_channels, detach_channels
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import Bell, EventRelay
 from orchestrator.hypervisor.libvirt_errors import is_denied, translated
-from orchestrator.hypervisor.listener import HypervisorListener
-from orchestrator.hypervisor.uri import check_uri, is_in_process, trusted_uids
+from orchestrator.hypervisor.uri import check_uri, is_in_process
 from orchestrator.hypervisor.vcpu_times import VCpuTimes
 from orchestrator.values.domain import DomainId, DomainSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-__all__ = [
-    "Access",
-    "Hypervisor",
-    "HypervisorListener",
-    "check_uri",
-    "trusted_uids",
-]
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +80,7 @@ class Hypervisor:
         self,
         uri: str,
         *,
-        listener: HypervisorListener,
+        post: Callable[[events.Event], None],
         access: Access = Access.AUTO,
         keepalive_interval_s: int = KEEPALIVE_INTERVAL_S,
         opens_within_s: float = OPENS_WITHIN_S,
@@ -96,7 +89,8 @@ class Hypervisor:
 
         Args:
             uri: of a libvirt on this machine.
-            listener: hears of everything.
+            post: takes events; called from libvirt's event thread and from the
+                connecting thread: it queues, and does not raise.
             access: how much to ask for.
             keepalive_interval_s: a connection whose other end stays silent for
                 (KEEPALIVE_COUNT + 1) times as long is given up.
@@ -108,7 +102,7 @@ class Hypervisor:
         self.uri = check_uri(uri)
         self._access = access
         self._keepalive_interval_s = keepalive_interval_s
-        self._listener = listener
+        self._post = post
         self._opener = Opener(self.uri, patience_s=opens_within_s)
         self._known_xml = KnownXml()
         self._bell = Bell()
@@ -131,7 +125,7 @@ class Hypervisor:
         return max(0, self._connects - 1)
 
     def start(self) -> None:
-        """Begin to connect; the listener hears how it goes."""
+        """Begin to connect; events say how it goes."""
         ensure_event_loop()
         self._thread.start()
 
@@ -233,7 +227,7 @@ class Hypervisor:
             )
 
     def close(self, timeout_s: float) -> None:
-        """End; the listener hears nothing more.
+        """End; no event is posted after this.
 
         A connection that cannot be closed in time, because libvirtd hangs, is left to
         the end of the process.
@@ -304,7 +298,7 @@ class Hypervisor:
         with self._guard:
             self._link = link
         if not self._is_closing:
-            self._listener.connected()
+            self._post(events.LibvirtConnected())
         while not (link.loss or self._is_closing):
             self._happened.wait()
             self._happened.clear()
@@ -312,7 +306,8 @@ class Hypervisor:
             self._link = None
         link.relay.silence()
         if not self._is_closing:
-            self._listener.lost(link.loss)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            self._post(events.LibvirtLost(link.loss, now))
         _discard(link)
 
     def _try_to_connect(self) -> _Link | None:
@@ -332,7 +327,7 @@ class Hypervisor:
 
     def _connect(self) -> _Link:
         connection, is_read_only = self._open()
-        relay = EventRelay(self._listener, self._bell)
+        relay = EventRelay(self._post, self._bell)
         link = _Link(connection, is_read_only, relay, VCpuTimes(connection))
         try:
             self._watch(link)
@@ -366,7 +361,7 @@ class Hypervisor:
     def _say_waiting(self, reason: str) -> None:
         if reason != self._said and not self._is_closing:
             self._said = reason
-            self._listener.waiting(reason)
+            self._post(events.LibvirtAwaited(reason))
 
 
 def _discard(link: _Link) -> None:

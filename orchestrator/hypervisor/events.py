@@ -1,12 +1,12 @@
-"""libvirt's events become calls of the listener.
+"""libvirt's events become events of ours.
 
 Theory of operation: almost every event says only "something changed on this domain",
 because that is all that can be trusted of it: a rename is an UNDEFINED and a DEFINED, a
 cold boot is RESUMED before STARTED, a reset is two or three REBOOTs. Even UNDEFINED
 does not mean gone (the domain may run on, transient): whoever describes it finds out.
 
-A callback runs in libvirt's event thread: it copies what it needs, tells the listener
-(which queues), and returns. It calls no libvirt function that talks to a daemon and
+A callback runs in libvirt's event thread: it copies what it needs, posts an
+event, and returns. It calls no libvirt function that talks to a daemon and
 does not log, because everybody's events wait behind it.
 
 Source: virDomainEventID of libvirt-domain.h; QEMU's qapi/char.json (VSERPORT_CHANGE).
@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, cast
 import libvirt
 import libvirt_qemu
 
+from orchestrator import events
 from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from orchestrator.hypervisor.listener import HypervisorListener
 
 _LIFECYCLE: Mapping[int, str] = {
     libvirt.VIR_DOMAIN_EVENT_DEFINED: "defined",
@@ -85,14 +85,14 @@ class Bell:
 
 
 class EventRelay:
-    """Hears all events of a connection and tells the listener.
+    """Receives all events of a connection and posts ours.
 
     Synchronization: `register` and `deregister` in the connecting thread; the rest is
     called by libvirt in its event thread.
     """
 
-    def __init__(self, listener: HypervisorListener, bell: Bell) -> None:
-        self._listener = listener
+    def __init__(self, post: Callable[[events.Event], None], bell: Bell) -> None:
+        self._post = post
         self._bell = bell
         self._is_silent = False
         self._ids: list[int] = []
@@ -113,7 +113,7 @@ class EventRelay:
         self._ids, self._monitor_ids = [], []
 
     def silence(self) -> None:
-        """Tell the listener nothing more."""
+        """Post nothing more."""
         self._is_silent = True
 
     def _register_all(self, connection: libvirt.virConnect) -> Iterable[int]:
@@ -144,13 +144,13 @@ class EventRelay:
         self._bell.ring()
         if not self._is_silent:
             what = CHANGES[cast("int", event)](*values)
-            self._listener.domain_changed(_uuid_of(domain), what)
+            self._post(events.DomainChanged(_uuid_of(domain), what))
 
     def _on_reboot(
         self, _connection: object, domain: libvirt.virDomain, _event: object
     ) -> None:
         if not self._is_silent:
-            self._listener.domain_rebooted(_uuid_of(domain))
+            self._post(events.DomainRebooted(_uuid_of(domain)))
 
     def _on_removal_failed(
         self,
@@ -161,7 +161,7 @@ class EventRelay:
     ) -> None:
         self._bell.ring()
         if not self._is_silent:
-            self._listener.removal_failed(_uuid_of(domain), alias)
+            self._post(events.RemovalFailed(_uuid_of(domain), alias))
 
     def _on_port(
         self,
@@ -178,7 +178,7 @@ class EventRelay:
             alias, is_open = port
             at_ns = monotonic_of(seconds * 1_000_000_000 + micros * 1_000)
             uuid = _uuid_of(domain)
-            self._listener.port_changed(uuid, alias, is_open=is_open, at_ns=at_ns)
+            self._post(events.GuestPortChanged(uuid, alias, is_open, at_ns))
 
 
 def monotonic_of(wall_ns: int) -> int:

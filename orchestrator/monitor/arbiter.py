@@ -19,10 +19,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import Unit
+from orchestrator.limits import NO_LIMITS, turbo_limit, window_of
 
 if TYPE_CHECKING:
     from orchestrator.channel.protocol import Generation
-    from orchestrator.values.frequencies import Steps
+    from orchestrator.limits import Limits, Window
+    from orchestrator.values.frequencies import FrequencyTable
 
 NO_VOTE = 0
 """In place of kHz; no hardware offers a clock of zero."""
@@ -65,17 +67,15 @@ class VCpu:
         "domain",
         "group",
         "has_turbo_right",
-        "high_khz",
         "index",
-        "is_greeting",
+        "is_connect_vote",
         "is_turbo_allowed",
-        "low_khz",
-        "max_khz",
-        "min_khz",
+        "limits",
         "number",
         "policy_khz",
         "vote_khz",
         "voter",
+        "window",
     )
 
     def __init__(self, domain: Domain, number: int, index: int = 0) -> None:
@@ -85,24 +85,23 @@ class VCpu:
         """Where its row begins in the shared table; the arbiter does not care."""
         self.group: Group | None = None
         """None: it floats."""
-        self.min_khz = 0
-        self.max_khz = 0
+        self.limits: Limits = NO_LIMITS
+        """Of its domain."""
         self.is_turbo_allowed = False
         """The operator's word."""
         self.has_turbo_right = True
         """The guest's own switch: on until it sends DISABLE_TURBO."""
         self.vote_khz = NO_VOTE
         """The guest's."""
-        self.is_greeting = False
+        self.is_connect_vote = False
         """Whether that is only CONNECT's: nobody has asked for a clock yet. Beside a
         policy it does not count, or no policy could slow a guest of DPDK's."""
         self.voter: int | None = None
         """Number of the channel that voted last; the vote ends with it."""
         self.policy_khz = NO_VOTE
         """A policy's; it ends by main's word, or with its place in the group."""
-        self.low_khz = 0
-        self.high_khz = 0
-        """The steps between which its wish lies; kept by `rebound`."""
+        self.window: Window | None = None
+        """The steps among which its wish lies, kept by `rebound`; None: it floats."""
 
     def place(self, group: Group | None) -> None:
         """Move it into a group, or out of all; votes for other steps are void."""
@@ -119,15 +118,17 @@ class VCpu:
     def rebound(self) -> None:
         """Compute its bounds anew, after anything that they depend on has changed."""
         if self.group is None:
+            self.window = None
             return
         steps = self.group.steps
-        ceiling = min(self.max_khz, self._turbo_ceiling(steps))
-        self.high_khz = steps.round_down(ceiling)
-        self.low_khz = steps.fit(self.min_khz, self.min_khz, self.high_khz)
+        turbo = turbo_limit(steps, is_allowed=self._may_turbo())
+        self.window = window_of(steps, self.limits, turbo)
 
-    def _turbo_ceiling(self, steps: Steps) -> int:
-        may_turbo = self.has_turbo_right and self.is_turbo_allowed
-        return steps.highest_khz if may_turbo else steps.nominal_khz
+    def _may_turbo(self) -> bool:
+        return self.has_turbo_right and self.is_turbo_allowed
+
+    def _turbo_ceiling(self, steps: FrequencyTable) -> int:
+        return steps.highest_khz if self._may_turbo() else steps.nominal_khz
 
     def wish_khz(self) -> int:
         """Return what it wishes of its group; it must be in one."""
@@ -139,7 +140,7 @@ class VCpu:
 
     def highest_vote_khz(self) -> int:
         """Return the higher of its votes that count; NO_VOTE if it has none."""
-        if self.is_greeting and self.policy_khz:
+        if self.is_connect_vote and self.policy_khz:
             return self.policy_khz
         return max(self.vote_khz, self.policy_khz)
 
@@ -150,9 +151,11 @@ class VCpu:
 
     def clamp(self, khz: int) -> int:
         """Return the nearest step that its bounds and its turbo right allow."""
-        return min(max(khz, self.low_khz), self.high_khz)
+        if self.window is None:
+            raise ValueError("a floating vCPU has no steps")
+        return self.window.clamp(khz)
 
-    def turn(self, unit: int) -> int | None:
+    def apply_request(self, unit: int) -> int | None:
         """Return the vote that a request makes of the present one.
 
         ENABLE_TURBO and DISABLE_TURBO set the vCPU's turbo right as well.
@@ -160,7 +163,7 @@ class VCpu:
         Returns:
             None: the request is refused: an unknown unit, or turbo that is not there.
         """
-        if self.group is None:
+        if self.group is None or self.window is None:
             return None
         steps = self.group.steps
         if unit == MAX:
@@ -168,12 +171,12 @@ class VCpu:
         if unit == MIN:
             return steps.lowest_khz
         if unit in (UP, DOWN):
-            start = self.clamp(self.vote_khz or steps.highest_khz)
-            moved = steps.up_from(start) if unit == UP else steps.down_from(start)
-            return self.clamp(moved)
+            start_khz = self.vote_khz or steps.highest_khz
+            step = self.window.step_up if unit == UP else self.window.step_down
+            return step(start_khz)
         return self._switch_turbo(unit, steps)
 
-    def _switch_turbo(self, unit: int, steps: Steps) -> int | None:
+    def _switch_turbo(self, unit: int, steps: FrequencyTable) -> int | None:
         if unit == ENABLE_TURBO and steps.has_turbo and self.is_turbo_allowed:
             self.has_turbo_right = True
         elif unit == DISABLE_TURBO:
@@ -186,7 +189,7 @@ class VCpu:
     def withdraw(self) -> None:
         """End the guest's vote, and give back the turbo right that went with it."""
         self.vote_khz = NO_VOTE
-        self.is_greeting = False
+        self.is_connect_vote = False
         self.voter = None
         self.has_turbo_right = True
         self.rebound()
@@ -197,20 +200,21 @@ class Group:
 
     __slots__ = (
         "has_host_cpus",
-        "max_khz",
+        "limits",
         "members",
-        "min_khz",
         "number",
         "override_khz",
         "steps",
+        "window",
     )
 
-    def __init__(self, number: int, steps: Steps) -> None:
+    def __init__(self, number: int, steps: FrequencyTable) -> None:
         self.number = number
         self.steps = steps
-        self.min_khz = 0
-        self.max_khz = steps.highest_khz
-        """The host's bounds, which nothing passes."""
+        self.limits: Limits = NO_LIMITS
+        """The host's and the kernel's, which nothing passes."""
+        self.window = window_of(steps)
+        """The steps that they leave; kept by `rebound`."""
         self.has_host_cpus = False
         """Whether the host's own work runs in it, which is not to be slowed."""
         self.override_khz: int | None = None
@@ -218,7 +222,8 @@ class Group:
         self.members: list[VCpu] = []
 
     def rebound(self) -> None:
-        """Compute its members' bounds and votes anew after its steps have changed."""
+        """Compute windows and votes again after steps or limits have changed."""
+        self.window = window_of(self.steps, self.limits)
         for vcpu in self.members:
             vcpu.rebound()
             if vcpu.vote_khz:
@@ -234,15 +239,8 @@ class Group:
         return any(v.policy_khz and v.domain.is_enforced for v in self.members)
 
     def target_khz(self) -> int:
-        """Return the clock that the group should have: a step within the host's bounds.
-
-        Where no step lies within them, the highest below the upper bound.
-        """
-        return self.fit(self._wanted_khz())
-
-    def fit(self, khz: int) -> int:
-        """Round to a step that the host's bounds allow, upwards where they do."""
-        return self.steps.fit(khz, self.min_khz, self.max_khz)
+        """Return the frequency that the group should have: a step in its window."""
+        return self.window.fit(self._wanted_khz())
 
     def _wanted_khz(self) -> int:
         if self.override_khz is not None:

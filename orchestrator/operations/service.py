@@ -12,7 +12,7 @@ from orchestrator import __version__, events
 from orchestrator.control import models
 from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.controller.actions import Report
-from orchestrator.controller.inventory import GroupRecord, GroupStage
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.errors import ControlError
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from orchestrator.control.feed import EventFeed
     from orchestrator.control.service import Peer
-    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.events import Event
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import Instructing
-    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
@@ -58,7 +58,7 @@ class Operations:
         *,
         inventory: Inventory,
         monitor: Monitor,
-        policing: Policing,
+        policy_runner: PolicyRunner,
         instructing: Instructing,
         tree: CpuTree,
         reports: Reports,
@@ -67,7 +67,7 @@ class Operations:
     ) -> None:
         self._inventory = inventory
         self._monitor = monitor
-        self._policing = policing
+        self._policy_runner = policy_runner
         self._instructing = instructing
         self._clocks = Clocks(tree, self._known_groups)
         self._reports = reports
@@ -101,7 +101,7 @@ class Operations:
             self._inventory,
             self._monitor.snapshot(),
             self._clocks.latest,
-            self._policing.statuses(),
+            self._policy_runner.statuses(),
         )
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
@@ -111,10 +111,7 @@ class Operations:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
         record = self._settable(pcpu)
-        bounds = self._inventory.config.bounds
-        steps = record.group.steps
-        highest = bounds.max_khz or steps.highest_khz
-        target = steps.fit(khz, bounds.min_khz or 0, highest)
+        target = self._inventory.group_window(record.group.number).fit(khz)
         before_khz, by = record.override_khz, _name(who)
         self._react(events.OverrideSet(record.group.number, target, by))
         if not await self._settles(record, target):
@@ -214,14 +211,14 @@ class Operations:
         vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
         self._check_vcpus(uuid, vcpus)
         try:
-            is_news = self._policing.install(uuid, source, order_of(rule, vcpus))
+            is_news = self._policy_runner.install(uuid, source, order_of(rule, vcpus))
         except PolicyError as error:
             raise ControlError(f"policy not set: {error}", status=409) from error
         by = _name(who)
         self._react(
             events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
         )
-        for status in self._policing.statuses():
+        for status in self._policy_runner.statuses():
             if (status.uuid, status.source) == (uuid, source):
                 return render_policy(status)
         raise ControlError("the policy ended at once", status=409)
@@ -254,7 +251,7 @@ class Operations:
         self._refuse_when_stopping()
         record = self._inventory.domains.get(uuid)
         source = Source(SourceKind.OPERATOR, name)
-        if record is None or not self._policing.remove(uuid, source):
+        if record is None or not self._policy_runner.remove(uuid, source):
             raise ControlError(
                 f"no operator gave the domain a policy '{name}'",
                 status=404,

@@ -16,7 +16,7 @@ import logging
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from orchestrator import events
 from orchestrator.controller import actions
@@ -29,10 +29,12 @@ from orchestrator.errors import (
     SysfsError,
     VmpowerError,
 )
+from orchestrator.monitor.link.commands import CloseChannel, Decided, HandOver
 from orchestrator.performer.call_pool import Pool
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
 from orchestrator.system.open_files import explain_shortage
+from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -41,10 +43,9 @@ if TYPE_CHECKING:
     from orchestrator.hypervisor.connection import Hypervisor
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.performer.channel_connector import Connecting
-    from orchestrator.performer.policy_runner import Policing
-    from orchestrator.power.held_groups import Claims
+    from orchestrator.performer.policy_runner import PolicyRunner
+    from orchestrator.power.held_groups import HeldGroups
     from orchestrator.reporting.event_log import Reports
-    from orchestrator.values.domain import DomainId
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +70,8 @@ class Performer:
         inventory: Inventory,
         hypervisor: Hypervisor,
         monitor: Monitor,
-        claims: Claims,
-        policing: Policing,
+        held_groups: HeldGroups,
+        policy_runner: PolicyRunner,
         domain_calls: Pool,
         reports: Reports,
         post: Callable[[events.Event], None],
@@ -79,8 +80,8 @@ class Performer:
         self._inventory = inventory
         self._hypervisor = hypervisor
         self._monitor = monitor
-        self._claims = claims
-        self._policing = policing
+        self._held_groups = held_groups
+        self._policy_runner = policy_runner
         self._reports = reports
         self._post = post
         self._connecting = connecting
@@ -92,7 +93,7 @@ class Performer:
         """The CPU tree's outline when it was read last."""
         self._journal_changes: deque[actions.PrepareGroup | actions.DropGroup] = deque()
         self._starting: set[asyncio.Task[None]] = set()
-        self._performances: Mapping[type[actions.Action], Callable[[Any], None]] = {
+        self._performances: Mapping[type, Callable[[Any], None]] = {
             actions.Report: reports.add,
             actions.ReadTopology: self._read_topology,
             actions.ListDomains: self._list_domains,
@@ -100,25 +101,22 @@ class Performer:
             actions.AttachChannels: self._attach,
             actions.DetachChannels: self._detach,
             actions.ConnectChannel: connecting.connect_later,
-            actions.CloseChannel: self._close_channel,
-            actions.SwitchChannel: self._switch_channel,
-            actions.WithdrawVotes: lambda a: monitor.withdraw_votes(a.uuid, a.number),
-            actions.EndPortSession: PortSessions(monitor, policing, post).end,
-            actions.AnswerPolicy: self._answer_policy,
-            actions.DefineDomain: lambda a: monitor.define_domain(a.view),
-            actions.ForgetDomain: lambda a: monitor.forget_domain(a.uuid),
-            actions.DefineTenant: lambda a: policing.define(a.tenant, a.orders),
-            actions.ForgetTenant: lambda a: policing.forget(a.uuid),
+            actions.EndPortSession: PortSessions(monitor, policy_runner, post).end,
+            actions.UpdatePolicySubject: lambda a: policy_runner.update_subject(
+                a.subject, a.orders
+            ),
+            actions.ForgetPolicySubject: lambda a: policy_runner.forget_subject(a.uuid),
             actions.InstallPolicy: self._install_policy,
-            actions.EndGuestPolicies: lambda a: policing.end_guest(a.uuid, a.number),
-            actions.DefineGroup: lambda a: monitor.define_group(a.view),
+            actions.EndGuestPolicies: lambda a: policy_runner.end_guest(
+                a.uuid, a.number
+            ),
             actions.PrepareGroup: self._journal,
-            actions.HandOver: self._hand_over,
             actions.TakeGroup: self._take,
-            actions.AnswerTake: self._answer_take,
             actions.RestoreGroup: self._restore,
-            actions.ConfirmRelease: lambda a: monitor.confirm_release(a.group),
             actions.DropGroup: self._journal,
+            **dict.fromkeys(get_args(Decided), monitor.send),
+            CloseChannel: self._close_channel,
+            HandOver: self._hand_over,
             actions.StartMonitor: self._start_monitor,
         }
 
@@ -135,7 +133,7 @@ class Performer:
         self._connecting.stop()
         for task in self._starting:
             task.cancel()
-        self._policing.stop()
+        self._policy_runner.stop()
         for pool in (self._listing, self._domain_calls):
             pool.stop()
         self._power_calls.stop()
@@ -199,23 +197,13 @@ class Performer:
 
     # channels
 
-    def _close_channel(self, action: actions.CloseChannel) -> None:
-        self._connecting.give_up(action.uuid, action.number)
-        self._monitor.close_channel(action.uuid, action.number)
-
-    def _switch_channel(self, action: actions.SwitchChannel) -> None:
-        self._monitor.switch_channel(
-            action.uuid, action.number, is_enabled=action.is_enabled
-        )
+    def _close_channel(self, command: CloseChannel) -> None:
+        self._connecting.give_up(DomainId(command.uuid), command.number)
+        self._monitor.send(command)
 
     def _install_policy(self, action: actions.InstallPolicy) -> None:
-        self._policing.install_for_guest(
+        self._policy_runner.install_for_guest(
             action.uuid, action.number, action.ticket, action.order
-        )
-
-    def _answer_policy(self, action: actions.AnswerPolicy) -> None:
-        self._monitor.answer_policy(
-            action.uuid, action.number, action.ticket, is_accepted=action.is_accepted
         )
 
     # clocks
@@ -226,9 +214,9 @@ class Performer:
         self._power_calls.submit("topology", kind, work)
 
     def _work_topology(self, *, is_thorough: bool) -> None:
-        tree = self._claims.tree
+        tree = self._held_groups.tree
         try:
-            self._claims.restore_left_over()
+            self._held_groups.restore_left_over()
             outline = read_outline(tree)
             if is_thorough or outline != self._outline:
                 self._post(events.TopologyRead(read_topology(tree)))
@@ -237,9 +225,8 @@ class Performer:
             logger.warning("CPU tree not read, keeping what is known: %s", error)
 
     def _journal(self, action: actions.PrepareGroup | actions.DropGroup) -> None:
-        if isinstance(action, actions.DropGroup):
-            self._monitor.take_back(action.group)
-        elif not self._monitor.reserve(action.group):
+        is_new = isinstance(action, actions.PrepareGroup)
+        if is_new and not self._monitor.reserve(action.group):
             self._post(events.GroupFailed(action.group, explain_shortage()))
             return
         self._journal_changes.append(action)
@@ -261,7 +248,7 @@ class Performer:
                 self._work_drop(groups)
 
     def _work_prepare(self, groups: list[int]) -> None:
-        refused = self._claims.prepare(self._inventory.topology, groups)
+        refused = self._held_groups.prepare(self._inventory.topology, groups)
         for group in groups:
             if group in refused:
                 self._post(events.GroupFailed(group, str(refused[group])))
@@ -270,7 +257,7 @@ class Performer:
 
     def _work_drop(self, groups: list[int]) -> None:
         try:
-            self._claims.drop(groups)
+            self._held_groups.drop(groups)
         except JournalError as error:
             logger.warning("journal still has groups=%s: %s", groups, error)
 
@@ -280,22 +267,25 @@ class Performer:
 
     def _work_take(self, group: int) -> None:
         try:
-            if renewed := self._claims.renew(group):
+            if renewed := self._held_groups.renew(group):
                 governor = renewed.group.governor
                 self._post(events.GroupRenewed(group, governor))
                 return
-            self._claims.take(group)
+            self._held_groups.take(group)
         except (SysfsError, NoCpufreqError, JournalError) as error:
             self._post(events.GroupFailed(group, str(error)))
         else:
             self._post(events.GroupTaken(group))
 
-    def _hand_over(self, action: actions.HandOver) -> None:
-        if prepared := self._claims.held(action.group):
-            self._monitor.hand_over(prepared, is_taken=action.is_taken)
-
-    def _answer_take(self, action: actions.AnswerTake) -> None:
-        self._monitor.answer_take(action.group, is_taken=action.is_taken)
+    def _hand_over(self, command: HandOver) -> None:
+        if prepared := self._held_groups.held(command.group):
+            originals = prepared.originals
+            command = command._replace(
+                originals=tuple(o.value.decode("latin-1") for o in originals),
+                ours=tuple(o.ours.decode("latin-1") for o in originals),
+            )
+            fds = [prepared.clock_fd, *prepared.original_fds]
+            self._monitor.send(command, fds)
 
     def _restore(self, action: actions.RestoreGroup) -> None:
         work = partial(self._work_restore, action.group)
@@ -303,7 +293,7 @@ class Performer:
 
     def _work_restore(self, group: int) -> None:
         try:
-            self._claims.restore(group)
+            self._held_groups.restore(group)
         except SysfsError as error:
             # Its originals stay in the journal: tried again at each resync, at the
             # next start, or by `vmpower restore`.

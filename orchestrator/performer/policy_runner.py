@@ -1,13 +1,12 @@
-"""Runs the policies: the engine's clock, its threads, and the way to the monitor.
+"""Runs the policies: the engine's timer and threads, and its votes for the monitor.
 
-Theory of operation: the engine says when it wants to be called again, and is called
-then, or when a thread has an answer for it. Without policies nothing is called, and no
-thread wakes up. What is read from the host's files is read in one thread of its own.
-What libvirt must be asked about one domain waits in its line, behind whatever hangs
-there, and so costs no other domain anything; what it is asked about many has a line of
-its own.
+Theory of operation: the engine returns when it wants to be called again, and is called
+then, or when a thread has an answer for it. Without policies nothing is called and no
+thread wakes up. Host files are read in one thread. A libvirt call about one domain
+waits in the queue of that domain, behind other calls that may hang there, and so delays
+no other domain; calls about many domains have a separate queue.
 
-Synchronization: the asyncio thread only, but for what the threads themselves call.
+Synchronization: the asyncio thread only, except for what the threads themselves call.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from orchestrator.performer.call_pool import Pool
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
-from orchestrator.sampling.question import Need
+from orchestrator.sampling.contract import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,15 +31,15 @@ if TYPE_CHECKING:
     from orchestrator.policy.subject import (
         PolicyOrder,
         PolicyStatus,
+        PolicySubject,
         PolicyVote,
-        Tenant,
     )
-    from orchestrator.sampling.contract import Sampling
+    from orchestrator.sampling.kinds import Samplers
     from orchestrator.values.domain import DomainId
 
 
-class Policing:
-    """The policies of all domains, at work.
+class PolicyRunner:
+    """Runs the policies of all domains.
 
     Synchronization: the asyncio thread only.
     """
@@ -48,71 +47,73 @@ class Policing:
     def __init__(
         self,
         *,
-        sampling: Sampling,
+        samplers: Samplers,
         libvirt_calls: Pool,
         vote: Callable[[DomainId, int, int | None], None],
         post: Callable[[events.Event], None],
     ) -> None:
-        """Do nothing yet.
+        """Run nothing yet.
 
         Args:
-            sampling: reads counters, in threads.
-            libvirt_calls: where calls about domains wait, one at a time for each.
-            vote: tells the monitor: domain, vCPU, kHz; None: no vote any more.
-            post: takes events.
+            samplers: read counters, in threads.
+            libvirt_calls: runs calls about domains, one at a time for each.
+            vote: sends a vote to the monitor: domain, vCPU, kHz; None: no vote.
+            post: receives events.
         """
-        self._sampling = sampling
-        self._libvirt_calls = libvirt_calls
-        self._counters = Pool("counters", size=1)
+        self._samplers = samplers
+        self._host_files = Pool("counters", size=1)
+        self._pools = {Lane.HOST_FILES: self._host_files, Lane.LIBVIRT: libvirt_calls}
         self._vote = vote
         self._post = post
         self._loop = asyncio.get_running_loop()
         self._engine = PolicyEngine(
-            sampling=sampling, submit=self._submit, emit=self._emit, wake=self._wake
+            samplers=samplers, submit=self._submit, emit=self._emit, wake=self._wake
         )
         self._timer: asyncio.TimerHandle | None = None
-        self._looks = itertools.count()
+        self._reads = itertools.count()
         self._is_woken = False
         self._is_stopped = False
 
     # Domains
 
-    def define(self, tenant: Tenant, standing: Mapping[Source, PolicyOrder]) -> None:
-        """Take note of a running domain, and of the policies written down for it."""
-        before = self._engine.covered(tenant.uuid)
-        self._engine.define(tenant)
-        outcomes = self._engine.apply_standing(tenant.uuid, standing)
+    def update_subject(
+        self, subject: PolicySubject, configured: Mapping[Source, PolicyOrder]
+    ) -> None:
+        """Add a running domain or apply what changed, with its configured policies."""
+        before = self._engine.covered(subject.uuid)
+        self._engine.update_subject(subject)
+        outcomes = self._engine.apply_configured(subject.uuid, configured)
         for source, problem in outcomes.items():
-            kind = standing[source].policy.kind
+            kind = configured[source].policy.kind
             self._post(
-                events.PolicyInstalled(tenant.uuid, source, kind)
+                events.PolicyInstalled(subject.uuid, source, kind)
                 if problem is None
-                else events.PolicyRefused(tenant.uuid, source, problem)
+                else events.PolicyRefused(subject.uuid, source, problem)
             )
-        self._tell_covered(tenant.uuid, before)
+        self._report_covered(subject.uuid, before)
         self._wake()
 
-    def forget(self, uuid: DomainId) -> None:
+    def forget_subject(self, uuid: DomainId) -> None:
         """End all policies of a domain; before the monitor forgets it."""
-        self._engine.forget(uuid)
+        self._engine.forget_subject(uuid)
 
     # Policies
 
     def install(self, uuid: DomainId, source: Source, order: PolicyOrder) -> bool:
-        """Install a policy; say whether that changed anything.
+        """Install a policy; return whether that changed anything.
 
         Raises:
             PolicyError: it can never work here, or the domain does not run.
         """
         before = self._engine.covered(uuid)
         is_new = self._engine.install(uuid, source, order)
-        self._tell_covered(uuid, before)
+        self._report_covered(uuid, before)
         return is_new
 
     def install_for_guest(
         self, uuid: DomainId, number: int, ticket: int, order: PolicyOrder
     ) -> None:
-        """Install what a guest has sent, and post what came of it."""
+        """Install a policy that a guest has sent, and post the outcome."""
         source = Source(SourceKind.GUEST, channel=number)
         kind = order.policy.kind
         try:
@@ -125,23 +126,23 @@ class Policing:
             )
 
     def remove(self, uuid: DomainId, source: Source) -> bool:
-        """End a policy; say whether there was one."""
+        """End the policy of a source; return whether there was one."""
         before = self._engine.covered(uuid)
         was_there = self._engine.remove(uuid, source)
-        self._tell_covered(uuid, before)
+        self._report_covered(uuid, before)
         return was_there
 
     def end_guest(self, uuid: DomainId, number: int | None) -> None:
-        """End what a guest has installed over a channel; None: over any."""
+        """End what a guest has sent on a channel; None: on any channel."""
         before = self._engine.covered(uuid)
         self._engine.end_guest(uuid, number)
-        self._tell_covered(uuid, before)
+        self._report_covered(uuid, before)
 
     def statuses(self) -> Iterable[PolicyStatus]:
-        """Tell what is in force."""
+        """Return the policies that are in force."""
         return self._engine.statuses()
 
-    def _tell_covered(self, uuid: DomainId, before: frozenset[int]) -> None:
+    def _report_covered(self, uuid: DomainId, before: frozenset[int]) -> None:
         now = self._engine.covered(uuid)
         if now != before:
             self._post(events.PoliciesChanged(uuid, now))
@@ -149,24 +150,25 @@ class Policing:
     # Time
 
     def stop(self) -> None:
-        """Decide nothing more; counters are closed."""
+        """Decide nothing more, and close the counters."""
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        self._counters.stop()
-        self._sampling.keep(())
+        self._host_files.stop()
+        for sampler in self._samplers.values():
+            sampler.keep(())
 
     def _wake(self) -> None:
-        """Ask for a tick; from any thread."""
+        """Request a tick; from any thread."""
         if self._is_woken:
             return
         self._is_woken = True
-        # An answer that comes when the loop is closed interests nobody.
+        # An answer that arrives after the loop was closed is dropped.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._tick)
 
     def _tick(self) -> None:
-        # Before the work: what is answered meanwhile asks for another tick.
+        # Before the work: an answer that arrives during it requests another tick.
         self._is_woken = False
         if self._timer is not None:
             self._timer.cancel()
@@ -178,12 +180,12 @@ class Policing:
             self._timer = self._loop.call_later(delay_s, self._tick)
 
     def _submit(
-        self, need: Need, uuid: DomainId | None, work: Callable[[], object]
+        self, lane: Lane, uuid: DomainId | None, work: Callable[[], object]
     ) -> None:
-        """Run a question in a thread; from any thread."""
-        pool = self._libvirt_calls if need is Need.UTILISATION else self._counters
-        # Each asks for itself: none makes another's question superfluous.
-        pool.submit(uuid or "many domains", f"look {next(self._looks)}", work)
+        """Read a sample in a thread; from any thread."""
+        # A name of its own for each read: no read replaces another one that waits.
+        name = f"read {next(self._reads)}"
+        self._pools[lane].submit(uuid or "many domains", name, work)
 
     def _emit(self, vote: PolicyVote) -> None:
         self._vote(vote.uuid, vote.vcpu, vote.khz)

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events
 from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.monitor.link.commands import WithdrawVotes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.controller.actions import EndPortSession
     from orchestrator.monitor.client.client import Monitor
-    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.values.domain import DomainId
 
 NOTED_LATE_NS = 50_000_000
@@ -42,11 +43,11 @@ class PortSessions:
     def __init__(
         self,
         monitor: Monitor,
-        policing: Policing,
+        policy_runner: PolicyRunner,
         post: Callable[[events.Event], None],
     ) -> None:
         self._monitor = monitor
-        self._policing = policing
+        self._policy_runner = policy_runner
         self._post = post
         self._doubts: dict[tuple[DomainId, int], asyncio.TimerHandle] = {}
 
@@ -58,8 +59,8 @@ class PortSessions:
         heard_ns = self._monitor.heard_ns(*key)
         if heard_ns + NOTED_LATE_NS < action.at_ns:
             # In this order: nothing that a policy wants comes after the votes' end.
-            self._policing.end_guest(*key)
-            self._monitor.withdraw_votes(*key, until_ns=action.at_ns)
+            self._policy_runner.end_guest(*key)
+            self._monitor.send(WithdrawVotes(*key, until_ns=action.at_ns))
         elif action.is_closed:
             self._doubt(action, heard_ns)
 

@@ -1,11 +1,11 @@
-"""Owns the installed policies: asks when they are due, lets decide, votes on change.
+"""Owns the installed policies: samples when they are due, decides, votes on changes.
 
-Theory of operation: `tick` is all that ever happens. It takes in the answers that came
-since the last one, decides what needs no answer, asks for what is due, and says when it
-wants to be called again. Questions are answered in threads (`inquiry`), one at a time
-for each policy, and wake whoever ticks. A question that is not answered in time makes
-its policy blind: it sees nothing, and what sees nothing does not vote. There is no
-clock and no thread in here, so that tests drive it by calling `tick`.
+Theory of operation: everything happens in `tick`. It takes the answers that arrived
+since the last one, decides what needs no sample, requests the samples that are due, and
+returns when it wants to be called again. Samples are read in threads, one at a time for
+each policy (`SampleRequests`), and an answer wakes the caller. A policy whose sample
+does not arrive in time decides without it, and a policy that knows nothing does not
+vote. There is no clock and no thread in here, so that tests drive it by calling `tick`.
 
 Policies of the same period are served in the same tick, so that a hundred domains cost
 one wake-up of the process and not a hundred.
@@ -14,46 +14,46 @@ one wake-up of the process and not a hundred.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.installed import Installation
-from orchestrator.policy.precedence import count_votes, find_outranked
-from orchestrator.policy.sample_requests import Asker, Inquiry
+from orchestrator.policy.precedence import effective_votes, overridden_vcpus
+from orchestrator.policy.sample_requests import RequestId, SampleRequests
 from orchestrator.policy.subject import PolicyStatus, PolicyVote, Source, SourceKind
-from orchestrator.sampling.question import Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from orchestrator.policy.sample_requests import Submit
-    from orchestrator.policy.subject import PolicyOrder, Tenant
-    from orchestrator.sampling.contract import Sampling
-    from orchestrator.sampling.readings import Reading
+    from orchestrator.policy.subject import PolicyOrder, PolicySubject
+    from orchestrator.sampling.contract import Sampler, SampleTarget
+    from orchestrator.sampling.kinds import SampleKind, Samplers
     from orchestrator.values.domain import DomainId
 
-STANDING_KINDS = frozenset({SourceKind.RULE, SourceKind.METADATA})
-"""Whose policies stand as long as somebody has them written down."""
+CONFIGURED_KINDS = frozenset({SourceKind.RULE, SourceKind.METADATA})
+"""Sources whose policies last as long as they are written down."""
 SLACK_S = 0.0005
-"""What is due so soon is done now: it saves a wake-up."""
-ALONE_AFTER_S = 1.0
-"""A question that was asked with others, and under way for longer, is asked alone too:
-one of the others may be what hangs."""
+"""What is due this soon is done now: it saves a wake-up."""
+INDIVIDUALLY_AFTER_S = 1.0
+"""A request that waits in a batch for longer is sent individually too: another domain
+of the batch may be what hangs."""
 ANSWER_WITHIN_S = 5.0
-"""A question under way for longer makes its policy blind; libvirt can hang for 30 s."""
+"""A policy whose request is pending for longer decides without; libvirt can hang for
+30 s."""
 
 
 class PolicyEngine:
     """The installed policies of all running domains, and their votes.
 
-    Synchronization: one thread, the one that ticks.
+    Synchronization: one thread, the one that calls `tick`.
     """
 
     def __init__(
         self,
         *,
-        sampling: Sampling,
+        samplers: Samplers,
         submit: Submit,
         emit: Callable[[PolicyVote], None],
         wake: Callable[[], object] = lambda: None,
@@ -61,94 +61,101 @@ class PolicyEngine:
         """Install nothing yet.
 
         Args:
-            sampling: answers questions.
-            submit: runs its reading in a thread.
-            emit: takes a vote that changed; must not call back.
-            wake: asks for a tick soon; called from any thread.
+            samplers: read what policies need.
+            submit: runs them in threads.
+            emit: receives a vote that changed; must not call back.
+            wake: requests a tick soon; called from any thread.
         """
-        self._sampling = sampling
-        self._inquiry = Inquiry(sampling=sampling, submit=submit, wake=wake)
+        self._samplers = samplers
+        self._requests = SampleRequests(samplers=samplers, submit=submit, wake=wake)
         self._emit = emit
         self._wake = wake
-        self._tenants: dict[DomainId, Tenant] = {}
+        self._subjects: dict[DomainId, PolicySubject] = {}
         self._installed: dict[DomainId, dict[Source, Installation]] = {}
         self._voted: dict[DomainId, dict[int, int]] = {}
-        self._questions = 0
-        self._counted: frozenset[int] = frozenset()
+        self._requested = 0
+        self._targets: dict[DomainId, frozenset[tuple[SampleKind, SampleTarget]]] = {}
+        """What is sampled, by domain."""
 
     # Domains
 
-    def define(self, tenant: Tenant) -> None:
-        """Take note of a running domain, or of what changed about it.
+    def update_subject(self, subject: PolicySubject) -> None:
+        """Add a running domain, or apply what changed about it.
 
-        A vCPU that has vanished or changed its clock group has lost its vote in the
-        monitor; here it is forgotten, and voted anew where it still can be.
+        A vCPU that vanished or changed its clock group has lost its vote in the
+        monitor; it is dropped here, and voted for again if that is still possible.
         """
-        old = self._tenants.get(tenant.uuid)
-        if tenant == old:
+        old = self._subjects.get(subject.uuid)
+        if subject == old:
             return
-        self._tenants[tenant.uuid] = tenant
-        if not tenant.may_install:
-            self.end_guest(tenant.uuid)
-        groups = {place.vcpu: place.group for place in tenant.places}
+        self._subjects[subject.uuid] = subject
+        if not subject.may_install:
+            self.end_guest(subject.uuid)
+        groups = {place.vcpu: place.group for place in subject.places}
         before = {place.vcpu: place.group for place in old.places} if old else {}
         lost = {vcpu for vcpu, group in before.items() if groups.get(vcpu) != group}
         for vcpu in lost:
-            self._voted.get(tenant.uuid, {}).pop(vcpu, None)
-        for item in self._of(tenant.uuid):
+            self._voted.get(subject.uuid, {}).pop(vcpu, None)
+        for item in self._of(subject.uuid):
             item.due_s = 0.0
-            # What was counted before a pause, or elsewhere, says nothing of now.
+            # What was read before a pause, or of other CPUs, is not comparable.
             item.reading = None
             for vcpu in lost:
                 item.wants_khz.pop(vcpu, None)
-        self._settle(tenant.uuid)
-        self._keep_counters()
+        self._settle(subject.uuid)
+        self._attach(subject.uuid)
 
-    def forget(self, uuid: DomainId) -> None:
+    def forget_subject(self, uuid: DomainId) -> None:
         """End all policies of a domain that does not run any more."""
         self._installed.pop(uuid, None)
         self._settle(uuid)
-        self._tenants.pop(uuid, None)
+        self._attach(uuid)
+        self._subjects.pop(uuid, None)
         self._voted.pop(uuid, None)
-        self._keep_counters()
 
     # Policies
 
     def install(self, uuid: DomainId, source: Source, order: PolicyOrder) -> bool:
-        """Install a policy, in place of what its source installed before.
+        """Install a policy in place of the previous one of its source.
 
-        A guest's policy also takes its vCPUs out of the policies that came over the
+        A guest's policy also takes its vCPUs out of the policies that arrived on the
         guest's other channels.
 
         Returns:
-            Whether anything changed: the same again changes nothing.
+            Whether anything changed: installing the same policy again does not.
 
         Raises:
             PolicyError: it can never work here, or the domain does not run.
         """
-        tenant = self._tenants.get(uuid)
-        if tenant is None:
-            raise PolicyError("the domain does not run")
+        subject = self._subjects.get(uuid)
+        if subject is None:
+            raise PolicyError("the domain is not running")
         sources = self._installed.get(uuid, {})
         before = sources.get(source)
         if before is not None and before.order == order:
             return False
         new = Installation(order=order, memory=order.policy.begin())
-        question = new.question(tenant)
-        obstacle = question and self._sampling.find_obstacle(question)
-        if obstacle:
-            # The question may have been answered in part.
-            self._sampling.keep(self._counted)
-            raise PolicyError(f"{order.policy.kind}: {obstacle}")
+        new.attach(subject)
+        self._check_sample(new)
         if before is not None:
-            # No vote is withdrawn and given again in between.
+            # No vote is withdrawn and repeated in between.
             new.wants_khz = before.wants_khz
         if source.kind is SourceKind.GUEST:
             self._take_over(sources, source, order)
         self._installed.setdefault(uuid, sources)[source] = new
-        self._keep_counters()
+        self._attach(uuid)
         self._wake()
         return True
+
+    def _check_sample(self, new: Installation) -> None:
+        sampler = self._sampler_of(new)
+        if sampler is None or new.target is None:
+            return
+        obstacle = sampler.find_obstacle(new.target)
+        if obstacle is not None:
+            # Part of the target may have been opened.
+            self._keep()
+            raise PolicyError(f"{new.order.policy.kind}: {obstacle}")
 
     def _take_over(
         self, sources: dict[Source, Installation], source: Source, order: PolicyOrder
@@ -163,15 +170,16 @@ class PolicyEngine:
                 del sources[other]
 
     def remove(self, uuid: DomainId, source: Source) -> bool:
-        """End a source's policy; say whether there was one."""
+        """End the policy of a source; return whether there was one."""
         return self._remove_where(uuid, lambda other: other == source)
 
     def end_guest(self, uuid: DomainId, channel: int | None = None) -> bool:
-        """End what a guest has installed; say whether there was anything.
+        """End the policies that a guest has sent; return whether there were any.
 
         Args:
             uuid: the domain.
-            channel: the channel that ended; None: its guest rebooted, or says so.
+            channel: the channel that ended; None: all, the guest rebooted or asks for
+                it.
         """
         return self._remove_where(
             uuid,
@@ -180,15 +188,17 @@ class PolicyEngine:
             ),
         )
 
-    def apply_standing(
+    def apply_configured(
         self, uuid: DomainId, orders: Mapping[Source, PolicyOrder]
     ) -> dict[Source, str | None]:
-        """Let the policies of a domain's rules and metadata be just these.
+        """Make these the policies of a domain's rules and metadata.
 
         Returns:
-            Those that are new (None), and those that cannot be had, with the reason.
+            Those that are new (None), and those that cannot work, with the reason.
         """
-        self._remove_where(uuid, lambda s: s.kind in STANDING_KINDS and s not in orders)
+        self._remove_where(
+            uuid, lambda s: s.kind in CONFIGURED_KINDS and s not in orders
+        )
         outcomes: dict[Source, str | None] = {}
         for source, order in orders.items():
             try:
@@ -199,16 +209,16 @@ class PolicyEngine:
                 outcomes[source] = str(error)
         return outcomes
 
-    def _remove_where(self, uuid: DomainId, is_meant: Callable[[Source], bool]) -> bool:
+    def _remove_where(self, uuid: DomainId, is_ended: Callable[[Source], bool]) -> bool:
         sources = self._installed.get(uuid, {})
-        ended = [source for source in sources if is_meant(source)]
+        ended = [source for source in sources if is_ended(source)]
         for source in ended:
             del sources[source]
         if not sources:
             self._installed.pop(uuid, None)
         if ended:
             self._settle(uuid)
-            self._keep_counters()
+            self._attach(uuid)
         return bool(ended)
 
     def statuses(self) -> Iterator[PolicyStatus]:
@@ -220,19 +230,13 @@ class PolicyEngine:
                     source=source,
                     order=item.order,
                     wants_khz=dict(item.wants_khz),
-                    outranked=frozenset(find_outranked(sources, source)),
+                    overridden=frozenset(overridden_vcpus(sources, source)),
                     problem=item.problem,
                 )
 
     def covered(self, uuid: DomainId) -> frozenset[int]:
-        """Return the vCPUs of a domain that some policy is about."""
-        tenant = self._tenants.get(uuid)
-        places = (
-            place.vcpu
-            for item in self._of(uuid)
-            for place in (item.places(tenant) if tenant else ())
-        )
-        return frozenset(places)
+        """Return the vCPUs of a domain that some policy applies to."""
+        return frozenset(place.vcpu for item in self._of(uuid) for place in item.places)
 
     # Time
 
@@ -247,20 +251,20 @@ class PolicyEngine:
             Seconds until the next tick; None: not before something changes.
         """
         self._take_answers(now, monotonic_s)
-        for uuid, source, item in self._at_work():
+        for uuid, source, item in self._active():
             if item.due_s <= monotonic_s + SLACK_S:
                 item.due_s = next_due_s(monotonic_s, item.order.policy.period_s)
                 self._serve(uuid, source, item, now, monotonic_s)
-        self._inquiry.send()
+        self._requests.send()
         self._take_answers(now, monotonic_s)
-        due = [item.due_s for _, _, item in self._at_work()]
+        due = [item.due_s for _, _, item in self._active()]
         return max(0.0, min(due) - monotonic_s) if due else None
 
-    def _at_work(self) -> list[tuple[DomainId, Source, Installation]]:
+    def _active(self) -> list[tuple[DomainId, Source, Installation]]:
         return [
             (uuid, source, item)
             for uuid, sources in self._installed.items()
-            if self._tenants[uuid].is_executing
+            if self._subjects[uuid].is_executing
             for source, item in sources.items()
         ]
 
@@ -272,48 +276,53 @@ class PolicyEngine:
         now: datetime,
         monotonic_s: float,
     ) -> None:
-        question = item.question(self._tenants[uuid])
-        if question is None:
+        kind = item.order.policy.sample
+        if kind is None or item.target is None:
             self._decide(uuid, item, None, "", now, monotonic_s)
-        elif item.asker is None:
-            self._questions += 1
-            item.asker = Asker(uuid, source, self._questions)
-            item.asked_s = monotonic_s
-            item.is_blind = False
-            self._inquiry.ask(item.asker, question)
+        elif item.request_id is None:
+            self._requested += 1
+            item.request_id = RequestId(uuid, source, self._requested)
+            item.requested_s = monotonic_s
+            item.is_overdue = False
+            self._requests.add(item.request_id, kind, item.target)
         else:
-            self._wait(item, item.asker, now, monotonic_s)
+            self._wait(item, item.request_id, now, monotonic_s)
 
     def _wait(
-        self, item: Installation, asker: Asker, now: datetime, monotonic_s: float
+        self,
+        item: Installation,
+        request_id: RequestId,
+        now: datetime,
+        monotonic_s: float,
     ) -> None:
-        """Go on without an answer that has not come yet."""
-        waited_s = monotonic_s - item.asked_s
-        if waited_s >= ALONE_AFTER_S:
-            self._inquiry.press(asker)
-        if item.is_blind or waited_s >= ANSWER_WITHIN_S:
-            item.is_blind = True
+        """Go on without an answer that has not arrived yet."""
+        waited_s = monotonic_s - item.requested_s
+        if waited_s >= INDIVIDUALLY_AFTER_S:
+            self._requests.request_individually(request_id)
+        if item.is_overdue or waited_s >= ANSWER_WITHIN_S:
+            item.is_overdue = True
             problem = f"no answer for {waited_s:.0f} s"
-            self._decide(asker.uuid, item, None, problem, now, monotonic_s)
+            self._decide(request_id.uuid, item, None, problem, now, monotonic_s)
 
     def _take_answers(self, now: datetime, monotonic_s: float) -> None:
-        for asker, reading, problem in self._inquiry.take():
-            item = self._installed.get(asker.uuid, {}).get(asker.source)
-            if item is not None and item.asker == asker:
-                item.asker = None
-                self._decide(asker.uuid, item, reading, problem, now, monotonic_s)
+        for request_id, reading, problem in self._requests.take_answers():
+            uuid = request_id.uuid
+            item = self._installed.get(uuid, {}).get(request_id.source)
+            if item is not None and item.request_id == request_id:
+                item.request_id = None
+                self._decide(uuid, item, reading, problem, now, monotonic_s)
 
     def _decide(
         self,
         uuid: DomainId,
         item: Installation,
-        reading: Reading | None,
+        reading: Any,  # noqa: ANN401 - of the policy's sampler
         problem: str,
         now: datetime,
         monotonic_s: float,
     ) -> None:
         item.problem = problem
-        item.decide(self._tenants[uuid], reading, now, monotonic_s)
+        item.decide(self._sampler_of(item), reading, now, monotonic_s)
         self._settle(uuid)
 
     # Votes
@@ -322,8 +331,8 @@ class PolicyEngine:
         yield from self._installed.get(uuid, {}).values()
 
     def _settle(self, uuid: DomainId) -> None:
-        """Vote where what a vCPU should get is not what was voted."""
-        votes = count_votes(self._installed.get(uuid, {}))
+        """Emit the votes that changed."""
+        votes = effective_votes(self._installed.get(uuid, {}))
         voted = self._voted.get(uuid, {})
         if votes == voted:
             return
@@ -332,21 +341,41 @@ class PolicyEngine:
             if votes.get(vcpu) != voted.get(vcpu):
                 self._emit(PolicyVote(uuid, vcpu, votes.get(vcpu)))
 
-    def _keep_counters(self) -> None:
-        counted: frozenset[int] = frozenset()
-        for uuid, sources in self._installed.items():
-            for item in sources.values():
-                question = item.question(self._tenants[uuid])
-                if question is not None and question.need is Need.BRANCHES:
-                    counted |= question.pcpus
-        if counted != self._counted:
-            self._counted = counted
-            self._sampling.keep(counted)
+    # Samples
+
+    def _sampler_of(self, item: Installation) -> Sampler[Any, Any] | None:
+        kind = item.order.policy.sample
+        return None if kind is None else self._samplers[kind]
+
+    def _attach(self, uuid: DomainId) -> None:
+        """Apply a change of a domain or its policies to what is sampled of it."""
+        targets = set()
+        for item in self._of(uuid):
+            item.attach(self._subjects[uuid])
+            kind = item.order.policy.sample
+            if kind is not None and item.target is not None:
+                targets.add((kind, item.target))
+        if targets != self._targets.get(uuid, frozenset()):
+            self._targets[uuid] = frozenset(targets)
+            if not targets:
+                del self._targets[uuid]
+            self._keep()
+
+    def _keep(self) -> None:
+        """Release the counters that no policy needs any more."""
+        by_kind: dict[SampleKind, list[SampleTarget]] = {
+            it: [] for it in self._samplers
+        }
+        for targets in self._targets.values():
+            for kind, target in targets:
+                by_kind[kind].append(target)
+        for kind, sampler in self._samplers.items():
+            sampler.keep(by_kind[kind])
 
 
 def next_due_s(monotonic_s: float, period_s: float) -> float:
     """Return when to decide again: at a multiple of the period, about one from now.
 
-    At least half a period, so that no two readings are too near to say anything.
+    At least half a period, so that two readings are never too close to compare.
     """
     return (round(monotonic_s / period_s) + 1) * period_s

@@ -1,4 +1,4 @@
-"""Why a policy cannot be had, or cannot see."""
+"""Errors of policies."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from orchestrator.errors import VmpowerError
 
 
 class PolicyError(VmpowerError):
-    """A policy that cannot be meant or cannot work; whoever sent it must change it."""
+    """A policy is invalid or cannot work on this host; its sender must change it."""

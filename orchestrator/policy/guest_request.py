@@ -1,13 +1,13 @@
-"""A guest's PKT_POLICY as a policy of ours, or the reason why not; pure.
+"""Turns a guest's PKT_POLICY into a policy, or gives the reason why not; pure.
 
-Nothing that the packet says is used before it was checked: counts against the arrays,
-vCPUs and MAC addresses against the guest's own domain, hours and levels against their
-ranges. What a policy does not use is not looked at, because guests leave garbage there.
+No field of the packet is used before it is checked: counts against the arrays, vCPUs
+and MAC addresses against the guest's own domain, hours and levels against their ranges.
+Fields that a policy does not use are ignored, because guests leave garbage in them.
 
 Hours: a packet has 24 slots, and 0 in those that are not used, so hour 0 counts only
-where an hour other than 0 follows it (`0,1,2`); on its own it cannot be said. DPDK
-17.11 to 18.05, whose packets have 456 bytes, leaves stack garbage in unused slots: in
-theirs the list ends at the first number that is no hour.
+where an hour other than 0 follows it (`0,1,2`); it cannot be sent alone. DPDK 17.11 to
+18.05, whose packets have 456 bytes, leaves stack garbage in unused slots: in theirs the
+list ends at the first number that is not an hour.
 
 Source: lib/power's rte_power_guest_channel.h, struct rte_power_channel_packet;
 examples/vm_power_manager/guest_cli/vm_power_cli_guest.c of DPDK 17.11 to 26.07.
@@ -28,8 +28,7 @@ from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
-from orchestrator.policy.kinds.workload import FixedWorkload
-from orchestrator.policy.rule import Workload
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.subject import PolicyOrder
 from orchestrator.policy.timetable import whole_hours
 
@@ -56,20 +55,20 @@ def interpret_request(
     vcpus: Mapping[int, str | None],
     macs: Collection[str],
 ) -> PolicyOrder:
-    """Make a policy of what a guest sent.
+    """Turn a packet of a guest into a policy.
 
     Args:
-        packet: what it sent, unchecked.
-        generation: bytes of its packets.
-        vcpus: the guest's own vCPUs, each with the reason why its clock cannot be set
-            now; None: it can.
+        packet: as received, unchecked.
+        generation: bytes of the guest's packets.
+        vcpus: the guest's own vCPUs, each with the reason why its frequency cannot be
+            set now; None: it can.
         macs: the addresses of the guest's own interfaces.
 
     Raises:
-        PolicyError: with the reason.
+        PolicyError: the packet is invalid or names something of another domain.
     """
     if packet.core_type != CoreType.VIRTUAL:
-        raise PolicyError("it names physical CPUs")
+        raise PolicyError("it is for physical CPUs")
     chosen = _read_vcpus(packet, vcpus)
     match packet.policy:
         case PolicyKind.TRAFFIC:
@@ -81,7 +80,7 @@ def interpret_request(
         case PolicyKind.BRANCH_RATIO:
             return PolicyOrder(policy=BranchRatio(), vcpus=chosen)
         case _:
-            raise PolicyError(f"policy {packet.policy} is none")
+            raise PolicyError(f"invalid policy type {packet.policy}")
 
 
 def _read_traffic(
@@ -89,20 +88,17 @@ def _read_traffic(
 ) -> PolicyOrder:
     macs = _read_macs(packet, own_macs)
     if not macs:
-        raise PolicyError("it names no MAC address to watch")
-    return PolicyOrder(policy=_traffic(packet), vcpus=vcpus, macs=macs)
+        raise PolicyError("it names no MAC address")
+    policy = Traffic(avg_pps=packet.avg_pps, max_pps=packet.max_pps)
+    return PolicyOrder(policy=policy, vcpus=vcpus, macs=macs)
 
 
 def _read_workload(packet: PolicyPacket, vcpus: frozenset[int]) -> PolicyOrder:
     workload = _WORKLOADS.get(packet.workload)
     if workload is None:
-        raise PolicyError(f"workload {packet.workload} is none")
+        raise PolicyError(f"invalid workload {packet.workload}")
     policy = FixedWorkload(workload=workload)
     return PolicyOrder(policy=policy, vcpus=vcpus)
-
-
-def _traffic(packet: PolicyPacket) -> Traffic:
-    return Traffic(avg_pps=packet.avg_pps, max_pps=packet.max_pps)
 
 
 def _read_vcpus(packet: PolicyPacket, own: Mapping[int, str | None]) -> frozenset[int]:
@@ -141,14 +137,15 @@ def _read_times(
         )
     )
     if not (busy or quiet or by_traffic):
-        raise PolicyError("it names no hour (hour 0 needs another one after it)")
-    # A guest without ports has none: then those hours are as unknown traffic.
+        raise PolicyError("it names no hour (hour 0 counts only before another hour)")
+    # A guest without ports has none: its traffic is unknown then.
     macs = _read_macs(packet, own_macs) if by_traffic else frozenset()
     policy = TimeOfDay(
         busy=busy,
         quiet=quiet,
-        by_traffic=by_traffic,
-        traffic=_traffic(packet) if macs else None,
+        traffic=by_traffic,
+        avg_pps=packet.avg_pps if macs else None,
+        max_pps=packet.max_pps if macs else None,
     )
     return PolicyOrder(policy=policy, vcpus=vcpus, macs=macs)
 
@@ -157,12 +154,12 @@ def _read_hours(name: str, slots: Sequence[int], generation: int) -> tuple[Windo
     hours = _strip(slots)
     wrong = [place for place, hour in enumerate(hours) if not 0 <= hour < HOURS]
     if wrong and generation != GENERATION_456.size_bytes:
-        raise PolicyError(f"{hours[wrong[0]]} is no {name} hour")
+        raise PolicyError(f"invalid {name} hour {hours[wrong[0]]}")
     return whole_hours(_strip(hours[: wrong[0]]) if wrong else hours)
 
 
 def _strip(slots: Sequence[int]) -> Sequence[int]:
-    """Leave out the zeros at the end: slots that are not used."""
+    """Remove the zeros at the end: slots that are not used."""
     used = len(slots)
     while used and not slots[used - 1]:
         used -= 1
@@ -171,5 +168,5 @@ def _strip(slots: Sequence[int]) -> Sequence[int]:
 
 def _take(what: str, slots: Sequence[SlotT], count: int) -> Sequence[SlotT]:
     if not 0 <= count <= len(slots):
-        raise PolicyError(f"{count} {what} in {len(slots)} slots")
+        raise PolicyError(f"invalid number of {what}: {count}, at most {len(slots)}")
     return slots[:count]

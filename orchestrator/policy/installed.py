@@ -1,110 +1,103 @@
-"""One installed policy: its memory, its last reading, what it wants now; pure."""
+"""One installed policy: its memory, its last reading and what it wants now; pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.policy.kinds.contract import PolicyView, VCpuSight
+from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
 from orchestrator.policy.kinds.want import resolve_khz
-from orchestrator.sampling.question import Need, Question
-from orchestrator.sampling.readings import (
-    BranchReading,
-    TrafficReading,
-    UtilisationReading,
-    branch_count,
-    packets_per_s,
-    utilisation,
-)
+from orchestrator.sampling.contract import SampleTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from orchestrator.policy.sample_requests import Asker
-    from orchestrator.policy.subject import PolicyOrder, Tenant, VCpuPlace
-    from orchestrator.sampling.readings import Reading
+    from orchestrator.policy.sample_requests import RequestId
+    from orchestrator.policy.subject import PolicyOrder, PolicySubject, VCpuPlace
+    from orchestrator.sampling.contract import Sampler
 
 
 @dataclass(slots=True, kw_only=True)
 class Installation:
-    """A policy at work for one domain.
+    """A policy that is in force for one domain.
 
     Synchronization: one thread, the engine's.
     """
 
     order: PolicyOrder
     memory: Any
+    places: tuple[VCpuPlace, ...] = ()
+    """The vCPUs that it applies to and whose frequency can be set."""
+    target: SampleTarget | None = None
+    """What to sample before each decision; None: nothing."""
     due_s: float = 0.0
     """When to decide next, by the monotonic clock."""
-    asker: Asker | None = None
-    """Of the question under way; None: none is."""
-    asked_s: float = 0.0
-    """Since when it has been under way, by the monotonic clock."""
-    is_blind: bool = False
-    """Whether the question under way has been given up."""
-    reading: Reading | None = None
-    """The last one."""
+    request_id: RequestId | None = None
+    """The pending sample request; None: there is none."""
+    requested_s: float = 0.0
+    """When it was sent, by the monotonic clock."""
+    is_overdue: bool = False
+    """Whether the pending request has been given up."""
+    reading: Any = None
+    """The last one, of the policy's sampler; None: there is none."""
     wants_khz: dict[int, int | None] = field(default_factory=dict)
     problem: str = ""
 
-    def places(self, tenant: Tenant) -> tuple[VCpuPlace, ...]:
-        """Return the vCPUs that it is about and whose clock can be set."""
-        vcpus = self.order.vcpus
-        return tuple(p for p in tenant.places if vcpus is None or p.vcpu in vcpus)
-
-    def question(self, tenant: Tenant) -> Question | None:
-        """Return what to read before deciding; None: nothing."""
-        need, macs = self.order.policy.need, self.order.macs
-        if need is None:
-            return None
-        interfaces = tenant.interfaces if need is Need.TRAFFIC else ()
-        places = self.places(tenant) if need is Need.BRANCHES else ()
-        return Question(
-            need=need,
-            uuid=tenant.uuid,
-            interfaces=tuple(i for i in interfaces if macs is None or i.mac in macs),
-            pcpus=frozenset().union(*(place.pcpus for place in places)),
+    def attach(self, subject: PolicySubject) -> None:
+        """Determine the vCPUs and the sample target, for a domain that has changed."""
+        vcpus, macs = self.order.vcpus, self.order.macs
+        self.places = tuple(
+            place for place in subject.places if vcpus is None or place.vcpu in vcpus
         )
+        self.target = None
+        if self.order.policy.needs_sample:
+            self.target = SampleTarget(
+                uuid=subject.uuid,
+                interfaces=tuple(
+                    interface
+                    for interface in subject.interfaces
+                    if macs is None or interface.mac in macs
+                ),
+                pcpus=frozenset[int]().union(*(place.pcpus for place in self.places)),
+            )
 
     def decide(
-        self, tenant: Tenant, new: Reading | None, now: datetime, monotonic_s: float
+        self,
+        sampler: Sampler[Any, Any] | None,
+        new: Any,  # noqa: ANN401 - a reading of the sampler
+        now: datetime,
+        monotonic_s: float,
     ) -> None:
-        """Let the policy decide, and note what it wants.
+        """Let the policy decide, and store what it wants.
 
         Args:
-            tenant: the domain.
-            new: what was read for it; None: nothing is known, or needed.
+            sampler: compares readings; None: the policy needs no sample.
+            new: what was read; None: nothing is known, or needed.
             now: the wall time, aware.
             monotonic_s: for intervals.
         """
         old, self.reading = self.reading, new
-        places = self.places(tenant)
+        values: Mapping[int, Any] = {}
+        if sampler is not None and old is not None and new is not None:
+            cpus = {place.vcpu: place.pcpus for place in self.places}
+            values = sampler.between(old, new, cpus)
         view = PolicyView(
             now=now,
             monotonic_s=monotonic_s,
-            packets_per_s=packets_per_s(old, new)
-            if isinstance(old, TrafficReading) and isinstance(new, TrafficReading)
-            else None,
-            vcpus=tuple(_sight(place, old, new) for place in places),
+            vcpus=tuple(
+                VCpuSample(
+                    vcpu=place.vcpu,
+                    steps_khz=place.steps_khz,
+                    value=values.get(place.vcpu),
+                )
+                for place in self.places
+            ),
         )
         wants, self.memory = self.order.policy.decide(view, self.memory)
         self.wants_khz = {
             place.vcpu: resolve_khz(
                 wants[place.vcpu], place.steps_khz, self.wants_khz.get(place.vcpu)
             )
-            for place in places
+            for place in self.places
         }
-
-
-def _sight(place: VCpuPlace, old: Reading | None, new: Reading | None) -> VCpuSight:
-    load, branches = None, None
-    if isinstance(old, UtilisationReading) and isinstance(new, UtilisationReading):
-        load = utilisation(old, new, place.vcpu)
-    if isinstance(old, BranchReading) and isinstance(new, BranchReading):
-        branches = branch_count(old, new, place.pcpus)
-    return VCpuSight(
-        vcpu=place.vcpu,
-        steps_khz=place.steps_khz,
-        utilisation=load,
-        branches=branches,
-    )

@@ -1,8 +1,8 @@
-"""What the policies of a domain vote together; pure.
+"""The votes of all policies of a domain together; pure.
 
-Theory of operation: of what the host says about a vCPU the word that stands highest
-counts: an operator's, else a rule's, else the metadata's. The guest's own policies are
-beside it, as its requests are: the highest want counts.
+Theory of operation: of the policies that the host has for a vCPU, those of the source
+with the highest precedence count: an operator's, else a rule's, else the metadata's.
+The guest's own policies vote beside them, as its requests do: the highest want counts.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ if TYPE_CHECKING:
     from orchestrator.policy.subject import Source
 
 HOST_KINDS = (SourceKind.METADATA, SourceKind.RULE, SourceKind.OPERATOR)
-"""Each stands above those before it."""
+"""Each takes precedence over those before it."""
 
 Wants = dict[int, int | None]
 """kHz by vCPU; None: no vote."""
 
 
-def count_votes(installed: Mapping[Source, Installation]) -> dict[int, int]:
+def effective_votes(installed: Mapping[Source, Installation]) -> dict[int, int]:
     """Return the vote of each vCPU that has one, in kHz."""
     wants: Wants = {}
     for kind in HOST_KINDS:
         wants |= _highest(installed, kind)
-    own = _highest(installed, SourceKind.GUEST)
-    both = _merge([wants, own])
+    both = _merge([wants, _highest(installed, SourceKind.GUEST)])
     return {vcpu: khz for vcpu, khz in both.items() if khz is not None}
 
 
-def find_outranked(
+def overridden_vcpus(
     installed: Mapping[Source, Installation], source: Source
 ) -> set[int]:
-    """Return the vCPUs about which a word that stands above this source's counts."""
+    """Return the vCPUs for which a source of higher precedence than this one counts."""
     if source.kind not in HOST_KINDS:
         return set()
     above = HOST_KINDS[HOST_KINDS.index(source.kind) + 1 :]

@@ -1,217 +1,260 @@
-"""What the host's configuration can say about policies: `[[policy]]`, as a value.
+"""A policy as the configuration has it, `[[policy]]`: read, checked, made a policy.
 
-The options of all kinds stand in one table, because that is what people write; each
-belongs to the kinds that its docstring names, and is refused beside the others.
+The options of a rule are those of its kind (`policy.kinds`) and some that several kinds
+share: `vcpus`, and `macs` where interfaces are sampled.
 Synchronization: none required, everything here is immutable.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from dataclasses import dataclass, fields
-from enum import StrEnum
-from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ConfigError
-from orchestrator.policy.timetable import parse_window
+from orchestrator.policy.kinds.option import Form, Option, Problem, alternatives
+from orchestrator.policy.kinds.table import KINDS
 from orchestrator.values.cpuset import parse_cpulist
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-SHORTEST_PERIOD_S = 0.001
-"""A thousand decisions a second; more would be a busy loop."""
-LONGEST_PERIOD_S = 3600.0
-SHORTEST_LOOK_S = 0.1
-"""QEMU's vCPU times come in ticks of 10 ms, and each look is a call into libvirt."""
+    from orchestrator.policy.kinds.contract import Policy, PolicyKind
+    from orchestrator.policy.kinds.option import Spelling
 
 _MAC = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){5}|[0-9a-f]{4}(:[0-9a-f]{4}){2}")
 """Both forms that DPDK's rte_ether_unformat_addr() takes, and dashes."""
-
-
-class PolicyKind(StrEnum):
-    """Which rule a policy follows."""
-
-    TRAFFIC = "traffic"
-    """Packets that arrive."""
-    TIME_OF_DAY = "time-of-day"
-    """Busy and quiet times."""
-    WORKLOAD = "workload"
-    """A level that somebody named."""
-    BRANCH_RATIO = "branch-ratio"
-    """Mispredicted branches: a polling loop that finds nothing has next to none."""
-    UTILISATION = "utilisation"
-    """How much of the time its vCPUs run; for guests that sleep when idle."""
-
-
-class Workload(StrEnum):
-    """How much a domain has to do, by somebody's word."""
-
-    HIGH = "high"
-    """The highest clock."""
-    MEDIUM = "medium"
-    """The clock in the middle."""
-    LOW = "low"
-    """The lowest clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRule:
     """A policy for the domains that it matches.
 
-    Of several rules that cover a vCPU the first one holds.
+    If several rules cover a vCPU, the first one applies.
     """
 
     match: str
     """Shell pattern of the domain's name, or its UUID."""
     kind: PolicyKind
-    """Which rule it follows."""
+    """What the frequency depends on."""
     vcpus: str | None = None
-    """vCPUs that it is about, as in "1-3"; none: all."""
-    period_s: float | None = None
-    """Seconds between decisions; none: 0.1 for traffic, 0.01 for branch-ratio, 1 for
-    the others."""
+    """vCPUs that the policy applies to, as in "0-3"; without it, all."""
     macs: tuple[str, ...] | None = None
-    """traffic, time-of-day: the domain's interfaces to watch; none: all that it has."""
-    avg_pps: int | None = None
-    """traffic, time-of-day: packets a second from which the middle clock is given."""
-    max_pps: int | None = None
-    """traffic, time-of-day: packets a second from which the highest clock is given."""
-    busy: tuple[str, ...] | None = None
-    """time-of-day: when the highest clock is given, as in "mon-fri 08:00-18:00"."""
-    quiet: tuple[str, ...] | None = None
-    """time-of-day: when the lowest clock is given."""
-    traffic: tuple[str, ...] | None = None
-    """time-of-day: when traffic decides. Where times overlap busy goes before quiet
-    and quiet before traffic."""
-    zone: str | None = None
-    """time-of-day: time zone, as in "Europe/Berlin"; none: the host's."""
-    workload: Workload | None = None
-    """workload: the level."""
-    threshold_percent: float | None = None
-    """branch-ratio: mispredicted branches in a hundred above which the highest clock
-    is given; none: 0.1."""
-    up_above: float | None = None
-    """utilisation: part of the time, 0 to 1, from which the highest clock is given at
-    once; none: 0.8."""
-    down_below: float | None = None
-    """utilisation: part of the time below which the clock goes down by a step; none:
-    0.5."""
-    calm_samples: int | None = None
-    """utilisation: how many decisions in a row must find it low for each step down;
-    none: 3."""
+    """MAC addresses of the interfaces to watch; without it, all of the domain."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options of the kind, by name; plain values."""
+
+    @property
+    def plain_values(self) -> dict[str, Any]:
+        """Everything but `match` and `kind` that is set, by name."""
+        common = {"vcpus": self.vcpus, "macs": self.macs}
+        return {
+            **self.options,
+            **{name: value for name, value in common.items() if value is not None},
+        }
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the rule as a configuration file has it, defaults included."""
+        options = options_for(self.kind)
+        defaults = {
+            name: option.to_plain(option.default)
+            for name, option in options.items()
+            if not option.is_required
+        }
+        return {
+            "match": self.match,
+            "kind": self.kind,
+            **defaults,
+            **self.plain_values,
+        }
+
+    def build_policy(self) -> Policy[Any, Any]:
+        """Make the policy.
+
+        Raises:
+            ConfigError: the rule has problems.
+        """
+        cls = KINDS[self.kind]
+        options = cls.options()
+        return cls(
+            **{name: options[name].parse(it) for name, it in self.options.items()}
+        )
 
 
-_TRAFFIC = frozenset({"macs", "avg_pps", "max_pps"})
-_COMMON = frozenset({"match", "kind", "vcpus", "period_s"})
-_OPTIONS: dict[PolicyKind, frozenset[str]] = {
-    PolicyKind.TRAFFIC: _TRAFFIC,
-    PolicyKind.TIME_OF_DAY: _TRAFFIC | {"busy", "quiet", "traffic", "zone"},
-    PolicyKind.WORKLOAD: frozenset({"workload"}),
-    PolicyKind.BRANCH_RATIO: frozenset({"threshold_percent"}),
-    PolicyKind.UTILISATION: frozenset({"up_above", "down_below", "calm_samples"}),
-}
+def make_rule(match: str, kind: PolicyKind, values: Mapping[str, Any]) -> PolicyRule:
+    """Make a rule of plain values by name; they are not checked."""
+    options = dict(values)
+    vcpus, macs = options.pop("vcpus", None), options.pop("macs", None)
+    return PolicyRule(match=match, kind=kind, vcpus=vcpus, macs=macs, options=options)
 
 
-def find_contradictions(rule: PolicyRule) -> Iterator[str]:
-    """Yield what cannot be meant, one sentence each."""
-    known = _COMMON | _OPTIONS[rule.kind]
-    for item in fields(rule):
-        if item.name not in known and getattr(rule, item.name) is not None:
-            yield f"{item.name}: means nothing to kind '{rule.kind}'"
-    yield from _check_common(rule)
-    yield from _CHECKS[rule.kind](rule)
+def read_rule(table: Mapping[str, object]) -> tuple[PolicyRule | None, list[Problem]]:
+    """Read a rule from a table of a TOML file.
+
+    Returns:
+        The rule, or None and its problems.
+    """
+    match, word = table.get("match"), table.get("kind")
+    if not isinstance(match, str):
+        is_missing = match is None
+        text = "missing" if is_missing else f"expected text, got {match!r}"
+        return None, [Problem("match", text)]
+    try:
+        kind = find_kind(word)
+    except ConfigError as error:
+        return None, [Problem("kind", str(error))]
+    values: dict[str, Any] = {}
+    problems = list(_read_options(kind, table, values))
+    rule = make_rule(match, kind, values)
+    problems = problems or list(find_problems(rule))
+    return (None if problems else rule), problems
+
+
+def _read_options(
+    kind: PolicyKind, table: Mapping[str, object], values: dict[str, Any]
+) -> Iterator[Problem]:
+    """Put plain values by name into `values`; yield what is wrong."""
+    for key, plain in table.items():
+        # TOML has no null; JSON, which `vmpowerd --show-config` writes, has.
+        if key in ("match", "kind") or plain is None:
+            continue
+        try:
+            option = find_option(kind, key)
+            value = option.read_toml(plain)
+        except ConfigError as error:
+            yield Problem(key, str(error))
+            continue
+        if option.name in values:
+            yield Problem(option.alias, f"former name of {option.name}: give one")
+        values[option.name] = value
+
+
+def find_kind(word: object) -> PolicyKind:
+    """Return the kind of this name.
+
+    Raises:
+        ConfigError: there is none, or no name; suggests the nearest.
+    """
+    for kind in KINDS:
+        if kind == word:
+            return kind
+    if word is None:
+        raise ConfigError(f"missing, expected {alternatives(KINDS)}")
+    raise ConfigError(f"unknown policy kind '{word}'{_suggest(str(word), KINDS)}")
+
+
+def options_for(kind: PolicyKind) -> dict[str, Option]:
+    """Return all options of rules of a kind, in order, by name."""
+    cls = KINDS[kind]
+    is_of_interfaces = cls.sample is not None and cls.sample.is_of_interfaces
+    shared = SHARED_OPTIONS if is_of_interfaces else [VCPUS]
+    return {**cls.options(), **{option.name: option for option in shared}}
+
+
+def kinds_with(option: Option) -> list[PolicyKind]:
+    """Return the kinds that have a shared option."""
+    return [kind for kind in KINDS if option.name in options_for(kind)]
+
+
+def find_option(
+    kind: PolicyKind, name: str, spell: Spelling = lambda name: name
+) -> Option:
+    """Return the option of this name.
+
+    Args:
+        kind: of the policy.
+        name: with underscores.
+        spell: writes names in errors.
+
+    Raises:
+        ConfigError: the kind has none; suggests the nearest.
+    """
+    options = options_for(kind)
+    for option in options.values():
+        if name in (option.name, option.alias):
+            return option
+    suggestion = _suggest(spell(name), map(spell, options))
+    raise ConfigError(f"unknown option of policy kind '{kind}'{suggestion}")
+
+
+def find_problems(
+    rule: PolicyRule, spell: Spelling = lambda name: name
+) -> Iterator[Problem]:
+    """Yield everything that is wrong with a rule.
+
+    Args:
+        rule: its kind is one of the table, its values have the right types.
+        spell: writes the names of options in texts.
+    """
+    options, values, is_sound = options_for(rule.kind), rule.plain_values, True
+    for problem in _find_single_problems(options, values):
+        is_sound = False
+        yield problem
+    if is_sound:
+        yield from rule.build_policy().problems(spell)
+
+
+def _find_single_problems(
+    options: Mapping[str, Option], values: Mapping[str, Any]
+) -> Iterator[Problem]:
+    for name, value in values.items():
+        try:
+            options[name].parse(value)
+        except ConfigError as error:
+            yield Problem(name, str(error))
+    for option in options.values():
+        if option.is_required and option.name not in values:
+            yield Problem(option.name, f"missing, expected {option.expected}")
 
 
 def parse_mac(text: str) -> str:
     """Bring a MAC address into the one form that is compared: `52:54:00:12:34:56`.
 
     Raises:
-        ConfigError: it is no MAC address.
+        ConfigError: it is not a MAC address.
     """
     word = text.strip().lower()
     if not _MAC.fullmatch(word):
-        raise ConfigError(f"'{text}' is no MAC address", hint="write 52:54:00:12:34:56")
+        raise ConfigError(f"invalid MAC address '{text}': expected 52:54:00:12:34:56")
     return bytes.fromhex(re.sub("[:-]", "", word)).hex(":")
 
 
-def _check_common(rule: PolicyRule) -> Iterator[str]:
-    period_s = rule.period_s
-    if period_s is not None and not SHORTEST_PERIOD_S <= period_s <= LONGEST_PERIOD_S:
-        yield f"period_s: {period_s} is not between 1 ms and 1 h"
-    if rule.vcpus is not None:
-        try:
-            if not parse_cpulist(rule.vcpus):
-                yield "vcpus: names none"
-        except ConfigError as error:
-            yield f"vcpus: {error}"
+def _parse_vcpus(text: str) -> frozenset[int]:
+    vcpus = parse_cpulist(text)
+    if not vcpus:
+        raise ConfigError(f"invalid list of vCPUs '{text}': expected 0-3,8")
+    return vcpus
 
 
-def _check_traffic(rule: PolicyRule) -> Iterator[str]:
-    is_needed = rule.kind is PolicyKind.TRAFFIC or bool(rule.traffic)
-    for name in ("avg_pps", "max_pps"):
-        value = getattr(rule, name)
-        if value is None and is_needed:
-            yield f"{name}: missing"
-        if value is not None and value < 0:
-            yield f"{name}: negative"
-    low, high = rule.avg_pps, rule.max_pps
-    if low is not None and high is not None and low > high:
-        yield f"avg_pps {low} is above max_pps {high}"
-    yield from _try_each("macs", rule.macs, parse_mac)
+def _suggest(word: str, known: Iterable[str]) -> str:
+    """Complete an error: with the nearest of the known words, else with all."""
+    words, begin = list(known), word.lower()
+    near = difflib.get_close_matches(begin, words, n=1)
+    near = near or [it for it in words if begin and it.startswith(begin)]
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f": expected {alternatives(words)}"
 
 
-def _check_times(rule: PolicyRule) -> Iterator[str]:
-    yield from _check_traffic(rule)
-    if not (rule.busy or rule.quiet or rule.traffic):
-        yield "busy, quiet, traffic: all missing"
-    for name in ("busy", "quiet", "traffic"):
-        yield from _try_each(name, getattr(rule, name), parse_window)
-    if rule.zone is not None:
-        try:
-            ZoneInfo(rule.zone)
-        # A key that leads out of the zones is a ValueError, a directory an OSError.
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            yield f"zone: no time zone '{rule.zone}'"
-
-
-def _try_each(
-    name: str, texts: Iterable[str] | None, parse: Callable[[str], object]
-) -> Iterator[str]:
-    for text in texts or ():
-        try:
-            parse(text)
-        except ConfigError as error:
-            yield f"{name}: {error}"
-
-
-def _check_workload(rule: PolicyRule) -> Iterator[str]:
-    if rule.workload is None:
-        yield "workload: missing"
-
-
-def _check_branch_ratio(rule: PolicyRule) -> Iterator[str]:
-    percent = rule.threshold_percent
-    if percent is not None and not 0 <= percent <= 100:
-        yield f"threshold_percent: {percent} is no percentage"
-
-
-def _check_utilisation(rule: PolicyRule) -> Iterator[str]:
-    up = 0.8 if rule.up_above is None else rule.up_above
-    down = 0.5 if rule.down_below is None else rule.down_below
-    if not 0 <= down <= up <= 1:
-        yield f"down_below {down} and up_above {up} must be in order between 0 and 1"
-    if rule.calm_samples is not None and rule.calm_samples < 1:
-        yield "calm_samples: less than 1"
-    if rule.period_s is not None and rule.period_s < SHORTEST_LOOK_S:
-        yield f"period_s: libvirt is asked at most every {SHORTEST_LOOK_S} s"
-
-
-_CHECKS: Mapping[PolicyKind, Callable[[PolicyRule], Iterator[str]]] = {
-    PolicyKind.TRAFFIC: _check_traffic,
-    PolicyKind.TIME_OF_DAY: _check_times,
-    PolicyKind.WORKLOAD: _check_workload,
-    PolicyKind.BRANCH_RATIO: _check_branch_ratio,
-    PolicyKind.UTILISATION: _check_utilisation,
-}
+VCPUS = Option(
+    name="vcpus",
+    doc='vCPUs that the policy applies to, as in "0-3,8"; without it, all.',
+    form=Form(noun="list of vCPUs", plain=str, parse=_parse_vcpus, to_plain=str),
+    default=None,
+)
+MACS = Option(
+    name="macs",
+    doc="Interfaces to watch; without it, all of the domain.",
+    form=Form(
+        noun="MAC address",
+        plural="MAC addresses",
+        plain=str,
+        parse=parse_mac,
+        to_plain=str,
+    ),
+    is_list=True,
+    default=None,
+)
+SHARED_OPTIONS = (VCPUS, MACS)
+"""Options that do not belong to a kind."""

@@ -1,27 +1,26 @@
-"""What policies have asked, and the answers that have come; pure.
+"""The sample requests of policies, and their answers; pure.
 
-Theory of operation: questions are answered in threads. How long vCPUs have run is
-asked of libvirt, for all domains that want to know it in one tick with one call. That
-call may hang because of one of them. While it is under way, further questions are
-asked alone; one that waits in it can be pressed, which asks it alone as well, and the
-first answer is taken. What the call does not tell of is asked alone, which says why.
+Theory of operation: samples are read in threads. A sampler that reads many domains with
+one call gets all requests of one tick together. That call may hang because of one
+domain. While it is in progress, further requests are sent individually; one that waits
+in it can be sent individually as well, and the first answer wins. A domain that is
+missing in the result is requested individually, which reports the reason.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from orchestrator.sampling.question import Need, SamplingError
+from orchestrator.sampling.contract import SamplingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from orchestrator.policy.subject import Source
-    from orchestrator.sampling.contract import Sampling
-    from orchestrator.sampling.question import Question
-    from orchestrator.sampling.readings import Reading
+    from orchestrator.sampling.contract import Lane, SampleTarget
+    from orchestrator.sampling.kinds import SampleKind, Samplers
     from orchestrator.values.domain import DomainId
 
 
@@ -29,117 +28,138 @@ class Submit(Protocol):
     """Runs work in threads."""
 
     def __call__(
-        self, need: Need, uuid: DomainId | None, work: Callable[[], object]
+        self, lane: Lane, uuid: DomainId | None, work: Callable[[], object]
     ) -> None:
         """Run `work`, which reads and raises nothing; from any thread.
 
         Args:
-            need: what will be read.
+            lane: the threads to run it in.
             uuid: for which domain; None: for many.
             work: the call.
         """
         ...
 
 
-class Asker(NamedTuple):
-    """Who asks."""
+class RequestId(NamedTuple):
+    """Identifies a request."""
 
     uuid: DomainId
     source: Source
+    """Of the policy that sent it."""
     number: int
-    """Of the question: no two have the same."""
+    """Unique."""
 
 
 class Answer(NamedTuple):
-    """What came of a question."""
+    """The result of a request."""
 
-    asker: Asker
-    reading: Reading | None
+    request_id: RequestId
+    reading: Any
+    """What the sampler read; None: nothing."""
     problem: str
     """Why there is no reading."""
 
 
-class Inquiry:
-    """The questions under way.
+class _Request(NamedTuple):
+    kind: SampleKind
+    target: SampleTarget
 
-    Synchronization: one thread, the engine's; what the threads share with it is said.
+
+class SampleRequests:
+    """The pending requests.
+
+    Synchronization: one thread, the engine's; what threads share with it is marked.
     """
 
     def __init__(
-        self, *, sampling: Sampling, submit: Submit, wake: Callable[[], object]
+        self,
+        *,
+        samplers: Samplers,
+        submit: Submit,
+        wake: Callable[[], object],
     ) -> None:
-        """Ask nothing yet.
+        """Request nothing yet.
 
         Args:
-            sampling: answers questions.
-            submit: runs its reading in a thread.
-            wake: says that there is an answer; called from any thread.
+            samplers: read the samples.
+            submit: runs them in threads.
+            wake: called when there is an answer; from any thread.
         """
-        self._sampling = sampling
+        self._samplers = samplers
         self._submit = submit
         self._wake = wake
-        self._gathered: dict[Asker, Question] = {}
-        self._together: dict[Asker, Question] = {}
-        """Asked with others, and not answered yet."""
-        self._is_together_under_way = False
-        """Cleared by the thread that has made the call."""
+        self._gathered: dict[SampleKind, dict[RequestId, _Request]] = {}
+        self._batched: dict[RequestId, _Request] = {}
+        """Sent together with others and not answered yet."""
+        self._batches: set[SampleKind] = set()
+        """Kinds with a batch in progress; the thread that makes the call removes it."""
         self._answers: deque[Answer] = deque()
         """Appended to by threads."""
 
-    def ask(self, asker: Asker, question: Question) -> None:
-        """Ask at once, or with others at the next `send`."""
-        if question.need is Need.UTILISATION and not self._is_together_under_way:
-            self._gathered[asker] = question
+    def add(
+        self, request_id: RequestId, kind: SampleKind, target: SampleTarget
+    ) -> None:
+        """Request a sample, at once or together with others at the next `send`."""
+        request = _Request(kind, target)
+        if self._samplers[kind].is_batched and kind not in self._batches:
+            self._gathered.setdefault(kind, {})[request_id] = request
         else:
-            self._ask_alone(asker, question)
+            self._send_individually(request_id, request)
 
     def send(self) -> None:
-        """Ask what was gathered; one domain alone needs no call for many."""
+        """Send what was gathered; a single domain needs no batch."""
         gathered, self._gathered = self._gathered, {}
-        if len({question.uuid for question in gathered.values()}) > 1:
-            self._together.update(gathered)
-            self._is_together_under_way = True
-            work = partial(self._work_together, list(gathered.items()))
-            self._submit(Need.UTILISATION, None, work)
-            return
-        for asker, question in gathered.items():
-            self._ask_alone(asker, question)
+        for kind, requests in gathered.items():
+            if len({request.target.uuid for request in requests.values()}) > 1:
+                self._batched.update(requests)
+                self._batches.add(kind)
+                work = partial(self._read_together, kind, requests)
+                self._submit(self._samplers[kind].lane, None, work)
+                continue
+            for request_id, request in requests.items():
+                self._send_individually(request_id, request)
 
-    def press(self, asker: Asker) -> None:
-        """Ask alone what waits for others."""
-        question = self._together.pop(asker, None)
-        if question is not None:
-            self._ask_alone(asker, question)
+    def request_individually(self, request_id: RequestId) -> None:
+        """Send a request that waits in a batch individually, too."""
+        request = self._batched.pop(request_id, None)
+        if request is not None:
+            self._send_individually(request_id, request)
 
-    def take(self) -> Iterator[Answer]:
-        """Yield the answers that have come."""
+    def take_answers(self) -> Iterator[Answer]:
+        """Yield the answers that have arrived."""
         while self._answers:
             answer = self._answers.popleft()
-            self._together.pop(answer.asker, None)
+            self._batched.pop(answer.request_id, None)
             yield answer
+
+    def _send_individually(self, request_id: RequestId, request: _Request) -> None:
+        work = partial(self._read, request_id, request)
+        self._submit(self._samplers[request.kind].lane, request.target.uuid, work)
 
     # In threads
 
-    def _ask_alone(self, asker: Asker, question: Question) -> None:
-        work = partial(self._work_alone, asker, question)
-        self._submit(question.need, question.uuid, work)
-
-    def _work_alone(self, asker: Asker, question: Question) -> None:
+    def _read(self, request_id: RequestId, request: _Request) -> None:
         try:
-            answer = Answer(asker, self._sampling.read(question), "")
+            reading = self._samplers[request.kind].read(request.target)
+            answer = Answer(request_id, reading, "")
         except SamplingError as error:
-            answer = Answer(asker, None, str(error))
+            answer = Answer(request_id, None, str(error))
         self._answers.append(answer)
         self._wake()
 
-    def _work_together(self, asked: Sequence[tuple[Asker, Question]]) -> None:
+    def _read_together(
+        self, kind: SampleKind, requests: Mapping[RequestId, _Request]
+    ) -> None:
         try:
-            told = self._sampling.read_together([question for _, question in asked])
+            readings = self._samplers[kind].read_together(
+                [request.target for request in requests.values()]
+            )
         finally:
-            self._is_together_under_way = False
-        for asker, question in asked:
-            if question.uuid in told:
-                self._answers.append(Answer(asker, told[question.uuid], ""))
+            self._batches.discard(kind)
+        for request_id, request in requests.items():
+            uuid = request.target.uuid
+            if uuid in readings:
+                self._answers.append(Answer(request_id, readings[uuid], ""))
             else:
-                self._ask_alone(asker, question)
+                self._send_individually(request_id, request)
         self._wake()

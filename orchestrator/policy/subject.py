@@ -1,4 +1,4 @@
-"""A domain as its policies know it, and what is said about it, as values; pure."""
+"""A domain as its policies know it, and what is known of the policies; pure values."""
 
 from __future__ import annotations
 
@@ -13,91 +13,91 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VCpuPlace:
-    """A vCPU whose clock can be set."""
+    """A vCPU whose frequency can be set."""
 
     vcpu: int
     group: int
-    """The clock group that it is pinned into."""
+    """The clock group that it is pinned to."""
     pcpus: frozenset[int]
     """The host CPUs that it is pinned to."""
     steps_khz: tuple[int, ...]
-    """The steps that its domain's bounds and turbo right leave of its group's,
-    descending, at least one."""
+    """The steps of its group within the domain's bounds and turbo right, descending,
+    at least one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """A running domain."""
+class PolicySubject:
+    """A running domain that policies can apply to."""
 
     uuid: DomainId
     is_executing: bool
-    """False: it is paused; its policies' votes are kept and nothing is looked at."""
+    """False: it is paused; the votes of its policies are kept, nothing is sampled."""
     places: tuple[VCpuPlace, ...]
     """Its controllable vCPUs; floating ones are left out."""
     interfaces: tuple[InterfaceSpec, ...] = ()
     may_install: bool = True
-    """Whether its guest may have policies of its own; those that it has end if not."""
+    """Whether its guest may send policies; if not, those that it sent end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyOrder:
     """A policy for certain vCPUs of a domain."""
 
-    policy: Policy[Any]
+    policy: Policy[Any, Any]
     vcpus: frozenset[int] | None = None
-    """None: all that it has, and will have."""
+    """None: all of the domain, hot-plugged ones included."""
     macs: frozenset[str] | None = None
-    """The interfaces whose traffic counts; None: all that it has."""
+    """The interfaces whose traffic counts; None: all of the domain."""
 
 
 class SourceKind(StrEnum):
-    """Whose word a policy is."""
+    """Where a policy comes from."""
 
     GUEST = "guest"
-    """The guest's own; ends with the channel over which it came."""
+    """Sent by the guest; ends with the channel that it arrived on."""
     OPERATOR = "operator"
-    """Somebody's at the control API; ends when it is removed."""
+    """Set through the control API; ends when it is removed."""
     RULE = "rule"
-    """The host's configuration; ends when no rule says so any more."""
+    """A rule of the host's configuration; ends with the rule."""
     METADATA = "metadata"
-    """The domain's own metadata; ends when it does not say so any more."""
+    """The domain's own metadata; ends when it is removed from there."""
 
 
 class Source(NamedTuple):
-    """Who installed a policy; a domain has one policy of each source."""
+    """The source of a policy; a domain has one policy of each source."""
 
     kind: SourceKind
     name: str = ""
-    """The rule's or the operator's word for it."""
+    """The name that the rule or the operator gave it."""
     channel: int | None = None
-    """Number of the channel over which a guest sent it."""
+    """Number of the channel that a guest sent it on."""
 
     def __str__(self) -> str:
-        """Name it for people: `rule dpdk-*[0]`, `guest channel 1`."""
+        """Write it as in logs: `rule dpdk-*[0]`, `guest channel 1`."""
         if self.channel is not None:
             return f"{self.kind} channel {self.channel}"
         return f"{self.kind} {self.name}".rstrip()
 
 
 class PolicyVote(NamedTuple):
-    """What the policies of a vCPU want of its clock, all together."""
+    """The frequency that the policies of a vCPU request together."""
 
     uuid: DomainId
     vcpu: int
     khz: int | None
-    """The highest that any of them wants; None: none wants anything."""
+    """The highest that one of them wants; None: no vote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyStatus:
-    """A policy that is installed, for people."""
+    """The state of an installed policy, for reports."""
 
     uuid: DomainId
     source: Source
     order: PolicyOrder
     wants_khz: dict[int, int | None]
-    """By vCPU; those that the policy is about and whose clock can be set."""
-    outranked: frozenset[int]
-    """Those of them about which somebody's word counts who stands above its source."""
+    """By vCPU; those that the policy applies to and whose frequency can be set."""
+    overridden: frozenset[int]
+    """Those of them for which a policy of a source with higher precedence counts."""
     problem: str
-    """Why it sees nothing now; empty if it does."""
+    """Why it has no sample now; empty if it has."""

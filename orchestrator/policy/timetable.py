@@ -1,7 +1,7 @@
 """Times of the week as people write them (``mon-fri 08:00-18:00``) and as hours.
 
-Wall clock times of whatever zone the moment that is asked about carries, so summer
-time needs no thought: a window that begins at 08:00 begins at 08:00 all the year.
+Wall clock times in the zone of the moment that is compared, so that daylight saving
+time needs no special case: a window that begins at 08:00 begins at 08:00 all year.
 Synchronization: none required, everything here is immutable.
 """
 
@@ -28,22 +28,22 @@ _WINDOW = re.compile(
     r"(?P<days>[a-z]+(?:[-,][a-z]+)*)?\s*(?P<times>[\d:]+\s*-\s*[\d:]+)?"
 )
 _TIME = re.compile(r"(\d{1,2}):(\d{2})")
-_HINT = "write 'mon-fri 08:00-18:00', '22:00-06:00' or 'sat,sun'"
+_EXPECTED = "expected 09:00-17:00 or mon-fri 08:00-18:00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A stretch of time that comes again every week."""
+    """A period of time that repeats every week."""
 
     days: frozenset[int]
     """The days on which it begins; 0 is Monday."""
     begin_min: int
     """Minute of the day at which it begins."""
     length_min: int
-    """At most a day; it may reach into the next one."""
+    """At most a day; it may extend into the next one."""
 
     def covers(self, moment: datetime) -> bool:
-        """Tell whether a moment lies in it, by the moment's own wall clock."""
+        """Return whether it covers a moment, by the wall clock of the moment's zone."""
         today, minute = moment.weekday(), moment.hour * 60 + moment.minute
         yesterday = (today - 1) % len(DAYS)
         return (today in self.days and self._lasts(minute)) or (
@@ -55,7 +55,7 @@ class Window:
 
 
 def is_within(windows: Iterable[Window], moment: datetime) -> bool:
-    """Tell whether any of the windows covers a moment."""
+    """Return whether any of the windows covers a moment."""
     return any(window.covers(moment) for window in windows)
 
 
@@ -73,17 +73,17 @@ def parse_window(text: str) -> Window:
     An end that is not after the beginning is on the next day; 24:00 is midnight.
 
     Raises:
-        ConfigError: it is no such thing.
+        ConfigError: it is invalid.
     """
     match = _WINDOW.fullmatch(text.strip().lower())
     if match is None or not (match["days"] or match["times"]):
-        raise ConfigError(f"'{text}' is no time of the week", hint=_HINT)
+        raise ConfigError(f"invalid time '{text}': {_EXPECTED}")
     begin, end = 0, DAY_MIN
     if match["times"]:
         first, _, last = match["times"].partition("-")
         begin, end = _parse_time(first.strip(), text), _parse_time(last.strip(), text)
     if begin in (end, DAY_MIN):
-        raise ConfigError(f"'{text}' has no length", hint=_HINT)
+        raise ConfigError(f"invalid time '{text}': it ends when it begins")
     return Window(
         days=_parse_days(match["days"], text) if match["days"] else EVERY_DAY,
         begin_min=begin,
@@ -92,7 +92,7 @@ def parse_window(text: str) -> Window:
 
 
 def format_window(window: Window) -> str:
-    """Write a window so that `parse_window` makes the same of it."""
+    """Write a window so that `parse_window` reads the same one."""
     begin, end = window.begin_min, window.begin_min + window.length_min
     last = end if end <= DAY_MIN else end - DAY_MIN
     times = f"{_format_time(begin)}-{_format_time(last)}"
@@ -109,7 +109,7 @@ def _parse_time(word: str, text: str) -> int:
     match = _TIME.fullmatch(word)
     minute = int(match[1]) * 60 + int(match[2]) if match else -1
     if match is None or int(match[2]) >= 60 or minute > DAY_MIN:
-        raise ConfigError(f"'{word}' in '{text}' is no time of day", hint=_HINT)
+        raise ConfigError(f"invalid time '{text}': {_EXPECTED}")
     return minute
 
 
@@ -119,7 +119,7 @@ def _parse_days(words: str, text: str) -> frozenset[int]:
         first, dash, last = word.partition("-")
         if first not in DAYS or (dash and last not in DAYS):
             raise ConfigError(
-                f"'{word}' in '{text}' is no day", hint=f"days are {', '.join(DAYS)}"
+                f"invalid day '{word}' in '{text}': expected {', '.join(DAYS)}"
             )
         begin = DAYS.index(first)
         count = (DAYS.index(last or first) - begin) % len(DAYS) + 1

@@ -11,7 +11,7 @@ from orchestrator.power.sysfs import policy_path
 
 if TYPE_CHECKING:
     from orchestrator.values.domain import PCpu
-    from orchestrator.values.frequencies import Steps
+    from orchestrator.values.frequencies import FrequencyTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class ClockGroup:
     max_khz: int
     """What the kernel allows at most (scaling_max_freq): the administrator's bound or
     the firmware's; the kernel silently clamps a clock above it."""
-    steps: Steps
+    steps: FrequencyTable
     """What the hardware offers, bounds aside."""
     is_simulated: bool
 

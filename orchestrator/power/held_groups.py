@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Claims:
+class HeldGroups:
     """Holds the descriptors and the journal of every group that is not idle.
+
+    Which are held, and which of them taken, is a projection of main's `GroupStage`;
+    see `controller.group_lifecycle`.
 
     Synchronization: any thread, but one call per group at a time; the journal, which
     all groups share, has a lock of its own.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import ConfigError
 from orchestrator.power.sysfs import CPU_DIR, MARKER, CpuTree
 from orchestrator.values.cpuset import MAX_CPU, format_cpulist
-from orchestrator.values.frequencies import Steps, steps_from
+from orchestrator.values.frequencies import FrequencyTable, table_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,7 +117,9 @@ def switch_cpu(directory: Path, pcpu: int, *, is_online: bool) -> None:
     _write(policy / "affected_cpus", " ".join(affected))
 
 
-def _check(cpus: int, shared: int, steps_khz: Sequence[int], governor: str) -> Steps:
+def _check(
+    cpus: int, shared: int, steps_khz: Sequence[int], governor: str
+) -> FrequencyTable:
     if not 1 <= cpus <= MAX_CPU + 1:
         raise ConfigError(f"{cpus} CPUs cannot be", hint=f"1 to {MAX_CPU + 1}")
     if shared < 1:
@@ -127,7 +129,7 @@ def _check(cpus: int, shared: int, steps_khz: Sequence[int], governor: str) -> S
             f"'{governor}' is no governor", hint=f"one of {', '.join(GOVERNORS)}"
         )
     try:
-        return steps_from(steps_khz)
+        return table_from(steps_khz)
     except ValueError as error:
         raise ConfigError("simulated CPUs need at least one step") from error
 
@@ -152,7 +154,9 @@ def _write_cpus(root: Path, group: range, socket: int) -> None:
             _write(cpu / "online", "1")
 
 
-def _write_policy(root: Path, group: range, steps: Steps, governor: str) -> None:
+def _write_policy(
+    root: Path, group: range, steps: FrequencyTable, governor: str
+) -> None:
     policy = root / "cpufreq" / f"policy{group.start}"
     policy.mkdir()
     values = {

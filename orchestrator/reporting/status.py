@@ -12,8 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
-from orchestrator.controller.groups import allowed_steps_khz, highest_allowed_khz
-from orchestrator.controller.inventory import GroupStage
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.controller.onboarding import explain
 from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.monitor.client.views import Counters
@@ -151,7 +150,7 @@ class Snapshot:
     def _steps_khz(self, rights: Rights, group: int | None) -> tuple[int, ...]:
         if group is None:
             return ()
-        return allowed_steps_khz(self._inventory, rights, group)
+        return self._inventory.vcpu_window(rights, group).khz
 
     def channel(self, record: DomainRecord, channel: ChannelRecord) -> models.Channel:
         """Return one channel of a domain."""
@@ -182,8 +181,7 @@ class Snapshot:
         """Return the CPUs of one clock group."""
         group = record.group
         is_taken = record.stage is GroupStage.TAKEN
-        bounds = self._inventory.config.bounds
-        low = group.steps.lowest_khz
+        window = self._inventory.group_window(group.number)
         clock = self._clocks.get(group.number)
         for pcpu in group.pcpus & self._inventory.topology.online:
             location = self._inventory.topology.locations.get(pcpu)
@@ -197,17 +195,18 @@ class Snapshot:
                 governor=clock.governor if clock else group.governor,
                 claimed=is_taken,
                 simulated=group.is_simulated,
-                min_khz=max(low, bounds.min_khz or low),
-                max_khz=highest_allowed_khz(self._inventory, group),
+                min_khz=window.low_khz,
+                max_khz=window.high_khz,
                 grant_khz=self._measured.grants.get(group.number) if is_taken else None,
                 current_khz=clock.current_khz if clock else None,
                 steps_khz=group.steps.khz,
+                nominal_khz=group.steps.nominal_khz,
                 override_khz=record.override_khz,
                 reason=self._reason(record),
             )
 
     def _reason(self, record: GroupRecord) -> str | None:
-        is_shared = record.view is not None and record.view.has_host_cpus
+        is_shared = record.sent is not None and record.sent.has_host_cpus
         if record.stage is GroupStage.TAKEN and is_shared:
             return (
                 "not slowed: a CPU of its clock group may run the host's own work"
@@ -232,7 +231,7 @@ def render_policy(status: PolicyStatus) -> models.Policy:
         kind=status.order.policy.kind,
         text=describe(status.order),
         wants=tuple(
-            models.PolicyWant(vcpu=vcpu, khz=khz, counts=vcpu not in status.outranked)
+            models.PolicyWant(vcpu=vcpu, khz=khz, counts=vcpu not in status.overridden)
             for vcpu, khz in sorted(status.wants_khz.items())
         ),
         problem=status.problem or None,

@@ -1,4 +1,8 @@
-"""Reading what policies need to see; it knows no policy, and decides nothing.
+"""Reads counters of the host and of libvirt for any component that needs them.
 
-Every read can block (libvirt for half a minute) and belongs into a thread.
+Theory of operation: a sampler reads one kind of counter and computes what happened
+between two readings. `kinds` is the table of samplers. Sampling makes no decisions and
+does not depend on policies, its present users.
+
+Reads can block (a call into libvirt for half a minute) and belong in threads.
 """

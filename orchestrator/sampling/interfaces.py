@@ -1,4 +1,4 @@
-"""Packets that a domain's interfaces received, from the host's counters.
+"""Packets that a domain's interfaces received, from the counters of the host.
 
 Source: Documentation/ABI/testing/sysfs-class-net-statistics of the kernel.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from orchestrator.sampling.question import SamplingError
+from orchestrator.sampling.contract import SamplingError
 from orchestrator.values.domain import InterfaceKind
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.values.domain import InterfaceSpec
 
 _COUNTERS = {InterfaceKind.TAP: "tx_packets", InterfaceKind.MACVTAP: "rx_packets"}
-"""Which of the host's counters the guest's reception is in."""
+"""The counter of the host that counts what the guest receives."""
 
 
 class InterfaceCounters:
@@ -30,12 +30,12 @@ class InterfaceCounters:
     def __init__(
         self, sysfs_root: Path, read_virtual_function: Callable[[str], int]
     ) -> None:
-        """Prepare to read.
+        """Open nothing yet.
 
         Args:
             sysfs_root: /sys or an imitation.
-            read_virtual_function: returns the packets that the virtual function at a
-                PCI address has received; raises SamplingError.
+            read_virtual_function: returns the packets received by the virtual
+                function at a PCI address; raises SamplingError.
         """
         self._net = sysfs_root / "class" / "net"
         self._read_virtual_function = read_virtual_function
@@ -43,17 +43,17 @@ class InterfaceCounters:
     def read(self, interfaces: Iterable[InterfaceSpec]) -> dict[str, int]:
         """Return the packets that interfaces have received, by MAC address.
 
-        A virtual function and its stand-in for migrations have one address; their
-        packets are counted together.
+        A virtual function and its failover interface share an address; their packets
+        are added.
 
         Raises:
-            SamplingError: one of them cannot be counted, or there is none.
+            SamplingError: one of them has no counter, or there is no interface.
         """
         received: Counter[str] = Counter()
         for spec in interfaces:
             received[spec.mac] += self._read_one(spec)
         if not received:
-            raise SamplingError("the domain has no such network interface")
+            raise SamplingError("the domain has no matching network interface")
         return dict(received)
 
     def _read_one(self, spec: InterfaceSpec) -> int:
@@ -61,16 +61,16 @@ class InterfaceCounters:
             return self._read_virtual_function(spec.pci)
         counter = _COUNTERS.get(spec.kind)
         if counter is None or not _is_name(spec.device):
-            raise SamplingError(f"the host does not count the packets of {spec.mac}")
+            raise SamplingError(f"the host has no packet counter for {spec.mac}")
         path = self._net / str(spec.device) / "statistics" / counter
         try:
             return int(path.read_text(encoding="ascii"))
         except (OSError, ValueError) as error:
             raise SamplingError(
-                f"cannot count the packets of {spec.mac}: {error}"
+                f"cannot read the packet counter of {spec.mac}: {error}"
             ) from error
 
 
 def _is_name(device: str | None) -> bool:
-    # The name comes from XML: it must not lead anywhere else.
+    # The name comes from XML: it must not escape the directory.
     return bool(device) and "/" not in str(device) and device not in (".", "..")

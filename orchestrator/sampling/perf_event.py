@@ -1,7 +1,7 @@
 """Two events of one CPU, counted by the kernel's perf and read together.
 
 Source: perf_event_open(2). A group is counted together or not at all, so the ratio of
-its events is right even where the kernel shares a CPU's counters among many.
+its events is right even if the kernel multiplexes the counters of a CPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import struct
 from enum import Enum
 from typing import NamedTuple
 
-from orchestrator.sampling.question import SamplingError
+from orchestrator.sampling.contract import SamplingError
 
 _SYSCALL_NUMBERS = {
     "x86_64": 298,
@@ -44,12 +44,12 @@ class EventPair(Enum):
     BRANCHES = (0, 4, 5)
     """Retired and mispredicted branches (PERF_TYPE_HARDWARE)."""
     CLOCK_AND_SWITCHES = (1, 0, 3)
-    """Nanoseconds and context switches (PERF_TYPE_SOFTWARE): every Linux has them, so
-    that the way there can be tested where no counter of branches is."""
+    """Nanoseconds and context switches (PERF_TYPE_SOFTWARE): every Linux has them;
+    for tests on machines without branch counters."""
 
 
 class PairCount(NamedTuple):
-    """What a pair has counted since it was opened."""
+    """Counts since the pair was opened."""
 
     first: int
     second: int
@@ -58,16 +58,16 @@ class PairCount(NamedTuple):
 
 
 class PairCounter:
-    """An open pair of events of one CPU, of all that runs there, guests included.
+    """An open pair of events of one CPU; counts everything that runs on it.
 
     Synchronization: one thread at a time.
     """
 
     def __init__(self, pcpu: int, pair: EventPair) -> None:
-        """Open it; it counts from now on.
+        """Open it; it counts from then on.
 
         Raises:
-            SamplingError: the machine has no such counter, or forbids it.
+            SamplingError: the machine has no such counter, or the kernel forbids it.
         """
         kind, first, second = pair.value
         self._fds: list[int] = []
@@ -77,7 +77,7 @@ class PairCounter:
             fcntl.ioctl(self._fds[0], _IOC_ENABLE, _IOC_GROUP)
         except OSError as error:
             self.close()
-            raise SamplingError(_explain(error, pcpu)) from error
+            raise SamplingError(explain(error, pcpu)) from error
 
     def read(self) -> PairCount:
         """Read both.
@@ -88,14 +88,14 @@ class PairCounter:
         try:
             answer = os.read(self._fds[0], _ANSWER.size) if self._fds else b""
         except OSError as error:
-            raise SamplingError(f"the counters do not tell: {error}") from error
+            raise SamplingError(f"cannot read the counters: {error}") from error
         if len(answer) != _ANSWER.size:
-            raise SamplingError("the counters of a CPU that is gone")
+            raise SamplingError("the counters are of a CPU that is offline")
         _, _, running_ns, first, second = _ANSWER.unpack(answer)
         return PairCount(first, second, running_ns)
 
     def close(self) -> None:
-        """Stop counting; closing twice is no error."""
+        """Stop counting; can be called more than once."""
         while self._fds:
             os.close(self._fds.pop())
 
@@ -111,8 +111,8 @@ def _open_event(kind: int, config: int, pcpu: int, leader: int) -> int:
         ),
         _ATTRIBUTES.size,
     )
-    everybody = -1
-    arguments = (everybody, pcpu, leader, _FD_CLOEXEC)
+    all_processes = -1
+    arguments = (all_processes, pcpu, leader, _FD_CLOEXEC)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     fd = int(
@@ -126,9 +126,10 @@ def _open_event(kind: int, config: int, pcpu: int, leader: int) -> int:
     return fd
 
 
-def _explain(error: OSError, pcpu: int) -> str:
+def explain(error: OSError, pcpu: int) -> str:
+    """Return why the counters of a CPU cannot be opened."""
     if error.errno in _NO_COUNTER:
-        return "this machine offers no counter of branches"
+        return "this machine has no branch counters"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "the kernel forbids counting (kernel.perf_event_paranoid)"
+        return "the kernel does not permit counting (kernel.perf_event_paranoid)"
     return f"cannot count on CPU {pcpu}: {error.strerror}"

@@ -1,11 +1,11 @@
 """Packets that virtual functions received, from the physical function's driver.
 
-Asked over rtnetlink, as `ip -s link show` does. pyroute2 only makes and understands the
-message, and is imported when the first virtual function is met (0.15 s); the socket is
-ours, open for one question.
+Read over rtnetlink, as `ip -s link show` does. pyroute2 only encodes and decodes the
+messages, and is imported for the first virtual function (0.15 s); the socket belongs to
+this module and is open for one request.
 
 Source: rtnetlink(7); IFLA_VF_STATS in include/uapi/linux/if_link.h. Not tried on
-hardware: the understanding is tested on answers in the kernel's form.
+hardware: decoding is tested on replies in the kernel's format.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.sampling.question import SamplingError
+from orchestrator.sampling.contract import SamplingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ANSWER_WITHIN_S = 1.0
-"""The kernel answers at once, unless something holds its lock of all interfaces."""
-_LARGEST_ANSWER = 1 << 20
+REPLY_WITHIN_S = 1.0
+"""The kernel replies at once, unless something holds its lock of all interfaces."""
+_LARGEST_REPLY = 1 << 20
 """Bytes; 256 virtual functions take some 70 KB."""
 _RTM_NEWLINK, _RTM_GETLINK = 16, 18
 _NLM_F_REQUEST = 1
@@ -37,67 +37,67 @@ class VirtualFunctionCounters:
     """
 
     def __init__(
-        self, sysfs_root: Path, ask: Callable[[int], bytes] | None = None
+        self, sysfs_root: Path, query: Callable[[int], bytes] | None = None
     ) -> None:
-        """Prepare to read.
+        """Open nothing yet.
 
         Args:
             sysfs_root: /sys or an imitation.
-            ask: returns the kernel's answer about a physical function, given by its
-                interface's index; None: asks the kernel.
+            query: returns the kernel's reply about a physical function, given by the
+                index of its interface; None: queries the kernel.
         """
         self._devices = sysfs_root / "bus" / "pci" / "devices"
-        self._ask = ask_kernel if ask is None else ask
+        self._query = query_kernel if query is None else query
 
     def read(self, pci: str) -> int:
         """Return the packets that the virtual function at `pci` has received.
 
         Raises:
-            SamplingError: it is none, or its driver does not count.
+            SamplingError: it is not a virtual function, or its driver has no counters.
         """
         try:
             index, number = self._locate(pci)
-            received = decode_received(self._ask(index))
-        # A file that should hold a number, and a name that should end in one.
+            received = decode_received(self._query(index))
+        # ValueError: a file without a number, a name that does not end in one.
         except (OSError, ValueError) as error:
             raise SamplingError(
-                f"cannot ask for the packets of {pci}: {error}"
+                f"cannot read the packet counter of {pci}: {error}"
             ) from error
         if number not in received:
-            raise SamplingError(f"the driver of {pci} does not count its packets")
+            raise SamplingError(f"the driver of {pci} has no packet counters")
         return received[number]
 
     def _locate(self, pci: str) -> tuple[int, int]:
-        """Find the physical function's interface index and our number in it."""
+        """Return the interface index of the physical function, and the number in it."""
         physical = self._devices / Path(pci).name / "physfn"
         for link in physical.glob("virtfn*"):
             if link.readlink().name == pci:
                 number = int(link.name.removeprefix("virtfn"))
                 break
         else:
-            raise SamplingError(f"{pci} is no virtual function")
+            raise SamplingError(f"not a virtual function: {pci}")
         for port in sorted(physical.glob("net/*/ifindex")):
             return int(port.read_text(encoding="ascii")), number
-        raise SamplingError(f"the physical function of {pci} has no interface here")
+        raise SamplingError(f"the physical function of {pci} has no network interface")
 
 
-def ask_kernel(index: int) -> bytes:
-    """Ask the kernel about an interface and its virtual functions.
+def query_kernel(index: int) -> bytes:
+    """Request an interface and its virtual functions from the kernel.
 
     Raises:
-        OSError: the kernel does not answer.
+        OSError: the kernel does not reply.
         SamplingError: pyroute2 is not installed.
     """
     with socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE
     ) as sock:
-        sock.settimeout(ANSWER_WITHIN_S)
+        sock.settimeout(REPLY_WITHIN_S)
         sock.bind((0, 0))
-        sock.send(encode_question(index))
-        return sock.recv(_LARGEST_ANSWER)
+        sock.send(encode_request(index))
+        return sock.recv(_LARGEST_REPLY)
 
 
-def encode_question(index: int) -> bytes:
+def encode_request(index: int) -> bytes:
     """Build the request for one interface with its virtual functions."""
     message = _message_type()()
     message["index"] = index
@@ -108,22 +108,22 @@ def encode_question(index: int) -> bytes:
     return bytes(message.data)
 
 
-def decode_received(answer: bytes) -> dict[int, int]:
+def decode_received(reply: bytes) -> dict[int, int]:
     """Return the packets that each virtual function has received, by number.
 
     Raises:
-        SamplingError: it is no answer about an interface.
+        SamplingError: it is not a reply about an interface.
     """
-    # A kernel's answer is whole; what is not would only confuse the parser.
-    if int.from_bytes(answer[:4], sys.byteorder) != len(answer) or not answer:
-        raise SamplingError("the kernel's answer is torn")
-    message = _message_type()(answer)
+    # The kernel replies with whole messages; the parser assumes it.
+    if int.from_bytes(reply[:4], sys.byteorder) != len(reply) or not reply:
+        raise SamplingError("the reply of the kernel is incomplete")
+    message = _message_type()(reply)
     try:
         message.decode()
         received = dict(_iterate(message))
     except Exception as error:
-        # A parser of bytes can raise anything; pyroute2's own errors have no base.
-        raise SamplingError(f"the kernel's answer makes no sense: {error}") from error
+        # The parser can raise anything; errors of pyroute2 have no common base.
+        raise SamplingError(f"invalid reply of the kernel: {error}") from error
     if message["header"]["type"] != _RTM_NEWLINK:
         raise SamplingError("the kernel does not know the physical function")
     return received

@@ -46,7 +46,7 @@ class DomainPolicy:
     """Whether the guest may send policies for its vCPUs."""
     policies: str | None = None
     """Policies for its vCPUs, as in "utilisation up-above=0.9; workload low vcpus=3";
-    see `policy_text`."""
+    `vmpower policy set --help` lists kinds and options."""
     generation: int | None = None
     """Size of the guest's packets in bytes: 16, 456, 460 or 464; if not set, it is
     detected."""

@@ -18,8 +18,8 @@ TURBO_MARK_KHZ = 1_000
 """How far the turbo step of acpi-cpufreq lies above the nominal one."""
 
 
-class Steps(NamedTuple):
-    """The frequencies that a clock group offers; made by `steps_from`."""
+class FrequencyTable(NamedTuple):
+    """The frequencies that a clock group offers; made by `table_from`."""
 
     khz: tuple[int, ...]
     """Descending, without duplicates, at least one."""
@@ -63,18 +63,10 @@ class Steps(NamedTuple):
         """Return the next step below `khz`, saturating at the lowest."""
         return self.round_down(khz - 1)
 
-    def fit(self, khz: int, min_khz: int, max_khz: int) -> int:
-        """Round `khz` up to a step within bounds.
 
-        Where rounding up would leave the bounds the highest step below `max_khz` is
-        taken: an upper bound between two steps is a promise not to exceed it. Where
-        no step lies within the bounds, the upper one counts for the same reason.
-        """
-        step = self.round_up(max(khz, min_khz))
-        return step if step <= max_khz else self.round_down(max_khz)
-
-
-def steps_from(available: Iterable[int], *, has_turbo: bool | None = None) -> Steps:
+def table_from(
+    available: Iterable[int], *, has_turbo: bool | None = None
+) -> FrequencyTable:
     """Order frequencies in kHz into steps.
 
     Args:
@@ -89,4 +81,4 @@ def steps_from(available: Iterable[int], *, has_turbo: bool | None = None) -> St
         raise ValueError("no frequency")
     if has_turbo is None:
         has_turbo = len(khz) > 1 and khz[0] - TURBO_MARK_KHZ == khz[1]
-    return Steps(khz, has_turbo and len(khz) > 1)
+    return FrequencyTable(khz, has_turbo and len(khz) > 1)

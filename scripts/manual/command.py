@@ -54,7 +54,12 @@ def _command(context: Any) -> list[str]:  # noqa: ANN401
     lines += roff.text(context.command.help or "")
     for name, help_text in arguments(context.command.get_params(context), context):
         lines += roff.item(roff.italic(name), help_text)
-    return lines + _options(context)
+    lines += _options(context)
+    for title, rows in context.command.sections().items():
+        lines += roff.text(f"{title}:")
+        for term, explanation in rows:
+            lines += roff.item(roff.bold(term), explanation)
+    return lines
 
 
 def _options(context: Any) -> list[str]:  # noqa: ANN401

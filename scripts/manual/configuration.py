@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config import Config, key_of
+from orchestrator.policy.rule import PolicyRule
 from orchestrator.values.units import KHz
 from scripts.manual import roff
 from scripts.manual.docstrings import members_of
+from scripts.manual.policies import policy_keys
 
 _TYPES: dict[Any, str] = {
     KHz: 'frequency: integer kHz, or text such as "2.3GHz"',
@@ -48,6 +50,8 @@ def _table(header: str, table: type[Any], details: str) -> list[str]:
     lines += roff.text(_dedent(text))
     if details:
         lines += roff.text(details)
+    if table is PolicyRule:
+        return lines + policy_keys()
     nested: list[str] = []
     for field, kind in _fields(table):
         inner = _table_of(kind)

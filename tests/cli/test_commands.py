@@ -116,11 +116,11 @@ def test_all_channels_of_a_domain_are_switched(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("domain", "show", "nobody"), "no domain 'nobody'"),
+        (("domain", "show", "nobody"), "no such domain: 'nobody'"),
         (("channel", "disable", "web", "all"), "domain 'web' has no channels"),
         (("channel", "enable", "dpdk-fw", "7"), "domain 'dpdk-fw' has no channel 7"),
         (("cpu", "set", "4", "2GHz"), "clock group 4 is claimed by another daemon"),
-        (("cpu", "show", "99"), "CPU 99 does not exist"),
+        (("cpu", "show", "99"), "no such CPU: 99"),
     ],
 )
 def test_what_cannot_be_done_is_said_on_stderr_and_fails(
@@ -215,7 +215,9 @@ def test_a_change_through_the_read_only_socket_ends_with_4(
     socket = str(run_dir / "vmpower-ro.sock")
     result = vmpower("--socket", socket, "cpu", "release", "2")
     assert (result.exit_code, result.stdout) == (4, "")
-    assert result.stderr.startswith("error: this socket only reads\nhint: ")
+    assert result.stderr.startswith(
+        "error: permission denied: this socket is read-only\nhint: "
+    )
 
 
 @pytest.mark.parametrize(

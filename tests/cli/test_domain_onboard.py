@@ -195,7 +195,7 @@ def test_junk_that_is_replaced_is_told(
         (("test",), "nothing to change"),
         (("test", "--unset", "colour"), "invalid setting 'colour': expected min, max"),
         (("test", "--mode", "fast"), "fast"),
-        (("test", "--policy", "fast"), "'fast' is no kind of policy"),
+        (("test", "--policy", "fast"), "unknown policy kind 'fast'"),
     ],
 )
 def test_what_cannot_be_set_is_refused(words: tuple[str, ...], says: str) -> None:

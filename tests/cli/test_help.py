@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
 from cli.framework.examples import EXAMPLES, Example
+from orchestrator.policy.kinds.table import KINDS
+from orchestrator.policy.rule import options_for
 from tests.cli.commands import parse, walk
+
+if TYPE_CHECKING:
+    from orchestrator.policy.kinds.contract import PolicyKind
 
 COMMANDS = {context.command_path: context for context in walk()}
 
@@ -52,6 +58,15 @@ def test_examples_are_commands_as_they_stand(path: str, example: Example) -> Non
     name = parse(line).command_path
     assert name.startswith(path)
     assert example.line in help_of(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_help_of_policy_set_explains_every_kind(kind: PolicyKind) -> None:
+    words = " ".join(help_of("vmpower policy set").split())
+    assert f"{kind} {KINDS[kind].summary()}" in words
+    for name, option in options_for(kind).items():
+        term = "|".join(option.form.choices) or f"{name.replace('_', '-')}=..."
+        assert f"{term} {option.doc} [" in words.replace("- ", "-")
 
 
 def test_arguments_are_written_as_in_a_synopsis() -> None:

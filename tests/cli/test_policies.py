@@ -10,7 +10,7 @@ import pytest
 from cli.output.tables.plain import render_plain
 from cli.output.tables.policies import build_policies
 from orchestrator.control.documents import PolicyList, PolicyOfDomain
-from tests.control.fake_daemon import FIREWALL, STEPS
+from tests.control.fake_host import FIREWALL, STEPS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Vmpower
@@ -22,15 +22,15 @@ def test_a_policy_is_set_listed_and_removed(
 ) -> None:
     done = vmpower("policy", "set", "dpdk-fw", "utilisation", "up-above=0.9")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == ("dpdk-fw: operator default: utilisation up-above=0.9\n")
+    assert done.stdout == ("dpdk-fw: operator (default): utilisation up-above=0.9\n")
     *before, policy = daemon.domains[FIREWALL].policies
     assert (policy.name, policy.text) == ("default", "utilisation up-above=0.9")
     listed = vmpower("policy", "list").stdout
     assert "Clocks" in listed
     assert "simulated" in listed
     assert "1.20 GHz" in listed
-    assert "operator default" in vmpower("policy", "list", "dpdk-fw").stdout
-    assert "operator default" not in vmpower("policy", "list", "web").stdout
+    assert "operator (default)" in vmpower("policy", "list", "dpdk-fw").stdout
+    assert "operator (default)" not in vmpower("policy", "list", "web").stdout
     shown = vmpower("domain", "show", "dpdk-fw").stdout
     assert "utilisation up-above=0.9" in shown
     removed = vmpower("policy", "remove", "dpdk-fw")
@@ -66,17 +66,21 @@ def test_a_domain_can_have_several_under_names(
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (("set", "dpdk-fw", "speed"), 2, "'speed' is no kind of policy"),
-        (("set", "dpdk-fw", "utilisation", "up=1"), 2, "'up=1' is no option"),
-        (("set", "dpdk-fw", "traffic", "avg-pps=1"), 2, "max_pps: missing"),
-        (("set", "nobody", "utilisation"), 1, "no domain 'nobody'"),
+        (("set", "dpdk-fw", "speed"), 2, "unknown policy kind 'speed'"),
+        (("set", "dpdk-fw", "utilisation", "up=1"), 2, "up: unknown option"),
+        (("set", "dpdk-fw", "traffic", "avg-pps=1"), 2, "max-pps: missing"),
+        (("set", "nobody", "utilisation"), 1, "no such domain: 'nobody'"),
         (("set", "web", "utilisation"), 1, "the domain does not run"),
-        (("set", "dpdk-fw", "utilisation", "--name", "a/b"), 1, "'a/b' is no name"),
+        (
+            ("set", "dpdk-fw", "utilisation", "--name", "a/b"),
+            1,
+            "invalid policy name 'a/b'",
+        ),
         (("remove", "dpdk-fw", "x"), 1, "no policy 'x'"),
-        (("list", "nobody"), 1, "no domain 'nobody'"),
+        (("list", "nobody"), 1, "no such domain: 'nobody'"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_an_error_has_a_status_and_a_reason(
     vmpower: Vmpower, arguments: tuple[str, ...], status: int, words: str
 ) -> None:
     result = vmpower("policy", *arguments)
@@ -99,7 +103,7 @@ def entry(**more: object) -> PolicyOfDomain:
     return PolicyOfDomain(**{**values, **more})  # type: ignore[typeddict-item]
 
 
-def test_a_list_says_who_wants_what_and_why_not() -> None:
+def test_a_list_shows_sources_wants_and_problems() -> None:
     wants = [
         {"vcpu": vcpu, "khz": khz, "counts": vcpu != 3}
         for vcpu, khz in enumerate([1_200_000, 1_200_000, None, 3_000_000])
@@ -114,7 +118,7 @@ def test_a_list_says_who_wants_what_and_why_not() -> None:
     assert [line.split("   ")[0].strip() for line in lines[:1]] == ["Domain"]
     assert any(
         "rule web-*[0]" in line
-        and "0-1: 1.20 GHz, 2: no say, 3: overruled" in line
+        and "0-1: 1.20 GHz, 2: no preference, 3: overruled" in line
         and "0-3" in line
         for line in lines
     )

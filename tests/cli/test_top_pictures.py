@@ -19,7 +19,8 @@ from cli.top.snapshot import Snapshot
 from cli.top.view import Page, Sort, View
 from orchestrator.control.documents import EventRecord, Status
 from tests.cli.golden_files import check
-from tests.control.fake_daemon import FIREWALL, ROUTER, START, STEPS, FakeDaemon
+from tests.control.fake_daemon import FakeDaemon
+from tests.control.fake_host import FIREWALL, ROUTER, START, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from cli.output.tables.cells import step_name
 
 from cli.output.tables.vcpus import bounds, cpu_of, set_by
-from tests.control.fake_daemon import DOMAINS, STEPS, cpu, policy, vcpu
+from tests.control.fake_host import DOMAINS, STEPS, cpu, policy, vcpu
 
 if TYPE_CHECKING:
     from orchestrator.control.documents import Cpu, Domain, Vcpu
     from orchestrator.control.models import Document
 
 from orchestrator.control.models import PolicyWant
-from orchestrator.policy.rule import PolicyKind
+from orchestrator.policy.kinds.workload import FixedWorkload
 from orchestrator.policy.subject import SourceKind
 
 LOW, HIGH = STEPS[-1], STEPS[2]
@@ -32,7 +33,7 @@ def look(
 ) -> str:
     """Say by whose word vCPU 0 has its clock."""
     said = [
-        policy(who, PolicyKind.WORKLOAD, PolicyWant(vcpu=0, khz=khz, counts=counts))
+        policy(who, FixedWorkload.kind, PolicyWant(vcpu=0, khz=khz, counts=counts))
         for who, khz, counts in policies
     ]
     domain = plain(DOMAINS[0]) | {"policies": [plain(one) for one in said]}
@@ -90,3 +91,26 @@ def test_a_vcpu_that_floats_has_no_clock_of_its_own() -> None:
     assert set_by(cast("Domain", plain(DOMAINS[0])), floating, None).text == "-"
     bound = cast("Vcpu", plain(vcpu(0, 2)))
     assert cpu_of(bound, clocks) is clocks[2]
+
+
+@pytest.mark.parametrize(
+    ("khz", "nominal_khz", "text"),
+    [
+        (3_000_000, 3_000_000, "3.00 GHz"),
+        (3_001_000, 3_000_000, "3.00 GHz turbo"),
+        (3_700_000, 3_000_000, "3.70 GHz turbo"),
+        (3_001_000, 3_001_000, "3.00 GHz"),
+        (3_001_000, None, "3.00 GHz"),
+    ],
+)
+def test_frequencies_above_the_nominal_one_are_marked_as_turbo(
+    khz: int, nominal_khz: int | None, text: str
+) -> None:
+    one = cast("Cpu", plain(cpu(2, HIGH)) | {"nominal_khz": nominal_khz})
+    assert step_name(khz, one) == text
+
+
+def test_no_frequency_is_marked_as_turbo_without_the_nominal_one() -> None:
+    older = plain(cpu(2, HIGH))
+    del older["nominal_khz"]
+    assert step_name(3_001_000, cast("Cpu", older)) == "3.00 GHz"

@@ -7,7 +7,6 @@ import pytest
 from orchestrator.channel.protocol import PolicyPacket, encode_policy
 from orchestrator.config import Config, config_from
 from orchestrator.events import PolicySent
-from orchestrator.policy.compile import policy_of
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.values.domain import DomainId
 from tests.controller.simulated_host import SimulatedHost
@@ -58,7 +57,7 @@ def test_f14_what_was_fixed_there_is_an_option_here() -> None:
         }
     )
     assert config != Config()
-    policy = policy_of(config.policy[0])
+    policy = config.policy[0].build_policy()
     assert isinstance(policy, BranchRatio)
     assert (policy.threshold_percent, policy.period_s) == (0.5, 0.02)
 

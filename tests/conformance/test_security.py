@@ -26,7 +26,7 @@ from orchestrator.channel.protocol import (
     encode_refusal,
 )
 from orchestrator.errors import EndpointRefused
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import reports
 from orchestrator.monitor.process.allowance import MOST_AT_ONCE
 from tests.conformance.guests import fresh_monitor
 from tests.monitor.in_process_monitor import (
@@ -81,8 +81,8 @@ def test_s2_a_name_opens_no_door(monitor: InProcessMonitor) -> None:
     monitor.ask(guest, encode_policy(PolicyPacket(vm_name=b"domain-1")))
     monitor.ask(guest, _query(Command.PKT_POLICY_REMOVE, b"domain-1"))
     sent, removed = monitor.reports
-    assert isinstance(sent, messages.PolicySent)
-    assert (sent.domain, removed) == (0, messages.PolicyRemoved(0, 0, 1))
+    assert isinstance(sent, reports.PolicySent)
+    assert (sent.uuid, removed) == ("0", reports.PolicyRemoved("0", 0, 1))
 
 
 @given(st.integers(1, 2**64 - 1))
@@ -140,7 +140,7 @@ def test_s10_s11_a_policy_is_its_sender_s_whatever_its_name(
     _two(monitor)
     monitor.ask(guest, encode_policy(PolicyPacket(vm_name=name)))
     (sent,) = monitor.policies()
-    assert (sent.domain, sent.number) == (0, 0)
+    assert (sent.uuid, sent.number) == ("0", 0)
 
 
 def test_s13_a_flood_is_kept_from_main_and_from_the_log(

@@ -27,7 +27,7 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.channel.recognition import MOST_PACKETS
 from orchestrator.errors import EndpointError
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, messages, reports
 from orchestrator.monitor.process.exchange import IDLE_NS
 from tests.conformance.guests import receive_all, silence
 from tests.monitor.in_process_monitor import (
@@ -67,7 +67,7 @@ def test_t2_a_guest_that_goes_in_mid_packet_ends_its_channel_once(
     guest.close()
     monitor.turn()
     monitor.turn()
-    assert monitor.reports == [messages.EndpointClosed(0, 0, 1, "hung up")]
+    assert monitor.reports == [reports.EndpointClosed("0", 0, 1, "hung up")]
     assert monitor.watch.wait(0, 64) == []
     assert not monitor.exchange.silences
 
@@ -115,7 +115,7 @@ def test_t5_a_clock_group_that_is_slow_to_take_holds_up_its_own_guests_only(
     assert monitor.ask(other, LOW) == LOW
     # Nothing is due while nobody asks: the loop sleeps without a limit.
     assert not monitor.exchange.silences
-    assert not monitor.claims.deadlines
+    assert not monitor.groups.deadlines
 
 
 def test_t6_answers_that_nobody_reads_are_dropped_whole(
@@ -183,16 +183,16 @@ def test_t9_a_channel_whose_domain_is_gone_may_hang_up(
     guest = monitor.simple()
     monitor.ask(guest, LOW)
     # Both are seen in the same pass, in either order.
-    monitor.main.send(messages.encode(messages.ForgetDomain(0, (0,))))
+    monitor.main.send(messages.encode(commands.ForgetDomain("0", (0,))))
     guest.close()
     main_fd = monitor.handoff.fileno()
     events = monitor.watch.wait(0, 64)
     assert len(events) == 2
     events.sort(key=lambda event: (event[0] == main_fd) is not is_main_first)
     monitor.loop.act(events, monitor.now_ns)
-    ends = [messages.EndpointClosed(0, 0, 1, "hung up")]
+    ends = [reports.EndpointClosed("0", 0, 1, "hung up")]
     assert monitor.reports == ([] if is_main_first else ends)
-    monitor.tell(messages.CloseChannel(0, 0))
+    monitor.tell(commands.CloseChannel("0", 0))
     monitor.turn()
     assert monitor.watch.wait(0, 64) == []
 
@@ -214,7 +214,7 @@ def test_t10_the_monitor_ends_when_it_is_told_and_by_no_signal(tmp_path: Path) -
 
 def test_t11_a_disabled_channel_refuses_at_once(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.tell(messages.SwitchChannel(0, 0, is_enabled=False))
+    monitor.tell(commands.SwitchChannel("0", 0, is_enabled=False))
     assert monitor.ask(guest, LOW) == encode_answer(LOW, Answer.NACK)
     assert monitor.reasons() == {"disabled": 1}
 

@@ -23,7 +23,7 @@ from orchestrator.channel.protocol import (
     encode_connect,
     encode_policy,
 )
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands
 from orchestrator.monitor.process.answers import LATE_NS
 from tests.channel.vectors import read_vectors
 from tests.conformance.guests import GARBAGE, fresh_monitor, receive_all, silence
@@ -179,7 +179,7 @@ def test_w12_a_host_that_comes_back_needs_no_connect(monitor: InProcessMonitor) 
         other.define_domain()
         guest = other.adopt()
         assert other.ask(guest, LOW) == b""
-        other.tell(messages.AnswerTake(0, is_taken=True))
+        other.tell(commands.AnswerTake(0, is_taken=True))
         assert receive(guest) == LOW
         assert other.clock() == LOWEST
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
 from tests.control.fake_daemon import FakeDaemon, serving
 
@@ -23,7 +23,7 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
 
 @pytest.fixture
 def run_dir(daemon: FakeDaemon, tmp_path: Path) -> Path:
-    """Name the directory in which the daemon serves."""
+    """Return the directory of the daemon's sockets."""
     assert daemon.domains
     return tmp_path
 

@@ -1,7 +1,7 @@
-"""A small daemon behind the control API: it behaves, but owns no CPU and no libvirt.
+"""A daemon behind the control API that has no CPUs and no libvirt.
 
-It obeys what `ControlBackend` promises: it knows its domains and CPUs, refuses those
-that it does not know, rounds clocks up to a step, and tells events.
+It keeps the promises of `ControlBackend`, which `test_contract` checks of it and of
+the real daemon. What it decides, it decides with the functions that the real one uses.
 """
 
 from __future__ import annotations
@@ -9,254 +9,95 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.channel.lifecycle import Happening, after
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.models import (
-    Bound,
     Channel,
     Cpu,
     DaemonStatus,
     Domain,
     EventRecord,
-    GenerationRight,
     LibvirtStatus,
-    ModeRight,
-    OnboardingRight,
     Outcome,
     OutcomeList,
-    Permission,
     Policy,
     PolicyWant,
-    Rights,
     Status,
-    UnmanagedCpu,
-    Vcpu,
 )
 from orchestrator.control.server import ControlServer
 from orchestrator.errors import ConfigError, ControlError
+from orchestrator.limits import NO_LIMITS, window_of
 from orchestrator.operations.dpdk.json_messages import (
     MessageSplitter,
     parse_instruction,
 )
-from orchestrator.policy.rule import PolicyKind
+from orchestrator.policy.compile import order_of
 from orchestrator.policy.subject import SourceKind
-from orchestrator.policy.text import format_policy
+from orchestrator.policy.text import describe
 from orchestrator.values.cpuset import parse_cpulist
-from orchestrator.values.domain import TARGET_PREFIX, DomainState
 from orchestrator.values.domain_settings import Mode
+from orchestrator.values.frequencies import table_from
+from tests.control.fake_host import CPUS, DOMAINS, START, STEPS, UNMANAGED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
     from pathlib import Path
 
     from orchestrator.control.service import Peer
+    from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.values.domain import DomainId, PCpu
 
-STEPS = (3_001_000, 3_000_000, 2_600_000, 2_200_000, 1_800_000, 1_200_000)
-FIREWALL = "11111111-1111-4111-8111-111111111111"
-ROUTER = "22222222-2222-4222-8222-222222222222"
-WEB = "33333333-3333-4333-8333-333333333333"
-START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-
-
-def channel(
-    number: int,
-    *,
-    state: ChannelState = ChannelState.OPEN,
-    requests: int = 0,
-    nacks: int = 0,
-    reason: str | None = None,
-    generation: int | None = 464,
-    nacked: dict[str, tuple[int, str]] | None = None,
-) -> Channel:
-    return Channel(
-        number=number,
-        target=f"{TARGET_PREFIX}{number}",
-        path=f"/var/lib/libvirt/qemu/channel/target/domain-1-fw/{number}",
-        state=state,
-        requests_total=requests,
-        acks_total=requests - nacks,
-        nacks_total=nacks,
-        dropped_total=0,
-        late_total=0,
-        errors_total=0,
-        enabled=state is not ChannelState.DISABLED,
-        reason=reason,
-        generation=generation,
-        generation_given=generation == 456,
-        nack_reasons={word: count for word, (count, _) in (nacked or {}).items()},
-        nack_causes={word: why for word, (_, why) in (nacked or {}).items() if why},
-    )
-
-
-def vcpu(
-    number: int, *pcpus: int, wish_khz: int | None = None, reason: str | None = None
-) -> Vcpu:
-    return Vcpu(
-        vcpu=number,
-        pcpus=pcpus,
-        controllable=reason is None,
-        reason=reason,
-        wish_khz=wish_khz,
-        clock_group=None if reason else pcpus[0] // 2 * 2,
-        min_khz=None if reason else STEPS[-1],
-        max_khz=None if reason else STEPS[2],
-    )
-
-
-def cpu(pcpu: int, grant_khz: int | None, *, claimed: bool = True) -> Cpu:
-    return Cpu(
-        pcpu=pcpu,
-        clock_group=pcpu // 2 * 2,
-        driver="acpi-cpufreq",
-        governor="userspace" if claimed else "schedutil",
-        claimed=claimed,
-        simulated=True,
-        min_khz=STEPS[-1],
-        max_khz=STEPS[0],
-        grant_khz=grant_khz,
-        current_khz=grant_khz or 2_200_000,
-        steps_khz=STEPS,
-        package=pcpu // 4,
-        core=pcpu // 2 * 2,
-        node=pcpu // 4,
-    )
-
-
-def policy(
-    source: SourceKind,
-    kind: PolicyKind,
-    *wants: PolicyWant,
-    name: str = "",
-    problem: str | None = None,
-) -> Policy:
-    return Policy(
-        source=source,
-        name=name,
-        channel=1 if source is SourceKind.GUEST else None,
-        kind=kind,
-        text=str(kind),
-        wants=wants,
-        problem=problem,
-    )
-
-
-RIGHTS = Rights(
-    min_khz=Bound(value=None, source="default"),
-    max_khz=Bound(value=2_600_000, source="rule dpdk-*"),
-    turbo=Permission(value=False, source="host"),
-    mode=ModeRight(value=Mode.ENFORCE, source="metadata"),
-    queries=Permission(value=True, source="default"),
-    guest_policies=Permission(value=True, source="default"),
-    generation=GenerationRight(value=None, source="default"),
-    onboarding=OnboardingRight(value="none", source="default"),
-)
-DOMAINS = (
-    Domain(
-        uuid=FIREWALL,
-        name="dpdk-fw",
-        id=1,
-        state=DomainState.RUNNING,
-        mode=Mode.ENFORCE,
-        vcpus=(
-            vcpu(0, 2, wish_khz=2_600_000),
-            vcpu(1, 3, wish_khz=1_800_000),
-            vcpu(2, 4, 6, reason="pinned to CPUs of more than one clock group: 4,6"),
-        ),
-        channels=(
-            channel(
-                0,
-                requests=12_345,
-                nacks=3,
-                nacked={
-                    "turbo": (1, "turbo is not allowed (host)"),
-                    "no-vcpu": (2, "it named vCPU 7, and has only vCPUs 0-2"),
-                },
-            ),
-            channel(1, requests=88),
-            channel(2, requests=5, nacks=5, nacked={"floating": (5, "")}),
-        ),
-        rights=RIGHTS,
-        policies=(
-            policy(
-                SourceKind.RULE,
-                PolicyKind.UTILISATION,
-                PolicyWant(vcpu=0, khz=1_200_000, counts=False),
-                PolicyWant(vcpu=1, khz=1_800_000),
-                name="dpdk-*[0]",
-            ),
-            policy(
-                SourceKind.OPERATOR,
-                PolicyKind.TRAFFIC,
-                PolicyWant(vcpu=0, khz=None),
-                name="cli",
-                problem="vnet0 is gone",
-            ),
-        ),
-        problems=("metadata, line 7: 'fast' is no frequency",),
-    ),
-    Domain(
-        uuid=ROUTER,
-        name="dpdk-router",
-        id=2,
-        state=DomainState.PAUSED,
-        mode=Mode.OBSERVE,
-        vcpus=(vcpu(0, 4), vcpu(1, 5)),
-        channels=(
-            channel(0, state=ChannelState.DISABLED, requests=7),
-            channel(
-                1,
-                state=ChannelState.CONTENDED,
-                generation=None,
-                reason="another program is connected to it",
-            ),
-            channel(9, requests=2, generation=456),
-        ),
-        problems=("channel 5 appears twice, the second one is left alone",),
-    ),
-    Domain(
-        uuid=WEB,
-        name="web",
-        state=DomainState.SHUTOFF,
-        mode=Mode.ENFORCE,
-        vcpus=(),
-        channels=(),
-    ),
-)
-CPUS = (
-    cpu(0, None, claimed=False),
-    cpu(1, None, claimed=False),
-    cpu(2, 2_600_000),
-    cpu(3, 2_600_000),
-    cpu(4, None, claimed=False),
-    cpu(5, None, claimed=False),
-)
-UNMANAGED = (UnmanagedCpu(pcpu=6, reason="offline"),)
+FOREIGN_GROUP = 4
+"""A clock group that another daemon has claimed."""
 
 
 class FakeDaemon:
     """Implements `ControlBackend`."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, mode: Mode = Mode.ENFORCE, limits: Limits = NO_LIMITS
+    ) -> None:
+        """Start with the documents of `fake_host`.
+
+        Args:
+            mode: of the host.
+            limits: of the host and the kernel.
+        """
+        self.mode = mode
+        self.window = window_of(table_from(STEPS), limits)
         self.feed = EventFeed(capacity=1_000)
         self.callers: list[Peer] = []
         self.domains = {domain.uuid: domain for domain in DOMAINS}
-        self.cpus = {one.pcpu: one for one in CPUS}
+        bounds = {"min_khz": self.window.low_khz, "max_khz": self.window.high_khz}
+        self.cpus = {one.pcpu: one.model_copy(update=bounds) for one in CPUS}
         self.libvirt = LibvirtStatus(
             uri="qemu:///system", connected=True, reconnects_total=0, stale_since=None
         )
         for second, text in enumerate(("dpdk-fw is running", "channel 0 is open")):
-            self.tell("channel-state", text, domain="dpdk-fw", second=second)
+            self.report("channel-state", text, domain="dpdk-fw", second=second)
 
-    def tell(
-        self, kind: str, text: str, *, domain: str | None = None, second: int = 0
+    def report(
+        self,
+        kind: str,
+        text: str,
+        *,
+        domain: str | None = None,
+        facts: Mapping[str, str | int] | None = None,
+        second: int = 0,
     ) -> None:
-        time = START + timedelta(seconds=second)
-        self.feed.publish(EventRecord(time=time, kind=kind, domain=domain, text=text))
+        self.feed.publish(
+            EventRecord(
+                time=START + timedelta(seconds=second),
+                kind=kind,
+                domain=domain,
+                text=text,
+                facts=dict(facts or {}),
+            )
+        )
 
     def lose_libvirt(self) -> None:
         self.libvirt = LibvirtStatus(
@@ -275,7 +116,7 @@ class FakeDaemon:
             daemon=DaemonStatus(
                 version="0.1.0",
                 pid=4711,
-                mode=Mode.ENFORCE,
+                mode=self.mode,
                 uptime_s=7384.5,
                 run_dir="/run/vmpower",
                 sysfs_root="/tmp/cpus",
@@ -288,79 +129,115 @@ class FakeDaemon:
         )
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
-        step = min((s for s in STEPS if s >= khz), default=STEPS[0])
-        return self._set_group(pcpu, step, who)
+        group = self._settable_group(pcpu)
+        fitted_khz = self.window.fit(khz)
+        self._set_group(group, fitted_khz, who)
+        self.report(
+            "operator",
+            f"clock group {group} set to {fitted_khz} kHz",
+            facts={"group": group, "khz": fitted_khz},
+        )
+        return self.cpus[pcpu]
 
     async def release(self, pcpu: PCpu, *, who: Peer) -> Cpu:
-        return self._set_group(pcpu, None, who)
+        group = self._settable_group(pcpu)
+        if self.cpus[pcpu].override_khz is not None:
+            self._set_group(group, None, who)
+            text = f"clock group {group} released"
+            self.report("operator", text, facts={"group": group})
+        return self.cpus[pcpu]
 
-    def _set_group(self, pcpu: PCpu, khz: int | None, who: Peer) -> Cpu:
+    def _settable_group(self, pcpu: PCpu) -> int:
         if pcpu not in self.cpus:
-            raise ControlError(f"CPU {pcpu} does not exist", status=404)
-        if self.cpus[pcpu].clock_group == 4:
+            raise ControlError(f"no such CPU: {pcpu}", status=404)
+        if self.mode is Mode.OBSERVE:
             raise ControlError(
-                "clock group 4 is claimed by another daemon",
+                f"CPU {pcpu} is not set: the daemon only observes",
+                status=409,
+                hint="set mode = 'enforce' in its configuration",
+            )
+        group = self.cpus[pcpu].clock_group
+        if group == FOREIGN_GROUP:
+            raise ControlError(
+                f"clock group {group} is claimed by another daemon",
                 status=409,
                 hint="stop the other one",
             )
+        return group
+
+    def _set_group(self, group: int, khz: int | None, who: Peer) -> None:
         self.callers.append(who)
-        group = self.cpus[pcpu].clock_group
         for one in self.cpus.values():
             if one.clock_group == group:
-                told = {"override_khz": khz, "grant_khz": khz, "claimed": bool(khz)}
-                told["current_khz"] = khz or one.current_khz
-                self.cpus[one.pcpu] = one.model_copy(update=told)
-        self.tell("operator", f"clock group {group} set to {khz} kHz")
-        return self.cpus[pcpu]
+                changes = {
+                    "override_khz": khz,
+                    "grant_khz": khz,
+                    "claimed": khz is not None,
+                    "current_khz": khz or one.current_khz,
+                }
+                self.cpus[one.pcpu] = one.model_copy(update=changes)
 
     async def switch_channel(
         self, uuid: DomainId, number: int, *, is_enabled: bool, who: Peer
     ) -> Channel:
-        if uuid not in self.domains:
-            raise ControlError(f"no domain {uuid}", status=404)
-        domain = self.domains[uuid]
-        state = ChannelState.OPEN if is_enabled else ChannelState.DISABLED
-        told = {"enabled": is_enabled, "state": state}
-        channels = tuple(
-            one.model_copy(update=told) if one.number == number else one
-            for one in domain.channels
-        )
+        domain = self._domain(uuid)
+        channels = {channel.number: channel for channel in domain.channels}
+        if number not in channels:
+            raise ControlError(f"domain {uuid} has no channel {number}", status=404)
+        happening = Happening.SWITCHED_ON if is_enabled else Happening.SWITCHED_OFF
+        state = after(channels[number].state, happening)
+        changes = {"enabled": is_enabled, "state": state}
+        channels[number] = channels[number].model_copy(update=changes)
         self.callers.append(who)
-        self.domains[uuid] = domain.model_copy(update={"channels": channels})
-        return next(one for one in channels if one.number == number)
+        kept = {"channels": tuple(channels.values())}
+        self.domains[uuid] = domain.model_copy(update=kept)
+        word = "enabled" if is_enabled else "disabled"
+        self.report("operator", f"channel {number} {word}", domain=domain.name)
+        return channels[number]
 
     async def set_policy(
         self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
     ) -> Policy:
-        domain = self.domains[uuid]
-        if domain.state is DomainState.SHUTOFF:
-            raise ControlError("policy not set: the domain does not run", status=409)
+        domain = self._domain(uuid)
         vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
         policy = Policy(
             source=SourceKind.OPERATOR,
             name=name,
             channel=None,
             kind=rule.kind,
-            text=format_policy(rule),
+            text=describe(order_of(rule, vcpus)),
             wants=tuple(
-                PolicyWant(vcpu=one.vcpu, khz=STEPS[-1])
-                for one in domain.vcpus
-                if one.controllable and (vcpus is None or one.vcpu in vcpus)
+                PolicyWant(vcpu=vcpu, khz=STEPS[-1])
+                for vcpu in _find_vcpus(domain, vcpus)
             ),
             problem=None,
         )
         self.callers.append(who)
-        others = tuple(one for one in domain.policies if one.name != name)
-        self._keep_policies(domain, (*others, policy))
+        self._keep_policies(domain, (*_without(domain, name), policy))
+        self._report_policy(domain, name, "is in force")
         return policy
 
     async def remove_policy(self, uuid: DomainId, name: str, *, who: Peer) -> Domain:
-        domain = self.domains[uuid]
-        left = tuple(one for one in domain.policies if one.name != name)
+        domain = self._domain(uuid)
+        left = _without(domain, name)
         if left == domain.policies:
-            raise ControlError(f"no policy '{name}'", status=404)
+            raise ControlError(
+                f"no policy '{name}' was set for this domain through the API",
+                status=404,
+            )
         self.callers.append(who)
+        self._report_policy(domain, name, "removed")
         return self._keep_policies(domain, left)
+
+    def _domain(self, uuid: DomainId) -> Domain:
+        if uuid not in self.domains:
+            raise ControlError(f"no such domain: '{uuid}'", status=404)
+        return self.domains[uuid]
+
+    def _report_policy(self, domain: Domain, name: str, what: str) -> None:
+        source = f"{SourceKind.OPERATOR} {name}"
+        text = f"policy of {source} {what}"
+        self.report("policy", text, domain=domain.name, facts={"source": source})
 
     def _keep_policies(self, domain: Domain, policies: tuple[Policy, ...]) -> Domain:
         changed = domain.model_copy(update={"policies": policies})
@@ -373,8 +250,8 @@ class FakeDaemon:
             try:
                 if isinstance(message, ConfigError):
                     raise message
-                told = parse_instruction(message, cpu=cpu).command.upper()
-                outcomes.append(Outcome(text=told, done=True))
+                done = parse_instruction(message, cpu=cpu).command.upper()
+                outcomes.append(Outcome(text=done, done=True))
             except ConfigError as error:
                 outcomes.append(Outcome(text=f"refused: {error}", done=False))
         self.callers.append(who)
@@ -386,15 +263,42 @@ class FakeDaemon:
         return self.feed.read(follow=follow, clocks=clocks)
 
 
+def _without(domain: Domain, name: str) -> tuple[Policy, ...]:
+    """Return a domain's policies without the operator's policy of a name."""
+    return tuple(
+        one
+        for one in domain.policies
+        if (one.source, one.name) != (SourceKind.OPERATOR, name)
+    )
+
+
+def _find_vcpus(domain: Domain, listed: frozenset[int] | None) -> list[int]:
+    """Return the vCPUs that a policy applies to; raises if there is none."""
+    if not domain.state.is_active:
+        raise ControlError("policy not set: the domain does not run", status=409)
+    vcpus = {one.vcpu: one for one in domain.vcpus}
+    wanted = set(vcpus) if listed is None else set(listed)
+    if unknown := wanted - set(vcpus):
+        text = f"domain '{domain.name}' has no vCPU {min(unknown)}"
+        raise ControlError(text, status=409)
+    found = [number for number in sorted(wanted) if vcpus[number].controllable]
+    if not found:
+        reason = vcpus[min(wanted)].reason if wanted else "it has no vCPU"
+        raise ControlError(f"policy not set: {reason}", status=409)
+    return found
+
+
 @contextmanager
-def serving(run_dir: Path) -> Iterator[FakeDaemon]:
-    """Serve a little daemon from a thread, so that a test may block."""
+def serving(
+    run_dir: Path, create: Callable[[], FakeDaemon] = FakeDaemon
+) -> Iterator[FakeDaemon]:
+    """Serve a fake daemon from a thread, so that a test may block."""
     started = threading.Event()
     served: list[FakeDaemon] = []
     stops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def serve() -> None:
-        daemon, stop = FakeDaemon(), asyncio.Event()
+        daemon, stop = create(), asyncio.Event()
         server = ControlServer(daemon, run_dir)
         await server.start()
         served.append(daemon)
@@ -407,7 +311,7 @@ def serving(run_dir: Path) -> Iterator[FakeDaemon]:
     thread.start()
     try:
         if not started.wait(10):
-            raise TimeoutError("the little daemon did not start")
+            raise TimeoutError("the fake daemon did not start")
         yield served[0]
     finally:
         for loop, stop in stops:

@@ -1,4 +1,4 @@
-"""The control API, asked over real sockets."""
+"""The control API over real sockets: requests, failures and streams."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.control.calls import BODY_LIMIT_BYTES, CONTROL_SOCKET
+from orchestrator.control import BODY_LIMIT_BYTES, CONTROL_SOCKET
 from orchestrator.control.client import (
     AccessDenied,
     ControlClient,
@@ -21,13 +21,16 @@ from orchestrator.control.client import (
 from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.control.service import Peer
 from orchestrator.errors import ControlError
-from tests.control.fake_daemon import FIREWALL, FakeDaemon
+from tests.control.fake_host import FIREWALL
+
+if TYPE_CHECKING:
+    from tests.control.fake_daemon import FakeDaemon
 
 
-def ask(
+def send(
     run_dir: Path, method: str, target: str, body: bytes | None = None
 ) -> tuple[int, Any]:
-    """Ask as a program would that knows nothing of our client."""
+    """Send a request without the client of this package."""
     connection = http.client.HTTPConnection("localhost")
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(str(run_dir / CONTROL_SOCKET))
@@ -42,24 +45,26 @@ def ask(
 CLOCK = "/v1/cpus/2/clock"
 
 
-def test_the_status_arrives_as_the_backend_gives_it(
+def test_the_status_is_that_of_the_backend(
     reader: ControlClient, daemon: FakeDaemon
 ) -> None:
     expected = daemon.picture().model_dump(mode="json", by_alias=True)
     assert reader.status() == expected
 
 
-@pytest.mark.parametrize("word", ["dpdk-fw", FIREWALL, FIREWALL.upper(), "1"])
-def test_a_domain_is_found_by_name_uuid_or_id(reader: ControlClient, word: str) -> None:
-    assert reader.domain(word)["uuid"] == FIREWALL
+@pytest.mark.parametrize("domain", ["dpdk-fw", FIREWALL, FIREWALL.upper(), "1"])
+def test_a_domain_is_found_by_name_uuid_or_id(
+    reader: ControlClient, domain: str
+) -> None:
+    assert reader.domain(domain)["uuid"] == FIREWALL
 
 
-@pytest.mark.parametrize("word", ["nobody", "7", "a/b", "ü ?#%"])
-def test_an_unknown_domain_is_not_found(reader: ControlClient, word: str) -> None:
-    with pytest.raises(ControlError, match="no domain") as caught:
-        reader.domain(word)
+@pytest.mark.parametrize("domain", ["nobody", "7", "a/b", "ü ?#%"])
+def test_an_unknown_domain_is_not_found(reader: ControlClient, domain: str) -> None:
+    with pytest.raises(ControlError, match="no such domain") as caught:
+        reader.domain(domain)
     assert caught.value.status == 404
-    assert word in str(caught.value)
+    assert domain in str(caught.value)
     assert "domain list" in caught.value.hint
 
 
@@ -77,64 +82,31 @@ def test_channels_are_listed_with_their_domains(reader: ControlClient) -> None:
     ]
 
 
-def test_cpus_that_are_left_alone_are_listed_with_the_reason(
+def test_cpus_that_cannot_be_set_are_listed_with_the_reason(
     reader: ControlClient,
 ) -> None:
     assert reader.cpus()["unmanaged_cpus"] == [{"pcpu": 6, "reason": "offline"}]
 
 
-@pytest.mark.parametrize(
-    ("pcpu", "words"), [(6, "cannot be set: offline"), (77, "does not exist")]
-)
-def test_a_cpu_that_cannot_be_set_is_not_found_and_says_why(
-    reader: ControlClient, pcpu: int, words: str
-) -> None:
-    with pytest.raises(ControlError, match=words) as caught:
-        reader.cpu(pcpu)
-    assert caught.value.status == 404
-
-
-def test_an_override_reaches_the_whole_clock_group(client: ControlClient) -> None:
-    answer = client.override(2, 2_000_000)
-    assert (answer["pcpu"], answer["override_khz"]) == (2, 2_200_000)
-    assert client.cpu(3)["override_khz"] == 2_200_000
-
-
-def test_a_release_takes_the_override_away(client: ControlClient) -> None:
-    client.override(3, 2_000_000)
-    assert client.release(2)["override_khz"] is None
-    assert client.cpu(3)["override_khz"] is None
-
-
-def test_a_channel_is_disabled_and_enabled(client: ControlClient) -> None:
-    assert client.switch_channel("dpdk-fw", 1, is_enabled=False)["enabled"] is False
-    assert client.domain("dpdk-fw")["channels"][1]["state"] == "disabled"
-    assert client.switch_channel("1", 1, is_enabled=True)["state"] == "open"
-
-
-def test_an_unknown_channel_is_not_found(client: ControlClient) -> None:
-    with pytest.raises(ControlError, match="has no channel 5") as caught:
-        client.switch_channel("dpdk-fw", 5, is_enabled=True)
-    assert caught.value.status == 404
-
-
-def test_the_backend_learns_who_changed_something(
+def test_the_backend_is_given_the_client_s_credentials(
     client: ControlClient, daemon: FakeDaemon
 ) -> None:
     client.override(2, 2_000_000)
     assert daemon.callers == [Peer(os.getpid(), os.getuid(), os.getgid())]
 
 
-def test_the_backends_refusal_arrives_with_its_hint(client: ControlClient) -> None:
+def test_a_failure_of_the_backend_is_reported_with_its_hint(
+    client: ControlClient,
+) -> None:
     with pytest.raises(ControlError, match="claimed by another") as caught:
         client.override(4, 2_000_000)
     assert (caught.value.status, caught.value.hint) == (409, "stop the other one")
 
 
-def test_the_read_only_socket_refuses_changes(
+def test_the_read_only_socket_rejects_changes(
     reader: ControlClient, daemon: FakeDaemon
 ) -> None:
-    with pytest.raises(ControlError, match="only reads") as caught:
+    with pytest.raises(ControlError, match="read-only") as caught:
         reader.override(2, 2_000_000)
     assert caught.value.status == 403
     assert daemon.callers == []
@@ -142,7 +114,7 @@ def test_the_read_only_socket_refuses_changes(
 
 @pytest.mark.usefixtures("daemon")
 @pytest.mark.parametrize(
-    ("body", "status", "words"),
+    ("body", "status", "message"),
     [
         (b"", 400, "Invalid JSON"),
         (b"{", 400, "Invalid JSON"),
@@ -157,18 +129,18 @@ def test_the_read_only_socket_refuses_changes(
         (b'{"khz": 1, "mhz": 2}', 422, "mhz: Extra inputs are not permitted"),
     ],
 )
-def test_a_body_that_cannot_be_meant_is_refused(
-    tmp_path: Path, body: bytes, status: int, words: str
+def test_an_invalid_body_is_rejected(
+    tmp_path: Path, body: bytes, status: int, message: str
 ) -> None:
-    got, answer = ask(tmp_path, "PUT", CLOCK, body)
+    got, answer = send(tmp_path, "PUT", CLOCK, body)
     assert (got, sorted(answer["error"])) == (status, ["hint", "message"])
-    assert words in answer["error"]["message"]
+    assert message in answer["error"]["message"]
 
 
 @pytest.mark.usefixtures("daemon")
-def test_a_body_above_the_limit_is_refused(tmp_path: Path) -> None:
+def test_a_body_above_the_limit_is_rejected(tmp_path: Path) -> None:
     body = b'{"khz": 1' + b" " * BODY_LIMIT_BYTES + b"}"
-    status, answer = ask(tmp_path, "PUT", CLOCK, body)
+    status, answer = send(tmp_path, "PUT", CLOCK, body)
     assert (status, "too large" in answer["error"]["message"]) == (413, True)
 
 
@@ -186,14 +158,21 @@ def test_a_body_above_the_limit_is_refused(tmp_path: Path) -> None:
         ("GET", "/v1/status?x=1", 400),
     ],
 )
-def test_a_request_that_is_no_call_is_refused_with_a_document(
+def test_an_invalid_request_is_rejected_with_a_document(
     tmp_path: Path, method: str, target: str, status: int
 ) -> None:
-    got, answer = ask(tmp_path, method, target)
+    got, answer = send(tmp_path, method, target)
     assert (got, list(answer)) == (status, ["error"])
 
 
-def test_recent_events_arrive_oldest_first_and_end(reader: ControlClient) -> None:
+@pytest.mark.usefixtures("daemon")
+def test_an_unknown_call_is_named(tmp_path: Path) -> None:
+    _, answer = send(tmp_path, "DELETE", "/v1/status?x=1")
+    assert answer["error"]["message"] == "no such call: DELETE /v1/status"
+    assert "/openapi.json" in answer["error"]["hint"]
+
+
+def test_recent_events_are_sent_oldest_first_and_end(reader: ControlClient) -> None:
     events = list(reader.events())
     assert [event["text"] for event in events] == [
         "dpdk-fw is running",
@@ -202,7 +181,7 @@ def test_recent_events_arrive_oldest_first_and_end(reader: ControlClient) -> Non
     assert events[0]["time"] == "2026-03-01T12:00:00Z"
 
 
-def test_a_follower_sees_what_happens_next(
+def test_a_follower_receives_the_next_event(
     reader: ControlClient, client: ControlClient
 ) -> None:
     events = reader.events(follow=True)
@@ -212,7 +191,7 @@ def test_a_follower_sees_what_happens_next(
 
 
 @pytest.mark.parametrize("rest", ["", "3\r\n{", "0\r\n\r\n"])
-def test_the_death_of_a_daemon_is_no_end_of_its_events(
+def test_a_stream_that_breaks_off_is_a_failure_and_no_end(
     tmp_path: Path, rest: str
 ) -> None:
     head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -222,27 +201,27 @@ def test_the_death_of_a_daemon_is_no_end_of_its_events(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
-        told = ControlClient(tmp_path / "s").events(follow=True)
+        events = ControlClient(tmp_path / "s").events(follow=True)
         with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(next, told)
+            first = pool.submit(next, events)
             peer = listener.accept()[0]
             with peer:
                 peer.recv(1000)
                 peer.sendall(answer.encode())
             assert first.result()["text"] == "1"
     with pytest.raises(StopIteration if is_whole else DaemonUnreachable):
-        next(told)
+        next(events)
 
 
-def test_events_come_without_clocks_to_who_does_not_want_them(
+def test_frequency_changes_can_be_left_out_of_the_events(
     daemon: FakeDaemon, reader: ControlClient
 ) -> None:
-    daemon.tell(CLOCK_KIND, "CPUs 2 at 2.20 GHz")
+    daemon.report(CLOCK_KIND, "CPUs 2 at 2.20 GHz")
     assert len(list(reader.events())) == 3
     assert len(list(reader.events(clocks=False))) == 2
 
 
-def test_nobody_at_the_socket_is_unreachable(tmp_path: Path) -> None:
+def test_a_missing_socket_means_an_unreachable_daemon(tmp_path: Path) -> None:
     with (
         pytest.raises(DaemonUnreachable, match="no vmpowerd answers") as caught,
         ControlClient(tmp_path / "nothing.sock") as client,
@@ -260,7 +239,7 @@ def test_a_daemon_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
             client.status()
 
 
-def test_a_refusing_kernel_is_access_denied() -> None:
-    error = ControlClient(Path("/x"))._hung_up(PermissionError(13, "no"))
+def test_a_permission_error_is_access_denied() -> None:
+    error = ControlClient(Path("/x"))._error_of(PermissionError(13, "no"))
     assert isinstance(error, AccessDenied)
     assert error.status == 403

@@ -23,7 +23,7 @@ def test_a_reader_that_does_not_follow_gets_the_recent_events() -> None:
     assert asyncio.run(read()) == ["newer", "newest"]
 
 
-def test_a_slow_reader_is_told_how_much_it_missed() -> None:
+def test_a_slow_reader_receives_the_number_of_events_that_it_missed() -> None:
     async def read() -> list[str]:
         feed = EventFeed(capacity=2)
         feed.publish(record("first"))
@@ -36,7 +36,7 @@ def test_a_slow_reader_is_told_how_much_it_missed() -> None:
 
     assert asyncio.run(read()) == [
         "first",
-        "3 events were missed by this reader",
+        "this reader missed 3 events",
         "3",
         "4",
     ]
@@ -63,7 +63,7 @@ def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
     assert asyncio.run(read()) == ([True, False], [["news", "more"]] * 3)
 
 
-def test_who_does_not_want_clocks_gets_none_and_makes_nobody_look_for_them() -> None:
+def test_a_reader_without_frequency_changes_does_not_follow_them() -> None:
     async def read() -> tuple[bool, list[str]]:
         feed = EventFeed()
         feed.publish(record("2 GHz", CLOCK_KIND))

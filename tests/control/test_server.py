@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.control.calls import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
 from orchestrator.control.listener import (
     MAX_CONNECTIONS,
-    MAX_OF_A_STRANGER,
+    MAX_PER_USER,
     may_connect,
 )
 from orchestrator.control.server import ControlServer
@@ -83,7 +83,7 @@ def test_the_sockets_are_gone_after_the_stop(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_control_socket_belongs_to_the_group_that_is_asked_for(
+def test_the_control_socket_belongs_to_the_given_group(
     tmp_path: Path,
 ) -> None:
     async def start() -> int:
@@ -96,19 +96,19 @@ def test_the_control_socket_belongs_to_the_group_that_is_asked_for(
     assert asyncio.run(start()) == os.getgid()
 
 
-def test_a_missing_run_directory_is_made(tmp_path: Path) -> None:
+def test_a_missing_run_directory_is_created(tmp_path: Path) -> None:
     with serving(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b" / CONTROL_SOCKET).is_socket()
 
 
-def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
+def test_the_socket_of_a_killed_daemon_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / CONTROL_SOCKET))
     with serving(tmp_path) as daemon:
         assert daemon.picture().daemon.pid == 4711
 
 
-def test_a_second_daemon_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+def test_a_second_daemon_in_the_same_directory_fails(tmp_path: Path) -> None:
     async def second() -> None:
         await ControlServer(FakeDaemon(), tmp_path).start()
 
@@ -119,19 +119,19 @@ def test_a_second_daemon_in_the_same_directory_is_refused(tmp_path: Path) -> Non
         assert (tmp_path / CONTROL_SOCKET).is_socket()
 
 
-def test_a_file_in_the_place_of_a_socket_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_with_the_name_of_a_socket_is_kept(tmp_path: Path) -> None:
     (tmp_path / READ_ONLY_SOCKET).write_text("mine")
 
     async def start() -> None:
         await ControlServer(FakeDaemon(), tmp_path).start()
 
-    with pytest.raises(ControlError, match="is no socket"):
+    with pytest.raises(ControlError, match="is not a socket"):
         asyncio.run(start())
     assert (tmp_path / READ_ONLY_SOCKET).read_text() == "mine"
     assert not (tmp_path / CONTROL_SOCKET).exists()
 
 
-def test_a_directory_that_is_too_deep_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_too_long_for_a_socket_is_an_error(tmp_path: Path) -> None:
     async def start() -> None:
         await ControlServer(FakeDaemon(), tmp_path / ("d" * 120)).start()
 
@@ -155,15 +155,15 @@ def test_a_followers_stream_ends_cleanly_when_the_daemon_stops(
 
 
 async def settle(turns: int) -> None:
-    """Let happen what needs no waiting but that many turns of the loop."""
+    """Run that many turns of the loop."""
     for _ in range(turns):
         await asyncio.sleep(0)
 
 
 async def flood(daemon: FakeDaemon, events: int, size_bytes: int) -> None:
-    """Tell more than the kernel buffers, until no more is sent."""
+    """Publish more events than the kernel buffers, until no more are sent."""
     for _ in range(events):
-        daemon.tell("flood", "x" * size_bytes)
+        daemon.report("flood", "x" * size_bytes)
     await settle(2_000)
 
 
@@ -171,7 +171,7 @@ def count_descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def test_a_client_that_never_reads_does_not_keep_the_daemon(tmp_path: Path) -> None:
+def test_a_client_that_never_reads_does_not_delay_the_stop(tmp_path: Path) -> None:
     async def never_read() -> tuple[int, int]:
         daemon = FakeDaemon()
         before = count_descriptors()
@@ -198,7 +198,7 @@ def test_a_slow_reader_gets_all_of_its_stream_when_the_daemon_stops(
         async with running(tmp_path, daemon) as server:
             reader, writer = await connect(tmp_path, FOLLOW)
             writer.transport.pause_reading()  # type: ignore[attr-defined] # duplex
-            # Some 50 KB above the kernel's part: asyncio would buffer them unasked.
+            # 50 KB more than the kernel buffers; by default asyncio would buffer them.
             await flood(daemon, 150, 1_024)
             stopping = asyncio.ensure_future(server.stop())
             await settle(100)  # far within the time that stop() allows
@@ -211,7 +211,7 @@ def test_a_slow_reader_gets_all_of_its_stream_when_the_daemon_stops(
     assert asyncio.run(read_late()).endswith(b"\r\n0\r\n\r\n")
 
 
-def test_a_client_that_leaves_frees_its_stream(tmp_path: Path) -> None:
+def test_a_client_that_disconnects_frees_its_stream(tmp_path: Path) -> None:
     """More streams than allowed at once, one after another."""
 
     async def come_and_go() -> None:
@@ -219,7 +219,7 @@ def test_a_client_that_leaves_frees_its_stream(tmp_path: Path) -> None:
             for _ in range(3 * MAX_STREAMS):
                 reader, writer = await connect(tmp_path, FOLLOW)
                 status = await reader.readline()
-                while b" 503 " in status:  # the last one is still being let go
+                while b" 503 " in status:  # the previous stream has not ended yet
                     await close(writer)
                     reader, writer = await connect(tmp_path, FOLLOW)
                     status = await reader.readline()
@@ -230,7 +230,7 @@ def test_a_client_that_leaves_frees_its_stream(tmp_path: Path) -> None:
     asyncio.run(come_and_go())
 
 
-def test_one_stream_too_many_is_refused_for_now(tmp_path: Path) -> None:
+def test_a_stream_above_the_limit_is_rejected(tmp_path: Path) -> None:
     async def crowd() -> list[bytes]:
         async with running(tmp_path):
             opened = [await connect(tmp_path, FOLLOW) for _ in range(MAX_STREAMS + 1)]
@@ -244,7 +244,7 @@ def test_one_stream_too_many_is_refused_for_now(tmp_path: Path) -> None:
     assert statuses.count(b"HTTP/1.1 503 Service Unavailable\r\n") == 1
 
 
-def test_a_crowd_of_connections_is_hung_up_on_but_the_first_ones_stay(
+def test_connections_above_the_limit_are_closed_and_the_first_ones_stay(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     request = b"GET /v1/cpus/2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -267,8 +267,8 @@ def test_a_crowd_of_connections_is_hung_up_on_but_the_first_ones_stay(
 
     lines = asyncio.run(crowd())
     assert [bool(line) for line in lines] == [True] * MAX_CONNECTIONS + [False] * 5
-    refusals = [line for line in caplog.messages if "too many" in line]
-    assert len(refusals) == 1  # a crowd fills no log
+    rejections = [line for line in caplog.messages if "too many" in line]
+    assert len(rejections) == 1  # not one line for each
 
 
 CROWD = """
@@ -289,8 +289,8 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_a_stranger_cannot_keep_others_from_reading() -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_one_user_cannot_lock_the_others_out() -> None:
     with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as directory:
         Path(directory).chmod(0o755)
         path = Path(directory) / READ_ONLY_SOCKET
@@ -305,7 +305,7 @@ def test_a_stranger_cannot_keep_others_from_reading() -> None:
             ControlClient(path) as reader,
         ):
             assert crowd.stdout is not None
-            assert crowd.stdout.readline() == b"%d\n" % MAX_OF_A_STRANGER
+            assert crowd.stdout.readline() == b"%d\n" % MAX_PER_USER
             assert reader.status()["daemon"]["pid"] == 4711
 
 
@@ -323,12 +323,16 @@ def test_a_stranger_cannot_keep_others_from_reading() -> None:
         (7, {8: 16, 9: 16, 10: 16}, False),
     ],
 )
-def test_who_may_connect_once_more(uid: int, uids: dict[int, int], may: bool) -> None:  # noqa: FBT001
+def test_a_user_s_connections_are_limited(
+    uid: int,
+    uids: dict[int, int],
+    may: bool,  # noqa: FBT001
+) -> None:
     assert may_connect(uid, Counter(uids), own_uid=42) is may
 
 
 class SlowDaemon(FakeDaemon):
-    """Changes a clock only when it is told to go on."""
+    """Sets a frequency only once it may."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -341,7 +345,7 @@ class SlowDaemon(FakeDaemon):
         return await super().override(pcpu, khz, who=who)
 
 
-def test_a_change_comes_to_its_end_although_the_client_hung_up(
+def test_a_change_finishes_although_the_client_disconnected(
     tmp_path: Path,
 ) -> None:
     body = b'{"khz": 2000000}'

@@ -8,26 +8,28 @@ test can ask whether the end is right, whatever the order of events was.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from orchestrator import events as e
 from orchestrator.config import Config
 from orchestrator.controller import Controller
 from orchestrator.controller import actions as a
 from orchestrator.controller.inventory import Inventory
+from orchestrator.monitor.link import commands as c
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.power.topology import Topology
+from orchestrator.sampling.contract import Sampler
+from orchestrator.sampling.kinds import SampleKind
 from tests.controller.specs import NOW_NS, channel, topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable
 
     from orchestrator.onboarding.rule import OnboardRule
     from orchestrator.policy.subject import PolicyVote
-    from orchestrator.sampling.question import Question
-    from orchestrator.sampling.readings import Reading
+    from orchestrator.sampling.contract import SampleTarget
     from orchestrator.values.domain import (
         DomainId,
         DomainSpec,
@@ -50,6 +52,22 @@ SLOW = (
 """Done in threads, so that they overtake each other; the others are done at once."""
 JOURNALLED = a.PrepareGroup | a.DropGroup
 NOTHING = Topology(groups=(), unmanaged={}, online=frozenset())
+
+
+class UnreadSampler(Sampler[Any, Any]):
+    """Has the obstacle of the host; nothing is read here."""
+
+    def __init__(self, host: SimulatedHost) -> None:
+        self._host = host
+
+    def find_obstacle(self, _target: SampleTarget) -> str | None:
+        return self._host.obstacle
+
+    def read(self, _target: SampleTarget) -> NoReturn:
+        raise AssertionError("no sample is read here")
+
+    def between(self, *_readings: object) -> NoReturn:
+        raise AssertionError("no sample is read here")
 
 
 @dataclass
@@ -75,7 +93,7 @@ class SimulatedHost:
     """When a channel's guest last sent anything."""
     votes: dict[tuple[DomainId, int], int | None] = field(default_factory=dict)
     """What policies want."""
-    answers: list[a.AnswerPolicy] = field(default_factory=list)
+    answers: list[c.AnswerPolicy] = field(default_factory=list)
     obstacle: str | None = None
     """Why no policy can see what it needs."""
     reports: list[a.Report] = field(default_factory=list)
@@ -87,8 +105,8 @@ class SimulatedHost:
         self.inventory = Inventory(self.config, NOTHING)
         self.controller = Controller(self.inventory)
         self.engine = PolicyEngine(
-            sampling=self,
-            submit=lambda _need, _uuid, _work: None,
+            samplers=dict.fromkeys(SampleKind, UnreadSampler(self)),
+            submit=lambda _lane, _uuid, _work: None,
             emit=self._vote,
         )
 
@@ -98,7 +116,7 @@ class SimulatedHost:
         for event in happened:
             decided += self.controller.react(event)
         for action in decided:
-            if isinstance(action, a.ConnectChannel | a.CloseChannel):
+            if isinstance(action, a.ConnectChannel | c.CloseChannel):
                 self._cancel_attempt(action.uuid, action.number)
             if isinstance(action, SLOW):
                 self.to_do.append(action)
@@ -119,7 +137,7 @@ class SimulatedHost:
         self.to_do.remove(action)
         return action
 
-    def _cancel_attempt(self, uuid: DomainId, number: int) -> None:
+    def _cancel_attempt(self, uuid: str, number: int) -> None:
         # The performer keeps one attempt per channel.
         self.to_do = [
             action
@@ -130,20 +148,6 @@ class SimulatedHost:
 
     def _vote(self, vote: PolicyVote) -> None:
         self.votes[vote.uuid, vote.vcpu] = vote.khz
-
-    def find_obstacle(self, _question: Question) -> str | None:
-        return self.obstacle
-
-    def read(self, _question: Question) -> Reading:
-        raise AssertionError("nobody reads for policies here")
-
-    def read_together(
-        self, _questions: Collection[Question]
-    ) -> Mapping[DomainId, Reading]:
-        raise AssertionError("nobody reads for policies here")
-
-    def keep(self, pcpus: Collection[int]) -> None:
-        """Nothing is counted here."""
 
     def start(self) -> None:
         """Everything up, as the daemon does it."""
@@ -183,7 +187,7 @@ class SimulatedHost:
                 return [e.DomainVanished(uuid)]
             case a.ConnectChannel(uuid, number, path):
                 return self._connect(uuid, number, path)
-            case a.CloseChannel(uuid, number):
+            case c.CloseChannel(uuid, number):
                 self.open_channels.discard((uuid, number))
             case a.EndPortSession(uuid, number, at_ns, is_closed):
                 if self.spoke_ns.get((uuid, number), 0) < at_ns:
@@ -194,23 +198,23 @@ class SimulatedHost:
                 return [e.MonitorStarted()]
             case a.AttachChannels() | a.DetachChannels():
                 return self._change_channels(action)
-            case a.DefineTenant() | a.ForgetTenant():
-                return self._perform_tenancy(action)
-            case a.InstallPolicy() | a.EndGuestPolicies() | a.AnswerPolicy():
+            case a.UpdatePolicySubject() | a.ForgetPolicySubject():
+                return self._perform_subject(action)
+            case a.InstallPolicy() | a.EndGuestPolicies() | c.AnswerPolicy():
                 return self._perform_policy(action)
             case _:
                 return self._perform_power(action)
         return []
 
-    def _perform_tenancy(
-        self, action: a.DefineTenant | a.ForgetTenant
+    def _perform_subject(
+        self, action: a.UpdatePolicySubject | a.ForgetPolicySubject
     ) -> list[e.Event]:
-        if isinstance(action, a.ForgetTenant):
-            self.engine.forget(action.uuid)
+        if isinstance(action, a.ForgetPolicySubject):
+            self.engine.forget_subject(action.uuid)
             return []
-        uuid = action.tenant.uuid
-        self.engine.define(action.tenant)
-        outcomes = self.engine.apply_standing(uuid, action.orders)
+        uuid = action.subject.uuid
+        self.engine.update_subject(action.subject)
+        outcomes = self.engine.apply_configured(uuid, action.orders)
         kinds = {source: order.policy.kind for source, order in action.orders.items()}
         told: list[e.Event] = [
             e.PolicyInstalled(uuid, source, kinds[source])
@@ -221,10 +225,10 @@ class SimulatedHost:
         return [*told, e.PoliciesChanged(uuid, self.engine.covered(uuid))]
 
     def _perform_policy(
-        self, action: a.InstallPolicy | a.EndGuestPolicies | a.AnswerPolicy
+        self, action: a.InstallPolicy | a.EndGuestPolicies | c.AnswerPolicy
     ) -> list[e.Event]:
         match action:
-            case a.AnswerPolicy():
+            case c.AnswerPolicy():
                 self.answers.append(action)
                 return []
             case a.EndGuestPolicies(uuid, number):
@@ -261,7 +265,7 @@ class SimulatedHost:
             case a.DropGroup(group):
                 assert group not in self.taken_groups, "dropped while taken"
                 self.held_groups.discard(group)
-            case a.HandOver(group):
+            case c.HandOver(group):
                 assert group in self.held_groups, "handed over unprepared"
             case _:
                 pass  # what the monitor is told

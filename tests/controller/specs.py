@@ -18,14 +18,14 @@ from orchestrator.values.domain import (
     VCpu,
     VCpuSpec,
 )
-from orchestrator.values.frequencies import steps_from
+from orchestrator.values.frequencies import table_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NOW_NS = 10_000_000_000
 """What the monotonic clock says."""
-STEPS = steps_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
+STEPS = table_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
 
 
 def topology(cpus: int = 8, shared: int = 1, offline: Iterable[int] = ()) -> Topology:

@@ -9,6 +9,7 @@ from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
 from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.monitor.link import commands as c
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain
 
@@ -33,7 +34,7 @@ def delays(decided: list[a.Action]) -> list[float]:
 
 
 def closing(spec: DomainSpec, number: int) -> list[a.Action]:
-    return [a.EndGuestPolicies(spec.uuid, number), a.CloseChannel(spec.uuid, number)]
+    return [a.EndGuestPolicies(spec.uuid, number), c.CloseChannel(spec.uuid, number)]
 
 
 def test_the_first_attempt_is_made_at_once() -> None:
@@ -107,7 +108,7 @@ def test_a_disabled_channel_stays_disabled_over_a_reconnect() -> None:
     host.start()
     host.settle()
     decided = host.tell(e.ChannelSwitched(spec.uuid, 0, is_enabled=False))
-    assert a.SwitchChannel(spec.uuid, 0, is_enabled=False) in decided
+    assert c.SwitchChannel(spec.uuid, 0, is_enabled=False) in decided
     host.tell(e.EndpointClosed(spec.uuid, 0, "end of file"))
     host.settle()
     record = host.inventory.channel(spec.uuid, 0)
@@ -120,7 +121,7 @@ def test_a_channel_disabled_before_it_connects_opens_disabled() -> None:
     host.tell(e.DomainDescribed(spec, NOW_NS))
     host.tell(e.ChannelSwitched(spec.uuid, 0, is_enabled=False))
     decided = host.tell(e.ChannelConnected(spec.uuid, 0, "/run/channel.0"))
-    assert a.SwitchChannel(spec.uuid, 0, is_enabled=False) in decided
+    assert c.SwitchChannel(spec.uuid, 0, is_enabled=False) in decided
     record = host.inventory.channel(spec.uuid, 0)
     assert record
     assert record.state is ChannelState.DISABLED
@@ -190,7 +191,7 @@ def test_a_channel_that_was_unplugged_is_closed_and_forgotten() -> None:
     decided = host.tell(
         e.DomainDescribed(replace(spec, channels=(channel(1),)), NOW_NS)
     )
-    assert a.CloseChannel(spec.uuid, 0) in decided
+    assert c.CloseChannel(spec.uuid, 0) in decided
     assert set(host.inventory.domains[spec.uuid].channels) == {1}
 
 
@@ -222,7 +223,7 @@ def seconds_until_withdrawn(host: SimulatedHost, failure: e.Event) -> float:
     waited_s = 0.0
     for _ in range(20):
         decided = host.tell(failure)
-        if any(isinstance(x, a.WithdrawVotes) for x in decided):
+        if any(isinstance(x, c.WithdrawVotes) for x in decided):
             return waited_s
         waited_s += delays(decided)[0]
     raise AssertionError("the votes stay")
@@ -232,7 +233,7 @@ def test_votes_of_a_channel_that_nobody_serves_any_more_end_after_a_second() -> 
     host, spec = orphaned()
     absent = e.ChannelAbsent(spec.uuid, 0, "/run/channel.0", "nobody listens")
     assert 1.0 <= seconds_until_withdrawn(host, absent) <= 2.0
-    assert not any(isinstance(x, a.WithdrawVotes) for x in host.tell(absent))
+    assert not any(isinstance(x, c.WithdrawVotes) for x in host.tell(absent))
 
 
 def test_votes_of_a_channel_that_another_program_took_end_at_its_second_look() -> None:
@@ -244,7 +245,7 @@ def test_votes_of_a_channel_that_another_program_took_end_at_its_second_look() -
 def test_votes_of_a_channel_that_is_refused_end_at_once() -> None:
     host, spec = orphaned()
     refused = e.ChannelRefused(spec.uuid, 0, "/run/channel.0", "user 1234 listens")
-    assert a.WithdrawVotes(spec.uuid, 0) in host.tell(refused)
+    assert c.WithdrawVotes(spec.uuid, 0) in host.tell(refused)
 
 
 def test_votes_of_a_channel_that_comes_back_stay() -> None:
@@ -255,4 +256,4 @@ def test_votes_of_a_channel_that_comes_back_stay() -> None:
     decided += host.tell(e.EndpointClosed(spec.uuid, 0, "end of file"))
     for _ in range(20):
         decided += host.tell(absent)
-    assert not any(isinstance(x, a.WithdrawVotes) for x in decided)
+    assert not any(isinstance(x, c.WithdrawVotes) for x in decided)

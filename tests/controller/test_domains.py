@@ -9,6 +9,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
+from orchestrator.monitor.link import commands as c
 from orchestrator.values.domain import DomainSpec, DomainState
 from orchestrator.values.domain_settings import DomainPolicy, Mode
 from orchestrator.values.units import KHz
@@ -74,7 +75,7 @@ def test_an_undefined_domain_is_forgotten() -> None:
     host.settle()
     assert host.inventory.domains == {}
     assert host.open_channels == set()
-    assert a.ForgetDomain(spec.uuid) not in host.to_do
+    assert c.ForgetDomain(spec.uuid) not in host.to_do
 
 
 def test_a_restart_behind_our_back_connects_to_the_new_sockets() -> None:
@@ -83,7 +84,7 @@ def test_a_restart_behind_our_back_connects_to_the_new_sockets() -> None:
     again = replace(spec, run=2, channels=(channel(0, "/run/new.0"),))
     host.domains[spec.uuid] = again
     decided = host.tell(e.DomainDescribed(again, NOW_NS))
-    assert a.CloseChannel(spec.uuid, 0) in decided
+    assert c.CloseChannel(spec.uuid, 0) in decided
     assert a.ConnectChannel(spec.uuid, 0, "/run/new.0", 0.0) in decided
     host.settle()
     assert host.open_channels == {(spec.uuid, 0)}
@@ -101,9 +102,9 @@ def test_a_paused_domain_keeps_its_channels_and_its_votes_do_not_count() -> None
     decided = host.tell(
         e.DomainDescribed(replace(spec, state=DomainState.PAUSED), NOW_NS)
     )
-    views = [x.view for x in decided if isinstance(x, a.DefineDomain)]
+    views = [x for x in decided if isinstance(x, c.DefineDomain)]
     assert [view.is_executing for view in views] == [False]
-    assert not any(isinstance(x, a.CloseChannel) for x in decided)
+    assert not any(isinstance(x, c.CloseChannel) for x in decided)
 
 
 @pytest.mark.parametrize("state", [s for s in DomainState if s.is_active])
@@ -120,9 +121,9 @@ def test_as_long_as_a_domain_runs_its_counters_are_kept(state: DomainState) -> N
         e.MonitorDied(-9),
         e.MonitorStarted(),
     )
-    assert not any(isinstance(x, a.ForgetDomain) for x in decided)
+    assert not any(isinstance(x, c.ForgetDomain) for x in decided)
     off = replace(spec, state=DomainState.SHUTOFF, run=-1, channels=())
-    assert a.ForgetDomain(spec.uuid) in host.tell(e.DomainDescribed(off, NOW_NS))
+    assert c.ForgetDomain(spec.uuid) in host.tell(e.DomainDescribed(off, NOW_NS))
 
 
 def test_a_rename_changes_the_name_and_nothing_else() -> None:
@@ -136,7 +137,7 @@ def test_a_rename_changes_the_name_and_nothing_else() -> None:
 def test_a_reboot_withdraws_what_the_guest_asked_for() -> None:
     spec = domain()
     host = running(spec)
-    assert a.WithdrawVotes(spec.uuid, None) in host.tell(e.DomainRebooted(spec.uuid))
+    assert c.WithdrawVotes(spec.uuid, None) in host.tell(e.DomainRebooted(spec.uuid))
 
 
 def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
@@ -183,11 +184,11 @@ def test_a_group_with_a_cpu_that_nobody_is_pinned_to_belongs_to_the_host_too() -
     host.domains[spec.uuid] = spec
     host.start()
     host.settle()
-    view = host.inventory.groups[0].view
+    view = host.inventory.groups[0].sent
     assert view is not None
     assert view.has_host_cpus
     host.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 0), vcpu(1, 1))), NOW_NS))
-    view = host.inventory.groups[0].view
+    view = host.inventory.groups[0].sent
     assert view is not None
     assert not view.has_host_cpus
 
@@ -219,9 +220,9 @@ def test_metadata_bounds_reach_the_monitor_at_once() -> None:
     host = running(spec)
     policy = DomainPolicy(max_khz=KHz(2_000_000), turbo=False, mode=Mode.OBSERVE)
     decided = host.tell(e.DomainDescribed(replace(spec, policy=policy), NOW_NS))
-    (view,) = [x.view for x in decided if isinstance(x, a.DefineDomain)]
+    (view,) = [x for x in decided if isinstance(x, c.DefineDomain)]
     assert not view.is_enforced
-    assert {v.max_khz for v in view.vcpus} == {2_000_000}
+    assert {v.limits.max_khz for v in view.vcpus} == {2_000_000}
     assert not any(v.is_turbo_allowed for v in view.vcpus)
     # Nobody may change its clocks any more, so they are not held either.
     host.settle()

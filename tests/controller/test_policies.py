@@ -10,9 +10,11 @@ import pytest
 from orchestrator import events as e
 from orchestrator.channel.protocol import PolicyPacket, encode_policy
 from orchestrator.config import BoundsConfig, Config, DomainRule
-from orchestrator.controller import actions as a
-from orchestrator.controller.inventory import GroupStage
-from orchestrator.policy.rule import PolicyKind, PolicyRule, Workload
+from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.monitor.link import commands as c
+from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.workload import FixedWorkload
+from orchestrator.policy.rule import PolicyRule
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.values.domain import (
     DomainId,
@@ -37,7 +39,7 @@ TAP = InterfaceSpec(mac=MAC, kind=InterfaceKind.TAP, device="vnet0")
 
 
 def rule(match: str = "*", **more: Any) -> PolicyRule:
-    options = {"kind": PolicyKind.WORKLOAD, "workload": Workload.LOW, **more}
+    options = {"kind": FixedWorkload.kind, "options": {"workload": "low"}, **more}
     return PolicyRule(match=match, **options)
 
 
@@ -76,9 +78,9 @@ def sources(host: SimulatedHost) -> list[str]:
 
 
 def places(host: SimulatedHost) -> Mapping[int, VCpuPlace]:
-    tenancy = host.inventory.domains[uuid_of(host)].tenancy
-    assert tenancy is not None
-    return {place.vcpu: place for place in tenancy.tenant.places}
+    update = host.inventory.domains[uuid_of(host)].last_subject
+    assert update is not None
+    return {place.vcpu: place for place in update.subject.places}
 
 
 # Guests
@@ -94,14 +96,17 @@ def test_a_guest_s_policy_is_installed_and_then_acknowledged() -> None:
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [
-        (LOW._replace(core_type=1), "it names physical CPUs"),
+        (LOW._replace(core_type=1), "it is for physical CPUs"),
         (LOW._replace(vcpus=(9, 0, 0, 0, 0, 0, 0, 0)), "the domain has no vCPU 9"),
-        (LOW._replace(num_vcpu=9), "9 vCPUs in 8 slots"),
+        (LOW._replace(num_vcpu=9), "invalid number of vCPUs: 9, at most 8"),
         (LOW._replace(num_vcpu=0), "it names no vCPU"),
-        (LOW._replace(policy=4), "policy 4 is none"),
-        (LOW._replace(workload=3), "workload 3 is none"),
+        (LOW._replace(policy=4), "invalid policy type 4"),
+        (LOW._replace(workload=3), "invalid workload 3"),
         (LOW._replace(policy=0), "it names no MAC address"),
-        (LOW._replace(policy=0, nb_mac=-1), "-1 MAC addresses in 10 slots"),
+        (
+            LOW._replace(policy=0, nb_mac=-1),
+            "invalid number of MAC addresses: -1, at most 10",
+        ),
         (
             LOW._replace(policy=0, nb_mac=1, vfid=(bytes(8),) * 10),
             "the domain has no interface 00:00:00:00:00:00",
@@ -133,10 +138,10 @@ def test_s2_whose_policy_it_is_is_not_what_the_packet_says() -> None:
 
 def test_t13_what_the_host_cannot_see_is_refused() -> None:
     host = served()
-    host.obstacle = "this machine offers no counter"
+    host.obstacle = "this machine has no counters"
     assert not send(host, LOW._replace(policy=3))
     (text,) = texts(host)
-    assert text.endswith("refused: branch-ratio: this machine offers no counter")
+    assert text.endswith("refused: branch-ratio: this machine has no counters")
 
 
 def test_s13_a_guest_that_repeats_itself_is_answered_and_not_told_of_again() -> None:
@@ -235,11 +240,11 @@ def test_a_port_that_somebody_else_closes_ends_nothing() -> None:
 def test_what_a_guest_may_ask_is_told_and_changed_while_it_runs() -> None:
     host = served(domain(policy=DomainPolicy(queries=False)))
     (record,) = host.inventory.domains.values()
-    assert record.view is not None
-    assert (record.view.may_query, record.view.may_send_policies) == (False, True)
+    assert record.sent is not None
+    assert (record.sent.may_query, record.sent.may_send_policies) == (False, True)
     rule = DomainRule(match="*", queries=True, guest_policies=False)
     decided = host.tell(e.ConfigReloaded(Config(domain=(rule,))))
-    (view,) = [action.view for action in decided if isinstance(action, a.DefineDomain)]
+    (view,) = [action for action in decided if isinstance(action, c.DefineDomain)]
     assert (view.may_query, view.may_send_policies) == (True, False)
 
 
@@ -286,9 +291,9 @@ def test_an_interface_that_is_plugged_in_is_watched_at_once() -> None:
     second = replace(TAP, mac="52:54:00:12:34:57", device="vnet1")
     spec = replace(host.domains[uuid_of(host)], interfaces=(TAP, second))
     host.tell(e.DomainDescribed(spec, NOW_NS))
-    tenancy = host.inventory.domains[spec.uuid].tenancy
-    assert tenancy is not None
-    assert tenancy.tenant.interfaces == (TAP, second)
+    update = host.inventory.domains[spec.uuid].last_subject
+    assert update is not None
+    assert update.subject.interfaces == (TAP, second)
 
 
 def test_who_is_only_observed_is_not_steered() -> None:
@@ -320,13 +325,11 @@ def test_a_rule_for_domains_stands_above_their_metadata() -> None:
     host = served(spec, config=Config(domain=(above,)))
     (status,) = host.engine.statuses()
     assert status.source.kind is SourceKind.RULE
-    assert status.order.policy.kind is PolicyKind.WORKLOAD
+    assert status.order.policy.kind == "workload"
 
 
 def test_a_rule_that_cannot_be_had_is_told_of_once() -> None:
-    host = SimulatedHost(
-        Config(policy=(rule(kind=PolicyKind.BRANCH_RATIO, workload=None),))
-    )
+    host = SimulatedHost(Config(policy=(rule(kind=BranchRatio.kind, options={}),)))
     host.obstacle = "no counter"
     spec = without_channels()
     host.domains[spec.uuid] = spec
@@ -369,7 +372,7 @@ def test_policies_choose_among_what_the_bounds_leave(
 def test_what_an_operator_does_is_told() -> None:
     host = served(without_channels())
     uuid, source = uuid_of(host), Source(SourceKind.OPERATOR, "night")
-    kind = PolicyKind.WORKLOAD
+    kind = FixedWorkload.kind
     host.tell(e.PolicyInstalled(uuid, source, kind, by="uid 0 (pid 9)"))
     host.tell(e.PolicyEnded(uuid, source, "uid 0 (pid 9)"))
     assert texts(host) == [

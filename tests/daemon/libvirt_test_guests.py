@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 PACKET_SIZE = GENERATION_464.size_bytes
 PATIENCE_S = 10.0
+RUNNING, SHUT_OFF = 1, 5
+"""Values of virDomainState, as the test driver reads them from its file."""
 
 
 class GuestEnd:
@@ -130,7 +132,7 @@ class GuestEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverDomain:
-    """A running domain of the test driver."""
+    """A domain of the test driver."""
 
     name: str
     pins: Sequence[str] = ("0",)
@@ -140,6 +142,8 @@ class DriverDomain:
     number: int = 1
     devices: str = ""
     """XML of more devices."""
+    is_running: bool = True
+    """Whether it runs; else it is shut off."""
 
 
 def domain_xml(domain: DriverDomain) -> str:
@@ -154,18 +158,20 @@ def domain_xml(domain: DriverDomain) -> str:
         f"{number}'/></channel>"
         for number, path in domain.paths.items()
     )
-    return f"""<domain type='test' id='{domain.number}'>
+    return f"""<domain type='test' id='{domain.number}'
+    xmlns:test='http://libvirt.org/schemas/domain/test/1.0'>
   <name>{domain.name}</name>
   <uuid>00000000-0000-4000-8000-{domain.number:012x}</uuid>
   <memory>65536</memory><vcpu placement='static'>{len(domain.pins)}</vcpu>
   <cputune>{pins}</cputune>
   <os><type arch='x86_64'>hvm</type></os>
   <devices>{channels}{domain.devices}</devices>
+  <test:runstate>{RUNNING if domain.is_running else SHUT_OFF}</test:runstate>
 </domain>"""
 
 
 def write_driver_file(file: Path, domains: Sequence[DriverDomain]) -> str:
-    """Write a host of running domains; return the URI that opens it."""
+    """Write a host of domains; return the URI that opens it."""
     text = "".join(domain_xml(domain) for domain in domains)
     file.write_text(f"<node>{text}</node>", encoding="utf-8")
     return f"test://{file}"

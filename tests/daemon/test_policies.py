@@ -226,8 +226,8 @@ def test_an_operator_s_policy_stands_above_a_rule_until_it_is_removed(
             wait_for_clocks(tree, MIN, MIN)
             for text, why in [
                 ("branch-ratio vcpus=7", "has no vCPU 7"),
-                ("speed", "'speed' is no kind"),
-                ("utilisation; workload low", "2 policies"),
+                ("speed", "unknown policy kind 'speed'"),
+                ("utilisation; workload low", "expected one policy, not 2"),
             ]:
                 with pytest.raises(ControlError, match=why):
                     client.set_policy("dpdk-0", "now", text)

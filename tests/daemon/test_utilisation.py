@@ -25,7 +25,7 @@ pytestmark = pytest.mark.rig
 CLOCK = "devices/system/cpu/cpufreq/policy0/scaling_cur_freq"
 GOVERNOR = "devices/system/cpu/cpufreq/policy0/scaling_governor"
 MIN, MAX = 1_200_000, 3_001_000
-POLICY = "utilisation up-above=0.35 down-below=0.3 calm-samples=2 period-s=0.25"
+POLICY = "utilisation up-above=0.35 down-below=0.3 down-after-samples=2 period-s=0.25"
 """Wide of a busy guest (1) and an idle one (0.02): tests share the machine."""
 SPIN_S = 20
 PATIENCE_S = 60.0
@@ -79,7 +79,7 @@ match = "web-*"
 kind = "utilisation"
 up_above = 0.35
 down_below = 0.3
-calm_samples = 2
+down_after_samples = 2
 period_s = 0.25
 """
 

@@ -13,7 +13,7 @@ from examples.demo.recording import Recording, Setup
 from examples.demo.summary import restored_text
 from orchestrator.power.group import ClockGroup
 from orchestrator.values.domain import PCpu
-from orchestrator.values.frequencies import steps_from
+from orchestrator.values.frequencies import table_from
 
 LINE = (
     "@ vcpu=1 ms=250 queue=7 arrived=40 served=30 lost=3 mhz=1800"
@@ -26,7 +26,7 @@ GROUP = ClockGroup(
     governor="schedutil",
     min_khz=1_200_000,
     max_khz=3_000_000,
-    steps=steps_from([1_200_000, 2_100_000, 3_000_000]),
+    steps=table_from([1_200_000, 2_100_000, 3_000_000]),
     is_simulated=True,
 )
 SETUP = Setup(

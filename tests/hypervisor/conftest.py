@@ -1,4 +1,4 @@
-"""A listener that remembers, connections as anybody else would open them, a guest."""
+"""A recorder of events, connections as anybody else would open them, a guest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 import pytest
 
+from orchestrator import events
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from tests.hypervisor.bios_guest import Guest
@@ -21,7 +22,7 @@ DEADLINE_S = 30.0
 
 
 class Recorder:
-    """A HypervisorListener that remembers, and lets a test wait for a memory."""
+    """Takes events, and lets a test wait for one."""
 
     def __init__(self) -> None:
         self._news = threading.Condition()
@@ -32,26 +33,25 @@ class Recorder:
             self.heard.append(what)
             self._news.notify_all()
 
-    def connected(self) -> None:
-        self._remember("connected")
-
-    def lost(self, reason: str) -> None:
-        self._remember("lost", reason)
-
-    def waiting(self, reason: str) -> None:
-        self._remember("waiting", reason)
-
-    def domain_changed(self, uuid: str, what: str) -> None:
-        self._remember("changed", uuid, what)
-
-    def domain_rebooted(self, uuid: str) -> None:
-        self._remember("rebooted", uuid)
-
-    def port_changed(self, uuid: str, alias: str, *, is_open: bool, at_ns: int) -> None:
-        self._remember("port", uuid, alias, "open" if is_open else "closed", at_ns)
-
-    def removal_failed(self, uuid: str, alias: str) -> None:
-        self._remember("removal failed", uuid, alias)
+    def post(self, event: events.Event) -> None:
+        match event:
+            case events.LibvirtConnected():
+                self._remember("connected")
+            case events.LibvirtLost(reason, _):
+                self._remember("lost", reason)
+            case events.LibvirtAwaited(reason):
+                self._remember("waiting", reason)
+            case events.DomainChanged(uuid, what):
+                self._remember("changed", uuid, what)
+            case events.DomainRebooted(uuid):
+                self._remember("rebooted", uuid)
+            case events.GuestPortChanged(uuid, alias, is_open, at_ns):
+                state = "open" if is_open else "closed"
+                self._remember("port", uuid, alias, state, at_ns)
+            case events.RemovalFailed(uuid, alias):
+                self._remember("removal failed", uuid, alias)
+            case _:
+                raise AssertionError(event)
 
     def wait_for(self, *what: object, times: int = 1) -> None:
         """Wait until something that begins with `what` was heard so often."""
@@ -90,7 +90,7 @@ def open_connection() -> Iterator[Callable[[str], libvirt.virConnect]]:
 
 @pytest.fixture
 def hypervisor(session_host: SessionHost, recorder: Recorder) -> Iterator[Hypervisor]:
-    hypervisor = Hypervisor(session_host.uri, listener=recorder)
+    hypervisor = Hypervisor(session_host.uri, post=recorder.post)
     hypervisor.start()
     recorder.wait_for("connected")
     yield hypervisor

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.config import Access
 from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
-from orchestrator.hypervisor.connection import Access, Hypervisor
+from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.values.domain import DomainId
 from tests.rig.waiting import wait_for
 
@@ -36,7 +37,7 @@ def start(session_host: SessionHost, recorder: Recorder) -> Iterator[Start]:
     started: list[Hypervisor] = []
 
     def start_one(**arguments: object) -> Hypervisor:
-        hypervisor = Hypervisor(session_host.uri, listener=recorder, **arguments)  # type: ignore[arg-type]
+        hypervisor = Hypervisor(session_host.uri, post=recorder.post, **arguments)  # type: ignore[arg-type]
         started.append(hypervisor)
         hypervisor.start()
         return hypervisor
@@ -133,12 +134,13 @@ def test_closing_returns_in_time_while_libvirt_hangs(
 
 ENDING = """
 import os, signal, sys, threading
+from orchestrator.events import LibvirtConnected
 from orchestrator.hypervisor.connection import Hypervisor
 connected = threading.Event()
-class Listener:
-    def connected(self): connected.set()
-    def waiting(self, reason): print(reason)
-hypervisor = Hypervisor(sys.argv[1], listener=Listener())
+def post(event):
+    if isinstance(event, LibvirtConnected): connected.set()
+    else: print(event)
+hypervisor = Hypervisor(sys.argv[1], post=post)
 hypervisor.start()
 connected.wait()
 domain_list = hypervisor.list_domains()
@@ -179,12 +181,13 @@ def test_who_may_only_read_reads(recorder: Recorder, start: Start) -> None:
 READING = """
 import os, sys, threading
 from orchestrator.errors import HypervisorError
+from orchestrator.events import LibvirtConnected
 from orchestrator.hypervisor.connection import Hypervisor
 connected = threading.Event()
-class Listener:
-    def connected(self): connected.set()
-    def waiting(self, reason): print(reason)
-hypervisor = Hypervisor("qemu:///system", listener=Listener())
+def post(event):
+    if isinstance(event, LibvirtConnected): connected.set()
+    else: print(event)
+hypervisor = Hypervisor("qemu:///system", post=post)
 # Nobody, who may not use the read-write socket; only now, for the sake of imports.
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)

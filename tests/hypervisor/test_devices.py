@@ -10,9 +10,10 @@ import libvirt
 import pytest
 
 from examples.guests.embed import EmbedRoot
+from orchestrator.config import Access
 from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.errors import DomainGone, HypervisorError
-from orchestrator.hypervisor.connection import Access, Hypervisor
+from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.operator import OperatorConnection
 from orchestrator.values.domain import DomainId, Holdings, VCpu
 from tests.hypervisor.bios_guest import (
@@ -105,7 +106,7 @@ def test_what_an_earlier_daemon_gave_is_known_and_foreign_metadata_stays(
     guest.domain.setMetadata(element, "<theirs/>", "x", "urn:x", LIVE)
     hypervisor.attach_channels(UUID, [0], [0])
     hypervisor.close(5)
-    later = Hypervisor(hypervisor.uri, listener=recorder)
+    later = Hypervisor(hypervisor.uri, post=recorder.post)
     later.start()
     recorder.wait_for("connected", times=2)
     later.detach_channels(UUID, [0], [0])
@@ -260,7 +261,7 @@ def test_attaching_needs_no_more_than_reading_on_the_first_connection(
     session_host: SessionHost, guest: Guest, recorder: Recorder
 ) -> None:
     guest.start(definition())
-    reader = Hypervisor(session_host.uri, listener=recorder, access=Access.READ_ONLY)
+    reader = Hypervisor(session_host.uri, post=recorder.post, access=Access.READ_ONLY)
     reader.start()
     recorder.wait_for("connected")
     reader.attach_channels(UUID, [0], [0])
@@ -290,13 +291,13 @@ def test_a_channel_that_was_attached_to_a_running_guest_talks(
 
 EMBEDDED = """
 import sys, threading
+from orchestrator.events import LibvirtConnected
 from orchestrator.hypervisor.connection import Hypervisor
 xml, uuid, root = sys.argv[1:]
 connected = threading.Event()
-class Listener:
-    def connected(self): connected.set()
-    def domain_changed(self, uuid, what): pass
-hypervisor = Hypervisor(f"qemu:///embed?root={root}", listener=Listener())
+def post(event):
+    if isinstance(event, LibvirtConnected): connected.set()
+hypervisor = Hypervisor(f"qemu:///embed?root={root}", post=post)
 hypervisor.start()
 connected.wait()
 domain = hypervisor._connection().defineXML(xml)

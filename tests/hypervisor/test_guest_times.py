@@ -15,7 +15,7 @@ import pytest
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.performer.call_pool import Pool
-from orchestrator.sampling.readings import UtilisationReading, utilisation
+from orchestrator.sampling.vcpu_times import VCpuTimeReading, utilisation
 from orchestrator.values.domain import DomainId
 from tests.hypervisor.bios_guest import UUID, Guest, definition
 from tests.rig.waiting import wait_for
@@ -36,8 +36,8 @@ def test_a_vcpu_with_work_is_told_from_one_that_waits(
 ) -> None:
     guest = Guest(open_connection(session_host.uri))
 
-    def read() -> UtilisationReading:
-        return UtilisationReading(time.monotonic(), hypervisor.vcpu_times(UUID))
+    def read() -> VCpuTimeReading:
+        return VCpuTimeReading(time.monotonic(), hypervisor.vcpu_times(UUID))
 
     try:
         guest.start(definition())
@@ -97,7 +97,7 @@ def test_a_connection_with_handles_of_domains_is_closed_all_the_same(
 ) -> None:
     assert guests
     others = open_sockets()
-    hypervisor = Hypervisor(session_host.uri, listener=recorder)
+    hypervisor = Hypervisor(session_host.uri, post=recorder.post)
     hypervisor.start()
     recorder.wait_for("connected")
     assert hypervisor.vcpu_times_together([UUID, SECOND]).keys() == {UUID, SECOND}

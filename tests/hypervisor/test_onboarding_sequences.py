@@ -156,7 +156,7 @@ def ears() -> Ears:
 
 
 def connect(uri: str, ears: Ears) -> Hypervisor:
-    hypervisor = Hypervisor(uri, listener=ears)
+    hypervisor = Hypervisor(uri, post=ears.post)
     hypervisor.start()
     wait_for(lambda: not ears.heard.empty(), "libvirt is connected")
     return hypervisor

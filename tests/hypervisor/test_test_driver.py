@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import libvirt
 import pytest
 
+from orchestrator.config import Access
 from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
-from orchestrator.hypervisor.connection import Access, Hypervisor
+from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.values.domain import (
     ChannelSpec,
     DomainId,
@@ -46,7 +47,7 @@ DEFINED = f"""
 def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
     node = tmp_path / "node.xml"
     node.write_text(NODE)
-    hypervisor = Hypervisor(f"test://{node}", listener=recorder)
+    hypervisor = Hypervisor(f"test://{node}", post=recorder.post)
     hypervisor.start()
     recorder.wait_for("connected")
     yield hypervisor
@@ -156,7 +157,7 @@ def test_reading_is_enough(tmp_path: Path, recorder: Recorder) -> None:
     node = tmp_path / "node.xml"
     node.write_text(NODE)
     hypervisor = Hypervisor(
-        f"test://{node}", listener=recorder, access=Access.READ_ONLY
+        f"test://{node}", post=recorder.post, access=Access.READ_ONLY
     )
     hypervisor.start()
     recorder.wait_for("connected")
@@ -171,7 +172,7 @@ def test_after_closing_nothing_is_answered_and_nothing_is_heard(
 ) -> None:
     node = tmp_path / "node.xml"
     node.write_text(NODE)
-    hypervisor = Hypervisor(f"test://{node}", listener=recorder)
+    hypervisor = Hypervisor(f"test://{node}", post=recorder.post)
     hypervisor.start()
     recorder.wait_for("connected")
     hypervisor.close(5)
@@ -182,7 +183,7 @@ def test_after_closing_nothing_is_answered_and_nothing_is_heard(
 
 
 def test_a_hypervisor_that_was_never_started_closes(recorder: Recorder) -> None:
-    Hypervisor("test:///default", listener=recorder).close(0)
+    Hypervisor("test:///default", post=recorder.post).close(0)
     assert recorder.heard == []
 
 
@@ -190,7 +191,7 @@ def test_why_it_waits_is_said_once_for_each_reason(
     tmp_path: Path, recorder: Recorder
 ) -> None:
     node = tmp_path / "node.xml"
-    hypervisor = Hypervisor(f"test://{node}", listener=recorder)
+    hypervisor = Hypervisor(f"test://{node}", post=recorder.post)
     hypervisor.start()
     recorder.wait_for("waiting")
     node.write_text("<node>")

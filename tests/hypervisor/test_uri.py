@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.hypervisor.connection import check_uri, trusted_uids
+from orchestrator.hypervisor.uri import check_uri, trusted_uids
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
     node = tmp_path / "node.xml"
     node.write_text(NODE)
-    hypervisor = Hypervisor(f"test://{node}", listener=recorder)
+    hypervisor = Hypervisor(f"test://{node}", post=recorder.post)
     hypervisor.start()
     recorder.wait_for("connected")
     yield hypervisor

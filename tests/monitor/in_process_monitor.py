@@ -13,7 +13,8 @@ from orchestrator.channel.protocol import (
     encode,
     encode_answer,
 )
-from orchestrator.monitor.link import messages
+from orchestrator.limits import Limits
+from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.handoff import Delivery, Handoff
 from orchestrator.monitor.link.table import (
     ACKS,
@@ -36,18 +37,20 @@ from orchestrator.monitor.link.table import (
     vcpu_at,
 )
 from orchestrator.monitor.process.answers import Answers
-from orchestrator.monitor.process.clock_groups import Claims
+from orchestrator.monitor.process.clock_groups import ClockGroups
 from orchestrator.monitor.process.decisions import Decisions
 from orchestrator.monitor.process.exchange import Exchange
 from orchestrator.monitor.process.loop import MOST_EVENTS, Loop
 from orchestrator.monitor.process.registry import Registry
 from orchestrator.monitor.process.watch import Watch
+from orchestrator.values.frequencies import table_from
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.monitor.link.messages import Message
+    from orchestrator.monitor.link.commands import Command
+    from orchestrator.monitor.link.reports import Report
 
 SIZE = GENERATION_464.size_bytes
 STEPS = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
@@ -68,8 +71,21 @@ COUNTS = {
 class InProcessMonitor:
     """All of the monitor but its process; `turn` is one pass of its loop."""
 
-    def __init__(self, directory: Path, *, release_after_ns: int = SECOND_NS) -> None:
-        self.reports: list[Message] = []
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        release_after_ns: int = SECOND_NS,
+        table_fd: int | None = None,
+    ) -> None:
+        """Start one.
+
+        Args:
+            directory: where the files of its clock groups are.
+            release_after_ns: how long a group without votes is kept.
+            table_fd: the shared table of an earlier one; None: a table of its own.
+        """
+        self.reports: list[Report] = []
         self.now_ns = SECOND_NS
         """The time; it passes when a test says so."""
         self.tick_ns = 0
@@ -79,24 +95,24 @@ class InProcessMonitor:
         self._fds: list[int] = []
         self.main, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.handoff = Handoff(theirs)
-        fd = create_table()
+        fd = create_table() if table_fd is None else os.dup(table_fd)
         self.table = SharedTable(fd)
         os.close(fd)
         self.watch = Watch(self.handoff)
         report = self.reports.append
         words = self.table.words
-        self.claims = Claims(words, release_after_ns, report, self._now_ns)
-        watch, claims = self.watch, self.claims
+        self.groups = ClockGroups(words, release_after_ns, report, self._now_ns)
+        watch, groups = self.watch, self.groups
         answers = Answers(words, watch.look, self._now_ns)
-        decisions = Decisions(claims, words, report, self._now_ns)
+        decisions = Decisions(groups, words, report, self._now_ns)
         self.exchange = Exchange(
-            claims, decisions, answers, words, watch.look, self._now_ns
+            groups, decisions, answers, words, watch.look, self._now_ns
         )
         self.registry = Registry(
-            claims, self.exchange, answers, watch, self.table, report
+            groups, self.exchange, answers, watch, self.table, report
         )
         self.loop = Loop(
-            self.handoff, watch, claims, answers, self.exchange, self.registry
+            self.handoff, watch, groups, answers, self.exchange, self.registry
         )
 
     def __enter__(self) -> Self:
@@ -105,7 +121,7 @@ class InProcessMonitor:
     def __exit__(self, *_: object) -> None:
         for endpoint in list(self.watch.endpoints.values()):
             endpoint.close()
-        for clock in self.claims.clocks.values():
+        for clock in self.groups.clocks.values():
             clock.close()
         for guest in self._guests:
             guest.close()
@@ -116,7 +132,7 @@ class InProcessMonitor:
 
     # As main
 
-    def tell(self, message: Message, fds: tuple[int, ...] = ()) -> None:
+    def tell(self, message: Command, fds: tuple[int, ...] = ()) -> None:
         self.registry.apply(Delivery(message, fds))
 
     def define_group(
@@ -129,16 +145,13 @@ class InProcessMonitor:
         has_host_cpus: bool = False,
         override_khz: int | None = None,
     ) -> None:
-        has_turbo = len(steps) > 1 and steps[0] - steps[1] == 1_000
-        group = messages.DefineGroup(
-            number,
-            number,
-            steps,
-            has_turbo,
-            min_khz,
-            max_khz,
-            has_host_cpus,
-            override_khz,
+        group = commands.DefineGroup(
+            group=number,
+            steps=table_from(steps),
+            limits=Limits(min_khz, max_khz),
+            has_host_cpus=has_host_cpus,
+            override_khz=override_khz,
+            row=number,
         )
         self.tell(group)
 
@@ -150,12 +163,12 @@ class InProcessMonitor:
         fds = (os.open(path, os.O_RDWR), os.open(governor, os.O_RDWR))
         originals = (governor.read_text(),)
         ours = ("userspace",)
-        self.tell(messages.HandOver(number, is_taken, originals, ours), fds)
+        self.tell(commands.HandOver(number, is_taken, originals, ours), fds)
 
     def refuse_writes(self, number: int = 0) -> None:
         """Hand over a clock whose every write fails, as of an offline CPU."""
         fd = os.open("/dev/full", os.O_RDWR)
-        self.tell(messages.HandOver(number, True, (), ()), (fd,))  # noqa: FBT003 - a message
+        self.tell(commands.HandOver(number, True, (), ()), (fd,))  # noqa: FBT003 - a message
 
     def define_domain(
         self,
@@ -173,22 +186,22 @@ class InProcessMonitor:
     ) -> None:
         """Define a domain with one vCPU in each of the groups."""
         vcpus = tuple(
-            messages.VCpuRow(
-                vcpu, number * 100 + vcpu, group, min_khz, max_khz, is_turbo_allowed
+            commands.VCpuDefinition(
+                vcpu, group, Limits(min_khz, max_khz), is_turbo_allowed
             )
             for vcpu, group in enumerate(groups)
         )
-        self.tell(
-            messages.DefineDomain(
-                number,
-                is_executing,
-                is_enforced,
-                may_query,
-                may_send_policies,
-                generation,
-                vcpus,
-            )
+        definition = commands.DefineDomain(
+            uuid=str(number),
+            is_executing=is_executing,
+            is_enforced=is_enforced,
+            may_query=may_query,
+            may_send_policies=may_send_policies,
+            generation=generation,
+            vcpus=vcpus,
+            rows=tuple(number * 100 + vcpu for vcpu in range(len(groups))),
         )
+        self.tell(definition)
 
     def adopt(
         self, domain: int = 0, number: int = 0, *, is_enabled: bool = True
@@ -197,10 +210,9 @@ class InProcessMonitor:
         guest, ours = socket.socketpair()
         guest.settimeout(0)
         self._guests.append(guest)
-        message = messages.Adopt(
-            domain, number, self._row(domain, number), 1, is_enabled
-        )
-        self.tell(message, (ours.detach(),))
+        row = self._row(domain, number)
+        adopt = commands.Adopt(str(domain), number, row, 1, is_enabled)
+        self.tell(adopt, (ours.detach(),))
         return guest
 
     def simple(self) -> socket.socket:
@@ -210,23 +222,23 @@ class InProcessMonitor:
         self.define_domain()
         return self.adopt()
 
-    def policies(self) -> list[messages.PolicySent]:
+    def policies(self) -> list[reports.PolicySent]:
         """Return the policies that were passed to main."""
-        return [r for r in self.reports if isinstance(r, messages.PolicySent)]
+        return [r for r in self.reports if isinstance(r, reports.PolicySent)]
 
     def told_refusals(self) -> list[tuple[int, str, int, int]]:
         """Return what main was told: channel, reason, vCPU, unit."""
         return [
             (told.number, told.reason.word, told.vcpu, told.unit)
             for told in self.reports
-            if isinstance(told, messages.RequestRefused)
+            if isinstance(told, reports.RequestRefused)
         ]
 
     def answer_policy(
-        self, sent: messages.PolicySent, *, is_accepted: bool = True
+        self, sent: reports.PolicySent, *, is_accepted: bool = True
     ) -> None:
         self.tell(
-            messages.AnswerPolicy(sent.domain, sent.number, sent.ticket, is_accepted)
+            commands.AnswerPolicy(sent.uuid, sent.number, sent.ticket, is_accepted)
         )
 
     # As time

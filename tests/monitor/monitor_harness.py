@@ -10,22 +10,32 @@ from contextlib import asynccontextmanager
 from functools import wraps
 from typing import TYPE_CHECKING
 
+from orchestrator import events
 from orchestrator.channel.protocol import GENERATION_464, Request, encode
+from orchestrator.limits import Limits
 from orchestrator.monitor.client.client import HUNG_AFTER_S, Monitor
-from orchestrator.monitor.client.views import Counters, DomainView, GroupView, VCpuView
+from orchestrator.monitor.link.commands import (
+    AnswerPolicy,
+    AnswerTake,
+    DefineDomain,
+    DefineGroup,
+    HandOver,
+    VCpuDefinition,
+)
 from orchestrator.power.group import ClockGroup, Original, PreparedGroup
 from orchestrator.values.domain import DomainId, PCpu
-from orchestrator.values.frequencies import steps_from
+from orchestrator.values.frequencies import table_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from orchestrator.values.refusal import Refusal
+    from orchestrator.monitor.client.views import Counters
+
 
 SIZE = GENERATION_464.size_bytes
 TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
-STEPS = steps_from([TURBO, NOMINAL, MIDDLE, LOWEST])
+STEPS = table_from([TURBO, NOMINAL, MIDDLE, LOWEST])
 UUID = DomainId("00000000-0000-0000-0000-000000000001")
 PATIENCE_S = 20.0
 """Far more than anything here takes, on a machine that is busy with other tests."""
@@ -41,13 +51,13 @@ class MonitorHarness:
         release_after_s: float = 30.0,
         hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
-        self.heard: list[tuple[object, ...]] = []
+        self.heard: list[events.Event] = []
         self.is_taking = True
         """Whether a wanted group is taken at once."""
         self.is_taking_policies: bool | None = True
         """What guests' policies are answered; None: nothing."""
         self.monitor = Monitor(
-            release_after_s=release_after_s, listener=self, hung_after_s=hung_after_s
+            release_after_s=release_after_s, post=self.post, hung_after_s=hung_after_s
         )
         self._directory = directory
         self._prepared: dict[int, PreparedGroup] = {}
@@ -59,44 +69,23 @@ class MonitorHarness:
         for guest in self._guests:
             guest.close()
 
-    # The monitor's listener
+    # What the monitor posts
 
-    def take_wanted(self, group: int) -> None:
-        self.heard.append(("take_wanted", group))
-        if self.is_taking:
-            self.take(group)
+    def post(self, event: events.Event) -> None:
+        self.heard.append(event)
+        match event:
+            case events.TakeWanted(group) if self.is_taking:
+                self.take(group)
+            case events.PolicySent(uuid, number, ticket):
+                if self.is_taking_policies is not None:
+                    is_accepted = self.is_taking_policies
+                    self.monitor.send(AnswerPolicy(uuid, number, ticket, is_accepted))
+            case _:
+                pass
 
-    def group_yielded(self, group: int) -> None:
-        self.heard.append(("group_yielded", group))
-
-    def endpoint_closed(self, uuid: DomainId, number: int, reason: str) -> None:
-        self.heard.append(("endpoint_closed", uuid, number, reason))
-
-    def policy_sent(
-        self, uuid: DomainId, number: int, ticket: int, generation: int, packet: bytes
-    ) -> None:
-        self.heard.append(("policy_sent", uuid, number, generation, packet))
-        if self.is_taking_policies is not None:
-            is_accepted = self.is_taking_policies
-            self.monitor.answer_policy(uuid, number, ticket, is_accepted=is_accepted)
-
-    def policy_removed(self, uuid: DomainId, number: int) -> None:
-        self.heard.append(("policy_removed", uuid, number))
-
-    def request_refused(
-        self, uuid: DomainId, number: int, reason: Refusal, vcpu: int, unit: int
-    ) -> None:
-        self.heard.append(("request_refused", uuid, number, reason, vcpu, unit))
-
-    def write_refused(self, group: int, errno: int) -> None:
-        self.heard.append(("write_refused", group, errno))
-
-    def monitor_died(self, status: int) -> None:
-        self.heard.append(("monitor_died", status))
-
-    async def hear(self, *words: object) -> None:
-        """Wait until the monitor has said something."""
-        await until(lambda: words in self.heard, f"{words}")
+    async def hear(self, event: events.Event) -> None:
+        """Wait until the monitor has posted an event."""
+        await until(lambda: event in self.heard, f"{event}")
 
     # What main does
 
@@ -141,38 +130,44 @@ class MonitorHarness:
     def take(self, number: int = 0) -> None:
         """Switch the governor and say so."""
         self.file(number, "scaling_governor").write_text("userspace\n")
-        self.monitor.answer_take(number, is_taken=True)
+        self.monitor.send(AnswerTake(number, is_taken=True))
 
     def offer(self, number: int = 0) -> None:
         """Define a group and hand it over, untaken."""
-        self.monitor.define_group(self.group_view(number))
-        self.monitor.hand_over(self.prepare(number), is_taken=False)
+        self.monitor.send(self.group(number))
+        self.hand_over(self.prepare(number), is_taken=False)
 
-    def group_view(
-        self, number: int = 0, *, override_khz: int | None = None
-    ) -> GroupView:
-        return GroupView(
-            number=number,
+    def hand_over(self, prepared: PreparedGroup, *, is_taken: bool) -> None:
+        command = HandOver(
+            prepared.group.number,
+            is_taken,
+            originals=tuple(o.value.decode() for o in prepared.originals),
+            ours=tuple(o.ours.decode() for o in prepared.originals),
+        )
+        self.monitor.send(command, [prepared.clock_fd, *prepared.original_fds])
+
+    def group(self, number: int = 0, *, override_khz: int | None = None) -> DefineGroup:
+        return DefineGroup(
+            group=number,
             steps=STEPS,
-            min_khz=LOWEST,
-            max_khz=TURBO,
+            limits=Limits(LOWEST, TURBO),
             override_khz=override_khz,
         )
 
     def hand_over_again(self, number: int = 0) -> None:
-        self.monitor.hand_over(self._prepared[number], is_taken=True)
+        self.hand_over(self._prepared[number], is_taken=True)
 
     def define_domain(
         self, *groups: int | None, uuid: DomainId = UUID, is_enforced: bool = True
     ) -> None:
         vcpus = tuple(
-            VCpuView(vcpu=number, group=group, min_khz=LOWEST, max_khz=TURBO)
+            VCpuDefinition(vcpu=number, group=group, limits=Limits(LOWEST, TURBO))
             for number, group in enumerate(groups)
         )
-        view = DomainView(
+        definition = DefineDomain(
             uuid=uuid, is_executing=True, is_enforced=is_enforced, vcpus=vcpus
         )
-        self.monitor.define_domain(view)
+        self.monitor.send(definition)
 
     def open_channel(self, number: int = 0, uuid: DomainId = UUID) -> Guest:
         theirs, ours = socket.socketpair()

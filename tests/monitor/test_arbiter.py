@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.limits import Limits
 from orchestrator.monitor.arbiter import (
     DISABLE_TURBO,
     DOWN,
@@ -17,10 +18,10 @@ from orchestrator.monitor.arbiter import (
     Group,
     VCpu,
 )
-from orchestrator.values.frequencies import Steps, steps_from
+from orchestrator.values.frequencies import FrequencyTable, table_from
 
 TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
-STEPS = steps_from([TURBO, NOMINAL, MIDDLE, LOWEST])
+STEPS = table_from([TURBO, NOMINAL, MIDDLE, LOWEST])
 
 
 class Setting(NamedTuple):
@@ -40,7 +41,7 @@ def _put(group: Group, setting: Setting) -> VCpu:
     domain.is_executing = setting.is_executing
     domain.is_enforced = setting.is_enforced
     vcpu = VCpu(domain, 0)
-    vcpu.min_khz, vcpu.max_khz = setting.min_khz, setting.max_khz
+    vcpu.limits = Limits(setting.min_khz, setting.max_khz)
     vcpu.is_turbo_allowed = setting.is_turbo_allowed
     vcpu.place(group)
     vcpu.has_turbo_right = setting.has_turbo_right
@@ -55,7 +56,7 @@ def _running(group: Group, *, vote: int = 0, max_khz: int = TURBO) -> VCpu:
 
 
 khz = st.integers(1, 4_000_000)
-steps = st.lists(khz, min_size=1, max_size=12).map(steps_from)
+steps = st.lists(khz, min_size=1, max_size=12).map(table_from)
 settings = st.builds(
     Setting,
     min_khz=st.integers(0, 4_000_000),
@@ -68,10 +69,15 @@ settings = st.builds(
 )
 
 
+def limit(group: Group, min_khz: int, max_khz: int) -> None:
+    group.limits = Limits(min_khz, max_khz)
+    group.rebound()
+
+
 @st.composite
 def groups(draw: st.DrawFn) -> Group:
     group = Group(0, draw(steps))
-    group.min_khz, group.max_khz = draw(khz), draw(khz)
+    limit(group, draw(khz), draw(khz))
     group.has_host_cpus = draw(st.booleans())
     group.override_khz = draw(st.none() | khz)
     return group
@@ -85,9 +91,10 @@ def test_a_grant_is_a_step_within_the_host_s_bounds(
         _put(group, setting)
     target_khz = group.target_khz()
     assert target_khz in group.steps.khz
-    if group.steps.lowest_khz <= group.max_khz:
-        assert target_khz <= group.max_khz
-    within = [k for k in group.steps.khz if group.min_khz <= k <= group.max_khz]
+    low_khz, high_khz = group.limits
+    if group.steps.lowest_khz <= high_khz:
+        assert target_khz <= high_khz
+    within = [k for k in group.steps.khz if low_khz <= k <= high_khz]
     if within:
         assert target_khz in within
 
@@ -100,7 +107,7 @@ def test_a_grant_is_no_less_than_any_wish_that_counts_unless_clamped(
     for setting in members:
         _put(group, setting)
     wishes = [v.wish_khz() for v in group.members if v.domain.is_executing]
-    highest = group.fit(group.steps.highest_khz)
+    highest = group.window.high_khz
     assert all(group.target_khz() >= min(wish, highest) for wish in wishes)
 
 
@@ -117,7 +124,7 @@ def test_the_order_of_vcpus_does_not_matter(
 
 @given(steps, settings)
 def test_a_wish_is_a_step_within_the_domain_s_bounds(
-    some: Steps, setting: Setting
+    some: FrequencyTable, setting: Setting
 ) -> None:
     vcpu = _put(Group(0, some), setting._replace(is_enforced=True))
     assert vcpu.wish_khz() in some.khz
@@ -129,23 +136,23 @@ def test_a_wish_is_a_step_within_the_domain_s_bounds(
 
 @given(steps, settings, st.lists(st.integers(0, 8), max_size=20))
 def test_votes_are_steps_whatever_is_asked(
-    some: Steps, setting: Setting, units: list[int]
+    some: FrequencyTable, setting: Setting, units: list[int]
 ) -> None:
     vcpu = _put(Group(0, some), setting)
     for unit in units:
-        vote_khz = vcpu.turn(unit)
+        vote_khz = vcpu.apply_request(unit)
         assert vote_khz is None or vote_khz in some.khz
         vcpu.vote_khz = vote_khz or vcpu.vote_khz
 
 
 @given(steps, settings)
 def test_max_and_min_do_not_depend_on_the_vote_before(
-    some: Steps, setting: Setting
+    some: FrequencyTable, setting: Setting
 ) -> None:
     vcpu = _put(Group(0, some), setting)
-    absolute = (vcpu.turn(MAX), vcpu.turn(MIN))
+    absolute = (vcpu.apply_request(MAX), vcpu.apply_request(MIN))
     vcpu.vote_khz = some.lowest_khz
-    assert (vcpu.turn(MAX), vcpu.turn(MIN)) == absolute
+    assert (vcpu.apply_request(MAX), vcpu.apply_request(MIN)) == absolute
 
 
 def test_the_highest_of_the_wishes_is_granted() -> None:
@@ -181,7 +188,7 @@ def test_an_observed_domain_is_not_slowed_by_its_bounds_or_votes() -> None:
 
 def test_a_group_in_which_nobody_runs_stays_at_its_highest_permitted_step() -> None:
     group = Group(0, STEPS)
-    group.max_khz = NOMINAL
+    limit(group, 0, NOMINAL)
     assert group.target_khz() == NOMINAL
 
 
@@ -198,13 +205,13 @@ def test_an_override_replaces_wishes_within_the_host_s_bounds() -> None:
     group.override_khz = 1_500_000
     assert group.target_khz() == MIDDLE
     group.override_khz = TURBO
-    group.max_khz = MIDDLE
+    limit(group, 0, MIDDLE)
     assert group.target_khz() == MIDDLE
 
 
 def test_a_bound_between_two_steps_is_not_exceeded() -> None:
     group = Group(0, STEPS)
-    group.max_khz = 2_500_000
+    limit(group, 0, 2_500_000)
     assert group.target_khz() == MIDDLE
 
 
@@ -212,7 +219,7 @@ def test_the_calls_of_dpdk_s_test_suite_give_the_steps_of_its_turbo_rules() -> N
     vcpu = _running(Group(0, STEPS))
     votes = []
     for unit in (ENABLE_TURBO, DISABLE_TURBO, UP, DOWN, MIN, MAX):
-        vcpu.vote_khz = vcpu.turn(unit) or 0
+        vcpu.vote_khz = vcpu.apply_request(unit) or 0
         votes.append(vcpu.vote_khz)
     assert votes == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
 
@@ -235,27 +242,27 @@ def test_the_calls_of_dpdk_s_test_suite_give_the_steps_of_its_turbo_rules() -> N
 def test_what_a_request_makes_of_a_vote(
     unit: int, vote: int, result: int | None
 ) -> None:
-    assert _running(Group(0, STEPS), vote=vote).turn(unit) == result
+    assert _running(Group(0, STEPS), vote=vote).apply_request(unit) == result
 
 
 def test_relative_requests_move_within_the_domain_s_bounds() -> None:
     vcpu = _running(Group(0, STEPS), vote=TURBO, max_khz=MIDDLE)
-    assert vcpu.turn(UP) == MIDDLE
-    assert vcpu.turn(DOWN) == LOWEST
+    assert vcpu.apply_request(UP) == MIDDLE
+    assert vcpu.apply_request(DOWN) == LOWEST
 
 
 def test_without_turbo_enabling_is_refused_and_disabling_is_done() -> None:
-    vcpu = _running(Group(0, steps_from([NOMINAL, LOWEST])))
-    assert vcpu.turn(ENABLE_TURBO) is None
-    assert vcpu.turn(DISABLE_TURBO) == NOMINAL
+    vcpu = _running(Group(0, table_from([NOMINAL, LOWEST])))
+    assert vcpu.apply_request(ENABLE_TURBO) is None
+    assert vcpu.apply_request(DISABLE_TURBO) == NOMINAL
 
 
 def test_turbo_that_the_operator_forbids_is_refused() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.is_turbo_allowed = False
     vcpu.rebound()
-    assert vcpu.turn(ENABLE_TURBO) is None
-    assert vcpu.turn(MAX) == NOMINAL
+    assert vcpu.apply_request(ENABLE_TURBO) is None
+    assert vcpu.apply_request(MAX) == NOMINAL
     assert vcpu.wish_khz() == NOMINAL
 
 
@@ -274,15 +281,15 @@ def test_a_vote_is_void_in_another_group() -> None:
 
 def test_a_withdrawn_vote_takes_the_turbo_switch_with_it() -> None:
     vcpu = _running(Group(0, STEPS))
-    vcpu.vote_khz = vcpu.turn(DISABLE_TURBO) or 0
+    vcpu.vote_khz = vcpu.apply_request(DISABLE_TURBO) or 0
     vcpu.withdraw()
-    assert (vcpu.vote_khz, vcpu.turn(MAX)) == (0, TURBO)
+    assert (vcpu.vote_khz, vcpu.apply_request(MAX)) == (0, TURBO)
 
 
 def test_a_floating_vcpu_takes_no_request() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.place(None)
-    assert vcpu.turn(MAX) is None
+    assert vcpu.apply_request(MAX) is None
 
 
 def test_only_a_vcpu_that_decides_alone_is_a_sole_voter() -> None:

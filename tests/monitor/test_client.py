@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import events
 from orchestrator.channel.protocol import (
     Request,
     Unit,
@@ -19,6 +20,7 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.client.client import Monitor
+from orchestrator.monitor.link.commands import WithdrawVotes
 from orchestrator.values.domain import DomainId
 from tests.monitor.monitor_harness import (
     LOWEST,
@@ -42,8 +44,8 @@ def test_a_group_without_votes_is_yielded(tmp_path: Path) -> None:
         async with monitor_harness(tmp_path, release_after_s=0.05) as main:
             guest = main.simple()
             await guest.ask(MIN)
-            main.monitor.withdraw_votes(UUID, None)
-            await main.hear("group_yielded", 0)
+            main.monitor.send(WithdrawVotes(UUID, None))
+            await main.hear(events.GroupYielded(0))
             assert main.monitor.snapshot().grants == {0: None}
 
     asyncio.run(run())
@@ -137,14 +139,14 @@ def test_a_monitor_that_hangs_is_killed_and_one_that_works_is_not(
         since_s = time.monotonic()
 
         def is_over(span_s: float) -> bool:
-            main.monitor.look_after()
+            main.monitor.check_health()
             return time.monotonic() > since_s + span_s
 
         await until(lambda: is_over(1.5), "three times what it may take")
         assert main.heard == []
         os.kill(first, signal.SIGSTOP)
         await until(lambda: is_over(0) and main.heard != [], "its death")
-        assert main.heard == [("monitor_died", -signal.SIGKILL)]
+        assert main.heard == [events.MonitorDied(-signal.SIGKILL)]
         await main.monitor.start()
         since_s = time.monotonic()
         await until(lambda: is_over(1.0), "twice what the next one may take")
@@ -176,7 +178,7 @@ def test_stopping_restores_nothing(tmp_path: Path) -> None:
     assert main.clock() == LOWEST
     assert main.file(0, "scaling_governor").read_text() == "userspace\n"
     assert main.monitor.snapshot().wishes == {(UUID, 0): LOWEST}
-    assert main.heard == [("take_wanted", 0)]
+    assert main.heard == [events.TakeWanted(0)]
 
 
 def test_a_monitor_that_does_not_come_up_is_an_error(
@@ -185,7 +187,7 @@ def test_a_monitor_that_does_not_come_up_is_an_error(
     async def run() -> None:
         nobody_at_all = 2**40
         monitor = Monitor(
-            release_after_s=1, listener=MonitorHarness(Path()), uid=nobody_at_all
+            release_after_s=1, post=lambda _event: None, uid=nobody_at_all
         )
         with pytest.raises(HandoffError, match="status 1"):
             await monitor.start()

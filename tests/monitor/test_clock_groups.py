@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from orchestrator.channel.protocol import Request, Unit, encode
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, reports
 from tests.monitor.in_process_monitor import (
     LOWEST,
     MIDDLE,
@@ -11,7 +11,7 @@ from tests.monitor.in_process_monitor import (
 )
 
 UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
-TAKEN, NOT_TAKEN = messages.AnswerTake(0, True), messages.AnswerTake(0, False)  # noqa: FBT003
+TAKEN, NOT_TAKEN = commands.AnswerTake(0, True), commands.AnswerTake(0, False)  # noqa: FBT003
 
 
 def test_a_group_that_main_takes_for_the_operator_is_ours_to_restore_at_once(
@@ -19,16 +19,16 @@ def test_a_group_that_main_takes_for_the_operator_is_ours_to_restore_at_once(
 ) -> None:
     monitor.define_group()
     monitor.hand_over(is_taken=False)
-    changed = [monitor.claims.clocks[0].is_changed]
+    changed = [monitor.groups.clocks[0].is_changed]
     monitor.define_group(override_khz=MIDDLE)
-    changed.append(monitor.claims.clocks[0].is_changed)
+    changed.append(monitor.groups.clocks[0].is_changed)
     monitor.hand_over(is_taken=False)  # its originals were read anew
-    changed.append(monitor.claims.clocks[0].is_changed)
+    changed.append(monitor.groups.clocks[0].is_changed)
     monitor.tell(TAKEN)
     monitor.define_group()
-    changed.append(monitor.claims.clocks[0].is_changed)
-    monitor.tell(messages.TakeBack(0))
-    changed.append(monitor.claims.clocks[0].is_changed)
+    changed.append(monitor.groups.clocks[0].is_changed)
+    monitor.tell(commands.TakeBack(0))
+    changed.append(monitor.groups.clocks[0].is_changed)
     assert changed == [False, True, True, True, False]
 
 
@@ -54,7 +54,7 @@ def test_a_vote_ends_with_its_endpoint(monitor: InProcessMonitor) -> None:
     guest.close()
     monitor.turn()
     assert (monitor.vote(), monitor.clock()) == (0, TURBO)
-    assert monitor.reports == [messages.EndpointClosed(0, 0, 1, "hung up")]
+    assert monitor.reports == [reports.EndpointClosed("0", 0, 1, "hung up")]
 
 
 def test_a_vote_ends_with_the_channel_that_made_it_and_with_no_other(
@@ -66,9 +66,9 @@ def test_a_vote_ends_with_the_channel_that_made_it_and_with_no_other(
     other.close()
     monitor.turn()
     assert monitor.clock() == LOWEST
-    monitor.tell(messages.WithdrawVotes(0, 2, None))
+    monitor.tell(commands.WithdrawVotes("0", 2, None))
     assert monitor.clock() == LOWEST
-    monitor.tell(messages.WithdrawVotes(0, 1, None))
+    monitor.tell(commands.WithdrawVotes("0", 1, None))
     assert monitor.clock() == TURBO
 
 
@@ -78,9 +78,9 @@ def test_what_arrives_while_votes_are_withdrawn_keeps_its_vote(
     guest = monitor.simple()
     monitor.ask(guest, encode(Request(0, MIN)))
     # Main looked at the channel before this request, and we hear of it after.
-    monitor.tell(messages.WithdrawVotes(0, 0, monitor.now_ns - 1))
+    monitor.tell(commands.WithdrawVotes("0", 0, monitor.now_ns - 1))
     assert monitor.clock() == LOWEST
-    monitor.tell(messages.WithdrawVotes(0, 0, monitor.now_ns))
+    monitor.tell(commands.WithdrawVotes("0", 0, monitor.now_ns))
     assert monitor.clock() == TURBO
 
 
@@ -106,7 +106,7 @@ def test_a_reboot_ends_all_votes_of_the_domain(monitor: InProcessMonitor) -> Non
     monitor.define_domain(groups=(0, 1))
     guest = monitor.adopt()
     monitor.ask(guest, encode(Request(0, MIN)) + encode(Request(1, DISABLE)))
-    monitor.tell(messages.WithdrawVotes(0, None, None))
+    monitor.tell(commands.WithdrawVotes("0", None, None))
     assert (monitor.clock(0), monitor.clock(1)) == (TURBO, TURBO)
     monitor.ask(guest, encode(Request(1, MAX)))
     assert monitor.clock(1) == TURBO
@@ -156,17 +156,17 @@ def test_a_forgotten_domain_leaves_no_channel_vote_or_counter(
 ) -> None:
     guest = monitor.simple()
     monitor.ask(guest, encode(Request(0, MIN)))
-    monitor.tell(messages.ForgetDomain(0, (0,)))
+    monitor.tell(commands.ForgetDomain("0", (0,)))
     assert guest.recv(1) == b""
     assert (monitor.vote(), monitor.counts(), monitor.clock()) == (0, {}, TURBO)
     assert monitor.reports == []
-    assert monitor.claims.clocks[0].group.members == []
+    assert monitor.groups.clocks[0].group.members == []
 
 
 def test_a_closed_channel_loses_its_votes(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     monitor.ask(guest, encode(Request(0, MIN)))
-    monitor.tell(messages.CloseChannel(0, 0))
+    monitor.tell(commands.CloseChannel("0", 0))
     assert guest.recv(1) == b""
     assert (monitor.vote(), monitor.clock(), monitor.reports) == (0, TURBO, [])
 

@@ -10,7 +10,7 @@ from orchestrator.channel.protocol import (
     Unit,
     encode,
 )
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, messages, reports
 from orchestrator.monitor.process.answers import LATE_NS
 from orchestrator.monitor.process.loop import LONG_PASS_NS
 from tests.monitor.in_process_monitor import SIZE, TURBO, InProcessMonitor, ack, receive
@@ -52,7 +52,7 @@ def test_one_of_many_that_hangs_up_ends_only_itself(monitor: InProcessMonitor) -
     _all_send(guests, MAX)
     guests[3].shutdown(socket.SHUT_RD)
     monitor.turn()
-    assert monitor.reports == [messages.EndpointClosed(0, 3, 1, "EPIPE")]
+    assert monitor.reports == [reports.EndpointClosed("0", 3, 1, "EPIPE")]
     assert all(receive(guest) for guest in guests[4:])
 
 
@@ -60,7 +60,7 @@ def test_one_of_many_that_does_not_read_loses_only_its_own_answers(
     monitor: InProcessMonitor,
 ) -> None:
     guests = _crowd(monitor)
-    deaf = monitor.claims.speakers[next(iter(monitor.claims.speakers))][5]
+    deaf = monitor.groups.speakers[next(iter(monitor.groups.speakers))][5]
     with contextlib.suppress(BlockingIOError):
         while True:
             deaf.send(b"\0" * SIZE)
@@ -85,7 +85,7 @@ def test_a_channel_that_main_closes_before_its_answer_is_sent_is_no_news(
 ) -> None:
     guests = _crowd(monitor)
     _all_send(guests, MAX)
-    monitor.main.send(messages.encode(messages.CloseChannel(0, 38)))
+    monitor.main.send(messages.encode(commands.CloseChannel("0", 38)))
     monitor.turn()
     assert receive(guests[37]) == ack(37, MAX)
     assert receive(guests[38]) == b""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator import events
 from orchestrator.channel.protocol import (
     Command,
     PolicyPacket,
@@ -16,6 +17,13 @@ from orchestrator.channel.protocol import (
     Unit,
     encode,
     encode_policy,
+)
+from orchestrator.monitor.link.commands import (
+    CloseChannel,
+    ForgetDomain,
+    SetPolicyVote,
+    SwitchChannel,
+    WithdrawVotes,
 )
 from orchestrator.values.domain import DomainId
 from tests.monitor.monitor_harness import (
@@ -63,7 +71,7 @@ async def test_a_death_of_the_monitor_leaves_clocks_and_votes(
 
 async def _kill_monitor(main: MonitorHarness) -> None:
     os.kill(main.pid(), signal.SIGKILL)
-    await main.hear("monitor_died", -signal.SIGKILL)
+    await main.hear(events.MonitorDied(-signal.SIGKILL))
 
 
 @with_monitor
@@ -75,9 +83,9 @@ async def test_what_is_said_while_no_monitor_lives_is_known_to_the_next(
     await _kill_monitor(main)
     other = DomainId("00000000-0000-0000-0000-000000000002")
     main.define_domain(0, uuid=other)
-    main.monitor.withdraw_votes(UUID, 0)
+    main.monitor.send(WithdrawVotes(UUID, 0))
     refused = main.open_channel()
-    await main.hear("endpoint_closed", UUID, 0, "the monitor cannot have it")
+    await main.hear(events.EndpointClosed(UUID, 0, "the monitor is not available"))
     assert await refused.receive() == b""
     await main.monitor.start()
     main.hand_over_again()
@@ -92,8 +100,8 @@ async def test_a_policy_s_vote_takes_the_group_and_outlives_a_monitor(
 ) -> None:
     main.offer()
     main.define_domain(0)
-    main.monitor.set_policy_vote(UUID, 0, LOWEST)
-    await main.hear("take_wanted", 0)
+    main.monitor.send(SetPolicyVote(UUID, 0, LOWEST))
+    await main.hear(events.TakeWanted(0))
     await until(lambda: main.clock() == LOWEST, "the policy's clock")
     await _kill_monitor(main)
     main.file(0, "scaling_setspeed").write_text("1\n")
@@ -103,9 +111,9 @@ async def test_a_policy_s_vote_takes_the_group_and_outlives_a_monitor(
     assert main.monitor.snapshot().wishes == {(UUID, 0): LOWEST}
     assert await main.open_channel().ask(MAX) == "ACK"
     assert main.clock() == TURBO
-    main.monitor.withdraw_votes(UUID, None)
+    main.monitor.send(WithdrawVotes(UUID, None))
     await until(lambda: main.clock() == LOWEST, "the policy's clock alone")
-    main.monitor.set_policy_vote(UUID, 0, None)
+    main.monitor.send(SetPolicyVote(UUID, 0, 0))
     await until(lambda: main.clock() == TURBO, "no vote is left")
     assert main.monitor.snapshot().wishes == {(UUID, 0): None}
 
@@ -118,15 +126,15 @@ async def test_a_policy_s_vote_ends_with_the_vcpu_s_place_also_for_main(
     main.offer(1)
     main.define_domain(0, 0)
     for vcpu in (0, 1, 2):
-        main.monitor.set_policy_vote(UUID, vcpu, LOWEST)
+        main.monitor.send(SetPolicyVote(UUID, vcpu, LOWEST))
     main.define_domain(0, 1)
     await _kill_monitor(main)
     main.define_domain(1)
     main.define_domain(0)
     await main.monitor.start()
     assert main.monitor.snapshot().wishes == {(UUID, 0): None}
-    main.monitor.set_policy_vote(UUID, 0, LOWEST)
-    main.monitor.forget_domain(UUID)
+    main.monitor.send(SetPolicyVote(UUID, 0, LOWEST))
+    main.monitor.send(ForgetDomain(UUID))
     main.define_domain(0)
     assert main.monitor.snapshot().wishes == {(UUID, 0): None}
 
@@ -136,27 +144,31 @@ async def test_guests_policies_are_heard_and_answered(main: MonitorHarness) -> N
     guest = main.simple()
     packet = encode_policy(PolicyPacket(vm_name=b"me", num_vcpu=1))
     assert await guest.exchange(packet) == packet[:12] + b"\1" + packet[13:]
-    assert set(main.heard) == {("policy_sent", UUID, 0, SIZE, packet)}
+    for sent in main.heard:
+        assert isinstance(sent, events.PolicySent)
+        assert (sent.uuid, sent.number, sent.generation) == (UUID, 0, SIZE)
+        assert sent.packet == packet
+    assert main.heard
     main.is_taking_policies = False
     assert await guest.exchange(packet) == packet[:12] + b"\2" + packet[13:]
     await guest.send(encode(Request(0, 0, Command.PKT_POLICY_REMOVE)))
-    await main.hear("policy_removed", UUID, 0)
+    await main.hear(events.PolicyRemoved(UUID, 0))
 
 
 def _close_the_channel(main: MonitorHarness) -> None:
-    main.monitor.close_channel(UUID, 0)
+    main.monitor.send(CloseChannel(UUID, 0))
 
 
 def _disable_the_channel(main: MonitorHarness) -> None:
-    main.monitor.switch_channel(UUID, 0, is_enabled=False)
+    main.monitor.send(SwitchChannel(UUID, 0, is_enabled=False))
 
 
 def _withdraw_its_votes(main: MonitorHarness) -> None:
-    main.monitor.withdraw_votes(UUID, 0)
+    main.monitor.send(WithdrawVotes(UUID, 0))
 
 
 def _withdraw_all_votes(main: MonitorHarness) -> None:
-    main.monitor.withdraw_votes(UUID, None)
+    main.monitor.send(WithdrawVotes(UUID, None))
 
 
 def _move_the_vcpu(main: MonitorHarness) -> None:
@@ -165,7 +177,7 @@ def _move_the_vcpu(main: MonitorHarness) -> None:
 
 
 def _forget_the_domain(main: MonitorHarness) -> None:
-    main.monitor.forget_domain(UUID)
+    main.monitor.send(ForgetDomain(UUID))
     main.define_domain(0)
 
 
@@ -206,11 +218,13 @@ async def test_what_a_monitor_has_done_is_not_done_again_after_its_death(
 ) -> None:
     guest = main.simple()
     await guest.ask(MIN)
-    main.monitor.withdraw_votes(UUID, 0)
+    main.monitor.send(WithdrawVotes(UUID, 0))
     await until(lambda: main.clock() == TURBO, "the end of the vote")
     await guest.ask(MIN)
     os.kill(main.pid(), signal.SIGSTOP)
-    main.monitor.switch_channel(UUID, 1, is_enabled=True)  # says nothing about votes
+    main.monitor.send(
+        SwitchChannel(UUID, 1, is_enabled=True)
+    )  # says nothing about votes
     await _kill_monitor(main)
     await main.monitor.start()
     main.hand_over_again()
@@ -241,7 +255,7 @@ async def test_a_domain_forgotten_while_no_monitor_lived_leaves_nothing(
     guest = main.simple()
     await guest.ask(MIN)
     await _kill_monitor(main)
-    main.monitor.forget_domain(UUID)
+    main.monitor.send(ForgetDomain(UUID))
     await main.monitor.start()
     main.define_domain(0)
     main.hand_over_again()

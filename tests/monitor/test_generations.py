@@ -26,7 +26,7 @@ from orchestrator.channel.protocol import (
     encode_policy,
 )
 from orchestrator.channel.recognition import MOST_PACKETS
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.process.exchange import IDLE_NS
 from orchestrator.monitor.process.share import TURN_NS
 from tests.channel.vectors import read_vectors
@@ -76,9 +76,9 @@ def test_an_old_guest_is_never_answered_but_its_refusals_are_counted(
     _silence(monitor)
     bad = encode(Request(7, MIN), generation) + encode(Request(0, 99), generation)
     assert monitor.ask(guest, bad) == b""
-    monitor.tell(messages.TakeBack(0))
+    monitor.tell(commands.TakeBack(0))
     assert monitor.ask(guest, encode(Request(0, MIN), generation)) == b""
-    monitor.tell(messages.AnswerTake(0, is_taken=False))
+    monitor.tell(commands.AnswerTake(0, is_taken=False))
     assert receive(guest) == b""
     assert monitor.counts() == {"unanswered": 3}
     assert monitor.reasons() == {"no-vcpu": 1, "unit": 1}
@@ -252,12 +252,12 @@ def test_no_bytes_of_one_guest_reach_another_or_end_its_channel(
                 _silence(monitor)
         _silence(monitor)
         for sent_policy in monitor.policies():
-            assert sent_policy.domain == 0
+            assert sent_policy.uuid == "0"
             monitor.answer_policy(sent_policy)
         receive(wild)
         assert monitor.ask(wild, low) == low
         assert monitor.counts(1) == {"acks": len(sent)}
-        ends = [r for r in monitor.reports if isinstance(r, messages.EndpointClosed)]
+        ends = [r for r in monitor.reports if isinstance(r, reports.EndpointClosed)]
         assert ends == []
 
 

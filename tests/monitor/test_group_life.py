@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.channel.protocol import Request, Unit, encode, encode_connect
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.table import VOTE, VOTER, Voter, pack_voter, vcpu_at
 from orchestrator.monitor.process.clock import Stage
 from orchestrator.monitor.process.clock_groups import RETRY_NS
@@ -18,12 +18,12 @@ from tests.monitor.in_process_monitor import (
 )
 
 UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
-TAKEN, NOT_TAKEN = messages.AnswerTake(0, True), messages.AnswerTake(0, False)  # noqa: FBT003
-YIELDED = messages.GroupYielded(0)
+TAKEN, NOT_TAKEN = commands.AnswerTake(0, True), commands.AnswerTake(0, False)  # noqa: FBT003
+YIELDED = reports.GroupYielded(0)
 
 
 def _stage(monitor: InProcessMonitor, number: int = 0) -> Stage:
-    return monitor.claims.clocks[number].stage
+    return monitor.groups.clocks[number].stage
 
 
 # A group's life
@@ -34,14 +34,14 @@ def test_a_group_without_votes_is_kept_for_a_while_and_then_yielded(
 ) -> None:
     guest = monitor.simple()
     monitor.ask(guest, encode(Request(0, MIN)))
-    monitor.tell(messages.WithdrawVotes(0, 0, None))
+    monitor.tell(commands.WithdrawVotes("0", 0, None))
     monitor.now_ns += SECOND_NS - 1
     monitor.turn()
     assert (monitor.reports, monitor.clock()) == ([], TURBO)
     monitor.now_ns += 1
     monitor.turn()
     assert (monitor.reports, monitor.grant()) == ([YIELDED], 0)
-    assert monitor.claims.deadlines == {}
+    assert monitor.groups.deadlines == {}
 
 
 def test_a_vote_in_time_keeps_the_group(monitor: InProcessMonitor) -> None:
@@ -60,7 +60,7 @@ def test_a_yielded_group_is_wanted_again_by_the_next_vote(
     monitor.now_ns += SECOND_NS
     monitor.turn()
     assert monitor.ask(guest, encode(Request(0, MIN))) == b""
-    assert monitor.reports == [YIELDED, messages.TakeWanted(0)]
+    assert monitor.reports == [YIELDED, reports.TakeWanted(0)]
     assert monitor.clock() == TURBO
     monitor.tell(TAKEN)
     assert monitor.clock() == LOWEST
@@ -97,10 +97,10 @@ def test_a_group_that_could_not_be_taken_is_asked_for_again_after_a_while(
     monitor.tell(NOT_TAKEN)
     monitor.now_ns += RETRY_NS - 1
     monitor.ask(guest, encode_connect())
-    assert monitor.reports == [messages.TakeWanted(0)]
+    assert monitor.reports == [reports.TakeWanted(0)]
     monitor.now_ns += 1
     monitor.ask(guest, encode_connect())
-    assert monitor.reports == [messages.TakeWanted(0)] * 2
+    assert monitor.reports == [reports.TakeWanted(0)] * 2
 
 
 def test_a_group_is_not_taken_without_its_descriptors(
@@ -126,24 +126,24 @@ def test_a_group_that_is_taken_back_is_written_no_more(
 ) -> None:
     guest = monitor.simple()
     monitor.ask(guest, encode(Request(0, MIN)))
-    monitor.tell(messages.TakeBack(0))
+    monitor.tell(commands.TakeBack(0))
     monitor.path().write_text("main's\n")
     monitor.define_group(min_khz=MIDDLE)
     assert (monitor.path().read_text(), monitor.grant()) == ("main's\n", 0)
-    assert not monitor.claims.clocks[0].is_handed_over
+    assert not monitor.groups.clocks[0].is_handed_over
 
 
 def test_lost_descriptors_are_reported_as_a_refusal(monitor: InProcessMonitor) -> None:
     monitor.define_group()
-    monitor.tell(messages.HandOver(0, True, ("ondemand\n",), ("userspace",)), ())  # noqa: FBT003
-    assert monitor.reports == [messages.WriteRefused(0, 24)]
+    monitor.tell(commands.HandOver(0, True, ("ondemand\n",), ("userspace",)), ())  # noqa: FBT003
+    assert monitor.reports == [reports.WriteRefused(0, 24)]
     assert _stage(monitor) is Stage.UNTAKEN
 
 
 def test_a_lost_socket_is_reported_as_closed(monitor: InProcessMonitor) -> None:
     monitor.define_domain()
-    monitor.tell(messages.Adopt(0, 3, 3, 8, True), ())  # noqa: FBT003
-    closed = messages.EndpointClosed(0, 3, 8, "too many open files")
+    monitor.tell(commands.Adopt("0", 3, 3, 8, True), ())  # noqa: FBT003
+    closed = reports.EndpointClosed("0", 3, 8, "too many open files")
     assert monitor.reports == [closed]
 
 
@@ -152,20 +152,20 @@ def test_a_channel_of_an_unknown_domain_is_closed_and_reported(
 ) -> None:
     guest = monitor.adopt(domain=9)
     assert receive(guest) == b""
-    gone = messages.EndpointClosed(9, 0, 1, "its domain is gone")
+    gone = reports.EndpointClosed("9", 0, 1, "its domain is gone")
     assert monitor.reports == [gone]
 
 
 def test_what_refers_to_something_unknown_is_ignored(monitor: InProcessMonitor) -> None:
     for message in (
         TAKEN,
-        messages.TakeBack(5),
-        messages.ConfirmRelease(5),
-        messages.CloseChannel(5, 0),
-        messages.SwitchChannel(5, 0, True),  # noqa: FBT003
-        messages.WithdrawVotes(5, None, None),
-        messages.ForgetDomain(5, ()),
-        messages.Ready(1),
+        commands.TakeBack(5),
+        commands.ConfirmRelease(5),
+        commands.CloseChannel("5", 0),
+        commands.SwitchChannel("5", 0, True),  # noqa: FBT003
+        commands.WithdrawVotes("5", None, None),
+        commands.ForgetDomain("5", ()),
+        commands.Ping(),
     ):
         monitor.tell(message)
     assert monitor.reports == []
@@ -188,11 +188,11 @@ def test_a_greeting_in_the_table_is_still_only_a_greeting(
 ) -> None:
     words, at = monitor.table.words, vcpu_at(0)
     words[at + VOTE] = TURBO
-    words[at + VOTER] = pack_voter(Voter(0, is_greeting=True))
+    words[at + VOTER] = pack_voter(Voter(0, is_connect_vote=True))
     monitor.define_group()
     monitor.define_domain()
     monitor.hand_over()
-    monitor.tell(messages.SetPolicyVote(0, 0, LOWEST))
+    monitor.tell(commands.SetPolicyVote("0", 0, LOWEST))
     assert monitor.clock() == LOWEST
 
 
@@ -214,7 +214,7 @@ def test_a_vote_that_was_taken_up_ends_with_its_channel(
     monitor.define_group()
     monitor.define_domain()
     monitor.hand_over()
-    monitor.tell(messages.CloseChannel(0, 0))  # it could not be connected again
+    monitor.tell(commands.CloseChannel("0", 0))  # it could not be connected again
     assert (monitor.clock(), monitor.vote()) == (TURBO, 0)
 
 
@@ -244,12 +244,12 @@ def test_originals_go_back_from_the_moment_that_main_was_asked_to_take(
     monitor.define_group()
     monitor.hand_over(is_taken=False)
     monitor.define_domain()
-    changed = [monitor.claims.clocks[0].is_changed]
+    changed = [monitor.groups.clocks[0].is_changed]
     monitor.ask(monitor.adopt(), encode_connect())
-    changed.append(monitor.claims.clocks[0].is_changed)
+    changed.append(monitor.groups.clocks[0].is_changed)
     assert changed == [False, True]
     monitor.governor().write_text("userspace\n")
-    monitor.claims.clocks[0].restore()
+    monitor.groups.clocks[0].restore()
     assert monitor.governor().read_text() == "schedutil\n"
 
 
@@ -258,7 +258,7 @@ def test_a_governor_that_somebody_has_changed_since_stays(
 ) -> None:
     monitor.simple()
     monitor.governor().write_text("performance\n")
-    monitor.claims.clocks[0].restore()
+    monitor.groups.clocks[0].restore()
     assert monitor.governor().read_text() == "performance\n"
 
 
@@ -268,7 +268,7 @@ def test_a_yielded_group_is_main_s_again_when_main_says_so(
     monitor.simple()
     monitor.now_ns += SECOND_NS
     monitor.turn()
-    clock = monitor.claims.clocks[0]
+    clock = monitor.groups.clocks[0]
     assert (clock.stage, clock.is_changed) == (Stage.YIELDED, True)
-    monitor.tell(messages.ConfirmRelease(0))
+    monitor.tell(commands.ConfirmRelease(0))
     assert (clock.stage, clock.is_changed) == (Stage.UNTAKEN, False)

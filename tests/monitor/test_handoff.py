@@ -9,51 +9,57 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import HandoffError
+from orchestrator.limits import Limits
 from orchestrator.monitor.client.rows import Rows
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.handoff import MAX_FDS, Handoff
-from orchestrator.monitor.link.messages import Message, VCpuRow, decode, encode
+from orchestrator.monitor.link.messages import Message, decode, encode
 from orchestrator.monitor.link.table import (
     CHANNEL_ROWS,
     CHANNEL_WORDS,
     GROUP_ROWS,
+    REASONS,
     VCPU_ROWS,
     SharedTable,
     Voter,
     channel_at,
+    check_row,
     create_table,
     group_at,
     pack_voter,
     unpack_voter,
     vcpu_at,
 )
+from orchestrator.values.frequencies import table_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES: list[Message] = [
-    messages.Hello(1, 30_000, None, 65_534),
-    messages.DefineGroup(3, 1, (3_001_000, 3_000_000), True, 0, 9, False, None),  # noqa: FBT003
-    messages.HandOver(3, True, ("\x00\xff\n", "schedutil\n"), ("", "userspace")),  # noqa: FBT003
-    messages.DefineDomain(
-        domain=0,
+    commands.Hello(1, 30_000, None, 65_534),
+    commands.DefineGroup(3, table_from([3_001_000, 3_000_000]), Limits(0, 9), row=1),
+    commands.DefineGroup(3, table_from([5]), Limits(), True, 5),  # noqa: FBT003
+    commands.HandOver(3, True, ("\x00\xff\n", "schedutil\n"), ("", "userspace")),  # noqa: FBT003
+    commands.DefineDomain(
+        uuid="0",
         is_executing=True,
         is_enforced=False,
         may_query=True,
         may_send_policies=False,
         generation=456,
-        vcpus=(VCpuRow(0, 7, None, 0, 9, is_turbo_allowed=True),),
+        vcpus=(commands.VCpuDefinition(0, None, Limits(0, 9), is_turbo_allowed=True),),
+        rows=(7,),
     ),
-    messages.DefineDomain(0, True, False, False, True, None, ()),  # noqa: FBT003
-    messages.SetPolicyVote(0, 1, 2_000_000),
-    messages.ForgetDomain(0, (1, 2)),
-    messages.Adopt(0, 1, 2, 3, False),  # noqa: FBT003
-    messages.WithdrawVotes(0, None, None),
-    messages.AnswerPolicy(0, 1, 2, False),  # noqa: FBT003
-    messages.EndpointClosed(0, 1, 2, "hung up"),
-    messages.PolicySent(0, 1, 2, 3, 464, "\x00\xff"),
-    messages.PolicyRemoved(0, 1, 2),
-    messages.Quiesce(),
+    commands.DefineDomain("0", True, False, False, True, None, ()),  # noqa: FBT003
+    commands.SetPolicyVote("0", 1, 2_000_000),
+    commands.ForgetDomain("0", (1, 2)),
+    commands.Adopt("0", 1, 2, 3, False),  # noqa: FBT003
+    commands.WithdrawVotes("0", None, None),
+    commands.AnswerPolicy("0", 1, 2, False),  # noqa: FBT003
+    reports.EndpointClosed("0", 1, 2, "hung up"),
+    reports.PolicySent("0", 1, 2, 3, 464, "\x00\xff"),
+    reports.PolicyRemoved("0", 1, 2),
+    commands.Quiesce(),
 ]
 
 
@@ -68,6 +74,16 @@ def pair() -> Iterator[tuple[Handoff, Handoff]]:
 
 
 # Messages
+
+
+def test_messages_of_different_kinds_are_never_equal() -> None:
+    one: object = commands.TakeBack(1)
+    other: object = commands.ConfirmRelease(1)
+    wanted: object = reports.TakeWanted(1)
+    assert (one == other, one != other) == (False, True)
+    assert (one == commands.TakeBack(1), one != commands.TakeBack(1)) == (True, False)
+    assert wanted != reports.GroupYielded(1)
+    assert len({one, other, commands.TakeBack(1)}) == 2
 
 
 @pytest.mark.parametrize("message", EXAMPLES)
@@ -121,11 +137,11 @@ def test_no_bytes_raise_anything_but_handoff_error(data: bytes) -> None:
 def test_descriptors_travel_with_their_message(pair: tuple[Handoff, Handoff]) -> None:
     ours, theirs = pair
     reader, writer = os.pipe()
-    ours.send(messages.TakeBack(1), [writer])
+    ours.send(commands.TakeBack(1), [writer])
     os.close(writer)
     delivery = theirs.receive()
     assert delivery is not None
-    assert (delivery.message, delivery.is_cut) == (messages.TakeBack(1), False)
+    assert (delivery.message, delivery.is_cut) == (commands.TakeBack(1), False)
     os.write(delivery.fds[0], b"through")
     assert os.read(reader, 9) == b"through"
     assert not os.get_inheritable(delivery.fds[0])
@@ -139,14 +155,14 @@ def test_nothing_there_is_none(pair: tuple[Handoff, Handoff]) -> None:
 
 def test_the_other_side_s_end_is_told(pair: tuple[Handoff, Handoff]) -> None:
     ours, theirs = pair
-    ours.send(messages.Quiesce())
+    ours.send(commands.Quiesce())
     ours.close()
     delivery = theirs.receive()
     assert delivery is not None
-    assert delivery.message == messages.Quiesce()
+    assert delivery.message == commands.Quiesce()
     with pytest.raises(EOFError):
         theirs.receive()
-    theirs.send(messages.Quiesce())  # into the void, without complaint
+    theirs.send(commands.Quiesce())  # into the void, without complaint
 
 
 def test_what_does_not_fit_waits_in_order_with_its_descriptors(
@@ -156,9 +172,9 @@ def test_what_does_not_fit_waits_in_order_with_its_descriptors(
     reader, writer = os.pipe()
     sent = 1_000  # some 280 of them fit
     for number in range(sent):
-        ours.send(messages.TakeBack(number))
+        ours.send(commands.TakeBack(number))
     blocked = [ours.is_blocked]
-    ours.send(messages.TakeBack(sent), [writer])
+    ours.send(commands.TakeBack(sent), [writer])
     os.close(writer)
     received: list[Message] = []
     fds: list[int] = []
@@ -169,7 +185,7 @@ def test_what_does_not_fit_waits_in_order_with_its_descriptors(
             continue
         received.append(delivery.message)
         fds.extend(delivery.fds)
-    assert received == [messages.TakeBack(number) for number in range(sent + 1)]
+    assert received == [commands.TakeBack(number) for number in range(sent + 1)]
     blocked.append(ours.is_blocked)
     assert blocked == [True, False]
     os.write(fds[0], b"x")
@@ -180,9 +196,9 @@ def test_what_does_not_fit_waits_in_order_with_its_descriptors(
 
 def test_what_cannot_be_one_message_is_refused(pair: tuple[Handoff, Handoff]) -> None:
     with pytest.raises(HandoffError):
-        pair[0].send(messages.TakeBack(0), [0] * (MAX_FDS + 1))
+        pair[0].send(commands.TakeBack(0), [0] * (MAX_FDS + 1))
     with pytest.raises(HandoffError):
-        pair[0].send(messages.EndpointClosed(0, 0, 0, "x" * 300_000))
+        pair[0].send(reports.EndpointClosed("0", 0, 0, "x" * 300_000))
 
 
 def test_a_malformed_message_s_descriptors_are_closed() -> None:
@@ -206,6 +222,16 @@ def test_rows_of_the_table_do_not_overlap() -> None:
     last = (channel_at(CHANNEL_ROWS - 1), vcpu_at(VCPU_ROWS - 1))
     assert last[0] + CHANNEL_WORDS == vcpu_at(0)
     assert last[1] < group_at(0)
+
+
+def test_each_field_has_a_word_of_its_row() -> None:
+    check_row(2, 0, 1)
+    for fields in ((0, 2), (0, 0), (-1, 0)):
+        with pytest.raises(AssertionError, match="do not fit a row of 2 words"):
+            check_row(2, *fields)
+    # What would have happened to the next reason in a row that was full.
+    with pytest.raises(AssertionError):
+        check_row(CHANNEL_WORDS, *(REASONS + r for r in range(CHANNEL_WORDS)))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +267,7 @@ def test_a_voter_survives_the_table(voter: Voter) -> None:
 
 
 def test_nothing_written_is_no_voter_with_its_turbo_right() -> None:
-    assert unpack_voter(0) == Voter(None, has_turbo_right=True, is_greeting=False)
+    assert unpack_voter(0) == Voter(None, has_turbo_right=True, is_connect_vote=False)
 
 
 def test_a_row_is_lent_once_and_reused_last() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.channel.protocol import Request, Unit, encode, encode_connect
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, messages, reports
 from tests.monitor.in_process_monitor import (
     InProcessMonitor,
     receive,
@@ -19,14 +19,14 @@ def test_a_fault_of_ours_costs_one_guest_its_channel_and_no_other(
 ) -> None:
     monitor.simple()
     bad, good = monitor.adopt(number=1), monitor.adopt(number=2)
-    endpoint = monitor.claims.speakers[next(iter(monitor.claims.speakers))][1]
+    endpoint = monitor.groups.speakers[next(iter(monitor.groups.speakers))][1]
     endpoint.receive = None  # type: ignore[assignment]
     bad.sendall(encode(Request(0, MIN)))
     good.sendall(encode(Request(0, DOWN)))
     monitor.turn()
     assert receive(good) == encode(Request(0, DOWN))
     assert "TypeError" in capsys.readouterr().err
-    closed = messages.EndpointClosed(0, 1, 1, "a fault of ours")
+    closed = reports.EndpointClosed("0", 1, 1, "a fault of ours")
     assert monitor.reports == [closed]
 
 
@@ -35,10 +35,10 @@ def test_main_s_garbage_is_said_and_survived(
 ) -> None:
     guest = monitor.simple()
     monitor.main.send(b"garbage")
-    monitor.main.send(messages.encode(messages.TakeBack(0)))
+    monitor.main.send(messages.encode(commands.TakeBack(0)))
     monitor.turn()
     assert "garbage" in capsys.readouterr().err
-    assert not monitor.claims.clocks[0].is_handed_over
+    assert not monitor.groups.clocks[0].is_handed_over
     assert monitor.ask(guest, encode_connect()) == b""
 
 

@@ -10,7 +10,7 @@ from orchestrator.channel.protocol import (
     Unit,
     encode,
 )
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import reports
 from orchestrator.monitor.process.answers import LATE_NS
 from tests.monitor.in_process_monitor import (
     LOWEST,
@@ -82,4 +82,4 @@ def test_a_guest_that_hangs_up_with_answers_under_way_ends_only_itself(
     first.shutdown(socket.SHUT_RD)
     monitor.turn()
     assert receive(second) == ack(1, MIN)
-    assert monitor.reports == [messages.EndpointClosed(0, 0, 1, "EPIPE")]
+    assert monitor.reports == [reports.EndpointClosed("0", 0, 1, "EPIPE")]

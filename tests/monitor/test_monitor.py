@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator import events
 from orchestrator.channel.protocol import (
     Request,
     Unit,
     encode,
     encode_connect,
+)
+from orchestrator.monitor.link.commands import (
+    CloseChannel,
+    ForgetDomain,
+    SwitchChannel,
+    WithdrawVotes,
 )
 from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
@@ -34,13 +41,13 @@ UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 async def test_a_guest_changes_the_clock_of_its_cpu(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.send(encode_connect())
-    await main.hear("take_wanted", 0)
+    await main.hear(events.TakeWanted(0))
     clocks = []
     for unit in (ENABLE, DISABLE, UP, DOWN, MIN, MAX):
         assert await guest.ask(unit) == "ACK"
         clocks.append(main.clock())
     assert clocks == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
-    assert main.heard == [("take_wanted", 0)]
+    assert main.heard == [events.TakeWanted(0)]
 
 
 @with_monitor
@@ -63,10 +70,10 @@ async def test_what_a_guest_may_not_ask_is_refused(main: MonitorHarness) -> None
     assert await guest.ask(MIN, vcpu=2**64 - 1) == "NACK"
     assert await guest.ask(MIN, core_type=1) == "NACK"
     assert await guest.ask(77) == "NACK"
-    await main.hear("request_refused", UUID, 0, Refusal.UNIT, 0, 77)
+    await main.hear(events.RequestRefused(UUID, 0, Refusal.UNIT, 0, 77))
     assert main.heard[:-1] == [
-        ("request_refused", UUID, 0, Refusal.NO_VCPU, 1, MIN),
-        ("request_refused", UUID, 0, Refusal.PHYSICAL, 0, MIN),
+        events.RequestRefused(UUID, 0, Refusal.NO_VCPU, 1, MIN),
+        events.RequestRefused(UUID, 0, Refusal.PHYSICAL, 0, MIN),
     ]
     assert main.monitor.snapshot().wishes == {(UUID, 0): None}
 
@@ -78,7 +85,7 @@ async def test_a_first_request_waits_for_its_group_to_be_taken(
     main.is_taking = False
     guest = main.simple()
     await guest.send(encode(Request(0, MIN)))
-    await main.hear("take_wanted", 0)
+    await main.hear(events.TakeWanted(0))
     main.take()
     await until(lambda: main.clock() == LOWEST, "the clock")
     # Within 8 ms it is answered, later it is not.
@@ -94,11 +101,10 @@ def _done(counters: Counters) -> tuple[int, int]:
 async def test_an_operator_s_clock_holds_against_a_guest(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
-    view = main.group_view(override_khz=MIDDLE)
-    main.monitor.define_group(view)
+    main.monitor.send(main.group(override_khz=MIDDLE))
     await until(lambda: main.clock() == MIDDLE, "the operator's clock")
     assert await guest.ask(MAX) == "NACK"
-    main.monitor.define_group(main.group_view())
+    main.monitor.send(main.group())
     await until(lambda: main.clock() == TURBO, "the guest's clock")
 
 
@@ -106,29 +112,29 @@ async def test_an_operator_s_clock_holds_against_a_guest(main: MonitorHarness) -
 async def test_channels_are_switched_off_and_on(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
-    main.monitor.switch_channel(UUID, 0, is_enabled=False)
+    main.monitor.send(SwitchChannel(UUID, 0, is_enabled=False))
     await until(lambda: main.clock() == TURBO, "the end of the vote")
     assert await guest.ask(MIN) == "NACK"
-    main.monitor.close_channel(UUID, 0)
+    main.monitor.send(CloseChannel(UUID, 0))
     assert await guest.receive() == b""
     again = main.open_channel()
     assert await again.ask(MIN) == "NACK"
-    main.monitor.switch_channel(UUID, 0, is_enabled=True)
+    main.monitor.send(SwitchChannel(UUID, 0, is_enabled=True))
     # A request may overtake main's word: it comes by another socket.
     while await again.ask(MIN) == "NACK":
         pass
     assert main.clock() == LOWEST
-    assert ("endpoint_closed", UUID, 0, "hung up") not in main.heard
+    assert events.EndpointClosed(UUID, 0, "hung up") not in main.heard
 
 
 @with_monitor
 async def test_votes_are_withdrawn_and_a_domain_forgotten(main: MonitorHarness) -> None:
     guest = main.simple()
     await guest.ask(MIN)
-    main.monitor.withdraw_votes(UUID, 0)
+    main.monitor.send(WithdrawVotes(UUID, 0))
     await until(lambda: main.clock() == TURBO, "the highest step")
     await guest.ask(MIN)
-    main.monitor.forget_domain(UUID)
+    main.monitor.send(ForgetDomain(UUID))
     await until(lambda: main.clock() == TURBO, "the highest step")
     assert await guest.receive() == b""
     assert main.monitor.snapshot().channels == {}
@@ -140,10 +146,10 @@ async def test_counters_go_on_over_a_new_connection_until_the_domain_is_off(
 ) -> None:
     await main.simple().ask(77)
     await until(lambda: main.counters().nacks == 1, "a refusal")
-    main.monitor.close_channel(UUID, 0)
+    main.monitor.send(CloseChannel(UUID, 0))
     await main.open_channel().ask(77)
     await until(lambda: main.counters().nacks == 2, "another refusal")
-    main.monitor.forget_domain(UUID)
+    main.monitor.send(ForgetDomain(UUID))
     main.define_domain(0)
     await main.open_channel().ask(77)
     await until(lambda: main.counters().nacks == 1, "the first of the next run")
@@ -186,7 +192,7 @@ async def test_garbage_costs_a_guest_no_more_than_the_garbage(
     await guest.send(b"\xff" * (20 * SIZE + 100))
     await until(lambda: main.counters().errors > 0, "the garbage")
     assert await guest.ask(MIN) == "ACK"
-    assert main.heard == [("take_wanted", 0)]
+    assert main.heard == [events.TakeWanted(0)]
 
 
 @with_monitor
@@ -216,7 +222,7 @@ async def test_a_guest_that_hangs_up_is_reported_and_its_vote_ends(
     guest = main.simple()
     await guest.ask(MIN)
     guest.close()
-    await main.hear("endpoint_closed", UUID, 0, "hung up")
+    await main.hear(events.EndpointClosed(UUID, 0, "hung up"))
     await until(lambda: main.clock() == TURBO, "the highest step")
     assert main.counters().acks >= 1
 
@@ -228,7 +234,7 @@ async def test_the_end_of_an_earlier_endpoint_is_not_taken_for_the_present_one(
     earlier = main.simple()
     await earlier.ask(MIN)
     earlier.close()
-    main.monitor.close_channel(UUID, 0)
+    main.monitor.send(CloseChannel(UUID, 0))
     guest = main.open_channel()
     assert await guest.ask(MIN) == "ACK"
-    assert main.heard == [("take_wanted", 0)]
+    assert main.heard == [events.TakeWanted(0)]

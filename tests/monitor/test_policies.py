@@ -15,7 +15,7 @@ from orchestrator.channel.protocol import (
     encode_connect,
     encode_policy,
 )
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.process.allowance import MOST_AT_ONCE, REFILL_NS, Allowance
 from orchestrator.monitor.process.answers import LATE_NS
 from tests.monitor.in_process_monitor import (
@@ -41,7 +41,7 @@ NACK = encode_answer(POLICY, Answer.NACK)
 
 
 def _vote(monitor: InProcessMonitor, khz: int, vcpu: int = 0, domain: int = 0) -> None:
-    monitor.tell(messages.SetPolicyVote(domain, vcpu, khz))
+    monitor.tell(commands.SetPolicyVote(str(domain), vcpu, khz))
 
 
 # Votes of policies
@@ -149,10 +149,10 @@ def test_what_ends_a_guest_s_vote_leaves_the_policy_s(
 ) -> None:
     guest = monitor.simple()
     for ending in (
-        messages.WithdrawVotes(0, None, None),
-        messages.SwitchChannel(0, 0, is_enabled=False),
-        messages.SwitchChannel(0, 0, is_enabled=True),
-        messages.CloseChannel(0, 0),
+        commands.WithdrawVotes("0", None, None),
+        commands.SwitchChannel("0", 0, is_enabled=False),
+        commands.SwitchChannel("0", 0, is_enabled=True),
+        commands.CloseChannel("0", 0),
     ):
         monitor.ask(guest, encode(Request(0, MAX)))
         _vote(monitor, LOWEST)
@@ -176,7 +176,7 @@ def test_a_policy_s_vote_ends_with_the_vcpu_s_place(
 def test_a_policy_s_vote_ends_with_the_domain(monitor: InProcessMonitor) -> None:
     monitor.simple()
     _vote(monitor, LOWEST)
-    monitor.tell(messages.ForgetDomain(0, ()))
+    monitor.tell(commands.ForgetDomain("0", ()))
     assert monitor.clock() == TURBO
 
 
@@ -199,8 +199,8 @@ def test_a_policy_s_vote_takes_the_group_and_holds_it(
     monitor.define_domain()
     _vote(monitor, MIDDLE)
     _vote(monitor, LOWEST)
-    assert monitor.reports == [messages.TakeWanted(0)]
-    monitor.tell(messages.AnswerTake(0, is_taken=True))
+    assert monitor.reports == [reports.TakeWanted(0)]
+    monitor.tell(commands.AnswerTake(0, is_taken=True))
     assert monitor.clock() == LOWEST
     monitor.now_ns += 100 * SECOND_NS
     monitor.turn()
@@ -208,9 +208,9 @@ def test_a_policy_s_vote_takes_the_group_and_holds_it(
     _vote(monitor, 0)
     monitor.now_ns += 2 * SECOND_NS
     monitor.turn()
-    assert monitor.reports == [messages.TakeWanted(0), messages.GroupYielded(0)]
+    assert monitor.reports == [reports.TakeWanted(0), reports.GroupYielded(0)]
     _vote(monitor, MIDDLE)
-    assert monitor.reports[2:] == [messages.TakeWanted(0)]
+    assert monitor.reports[2:] == [reports.TakeWanted(0)]
 
 
 def test_a_policy_s_vote_takes_no_group_that_is_refused_or_observed(
@@ -222,15 +222,15 @@ def test_a_policy_s_vote_takes_no_group_that_is_refused_or_observed(
     _vote(monitor, MIDDLE)
     assert monitor.reports == []
     monitor.define_domain()
-    assert monitor.reports == [messages.TakeWanted(0)]
+    assert monitor.reports == [reports.TakeWanted(0)]
     for khz in (MIDDLE, LOWEST, NOMINAL):
-        monitor.tell(messages.AnswerTake(0, is_taken=False))
+        monitor.tell(commands.AnswerTake(0, is_taken=False))
         _vote(monitor, khz)
-    assert monitor.reports == [messages.TakeWanted(0)]
+    assert monitor.reports == [reports.TakeWanted(0)]
     # Main tries anew by handing over.
     monitor.now_ns += 2 * SECOND_NS
     monitor.hand_over(is_taken=False)
-    assert monitor.reports == [messages.TakeWanted(0)] * 2
+    assert monitor.reports == [reports.TakeWanted(0)] * 2
 
 
 def test_the_operator_s_clock_stands_above_a_policy(monitor: InProcessMonitor) -> None:
@@ -253,7 +253,7 @@ def test_a_policy_is_passed_to_main_and_answered_by_its_word(
         monitor.reports.clear()
         assert monitor.ask(guest, POLICY) == b""
         (sent,) = monitor.policies()
-        assert (sent.domain, sent.number, sent.adoption) == (0, 0, 1)
+        assert (sent.uuid, sent.number, sent.adoption) == ("0", 0, 1)
         assert (sent.generation, sent.packet) == (464, POLICY.decode("latin-1"))
         monitor.answer_policy(sent, is_accepted=is_accepted)
         assert receive(guest) == answer
@@ -272,7 +272,7 @@ def test_a_policy_that_cannot_be_installed_is_refused_at_once(
     monitor.define_domain(is_enforced=False)
     assert monitor.ask(guest, POLICY) == NACK
     monitor.define_domain()
-    monitor.tell(messages.SwitchChannel(0, 0, is_enabled=False))
+    monitor.tell(commands.SwitchChannel("0", 0, is_enabled=False))
     assert monitor.ask(guest, POLICY) == NACK
     assert monitor.policies() == []
     assert monitor.counts() == {"nacks": 4}
@@ -329,7 +329,7 @@ def test_an_answer_for_nobody_is_no_error(monitor: InProcessMonitor) -> None:
     (sent,) = monitor.policies()
     monitor.answer_policy(sent._replace(ticket=sent.ticket + 1))
     monitor.answer_policy(sent._replace(number=5))
-    monitor.answer_policy(sent._replace(domain=5))
+    monitor.answer_policy(sent._replace(uuid="5"))
     assert receive(guest) == b""
 
 
@@ -341,14 +341,14 @@ def test_an_answer_that_meets_a_broken_socket_ends_the_channel(
     (sent,) = monitor.policies()
     guest.close()
     monitor.answer_policy(sent)
-    assert messages.EndpointClosed(0, 0, 1, "EPIPE") in monitor.reports
+    assert reports.EndpointClosed("0", 0, 1, "EPIPE") in monitor.reports
 
 
 def test_a_removal_is_passed_on_and_not_answered(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     low = encode(Request(0, MIN))
     assert monitor.ask(guest, REMOVAL + low) == low
-    assert monitor.reports == [messages.PolicyRemoved(0, 0, 1)]
+    assert monitor.reports == [reports.PolicyRemoved("0", 0, 1)]
     assert monitor.counts() == {"acks": 1}
 
 
@@ -364,7 +364,7 @@ def test_a_flood_of_policies_is_kept_from_main(monitor: InProcessMonitor) -> Non
     assert monitor.counts() == {"acks": sent, "nacks": 5, "errors": 100}
     monitor.now_ns += REFILL_NS
     monitor.ask(guest, REMOVAL)
-    assert monitor.reports[-1] == messages.PolicyRemoved(0, 0, 1)
+    assert monitor.reports[-1] == reports.PolicyRemoved("0", 0, 1)
 
 
 def test_who_could_send_a_policy_can_remove_it() -> None:
@@ -400,7 +400,7 @@ def test_a_domain_that_is_only_observed_holds_no_group(
     assert monitor.clock() == TURBO
     monitor.now_ns += 2 * SECOND_NS
     monitor.turn()
-    assert monitor.reports == [messages.GroupYielded(0)]
+    assert monitor.reports == [reports.GroupYielded(0)]
     # The guest must ask again; the policy's vote stands.
     monitor.define_domain()
-    assert monitor.reports[1:] == [messages.TakeWanted(0)]
+    assert monitor.reports[1:] == [reports.TakeWanted(0)]

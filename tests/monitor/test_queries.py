@@ -20,7 +20,7 @@ from orchestrator.channel.protocol import (
     encode_policy,
     encode_refusal,
 )
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands
 from orchestrator.monitor.process.answers import LATE_NS
 from tests.channel.vectors import read_vectors
 from tests.monitor.in_process_monitor import LOWEST, MIDDLE, TURBO, InProcessMonitor
@@ -126,9 +126,9 @@ def test_a_refusal_keeps_the_asker_in_step(
     monitor.define_domain(generation=generation.size_bytes, may_query=False)
     assert monitor.ask(guest, query) == refusal
     monitor.define_domain(generation=generation.size_bytes)
-    monitor.tell(messages.SwitchChannel(0, 0, is_enabled=False))
+    monitor.tell(commands.SwitchChannel("0", 0, is_enabled=False))
     assert monitor.ask(guest, query) == refusal
-    monitor.tell(messages.SwitchChannel(0, 0, is_enabled=True))
+    monitor.tell(commands.SwitchChannel("0", 0, is_enabled=True))
     layout = {
         Command.QUERY_FREQ_LIST: generation.frequencies,
         Command.QUERY_FREQ: generation.frequencies,

@@ -10,7 +10,7 @@ from orchestrator.channel.protocol import (
     encode,
     encode_connect,
 )
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.process.answers import LATE_NS, MAX_WAITING
 from tests.monitor.in_process_monitor import (
     LOWEST,
@@ -35,7 +35,7 @@ def _untaken(monitor: InProcessMonitor) -> socket.socket:
     return monitor.adopt()
 
 
-TAKEN, NOT_TAKEN = messages.AnswerTake(0, True), messages.AnswerTake(0, False)  # noqa: FBT003
+TAKEN, NOT_TAKEN = commands.AnswerTake(0, True), commands.AnswerTake(0, False)  # noqa: FBT003
 
 
 def test_the_first_request_has_its_group_taken_and_waits(
@@ -43,7 +43,7 @@ def test_the_first_request_has_its_group_taken_and_waits(
 ) -> None:
     guest = _untaken(monitor)
     assert monitor.ask(guest, encode(Request(0, MIN))) == b""
-    assert monitor.reports == [messages.TakeWanted(0)]
+    assert monitor.reports == [reports.TakeWanted(0)]
     assert monitor.counts() == {"waiting": 1}
     monitor.tell(TAKEN)
     assert receive(guest) == ack(0, MIN)
@@ -54,7 +54,7 @@ def test_the_first_request_has_its_group_taken_and_waits(
 def test_connect_has_the_group_taken(monitor: InProcessMonitor) -> None:
     guest = _untaken(monitor)
     monitor.ask(guest, encode_connect())
-    assert monitor.reports == [messages.TakeWanted(0)]
+    assert monitor.reports == [reports.TakeWanted(0)]
     monitor.tell(TAKEN)
     assert receive(guest) == b""
     assert monitor.clock() == TURBO
@@ -65,7 +65,7 @@ def test_requests_fold_while_their_group_is_taken(monitor: InProcessMonitor) -> 
     packets = [encode(Request(0, unit)) for unit in (MIN, UP, 9, UP)]
     for packet in packets:
         assert monitor.ask(guest, packet) == b""
-    assert monitor.reports[0] == messages.TakeWanted(0)
+    assert monitor.reports[0] == reports.TakeWanted(0)
     assert monitor.told_refusals() == [(0, "unit", 0, 9)]
     monitor.tell(TAKEN)
     assert receive(guest) == packets[0] + packets[1] + nack(0, 9) + packets[3]
@@ -81,7 +81,7 @@ def test_a_group_that_could_not_be_taken_refuses_what_waited(
     assert receive(guest) == nack(0, MIN)
     # and is not asked for again at once
     assert monitor.ask(guest, encode(Request(0, MIN))) == nack(0, MIN)
-    assert monitor.reports.count(messages.TakeWanted(0)) == 1
+    assert monitor.reports.count(reports.TakeWanted(0)) == 1
     assert monitor.told_refusals() == [(0, "claim", 0, MIN)]
 
 
@@ -135,7 +135,7 @@ def test_a_guest_that_leaves_while_its_answer_waits_is_forgotten(
     guest.close()
     monitor.turn()
     monitor.tell(TAKEN)
-    assert monitor.reports[1:] == [messages.EndpointClosed(0, 0, 1, "hung up")]
+    assert monitor.reports[1:] == [reports.EndpointClosed("0", 0, 1, "hung up")]
     assert monitor.clock() == TURBO
 
 
@@ -144,5 +144,5 @@ def test_taking_back_a_group_refuses_what_waits_for_it(
 ) -> None:
     guest = _untaken(monitor)
     monitor.ask(guest, encode(Request(0, MIN)))
-    monitor.tell(messages.TakeBack(0))
+    monitor.tell(commands.TakeBack(0))
     assert receive(guest) == nack(0, MIN)

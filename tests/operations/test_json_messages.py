@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,14 @@ from orchestrator.operations.dpdk.json_messages import (
     Unit,
     parse_instruction,
 )
-from orchestrator.policy.rule import PolicyKind, PolicyRule, Workload
+from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.traffic import Traffic
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
+from orchestrator.policy.rule import PolicyRule, make_rule
+
+if TYPE_CHECKING:
+    from orchestrator.policy.kinds.contract import Policy
 
 TIME = {
     "policy": {
@@ -35,8 +42,8 @@ def parse(values: dict[str, Any], cpu: int | None = 3) -> Instruction:
     return parse_instruction(json.dumps(values), cpu=cpu)
 
 
-def rule(kind: PolicyKind, **options: Any) -> PolicyRule:
-    return PolicyRule(match="*", kind=kind, **options)
+def rule(kind: type[Policy[Any, Any]], **options: Any) -> PolicyRule:
+    return make_rule("*", kind.kind, options)
 
 
 # The stream
@@ -106,7 +113,7 @@ def test_a_time_policy_has_the_hours_that_it_names_and_no_hour_0() -> None:
     assert meant.command is Command.CREATE
     assert (meant.name, set(meant.cpus)) == ("fifo3", {3})
     assert meant.rule == rule(
-        PolicyKind.TIME_OF_DAY,
+        TimeOfDay,
         busy=("17:00-18:00", "18:00-19:00", "23:00-24:00"),
         quiet=("00:00-01:00", "02:00-03:00"),
     )
@@ -117,13 +124,13 @@ def test_a_time_policy_has_the_hours_that_it_names_and_no_hour_0() -> None:
     [
         (
             {"policy_type": "WORKLOAD", "workload": "MEDIUM"},
-            rule(PolicyKind.WORKLOAD, workload=Workload.MEDIUM),
+            rule(FixedWorkload, workload=Workload.MEDIUM),
         ),
         (
             {"policy_type": "WORKLOAD"},
-            rule(PolicyKind.WORKLOAD, workload=Workload.LOW),
+            rule(FixedWorkload, workload=Workload.LOW),
         ),
-        ({"policy_type": "BRANCH_RATIO"}, rule(PolicyKind.BRANCH_RATIO)),
+        ({"policy_type": "BRANCH_RATIO"}, rule(BranchRatio)),
         (
             {
                 "policy_type": "TRAFFIC",
@@ -133,7 +140,7 @@ def test_a_time_policy_has_the_hours_that_it_names_and_no_hour_0() -> None:
                 "busy_hours": [1],
             },
             rule(
-                PolicyKind.TRAFFIC,
+                Traffic,
                 macs=("de:ad:be:ef:01:01", "DEAD:BEEF:0102"),
                 avg_pps=100_000,
                 max_pps=500_000,
@@ -187,7 +194,10 @@ def test_without_a_fifo_the_message_names_its_cpus() -> None:
         ('{"command": "power"}', "unit: None is none of"),
         ('{"command": "power", "unit": "FAST"}', "unit: 'FAST' is none of SCALE_UP"),
         ('{"policy_type": "SPEED"}', "policy_type: 'SPEED' is none of TIME"),
-        ('{"policy_type": "TIME"}', "busy, quiet, traffic: all missing"),
+        (
+            '{"policy_type": "TIME"}',
+            "policy_type TIME: missing, expected busy_hours or quiet_hours",
+        ),
         ('{"busy_hours": [24]}', "busy_hours: 24 is no hour"),
         ('{"busy_hours": [-1]}', "busy_hours: -1 is no number"),
         ('{"busy_hours": [1e29]}', "busy_hours: 1e+29 is no number"),
@@ -196,12 +206,12 @@ def test_without_a_fifo_the_message_names_its_cpus() -> None:
         (f'{{"busy_hours": {[0] * 2000}}}', "is no list"),
         (
             '{"policy_type": "TRAFFIC", "mac_list": ["x"], "max_packet_thresh": 1}',
-            "macs: 'x' is no MAC address",
+            "mac_list: invalid MAC address 'x'",
         ),
         ('{"policy_type": "TRAFFIC", "mac_list": [5]}', "mac_list: 5 is no text"),
         (
             '{"policy_type": "TRAFFIC", "avg_packet_thresh": 9}',
-            "avg_pps 9 is above max_pps 0",
+            "avg_packet_thresh: 9 is above max_packet_thresh 0",
         ),
         ('{"policy": ' * 20 + "{}" + "}" * 20, "too many wrappers"),
     ],

@@ -1,4 +1,4 @@
-"""Policies at work in the daemon's loop: its clock and its threads."""
+"""Policies in the loop of the daemon: timer and threads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.performer.call_pool import Pool
-from orchestrator.performer.policy_runner import Policing
+from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
-from orchestrator.policy.subject import Source, SourceKind, Tenant
+from orchestrator.policy.subject import PolicySubject, Source, SourceKind
 from orchestrator.policy.timetable import whole_hours
-from orchestrator.sampling.host import HostSampling
-from tests.policy.engine_harness import MAX, OTHER, RULE, UUID, order, place, tenant
+from orchestrator.sampling.kinds import build_samplers
+from tests.policy.engine_harness import MAX, OTHER, RULE, UUID, order, place, subject
 from tests.sampling.test_sampling import Times
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def _far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Voters:
-    """Policing whose votes a test can wait for."""
+    """A policy runner whose votes a test can wait for."""
 
     def __init__(self, root: Path, times: Times) -> None:
         self.votes: dict[tuple[DomainId, int], int | None] = {}
         self._voted = asyncio.Event()
         self.calls = Pool("libvirt", size=2)
-        self.policing = Policing(
-            sampling=HostSampling(sysfs_root=root, vcpu_times=times),
+        self.runner = PolicyRunner(
+            samplers=build_samplers(sysfs_root=root, vcpu_times=times),
             libvirt_calls=self.calls,
             vote=self._vote,
             post=lambda _event: None,
@@ -64,7 +64,7 @@ class Voters:
                 await self._voted.wait()
 
     async def stop(self) -> None:
-        self.policing.stop()
+        self.runner.stop()
         self.calls.stop()
         assert await asyncio.to_thread(self.calls.join, PATIENCE_S)
 
@@ -76,29 +76,29 @@ def test_hours_are_those_of_the_host_s_own_zone(tmp_path: Path) -> None:
     busy = whole_hours([here % 24, (here + 1) % 24])
     policy = TimeOfDay(busy=busy, quiet=whole_hours(range(24)))
 
-    async def look() -> dict[tuple[DomainId, int], int | None]:
+    async def watch() -> dict[tuple[DomainId, int], int | None]:
         voters = Voters(tmp_path, Times(None))
-        domain = Tenant(uuid=UUID, is_executing=True, places=(place(0),))
-        voters.policing.define(domain, {RULE: order(policy)})
+        domain = PolicySubject(uuid=UUID, is_executing=True, places=(place(0),))
+        voters.runner.update_subject(domain, {RULE: order(policy)})
         await voters.wait_for(1)
         await voters.stop()
         return voters.votes
 
-    assert asyncio.run(look()) == {(UUID, 0): MAX}
+    assert asyncio.run(watch()) == {(UUID, 0): MAX}
 
 
-def test_many_domains_are_looked_at_with_one_call_in_a_thread(tmp_path: Path) -> None:
+def test_many_domains_are_sampled_with_one_call_in_a_thread(tmp_path: Path) -> None:
     times = Times({uuid: {0: 0, 1: 0} for uuid in (UUID, OTHER)})
     policy = Utilisation(up_above=0.0, down_below=0.0, period_s=0.1)
 
-    async def look() -> None:
+    async def watch() -> None:
         voters = Voters(tmp_path, times)
         source = Source(SourceKind.RULE, "all")
         for uuid in (UUID, OTHER):
-            voters.policing.define(tenant(uuid=uuid), {source: order(policy)})
+            voters.runner.update_subject(subject(uuid=uuid), {source: order(policy)})
         await voters.wait_for(4)
         await voters.stop()
         assert set(voters.votes.values()) == {MAX}
 
-    asyncio.run(look())
+    asyncio.run(watch())
     assert set(times.asked[0]) == {UUID, OTHER}

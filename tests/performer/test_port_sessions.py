@@ -15,11 +15,11 @@ from orchestrator.channel.protocol import Unit
 from orchestrator.controller.actions import EndPortSession
 from orchestrator.controller.channels import PORT_STATE_LAGS_NS
 from orchestrator.performer.call_pool import Pool
-from orchestrator.performer.policy_runner import Policing
+from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.performer.port_sessions import PortSessions
-from orchestrator.sampling.host import HostSampling
+from orchestrator.sampling.kinds import build_samplers
 from tests.monitor.monitor_harness import LOWEST, TURBO, UUID, monitor_harness, until
-from tests.policy.engine_harness import LOW, order, tenant
+from tests.policy.engine_harness import LOW, order, subject
 from tests.sampling.test_sampling import Times
 
 if TYPE_CHECKING:
@@ -38,24 +38,26 @@ class Host:
         self.main, self.guest = main, guest
         self.posted: list[events.Event] = []
         self.calls = Pool("libvirt", size=1)
-        self.policing = Policing(
-            sampling=HostSampling(sysfs_root=root, vcpu_times=Times(None)),
+        self.policy_runner = PolicyRunner(
+            samplers=build_samplers(sysfs_root=root, vcpu_times=Times(None)),
             libvirt_calls=self.calls,
             vote=lambda _uuid, _vcpu, _khz: None,
             post=lambda _event: None,
         )
-        self.policing.define(tenant(uuid=UUID), {})
-        self.sessions = PortSessions(main.monitor, self.policing, self.posted.append)
+        self.policy_runner.update_subject(subject(uuid=UUID), {})
+        self.sessions = PortSessions(
+            main.monitor, self.policy_runner, self.posted.append
+        )
 
     async def ask_for_all(self) -> None:
         """Have the guest vote for the lowest step, and send a policy."""
         assert await self.guest.ask(Unit.SCALE_MIN) == "ACK"
-        self.policing.install_for_guest(UUID, 0, 1, order(LOW))
+        self.policy_runner.install_for_guest(UUID, 0, 1, order(LOW))
         assert self.asked() == (LOWEST, 1)
 
     def asked(self) -> tuple[int, int]:
         """Return the clock, and how many policies there are."""
-        return self.main.clock(), len(list(self.policing.statuses()))
+        return self.main.clock(), len(list(self.policy_runner.statuses()))
 
     def end(self, *, at_ns: int, is_closed: bool = True) -> None:
         self.sessions.end(EndPortSession(UUID, 0, at_ns, is_closed=is_closed))
@@ -66,7 +68,7 @@ async def host(directory: Path) -> AsyncIterator[Host]:
     async with monitor_harness(directory) as main:
         made = Host(main, main.simple(), directory)
         yield made
-        made.policing.stop()
+        made.policy_runner.stop()
         made.calls.stop()
 
 

@@ -1,4 +1,4 @@
-"""An engine at the harness: no thread, no clock, counters that the test sets."""
+"""A policy engine without threads and clock, and counters that the test sets."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ from typing import TYPE_CHECKING
 
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.kinds.traffic import Traffic
-from orchestrator.policy.kinds.workload import FixedWorkload
-from orchestrator.policy.rule import Workload
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.subject import (
     PolicyOrder,
+    PolicySubject,
     PolicyVote,
     Source,
     SourceKind,
-    Tenant,
     VCpuPlace,
 )
-from orchestrator.sampling.question import Need, SamplingError
-from orchestrator.sampling.readings import (
-    BranchCounter,
-    BranchReading,
-    TrafficReading,
-    UtilisationReading,
-)
+from orchestrator.sampling.branches import BranchCounter, BranchReading, BranchSampler
+from orchestrator.sampling.contract import Lane, SamplingError
+from orchestrator.sampling.kinds import SampleKind
+from orchestrator.sampling.packets import PacketReading, PacketSampler
+from orchestrator.sampling.vcpu_times import VCpuTimeReading, VCpuTimeSampler
 from orchestrator.values.domain import DomainId, InterfaceKind, InterfaceSpec
 from tests.policy.vcpu_samples import NOON, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from orchestrator.sampling.question import Question
-    from orchestrator.sampling.readings import Reading
+    from orchestrator.sampling.contract import SampleTarget
+    from orchestrator.sampling.kinds import Samplers
 
 UUID = DomainId("5579e6cd-caca-4c68-8934-da43e4863198")
 OTHER = DomainId("6679e6cd-caca-4c68-8934-da43e4863198")
@@ -59,8 +56,10 @@ def place(
     )
 
 
-def tenant(*places: VCpuPlace, uuid: DomainId = UUID, runs: bool = True) -> Tenant:
-    return Tenant(
+def subject(
+    *places: VCpuPlace, uuid: DomainId = UUID, runs: bool = True
+) -> PolicySubject:
+    return PolicySubject(
         uuid=uuid,
         is_executing=runs,
         places=places or (place(0), place(1)),
@@ -81,6 +80,65 @@ def order(
     )
 
 
+class HarnessPackets(PacketSampler):
+    """Reads packets from a harness."""
+
+    def __init__(self, harness: EngineHarness) -> None:
+        self._harness = harness
+
+    def find_obstacle(self, target: SampleTarget) -> str | None:
+        return self._harness.obstacle_of(target)
+
+    def read(self, target: SampleTarget) -> PacketReading:
+        self._harness.on_read(SampleKind.PACKETS, target)
+        packets = {i.mac: self._harness.packets[i.mac] for i in target.interfaces}
+        return PacketReading(self._harness.now_s, packets)
+
+
+class HarnessBranches(BranchSampler):
+    """Reads branches from a harness."""
+
+    def __init__(self, harness: EngineHarness) -> None:
+        self._harness = harness
+
+    def find_obstacle(self, target: SampleTarget) -> str | None:
+        return self._harness.obstacle_of(target)
+
+    def keep(self, targets: Collection[SampleTarget]) -> None:
+        self._harness.kept = {pcpu for target in targets for pcpu in target.pcpus}
+
+    def read(self, target: SampleTarget) -> BranchReading:
+        self._harness.on_read(SampleKind.BRANCHES, target)
+        read = {pcpu: self._harness.branches[pcpu] for pcpu in target.pcpus}
+        return BranchReading(self._harness.now_s, read)
+
+
+class HarnessVCpuTimes(VCpuTimeSampler):
+    """Reads run times of vCPUs from a harness."""
+
+    def __init__(self, harness: EngineHarness) -> None:
+        self._harness = harness
+
+    def find_obstacle(self, target: SampleTarget) -> str | None:
+        return self._harness.obstacle_of(target)
+
+    def read(self, target: SampleTarget) -> VCpuTimeReading:
+        self._harness.on_read(SampleKind.VCPU_TIME, target)
+        return self._run_times()
+
+    def read_together(
+        self, targets: Collection[SampleTarget]
+    ) -> dict[DomainId, VCpuTimeReading]:
+        uuids = {target.uuid for target in targets}
+        if self._harness.batch_error is not None:
+            raise self._harness.batch_error
+        self._harness.batches.append(uuids)
+        return {uuid: self._run_times() for uuid in uuids - self._harness.left_out}
+
+    def _run_times(self) -> VCpuTimeReading:
+        return VCpuTimeReading(self._harness.now_s, dict(self._harness.run_ns))
+
+
 class EngineHarness:
     """An engine, a host whose counters the test sets, and a clock that it moves."""
 
@@ -91,60 +149,50 @@ class EngineHarness:
         self.branches: dict[int, BranchCounter] = {}
         self.obstacle: str | None = None
         self.failure: str | None = None
-        self.questions: list[Question] = []
-        self.calls_for_many: list[set[DomainId]] = []
-        self.untold: set[DomainId] = set()
-        """Domains of which a call for many tells nothing."""
+        self.reads: list[tuple[SampleKind, SampleTarget]] = []
+        """Of one domain each."""
+        self.batches: list[set[DomainId]] = []
+        """The domains of each call for many."""
+        self.left_out: set[DomainId] = set()
+        """Domains that a call for many does not report."""
+        self.batch_error: Exception | None = None
         self.kept: set[int] | None = None
         self.votes: list[PolicyVote] = []
         self.held: list[Callable[[], object]] | None = None
         self.woken = 0
+        samplers: Samplers = {
+            SampleKind.PACKETS: HarnessPackets(self),
+            SampleKind.BRANCHES: HarnessBranches(self),
+            SampleKind.VCPU_TIME: HarnessVCpuTimes(self),
+        }
         self.engine = PolicyEngine(
-            sampling=self, submit=self.submit, emit=self.votes.append, wake=self.wake
+            samplers=samplers,
+            submit=self.submit,
+            emit=self.votes.append,
+            wake=self.wake,
         )
-        self.engine.define(tenant())
+        self.engine.update_subject(subject())
 
     def wake(self) -> None:
         self.woken += 1
 
     def submit(
-        self, need: Need, uuid: DomainId | None, work: Callable[[], object]
+        self, lane: Lane, uuid: DomainId | None, work: Callable[[], object]
     ) -> None:
-        assert uuid is not None or need is Need.UTILISATION
+        assert uuid is not None or lane is Lane.LIBVIRT
         if self.held is None:
             work()
         else:
             self.held.append(work)
 
-    def find_obstacle(self, question: Question) -> str | None:
-        assert question.uuid in {UUID, OTHER}
+    def obstacle_of(self, target: SampleTarget) -> str | None:
+        assert target.uuid in {UUID, OTHER}
         return self.obstacle
 
-    def keep(self, pcpus: Collection[int]) -> None:
-        self.kept = set(pcpus)
-
-    def read(self, question: Question) -> Reading:
-        self.questions.append(question)
+    def on_read(self, kind: SampleKind, target: SampleTarget) -> None:
+        self.reads.append((kind, target))
         if self.failure is not None:
             raise SamplingError(self.failure)
-        match question.need:
-            case Need.TRAFFIC:
-                packets = {i.mac: self.packets[i.mac] for i in question.interfaces}
-                return TrafficReading(self.now_s, packets)
-            case Need.UTILISATION:
-                return self.run_times()
-            case Need.BRANCHES:
-                read = {pcpu: self.branches[pcpu] for pcpu in question.pcpus}
-                return BranchReading(self.now_s, read)
-
-    def read_together(self, questions: Collection[Question]) -> dict[DomainId, Reading]:
-        assert {question.need for question in questions} == {Need.UTILISATION}
-        uuids = {question.uuid for question in questions}
-        self.calls_for_many.append(uuids)
-        return {uuid: self.run_times() for uuid in uuids - self.untold}
-
-    def run_times(self) -> UtilisationReading:
-        return UtilisationReading(self.now_s, dict(self.run_ns))
 
     def tick(self, after_s: float = 0.0) -> float | None:
         self.now_s += after_s

@@ -1,4 +1,4 @@
-"""What every policy owes us, whatever it sees."""
+"""What holds for every policy, whatever it is given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.policy.kinds.want import resolve_khz
-from tests.policy.vcpu_samples import POLICIES, STEPS, sight, view, views
+from orchestrator.sampling.branches import BranchCount
+from orchestrator.sampling.kinds import SampleKind
+from tests.policy.vcpu_samples import POLICIES, STEPS, sample, view, views
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import Policy, PolicyView
@@ -21,7 +23,9 @@ each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 quickly = settings(max_examples=30, deadline=None)
 
 
-def run(policy: Policy[Any], seen: list[PolicyView]) -> list[dict[int, int | None]]:
+def run(
+    policy: Policy[Any, Any], seen: list[PolicyView[Any]]
+) -> list[dict[int, int | None]]:
     """Let a policy decide about view after view, as the engine does."""
     memory = policy.begin()
     voted: dict[int, int | None] = {}
@@ -39,10 +43,11 @@ def run(policy: Policy[Any], seen: list[PolicyView]) -> list[dict[int, int | Non
 
 @each_policy
 @quickly
-@given(seen=st.lists(views, max_size=8))
+@given(data=st.data())
 def test_any_views_in_any_order_give_steps_or_no_vote(
-    policy: Policy[Any], seen: list[PolicyView]
+    policy: Policy[Any, Any], data: st.DataObject
 ) -> None:
+    seen = data.draw(st.lists(views(policy), max_size=8))
     for one, votes in zip(seen, run(policy, seen), strict=True):
         for item in one.vcpus:
             assert votes[item.vcpu] is None or votes[item.vcpu] in item.steps_khz
@@ -50,10 +55,11 @@ def test_any_views_in_any_order_give_steps_or_no_vote(
 
 @each_policy
 @quickly
-@given(seen=st.lists(views, max_size=6))
+@given(data=st.data())
 def test_the_same_views_give_the_same_decisions(
-    policy: Policy[Any], seen: list[PolicyView]
+    policy: Policy[Any, Any], data: st.DataObject
 ) -> None:
+    seen = data.draw(st.lists(views(policy), max_size=6))
     before = hash(policy)
     assert run(policy, seen) == run(policy, seen)
     assert hash(policy) == before
@@ -61,10 +67,12 @@ def test_the_same_views_give_the_same_decisions(
 
 @each_policy
 @quickly
-@given(seen=st.lists(views, max_size=4), one=views)
+@given(data=st.data())
 def test_a_decision_leaves_its_memory_as_it_was(
-    policy: Policy[Any], seen: list[PolicyView], one: PolicyView
+    policy: Policy[Any, Any], data: st.DataObject
 ) -> None:
+    seen = data.draw(st.lists(views(policy), max_size=4))
+    one = data.draw(views(policy))
     memory = policy.begin()
     for item in seen:
         memory = policy.decide(item, memory).memory
@@ -72,15 +80,15 @@ def test_a_decision_leaves_its_memory_as_it_was(
 
 
 @each_policy
-def test_a_policy_cannot_be_changed(policy: Policy[Any]) -> None:
+def test_a_policy_cannot_be_changed(policy: Policy[Any, Any]) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         policy.period_s = 1.0  # type: ignore[misc]
 
 
 @each_policy
-def test_who_knows_nothing_of_its_need_never_slows(policy: Policy[Any]) -> None:
-    if policy.need is not None:
-        blind = view(sight(), now=view().now.replace(hour=8))
+def test_a_policy_without_its_sample_does_not_vote(policy: Policy[Any, Any]) -> None:
+    if policy.needs_sample:
+        blind = view(sample(), now=view().now.replace(hour=8))
         assert run(policy, [blind])[0][0] is None
 
 
@@ -94,15 +102,20 @@ def test_who_knows_nothing_of_its_need_never_slows(policy: Policy[Any]) -> None:
 def test_more_load_never_gets_a_lower_clock(
     name: str, past: list[float], low: float, more: float
 ) -> None:
+    unit = {"traffic": 3e6, "utilisation": 1.0}[name]
+
     def votes_after(last: float) -> int:
-        loads = [*past, last]
-        seen = [view(sight(load=load), pps=load * 3e6) for load in loads]
+        seen = [view(sample(value=load * unit)) for load in [*past, last]]
         return run(POLICIES[name], seen)[-1][0] or 0
 
     assert votes_after(low) <= votes_after(max(low, more))
 
 
 @each_policy
-def test_one_step_is_all_that_a_clock_with_one_step_gets(policy: Policy[Any]) -> None:
-    only = sight(load=0.0, steps=STEPS[:1])
-    assert set(run(policy, [view(only, pps=0.0)] * 9)[-1].values()) <= {STEPS[0], None}
+def test_one_step_is_all_that_a_clock_with_one_step_gets(
+    policy: Policy[Any, Any],
+) -> None:
+    is_of_branches = policy.sample is SampleKind.BRANCHES
+    idle = BranchCount(1, 0, 1.0) if is_of_branches else 0.0
+    only = sample(value=idle, steps=STEPS[:1])
+    assert set(run(policy, [view(only)] * 9)[-1].values()) <= {STEPS[0], None}

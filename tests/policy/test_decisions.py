@@ -1,7 +1,8 @@
-"""Each policy for itself."""
+"""The decisions of each policy."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -16,13 +17,11 @@ from orchestrator.policy.kinds.branch_ratio import (
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.kinds.want import Level, middle_khz, resolve_khz
-from orchestrator.policy.kinds.workload import FixedWorkload
-from orchestrator.policy.rule import Workload
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.timetable import parse_window, whole_hours
-from orchestrator.sampling.question import Need
-from orchestrator.sampling.readings import BranchCount
+from orchestrator.sampling.branches import BranchCount
 from tests.policy.test_contract import run
-from tests.policy.vcpu_samples import NOON, STEPS, TRAFFIC, sight, view
+from tests.policy.vcpu_samples import NOON, STEPS, TRAFFIC, sample, view
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.want import Want
@@ -78,7 +77,7 @@ def test_as_is_of_nothing_is_nothing() -> None:
     ],
 )
 def test_dts_traffic_policy_max_med_min(pps: float | None, khz: int | None) -> None:
-    assert run(TRAFFIC, [view(sight(0), sight(5), pps=pps)]) == [{0: khz, 5: khz}]
+    assert run(TRAFFIC, [view(sample(0, pps), sample(5, pps))]) == [{0: khz, 5: khz}]
 
 
 # WORKLOAD
@@ -102,8 +101,9 @@ def at(hour: int, minute: int = 0) -> datetime:
 HOURS = TimeOfDay(
     busy=whole_hours([3, 4, 5]),
     quiet=whole_hours([11, 12, 13]),
-    by_traffic=whole_hours([8, 10]),
-    traffic=TRAFFIC,
+    traffic=whole_hours([8, 10]),
+    avg_pps=1_800_000,
+    max_pps=2_000_000,
 )
 
 
@@ -111,11 +111,11 @@ HOURS = TimeOfDay(
     ("hour", "khz"), [(3, MAX), (5, MAX), (11, MIN), (13, MIN), (8, MED), (10, MED)]
 )
 def test_dts_time_policy_busy_quiet_and_traffic_hours(hour: int, khz: int) -> None:
-    assert run(HOURS, [view(pps=1_900_000, now=at(hour, 59))]) == [{0: khz}]
+    assert run(HOURS, [view(sample(value=1_900_000), now=at(hour, 59))]) == [{0: khz}]
 
 
 def test_f17_hour_zero_is_in_no_list_unless_it_is_named() -> None:
-    assert run(HOURS, [view(pps=9e9, now=at(0))]) == [{0: None}]
+    assert run(HOURS, [view(sample(value=9e9), now=at(0))]) == [{0: None}]
     assert run(TimeOfDay(quiet=whole_hours([0])), [view(now=at(0))]) == [{0: MIN}]
 
 
@@ -168,44 +168,47 @@ def test_f17_in_the_night_when_clocks_change_the_clock_on_the_wall_decides(
     assert changes == changes_utc
 
 
-def test_busy_goes_before_quiet_and_quiet_before_traffic() -> None:
+def test_busy_takes_precedence_over_quiet_and_quiet_over_traffic() -> None:
     noon = whole_hours([12])
-    everything = TimeOfDay(busy=noon, quiet=noon, by_traffic=noon, traffic=TRAFFIC)
-    assert run(everything, [view(pps=2e6)]) == [{0: MAX}]
-    no_busy = TimeOfDay(quiet=noon, by_traffic=noon, traffic=TRAFFIC)
-    assert run(no_busy, [view(pps=2e6)]) == [{0: MIN}]
+    low = view(sample(value=0))
+    busy = TimeOfDay(busy=noon, quiet=noon, traffic=noon, avg_pps=1, max_pps=2)
+    assert run(busy, [low]) == [{0: MAX}]
+    high = view(sample(value=2e6))
+    assert run(replace(busy, busy=()), [high]) == [{0: MIN}]
+    assert run(replace(busy, busy=(), quiet=()), [high]) == [{0: MAX}]
 
 
-def test_time_watches_traffic_only_if_some_time_depends_on_it() -> None:
-    assert HOURS.need is Need.TRAFFIC
-    assert TimeOfDay(busy=whole_hours([1]), traffic=TRAFFIC).need is None
+def test_time_samples_traffic_only_if_some_time_depends_on_it() -> None:
+    assert HOURS.needs_sample
+    assert not TimeOfDay(busy=whole_hours([1]), avg_pps=1, max_pps=2).needs_sample
+    assert not TimeOfDay(traffic=whole_hours([1])).needs_sample
 
 
 # BRANCH_RATIO
 
 BRANCHES = 10 * FEWEST_BRANCHES_PER_S // 100
-"""In 10 ms, ten times what it takes to be judged."""
+"""In 10 ms, ten times the least that is judged by its ratio."""
 POLLING = BranchCount(BRANCHES, 0, 0.01)
 WORKING = BranchCount(BRANCHES, BRANCHES // 100, 0.01)
 SLEEPING = BranchCount(1000, 900, 0.01)
 
 
 def votes(policy: BranchRatio, counts: list[BranchCount | None]) -> list[int | None]:
-    seen = [view(sight(branches=count)) for count in counts]
+    seen = [view(sample(value=count)) for count in counts]
     return [vote[0] for vote in run(policy, seen)]
 
 
-def test_a_whole_window_of_calm_slows_and_one_high_sample_speeds_up() -> None:
+def test_a_whole_window_of_low_samples_slows_and_one_high_sample_speeds_up() -> None:
     counts = [POLLING] * (WINDOW + 1) + [WORKING] + [POLLING] * WINDOW
     expected = [MAX] * (WINDOW - 1) + [MIN] * 2 + [MAX] + [MAX] * (WINDOW - 1) + [MIN]
     assert votes(BranchRatio(), [*counts]) == expected
 
 
-def test_no_misses_at_all_are_calm_too() -> None:
+def test_no_misses_at_all_are_low_too() -> None:
     assert votes(BranchRatio(window=1), [POLLING]) == [MIN]
 
 
-def test_too_few_branches_are_calm_whatever_their_ratio() -> None:
+def test_too_few_branches_are_low_whatever_their_ratio() -> None:
     assert votes(BranchRatio(window=1), [WORKING, SLEEPING]) == [MAX, MIN]
 
 
@@ -216,14 +219,14 @@ def test_dts_branch_ratio_threshold_is_a_percentage() -> None:
     assert votes(policy, [at_threshold, above]) == [MIN, MAX]
 
 
-def test_a_sample_that_is_missing_begins_the_window_anew() -> None:
+def test_a_missing_sample_restarts_the_window() -> None:
     counts = [POLLING, POLLING, None, POLLING, POLLING, POLLING]
     expected = [MAX, MAX, None, MAX, MAX, MIN]
     assert votes(BranchRatio(window=3), counts) == expected
 
 
 def test_each_vcpu_has_a_window_of_its_own() -> None:
-    both = view(sight(0, branches=POLLING), sight(1, branches=WORKING))
+    both = view(sample(0, POLLING), sample(1, WORKING))
     assert run(BranchRatio(window=2), [both] * 2)[-1] == {0: MIN, 1: MAX}
 
 
@@ -231,11 +234,11 @@ def test_each_vcpu_has_a_window_of_its_own() -> None:
 
 
 def follow(policy: Utilisation, loads: list[float | None]) -> list[int | None]:
-    return [vote[0] for vote in run(policy, [view(sight(load=x)) for x in loads])]
+    return [vote[0] for vote in run(policy, [view(sample(value=x)) for x in loads])]
 
 
 def test_utilisation_goes_down_step_by_step_and_up_at_once() -> None:
-    policy = Utilisation(calm_samples=2)
+    policy = Utilisation(down_after_samples=2)
     loads = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.9]
     assert follow(policy, [*loads]) == [
         STEPS[0],
@@ -244,20 +247,23 @@ def test_utilisation_goes_down_step_by_step_and_up_at_once() -> None:
     ]
 
 
-def test_utilisation_between_its_thresholds_holds_and_is_no_longer_calm() -> None:
-    policy = Utilisation(calm_samples=2)
+def test_utilisation_between_its_thresholds_holds_and_restarts_the_count() -> None:
+    policy = Utilisation(down_after_samples=2)
     loads = [0.1, 0.1, 0.1, 0.6, 0.1, 0.1]
     assert follow(policy, [*loads]) == [
         *(STEPS[0], STEPS[1], STEPS[1], STEPS[1], STEPS[1], STEPS[2])
     ]
 
 
-def test_utilisation_that_becomes_unknown_is_no_vote_and_begins_anew() -> None:
-    policy = Utilisation(calm_samples=1)
+def test_utilisation_that_becomes_unknown_is_no_vote_and_restarts() -> None:
+    policy = Utilisation(down_after_samples=1)
     assert follow(policy, [0.0, 0.0, None, 0.6]) == [STEPS[1], STEPS[2], None, STEPS[0]]
 
 
 def test_utilisation_stays_within_steps_that_changed_meanwhile() -> None:
     slow, fast = (2_000_000, 1_000_000), (4_000_000, 3_500_000, 3_000_000)
-    seen = [view(sight(load=0.0, steps=slow)), view(sight(load=0.6, steps=fast))]
-    assert run(Utilisation(calm_samples=1), seen) == [{0: 1_000_000}, {0: 3_000_000}]
+    seen = [view(sample(value=0.0, steps=slow)), view(sample(value=0.6, steps=fast))]
+    assert run(Utilisation(down_after_samples=1), seen) == [
+        {0: 1_000_000},
+        {0: 3_000_000},
+    ]

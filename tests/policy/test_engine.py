@@ -1,4 +1,4 @@
-"""The engine, tick by tick: whose policies are at work, and what they vote."""
+"""The engine, tick by tick: which policies are in force, and how they vote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.policy.timetable import whole_hours
-from orchestrator.sampling.readings import BranchCounter
+from orchestrator.sampling.branches import BranchCounter
 from tests.policy.engine_harness import (
     BY_PACKETS,
     HIGH,
@@ -31,7 +31,7 @@ from tests.policy.engine_harness import (
     guest,
     order,
     place,
-    tenant,
+    subject,
 )
 from tests.policy.vcpu_samples import STEPS
 
@@ -53,11 +53,11 @@ def test_a_policy_votes_once_and_again_only_when_it_changes_its_mind(
     assert harness.new_votes() == {0: MIN, 1: MIN}
 
 
-def test_without_policies_nobody_need_tick(harness: EngineHarness) -> None:
+def test_without_policies_no_tick_is_due(harness: EngineHarness) -> None:
     assert harness.tick() is None
 
 
-def test_dts_traffic_decides_from_the_second_look_on(harness: EngineHarness) -> None:
+def test_dts_traffic_decides_from_the_second_sample_on(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
     harness.tick()
     assert harness.new_votes() == {}
@@ -77,7 +77,7 @@ def test_f16_only_the_interfaces_that_are_named_count(harness: EngineHarness) ->
 
 
 def test_utilisation_of_each_vcpu_decides_for_itself(harness: EngineHarness) -> None:
-    harness.engine.install(UUID, RULE, order(Utilisation(calm_samples=1)))
+    harness.engine.install(UUID, RULE, order(Utilisation(down_after_samples=1)))
     harness.tick()
     harness.run_ns[0] += 900_000_000
     harness.run_ns[1] += 100_000_000
@@ -85,7 +85,7 @@ def test_utilisation_of_each_vcpu_decides_for_itself(harness: EngineHarness) -> 
     assert harness.new_votes() == {0: STEPS[0], 1: STEPS[1]}
 
 
-def test_branch_ratio_looks_at_the_cpus_that_its_vcpus_are_pinned_to(
+def test_branch_ratio_samples_the_cpus_that_its_vcpus_are_pinned_to(
     harness: EngineHarness,
 ) -> None:
     harness.branches = {2: BranchCounter(0, 0, 0), 3: BranchCounter(0, 0, 0)}
@@ -116,15 +116,15 @@ def test_f18_s12_counters_are_closed_when_the_last_policy_has_ended(
 
 
 def test_what_can_never_work_is_refused_with_its_reason(harness: EngineHarness) -> None:
-    harness.obstacle = "this machine offers no counter of branches"
-    with pytest.raises(PolicyError, match="branch-ratio: this machine offers no"):
+    harness.obstacle = "this machine has no branch counters"
+    with pytest.raises(PolicyError, match="branch-ratio: this machine has no"):
         harness.engine.install(UUID, guest(0), order(BranchRatio(), 0))
     assert not list(harness.engine.statuses())
     assert harness.kept == set()
 
 
 def test_a_domain_that_does_not_run_has_no_policies(harness: EngineHarness) -> None:
-    with pytest.raises(PolicyError, match="does not run"):
+    with pytest.raises(PolicyError, match="is not running"):
         harness.engine.install(OTHER, guest(0), order(LOW, 0))
 
 
@@ -138,7 +138,7 @@ def test_a_guest_s_policy_is_one_vote_beside_the_host_s(harness: EngineHarness) 
     assert harness.new_votes() == {0: MAX, 1: MAX}
 
 
-def test_an_operator_stands_above_rules_and_rules_above_metadata(
+def test_an_operator_overrides_rules_and_rules_override_metadata(
     harness: EngineHarness,
 ) -> None:
     harness.engine.install(UUID, METADATA, order(HIGH))
@@ -151,24 +151,24 @@ def test_an_operator_stands_above_rules_and_rules_above_metadata(
     harness.tick()
     assert harness.new_votes() == {0: MIN}
     harness.engine.install(UUID, guest(0), order(LOW, 0))
-    outranked = {s.source: set(s.outranked) for s in harness.engine.statuses()}
-    assert outranked == {METADATA: {0, 1}, RULE: {0}, OPERATOR: set(), guest(0): set()}
+    overridden = {s.source: set(s.overridden) for s in harness.engine.statuses()}
+    assert overridden == {METADATA: {0, 1}, RULE: {0}, OPERATOR: set(), guest(0): set()}
     assert harness.engine.end_guest(UUID)
     assert harness.engine.remove(UUID, OPERATOR)
     assert not harness.engine.remove(UUID, OPERATOR)
     assert harness.new_votes() == {0: MED}
-    assert harness.engine.apply_standing(UUID, {METADATA: order(HIGH)}) == {}
+    assert harness.engine.apply_configured(UUID, {METADATA: order(HIGH)}) == {}
     harness.tick()
     assert harness.new_votes() == {0: MAX, 1: MAX}
 
 
-def test_the_vcpus_that_policies_are_about_are_known(harness: EngineHarness) -> None:
+def test_the_vcpus_that_policies_apply_to_are_known(harness: EngineHarness) -> None:
     assert harness.engine.covered(UUID) == frozenset()
     harness.engine.install(UUID, guest(0), order(LOW, 0, 7))
     assert harness.engine.covered(UUID) == {0}
     harness.engine.install(UUID, RULE, order(LOW))
     assert harness.engine.covered(UUID) == {0, 1}
-    harness.engine.forget(UUID)
+    harness.engine.forget_subject(UUID)
     assert harness.engine.covered(UUID) == frozenset()
 
 
@@ -186,7 +186,7 @@ def test_f7_votes_end_with_the_channel_over_which_a_policy_came(
     assert harness.new_votes() == {0: None}
 
 
-def test_a_channel_s_end_ends_nobody_else_s_policies(harness: EngineHarness) -> None:
+def test_the_end_of_a_channel_ends_no_other_policies(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(LOW))
     harness.tick()
     harness.new_votes()
@@ -198,10 +198,10 @@ def test_f7_votes_end_with_the_domain(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(LOW))
     harness.tick()
     harness.new_votes()
-    harness.engine.forget(UUID)
+    harness.engine.forget_subject(UUID)
     assert harness.new_votes() == {0: None, 1: None}
     assert harness.tick(10.0) is None
-    harness.engine.forget(UUID)
+    harness.engine.forget_subject(UUID)
     assert harness.new_votes() == {}
 
 
@@ -224,12 +224,12 @@ def test_s10_s13_the_same_policy_again_changes_nothing(harness: EngineHarness) -
     harness.tick()
     harness.tick(1.0)
     assert harness.new_votes() == {0: MIN}
-    questions = len(harness.questions)
+    reads = len(harness.reads)
     for _ in range(1000):
         harness.engine.install(UUID, guest(0), order(BY_PACKETS, 0))
         harness.tick()
     assert harness.new_votes() == {}
-    assert len(harness.questions) == questions
+    assert len(harness.reads) == reads
     assert len(list(harness.engine.statuses())) == 1
 
 
@@ -247,22 +247,22 @@ def test_replacing_a_policy_withdraws_no_vote_until_the_new_one_decides(
     assert harness.new_votes() == {1: MED}
 
 
-def test_a_paused_domain_keeps_its_votes_and_is_not_looked_at(
+def test_a_paused_domain_keeps_its_votes_and_is_not_sampled(
     harness: EngineHarness,
 ) -> None:
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
     harness.tick()
     harness.tick(1.0)
     harness.new_votes()
-    harness.engine.define(tenant(runs=False))
-    questions = len(harness.questions)
+    harness.engine.update_subject(subject(runs=False))
+    reads = len(harness.reads)
     assert harness.tick(60.0) is None
     assert harness.new_votes() == {}
-    assert len(harness.questions) == questions
+    assert len(harness.reads) == reads
     harness.packets[MAC] += 10**9
-    harness.engine.define(tenant())
+    harness.engine.update_subject(subject())
     assert harness.tick() == 1.0
-    assert len(harness.questions) == questions + 1
+    assert len(harness.reads) == reads + 1
     # What was counted before the pause is not compared with what is counted now.
     assert harness.new_votes() == {0: None, 1: None}
     harness.tick(1.0)
@@ -273,50 +273,52 @@ def test_new_bounds_are_voted_at_once(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(HIGH))
     harness.tick()
     harness.new_votes()
-    harness.engine.define(tenant(place(0, steps=STEPS[1:]), place(1)))
+    harness.engine.update_subject(subject(place(0, steps=STEPS[1:]), place(1)))
     assert harness.tick() is not None
     assert harness.new_votes() == {0: STEPS[1]}
 
 
-def test_a_vcpu_in_another_group_votes_anew(harness: EngineHarness) -> None:
+def test_a_vcpu_in_another_group_votes_again(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(LOW))
     harness.tick()
     harness.new_votes()
-    harness.engine.define(tenant(place(0, group=7), place(1)))
+    harness.engine.update_subject(subject(place(0, group=7), place(1)))
     harness.tick()
     assert harness.new_votes() == {0: MIN}
 
 
-def test_a_vcpu_that_floats_has_no_say_until_it_is_pinned_again(
+def test_a_vcpu_that_floats_has_no_vote_until_it_is_pinned_again(
     harness: EngineHarness,
 ) -> None:
     harness.engine.install(UUID, RULE, order(LOW))
     harness.tick()
     harness.new_votes()
-    harness.engine.define(tenant(place(1)))
+    harness.engine.update_subject(subject(place(1)))
     harness.tick()
     assert harness.new_votes() == {}
-    harness.engine.define(tenant())
+    harness.engine.update_subject(subject())
     harness.tick()
     assert harness.new_votes() == {0: MIN}
 
 
-def test_rules_are_made_so_and_what_cannot_be_is_told(harness: EngineHarness) -> None:
+def test_configured_policies_are_installed_and_failures_reported(
+    harness: EngineHarness,
+) -> None:
     engine = harness.engine
     first, second = (Source(SourceKind.RULE, name) for name in ("a[0]", "b[1]"))
-    assert engine.apply_standing(
+    assert engine.apply_configured(
         UUID, {first: order(LOW, 0), second: order(LOW, 1)}
     ) == {first: None, second: None}
     harness.tick()
     assert harness.new_votes() == {0: MIN, 1: MIN}
     harness.obstacle = "no counter"
-    problems = engine.apply_standing(
+    problems = engine.apply_configured(
         UUID, {first: order(BranchRatio(), 0), second: order(HIGH, 1)}
     )
     assert problems == {first: "branch-ratio: no counter", second: None}
     harness.tick()
     assert harness.new_votes() == {0: None, 1: MAX}
-    assert engine.apply_standing(UUID, {}) == {}
+    assert engine.apply_configured(UUID, {}) == {}
     assert harness.new_votes() == {1: None}
 
 
@@ -329,7 +331,7 @@ def test_as_is_keeps_what_the_policy_wanted_before(harness: EngineHarness) -> No
     assert harness.new_votes() == {}
 
 
-def test_statuses_say_what_each_policy_wants(harness: EngineHarness) -> None:
+def test_statuses_show_what_each_policy_wants(harness: EngineHarness) -> None:
     harness.engine.install(UUID, guest(0), order(LOW, 0))
     harness.tick()
     (status,) = harness.engine.statuses()

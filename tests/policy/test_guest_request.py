@@ -1,4 +1,4 @@
-"""PKT_POLICY: what guests may say, and all that they may not."""
+"""PKT_POLICY: what guests may send, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from orchestrator.policy.guest_request import interpret_request
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
-from orchestrator.policy.kinds.workload import FixedWorkload
-from orchestrator.policy.rule import Workload
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.subject import PolicyOrder
 from orchestrator.policy.timetable import whole_hours
 
@@ -61,8 +60,9 @@ def test_guest_cli_s_time_policy_is_understood() -> None:
     policy = TimeOfDay(
         busy=whole_hours([3, 4, 5]),
         quiet=whole_hours([11, 12, 13]),
-        by_traffic=whole_hours([8, 10]),
-        traffic=TRAFFIC,
+        traffic=whole_hours([8, 10]),
+        avg_pps=1_800_000,
+        max_pps=2_000_000,
     )
     expected = PolicyOrder(policy=policy, vcpus=BOTH, macs=frozenset({MAC}))
     assert interpret(sent(1)) == expected
@@ -88,25 +88,25 @@ def test_what_a_policy_does_not_use_may_be_garbage(policy: int) -> None:
     ("policy", "changed", "reason"),
     [
         (0, {"nb_mac": 0}, "no MAC address"),
-        (0, {"nb_mac": 11}, "11 MAC addresses in 10 slots"),
-        (0, {"nb_mac": -1}, "-1 MAC addresses"),
+        (0, {"nb_mac": 11}, "number of MAC addresses: 11, at most 10"),
+        (0, {"nb_mac": -1}, "number of MAC addresses: -1"),
         (0, {"nb_mac": 2}, "no interface 00:00:00:00:00:00"),
         (1, {"nb_mac": 2}, "no interface 00:00:00:00:00:00"),
-        (1, {"busy_hours": slots(24)}, "24 is no busy hour"),
-        (1, {"quiet_hours": slots(3, -1)}, "-1 is no quiet hour"),
-        (1, {"traffic_hours": slots(0x7FFF_FFFF)}, "is no traffic hour"),
+        (1, {"busy_hours": slots(24)}, "invalid busy hour 24"),
+        (1, {"quiet_hours": slots(3, -1)}, "invalid quiet hour -1"),
+        (1, {"traffic_hours": slots(0x7FFF_FFFF)}, "invalid traffic hour 2147483647"),
         (
             1,
             dict.fromkeys(["busy_hours", "quiet_hours", "traffic_hours"], slots()),
             "names no hour",
         ),
-        (2, {"workload": 3}, "workload 3"),
-        (2, {"workload": -1}, "workload -1"),
-        (4, {}, "policy 4"),
-        (-1, {}, "policy -1"),
+        (2, {"workload": 3}, "invalid workload 3"),
+        (2, {"workload": -1}, "invalid workload -1"),
+        (4, {}, "invalid policy type 4"),
+        (-1, {}, "invalid policy type -1"),
         (2, {"num_vcpu": 0}, "names no vCPU"),
-        (2, {"num_vcpu": 9}, "9 vCPUs in 8 slots"),
-        (2, {"num_vcpu": 255}, "255 vCPUs"),
+        (2, {"num_vcpu": 9}, "number of vCPUs: 9, at most 8"),
+        (2, {"num_vcpu": 255}, "number of vCPUs: 255"),
         (2, {"vcpus": (0, 7, 0, 0, 0, 0, 0, 0)}, "no vCPU 7"),
         (2, {"vcpus": (0, 255, 0, 0, 0, 0, 0, 0)}, "no vCPU 255"),
         (2, {"vcpus": (2,) * 8}, "vCPU 2: floats over"),
@@ -136,15 +136,15 @@ def test_f17_hour_zero_counts_only_where_another_hour_follows() -> None:
 def test_garbage_ends_the_hours_of_the_guests_that_send_it() -> None:
     garbage = (3, 4, 5, 0, 0x7F31, -5, 12, 0, *[0] * 16)
     assert busy(garbage, generation=456) == whole_hours([3, 4, 5])
-    with pytest.raises(PolicyError, match="32561 is no busy hour"):
+    with pytest.raises(PolicyError, match="invalid busy hour 32561"):
         busy(garbage)
 
 
 def test_traffic_hours_without_interfaces_are_as_unknown_traffic() -> None:
     order = interpret(sent(1, nb_mac=0))
     assert isinstance(order.policy, TimeOfDay)
-    assert order.policy.traffic is None
-    assert order.policy.need is None
+    assert (order.policy.traffic, order.policy.avg_pps) == (whole_hours([8, 10]), None)
+    assert not order.policy.needs_sample
 
 
 _numbers = st.integers(-(2**31), 2**31 - 1)

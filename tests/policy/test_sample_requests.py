@@ -1,4 +1,4 @@
-"""What policies ask, how long they wait, and what they hear."""
+"""Sample requests: when they are sent, how long policies wait, what they receive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.policy.engine_harness import (
     UUID,
     guest,
     order,
-    tenant,
+    subject,
 )
 from tests.policy.vcpu_samples import STEPS
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from tests.policy.engine_harness import EngineHarness
 
 
-def test_a_policy_is_asked_at_its_own_period(harness: EngineHarness) -> None:
+def test_a_policy_is_sampled_at_its_own_period(harness: EngineHarness) -> None:
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
     assert harness.tick() == 1.0
     assert harness.tick(0.75) == 0.25
-    assert len(harness.questions) == 1
+    assert len(harness.reads) == 1
     assert harness.tick(0.25) == 1.0
-    assert len(harness.questions) == 2
+    assert len(harness.reads) == 2
 
 
-def test_who_cannot_see_withdraws_its_votes_and_says_why(
+def test_a_policy_without_samples_withdraws_its_votes_and_reports_why(
     harness: EngineHarness,
 ) -> None:
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
@@ -57,7 +57,7 @@ def test_who_cannot_see_withdraws_its_votes_and_says_why(
     assert harness.problem() == ""
 
 
-def test_a_question_that_hangs_is_asked_once_and_given_up_after_a_while(
+def test_a_request_that_hangs_is_sent_once_and_given_up_after_a_while(
     harness: EngineHarness,
 ) -> None:
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
@@ -83,7 +83,7 @@ def test_a_question_that_hangs_is_asked_once_and_given_up_after_a_while(
     assert harness.new_votes() == {0: MIN, 1: MIN}
 
 
-def test_one_that_hangs_delays_nobody_else(harness: EngineHarness) -> None:
+def test_a_request_that_hangs_delays_no_other_policy(harness: EngineHarness) -> None:
     harness.held = []
     harness.engine.install(UUID, RULE, order(BY_PACKETS, 0))
     harness.engine.install(UUID, OPERATOR, order(LOW, 1))
@@ -91,7 +91,7 @@ def test_one_that_hangs_delays_nobody_else(harness: EngineHarness) -> None:
     assert harness.new_votes() == {1: MIN}
 
 
-def test_an_answer_to_a_policy_that_was_replaced_is_not_heard(
+def test_an_answer_to_a_policy_that_was_replaced_is_dropped(
     harness: EngineHarness,
 ) -> None:
     harness.held = []
@@ -106,7 +106,7 @@ def test_an_answer_to_a_policy_that_was_replaced_is_not_heard(
     harness.tick(0.5)
     second()
     harness.tick()
-    # One reading is not two: the first one was asked for by somebody else.
+    # A single reading: the first one belongs to the policy that was replaced.
     assert harness.new_votes() == {}
 
 
@@ -115,9 +115,9 @@ def test_policies_of_one_period_are_served_in_one_tick(harness: EngineHarness) -
     harness.tick(0.1)
     harness.engine.install(UUID, OPERATOR, order(Utilisation()))
     assert harness.tick(0.3) == pytest.approx(0.6)
-    harness.questions.clear()
+    harness.reads.clear()
     assert harness.tick(0.6) == pytest.approx(1.0)
-    assert len(harness.questions) == 2
+    assert len(harness.reads) == 2
 
 
 @pytest.mark.parametrize("now_s", [0.0, 0.2, 0.5, 0.7, 1.5, 1000.49])
@@ -127,111 +127,111 @@ def test_two_decisions_are_never_nearer_than_half_a_period(now_s: float) -> None
     assert 0.5 <= due_s - now_s <= 1.5
 
 
-def test_an_answer_that_comes_after_the_domain_s_end_is_not_heard(
+def test_an_answer_after_the_end_of_the_domain_is_dropped(
     harness: EngineHarness,
 ) -> None:
     harness.held = []
     harness.engine.install(UUID, RULE, order(BY_PACKETS))
     harness.tick()
-    harness.engine.forget(UUID)
+    harness.engine.forget_subject(UUID)
     harness.held[0]()
     assert harness.tick() is None
 
 
-def at_work(harness: EngineHarness, *uuids: DomainId, calm_samples: int = 1) -> None:
-    """Have domains whose vCPUs idle, looked at once."""
+def start_idle(harness: EngineHarness, *uuids: DomainId) -> None:
+    """Run domains whose vCPUs idle, and sample them once."""
     for uuid in uuids:
-        harness.engine.define(tenant(uuid=uuid))
-        policy = Utilisation(calm_samples=calm_samples)
+        harness.engine.update_subject(subject(uuid=uuid))
+        policy = Utilisation(down_after_samples=1)
         harness.engine.install(uuid, RULE, order(policy))
     harness.tick()
 
 
-def test_all_domains_that_want_run_times_are_asked_with_one_call(
+def test_run_times_of_all_domains_are_read_with_one_call(
     harness: EngineHarness,
 ) -> None:
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     harness.engine.install(UUID, OPERATOR, order(Utilisation(up_above=0.9), 1))
     harness.tick(1.0)
-    assert harness.calls_for_many == [{UUID, OTHER}] * 2
-    assert harness.questions == []
+    assert harness.batches == [{UUID, OTHER}] * 2
+    assert harness.reads == []
     harness.tick(1.0)
     assert {(v.uuid, v.vcpu) for v in harness.votes} == {
         (uuid, vcpu) for uuid in (UUID, OTHER) for vcpu in (0, 1)
     }
 
 
-def test_one_domain_alone_needs_no_call_for_many(harness: EngineHarness) -> None:
-    at_work(harness, UUID)
-    assert harness.calls_for_many == []
-    assert [question.uuid for question in harness.questions] == [UUID]
+def test_a_single_domain_needs_no_batch(harness: EngineHarness) -> None:
+    start_idle(harness, UUID)
+    assert harness.batches == []
+    assert [target.uuid for _, target in harness.reads] == [UUID]
 
 
-def test_what_a_call_for_many_does_not_tell_is_asked_alone_which_says_why(
+def test_a_domain_missing_in_a_batch_is_requested_individually(
     harness: EngineHarness,
 ) -> None:
-    harness.untold = {UUID}
-    at_work(harness, UUID, OTHER)
-    assert [question.uuid for question in harness.questions] == [UUID]
+    harness.left_out = {UUID}
+    start_idle(harness, UUID, OTHER)
+    assert [target.uuid for _, target in harness.reads] == [UUID]
     harness.failure = "domain is not running"
     harness.tick(1.0)
     problems = {status.uuid: status.problem for status in harness.engine.statuses()}
     assert problems == {UUID: "domain is not running", OTHER: ""}
 
 
-def test_a_call_for_many_that_hangs_costs_a_second_and_nobody_s_sight(
+def test_a_batch_that_hangs_costs_a_second_and_no_samples(
     harness: EngineHarness,
 ) -> None:
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     harness.held = []
     harness.tick(1.0)
     (hung,) = harness.held
     harness.held = None
-    # Still under way when it is due again: everybody is asked alone, and answered.
+    # Still in progress when it is due again: both are requested individually.
     harness.tick(1.0)
-    assert [question.uuid for question in harness.questions] == [UUID, OTHER]
+    assert [target.uuid for _, target in harness.reads] == [UUID, OTHER]
     assert harness.new_votes() == {0: STEPS[1], 1: STEPS[1]}
     harness.tick(1.0)
-    assert len(harness.questions) == 4
-    assert len(harness.calls_for_many) == 1
-    # What it says in the end is old, and nobody hears it.
+    assert len(harness.reads) == 4
+    assert len(harness.batches) == 1
+    # Its late result is dropped.
     harness.run_ns = {0: 10**15, 1: 10**15}
     hung()
     harness.run_ns = {0: 0, 1: 0}
     harness.tick()
     harness.tick(1.0)
-    assert len(harness.calls_for_many) == 3
+    assert len(harness.batches) == 3
     assert harness.new_votes() == {0: STEPS[3], 1: STEPS[3]}
 
 
-def test_who_is_asked_alone_and_hangs_too_is_blind_in_the_end(
+def test_a_domain_that_hangs_individually_too_is_given_up(
     harness: EngineHarness,
 ) -> None:
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     harness.tick(1.0)
     harness.new_votes()
     harness.held = []
     for _ in range(round(ANSWER_WITHIN_S)):
         harness.tick(1.0)
-    # One call for both, one for each: whoever waits is not asked again.
+    # One call for both, one for each: a pending request is not repeated.
     assert len(harness.held) == 3
     harness.tick(1.0)
     assert harness.new_votes() == {0: None, 1: None}
 
 
-def test_a_call_for_many_that_fails_in_an_unforeseen_way_is_not_the_last(
+def test_a_batch_that_raises_is_not_the_last(
     harness: EngineHarness,
 ) -> None:
-    at_work(harness, UUID, OTHER)
+    start_idle(harness, UUID, OTHER)
     harness.held = []
     harness.tick(1.0)
     (work,) = harness.held
-    harness.read_together = None  # type: ignore[assignment, method-assign]
-    with pytest.raises(TypeError):
+    harness.batch_error = RuntimeError("unexpected")
+    with pytest.raises(RuntimeError, match="unexpected"):
         work()
-    del harness.read_together
+    harness.batch_error = None
     harness.held = None
     harness.tick(1.0)
     harness.tick(1.0)
-    assert len(harness.questions) == 2
-    assert len(harness.calls_for_many) == 2
+    assert len(harness.reads) == 2
+    assert len(harness.batches) == 2

@@ -58,9 +58,32 @@ def test_windows_are_read_as_people_write_them(text: str, window: Window) -> Non
         "-1:00-02:00",
     ],
 )
-def test_what_is_no_window_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
+def test_an_invalid_window_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"invalid (time|day) '"):
         parse_window(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "9-17",
+            "invalid time '9-17': expected 09:00-17:00 or mon-fri 08:00-18:00",
+        ),
+        ("08:00-08:00", "invalid time '08:00-08:00': it ends when it begins"),
+        (
+            "monday",
+            (
+                "invalid day 'monday' in 'monday': expected mon, tue, wed, thu, fri,"
+                " sat, sun"
+            ),
+        ),
+    ],
+)
+def test_an_invalid_window_has_a_reason(text: str, error: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_window(text)
+    assert str(caught.value) == error
 
 
 def test_a_window_over_midnight_belongs_to_the_day_on_which_it_begins() -> None:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from examples.contributing.policy_kind import AnyTraffic
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
-from orchestrator.policy.kinds.contract import PolicyView, VCpuSight
+from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
-from orchestrator.policy.kinds.workload import FixedWorkload
-from orchestrator.policy.rule import Workload
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.timetable import whole_hours
-from orchestrator.sampling.readings import BranchCount
+from orchestrator.sampling.branches import BranchCount
+from orchestrator.sampling.kinds import SampleKind
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import Policy
@@ -25,68 +26,64 @@ NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 """A Wednesday."""
 
 TRAFFIC = Traffic(avg_pps=1_800_000, max_pps=2_000_000)
-POLICIES: dict[str, Policy[Any]] = {
+POLICIES: dict[str, Policy[Any, Any]] = {
     "traffic": TRAFFIC,
     "time-of-day": TimeOfDay(
         busy=whole_hours([3, 4, 5]),
         quiet=whole_hours([0, 12]),
-        by_traffic=whole_hours([8, 10]),
-        traffic=TRAFFIC,
+        traffic=whole_hours([8, 10]),
+        avg_pps=TRAFFIC.avg_pps,
+        max_pps=TRAFFIC.max_pps,
     ),
-    "time-of-day without traffic": TimeOfDay(by_traffic=whole_hours(range(24))),
+    "time-of-day without traffic": TimeOfDay(traffic=whole_hours(range(24))),
     "workload high": FixedWorkload(workload=Workload.HIGH),
     "workload medium": FixedWorkload(workload=Workload.MEDIUM),
     "workload low": FixedWorkload(workload=Workload.LOW),
     "branch-ratio": BranchRatio(window=3),
     "utilisation": Utilisation(),
+    "any-traffic, the example": AnyTraffic(),
 }
 
 
-def view(
-    *vcpus: VCpuSight, pps: float | None = None, now: datetime = NOON
-) -> PolicyView:
-    return PolicyView(
-        now=now, monotonic_s=0.0, packets_per_s=pps, vcpus=vcpus or (sight(),)
-    )
+def view(*vcpus: VCpuSample[Any], now: datetime = NOON) -> PolicyView[Any]:
+    return PolicyView(now=now, monotonic_s=0.0, vcpus=vcpus or (sample(),))
 
 
-def sight(
-    vcpu: int = 0,
-    *,
-    load: float | None = None,
-    branches: BranchCount | None = None,
-    steps: tuple[int, ...] = STEPS,
-) -> VCpuSight:
-    return VCpuSight(vcpu=vcpu, steps_khz=steps, utilisation=load, branches=branches)
+def sample(
+    vcpu: int = 0, value: object = None, *, steps: tuple[int, ...] = STEPS
+) -> VCpuSample[Any]:
+    return VCpuSample(vcpu=vcpu, steps_khz=steps, value=value)
 
 
 _COUNTS = st.integers(0, 10**12)
-_branch_counts = st.builds(
-    BranchCount, _COUNTS, _COUNTS, st.floats(1e-6, 1e6, allow_nan=False)
-)
+VALUES: dict[SampleKind | None, st.SearchStrategy[Any]] = {
+    None: st.none(),
+    SampleKind.PACKETS: st.none() | st.floats(0, 1e9),
+    SampleKind.BRANCHES: st.none()
+    | st.builds(BranchCount, _COUNTS, _COUNTS, st.floats(1e-6, 1e6, allow_nan=False)),
+    SampleKind.VCPU_TIME: st.none() | st.floats(0, 1),
+}
 _steps = st.sets(st.integers(1, 6_000_000), min_size=1, max_size=12).map(
     lambda khz: tuple(sorted(khz, reverse=True))
 )
 _zones = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
-_sights = st.lists(
-    st.builds(
-        VCpuSight,
+
+
+def views(policy: Policy[Any, Any]) -> st.SearchStrategy[PolicyView[Any]]:
+    """Any view that a policy can be given."""
+    samples = st.builds(
+        VCpuSample,
         vcpu=st.integers(0, 300),
         steps_khz=_steps,
-        utilisation=st.none() | st.floats(0, 1),
-        branches=st.none() | _branch_counts,
-    ),
-    max_size=5,
-    unique_by=lambda sight: sight.vcpu,
-).map(tuple)
-views = st.builds(
-    PolicyView,
-    now=st.datetimes(
-        min_value=datetime(1990, 1, 1),  # noqa: DTZ001 - the zone comes apart
-        max_value=datetime(2090, 1, 1),  # noqa: DTZ001
-        timezones=_zones,
-    ),
-    monotonic_s=st.floats(0, 1e9),
-    packets_per_s=st.none() | st.floats(0, 1e9),
-    vcpus=_sights,
-)
+        value=VALUES[policy.sample],
+    )
+    return st.builds(
+        PolicyView,
+        now=st.datetimes(
+            min_value=datetime(1990, 1, 1),  # noqa: DTZ001 - the zone comes separately
+            max_value=datetime(2090, 1, 1),  # noqa: DTZ001
+            timezones=_zones,
+        ),
+        monotonic_s=st.floats(0, 1e9),
+        vcpus=st.lists(samples, max_size=5, unique_by=lambda it: it.vcpu).map(tuple),
+    )

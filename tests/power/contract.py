@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.limits import Limits, window_of
 from orchestrator.power.attribute import restore_attributes
 from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.journal import Journal
@@ -83,7 +84,9 @@ def check_groups_offer_steps_within_what_the_kernel_allows(
     for group in topology.groups:
         assert group.min_khz <= group.max_khz
         assert group.steps == _driver(group).read_steps(tree, group.number)
-        assert group.steps.fit(0, group.min_khz, group.max_khz) >= group.min_khz
+        assert window_of(group.steps, Limits(group.min_khz, group.max_khz)).low_khz >= (
+            group.min_khz
+        )
         assert group.is_simulated == tree.is_simulated
 
 
@@ -244,7 +247,7 @@ def kernel_check_the_kernel_s_own_bound_is_what_fitting_expects(
         assert limited.max_khz == second
         driver.write_clock(prepared, group.steps.highest_khz)
         assert read_current_khz(tree, group) == second
-        assert group.steps.fit(group.steps.highest_khz, 0, limited.max_khz) == second
+        assert window_of(group.steps, Limits(0, limited.max_khz)).high_khz == second
         bound.write_text(f"{group.max_khz}\n")
         driver.restore(prepared)
 

@@ -88,3 +88,12 @@ def test_a_vcpu_s_bounds_are_steps_and_a_floating_one_has_none() -> None:
     (found,) = look(host)[0].domains
     bounds = [(one.min_khz, one.max_khz) for one in found.vcpus]
     assert bounds == [(1_200_000, 3_001_000), (None, None)]
+
+
+def test_a_cpu_names_the_step_above_which_turbo_begins() -> None:
+    host = SimulatedHost()
+    host.start()
+    host.settle()
+    (first, *_) = look(host)[0].cpus
+    assert first.steps_khz[:2] == (3_001_000, 3_000_000)
+    assert first.nominal_khz == 3_000_000

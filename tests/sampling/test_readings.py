@@ -1,37 +1,35 @@
-"""What is made of two readings."""
+"""Comparing two readings."""
 
 from __future__ import annotations
 
 import pytest
 
-from orchestrator.sampling.readings import (
+from orchestrator.sampling.branches import (
     BranchCount,
     BranchCounter,
     BranchReading,
-    TrafficReading,
-    UtilisationReading,
     branch_count,
-    packets_per_s,
-    utilisation,
 )
+from orchestrator.sampling.packets import PacketReading, packets_per_s
+from orchestrator.sampling.vcpu_times import VCpuTimeReading, utilisation
 
 
 @pytest.mark.parametrize(
     ("old", "new", "rate"),
     [
         (
-            TrafficReading(1.0, {"a": 5, "b": 1}),
-            TrafficReading(1.5, {"a": 8, "b": 1}),
+            PacketReading(1.0, {"a": 5, "b": 1}),
+            PacketReading(1.5, {"a": 8, "b": 1}),
             6,
         ),
-        (TrafficReading(1.0, {"a": 5}), TrafficReading(2.0, {"a": 4}), None),
-        (TrafficReading(1.0, {"a": 5}), TrafficReading(1.0, {"a": 6}), None),
-        (TrafficReading(1.0, {"a": 5}), TrafficReading(2.0, {"a": 5, "b": 9}), None),
-        (TrafficReading(1.0, {}), TrafficReading(2.0, {}), None),
+        (PacketReading(1.0, {"a": 5}), PacketReading(2.0, {"a": 4}), None),
+        (PacketReading(1.0, {"a": 5}), PacketReading(1.0, {"a": 6}), None),
+        (PacketReading(1.0, {"a": 5}), PacketReading(2.0, {"a": 5, "b": 9}), None),
+        (PacketReading(1.0, {}), PacketReading(2.0, {}), None),
     ],
 )
 def test_a_rate_is_of_the_same_interfaces_going_forward(
-    old: TrafficReading, new: TrafficReading, rate: float | None
+    old: PacketReading, new: PacketReading, rate: float | None
 ) -> None:
     assert packets_per_s(old, new) == rate
 
@@ -40,20 +38,20 @@ def test_a_rate_is_of_the_same_interfaces_going_forward(
     ("old", "new", "load"),
     [
         (
-            UtilisationReading(1.0, {0: 5}),
-            UtilisationReading(2.0, {0: 250_000_005}),
+            VCpuTimeReading(1.0, {0: 5}),
+            VCpuTimeReading(2.0, {0: 250_000_005}),
             0.25,
         ),
-        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {0: 5}), 0.0),
-        (UtilisationReading(1.0, {0: 0}), UtilisationReading(2.0, {0: 2 * 10**9}), 1.0),
-        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {0: 4}), None),
-        (UtilisationReading(2.0, {0: 5}), UtilisationReading(2.0, {0: 6}), None),
-        (UtilisationReading(1.0, {1: 5}), UtilisationReading(2.0, {0: 6}), None),
-        (UtilisationReading(1.0, {0: 5}), UtilisationReading(2.0, {1: 6}), None),
+        (VCpuTimeReading(1.0, {0: 5}), VCpuTimeReading(2.0, {0: 5}), 0.0),
+        (VCpuTimeReading(1.0, {0: 0}), VCpuTimeReading(2.0, {0: 2 * 10**9}), 1.0),
+        (VCpuTimeReading(1.0, {0: 5}), VCpuTimeReading(2.0, {0: 4}), None),
+        (VCpuTimeReading(2.0, {0: 5}), VCpuTimeReading(2.0, {0: 6}), None),
+        (VCpuTimeReading(1.0, {1: 5}), VCpuTimeReading(2.0, {0: 6}), None),
+        (VCpuTimeReading(1.0, {0: 5}), VCpuTimeReading(2.0, {1: 6}), None),
     ],
 )
 def test_utilisation_is_a_part_of_the_time(
-    old: UtilisationReading, new: UtilisationReading, load: float | None
+    old: VCpuTimeReading, new: VCpuTimeReading, load: float | None
 ) -> None:
     assert utilisation(old, new, 0) == load
 

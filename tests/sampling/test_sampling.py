@@ -1,4 +1,4 @@
-"""Counters of sysfs, netlink and libvirt, read."""
+"""Counters of sysfs, netlink, perf and libvirt are read."""
 
 from __future__ import annotations
 
@@ -15,22 +15,29 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import HypervisorGone
-from orchestrator.sampling.branches import BranchCounters
-from orchestrator.sampling.host import LONGEST_CALL_S, HostSampling
-from orchestrator.sampling.interfaces import InterfaceCounters
-from orchestrator.sampling.perf_event import EventPair, PairCounter
-from orchestrator.sampling.question import Need, Question, SamplingError
-from orchestrator.sampling.readings import (
+from orchestrator.sampling.branches import (
+    BranchCount,
+    BranchCounter,
+    BranchCounters,
     BranchReading,
-    TrafficReading,
-    UtilisationReading,
+    BranchSampler,
     branch_count,
+)
+from orchestrator.sampling.contract import Lane, SampleTarget, SamplingError
+from orchestrator.sampling.interfaces import InterfaceCounters
+from orchestrator.sampling.kinds import SampleKind, build_samplers
+from orchestrator.sampling.packets import PacketReading, PacketSampler
+from orchestrator.sampling.perf_event import EventPair, PairCounter, explain
+from orchestrator.sampling.vcpu_times import (
+    LONGEST_CALL_S,
+    VCpuTimeReading,
+    VCpuTimeSampler,
 )
 from orchestrator.sampling.virtual_functions import (
     VirtualFunctionCounters,
-    ask_kernel,
     decode_received,
-    encode_question,
+    encode_request,
+    query_kernel,
 )
 from orchestrator.values.domain import DomainId, InterfaceKind, InterfaceSpec
 from tests.sampling.netlink import Function, answer, refusal
@@ -46,10 +53,10 @@ CPU = min(os.sched_getaffinity(0))
 
 
 class Times:
-    """A libvirt that tells what a test says; None: it is lost."""
+    """A libvirt that reports the times of a test; None: it is disconnected."""
 
-    def __init__(self, told: Mapping[DomainId, Mapping[int, int]] | None) -> None:
-        self._told = told
+    def __init__(self, known: Mapping[DomainId, Mapping[int, int]] | None) -> None:
+        self._known = known
         self.asked: list[list[DomainId]] = []
 
     def vcpu_times(self, uuid: DomainId) -> Mapping[int, int]:
@@ -59,9 +66,9 @@ class Times:
         self, uuids: Collection[DomainId]
     ) -> Mapping[DomainId, Mapping[int, int]]:
         self.asked.append(list(uuids))
-        if self._told is None:
+        if self._known is None:
             raise HypervisorGone("not connected")
-        return {uuid: self._told[uuid] for uuid in uuids if uuid in self._told}
+        return {uuid: self._known[uuid] for uuid in uuids if uuid in self._known}
 
 
 def no_function(pci: str) -> int:
@@ -107,7 +114,7 @@ def test_a_guest_receives_what_its_tap_sends(
         spec(InterfaceKind.VIRTUAL_FUNCTION),
     ],
 )
-def test_what_cannot_be_counted_is_said_with_its_address(
+def test_an_interface_without_a_counter_is_named_by_its_address(
     tmp_path: Path, interface: InterfaceSpec
 ) -> None:
     lay_out_interface(tmp_path, "vnet0", rx=11, tx=22)
@@ -116,7 +123,7 @@ def test_what_cannot_be_counted_is_said_with_its_address(
 
 
 def test_a_domain_without_interfaces_has_no_traffic_to_see(tmp_path: Path) -> None:
-    with pytest.raises(SamplingError, match="no such network interface"):
+    with pytest.raises(SamplingError, match="no matching network interface"):
         InterfaceCounters(tmp_path, no_function).read([])
 
 
@@ -187,10 +194,10 @@ def test_a_virtual_function_is_found_by_its_pci_address(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pci", "reason"),
     [
-        ("0000:3b:02.2", "does not count"),
-        ("0000:3b:00.0", "is no virtual function"),
-        ("0000:ff:00.0", "is no virtual function"),
-        ("../../class", "is no virtual function"),
+        ("0000:3b:02.2", "has no packet counters"),
+        ("0000:3b:00.0", "not a virtual function"),
+        ("0000:ff:00.0", "not a virtual function"),
+        ("../../class", "not a virtual function"),
     ],
 )
 def test_a_function_that_cannot_be_counted_says_why(
@@ -217,7 +224,7 @@ def test_a_virtual_function_and_its_stand_in_are_counted_together(
 def test_a_card_that_is_somewhere_else_has_no_counters_here(tmp_path: Path) -> None:
     lay_out_card(tmp_path)
     shutil.rmtree(tmp_path / "bus/pci/devices/0000:3b:00.0/net")
-    with pytest.raises(SamplingError, match="no interface here"):
+    with pytest.raises(SamplingError, match="has no network interface"):
         VirtualFunctionCounters(tmp_path, ask).read("0000:3b:02.0")
 
 
@@ -225,7 +232,7 @@ def test_a_card_that_is_strange_is_a_reason_too(tmp_path: Path) -> None:
     lay_out_card(tmp_path)
     port = tmp_path / "bus/pci/devices/0000:3b:00.0/net/ens1f0/ifindex"
     port.write_text("many\n")
-    with pytest.raises(SamplingError, match="cannot ask"):
+    with pytest.raises(SamplingError, match="cannot read the packet counter"):
         VirtualFunctionCounters(tmp_path, ask).read("0000:3b:02.0")
 
 
@@ -252,12 +259,22 @@ def test_a_refusal_is_an_error() -> None:
         decode_received(ask(43))
 
 
+def test_without_pyroute2_the_reason_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out_card(tmp_path)
+    monkeypatch.setitem(sys.modules, "pyroute2.netlink.rtnl.ifinfmsg", None)
+    counters = VirtualFunctionCounters(tmp_path)
+    with pytest.raises(SamplingError, match="pyroute2 is not installed"):
+        counters.read("0000:3b:02.1")
+
+
 def test_the_kernel_understands_the_question_and_we_its_answer() -> None:
     loopback = socket.if_nametoindex("lo")
-    assert encode_question(loopback)[4:6] == b"\x12\x00"
-    assert decode_received(ask_kernel(loopback)) == {}
+    assert encode_request(loopback)[4:6] == b"\x12\x00"
+    assert decode_received(query_kernel(loopback)) == {}
     with pytest.raises(SamplingError):
-        decode_received(ask_kernel(2**30))
+        decode_received(query_kernel(2**30))
 
 
 # Branches
@@ -320,6 +337,33 @@ def test_a_cpu_that_is_not_there_has_a_reason(switches: BranchCounters) -> None:
     assert open_events() == before
 
 
+def test_a_counter_that_fails_is_closed_and_opened_again(
+    switches: BranchCounters,
+) -> None:
+    if reason := switches.find_obstacle([CPU]):
+        pytest.skip(reason)
+    before = open_events()
+    switches._open[CPU].close()  # as the kernel does when the CPU goes offline
+    with pytest.raises(SamplingError, match="offline"):
+        switches.read([CPU])
+    assert switches.read([CPU])[CPU].running_ns > 0
+    assert open_events() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOENT, "this machine has no branch counters"),
+        (errno.EOPNOTSUPP, "this machine has no branch counters"),
+        (errno.EACCES, "the kernel does not permit counting"),
+        (errno.EPERM, "the kernel does not permit counting"),
+        (errno.EMFILE, "cannot count on CPU 3: Too many open files"),
+    ],
+)
+def test_a_counter_that_cannot_be_opened_has_a_reason(code: int, reason: str) -> None:
+    assert explain(OSError(code, os.strerror(code)), 3).startswith(reason)
+
+
 def test_f18_a_machine_without_branch_counters_says_so() -> None:
     counters = BranchCounters()
     reason = counters.find_obstacle([CPU])
@@ -327,61 +371,102 @@ def test_f18_a_machine_without_branch_counters_says_so() -> None:
         counters.keep(())
         pytest.skip("this machine has counters of branches")
     assert reason in (
-        "this machine offers no counter of branches",
-        "the kernel forbids counting (kernel.perf_event_paranoid)",
+        "this machine has no branch counters",
+        "the kernel does not permit counting (kernel.perf_event_paranoid)",
     )
     assert open_events() == 0
 
 
-# The host as a whole
+# The samplers
 
 
-def question(need: Need, *interfaces: InterfaceSpec) -> Question:
-    return Question(need, UUID, interfaces, frozenset({CPU}))
+def target(*interfaces: InterfaceSpec, uuid: DomainId = UUID) -> SampleTarget:
+    return SampleTarget(uuid, interfaces, frozenset({CPU}))
 
 
-def test_the_host_answers_each_kind_of_question(tmp_path: Path) -> None:
+def test_there_is_a_sampler_for_every_kind_of_sample(tmp_path: Path) -> None:
+    samplers = build_samplers(sysfs_root=tmp_path, vcpu_times=Times({}))
+    assert samplers.keys() == set(SampleKind)
+    lanes = {kind: sampler.lane for kind, sampler in samplers.items()}
+    assert lanes == {
+        SampleKind.PACKETS: Lane.HOST_FILES,
+        SampleKind.BRANCHES: Lane.HOST_FILES,
+        SampleKind.VCPU_TIME: Lane.LIBVIRT,
+    }
+    batched = {kind for kind, sampler in samplers.items() if sampler.is_batched}
+    assert batched == {SampleKind.VCPU_TIME}
+
+
+def test_packets_are_read_of_the_interfaces_of_the_target(tmp_path: Path) -> None:
     lay_out_interface(tmp_path, "vnet0", rx=1, tx=2)
-    branches = BranchCounters(EventPair.CLOCK_AND_SWITCHES)
-    host = HostSampling(
-        sysfs_root=tmp_path, vcpu_times=Times({UUID: {0: 5}}), branches=branches
-    )
-    traffic = host.read(question(Need.TRAFFIC, spec(InterfaceKind.TAP, "vnet0")))
-    assert isinstance(traffic, TrafficReading)
-    assert traffic.packets == {MAC: 2}
-    times = host.read(question(Need.UTILISATION))
-    assert isinstance(times, UtilisationReading)
-    assert times.run_ns == {0: 5}
-    assert times.at_s >= traffic.at_s
-    assert host.find_obstacle(question(Need.UTILISATION)) is None
-    if host.find_obstacle(question(Need.BRANCHES)) is None:
-        counted = host.read(question(Need.BRANCHES))
-        assert isinstance(counted, BranchReading)
-        assert counted.counters.keys() == {CPU}
-    host.keep(())
-    assert open_events() == 0
+    sampler = PacketSampler(tmp_path, iter([7.5]).__next__)
+    tap = target(spec(InterfaceKind.TAP, "vnet0"))
+    assert sampler.find_obstacle(tap) is None
+    assert sampler.read(tap) == PacketReading(7.5, {MAC: 2})
+    assert sampler.read_together([tap]) == {}
 
 
-def test_a_lost_libvirt_is_a_reason_not_to_see(tmp_path: Path) -> None:
-    host = HostSampling(sysfs_root=tmp_path, vcpu_times=Times(None))
-    asked = question(Need.UTILISATION)
+def test_every_vcpu_gets_the_packet_rate_of_its_domain(tmp_path: Path) -> None:
+    sampler = PacketSampler(tmp_path)
+    old, new = PacketReading(1.0, {MAC: 0}), PacketReading(3.0, {MAC: 10})
+    assert sampler.between(old, new, {0: {2}, 5: {3}}) == {0: 5.0, 5: 5.0}
+    assert sampler.between(new, old, {0: {2}, 5: {3}}) == {}
+
+
+def test_run_times_are_read_of_the_domain_of_the_target() -> None:
+    sampler = VCpuTimeSampler(Times({UUID: {0: 5}}), iter([7.5]).__next__)
+    assert sampler.find_obstacle(target()) is None
+    assert sampler.read(target()) == VCpuTimeReading(7.5, {0: 5})
+
+
+def test_a_vcpu_of_unknown_load_is_left_out() -> None:
+    sampler = VCpuTimeSampler(Times({}))
+    old, new = VCpuTimeReading(1.0, {0: 0}), VCpuTimeReading(2.0, {0: 10**9, 1: 3})
+    assert sampler.between(old, new, {0: {2}, 1: {3}}) == {0: 1.0}
+
+
+def test_branches_are_counted_on_the_cpus_of_each_vcpu(
+    switches: BranchCounters,
+) -> None:
+    if reason := switches.find_obstacle([CPU]):
+        pytest.skip(reason)
+    sampler = BranchSampler(switches, iter([7.5]).__next__)
+    assert sampler.find_obstacle(target()) is None
+    reading = sampler.read(target())
+    assert (reading.at_s, list(reading.counters)) == (7.5, [CPU])
+    before = open_events()
+    sampler.keep([target()])
+    assert open_events() == before
+    sampler.keep([])
+    assert open_events() == before - 2
+
+
+def test_a_vcpu_whose_branches_are_unknown_is_left_out() -> None:
+    sampler = BranchSampler()
+    counters = {2: BranchCounter(30, 3, 10**9), 3: BranchCounter(12, 1, 0)}
+    old = BranchReading(1.0, dict.fromkeys(counters, BranchCounter(0, 0, 0)))
+    found = sampler.between(old, BranchReading(2.0, counters), {0: {2}, 1: {3}, 2: {9}})
+    assert found == {0: BranchCount(30, 3, 1.0)}
+
+
+def test_a_disconnected_libvirt_is_a_reason() -> None:
+    sampler = VCpuTimeSampler(Times(None))
     with pytest.raises(SamplingError, match="not connected"):
-        host.read(asked)
-    assert host.read_together([asked]) == {}
+        sampler.read(target())
+    assert sampler.read_together([target()]) == {}
 
 
-def test_many_domains_are_answered_with_what_one_call_tells(tmp_path: Path) -> None:
+def test_many_domains_are_read_with_one_call_as_far_as_it_reports_them() -> None:
     times = Times({UUID: {0: 5}})
-    clock = iter([1.0, 1.1]).__next__
-    host = HostSampling(sysfs_root=tmp_path, vcpu_times=times, clock=clock)
-    asked = question(Need.UTILISATION)
-    told = host.read_together([asked, asked._replace(uuid=OTHER)])
-    assert told == {UUID: UtilisationReading(1.05, {0: 5})}
+    sampler = VCpuTimeSampler(times, iter([1.0, 1.1]).__next__)
+    found = sampler.read_together([target(), target(uuid=OTHER)])
+    assert found == {UUID: VCpuTimeReading(1.05, {0: 5})}
+    (asked,) = times.asked
+    assert set(asked) == {UUID, OTHER}
 
 
-def test_a_call_that_took_long_has_looked_nobody_knows_when(tmp_path: Path) -> None:
+def test_the_result_of_a_slow_call_is_dropped_because_its_time_is_unknown() -> None:
     clock = iter([1.0, 1.0 + LONGEST_CALL_S, 2.0, 2.1 + LONGEST_CALL_S]).__next__
-    times = Times({UUID: {0: 5}})
-    host = HostSampling(sysfs_root=tmp_path, vcpu_times=times, clock=clock)
-    assert host.read_together([question(Need.UTILISATION)]) != {}
-    assert host.read_together([question(Need.UTILISATION)]) == {}
+    sampler = VCpuTimeSampler(Times({UUID: {0: 5}}), clock)
+    assert sampler.read_together([target()]) != {}
+    assert sampler.read_together([target()]) == {}

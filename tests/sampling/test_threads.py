@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from orchestrator.performer.call_pool import Pool
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.kinds.traffic import Traffic
-from orchestrator.policy.subject import PolicyOrder, Tenant
-from orchestrator.sampling.host import HostSampling
+from orchestrator.policy.subject import PolicyOrder, PolicySubject
+from orchestrator.sampling.kinds import build_samplers
 from orchestrator.values.domain import InterfaceKind, InterfaceSpec
 from tests.policy.engine_harness import MAC, RULE, UUID, place
 from tests.sampling.test_sampling import Times, lay_out_interface
@@ -61,21 +61,23 @@ async def watch_a_tap(root: Path) -> list[int | None]:
             done.set()
 
     pool = Pool("sampling", size=2)
-    looks = itertools.count()
+    reads = itertools.count()
     engine = PolicyEngine(
-        sampling=HostSampling(sysfs_root=root, vcpu_times=Times({})),
-        submit=lambda _, uuid, work: pool.submit(uuid, f"{next(looks)}", work),
+        samplers=build_samplers(sysfs_root=root, vcpu_times=Times({})),
+        submit=lambda _, uuid, work: pool.submit(uuid, f"{next(reads)}", work),
         emit=vote,
         wake=lambda: loop.call_soon_threadsafe(woken.set),
     )
     tap = InterfaceSpec(mac=MAC, kind=InterfaceKind.TAP, device="vnet0")
-    engine.define(
-        Tenant(uuid=UUID, is_executing=True, places=(place(0),), interfaces=(tap,))
+    engine.update_subject(
+        PolicySubject(
+            uuid=UUID, is_executing=True, places=(place(0),), interfaces=(tap,)
+        )
     )
     traffic = Traffic(avg_pps=1000, max_pps=2000, period_s=0.01)
     engine.install(UUID, RULE, PolicyOrder(policy=traffic))
     await asyncio.wait_for(serve(engine, woken, done), DEADLINE_S)
-    engine.forget(UUID)
+    engine.forget_subject(UUID)
     pool.stop()
     assert await asyncio.to_thread(pool.join, DEADLINE_S)
     return votes

@@ -1,4 +1,4 @@
-"""Steps, with and without turbo: values only."""
+"""Frequency tables, with and without turbo: values only."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.values.frequencies import Steps, steps_from
+from orchestrator.values.frequencies import FrequencyTable, table_from
 
-TURBO = steps_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
-PLAIN = steps_from([3_000_000, 2_000_000, 1_200_000])
+PLAIN = table_from([3_000_000, 2_000_000, 1_200_000])
+TURBO = table_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
 
 frequencies = st.integers(min_value=1, max_value=9_999_999)
-tables = st.lists(frequencies, min_size=1, max_size=64).map(steps_from)
+tables = st.lists(frequencies, min_size=1, max_size=64).map(table_from)
 any_khz = st.integers(min_value=-1_000, max_value=10_000_000)
 
 
@@ -23,18 +23,18 @@ def test_a_first_step_one_mhz_above_the_second_is_turbo() -> None:
 
 @pytest.mark.parametrize("gap_khz", [999, 1_001, 100_000])
 def test_any_other_distance_is_no_turbo(gap_khz: int) -> None:
-    steps = steps_from([3_000_000 + gap_khz, 3_000_000])
+    steps = table_from([3_000_000 + gap_khz, 3_000_000])
     assert not steps.has_turbo
     assert steps.nominal_khz == steps.highest_khz == 3_000_000 + gap_khz
 
 
 def test_a_driver_may_say_elsewhere_that_there_is_turbo() -> None:
-    assert steps_from([4_000_000, 3_000_000], has_turbo=True).nominal_khz == 3_000_000
-    assert not steps_from([3_001_000, 3_000_000], has_turbo=False).has_turbo
+    assert table_from([4_000_000, 3_000_000], has_turbo=True).nominal_khz == 3_000_000
+    assert not table_from([3_001_000, 3_000_000], has_turbo=False).has_turbo
 
 
 def test_one_step_is_never_turbo() -> None:
-    steps = steps_from([2_000_000], has_turbo=True)
+    steps = table_from([2_000_000], has_turbo=True)
     assert not steps.has_turbo
     assert steps.highest_khz == steps.nominal_khz == steps.lowest_khz == 2_000_000
 
@@ -42,7 +42,7 @@ def test_one_step_is_never_turbo() -> None:
 @pytest.mark.parametrize("available", [[], [0], [0, -5]])
 def test_a_table_without_frequencies_is_refused(available: list[int]) -> None:
     with pytest.raises(ValueError, match="no frequency"):
-        steps_from(available)
+        table_from(available)
 
 
 @pytest.mark.parametrize(
@@ -74,32 +74,17 @@ def test_rounding_up_ends_at_a_step_that_exists(khz: int, expected: int) -> None
     assert PLAIN.round_up(khz) == expected
 
 
-@pytest.mark.parametrize(
-    ("khz", "low", "high", "expected"),
-    [
-        (2_500_000, 0, 9_999_999, 3_000_000),
-        (2_500_000, 0, 2_900_000, 2_000_000),
-        (1_200_000, 1_500_000, 9_999_999, 2_000_000),
-        (3_000_000, 0, 2_000_000, 2_000_000),
-        (3_000_000, 2_100_000, 2_900_000, 2_000_000),
-        (3_000_000, 0, 1_000_000, 1_200_000),
-    ],
-)
-def test_fitting_never_exceeds_an_upper_bound_that_a_step_can_meet(
-    khz: int, low: int, high: int, expected: int
-) -> None:
-    assert PLAIN.fit(khz, low, high) == expected
-
-
 @given(tables)
-def test_steps_descend_and_nominal_is_one_of_them(steps: Steps) -> None:
+def test_steps_descend_and_nominal_is_one_of_them(steps: FrequencyTable) -> None:
     assert list(steps.khz) == sorted(set(steps.khz), reverse=True)
     assert steps.nominal_khz in steps.khz
     assert steps.lowest_khz <= steps.nominal_khz <= steps.highest_khz
 
 
 @given(tables, any_khz)
-def test_rounding_gives_the_nearest_step_on_its_side(steps: Steps, khz: int) -> None:
+def test_rounding_gives_the_nearest_step_on_its_side(
+    steps: FrequencyTable, khz: int
+) -> None:
     above = [step for step in steps.khz if step >= khz]
     below = [step for step in steps.khz if step <= khz]
     assert steps.round_up(khz) == min(above, default=steps.highest_khz)
@@ -107,23 +92,12 @@ def test_rounding_gives_the_nearest_step_on_its_side(steps: Steps, khz: int) -> 
 
 
 @given(tables)
-def test_walking_down_from_the_top_visits_every_step_and_back(steps: Steps) -> None:
+def test_walking_down_from_the_top_visits_every_step_and_back(
+    steps: FrequencyTable,
+) -> None:
     down = [steps.highest_khz]
     while steps.down_from(down[-1]) != down[-1]:
         down.append(steps.down_from(down[-1]))
     assert tuple(down) == steps.khz
     assert [steps.up_from(khz) for khz in down[1:]] == down[:-1]
     assert steps.up_from(steps.highest_khz) == steps.highest_khz
-
-
-@given(tables, any_khz, any_khz, any_khz)
-def test_fitting_stays_within_the_bounds_if_any_step_does(
-    steps: Steps, khz: int, one: int, other: int
-) -> None:
-    low, high = sorted((one, other))
-    fitted = steps.fit(khz, low, high)
-    assert fitted in steps.khz
-    if any(low <= step <= high for step in steps.khz):
-        assert low <= fitted <= high
-    elif high >= steps.lowest_khz:
-        assert fitted <= high

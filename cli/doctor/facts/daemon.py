@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.config import DEFAULT_FILE, Config, load_config
-from orchestrator.control.calls import READ_ONLY_SOCKET
+from orchestrator.control import READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ConfigError, ControlError
 

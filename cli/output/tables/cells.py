@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.control.documents import Cpu
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
-_TURBO_MARK_KHZ = 1_000
 NONE = Cell("-", Style.QUIET)
 
 
@@ -44,13 +43,14 @@ def current_frequency(cpu: Cpu) -> Cell:
 
 
 def step_name(khz: int, cpu: Cpu) -> str:
-    """Format a step; the turbo step is 1 MHz above nominal, so it is marked.
+    """Format a frequency of a CPU, marked as turbo if it is above the nominal one.
 
-    Source: Linux, drivers/cpufreq/acpi-cpufreq.c; how firmware encodes turbo.
+    The mark tells 3001 MHz, which stands for turbo, from the nominal 3000 MHz.
     """
-    steps = cpu["steps_khz"]
-    has_turbo = len(steps) > 1 and steps[0] - steps[1] == _TURBO_MARK_KHZ
-    return format_khz(khz) + (" turbo" if has_turbo and khz == steps[0] else "")
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    nominal_khz = cpu.get("nominal_khz")
+    is_turbo = nominal_khz is not None and khz > nominal_khz
+    return format_khz(khz) + (" turbo" if is_turbo else "")
 
 
 def is_simulated(cpus: list[Cpu]) -> bool:

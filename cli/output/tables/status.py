@@ -15,7 +15,7 @@ from cli.output.tables.cells import (
     plural,
 )
 from cli.output.tables.channels import state_cell
-from cli.output.tables.policies import tell_source
+from cli.output.tables.policies import format_source
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.vcpus import NO_VCPU, vcpu_fields
 from orchestrator.values.cpuset import format_cpulist
@@ -185,7 +185,7 @@ def domain_warnings(domain: Domain) -> list[str]:
         if channel["reason"]
     ]
     found += [
-        f"policy ({tell_source(policy)}): {policy['problem']}"
+        f"policy of {format_source(policy)}: {policy['problem']}"
         for policy in domain["policies"]
         if policy["problem"]
     ]

@@ -1,7 +1,7 @@
-"""The packet that installs a policy: read and written, nothing of it checked.
+"""The packet that installs a policy: decoded and encoded, not checked.
 
-Whatever a policy does not use may be stack garbage: unused hours (v17.11 to v18.05),
-the last two bytes of every `vfid` slot, the bytes after the name's zero.
+Fields that a policy does not use may hold stack garbage: unused hours (v17.11 to
+v18.05), the last two bytes of every `vfid` slot, the bytes after the name's zero.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class PolicyPacket(NamedTuple):
     unit: int = 0
     command: int = Command.PKT_POLICY
     vm_name: bytes = b""
-    """32 bytes, with a zero somewhere if the guest meant well."""
+    """32 bytes; a well-formed name ends with a zero."""
     vfid: tuple[bytes, ...] = (b"",) * MAX_MACS
     """All slots, 8 bytes each, of which the first 6 are a MAC address."""
     nb_mac: int = 0
-    """How many slots of `vfid` count, by the guest's word."""
+    """How many slots of `vfid` are used, according to the guest."""
     min_pps: int = 0
-    """Thresholds in packets per second; DPDK's host has no use for this one."""
+    """Thresholds in packets per second; DPDK's host does not use this one."""
     avg_pps: int = 0
     max_pps: int = 0
     vcpus: tuple[int, ...] = (0,) * MAX_VCPUS
     """All slots."""
     num_vcpu: int = 0
-    """How many slots of `vcpus` count, by the guest's word."""
+    """How many slots of `vcpus` are used, according to the guest."""
     busy_hours: tuple[int, ...] = _NO_HOURS
     """All slots, as for the other hours."""
     quiet_hours: tuple[int, ...] = _NO_HOURS
@@ -53,24 +53,24 @@ class PolicyPacket(NamedTuple):
     core_type: int = CoreType.VIRTUAL
     """A `CoreType`; VIRTUAL where the generation has no such field."""
     workload: int = 0
-    """A `WorkloadLevel`, or whatever the guest wrote."""
+    """A `WorkloadLevel`; the guest can send any number."""
     policy: int = 0
-    """A `PolicyKind`, or whatever the guest wrote."""
+    """A `PolicyKind`; the guest can send any number."""
     turbo: int = 0
-    """Nobody ever had a use for it."""
+    """Not used by any version of DPDK."""
 
 
 def decode_policy(
     packet: bytes, generation: Generation = GENERATION_464
 ) -> PolicyPacket:
-    """Read one whole packet as a policy.
+    """Decode one whole packet as a policy.
 
     Raises:
-        PacketError: it has not the size of a packet, or the generation no policies.
+        PacketError: it has the wrong size, or the generation has no policies.
     """
     if generation.policy is None or len(packet) != generation.size_bytes:
         raise PacketError(
-            f"{len(packet)} bytes are no policy of generation {generation.size_bytes}"
+            f"invalid policy: {len(packet)} bytes, generation {generation.size_bytes}"
         )
     fields: Iterator[Any] = iter(generation.policy.unpack(packet))
     # Arguments are evaluated from left to right, which is the order of the wire.
@@ -99,7 +99,7 @@ def decode_policy(
 def encode_policy(
     policy: PolicyPacket, generation: Generation = GENERATION_464
 ) -> bytes:
-    """Write a policy; texts are cut or filled with zeros, padding is zero.
+    """Encode a policy; texts are cut or filled with zeros, padding is zero.
 
     Raises:
         PacketError: the generation has no policies, or a field does not fit.

@@ -23,23 +23,23 @@ _FLUSH_DELAY_S = 0.005
 socket, because too many descriptors under way is a reason that says nothing then."""
 
 
-class Child:
+class ChildProcess:
     """A process that lives at most once at a time.
 
     Synchronization: the asyncio thread only.
     """
 
     def __init__(
-        self, hear: Callable[[Message], None], bury: Callable[[int], None]
+        self, on_message: Callable[[Message], None], on_exit: Callable[[int], None]
     ) -> None:
         """Start nothing yet.
 
         Args:
-            hear: is called with each message of the process.
-            bury: is called with its exit status when it is dead and all was heard.
+            on_message: is called with each message of the process.
+            on_exit: is called with its exit status when it is dead and all was heard.
         """
-        self._hear = hear
-        self._bury = bury
+        self._on_message = on_message
+        self._on_exit = on_exit
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._handoff: Handoff | None = None
@@ -52,7 +52,7 @@ class Child:
         return None if self._process is None else self._process.pid
 
     @property
-    def can_hear(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether there is somebody to send to."""
         return self._handoff is not None
 
@@ -73,7 +73,7 @@ class Child:
         self._pidfd = os.pidfd_open(self._process.pid)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._handoff.fileno(), self._read)
-        loop.add_reader(self._pidfd, self._on_exit)
+        loop.add_reader(self._pidfd, self._reap)
 
     async def end(self, timeout_s: float) -> None:
         """Wait until the process has ended; kill it if that takes too long."""
@@ -87,15 +87,15 @@ class Child:
     async def kill(self) -> None:
         """End the process now, if there is one."""
         if self._process is not None:
-            self.strike()
+            self.kill_now()
             await self._ended.wait()
 
-    def strike(self) -> None:
-        """Have the process end, if there is one; `bury` will be called."""
+    def kill_now(self) -> None:
+        """Have the process end, if there is one; `on_exit` will be called."""
         if self._process is not None:
             self._process.kill()
 
-    def _on_exit(self) -> None:
+    def _reap(self) -> None:
         if self._process is None:
             return
         while self._read_one():
@@ -107,7 +107,7 @@ class Child:
         status = self._process.wait()
         self._process = None
         self._ended.set()
-        self._bury(status)
+        self._on_exit(status)
 
     # The hand-off
 
@@ -143,7 +143,7 @@ class Child:
             return False
         if delivery is None:
             return False
-        self._hear(delivery.message)
+        self._on_message(delivery.message)
         return True
 
     def _close_handoff(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.link.table import SharedTable
 
 
-class Unheard:
+class PendingWithdrawals:
     """Counts what one monitor is told.
 
     Synchronization: main's thread.
@@ -29,29 +29,29 @@ class Unheard:
 
     def __init__(self, table: SharedTable) -> None:
         self._words = table.words
-        self._told = 0
+        self._sent = 0
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Count from zero: the next monitor is about to start."""
-        self._told = 0
+        self._sent = 0
         self._words[DONE_AT] = 0
 
-    def tell(self, undone: Callable[[], None] | None) -> None:
+    def count(self, undone: Callable[[], None] | None) -> None:
         """Count a message.
 
         Args:
             undone: does in the monitor's stead what the message ends; None: nothing.
         """
-        self._told += 1
+        self._sent += 1
         if undone is not None:
             self._drop_done()
-            self._waiting.append((self._told, undone))
+            self._waiting.append((self._sent, undone))
 
     @property
-    def told(self) -> int:
+    def sent_total(self) -> int:
         """How many messages there were."""
-        return self._told
+        return self._sent
 
     def is_done(self, number: int) -> bool:
         """Say whether so many messages are done."""
@@ -61,7 +61,7 @@ class Unheard:
         while self._waiting and self.is_done(self._waiting[0][0]):
             self._waiting.popleft()
 
-    def make_up(self) -> None:
+    def apply_unacknowledged(self) -> None:
         """Do what was told and not done: the monitor is dead."""
         self._drop_done()
         while self._waiting:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.monitor.client.rows import Rows
 from orchestrator.monitor.client.views import Counters, MonitorSnapshot, Readings
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link.commands import (
+    CloseChannel,
+    DefineDomain,
+    DefineGroup,
+    ForgetDomain,
+    SetPolicyVote,
+    SwitchChannel,
+    WithdrawVotes,
+)
 from orchestrator.monitor.link.table import (
     ACKS,
     CHANNEL_ROWS,
@@ -35,123 +44,125 @@ from orchestrator.monitor.link.table import (
     unpack_voter,
     vcpu_at,
 )
+from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
-    from orchestrator.monitor.client.views import DomainView, GroupView, VCpuView
-    from orchestrator.monitor.link.messages import Message
-    from orchestrator.values.domain import DomainId
+    from orchestrator.monitor.link.commands import Command, VCpuDefinition
 
 
 _REQUESTS = (ACKS, NACKS, DROPPED, LATE, WAITING, UNANSWERED)
 
 
 class Records:
-    """Groups and domains as defined last, and their rows of the shared table.
+    """What main has told the monitor, the rows of the shared table, and the table.
 
     Synchronization: main's thread.
     """
 
     def __init__(self, table: SharedTable) -> None:
         self._table = table
-        self._groups: dict[int, GroupView] = {}
-        self._domains: dict[DomainId, DomainView] = {}
+        self._groups: dict[int, DefineGroup] = {}
+        self._domains: dict[DomainId, DefineDomain] = {}
         self._policy_votes: dict[tuple[DomainId, int], int] = {}
-        """kHz by domain and vCPU. They are main's own words, so the table that saves
-        guests' votes from a monitor's death need not carry them."""
-        self._numbers: dict[DomainId, int] = {}
-        self._uuids: dict[int, DomainId] = {}
+        """kHz by domain and vCPU. They are main's own, so the table that saves guests'
+        votes from a monitor's death need not carry them."""
+        self._disabled: set[tuple[DomainId, int]] = set()
         self._channel_rows: Rows[tuple[DomainId, int]] = Rows(CHANNEL_ROWS)
         self._vcpu_rows: Rows[tuple[DomainId, int]] = Rows(VCPU_ROWS)
         self._group_rows: Rows[int] = Rows(GROUP_ROWS)
 
-    # Telling
+    # Commands
 
-    def tell_all(self) -> Iterator[Message]:
-        """Say everything that a new monitor must know before it is handed anything."""
-        for group in self._groups.values():
-            yield self.define_group(group)
-        for domain in self._domains.values():
-            yield self.define_domain(domain)
+    def tell_all(self) -> Iterator[Command]:
+        """Repeat everything that a new monitor must know before it is handed over."""
+        yield from self._groups.values()
+        yield from self._domains.values()
         for (uuid, vcpu), khz in self._policy_votes.items():
-            yield messages.SetPolicyVote(self._numbers[uuid], vcpu, khz)
+            yield SetPolicyVote(uuid, vcpu, khz)
 
-    def define_group(self, view: GroupView) -> messages.DefineGroup:
-        """Record a group."""
-        self._groups[view.number] = view
-        return messages.DefineGroup(
-            group=view.number,
-            row=self._group_rows.lend(view.number),
-            steps_khz=tuple(view.steps.khz),
-            has_turbo=view.steps.has_turbo,
-            min_khz=view.min_khz,
-            max_khz=view.max_khz,
-            has_host_cpus=view.has_host_cpus,
-            override_khz=view.override_khz,
-        )
+    def record(self, command: Command) -> Command | None:
+        """Note what a command changes, and complete it.
 
-    def define_domain(self, view: DomainView) -> messages.DefineDomain:
-        """Record a domain; rows of vCPUs that are not in it any more are free."""
-        uuid = view.uuid
-        for vcpu in self.find_moved(view):
+        Returns:
+            The command with the rows of the table that it is about; None: it is about
+            something that does not exist, and is not to be sent.
+        """
+        match command:
+            case DefineGroup():
+                row = self._group_rows.lend(command.group)
+                self._groups[command.group] = complete = command._replace(row=row)
+                return complete
+            case DefineDomain():
+                return self._define_domain(command)
+            case ForgetDomain():
+                return self._forget_domain(DomainId(command.uuid))
+            case SetPolicyVote():
+                return self._set_policy_vote(command)
+            case SwitchChannel(uuid, number, is_enabled):
+                change = self._disabled.discard if is_enabled else self._disabled.add
+                change((DomainId(uuid), number))
+            case _:
+                pass
+        owner = getattr(command, "uuid", None)
+        return command if owner is None or owner in self._domains else None
+
+    def find_undone(self, command: Command) -> Callable[[], None] | None:
+        """Return what ends the votes that a command ends; None: it ends none.
+
+        It is called in the stead of a monitor that has died; before `record`.
+        """
+        match command:
+            case DefineDomain():
+                moved = self._find_moved(command)
+                end = partial(self._withdraw_vcpus, command.uuid, moved)
+                return end if moved else None
+            case CloseChannel(uuid, number) | SwitchChannel(uuid, number, False):
+                return partial(self._withdraw, uuid, number)
+            case WithdrawVotes(uuid, number):
+                return partial(self._withdraw, uuid, number)
+            case _:
+                return None
+
+    def _define_domain(self, command: DefineDomain) -> DefineDomain:
+        uuid = DomainId(command.uuid)
+        for vcpu in self._find_moved(command):
             self._policy_votes.pop((uuid, vcpu), None)
-        self._domains[uuid] = view
-        number = self._numbers.setdefault(uuid, len(self._uuids))
-        self._uuids[number] = uuid
-        present = {vcpu.vcpu for vcpu in view.vcpus}
+        present = {vcpu.vcpu for vcpu in command.vcpus}
         self._vcpu_rows.give_back(lambda key: key[0] == uuid and key[1] not in present)
-        return messages.DefineDomain(
-            domain=number,
-            is_executing=view.is_executing,
-            is_enforced=view.is_enforced,
-            may_query=view.may_query,
-            may_send_policies=view.may_send_policies,
-            generation=view.generation,
-            vcpus=tuple(self._row_of(uuid, vcpu) for vcpu in view.vcpus),
-        )
+        rows = tuple(self._vcpu_rows.lend((uuid, v.vcpu)) for v in command.vcpus)
+        self._domains[uuid] = complete = command._replace(rows=rows)
+        return complete
 
-    def _row_of(self, uuid: DomainId, vcpu: VCpuView) -> messages.VCpuRow:
-        return messages.VCpuRow(
-            vcpu=vcpu.vcpu,
-            row=self._vcpu_rows.lend((uuid, vcpu.vcpu)),
-            group=vcpu.group,
-            min_khz=vcpu.min_khz,
-            max_khz=vcpu.max_khz,
-            is_turbo_allowed=vcpu.is_turbo_allowed,
-        )
-
-    def forget_domain(self, uuid: DomainId) -> messages.ForgetDomain | None:
-        """Forget a domain; None: it was not known."""
+    def _forget_domain(self, uuid: DomainId) -> ForgetDomain | None:
         if self._domains.pop(uuid, None) is None:
             return None
         for key in [key for key in self._policy_votes if key[0] == uuid]:
             del self._policy_votes[key]
         self._vcpu_rows.give_back(lambda key: key[0] == uuid)
         rows = self._channel_rows.give_back(lambda key: key[0] == uuid)
-        return messages.ForgetDomain(self._numbers[uuid], tuple(rows))
+        return ForgetDomain(uuid, tuple(rows))
 
-    def set_policy_vote(
-        self, uuid: DomainId, vcpu: int, khz: int | None
-    ) -> messages.SetPolicyVote | None:
-        """Record a policy's vote; None: there is no such vCPU, or it floats."""
-        view = self._domains.get(uuid)
-        if view is None or _group_of(view, vcpu) is None:
+    def _set_policy_vote(self, command: SetPolicyVote) -> SetPolicyVote | None:
+        key = (DomainId(command.uuid), command.vcpu)
+        defined = self._domains.get(key[0])
+        if defined is None or _group_of(defined, command.vcpu) is None:
             return None
-        if khz is None:
-            self._policy_votes.pop((uuid, vcpu), None)
+        if command.khz == NO_VOTE:
+            self._policy_votes.pop(key, None)
         else:
-            self._policy_votes[uuid, vcpu] = khz
-        return messages.SetPolicyVote(self._numbers[uuid], vcpu, khz or 0)
+            self._policy_votes[key] = command.khz
+        return command
 
-    def number_of(self, uuid: DomainId) -> int | None:
-        """Return a known domain's number in messages."""
-        return self._numbers[uuid] if uuid in self._domains else None
+    def is_defined(self, uuid: DomainId) -> bool:
+        """Return whether the monitor knows a domain."""
+        return uuid in self._domains
 
-    def uuid_of(self, number: int) -> DomainId | None:
-        """Return the domain that a message means."""
-        return self._uuids.get(number)
+    def is_enabled(self, uuid: DomainId, number: int) -> bool:
+        """Return whether a channel's requests are served."""
+        return (uuid, number) not in self._disabled
 
     def channel_row(self, uuid: DomainId, number: int) -> int:
         """Return the row that counts what passes over a channel."""
@@ -171,24 +182,24 @@ class Records:
         rows = map(channel_at, self._channel_rows.returned())
         table.clear(rows, CHANNEL_WORDS)
 
-    def withdraw(self, uuid: DomainId, number: int | None) -> None:
+    def _withdraw(self, uuid: str, number: int | None) -> None:
         """End votes in the monitor's stead: of one channel, or (None) of all."""
         for (owner, _), row in self._vcpu_rows.items():
             voter = unpack_voter(self._table.words[vcpu_at(row) + VOTER])
             if owner == uuid and number in (None, voter.number):
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
-    def withdraw_vcpus(self, uuid: DomainId, vcpus: Collection[int]) -> None:
+    def _withdraw_vcpus(self, uuid: str, vcpus: Collection[int]) -> None:
         """End votes in the monitor's stead: of some vCPUs of a domain."""
         for (owner, number), row in self._vcpu_rows.items():
             if owner == uuid and number in vcpus:
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
-    def find_moved(self, view: DomainView) -> set[int]:
+    def _find_moved(self, command: DefineDomain) -> set[int]:
         """Return the vCPUs whose group is another than before, or that are gone."""
-        known = self._domains.get(view.uuid)
+        known = self._domains.get(DomainId(command.uuid))
         before = {} if known is None else {v.vcpu: v.group for v in known.vcpus}
-        now = {v.vcpu: v.group for v in view.vcpus}
+        now = {v.vcpu: v.group for v in command.vcpus}
         vcpus = before.keys() | now.keys()
         return {v for v in vcpus if before.get(v) != now.get(v)}
 
@@ -198,7 +209,7 @@ class Records:
         """Read what the monitor has written, or how to read it."""
         words = self._table.words
         grants = {n: words[group_at(r) + GRANT] for n, r in self._group_rows.items()}
-        vcpus = {(d.uuid, v.vcpu): v for d in self._domains.values() for v in d.vcpus}
+        vcpus = {(u, v.vcpu): v for u, d in self._domains.items() for v in d.vcpus}
         rows = dict(self._channel_rows.items())
         return MonitorSnapshot(
             channels=Readings(rows, lambda _, row: self._read_counters(row)),
@@ -227,9 +238,11 @@ class Records:
             nack_reasons={word: count for word, count in refused.items() if count},
         )
 
-    def _read_wish(self, key: tuple[DomainId, int], view: VCpuView) -> int | None:
+    def _read_wish(
+        self, key: tuple[DomainId, int], defined: VCpuDefinition
+    ) -> int | None:
         owner, row = self._domains.get(key[0]), self._vcpu_rows.find(key)
-        group = None if view.group is None else self._groups.get(view.group)
+        group = None if defined.group is None else self._groups.get(defined.group)
         if owner is None or row is None or group is None:
             return None
         at = vcpu_at(row)
@@ -239,17 +252,17 @@ class Records:
             return None
         domain = Domain()
         domain.is_enforced = owner.is_enforced
-        vcpu = VCpu(domain, view.vcpu)
-        vcpu.min_khz, vcpu.max_khz = view.min_khz, view.max_khz
-        vcpu.is_turbo_allowed = view.is_turbo_allowed
-        vcpu.place(Group(group.number, group.steps))
+        vcpu = VCpu(domain, defined.vcpu)
+        vcpu.limits = defined.limits
+        vcpu.is_turbo_allowed = defined.is_turbo_allowed
+        vcpu.place(Group(group.group, group.steps))
         vcpu.vote_khz = vote_khz
         vcpu.vote_by_policy(policy_khz)
         voter = unpack_voter(self._table.words[at + VOTER])
-        vcpu.has_turbo_right, vcpu.is_greeting = voter[1:]
+        vcpu.has_turbo_right, vcpu.is_connect_vote = voter[1:]
         vcpu.rebound()
         return vcpu.wish_khz()
 
 
-def _group_of(view: DomainView, vcpu: int) -> int | None:
-    return next((v.group for v in view.vcpus if v.vcpu == vcpu), None)
+def _group_of(defined: DefineDomain, vcpu: int) -> int | None:
+    return next((v.group for v in defined.vcpus if v.vcpu == vcpu), None)

@@ -1,7 +1,6 @@
-"""What main tells the monitor to know, and what it reads back, as values.
+"""What main reads of the shared table, as values.
 
-Synchronization: none required, everything here is immutable. The monitor process
-itself never imports this module: dataclasses cost it a third of its start.
+Synchronization: none required, everything here is immutable.
 """
 
 from __future__ import annotations
@@ -14,56 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from orchestrator.values.domain import DomainId
-    from orchestrator.values.frequencies import Steps
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupView:
-    """A clock group, as far as the monitor must know it."""
-
-    number: int
-    """N of policyN."""
-    steps: Steps
-    min_khz: int
-    """The host's lower bound."""
-    max_khz: int
-    """The host's upper bound; the monitor never grants more."""
-    has_host_cpus: bool = False
-    """Whether a CPU in it belongs to the host itself: it is not slowed then."""
-    override_khz: int | None = None
-    """The operator's clock, which replaces every wish; None: guests decide."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VCpuView:
-    """A vCPU, as far as the monitor must know it."""
-
-    vcpu: int
-    group: int | None
-    """The clock group that it is pinned into; None: it floats, requests are refused."""
-    min_khz: int
-    """The domain's bounds for it."""
-    max_khz: int
-    is_turbo_allowed: bool = True
-    """Whether the operator lets it use the turbo step."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DomainView:
-    """A domain, as far as the monitor must know it."""
-
-    uuid: DomainId
-    is_executing: bool
-    """Whether its votes count now; a paused domain's votes are only kept."""
-    is_enforced: bool
-    """False: observe it, answer every request NACK."""
-    may_query: bool = True
-    """Whether it may ask for the clocks and abilities of its own vCPUs."""
-    may_send_policies: bool = True
-    """Whether its policies are passed to main; NACK otherwise."""
-    generation: int | None = None
-    """Bytes of its guest's packets; None: found out from what it sends."""
-    vcpus: tuple[VCpuView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,8 +35,6 @@ speaks, see `pack_generation`, and when (monotonic, ns) its guest last sent anyt
 Requests are not counted: they are the sum of what became of their answers."""
 REASONS = HEARD
 """Behind this field, one for each `Refusal`: requests refused for it."""
-if REASONS + max(Refusal) >= CHANNEL_WORDS:
-    raise AssertionError("a channel's row has no room for every refusal")
 
 VCPU_WORDS = 2
 VOTE, VOTER = range(2)
@@ -46,6 +44,20 @@ GROUP_WORDS = 4
 GRANT, REFUSALS = range(2)
 """Fields of a group's row: kHz, 0 for none; refused writes."""
 
+
+def check_row(words: int, *fields: int) -> None:
+    """Raise AssertionError if a row has not a word of its own for each field.
+
+    A field beyond its row would count in the next row, of another channel.
+    """
+    if len(set(fields)) != len(fields) or not set(fields) <= set(range(words)):
+        raise AssertionError(f"fields {fields} do not fit a row of {words} words")
+
+
+check_row(CHANNEL_WORDS, *range(HEARD + 1), *(REASONS + reason for reason in Refusal))
+check_row(VCPU_WORDS, VOTE, VOTER)
+check_row(GROUP_WORDS, GRANT, REFUSALS)
+
 _VCPUS_AT = CHANNEL_ROWS * CHANNEL_WORDS
 _GROUPS_AT = _VCPUS_AT + VCPU_ROWS * VCPU_WORDS
 DONE_AT = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
@@ -53,7 +65,7 @@ DONE_AT = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
 _WORDS = DONE_AT + 1
 _BYTES = _WORDS * 8
 _TURBO_OFF = 1 << 32
-_GREETING = 1 << 33
+_CONNECT_VOTE = 1 << 33
 _GIVEN = 1 << 32
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -98,7 +110,7 @@ class Voter(NamedTuple):
     """The channel that voted last; None: none."""
     has_turbo_right: bool = True
     """The guest's turbo switch."""
-    is_greeting: bool = False
+    is_connect_vote: bool = False
     """Whether the vote is only CONNECT's."""
 
 
@@ -106,7 +118,7 @@ def pack_voter(voter: Voter) -> int:
     """Write who has voted; nothing written is nobody."""
     word = 0 if voter.number is None else voter.number + 1
     word |= 0 if voter.has_turbo_right else _TURBO_OFF
-    return word | _GREETING if voter.is_greeting else word
+    return word | _CONNECT_VOTE if voter.is_connect_vote else word
 
 
 def unpack_voter(word: int) -> Voter:
@@ -115,7 +127,7 @@ def unpack_voter(word: int) -> Voter:
     return Voter(
         number=number - 1 if number else None,
         has_turbo_right=not word & _TURBO_OFF,
-        is_greeting=bool(word & _GREETING),
+        is_connect_vote=bool(word & _CONNECT_VOTE),
     )
 
 

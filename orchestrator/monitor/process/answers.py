@@ -255,7 +255,7 @@ class Answers:
                     data, is_ack = refuse(data), False
             endpoint.held.popleft()
             self.send(endpoint, data, () if is_ack else (0,), polled_ns, len(data))
-        endpoint.look()
+        endpoint.refresh()
         self._words[endpoint.index + WAITING] = len(endpoint.held)
 
     def _ask(self, decider: Clock | Ticket, polled_ns: int) -> Refusal | bool | None:

@@ -19,7 +19,10 @@ NOT_GRANTED = 0
 
 
 class Stage(Enum):
-    """How far a clock group is on its way into our hands."""
+    """How far a clock group is on its way into our hands, as the monitor knows it.
+
+    A projection of main's `GroupStage`; see `controller.group_lifecycle`.
+    """
 
     UNTAKEN = "untaken"
     """Its governor is the host's. Nobody has voted, or taking it failed."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import Command, Unit
 from orchestrator.monitor.arbiter import Domain, Group, VCpu
-from orchestrator.monitor.link.messages import GroupYielded, TakeWanted, WriteRefused
+from orchestrator.monitor.link.reports import GroupYielded, TakeWanted, WriteRefused
 from orchestrator.monitor.link.table import (
     GRANT,
     REFUSALS,
@@ -33,9 +33,9 @@ from orchestrator.values.refusal import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.monitor.link.messages import Message
+    from orchestrator.monitor.link.reports import Report
     from orchestrator.monitor.process.endpoint import PlanKey
-    from orchestrator.values.frequencies import Steps
+    from orchestrator.values.frequencies import FrequencyTable
 
 RETRY_NS = 1_000_000_000
 """How long a group that could not be taken is refused without asking main again: a
@@ -45,7 +45,7 @@ _PLANNED_UNITS = (int(Unit.SCALE_MAX), int(Unit.SCALE_MIN))
 _SWITCHES = (int(Unit.ENABLE_TURBO), int(Unit.DISABLE_TURBO))
 
 
-class Claims:
+class ClockGroups:
     """The clock groups, and everything that changes a vote or a clock.
 
     Synchronization: one thread, the monitor's.
@@ -55,7 +55,7 @@ class Claims:
         self,
         words: memoryview[int],
         release_after_ns: int,
-        report: Callable[[Message], None],
+        report: Callable[[Report], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self.clocks: dict[int, Clock] = {}
@@ -71,7 +71,7 @@ class Claims:
         self.deadlines: dict[Clock, int] = {}
         """When (monotonic) a group without votes is to be yielded; see `expire`."""
 
-    def clock(self, number: int, steps: Steps, row: int) -> Clock:
+    def clock(self, number: int, steps: FrequencyTable, row: int) -> Clock:
         """Return a group's clock, which is made if it is new."""
         clock = self.clocks.get(number)
         if clock is None:
@@ -90,25 +90,25 @@ class Claims:
         """
         return self._request(vcpu, unit, number)
 
-    def greet(self, vcpu: VCpu, number: int) -> None:
+    def on_connect(self, vcpu: VCpu, number: int) -> None:
         """Let a guest that has just opened its port have the highest step."""
         vcpu.has_turbo_right = True  # what another program in it switched off is over
         vcpu.rebound()
-        clock = self._request(vcpu, Unit.SCALE_MAX, number, is_greeting=True)
+        clock = self._request(vcpu, Unit.SCALE_MAX, number, is_connect_vote=True)
         if isinstance(clock, Clock) and clock.stage is Stage.TAKEN:
             self.settle(clock)
 
     def _request(
-        self, vcpu: VCpu, unit: int, number: int, *, is_greeting: bool = False
+        self, vcpu: VCpu, unit: int, number: int, *, is_connect_vote: bool = False
     ) -> Clock | Refusal:
         if vcpu.group is None:
             return Refusal.FLOATING
         clock = self.clocks[vcpu.group.number]
-        vote_khz = vcpu.turn(unit)
+        vote_khz = vcpu.apply_request(unit)
         if vote_khz is None:
             return Refusal.TURBO if unit in _SWITCHES else Refusal.UNIT
-        is_switch = unit in _SWITCHES or is_greeting or vcpu.is_greeting
-        vcpu.is_greeting = is_greeting
+        is_switch = unit in _SWITCHES or is_connect_vote or vcpu.is_connect_vote
+        vcpu.is_connect_vote = is_connect_vote
         self._vote(clock, vcpu, vote_khz, number, is_switch=is_switch)
         if vcpu.group.override_khz is not None:
             return Refusal.OVERRIDDEN
@@ -173,6 +173,12 @@ class Claims:
         clock.khz = NOT_GRANTED  # whatever the governor left behind
         clock.retry_at_ns = 0
         self.review(clock)
+
+    def reapply(self, clock: Clock) -> None:
+        """The kernel may have lost a taken group's frequency: write it again."""
+        if clock.stage is Stage.TAKEN:
+            clock.khz = NOT_GRANTED
+            self.review(clock)
 
     def fail(self, clock: Clock) -> None:
         """Main could not switch the group's governor, and changed nothing."""
@@ -241,6 +247,9 @@ class Claims:
     def refuse(self, clock: Clock, errno: int) -> None:
         """Count a write that the kernel refused; main hears of the first of a kind."""
         self._words[clock.index + REFUSALS] += 1
+        # What is in force now is not known: the next request writes, whatever it wants.
+        clock.khz = NOT_GRANTED
+        self._words[clock.index + GRANT] = NOT_GRANTED
         if errno != clock.refused_errno:
             clock.refused_errno = errno
             self._report(WriteRefused(clock.group.number, errno))
@@ -257,7 +266,7 @@ class Claims:
             return
         vcpu = clock.group.sole_voter()
         # What has only greeted is no voter yet: its first request says otherwise.
-        if vcpu is None or vcpu.voter is None or vcpu.is_greeting:
+        if vcpu is None or vcpu.voter is None or vcpu.is_connect_vote:
             return
         endpoint = self.speakers.get(vcpu.domain, {}).get(vcpu.voter)
         if endpoint is None or not endpoint.is_enabled:
@@ -268,16 +277,16 @@ class Claims:
 
 
 def _voter_of(vcpu: VCpu) -> Voter:
-    return Voter(vcpu.voter, vcpu.has_turbo_right, vcpu.is_greeting)
+    return Voter(vcpu.voter, vcpu.has_turbo_right, vcpu.is_connect_vote)
 
 
 def _make_plans(clock: Clock, vcpu: VCpu) -> dict[PlanKey, Plan]:
     plans: dict[PlanKey, Plan] = {}
     for unit in _PLANNED_UNITS:
-        vote_khz = vcpu.turn(unit)
+        vote_khz = vcpu.apply_request(unit)
         if vote_khz is None:
             continue
-        grant_khz = clock.group.fit(vcpu.clamp(max(vote_khz, vcpu.policy_khz)))
+        grant_khz = clock.group.window.fit(vcpu.clamp(max(vote_khz, vcpu.policy_khz)))
         key = (vcpu.number, unit, int(Command.CPU_POWER), 0)
         plans[key] = Plan(vcpu, vote_khz, clock, grant_khz, b"%d\n" % grant_khz)
     return plans

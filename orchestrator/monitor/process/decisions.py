@@ -10,11 +10,11 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.protocol import Command, CoreType, Request, encode_refusal
-from orchestrator.monitor.link.messages import RequestRefused
+from orchestrator.monitor.link.reports import RequestRefused
 from orchestrator.monitor.link.table import ERRORS, REASONS
 from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.clock import Clock
-from orchestrator.monitor.process.policy_requests import PolicyDesk
+from orchestrator.monitor.process.policy_requests import PolicyForwarder
 from orchestrator.monitor.process.queries import NAME, QUERIES, build_reply
 from orchestrator.values.refusal import Refusal
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.channel.protocol import Generation, Header
-    from orchestrator.monitor.link.messages import Message
-    from orchestrator.monitor.process.clock_groups import Claims
+    from orchestrator.monitor.link.reports import Report
+    from orchestrator.monitor.process.clock_groups import ClockGroups
     from orchestrator.monitor.process.endpoint import Endpoint
 
 _CPU_POWER = int(Command.CPU_POWER)
@@ -53,14 +53,14 @@ class Decisions:
 
     def __init__(
         self,
-        claims: Claims,
+        groups: ClockGroups,
         words: memoryview[int],
-        report: Callable[[Message], None],
+        report: Callable[[Report], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
-        self._claims = claims
+        self._groups = groups
         self._words = words
-        self._policy_desk = PolicyDesk(report)
+        self._policies = PolicyForwarder(report)
         self._report = report
         self._now_ns = now_ns
 
@@ -113,13 +113,13 @@ class Decisions:
         What is refused later, by main's word or the kernel's, main knows by itself.
         """
         self.count(endpoint, refusal)
-        if endpoint.told >> refusal & 1:
+        if endpoint.reported_refusals >> refusal & 1:
             return
-        endpoint.told |= 1 << refusal
+        endpoint.reported_refusals |= 1 << refusal
         adopted = endpoint.adopted
         self._report(
             RequestRefused(
-                domain=adopted.domain,
+                uuid=adopted.uuid,
                 number=adopted.number,
                 adoption=adopted.adoption,
                 reason=refusal,
@@ -132,12 +132,12 @@ class Decisions:
         vcpu = endpoint.domain.vcpus.get(number)
         if vcpu is None:
             return Refusal.NO_VCPU
-        return self._claims.request(vcpu, unit, endpoint.number)
+        return self._groups.request(vcpu, unit, endpoint.number)
 
     def _policy(self, endpoint: Endpoint, packet: bytes) -> Decision:
         if not endpoint.domain.may_send_policies:
             return Refusal.POLICIES_FORBIDDEN
-        ticket = self._policy_desk.submit(endpoint, packet, self._now_ns())
+        ticket = self._policies.submit(endpoint, packet, self._now_ns())
         return ticket or Refusal.POLICIES_TOO_MANY
 
     def _query(
@@ -155,7 +155,7 @@ class Decisions:
         elif not endpoint.domain.may_query:
             refusal = Refusal.QUERIES_FORBIDDEN
         else:
-            clocks = self._claims.clocks
+            clocks = self._groups.clocks
             reply = build_reply(query, packet, generation, vcpus, clocks)
             if reply is not None:
                 return Reply(reply, is_ack=True)
@@ -169,8 +169,8 @@ class Decisions:
             # Nothing but the command may be looked at: the rest is stack garbage.
             vcpu = endpoint.domain.vcpus.get(endpoint.number)
             if vcpu is not None and _refuse_all(endpoint, _VIRTUAL) is None:
-                self._claims.greet(vcpu, endpoint.number)
-        elif command != _POLICY_REMOVE or not self._policy_desk.remove(
+                self._groups.on_connect(vcpu, endpoint.number)
+        elif command != _POLICY_REMOVE or not self._policies.remove(
             endpoint, self._now_ns()
         ):
             self._words[endpoint.index + ERRORS] += 1

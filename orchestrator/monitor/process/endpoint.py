@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.monitor.arbiter import Domain, VCpu
-    from orchestrator.monitor.link.messages import Adopt
+    from orchestrator.monitor.link.commands import Adopt
     from orchestrator.monitor.process.allowance import Ticket
     from orchestrator.monitor.process.clock import Clock
 
@@ -65,14 +65,14 @@ class Endpoint:
         "index",
         "is_enabled",
         "is_quiet",
-        "kept_ns",
+        "last_partial_ns",
         "plans",
         "read_bytes",
         "receive",
+        "reported_refusals",
         "send",
         "share",
         "stream",
-        "told",
         "unsent",
     )
 
@@ -90,7 +90,7 @@ class Endpoint:
         """Takes what has arrived, at most so many bytes."""
         self.read_bytes = 0
         """The most that is read at once. What a guest has sent beyond that waits for
-        its next turn, after the others'. Kept by `look`."""
+        its next turn, after the others'. Kept by `refresh`."""
         self.share = Share()
         """Of the monitor's time."""
         self.send = sock.send
@@ -105,18 +105,18 @@ class Endpoint:
         self.is_quiet = True
         """Whether 464 bytes that are received now are a packet that stands alone:
         nothing of it arrived before, no answer must go before its own. Kept by
-        `look`."""
+        `refresh`."""
         self.stream = stream or Stream()
-        self.kept_ns = 0
+        self.last_partial_ns = 0
         """Time (monotonic) when the rest of the stream arrived."""
-        self.told = 0
+        self.reported_refusals = 0
         """Bit N: main knows that something was refused for reason N."""
         self.allowance = Allowance()
         """For policies."""
         self.held: deque[HeldAnswer] = deque()
         self.unsent = b""
         """The rest of an answer of which the socket took only a part."""
-        self.look()
+        self.refresh()
 
     @property
     def number(self) -> int:
@@ -127,7 +127,7 @@ class Endpoint:
         """Return the socket's descriptor; -1 after `close`."""
         return self._sock.fileno()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Notice whether anything is under way, and what the guest speaks."""
         stream = self.stream
         is_464 = stream.generation is GENERATION_464

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from orchestrator.channel.protocol import Generation, Header
     from orchestrator.channel.recognition import Cut
     from orchestrator.monitor.process.answers import Answers
-    from orchestrator.monitor.process.clock_groups import Claims
+    from orchestrator.monitor.process.clock_groups import ClockGroups
     from orchestrator.monitor.process.decisions import Decision, Decisions
     from orchestrator.monitor.process.endpoint import Endpoint, Plan
 
@@ -72,14 +72,14 @@ class Exchange:
 
     def __init__(
         self,
-        claims: Claims,
+        groups: ClockGroups,
         decisions: Decisions,
         answers: Answers,
         words: memoryview[int],
         watch: Callable[[Endpoint], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
-        self._claims = claims
+        self._groups = groups
         self._decide = decisions.decide
         self._count = decisions.count
         self._answers = answers
@@ -137,7 +137,7 @@ class Exchange:
         try:
             pwrite(clock.write_fd, data, 0)
         except OSError as error:
-            self._claims.refuse(clock, error.errno or -1)
+            self._groups.refuse(clock, error.errno or -1)
             return False
         clock.khz = grant_khz
         self._words[clock.index + GRANT] = grant_khz
@@ -158,7 +158,7 @@ class Exchange:
         if {header[2:] for header in headers} == {_ORDINARY}:
             self._consider(endpoint, GENERATION_464, data, headers, polled_ns)
         else:
-            if endpoint.stream.rest and polled_ns - endpoint.kept_ns >= IDLE_NS:
+            if endpoint.stream.rest and polled_ns - endpoint.last_partial_ns >= IDLE_NS:
                 self.explain_silence(endpoint)
             self._take(endpoint, endpoint.stream.feed(data), polled_ns)
         if len(data) > (endpoint.stream.generation or GENERATION_464).size_bytes:
@@ -168,7 +168,7 @@ class Exchange:
         """Have the guest of a burst rest if its share of our time is used up."""
         now_ns = self._now_ns()
         until_ns = endpoint.share.charge(now_ns - began_ns, now_ns)
-        endpoint.look()
+        endpoint.refresh()
         if until_ns:
             self.resting[endpoint] = until_ns
             endpoint.share.is_resting = True
@@ -228,7 +228,9 @@ class Exchange:
 
     def admit(self, endpoint: Endpoint) -> None:
         """Begin with an endpoint, or with another word of the operator's about it."""
-        endpoint.told = 0  # what was refused may be refused for another cause now
+        endpoint.reported_refusals = (
+            0  # what was refused may be refused for another cause now
+        )
         endpoint.stream.give(endpoint.domain.generation)
         self._note(endpoint)
 
@@ -249,7 +251,7 @@ class Exchange:
         Raises:
             OSError: the socket is broken.
         """
-        self._take(endpoint, endpoint.stream.settle(), endpoint.kept_ns)
+        self._take(endpoint, endpoint.stream.settle(), endpoint.last_partial_ns)
 
     def _take(self, endpoint: Endpoint, cut: Cut, polled_ns: int) -> None:
         """Do what is in a piece of stream, remember what is left of it."""
@@ -257,7 +259,7 @@ class Exchange:
         self._note(endpoint)
         self.silences.pop(endpoint, None)
         if endpoint.stream.rest:
-            endpoint.kept_ns = polled_ns
+            endpoint.last_partial_ns = polled_ns
             self.silences[endpoint] = polled_ns + IDLE_NS
         generation = endpoint.stream.generation
         if cut.packets and generation is not None:
@@ -265,7 +267,7 @@ class Exchange:
             self._consider(endpoint, generation, cut.packets, headers, polled_ns)
 
     def _note(self, endpoint: Endpoint) -> None:
-        endpoint.look()
+        endpoint.refresh()
         stream = endpoint.stream
         size = stream.generation.size_bytes if stream.generation is not None else None
         word = pack_generation(size, is_given=stream.is_given)
@@ -322,7 +324,7 @@ class Exchange:
     def _settle(self, clocks: set[Clock]) -> None:
         for clock in clocks:
             if clock.stage is Stage.TAKEN:
-                self._claims.settle(clock)
+                self._groups.settle(clock)
         clocks.clear()
 
     def _give(

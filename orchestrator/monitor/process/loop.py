@@ -25,7 +25,7 @@ from orchestrator.monitor.process.watch import READABLE, WRITABLE
 if TYPE_CHECKING:
     from orchestrator.monitor.link.handoff import Handoff
     from orchestrator.monitor.process.answers import Answers
-    from orchestrator.monitor.process.clock_groups import Claims
+    from orchestrator.monitor.process.clock_groups import ClockGroups
     from orchestrator.monitor.process.endpoint import Endpoint
     from orchestrator.monitor.process.exchange import Exchange
     from orchestrator.monitor.process.registry import Registry
@@ -57,14 +57,14 @@ class Loop:
         self,
         handoff: Handoff,
         watch: Watch,
-        claims: Claims,
+        groups: ClockGroups,
         answers: Answers,
         exchange: Exchange,
         registry: Registry,
     ) -> None:
         self._handoff = handoff
         self._watch = watch
-        self._claims = claims
+        self._groups = groups
         self._answers = answers
         self._exchange = exchange
         self._registry = registry
@@ -82,7 +82,7 @@ class Loop:
             self.act(events, monotonic_ns())
 
     def _wait(self) -> list[tuple[int, int]]:
-        deadlines, silences = self._claims.deadlines, self._exchange.silences
+        deadlines, silences = self._groups.deadlines, self._exchange.silences
         resting = self._exchange.resting
         if not (deadlines or silences or resting):
             return self._watch.wait(-1, self.max_events)
@@ -103,8 +103,8 @@ class Loop:
             self._serve_many(events, polled_ns)
         if len(events) >= min(GATHER_FROM, self.max_events):
             self.resize(len(events), monotonic_ns() - polled_ns)
-        if self._claims.deadlines:
-            self._claims.expire()
+        if self._groups.deadlines:
+            self._groups.expire()
         if self._exchange.silences:
             self._explain_silences()
         if self._exchange.resting:

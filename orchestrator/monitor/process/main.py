@@ -9,12 +9,14 @@ import select
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import HandoffError
+from orchestrator.monitor.link.commands import Hello
 from orchestrator.monitor.link.handoff import Handoff
-from orchestrator.monitor.link.messages import VERSION, Hello, Ready
+from orchestrator.monitor.link.messages import VERSION
+from orchestrator.monitor.link.reports import Ready
 from orchestrator.monitor.link.table import SharedTable
 from orchestrator.monitor.process import privileges
 from orchestrator.monitor.process.answers import Answers
-from orchestrator.monitor.process.clock_groups import Claims
+from orchestrator.monitor.process.clock_groups import ClockGroups
 from orchestrator.monitor.process.decisions import Decisions
 from orchestrator.monitor.process.exchange import Exchange
 from orchestrator.monitor.process.loop import Loop
@@ -23,7 +25,7 @@ from orchestrator.monitor.process.watch import Watch
 from orchestrator.system import open_files as descriptors
 
 if TYPE_CHECKING:
-    from orchestrator.monitor.link.messages import Message
+    from orchestrator.monitor.link.reports import Report
 
 _NS_PER_MS = 1_000_000
 
@@ -46,23 +48,23 @@ def serve(handoff_fd: int) -> None:
     privileges.drop(hello.uid, hello.gid)
     watch = Watch(handoff)
 
-    def report(message: Message) -> None:
+    def report(message: Report) -> None:
         handoff.send(message)
         if handoff.is_blocked:
             watch.watch_handoff()
 
-    claims = Claims(table.words, hello.release_after_ms * _NS_PER_MS, report)
+    groups = ClockGroups(table.words, hello.release_after_ms * _NS_PER_MS, report)
     answers = Answers(table.words, watch.look)
-    decisions = Decisions(claims, table.words, report)
-    exchange = Exchange(claims, decisions, answers, table.words, watch.look)
-    registry = Registry(claims, exchange, answers, watch, table, report)
-    loop = Loop(handoff, watch, claims, answers, exchange, registry)
+    decisions = Decisions(groups, table.words, report)
+    exchange = Exchange(groups, decisions, answers, table.words, watch.look)
+    registry = Registry(groups, exchange, answers, watch, table, report)
+    loop = Loop(handoff, watch, groups, answers, exchange, registry)
     report(Ready(VERSION))
     _still_the_collector()
     try:
         loop.run()
     except EOFError:
-        _undo(claims)
+        _undo(groups)
 
 
 def _greet(handoff: Handoff) -> tuple[Hello, int]:
@@ -88,8 +90,8 @@ def _still_the_collector() -> None:
     gc.disable()
 
 
-def _undo(claims: Claims) -> None:
+def _undo(groups: ClockGroups) -> None:
     """Restore what main may have changed: it cannot any more."""
-    for clock in claims.clocks.values():
+    for clock in groups.clocks.values():
         if clock.is_changed:
             clock.restore()

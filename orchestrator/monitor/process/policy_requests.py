@@ -15,20 +15,20 @@ from itertools import count
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from orchestrator.monitor.link.messages import PolicyRemoved, PolicySent
+from orchestrator.monitor.link.reports import PolicyRemoved, PolicySent
 from orchestrator.monitor.process.allowance import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.monitor.link.messages import Message
+    from orchestrator.monitor.link.reports import Report
     from orchestrator.monitor.process.endpoint import Endpoint
 
 
-class PolicyDesk:
+class PolicyForwarder:
     """Passes policies to main."""
 
-    def __init__(self, report: Callable[[Message], None]) -> None:
+    def __init__(self, report: Callable[[Report], None]) -> None:
         self._report = report
         # A clock's time: no monitor that is started later can use a number again, for
         # which main's answer may still be under way.
@@ -42,7 +42,7 @@ class PolicyDesk:
         adopted = endpoint.adopted
         self._report(
             PolicySent(
-                domain=adopted.domain,
+                uuid=adopted.uuid,
                 number=adopted.number,
                 adoption=adopted.adoption,
                 ticket=ticket.number,
@@ -57,5 +57,5 @@ class PolicyDesk:
         if not endpoint.allowance.spend(now_ns, keep=0):
             return False
         adopted = endpoint.adopted
-        self._report(PolicyRemoved(adopted.domain, adopted.number, adopted.adoption))
+        self._report(PolicyRemoved(adopted.uuid, adopted.number, adopted.adoption))
         return True

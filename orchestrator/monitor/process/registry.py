@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.channel.recognition import Stream
 from orchestrator.monitor.arbiter import Domain, Group, VCpu
-from orchestrator.monitor.link import messages
+from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.table import (
     CHANNEL_WORDS,
     DONE_AT,
@@ -27,17 +27,17 @@ from orchestrator.monitor.link.table import (
 )
 from orchestrator.monitor.process.clock import Stage
 from orchestrator.monitor.process.endpoint import Endpoint
-from orchestrator.values.frequencies import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.monitor.link.commands import VCpuDefinition
     from orchestrator.monitor.link.handoff import Delivery
-    from orchestrator.monitor.link.messages import Message
+    from orchestrator.monitor.link.reports import Report
     from orchestrator.monitor.link.table import SharedTable
     from orchestrator.monitor.process.answers import Answers
     from orchestrator.monitor.process.clock import Clock
-    from orchestrator.monitor.process.clock_groups import Claims
+    from orchestrator.monitor.process.clock_groups import ClockGroups
     from orchestrator.monitor.process.exchange import Exchange
     from orchestrator.monitor.process.watch import Watch
 
@@ -50,43 +50,44 @@ class Registry:
 
     def __init__(
         self,
-        claims: Claims,
+        groups: ClockGroups,
         exchange: Exchange,
         answers: Answers,
         watch: Watch,
         table: SharedTable,
-        report: Callable[[Message], None],
+        report: Callable[[Report], None],
     ) -> None:
         self.is_quiescing = False
         """Whether main has asked us to end."""
-        self._claims = claims
+        self._groups = groups
         self._exchange = exchange
         self._answers = answers
         self._watch = watch
         self._table = table
         self._report = report
-        self._domains: dict[int, Domain] = {}
+        self._domains: dict[str, Domain] = {}
         self._appliers: dict[type, Callable[[Any], None]] = {
-            messages.DefineGroup: self._define_group,
-            messages.AnswerTake: self._answer_take,
-            messages.ConfirmRelease: self._confirm_release,
-            messages.TakeBack: self._take_back,
-            messages.DefineDomain: self._define_domain,
-            messages.SetPolicyVote: self._set_policy_vote,
-            messages.ForgetDomain: self._forget_domain,
-            messages.CloseChannel: self._close_channel,
-            messages.SwitchChannel: self._switch_channel,
-            messages.WithdrawVotes: self._withdraw_votes,
-            messages.AnswerPolicy: self._answer_policy,
-            messages.Quiesce: self._quiesce,
+            commands.DefineGroup: self._define_group,
+            commands.AnswerTake: self._answer_take,
+            commands.Reapply: self._reapply,
+            commands.ConfirmRelease: self._confirm_release,
+            commands.TakeBack: self._take_back,
+            commands.DefineDomain: self._define_domain,
+            commands.SetPolicyVote: self._set_policy_vote,
+            commands.ForgetDomain: self._forget_domain,
+            commands.CloseChannel: self._close_channel,
+            commands.SwitchChannel: self._switch_channel,
+            commands.WithdrawVotes: self._withdraw_votes,
+            commands.AnswerPolicy: self._answer_policy,
+            commands.Quiesce: self._quiesce,
         }
 
     def apply(self, delivery: Delivery) -> None:
         """Do what main said; what refers to something unknown is past, and ignored."""
         message, fds = delivery.message, delivery.fds
-        if isinstance(message, messages.HandOver):
+        if isinstance(message, commands.HandOver):
             self._hand_over(message, fds)
-        elif isinstance(message, messages.Adopt):
+        elif isinstance(message, commands.Adopt):
             self._adopt(message, fds)
         else:
             _close_all(fds)
@@ -97,93 +98,98 @@ class Registry:
 
     # Groups
 
-    def _define_group(self, message: messages.DefineGroup) -> None:
-        steps = Steps(message.steps_khz, message.has_turbo)
-        clock = self._claims.clock(message.group, steps, message.row)
+    def _define_group(self, message: commands.DefineGroup) -> None:
+        clock = self._groups.clock(message.group, message.steps, message.row)
         group = clock.group
-        group.steps = steps
-        group.min_khz, group.max_khz = message.min_khz, message.max_khz
+        group.steps, group.limits = message.steps, message.limits
         group.has_host_cpus = message.has_host_cpus
         group.override_khz = message.override_khz
         group.rebound()
-        self._claims.review(clock)
+        self._groups.review(clock)
 
-    def _hand_over(self, message: messages.HandOver, fds: tuple[int, ...]) -> None:
-        clock = self._claims.clocks.get(message.group)
+    def _hand_over(self, message: commands.HandOver, fds: tuple[int, ...]) -> None:
+        clock = self._groups.clocks.get(message.group)
         known = zip(message.originals, message.ours, strict=True)
         originals = [(o.encode("latin-1"), u.encode("latin-1")) for o, u in known]
         if clock is None or len(fds) != 1 + len(originals):
             _close_all(fds)
             # The only way to lose some is that we may open no more.
-            self._report(messages.WriteRefused(message.group, errno.EMFILE))
+            self._report(reports.WriteRefused(message.group, errno.EMFILE))
             return
         clock.take_over(fds, originals)
         if message.is_taken:
             self._take(clock)
         elif clock.stage is not Stage.WANTED:
-            self._claims.rest(clock)
+            self._groups.rest(clock)
 
-    def _answer_take(self, message: messages.AnswerTake) -> None:
-        clock = self._claims.clocks.get(message.group)
+    def _answer_take(self, message: commands.AnswerTake) -> None:
+        clock = self._groups.clocks.get(message.group)
         if clock is None:
             return
         if message.is_taken and clock.is_handed_over:
             self._take(clock)
         else:
-            self._claims.fail(clock)
+            self._groups.fail(clock)
             self._release(clock)
 
     def _take(self, clock: Clock) -> None:
-        self._claims.take(clock)
+        self._groups.take(clock)
         self._release(clock)
 
     def _release(self, clock: Clock) -> None:
         for endpoint, error in self._answers.release(clock):
             self.end(endpoint, describe(error))
 
-    def _confirm_release(self, message: messages.ConfirmRelease) -> None:
-        clock = self._claims.clocks.get(message.group)
-        if clock is not None and clock.stage is Stage.YIELDED:
-            self._claims.rest(clock)
+    def _reapply(self, message: commands.Reapply) -> None:
+        clock = self._groups.clocks.get(message.group)
+        if clock is not None:
+            self._groups.reapply(clock)
 
-    def _take_back(self, message: messages.TakeBack) -> None:
-        clock = self._claims.clocks.get(message.group)
+    def _confirm_release(self, message: commands.ConfirmRelease) -> None:
+        clock = self._groups.clocks.get(message.group)
+        if clock is not None and clock.stage is Stage.YIELDED:
+            self._groups.rest(clock)
+
+    def _take_back(self, message: commands.TakeBack) -> None:
+        clock = self._groups.clocks.get(message.group)
         if clock is not None:
             clock.close()
-            self._claims.rest(clock)
+            self._groups.rest(clock)
             self._release(clock)
 
     # Domains
 
-    def _define_domain(self, message: messages.DefineDomain) -> None:
-        domain = self._domains.setdefault(message.domain, Domain())
+    def _define_domain(self, message: commands.DefineDomain) -> None:
+        domain = self._domains.setdefault(message.uuid, Domain())
         domain.is_executing = message.is_executing
         domain.is_enforced = message.is_enforced
         domain.may_query = message.may_query
         domain.may_send_policies = message.may_send_policies
         domain.generation = GENERATIONS.get(message.generation or 0)
-        for endpoint in self._claims.speakers.get(domain, {}).values():
+        for endpoint in self._groups.speakers.get(domain, {}).values():
             self._exchange.admit(endpoint)
         touched = _groups(domain)
-        for number in domain.vcpus.keys() - {row.vcpu for row in message.vcpus}:
+        for number in domain.vcpus.keys() - {vcpu.vcpu for vcpu in message.vcpus}:
             self._unplug(domain.vcpus.pop(number))
-        for row in message.vcpus:
-            self._define_vcpu(domain, row)
+        for defined, row in zip(message.vcpus, message.rows, strict=True):
+            self._define_vcpu(domain, defined, row)
         self._review(touched | _groups(domain))
 
-    def _define_vcpu(self, domain: Domain, row: messages.VCpuRow) -> None:
-        vcpu = domain.vcpus.get(row.vcpu)
+    def _define_vcpu(self, domain: Domain, defined: VCpuDefinition, row: int) -> None:
+        vcpu = domain.vcpus.get(defined.vcpu)
         is_new = vcpu is None
         if vcpu is None:
-            vcpu = domain.vcpus[row.vcpu] = VCpu(domain, row.vcpu, vcpu_at(row.row))
-        clock = None if row.group is None else self._claims.clocks.get(row.group)
-        vcpu.min_khz, vcpu.max_khz = row.min_khz, row.max_khz
-        vcpu.is_turbo_allowed = row.is_turbo_allowed
+            vcpu = VCpu(domain, defined.vcpu, vcpu_at(row))
+            domain.vcpus[defined.vcpu] = vcpu
+        clocks = self._groups.clocks
+        clock = None if defined.group is None else clocks.get(defined.group)
+        vcpu.limits = defined.limits
+        vcpu.is_turbo_allowed = defined.is_turbo_allowed
         vcpu.place(None if clock is None else clock.group)
         if is_new:
             self._resume(vcpu)
         vcpu.rebound()
-        self._claims.store(vcpu)
+        self._groups.store(vcpu)
 
     def _resume(self, vcpu: VCpu) -> None:
         """Take up the vote that a monitor before this one has left in the table."""
@@ -192,25 +198,25 @@ class Registry:
         if vote_khz and vcpu.group is not None:
             vcpu.vote_khz = vcpu.group.steps.round_up(vote_khz)
             voter = unpack_voter(words[vcpu.index + VOTER])
-            vcpu.voter, vcpu.has_turbo_right, vcpu.is_greeting = voter
+            vcpu.voter, vcpu.has_turbo_right, vcpu.is_connect_vote = voter
 
     def _unplug(self, vcpu: VCpu) -> None:
         vcpu.place(None)
         vcpu.withdraw()
-        self._claims.store(vcpu)
+        self._groups.store(vcpu)
 
-    def _set_policy_vote(self, message: messages.SetPolicyVote) -> None:
-        domain = self._domains.get(message.domain)
+    def _set_policy_vote(self, message: commands.SetPolicyVote) -> None:
+        domain = self._domains.get(message.uuid)
         vcpu = None if domain is None else domain.vcpus.get(message.vcpu)
         if vcpu is not None:
-            self._claims.vote_by_policy(vcpu, message.khz)
+            self._groups.vote_by_policy(vcpu, message.khz)
 
-    def _forget_domain(self, message: messages.ForgetDomain) -> None:
-        domain = self._domains.pop(message.domain, None)
+    def _forget_domain(self, message: commands.ForgetDomain) -> None:
+        domain = self._domains.pop(message.uuid, None)
         if domain is not None:
-            for endpoint in list(self._claims.speakers.get(domain, {}).values()):
+            for endpoint in list(self._groups.speakers.get(domain, {}).values()):
                 self._close(endpoint)
-            self._claims.speakers.pop(domain, None)
+            self._groups.speakers.pop(domain, None)
             touched = _groups(domain)
             for vcpu in domain.vcpus.values():
                 self._unplug(vcpu)
@@ -222,32 +228,32 @@ class Registry:
 
     def _review(self, groups: set[Group]) -> None:
         for group in groups:
-            self._claims.review(self._claims.clocks[group.number])
+            self._groups.review(self._groups.clocks[group.number])
 
-    def _withdraw_votes(self, message: messages.WithdrawVotes) -> None:
-        domain = self._domains.get(message.domain)
+    def _withdraw_votes(self, message: commands.WithdrawVotes) -> None:
+        domain = self._domains.get(message.uuid)
         if domain is None or self._has_news(message):
             return
-        self._claims.withdraw_all(domain, message.number)
+        self._groups.withdraw_all(domain, message.number)
 
-    def _has_news(self, message: messages.WithdrawVotes) -> bool:
+    def _has_news(self, message: commands.WithdrawVotes) -> bool:
         if message.number is None or message.until_ns is None:
             return False
-        endpoint = self._find(message.domain, message.number)
+        endpoint = self._find(message.uuid, message.number)
         if endpoint is None:
             return False
         return self._table.words[endpoint.index + HEARD] > message.until_ns
 
     # Endpoints
 
-    def _adopt(self, message: messages.Adopt, fds: tuple[int, ...]) -> None:
-        domain = self._domains.get(message.domain)
+    def _adopt(self, message: commands.Adopt, fds: tuple[int, ...]) -> None:
+        domain = self._domains.get(message.uuid)
         if domain is None or len(fds) != 1:
             _close_all(fds)
             reason = "its domain is gone" if fds else "too many open files"
             self._tell_closed(message, reason)
             return
-        earlier = self._find(message.domain, message.number)
+        earlier = self._find(message.uuid, message.number)
         if earlier is not None:
             self._close(earlier)
         sock = _socket.socket(fileno=fds[0])
@@ -256,31 +262,31 @@ class Registry:
         size, _ = unpack_generation(self._table.words[index + GENERATION])
         stream = Stream(GENERATIONS.get(size or 0))
         endpoint = Endpoint(sock, domain, message, index, stream)
-        self._claims.speakers.setdefault(domain, {})[message.number] = endpoint
+        self._groups.speakers.setdefault(domain, {})[message.number] = endpoint
         self._exchange.admit(endpoint)
         self._watch.add(endpoint)
         voted = {v.group for v in domain.vcpus.values() if v.voter == message.number}
         self._review({group for group in voted if group is not None})
 
-    def _close_channel(self, message: messages.CloseChannel) -> None:
-        endpoint = self._find(message.domain, message.number)
+    def _close_channel(self, message: commands.CloseChannel) -> None:
+        endpoint = self._find(message.uuid, message.number)
         if endpoint is not None:
             self._close(endpoint)
-        domain = self._domains.get(message.domain)
+        domain = self._domains.get(message.uuid)
         if domain is not None:  # votes can outlive an endpoint: the monitor's death
-            self._claims.withdraw_all(domain, message.number)
+            self._groups.withdraw_all(domain, message.number)
 
-    def _switch_channel(self, message: messages.SwitchChannel) -> None:
-        endpoint = self._find(message.domain, message.number)
+    def _switch_channel(self, message: commands.SwitchChannel) -> None:
+        endpoint = self._find(message.uuid, message.number)
         if endpoint is None:
             return
         endpoint.is_enabled = message.is_enabled
-        endpoint.told = 0
+        endpoint.reported_refusals = 0
         if not message.is_enabled:
-            self._claims.withdraw_all(endpoint.domain, endpoint.number)
+            self._groups.withdraw_all(endpoint.domain, endpoint.number)
 
-    def _answer_policy(self, message: messages.AnswerPolicy) -> None:
-        endpoint = self._find(message.domain, message.number)
+    def _answer_policy(self, message: commands.AnswerPolicy) -> None:
+        endpoint = self._find(message.uuid, message.number)
         if endpoint is None:
             return
         try:
@@ -290,11 +296,11 @@ class Registry:
         except OSError as error:
             self.end(endpoint, describe(error))
 
-    def _find(self, domain_number: int, number: int) -> Endpoint | None:
-        domain = self._domains.get(domain_number)
+    def _find(self, uuid: str, number: int) -> Endpoint | None:
+        domain = self._domains.get(uuid)
         if domain is None:
             return None
-        return self._claims.speakers.get(domain, {}).get(number)
+        return self._groups.speakers.get(domain, {}).get(number)
 
     def end(self, endpoint: Endpoint, reason: str) -> None:
         """Close an endpoint that the other side has ended, and tell main.
@@ -306,18 +312,18 @@ class Registry:
         self._close(endpoint)
         self._tell_closed(endpoint.adopted, reason)
 
-    def _tell_closed(self, adopted: messages.Adopt, reason: str) -> None:
-        domain, number, _row, adoption, _is_enabled = adopted
-        self._report(messages.EndpointClosed(domain, number, adoption, reason))
+    def _tell_closed(self, adopted: commands.Adopt, reason: str) -> None:
+        uuid, number, _row, adoption, _is_enabled = adopted
+        self._report(reports.EndpointClosed(uuid, number, adoption, reason))
 
     def _close(self, endpoint: Endpoint) -> None:
         self._watch.remove(endpoint)
         self._exchange.forget(endpoint)
-        del self._claims.speakers[endpoint.domain][endpoint.number]
+        del self._groups.speakers[endpoint.domain][endpoint.number]
         endpoint.close()
-        self._claims.withdraw_all(endpoint.domain, endpoint.number)
+        self._groups.withdraw_all(endpoint.domain, endpoint.number)
 
-    def _quiesce(self, _message: messages.Quiesce) -> None:
+    def _quiesce(self, _message: commands.Quiesce) -> None:
         self.is_quiescing = True
 
 

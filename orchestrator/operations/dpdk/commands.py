@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.channel.protocol import Unit as PacketUnit
 from orchestrator.controller.actions import Report, Severity
-from orchestrator.controller.inventory import GroupStage
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.errors import ConfigError
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.operations.dpdk.json_messages import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
     from orchestrator.events import Event
-    from orchestrator.performer.policy_runner import Policing
+    from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.reporting.event_log import Reports
     from orchestrator.values.domain import DomainId, PCpu
 
@@ -61,12 +61,12 @@ class Instructing:
         self,
         *,
         inventory: Inventory,
-        policing: Policing,
+        policy_runner: PolicyRunner,
         reports: Reports,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
-        self._policing = policing
+        self._policy_runner = policy_runner
         self._reports = reports
         self._react = react
         self._hands: dict[int, VCpu] = {}
@@ -152,10 +152,10 @@ class Instructing:
         if hand is None or record.override_khz is None:
             hand = self._hands[number] = _hand_for(self._inventory, record)
         hand.vote_khz = record.override_khz or NO_VOTE
-        khz = hand.turn(int(PacketUnit[unit.name]))
+        khz = hand.apply_request(int(PacketUnit[unit.name]))
         if khz is None:
             raise ConfigError(f"{unit.upper()}: CPU {min(record.group.pcpus)} has none")
-        return record.group.steps.fit(khz, hand.min_khz, hand.max_khz)
+        return self._inventory.group_window(number).fit(khz)
 
     # Policies
 
@@ -168,7 +168,9 @@ class Instructing:
         for record, vcpus in self._pinned_to(instruction.cpus):
             uuid, rule = record.spec.uuid, instruction.rule
             try:
-                is_news = self._policing.install(uuid, source, order_of(rule, vcpus))
+                is_news = self._policy_runner.install(
+                    uuid, source, order_of(rule, vcpus)
+                )
             except PolicyError as error:
                 problems.append(f"{record.spec.name}: {error}")
                 continue
@@ -202,7 +204,7 @@ class Instructing:
         ended: list[DomainId] = [
             uuid
             for uuid in self._inventory.domains
-            if self._policing.remove(uuid, source)
+            if self._policy_runner.remove(uuid, source)
         ]
         for uuid in ended:
             self._react(events.PolicyEnded(uuid, source, by))
@@ -217,11 +219,10 @@ def _pcpus(cpus: frozenset[int]) -> frozenset[PCpu]:
 
 def _hand_for(inventory: Inventory, record: GroupRecord) -> VCpu:
     """Make somebody who asks for a group as a guest would, within the host's bounds."""
-    bounds, steps = inventory.config.bounds, record.group.steps
+    group = record.group
     hand = VCpu(Domain(), 0)
     hand.domain.is_enforced = True
-    hand.min_khz = bounds.min_khz or 0
-    hand.max_khz = bounds.max_khz or steps.highest_khz
-    hand.is_turbo_allowed = bounds.turbo
-    hand.place(Group(record.group.number, steps))
+    hand.limits = inventory.group_limits(group)
+    hand.is_turbo_allowed = inventory.config.bounds.turbo
+    hand.place(Group(group.number, group.steps))
     return hand

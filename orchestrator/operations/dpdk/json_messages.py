@@ -19,16 +19,18 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.errors import ConfigError
-from orchestrator.policy.rule import (
-    PolicyKind,
-    PolicyRule,
-    Workload,
-    find_contradictions,
-)
+from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.traffic import Traffic
+from orchestrator.policy.kinds.workload import FixedWorkload, Workload
+from orchestrator.policy.rule import find_problems, make_rule
 from orchestrator.policy.timetable import HOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from orchestrator.policy.kinds.contract import PolicyKind
+    from orchestrator.policy.rule import PolicyRule
 
 LONGEST_MESSAGE = 16_384
 """Characters; there it was 1023."""
@@ -260,8 +262,17 @@ class _Reader:
 
     def rule(self) -> PolicyRule:
         kind = self.word("policy_type", _PolicyType, _PolicyType.TIME)
-        rule = PolicyRule(match="*", kind=_KINDS[kind], **self._options(kind))
-        if problems := list(find_contradictions(rule)):
+        options = {name: it for name, it in self._options(kind).items() if it != ()}
+        if kind is _PolicyType.TIME and not options:
+            raise ConfigError(
+                "policy_type TIME: missing, expected busy_hours or quiet_hours"
+            )
+        rule = make_rule("*", _KINDS[kind], options)
+        problems = [
+            f"{_key_of(problem.option)}: {problem.text}"
+            for problem in find_problems(rule, _key_of)
+        ]
+        if problems:
             raise ConfigError(f"policy_type {kind.upper()}: {'; '.join(problems)}")
         return rule
 
@@ -269,12 +280,12 @@ class _Reader:
         match kind:
             case _PolicyType.TIME:
                 return {
-                    "busy": self.list("busy_hours", _hour) or None,
-                    "quiet": self.list("quiet_hours", _hour) or None,
+                    "busy": self.list("busy_hours", _hour),
+                    "quiet": self.list("quiet_hours", _hour),
                 }
             case _PolicyType.TRAFFIC:
                 return {
-                    "macs": self.list("mac_list", _string) or None,
+                    "macs": self.list("mac_list", _string),
                     "avg_pps": self.number("avg_packet_thresh"),
                     "max_pps": self.number("max_packet_thresh"),
                 }
@@ -303,17 +314,29 @@ def _string(key: str, value: object) -> str:
     return value
 
 
+def _key_of(option: str) -> str:
+    return _KEYS.get(option, option)
+
+
 def _show(value: object) -> str:
     word = repr(value)
     return word if len(word) <= 60 else f"{word[:60]}..."
 
 
 _KINDS: Mapping[_PolicyType, PolicyKind] = {
-    _PolicyType.TIME: PolicyKind.TIME_OF_DAY,
-    _PolicyType.TRAFFIC: PolicyKind.TRAFFIC,
-    _PolicyType.WORKLOAD: PolicyKind.WORKLOAD,
-    _PolicyType.BRANCH_RATIO: PolicyKind.BRANCH_RATIO,
+    _PolicyType.TIME: TimeOfDay.kind,
+    _PolicyType.TRAFFIC: Traffic.kind,
+    _PolicyType.WORKLOAD: FixedWorkload.kind,
+    _PolicyType.BRANCH_RATIO: BranchRatio.kind,
 }
+_KEYS = {
+    "busy": "busy_hours",
+    "quiet": "quiet_hours",
+    "macs": "mac_list",
+    "avg_pps": "avg_packet_thresh",
+    "max_pps": "max_packet_thresh",
+}
+"""The keys of messages for options of policies."""
 _KNOWN = frozenset(
     {
         *("command", "policy_type", "workload", "busy_hours", "quiet_hours"),

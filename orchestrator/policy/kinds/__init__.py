@@ -1,1 +1,1 @@
-"""One file for each kind of policy, and the contract that all of them fulfil."""
+"""The kinds of policies: one module for each, their contract and their table."""

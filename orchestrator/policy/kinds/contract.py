@@ -1,93 +1,115 @@
-"""What every policy is: parameters, and a pure decision over a view.
+"""What every policy is: options, and a pure decision over a view.
 
 Pure. A view carries everything that a decision may depend on, time included; what is
-not known is None, never a number that means it.
+unknown is None, never a number that stands for it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NewType, TypeVar
+
+from orchestrator.policy.kinds.option import options_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from orchestrator.policy.kinds.option import Option, Problem, Spelling
     from orchestrator.policy.kinds.want import Want
-    from orchestrator.policy.rule import PolicyKind
-    from orchestrator.sampling.question import Need
-    from orchestrator.sampling.readings import BranchCount
+    from orchestrator.sampling.kinds import SampleKind
 
+PolicyKind = NewType("PolicyKind", str)
+"""The name of a kind in the configuration, on the command line and in the API.
+
+Not an enumeration: a kind names itself, and `policy.kinds.table` lists them.
+"""
 MemoryT = TypeVar("MemoryT")
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VCpuSight:
+class VCpuSample(Generic[ValueT]):
     """One vCPU, as a policy sees it."""
 
     vcpu: int
     steps_khz: tuple[int, ...]
     """The steps that it may get, descending, at least one."""
-    utilisation: float | None = None
-    """The part of the time since the last look for which it ran, 0 to 1."""
-    branches: BranchCount | None = None
-    """Since the last look."""
+    value: ValueT | None = None
+    """What the policy's sampler found since the last decision; None: unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyView:
+class PolicyView(Generic[ValueT]):
     """What a policy sees of its domain."""
 
     now: datetime
     """Aware, in the host's local zone: the wall time."""
     monotonic_s: float
     """For intervals."""
-    packets_per_s: float | None = None
-    """Received by the interfaces that the policy watches, since the last look."""
-    vcpus: tuple[VCpuSight, ...] = ()
-    """Those that the policy is about and whose clock can be set now."""
+    vcpus: tuple[VCpuSample[ValueT], ...] = ()
+    """Those that the policy applies to and whose frequency can be set now."""
 
 
 class Decision(NamedTuple, Generic[MemoryT]):
-    """What a policy wants, and what it will want to remember."""
+    """What a policy wants, and its memory for the next decision."""
 
     wants: Mapping[int, Want]
     """For each vCPU of the view."""
     memory: MemoryT
 
 
-class Policy(Protocol[MemoryT]):
-    """A rule that knows what its vCPUs should get.
+class Policy(ABC, Generic[ValueT, MemoryT]):
+    """Decides which frequency each of its vCPUs should get.
 
-    A policy is immutable and hashable; `decide` is pure and total: it reads nothing
-    but its arguments and its own parameters, and has an answer to every view. Each
-    vCPU of the view gets a want, and no other does.
+    A policy is immutable and hashable; `decide` is pure and total: it depends on its
+    arguments and its own options only, and has an answer to every view. Each vCPU of
+    the view gets a want, and no other does.
     """
 
-    @property
-    def kind(self) -> PolicyKind:
-        """Which rule it is."""
-        ...
+    __slots__ = ()
+
+    kind: ClassVar[PolicyKind]
+    sample: ClassVar[SampleKind | None] = None
+    """What it samples; None: it depends on nothing but the time."""
 
     @property
+    @abstractmethod
     def period_s(self) -> float:
         """Seconds between two decisions."""
-        ...
+
+    @classmethod
+    def options(cls) -> Mapping[str, Option]:
+        """Return the options of this kind, in order, by name."""
+        return options_of(cls)
+
+    @classmethod
+    def summary(cls) -> str:
+        """Return one line about this kind: the first of its docstring."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
+    def problems(self, spell: Spelling) -> Iterator[Problem]:  # noqa: ARG002 - a default
+        """Yield what is wrong with the options together; each by itself is right.
+
+        Args:
+            spell: writes the name of another option that a problem mentions.
+        """
+        yield from ()
+
+    def is_shown(self, name: str) -> bool:  # noqa: ARG002 - a default
+        """Return whether an option is part of the policy's text."""
+        return True
 
     @property
-    def need(self) -> Need | None:
-        """What it must see; None: it looks at nothing but the time."""
-        ...
+    def needs_sample(self) -> bool:
+        """Whether it samples with these options."""
+        return self.sample is not None
 
+    @abstractmethod
     def begin(self) -> MemoryT:
         """Return the memory before the first decision."""
-        ...
 
-    def decide(self, view: PolicyView, memory: MemoryT) -> Decision[MemoryT]:
-        """Say what each vCPU should get now."""
-        ...
-
-
-def all_want(view: PolicyView, want: Want) -> dict[int, Want]:
-    """Want the same of every vCPU."""
-    return {sight.vcpu: want for sight in view.vcpus}
+    @abstractmethod
+    def decide(self, view: PolicyView[ValueT], memory: MemoryT) -> Decision[MemoryT]:
+        """Return what each vCPU should get now."""

@@ -1,67 +1,110 @@
-"""By the time: busy, quiet, and times in which traffic decides.
+"""By the time of day: busy, quiet, and times in which traffic decides.
 
 Pure: the moment comes with the view.
-Source: apply_time_profile() of DPDK's examples/vm_power_manager/channel_monitor.c, of
-which it keeps that a time which is in no list leaves the clock as it is.
+Source: apply_time_profile() of DPDK's examples/vm_power_manager/channel_monitor.c; as
+there, at a time that is in no list the frequency stays what it was.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+from zoneinfo import ZoneInfo  # noqa: TC003 - options are read from the annotations
 
-from orchestrator.policy.kinds.contract import Decision, all_want
+from orchestrator.policy.kinds.contract import Decision, Policy, PolicyKind
+from orchestrator.policy.kinds.option import Problem, option, period
+from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.want import Level
-from orchestrator.policy.rule import PolicyKind
 from orchestrator.policy.timetable import Window, is_within
-from orchestrator.sampling.question import Need
+from orchestrator.sampling.kinds import SampleKind
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
+    from collections.abc import Iterator
+    from datetime import datetime
 
     from orchestrator.policy.kinds.contract import PolicyView
-    from orchestrator.policy.kinds.traffic import Traffic
+    from orchestrator.policy.kinds.option import Spelling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimeOfDay:
-    """A timetable of levels."""
+class TimeOfDay(Policy[float, None]):
+    """By the time of the week; at times that are not listed, as before."""
 
-    kind: ClassVar[PolicyKind] = PolicyKind.TIME_OF_DAY
+    kind: ClassVar[PolicyKind] = PolicyKind("time-of-day")
+    sample: ClassVar[SampleKind | None] = SampleKind.PACKETS
 
-    busy: tuple[Window, ...] = ()
-    """When to want the highest step."""
-    quiet: tuple[Window, ...] = ()
-    """When to want the lowest step, unless it is busy."""
-    by_traffic: tuple[Window, ...] = ()
-    """When `traffic` decides, unless it is busy or quiet."""
-    traffic: Traffic | None = None
-    """None: no traffic is watched; those times are as unknown traffic."""
-    zone: ZoneInfo | None = None
-    """The zone of the windows; None: the host's, which the view carries."""
-    period_s: float = 1.0
+    busy: tuple[Window, ...] = option(
+        (), 'When vCPUs get the highest frequency, as in "mon-fri 08:00-18:00".'
+    )
+    quiet: tuple[Window, ...] = option(
+        (), "When vCPUs get the lowest frequency, unless it is busy."
+    )
+    traffic: tuple[Window, ...] = option(
+        (), "When the rate of packets decides, unless it is busy or quiet."
+    )
+    avg_pps: int | None = option(
+        None,
+        "Rate from which vCPUs get the middle frequency in times of traffic.",
+        unit="packets per second",
+        least=0,
+    )
+    max_pps: int | None = option(
+        None,
+        "Rate from which vCPUs get the highest frequency in times of traffic.",
+        unit="packets per second",
+        least=0,
+    )
+    zone: ZoneInfo | None = option(
+        None, 'Time zone, as in "Europe/Berlin"; without it, the zone of the host.'
+    )
+    period_s: float = period(1.0)
+
+    def problems(self, spell: Spelling) -> Iterator[Problem]:
+        """Yield an empty timetable, and rates that traffic needs."""
+        if not (self.busy or self.quiet or self.traffic):
+            names = f"{spell('busy')}, {spell('quiet')} and {spell('traffic')}"
+            yield Problem("busy", f"missing, expected at least one of {names}")
+        if self.traffic:
+            for name in ("avg_pps", "max_pps"):
+                if getattr(self, name) is None:
+                    yield Problem(name, f"missing, expected with {spell('traffic')}")
+        if self._by_traffic is not None:
+            yield from self._by_traffic.problems(spell)
 
     @property
-    def need(self) -> Need | None:
-        """Traffic, if some time of the week depends on it."""
-        return Need.TRAFFIC if self.by_traffic and self.traffic else None
+    def _by_traffic(self) -> Traffic | None:
+        """What decides at times of traffic; None: not known, its rates are missing."""
+        if self.avg_pps is None or self.max_pps is None:
+            return None
+        return Traffic(avg_pps=self.avg_pps, max_pps=self.max_pps)
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether some time of the week depends on traffic."""
+        return bool(self.traffic and self._by_traffic)
+
+    def is_shown(self, name: str) -> bool:
+        """Hide times of traffic of a guest that has sent no interfaces to watch."""
+        return name != "traffic" or self._by_traffic is not None
 
     def begin(self) -> None:
         """Nothing is remembered."""
 
-    def decide(self, view: PolicyView, memory: None) -> Decision[None]:
+    def decide(self, view: PolicyView[float], memory: None) -> Decision[None]:
         """Want the same of all vCPUs."""
-        return Decision(all_want(view, self._level(view)), memory)
+        level = self._level_by_time(view.now)
+        if level is not None:
+            return Decision({it.vcpu: level for it in view.vcpus}, memory)
+        traffic = self._by_traffic
+        if traffic is None:
+            return Decision({it.vcpu: Level.NO_VOTE for it in view.vcpus}, memory)
+        return traffic.decide(view, memory)
 
-    def _level(self, view: PolicyView) -> Level:
-        now = view.now if self.zone is None else view.now.astimezone(self.zone)
-        if is_within(self.busy, now):
+    def _level_by_time(self, now: datetime) -> Level | None:
+        """Return the level of a moment; None: traffic decides."""
+        local = now if self.zone is None else now.astimezone(self.zone)
+        if is_within(self.busy, local):
             return Level.MAX
-        if is_within(self.quiet, now):
+        if is_within(self.quiet, local):
             return Level.MIN
-        if is_within(self.by_traffic, now):
-            traffic = self.traffic
-            return (
-                Level.NO_VOTE if traffic is None else traffic.level(view.packets_per_s)
-            )
-        return Level.AS_IS
+        return None if is_within(self.traffic, local) else Level.AS_IS

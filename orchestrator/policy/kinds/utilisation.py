@@ -1,8 +1,8 @@
-"""By load: for guests that know nothing of us, and sleep when they have nothing to do.
+"""By load: for guests without an agent, which sleep when they have nothing to do.
 
-Pure. Up in one leap, down step by step and only after several calm looks: being slow
-for a second costs packets, being fast for a second costs some watts. A guest that polls
-is always busy, and always gets the highest step here.
+Pure. Up at once, down step by step and only after several low samples: being slow for a
+second costs packets, being fast for a second costs some watts. A guest that polls is
+always busy, and always gets the highest step here.
 """
 
 from __future__ import annotations
@@ -11,66 +11,94 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from orchestrator.policy.kinds.contract import Decision
+from orchestrator.policy.kinds.contract import Decision, Policy, PolicyKind
+from orchestrator.policy.kinds.option import Problem, option, period
 from orchestrator.policy.kinds.want import Level, round_up, step_down
-from orchestrator.policy.rule import PolicyKind
-from orchestrator.sampling.question import Need
+from orchestrator.sampling.kinds import SampleKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from orchestrator.policy.kinds.contract import PolicyView, VCpuSight
+    from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
+    from orchestrator.policy.kinds.option import Spelling
     from orchestrator.policy.kinds.want import Want
 
+SHORTEST_PERIOD_S = 0.1
+"""QEMU's vCPU times advance in ticks of 10 ms, and each sample is a libvirt call."""
 
-class Pace(NamedTuple):
+
+class StepState(NamedTuple):
     """What is remembered of one vCPU."""
 
     khz: int
-    """The step that it was given."""
-    calm: int
-    """How many looks in a row found it low since it last changed."""
+    """The step that it has."""
+    low_samples: int
+    """Consecutive low samples since it last changed."""
 
 
-Paces = MappingProxyType[int, Pace]
+Steps = MappingProxyType[int, StepState]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utilisation:
-    """Two thresholds and patience."""
+class Utilisation(Policy[float, Steps]):
+    """By the load of each vCPU; for guests that sleep when they are idle."""
 
-    kind: ClassVar[PolicyKind] = PolicyKind.UTILISATION
-    need: ClassVar[Need] = Need.UTILISATION
+    kind: ClassVar[PolicyKind] = PolicyKind("utilisation")
+    sample: ClassVar[SampleKind | None] = SampleKind.VCPU_TIME
 
-    up_above: float = 0.8
-    """From this part of the time on: the highest step at once."""
-    down_below: float = 0.5
-    """Below this part of the time: a step down, after `calm_samples` looks."""
-    calm_samples: int = 3
-    period_s: float = 1.0
+    up_above: float = option(
+        0.8,
+        "Share of time from which a vCPU gets the highest frequency at once.",
+        least=0,
+        most=1,
+    )
+    down_below: float = option(
+        0.5,
+        "Share of time below which a vCPU goes down by a step.",
+        least=0,
+        most=1,
+    )
+    down_after_samples: int = option(
+        3,
+        "Consecutive samples that must be low for each step down.",
+        least=1,
+        alias="calm_samples",
+    )
+    period_s: float = period(1.0, least_s=SHORTEST_PERIOD_S)
 
-    def begin(self) -> Paces:
+    def problems(self, spell: Spelling) -> Iterator[Problem]:
+        """Yield thresholds in the wrong order."""
+        if self.down_below > self.up_above:
+            above = f"{self.down_below} is above {spell('up_above')} {self.up_above}"
+            yield Problem("down_below", above)
+
+    def begin(self) -> Steps:
         """Nothing is known of any vCPU."""
         return MappingProxyType({})
 
-    def decide(self, view: PolicyView, memory: Mapping[int, Pace]) -> Decision[Paces]:
-        """Look at each vCPU for itself; unknown ones are not voted for."""
-        wants: dict[int, Want] = {sight.vcpu: Level.NO_VOTE for sight in view.vcpus}
-        paces: dict[int, Pace] = {}
-        for sight in view.vcpus:
-            if sight.utilisation is not None:
-                top = Pace(sight.steps_khz[0], 0)
-                pace = self._next(sight, sight.utilisation, memory.get(sight.vcpu, top))
-                paces[sight.vcpu] = pace
-                wants[sight.vcpu] = pace.khz
-        return Decision(wants, MappingProxyType(paces))
+    def decide(
+        self, view: PolicyView[float], memory: Mapping[int, StepState]
+    ) -> Decision[Steps]:
+        """Decide for each vCPU by itself; unknown ones get no vote."""
+        wants: dict[int, Want] = {it.vcpu: Level.NO_VOTE for it in view.vcpus}
+        states: dict[int, StepState] = {}
+        for sample in view.vcpus:
+            if sample.value is not None:
+                top = StepState(sample.steps_khz[0], 0)
+                before = memory.get(sample.vcpu, top)
+                state = self._next(sample, sample.value, before)
+                states[sample.vcpu] = state
+                wants[sample.vcpu] = state.khz
+        return Decision(wants, MappingProxyType(states))
 
-    def _next(self, sight: VCpuSight, utilisation: float, pace: Pace) -> Pace:
-        khz = round_up(pace.khz, sight.steps_khz)
-        if utilisation >= self.up_above:
-            return Pace(sight.steps_khz[0], 0)
-        if utilisation >= self.down_below:
-            return Pace(khz, 0)
-        if pace.calm + 1 < self.calm_samples:
-            return Pace(khz, pace.calm + 1)
-        return Pace(step_down(khz, sight.steps_khz), 0)
+    def _next(
+        self, sample: VCpuSample[float], load: float, state: StepState
+    ) -> StepState:
+        khz = round_up(state.khz, sample.steps_khz)
+        if load >= self.up_above:
+            return StepState(sample.steps_khz[0], 0)
+        if load >= self.down_below:
+            return StepState(khz, 0)
+        if state.low_samples + 1 < self.down_after_samples:
+            return StepState(khz, state.low_samples + 1)
+        return StepState(step_down(khz, sample.steps_khz), 0)

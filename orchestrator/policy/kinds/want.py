@@ -1,4 +1,4 @@
-"""What a policy can want of a vCPU, and which step of its clock that is.
+"""What a policy can want for a vCPU, and which step of its table that is.
 
 Pure.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """What to want where no frequency is meant."""
+    """A want that is not a frequency."""
 
     MAX = "max"
     """The highest step."""
@@ -22,9 +22,9 @@ class Level(StrEnum):
     MIN = "min"
     """The lowest step."""
     AS_IS = "as-is"
-    """Whatever it wanted before."""
+    """The same as before."""
     NO_VOTE = "no-vote"
-    """Nothing: it does not know, or has no say now."""
+    """Nothing: the policy knows nothing, or has no preference now."""
 
 
 Want = Level | int
@@ -34,8 +34,8 @@ Want = Level | int
 def middle_khz(steps_khz: Sequence[int]) -> int:
     """Return the step nearest to the middle between the lowest and the highest.
 
-    The middle of frequencies and not of the table, so that it means the same on
-    tables that are denser at one end. Of two that are equally near the higher.
+    The middle of the frequencies, not of the table, so that it is the same for tables
+    that are denser at one end. Of two that are equally near, the higher.
 
     Args:
         steps_khz: descending, at least one.
@@ -52,7 +52,7 @@ def resolve_khz(
     Args:
         want: of a policy.
         steps_khz: descending, at least one.
-        current_khz: the step it wanted until now; None: it had no vote.
+        current_khz: the step that it wanted before; None: it had no vote.
 
     Returns:
         One of the steps; None: no vote.

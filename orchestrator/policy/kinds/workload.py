@@ -1,4 +1,4 @@
-"""By somebody's word.
+"""A fixed level.
 
 Pure.
 Source: apply_workload_profile() of DPDK's examples/vm_power_manager/channel_monitor.c.
@@ -7,16 +7,29 @@ Source: apply_workload_profile() of DPDK's examples/vm_power_manager/channel_mon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.policy.kinds.contract import Decision, all_want
+from orchestrator.policy.kinds.contract import Decision, Policy, PolicyKind
+from orchestrator.policy.kinds.option import REQUIRED, option, period
 from orchestrator.policy.kinds.want import Level
-from orchestrator.policy.rule import PolicyKind, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.policy.kinds.contract import PolicyView
+
+
+class Workload(StrEnum):
+    """How much a domain has to do."""
+
+    HIGH = "high"
+    """The highest frequency."""
+    MEDIUM = "medium"
+    """The middle frequency."""
+    LOW = "low"
+    """The lowest frequency."""
+
 
 _LEVELS: Mapping[Workload, Level] = {
     Workload.HIGH: Level.MAX,
@@ -26,18 +39,20 @@ _LEVELS: Mapping[Workload, Level] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FixedWorkload:
-    """One level, until it is removed."""
+class FixedWorkload(Policy[Any, None]):
+    """A fixed level, until the policy is removed."""
 
-    kind: ClassVar[PolicyKind] = PolicyKind.WORKLOAD
-    need: ClassVar[None] = None
+    kind: ClassVar[PolicyKind] = PolicyKind("workload")
 
-    workload: Workload
-    period_s: float = 1.0
+    workload: Workload = option(
+        REQUIRED, "Highest, middle or lowest frequency.", is_bare=True
+    )
+    period_s: float = period(1.0)
 
     def begin(self) -> None:
         """Nothing is remembered."""
 
-    def decide(self, view: PolicyView, memory: None) -> Decision[None]:
+    def decide(self, view: PolicyView[Any], memory: None) -> Decision[None]:
         """Want the same of all vCPUs, always."""
-        return Decision(all_want(view, _LEVELS[self.workload]), memory)
+        level = _LEVELS[self.workload]
+        return Decision({it.vcpu: level for it in view.vcpus}, memory)

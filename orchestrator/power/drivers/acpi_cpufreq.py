@@ -21,12 +21,12 @@ from orchestrator.power.attribute import (
 )
 from orchestrator.power.group import Original, PreparedGroup
 from orchestrator.power.sysfs import first_line, policy_path
-from orchestrator.values.frequencies import steps_from
+from orchestrator.values.frequencies import table_from
 
 if TYPE_CHECKING:
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.values.frequencies import Steps
+    from orchestrator.values.frequencies import FrequencyTable
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class AcpiCpufreq:
     def __init__(self, *, fallback_governor: str | None = None) -> None:
         self._fallback_governor = fallback_governor
 
-    def read_steps(self, tree: CpuTree, number: int) -> Steps:
+    def read_steps(self, tree: CpuTree, number: int) -> FrequencyTable:
         """Read the table of P-states.
 
         Raises:
@@ -55,7 +55,7 @@ class AcpiCpufreq:
         """
         words = tree.read(policy_path(number, _STEPS)).split()
         try:
-            return steps_from(int(word) for word in words)
+            return table_from(int(word) for word in words)
         except ValueError as error:
             raise NoCpufreqError(f"{_STEPS} of policy{number}: {error}") from error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from orchestrator.power.group import ClockGroup, PreparedGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.values.frequencies import Steps
+    from orchestrator.values.frequencies import FrequencyTable
 
 
 class ScalingDriver(Protocol):
@@ -20,7 +20,7 @@ class ScalingDriver(Protocol):
     for up to some 25 ms (a governor's end waits for RCU): not for an event loop.
     """
 
-    def read_steps(self, tree: CpuTree, number: int) -> Steps:
+    def read_steps(self, tree: CpuTree, number: int) -> FrequencyTable:
         """Read which frequencies policy `number` offers.
 
         Raises:

@@ -1,0 +1,1 @@
+"""Code that CONTRIBUTING.md shows; the tests run it."""

@@ -1,0 +1,80 @@
+"""Host CPUs, their clock groups and their frequencies."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from orchestrator.control.models.document import CpuNumber, Document, Khz
+
+__all__ = ["ClockRequest", "Cpu", "CpuList", "UnmanagedCpu"]
+
+
+class Cpu(Document):
+    """One online host CPU whose frequency can be set."""
+
+    pcpu: CpuNumber
+    """Number of the CPU."""
+    clock_group: int
+    """Number N of the kernel's cpufreq policyN; CPUs of one group share one
+    frequency."""
+    driver: str
+    """Scaling driver."""
+    governor: str
+    """Governor in force."""
+    claimed: bool
+    """Whether the daemon has taken the clock group and sets its frequency."""
+    simulated: bool
+    """Whether it is a file of a simulated CPU tree, not a real CPU."""
+    min_khz: Khz
+    """Lowest frequency within the host's bounds, in kHz."""
+    max_khz: Khz
+    """Highest frequency within the host's bounds, in kHz."""
+    grant_khz: Khz | None
+    """Frequency that the clock group has been granted, in kHz; null while it is not
+    taken."""
+    current_khz: Khz | None
+    """Current frequency, in kHz; null if the kernel does not report it."""
+    steps_khz: tuple[Khz, ...]
+    """Frequencies that the hardware offers, in kHz, highest first."""
+    nominal_khz: Khz | None = None
+    """Highest frequency without turbo, in kHz: higher steps are turbo. null if not
+    known."""
+    override_khz: Khz | None = None
+    """Frequency that an operator has set for the clock group, in kHz; null without an
+    override."""
+    reason: str | None = None
+    """Why its frequency cannot be set or lowered now; null if it can."""
+    package: int | None = None
+    """Physical package (socket); null if the CPU tree does not report it."""
+    core: int | None = None
+    """Lowest CPU number of its core, which SMT siblings share; null if not reported."""
+    node: int | None = None
+    """NUMA node; null if not reported."""
+
+
+class UnmanagedCpu(Document):
+    """One host CPU whose frequency cannot be set."""
+
+    pcpu: CpuNumber
+    """Number of the CPU."""
+    reason: str
+    """Why: offline, without cpufreq, unsupported scaling driver, ..."""
+
+
+class CpuList(Document):
+    """All host CPUs."""
+
+    cpus: tuple[Cpu, ...]
+    """CPUs whose frequency can be set, in the order of their numbers."""
+    unmanaged_cpus: tuple[UnmanagedCpu, ...] = ()
+    """The others."""
+
+
+class ClockRequest(Document):
+    """The frequency that a whole clock group is to have until it is released."""
+
+    khz: Annotated[int, Field(strict=True, gt=0)]
+    """Frequency in kHz, above 0; rounded up to a step of the hardware and limited by
+    the host's bounds only."""

@@ -1,0 +1,69 @@
+"""libvirt domains and their vCPUs."""
+
+from __future__ import annotations
+
+from orchestrator.control.models.channels import Channel
+from orchestrator.control.models.document import CpuNumber, Document, Khz
+from orchestrator.control.models.policies import Policy
+from orchestrator.control.models.rights import Rights
+from orchestrator.values.domain import DomainState
+from orchestrator.values.domain_settings import Mode
+
+__all__ = ["Domain", "DomainList", "Vcpu"]
+
+
+class Vcpu(Document):
+    """One virtual CPU of a domain."""
+
+    vcpu: CpuNumber
+    """Number of the vCPU."""
+    pcpus: tuple[CpuNumber, ...]
+    """Host CPUs that it may run on, lowest first."""
+    controllable: bool
+    """Whether its frequency can follow requests."""
+    reason: str | None
+    """Why it is not controllable; null if it is."""
+    wish_khz: Khz | None
+    """Frequency requested for it, in kHz; null without a vote."""
+    clock_group: int | None = None
+    """Clock group that it is pinned into; null if it is not pinned into exactly one."""
+    min_khz: Khz | None = None
+    """Lowest step within the host's and the domain's bounds, in kHz; null without a
+    clock group."""
+    max_khz: Khz | None = None
+    """Highest step within them, in kHz, a turbo step only if the domain may use turbo;
+    null without a clock group."""
+
+
+class Domain(Document):
+    """One libvirt domain."""
+
+    uuid: str
+    """UUID."""
+    name: str
+    """Name."""
+    state: DomainState
+    """State, as virsh prints it."""
+    mode: Mode
+    """Whether its requests change frequencies."""
+    vcpus: tuple[Vcpu, ...]
+    """Its vCPUs."""
+    channels: tuple[Channel, ...]
+    """Its poweragent channels, in the order of their numbers."""
+    rights: Rights | None = None
+    """Its bounds and rights; null if they are not resolved."""
+    id: int | None = None
+    """libvirt's ID; null while it does not run."""
+    reason: str | None = None
+    """Why it does not take part; null if it does."""
+    problems: tuple[str, ...] = ()
+    """What was rejected in its description, one sentence each."""
+    policies: tuple[Policy, ...] = ()
+    """Policies in force for it."""
+
+
+class DomainList(Document):
+    """All domains, running or not."""
+
+    domains: tuple[Domain, ...]
+    """In the order of their names."""

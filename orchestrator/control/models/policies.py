@@ -1,0 +1,70 @@
+"""Policies, which request frequencies in place of a guest."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from orchestrator.control.models.document import CpuNumber, Document, Khz
+from orchestrator.policy.kinds.contract import PolicyKind
+from orchestrator.policy.kinds.table import KINDS
+from orchestrator.policy.subject import SourceKind
+from orchestrator.policy.text import LONGEST
+
+__all__ = ["Policy", "PolicyList", "PolicyOfDomain", "PolicyRequest", "PolicyWant"]
+
+
+class PolicyWant(Document):
+    """The frequency that a policy requests for one vCPU."""
+
+    vcpu: CpuNumber
+    """Number of the vCPU."""
+    khz: Khz | None
+    """Requested frequency in kHz; null: none at present."""
+    counts: bool = True
+    """Whether the request takes part in the vote; false: a policy from a source of
+    higher precedence applies to the vCPU."""
+
+
+class Policy(Document):
+    """A policy that is in force for a domain."""
+
+    source: SourceKind
+    """Where the policy comes from."""
+    name: str
+    """Name that the operator or the rule gives it; empty for a guest's policy."""
+    channel: int | None
+    """Number of the channel over which the guest sent it; null for other sources."""
+    kind: Annotated[PolicyKind, Field(json_schema_extra={"enum": [*KINDS]})]
+    """Kind of the policy."""
+    text: str
+    """The policy as it would be entered: `utilisation up-above=0.9`."""
+    wants: tuple[PolicyWant, ...]
+    """Requested frequencies, for each vCPU that the policy covers and whose frequency
+    can be set."""
+    problem: str | None
+    """Why the policy has no data to decide on, and so does not vote; null if it has."""
+
+
+class PolicyOfDomain(Policy):
+    """A policy and the domain that it applies to."""
+
+    domain: str
+    """Name of the domain."""
+    uuid: str
+    """UUID of the domain."""
+
+
+class PolicyList(Document):
+    """All policies in force."""
+
+    policies: tuple[PolicyOfDomain, ...]
+    """In the order of the domains' names."""
+
+
+class PolicyRequest(Document):
+    """The policy that a domain is to have until it is removed or the domain stops."""
+
+    text: Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST)]
+    """One policy, as in `utilisation up-above=0.9 vcpus=0-3`."""

@@ -1,0 +1,82 @@
+"""The bounds and rights of a domain, each with its source."""
+
+from __future__ import annotations
+
+from orchestrator.control.models.document import Document, Khz
+from orchestrator.values.domain_settings import Mode
+
+__all__ = [
+    "Bound",
+    "GenerationRight",
+    "ModeRight",
+    "OnboardingRight",
+    "Permission",
+    "Rights",
+]
+
+
+class Bound(Document):
+    """A lower or upper bound of the frequencies of a domain's vCPUs."""
+
+    value: Khz | None
+    """Frequency in kHz; null: only the hardware and the host's bounds apply."""
+    source: str
+    """Source of the setting: `rule PATTERN`, `metadata` or `default`."""
+
+
+class Permission(Document):
+    """Whether a domain may do something."""
+
+    value: bool
+    """Whether it may."""
+    source: str
+    """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
+
+
+class ModeRight(Document):
+    """Whether a domain's requests change frequencies."""
+
+    value: Mode
+    """Whether they do, or are answered NACK."""
+    source: str
+    """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
+
+
+class GenerationRight(Document):
+    """The generation of packets that a domain's guest sends."""
+
+    value: int | None
+    """Packet size in bytes; null: detected from what the guest sends."""
+    source: str
+    """Source of the setting: `rule PATTERN`, `metadata` or `default`."""
+
+
+class OnboardingRight(Document):
+    """The channels that a domain is given automatically."""
+
+    value: str
+    """`all`: one for each vCPU; numbers, as in `0-3`; or `none`."""
+    source: str
+    """Source of the setting: `onboard rule PATTERN`; if no onboard rule applies, the
+    setting that prevents it: `rule PATTERN`, `metadata` or `default`."""
+
+
+class Rights(Document):
+    """The effective bounds and rights of a domain."""
+
+    min_khz: Bound
+    """Lower bound of its vCPUs' frequencies."""
+    max_khz: Bound
+    """Upper bound of its vCPUs' frequencies."""
+    turbo: Permission
+    """Whether it may use turbo."""
+    mode: ModeRight
+    """Whether its requests change frequencies."""
+    queries: Permission
+    """Whether it may query the frequencies and capabilities of its vCPUs."""
+    guest_policies: Permission
+    """Whether it may send policies for its vCPUs."""
+    generation: GenerationRight
+    """Generation of its guest's packets."""
+    onboarding: OnboardingRight
+    """Channels that it is given automatically."""

@@ -1,0 +1,34 @@
+"""The status document: what `vmpower status -o json` prints."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from orchestrator.control.models.cpus import Cpu, UnmanagedCpu
+from orchestrator.control.models.daemon import DaemonStatus, LibvirtStatus
+from orchestrator.control.models.document import Document
+from orchestrator.control.models.domains import Domain
+
+__all__ = ["SCHEMA", "Status"]
+
+SCHEMA = 1
+"""Version of the status document; raised only if a key is removed or changes its
+meaning."""
+
+
+class Status(Document):
+    """The daemon, libvirt, all domains and all host CPUs."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    """Version of this document; raised only if a key is removed or changes its
+    meaning."""
+    daemon: DaemonStatus
+    """The running daemon."""
+    libvirt: LibvirtStatus
+    """The connection to libvirt."""
+    domains: tuple[Domain, ...]
+    """All domains, running or not, in the order of their names."""
+    cpus: tuple[Cpu, ...]
+    """Host CPUs whose frequency can be set, in the order of their numbers."""
+    unmanaged_cpus: tuple[UnmanagedCpu, ...] = ()
+    """Host CPUs whose frequency cannot be set."""

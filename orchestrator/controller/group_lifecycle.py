@@ -1,0 +1,217 @@
+"""The life of a clock group, as a table: stage and event to stage and commands.
+
+Rule 1: everything that affects a group's stage is in this table. The performer works on
+a group in a thread while it is in a stage that ends in -ING, so that at most one
+operation per group is under way, and each has exactly one outcome. What is wanted
+meanwhile is a stage of its own. What is not in the table cannot happen; an event that
+changes nothing is in it with the same stage.
+
+Two others keep projections of the stage, each as far as it needs one, and follow it by
+the commands of this table:
+
+| stage                       | the kernel      | `power.HeldGroups` | the monitor's `Stage`     |
+|-----------------------------|-----------------|--------------------|---------------------------|
+| IDLE                        | original        | not held           | UNTAKEN, no descriptors   |
+| PREPARING, PREPARING_WANTED | original        | becoming held      | the same; WANTED          |
+| PREPARED                    | original        | held               | UNTAKEN; WANTED           |
+| TAKING                      | being changed   | held, taken        | WANTED (UNTAKEN: override)|
+| TAKEN                       | ours            | held, taken        | TAKEN; YIELDED            |
+| RESTORING, RESTORING_WANTED | being restored  | held, taken        | YIELDED; WANTED           |
+| FAILED                      | as it is        | perhaps left over  | UNTAKEN, no descriptors   |
+
+A monitor's stage behind a semicolon is one of which main has not been notified yet. The
+monitor leaves UNTAKEN and TAKEN by itself: a vote makes it WANTED (TakeWanted), the
+lack of votes YIELDED (GroupYielded). Commands and reports cross on the way; so a
+command that presumes a stage of the monitor's (REAPPLY, CONFIRM_RELEASE) has no effect
+in any other.
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING
+
+from orchestrator.controller.actions import (
+    DropGroup,
+    PrepareGroup,
+    RestoreGroup,
+    TakeGroup,
+)
+from orchestrator.monitor.link.commands import (
+    AnswerTake,
+    ConfirmRelease,
+    HandOver,
+    Reapply,
+    TakeBack,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.controller.actions import Action
+
+    Command = Callable[[int], Action]
+    Row = tuple["GroupStage", tuple[Command, ...]]
+
+
+class GroupStage(StrEnum):
+    """How far a clock group is in our hands."""
+
+    IDLE = "idle"
+    """Not ours; nothing is open."""
+    PREPARING = "preparing"
+    """Its originals are being journalled."""
+    PREPARING_WANTED = "preparing-wanted"
+    """The same, and it is to be taken then."""
+    PREPARED = "prepared"
+    """Its descriptors are open and handed over; nothing on the host has changed."""
+    TAKING = "taking"
+    """Its governor is being switched."""
+    TAKEN = "taken"
+    """The monitor writes its frequency."""
+    RESTORING = "restoring"
+    """Its originals are being written back."""
+    RESTORING_WANTED = "restoring-wanted"
+    """The same, and it is to be taken again then."""
+    FAILED = "failed"
+    """The kernel refused; tried again at the next resync."""
+
+
+class GroupEvent(Enum):
+    """What can happen to a clock group."""
+
+    NEEDED = "needed"
+    """A served domain, a policy or the operator may set its frequency."""
+    UNNEEDED = "unneeded"
+    """None of them may."""
+    TAKE_WANTED = "take-wanted"
+    """The monitor holds a vote for it, and waits for an answer."""
+    OVERRIDDEN = "overridden"
+    """The operator sets its frequency; it is taken without a vote."""
+    PREPARED = "prepared"
+    """Its originals are journalled, its descriptors open."""
+    RENEWED = "renewed"
+    """Its originals had changed before it was taken; they are journalled."""
+    TAKEN = "taken"
+    """Its governor is switched."""
+    YIELDED = "yielded"
+    """The monitor writes its frequency no more."""
+    RESTORED = "restored"
+    """Its originals are back."""
+    FAILED = "failed"
+    """The kernel refused to prepare, take or restore it."""
+    RETRIED = "retried"
+    """It is time to try again what the kernel refused."""
+    CPU_RETURNED = "cpu-returned"
+    """A CPU of it came back online, without the frequency that was granted."""
+    MONITOR_STARTED = "monitor-started"
+    """A monitor process is new, and has no descriptors."""
+
+
+def _hand_over(group: int) -> Action:
+    return HandOver(group, is_taken=False)
+
+
+def _hand_over_taken(group: int) -> Action:
+    return HandOver(group, is_taken=True)
+
+
+def _confirm_take(group: int) -> Action:
+    return AnswerTake(group, is_taken=True)
+
+
+def _deny_take(group: int) -> Action:
+    return AnswerTake(group, is_taken=False)
+
+
+_S, _E = GroupStage, GroupEvent
+_LET_GO = (TakeBack, DropGroup)
+_UNDER_WAY = (
+    _S.PREPARING,
+    _S.PREPARING_WANTED,
+    _S.TAKING,
+    _S.RESTORING,
+    _S.RESTORING_WANTED,
+)
+HELD = frozenset({_S.PREPARED, _S.TAKING, _S.TAKEN, _S.RESTORING, _S.RESTORING_WANTED})
+"""Stages in which the group's descriptors are open."""
+
+
+def _unchanged(
+    event: GroupEvent, *stages: GroupStage
+) -> Mapping[tuple[GroupStage, GroupEvent], Row]:
+    return {(stage, event): (stage, ()) for stage in stages}
+
+
+TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
+    # Needed or not. What is under way is finished first, what is taken is yielded.
+    (_S.IDLE, _E.NEEDED): (_S.PREPARING, (PrepareGroup,)),
+    (_S.PREPARED, _E.UNNEEDED): (_S.IDLE, _LET_GO),
+    **_unchanged(_E.NEEDED, _S.PREPARED, _S.TAKEN, _S.FAILED, *_UNDER_WAY),
+    **_unchanged(_E.UNNEEDED, _S.IDLE, _S.TAKEN, _S.FAILED, *_UNDER_WAY),
+    # Wanted by the monitor, which waits for an answer.
+    (_S.IDLE, _E.TAKE_WANTED): (_S.PREPARING_WANTED, (PrepareGroup,)),
+    (_S.PREPARING, _E.TAKE_WANTED): (_S.PREPARING_WANTED, ()),
+    (_S.PREPARED, _E.TAKE_WANTED): (_S.TAKING, (TakeGroup,)),
+    (_S.TAKEN, _E.TAKE_WANTED): (_S.TAKEN, (_confirm_take,)),
+    (_S.RESTORING, _E.TAKE_WANTED): (_S.RESTORING_WANTED, ()),
+    (_S.FAILED, _E.TAKE_WANTED): (_S.FAILED, (_deny_take,)),
+    **_unchanged(_E.TAKE_WANTED, _S.PREPARING_WANTED, _S.TAKING, _S.RESTORING_WANTED),
+    # Wanted by the operator.
+    (_S.IDLE, _E.OVERRIDDEN): (_S.PREPARING_WANTED, (PrepareGroup,)),
+    (_S.PREPARING, _E.OVERRIDDEN): (_S.PREPARING_WANTED, ()),
+    (_S.PREPARED, _E.OVERRIDDEN): (_S.TAKING, (TakeGroup,)),
+    (_S.RESTORING, _E.OVERRIDDEN): (_S.RESTORING_WANTED, ()),
+    **_unchanged(
+        _E.OVERRIDDEN,
+        *(_S.PREPARING_WANTED, _S.TAKING, _S.TAKEN, _S.RESTORING_WANTED, _S.FAILED),
+    ),
+    # Outcomes.
+    (_S.PREPARING, _E.PREPARED): (_S.PREPARED, (_hand_over,)),
+    (_S.PREPARING_WANTED, _E.PREPARED): (_S.TAKING, (_hand_over, TakeGroup)),
+    (_S.TAKING, _E.RENEWED): (_S.TAKING, (_hand_over, TakeGroup)),
+    (_S.TAKING, _E.TAKEN): (_S.TAKEN, (_confirm_take,)),
+    (_S.RESTORING, _E.RESTORED): (_S.PREPARED, (ConfirmRelease,)),
+    (_S.RESTORING_WANTED, _E.RESTORED): (_S.TAKING, (ConfirmRelease, TakeGroup)),
+    (_S.PREPARING, _E.FAILED): (_S.FAILED, (_deny_take, TakeBack)),
+    (_S.PREPARING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, TakeBack)),
+    (_S.TAKING, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),
+    (_S.RESTORING, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),
+    (_S.RESTORING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),
+    (_S.FAILED, _E.RETRIED): (_S.IDLE, ()),
+    **_unchanged(_E.RETRIED, _S.IDLE, _S.PREPARED, _S.TAKEN, *_UNDER_WAY),
+    # The monitor yields only what it has; a report of another stage is void.
+    (_S.TAKEN, _E.YIELDED): (_S.RESTORING, (RestoreGroup,)),
+    **_unchanged(_E.YIELDED, _S.IDLE, _S.PREPARED, _S.FAILED, *_UNDER_WAY),
+    (_S.TAKEN, _E.CPU_RETURNED): (_S.TAKEN, (Reapply,)),
+    **_unchanged(_E.CPU_RETURNED, _S.IDLE, _S.PREPARED, _S.FAILED, *_UNDER_WAY),
+    (_S.TAKEN, _E.MONITOR_STARTED): (_S.TAKEN, (_hand_over_taken,)),
+    **{
+        (stage, _E.MONITOR_STARTED): (stage, (_hand_over,))
+        for stage in HELD - {_S.TAKEN}
+    },
+    **_unchanged(
+        _E.MONITOR_STARTED, _S.IDLE, _S.PREPARING, _S.PREPARING_WANTED, _S.FAILED
+    ),
+}
+"""Every row that can happen."""
+
+
+def next_stage(
+    stage: GroupStage, event: GroupEvent, group: int
+) -> tuple[GroupStage, list[Action]]:
+    """Return the stage that follows, and what is to be done.
+
+    Args:
+        stage: of the group.
+        event: what happened to it.
+        group: its number.
+
+    Raises:
+        ValueError: this cannot happen in this stage: an internal error.
+    """
+    try:
+        following, commands = TABLE[stage, event]
+    except KeyError:
+        raise ValueError(f"{event.name} cannot happen while {stage}") from None
+    return following, [command(group) for command in commands]

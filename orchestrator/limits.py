@@ -1,0 +1,100 @@
+"""Which steps of a frequency table the limits of several sources leave.
+
+The only arithmetic of its kind: the host's limits, the kernel's and a domain's become
+the window of a table, and every frequency that is voted for, granted, fixed by an
+operator or shown is fitted into such a window.
+
+Rounding goes upwards, because a vCPU must not be slower than was requested, but never
+above an upper limit: one between two steps is a promise not to exceed it. Where no
+step lies within the limits, the upper limit counts for the same reason, and where even
+the lowest step is above it, that step is all that the hardware can do.
+
+Pure, and imported by the monitor process: nothing heavier than ``typing`` comes in
+here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from orchestrator.values.frequencies import FrequencyTable
+
+UNLIMITED_KHZ = 1 << 40
+"""An upper limit that no hardware reaches."""
+
+
+class Limits(NamedTuple):
+    """The lowest and the highest frequency that one source permits."""
+
+    min_khz: int = 0
+    max_khz: int = UNLIMITED_KHZ
+
+    @classmethod
+    def of(cls, min_khz: int | None, max_khz: int | None) -> Limits:
+        """Make limits of options that may be left out (None)."""
+        return cls(min_khz or 0, max_khz or UNLIMITED_KHZ)
+
+    def within(self, other: Limits) -> Limits:
+        """Return what both permit; min above max where they contradict each other."""
+        return Limits(
+            max(self.min_khz, other.min_khz), min(self.max_khz, other.max_khz)
+        )
+
+
+NO_LIMITS = Limits()
+
+
+class Window(NamedTuple):
+    """The steps of a table that limits leave, at least one; made by `window_of`."""
+
+    table: FrequencyTable
+    low_khz: int
+    """The lowest step in it."""
+    high_khz: int
+    """The highest step in it."""
+
+    @property
+    def khz(self) -> tuple[int, ...]:
+        """Its steps, descending."""
+        steps = self.table.khz
+        return tuple(khz for khz in steps if self.low_khz <= khz <= self.high_khz)
+
+    def clamp(self, khz: int) -> int:
+        """Return the nearest step in the window.
+
+        Args:
+            khz: a step of the table.
+        """
+        return min(max(khz, self.low_khz), self.high_khz)
+
+    def fit(self, khz: int) -> int:
+        """Round any frequency to a step in the window, upwards where it permits."""
+        return self.clamp(self.table.round_up(khz))
+
+    def step_up(self, khz: int) -> int:
+        """Return the next step above a frequency in the window, else its highest."""
+        return self.clamp(self.table.up_from(self.clamp(khz)))
+
+    def step_down(self, khz: int) -> int:
+        """Return the next step below a frequency in the window, else its lowest."""
+        return self.clamp(self.table.down_from(self.clamp(khz)))
+
+
+def window_of(table: FrequencyTable, *limits: Limits) -> Window:
+    """Return the steps that all limits leave.
+
+    Args:
+        table: what the hardware offers.
+        limits: of the host, the kernel, a domain, in any order.
+    """
+    low_khz, high_khz = NO_LIMITS
+    for each in limits:
+        low_khz, high_khz = max(low_khz, each.min_khz), min(high_khz, each.max_khz)
+    highest = table.round_down(high_khz)
+    return Window(table, min(table.round_up(low_khz), highest), highest)
+
+
+def turbo_limit(table: FrequencyTable, *, is_allowed: bool) -> Limits:
+    """Return the limit of whoever may not use the turbo step, or no limit."""
+    return NO_LIMITS if is_allowed else Limits(max_khz=table.nominal_khz)

@@ -1,0 +1,1 @@
+"""Writes what follows from the models and the table of calls of the control API."""

@@ -1,0 +1,423 @@
+"""Main's side and the monitor's side of clock groups in one process: the real code.
+
+Real: the controller, its inventory, the held groups with their journal on a simulated
+tree, main's records of the shared table, and every part of the monitor. Short-cut: the
+processes, the threads and the sockets between them. What they would carry waits in
+queues instead, and a test chooses what arrives next; so commands, reports and outcomes
+cross in every order that the real thing permits:
+
+* commands and reports each keep their order;
+* operations on groups end in any order, but those on the journal keep theirs;
+* a monitor that dies has sent what it had reported, and reads no more commands.
+
+The kernel's part is played by the files of the tree. A CPU that is offline refuses
+every access through an open descriptor, and comes back with its governor and without
+its frequency, as Linux's acpi-cpufreq does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator import events as e
+from orchestrator.config import Config
+from orchestrator.controller import Controller
+from orchestrator.controller import actions as a
+from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.controller.inventory import Inventory
+from orchestrator.errors import JournalError, NoCpufreqError, SysfsError
+from orchestrator.monitor.client.pending_withdrawals import PendingWithdrawals
+from orchestrator.monitor.client.records import Records
+from orchestrator.monitor.link import commands as c
+from orchestrator.monitor.link import reports as r
+from orchestrator.monitor.link.table import SharedTable, create_table
+from orchestrator.monitor.process.clock import Stage
+from orchestrator.power.held_groups import HeldGroups
+from orchestrator.power.journal import Journal
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CPU_DIR, CpuTree
+from orchestrator.power.topology import Topology, read_topology
+from orchestrator.values.domain import DomainState
+from tests.controller.specs import NOW_NS, channel, domain, vcpu
+from tests.monitor.in_process_monitor import SECOND_NS, InProcessMonitor, receive
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from orchestrator.monitor.process.clock import Clock
+    from orchestrator.values.domain import DomainSpec
+
+STEPS_KHZ = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
+LOST_KHZ = 777_000
+"""What a CPU that was offline runs at, whatever was granted before."""
+CPUS = 3
+Work: TypeAlias = "a.PrepareGroup | a.DropGroup | a.TakeGroup | a.RestoreGroup"
+JOURNALLED = (a.PrepareGroup, a.DropGroup)
+
+
+class BothSides:
+    """One domain with two vCPUs on CPUs 0 and 1 and one channel; CPU 2 is free."""
+
+    def __init__(self, directory: Path) -> None:
+        lay_out(directory / "sys", cpus=CPUS, steps_khz=STEPS_KHZ)
+        self.tree = CpuTree(directory / "sys")
+        self._directory = directory
+        self._offline: dict[int, list[tuple[int, str]]] = {}
+        """Descriptors that refuse every access, and their files, by CPU."""
+        nothing = Topology(groups=(), unmanaged={}, online=frozenset())
+        self.inventory = Inventory(Config(), nothing)
+        self._controller = Controller(self.inventory)
+        journal = Journal(directory / "journal.json", self.tree)
+        self.held = HeldGroups(self.tree, journal, fallback_governor="schedutil")
+        self._table_fd = create_table()
+        self._table = SharedTable(self._table_fd)
+        self._records = Records(self._table)
+        self._pending = PendingWithdrawals(self._table)
+        self.commands: deque[tuple[c.Command, tuple[int, ...]]] = deque()
+        self.reports: deque[r.Report] = deque()
+        self.work: list[Work] = []
+        self._posted: deque[e.Event] = deque()
+        self.looks: deque[Topology] = deque()
+        """Each change of the CPUs, as main will notice it."""
+        self.monitor: InProcessMonitor | None = None
+        self.guest: socket.socket | None = None
+        self._guests: list[socket.socket] = []
+        self._adoptions = 0
+        self.adopted: int | None = None
+        self.is_start_due = False
+        self.spec = self._running(1)
+        self.tell(e.TopologyRead(read_topology(self.tree)))
+        self.start_monitor()
+        self.tell(e.DomainDescribed(self.spec, NOW_NS))
+
+    def _running(self, run: int) -> DomainSpec:
+        vcpus = (vcpu(0, 0), vcpu(1, 1))
+        return domain(vcpus=vcpus, channels=(channel(0),), run=run)
+
+    def close(self) -> None:
+        for number in list(self._offline):
+            self.bring_online(number)
+        if self.monitor is not None:
+            self.monitor.__exit__()
+        for _, fds in self.commands:
+            for fd in fds:
+                os.close(fd)
+        for guest in self._guests:
+            guest.close()
+        self.held.restore_all()
+        self._table.close()
+        os.close(self._table_fd)
+
+    # Main
+
+    def tell(self, event: e.Event) -> None:
+        """Have the controller react, perform what it decided, and so on."""
+        self._posted.append(event)
+        if len(self._posted) > 1:
+            return  # posted by an action: heard when all actions are performed
+        while self._posted:
+            for action in self._controller.react(self._posted[0]):
+                self._perform(action)
+            self._posted.popleft()
+
+    def _perform(self, action: a.Action) -> None:
+        match action:
+            case a.PrepareGroup() | a.DropGroup() | a.TakeGroup() | a.RestoreGroup():
+                self.work.append(action)
+            case a.ReadTopology():
+                with contextlib.suppress(SysfsError, JournalError):
+                    self.held.restore_left_over()
+                self.looks.append(read_topology(self.tree))
+            case a.ConnectChannel(uuid, number, path):
+                if self.monitor is not None and self.spec.state.is_active:
+                    self._adopt(uuid, number)
+                    self.tell(e.ChannelConnected(uuid, number, path))
+            case a.StartMonitor():
+                self.is_start_due = True
+            case a.EndPortSession(uuid, number):
+                self._send(c.WithdrawVotes(uuid, number))
+            case c.HandOver(group):
+                self._hand_over(action, group)
+            case _ if isinstance(action, tuple):
+                self._send(action)
+            case _:
+                pass  # what concerns neither groups nor the monitor
+
+    def _hand_over(self, command: c.HandOver, group: int) -> None:
+        prepared = self.held.held(group)
+        assert prepared is not None, "handed over unprepared"
+        originals = prepared.originals
+        complete = command._replace(
+            originals=tuple(o.value.decode() for o in originals),
+            ours=tuple(o.ours.decode() for o in originals),
+        )
+        self._send(complete, (prepared.clock_fd, *prepared.original_fds))
+
+    def _send(self, command: c.Decided, fds: tuple[int, ...] = ()) -> None:
+        """Do as `Monitor.send`, into the queue."""
+        undone = self._records.find_undone(command)
+        complete = self._records.record(command)
+        if isinstance(command, c.CloseChannel):
+            self.adopted = None
+        if complete is not None:
+            self._transmit(complete, fds)
+            if self.monitor is not None:
+                self._pending.count(undone)
+            elif undone is not None:
+                undone()
+
+    def _transmit(self, command: c.Command, fds: tuple[int, ...] = ()) -> None:
+        if self.monitor is not None:
+            self.commands.append((command, tuple(map(self._dup, fds))))
+
+    def _dup(self, fd: int) -> int:
+        copy = os.dup(fd)
+        for broken in self._offline.values():
+            broken += [(copy, path) for known, path in broken if known == fd]
+        return copy
+
+    def _adopt(self, uuid: str, number: int) -> None:
+        self.guest, ours = socket.socketpair()
+        self.guest.settimeout(0)
+        self._guests.append(self.guest)
+        self._adoptions += 1
+        self.adopted = self._adoptions
+        row = self._records.channel_row(self.spec.uuid, number)
+        adopt = c.Adopt(uuid, number, row, self._adoptions, is_enabled=True)
+        self._transmit(adopt, (ours.fileno(),))
+        self._pending.count(None)
+        ours.close()
+
+    def finish(self, index: int) -> None:
+        """End one of the operations under way, as a thread of the performer does."""
+        action = self.work[index]
+        if isinstance(action, JOURNALLED):
+            action = next(x for x in self.work if isinstance(x, JOURNALLED))
+        self.work.remove(action)
+        group = action.group
+        try:
+            outcome = self._work(action, group)
+        except (SysfsError, NoCpufreqError, JournalError) as error:
+            outcome = e.GroupFailed(group, str(error))
+        if outcome is not None:
+            self.tell(outcome)
+
+    def _work(self, action: Work, group: int) -> e.Event | None:
+        match action:
+            case a.PrepareGroup():
+                refused = self.held.prepare(self.inventory.topology, [group])
+                if group in refused:
+                    return e.GroupFailed(group, str(refused[group]))
+                return e.GroupPrepared(group)
+            case a.TakeGroup():
+                if renewed := self.held.renew(group):
+                    return e.GroupRenewed(group, renewed.group.governor)
+                self.held.take(group)
+                return e.GroupTaken(group)
+            case a.RestoreGroup():
+                self.held.restore(group)
+                return e.GroupRestored(group)
+            case a.DropGroup():
+                self.held.drop([group])
+                return None
+
+    def hear(self) -> None:
+        """Have main read one report."""
+        match self.reports.popleft():
+            case r.TakeWanted(group):
+                self.tell(e.TakeWanted(group))
+            case r.GroupYielded(group):
+                self.tell(e.GroupYielded(group))
+            case r.WriteRefused(group, errno):
+                self.tell(e.WriteRefused(group, errno))
+            case r.EndpointClosed(_, number, adoption, reason):
+                if adoption == self.adopted:
+                    self.adopted = None
+                    self.tell(e.EndpointClosed(self.spec.uuid, number, reason))
+            case _:
+                pass
+
+    # The monitor
+
+    def start_monitor(self) -> None:
+        """Start a monitor and tell it what is defined, as `Monitor.start` does."""
+        self.is_start_due = False
+        self._records.clear_free_rows()
+        self.monitor = InProcessMonitor(self._directory, table_fd=self._table_fd)
+        self._pending.reset()
+        for command in self._records.tell_all():
+            self._transmit(command)
+            self._pending.count(None)
+        self.tell(e.MonitorStarted())
+
+    def kill_monitor(self) -> None:
+        """Kill it: what it has reported arrives, what it was told last does not."""
+        if self.monitor is None:
+            return
+        self.collect()
+        while self.reports:
+            self.hear()
+        self.monitor.__exit__()
+        self.monitor, self.guest, self.adopted = None, None, None
+        for _, fds in self.commands:
+            for fd in fds:
+                os.close(fd)
+        self.commands.clear()
+        self._pending.apply_unacknowledged()
+        self.tell(e.MonitorDied(-9))
+
+    def apply(self) -> None:
+        """Have the monitor apply one command."""
+        assert self.monitor is not None
+        command, fds = self.commands.popleft()
+        self.monitor.tell(command, fds)
+        self.collect()
+
+    def serve(self) -> None:
+        """Have the monitor serve what guests have sent, and look at its deadlines."""
+        if self.monitor is not None:
+            self.monitor.turn()
+            self.collect()
+
+    def collect(self) -> None:
+        """Move what the monitor has reported into the queue."""
+        assert self.monitor is not None
+        self.reports.extend(self.monitor.reports)
+        self.monitor.reports.clear()
+
+    def pass_time(self, seconds: int) -> None:
+        if self.monitor is not None:
+            self.monitor.now_ns += seconds * SECOND_NS
+
+    # The guest
+
+    def ask(self, packet: bytes) -> None:
+        if self.guest is not None:
+            with contextlib.suppress(BrokenPipeError):  # its channel was closed
+                self.guest.send(packet)
+
+    def answers(self) -> bytes:
+        return b"" if self.guest is None else receive(self.guest)
+
+    # The host
+
+    def restart_domain(self) -> None:
+        """Stop the domain and start it again."""
+        off = domain(
+            state=DomainState.SHUTOFF, run=-1, vcpus=self.spec.vcpus, channels=()
+        )
+        self.tell(e.DomainDescribed(off, NOW_NS))
+        self.spec = self._running(self.spec.run + 1)
+        self.tell(e.DomainDescribed(self.spec, NOW_NS))
+
+    def policy(self, number: int, name: str) -> str:
+        return f"{CPU_DIR}/cpufreq/policy{number}/{name}"
+
+    def take_offline(self, number: int) -> None:
+        """Take a CPU offline; main notices at its next look at the tree."""
+        if number in self._offline:
+            return
+        directory = f"{self.tree.root}/{self.policy(number, '')}"
+        broken = []
+        refusing = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        for link in list(Path("/proc/self/fd").iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+                path = str(link.readlink())
+                if path.startswith(directory):
+                    broken.append((int(link.name), path))
+                    os.dup2(refusing, int(link.name), inheritable=False)
+        os.close(refusing)
+        self._offline[number] = broken
+        self._write_online()
+
+    def bring_online(self, number: int) -> None:
+        """Bring a CPU back: its governor is as it was, its frequency is lost."""
+        for fd, path in self._offline.pop(number, []):
+            if os.path.realpath(f"/proc/self/fd/{fd}") == "/":
+                opened = os.open(path, os.O_RDWR)
+                os.dup2(opened, fd, inheritable=False)
+                os.close(opened)
+        self.write(number, "scaling_setspeed", str(LOST_KHZ))
+        self._write_online()
+
+    def _write_online(self) -> None:
+        online = [n for n in range(CPUS) if n not in self._offline]
+        text = ",".join(map(str, online))
+        (self.tree.root / CPU_DIR / "online").write_text(f"{text}\n")
+        for number in range(CPUS):
+            affected = f"{number}" if number in online else ""
+            self.write(number, "affected_cpus", affected)
+        self.looks.append(read_topology(self.tree))
+
+    def notice(self) -> None:
+        """Have main notice one change of the CPUs."""
+        self.tell(e.TopologyRead(self.looks.popleft()))
+
+    def write(self, number: int, name: str, value: str) -> None:
+        (self.tree.root / self.policy(number, name)).write_text(f"{value}\n")
+
+    def is_online(self, number: int) -> bool:
+        return number not in self._offline
+
+    # Both
+
+    def settle(self) -> None:
+        """Let everything that is under way end, and main look at the host once more."""
+        for _ in range(2):
+            for _ in range(1_000):
+                if not self._step():
+                    break
+            else:
+                raise AssertionError("both sides never come to rest")
+            self.tell(e.ResyncDue())
+
+    def _step(self) -> bool:
+        """Let one thing happen that is due; tell if there was any."""
+        if self.is_start_due:
+            self.start_monitor()
+        elif self.looks:
+            self.notice()
+        elif self.commands:
+            self.apply()
+        elif self.work:
+            self.finish(0)
+        elif self.reports:
+            self.hear()
+        else:
+            before = self.monitor and self.monitor.now_ns
+            self.serve()
+            return bool(self.reports or self.commands or self.work) or before is None
+        return True
+
+    def check(self) -> None:
+        """Check that both sides agree with each other, and with the kernel."""
+        assert self.monitor is not None
+        for number, record in self.inventory.groups.items():
+            clock = self.monitor.registry._groups.clocks.get(number)
+            assert clock is not None, number
+            self._check_group(number, record.stage, clock)
+
+    def _check_group(self, number: int, stage: GroupStage, clock: Clock) -> None:
+        is_taken = stage is GroupStage.TAKEN
+        assert (clock.stage is Stage.TAKEN) == is_taken, (number, stage, clock.stage)
+        assert clock.is_handed_over == (
+            stage in {GroupStage.PREPARED, GroupStage.TAKEN}
+        )
+        assert stage in {
+            GroupStage.IDLE,
+            GroupStage.PREPARED,
+            GroupStage.TAKEN,
+            *([] if self.is_online(number) else [GroupStage.FAILED]),
+        }
+        if not self.is_online(number):
+            return
+        governor = self.tree.read(self.policy(number, "scaling_governor"))
+        assert governor == ("userspace" if is_taken else "schedutil"), (number, stage)
+        if is_taken:
+            khz = self.tree.read_khz(self.policy(number, "scaling_setspeed"))
+            assert khz == clock.khz == clock.group.target_khz(), (number, khz)

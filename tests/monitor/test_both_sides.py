@@ -1,0 +1,153 @@
+"""Whatever crosses on the way, both sides of a clock group agree in the end."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+)
+
+from orchestrator import events as e
+from orchestrator.channel.protocol import Request, Unit, encode
+from orchestrator.controller.group_lifecycle import GroupStage
+from tests.monitor.both_sides import BothSides
+from tests.monitor.in_process_monitor import ack
+
+CPU = st.integers(0, 1)
+UNITS = st.sampled_from([Unit.SCALE_MIN, Unit.SCALE_MAX, Unit.SCALE_DOWN])
+
+
+class BothSidesMachine(RuleBasedStateMachine):
+    """Requests, CPUs, deaths and time, and what they cause, one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._directory = tempfile.TemporaryDirectory()
+        self.sides = BothSides(Path(self._directory.name))
+
+    def teardown(self) -> None:
+        self.sides.close()
+        self._directory.cleanup()
+
+    @initialize(is_settled=st.booleans())
+    def begin(self, *, is_settled: bool) -> None:
+        if is_settled:
+            self.sides.settle()
+
+    # What happens on the host
+
+    @rule(vcpu=CPU, unit=UNITS)
+    def request(self, vcpu: int, unit: Unit) -> None:
+        self.sides.ask(encode(Request(vcpu, unit)))
+
+    @rule(cpu=CPU)
+    def take_offline(self, cpu: int) -> None:
+        self.sides.take_offline(cpu)
+
+    @rule(cpu=CPU)
+    def bring_online(self, cpu: int) -> None:
+        if not self.sides.is_online(cpu):
+            self.sides.bring_online(cpu)
+
+    @rule()
+    def resync(self) -> None:
+        self.sides.tell(e.ResyncDue())
+
+    @rule(seconds=st.integers(1, 2))
+    def pass_time(self, seconds: int) -> None:
+        self.sides.pass_time(seconds)
+
+    @rule()
+    def restart_domain(self) -> None:
+        self.sides.restart_domain()
+
+    @rule()
+    def reboot(self) -> None:
+        self.sides.tell(e.DomainRebooted(self.sides.spec.uuid))
+
+    @rule(cpu=st.integers(0, 2), khz=st.sampled_from([None, 1_200_000, 2_000_000]))
+    def override(self, cpu: int, khz: int | None) -> None:
+        if cpu in self.sides.inventory.groups:
+            self.sides.tell(
+                e.OverrideReleased(cpu) if khz is None else e.OverrideSet(cpu, khz)
+            )
+
+    @rule()
+    def kill_monitor(self) -> None:
+        self.sides.kill_monitor()
+
+    # What is under way
+
+    @precondition(lambda self: self.sides.is_start_due)
+    @rule()
+    def start_monitor(self) -> None:
+        self.sides.start_monitor()
+
+    @precondition(lambda self: self.sides.commands)
+    @rule(count=st.integers(1, 4))
+    def apply(self, count: int) -> None:
+        for _ in range(min(count, len(self.sides.commands))):
+            self.sides.apply()
+
+    @precondition(lambda self: self.sides.reports)
+    @rule()
+    def hear(self) -> None:
+        self.sides.hear()
+
+    @precondition(lambda self: self.sides.work)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        self.sides.finish(data.draw(st.integers(0, len(self.sides.work) - 1)))
+
+    @precondition(lambda self: self.sides.looks)
+    @rule()
+    def notice(self) -> None:
+        self.sides.notice()
+
+    @rule()
+    def serve(self) -> None:
+        self.sides.serve()
+
+    # What must be true
+
+    @rule()
+    def agree(self) -> None:
+        self.sides.settle()
+        self.sides.check()
+
+    @rule(vcpu=CPU)
+    def acknowledge(self, vcpu: int) -> None:
+        """A request that is acknowledged is in force."""
+        self.agree()
+        self.sides.answers()
+        # The first may come too late to be answered: its group is taken for it. One
+        # that could not be taken is refused for a second.
+        for _ in range(2):
+            self.sides.pass_time(2)
+            self.sides.ask(encode(Request(vcpu, Unit.SCALE_MIN)))
+            self.agree()
+        answers = self.sides.answers()
+        record = self.sides.inventory.groups.get(vcpu)
+        if not self.sides.is_online(vcpu):
+            assert ack(vcpu, Unit.SCALE_MIN) not in answers
+        elif record is not None and record.override_khz is None:
+            assert answers.endswith(ack(vcpu, Unit.SCALE_MIN))
+            assert record.stage is GroupStage.TAKEN
+            setspeed = self.sides.policy(vcpu, "scaling_setspeed")
+            assert self.sides.tree.read_khz(setspeed) == 1_200_000
+
+
+TestBothSides = BothSidesMachine.TestCase
+TestBothSides.settings = settings(
+    max_examples=int(os.environ.get("VMPOWER_EXAMPLES", "60")),
+    stateful_step_count=40,
+    deadline=None,
+)
