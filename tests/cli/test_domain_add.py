@@ -1,3 +1,5 @@
+"""`vmpower domain add` and `domain pin`, with libvirt's test driver."""
+
 from __future__ import annotations
 
 import json
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 DEFAULT = "test:///default"
-"""libvirt's test driver: one running domain `test` with two vCPUs, eight CPUs."""
+"""libvirt's test driver: a running domain `test` with two vCPUs, and eight CPUs."""
 
 
 UUID = "5579e6cd-caca-4c68-8934-da43e4863198"
@@ -47,7 +49,7 @@ def run(*words: str, output: Output = Output.TABLE, uri: str = "") -> Result:
     return CliRunner().invoke(app, words)
 
 
-def test_a_domain_is_printed_and_nothing_is_touched() -> None:
+def test_by_default_the_xml_is_printed_and_nothing_is_changed() -> None:
     result = run("add", "router", "--vcpus", "2", "--pin", "5,3", "--type", "qemu")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -58,13 +60,13 @@ def test_a_domain_is_printed_and_nothing_is_touched() -> None:
     assert len(root.findall("devices/channel")) == 2
 
 
-def test_relative_paths_are_the_operators() -> None:
+def test_relative_paths_are_resolved_in_the_current_directory() -> None:
     words = ("add", "r", "--kernel", "vmlinuz", "--pin", "none")
     root = parse_document(run(*words).stdout)
     assert root.findtext("os/kernel") == str(Path.cwd() / "vmlinuz")
 
 
-def test_who_pins_nothing_is_told_what_becomes_of_it() -> None:
+def test_vcpus_that_are_not_pinned_are_a_warning() -> None:
     result = run("add", "r", "--pin", "none")
     assert "its vCPUs are not pinned" in result.stderr
     assert "cputune" not in result.stdout
@@ -95,16 +97,16 @@ def test_cpus_of_running_domains_are_left_out(tree: Path, tmp_path: Path) -> Non
     assert "used by domain 'busy': CPU 1" in result.stderr
 
 
-def test_a_proposal_is_never_silently_defined(tree: Path) -> None:
+def test_a_proposed_pinning_is_not_defined_without_confirmation(tree: Path) -> None:
     words = ("--define", "--sysfs-root", str(tree), "-c", DEFAULT)
-    result = run("add", "unasked", *words, output=Output.JSON)
+    result = run("add", "proposed", *words, output=Output.JSON)
     assert json.loads(result.stdout)["pins"] == []
     assert "accept it with --yes" in result.stderr
-    result = run("add", "agreed", *words, "--yes", output=Output.JSON)
+    result = run("add", "confirmed", *words, "--yes", output=Output.JSON)
     assert json.loads(result.stdout)["pins"] == [1]
 
 
-def test_without_libvirt_nothing_is_proposed_and_the_reason_is_told() -> None:
+def test_without_libvirt_no_pinning_is_proposed_and_the_reason_is_reported() -> None:
     uri = "qemu+unix:///system?socket=/nonexistent"
     result = run("add", "r", "-c", uri)
     assert result.exit_code == 0
@@ -116,12 +118,12 @@ def test_a_dry_run_checks_everything_and_changes_nothing() -> None:
     words = ("add", "r", "--pin", "1", "--define", "--dry-run", "-c", DEFAULT)
     assert run(*words).stdout == "Domain 'r' is valid; nothing was changed\n"
     assert isinstance(run(*words, "--set", "x=y").exception, ConfigError)
-    there = run("add", "test", "--pin", "1", "--dry-run", "-c", DEFAULT)
-    assert "already exists" in str(there.exception)
+    existing = run("add", "test", "--pin", "1", "--dry-run", "-c", DEFAULT)
+    assert "already exists" in str(existing.exception)
     nowhere = "qemu+unix:///system?socket=/nonexistent"
-    unasked = run("add", "r", "--pin", "1", "--dry-run", "-c", nowhere)
-    assert unasked.exit_code == 0
-    assert "hint: not checked whether the name is free" in unasked.stderr
+    unchecked = run("add", "r", "--pin", "1", "--dry-run", "-c", nowhere)
+    assert unchecked.exit_code == 0
+    assert "hint: not checked whether the name is free" in unchecked.stderr
 
 
 def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
@@ -150,19 +152,23 @@ def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
     assert validate(result.stdout)
 
 
-def test_a_domain_is_defined_and_said_so() -> None:
+def test_a_domain_is_defined_and_reported() -> None:
     result = run("add", "r", "--pin", "1", "--define", "-c", DEFAULT)
     assert result.exit_code == 0
     assert result.stdout.startswith("Domain 'r' defined (")
 
 
-def test_a_domain_is_started_which_defines_it_first() -> None:
+def test_start_defines_the_domain_first() -> None:
     result = run("add", "new", "--pin", "1", "--start", output=Output.JSON, uri=DEFAULT)
-    told = json.loads(result.stdout)
-    assert (told["schema"], told["name"], told["started"]) == (1, "new", True)
+    document = json.loads(result.stdout)
+    assert (document["schema"], document["name"], document["started"]) == (
+        1,
+        "new",
+        True,
+    )
 
 
-def test_the_uri_of_libvirts_own_variable_is_taken(
+def test_the_uri_is_read_from_libvirts_environment_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", DEFAULT)
@@ -179,7 +185,7 @@ def test_a_vcpu_is_pinned_in_a_domain_by_any_of_its_names(word: str) -> None:
     assert result.stdout == "vCPU 1 of domain 'test' pinned to CPU 3\n"
 
 
-def test_a_vcpu_that_it_does_not_have_is_refused_with_those_that_it_has() -> None:
+def test_pinning_a_missing_vcpu_lists_the_vcpus_of_the_domain() -> None:
     result = run("pin", "test", "2", "3", "-c", DEFAULT)
     assert isinstance(result.exception, HypervisorError)
     assert result.exception.hint == "it has vCPUs 0-1"
@@ -187,7 +193,7 @@ def test_a_vcpu_that_it_does_not_have_is_refused_with_those_that_it_has() -> Non
 
 @pytest.mark.parametrize("option", ["--disk", "--kernel", "--cloud-init"])
 @pytest.mark.parametrize("how", ["--define", "--start", "--dry-run"])
-def test_a_file_that_is_missing_is_refused_where_the_domain_would_be(
+def test_a_missing_file_is_an_error_when_the_domain_is_defined(
     option: str, how: str, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing"
@@ -199,7 +205,7 @@ def test_a_file_that_is_missing_is_refused_where_the_domain_would_be(
     assert run(*words, "--dry-run").exit_code == 0
 
 
-def test_a_file_that_is_missing_may_be_on_another_host(tmp_path: Path) -> None:
+def test_a_missing_file_is_accepted_for_another_host(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     result = run("add", "new", "--disk", str(missing), "--pin", "1")
     assert result.exit_code == 0
@@ -207,7 +213,7 @@ def test_a_file_that_is_missing_may_be_on_another_host(tmp_path: Path) -> None:
     assert validate(result.stdout)
 
 
-def test_a_pinning_is_told_to_programs() -> None:
+def test_a_pinning_is_printed_as_json() -> None:
     result = run("pin", "test", "0", "2-3", output=Output.JSON, uri=DEFAULT)
     assert json.loads(result.stdout) == {
         "schema": 1,
@@ -219,7 +225,7 @@ def test_a_pinning_is_told_to_programs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "says"),
+    ("words", "error", "message"),
     [
         (("pin", "nobody", "0", "1"), DomainGone, "no domain 'nobody'"),
         (("pin", "test", "0", "8"), HypervisorError, "no CPU 8"),
@@ -239,10 +245,10 @@ def test_a_pinning_is_told_to_programs() -> None:
         (("add", "r", "--cmdline", "quiet"), ConfigError, "require --kernel"),
     ],
 )
-def test_what_cannot_be_is_an_error_of_ours(
-    words: tuple[str, ...], error: type[Exception], says: str
+def test_impossible_requests_are_errors_with_a_message(
+    words: tuple[str, ...], error: type[Exception], message: str
 ) -> None:
     result = run(*words, uri=DEFAULT)
     assert result.stdout == ""
     assert isinstance(result.exception, error)
-    assert says in str(result.exception)
+    assert message in str(result.exception)

@@ -1,4 +1,4 @@
-"""`domain onboard|offboard|set` and `template`, each as it is typed."""
+"""`vmpower domain onboard|offboard|set` and `vmpower template`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def define(session_host: SessionHost) -> Iterator[Callable[..., libvirt.virDomai
 
 
 @pytest.mark.rig
-def test_domains_are_onboarded_and_offboarded_in_words(
+def test_onboarding_and_offboarding_are_reported(
     session_host: SessionHost, define: Callable[..., libvirt.virDomain]
 ) -> None:
     uri = session_host.uri
@@ -92,8 +92,8 @@ def test_domains_are_onboarded_and_offboarded_in_words(
     assert "Domain 'cli-a' already has all requested channels" in again.stdout
     assert len(parse_domain(running.XMLDesc()).channels) == 2
     left = run("--output", "json", "domain", "offboard", "cli-?", uri=uri)
-    told = json.loads(left.stdout)["domains"]
-    assert [(it["name"], it["live"], it["config"]) for it in told] == [
+    document = json.loads(left.stdout)["domains"]
+    assert [(it["name"], it["live"], it["config"]) for it in document] == [
         ("cli-a", [0, 1], [0, 1]),
         ("cli-b", [], [0, 1]),
         ("cli-c", [], [0, 1]),
@@ -102,7 +102,7 @@ def test_domains_are_onboarded_and_offboarded_in_words(
 
 
 @pytest.mark.rig
-def test_a_domain_that_refuses_does_not_hinder_the_others(
+def test_a_failing_domain_does_not_stop_the_others(
     session_host: SessionHost, define: Callable[..., libvirt.virDomain]
 ) -> None:
     define("cli-d")
@@ -115,11 +115,11 @@ def test_a_domain_that_refuses_does_not_hinder_the_others(
 
 
 @pytest.mark.parametrize("words", [(), ("--all", "test"), ("test", "--all")])
-def test_nobody_is_onboarded_by_an_unclear_command(words: tuple[str, ...]) -> None:
+def test_onboarding_needs_domains_or_all(words: tuple[str, ...]) -> None:
     assert run("domain", "onboard", *words).exit_code == 2
 
 
-def test_scopes_that_contradict_each_other_are_refused() -> None:
+def test_contradicting_scopes_are_refused() -> None:
     result = run("domain", "onboard", "test", "--current", "--live")
     assert result.exit_code == 2
     assert "--current" in result.stderr
@@ -135,7 +135,7 @@ def policy_of(uri: str, name: str = "test") -> DomainPolicy | None:
 
 
 @pytest.mark.rig
-def test_what_a_domain_is_allowed_is_set_changed_and_left_open(
+def test_settings_of_a_domain_are_set_changed_and_unset(
     session_host: SessionHost, define: Callable[..., libvirt.virDomain]
 ) -> None:
     define("cli-f", on=True)
@@ -156,17 +156,17 @@ def test_what_a_domain_is_allowed_is_set_changed_and_left_open(
     assert policy_of(uri, "cli-f") is None
 
 
-def test_a_policy_is_printed_and_told_to_programs() -> None:
+def test_settings_are_printed_as_text_and_json() -> None:
     words = ("domain", "set", "test", "--min", "1GHz", "--generation", "16", "--live")
     assert run(*words, "--print-xml").stdout == (
         '<policy min="1000000" generation="16"/>\n'
     )
-    told = json.loads(run("-o", "json", *words).stdout)
-    assert told["live"]["min_khz"] == 1_000_000
-    assert told["live"]["queries"] is None
+    document = json.loads(run("-o", "json", *words).stdout)
+    assert document["live"]["min_khz"] == 1_000_000
+    assert document["live"]["queries"] is None
 
 
-def test_policies_are_written_in_one_line() -> None:
+def test_policies_are_printed_on_one_line() -> None:
     words = ("domain", "set", "test", "--live", "--print-xml")
     several = ("--policy", "utilisation up_above=0.9", "--policy", "workload low")
     assert run(*words, *several).stdout == (
@@ -175,7 +175,7 @@ def test_policies_are_written_in_one_line() -> None:
 
 
 @pytest.mark.rig
-def test_junk_that_is_replaced_is_told(
+def test_invalid_metadata_that_is_replaced_is_reported(
     session_host: SessionHost, define: Callable[..., libvirt.virDomain]
 ) -> None:
     domain = define("cli-g")
@@ -190,21 +190,21 @@ def test_junk_that_is_replaced_is_told(
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (("test",), "nothing to change"),
-        (("test", "--unset", "colour"), "invalid setting 'colour': expected min, max"),
+        (("test", "--unset", "color"), "invalid setting 'color': expected min, max"),
         (("test", "--mode", "fast"), "fast"),
         (("test", "--policy", "fast"), "unknown policy kind 'fast'"),
     ],
 )
-def test_what_cannot_be_set_is_refused(words: tuple[str, ...], says: str) -> None:
+def test_invalid_settings_are_refused(words: tuple[str, ...], message: str) -> None:
     result = run("domain", "set", *words)
     assert result.exit_code == 2
-    assert says in result.stderr
+    assert message in result.stderr
 
 
-def test_what_contradicts_itself_is_not_written() -> None:
+def test_contradicting_settings_are_not_written() -> None:
     result = run("domain", "set", "test", "--min", "3GHz", "--max", "2GHz", "--live")
     assert result.exit_code == 1
     assert "above the highest" in result.stderr
@@ -248,13 +248,13 @@ def test_templates_are_checked(tmp_path: Path) -> None:
 
 
 def descriptions(guest: Guest) -> list[str]:
-    """What libvirt says of it, but for an empty element that it keeps for ever."""
+    """Return its running and its defined XML, without libvirt's empty metadata."""
     texts = (guest.domain.XMLDesc(), guest.domain.XMLDesc(INACTIVE))
     return [text.replace("<metadata/>", "").replace("  \n", "") for text in texts]
 
 
 @pytest.mark.rig
-def test_a_running_guest_talks_over_its_new_channels_and_loses_exactly_them(
+def test_channels_are_added_to_and_removed_from_a_running_guest(
     session_host: SessionHost,
 ) -> None:
     spec = GuestSpec(name="hot", vcpus=2, channels=(), pins={0: "0", 1: "1"})
@@ -276,7 +276,7 @@ def test_a_running_guest_talks_over_its_new_channels_and_loses_exactly_them(
 
 
 @pytest.mark.rig
-def test_dpdks_test_suite_is_content_with_a_channel_given_while_it_boots(
+def test_dpdks_test_suite_passes_with_a_channel_added_while_booting(
     session_host: SessionHost,
 ) -> None:
     guest = session_host.start(replace(dpdk_test_guest("hot-dpdk"), channels=()))

@@ -56,19 +56,19 @@ def test_free_cpus_after_the_hosts_first_are_proposed_in_order() -> None:
     assert proposal.warnings == ()
 
 
-def test_taken_cpus_are_left_alone_and_their_owner_is_told() -> None:
+def test_taken_cpus_are_left_out_and_their_owner_is_reported() -> None:
     proposal = propose(host(taken="1 3"), 3)
     assert proposal.pins == (2, 4, 5)
     assert "used by 'other': CPUs 1,3" in proposal.reasons
 
 
-def test_siblings_are_together_and_never_shared_with_a_stranger() -> None:
+def test_siblings_stay_together_and_are_not_shared_with_other_domains() -> None:
     proposal = propose(host(4, threads=2, taken="5"), 4)
     assert proposal.pins == (2, 6, 3, 7)
     assert "SMT siblings together" in told(proposal)
 
 
-def test_an_odd_vcpu_cuts_a_core_of_which_the_rest_is_warned_of() -> None:
+def test_an_odd_vcpu_splits_a_core_with_a_warning() -> None:
     pairs = Host(
         cpus=tuple(
             HostCpu(pcpu=PCpu(n), core=PCpu(n // 2 * 2), group=n // 2) for n in range(8)
@@ -80,18 +80,18 @@ def test_an_odd_vcpu_cuts_a_core_of_which_the_rest_is_warned_of() -> None:
     assert "CPU 5 of the same clock group" in told(proposal)
 
 
-def test_a_clock_of_several_cores_is_filled_as_a_whole() -> None:
+def test_a_clock_group_of_several_cores_is_filled_as_a_whole() -> None:
     assert propose(host(12, shared=4), 4).pins == (4, 5, 6, 7)
     assert propose(host(12, shared=4, taken="5"), 4).pins == (8, 9, 10, 11)
 
 
-def test_all_is_taken_from_the_node_that_it_fits_best() -> None:
+def test_all_cpus_come_from_the_numa_node_that_fits_best() -> None:
     assert propose(host(12, nodes=2), 6).node == 1
     assert propose(host(12, nodes=2, taken="6 7 8"), 3).pins == (9, 10, 11)
     assert propose(host(12, nodes=2), 2, node=1).pins == (6, 7)
 
 
-def test_a_domain_that_fits_no_node_is_spread_and_warned() -> None:
+def test_a_domain_that_fits_no_node_is_spread_with_a_warning() -> None:
     proposal = propose(host(8, nodes=2), 7)
     assert proposal.pins == (1, 2, 3, 4, 5, 6, 7)
     assert proposal.node is None
@@ -105,7 +105,7 @@ def test_isolated_cpus_are_for_guests_and_the_others_for_qemu() -> None:
     assert "isolcpus" in told(proposal)
 
 
-def test_the_hosts_own_cpus_come_last_and_with_a_warning() -> None:
+def test_cpus_of_the_host_come_last_and_with_a_warning() -> None:
     proposal = propose(host(2), 2)
     assert proposal.pins == (1, 0)
     assert proposal.emulator == set()
@@ -119,13 +119,13 @@ def test_cpus_of_domains_that_are_off_come_after_free_ones() -> None:
     assert "CPU 1 is also used by domain 'off'" in told(propose(planned, 3))
 
 
-def test_a_host_without_cpufreq_is_pinned_all_the_same_and_told() -> None:
+def test_a_host_without_cpufreq_is_pinned_with_a_warning() -> None:
     assert "without cpufreq, no frequency can be set: CPUs 1-2" in told(
         propose(host(shared=0), 2)
     )
 
 
-def test_more_than_there_is_is_refused_in_words() -> None:
+def test_more_vcpus_than_cpus_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"this host has 2 \(0,3\)") as caught:
         propose(host(4, taken="1 2"), 3)
     assert "--pin none" in caught.value.hint
@@ -146,9 +146,7 @@ HOSTS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(HOSTS, st.integers(1, 16))
-def test_every_proposal_is_possible_and_stays_out_of_others_ways(
-    some: Host, vcpus: int
-) -> None:
+def test_every_proposal_is_valid_and_uses_free_cpus(some: Host, vcpus: int) -> None:
     free = {cpu.pcpu for cpu in some.cpus} - some.taken.keys()
     if vcpus > len(free):
         with pytest.raises(ConfigError):
@@ -169,7 +167,7 @@ def test_every_proposal_is_possible_and_stays_out_of_others_ways(
     assert cores & others <= {host_core}
 
 
-def test_a_tree_says_where_its_cpus_sit(tmp_path: Path) -> None:
+def test_the_topology_is_read_from_a_tree(tmp_path: Path) -> None:
     lay_out(tmp_path / "sys", cpus=4, shared=2, sockets=2)
     tree = CpuTree(tmp_path / "sys")
     for pcpu in range(4):
@@ -189,7 +187,7 @@ def test_a_tree_says_where_its_cpus_sit(tmp_path: Path) -> None:
     assert [it.pcpu for it in read_host_cpus(tree)] == [1, 2, 3]
 
 
-def test_this_machine_says_where_its_cpus_sit() -> None:
+def test_the_topology_is_read_from_this_machine() -> None:
     cpus = read_host_cpus(CpuTree.host())
     assert {cpu.core for cpu in cpus} <= {cpu.pcpu for cpu in cpus}
     assert propose(Host(cpus=cpus), 1).pins

@@ -43,7 +43,7 @@ needs_schema = pytest.mark.skipif(not SCHEMA.exists(), reason="no libvirt schema
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_template_with_each_option_is_golden(case: str) -> None:
+def test_each_template_and_option_matches_its_golden_file(case: str) -> None:
     path = GOLDEN / f"{case}.xml"
     built = build_case(case)
     if "UPDATE_GOLDEN" in os.environ:
@@ -51,7 +51,7 @@ def test_each_template_with_each_option_is_golden(case: str) -> None:
     assert built == path.read_text()
 
 
-def test_each_option_and_each_parameter_is_in_a_golden_file() -> None:
+def test_each_option_and_parameter_has_a_golden_file() -> None:
     nothing = TemplateSpec()
     options = {item.name for item in fields(TemplateSpec)}
     shown = {
@@ -77,13 +77,13 @@ def test_no_golden_file_is_left_over() -> None:
 
 @needs_schema
 @pytest.mark.parametrize("case", CASES)
-def test_each_fits_libvirts_schema(case: str) -> None:
+def test_each_domain_is_valid_by_libvirts_schema(case: str) -> None:
     assert validate(build_case(case))
 
 
 @needs_schema
 @pytest.mark.parametrize("name", ["minimal", "nfv", "cloud"])
-def test_each_template_is_a_whole_domain_by_itself(name: str) -> None:
+def test_each_template_is_a_complete_domain(name: str) -> None:
     template = load_template(name, NOWHERE)
     assert validate(template.xml)
     assert check_template(template) == ()
@@ -93,7 +93,7 @@ def test_each_template_is_a_whole_domain_by_itself(name: str) -> None:
 
 @pytest.mark.rig
 @pytest.mark.parametrize("case", CASES)
-def test_a_real_libvirt_takes_each(case: str, embed_host: EmbedHost) -> None:
+def test_libvirt_defines_each_domain(case: str, embed_host: EmbedHost) -> None:
     template, spec = CASES[case]
     connection = embed_host.connection
     # A KVM domain cannot be defined where KVM is not, so that QEMU stands in for it.
@@ -113,7 +113,7 @@ def test_a_real_libvirt_takes_each(case: str, embed_host: EmbedHost) -> None:
 
 
 @pytest.mark.rig
-def test_a_dpdk_guest_starts_pinned_where_it_was_told(embed_host: EmbedHost) -> None:
+def test_a_dpdk_guest_starts_with_its_pinning(embed_host: EmbedHost) -> None:
     """Without huge pages, a switch and KVM, which this machine may not have."""
     spec = TemplateSpec(
         vcpus=2,
@@ -183,7 +183,7 @@ def _remove(domain: libvirt.virDomain) -> None:
     domain.undefine()
 
 
-def test_what_a_template_has_and_we_do_not_know_is_kept() -> None:
+def test_unknown_elements_of_a_template_are_kept() -> None:
     own = load_template("minimal", NOWHERE).xml.replace(
         "<memballoon model='none'/>",
         "<memballoon model='none'/><tpm model='tpm-crb'>"
@@ -193,7 +193,7 @@ def test_what_a_template_has_and_we_do_not_know_is_kept() -> None:
     assert built.find("devices/tpm/backend[@version='2.0']") is not None
 
 
-def test_another_domains_xml_serves_as_a_template_without_what_is_its_own() -> None:
+def test_the_xml_of_a_domain_is_a_template_without_its_identity() -> None:
     path = Path(__file__).parents[1] / "data" / "domains" / "live.xml"
     other = Template(name="live", xml=path.read_text())
     built = parse_document(build("copy", TemplateSpec(vcpus=1), other))
@@ -227,14 +227,14 @@ def test_another_domains_xml_serves_as_a_template_without_what_is_its_own() -> N
         ),
     ],
 )
-def test_wishes_that_a_template_cannot_fulfil_are_refused(
+def test_specs_that_do_not_fit_the_template_are_refused(
     template: str, spec: TemplateSpec, says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         build("r", spec, load_template(template, NOWHERE))
 
 
-def test_an_operators_template_goes_before_ours_and_beside_it(tmp_path: Path) -> None:
+def test_local_templates_come_before_the_packaged_ones(tmp_path: Path) -> None:
     minimal = load_template("minimal", NOWHERE).xml
     (tmp_path / "nfv.xml").write_text(minimal)
     (tmp_path / "own.xml").write_text(minimal.replace("q35", "pc"))
@@ -246,7 +246,7 @@ def test_an_operators_template_goes_before_ours_and_beside_it(tmp_path: Path) ->
     assert parse_document(own).find("os/type[@machine='pc']") is not None
 
 
-def test_a_template_that_is_not_there_is_told_with_those_that_are(
+def test_a_missing_template_is_an_error_that_lists_the_templates(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ConfigError, match="mean 'cloud'") as caught:
@@ -271,7 +271,7 @@ def test_a_template_that_is_not_there_is_told_with_those_that_are(
         (("<domain type='kvm'>", "<!DOCTYPE domain><domain type='kvm'>"), "document"),
     ],
 )
-def test_what_is_wrong_with_a_template_is_told(
+def test_problems_of_a_template_are_reported(
     damage: tuple[str, str], says: str
 ) -> None:
     xml = load_template("minimal", NOWHERE).xml.replace(*damage)
@@ -302,13 +302,13 @@ def test_two_cells_cannot_be_resized_by_one_number() -> None:
         ("user", Network(Link.USER)),
     ],
 )
-def test_networks_are_written_as_people_say_them(text: str, network: Network) -> None:
+def test_networks_are_parsed(text: str, network: Network) -> None:
     assert parse_network(text) == network
 
 
 @pytest.mark.parametrize(
     "text", ["", "bridge:", "hostdev:3b", "vhostuser:x", "tap:0", "a\nb"]
 )
-def test_what_is_no_network_is_refused(text: str) -> None:
+def test_an_invalid_network_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_network(text)

@@ -21,7 +21,7 @@ def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def test_guests_are_served_and_nothing_is_left(tmp_path: Path) -> None:
+def test_guests_are_served_and_everything_is_cleaned_up(tmp_path: Path) -> None:
     picture = tmp_path / "demo.svg"
     with DemoProcess("--seconds", "5", "--svg", str(picture)) as demo:
         status = demo.wait()
@@ -62,7 +62,7 @@ def test_ctrl_c_on_a_terminal_restores_everything_and_cleans_up() -> None:
         assert demo.leftovers() == []
 
 
-def test_a_killed_demo_leaves_nothing_either() -> None:
+def test_a_killed_demo_is_cleaned_up() -> None:
     with DemoProcess("--plain") as demo:
         demo.read_until("4 of 4 channels open")
         demo.process.kill()
@@ -84,7 +84,7 @@ def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None
     Path("/sys/devices/system/cpu/cpufreq/policy0").exists(),
     reason="frequencies of this host can be set",
 )
-def test_a_machine_without_clocks_is_told_so() -> None:
+def test_without_cpufreq_it_says_so() -> None:
     with DemoProcess("--host-cpus") as demo:
         assert demo.wait() == 1
     assert "no frequency of this host can be set" in demo.output

@@ -45,19 +45,19 @@ def drawn(recording: Recording, width: int, height: int) -> str:
     return capture.get()
 
 
-def test_a_line_of_a_guest_is_read() -> None:
+def test_a_report_line_of_a_guest_is_parsed() -> None:
     report = parse_report(LINE)
     assert report is not None
     assert (report.vcpu, report.acks, report.rtt_us) == (1, 3, (800, 950))
 
 
-def test_a_cut_line_and_a_kernels_line_are_no_reports() -> None:
+def test_truncated_lines_and_kernel_messages_are_ignored() -> None:
     assert parse_report(LINE[:60]) is None
     assert parse_report(LINE.replace("ms=250", "ms=2@0")) is None
     assert parse_report("[    0.5] @ vcpu=1") is None
 
 
-def test_columns_without_points_repeat_the_last_value_until_now() -> None:
+def test_columns_without_samples_repeat_the_last_value() -> None:
     points = [(0.0, 1.0), (0.5, 3.0), (4.0, 5.0)]
     assert resample(points, 10.0, 10) == [2.0, 2.0, 2.0, 2.0, 5.0, *[None] * 5]
 
@@ -83,7 +83,7 @@ def test_percentiles_are_values_that_occurred() -> None:
     assert percentile(range(1, 101), 99) == 100
 
 
-def test_the_picture_fits_a_small_terminal_and_says_simulated() -> None:
+def test_the_picture_fits_a_small_terminal_and_is_marked_simulated() -> None:
     recording = Recording(SETUP)
     report = parse_report(LINE)
     assert isinstance(report, VCpuReport)
@@ -95,7 +95,7 @@ def test_the_picture_fits_a_small_terminal_and_says_simulated() -> None:
     assert "router/1" in picture
 
 
-def test_what_is_not_restored_is_named() -> None:
+def test_cpus_that_are_not_restored_are_listed() -> None:
     text = restored_text(["devices/x"], 3, 0.1).plain
     assert text.startswith("no")
     assert "devices/x" in text

@@ -34,7 +34,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(table, AnyTraffic.kind, AnyTraffic)
 
 
-def test_its_text_is_read_and_written() -> None:
+def test_its_text_is_parsed_and_formatted() -> None:
     (rule,) = parse_policies(TEXT)
     assert rule.build_policy() == AnyTraffic(pause_s=2.0)
     assert format_policy(rule) == TEXT

@@ -34,7 +34,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-def test_systemd_has_nothing_to_say_about_it(tmp_path: Path) -> None:
+def test_systemd_analyze_verifies_the_unit(tmp_path: Path) -> None:
     programs = Path(sys.executable).parent
     copy = tmp_path / UNIT.name
     text = UNIT.read_text(encoding="utf-8")
@@ -45,13 +45,13 @@ def test_systemd_has_nothing_to_say_about_it(tmp_path: Path) -> None:
 
 
 @needs_systemd
-def test_little_of_the_host_is_open_to_it() -> None:
+def test_the_exposure_is_low() -> None:
     offline = ("--offline=true", f"--threshold={WORST_EXPOSURE}")
     done = analyze("security", *offline, str(UNIT))
     assert done.returncode == 0, done.stdout
 
 
-def test_what_would_keep_the_daemon_from_its_work_is_off() -> None:
+def test_nothing_the_daemon_needs_is_blocked() -> None:
     found = settings()
     # The daemon tells when it is ready, and keeps no watchdog.
     assert found["Type"] == "notify"

@@ -34,7 +34,7 @@ def find_python(name: str) -> str | None:
     return None
 
 
-def test_the_archive_runs_alone_and_says_its_version(archive: Path) -> None:
+def test_the_archive_runs_alone_and_prints_its_version(archive: Path) -> None:
     done = subprocess.run(
         [archive, "--version"],
         cwd="/",
@@ -63,12 +63,12 @@ def test_the_library_in_the_archive_can_be_imported(archive: Path) -> None:
     assert done.stdout == "orchestrator.guest.clock orchestrator.guest.async_clock\n"
 
 
-def test_the_same_sources_give_the_same_bytes(archive: Path, tmp_path: Path) -> None:
+def test_the_archive_is_reproducible(archive: Path, tmp_path: Path) -> None:
     again = build(tmp_path / "again.pyz")
     assert again.read_bytes() == archive.read_bytes()
 
 
-def test_every_module_in_it_is_in_the_grammar_of_the_oldest_python(
+def test_every_module_has_the_syntax_of_the_oldest_python(
     archive: Path,
 ) -> None:
     with zipfile.ZipFile(archive) as opened:
@@ -78,7 +78,7 @@ def test_every_module_in_it_is_in_the_grammar_of_the_oldest_python(
     assert "orchestrator/guest/pairing.py" in names
 
 
-def test_the_archive_holds_nothing_of_the_daemon(archive: Path) -> None:
+def test_the_archive_contains_nothing_of_the_daemon(archive: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         packages = {name.rpartition("/")[0] for name in opened.namelist()}
     assert packages == {

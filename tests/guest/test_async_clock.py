@@ -63,7 +63,7 @@ async def pair(timeout_s: float) -> AsyncIterator[tuple[AsyncVCpuClock, Host]]:
             yield clock, Host(theirs)
 
 
-def test_demands_move_the_clock_before_they_return(monitor: InProcessMonitor) -> None:
+def test_requests_are_applied_before_they_return(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     clocks = []
 
@@ -87,7 +87,7 @@ def test_demands_move_the_clock_before_they_return(monitor: InProcessMonitor) ->
     assert clocks == [NOMINAL, MIDDLE, LOWEST, NOMINAL]
 
 
-def test_calls_that_overlap_get_their_own_answers() -> None:
+def test_overlapping_calls_get_their_own_answers() -> None:
     async def talk() -> list[object]:
         async with pair(PATIENCE_S) as (clock, host):
             first = asyncio.create_task(clock.freq_max())
@@ -108,7 +108,7 @@ def test_calls_that_overlap_get_their_own_answers() -> None:
     assert isinstance(down, RequestRefused)
 
 
-def test_an_answer_that_is_missing_is_an_error_and_a_late_one_is_dropped() -> None:
+def test_a_missing_answer_is_an_error_and_a_late_one_is_dropped() -> None:
     async def talk() -> None:
         async with pair(0.01) as (clock, host):
             with pytest.raises(AnswerMissing, match="max for vCPU 0"):
@@ -125,7 +125,7 @@ def test_an_answer_that_is_missing_is_an_error_and_a_late_one_is_dropped() -> No
     asyncio.run(talk())
 
 
-def test_a_host_that_hangs_up_ends_the_calls_that_wait() -> None:
+def test_a_host_that_disconnects_fails_the_waiting_calls() -> None:
     async def talk() -> None:
         async with pair(PATIENCE_S) as (clock, host):
             call = asyncio.create_task(clock.freq_max())
@@ -150,14 +150,12 @@ def calls_of(kind: type[VCpuClock | AsyncVCpuClock]) -> dict[str, tuple[object, 
     }
 
 
-def test_a_coroutine_has_the_name_the_types_and_the_words_of_its_blocking_call() -> (
-    None
-):
+def test_each_coroutine_matches_its_blocking_call() -> None:
     assert calls_of(AsyncVCpuClock) == calls_of(VCpuClock)
     assert "has_host" in calls_of(VCpuClock)
 
 
-def test_calls_that_begin_together_greet_the_host_once() -> None:
+def test_concurrent_first_calls_send_connect_once() -> None:
     async def talk() -> list[int]:
         async with pair(PATIENCE_S) as (clock, host):
             calls = asyncio.gather(clock.freq_max(), clock.freq_min())
@@ -173,7 +171,7 @@ def test_calls_that_begin_together_greet_the_host_once() -> None:
     assert asyncio.run(talk()) == [Command.CONNECT, *[Command.CPU_POWER] * 3]
 
 
-def test_a_clock_that_is_left_ends_the_calls_that_wait() -> None:
+def test_closing_the_clock_fails_the_waiting_calls() -> None:
     async def talk() -> None:
         async with pair(PATIENCE_S) as (clock, host):
             call = asyncio.create_task(clock.change(Unit.SCALE_UP))

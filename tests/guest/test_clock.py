@@ -95,7 +95,7 @@ def reconnected(clock: VCpuClock) -> Iterator[socket.socket]:
 # Against the monitor
 
 
-def test_each_demand_moves_the_clock_before_it_returns(
+def test_each_request_is_applied_before_it_returns(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     clocks = []
@@ -113,7 +113,7 @@ def test_each_demand_moves_the_clock_before_it_returns(
     assert clocks == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
 
 
-def test_a_refusal_is_an_error_and_the_next_demand_goes_on(
+def test_a_refusal_is_an_error_and_the_next_request_works(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     monitor.define_domain(is_enforced=False)
@@ -125,7 +125,7 @@ def test_a_refusal_is_an_error_and_the_next_demand_goes_on(
     assert monitor.clock() == LOWEST
 
 
-def test_queries_tell_the_clocks_of_the_vm(
+def test_queries_return_the_frequencies_of_the_vm(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     monitor.define_domain(groups=(0, None))
@@ -152,7 +152,7 @@ def test_a_query_about_a_vcpu_that_the_vm_lacks_is_refused(
                 query(8)
 
 
-def test_a_policy_waits_for_the_host_s_word(
+def test_a_policy_waits_for_the_answer(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     policy = new_policy(PolicyKind.BRANCH_RATIO, (0,))
@@ -161,7 +161,7 @@ def test_a_policy_waits_for_the_host_s_word(
         clock.send_policy(policy)
 
 
-def test_a_host_that_hung_up_is_absent(
+def test_a_disconnected_host_is_absent(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     with ServingHost(monitor):
@@ -176,7 +176,7 @@ def test_a_host_that_hung_up_is_absent(
 # Against a host by hand
 
 
-def test_the_first_demand_says_connect_and_asks_until_the_host_is_ready(
+def test_the_first_request_sends_connect_and_retries_until_the_host_is_ready(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
@@ -191,7 +191,7 @@ def test_the_first_demand_says_connect_and_asks_until_the_host_is_ready(
     ]
 
 
-def test_a_query_says_no_connect_because_looking_changes_nothing(
+def test_a_query_sends_no_connect(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
@@ -202,7 +202,7 @@ def test_a_query_says_no_connect_because_looking_changes_nothing(
     assert decode(take(host)).command == Command.PKT_POLICY_REMOVE
 
 
-def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
+def test_a_late_answer_is_not_taken_for_the_next_one(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
@@ -221,7 +221,7 @@ def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
         clock.freq_down()
 
 
-def test_a_host_that_comes_back_is_greeted_again(
+def test_a_host_that_reconnects_gets_connect_again(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
@@ -239,7 +239,7 @@ def test_a_host_that_comes_back_is_greeted_again(
         assert decode(take(back)).command == Command.CONNECT
 
 
-def test_a_host_that_was_away_and_back_meanwhile_is_greeted_again(
+def test_a_host_that_reconnected_meanwhile_gets_connect_again(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends

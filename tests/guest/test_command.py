@@ -57,7 +57,7 @@ def run(*words: str | Path) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_set_says_that_the_host_did_it(
+def test_set_reports_that_the_host_acknowledged(
     monitor: InProcessMonitor, devices: Path
 ) -> None:
     words = ("--timeout", "20", "--devices", devices)
@@ -69,7 +69,7 @@ def test_set_says_that_the_host_did_it(
     assert monitor.clock() == LOWEST
 
 
-def test_set_holds_until_it_is_ended(devices: Path) -> None:
+def test_set_keeps_the_port_open_until_it_ends(devices: Path) -> None:
     words = ("-o", "json", "--timeout", "20", "--devices", devices)
     process = start(*words, "set", "0", "min")
     assert process.stdout is not None
@@ -80,7 +80,7 @@ def test_set_holds_until_it_is_ended(devices: Path) -> None:
     assert process.returncode == 0
 
 
-def test_a_refusal_fails_and_says_who_knows_why(
+def test_a_refusal_fails_and_points_to_the_host(
     monitor: InProcessMonitor, devices: Path
 ) -> None:
     words = ("--timeout", "20", "--devices", devices)
@@ -90,7 +90,7 @@ def test_a_refusal_fails_and_says_who_knows_why(
     assert err.startswith("error: the host refused max for vCPU 0\nhint: ")
 
 
-def test_query_shows_the_clocks_and_what_the_cpus_can_do(
+def test_query_shows_frequencies_and_capabilities(
     monitor: InProcessMonitor, devices: Path
 ) -> None:
     words = ("--timeout", "20", "--devices", devices)
@@ -110,7 +110,7 @@ def test_query_shows_the_clocks_and_what_the_cpus_can_do(
     ]
 
 
-def test_watch_writes_a_line_for_each_look(
+def test_watch_prints_a_line_per_sample(
     monitor: InProcessMonitor, devices: Path, tmp_path: Path
 ) -> None:
     stat = tmp_path / "stat"
@@ -162,7 +162,7 @@ def test_auto_starts_high_and_follows_the_load(
     assert [line.rpartition(" ")[2] for line in lines[2:5]] == ["down\n"] * 3
 
 
-def test_auto_leaves_out_the_ports_that_another_program_has_open(
+def test_auto_skips_ports_that_another_program_has_open(
     monitor: InProcessMonitor, tmp_path: Path
 ) -> None:
     monitor.define_group(0)
@@ -193,9 +193,7 @@ def test_auto_leaves_out_the_ports_that_another_program_has_open(
     assert err.startswith(f"error: another program has {PORT_NAME}0 open\nhint: ")
 
 
-def test_a_load_that_cannot_be_read_is_wrong_usage(
-    devices: Path, tmp_path: Path
-) -> None:
+def test_an_invalid_load_is_a_usage_error(devices: Path, tmp_path: Path) -> None:
     words = ("--devices", devices, "auto", "--vcpus", "0", "--stat")
     (tmp_path / "empty").write_text("")
     (tmp_path / "odd").write_text("cpu0 1 2\n")
@@ -207,7 +205,7 @@ def test_a_load_that_cannot_be_read_is_wrong_usage(
         )
 
 
-def test_dts_a_vm_without_ports_is_told_what_the_host_must_do(tmp_path: Path) -> None:
+def test_dts_a_vm_without_ports_is_an_error_with_a_hint(tmp_path: Path) -> None:
     for words in (["set", "1", "max"], ["query", "freq"], ["watch"], ["auto"]):
         status, out, err = run("--devices", tmp_path, *words)
         assert (status, out) == (1, "")
@@ -215,7 +213,7 @@ def test_dts_a_vm_without_ports_is_told_what_the_host_must_do(tmp_path: Path) ->
         assert "hint: add the VM's channels on the host: vmpower domain" in err
 
 
-def test_a_host_that_is_silent_is_unreachable(tmp_path: Path) -> None:
+def test_a_host_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
     silent, other = os.openpty()
     links = tmp_path / "virtio-ports"
     links.mkdir()
@@ -231,7 +229,7 @@ def test_a_host_that_is_silent_is_unreachable(tmp_path: Path) -> None:
     os.close(other)
 
 
-def test_a_port_that_may_not_be_opened_is_permission_denied(tmp_path: Path) -> None:
+def test_a_port_without_access_is_permission_denied(tmp_path: Path) -> None:
     links = tmp_path / "virtio-ports"
     links.mkdir()
     (links / f"{PORT_NAME}0").touch(mode=0)
@@ -267,7 +265,7 @@ def test_a_port_that_may_not_be_opened_is_permission_denied(tmp_path: Path) -> N
         ([], "required: COMMAND"),
     ],
 )
-def test_what_cannot_be_meant_is_wrong_usage(words: list[str], said: str) -> None:
+def test_invalid_arguments_are_usage_errors(words: list[str], said: str) -> None:
     status, out, err = run(*words)
     assert (status, out) == (2, "")
     assert said in err

@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_says_what_it_and_its_words_are_for(name: str) -> None:
+def test_every_command_and_argument_has_a_help_text(name: str) -> None:
     command = COMMANDS[name]
     assert command.description
     silent = [
@@ -44,7 +44,7 @@ def test_help_fits_a_terminal_and_shows_no_braces(
 @pytest.mark.parametrize(
     "line", [line for examples in EXAMPLES.values() for line in examples.values()]
 )
-def test_an_example_can_be_typed(line: str) -> None:
+def test_examples_are_valid_commands(line: str) -> None:
     program, *words = shlex.split(line.partition(" | ")[0])
     assert program == "vmpower-guest"
     options = build_parser().parse_args(words)

@@ -73,12 +73,12 @@ def test_two_equal_requests_have_different_packets() -> None:
     assert packets[0][:457] == packets[1][:457]
 
 
-def test_the_mark_leaves_the_name_in_a_query_readable() -> None:
+def test_the_tag_does_not_change_the_name_in_a_query() -> None:
     packet = Pairing(SEED).register(query_frequency(1, b"x" * 24))[1]
     assert packet[16:48].split(b"\0")[0] == b"x" * 24
 
 
-def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
+def test_an_unexpected_answer_is_dropped() -> None:
     pairing = Pairing(SEED)
     late, first = pairing.register(change_frequency(0, Unit.SCALE_UP))
     pairing.cancel(late)
@@ -86,7 +86,7 @@ def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
     assert pairing.receive(first + second) == [(number, second)]
 
 
-def test_an_answer_to_a_program_before_us_is_dropped() -> None:
+def test_an_answer_to_an_earlier_program_is_dropped() -> None:
     theirs = Pairing(b"\xa5\x09\x09").register(query_all_frequencies())[1]
     pairing = Pairing(SEED)
     number, packet = pairing.register(query_all_frequencies())
@@ -94,14 +94,14 @@ def test_an_answer_to_a_program_before_us_is_dropped() -> None:
     assert [n for n, _ in pairing.receive(answer(packet))] == [number]
 
 
-def test_nothing_asked_of_one_host_is_answered_by_another() -> None:
+def test_a_new_host_does_not_answer_earlier_requests() -> None:
     pairing = Pairing(SEED)
     packet = pairing.register(change_frequency(0, Unit.SCALE_UP))[1]
     pairing.reset()
     assert pairing.receive(packet) == []
 
 
-def test_what_is_never_answered_is_forgotten_in_the_end() -> None:
+def test_unanswered_requests_expire() -> None:
     pairing = Pairing(SEED)
     first = pairing.register(change_frequency(0, Unit.SCALE_UP))[1]
     rest = [
@@ -144,7 +144,7 @@ def test_each_answer_finds_its_request_however_the_stream_is_cut(
 
 
 @given(data=st.lists(st.binary(max_size=2000)))
-def test_no_bytes_harm_a_pairing(data: list[bytes]) -> None:
+def test_any_bytes_are_accepted(data: list[bytes]) -> None:
     pairing = Pairing(SEED)
     for piece in data:
         pairing.receive(piece)

@@ -24,7 +24,7 @@ def sent(*words: str) -> PolicyPacket:
     return decode_policy(encode_policy(build_policy(options)))
 
 
-def test_a_level_is_for_the_vcpus_that_are_named() -> None:
+def test_a_workload_policy_names_its_vcpus() -> None:
     policy = sent("workload", "medium", "--vcpus", "1,4-6")
     assert policy.policy == PolicyKind.WORKLOAD
     assert policy.workload == WorkloadLevel.MEDIUM
@@ -32,7 +32,7 @@ def test_a_level_is_for_the_vcpus_that_are_named() -> None:
     assert policy.vm_name == bytes(32)
 
 
-def test_traffic_is_that_of_the_interfaces_that_are_named() -> None:
+def test_a_traffic_policy_names_its_interfaces() -> None:
     words = ("--mac", MAC, "--mac", "52:54:00:00:00:01")
     policy = sent("traffic", "--vcpus", "0", *words, "--avg", "1000", "--max", "5000")
     assert policy.policy == PolicyKind.TRAFFIC
@@ -41,7 +41,7 @@ def test_traffic_is_that_of_the_interfaces_that_are_named() -> None:
     assert (policy.avg_pps, policy.max_pps) == (1000, 5000)
 
 
-def test_no_slot_of_an_hour_is_left_to_mean_hour_0() -> None:
+def test_unused_hour_slots_do_not_mean_hour_0() -> None:
     policy = sent("time", "--vcpus", "0", "--busy", "8-10", "--quiet", "0,23")
     assert policy.policy == PolicyKind.TIME
     assert policy.busy_hours == (8, 9, *[10] * 22)
@@ -49,13 +49,13 @@ def test_no_slot_of_an_hour_is_left_to_mean_hour_0() -> None:
     assert policy.traffic_hours == (0,) * 24
 
 
-def test_the_branch_ratio_needs_only_vcpus() -> None:
+def test_a_branch_ratio_policy_needs_only_vcpus() -> None:
     policy = sent("branch-ratio", "--vcpus", "2")
     assert policy.policy == PolicyKind.BRANCH_RATIO
     assert policy.vcpus[: policy.num_vcpu] == (2,)
 
 
-def test_dpdk_s_own_host_is_told_the_name_of_the_vm() -> None:
+def test_a_policy_for_dpdks_host_holds_the_name_of_the_vm() -> None:
     parser = build_parser()
     words = ["--vm-name", "dpdk-0", "policy", "send", "branch-ratio", "--vcpus", "0"]
     policy = build_policy(parser.parse_args(words))
@@ -68,6 +68,6 @@ def test_vcpus_that_a_packet_cannot_name_are_an_error(vcpus: tuple[int, ...]) ->
         new_policy(PolicyKind.TRAFFIC, vcpus)
 
 
-def test_more_addresses_than_a_packet_has_room_for_are_an_error() -> None:
+def test_too_many_addresses_for_a_packet_are_an_error() -> None:
     with pytest.raises(PacketError, match="too many MAC addresses: 11"):
         set_traffic(new_policy(PolicyKind.TRAFFIC, (0,)), [bytes(6)] * 11, 1, 2)

@@ -54,7 +54,7 @@ def test_ports_are_found_by_udev_s_links_and_by_the_kernel_s_names(
         port.close()
 
 
-def test_a_port_that_the_vm_lacks_is_named_with_the_cure(guest: Path) -> None:
+def test_a_missing_port_is_an_error_with_a_hint(guest: Path) -> None:
     with pytest.raises(PortAbsent, match=rf"{PORT_NAME}3$") as caught:
         open_port(3, devices=guest, port_class=guest / "class")
     assert "vmpower domain onboard" in caught.value.hint
@@ -69,7 +69,7 @@ def test_a_port_that_the_vm_lacks_is_named_with_the_cure(guest: Path) -> None:
         (errno.ENXIO, PortAbsent, "ENXIO"),
     ],
 )
-def test_what_the_kernel_refuses_is_said_in_words(
+def test_errors_of_the_kernel_are_explained(
     tmp_path: Path, number: int, kind: type[Exception], word: str
 ) -> None:
     error = _translate(OSError(number, os.strerror(number)), "the port", tmp_path)
@@ -78,7 +78,7 @@ def test_what_the_kernel_refuses_is_said_in_words(
     assert error.hint
 
 
-def test_what_arrives_is_read_and_nothing_is_none(
+def test_a_read_returns_the_pending_bytes_or_none(
     ends: tuple[Port, socket.socket],
 ) -> None:
     port, host = ends
@@ -89,7 +89,9 @@ def test_what_arrives_is_read_and_nothing_is_none(
     assert port.read() == b"abc"
 
 
-def test_a_host_that_hangs_up_is_seen(ends: tuple[Port, socket.socket]) -> None:
+def test_a_host_that_closes_its_end_is_detected(
+    ends: tuple[Port, socket.socket],
+) -> None:
     port, host = ends
     assert port.has_host()
     host.close()
@@ -100,7 +102,7 @@ def test_a_host_that_hangs_up_is_seen(ends: tuple[Port, socket.socket]) -> None:
         port.write(b"abc")
 
 
-def test_a_host_that_does_not_read_is_no_host(
+def test_a_host_that_does_not_read_is_unreachable(
     ends: tuple[Port, socket.socket],
 ) -> None:
     port, _host = ends

@@ -37,7 +37,7 @@ def test_one_busy_sample_goes_to_the_highest_step() -> None:
     assert asked([0.0, 0.0, 0.0, 1.0]) == [None, None, DOWN, MAX]
 
 
-def test_a_vcpu_that_stays_busy_asks_for_nothing() -> None:
+def test_a_vcpu_that_stays_busy_sends_no_requests() -> None:
     assert asked([1.0] * 5) == [None] * 5
 
 
@@ -45,11 +45,11 @@ def test_each_run_of_calm_samples_is_one_step_down() -> None:
     assert asked([0.1] * 6) == [None, None, DOWN] * 2
 
 
-def test_a_sample_between_the_loads_changes_nothing_and_ends_the_calm() -> None:
+def test_a_sample_between_the_thresholds_restarts_the_calm_run() -> None:
     assert asked([0.1, 0.1, 0.5, 0.1, 0.1, 0.1]) == [None] * 5 + [DOWN]
 
 
-def test_a_step_that_was_taken_back_makes_the_next_one_wait_twice_as_long() -> None:
+def test_a_reverted_step_doubles_the_wait_for_the_next() -> None:
     low = [0.1] * 3
     assert asked([*low, 0.9, *low, *low]) == [
         None,
@@ -61,18 +61,18 @@ def test_a_step_that_was_taken_back_makes_the_next_one_wait_twice_as_long() -> N
     ]
 
 
-def test_a_step_that_lasted_makes_the_next_one_wait_as_usual() -> None:
+def test_a_lasting_step_resets_the_wait() -> None:
     low, fine = [0.1] * 3, [0.5] * 5
     units = asked([*low, *fine, 0.9, *low])
     assert units == [None, None, DOWN, *[None] * 5, MAX, None, None, DOWN]
 
 
-def test_an_idle_vcpu_falls_silent_at_last() -> None:
+def test_an_idle_vcpu_stops_sending_requests() -> None:
     assert asked([0.0] * 3 * (MAX_STEPS + 5)).count(DOWN) == MAX_STEPS
 
 
 @given(st.lists(st.floats(0, 1)))
-def test_no_load_waits_longer_than_the_longest_wait(loads: list[float]) -> None:
+def test_the_wait_is_bounded(loads: list[float]) -> None:
     state = StepState()
     for load in loads:
         state, _ = decide(load, state, THRESHOLDS)
@@ -81,23 +81,23 @@ def test_no_load_waits_longer_than_the_longest_wait(loads: list[float]) -> None:
 
 
 @given(st.lists(st.floats(0, 1)))
-def test_whoever_is_busy_is_at_the_highest_step(loads: list[float]) -> None:
+def test_a_busy_vcpu_is_at_the_highest_step(loads: list[float]) -> None:
     state = StepState()
     for load in [*loads, 0.8]:
         state, _ = decide(load, state, THRESHOLDS)
     assert state.steps_down == 0
 
 
-def test_the_kernel_s_times_are_read_by_vcpu() -> None:
+def test_cpu_times_are_read_per_vcpu() -> None:
     # Idle and iowait are not busy; guest times are in user time already.
     assert parse_stat(STAT) == {0: CpuTimes(52, 357), 11: CpuTimes(50, 470)}
 
 
-def test_a_load_is_the_busy_share_of_what_passed() -> None:
+def test_a_load_is_the_busy_share_of_the_elapsed_time() -> None:
     before = {0: CpuTimes(50, 100), 1: CpuTimes(50, 100), 2: CpuTimes(50, 100)}
     after = {0: CpuTimes(55, 120), 1: CpuTimes(50, 100), 3: CpuTimes(1, 2)}
     assert loads_between(before, after) == {0: 0.25}
 
 
-def test_an_idle_count_that_runs_backwards_is_no_load_above_one() -> None:
+def test_a_decreasing_idle_counter_gives_no_load_above_1() -> None:
     assert loads_between({0: CpuTimes(0, 100)}, {0: CpuTimes(30, 120)}) == {0: 1.0}

@@ -32,12 +32,12 @@ PAGES = build_pages()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_pages_that_are_kept_are_those_that_the_code_gives(name: str) -> None:
+def test_the_pages_in_docs_are_up_to_date(name: str) -> None:
     kept = (DIRECTORY / name).read_text(encoding="utf-8")
     assert kept == PAGES[name], "run 'make man' and commit docs/man"
 
 
-def test_no_page_is_kept_that_nobody_makes() -> None:
+def test_docs_contain_no_other_pages() -> None:
     assert sorted(path.name for path in DIRECTORY.iterdir()) == sorted(PAGES)
 
 
@@ -47,7 +47,7 @@ def test_no_page_is_kept_that_nobody_makes() -> None:
     [("groff", "-man", "-Tutf8", "-ww"), ("mandoc", "-Tlint", "-Wwarning")],
     ids=lambda reader: reader[0],
 )
-def test_readers_have_nothing_to_complain_about(
+def test_manual_page_linters_report_nothing(
     name: str, reader: tuple[str, ...], tmp_path: Path
 ) -> None:
     if shutil.which(reader[0]) is None:
@@ -73,7 +73,7 @@ def test_every_command_and_option_is_in_the_page() -> None:
         assert roff.bold(option) in PAGES["vmpowerd.8"]
 
 
-def test_every_command_and_option_of_the_guest_s_side_is_in_its_page() -> None:
+def test_every_command_and_option_of_vmpower_guest_is_in_its_page() -> None:
     page = PAGES["vmpower-guest.1"]
     guest = arguments.build_parser()
     found = list(parsers.commands(guest))
@@ -138,7 +138,7 @@ def test_the_example_is_a_configuration() -> None:
     assert [rule.match for rule in config.domain] == ["fw-*"]
 
 
-def test_exit_statuses_stand_in_both_pages() -> None:
+def test_exit_statuses_are_in_both_pages() -> None:
     for number in ("0", "1", "2", "3", "4", "5", "130"):
         assert f".TP\n\\fB{number}\\fR\n" in PAGES["vmpower.1"]
     for number in ("0", "1", "2", "3", "4", "130"):
@@ -154,15 +154,15 @@ def test_exit_statuses_stand_in_both_pages() -> None:
         ("schön", r"sch\[u00F6]n"),
     ],
 )
-def test_text_means_nothing_to_roff(words: str, written: str) -> None:
+def test_text_is_escaped_for_roff(words: str, written: str) -> None:
     assert roff.text(words) == [".PP", written]
 
 
-def test_a_line_that_begins_with_a_dot_is_no_request() -> None:
+def test_a_line_that_begins_with_a_dot_is_escaped() -> None:
     assert roff.verbatim([".SH x"])[3] == r"\&.SH x"
 
 
-def test_an_option_is_bold_and_its_value_is_to_be_replaced() -> None:
+def test_options_are_bold_and_their_values_italic() -> None:
     assert roff.spelling("-o, --output table|json") == (
         r"\fB\-o\fR, \fB\-\-output\fR \fItable|json\fR"
     )

@@ -32,14 +32,14 @@ def clock_shared_by_domains(domains: Domains, cpus: Cpus) -> Iterator[Finding]:
         if silent := sorted(names - requesting):
             yield warning(
                 subject,
-                f"never slowed down: {sharing} share a clock, and {silent[0]} has no"
-                " channel, which counts as a request for the highest frequency",
+                f"never slowed down: {sharing} share a clock group, and {silent[0]} has"
+                " no channel, which counts as a request for the highest frequency",
                 f"vmpower domain onboard {silent[0]}, or pin it to other CPUs",
             )
         else:
             yield info(
                 subject,
-                f"{sharing} share a clock, which follows the highest request",
+                f"{sharing} share a clock group: it runs at the highest request",
                 "pin them to different clock groups; see 'vmpower cpu list'",
             )
 

@@ -1,4 +1,4 @@
-"""Clocks and cores that several parties share; sockets that are refused."""
+"""Clock groups and cores that domains and the host share; confined sockets."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def cpus(tmp_path: Path, *, shared: int = 2) -> Cpus:
 
 
 def domain(
-    name: str, *pins: tuple[int, int], path: str = "", is_asking: bool = True
+    name: str, *pins: tuple[int, int], path: str = "", has_channel: bool = True
 ) -> Domain:
-    """A domain whose vCPUs are at (CPU, clock group)."""
+    """Return a domain with vCPUs pinned to CPUs: (CPU, clock group) of each."""
     vcpus = tuple(
         Vcpu(number=n, pcpus=frozenset({pcpu}), group=group, reason="")
         for n, (pcpu, group) in enumerate(pins)
     )
     channel = Channel(number=0, path=path, state="open", reason="", generation=None)
-    channels = (channel,) if is_asking else ()
+    channels = (channel,) if has_channel else ()
     return Domain(
         name=name, is_active=True, vcpus=vcpus, channels=channels, problems=()
     )
 
 
-def both(*domains: Domain) -> Domains:
+def domains_of(*domains: Domain) -> Domains:
     return Domains(domains=domains)
 
 
@@ -58,15 +58,15 @@ def configured(*, is_sharing: bool = False) -> Configuration:
     return Configuration(file=Path("/x"), problem="", config=config)
 
 
-def test_two_guests_of_one_clock_are_good_to_know(tmp_path: Path) -> None:
-    shared = both(domain("a", (0, 0)), domain("b", (1, 0)))
+def test_two_guests_of_one_clock_group_are_information(tmp_path: Path) -> None:
+    shared = domains_of(domain("a", (0, 0)), domain("b", (1, 0)))
     (finding,) = clock_shared_by_domains(shared, cpus(tmp_path))
     assert (str(finding.severity), finding.subject) == ("info", "CPU 0-1")
-    assert "a, b share a clock, which follows the highest request" in finding.what
+    assert "a, b share a clock group: it runs at the highest request" in finding.what
 
 
-def test_a_neighbour_that_cannot_ask_holds_the_clock_up(tmp_path: Path) -> None:
-    shared = both(domain("a", (0, 0)), domain("b", (1, 0), is_asking=False))
+def test_a_neighbor_without_requests_keeps_the_frequency_up(tmp_path: Path) -> None:
+    shared = domains_of(domain("a", (0, 0)), domain("b", (1, 0), has_channel=False))
     (finding,) = clock_shared_by_domains(shared, cpus(tmp_path))
     assert (str(finding.severity), finding.fix) == (
         "warning",
@@ -74,34 +74,34 @@ def test_a_neighbour_that_cannot_ask_holds_the_clock_up(tmp_path: Path) -> None:
     )
 
 
-def test_domains_of_their_own_clocks_share_nothing(tmp_path: Path) -> None:
-    apart = both(domain("a", (0, 0), (1, 0)), domain("b", (2, 2), (3, 2)))
+def test_domains_with_separate_clock_groups_have_no_finding(tmp_path: Path) -> None:
+    apart = domains_of(domain("a", (0, 0), (1, 0)), domain("b", (2, 2), (3, 2)))
     found = cpus(tmp_path)
     assert clock_shared_by_domains(apart, found) == []
     assert clock_shared_with_host(apart, found, configured()) == []
     assert core_shared_by_domains(apart, found) == []
 
 
-def test_a_clock_shared_with_the_host_is_never_slowed(tmp_path: Path) -> None:
-    lonely, found = both(domain("a", (0, 0))), cpus(tmp_path)
-    (finding,) = clock_shared_with_host(lonely, found, configured())
+def test_a_clock_group_shared_with_the_host_is_not_slowed_down(tmp_path: Path) -> None:
+    alone, found = domains_of(domain("a", (0, 0))), cpus(tmp_path)
+    (finding,) = clock_shared_with_host(alone, found, configured())
     assert "CPU 1 of this clock group has no vCPU pinned to it" in finding.what
-    assert clock_shared_with_host(lonely, found, configured(is_sharing=True)) == []
+    assert clock_shared_with_host(alone, found, configured(is_sharing=True)) == []
 
 
-def test_threads_of_one_core_run_at_the_higher_clock(tmp_path: Path) -> None:
+def test_threads_of_one_core_run_at_the_higher_frequency(tmp_path: Path) -> None:
     lay_out(tmp_path / "sys", cpus=4)
     for number in (0, 2):
         name = f"{CPU}/cpu{number}/topology/thread_siblings_list"
         write(tmp_path, {name: "0,2"})
     found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
-    shared = both(domain("a", (0, 0)), domain("b", (2, 2)), domain("c", (1, 1)))
+    shared = domains_of(domain("a", (0, 0)), domain("b", (2, 2)), domain("c", (1, 1)))
     (finding,) = core_shared_by_domains(shared, found)
     assert (finding.subject, finding.fix) == (
         "CPU 0,2",
         "give each core to one domain",
     )
-    assert core_shared_by_domains(both(domain("a", (0, 0), (2, 2))), found) == []
+    assert core_shared_by_domains(domains_of(domain("a", (0, 0), (2, 2))), found) == []
 
 
 def libvirt(*models: str) -> Libvirt:
@@ -116,7 +116,9 @@ def libvirt(*models: str) -> Libvirt:
 
 
 def directories(path: str, root: Path = Path("/")) -> Directories:
-    return read_directories(both(domain("a", (0, 0), path=path)), Target(root=root))
+    return read_directories(
+        domains_of(domain("a", (0, 0), path=path)), Target(root=root)
+    )
 
 
 FREE = Confinement(is_selinux_enforcing=False)
@@ -133,24 +135,24 @@ FREE = Confinement(is_selinux_enforcing=False)
         ("", 0),
     ],
 )
-def test_apparmor_refuses_sockets_in_system_directories(
+def test_apparmor_denies_sockets_in_system_directories(
     path: str, refusals: int
 ) -> None:
-    asking = directories(path)
-    assert len(socket_confined(FREE, libvirt("apparmor"), asking)) == refusals
-    assert socket_confined(FREE, libvirt("dac"), asking) == []
+    sockets = directories(path)
+    assert len(socket_confined(FREE, libvirt("apparmor"), sockets)) == refusals
+    assert socket_confined(FREE, libvirt("dac"), sockets) == []
 
 
-def test_selinux_wants_labelled_directories(tmp_path: Path) -> None:
+def test_selinux_needs_labeled_directories(tmp_path: Path) -> None:
     write(tmp_path, {"sys/fs/selinux/enforce": "1"})
     confined = read_confinement(Target(sysfs_root=tmp_path / "sys"))
-    asking = directories("/tmp/powermonitor/a.0")
-    (finding,) = socket_confined(confined, libvirt("selinux", "dac"), asking)
+    sockets = directories("/tmp/powermonitor/a.0")
+    (finding,) = socket_confined(confined, libvirt("selinux", "dac"), sockets)
     assert "semanage fcontext -a -t qemu_var_run_t '/tmp/powermonitor" in finding.fix
-    assert socket_confined(FREE, libvirt("selinux"), asking) == []
+    assert socket_confined(FREE, libvirt("selinux"), sockets) == []
 
 
-def test_a_directory_of_sockets_that_is_lost_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_socket_directory_is_an_error(tmp_path: Path) -> None:
     path = "/tmp/powermonitor/a.0"
     (finding,) = socket_directory_absent(directories(path, tmp_path))
     assert finding.subject == "/tmp/powermonitor"
@@ -160,13 +162,13 @@ def test_a_directory_of_sockets_that_is_lost_is_an_error(tmp_path: Path) -> None
     assert socket_directory_absent(directories(path, tmp_path)) == []
 
 
-def test_a_directory_where_anybody_may_listen_is_a_warning(tmp_path: Path) -> None:
+def test_a_world_writable_socket_directory_is_a_warning(tmp_path: Path) -> None:
     where = tmp_path / "tmp/powermonitor"
     where.mkdir(parents=True)
     found = []
     for mode in (0o777, 0o1777, 0o755):
         where.chmod(mode)
-        there = directories("/tmp/powermonitor/a.0", tmp_path)
-        found += socket_directory_open(there)
+        sockets = directories("/tmp/powermonitor/a.0", tmp_path)
+        found += socket_directory_open(sockets)
     (finding,) = found
     assert finding.what.startswith("mode 0777: any user can replace")
