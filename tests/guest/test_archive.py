@@ -1,3 +1,5 @@
+"""The archive `vmpower-guest.pyz`: complete, reproducible, for old Pythons."""
+
 from __future__ import annotations
 
 import ast
@@ -26,7 +28,7 @@ def build(output: Path) -> Path:
 
 
 def find_python(name: str) -> str | None:
-    """Find an interpreter that works: on the PATH, or one of pyenv's."""
+    """Find a working interpreter on the PATH or in pyenv."""
     installed = (Path.home() / ".pyenv" / "versions").glob(f"*/bin/{name}")
     for found in (shutil.which(name), *map(str, sorted(installed))):
         if found and subprocess.run([found, "-c", ""], check=False).returncode == 0:
@@ -95,7 +97,7 @@ def test_the_archive_contains_nothing_of_the_daemon(archive: Path) -> None:
 def test_the_archive_runs_on_an_old_python(archive: Path, minor: int) -> None:
     python = find_python(f"python3.{minor}")
     if python is None:
-        pytest.skip(f"no python3.{minor} on this machine")
+        pytest.skip(f"python3.{minor} is not installed")
     done = subprocess.run(
         [python, "-W", "error", archive, "set", "0", "fast"],
         capture_output=True,

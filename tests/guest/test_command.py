@@ -1,4 +1,4 @@
-"""`vmpower-guest` as a process, on a port that ends in the monitor's parts."""
+"""`vmpower-guest` as a process, on a port that the parts of the monitor serve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.guest.port import PORT_NAME
 from tests.guest.pseudo_port import PseudoPort
-from tests.guest.serving_monitor import ServingHost
+from tests.guest.serving_monitor import ServingMonitor
 from tests.monitor.in_process_monitor import LOWEST, TURBO, InProcessMonitor
 from tests.rig.waiting import wait_for
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CHECKOUT = Path(__file__).parents[2]
-_WITHOUT_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
-_WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override")
-ORDINARY = () if os.geteuid() else _WITHOUT_ADMIN
-"""Makes of root somebody whom the kernel refuses a port that is not free."""
+_DROP_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+_DROP_OVERRIDE = ("setpriv", "--bounding-set=-dac_override")
+WITHOUT_ADMIN = () if os.geteuid() else _DROP_ADMIN
+"""A wrapper that takes from root the right to open a port that is in use."""
 LOW = ("policy", "send", "workload", "low", "--vcpus", "0")
-UNPRIVILEGED = () if os.geteuid() else _WITHOUT_OVERRIDE
-"""Makes of root somebody whom the kernel refuses a file that nobody may open."""
+WITHOUT_OVERRIDE = () if os.geteuid() else _DROP_OVERRIDE
+"""A wrapper that takes from root the right to open any file."""
 
 
 @pytest.fixture
 def devices(monitor: InProcessMonitor, tmp_path: Path) -> Iterator[Path]:
     """A guest with a port for vCPU 0, which the monitor serves."""
     guest = monitor.simple()
-    with PseudoPort(tmp_path, 0, guest), ServingHost(monitor):
+    with PseudoPort(tmp_path, 0, guest), ServingMonitor(monitor):
         yield tmp_path
 
 
@@ -117,13 +117,13 @@ def test_watch_prints_a_line_per_sample(
     stat.write_text("cpu0 10 0 0 90 0 0 0 0\n")
     monitor.define_domain()
     words = ("--timeout", "20", "--devices", devices)
-    look = ("watch", "-n", "2", "-i", "0.01", "--stat", stat)
-    status, out, err = run(*words, *look)
+    watch = ("watch", "-n", "2", "-i", "0.01", "--stat", stat)
+    status, out, err = run(*words, *watch)
     assert (status, err) == (0, "")
-    head, *lines = out.splitlines()
-    assert head.split() == ["time", "vCPU", "0"]
+    header, *lines = out.splitlines()
+    assert header.split() == ["time", "vCPU", "0"]
     assert [line.split()[1:] for line in lines] == [["3.00", "GHz", "-"]] * 2
-    _, out, _ = run(*words, *look, "-o", "json")
+    _, out, _ = run(*words, *watch, "-o", "json")
     document = json.loads(out.splitlines()[1])
     assert document["vcpus"] == [{"vcpu": 0, "khz": TURBO, "load": None}]
 
@@ -147,9 +147,9 @@ def test_auto_starts_high_and_follows_the_load(
     pass_time("idle")
     common = ("--timeout", "20", "--devices", devices, "auto", "--stat", stat)
     process = start(*common, "--interval", "0.02", "--patience", "0.1", "-v")
-    wait_for(lambda: is_at(LOWEST, "idle"), "the lowest clock", timeout_s=60)
-    wait_for(lambda: is_at(TURBO, "busy"), "the highest clock", timeout_s=60)
-    # The clock is there before the guest has its answer, and says so.
+    wait_for(lambda: is_at(LOWEST, "idle"), "the lowest frequency", timeout_s=60)
+    wait_for(lambda: is_at(TURBO, "busy"), "the highest frequency", timeout_s=60)
+    # The frequency changes before the guest has received its answer and printed it.
     assert process.stdout is not None
     lines = [process.stdout.readline()]
     while lines[-1] != "vCPU 0: load 100%, max\n":
@@ -177,17 +177,17 @@ def test_auto_skips_ports_that_another_program_has_open(
     with (
         PseudoPort(tmp_path, 0, ends[0]) as first,
         PseudoPort(tmp_path, 1, ends[1]) as second,
-        ServingHost(monitor),
+        ServingMonitor(monitor),
     ):
-        first.seize()
-        process = start(*command, "-o", "json", wrapper=ORDINARY)
+        first.open_exclusively()
+        process = start(*command, "-o", "json", wrapper=WITHOUT_ADMIN)
         assert process.stdout is not None
         assert json.loads(process.stdout.readline()) == {"vcpus": [1]}
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
         assert err == f"skipped: another program has {PORT_NAME}0 open\n"
-        second.seize()
-        process = start(*command, wrapper=ORDINARY)
+        second.open_exclusively()
+        process = start(*command, wrapper=WITHOUT_ADMIN)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert err.startswith(f"error: another program has {PORT_NAME}0 open\nhint: ")
@@ -234,7 +234,7 @@ def test_a_port_without_access_is_permission_denied(tmp_path: Path) -> None:
     links.mkdir()
     (links / f"{PORT_NAME}0").touch(mode=0)
     command = ("--devices", tmp_path, "set", "0", "min")
-    process = start(*command, wrapper=UNPRIVILEGED)
+    process = start(*command, wrapper=WITHOUT_OVERRIDE)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (4, "")
     assert err.startswith(f"error: permission denied: {links}")
@@ -242,7 +242,7 @@ def test_a_port_without_access_is_permission_denied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["set", "0", "fast"], "invalid choice: 'fast'"),
         (["set", "-1", "max"], "-1"),
@@ -265,7 +265,7 @@ def test_a_port_without_access_is_permission_denied(tmp_path: Path) -> None:
         ([], "required: COMMAND"),
     ],
 )
-def test_invalid_arguments_are_usage_errors(words: list[str], said: str) -> None:
+def test_invalid_arguments_are_usage_errors(words: list[str], message: str) -> None:
     status, out, err = run(*words)
     assert (status, out) == (2, "")
-    assert said in err
+    assert message in err

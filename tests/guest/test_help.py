@@ -1,4 +1,4 @@
-"""What `vmpower-guest --help` says, of every command."""
+"""`--help` of every command of `vmpower-guest`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_help_fits_a_terminal_and_shows_no_braces(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    told = COMMANDS[name].format_help()
-    assert [line for line in told.splitlines() if len(line) > 80] == []
-    assert re.findall(r"\{.*\}", told) == []
+    text = COMMANDS[name].format_help()
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert re.findall(r"\{.*\}", text) == []
     for line in EXAMPLES.get(name, {}).values():
-        assert f"    {line}\n" in told
+        assert f"    {line}\n" in text
 
 
 @pytest.mark.parametrize(

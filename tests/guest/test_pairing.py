@@ -1,3 +1,5 @@
+"""Pairing of answers with requests in a stream of bytes."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -39,7 +41,7 @@ CALLS: list[Call[Any]] = [
 
 
 def answer(packet: bytes, *, is_refusal: bool = False) -> bytes:
-    """Answer as a host does that gives back what the asker wrote."""
+    """Answer as a host that copies unknown bytes from the request."""
     request = decode(packet)
     name = packet[16:48]
     if request.command in (Command.QUERY_FREQ, Command.QUERY_FREQ_LIST):
@@ -53,7 +55,7 @@ def answer(packet: bytes, *, is_refusal: bool = False) -> bytes:
     return encode_answer(packet, Answer.NACK if is_refusal else Answer.ACK)
 
 
-def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
+def split(stream: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
     return [stream[a:b] for a, b in pairwise(edges)]
 
@@ -111,7 +113,7 @@ def test_unanswered_requests_expire() -> None:
 
 
 @given(
-    asked=st.lists(
+    requests=st.lists(
         st.tuples(
             st.sampled_from(CALLS), st.sampled_from(["yes", "no", "late", "none"])
         )
@@ -121,25 +123,25 @@ def test_unanswered_requests_expire() -> None:
     seed=st.randoms(use_true_random=False),
 )
 def test_each_answer_finds_its_request_however_the_stream_is_cut(
-    asked: list[tuple[Call[Any], str]],
+    requests: list[tuple[Call[Any], str]],
     cuts: list[int],
     junk: list[bytes],
     seed: random.Random,
 ) -> None:
     pairing = Pairing(SEED)
     stream, expected = b"", []
-    for call, fate in asked:
+    for call, fate in requests:
         number, packet = pairing.register(call)
         reply = answer(packet, is_refusal=fate == "no")
         if fate == "late":
             pairing.cancel(number)
         if fate != "none":
-            # Of a program before us, or cut short by one.
+            # Answers to an earlier program, or truncated.
             stream += seed.choice(junk).replace(SEED, b"") if junk else b""
             stream += reply
         if fate in ("yes", "no"):
             expected.append((number, reply))
-    found = [pair for piece in pieces(stream, cuts) for pair in pairing.receive(piece)]
+    found = [pair for piece in split(stream, cuts) for pair in pairing.receive(piece)]
     assert found == expected
 
 

@@ -1,4 +1,4 @@
-"""What `policy send` builds, as the host reads it."""
+"""Policies of `policy send`, as the host decodes them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from orchestrator.guest.policies import new_policy, set_traffic
 MAC = "52:54:00:12:34:56"
 
 
-def sent(*words: str) -> PolicyPacket:
+def decode_sent(*words: str) -> PolicyPacket:
     options = build_parser().parse_args(["policy", "send", *words])
     return decode_policy(encode_policy(build_policy(options)))
 
 
 def test_a_workload_policy_names_its_vcpus() -> None:
-    policy = sent("workload", "medium", "--vcpus", "1,4-6")
+    policy = decode_sent("workload", "medium", "--vcpus", "1,4-6")
     assert policy.policy == PolicyKind.WORKLOAD
     assert policy.workload == WorkloadLevel.MEDIUM
     assert policy.vcpus[: policy.num_vcpu] == (1, 4, 5, 6)
@@ -34,7 +34,9 @@ def test_a_workload_policy_names_its_vcpus() -> None:
 
 def test_a_traffic_policy_names_its_interfaces() -> None:
     words = ("--mac", MAC, "--mac", "52:54:00:00:00:01")
-    policy = sent("traffic", "--vcpus", "0", *words, "--avg", "1000", "--max", "5000")
+    policy = decode_sent(
+        "traffic", "--vcpus", "0", *words, "--avg", "1000", "--max", "5000"
+    )
     assert policy.policy == PolicyKind.TRAFFIC
     assert policy.nb_mac == 2
     assert [slot[:6].hex(":") for slot in policy.vfid[:2]] == [MAC, "52:54:00:00:00:01"]
@@ -42,7 +44,7 @@ def test_a_traffic_policy_names_its_interfaces() -> None:
 
 
 def test_unused_hour_slots_do_not_mean_hour_0() -> None:
-    policy = sent("time", "--vcpus", "0", "--busy", "8-10", "--quiet", "0,23")
+    policy = decode_sent("time", "--vcpus", "0", "--busy", "8-10", "--quiet", "0,23")
     assert policy.policy == PolicyKind.TIME
     assert policy.busy_hours == (8, 9, *[10] * 22)
     assert policy.quiet_hours == (0, *[23] * 23)
@@ -50,7 +52,7 @@ def test_unused_hour_slots_do_not_mean_hour_0() -> None:
 
 
 def test_a_branch_ratio_policy_needs_only_vcpus() -> None:
-    policy = sent("branch-ratio", "--vcpus", "2")
+    policy = decode_sent("branch-ratio", "--vcpus", "2")
     assert policy.policy == PolicyKind.BRANCH_RATIO
     assert policy.vcpus[: policy.num_vcpu] == (2,)
 

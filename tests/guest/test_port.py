@@ -1,3 +1,5 @@
+"""Opening, reading and writing virtio-serial ports."""
+
 from __future__ import annotations
 
 import errno
@@ -32,7 +34,7 @@ def ends() -> Iterator[tuple[Port, socket.socket]]:
 
 @pytest.fixture
 def guest(tmp_path: Path) -> Path:
-    """Devices and the kernel's list: ports of vCPUs 0 and 12, and another agent's."""
+    """Device files and sysfs: ports of vCPUs 0 and 12, and of another agent."""
     names = {"vport1p1": f"{PORT_NAME}12", "vport1p2": "org.qemu.guest_agent.0"}
     for device, name in names.items():
         (tmp_path / "class" / device).mkdir(parents=True)
@@ -44,7 +46,7 @@ def guest(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_ports_are_found_by_udev_s_links_and_by_the_kernel_s_names(
+def test_ports_are_found_by_udev_links_and_in_sysfs(
     guest: Path,
 ) -> None:
     assert list_ports(devices=guest, port_class=guest / "class") == (0, 12)
@@ -107,10 +109,10 @@ def test_a_host_that_does_not_read_is_unreachable(
 ) -> None:
     port, _host = ends
     with pytest.raises(HostAbsent, match="does not read"):
-        _write_for_ever(port)
+        _write_until_it_fails(port)
 
 
-def _write_for_ever(port: Port) -> None:
+def _write_until_it_fails(port: Port) -> None:
     while True:
         port.write(bytes(100_000))
 

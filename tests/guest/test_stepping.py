@@ -1,3 +1,5 @@
+"""Decisions of `vmpower-guest auto`, and loads from /proc/stat."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -25,7 +27,7 @@ ctxt 99
 """
 
 
-def asked(loads: list[float]) -> list[Unit | None]:
+def requests_for(loads: list[float]) -> list[Unit | None]:
     state, units = StepState(), []
     for load in loads:
         state, unit = decide(load, state, THRESHOLDS)
@@ -34,24 +36,24 @@ def asked(loads: list[float]) -> list[Unit | None]:
 
 
 def test_one_busy_sample_goes_to_the_highest_step() -> None:
-    assert asked([0.0, 0.0, 0.0, 1.0]) == [None, None, DOWN, MAX]
+    assert requests_for([0.0, 0.0, 0.0, 1.0]) == [None, None, DOWN, MAX]
 
 
 def test_a_vcpu_that_stays_busy_sends_no_requests() -> None:
-    assert asked([1.0] * 5) == [None] * 5
+    assert requests_for([1.0] * 5) == [None] * 5
 
 
 def test_each_run_of_calm_samples_is_one_step_down() -> None:
-    assert asked([0.1] * 6) == [None, None, DOWN] * 2
+    assert requests_for([0.1] * 6) == [None, None, DOWN] * 2
 
 
 def test_a_sample_between_the_thresholds_restarts_the_calm_run() -> None:
-    assert asked([0.1, 0.1, 0.5, 0.1, 0.1, 0.1]) == [None] * 5 + [DOWN]
+    assert requests_for([0.1, 0.1, 0.5, 0.1, 0.1, 0.1]) == [None] * 5 + [DOWN]
 
 
 def test_a_reverted_step_doubles_the_wait_for_the_next() -> None:
     low = [0.1] * 3
-    assert asked([*low, 0.9, *low, *low]) == [
+    assert requests_for([*low, 0.9, *low, *low]) == [
         None,
         None,
         DOWN,
@@ -63,12 +65,12 @@ def test_a_reverted_step_doubles_the_wait_for_the_next() -> None:
 
 def test_a_lasting_step_resets_the_wait() -> None:
     low, fine = [0.1] * 3, [0.5] * 5
-    units = asked([*low, *fine, 0.9, *low])
+    units = requests_for([*low, *fine, 0.9, *low])
     assert units == [None, None, DOWN, *[None] * 5, MAX, None, None, DOWN]
 
 
 def test_an_idle_vcpu_stops_sending_requests() -> None:
-    assert asked([0.0] * 3 * (MAX_STEPS + 5)).count(DOWN) == MAX_STEPS
+    assert requests_for([0.0] * 3 * (MAX_STEPS + 5)).count(DOWN) == MAX_STEPS
 
 
 @given(st.lists(st.floats(0, 1)))
@@ -89,7 +91,7 @@ def test_a_busy_vcpu_is_at_the_highest_step(loads: list[float]) -> None:
 
 
 def test_cpu_times_are_read_per_vcpu() -> None:
-    # Idle and iowait are not busy; guest times are in user time already.
+    # Idle and iowait are not busy; guest times are included in user time.
     assert parse_stat(STAT) == {0: CpuTimes(52, 357), 11: CpuTimes(50, 470)}
 
 
