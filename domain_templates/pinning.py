@@ -258,7 +258,7 @@ def _warn_about_clocks(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
         sharing = [vcpu for pcpu, vcpu in pins.items() if pcpu in members]
         if len(sharing) > 1:
             vcpus = name_all("vCPU", sharing)
-            yield f"{vcpus} share a clock, which follows the highest request"
+            yield f"{vcpus} share a clock group: it runs at the highest request"
         idle = members - pins.keys() - host.taken.keys()
         if idle:
             yield (

@@ -31,7 +31,7 @@ def status(
     """Show domains, their CPUs, frequencies and request counts.
 
     Requested is what the guest or a policy requests for a vCPU. The actual frequency
-    can differ because CPUs share a clock, because of bounds, or because of an override.
+    can differ: the CPUs of a clock group share it, and limits and overrides apply.
     """
     settings = settings_of(context, output)
     if svg is None:

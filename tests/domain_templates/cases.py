@@ -1,4 +1,4 @@
-"""One domain for each template and for each option of it."""
+"""A spec for each template and each of its options."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from orchestrator.values.units import KHz
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NOWHERE = Path("/nonexistent")
-"""So that no operator's template of this machine is taken."""
+NO_DIRECTORY = Path("/nonexistent")
+"""Instead of the directory of local templates."""
 POLICY = DomainPolicy(
     min_khz=KHz(1_200_000), max_khz=KHz(2_400_000), turbo=False, mode=Mode.OBSERVE
 )
@@ -128,4 +128,4 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
 
 def build_case(case: str) -> str:
     template, spec = CASES[case]
-    return build(case, spec, load_template(template, NOWHERE))
+    return build(case, spec, load_template(template, NO_DIRECTORY))

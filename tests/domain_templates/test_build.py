@@ -1,3 +1,5 @@
+"""Building domain XML from a template and a spec."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What is built, held against golden files, libvirt's schema and a real libvirt.
+"""Built domains, checked with golden files, libvirt's schema and a real libvirt.
 
-`UPDATE_GOLDEN=1 pytest tests/domain_templates` writes the files anew; look at the
-difference before you commit it.
+`UPDATE_GOLDEN=1 pytest tests/domain_templates` rewrites the files; review the
+differences before you commit them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.values.domain import PCpu
-from tests.domain_templates.cases import CASES, IMAGE, NOWHERE, POLICY, build_case
+from tests.domain_templates.cases import CASES, IMAGE, NO_DIRECTORY, POLICY, build_case
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ def test_each_option_and_parameter_has_a_golden_file() -> None:
     }
     assert shown == options
     for name in ("minimal", "nfv", "cloud"):
-        parameters = read_parameters(parse_document(load_template(name, NOWHERE).xml))
-        # What an option gives, too, is not set by name.
+        parameters = read_parameters(
+            parse_document(load_template(name, NO_DIRECTORY).xml)
+        )
+        # A parameter that an option sets is not set by name.
         named = {item.name for item in parameters if item.option != "disk"}
         used = {
             key for it, spec in CASES.values() if it == name for key in spec.settings
@@ -84,7 +86,7 @@ def test_each_domain_is_valid_by_libvirts_schema(case: str) -> None:
 @needs_schema
 @pytest.mark.parametrize("name", ["minimal", "nfv", "cloud"])
 def test_each_template_is_a_complete_domain(name: str) -> None:
-    template = load_template(name, NOWHERE)
+    template = load_template(name, NO_DIRECTORY)
     assert validate(template.xml)
     assert check_template(template) == ()
     assert template.summary
@@ -96,7 +98,7 @@ def test_each_template_is_a_complete_domain(name: str) -> None:
 def test_libvirt_defines_each_domain(case: str, embed_host: EmbedHost) -> None:
     template, spec = CASES[case]
     connection = embed_host.connection
-    # A KVM domain cannot be defined where KVM is not, so that QEMU stands in for it.
+    # Without KVM no KVM domain can be defined: use QEMU's emulation.
     xml = build_case(case).replace('<domain type="kvm">', '<domain type="qemu">')
     xml = xml.replace('<cpu mode="host-passthrough"', '<cpu mode="maximum"')
     domain = connection.defineXML(xml)
@@ -114,7 +116,7 @@ def test_libvirt_defines_each_domain(case: str, embed_host: EmbedHost) -> None:
 
 @pytest.mark.rig
 def test_a_dpdk_guest_starts_with_its_pinning(embed_host: EmbedHost) -> None:
-    """Without huge pages, a switch and KVM, which this machine may not have."""
+    """Without huge pages, a virtual switch and KVM, which this machine may not have."""
     spec = TemplateSpec(
         vcpus=2,
         memory_mib=64,
@@ -126,7 +128,7 @@ def test_a_dpdk_guest_starts_with_its_pinning(embed_host: EmbedHost) -> None:
         policy=POLICY,
         settings={"hugepage-mib": "none"},
     )
-    xml = build("nfv", spec, load_template("nfv", NOWHERE))
+    xml = build("nfv", spec, load_template("nfv", NO_DIRECTORY))
     domain = embed_host.connection.defineXML(xml)
     try:
         domain.create()
@@ -143,12 +145,12 @@ BOOT_SECTOR = (
     # cli; mov dx, 3f8h; mov si, 7c10h; l: lodsb; test al, al; jz e; out dx, al; jmp l
     bytes.fromhex("fabaf803be107cac84c07403eeebf8f4") + b"booted from disk\r\n\0"
 )
-"""Writes what follows it to the first serial port, and stops."""
+"""A boot sector that prints the text after the code on the first serial port."""
 
 
 @pytest.mark.rig
 def test_a_cloud_guest_boots_its_disk(embed_host: EmbedHost) -> None:
-    """No distribution's image: a boot sector, which proves BIOS, disk and console."""
+    """From a disk with a boot sector only: BIOS, disk and console work."""
     image = embed_host.guests / "cloud.img"
     image.write_bytes(BOOT_SECTOR.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
     if os.geteuid() == 0:
@@ -164,7 +166,7 @@ def test_a_cloud_guest_boots_its_disk(embed_host: EmbedHost) -> None:
         settings={"cache": "writeback"},
     )
     domain = embed_host.connection.defineXML(
-        build("cloud", spec, load_template("cloud", NOWHERE))
+        build("cloud", spec, load_template("cloud", NO_DIRECTORY))
     )
     try:
         domain.create()
@@ -184,7 +186,7 @@ def _remove(domain: libvirt.virDomain) -> None:
 
 
 def test_unknown_elements_of_a_template_are_kept() -> None:
-    own = load_template("minimal", NOWHERE).xml.replace(
+    own = load_template("minimal", NO_DIRECTORY).xml.replace(
         "<memballoon model='none'/>",
         "<memballoon model='none'/><tpm model='tpm-crb'>"
         "<backend type='emulator' version='2.0'/></tpm>",
@@ -208,7 +210,7 @@ def test_the_xml_of_a_domain_is_a_template_without_its_identity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "spec", "says"),
+    ("template", "spec", "message"),
     [
         ("cloud", TemplateSpec(), "requires 'disk'"),
         ("nfv", TemplateSpec(), "requires 'vhost-user'"),
@@ -228,14 +230,14 @@ def test_the_xml_of_a_domain_is_a_template_without_its_identity() -> None:
     ],
 )
 def test_specs_that_do_not_fit_the_template_are_refused(
-    template: str, spec: TemplateSpec, says: str
+    template: str, spec: TemplateSpec, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=says):
-        build("r", spec, load_template(template, NOWHERE))
+    with pytest.raises(ConfigError, match=message):
+        build("r", spec, load_template(template, NO_DIRECTORY))
 
 
 def test_local_templates_come_before_the_packaged_ones(tmp_path: Path) -> None:
-    minimal = load_template("minimal", NOWHERE).xml
+    minimal = load_template("minimal", NO_DIRECTORY).xml
     (tmp_path / "nfv.xml").write_text(minimal)
     (tmp_path / "own.xml").write_text(minimal.replace("q35", "pc"))
     (tmp_path / ".hidden.xml").write_text("no template")
@@ -260,7 +262,7 @@ def test_a_missing_template_is_an_error_that_lists_the_templates(
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
         (("</domain>", ""), "not well-formed"),
         (("<memory ", "<memori "), "not well-formed"),
@@ -272,17 +274,17 @@ def test_a_missing_template_is_an_error_that_lists_the_templates(
     ],
 )
 def test_problems_of_a_template_are_reported(
-    damage: tuple[str, str], says: str
+    damage: tuple[str, str], message: str
 ) -> None:
-    xml = load_template("minimal", NOWHERE).xml.replace(*damage)
+    xml = load_template("minimal", NO_DIRECTORY).xml.replace(*damage)
     template = Template(name="own", xml=xml)
-    assert any(says in problem for problem in check_template(template))
+    assert any(message in problem for problem in check_template(template))
     with pytest.raises(DomainXmlError):
         build("r", TemplateSpec(), template)
 
 
 def test_two_cells_cannot_be_resized_by_one_number() -> None:
-    nfv = load_template("nfv", NOWHERE).xml
+    nfv = load_template("nfv", NO_DIRECTORY).xml
     cell = "<cell id='0' cpus='0-3' memory='4096' unit='MiB' memAccess='shared'/>"
     assert cell in nfv
     two = Template(name="two", xml=nfv.replace(cell, cell + cell.replace("'0'", "'1'")))

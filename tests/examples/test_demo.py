@@ -1,3 +1,5 @@
+"""The demo, with real guests."""
+
 from __future__ import annotations
 
 import re
@@ -67,7 +69,7 @@ def test_a_killed_demo_is_cleaned_up() -> None:
         demo.read_until("4 of 4 channels open")
         demo.process.kill()
         demo.process.wait()
-        wait_for(lambda: demo.leftovers() == [], "everything is gone")
+        wait_for(lambda: demo.leftovers() == [], "everything is cleaned up")
 
 
 def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None:
@@ -75,7 +77,7 @@ def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None
         status = demo.wait()
         assert status == 0, demo.output
     assert "power_kvm_vm_autotest: Test OK" in demo.output
-    # A host under load may be too slow to answer, but it refuses nothing.
+    # Under load some answers may be late, but none is a refusal.
     assert re.search(r"6 requests: [3-6] ACK, 0 NACK", demo.output), demo.output
     assert "everything restored  yes" in demo.output
 

@@ -1,3 +1,5 @@
+"""Charts, pictures and summaries of the demo."""
+
 from __future__ import annotations
 
 import io
@@ -38,7 +40,7 @@ SETUP = Setup(
 )
 
 
-def drawn(recording: Recording, width: int, height: int) -> str:
+def render(recording: Recording, width: int, height: int) -> str:
     console = Console(file=io.StringIO(), width=width, height=height)
     with console.capture() as capture:
         console.print(live_picture(recording, width, height))
@@ -88,7 +90,7 @@ def test_the_picture_fits_a_small_terminal_and_is_marked_simulated() -> None:
     report = parse_report(LINE)
     assert isinstance(report, VCpuReport)
     recording.add_reports("router", [report])
-    picture = drawn(recording, 80, 24)
+    picture = render(recording, 80, 24)
     assert len(picture.splitlines()) <= 24
     assert max(map(len, picture.splitlines())) <= 80
     assert "simulated" in picture

@@ -126,7 +126,7 @@ def test_help_completion_and_the_manual_have_it() -> None:
 
 
 def after(*words: str) -> typer.Context:
-    """What completion knows after some words of a policy."""
+    """Return the context of a completion after some words of a policy."""
     context = typer.Context(PolicySetCommand("set"))
     context.params = {"policy": words}
     return context

@@ -1,4 +1,4 @@
-"""The manual pages say what the code says, and can be read."""
+"""The manual pages: complete, up to date, valid."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def test_docs_contain_no_other_pages() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(
-    "reader",
+    "linter",
     [("groff", "-man", "-Tutf8", "-ww"), ("mandoc", "-Tlint", "-Wwarning")],
-    ids=lambda reader: reader[0],
+    ids=lambda linter: linter[0],
 )
 def test_manual_page_linters_report_nothing(
-    name: str, reader: tuple[str, ...], tmp_path: Path
+    name: str, linter: tuple[str, ...], tmp_path: Path
 ) -> None:
-    if shutil.which(reader[0]) is None:
-        pytest.skip(f"{reader[0]} is not installed (scripts/packages.txt names it)")
+    if shutil.which(linter[0]) is None:
+        pytest.skip(f"{linter[0]} is not installed (see scripts/packages.txt)")
     page = tmp_path / name
     page.write_text(PAGES[name], encoding="utf-8")
     done = subprocess.run(
-        [*reader, str(page)], capture_output=True, text=True, check=False
+        [*linter, str(page)], capture_output=True, text=True, check=False
     )
-    complaints = done.stderr + (done.stdout if reader[0] == "mandoc" else "")
-    assert (done.returncode, complaints) == (0, "")
+    messages = done.stderr + (done.stdout if linter[0] == "mandoc" else "")
+    assert (done.returncode, messages) == (0, "")
 
 
 def test_every_command_and_option_is_in_the_page() -> None:
@@ -88,20 +88,20 @@ def test_every_command_and_option_of_vmpower_guest_is_in_its_page() -> None:
 
 
 def options_of(parser: argparse.ArgumentParser) -> list[str]:
-    """What a command line knows beside --help, which the pages take for granted."""
+    """Return the options of a parser, except --help."""
     options = [word for action in parser._actions for word in action.option_strings]
     return [option for option in options if option not in ("-h", "--help")]
 
 
 def fields_of(cls: Any) -> list[tuple[Any, str]]:
-    """Every field of a dataclass of the configuration and of those in it."""
+    """Return all fields of a dataclass, and of the dataclasses in it."""
     found = []
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         found.append((cls, field.name))
         kinds = (hints[field.name], *typing.get_args(hints[field.name]))
         for kind in kinds:
-            if kind is PolicyRule:  # its keys have a test of their own
+            if kind is PolicyRule:  # tested separately
                 continue
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 found += fields_of(kind)
@@ -116,7 +116,7 @@ def test_every_key_of_the_configuration_is_explained(cls: Any, name: str) -> Non
     key = roff.escape(key_of(name))
     assert rf"\fB{key}\fR (" in page or f'.SS "[{key}]"' in page or f"[[{key}]]" in page
     is_table = f'.SS "[{key}]"' in page
-    assert is_table or members_of(cls).get(name), f"{cls.__name__}.{name}: why?"
+    assert is_table or members_of(cls).get(name), f"{cls.__name__}.{name}: no help"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,7 +146,7 @@ def test_exit_statuses_are_in_both_pages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "written"),
+    ("text", "expected"),
     [
         ("a-b", r"a\-b"),
         (r"C:\x", r"C:\ex"),
@@ -154,8 +154,8 @@ def test_exit_statuses_are_in_both_pages() -> None:
         ("schön", r"sch\[u00F6]n"),
     ],
 )
-def test_text_is_escaped_for_roff(words: str, written: str) -> None:
-    assert roff.text(words) == [".PP", written]
+def test_text_is_escaped_for_roff(text: str, expected: str) -> None:
+    assert roff.text(text) == [".PP", expected]
 
 
 def test_a_line_that_begins_with_a_dot_is_escaped() -> None:
