@@ -1,11 +1,12 @@
 """Proposes host CPUs for the vCPUs of a new domain, with reasons; pure.
 
-Theory of operation: CPUs that share a core or a clock form a *bundle*, because domains
-within one affect each other: SMT siblings share the units of a core, and a clock group
-runs at the highest request in it (at the highest step, if one of its CPUs has no domain
-pinned to it). So whole free bundles are proposed, all from one NUMA node, and the
-bundle of the first CPU is left to the host. Worse bundles are used only if the better
-ones do not suffice, with a warning. The same host always leads to the same proposal.
+Theory of operation: CPUs that share a core or a clock group form a *bundle*, because
+domains within one affect each other: SMT siblings share the units of a core, and a
+clock group runs at the highest request in it (at the highest step, if one of its CPUs
+has no domain pinned to it). So whole free bundles are proposed, all from one NUMA node,
+and the bundle of the first CPU is left to the host. Worse bundles are used only if the
+better ones do not suffice, with a warning. The same host always leads to the same
+proposal.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def _choose(bundles: Sequence[_Bundle], vcpus: int) -> _Choice | None:
 def _bundles(
     host: Host, cpus: Sequence[HostCpu], nodes: set[int]
 ) -> tuple[_Bundle, ...]:
-    """Group the CPUs of some nodes that share a core or a clock."""
+    """Group the CPUs of some nodes that share a core or a clock group."""
     return tuple(
         _Bundle(
             free,
@@ -179,8 +180,8 @@ def _components(cpus: Sequence[HostCpu]) -> list[list[HostCpu]]:
 
 
 def _is_linked(one: HostCpu, other: HostCpu) -> bool:
-    is_one_clock = one.group is not None and one.group == other.group
-    return one.core == other.core or is_one_clock
+    is_one_group = one.group is not None and one.group == other.group
+    return one.core == other.core or is_one_group
 
 
 def _tier_of(host: Host, members: Sequence[HostCpu]) -> _Tier:
@@ -240,15 +241,15 @@ def _warn(host: Host, choice: _Choice) -> Iterator[str]:
     tiers = {bundle.tier for bundle in choice.bundles}
     pins = {cpu.pcpu for cpu in choice.cpus}
     if _Tier.HOST in tiers:
-        yield "host tasks run on these CPUs, or share a core or a clock with them"
+        yield "host tasks run on these CPUs, or share a core or a clock group with them"
     if any(bundle.is_shared for bundle in choice.bundles):
-        yield "a core or a clock is shared with other domains or programs"
+        yield "a core or a clock group is shared with other domains or programs"
     for pcpu in sorted(pins & host.planned.keys()):
         yield f"CPU {pcpu} is also used by {host.planned[pcpu]}, which is shut off"
-    yield from _warn_about_clocks(host, choice.cpus)
+    yield from _warn_about_clock_groups(host, choice.cpus)
 
 
-def _warn_about_clocks(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
+def _warn_about_clock_groups(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
     unset = [cpu.pcpu for cpu in chosen if cpu.group is None]
     if unset:
         yield f"without cpufreq, no frequency can be set: {name_cpus(unset)}"

@@ -135,11 +135,11 @@ def _connect(context: typer.Context, connect: str) -> "OperatorConnection":
 
 
 def _find(
-    connection: "OperatorConnection", words: list[str] | None, *, is_all: bool
+    connection: "OperatorConnection", names: list[str] | None, *, is_all: bool
 ) -> "Sequence[FoundDomain]":
-    if bool(words) is is_all:
+    if bool(names) is is_all:
         raise typer.BadParameter("expected either domains or --all")
-    return connection.list_all() if is_all else connection.find_all(words or ())
+    return connection.list_all() if is_all else connection.find_all(names or ())
 
 
 def _change_each(

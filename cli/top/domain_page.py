@@ -134,14 +134,14 @@ def _frequency_cells(
         return {"Frequency": Text("floats", "yellow")}
     room = widths.get(_HISTORY, 0)
     has_room = widths.get(_BOUNDS, 0) >= _FULL_BOUNDS
-    khz, steps, wish = cpu["current_khz"], cpu["steps_khz"], vcpu["wish_khz"]
+    khz, steps, requested = cpu["current_khz"], cpu["steps_khz"], vcpu["wish_khz"]
     share = None if khz is None else share_of(khz, steps[-1], steps[0])
     recent = snapshot.history.group_khz.last(cpu["clock_group"], room)
     return {
         _METER: meter(share, 10, heat(share or 0.0)),
         "Frequency": Text("-" if khz is None else step_name(khz, cpu)),
         _HISTORY: spark(recent, room, frequency_range(snapshot.status["cpus"])),
-        "Requested": Text(format_khz(wish), "" if wish else "dim"),
+        "Requested": Text(format_khz(requested), "" if requested else "dim"),
         _BOUNDS: _text(bounds(vcpu, cpu if has_room else None)),
     }
 

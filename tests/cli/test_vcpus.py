@@ -33,8 +33,8 @@ def source_of(
 ) -> str:
     """Return the source of the frequency of vCPU 0."""
     policy_list = [
-        policy(who, FixedWorkload.kind, PolicyWant(vcpu=0, khz=khz, counts=counts))
-        for who, khz, counts in policies
+        policy(source, FixedWorkload.kind, PolicyWant(vcpu=0, khz=khz, counts=counts))
+        for source, khz, counts in policies
     ]
     domain = plain(DOMAINS[0]) | {"policies": [plain(one) for one in policy_list]}
     own = plain(vcpu(0, 2, wish_khz=wish_khz))

@@ -67,13 +67,13 @@ def format_source(policy: Policy) -> str:
 
 def format_wants(wants: Iterable[PolicyWant]) -> str:
     """Write what each vCPU should get: `0-2: 1.20 GHz, 3: overruled`."""
-    by_words: dict[str, list[int]] = {}
+    by_text: dict[str, list[int]] = {}
     for want in wants:
-        by_words.setdefault(_format_want(want), []).append(want["vcpu"])
-    if len(by_words) == 1:
-        return next(iter(by_words))
+        by_text.setdefault(_format_want(want), []).append(want["vcpu"])
+    if len(by_text) == 1:
+        return next(iter(by_text))
     return ", ".join(
-        f"{format_cpulist(vcpus)}: {words}" for words, vcpus in by_words.items()
+        f"{format_cpulist(vcpus)}: {text}" for text, vcpus in by_text.items()
     )
 
 

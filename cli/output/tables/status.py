@@ -69,14 +69,14 @@ def build_status(status: Status, zone: tzinfo | None) -> tuple[Sheet, ...]:
 
 def _facts(status: Status, zone: tzinfo | None) -> tuple[tuple[str, Cell], ...]:
     daemon = status["daemon"]
-    words = f"vmpowerd {daemon['version']}, {daemon['mode']}, pid {daemon['pid']}, "
-    words += f"up {format_duration(daemon['uptime_s'])}"
+    text = f"vmpowerd {daemon['version']}, {daemon['mode']}, pid {daemon['pid']}, "
+    text += f"up {format_duration(daemon['uptime_s'])}"
     if daemon["monitor_pid"] is None:
-        words += ", monitor starting"
+        text += ", monitor starting"
     style = Style.BAD if daemon["monitor_pid"] is None else Style.PLAIN
     problems = (("Problem", Cell(p, Style.BAD)) for p in daemon["problems"])
     return (
-        ("Daemon", Cell(words, style)),
+        ("Daemon", Cell(text, style)),
         ("libvirt", _libvirt(status["libvirt"], zone)),
         ("CPUs", _cpus(status)),
         *problems,
@@ -84,22 +84,22 @@ def _facts(status: Status, zone: tzinfo | None) -> tuple[tuple[str, Cell], ...]:
 
 
 def _libvirt(libvirt: LibvirtStatus, zone: tzinfo | None) -> Cell:
-    words = libvirt["uri"]
+    text = libvirt["uri"]
     if libvirt["connected"]:
         again = libvirt["reconnects_total"]
         times = f" ({plural(again, 'reconnect')})" if again else ""
-        return Cell(f"{words}, connected{times}")
-    words += f", not connected: {printable(libvirt['reason'] or 'unknown reason')}"
+        return Cell(f"{text}, connected{times}")
+    text += f", not connected: {printable(libvirt['reason'] or 'unknown reason')}"
     if libvirt["stale_since"]:
-        words += f"; domains as of {format_time(libvirt['stale_since'], zone)}"
-    return Cell(words, Style.BAD)
+        text += f"; domains as of {format_time(libvirt['stale_since'], zone)}"
+    return Cell(text, Style.BAD)
 
 
 def _cpus(status: Status) -> Cell:
-    words = cpu_summary(status["cpus"])
+    text = cpu_summary(status["cpus"])
     if is_simulated(status["cpus"]):
-        return Cell(f"{words}, simulated", Style.NOTABLE)
-    return Cell(words)
+        return Cell(f"{text}, simulated", Style.NOTABLE)
+    return Cell(text)
 
 
 def cpu_summary(cpus: list[Cpu]) -> str:
@@ -132,12 +132,12 @@ def _domain_rows(
 
 
 def _state(domain: Domain, status: Status) -> Cell:
-    words, style = domain["state"], Style.PLAIN
+    text, style = domain["state"], Style.PLAIN
     if domain["state"] != "running":
         style = Style.QUIET
     if domain["mode"] != status["daemon"]["mode"]:
-        words, style = f"{words}, {domain['mode']}", Style.NOTABLE
-    return Cell(words, style)
+        text, style = f"{text}, {domain['mode']}", Style.NOTABLE
+    return Cell(text, style)
 
 
 def _requests(channel: Channel) -> tuple[Cell, Cell, Cell]:
@@ -168,8 +168,11 @@ def is_managed(domain: Domain) -> bool:
 
 def domain_notes(domain: Domain) -> list[Cell]:
     """List the warnings about a domain, prefixed with its name."""
-    who = printable(domain["name"])
-    return [Cell(f"{who}: {words}", Style.NOTABLE) for words in domain_warnings(domain)]
+    domain_name = printable(domain["name"])
+    return [
+        Cell(f"{domain_name}: {text}", Style.NOTABLE)
+        for text in domain_warnings(domain)
+    ]
 
 
 def domain_warnings(domain: Domain) -> list[str]:
@@ -191,12 +194,12 @@ def domain_warnings(domain: Domain) -> list[str]:
     ]
     found += [domain["reason"]] if domain["reason"] else []
     found += domain["problems"]
-    return [printable(words) for words in found]
+    return [printable(text) for text in found]
 
 
 def _cpu_notes(status: Status) -> list[Cell]:
-    words = cpu_warnings(status["cpus"])
-    return [*(Cell(w, Style.NOTABLE) for w in words), *unmanaged_notes(status)]
+    warnings = cpu_warnings(status["cpus"])
+    return [*(Cell(w, Style.NOTABLE) for w in warnings), *unmanaged_notes(status)]
 
 
 def cpu_warnings(cpus: list[Cpu]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Columns of a vCPU: its CPUs, frequency, request, bounds, and who set them."""
+"""Columns of a vCPU: its CPUs, frequency, request, bounds, and source set them."""
 
 from __future__ import annotations
 
@@ -99,5 +99,5 @@ def _counted_wants(
 def _short(policy: Policy) -> str:
     """Name a policy by kind and source; the list of policies has the details."""
     number = policy["channel"]
-    who = policy["source"] if number is None else f"{policy['source']} ch. {number}"
-    return printable(f"{policy['kind']}, {who}")
+    source = policy["source"] if number is None else f"{policy['source']} ch. {number}"
+    return printable(f"{policy['kind']}, {source}")
