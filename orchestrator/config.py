@@ -156,8 +156,7 @@ class Config:
     policy: tuple[PolicyRule, ...] = ()
     """Policies: what vCPUs should get without asking."""
     onboard: tuple[OnboardRule, ...] = ()
-    """Rules for giving domains the channels they lack; without one, nobody is given
-    any."""
+    """Without such a rule no domain is onboarded."""
 
 
 def load_config(file: Path | None) -> Config:
@@ -252,7 +251,7 @@ def _contradictions(config: Config) -> list[str]:
     found += [
         f"onboard[{index}]: {problem}"
         for index, rule in enumerate(config.onboard)
-        for problem in rule.contradictions()
+        for problem in rule.problems()
     ]
     found += [
         f"domain[{index}].policies: {complaint}"

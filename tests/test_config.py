@@ -15,7 +15,7 @@ from orchestrator.config import (
     show_config,
 )
 from orchestrator.errors import ConfigError
-from orchestrator.onboarding.rule import MetadataWord, OnboardRule
+from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
 from orchestrator.policy.rule import PolicyKind
 from orchestrator.values.domain_settings import Mode
 
@@ -105,9 +105,12 @@ def test_policies_are_read_with_their_lists() -> None:
         ({"run_dir": "/run/\0"}, "is no path"),
         ({"bounds": 3}, "bounds: expected a table"),
         ({"onboard": {"match": "x"}}, "onboard: expected a list"),
-        ({"onboard": [{}]}, "onboard[0]: means every domain; if that is meant"),
+        ({"onboard": [{}]}, "onboard[0]: matches every domain: if that is intended"),
         ({"onboard": [{"channels": "x"}]}, "onboard[0]: channels: 'x'"),
-        ({"onboard": [{"channels": "1280"}]}, "1280 is above 1279"),
+        (
+            {"onboard": [{"channels": "1280"}]},
+            "invalid channel number 1280: the highest is 1279",
+        ),
         ({"onboard": [{"match": "a", "excep": []}]}, "did you mean 'except'?"),
         ({"onboard": [{"except_": ["a"]}]}, "onboard[0].except_: unknown key"),
         ({"onboard": [{"metadata": "yes"}]}, "none of permits, asks, ignored"),
@@ -172,7 +175,7 @@ def test_a_rule_for_onboarding_says_whom_it_means_and_what_they_get() -> None:
         OnboardRule(
             match="vnf-*",
             except_=("vnf-lab",),
-            metadata=MetadataWord.ASKS,
+            metadata=MetadataCondition.ASKS,
             pinned=True,
             channels="0-3",
         ),

@@ -100,7 +100,7 @@ def retry_failed(inventory: Inventory) -> list[Action]:
 def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action]:
     """Bounds, mode and rules are new."""
     inventory.config = event.config
-    onboarding.forgive(inventory)
+    onboarding.reset_attempts(inventory)
     actions: list[Action] = [
         Report("operator", "configuration reloaded"),
         ReadTopology(),

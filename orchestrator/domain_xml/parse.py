@@ -19,7 +19,13 @@ from orchestrator.domain_xml.metadata import read_policy
 from orchestrator.domain_xml.note import Note, read_note
 from orchestrator.domain_xml.ports import count_free_ports
 from orchestrator.errors import DomainXmlError
-from orchestrator.values.domain import ChannelSpec, DomainId, Target, VCpu
+from orchestrator.values.domain import (
+    ChannelSpec,
+    DomainChannels,
+    DomainId,
+    Target,
+    VCpu,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +71,20 @@ class ParsedDomain:
     def numbers(self) -> frozenset[int]:
         """Of all channels that are there, in any form."""
         return self.unusable_channels.union(item.number for item in self.channels)
+
+    def domain_channels(self, removable: frozenset[int]) -> DomainChannels:
+        """Return what a plan for its channels needs.
+
+        Args:
+            removable: channels that may be detached, if they are still there: a note
+                can be older than the removal of a channel by another program.
+        """
+        return DomainChannels(
+            vcpus=frozenset(self.vcpus),
+            present=self.numbers,
+            removable=removable & self.numbers,
+            free_ports=self.free_ports,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import libvirt
 
 from orchestrator.domain_xml.parse import ParsedDomain, parse_domain
 from orchestrator.values.domain import (
+    DomainChannels,
     DomainId,
     DomainSpec,
     DomainState,
-    Holdings,
     PCpu,
     VCpuSpec,
 )
@@ -98,8 +98,10 @@ def describe_domain(
             for vcpu in parsed.vcpus
         ),
         channels=parsed.channels,
-        live=_holdings(parsed) if is_running else None,
-        definition=_read_definition(domain, known) if is_running else _holdings(parsed),
+        live=_channels_of(parsed) if is_running else None,
+        definition=_read_definition(domain, known)
+        if is_running
+        else _channels_of(parsed),
         is_pinned=parsed.is_pinned,
         interfaces=parsed.interfaces,
         policy=parsed.policy,
@@ -107,23 +109,20 @@ def describe_domain(
     )
 
 
-def _read_definition(domain: libvirt.virDomain, known: KnownXml) -> Holdings | None:
+def _read_definition(
+    domain: libvirt.virDomain, known: KnownXml
+) -> DomainChannels | None:
     """Read what a running domain will be at its next start, if it is kept."""
     if not domain.isPersistent():
         return None
     xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     uuid = DomainId(domain.UUIDString())
-    return _holdings(known.parse(uuid, xml, is_definition=True))
+    return _channels_of(known.parse(uuid, xml, is_definition=True))
 
 
-def _holdings(parsed: ParsedDomain) -> Holdings:
-    return Holdings(
-        vcpus=frozenset(parsed.vcpus),
-        present=parsed.numbers,
-        # A note can be older than a channel that somebody else took away.
-        given=parsed.note.by_rule.intersection(it.number for it in parsed.channels),
-        free_ports=parsed.free_ports,
-    )
+def _channels_of(parsed: ParsedDomain) -> DomainChannels:
+    # A channel that another program made unusable is no longer the one we attached.
+    return parsed.domain_channels(parsed.note.by_rule - parsed.unusable_channels)
 
 
 def _read_consistently(

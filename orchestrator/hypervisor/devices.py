@@ -24,12 +24,14 @@ import libvirt
 
 from orchestrator.errors import DomainXmlError, HypervisorError
 from orchestrator.hypervisor.descriptions import Scope, Side, sides_of
+from orchestrator.onboarding.plan import plan_onboarding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from orchestrator.domain_xml.parse import ParsedDomain
     from orchestrator.hypervisor.events import Bell
+    from orchestrator.onboarding.plan import ChannelPlan
     from orchestrator.values.domain import DomainId
 
 DEADLINE_S = 10.0
@@ -79,17 +81,13 @@ def attach_to(
         HypervisorError: no ports for them, or QEMU did not show them in time.
         DomainXmlError: a number is absurd, or libvirt's XML cannot be understood.
     """
-    lacking = {side: numbers - side.parse().numbers for side, numbers in wanted.items()}
-    live = [side for side in lacking if side.is_live]
-    for side in live:
-        problem = find_obstacle(side.parse(), lacking[side])
-        if problem is not None:
-            raise problem
+    lacking = {side: _missing(side, numbers) for side, numbers in wanted.items()}
     with ExitStack() as undo:
         for side, numbers in lacking.items():
             _attach_all(side, numbers, undo, is_by_rule=is_by_rule)
-        for side in live:
-            _await_attached(side, lacking[side], bell)
+        for side, numbers in lacking.items():
+            if side.is_live:
+                _await_attached(side, numbers, bell)
         undo.pop_all()
 
 
@@ -153,17 +151,28 @@ def _ready(parsed: ParsedDomain) -> set[int]:
     return {item.number for item in parsed.channels if item.alias and item.path}
 
 
-def find_obstacle(
-    live: ParsedDomain, lacking: Collection[int]
-) -> HypervisorError | None:
-    """Say why a running domain cannot take these channels; None: it can."""
-    if len(lacking) <= live.free_ports:
-        return None
+def _missing(side: Side, wanted: frozenset[int]) -> frozenset[int]:
+    """Return the channels that a side lacks, all of which it must have room for.
+
+    Raises:
+        HypervisorError: it has not enough free ports.
+    """
+    parsed = side.parse()
+    channels = parsed.domain_channels(parsed.note.numbers)
+    plan = plan_onboarding(channels, wanted, is_live=side.is_live)
+    if plan.waiting:
+        raise lack_of_ports(plan)
+    return frozenset(plan.attach)
+
+
+def lack_of_ports(plan: ChannelPlan) -> HypervisorError:
+    """Return the error that a running domain has too few free ports for a plan."""
+    free, missing = len(plan.attach), len(plan.attach) + len(plan.waiting)
     return HypervisorError(
-        f"{len(lacking)} channels need a port each,"
-        f" and the domain's virtio-serial controllers have {live.free_ports} free",
-        hint="ask for as many as fit; the others go into its definition, and come when"
-        " you power it off and on: a running domain takes no further controller",
+        "not enough virtio-serial ports in the running domain:"
+        f" {missing} needed, {free} free",
+        hint="attach fewer channels, or use --config and then power the domain off and"
+        " on: a running domain cannot take another controller",
     )
 
 

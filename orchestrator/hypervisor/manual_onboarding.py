@@ -6,12 +6,17 @@ domains, and for which of their descriptions. What was given by hand no rule tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.domain_xml.edit import add_channels, remove_channels
 from orchestrator.hypervisor.descriptions import Scope, sides_of
-from orchestrator.hypervisor.devices import attach_to, detach_from, find_obstacle
+from orchestrator.hypervisor.devices import attach_to, detach_from, lack_of_ports
+from orchestrator.onboarding.plan import (
+    ChannelPlan,
+    plan_offboarding,
+    plan_onboarding,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
     from orchestrator.hypervisor.descriptions import Side
     from orchestrator.hypervisor.events import Bell
+    from orchestrator.values.domain import DomainChannels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +52,6 @@ class Preview:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    lacking: dict[Side, frozenset[int]]
-    """The running domain first."""
-    waiting: frozenset[int] = frozenset()
-    obstacle: str = ""
-
-
 def onboard(
     domain: libvirt.virDomain,
     numbers: frozenset[int] | None,
@@ -75,12 +73,14 @@ def onboard(
         HypervisorError: the scope does not fit the domain, or it has no free ports.
         DomainXmlError: its XML cannot be understood, or a number is absurd.
     """
-    plan = _plan(domain, numbers, scope)
-    attach_to(plan.lacking, bell)
-    return replace(
-        _tell(plan.lacking),
-        waiting=tuple(sorted(plan.waiting)),
-        obstacle=plan.obstacle,
+    plans = _plan_onboarding(domain, numbers, scope)
+    attach_to({side: frozenset(plan.attach) for side, plan in plans.items()}, bell)
+    live, config = _by_description(plans)
+    return Change(
+        live=live.attach,
+        config=config.attach,
+        waiting=live.waiting,
+        obstacle=str(lack_of_ports(live)) if live.waiting else "",
     )
 
 
@@ -103,9 +103,10 @@ def offboard(
         HypervisorError: the scope does not fit the domain, or it did not let go.
         DomainXmlError: its XML cannot be understood.
     """
-    given = _given(domain, numbers, scope)
-    detach_from(given, bell)
-    return _tell(given)
+    plans = _plan_offboarding(domain, numbers, scope)
+    detach_from({side: frozenset(plan.detach) for side, plan in plans.items()}, bell)
+    live, config = _by_description(plans)
+    return Change(live=live.detach, config=config.detach)
 
 
 def preview_onboard(
@@ -118,10 +119,10 @@ def preview_onboard(
         HypervisorError: as `onboard`.
         DomainXmlError: as `onboard`.
     """
-    lacking = _plan(domain, numbers, scope).lacking
+    plans = _plan_onboarding(domain, numbers, scope)
     return tuple(
-        Preview(is_live=side.is_live, before=xml, after=add_channels(xml, wanted))
-        for side, wanted in lacking.items()
+        Preview(is_live=side.is_live, before=xml, after=add_channels(xml, plan.attach))
+        for side, plan in plans.items()
         for xml in (add_channels(side.read_xml(), ()),)
     )
 
@@ -136,44 +137,52 @@ def preview_offboard(
         HypervisorError: as `offboard`.
         DomainXmlError: as `offboard`.
     """
+    plans = _plan_offboarding(domain, numbers, scope)
     return tuple(
-        Preview(is_live=side.is_live, before=xml, after=remove_channels(xml, given))
-        for side, given in _given(domain, numbers, scope).items()
+        Preview(
+            is_live=side.is_live, before=xml, after=remove_channels(xml, plan.detach)
+        )
+        for side, plan in plans.items()
         for xml in (remove_channels(side.read_xml(), ()),)
     )
 
 
-def _plan(
+def _plan_onboarding(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
-) -> _Plan:
+) -> dict[Side, ChannelPlan]:
+    """Plan for each description, the running domain first.
+
+    Raises:
+        HypervisorError: channels lack a port, and no definition will have them.
+    """
     sides = sides_of(domain, scope)
-    plan = _Plan({})
-    for side in sides:
-        parsed = side.parse()
-        wanted = frozenset[int](parsed.vcpus) if numbers is None else numbers
-        lacks = wanted - parsed.numbers
-        problem = find_obstacle(parsed, lacks) if side.is_live else None
-        if problem is not None:
-            if scope is not Scope.ALL or len(sides) == 1:
-                raise problem
-            fitting = frozenset(sorted(lacks)[: parsed.free_ports])
-            plan = _Plan({}, lacks - fitting, str(problem))
-            lacks = fitting
-        plan.lacking[side] = lacks
-    return plan
+    plans = {
+        side: plan_onboarding(_channels_of(side), numbers, is_live=side.is_live)
+        for side in sides
+    }
+    for plan in plans.values():
+        if plan.waiting and (scope is not Scope.ALL or len(sides) == 1):
+            raise lack_of_ports(plan)
+    return plans
 
 
-def _given(
+def _plan_offboarding(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
-) -> dict[Side, frozenset[int]]:
-    given: dict[Side, frozenset[int]] = {}
-    for side in sides_of(domain, scope):
-        parsed = side.parse()
-        ours = parsed.note.numbers & parsed.numbers
-        given[side] = ours if numbers is None else ours & numbers
-    return given
+) -> dict[Side, ChannelPlan]:
+    return {
+        side: plan_offboarding(_channels_of(side), numbers)
+        for side in sides_of(domain, scope)
+    }
 
 
-def _tell(changed: Mapping[Side, frozenset[int]]) -> Change:
-    told = {side.is_live: tuple(sorted(numbers)) for side, numbers in changed.items()}
-    return Change(live=told.get(True, ()), config=told.get(False, ()))
+def _channels_of(side: Side) -> DomainChannels:
+    parsed = side.parse()
+    return parsed.domain_channels(parsed.note.numbers)
+
+
+def _by_description(
+    plans: Mapping[Side, ChannelPlan],
+) -> tuple[ChannelPlan, ChannelPlan]:
+    """Return the plans for the running domain and for the definition."""
+    found = {side.is_live: plan for side, plan in plans.items()}
+    return found.get(True, ChannelPlan()), found.get(False, ChannelPlan())

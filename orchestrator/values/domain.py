@@ -80,15 +80,19 @@ class VCpuSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holdings:
-    """What one description of a domain has of channels: the running or the defined."""
+class DomainChannels:
+    """The channels of one description of a domain, and its room for more.
+
+    A domain has two descriptions: as it runs, and as it is defined.
+    """
 
     vcpus: frozenset[VCpu] = frozenset()
-    """Online now, or at the next start."""
+    """vCPUs that are online now, or will be at the next start."""
     present: frozenset[int] = frozenset()
-    """Numbers of the channels that are there, of any form."""
-    given: frozenset[int] = frozenset()
-    """Numbers of those that a rule of ours gave, as its metadata remembers."""
+    """Numbers of all channels in the description, usable or not."""
+    removable: frozenset[int] = frozenset()
+    """Those of them that onboarding may detach: the daemon only what one of its rules
+    attached, the command whatever onboarding attached."""
     free_ports: int = 0
     """Channels that fit without another controller."""
 
@@ -104,9 +108,9 @@ class DomainSpec:
     """libvirt's numeric id, new at each start; -1 while it is off."""
     vcpus: tuple[VCpuSpec, ...] = ()
     channels: tuple[ChannelSpec, ...] = ()
-    live: Holdings | None = None
+    live: DomainChannels | None = None
     """Of the running domain; None while it is off."""
-    definition: Holdings | None = None
+    definition: DomainChannels | None = None
     """Of what it will be at its next start; None: it is transient."""
     is_pinned: bool = False
     """Whether it says of any vCPU on which host CPUs it may run."""

@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 CONTROLLER = "<controller type='virtio-serial' index='0'/>"
 
-NO_PORTS = (
-    "2 channels need a port each,"
-    " and the domain's virtio-serial controllers have 0 free"
-)
+NO_PORTS = "not enough virtio-serial ports in the running domain: 2 needed, 0 free"
 
 
 def run(*words: str, uri: str = "test:///default") -> Result:

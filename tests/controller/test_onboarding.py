@@ -10,8 +10,8 @@ import pytest
 from orchestrator import events as e
 from orchestrator.config import Config, DomainRule
 from orchestrator.controller import actions as a
-from orchestrator.controller.onboarding import MOST_EFFORTS, explain, find_rule
-from orchestrator.onboarding.rule import MetadataWord, OnboardRule
+from orchestrator.controller.onboarding import MAX_ATTEMPTS, explain, find_rule
+from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
 from orchestrator.rights import Said
 from orchestrator.values.domain import DomainSpec, DomainState
 from orchestrator.values.domain_settings import DomainPolicy
@@ -110,7 +110,7 @@ def test_as_many_as_fit_are_attached_the_rest_waits_and_people_are_told_once(
         host.settle()
     problem = host.inventory.domains[spec.uuid].onboarding.problem
     waiting = "channels 0-1" if ports == 0 else "channel 1"
-    assert f"no port for {waiting} while it runs" in problem
+    assert f"no free port for {waiting} in the running domain" in problem
     assert "power it off and start it again" in problem
     assert len(told(host)) == 2
     started = replace(host.domains[spec.uuid], run=2)
@@ -144,7 +144,7 @@ def test_a_transient_domain_without_ports_is_told_so_and_nothing_is_tried() -> N
 def test_a_libvirt_that_was_not_there_is_asked_again() -> None:
     host = SimulatedHost(config=RULES)
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
-    for _ in range(2 * MOST_EFFORTS):
+    for _ in range(2 * MAX_ATTEMPTS):
         assert asked in host.tell(e.DomainDescribed(bare(), NOW_NS))
         gone = e.OnboardingFailed(bare().uuid, "does not answer", is_final=False)
         assert host.tell(gone) == [], "nor in a tight circle"
@@ -168,16 +168,16 @@ def test_a_failure_is_tried_again_with_patience_and_not_for_ever() -> None:
     for resync in range(300):
         host.settle()
         state = host.inventory.domains[spec.uuid].onboarding
-        tried += [resync] if state.efforts > len(tried) else []
+        tried += [resync] if state.attempts > len(tried) else []
         host.tell(e.ResyncDue())
     assert tried == [0, 1, 3, 7, 15, 31, 63, 127]
-    assert len(tried) == MOST_EFFORTS
+    assert len(tried) == MAX_ATTEMPTS
     problem = host.inventory.domains[spec.uuid].onboarding.problem
     assert problem == (
-        "onboarding: refused; given up until it is started anew or the rules are"
+        "onboarding: refused; giving up until it is restarted or the configuration is"
         " reloaded"
     )
-    assert told(host)[0] == "refused; again in 30 s"
+    assert told(host)[0] == "refused; retrying in 30 s"
 
 
 def test_a_running_domain_that_refuses_does_not_keep_its_definition_from_it() -> None:
@@ -188,7 +188,7 @@ def test_a_running_domain_that_refuses_does_not_keep_its_definition_from_it() ->
         host.tell(e.ResyncDue())
     assert held(host, spec.uuid) == (frozenset(), BOTH)
     problem = host.inventory.domains[spec.uuid].onboarding.problem
-    assert problem.startswith("onboarding: refused; again in")
+    assert problem.startswith("onboarding: refused; retrying in")
 
 
 @pytest.mark.parametrize("cure", ["start", "reload", "libvirt"])
@@ -221,13 +221,13 @@ def test_a_tool_that_takes_them_away_each_time_is_not_fought_for_ever() -> None:
             host.tell(e.DomainChanged(spec.uuid))
         host.settle()
         host.tell(e.ResyncDue())
-    assert given == MOST_EFFORTS
-    assert "somebody else" in host.inventory.domains[spec.uuid].onboarding.problem
+    assert given == MAX_ATTEMPTS
+    assert "another program" in host.inventory.domains[spec.uuid].onboarding.problem
 
 
 def test_what_went_well_for_a_while_is_forgotten() -> None:
     host = settled(spec := bare())
-    for _ in range(3 * MOST_EFFORTS):
+    for _ in range(3 * MAX_ATTEMPTS):
         host.domains[spec.uuid] = spec
         host.tell(e.DomainChanged(spec.uuid))
         for _ in range(4):
@@ -284,8 +284,17 @@ def test_a_rule_that_names_fewer_channels_takes_back_the_others() -> None:
     assert held(host, spec.uuid) == (frozenset(), frozenset())
 
 
+def test_a_port_that_detaching_frees_is_not_reported_as_missing() -> None:
+    first, second = (OnboardRule(match="*", channels=number) for number in "01")
+    host = settled(spec := bare(ports=1), Config(onboard=(first,)))
+    host.tell(e.ConfigReloaded(Config(onboard=(second,))))
+    host.settle()
+    assert held(host, spec.uuid) == (frozenset({1}), frozenset({1}))
+    assert not any("no free port" in text for text in told(host))
+
+
 NAMED = OnboardRule(match="dpdk-*")
-ASKED = OnboardRule(metadata=MetadataWord.ASKS)
+ASKED = OnboardRule(metadata=MetadataCondition.ASKS)
 PINNED = OnboardRule(pinned=True)
 ASKS, REFUSES = DomainPolicy(onboard=True), DomainPolicy(onboard=False)
 
@@ -308,7 +317,7 @@ ASKS, REFUSES = DomainPolicy(onboard=True), DomainPolicy(onboard=False)
         ([ASKED], {"policy": REFUSES}, None),
         ([NAMED], {"policy": REFUSES}, None),
         (
-            [NAMED, OnboardRule(match="*", metadata=MetadataWord.IGNORED)],
+            [NAMED, OnboardRule(match="*", metadata=MetadataCondition.IGNORED)],
             {"policy": REFUSES},
             1,
         ),

@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from orchestrator import events as e
 from orchestrator.config import Config
 from orchestrator.controller.onboarding import find_rule
-from orchestrator.onboarding.rule import MetadataWord, OnboardRule
-from orchestrator.values.domain import DomainId, DomainSpec, DomainState, Holdings
+from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
+from orchestrator.values.domain import DomainChannels, DomainId, DomainSpec, DomainState
 from orchestrator.values.domain_settings import DomainPolicy
 from tests.controller.simulated_host import SimulatedHost, is_right, with_sides
 from tests.controller.specs import domain
@@ -34,8 +34,8 @@ RULES = st.sampled_from(
         (OnboardRule(match="dpdk-*", channels="0,3"),),
         (OnboardRule(match="dpdk-0", channels="none"), OnboardRule(match="*")),
         (OnboardRule(match="*", except_=("dpdk-1",)),),
-        (OnboardRule(pinned=True), OnboardRule(metadata=MetadataWord.ASKS)),
-        (OnboardRule(match="*", metadata=MetadataWord.IGNORED, channels="1-2"),),
+        (OnboardRule(pinned=True), OnboardRule(metadata=MetadataCondition.ASKS)),
+        (OnboardRule(match="*", metadata=MetadataCondition.IGNORED, channels="1-2"),),
     ]
 )
 POLICIES = st.sampled_from(
@@ -72,7 +72,7 @@ class Onboarding(RuleBasedStateMachine):
         spec = domain(name, channels=(), state=DomainState.SHUTOFF, run=-1)
         uuid = spec.uuid
         vcpus = spec.definition.vcpus if spec.definition else frozenset()
-        definition = Holdings(vcpus=vcpus, present=theirs, free_ports=ports)
+        definition = DomainChannels(vcpus=vcpus, present=theirs, free_ports=ports)
         old = self.host.domains.get(uuid)
         if old is not None and old.live is not None:
             self._become(replace(old, definition=definition))
@@ -123,7 +123,7 @@ class Onboarding(RuleBasedStateMachine):
 
     @rule(name=NAMES, number=st.integers(0, 3), is_live=st.booleans())
     def others_attach(self, name: str, number: int, *, is_live: bool) -> None:
-        def attach(held: Holdings) -> Holdings:
+        def attach(held: DomainChannels) -> DomainChannels:
             if number in held.present or not held.free_ports:
                 return held
             present, free = held.present | {number}, held.free_ports - 1
@@ -133,13 +133,13 @@ class Onboarding(RuleBasedStateMachine):
 
     @rule(name=NAMES, number=st.integers(0, 3), is_live=st.booleans())
     def others_detach(self, name: str, number: int, *, is_live: bool) -> None:
-        def detach(held: Holdings) -> Holdings:
+        def detach(held: DomainChannels) -> DomainChannels:
             if number not in held.present:
                 return held
             return replace(
                 held,
                 present=held.present - {number},
-                given=held.given - {number},
+                removable=held.removable - {number},
                 free_ports=held.free_ports + 1,
             )
 
@@ -205,19 +205,25 @@ class Onboarding(RuleBasedStateMachine):
             )
             assert lacking
             assert not spec.live.free_ports
-            assert "no port for channel" in problem
+            assert "no free port for channel" in problem
 
     def _check_what_others_have(self) -> None:
         for uuid, spec in self.host.domains.items():
             sides = self.theirs[uuid]
             for held, theirs in zip((spec.live, spec.definition), sides, strict=True):
-                assert theirs == (None if held is None else held.present - held.given)
+                assert theirs == (
+                    None if held is None else held.present - held.removable
+                )
 
     def _find(self, name: str) -> DomainSpec | None:
         return self.host.domains.get(domain(name).uuid)
 
     def _change(
-        self, name: str, change: Callable[[Holdings], Holdings], *, is_live: bool
+        self,
+        name: str,
+        change: Callable[[DomainChannels], DomainChannels],
+        *,
+        is_live: bool,
     ) -> None:
         old = self._find(name)
         if old is None:
@@ -233,7 +239,7 @@ class Onboarding(RuleBasedStateMachine):
         """Somebody else made the domain so; the note tells what is not theirs."""
         self.host.domains[spec.uuid] = spec
         self.theirs[spec.uuid] = tuple(
-            None if held is None else held.present - held.given
+            None if held is None else held.present - held.removable
             for held in (spec.live, spec.definition)
         )
         self.host.tell(e.DomainChanged(spec.uuid))

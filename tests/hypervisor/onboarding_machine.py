@@ -26,7 +26,7 @@ from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainGone, VmpowerError
 from orchestrator.hypervisor.descriptions import CONFIG, LIVE
-from orchestrator.onboarding.rule import MetadataWord, OnboardRule
+from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
 from orchestrator.power.topology import Topology
 from orchestrator.values.domain import DomainId, DomainSpec
 from tests.controller.simulated_host import is_right
@@ -49,7 +49,7 @@ RULES = st.sampled_from(
         (OnboardRule(match="seq-*"),),
         (OnboardRule(match="seq-*", channels="0,2"),),
         (OnboardRule(match="*", except_=("seq-b",)),),
-        (OnboardRule(metadata=MetadataWord.ASKS),),
+        (OnboardRule(metadata=MetadataCondition.ASKS),),
     ]
 )
 POLICIES = st.sampled_from([None, "<policy onboard='yes'/>", "<policy onboard='no'/>"])
@@ -234,7 +234,7 @@ class OnboardingMachine(RuleBasedStateMachine):
             lacking = decides.wanted(spec.live.vcpus) - spec.live.present
             assert lacking
             assert not spec.live.free_ports
-            assert "no port for channel" in problem
+            assert "no free port for channel" in problem
 
     def _all(self, uuid: DomainId) -> list[frozenset[int] | None]:
         """All channels: of the running domain, and of its definition."""

@@ -14,7 +14,7 @@ from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Access, Hypervisor
 from orchestrator.hypervisor.operator import OperatorConnection
-from orchestrator.values.domain import DomainId, Holdings, VCpu
+from orchestrator.values.domain import DomainChannels, DomainId, VCpu
 from tests.hypervisor.bios_guest import (
     CONFIG,
     CONTROLLER,
@@ -45,10 +45,10 @@ def test_channels_are_attached_to_the_domain_and_its_definition(
     assert guest.both() == ([0, 1], [0, 1])
     assert guest.notes() == ({0, 1}, {0, 1})
     spec = hypervisor.describe(UUID)
-    assert spec.live == Holdings(
+    assert spec.live == DomainChannels(
         vcpus=frozenset({VCpu(0), VCpu(1)}),
         present=frozenset({0, 1}),
-        given=frozenset({0, 1}),
+        removable=frozenset({0, 1}),
         free_ports=28,
     )
     assert spec.definition == spec.live
@@ -78,8 +78,8 @@ def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
     spec = hypervisor.describe(UUID)
     assert spec.live
     assert spec.definition
-    assert spec.live.given == {2, 3}
-    assert spec.definition.given == {1, 3}
+    assert spec.live.removable == {2, 3}
+    assert spec.definition.removable == {1, 3}
     hypervisor.detach_channels(UUID, [0, 1, 2, 3], [0, 1, 2, 3])
     assert guest.both() == ([0, 1], [0, 2])
     assert guest.notes() == (set(), set())
@@ -157,7 +157,7 @@ def test_a_domain_without_a_controller_is_told_to_be_powered_off(
 ) -> None:
     guest.start(definition(devices=""))
     assert free_ports(hypervisor) == 0
-    with pytest.raises(HypervisorError, match="have 0 free") as caught:
+    with pytest.raises(HypervisorError, match="1 needed, 0 free") as caught:
         hypervisor.attach_channels(UUID, [0], [0])
     assert "power it off and on" in caught.value.hint
     assert guest.both() == ([], [])
@@ -170,7 +170,7 @@ def test_the_thirtieth_channel_is_the_last_and_libvirt_is_not_asked_for_more(
     guest.start(definition())
     hypervisor.attach_channels(UUID, range(29), range(29))
     assert free_ports(hypervisor) == 1
-    with pytest.raises(HypervisorError, match="have 1 free"):
+    with pytest.raises(HypervisorError, match="2 needed, 1 free"):
         hypervisor.attach_channels(UUID, [29, 30], [29, 30])
     hypervisor.attach_channels(UUID, [29], [29])
     assert free_ports(hypervisor) == 0
@@ -230,7 +230,7 @@ def test_a_definition_gets_channels_and_the_domain_starts_with_them_and_the_note
     guest.domain.create()
     spec = hypervisor.describe(UUID)
     assert spec.live
-    assert spec.live.given == {0, 1}
+    assert spec.live.removable == {0, 1}
     hypervisor.detach_channels(UUID, [0, 1], [])
     assert guest.both() == ([], [0, 1])
 
@@ -244,7 +244,7 @@ def test_what_was_given_by_hand_no_rule_takes_away(
         hypervisor.attach_channels(UUID, [1], [1])
         spec = hypervisor.describe(UUID)
         assert spec.live
-        assert spec.live.given == {1}
+        assert spec.live.removable == {1}
         hypervisor.detach_channels(UUID, [0, 1], [0, 1])
         assert guest.both() == ([0], [0])
         operator.offboard(UUID)

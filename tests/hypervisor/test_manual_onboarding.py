@@ -18,12 +18,17 @@ from orchestrator.values.units import KHz
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.rig.embed import EmbedHost
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 CONTROLLER = "<controller type='virtio-serial' index='0'/>"
 TWO_PORTS = "<controller type='virtio-serial' index='0' ports='3'/>"
+DOMAIN = (
+    "<domain type='test'><name>test-ports</name><memory>1024</memory><vcpu>4</vcpu>"
+    "<os><type>hvm</type></os><devices>{devices}</devices></domain>"
+)
 POLICY = DomainPolicy(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
 
 
@@ -59,6 +64,10 @@ def uuid_of(domain: libvirt.virDomain) -> DomainId:
 
 def numbers(domain: libvirt.virDomain, flags: int) -> list[int]:
     return [item.number for item in parse_domain(domain.XMLDesc(flags)).channels]
+
+
+def targets(xml: str) -> list[int]:
+    return [item.number for item in parse_domain(xml).channels]
 
 
 def both(domain: libvirt.virDomain) -> tuple[str, ...]:
@@ -108,12 +117,12 @@ def test_a_running_domain_without_ports_is_onboarded_at_its_next_start(
     domain = define()
     domain.create()
     for scope in (Scope.LIVE, Scope.BOTH, Scope.CURRENT):
-        with pytest.raises(HypervisorError, match="0 free"):
+        with pytest.raises(HypervisorError, match="2 needed, 0 free"):
             operator.onboard(uuid_of(domain), scope=scope)
     assert numbers(domain, INACTIVE) == []
     change = operator.onboard(uuid_of(domain))
     assert (change.live, change.config, change.waiting) == ((), (0, 1), (0, 1))
-    assert "0 free" in change.obstacle
+    assert "2 needed, 0 free" in change.obstacle
     domain.destroy()
     domain.create()
     assert numbers(domain, 0) == [0, 1]
@@ -131,7 +140,7 @@ def test_a_running_domain_takes_as_many_as_it_has_ports_for_the_lowest_first(
     change = operator.onboard(uuid_of(domain))
     assert (change.live, change.config) == ((0, 1), (0, 1, 2, 3))
     assert change.waiting == (2, 3)
-    assert "4 channels need a port each" in change.obstacle
+    assert "4 needed, 2 free" in change.obstacle
     assert numbers(domain, 0) == [0, 1]
     assert numbers(domain, INACTIVE) == [0, 1, 2, 3]
     # Again: there is nothing more to give, and it is told what still waits.
@@ -226,6 +235,25 @@ def test_a_preview_shows_the_channels_and_changes_nothing(
     [preview] = operator.preview(uuid_of(domain), is_leaving=True)
     assert "poweragent" in preview.before
     assert "poweragent" not in preview.after
+
+
+def test_what_fits_goes_to_the_running_domain_and_everything_to_its_definition(
+    tmp_path: Path,
+) -> None:
+    """The test driver attaches nothing, but a preview needs no attaching."""
+    node = tmp_path / "node.xml"
+    node.write_text(f"<node>{DOMAIN.format(devices=TWO_PORTS)}</node>")
+    with OperatorConnection(f"test://{node}") as operator:
+        uuid = operator.find("test-ports").uuid
+        live, config = operator.preview(uuid)
+        assert (live.is_live, config.is_live) == (True, False)
+        assert targets(live.after) == [0, 1]
+        assert targets(config.after) == [0, 1, 2, 3]
+        for scope in (Scope.LIVE, Scope.BOTH, Scope.CURRENT):
+            with pytest.raises(HypervisorError, match="4 needed, 2 free"):
+                operator.preview(uuid, scope=scope)
+        [config] = operator.preview(uuid, frozenset({2, 5}), Scope.CONFIG)
+        assert targets(config.after) == [2, 5]
 
 
 @pytest.mark.rig

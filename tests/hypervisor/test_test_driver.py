@@ -11,10 +11,10 @@ from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
 from orchestrator.hypervisor.connection import Access, Hypervisor
 from orchestrator.values.domain import (
     ChannelSpec,
+    DomainChannels,
     DomainId,
     DomainSpec,
     DomainState,
-    Holdings,
     PCpu,
     Target,
     VCpu,
@@ -53,7 +53,7 @@ def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
     hypervisor.close(5)
 
 
-RUNNING = Holdings(
+RUNNING = DomainChannels(
     vcpus=frozenset({VCpu(0), VCpu(1)}), present=frozenset({0}), free_ports=29
 )
 
@@ -102,7 +102,7 @@ def test_a_domain_that_is_off_shows_what_it_will_have(hypervisor: Hypervisor) ->
             VCpuSpec(vcpu=VCpu(0), pinning=cpus(1, 2)),
             VCpuSpec(vcpu=VCpu(1), pinning=cpus(*range(8))),
         ),
-        definition=Holdings(vcpus=frozenset({VCpu(0), VCpu(1)})),
+        definition=DomainChannels(vcpus=frozenset({VCpu(0), VCpu(1)})),
         is_pinned=True,
     )
 
