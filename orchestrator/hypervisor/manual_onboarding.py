@@ -1,7 +1,7 @@
-"""Onboarding by hand: what a domain lacks, where it can go, and what it needs for that.
+"""Onboarding on an operator's request, for `vmpower domain onboard` and `offboard`.
 
-The daemon onboards domains by its rules (`devices`); here an operator says for which
-domains, and for which of their descriptions. What was given by hand no rule takes back.
+The daemon onboards domains by its rules (`devices`); here the operator names the
+domain, the channels and the descriptions. No rule detaches what was attached by hand.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.domain_xml.edit import add_channels, remove_channels
-from orchestrator.hypervisor.descriptions import Scope, sides_of
+from orchestrator.hypervisor.descriptions import Scope, descriptions_of
 from orchestrator.hypervisor.devices import attach_to, detach_from, lack_of_ports
 from orchestrator.onboarding.plan import (
     ChannelPlan,
@@ -19,33 +19,33 @@ from orchestrator.onboarding.plan import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import libvirt
 
-    from orchestrator.hypervisor.descriptions import Side
-    from orchestrator.hypervisor.events import Bell
+    from orchestrator.hypervisor.descriptions import Description
+    from orchestrator.hypervisor.events import DeviceEventCounter
     from orchestrator.values.domain import DomainChannels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What became, or would become, of one domain."""
+    """What was changed in one domain."""
 
     live: tuple[int, ...] = ()
-    """Channels that the running domain gained or lost."""
+    """Channels that were attached to or detached from the running domain."""
     config: tuple[int, ...] = ()
-    """The same of its definition."""
+    """Channels that were added to or removed from the definition."""
     waiting: tuple[int, ...] = ()
-    """Channels that the running domain has no port for; it will have them when it was
-    powered off and on."""
+    """Channels for which the running domain has no free port; it gets them when it is
+    powered off and started again."""
     obstacle: str = ""
-    """Why there are such."""
+    """Why channels are waiting; empty if none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """One description of a domain, before and after."""
+    """One description of a domain, before and after a change."""
 
     is_live: bool
     before: str
@@ -56,25 +56,25 @@ def onboard(
     domain: libvirt.virDomain,
     numbers: frozenset[int] | None,
     scope: Scope,
-    bell: Bell,
+    events: DeviceEventCounter,
 ) -> Change:
-    """Give a domain the channels that it lacks.
+    """Attach the channels that a domain lacks.
 
     Args:
         domain: running or not.
-        numbers: the channels that it should have; None: one for each vCPU.
-        scope: where; with ALL, a running domain gets as many as it has free ports,
-            the lowest first, and the others at its next start. Who names the running
-            domain wants all of them or nothing.
-        bell: rung at every event of a device.
+        numbers: channels that it should have; None: one for each vCPU.
+        scope: where. With ALL, a running domain gets as many as it has free ports,
+            lowest numbers first, and the others at its next start. With any other
+            scope it gets all of them or none.
+        events: incremented at each device event.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; all is undone.
-        HypervisorError: the scope does not fit the domain, or it has no free ports.
-        DomainXmlError: its XML cannot be understood, or a number is absurd.
+        libvirt.libvirtError: libvirt refused; everything is undone.
+        HypervisorError: the domain has no such description, or not enough free ports.
+        DomainXmlError: invalid XML, or an invalid channel number.
     """
     plans = _plan_onboarding(domain, numbers, scope)
-    attach_to({side: frozenset(plan.attach) for side, plan in plans.items()}, bell)
+    attach_to({each: frozenset(plan.attach) for each, plan in plans.items()}, events)
     live, config = _by_description(plans)
     return Change(
         live=live.attach,
@@ -88,23 +88,24 @@ def offboard(
     domain: libvirt.virDomain,
     numbers: frozenset[int] | None,
     scope: Scope,
-    bell: Bell,
+    events: DeviceEventCounter,
 ) -> Change:
-    """Take away what was given by onboarding, by hand or by a rule, and nothing else.
+    """Detach channels that onboarding attached, by hand or by a rule, and no others.
 
     Args:
         domain: running or not.
-        numbers: these of them only; None: all.
-        scope: from where.
-        bell: rung at every event of a device.
+        numbers: only these of them; None: all.
+        scope: where.
+        events: incremented at each device event.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; ask again.
-        HypervisorError: the scope does not fit the domain, or it did not let go.
-        DomainXmlError: its XML cannot be understood.
+        libvirt.libvirtError: libvirt refused; try again.
+        HypervisorError: the domain has no such description, or did not release the
+            channels in time.
+        DomainXmlError: invalid XML.
     """
     plans = _plan_offboarding(domain, numbers, scope)
-    detach_from({side: frozenset(plan.detach) for side, plan in plans.items()}, bell)
+    detach_from({each: frozenset(plan.detach) for each, plan in plans.items()}, events)
     live, config = _by_description(plans)
     return Change(live=live.detach, config=config.detach)
 
@@ -112,7 +113,7 @@ def offboard(
 def preview_onboard(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
 ) -> tuple[Preview, ...]:
-    """Show what `onboard` would do; libvirt adds addresses by itself.
+    """Return what `onboard` would change; libvirt adds the addresses later.
 
     Raises:
         libvirt.libvirtError: libvirt refused.
@@ -120,17 +121,14 @@ def preview_onboard(
         DomainXmlError: as `onboard`.
     """
     plans = _plan_onboarding(domain, numbers, scope)
-    return tuple(
-        Preview(is_live=side.is_live, before=xml, after=add_channels(xml, plan.attach))
-        for side, plan in plans.items()
-        for xml in (add_channels(side.read_xml(), ()),)
-    )
+    changes = ((each, plan.attach) for each, plan in plans.items())
+    return _preview(changes, add_channels)
 
 
 def preview_offboard(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
 ) -> tuple[Preview, ...]:
-    """Show what `offboard` would do.
+    """Return what `offboard` would change.
 
     Raises:
         libvirt.libvirtError: libvirt refused.
@@ -138,51 +136,59 @@ def preview_offboard(
         DomainXmlError: as `offboard`.
     """
     plans = _plan_offboarding(domain, numbers, scope)
+    changes = ((each, plan.detach) for each, plan in plans.items())
+    return _preview(changes, remove_channels)
+
+
+def _preview(
+    changes: Iterable[tuple[Description, tuple[int, ...]]],
+    change: Callable[[str, Iterable[int]], str],
+) -> tuple[Preview, ...]:
     return tuple(
-        Preview(
-            is_live=side.is_live, before=xml, after=remove_channels(xml, plan.detach)
-        )
-        for side, plan in plans.items()
-        for xml in (remove_channels(side.read_xml(), ()),)
+        Preview(is_live=each.is_live, before=xml, after=change(xml, numbers))
+        for each, numbers in changes
+        # Both through the same writer, so that they differ in the change alone.
+        for xml in (change(each.read_xml(), ()),)
     )
 
 
 def _plan_onboarding(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
-) -> dict[Side, ChannelPlan]:
+) -> dict[Description, ChannelPlan]:
     """Plan for each description, the running domain first.
 
     Raises:
-        HypervisorError: channels lack a port, and no definition will have them.
+        HypervisorError: not enough free ports, and no definition to fall back on.
     """
-    sides = sides_of(domain, scope)
+    descriptions = descriptions_of(domain, scope)
     plans = {
-        side: plan_onboarding(_channels_of(side), numbers, is_live=side.is_live)
-        for side in sides
+        each: plan_onboarding(_channels_of(each), numbers, is_live=each.is_live)
+        for each in descriptions
     }
+    may_wait = scope is Scope.ALL and len(descriptions) > 1
     for plan in plans.values():
-        if plan.waiting and (scope is not Scope.ALL or len(sides) == 1):
+        if plan.waiting and not may_wait:
             raise lack_of_ports(plan)
     return plans
 
 
 def _plan_offboarding(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
-) -> dict[Side, ChannelPlan]:
+) -> dict[Description, ChannelPlan]:
     return {
-        side: plan_offboarding(_channels_of(side), numbers)
-        for side in sides_of(domain, scope)
+        each: plan_offboarding(_channels_of(each), numbers)
+        for each in descriptions_of(domain, scope)
     }
 
 
-def _channels_of(side: Side) -> DomainChannels:
-    parsed = side.parse()
+def _channels_of(description: Description) -> DomainChannels:
+    parsed = description.parse()
     return parsed.domain_channels(parsed.note.numbers)
 
 
 def _by_description(
-    plans: Mapping[Side, ChannelPlan],
+    plans: Mapping[Description, ChannelPlan],
 ) -> tuple[ChannelPlan, ChannelPlan]:
     """Return the plans for the running domain and for the definition."""
-    found = {side.is_live: plan for side, plan in plans.items()}
+    found = {each.is_live: plan for each, plan in plans.items()}
     return found.get(True, ChannelPlan()), found.get(False, ChannelPlan())

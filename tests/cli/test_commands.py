@@ -236,12 +236,12 @@ def test_a_typo_is_told_the_nearest_command(vmpower: Vmpower) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "hint"),
     [
-        ("domain set nope --min 1GHz", 1, "'virsh list --all' shows those"),
+        ("domain set nope --min 1GHz", 1, "see 'virsh list --all'"),
         ("domain set test --min fast", 2, "write 2300000, 2300MHz or 2.3GHz"),
         ("domain set test --min 3GHz --max 1GHz", 1, "exchange them"),
         ("domain onboard test --channels 0-", 2, "write 2-5,8"),
         ("domain pin test 0 2-", 2, "write 2-5,8"),
-        ("domain pin test 0 99", 1, "it has 0-7"),
+        ("domain pin test 0 99", 1, "the host has CPUs 0-7"),
         ("template show ./no.xml", 1, "'vmpower template list'"),
         ("simulate /proc/x --cpus 2", 1, "name a directory of yours"),
         ("restore --sysfs-root /nowhere", 1, "is --sysfs-root right?"),

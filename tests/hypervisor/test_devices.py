@@ -1,4 +1,4 @@
-"""Attach and detach, on a real QEMU: a guest that stays in its BIOS."""
+"""Attaching and detaching on a real QEMU whose guest stays in its BIOS."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_attaching_again_changes_nothing(
     assert len(added) == 2
 
 
-def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
+def test_only_missing_channels_are_attached_and_only_these_are_detached(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition(CONTROLLER + channel(0)))
@@ -85,7 +85,7 @@ def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
     assert guest.notes() == (set(), set())
 
 
-def test_only_the_given_numbers_are_taken_away(
+def test_only_the_given_numbers_are_detached(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
@@ -97,7 +97,7 @@ def test_only_the_given_numbers_are_taken_away(
     assert guest.both() == ([0, 2], [0, 2])
 
 
-def test_what_an_earlier_daemon_gave_is_known_and_foreign_metadata_stays(
+def test_channels_of_an_earlier_daemon_are_detached_and_foreign_metadata_stays(
     hypervisor: Hypervisor, guest: Guest, recorder: Recorder
 ) -> None:
     guest.start(definition())
@@ -114,7 +114,7 @@ def test_what_an_earlier_daemon_gave_is_known_and_foreign_metadata_stays(
     assert guest.domain.metadata(element, "urn:x", LIVE) == "<theirs/>"
 
 
-def test_a_note_that_somebody_overwrote_takes_nothing_away(
+def test_after_another_tool_overwrote_the_note_nothing_is_detached(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
@@ -126,7 +126,7 @@ def test_a_note_that_somebody_overwrote_takes_nothing_away(
     assert guest.both() == ([0], [0])
 
 
-def test_a_domain_that_was_switched_off_keeps_and_gives_back_its_definition(
+def test_channels_of_a_domain_that_was_powered_off_are_detached_from_its_definition(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
@@ -152,7 +152,7 @@ def test_a_transient_domain_has_no_definition_to_change(
     assert guest.numbers(0) == []
 
 
-def test_a_domain_without_a_controller_is_told_to_be_powered_off(
+def test_a_domain_without_a_controller_has_to_be_powered_off(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition(devices=""))
@@ -164,7 +164,7 @@ def test_a_domain_without_a_controller_is_told_to_be_powered_off(
     assert guest.notes() == (set(), set())
 
 
-def test_the_thirtieth_channel_is_the_last_and_libvirt_is_not_asked_for_more(
+def test_the_thirtieth_channel_is_the_last_and_no_more_are_requested(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
@@ -183,8 +183,8 @@ def test_a_live_refusal_in_the_middle_undoes_everything(
 ) -> None:
     guest.start(definition(CONTROLLER + channel(1), name="n"))
     [present] = hypervisor.describe(UUID).channels
-    # So long a name that a path with one digit fits, and with four does not; in a
-    # path, libvirt shortens longer names than 20 letters.
+    # A name so long that a path with one digit fits, and one with four does not. In
+    # paths, libvirt shortens names to 20 letters.
     name = "n" * min(20, 108 - len(present.path or ""))
     assert 105 <= len(present.path or "") + len(name) - 1 <= 107
     guest.end()
@@ -200,7 +200,7 @@ def test_a_definition_that_cannot_be_saved_undoes_the_running_domain(
 ) -> None:
     guest.start(definition())
     saved = session_host.directory / "libvirt" / "qemu" / "guest.xml"
-    # libvirt replaces the file by a new one, which a directory does not allow.
+    # libvirt replaces the file, which a directory in its place prevents.
     saved.unlink()
     saved.mkdir()
     try:
@@ -213,16 +213,14 @@ def test_a_definition_that_cannot_be_saved_undoes_the_running_domain(
         guest.connection.defineXML(definition())
 
 
-def test_a_domain_that_is_off_is_not_attached_to(
-    hypervisor: Hypervisor, guest: Guest
-) -> None:
+def test_a_domain_that_is_off_is_refused(hypervisor: Hypervisor, guest: Guest) -> None:
     guest.domain = guest.connection.defineXML(definition())
     with pytest.raises(HypervisorError, match="not running"):
         hypervisor.attach_channels(UUID, [0], [0])
     assert guest.numbers(INACTIVE) == []
 
 
-def test_a_definition_gets_channels_and_the_domain_starts_with_them_and_the_note(
+def test_channels_of_a_definition_and_their_note_are_there_after_the_start(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.domain = guest.connection.defineXML(definition(devices=""))
@@ -235,7 +233,7 @@ def test_a_definition_gets_channels_and_the_domain_starts_with_them_and_the_note
     assert guest.both() == ([], [0, 1])
 
 
-def test_what_was_given_by_hand_no_rule_takes_away(
+def test_no_rule_detaches_what_was_attached_by_hand(
     hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
 ) -> None:
     guest.start(definition())
@@ -251,12 +249,12 @@ def test_what_was_given_by_hand_no_rule_takes_away(
     assert guest.both() == ([], [])
 
 
-def test_a_domain_that_is_gone_is_not_attached_to(hypervisor: Hypervisor) -> None:
+def test_an_undefined_domain_is_refused(hypervisor: Hypervisor) -> None:
     with pytest.raises(DomainGone):
         hypervisor.attach_channels(UUID, [0], [0])
 
 
-def test_attaching_needs_no_more_than_reading_on_the_first_connection(
+def test_attaching_works_beside_a_read_only_connection(
     session_host: SessionHost, guest: Guest, recorder: Recorder
 ) -> None:
     guest.start(definition())
@@ -271,7 +269,7 @@ def test_attaching_needs_no_more_than_reading_on_the_first_connection(
     assert guest.both() == ([], [])
 
 
-def test_a_channel_that_was_attached_to_a_running_guest_talks(
+def test_a_hot_plugged_channel_works(
     hypervisor: Hypervisor, session_host: SessionHost
 ) -> None:
     guest = session_host.start(GuestSpec(name="hotplug", channels=()))
@@ -282,7 +280,7 @@ def test_a_channel_that_was_attached_to_a_running_guest_talks(
         [channel] = hypervisor.describe(uuid).channels
         with EchoHost([channel.path or ""]):
             guest.talker.tell("open:5")
-            # The guest's kernel learns a moment later that somebody is connected.
+            # The guest's kernel notices the connection a moment later.
             wait_for(lambda: guest.talker.tell("ask:5:3").startswith("ack "), "an ACK")
     finally:
         guest.remove()
@@ -312,7 +310,7 @@ print("done")
 
 
 def test_an_embedded_driver_is_opened_once_however_often_it_is_attached_to() -> None:
-    # In a process of its own, because a process can have one such driver in its life.
+    # In a separate process, because a process can open such a driver only once.
     with EmbedRoot() as root:
         done = subprocess.run(
             [sys.executable, "-c", EMBEDDED, definition(), UUID, str(root.directory)],
