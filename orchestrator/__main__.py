@@ -21,7 +21,7 @@ from orchestrator.config import (
     show_config,
 )
 from orchestrator.errors import ConfigError, VmpowerError
-from orchestrator.system import open_files as descriptors
+from orchestrator.system import open_files
 from orchestrator.values.safe_text import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ async def _run(options: argparse.Namespace, config: Config) -> None:
     # What the daemon imports takes a quarter of a second; --help need not wait.
     from orchestrator.daemon import Daemon
 
-    descriptors.allow_all()
+    open_files.raise_limit()
     daemon = Daemon(config, reload=lambda: _read_config(options))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

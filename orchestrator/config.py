@@ -28,7 +28,7 @@ from orchestrator.onboarding.rule import OnboardRule  # noqa: TC001 - read at ru
 from orchestrator.policy.rule import PolicyRule, find_contradictions
 from orchestrator.policy.text import parse_policies
 from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
-from orchestrator.values.units import MOST_KHZ, KHz, parse_khz
+from orchestrator.values.units import MAX_KHZ, KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
 _HELP = "vmpower.toml(5) explains every key"
@@ -351,7 +351,7 @@ def _convert_scalar(kind: Any, value: object) -> object:
         return float(value)
     if type(value) is not plain:
         raise ValueError(f"expected {plain.__name__}, got {value!r}")
-    if kind is KHz and not 0 < typing.cast("int", value) <= MOST_KHZ:
+    if kind is KHz and not 0 < typing.cast("int", value) <= MAX_KHZ:
         raise ValueError(f"{value} kHz is no clock")
     if kind is Path and (not value or "\0" in str(value)):
         raise ValueError(f"{value!r} is no path")

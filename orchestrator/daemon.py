@@ -274,7 +274,7 @@ class Daemon:
         """Serve until `stop`.
 
         Raises:
-            ClaimError: another daemon enforces on this CPU tree.
+            TreeLockedError: another daemon enforces on this CPU tree.
             SysfsError: there is no CPU tree.
             JournalError: the journal of an earlier run cannot be read.
             ControlError: another daemon has this run directory.

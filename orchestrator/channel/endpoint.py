@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.channel.acceptance import is_accepted
 from orchestrator.errors import EndpointAbsent, EndpointContended, EndpointRefused
-from orchestrator.system.open_files import explain_shortage
+from orchestrator.system.open_files import describe_shortage
+from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-MAX_PATH_BYTES = 107
-"""sun_path of struct sockaddr_un holds 108 bytes, one of them the final zero."""
 
 ACCEPT_PATIENCE_S = 0.25
 """How long QEMU may take to accept. Its main loop does it within a millisecond; a
@@ -61,7 +59,7 @@ def connect(
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
-        raise EndpointRefused(explain_shortage()) from error
+        raise EndpointRefused(describe_shortage()) from error
     try:
         _connect(sock, path)
         _check_listener(sock, path, trusted_uids)
@@ -74,9 +72,9 @@ def connect(
 
 def _check_path(path: str) -> None:
     size = len(os.fsencode(path))
-    if size > MAX_PATH_BYTES:
+    if size > MAX_SOCKET_PATH_BYTES:
         raise EndpointRefused(
-            f"{path} has {size} bytes, a socket's path at most {MAX_PATH_BYTES}",
+            f"{path} has {size} bytes, a socket's path at most {MAX_SOCKET_PATH_BYTES}",
             hint="give the channel a shorter path, or none: libvirt then chooses one",
         )
     if not path.startswith("/") or "\0" in path:

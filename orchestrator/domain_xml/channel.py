@@ -11,10 +11,12 @@ from __future__ import annotations
 from lxml import etree
 
 from orchestrator.errors import DomainXmlError
-from orchestrator.values.domain import MAX_CHANNEL_NUMBER, TARGET_PREFIX, Target
-
-MAX_SOCKET_PATH_BYTES = 107
-"""Longest path of a UNIX socket; sun_path has 108 bytes with its end (unix(7))."""
+from orchestrator.values.domain import (
+    MAX_CHANNEL_NUMBER,
+    MAX_SOCKET_PATH_BYTES,
+    TARGET_PREFIX,
+    Target,
+)
 
 _MAX_DIGITS = len(str(MAX_CHANNEL_NUMBER))
 

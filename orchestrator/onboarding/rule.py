@@ -80,7 +80,11 @@ class OnboardRule:
         """
         if self.follows_vcpus:
             return frozenset(vcpus)
-        return frozenset() if self.channels == NONE else parse_cpulist(self.channels)
+        return (
+            frozenset()
+            if self.channels == NONE
+            else parse_cpulist(self.channels, noun="channel")
+        )
 
     @property
     def follows_vcpus(self) -> bool:

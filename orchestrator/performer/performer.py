@@ -32,7 +32,7 @@ from orchestrator.errors import (
 from orchestrator.performer.call_pool import Pool
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
-from orchestrator.system.open_files import explain_shortage
+from orchestrator.system.open_files import describe_shortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -240,7 +240,7 @@ class Performer:
         if isinstance(action, actions.DropGroup):
             self._monitor.take_back(action.group)
         elif not self._monitor.reserve(action.group):
-            self._post(events.GroupFailed(action.group, explain_shortage()))
+            self._post(events.GroupFailed(action.group, describe_shortage()))
             return
         self._journal_changes.append(action)
         self._power_calls.submit("journal", "journal", self._work_journal)

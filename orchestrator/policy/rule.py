@@ -142,7 +142,7 @@ def _check_common(rule: PolicyRule) -> Iterator[str]:
         yield f"period_s: {period_s} is not between 1 ms and 1 h"
     if rule.vcpus is not None:
         try:
-            if not parse_cpulist(rule.vcpus):
+            if not parse_cpulist(rule.vcpus, noun="vCPU"):
                 yield "vcpus: names none"
         except ConfigError as error:
             yield f"vcpus: {error}"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.power.sysfs import MARKER
 from orchestrator.system.lock_file import lock, open_private
 
@@ -71,7 +71,7 @@ class CpuTreeClaim:
         """Claim the tree; does nothing if this object holds it already.
 
         Raises:
-            ClaimError: another one holds it; the message names its process if the
+            TreeLockedError: another one holds it; the message names its process if the
                 kernel shows it.
             SysfsError: there is no CPU tree.
         """
@@ -91,7 +91,7 @@ class CpuTreeClaim:
                 find_holder(self._tree, claims_dir=self._claims_dir)
                 or "another process"
             )
-            raise ClaimError(
+            raise TreeLockedError(
                 f"{self._tree.cpu_dir} is claimed by {holder}", hint=_HINT
             ) from error
         self._fd = fd

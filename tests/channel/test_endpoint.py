@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.channel.acceptance import is_accepted
-from orchestrator.channel.endpoint import MAX_PATH_BYTES, connect
+from orchestrator.channel.endpoint import connect
 from orchestrator.errors import EndpointAbsent, EndpointContended, EndpointRefused
+from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,14 +90,14 @@ def test_a_listener_of_an_untrusted_user_is_refused_by_name(
 
 
 def test_the_longest_path_that_the_kernel_takes_is_tried(tmp_path: Path) -> None:
-    path = f"{tmp_path}/".ljust(MAX_PATH_BYTES, "x")
+    path = f"{tmp_path}/".ljust(MAX_SOCKET_PATH_BYTES, "x")
     with pytest.raises(EndpointAbsent):
         connect(path, US)
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/" + "x" * MAX_PATH_BYTES, "/tmp/ü" + "x" * 101, "relative", "", "/a\0b"],
+    ["/" + "x" * MAX_SOCKET_PATH_BYTES, "/tmp/ü" + "x" * 101, "relative", "", "/a\0b"],
 )
 def test_a_path_that_cannot_be_a_socket_s_is_refused(path: str) -> None:
     with pytest.raises(EndpointRefused):

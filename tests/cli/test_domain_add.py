@@ -230,7 +230,7 @@ def test_a_pinning_is_told_to_programs() -> None:
         (("add", "r", "--vcpus", "2", "--pin", "1"), ConfigError, "1 CPUs"),
         (("add", "r", "--template", "nvf"), ConfigError, "mean 'nfv'"),
         (("add", "r", "--network", "tap:0"), ConfigError, "no network"),
-        (("add", "r", "--max", "fast"), UsageError, "no frequency"),
+        (("add", "r", "--max", "fast"), UsageError, "invalid frequency 'fast'"),
         (("add", "r", "--channels", "x"), UsageError, "'x'"),
         (("add", "r", "--cmdline", "quiet"), ConfigError, "needs a kernel"),
     ],

@@ -75,7 +75,7 @@ BAD = [
     ),
     (
         PolicyRule(match="*", kind=PolicyKind.BRANCH_RATIO, vcpus="a"),
-        "vcpus: 'a' in CPU list",
+        "vcpus: invalid vCPU 'a'",
     ),
     (PolicyRule(match="*", kind=PolicyKind.UTILISATION, up_above=0.4), "down_below"),
     (

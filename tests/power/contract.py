@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.power.attribute import restore_attributes
 from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.journal import Journal
@@ -209,7 +209,7 @@ def check_a_tree_has_one_holder(tree: CpuTree, topology: Topology) -> None:
         second = CpuTreeClaim(tree)
         try:
             second.acquire()
-        except ClaimError as error:
+        except TreeLockedError as error:
             assert str(tree.cpu_dir) in str(error)  # noqa: PT017 - no pytest in a guest
         else:
             raise AssertionError("the tree was claimed twice")

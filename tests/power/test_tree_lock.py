@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.tree_lock import CpuTreeClaim
@@ -51,7 +51,7 @@ def test_another_daemon_is_refused_and_told_about(
     tree: CpuTree, holder: subprocess.Popen[str]
 ) -> None:
     claim = CpuTreeClaim(tree)
-    with pytest.raises(ClaimError) as caught:
+    with pytest.raises(TreeLockedError) as caught:
         claim.acquire()
     assert str(tree.cpu_dir) in str(caught.value)
     assert "observe" in caught.value.hint
@@ -110,7 +110,7 @@ def test_who_may_only_read_the_tree_cannot_claim_it(has_marker: bool) -> None:  
             assert str(tree.cpu_dir) in hog.stdout.readline().rstrip().split(",")
             with CpuTreeClaim(tree, claims_dir=claims_dir) as claim:
                 assert claim.is_held
-                with pytest.raises(ClaimError):
+                with pytest.raises(TreeLockedError):
                     CpuTreeClaim(tree, claims_dir=claims_dir).acquire()
 
 
@@ -119,7 +119,7 @@ def test_without_root_s_directory_the_tree_itself_is_locked(tree: CpuTree) -> No
     bare, forbidden = CpuTree(tree.root), Path("/sys/vmpower-claims")
     with CpuTreeClaim(bare, claims_dir=forbidden) as claim:
         assert claim.is_held
-        with pytest.raises(ClaimError):
+        with pytest.raises(TreeLockedError):
             CpuTreeClaim(bare, claims_dir=forbidden).acquire()
 
 
@@ -129,7 +129,7 @@ def test_the_same_tree_by_another_path_is_the_same_claim(
     (tmp_path / "alias").symlink_to(tree.root)
     with (
         CpuTreeClaim(tree),
-        pytest.raises(ClaimError, match="alias"),
+        pytest.raises(TreeLockedError, match="alias"),
         CpuTreeClaim(CpuTree(tmp_path / "alias")),
     ):
         pass
@@ -175,7 +175,7 @@ def test_a_child_that_outlives_the_daemon_does_not_hold_the_tree(
 def test_a_refused_claim_leaks_no_descriptor(tree: CpuTree) -> None:
     with CpuTreeClaim(tree):
         before = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
-        with pytest.raises(ClaimError):
+        with pytest.raises(TreeLockedError):
             CpuTreeClaim(tree).acquire()
         assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
 

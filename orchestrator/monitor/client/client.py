@@ -20,7 +20,7 @@ from orchestrator.monitor.client.pending_withdrawals import Unheard
 from orchestrator.monitor.client.records import Records
 from orchestrator.monitor.link import messages
 from orchestrator.monitor.link.table import SharedTable, create_table
-from orchestrator.system import open_files as descriptors
+from orchestrator.system import open_files
 
 if TYPE_CHECKING:
     import socket
@@ -180,7 +180,7 @@ class Monitor:
     def _has_room(self, files: int) -> bool:
         # The monitor inherits our limit.
         held = len(self._adoptions) + _FILES_PER_GROUP * len(self._reserved)
-        return _OWN_FILES + held + files <= descriptors.limit()
+        return _OWN_FILES + held + files <= open_files.limit()
 
     def hand_over(self, prepared: PreparedGroup, *, is_taken: bool) -> None:
         """Give a group's descriptors, which remain main's too.
@@ -257,7 +257,7 @@ class Monitor:
         """
         with sock:
             if not self._has_room(1):
-                raise HandoffError(descriptors.explain_shortage())
+                raise HandoffError(open_files.describe_shortage())
             domain = self._records.number_of(uuid)
             if domain is None or not self._child.can_hear:
                 self._refuse_adoption(uuid, number)
