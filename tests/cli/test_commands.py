@@ -234,7 +234,7 @@ def test_a_typo_is_told_the_nearest_command(vmpower: Vmpower) -> None:
     ("words", "status", "hint"),
     [
         ("domain set nope --min 1GHz", 1, "see 'virsh list --all'"),
-        ("domain set test --min 3GHz --max 1GHz", 1, "exchange them"),
+        ("domain set test --min 3GHz --max 1GHz", 1, "swap them"),
         ("domain pin test 0 99", 1, "the host has CPUs 0-7"),
         ("template show ./no.xml", 1, "'vmpower template list'"),
         ("simulate /proc/x --cpus 2", 1, "name a directory of yours"),

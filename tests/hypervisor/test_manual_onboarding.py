@@ -269,8 +269,8 @@ def test_settings_are_written_to_the_running_domain_and_to_its_definition(
     assert found[True].policy == POLICY
     assert found[False].policy == DomainPolicy(turbo=True)
     assert list(operator.read_policies(uuid, Scope.CURRENT)) == [True]
-    wrong = DomainPolicy(min_khz=KHz(2), max_khz=KHz(1))
-    with pytest.raises(DomainXmlError, match="above the highest"):
+    wrong = DomainPolicy(min_khz=KHz(3_000_000), max_khz=KHz(2_000_000))
+    with pytest.raises(DomainXmlError, match=r"min 3\.00 GHz is above max 2\.00"):
         operator.write_policies(uuid, {True: DomainPolicy(), False: wrong})
     assert operator.read_policies(uuid) == found
     operator.write_policies(uuid, {True: DomainPolicy(), False: DomainPolicy()})
