@@ -123,7 +123,7 @@ def test_a_path_that_does_not_exist_is_awaited(
     with DaemonProcess(uri, tree.root) as daemon:
         assert is_served(ends[0])
         absent = daemon.wait_for_channel("bad", 0, "absent")
-        assert absent["reason"] == f"nobody listens at {late}"
+        assert absent["reason"] == f"no listener at {late}"
         end = GuestEnd(late)
         try:
             daemon.wait_for_channel("bad", 0, "open")
