@@ -26,11 +26,11 @@ from orchestrator.performer.call_pool import Pool
 from orchestrator.performer.channel_connector import Connecting
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import Policing
-from orchestrator.power.held_groups import Claims
+from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.reporting.event_log import Reports
 from orchestrator.sampling.host import HostSampling
 from orchestrator.system.service_manager import notify
@@ -169,10 +169,10 @@ class Daemon:
         feed = EventFeed()
         reports = Reports(feed)
         self._tree = CpuTree(config.sysfs_root)
-        self._claim = CpuTreeClaim(self._tree)
+        self._claim = CpuTreeLock(self._tree)
         journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
         fallback = config.power.fallback_governor
-        self._claims = Claims(self._tree, journal, fallback_governor=fallback)
+        self._claims = HeldGroups(self._tree, journal, fallback_governor=fallback)
         ear = Ear(self.post)
         self._monitor = Monitor(
             release_after_s=config.power.release_after_s, listener=ear

@@ -14,7 +14,7 @@ from cli.output.progress import working
 from orchestrator.errors import JournalError, TreeLockedError
 from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
 from orchestrator.power.sysfs import CpuTree
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 
 app = new_app()
 
@@ -61,7 +61,7 @@ def restore(
 
 
 def _replay(path: Path, tree: CpuTree) -> Replay:
-    claim = CpuTreeClaim(tree)
+    claim = CpuTreeLock(tree)
     try:
         claim.acquire()
     except TreeLockedError as error:

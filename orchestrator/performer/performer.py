@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.performer.channel_connector import Connecting
     from orchestrator.performer.policy_runner import Policing
-    from orchestrator.power.held_groups import Claims
+    from orchestrator.power.held_groups import HeldGroups
     from orchestrator.reporting.event_log import Reports
     from orchestrator.values.domain import DomainId
 
@@ -69,7 +69,7 @@ class Performer:
         inventory: Inventory,
         hypervisor: Hypervisor,
         monitor: Monitor,
-        claims: Claims,
+        claims: HeldGroups,
         policing: Policing,
         domain_calls: Pool,
         reports: Reports,
@@ -228,7 +228,7 @@ class Performer:
     def _work_topology(self, *, is_thorough: bool) -> None:
         tree = self._claims.tree
         try:
-            self._claims.restore_left_over()
+            self._claims.retry_restoring()
             outline = read_outline(tree)
             if is_thorough or outline != self._outline:
                 self._post(events.TopologyRead(read_topology(tree)))

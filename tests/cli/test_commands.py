@@ -237,8 +237,8 @@ def test_a_typo_is_told_the_nearest_command(vmpower: Vmpower) -> None:
         ("domain set test --min 3GHz --max 1GHz", 1, "swap them"),
         ("domain pin test 0 99", 1, "the host has CPUs 0-7"),
         ("template show ./no.xml", 1, "'vmpower template list'"),
-        ("simulate /proc/x --cpus 2", 1, "name a directory of yours"),
-        ("restore --sysfs-root /nowhere", 1, "is --sysfs-root right?"),
+        ("simulate /proc/x --cpus 2", 1, "give a directory that you may write"),
+        ("restore --sysfs-root /nowhere", 1, "check --sysfs-root"),
         ("channel disable dpdk-fw x", 2, "write a number or 'all'"),
     ],
 )

@@ -234,9 +234,9 @@ def test_an_offline_cpu_an_unwritable_file_and_an_unknown_driver_are_told_apart(
             vcpus = daemon.status()["domains"][0]["vcpus"]
             reasons = [vcpu["reason"] or "" for vcpu in vcpus]
     assert reasons[0] == ""
-    assert "online" in reasons[1]
+    assert reasons[1] == "pinned to offline CPUs only: 1"
     assert "scaling_governor" in reasons[2]
-    assert "unknown scaling driver 'speedy'" in reasons[3]
+    assert "unsupported scaling driver 'speedy'" in reasons[3]
 
 
 def test_a_clock_that_the_kernel_refuses_is_refused_to_the_guest(

@@ -191,7 +191,7 @@ class Monitor:
                 once then, also when it was before (a CPU that comes back has lost it).
         """
         originals = tuple(o.value.decode("latin-1") for o in prepared.originals)
-        ours = tuple(o.ours.decode("latin-1") for o in prepared.originals)
+        ours = tuple(o.taken_value.decode("latin-1") for o in prepared.originals)
         number = prepared.group.number
         message = messages.HandOver(number, is_taken, originals, ours)
         self._send(message, [prepared.clock_fd, *prepared.original_fds])
