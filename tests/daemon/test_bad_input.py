@@ -278,8 +278,7 @@ def test_a_typo_in_the_configuration_is_named_and_nothing_is_started(
     done = run("--config", str(file), "--check-config")
     assert done.returncode == 2
     assert done.stderr == (
-        "error: bonds: unknown key, did you mean 'bounds'?\n"
-        "hint: vmpower.toml(5) explains every key\n"
+        "error: bonds: unknown key, did you mean 'bounds'?\nhint: see vmpower.toml(5)\n"
     )
     assert done.stdout == ""
 
