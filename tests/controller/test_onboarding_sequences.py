@@ -1,7 +1,7 @@
-"""Any sequence of onboardings, of what others do, and of failures: values only.
+"""Any sequence of onboardings, changes by other tools and failures: values only.
 
-In the end every domain has exactly the channels it should have: what others gave and
-left, and what the rules want, as far as a running domain can take it.
+In the end every domain has exactly the channels that it should have: those of other
+tools, and those that the rules want, as far as a running domain has ports for them.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ NOTHING: frozenset[int] = frozenset()
 
 
 class Onboarding(RuleBasedStateMachine):
-    """Domains, whoever changes them, and a controller that hears of most of it."""
+    """Domains, tools that change them, and a controller that misses some changes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.host = SimulatedHost()
         self.runs = 0
         self.theirs: dict[DomainId, tuple[frozenset[int] | None, ...]] = {}
-        """What others gave each domain: while it runs, and in its definition."""
+        """Channels of other tools, in each running domain and in its definition."""
 
     @initialize(rules=RULES)
     def begin(self, rules: tuple[OnboardRule, ...]) -> None:
-        """One domain is off, the other runs."""
+        """One domain is off, the other is running."""
         self.host.config = Config(onboard=rules)
         self.host.inventory.config = self.host.config
         self.host.start()
@@ -68,7 +68,7 @@ class Onboarding(RuleBasedStateMachine):
     def define(
         self, name: str, theirs: frozenset[int], ports: int, *, pinned: bool
     ) -> None:
-        """Also anew: a tool writes what it knows, and knows nothing of ours."""
+        """Define or redefine: the tool knows nothing of the rules' channels."""
         spec = domain(name, channels=(), state=DomainState.SHUTOFF, run=-1)
         uuid = spec.uuid
         vcpus = spec.definition.vcpus if spec.definition else frozenset()
@@ -101,7 +101,7 @@ class Onboarding(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def undefine(self, name: str) -> None:
-        """A running domain runs on, transient."""
+        """A running domain becomes transient."""
         old = self._find(name)
         if old is not None and old.live is not None:
             self._become(replace(old, definition=None))
@@ -174,17 +174,17 @@ class Onboarding(RuleBasedStateMachine):
     @rule()
     def everything_gets_done(self) -> None:
         self.host.settle()
-        self._check_what_others_have()
+        self._check_foreign_channels()
 
     def teardown(self) -> None:
-        """Nobody refuses any more; libvirt is connected anew, and time passes."""
+        """Without refusals, after a reconnect and a resync, the state is right."""
         self.host.stubborn.clear()
         self.host.settle()
         self.host.tell(e.LibvirtConnected())
         self.host.settle()
         self.host.tell(e.ResyncDue())
         self.host.settle()
-        self._check_what_others_have()
+        self._check_foreign_channels()
         for spec in self.host.domains.values():
             self._check(spec)
 
@@ -194,8 +194,8 @@ class Onboarding(RuleBasedStateMachine):
         assert not self.host.inventory.domains[spec.uuid].onboarding.is_under_way
         if spec.definition is not None:
             assert is_right(decides, spec.definition)
-        is_seen = spec.live is not None and spec.state.is_executing
-        if spec.live is None or not is_seen or is_right(decides, spec.live):
+        is_planned = spec.live is not None and spec.state.is_executing
+        if spec.live is None or not is_planned or is_right(decides, spec.live):
             assert problem == ""
         else:
             lacking = (
@@ -207,7 +207,7 @@ class Onboarding(RuleBasedStateMachine):
             assert not spec.live.free_ports
             assert "no free port for channel" in problem
 
-    def _check_what_others_have(self) -> None:
+    def _check_foreign_channels(self) -> None:
         for uuid, spec in self.host.domains.items():
             sides = self.theirs[uuid]
             for held, theirs in zip((spec.live, spec.definition), sides, strict=True):
@@ -236,7 +236,7 @@ class Onboarding(RuleBasedStateMachine):
         self._become(with_sides(old, live, definition))
 
     def _become(self, spec: DomainSpec) -> None:
-        """Somebody else made the domain so; the note tells what is not theirs."""
+        """Another tool changed the domain; the note lists the rules' channels."""
         self.host.domains[spec.uuid] = spec
         self.theirs[spec.uuid] = tuple(
             None if held is None else held.present - held.removable

@@ -54,7 +54,7 @@ def test_a_busy_vcpu_differs_from_an_idle_one(
 
 
 SECOND = DomainId("9989e6cd-caca-4c68-8934-da43e4863198")
-NOBODY = DomainId("00000000-0000-0000-0000-000000000000")
+UNKNOWN = DomainId("00000000-0000-0000-0000-000000000000")
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_one_call_reads_all_running_domains(
     wait_for(lambda: hypervisor.vcpu_times(UUID)[0] >= 50_000_000, "the BIOS")
     for guest in guests:
         guest.domain.suspend()
-    told = hypervisor.vcpu_times_together([UUID, SECOND, NOBODY])
-    assert told == {uuid: hypervisor.vcpu_times(uuid) for uuid in (UUID, SECOND)}
-    assert told[UUID][0] >= 50_000_000
+    times = hypervisor.vcpu_times_together([UUID, SECOND, UNKNOWN])
+    assert times == {uuid: hypervisor.vcpu_times(uuid) for uuid in (UUID, SECOND)}
+    assert times[UUID][0] >= 50_000_000
     # One is off, one is undefined; the connection still has handles of both.
     guests[0].domain.destroy()
     guests[1].domain.undefine()
@@ -116,12 +116,12 @@ def test_a_qemu_that_hangs_blocks_the_call_for_many_and_no_other(
     assert hypervisor.vcpu_times_together(both).keys() == set(both)
     process = qemu_of(session_host, "second")
     os.kill(process, signal.SIGSTOP)
-    told = Pool("many", size=1)
+    pool = Pool("many", size=1)
     answers: list[dict[DomainId, dict[int, int]]] = []
     try:
-        told.submit(
+        pool.submit(
             "many",
-            "look",
+            "read",
             lambda: answers.append(hypervisor.vcpu_times_together(both)),
         )
         since_s = time.monotonic()
@@ -131,8 +131,8 @@ def test_a_qemu_that_hangs_blocks_the_call_for_many_and_no_other(
         is_held = not answers
     finally:
         os.kill(process, signal.SIGCONT)
-        told.stop()
-        assert told.join(30)
+        pool.stop()
+        assert pool.join(30)
     (answer,) = answers
     assert answer.keys() == set(both)
     version = libvirt.open(session_host.uri).getLibVersion()
