@@ -296,12 +296,12 @@ class Daemon:
         replay = self._claims.replay()
         if replay.restored:
             logger.warning(
-                "an earlier run ended without restoring: did it now groups=%s",
+                "restored clock groups left by a previous run groups=%s",
                 ",".join(map(str, replay.restored)),
             )
         if replay.left:
             logger.info(
-                "left as they are, not ours any more since an earlier run groups=%s",
+                "not restored: governor was changed since the previous run groups=%s",
                 ",".join(map(str, replay.left)),
             )
         for number, refusal in replay.kept.items():

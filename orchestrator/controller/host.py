@@ -56,7 +56,7 @@ def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[
     return [
         Report(
             "cpus",
-            f"{name_cpus(pcpus)} left alone: {reason}",
+            f"{name_cpus(pcpus)} not managed: {reason}",
             severity=Severity.WARNING,
         )
         for reason, pcpus in by_reason.items()

@@ -159,7 +159,7 @@ def test_a_domain_without_a_controller_has_to_be_powered_off(
     assert free_ports(hypervisor) == 0
     with pytest.raises(HypervisorError, match="1 needed, 0 free") as caught:
         hypervisor.attach_channels(UUID, [0], [0])
-    assert "power it off and on" in caught.value.hint
+    assert "power the domain off and on" in caught.value.hint
     assert guest.both() == ([], [])
     assert guest.notes() == (set(), set())
 
