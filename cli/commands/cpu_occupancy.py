@@ -33,9 +33,9 @@ def read_host(connection: OperatorConnection, sysfs_root: Path) -> Host:
     # The numbers of an imitation are not those of the machine's processes.
     taken = {} if tree.is_simulated else dict(_bound())
     planned: dict[PCpu, str] = {}
-    for tenant in connection.tenants():
-        whose = taken if tenant.is_active else planned
-        whose.update(dict.fromkeys(tenant.pcpus, f"domain '{tenant.name}'"))
+    for domain in connection.list_pinned():
+        whose = taken if domain.is_active else planned
+        whose.update(dict.fromkeys(domain.pcpus, f"domain '{domain.name}'"))
     return Host(cpus=read_host_cpus(tree), taken=taken, planned=planned)
 
 

@@ -90,4 +90,4 @@ def parse_numbers(text: str) -> frozenset[int] | None:
     if text == "all":
         return None
     with usage():
-        return frozenset() if text == "none" else parse_cpulist(text)
+        return frozenset() if text == "none" else parse_cpulist(text, noun="channel")

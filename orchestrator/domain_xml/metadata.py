@@ -1,11 +1,11 @@
-"""A domain's own policy, in its metadata: read, written, checked.
+"""A domain's settings in its metadata: the <policy> element.
 
 Theory of operation: people write this element, with `vmpower domain set`, with `virsh
-metadata` or in an editor; so reading it never fails. What cannot be meant is left out
-and reported with its line and the reason, and the rest holds. `policy.rng` beside this
-module says the same for editors and for checks before writing.
+metadata` or in an editor; so reading it never fails. Invalid parts are ignored and
+reported with line and reason; the rest is used. `policy.rng` beside this module is the
+same in a form for editors, and for checks before writing.
 
-libvirt keeps one element for each namespace.
+libvirt keeps one element per namespace.
 
 Source: virDomainSetMetadata of libvirt-domain.h; libvirt's formatdomain, "General
 metadata".
@@ -23,13 +23,18 @@ from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.policy.text import parse_policies
 from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
-from orchestrator.values.units import KHz, parse_khz
+from orchestrator.values.units import (
+    FREQUENCY_FORMATS,
+    KHz,
+    format_khz,
+    parse_khz,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 POLICY_URI = "urn:vmpower:domain:1"
-"""Namespace of the element; what libvirt finds it by."""
+"""Namespace of the element, by which libvirt finds it."""
 POLICY_PREFIX = "vmpower"
 SCHEMA = "policy.rng"
 
@@ -41,38 +46,38 @@ _ATTRIBUTES = (
     "policies",
 )
 _LONGEST = 40
-"""Characters of a strange word that are repeated to people."""
+"""Characters of an invalid value that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPolicy:
-    """What a domain's metadata says."""
+    """The settings in a domain's metadata."""
 
     policy: DomainPolicy | None
-    """None: it has no such element, or not one usable word in it."""
+    """None: no such element, or none of its settings is valid."""
     problems: tuple[str, ...]
-    """What was left out: line, what, why; one sentence each."""
+    """What was ignored: line, setting, reason; one sentence each."""
 
 
 def parse_policy(xml: str) -> ReadPolicy:
-    """Read the policy out of a domain's XML.
+    """Read the settings from a domain's XML.
 
     Raises:
-        DomainXmlError: it is no domain XML; never for what is inside the metadata.
+        DomainXmlError: invalid domain XML; never because of the metadata.
     """
     return read_policy(parse_document(xml))
 
 
 def read_policy(root: etree._Element) -> ReadPolicy:
-    """Read the policy out of a domain's tree."""
+    """Read the settings from a domain's tree."""
     elements = root.findall(f"metadata/{{{POLICY_URI}}}*")
     reader = _Reader()
     for element in elements:
         if element.tag != _TAG:
-            reader.complain(element, f"<{_local(element)}> is unknown")
+            reader.complain(element, f"unknown element <{_local(element)}>")
     policies = [element for element in elements if element.tag == _TAG]
     for element in policies[1:]:
-        reader.complain(element, "<policy> is there twice; only the first counts")
+        reader.complain(element, "more than one <policy>; only the first is used")
     policy = reader.read(policies[0]) if policies else None
     return ReadPolicy(
         policy=None if policy is None or policy.is_empty else policy,
@@ -81,16 +86,16 @@ def read_policy(root: etree._Element) -> ReadPolicy:
 
 
 def build_policy(policy: DomainPolicy) -> str:
-    """Write a policy as the element that libvirt is given, with the namespace beside.
+    """Build the element as libvirt expects it, separately from its namespace.
 
     Raises:
-        DomainXmlError: the policy contradicts itself.
+        DomainXmlError: contradictory settings.
     """
     if policy.min_khz and policy.max_khz and policy.min_khz > policy.max_khz:
         raise DomainXmlError(
-            f"the lowest clock, {policy.min_khz} kHz, is above the highest,"
-            f" {policy.max_khz} kHz",
-            hint="exchange them, or leave one of them out",
+            f"min {format_khz(policy.min_khz)} is above"
+            f" max {format_khz(policy.max_khz)}",
+            hint="swap them, or drop one",
         )
     try:
         parse_policies(policy.policies or "")
@@ -98,17 +103,17 @@ def build_policy(policy: DomainPolicy) -> str:
         raise DomainXmlError(f"policies: {error}", hint=error.hint) from error
     element = _build(policy)
     validate_policy(etree.tostring(element, encoding="unicode"))
-    # libvirt adds the namespace itself, and refuses one that is there already.
+    # libvirt adds the namespace itself, and refuses an element that has one.
     element.tag = "policy"
     etree.cleanup_namespaces(element)
     return etree.tostring(element, encoding="unicode")
 
 
 def set_policy(xml: str, policy: DomainPolicy) -> str:
-    """Put a policy into a domain's XML in place of the one there; an empty one goes.
+    """Replace the settings in a domain's XML; empty settings remove the element.
 
     Raises:
-        DomainXmlError: it is no domain XML, or the policy contradicts itself.
+        DomainXmlError: invalid domain XML, or contradictory settings.
     """
     root = parse_document(xml)
     metadata = root.find("metadata")
@@ -119,7 +124,7 @@ def set_policy(xml: str, policy: DomainPolicy) -> str:
         if metadata is None:
             metadata = etree.Element("metadata")
             _insert_metadata(root, metadata)
-        build_policy(policy)  # which checks it
+        build_policy(policy)  # for its checks
         metadata.append(_build(policy))
     elif metadata is not None and not len(metadata):
         root.remove(metadata)
@@ -127,20 +132,20 @@ def set_policy(xml: str, policy: DomainPolicy) -> str:
 
 
 def validate_policy(text: str) -> None:
-    """Hold a policy's element against the schema.
+    """Validate the element against its schema.
 
     Raises:
-        DomainXmlError: it does not fit; the message names line and reason.
+        DomainXmlError: it is invalid; the message has line and reason.
     """
     rules = etree.RelaxNG(etree.fromstring(read_schema().encode()))
     try:
         element = etree.fromstring(text.encode(), etree.XMLParser(load_dtd=False))
     except etree.XMLSyntaxError as error:
-        raise DomainXmlError(f"the policy is not well-formed: {error}") from error
+        raise DomainXmlError(f"<policy> is not well-formed: {error}") from error
     if not rules.validate(element):
         last = rules.error_log.last_error
         why = "" if last is None else f": line {last.line}: {last.message}"
-        raise DomainXmlError(f"the policy does not fit its schema{why}")
+        raise DomainXmlError(f"<policy> does not conform to its schema{why}")
 
 
 def read_schema() -> str:
@@ -149,7 +154,7 @@ def read_schema() -> str:
 
 
 class _Reader:
-    """Reads one element and remembers what it could not use."""
+    """Reads one element and collects its problems."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -158,11 +163,11 @@ class _Reader:
         self.problems.append(f"metadata, line {element.sourceline}: {what}")
 
     def read(self, element: etree._Element) -> DomainPolicy:
-        self._look_around(element)
+        self._check_content(element)
         low = self._take(element, "min", _frequency)
         high = self._take(element, "max", _frequency)
         if low is not None and high is not None and low > high:
-            self.complain(element, "min is above max; neither counts")
+            self.complain(element, "min is above max; both are ignored")
             low = high = None
         return DomainPolicy(
             min_khz=low,
@@ -176,16 +181,16 @@ class _Reader:
             policies=self._take(element, "policies", _policies),
         )
 
-    def _look_around(self, element: etree._Element) -> None:
+    def _check_content(self, element: etree._Element) -> None:
         for name in map(str, element.attrib):
             if name not in _ATTRIBUTES:
-                self.complain(element, f"attribute {_quote(name)} is unknown")
+                self.complain(element, f"unknown attribute {_quote(name)}")
         texts = [element.text, *(child.tail for child in element)]
         if any(text and text.strip() for text in texts):
-            self.complain(element, "<policy> has text inside, which means nothing")
+            self.complain(element, "text inside <policy> is ignored")
         for child in element.iterchildren(etree.Element):
             if etree.QName(child).namespace in (None, POLICY_URI):
-                self.complain(child, f"<{_local(child)}> is unknown")
+                self.complain(child, f"unknown element <{_local(child)}>")
 
     def _take(
         self, element: etree._Element, name: str, convert: Callable[[str], _Value]
@@ -202,26 +207,26 @@ class _Reader:
 
 def _frequency(word: str) -> KHz:
     if not word.isascii() or len(word) > _LONGEST:
-        raise ValueError("no frequency; write 2300000, 2300MHz or 2.3GHz")
+        raise ValueError(f"expected {FREQUENCY_FORMATS}")
     return parse_khz(word)
 
 
 def _yes_or_no(word: str) -> bool:
     if word not in ("yes", "no"):
-        raise ValueError("neither yes nor no")
+        raise ValueError("expected yes or no")
     return word == "yes"
 
 
 def _mode(word: str) -> Mode:
     if word not in tuple(Mode):
-        raise ValueError(f"none of {', '.join(Mode)}")
+        raise ValueError(f"expected one of {', '.join(Mode)}")
     return Mode(word)
 
 
 def _generation(word: str) -> int:
     known = [str(size) for size in GENERATIONS]
     if word not in known:
-        raise ValueError(f"none of {', '.join(known)}")
+        raise ValueError(f"expected one of {', '.join(known)}")
     return int(word)
 
 
@@ -253,7 +258,7 @@ def _word(answer: bool | None) -> str | None:  # noqa: FBT001 - it is what is wr
 
 
 def _insert_metadata(root: etree._Element, metadata: etree._Element) -> None:
-    """Where libvirt itself writes it: after what names the domain."""
+    """Insert the metadata where libvirt writes it: after names and descriptions."""
     named = [
         root.find(tag) for tag in ("description", "title", "genid", "uuid", "name")
     ]
@@ -270,5 +275,5 @@ def _local(element: etree._Element) -> str:
 
 
 def _quote(word: str) -> str:
-    # Words come from people and can be of any length and with any characters.
+    # A value can have any length and any characters.
     return repr(word if len(word) <= _LONGEST else f"{word[:_LONGEST]}...")

@@ -182,7 +182,7 @@ def test_a_vcpu_is_pinned_in_a_domain_by_any_of_its_names(word: str) -> None:
 def test_a_vcpu_that_it_does_not_have_is_refused_with_those_that_it_has() -> None:
     result = run("pin", "test", "2", "3", "-c", DEFAULT)
     assert isinstance(result.exception, HypervisorError)
-    assert result.exception.hint == "it has vCPUs 0-1"
+    assert result.exception.hint == "the domain has vCPUs 0-1"
 
 
 @pytest.mark.parametrize("option", ["--disk", "--kernel", "--cloud-init"])
@@ -221,8 +221,8 @@ def test_a_pinning_is_told_to_programs() -> None:
 @pytest.mark.parametrize(
     ("words", "error", "says"),
     [
-        (("pin", "nobody", "0", "1"), DomainGone, "no domain 'nobody'"),
-        (("pin", "test", "0", "8"), HypervisorError, "no CPU 8"),
+        (("pin", "nobody", "0", "1"), DomainGone, "no such domain: 'nobody'"),
+        (("pin", "test", "0", "8"), HypervisorError, "no such host CPU: 8"),
         (("pin", "test", "0", ""), HypervisorError, "at least one CPU"),
         (("pin", "test", "0", "x"), UsageError, "'x'"),
         (("pin", "test", "9", "1"), HypervisorError, "vcpu"),
@@ -230,7 +230,7 @@ def test_a_pinning_is_told_to_programs() -> None:
         (("add", "r", "--vcpus", "2", "--pin", "1"), ConfigError, "1 CPUs"),
         (("add", "r", "--template", "nvf"), ConfigError, "mean 'nfv'"),
         (("add", "r", "--network", "tap:0"), ConfigError, "no network"),
-        (("add", "r", "--max", "fast"), UsageError, "no frequency"),
+        (("add", "r", "--max", "fast"), UsageError, "invalid frequency 'fast'"),
         (("add", "r", "--channels", "x"), UsageError, "'x'"),
         (("add", "r", "--cmdline", "quiet"), ConfigError, "needs a kernel"),
     ],

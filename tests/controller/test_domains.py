@@ -152,8 +152,8 @@ def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
     ("pinning", "reason"),
     [
         ((0, 1), "floats over CPUs 0-1: pin it to one clock group"),
-        ((), "libvirt does not say where it may run"),
-        ((7,), "none of its CPUs 7 is online"),
+        ((), "its pinning is unknown to libvirt"),
+        ((7,), "pinned to offline CPUs only: 7"),
     ],
 )
 def test_a_vcpu_that_cannot_be_controlled_says_why(

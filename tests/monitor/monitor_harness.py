@@ -142,7 +142,7 @@ class MonitorHarness:
             prepared.group.number,
             is_taken,
             originals=tuple(o.value.decode() for o in prepared.originals),
-            ours=tuple(o.ours.decode() for o in prepared.originals),
+            ours=tuple(o.taken_value.decode() for o in prepared.originals),
         )
         self.monitor.send(command, [prepared.clock_fd, *prepared.original_fds])
 

@@ -10,8 +10,8 @@ from cli.doctor.examination import check
 from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Domains
 from cli.doctor.finding import error, info, warning
-from orchestrator.domain_xml.channel import MAX_SOCKET_PATH_BYTES
 from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from cli.doctor.facts.accounts import Accounts, Person
 from cli.doctor.facts.daemon import Configuration, Daemon, Status
 from cli.doctor.facts.service import Answer, Service, SocketFile
 from cli.doctor.finding import error, info, warning
-from orchestrator.domain_xml.channel import MAX_SOCKET_PATH_BYTES
+from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -126,7 +126,9 @@ def test_a_wrong_configuration_is_an_error(tmp_path: Path, cpus: Path) -> None:
         before=("--run-dir", tmp_path),
     )
     (finding,) = [i for i in document["findings"] if i["id"] == "configuration-wrong"]
-    assert "'enforced' is none of enforce, observe" in finding["what"]
+    assert (
+        "invalid value 'enforced': expected one of enforce, observe" in finding["what"]
+    )
     assert "--check-config" in finding["cure"]
 
 
