@@ -23,7 +23,7 @@ from domain_templates.spec import DomainKind, TemplateSpec
 from orchestrator.domain_xml.channel import check_socket_path, parse_channel_number
 from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.domain_xml.edit import add_channels, remove_channels
-from orchestrator.domain_xml.metadata import set_policy
+from orchestrator.domain_xml.metadata import set_settings
 from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
@@ -70,7 +70,7 @@ def build(name: str, spec: TemplateSpec, template: Template | None = None) -> st
 
 def _finish(name: str, spec: TemplateSpec, root: etree._Element, vcpus: int) -> str:
     xml = _with_channels(name, spec, root, vcpus)
-    root = parse_document(set_policy(xml, spec.policy))
+    root = parse_document(set_settings(xml, spec.policy))
     etree.indent(root)
     return render_document(root) + "\n"
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
-from orchestrator.values.domain_settings import DomainPolicy
+from orchestrator.values.domain_settings import DomainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +89,7 @@ class TemplateSpec:
     libvirt chooses, and takes care of owner and labels."""
     console: Path | None = None
     """File that the serial console is written to; None: a pty."""
-    policy: DomainPolicy = field(default_factory=DomainPolicy)
+    policy: DomainSettings = field(default_factory=DomainSettings)
     """What it is allowed, for its metadata."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The template's own parameters, by name."""

@@ -29,7 +29,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.onboarding.rule import OnboardRule  # noqa: TC001 - read at run time
 from orchestrator.policy.rule import PolicyRule, read_rule
 from orchestrator.policy.text import parse_policies
-from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
+from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode
 from orchestrator.values.units import MAX_KHZ, KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
@@ -130,7 +130,7 @@ class FifoConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainRule(DomainPolicy):
+class DomainRule(DomainSettings):
     """Limits and rights of the domains that the rule matches.
 
     A rule takes precedence over the settings in the domain's own metadata.
@@ -253,10 +253,12 @@ def _find_problems(config: Config) -> list[str]:
         if rule.min_khz and rule.max_khz and rule.min_khz > rule.max_khz
     ]
     found += [
-        f"domain[{index}].generation: invalid value {rule.generation}:"
-        f" expected one of {', '.join(map(str, GENERATIONS))}"
+        f"domain[{index}].{name}: invalid value {value}:"
+        f" expected one of {', '.join(setting.choices)}"
         for index, rule in enumerate(config.domain)
-        if rule.generation not in (None, *GENERATIONS)
+        for name, setting in SETTINGS.items()
+        if (value := getattr(rule, name)) is not None
+        if setting.choices and value not in setting.choices.values()
     ]
     found += [
         f"onboard[{index}]: {problem}"

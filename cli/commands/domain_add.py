@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from domain_templates import Network, TemplateSpec
     from orchestrator.hypervisor.operator import FoundDomain
     from orchestrator.values.domain import PCpu
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 _QCOW2 = b"QFI\xfb"
 
@@ -315,10 +315,10 @@ def _parse_settings(words: list[str] | None) -> dict[str, str]:
 
 def _policy(
     low: str, high: str, *, turbo: bool | None, mode: str | None
-) -> "DomainPolicy":
-    from orchestrator.values.domain_settings import DomainPolicy, Mode
+) -> "DomainSettings":
+    from orchestrator.values.domain_settings import DomainSettings, Mode
 
-    return DomainPolicy(
+    return DomainSettings(
         min_khz=parse_clock(low),
         max_khz=parse_clock(high),
         turbo=turbo,

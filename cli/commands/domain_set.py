@@ -28,7 +28,7 @@ from cli.output.echo import say
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.operator import FoundDomain
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 _FIELDS = {
     "min": "min_khz",
@@ -130,14 +130,14 @@ def set_policy(  # noqa: PLR0913 - each parameter is an option of the command
     scope = scope_of(live=live, config=config, current=current)
     with OperatorConnection(uri_of(context, connect)) as connection:
         found = connection.find(domain)
-        before = connection.read_policies(found.uuid, scope)
+        before = connection.read_settings(found.uuid, scope)
         after = {
-            is_live: _change(read.policy, changes) for is_live, read in before.items()
+            is_live: _change(read.settings, changes) for is_live, read in before.items()
         }
         if print_xml:
             _print(after)
             return
-        connection.write_policies(found.uuid, after)
+        connection.write_settings(found.uuid, after)
     for problem in dict.fromkeys(
         it for read in before.values() for it in read.problems
     ):
@@ -166,16 +166,18 @@ def _changes(wanted: dict[str, Any], unset: list[str]) -> dict[str, Any]:
     return changes
 
 
-def _change(policy: "DomainPolicy | None", changes: dict[str, Any]) -> "DomainPolicy":
-    from orchestrator.values.domain_settings import DomainPolicy
+def _change(
+    policy: "DomainSettings | None", changes: dict[str, Any]
+) -> "DomainSettings":
+    from orchestrator.values.domain_settings import DomainSettings
 
-    return replace(policy or DomainPolicy(), **changes)
+    return replace(policy or DomainSettings(), **changes)
 
 
-def _print(policies: "dict[bool, DomainPolicy]") -> None:
-    from orchestrator.domain_xml.metadata import build_policy
+def _print(policies: "dict[bool, DomainSettings]") -> None:
+    from orchestrator.domain_xml.metadata import build_settings
 
-    for text in dict.fromkeys(map(build_policy, policies.values())):
+    for text in dict.fromkeys(map(build_settings, policies.values())):
         say(text)
 
 
@@ -183,7 +185,7 @@ def _tell(
     context: typer.Context,
     output: Output | None,
     domain: "FoundDomain",
-    policies: "dict[bool, DomainPolicy]",
+    policies: "dict[bool, DomainSettings]",
 ) -> None:
     if settings_of(context, output).output is Output.JSON:
         sides = {True: "live", False: "config"}
@@ -195,11 +197,11 @@ def _tell(
         say(f"{what} '{domain.name}': {words}")
 
 
-def _facts(policy: "DomainPolicy") -> dict[str, Any]:
+def _facts(policy: "DomainSettings") -> dict[str, Any]:
     return {item.name: getattr(policy, item.name) for item in fields(policy)}
 
 
-def _words(policy: "DomainPolicy") -> list[str]:
+def _words(policy: "DomainSettings") -> list[str]:
     from orchestrator.values.units import format_khz
 
     words = []

@@ -27,7 +27,7 @@ from orchestrator.controller.inventory import OnboardingRecord
 from orchestrator.events import ChannelsAttached
 from orchestrator.onboarding.plan import ChannelPlan, plan_by_rule
 from orchestrator.onboarding.rule import NONE
-from orchestrator.rights import DEFAULT, Said, resolve_rights
+from orchestrator.rights import DEFAULT, Resolved, resolve_rights
 from orchestrator.values.cpuset import name_all
 
 if TYPE_CHECKING:
@@ -56,15 +56,15 @@ def find_rule(config: Config, spec: DomainSpec) -> OnboardRule | None:
     return next(matching, None)
 
 
-def explain(config: Config, spec: DomainSpec) -> Said[str]:
+def explain(config: Config, spec: DomainSpec) -> Resolved[str]:
     """Return which channels a domain should have, and the source of that decision."""
     rule = find_rule(config, spec)
     if rule is not None:
-        return Said(rule.channels, f"onboard rule {rule.match or '*'}")
+        return Resolved(rule.channels, f"onboard rule {rule.match or '*'}")
     setting = resolve_rights(config, spec).onboard
     # Without any rule, the domain's own refusal is not the reason.
     is_refusal = setting.value is False and bool(config.onboard)
-    return Said(NONE, setting.source if is_refusal else DEFAULT)
+    return Resolved(NONE, setting.source if is_refusal else DEFAULT)
 
 
 def review(inventory: Inventory, record: DomainRecord) -> list[Action]:

@@ -15,7 +15,7 @@ from orchestrator.domain_xml.channel import (
 )
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.interfaces import read_interfaces
-from orchestrator.domain_xml.metadata import read_policy
+from orchestrator.domain_xml.metadata import read_settings
 from orchestrator.domain_xml.note import Note, read_note
 from orchestrator.domain_xml.ports import count_free_ports
 from orchestrator.errors import DomainXmlError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lxml import etree
 
     from orchestrator.values.domain import InterfaceSpec
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_DIGITS = 10
@@ -63,7 +63,7 @@ class ParsedDomain:
     is_pinned: bool
     """Whether any vCPU is pinned."""
     interfaces: tuple[InterfaceSpec, ...]
-    policy: DomainPolicy | None
+    settings: DomainSettings | None
     """The settings in its metadata; None: there are none."""
     problems: tuple[str, ...]
     """What was ignored and why, one sentence each."""
@@ -106,7 +106,7 @@ def parse_domain(xml: str) -> ParsedDomain:
     root = parse_document(xml)
     channels, unusable, problems = _read_channels(root)
     vcpus, vcpu_problems = _read_vcpus(root)
-    found = read_policy(root)
+    found = read_settings(root)
     return ParsedDomain(
         uuid=_read_uuid(root),
         name=_read_text(root, "name"),
@@ -118,7 +118,7 @@ def parse_domain(xml: str) -> ParsedDomain:
         note=read_note(root),
         is_pinned=_is_pinned(root),
         interfaces=read_interfaces(root),
-        policy=found.policy,
+        settings=found.settings,
         problems=(*problems, *vcpu_problems, *found.problems),
     )
 

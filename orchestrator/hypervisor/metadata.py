@@ -14,19 +14,19 @@ import libvirt
 from orchestrator.domain_xml.metadata import (
     POLICY_PREFIX,
     POLICY_URI,
-    ReadPolicy,
-    build_policy,
-    parse_policy,
+    ReadSettings,
+    build_settings,
+    parse_settings,
 )
 from orchestrator.hypervisor.descriptions import Description, Scope, descriptions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 
-def read_policies(domain: libvirt.virDomain, scope: Scope) -> dict[bool, ReadPolicy]:
+def read_settings(domain: libvirt.virDomain, scope: Scope) -> dict[bool, ReadSettings]:
     """Read the settings; True: of the running domain, False: of its definition.
 
     Raises:
@@ -34,13 +34,13 @@ def read_policies(domain: libvirt.virDomain, scope: Scope) -> dict[bool, ReadPol
         HypervisorError: the domain has no such description.
     """
     return {
-        each.is_live: parse_policy(each.read_xml())
+        each.is_live: parse_settings(each.read_xml())
         for each in descriptions_of(domain, scope)
     }
 
 
-def write_policies(
-    domain: libvirt.virDomain, policies: Mapping[bool, DomainPolicy]
+def write_settings(
+    domain: libvirt.virDomain, policies: Mapping[bool, DomainSettings]
 ) -> None:
     """Write the settings to both descriptions or none; empty settings are removed.
 
@@ -52,7 +52,7 @@ def write_policies(
     descriptions = [
         each for each in descriptions_of(domain) if each.is_live in elements
     ]
-    before = {each: parse_policy(each.read_xml()).policy for each in descriptions}
+    before = {each: parse_settings(each.read_xml()).settings for each in descriptions}
     with ExitStack() as undo:
         for each in descriptions:
             _write(each, elements[each.is_live])
@@ -60,7 +60,7 @@ def write_policies(
         undo.pop_all()
 
 
-def _restore(description: Description, policy: DomainPolicy | None) -> None:
+def _restore(description: Description, policy: DomainSettings | None) -> None:
     # A failed undo must not hide the error that caused it.
     with suppress(libvirt.libvirtError):
         _write(description, None if policy is None else _render(policy))
@@ -70,5 +70,5 @@ def _write(description: Description, element: str | None) -> None:
     description.set_metadata(POLICY_PREFIX, POLICY_URI, element)
 
 
-def _render(policy: DomainPolicy) -> str | None:
-    return None if policy.is_empty else build_policy(policy)
+def _render(policy: DomainSettings) -> str | None:
+    return None if policy.is_empty else build_settings(policy)

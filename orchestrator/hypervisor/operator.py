@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from orchestrator.domain_xml.metadata import ReadPolicy
+    from orchestrator.domain_xml.metadata import ReadSettings
     from orchestrator.hypervisor.manual_onboarding import Change, Preview
     from orchestrator.values.domain import VCpu
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 _SEE_LIST = "see 'virsh list --all'"
 _DEVICE_EVENTS = (
@@ -189,9 +189,9 @@ class OperatorConnection:
             domain = self._connection.lookupByUUIDString(uuid)
             return preview(domain, numbers, scope)
 
-    def read_policies(
+    def read_settings(
         self, uuid: DomainId, scope: Scope = Scope.ALL
-    ) -> dict[bool, ReadPolicy]:
+    ) -> dict[bool, ReadSettings]:
         """Read the settings in its metadata; True: running domain, False: definition.
 
         Raises:
@@ -199,12 +199,12 @@ class OperatorConnection:
         """
         with translated():
             domain = self._connection.lookupByUUIDString(uuid)
-            return policies.read_policies(domain, scope)
+            return policies.read_settings(domain, scope)
 
-    def write_policies(
-        self, uuid: DomainId, wanted: Mapping[bool, DomainPolicy]
+    def write_settings(
+        self, uuid: DomainId, wanted: Mapping[bool, DomainSettings]
     ) -> None:
-        """Write what `read_policies` reads; empty settings are removed.
+        """Write what `read_settings` reads; empty settings are removed.
 
         Raises:
             HypervisorError: libvirt refused; everything is undone.
@@ -212,7 +212,7 @@ class OperatorConnection:
         """
         with translated():
             domain = self._connection.lookupByUUIDString(uuid)
-            policies.write_policies(domain, wanted)
+            policies.write_settings(domain, wanted)
 
     def list_pinned(self) -> tuple[PinnedDomain, ...]:
         """List the domains that have pinned vCPUs.

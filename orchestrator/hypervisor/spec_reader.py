@@ -104,7 +104,7 @@ def read_domain_spec(
         else _channels_of(parsed),
         is_pinned=parsed.is_pinned,
         interfaces=parsed.interfaces,
-        policy=parsed.policy,
+        settings=parsed.settings,
         problems=parsed.problems,
     )
 

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 DomainId = NewType("DomainId", str)
 """A libvirt UUID in canonical text form."""
@@ -119,7 +119,7 @@ class DomainSpec:
     """Whether its XML pins any vCPU."""
     interfaces: tuple[InterfaceSpec, ...] = ()
     """Its network interfaces, for policies that count packets."""
-    policy: DomainPolicy | None = None
+    settings: DomainSettings | None = None
     """The settings in its metadata; None: there are none."""
     problems: tuple[str, ...] = ()
     """Parts of its XML that were ignored, one sentence each, for people."""

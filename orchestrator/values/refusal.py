@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+
+
+class Permission(StrEnum):
+    """What a domain's guest may do: the names of settings of a domain."""
+
+    QUERIES = "queries"
+    """Query the frequencies and capabilities of its own vCPUs."""
+    GUEST_POLICIES = "guest_policies"
+    """Send policies for its own vCPUs."""
+
+    @property
+    def refusal(self) -> Refusal:
+        """The reason of a request that lacks it."""
+        return _FORBIDDEN[self]
 
 
 class Refusal(IntEnum):
@@ -44,3 +58,9 @@ class Refusal(IntEnum):
     def word(self) -> str:
         """Its name in documents: `no-vcpu`."""
         return self.name.lower().replace("_", "-")
+
+
+_FORBIDDEN = {
+    Permission.QUERIES: Refusal.QUERIES_FORBIDDEN,
+    Permission.GUEST_POLICIES: Refusal.POLICIES_FORBIDDEN,
+}

@@ -16,7 +16,7 @@ from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainGone, HypervisorError
 from orchestrator.power.simulated import lay_out
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
     assert "looks like qcow2" in result.stderr
     parsed = parse_domain(result.stdout.replace("<name>", f"<uuid>{UUID}</uuid><name>"))
     assert [item.number for item in parsed.channels] == [1]
-    assert parsed.policy == DomainPolicy(
+    assert parsed.settings == DomainSettings(
         min_khz=KHz(1_200_000),
         max_khz=KHz(2_400_000),
         turbo=False,

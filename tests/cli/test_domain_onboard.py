@@ -14,7 +14,7 @@ from cli.app import app
 from domain_templates import load_template
 from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
 from orchestrator.domain_xml.parse import parse_domain
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 from tests.rig.dpdk import UNITS, dpdk_test_guest
 from tests.rig.echo import EchoHost
@@ -122,13 +122,13 @@ def test_scopes_that_contradict_each_other_are_refused() -> None:
     assert "--current" in result.stderr
 
 
-def policy_of(uri: str, name: str = "test") -> DomainPolicy | None:
+def policy_of(uri: str, name: str = "test") -> DomainSettings | None:
     connection = libvirt.open(uri)
     try:
         xml = connection.lookupByName(name).XMLDesc()
     finally:
         connection.close()
-    return parse_domain(xml).policy
+    return parse_domain(xml).settings
 
 
 @pytest.mark.rig
@@ -144,11 +144,11 @@ def test_what_a_domain_is_allowed_is_set_changed_and_left_open(
         "The running domain 'cli-f': max 2.40 GHz, turbo no, mode observe",
         "The definition of 'cli-f': max 2.40 GHz, turbo no, mode observe",
     ]
-    whole = DomainPolicy(max_khz=KHz(2_400_000), turbo=False, mode=Mode.OBSERVE)
+    whole = DomainSettings(max_khz=KHz(2_400_000), turbo=False, mode=Mode.OBSERVE)
     assert policy_of(uri, "cli-f") == whole
     changed = run("domain", "set", "cli-f", "--turbo", "--unset", "mode", uri=uri)
     assert changed.exit_code == 0
-    assert policy_of(uri, "cli-f") == DomainPolicy(max_khz=KHz(2_400_000), turbo=True)
+    assert policy_of(uri, "cli-f") == DomainSettings(max_khz=KHz(2_400_000), turbo=True)
     run("domain", "set", "cli-f", "--unset", "all", uri=uri)
     assert policy_of(uri, "cli-f") is None
 
@@ -181,7 +181,7 @@ def test_junk_that_is_replaced_is_told(
     domain.setMetadata(kind, junk, POLICY_PREFIX, POLICY_URI, 0)
     result = run("domain", "set", "cli-g", "--queries", uri=session_host.uri)
     assert "max='fast'" in result.stderr
-    assert policy_of(session_host.uri, "cli-g") == DomainPolicy(
+    assert policy_of(session_host.uri, "cli-g") == DomainSettings(
         turbo=False, queries=True
     )
 

@@ -12,9 +12,9 @@ from orchestrator.config import Config, DomainRule
 from orchestrator.controller import actions as a
 from orchestrator.controller.onboarding import MAX_ATTEMPTS, explain, find_rule
 from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
-from orchestrator.rights import Said
+from orchestrator.rights import Resolved
 from orchestrator.values.domain import DomainSpec, DomainState
-from orchestrator.values.domain_settings import DomainPolicy
+from orchestrator.values.domain_settings import DomainSettings
 from tests.controller.simulated_host import SimulatedHost, with_sides
 from tests.controller.specs import NOW_NS, domain, vcpu
 
@@ -298,7 +298,7 @@ def test_a_port_that_detaching_frees_is_not_reported_as_missing() -> None:
 NAMED = OnboardRule(match="dpdk-*")
 ASKED = OnboardRule(metadata=MetadataCondition.ASKS)
 PINNED = OnboardRule(pinned=True)
-ASKS, REFUSES = DomainPolicy(onboard=True), DomainPolicy(onboard=False)
+ASKS, REFUSES = DomainSettings(onboard=True), DomainSettings(onboard=False)
 
 
 @pytest.mark.parametrize(
@@ -315,12 +315,12 @@ ASKS, REFUSES = DomainPolicy(onboard=True), DomainPolicy(onboard=False)
         ([OnboardRule(pinned=False)], {"is_pinned": True}, None),
         ([OnboardRule(pinned=False)], {}, 0),
         ([ASKED], {}, None),
-        ([ASKED], {"policy": ASKS}, 0),
-        ([ASKED], {"policy": REFUSES}, None),
-        ([NAMED], {"policy": REFUSES}, None),
+        ([ASKED], {"settings": ASKS}, 0),
+        ([ASKED], {"settings": REFUSES}, None),
+        ([NAMED], {"settings": REFUSES}, None),
         (
             [NAMED, OnboardRule(match="*", metadata=MetadataCondition.IGNORED)],
-            {"policy": REFUSES},
+            {"settings": REFUSES},
             1,
         ),
         ([OnboardRule(match="dpdk-*", pinned=True), NAMED], {}, 1),
@@ -336,22 +336,22 @@ def test_the_first_rule_that_matches_a_domain_decides(
 def test_a_rule_of_the_host_takes_precedence_over_metadata() -> None:
     refused = DomainRule(match="dpdk-0", onboard=False)
     config = Config(domain=(refused,), onboard=(ASKED,))
-    assert find_rule(config, bare(policy=ASKS)) is None
+    assert find_rule(config, bare(settings=ASKS)) is None
 
 
 def test_the_source_of_the_decision_is_named() -> None:
-    refusing = bare(policy=REFUSES)
-    assert explain(RULES, bare()) == Said("all", "onboard rule dpdk-*")
-    assert explain(RULES, refusing) == Said("none", "metadata")
-    assert explain(RULES, bare("web")) == Said("none", "default")
-    assert explain(Config(), refusing) == Said("none", "default")
+    refusing = bare(settings=REFUSES)
+    assert explain(RULES, bare()) == Resolved("all", "onboard rule dpdk-*")
+    assert explain(RULES, refusing) == Resolved("none", "metadata")
+    assert explain(RULES, bare("web")) == Resolved("none", "default")
+    assert explain(Config(), refusing) == Resolved("none", "default")
     some = OnboardRule(pinned=False, channels="0-1")
-    assert explain(Config(onboard=(some,)), bare()) == Said("0-1", "onboard rule *")
+    assert explain(Config(onboard=(some,)), bare()) == Resolved("0-1", "onboard rule *")
 
 
 def test_a_domain_that_begins_to_refuse_loses_the_channels_of_a_rule() -> None:
     host = settled(spec := bare())
-    host.domains[spec.uuid] = replace(host.domains[spec.uuid], policy=REFUSES)
+    host.domains[spec.uuid] = replace(host.domains[spec.uuid], settings=REFUSES)
     host.tell(e.DomainChanged(spec.uuid))
     host.settle()
     assert held(host, spec.uuid) == (frozenset(), frozenset())

@@ -18,7 +18,7 @@ from orchestrator.config import Config
 from orchestrator.controller.onboarding import find_rule
 from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
 from orchestrator.values.domain import DomainChannels, DomainId, DomainSpec, DomainState
-from orchestrator.values.domain_settings import DomainPolicy
+from orchestrator.values.domain_settings import DomainSettings
 from tests.controller.simulated_host import SimulatedHost, is_right, with_sides
 from tests.controller.specs import domain
 
@@ -39,7 +39,7 @@ RULES = st.sampled_from(
     ]
 )
 POLICIES = st.sampled_from(
-    [None, DomainPolicy(onboard=True), DomainPolicy(onboard=False)]
+    [None, DomainSettings(onboard=True), DomainSettings(onboard=False)]
 )
 NOTHING: frozenset[int] = frozenset()
 
@@ -116,10 +116,10 @@ class Onboarding(RuleBasedStateMachine):
             self._become(replace(old, state=state))
 
     @rule(name=NAMES, policy=POLICIES)
-    def write_metadata(self, name: str, policy: DomainPolicy | None) -> None:
+    def write_metadata(self, name: str, policy: DomainSettings | None) -> None:
         old = self._find(name)
         if old is not None:
-            self._become(replace(old, policy=policy))
+            self._become(replace(old, settings=policy))
 
     @rule(name=NAMES, number=st.integers(0, 3), is_live=st.booleans())
     def others_attach(self, name: str, number: int, *, is_live: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from domain_templates import DomainKind, TemplateSpec, build, load_template
 from domain_templates.spec import Link, Network
 from orchestrator.values.domain import PCpu
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NOWHERE = Path("/nonexistent")
 """So that no operator's template of this machine is taken."""
-POLICY = DomainPolicy(
+POLICY = DomainSettings(
     min_khz=KHz(1_200_000), max_khz=KHz(2_400_000), turbo=False, mode=Mode.OBSERVE
 )
 SWITCH = Network(Link.VHOST_USER, "/run/openvswitch/vhu0")

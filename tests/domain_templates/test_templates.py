@@ -108,7 +108,7 @@ def test_a_real_libvirt_takes_each(case: str, embed_host: EmbedHost) -> None:
     assert len(parsed.vcpus) == int(given.findtext("vcpu") or 0)
     wanted = set(parsed.vcpus) if spec.channels is None else spec.channels
     assert {channel.number for channel in parsed.channels} == wanted, template
-    assert parsed.policy == (None if spec.policy.is_empty else spec.policy)
+    assert parsed.settings == (None if spec.policy.is_empty else spec.policy)
     assert parsed.problems == ()
 
 
@@ -136,7 +136,7 @@ def test_a_dpdk_guest_starts_pinned_where_it_was_told(embed_host: EmbedHost) -> 
         _remove(domain)
     assert pins == [[1], [0]]
     assert all(channel.path for channel in live.channels)
-    assert live.policy == POLICY
+    assert live.settings == POLICY
 
 
 BOOT_SECTOR = (

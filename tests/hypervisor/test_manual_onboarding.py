@@ -13,7 +13,7 @@ from orchestrator.hypervisor.descriptions import Scope
 from orchestrator.hypervisor.manual_onboarding import Change
 from orchestrator.hypervisor.operator import OperatorConnection, PinnedDomain
 from orchestrator.values.domain import DomainId, PCpu
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DOMAIN = (
     "<domain type='test'><name>test-ports</name><memory>1024</memory><vcpu>4</vcpu>"
     "<os><type>hvm</type></os><devices>{devices}</devices></domain>"
 )
-POLICY = DomainPolicy(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
+POLICY = DomainSettings(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
 
 
 @pytest.fixture(scope="module")
@@ -264,16 +264,16 @@ def test_settings_are_written_to_the_running_domain_and_to_its_definition(
     domain.create()
     uuid = uuid_of(domain)
     before = both(domain)
-    operator.write_policies(uuid, {True: POLICY, False: DomainPolicy(turbo=True)})
-    found = operator.read_policies(uuid)
-    assert found[True].policy == POLICY
-    assert found[False].policy == DomainPolicy(turbo=True)
-    assert list(operator.read_policies(uuid, Scope.CURRENT)) == [True]
-    wrong = DomainPolicy(min_khz=KHz(3_000_000), max_khz=KHz(2_000_000))
+    operator.write_settings(uuid, {True: POLICY, False: DomainSettings(turbo=True)})
+    found = operator.read_settings(uuid)
+    assert found[True].settings == POLICY
+    assert found[False].settings == DomainSettings(turbo=True)
+    assert list(operator.read_settings(uuid, Scope.CURRENT)) == [True]
+    wrong = DomainSettings(min_khz=KHz(3_000_000), max_khz=KHz(2_000_000))
     with pytest.raises(DomainXmlError, match=r"min 3\.00 GHz is above max 2\.00"):
-        operator.write_policies(uuid, {True: DomainPolicy(), False: wrong})
-    assert operator.read_policies(uuid) == found
-    operator.write_policies(uuid, {True: DomainPolicy(), False: DomainPolicy()})
+        operator.write_settings(uuid, {True: DomainSettings(), False: wrong})
+    assert operator.read_settings(uuid) == found
+    operator.write_settings(uuid, {True: DomainSettings(), False: DomainSettings()})
     assert both(domain) == before
 
 
