@@ -23,7 +23,7 @@ from domain_templates.spec import DomainKind, TemplateSpec
 from orchestrator.domain_xml.channel import check_socket_path, parse_channel_number
 from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.domain_xml.edit import add_channels, remove_channels
-from orchestrator.domain_xml.metadata import set_policy
+from orchestrator.domain_xml.metadata import set_settings
 from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
@@ -55,7 +55,7 @@ def build(name: str, spec: TemplateSpec, template: Template | None = None) -> st
     parameters = read_parameters(root)
     vcpus = _count(root, spec.vcpus)
     check_spec(name, spec, vcpus)
-    check_required(parameters, [*spec.settings, *_options(spec)])
+    check_required(parameters, [*spec.parameters, *_options(spec)])
     _remove_template_parts(root)
     _set_text(root, "name", name)
     _set_size(root, spec, vcpus)
@@ -63,13 +63,13 @@ def build(name: str, spec: TemplateSpec, template: Template | None = None) -> st
     _set_placement(root, spec)
     _set_kind(root, spec)
     _set_devices(root, spec)
-    apply_parameters(root, parameters, spec.settings)
+    apply_parameters(root, parameters, spec.parameters)
     return _finish(name, spec, root, vcpus)
 
 
 def _finish(name: str, spec: TemplateSpec, root: etree._Element, vcpus: int) -> str:
     xml = _with_channels(name, spec, root, vcpus)
-    root = parse_document(set_policy(xml, spec.policy))
+    root = parse_document(set_settings(xml, spec.settings))
     etree.indent(root)
     return render_document(root) + "\n"
 

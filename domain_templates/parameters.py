@@ -79,7 +79,7 @@ def read_value(root: etree._Element, parameter: Parameter) -> str | None:
 def apply_parameters(
     root: etree._Element,
     parameters: Iterable[Parameter],
-    settings: Mapping[str, str],
+    values: Mapping[str, str],
 ) -> None:
     """Set parameters.
 
@@ -87,7 +87,7 @@ def apply_parameters(
         ConfigError: a name is unknown, or a value is invalid.
     """
     known = {item.name: item for item in parameters}
-    for name, value in settings.items():
+    for name, value in values.items():
         if name not in known:
             raise ConfigError(_unknown(name, known))
         _apply(root, known[name], value)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
-from orchestrator.values.domain_settings import DomainPolicy
+from orchestrator.values.domain_settings import DomainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,9 +89,9 @@ class TemplateSpec:
     libvirt chooses the path, and sets owner and labels."""
     console: Path | None = None
     """Log file of the serial console; None: a pty."""
-    policy: DomainPolicy = field(default_factory=DomainPolicy)
+    settings: DomainSettings = field(default_factory=DomainSettings)
     """Its settings, stored in its metadata."""
-    settings: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
     """Parameters of the template, by name."""
 
 

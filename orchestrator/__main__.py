@@ -21,28 +21,29 @@ from orchestrator.config import (
     show_config,
 )
 from orchestrator.errors import ConfigError, VmpowerError
-from orchestrator.system import open_files as descriptors
+from orchestrator.system import open_files
 from orchestrator.values.safe_text import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LOG_FORMAT = "%(levelname)s %(message)s"
-"""No time: the journal of the service manager has one."""
+"""Without a time, which the journal of the service manager adds."""
 
 
 class LineFormatter(logging.Formatter):
-    """Makes one line of each message, which no name in it can end or colour."""
+    """Formats each message as one printable line, whatever names it contains."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
-        """Write a message; the traceback, which has lines, comes after it."""
+        """Format a message; a traceback follows on separate lines."""
         return printable(" ".join(super().formatMessage(record).split("\n")))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; return the exit status.
 
-    0: ended as asked; 1: could not run; 2: wrong arguments or configuration.
+    0: terminated normally; 1: could not start, or had to stop; 2: invalid arguments or
+    configuration.
     """
     options = build_parser().parse_args(arguments)
     try:
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _fail(error, status=2)
     if options.show_config:
-        print(show_config(config))  # noqa: T201 - what was asked for
+        print(show_config(config))  # noqa: T201 - the requested output
         return 0
     if options.check_config:
         return 0
@@ -60,25 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(options, config))
     except VmpowerError as error:
-        logging.getLogger(__name__).debug("the daemon ends", exc_info=True)
+        logging.getLogger(__name__).debug("vmpowerd stops", exc_info=True)
         return _fail(error, status=2 if isinstance(error, ConfigError) else 1)
     return 0
 
 
 def _fail(error: VmpowerError, *, status: int) -> int:
-    words = f"error: {error}" + (f"\nhint: {error.hint}" if error.hint else "")
-    print(printable_lines(words), file=sys.stderr)  # noqa: T201 - to whoever started us
+    message = f"error: {error}" + (f"\nhint: {error.hint}" if error.hint else "")
+    print(printable_lines(message), file=sys.stderr)  # noqa: T201 - for the caller
     return status
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="vmpowerd",
-        description="Set CPU frequencies as the guests of all domains request, within"
-        " the operator's limits.",
-        epilog="SIGTERM: restore the CPUs and exit. SIGHUP: reload the configuration."
-        " See vmpowerd(8) and vmpower.toml(5).",
+        description="Set CPU frequencies as guests request over their poweragent"
+        " channels, within the operator's limits.",
+        epilog="SIGTERM stops the daemon and restores the CPUs; SIGHUP reloads the"
+        " configuration. See vmpowerd(8) and vmpower.toml(5).",
         add_help=False,
     )
     parser.add_argument(
@@ -88,20 +89,20 @@ def build_parser() -> argparse.ArgumentParser:
         "-c",
         "--connect",
         metavar="URI",
-        help="libvirt URI (default: LIBVIRT_DEFAULT_URI, or qemu:///system).",
+        help="libvirt connection (default: LIBVIRT_DEFAULT_URI, else qemu:///system).",
     )
     parser.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
-        help=f"Configuration file (default: {DEFAULT_FILE}); drop-ins are read from"
-        " conf.d beside it.",
+        help=f"Configuration file (default: {DEFAULT_FILE}); conf.d/*.toml beside it is"
+        " read, too.",
     )
     parser.add_argument(
         "--sysfs-root",
         metavar="DIR",
         type=Path,
-        help="Root of the CPU tree (default: /sys); see `vmpower simulate`.",
+        help="Root of the CPU tree (default: /sys); `vmpower simulate` creates one.",
     )
     parser.add_argument(
         "--run-dir",
@@ -112,7 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level",
         choices=[level.value for level in LogLevel],
-        help="Level of the log (default: info).",
+        help="Minimum severity of log messages (default: info).",
     )
     parser.add_argument(
         "--show-config",
@@ -128,13 +129,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--version",
         action="version",
         version=__version__,
-        help="Print the version and exit.",
+        help="Show the version and exit.",
     )
     return parser
 
 
 def _read_config(options: argparse.Namespace) -> Config:
-    """Merge files and arguments; arguments win."""
+    """Merge files and arguments, which take precedence."""
     from orchestrator.hypervisor.uri import check_uri, choose_uri
 
     config = load_config(options.config)
@@ -152,10 +153,10 @@ def _read_config(options: argparse.Namespace) -> Config:
 
 
 async def _run(options: argparse.Namespace, config: Config) -> None:
-    # What the daemon imports takes a quarter of a second; --help need not wait.
+    # The imports of the daemon take a quarter of a second, which --help need not wait.
     from orchestrator.daemon import Daemon
 
-    descriptors.allow_all()
+    open_files.raise_limit()
     daemon = Daemon(config, reload=lambda: _read_config(options))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -165,10 +166,10 @@ async def _run(options: argparse.Namespace, config: Config) -> None:
 
 
 def entry() -> None:
-    """End the process at once when `main` returns.
+    """Exit the process immediately when `main` returns.
 
-    A thread that hangs inside libvirt, and a connection that is closed when Python
-    takes its objects apart, would hold us as long as libvirtd hangs.
+    Otherwise a thread inside libvirt, or a connection that Python closes at exit, would
+    delay the exit as long as libvirtd hangs.
     """
     status = main()
     logging.shutdown()

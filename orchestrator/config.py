@@ -1,11 +1,13 @@
 """Every option of the daemon: default, unit and reason in one place.
 
-Theory of operation: a configuration is a tree of frozen dataclasses; the type of a
-field is the type of the option. Files are TOML: `/etc/vmpower/vmpower.toml`, then
-`conf.d/*.toml` beside it in the order of their names, each overriding what it names,
-as systemd does. Unknown keys are errors, because a typo that is silently ignored
-slows somebody's packets down. Nothing changes a configuration after it was loaded:
-what was bound at run time is told by the object that bound it.
+Theory of operation: a configuration is a tree of frozen dataclasses, whose field types
+are the types of the options and whose docstrings become vmpower.toml(5). Files are
+TOML: `/etc/vmpower/vmpower.toml`, then `conf.d/*.toml` beside it in the order of their
+names. Each overrides the options that it sets, as with systemd. Unknown keys are
+errors, because an ignored typo can slow down a guest's traffic.
+
+A configuration never changes after it was loaded. What is decided at run time, such as
+the port of a socket, is an attribute of the object that decides it.
 """
 
 from __future__ import annotations
@@ -27,160 +29,161 @@ from orchestrator.errors import ConfigError
 from orchestrator.onboarding.rule import OnboardRule  # noqa: TC001 - read at run time
 from orchestrator.policy.rule import PolicyRule, read_rule
 from orchestrator.policy.text import parse_policies
-from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
-from orchestrator.values.units import MOST_KHZ, KHz, parse_khz
+from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode
+from orchestrator.values.units import MAX_KHZ, KHz, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
-_HELP = "vmpower.toml(5) explains every key"
-_LONGEST_S = 86_400
-"""Of any time here: what is longer was not meant, or not in seconds."""
+_HELP = "see vmpower.toml(5)"
+_MAX_S = 86_400
+"""Upper limit of all times; a longer one is a mistake, or not in seconds."""
+_TYPE_NAMES: dict[type, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "text",
+}
 _GOVERNOR = re.compile(r"[a-z_]{1,15}")
-"""Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the closing zero."""
+"""Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the terminating zero."""
 
 
 class Access(StrEnum):
-    """Access rights of the daemon's connection to libvirt."""
+    """Access rights of the daemon's libvirt connection."""
 
     AUTO = "auto"
-    """Read-write if libvirt permits it, otherwise read-only."""
+    """Read-write if libvirt permits it, else read-only."""
     READ_ONLY = "read-only"
-    """Sufficient, but a port that a guest closes is noticed late."""
+    """Sufficient, except that a guest closing its port is noticed only at a resync."""
 
 
 class LogLevel(StrEnum):
-    """Level of the log."""
+    """Minimum severity of log messages."""
 
     DEBUG = "debug"
-    """Also tracebacks."""
+    """Details and tracebacks."""
     INFO = "info"
-    """All state changes."""
+    """Each change of state."""
     WARNING = "warning"
-    """Unexpected conditions that the daemon recovers from."""
+    """Problems that were handled."""
     ERROR = "error"
-    """Only conditions that an operator must fix."""
+    """Problems that need the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibvirtConfig:
-    """The connection to libvirt."""
+    """The libvirt connection."""
 
     uri: str = ""
-    """Connection URI as for virsh; if not set, LIBVIRT_DEFAULT_URI or
-    qemu:///system. Remote URIs are refused, because the CPUs are local."""
+    """Connection URI, as for virsh; empty: LIBVIRT_DEFAULT_URI, else qemu:///system.
+    Remote hosts are rejected, because frequencies can only be set locally."""
     access: Access = Access.AUTO
-    """Access rights; attaching channels uses a separate read-write connection."""
+    """Access rights to request. Attaching channels always opens a separate read-write
+    connection."""
     resync_s: float = 30.0
-    """Seconds between full comparisons with libvirt. Some changes have no event, such
-    as vCPU hot-plug, or a port closed on a read-only connection."""
+    """Interval of full comparisons with libvirt. They find changes without an event,
+    such as a hot-plugged vCPU, or a closed port on a read-only connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundsConfig:
-    """Limits on all frequencies that vmpowerd sets on this host.
-
-    They do not affect CPUs for which nothing is requested: those follow their governor.
-    """
+    """Frequency limits of every CPU on this host, regardless of the requester."""
 
     min_khz: KHz | None = None
-    """Lowest frequency; if not set, the lowest step of the hardware."""
+    """Lowest frequency; unset: that of the hardware."""
     max_khz: KHz | None = None
-    """Highest frequency; if not set, the highest step of the hardware."""
+    """Highest frequency; unset: that of the hardware."""
     turbo: bool = True
-    """Whether guests and policies may use the turbo step."""
+    """Whether guests may use the turbo step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerConfig:
-    """How CPUs are taken and restored."""
+    """When clock groups, CPUs that share one frequency, are taken and released."""
 
     release_after_s: float = 30.0
-    """Seconds after the last request before the original governor of a clock group is
-    restored. Until then the group stays at its highest allowed step, so that a guest
-    that restarts causes no change of governor (12-24 ms from schedutil)."""
+    """Time for which a clock group without requests stays at its highest permitted
+    step before its original settings are restored. A guest that restarts within this
+    time causes no change of governor, which takes 12-24 ms from schedutil."""
     share_with_host: bool = False
-    """Whether a clock group may be slowed down although one of its CPUs has no domain
-    pinned to it and may run host tasks."""
+    """Whether a clock group may be slowed down even if no domain is pinned to one of
+    its CPUs, which may therefore run host tasks."""
     fallback_governor: str = "schedutil"
-    """Governor for CPUs that are found in `userspace` without a restore journal. The
-    default is that of the kernel."""
+    """Governor to restore on CPUs that were found in `userspace` without a restore
+    journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelsConfig:
-    """Which channel sockets the daemon trusts."""
+    """Connections to channels."""
 
     trusted_uids: tuple[int, ...] = ()
-    """User ids that may listen on channel sockets, in addition to root, the daemon's
-    user and QEMU's. Any other user could impersonate a domain."""
+    """User IDs that may listen on channel sockets, besides root, the daemon's own user
+    and QEMU's. A listener can send requests on behalf of the domain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FifoConfig:
-    """FIFOs for scripts written for DPDK's vm_power_manager."""
+    """FIFOs for scripts that were written for DPDK's vm_power_manager."""
 
     directory: Path | None = None
-    """Directory with a `fifo<N>` for each CPU; if not set, there are no FIFOs. The
-    directory of vm_power_manager, /tmp/powermonitor, is refused if all users may write
-    to it."""
+    """Directory with a `fifo<N>` for each CPU; unset: no FIFOs. It must not be writable
+    by everyone; this also applies to vm_power_manager's own, /tmp/powermonitor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainRule(DomainPolicy):
-    """Settings of the domains that it matches.
+class DomainRule(DomainSettings):
+    """Limits and rights of the domains that the rule matches.
 
-    They take precedence over the domain's metadata. Of several matching rules, the
-    first one that sets an option decides it.
+    A rule takes precedence over the settings in the domain's own metadata.
     """
 
     match: str
-    """Shell pattern of domain names, or a UUID."""
+    """Shell pattern of the domain's name, or its UUID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole configuration."""
+    """The complete configuration."""
 
     mode: Mode = Mode.ENFORCE
-    """Only domains with channels or policies are affected, and only the CPUs that
-    they are pinned to, so `enforce` is a safe default."""
+    """Whether frequencies are set. Enforcing is a safe default: only domains with
+    channels or a policy take part, and only CPUs they are pinned to are changed."""
     run_dir: Path = Path("/run/vmpower")
-    """Directory of the sockets and of the restore journal. It is in /run because the
-    journal is valid only until the next boot."""
+    """Directory of the sockets and the restore journal. It should be cleared at boot,
+    as /run is, because the journal is valid for one boot only."""
     sysfs_root: Path = Path("/sys")
     """Root of the CPU tree: the kernel's, or a simulated one."""
     log_level: LogLevel = LogLevel.INFO
-    """Level of the log, which is written to standard error."""
+    """Minimum severity of log messages, which go to standard error."""
     libvirt: LibvirtConfig = field(default_factory=LibvirtConfig)
     bounds: BoundsConfig = field(default_factory=BoundsConfig)
     power: PowerConfig = field(default_factory=PowerConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
     domain: tuple[DomainRule, ...] = ()
-    """The rules are tried in the order in which they are written."""
+    """If several rules match a domain, the first one that sets an option decides it."""
     policy: tuple[PolicyRule, ...] = ()
     """Policies for the vCPUs of domains."""
     onboard: tuple[OnboardRule, ...] = ()
-    """Rules for giving domains the channels they lack; without one, nobody is given
-    any."""
+    """Without such a rule no domain is onboarded."""
 
 
 def load_config(file: Path | None) -> Config:
-    """Read the configuration.
+    """Load the configuration.
 
     Args:
-        file: the main file, which must exist; None: the default one, if it exists.
+        file: the main file, which must exist; None: the default one, which need not.
             Drop-ins are read from `conf.d` beside it.
 
     Raises:
-        ConfigError: a file is missing or no TOML, a key is unknown, a value has the
-            wrong type or makes no sense; all of them are named at once.
+        ConfigError: a file is missing or not TOML, a key is unknown, or a value is
+            invalid; the message has all errors of the values.
     """
     main = file or DEFAULT_FILE
     if file is not None and not file.is_file():
-        what = "is no file" if file.exists() else "does not exist"
+        what = "not a file" if file.exists() else "no such configuration file"
         raise ConfigError(
-            f"configuration {file} {what}",
-            hint=f"without --config it is {DEFAULT_FILE}, which need not exist",
+            f"{what}: {file}",
+            hint=f"without --config, {DEFAULT_FILE} is used, which need not exist",
         )
     merged: dict[str, Any] = {}
     drop_ins = sorted((main.parent / "conf.d").glob("*.toml"))
@@ -199,14 +202,14 @@ def config_from(table: dict[str, Any]) -> Config:
     errors: list[str] = []
     config = _build(Config, table, "", errors)
     if config is not None:
-        errors += _contradictions(config)
+        errors += _find_problems(config)
     if errors:
         raise ConfigError("; ".join(errors), hint=_HELP)
     return typing.cast("Config", config)
 
 
 def show_config(config: Config) -> str:
-    """Render the configuration in force as JSON, for people and programs."""
+    """Render the effective configuration as JSON."""
     table = dataclasses.asdict(
         config, dict_factory=lambda items: {key_of(name): it for name, it in items}
     )
@@ -215,7 +218,7 @@ def show_config(config: Config) -> str:
 
 
 def key_of(name: str) -> str:
-    """Return a field's key in the files: `except_` is `except`, a word of Python's."""
+    """Return a field's key in the files: `except_` is `except`, a Python keyword."""
     return name.removesuffix("_")
 
 
@@ -227,7 +230,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}", hint=_HELP) from error
     except RecursionError as error:
-        raise ConfigError(f"{path}: brackets in brackets without end") from error
+        raise ConfigError(f"{path}: arrays nested too deeply") from error
 
 
 def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
@@ -238,7 +241,7 @@ def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
             into[key] = value
 
 
-def _contradictions(config: Config) -> list[str]:
+def _find_problems(config: Config) -> list[str]:
     bounds, found = config.bounds, []
     if bounds.min_khz and bounds.max_khz and bounds.min_khz > bounds.max_khz:
         found.append(
@@ -250,29 +253,36 @@ def _contradictions(config: Config) -> list[str]:
         if rule.min_khz and rule.max_khz and rule.min_khz > rule.max_khz
     ]
     found += [
-        f"domain[{index}]: generation {rule.generation} is none of {GENERATIONS}"
+        f"domain[{index}].{name}: invalid value {value}:"
+        f" expected one of {', '.join(setting.choices)}"
         for index, rule in enumerate(config.domain)
-        if rule.generation not in (None, *GENERATIONS)
+        for name, setting in SETTINGS.items()
+        if (value := getattr(rule, name)) is not None
+        if setting.choices and value not in setting.choices.values()
     ]
     found += [
         f"onboard[{index}]: {problem}"
         for index, rule in enumerate(config.onboard)
-        for problem in rule.contradictions()
+        for problem in rule.problems()
     ]
     found += [
         f"domain[{index}].policies: {error}"
         for index, rule in enumerate(config.domain)
         if (error := _policy_error(rule.policies))
     ]
-    # Written so that a number that is none (TOML has "nan") is refused, too.
-    if not 1 <= config.libvirt.resync_s <= _LONGEST_S:
-        found.append(f"libvirt.resync_s: not between 1 and {_LONGEST_S} seconds")
-    if not 0 <= config.power.release_after_s <= _LONGEST_S:
-        found.append(f"power.release_after_s: not between 0 and {_LONGEST_S} seconds")
+    for name, value, least in (
+        ("libvirt.resync_s", config.libvirt.resync_s, 1),
+        ("power.release_after_s", config.power.release_after_s, 0),
+    ):
+        # Written so that "nan", which TOML has, is rejected, too.
+        if not least <= value <= _MAX_S:
+            found.append(
+                f"{name}: invalid time {value}: expected {least} to {_MAX_S} seconds"
+            )
     if not _GOVERNOR.fullmatch(governor := config.power.fallback_governor):
-        found.append(f"power.fallback_governor: {governor!r} is no governor's name")
+        found.append(f"power.fallback_governor: invalid governor name {governor!r}")
     if governor == "userspace":
-        found.append("power.fallback_governor: 'userspace' is what it shall replace")
+        found.append("power.fallback_governor: must not be 'userspace'")
     return found
 
 
@@ -330,7 +340,7 @@ def _convert(kind: Any, value: object, where: str, errors: list[str]) -> Any:
     if typing.get_origin(kind) is tuple:
         return _convert_list(typing.get_args(kind)[0], value, where, errors)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        if value is None:  # JSON has a word for it, TOML has none
+        if value is None:  # JSON has null, TOML does not
             return None
         return _convert(typing.get_args(kind)[0], value, where, errors)
     try:
@@ -355,16 +365,18 @@ def _convert_scalar(kind: Any, value: object) -> object:
         value = parse_khz(value)
     plain: Any = {KHz: int, Path: str}.get(kind, kind)
     if isinstance(kind, enum.EnumMeta):
-        words = [str(member.value) for member in kind]  # type: ignore[var-annotated]
-        if value not in words:
-            raise ValueError(f"'{value}' is none of {', '.join(words)}")
+        names = [str(member.value) for member in kind]  # type: ignore[var-annotated]
+        if value not in names:
+            raise ValueError(
+                f"invalid value '{value}': expected one of {', '.join(names)}"
+            )
         return kind(value)
     if plain is float and type(value) is int:
         return float(value)
     if type(value) is not plain:
-        raise ValueError(f"expected {plain.__name__}, got {value!r}")
-    if kind is KHz and not 0 < typing.cast("int", value) <= MOST_KHZ:
-        raise ValueError(f"{value} kHz is no clock")
+        raise ValueError(f"expected {_TYPE_NAMES[plain]}, got {value!r}")
+    if kind is KHz and not 0 < typing.cast("int", value) <= MAX_KHZ:
+        raise ValueError(f"invalid frequency {value}: expected 1 to {MAX_KHZ} kHz")
     if kind is Path and (not value or "\0" in str(value)):
-        raise ValueError(f"{value!r} is no path")
+        raise ValueError(f"invalid path {value!r}")
     return Path(value) if kind is Path else value  # type: ignore[arg-type]

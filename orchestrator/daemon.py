@@ -32,7 +32,7 @@ from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.reporting.event_log import Reports
 from orchestrator.sampling.kinds import build_samplers
 from orchestrator.system.service_manager import notify
@@ -92,7 +92,7 @@ class Daemon:
         feed = EventFeed()
         reports = Reports(feed)
         self._tree = CpuTree(config.sysfs_root)
-        self._claim = CpuTreeClaim(self._tree)
+        self._claim = CpuTreeLock(self._tree)
         journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
         fallback = config.power.fallback_governor
         self._held_groups = HeldGroups(self._tree, journal, fallback_governor=fallback)
@@ -200,7 +200,7 @@ class Daemon:
         """Serve until `stop`.
 
         Raises:
-            ClaimError: another daemon enforces on this CPU tree.
+            TreeLockedError: another daemon enforces on this CPU tree.
             SysfsError: there is no CPU tree.
             JournalError: the journal of an earlier run cannot be read.
             ControlError: another daemon has this run directory.
@@ -222,12 +222,12 @@ class Daemon:
         replay = self._held_groups.replay()
         if replay.restored:
             logger.warning(
-                "an earlier run ended without restoring: did it now groups=%s",
+                "restored clock groups left by a previous run groups=%s",
                 ",".join(map(str, replay.restored)),
             )
         if replay.left:
             logger.info(
-                "left as they are, not ours any more since an earlier run groups=%s",
+                "not restored: governor was changed since the previous run groups=%s",
                 ",".join(map(str, replay.left)),
             )
         for number, refusal in replay.kept.items():

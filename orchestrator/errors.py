@@ -1,32 +1,32 @@
-"""Every error that vmpower raises on purpose, split by who is at fault.
+"""All errors that vmpower raises itself, by the component that caused them.
 
 ::
 
     VmpowerError
-    ├── ConfigError            the operator: a configuration, an argument, a CPU list
-    ├── PacketError            the guest: bytes that are no packet
-    ├── SysfsError             the kernel: a file of /sys refused
-    │   └── NoCpufreqError     this CPU has no usable cpufreq interface
+    ├── ConfigError            invalid configuration, argument or CPU list
+    ├── PacketError            a guest sent invalid bytes
+    ├── SysfsError             the kernel refused access to a file of /sys
+    ├── NoCpufreqError         a CPU has no usable cpufreq interface
     ├── JournalError           the restore journal cannot be read or written
-    ├── ClaimError             somebody else enforces on this CPU tree
-    ├── DomainXmlError         domain XML that cannot be understood or edited
+    ├── TreeLockedError        another daemon sets the frequencies of this CPU tree
+    ├── DomainXmlError         domain XML that cannot be parsed or edited
     ├── HypervisorError        libvirt refused a call
-    │   ├── HypervisorGone     the connection is lost: reconnect, then ask again
-    │   └── DomainGone         the domain ended meanwhile: forget it
-    ├── EndpointError          a channel's socket
-    │   ├── EndpointRefused    it cannot be connected until somebody changes something
-    │   ├── EndpointContended  another program holds the channel
-    │   └── EndpointAbsent     nobody listens there (yet)
-    ├── PortError              a guest's own end of a channel
+    │   ├── HypervisorGone     the connection is lost: reconnect, then retry
+    │   └── DomainGone         no such domain (any more)
+    ├── EndpointError          a channel's socket on the host
+    │   ├── EndpointRefused    it cannot be connected until something is changed
+    │   ├── EndpointContended  another program is connected to the channel
+    │   └── EndpointAbsent     no listener (yet)
+    ├── PortError              a channel's port in the guest
     │   ├── PortAbsent         this VM has no such port
-    │   ├── PortRefused        another program has it, or we may not open it
-    │   ├── HostAbsent         nobody on the host is connected to it
+    │   ├── PortRefused        in use by another program, or permission denied
+    │   ├── HostAbsent         no program on the host is connected to it
     │   ├── AnswerMissing      the host did not answer in time
-    │   └── RequestRefused     the host said no
-    ├── HandoffError           main and monitor disagree about a message
-    └── ControlError           a request to the control API cannot be done
+    │   └── RequestRefused     the host refused the request
+    ├── HandoffError           a malformed message between main and monitor
+    └── ControlError           a request to the control API failed
 
-Facts are attributes, so that no caller parses a message.
+Details are attributes, so that no caller has to parse a message.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ import errno as errno_module
 
 
 class VmpowerError(Exception):
-    """Base of all errors of vmpower; never raised itself."""
+    """Base class of all errors of vmpower; not raised itself."""
 
     hint: str = ""
-    """One sentence that says what to do about it; empty if we do not know."""
+    """How to fix it, in one sentence; empty if unknown."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -47,15 +47,15 @@ class VmpowerError(Exception):
 
 
 class ConfigError(VmpowerError):
-    """The operator wrote something that cannot be meant; fix it and try again."""
+    """Invalid configuration or argument; correct it and retry."""
 
 
 class PacketError(VmpowerError):
-    """A guest sent bytes that are no packet; drop them, the channel goes on."""
+    """A guest sent invalid bytes; they are dropped, the channel stays open."""
 
 
 class SysfsError(VmpowerError):
-    """The kernel refused to read or write a file; the path and errno are kept."""
+    """The kernel refused access to a file; `path` and `errno` say which and why."""
 
     def __init__(self, path: str, errno: int, doing: str) -> None:
         self.path = path
@@ -65,23 +65,23 @@ class SysfsError(VmpowerError):
 
 
 class NoCpufreqError(VmpowerError):
-    """This CPU's clock cannot be set by us; leave it alone and say why."""
+    """The frequency of a CPU cannot be set; the CPU is left alone."""
 
 
 class JournalError(VmpowerError):
-    """The restore journal cannot be trusted; nothing may be taken before it is."""
+    """The restore journal is unusable; no clock group may be taken without it."""
 
 
-class ClaimError(VmpowerError):
-    """Another daemon enforces on this CPU tree; observe, or use another tree."""
+class TreeLockedError(VmpowerError):
+    """Another daemon sets the frequencies of this CPU tree; only observe, if at all."""
 
 
 class DomainXmlError(VmpowerError):
-    """Domain XML that cannot be parsed or edited; skip this domain."""
+    """Domain XML that cannot be parsed or edited; the domain is skipped."""
 
 
 class HypervisorError(VmpowerError):
-    """Libvirt refused a call; ``code`` is libvirt's error number (0: unknown)."""
+    """Libvirt refused a call; `code` is its error number (0: unknown)."""
 
     def __init__(self, message: str, *, code: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -89,62 +89,62 @@ class HypervisorError(VmpowerError):
 
 
 class HypervisorGone(HypervisorError):  # noqa: N818
-    """The libvirt connection is lost; what was known stays, reconnect."""
+    """The libvirt connection is lost; what is known of domains stays valid."""
 
 
 class DomainGone(HypervisorError):  # noqa: N818
-    """The domain ended while we asked; treat it as stopped."""
+    """No such domain, or it was undefined meanwhile; treat it as stopped."""
 
 
 class EndpointError(VmpowerError):
-    """A channel's socket cannot be used."""
+    """A channel's socket on the host cannot be used."""
 
 
 class EndpointRefused(EndpointError):  # noqa: N818
-    """Connecting cannot succeed until somebody changes permissions or paths."""
+    """Connecting fails until a permission or a path is changed."""
 
 
 class EndpointContended(EndpointError):  # noqa: N818
-    """Another program is connected to the channel; try again with patience."""
+    """Another program is connected to the channel; retry after a long pause."""
 
 
 class EndpointAbsent(EndpointError):  # noqa: N818
-    """Nobody listens at the path; try again soon."""
+    """No listener at the path; retry soon."""
 
 
 class PortError(VmpowerError):
-    """A guest cannot use its end of a channel."""
+    """A channel's port in the guest cannot be used."""
 
 
 class PortAbsent(PortError):  # noqa: N818
-    """This VM has no such virtio port; the host must give it one."""
+    """This VM has no such virtio port; it has to be added on the host."""
 
 
 class PortRefused(PortError):  # noqa: N818
-    """The port cannot be opened: another program has it, or rights are missing."""
+    """The port is in use by another program, or permission is denied."""
 
 
 class HostAbsent(PortError):  # noqa: N818
-    """Nobody on the host is connected; ask again later."""
+    """No program on the host is connected; retry later."""
 
 
 class AnswerMissing(PortError):  # noqa: N818
-    """The host did not answer in time; whether it did what was asked is not known."""
+    """The host did not answer in time; it may have carried out the request."""
 
 
 class RequestRefused(PortError):  # noqa: N818
-    """The host said no; asking again helps only if the operator changes something."""
+    """The host refused; retrying helps only after the operator changed something."""
 
 
 class HandoffError(VmpowerError):
-    """A message between main and monitor is malformed; the sender is broken."""
+    """A malformed message between main and monitor; its sender has a bug."""
 
 
 class ControlError(VmpowerError):
-    """A request to the daemon cannot be done.
+    """A request to the daemon failed.
 
-    ``status`` is the HTTP status that says which kind: 404 unknown thing, 409 the
-    state forbids it, 403 the caller may not, 503 the daemon is stopping.
+    `status` is the HTTP status: 404 not found, 409 not possible in this state, 403
+    permission denied, 503 the daemon is stopping.
     """
 
     def __init__(self, message: str, *, status: int, hint: str = "") -> None:

@@ -1,118 +1,131 @@
-"""What one domain may do, and who says so.
+"""The effective settings of one domain, and the source of each.
 
-Theory of operation: every matter is decided by the first that says something about it:
-the rules of the host's configuration in their order, then the domain's own metadata,
-then the default. The host's bounds and its mode stand above all of them: bounds are
-applied to the clock itself (see the arbiter), and a host that observes writes nothing
-for anybody.
+Theory of operation: each setting is decided by the first source that gives it: the
+matching rules of the host's configuration in their order, then the domain's own
+metadata, then the default. The host's bounds and its mode take precedence over all of
+them: bounds are applied to the frequency itself (see `limits`), and a host in observe
+mode writes nothing.
 
-By default a guest may ask about its own vCPUs and send policies for them: the one tells
-it no more than it could measure, the other does no more than its own requests could.
+By default a guest may query its own vCPUs and send policies for them: a query tells it
+no more than it could measure, a policy does no more than its own requests could.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from orchestrator.limits import Limits
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.config import Config
     from orchestrator.values.domain import DomainSpec
+    from orchestrator.values.domain_settings import Setting
 
 ValueT = TypeVar("ValueT")
 
 HOST, METADATA, DEFAULT = "host", "metadata", "default"
-"""Who said something, beside rules, which are named: `rule dpdk-*`."""
+"""Sources beside rules, which are named: `rule dpdk-*`."""
 
 
-class Said(NamedTuple, Generic[ValueT]):
-    """What holds, and by whose word."""
+class Resolved(NamedTuple, Generic[ValueT]):
+    """An effective value and its source."""
 
     value: ValueT
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Rights:
-    """What holds for one domain now."""
+    """The effective settings of one domain, by name; see `values.domain_settings`."""
 
-    min_khz: Said[int | None]
-    """None: whatever the hardware and the host's bounds allow; so too `max_khz`."""
-    max_khz: Said[int | None]
-    turbo: Said[bool]
-    mode: Said[Mode]
-    policies: Said[str | None]
-    """Policies for its vCPUs, in one line; None: nobody has written any."""
-    onboard: Said[bool | None]
-    """Whether it is to be onboarded, if a rule leaves that to it; None: nobody says."""
-    queries: Said[bool]
-    guest_policies: Said[bool]
-    generation: Said[int | None]
-    """None: found out from what the guest sends."""
+    resolved: Mapping[str, Resolved[Any]]
+
+    def __getitem__(self, name: str) -> Resolved[Any]:
+        """Return a setting."""
+        return self.resolved[name]
+
+    @property
+    def turbo(self) -> Resolved[bool]:
+        """Whether its vCPUs may use turbo."""
+        return self.resolved["turbo"]
+
+    @property
+    def mode(self) -> Resolved[Mode]:
+        """Whether its requests change frequencies."""
+        return self.resolved["mode"]
+
+    @property
+    def policies(self) -> Resolved[str | None]:
+        """Policies for its vCPUs, in one line; None: none are given."""
+        return self.resolved["policies"]
+
+    @property
+    def onboard(self) -> Resolved[bool | None]:
+        """Whether it requests channels, if a rule depends on that; None: neither."""
+        return self.resolved["onboard"]
+
+    @property
+    def generation(self) -> Resolved[int | None]:
+        """Bytes of its guest's packets; None: detected from what the guest sends."""
+        return self.resolved["generation"]
 
     @property
     def limits(self) -> Limits:
-        """What the domain's vCPUs may have, turbo and the host aside."""
-        return Limits.of(self.min_khz.value, self.max_khz.value)
+        """The limits of its vCPUs' frequencies, turbo and the host aside."""
+        return Limits.of(self["min_khz"].value, self["max_khz"].value)
+
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """Names of the settings that permit its guest something, and do."""
+        return tuple(
+            name
+            for name, setting in SETTINGS.items()
+            if setting.is_permission and self[name].value
+        )
 
 
-class _Word(NamedTuple):
-    """Somebody who has something to say about a domain."""
+class _Source(NamedTuple):
+    """Where settings of a domain come from."""
 
-    source: str
-    policy: DomainPolicy
+    name: str
+    settings: DomainSettings
 
 
 def resolve_rights(config: Config, spec: DomainSpec) -> Rights:
-    """Decide what a domain may do."""
-    words = _collect(config, spec)
-    low: Said[int | None] = _first(words, lambda p: p.min_khz, None)
-    high: Said[int | None] = _first(words, lambda p: p.max_khz, None)
+    """Decide the settings of a domain."""
+    sources = _collect(config, spec)
+    resolved = {name: _first(sources, setting) for name, setting in SETTINGS.items()}
+    low, high = resolved["min_khz"], resolved["max_khz"]
     if low.value is not None and high.value is not None and low.value > high.value:
-        # They come from two places: the one that stands higher drags the other.
-        sources = [word.source for word in words]
-        if sources.index(low.source) < sources.index(high.source):
-            high = low
-        else:
-            low = high
-    turbo = _first(words, lambda p: p.turbo, default=True)
-    mode = _first(words, lambda p: p.mode, Mode.ENFORCE)
-    return Rights(
-        min_khz=low,
-        max_khz=high,
-        turbo=turbo if config.bounds.turbo else Said(value=False, source=HOST),
-        queries=_first(words, lambda p: p.queries, default=True),
-        guest_policies=_first(words, lambda p: p.guest_policies, default=True),
-        generation=_first(words, lambda p: p.generation, None),
-        mode=mode if config.mode is Mode.ENFORCE else Said(Mode.OBSERVE, HOST),
-        policies=_first(words, lambda p: p.policies, None),
-        onboard=_first(words, lambda p: p.onboard, None),
-    )
+        # They come from two sources; that of higher precedence decides both.
+        names = [source.name for source in sources]
+        is_low_first = names.index(low.source) < names.index(high.source)
+        resolved["min_khz"] = resolved["max_khz"] = low if is_low_first else high
+    if not config.bounds.turbo:
+        resolved["turbo"] = Resolved(value=False, source=HOST)
+    if config.mode is not Mode.ENFORCE:
+        resolved["mode"] = Resolved(Mode.OBSERVE, HOST)
+    return Rights(resolved)
 
 
-def _collect(config: Config, spec: DomainSpec) -> list[_Word]:
-    words = [
-        _Word(f"rule {rule.match}", rule)
+def _collect(config: Config, spec: DomainSpec) -> list[_Source]:
+    sources = [
+        _Source(f"rule {rule.match}", rule)
         for rule in config.domain
         if spec.is_named(rule.match)
     ]
-    if spec.policy is not None:
-        words.append(_Word(METADATA, spec.policy))
-    return words
+    if spec.settings is not None:
+        sources.append(_Source(METADATA, spec.settings))
+    return sources
 
 
-def _first(
-    words: Sequence[_Word],
-    read: Callable[[DomainPolicy], ValueT | None],
-    default: ValueT,
-) -> Said[ValueT]:
-    for source, policy in words:
-        value = read(policy)
+def _first(sources: Sequence[_Source], setting: Setting) -> Resolved[Any]:
+    for source in sources:
+        value = getattr(source.settings, setting.name)
         if value is not None:
-            return Said(value, source)
-    return Said(default, DEFAULT)
+            return Resolved(value, source.name)
+    return Resolved(setting.default, DEFAULT)

@@ -15,7 +15,7 @@ from orchestrator.config import (
     show_config,
 )
 from orchestrator.errors import ConfigError
-from orchestrator.onboarding.rule import MetadataWord, OnboardRule
+from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
 from orchestrator.values.domain_settings import Mode
 
 
@@ -74,7 +74,7 @@ def test_policies_are_read_with_their_lists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "complaint"),
+    ("table", "message"),
     [
         (
             {"policy": [{"match": "*", "kind": "traffic", "avg_pps": 5}]},
@@ -99,33 +99,52 @@ def test_policies_are_read_with_their_lists() -> None:
         ({"bonds": {}}, "bonds: unknown key, did you mean 'bounds'?"),
         ({"bounds": {"trbo": True}}, "bounds.trbo: unknown key, did you mean 'turbo'?"),
         ({"zzz": 1}, "zzz: unknown key"),
-        ({"mode": "enforced"}, "mode: 'enforced' is none of enforce, observe"),
-        ({"bounds": {"turbo": 1}}, "bounds.turbo: expected bool, got 1"),
-        ({"bounds": {"max_khz": "fast"}}, "bounds.max_khz: 'fast' is no frequency"),
-        ({"bounds": {"min_khz": -5}}, "bounds.min_khz: -5 kHz is no clock"),
-        ({"bounds": {"max_khz": 10**24}}, f"bounds.max_khz: {10**24} kHz is no clock"),
-        ({"bounds": {"max_khz": "9" * 5000}}, "is no clock of a CPU"),
-        ({"libvirt": {"resync_s": math.nan}}, "libvirt.resync_s: not between"),
-        ({"power": {"release_after_s": math.inf}}, "power.release_after_s: not"),
-        ({"power": {"fallback_governor": "a b"}}, "'a b' is no governor's name"),
-        ({"power": {"fallback_governor": "userspace"}}, "what it shall replace"),
-        ({"run_dir": ""}, "run_dir: '' is no path"),
-        ({"run_dir": "/run/\0"}, "is no path"),
+        (
+            {"mode": "enforced"},
+            "mode: invalid value 'enforced': expected one of enforce, observe",
+        ),
+        ({"bounds": {"turbo": 1}}, "bounds.turbo: expected true or false, got 1"),
+        ({"bounds": {"max_khz": "fast"}}, "bounds.max_khz: invalid frequency 'fast'"),
+        (
+            {"bounds": {"min_khz": -5}},
+            "bounds.min_khz: invalid frequency -5: expected 1 to 100000000 kHz",
+        ),
+        (
+            {"bounds": {"max_khz": 10**24}},
+            f"bounds.max_khz: invalid frequency {10**24}: expected",
+        ),
+        ({"bounds": {"max_khz": "9" * 5000}}, "expected 1 kHz to 100 GHz"),
+        (
+            {"libvirt": {"resync_s": math.nan}},
+            "libvirt.resync_s: invalid time nan: expected",
+        ),
+        (
+            {"power": {"release_after_s": math.inf}},
+            "power.release_after_s: invalid time inf: expected",
+        ),
+        ({"power": {"fallback_governor": "a b"}}, "invalid governor name 'a b'"),
+        ({"power": {"fallback_governor": "userspace"}}, "must not be 'userspace'"),
+        ({"run_dir": ""}, "run_dir: invalid path ''"),
+        ({"run_dir": "/run/\0"}, "run_dir: invalid path '/run/"),
         ({"bounds": 3}, "bounds: expected a table"),
         ({"onboard": {"match": "x"}}, "onboard: expected a list"),
-        ({"onboard": [{}]}, "onboard[0]: means every domain; if that is meant"),
-        ({"onboard": [{"channels": "x"}]}, "onboard[0]: channels: 'x'"),
-        ({"onboard": [{"channels": "1280"}]}, "1280 is above 1279"),
+        ({"onboard": [{}]}, "onboard[0]: matches every domain: if that is intended"),
+        ({"onboard": [{"channels": "9" * 5000}]}, "channels: invalid channel '999"),
+        ({"onboard": [{"channels": "x"}]}, "onboard[0]: channels: invalid channel 'x'"),
+        (
+            {"onboard": [{"channels": "1280"}]},
+            "invalid channel number 1280: the highest is 1279",
+        ),
         ({"onboard": [{"match": "a", "excep": []}]}, "did you mean 'except'?"),
         ({"onboard": [{"except_": ["a"]}]}, "onboard[0].except_: unknown key"),
-        ({"onboard": [{"metadata": "yes"}]}, "none of permits, asks, ignored"),
+        ({"onboard": [{"metadata": "yes"}]}, "expected one of permits, asks, ignored"),
         (
             {"libvirt": {"resync_s": 0.1}},
-            "libvirt.resync_s: not between 1 and 86400 seconds",
+            "libvirt.resync_s: invalid time 0.1: expected 1 to 86400 seconds",
         ),
         (
             {"power": {"release_after_s": -1}},
-            "power.release_after_s: not between 0 and 86400",
+            "power.release_after_s: invalid time -1.0: expected 0 to 86400 seconds",
         ),
         (
             {"bounds": {"min_khz": 3, "max_khz": 2}},
@@ -133,15 +152,13 @@ def test_policies_are_read_with_their_lists() -> None:
         ),
     ],
 )
-def test_a_mistake_is_named_with_its_place(
-    table: dict[str, Any], complaint: str
-) -> None:
+def test_an_error_is_reported_with_its_key(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_from(table)
-    assert complaint in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_all_mistakes_are_named_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         config_from({"mode": "x", "bonds": {}, "bounds": {"turbo": "yes"}})
     assert len(str(caught.value).split("; ")) == 3
@@ -156,38 +173,38 @@ def test_drop_ins_override_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert (config.bounds.max_khz, config.bounds.turbo) == (2_000_000, False)
 
 
-def test_a_named_file_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not exist"):
+def test_a_given_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
         load_config(tmp_path / "absent.toml")
 
 
-def test_what_is_there_and_no_file_is_not_called_missing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no file"):
+def test_a_directory_is_not_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a file"):
         load_config(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["mode =", "\x00", "[bounds\n", "x = " + "[" * 9999])
-def test_a_file_that_is_no_toml_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, "broken.toml", text)
     with pytest.raises(ConfigError, match=r"broken\.toml"):
         load_config(path)
 
 
-def test_a_rule_for_onboarding_says_whom_it_means_and_what_they_get() -> None:
+def test_an_onboarding_rule_is_read() -> None:
     rule = {"match": "vnf-*", "except": ["vnf-lab"], "metadata": "asks"}
     config = config_from({"onboard": [{**rule, "pinned": True, "channels": "0-3"}]})
     assert config.onboard == (
         OnboardRule(
             match="vnf-*",
             except_=("vnf-lab",),
-            metadata=MetadataWord.ASKS,
+            metadata=MetadataCondition.ASKS,
             pinned=True,
             channels="0-3",
         ),
     )
 
 
-def test_what_is_in_force_is_shown_as_json_that_reads_back() -> None:
+def test_the_shown_configuration_can_be_read_again() -> None:
     rule = {"match": "a", "except": ["b"], "pinned": True}
     config = config_from({"bounds": {"max_khz": "2GHz"}, "onboard": [rule]})
     shown = json.loads(show_config(config))
@@ -220,14 +237,17 @@ def test_a_policy_is_shown_with_its_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "complaint"),
+    ("rule", "message"),
     [
-        ({"match": "a", "generation": 17}, "domain[0]: generation 17 is none of"),
+        (
+            {"match": "a", "generation": 17},
+            "domain[0].generation: invalid value 17: expected one of 16, 456",
+        ),
         ({"match": "a", "min_khz": 3, "max_khz": 2}, "domain[0]: min_khz 3 is above"),
         ({"match": "a", "trubo": True}, "domain[0].trubo: unknown key"),
     ],
 )
-def test_a_mistake_in_a_rule_is_named(rule: dict[str, Any], complaint: str) -> None:
+def test_an_error_in_a_rule_is_reported(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_from({"domain": [rule]})
-    assert complaint in str(caught.value)
+    assert message in str(caught.value)

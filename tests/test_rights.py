@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from orchestrator.config import BoundsConfig, Config, DomainRule, config_from
-from orchestrator.rights import Said, resolve_rights
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.rights import Resolved, resolve_rights
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 from tests.controller.specs import domain
 
@@ -11,17 +11,17 @@ LOW, HIGH = KHz(1_200_000), KHz(2_000_000)
 
 def test_a_domain_of_which_nobody_says_anything_may_do_everything() -> None:
     rights = resolve_rights(Config(), domain())
-    assert rights.min_khz == rights.max_khz == Said(None, "default")
-    assert rights.turbo == Said(value=True, source="default")
-    assert rights.mode == Said(Mode.ENFORCE, "default")
+    assert rights["min_khz"] == rights["max_khz"] == Resolved(None, "default")
+    assert rights.turbo == Resolved(value=True, source="default")
+    assert rights.mode == Resolved(Mode.ENFORCE, "default")
 
 
 def test_what_the_metadata_leaves_open_the_default_decides() -> None:
-    spec = domain(policy=DomainPolicy(max_khz=HIGH, turbo=False))
+    spec = domain(settings=DomainSettings(max_khz=HIGH, turbo=False))
     rights = resolve_rights(Config(), spec)
-    assert rights.max_khz == Said(HIGH, "metadata")
-    assert rights.turbo == Said(value=False, source="metadata")
-    assert rights.mode == Said(Mode.ENFORCE, "default")
+    assert rights["max_khz"] == Resolved(HIGH, "metadata")
+    assert rights.turbo == Resolved(value=False, source="metadata")
+    assert rights.mode == Resolved(Mode.ENFORCE, "default")
 
 
 def test_a_rule_stands_above_the_metadata_and_the_first_rule_above_the_next() -> None:
@@ -32,11 +32,11 @@ def test_a_rule_stands_above_the_metadata_and_the_first_rule_above_the_next() ->
             DomainRule(match="*", max_khz=HIGH, mode=Mode.ENFORCE),
         )
     )
-    spec = domain("dpdk-0", policy=DomainPolicy(max_khz=LOW, turbo=False))
+    spec = domain("dpdk-0", settings=DomainSettings(max_khz=LOW, turbo=False))
     rights = resolve_rights(config, spec)
-    assert rights.mode == Said(Mode.OBSERVE, "rule dpdk-*")
-    assert rights.max_khz == Said(HIGH, "rule *")
-    assert rights.turbo == Said(value=False, source="metadata")
+    assert rights.mode == Resolved(Mode.OBSERVE, "rule dpdk-*")
+    assert rights["max_khz"] == Resolved(HIGH, "rule *")
+    assert rights.turbo == Resolved(value=False, source="metadata")
 
 
 def test_a_rule_can_name_a_uuid() -> None:
@@ -47,17 +47,17 @@ def test_a_rule_can_name_a_uuid() -> None:
 
 def test_the_host_stands_above_everybody() -> None:
     config = Config(mode=Mode.OBSERVE, bounds=BoundsConfig(turbo=False))
-    spec = domain(policy=DomainPolicy(mode=Mode.ENFORCE, turbo=True))
+    spec = domain(settings=DomainSettings(mode=Mode.ENFORCE, turbo=True))
     rights = resolve_rights(config, spec)
-    assert rights.mode == Said(Mode.OBSERVE, "host")
-    assert rights.turbo == Said(value=False, source="host")
+    assert rights.mode == Resolved(Mode.OBSERVE, "host")
+    assert rights.turbo == Resolved(value=False, source="host")
 
 
 def test_of_two_that_contradict_each_other_the_higher_one_wins() -> None:
     config = Config(domain=(DomainRule(match="*", max_khz=LOW),))
-    spec = domain(policy=DomainPolicy(min_khz=HIGH))
+    spec = domain(settings=DomainSettings(min_khz=HIGH))
     rights = resolve_rights(config, spec)
-    assert rights.min_khz == rights.max_khz == Said(LOW, "rule *")
+    assert rights["min_khz"] == rights["max_khz"] == Resolved(LOW, "rule *")
 
 
 def test_rules_are_read_from_the_configuration() -> None:
@@ -70,24 +70,26 @@ def test_rules_are_read_from_the_configuration() -> None:
 
 
 def test_a_wish_for_onboarding_comes_from_the_metadata_or_from_a_rule() -> None:
-    asking = domain(policy=DomainPolicy(onboard=True))
-    assert resolve_rights(Config(), asking).onboard == Said(
+    asking = domain(settings=DomainSettings(onboard=True))
+    assert resolve_rights(Config(), asking).onboard == Resolved(
         value=True, source="metadata"
     )
     config = Config(domain=(DomainRule(match="dpdk-*", onboard=False),))
-    assert resolve_rights(config, asking).onboard == Said(
+    assert resolve_rights(config, asking).onboard == Resolved(
         value=False, source="rule dpdk-*"
     )
-    assert resolve_rights(Config(), domain()).onboard == Said(None, "default")
+    assert resolve_rights(Config(), domain()).onboard == Resolved(None, "default")
 
 
 def test_queries_policies_and_the_generation_are_rights_too() -> None:
     rights = resolve_rights(Config(), domain())
-    assert rights.queries == rights.guest_policies == Said(value=True, source="default")
-    assert rights.generation == Said(None, "default")
+    granted = Resolved(value=True, source="default")
+    assert rights["queries"] == rights["guest_policies"] == granted
+    assert rights.permissions == ("queries", "guest_policies")
+    assert rights.generation == Resolved(None, "default")
     config = Config(domain=(DomainRule(match="*", queries=False, generation=456),))
-    policy = DomainPolicy(queries=True, guest_policies=False, generation=16)
+    policy = DomainSettings(queries=True, guest_policies=False, generation=16)
     rights = resolve_rights(config, domain(policy=policy))
-    assert rights.queries == Said(value=False, source="rule *")
-    assert rights.guest_policies == Said(value=False, source="metadata")
-    assert rights.generation == Said(456, "rule *")
+    assert rights["queries"] == Resolved(value=False, source="rule *")
+    assert rights["guest_policies"] == Resolved(value=False, source="metadata")
+    assert rights.generation == Resolved(456, "rule *")

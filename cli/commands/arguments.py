@@ -129,4 +129,4 @@ def parse_channels(text: str) -> frozenset[int] | None:
     if text == "all":
         return None
     with as_usage_error():
-        return frozenset() if text == "none" else parse_cpulist(text)
+        return frozenset() if text == "none" else parse_cpulist(text, noun="channel")

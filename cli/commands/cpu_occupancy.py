@@ -33,7 +33,7 @@ def read_host(connection: OperatorConnection, sysfs_root: Path) -> Host:
     # CPU numbers of a simulated tree have nothing to do with this host's programs.
     taken = {} if tree.is_simulated else dict(_bound_programs())
     planned: dict[PCpu, str] = {}
-    for domain in connection.tenants():
+    for domain in connection.list_pinned():
         users = taken if domain.is_active else planned
         users.update(dict.fromkeys(domain.pcpus, f"domain '{domain.name}'"))
     return Host(cpus=read_host_cpus(tree), taken=taken, planned=planned)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from domain_templates import Network, TemplateSpec
     from orchestrator.hypervisor.operator import FoundDomain
     from orchestrator.values.domain import PCpu
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 _QCOW2_MAGIC = b"QFI\xfb"
 
@@ -85,15 +85,15 @@ def _spec(options: AddOptions) -> "TemplateSpec":
         channels=parse_channels(options.channels),
         socket_dir=absolute(options.socket_dir),
         console=absolute(options.console),
-        policy=_settings(options),
-        settings=_parse_parameters(options.settings),
+        settings=_settings(options),
+        parameters=_parse_parameters(options.settings),
     )
 
 
-def _settings(options: AddOptions) -> "DomainPolicy":
-    from orchestrator.values.domain_settings import DomainPolicy, Mode
+def _settings(options: AddOptions) -> "DomainSettings":
+    from orchestrator.values.domain_settings import DomainSettings, Mode
 
-    return DomainPolicy(
+    return DomainSettings(
         min_khz=parse_frequency(options.low),
         max_khz=parse_frequency(options.high),
         turbo=options.turbo,

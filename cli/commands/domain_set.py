@@ -32,7 +32,7 @@ from cli.output.echo import echo
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.operator import FoundDomain
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 _FIELDS = {
     "min": "min_khz",
@@ -45,7 +45,7 @@ _FIELDS = {
     "onboard": "onboard",
     "policy": "policies",
 }
-"""Fields of DomainPolicy by the name that the option and --unset use."""
+"""Fields of DomainSettings by the name that the option and --unset use."""
 _ALL = "all"
 
 
@@ -129,14 +129,14 @@ def set_domain(
     scope = scope_of(live=options.live, config=options.config, current=options.current)
     with OperatorConnection(uri_of(context, options.connect)) as connection:
         found = connection.find(domain)
-        before = connection.read_policies(found.uuid, scope)
+        before = connection.read_settings(found.uuid, scope)
         after = {
-            is_live: _change(read.policy, changes) for is_live, read in before.items()
+            is_live: _change(read.settings, changes) for is_live, read in before.items()
         }
         if options.print_xml:
             _print_xml(after)
             return
-        connection.write_policies(found.uuid, after)
+        connection.write_settings(found.uuid, after)
     for problem in dict.fromkeys(
         it for read in before.values() for it in read.problems
     ):
@@ -180,16 +180,18 @@ def _format_policies(texts: list[str]) -> str | None:
     return format_policies(rules) or None
 
 
-def _change(policy: "DomainPolicy | None", changes: dict[str, Any]) -> "DomainPolicy":
-    from orchestrator.values.domain_settings import DomainPolicy
+def _change(
+    settings: "DomainSettings | None", changes: dict[str, Any]
+) -> "DomainSettings":
+    from orchestrator.values.domain_settings import DomainSettings
 
-    return replace(policy or DomainPolicy(), **changes)
+    return replace(settings or DomainSettings(), **changes)
 
 
-def _print_xml(policies: "dict[bool, DomainPolicy]") -> None:
-    from orchestrator.domain_xml.metadata import build_policy
+def _print_xml(settings: "dict[bool, DomainSettings]") -> None:
+    from orchestrator.domain_xml.metadata import build_settings
 
-    for text in dict.fromkeys(map(build_policy, policies.values())):
+    for text in dict.fromkeys(map(build_settings, settings.values())):
         echo(text)
 
 
@@ -197,31 +199,31 @@ def _report(
     context: typer.Context,
     output: Output | None,
     domain: "FoundDomain",
-    policies: "dict[bool, DomainPolicy]",
+    after: "dict[bool, DomainSettings]",
 ) -> None:
     """Print all settings of the domain after the change."""
     if settings_of(context, output).output is Output.JSON:
         keys = {True: "live", False: "config"}
         print_domain_json(
-            domain, {keys[is_live]: _facts(it) for is_live, it in policies.items()}
+            domain, {keys[is_live]: _facts(it) for is_live, it in after.items()}
         )
         return
-    for is_live, policy in policies.items():
+    for is_live, settings in after.items():
         what = "Running domain" if is_live else "Definition of domain"
-        settings = ", ".join(_format_settings(policy)) or "no settings"
-        echo(f"{what} '{domain.name}': {settings}")
+        text = ", ".join(_format_settings(settings)) or "no settings"
+        echo(f"{what} '{domain.name}': {text}")
 
 
-def _facts(policy: "DomainPolicy") -> dict[str, Any]:
-    return {item.name: getattr(policy, item.name) for item in fields(policy)}
+def _facts(settings: "DomainSettings") -> dict[str, Any]:
+    return {item.name: getattr(settings, item.name) for item in fields(settings)}
 
 
-def _format_settings(policy: "DomainPolicy") -> list[str]:
+def _format_settings(settings: "DomainSettings") -> list[str]:
     from orchestrator.values.units import format_khz
 
     texts = []
     for label, name in _FIELDS.items():
-        value = getattr(policy, name)
+        value = getattr(settings, name)
         if value is None:
             continue
         if name.endswith("_khz"):

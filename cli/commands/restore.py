@@ -10,10 +10,10 @@ from cli.framework.group import new_app
 from cli.framework.settings import Output, OutputOption, settings_of
 from cli.output.echo import echo, echo_error, print_json
 from cli.output.progress import working
-from orchestrator.errors import ClaimError, JournalError
+from orchestrator.errors import JournalError, TreeLockedError
 from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
 from orchestrator.power.sysfs import CpuTree
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 
 app = new_app()
 
@@ -60,12 +60,12 @@ def restore(
 
 
 def _replay(path: Path, tree: CpuTree) -> Replay:
-    claim = CpuTreeClaim(tree)
+    claim = CpuTreeLock(tree)
     try:
         claim.acquire()
-    except ClaimError as error:
+    except TreeLockedError as error:
         hint = "stop the daemon; it restores the CPUs when it exits"
-        raise ClaimError(str(error), hint=hint) from error
+        raise TreeLockedError(str(error), hint=hint) from error
     try:
         journal = Journal(path, tree)
         _check(journal)

@@ -103,7 +103,7 @@ def validate(
 def _check(template: Template) -> tuple[str, ...]:
     from domain_templates.schema import SCHEMA
     from domain_templates.schema import validate as validate_domain
-    from orchestrator.domain_xml.metadata import parse_policy
+    from orchestrator.domain_xml.metadata import parse_settings
     from orchestrator.errors import DomainXmlError
 
     problems = check_template(template)
@@ -117,7 +117,7 @@ def _check(template: Template) -> tuple[str, ...]:
             )
     except DomainXmlError as error:
         return (str(error),)
-    return parse_policy(template.xml).problems
+    return parse_settings(template.xml).problems
 
 
 def _facts(template: Template) -> dict[str, Any]:

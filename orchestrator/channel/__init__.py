@@ -1,1 +1,1 @@
-"""One virtio-serial channel: protocol, lifecycle, endpoint."""
+"""One virtio-serial channel: its protocol, its states, its connection."""

@@ -1,8 +1,8 @@
-"""Whether the program behind a UNIX socket has accepted a connection.
+"""Whether the listener of a UNIX socket has accepted a connection.
 
-A `connect` succeeds as soon as there is room in the listener's backlog. QEMU serves one
-client at a time and leaves a second one waiting there, unserved and without a word; the
-kernel's socket diagnosis tells such a connection by its peer, which has no inode yet.
+`connect` succeeds as soon as there is room in the listener's backlog. QEMU serves one
+client at a time and leaves a second one waiting there without notice. The kernel's
+socket diagnosis shows such a connection with a peer that has no inode yet.
 
 Source: include/uapi/linux/unix_diag.h and sock_diag.h of the kernel; man 7 sock_diag.
 """
@@ -31,21 +31,21 @@ _INODE = Struct("=I")
 
 
 def is_accepted(sock: socket.socket) -> bool | None:
-    """Ask the kernel whether a connected UNIX socket has been accepted.
+    """Whether a connected UNIX socket has been accepted.
 
     Returns:
-        None: the kernel cannot say (built without unix_diag, or in a sandbox).
+        None: unknown, the kernel lacks unix_diag or a sandbox denies it.
     """
     inode = os.fstat(sock.fileno()).st_ino
     try:
-        answer = _ask(inode)
+        answer = _query(inode)
     except OSError:
         return None
     peer = _peer_inode(answer)
     return None if peer is None else peer != 0
 
 
-def _ask(inode: int) -> bytes:
+def _query(inode: int) -> bytes:
     query = _REQUEST.pack(
         socket.AF_UNIX, 0, 0, _ANY_STATE, inode, _UDIAG_SHOW_PEER, *_NO_COOKIE
     )

@@ -1,12 +1,12 @@
-"""The states of a channel, and what leads from one to another, as a table.
+"""The states of a channel and their transitions, as a table.
 
 Theory of operation: a channel exists as long as its domain's XML has it. While its
-domain is off, or nobody listens at its path, it is ABSENT. Each try to connect goes
-through CONNECTING, of which there is at most one at a time, and ends in OPEN or in one
-of three ways to fail that need different patience: nobody listens yet (soon again),
-another program holds it (later again), somebody must change something (rarely again).
-OPEN and DISABLED have an endpoint, no other state has. What is not in the table cannot
-happen; a happening that changes nothing stands in it with the same state.
+domain is off, or has no listener at the channel's path, it is ABSENT. Each attempt to
+connect goes through CONNECTING, one at a time, and ends in OPEN or in one of three
+failures with different pauses before the next attempt: no listener yet (short), another
+program is connected (longer), a permission or a path must be changed (longest). Only
+OPEN and DISABLED have an endpoint. An event that is not in the table for a state is an
+internal error; one that changes nothing is in it with the same state.
 """
 
 from __future__ import annotations
@@ -19,83 +19,83 @@ if TYPE_CHECKING:
 
 
 class ChannelState(StrEnum):
-    """Where a channel is in its life; the words are those of `vmpower status`."""
+    """State of a channel, as `vmpower status` shows it."""
 
     ABSENT = "absent"
-    """The domain is off, or nobody listens at the path."""
+    """The domain is off, or there is no listener at the path."""
     CONNECTING = "connecting"
-    """A try to connect is under way."""
+    """An attempt to connect is under way."""
     OPEN = "open"
-    """The endpoint is with the monitor, requests are obeyed."""
+    """The monitor has the endpoint; requests are granted."""
     DISABLED = "disabled"
-    """The endpoint is with the monitor, the operator has every request refused."""
+    """The monitor has the endpoint; the operator disabled the channel."""
     CONTENDED = "contended"
-    """Another program holds the channel."""
+    """Another program is connected to the channel."""
     REFUSED = "refused"
-    """Cannot be connected until somebody changes a permission or a path."""
+    """It cannot be connected until a permission or a path is changed."""
     CLOSED = "closed"
-    """There was an endpoint, and it ended."""
+    """The connection ended."""
 
 
-class Happening(Enum):
-    """What can happen to a channel."""
+class ChannelEvent(Enum):
+    """An event that can change the state of a channel."""
 
     ATTEMPT = "attempt"
-    """We begin to connect: the channel appeared, or a try is due again."""
+    """An attempt begins: the channel appeared, or a retry is due."""
     CONNECTED = "connected"
-    """The endpoint is with the monitor, requests are obeyed."""
+    """The attempt succeeded."""
     CONNECTED_DISABLED = "connected-disabled"
-    """The endpoint is with the monitor, of a channel that the operator disabled."""
-    NOBODY_LISTENS = "nobody-listens"
-    """The try failed: EndpointAbsent."""
-    HELD_BY_ANOTHER = "held-by-another"
-    """The try failed: EndpointContended."""
+    """The attempt succeeded; the operator disabled the channel meanwhile."""
+    NO_LISTENER = "no-listener"
+    """The attempt failed: EndpointAbsent."""
+    IN_USE = "in-use"
+    """The attempt failed: EndpointContended."""
     FORBIDDEN = "forbidden"
-    """The try failed: EndpointRefused."""
+    """The attempt failed: EndpointRefused."""
     SWITCHED_ON = "switched-on"
     """The operator enabled the channel."""
     SWITCHED_OFF = "switched-off"
     """The operator disabled the channel."""
     HUNG_UP = "hung-up"
-    """The other side ended the connection, or the monitor that held it died."""
+    """The other side closed the connection, or the monitor died."""
     WITHDRAWN = "withdrawn"
-    """The domain stopped or lost the channel: an endpoint is ours to close."""
+    """The domain stopped or lost the channel: vmpowerd closes the endpoint."""
 
 
-_S, _H = ChannelState, Happening
+_S, _E = ChannelState, ChannelEvent
 _UNCONNECTED = (_S.ABSENT, _S.CONTENDED, _S.REFUSED, _S.CLOSED, _S.CONNECTING)
 
-TABLE: Mapping[tuple[ChannelState, Happening], ChannelState] = {
-    **{(state, _H.ATTEMPT): _S.CONNECTING for state in _UNCONNECTED[:-1]},
-    (_S.CONNECTING, _H.CONNECTED): _S.OPEN,
-    (_S.CONNECTING, _H.CONNECTED_DISABLED): _S.DISABLED,
-    (_S.CONNECTING, _H.NOBODY_LISTENS): _S.ABSENT,
-    (_S.CONNECTING, _H.HELD_BY_ANOTHER): _S.CONTENDED,
-    (_S.CONNECTING, _H.FORBIDDEN): _S.REFUSED,
-    # The operator's switch outlives the endpoint; without one it changes no state.
-    **{(state, _H.SWITCHED_ON): state for state in _UNCONNECTED},
-    **{(state, _H.SWITCHED_OFF): state for state in _UNCONNECTED},
-    (_S.OPEN, _H.SWITCHED_ON): _S.OPEN,
-    (_S.OPEN, _H.SWITCHED_OFF): _S.DISABLED,
-    (_S.DISABLED, _H.SWITCHED_ON): _S.OPEN,
-    (_S.DISABLED, _H.SWITCHED_OFF): _S.DISABLED,
-    (_S.OPEN, _H.HUNG_UP): _S.CLOSED,
-    (_S.DISABLED, _H.HUNG_UP): _S.CLOSED,
-    # The monitor's word that an endpoint ended may cross our own closing of it.
-    (_S.ABSENT, _H.HUNG_UP): _S.ABSENT,
-    (_S.CLOSED, _H.HUNG_UP): _S.CLOSED,
-    **{(state, _H.WITHDRAWN): _S.ABSENT for state in ChannelState},
+TRANSITIONS: Mapping[tuple[ChannelState, ChannelEvent], ChannelState] = {
+    **{(state, _E.ATTEMPT): _S.CONNECTING for state in _UNCONNECTED[:-1]},
+    (_S.CONNECTING, _E.CONNECTED): _S.OPEN,
+    (_S.CONNECTING, _E.CONNECTED_DISABLED): _S.DISABLED,
+    (_S.CONNECTING, _E.NO_LISTENER): _S.ABSENT,
+    (_S.CONNECTING, _E.IN_USE): _S.CONTENDED,
+    (_S.CONNECTING, _E.FORBIDDEN): _S.REFUSED,
+    # The setting outlives the endpoint; without an endpoint it changes no state.
+    **{(state, _E.SWITCHED_ON): state for state in _UNCONNECTED},
+    **{(state, _E.SWITCHED_OFF): state for state in _UNCONNECTED},
+    (_S.OPEN, _E.SWITCHED_ON): _S.OPEN,
+    (_S.OPEN, _E.SWITCHED_OFF): _S.DISABLED,
+    (_S.DISABLED, _E.SWITCHED_ON): _S.OPEN,
+    (_S.DISABLED, _E.SWITCHED_OFF): _S.DISABLED,
+    (_S.OPEN, _E.HUNG_UP): _S.CLOSED,
+    (_S.DISABLED, _E.HUNG_UP): _S.CLOSED,
+    # The monitor may report the end of an endpoint that is being closed.
+    (_S.ABSENT, _E.HUNG_UP): _S.ABSENT,
+    (_S.CLOSED, _E.HUNG_UP): _S.CLOSED,
+    **{(state, _E.WITHDRAWN): _S.ABSENT for state in ChannelState},
 }
-"""Every row that can happen."""
+"""The next state, for every event that is possible in a state."""
 
 
-def after(state: ChannelState, happening: Happening) -> ChannelState:
-    """Return the state that follows.
+def next_state(state: ChannelState, event: ChannelEvent) -> ChannelState:
+    """Return the state after an event.
 
     Raises:
-        ValueError: this cannot happen in this state: a fault of ours.
+        ValueError: the event is impossible in this state: an internal error.
     """
     try:
-        return TABLE[state, happening]
+        return TRANSITIONS[state, event]
     except KeyError:
-        raise ValueError(f"{happening.name} cannot happen while {state}") from None
+        raise ValueError(f"{event.name} is impossible in state {state}") from None

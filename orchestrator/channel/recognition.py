@@ -1,15 +1,15 @@
-"""Which generation of packets a guest speaks, found out from what arrives.
+"""Detects the generation of a guest's packets from the bytes that arrive.
 
-Theory of operation: a guest writes each packet whole, so what arrives after a silence
-begins with a packet, and pieces are cut only where we read too slowly. A guess is made
-from the headers that its stride would give: they must make sense, and where several
-strides make sense, more headers and an exact fit decide. Nothing is waited for that a
-guest could wait for: a header in 464 bytes decides at once, as two in a row do for the
-others; a single packet of 16, 456 or 460 bytes is known by the silence behind it. What
-was recognised is only the first guess for what comes next, so a guest may change, and a
-wrong guess costs what it was made of, never the channel.
+Theory of operation: a guest writes each packet whole, so after a silence the stream
+starts with a packet, and packets are cut only where we read too slowly. A generation
+fits if the headers at its stride are plausible; if several fit, more headers and an
+exact length decide. Where the guest may be waiting for an answer, nothing is delayed: a
+header in 464 bytes decides at once, and so do two headers in a row for the others. A
+single packet of 16, 456 or 460 bytes is recognized by the silence after it. The result
+is only the first guess for what comes next, so a guest may change its generation, and a
+wrong guess costs only the bytes that it was based on, never the channel.
 
-Pure: no clock, no socket. Synchronization: whoever owns the stream.
+Pure: no clock, no socket. Synchronization: the owner of the stream.
 
 Source: DPDK's packet layouts, see `channel.protocol`.
 """
@@ -30,98 +30,98 @@ from orchestrator.channel.protocol import (
 if TYPE_CHECKING:
     from orchestrator.channel.protocol import Generation
 
-MOST_UNKNOWN_BYTES = 2 * GENERATION_464.size_bytes
-"""So much of a stream in which nothing makes sense is kept for a silence to explain."""
+MAX_UNKNOWN_BYTES = 2 * GENERATION_464.size_bytes
+"""How much of an unrecognized stream is kept until a silence helps to explain it."""
 
-MOST_PACKETS = 32
-"""Packets that a piece is worth at most, and headers that are looked at. Where a piece
-has more, because its packets turn out to be shorter than was thought, the newest count:
-a guest could send hundreds of requests in it, and all others would wait for them."""
+MAX_PACKETS = 32
+"""Packets that are taken from one piece at most, and headers that are checked. If a
+piece has more, because its packets are shorter than assumed, the newest are taken: it
+could have hundreds of requests, and all other guests would wait for them."""
 
 _HEADER = Struct("<QLL")
 _LARGEST_NUMBER = 0xFFFF
-"""Of a CPU, and of a unit: strides that are wrong make much larger ones."""
+"""Of a CPU and of a unit; at a wrong stride the numbers are much larger."""
 _COMMANDS = frozenset(map(int, Command))
-_ANYTHING_GOES = (int(Command.CONNECT), int(Command.PKT_POLICY))
-"""Commands whose other fields may be stack garbage."""
+_UNCHECKED = (int(Command.CONNECT), int(Command.PKT_POLICY))
+"""Commands whose other fields may be uninitialized."""
 
 _BY_LENGTH = (GENERATION_464, GENERATION_460, GENERATION_456)
-"""In this order, because a shorter stride can make sense by chance: the padding at a
-packet's end and the next one's low vCPU shift into a header. A longer one never does:
-it puts the empty name of a request where its command should be."""
+"""In this order, because a shorter stride can be plausible by chance: the padding at
+the end of a packet and the next one's low vCPU shift into a header. A longer stride
+never is: it has the empty name of a request where the command should be."""
 _BY_STRENGTH = (GENERATION_16, *_BY_LENGTH)
-"""The shortest makes sense only if every 16 bytes do, of which others are mostly
-zeros."""
+"""The shortest is plausible only if every 16 bytes are, and the other generations have
+mostly zeros there."""
 
 
 class Cut(NamedTuple):
-    """What became of received bytes."""
+    """Result of processing received bytes."""
 
     packets: bytes
     """Whole packets of the stream's generation."""
     is_lost: bool = False
-    """Whether bytes were dropped that nothing explains."""
+    """Whether unrecognized bytes were dropped."""
 
 
 class Stream:
-    """The bytes of one channel, cut into packets."""
+    """The bytes of one channel, divided into packets."""
 
-    __slots__ = ("generation", "is_given", "rest")
+    __slots__ = ("generation", "is_configured", "rest")
 
     def __init__(self, generation: Generation | None = None) -> None:
         self.generation = generation
-        """What its guest is taken to speak; None: not known yet."""
-        self.is_given = False
-        """Whether an operator said so; then nothing is guessed."""
+        """The detected or configured generation; None: not known yet."""
+        self.is_configured = False
+        """Whether the operator configured it; then nothing is detected."""
         self.rest = b""
-        """Received bytes that are no whole packet yet."""
+        """Received bytes of an incomplete packet."""
 
-    def give(self, generation: Generation | None) -> None:
-        """Take an operator's word; None: guess from now on."""
-        self.is_given = generation is not None
+    def configure(self, generation: Generation | None) -> None:
+        """Use the generation that the operator configured; None: detect it."""
+        self.is_configured = generation is not None
         self.generation = generation or self.generation
 
     def feed(self, data: bytes) -> Cut:
-        """Take what was received; it continues what is left of earlier pieces."""
+        """Process received bytes, which continue the rest of earlier ones."""
         data = self.rest + data
-        if not self.is_given:
-            found = recognise(data, self.generation)
+        if not self.is_configured:
+            found = recognize(data, self.generation)
             if found is None and not _is_awaiting_answers(self.generation):
                 return self._keep(data)
             self.generation = found or self.generation
         return self._split(data)
 
     def _keep(self, data: bytes) -> Cut:
-        is_lost = len(data) > MOST_UNKNOWN_BYTES
+        is_lost = len(data) > MAX_UNKNOWN_BYTES
         self.rest = b"" if is_lost else data
         return Cut(b"", is_lost)
 
     def _split(self, data: bytes) -> Cut:
         if self.generation is None:
-            raise ValueError("a stream of no generation has no packets")
+            raise ValueError("the generation of the stream is not known")
         whole = len(data) - len(data) % self.generation.size_bytes
         self.rest = data[whole:]
-        return _newest(data[:whole], self.generation)
+        return _take_newest(data[:whole], self.generation)
 
     def settle(self) -> Cut:
-        """Explain what is left after a silence: a packet is never continued so late."""
+        """Process the rest after a silence: a packet is never continued that late."""
         data, self.rest = self.rest, b""
-        found = None if self.is_given else _find_exact(data)
+        found = None if self.is_configured else _find_exact(data)
         if found is None:
             return Cut(b"", is_lost=bool(data))
         self.generation = found
-        return _newest(data, found)
+        return _take_newest(data, found)
 
 
-def recognise(data: bytes, known: Generation | None = None) -> Generation | None:
-    """Guess the generation of a piece of stream that begins with a packet.
+def recognize(data: bytes, known: Generation | None = None) -> Generation | None:
+    """Detect the generation of bytes that start with a packet.
 
     Args:
-        data: all that was received since the last whole packet.
-        known: what the guest spoke so far.
+        data: everything received since the last whole packet.
+        known: the generation so far.
 
     Returns:
-        None: a silence must decide, or nothing makes sense.
+        None: a silence has to decide, or no generation fits.
     """
     if len(data) >= 2 * GENERATION_16.size_bytes and _count(data, GENERATION_16):
         return GENERATION_16
@@ -132,17 +132,17 @@ def recognise(data: bytes, known: Generation | None = None) -> Generation | None
             return known
         is_exact = not len(data) % guess.size_bytes
         if is_known_good and (is_known_exact or not is_exact):
-            continue  # not better than what is known
+            continue  # no better than the known one
         count = _count(data, guess)
         if count > 1 or (count and _is_decisive(data, guess)):
             return guess
         if count and is_known_good:
-            return None  # as good: one packet of this length, or one and a bit
+            return None  # as good: one packet of this length, or one and a part
     return known if is_known_good else None
 
 
-def _newest(packets: bytes, generation: Generation) -> Cut:
-    most = MOST_PACKETS * generation.size_bytes
+def _take_newest(packets: bytes, generation: Generation) -> Cut:
+    most = MAX_PACKETS * generation.size_bytes
     return Cut(packets[-most:], is_lost=len(packets) > most)
 
 
@@ -162,16 +162,16 @@ def _find_exact(data: bytes) -> Generation | None:
 
 
 def _count(data: bytes, guess: Generation) -> int:
-    """Return how many headers a stride gives; 0 if one of them makes no sense."""
+    """Count the headers at a stride; 0 if one of them is implausible."""
     count, stride = 0, guess.size_bytes
-    end = min(len(data) - _HEADER.size + 1, MOST_PACKETS * stride)
+    end = min(len(data) - _HEADER.size + 1, MAX_PACKETS * stride)
     for offset in range(0, end, stride):
         number, unit, command = _HEADER.unpack_from(data, offset)
         if command not in _COMMANDS:
             return 0
-        # The first one is where a packet begins, whatever its guest wrote there.
-        is_strange = number > _LARGEST_NUMBER or unit > _LARGEST_NUMBER
-        if offset and is_strange and command not in _ANYTHING_GOES:
+        # The first one is certainly a header, whatever the guest wrote there.
+        is_implausible = number > _LARGEST_NUMBER or unit > _LARGEST_NUMBER
+        if offset and is_implausible and command not in _UNCHECKED:
             return 0
         count += 1
     return count

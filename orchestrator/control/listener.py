@@ -16,6 +16,7 @@ from orchestrator.control.routes import Routes
 from orchestrator.control.service import peer_of
 from orchestrator.control.streams import Streams
 from orchestrator.errors import ControlError
+from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +37,6 @@ _SHUTDOWN_S = 0.5
 """Seconds for answers in progress when the daemon stops, which has 5 s in all."""
 _LOG_INTERVAL_S = 60.0
 """Seconds between two log lines about rejected connections."""
-_MAX_PATH_BYTES = 107
-"""Source: unix(7), sun_path holds 108 bytes with the closing zero."""
 
 
 class Listener:
@@ -168,9 +167,9 @@ class _Admission(asyncio.Protocol):
 
 
 def _listen(path: Path, mode: int, group_id: int | None) -> socket.socket:
-    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         raise ControlError(
-            f"socket path {path} is longer than {_MAX_PATH_BYTES} bytes",
+            f"socket path {path} is longer than {MAX_SOCKET_PATH_BYTES} bytes",
             status=500,
             hint="use a shorter --run-dir",
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.channel.lifecycle import ChannelState, Happening, after
+from orchestrator.channel.lifecycle import ChannelEvent, ChannelState, next_state
 from orchestrator.controller import groups
 from orchestrator.controller.actions import (
     ConnectChannel,
@@ -109,7 +109,7 @@ def _begin(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
     if channel.spec.path is None:
         channel.reason = "libvirt has not chosen its socket"
         return []
-    actions = _move(record, channel, Happening.ATTEMPT)
+    actions = _move(record, channel, ChannelEvent.ATTEMPT)
     return [*actions, _connect(record, channel)]
 
 
@@ -121,7 +121,7 @@ def _end(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
         return []
     return [
         *_close(record.spec.uuid, channel.spec.number),
-        *_move(record, channel, Happening.WITHDRAWN),
+        *_move(record, channel, ChannelEvent.WITHDRAWN),
     ]
 
 
@@ -141,22 +141,22 @@ def _connect(
 
 
 def _move(
-    record: DomainRecord, channel: ChannelRecord, happening: Happening, reason: str = ""
+    record: DomainRecord, channel: ChannelRecord, event: ChannelEvent, reason: str = ""
 ) -> list[Action]:
     old = channel.state
-    channel.state = after(old, happening)
+    channel.state = next_state(old, event)
     return _report(record, channel, old, reason)
 
 
 def _conclude(
-    record: DomainRecord, channel: ChannelRecord, happening: Happening, reason: str = ""
+    record: DomainRecord, channel: ChannelRecord, event: ChannelEvent, reason: str = ""
 ) -> list[Action]:
     """End a try to connect; one that was only waiting for its time begins first."""
     old = channel.state
     begun = old
     if old is not ChannelState.CONNECTING:
-        begun = after(old, Happening.ATTEMPT)
-    channel.state = after(begun, happening)
+        begun = next_state(old, ChannelEvent.ATTEMPT)
+    channel.state = next_state(begun, event)
     return _report(record, channel, old, reason)
 
 
@@ -213,9 +213,9 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
     channel.attempts = 0
     channel.orphaned_s = None
     if channel.is_enabled:
-        actions = _conclude(record, channel, Happening.CONNECTED)
+        actions = _conclude(record, channel, ChannelEvent.CONNECTED)
     else:
-        actions = _conclude(record, channel, Happening.CONNECTED_DISABLED)
+        actions = _conclude(record, channel, ChannelEvent.CONNECTED_DISABLED)
         actions.append(SwitchChannel(event.uuid, event.number, is_enabled=False))
     return actions + groups.need(inventory, record.groups())
 
@@ -226,7 +226,7 @@ def on_absent(inventory: Inventory, event: events.ChannelAbsent) -> list[Action]
     if found is None:
         return []
     record, channel = found
-    actions = _conclude(record, channel, Happening.NOBODY_LISTENS, event.reason)
+    actions = _conclude(record, channel, ChannelEvent.NO_LISTENER, event.reason)
     actions += _end_votes(record, channel, after_s=VOTES_WAIT_S)
     return [*actions, _connect(record, channel)]
 
@@ -237,7 +237,7 @@ def on_contended(inventory: Inventory, event: events.ChannelContended) -> list[A
     if found is None:
         return []
     record, channel = found
-    actions = _conclude(record, channel, Happening.HELD_BY_ANOTHER, event.reason)
+    actions = _conclude(record, channel, ChannelEvent.IN_USE, event.reason)
     actions += _end_votes(record, channel, after_s=VOTES_WAIT_S)
     return [*actions, _connect(record, channel, PATIENT_RETRY_S)]
 
@@ -248,7 +248,7 @@ def on_refused(inventory: Inventory, event: events.ChannelRefused) -> list[Actio
     if found is None:
         return []
     record, channel = found
-    actions = _conclude(record, channel, Happening.FORBIDDEN, event.reason)
+    actions = _conclude(record, channel, ChannelEvent.FORBIDDEN, event.reason)
     return actions + _end_votes(record, channel)
 
 
@@ -294,7 +294,7 @@ def on_endpoint_closed(
     record, channel = found
     channel.attempts = 1
     return [
-        *_move(record, channel, Happening.HUNG_UP, event.reason),
+        *_move(record, channel, ChannelEvent.HUNG_UP, event.reason),
         # The monitor has ended its votes; what it installed ends too.
         EndGuestPolicies(event.uuid, event.number),
         _connect(record, channel),
@@ -310,11 +310,11 @@ def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Act
         return []
     record, channel = found
     channel.is_enabled = is_enabled = event.is_enabled
-    happening = Happening.SWITCHED_ON if is_enabled else Happening.SWITCHED_OFF
+    change = ChannelEvent.SWITCHED_ON if is_enabled else ChannelEvent.SWITCHED_OFF
     word = "enabled" if is_enabled else "disabled"
     text = f"channel {event.number} {word} by {event.by}"
     actions: list[Action] = [Report("operator", text, domain=record.spec.name)]
-    actions += _move(record, channel, happening)
+    actions += _move(record, channel, change)
     if not is_enabled:
         actions.append(EndGuestPolicies(event.uuid, event.number))
     if channel.state in CONNECTED_STATES:
@@ -359,7 +359,7 @@ def break_all(inventory: Inventory) -> list[Action]:
     for record, channel in _connected(inventory):
         channel.attempts = 1
         channel.orphaned_s = 0.0
-        actions += _move(record, channel, Happening.HUNG_UP, "the monitor ended")
+        actions += _move(record, channel, ChannelEvent.HUNG_UP, "the monitor ended")
     return actions
 
 

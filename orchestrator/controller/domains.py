@@ -99,7 +99,7 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
 def _what_counts(spec: DomainSpec) -> tuple[object, ...]:
     """Return what decides about a domain's clocks: most descriptions change nothing."""
     whereabouts = spec.vcpus, spec.state, spec.run
-    return *whereabouts, spec.policy, spec.name, spec.interfaces
+    return *whereabouts, spec.settings, spec.name, spec.interfaces
 
 
 def replace_vcpus(
@@ -145,8 +145,7 @@ def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
         uuid=record.spec.uuid,
         is_executing=record.spec.state.is_executing,
         is_enforced=rights.mode.value is Mode.ENFORCE,
-        may_query=rights.queries.value,
-        may_send_policies=rights.guest_policies.value,
+        permissions=rights.permissions,
         generation=rights.generation.value,
         vcpus=tuple(
             VCpuDefinition(

@@ -50,7 +50,7 @@ def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[
     return [
         Report(
             "cpus",
-            f"{name_cpus(pcpus)} left alone: {reason}",
+            f"{name_cpus(pcpus)} not managed: {reason}",
             severity=Severity.WARNING,
         )
         for reason, pcpus in by_reason.items()
@@ -81,7 +81,7 @@ def retry_failed(inventory: Inventory) -> list[Action]:
 def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action]:
     """Bounds, mode and rules are new."""
     inventory.config = event.config
-    onboarding.forgive(inventory)
+    onboarding.reset_attempts(inventory)
     actions: list[Action] = [
         Report("operator", "configuration reloaded"),
         ReadTopology(),

@@ -76,28 +76,28 @@ class ChannelRecord:
 
 @dataclass(slots=True)
 class OnboardingRecord:
-    """How far a domain is with what the rules want for it."""
+    """Progress of a domain's onboarding during one run."""
 
     run: int | None = None
-    """The run of the domain that the rest is about: another one begins anew."""
+    """Run of the domain that this is about; another run starts a new record."""
     is_under_way: bool = False
-    """An attach or detach is under way."""
-    efforts: int = 0
-    """Attempts lately, also those that succeeded: somebody may undo them."""
+    """Whether channels are being attached or detached."""
+    attempts: int = 0
+    """Recent attempts, successful ones included: another program may undo them."""
     pause: int = 0
-    """Resyncs to wait for until the next attempt."""
-    calm: int = 0
-    """Resyncs that found nothing to do since the last attempt."""
-    is_refused: bool = False
-    """The last attempt failed: the definition is next, by itself."""
+    """Resyncs to wait before the next attempt."""
+    idle_resyncs: int = 0
+    """Resyncs since the last attempt that found nothing to do."""
+    has_failed: bool = False
+    """Whether the last attempt failed; the next one changes only the definition."""
     failure: str = ""
-    """Why the last attempt failed, and what will happen next."""
+    """Why the last attempt failed, and what happens next."""
     waiting: str = ""
-    """What will not come before a full power-off."""
+    """Channels that the domain gets only after it was powered off."""
 
     @property
     def problem(self) -> str:
-        """Why the domain has not all that it should have; empty if it has."""
+        """Why the domain lacks channels; empty if it lacks none."""
         return self.failure or self.waiting
 
 

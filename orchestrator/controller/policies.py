@@ -23,6 +23,7 @@ from orchestrator.policy.guest_request import interpret_request
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.rights import resolve_rights
 from orchestrator.values.domain_settings import Mode
+from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
     from orchestrator import events
@@ -82,8 +83,9 @@ def _interpret(inventory: Inventory, event: events.PolicySent) -> PolicyOrder:
     rights = resolve_rights(inventory.config, record.spec)
     if rights.mode.value is not Mode.ENFORCE:
         raise PolicyError(f"the domain is only observed ({rights.mode.source})")
-    if not rights.guest_policies.value:
-        raise PolicyError(f"not allowed ({rights.guest_policies.source})")
+    if Permission.GUEST_POLICIES not in rights.permissions:
+        source = rights[Permission.GUEST_POLICIES].source
+        raise PolicyError(f"not allowed ({source})")
     packet = decode_policy(event.packet, GENERATIONS[event.generation])
     return interpret_request(
         packet,

@@ -14,6 +14,7 @@ from orchestrator.policy.compile import orders_for
 from orchestrator.policy.subject import PolicySubject, Source, SourceKind, VCpuPlace
 from orchestrator.policy.text import parse_policies
 from orchestrator.rights import METADATA, resolve_rights
+from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
             is_executing=record.spec.state.is_executing,
             places=tuple(_places(inventory, record, rights)),
             interfaces=record.spec.interfaces,
-            may_install=rights.guest_policies.value,
+            may_install=Permission.GUEST_POLICIES in rights.permissions,
         ),
         _configured_orders(inventory, record, rights),
     )

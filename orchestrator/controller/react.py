@@ -53,7 +53,7 @@ def _on_libvirt_connected(
     libvirt.is_connected = libvirt.has_been_connected = True
     libvirt.stale_since = None
     libvirt.reason = ""
-    onboarding.forgive(inventory)
+    onboarding.reset_attempts(inventory)
     return [Report("libvirt", "connected to libvirt"), ListDomains()]
 
 

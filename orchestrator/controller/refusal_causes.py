@@ -13,7 +13,8 @@ from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.rights import resolve_rights
 from orchestrator.values.cpuset import name_all, name_cpus
 from orchestrator.values.domain import VCpu
-from orchestrator.values.refusal import Refusal
+from orchestrator.values.domain_settings import SETTINGS
+from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,10 +134,6 @@ def _kernel(case: _Case) -> str:
     return f"the kernel refused the clock of {case.cpus}"
 
 
-def _no_policies(case: _Case) -> str:
-    return f"it may not send policies ({case.rights.guest_policies.source})"
-
-
 def _too_many(_case: _Case) -> str:
     return "it sends too many policies in a short time"
 
@@ -145,8 +142,13 @@ def _bad_policy(_case: _Case) -> str:
     return "its policy cannot be installed"
 
 
-def _no_queries(case: _Case) -> str:
-    return f"it may not ask for clocks and abilities ({case.rights.queries.source})"
+def _forbidden(permission: Permission) -> Callable[[_Case], str]:
+    attribute = SETTINGS[permission].attribute
+
+    def explain(case: _Case) -> str:
+        return f"setting '{attribute}' is 'no' ({case.rights[permission].source})"
+
+    return explain
 
 
 _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
@@ -160,8 +162,7 @@ _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
     Refusal.OVERRIDDEN: _overridden,
     Refusal.CLAIM: _claim,
     Refusal.KERNEL: _kernel,
-    Refusal.POLICIES_FORBIDDEN: _no_policies,
     Refusal.POLICIES_TOO_MANY: _too_many,
     Refusal.POLICY_REFUSED: _bad_policy,
-    Refusal.QUERIES_FORBIDDEN: _no_queries,
+    **{it.refusal: _forbidden(it) for it in Permission},
 }

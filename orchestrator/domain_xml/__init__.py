@@ -1,4 +1,4 @@
-"""Domain XML: parse, build, edit; text in, values or text out, no I/O.
+"""Parses, builds and edits domain XML: text in, values or text out, no I/O.
 
 Source: libvirt's formatdomain, "Channel" and "Controllers".
 """

@@ -1,4 +1,4 @@
-"""What libvirt says about its host.
+"""libvirt's description of its host.
 
 Source: libvirt's formatcaps, "Element and attribute overview" (secmodel).
 """
@@ -9,10 +9,10 @@ from orchestrator.domain_xml.document import parse_document
 
 
 def read_security_models(xml: str) -> frozenset[str]:
-    """Read what confines guests: "apparmor", "selinux", "dac".
+    """Read the security models that confine guests: "apparmor", "selinux", "dac".
 
     Raises:
-        DomainXmlError: these are no capabilities.
+        DomainXmlError: not capabilities XML.
     """
     root = parse_document(xml, "capabilities")
     models = (element.text for element in root.iterfind("host/secmodel/model"))

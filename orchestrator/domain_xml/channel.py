@@ -1,9 +1,9 @@
-"""One poweragent channel as libvirt writes it.
+"""The XML element of one poweragent channel.
 
 Source: DPDK's lib/power/guest_channel.c opens
 ``/dev/virtio-ports/virtio.serial.port.poweragent.<lcore>``; the target name in the
-domain XML is that name. The socket's path is libvirt's business: without one in the
-XML it makes a short-lived path with the right owner and labels, and removes it.
+domain XML is that name. The path of the socket is best left to libvirt: without one in
+the XML it creates a short-lived path with the right owner and labels, and removes it.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ from __future__ import annotations
 from lxml import etree
 
 from orchestrator.errors import DomainXmlError
-from orchestrator.values.domain import MAX_CHANNEL_NUMBER, TARGET_PREFIX, Target
-
-MAX_SOCKET_PATH_BYTES = 107
-"""Longest path of a UNIX socket; sun_path has 108 bytes with its end (unix(7))."""
+from orchestrator.values.domain import (
+    MAX_CHANNEL_NUMBER,
+    MAX_SOCKET_PATH_BYTES,
+    TARGET_PREFIX,
+    Target,
+)
 
 _MAX_DIGITS = len(str(MAX_CHANNEL_NUMBER))
 
 
 def parse_channel_number(target: str) -> int | None:
-    """Read a channel's number from its target name; None if it is not ours.
+    """Read a channel's number from its target name; None: not a poweragent channel.
 
     Raises:
-        DomainXmlError: the name begins like ours, but no guest can ask for its number.
+        DomainXmlError: a poweragent channel whose number no guest can use.
     """
     if not target.startswith(TARGET_PREFIX):
         return None
@@ -31,17 +33,17 @@ def parse_channel_number(target: str) -> int | None:
     if not (digits.isascii() and digits.isdigit()):
         raise DomainXmlError("its name does not end in a number")
     if digits != "0" and digits.startswith("0"):
-        raise DomainXmlError("its number begins with a zero, which DPDK never writes")
+        raise DomainXmlError("its number has a leading zero, which DPDK never writes")
     if len(digits) > _MAX_DIGITS or int(digits) > MAX_CHANNEL_NUMBER:
         raise DomainXmlError(f"its number is above {MAX_CHANNEL_NUMBER}")
     return int(digits)
 
 
 def build_target(number: int) -> Target:
-    """Name a channel as the guest looks for it.
+    """Return the target name that the guest opens.
 
     Raises:
-        DomainXmlError: no guest can ask for this number.
+        DomainXmlError: a number that no guest can use.
     """
     target = Target(f"{TARGET_PREFIX}{number}")
     parse_channel_number(target)
@@ -49,22 +51,21 @@ def build_target(number: int) -> Target:
 
 
 def build_channel(number: int, path: str | None = None) -> str:
-    """Write the device element of one channel.
+    """Build the device element of one channel, as text.
 
     Args:
-        number: the channel's number; by DPDK's habit the lcore that uses it.
-        path: the host side socket; None lets libvirt choose, which is better unless
-            another program insists on a path.
+        number: the channel's number; by DPDK's convention the lcore that uses it.
+        path: the socket on the host; None lets libvirt choose, which is better unless
+            another program needs a certain path.
 
     Raises:
-        DomainXmlError: no guest can ask for this number, or the path is too long or
-            not absolute.
+        DomainXmlError: a number that no guest can use, or an invalid path.
     """
     return etree.tostring(build_channel_element(number, path), encoding="unicode")
 
 
 def build_channel_element(number: int, path: str | None = None) -> etree._Element:
-    """Build the element that `build_channel` writes.
+    """Build the element of `build_channel`.
 
     Raises:
         DomainXmlError: as `build_channel`.
@@ -79,10 +80,10 @@ def build_channel_element(number: int, path: str | None = None) -> etree._Elemen
 
 
 def check_socket_path(path: str) -> None:
-    """Accept a path that a UNIX socket can have.
+    """Check that a UNIX socket can have a path.
 
     Raises:
-        DomainXmlError: it is relative or too long, or XML cannot carry it.
+        DomainXmlError: it is relative or too long, or not valid in XML.
     """
     if not path.startswith("/"):
         raise DomainXmlError(f"socket path '{path}' is not absolute")
@@ -92,6 +93,6 @@ def check_socket_path(path: str) -> None:
     if length > MAX_SOCKET_PATH_BYTES:
         raise DomainXmlError(
             f"socket path '{path}' has {length} bytes,"
-            f" {MAX_SOCKET_PATH_BYTES} is the most",
+            f" the limit is {MAX_SOCKET_PATH_BYTES}",
             hint="use a shorter directory or a shorter name",
         )

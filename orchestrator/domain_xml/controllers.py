@@ -1,10 +1,10 @@
-"""Controllers that libvirt adds on its own when a definition gets channels.
+"""Controllers that libvirt adds to a definition together with channels.
 
-A definition takes a channel for which it has no port: libvirt adds a virtio-serial
-controller, and on PCI Express the root ports that it plugs into. Taking the channels
-away leaves them behind; so whoever gives channels notes what came with them.
+If a definition has no port for a channel, libvirt adds a virtio-serial controller, and
+on PCI Express the root ports that it plugs into. Removing the channels leaves these
+behind; so onboarding notes which controllers were added.
 
-Source: virDomainChrInsert and qemuDomainAssignPCIAddresses of libvirt; measured with
+Source: virDomainChrInsert and qemuDomainAssignPCIAddresses of libvirt; observed with
 libvirt 9.0.
 """
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KINDS = ("virtio-serial", "pci")
-"""In the order in which they can go: one plugs into the other."""
+"""In the order in which they can be removed: one plugs into the other."""
 
 
 def list_controllers(xml: str) -> frozenset[str]:
-    """Name the controllers that can come with channels: `virtio-serial:0`, `pci:4`.
+    """List the controllers of these kinds, as in `virtio-serial:0` and `pci:4`.
 
     Raises:
-        DomainXmlError: it is no domain XML.
+        DomainXmlError: invalid domain XML.
     """
     return frozenset(_controllers(parse_document(xml)))
 
 
 def find_idle_controller(xml: str, names: Iterable[str]) -> str | None:
-    """Cut out one of the named controllers that nothing is plugged into.
+    """Return the element of one of these controllers that nothing is plugged into.
 
     Raises:
-        DomainXmlError: it is no domain XML.
+        DomainXmlError: invalid domain XML.
     """
     root = parse_document(xml)
     controllers = _controllers(root)
@@ -58,7 +58,7 @@ def _controllers(root: etree._Element) -> dict[str, etree._Element]:
 
 def _rank(name: str) -> tuple[int, int]:
     kind, _, index = name.partition(":")
-    # The last one first: libvirt numbers them one after the other.
+    # The highest index first: libvirt numbers them in the order of adding.
     return _KINDS.index(kind), -int(index) if index.isdecimal() else 0
 
 

@@ -1,4 +1,4 @@
-"""Give domain XML channels and take them away; what is not ours stays as it was."""
+"""Adds channels to domain XML and removes them; everything else stays unchanged."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def add_channels(xml: str, numbers: Iterable[int]) -> str:
-    """Add the channels that the domain lacks, and controllers for them if needed.
+    """Add the channels that a domain lacks, and controllers for them if needed.
 
     Args:
-        xml: a domain that is off; a running one takes no controllers.
-        numbers: the channels it should have afterwards.
+        xml: of a domain that is off; a running one cannot take controllers.
+        numbers: channels that it should have afterwards.
 
     Raises:
-        DomainXmlError: the XML cannot be understood, or no guest can ask for a number.
+        DomainXmlError: invalid XML, or a number that no guest can use.
     """
     root = parse_document(xml)
     devices = devices_of(root)
@@ -49,10 +49,10 @@ def add_channels(xml: str, numbers: Iterable[int]) -> str:
 
 
 def remove_channels(xml: str, numbers: Iterable[int]) -> str:
-    """Take channels away, also those that are there twice; controllers stay.
+    """Remove channels, including duplicates; controllers stay.
 
     Raises:
-        DomainXmlError: the XML cannot be understood.
+        DomainXmlError: invalid XML.
     """
     root = parse_document(xml)
     present = _channel_elements(root)
@@ -63,12 +63,12 @@ def remove_channels(xml: str, numbers: Iterable[int]) -> str:
 
 
 def find_channel(xml: str, number: int) -> str | None:
-    """Cut one channel's element out of a domain's XML; None if it has none.
+    """Return the XML element of one channel; None: the domain has no such channel.
 
-    libvirt wants the whole element to find a device that is to be detached.
+    libvirt needs the whole element to find the device that is to be detached.
 
     Raises:
-        DomainXmlError: the XML cannot be understood.
+        DomainXmlError: invalid XML.
     """
     elements = _channel_elements(parse_document(xml)).get(number)
     if elements is None:
@@ -84,7 +84,7 @@ def _channel_elements(root: etree._Element) -> dict[int, list[etree._Element]]:
         try:
             number = parse_channel_number(name)
         except DomainXmlError:
-            continue  # not a number that we would ever touch
+            continue  # a number that onboarding never uses
         if number is not None:
             found.setdefault(number, []).append(element)
     return found
@@ -95,7 +95,7 @@ def _build_controller(index: int) -> etree._Element:
 
 
 def _append(parent: etree._Element, child: etree._Element) -> None:
-    """Append, and indent as the neighbours are."""
+    """Append a child with the indentation of its siblings."""
     last = parent[-1] if len(parent) else None
     if last is None:
         child.tail, parent.text = parent.text, None
@@ -105,7 +105,7 @@ def _append(parent: etree._Element, child: etree._Element) -> None:
 
 
 def _remove(element: etree._Element) -> None:
-    """Remove, and leave no hole in the indentation."""
+    """Remove an element together with its indentation."""
     parent = element.getparent()
     if parent is None:
         return

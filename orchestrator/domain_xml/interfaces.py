@@ -1,7 +1,7 @@
-"""A domain's network interfaces, for counting their packets; pure.
+"""Reads a domain's network interfaces, for policies that count packets.
 
 Source: libvirt's formatdomain, "Network interfaces". In the XML of a running domain a
-`type='network'` has been replaced by what it came to.
+`type='network'` has been replaced by the actual type.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PCI_DIGITS = (("domain", 4), ("bus", 2), ("slot", 2), ("function", 1))
 
 
 def read_interfaces(root: etree._Element) -> tuple[InterfaceSpec, ...]:
-    """Return those that have a MAC address; in a running domain all do."""
+    """Return all interfaces with a MAC address; in a running domain all have one."""
     found = []
     for element in root.iterfind("devices/interface"):
         mac = element.find("mac")

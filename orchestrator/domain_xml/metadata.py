@@ -1,11 +1,11 @@
-"""A domain's own policy, in its metadata: read, written, checked.
+"""A domain's settings in its metadata: the <policy> element.
 
 Theory of operation: people write this element, with `vmpower domain set`, with `virsh
-metadata` or in an editor; so reading it never fails. What cannot be meant is left out
-and reported with its line and the reason, and the rest holds. `policy.rng` beside this
-module says the same for editors and for checks before writing.
+metadata` or in an editor; so reading it never fails. Invalid parts are ignored and
+reported with line and reason; the rest is used. The attributes, what they may say and
+the schema follow from the table of `values.domain_settings`.
 
-libvirt keeps one element for each namespace.
+libvirt keeps one element per namespace.
 
 Source: virDomainSetMetadata of libvirt-domain.h; libvirt's formatdomain, "General
 metadata".
@@ -14,246 +14,195 @@ metadata".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
 from lxml import etree
 
 from orchestrator.domain_xml.document import parse_document, render_document
+from orchestrator.domain_xml.settings_schema import build_schema
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.policy.text import parse_policies
-from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
-from orchestrator.values.units import KHz, parse_khz
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from orchestrator.values.domain_settings import (
+    DomainSettings,
+    Form,
+    Setting,
+    settings_of,
+)
+from orchestrator.values.units import format_khz
 
 POLICY_URI = "urn:vmpower:domain:1"
-"""Namespace of the element; what libvirt finds it by."""
+"""Namespace of the element, by which libvirt finds it."""
 POLICY_PREFIX = "vmpower"
-SCHEMA = "policy.rng"
 
-_Value = TypeVar("_Value")
 _TAG = f"{{{POLICY_URI}}}policy"
-_ATTRIBUTES = (
-    *("min", "max", "turbo", "mode"),
-    *("queries", "guest-policies", "generation", "onboard"),
-    "policies",
-)
 _LONGEST = 40
-"""Characters of a strange word that are repeated to people."""
+"""Characters of an invalid value that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadPolicy:
-    """What a domain's metadata says."""
+class ReadSettings:
+    """The settings in a domain's metadata."""
 
-    policy: DomainPolicy | None
-    """None: it has no such element, or not one usable word in it."""
+    settings: DomainSettings | None
+    """None: no such element, or none of its settings is valid."""
     problems: tuple[str, ...]
-    """What was left out: line, what, why; one sentence each."""
+    """What was ignored: line, setting, reason; one sentence each."""
 
 
-def parse_policy(xml: str) -> ReadPolicy:
-    """Read the policy out of a domain's XML.
+def parse_settings(xml: str) -> ReadSettings:
+    """Read the settings from a domain's XML.
 
     Raises:
-        DomainXmlError: it is no domain XML; never for what is inside the metadata.
+        DomainXmlError: invalid domain XML; never because of the metadata.
     """
-    return read_policy(parse_document(xml))
+    return read_settings(parse_document(xml))
 
 
-def read_policy(root: etree._Element) -> ReadPolicy:
-    """Read the policy out of a domain's tree."""
+def read_settings(
+    root: etree._Element, cls: type[DomainSettings] = DomainSettings
+) -> ReadSettings:
+    """Read the settings from a domain's tree.
+
+    Args:
+        root: of the domain.
+        cls: the table of settings.
+    """
     elements = root.findall(f"metadata/{{{POLICY_URI}}}*")
-    reader = _Reader()
+    reader = _Reader(cls)
     for element in elements:
         if element.tag != _TAG:
-            reader.complain(element, f"<{_local(element)}> is unknown")
-    policies = [element for element in elements if element.tag == _TAG]
-    for element in policies[1:]:
-        reader.complain(element, "<policy> is there twice; only the first counts")
-    policy = reader.read(policies[0]) if policies else None
-    return ReadPolicy(
-        policy=None if policy is None or policy.is_empty else policy,
+            reader.complain(element, f"unknown element <{_local(element)}>")
+    found = [element for element in elements if element.tag == _TAG]
+    for element in found[1:]:
+        reader.complain(element, "more than one <policy>; only the first is used")
+    settings = reader.read(found[0]) if found else None
+    return ReadSettings(
+        settings=None if settings is None or settings.is_empty else settings,
         problems=tuple(reader.problems),
     )
 
 
-def build_policy(policy: DomainPolicy) -> str:
-    """Write a policy as the element that libvirt is given, with the namespace beside.
+def build_settings(settings: DomainSettings) -> str:
+    """Build the element as libvirt expects it, separately from its namespace.
 
     Raises:
-        DomainXmlError: the policy contradicts itself.
+        DomainXmlError: contradictory settings.
     """
-    if policy.min_khz and policy.max_khz and policy.min_khz > policy.max_khz:
+    if settings.min_khz and settings.max_khz and settings.min_khz > settings.max_khz:
         raise DomainXmlError(
-            f"the lowest clock, {policy.min_khz} kHz, is above the highest,"
-            f" {policy.max_khz} kHz",
-            hint="exchange them, or leave one of them out",
+            f"min {format_khz(settings.min_khz)} is above"
+            f" max {format_khz(settings.max_khz)}",
+            hint="swap them, or drop one",
         )
     try:
-        parse_policies(policy.policies or "")
+        parse_policies(settings.policies or "")
     except ConfigError as error:
         raise DomainXmlError(f"policies: {error}", hint=error.hint) from error
-    element = _build(policy)
-    validate_policy(etree.tostring(element, encoding="unicode"))
-    # libvirt adds the namespace itself, and refuses one that is there already.
+    element = _build(settings)
+    validate_settings(etree.tostring(element, encoding="unicode"))
+    # libvirt adds the namespace itself, and refuses an element that has one.
     element.tag = "policy"
     etree.cleanup_namespaces(element)
     return etree.tostring(element, encoding="unicode")
 
 
-def set_policy(xml: str, policy: DomainPolicy) -> str:
-    """Put a policy into a domain's XML in place of the one there; an empty one goes.
+def set_settings(xml: str, settings: DomainSettings) -> str:
+    """Replace the settings in a domain's XML; empty settings remove the element.
 
     Raises:
-        DomainXmlError: it is no domain XML, or the policy contradicts itself.
+        DomainXmlError: invalid domain XML, or contradictory settings.
     """
     root = parse_document(xml)
     metadata = root.find("metadata")
     if metadata is not None:
         for element in metadata.findall(f"{{{POLICY_URI}}}*"):
             metadata.remove(element)
-    if not policy.is_empty:
+    if not settings.is_empty:
         if metadata is None:
             metadata = etree.Element("metadata")
             _insert_metadata(root, metadata)
-        build_policy(policy)  # which checks it
-        metadata.append(_build(policy))
+        build_settings(settings)  # for its checks
+        metadata.append(_build(settings))
     elif metadata is not None and not len(metadata):
         root.remove(metadata)
     return render_document(root)
 
 
-def validate_policy(text: str) -> None:
-    """Hold a policy's element against the schema.
+def validate_settings(text: str) -> None:
+    """Validate the element against its schema.
 
     Raises:
-        DomainXmlError: it does not fit; the message names line and reason.
+        DomainXmlError: it is invalid; the message has line and reason.
     """
-    rules = etree.RelaxNG(etree.fromstring(read_schema().encode()))
+    rules = etree.RelaxNG(etree.fromstring(build_schema().encode()))
     try:
         element = etree.fromstring(text.encode(), etree.XMLParser(load_dtd=False))
     except etree.XMLSyntaxError as error:
-        raise DomainXmlError(f"the policy is not well-formed: {error}") from error
+        raise DomainXmlError(f"<policy> is not well-formed: {error}") from error
     if not rules.validate(element):
         last = rules.error_log.last_error
         why = "" if last is None else f": line {last.line}: {last.message}"
-        raise DomainXmlError(f"the policy does not fit its schema{why}")
-
-
-def read_schema() -> str:
-    """Return the RELAX NG schema of the element."""
-    return files(__package__).joinpath(SCHEMA).read_text(encoding="utf-8")
+        raise DomainXmlError(f"<policy> does not conform to its schema{why}")
 
 
 class _Reader:
-    """Reads one element and remembers what it could not use."""
+    """Reads one element and collects its problems."""
 
-    def __init__(self) -> None:
+    def __init__(self, cls: type[DomainSettings]) -> None:
         self.problems: list[str] = []
+        self._cls = cls
+        self._table = settings_of(cls)
 
     def complain(self, element: etree._Element, what: str) -> None:
         self.problems.append(f"metadata, line {element.sourceline}: {what}")
 
-    def read(self, element: etree._Element) -> DomainPolicy:
-        self._look_around(element)
-        low = self._take(element, "min", _frequency)
-        high = self._take(element, "max", _frequency)
+    def read(self, element: etree._Element) -> DomainSettings:
+        self._check_content(element)
+        settings = self._table.values()
+        values = {each.name: self._take(element, each) for each in settings}
+        low, high = values["min_khz"], values["max_khz"]
         if low is not None and high is not None and low > high:
-            self.complain(element, "min is above max; neither counts")
-            low = high = None
-        return DomainPolicy(
-            min_khz=low,
-            max_khz=high,
-            turbo=self._take(element, "turbo", _yes_or_no),
-            mode=self._take(element, "mode", _mode),
-            queries=self._take(element, "queries", _yes_or_no),
-            guest_policies=self._take(element, "guest-policies", _yes_or_no),
-            generation=self._take(element, "generation", _generation),
-            onboard=self._take(element, "onboard", _yes_or_no),
-            policies=self._take(element, "policies", _policies),
-        )
+            self.complain(element, "min is above max; both are ignored")
+            values["min_khz"] = values["max_khz"] = None
+        return self._cls(**values)
 
-    def _look_around(self, element: etree._Element) -> None:
+    def _check_content(self, element: etree._Element) -> None:
+        known = {setting.attribute for setting in self._table.values()}
         for name in map(str, element.attrib):
-            if name not in _ATTRIBUTES:
-                self.complain(element, f"attribute {_quote(name)} is unknown")
+            if name not in known:
+                self.complain(element, f"unknown attribute {_quote(name)}")
         texts = [element.text, *(child.tail for child in element)]
         if any(text and text.strip() for text in texts):
-            self.complain(element, "<policy> has text inside, which means nothing")
+            self.complain(element, "text inside <policy> is ignored")
         for child in element.iterchildren(etree.Element):
             if etree.QName(child).namespace in (None, POLICY_URI):
-                self.complain(child, f"<{_local(child)}> is unknown")
+                self.complain(child, f"unknown element <{_local(child)}>")
 
-    def _take(
-        self, element: etree._Element, name: str, convert: Callable[[str], _Value]
-    ) -> _Value | None:
-        word = element.get(name)
+    def _take(self, element: etree._Element, setting: Setting) -> Any:  # noqa: ANN401 - any type
+        word = element.get(setting.attribute)
         if word is None:
             return None
         try:
-            return convert(str(word))
-        except (ValueError, ConfigError) as error:
-            self.complain(element, f"{name}={_quote(str(word))}: {error}")
+            value = setting.parse(str(word))
+            if setting.form is Form.POLICIES:
+                return value if parse_policies(value or "") else None
+        except ConfigError as error:
+            self.complain(element, f"{setting.attribute}={_quote(str(word))}: {error}")
             return None
+        return value
 
 
-def _frequency(word: str) -> KHz:
-    if not word.isascii() or len(word) > _LONGEST:
-        raise ValueError("no frequency; write 2300000, 2300MHz or 2.3GHz")
-    return parse_khz(word)
-
-
-def _yes_or_no(word: str) -> bool:
-    if word not in ("yes", "no"):
-        raise ValueError("neither yes nor no")
-    return word == "yes"
-
-
-def _mode(word: str) -> Mode:
-    if word not in tuple(Mode):
-        raise ValueError(f"none of {', '.join(Mode)}")
-    return Mode(word)
-
-
-def _generation(word: str) -> int:
-    known = [str(size) for size in GENERATIONS]
-    if word not in known:
-        raise ValueError(f"none of {', '.join(known)}")
-    return int(word)
-
-
-def _policies(word: str) -> str | None:
-    return word if parse_policies(word) else None
-
-
-def _build(policy: DomainPolicy) -> etree._Element:
+def _build(settings: DomainSettings) -> etree._Element:
     element = etree.Element(_TAG, nsmap={POLICY_PREFIX: POLICY_URI})
-    words = {
-        "min": policy.min_khz,
-        "max": policy.max_khz,
-        "turbo": _word(policy.turbo),
-        "mode": policy.mode,
-        "queries": _word(policy.queries),
-        "guest-policies": _word(policy.guest_policies),
-        "generation": policy.generation,
-        "onboard": _word(policy.onboard),
-        "policies": policy.policies,
-    }
-    for name, word in words.items():
-        if word is not None:
-            element.set(name, str(word))
+    for name, setting in settings_of(type(settings)).items():
+        value = getattr(settings, name)
+        if value is not None:
+            element.set(setting.attribute, setting.format(value))
     return element
 
 
-def _word(answer: bool | None) -> str | None:  # noqa: FBT001 - it is what is written
-    return None if answer is None else ("yes" if answer else "no")
-
-
 def _insert_metadata(root: etree._Element, metadata: etree._Element) -> None:
-    """Where libvirt itself writes it: after what names the domain."""
+    """Insert the metadata where libvirt writes it: after names and descriptions."""
     named = [
         root.find(tag) for tag in ("description", "title", "genid", "uuid", "name")
     ]
@@ -270,5 +219,5 @@ def _local(element: etree._Element) -> str:
 
 
 def _quote(word: str) -> str:
-    # Words come from people and can be of any length and with any characters.
+    # A value can have any length and any characters.
     return repr(word if len(word) <= _LONGEST else f"{word[:_LONGEST]}...")

@@ -1,11 +1,11 @@
-"""The note in a domain's metadata: what onboarding gave it, and who wanted that.
+"""The note in a domain's metadata: which channels onboarding attached, and for whom.
 
-The note lives, moves and dies with the domain, so that exactly what was given can be
-taken back, also by a daemon or a command that was started later. There is one in the
-running domain and one in its definition, which libvirt copies to it at a start.
+The note lives, moves and ends with the domain, so exactly these channels can be
+detached again, even by a daemon or a command that was started later. There is one in
+the running domain and one in its definition; libvirt copies the latter at a start.
 
-Rules and operators share it: a rule that goes away must not take what an operator gave
-by hand.
+Rules and operators share the note: a rule that is removed must not detach what an
+operator attached by hand.
 """
 
 from __future__ import annotations
@@ -23,45 +23,45 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 NOTE_URI = "urn:vmpower:channels:1"
-"""A namespace of its own, because libvirt keeps one element for each namespace and
-`urn:vmpower:domain:1` belongs to the domain's policy, which people write."""
+"""A separate namespace, because libvirt keeps one element per namespace, and that of
+`urn:vmpower:domain:1` holds the domain's settings, which people edit."""
 NOTE_PREFIX = "vmpower-channels"
 _TAG = "attached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What onboarding gave one description of a domain."""
+    """What onboarding attached to one description of a domain."""
 
     numbers: frozenset[int] = frozenset()
-    """Of the channels; one may be gone meanwhile, by somebody else's hand."""
+    """Channels; another program may have removed some meanwhile."""
     by_rule: frozenset[int] = frozenset()
-    """Those of them that a rule of the daemon wanted."""
+    """Those of them that were attached for a rule of the daemon."""
     controllers: frozenset[str] = frozenset()
-    """What libvirt added to the definition for them: `virtio-serial:0`, `pci:4`."""
+    """Controllers that libvirt added for them, as in `virtio-serial:0`, `pci:4`."""
 
     def within(self, present: Collection[int]) -> Note:
-        """Leave out the channels that are not there any more."""
+        """Return the note without channels that are no longer present."""
         kept = self.numbers.intersection(present)
         return replace(self, numbers=kept, by_rule=self.by_rule & kept)
 
     def with_channels(self, numbers: frozenset[int], *, is_by_rule: bool) -> Note:
-        """Add channels."""
+        """Return the note with further channels."""
         by_rule = self.by_rule | numbers if is_by_rule else self.by_rule
         return replace(self, numbers=self.numbers | numbers, by_rule=by_rule)
 
 
 def parse_note(xml: str) -> Note:
-    """Read the note out of a domain's XML.
+    """Read the note from a domain's XML.
 
     Raises:
-        DomainXmlError: it is no domain XML.
+        DomainXmlError: invalid domain XML.
     """
     return read_note(parse_document(xml))
 
 
 def read_note(root: etree._Element) -> Note:
-    """Read the note out of a domain's tree; junk there means that we gave nothing."""
+    """Read the note from a domain's tree; an invalid one counts as empty."""
     element = root.find(f"metadata/{{{NOTE_URI}}}{_TAG}")
     if element is None:
         return Note()
@@ -74,7 +74,7 @@ def read_note(root: etree._Element) -> Note:
 
 
 def build_note(note: Note) -> str | None:
-    """Write the note as libvirt takes it; None: there is nothing to note."""
+    """Build the element of a note; None: nothing to note."""
     element = etree.Element(_TAG)
     if note.numbers:
         element.set("numbers", format_cpulist(note.numbers))
@@ -89,5 +89,5 @@ def _read_numbers(element: etree._Element, name: str) -> frozenset[int]:
     try:
         return parse_cpulist(str(element.get(name, "")))
     except ConfigError:
-        # Somebody else wrote here: then we gave nothing that we could take away.
+        # Written by another program: nothing that we may detach.
         return frozenset()

@@ -1,6 +1,6 @@
-"""What a domain's XML says about power management, as a value.
+"""Parses the parts of a domain's XML that matter for power management.
 
-What cannot be used is reported and left out; the rest of the domain goes on.
+Invalid parts are reported and ignored; the rest of the domain is used.
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ from orchestrator.domain_xml.channel import (
 )
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.interfaces import read_interfaces
-from orchestrator.domain_xml.metadata import read_policy
+from orchestrator.domain_xml.metadata import read_settings
 from orchestrator.domain_xml.note import Note, read_note
 from orchestrator.domain_xml.ports import count_free_ports
 from orchestrator.errors import DomainXmlError
-from orchestrator.values.domain import ChannelSpec, DomainId, Target, VCpu
+from orchestrator.values.domain import (
+    ChannelSpec,
+    DomainChannels,
+    DomainId,
+    Target,
+    VCpu,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,65 +33,80 @@ if TYPE_CHECKING:
     from lxml import etree
 
     from orchestrator.values.domain import InterfaceSpec
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_DIGITS = 10
+_SHOWN = 20
 _MAX_VCPUS = 8192
-"""More vCPUs than any hypervisor offers; a number above is nonsense."""
+"""More vCPUs than any hypervisor supports; a higher number is invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedDomain:
-    """A domain as its XML describes it."""
+    """A domain, from one of its descriptions."""
 
     uuid: DomainId
     name: str
     run: int
-    """libvirt's numeric id; -1 in the XML of a domain that is off."""
+    """libvirt's numeric ID; -1 in a definition."""
     vcpus: tuple[VCpu, ...]
-    """vCPUs that are online; in a definition, that will be at the next start."""
+    """vCPUs that are online, or in a definition, will be at the next start."""
     channels: tuple[ChannelSpec, ...]
-    """By number, each number once. A path that is too long is kept, for people."""
+    """By number, without duplicates. A path that is too long is kept, to be shown."""
     unusable_channels: frozenset[int]
-    """Numbers whose channel exists in a form that we cannot connect to."""
+    """Numbers of channels that cannot be connected, because of their type or mode."""
     free_ports: int
-    """Channels that fit into the virtio-serial controllers that are there."""
+    """Channels that fit into the present virtio-serial controllers."""
     note: Note
-    """What onboarding gave it."""
+    """What onboarding attached."""
     is_pinned: bool
-    """Whether it says of any vCPU on which host CPUs it may run."""
+    """Whether any vCPU is pinned."""
     interfaces: tuple[InterfaceSpec, ...]
-    policy: DomainPolicy | None
-    """What its metadata allows it; None: its metadata says nothing."""
+    settings: DomainSettings | None
+    """The settings in its metadata; None: there are none."""
     problems: tuple[str, ...]
-    """What was left out and why, one sentence each."""
+    """What was ignored and why, one sentence each."""
 
     @property
     def numbers(self) -> frozenset[int]:
-        """Of all channels that are there, in any form."""
+        """Numbers of all channels, usable or not."""
         return self.unusable_channels.union(item.number for item in self.channels)
+
+    def domain_channels(self, removable: frozenset[int]) -> DomainChannels:
+        """Return what a plan for its channels needs.
+
+        Args:
+            removable: channels that may be detached, if they are still there: a note
+                can be older than the removal of a channel by another program.
+        """
+        return DomainChannels(
+            vcpus=frozenset(self.vcpus),
+            present=self.numbers,
+            removable=removable & self.numbers,
+            free_ports=self.free_ports,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A channel element whose target name is ours."""
+    """A poweragent channel element."""
 
     spec: ChannelSpec
     problem: str
-    """Why it cannot be connected; empty if it can."""
+    """Why it cannot be connected; empty if it can be."""
 
 
 def parse_domain(xml: str) -> ParsedDomain:
-    """Read a domain's XML, live or inactive.
+    """Parse a domain's XML, live or inactive.
 
     Raises:
-        DomainXmlError: it is no domain XML, or has no UUID or name.
+        DomainXmlError: invalid domain XML, or no UUID or name.
     """
     root = parse_document(xml)
     channels, unusable, problems = _read_channels(root)
     vcpus, vcpu_problems = _read_vcpus(root)
-    found = read_policy(root)
+    found = read_settings(root)
     return ParsedDomain(
         uuid=_read_uuid(root),
         name=_read_text(root, "name"),
@@ -97,7 +118,7 @@ def parse_domain(xml: str) -> ParsedDomain:
         note=read_note(root),
         is_pinned=_is_pinned(root),
         interfaces=read_interfaces(root),
-        policy=found.policy,
+        settings=found.settings,
         problems=(*problems, *vcpu_problems, *found.problems),
     )
 
@@ -112,19 +133,21 @@ def _read_channels(
         try:
             found = _read_channel(element)
         except DomainXmlError as error:
-            problems.append(f"{_describe(element)}: {error}; left alone")
+            problems.append(f"{_describe(element)}: {error}; ignored")
             continue
         if found is None:
             continue
         number = found.spec.number
         if number in usable or number in unusable:
-            problems.append(f"{_describe(element)}: there twice; only the first counts")
+            problems.append(
+                f"{_describe(element)}: defined twice; only the first is used"
+            )
         elif found.problem:
             unusable.add(number)
-            problems.append(f"{_describe(element)}: {found.problem}; left alone")
+            problems.append(f"{_describe(element)}: {found.problem}; ignored")
         else:
             usable[number] = found.spec
-            problems.extend(_complain_about_path(element, found.spec.path))
+            problems.extend(_path_problems(element, found.spec.path))
     ordered = tuple(usable[number] for number in sorted(usable))
     return ordered, frozenset(unusable), tuple(problems)
 
@@ -151,9 +174,9 @@ def _read_channel(element: etree._Element) -> _Found | None:
 def _why_unusable(element: etree._Element, source: etree._Element | None) -> str:
     kind = element.get("type")
     if kind != "unix":
-        return f"of type '{kind}', and only 'unix' can be connected"
+        return f"unsupported type '{kind}': only 'unix' can be connected"
     if source is not None and source.get("mode") == "connect":
-        return "QEMU connects it (mode='connect') instead of listening"
+        return "QEMU connects (mode='connect') instead of listening"
     return ""
 
 
@@ -161,7 +184,7 @@ def _read_guest_state(target: etree._Element) -> bool | None:
     return {"connected": True, "disconnected": False}.get(str(target.get("state")))
 
 
-def _complain_about_path(element: etree._Element, path: str | None) -> Iterator[str]:
+def _path_problems(element: etree._Element, path: str | None) -> Iterator[str]:
     if path is None:
         return
     try:
@@ -173,7 +196,7 @@ def _complain_about_path(element: etree._Element, path: str | None) -> Iterator[
 def _describe(element: etree._Element) -> str:
     target = element.find("target")
     name = "" if target is None else str(target.get("name"))
-    # Names come from people and can be of any length and with any characters.
+    # A name can have any length and any characters.
     return f"channel {name[:80]!r}"
 
 
@@ -188,14 +211,15 @@ def _read_vcpus(root: etree._Element) -> tuple[tuple[VCpu, ...], tuple[str, ...]
     element = root.find("vcpu")
     if element is None:
         return (VCpu(0),), ()  # libvirt's default is one
-    count = _small(element.get("current", (element.text or "").strip()), -1)
+    text = str(element.get("current", (element.text or "").strip()))
+    count = _small(text, -1)
     if not 1 <= count <= _MAX_VCPUS:
-        return (), ("its number of vCPUs makes no sense",)
+        return (), (f"invalid number of vCPUs {text[:_SHOWN]!r}",)
     return tuple(VCpu(number) for number in range(count)), ()
 
 
 def _is_pinned(root: etree._Element) -> bool:
-    # What is written, not what comes of it: that changes with every CPU offline.
+    # What is configured, not what is in effect: that changes with each offline CPU.
     return (
         root.find("cputune/vcpupin") is not None
         or root.find("vcpu[@cpuset]") is not None
@@ -205,7 +229,7 @@ def _is_pinned(root: etree._Element) -> bool:
 def _read_uuid(root: etree._Element) -> DomainId:
     text = _read_text(root, "uuid").lower()
     if not _UUID.fullmatch(text):
-        raise DomainXmlError(f"'{text[:80]}' is no UUID")
+        raise DomainXmlError(f"invalid UUID '{text[:80]}'")
     return DomainId(text)
 
 
@@ -218,6 +242,6 @@ def _read_text(root: etree._Element, name: str) -> str:
 
 def _small(text: str | None, otherwise: int) -> int:
     word = text or ""
-    # The length first: int() refuses thousands of digits with an error of its own.
+    # The length first: int() raises another error for thousands of digits.
     is_number = word.isascii() and word.isdigit() and len(word) <= _MAX_DIGITS
     return int(word) if is_number else otherwise

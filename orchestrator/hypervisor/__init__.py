@@ -1,9 +1,9 @@
-"""Everything libvirt, and the only place that imports it.
+"""Access to libvirt; no other package imports it.
 
 Theory of operation: one native thread runs libvirt's event loop for the whole process
-(`eventloop`). Each `connection.Hypervisor` has a thread of its own that connects,
-registers (`events`), waits for the end of the connection and begins again. Questions
-(`description`) and changes (`devices`) are blocking calls from the caller's threads;
-libvirt may hold each of them for 30 s and none can be cancelled, so no lock is ever
-held across one. Every libvirtError becomes one of ours at this border (`translation`).
+(`eventloop`). Each `connection.Hypervisor` has its own thread that connects, registers
+for events (`events`), waits until the connection ends and starts over. Reads
+(`spec_reader`) and changes (`devices`) are blocking calls in the caller's thread;
+libvirt may take 30 s for each and none can be cancelled, so no lock is held across one.
+No libvirtError leaves this package: `libvirt_errors` translates them.
 """

@@ -1,9 +1,9 @@
-"""Opening a connection without being held by a libvirtd that does not answer.
+"""Opens a libvirt connection with a time limit.
 
-Theory of operation: `virConnectOpen` has no time-out, keep-alive begins only after it,
-and a thread inside it cannot be cancelled: a libvirtd that is stopped holds whoever
-opens until it goes on. So a thread of its own opens, one at a time, and whoever wanted
-the connection stops waiting for it; one that comes after all is closed again.
+Theory of operation: `virConnectOpen` has no timeout, keep-alive starts only after it,
+and a thread inside it cannot be cancelled: a stopped libvirtd blocks it until libvirtd
+continues. So a separate thread opens, one at a time, while the caller waits for a
+limited time. A connection that opens after the caller gave up is closed again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     _Opened: TypeAlias = Future[libvirt.virConnect]
 
-OPENS_WITHIN_S = 5.0
-"""Opening takes milliseconds, on a busy host some tenths of a second."""
+OPEN_TIMEOUT_S = 5.0
+"""Opening takes milliseconds, on a busy host a few tenths of a second."""
 
 
 class Opener:
@@ -32,35 +32,35 @@ class Opener:
     Synchronization: any thread may open; at most one thread is inside libvirt.
     """
 
-    def __init__(self, uri: str, *, patience_s: float = OPENS_WITHIN_S) -> None:
+    def __init__(self, uri: str, *, timeout_s: float = OPEN_TIMEOUT_S) -> None:
         self._uri = uri
-        self._patience_s = patience_s
-        self._turn = threading.Lock()
+        self._timeout_s = timeout_s
+        self._opening = threading.Lock()
         """Held by the thread that opens, however long it takes."""
         self._opened: _Opened = Future()
-        """What came of the last opening; cancelled: nobody waits for it any more."""
+        """The result of the latest open; cancelled: its caller has given up."""
 
     def open(self) -> libvirt.virConnect:
-        """Open a connection, which is the caller's to close.
+        """Open a connection, which the caller must close.
 
         Raises:
-            HypervisorGone: libvirt does not answer.
-            libvirt.libvirtError: it refuses.
+            HypervisorGone: libvirt did not answer in time.
+            libvirt.libvirtError: libvirt refused.
         """
-        # Behind one that hangs nobody waits.
-        is_hung = self._opened.cancelled() and self._turn.locked()
-        if is_hung or not self._turn.acquire(timeout=self._patience_s):
-            raise self._silence()
+        # While an earlier open hangs, further ones fail at once.
+        is_hung = self._opened.cancelled() and self._opening.locked()
+        if is_hung or not self._opening.acquire(timeout=self._timeout_s):
+            raise self._no_answer()
         opened = self._opened = Future()
         threading.Thread(
             target=self._work, args=(opened,), name="libvirt-open", daemon=True
         ).start()
         try:
-            return opened.result(self._patience_s)
+            return opened.result(self._timeout_s)
         except TimeoutError:
             if opened.cancel():
-                raise self._silence() from None
-            return opened.result()  # it came at the last moment
+                raise self._no_answer() from None
+            return opened.result()  # it was opened at the last moment
 
     def _work(self, opened: _Opened) -> None:
         try:
@@ -74,7 +74,7 @@ class Opener:
             else:
                 with suppress(libvirt.libvirtError):
                     connection.close()
-        self._turn.release()
+        self._opening.release()
 
-    def _silence(self) -> HypervisorGone:
-        return HypervisorGone(f"libvirt does not answer: {self._uri} cannot be opened")
+    def _no_answer(self) -> HypervisorGone:
+        return HypervisorGone(f"libvirt does not answer: cannot open {self._uri}")

@@ -1,10 +1,10 @@
-"""A connection to libvirt that comes back, and what is asked over it.
+"""A connection to libvirt that is reestablished when lost, and the calls over it.
 
-Theory of operation: the connecting thread opens, registers everything, says
-`connected`, and sleeps until the connection's end (close callback: libvirtd ended, or
-keep-alive: it hangs) or ours. Then it says `lost` and begins again, registrations too;
-forgetting those is the classic mistake. Whoever asks while there is no connection gets
-`HypervisorGone` at once.
+Theory of operation: the connecting thread opens the connection, registers for events,
+reports `connected`, and sleeps until the connection ends (close callback: libvirtd
+ended, or keep-alive: it hangs) or is closed here. Then it reports `lost` and starts
+over, including the registrations, which are easily forgotten. Calls without a
+connection raise `HypervisorGone` at once.
 
 Source: virConnectSetKeepAlive and virConnectRegisterCloseCallback of libvirt-host.h.
 """
@@ -23,12 +23,12 @@ import libvirt
 from orchestrator import events
 from orchestrator.config import Access
 from orchestrator.errors import HypervisorGone
-from orchestrator.hypervisor.bounded_open import OPENS_WITHIN_S, Opener
-from orchestrator.hypervisor.describe import KnownXml, describe_domain
+from orchestrator.hypervisor.bounded_open import OPEN_TIMEOUT_S, Opener
 from orchestrator.hypervisor.devices import attach_channels, detach_channels
 from orchestrator.hypervisor.eventloop import ensure_event_loop
-from orchestrator.hypervisor.events import Bell, EventRelay
+from orchestrator.hypervisor.events import DeviceEventCounter, EventRelay
 from orchestrator.hypervisor.libvirt_errors import is_denied, translated
+from orchestrator.hypervisor.spec_reader import ParsedXmlCache, read_domain_spec
 from orchestrator.hypervisor.uri import check_uri, is_in_process
 from orchestrator.hypervisor.vcpu_times import VCpuTimes
 from orchestrator.values.domain import DomainId, DomainSpec
@@ -40,19 +40,19 @@ logger = logging.getLogger(__name__)
 
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 3
-"""A libvirtd that hangs is given up after (count + 1) intervals: 20 s. Shorter ones
-would give up a libvirtd that is only busy (measured: long live jobs)."""
+"""A libvirtd that hangs is given up after (count + 1) intervals: 20 s. With a shorter
+time a libvirtd that is merely busy would be given up (measured: long live jobs)."""
 _FIRST_DELAY_S = 0.1
-_LONGEST_DELAY_S = 5.0
-_SILENCE_S = 3.0
-"""How long opening may take until we say that we wait; there is no time-out in libvirt
-for a daemon that accepts and does not speak."""
+_MAX_DELAY_S = 5.0
+_REPORT_WAITING_AFTER_S = 3.0
+"""Time after which an open that does not return is reported; libvirt has no timeout for
+a daemon that accepts a connection and does not answer."""
 
 _CLOSE_REASONS: Mapping[int, str] = {
     libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "the connection failed",
     libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirt ended",
     libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "libvirt does not answer",
-    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "it was closed here",
+    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed by vmpowerd",
 }
 
 
@@ -65,15 +65,15 @@ class _Link:
     relay: EventRelay
     vcpu_times: VCpuTimes
     loss: str = ""
-    """Why it ended; empty while it stands."""
+    """Why it ended; empty while it is open."""
 
 
 class Hypervisor:
-    """The daemon's libvirt.
+    """The daemon's access to libvirt.
 
-    Synchronization: any thread may ask; each question may block for 30 s (and a hung
-    libvirtd for 20 s), and is answered in the calling thread. The lock guards one
-    pointer and is never held across a libvirt call.
+    Synchronization: any thread may call. A call runs in the calling thread and may
+    block for 30 s (20 s if libvirtd hangs). The lock guards one pointer and is never
+    held across a libvirt call.
     """
 
     def __init__(
@@ -83,37 +83,37 @@ class Hypervisor:
         post: Callable[[events.Event], None],
         access: Access = Access.AUTO,
         keepalive_interval_s: int = KEEPALIVE_INTERVAL_S,
-        opens_within_s: float = OPENS_WITHIN_S,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
     ) -> None:
-        """Prepare; nothing is opened before `start`.
+        """Check the URI; nothing is opened before `start`.
 
         Args:
             uri: of a libvirt on this machine.
             post: takes events; called from libvirt's event thread and from the
-                connecting thread: it queues, and does not raise.
-            access: how much to ask for.
-            keepalive_interval_s: a connection whose other end stays silent for
+                connecting thread, so it queues, and does not raise.
+            access: the access rights to request.
+            keepalive_interval_s: a connection whose other end does not answer for
                 (KEEPALIVE_COUNT + 1) times as long is given up.
-            opens_within_s: how long a change waits for a connection of its own.
+            open_timeout_s: how long a change waits for its separate connection.
 
         Raises:
-            ConfigError: the URI leads to another machine or nowhere.
+            ConfigError: an invalid or a remote URI.
         """
         self.uri = check_uri(uri)
         self._access = access
         self._keepalive_interval_s = keepalive_interval_s
         self._post = post
-        self._opener = Opener(self.uri, patience_s=opens_within_s)
-        self._known_xml = KnownXml()
-        self._bell = Bell()
+        self._opener = Opener(self.uri, timeout_s=open_timeout_s)
+        self._xml_cache = ParsedXmlCache()
+        self._device_events = DeviceEventCounter()
         self._guard = threading.Lock()
         self._link: _Link | None = None
         self._connects = 0
-        self._said = ""
+        self._reported_reason = ""
         self._is_closing = False
-        self._happened = threading.Event()
+        self._wake_up = threading.Event()
         self._thread = threading.Thread(
-            # A daemon thread: libvirt may hold it for ever, and nobody can cancel it.
+            # A daemon thread: libvirt may block it forever, and it cannot be cancelled.
             target=self._run,
             name="libvirt-connect",
             daemon=True,
@@ -121,11 +121,11 @@ class Hypervisor:
 
     @property
     def reconnects_total(self) -> int:
-        """How often the connection was made anew after the first time."""
+        """How often the connection was reestablished."""
         return max(0, self._connects - 1)
 
     def start(self) -> None:
-        """Begin to connect; events say how it goes."""
+        """Start connecting; events report the outcome."""
         ensure_event_loop()
         self._thread.start()
 
@@ -133,14 +133,14 @@ class Hypervisor:
         """List all domains, running or not.
 
         Raises:
-            HypervisorGone: there is no connection.
+            HypervisorGone: not connected.
             HypervisorError: libvirt refused.
         """
-        link = self._standing_link()
+        link = self._require_link()
         with translated():
             domains = link.connection.listAllDomains(0)
             uuids = tuple(DomainId(domain.UUIDString()) for domain in domains)
-        self._known_xml.keep(uuids)
+        self._xml_cache.keep(uuids)
         link.vcpu_times.keep(uuids)
         return uuids
 
@@ -148,44 +148,44 @@ class Hypervisor:
         """Read one domain as it is now.
 
         Raises:
-            DomainGone: libvirt does not know it (any more).
-            HypervisorGone: there is no connection.
+            DomainGone: no such domain (any more).
+            HypervisorGone: not connected.
             HypervisorError: libvirt refused.
-            DomainXmlError: its XML cannot be understood.
+            DomainXmlError: invalid XML.
         """
         with translated():
-            return describe_domain(self._connection(), uuid, self._known_xml)
+            return read_domain_spec(self._connection(), uuid, self._xml_cache)
 
     def vcpu_times(self, uuid: DomainId) -> dict[int, int]:
-        """Return for how many nanoseconds each vCPU of a domain has run.
+        """Return the run time of each vCPU of a domain, in nanoseconds.
 
         Raises:
-            DomainGone: libvirt does not know it (any more).
-            HypervisorGone: there is no connection.
+            DomainGone: no such domain (any more).
+            HypervisorGone: not connected.
             HypervisorError: it is not running, or libvirt refused.
         """
         with translated():
-            return self._standing_link().vcpu_times.read(uuid)
+            return self._require_link().vcpu_times.read(uuid)
 
     def vcpu_times_together(
         self, uuids: Collection[DomainId]
     ) -> dict[DomainId, dict[int, int]]:
-        """Return the same for many domains, as far as one call does.
+        """Return the run times of many domains, as far as one call can read them.
 
-        It may hang while the QEMU of any of them does. Those that do not run, or that
-        this libvirt tells only one by one, are left out.
+        It may hang while the QEMU of any of them hangs. Domains that are off, or that
+        this libvirt can only read one by one, are left out.
 
         Raises:
-            HypervisorGone: there is no connection.
+            HypervisorGone: not connected.
             HypervisorError: libvirt refused.
         """
         with translated():
-            return self._standing_link().vcpu_times.read_together(uuids)
+            return self._require_link().vcpu_times.read_together(uuids)
 
     def attach_channels(
         self, uuid: DomainId, live: Iterable[int], config: Iterable[int]
     ) -> None:
-        """Give a domain those of these channels that it lacks; all or nothing.
+        """Attach those of these channels that a domain lacks: all of them or none.
 
         Args:
             uuid: the domain.
@@ -193,51 +193,59 @@ class Hypervisor:
             config: numbers for its definition.
 
         Raises:
-            DomainGone: libvirt does not know it (any more).
-            HypervisorGone: there is no connection.
-            HypervisorError: it is not running or has no definition, has no free
-                ports, or libvirt refused; what was begun has been undone.
-            DomainXmlError: its XML cannot be understood, or a number is absurd.
+            DomainGone: no such domain (any more).
+            HypervisorGone: not connected.
+            HypervisorError: it is not running or has no definition, has not enough
+                free ports, or libvirt refused; everything is undone.
+            DomainXmlError: invalid XML, or an invalid channel number.
         """
         with translated(), self._open_for_change() as connection:
             attach_channels(
-                connection, uuid, frozenset(live), frozenset(config), self._bell
+                connection,
+                uuid,
+                frozenset(live),
+                frozenset(config),
+                self._device_events,
             )
 
     def detach_channels(
         self, uuid: DomainId, live: Iterable[int], config: Iterable[int]
     ) -> None:
-        """Take away those of these channels that `attach_channels` gave, ever.
+        """Detach those of these channels that `attach_channels` ever attached.
 
         Args:
             uuid: the domain.
-            live: numbers, of the running domain.
-            config: numbers, of its definition.
+            live: numbers in the running domain.
+            config: numbers in its definition.
 
         Raises:
-            DomainGone: libvirt does not know it (any more).
-            HypervisorGone: there is no connection.
-            HypervisorError: libvirt refused, or the domain did not let go in time;
-                ask again.
-            DomainXmlError: its XML cannot be understood.
+            DomainGone: no such domain (any more).
+            HypervisorGone: not connected.
+            HypervisorError: libvirt refused, or the domain did not release the
+                channels in time; try again.
+            DomainXmlError: invalid XML.
         """
         with translated(), self._open_for_change() as connection:
             detach_channels(
-                connection, uuid, frozenset(live), frozenset(config), self._bell
+                connection,
+                uuid,
+                frozenset(live),
+                frozenset(config),
+                self._device_events,
             )
 
     def close(self, timeout_s: float) -> None:
-        """End; no event is posted after this.
+        """Disconnect; no event is posted any more.
 
-        A connection that cannot be closed in time, because libvirtd hangs, is left to
-        the end of the process.
+        A connection that cannot be closed in time, because libvirtd hangs, is left open
+        until the process ends.
         """
         self._is_closing = True
         with self._guard:
             link = self._link
         if link is not None:
             link.relay.silence()
-        self._happened.set()
+        self._wake_up.set()
         if self._thread.ident is None:
             return
         self._thread.join(timeout_s)
@@ -245,9 +253,9 @@ class Hypervisor:
             _abandon(link.connection)
 
     def _connection(self) -> libvirt.virConnect:
-        return self._standing_link().connection
+        return self._require_link().connection
 
-    def _standing_link(self) -> _Link:
+    def _require_link(self) -> _Link:
         with self._guard:
             link = self._link
         if link is None:
@@ -258,13 +266,14 @@ class Hypervisor:
     def _open_for_change(self) -> Iterator[libvirt.virConnect]:
         """Open a read-write connection for one change, and close it.
 
-        One of its own, because libvirtd serves only five calls of a client at once and
-        a hot-plug can hold one for 30 s; not kept, because a right that is used once a
-        week should not lie open, and an idle connection would have to be watched.
-        A driver inside our own process is another matter: it serves every call at
-        once, and can be opened some fifteen times at most (measured, libvirt 9.0).
+        A separate one, because libvirtd serves only five calls of a client at once and
+        a hot-plug can occupy one for 30 s. It is not kept open, because write access
+        that is needed once a week should not be held all the time, and an idle
+        connection would have to be monitored. A driver inside this process is used
+        directly: it serves all calls at once, and can be opened only some fifteen times
+        (measured with libvirt 9.0).
         """
-        link = self._standing_link()
+        link = self._require_link()
         if is_in_process(self.uri) and not link.is_read_only:
             yield link.connection
             return
@@ -279,8 +288,8 @@ class Hypervisor:
     def _run(self) -> None:
         delay_s = _FIRST_DELAY_S
         while True:
-            # First cleared, then asked: `close` does it in the other order.
-            self._happened.clear()
+            # Cleared before the check: `close` sets the flag before the event.
+            self._wake_up.clear()
             if self._is_closing:
                 return
             link = self._try_to_connect()
@@ -288,20 +297,20 @@ class Hypervisor:
                 delay_s = _FIRST_DELAY_S
                 self._serve(link)
             else:
-                self._happened.wait(delay_s)
-                delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+                self._wake_up.wait(delay_s)
+                delay_s = min(2 * delay_s, _MAX_DELAY_S)
 
     def _serve(self, link: _Link) -> None:
-        """Sleep until the connection's end, or ours."""
-        self._said = ""
+        """Sleep until the connection ends or `close` is called."""
+        self._reported_reason = ""
         self._connects += 1
         with self._guard:
             self._link = link
         if not self._is_closing:
             self._post(events.LibvirtConnected())
         while not (link.loss or self._is_closing):
-            self._happened.wait()
-            self._happened.clear()
+            self._wake_up.wait()
+            self._wake_up.clear()
         with self._guard:
             self._link = None
         link.relay.silence()
@@ -312,22 +321,24 @@ class Hypervisor:
 
     def _try_to_connect(self) -> _Link | None:
         timer = threading.Timer(
-            _SILENCE_S, self._say_waiting, [f"{self.uri} does not answer"]
+            _REPORT_WAITING_AFTER_S,
+            self._report_waiting,
+            [f"{self.uri} does not answer"],
         )
         timer.daemon = True
         timer.start()
         try:
             return self._connect()
         except libvirt.libvirtError as error:
-            self._say_waiting(str(error))
+            self._report_waiting(str(error))
             return None
         finally:
             timer.cancel()
-            timer.join()  # so that it says nothing after `connected`
+            timer.join()  # so that it reports nothing after `connected`
 
     def _connect(self) -> _Link:
         connection, is_read_only = self._open()
-        relay = EventRelay(self._post, self._bell)
+        relay = EventRelay(self._post, self._device_events)
         link = _Link(connection, is_read_only, relay, VCpuTimes(connection))
         try:
             self._watch(link)
@@ -350,24 +361,24 @@ class Hypervisor:
     def _watch(self, link: _Link) -> None:
         def end(_connection: object, reason: int, _opaque: object) -> None:
             link.loss = _CLOSE_REASONS.get(reason, "the connection ended")
-            self._happened.set()
+            self._wake_up.set()
 
         link.connection.registerCloseCallback(end, None)
 
     def _keep_alive(self, connection: libvirt.virConnect) -> None:
-        with suppress(libvirt.libvirtError):  # drivers inside our process have none
+        with suppress(libvirt.libvirtError):  # drivers inside this process have none
             connection.setKeepAlive(self._keepalive_interval_s, KEEPALIVE_COUNT)
 
-    def _say_waiting(self, reason: str) -> None:
-        if reason != self._said and not self._is_closing:
-            self._said = reason
+    def _report_waiting(self, reason: str) -> None:
+        if reason != self._reported_reason and not self._is_closing:
+            self._reported_reason = reason
             self._post(events.LibvirtAwaited(reason))
 
 
 def _discard(link: _Link) -> None:
-    """Close a connection and take back what holds it; may block while it hangs."""
+    """Close a connection and release everything that refers to it; may block."""
     link.relay.deregister(link.connection)
-    # A connection is closed when nothing of it is held any more.
+    # libvirt closes a connection only when no reference to it is left.
     link.vcpu_times.keep(())
     with suppress(libvirt.libvirtError):
         link.connection.unregisterCloseCallback()
@@ -376,10 +387,10 @@ def _discard(link: _Link) -> None:
 
 
 def _abandon(connection: libvirt.virConnect) -> None:
-    """Forget a connection without closing it.
+    """Drop a connection without closing it.
 
-    Python closes it otherwise when the object dies, at the latest when the process
-    ends, and would wait there for a libvirtd that does not answer.
+    Otherwise Python closes it when the object is deleted, at the latest at exit, and
+    waits there for a libvirtd that does not answer.
     """
     connection._o = None  # noqa: SLF001 - libvirt-python offers no other way
-    logger.warning("libvirt connection abandoned, it does not close")
+    logger.warning("libvirt connection abandoned: closing it timed out")

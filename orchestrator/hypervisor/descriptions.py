@@ -1,4 +1,4 @@
-"""A domain's two descriptions, as it runs and as it is defined, and changes to one.
+"""The two descriptions of a domain, live and persistent, and changes to one of them.
 
 Source: virDomainModificationImpact of libvirt-domain.h; virsh's --live, --config and
 --current.
@@ -34,23 +34,23 @@ _ELEMENT = libvirt.VIR_DOMAIN_METADATA_ELEMENT
 
 
 class Scope(Enum):
-    """Which of a domain's descriptions a change is for."""
+    """Which of a domain's descriptions a change applies to."""
 
     ALL = "all"
-    """Both, as far as they are there."""
+    """Both, or the only one that exists."""
     CURRENT = "current"
-    """The running domain; of one that is off, the definition."""
+    """The running domain, or the definition of a domain that is off."""
     LIVE = "live"
     """The running domain."""
     CONFIG = "config"
     """The definition."""
     BOTH = "both"
-    """Both, and both must be there."""
+    """Both; both must exist."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One of a domain's two descriptions."""
+class Description:
+    """One description of a domain: the running domain, or its definition."""
 
     domain: libvirt.virDomain
     flag: int
@@ -62,54 +62,54 @@ class Side:
         return bool(self.flag == LIVE)
 
     def read_xml(self) -> str:
-        """Ask libvirt for it."""
+        """Read it from libvirt."""
         flags = 0 if self.is_live else libvirt.VIR_DOMAIN_XML_INACTIVE
         return str(self.domain.XMLDesc(flags))
 
     def parse(self) -> ParsedDomain:
-        """Ask libvirt for it, and understand it."""
+        """Read it from libvirt and parse it."""
         return parse_domain(self.read_xml())
 
     def set_metadata(self, prefix: str, uri: str, element: str | None) -> None:
-        """Put an element of ours in place of the one there; None takes it away."""
+        """Replace vmpower's metadata element of a namespace; None removes it."""
         self.domain.setMetadata(_ELEMENT, element, prefix, uri, self.flag)
 
-    def note(self, note: Note) -> None:
-        """Remember what we gave."""
+    def write_note(self, note: Note) -> None:
+        """Record what onboarding attached."""
         self.set_metadata(NOTE_PREFIX, NOTE_URI, build_note(note))
 
     def attach(self, number: int) -> None:
-        """Attach one channel; in a definition, controllers may come with it."""
+        """Attach one channel; libvirt may add controllers to a definition for it."""
         self.domain.attachDeviceFlags(build_channel(number), self.flag)
 
     def list_controllers(self) -> frozenset[str]:
-        """Name what could come with a channel; a running domain takes none."""
+        """List the controllers of a definition; a running domain never gets others."""
         return frozenset() if self.is_live else list_controllers(self.read_xml())
 
     def note_controllers(self, before: frozenset[str]) -> None:
-        """Note those that have come since `before`."""
+        """Add the controllers that were not there `before` to the note."""
         added = self.list_controllers() - before
         if added:
             note = parse_note(self.read_xml())
-            self.note(replace(note, controllers=note.controllers | added))
+            self.write_note(replace(note, controllers=note.controllers | added))
 
     def detach(self, number: int) -> None:
-        """Ask for one channel's removal, if it is there; libvirt wants all its XML."""
+        """Request the removal of one channel, if there is one."""
         element = find_channel(self.read_xml(), number)
         if element is not None:
             self.domain.detachDeviceFlags(element, self.flag)
 
-    def renew_note(self) -> None:
-        """Take away controllers that are of no more use; note what is still there."""
-        self._drop_controllers()
+    def update_note(self) -> None:
+        """Remove noted controllers that are idle; note what is still present."""
+        self._remove_idle_controllers()
         xml = self.read_xml()
         parsed = parse_domain(xml)
         controllers = parsed.note.controllers & list_controllers(xml)
         kept = replace(parsed.note.within(parsed.numbers), controllers=controllers)
         if kept != parsed.note:
-            self.note(kept)
+            self.write_note(kept)
 
-    def _drop_controllers(self) -> None:
+    def _remove_idle_controllers(self) -> None:
         while not self.is_live:
             xml = self.read_xml()
             element = find_idle_controller(xml, parse_note(xml).controllers)
@@ -118,8 +118,12 @@ class Side:
             self.domain.detachDeviceFlags(element, self.flag)
 
 
-def sides_of(domain: libvirt.virDomain, scope: Scope = Scope.ALL) -> tuple[Side, ...]:
-    """Choose; the running domain first, because a refusal is more likely there.
+def descriptions_of(
+    domain: libvirt.virDomain, scope: Scope = Scope.ALL
+) -> tuple[Description, ...]:
+    """Return the descriptions that a scope selects.
+
+    The running domain comes first, because it is more likely to refuse a change.
 
     Raises:
         HypervisorError: the domain has no such description.
@@ -130,16 +134,18 @@ def sides_of(domain: libvirt.virDomain, scope: Scope = Scope.ALL) -> tuple[Side,
     if scope in (Scope.CONFIG, Scope.BOTH) and not is_persistent:
         raise HypervisorError(
             "the domain is transient: it has no definition",
-            hint="give --live; it ends with the domain",
+            hint="use --live; the change ends with the domain",
         )
-    return tuple(_choose(domain, scope, is_active=is_active, has=is_persistent))
+    return tuple(
+        _select(domain, scope, is_active=is_active, is_persistent=is_persistent)
+    )
 
 
-def _choose(
-    domain: libvirt.virDomain, scope: Scope, *, is_active: bool, has: bool
-) -> Iterator[Side]:
+def _select(
+    domain: libvirt.virDomain, scope: Scope, *, is_active: bool, is_persistent: bool
+) -> Iterator[Description]:
     if is_active and scope is not Scope.CONFIG:
-        yield Side(domain, LIVE)
+        yield Description(domain, LIVE)
     is_only_live = scope is Scope.LIVE or (scope is Scope.CURRENT and is_active)
-    if has and not is_only_live:
-        yield Side(domain, CONFIG)
+    if is_persistent and not is_only_live:
+        yield Description(domain, CONFIG)

@@ -1,16 +1,17 @@
-"""Give a domain channels, and take away what was given.
+"""Attach channels to a domain, and detach them again.
 
-Theory of operation: a channel goes into the running domain and into its definition by
-two calls, which can fail apart; so every step leaves an undo behind, and the first
-failure runs them backwards. Before the first step the numbers are noted in the domain's
-own metadata, one note in the running domain and one in the definition (a channel may
-be ours in one of them only). The note lives, moves and dies with the domain; whatever
-becomes of this process, nothing else is ever detached.
+Theory of operation: the running domain and its definition are changed by separate
+calls, and either can fail; so each step registers its undo, and the first failure
+undoes all steps in reverse. Before the first step the channel numbers are noted in the
+domain's own metadata: one note in the running domain, one in the definition, because
+onboarding may have attached a channel to one of them only. The note lives, moves and
+ends with the domain, so even if this process dies, only noted channels are detached.
 
-libvirt is not asked for more channels than there are free ports (see
-`domain_xml.ports`), because its refusal leaves a controller behind that is none.
+libvirt is never asked for more channels than there are free ports (see
+`domain_xml.ports`): it refuses, but leaves a controller in the live XML that QEMU does
+not have.
 
-Source: virDomainAttachDeviceFlags, virDomainDetachDeviceAlias, virDomainSetMetadata.
+Source: virDomainAttachDeviceFlags, virDomainDetachDeviceFlags, virDomainSetMetadata.
 """
 
 from __future__ import annotations
@@ -23,20 +24,22 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from orchestrator.errors import DomainXmlError, HypervisorError
-from orchestrator.hypervisor.descriptions import Scope, Side, sides_of
+from orchestrator.hypervisor.descriptions import Description, Scope, descriptions_of
+from orchestrator.onboarding.plan import plan_onboarding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from orchestrator.domain_xml.parse import ParsedDomain
-    from orchestrator.hypervisor.events import Bell
+    from orchestrator.hypervisor.events import DeviceEventCounter
+    from orchestrator.onboarding.plan import ChannelPlan
     from orchestrator.values.domain import DomainId
 
 DEADLINE_S = 10.0
-"""How long the domain may take to show or lose a device; QEMU needs milliseconds, and
-libvirt's own call waits 5 s for a guest to let go."""
-_LOOK_AGAIN_S = 0.25
-"""For changes whose event got lost."""
+"""Time for the domain to show or release a device. QEMU needs milliseconds; libvirt's
+own call waits 5 s for the guest to release it."""
+_POLL_S = 0.25
+"""Interval of checks, in case an event was lost."""
 
 
 def attach_channels(
@@ -44,52 +47,52 @@ def attach_channels(
     uuid: DomainId,
     live: frozenset[int],
     config: frozenset[int],
-    bell: Bell,
+    events: DeviceEventCounter,
 ) -> None:
-    """Attach channels because a rule wants them; those that are there are left alone.
+    """Attach channels for an onboarding rule; present ones are left alone.
 
     Args:
         connection: read-write.
         uuid: the domain.
         live: numbers that the running domain should have.
-        config: numbers that its definition should have.
-        bell: rung at every event of a device.
+        config: numbers that the definition should have.
+        events: incremented at each device event.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; all is undone.
-        HypervisorError: no such description, or no ports for them.
-        DomainXmlError: a number is absurd, or libvirt's XML cannot be understood.
+        libvirt.libvirtError: libvirt refused; everything is undone.
+        HypervisorError: no such description, or not enough free ports.
+        DomainXmlError: invalid channel number, or invalid XML from libvirt.
     """
     domain = connection.lookupByUUIDString(uuid)
-    attach_to(_by_side(domain, live, config), bell, is_by_rule=True)
+    attach_to(_by_description(domain, live, config), events, is_by_rule=True)
 
 
 def attach_to(
-    wanted: Mapping[Side, frozenset[int]], bell: Bell, *, is_by_rule: bool = False
+    wanted: Mapping[Description, frozenset[int]],
+    events: DeviceEventCounter,
+    *,
+    is_by_rule: bool = False,
 ) -> None:
-    """Attach to each side the channels that it lacks; all or nothing.
+    """Attach the channels that descriptions lack: all of them or none.
 
     Args:
-        wanted: the numbers that each side should have; the running domain first.
-        bell: rung at every event of a device.
-        is_by_rule: whether a rule wants it, or an operator by hand.
+        wanted: numbers that each description should have; the running domain first.
+        events: incremented at each device event.
+        is_by_rule: whether a rule wants them, not an operator.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; all is undone.
-        HypervisorError: no ports for them, or QEMU did not show them in time.
-        DomainXmlError: a number is absurd, or libvirt's XML cannot be understood.
+        libvirt.libvirtError: libvirt refused; everything is undone.
+        HypervisorError: not enough free ports, or QEMU did not show the channels in
+            time.
+        DomainXmlError: invalid channel number, or invalid XML from libvirt.
     """
-    lacking = {side: numbers - side.parse().numbers for side, numbers in wanted.items()}
-    live = [side for side in lacking if side.is_live]
-    for side in live:
-        problem = find_obstacle(side.parse(), lacking[side])
-        if problem is not None:
-            raise problem
+    missing = {each: _find_missing(each, numbers) for each, numbers in wanted.items()}
     with ExitStack() as undo:
-        for side, numbers in lacking.items():
-            _attach_all(side, numbers, undo, is_by_rule=is_by_rule)
-        for side in live:
-            _await_attached(side, lacking[side], bell)
+        for description, numbers in missing.items():
+            _attach_all(description, numbers, undo, is_by_rule=is_by_rule)
+        for description, numbers in missing.items():
+            if description.is_live:
+                _await_attached(description, numbers, events)
         undo.pop_all()
 
 
@@ -98,125 +101,149 @@ def detach_channels(
     uuid: DomainId,
     live: frozenset[int],
     config: frozenset[int],
-    bell: Bell,
+    events: DeviceEventCounter,
 ) -> None:
-    """Detach those of the channels that are noted as wanted by a rule.
+    """Detach channels, but only those that are noted as attached by a rule.
 
     Args:
         connection: read-write.
         uuid: the domain.
         live: numbers that the running domain should not have.
-        config: numbers that its definition should not have.
-        bell: rung at every event of a device.
+        config: numbers that the definition should not have.
+        events: incremented at each device event.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; ask again.
-        HypervisorError: no such description, or the running domain did not let go of
-            them in time.
-        DomainXmlError: libvirt's XML cannot be understood.
+        libvirt.libvirtError: libvirt refused; try again.
+        HypervisorError: no such description, or the running domain did not release
+            the channels in time.
+        DomainXmlError: invalid XML from libvirt.
     """
     domain = connection.lookupByUUIDString(uuid)
-    unwanted = _by_side(domain, live, config)
+    unwanted = _by_description(domain, live, config)
     detach_from(
-        {side: it & side.parse().note.by_rule for side, it in unwanted.items()}, bell
+        {each: it & each.parse().note.by_rule for each, it in unwanted.items()}, events
     )
 
 
-def detach_from(unwanted: Mapping[Side, frozenset[int]], bell: Bell) -> None:
-    """Detach channels from each side, and note what is left.
+def detach_from(
+    unwanted: Mapping[Description, frozenset[int]], events: DeviceEventCounter
+) -> None:
+    """Detach channels from each description, and note what is left.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; ask again.
-        HypervisorError: the running domain did not let go of them in time.
-        DomainXmlError: libvirt's XML cannot be understood.
+        libvirt.libvirtError: libvirt refused; try again.
+        HypervisorError: the running domain did not release the channels in time.
+        DomainXmlError: invalid XML from libvirt.
     """
-    # The definition first: a guest that does not let go must not keep it as it is.
-    for side, numbers in sorted(unwanted.items(), key=lambda item: item[0].is_live):
+    # The definition first: it must change even if the guest does not release a channel.
+    for description, numbers in sorted(unwanted.items(), key=lambda it: it[0].is_live):
         if not numbers:
             continue
         try:
-            _detach_all(side, numbers, bell)
+            _detach_all(description, numbers, events)
         finally:
-            side.renew_note()
+            description.update_note()
 
 
-def _by_side(
-    domain: libvirt.virDomain, live: frozenset[int], config: frozenset[int]
-) -> dict[Side, frozenset[int]]:
-    """Say which numbers go where; a side without any need not be there."""
-    scope = Scope.BOTH if live and config else Scope.LIVE if live else Scope.CONFIG
-    sides = sides_of(domain, scope) if live or config else ()
-    return {side: live if side.is_live else config for side in sides}
-
-
-def _ready(parsed: ParsedDomain) -> set[int]:
-    return {item.number for item in parsed.channels if item.alias and item.path}
-
-
-def find_obstacle(
-    live: ParsedDomain, lacking: Collection[int]
-) -> HypervisorError | None:
-    """Say why a running domain cannot take these channels; None: it can."""
-    if len(lacking) <= live.free_ports:
-        return None
+def lack_of_ports(plan: ChannelPlan) -> HypervisorError:
+    """Return the error that a running domain has too few free ports for a plan."""
+    free, missing = len(plan.attach), len(plan.attach) + len(plan.waiting)
     return HypervisorError(
-        f"{len(lacking)} channels need a port each,"
-        f" and the domain's virtio-serial controllers have {live.free_ports} free",
-        hint="ask for as many as fit; the others go into its definition, and come when"
-        " you power it off and on: a running domain takes no further controller",
+        "not enough virtio-serial ports in the running domain:"
+        f" {missing} needed, {free} free",
+        hint="attach fewer channels, or use --config and then power the domain off and"
+        " on: a running domain cannot take another controller",
     )
+
+
+def _by_description(
+    domain: libvirt.virDomain, live: frozenset[int], config: frozenset[int]
+) -> dict[Description, frozenset[int]]:
+    """Assign numbers to descriptions; one without numbers need not exist."""
+    scope = Scope.BOTH if live and config else Scope.LIVE if live else Scope.CONFIG
+    descriptions = descriptions_of(domain, scope) if live or config else ()
+    return {each: live if each.is_live else config for each in descriptions}
+
+
+def _find_missing(description: Description, wanted: frozenset[int]) -> frozenset[int]:
+    """Return the channels that a description lacks.
+
+    Raises:
+        HypervisorError: it has not enough free ports for them.
+    """
+    parsed = description.parse()
+    channels = parsed.domain_channels(parsed.note.numbers)
+    plan = plan_onboarding(channels, wanted, is_live=description.is_live)
+    if plan.waiting:
+        raise lack_of_ports(plan)
+    return frozenset(plan.attach)
 
 
 def _attach_all(
-    side: Side, numbers: frozenset[int], undo: ExitStack, *, is_by_rule: bool
+    description: Description,
+    numbers: frozenset[int],
+    undo: ExitStack,
+    *,
+    is_by_rule: bool,
 ) -> None:
     if not numbers:
         return
-    before = side.parse()
-    undo.callback(_quietly, side.renew_note)
-    controllers = side.list_controllers()
+    before = description.parse()
+    undo.callback(_undo, description.update_note)
+    controllers = description.list_controllers()
     noted = before.note.within(before.numbers)
-    side.note(noted.with_channels(numbers, is_by_rule=is_by_rule))
-    undo.callback(_quietly, partial(side.note_controllers, controllers))
+    description.write_note(noted.with_channels(numbers, is_by_rule=is_by_rule))
+    undo.callback(_undo, partial(description.note_controllers, controllers))
     for number in sorted(numbers):
-        side.attach(number)
-        undo.callback(_quietly, partial(side.detach, number))
-    side.note_controllers(controllers)
+        description.attach(number)
+        undo.callback(_undo, partial(description.detach, number))
+    description.note_controllers(controllers)
 
 
-def _await_attached(side: Side, numbers: frozenset[int], bell: Bell) -> None:
-    _await_live(
-        side, lambda live: numbers <= _ready(live), "show its new channels", bell
-    )
+def _await_attached(
+    description: Description, numbers: frozenset[int], events: DeviceEventCounter
+) -> None:
+    def has_attached(live: ParsedDomain) -> bool:
+        ready = {item.number for item in live.channels if item.alias and item.path}
+        return numbers <= ready
+
+    _await_live(description, has_attached, "show its new channels", events)
 
 
-def _detach_all(side: Side, numbers: frozenset[int], bell: Bell) -> None:
+def _detach_all(
+    description: Description, numbers: frozenset[int], events: DeviceEventCounter
+) -> None:
     for number in sorted(numbers):
-        side.detach(number)
-    if side.is_live:
+        description.detach(number)
+    if description.is_live:
         _await_live(
-            side,
+            description,
             lambda live: not numbers & live.numbers,
-            "let go of its channels",
-            bell,
+            "release its channels",
+            events,
         )
 
 
-def _quietly(step: Callable[[], None]) -> None:
-    # An undo that is refused must not hide why we undo; the note tells what is left.
+def _undo(step: Callable[[], None]) -> None:
+    # A failed undo must not hide the error that caused it; the note keeps what is left.
     with suppress(libvirt.libvirtError, DomainXmlError):
         step()
 
 
 def _await_live(
-    side: Side, is_done: Callable[[ParsedDomain], bool], what: str, bell: Bell
+    description: Description,
+    is_done: Callable[[ParsedDomain], bool],
+    what: str,
+    events: DeviceEventCounter,
 ) -> None:
-    """Look at the running domain until it is done, woken by its events."""
+    """Check the running domain after each device event until it is done."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
-        heard = bell.count()
-        if is_done(side.parse()):
+        seen = events.count()
+        if is_done(description.parse()):
             return
         if time.monotonic() >= deadline:
-            raise HypervisorError(f"the domain did not {what} in {DEADLINE_S:.0f} s")
-        bell.wait_beyond(heard, _LOOK_AGAIN_S)
+            raise HypervisorError(
+                f"the domain did not {what} within {DEADLINE_S:.0f} s"
+            )
+        events.wait_for_more_than(seen, _POLL_S)

@@ -1,4 +1,4 @@
-"""libvirt's event loop: one for the process, in a native thread, until its end.
+"""libvirt's event loop: one per process, in a native thread, until the process ends.
 
 Source: virEventRegisterDefaultImpl of libvirt-event.c: it must be registered before
 the first connection is opened, and exactly one thread may run it.
@@ -12,10 +12,10 @@ import threading
 import libvirt
 
 _PAUSE_AFTER_ERROR_S = 0.1
-"""So that a loop that cannot poll does not burn a CPU."""
+"""Keeps a loop that cannot poll from using a whole CPU."""
 
-_ENDS_WITHIN_S = 1.0
-"""A callback takes microseconds; whoever waits for longer is stuck."""
+_STOP_TIMEOUT_S = 1.0
+"""A callback takes microseconds; one that takes longer is stuck."""
 
 _guard = threading.Lock()
 _threads: list[threading.Thread] = []
@@ -23,18 +23,18 @@ _ending = threading.Event()
 
 
 def ensure_event_loop() -> None:
-    """Start the loop unless it runs; call before opening a connection.
+    """Start the loop if it is not running; call before opening a connection.
 
     Synchronization: any thread.
     """
     with _guard:
         if _threads:
             return
-        # Without a handler libvirt prints every error to stderr, also those that we
-        # expect; each still arrives as an exception.
+        # Without a handler libvirt prints every error to stderr, even expected ones;
+        # each is still raised as an exception.
         libvirt.registerErrorHandler(_ignore, None)
         libvirt.virEventRegisterDefaultImpl()
-        # A daemon thread, so that a process which cannot stop it ends all the same.
+        # A daemon thread, so that the process can exit even if the loop does not stop.
         thread = threading.Thread(target=_run, name="libvirt-events", daemon=True)
         _threads.append(thread)
         thread.start()
@@ -50,11 +50,11 @@ def _run() -> None:
 
 
 def _end() -> None:
-    """Stop the loop before the interpreter goes: a callback after that would crash."""
+    """Stop the loop before the interpreter exits: a later callback would crash."""
     _ending.set()
-    libvirt.virEventAddTimeout(0, _ignore, None)  # wakes it up
+    libvirt.virEventAddTimeout(0, _ignore, None)  # wakes the loop
     for thread in _threads:
-        thread.join(_ENDS_WITHIN_S)
+        thread.join(_STOP_TIMEOUT_S)
 
 
 def _ignore(*_arguments: object) -> None:

@@ -1,13 +1,13 @@
-"""libvirt's events become events of ours.
+"""Turns libvirt's events into events of the daemon's.
 
 Theory of operation: almost every event says only "something changed on this domain",
-because that is all that can be trusted of it: a rename is an UNDEFINED and a DEFINED, a
-cold boot is RESUMED before STARTED, a reset is two or three REBOOTs. Even UNDEFINED
-does not mean gone (the domain may run on, transient): whoever describes it finds out.
+because no more can be relied on: a rename is an UNDEFINED and a DEFINED, a cold boot is
+RESUMED before STARTED, a reset is two or three REBOOTs. Even UNDEFINED does not mean
+gone (the domain may continue as a transient one); the next description shows it.
 
-A callback runs in libvirt's event thread: it copies what it needs, posts an
-event, and returns. It calls no libvirt function that talks to a daemon and
-does not log, because everybody's events wait behind it.
+A callback runs in libvirt's event thread: it copies what it needs, posts an event and
+returns. It neither calls a libvirt function that talks to a daemon nor logs, because
+all other events wait for it.
 
 Source: virDomainEventID of libvirt-domain.h; QEMU's qapi/char.json (VSERPORT_CHANGE).
 """
@@ -51,61 +51,66 @@ CHANGES: Mapping[int, Callable[..., str]] = {
     libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE: lambda _values: "tuning changed",
     libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: lambda _values: "job completed",
 }
-"""The events that mean "describe this domain again", and what is said of them.
+"""The events that mean "describe this domain again", and their texts for the log.
 
-Each is called with what libvirt passes between the domain and the opaque value.
+Each function gets the arguments that libvirt passes between the domain and the opaque
+value.
 """
 
 
-class Bell:
-    """Wakes those who wait for something to happen to a device.
+class DeviceEventCounter:
+    """Counts the events of devices, and wakes threads that wait for the next one.
 
-    Synchronization: any thread; the lock is never held across a call of anybody else.
+    Synchronization: any thread; the lock is never held across a call to other code.
     """
 
     def __init__(self) -> None:
-        self._rung = threading.Condition()
+        self._changed = threading.Condition()
         self._count = 0
 
-    def ring(self) -> None:
-        """Wake everybody who waits."""
-        with self._rung:
+    def increment(self) -> None:
+        """Count an event and wake all waiting threads."""
+        with self._changed:
             self._count += 1
-            self._rung.notify_all()
+            self._changed.notify_all()
 
     def count(self) -> int:
-        """How often it rang; read before looking, wait for a higher number after."""
-        with self._rung:
+        """Return the number of events; read it before checking what they changed."""
+        with self._changed:
             return self._count
 
-    def wait_beyond(self, count: int, timeout_s: float) -> None:
-        """Return as soon as it has rung more than `count` times, or time is up."""
-        with self._rung:
-            self._rung.wait_for(lambda: self._count > count, timeout_s)
+    def wait_for_more_than(self, count: int, timeout_s: float) -> None:
+        """Return once there were more than `count` events, or after the timeout."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count > count, timeout_s)
 
 
 class EventRelay:
-    """Receives all events of a connection and posts ours.
+    """Receives all events of a connection and posts the daemon's.
 
     Synchronization: `register` and `deregister` in the connecting thread; the rest is
-    called by libvirt in its event thread.
+    called by libvirt from its event thread.
     """
 
-    def __init__(self, post: Callable[[events.Event], None], bell: Bell) -> None:
+    def __init__(
+        self,
+        post: Callable[[events.Event], None],
+        device_events: DeviceEventCounter,
+    ) -> None:
         self._post = post
-        self._bell = bell
+        self._device_events = device_events
         self._is_silent = False
         self._ids: list[int] = []
         self._monitor_ids: list[int] = []
 
     def register(self, connection: libvirt.virConnect, *, is_read_only: bool) -> None:
-        """Register everything that this driver knows and this right allows."""
+        """Register for every event that the driver and the access right permit."""
         self._ids = list(self._register_all(connection))
         if not is_read_only:
             self._monitor_ids = list(self._register_ports(connection))
 
     def deregister(self, connection: libvirt.virConnect) -> None:
-        """Take everything back, as far as the connection still can."""
+        """Undo `register`, as far as the connection still permits."""
         for number in self._ids:
             _call_quietly(connection.domainEventDeregisterAny, number)
         for number in self._monitor_ids:
@@ -113,7 +118,7 @@ class EventRelay:
         self._ids, self._monitor_ids = [], []
 
     def silence(self) -> None:
-        """Post nothing more."""
+        """Stop posting events."""
         self._is_silent = True
 
     def _register_all(self, connection: libvirt.virConnect) -> Iterable[int]:
@@ -126,7 +131,7 @@ class EventRelay:
             try:
                 yield connection.domainEventRegisterAny(None, event, callback, event)
             except libvirt.libvirtError:
-                # Drivers and servers differ; the resync finds what has no event.
+                # Drivers and servers differ; a resync finds changes without an event.
                 continue
 
     def _register_ports(self, connection: libvirt.virConnect) -> Iterable[int]:
@@ -135,13 +140,13 @@ class EventRelay:
                 connection, None, "VSERPORT_CHANGE", self._on_port, None, 0
             )
         except libvirt.libvirtError:
-            return  # no QEMU, or no right: the live XML tells it at the next resync
+            return  # no QEMU, or no right: the live XML has it at the next resync
 
     def _on_change(
         self, _connection: object, domain: libvirt.virDomain, *facts: object
     ) -> None:
         *values, event = facts
-        self._bell.ring()
+        self._device_events.increment()
         if not self._is_silent:
             what = CHANGES[cast("int", event)](*values)
             self._post(events.DomainChanged(_uuid_of(domain), what))
@@ -159,7 +164,7 @@ class EventRelay:
         alias: str,
         _event: object,
     ) -> None:
-        self._bell.ring()
+        self._device_events.increment()
         if not self._is_silent:
             self._post(events.RemovalFailed(_uuid_of(domain), alias))
 
@@ -182,16 +187,16 @@ class EventRelay:
 
 
 def monotonic_of(wall_ns: int) -> int:
-    """Turn the wall time of something that has just been into monotonic time.
+    """Convert the wall-clock time of a recent event to monotonic time.
 
-    Nothing that was is in the future, whatever has become of the wall clock since.
+    The result is never in the future, even if the wall clock was set back since.
     """
     now_ns = time.monotonic_ns()
     return now_ns - max(0, time.time_ns() - wall_ns)
 
 
 def parse_port_change(details: str) -> tuple[str, bool] | None:
-    """Read VSERPORT_CHANGE's alias and state; None if QEMU says something else."""
+    """Read the alias and state of a VSERPORT_CHANGE; None: unexpected contents."""
     try:
         port = json.loads(details)
     except ValueError:
@@ -205,7 +210,7 @@ def parse_port_change(details: str) -> tuple[str, bool] | None:
 
 
 def _uuid_of(domain: libvirt.virDomain) -> DomainId:
-    # Not a call to the daemon: the UUID is part of the object.
+    # Does not call the daemon: the UUID is part of the object.
     return DomainId(domain.UUIDString())
 
 
@@ -213,4 +218,4 @@ def _call_quietly(function: Callable[..., object], *arguments: object) -> None:
     try:
         function(*arguments)
     except libvirt.libvirtError:
-        return  # the connection is lost, and what was registered with it
+        return  # the connection is lost, and with it all registrations

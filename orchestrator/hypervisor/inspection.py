@@ -1,4 +1,4 @@
-"""One look at a libvirt with as few rights as will do, for whoever looks for faults.
+"""A one-time inspection of a libvirt with minimal rights, for the doctor.
 
 Source: virConnectOpenReadOnly of libvirt-host.h; `<secmodel>` of the capabilities
 (formatcaps).
@@ -15,9 +15,9 @@ import libvirt
 
 from orchestrator.domain_xml.capabilities import read_security_models
 from orchestrator.errors import DomainXmlError, HypervisorError
-from orchestrator.hypervisor.describe import KnownXml, describe_domain
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.libvirt_errors import translated
+from orchestrator.hypervisor.spec_reader import ParsedXmlCache, read_domain_spec
 from orchestrator.hypervisor.uri import check_uri
 from orchestrator.values.domain import DomainId, DomainSpec
 
@@ -29,31 +29,31 @@ AnswerT = TypeVar("AnswerT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What was seen."""
+    """The result of an inspection."""
 
     version: str
     """libvirt's, as in 9.0.0."""
     write_refusal: str
-    """Why no read-write connection is to be had; empty: it is."""
+    """Why a read-write connection was refused; empty if it was not."""
     security_models: frozenset[str]
     """What confines QEMU: "apparmor", "selinux", "dac"."""
     domains: tuple[DomainSpec, ...]
     """By name."""
     unreadable: Mapping[str, str]
-    """Domains that cannot be described, with the reason."""
+    """Domains that could not be read, with the reason."""
 
 
 def inspect(uri: str, *, timeout_s: float) -> Inspection:
-    """Look at a libvirt: who may connect, what confines its guests, its domains.
+    """Read access rights, security models and domains of a libvirt.
 
     Args:
         uri: of a libvirt on this machine.
-        timeout_s: seconds for all of it. A libvirt that hangs cannot be interrupted: a
-            thread then stays behind that waits for it.
+        timeout_s: seconds for all of it. A call to a libvirt that hangs cannot be
+            cancelled: its thread is left behind.
 
     Raises:
-        ConfigError: the URI leads to another machine or nowhere.
-        HypervisorError: libvirt is not there, refuses us, or does not answer in time.
+        ConfigError: an invalid or a remote URI.
+        HypervisorError: libvirt is not running, refused, or did not answer in time.
     """
     check_uri(uri)
     return _within(lambda: _inspect(uri), uri, timeout_s)
@@ -87,8 +87,8 @@ def _within(ask: Callable[[], AnswerT], uri: str, timeout_s: float) -> AnswerT:
         raise failures[0]
     if not answers:
         raise HypervisorError(
-            f"libvirt at {uri} does not answer within {timeout_s:g} s",
-            hint="see what holds it up: 'journalctl -u libvirtd -u virtqemud'",
+            f"libvirt at {uri} did not answer within {timeout_s:g} s",
+            hint="check 'journalctl -u libvirtd -u virtqemud' for the reason",
         )
     return answers[0]
 
@@ -103,7 +103,7 @@ def _inspect(uri: str) -> Inspection:
             write_refusal = str(error)
             connection = libvirt.openReadOnly(uri)
         with closing(connection):
-            domains, unreadable = _describe_all(connection)
+            domains, unreadable = _read_all(connection)
             return Inspection(
                 version=_version(connection.getLibVersion()),
                 write_refusal=write_refusal,
@@ -119,7 +119,7 @@ def _list_names(uri: str) -> tuple[str, ...]:
         return tuple(sorted(domain.name() for domain in connection.listAllDomains(0)))
 
 
-def _describe_all(
+def _read_all(
     connection: libvirt.virConnect,
 ) -> tuple[tuple[DomainSpec, ...], dict[str, str]]:
     found: list[DomainSpec] = []
@@ -127,9 +127,11 @@ def _describe_all(
     for domain in connection.listAllDomains(0):
         try:
             uuid = DomainId(domain.UUIDString())
-            found.append(describe_domain(connection, uuid, KnownXml()))
+            found.append(read_domain_spec(connection, uuid, ParsedXmlCache()))
         except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:  # gone meanwhile
+            if (
+                error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN
+            ):  # undefined meanwhile
                 unreadable[domain.name()] = str(error)
         except DomainXmlError as error:
             unreadable[domain.name()] = str(error)

@@ -1,8 +1,8 @@
-"""libvirt's errors become ours here, and nowhere else.
+"""Translates libvirt's errors into vmpower's.
 
-Source: virErrorNumber and virErrorDomain of libvirt's virterror.h. What a client sees
-of a lost connection was measured (libvirt 9.0): error domain RPC, code 1, "client
-socket is closed", and for the call that was waiting also codes 38 and 39.
+Source: virErrorNumber and virErrorDomain of libvirt's virterror.h. A lost connection
+was observed (libvirt 9.0) as error domain RPC, code 1, "client socket is closed", and
+in the call that was waiting also as codes 38 and 39.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _DENIED_CODES = frozenset(
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise our error for a libvirtError that leaves the block.
+    """Translate a libvirtError that leaves the block.
 
     Raises:
         HypervisorGone: the connection is lost.
-        DomainGone: the domain is not known any more.
-        HypervisorError: libvirt refused, for another reason.
+        DomainGone: no such domain (any more).
+        HypervisorError: any other refusal.
     """
     try:
         yield
@@ -53,30 +53,30 @@ def translated() -> Iterator[None]:
 
 
 def translate(error: libvirt.libvirtError) -> HypervisorError:
-    """Turn a libvirtError into ours."""
+    """Translate a libvirtError."""
     code = error.get_error_code() or 0
     text = str(error)
     if code == libvirt.VIR_ERR_NO_DOMAIN:
         return DomainGone(text, code=code)
-    # First this: a socket that may not be opened is an error of the transport, too.
+    # Before is_lost: a socket that may not be opened is a transport error, too.
     if is_denied(error):
-        hint = "join libvirt's group, or see libvirt's access control (polkit)"
+        hint = "join libvirt's group, or check libvirt's access control (polkit)"
         return HypervisorError(text, code=code, hint=hint)
     if is_lost(error):
-        hint = "is libvirtd or virtqemud running? 'vmpower doctor' looks further"
+        hint = "check that libvirtd or virtqemud is running, or run 'vmpower doctor'"
         return HypervisorGone(text, code=code, hint=hint)
     return HypervisorError(text, code=code)
 
 
 def is_lost(error: libvirt.libvirtError) -> bool:
-    """Say whether it was the connection that failed, and not the call."""
+    """Whether the connection failed, not only the call."""
     code = error.get_error_code()
     is_transport = error.get_error_domain() == libvirt.VIR_FROM_RPC
     return code in _LOST_CODES or (is_transport and code in _TRANSPORT_CODES)
 
 
 def is_denied(error: libvirt.libvirtError) -> bool:
-    """Say whether we lack the right, so that a lesser right may do."""
+    """Whether access was denied, so that a read-only connection may work."""
     if error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR:
         return error.get_int1() in (errno.EACCES, errno.EPERM)
     return error.get_error_code() in _DENIED_CODES

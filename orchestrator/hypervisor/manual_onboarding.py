@@ -1,86 +1,86 @@
-"""Onboarding by hand: what a domain lacks, where it can go, and what it needs for that.
+"""Onboarding on an operator's request, for `vmpower domain onboard` and `offboard`.
 
-The daemon onboards domains by its rules (`devices`); here an operator says for which
-domains, and for which of their descriptions. What was given by hand no rule takes back.
+The daemon onboards domains by its rules (`devices`); here the operator names the
+domain, the channels and the descriptions. No rule detaches what was attached by hand.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.domain_xml.edit import add_channels, remove_channels
-from orchestrator.hypervisor.descriptions import Scope, sides_of
-from orchestrator.hypervisor.devices import attach_to, detach_from, find_obstacle
+from orchestrator.hypervisor.descriptions import Scope, descriptions_of
+from orchestrator.hypervisor.devices import attach_to, detach_from, lack_of_ports
+from orchestrator.onboarding.plan import (
+    ChannelPlan,
+    plan_offboarding,
+    plan_onboarding,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import libvirt
 
-    from orchestrator.hypervisor.descriptions import Side
-    from orchestrator.hypervisor.events import Bell
+    from orchestrator.hypervisor.descriptions import Description
+    from orchestrator.hypervisor.events import DeviceEventCounter
+    from orchestrator.values.domain import DomainChannels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What became, or would become, of one domain."""
+    """What was changed in one domain."""
 
     live: tuple[int, ...] = ()
-    """Channels that the running domain gained or lost."""
+    """Channels that were attached to or detached from the running domain."""
     config: tuple[int, ...] = ()
-    """The same of its definition."""
+    """Channels that were added to or removed from the definition."""
     waiting: tuple[int, ...] = ()
-    """Channels that the running domain has no port for; it will have them when it was
-    powered off and on."""
+    """Channels for which the running domain has no free port; it gets them when it is
+    powered off and started again."""
     obstacle: str = ""
-    """Why there are such."""
+    """Why channels are waiting; empty if none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """One description of a domain, before and after."""
+    """One description of a domain, before and after a change."""
 
     is_live: bool
     before: str
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    lacking: dict[Side, frozenset[int]]
-    """The running domain first."""
-    waiting: frozenset[int] = frozenset()
-    obstacle: str = ""
-
-
 def onboard(
     domain: libvirt.virDomain,
     numbers: frozenset[int] | None,
     scope: Scope,
-    bell: Bell,
+    events: DeviceEventCounter,
 ) -> Change:
-    """Give a domain the channels that it lacks.
+    """Attach the channels that a domain lacks.
 
     Args:
         domain: running or not.
-        numbers: the channels that it should have; None: one for each vCPU.
-        scope: where; with ALL, a running domain gets as many as it has free ports,
-            the lowest first, and the others at its next start. Who names the running
-            domain wants all of them or nothing.
-        bell: rung at every event of a device.
+        numbers: channels that it should have; None: one for each vCPU.
+        scope: where. With ALL, a running domain gets as many as it has free ports,
+            lowest numbers first, and the others at its next start. With any other
+            scope it gets all of them or none.
+        events: incremented at each device event.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; all is undone.
-        HypervisorError: the scope does not fit the domain, or it has no free ports.
-        DomainXmlError: its XML cannot be understood, or a number is absurd.
+        libvirt.libvirtError: libvirt refused; everything is undone.
+        HypervisorError: the domain has no such description, or not enough free ports.
+        DomainXmlError: invalid XML, or an invalid channel number.
     """
-    plan = _plan(domain, numbers, scope)
-    attach_to(plan.lacking, bell)
-    return replace(
-        _tell(plan.lacking),
-        waiting=tuple(sorted(plan.waiting)),
-        obstacle=plan.obstacle,
+    plans = _plan_onboarding(domain, numbers, scope)
+    attach_to({each: frozenset(plan.attach) for each, plan in plans.items()}, events)
+    live, config = _by_description(plans)
+    return Change(
+        live=live.attach,
+        config=config.attach,
+        waiting=live.waiting,
+        obstacle=str(lack_of_ports(live)) if live.waiting else "",
     )
 
 
@@ -88,92 +88,107 @@ def offboard(
     domain: libvirt.virDomain,
     numbers: frozenset[int] | None,
     scope: Scope,
-    bell: Bell,
+    events: DeviceEventCounter,
 ) -> Change:
-    """Take away what was given by onboarding, by hand or by a rule, and nothing else.
+    """Detach channels that onboarding attached, by hand or by a rule, and no others.
 
     Args:
         domain: running or not.
-        numbers: these of them only; None: all.
-        scope: from where.
-        bell: rung at every event of a device.
+        numbers: only these of them; None: all.
+        scope: where.
+        events: incremented at each device event.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; ask again.
-        HypervisorError: the scope does not fit the domain, or it did not let go.
-        DomainXmlError: its XML cannot be understood.
+        libvirt.libvirtError: libvirt refused; try again.
+        HypervisorError: the domain has no such description, or did not release the
+            channels in time.
+        DomainXmlError: invalid XML.
     """
-    given = _given(domain, numbers, scope)
-    detach_from(given, bell)
-    return _tell(given)
+    plans = _plan_offboarding(domain, numbers, scope)
+    detach_from({each: frozenset(plan.detach) for each, plan in plans.items()}, events)
+    live, config = _by_description(plans)
+    return Change(live=live.detach, config=config.detach)
 
 
 def preview_onboard(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
 ) -> tuple[Preview, ...]:
-    """Show what `onboard` would do; libvirt adds addresses by itself.
+    """Return what `onboard` would change; libvirt adds the addresses later.
 
     Raises:
         libvirt.libvirtError: libvirt refused.
         HypervisorError: as `onboard`.
         DomainXmlError: as `onboard`.
     """
-    lacking = _plan(domain, numbers, scope).lacking
-    return tuple(
-        Preview(is_live=side.is_live, before=xml, after=add_channels(xml, wanted))
-        for side, wanted in lacking.items()
-        for xml in (add_channels(side.read_xml(), ()),)
-    )
+    plans = _plan_onboarding(domain, numbers, scope)
+    changes = ((each, plan.attach) for each, plan in plans.items())
+    return _preview(changes, add_channels)
 
 
 def preview_offboard(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
 ) -> tuple[Preview, ...]:
-    """Show what `offboard` would do.
+    """Return what `offboard` would change.
 
     Raises:
         libvirt.libvirtError: libvirt refused.
         HypervisorError: as `offboard`.
         DomainXmlError: as `offboard`.
     """
+    plans = _plan_offboarding(domain, numbers, scope)
+    changes = ((each, plan.detach) for each, plan in plans.items())
+    return _preview(changes, remove_channels)
+
+
+def _preview(
+    changes: Iterable[tuple[Description, tuple[int, ...]]],
+    change: Callable[[str, Iterable[int]], str],
+) -> tuple[Preview, ...]:
     return tuple(
-        Preview(is_live=side.is_live, before=xml, after=remove_channels(xml, given))
-        for side, given in _given(domain, numbers, scope).items()
-        for xml in (remove_channels(side.read_xml(), ()),)
+        Preview(is_live=each.is_live, before=xml, after=change(xml, numbers))
+        for each, numbers in changes
+        # Both through the same writer, so that they differ in the change alone.
+        for xml in (change(each.read_xml(), ()),)
     )
 
 
-def _plan(
+def _plan_onboarding(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
-) -> _Plan:
-    sides = sides_of(domain, scope)
-    plan = _Plan({})
-    for side in sides:
-        parsed = side.parse()
-        wanted = frozenset[int](parsed.vcpus) if numbers is None else numbers
-        lacks = wanted - parsed.numbers
-        problem = find_obstacle(parsed, lacks) if side.is_live else None
-        if problem is not None:
-            if scope is not Scope.ALL or len(sides) == 1:
-                raise problem
-            fitting = frozenset(sorted(lacks)[: parsed.free_ports])
-            plan = _Plan({}, lacks - fitting, str(problem))
-            lacks = fitting
-        plan.lacking[side] = lacks
-    return plan
+) -> dict[Description, ChannelPlan]:
+    """Plan for each description, the running domain first.
+
+    Raises:
+        HypervisorError: not enough free ports, and no definition to fall back on.
+    """
+    descriptions = descriptions_of(domain, scope)
+    plans = {
+        each: plan_onboarding(_channels_of(each), numbers, is_live=each.is_live)
+        for each in descriptions
+    }
+    may_wait = scope is Scope.ALL and len(descriptions) > 1
+    for plan in plans.values():
+        if plan.waiting and not may_wait:
+            raise lack_of_ports(plan)
+    return plans
 
 
-def _given(
+def _plan_offboarding(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
-) -> dict[Side, frozenset[int]]:
-    given: dict[Side, frozenset[int]] = {}
-    for side in sides_of(domain, scope):
-        parsed = side.parse()
-        ours = parsed.note.numbers & parsed.numbers
-        given[side] = ours if numbers is None else ours & numbers
-    return given
+) -> dict[Description, ChannelPlan]:
+    return {
+        each: plan_offboarding(_channels_of(each), numbers)
+        for each in descriptions_of(domain, scope)
+    }
 
 
-def _tell(changed: Mapping[Side, frozenset[int]]) -> Change:
-    told = {side.is_live: tuple(sorted(numbers)) for side, numbers in changed.items()}
-    return Change(live=told.get(True, ()), config=told.get(False, ()))
+def _channels_of(description: Description) -> DomainChannels:
+    parsed = description.parse()
+    return parsed.domain_channels(parsed.note.numbers)
+
+
+def _by_description(
+    plans: Mapping[Description, ChannelPlan],
+) -> tuple[ChannelPlan, ChannelPlan]:
+    """Return the plans for the running domain and for the definition."""
+    found = {each.is_live: plan for each, plan in plans.items()}
+    return found.get(True, ChannelPlan()), found.get(False, ChannelPlan())

@@ -1,4 +1,4 @@
-"""What a domain is allowed, in its metadata: in the running domain, in its definition.
+"""A domain's settings in its metadata: in the running domain and in its definition.
 
 Source: virDomainSetMetadata of libvirt-domain.h.
 """
@@ -14,57 +14,61 @@ import libvirt
 from orchestrator.domain_xml.metadata import (
     POLICY_PREFIX,
     POLICY_URI,
-    ReadPolicy,
-    build_policy,
-    parse_policy,
+    ReadSettings,
+    build_settings,
+    parse_settings,
 )
-from orchestrator.hypervisor.descriptions import Scope, Side, sides_of
+from orchestrator.hypervisor.descriptions import Description, Scope, descriptions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 
-def read_policies(domain: libvirt.virDomain, scope: Scope) -> dict[bool, ReadPolicy]:
-    """Read it; True: of the running domain, False: of its definition.
+def read_settings(domain: libvirt.virDomain, scope: Scope) -> dict[bool, ReadSettings]:
+    """Read the settings; True: of the running domain, False: of its definition.
 
     Raises:
         libvirt.libvirtError: libvirt refused.
-        HypervisorError: the scope does not fit the domain.
+        HypervisorError: the domain has no such description.
     """
-    sides = sides_of(domain, scope)
-    return {side.is_live: parse_policy(side.read_xml()) for side in sides}
+    return {
+        each.is_live: parse_settings(each.read_xml())
+        for each in descriptions_of(domain, scope)
+    }
 
 
-def write_policies(
-    domain: libvirt.virDomain, policies: Mapping[bool, DomainPolicy]
+def write_settings(
+    domain: libvirt.virDomain, policies: Mapping[bool, DomainSettings]
 ) -> None:
-    """Write it; an empty one takes the element away. Both halves or none.
+    """Write the settings to both descriptions or none; empty settings are removed.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; what was begun is undone.
-        DomainXmlError: a policy contradicts itself; nothing was begun.
+        libvirt.libvirtError: libvirt refused; what was written is undone.
+        DomainXmlError: contradictory settings; nothing was written.
     """
-    texts = {is_live: _render(policy) for is_live, policy in policies.items()}
-    sides = [side for side in sides_of(domain) if side.is_live in texts]
-    before = {side: parse_policy(side.read_xml()).policy for side in sides}
+    elements = {is_live: _render(policy) for is_live, policy in policies.items()}
+    descriptions = [
+        each for each in descriptions_of(domain) if each.is_live in elements
+    ]
+    before = {each: parse_settings(each.read_xml()).settings for each in descriptions}
     with ExitStack() as undo:
-        for side in sides:
-            _write(side, texts[side.is_live])
-            undo.callback(partial(_restore, side, before[side]))
+        for each in descriptions:
+            _write(each, elements[each.is_live])
+            undo.callback(partial(_restore, each, before[each]))
         undo.pop_all()
 
 
-def _restore(side: Side, policy: DomainPolicy | None) -> None:
-    # An undo that is refused must not hide why we undo.
+def _restore(description: Description, policy: DomainSettings | None) -> None:
+    # A failed undo must not hide the error that caused it.
     with suppress(libvirt.libvirtError):
-        _write(side, None if policy is None else _render(policy))
+        _write(description, None if policy is None else _render(policy))
 
 
-def _write(side: Side, element: str | None) -> None:
-    side.set_metadata(POLICY_PREFIX, POLICY_URI, element)
+def _write(description: Description, element: str | None) -> None:
+    description.set_metadata(POLICY_PREFIX, POLICY_URI, element)
 
 
-def _render(policy: DomainPolicy) -> str | None:
-    return None if policy.is_empty else build_policy(policy)
+def _render(policy: DomainSettings) -> str | None:
+    return None if policy.is_empty else build_settings(policy)

@@ -1,8 +1,9 @@
-"""What the command does with the operator's own rights: define, start, pin, onboard.
+"""The command's libvirt calls, with the operator's rights: define, start, pin, onboard.
 
-The daemon never does these for anybody: who may define a domain is root, in effect.
+The daemon never makes them on a client's behalf: the right to define a domain amounts
+to root.
 
-Source: virsh's way to find a domain (id, UUID, name) and its --live, --config and
+Source: virsh's lookup of a domain (id, UUID, name) and its --live, --config and
 --current.
 """
 
@@ -20,22 +21,22 @@ from orchestrator.hypervisor import manual_onboarding as onboarding
 from orchestrator.hypervisor import metadata as policies
 from orchestrator.hypervisor.descriptions import Scope
 from orchestrator.hypervisor.eventloop import ensure_event_loop
-from orchestrator.hypervisor.events import Bell
+from orchestrator.hypervisor.events import DeviceEventCounter
 from orchestrator.hypervisor.libvirt_errors import translated
 from orchestrator.hypervisor.uri import check_uri
-from orchestrator.values.cpuset import format_cpulist, name_all
+from orchestrator.values.cpuset import format_cpulist, name_all, name_cpus
 from orchestrator.values.domain import DomainId, PCpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from orchestrator.domain_xml.metadata import ReadPolicy
+    from orchestrator.domain_xml.metadata import ReadSettings
     from orchestrator.hypervisor.manual_onboarding import Change, Preview
     from orchestrator.values.domain import VCpu
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
-_WHICH = "'virsh list --all' shows those that there are"
+_SEE_LIST = "see 'virsh list --all'"
 _DEVICE_EVENTS = (
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
@@ -45,7 +46,7 @@ _DEVICE_EVENTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDomain:
-    """A domain that was looked up."""
+    """A domain that was found."""
 
     uuid: DomainId
     name: str
@@ -54,13 +55,13 @@ class FoundDomain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """A domain, and the host CPUs that its vCPUs are pinned to."""
+class PinnedDomain:
+    """A domain with pinned vCPUs, and the host CPUs that they are pinned to."""
 
     name: str
     is_active: bool
     pcpus: frozenset[PCpu]
-    """Without those of vCPUs that may run anywhere."""
+    """CPUs of vCPUs that may run anywhere are not included."""
 
 
 class OperatorConnection:
@@ -73,13 +74,13 @@ class OperatorConnection:
         """Connect.
 
         Raises:
-            ConfigError: the URI leads to another machine or nowhere.
-            HypervisorError: libvirt is not there, or refuses us.
+            ConfigError: an invalid or a remote URI.
+            HypervisorError: libvirt is not running, or refused.
         """
         self.uri = check_uri(uri)
         ensure_event_loop()
-        self._bell = Bell()
-        self._listening: list[int] = []
+        self._device_events = DeviceEventCounter()
+        self._callback_ids: list[int] = []
         with translated():
             self._connection = libvirt.open(uri)
 
@@ -95,20 +96,20 @@ class OperatorConnection:
         self.close()
 
     def find(self, word: str) -> FoundDomain:
-        """Find a domain by its id, its UUID or its name, in this order.
+        """Find a domain by its ID, UUID or name, tried in this order.
 
         Raises:
-            DomainGone: there is none.
+            DomainGone: no such domain.
             HypervisorError: libvirt refused.
         """
         with translated():
-            return _facts(self._look_up(word))
+            return _found(self._look_up(word))
 
     def find_all(self, words: Sequence[str]) -> tuple[FoundDomain, ...]:
-        """Find domains, each word as `find` does, or as a pattern of names: `dpdk-*`.
+        """Find domains, each by `find` or by a shell pattern of its name: `dpdk-*`.
 
         Raises:
-            DomainGone: nothing is found by one of the words.
+            DomainGone: no domain matches one of the words.
             HypervisorError: libvirt refused.
         """
         found: dict[DomainId, FoundDomain] = {}
@@ -127,8 +128,8 @@ class OperatorConnection:
             domains = self._connection.listAllDomains(0)
         found: list[FoundDomain] = []
         for domain in domains:
-            with suppress(libvirt.libvirtError):  # gone meanwhile
-                found.append(_facts(domain))
+            with suppress(libvirt.libvirtError):  # undefined meanwhile
+                found.append(_found(domain))
         return tuple(sorted(found, key=lambda item: item.name))
 
     def onboard(
@@ -137,17 +138,17 @@ class OperatorConnection:
         numbers: frozenset[int] | None = None,
         scope: Scope = Scope.ALL,
     ) -> Change:
-        """Give a domain the channels that it lacks; see `onboarding.onboard`.
+        """Attach the channels that a domain lacks; see `onboarding.onboard`.
 
         Raises:
-            HypervisorError: libvirt refused, the scope does not fit the domain, or it
-                has no free ports; nothing has changed.
-            DomainXmlError: its XML cannot be understood, or a number is absurd.
+            HypervisorError: libvirt refused, the domain has no such description, or
+                not enough free ports; nothing has changed.
+            DomainXmlError: invalid XML, or an invalid channel number.
         """
         with translated():
-            self._listen()
+            self._watch_devices()
             domain = self._connection.lookupByUUIDString(uuid)
-            return onboarding.onboard(domain, numbers, scope, self._bell)
+            return onboarding.onboard(domain, numbers, scope, self._device_events)
 
     def offboard(
         self,
@@ -155,17 +156,17 @@ class OperatorConnection:
         numbers: frozenset[int] | None = None,
         scope: Scope = Scope.ALL,
     ) -> Change:
-        """Take away what was given by onboarding, by whomever.
+        """Detach the channels that onboarding attached, by hand or by a rule.
 
         Raises:
-            HypervisorError: libvirt refused, the scope does not fit the domain, or it
-                did not let go in time; ask again.
-            DomainXmlError: its XML cannot be understood.
+            HypervisorError: libvirt refused, the domain has no such description, or
+                did not release the channels in time; try again.
+            DomainXmlError: invalid XML.
         """
         with translated():
-            self._listen()
+            self._watch_devices()
             domain = self._connection.lookupByUUIDString(uuid)
-            return onboarding.offboard(domain, numbers, scope, self._bell)
+            return onboarding.offboard(domain, numbers, scope, self._device_events)
 
     def preview(
         self,
@@ -175,68 +176,68 @@ class OperatorConnection:
         *,
         is_leaving: bool = False,
     ) -> tuple[Preview, ...]:
-        """Show what `onboard` or, when leaving, `offboard` would do.
+        """Return what `onboard`, or `offboard` if `is_leaving`, would change.
 
         Raises:
-            HypervisorError: as they.
-            DomainXmlError: as they.
+            HypervisorError: as `onboard` and `offboard`.
+            DomainXmlError: as `onboard` and `offboard`.
         """
-        show = onboarding.preview_onboard
+        preview = onboarding.preview_onboard
         if is_leaving:
-            show = onboarding.preview_offboard
+            preview = onboarding.preview_offboard
         with translated():
             domain = self._connection.lookupByUUIDString(uuid)
-            return show(domain, numbers, scope)
+            return preview(domain, numbers, scope)
 
-    def read_policies(
+    def read_settings(
         self, uuid: DomainId, scope: Scope = Scope.ALL
-    ) -> dict[bool, ReadPolicy]:
-        """Read what its metadata allows it; True: the running domain, False: defined.
+    ) -> dict[bool, ReadSettings]:
+        """Read the settings in its metadata; True: running domain, False: definition.
 
         Raises:
-            HypervisorError: libvirt refused, or the scope does not fit the domain.
+            HypervisorError: libvirt refused, or the domain has no such description.
         """
         with translated():
             domain = self._connection.lookupByUUIDString(uuid)
-            return policies.read_policies(domain, scope)
+            return policies.read_settings(domain, scope)
 
-    def write_policies(
-        self, uuid: DomainId, wanted: Mapping[bool, DomainPolicy]
+    def write_settings(
+        self, uuid: DomainId, wanted: Mapping[bool, DomainSettings]
     ) -> None:
-        """Write what `read_policies` reads; an empty one takes the element away.
+        """Write what `read_settings` reads; empty settings are removed.
 
         Raises:
-            HypervisorError: libvirt refused; all is undone.
-            DomainXmlError: a policy contradicts itself; nothing was written.
+            HypervisorError: libvirt refused; everything is undone.
+            DomainXmlError: contradictory settings; nothing was written.
         """
         with translated():
             domain = self._connection.lookupByUUIDString(uuid)
-            policies.write_policies(domain, wanted)
+            policies.write_settings(domain, wanted)
 
-    def tenants(self) -> tuple[Tenant, ...]:
-        """List the domains whose vCPUs are pinned.
+    def list_pinned(self) -> tuple[PinnedDomain, ...]:
+        """List the domains that have pinned vCPUs.
 
         Raises:
             HypervisorError: libvirt refused.
         """
         with translated():
             domains = self._connection.listAllDomains(0)
-        return tuple(filter(None, map(_tenant, domains)))
+        return tuple(filter(None, map(_read_pinned, domains)))
 
     def define(self, xml: str) -> FoundDomain:
-        """Define a domain, or define it anew.
+        """Define a domain, or redefine it.
 
         Raises:
             HypervisorError: libvirt refused the XML.
         """
         with translated():
-            return _facts(self._connection.defineXML(xml))
+            return _found(self._connection.defineXML(xml))
 
     def start(self, uuid: DomainId) -> None:
         """Start a domain.
 
         Raises:
-            HypervisorError: libvirt refused, it runs already, or it is gone.
+            HypervisorError: libvirt refused, it is running already, or undefined.
         """
         with translated():
             self._connection.lookupByUUIDString(uuid).create()
@@ -255,13 +256,13 @@ class OperatorConnection:
         Args:
             uuid: the domain.
             vcpu: one of its vCPUs.
-            cpus: host CPUs that it may run on from now on.
+            cpus: host CPUs that it may run on.
             live: in the running domain.
             config: in its definition. With neither: in the running domain, or in the
-                definition of one that is off.
+                definition if it is off.
 
         Raises:
-            HypervisorError: libvirt refused, or there is no such vCPU or host CPU.
+            HypervisorError: libvirt refused, or no such vCPU or host CPU.
         """
         flags = libvirt.VIR_DOMAIN_AFFECT_LIVE if live else 0
         flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG if config else 0
@@ -277,19 +278,19 @@ class OperatorConnection:
 
     def close(self) -> None:
         """Disconnect."""
-        for number in self._listening:
+        for number in self._callback_ids:
             with suppress(libvirt.libvirtError):
                 self._connection.domainEventDeregisterAny(number)
         with suppress(libvirt.libvirtError):
             self._connection.close()
 
-    def _listen(self) -> None:
-        """Be woken by devices that come and go; drivers without events are asked."""
-        for event in () if self._listening else _DEVICE_EVENTS:
+    def _watch_devices(self) -> None:
+        """Count device events; drivers without them are polled."""
+        for event in () if self._callback_ids else _DEVICE_EVENTS:
             with suppress(libvirt.libvirtError):
-                self._listening.append(
+                self._callback_ids.append(
                     self._connection.domainEventRegisterAny(
-                        None, event, lambda *_: self._bell.ring(), None
+                        None, event, lambda *_: self._device_events.increment(), None
                     )
                 )
 
@@ -304,7 +305,7 @@ class OperatorConnection:
             raise DomainGone(
                 f"no domain matches '{word}'",
                 code=libvirt.VIR_ERR_NO_DOMAIN,
-                hint=_WHICH,
+                hint=_SEE_LIST,
             )
         return matching
 
@@ -312,29 +313,31 @@ class OperatorConnection:
         count = self._connection.getCPUMap(0)[0]
         if not cpus:
             raise HypervisorError(
-                "a vCPU needs at least one CPU to run on", hint="write 2-5,8"
+                "a vCPU needs at least one CPU", hint="give a CPU list, as in 2-5,8"
             )
         absent = [cpu for cpu in cpus if cpu >= count]
         if absent:
-            # libvirt would ignore those beyond its map, and pin to the rest.
+            # libvirt would ignore these, and pin to the others.
             raise HypervisorError(
-                f"the host has no CPU {format_cpulist(absent)}",
-                hint=f"it has {format_cpulist(range(count))}",
+                f"no such host CPU: {format_cpulist(absent)}",
+                hint=f"the host has {name_cpus(range(count))}",
             )
         return tuple(cpu in cpus for cpu in range(count))
 
     def _look_up(self, word: str) -> libvirt.virDomain:
-        for look_up in self._ways_to(word):
+        for look_up in self._lookups(word):
             try:
                 return look_up()
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
         raise DomainGone(
-            f"no domain '{word}'", code=libvirt.VIR_ERR_NO_DOMAIN, hint=_WHICH
+            f"no such domain: '{word}'",
+            code=libvirt.VIR_ERR_NO_DOMAIN,
+            hint=_SEE_LIST,
         )
 
-    def _ways_to(self, word: str) -> Iterator[Callable[[], libvirt.virDomain]]:
+    def _lookups(self, word: str) -> Iterator[Callable[[], libvirt.virDomain]]:
         if word.isascii() and word.isdigit() and len(word) < 10:
             yield lambda: self._connection.lookupByID(int(word))
         if len(word) == 36:
@@ -350,7 +353,7 @@ class OperatorConnection:
             raise
 
 
-def _facts(domain: libvirt.virDomain) -> FoundDomain:
+def _found(domain: libvirt.virDomain) -> FoundDomain:
     return FoundDomain(
         uuid=DomainId(domain.UUIDString()),
         name=domain.name(),
@@ -359,27 +362,27 @@ def _facts(domain: libvirt.virDomain) -> FoundDomain:
     )
 
 
-def _tenant(domain: libvirt.virDomain) -> Tenant | None:
+def _read_pinned(domain: libvirt.virDomain) -> PinnedDomain | None:
     try:
         is_active = bool(domain.isActive())
         masks = domain.vcpuPinInfo(0 if is_active else libvirt.VIR_DOMAIN_AFFECT_CONFIG)
     except libvirt.libvirtError:
-        return None  # gone, or started or stopped meanwhile
+        return None  # undefined, started or stopped meanwhile
     pinned = (
         {PCpu(cpu) for cpu, is_allowed in enumerate(mask) if is_allowed}
         for mask in masks
         if not all(mask)
     )
     pcpus = frozenset[PCpu]().union(*pinned)
-    return (
-        Tenant(name=domain.name(), is_active=is_active, pcpus=pcpus) if pcpus else None
-    )
+    if not pcpus:
+        return None
+    return PinnedDomain(name=domain.name(), is_active=is_active, pcpus=pcpus)
 
 
 def _missing_vcpu(domain: libvirt.virDomain, vcpu: int) -> str:
-    """Say which vCPUs a domain has, if it lacks this one."""
+    """List the vCPUs of a domain as a hint, if it lacks this one."""
     try:
         present = range(domain.vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_CURRENT))
     except libvirt.libvirtError:
         return ""
-    return "" if vcpu in present else f"it has {name_all('vCPU', present)}"
+    return "" if vcpu in present else f"the domain has {name_all('vCPU', present)}"

@@ -1,4 +1,4 @@
-"""Which libvirt connections make sense, and who may listen on their channels.
+"""Valid libvirt connection URIs, and the users that may listen on their channels.
 
 Source: libvirt's "Connection URIs"; drivers and transports as virsh takes them.
 """
@@ -20,54 +20,56 @@ _EXAMPLES = (
 )
 _QEMU_PATHS = frozenset({"/system", "/session", "/embed"})
 _QEMU_USERS = ("libvirt-qemu", "qemu")
-"""Who QEMU runs as: Debian's name, then RHEL's and SUSE's."""
+"""Users that QEMU runs as: on Debian, then on RHEL and SUSE."""
 
 
 def choose_uri(*candidates: str | None) -> str:
-    """Choose the libvirt to speak to: the first that is named, then what virsh takes.
+    """Return the first URI that is given, else the same default as virsh.
 
-    That is LIBVIRT_DEFAULT_URI, else qemu:///system.
+    The default is LIBVIRT_DEFAULT_URI, else qemu:///system.
     """
     named = next(filter(None, candidates), "")
     return named or os.environ.get("LIBVIRT_DEFAULT_URI") or DEFAULT_URI
 
 
 def check_uri(uri: str) -> str:
-    """Accept the URI of a libvirt on this machine.
+    """Return the URI if it is one of a libvirt on this machine.
 
     Raises:
-        ConfigError: it is no such URI, or leads to another machine, whose clocks
-            cannot be reached from here.
+        ConfigError: an invalid URI, or one of a remote machine, whose frequencies
+            cannot be set from here.
     """
     parts = _split(uri)
     driver, _, transport = parts.scheme.partition("+")
     if driver not in ("qemu", "test"):
-        raise ConfigError(f"'{uri}' is no URI that vmpower can use", hint=_EXAMPLES)
+        raise ConfigError(f"unsupported libvirt URI '{uri}'", hint=_EXAMPLES)
     if parts.netloc or transport not in ("", "unix"):
         raise ConfigError(
-            f"'{uri}' is a remote libvirt, but clocks are local:"
-            " a domain's CPUs can only be set on the host it runs on",
+            f"remote libvirt URI '{uri}': the frequencies of a domain's CPUs can only"
+            " be set on the host that it runs on",
             hint="run vmpowerd on that host",
         )
     if driver == "qemu" and parts.path not in _QEMU_PATHS:
-        raise ConfigError(f"'{uri}' names no QEMU connection", hint=_EXAMPLES)
+        raise ConfigError(f"invalid QEMU connection URI '{uri}'", hint=_EXAMPLES)
     if parts.path == "/embed" and not _argument(parts, "root").startswith("/"):
-        raise ConfigError(f"'{uri}' needs ?root= and an absolute directory")
+        raise ConfigError(
+            f"invalid libvirt URI '{uri}': expected ?root= and an absolute directory"
+        )
     return uri
 
 
 def is_in_process(uri: str) -> bool:
-    """Say whether the driver runs inside our own process, without a daemon."""
+    """Whether the driver runs inside this process, without a daemon."""
     parts = _split(uri)
     return parts.scheme == "test" or parts.path == "/embed"
 
 
 def trusted_uids(uri: str) -> frozenset[int]:
-    """Say which users may listen on the channel sockets of this libvirt.
+    """Return the users that may listen on the channel sockets of this libvirt.
 
-    The listener is libvirt's daemon, which binds the socket and hands it to QEMU, or
-    with older ones QEMU itself: root, ourselves (embedded and session), QEMU's user,
-    and the owner of a libvirt socket that the URI names.
+    The listener is libvirt's daemon, which binds the socket and passes it to QEMU, or
+    with older versions QEMU itself. So these are root, the daemon's own user (embedded
+    and session), QEMU's user, and the owner of a libvirt socket that the URI names.
 
     Raises:
         ConfigError: as `check_uri`.
@@ -78,10 +80,10 @@ def trusted_uids(uri: str) -> frozenset[int]:
         try:
             uids.add(pwd.getpwnam(user).pw_uid)
         except KeyError:
-            continue  # the name of another distribution
+            continue  # the user of another distribution
     socket = _argument(parts, "socket")
     if socket:
-        with suppress(OSError):  # not there yet: then there are no channels either
+        with suppress(OSError):  # does not exist yet: then no channel does, either
             uids.add(Path(socket).stat().st_uid)
     return frozenset(uids)
 
@@ -90,7 +92,9 @@ def _split(uri: str) -> SplitResult:
     try:
         return urlsplit(uri)
     except ValueError as error:
-        raise ConfigError(f"'{uri}' is no URI: {error}", hint=_EXAMPLES) from error
+        raise ConfigError(
+            f"invalid libvirt URI '{uri}': {error}", hint=_EXAMPLES
+        ) from error
 
 
 def _argument(parts: SplitResult, name: str) -> str:

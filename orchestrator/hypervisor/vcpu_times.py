@@ -1,13 +1,13 @@
-"""For how long domains' vCPUs have run.
+"""Run times of domains' vCPUs.
 
-Theory of operation: many domains are asked for with one call, which costs us a tenth
-of a call for each (measured, 50 domains: 3.4 ms of CPU a second for 32). That call
-reaches into each QEMU: since libvirt 8.9 it asks KVM's statistics too, over QEMU's
-monitor, and waits for as long as a QEMU does not answer, whatever is said of not
-waiting: that is about a domain that somebody else works on already. The call for one
-domain reads files of the kernel's, and waits for nobody. So who asks for many must be
-ready to ask for each. And some QEMUs take every vCPU of KVM out of its guest to answer:
-their domains are left out, because nobody's policy may cost a guest its time.
+Theory of operation: one call reads many domains, at a tenth of the cost of one call for
+each (measured with 50 domains: 3.4 instead of 32 ms of CPU time per second). But since
+libvirt 8.9 that call also reads KVM's statistics over the monitor of each QEMU, and
+waits as long as any QEMU does not answer, despite the NOWAIT flag: the flag only covers
+domains that are busy with another job. The call for a single domain reads files of the
+kernel and never waits. So a caller that reads many domains must be prepared to read
+each by itself. To answer, some versions of QEMU interrupt every KVM vCPU; their domains
+are left out, because a policy must not cost a guest its run time.
 
 Source: virDomainListGetStats, virDomainGetVcpus; "kvm: reuse per-vcpu stats fd to avoid
 vcpu interruption" of QEMU 8.1. For QEMU the time is the user and system time of the
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
     from orchestrator.values.domain import DomainId
 
-_NOT_SERVED = frozenset(
+_UNSUPPORTED_CODES = frozenset(
     {
         libvirt.VIR_ERR_NO_SUPPORT,
         libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
         libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
-        # A flag that it does not know: libvirt before 4.5 would wait for any domain
-        # that is worked on, half a minute each.
+        # An unknown flag: libvirt before 4.5 would wait half a minute for each domain
+        # that is busy with a job.
         libvirt.VIR_ERR_INVALID_ARG,
     }
 )
 
 
-_ASKS_QEMU = 8_009_000
-"""From this libvirt on the call for many asks QEMU, if that has query-stats."""
+_QUERIES_QEMU = 8_009_000
+"""First libvirt whose call for many domains uses QEMU's query-stats, if present."""
 _INTERRUPTING_QEMUS = range(7_001_000, 8_001_000)
-"""Those that have it and take a vCPU of KVM out of its guest for it."""
+"""Versions with query-stats that interrupt KVM vCPUs for it."""
 
 
 class VCpuTimes:
-    """What one connection tells of vCPUs' times.
+    """Reads the run times of vCPUs over one connection.
 
     Synchronization: any thread.
     """
@@ -55,23 +55,23 @@ class VCpuTimes:
     def __init__(self, connection: libvirt.virConnect) -> None:
         self._connection = connection
         self._domains: dict[DomainId, libvirt.virDomain] = {}
-        """libvirt's handles, kept: looking one up is a call as dear as the other."""
-        self._is_served = True
-        """Whether this libvirt answers for many at once, as far as is known."""
-        self._is_gentle: dict[DomainId, bool] = {}
-        """Whether a domain may be asked about with others."""
+        """libvirt's handles, kept because a lookup costs as much as reading times."""
+        self._is_batch_supported = True
+        """Whether this libvirt reads many domains at once; True until it refuses."""
+        self._is_batchable: dict[DomainId, bool] = {}
+        """Whether a domain may be read together with others."""
 
     def keep(self, uuids: Collection[DomainId]) -> None:
-        """Forget all other domains."""
+        """Drop the handles of all other domains."""
         for uuid in self._domains.keys() - set(uuids):
             self._domains.pop(uuid, None)
-            self._is_gentle.pop(uuid, None)
+            self._is_batchable.pop(uuid, None)
 
     def read(self, uuid: DomainId) -> dict[int, int]:
-        """Return nanoseconds by vCPU.
+        """Return the run time of each vCPU, in nanoseconds.
 
         Raises:
-            libvirt.libvirtError: libvirt refused; the domain is not running.
+            libvirt.libvirtError: libvirt refused, or the domain is not running.
         """
         infos, _masks = self._find(uuid).vcpus()
         return {number: run_ns for number, _state, run_ns, _pcpu in infos}
@@ -79,31 +79,31 @@ class VCpuTimes:
     def read_together(
         self, uuids: Collection[DomainId]
     ) -> dict[DomainId, dict[int, int]]:
-        """Return nanoseconds by vCPU, of those of the domains that libvirt tells of.
+        """Return the run times of many domains, in nanoseconds by vCPU.
 
-        Those that have ended or vanished are left out, those whose QEMU would interrupt
-        them, and all of them if this libvirt or its driver does not know how to answer.
+        Left out are domains that are off or undefined, those that QEMU would interrupt
+        for it, and all of them if this libvirt or its driver does not support the call.
 
         Raises:
             libvirt.libvirtError: the connection is lost, or libvirt refused.
         """
-        if not self._is_served:
+        if not self._is_batch_supported:
             return {}
-        domains = [domain for uuid in uuids if (domain := self._find_gentle(uuid))]
+        domains = [domain for uuid in uuids if (domain := self._find_batchable(uuid))]
         if not domains:
             return {}
         try:
-            told = self._connection.domainListGetStats(
+            found = self._connection.domainListGetStats(
                 domains,
                 libvirt.VIR_DOMAIN_STATS_VCPU,
                 libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT,
             )
         except libvirt.libvirtError as error:
-            if error.get_error_code() not in _NOT_SERVED:
+            if error.get_error_code() not in _UNSUPPORTED_CODES:
                 raise
-            self._is_served = False
+            self._is_batch_supported = False
             return {}
-        times = {domain.UUIDString(): _times(stats) for domain, stats in told}
+        times = {domain.UUIDString(): _times(stats) for domain, stats in found}
         return {uuid: times[uuid] for uuid in uuids if times.get(uuid)}
 
     def _find(self, uuid: DomainId) -> libvirt.virDomain:
@@ -113,16 +113,16 @@ class VCpuTimes:
             self._domains[uuid] = domain
         return domain
 
-    def _find_gentle(self, uuid: DomainId) -> libvirt.virDomain | None:
+    def _find_batchable(self, uuid: DomainId) -> libvirt.virDomain | None:
         try:
             domain = self._find(uuid)
-            if uuid not in self._is_gentle:
-                self._is_gentle[uuid] = not self._interrupts(domain)
+            if uuid not in self._is_batchable:
+                self._is_batchable[uuid] = not self._interrupts(domain)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise
             return None
-        return domain if self._is_gentle[uuid] else None
+        return domain if self._is_batchable[uuid] else None
 
     def _interrupts(self, domain: libvirt.virDomain) -> bool:
         versions = self._connection.getLibVersion(), self._connection.getVersion()
@@ -130,17 +130,17 @@ class VCpuTimes:
 
 
 def interrupts_kvm(libvirt_version: int, qemu_version: int) -> bool:
-    """Say whether a call for many takes vCPUs of KVM out of their guests.
+    """Whether the call for many domains interrupts KVM vCPUs.
 
     Args:
-        libvirt_version: as libvirt has it, 9000000 for 9.0.0.
+        libvirt_version: in libvirt's format, 9000000 for 9.0.0.
         qemu_version: likewise, of the QEMU that libvirt starts now.
     """
-    return libvirt_version >= _ASKS_QEMU and qemu_version in _INTERRUPTING_QEMUS
+    return libvirt_version >= _QUERIES_QEMU and qemu_version in _INTERRUPTING_QEMUS
 
 
 def is_kvm(xml: str) -> bool:
-    """Say whether a domain runs, or may run, on KVM."""
+    """Whether a domain uses KVM; True if its XML is invalid."""
     try:
         return parse_document(xml).get("type") == "kvm"
     except DomainXmlError:
@@ -148,7 +148,7 @@ def is_kvm(xml: str) -> bool:
 
 
 def _times(stats: Mapping[str, object]) -> dict[int, int]:
-    """Return nanoseconds by vCPU; empty for a domain that does not run."""
+    """Return nanoseconds by vCPU; empty if the domain is not running."""
     online = (key.split(".")[1] for key in stats if key.endswith(".state"))
     return {
         int(number): run_ns

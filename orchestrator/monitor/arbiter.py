@@ -40,8 +40,7 @@ class Domain:
         "generation",
         "is_enforced",
         "is_executing",
-        "may_query",
-        "may_send_policies",
+        "permissions",
         "vcpus",
     )
 
@@ -52,10 +51,8 @@ class Domain:
         """False: observed only; its vCPUs count as if they had no vote or bounds."""
         self.generation: Generation | None = None
         """What its guest speaks by the operator's word; None: it is found out."""
-        self.may_query = False
-        """Whether it may ask for the clocks and abilities of its own vCPUs."""
-        self.may_send_policies = False
-        """Whether it may send policies for its own vCPUs."""
+        self.permissions: frozenset[str] = frozenset()
+        """What its guest may do; see `values.refusal.Permission`."""
         self.vcpus: dict[int, VCpu] = {}
         """By number; hot-plugging can leave gaps."""
 

@@ -1,1 +1,4 @@
-"""Which channels the rules of the configuration want for a domain."""
+"""Which domains get channels, which channels they get, and what has to change for that.
+
+Pure: the controller plans for the configuration's rules, the command for an operator.
+"""

@@ -1,4 +1,4 @@
-"""A rule for onboarding, as a value: which domains it means, and what it gives them.
+"""An onboarding rule: which domains it matches, and which channels they get.
 
 Synchronization: none required, everything here is immutable.
 """
@@ -21,87 +21,97 @@ if TYPE_CHECKING:
 ALL, NONE = "all", "none"
 
 
-class MetadataWord(StrEnum):
-    """What a domain's own word about onboarding must be, for a rule to mean it.
+class MetadataCondition(StrEnum):
+    """What a domain's own `onboard` setting must be for a rule to match.
 
-    The word is `onboard` of the domain's metadata, or of a `[[domain]]` rule for it.
+    The setting comes from the domain's metadata, or from a `[[domain]]` rule for it.
     """
 
     PERMITS = "permits"
-    """Anything but a refusal."""
+    """Anything but a refusal (`onboard="no"`)."""
     ASKS = "asks"
-    """It must ask."""
+    """The domain must request onboarding (`onboard="yes"`)."""
     IGNORED = "ignored"
-    """Whatever it says, also a refusal."""
+    """Anything, even a refusal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnboardRule:
-    """Domains that are given the channels they lack.
+    """Domains that get the channels they lack.
 
-    The first rule that means a domain decides about it, in its definition (running or
-    not) and in the running domain. What a rule gave is taken back when no rule wants
-    it any more.
+    The first rule that matches a domain applies, to its definition and, while it runs,
+    to the running domain. Channels that a rule attached are detached when no rule
+    wants them any more.
     """
 
     match: str = ""
-    """Shell pattern of the domain's name, as in "dpdk-*", or its UUID; empty: any."""
+    """Shell pattern of the domain's name, as in "dpdk-*", or its UUID; empty matches
+    every domain."""
     except_: tuple[str, ...] = ()
-    """Patterns or UUIDs of domains that the rule does not mean."""
+    """Patterns or UUIDs of domains that the rule does not match."""
     pinned: bool | None = None
-    """true: only domains with pinned vCPUs, whose requests can be obeyed; false: only
-    those without."""
-    metadata: MetadataWord = MetadataWord.PERMITS
-    """What the domain's own metadata must say."""
+    """true: only domains with pinned vCPUs, whose requests can be granted; false: only
+    domains without."""
+    metadata: MetadataCondition = MetadataCondition.PERMITS
+    """What the domain's own `onboard` setting must be."""
     channels: str = ALL
-    """"all": one for each vCPU; or numbers, as in "0-3"; or "none", for domains that
-    later rules shall not mean either."""
+    """"all": one channel for each vCPU; numbers, as in "0-3"; or "none", to exclude
+    domains from the rules that follow."""
 
-    def means(self, spec: DomainSpec, *, word: bool | None) -> bool:
-        """Whether the rule is about a domain.
+    def matches(self, spec: DomainSpec, *, setting: bool | None) -> bool:
+        """Whether the rule applies to a domain.
 
         Args:
             spec: the domain.
-            word: what it says of onboarding itself: it asks, it refuses, or nothing.
+            setting: its own `onboard` setting; None: it has none.
         """
         return (
             (not self.match or spec.is_named(self.match))
             and not any(map(spec.is_named, self.except_))
             and self.pinned in (None, spec.is_pinned)
-            and self._agrees(word=word)
+            and self._accepts(setting)
         )
 
     def wanted(self, vcpus: Iterable[int]) -> frozenset[int]:
         """Return the numbers of the channels that a domain with these vCPUs gets.
 
         Raises:
-            ConfigError: `channels` is none of what it may be.
+            ConfigError: `channels` is invalid.
         """
         if self.follows_vcpus:
             return frozenset(vcpus)
-        return frozenset() if self.channels == NONE else parse_cpulist(self.channels)
+        return (
+            frozenset()
+            if self.channels == NONE
+            else parse_cpulist(self.channels, noun="channel")
+        )
 
     @property
     def follows_vcpus(self) -> bool:
-        """Whether a domain's vCPUs decide which channels it gets."""
+        """Whether the domain's vCPUs decide which channels it gets."""
         return self.channels == ALL
 
-    def contradictions(self) -> Iterator[str]:
-        """Say what cannot be meant."""
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the rule; nothing if it is valid."""
         is_limited = (
-            self.pinned is not None or self.metadata is not MetadataWord.PERMITS
+            self.pinned is not None or self.metadata is not MetadataCondition.PERMITS
         )
         if not (self.match or is_limited):
-            yield 'means every domain; if that is meant, say match = "*"'
+            yield 'matches every domain: if that is intended, set match = "*"'
         try:
             highest = max(self.wanted(()), default=0)
         except ConfigError as error:
             yield f"channels: {error}"
         else:
             if highest > MAX_CHANNEL_NUMBER:
-                yield f"channels: {highest} is above {MAX_CHANNEL_NUMBER}"
+                yield (
+                    f"channels: invalid channel number {highest}:"
+                    f" the highest is {MAX_CHANNEL_NUMBER}"
+                )
 
-    def _agrees(self, *, word: bool | None) -> bool:
-        if self.metadata is MetadataWord.IGNORED:
+    def _accepts(self, setting: bool | None) -> bool:  # noqa: FBT001 - a value, no flag
+        if self.metadata is MetadataCondition.IGNORED:
             return True
-        return word is True if self.metadata is MetadataWord.ASKS else word is not False
+        if self.metadata is MetadataCondition.ASKS:
+            return setting is True
+        return setting is not False

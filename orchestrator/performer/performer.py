@@ -33,7 +33,7 @@ from orchestrator.monitor.link.commands import CloseChannel, Decided, HandOver
 from orchestrator.performer.call_pool import Pool
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
-from orchestrator.system.open_files import explain_shortage
+from orchestrator.system.open_files import describe_shortage
 from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Performer:
     def _work_topology(self, *, is_thorough: bool) -> None:
         tree = self._held_groups.tree
         try:
-            self._held_groups.restore_left_over()
+            self._held_groups.retry_restoring()
             outline = read_outline(tree)
             if is_thorough or outline != self._outline:
                 self._post(events.TopologyRead(read_topology(tree)))
@@ -227,7 +227,7 @@ class Performer:
     def _journal(self, action: actions.PrepareGroup | actions.DropGroup) -> None:
         is_new = isinstance(action, actions.PrepareGroup)
         if is_new and not self._monitor.reserve(action.group):
-            self._post(events.GroupFailed(action.group, explain_shortage()))
+            self._post(events.GroupFailed(action.group, describe_shortage()))
             return
         self._journal_changes.append(action)
         self._power_calls.submit("journal", "journal", self._work_journal)
@@ -282,7 +282,7 @@ class Performer:
             originals = prepared.originals
             command = command._replace(
                 originals=tuple(o.value.decode("latin-1") for o in originals),
-                ours=tuple(o.ours.decode("latin-1") for o in originals),
+                ours=tuple(o.taken_value.decode("latin-1") for o in originals),
             )
             fds = [prepared.clock_fd, *prepared.original_fds]
             self._monitor.send(command, fds)

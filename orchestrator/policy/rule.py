@@ -221,7 +221,7 @@ def parse_mac(text: str) -> str:
 
 
 def _parse_vcpus(text: str) -> frozenset[int]:
-    vcpus = parse_cpulist(text)
+    vcpus = parse_cpulist(text, noun="vCPU")
     if not vcpus:
         raise ConfigError(f"invalid list of vCPUs '{text}': expected 0-3,8")
     return vcpus

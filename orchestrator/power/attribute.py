@@ -1,10 +1,10 @@
-"""Writing one attribute of /sys through a descriptor that is kept open.
+"""Reads and writes attributes of /sys through descriptors that stay open.
 
-Imported by the monitor: nothing but ``os`` may come in here.
+Imported by the monitor: it must not import anything heavier than `os`.
 
-A sysfs attribute takes each write as one whole value. A plain file, which stands for
-it in an imitated tree, would keep the tail of a longer older value; so a value ends
-in a newline, goes out in one ``pwrite`` at 0, and readers read the first line.
+A sysfs attribute takes each write as one whole value. A plain file, as in a simulated
+tree, would keep the rest of a longer older value; so a value ends in a newline, is
+written by one `pwrite` at 0, and readers read the first line.
 
 Source: Documentation/filesystems/sysfs.rst of the kernel, "Reading/Writing Attribute
 Data".
@@ -25,38 +25,37 @@ _LINE_BYTES = 256
 
 
 def write_attribute(fd: int, value: bytes) -> None:
-    """Store `value`, which has no newline, in the attribute behind `fd`.
+    """Write a value, which has no newline, to an attribute.
 
     Raises:
-        OSError: the kernel refused it, or took only a part of it (EIO).
+        OSError: the kernel refused it, or accepted only a part (EIO).
     """
     data = value + b"\n"
     if os.pwrite(fd, data, 0) != len(data):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-def are_ours(pairs: Iterable[tuple[int, bytes]]) -> bool:
-    """Say whether attributes still say what they do while their group is ours.
+def have_values(pairs: Iterable[tuple[int, bytes]]) -> bool:
+    """Whether attributes have the given values, as far as they can be read.
 
     Args:
-        pairs: each one's descriptor, and what its first line is then; empty: that
-            varies, as it does where the line cannot be read.
+        pairs: the descriptor of each attribute and its expected first line; empty: any.
     """
-    return all(_still_says(fd, ours) for fd, ours in pairs if ours)
+    return all(_has_value(fd, value) for fd, value in pairs if value)
 
 
-def _still_says(fd: int, value: bytes) -> bool:
+def _has_value(fd: int, value: bytes) -> bool:
     try:
         return os.pread(fd, _LINE_BYTES, 0).partition(b"\n")[0] == value
-    except OSError:  # its CPUs are offline: the write will say so
+    except OSError:  # its CPUs are offline: a write will fail, too
         return True
 
 
 def restore_attribute(fd: int, value: bytes) -> None:
-    """Store `value` exactly as it was once read; a plain file is equal to the byte.
+    """Write a value exactly as it was read; a plain file becomes identical.
 
     Raises:
-        OSError: the kernel refused it, or took only a part of it (EIO).
+        OSError: the kernel refused it, or accepted only a part (EIO).
     """
     if os.pwrite(fd, value, 0) != len(value):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -67,13 +66,14 @@ def restore_attribute(fd: int, value: bytes) -> None:
 def restore_attributes(
     pairs: Iterable[tuple[int, bytes]],
 ) -> list[tuple[int, OSError]]:
-    """Store many original values in the given order, the governor last.
+    """Write original values in the given order, the governor last.
 
-    What was refused is tried once more at the end: scaling_setspeed is refused while
-    another program's governor is in force, and accepted after ours has been put back.
+    Refused writes are retried once at the end: scaling_setspeed is refused while
+    another program's governor is active, and accepted after the original one was
+    restored.
 
     Returns:
-        The descriptors that refused, each with the kernel's answer; empty: all is back.
+        The descriptors whose writes were refused, with the errors; empty: all restored.
     """
     refused = [pair for pair in pairs if _try_to_restore(*pair) is not None]
     answers = [(fd, _try_to_restore(fd, value)) for fd, value in refused]

@@ -1,4 +1,4 @@
-"""The CPUs that are open to guests: where each sits, and its clock.
+"""The CPUs that guests may use: their location and their clock group.
 
 Source: Documentation/ABI/stable/sysfs-devices-system-cpu of the kernel (isolated).
 """
@@ -14,34 +14,34 @@ from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain import PCpu
 
 _MACHINES = "fs/cgroup/machine.slice/cpuset.cpus.effective"
-"""Where libvirt's guests may run, on hosts that divide their CPUs with cgroups."""
+"""CPUs of libvirt's guests, on hosts that partition their CPUs with cgroups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCpu:
-    """A CPU that is online."""
+    """An online CPU."""
 
     pcpu: PCpu
     core: PCpu
-    """The lowest CPU of its core: SMT siblings have the same."""
+    """The lowest CPU of its core; the same for SMT siblings."""
     node: int = 0
     """NUMA node."""
     group: int | None = None
-    """Clock group, N of policyN; None: its clock cannot be set."""
+    """Clock group: N of policyN; None: its frequency cannot be set."""
     is_isolated: bool = False
-    """Whether the kernel puts no work there by itself (isolcpus)."""
+    """Whether the kernel schedules no other work on it (isolcpus)."""
 
 
 def read_host_cpus(tree: CpuTree) -> tuple[HostCpu, ...]:
-    """Read all CPUs that are online and open to guests.
+    """Read all online CPUs that guests may use.
 
     Raises:
-        SysfsError: this is no CPU tree.
+        SysfsError: not a CPU tree.
     """
     topology = read_topology(tree)
     groups = {pcpu: group.number for group in topology.groups for pcpu in group.pcpus}
     isolated = _read_list(tree, f"{CPU_DIR}/isolated")
-    open_to_guests = _read_list(tree, _MACHINES) or topology.online
+    usable = _read_list(tree, _MACHINES) or topology.online
     return tuple(
         HostCpu(
             pcpu=pcpu,
@@ -50,7 +50,7 @@ def read_host_cpus(tree: CpuTree) -> tuple[HostCpu, ...]:
             group=groups.get(pcpu),
             is_isolated=pcpu in isolated,
         )
-        for pcpu in sorted(topology.online & open_to_guests)
+        for pcpu in sorted(topology.online & usable)
     )
 
 

@@ -1,4 +1,4 @@
-"""A clock group: what it is, and its originals and descriptors once it is prepared."""
+"""A clock group, and its original settings and descriptors once it is prepared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.power.attribute import are_ours
+from orchestrator.power.attribute import have_values
 from orchestrator.power.sysfs import policy_path
 
 if TYPE_CHECKING:
@@ -16,70 +16,70 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockGroup:
-    """CPUs that share one clock, as they were when the topology was read."""
+    """CPUs that share one frequency, as of the reading of the topology."""
 
     number: int
     """N of the kernel's policyN."""
     pcpus: frozenset[PCpu]
-    """Those of its CPUs that are online."""
+    """Its online CPUs."""
     driver: str
     governor: str
-    """In force at the time of reading."""
+    """Active at the time of reading."""
     min_khz: int
-    """What the kernel allows at least (scaling_min_freq)."""
+    """The kernel's lower bound (scaling_min_freq)."""
     max_khz: int
-    """What the kernel allows at most (scaling_max_freq): the administrator's bound or
-    the firmware's; the kernel silently clamps a clock above it."""
+    """The kernel's upper bound (scaling_max_freq), set by the administrator or the
+    firmware; the kernel silently clamps a higher frequency."""
     steps: FrequencyTable
-    """What the hardware offers, bounds aside."""
+    """The frequencies that the hardware offers, regardless of bounds."""
     is_simulated: bool
 
     def path(self, name: str) -> str:
-        """Return the path of one of its attributes, relative to the tree's root."""
+        """Return the path of an attribute, relative to the tree's root."""
         return policy_path(self.number, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """The value that an attribute had before we touched it."""
+    """The value of an attribute before vmpowerd changed it."""
 
     path: str
     """Relative to the root of the CPU tree."""
     value: bytes
-    """Every byte that a read gave, its newline included."""
-    ours: bytes = b""
-    """What the attribute says while the group is ours; empty: that varies."""
+    """All bytes that were read, including the newline."""
+    taken_value: bytes = b""
+    """The attribute's value while the group is taken; empty: it varies."""
 
 
 @dataclass(slots=True, kw_only=True)
 class PreparedGroup:
     """A clock group that can be taken at once; owns its descriptors until `close`.
 
-    Synchronization: none; the owner calls from one thread at a time.
+    Synchronization: none; its owner calls from one thread at a time.
     """
 
     group: ClockGroup
     originals: tuple[Original, ...]
-    """In the order in which they are written back: the governor is the last one."""
+    """In the order of restoring: the governor is the last one."""
     clock_fd: int
-    """Writable; takes the clock in kHz as decimal digits."""
+    """Writable; accepts the frequency in kHz as decimal digits."""
     original_fds: tuple[int, ...]
-    """One per original, in the same order, readable and writable."""
+    """One per original, in the same order; readable and writable."""
     root: str = "/sys"
-    """Root of the tree that the paths are relative to; for messages."""
+    """Root that the paths are relative to; for messages."""
     is_closed: bool = False
 
     def full_path(self, relative: str) -> str:
-        """Return a path as an operator would type it."""
+        """Return the absolute form of a path."""
         return f"{self.root}/{relative}"
 
-    def is_ours(self) -> bool:
-        """Say whether it still is as we make it; also where that cannot be seen."""
-        ours = (original.ours for original in self.originals)
-        return are_ours(zip(self.original_fds, ours, strict=True))
+    def is_still_taken(self) -> bool:
+        """Whether it is still as it was taken, as far as that can be read."""
+        values = (original.taken_value for original in self.originals)
+        return have_values(zip(self.original_fds, values, strict=True))
 
     def close(self) -> None:
-        """Close the descriptors; what the kernel has been told stays."""
+        """Close the descriptors; the kernel's settings stay as they are."""
         if self.is_closed:
             return
         self.is_closed = True

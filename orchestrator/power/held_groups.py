@@ -1,7 +1,7 @@
-"""The clock groups that main holds: prepared, taken, restored, dropped.
+"""The clock groups that main holds: prepares, takes, restores and drops them.
 
-Everything here blocks, for up to some 25 ms when a governor ends, and so runs in the
-performer's threads, one operation per group at a time.
+All operations block, for up to some 25 ms when a governor is stopped. So they run in
+the performer's threads, one per group at a time.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 
 class HeldGroups:
-    """Holds the descriptors and the journal of every group that is not idle.
+    """Holds the descriptors and the journal entry of every group that is not idle.
 
     Which are held, and which of them taken, is a projection of main's `GroupStage`;
     see `controller.group_lifecycle`.
 
     Synchronization: any thread, but one call per group at a time; the journal, which
-    all groups share, has a lock of its own.
+    all groups share, has its own lock.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class HeldGroups:
         self._fallback_governor = fallback_governor
         self._held: dict[int, PreparedGroup] = {}
         self._taken: set[int] = set()
-        self._left_over: set[int] = set()
+        self._unrestored: set[int] = set()
 
     def held(self, number: int) -> PreparedGroup | None:
-        """Return a group's descriptors and originals, if it is held."""
+        """Return the descriptors and originals of a group, if it is held."""
         return self._held.get(number)
 
     def prepare(
         self, topology: Topology, numbers: Iterable[int]
     ) -> dict[int, VmpowerError]:
-        """Journal groups' originals and open their descriptors; change nothing.
+        """Journal the originals of groups and open their descriptors; change nothing.
 
         Returns:
-            Why groups could not be prepared: the kernel refused, the group is gone,
-            or still waits for its last restoration, or its originals did not reach
-            the disk.
+            The groups that could not be prepared, with the error: the kernel refused,
+            the group does not exist any more or is not restored yet, or its originals
+            could not be written to disk.
         """
         refused: dict[int, VmpowerError] = {}
         prepared: dict[int, PreparedGroup] = {}
@@ -82,23 +82,25 @@ class HeldGroups:
 
     def _prepare_one(self, topology: Topology, number: int) -> PreparedGroup:
         group = topology.group(number)
-        self.restore_left_over()
-        if group is None or number in self._left_over:
-            raise NoCpufreqError(f"policy{number} is gone, or not restored yet")
+        self.retry_restoring()
+        if group is None or number in self._unrestored:
+            raise NoCpufreqError(
+                f"policy{number} does not exist, or is not restored yet"
+            )
         return self._driver(group).prepare(self.tree, group)
 
     def renew(self, number: int) -> PreparedGroup | None:
-        """Read a held group's originals anew, and journal them if they are others.
+        """Read the originals of a held group again, and journal them if they changed.
 
         An administrator may have changed them since the group was prepared.
 
         Returns:
-            The group with its new originals; None: they are as they were, or what is
-            there is ours.
+            The group with its new originals; None: they did not change, or the group
+            is taken.
 
         Raises:
             SysfsError: a file could not be read.
-            JournalError: the new originals did not reach the disk.
+            JournalError: the new originals could not be written to disk.
         """
         prepared = self._held[number]
         if number in self._taken:
@@ -121,54 +123,56 @@ class HeldGroups:
         self._driver(prepared.group).take(prepared)
 
     def restore(self, number: int) -> None:
-        """Give a taken group its originals back; it stays held.
+        """Restore the originals of a taken group, which stays held.
 
-        A group whose governor somebody has changed since is not ours any more, and
-        stays as it is.
+        A group whose governor was changed by another program stays as it is.
 
         Raises:
-            SysfsError: the kernel refused one; the others are back, and the journal
-                keeps them all until `restore_left_over` succeeds.
+            SysfsError: the kernel refused one; the others are restored, and the journal
+                keeps all of them until `retry_restoring` succeeds.
         """
         prepared = self._held[number]
-        self._left_over.add(number)
-        if prepared.is_ours():
+        self._unrestored.add(number)
+        if prepared.is_still_taken():
             self._driver(prepared.group).restore(prepared)
         else:
-            logger.warning("clock group %d: its governor was changed, it stays", number)
-        self._left_over.discard(number)
+            logger.warning(
+                "clock group %d not restored: its governor was changed meanwhile",
+                number,
+            )
+        self._unrestored.discard(number)
         self._taken.discard(number)
 
     def replay(self) -> Replay:
-        """Restore what an earlier run left behind; what is refused is left over.
+        """Restore the groups that a previous run left taken, as far as possible.
 
         Raises:
             JournalError: the journal cannot be read or replaced.
         """
         with self._journal_lock:
             replay = self._journal.replay()
-        self._left_over |= replay.kept.keys()
+        self._unrestored |= replay.kept.keys()
         return replay
 
-    def restore_left_over(self) -> Mapping[int, str]:
-        """Try again to restore what the kernel refused: CPUs were offline, mostly.
+    def retry_restoring(self) -> Mapping[int, str]:
+        """Retry what the kernel refused to restore, usually because of offline CPUs.
 
         Returns:
-            What is refused still, by clock group, for people.
+            What is still refused, by clock group, for people.
 
         Raises:
             JournalError: the journal cannot be read or replaced.
         """
-        left = self._left_over - self._held.keys()
+        left = self._unrestored - self._held.keys()
         if not left:
             return {}
         with self._journal_lock:
             replay = self._journal.replay(left)
-            self._left_over -= {*replay.restored, *replay.left}
+            self._unrestored -= {*replay.restored, *replay.left}
         return replay.kept
 
     def drop(self, numbers: Iterable[int]) -> None:
-        """Close groups' descriptors, and forget originals that are back.
+        """Close the descriptors of groups, and forget restored originals.
 
         Raises:
             JournalError: the journal could not be replaced.
@@ -178,19 +182,23 @@ class HeldGroups:
             self._held.pop(number).close()
         self._taken.difference_update(dropped)
         with self._journal_lock:
-            self._journal.forget(*(n for n in dropped if n not in self._left_over))
+            self._journal.forget(*(n for n in dropped if n not in self._unrestored))
 
     def restore_all(self) -> list[str]:
-        """Restore every taken group and drop all; return what was refused, for people.
+        """Restore every taken group and drop all groups.
 
-        A group that the kernel refused stays in the journal, for `vmpower restore`.
+        A group that the kernel refused to restore stays in the journal, for `vmpower
+        restore`.
+
+        Returns:
+            What was refused, for people.
         """
         for number in sorted(self._taken):
-            with contextlib.suppress(SysfsError):  # left over: tried once more below
+            with contextlib.suppress(SysfsError):  # retried below
                 self.restore(number)
         try:
             self.drop(list(self._held))
-            refused = self.restore_left_over()
+            refused = self.retry_restoring()
         except JournalError as error:
             return [str(error)]
         return [f"clock group {number}: {why}" for number, why in refused.items()]

@@ -1,17 +1,17 @@
-"""The restore journal: what every touched attribute said before we touched it.
+"""The restore journal: the original values of all attributes that vmpowerd changes.
 
-Theory of operation: a group's originals are on disk before anything of it changes,
-and leave it after everything is back. Whatever dies in between, the next start or
-`vmpower restore` finds a journal that is whole, the older or the newer one: it is
-replaced by a rename, never written in place. Replaying it twice does no harm.
+Theory of operation: the originals of a group are on disk before anything of it is
+changed, and removed after everything is restored. Whichever process dies in between,
+the next start or `vmpower restore` finds a complete journal, the older or the newer
+one: it is replaced by a rename, never written in place. Replaying it twice is harmless.
 
-What is there is written over only while it is ours. Whoever sees another governor than
-the one that we put there sees a group that was never taken, or that the monitor has
-given back already, or that an operator has changed since: it stays as it is.
+A group is restored only while it is taken. If it has another governor than `userspace`,
+it was never taken, or the monitor has restored it already, or an operator has changed
+it since: it stays as it is.
 
-The values of /sys last until the next boot, so a journal of an older boot says
-nothing; neither does one of another CPU tree. Such a journal is set aside under
-another name, not written back and not destroyed.
+Settings in /sys last until the next boot, so a journal of an earlier boot is obsolete;
+so is one of another CPU tree. Such a journal is set aside under another name, neither
+replayed nor deleted.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ if TYPE_CHECKING:
 
 
 JOURNAL_NAME = "restore.json"
-"""Its name in a daemon's run directory; `vmpower restore` looks there."""
+"""File name in a daemon's run directory, also for `vmpower restore`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What came of replaying a journal."""
+    """Result of replaying a journal."""
 
     restored: tuple[int, ...] = ()
-    """Clock groups whose originals are all back."""
+    """Clock groups whose originals are all restored."""
     left: tuple[int, ...] = ()
-    """Clock groups that were not ours any more, and stay as they are."""
+    """Clock groups that were not taken (any more), and stay as they are."""
     kept: Mapping[int, str] = field(default_factory=dict)
-    """Clock groups that are still journalled, with what the kernel refused: their
-    CPUs are offline, as a rule. Replay again when that has changed."""
+    """Clock groups that stay journalled, with what the kernel refused: usually their
+    CPUs are offline. Replay again when that has changed."""
     set_aside: Path | None = None
-    """Where a journal went that was not ours to write back."""
+    """New path of a journal that could not be used."""
     reason: str = ""
     """Why it was set aside, for people."""
 
@@ -63,7 +63,7 @@ class Replay:
 class Journal:
     """The journal of one daemon for one CPU tree.
 
-    Synchronization: one thread at a time; other processes keep out by the claim of
+    Synchronization: one thread at a time; other processes are excluded by the lock of
     the tree.
     """
 
@@ -78,20 +78,21 @@ class Journal:
         """Read the originals that are journalled for this tree and boot, by group.
 
         Raises:
-            JournalError: it cannot be read, is no journal, or is not ours: replay it.
+            JournalError: it cannot be read, is invalid, or of another tree or boot;
+                replaying sets it aside.
         """
         document = self._load()
         if document is None:
             return {}
-        if reason := self._why_not_ours(document):
-            raise JournalError(reason, hint="replay sets it aside")
+        if reason := self._why_unusable(document):
+            raise JournalError(reason, hint="replaying sets it aside")
         return document.groups
 
     def record(self, *prepared: PreparedGroup) -> None:
-        """Write the originals of groups to disk; on return they have reached it.
+        """Write the originals of groups to disk, and return when they are on it.
 
-        A group that is journalled already keeps its older originals: they are the
-        ones from before our first touch.
+        A group that is journalled already keeps its older originals, which are from
+        before the first change.
 
         Raises:
             JournalError: they are not on disk; nothing of these groups may be changed.
@@ -102,7 +103,7 @@ class Journal:
             self._store({**new, **old})
 
     def renew(self, prepared: PreparedGroup) -> None:
-        """Write other originals of a group to disk; it must not be taken yet.
+        """Write changed originals of a group to disk; it must not be taken yet.
 
         Raises:
             JournalError: they are not on disk; nothing of the group may be changed.
@@ -110,7 +111,7 @@ class Journal:
         self._store({**self.read(), prepared.group.number: prepared.originals})
 
     def forget(self, *numbers: int) -> None:
-        """Drop groups whose originals are back.
+        """Remove groups whose originals are restored.
 
         Raises:
             JournalError: the journal could not be replaced; it still has them.
@@ -121,7 +122,7 @@ class Journal:
             self._store(rest)
 
     def remove(self) -> None:
-        """Remove the journal, whatever is in it; it need not exist.
+        """Delete the journal with all its entries; it need not exist.
 
         Raises:
             JournalError: it cannot be removed.
@@ -132,7 +133,7 @@ class Journal:
             raise self._failure("remove", error) from error
 
     def replay(self, only: Collection[int] | None = None) -> Replay:
-        """Write back what is journalled, as far as the kernel lets us.
+        """Restore the journalled originals, as far as the kernel permits.
 
         Args:
             only: numbers of clock groups; None: all of them.
@@ -146,13 +147,13 @@ class Journal:
             return self._set_aside("unreadable", str(error))
         if document is None:
             return Replay()
-        if reason := self._why_not_ours(document):
+        if reason := self._why_unusable(document):
             return self._set_aside("other", reason)
         restored, left, kept = [], [], {}
         for number, originals in document.groups.items():
             if only is not None and number not in only:
                 continue
-            if not _is_ours(self._tree, originals):
+            if not _is_taken(self._tree, originals):
                 left.append(number)
             elif refusal := _write_back(self._tree, originals):
                 kept[number] = refusal
@@ -172,12 +173,13 @@ class Journal:
             return decode_document(data)
         except ValueError as error:
             raise _UnreadableError(
-                f"{self._path} is no journal: {error}", hint="replay sets it aside"
+                f"invalid restore journal {self._path}: {error}",
+                hint="replaying sets it aside",
             ) from error
 
-    def _why_not_ours(self, document: Document) -> str:
+    def _why_unusable(self, document: Document) -> str:
         if document.tree != self._tree.identity():
-            return f"{self._path} is of another CPU tree, {document.tree}"
+            return f"{self._path} is of another CPU tree: {document.tree}"
         if document.boot_id != self._boot_id():
             return f"{self._path} was written before the last boot"
         return ""
@@ -186,7 +188,7 @@ class Journal:
         try:
             return self._tree.boot_id()
         except SysfsError as error:
-            raise JournalError(f"this boot has no identity: {error}") from error
+            raise JournalError(f"cannot identify this boot: {error}") from error
 
     def _set_aside(self, suffix: str, reason: str) -> Replay:
         aside = self._path.with_name(f"{self._path.name}.{suffix}")
@@ -209,7 +211,7 @@ class Journal:
             fresh.replace(self._path)
             self._sync_directory()
         except OSError as error:
-            # On a disk that is full, half of it would take the place of the next.
+            # On a full disk, the partial file would take the space of the next attempt.
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
             raise self._failure("write", error) from error
@@ -233,14 +235,15 @@ class Journal:
 
 
 class _UnreadableError(JournalError):
-    """The file is there, and it is no journal."""
+    """The file exists, but is not a valid journal."""
 
 
-def _is_ours(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
-    """Say whether a group still is as we make it, or does not tell."""
+def _is_taken(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
+    """Whether a group is as it was taken, as far as that can be read."""
     for original in originals:
+        taken_value = original.taken_value
         try:
-            if original.ours and tree.read(original.path) != first_line(original.ours):
+            if taken_value and tree.read(original.path) != first_line(taken_value):
                 return False
         except SysfsError:  # its CPUs are offline: the write will be refused, too
             continue
@@ -248,7 +251,7 @@ def _is_ours(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
 
 
 def _write_back(tree: CpuTree, originals: tuple[Original, ...]) -> str:
-    """Restore one group; return what was refused, for people; empty: all is back."""
+    """Restore one group; return what was refused, for people; empty: all restored."""
     opened: dict[int, Original] = {}
     refusals = []
     try:

@@ -1,7 +1,7 @@
-"""The restore journal as bytes: JSON that is checked before anything in it is used.
+"""The restore journal as bytes: JSON that is validated before it is used.
 
-It says which files root writes and what, so a path must stay below the CPU
-directory: a journal is never a way to write elsewhere.
+It determines which files root writes, so every path must be below the CPU directory: a
+journal cannot be misused to write elsewhere.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _PATH = re.compile(rf"{CPU_DIR}(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.-]+)+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """What a journal says."""
+    """Contents of a journal."""
 
     tree: str
     """The real path of the CPU tree's root."""
     boot_id: str
     groups: Mapping[int, tuple[Original, ...]]
-    """By clock group; in each the order of writing back."""
+    """By clock group; originals are in the order of restoring."""
 
 
 def encode_document(document: Document) -> bytes:
-    """Turn a document into the bytes of the file, readable by people too."""
+    """Encode a document as the bytes of the file, readable by people."""
     groups = {
         str(number): [_encode_original(original) for original in originals]
         for number, originals in sorted(document.groups.items())
@@ -50,18 +50,18 @@ def encode_document(document: Document) -> bytes:
 
 
 def _encode_original(original: Original) -> dict[str, str]:
-    # Latin-1 takes every byte there and back.
+    # Latin-1 preserves every byte.
     entry = {"path": original.path, "value": original.value.decode("latin-1")}
-    if original.ours:
-        entry["ours"] = original.ours.decode("latin-1")
+    if original.taken_value:
+        entry["ours"] = original.taken_value.decode("latin-1")
     return entry
 
 
 def decode_document(data: bytes) -> Document:
-    """Turn bytes into a document.
+    """Decode and validate a document.
 
     Raises:
-        ValueError: they are no journal that we understand and trust.
+        ValueError: not a valid journal.
     """
     try:
         content = json.loads(data)
@@ -69,7 +69,7 @@ def decode_document(data: bytes) -> Document:
         raise ValueError("nested too deeply") from error
     content = _expect(content, dict, "the document")
     if content.get("schema") != SCHEMA:
-        raise ValueError(f"schema {content.get('schema')!r}, {SCHEMA} expected")
+        raise ValueError(f"schema {content.get('schema')!r}, expected {SCHEMA}")
     groups = _expect(content.get("groups"), dict, "groups")
     return Document(
         tree=_expect(content.get("tree"), str, "tree"),
@@ -80,7 +80,7 @@ def decode_document(data: bytes) -> Document:
 
 def _decode_number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text!r} is no clock group")
+        raise ValueError(f"invalid clock group {text!r}")
     return int(text)
 
 
@@ -93,14 +93,16 @@ def _decode_original(entry: object) -> Original:
     path = _expect(fields.get("path"), str, "path")
     value = _expect(fields.get("value"), str, "value").encode("latin-1")
     if not _PATH.fullmatch(path):
-        raise ValueError(f"{path!r} is not below {CPU_DIR}")
+        raise ValueError(f"path {path!r} is not below {CPU_DIR}")
     if len(value) > MAX_VALUE_BYTES:
-        raise ValueError(f"value of {path} is too long")
-    ours = _expect(fields.get("ours", ""), str, "ours").encode("latin-1")
-    return Original(path=path, value=value, ours=ours)
+        raise ValueError(f"the value of {path} is too long")
+    taken_value = _expect(fields.get("ours", ""), str, "ours").encode("latin-1")
+    return Original(path=path, value=value, taken_value=taken_value)
 
 
 def _expect(value: object, kind: type[_T], name: str) -> _T:
     if not isinstance(value, kind):
-        raise ValueError(f"{name} is {type(value).__name__}")  # noqa: TRY004 - the bytes are wrong, not the caller
+        raise ValueError(  # noqa: TRY004 - the bytes are wrong, not the caller
+            f"{name}: expected {kind.__name__}, got {type(value).__name__}"
+        )
     return value

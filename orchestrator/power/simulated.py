@@ -1,8 +1,9 @@
 """Simulated CPUs: a directory on disk that looks like /sys with acpi-cpufreq.
 
 It is for demonstrations, tests and machines without cpufreq. Its marker file makes
-`simulated` true wherever its numbers are shown. No kernel stands behind the files:
-the clock is what was last written, whatever the governor says, and nothing refuses.
+`simulated` true wherever its frequencies are shown. There is no kernel behind the
+files: the frequency is what was last written, whatever the governor is, and no write is
+refused.
 
 Source: drivers/cpufreq/{cpufreq,acpi-cpufreq}.c of the kernel, which name the files
 and their formats.
@@ -34,7 +35,7 @@ DEFAULT_STEPS_KHZ = (
     1_500_000,
     1_200_000,
 )
-"""Turbo, nominal and six more steps; in the range of current servers."""
+"""Turbo, nominal and six more steps, in the range of current servers."""
 GOVERNORS = (
     "conservative",
     "ondemand",
@@ -43,7 +44,7 @@ GOVERNORS = (
     "performance",
     "schedutil",
 )
-"""Those of a Debian kernel with all modules loaded, in its order."""
+"""Those of a Debian kernel with all modules loaded, in the same order."""
 
 
 def lay_out(
@@ -55,29 +56,29 @@ def lay_out(
     steps_khz: Sequence[int] = DEFAULT_STEPS_KHZ,
     governor: str = "schedutil",
 ) -> None:
-    """Write a tree of simulated CPUs into a new or empty directory.
+    """Create a tree of simulated CPUs in a new or empty directory.
 
     Args:
-        directory: the root of the tree; made if it does not exist.
-        cpus: how many CPUs, numbered from 0, all online.
-        shared: how many neighbours share one clock; the last group may be smaller.
-        sockets: how many sockets share the clock groups out evenly, each of them a
-            NUMA node.
-        steps_khz: what every clock group offers, in any order.
-        governor: in force in every group.
+        directory: root of the tree; created if it does not exist.
+        cpus: number of CPUs, numbered from 0, all online.
+        shared: CPUs per clock group; the last group may be smaller.
+        sockets: number of sockets, each a NUMA node, among which the clock groups are
+            divided evenly.
+        steps_khz: frequencies of every clock group, in any order.
+        governor: active governor of every group.
 
     Raises:
-        ConfigError: an argument cannot be meant, or the directory is not empty or
-            cannot be written.
+        ConfigError: an argument is invalid, or the directory is not empty or cannot be
+            written.
     """
     steps = _check(cpus, shared, steps_khz, governor)
     if sockets < 1:
-        raise ConfigError(f"{sockets} sockets cannot be", hint="at least 1")
+        raise ConfigError(f"invalid number of sockets {sockets}: expected 1 or more")
     root = directory / CPU_DIR
     try:
         if directory.exists() and any(directory.iterdir()):
             raise ConfigError(
-                f"{directory} is not empty", hint="name a directory that does not exist"
+                f"{directory} is not empty", hint="give a directory that does not exist"
             )
         root.mkdir(parents=True)
         _write_lists(root, cpus)
@@ -85,19 +86,19 @@ def lay_out(
             group = range(first, min(first + shared, cpus))
             _write_policy(root, group, steps, governor)
             _write_cpus(root, group, first * sockets // cpus)
-        # Last: a tree that is half written is nobody's.
+        # Last, so that a partially written tree is not used.
         marker = directory / MARKER
         _write(marker, str(uuid.uuid4()))
-        marker.chmod(0o600)  # who may open it may lock the tree
+        marker.chmod(0o600)  # the right to open it is the right to lock the tree
     except OSError as error:
         raise ConfigError(
             f"cannot write {directory}: {error.strerror}",
-            hint="name a directory of yours, as /tmp/cpus",
+            hint="give a directory that you may write, as in /tmp/cpus",
         ) from error
 
 
 def switch_cpu(directory: Path, pcpu: int, *, is_online: bool) -> None:
-    """Take a simulated CPU offline or back, in all files that tell so.
+    """Take a simulated CPU offline or online, in all files that show it.
 
     Raises:
         ConfigError: no such simulated CPU.
@@ -105,7 +106,7 @@ def switch_cpu(directory: Path, pcpu: int, *, is_online: bool) -> None:
     root = directory / CPU_DIR
     tree = CpuTree(directory)
     if not tree.is_simulated or pcpu not in tree.present():
-        raise ConfigError(f"{directory} has no simulated CPU {pcpu}")
+        raise ConfigError(f"no such simulated CPU in {directory}: {pcpu}")
     online = set[int](tree.online())
     (online.add if is_online else online.discard)(pcpu)
     _write(root / "online", format_cpulist(online))
@@ -121,17 +122,19 @@ def _check(
     cpus: int, shared: int, steps_khz: Sequence[int], governor: str
 ) -> FrequencyTable:
     if not 1 <= cpus <= MAX_CPU + 1:
-        raise ConfigError(f"{cpus} CPUs cannot be", hint=f"1 to {MAX_CPU + 1}")
+        raise ConfigError(f"invalid number of CPUs {cpus}: expected 1 to {MAX_CPU + 1}")
     if shared < 1:
-        raise ConfigError(f"{shared} CPUs cannot share a clock", hint="at least 1")
+        raise ConfigError(
+            f"invalid number of CPUs per clock group {shared}: expected 1 or more"
+        )
     if governor not in GOVERNORS:
         raise ConfigError(
-            f"'{governor}' is no governor", hint=f"one of {', '.join(GOVERNORS)}"
+            f"invalid governor '{governor}': expected one of {', '.join(GOVERNORS)}"
         )
     try:
         return table_from(steps_khz)
     except ValueError as error:
-        raise ConfigError("simulated CPUs need at least one step") from error
+        raise ConfigError("no steps: expected at least one frequency") from error
 
 
 def _write_lists(root: Path, cpus: int) -> None:
@@ -150,7 +153,7 @@ def _write_cpus(root: Path, group: range, socket: int) -> None:
         _write(cpu / "topology" / "physical_package_id", str(socket))
         _write(cpu / "topology" / "thread_siblings_list", str(pcpu))
         (cpu / "cpufreq").symlink_to(f"../cpufreq/policy{group.start}")
-        if pcpu:  # the kernel gives CPU 0 no such file
+        if pcpu:  # as in the kernel, where CPU 0 has no such file
             _write(cpu / "online", "1")
 
 
@@ -177,12 +180,12 @@ def _write_policy(
     }
     for name, value in values.items():
         _write(policy / name, value)
-    # So that a write of the clock is the clock.
+    # So that a written frequency becomes the current one.
     (policy / "scaling_cur_freq").symlink_to("scaling_setspeed")
 
 
 def _words(words: Iterable[object]) -> str:
-    # Where the kernel prints a table, it leaves a space after the last word.
+    # In tables, the kernel prints a space after the last word.
     return "".join(f"{word} " for word in words)
 
 

@@ -1,4 +1,4 @@
-"""The CPU tree: /sys, or a directory on disk that imitates it.
+"""The CPU tree: /sys, or a simulated one, a directory on disk with the same files.
 
 Source: Documentation/ABI/testing/sysfs-devices-system-cpu of the kernel.
 """
@@ -14,22 +14,22 @@ from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain import PCpu
 
 CPU_DIR = "devices/system/cpu"
-"""Where CPUs live below the root of a tree."""
+"""Directory of the CPUs below the root of a tree."""
 MARKER = "vmpower-simulated"
-"""File in the root of an imitated tree; its first line is an identity of its own."""
+"""File in the root of a simulated tree; its first line identifies the tree."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MAX_VALUE_BYTES = 65_536
-"""Most that is read of one file: sysfs ends at a page, 4 KiB on most machines and
+"""Maximum read from one file: sysfs is limited to a page, 4 KiB on most machines and
 64 KiB on some."""
 _READ_ONLY = (
-    "the tree is mounted read-only: in a service, ProtectKernelTunables= does that"
+    "the tree is mounted read-only; in a service, remove ProtectKernelTunables="
 )
 
 
 class CpuTree:
     """Files below one root; paths are relative to it.
 
-    Synchronization: none required; nothing is cached but whether it is simulated.
+    Synchronization: none required; only `is_simulated` is cached.
     """
 
     def __init__(self, root: Path) -> None:
@@ -46,10 +46,10 @@ class CpuTree:
         return f"CpuTree({str(self.root)!r})"
 
     def open(self, relative: str, *, writable: bool) -> int:
-        """Open a file and return its descriptor, which the caller closes.
+        """Open a file and return its descriptor, which the caller must close.
 
         Raises:
-            SysfsError: it does not exist, or may not be opened so.
+            SysfsError: no such file, or permission denied.
         """
         flags = os.O_RDWR if writable else os.O_RDONLY
         path = self.root / relative
@@ -63,7 +63,7 @@ class CpuTree:
             raise refusal from error
 
     def read_fd(self, fd: int, relative: str) -> bytes:
-        """Read every byte through an open descriptor; `relative` is for the error.
+        """Read all bytes through an open descriptor; `relative` is for the error.
 
         Raises:
             SysfsError: the kernel refused.
@@ -75,10 +75,10 @@ class CpuTree:
             raise SysfsError(path, error.errno or errno.EIO, "read") from error
 
     def read_bytes(self, relative: str) -> bytes:
-        """Read every byte of a file.
+        """Read all bytes of a file.
 
         Raises:
-            SysfsError: it cannot be opened or read.
+            SysfsError: the file cannot be opened or read.
         """
         fd = self.open(relative, writable=False)
         try:
@@ -87,18 +87,18 @@ class CpuTree:
             os.close(fd)
 
     def read(self, relative: str) -> str:
-        """Read the first line of a file, without white space around it.
+        """Read the first line of a file, without surrounding white space.
 
         Raises:
-            SysfsError: it cannot be opened or read, or is no text (EILSEQ).
+            SysfsError: the file cannot be opened or read, or is not text (EILSEQ).
         """
         value = self.read_bytes(relative)
         if b"\0" in value:
-            raise SysfsError(str(self.root / relative), errno.EILSEQ, "understand")
+            raise SysfsError(str(self.root / relative), errno.EILSEQ, "parse")
         return first_line(value)
 
     def read_khz(self, relative: str) -> int | None:
-        """Read a frequency; None if the file is not there or holds no number."""
+        """Read a frequency; None: no such file, or not a number."""
         try:
             word = self.read(relative)
         except SysfsError:
@@ -106,10 +106,10 @@ class CpuTree:
         return int(word) if word.isascii() and word.isdigit() else None
 
     def online(self) -> frozenset[PCpu]:
-        """Read which CPUs run.
+        """Read which CPUs are online.
 
         Raises:
-            SysfsError: the tree has no such file, or it holds no CPU list.
+            SysfsError: no such file, or not a CPU list.
         """
         return self._read_cpus("online")
 
@@ -117,22 +117,24 @@ class CpuTree:
         """Read which CPUs exist, online or not.
 
         Raises:
-            SysfsError: the tree has no such file, or it holds no CPU list.
+            SysfsError: no such file, or not a CPU list.
         """
         return self._read_cpus("present")
 
     def identity(self) -> str:
-        """Say where this tree is; the same for two paths to the same directory."""
+        """Return the real path of the tree, the same for all paths that lead to it."""
         return str(self.root.resolve())
 
     def boot_id(self) -> str:
-        """Say since when its values stand: the kernel's boot, or the imitation's birth.
+        """Return what identifies the lifetime of the settings.
+
+        That is the kernel's boot, or the creation of a simulated tree.
 
         Raises:
-            SysfsError: the kernel does not tell.
+            SysfsError: it cannot be read.
         """
         if self.is_simulated and (own := self.read(MARKER)):
-            return own  # files on disk outlive a boot of the host
+            return own  # files on disk survive a reboot
         return CpuTree(BOOT_ID.parent).read(BOOT_ID.name)
 
     def _read_cpus(self, name: str) -> frozenset[PCpu]:
@@ -141,15 +143,15 @@ class CpuTree:
             return frozenset(map(PCpu, parse_cpulist(self.read(relative))))
         except ConfigError as error:
             path = str(self.root / relative)
-            raise SysfsError(path, errno.EINVAL, "understand") from error
+            raise SysfsError(path, errno.EINVAL, "parse") from error
 
 
 def first_line(value: bytes) -> str:
-    """Return what a value says: its first line, without white space around it."""
+    """Return the first line of a value, without surrounding white space."""
     return value.decode("ascii", "replace").partition("\n")[0].strip()
 
 
 def policy_path(number: int, name: str = "") -> str:
-    """Return the path of an attribute of policy `number`, relative to the root."""
+    """Return the path of an attribute of policyN, relative to the root."""
     directory = f"{CPU_DIR}/cpufreq/policy{number}"
     return f"{directory}/{name}" if name else directory

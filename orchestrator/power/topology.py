@@ -1,8 +1,8 @@
-"""Which CPUs share a clock, and which cannot be clocked at all, with the reason.
+"""Which CPUs share a frequency, and which cannot be managed, with the reason.
 
-The kernel's `policyN` directories are the clock groups; a CPU that is in none of
-them that we understand is unmanaged. A CPU is never a reason to fail: hosts have
-offline CPUs, drivers that we do not know, and often no cpufreq at all.
+The kernel's `policyN` directories are the clock groups. A CPU without a usable one is
+unmanaged, which is never an error: hosts have offline CPUs, unsupported scaling
+drivers, and often no cpufreq at all.
 
 Source: Documentation/admin-guide/pm/cpufreq.rst of the kernel, "Policy Interface in
 sysfs"; for locations Documentation/ABI/stable/sysfs-devices-system-cpu (topology/,
@@ -33,19 +33,19 @@ NO_CPUFREQ = "no cpufreq: the kernel has no scaling driver for this CPU"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuLocation:
-    """The place of a CPU, as far as the tree tells."""
+    """Location of a CPU, as far as it is known."""
 
     core: PCpu
-    """The lowest CPU of its core: SMT siblings have the same."""
+    """The lowest CPU of its core; the same for SMT siblings."""
     package: int | None = None
-    """Its socket; None: the tree does not tell."""
+    """Its socket; None: unknown."""
     node: int | None = None
-    """Its NUMA node; None: a kernel without NUMA, or an imitation."""
+    """Its NUMA node; None: unknown, or a kernel without NUMA."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """All CPUs of a tree at one moment."""
+    """A snapshot of all CPUs of a tree."""
 
     groups: tuple[ClockGroup, ...]
     """Ascending by number."""
@@ -53,27 +53,27 @@ class Topology:
     """CPUs in no group, with the reason, for people."""
     online: frozenset[PCpu]
     locations: Mapping[PCpu, CpuLocation] = field(default_factory=dict)
-    """Where each CPU sits that is online."""
+    """Location of each online CPU."""
 
     def group_of(self, pcpu: PCpu) -> ClockGroup | None:
-        """Return the group of a CPU; None: its clock cannot be set."""
+        """Return the group of a CPU; None: its frequency cannot be set."""
         return next((group for group in self.groups if pcpu in group.pcpus), None)
 
     def group(self, number: int) -> ClockGroup | None:
-        """Return the group of policy `number`."""
+        """Return the group of policyN."""
         return next((group for group in self.groups if group.number == number), None)
 
     def place(self, pinning: frozenset[PCpu]) -> tuple[ClockGroup | None, str]:
-        """Find the one clock group in which a vCPU with this pinning runs.
+        """Find the single clock group that a vCPU is pinned to.
 
         Returns:
-            The group; or None, and why there is none, for people.
+            The group; or None and the reason, for people.
         """
         if not pinning:
-            return None, "libvirt does not say where it may run"
+            return None, "its pinning is unknown to libvirt"
         online = pinning & self.online
         if not online:
-            return None, f"none of its CPUs {format_cpulist(pinning)} is online"
+            return None, f"pinned to offline CPUs only: {format_cpulist(pinning)}"
         groups = {self.group_of(pcpu) for pcpu in online}
         if len(groups) > 1:
             cpus = format_cpulist(online)
@@ -81,15 +81,15 @@ class Topology:
         (group,) = groups
         if group is None:
             pcpu = min(online)
-            return None, f"CPU {pcpu}: {self.unmanaged.get(pcpu, 'no clock to set')}"
+            return None, f"CPU {pcpu}: {self.unmanaged.get(pcpu, 'unmanaged')}"
         return group, ""
 
 
 def read_topology(tree: CpuTree) -> Topology:
-    """Read all clock groups; a CPU that is in none of them gets a reason.
+    """Read all clock groups, and the reason for each CPU that is in none.
 
     Raises:
-        SysfsError: this is no CPU tree: it does not say which CPUs are online.
+        SysfsError: not a CPU tree: it does not list the online CPUs.
     """
     online = tree.online()
     present = _read_present(tree, online)
@@ -115,10 +115,10 @@ def read_topology(tree: CpuTree) -> Topology:
 
 
 def read_outline(tree: CpuTree) -> tuple[frozenset[PCpu], tuple[int, ...]]:
-    """Read which CPUs run and which policies there are: what a change shows up in.
+    """Read the online CPUs and the numbers of the policies, to detect changes.
 
-    It costs two reads, whatever the number of CPUs; `read_topology` costs ten for each
-    group, 40 ms for 512 of them.
+    This takes two reads, whatever the number of CPUs; `read_topology` takes ten for
+    each group, 40 ms for 512 groups.
 
     Raises:
         SysfsError: as `read_topology`.
@@ -128,15 +128,15 @@ def read_outline(tree: CpuTree) -> tuple[frozenset[PCpu], tuple[int, ...]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockReading:
-    """What the kernel says of a clock group now."""
+    """Current frequency and governor of a clock group."""
 
     current_khz: int | None
-    """None: it does not tell."""
+    """None: unknown."""
     governor: str
 
 
 def read_clocks(tree: CpuTree, groups: Iterable[ClockGroup]) -> dict[int, ClockReading]:
-    """Read clock and governor of groups; a governor that cannot be read is the last."""
+    """Read frequencies and governors; an unreadable governor is the last known one."""
     readings = {}
     for group in groups:
         try:
@@ -149,12 +149,12 @@ def read_clocks(tree: CpuTree, groups: Iterable[ClockGroup]) -> dict[int, ClockR
 
 
 def read_current_khz(tree: CpuTree, group: ClockGroup) -> int | None:
-    """Read the clock as the kernel sees it now; None if it does not tell."""
+    """Read the current frequency as the kernel reports it; None: unknown."""
     return tree.read_khz(group.path("scaling_cur_freq"))
 
 
 def read_governor(tree: CpuTree, group: ClockGroup) -> str:
-    """Read the governor in force now.
+    """Read the active governor.
 
     Raises:
         SysfsError: it cannot be read; EBUSY: all CPUs of the group are offline.
@@ -204,7 +204,7 @@ def _read_bound(tree: CpuTree, number: int, word: str) -> int | None:
 
 
 def read_location(tree: CpuTree, pcpu: PCpu) -> CpuLocation:
-    """Read where a CPU sits; what the tree does not tell stays unknown."""
+    """Read the location of a CPU, as far as it is known."""
     return CpuLocation(
         core=_read_core(tree, pcpu),
         package=_read_package(tree, pcpu),
@@ -226,7 +226,7 @@ def _read_package(tree: CpuTree, pcpu: PCpu) -> int | None:
         word = tree.read(path)
     except SysfsError:
         return None
-    # Some virtual machines say -1.
+    # Some virtual machines report -1.
     return int(word) if word.isascii() and word.isdigit() else None
 
 

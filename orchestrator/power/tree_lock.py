@@ -1,10 +1,10 @@
-"""One enforcing daemon per CPU tree, by a lock that dies with its holder.
+"""A lock that admits one enforcing daemon per CPU tree, released when its holder dies.
 
-Theory of operation: what is locked must be the same for every daemon, wherever its run
-directory is, and must not be open to everybody (see `exclusive`). Of an imitated tree
-it is the marker file, which is for its owner only. In /sys there is no such file; so
-one in a directory of root's stands for the tree, by device and inode. Who is not root
-cannot use that directory, and hardly any file of /sys: he locks the tree's directory.
+Theory of operation: all daemons must lock the same file, wherever their run directories
+are, and it must not be accessible to everyone (see `system.lock_file`). For a simulated
+tree it is the marker file, which only its owner may open. /sys has no such file; so a
+file in a directory of root's represents the tree, named by device and inode. A daemon
+that is not root can use neither; it locks the directory of the tree.
 
 Source: flock(2); proc_locks(5).
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.power.sysfs import MARKER
 from orchestrator.system.lock_file import lock, open_private
 
@@ -28,52 +28,55 @@ if TYPE_CHECKING:
 
     from orchestrator.power.sysfs import CpuTree
 
-CLAIMS_DIR = Path("/run/vmpower-claims")
-"""For root alone, and for all daemons of the host. What is in it is never removed: a
-file per tree, until the next boot."""
-_NOT_FOR_US = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_NO_TREE = "is --sysfs-root right? 'vmpower simulate DIR --cpus 8' makes one to try"
-_HINT = "stop it, run in observe mode, or use another --sysfs-root"
+LOCK_DIR = Path("/run/vmpower-claims")
+"""For root only, and for all daemons of the host. Its files, one per tree, are never
+removed before the next boot."""
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_TREE = (
+    "check --sysfs-root; 'vmpower simulate DIR --cpus 8' creates a tree for testing"
+)
+_HINT = "stop it, use observe mode, or use another --sysfs-root"
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a claim."""
+    """The process that holds a lock."""
 
     pid: int
     name: str
-    """As the kernel keeps it, 15 bytes; empty: it ended meanwhile."""
+    """The kernel's name of it, up to 15 bytes; empty: it has ended."""
 
     def __str__(self) -> str:
         return f"process {self.pid}" + (f" ({self.name})" if self.name else "")
 
 
-class CpuTreeClaim:
-    """The right to change clocks in a CPU tree, held until `release` or our death.
+class CpuTreeLock:
+    """The exclusive right to set frequencies in a CPU tree.
 
-    It holds whatever path leads to the tree. The descriptor is not inherited: a child
-    that outlives us does not hold the tree.
+    It applies to the tree by whatever path, and ends with `release` or with the
+    process. The descriptor is not inherited, so a child that outlives the process does
+    not hold the lock.
 
     Synchronization: none; one thread acquires and releases.
     """
 
-    def __init__(self, tree: CpuTree, *, claims_dir: Path = CLAIMS_DIR) -> None:
+    def __init__(self, tree: CpuTree, *, lock_dir: Path = LOCK_DIR) -> None:
         self._tree = tree
-        self._claims_dir = claims_dir
+        self._lock_dir = lock_dir
         self._fd: int | None = None
 
     @property
     def is_held(self) -> bool:
-        """Whether this object holds the tree."""
+        """Whether this object holds the lock."""
         return self._fd is not None
 
     def acquire(self) -> None:
-        """Claim the tree; does nothing if this object holds it already.
+        """Lock the tree; does nothing if this object holds the lock already.
 
         Raises:
-            ClaimError: another one holds it; the message names its process if the
-                kernel shows it.
-            SysfsError: there is no CPU tree.
+            TreeLockedError: another process holds it; the message names the process if
+                the kernel shows it.
+            SysfsError: no such CPU tree.
         """
         if self._fd is not None:
             return
@@ -88,11 +91,10 @@ class CpuTreeClaim:
         except OSError as error:
             os.close(fd)
             holder = (
-                find_holder(self._tree, claims_dir=self._claims_dir)
-                or "another process"
+                find_holder(self._tree, lock_dir=self._lock_dir) or "another process"
             )
-            raise ClaimError(
-                f"{self._tree.cpu_dir} is claimed by {holder}", hint=_HINT
+            raise TreeLockedError(
+                f"{self._tree.cpu_dir} is locked by {holder}", hint=_HINT
             ) from error
         self._fd = fd
 
@@ -101,15 +103,15 @@ class CpuTreeClaim:
         if self._tree.is_simulated:
             return os.open(self._tree.root / MARKER, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._claims_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return open_private(_file_of(self._tree, self._claims_dir))
+            self._lock_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return open_private(_file_of(self._tree, self._lock_dir))
         except OSError as error:
-            if error.errno not in _NOT_FOR_US:
+            if error.errno not in _DENIED:
                 raise
         return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def release(self) -> None:
-        """Give the tree back; does nothing if it is not held."""
+        """Release the lock; does nothing if it is not held."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -128,20 +130,20 @@ class CpuTreeClaim:
 
 
 def find_holder(
-    tree: CpuTree, *, claims_dir: Path = CLAIMS_DIR, proc: Path = Path("/proc")
+    tree: CpuTree, *, lock_dir: Path = LOCK_DIR, proc: Path = Path("/proc")
 ) -> Holder | None:
-    """Say which process enforces on a CPU tree, without touching its claim.
+    """Find the process that holds the lock of a CPU tree, without locking it.
 
-    Who is not root does not see the claims of root's daemons. Processes of other PID
-    namespaces are not shown, and stacked file systems print another device number than
-    stat does.
+    Only root sees the locks of root's daemons. Processes of other PID namespaces are
+    not shown, and for stacked file systems the kernel prints another device number than
+    stat reports.
 
     Returns:
-        None: nobody does, or the kernel does not show it.
+        None: no process, or the kernel does not show it.
     """
     try:
         lines = (proc / "locks").read_text(encoding="ascii").splitlines()
-        files = set(_lockable(tree, claims_dir))
+        files = set(_lockable(tree, lock_dir))
     except OSError:
         return None
     for line in lines:
@@ -152,23 +154,23 @@ def find_holder(
     return None
 
 
-def _lockable(tree: CpuTree, claims_dir: Path) -> Iterator[str]:
-    """Give what a claim may have locked, as the kernel names it."""
-    for path in (tree.root / MARKER, _file_of(tree, claims_dir), tree.cpu_dir):
+def _lockable(tree: CpuTree, lock_dir: Path) -> Iterator[str]:
+    """Yield the files that may be locked for a tree, as /proc/locks names them."""
+    for path in (tree.root / MARKER, _file_of(tree, lock_dir), tree.cpu_dir):
         with suppress(OSError):
             status = path.stat()
             device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
             yield f"{device}:{status.st_ino}"
 
 
-def _file_of(tree: CpuTree, claims_dir: Path) -> Path:
-    """Name the file that stands for a tree.
+def _file_of(tree: CpuTree, lock_dir: Path) -> Path:
+    """Return the lock file of a tree in root's directory.
 
     Raises:
-        OSError: there is no such tree.
+        OSError: no such tree.
     """
     status = tree.cpu_dir.stat()
-    return claims_dir / f"{status.st_dev}-{status.st_ino}"
+    return lock_dir / f"{status.st_dev}-{status.st_ino}"
 
 
 def _name_of(pid: int, proc: Path) -> str:

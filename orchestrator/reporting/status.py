@@ -18,6 +18,7 @@ from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
 from orchestrator.rights import resolve_rights
+from orchestrator.values.domain_settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -112,13 +113,11 @@ class Snapshot:
             state=spec.state,
             mode=rights.mode.value,
             rights=models.Rights(
-                min_khz=models.Bound(**rights.min_khz._asdict()),
-                max_khz=models.Bound(**rights.max_khz._asdict()),
-                turbo=models.Permission(**rights.turbo._asdict()),
-                mode=models.ModeRight(**rights.mode._asdict()),
-                queries=models.Permission(**rights.queries._asdict()),
-                guest_policies=models.Permission(**rights.guest_policies._asdict()),
-                generation=models.GenerationRight(**rights.generation._asdict()),
+                **{
+                    name: rights[name]._asdict()
+                    for name in models.Rights.model_fields
+                    if name in SETTINGS
+                },
                 onboarding=models.OnboardingRight(
                     **explain(self._inventory.config, spec)._asdict()
                 ),

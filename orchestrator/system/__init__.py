@@ -1,1 +1,1 @@
-"""What the operating system offers a daemon: files, locks, its service manager."""
+"""Services of the operating system: lock files, open files, the service manager."""

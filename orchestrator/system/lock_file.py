@@ -1,8 +1,8 @@
-"""A file of which one process at a time has the lock, which dies with its holder.
+"""A lock file, whose lock is released when its holder closes it or dies.
 
-A lock needs no more right than to open what is locked: of a file or a directory that
-everybody may read, everybody may take it, and keep a daemon from its start. So what is
-locked is a file that nobody but its owner may open.
+flock requires only the right to open a file. Any local user could lock a file or
+directory that everyone may read, and so keep a daemon from starting. Therefore the
+locked file can be opened by its owner only.
 
 Source: man 2 flock.
 """
@@ -20,45 +20,45 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def lock(fd: int) -> None:
-    """Take the lock of an open file; the last descriptor that is closed gives it back.
+    """Lock an open file until its last descriptor is closed.
 
     Raises:
-        BlockingIOError: somebody else holds it.
+        BlockingIOError: another process holds the lock.
     """
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def open_private(path: Path) -> int:
-    """Open a file that only we may open, and make it if it is not there.
+    """Open a file that only its owner may open; create it if it does not exist.
 
     Raises:
-        OSError: it cannot be opened or made.
+        OSError: the file cannot be opened or created.
     """
     return os.open(path, _FLAGS, 0o600)
 
 
 def lock_private(path: Path) -> int:
-    """Return a descriptor that holds the lock of a file of ours.
+    """Lock a private file and return its descriptor.
 
-    Whoever holds it may remove the file.
+    The holder of the lock may remove the file.
 
     Raises:
-        BlockingIOError: somebody else holds it.
-        OSError: it cannot be opened or made.
+        BlockingIOError: another process holds the lock.
+        OSError: the file cannot be opened or created.
     """
     while True:
         fd = open_private(path)
         try:
             lock(fd)
-            if _is_there(fd, path):
+            if _is_linked(fd, path):
                 return fd
         except OSError:
             os.close(fd)
             raise
-        os.close(fd)  # its last holder removed it between our two steps
+        os.close(fd)  # removed by its last holder after it was opened here
 
 
-def _is_there(fd: int, path: Path) -> bool:
+def _is_linked(fd: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), path.lstat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How many files a process may have open: a channel is one, a clock group up to three.
+"""The limit of open files: a channel needs one, a clock group up to three.
 
 Source: man 2 getrlimit (RLIMIT_NOFILE); man 5 systemd.exec (LimitNOFILE=): the soft
 limit is 1024 for programs that use select(2), the hard one some 500 000.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 
 
-def allow_all() -> None:
+def raise_limit() -> None:
     """Raise the soft limit to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -21,6 +21,6 @@ def limit() -> int:
     return soft
 
 
-def explain_shortage() -> str:
-    """Say what is missing, in the words of whoever can give it."""
-    return f"too many open files, {limit()} are allowed: raise LimitNOFILE"
+def describe_shortage() -> str:
+    """Return an error message that names the limit and the setting to change."""
+    return f"too many open files: the limit is {limit()}, raise LimitNOFILE"

@@ -1,4 +1,4 @@
-"""Tell the service manager how we are.
+"""Notifications to the service manager.
 
 Source: sd_notify(3): a datagram to the UNIX socket that $NOTIFY_SOCKET names.
 """
@@ -11,13 +11,13 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send one state, such as `READY=1`; does nothing outside a service manager."""
+    """Send a state, such as `READY=1`; does nothing without a service manager."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
     if address.startswith("@"):  # an abstract address
         address = "\0" + address[1:]
-    # A service manager that does not listen is no reason to stop serving guests.
+    # Guests are served even if the service manager does not listen.
     with (
         contextlib.suppress(OSError),
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,

@@ -1,1 +1,1 @@
-"""What travels between packages: immutable values, and how they are written."""
+"""Immutable values that packages exchange, and their text forms."""

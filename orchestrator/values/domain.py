@@ -1,6 +1,6 @@
-"""What we know of a domain, as values: no libvirt, no XML, no I/O.
+"""Domains, vCPUs, channels and interfaces as values: no libvirt, no XML, no I/O.
 
-Identity is the UUID; names can change and are for people.
+A domain is identified by its UUID; its name can change and is only for people.
 Synchronization: none required, everything here is immutable.
 """
 
@@ -12,25 +12,28 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
-    from orchestrator.values.domain_settings import DomainPolicy
+    from orchestrator.values.domain_settings import DomainSettings
 
 DomainId = NewType("DomainId", str)
-"""A libvirt UUID in its canonical text form."""
+"""A libvirt UUID in canonical text form."""
 VCpu = NewType("VCpu", int)
-"""A virtual CPU, numbered inside its domain."""
+"""Number of a virtual CPU within its domain."""
 PCpu = NewType("PCpu", int)
-"""A host logical CPU, N of /sys/devices/system/cpu/cpuN."""
+"""Number of a host CPU: N of /sys/devices/system/cpu/cpuN."""
 Target = NewType("Target", str)
-"""A channel's name in the guest: virtio.serial.port.poweragent.N."""
+"""Name of a channel in the guest: virtio.serial.port.poweragent.N."""
 
 TARGET_PREFIX = "virtio.serial.port.poweragent."
 MAX_CHANNEL_NUMBER = 1279
-"""Highest channel number taken for real: the largest RTE_MAX_LCORE that DPDK builds
-anywhere (1280, on ARM SoCs). Absurd numbers are reported and left alone."""
+"""Highest valid channel number: the largest RTE_MAX_LCORE of any DPDK build is 1280, on
+ARM SoCs. Channels with higher numbers are reported and ignored."""
+MAX_SOCKET_PATH_BYTES = 107
+"""Longest path of a UNIX socket: sun_path has 108 bytes including its terminating zero
+(unix(7))."""
 
 
 class DomainState(StrEnum):
-    """A domain's state, in virsh's words.
+    """A domain's state, with virsh's names.
 
     Source: virDomainState of libvirt-domain.h; texts as `virsh list` prints them.
     """
@@ -46,103 +49,107 @@ class DomainState(StrEnum):
 
     @property
     def is_active(self) -> bool:
-        """Whether QEMU runs, so that channels can be connected."""
+        """Whether QEMU is running, so that channels can be connected."""
         return self not in (DomainState.SHUTOFF, DomainState.CRASHED)
 
     @property
     def is_executing(self) -> bool:
-        """Whether vCPUs run now, so that their votes count."""
+        """Whether vCPUs are running, so that their votes count."""
         return self in (DomainState.RUNNING, DomainState.BLOCKED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSpec:
-    """One poweragent channel as the domain's XML describes it."""
+    """One poweragent channel, from the domain's XML."""
 
     number: int
-    """N of the target name; by DPDK's habit the lcore that uses it."""
+    """N of the target name; by DPDK's convention the lcore that uses it."""
     target: Target
     path: str | None
-    """Host side socket; None while the domain is off and libvirt has not chosen one."""
+    """Socket on the host; None while libvirt has not chosen one (the domain is off)."""
     alias: str | None = None
-    """libvirt's name of the device in a running domain (``channel0``)."""
+    """libvirt's name of the device in a running domain, as in `channel0`."""
     is_guest_connected: bool | None = None
-    """Whether the guest holds its port open; None: libvirt has not said."""
+    """Whether the guest has its port open; None: not reported by libvirt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VCpuSpec:
-    """One vCPU that is online in its domain."""
+    """One online vCPU of a domain."""
 
     vcpu: VCpu
     pinning: frozenset[PCpu]
-    """Host CPUs it may run on, as libvirt says; empty: libvirt could not say."""
+    """Host CPUs that it may run on; empty: not reported by libvirt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holdings:
-    """What one description of a domain has of channels: the running or the defined."""
+class DomainChannels:
+    """The channels of one description of a domain, and its room for more.
+
+    A domain has two descriptions: as it runs, and as it is defined.
+    """
 
     vcpus: frozenset[VCpu] = frozenset()
-    """Online now, or at the next start."""
+    """vCPUs that are online now, or will be at the next start."""
     present: frozenset[int] = frozenset()
-    """Numbers of the channels that are there, of any form."""
-    given: frozenset[int] = frozenset()
-    """Numbers of those that a rule of ours gave, as its metadata remembers."""
+    """Numbers of all channels in the description, usable or not."""
+    removable: frozenset[int] = frozenset()
+    """Those of them that onboarding may detach: the daemon only what one of its rules
+    attached, the command whatever onboarding attached."""
     free_ports: int = 0
     """Channels that fit without another controller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainSpec:
-    """A domain at one moment, from libvirt's descriptions; the running one counts."""
+    """A snapshot of a domain; of a running one, the live description unless noted."""
 
     uuid: DomainId
     name: str
     state: DomainState
     run: int = -1
-    """libvirt's numeric id, new at each start; -1 while it is off."""
+    """libvirt's numeric ID, a new one at each start; -1 while the domain is off."""
     vcpus: tuple[VCpuSpec, ...] = ()
     channels: tuple[ChannelSpec, ...] = ()
-    live: Holdings | None = None
-    """Of the running domain; None while it is off."""
-    definition: Holdings | None = None
-    """Of what it will be at its next start; None: it is transient."""
+    live: DomainChannels | None = None
+    """Channels of the running domain; None while it is off."""
+    definition: DomainChannels | None = None
+    """Channels of its definition; None: the domain is transient."""
     is_pinned: bool = False
-    """Whether it says of any vCPU on which host CPUs it may run."""
+    """Whether its XML pins any vCPU."""
     interfaces: tuple[InterfaceSpec, ...] = ()
-    """Its network interfaces, for those who count packets."""
-    policy: DomainPolicy | None = None
-    """What its metadata allows it; None: it says nothing."""
+    """Its network interfaces, for policies that count packets."""
+    settings: DomainSettings | None = None
+    """The settings in its metadata; None: there are none."""
     problems: tuple[str, ...] = ()
-    """What in its XML we refused, one sentence each, for people."""
+    """Parts of its XML that were ignored, one sentence each, for people."""
 
     def is_named(self, pattern: str) -> bool:
-        """Whether a rule means it: by its UUID, or by a shell pattern of its name."""
+        """Whether a pattern matches its name, or is its UUID."""
         return pattern.lower() == self.uuid or fnmatchcase(self.name, pattern)
 
 
 class InterfaceKind(StrEnum):
-    """Where the host counts the packets of an interface."""
+    """Kind of an interface, which decides where the host counts its packets."""
 
     TAP = "tap"
-    """In a tap device; what the guest receives is what the host sends into it."""
+    """A tap device: what the guest receives is what the host transmits on it."""
     MACVTAP = "macvtap"
-    """In a macvtap device; it counts as the guest sees it."""
+    """A macvtap device: it counts from the guest's point of view."""
     VIRTUAL_FUNCTION = "virtual function"
-    """In the physical function of a network card."""
+    """A virtual function of a network card: the physical function counts."""
     UNCOUNTED = "uncounted"
-    """Nowhere that the host's kernel knows of: vhost-user, vDPA, user networking."""
+    """Not counted by the host's kernel: vhost-user, vDPA, user networking."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterfaceSpec:
-    """One interface as the domain's XML describes it."""
+    """One network interface, from the domain's XML."""
 
     mac: str
     """As in 52:54:00:12:34:56, lower case."""
     kind: InterfaceKind
     device: str | None = None
-    """Name of the host's tap or macvtap device, while the domain runs."""
+    """Name of the host's tap or macvtap device while the domain is running."""
     pci: str | None = None
-    """Host address of a virtual function, as in 0000:3b:02.0."""
+    """Host PCI address of a virtual function, as in 0000:3b:02.0."""

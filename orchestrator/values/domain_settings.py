@@ -1,60 +1,217 @@
-"""What an operator allows one domain, as a value: no XML, no configuration.
+"""What an operator decides for one domain: the one table of its settings.
 
-Every field can be left open (None): then what stands behind it in the order of
-precedence decides, and in the end the host's configuration.
+A field of `DomainSettings` is a setting: its name in the configuration (`[[domain]]`),
+in JSON and in code, the type of its value, and, through `setting`, its attribute in the
+domain's metadata (which is also its option of `vmpower domain set`), its default and
+its documentation. The configuration, the metadata with their schema, the command, the
+rights, the API and the manual are loops over this table.
+
+A setting that is not given (None) is decided by the next source in the order of
+precedence (see `rights`), in the end by its default.
 Synchronization: none required, everything here is immutable.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import types
+import typing
 from dataclasses import dataclass, fields
-from enum import StrEnum
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.values.units import KHz  # noqa: TC001 - the configuration reads the hints
+from orchestrator.errors import ConfigError
+from orchestrator.values.units import FREQUENCY_FORMATS, KHz, parse_khz
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GENERATIONS = (16, 456, 460, 464)
-"""Bytes of a packet in each generation of DPDK's guests, which is what names them.
+"""Bytes of a packet in each generation of DPDK's guests, which identify them.
 
 Source: struct channel_packet of lib/power (librte_power), DPDK 1.8 to today.
 """
+_DECLARATION = "setting"
+_LONGEST_FREQUENCY = 40
 
 
 class Mode(StrEnum):
-    """Whether frequencies are changed."""
+    """Whether frequencies are written."""
 
     ENFORCE = "enforce"
-    """Apply requests, within the bounds."""
+    """Apply guests' requests within the limits."""
     OBSERVE = "observe"
-    """Change no frequencies; refuse and count the requests."""
+    """Do everything but the writes; guests' requests are refused."""
+
+
+class Form(Enum):
+    """How the value of a setting is written in metadata and on the command line."""
+
+    FREQUENCY = "frequency"
+    """As in 2.3GHz, 2300MHz or kHz."""
+    YES_NO = "yes or no"
+    CHOICE = "choice"
+    """One of a few words."""
+    POLICIES = "policies"
+    """A line of `policy.text`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DomainPolicy:
-    """Settings of one domain."""
+class Setting:
+    """One row of the table."""
 
-    min_khz: KHz | None = None
-    """Lowest frequency that its guest and policies can request."""
-    max_khz: KHz | None = None
-    """Highest frequency that its guest and policies can request."""
-    turbo: bool | None = None
-    """Whether its vCPUs may use the turbo step."""
-    mode: Mode | None = None
-    """Whether its requests are applied."""
-    queries: bool | None = None
-    """Whether the guest may query the frequencies and capabilities of its vCPUs."""
-    guest_policies: bool | None = None
-    """Whether the guest may send policies for its vCPUs."""
-    policies: str | None = None
-    """Policies for its vCPUs, as in "utilisation up-above=0.9; workload low vcpus=3";
-    `vmpower policy set --help` lists kinds and options."""
-    generation: int | None = None
-    """Size of the guest's packets in bytes: 16, 456, 460 or 464; if not set, it is
-    detected."""
-    onboard: bool | None = None
-    """Whether the domain requests or refuses onboarding. It has an effect only with
-    rules for it, see `[[onboard]]`."""
+    name: str
+    """Of the field."""
+    attribute: str
+    """Of the metadata element; with dashes in front, the option."""
+    form: Form
+    doc: str
+    """One or two sentences."""
+    default: Any
+    """The effective value where no source gives one."""
+    is_permission: bool
+    """Whether it permits the guest something, so that the monitor must know it."""
+    choices: Mapping[str, Any]
+    """Values of a CHOICE, by word."""
+
+    def parse(self, word: str) -> Any:  # noqa: ANN401 - the type of the field
+        """Make a value of a word.
+
+        Raises:
+            ConfigError: the word is invalid; says what is expected.
+        """
+        match self.form:
+            case Form.FREQUENCY:
+                if not word.isascii() or len(word) > _LONGEST_FREQUENCY:
+                    raise ConfigError(f"expected {FREQUENCY_FORMATS}")
+                return parse_khz(word)
+            case Form.YES_NO:
+                if word not in ("yes", "no"):
+                    raise ConfigError("expected yes or no")
+                return word == "yes"
+            case Form.CHOICE:
+                if word not in self.choices:
+                    raise ConfigError(f"expected one of {', '.join(self.choices)}")
+                return self.choices[word]
+            case Form.POLICIES:
+                return word or None
+
+    def format(self, value: Any) -> str:  # noqa: ANN401 - the type of the field
+        """Make the word of a value, which `parse` reads."""
+        if self.form is Form.YES_NO:
+            return "yes" if value else "no"
+        return str(value)
+
+
+def setting(
+    attribute: str,
+    doc: str,
+    *,
+    default: object = None,
+    choices: tuple[object, ...] = (),
+    is_permission: bool = False,
+) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare a field as a setting.
+
+    Args:
+        attribute: of the metadata element.
+        doc: one or two sentences.
+        default: the effective value where no source gives one.
+        choices: the values of a setting that is neither a frequency nor yes or no.
+        is_permission: whether it permits the guest something.
+    """
+    declaration = {
+        "attribute": attribute,
+        "doc": doc,
+        "default": default,
+        "is_permission": is_permission,
+        "choices": types.MappingProxyType({str(value): value for value in choices}),
+    }
+    return dataclasses.field(default=None, metadata={_DECLARATION: declaration})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainSettings:
+    """Limits, permissions and policies of one domain."""
+
+    min_khz: KHz | None = setting(
+        "min", "Lower limit of the frequencies of the domain's vCPUs."
+    )
+    max_khz: KHz | None = setting(
+        "max", "Upper limit of the frequencies of the domain's vCPUs."
+    )
+    turbo: bool | None = setting(
+        "turbo", "Whether the domain may use turbo.", default=True
+    )
+    mode: Mode | None = setting(
+        "mode",
+        "Whether the domain's requests change frequencies.",
+        default=Mode.ENFORCE,
+        choices=tuple(Mode),
+    )
+    queries: bool | None = setting(
+        "queries",
+        "Whether the guest may query the frequencies and capabilities of its vCPUs.",
+        default=True,
+        is_permission=True,
+    )
+    guest_policies: bool | None = setting(
+        "guest-policies",
+        "Whether the guest may send policies for its vCPUs.",
+        default=True,
+        is_permission=True,
+    )
+    policies: str | None = setting(
+        "policies",
+        'Policies for its vCPUs, as in "utilisation up-above=0.9; workload low'
+        ' vcpus=3"; `vmpower policy set --help` lists kinds and options.',
+    )
+    generation: int | None = setting(
+        "generation",
+        "Size of the guest's packets in bytes; without it, detected from what the"
+        " guest sends.",
+        choices=GENERATIONS,
+    )
+    onboard: bool | None = setting(
+        "onboard",
+        "Whether the domain requests or refuses channels from `[[onboard]]` rules;"
+        " without a rule it has no effect.",
+    )
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything is left open."""
+        """Whether no setting is given."""
         return all(getattr(self, item.name) is None for item in fields(self))
+
+
+def settings_of(cls: type[DomainSettings]) -> Mapping[str, Setting]:
+    """Return a table of settings, in order, by name."""
+    return _read_table(typing.cast("Any", cls))
+
+
+@functools.cache
+def _read_table(cls: Any) -> Mapping[str, Setting]:  # noqa: ANN401 - a class is hashable
+    hints = typing.get_type_hints(cls)
+    return types.MappingProxyType(
+        {
+            field.name: Setting(
+                name=field.name,
+                form=_form_of(hints[field.name], field.metadata[_DECLARATION]),
+                **field.metadata[_DECLARATION],
+            )
+            for field in fields(cls)
+            if _DECLARATION in field.metadata
+        }
+    )
+
+
+def _form_of(hint: Any, declaration: Mapping[str, Any]) -> Form:  # noqa: ANN401 - a type hint
+    kind = typing.get_args(hint)[0]  # ... | None
+    if declaration["choices"]:
+        return Form.CHOICE
+    return {KHz: Form.FREQUENCY, bool: Form.YES_NO, str: Form.POLICIES}[kind]
+
+
+SETTINGS = settings_of(DomainSettings)
+"""The table."""

@@ -1,36 +1,50 @@
-"""Why a request was refused; counted for each channel."""
+"""Reasons for refusing a request; counted for each channel."""
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+
+
+class Permission(StrEnum):
+    """What a domain's guest may do: the names of settings of a domain."""
+
+    QUERIES = "queries"
+    """Query the frequencies and capabilities of its own vCPUs."""
+    GUEST_POLICIES = "guest_policies"
+    """Send policies for its own vCPUs."""
+
+    @property
+    def refusal(self) -> Refusal:
+        """The reason of a request that lacks it."""
+        return _FORBIDDEN[self]
 
 
 class Refusal(IntEnum):
-    """A reason; the number is its place in a channel's row of the shared table.
+    """A reason; its number is its position in a channel's row of the shared table.
 
-    None is 0, so that a refusal is always true.
+    No reason is 0, so that a refusal is always true.
     """
 
     OBSERVED = 1
-    """The host or the domain is only observed."""
+    """The host or the domain is in observe mode."""
     DISABLED = 2
     """The operator disabled the channel."""
     PHYSICAL = 3
-    """The guest named a CPU of the host."""
+    """The request is for a CPU of the host."""
     NO_VCPU = 4
-    """The domain has no such vCPU, or a reply has no room for it."""
+    """No such vCPU in the domain, or no room for it in a reply."""
     FLOATING = 5
     """The vCPU is not pinned into one clock group."""
     UNIT = 6
-    """The unit is none."""
+    """Unknown unit."""
     TURBO = 7
-    """There is no turbo step, or the domain may not use it."""
+    """No turbo step, or the domain may not use it."""
     OVERRIDDEN = 8
-    """The operator has set the clock."""
+    """The operator has overridden the frequency."""
     CLAIM = 9
     """The clock group could not be taken."""
     KERNEL = 10
-    """The kernel refused the clock."""
+    """The kernel refused the frequency."""
     POLICIES_FORBIDDEN = 11
     """The domain may not send policies."""
     POLICIES_TOO_MANY = 12
@@ -38,9 +52,15 @@ class Refusal(IntEnum):
     POLICY_REFUSED = 13
     """The policy cannot be installed."""
     QUERIES_FORBIDDEN = 14
-    """The domain may not ask about its vCPUs."""
+    """The domain may not query its vCPUs."""
 
     @property
     def word(self) -> str:
         """Its name in documents: `no-vcpu`."""
         return self.name.lower().replace("_", "-")
+
+
+_FORBIDDEN = {
+    Permission.QUERIES: Refusal.QUERIES_FORBIDDEN,
+    Permission.GUEST_POLICIES: Refusal.POLICIES_FORBIDDEN,
+}

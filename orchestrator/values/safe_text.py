@@ -1,8 +1,8 @@
-"""Text of other people, made harmless for a terminal and for a log.
+"""Makes foreign text safe to show on a terminal and in a log.
 
-A terminal obeys control characters, also the 32 that Latin-1 has above 0x7F, and a
-log takes what stands behind a line's end for a line of its own. Names of domains, keys
-of messages and reasons of others may hold all of them.
+A terminal interprets control characters, including the 32 of Latin-1 above 0x7F, and a
+newline forges a log entry. Names of domains, keys of messages and texts of other
+programs may contain any of them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import json
 
 
 def printable(text: str) -> str:
-    """Put a mark where a character is none that can be seen."""
+    """Replace each unprintable character by U+FFFD."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """Make text harmless, and keep its lines."""
+    """Replace unprintable characters, except newlines."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def printable_json(text: str) -> str:
-    """Escape in JSON what cannot be seen: it says the same, and does no harm."""
+    """Escape unprintable characters in JSON, which does not change its meaning."""
     if text.replace("\n", "").isprintable():
         return text
     return "".join(

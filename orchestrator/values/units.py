@@ -1,4 +1,4 @@
-"""Frequencies are integer kHz everywhere; this is the only door to other units.
+"""Frequencies: integer kHz inside, other units only in what people write and read.
 
 Source: the kernel's cpufreq files hold decimal kHz
 (Documentation/admin-guide/pm/cpufreq.rst).
@@ -13,35 +13,38 @@ from orchestrator.errors import ConfigError
 
 KHz = NewType("KHz", int)
 
-MOST_KHZ = 100_000_000
-"""100 GHz: what is above it was not meant."""
+MAX_KHZ = 100_000_000
+"""100 GHz; anything above is a mistake."""
+FREQUENCY_FORMATS = "2.3GHz, 2300MHz or kHz"
+"""How a frequency can be written, for messages."""
 _FACTORS = {"": 1, "khz": 1, "mhz": 1_000, "ghz": 1_000_000}
 _SHOWN = 40
 _FREQUENCY = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 
 
 def parse_khz(text: str) -> KHz:
-    """Turn ``2300000``, ``2300MHz`` or ``2.3GHz`` into kHz.
+    """Convert ``2300000``, ``2300MHz`` or ``2.3GHz`` to kHz.
 
     Raises:
-        ConfigError: the text is no frequency, or none that a CPU can have.
+        ConfigError: not a frequency, or not one that a CPU can have.
     """
     match = _FREQUENCY.fullmatch(text.strip())
     factor = _FACTORS.get(match[2].lower()) if match else None
-    # A fraction of a kHz is a forgotten unit: 2.3 does not mean 2 kHz.
+    # A fraction of a kHz is a missing unit: 2.3 does not mean 2 kHz.
     if match is None or factor is None or (factor == 1 and "." in match[1]):
-        raise ConfigError(
-            f"'{text[:_SHOWN]}' is no frequency",
-            hint="write 2300000, 2300MHz or 2.3GHz",
-        )
+        raise _invalid(text, FREQUENCY_FORMATS)
     khz = float(match[1]) * factor
-    if not 1 <= khz <= MOST_KHZ:
-        raise ConfigError(f"'{text[:_SHOWN]}' is no clock of a CPU")
+    if not 1 <= khz <= MAX_KHZ:
+        raise _invalid(text, f"1 kHz to {MAX_KHZ // 1_000_000} GHz")
     return KHz(round(khz))
 
 
+def _invalid(text: str, expected: str) -> ConfigError:
+    return ConfigError(f"invalid frequency '{text[:_SHOWN]}': expected {expected}")
+
+
 def format_khz(khz: int | None) -> str:
-    """Write kHz for people: ``2.30 GHz``, ``800 MHz``, ``-`` for none."""
+    """Format kHz for people: ``2.30 GHz``, ``800 MHz``, ``-`` for None."""
     if khz is None:
         return "-"
     if khz < 1_000_000:

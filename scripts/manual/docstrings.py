@@ -1,8 +1,9 @@
-"""Docstrings of fields and enum members, read from the source: Python drops them."""
+"""Documentation of fields and enum members: docstrings in the source, or declared."""
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import inspect
 from pathlib import Path
@@ -15,7 +16,17 @@ def members_of(cls: type[Any]) -> dict[str, str]:
     for base in reversed(cls.__mro__):
         if base.__module__.startswith("orchestrator") or base.__module__[:3] == "cli":
             found |= _of_class(inspect.getsourcefile(base) or "", base.__name__)
-    return found
+    return found | _declared(cls)
+
+
+def _declared(cls: type[Any]) -> dict[str, str]:
+    """Return the documentation that fields are declared with."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return {
+        field.name: declaration["doc"]
+        for field in fields
+        for declaration in field.metadata.values()
+    }
 
 
 @functools.cache

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.channel.acceptance import is_accepted
-from orchestrator.channel.endpoint import MAX_PATH_BYTES, connect
+from orchestrator.channel.endpoint import connect
 from orchestrator.errors import EndpointAbsent, EndpointContended, EndpointRefused
+from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ def _accept_one(
     return thread, accepted
 
 
-def test_a_listener_that_accepts_is_connected(listener: socket.socket) -> None:
+def test_a_listener_that_accepts_is_connected_to(listener: socket.socket) -> None:
     thread, accepted = _accept_one(listener)
     with connect(_path(listener), US) as ours:
         thread.join()
@@ -54,7 +55,7 @@ def test_a_listener_that_serves_another_is_contended(listener: socket.socket) ->
     with connect(_path(listener), US):
         thread.join()
         with accepted[0], pytest.raises(EndpointContended) as caught:
-            connect(_path(listener), US, accept_patience_s=0.02)
+            connect(_path(listener), US, accept_timeout_s=0.02)
     assert "vm_power_manager" in caught.value.hint
 
 
@@ -73,14 +74,14 @@ def test_a_missing_path_is_absent(tmp_path: Path) -> None:
         connect(str(tmp_path / "nothing"), US)
 
 
-def test_a_socket_that_nobody_listens_on_is_absent(tmp_path: Path) -> None:
+def test_a_socket_without_a_listener_is_absent(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "s"))
     with pytest.raises(EndpointAbsent):
         connect(str(tmp_path / "s"), US)
 
 
-def test_a_listener_of_an_untrusted_user_is_refused_by_name(
+def test_an_untrusted_listener_is_refused_and_named(
     listener: socket.socket,
 ) -> None:
     with pytest.raises(EndpointRefused, match=f"user {os.geteuid()} ") as caught:
@@ -88,28 +89,28 @@ def test_a_listener_of_an_untrusted_user_is_refused_by_name(
     assert "trusted_uids" in caught.value.hint
 
 
-def test_the_longest_path_that_the_kernel_takes_is_tried(tmp_path: Path) -> None:
-    path = f"{tmp_path}/".ljust(MAX_PATH_BYTES, "x")
+def test_a_path_of_maximum_length_is_accepted(tmp_path: Path) -> None:
+    path = f"{tmp_path}/".ljust(MAX_SOCKET_PATH_BYTES, "x")
     with pytest.raises(EndpointAbsent):
         connect(path, US)
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/" + "x" * MAX_PATH_BYTES, "/tmp/ü" + "x" * 101, "relative", "", "/a\0b"],
+    ["/" + "x" * MAX_SOCKET_PATH_BYTES, "/tmp/ü" + "x" * 101, "relative", "", "/a\0b"],
 )
-def test_a_path_that_cannot_be_a_socket_s_is_refused(path: str) -> None:
+def test_an_invalid_path_is_refused(path: str) -> None:
     with pytest.raises(EndpointRefused):
         connect(path, US)
 
 
-def test_a_path_that_may_not_be_used_is_refused(tmp_path: Path) -> None:
+def test_an_error_of_the_kernel_is_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(EndpointRefused, match="ELOOP"):
         connect(str(tmp_path / "loop"), US)
 
 
-def test_a_socket_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_socket_of_another_type_is_refused(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         sock.bind(str(tmp_path / "s"))
         sock.listen()
@@ -117,7 +118,9 @@ def test_a_socket_of_another_kind_is_refused(tmp_path: Path) -> None:
             connect(str(tmp_path / "s"), US)
 
 
-def test_the_kernel_tells_waiting_from_accepted(listener: socket.socket) -> None:
+def test_the_kernel_shows_whether_a_connection_was_accepted(
+    listener: socket.socket,
+) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(_path(listener))
         assert is_accepted(sock) is False

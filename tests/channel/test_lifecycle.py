@@ -6,42 +6,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.channel.lifecycle import TABLE, ChannelState, Happening, after
+from orchestrator.channel.lifecycle import (
+    TRANSITIONS,
+    ChannelEvent,
+    ChannelState,
+    next_state,
+)
 
-S, H = ChannelState, Happening
+S, E = ChannelState, ChannelEvent
 ENDPOINT = {S.OPEN, S.DISABLED}
 """States in which there is an endpoint."""
 IMPOSSIBLE = {
-    *((state, H.ATTEMPT) for state in ENDPOINT | {S.CONNECTING}),
+    *((state, E.ATTEMPT) for state in ENDPOINT | {S.CONNECTING}),
     *(
         (state, outcome)
         for state in set(S) - {S.CONNECTING}
         for outcome in (
-            H.CONNECTED,
-            H.CONNECTED_DISABLED,
-            H.NOBODY_LISTENS,
-            H.HELD_BY_ANOTHER,
-            H.FORBIDDEN,
+            E.CONNECTED,
+            E.CONNECTED_DISABLED,
+            E.NO_LISTENER,
+            E.IN_USE,
+            E.FORBIDDEN,
         )
     ),
-    (S.CONNECTING, H.HUNG_UP),
-    (S.CONTENDED, H.HUNG_UP),
-    (S.REFUSED, H.HUNG_UP),
+    (S.CONNECTING, E.HUNG_UP),
+    (S.CONTENDED, E.HUNG_UP),
+    (S.REFUSED, E.HUNG_UP),
 }
 
 
-@pytest.mark.parametrize(("state", "happening"), list(product(S, H)))
-def test_every_pair_is_either_in_the_table_or_raises(
-    state: ChannelState, happening: Happening
+@pytest.mark.parametrize(("state", "event"), list(product(S, E)))
+def test_every_event_has_a_next_state_or_raises(
+    state: ChannelState, event: ChannelEvent
 ) -> None:
-    if (state, happening) in IMPOSSIBLE:
-        with pytest.raises(ValueError, match=happening.name):
-            after(state, happening)
+    if (state, event) in IMPOSSIBLE:
+        with pytest.raises(ValueError, match=event.name):
+            next_state(state, event)
     else:
-        assert after(state, happening) is TABLE[state, happening]
+        assert next_state(state, event) is TRANSITIONS[state, event]
 
 
-def test_the_words_are_those_of_the_status_document() -> None:
+def test_the_states_are_named_as_in_the_status_document() -> None:
     assert [str(state) for state in S] == [
         "absent",
         "connecting",
@@ -54,41 +59,41 @@ def test_the_words_are_those_of_the_status_document() -> None:
 
 
 @pytest.mark.parametrize(
-    ("happenings", "state"),
+    ("events", "state"),
     [
-        ([H.ATTEMPT, H.CONNECTED], S.OPEN),
-        ([H.ATTEMPT, H.NOBODY_LISTENS], S.ABSENT),
-        ([H.ATTEMPT, H.HELD_BY_ANOTHER], S.CONTENDED),
-        ([H.ATTEMPT, H.FORBIDDEN], S.REFUSED),
-        ([H.ATTEMPT, H.HELD_BY_ANOTHER, H.ATTEMPT, H.CONNECTED], S.OPEN),
-        ([H.ATTEMPT, H.CONNECTED, H.HUNG_UP], S.CLOSED),
-        ([H.ATTEMPT, H.CONNECTED, H.HUNG_UP, H.ATTEMPT, H.CONNECTED], S.OPEN),
-        ([H.ATTEMPT, H.CONNECTED, H.SWITCHED_OFF], S.DISABLED),
-        ([H.ATTEMPT, H.CONNECTED_DISABLED, H.SWITCHED_ON], S.OPEN),
-        ([H.ATTEMPT, H.CONNECTED, H.WITHDRAWN], S.ABSENT),
-        ([H.SWITCHED_OFF, H.ATTEMPT, H.WITHDRAWN], S.ABSENT),
+        ([E.ATTEMPT, E.CONNECTED], S.OPEN),
+        ([E.ATTEMPT, E.NO_LISTENER], S.ABSENT),
+        ([E.ATTEMPT, E.IN_USE], S.CONTENDED),
+        ([E.ATTEMPT, E.FORBIDDEN], S.REFUSED),
+        ([E.ATTEMPT, E.IN_USE, E.ATTEMPT, E.CONNECTED], S.OPEN),
+        ([E.ATTEMPT, E.CONNECTED, E.HUNG_UP], S.CLOSED),
+        ([E.ATTEMPT, E.CONNECTED, E.HUNG_UP, E.ATTEMPT, E.CONNECTED], S.OPEN),
+        ([E.ATTEMPT, E.CONNECTED, E.SWITCHED_OFF], S.DISABLED),
+        ([E.ATTEMPT, E.CONNECTED_DISABLED, E.SWITCHED_ON], S.OPEN),
+        ([E.ATTEMPT, E.CONNECTED, E.WITHDRAWN], S.ABSENT),
+        ([E.SWITCHED_OFF, E.ATTEMPT, E.WITHDRAWN], S.ABSENT),
     ],
 )
-def test_lives_of_a_channel(happenings: list[Happening], state: ChannelState) -> None:
+def test_sequences_of_events(events: list[ChannelEvent], state: ChannelState) -> None:
     now = S.ABSENT
-    for happening in happenings:
-        now = after(now, happening)
+    for event in events:
+        now = next_state(now, event)
     assert now is state
 
 
-@given(st.lists(st.sampled_from(H)))
-def test_an_endpoint_comes_only_from_connecting(happenings: list[Happening]) -> None:
+@given(st.lists(st.sampled_from(E)))
+def test_only_connecting_leads_to_an_endpoint(events: list[ChannelEvent]) -> None:
     now = S.ABSENT
-    for happening in happenings:
-        if (now, happening) in IMPOSSIBLE:
+    for event in events:
+        if (now, event) in IMPOSSIBLE:
             continue
-        before, now = now, after(now, happening)
+        before, now = now, next_state(now, event)
         assert now not in ENDPOINT or before in ENDPOINT | {S.CONNECTING}
 
 
 @given(st.sampled_from(S))
-def test_from_every_state_a_channel_can_come_to_be_open(state: ChannelState) -> None:
-    path = [H.WITHDRAWN, H.ATTEMPT, H.CONNECTED]
-    for happening in path:
-        state = after(state, happening)
+def test_a_channel_can_be_opened_from_every_state(state: ChannelState) -> None:
+    path = [E.WITHDRAWN, E.ATTEMPT, E.CONNECTED]
+    for event in path:
+        state = next_state(state, event)
     assert state is S.OPEN

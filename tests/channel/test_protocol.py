@@ -33,7 +33,7 @@ requests = st.builds(
 )
 
 
-def test_every_vector_has_the_length_that_it_names() -> None:
+def test_every_vector_has_its_stated_length() -> None:
     for line in FILE.read_text().splitlines():
         name, length, text = line.split()
         assert len(bytes.fromhex(text)) == int(length), name
@@ -41,11 +41,9 @@ def test_every_vector_has_the_length_that_it_names() -> None:
 
 @pytest.mark.parametrize("name", BY_NAME)
 @pytest.mark.parametrize("unit", Unit)
-def test_dpdk_s_power_requests_are_understood_and_written_the_same(
-    name: str, unit: Unit
-) -> None:
+def test_dpdk_s_power_requests_are_decoded_and_encoded(name: str, unit: Unit) -> None:
     if name == "G1" and unit >= Unit.ENABLE_TURBO:
-        return  # not yet
+        return  # not in this generation
     generation = GENERATIONS[BY_NAME[name]]
     packet = read_vectors()[f"{name}.CPU_POWER_{unit.name}_lcore3"]
     assert decode(packet, generation) == Request(3, unit, Command.CPU_POWER, 0)
@@ -53,7 +51,7 @@ def test_dpdk_s_power_requests_are_understood_and_written_the_same(
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_dpdk_s_connect_is_understood_and_written_the_same(name: str) -> None:
+def test_dpdk_s_connect_is_decoded_and_encoded(name: str) -> None:
     generation = GENERATIONS[BY_NAME[name]]
     packet = read_vectors()[f"{name}.CONNECT_zeroed"]
     assert decode(packet, generation).command == Command.CONNECT
@@ -61,13 +59,13 @@ def test_dpdk_s_connect_is_understood_and_written_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["G3", "G4"])
-def test_a_32_bit_guest_s_packet_lacks_only_the_end(name: str) -> None:
+def test_a_packet_of_a_32_bit_guest_only_lacks_the_end(name: str) -> None:
     for vector, packet in read_vectors().items():
         if vector.startswith(name) and len(packet) == SIZE:
             assert decode(packet[:460], GENERATIONS[460]) == decode(packet)
 
 
-def test_a_request_for_a_host_cpu_shows_as_one() -> None:
+def test_a_request_for_a_host_cpu_is_decoded_as_one() -> None:
     packet = read_vectors()["G4.CPU_POWER_SCALE_MAX_physical_core5"]
     assert decode(packet) == Request(5, Unit.SCALE_MAX, Command.CPU_POWER, 1)
 
@@ -87,7 +85,7 @@ def test_a_nack_differs_from_the_request_in_one_number() -> None:
 
 @pytest.mark.parametrize("generation", GENERATIONS.values())
 @given(request=requests)
-def test_what_was_encoded_decodes_to_itself(
+def test_an_encoded_request_decodes_to_itself(
     generation: Generation, request: Request
 ) -> None:
     if not generation.has_core_type:
@@ -98,7 +96,7 @@ def test_what_was_encoded_decodes_to_itself(
 
 
 @given(st.binary(max_size=2 * SIZE))
-def test_no_bytes_raise_anything_but_packet_error(data: bytes) -> None:
+def test_invalid_bytes_raise_only_packet_errors(data: bytes) -> None:
     if len(data) == SIZE:
         assert decode(data).vcpu >= 0
     else:
@@ -107,13 +105,15 @@ def test_no_bytes_raise_anything_but_packet_error(data: bytes) -> None:
 
 
 @given(st.binary(min_size=SIZE, max_size=SIZE))
-def test_any_packet_is_echoed_but_for_the_answer(packet: bytes) -> None:
+def test_an_answer_differs_from_its_packet_only_in_the_code(packet: bytes) -> None:
     answer = encode_answer(packet, Answer.NACK)
     assert (answer[:12], answer[16:]) == (packet[:12], packet[16:])
     assert answer[12:16] == b"\2\0\0\0"
 
 
 @given(st.lists(requests, max_size=5), st.binary(max_size=SIZE - 1))
-def test_a_stream_gives_its_whole_packets(sent: list[Request], rest: bytes) -> None:
+def test_all_whole_packets_of_a_stream_are_decoded(
+    sent: list[Request], rest: bytes
+) -> None:
     stream = b"".join(map(encode, sent)) + rest
     assert list(decode_all(stream)) == sent

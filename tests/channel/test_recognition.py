@@ -18,11 +18,11 @@ from orchestrator.channel.protocol import (
     encode,
 )
 from orchestrator.channel.recognition import (
-    MOST_PACKETS,
-    MOST_UNKNOWN_BYTES,
+    MAX_PACKETS,
+    MAX_UNKNOWN_BYTES,
     Cut,
     Stream,
-    recognise,
+    recognize,
 )
 from tests.channel.vectors import read_vectors
 
@@ -47,7 +47,7 @@ requests = st.builds(
 
 
 def _packets() -> list[tuple[Generation, str, bytes]]:
-    """Every vector that a guest sends, those of 464 bytes as 460 bytes too."""
+    """Every vector that a guest sends; those of 464 bytes also cut to 460."""
     found = []
     for name, packet in read_vectors().items():
         generation = OF_NAME[name.partition(".")[0]]
@@ -63,8 +63,8 @@ PACKETS = _packets()
 vectors = st.sampled_from(PACKETS)
 
 
-def _hear(stream: Stream, piece: bytes) -> bytes:
-    """Return the packets in a piece and the silence behind it."""
+def _receive(stream: Stream, piece: bytes) -> bytes:
+    """Return the packets in a piece that is followed by a silence."""
     return stream.feed(piece).packets + stream.settle().packets
 
 
@@ -73,53 +73,53 @@ def _pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(edges)]
 
 
-# What a fresh channel hears
+# A new channel
 
 
 @pytest.mark.parametrize(
     ("generation", "name", "packet"), PACKETS, ids=lambda p: str(p)[:40]
 )
-def test_every_packet_of_dpdk_s_is_known_by_itself(
+def test_every_packet_of_dpdk_is_recognized_alone(
     generation: Generation, name: str, packet: bytes
 ) -> None:
     stream = Stream()
-    assert _hear(stream, packet) == packet, name
+    assert _receive(stream, packet) == packet, name
     assert stream.generation is generation
 
 
 @given(vectors)
-def test_only_464_bytes_do_not_wait_for_the_silence(
+def test_only_464_bytes_are_recognized_without_a_silence(
     vector: tuple[Generation, str, bytes],
 ) -> None:
     generation, _, packet = vector
-    is_known = recognise(packet) is generation
+    is_known = recognize(packet) is generation
     assert is_known == (generation is GENERATION_464)
 
 
 @pytest.mark.parametrize("generation", ALL)
 @given(data=st.data())
-def test_a_connect_is_known_whatever_its_garbage_is(
+def test_a_connect_is_recognized_whatever_its_other_fields_are(
     generation: Generation, data: st.DataObject
 ) -> None:
     size = generation.size_bytes
     garbage = bytearray(data.draw(st.binary(min_size=size, max_size=size)))
     garbage[12:16] = b"\2\0\0\0"
     stream = Stream()
-    assert _hear(stream, bytes(garbage)) == garbage
+    assert _receive(stream, bytes(garbage)) == garbage
     assert stream.generation is generation
 
 
 @given(st.lists(requests, min_size=1, max_size=6), st.lists(st.integers(0), max_size=8))
-def test_464_bytes_are_known_however_they_are_cut(
+def test_464_bytes_are_recognized_however_they_are_cut(
     sent: list[Request], cuts: list[int]
 ) -> None:
     data = b"".join(map(encode, sent))
     stream = Stream()
-    heard = b"".join(stream.feed(piece).packets for piece in _pieces(data, cuts))
-    assert heard == data
+    received = b"".join(stream.feed(piece).packets for piece in _pieces(data, cuts))
+    assert received == data
 
 
-# What changes
+# Changes of the generation
 
 
 @pytest.mark.parametrize("before", KNOWN, ids=str)
@@ -129,16 +129,16 @@ def test_another_guest_costs_one_packet_at_most(
 ) -> None:
     generation, _, packet = first
     stream = Stream(before)
-    heard = _hear(stream, packet)
-    assert heard == packet or not packet.startswith(heard)
+    received = _receive(stream, packet)
+    assert received == packet or not packet.startswith(received)
     assert stream.generation is generation
     _, _, second = data.draw(vectors.filter(lambda v: v[0] is generation))
-    assert _hear(stream, second) == second
+    assert _receive(stream, second) == second
 
 
 @pytest.mark.parametrize("before", KNOWN, ids=str)
 @given(packet=vectors.filter(lambda vector: vector[0] is GENERATION_464))
-def test_who_waits_for_an_answer_is_understood_at_once(
+def test_a_guest_that_waits_for_an_answer_is_recognized_at_once(
     before: Generation | None, packet: tuple[Generation, str, bytes]
 ) -> None:
     stream = Stream(before)
@@ -147,7 +147,7 @@ def test_who_waits_for_an_answer_is_understood_at_once(
 
 
 @given(known, generations, st.lists(requests, min_size=2, max_size=8))
-def test_two_requests_in_one_piece_are_understood_at_once(
+def test_two_requests_in_one_piece_are_recognized_at_once(
     before: Generation | None, generation: Generation, sent: list[Request]
 ) -> None:
     data = b"".join(encode(request, generation) for request in sent)
@@ -157,16 +157,16 @@ def test_two_requests_in_one_piece_are_understood_at_once(
 
 
 @given(known, st.lists(vectors, max_size=12))
-def test_a_mix_of_everything_is_understood_if_there_are_silences(
+def test_any_mix_is_recognized_if_there_are_silences(
     before: Generation | None, mixed: list[tuple[Generation, str, bytes]]
 ) -> None:
     stream = Stream(before)
     for generation, _, packet in mixed:
-        assert _hear(stream, packet) == packet
+        assert _receive(stream, packet) == packet
         assert stream.generation is generation
 
 
-# What nobody can explain
+# Invalid bytes
 
 
 @given(
@@ -174,7 +174,7 @@ def test_a_mix_of_everything_is_understood_if_there_are_silences(
     st.lists(st.tuples(st.binary(max_size=1_500), st.booleans()), max_size=8),
     vectors,
 )
-def test_no_bytes_spoil_a_stream_for_what_follows(
+def test_invalid_bytes_do_not_affect_later_packets(
     before: Generation | None,
     junk: list[tuple[bytes, bool]],
     following: tuple[Generation, str, bytes],
@@ -184,12 +184,12 @@ def test_no_bytes_spoil_a_stream_for_what_follows(
         cut = stream.feed(piece)
         if stream.generation is not None:
             assert not len(cut.packets) % stream.generation.size_bytes
-        assert len(stream.rest) <= MOST_UNKNOWN_BYTES
+        assert len(stream.rest) <= MAX_UNKNOWN_BYTES
         if is_silent:
             stream.settle()
     stream.settle()
     generation, _, packet = following
-    assert _hear(stream, packet) == packet
+    assert _receive(stream, packet) == packet
     assert stream.generation is generation
 
 
@@ -199,7 +199,7 @@ def test_no_bytes_spoil_a_stream_for_what_follows(
     st.lists(st.integers(0), max_size=8),
     vectors,
 )
-def test_no_cuts_spoil_a_stream_for_what_follows(
+def test_cuts_do_not_affect_later_packets(
     before: Generation,
     mixed: list[tuple[Generation, str, bytes]],
     cuts: list[int],
@@ -210,13 +210,13 @@ def test_no_cuts_spoil_a_stream_for_what_follows(
         stream.feed(piece)
     stream.settle()
     generation, _, packet = following
-    assert _hear(stream, packet) == packet
+    assert _receive(stream, packet) == packet
     assert stream.generation is generation
 
 
-def test_what_makes_no_sense_is_lost_and_said_so() -> None:
+def test_unrecognized_bytes_are_dropped_and_reported() -> None:
     stream = Stream()
-    assert stream.feed(b"\xff" * MOST_UNKNOWN_BYTES) == Cut(b"")
+    assert stream.feed(b"\xff" * MAX_UNKNOWN_BYTES) == Cut(b"")
     assert stream.feed(b"\xff") == Cut(b"", is_lost=True)
     assert stream.feed(b"\xff" * 7) == Cut(b"")
     assert stream.settle() == Cut(b"", is_lost=True)
@@ -224,43 +224,43 @@ def test_what_makes_no_sense_is_lost_and_said_so() -> None:
     assert stream.generation is None
 
 
-def test_who_was_understood_may_send_a_command_that_is_none() -> None:
+def test_an_unknown_command_does_not_change_a_known_generation() -> None:
     stream = Stream(GENERATION_464)
     packet = encode(Request(0, 1, 5))
     assert stream.feed(packet).packets == packet
 
 
-def test_of_thousands_of_short_packets_the_newest_count() -> None:
+def test_of_thousands_of_short_packets_the_newest_are_taken() -> None:
     stream = Stream()
     sent = [encode(Request(0, 1 + n % 4), GENERATION_16) for n in range(4_000)]
     cut = stream.feed(b"".join(sent))
-    assert cut == Cut(b"".join(sent[-MOST_PACKETS:]), is_lost=True)
+    assert cut == Cut(b"".join(sent[-MAX_PACKETS:]), is_lost=True)
     assert stream.generation is GENERATION_16
 
 
-# What an operator says
+# A configured generation
 
 
 @given(generations, st.lists(st.binary(max_size=1_000), max_size=6))
-def test_a_word_of_the_operator_s_is_not_doubted(
+def test_a_configured_generation_is_never_changed(
     generation: Generation, pieces: list[bytes]
 ) -> None:
     stream = Stream()
-    stream.give(generation)
+    stream.configure(generation)
     for piece in pieces:
         stream.feed(piece)
         assert len(stream.rest) < generation.size_bytes
     stream.settle()
-    assert (stream.generation, stream.is_given) == (generation, True)
+    assert (stream.generation, stream.is_configured) == (generation, True)
     packet = encode(Request(1, 1, Command.CPU_POWER), generation)
     assert stream.feed(packet).packets == packet
 
 
-def test_when_nobody_says_it_any_more_it_is_a_first_guess() -> None:
+def test_a_generation_that_is_no_longer_configured_is_a_first_guess() -> None:
     stream = Stream()
-    stream.give(GENERATION_16)
-    stream.give(None)
-    assert (stream.generation, stream.is_given) == (GENERATION_16, False)
+    stream.configure(GENERATION_16)
+    stream.configure(None)
+    assert (stream.generation, stream.is_configured) == (GENERATION_16, False)
     packet = encode(Request(1, 1), GENERATION_456)
-    assert _hear(stream, packet) == packet
+    assert _receive(stream, packet) == packet
     assert stream.generation is GENERATION_456

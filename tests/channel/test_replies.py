@@ -36,7 +36,7 @@ def _frequencies(khz: tuple[int, ...]) -> Frequencies:
     return Frequencies(vm_name=bytes(32), khz=khz, num_vcpu=4)
 
 
-def test_clocks_are_written_as_dpdk_s_guests_read_them() -> None:
+def test_frequencies_are_encoded_as_dpdk_s_guests_decode_them() -> None:
     vectors = read_vectors()
     everything = _frequencies(_fill(*KHZ))
     one = _frequencies(_fill(0, 0, KHZ[2]))
@@ -46,7 +46,7 @@ def test_clocks_are_written_as_dpdk_s_guests_read_them() -> None:
         assert encode_frequencies(reply) == packet
 
 
-def test_abilities_are_written_as_dpdk_s_guests_read_them() -> None:
+def test_capabilities_are_encoded_as_dpdk_s_guests_decode_them() -> None:
     vectors = read_vectors()
     everything = Capabilities(
         vm_name=bytes(32), turbo=_fill(1, 1, 1, 1), priority=_fill(1), num_vcpu=4
@@ -61,7 +61,7 @@ def test_abilities_are_written_as_dpdk_s_guests_read_them() -> None:
 @pytest.mark.parametrize(
     ("generation", "sizes"), [(GENERATION_460, (84, 180)), (GENERATION_464, (88, 184))]
 )
-def test_a_reply_has_the_size_of_its_reader(
+def test_a_reply_has_the_size_of_its_generation(
     generation: Generation, sizes: tuple[int, int]
 ) -> None:
     clocks = encode_frequencies(Frequencies(khz=_fill(*KHZ)), generation)
@@ -73,7 +73,7 @@ def test_a_reply_has_the_size_of_its_reader(
 
 @pytest.mark.parametrize("generation", ANSWERED)
 @pytest.mark.parametrize("query", range(7, 11))
-def test_a_refusal_is_as_long_as_the_reply_would_be(
+def test_a_refusal_has_the_size_of_the_reply(
     generation: Generation, query: int
 ) -> None:
     refusal = encode_refusal(query, generation, vm_name=b"asker")
@@ -87,17 +87,17 @@ def test_a_refusal_is_as_long_as_the_reply_would_be(
 
 
 @pytest.mark.parametrize("generation", [GENERATION_16, GENERATION_456])
-def test_old_guests_have_no_replies(generation: Generation) -> None:
+def test_old_generations_have_no_replies(generation: Generation) -> None:
     assert not generation.is_answered
-    with pytest.raises(PacketError, match="read no replies"):
+    with pytest.raises(PacketError, match="do not read replies"):
         encode_frequencies(Frequencies(), generation)
-    with pytest.raises(PacketError, match="read no replies"):
+    with pytest.raises(PacketError, match="do not read replies"):
         encode_refusal(Command.QUERY_CAPS, generation)
 
 
 @pytest.mark.parametrize("generation", ANSWERED)
 @given(data=st.binary(max_size=200) | st.sampled_from([84, 88, 180, 184]).map(bytes))
-def test_no_bytes_raise_anything_but_packet_error(
+def test_invalid_bytes_raise_only_packet_errors(
     generation: Generation, data: bytes
 ) -> None:
     for layout, decode in (
@@ -111,6 +111,6 @@ def test_no_bytes_raise_anything_but_packet_error(
                 decode(data, generation)
 
 
-def test_a_number_that_does_not_fit_is_named_an_error() -> None:
+def test_a_number_that_does_not_fit_is_refused() -> None:
     with pytest.raises(PacketError, match="does not fit"):
         encode_frequencies(Frequencies(khz=_fill(2**32)))

@@ -1,12 +1,12 @@
-"""Whole packets as compiled DPDK programs wrote them."""
+"""Whole packets, written by compiled DPDK programs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 FILE = Path(__file__).parents[1] / "data" / "packet-vectors.txt"
-"""One a line: name, length, bytes. G1 to G4 are the generations of 16, 456, 464 bytes
-and 464 bytes with answers."""
+"""One per line: name, length, bytes. G1 to G4 are the generations of 16, 456 and 464
+bytes, and 464 bytes with answers."""
 
 
 def read_vectors() -> dict[str, bytes]:

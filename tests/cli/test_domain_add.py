@@ -18,7 +18,7 @@ from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainGone, HypervisorError
 from orchestrator.power.simulated import lay_out
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
     assert "looks like a qcow2 image" in result.stderr
     parsed = parse_domain(result.stdout.replace("<name>", f"<uuid>{UUID}</uuid><name>"))
     assert [item.number for item in parsed.channels] == [1]
-    assert parsed.policy == DomainPolicy(
+    assert parsed.settings == DomainSettings(
         min_khz=KHz(1_200_000),
         max_khz=KHz(2_400_000),
         turbo=False,
@@ -188,7 +188,7 @@ def test_a_vcpu_is_pinned_in_a_domain_by_any_of_its_names(word: str) -> None:
 def test_pinning_a_missing_vcpu_lists_the_vcpus_of_the_domain() -> None:
     result = run("pin", "test", "2", "3", "-c", DEFAULT)
     assert isinstance(result.exception, HypervisorError)
-    assert result.exception.hint == "it has vCPUs 0-1"
+    assert result.exception.hint == "the domain has vCPUs 0-1"
 
 
 @pytest.mark.parametrize("option", ["--disk", "--kernel", "--cloud-init"])
@@ -227,8 +227,8 @@ def test_a_pinning_is_printed_as_json() -> None:
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (("pin", "nobody", "0", "1"), DomainGone, "no domain 'nobody'"),
-        (("pin", "test", "0", "8"), HypervisorError, "no CPU 8"),
+        (("pin", "nobody", "0", "1"), DomainGone, "no such domain: 'nobody'"),
+        (("pin", "test", "0", "8"), HypervisorError, "no such host CPU: 8"),
         (("pin", "test", "0", ""), HypervisorError, "at least one CPU"),
         (("pin", "test", "0", "x"), UsageError, "'x'"),
         (("pin", "test", "9", "1"), HypervisorError, "vcpu"),
@@ -240,7 +240,7 @@ def test_a_pinning_is_printed_as_json() -> None:
         ),
         (("add", "r", "--template", "nvf"), ConfigError, "mean 'nfv'"),
         (("add", "r", "--network", "tap:0"), ConfigError, "invalid network 'tap:0'"),
-        (("add", "r", "--max", "fast"), UsageError, "no frequency"),
+        (("add", "r", "--max", "fast"), UsageError, "invalid frequency 'fast'"),
         (("add", "r", "--channels", "x"), UsageError, "'x'"),
         (("add", "r", "--cmdline", "quiet"), ConfigError, "require --kernel"),
     ],

@@ -13,7 +13,7 @@ from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.journal import Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,10 +113,10 @@ def test_restore_refuses_while_a_daemon_holds_the_tree(
 ) -> None:
     leave_behind(tree, tmp_path / "restore.json")
     left = read_tree(tree)
-    with CpuTreeClaim(CpuTree(tree)):
+    with CpuTreeLock(CpuTree(tree)):
         result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "is claimed by" in result.stderr
+    assert "is locked by" in result.stderr
     assert "hint: stop the daemon" in result.stderr
     assert read_tree(tree) == left
 

@@ -25,7 +25,7 @@ from orchestrator.channel.protocol import (
     encode_policy,
     encode_refusal,
 )
-from orchestrator.channel.recognition import MOST_PACKETS
+from orchestrator.channel.recognition import MAX_PACKETS
 from orchestrator.errors import EndpointError
 from orchestrator.monitor.link import commands, messages, reports
 from orchestrator.monitor.process.exchange import IDLE_NS
@@ -92,7 +92,7 @@ def test_t4_a_backlog_is_answered_in_few_passes_and_written_once_in_each(
     monitor.ask(guest, LOW)
     guest.sendall((HIGH + LOW) * 150 + HIGH)
     before = read_writes(os.getpid())
-    passes = -(-301 // MOST_PACKETS)
+    passes = -(-301 // MAX_PACKETS)
     for _ in range(passes):
         monitor.turn()
     assert monitor.clock() == TURBO
@@ -168,7 +168,7 @@ def test_t8_a_failed_connection_leaks_no_descriptor(tmp_path: Path) -> None:
 
 def _fail_to_connect(path: str, trusted_uids: list[int]) -> None:
     with pytest.raises(EndpointError):
-        connect(path, trusted_uids, accept_patience_s=0)
+        connect(path, trusted_uids, accept_timeout_s=0)
 
 
 def _count_descriptors() -> int:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from orchestrator.channel.lifecycle import Happening, after
+from orchestrator.channel.lifecycle import ChannelEvent, next_state
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.models import (
     Channel,
@@ -184,8 +184,9 @@ class FakeDaemon:
         channels = {channel.number: channel for channel in domain.channels}
         if number not in channels:
             raise ControlError(f"domain {uuid} has no channel {number}", status=404)
-        happening = Happening.SWITCHED_ON if is_enabled else Happening.SWITCHED_OFF
-        state = after(channels[number].state, happening)
+        word = "SWITCHED_ON" if is_enabled else "SWITCHED_OFF"
+        event = ChannelEvent[word]
+        state = next_state(channels[number].state, event)
         changes = {"enabled": is_enabled, "state": state}
         channels[number] = channels[number].model_copy(update=changes)
         self.callers.append(who)

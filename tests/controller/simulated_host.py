@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from orchestrator.policy.subject import PolicyVote
     from orchestrator.sampling.contract import SampleTarget
     from orchestrator.values.domain import (
+        DomainChannels,
         DomainId,
         DomainSpec,
-        Holdings,
     )
 
 SLOW = (
@@ -314,28 +314,28 @@ class SimulatedHost:
         return [done(uuid, action.live, action.config)]
 
 
-def _gain(held: Holdings, numbers: frozenset[int]) -> Holdings:
+def _gain(held: DomainChannels, numbers: frozenset[int]) -> DomainChannels:
     lacking = numbers - held.present
     return replace(
         held,
         present=held.present | lacking,
-        given=held.given | lacking,
+        removable=held.removable | lacking,
         free_ports=held.free_ports - len(lacking),
     )
 
 
-def _lose(held: Holdings, numbers: frozenset[int]) -> Holdings:
-    ours = numbers & held.given
+def _lose(held: DomainChannels, numbers: frozenset[int]) -> DomainChannels:
+    ours = numbers & held.removable
     return replace(
         held,
         present=held.present - ours,
-        given=held.given - ours,
+        removable=held.removable - ours,
         free_ports=held.free_ports + len(ours),
     )
 
 
 def with_sides(
-    spec: DomainSpec, live: Holdings | None, definition: Holdings | None
+    spec: DomainSpec, live: DomainChannels | None, definition: DomainChannels | None
 ) -> DomainSpec:
     """Give a domain other channels."""
     shown = live or definition
@@ -344,10 +344,10 @@ def with_sides(
     return replace(spec, live=live, definition=definition, channels=channels)
 
 
-def is_right(decides: OnboardRule | None, held: Holdings) -> bool:
+def is_right(decides: OnboardRule | None, held: DomainChannels) -> bool:
     """Whether a description has what the rule that decides wants, and no more of it."""
     if decides is None:
-        return not held.given
+        return not held.removable
     wanted = decides.wanted(held.vcpus)
-    is_too_much = not decides.follows_vcpus and bool(held.given - wanted)
+    is_too_much = not decides.follows_vcpus and bool(held.removable - wanted)
     return wanted <= held.present and not is_too_much

@@ -9,10 +9,10 @@ from orchestrator.power.group import ClockGroup
 from orchestrator.power.topology import Topology
 from orchestrator.values.domain import (
     ChannelSpec,
+    DomainChannels,
     DomainId,
     DomainSpec,
     DomainState,
-    Holdings,
     PCpu,
     Target,
     VCpu,
@@ -76,10 +76,10 @@ def domain(name: str = "dpdk-0", **more: object) -> DomainSpec:
     return spec if "definition" in more else replace(spec, definition=held)
 
 
-def holdings(spec: DomainSpec) -> Holdings:
+def holdings(spec: DomainSpec) -> DomainChannels:
     numbers = frozenset(item.number for item in spec.channels)
     vcpus = frozenset(item.vcpu for item in spec.vcpus)
-    return Holdings(vcpus=vcpus, present=numbers, free_ports=30 - len(numbers))
+    return DomainChannels(vcpus=vcpus, present=numbers, free_ports=30 - len(numbers))
 
 
 def vcpu(number: int, *pcpus: int) -> VCpuSpec:

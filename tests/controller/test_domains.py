@@ -11,7 +11,7 @@ from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
 from orchestrator.monitor.link import commands as c
 from orchestrator.values.domain import DomainSpec, DomainState
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain, topology, vcpu
@@ -152,8 +152,8 @@ def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
     ("pinning", "reason"),
     [
         ((0, 1), "floats over CPUs 0-1: pin it to one clock group"),
-        ((), "libvirt does not say where it may run"),
-        ((7,), "none of its CPUs 7 is online"),
+        ((), "its pinning is unknown to libvirt"),
+        ((7,), "pinned to offline CPUs only: 7"),
     ],
 )
 def test_a_vcpu_that_cannot_be_controlled_says_why(
@@ -218,8 +218,8 @@ def test_a_domain_that_cannot_be_described_keeps_what_was_known() -> None:
 def test_metadata_bounds_reach_the_monitor_at_once() -> None:
     spec = domain()
     host = running(spec)
-    policy = DomainPolicy(max_khz=KHz(2_000_000), turbo=False, mode=Mode.OBSERVE)
-    decided = host.tell(e.DomainDescribed(replace(spec, policy=policy), NOW_NS))
+    policy = DomainSettings(max_khz=KHz(2_000_000), turbo=False, mode=Mode.OBSERVE)
+    decided = host.tell(e.DomainDescribed(replace(spec, settings=policy), NOW_NS))
     (view,) = [x for x in decided if isinstance(x, c.DefineDomain)]
     assert not view.is_enforced
     assert {v.limits.max_khz for v in view.vcpus} == {2_000_000}

@@ -1,4 +1,4 @@
-"""Who is given channels, and who must give them back."""
+"""Which domains get channels by rules, and which lose them again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from orchestrator import events as e
 from orchestrator.config import Config, DomainRule
 from orchestrator.controller import actions as a
-from orchestrator.controller.onboarding import MOST_EFFORTS, explain, find_rule
-from orchestrator.onboarding.rule import MetadataWord, OnboardRule
-from orchestrator.rights import Said
+from orchestrator.controller.onboarding import MAX_ATTEMPTS, explain, find_rule
+from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
+from orchestrator.rights import Resolved
 from orchestrator.values.domain import DomainSpec, DomainState
-from orchestrator.values.domain_settings import DomainPolicy
+from orchestrator.values.domain_settings import DomainSettings
 from tests.controller.simulated_host import SimulatedHost, with_sides
 from tests.controller.specs import NOW_NS, domain, vcpu
 
@@ -50,7 +50,7 @@ def held(host: SimulatedHost, uuid: str) -> tuple[frozenset[int] | None, ...]:
     return tuple(None if side is None else side.present for side in sides)
 
 
-def told(host: SimulatedHost) -> list[str]:
+def reported(host: SimulatedHost) -> list[str]:
     return [item.text for item in host.reports if item.kind == "onboarding"]
 
 
@@ -58,31 +58,31 @@ def attempts(decided: Iterable[a.Action]) -> list[a.Action]:
     return [x for x in decided if isinstance(x, a.AttachChannels | a.DetachChannels)]
 
 
-def test_a_matched_domain_is_given_what_it_lacks_and_is_served() -> None:
+def test_a_matching_domain_gets_the_channels_it_lacks_and_is_served() -> None:
     host = settled(spec := bare())
     assert host.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
     assert held(host, spec.uuid) == (BOTH, BOTH)
     live, config = "attached to the running domain", "added to its definition"
-    assert told(host) == [f"channels 0-1 {live}; channels 0-1 {config}"]
+    assert reported(host) == [f"channels 0-1 {live}; channels 0-1 {config}"]
 
 
-def test_without_a_rule_nobody_is_touched() -> None:
+def test_without_a_rule_no_domain_is_changed() -> None:
     host = settled(spec := bare(), Config())
     assert held(host, spec.uuid) == (frozenset(), frozenset())
 
 
-def test_a_domain_that_no_rule_names_is_not_touched() -> None:
+def test_a_domain_that_no_rule_matches_is_not_changed() -> None:
     host = settled(spec := bare("web-0"))
     assert held(host, spec.uuid) == (frozenset(), frozenset())
 
 
-def test_a_domain_that_is_off_is_given_them_in_its_definition() -> None:
+def test_a_domain_that_is_off_gets_channels_in_its_definition() -> None:
     host = settled(spec := bare(state=DomainState.SHUTOFF, run=-1))
     assert held(host, spec.uuid) == (None, BOTH)
-    assert told(host) == ["channels 0-1 added to its definition"]
+    assert reported(host) == ["channels 0-1 added to its definition"]
 
 
-def test_a_paused_domain_is_given_the_live_ones_when_it_runs_on() -> None:
+def test_a_paused_domain_gets_live_channels_when_it_is_resumed() -> None:
     host = settled(spec := bare(state=DomainState.PAUSED))
     assert held(host, spec.uuid) == (frozenset(), BOTH)
     running = replace(host.domains[spec.uuid], state=DomainState.RUNNING)
@@ -92,7 +92,7 @@ def test_a_paused_domain_is_given_the_live_ones_when_it_runs_on() -> None:
     assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
-def test_attaching_is_asked_for_once_while_it_is_under_way() -> None:
+def test_attaching_is_requested_once_while_it_is_under_way() -> None:
     host = SimulatedHost(config=RULES)
     first, second = (host.tell(e.DomainDescribed(bare(), NOW_NS)) for _ in range(2))
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
@@ -100,7 +100,7 @@ def test_attaching_is_asked_for_once_while_it_is_under_way() -> None:
 
 
 @pytest.mark.parametrize("ports", [0, 1])
-def test_as_many_as_fit_are_attached_the_rest_waits_and_people_are_told_once(
+def test_as_many_as_fit_are_attached_and_the_rest_is_reported_once(
     ports: int,
 ) -> None:
     host = settled(spec := bare(ports=ports))
@@ -110,9 +110,9 @@ def test_as_many_as_fit_are_attached_the_rest_waits_and_people_are_told_once(
         host.settle()
     problem = host.inventory.domains[spec.uuid].onboarding.problem
     waiting = "channels 0-1" if ports == 0 else "channel 1"
-    assert f"no port for {waiting} while it runs" in problem
+    assert f"no free port for {waiting} in the running domain" in problem
     assert "power it off and start it again" in problem
-    assert len(told(host)) == 2
+    assert len(reported(host)) == 2
     started = replace(host.domains[spec.uuid], run=2)
     started = with_sides(started, started.definition, started.definition)
     host.domains[spec.uuid] = started
@@ -121,7 +121,7 @@ def test_as_many_as_fit_are_attached_the_rest_waits_and_people_are_told_once(
     assert host.inventory.domains[spec.uuid].onboarding.problem == ""
 
 
-def test_what_waits_is_attached_when_a_port_becomes_free() -> None:
+def test_a_waiting_channel_is_attached_when_a_port_becomes_free() -> None:
     host = settled(spec := bare(ports=1))
     assert held(host, spec.uuid) == (frozenset({0}), BOTH)
     free = host.domains[spec.uuid]
@@ -135,24 +135,24 @@ def test_what_waits_is_attached_when_a_port_becomes_free() -> None:
     assert host.inventory.domains[spec.uuid].onboarding.problem == ""
 
 
-def test_a_transient_domain_without_ports_is_told_so_and_nothing_is_tried() -> None:
+def test_a_transient_domain_without_ports_is_reported_and_not_tried() -> None:
     host = settled(spec := bare(ports=0, definition=None))
     assert "transient" in host.inventory.domains[spec.uuid].onboarding.problem
     assert held(host, spec.uuid) == (frozenset(), None)
 
 
-def test_a_libvirt_that_was_not_there_is_asked_again() -> None:
+def test_a_lost_libvirt_connection_does_not_count_as_an_attempt() -> None:
     host = SimulatedHost(config=RULES)
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
-    for _ in range(2 * MOST_EFFORTS):
+    for _ in range(2 * MAX_ATTEMPTS):
         assert asked in host.tell(e.DomainDescribed(bare(), NOW_NS))
         gone = e.OnboardingFailed(bare().uuid, "does not answer", is_final=False)
-        assert host.tell(gone) == [], "nor in a tight circle"
+        assert host.tell(gone) == [], "and not in a tight loop"
     problem = host.inventory.domains[bare().uuid].onboarding.problem
     assert problem == "onboarding: does not answer"
 
 
-def test_channels_that_a_tool_took_away_are_put_back() -> None:
+def test_channels_that_a_tool_removed_are_attached_again() -> None:
     host = settled(spec := bare())
     redefined = host.domains[spec.uuid]
     host.domains[spec.uuid] = replace(redefined, definition=spec.definition)
@@ -161,26 +161,28 @@ def test_channels_that_a_tool_took_away_are_put_back() -> None:
     assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
-def test_a_failure_is_tried_again_with_patience_and_not_for_ever() -> None:
+def test_a_failure_is_retried_with_growing_pauses_and_not_forever() -> None:
     host = listed(spec := bare())
     host.stubborn.add(spec.uuid)
     tried: list[int] = []
     for resync in range(300):
         host.settle()
         state = host.inventory.domains[spec.uuid].onboarding
-        tried += [resync] if state.efforts > len(tried) else []
+        tried += [resync] if state.attempts > len(tried) else []
         host.tell(e.ResyncDue())
     assert tried == [0, 1, 3, 7, 15, 31, 63, 127]
-    assert len(tried) == MOST_EFFORTS
+    assert len(tried) == MAX_ATTEMPTS
     problem = host.inventory.domains[spec.uuid].onboarding.problem
     assert problem == (
-        "onboarding: refused; given up until it is started anew or the rules are"
+        "onboarding: refused; giving up until it is restarted or the configuration is"
         " reloaded"
     )
-    assert told(host)[0] == "refused; again in 30 s"
+    assert reported(host)[0] == "refused; retrying in 30 s"
 
 
-def test_a_running_domain_that_refuses_does_not_keep_its_definition_from_it() -> None:
+def test_a_running_domain_that_refuses_does_not_prevent_changing_its_definition() -> (
+    None
+):
     host = listed(spec := bare())
     host.stubborn_live.add(spec.uuid)
     for _ in range(2):
@@ -188,21 +190,21 @@ def test_a_running_domain_that_refuses_does_not_keep_its_definition_from_it() ->
         host.tell(e.ResyncDue())
     assert held(host, spec.uuid) == (frozenset(), BOTH)
     problem = host.inventory.domains[spec.uuid].onboarding.problem
-    assert problem.startswith("onboarding: refused; again in")
+    assert problem.startswith("onboarding: refused; retrying in")
 
 
-@pytest.mark.parametrize("cure", ["start", "reload", "libvirt"])
-def test_what_was_given_up_is_tried_again_when_something_is_new(cure: str) -> None:
+@pytest.mark.parametrize("event", ["start", "reload", "libvirt"])
+def test_after_giving_up_a_change_leads_to_a_new_attempt(event: str) -> None:
     host = listed(spec := bare())
     host.stubborn.add(spec.uuid)
     for _ in range(300):
         host.settle()
         host.tell(e.ResyncDue())
     host.stubborn.clear()
-    if cure == "start":
+    if event == "start":
         host.domains[spec.uuid] = replace(spec, run=2)
         host.tell(e.DomainChanged(spec.uuid))
-    elif cure == "reload":
+    elif event == "reload":
         host.tell(e.ConfigReloaded(RULES))
     else:
         host.tell(e.LibvirtConnected())
@@ -211,7 +213,7 @@ def test_what_was_given_up_is_tried_again_when_something_is_new(cure: str) -> No
     assert host.inventory.domains[spec.uuid].onboarding.problem == ""
 
 
-def test_a_tool_that_takes_them_away_each_time_is_not_fought_for_ever() -> None:
+def test_a_tool_that_removes_channels_each_time_is_not_fought_forever() -> None:
     host = settled(spec := bare())
     given = 0
     for _ in range(1000):
@@ -221,13 +223,13 @@ def test_a_tool_that_takes_them_away_each_time_is_not_fought_for_ever() -> None:
             host.tell(e.DomainChanged(spec.uuid))
         host.settle()
         host.tell(e.ResyncDue())
-    assert given == MOST_EFFORTS
-    assert "somebody else" in host.inventory.domains[spec.uuid].onboarding.problem
+    assert given == MAX_ATTEMPTS
+    assert "another program" in host.inventory.domains[spec.uuid].onboarding.problem
 
 
-def test_what_went_well_for_a_while_is_forgotten() -> None:
+def test_attempts_are_forgotten_after_quiet_resyncs() -> None:
     host = settled(spec := bare())
-    for _ in range(3 * MOST_EFFORTS):
+    for _ in range(3 * MAX_ATTEMPTS):
         host.domains[spec.uuid] = spec
         host.tell(e.DomainChanged(spec.uuid))
         for _ in range(4):
@@ -237,7 +239,7 @@ def test_what_went_well_for_a_while_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("state", [DomainState.RUNNING, DomainState.SHUTOFF])
-def test_without_the_rule_what_was_given_is_taken_back_and_no_more(
+def test_without_the_rule_exactly_its_channels_are_detached(
     state: DomainState,
 ) -> None:
     run = 1 if state.is_active else -1
@@ -254,7 +256,7 @@ def test_without_the_rule_what_was_given_is_taken_back_and_no_more(
     assert held(host, theirs.uuid) == (kept, frozenset({1}))
 
 
-def test_channels_that_were_there_before_are_never_taken() -> None:
+def test_channels_that_were_there_before_are_never_detached() -> None:
     host = settled(spec := domain())
     host.tell(e.ConfigReloaded(Config()))
     host.settle()
@@ -272,7 +274,7 @@ def test_an_unplugged_vcpu_keeps_its_channel() -> None:
     assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
-def test_a_rule_that_names_fewer_channels_takes_back_the_others() -> None:
+def test_a_rule_with_fewer_channels_detaches_the_others() -> None:
     host = settled(spec := bare())
     fewer = OnboardRule(match="dpdk-*", channels="0,7")
     host.tell(e.ConfigReloaded(Config(onboard=(fewer,))))
@@ -284,10 +286,19 @@ def test_a_rule_that_names_fewer_channels_takes_back_the_others() -> None:
     assert held(host, spec.uuid) == (frozenset(), frozenset())
 
 
+def test_a_port_that_detaching_frees_is_not_reported_as_missing() -> None:
+    first, second = (OnboardRule(match="*", channels=number) for number in "01")
+    host = settled(spec := bare(ports=1), Config(onboard=(first,)))
+    host.tell(e.ConfigReloaded(Config(onboard=(second,))))
+    host.settle()
+    assert held(host, spec.uuid) == (frozenset({1}), frozenset({1}))
+    assert not any("no free port" in text for text in reported(host))
+
+
 NAMED = OnboardRule(match="dpdk-*")
-ASKED = OnboardRule(metadata=MetadataWord.ASKS)
+ASKED = OnboardRule(metadata=MetadataCondition.ASKS)
 PINNED = OnboardRule(pinned=True)
-ASKS, REFUSES = DomainPolicy(onboard=True), DomainPolicy(onboard=False)
+ASKS, REFUSES = DomainSettings(onboard=True), DomainSettings(onboard=False)
 
 
 @pytest.mark.parametrize(
@@ -304,43 +315,43 @@ ASKS, REFUSES = DomainPolicy(onboard=True), DomainPolicy(onboard=False)
         ([OnboardRule(pinned=False)], {"is_pinned": True}, None),
         ([OnboardRule(pinned=False)], {}, 0),
         ([ASKED], {}, None),
-        ([ASKED], {"policy": ASKS}, 0),
-        ([ASKED], {"policy": REFUSES}, None),
-        ([NAMED], {"policy": REFUSES}, None),
+        ([ASKED], {"settings": ASKS}, 0),
+        ([ASKED], {"settings": REFUSES}, None),
+        ([NAMED], {"settings": REFUSES}, None),
         (
-            [NAMED, OnboardRule(match="*", metadata=MetadataWord.IGNORED)],
-            {"policy": REFUSES},
+            [NAMED, OnboardRule(match="*", metadata=MetadataCondition.IGNORED)],
+            {"settings": REFUSES},
             1,
         ),
         ([OnboardRule(match="dpdk-*", pinned=True), NAMED], {}, 1),
     ],
 )
-def test_the_first_rule_that_means_a_domain_decides(
+def test_the_first_rule_that_matches_a_domain_decides(
     rules: list[OnboardRule], facts: dict[str, Any], first: int | None
 ) -> None:
     found = find_rule(Config(onboard=tuple(rules)), bare(**facts))
     assert found == (None if first is None else rules[first])
 
 
-def test_a_rule_of_the_host_stands_above_the_word_of_the_metadata() -> None:
+def test_a_rule_of_the_host_takes_precedence_over_metadata() -> None:
     refused = DomainRule(match="dpdk-0", onboard=False)
     config = Config(domain=(refused,), onboard=(ASKED,))
-    assert find_rule(config, bare(policy=ASKS)) is None
+    assert find_rule(config, bare(settings=ASKS)) is None
 
 
-def test_who_decided_is_told() -> None:
-    refusing = bare(policy=REFUSES)
-    assert explain(RULES, bare()) == Said("all", "onboard rule dpdk-*")
-    assert explain(RULES, refusing) == Said("none", "metadata")
-    assert explain(RULES, bare("web")) == Said("none", "default")
-    assert explain(Config(), refusing) == Said("none", "default")
+def test_the_source_of_the_decision_is_named() -> None:
+    refusing = bare(settings=REFUSES)
+    assert explain(RULES, bare()) == Resolved("all", "onboard rule dpdk-*")
+    assert explain(RULES, refusing) == Resolved("none", "metadata")
+    assert explain(RULES, bare("web")) == Resolved("none", "default")
+    assert explain(Config(), refusing) == Resolved("none", "default")
     some = OnboardRule(pinned=False, channels="0-1")
-    assert explain(Config(onboard=(some,)), bare()) == Said("0-1", "onboard rule *")
+    assert explain(Config(onboard=(some,)), bare()) == Resolved("0-1", "onboard rule *")
 
 
-def test_a_domain_that_begins_to_refuse_gives_back_what_a_rule_gave() -> None:
+def test_a_domain_that_begins_to_refuse_loses_the_channels_of_a_rule() -> None:
     host = settled(spec := bare())
-    host.domains[spec.uuid] = replace(host.domains[spec.uuid], policy=REFUSES)
+    host.domains[spec.uuid] = replace(host.domains[spec.uuid], settings=REFUSES)
     host.tell(e.DomainChanged(spec.uuid))
     host.settle()
     assert held(host, spec.uuid) == (frozenset(), frozenset())

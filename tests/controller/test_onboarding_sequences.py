@@ -1,7 +1,7 @@
-"""Any sequence of onboardings, of what others do, and of failures: values only.
+"""Any sequence of onboardings, changes by other tools and failures: values only.
 
-In the end every domain has exactly the channels it should have: what others gave and
-left, and what the rules want, as far as a running domain can take it.
+In the end every domain has exactly the channels that it should have: those of other
+tools, and those that the rules want, as far as a running domain has ports for them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from orchestrator import events as e
 from orchestrator.config import Config
 from orchestrator.controller.onboarding import find_rule
-from orchestrator.onboarding.rule import MetadataWord, OnboardRule
-from orchestrator.values.domain import DomainId, DomainSpec, DomainState, Holdings
-from orchestrator.values.domain_settings import DomainPolicy
+from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
+from orchestrator.values.domain import DomainChannels, DomainId, DomainSpec, DomainState
+from orchestrator.values.domain_settings import DomainSettings
 from tests.controller.simulated_host import SimulatedHost, is_right, with_sides
 from tests.controller.specs import domain
 
@@ -34,29 +34,29 @@ RULES = st.sampled_from(
         (OnboardRule(match="dpdk-*", channels="0,3"),),
         (OnboardRule(match="dpdk-0", channels="none"), OnboardRule(match="*")),
         (OnboardRule(match="*", except_=("dpdk-1",)),),
-        (OnboardRule(pinned=True), OnboardRule(metadata=MetadataWord.ASKS)),
-        (OnboardRule(match="*", metadata=MetadataWord.IGNORED, channels="1-2"),),
+        (OnboardRule(pinned=True), OnboardRule(metadata=MetadataCondition.ASKS)),
+        (OnboardRule(match="*", metadata=MetadataCondition.IGNORED, channels="1-2"),),
     ]
 )
 POLICIES = st.sampled_from(
-    [None, DomainPolicy(onboard=True), DomainPolicy(onboard=False)]
+    [None, DomainSettings(onboard=True), DomainSettings(onboard=False)]
 )
 NOTHING: frozenset[int] = frozenset()
 
 
 class Onboarding(RuleBasedStateMachine):
-    """Domains, whoever changes them, and a controller that hears of most of it."""
+    """Domains, tools that change them, and a controller that misses some changes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.host = SimulatedHost()
         self.runs = 0
         self.theirs: dict[DomainId, tuple[frozenset[int] | None, ...]] = {}
-        """What others gave each domain: while it runs, and in its definition."""
+        """Channels of other tools, in each running domain and in its definition."""
 
     @initialize(rules=RULES)
     def begin(self, rules: tuple[OnboardRule, ...]) -> None:
-        """One domain is off, the other runs."""
+        """One domain is off, the other is running."""
         self.host.config = Config(onboard=rules)
         self.host.inventory.config = self.host.config
         self.host.start()
@@ -68,11 +68,11 @@ class Onboarding(RuleBasedStateMachine):
     def define(
         self, name: str, theirs: frozenset[int], ports: int, *, pinned: bool
     ) -> None:
-        """Also anew: a tool writes what it knows, and knows nothing of ours."""
+        """Define or redefine: the tool knows nothing of the rules' channels."""
         spec = domain(name, channels=(), state=DomainState.SHUTOFF, run=-1)
         uuid = spec.uuid
         vcpus = spec.definition.vcpus if spec.definition else frozenset()
-        definition = Holdings(vcpus=vcpus, present=theirs, free_ports=ports)
+        definition = DomainChannels(vcpus=vcpus, present=theirs, free_ports=ports)
         old = self.host.domains.get(uuid)
         if old is not None and old.live is not None:
             self._become(replace(old, definition=definition))
@@ -101,7 +101,7 @@ class Onboarding(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def undefine(self, name: str) -> None:
-        """A running domain runs on, transient."""
+        """A running domain becomes transient."""
         old = self._find(name)
         if old is not None and old.live is not None:
             self._become(replace(old, definition=None))
@@ -116,14 +116,14 @@ class Onboarding(RuleBasedStateMachine):
             self._become(replace(old, state=state))
 
     @rule(name=NAMES, policy=POLICIES)
-    def write_metadata(self, name: str, policy: DomainPolicy | None) -> None:
+    def write_metadata(self, name: str, policy: DomainSettings | None) -> None:
         old = self._find(name)
         if old is not None:
-            self._become(replace(old, policy=policy))
+            self._become(replace(old, settings=policy))
 
     @rule(name=NAMES, number=st.integers(0, 3), is_live=st.booleans())
     def others_attach(self, name: str, number: int, *, is_live: bool) -> None:
-        def attach(held: Holdings) -> Holdings:
+        def attach(held: DomainChannels) -> DomainChannels:
             if number in held.present or not held.free_ports:
                 return held
             present, free = held.present | {number}, held.free_ports - 1
@@ -133,13 +133,13 @@ class Onboarding(RuleBasedStateMachine):
 
     @rule(name=NAMES, number=st.integers(0, 3), is_live=st.booleans())
     def others_detach(self, name: str, number: int, *, is_live: bool) -> None:
-        def detach(held: Holdings) -> Holdings:
+        def detach(held: DomainChannels) -> DomainChannels:
             if number not in held.present:
                 return held
             return replace(
                 held,
                 present=held.present - {number},
-                given=held.given - {number},
+                removable=held.removable - {number},
                 free_ports=held.free_ports + 1,
             )
 
@@ -174,17 +174,17 @@ class Onboarding(RuleBasedStateMachine):
     @rule()
     def everything_gets_done(self) -> None:
         self.host.settle()
-        self._check_what_others_have()
+        self._check_foreign_channels()
 
     def teardown(self) -> None:
-        """Nobody refuses any more; libvirt is connected anew, and time passes."""
+        """Without refusals, after a reconnect and a resync, the state is right."""
         self.host.stubborn.clear()
         self.host.settle()
         self.host.tell(e.LibvirtConnected())
         self.host.settle()
         self.host.tell(e.ResyncDue())
         self.host.settle()
-        self._check_what_others_have()
+        self._check_foreign_channels()
         for spec in self.host.domains.values():
             self._check(spec)
 
@@ -194,8 +194,8 @@ class Onboarding(RuleBasedStateMachine):
         assert not self.host.inventory.domains[spec.uuid].onboarding.is_under_way
         if spec.definition is not None:
             assert is_right(decides, spec.definition)
-        is_seen = spec.live is not None and spec.state.is_executing
-        if spec.live is None or not is_seen or is_right(decides, spec.live):
+        is_planned = spec.live is not None and spec.state.is_executing
+        if spec.live is None or not is_planned or is_right(decides, spec.live):
             assert problem == ""
         else:
             lacking = (
@@ -205,19 +205,25 @@ class Onboarding(RuleBasedStateMachine):
             )
             assert lacking
             assert not spec.live.free_ports
-            assert "no port for channel" in problem
+            assert "no free port for channel" in problem
 
-    def _check_what_others_have(self) -> None:
+    def _check_foreign_channels(self) -> None:
         for uuid, spec in self.host.domains.items():
             sides = self.theirs[uuid]
             for held, theirs in zip((spec.live, spec.definition), sides, strict=True):
-                assert theirs == (None if held is None else held.present - held.given)
+                assert theirs == (
+                    None if held is None else held.present - held.removable
+                )
 
     def _find(self, name: str) -> DomainSpec | None:
         return self.host.domains.get(domain(name).uuid)
 
     def _change(
-        self, name: str, change: Callable[[Holdings], Holdings], *, is_live: bool
+        self,
+        name: str,
+        change: Callable[[DomainChannels], DomainChannels],
+        *,
+        is_live: bool,
     ) -> None:
         old = self._find(name)
         if old is None:
@@ -230,10 +236,10 @@ class Onboarding(RuleBasedStateMachine):
         self._become(with_sides(old, live, definition))
 
     def _become(self, spec: DomainSpec) -> None:
-        """Somebody else made the domain so; the note tells what is not theirs."""
+        """Another tool changed the domain; the note lists the rules' channels."""
         self.host.domains[spec.uuid] = spec
         self.theirs[spec.uuid] = tuple(
-            None if held is None else held.present - held.given
+            None if held is None else held.present - held.removable
             for held in (spec.live, spec.definition)
         )
         self.host.tell(e.DomainChanged(spec.uuid))

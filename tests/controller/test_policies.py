@@ -22,7 +22,7 @@ from orchestrator.values.domain import (
     InterfaceKind,
     InterfaceSpec,
 )
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, STEPS, domain, vcpu
@@ -238,14 +238,14 @@ def test_a_port_that_somebody_else_closes_ends_nothing() -> None:
 
 
 def test_what_a_guest_may_ask_is_told_and_changed_while_it_runs() -> None:
-    host = served(domain(policy=DomainPolicy(queries=False)))
+    host = served(domain(settings=DomainSettings(queries=False)))
     (record,) = host.inventory.domains.values()
     assert record.sent is not None
-    assert (record.sent.may_query, record.sent.may_send_policies) == (False, True)
+    assert record.sent.permissions == ("guest_policies",)
     rule = DomainRule(match="*", queries=True, guest_policies=False)
     decided = host.tell(e.ConfigReloaded(Config(domain=(rule,))))
     (view,) = [action for action in decided if isinstance(action, c.DefineDomain)]
-    assert (view.may_query, view.may_send_policies) == (True, False)
+    assert view.permissions == ("queries",)
 
 
 # Rules and metadata
@@ -305,8 +305,8 @@ def test_who_is_only_observed_is_not_steered() -> None:
 
 
 def test_metadata_says_what_no_rule_says() -> None:
-    own = DomainPolicy(policies="utilisation; workload high vcpus=1")
-    spec = without_channels(policy=own)
+    own = DomainSettings(policies="utilisation; workload high vcpus=1")
+    spec = without_channels(settings=own)
     host = served(spec, config=Config(policy=(rule(vcpus="0"),)))
     found = {s.source: s.order for s in host.engine.statuses()}
     assert {str(source): order.vcpus for source, order in found.items()} == {
@@ -320,7 +320,7 @@ def test_metadata_says_what_no_rule_says() -> None:
 
 
 def test_a_rule_for_domains_stands_above_their_metadata() -> None:
-    spec = without_channels(policy=DomainPolicy(policies="utilisation"))
+    spec = without_channels(settings=DomainSettings(policies="utilisation"))
     above = DomainRule(match="dpdk-*", policies="workload high")
     host = served(spec, config=Config(domain=(above,)))
     (status,) = host.engine.statuses()
@@ -346,26 +346,26 @@ def test_a_rule_that_cannot_be_had_is_told_of_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "bounds", "steps"),
+    ("settings", "bounds", "steps"),
     [
         (None, BoundsConfig(), STEPS.khz),
-        (DomainPolicy(turbo=False), BoundsConfig(), STEPS.khz[1:]),
+        (DomainSettings(turbo=False), BoundsConfig(), STEPS.khz[1:]),
         (None, BoundsConfig(turbo=False), STEPS.khz[1:]),
-        (DomainPolicy(max_khz=KHz(2_500_000)), BoundsConfig(), STEPS.khz[2:]),
-        (DomainPolicy(min_khz=KHz(1_300_000)), BoundsConfig(), STEPS.khz[:3]),
+        (DomainSettings(max_khz=KHz(2_500_000)), BoundsConfig(), STEPS.khz[2:]),
+        (DomainSettings(min_khz=KHz(1_300_000)), BoundsConfig(), STEPS.khz[:3]),
         (None, BoundsConfig(max_khz=KHz(2_000_000)), STEPS.khz[2:]),
         (None, BoundsConfig(min_khz=KHz(2_000_000)), STEPS.khz[:3]),
         (
-            DomainPolicy(min_khz=KHz(2_100_000), max_khz=KHz(2_200_000)),
+            DomainSettings(min_khz=KHz(2_100_000), max_khz=KHz(2_200_000)),
             BoundsConfig(),
             (2_000_000,),
         ),
     ],
 )
 def test_policies_choose_among_what_the_bounds_leave(
-    policy: DomainPolicy | None, bounds: BoundsConfig, steps: tuple[int, ...]
+    settings: DomainSettings | None, bounds: BoundsConfig, steps: tuple[int, ...]
 ) -> None:
-    host = served(without_channels(policy=policy), config=Config(bounds=bounds))
+    host = served(without_channels(settings=settings), config=Config(bounds=bounds))
     assert {place.steps_khz for place in places(host).values()} == {steps}
 
 

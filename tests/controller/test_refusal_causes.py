@@ -60,10 +60,14 @@ def refuse(
         (Refusal.OVERRIDDEN, 0, "an operator has set the clock of CPU 0"),
         (Refusal.CLAIM, 0, "the clock of CPU 0 could not be taken"),
         (Refusal.KERNEL, 0, "the kernel refused the clock of CPU 0"),
-        (Refusal.POLICIES_FORBIDDEN, 0, "it may not send policies (rule dpdk-*)"),
+        (
+            Refusal.POLICIES_FORBIDDEN,
+            0,
+            "setting 'guest-policies' is 'no' (rule dpdk-*)",
+        ),
         (Refusal.POLICIES_TOO_MANY, 0, "it sends too many policies in a short time"),
         (Refusal.POLICY_REFUSED, 0, "its policy cannot be installed"),
-        (Refusal.QUERIES_FORBIDDEN, 0, "clocks and abilities (rule dpdk-*)"),
+        (Refusal.QUERIES_FORBIDDEN, 0, "setting 'queries' is 'no' (rule dpdk-*)"),
     ],
 )
 def test_each_reason_is_told_with_its_cause(

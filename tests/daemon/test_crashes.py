@@ -104,7 +104,7 @@ def test_the_next_start_undoes_the_death_of_both(
         daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert tree_bytes(tree.root) == distinct
-        assert "ended without restoring" in daemon.said()
+        assert "restored clock groups left by a previous run" in daemon.said()
 
 
 def change_governor(tree: CpuTree, group: int, governor: str) -> None:
@@ -129,8 +129,10 @@ def test_what_an_operator_changed_after_a_death_survives_the_next_start(
         daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert tree_bytes(tree.root) == changed
-        assert "ended without restoring" not in daemon.said()
-        assert "left as they are, not ours any more" in daemon.said()
+        assert "restored clock groups left by a previous run" not in daemon.said()
+        assert (
+            "not restored: governor was changed since the previous run" in daemon.said()
+        )
         assert not (daemon.run_dir / "restore.json").exists()
 
 

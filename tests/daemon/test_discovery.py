@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.control.client import ControlClient
 from orchestrator.domain_xml import metadata
-from orchestrator.values.domain_settings import DomainPolicy
+from orchestrator.values.domain_settings import DomainSettings
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.guest import AGENT_TARGET, Guest, GuestSpec
 from tests.rig.waiting import wait_for
@@ -316,7 +316,7 @@ def test_a_rule_gives_a_definition_its_channels_and_puts_them_back(
             lambda: AGENT_TARGET in guest.domain.XMLDesc(inactive),
             "the definition has its channel",
         )
-        tool = metadata.set_policy(bare, DomainPolicy(onboard=True))
+        tool = metadata.set_settings(bare, DomainSettings(onboard=True))
         guest.domain.connect().defineXML(tool)
         wait_for(
             lambda: AGENT_TARGET in guest.domain.XMLDesc(inactive),

@@ -63,7 +63,7 @@ def test_channels_beyond_the_limit_say_what_is_missing_and_the_others_are_served
             )
         )
         assert isinstance(status, dict)
-        missing = "too many open files, 56 are allowed: raise LimitNOFILE"
+        missing = "too many open files: the limit is 56, raise LimitNOFILE"
         assert {c["reason"] for c in channels(status, "refused")} == {missing}
         served = channels(status, "open")
         assert served

@@ -75,10 +75,10 @@ def test_a_running_guest_talks_over_what_fits_and_the_rest_waits_for_its_next_st
         guest.talker.tell("open:1")
         assert str(guest.talker.tell("ask:1:3")).startswith("ack ")
         (problem,) = daemon.domain(guest.name)["problems"]
-        assert "no port for channel 2 while it runs" in problem
+        assert "no free port for channel 2 in the running domain" in problem
         assert "power it off and start it again" in problem
         log = daemon.log.read_text(encoding="utf-8")
-        assert log.count("no port for channel 2 while it runs") == 1
+        assert log.count("no free port for channel 2 in the running domain") == 1
         guest.destroy()
         guest.domain.create()
         daemon.wait_for_channel(guest.name, 2, "open")

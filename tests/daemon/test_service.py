@@ -210,7 +210,7 @@ def test_a_second_daemon_on_the_same_tree_is_refused(
         other = DaemonProcess(uri, tree.root)
         other.launch()
         assert other.wait_until_ended() == 1
-        assert "is claimed by process" in other.said()
+        assert "is locked by process" in other.said()
         assert "hint: " in other.said()
 
 

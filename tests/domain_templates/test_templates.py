@@ -32,7 +32,13 @@ from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.values.domain import PCpu
-from tests.domain_templates.cases import CASES, IMAGE, NO_DIRECTORY, POLICY, build_case
+from tests.domain_templates.cases import (
+    CASES,
+    IMAGE,
+    NO_DIRECTORY,
+    SETTINGS,
+    build_case,
+)
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -68,7 +74,7 @@ def test_each_option_and_parameter_has_a_golden_file() -> None:
         # A parameter that an option sets is not set by name.
         named = {item.name for item in parameters if item.option != "disk"}
         used = {
-            key for it, spec in CASES.values() if it == name for key in spec.settings
+            key for it, spec in CASES.values() if it == name for key in spec.parameters
         }
         assert used == named
 
@@ -110,7 +116,7 @@ def test_libvirt_defines_each_domain(case: str, embed_host: EmbedHost) -> None:
     assert len(parsed.vcpus) == int(given.findtext("vcpu") or 0)
     wanted = set(parsed.vcpus) if spec.channels is None else spec.channels
     assert {channel.number for channel in parsed.channels} == wanted, template
-    assert parsed.policy == (None if spec.policy.is_empty else spec.policy)
+    assert parsed.settings == (None if spec.settings.is_empty else spec.settings)
     assert parsed.problems == ()
 
 
@@ -125,8 +131,8 @@ def test_a_dpdk_guest_starts_with_its_pinning(embed_host: EmbedHost) -> None:
         emulator_pins=frozenset({PCpu(0)}),
         numa_node=0,
         networks=(Network(Link.USER),),
-        policy=POLICY,
-        settings={"hugepage-mib": "none"},
+        settings=SETTINGS,
+        parameters={"hugepage-mib": "none"},
     )
     xml = build("nfv", spec, load_template("nfv", NO_DIRECTORY))
     domain = embed_host.connection.defineXML(xml)
@@ -138,7 +144,7 @@ def test_a_dpdk_guest_starts_with_its_pinning(embed_host: EmbedHost) -> None:
         _remove(domain)
     assert pins == [[1], [0]]
     assert all(channel.path for channel in live.channels)
-    assert live.policy == POLICY
+    assert live.settings == SETTINGS
 
 
 BOOT_SECTOR = (
@@ -163,7 +169,7 @@ def test_a_cloud_guest_boots_its_disk(embed_host: EmbedHost) -> None:
         disk=image,
         networks=(Network(Link.USER),),
         console=console,
-        settings={"cache": "writeback"},
+        parameters={"cache": "writeback"},
     )
     domain = embed_host.connection.defineXML(
         build("cloud", spec, load_template("cloud", NO_DIRECTORY))
@@ -214,12 +220,12 @@ def test_the_xml_of_a_domain_is_a_template_without_its_identity() -> None:
     [
         ("cloud", TemplateSpec(), "requires 'disk'"),
         ("nfv", TemplateSpec(), "requires 'vhost-user'"),
-        ("cloud", TemplateSpec(disk=IMAGE, settings={"busx": "sata"}), "mean 'bus'"),
-        ("minimal", TemplateSpec(settings={"x": "y"}), "; available: machine"),
-        ("minimal", TemplateSpec(settings={"machine": "a\nb"}), "unprintable"),
+        ("cloud", TemplateSpec(disk=IMAGE, parameters={"busx": "sata"}), "mean 'bus'"),
+        ("minimal", TemplateSpec(parameters={"x": "y"}), "; available: machine"),
+        ("minimal", TemplateSpec(parameters={"machine": "a\nb"}), "unprintable"),
         (
             "nfv",
-            TemplateSpec(networks=(), settings={"queues": "2"}),
+            TemplateSpec(networks=(), parameters={"queues": "2"}),
             "its element was removed",
         ),
         (

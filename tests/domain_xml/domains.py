@@ -1,4 +1,4 @@
-"""Domain XML for tests: the golden files and small ones made on the spot."""
+"""Domain XML for tests: golden files, and small documents built by the tests."""
 
 from __future__ import annotations
 

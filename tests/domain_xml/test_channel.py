@@ -13,7 +13,7 @@ from tests.domain_xml.domains import domain_xml
 NUMBERS = st.integers(0, MAX_CHANNEL_NUMBER)
 
 
-def test_a_channel_is_written_without_a_path_so_that_libvirt_chooses_one() -> None:
+def test_by_default_a_channel_has_no_path_so_that_libvirt_chooses_one() -> None:
     assert build_channel(3) == (
         '<channel type="unix"><source mode="bind"/>'
         '<target type="virtio" name="virtio.serial.port.poweragent.3"/></channel>'
@@ -21,36 +21,36 @@ def test_a_channel_is_written_without_a_path_so_that_libvirt_chooses_one() -> No
 
 
 @given(NUMBERS, st.none() | st.sampled_from(["/a", "/tmp/powermonitor/a&b'\"<.0"]))
-def test_what_is_built_is_read_back(number: int, path: str | None) -> None:
+def test_a_built_channel_is_parsed_again(number: int, path: str | None) -> None:
     parsed = parse_domain(domain_xml(build_channel(number, path)))
     assert [(item.number, item.path) for item in parsed.channels] == [(number, path)]
     assert parsed.problems == ()
 
 
 @pytest.mark.parametrize("number", [-1, MAX_CHANNEL_NUMBER + 1])
-def test_a_number_that_no_guest_can_ask_for_is_refused(number: int) -> None:
+def test_a_number_that_no_guest_can_use_is_refused(number: int) -> None:
     with pytest.raises(DomainXmlError):
         build_channel(number)
 
 
 @pytest.mark.parametrize("path", ["relative", "", "/" + "x" * 107, "/a\nb"])
-def test_a_path_that_no_socket_can_have_is_refused(path: str) -> None:
+def test_an_invalid_socket_path_is_refused(path: str) -> None:
     with pytest.raises(DomainXmlError):
         build_channel(0, path)
 
 
-def test_107_bytes_fit_and_are_counted_as_bytes() -> None:
+def test_a_path_may_have_107_bytes() -> None:
     assert "x" * 106 in build_channel(0, "/" + "x" * 106)
     with pytest.raises(DomainXmlError, match="108 bytes"):
         build_channel(0, "/x" + "é" * 53)
 
 
-def test_other_channels_are_not_ours() -> None:
+def test_other_channels_have_no_number() -> None:
     assert parse_channel_number("org.qemu.guest_agent.0") is None
     assert parse_channel_number("") is None
 
 
 @pytest.mark.parametrize("digits", ["²", "１", "1 ", "+1", "1_0", "9" * 9999])  # noqa: RUF001
-def test_only_plain_digits_are_a_number(digits: str) -> None:
+def test_a_number_is_written_in_plain_digits(digits: str) -> None:
     with pytest.raises(DomainXmlError):
         parse_channel_number(f"virtio.serial.port.poweragent.{digits}")

@@ -38,7 +38,7 @@ def spec(last: int, kind: InterfaceKind, **more: str) -> InterfaceSpec:
     return InterfaceSpec(mac=f"52:54:00:aa:00:0{last}", kind=kind, **more)
 
 
-def test_each_kind_of_interface_is_counted_where_the_host_counts_it() -> None:
+def test_each_kind_of_interface_has_the_place_where_it_is_counted() -> None:
     assert read_interfaces(etree.fromstring(LIVE)) == (
         spec(1, InterfaceKind.TAP, device="vnet0"),
         spec(2, InterfaceKind.TAP, device="vnet1"),
@@ -49,7 +49,7 @@ def test_each_kind_of_interface_is_counted_where_the_host_counts_it() -> None:
     )
 
 
-def test_an_address_that_is_none_is_no_place_to_count() -> None:
+def test_an_invalid_address_is_ignored() -> None:
     xml = LIVE.replace("bus='0x3b'", "bus='x'")
     by_mac = {item.mac: item for item in read_interfaces(etree.fromstring(xml))}
     assert by_mac["52:54:00:aa:00:04"].pci is None

@@ -10,23 +10,23 @@ from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.metadata import (
     POLICY_PREFIX,
     POLICY_URI,
-    build_policy,
-    parse_policy,
-    set_policy,
-    validate_policy,
+    build_settings,
+    parse_settings,
+    set_settings,
+    validate_settings,
 )
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainXmlError
 from orchestrator.hypervisor.eventloop import ensure_event_loop
-from orchestrator.values.domain_settings import GENERATIONS, DomainPolicy, Mode
-from orchestrator.values.units import MOST_KHZ, KHz
+from orchestrator.values.domain_settings import GENERATIONS, DomainSettings, Mode
+from orchestrator.values.units import MAX_KHZ, KHz
 from tests.domain_xml.domains import domain_xml, read_golden
 
-KHZ = st.none() | st.integers(1, MOST_KHZ).map(KHz)
+KHZ = st.none() | st.integers(1, MAX_KHZ).map(KHz)
 ANSWER = st.none() | st.booleans()
 LINES = ("utilisation", "workload low vcpus=1; time-of-day busy='sat 08:00-09:00'")
 POLICIES = st.builds(
-    DomainPolicy,
+    DomainSettings,
     min_khz=KHZ,
     max_khz=KHZ,
     turbo=ANSWER,
@@ -61,10 +61,10 @@ def policy_xml(attributes: str, inside: str = "") -> str:
 
 @settings(max_examples=60, deadline=None)
 @given(POLICIES)
-def test_what_is_written_is_read_again(policy: DomainPolicy) -> None:
-    written = set_policy(read_golden("defined"), policy)
+def test_written_settings_are_read_again(policy: DomainSettings) -> None:
+    written = set_settings(read_golden("defined"), policy)
     found = parse_domain(written)
-    assert found.policy == (None if policy.is_empty else policy)
+    assert found.settings == (None if policy.is_empty else policy)
     assert found.problems == parse_domain(read_golden("defined")).problems
 
 
@@ -77,104 +77,108 @@ def test_reader_and_schema_agree_about_every_element(
     for name, word in attributes.items():
         element.set(name, word)
     text = etree.tostring(element, encoding="unicode")
-    found = parse_policy(with_metadata(text))
+    found = parse_settings(with_metadata(text))
     try:
-        validate_policy(text)
+        validate_settings(text)
     except DomainXmlError:
         assert found.problems
     else:
-        # What no schema of this kind can say.
-        beyond = ("min is above max", "is no clock of a CPU", "policies=")
+        # Beyond what such a schema can express.
+        beyond = ("min is above max", "expected 1 kHz to 100 GHz", "policies=")
         assert all(any(word in it for word in beyond) for it in found.problems)
 
 
-def test_junk_is_reported_with_line_and_reason_and_the_rest_holds() -> None:
+def test_invalid_settings_are_reported_with_line_and_reason_and_ignored() -> None:
     xml = with_metadata(
         policy_xml("min='fast' max='2.4GHz'\n turbo='maybe' colour='red'", "<v:x/>")
     )
     found = parse_domain(xml)
-    assert found.policy == DomainPolicy(max_khz=KHz(2_400_000))
+    assert found.settings == DomainSettings(max_khz=KHz(2_400_000))
     line = xml.splitlines().index(next(s for s in xml.splitlines() if "v:policy" in s))
-    told = [problem.split(": ", 1) for problem in found.problems]
-    assert {where for where, _ in told} <= {
+    reported = [problem.split(": ", 1) for problem in found.problems]
+    assert {where for where, _ in reported} <= {
         f"metadata, line {line + 1}",
         f"metadata, line {line + 2}",
     }
-    assert [what.split(":")[0] for _, what in told] == [
-        "attribute 'colour' is unknown",
-        "<x> is unknown",
+    assert [what.split(":")[0] for _, what in reported] == [
+        "unknown attribute 'colour'",
+        "unknown element <x>",
         "min='fast'",
         "turbo='maybe'",
     ]
 
 
-def test_invalid_policies_do_not_count() -> None:
-    found = parse_policy(with_metadata(policy_xml("policies='speed' turbo='no'")))
-    assert found.policy == DomainPolicy(turbo=False)
+def test_invalid_policies_are_ignored() -> None:
+    found = parse_settings(with_metadata(policy_xml("policies='speed' turbo='no'")))
+    assert found.settings == DomainSettings(turbo=False)
     (problem,) = found.problems
     assert "policies='speed': unknown policy kind 'speed'" in problem
     with pytest.raises(DomainXmlError, match="policies: unknown policy kind 'speed'"):
-        build_policy(DomainPolicy(policies="speed"))
+        build_settings(DomainSettings(policies="speed"))
 
 
 def test_the_former_name_of_an_option_of_a_policy_is_still_read() -> None:
     text = "utilisation calm-samples=7"
-    found = parse_policy(with_metadata(policy_xml(f"policies='{text}'")))
-    assert found.policy == DomainPolicy(policies=text)
+    found = parse_settings(with_metadata(policy_xml(f"policies='{text}'")))
+    assert found.settings == DomainSettings(policies=text)
     assert found.problems == ()
-    assert text in build_policy(DomainPolicy(policies=text))
+    assert text in build_settings(DomainSettings(policies=text))
 
 
-def test_bounds_that_contradict_each_other_do_not_count() -> None:
-    found = parse_policy(with_metadata(policy_xml("min='3GHz' max='2GHz' turbo='no'")))
-    assert found.policy == DomainPolicy(turbo=False)
+def test_contradictory_bounds_are_ignored() -> None:
+    found = parse_settings(
+        with_metadata(policy_xml("min='3GHz' max='2GHz' turbo='no'"))
+    )
+    assert found.settings == DomainSettings(turbo=False)
     assert "min is above max" in found.problems[0]
-    with pytest.raises(DomainXmlError, match="above the highest"):
-        build_policy(DomainPolicy(min_khz=KHz(2), max_khz=KHz(1)))
+    with pytest.raises(DomainXmlError, match=r"min 3\.00 GHz is above max 2\.00"):
+        build_settings(DomainSettings(min_khz=KHz(3_000_000), max_khz=KHz(2_000_000)))
 
 
 @pytest.mark.parametrize(
     ("inside", "says"),
     [
-        (policy_xml("max='1GHz'") + policy_xml("max='2GHz'"), "there twice"),
-        (f"<v:polity xmlns:v='{POLICY_URI}' max='1GHz'/>", "<polity> is unknown"),
-        (policy_xml("max='" + "9" * 50_000 + "'"), "no frequency"),
-        (policy_xml("max='0'"), "is no clock of a CPU"),
-        (policy_xml("generation='465'"), "none of 16, 456, 460, 464"),
-        (policy_xml(f"x{'y' * 9000}='1'"), "is unknown"),
+        (policy_xml("max='1GHz'") + policy_xml("max='2GHz'"), "more than one <policy>"),
+        (f"<v:polity xmlns:v='{POLICY_URI}' max='1GHz'/>", "unknown element <polity>"),
+        (policy_xml("max='" + "9" * 50_000 + "'"), "expected 2.3GHz, 2300MHz or kHz"),
+        (policy_xml("max='0'"), "expected 1 kHz to 100 GHz"),
+        (policy_xml("generation='465'"), "expected one of 16, 456, 460, 464"),
+        (policy_xml(f"x{'y' * 9000}='1'"), "unknown attribute"),
     ],
 )
-def test_strange_metadata_is_told_in_a_line(inside: str, says: str) -> None:
-    found = parse_policy(with_metadata(inside))
+def test_invalid_metadata_is_reported_in_one_line(inside: str, says: str) -> None:
+    found = parse_settings(with_metadata(inside))
     assert says in found.problems[0]
     assert len(found.problems[0]) < 200
 
 
-def test_metadata_of_others_is_nobodys_business() -> None:
+def test_foreign_metadata_is_ignored() -> None:
     xml = with_metadata(
         "<n:instance xmlns:n='http://nova' min='junk'><a/></n:instance>"
     )
-    assert parse_policy(xml).policy is None
-    assert parse_policy(xml).problems == ()
+    assert parse_settings(xml).settings is None
+    assert parse_settings(xml).problems == ()
 
 
-def test_a_policy_replaces_the_one_there_and_nothing_else() -> None:
+def test_settings_replace_the_present_ones_and_nothing_else() -> None:
     other = "<n:instance xmlns:n='http://nova'/>"
     xml = with_metadata(other + policy_xml("max='1GHz'"))
-    changed = set_policy(xml, DomainPolicy(turbo=False))
-    assert parse_policy(changed).policy == DomainPolicy(turbo=False)
-    emptied = set_policy(changed, DomainPolicy())
+    changed = set_settings(xml, DomainSettings(turbo=False))
+    assert parse_settings(changed).settings == DomainSettings(turbo=False)
+    emptied = set_settings(changed, DomainSettings())
     assert etree.canonicalize(emptied) == etree.canonicalize(with_metadata(other))
 
 
-def test_a_domain_that_had_no_metadata_has_none_afterwards() -> None:
+def test_removing_the_only_settings_removes_the_metadata() -> None:
     xml = read_golden("defined")
     bare = xml if "<metadata" not in xml else domain_xml()
-    written = set_policy(bare, DomainPolicy(max_khz=KHz(1)))
-    assert parse_document(set_policy(written, DomainPolicy())).find("metadata") is None
+    written = set_settings(bare, DomainSettings(max_khz=KHz(1)))
+    assert (
+        parse_document(set_settings(written, DomainSettings())).find("metadata") is None
+    )
 
 
-def test_what_virsh_writes_is_understood() -> None:
+def test_an_element_written_by_virsh_is_read() -> None:
     """`virsh metadata --key vmpower --set` gives libvirt a bare element."""
     ensure_event_loop()
     connection = libvirt.open("test:///default")
@@ -186,5 +190,5 @@ def test_what_virsh_writes_is_understood() -> None:
         found = parse_domain(domain.XMLDesc())
     finally:
         connection.close()
-    assert found.policy == DomainPolicy(max_khz=KHz(2_400_000), turbo=False)
+    assert found.settings == DomainSettings(max_khz=KHz(2_400_000), turbo=False)
     assert found.problems == ()

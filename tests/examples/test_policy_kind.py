@@ -12,12 +12,12 @@ from cli.commands.policy import PolicySetCommand
 from cli.completion.candidates import policy_arguments
 from examples.contributing.policy_kind import AnyTraffic
 from orchestrator.config import config_from, show_config
-from orchestrator.domain_xml.metadata import build_policy
+from orchestrator.domain_xml.metadata import build_settings
 from orchestrator.errors import ConfigError
 from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.text import describe, format_policy, parse_policies
 from orchestrator.reporting.status import render_policy
-from orchestrator.values.domain_settings import DomainPolicy
+from orchestrator.values.domain_settings import DomainSettings
 from scripts.manual.policies import policy_keys
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain
@@ -72,7 +72,7 @@ def test_the_configuration_and_metadata_have_it() -> None:
     assert config.policy[0].build_policy() == AnyTraffic(pause_s=2.0)
     (shown,) = json.loads(show_config(config))["policy"]
     assert table.items() <= shown.items()
-    assert TEXT in build_policy(DomainPolicy(policies=TEXT))
+    assert TEXT in build_settings(DomainSettings(policies=TEXT))
     with pytest.raises(ConfigError, match=r"pause_s: 0\.1 is below period_s"):
         config_from({"policy": [table | {"pause_s": 0.1}]})
 

@@ -1,4 +1,4 @@
-"""A real QEMU whose guest stays in its BIOS, as anybody else sees and changes it."""
+"""A real QEMU whose guest stays in its BIOS, and its domain as other tools see it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def free_ports(hypervisor: Hypervisor) -> int:
 
 
 class Guest:
-    """A domain as anybody else sees and changes it."""
+    """A domain as other tools see and change it."""
 
     def __init__(self, connection: libvirt.virConnect) -> None:
         self.connection = connection

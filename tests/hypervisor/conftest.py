@@ -1,4 +1,4 @@
-"""A recorder of events, connections as anybody else would open them, a guest."""
+"""A recorder of events, connections of other tools, a guest."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def recorder() -> Recorder:
 
 @pytest.fixture
 def open_connection() -> Iterator[Callable[[str], libvirt.virConnect]]:
-    """Open connections as anybody else would, closed after the test."""
+    """Open connections like another tool; they are closed after the test."""
     opened: list[libvirt.virConnect] = []
 
     def open_one(uri: str) -> libvirt.virConnect:

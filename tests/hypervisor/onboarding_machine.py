@@ -1,7 +1,7 @@
-"""Random onboardings, changes by others and failures, over a real libvirt.
+"""Random onboardings, changes by other tools and failures, over a real libvirt.
 
-The controller decides, the hypervisor does it, libvirt says what came of it; only the
-threads between them are left out, so that a sequence is the same each time.
+The controller decides, the hypervisor acts, libvirt shows the outcome; only the threads
+between them are left out, so that a sequence is the same each time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainGone, VmpowerError
 from orchestrator.hypervisor.descriptions import CONFIG, LIVE
-from orchestrator.onboarding.rule import MetadataWord, OnboardRule
+from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
 from orchestrator.power.topology import Topology
 from orchestrator.values.domain import DomainId, DomainSpec
 from tests.controller.simulated_host import is_right
@@ -49,7 +49,7 @@ RULES = st.sampled_from(
         (OnboardRule(match="seq-*"),),
         (OnboardRule(match="seq-*", channels="0,2"),),
         (OnboardRule(match="*", except_=("seq-b",)),),
-        (OnboardRule(metadata=MetadataWord.ASKS),),
+        (OnboardRule(metadata=MetadataCondition.ASKS),),
     ]
 )
 POLICIES = st.sampled_from([None, "<policy onboard='yes'/>", "<policy onboard='no'/>"])
@@ -70,7 +70,7 @@ class Ears:
 
 
 class OnboardingMachine(RuleBasedStateMachine):
-    """What both drivers can do; `devices` is what they are asked to do for us."""
+    """Steps that both drivers support."""
 
     has_live_devices = True
 
@@ -85,7 +85,7 @@ class OnboardingMachine(RuleBasedStateMachine):
         self.inventory = Inventory(Config(), nothing)
         self.controller = Controller(self.inventory)
 
-    # what others do
+    # steps of other tools
 
     @initialize(rules=RULES)
     def begin(self, rules: tuple[OnboardRule, ...]) -> None:
@@ -97,7 +97,7 @@ class OnboardingMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, theirs=NUMBERS, ports=st.integers(0, 4))
     def define(self, name: str, theirs: frozenset[int], ports: int) -> None:
-        """Also anew: a tool writes what it knows, and knows nothing of our note."""
+        """Define or redefine: the tool knows nothing of our note."""
         with suppress(libvirt.libvirtError):  # where it cannot be saved
             self.connection.defineXML(self.definition(name, theirs, ports))
         self._settle()
@@ -132,7 +132,7 @@ class OnboardingMachine(RuleBasedStateMachine):
         self._settle(e.ResyncDue())
 
     def teardown(self) -> None:
-        """Nothing fails any more, libvirt is connected anew, and time passes."""
+        """Without failures, after a reconnect and two resyncs, the state is right."""
         try:
             self.mend()
             for event in (e.LibvirtConnected(), e.ResyncDue(), e.ResyncDue()):
@@ -143,7 +143,7 @@ class OnboardingMachine(RuleBasedStateMachine):
         finally:
             self._remove_all()
 
-    # what the drivers do differently
+    # differences between the drivers
 
     def definition(self, name: str, theirs: frozenset[int], ports: int) -> str:
         raise NotImplementedError
@@ -155,12 +155,12 @@ class OnboardingMachine(RuleBasedStateMachine):
         self.hypervisor.detach_channels(action.uuid, action.live, action.config)
 
     def mend(self) -> None:
-        """Let nothing fail any more."""
+        """End all failures."""
 
-    # what we do
+    # steps of the daemon
 
     def _settle(self, *happened: e.Event) -> None:
-        """Do all that is decided; what is others' must stay as it is."""
+        """Perform everything that is decided; channels of other tools must stay."""
         before = {uuid: self._theirs(uuid) for uuid in UUIDS.values()}
         to_do = [action for event in happened for action in self._tell(event)]
         for _ in range(500):
@@ -172,7 +172,7 @@ class OnboardingMachine(RuleBasedStateMachine):
             for event in self._perform(to_do.pop(0)):
                 to_do += self._tell(event)
         else:
-            raise AssertionError("the controller never comes to rest")
+            raise AssertionError("the controller never settles")
         assert {uuid: self._theirs(uuid) for uuid in UUIDS.values()} == before
 
     def _tell(self, event: e.Event) -> list[a.Action]:
@@ -202,7 +202,9 @@ class OnboardingMachine(RuleBasedStateMachine):
             return e.ChannelsDetached(action.uuid, action.live, action.config)
         except VmpowerError as error:
             if isinstance(action, a.AttachChannels):
-                assert self._all(action.uuid) == before, "half of it was left"
+                assert self._all(action.uuid) == before, (
+                    "a failed change was not undone completely"
+                )
             return e.OnboardingFailed(action.uuid, str(error))
 
     def _check(self, spec: DomainSpec) -> None:
@@ -217,10 +219,10 @@ class OnboardingMachine(RuleBasedStateMachine):
             lacking = decides.wanted(spec.live.vcpus) - spec.live.present
             assert lacking
             assert not spec.live.free_ports
-            assert "no port for channel" in problem
+            assert "no free port for channel" in problem
 
     def _all(self, uuid: DomainId) -> list[frozenset[int] | None]:
-        """All channels: of the running domain, and of its definition."""
+        """All channels of the running domain and of its definition."""
         found = self._find(uuid)
         if found is None:
             return []
@@ -241,7 +243,7 @@ class OnboardingMachine(RuleBasedStateMachine):
         return None
 
     def _call(self, name: str, method: str, *arguments: object) -> None:
-        """Do what anybody may do, if it can be done now."""
+        """Make a change like another tool, if it is possible now."""
         found = self._find(UUIDS[name])
         if found is not None:
             with suppress(libvirt.libvirtError):
@@ -261,13 +263,13 @@ class OnboardingMachine(RuleBasedStateMachine):
 
 
 class DeviceMachine(OnboardingMachine):
-    """Others who attach and detach channels, too."""
+    """Other tools attach and detach channels, too."""
 
     @rule(name=NAMES, number=st.integers(0, 2), side=SIDES)
     def others_attach(self, name: str, number: int, side: int) -> None:
         found = self._find(UUIDS[name])
         flag = 0 if side == LIVE else INACTIVE
-        # Not without a port: libvirt would leave a controller behind that is none.
+        # Only with a free port: libvirt would leave a controller that QEMU lacks.
         if found is not None and parse_domain(found.XMLDesc(flag)).free_ports:
             self._call(name, "attachDeviceFlags", build_channel(number), side)
 

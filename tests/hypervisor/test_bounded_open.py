@@ -1,4 +1,4 @@
-"""Opening a connection to a libvirtd that accepts and does not speak."""
+"""Opening a connection to a libvirtd that accepts and does not answer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Mute:
-    """Listens where a libvirtd would, as one that is stopped does."""
+class StoppedLibvirtd:
+    """Listens like a libvirtd that was stopped: it accepts and does not answer."""
 
     def __init__(self, directory: str) -> None:
         path = f"{directory}/libvirt-sock"
@@ -30,23 +30,23 @@ class Mute:
         self.uri = f"qemu+unix:///session?socket={path}"
 
     def end(self) -> None:
-        """Hang up; whoever waits is refused."""
+        """Hang up; pending opens are refused."""
         self._listener.close()
 
 
 @pytest.fixture
-def mute() -> Iterator[Mute]:
+def stopped() -> Iterator[StoppedLibvirtd]:
     with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as directory:
-        mute = Mute(directory)
-        yield mute
-        mute.end()
+        stopped = StoppedLibvirtd(directory)
+        yield stopped
+        stopped.end()
 
 
 def opening_threads() -> int:
     return sum(thread.name == "libvirt-open" for thread in threading.enumerate())
 
 
-def test_a_connection_is_opened_and_is_the_caller_s_own() -> None:
+def test_each_caller_gets_its_own_connection() -> None:
     opener = Opener("test:///default")
     first, second = opener.open(), opener.open()
     assert first.listAllDomains(0)
@@ -54,26 +54,26 @@ def test_a_connection_is_opened_and_is_the_caller_s_own() -> None:
     wait_for(lambda: not opening_threads(), "the threads' end")
 
 
-def test_a_refusal_is_libvirt_s_own_word(mute: Mute) -> None:
-    mute.end()
+def test_a_refusal_is_raised_as_libvirt_s_own_error(stopped: StoppedLibvirtd) -> None:
+    stopped.end()
     with pytest.raises(libvirt.libvirtError, match="Connection refused"):
-        Opener(mute.uri).open()
+        Opener(stopped.uri).open()
 
 
-def test_a_libvirt_that_does_not_answer_holds_one_thread_and_nobody_else(
-    mute: Mute,
+def test_a_libvirt_that_does_not_answer_blocks_one_thread_and_no_caller(
+    stopped: StoppedLibvirtd,
 ) -> None:
-    opener = Opener(mute.uri, patience_s=0.2)
+    opener = Opener(stopped.uri, timeout_s=0.2)
     with pytest.raises(HypervisorGone, match="libvirt does not answer"):
         opener.open()
     begun = time.monotonic()
     for _ in range(50):
         with pytest.raises(HypervisorGone, match="libvirt does not answer"):
             opener.open()
-    assert time.monotonic() - begun < 0.2, "they waited behind the one that hangs"
+    assert time.monotonic() - begun < 0.2, "they waited for the open that hangs"
     assert opening_threads() == 1
-    mute.end()
+    stopped.end()
     wait_for(lambda: not opening_threads(), "the thread's end")
-    # Now it is asked again.
+    # Now libvirt is called again.
     with pytest.raises(libvirt.libvirtError, match="Connection refused"):
         opener.open()

@@ -1,4 +1,4 @@
-"""Against a libvirtd that is killed, frozen and started again."""
+"""The connection to a libvirtd that is killed, frozen and restarted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def start(session_host: SessionHost, recorder: Recorder) -> Iterator[Start]:
         hypervisor.close(0.5)
 
 
-def test_libvirt_that_is_absent_is_waited_for(
+def test_an_absent_libvirt_is_waited_for(
     session_host: SessionHost, recorder: Recorder, start: Start
 ) -> None:
     session_host.libvirtd.stop()
@@ -61,7 +61,7 @@ def test_libvirt_that_is_absent_is_waited_for(
     assert hypervisor.reconnects_total == 0
 
 
-def test_a_connection_that_ends_comes_back_with_its_events(
+def test_a_lost_connection_is_reestablished_with_its_events(
     session_host: SessionHost,
     recorder: Recorder,
     start: Start,
@@ -83,13 +83,13 @@ def test_a_connection_that_ends_comes_back_with_its_events(
     recorder.wait_for("changed", UUID, "undefined")
 
 
-def test_a_libvirt_that_hangs_is_given_up_and_found_again(
+def test_a_libvirt_that_hangs_is_given_up_and_reconnected(
     session_host: SessionHost, recorder: Recorder, start: Start
 ) -> None:
     hypervisor = start(keepalive_interval_s=1)
     recorder.wait_for("connected")
     session_host.libvirtd.freeze()
-    # A question that waits is freed, too.
+    # A pending call returns, too.
     with pytest.raises(HypervisorGone):
         hypervisor.list_domains()
     recorder.wait_for("lost", "libvirt does not answer")
@@ -102,7 +102,7 @@ def test_a_libvirt_that_hangs_is_given_up_and_found_again(
 def test_a_change_does_not_wait_for_a_libvirt_that_hangs(
     session_host: SessionHost, recorder: Recorder, start: Start
 ) -> None:
-    hypervisor = start(opens_within_s=0.5)
+    hypervisor = start(open_timeout_s=0.5)
     recorder.wait_for("connected")
     session_host.libvirtd.freeze()
     begun = time.monotonic()
@@ -111,12 +111,12 @@ def test_a_change_does_not_wait_for_a_libvirt_that_hangs(
     assert time.monotonic() - begun < 3
     session_host.libvirtd.thaw()
 
-    def is_asked_again() -> bool:
+    def is_answered() -> bool:
         with pytest.raises(HypervisorError) as refusal:
             hypervisor.attach_channels(UUID, [0], [0])
         return isinstance(refusal.value, DomainGone)
 
-    wait_for(is_asked_again, "libvirt's own word")
+    wait_for(is_answered, "libvirt's own refusal")
 
 
 def test_closing_returns_in_time_while_libvirt_hangs(
@@ -152,7 +152,7 @@ print("closed", flush=True)
 """
 
 
-def test_a_process_ends_in_time_while_libvirt_hangs(session_host: SessionHost) -> None:
+def test_a_process_exits_in_time_while_libvirt_hangs(session_host: SessionHost) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", ENDING, session_host.uri],
         stdin=subprocess.PIPE,
@@ -172,7 +172,7 @@ def test_a_process_ends_in_time_while_libvirt_hangs(session_host: SessionHost) -
     session_host.libvirtd.thaw()
 
 
-def test_who_may_only_read_reads(recorder: Recorder, start: Start) -> None:
+def test_a_read_only_connection_lists_domains(recorder: Recorder, start: Start) -> None:
     hypervisor = start(access=Access.READ_ONLY)
     recorder.wait_for("connected")
     assert hypervisor.list_domains() == ()
@@ -188,7 +188,7 @@ def post(event):
     if isinstance(event, LibvirtConnected): connected.set()
     else: print(event)
 hypervisor = Hypervisor("qemu:///system", post=post)
-# Nobody, who may not use the read-write socket; only now, for the sake of imports.
+# The user nobody may not use the read-write socket. Only now, because of the imports.
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
@@ -203,7 +203,7 @@ hypervisor.close(5)
 """
 
 
-def test_who_may_not_write_reads_and_learns_what_is_missing(
+def test_without_write_access_reads_work_and_changes_name_the_missing_right(
     system_host: SystemHost,
 ) -> None:
     domains = len(system_host.connection.listAllDomains())

@@ -1,4 +1,4 @@
-"""Attach and detach, on a real QEMU: a guest that stays in its BIOS."""
+"""Attaching and detaching on a real QEMU whose guest stays in its BIOS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.operator import OperatorConnection
-from orchestrator.values.domain import DomainId, Holdings, VCpu
+from orchestrator.values.domain import DomainChannels, DomainId, VCpu
 from tests.hypervisor.bios_guest import (
     CONFIG,
     CONTROLLER,
@@ -46,10 +46,10 @@ def test_channels_are_attached_to_the_domain_and_its_definition(
     assert guest.both() == ([0, 1], [0, 1])
     assert guest.notes() == ({0, 1}, {0, 1})
     spec = hypervisor.describe(UUID)
-    assert spec.live == Holdings(
+    assert spec.live == DomainChannels(
         vcpus=frozenset({VCpu(0), VCpu(1)}),
         present=frozenset({0, 1}),
-        given=frozenset({0, 1}),
+        removable=frozenset({0, 1}),
         free_ports=28,
     )
     assert spec.definition == spec.live
@@ -67,7 +67,7 @@ def test_attaching_again_changes_nothing(
     assert len(added) == 2
 
 
-def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
+def test_only_missing_channels_are_attached_and_only_these_are_detached(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition(CONTROLLER + channel(0)))
@@ -79,14 +79,14 @@ def test_only_what_is_lacking_is_given_and_only_that_is_taken_away(
     spec = hypervisor.describe(UUID)
     assert spec.live
     assert spec.definition
-    assert spec.live.given == {2, 3}
-    assert spec.definition.given == {1, 3}
+    assert spec.live.removable == {2, 3}
+    assert spec.definition.removable == {1, 3}
     hypervisor.detach_channels(UUID, [0, 1, 2, 3], [0, 1, 2, 3])
     assert guest.both() == ([0, 1], [0, 2])
     assert guest.notes() == (set(), set())
 
 
-def test_only_the_given_numbers_are_taken_away(
+def test_only_the_given_numbers_are_detached(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
@@ -98,7 +98,7 @@ def test_only_the_given_numbers_are_taken_away(
     assert guest.both() == ([0, 2], [0, 2])
 
 
-def test_what_an_earlier_daemon_gave_is_known_and_foreign_metadata_stays(
+def test_channels_of_an_earlier_daemon_are_detached_and_foreign_metadata_stays(
     hypervisor: Hypervisor, guest: Guest, recorder: Recorder
 ) -> None:
     guest.start(definition())
@@ -115,7 +115,7 @@ def test_what_an_earlier_daemon_gave_is_known_and_foreign_metadata_stays(
     assert guest.domain.metadata(element, "urn:x", LIVE) == "<theirs/>"
 
 
-def test_a_note_that_somebody_overwrote_takes_nothing_away(
+def test_after_another_tool_overwrote_the_note_nothing_is_detached(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
@@ -127,7 +127,7 @@ def test_a_note_that_somebody_overwrote_takes_nothing_away(
     assert guest.both() == ([0], [0])
 
 
-def test_a_domain_that_was_switched_off_keeps_and_gives_back_its_definition(
+def test_channels_of_a_domain_that_was_powered_off_are_detached_from_its_definition(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
@@ -153,25 +153,25 @@ def test_a_transient_domain_has_no_definition_to_change(
     assert guest.numbers(0) == []
 
 
-def test_a_domain_without_a_controller_is_told_to_be_powered_off(
+def test_a_domain_without_a_controller_has_to_be_powered_off(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition(devices=""))
     assert free_ports(hypervisor) == 0
-    with pytest.raises(HypervisorError, match="have 0 free") as caught:
+    with pytest.raises(HypervisorError, match="1 needed, 0 free") as caught:
         hypervisor.attach_channels(UUID, [0], [0])
-    assert "power it off and on" in caught.value.hint
+    assert "power the domain off and on" in caught.value.hint
     assert guest.both() == ([], [])
     assert guest.notes() == (set(), set())
 
 
-def test_the_thirtieth_channel_is_the_last_and_libvirt_is_not_asked_for_more(
+def test_the_thirtieth_channel_is_the_last_and_no_more_are_requested(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(definition())
     hypervisor.attach_channels(UUID, range(29), range(29))
     assert free_ports(hypervisor) == 1
-    with pytest.raises(HypervisorError, match="have 1 free"):
+    with pytest.raises(HypervisorError, match="2 needed, 1 free"):
         hypervisor.attach_channels(UUID, [29, 30], [29, 30])
     hypervisor.attach_channels(UUID, [29], [29])
     assert free_ports(hypervisor) == 0
@@ -184,8 +184,8 @@ def test_a_live_refusal_in_the_middle_undoes_everything(
 ) -> None:
     guest.start(definition(CONTROLLER + channel(1), name="n"))
     [present] = hypervisor.describe(UUID).channels
-    # So long a name that a path with one digit fits, and with four does not; in a
-    # path, libvirt shortens longer names than 20 letters.
+    # A name so long that a path with one digit fits, and one with four does not. In
+    # paths, libvirt shortens names to 20 letters.
     name = "n" * min(20, 108 - len(present.path or ""))
     assert 105 <= len(present.path or "") + len(name) - 1 <= 107
     guest.end()
@@ -201,7 +201,7 @@ def test_a_definition_that_cannot_be_saved_undoes_the_running_domain(
 ) -> None:
     guest.start(definition())
     saved = session_host.directory / "libvirt" / "qemu" / "guest.xml"
-    # libvirt replaces the file by a new one, which a directory does not allow.
+    # libvirt replaces the file, which a directory in its place prevents.
     saved.unlink()
     saved.mkdir()
     try:
@@ -214,16 +214,14 @@ def test_a_definition_that_cannot_be_saved_undoes_the_running_domain(
         guest.connection.defineXML(definition())
 
 
-def test_a_domain_that_is_off_is_not_attached_to(
-    hypervisor: Hypervisor, guest: Guest
-) -> None:
+def test_a_domain_that_is_off_is_refused(hypervisor: Hypervisor, guest: Guest) -> None:
     guest.domain = guest.connection.defineXML(definition())
     with pytest.raises(HypervisorError, match="not running"):
         hypervisor.attach_channels(UUID, [0], [0])
     assert guest.numbers(INACTIVE) == []
 
 
-def test_a_definition_gets_channels_and_the_domain_starts_with_them_and_the_note(
+def test_channels_of_a_definition_and_their_note_are_there_after_the_start(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.domain = guest.connection.defineXML(definition(devices=""))
@@ -231,12 +229,12 @@ def test_a_definition_gets_channels_and_the_domain_starts_with_them_and_the_note
     guest.domain.create()
     spec = hypervisor.describe(UUID)
     assert spec.live
-    assert spec.live.given == {0, 1}
+    assert spec.live.removable == {0, 1}
     hypervisor.detach_channels(UUID, [0, 1], [])
     assert guest.both() == ([], [0, 1])
 
 
-def test_what_was_given_by_hand_no_rule_takes_away(
+def test_no_rule_detaches_what_was_attached_by_hand(
     hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
 ) -> None:
     guest.start(definition())
@@ -245,19 +243,19 @@ def test_what_was_given_by_hand_no_rule_takes_away(
         hypervisor.attach_channels(UUID, [1], [1])
         spec = hypervisor.describe(UUID)
         assert spec.live
-        assert spec.live.given == {1}
+        assert spec.live.removable == {1}
         hypervisor.detach_channels(UUID, [0, 1], [0, 1])
         assert guest.both() == ([0], [0])
         operator.offboard(UUID)
     assert guest.both() == ([], [])
 
 
-def test_a_domain_that_is_gone_is_not_attached_to(hypervisor: Hypervisor) -> None:
+def test_an_undefined_domain_is_refused(hypervisor: Hypervisor) -> None:
     with pytest.raises(DomainGone):
         hypervisor.attach_channels(UUID, [0], [0])
 
 
-def test_attaching_needs_no_more_than_reading_on_the_first_connection(
+def test_attaching_works_beside_a_read_only_connection(
     session_host: SessionHost, guest: Guest, recorder: Recorder
 ) -> None:
     guest.start(definition())
@@ -272,7 +270,7 @@ def test_attaching_needs_no_more_than_reading_on_the_first_connection(
     assert guest.both() == ([], [])
 
 
-def test_a_channel_that_was_attached_to_a_running_guest_talks(
+def test_a_hot_plugged_channel_works(
     hypervisor: Hypervisor, session_host: SessionHost
 ) -> None:
     guest = session_host.start(GuestSpec(name="hotplug", channels=()))
@@ -283,7 +281,7 @@ def test_a_channel_that_was_attached_to_a_running_guest_talks(
         [channel] = hypervisor.describe(uuid).channels
         with EchoHost([channel.path or ""]):
             guest.talker.tell("open:5")
-            # The guest's kernel learns a moment later that somebody is connected.
+            # The guest's kernel notices the connection a moment later.
             wait_for(lambda: guest.talker.tell("ask:5:3").startswith("ack "), "an ACK")
     finally:
         guest.remove()
@@ -313,7 +311,7 @@ print("done")
 
 
 def test_an_embedded_driver_is_opened_once_however_often_it_is_attached_to() -> None:
-    # In a process of its own, because a process can have one such driver in its life.
+    # In a separate process, because a process can open such a driver only once.
     with EmbedRoot() as root:
         done = subprocess.run(
             [sys.executable, "-c", EMBEDDED, definition(), UUID, str(root.directory)],

@@ -1,4 +1,4 @@
-"""The event loop's end: a callback into an interpreter that goes would crash it."""
+"""The event loop's end: a callback into an exiting interpreter would crash it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import sys
 SCRIPT = """
 import atexit, threading
 
-def tell():
+def show():
     print([t.name for t in threading.enumerate() if t.name == "libvirt-events"])
 
-atexit.register(tell)  # the first one registered is called last
+atexit.register(show)  # the first one registered is called last
 import libvirt
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 
 ensure_event_loop()
 connection = libvirt.open("test:///default")
-tell()
+show()
 """
 
 
-def test_the_loop_ends_before_the_interpreter_does() -> None:
+def test_the_loop_ends_before_the_interpreter() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         capture_output=True,

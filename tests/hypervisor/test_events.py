@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.hypervisor.events import Bell, monotonic_of, parse_port_change
+from orchestrator.hypervisor.events import (
+    DeviceEventCounter,
+    monotonic_of,
+    parse_port_change,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -18,7 +22,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_a_guests_port_is_read_from_qemus_words(*, is_open: bool) -> None:
+def test_the_state_of_a_port_is_read_from_qemus_event(*, is_open: bool) -> None:
     details = json.dumps({"open": is_open, "id": "channel0"})
     assert parse_port_change(details) == ("channel0", is_open)
 
@@ -27,40 +31,40 @@ def test_a_guests_port_is_read_from_qemus_words(*, is_open: bool) -> None:
     "details",
     ["", "{", "[]", "{}", '{"open": 1, "id": "a"}', '{"open": true, "id": 1}'],
 )
-def test_other_words_say_nothing(details: str) -> None:
+def test_unexpected_contents_are_ignored(details: str) -> None:
     assert parse_port_change(details) is None
 
 
 @given(st.text() | JSON.map(json.dumps))
-def test_no_words_raise_anything_in_the_event_thread(details: str) -> None:
+def test_no_contents_raise_in_the_event_thread(details: str) -> None:
     assert parse_port_change(details) is None
 
 
-def test_the_time_of_an_event_is_as_long_ago_as_the_wall_clock_says() -> None:
+def test_wall_clock_time_becomes_monotonic_time() -> None:
     wall_ns, now_ns = time.time_ns(), time.monotonic_ns()
-    told_ns = monotonic_of(wall_ns - 3_000_000_000)
-    # Between the two lies what passes between looks at two clocks.
-    assert now_ns - 3_001_000_000 < told_ns <= time.monotonic_ns() - 3_000_000_000
+    event_ns = monotonic_of(wall_ns - 3_000_000_000)
+    # A millisecond for the time between reading two clocks.
+    assert now_ns - 3_001_000_000 < event_ns <= time.monotonic_ns() - 3_000_000_000
 
 
-def test_an_event_of_the_future_is_of_now() -> None:
+def test_an_event_in_the_future_becomes_one_of_now() -> None:
     before_ns = time.monotonic_ns()
-    told_ns = monotonic_of(time.time_ns() + 3_600_000_000_000)
-    assert before_ns <= told_ns <= time.monotonic_ns()
+    event_ns = monotonic_of(time.time_ns() + 3_600_000_000_000)
+    assert before_ns <= event_ns <= time.monotonic_ns()
 
 
-def test_a_bell_that_rang_since_it_was_counted_does_not_wait() -> None:
-    bell = Bell()
-    heard = bell.count()
-    bell.ring()
-    bell.wait_beyond(heard, timeout_s=60)
-    assert bell.count() == heard + 1
+def test_an_event_since_the_count_was_read_is_not_waited_for() -> None:
+    events = DeviceEventCounter()
+    seen = events.count()
+    events.increment()
+    events.wait_for_more_than(seen, timeout_s=60)
+    assert events.count() == seen + 1
 
 
-def test_a_bell_wakes_who_waits() -> None:
-    bell = Bell()
-    woken = threading.Thread(target=bell.wait_beyond, args=(0, 60))
-    woken.start()
-    bell.ring()
-    woken.join(10)
-    assert not woken.is_alive()
+def test_an_event_wakes_a_waiting_thread() -> None:
+    events = DeviceEventCounter()
+    waiting = threading.Thread(target=events.wait_for_more_than, args=(0, 60))
+    waiting.start()
+    events.increment()
+    waiting.join(10)
+    assert not waiting.is_alive()

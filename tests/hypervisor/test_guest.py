@@ -1,4 +1,4 @@
-"""Every event and the description of a real QEMU: a guest that stays in its BIOS."""
+"""Events and descriptions of a real QEMU whose guest stays in its BIOS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.rig
 
 
-def test_every_change_of_a_domain_is_heard(
+def test_every_change_of_a_domain_is_reported(
     hypervisor: Hypervisor, guest: Guest, recorder: Recorder
 ) -> None:
     guest.start(definition())
@@ -77,7 +77,7 @@ def test_a_running_domain_is_described_with_paths_and_aliases(
     assert Path(only.path).is_socket()
 
 
-def test_a_vcpu_in_the_middle_can_be_missing(
+def test_a_vcpu_between_others_can_be_offline(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
     guest.start(
@@ -93,7 +93,7 @@ def test_a_vcpu_in_the_middle_can_be_missing(
     assert {item.vcpu: item.pinning for item in spec.vcpus} == {0: {0, 1}, 2: {1}}
 
 
-def test_a_guest_that_opens_and_closes_its_port_is_heard_and_seen(
+def test_opening_and_closing_of_a_port_is_reported_and_described(
     hypervisor: Hypervisor, recorder: Recorder, session_host: SessionHost
 ) -> None:
     guest = session_host.start(GuestSpec(name="port"))
@@ -111,20 +111,20 @@ def test_a_guest_that_opens_and_closes_its_port_is_heard_and_seen(
         guest.remove()
 
 
-def test_a_port_s_report_says_when_it_was_and_not_when_it_is_told(
+def test_the_report_of_a_port_has_the_time_of_the_change(
     hypervisor: Hypervisor, recorder: Recorder, session_host: SessionHost
 ) -> None:
     guest = session_host.start(GuestSpec(name="late"))
     uuid = DomainId(str(guest.uuid))
     try:
         [channel] = hypervisor.describe(uuid).channels
-        # QEMU holds back what follows within a second, and of that tells the last.
+        # QEMU delays changes that follow within a second, and reports only the last.
         asked_ns = time.monotonic_ns()
         for deed in ("open", "close", "open", "close"):
             guest.talker.tell(f"{deed}:0")
         done_ns = time.monotonic_ns()
         recorder.wait_for("port", uuid, channel.alias, "closed")
-        told = [item for item in recorder.said("port") if item[3] == "closed"]
+        closed = [item for item in recorder.said("port") if item[3] == "closed"]
     finally:
         guest.remove()
-    assert all(asked_ns <= at_ns <= done_ns for *_, at_ns in told)
+    assert all(asked_ns <= at_ns <= done_ns for *_, at_ns in closed)

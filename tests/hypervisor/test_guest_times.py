@@ -1,4 +1,4 @@
-"""vCPU times of real QEMUs: a guest in its BIOS has work for one vCPU."""
+"""Run times of vCPUs of real QEMUs: a guest in its BIOS uses one vCPU."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.rig
 
 
-def test_a_vcpu_with_work_is_told_from_one_that_waits(
+def test_a_busy_vcpu_differs_from_an_idle_one(
     hypervisor: Hypervisor,
     session_host: SessionHost,
     open_connection: Callable[[str], libvirt.virConnect],
@@ -54,14 +54,14 @@ def test_a_vcpu_with_work_is_told_from_one_that_waits(
 
 
 SECOND = DomainId("9989e6cd-caca-4c68-8934-da43e4863198")
-NOBODY = DomainId("00000000-0000-0000-0000-000000000000")
+UNKNOWN = DomainId("00000000-0000-0000-0000-000000000000")
 
 
 @pytest.fixture
 def guests(
     session_host: SessionHost, open_connection: Callable[[str], libvirt.virConnect]
 ) -> Iterator[tuple[Guest, Guest]]:
-    """Two that run."""
+    """Two running guests."""
     connection = open_connection(session_host.uri)
     first, second = Guest(connection), Guest(connection)
     try:
@@ -72,16 +72,16 @@ def guests(
         first.end()
 
 
-def test_one_call_tells_of_all_that_run(
+def test_one_call_reads_all_running_domains(
     hypervisor: Hypervisor, guests: tuple[Guest, Guest]
 ) -> None:
     wait_for(lambda: hypervisor.vcpu_times(UUID)[0] >= 50_000_000, "the BIOS")
     for guest in guests:
         guest.domain.suspend()
-    told = hypervisor.vcpu_times_together([UUID, SECOND, NOBODY])
-    assert told == {uuid: hypervisor.vcpu_times(uuid) for uuid in (UUID, SECOND)}
-    assert told[UUID][0] >= 50_000_000
-    # One has ended and one is gone; the connection still has handles of both.
+    times = hypervisor.vcpu_times_together([UUID, SECOND, UNKNOWN])
+    assert times == {uuid: hypervisor.vcpu_times(uuid) for uuid in (UUID, SECOND)}
+    assert times[UUID][0] >= 50_000_000
+    # One is off, one is undefined; the connection still has handles of both.
     guests[0].domain.destroy()
     guests[1].domain.undefine()
     guests[1].domain.destroy()
@@ -92,7 +92,7 @@ def test_one_call_tells_of_all_that_run(
         hypervisor.vcpu_times(SECOND)
 
 
-def test_a_connection_with_handles_of_domains_is_closed_all_the_same(
+def test_handles_of_domains_do_not_keep_a_connection_open(
     session_host: SessionHost, recorder: Recorder, guests: tuple[Guest, Guest]
 ) -> None:
     assert guests
@@ -104,11 +104,11 @@ def test_a_connection_with_handles_of_domains_is_closed_all_the_same(
     own = open_sockets() - others
     assert own
     hypervisor.close(5)
-    # libvirt's event loop frees what it watched in a pass of its own, a moment later.
+    # libvirt's event loop closes them in its next pass, a moment later.
     wait_for(lambda: not own & open_sockets(), "the end of its sockets")
 
 
-def test_a_qemu_that_hangs_holds_the_call_for_many_and_no_other(
+def test_a_qemu_that_hangs_blocks_the_call_for_many_and_no_other(
     session_host: SessionHost, hypervisor: Hypervisor, guests: tuple[Guest, Guest]
 ) -> None:
     assert guests
@@ -116,23 +116,23 @@ def test_a_qemu_that_hangs_holds_the_call_for_many_and_no_other(
     assert hypervisor.vcpu_times_together(both).keys() == set(both)
     process = qemu_of(session_host, "second")
     os.kill(process, signal.SIGSTOP)
-    told = Pool("many", size=1)
+    pool = Pool("many", size=1)
     answers: list[dict[DomainId, dict[int, int]]] = []
     try:
-        told.submit(
+        pool.submit(
             "many",
-            "look",
+            "read",
             lambda: answers.append(hypervisor.vcpu_times_together(both)),
         )
         since_s = time.monotonic()
         wait_for(lambda: time.monotonic() > since_s + 1, "ten times what it takes")
-        # What it does not hold: the call for each, also for the one that hangs.
+        # The call for one domain does not block, not even for the one that hangs.
         assert [hypervisor.vcpu_times(uuid).keys() for uuid in both] == [{0, 1}] * 2
         is_held = not answers
     finally:
         os.kill(process, signal.SIGCONT)
-        told.stop()
-        assert told.join(30)
+        pool.stop()
+        assert pool.join(30)
     (answer,) = answers
     assert answer.keys() == set(both)
     version = libvirt.open(session_host.uri).getLibVersion()
@@ -145,7 +145,7 @@ def qemu_of(host: SessionHost, name: str) -> int:
 
 
 def open_sockets() -> set[str]:
-    """Return the names of this process's sockets, which no other ever has."""
+    """Return the names of this process's sockets, which are unique."""
     targets = []
     for link in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # that of the listing itself

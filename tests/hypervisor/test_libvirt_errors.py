@@ -12,7 +12,7 @@ Facts = tuple[int, int, int]
 
 
 def error_of(code: int, domain: int, number: int = 0) -> libvirt.libvirtError:
-    """An error as libvirt-python makes one, with the facts that libvirt gave."""
+    """An error as libvirt-python raises it, with the fields that libvirt sets."""
     error = libvirt.libvirtError("refused")
     error.err = (code, domain, "words", 2, None, None, None, number, 0)
     return error
@@ -29,7 +29,7 @@ def error_of(code: int, domain: int, number: int = 0) -> libvirt.libvirtError:
         (libvirt.VIR_ERR_OPERATION_TIMEOUT, libvirt.VIR_FROM_QEMU, HypervisorError),
     ],
 )
-def test_who_is_at_fault_decides_which_error_it_is(
+def test_each_cause_has_its_own_error(
     code: int, domain: int, expected: type[HypervisorError]
 ) -> None:
     error = translate(error_of(code, domain))
@@ -45,15 +45,15 @@ def test_who_is_at_fault_decides_which_error_it_is(
         (libvirt.VIR_ERR_OPERATION_DENIED, libvirt.VIR_FROM_NONE, 0),
     ],
 )
-def test_a_lack_of_rights_is_told_from_a_lack_of_libvirt(facts: Facts) -> None:
+def test_missing_rights_are_recognized(facts: Facts) -> None:
     assert is_denied(error_of(*facts))
 
 
-def test_an_absent_libvirt_is_no_lack_of_rights() -> None:
+def test_an_absent_libvirt_is_not_a_matter_of_rights() -> None:
     facts = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_RPC, errno.ENOENT)
     assert not is_denied(error_of(*facts))
 
 
-def test_who_lacks_a_right_is_told_where_rights_come_from() -> None:
+def test_missing_rights_have_a_hint() -> None:
     error = translate(error_of(libvirt.VIR_ERR_ACCESS_DENIED, libvirt.VIR_FROM_ACCESS))
     assert "group" in error.hint

@@ -1,4 +1,4 @@
-"""Onboarding and policies by hand, on real guests that stay in their BIOS."""
+"""Onboarding and metadata by hand, on real guests that stay in their BIOS."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainGone, DomainXmlError, HypervisorError
 from orchestrator.hypervisor.descriptions import Scope
 from orchestrator.hypervisor.manual_onboarding import Change
-from orchestrator.hypervisor.operator import OperatorConnection, Tenant
+from orchestrator.hypervisor.operator import OperatorConnection, PinnedDomain
 from orchestrator.values.domain import DomainId, PCpu
-from orchestrator.values.domain_settings import DomainPolicy, Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.rig.embed import EmbedHost
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 CONTROLLER = "<controller type='virtio-serial' index='0'/>"
 TWO_PORTS = "<controller type='virtio-serial' index='0' ports='3'/>"
-POLICY = DomainPolicy(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
+DOMAIN = (
+    "<domain type='test'><name>test-ports</name><memory>1024</memory><vcpu>4</vcpu>"
+    "<os><type>hvm</type></os><devices>{devices}</devices></domain>"
+)
+POLICY = DomainSettings(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +66,18 @@ def numbers(domain: libvirt.virDomain, flags: int) -> list[int]:
     return [item.number for item in parse_domain(domain.XMLDesc(flags)).channels]
 
 
+def targets(xml: str) -> list[int]:
+    return [item.number for item in parse_domain(xml).channels]
+
+
 def both(domain: libvirt.virDomain) -> tuple[str, ...]:
-    """What libvirt says of it, but for an empty element that it keeps for ever."""
+    """Both descriptions, without an empty element that libvirt never removes."""
     texts = (domain.XMLDesc(0), domain.XMLDesc(INACTIVE))
     return tuple(text.replace("  <metadata/>\n", "") for text in texts)
 
 
 @pytest.mark.rig
-def test_a_running_domain_is_given_its_channels_and_loses_exactly_them(
+def test_onboarding_attaches_channels_and_offboarding_detaches_exactly_these(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
     domain = define(CONTROLLER)
@@ -85,7 +94,7 @@ def test_a_running_domain_is_given_its_channels_and_loses_exactly_them(
 @pytest.mark.rig
 @pytest.mark.parametrize("devices", ["", CONTROLLER])
 @pytest.mark.parametrize("vcpus", [1, 31, 61])
-def test_what_libvirt_adds_for_the_channels_of_a_definition_goes_with_them(
+def test_controllers_that_libvirt_adds_for_channels_are_removed_with_them(
     operator: OperatorConnection,
     define: Callable[..., libvirt.virDomain],
     devices: str,
@@ -108,12 +117,12 @@ def test_a_running_domain_without_ports_is_onboarded_at_its_next_start(
     domain = define()
     domain.create()
     for scope in (Scope.LIVE, Scope.BOTH, Scope.CURRENT):
-        with pytest.raises(HypervisorError, match="0 free"):
+        with pytest.raises(HypervisorError, match="2 needed, 0 free"):
             operator.onboard(uuid_of(domain), scope=scope)
     assert numbers(domain, INACTIVE) == []
     change = operator.onboard(uuid_of(domain))
     assert (change.live, change.config, change.waiting) == ((), (0, 1), (0, 1))
-    assert "0 free" in change.obstacle
+    assert "2 needed, 0 free" in change.obstacle
     domain.destroy()
     domain.create()
     assert numbers(domain, 0) == [0, 1]
@@ -121,7 +130,7 @@ def test_a_running_domain_without_ports_is_onboarded_at_its_next_start(
 
 
 @pytest.mark.rig
-def test_a_running_domain_takes_as_many_as_it_has_ports_for_the_lowest_first(
+def test_a_running_domain_gets_as_many_channels_as_it_has_ports_lowest_first(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
     domain = define(TWO_PORTS, vcpus=4)
@@ -131,10 +140,10 @@ def test_a_running_domain_takes_as_many_as_it_has_ports_for_the_lowest_first(
     change = operator.onboard(uuid_of(domain))
     assert (change.live, change.config) == ((0, 1), (0, 1, 2, 3))
     assert change.waiting == (2, 3)
-    assert "4 channels need a port each" in change.obstacle
+    assert "4 needed, 2 free" in change.obstacle
     assert numbers(domain, 0) == [0, 1]
     assert numbers(domain, INACTIVE) == [0, 1, 2, 3]
-    # Again: there is nothing more to give, and it is told what still waits.
+    # Repeating it changes nothing, and still reports what is waiting.
     again = operator.onboard(uuid_of(domain))
     assert (again.live, again.config, again.waiting) == ((), (), (2, 3))
     domain.destroy()
@@ -143,7 +152,7 @@ def test_a_running_domain_takes_as_many_as_it_has_ports_for_the_lowest_first(
 
 
 @pytest.mark.rig
-def test_a_running_domain_takes_no_further_controller(
+def test_a_running_domain_cannot_take_another_controller(
     define: Callable[..., libvirt.virDomain],
 ) -> None:
     domain = define(CONTROLLER)
@@ -153,13 +162,13 @@ def test_a_running_domain_takes_no_further_controller(
             "<controller type='virtio-serial' index='1'/>",
             libvirt.VIR_DOMAIN_AFFECT_LIVE,
         )
-    # All that we know of libvirt plugs in SCSI controllers only. Where this fails, a
-    # full domain could be given what waits.
+    # Known versions of libvirt hot-plug SCSI controllers only. If this fails, channels
+    # need not wait any more.
     assert caught.value.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
 
 
 @pytest.mark.rig
-def test_each_scope_changes_what_it_names_and_nothing_else(
+def test_each_scope_changes_the_descriptions_that_it_names_and_no_others(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
     domain = define(CONTROLLER)
@@ -172,13 +181,13 @@ def test_each_scope_changes_what_it_names_and_nothing_else(
     assert operator.onboard(uuid, frozenset({0}), Scope.LIVE) == Change(live=(0,))
     assert operator.onboard(uuid, scope=Scope.CONFIG) == Change(config=(0,))
     assert (numbers(domain, 0), numbers(domain, INACTIVE)) == ([0, 1], [0, 1])
-    # Channel 1 was part of the definition when it was started: onboarding gave it.
+    # Onboarding attached channel 1 to the definition before the start.
     assert operator.offboard(uuid, scope=Scope.CURRENT).live == (0, 1)
     assert (numbers(domain, 0), numbers(domain, INACTIVE)) == ([], [0, 1])
 
 
 @pytest.mark.rig
-def test_channels_that_others_gave_are_never_taken(
+def test_channels_of_other_programs_are_never_detached(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
     theirs = (
@@ -193,10 +202,10 @@ def test_channels_that_others_gave_are_never_taken(
 
 
 @pytest.mark.rig
-def test_what_was_begun_is_undone_when_it_cannot_be_ended(
+def test_a_failed_onboarding_is_undone(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
-    """The definition has controllers of its own making when a number is absurd."""
+    """The invalid number comes last, when libvirt has added a controller already."""
     domain = define()
     before = both(domain)
     with pytest.raises(DomainXmlError):
@@ -228,29 +237,48 @@ def test_a_preview_shows_the_channels_and_changes_nothing(
     assert "poweragent" not in preview.after
 
 
+def test_what_fits_goes_to_the_running_domain_and_everything_to_its_definition(
+    tmp_path: Path,
+) -> None:
+    """The test driver attaches nothing, but a preview needs no attaching."""
+    node = tmp_path / "node.xml"
+    node.write_text(f"<node>{DOMAIN.format(devices=TWO_PORTS)}</node>")
+    with OperatorConnection(f"test://{node}") as operator:
+        uuid = operator.find("test-ports").uuid
+        live, config = operator.preview(uuid)
+        assert (live.is_live, config.is_live) == (True, False)
+        assert targets(live.after) == [0, 1]
+        assert targets(config.after) == [0, 1, 2, 3]
+        for scope in (Scope.LIVE, Scope.BOTH, Scope.CURRENT):
+            with pytest.raises(HypervisorError, match="4 needed, 2 free"):
+                operator.preview(uuid, scope=scope)
+        [config] = operator.preview(uuid, frozenset({2, 5}), Scope.CONFIG)
+        assert targets(config.after) == [2, 5]
+
+
 @pytest.mark.rig
-def test_a_policy_is_written_to_the_running_domain_and_to_its_definition(
+def test_settings_are_written_to_the_running_domain_and_to_its_definition(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
     domain = define()
     domain.create()
     uuid = uuid_of(domain)
     before = both(domain)
-    operator.write_policies(uuid, {True: POLICY, False: DomainPolicy(turbo=True)})
-    found = operator.read_policies(uuid)
-    assert found[True].policy == POLICY
-    assert found[False].policy == DomainPolicy(turbo=True)
-    assert list(operator.read_policies(uuid, Scope.CURRENT)) == [True]
-    wrong = DomainPolicy(min_khz=KHz(2), max_khz=KHz(1))
-    with pytest.raises(DomainXmlError, match="above the highest"):
-        operator.write_policies(uuid, {True: DomainPolicy(), False: wrong})
-    assert operator.read_policies(uuid) == found
-    operator.write_policies(uuid, {True: DomainPolicy(), False: DomainPolicy()})
+    operator.write_settings(uuid, {True: POLICY, False: DomainSettings(turbo=True)})
+    found = operator.read_settings(uuid)
+    assert found[True].settings == POLICY
+    assert found[False].settings == DomainSettings(turbo=True)
+    assert list(operator.read_settings(uuid, Scope.CURRENT)) == [True]
+    wrong = DomainSettings(min_khz=KHz(3_000_000), max_khz=KHz(2_000_000))
+    with pytest.raises(DomainXmlError, match=r"min 3\.00 GHz is above max 2\.00"):
+        operator.write_settings(uuid, {True: DomainSettings(), False: wrong})
+    assert operator.read_settings(uuid) == found
+    operator.write_settings(uuid, {True: DomainSettings(), False: DomainSettings()})
     assert both(domain) == before
 
 
 @pytest.mark.rig
-def test_domains_are_found_by_pattern_once_each(
+def test_a_domain_that_matches_several_patterns_is_found_once(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
     for name in ("ob-1", "ob-2", "ob-[x]", "other"):
@@ -258,20 +286,23 @@ def test_domains_are_found_by_pattern_once_each(
     found = operator.find_all(["ob-?", "ob-2", "ob-1"])
     assert [item.name for item in found] == ["ob-1", "ob-2"]
     assert [item.name for item in operator.find_all(["ob-[x]"])] == ["ob-[x]"]
-    for word in ("nobody", "nob*"):
-        with pytest.raises(DomainGone, match="no domain"):
+    for word, message in (
+        ("nobody", "no such domain: 'nobody'"),
+        ("nob*", r"no domain matches 'nob\*'"),
+    ):
+        with pytest.raises(DomainGone, match=message):
             operator.find_all(["ob-1", word])
 
 
 @pytest.mark.rig
-def test_who_is_pinned_where_is_known_of_running_and_defined_domains(
+def test_pinned_domains_are_listed_with_their_cpus(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
     define(name="floats")
     define(name="pinned").pinVcpuFlags(
         0, (False, True), libvirt.VIR_DOMAIN_AFFECT_CONFIG
     )
-    tenants = [it for it in operator.tenants() if it.name in ("floats", "pinned")]
-    assert tenants == [
-        Tenant(name="pinned", is_active=False, pcpus=frozenset({PCpu(1)}))
+    pinned = [it for it in operator.list_pinned() if it.name in ("floats", "pinned")]
+    assert pinned == [
+        PinnedDomain(name="pinned", is_active=False, pcpus=frozenset({PCpu(1)}))
     ]

@@ -1,4 +1,4 @@
-"""Any sequence of domain events, onboardings and failures ends as it should."""
+"""Any sequence of domain events, onboardings and failures ends in the right state."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LIVE_REFUSAL = "the test driver attaches nothing to a running domain"
 
 
 class TestDriverMachine(OnboardingMachine):
-    """libvirt's test driver: it has no devices to attach, so a definition is replaced.
+    """libvirt's test driver cannot attach devices, so definitions are replaced.
 
     Everything else is the driver's own: lifecycle, metadata, two descriptions, events.
     """
@@ -100,7 +100,7 @@ class TestDriverMachine(OnboardingMachine):
 
 
 class QemuMachine(DeviceMachine):
-    """Real QEMU processes, which stay in their firmware; and files that fail."""
+    """Real QEMUs that stay in their firmware, and definitions that cannot be saved."""
 
     __test__ = False
     host: EmbedHost
@@ -135,7 +135,7 @@ class QemuMachine(DeviceMachine):
     def its_definition_cannot_be_saved(self, name: str) -> None:
         saved = self._file(name)
         if saved.is_file():
-            # libvirt replaces the file by a new one, which a directory does not allow.
+            # libvirt replaces the file, which a directory in its place prevents.
             saved.rename(saved.with_suffix(".kept"))
             saved.mkdir()
 
@@ -172,7 +172,7 @@ def test_driver(tmp_path: Path, ears: Ears) -> Iterator[Hypervisor]:
 
 
 def test_any_sequence_in_the_test_driver(test_driver: Hypervisor, ears: Ears) -> None:
-    # The connection itself: each open of a file is a world of its own.
+    # The connection itself: each open of a file has its own domains.
     connection = test_driver._connection()
     run(partial(TestDriverMachine, connection, test_driver, ears), 60)
 
@@ -201,7 +201,7 @@ def run(
     examples: int,
     phases: Sequence[Phase] = tuple(Phase),
 ) -> None:
-    """Run the same sequences each time."""
+    """Run the same sequences every time."""
     run_state_machine_as_test(
         machine,  # type: ignore[arg-type] # anything that makes one will do
         settings=settings(

@@ -1,4 +1,4 @@
-"""Against libvirt's own test driver, in this process."""
+"""The hypervisor over libvirt's own test driver, in this process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orchestrator.errors import DomainGone, HypervisorError, HypervisorGone
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.values.domain import (
     ChannelSpec,
+    DomainChannels,
     DomainId,
     DomainSpec,
     DomainState,
-    Holdings,
     PCpu,
     Target,
     VCpu,
@@ -54,7 +54,7 @@ def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
     hypervisor.close(5)
 
 
-RUNNING = Holdings(
+RUNNING = DomainChannels(
     vcpus=frozenset({VCpu(0), VCpu(1)}), present=frozenset({0}), free_ports=29
 )
 
@@ -63,12 +63,12 @@ def cpus(*numbers: int) -> frozenset[PCpu]:
     return frozenset(PCpu(number) for number in numbers)
 
 
-def world_of(hypervisor: Hypervisor) -> libvirt.virConnect:
-    """The connection itself: each open of a FILE is a world of its own."""
+def connection_of(hypervisor: Hypervisor) -> libvirt.virConnect:
+    """The connection itself: each open of a file has its own domains."""
     return hypervisor._connection()
 
 
-def test_a_running_domain_is_described_whole(hypervisor: Hypervisor) -> None:
+def test_a_running_domain_is_described_completely(hypervisor: Hypervisor) -> None:
     assert hypervisor.list_domains() == (UUID,)
     assert hypervisor.describe(UUID) == DomainSpec(
         uuid=UUID,
@@ -93,8 +93,10 @@ def test_a_running_domain_is_described_whole(hypervisor: Hypervisor) -> None:
     )
 
 
-def test_a_domain_that_is_off_shows_what_it_will_have(hypervisor: Hypervisor) -> None:
-    world_of(hypervisor).defineXML(DEFINED)
+def test_a_domain_that_is_off_is_described_by_its_definition(
+    hypervisor: Hypervisor,
+) -> None:
+    connection_of(hypervisor).defineXML(DEFINED)
     assert hypervisor.describe(OFF) == DomainSpec(
         uuid=OFF,
         name="off",
@@ -103,15 +105,15 @@ def test_a_domain_that_is_off_shows_what_it_will_have(hypervisor: Hypervisor) ->
             VCpuSpec(vcpu=VCpu(0), pinning=cpus(1, 2)),
             VCpuSpec(vcpu=VCpu(1), pinning=cpus(*range(8))),
         ),
-        definition=Holdings(vcpus=frozenset({VCpu(0), VCpu(1)})),
+        definition=DomainChannels(vcpus=frozenset({VCpu(0), VCpu(1)})),
         is_pinned=True,
     )
 
 
-def test_lifecycle_events_are_heard_in_words(
+def test_lifecycle_events_are_reported(
     hypervisor: Hypervisor, recorder: Recorder
 ) -> None:
-    domain = world_of(hypervisor).defineXML(DEFINED)
+    domain = connection_of(hypervisor).defineXML(DEFINED)
     recorder.wait_for("changed", OFF, "defined")
     domain.create()
     recorder.wait_for("changed", OFF, "started")
@@ -126,25 +128,25 @@ def test_lifecycle_events_are_heard_in_words(
     recorder.wait_for("changed", OFF, "undefined")
 
 
-def test_a_change_of_metadata_is_heard(
+def test_a_change_of_metadata_is_reported(
     hypervisor: Hypervisor, recorder: Recorder
 ) -> None:
-    domain = world_of(hypervisor).lookupByUUIDString(UUID)
+    domain = connection_of(hypervisor).lookupByUUIDString(UUID)
     domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<a/>", "x", "urn:x", 0)
     recorder.wait_for("changed", UUID, "metadata changed")
 
 
 def test_a_new_pinning_is_described(hypervisor: Hypervisor) -> None:
-    world_of(hypervisor).lookupByUUIDString(UUID).pinVcpu(0, (False, True))
+    connection_of(hypervisor).lookupByUUIDString(UUID).pinVcpu(0, (False, True))
     assert hypervisor.describe(UUID).vcpus[0].pinning == {1}
 
 
-def test_a_domain_that_is_gone_is_an_error_of_its_own(hypervisor: Hypervisor) -> None:
+def test_an_undefined_domain_has_its_own_error(hypervisor: Hypervisor) -> None:
     with pytest.raises(DomainGone):
         hypervisor.describe(OFF)
 
 
-def test_what_the_driver_cannot_do_is_refused_and_not_lost(
+def test_an_unsupported_change_is_a_refusal_and_not_a_lost_connection(
     hypervisor: Hypervisor,
 ) -> None:
     with pytest.raises(HypervisorError, match="not supported") as caught:
@@ -153,7 +155,7 @@ def test_what_the_driver_cannot_do_is_refused_and_not_lost(
     assert caught.value.code == libvirt.VIR_ERR_NO_SUPPORT
 
 
-def test_reading_is_enough(tmp_path: Path, recorder: Recorder) -> None:
+def test_a_read_only_connection_suffices(tmp_path: Path, recorder: Recorder) -> None:
     node = tmp_path / "node.xml"
     node.write_text(NODE)
     hypervisor = Hypervisor(
@@ -163,11 +165,11 @@ def test_reading_is_enough(tmp_path: Path, recorder: Recorder) -> None:
     recorder.wait_for("connected")
     assert hypervisor.describe(UUID).name == "router"
     with pytest.raises(libvirt.libvirtError):
-        world_of(hypervisor).defineXML(DEFINED)
+        connection_of(hypervisor).defineXML(DEFINED)
     hypervisor.close(5)
 
 
-def test_after_closing_nothing_is_answered_and_nothing_is_heard(
+def test_after_closing_calls_fail_and_nothing_is_reported(
     tmp_path: Path, recorder: Recorder
 ) -> None:
     node = tmp_path / "node.xml"
@@ -182,12 +184,12 @@ def test_after_closing_nothing_is_answered_and_nothing_is_heard(
     assert not hypervisor._thread.is_alive()
 
 
-def test_a_hypervisor_that_was_never_started_closes(recorder: Recorder) -> None:
+def test_a_hypervisor_that_was_never_started_can_be_closed(recorder: Recorder) -> None:
     Hypervisor("test:///default", post=recorder.post).close(0)
     assert recorder.heard == []
 
 
-def test_why_it_waits_is_said_once_for_each_reason(
+def test_each_reason_to_wait_is_reported_once(
     tmp_path: Path, recorder: Recorder
 ) -> None:
     node = tmp_path / "node.xml"

@@ -1,4 +1,4 @@
-"""vCPU times, from libvirt's own test driver."""
+"""Run times of vCPUs, from libvirt's own test driver."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
     hypervisor.close(5)
 
 
-def test_each_online_vcpu_has_a_time_that_grows(hypervisor: Hypervisor) -> None:
+def test_the_run_time_of_each_online_vcpu_grows(hypervisor: Hypervisor) -> None:
     first = hypervisor.vcpu_times(UUID)
     second = hypervisor.vcpu_times(UUID)
     assert first.keys() == second.keys() == {0, 1}
     assert all(second[vcpu] > first[vcpu] > 0 for vcpu in first)
 
 
-def test_a_domain_that_is_off_or_gone_has_none(hypervisor: Hypervisor) -> None:
+def test_a_domain_that_is_off_or_undefined_is_refused(hypervisor: Hypervisor) -> None:
     hypervisor._connection().defineXML(DEFINED)
     with pytest.raises(HypervisorError, match="inactive domain"):
         hypervisor.vcpu_times(OFF)
@@ -45,13 +45,15 @@ def test_a_domain_that_is_off_or_gone_has_none(hypervisor: Hypervisor) -> None:
         hypervisor.vcpu_times(DomainId("00000000-0000-0000-0000-000000000000"))
 
 
-def test_a_driver_that_does_not_tell_many_tells_each(hypervisor: Hypervisor) -> None:
+def test_without_the_call_for_many_each_domain_is_read_alone(
+    hypervisor: Hypervisor,
+) -> None:
     assert hypervisor.vcpu_times_together([UUID, OFF]) == {}
     assert hypervisor.vcpu_times(UUID).keys() == {0, 1}
 
 
 @pytest.mark.parametrize(
-    ("libvirt_version", "qemu_version", "is_so"),
+    ("libvirt_version", "qemu_version", "expected"),
     [
         (9_000_000, 7_002_000, True),
         (8_009_000, 7_001_000, True),
@@ -60,20 +62,20 @@ def test_a_driver_that_does_not_tell_many_tells_each(hypervisor: Hypervisor) -> 
         (10_000_000, 8_001_000, False),
     ],
 )
-def test_some_qemus_interrupt_their_guests_to_answer_a_call_for_many(
-    libvirt_version: int, qemu_version: int, *, is_so: bool
+def test_some_versions_interrupt_guests_for_the_call_for_many(
+    libvirt_version: int, qemu_version: int, *, expected: bool
 ) -> None:
-    assert interrupts_kvm(libvirt_version, qemu_version) is is_so
+    assert interrupts_kvm(libvirt_version, qemu_version) is expected
 
 
 @pytest.mark.parametrize(
-    ("xml", "is_so"),
+    ("xml", "expected"),
     [
         ("<domain type='kvm' id='1'><name>a</name></domain>", True),
         ("<domain type='qemu' id='1'><name>kvm</name></domain>", False),
-        # Who does not know asks alone.
+        # Invalid XML: to be safe, the domain is read alone.
         ("<domain", True),
     ],
 )
-def test_a_domain_of_kvm_is_told_by_its_type(xml: str, *, is_so: bool) -> None:
-    assert is_kvm(xml) is is_so
+def test_kvm_is_recognized_by_the_domain_s_type(xml: str, *, expected: bool) -> None:
+    assert is_kvm(xml) is expected

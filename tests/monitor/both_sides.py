@@ -67,7 +67,7 @@ class BothSides:
         lay_out(directory / "sys", cpus=CPUS, steps_khz=STEPS_KHZ)
         self.tree = CpuTree(directory / "sys")
         self._directory = directory
-        self._offline: dict[int, list[tuple[int, str]]] = {}
+        self._offline: dict[int, dict[int, str]] = {}
         """Descriptors that refuse every access, and their files, by CPU."""
         nothing = Topology(groups=(), unmanaged={}, online=frozenset())
         self.inventory = Inventory(Config(), nothing)
@@ -131,7 +131,7 @@ class BothSides:
                 self.work.append(action)
             case a.ReadTopology():
                 with contextlib.suppress(SysfsError, JournalError):
-                    self.held.restore_left_over()
+                    self.held.retry_restoring()
                 self.looks.append(read_topology(self.tree))
             case a.ConnectChannel(uuid, number, path):
                 if self.monitor is not None and self.spec.state.is_active:
@@ -154,7 +154,7 @@ class BothSides:
         originals = prepared.originals
         complete = command._replace(
             originals=tuple(o.value.decode() for o in originals),
-            ours=tuple(o.ours.decode() for o in originals),
+            ours=tuple(o.taken_value.decode() for o in originals),
         )
         self._send(complete, (prepared.clock_fd, *prepared.original_fds))
 
@@ -178,7 +178,8 @@ class BothSides:
     def _dup(self, fd: int) -> int:
         copy = os.dup(fd)
         for broken in self._offline.values():
-            broken += [(copy, path) for known, path in broken if known == fd]
+            if fd in broken:
+                broken[copy] = broken[fd]
         return copy
 
     def _adopt(self, uuid: str, number: int) -> None:
@@ -323,13 +324,13 @@ class BothSides:
         if number in self._offline:
             return
         directory = f"{self.tree.root}/{self.policy(number, '')}"
-        broken = []
-        refusing = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        broken: dict[int, str] = {}
+        refusing = os.open(self._refusing(number), os.O_RDONLY | os.O_DIRECTORY)
         for link in list(Path("/proc/self/fd").iterdir()):
             with contextlib.suppress(FileNotFoundError):  # that of the listing itself
                 path = str(link.readlink())
                 if path.startswith(directory):
-                    broken.append((int(link.name), path))
+                    broken[int(link.name)] = path
                     os.dup2(refusing, int(link.name), inheritable=False)
         os.close(refusing)
         self._offline[number] = broken
@@ -337,13 +338,21 @@ class BothSides:
 
     def bring_online(self, number: int) -> None:
         """Bring a CPU back: its governor is as it was, its frequency is lost."""
-        for fd, path in self._offline.pop(number, []):
-            if os.path.realpath(f"/proc/self/fd/{fd}") == "/":
+        refusing = self._refusing(number)
+        for fd, path in self._offline.pop(number, {}).items():
+            # The number may be another file's by now.
+            if Path(f"/proc/self/fd/{fd}").resolve() == refusing:
                 opened = os.open(path, os.O_RDWR)
                 os.dup2(opened, fd, inheritable=False)
                 os.close(opened)
         self.write(number, "scaling_setspeed", str(LOST_KHZ))
         self._write_online()
+
+    def _refusing(self, number: int) -> Path:
+        """Return a directory, which neither reads nor writes through a descriptor."""
+        directory = self._directory / f"offline{number}"
+        directory.mkdir(exist_ok=True)
+        return directory.resolve()
 
     def _write_online(self) -> None:
         online = [n for n in range(CPUS) if n not in self._offline]

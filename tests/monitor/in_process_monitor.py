@@ -44,7 +44,7 @@ from orchestrator.monitor.process.loop import MOST_EVENTS, Loop
 from orchestrator.monitor.process.registry import Registry
 from orchestrator.monitor.process.watch import Watch
 from orchestrator.values.frequencies import table_from
-from orchestrator.values.refusal import Refusal
+from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,8 +195,14 @@ class InProcessMonitor:
             uuid=str(number),
             is_executing=is_executing,
             is_enforced=is_enforced,
-            may_query=may_query,
-            may_send_policies=may_send_policies,
+            permissions=tuple(
+                name
+                for name, is_granted in (
+                    (Permission.QUERIES, may_query),
+                    (Permission.GUEST_POLICIES, may_send_policies),
+                )
+                if is_granted
+            ),
             generation=generation,
             vcpus=vcpus,
             rows=tuple(number * 100 + vcpu for vcpu in range(len(groups))),

@@ -25,6 +25,7 @@ from orchestrator.monitor.link.commands import (
 from orchestrator.power.group import ClockGroup, Original, PreparedGroup
 from orchestrator.values.domain import DomainId, PCpu
 from orchestrator.values.frequencies import table_from
+from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -142,7 +143,7 @@ class MonitorHarness:
             prepared.group.number,
             is_taken,
             originals=tuple(o.value.decode() for o in prepared.originals),
-            ours=tuple(o.ours.decode() for o in prepared.originals),
+            ours=tuple(o.taken_value.decode() for o in prepared.originals),
         )
         self.monitor.send(command, [prepared.clock_fd, *prepared.original_fds])
 
@@ -165,7 +166,11 @@ class MonitorHarness:
             for number, group in enumerate(groups)
         )
         definition = DefineDomain(
-            uuid=uuid, is_executing=True, is_enforced=is_enforced, vcpus=vcpus
+            uuid=uuid,
+            is_executing=True,
+            is_enforced=is_enforced,
+            permissions=tuple(Permission),
+            vcpus=vcpus,
         )
         self.monitor.send(definition)
 

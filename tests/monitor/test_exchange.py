@@ -16,7 +16,7 @@ from orchestrator.channel.protocol import (
     encode_answer,
     encode_connect,
 )
-from orchestrator.channel.recognition import MOST_PACKETS
+from orchestrator.channel.recognition import MAX_PACKETS
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.process.share import MOST_REST_NS, TURN_NS
 from tests.monitor.in_process_monitor import (
@@ -404,14 +404,14 @@ def test_a_guest_that_had_its_share_is_read_less_and_later(
     guest.sendall(encode(Request(0, UP)) * sent)
     monitor.tick_ns = TURN_NS + 1
     monitor.turn()
-    assert len(receive(guest)) == MOST_PACKETS * SIZE
+    assert len(receive(guest)) == MAX_PACKETS * SIZE
     monitor.turn()
     assert receive(guest) == b""
     monitor.now_ns += MOST_REST_NS
     monitor.tick_ns = 0
     monitor.turn()
     monitor.turn()
-    assert len(receive(guest)) == MOST_PACKETS // 2 * SIZE
+    assert len(receive(guest)) == MAX_PACKETS // 2 * SIZE
     monitor.exhaust()
     assert monitor.counts() == {"acks": sent}
 
@@ -428,7 +428,7 @@ def test_a_guest_that_sends_one_packet_at_a_time_is_read_at_once(
 def test_a_guest_that_rests_may_hang_up(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     monitor.tick_ns = TURN_NS + 1
-    guest.sendall(encode(Request(0, UP)) * MOST_PACKETS)
+    guest.sendall(encode(Request(0, UP)) * MAX_PACKETS)
     monitor.turn()
     assert monitor.exchange.resting
     receive(guest)
@@ -443,10 +443,10 @@ def test_a_read_is_bounded_and_the_rest_comes_in_the_next_pass(
 ) -> None:
     guest = monitor.simple()
     monitor.ask(guest, encode(Request(0, MIN)))
-    count = MOST_PACKETS + 10
+    count = MAX_PACKETS + 10
     guest.sendall(encode(Request(0, MIN)) * count)
     monitor.turn()
-    assert len(receive(guest)) == MOST_PACKETS * SIZE
+    assert len(receive(guest)) == MAX_PACKETS * SIZE
     monitor.turn()
     assert len(receive(guest)) == 10 * SIZE
     assert monitor.counts() == {"acks": count + 1}

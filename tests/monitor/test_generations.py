@@ -25,7 +25,7 @@ from orchestrator.channel.protocol import (
     encode_connect,
     encode_policy,
 )
-from orchestrator.channel.recognition import MOST_PACKETS
+from orchestrator.channel.recognition import MAX_PACKETS
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.process.exchange import IDLE_NS
 from orchestrator.monitor.process.share import TURN_NS
@@ -283,11 +283,11 @@ def test_after_a_flood_of_one_generation_another_is_recognised(
     guest = monitor.simple()
     monitor.ask(guest, encode_connect(generation))
     _silence(monitor)
-    flood = encode(Request(0, MIN), generation) * MOST_PACKETS
+    flood = encode(Request(0, MIN), generation) * MAX_PACKETS
     monitor.tick_ns = TURN_NS + 1  # each turn is long: ever less is read at once
     for _ in range(10):
         guest.sendall(flood)
-        for _ in range(MOST_PACKETS):
+        for _ in range(MAX_PACKETS):
             _silence(monitor)  # which is longer than any rest
     monitor.tick_ns = 0
     for _ in range(3):
@@ -305,6 +305,6 @@ def test_a_flood_of_short_packets_is_read_in_small_portions(
     guest.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     guest.sendall(encode(Request(0, MIN), GENERATION_16) * 4_000)
     monitor.turn()
-    assert monitor.counts()["unanswered"] == MOST_PACKETS
+    assert monitor.counts()["unanswered"] == MAX_PACKETS
     monitor.exhaust()
     assert monitor.counts()["unanswered"] == 4_000

@@ -44,13 +44,12 @@ EXAMPLES: list[Message] = [
         uuid="0",
         is_executing=True,
         is_enforced=False,
-        may_query=True,
-        may_send_policies=False,
+        permissions=("queries",),
         generation=456,
         vcpus=(commands.VCpuDefinition(0, None, Limits(0, 9), is_turbo_allowed=True),),
         rows=(7,),
     ),
-    commands.DefineDomain("0", True, False, False, True, None, ()),  # noqa: FBT003
+    commands.DefineDomain("0", True, False, (), None, ()),  # noqa: FBT003
     commands.SetPolicyVote("0", 1, 2_000_000),
     commands.ForgetDomain("0", (1, 2)),
     commands.Adopt("0", 1, 2, 3, False),  # noqa: FBT003

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.channel.recognition import MOST_PACKETS
+from orchestrator.channel.recognition import MAX_PACKETS
 from orchestrator.monitor.process.share import (
     CREDIT_NS,
     MOST_REST_NS,
@@ -23,7 +23,7 @@ def test_long_turns_make_the_next_ones_smaller_and_short_ones_larger() -> None:
     for took_ns in [TURN_NS + 1] * 6 + [TURN_NS] + [TURN_NS // 2 - 1] * 6:
         share.charge(took_ns, SECOND_NS)
         sizes.append(share.most_packets)
-    assert sizes == [16, 8, 4, 2, 2, 2, 2, 4, 8, 16, 32, 32, MOST_PACKETS]
+    assert sizes == [16, 8, 4, 2, 2, 2, 2, 4, 8, 16, 32, 32, MAX_PACKETS]
 
 
 def test_who_takes_little_never_rests() -> None:

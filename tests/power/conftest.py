@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from orchestrator.power.group import PreparedGroup
 
-BACKEND = AcpiCpufreq()
+DRIVER = AcpiCpufreq()
 GOVERNORS = ("performance", "powersave", "conservative", "ondemand")
 
 
 def read_all(root: Path) -> dict[str, bytes]:
-    """Read every byte of a tree, and where its links point."""
+    """Read all files of a tree, and the targets of its links."""
     found = {}
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
@@ -42,7 +42,7 @@ def read_all(root: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Four simulated CPUs with a clock each."""
+    """Four simulated CPUs, each a clock group."""
     lay_out(tmp_path / "sys", cpus=4)
     return tmp_path / "sys"
 
@@ -53,16 +53,16 @@ def tree(root: Path) -> CpuTree:
 
 
 @pytest.fixture(
-    params=["own clocks", "shared clocks", "no turbo"]
+    params=["single CPUs", "shared", "no turbo"]
     + ([real] if (real := os.environ.get("VMPOWER_CPU_ROOT")) else [])
 )
 def any_tree(request: pytest.FixtureRequest, tmp_path: Path) -> CpuTree:
-    """Every kind of tree that the contract is for."""
+    """Every kind of tree that the contract applies to."""
     directory = tmp_path / "any"
     match request.param:
-        case "own clocks":
+        case "single CPUs":
             lay_out(directory, cpus=3)
-        case "shared clocks":
+        case "shared":
             lay_out(directory, cpus=7, shared=3)
         case "no turbo":
             lay_out(directory, cpus=2, steps_khz=(2_400_000, 1_200_000))
@@ -87,7 +87,7 @@ def journal(path: Path, tree: CpuTree) -> Journal:
 
 @pytest.fixture
 def before(tree: CpuTree) -> dict[str, bytes]:
-    """Originals that differ from CPU to CPU and from the defaults, byte by byte."""
+    """Originals that differ between CPUs and from the defaults."""
     for number, governor in enumerate(GOVERNORS):
         policy = tree.cpu_dir / f"cpufreq/policy{number}"
         (policy / "scaling_governor").write_text(f"{governor}\n")
@@ -100,15 +100,15 @@ def prepared(tree: CpuTree, before: dict[str, bytes]) -> Iterator[list[PreparedG
     assert before
     with ExitStack() as stack:
         yield [
-            stack.enter_context(closing(BACKEND.prepare(tree, group)))
+            stack.enter_context(closing(DRIVER.prepare(tree, group)))
             for group in read_topology(tree).groups
         ]
 
 
 def use(group: PreparedGroup) -> None:
-    """Take a group and set its clock, as the daemon does."""
-    BACKEND.take(group)
-    BACKEND.write_clock(group, group.group.steps.lowest_khz)
+    """Take a group and set its frequency, as the daemon does."""
+    DRIVER.take(group)
+    DRIVER.write_clock(group, group.group.steps.lowest_khz)
 
 
 def rewrite(path: Path, **changes: object) -> None:

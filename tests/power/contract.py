@@ -1,8 +1,8 @@
-"""What every CPU tree owes us, imitated or Linux's own: plain functions.
+"""The contract of every CPU tree, simulated or Linux's own, as plain functions.
 
-They need the standard library only, so that they run inside a small guest whose
-kernel drives real P-states: ``python3 -m tests.power.contract /sys``. A function
-leaves the tree as it found it. The topology must hold at least one clock group.
+They need the standard library only, so that they run inside a small guest whose kernel
+drives real P-states: ``python3 -m tests.power.contract /sys``. Each function leaves the
+tree as it found it. The topology must have at least one clock group.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.limits import Limits, window_of
 from orchestrator.power.attribute import restore_attributes
 from orchestrator.power.drivers.registry import find_driver
@@ -26,7 +26,7 @@ from orchestrator.power.topology import (
     read_governor,
     read_topology,
 )
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,13 +45,13 @@ _WRITABLE = (
 
 
 def settings(tree: CpuTree, topology: Topology) -> dict[str, bytes]:
-    """Read everything that could be changed, byte by byte."""
+    """Read all attributes that may be changed."""
     paths = [group.path(name) for group in topology.groups for name in _WRITABLE]
     return {path: tree.read_bytes(path) for path in paths}
 
 
 def set_distinct_governors(tree: CpuTree, topology: Topology) -> None:
-    """Give neighbours different governors, so that mixing them up is seen."""
+    """Give neighbouring groups different governors, to detect mix-ups."""
     for index, group in enumerate(topology.groups):
         name = ("performance", "powersave")[index % 2]
         (tree.root / group.path("scaling_governor")).write_text(f"{name}\n")
@@ -117,7 +117,7 @@ def check_taking_and_restoring_without_a_change_between(
     assert settings(tree, topology) == before
 
 
-def check_every_step_that_is_written_becomes_the_clock(
+def check_every_written_step_becomes_the_frequency(
     tree: CpuTree, topology: Topology
 ) -> None:
     before = settings(tree, topology)
@@ -133,7 +133,7 @@ def check_every_step_that_is_written_becomes_the_clock(
     assert settings(tree, topology) == before
 
 
-def check_a_clock_changes_no_other_group(tree: CpuTree, topology: Topology) -> None:
+def check_a_frequency_changes_no_other_group(tree: CpuTree, topology: Topology) -> None:
     before = settings(tree, topology)
     with ExitStack() as stack:
         taken = [_prepare(tree, group, stack) for group in topology.groups]
@@ -142,19 +142,19 @@ def check_a_clock_changes_no_other_group(tree: CpuTree, topology: Topology) -> N
             driver.write_clock(prepared, prepared.group.steps.highest_khz)
         for driver, prepared in taken:
             driver.write_clock(prepared, prepared.group.steps.lowest_khz)
-            clocks = [read_current_khz(tree, group) for group in topology.groups]
+            frequencies = [read_current_khz(tree, group) for group in topology.groups]
             low = prepared.group.steps.lowest_khz
-            assert clocks.count(low) == 1, clocks
+            assert frequencies.count(low) == 1, frequencies
             driver.write_clock(prepared, prepared.group.steps.highest_khz)
         for driver, prepared in taken:
             driver.restore(prepared)
     assert settings(tree, topology) == before
 
 
-def check_all_is_back_after_the_descriptors_alone_were_used(
+def check_the_descriptors_alone_suffice_to_restore(
     tree: CpuTree, topology: Topology
 ) -> None:
-    # As a process does that was handed descriptors and originals and nothing else.
+    # Like a process that has descriptors and originals and nothing else.
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
@@ -167,7 +167,7 @@ def check_all_is_back_after_the_descriptors_alone_were_used(
     assert settings(tree, topology) == before
 
 
-def check_a_clock_found_in_userspace_comes_back(
+def check_a_frequency_found_in_userspace_is_restored(
     tree: CpuTree, topology: Topology
 ) -> None:
     before = settings(tree, topology)
@@ -186,9 +186,7 @@ def check_a_clock_found_in_userspace_comes_back(
     assert settings(tree, topology) == before
 
 
-def check_the_journal_brings_back_what_a_crash_left(
-    tree: CpuTree, topology: Topology
-) -> None:
+def check_the_journal_restores_after_a_crash(tree: CpuTree, topology: Topology) -> None:
     before = settings(tree, topology)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "restore.json"
@@ -208,19 +206,19 @@ def check_the_journal_brings_back_what_a_crash_left(
 
 def check_a_tree_has_one_holder(tree: CpuTree, topology: Topology) -> None:
     assert topology.online
-    with CpuTreeClaim(tree):
-        second = CpuTreeClaim(tree)
+    with CpuTreeLock(tree):
+        second = CpuTreeLock(tree)
         try:
             second.acquire()
-        except ClaimError as error:
+        except TreeLockedError as error:
             assert str(tree.cpu_dir) in str(error)  # noqa: PT017 - no pytest in a guest
         else:
-            raise AssertionError("the tree was claimed twice")
+            raise AssertionError("the tree was locked twice")
     second.acquire()
     second.release()
 
 
-def kernel_check_a_clock_is_refused_until_the_group_is_taken(
+def kernel_check_a_frequency_is_refused_until_the_group_is_taken(
     tree: CpuTree, topology: Topology
 ) -> None:
     before = settings(tree, topology)
@@ -233,7 +231,7 @@ def kernel_check_a_clock_is_refused_until_the_group_is_taken(
     assert settings(tree, topology) == before
 
 
-def kernel_check_the_kernel_s_own_bound_is_what_fitting_expects(
+def kernel_check_fitting_agrees_with_the_kernel_s_bound(
     tree: CpuTree, topology: Topology
 ) -> None:
     group = topology.groups[0]
@@ -252,7 +250,7 @@ def kernel_check_the_kernel_s_own_bound_is_what_fitting_expects(
         driver.restore(prepared)
 
 
-def kernel_check_a_group_that_goes_offline_is_restored_when_it_is_back(
+def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
     tree: CpuTree, topology: Topology
 ) -> None:
     before = settings(tree, topology)
@@ -273,7 +271,7 @@ def kernel_check_a_group_that_goes_offline_is_restored_when_it_is_back(
             driver.restore(prepared)
         assert set(journal.replay().kept) == {group.number}
         _switch(tree, group, "1")
-        # The governor is still ours, the clock is lost: the grant is written again.
+        # The governor is still userspace, the frequency is lost: it is written again.
         assert read_governor(tree, group) == "userspace"
         driver.write_clock(prepared, group.steps.lowest_khz)
         assert read_current_khz(tree, group) == group.steps.lowest_khz
@@ -288,26 +286,26 @@ def _switch(tree: CpuTree, group: ClockGroup, value: str) -> None:
 
 @contextmanager
 def _refusal(number: int) -> Iterator[None]:
-    """Expect the kernel to refuse with a certain errno."""
+    """Expect a refusal of the kernel with a certain errno."""
     try:
         yield
     except SysfsError as error:
         assert error.errno == number, error  # noqa: PT017 - no pytest in a guest
     else:
-        raise AssertionError(f"accepted, {errno.errorcode[number]} expected")
+        raise AssertionError(f"accepted, expected {errno.errorcode[number]}")
 
 
 def find_checks(prefix: str = "check_") -> tuple[Check, ...]:
-    """Return the checks above, in the order of the file.
+    """Return the checks above, in their order in the file.
 
-    Those that begin with ``kernel_check_`` need a kernel that refuses: no imitation.
+    Those that begin with ``kernel_check_`` need a real kernel, which refuses writes.
     """
     names = [name for name in globals() if name.startswith(prefix)]
     return tuple(globals()[name] for name in names)
 
 
 def main(root: str) -> int:
-    """Run every check on a tree whose groups differ; one line each."""
+    """Run every check on a tree with differing groups; print one line for each."""
     tree = CpuTree(Path(root))
     set_distinct_governors(tree, read_topology(tree))
     checks = find_checks()

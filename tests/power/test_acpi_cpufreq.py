@@ -1,4 +1,4 @@
-"""The acpi-cpufreq back end where the kernel refuses; /dev/full is a kernel too."""
+"""The acpi-cpufreq driver when the kernel refuses, for which /dev/full stands in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from orchestrator.power.group import ClockGroup
 
-BACKEND = AcpiCpufreq()
+DRIVER = AcpiCpufreq()
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def group(tree: CpuTree) -> ClockGroup:
 
 @pytest.fixture
 def full() -> Iterator[int]:
-    """A descriptor whose every write the kernel refuses with ENOSPC."""
+    """A descriptor on which the kernel refuses every write with ENOSPC."""
     fd = os.open("/dev/full", os.O_RDWR)
     yield fd
     os.close(fd)
@@ -53,88 +53,88 @@ def count_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_long_older_value_is_restored_to_the_byte(tree: CpuTree) -> None:
+def test_a_longer_older_value_is_restored_exactly(tree: CpuTree) -> None:
     attributes = ("scaling_setspeed", "scaling_governor")
     group = read_topology(tree).groups[0]
     (tree.root / group.path("scaling_setspeed")).write_text("3000000   \n")
     (tree.root / group.path("scaling_governor")).write_text("conservative\n")
     before = read_all(tree.root)
-    with closing(BACKEND.prepare(tree, group)) as prepared:
-        BACKEND.take(prepared)
-        BACKEND.write_clock(prepared, 900_000)
+    with closing(DRIVER.prepare(tree, group)) as prepared:
+        DRIVER.take(prepared)
+        DRIVER.write_clock(prepared, 900_000)
         assert tree.read(group.path("scaling_setspeed")) == "900000"
         assert tree.read(group.path("scaling_governor")) == "userspace"
         assert read_current_khz(tree, group) == 900_000
-        BACKEND.restore(prepared)
+        DRIVER.restore(prepared)
     assert read_all(tree.root) == before
     assert [o.path for o in prepared.originals] == [group.path(a) for a in attributes]
 
 
-def test_a_clock_that_is_no_number_is_no_original(
+def test_a_setspeed_that_is_not_a_number_is_not_an_original(
     tree: CpuTree, group: ClockGroup
 ) -> None:
-    # As in the kernel, unless the governor is userspace.
+    # As the kernel prints, unless the governor is userspace.
     (tree.root / group.path("scaling_setspeed")).write_text("<unsupported>\n")
-    with closing(BACKEND.prepare(tree, group)) as prepared:
+    with closing(DRIVER.prepare(tree, group)) as prepared:
         assert [o.path for o in prepared.originals] == [group.path("scaling_governor")]
         assert prepared.clock_fd not in prepared.original_fds
 
 
-def test_a_kernel_that_refuses_the_clock_is_quoted(
+def test_a_refused_frequency_is_reported_with_the_kernel_s_error(
     tree: CpuTree, group: ClockGroup
 ) -> None:
     refuse(tree, group.path("scaling_setspeed"))
-    with closing(BACKEND.prepare(tree, group)) as prepared:
-        BACKEND.take(prepared)
+    with closing(DRIVER.prepare(tree, group)) as prepared:
+        DRIVER.take(prepared)
         with pytest.raises(SysfsError) as caught:
-            BACKEND.write_clock(prepared, 1_200_000)
-        BACKEND.restore(prepared)
+            DRIVER.write_clock(prepared, 1_200_000)
+        DRIVER.restore(prepared)
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.path == str(tree.root / group.path("scaling_setspeed"))
     assert tree.read(group.path("scaling_governor")) == "schedutil"
 
 
-def test_a_governor_that_the_kernel_refuses_fails_before_anything_changes(
+def test_a_refused_governor_fails_before_anything_changes(
     tree: CpuTree, group: ClockGroup
 ) -> None:
     refuse(tree, group.path("scaling_governor"))
     before = read_all(tree.root)
     descriptors = count_descriptors()
     with pytest.raises(SysfsError) as caught:
-        BACKEND.prepare(tree, group)
+        DRIVER.prepare(tree, group)
     assert caught.value.errno == errno.ENOSPC
     assert count_descriptors() == descriptors
     assert read_all(tree.root) == before
 
 
-def test_a_kernel_that_refuses_the_switch_leaves_the_governor(
+def test_a_refused_take_leaves_the_governor(
     tree: CpuTree, group: ClockGroup, full: int
 ) -> None:
     before = read_all(tree.root)
-    with closing(BACKEND.prepare(tree, group)) as prepared:
+    with closing(DRIVER.prepare(tree, group)) as prepared:
         os.dup2(full, prepared.original_fds[-1])
         with pytest.raises(SysfsError) as caught:
-            BACKEND.take(prepared)
+            DRIVER.take(prepared)
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.path.endswith("policy0/scaling_governor")
     assert read_all(tree.root) == before
 
 
-def test_a_refused_clock_does_not_keep_the_governor_from_coming_back(
+def test_the_governor_is_restored_even_if_the_frequency_is_refused(
     tree: CpuTree, group: ClockGroup, full: int
 ) -> None:
-    with closing(BACKEND.prepare(tree, group)) as prepared:
-        BACKEND.take(prepared)
+    with closing(DRIVER.prepare(tree, group)) as prepared:
+        DRIVER.take(prepared)
         os.dup2(full, prepared.clock_fd)
         with pytest.raises(SysfsError) as caught:
-            BACKEND.restore(prepared)
+            DRIVER.restore(prepared)
     assert caught.value.path.endswith("policy0/scaling_setspeed")
     assert tree.read(group.path("scaling_governor")) == "schedutil"
 
 
 @pytest.mark.parametrize("name", ["scaling_governor", "scaling_setspeed"])
 @pytest.mark.parametrize("kind", ["absent", "directory"])
-def test_a_file_that_cannot_be_opened_is_named_and_nothing_leaks(
+def test_a_file_that_cannot_be_opened_is_named_and_no_descriptor_leaks(
     tree: CpuTree, group: ClockGroup, name: str, kind: str
 ) -> None:
     path = tree.root / group.path(name)
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_opened_is_named_and_nothing_leaks(
         path.mkdir()
     descriptors = count_descriptors()
     with pytest.raises(SysfsError) as caught:
-        BACKEND.prepare(tree, group)
+        DRIVER.prepare(tree, group)
     assert caught.value.path == str(path)
     assert caught.value.errno == (errno.ENOENT if kind == "absent" else errno.EISDIR)
     assert count_descriptors() == descriptors
@@ -158,57 +158,57 @@ def test_a_file_without_write_permission_is_named(
     path.unlink()
     path.symlink_to("/proc/sys/kernel/ostype")
     with pytest.raises(SysfsError) as caught:
-        BACKEND.prepare(tree, group)
+        DRIVER.prepare(tree, group)
     assert caught.value.path == str(path)
     assert caught.value.errno == errno.EACCES
 
 
-def test_closing_twice_closes_once(tree: CpuTree, group: ClockGroup) -> None:
+def test_closing_is_idempotent(tree: CpuTree, group: ClockGroup) -> None:
     descriptors = count_descriptors()
-    prepared = BACKEND.prepare(tree, group)
+    prepared = DRIVER.prepare(tree, group)
     assert count_descriptors() == descriptors + 2
     prepared.close()
     prepared.close()
     assert count_descriptors() == descriptors
 
 
-def test_a_group_found_in_userspace_is_warned_about_and_goes_back_to_it(
+def test_a_group_found_in_userspace_causes_a_warning_and_returns_to_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lay_out(tmp_path / "sys", cpus=1, governor="userspace")
     tree = CpuTree(tmp_path / "sys")
-    with closing(BACKEND.prepare(tree, read_topology(tree).groups[0])) as prepared:
+    with closing(DRIVER.prepare(tree, read_topology(tree).groups[0])) as prepared:
         assert prepared.originals[-1].value == b"userspace\n"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "found in userspace without a journal" in caplog.text
 
 
-def test_a_fallback_governor_takes_the_place_of_a_userspace_that_was_found(
+def test_a_fallback_governor_replaces_a_userspace_that_was_found(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lay_out(tmp_path / "sys", cpus=1, governor="userspace")
     tree = CpuTree(tmp_path / "sys")
-    backend = AcpiCpufreq(fallback_governor="performance")
-    with closing(backend.prepare(tree, read_topology(tree).groups[0])) as prepared:
+    driver = AcpiCpufreq(fallback_governor="performance")
+    with closing(driver.prepare(tree, read_topology(tree).groups[0])) as prepared:
         assert tree.read(prepared.originals[-1].path) == "userspace"
-        backend.take(prepared)
-        backend.restore(prepared)
+        driver.take(prepared)
+        driver.restore(prepared)
     path = tree.root / prepared.originals[-1].path
     assert path.read_bytes() == b"performance\n"
     assert "governor_at_release=performance" in caplog.text
 
 
-def test_another_governor_is_restored_whatever_the_fallback_is(
+def test_any_other_governor_is_restored_in_spite_of_the_fallback(
     tree: CpuTree, group: ClockGroup, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = AcpiCpufreq(fallback_governor="performance")
-    with closing(backend.prepare(tree, group)) as prepared:
+    driver = AcpiCpufreq(fallback_governor="performance")
+    with closing(driver.prepare(tree, group)) as prepared:
         assert prepared.originals[-1].value == b"schedutil\n"
     assert not caplog.records
 
 
 @pytest.mark.parametrize("write", [write_attribute, restore_attribute])
-def test_a_value_that_is_only_taken_in_part_is_an_error(
+def test_a_partial_write_is_an_error(
     write: Callable[[int, bytes], None], tmp_path: Path
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -222,11 +222,11 @@ def test_a_value_that_is_only_taken_in_part_is_an_error(
     assert caught.value.errno == errno.EIO
 
 
-def test_what_is_refused_at_first_is_tried_again_after_the_governor(
+def test_refused_originals_are_retried_after_the_governor(
     tmp_path: Path, full: int
 ) -> None:
-    # scaling_setspeed, while a foreign governor is in force: every attempt is refused
-    # here, and must not keep the others from their one.
+    # As for scaling_setspeed while another governor is active. Here every attempt is
+    # refused, which must not affect the others.
     with (tmp_path / "governor").open("wb+") as governor:
         refused = restore_attributes(
             [(full, b"1200000\n"), (governor.fileno(), b"schedutil\n")]
@@ -235,16 +235,16 @@ def test_what_is_refused_at_first_is_tried_again_after_the_governor(
     assert [(fd, error.errno) for fd, error in refused] == [(full, errno.ENOSPC)]
 
 
-def test_a_kernel_without_the_governor_is_told_apart(
+def test_a_kernel_without_the_governor_has_a_hint(
     tree: CpuTree, group: ClockGroup
 ) -> None:
-    # This file takes numbers only: EINVAL, as for a governor that is not there.
+    # This file accepts numbers only: EINVAL, as for an unknown governor.
     with (
-        closing(BACKEND.prepare(tree, group)) as prepared,
+        closing(DRIVER.prepare(tree, group)) as prepared,
         Path("/proc/self/oom_score_adj").open("rb+", buffering=0) as refusing,
     ):
         os.dup2(refusing.fileno(), prepared.original_fds[-1])
         with pytest.raises(SysfsError) as caught:
-            BACKEND.take(prepared)
+            DRIVER.take(prepared)
     assert caught.value.errno == errno.EINVAL
     assert "modprobe cpufreq_userspace" in caught.value.hint

@@ -1,4 +1,4 @@
-"""The contract, on every tree at hand; the laboratory runs it on Linux's own driver."""
+"""The contract on simulated trees; the lab runs it on Linux's own driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("check", find_checks(), ids=lambda check: check.__name__)
-def test_a_tree_keeps_the_contract(check: Check, any_tree: CpuTree) -> None:
+def test_a_tree_fulfils_the_contract(check: Check, any_tree: CpuTree) -> None:
     topology = read_topology(any_tree)
     assert topology.groups
     set_distinct_governors(any_tree, topology)
@@ -30,7 +30,7 @@ def test_a_tree_keeps_the_contract(check: Check, any_tree: CpuTree) -> None:
         assert read_all(any_tree.root) == before
 
 
-def test_the_contract_runs_with_nothing_but_the_standard_library(root: Path) -> None:
+def test_the_contract_needs_only_the_standard_library(root: Path) -> None:
     project = Path(__file__).parents[2]
     code = (
         f"import sys; sys.path.insert(0, {str(project)!r});"

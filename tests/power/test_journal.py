@@ -1,4 +1,4 @@
-"""The journal: whole after every death, and never a way to write elsewhere."""
+"""The journal: complete after any death, and no way to write elsewhere."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from orchestrator.power.journal import Journal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.topology import read_governor, read_topology
-from tests.power.conftest import BACKEND, read_all, rewrite, use
+from tests.power.conftest import DRIVER, read_all, rewrite, use
 
 if TYPE_CHECKING:
     from orchestrator.power.group import PreparedGroup
 
 
-def test_every_group_comes_back_to_its_own_bytes(
+def test_every_group_is_restored_exactly(
     journal: Journal,
     prepared: list[PreparedGroup],
     tree: CpuTree,
@@ -40,7 +40,7 @@ def test_every_group_comes_back_to_its_own_bytes(
     assert list(path.parent.iterdir()) == []
 
 
-def test_replaying_again_does_nothing(
+def test_replaying_is_idempotent(
     journal: Journal, prepared: list[PreparedGroup], tree: CpuTree
 ) -> None:
     journal.record(*prepared)
@@ -50,7 +50,7 @@ def test_replaying_again_does_nothing(
     assert read_governor(tree, prepared[0].group) == "ondemand"
 
 
-def test_a_journal_interrupted_while_replaying_is_replayed_again(
+def test_an_interrupted_replay_can_be_repeated(
     journal: Journal,
     prepared: list[PreparedGroup],
     tree: CpuTree,
@@ -62,13 +62,13 @@ def test_a_journal_interrupted_while_replaying_is_replayed_again(
         use(group)
     kept = path.read_bytes()
     journal.replay()
-    path.write_bytes(kept)  # died after the values, before the journal's removal
+    path.write_bytes(kept)  # died after restoring, before deleting the journal
     assert journal.replay().left == (0, 1, 2, 3)
     assert journal.read() == {}
     assert read_all(tree.root) == before
 
 
-def test_a_governor_that_is_not_ours_any_more_is_left_as_it_is(
+def test_a_governor_that_was_changed_meanwhile_stays(
     journal: Journal, prepared: list[PreparedGroup], tree: CpuTree
 ) -> None:
     journal.record(*prepared)
@@ -85,13 +85,13 @@ def test_a_governor_that_is_not_ours_any_more_is_left_as_it_is(
     assert journal.read() == {}
 
 
-def test_a_group_that_was_in_userspace_before_us_gets_its_clock_back(
+def test_the_frequency_of_a_group_found_in_userspace_is_restored(
     journal: Journal, tree: CpuTree
 ) -> None:
     group = read_topology(tree).groups[0]
     (tree.root / group.path("scaling_governor")).write_text("userspace\n")
     before = read_all(tree.root)
-    with closing(BACKEND.prepare(tree, group)) as prepared:
+    with closing(DRIVER.prepare(tree, group)) as prepared:
         journal.record(prepared)
         use(prepared)
     assert read_all(tree.root) != before
@@ -116,7 +116,7 @@ def die_at(call: int) -> Any:
     [(1, {0}), (2, {0, 1})],
     ids=["after the write of the new file", "after the rename"],
 )
-def test_a_death_while_recording_leaves_a_whole_journal(
+def test_a_death_while_recording_leaves_a_complete_journal(
     prepared: list[PreparedGroup],
     tree: CpuTree,
     before: dict[str, bytes],
@@ -136,10 +136,10 @@ def test_a_death_while_recording_leaves_a_whole_journal(
     journal = Journal(path, tree)
     assert set(journal.read()) == recorded
     replay = journal.replay()
-    # The other one was not taken yet.
+    # The other group was not taken yet.
     assert (set(replay.restored), {*replay.left}) == ({0}, recorded - {0})
     assert read_all(tree.root) == before
-    journal.record(prepared[1])  # what the death left behind is in nobody's way
+    journal.record(prepared[1])  # leftover files do no harm
     assert set(journal.read()) == {1}
 
 
@@ -152,7 +152,7 @@ def test_a_death_before_recording_leaves_nothing_to_restore(
     assert read_all(tree.root) == before
 
 
-def test_the_originals_reach_the_disk_before_the_name_and_the_name_before_the_return(
+def test_originals_are_synced_before_the_rename_and_the_rename_before_the_return(
     prepared: list[PreparedGroup], tree: CpuTree, path: Path, before: dict[str, bytes]
 ) -> None:
     seen = []
@@ -177,7 +177,7 @@ def test_a_disk_that_does_not_sync_is_an_error(
     assert Journal(path, tree).read() == {}
 
 
-def test_a_run_directory_that_is_gone_is_an_error(
+def test_a_missing_run_directory_is_an_error(
     journal: Journal, prepared: list[PreparedGroup], path: Path
 ) -> None:
     path.parent.rmdir()
@@ -185,7 +185,7 @@ def test_a_run_directory_that_is_gone_is_an_error(
         journal.record(prepared[0])
 
 
-def test_a_link_in_the_place_of_the_new_file_is_not_followed(
+def test_a_link_in_place_of_the_new_file_is_not_followed(
     journal: Journal, prepared: list[PreparedGroup], path: Path, tmp_path: Path
 ) -> None:
     victim = tmp_path / "victim"
@@ -196,7 +196,7 @@ def test_a_link_in_the_place_of_the_new_file_is_not_followed(
     assert victim.read_text() == "precious"
 
 
-def test_the_journal_is_for_its_owner_only(
+def test_only_the_owner_may_read_the_journal(
     journal: Journal, prepared: list[PreparedGroup], path: Path
 ) -> None:
     journal.record(prepared[0])
@@ -208,7 +208,7 @@ def test_the_oldest_originals_of_a_group_are_kept(
 ) -> None:
     journal.record(prepared[0])
     use(prepared[0])
-    with closing(BACKEND.prepare(tree, prepared[0].group)) as again:
+    with closing(DRIVER.prepare(tree, prepared[0].group)) as again:
         assert again.originals != prepared[0].originals
         journal.record(again, prepared[1])
     assert journal.read() == {
@@ -232,7 +232,9 @@ def test_forgotten_groups_are_not_restored(
     assert not path.exists()
 
 
-def test_removing_what_is_not_there_is_no_error(journal: Journal, path: Path) -> None:
+def test_removing_a_missing_journal_is_not_an_error(
+    journal: Journal, path: Path
+) -> None:
     journal.remove()
     path.mkdir()
     with pytest.raises(JournalError, match="cannot remove"):
@@ -240,7 +242,7 @@ def test_removing_what_is_not_there_is_no_error(journal: Journal, path: Path) ->
 
 
 @pytest.mark.parametrize("refusal", ["offline", "gone"])
-def test_a_group_that_refuses_stays_and_the_others_come_back(
+def test_a_group_that_refuses_stays_journalled_and_the_others_are_restored(
     journal: Journal,
     prepared: list[PreparedGroup],
     tree: CpuTree,
@@ -252,7 +254,7 @@ def test_a_group_that_refuses_stays_and_the_others_come_back(
         use(group)
     policy = tree.cpu_dir / "cpufreq/policy2"
     hidden = tree.root / "hidden"
-    if refusal == "offline":  # the kernel takes no write then
+    if refusal == "offline":  # the kernel then refuses writes
         (policy / "scaling_governor").rename(hidden)
         (policy / "scaling_governor").symlink_to("/dev/full")
     else:
@@ -289,10 +291,10 @@ def test_a_single_group_can_be_replayed(
     ("changes", "word"),
     [
         ({"boot_id": "00000000-0000-0000-0000-000000000000"}, "last boot"),
-        ({"tree": "/somewhere/else"}, "another CPU tree, /somewhere/else"),
+        ({"tree": "/somewhere/else"}, "another CPU tree: /somewhere/else"),
     ],
 )
-def test_a_journal_that_is_not_ours_is_set_aside_and_not_written(
+def test_a_journal_of_another_tree_or_boot_is_set_aside_and_not_replayed(
     journal: Journal,
     prepared: list[PreparedGroup],
     tree: CpuTree,
@@ -317,7 +319,7 @@ def test_a_journal_that_is_not_ours_is_set_aside_and_not_written(
     assert set(journal.read()) == {1}
 
 
-def test_a_simulated_tree_laid_out_anew_is_another_one(
+def test_a_simulated_tree_that_was_created_again_is_another_one(
     journal: Journal, prepared: list[PreparedGroup], tree: CpuTree, path: Path
 ) -> None:
     journal.record(*prepared)
@@ -346,7 +348,7 @@ def test_a_journal_that_cannot_be_read_is_an_error(
         journal.replay()
 
 
-def test_a_tree_that_lost_its_marker_is_another_one(
+def test_a_tree_without_its_marker_is_another_one(
     journal: Journal, prepared: list[PreparedGroup], tree: CpuTree, path: Path
 ) -> None:
     journal.record(prepared[0])

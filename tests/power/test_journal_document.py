@@ -1,4 +1,4 @@
-"""What a journal may say, and what becomes of one that says anything else."""
+"""Valid contents of a journal, and the treatment of invalid ones."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def entry(
         {"groups": entry(path=CPU_DIR)},
     ],
 )
-def test_a_journal_that_cannot_be_trusted_is_set_aside_whole(
+def test_an_invalid_journal_is_set_aside_as_a_whole(
     journal: Journal,
     prepared: list[PreparedGroup],
     tree: CpuTree,
@@ -71,11 +71,11 @@ def test_a_journal_that_cannot_be_trusted_is_set_aside_whole(
     use(prepared[1])
     rewrite(path, **changes)
     now = read_all(tree.root)
-    with pytest.raises(JournalError, match="is no journal"):
+    with pytest.raises(JournalError, match="invalid restore journal"):
         journal.read()
     replay = journal.replay()
     assert replay.set_aside == path.with_name("restore.json.unreadable")
-    assert "is no journal" in replay.reason
+    assert "invalid restore journal" in replay.reason
     assert read_all(tree.root) == now
     assert not path.exists()
 
@@ -90,12 +90,12 @@ def test_garbage_is_set_aside(journal: Journal, path: Path, data: bytes) -> None
     assert journal.replay().set_aside == path.with_name("restore.json.unreadable")
 
 
-def test_a_journal_torn_at_any_byte_is_whole_or_set_aside(
+def test_a_truncated_journal_is_invalid(
     journal: Journal, prepared: list[PreparedGroup], path: Path
 ) -> None:
     journal.record(prepared[0])
     data = path.read_bytes()
-    for length in range(len(data) - 1):  # without its last newline it is still whole
+    for length in range(len(data) - 1):  # without its last newline it is complete
         with pytest.raises(ValueError, match=r"."):
             decode_document(data[:length])
 
@@ -105,7 +105,7 @@ originals = st.builds(
     Original,
     path=names.map(lambda name: f"{CPU_DIR}/{name}"),
     value=st.binary(),
-    ours=st.binary(),
+    taken_value=st.binary(),
 )
 
 
@@ -117,7 +117,7 @@ originals = st.builds(
         st.lists(originals, max_size=3).map(tuple),
     ),
 )
-def test_what_is_encoded_is_decoded(
+def test_an_encoded_document_is_decoded_again(
     tree: str, boot_id: str, groups: dict[int, tuple[Original, ...]]
 ) -> None:
     document = Document(tree=tree, boot_id=boot_id, groups=groups)

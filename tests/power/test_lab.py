@@ -1,4 +1,4 @@
-"""The same contract on Linux's own acpi-cpufreq driver, in a machine of its own."""
+"""The same contract on Linux's own acpi-cpufreq driver, in a virtual machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ pytestmark = pytest.mark.rig
 
 
 @pytest.mark.parametrize("shared", [1, 2])
-def test_the_back_end_keeps_its_contract_on_the_kernels_own_driver(shared: int) -> None:
+def test_the_driver_fulfils_the_contract_on_the_kernel_s_own_driver(
+    shared: int,
+) -> None:
     outcome = run_module_in_lab("tests.power.contract", "/sys", shared=shared)
     assert outcome.status == 0, outcome.output
     kept = [line for line in outcome.output.splitlines() if line.startswith("ok ")]

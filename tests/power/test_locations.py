@@ -1,4 +1,4 @@
-"""Where CPUs sit, on trees that tell it and on those that do not."""
+"""Locations of CPUs, on trees with and without them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def seat_cpu(root: Path, pcpu: int, siblings: str, package: str, node: int) -> None:
+def place_cpu(root: Path, pcpu: int, siblings: str, package: str, node: int) -> None:
     cpu = root / CPU_DIR / f"cpu{pcpu}"
     (cpu / "node0").rmdir()
     (cpu / "topology" / "thread_siblings_list").write_text(f"{siblings}\n")
@@ -23,19 +23,19 @@ def seat_cpu(root: Path, pcpu: int, siblings: str, package: str, node: int) -> N
     (cpu / f"node{node}").symlink_to(f"../../node/node{node}")
 
 
-def test_a_cpu_sits_where_the_kernel_says(tree: CpuTree) -> None:
-    seat_cpu(tree.root, 3, "1,3", "1", 2)
+def test_a_cpu_s_location_is_read(tree: CpuTree) -> None:
+    place_cpu(tree.root, 3, "1,3", "1", 2)
     assert read_location(tree, PCpu(3)) == CpuLocation(core=PCpu(1), package=1, node=2)
     assert read_topology(tree).locations[PCpu(3)].package == 1
 
 
-def test_a_tree_that_does_not_tell_leaves_it_unknown(tree: CpuTree) -> None:
+def test_a_missing_location_is_unknown(tree: CpuTree) -> None:
     shutil.rmtree(tree.cpu_dir / "cpu3" / "topology")
     (tree.cpu_dir / "cpu3" / "node0").rmdir()
     assert read_location(tree, PCpu(3)) == CpuLocation(core=PCpu(3))
 
 
 @pytest.mark.parametrize("package", ["-1", "", "first"])
-def test_a_package_that_is_none_is_unknown(tree: CpuTree, package: str) -> None:
-    seat_cpu(tree.root, 3, "what", package, 0)
+def test_an_invalid_package_is_unknown(tree: CpuTree, package: str) -> None:
+    place_cpu(tree.root, 3, "what", package, 0)
     assert read_location(tree, PCpu(3)) == CpuLocation(core=PCpu(3), node=0)

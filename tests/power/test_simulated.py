@@ -1,4 +1,4 @@
-"""The imitation of /sys: as the kernel's, and only where nothing else is."""
+"""Simulated CPUs: files as the kernel's, only in empty directories."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.values.domain import PCpu
 from tests.power.conftest import read_all
 
 
-def test_a_cpu_s_directory_leads_to_its_clock_group(tmp_path: Path) -> None:
+def test_a_cpu_s_directory_links_to_its_clock_group(tmp_path: Path) -> None:
     lay_out(tmp_path, cpus=5, shared=2)
     cpus = tmp_path / CPU_DIR
     links = [str((cpus / f"cpu{n}/cpufreq").readlink()) for n in range(5)]
@@ -25,7 +25,7 @@ def test_a_cpu_s_directory_leads_to_its_clock_group(tmp_path: Path) -> None:
     assert (cpus / "present").read_text() == "0-4\n"
 
 
-def test_sockets_share_the_cpus_out(tmp_path: Path) -> None:
+def test_cpus_are_divided_among_sockets(tmp_path: Path) -> None:
     lay_out(tmp_path, cpus=8, shared=2, sockets=2)
     locations = read_topology(CpuTree(tmp_path)).locations
     assert [locations[PCpu(n)].package for n in range(8)] == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -33,20 +33,20 @@ def test_sockets_share_the_cpus_out(tmp_path: Path) -> None:
     assert [locations[PCpu(n)].core for n in range(8)] == list(range(8))
 
 
-def test_a_write_of_the_clock_is_the_clock(tree: CpuTree) -> None:
+def test_a_written_frequency_is_the_current_one(tree: CpuTree) -> None:
     policy = tree.cpu_dir / "cpufreq/policy1"
     (policy / "scaling_setspeed").write_text("1500000\n")
     assert (policy / "scaling_cur_freq").read_text() == "1500000\n"
 
 
-def test_the_tables_are_in_the_kernel_s_format(tree: CpuTree) -> None:
+def test_tables_have_the_kernel_s_format(tree: CpuTree) -> None:
     policy = tree.cpu_dir / "cpufreq/policy0"
     table = (policy / "scaling_available_frequencies").read_text()
     assert table == "".join(f"{khz} " for khz in DEFAULT_STEPS_KHZ) + "\n"
     assert "userspace" in (policy / "scaling_available_governors").read_text().split()
 
 
-def test_steps_and_governor_are_as_asked_for(tmp_path: Path) -> None:
+def test_steps_and_governor_can_be_chosen(tmp_path: Path) -> None:
     steps = (1_000_000, 3_000_000, 2_000_000)
     lay_out(tmp_path, cpus=1, steps_khz=steps, governor="ondemand")
     group = read_topology(CpuTree(tmp_path)).groups[0]
@@ -55,7 +55,7 @@ def test_steps_and_governor_are_as_asked_for(tmp_path: Path) -> None:
     assert group.governor == "ondemand"
 
 
-def test_two_trees_have_two_identities(tmp_path: Path) -> None:
+def test_each_tree_has_its_own_identity(tmp_path: Path) -> None:
     for name in ("one", "two"):
         lay_out(tmp_path / name, cpus=1)
     one, two = (CpuTree(tmp_path / name) for name in ("one", "two"))
@@ -63,28 +63,28 @@ def test_two_trees_have_two_identities(tmp_path: Path) -> None:
     assert one.boot_id() != two.boot_id()
 
 
-def test_a_marker_without_words_lives_as_long_as_the_boot(root: Path) -> None:
+def test_an_empty_marker_stands_for_the_kernel_s_boot(root: Path) -> None:
     (root / MARKER).write_text("")
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert CpuTree(root).boot_id() == boot_id
     assert CpuTree.host().boot_id() == boot_id
 
 
-def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(ConfigError, match="not empty"):
         lay_out(tmp_path, cpus=1)
     assert read_all(tmp_path) == {"notes": b"mine"}
 
 
-def test_a_tree_is_not_laid_out_over_another(root: Path) -> None:
+def test_an_existing_tree_is_not_overwritten(root: Path) -> None:
     before = read_all(root)
     with pytest.raises(ConfigError, match="not empty"):
         lay_out(root, cpus=2)
     assert read_all(root) == before
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="file/sys: Not a directory"):
         lay_out(tmp_path / "file" / "sys", cpus=1)
@@ -93,15 +93,18 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"cpus": 0}, "0 CPUs"),
-        ({"cpus": 8193}, "8193 CPUs"),
-        ({"cpus": 2, "shared": 0}, "share a clock"),
-        ({"cpus": 2, "sockets": 0}, "0 sockets"),
-        ({"cpus": 2, "steps_khz": ()}, "at least one step"),
-        ({"cpus": 2, "governor": "warp"}, "'warp' is no governor"),
+        ({"cpus": 0}, "invalid number of CPUs 0: expected 1 to 8192"),
+        ({"cpus": 8193}, "invalid number of CPUs 8193"),
+        ({"cpus": 2, "shared": 0}, "invalid number of CPUs per clock group 0"),
+        ({"cpus": 2, "sockets": 0}, "invalid number of sockets 0"),
+        ({"cpus": 2, "steps_khz": ()}, "expected at least one frequency"),
+        (
+            {"cpus": 2, "governor": "warp"},
+            "invalid governor 'warp': expected one of conservative",
+        ),
     ],
 )
-def test_arguments_that_cannot_be_meant_are_refused(
+def test_invalid_arguments_are_refused(
     tmp_path: Path, arguments: dict[str, Any], word: str
 ) -> None:
     with pytest.raises(ConfigError, match=word):
@@ -109,7 +112,7 @@ def test_arguments_that_cannot_be_meant_are_refused(
     assert not (tmp_path / "sys").exists()
 
 
-def test_a_cpu_that_went_offline_and_came_back_left_no_trace(tmp_path: Path) -> None:
+def test_taking_a_cpu_offline_and_online_leaves_no_trace(tmp_path: Path) -> None:
     lay_out(tmp_path, cpus=4, shared=2)
     before = read_all(tmp_path)
     switch_cpu(tmp_path, 3, is_online=False)
@@ -121,8 +124,8 @@ def test_a_cpu_that_went_offline_and_came_back_left_no_trace(tmp_path: Path) -> 
 
 
 def test_only_simulated_cpus_can_be_switched(root: Path) -> None:
-    with pytest.raises(ConfigError, match="no simulated CPU 4"):
+    with pytest.raises(ConfigError, match=r"no such simulated CPU in .*: 4"):
         switch_cpu(root, 4, is_online=False)
     (root / MARKER).unlink()
-    with pytest.raises(ConfigError, match="no simulated CPU 1"):
+    with pytest.raises(ConfigError, match=r"no such simulated CPU in .*: 1"):
         switch_cpu(root, 1, is_online=False)

@@ -1,4 +1,4 @@
-"""Topology from trees that are whole, and from those that are not."""
+"""Topology of complete and of damaged trees."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def policy(root: Path, number: int) -> Path:
     return root / CPU_DIR / "cpufreq" / f"policy{number}"
 
 
-def test_cpus_that_share_a_clock_are_one_group(tmp_path: Path) -> None:
+def test_cpus_that_share_a_frequency_are_one_group(tmp_path: Path) -> None:
     lay_out(tmp_path / "sys", cpus=7, shared=3)
     topology = read_topology(CpuTree(tmp_path / "sys"))
     assert [(g.number, sorted(g.pcpus)) for g in topology.groups] == [
@@ -44,7 +44,7 @@ def test_cpus_that_share_a_clock_are_one_group(tmp_path: Path) -> None:
     assert topology.unmanaged == {}
 
 
-def test_a_group_carries_what_its_files_say(tree: CpuTree) -> None:
+def test_a_group_has_the_values_of_its_files(tree: CpuTree) -> None:
     policy(tree.root, 2).joinpath("scaling_max_freq").write_text("2400000\n")
     group = read_topology(tree).group(2)
     assert group is not None
@@ -56,7 +56,7 @@ def test_a_group_carries_what_its_files_say(tree: CpuTree) -> None:
     assert read_governor(tree, group) == "schedutil"
 
 
-def test_bounds_that_cannot_be_read_are_the_hardware_s(tree: CpuTree) -> None:
+def test_unreadable_bounds_are_those_of_the_hardware(tree: CpuTree) -> None:
     for name in ("scaling_min_freq", "cpuinfo_min_freq", "scaling_max_freq"):
         policy(tree.root, 0).joinpath(name).unlink()
     policy(tree.root, 0).joinpath("cpuinfo_max_freq").write_text("3000000\n")
@@ -88,7 +88,7 @@ def test_an_offline_cpu_is_unmanaged_and_its_neighbour_is_not(tmp_path: Path) ->
     assert sorted(read_topology(CpuTree(root)).groups[0].pcpus) == [0, 1]
 
 
-def test_a_group_whose_cpus_are_all_offline_is_none(root: Path) -> None:
+def test_a_group_with_all_cpus_offline_is_not_listed(root: Path) -> None:
     switch_cpu(root, 3, is_online=False)
     topology = read_topology(CpuTree(root))
     assert [group.number for group in topology.groups] == [0, 1, 2]
@@ -105,8 +105,12 @@ def test_a_stale_affected_cpus_does_not_bring_a_cpu_online(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "word"),
     [
-        ("scaling_driver", "intel_cpufreq\n", "unknown scaling driver 'intel_cpufreq'"),
-        ("scaling_driver", "", "unknown scaling driver ''"),
+        (
+            "scaling_driver",
+            "intel_cpufreq\n",
+            "unsupported scaling driver 'intel_cpufreq'",
+        ),
+        ("scaling_driver", "", "unsupported scaling driver ''"),
         ("scaling_driver", None, "scaling_driver: ENOENT"),
         ("scaling_available_frequencies", None, "ENOENT"),
         ("scaling_available_frequencies", "\n", "no frequency"),
@@ -115,7 +119,7 @@ def test_a_stale_affected_cpus_does_not_bring_a_cpu_online(root: Path) -> None:
         ("scaling_governor", "a\0b\n", "scaling_governor: EILSEQ"),
     ],
 )
-def test_one_bad_cpu_gets_a_reason_and_the_rest_goes_on(
+def test_an_unusable_cpu_has_a_reason_and_the_rest_is_used(
     root: Path, name: str, content: str | None, word: str
 ) -> None:
     file = policy(root, 1) / name
@@ -129,25 +133,25 @@ def test_one_bad_cpu_gets_a_reason_and_the_rest_goes_on(
     assert word in topology.unmanaged[PCpu(1)]
 
 
-def test_names_beside_the_policies_are_no_policies(root: Path) -> None:
+def test_directories_with_other_names_are_ignored(root: Path) -> None:
     for name in ("policyX", "policy", "policy¹", "policy-1"):
         (root / CPU_DIR / "cpufreq" / name).mkdir()
     assert len(read_topology(CpuTree(root)).groups) == 4
 
 
-def test_a_kernel_without_the_present_file_is_understood(root: Path) -> None:
+def test_a_missing_present_file_is_tolerated(root: Path) -> None:
     (root / CPU_DIR / "present").unlink()
     assert len(read_topology(CpuTree(root)).groups) == 4
 
 
-def test_a_directory_that_is_no_cpu_tree_is_an_error(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_cpu_tree_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SysfsError) as caught:
         read_topology(CpuTree(tmp_path))
     assert caught.value.errno == errno.ENOENT
     assert caught.value.path.endswith("devices/system/cpu/online")
 
 
-def test_an_online_file_that_is_no_cpu_list_is_an_error(root: Path) -> None:
+def test_an_invalid_online_file_is_an_error(root: Path) -> None:
     (root / CPU_DIR / "online").write_text("all of them\n")
     with pytest.raises(SysfsError) as caught:
         CpuTree(root).online()
@@ -155,7 +159,7 @@ def test_an_online_file_that_is_no_cpu_list_is_an_error(root: Path) -> None:
 
 
 def test_the_host_s_own_tree_can_be_read() -> None:
-    # Whatever this machine is: every online CPU is somewhere.
+    # On any machine: every online CPU is managed or has a reason.
     topology = read_topology(CpuTree.host())
     grouped = {pcpu for group in topology.groups for pcpu in group.pcpus}
     assert topology.online <= grouped | topology.unmanaged.keys()
@@ -167,7 +171,7 @@ def test_an_unknown_driver_is_refused_with_those_that_are_known() -> None:
     assert "acpi-cpufreq" in caught.value.hint
 
 
-def test_the_outline_shows_that_cpus_or_policies_came_or_went(tree: CpuTree) -> None:
+def test_the_outline_shows_changes_of_cpus_and_policies(tree: CpuTree) -> None:
     before = read_outline(tree)
     policy(tree.root, 1).joinpath("scaling_governor").write_text("performance\n")
     assert read_outline(tree) == before

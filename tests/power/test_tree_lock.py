@@ -1,4 +1,4 @@
-"""One holder per tree, by a real lock between real processes."""
+"""One holder per tree, with a real lock between real processes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.errors import ClaimError, SysfsError
+from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 HOLD = """
 import sys
 from pathlib import Path
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.power.sysfs import CpuTree
-claim = CpuTreeClaim(CpuTree(Path(sys.argv[1])))
-claim.acquire()
+lock = CpuTreeLock(CpuTree(Path(sys.argv[1])))
+lock.acquire()
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -33,7 +33,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the tree."""
+    """Another process that holds the lock."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(root)],
         stdin=subprocess.PIPE,
@@ -47,27 +47,27 @@ def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_another_daemon_is_refused_and_told_about(
+def test_another_daemon_is_refused_and_the_holder_is_named(
     tree: CpuTree, holder: subprocess.Popen[str]
 ) -> None:
-    claim = CpuTreeClaim(tree)
-    with pytest.raises(ClaimError) as caught:
-        claim.acquire()
+    lock = CpuTreeLock(tree)
+    with pytest.raises(TreeLockedError) as caught:
+        lock.acquire()
     assert str(tree.cpu_dir) in str(caught.value)
     assert "observe" in caught.value.hint
-    assert not claim.is_held
+    assert not lock.is_held
     if "another process" not in str(caught.value):  # the file system may hide it
         assert f"process {holder.pid} (" in str(caught.value)
 
 
-def test_a_killed_holder_holds_nothing(
+def test_a_killed_holder_releases_the_lock(
     tree: CpuTree, holder: subprocess.Popen[str]
 ) -> None:
     holder.kill()
     holder.wait(timeout=10)
-    with CpuTreeClaim(tree) as claim:
-        assert claim.is_held
-    assert not claim.is_held
+    with CpuTreeLock(tree) as lock:
+        assert lock.is_held
+    assert not lock.is_held
 
 
 HOG = """
@@ -85,9 +85,9 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("has_marker", [True, False], ids=["simulated", "as Linux's"])
-def test_who_may_only_read_the_tree_cannot_claim_it(has_marker: bool) -> None:  # noqa: FBT001
+def test_who_may_only_read_the_tree_cannot_lock_it(has_marker: bool) -> None:  # noqa: FBT001
     with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -95,8 +95,8 @@ def test_who_may_only_read_the_tree_cannot_claim_it(has_marker: bool) -> None:  
         if not has_marker:
             (directory / "sys" / MARKER).unlink()
         tree = CpuTree(directory / "sys")
-        claims_dir = directory / "claims"
-        with CpuTreeClaim(tree, claims_dir=claims_dir):
+        lock_dir = directory / "locks"
+        with CpuTreeLock(tree, lock_dir=lock_dir):
             pass
         everything = [directory, *directory.rglob("*")]
         with subprocess.Popen(
@@ -108,55 +108,55 @@ def test_who_may_only_read_the_tree_cannot_claim_it(has_marker: bool) -> None:  
         ) as hog:
             assert hog.stdout is not None
             assert str(tree.cpu_dir) in hog.stdout.readline().rstrip().split(",")
-            with CpuTreeClaim(tree, claims_dir=claims_dir) as claim:
-                assert claim.is_held
-                with pytest.raises(ClaimError):
-                    CpuTreeClaim(tree, claims_dir=claims_dir).acquire()
+            with CpuTreeLock(tree, lock_dir=lock_dir) as lock:
+                assert lock.is_held
+                with pytest.raises(TreeLockedError):
+                    CpuTreeLock(tree, lock_dir=lock_dir).acquire()
 
 
 def test_without_root_s_directory_the_tree_itself_is_locked(tree: CpuTree) -> None:
     (tree.root / MARKER).unlink()
     bare, forbidden = CpuTree(tree.root), Path("/sys/vmpower-claims")
-    with CpuTreeClaim(bare, claims_dir=forbidden) as claim:
-        assert claim.is_held
-        with pytest.raises(ClaimError):
-            CpuTreeClaim(bare, claims_dir=forbidden).acquire()
+    with CpuTreeLock(bare, lock_dir=forbidden) as lock:
+        assert lock.is_held
+        with pytest.raises(TreeLockedError):
+            CpuTreeLock(bare, lock_dir=forbidden).acquire()
 
 
-def test_the_same_tree_by_another_path_is_the_same_claim(
+def test_the_same_tree_by_another_path_has_the_same_lock(
     tree: CpuTree, tmp_path: Path
 ) -> None:
     (tmp_path / "alias").symlink_to(tree.root)
     with (
-        CpuTreeClaim(tree),
-        pytest.raises(ClaimError, match="alias"),
-        CpuTreeClaim(CpuTree(tmp_path / "alias")),
+        CpuTreeLock(tree),
+        pytest.raises(TreeLockedError, match="alias"),
+        CpuTreeLock(CpuTree(tmp_path / "alias")),
     ):
         pass
 
 
-def test_different_trees_have_different_holders(tree: CpuTree, tmp_path: Path) -> None:
+def test_different_trees_have_different_locks(tree: CpuTree, tmp_path: Path) -> None:
     lay_out(tmp_path / "other", cpus=1)
-    with CpuTreeClaim(tree), CpuTreeClaim(CpuTree(tmp_path / "other")) as other:
+    with CpuTreeLock(tree), CpuTreeLock(CpuTree(tmp_path / "other")) as other:
         assert other.is_held
 
 
 def test_acquiring_and_releasing_are_idempotent(tree: CpuTree) -> None:
-    claim = CpuTreeClaim(tree)
-    claim.release()
-    claim.acquire()
-    claim.acquire()
-    claim.release()
-    claim.release()
-    with CpuTreeClaim(tree) as other:
+    lock = CpuTreeLock(tree)
+    lock.release()
+    lock.acquire()
+    lock.acquire()
+    lock.release()
+    lock.release()
+    with CpuTreeLock(tree) as other:
         assert other.is_held
 
 
-def test_a_child_that_outlives_the_daemon_does_not_hold_the_tree(
+def test_a_child_that_outlives_the_daemon_does_not_hold_the_lock(
     tree: CpuTree,
 ) -> None:
-    claim = CpuTreeClaim(tree)
-    claim.acquire()
+    lock = CpuTreeLock(tree)
+    lock.acquire()
     program = "import sys; print('up', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", program],
@@ -164,22 +164,22 @@ def test_a_child_that_outlives_the_daemon_does_not_hold_the_tree(
         stdout=subprocess.PIPE,
         close_fds=False,
     ) as child:
-        # The kernel lets us go on a moment before it closes the child's descriptors.
+        # The kernel closes the child's descriptors a moment after the fork.
         assert child.stdout is not None
         assert child.stdout.readline() == b"up\n"
-        claim.release()
-        with CpuTreeClaim(tree) as other:
+        lock.release()
+        with CpuTreeLock(tree) as other:
             assert other.is_held
 
 
-def test_a_refused_claim_leaks_no_descriptor(tree: CpuTree) -> None:
-    with CpuTreeClaim(tree):
+def test_a_refused_lock_leaks_no_descriptor(tree: CpuTree) -> None:
+    with CpuTreeLock(tree):
         before = os.listdir("/proc/self/fd")  # noqa: PTH208 - numbers, not paths
-        with pytest.raises(ClaimError):
-            CpuTreeClaim(tree).acquire()
+        with pytest.raises(TreeLockedError):
+            CpuTreeLock(tree).acquire()
         assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
 
 
-def test_a_directory_that_is_no_cpu_tree_is_an_error(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_cpu_tree_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SysfsError, match="ENOENT"):
-        CpuTreeClaim(CpuTree(tmp_path)).acquire()
+        CpuTreeLock(CpuTree(tmp_path)).acquire()

@@ -1,4 +1,4 @@
-"""A lock file that nobody but its owner may open."""
+"""A lock file that only its owner may open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_second_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+def test_a_second_lock_is_refused_until_the_first_is_released(tmp_path: Path) -> None:
     first = lock_private(tmp_path / "lock")
     assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
     with pytest.raises(BlockingIOError):
@@ -24,10 +24,10 @@ def test_the_second_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
     os.close(lock_private(tmp_path / "lock"))
 
 
-def test_a_lock_of_a_file_that_was_removed_is_worth_nothing(tmp_path: Path) -> None:
+def test_the_lock_of_a_removed_file_does_not_count(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     first = lock_private(path)
-    path.unlink()  # as its holder does at the end
+    path.unlink()  # as the holder does when it ends
     second = lock_private(path)
     os.close(first)
     with pytest.raises(BlockingIOError):
@@ -35,7 +35,7 @@ def test_a_lock_of_a_file_that_was_removed_is_worth_nothing(tmp_path: Path) -> N
     os.close(second)
 
 
-def test_there_is_never_more_than_one_holder_while_files_come_and_go(
+def test_there_is_one_holder_at_most_while_files_are_created_and_removed(
     tmp_path: Path,
 ) -> None:
     path, held, seen = tmp_path / "lock", threading.Lock(), []
@@ -48,7 +48,7 @@ def test_there_is_never_more_than_one_holder_while_files_come_and_go(
                 continue
             seen.append(held.acquire(blocking=False))
             held.release()
-            path.unlink()  # from here on another one may hold
+            path.unlink()  # from here on another thread may hold the lock
             os.close(fd)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""What other people wrote, on a terminal and in a log."""
+"""Foreign text on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ NASTY = ("\x1b[31m", "\x9b31m", "\x9d0;title\x9c", "\u202e", "\x85", "\r", "\ud8
 
 
 @pytest.mark.parametrize("nasty", NASTY)
-def test_nothing_is_left_that_a_terminal_obeys(nasty: str) -> None:
+def test_nothing_is_left_that_a_terminal_interprets(nasty: str) -> None:
     assert printable(f"a{nasty}b").isprintable()
     assert printable_lines(f"a{nasty}b\nc").replace("\n", "").isprintable()
 
 
-def test_letters_of_all_scripts_stay() -> None:
+def test_letters_of_all_scripts_are_kept() -> None:
     assert printable("übergroß 漢字 🚀") == "übergroß 漢字 🚀"
 
 
 @given(st.text(st.characters()))
-def test_json_says_the_same_and_shows_it(text: str) -> None:
+def test_escaped_json_has_the_same_meaning(text: str) -> None:
     document = json.dumps({text: [text]}, indent=2, ensure_ascii=False)
     safe = printable_json(document)
     assert json.loads(safe) == {text: [text]}
@@ -34,7 +34,7 @@ def test_json_says_the_same_and_shows_it(text: str) -> None:
 
 
 @pytest.mark.parametrize("nasty", [*NASTY, "\nERROR forged"])
-def test_a_message_is_one_line_of_the_log(nasty: str) -> None:
+def test_a_message_is_one_line_in_the_log(nasty: str) -> None:
     record = logging.LogRecord("n", logging.INFO, "p", 1, "%s", (nasty,), None)
     assert LineFormatter(LOG_FORMAT).format(record).isprintable()
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from orchestrator.errors import ConfigError
@@ -16,15 +18,21 @@ from orchestrator.values.units import format_khz, parse_khz
         ("1200000kHz", 1_200_000),
     ],
 )
-def test_a_frequency_may_be_written_in_the_units_people_use(
-    text: str, khz: int
-) -> None:
+def test_a_frequency_may_be_given_in_several_units(text: str, khz: int) -> None:
     assert parse_khz(text) == khz
 
 
 @pytest.mark.parametrize("text", ["", "fast", "2.3", "2.3THz", "-1", "2,3GHz", "1e6"])
-def test_what_is_no_frequency_is_named(text: str) -> None:
-    with pytest.raises(ConfigError, match="no frequency"):
+def test_an_invalid_frequency_is_refused_with_the_valid_forms(text: str) -> None:
+    message = f"invalid frequency '{text}': expected 2.3GHz, 2300MHz or kHz"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_khz(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0.0MHz", "100.1GHz", "9" * 5000])
+def test_a_frequency_that_no_cpu_has_is_refused_with_the_range(text: str) -> None:
+    message = f"invalid frequency '{text[:40]}': expected 1 kHz to 100 GHz"
+    with pytest.raises(ConfigError, match=re.escape(message)):
         parse_khz(text)
 
 
@@ -32,5 +40,5 @@ def test_what_is_no_frequency_is_named(text: str) -> None:
     ("khz", "text"),
     [(None, "-"), (800_000, "800 MHz"), (2_300_000, "2.30 GHz"), (0, "0 MHz")],
 )
-def test_a_frequency_is_shown_in_the_unit_that_fits(khz: int | None, text: str) -> None:
+def test_a_frequency_is_shown_in_a_suitable_unit(khz: int | None, text: str) -> None:
     assert format_khz(khz) == text

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from cli.doctor.diagnosis import check, error, info, warning
 from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Domains
-from orchestrator.domain_xml.channel import MAX_SOCKET_PATH_BYTES
 from orchestrator.values.cpuset import name_all
+from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

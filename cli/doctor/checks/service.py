@@ -10,7 +10,7 @@ from cli.doctor.diagnosis import check, error, info, warning
 from cli.doctor.facts.accounts import Accounts, User
 from cli.doctor.facts.daemon import Configuration, Daemon, Status
 from cli.doctor.facts.service import Service, SocketFile, SocketState
-from orchestrator.domain_xml.channel import MAX_SOCKET_PATH_BYTES
+from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -126,7 +126,7 @@ def _domain(spec: DomainSpec, topology: Topology) -> Domain:
                 path=item.path or "",
                 state="",
                 reason="",
-                generation=spec.policy.generation if spec.policy else None,
+                generation=spec.settings.generation if spec.settings else None,
             )
             for item in spec.channels
         ),

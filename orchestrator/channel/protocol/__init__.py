@@ -1,12 +1,12 @@
 """The bytes that DPDK's power library and a host exchange over a channel.
 
-Theory of operation: there is no framing, no magic and no version; a packet is a C
-structure dumped on a byte stream, little-endian with natural alignment, and its size
-is the only trace of its generation. Packets arrive cut and coalesced at will. An ACK
-of a power request is byte for byte the request, because the number of the answer
-stands where the number of the command stood, and both are 1.
+Theory of operation: there is no framing, no magic number and no version. A packet is a
+C structure written to a byte stream, little-endian with natural alignment, and only its
+size indicates its generation. Packets arrive arbitrarily split and coalesced. An ACK of
+a power request equals the request byte for byte, because the code of the answer
+replaces the code of the command, and both are 1.
 
-Pure, and importable by Python 3.9: the guest's side uses it too.
+Pure, and importable by Python 3.9, because the guest's side uses it too.
 
 Source: DPDK's channel_commands.h (v1.8 to v20.11) and rte_power_guest_channel.h (v21.02
 to v26.07), compiled for x86-64, i386 and aarch64.
@@ -14,6 +14,14 @@ to v26.07), compiled for x86-64, i386 and aarch64.
 
 from __future__ import annotations
 
+from orchestrator.channel.protocol.codes import (
+    Answer,
+    Command,
+    CoreType,
+    PolicyKind,
+    Unit,
+    WorkloadLevel,
+)
 from orchestrator.channel.protocol.generations import (
     GENERATION_16,
     GENERATION_456,
@@ -48,14 +56,6 @@ from orchestrator.channel.protocol.requests import (
     encode_answer,
     encode_connect,
     read_headers,
-)
-from orchestrator.channel.protocol.words import (
-    Answer,
-    Command,
-    CoreType,
-    PolicyKind,
-    Unit,
-    WorkloadLevel,
 )
 
 __all__ = [

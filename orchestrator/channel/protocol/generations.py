@@ -1,6 +1,6 @@
-"""The layouts of a packet over the years; a guest never says which it speaks.
+"""The packet layouts of all DPDK releases; no packet names its own.
 
-`L` of struct's formats has 4 bytes, `Q` 8, `x` is padding, all little-endian.
+In struct's formats `L` is 4 bytes, `Q` 8, `x` padding, all little-endian.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from struct import Struct
 from typing import NamedTuple
 
 MAX_VCPUS = 8
-"""Slots for vCPUs in policies and replies."""
+"""vCPU slots in policies and replies."""
 
 _REQUEST = "QLL"  # resource_id, unit, command
 _POLICY = (
@@ -27,23 +27,23 @@ class Generation(NamedTuple):
     """One layout of the packet."""
 
     size_bytes: int
-    """Of a request and of its echo; what names the generation."""
+    """Size of a request and of its answer; also the name of the generation."""
     header: Struct
-    """Yields the fields of a `Request` from a whole packet, as far as it has them."""
+    """Unpacks the fields of a `Request` that the layout has from a whole packet."""
     has_core_type: bool
-    """Whether a packet says whose CPUs it means."""
+    """Whether a packet has a core type: vCPUs or host CPUs."""
     policy: Struct | None = None
-    """The fields of a PKT_POLICY; None: there was none yet."""
+    """The fields of a PKT_POLICY; None: not in this generation."""
     frequencies: Struct | None = None
-    """The reply to QUERY_FREQ; None: such guests never read."""
+    """The reply to QUERY_FREQ; None: such guests never read answers."""
     capabilities: Struct | None = None
-    """The reply to QUERY_CAPS; None: such guests never read."""
+    """The reply to QUERY_CAPS; None: such guests never read answers."""
     answer_offset: int = 12
-    """Where the answer's number stands; 4 bytes, of which only the first is not 0."""
+    """Offset of the answer's code: 4 bytes, of which only the first is not 0."""
 
     @property
     def is_answered(self) -> bool:
-        """Whether guests of it may read; of the others answers would fill the port."""
+        """Whether its guests may read answers; for others these would fill the port."""
         return self.frequencies is not None
 
 
@@ -73,11 +73,11 @@ GENERATION_464 = Generation(
     frequencies=Struct(f"{_FREQUENCIES}7x"),
     capabilities=Struct(f"{_CAPABILITIES}7x"),
 )
-"""64-bit guests from v18.11 on: all that are still supported. Those before v19.11 do
-not read, and cannot be told from the others."""
+"""64-bit guests from v18.11 on, including all supported releases. Guests before v19.11
+do not read answers, and cannot be distinguished from the others."""
 
 GENERATIONS = {
     generation.size_bytes: generation
     for generation in (GENERATION_16, GENERATION_456, GENERATION_460, GENERATION_464)
 }
-"""By the bytes of a packet."""
+"""By packet size in bytes."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.channel.protocol.codes import Command, CoreType
 from orchestrator.channel.protocol.generations import GENERATION_464, MAX_VCPUS
-from orchestrator.channel.protocol.words import Command, CoreType
 from orchestrator.errors import PacketError
 
 if TYPE_CHECKING:

@@ -1,12 +1,12 @@
-"""The replies to queries; only their entries and `num_vcpu` are read by guests."""
+"""The replies to queries; guests read only their entries and `num_vcpu`."""
 
 from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.channel.protocol.codes import Answer, Command
 from orchestrator.channel.protocol.generations import GENERATION_464, MAX_VCPUS
-from orchestrator.channel.protocol.words import Answer, Command
 from orchestrator.errors import PacketError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ class Frequencies(NamedTuple):
     vm_name: bytes = b""
     """At most 32 bytes."""
     khz: tuple[int, ...] = _NOTHING
-    """All slots, by vCPU; 0: unknown, or not asked for."""
+    """All slots, by vCPU; 0: unknown, or not queried."""
     num_vcpu: int = 0
-    """The domain's vCPUs; there may be more than slots."""
+    """Number of vCPUs of the domain; may exceed the number of slots."""
 
 
 class Capabilities(NamedTuple):
@@ -45,16 +45,16 @@ class Capabilities(NamedTuple):
     priority: tuple[int, ...] = _NOTHING
     """All slots, by vCPU; 1: its CPU is faster than others."""
     num_vcpu: int = 0
-    """The domain's vCPUs; there may be more than slots."""
+    """Number of vCPUs of the domain; may exceed the number of slots."""
 
 
 def encode_frequencies(
     reply: Frequencies, generation: Generation = GENERATION_464
 ) -> bytes:
-    """Write a reply; padding is zero.
+    """Encode a reply; padding is zero.
 
     Raises:
-        PacketError: guests of that generation do not read, or a field does not fit.
+        PacketError: the generation has no replies, or a field does not fit.
     """
     head, tail = reply[:4], reply[5:]
     return _pack(generation.frequencies, (*head, *reply.khz, *tail))
@@ -63,10 +63,10 @@ def encode_frequencies(
 def encode_capabilities(
     reply: Capabilities, generation: Generation = GENERATION_464
 ) -> bytes:
-    """Write a reply; padding is zero.
+    """Encode a reply; padding is zero.
 
     Raises:
-        PacketError: guests of that generation do not read, or a field does not fit.
+        PacketError: the generation has no replies, or a field does not fit.
     """
     head, tail = reply[:4], reply[6:]
     return _pack(generation.capabilities, (*head, *reply.turbo, *reply.priority, *tail))
@@ -75,30 +75,30 @@ def encode_capabilities(
 def encode_refusal(
     query: int, generation: Generation = GENERATION_464, *, vm_name: bytes = b""
 ) -> bytes:
-    """Refuse a query in as many bytes as its asker waits for.
+    """Encode the refusal of a query, in the size of the reply that is expected.
 
     Args:
         query: the command of the query.
-        generation: the asker's.
-        vm_name: the asker's word, given back as it came.
+        generation: of the guest.
+        vm_name: the name in the query, which is returned unchanged.
 
     Raises:
-        PacketError: guests of that generation do not read.
+        PacketError: the generation has no replies.
     """
     if query in _CAPABILITY_QUERIES:
         caps = Capabilities(command=Answer.NACK, vm_name=vm_name)
         return encode_capabilities(caps, generation)
-    clocks = Frequencies(command=Answer.NACK, vm_name=vm_name)
-    return encode_frequencies(clocks, generation)
+    frequencies = Frequencies(command=Answer.NACK, vm_name=vm_name)
+    return encode_frequencies(frequencies, generation)
 
 
 def decode_frequencies(
     reply: bytes, generation: Generation = GENERATION_464
 ) -> Frequencies:
-    """Read a reply; look at its command first.
+    """Decode a reply; the caller has to check its command.
 
     Raises:
-        PacketError: it has not the size of such a reply.
+        PacketError: not the size of such a reply.
     """
     fields = _unpack(generation.frequencies, reply)
     resource_id, unit, command, vm_name, *khz, num_vcpu = fields
@@ -108,10 +108,10 @@ def decode_frequencies(
 def decode_capabilities(
     reply: bytes, generation: Generation = GENERATION_464
 ) -> Capabilities:
-    """Read a reply; look at its command first.
+    """Decode a reply; the caller has to check its command.
 
     Raises:
-        PacketError: it has not the size of such a reply.
+        PacketError: not the size of such a reply.
     """
     fields = _unpack(generation.capabilities, reply)
     resource_id, unit, command, vm_name, *slots, num_vcpu = fields
@@ -128,7 +128,7 @@ def decode_capabilities(
 
 def _pack(layout: struct.Struct | None, fields: Sequence[object]) -> bytes:
     if layout is None:
-        raise PacketError("guests of this generation read no replies")
+        raise PacketError("guests of this generation do not read replies")
     try:
         return layout.pack(*fields)
     except struct.error as error:
@@ -137,5 +137,5 @@ def _pack(layout: struct.Struct | None, fields: Sequence[object]) -> bytes:
 
 def _unpack(layout: struct.Struct | None, reply: bytes) -> Sequence[Any]:
     if layout is None or len(reply) != layout.size:
-        raise PacketError(f"{len(reply)} bytes are no reply")
+        raise PacketError(f"invalid reply: {len(reply)} bytes")
     return layout.unpack(reply)

@@ -30,7 +30,7 @@ from orchestrator.monitor.link.commands import (
 )
 from orchestrator.monitor.link.messages import VERSION
 from orchestrator.monitor.link.table import SharedTable, create_table
-from orchestrator.system import open_files as descriptors
+from orchestrator.system import open_files
 from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Monitor:
     def _has_room(self, files: int) -> bool:
         # The monitor inherits our limit.
         held = len(self._adoptions) + _FILES_PER_GROUP * len(self._reserved)
-        return _OWN_FILES + held + files <= descriptors.limit()
+        return _OWN_FILES + held + files <= open_files.limit()
 
     def adopt(self, uuid: DomainId, number: int, sock: socket.socket) -> None:
         """Give a connected channel away; main's own descriptor is closed.
@@ -220,7 +220,7 @@ class Monitor:
         """
         with sock:
             if not self._has_room(1):
-                raise HandoffError(descriptors.explain_shortage())
+                raise HandoffError(open_files.describe_shortage())
             if not (self._records.is_defined(uuid) and self._child.is_connected):
                 self._refuse_adoption(uuid, number)
                 return

@@ -123,10 +123,8 @@ class DefineDomain(NamedTuple):
     """Whether its votes count now; a paused domain's votes are only kept."""
     is_enforced: bool
     """False: observe it, answer every request NACK."""
-    may_query: bool = True
-    """Whether it may query the frequencies and capabilities of its own vCPUs."""
-    may_send_policies: bool = True
-    """Whether its policies are passed to main; NACK otherwise."""
+    permissions: tuple[str, ...] = ()
+    """What its guest may do; see `values.refusal.Permission`."""
     generation: int | None = None
     """Bytes of its guest's packets; None: recognized from what it sends."""
     vcpus: tuple[VCpuDefinition, ...] = ()

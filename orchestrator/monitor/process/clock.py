@@ -7,7 +7,11 @@ import os
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from orchestrator.power.attribute import are_ours, restore_attributes, write_attribute
+from orchestrator.power.attribute import (
+    have_values,
+    restore_attributes,
+    write_attribute,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +108,7 @@ class Clock:
 
         A group whose governor somebody has changed since stays as it is.
         """
-        if are_ours((fd, ours) for fd, _, ours in self._originals):
+        if have_values((fd, ours) for fd, _, ours in self._originals):
             restore_attributes((fd, value) for fd, value, _ in self._originals)
 
     def close(self) -> None:

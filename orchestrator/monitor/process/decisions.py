@@ -16,7 +16,7 @@ from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.clock import Clock
 from orchestrator.monitor.process.policy_requests import PolicyForwarder
 from orchestrator.monitor.process.queries import NAME, QUERIES, build_reply
-from orchestrator.values.refusal import Refusal
+from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,7 @@ class Decisions:
         return self._groups.request(vcpu, unit, endpoint.number)
 
     def _policy(self, endpoint: Endpoint, packet: bytes) -> Decision:
-        if not endpoint.domain.may_send_policies:
+        if Permission.GUEST_POLICIES not in endpoint.domain.permissions:
             return Refusal.POLICIES_FORBIDDEN
         ticket = self._policies.submit(endpoint, packet, self._now_ns())
         return ticket or Refusal.POLICIES_TOO_MANY
@@ -152,7 +152,7 @@ class Decisions:
         refusal = Refusal.NO_VCPU
         if not endpoint.is_enabled:
             refusal = Refusal.DISABLED
-        elif not endpoint.domain.may_query:
+        elif Permission.QUERIES not in endpoint.domain.permissions:
             refusal = Refusal.QUERIES_FORBIDDEN
         else:
             clocks = self._groups.clocks

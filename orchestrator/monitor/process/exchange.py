@@ -228,10 +228,9 @@ class Exchange:
 
     def admit(self, endpoint: Endpoint) -> None:
         """Begin with an endpoint, or with another word of the operator's about it."""
-        endpoint.reported_refusals = (
-            0  # what was refused may be refused for another cause now
-        )
-        endpoint.stream.give(endpoint.domain.generation)
+        # What was refused may be refused for another cause now.
+        endpoint.reported_refusals = 0
+        endpoint.stream.configure(endpoint.domain.generation)
         self._note(endpoint)
 
     def forget(self, endpoint: Endpoint) -> None:
@@ -270,7 +269,7 @@ class Exchange:
         endpoint.refresh()
         stream = endpoint.stream
         size = stream.generation.size_bytes if stream.generation is not None else None
-        word = pack_generation(size, is_given=stream.is_given)
+        word = pack_generation(size, is_given=stream.is_configured)
         self._words[endpoint.index + GENERATION] = word
 
     # The way of what has no plan

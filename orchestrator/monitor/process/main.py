@@ -22,7 +22,7 @@ from orchestrator.monitor.process.exchange import Exchange
 from orchestrator.monitor.process.loop import Loop
 from orchestrator.monitor.process.registry import Registry
 from orchestrator.monitor.process.watch import Watch
-from orchestrator.system import open_files as descriptors
+from orchestrator.system import open_files
 
 if TYPE_CHECKING:
     from orchestrator.monitor.link.reports import Report
@@ -37,7 +37,7 @@ def serve(handoff_fd: int) -> None:
         HandoffError: main speaks another language.
     """
     privileges.ignore_signals()
-    descriptors.allow_all()
+    open_files.raise_limit()
     handoff = Handoff(_socket.socket(fileno=handoff_fd))
     try:
         hello, table_fd = _greet(handoff)

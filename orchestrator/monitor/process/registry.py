@@ -163,8 +163,7 @@ class Registry:
         domain = self._domains.setdefault(message.uuid, Domain())
         domain.is_executing = message.is_executing
         domain.is_enforced = message.is_enforced
-        domain.may_query = message.may_query
-        domain.may_send_policies = message.may_send_policies
+        domain.permissions = frozenset(message.permissions)
         domain.generation = GENERATIONS.get(message.generation or 0)
         for endpoint in self._groups.speakers.get(domain, {}).values():
             self._exchange.admit(endpoint)

@@ -11,7 +11,7 @@ Pure: no clock, no socket. Synchronization: whoever owns the share.
 
 from __future__ import annotations
 
-from orchestrator.channel.recognition import MOST_PACKETS
+from orchestrator.channel.recognition import MAX_PACKETS
 
 TURN_NS = 30_000
 """How long a turn may take. A whole read of requests that have plans takes a third."""
@@ -33,7 +33,7 @@ class Share:
     __slots__ = ("_paid_at_ns", "is_resting", "most_packets")
 
     def __init__(self) -> None:
-        self.most_packets = MOST_PACKETS
+        self.most_packets = MAX_PACKETS
         """How many packets are read at once."""
         self.is_resting = False
         """Whether the guest is not read for a while."""
@@ -49,7 +49,7 @@ class Share:
         if took_ns > TURN_NS:
             self.most_packets = max(FEWEST_PACKETS, self.most_packets // 2)
         elif took_ns < TURN_NS // 2:
-            self.most_packets = min(MOST_PACKETS, self.most_packets * 2)
+            self.most_packets = min(MAX_PACKETS, self.most_packets * 2)
         paid_at_ns = max(self._paid_at_ns, now_ns) + took_ns * PARTS
         self._paid_at_ns = min(paid_at_ns, now_ns + MOST_REST_NS)
         return self._paid_at_ns if self._paid_at_ns > now_ns + CREDIT_NS else 0

@@ -1,1 +1,1 @@
-"""One file for each scaling driver, and the contract that all of them fulfil."""
+"""One module for each scaling driver, and the contract that all of them implement."""

@@ -38,7 +38,7 @@ _CLOCK = "scaling_setspeed"
 
 
 class AcpiCpufreq:
-    """Sets clocks through the `userspace` governor.
+    """Sets frequencies through the `userspace` governor.
 
     Synchronization: none required; it keeps no state of a group.
     """
@@ -51,7 +51,7 @@ class AcpiCpufreq:
 
         Raises:
             SysfsError: it cannot be read.
-            NoCpufreqError: it holds no frequency.
+            NoCpufreqError: it has no frequency.
         """
         words = tree.read(policy_path(number, _STEPS)).split()
         try:
@@ -60,10 +60,10 @@ class AcpiCpufreq:
             raise NoCpufreqError(f"{_STEPS} of policy{number}: {error}") from error
 
     def prepare(self, tree: CpuTree, group: ClockGroup) -> PreparedGroup:
-        """Read the originals, open the descriptors, probe them; change nothing.
+        """Read the originals, open and probe the descriptors; change nothing.
 
-        The clock is an original only where it reads as a number: in the kernel that
-        means that `userspace` is in force already, else there is none to restore.
+        scaling_setspeed is an original only if it reads as a number, which means that
+        `userspace` is active already; otherwise it has no value to restore.
 
         Raises:
             SysfsError: a file could not be read, opened or written.
@@ -87,7 +87,7 @@ class AcpiCpufreq:
         return prepared
 
     def renew(self, tree: CpuTree, prepared: PreparedGroup) -> PreparedGroup | None:
-        """Read the originals of a group anew, which must not be taken.
+        """Read the originals of a group again; it must not be taken.
 
         Raises:
             SysfsError: a file could not be read.
@@ -110,7 +110,7 @@ class AcpiCpufreq:
         """Switch to the `userspace` governor; idempotent.
 
         Raises:
-            SysfsError: the kernel refused; EINVAL: it has no such governor.
+            SysfsError: the kernel refused; EINVAL: no such governor.
         """
         try:
             fd = prepared.original_fds[-1]
@@ -121,19 +121,19 @@ class AcpiCpufreq:
             raise
 
     def write_clock(self, prepared: PreparedGroup, khz: int) -> None:
-        """Set the clock of a taken group to one of its steps.
+        """Set the frequency of a taken group to one of its steps.
 
         Raises:
             SysfsError: the kernel refused; EBUSY: the CPUs are offline, EINVAL:
-                `userspace` is not in force.
+                `userspace` is not active.
         """
         _write(prepared, prepared.clock_fd, b"%d" % khz, _CLOCK)
 
     def restore(self, prepared: PreparedGroup) -> None:
-        """Write the originals back, all that can be; idempotent.
+        """Restore the originals, as far as possible; idempotent.
 
         Raises:
-            SysfsError: the kernel refused one; the others are back.
+            SysfsError: the kernel refused one; the others are restored.
         """
         fds = prepared.original_fds
         values = (original.value for original in prepared.originals)
@@ -142,7 +142,7 @@ class AcpiCpufreq:
             raise SysfsError(path, error.errno or errno.EIO, "restore") from error
 
     def _choose(self, found: Original) -> Original:
-        """Return what is to be restored for an attribute that was found like this."""
+        """Return what to restore for an attribute with this value."""
         chosen = self._fallback_governor or USERSPACE
         if not _is_userspace(found) or chosen == USERSPACE:
             return found
@@ -170,7 +170,10 @@ def _read(
     clock, governor = group.path(_CLOCK), group.path(_GOVERNOR)
     value = tree.read_fd(governor_fd, governor)
     found = [
-        (governor_fd, Original(path=governor, value=value, ours=USERSPACE.encode()))
+        (
+            governor_fd,
+            Original(path=governor, value=value, taken_value=USERSPACE.encode()),
+        )
     ]
     setspeed = tree.read_fd(clock_fd, clock)
     if _is_number(setspeed):
@@ -179,7 +182,7 @@ def _read(
 
 
 def _is_userspace(original: Original) -> bool:
-    return bool(original.ours) and first_line(original.value) == USERSPACE
+    return bool(original.taken_value) and first_line(original.value) == USERSPACE
 
 
 def _is_number(value: bytes) -> bool:
@@ -188,8 +191,8 @@ def _is_number(value: bytes) -> bool:
 
 
 def _probe(tree: CpuTree, fd: int, path: str, value: bytes) -> None:
-    # An open file can still be refused at the write (cpuidle's are): better known now,
-    # while nothing has changed, than at the guest's first request.
+    # The kernel may permit opening a file and refuse writing it, as for cpuidle. It is
+    # better to find out now than at the guest's first request.
     try:
         restore_attribute(fd, value)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What one scaling driver of the kernel needs from us.
+"""The contract of a scaling driver.
 
 Source: Documentation/admin-guide/pm/cpufreq.rst of the kernel (policies, governors).
 """
@@ -14,23 +14,24 @@ if TYPE_CHECKING:
 
 
 class ScalingDriver(Protocol):
-    """How to set the clock of a group that a certain scaling driver drives.
+    """Sets the frequencies of the clock groups of one scaling driver of the kernel.
 
-    Synchronization: none required; a driver keeps no state of a group. Calls block
-    for up to some 25 ms (a governor's end waits for RCU): not for an event loop.
+    Synchronization: none required; a driver keeps no state of a group. Calls block for
+    up to some 25 ms, because stopping a governor waits for RCU; so they must not run in
+    an event loop.
     """
 
     def read_steps(self, tree: CpuTree, number: int) -> FrequencyTable:
-        """Read which frequencies policy `number` offers.
+        """Read the frequencies of policyN.
 
         Raises:
             SysfsError: a file could not be read.
-            NoCpufreqError: the kernel offers none that could be set.
+            NoCpufreqError: no frequency can be set.
         """
         ...
 
     def prepare(self, tree: CpuTree, group: ClockGroup) -> PreparedGroup:
-        """Read the originals, open the descriptors, probe them; change nothing.
+        """Read the originals, open and probe the descriptors; change nothing.
 
         Raises:
             SysfsError: a file could not be read, opened or written.
@@ -38,11 +39,11 @@ class ScalingDriver(Protocol):
         ...
 
     def renew(self, tree: CpuTree, prepared: PreparedGroup) -> PreparedGroup | None:
-        """Read the originals of a group anew, which must not be taken.
+        """Read the originals of a group again; it must not be taken.
 
         Returns:
-            The same group, with the same descriptors, and its new originals, in place
-            of `prepared`; None: they are what they were.
+            The group with the same descriptors and its new originals, to replace
+            `prepared`; None: they did not change.
 
         Raises:
             SysfsError: a file could not be read.
@@ -50,7 +51,7 @@ class ScalingDriver(Protocol):
         ...
 
     def take(self, prepared: PreparedGroup) -> None:
-        """Switch the governor, so that the clock obeys writes; idempotent.
+        """Take the group, so that its frequency can be written; idempotent.
 
         Raises:
             SysfsError: the kernel refused; nothing changed.
@@ -58,7 +59,7 @@ class ScalingDriver(Protocol):
         ...
 
     def write_clock(self, prepared: PreparedGroup, khz: int) -> None:
-        """Set the clock of a taken group to one of its steps.
+        """Set the frequency of a taken group to one of its steps.
 
         Raises:
             SysfsError: the kernel refused; EBUSY: the CPUs are offline.
@@ -66,9 +67,9 @@ class ScalingDriver(Protocol):
         ...
 
     def restore(self, prepared: PreparedGroup) -> None:
-        """Write the originals back, all that can be; idempotent.
+        """Restore the originals, as far as possible; idempotent.
 
         Raises:
-            SysfsError: the kernel refused one; the others are back.
+            SysfsError: the kernel refused one; the others are restored.
         """
         ...

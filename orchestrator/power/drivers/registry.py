@@ -1,4 +1,4 @@
-"""The scaling drivers that we know, by the name that the kernel gives them."""
+"""The supported scaling drivers, by the kernel's names."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 DRIVERS: Mapping[str, Callable[..., ScalingDriver]] = {"acpi-cpufreq": AcpiCpufreq}
-"""By scaling driver. The name is the kernel's, spelled as the kernel spells it."""
+"""By name, spelled as in the kernel."""
 
 
 def find_driver(driver: str, *, fallback_governor: str | None = None) -> ScalingDriver:
     """Find a scaling driver.
 
     Args:
-        driver: what `scaling_driver` says.
-        fallback_governor: restored in place of a `userspace` that was found without
-            a journal; None: such a group goes back to `userspace`.
+        driver: its name, from `scaling_driver`.
+        fallback_governor: restored instead of a `userspace` that was found without a
+            journal; None: `userspace` is restored.
 
     Raises:
-        NoCpufreqError: we do not know this driver.
+        NoCpufreqError: an unsupported driver.
     """
     if driver not in DRIVERS:
         known = ", ".join(sorted(DRIVERS))
         raise NoCpufreqError(
-            f"unknown scaling driver '{driver}'", hint=f"drivers that we know: {known}"
+            f"unsupported scaling driver '{driver}'", hint=f"supported drivers: {known}"
         )
     return DRIVERS[driver](fallback_governor=fallback_governor)

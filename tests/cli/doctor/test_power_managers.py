@@ -23,9 +23,9 @@ TUNED = "usr/lib/tuned/profiles"
 HOLD = """
 import sys
 from pathlib import Path
-from orchestrator.power.tree_lock import CpuTreeClaim
+from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.power.sysfs import CpuTree
-with CpuTreeClaim(CpuTree(Path(sys.argv[1]))):
+with CpuTreeLock(CpuTree(Path(sys.argv[1]))):
     print("held", flush=True)
     sys.stdin.read()
 """

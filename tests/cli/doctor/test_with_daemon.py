@@ -130,7 +130,9 @@ def test_an_invalid_configuration_is_an_error(tmp_path: Path, cpus: Path) -> Non
         before=("--run-dir", tmp_path),
     )
     (finding,) = [i for i in document["findings"] if i["id"] == "configuration-wrong"]
-    assert "'enforced' is none of enforce, observe" in finding["what"]
+    assert (
+        "invalid value 'enforced': expected one of enforce, observe" in finding["what"]
+    )
     assert "--check-config" in finding["cure"]
 
 

@@ -1,4 +1,4 @@
-"""What a domain is like now, in libvirt's words, as our value."""
+"""Reads a domain from libvirt: XML, state and pinning, as a `DomainSpec`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import libvirt
 
 from orchestrator.domain_xml.parse import ParsedDomain, parse_domain
 from orchestrator.values.domain import (
+    DomainChannels,
     DomainId,
     DomainSpec,
     DomainState,
-    Holdings,
     PCpu,
     VCpuSpec,
 )
@@ -33,59 +33,59 @@ _STATES: Mapping[int, DomainState] = {
     libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.PMSUSPENDED,
 }
 _ATTEMPTS = 3
-"""Looks at a domain that starts or stops while we look; an event follows anyway."""
+"""Readings of a domain that starts or stops meanwhile; an event follows anyway."""
 
 
-class KnownXml:
-    """What the domains' XML said when it was read last.
+class ParsedXmlCache:
+    """The latest parsed XML of each domain.
 
-    Understanding it is three quarters of what a resync costs, which as a rule finds
-    every domain unchanged.
+    Parsing is three quarters of the cost of a resync, which usually finds every domain
+    unchanged.
 
     Synchronization: any thread, but one call per domain at a time.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[DomainId, bool], tuple[bytes, ParsedDomain]] = {}
+        self._entries: dict[tuple[DomainId, bool], tuple[bytes, ParsedDomain]] = {}
 
     def parse(
         self, uuid: DomainId, xml: str, *, is_definition: bool = False
     ) -> ParsedDomain:
-        """Understand a domain's XML, anew only if it is another one.
+        """Parse a domain's XML, unless it is the same as last time.
 
         Args:
             uuid: the domain.
             xml: one of its descriptions.
-            is_definition: whether it is the definition of one that runs.
+            is_definition: whether it is the definition of a running domain.
 
         Raises:
-            DomainXmlError: it cannot be understood.
+            DomainXmlError: invalid XML.
         """
         digest = hashlib.blake2b(xml.encode(), digest_size=16).digest()
         key = (uuid, is_definition)
-        known = self._known.get(key)
-        if known is None or known[0] != digest:
-            known = self._known[key] = (digest, parse_domain(xml))
-        return known[1]
+        entry = self._entries.get(key)
+        if entry is None or entry[0] != digest:
+            entry = self._entries[key] = (digest, parse_domain(xml))
+        return entry[1]
 
     def keep(self, uuids: Collection[DomainId]) -> None:
-        """Forget all other domains."""
+        """Drop the entries of all other domains."""
         kept = set(uuids)
-        for key in [key for key in self._known.copy() if key[0] not in kept]:
-            self._known.pop(key, None)
+        for key in [key for key in self._entries.copy() if key[0] not in kept]:
+            self._entries.pop(key, None)
 
 
-def describe_domain(
-    connection: libvirt.virConnect, uuid: DomainId, known: KnownXml
+def read_domain_spec(
+    connection: libvirt.virConnect, uuid: DomainId, cache: ParsedXmlCache
 ) -> DomainSpec:
     """Read one domain: its XML, its state, its pinning.
 
     Raises:
         libvirt.libvirtError: libvirt refused.
-        DomainXmlError: libvirt's XML cannot be understood.
+        DomainXmlError: invalid XML from libvirt.
     """
     domain = connection.lookupByUUIDString(uuid)
-    parsed, state = _read_consistently(domain, partial(known.parse, uuid))
+    parsed, state = _read_consistently(domain, partial(cache.parse, uuid))
     is_running = parsed.run >= 0
     pinning = _read_pinning(domain, parsed.vcpus)
     return DomainSpec(
@@ -98,38 +98,37 @@ def describe_domain(
             for vcpu in parsed.vcpus
         ),
         channels=parsed.channels,
-        live=_holdings(parsed) if is_running else None,
-        definition=_read_definition(domain, known) if is_running else _holdings(parsed),
+        live=_channels_of(parsed) if is_running else None,
+        definition=_read_definition(domain, cache)
+        if is_running
+        else _channels_of(parsed),
         is_pinned=parsed.is_pinned,
         interfaces=parsed.interfaces,
-        policy=parsed.policy,
+        settings=parsed.settings,
         problems=parsed.problems,
     )
 
 
-def _read_definition(domain: libvirt.virDomain, known: KnownXml) -> Holdings | None:
-    """Read what a running domain will be at its next start, if it is kept."""
+def _read_definition(
+    domain: libvirt.virDomain, cache: ParsedXmlCache
+) -> DomainChannels | None:
+    """Read the definition of a running domain, if it has one."""
     if not domain.isPersistent():
         return None
     xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     uuid = DomainId(domain.UUIDString())
-    return _holdings(known.parse(uuid, xml, is_definition=True))
+    return _channels_of(cache.parse(uuid, xml, is_definition=True))
 
 
-def _holdings(parsed: ParsedDomain) -> Holdings:
-    return Holdings(
-        vcpus=frozenset(parsed.vcpus),
-        present=parsed.numbers,
-        # A note can be older than a channel that somebody else took away.
-        given=parsed.note.by_rule.intersection(it.number for it in parsed.channels),
-        free_ports=parsed.free_ports,
-    )
+def _channels_of(parsed: ParsedDomain) -> DomainChannels:
+    # A channel that another program made unusable is no longer the one we attached.
+    return parsed.domain_channels(parsed.note.by_rule - parsed.unusable_channels)
 
 
 def _read_consistently(
     domain: libvirt.virDomain, parse: Callable[[str], ParsedDomain]
 ) -> tuple[ParsedDomain, DomainState]:
-    """XML and state are two calls, and the domain can start or stop in between."""
+    """Read XML and state, two calls between which the domain can start or stop."""
     attempts = _ATTEMPTS
     while True:
         parsed = parse(domain.XMLDesc(0))
@@ -143,8 +142,8 @@ def _read_pinning(
     domain: libvirt.virDomain, vcpus: Collection[int]
 ) -> dict[int, frozenset[PCpu]]:
     pinning = {vcpu: _cpus_of(mask) for vcpu, mask in enumerate(domain.vcpuPinInfo(0))}
-    # libvirt-python asks for as many masks as vCPUs are online; after an unplug in the
-    # middle the highest ones are missing, and only this call numbers its answers.
+    # libvirt-python requests as many masks as vCPUs are online. After the unplugging of
+    # a low vCPU the highest ones are missing, and only domain.vcpus() numbers them.
     if any(vcpu not in pinning for vcpu in vcpus):
         with suppress(libvirt.libvirtError):  # stopped meanwhile: an event follows
             infos, masks = domain.vcpus()
