@@ -1,4 +1,4 @@
-"""Complete, valid domain XML to start from, and `build` to fit it to a purpose."""
+"""Templates of complete, valid domain XML, and `build`, which adapts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a template and a few wishes to the whole XML of a domain.
+"""Builds the XML of a domain from a template and a specification.
 
 Source: libvirt's formatdomain ("Direct kernel boot", "CPU Tuning", "NUMA Node Tuning",
 "Channel").
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from domain_templates.catalog import Template, load_template
-from domain_templates.check import check_wishes
-from domain_templates.devices import put_cloud_init, put_disk, put_networks
+from domain_templates.check import check_spec
+from domain_templates.devices import set_cloud_init, set_disk, set_networks
 from domain_templates.parameters import (
     apply_parameters,
     check_required,
-    drop_note,
+    drop_description,
     read_parameters,
 )
 from domain_templates.spec import DomainKind, TemplateSpec
@@ -32,45 +32,44 @@ from orchestrator.values.cpuset import format_cpulist
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_ONE_OF_A_KIND = ("uuid", "genid", "devices/interface/mac")
-"""What no two domains may have in common, should a template be another domain's XML."""
+_UNIQUE = ("uuid", "genid", "devices/interface/mac")
+"""Must differ between domains; removed in case a template was made from a domain."""
 _ANY_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 def build(name: str, spec: TemplateSpec, template: Template | None = None) -> str:
-    """Write the XML of a domain.
+    """Build the XML of a domain.
 
     Args:
         name: of the domain.
-        spec: what it is to be like.
-        template: what it starts from; None: our minimal one.
+        spec: of the domain.
+        template: to start from; None: `minimal`.
 
     Raises:
-        ConfigError: the wishes contradict each other or the template, or are out of
-            range.
-        DomainXmlError: the template cannot be understood, or a socket's path would be
-            too long.
+        ConfigError: the specification contradicts itself or the template, or a value is
+            out of range.
+        DomainXmlError: the template is invalid, or a socket's path would be too long.
     """
     chosen = load_template() if template is None else template
     root = parse_document(chosen.xml)
     parameters = read_parameters(root)
     vcpus = _count(root, spec.vcpus)
-    check_wishes(name, spec, vcpus)
-    check_required(parameters, [*spec.settings, *_options(spec)])
-    _clean(root)
+    check_spec(name, spec, vcpus)
+    check_required(parameters, [*spec.parameters, *_options(spec)])
+    _remove_template_parts(root)
     _set_text(root, "name", name)
-    _size(root, spec, vcpus)
-    _boot(root, spec)
-    _place(root, spec)
-    _fit_kind(root, spec)
-    _put_devices(root, spec)
-    apply_parameters(root, parameters, spec.settings)
+    _set_size(root, spec, vcpus)
+    _set_boot(root, spec)
+    _set_placement(root, spec)
+    _set_kind(root, spec)
+    _set_devices(root, spec)
+    apply_parameters(root, parameters, spec.parameters)
     return _finish(name, spec, root, vcpus)
 
 
 def _finish(name: str, spec: TemplateSpec, root: etree._Element, vcpus: int) -> str:
     xml = _with_channels(name, spec, root, vcpus)
-    root = parse_document(set_settings(xml, spec.policy))
+    root = parse_document(set_settings(xml, spec.settings))
     etree.indent(root)
     return render_document(root) + "\n"
 
@@ -81,35 +80,35 @@ def _options(spec: TemplateSpec) -> Iterable[str]:
 
 
 def count_vcpus(template: Template) -> int:
-    """Say how many vCPUs a template has of itself.
+    """Return the number of vCPUs of a template.
 
     Raises:
-        DomainXmlError: it cannot be understood.
+        DomainXmlError: the template is invalid.
     """
     return _count(parse_document(template.xml), None)
 
 
-def _count(root: etree._Element, wanted: int | None) -> int:
-    if wanted is not None:
-        return wanted
+def _count(root: etree._Element, requested: int | None) -> int:
+    if requested is not None:
+        return requested
     text = (root.findtext("vcpu") or "1").strip()
     if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise DomainXmlError("the template's number of vCPUs makes no sense")
+        raise DomainXmlError(f"invalid number of vCPUs in the template: '{text}'")
     return int(text)
 
 
-def _clean(root: etree._Element) -> None:
-    """Take out what makes it a template, or another domain."""
-    drop_note(root)
+def _remove_template_parts(root: etree._Element) -> None:
+    """Remove what belongs to the template, or to the domain it was made from."""
+    drop_description(root)
     root.attrib.pop("id", "")
-    for path in _ONE_OF_A_KIND:
+    for path in _UNIQUE:
         for element in root.findall(path):
             _drop(element)
     for note in root.findall(f"metadata/{{{NOTE_URI}}}*"):
         _drop(note)
 
 
-def _size(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
+def _set_size(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
     if spec.memory_mib is not None:
         memory = _find(root, "memory")
         memory.text = str(spec.memory_mib)
@@ -135,7 +134,7 @@ def _resize_cells(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
     if len(cells) > 1:
         raise ConfigError(
             f"the template divides its vCPUs and memory among {len(cells)} NUMA cells",
-            hint="leave --vcpus and --memory out, or take a template with one cell",
+            hint="omit --vcpus and --memory, or use a template with one cell",
         )
     cells[0].set("cpus", format_cpulist(range(vcpus)))
     if spec.memory_mib is not None:
@@ -143,7 +142,7 @@ def _resize_cells(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
         cells[0].set("unit", "MiB")
 
 
-def _boot(root: etree._Element, spec: TemplateSpec) -> None:
+def _set_boot(root: etree._Element, spec: TemplateSpec) -> None:
     boot = {
         "kernel": spec.kernel and str(spec.kernel),
         "initrd": spec.initrd and str(spec.initrd),
@@ -157,20 +156,20 @@ def _boot(root: etree._Element, spec: TemplateSpec) -> None:
             etree.SubElement(_find(root, "os"), tag).text = text
 
 
-def _place(root: etree._Element, spec: TemplateSpec) -> None:
-    """Pin what is to be pinned, and keep the rest of the tuning."""
+def _set_placement(root: etree._Element, spec: TemplateSpec) -> None:
+    """Set the pinning and the NUMA node, and keep the rest of the tuning."""
     if spec.pins or spec.emulator_pins:
         tuning = root.find("cputune")
         if tuning is None:
             tuning = etree.Element("cputune")
             _find(root, "vcpu").addnext(tuning)
-        _pin(tuning, spec)
+        _set_pins(tuning, spec)
     memory = root.find("numatune/memory")
     if spec.numa_node is not None and memory is not None:
         memory.set("nodeset", str(spec.numa_node))
 
 
-def _pin(tuning: etree._Element, spec: TemplateSpec) -> None:
+def _set_pins(tuning: etree._Element, spec: TemplateSpec) -> None:
     if spec.pins:
         for old in tuning.findall("vcpupin"):
             _drop(old)
@@ -182,11 +181,11 @@ def _pin(tuning: etree._Element, spec: TemplateSpec) -> None:
         etree.SubElement(tuning, "emulatorpin", cpuset=cpus)
 
 
-def _fit_kind(root: etree._Element, spec: TemplateSpec) -> None:
+def _set_kind(root: etree._Element, spec: TemplateSpec) -> None:
     root.set("type", spec.kind.value)
     if spec.kind is not DomainKind.QEMU:
         return
-    # QEMU's default model lacks SSE4, without which DPDK dies of SIGILL.
+    # QEMU's default CPU model lacks SSE4, and DPDK then dies of SIGILL.
     cpu = root.find("cpu")
     if cpu is None:
         cpu = etree.SubElement(root, "cpu")
@@ -197,12 +196,12 @@ def _fit_kind(root: etree._Element, spec: TemplateSpec) -> None:
             _drop(child)
 
 
-def _put_devices(root: etree._Element, spec: TemplateSpec) -> None:
+def _set_devices(root: etree._Element, spec: TemplateSpec) -> None:
     if spec.disk is not None:
-        put_disk(root, spec.disk, spec.disk_format)
-    put_cloud_init(root, spec.cloud_init)
+        set_disk(root, spec.disk, spec.disk_format)
+    set_cloud_init(root, spec.cloud_init)
     if spec.networks is not None:
-        put_networks(root, spec.networks)
+        set_networks(root, spec.networks)
     if spec.console is not None:
         serial = root.find("devices/serial")
         if serial is None:
@@ -215,11 +214,11 @@ def _put_devices(root: etree._Element, spec: TemplateSpec) -> None:
 def _with_channels(
     name: str, spec: TemplateSpec, root: etree._Element, vcpus: int
 ) -> str:
-    wanted = frozenset(range(vcpus)) if spec.channels is None else spec.channels
+    numbers = frozenset(range(vcpus)) if spec.channels is None else spec.channels
     xml = render_document(root)
-    unwanted = _numbers(xml) - wanted
-    # Also adds the controllers that so many channels need.
-    root = parse_document(add_channels(remove_channels(xml, unwanted), wanted))
+    others = _numbers(xml) - numbers
+    # Also adds controllers, if the channels need more ports.
+    root = parse_document(add_channels(remove_channels(xml, others), numbers))
     for channel in root.iterfind("devices/channel"):
         target, source = channel.find("target"), channel.find("source")
         if target is None or source is None:
@@ -232,7 +231,7 @@ def _with_channels(
 
 def _numbers(xml: str) -> frozenset[int]:
     root = parse_document(xml)
-    # A template needs no UUID, and a domain does.
+    # parse_domain requires a UUID, which a template need not have.
     etree.SubElement(root, "uuid").text = _ANY_UUID
     return parse_domain(render_document(root)).numbers
 
@@ -260,6 +259,6 @@ def _find(root: etree._Element, path: str) -> etree._Element:
     if element is None:
         raise DomainXmlError(
             f"the template has no <{path}>",
-            hint="check it with 'vmpower template validate'",
+            hint="validate it with 'vmpower template validate'",
         )
     return element

@@ -1,6 +1,6 @@
-"""Which templates there are: ours, and those that operators add.
+"""The built-in templates, and local ones.
 
-A template is a file `<name>.xml`; one of the operator's goes before ours of that name.
+A template is a file `<name>.xml`; a local one replaces a built-in one of that name.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from orchestrator.errors import ConfigError, DomainXmlError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OPERATORS = Path("/etc/vmpower/templates")
+LOCAL_DIRECTORY = Path("/etc/vmpower/templates")
 DEFAULT = "minimal"
-_SHIPPED = ("minimal", "nfv", "cloud")
-_NECESSARY = ("name", "memory", "vcpu", "os/type", "devices")
-"""What `build` fits to the wishes, so that it must be there."""
+_BUILT_IN = ("minimal", "nfv", "cloud")
+_REQUIRED = ("name", "memory", "vcpu", "os/type", "devices")
+"""Elements that `build` sets."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -34,92 +34,93 @@ class Template:
     name: str
     xml: str
     path: Path | None = None
-    """The operator's file; None: it came with vmpower."""
+    """Of a local template; None: built-in."""
 
     @property
     def summary(self) -> str:
-        """What it is for; empty if it does not say.
+        """Its purpose, in one line; empty if the template has none.
 
         Raises:
-            DomainXmlError: it is no domain XML.
+            DomainXmlError: it is not domain XML.
         """
         return read_summary(parse_document(self.xml))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Its values that have names.
+        """Its parameters.
 
         Raises:
-            DomainXmlError: it is no domain XML, or its parameters make no sense.
+            DomainXmlError: it is not domain XML, or a parameter is invalid.
         """
         return read_parameters(parse_document(self.xml))
 
 
-def list_templates(directory: Path = OPERATORS) -> tuple[Template, ...]:
-    """List all templates: ours, then the operator's by name.
+def list_templates(directory: Path = LOCAL_DIRECTORY) -> tuple[Template, ...]:
+    """List the built-in templates, then the local ones by name.
 
     Raises:
-        ConfigError: one of the operator's cannot be read.
+        ConfigError: a local template cannot be read.
     """
-    found = {name: _ship(name) for name in _SHIPPED}
+    found = {name: _load_built_in(name) for name in _BUILT_IN}
     found |= {path.stem: load_file(path) for path in _paths(directory)}
     return tuple(found.values())
 
 
-def load_template(word: str = DEFAULT, directory: Path = OPERATORS) -> Template:
-    """Load a template by its name, or a file by a path that contains a slash.
+def load_template(name: str = DEFAULT, directory: Path = LOCAL_DIRECTORY) -> Template:
+    """Load a template by name, or from a path, which must contain a slash.
 
     Raises:
-        ConfigError: there is none, or it cannot be read.
+        ConfigError: there is no such template, or it cannot be read.
     """
-    if "/" in word:
-        return load_file(Path(word))
-    own = {path.stem: path for path in _paths(directory)}
-    if word in own:
-        return load_file(own[word])
-    if word in _SHIPPED:
-        return _ship(word)
-    names = sorted({*_SHIPPED, *own})
-    near = difflib.get_close_matches(word, names, n=1)
+    if "/" in name:
+        return load_file(Path(name))
+    local = {path.stem: path for path in _paths(directory)}
+    if name in local:
+        return load_file(local[name])
+    if name in _BUILT_IN:
+        return _load_built_in(name)
+    names = sorted({*_BUILT_IN, *local})
+    near = difflib.get_close_matches(name, names, n=1)
     raise ConfigError(
-        f"no template '{word}'" + (f", did you mean '{near[0]}'?" if near else ""),
-        hint=f"there are {', '.join(names)}; a file is named with a slash: ./my.xml",
+        f"no such template: '{name}'"
+        + (f", did you mean '{near[0]}'?" if near else ""),
+        hint=f"available: {', '.join(names)}; for a file, use a path: ./my.xml",
     )
 
 
 def load_file(path: Path) -> Template:
-    """Load a template from a file of any name.
+    """Load a template from a file with any name.
 
     Raises:
-        ConfigError: it cannot be read, or is no text.
+        ConfigError: the file cannot be read, or is not text.
     """
     try:
         xml = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}",
-            hint="'vmpower template list' shows those that need no file",
+            hint="see 'vmpower template list' for templates that need no file",
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no UTF-8 text") from error
+        raise ConfigError(f"{path}: not UTF-8 text") from error
     return Template(name=path.stem, xml=xml, path=path)
 
 
 def check_template(template: Template) -> tuple[str, ...]:
-    """Say in what a template is wrong; one sentence for each thing.
+    """Return the problems of a template that are found without libvirt's schema.
 
-    Only what can be seen without libvirt's schema: see `schema.validate`.
+    See also `schema.validate`.
     """
     try:
         root = parse_document(template.xml)
         read_parameters(root)
     except DomainXmlError as error:
         return (str(error),)
-    lacking = (tag for tag in _NECESSARY if root.find(tag) is None)
-    return tuple(f"it has no <{tag}>" for tag in lacking)
+    missing = (tag for tag in _REQUIRED if root.find(tag) is None)
+    return tuple(f"no <{tag}> element" for tag in missing)
 
 
-def _ship(name: str) -> Template:
+def _load_built_in(name: str) -> Template:
     return Template(
         name=name, xml=files(__package__).joinpath(f"{name}.xml").read_text("utf-8")
     )

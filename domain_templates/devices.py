@@ -1,4 +1,4 @@
-"""Disks and interfaces of a domain that is being built.
+"""Sets the disks and interfaces of a domain.
 
 Source: libvirt's formatdomain, "Hard drives, floppy disks, CDROMs" and "Network
 interfaces".
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 _FORMATS = {".qcow2": "qcow2", ".vmdk": "vmdk", ".vdi": "vdi"}
 
 
-def put_disk(root: etree._Element, path: Path, disk_format: str = "") -> None:
-    """Make a file or block device the first disk."""
+def set_disk(root: etree._Element, path: Path, disk_format: str = "") -> None:
+    """Set the file or block device of the first disk."""
     disk = root.find("devices/disk[@device='disk']")
     if disk is None:
         disk = etree.SubElement(devices_of(root), "disk", device="disk")
         etree.SubElement(disk, "driver", name="qemu")
         etree.SubElement(disk, "target", dev="vda", bus="virtio")
-    # By the place: looking at the file needs rights that only libvirt may have.
+    # By path: only libvirt may have the permission to stat the file.
     is_device = path.is_relative_to("/dev")
     disk.set("type", "block" if is_device else "file")
-    by_name = _FORMATS.get(path.suffix.lower(), "raw")
-    _child(disk, "driver").set("type", disk_format or by_name)
+    from_suffix = _FORMATS.get(path.suffix.lower(), "raw")
+    _child(disk, "driver").set("type", disk_format or from_suffix)
     source = _child(disk, "source")
     source.attrib.clear()
     source.set("dev" if is_device else "file", str(path))
     _boot_from_disk(root)
 
 
-def put_cloud_init(root: etree._Element, path: Path | None) -> None:
-    """Put an ISO image into the CD drive; without one the drive is taken away."""
+def set_cloud_init(root: etree._Element, path: Path | None) -> None:
+    """Set the ISO image of the CD drive; without an image, remove an empty drive."""
     drive = root.find("devices/disk[@device='cdrom']")
     if path is None:
         if drive is not None and drive.find("source") is None:
@@ -58,7 +58,7 @@ def put_cloud_init(root: etree._Element, path: Path | None) -> None:
     source.set("file", str(path))
 
 
-def put_networks(root: etree._Element, networks: Iterable[Network]) -> None:
+def set_networks(root: etree._Element, networks: Iterable[Network]) -> None:
     """Replace all interfaces."""
     devices = devices_of(root)
     for old in devices.findall("interface"):
@@ -80,7 +80,7 @@ def _interface(network: Network) -> etree._Element:
             source = {"type": "unix", "path": network.to, "mode": "server"}
             etree.SubElement(element, "source", source)
         case Link.HOSTDEV:
-            _assign(element, network.to)
+            _set_pci_source(element, network.to)
         case Link.USER:
             pass
         case _:
@@ -90,8 +90,8 @@ def _interface(network: Network) -> etree._Element:
     return element
 
 
-def _assign(element: etree._Element, address: str) -> None:
-    # Managed: libvirt takes it from the host's driver and gives it back.
+def _set_pci_source(element: etree._Element, address: str) -> None:
+    # Managed: libvirt detaches it from the host's driver, and reattaches it.
     element.set("managed", "yes")
     domain, bus, slot, function = parse_pci(address)
     parts = {
@@ -105,7 +105,7 @@ def _assign(element: etree._Element, address: str) -> None:
 
 
 def _share_memory(root: etree._Element) -> None:
-    """A vhost-user switch reads and writes the guest's memory."""
+    """Share the guest's memory with the vhost-user switch."""
     backing = root.find("memoryBacking")
     if backing is None:
         backing = etree.SubElement(root, "memoryBacking")

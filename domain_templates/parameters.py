@@ -1,19 +1,20 @@
-"""A template's own parameters: named places in its XML.
+"""Parameters of a template: values in its XML that have names.
 
-A template is a complete, valid domain. Inside its metadata it says what it is for, and
-which of its values have a name::
+A template is a complete, valid domain. Its metadata describes it, and names some of its
+values::
 
     <metadata>
       <t:template xmlns:t="urn:vmpower:template:1" summary="A guest for DPDK">
         <t:parameter name="hugepage-mib" place="memoryBacking/hugepages/page/@size"
-                     remove="memoryBacking/hugepages">Size of a huge page</t:parameter>
+                     remove="memoryBacking/hugepages">Size of huge pages</t:parameter>
       </t:template>
     </metadata>
 
-`place` is a path from the domain to an element (its text is the value) or, with
-`/@name` at the end, to an attribute. `remove` is what `none` as value takes away.
-`required="yes"` has no meaningful value in the template itself; `option` names the
-option of `domain add` that gives it, too. The element is not part of what is built.
+`place` is a path from the domain to an element, whose text is the value, or with
+`/@name` at the end to an attribute. `remove` is the element that the value `none`
+removes. A parameter with `required="yes"` has no useful value in the template;
+`option` names an option of `domain add` that also sets it. The description is not part
+of the domains that are built.
 
 Source: the paths are ElementPath's, of Python's xml.etree.ElementTree.
 """
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
     from lxml import etree
 
 TEMPLATE_URI = "urn:vmpower:template:1"
-NOTHING = "none"
-"""The value that takes away what the parameter is about."""
+NONE = "none"
+"""The value that removes an element."""
 _TAG = f"{{{TEMPLATE_URI}}}template"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """One value of a template that has a name."""
+    """A named value of a template."""
 
     name: str
     place: str
@@ -50,23 +51,23 @@ class Parameter:
 
 
 def read_summary(root: etree._Element) -> str:
-    """Read what a template says that it is for; empty if it does not."""
-    note = root.find(f"metadata/{_TAG}")
-    return "" if note is None else str(note.get("summary", ""))
+    """Return the summary of a template; empty if it has none."""
+    description = root.find(f"metadata/{_TAG}")
+    return "" if description is None else str(description.get("summary", ""))
 
 
 def read_parameters(root: etree._Element) -> tuple[Parameter, ...]:
-    """Read which values of a template have names.
+    """Return the parameters of a template.
 
     Raises:
-        DomainXmlError: a parameter has no name or place, or nothing is at its place.
+        DomainXmlError: a parameter has no name or place, or its place does not exist.
     """
     found = root.iterfind(f"metadata/{_TAG}/{{{TEMPLATE_URI}}}parameter")
     return tuple(_read(root, element) for element in found)
 
 
 def read_value(root: etree._Element, parameter: Parameter) -> str | None:
-    """Read the value as it is in the template; None: there is no such place."""
+    """Return the value in the template; None: its place does not exist."""
     path, _, attribute = parameter.place.partition("/@")
     element = _find(root, path)
     if element is None:
@@ -78,45 +79,45 @@ def read_value(root: etree._Element, parameter: Parameter) -> str | None:
 def apply_parameters(
     root: etree._Element,
     parameters: Iterable[Parameter],
-    settings: Mapping[str, str],
+    values: Mapping[str, str],
 ) -> None:
-    """Put values into their places.
+    """Set parameters.
 
     Raises:
-        ConfigError: a name is unknown, or a value cannot be.
+        ConfigError: a name is unknown, or a value is invalid.
     """
     known = {item.name: item for item in parameters}
-    for name, value in settings.items():
+    for name, value in values.items():
         if name not in known:
             raise ConfigError(_unknown(name, known))
         _apply(root, known[name], value)
 
 
 def check_required(parameters: Iterable[Parameter], given: Collection[str]) -> None:
-    """Insist on the values that a template cannot have itself.
+    """Check that all required parameters are set.
 
     Args:
-        parameters: the template's.
-        given: names of parameters and of options of `domain add` that have a value.
+        parameters: of the template.
+        given: names of parameters, and of options of `domain add`, that are set.
 
     Raises:
-        ConfigError: one is lacking.
+        ConfigError: a required parameter is not set.
     """
     for item in parameters:
         if item.is_required and not {item.name, item.option} & set(given):
             raise ConfigError(
-                f"the template needs a '{item.name}': {item.summary}",
-                hint=f"give --{item.option}" if item.option else _how(item.name),
+                f"the template requires '{item.name}': {item.summary}",
+                hint=f"use --{item.option or f'set {item.name}=VALUE'}",
             )
 
 
-def drop_note(root: etree._Element) -> None:
-    """Take out of a document what made it a template."""
+def drop_description(root: etree._Element) -> None:
+    """Remove the description of the template from a document."""
     metadata = root.find("metadata")
     if metadata is None:
         return
-    for note in metadata.findall(_TAG):
-        metadata.remove(note)
+    for description in metadata.findall(_TAG):
+        metadata.remove(description)
     if not len(metadata):
         root.remove(metadata)
 
@@ -132,13 +133,13 @@ def _read(root: etree._Element, element: etree._Element) -> Parameter:
     )
     where = f"line {element.sourceline}: parameter '{parameter.name}'"
     if not parameter.name or not parameter.place:
-        raise DomainXmlError(f"{where} needs a name and a place")
+        raise DomainXmlError(f"{where}: 'name' and 'place' are required")
     try:
-        is_there = read_value(root, parameter) is not None
+        has_place = read_value(root, parameter) is not None
     except SyntaxError as error:
-        raise DomainXmlError(f"{where}: '{parameter.place}' is no path") from error
-    if not is_there:
-        raise DomainXmlError(f"{where}: nothing is at '{parameter.place}'")
+        raise DomainXmlError(f"{where}: invalid path '{parameter.place}'") from error
+    if not has_place:
+        raise DomainXmlError(f"{where}: no such place: '{parameter.place}'")
     return parameter
 
 
@@ -146,11 +147,11 @@ def _apply(root: etree._Element, parameter: Parameter, value: str) -> None:
     if not value.isprintable():
         raise ConfigError(f"the value of '{parameter.name}' has unprintable characters")
     path, _, attribute = parameter.place.partition("/@")
-    is_gone = value == NOTHING and parameter.remove
-    element = _find(root, parameter.remove if is_gone else path)
+    is_removed = value == NONE and parameter.remove
+    element = _find(root, parameter.remove if is_removed else path)
     if element is None:
-        raise ConfigError(f"'{parameter.name}' is about something taken away")
-    if is_gone:
+        raise ConfigError(f"cannot set '{parameter.name}': its element was removed")
+    if is_removed:
         parent = element.getparent()
         if parent is not None:
             parent.remove(element)
@@ -166,10 +167,6 @@ def _find(root: etree._Element, path: str) -> etree._Element | None:
 
 def _unknown(name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    meant = f", did you mean '{near[0]}'?" if near else ""
-    has = f"it has {', '.join(sorted(known))}" if known else "it has none"
-    return f"the template has no parameter '{name}'{meant or f': {has}'}"
-
-
-def _how(name: str) -> str:
-    return f"give --set {name}=VALUE"
+    suggestion = f", did you mean '{near[0]}'?" if near else ""
+    names = f"; available: {', '.join(sorted(known)) or 'none'}"
+    return f"the template has no parameter '{name}'{suggestion or names}"

@@ -1,13 +1,12 @@
-"""Which CPUs a new domain should be pinned to, and why: a proposal, and nothing more.
+"""Proposes host CPUs for the vCPUs of a new domain, with reasons; pure.
 
-Theory of operation: CPUs that share a core or a clock belong together in a *bundle*,
-because whoever has one of them disturbs the others: SMT siblings share the core's
-units, and a clock group gets what the most demanding of its vCPUs wants (with a CPU
-that no domain is pinned to, even the highest step). So whole free bundles are given,
-all from one NUMA node, and the bundle of the host's first CPU stays the host's. Worse
-bundles are taken only where the better ones do not suffice, and that is said.
-
-Everything here is a value: the same host always gives the same proposal.
+Theory of operation: CPUs that share a core or a clock group form a *bundle*, because
+domains within one affect each other: SMT siblings share the units of a core, and a
+clock group runs at the highest request in it (at the highest step, if one of its CPUs
+has no domain pinned to it). So whole free bundles are proposed, all from one NUMA node,
+and the bundle of the first CPU is left to the host. Worse bundles are used only if the
+better ones do not suffice, with a warning. The same host always leads to the same
+proposal.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
-from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.cpuset import format_cpulist, name_all, name_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,28 +27,28 @@ if TYPE_CHECKING:
 
 
 class _Tier(IntEnum):
-    """How good a bundle is, the best first."""
+    """How suitable a bundle is, the best first."""
 
     ISOLATED = 0
-    """Free, and the kernel keeps the host's work away."""
+    """Free, and isolated from host tasks by the kernel."""
     FREE = 1
     PLANNED = 2
-    """A domain that is off is pinned there."""
+    """A domain that is shut off is pinned to it."""
     SHARED = 3
-    """Somebody has a part of it."""
+    """A part of it is taken."""
     HOST = 4
-    """The host's own work is there."""
+    """Host tasks run on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """The CPUs of a host, and who has them."""
+    """The CPUs of a host, and what uses them."""
 
     cpus: tuple[HostCpu, ...]
     taken: Mapping[PCpu, str] = field(default_factory=dict)
-    """CPUs that are not to be had, and whose they are."""
+    """CPUs that are not available, with their users."""
     planned: Mapping[PCpu, str] = field(default_factory=dict)
-    """CPUs of domains that are off."""
+    """CPUs of domains that are shut off, with their users."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +58,22 @@ class Proposal:
     pins: tuple[PCpu, ...]
     """The CPU of each vCPU."""
     emulator: frozenset[PCpu]
-    """For all of QEMU that is no vCPU; empty: there is no CPU for it."""
+    """CPUs for QEMU's emulator threads; empty: none is left."""
     node: int | None
-    """Where all these CPUs are, and the memory should be; None: in several nodes."""
+    """NUMA node of these CPUs, for the memory; None: several nodes."""
     reasons: tuple[str, ...]
-    """Why these, for people."""
+    """Why these CPUs."""
     warnings: tuple[str, ...]
-    """What is not as good as it could be, and what it costs."""
+    """Drawbacks of the choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Bundle:
     free: tuple[HostCpu, ...]
-    """SMT siblings beside each other."""
+    """SMT siblings are adjacent."""
     tier: _Tier
     is_shared: bool
-    """Whether others have the rest of it."""
+    """Whether its other CPUs are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class _Choice:
 
     @property
     def cost(self) -> tuple[int, int]:
-        """What is worst about it, and how many CPUs it makes useless for others."""
+        """Its worst tier, and how many CPUs it wastes."""
         offered = sum(len(bundle.free) for bundle in self.bundles)
         return max(it.tier for it in self.bundles), offered - len(self.cpus)
 
@@ -93,12 +92,12 @@ def propose(host: Host, vcpus: int, node: int | None = None) -> Proposal:
     """Choose a CPU for each vCPU.
 
     Args:
-        host: the CPUs and who has them.
-        vcpus: how many are needed, at least 1.
-        node: the NUMA node to take them from; None: whichever fits best.
+        host: the CPUs and their users.
+        vcpus: how many CPUs are needed, at least 1.
+        node: the NUMA node to use; None: the one that fits best.
 
     Raises:
-        ConfigError: the host, or the node, has not so many free CPUs.
+        ConfigError: the host, or the node, has not enough free CPUs.
     """
     cpus = [cpu for cpu in host.cpus if node is None or cpu.node == node]
     choice = _choose_node(host, cpus, vcpus)
@@ -114,7 +113,7 @@ def propose(host: Host, vcpus: int, node: int | None = None) -> Proposal:
     )
 
 
-_HINT = "choose with --pin, or let the vCPUs float with --pin none"
+_HINT = "choose CPUs with --pin, or do not pin the vCPUs: --pin none"
 
 
 def _choose_node(host: Host, cpus: Sequence[HostCpu], vcpus: int) -> _Choice | None:
@@ -125,13 +124,13 @@ def _choose_node(host: Host, cpus: Sequence[HostCpu], vcpus: int) -> _Choice | N
         if (choice := _choose(bundles, vcpus)) is not None
     ]
     if choices:
-        # Of equal ones the node with the least to give: others may need more.
+        # Of equal choices, the node with the fewest free CPUs: others may need more.
         return min(choices, key=lambda item: item[0])[1]
     return _choose(_bundles(host, cpus, {cpu.node for cpu in cpus}), vcpus)
 
 
 def _choose(bundles: Sequence[_Bundle], vcpus: int) -> _Choice | None:
-    """Fill whole bundles, the better tiers first; cut the last one if need be."""
+    """Choose whole bundles, the better tiers first, and a part of the last one."""
     chosen: list[_Bundle] = []
     missing = vcpus
     for tier in _Tier:
@@ -153,11 +152,11 @@ def _choose(bundles: Sequence[_Bundle], vcpus: int) -> _Choice | None:
 def _bundles(
     host: Host, cpus: Sequence[HostCpu], nodes: set[int]
 ) -> tuple[_Bundle, ...]:
-    """Group the CPUs of some nodes that share a core or a clock."""
+    """Group the CPUs of some nodes that share a core or a clock group."""
     return tuple(
         _Bundle(
             free,
-            _judge(host, members),
+            _tier_of(host, members),
             any(cpu.pcpu in host.taken for cpu in members),
         )
         for members in _components(host.cpus)
@@ -181,15 +180,16 @@ def _components(cpus: Sequence[HostCpu]) -> list[list[HostCpu]]:
 
 
 def _is_linked(one: HostCpu, other: HostCpu) -> bool:
-    is_one_clock = one.group is not None and one.group == other.group
-    return one.core == other.core or is_one_clock
+    is_one_group = one.group is not None and one.group == other.group
+    return one.core == other.core or is_one_group
 
 
-def _judge(host: Host, members: Sequence[HostCpu]) -> _Tier:
+def _tier_of(host: Host, members: Sequence[HostCpu]) -> _Tier:
     pcpus = {cpu.pcpu for cpu in members}
     is_isolated = all(cpu.is_isolated for cpu in members)
     has_isolated = any(cpu.is_isolated for cpu in host.cpus)
-    # A host with isolated CPUs works on the others; without, at least on the first.
+    # Host tasks run on CPUs that are not isolated; without isolation, at least on
+    # the first.
     if min(it.pcpu for it in host.cpus) in pcpus or (has_isolated and not is_isolated):
         return _Tier.HOST
     if pcpus & host.taken.keys():
@@ -200,17 +200,17 @@ def _judge(host: Host, members: Sequence[HostCpu]) -> _Tier:
 
 
 def _place_emulator(host: Host, choice: _Choice) -> frozenset[PCpu]:
-    """QEMU's own threads go to the host's CPUs, which no vCPU should wait for."""
+    """Choose host CPUs for QEMU's emulator threads, which must not disturb vCPUs."""
     pins = {cpu.pcpu for cpu in choice.cpus}
-    mine = [cpu for cpu in host.cpus if not cpu.is_isolated and cpu.pcpu not in pins]
-    kept = [cpu for cpu in mine if cpu.pcpu not in host.taken]
+    usable = [cpu for cpu in host.cpus if not cpu.is_isolated and cpu.pcpu not in pins]
+    free = [cpu for cpu in usable if cpu.pcpu not in host.taken]
     if any(cpu.is_isolated for cpu in host.cpus):
         nodes = {cpu.node for cpu in choice.cpus}
-        near = [cpu for cpu in kept if cpu.node in nodes]
-        return frozenset(cpu.pcpu for cpu in near or kept or mine)
+        near = [cpu for cpu in free if cpu.node in nodes]
+        return frozenset(cpu.pcpu for cpu in near or free or usable)
     first = next(iter(_components(host.cpus)))
-    return frozenset(cpu.pcpu for cpu in first if cpu in mine) or frozenset(
-        cpu.pcpu for cpu in (kept or mine)[:1]
+    return frozenset(cpu.pcpu for cpu in first if cpu in usable) or frozenset(
+        cpu.pcpu for cpu in (free or usable)[:1]
     )
 
 
@@ -218,65 +218,60 @@ def _explain(host: Host, choice: _Choice) -> Iterator[str]:
     pcpus = [cpu.pcpu for cpu in choice.cpus]
     nodes = sorted({cpu.node for cpu in choice.cpus})
     if len(nodes) == 1:
-        yield f"free and together in NUMA node {nodes[0]}: {_name('CPU', pcpus)}"
+        yield f"free, and in NUMA node {nodes[0]}: {name_cpus(pcpus)}"
     cores = Counter(cpu.core for cpu in choice.cpus)
     if any(count > 1 for count in cores.values()):
-        yield "SMT siblings are together: no other domain shares a core with this one"
+        yield "SMT siblings together: no other domain shares a core with this one"
     groups = Counter(cpu.group for cpu in choice.cpus)
     if None not in groups and len(groups) == len(choice.cpus):
-        yield "each vCPU has a clock of its own"
+        yield "each vCPU has its own clock group"
     if all(bundle.tier is _Tier.ISOLATED for bundle in choice.bundles):
-        yield "they are isolated (isolcpus): the host runs nothing there by itself"
+        yield "isolated (isolcpus): no host tasks run there"
     owners: dict[str, list[PCpu]] = {}
     for pcpu, owner in host.taken.items():
         owners.setdefault(owner, []).append(pcpu)
-    for owner, theirs in sorted(owners.items()):
-        yield f"taken by {owner}: {_name('CPU', theirs)}"
+    for owner, owned in sorted(owners.items()):
+        yield f"used by {owner}: {name_cpus(owned)}"
 
 
 def _warn(host: Host, choice: _Choice) -> Iterator[str]:
     nodes = sorted({cpu.node for cpu in choice.cpus})
     if len(nodes) > 1:
-        yield f"no NUMA node has so many free CPUs: they are in {format_cpulist(nodes)}"
+        yield f"no NUMA node has enough free CPUs: spread over {format_cpulist(nodes)}"
     tiers = {bundle.tier for bundle in choice.bundles}
     pins = {cpu.pcpu for cpu in choice.cpus}
     if _Tier.HOST in tiers:
-        yield "the host's own work shares CPUs, or their core or clock, with it"
+        yield "host tasks run on these CPUs, or share a core or a clock group with them"
     if any(bundle.is_shared for bundle in choice.bundles):
-        yield "a core or a clock is shared with others that are pinned there"
+        yield "a core or a clock group is shared with other domains or programs"
     for pcpu in sorted(pins & host.planned.keys()):
-        yield f"CPU {pcpu} is also that of {host.planned[pcpu]}, which is off now"
-    yield from _warn_of_clocks(host, choice.cpus)
+        yield f"CPU {pcpu} is also used by {host.planned[pcpu]}, which is shut off"
+    yield from _warn_about_clock_groups(host, choice.cpus)
 
 
-def _warn_of_clocks(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
+def _warn_about_clock_groups(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
     unset = [cpu.pcpu for cpu in chosen if cpu.group is None]
     if unset:
-        yield f"no clock can be set, for lack of cpufreq: {_name('CPU', unset)}"
+        yield f"without cpufreq, no frequency can be set: {name_cpus(unset)}"
     pins = {cpu.pcpu: vcpu for vcpu, cpu in enumerate(chosen)}
     for group in sorted({cpu.group for cpu in chosen if cpu.group is not None}):
         members = {cpu.pcpu for cpu in host.cpus if cpu.group == group}
         sharing = [vcpu for pcpu, vcpu in pins.items() if pcpu in members]
         if len(sharing) > 1:
-            vcpus = _name("vCPU", sharing)
-            yield f"{vcpus} share a clock, which is as high as one of them wants"
+            vcpus = name_all("vCPU", sharing)
+            yield f"{vcpus} share a clock group: it runs at the highest request"
         idle = members - pins.keys() - host.taken.keys()
         if idle:
             yield (
-                f"{_name('CPU', idle)} of the same clock with no domain pinned there:"
-                " the clock stays high unless share_with_host is set"
+                f"no domain is pinned to {name_cpus(idle)} of the same clock group: the"
+                " frequency stays high unless power.share_with_host is set"
             )
-
-
-def _name(word: str, numbers: Iterable[int]) -> str:
-    named = format_cpulist(numbers)
-    return f"{word} {named}" if named.isdecimal() else f"{word}s {named}"
 
 
 def _refuse(host: Host, cpus: Iterable[HostCpu], vcpus: int, node: int | None) -> str:
     free = [cpu.pcpu for cpu in cpus if cpu.pcpu not in host.taken]
     where = "this host" if node is None else f"NUMA node {node}"
     return (
-        f"{vcpus} vCPUs need as many free CPUs, and {where} has {len(free)}"
+        f"not enough free CPUs: {vcpus} needed, {where} has {len(free)}"
         f" ({format_cpulist(free)})"
     )

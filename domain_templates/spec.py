@@ -1,4 +1,4 @@
-"""What a domain is to be like, as values; and the words that people say it with."""
+"""The specification of a new domain, and parsing of its parts."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _PCI = re.compile(
 
 
 class DomainKind(StrEnum):
-    """Who runs the guest's instructions."""
+    """What executes the guest's instructions."""
 
     KVM = "kvm"
-    """The processor: what production wants."""
+    """The CPU; for production."""
     QEMU = "qemu"
-    """QEMU itself, slowly and everywhere; its vCPUs are pinned like KVM's."""
+    """QEMU's emulation, slow but without KVM; vCPUs are pinned in the same way."""
 
 
 class Link(StrEnum):
-    """What an interface leads to."""
+    """What an interface is connected to."""
 
     NETWORK = "network"
-    """A network of libvirt's."""
+    """A libvirt network."""
     BRIDGE = "bridge"
-    """A bridge of the host's."""
+    """A bridge of the host."""
     VHOST_USER = "vhostuser"
-    """A switch that polls, over a socket where QEMU listens."""
+    """A polling switch, over a socket on which QEMU listens."""
     HOSTDEV = "hostdev"
-    """A PCI function of the host's: SR-IOV."""
+    """A PCI function of the host (SR-IOV)."""
     USER = "user"
-    """QEMU's own network stack: no rights needed, slow."""
+    """QEMU's user-mode network: needs no privileges, slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,50 +56,50 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSpec:
-    """What a domain is to be like; None leaves it as the template has it."""
+    """A new domain; None: as in the template."""
 
     vcpus: int | None = None
     """Each gets the channel of its number."""
     memory_mib: int | None = None
     kernel: Path | None = None
-    """Booted directly."""
+    """Kernel to boot directly."""
     initrd: Path | None = None
     cmdline: str = ""
-    """The kernel's command line; needs a kernel."""
+    """Kernel command line; requires a kernel."""
     pins: tuple[PCpu, ...] = ()
-    """The host CPU of each vCPU; empty: they float, and none can be controlled."""
+    """Host CPU of each vCPU; empty: not pinned, so not controllable."""
     emulator_pins: frozenset[PCpu] = frozenset()
-    """Host CPUs for all of QEMU that is no vCPU; empty: wherever Linux likes."""
+    """Host CPUs for QEMU's emulator threads; empty: any."""
     numa_node: int | None = None
-    """Where the memory is, if the template says that it has a place."""
+    """NUMA node of the memory, if the template has a NUMA policy."""
     kind: DomainKind = DomainKind.KVM
     disk: Path | None = None
     """The first disk: a file or a block device."""
     disk_format: str = ""
-    """As QEMU calls it; empty: what the disk's name ends in, or else raw. Never what
-    is in the file, because a guest can write there whatever it likes."""
+    """QEMU's name of the format; empty: by the file name, raw by default. It is never
+    probed: a guest can write another format's header to a raw disk."""
     cloud_init: Path | None = None
-    """ISO image with the guest's first settings."""
+    """ISO image with cloud-init data."""
     networks: tuple[Network, ...] | None = None
     """All interfaces; empty: none."""
     channels: frozenset[int] | None = None
     """Numbers of the channels; None: one for each vCPU."""
     socket_dir: Path | None = None
-    """Channels get `<socket_dir>/<name>.<number>`, as DPDK's own host wants it; None:
-    libvirt chooses, and takes care of owner and labels."""
+    """Directory of channel sockets `<name>.<number>`, as DPDK's host expects; None:
+    libvirt chooses the path, and sets owner and labels."""
     console: Path | None = None
-    """File that the serial console is written to; None: a pty."""
-    policy: DomainSettings = field(default_factory=DomainSettings)
-    """What it is allowed, for its metadata."""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """The template's own parameters, by name."""
+    """Log file of the serial console; None: a pty."""
+    settings: DomainSettings = field(default_factory=DomainSettings)
+    """Its settings, stored in its metadata."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the template, by name."""
 
 
 def parse_network(text: str) -> Network:
-    """Read what people say of an interface: `default`, `bridge:br0`, `hostdev:3b:02.1`.
+    """Parse an interface: `default`, `bridge:br0`, `hostdev:3b:02.1`.
 
     Raises:
-        ConfigError: it cannot be meant.
+        ConfigError: the text is invalid.
     """
     kind, colon, to = text.partition(":")
     if not colon:
@@ -108,23 +108,22 @@ def parse_network(text: str) -> Network:
         link = Link(kind)
     except ValueError as error:
         raise ConfigError(
-            f"'{text}' is no network",
-            hint="write NAME, network:NAME, bridge:NAME, vhostuser:PATH,"
-            " hostdev:PCI or user",
+            f"invalid network '{text}': expected NAME, network:NAME, bridge:NAME,"
+            " vhostuser:PATH, hostdev:PCI or user"
         ) from error
     return _network(link, to)
 
 
 def parse_pci(text: str) -> tuple[int, int, int, int]:
-    """Read a PCI address: domain, bus, slot, function; `0000:3b:02.1` or `3b:02.1`.
+    """Parse a PCI address, `0000:3b:02.1` or `3b:02.1`: domain, bus, slot, function.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the text is not a PCI address.
     """
     match = _PCI.fullmatch(text)
     if match is None:
-        raise ConfigError(f"'{text}' is no PCI address", hint="write 0000:3b:02.1")
-    domain, bus, slot, function = (int(word or "0", 16) for word in match.groups())
+        raise ConfigError(f"invalid PCI address '{text}': expected 0000:3b:02.1")
+    domain, bus, slot, function = (int(part or "0", 16) for part in match.groups())
     return domain, bus, slot, function
 
 
@@ -132,7 +131,9 @@ def _network(link: Link, to: str) -> Network:
     if link is Link.HOSTDEV:
         parse_pci(to)
     elif link is Link.VHOST_USER and not to.startswith("/"):
-        raise ConfigError(f"'{to}' is no absolute path of a vhost-user socket")
+        raise ConfigError(
+            f"invalid vhost-user socket '{to}': expected an absolute path"
+        )
     elif link is not Link.USER and not (to and to.isprintable()):
-        raise ConfigError(f"a {link} needs a name")
+        raise ConfigError(f"invalid network '{link}:{to}': the name is missing")
     return Network(link, to)

@@ -1,1 +1,1 @@
-"""Examples, each of which runs in the test suite."""
+"""Examples; each of them runs in the test suite."""

@@ -1,6 +1,6 @@
 """Build `vmpower-guest.pyz`: one file to copy into a guest that has Python 3.9.
 
-The same sources give the same bytes. Usage: build_guest.py [OUTPUT]
+Usage: build_guest.py [OUTPUT]. The build is reproducible.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from orchestrator.guest.__main__ import entry
 
 entry()
 """
-# What a zip can say at the earliest; when a file was checked out is nobody's business.
+# The earliest time of a zip entry: file times would make the build irreproducible.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
-# The command imports all of itself at its start. The library has a second door.
+# The command imports all its modules at startup; async_clock is for library users.
 _LIST_MODULES = """\
 import sys
 import orchestrator.guest.__main__
@@ -34,9 +34,9 @@ for name in sorted(sys.modules):
 
 
 def list_sources() -> list[Path]:
-    """Return the files that `vmpower-guest` imports, of this package only."""
+    """Return the files of this package that `vmpower-guest` imports."""
     done = subprocess.run(
-        # Without site-packages: what is not of the standard library fails here.
+        # Without site-packages: an import outside the standard library fails here.
         [sys.executable, "-S", "-E", "-c", _LIST_MODULES],
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
@@ -63,7 +63,7 @@ def build(output: Path) -> None:
 def _add(archive: zipfile.ZipFile, name: str, text: str) -> None:
     entry = zipfile.ZipInfo(name, _TIME)
     entry.external_attr = _MODE
-    entry.create_system = 3  # Unix, on whatever it is built
+    entry.create_system = 3  # Unix, on any build host
     entry.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(entry, text)
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Make this checkout ready: Debian packages, .venv, the package and its tools.
+# Prepare this checkout: install Debian packages, .venv, the package and its tools.
 #
-# A second run with nothing to do takes well under a second: the stamp in .venv
-# is keyed on everything that the installation depends on.
+# With nothing to do it takes well under a second: the stamp in .venv is a hash of
+# everything that the installation depends on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=.venv
 stamp=$venv/.vmpower-setup
 
-say() { printf 'setup: %s\n' "$*" >&2; }
+log() { printf 'setup: %s\n' "$*" >&2; }
 
 wanted_packages() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' scripts/packages.txt; }
 
@@ -33,8 +33,9 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        say "not root, and no sudo: run this as root, then again as yourself:"
-        say "  $*"
+        log "root privileges are needed and sudo is not installed; run this as root,"
+        log "then run setup again:"
+        log "  $*"
         exit 1
     fi
 }
@@ -45,24 +46,24 @@ install_packages() {
         if [[ -n ${VMPOWER_SKIP_PACKAGES:-} ]]; then
             return
         fi
-        say "this is not Debian; install what these Debian packages hold:"
-        say "  $(wanted_packages | tr '\n' ' ')"
-        say "then run this again with VMPOWER_SKIP_PACKAGES=1."
+        log "not a Debian system: install the equivalents of these Debian packages:"
+        log "  $(wanted_packages | tr '\n' ' ')"
+        log "then run setup again with VMPOWER_SKIP_PACKAGES=1"
         exit 1
     fi
     missing=$(missing_packages)
     [[ -n $missing ]] || return 0
-    say "installing $(tr '\n' ' ' <<<"$missing")"
+    log "installing $(tr '\n' ' ' <<<"$missing")"
     local apt=(apt-get -q -o DPkg::Lock::Timeout=300)
     as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" update ||
-        say "apt-get update failed; trying with the lists that are there"
+        log "apt-get update failed; continuing with the existing package lists"
     # shellcheck disable=SC2086  # one word per package
     as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y \
         --no-install-recommends $missing
 }
 
-# Debian's own Python comes first: the test guests run it too, and then share
-# the compiled modules of the virtual environment.
+# Prefer Debian's Python: test guests run it, too, and can then use the compiled
+# modules of the virtual environment.
 pick_python() {
     local candidate
     for candidate in /usr/bin/python3 python3; do
@@ -72,7 +73,7 @@ pick_python() {
             return
         fi
     done
-    say "Python 3.11 or newer is needed; found: $(python3 -V 2>&1 || true)"
+    log "Python 3.11 or newer is required; found: $(python3 -V 2>&1 || true)"
     exit 1
 }
 
@@ -85,17 +86,17 @@ fingerprint() {
 install_python_side() {
     local python=$1 wanted=$2
     if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
-        say "making $venv with $python"
+        log "creating $venv with $python"
         "$python" -m venv --clear "$venv"
     fi
-    say "installing vmpower and its tools into $venv"
+    log "installing vmpower and its tools into $venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         -e '.[dev]'
     printf '%s\n' "$wanted" >"$stamp"
 }
 
 main() {
-    # Two at once (a demo beside a test run) would trample on each other.
+    # Serialize concurrent runs, such as of a demo and a test run.
     mkdir -p .cache
     exec 9>.cache/setup.lock
     if command -v flock >/dev/null; then flock 9; fi

@@ -1,4 +1,4 @@
-"""`vmpower apply`: what scripts for DPDK's vm_power_manager say, from a file."""
+"""`vmpower apply`: JSON messages written for DPDK's vm_power_manager, from a file."""
 
 import sys
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from cli.framework.failures import ExitStatus, UsageError, tell
+from cli.framework.failures import ExitStatus, UsageError
 from cli.framework.group import new_app
-from cli.framework.session import connect, write_json
+from cli.framework.session import connect
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.output.echo import say
+from cli.output.echo import echo, echo_error, print_json
 from orchestrator.control import BODY_LIMIT_BYTES
 from orchestrator.control.documents import OutcomeList
 
@@ -21,39 +21,45 @@ app = new_app()
 def apply(
     context: typer.Context,
     file: Annotated[
-        str, typer.Argument(help="A file, or '-' for the input.", metavar="FILE|-")
+        str,
+        typer.Argument(
+            help="File to read, or '-' for standard input.", metavar="FILE|-"
+        ),
     ],
     cpu: Annotated[
         int | None,
         typer.Option(
-            "--cpu", min=0, help="As through the FIFO of this CPU.", metavar="N"
+            "--cpu",
+            min=0,
+            help="Apply the messages as if written to this CPU's FIFO.",
+            metavar="N",
         ),
     ] = None,
     output: OutputOption = None,
 ) -> None:
-    """Do what JSON messages for DPDK's vm_power_manager ask for.
+    """Apply JSON messages written for DPDK's vm_power_manager.
 
-    A clock that they set stays until 'vmpower cpu release'; a policy that they create
-    is one of 'vmpower policy list'.
+    A frequency that they set is an override, until 'vmpower cpu release'. A policy that
+    they create is listed by 'vmpower policy list'.
     """
     settings = settings_of(context, output)
     text = _read(file)
     with connect(settings, is_changing=True) as client:
         done = client.instruct(text, cpu)
     if settings.output is Output.JSON:
-        write_json(done)
+        print_json(done)
     else:
-        _tell(done)
+        _report(done)
     if not all(outcome["done"] for outcome in done["outcomes"]):
         raise typer.Exit(ExitStatus.FAILED)
 
 
-def _tell(done: OutcomeList) -> None:
+def _report(done: OutcomeList) -> None:
     for outcome in done["outcomes"]:
         if outcome["done"]:
-            say(outcome["text"])
+            echo(outcome["text"])
         else:
-            tell(outcome["text"])
+            echo_error(outcome["text"])
 
 
 def _read(file: str) -> str:
@@ -67,12 +73,12 @@ def _read(file: str) -> str:
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is no text: {error}") from error
+        raise UsageError(f"{file}: byte {error.start} is not UTF-8 text") from error
     if len(data) > BODY_LIMIT_BYTES:
         raise UsageError(
             f"{file}: more than {BODY_LIMIT_BYTES} bytes",
-            hint="apply its messages in several files",
+            hint="split its messages into several files",
         )
     if not text.strip():
-        raise UsageError(f"{file}: no messages", hint="write JSON objects")
+        raise UsageError(f"{file}: no messages", hint="expected JSON objects")
     return text

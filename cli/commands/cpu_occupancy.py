@@ -1,4 +1,4 @@
-"""The CPUs of this host and who has them, for proposing others."""
+"""The CPUs of this host and what uses them, for proposing free ones."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _PROC = Path("/proc")
 
 
 def read_host(connection: OperatorConnection, sysfs_root: Path) -> Host:
-    """Ask the kernel for the CPUs, libvirt for domains, and /proc for other programs.
+    """Read CPUs from the kernel, domains from libvirt, other programs from /proc.
 
     Raises:
         SysfsError: there is no CPU tree.
-        HypervisorError: libvirt refused.
+        HypervisorError: libvirt returned an error.
     """
     tree = CpuTree(sysfs_root)
-    # The numbers of an imitation are not those of the machine's processes.
-    taken = {} if tree.is_simulated else dict(_bound())
+    # CPU numbers of a simulated tree have nothing to do with this host's programs.
+    taken = {} if tree.is_simulated else dict(_bound_programs())
     planned: dict[PCpu, str] = {}
     for domain in connection.list_pinned():
-        whose = taken if domain.is_active else planned
-        whose.update(dict.fromkeys(domain.pcpus, f"domain '{domain.name}'"))
+        users = taken if domain.is_active else planned
+        users.update(dict.fromkeys(domain.pcpus, f"domain '{domain.name}'"))
     return Host(cpus=read_host_cpus(tree), taken=taken, planned=planned)
 
 
-def _bound() -> Iterator[tuple[PCpu, str]]:
-    """Find programs that are bound to CPUs where others are not: polling switches."""
-    everywhere = frozenset(os.sched_getaffinity(0))
+def _bound_programs() -> Iterator[tuple[PCpu, str]]:
+    """Find programs that are bound to some CPUs, such as polling switches."""
+    default = frozenset(os.sched_getaffinity(0))
     for status in _PROC.glob("[0-9]*/task/[0-9]*/status"):
-        with suppress(OSError, ConfigError):  # it ended meanwhile
+        with suppress(OSError, ConfigError):  # the thread ended meanwhile
             name, cpus = _affinity(status)
-            if cpus and not cpus >= everywhere and _is_program(status):
+            if cpus and not cpus >= default and _is_program(status):
                 yield from ((PCpu(cpu), f"'{name}'") for cpu in cpus)
 
 
@@ -56,5 +56,5 @@ def _affinity(status: Path) -> tuple[str, frozenset[int]]:
 
 
 def _is_program(status: Path) -> bool:
-    # The kernel's own threads, which sit on each CPU, have no command line.
+    # Kernel threads, which exist for each CPU, have no command line.
     return bool((status.parents[2] / "cmdline").read_bytes())

@@ -1,28 +1,27 @@
-"""`vmpower domain`: what takes part, and how a domain comes to it."""
+"""`vmpower domain`: show, create and change domains."""
 
 from typing import ClassVar
 
 import typer
 
 from cli.commands.arguments import DomainArgument
-from cli.framework.answer import Answer
 from cli.framework.group import LazyGroup, new_app
-from cli.framework.session import connect, show
+from cli.framework.session import Answer, connect, show
 from cli.framework.settings import OutputOption, settings_of
-from cli.framework.watch import WatchableCommand, WatchOption, present
+from cli.framework.watch import WatchableCommand, WatchOption, show_query
 from cli.output.tables.domains import build_domain, build_domains
 from orchestrator.control.client import ControlClient
 
 
 class DomainGroup(LazyGroup):
-    """Imports what speaks to libvirt only for the commands that do."""
+    """Imports the libvirt bindings only for the commands that use them."""
 
     modules: ClassVar[dict[str, str]] = {
         "add": "cli.commands.domain_add:add",
         "pin": "cli.commands.domain_pin:pin",
         "onboard": "cli.commands.domain_onboard:onboard",
         "offboard": "cli.commands.domain_onboard:offboard",
-        "set": "cli.commands.domain_set:set_policy",
+        "set": "cli.commands.domain_set:set_domain",
     }
 
 
@@ -35,13 +34,13 @@ app = new_app(
 def list_domains(
     context: typer.Context, watch_s: WatchOption = None, output: OutputOption = None
 ) -> None:
-    """List all domains that libvirt knows."""
+    """List all domains known to libvirt."""
 
-    def ask(client: ControlClient) -> Answer:
+    def query(client: ControlClient) -> Answer:
         document = client.domains()
         return Answer(document, lambda: build_domains(document))
 
-    present(settings_of(context, output), ask, watch_s)
+    show_query(settings_of(context, output), query, watch_s)
 
 
 @app.command("show")
@@ -50,12 +49,11 @@ def show_domain(
     domain: DomainArgument,
     output: OutputOption = None,
 ) -> None:
-    """Show all that is known of a domain, and what is wrong with it.
+    """Show everything known about a domain, including problems.
 
-    Bounds are what the host and the domain's rights leave of the steps of a clock.
-    "Set by" says whose word the clock follows now: that of a policy, of the guest, of
-    an operator ('vmpower cpu set'), or of the kernel's governor where nobody of these
-    has one.
+    Bounds is the range of frequencies that the settings of the host and of the domain
+    allow. "Set by" names what determines the current frequency: a policy, the guest, an
+    override ('vmpower cpu set'), or the kernel's governor if none of these applies.
     """
     settings = settings_of(context, output)
     with connect(settings) as client:

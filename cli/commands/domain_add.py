@@ -1,25 +1,27 @@
-"""`domain add`: libvirt, with the operator's own rights.
+"""`vmpower domain add`: print or define a domain, with the user's own libvirt rights.
 
-It needs no daemon, which hears of the new domain by itself.
+The daemon is not needed; libvirt notifies it of the new domain.
 Synchronization: none required, one command per process.
 """
 
+# No postponed annotations: typer evaluates them when the command is built.
+
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.libvirt_options import (
-    Connect,
+from cli.commands.arguments import (
     absolute,
-    parse_clock,
-    parse_numbers,
-    tell_json,
+    parse_channels,
+    parse_frequency,
+    print_domain_json,
     uri_of,
 )
-from cli.completion import words
+from cli.commands.domain_add_options import AddOptions
+from cli.framework.options import takes_options
 from cli.framework.settings import Output, settings_of
-from cli.output.echo import say
+from cli.output.echo import echo
 from cli.output.progress import working
 
 if TYPE_CHECKING:
@@ -29,172 +31,85 @@ if TYPE_CHECKING:
     from orchestrator.values.domain import PCpu
     from orchestrator.values.domain_settings import DomainSettings
 
-_QCOW2 = b"QFI\xfb"
+_QCOW2_MAGIC = b"QFI\xfb"
 
 
-def add(  # noqa: PLR0913 - each parameter is an option of the command
+@takes_options(AddOptions)
+def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the new domain.")],
-    *,
-    template: Annotated[
-        str,
-        typer.Option(
-            "--template",
-            "-t",
-            metavar="NAME",
-            help="What it starts from: see 'vmpower template list'; or ./FILE.xml.",
-            autocompletion=words.templates,
-        ),
-    ] = "minimal",
-    vcpus: Annotated[
-        int | None, typer.Option(min=1, help="vCPUs; each gets a channel.")
-    ] = None,
-    memory: Annotated[
-        int | None, typer.Option(min=1, metavar="MIB", help="Memory.")
-    ] = None,
-    disk: Annotated[
-        str,
-        typer.Option(metavar="PATH[,format=FORMAT]", help="Disk image or device."),
-    ] = "",
-    cloud_init: Annotated[
-        Path | None,
-        typer.Option(metavar="ISO", help="Settings for cloud-init, as an ISO image."),
-    ] = None,
-    network: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NETWORK",
-            help="NAME, bridge:NAME, vhostuser:PATH, hostdev:PCI, user or none; again"
-            " for each interface.",
-        ),
-    ] = None,
-    kernel: Annotated[
-        Path | None, typer.Option(help="Kernel to boot directly.")
-    ] = None,
-    initrd: Annotated[Path | None, typer.Option(help="Its initial RAM disk.")] = None,
-    cmdline: Annotated[str, typer.Option(help="The kernel's command line.")] = "",
-    pin: Annotated[
-        str,
-        typer.Option(
-            metavar="CPUS",
-            help="One host CPU for each vCPU, in order: 2-5,8; or none. Without it,"
-            " CPUs are proposed.",
-        ),
-    ] = "",
-    emulator_pin: Annotated[
-        str, typer.Option(metavar="CPUS", help="Host CPUs for QEMU's own threads.")
-    ] = "",
-    numa_node: Annotated[
-        int | None, typer.Option(min=0, help="Propose CPUs of this NUMA node.")
-    ] = None,
-    channels: Annotated[
-        str, typer.Option(metavar="all|none|NUMBERS", help="Channels to have: 0,2.")
-    ] = "all",
-    low: Annotated[
-        str, typer.Option("--min", metavar="CLOCK", help="Never lower: 1.2GHz.")
-    ] = "",
-    high: Annotated[
-        str, typer.Option("--max", metavar="CLOCK", help="Never higher: 2.4GHz.")
-    ] = "",
-    turbo: Annotated[
-        bool | None, typer.Option("--turbo/--no-turbo", help="May use the turbo step.")
-    ] = None,
-    mode: Annotated[
-        Literal["enforce", "observe"] | None,
-        typer.Option(help="Whether its requests change clocks."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the template."),
-    ] = None,
-    kind: Annotated[
-        Literal["kvm", "qemu"],
-        typer.Option("--type", help="qemu runs everywhere, slowly."),
-    ] = "kvm",
-    socket_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Sockets as DIR/NAME.N, as DPDK's host has them; default: libvirt's.",
-        ),
-    ] = None,
-    console: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the console there.")
-    ] = None,
-    define: Annotated[
-        bool, typer.Option("--define", help="Define it instead of printing its XML.")
-    ] = False,
-    start: Annotated[
-        bool, typer.Option("--start", help="Define it and start it.")
-    ] = False,
-    print_xml: Annotated[
-        bool, typer.Option("--print-xml", help="Print its XML and change nothing.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and change nothing.")
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Agree to the proposed pinning.")
-    ] = False,
-    sysfs_root: Annotated[
-        Path, typer.Option("--sysfs-root", help="Root of the CPU tree.")
-    ] = Path("/sys"),
-    connect: Connect = "",
+    options: AddOptions,
 ) -> None:
-    """Print a domain with power management channels, or define it."""
-    from cli.commands.pinning import Wish, place
-    from domain_templates import (
-        DomainKind,
-        TemplateSpec,
-        build,
-        count_vcpus,
-        load_template,
-        validate,
-    )
+    """Print or define a domain with power management channels.
 
-    is_defined = (define or start) and not (print_xml or dry_run)
-    uri = uri_of(context, connect)
-    chosen = load_template(template)
-    image, disk_format = _parse_disk(disk)
-    wish = Wish(
-        pin=pin.strip(),
-        emulator_pin=emulator_pin,
-        node=numa_node,
-        uri=uri,
-        sysfs_root=sysfs_root,
-        is_defined=is_defined,
-        is_agreed=yes,
-    )
-    spec = TemplateSpec(
-        vcpus=vcpus,
-        memory_mib=memory,
-        kernel=absolute(kernel),
-        initrd=absolute(initrd),
-        cmdline=cmdline,
-        kind=DomainKind(kind),
-        disk=image,
-        disk_format=disk_format,
-        cloud_init=absolute(cloud_init),
-        networks=_parse_networks(network),
-        channels=parse_numbers(channels),
-        socket_dir=absolute(socket_dir),
-        console=absolute(console),
-        policy=_policy(low, high, turbo=turbo, mode=mode),
-        settings=_parse_settings(settings),
-    )
-    build(name, spec, chosen)  # what cannot be is refused before anybody is asked
-    _require_files(spec, is_here=is_defined or dry_run)
-    placement = place(wish, vcpus or count_vcpus(chosen))
-    xml = build(name, _placed(spec, placement), chosen)
-    is_checked = validate(xml)
-    if dry_run:
-        _check_unknown(uri, name, is_checked=is_checked)
-        say(f"Domain '{name}' could be defined")
-    elif is_defined:
-        domain = _define(uri, xml, is_started=start)
-        _tell_defined(context, domain, placement.pins, is_started=start)
+    By default, its XML is printed and nothing is changed.
+    """
+    from cli.commands.pinning import PinningOptions, choose_placement
+    from domain_templates import build, count_vcpus, load_template, validate
+
+    uri = uri_of(context, options.connect)
+    template = load_template(options.template)
+    spec = _spec(options)
+    build(name, spec, template)  # report invalid options before asking questions
+    _check_files(spec, must_exist=options.is_defining or options.dry_run)
+    pinning = PinningOptions.of(options, uri)
+    placement = choose_placement(pinning, options.vcpus or count_vcpus(template))
+    xml = build(name, _placed(spec, placement), template)
+    is_validated = validate(xml)
+    if options.dry_run:
+        _check_name_is_free(uri, name, is_validated=is_validated)
+        echo(f"Domain '{name}' is valid; nothing was changed")
+    elif options.is_defining:
+        domain = _define(uri, xml, is_started=options.start)
+        _report(context, domain, placement.pins, is_started=options.start)
     else:
         typer.echo(xml, nl=False)
+
+
+def _spec(options: AddOptions) -> "TemplateSpec":
+    """Read the options that describe the machine; its pinning is chosen later."""
+    from domain_templates import DomainKind, TemplateSpec
+
+    image, disk_format = _parse_disk(options.disk)
+    return TemplateSpec(
+        vcpus=options.vcpus,
+        memory_mib=options.memory,
+        kernel=absolute(options.kernel),
+        initrd=absolute(options.initrd),
+        cmdline=options.cmdline,
+        kind=DomainKind(options.kind),
+        disk=image,
+        disk_format=disk_format,
+        cloud_init=absolute(options.cloud_init),
+        networks=_parse_networks(options.network),
+        channels=parse_channels(options.channels),
+        socket_dir=absolute(options.socket_dir),
+        console=absolute(options.console),
+        settings=_settings(options),
+        parameters=_parse_parameters(options.settings),
+    )
+
+
+def _settings(options: AddOptions) -> "DomainSettings":
+    from orchestrator.values.domain_settings import DomainSettings, Mode
+
+    return DomainSettings(
+        min_khz=parse_frequency(options.low),
+        max_khz=parse_frequency(options.high),
+        turbo=options.turbo,
+        mode=Mode(options.mode) if options.mode else None,
+    )
+
+
+def _placed(spec: "TemplateSpec", placement: "Placement") -> "TemplateSpec":
+    from dataclasses import replace
+
+    return replace(
+        spec,
+        pins=placement.pins,
+        emulator_pins=placement.emulator_pins,
+        numa_node=placement.node,
+    )
 
 
 def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
@@ -209,34 +124,14 @@ def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
                 with working(f"starting '{found.name}'"):
                     connection.start(found.uuid)
             except HypervisorError as error:
-                error.hint = error.hint or f"'{found.name}' is defined, but off"
+                error.hint = (
+                    error.hint or f"domain '{found.name}' was defined but not started"
+                )
                 raise
     return found
 
 
-def _check_unknown(uri: str, name: str, *, is_checked: bool) -> None:
-    """Refuse a name that libvirt has already; say what could not be checked."""
-    from orchestrator.errors import ConfigError, DomainGone, HypervisorError
-    from orchestrator.hypervisor.operator import OperatorConnection
-
-    if not is_checked:
-        say("hint: libvirt's schema is not installed: not checked", err=True)
-    try:
-        with OperatorConnection(uri) as connection:
-            found = connection.find(name)
-    except DomainGone:
-        return
-    except HypervisorError as error:
-        say(f"hint: libvirt was not asked: {error}", err=True)
-        return
-    if found.name == name:
-        raise ConfigError(
-            f"domain '{name}' is there already ({found.uuid})",
-            hint="choose another name, or undefine it first",
-        )
-
-
-def _tell_defined(
+def _report(
     context: typer.Context,
     domain: "FoundDomain",
     pins: "tuple[PCpu, ...]",
@@ -244,14 +139,50 @@ def _tell_defined(
     is_started: bool,
 ) -> None:
     if settings_of(context).output is Output.JSON:
-        tell_json(domain, {"started": is_started, "pins": list(pins)})
+        print_domain_json(domain, {"started": is_started, "pins": list(pins)})
         return
-    word = "defined and started" if is_started else "defined"
-    say(f"Domain '{domain.name}' {word} ({domain.uuid})")
+    done = "defined and started" if is_started else "defined"
+    echo(f"Domain '{domain.name}' {done} ({domain.uuid})")
 
 
-def _require_files(spec: "TemplateSpec", *, is_here: bool) -> None:
-    from cli.commands.required_files import require_files
+def _check_name_is_free(uri: str, name: str, *, is_validated: bool) -> None:
+    """Refuse the name of an existing domain; print what could not be checked.
+
+    Raises:
+        ConfigError: libvirt has a domain of this name.
+    """
+    from orchestrator.errors import ConfigError, DomainGone, HypervisorError
+    from orchestrator.hypervisor.operator import OperatorConnection
+
+    if not is_validated:
+        echo("hint: XML not validated: libvirt's schema is not installed", err=True)
+    try:
+        with OperatorConnection(uri) as connection:
+            found = connection.find(name)
+    except DomainGone:
+        return
+    except HypervisorError as error:
+        echo(f"hint: not checked whether the name is free: {error}", err=True)
+        return
+    if found.name == name:
+        raise ConfigError(
+            f"domain '{name}' already exists ({found.uuid})",
+            hint="choose another name, or undefine it first",
+        )
+
+
+def _check_files(spec: "TemplateSpec", *, must_exist: bool) -> None:
+    """Check that the files of a domain exist.
+
+    Args:
+        spec: names the files.
+        must_exist: the domain is for this host. XML that is only printed may be for
+            another host; then missing files are only mentioned.
+
+    Raises:
+        ConfigError: a file does not exist.
+    """
+    from orchestrator.errors import ConfigError
 
     files = {
         "--disk": spec.disk,
@@ -259,18 +190,27 @@ def _require_files(spec: "TemplateSpec", *, is_here: bool) -> None:
         "--kernel": spec.kernel,
         "--initrd": spec.initrd,
     }
-    require_files(files, is_here=is_here)
+    for option, path in files.items():
+        if path is None or not _is_missing(path):
+            continue
+        if must_exist:
+            raise ConfigError(
+                f"{option}: {path} does not exist",
+                hint="create it or name another file; to print the XML only, the file"
+                " is not needed",
+            )
+        echo(
+            f"hint: {option}: {path} does not exist on this host;"
+            " the domain will not start without it",
+            err=True,
+        )
 
 
-def _placed(spec: "TemplateSpec", placement: "Placement") -> "TemplateSpec":
-    from dataclasses import replace
-
-    return replace(
-        spec,
-        pins=placement.pins,
-        emulator_pins=placement.emulator_pins,
-        numa_node=placement.node,
-    )
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:
+        return False  # permission denied: libvirt may still have access
 
 
 def _parse_disk(text: str) -> tuple[Path | None, str]:
@@ -278,49 +218,37 @@ def _parse_disk(text: str) -> tuple[Path | None, str]:
         return None, ""
     name, _, disk_format = text.partition(",format=")
     path = Path(name).absolute()
-    if not disk_format and path.suffix != ".qcow2" and _looks_like_qcow2(path):
-        say(
-            f"hint: {path} looks like qcow2 and is taken for raw, because a guest"
-            f" could write that into a raw disk; say --disk {name},format=qcow2",
+    if not disk_format and path.suffix != ".qcow2" and _is_like_qcow2(path):
+        echo(
+            f"hint: {path} looks like a qcow2 image and is used as raw, because a guest"
+            f" can write a qcow2 header to a raw disk; if it is qcow2, use --disk"
+            f" {name},format=qcow2",
             err=True,
         )
     return path, disk_format
 
 
-def _looks_like_qcow2(path: Path) -> bool:
+def _is_like_qcow2(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return path.is_file() and file.read(len(_QCOW2)) == _QCOW2
+            return path.is_file() and file.read(len(_QCOW2_MAGIC)) == _QCOW2_MAGIC
     except OSError:
-        return False  # libvirt may be able to read it; we need not
+        return False  # permission denied: libvirt may still have access
 
 
-def _parse_networks(words: list[str] | None) -> "tuple[Network, ...] | None":
+def _parse_networks(texts: list[str] | None) -> "tuple[Network, ...] | None":
     from domain_templates import parse_network
 
-    if words is None:
+    if texts is None:
         return None
-    return tuple(parse_network(word) for word in words if word != "none")
+    return tuple(parse_network(text) for text in texts if text != "none")
 
 
-def _parse_settings(words: list[str] | None) -> dict[str, str]:
-    settings = {}
-    for word in words or ():
-        key, equals, value = word.partition("=")
+def _parse_parameters(texts: list[str] | None) -> dict[str, str]:
+    parameters = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"'{word}' is no KEY=VALUE")
-        settings[key] = value
-    return settings
-
-
-def _policy(
-    low: str, high: str, *, turbo: bool | None, mode: str | None
-) -> "DomainSettings":
-    from orchestrator.values.domain_settings import DomainSettings, Mode
-
-    return DomainSettings(
-        min_khz=parse_clock(low),
-        max_khz=parse_clock(high),
-        turbo=turbo,
-        mode=Mode(mode) if mode else None,
-    )
+            raise typer.BadParameter(f"invalid parameter '{text}': expected KEY=VALUE")
+        parameters[key] = value
+    return parameters

@@ -1,10 +1,10 @@
-"""`domain onboard` and `domain offboard`: channels for domains that exist already.
+"""`vmpower domain onboard` and `offboard`: add channels to domains, or remove them.
 
-With the operator's own libvirt rights, and without the daemon, which hears of it.
+With the user's own libvirt rights; libvirt notifies the daemon of the changes.
 Synchronization: none required, one command per process.
 """
 
-# No postponed annotations here: typer reads them when the command is built.
+# No postponed annotations: typer evaluates them when the command is built.
 
 import difflib
 import json
@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from cli.commands.libvirt_options import (
+from cli.commands.arguments import (
     POWER_OFF_NOTE,
     Config,
     Connect,
     Current,
     Live,
-    parse_numbers,
+    parse_channels,
     scope_of,
     uri_of,
 )
-from cli.completion import words
-from cli.framework.failures import ExitStatus, status_of, tell
+from cli.completion import candidates
+from cli.framework.failures import ExitStatus, status_of
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.output.echo import say
+from cli.output.echo import echo, echo_error
 from cli.output.progress import working
 from orchestrator.values.cpuset import name_all
 
@@ -39,13 +39,14 @@ Domains: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="DOMAIN...",
-        help="Ids, UUIDs, names, or patterns: 'dpdk-*'.",
-        autocompletion=words.domains,
+        help="Domain ids, names or UUIDs, or name patterns such as 'dpdk-*'.",
+        autocompletion=candidates.domains,
     ),
 ]
 All: TypeAlias = Annotated[bool, typer.Option("--all", help="All domains.")]
 PrintDiff: TypeAlias = Annotated[
-    bool, typer.Option("--print-diff", help="Show the difference, change nothing.")
+    bool,
+    typer.Option("--print-diff", help="Print the difference and change nothing."),
 ]
 
 
@@ -55,7 +56,10 @@ def onboard(  # noqa: PLR0913 - each parameter is an option of the command
     *,
     is_all: All = False,
     channels: Annotated[
-        str, typer.Option(metavar="all|NUMBERS", help="Channels it should have: 0,2.")
+        str,
+        typer.Option(
+            metavar="all|NUMBERS", help="Channels that the domains should have: 0,2."
+        ),
     ] = "all",
     live: Live = False,
     config: Config = False,
@@ -64,25 +68,25 @@ def onboard(  # noqa: PLR0913 - each parameter is an option of the command
     connect: Connect = "",
     output: OutputOption = None,
 ) -> None:
-    """Give domains the channels that they lack, one for each vCPU.
+    """Add missing channels to domains, one for each vCPU.
 
-    Without --live, --config or --current: the definition always, and the running
-    domain as far as it has ports free, the lowest numbers first.
+    By default, channels are added to the definition, and to the running domain as far
+    as it has free ports, the lowest numbers first.
     """
-    numbers = parse_numbers(channels)
+    numbers = parse_channels(channels)
     scope = scope_of(live=live, config=config, current=current)
     with _connect(context, connect) as connection:
         found = _find(connection, domains, is_all=is_all)
         if print_diff:
             for item in found:
-                _show(item, connection.preview(item.uuid, numbers, scope))
+                _print_diff(item, connection.preview(item.uuid, numbers, scope))
             return
-        _act(
+        _change_each(
             context,
             output,
             found,
             lambda item: connection.onboard(item.uuid, numbers, scope),
-            _tell_onboarded,
+            _report_onboarded,
         )
 
 
@@ -92,7 +96,7 @@ def offboard(  # noqa: PLR0913 - each parameter is an option of the command
     *,
     is_all: All = False,
     channels: Annotated[
-        str, typer.Option(metavar="all|NUMBERS", help="Only these of them: 0,2.")
+        str, typer.Option(metavar="all|NUMBERS", help="Channels to remove: 0,2.")
     ] = "all",
     live: Live = False,
     config: Config = False,
@@ -101,26 +105,26 @@ def offboard(  # noqa: PLR0913 - each parameter is an option of the command
     connect: Connect = "",
     output: OutputOption = None,
 ) -> None:
-    """Take away the channels that onboarding gave, and nothing else.
+    """Remove the channels that onboarding added, and nothing else.
 
-    What a rule of the daemon's gives comes back as long as the rule means the domain;
-    'vmpower domain set DOMAIN --no-onboard' refuses it.
+    Channels added by an [[onboard]] rule of vmpowerd come back while the rule matches
+    the domain; 'vmpower domain set DOMAIN --no-onboard' prevents that.
     """
-    numbers = parse_numbers(channels)
+    numbers = parse_channels(channels)
     scope = scope_of(live=live, config=config, current=current)
     with _connect(context, connect) as connection:
         found = _find(connection, domains, is_all=is_all)
         if print_diff:
             for item in found:
-                shown = connection.preview(item.uuid, numbers, scope, is_leaving=True)
-                _show(item, shown)
+                preview = connection.preview(item.uuid, numbers, scope, is_leaving=True)
+                _print_diff(item, preview)
             return
-        _act(
+        _change_each(
             context,
             output,
             found,
             lambda item: connection.offboard(item.uuid, numbers, scope),
-            _tell_offboarded,
+            _report_offboarded,
         )
 
 
@@ -131,25 +135,25 @@ def _connect(context: typer.Context, connect: str) -> "OperatorConnection":
 
 
 def _find(
-    connection: "OperatorConnection", words: list[str] | None, *, is_all: bool
+    connection: "OperatorConnection", names: list[str] | None, *, is_all: bool
 ) -> "Sequence[FoundDomain]":
-    if bool(words) is is_all:
-        raise typer.BadParameter("name domains, or give --all")
-    return connection.list_all() if is_all else connection.find_all(words or ())
+    if bool(names) is is_all:
+        raise typer.BadParameter("expected either domains or --all")
+    return connection.list_all() if is_all else connection.find_all(names or ())
 
 
-def _act(
+def _change_each(
     context: typer.Context,
     output: Output | None,
     found: "Sequence[FoundDomain]",
     change: "Callable[[FoundDomain], Change]",
-    tell_change: "Callable[[str, Change], None]",
+    report: "Callable[[str, Change], None]",
 ) -> None:
-    """Change each domain; one that cannot be changed does not hinder the others."""
+    """Change all domains; continue with the others if one fails."""
     from orchestrator.errors import VmpowerError
 
     is_json = settings_of(context, output).output is Output.JSON
-    told: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     status = 0
     for number, item in enumerate(found, 1):
         facts: dict[str, Any] = {"uuid": item.uuid, "name": item.name}
@@ -157,15 +161,15 @@ def _act(
             with working(f"domain {number} of {len(found)}: '{item.name}'"):
                 done = change(item)
         except VmpowerError as error:
-            tell(f"domain '{item.name}': {error}", error.hint)
-            told.append({**facts, "error": str(error)})
+            echo_error(f"domain '{item.name}': {error}", error.hint)
+            results.append({**facts, "error": str(error)})
             status = max(status, status_of(error))
             continue
-        told.append({**facts, **_document(done)})
+        results.append({**facts, **_document(done)})
         if not is_json:
-            tell_change(item.name, done)
+            report(item.name, done)
     if is_json:
-        typer.echo(json.dumps({"schema": 1, "domains": told}))
+        typer.echo(json.dumps({"schema": 1, "domains": results}))
     if status:
         raise typer.Exit(ExitStatus(status))
 
@@ -179,35 +183,37 @@ def _document(change: "Change") -> dict[str, Any]:
     }
 
 
-def _tell_onboarded(name: str, change: "Change") -> None:
+def _report_onboarded(name: str, change: "Change") -> None:
     if not (change.live or change.config or change.obstacle):
-        say(f"Domain '{name}' lacks no channel")
+        echo(f"Domain '{name}' already has all requested channels")
         return
-    _tell_sides(name, change, "attached to", "added to")
+    _report_channels(name, change, "attached to", "added to")
     if change.obstacle:
-        lacking = name_all("channel", change.waiting)
-        say(f"Domain '{name}' runs without {lacking}: {change.obstacle}")
+        missing = name_all("Channel", change.waiting)
+        echo(
+            f"{missing} not attached to the running domain '{name}': {change.obstacle}"
+        )
     if change.obstacle or (change.config and not change.live):
-        say(POWER_OFF_NOTE)
+        echo(POWER_OFF_NOTE)
 
 
-def _tell_offboarded(name: str, change: "Change") -> None:
+def _report_offboarded(name: str, change: "Change") -> None:
     if not (change.live or change.config):
-        say(f"Domain '{name}' has no channel that onboarding gave")
+        echo(f"Domain '{name}' has no channels added by onboarding")
         return
-    _tell_sides(name, change, "detached from", "taken out of")
+    _report_channels(name, change, "detached from", "removed from")
 
 
-def _tell_sides(name: str, change: "Change", live: str, config: str) -> None:
+def _report_channels(name: str, change: "Change", live: str, config: str) -> None:
     if change.live:
         channels = name_all("Channel", change.live)
-        say(f"{channels} {live} the running domain '{name}'")
+        echo(f"{channels} {live} the running domain '{name}'")
     if change.config:
         channels = name_all("Channel", change.config)
-        say(f"{channels} {config} the definition of '{name}'")
+        echo(f"{channels} {config} the definition of domain '{name}'")
 
 
-def _show(domain: "FoundDomain", previews: "Sequence[Preview]") -> None:
+def _print_diff(domain: "FoundDomain", previews: "Sequence[Preview]") -> None:
     for preview in previews:
         what = "running" if preview.is_live else "definition"
         lines = difflib.unified_diff(
@@ -218,4 +224,4 @@ def _show(domain: "FoundDomain", previews: "Sequence[Preview]") -> None:
             lineterm="",
         )
         for line in lines:
-            say(line)
+            echo(line)

@@ -1,62 +1,72 @@
-"""`domain pin`: libvirt, with the operator's own rights.
+"""`vmpower domain pin`: pin a vCPU, with the user's own libvirt rights.
 
-It needs no daemon, which hears of the new pinning by itself.
+The daemon is not needed; libvirt notifies it of the new pinning.
 Synchronization: none required, one command per process.
 """
 
-# No postponed annotations here: typer reads them when the command is built.
+# No postponed annotations: typer evaluates them when the command is built.
 
 from typing import Annotated
 
 import typer
 
-from cli.commands.libvirt_options import POWER_OFF_NOTE, Connect, tell_json, uri_of
-from cli.completion import words
-from cli.framework.failures import usage
+from cli.commands.arguments import (
+    POWER_OFF_NOTE,
+    Connect,
+    DomainArgument,
+    print_domain_json,
+    uri_of,
+)
+from cli.completion import candidates
+from cli.framework.failures import as_usage_error
 from cli.framework.settings import Output, settings_of
-from cli.output.echo import say
+from cli.output.echo import echo
 
 
 def pin(  # noqa: PLR0913 - each parameter is an option of the command
     context: typer.Context,
-    domain: Annotated[
-        str,
-        typer.Argument(help="Its id, UUID or name.", autocompletion=words.domains),
-    ],
+    domain: DomainArgument,
     vcpu: Annotated[
-        int, typer.Argument(min=0, help="Its number.", autocompletion=words.vcpus)
+        int,
+        typer.Argument(
+            min=0, help="Number of the vCPU.", autocompletion=candidates.vcpus
+        ),
     ],
     cpus: Annotated[
         str,
         typer.Argument(
             metavar="CPU",
-            help="Host CPUs: on those of more than one clock group it floats, and"
-            " its requests are refused.",
-            autocompletion=words.cpus,
+            help="Host CPUs. A vCPU pinned to CPUs of more than one clock group"
+            " floats, and its requests are refused.",
+            autocompletion=candidates.cpus,
         ),
     ],
     *,
-    live: Annotated[bool, typer.Option("--live", help="The running domain.")] = False,
-    config: Annotated[bool, typer.Option("--config", help="Its definition.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Change the running domain.")
+    ] = False,
+    config: Annotated[
+        bool, typer.Option("--config", help="Change the domain's definition.")
+    ] = False,
     connect: Connect = "",
 ) -> None:
-    """Pin a vCPU to a host CPU, so that its requests can be obeyed.
+    """Pin a vCPU to a host CPU.
 
-    Without --live and --config: the running domain, or the definition of one that is
-    off.
+    Only then can its frequency requests be applied. By default, the running domain is
+    changed, or the definition of a domain that is shut off.
     """
     from orchestrator.hypervisor.operator import OperatorConnection
-    from orchestrator.values.cpuset import format_cpulist, parse_cpulist
+    from orchestrator.values.cpuset import name_cpus, parse_cpulist
     from orchestrator.values.domain import VCpu
 
-    with usage():
-        wanted = parse_cpulist(cpus)
+    with as_usage_error():
+        pcpus = parse_cpulist(cpus)
     with OperatorConnection(uri_of(context, connect)) as connection:
         found = connection.find(domain)
-        connection.pin(found.uuid, VCpu(vcpu), wanted, live=live, config=config)
+        connection.pin(found.uuid, VCpu(vcpu), pcpus, live=live, config=config)
     if settings_of(context).output is Output.JSON:
-        tell_json(found, {"vcpu": vcpu, "pcpus": sorted(wanted)})
+        print_domain_json(found, {"vcpu": vcpu, "pcpus": sorted(pcpus)})
         return
-    say(f"vCPU {vcpu} of '{found.name}' is pinned to {format_cpulist(wanted)}")
+    echo(f"vCPU {vcpu} of domain '{found.name}' pinned to {name_cpus(pcpus)}")
     if found.is_active and config and not live:
-        say(POWER_OFF_NOTE)
+        echo(POWER_OFF_NOTE)

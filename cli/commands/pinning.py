@@ -1,133 +1,148 @@
-"""Where a new domain's vCPUs go: as the operator says, or as is proposed and agreed."""
+"""Chooses host CPUs for the vCPUs of a new domain: given ones, or a proposal."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import typer
 
-from cli.framework.failures import usage
-from cli.output.echo import say
+from cli.framework.failures import as_usage_error
+from cli.output.echo import echo
 from orchestrator.errors import VmpowerError
-from orchestrator.values.cpuset import format_cpulist, name_all, parse_cpulist
+from orchestrator.values.cpuset import name_all, name_cpus, parse_cpulist
 from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cli.commands.domain_add_options import AddOptions
     from domain_templates.pinning import Proposal
 
-_FLOATING = (
-    "its vCPUs float, so that their requests will be refused;"
-    " give --pin, or use 'vmpower domain pin' later"
+_NOT_PINNED = (
+    "its vCPUs are not pinned, so their requests will be refused;"
+    " use --pin, or 'vmpower domain pin' later"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What the operator said about CPUs."""
+class PinningOptions:
+    """The options of `domain add` that choose CPUs."""
 
     pin: str
-    """CPUs, `none`, or nothing: propose some."""
+    """CPUs, `none`, or empty: propose some."""
     emulator_pin: str
     node: int | None
     uri: str
     sysfs_root: Path
-    is_defined: bool
-    """Whether a domain is about to be made of it."""
-    is_agreed: bool
-    """Whether the operator agreed beforehand."""
+    is_defining: bool
+    """Whether the domain will be defined, and not only printed."""
+    is_accepted: bool
+    """Whether a proposal is accepted without a question."""
+
+    @classmethod
+    def of(cls, options: AddOptions, uri: str) -> Self:
+        """Select them from all options."""
+        return cls(
+            pin=options.pin.strip(),
+            emulator_pin=options.emulator_pin,
+            node=options.numa_node,
+            uri=uri,
+            sysfs_root=options.sysfs_root,
+            is_defining=options.is_defining,
+            is_accepted=options.yes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where the domain goes."""
+    """Host CPUs for a domain."""
 
     pins: tuple[PCpu, ...] = ()
+    """One for each vCPU; empty: not pinned."""
     emulator_pins: frozenset[PCpu] = frozenset()
     node: int | None = None
 
 
-def place(wish: Wish, vcpus: int) -> Placement:
-    """Decide; a proposal is explained, and made true only if somebody agrees.
+def choose_placement(options: PinningOptions, vcpus: int) -> Placement:
+    """Return the given CPUs, or a proposal if the user accepts it.
 
     Raises:
-        ConfigError: what the operator said is no list of CPUs.
-        typer.Abort: the operator did not agree.
+        UsageError: an option is not a list of CPUs.
+        typer.Abort: the user rejected the proposal.
     """
-    with usage():
-        emulator = parse_cpulist(wish.emulator_pin)
-    said = frozenset(map(PCpu, emulator))
-    if wish.pin:
-        pins = () if wish.pin == "none" else parse_pins(wish.pin)
+    with as_usage_error():
+        emulator = frozenset(map(PCpu, parse_cpulist(options.emulator_pin)))
+    if options.pin:
+        pins = () if options.pin == "none" else parse_pins(options.pin)
         if not pins:
-            _say(f"hint: {_FLOATING}")
-        return Placement(pins=pins, emulator_pins=said, node=wish.node)
+            _echo(f"hint: {_NOT_PINNED}")
+        return Placement(pins=pins, emulator_pins=emulator, node=options.node)
     try:
-        proposal = _propose(wish, vcpus)
+        proposal = _propose(options, vcpus)
     except VmpowerError as error:
-        _say(f"hint: no pinning is proposed: {error}\nhint: {_FLOATING}")
-        return Placement(emulator_pins=said, node=wish.node)
+        _echo(f"hint: no pinning proposed: {error}\nhint: {_NOT_PINNED}")
+        return Placement(emulator_pins=emulator, node=options.node)
     _explain(proposal)
-    if not _is_agreed(wish):
-        return Placement(emulator_pins=said, node=wish.node)
+    if not _is_accepted(options):
+        return Placement(emulator_pins=emulator, node=options.node)
     return Placement(
         pins=proposal.pins,
-        emulator_pins=said or proposal.emulator,
-        node=proposal.node if wish.node is None else wish.node,
+        emulator_pins=emulator or proposal.emulator,
+        node=proposal.node if options.node is None else options.node,
     )
 
 
 def parse_pins(text: str) -> tuple[PCpu, ...]:
-    """Read one CPU for each vCPU, in the order in which they are written.
+    """Parse one CPU for each vCPU, in the order of the vCPUs.
 
     Raises:
-        ConfigError: it is no list of CPUs.
+        UsageError: the text is not a list of CPUs.
     """
-    # Term by term, because 5,3 means that vCPU 0 is on CPU 5.
+    # Term by term: in 5,3 vCPU 0 is on CPU 5.
     terms = text.split(",") if text.strip() else []
-    with usage():
+    with as_usage_error():
         return tuple(PCpu(cpu) for term in terms for cpu in sorted(parse_cpulist(term)))
 
 
-def _propose(wish: Wish, vcpus: int) -> Proposal:
+def _propose(options: PinningOptions, vcpus: int) -> Proposal:
     from cli.commands.cpu_occupancy import read_host
     from domain_templates.pinning import propose
     from orchestrator.hypervisor.operator import OperatorConnection
 
-    with OperatorConnection(wish.uri) as connection:
-        host = read_host(connection, wish.sysfs_root)
-    return propose(host, vcpus, wish.node)
+    with OperatorConnection(options.uri) as connection:
+        host = read_host(connection, options.sysfs_root)
+    return propose(host, vcpus, options.node)
 
 
 def _explain(proposal: Proposal) -> None:
     vcpus = name_all("vCPU", range(len(proposal.pins)))
-    # In the order of the vCPUs, as --pin takes them.
-    line = f"pinning: {vcpus} to {','.join(map(str, proposal.pins))}"
+    # In the order of the vCPUs, as --pin expects them.
+    cpus = ",".join(map(str, proposal.pins))
+    line = f"proposed pinning: {vcpus} to CPU{'s' if ',' in cpus else ''} {cpus}"
     if proposal.emulator:
-        line += f", QEMU's own threads to {format_cpulist(proposal.emulator)}"
-    _say(line)
+        line += f", emulator threads to {name_cpus(proposal.emulator)}"
+    _echo(line)
     for reason in proposal.reasons:
-        _say(f"  {reason}")
+        _echo(f"  {reason}")
     for warning in proposal.warnings:
-        _say(f"  but {warning}")
+        _echo(f"  warning: {warning}")
 
 
-def _is_agreed(wish: Wish) -> bool:
-    if wish.is_agreed or not wish.is_defined:
+def _is_accepted(options: PinningOptions) -> bool:
+    if options.is_accepted or not options.is_defining:
         return True
     if sys.stdin.isatty() and sys.stderr.isatty():
-        # Not typer's own question, which leaves a space in what we print.
-        typer.echo("Pin it so? [y/N] ", nl=False, err=True)
+        # Not typer.confirm, which writes a space to stdout.
+        typer.echo("Use this pinning? [y/N] ", nl=False, err=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise typer.Abort
         return True
-    _say("hint: this is a proposal; agree with --yes, or choose with --pin")
-    _say(f"hint: {_FLOATING}")
+    _echo("hint: the proposal is not used; accept it with --yes, or use --pin")
+    _echo(f"hint: {_NOT_PINNED}")
     return False
 
 
-def _say(line: str) -> None:
-    say(line, err=True)
+def _echo(line: str) -> None:
+    echo(line, err=True)

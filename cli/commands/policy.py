@@ -5,15 +5,14 @@ from typing import Annotated
 import typer
 
 from cli.commands.arguments import DomainArgument, OnlyDomainArgument
-from cli.completion import words
-from cli.framework.answer import Answer
-from cli.framework.failures import usage
+from cli.completion import candidates
+from cli.framework.failures import as_usage_error
 from cli.framework.group import new_app
 from cli.framework.help import HelpfulCommand
-from cli.framework.session import connect, write_json
+from cli.framework.session import Answer, connect
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.framework.watch import WatchableCommand, WatchOption, present
-from cli.output.echo import say
+from cli.framework.watch import WatchableCommand, WatchOption, show_query
+from cli.output.echo import echo, print_json
 from cli.output.tables.policies import DEFAULT_NAME, build_policies, format_source
 from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import PolicyList
@@ -47,7 +46,7 @@ def list_policies(
 ) -> None:
     """List the policies in force and what they want."""
 
-    def ask(client: ControlClient) -> Answer:
+    def query(client: ControlClient) -> Answer:
         wanted = client.domain(domain)["uuid"] if domain is not None else None
         policies = client.policies()["policies"]
         cpus = client.cpus()["cpus"]
@@ -56,7 +55,7 @@ def list_policies(
         )
         return Answer(document, lambda: build_policies(document, cpus))
 
-    present(settings_of(context, output), ask, watch_s)
+    show_query(settings_of(context, output), query, watch_s)
 
 
 @app.command("set", cls=PolicySetCommand)
@@ -68,7 +67,7 @@ def set_policy(
         typer.Argument(
             help="Kind and options, as in: utilisation up-above=0.9 vcpus=0-3.",
             metavar="KIND [OPTION=VALUE]...",
-            autocompletion=words.policy_words,
+            autocompletion=candidates.policy_arguments,
         ),
     ],
     name: Annotated[
@@ -86,14 +85,14 @@ def set_policy(
     An option that is a list is repeated for each item.
     """
     settings = settings_of(context, output)
-    with usage():
+    with as_usage_error():
         text = format_policy(parse_policy(policy))
     with connect(settings, is_changing=True) as client:
         done = client.set_policy(domain, name, text)
     if settings.output is Output.JSON:
-        write_json(done)
+        print_json(done)
         return
-    say(f"{domain}: {format_source(done)}: {done['text']}")
+    echo(f"{domain}: {format_source(done)}: {done['text']}")
 
 
 @app.command("remove")
@@ -105,7 +104,7 @@ def remove_policy(
         typer.Argument(
             help="Name of the policy.",
             metavar="[NAME]",
-            autocompletion=words.policy_names,
+            autocompletion=candidates.policy_names,
         ),
     ] = DEFAULT_NAME,
     output: OutputOption = None,
@@ -115,9 +114,9 @@ def remove_policy(
     with connect(settings, is_changing=True) as client:
         left = client.remove_policy(domain, name)
     if settings.output is Output.JSON:
-        write_json({"policies": left["policies"]})
+        print_json({"policies": left["policies"]})
         return
-    say(f"{domain}: policy {name} removed")
+    echo(f"{domain}: policy {name} removed")
 
 
 def _explain(option: Option) -> tuple[str, str]:
@@ -128,8 +127,8 @@ def _explain(option: Option) -> tuple[str, str]:
 
 
 def _explain_shared(option: Option) -> tuple[str, str]:
-    term, words = _explain(option)
+    term, explanation = _explain(option)
     kinds = kinds_with(option)
     if len(kinds) < len(KINDS):
-        words = f"{words} Only of {', '.join(kinds)}."
-    return term.lstrip(), words
+        explanation = f"{explanation} Only of {', '.join(kinds)}."
+    return term.lstrip(), explanation

@@ -1,4 +1,4 @@
-"""`vmpower simulate`: CPUs to try everything on, made of files."""
+"""`vmpower simulate`: a tree of simulated CPUs, to try the daemon."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.framework.group import new_app
-from cli.output.echo import say
+from cli.output.echo import echo
 from orchestrator.power.simulated import lay_out
 
 app = new_app()
@@ -14,19 +14,19 @@ app = new_app()
 
 @app.command()
 def simulate(
-    directory: Annotated[Path, typer.Argument(help="New or empty.", metavar="DIR")],
-    cpus: Annotated[int, typer.Option("--cpus", help="How many CPUs.")],
-    shared: Annotated[
-        int, typer.Option("--shared", help="How many neighbours share one clock.")
-    ] = 1,
+    directory: Annotated[
+        Path, typer.Argument(help="New or empty directory.", metavar="DIR")
+    ],
+    cpus: Annotated[int, typer.Option("--cpus", help="Number of CPUs.")],
+    shared: Annotated[int, typer.Option("--shared", help="CPUs per clock group.")] = 1,
     sockets: Annotated[
-        int, typer.Option("--sockets", help="How many sockets, each a NUMA node.")
+        int, typer.Option("--sockets", help="Number of sockets, each a NUMA node.")
     ] = 1,
 ) -> None:
-    """Lay out simulated CPUs, to try vmpowerd without real ones.
+    """Create a tree of simulated CPUs, to try vmpowerd.
 
-    'vmpowerd --sysfs-root DIR' takes them for those of the host.
+    'vmpowerd --sysfs-root DIR' uses them instead of the host's CPUs.
     """
     lay_out(directory, cpus=cpus, shared=shared, sockets=sockets)
-    say(f"{cpus} simulated CPUs are in {directory}")
-    say(f"try: vmpowerd --sysfs-root {directory} --run-dir {directory}/run")
+    echo(f"created {cpus} simulated CPUs in {directory}")
+    echo(f"use them with: vmpowerd --sysfs-root {directory} --run-dir {directory}/run")

@@ -1,15 +1,14 @@
-"""`vmpower status`."""
+"""`vmpower status`: domains, CPUs, frequencies and requests at a glance."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.framework.answer import Answer
 from cli.framework.group import new_app
-from cli.framework.session import connect
+from cli.framework.session import Answer, connect
 from cli.framework.settings import OutputOption, settings_of
-from cli.framework.watch import WatchableCommand, WatchOption, present
+from cli.framework.watch import WatchableCommand, WatchOption, show_query
 from cli.output.tables.status import build_status
 from orchestrator.control.client import ControlClient
 
@@ -23,29 +22,30 @@ def status(
     context: typer.Context,
     *,
     svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Write a picture.")
+        Path | None,
+        typer.Option("--svg", metavar="FILE", help="Write the page to an SVG file."),
     ] = None,
     watch_s: WatchOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Show who runs where, at what clock, and asked how often.
+    """Show domains, their CPUs, frequencies and request counts.
 
-    The wish is what a vCPU's guest, or a policy for it, wants: the clock may be another
-    one where CPUs share it, where bounds say so, or where an operator has set it.
+    Requested is what the guest or a policy requests for a vCPU. The actual frequency
+    can differ: the CPUs of a clock group share it, and limits and overrides apply.
     """
     settings = settings_of(context, output)
     if svg is None:
-        present(settings, _ask, watch_s)
+        show_query(settings, _query, watch_s)
         return
-    # rich costs 25 ms; who wants words does not pay for it.
+    # rich costs 25 ms; only pictures need it.
     from cli.output.svg import write_svg
     from cli.output.tables.styled import render_styled
 
     with connect(settings) as client:
-        drawn = render_styled(_ask(client).build(), _SVG_SIZE[0])
+        drawn = render_styled(_query(client).build(), _SVG_SIZE[0])
     write_svg(svg, drawn, title="vmpower status", size=_SVG_SIZE)
 
 
-def _ask(client: ControlClient) -> Answer:
+def _query(client: ControlClient) -> Answer:
     document = client.status()
     return Answer(document, lambda: build_status(document, None))

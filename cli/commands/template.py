@@ -1,19 +1,19 @@
-"""`vmpower template`: what new domains can start from."""
+"""`vmpower template`: templates for new domains."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.completion import words
-from cli.framework.failures import ExitStatus, tell
+from cli.completion import candidates
+from cli.framework.failures import ExitStatus
 from cli.framework.group import new_app
 from cli.framework.session import show
 from cli.framework.settings import OutputOption, settings_of
-from cli.output.echo import say
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
+from cli.output.echo import echo, echo_error
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from domain_templates.catalog import (
-    OPERATORS,
+    LOCAL_DIRECTORY,
     Template,
     check_template,
     list_templates,
@@ -23,20 +23,20 @@ from domain_templates.catalog import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-app = new_app(doc="Templates of new domains: list, show, validate.")
+app = new_app(doc="Templates for new domains: list, show, validate.")
 
 Directory = Annotated[
-    Path, typer.Option("--directory", help="Where the operator's own templates are.")
+    Path, typer.Option("--directory", help="Directory of local templates.")
 ]
 
 
 @app.command("list")
 def list_all(
     context: typer.Context,
-    directory: Directory = OPERATORS,
+    directory: Directory = LOCAL_DIRECTORY,
     output: OutputOption = None,
 ) -> None:
-    """List all templates, ours and the operator's own."""
+    """List built-in and local templates."""
     facts = [_facts(template) for template in list_templates(directory)]
     document = {"schema": 1, "templates": facts}
     show(settings_of(context, output), document, lambda: _list_sheets(facts))
@@ -47,14 +47,18 @@ def show_one(
     context: typer.Context,
     template: Annotated[
         str,
-        typer.Argument(help="Its name, or ./FILE.xml.", autocompletion=words.templates),
+        typer.Argument(
+            help="Template name, or ./FILE.xml.", autocompletion=candidates.templates
+        ),
     ],
     *,
-    directory: Directory = OPERATORS,
-    xml: Annotated[bool, typer.Option("--xml", help="Its XML as it is.")] = False,
+    directory: Directory = LOCAL_DIRECTORY,
+    xml: Annotated[
+        bool, typer.Option("--xml", help="Print the XML of the template.")
+    ] = False,
     output: OutputOption = None,
 ) -> None:
-    """Show what a template is for, and its parameters."""
+    """Show a template and its parameters."""
     chosen = load_template(template, directory)
     if xml:
         typer.echo(chosen.xml, nl=False)
@@ -74,24 +78,25 @@ def validate(
         list[str] | None,
         typer.Argument(
             metavar="[TEMPLATE]...",
-            help="Names or files; without: all.",
-            autocompletion=words.templates,
+            help="Template names or files; default: all.",
+            autocompletion=candidates.templates,
         ),
     ] = None,
-    directory: Directory = OPERATORS,
+    directory: Directory = LOCAL_DIRECTORY,
 ) -> None:
-    """Check templates: their XML, their parameters, libvirt's schema."""
-    words = templates or []
-    chosen: Sequence[Template] = [load_template(word, directory) for word in words]
-    is_wrong = False
+    """Validate templates: XML, parameters, libvirt's schema."""
+    chosen: Sequence[Template] = [
+        load_template(name, directory) for name in templates or []
+    ]
+    is_invalid = False
     for template in chosen or list_templates(directory):
         problems = _check(template)
-        is_wrong = is_wrong or bool(problems)
+        is_invalid = is_invalid or bool(problems)
         for problem in problems:
-            tell(f"template '{template.name}': {problem}")
+            echo_error(f"template '{template.name}': {problem}")
         if not problems:
-            say(f"Template '{template.name}' is good")
-    if is_wrong:
+            echo(f"Template '{template.name}' is valid")
+    if is_invalid:
         raise typer.Exit(ExitStatus.FAILED)
 
 
@@ -106,7 +111,10 @@ def _check(template: Template) -> tuple[str, ...]:
         return problems
     try:
         if not validate_domain(template.xml):
-            say(f"hint: not held against libvirt's schema: no {SCHEMA}", err=True)
+            echo(
+                f"hint: not validated by libvirt's schema: no such file: {SCHEMA}",
+                err=True,
+            )
     except DomainXmlError as error:
         return (str(error),)
     return parse_settings(template.xml).problems
@@ -152,9 +160,9 @@ def _list_sheets(facts: list[dict[str, Any]]) -> tuple[Sheet, ...]:
     )
     rows = tuple(
         (
-            Cell(fact["name"], Look.NAME),
-            Cell(fact["path"] or "vmpower", Look.QUIET),
-            Cell(fact["problem"], Look.BAD)
+            Cell(fact["name"], Style.NAME),
+            Cell(fact["path"] or "built-in", Style.QUIET),
+            Cell(fact["problem"], Style.BAD)
             if fact["problem"]
             else Cell(fact["summary"] or "-"),
         )
@@ -167,8 +175,8 @@ def _show_sheets(
     facts: dict[str, Any], parameters: list[dict[str, Any]]
 ) -> tuple[Sheet, ...]:
     about = (
-        ("Name", Cell(facts["name"], Look.NAME)),
-        ("Origin", Cell(facts["path"] or "vmpower", Look.QUIET)),
+        ("Name", Cell(facts["name"], Style.NAME)),
+        ("Origin", Cell(facts["path"] or "built-in", Style.QUIET)),
         ("Summary", Cell(facts["summary"] or "-")),
     )
     columns = (
@@ -178,8 +186,8 @@ def _show_sheets(
     )
     rows = tuple(
         (
-            Cell(item["name"], Look.NAME),
-            Cell("(needed)", Look.NOTABLE)
+            Cell(item["name"], Style.NAME),
+            Cell("(required)", Style.NOTABLE)
             if item["required"]
             else Cell(item["value"] or "-"),
             Cell(item["summary"]),

@@ -1,1 +1,1 @@
-"""Completion in the shell: the scripts that ask, and the words that are answered."""
+"""Shell completion: the scripts, and the candidates for arguments."""

@@ -1,29 +1,29 @@
-"""`vmpower completion`: scripts that make shells complete our commands."""
+"""`vmpower completion`: shell completion scripts."""
 
-# No postponed annotations here: typer reads them when the command is built.
+# No postponed annotations: typer evaluates them when the command is built.
 
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from typer._completion_shared import get_completion_script
 
 from cli.framework.group import COMPLETION_VARIABLE, new_app
+from cli.framework.typer_compat import get_completion_script
 
 app = new_app()
 
 PROGRAM = "vmpower"
 _ZSH_REGISTER = "compdef _vmpower_completion vmpower"
-_ZSH_EITHER_WAY = f"""\
+_ZSH_RUN_OR_REGISTER = f"""\
 if [[ "$funcstack[1]" == _{PROGRAM} ]]; then
-  _vmpower_completion "$@"  # a file in $fpath is the function itself
+  _vmpower_completion "$@"  # called as a file in $fpath
 else
   {_ZSH_REGISTER}
 fi"""
 
 
 class Shell(StrEnum):
-    """Shells that we have scripts for."""
+    """Shells with a completion script."""
 
     BASH = "bash"
     """4.4 and later."""
@@ -37,12 +37,14 @@ class Shell(StrEnum):
 def completion(
     shell: Annotated[
         Shell,
-        typer.Argument(metavar="bash|zsh|fish", help="The shell that shall complete."),
+        typer.Argument(
+            metavar="bash|zsh|fish", help="Shell to generate the script for."
+        ),
     ],
 ) -> None:
-    """Print a script with which a shell completes what you type."""
+    """Print a shell completion script."""
     script = get_completion_script(
         prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE, shell=shell.value
     )
-    # In $fpath, typer's script would only register itself at the first completion.
-    typer.echo(script.replace(_ZSH_REGISTER, _ZSH_EITHER_WAY))
+    # From $fpath, typer's script would complete nothing the first time.
+    typer.echo(script.replace(_ZSH_REGISTER, _ZSH_RUN_OR_REGISTER))

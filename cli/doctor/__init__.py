@@ -1,8 +1,8 @@
-"""`vmpower doctor`: what keeps it from working, and the cure.
+"""`vmpower doctor`: diagnoses problems on a host and suggests fixes.
 
-Theory of operation: `facts/` look (files below a root, libvirt, the daemon) and judge
-nothing; `checks/` judge and look at nothing: each check is a function of facts, made
-one by `@check`, with its name, and found by being in a module there. What could not be
-looked at is a `Missing` in the place of the fact, with the reason; checks that need it
-are reported as not made. So a new check is one function and its test.
+Theory of operation: `facts/` read files, libvirt and the daemon, and judge nothing;
+`checks/` judge facts and read nothing. A check is a function of facts with the
+decorator `@check`, in one of the modules there. A fact that cannot be read is replaced
+by `Missing`, with the reason, and the checks that need it are skipped. A new check is
+one function and its test.
 """

@@ -1,19 +1,19 @@
 """`vmpower doctor`."""
 
-# No postponed annotations here: typer reads them when the command is built.
+# No postponed annotations: typer evaluates them when the command is built.
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.doctor.abilities import list_abilities
+from cli.doctor.capabilities import list_capabilities
 from cli.doctor.checks import CHECKS
-from cli.doctor.examination import Missing, examine
+from cli.doctor.diagnosis import Missing, diagnose
 from cli.doctor.facts.cpus import Cpus
 from cli.doctor.gather import gather
-from cli.doctor.places import Places
 from cli.doctor.report import build_document, build_sheets
+from cli.doctor.target import Target
 from cli.framework.failures import ExitStatus
 from cli.framework.group import new_app
 from cli.framework.session import show
@@ -28,31 +28,33 @@ def doctor(
     *,
     connect: Annotated[
         str,
-        typer.Option("--connect", "-c", metavar="URI", help="libvirt to look at."),
+        typer.Option("--connect", "-c", metavar="URI", help="libvirt to check."),
     ] = "",
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Configuration of the daemon."),
+        typer.Option(
+            "--config", metavar="FILE", help="Configuration file of the daemon."
+        ),
     ] = None,
     sysfs_root: Annotated[
         Path | None,
-        typer.Option("--sysfs-root", metavar="DIR", help="CPU tree to look at."),
+        typer.Option("--sysfs-root", metavar="DIR", help="CPU tree to check."),
     ] = None,
     root: Annotated[
         Path,
         typer.Option(
-            "--root", metavar="DIR", help="Copy of another machine's files (sosreport)."
+            "--root", metavar="DIR", help="Check a copy of a host's files (sosreport)."
         ),
     ] = Path("/"),
     output: OutputOption = None,
 ) -> None:
-    """Say what keeps vmpower from working here, and the cure.
+    """Diagnose problems on this host and suggest fixes.
 
-    Works without the daemon, and then says what only the daemon knows. Ends with 5 if
-    there is something to be done.
+    Works without the daemon; if it is running, what it knows is checked too. Exits with
+    status 5 if there is something to fix.
     """
     settings = settings_of(context, output)
-    places = Places(
+    target = Target(
         root=root,
         sysfs_root=sysfs_root,
         run_dir=settings.run_dir,
@@ -60,14 +62,14 @@ def doctor(
         config=config,
         uri=connect or settings.uri,
     )
-    facts = gather(places)
+    facts = gather(target)
     cpus = facts[Cpus]
-    abilities = () if isinstance(cpus, Missing) else list_abilities(cpus)
-    examination = examine(CHECKS, facts)
+    capabilities = () if isinstance(cpus, Missing) else list_capabilities(cpus)
+    diagnosis = diagnose(CHECKS, facts)
     show(
         settings,
-        build_document(examination, abilities),
-        lambda: build_sheets(examination, abilities),
+        build_document(diagnosis, capabilities),
+        lambda: build_sheets(diagnosis, capabilities),
     )
-    if not examination.is_healthy:
+    if not diagnosis.is_healthy:
         raise typer.Exit(ExitStatus.FINDINGS)

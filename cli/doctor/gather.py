@@ -1,4 +1,4 @@
-"""Gathers all facts; what cannot be had is `Missing`, and the rest goes on."""
+"""Gathers all facts; those that cannot be read become `Missing`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.doctor.examination import Facts, Missing
-from cli.doctor.facts.accounts import Accounts, Person, read_accounts, read_person
+from cli.doctor.diagnosis import Facts, Missing
+from cli.doctor.facts.accounts import Accounts, User, read_accounts, read_user
 from cli.doctor.facts.cpus import Cpus, CpuTreeState, read_cpus
 from cli.doctor.facts.daemon import (
     Configuration,
@@ -27,9 +27,9 @@ from cli.doctor.facts.kernel import (
     read_kvm,
 )
 from cli.doctor.facts.libvirt import Libvirt, read_libvirt
-from cli.doctor.facts.rivals import Rivals, read_rivals
+from cli.doctor.facts.power_managers import PowerManagers, read_power_managers
 from cli.doctor.facts.service import Service, read_service
-from cli.doctor.places import Places
+from cli.doctor.target import Target
 from orchestrator.errors import VmpowerError
 from orchestrator.hypervisor.uri import choose_uri
 
@@ -40,67 +40,67 @@ if TYPE_CHECKING:
 
 _AGAIN = "then run 'vmpower doctor' again"
 _START_DAEMON = (
-    "start it with 'systemctl start vmpowerd', or name its directory with --run-dir;"
-    f" {_AGAIN}"
+    "start it with 'systemctl start vmpowerd', or set its run directory with"
+    f" --run-dir; {_AGAIN}"
 )
-_START_LIBVIRT = f"start libvirt, or name another one with --connect; {_AGAIN}"
+_START_LIBVIRT = f"start libvirt, or use another one with --connect; {_AGAIN}"
 
 
-def gather(places: Places) -> Facts:
-    """Look at everything; what the daemon says about itself goes before defaults."""
-    configuration = read_configuration(places)
-    daemon = _ask_daemon(places)
-    places = _settle(places, configuration.config, daemon)
-    cpus = _try(lambda: read_cpus(places))
+def gather(target: Target) -> Facts:
+    """Read all facts; a running daemon overrides the configuration file."""
+    configuration = read_configuration(target)
+    daemon = _read_daemon(target)
+    target = _resolve(target, configuration.config, daemon)
+    cpus = _try(lambda: read_cpus(target))
     facts: dict[type[Any], Any] = {
-        Accounts: read_accounts(places),
+        Accounts: read_accounts(target),
         Configuration: configuration,
-        Confinement: read_confinement(places),
+        Confinement: read_confinement(target),
         Cpus: cpus,
         CpuTreeState: CpuTreeState(
-            problem=cpus.why if isinstance(cpus, Missing) else ""
+            problem=cpus.reason if isinstance(cpus, Missing) else ""
         ),
         Daemon: daemon,
-        Kernel: read_kernel(places),
-        Kvm: read_kvm(places),
-        Libvirt: _ask_libvirt(places),
-        Person: _unless_copy(places, "the user", read_person),
-        Places: places,
-        Rivals: read_rivals(places),
-        Service: _unless_copy(places, "the daemon", lambda: read_service(places)),
+        Kernel: read_kernel(target),
+        Kvm: read_kvm(target),
+        Libvirt: _read_libvirt(target),
+        User: _unless_copy(target, "the user", read_user),
+        Target: target,
+        PowerManagers: read_power_managers(target),
+        Service: _unless_copy(target, "the daemon", lambda: read_service(target)),
         Status: _status_of(daemon),
     }
     domains = facts[Domains] = _domains(facts)
     facts[Directories] = (
-        read_directories(domains, places) if isinstance(domains, Domains) else domains
+        read_directories(domains, target) if isinstance(domains, Domains) else domains
     )
     return facts
 
 
-def _settle(places: Places, config: Config, daemon: Daemon | Missing) -> Places:
-    """Fill in what the command line left open."""
+def _resolve(target: Target, config: Config, daemon: Daemon | Missing) -> Target:
+    """Fill in what the command line does not set."""
     status = daemon.status if isinstance(daemon, Daemon) else None
     uri, root = config.libvirt.uri, config.sysfs_root
     if status is not None:
         uri = status["libvirt"]["uri"]
         root = Path(status["daemon"]["sysfs_root"])
-    elif places.is_copy:
-        uri, root = "", places.path(str(root).lstrip("/"))
+    elif target.is_copy:
+        uri, root = "", target.path(str(root).lstrip("/"))
     return replace(
-        places,
-        uri=places.uri if places.uri or places.is_copy else choose_uri(uri),
-        sysfs_root=places.sysfs_root or root,
+        target,
+        uri=target.uri if target.uri or target.is_copy else choose_uri(uri),
+        sysfs_root=target.sysfs_root or root,
     )
 
 
-def _unless_copy(places: Places, what: str, read: Callable[[], object]) -> object:
-    return _missing_in_copy(what) if places.is_copy else read()
+def _unless_copy(target: Target, what: str, read: Callable[[], object]) -> object:
+    return _missing_in_copy(what) if target.is_copy else read()
 
 
 def _missing_in_copy(what: str) -> Missing:
     return Missing(
-        f"--root is a copy: {what} of this machine would say nothing about it",
-        "run 'vmpower doctor' on the machine that it is a copy of",
+        f"--root is a copy of a host, so {what} cannot be checked",
+        "run 'vmpower doctor' on the host itself",
     )
 
 
@@ -112,20 +112,20 @@ def _status_of(daemon: Daemon | Missing) -> Status | Missing:
     return Status(daemon.status)
 
 
-def _ask_daemon(places: Places) -> Daemon | Missing:
-    if places.is_copy:
+def _read_daemon(target: Target) -> Daemon | Missing:
+    if target.is_copy:
         return _missing_in_copy("the daemon")
-    return read_daemon(places)
+    return read_daemon(target)
 
 
-def _ask_libvirt(places: Places) -> Libvirt | Missing:
-    if not places.uri:
+def _read_libvirt(target: Target) -> Libvirt | Missing:
+    if not target.uri:
         return _missing_in_copy("libvirt")
-    if places.uri.startswith("qemu:///embed"):
+    if target.uri.startswith("qemu:///embed"):
         return Missing(
-            f"{places.uri} is inside the daemon's own process", _START_DAEMON
+            f"{target.uri} is a connection within the daemon's process", _START_DAEMON
         )
-    return read_libvirt(places.uri)
+    return read_libvirt(target.uri)
 
 
 def _try(read: Callable[[], object]) -> object:

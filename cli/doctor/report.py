@@ -1,133 +1,130 @@
-"""The examination as a document, and as tables."""
+"""The diagnosis as a JSON document, and as tables."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from cli.doctor.finding import Severity
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
-from cli.output.tables.words import NONE, clock, plural
+from cli.doctor.diagnosis import Severity
+from cli.output.tables.cells import NONE, frequency, plural
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cli.doctor.abilities import Ability
-    from cli.doctor.examination import Examination, Missing
-    from cli.doctor.finding import Finding
+    from cli.doctor.capabilities import CpuCapability
+    from cli.doctor.diagnosis import Diagnosis, Finding, Missing
 
 SCHEMA = 1
-"""Raised when a key of the document changes its meaning."""
-_LOOKS = {
-    Severity.ERROR: Look.BAD,
-    Severity.WARNING: Look.NOTABLE,
-    Severity.INFO: Look.QUIET,
+"""Incremented when the meaning of a key changes."""
+_STYLES = {
+    Severity.ERROR: Style.BAD,
+    Severity.WARNING: Style.NOTABLE,
+    Severity.INFO: Style.QUIET,
 }
 _CPU_COLUMNS = (
     Column(title="CPUs"),
     Column(title="Driver"),
     Column(title="Governor", rank=1),
-    Column(title="Lowest", is_right=True),
-    Column(title="Highest", is_right=True),
-    Column(title="vmpower can"),
+    Column(title="Min", is_right=True),
+    Column(title="Max", is_right=True),
+    Column(title="Control"),
 )
 
 
 def build_document(
-    examination: Examination, abilities: Sequence[Ability]
+    diagnosis: Diagnosis, capabilities: Sequence[CpuCapability]
 ) -> dict[str, Any]:
-    """Make the document for programs; its keys and the checks' names are stable."""
+    """Build the JSON document; its keys and the ids of checks are stable."""
     return {
         "schema": SCHEMA,
-        "healthy": examination.is_healthy,
+        "healthy": diagnosis.is_healthy,
         "findings": [
             {
                 "id": finding.check,
                 "severity": str(finding.severity),
                 "subject": finding.subject,
                 "what": finding.what,
-                "cure": finding.cure or None,
+                "cure": finding.fix or None,
             }
-            for finding in examination.findings
+            for finding in diagnosis.findings
         ],
-        "passed": list(examination.passed),
+        "passed": list(diagnosis.passed),
         "unchecked": [
-            {"id": name, "reason": lack.why, "cure": lack.cure or None}
-            for name, lack in examination.unchecked.items()
+            {"id": name, "reason": missing.reason, "cure": missing.fix or None}
+            for name, missing in diagnosis.skipped.items()
         ],
-        "cpus": [{**asdict(item), "reason": item.reason or None} for item in abilities],
+        "cpus": [
+            {**asdict(item), "reason": item.reason or None} for item in capabilities
+        ],
     }
 
 
 def build_sheets(
-    examination: Examination, abilities: Sequence[Ability]
+    diagnosis: Diagnosis, capabilities: Sequence[CpuCapability]
 ) -> tuple[Sheet, ...]:
-    """Make what people read: the CPUs, what was found, what could not be looked at."""
-    sheets = [_cpus(abilities)] if abilities else []
-    sheets += [_finding(finding) for finding in examination.findings]
-    sheets += [_unchecked(*lack) for lack in _by_lack(examination)]
-    return (*sheets, Sheet(notes=(Cell(_verdict(examination), Look.QUIET),)))
+    """Build the tables: CPUs, findings, skipped checks, a summary."""
+    sheets = [_cpus(capabilities)] if capabilities else []
+    sheets += [_finding(finding) for finding in diagnosis.findings]
+    sheets += [_skipped(*item) for item in _by_missing_fact(diagnosis)]
+    return (*sheets, Sheet(notes=(Cell(_summary(diagnosis), Style.QUIET),)))
 
 
-def _cpus(abilities: Iterable[Ability]) -> Sheet:
+def _cpus(capabilities: Iterable[CpuCapability]) -> Sheet:
     rows = tuple(
         (
-            Cell(format_cpulist(item.pcpus), Look.NAME),
+            Cell(format_cpulist(item.pcpus), Style.NAME),
             Cell(item.driver) if item.driver else NONE,
             Cell(item.governor) if item.governor else NONE,
-            clock(item.min_khz),
-            clock(item.max_khz),
-            _ability(item),
+            frequency(item.min_khz),
+            frequency(item.max_khz),
+            _control(item),
         )
-        for item in abilities
+        for item in capabilities
     )
     return Sheet(columns=_CPU_COLUMNS, rows=rows)
 
 
-def _ability(item: Ability) -> Cell:
+def _control(item: CpuCapability) -> Cell:
     if item.reason:
-        return Cell(f"nothing: {printable(item.reason)}", Look.BAD)
+        return Cell(f"none: {printable(item.reason)}", Style.BAD)
     turbo = ", turbo" if item.has_turbo else ""
-    return Cell(f"set {plural(item.steps, 'step')}{turbo}", Look.GOOD)
+    return Cell(f"{plural(item.steps, 'step')}{turbo}", Style.GOOD)
 
 
 def _finding(finding: Finding) -> Sheet:
     what = f"{printable(finding.subject)}: {printable(finding.what)}"
-    facts = [(str(finding.severity), Cell(what, _LOOKS[finding.severity]))]
-    if finding.cure:
-        facts.append(("cure", Cell(printable(finding.cure))))
+    facts = [(str(finding.severity), Cell(what, _STYLES[finding.severity]))]
+    if finding.fix:
+        facts.append(("fix", Cell(printable(finding.fix))))
     return Sheet(facts=tuple(facts))
 
 
-def _by_lack(examination: Examination) -> Iterable[tuple[Missing, list[str]]]:
-    """Put checks together that lacked the same."""
+def _by_missing_fact(diagnosis: Diagnosis) -> Iterable[tuple[Missing, list[str]]]:
+    """Group skipped checks by what they lacked."""
     found: dict[Missing, list[str]] = {}
-    for name, lack in examination.unchecked.items():
-        found.setdefault(lack, []).append(name)
+    for name, missing in diagnosis.skipped.items():
+        found.setdefault(missing, []).append(name)
     return found.items()
 
 
-def _unchecked(lack: Missing, names: list[str]) -> Sheet:
-    facts = [
-        ("not checked", Cell(", ".join(names), Look.NOTABLE)),
-        ("because", Cell(printable(lack.why))),
-    ]
-    if lack.cure:
-        facts.append(("cure", Cell(printable(lack.cure))))
+def _skipped(missing: Missing, names: list[str]) -> Sheet:
+    what = names[0] if len(names) == 1 else plural(len(names), "check")
+    facts = [("skipped", Cell(f"{what}: {printable(missing.reason)}", Style.NOTABLE))]
+    if missing.fix:
+        facts.append(("fix", Cell(printable(missing.fix))))
     return Sheet(facts=tuple(facts))
 
 
-def _verdict(examination: Examination) -> str:
-    counted = [
+def _summary(diagnosis: Diagnosis) -> str:
+    counts = [
         plural(number, str(severity))
         for severity in (Severity.ERROR, Severity.WARNING)
-        if (number := sum(f.severity is severity for f in examination.findings))
+        if (number := sum(f.severity is severity for f in diagnosis.findings))
     ]
-    passed = f"{plural(len(examination.passed), 'check')} passed"
-    if examination.unchecked:
-        passed += f", {len(examination.unchecked)} could not be made"
-    if not counted:
-        return f"nothing is wrong: {passed}"
-    return f"{', '.join(counted)}; {passed}"
+    checks = f"{plural(len(diagnosis.passed), 'check')} passed"
+    if diagnosis.skipped:
+        checks += f", {len(diagnosis.skipped)} skipped"
+    return f"{', '.join(counts) or 'no problems found'}; {checks}"

@@ -1,1 +1,1 @@
-"""What every command stands on: options, help, errors, exit statuses, sessions."""
+"""What all commands build on: options, help, errors, exit statuses, the daemon."""

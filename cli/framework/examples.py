@@ -1,4 +1,4 @@
-"""Examples of use, for `--help` and the manual page; a test parses each of them."""
+"""Examples for `--help` and the manual page; a test parses each of them."""
 
 from typing import NamedTuple
 
@@ -8,111 +8,123 @@ class Example(NamedTuple):
 
     line: str
     purpose: str
-    """What it is for; it is followed by a colon."""
+    """What it does; shown followed by a colon."""
 
 
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "vmpower": (
-        Example("vmpower status", "See who asks for what"),
+        Example("vmpower status", "Show domains, CPU frequencies and requests"),
         Example("vmpower doctor", "Find out why something does not work"),
-        Example("vmpower --run-dir /tmp/try/run status", "Ask another daemon"),
+        Example("vmpower --run-dir /tmp/try/run status", "Use another daemon"),
     ),
     "vmpower status": (
         Example("vmpower status -o json | jq '.cpus[].current_khz'", "In a script"),
-        Example("vmpower status --watch 5", "Again every five seconds"),
+        Example("vmpower status --watch 5", "Refresh every five seconds"),
     ),
     "vmpower top": (
-        Example(
-            "vmpower top", "Watch; enter on a domain shows all that is known of it"
-        ),
-        Example("vmpower top --svg top.svg", "A picture for a document"),
+        Example("vmpower top", "Watch live; Enter on a domain shows its details"),
+        Example("vmpower top --svg top.svg", "Write a picture for a document"),
     ),
     "vmpower domain add": (
-        Example("vmpower domain add fw --template nfv --pin 2-5", "Look at its XML"),
+        Example("vmpower domain add fw --template nfv --pin 2-5", "Print its XML"),
         Example(
             "vmpower domain add fw --template nfv --vcpus 4 --define --start",
-            "Define and start it on CPUs that are proposed",
+            "Define and start it on proposed CPUs",
         ),
         Example(
             "vmpower domain add web -t cloud --disk web.qcow2 --cloud-init seed.iso"
             " --max 2.4GHz --define",
-            "From a cloud image, never faster than 2.4 GHz",
+            "Define it from a cloud image, limited to 2.4 GHz",
         ),
     ),
     "vmpower domain onboard": (
-        Example("vmpower domain onboard fw --print-diff", "See what would change"),
-        Example("vmpower domain onboard 'dpdk-*'", "All domains of a name"),
+        Example("vmpower domain onboard fw --print-diff", "Show what would change"),
+        Example("vmpower domain onboard 'dpdk-*'", "All domains that match a pattern"),
         Example("vmpower domain onboard fw --channels 0,2", "Only some vCPUs"),
     ),
     "vmpower domain offboard": (
-        Example("vmpower domain offboard fw", "Take back what onboarding gave"),
+        Example("vmpower domain offboard fw", "Remove what onboarding added"),
     ),
     "vmpower domain set": (
-        Example("vmpower domain set fw --min 1.2GHz --no-turbo", "Bound its clocks"),
-        Example("vmpower domain set fw --mode observe", "Only watch what it asks"),
-        Example("vmpower domain set fw --unset all", "Take everything back"),
+        Example(
+            "vmpower domain set fw --min 1.2GHz --no-turbo", "Limit its frequencies"
+        ),
+        Example(
+            "vmpower domain set fw --mode observe", "Refuse and count its requests"
+        ),
+        Example("vmpower domain set fw --unset all", "Remove all settings"),
     ),
     "vmpower domain pin": (
-        Example("vmpower domain pin fw 0 2 --live --config", "Now, and at each start"),
+        Example(
+            "vmpower domain pin fw 0 2 --live --config", "Now and after each start"
+        ),
     ),
     "vmpower domain show": (
-        Example("vmpower domain show fw", "What holds for a domain, and who says so"),
+        Example("vmpower domain show fw", "Show effective settings and their sources"),
         Example(
             "vmpower domain show fw -o json | jq '.policies'",
             "Its policies, in a script",
         ),
     ),
     "vmpower channel list": (
-        Example("vmpower channel list fw", "What a guest asked, and what was refused"),
+        Example(
+            "vmpower channel list fw", "Show a guest's requests and why some failed"
+        ),
     ),
     "vmpower channel disable": (
-        Example("vmpower channel disable fw all", "Stop obeying a guest"),
+        Example("vmpower channel disable fw all", "Refuse all requests of a guest"),
     ),
     "vmpower channel enable": (
-        Example("vmpower channel enable fw all", "Obey it again"),
+        Example("vmpower channel enable fw all", "Accept its requests again"),
     ),
     "vmpower cpu set": (
-        Example("vmpower cpu set 2-3 2.3GHz", "Fix a clock until it is released"),
+        Example("vmpower cpu set 2-3 2.3GHz", "Fix the frequency until it is released"),
     ),
     "vmpower cpu release": (
-        Example("vmpower cpu release all", "Let guests decide again"),
+        Example("vmpower cpu release all", "Let guests and policies decide again"),
     ),
     "vmpower cpu show": (
-        Example("vmpower cpu show 2", "The steps of a CPU, and who shares its clock"),
+        Example("vmpower cpu show 2", "Show its frequency steps and clock group"),
     ),
     "vmpower policy set": (
-        Example("vmpower policy set fw utilisation", "Let its vCPUs' own load decide"),
+        Example(
+            "vmpower policy set fw utilisation", "Follow the utilization of its vCPUs"
+        ),
         Example(
             "vmpower policy set fw time-of-day 'busy=mon-fri 08:00-18:00' vcpus=0-1",
-            "Fast in office hours, two vCPUs only",
+            "Run two vCPUs fast in office hours",
         ),
     ),
-    "vmpower policy remove": (Example("vmpower policy remove fw", "End it again"),),
+    "vmpower policy remove": (
+        Example("vmpower policy remove fw", "Remove the policy again"),
+    ),
     "vmpower template show": (
-        Example("vmpower template show nfv", "What it can be told with --set"),
+        Example("vmpower template show nfv", "Show the parameters for --set"),
         Example(
             "vmpower template show nfv --xml > /etc/vmpower/templates/mine.xml",
-            "Begin one of your own",
+            "Start a template of your own",
         ),
     ),
-    "vmpower events": (Example("vmpower events --follow -o json", "Feed a program"),),
+    "vmpower events": (
+        Example("vmpower events --follow -o json", "Feed events to a program"),
+    ),
     "vmpower doctor": (
-        Example("vmpower doctor", "This host, and the daemon if it runs"),
-        Example("vmpower doctor --root sosreport-host7/", "A copy of another one"),
+        Example("vmpower doctor", "Check this host, and the daemon if it is running"),
+        Example("vmpower doctor --root sosreport-host7/", "Check a copy of a host"),
         Example("vmpower doctor -o json | jq '.findings[].id'", "In a script"),
     ),
     "vmpower restore": (
-        Example("vmpower restore", "After a daemon was killed and is not restarted"),
+        Example("vmpower restore", "After the daemon was killed and is not restarted"),
     ),
     "vmpower completion": (
-        Example("source <(vmpower completion bash)", "In this bash"),
-        Example("vmpower completion bash > /etc/bash_completion.d/vmpower", "In bash"),
+        Example("source <(vmpower completion bash)", "In the current bash"),
+        Example("vmpower completion bash > /etc/bash_completion.d/vmpower", "For bash"),
         Example(
             "vmpower completion zsh > /usr/local/share/zsh/site-functions/_vmpower",
-            "In zsh",
+            "For zsh",
         ),
         Example(
-            "vmpower completion fish > /etc/fish/completions/vmpower.fish", "In fish"
+            "vmpower completion fish > /etc/fish/completions/vmpower.fish", "For fish"
         ),
     ),
     "vmpower simulate": (
@@ -121,4 +133,4 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         ),
     ),
 }
-"""By the whole name of the command."""
+"""By the full name of the command."""

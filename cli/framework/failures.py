@@ -1,4 +1,4 @@
-"""How the command ends when something goes wrong: words on stderr and a status."""
+"""Exit statuses of the command, and which error leads to which."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from cli.output.echo import say
 from orchestrator.errors import ConfigError, ControlError, SysfsError, VmpowerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FORBIDDEN = 403
+_HTTP_FORBIDDEN = 403
 _DENIALS = {errno.EACCES, errno.EPERM}
 
 
@@ -21,24 +20,24 @@ class ExitStatus(IntEnum):
     """Exit statuses of the command; scripts rely on them."""
 
     FAILED = 1
-    """The operation failed, as virsh ends."""
+    """The operation failed."""
     USAGE = 2
-    """The command line cannot be meant."""
+    """Invalid command line."""
     UNREACHABLE = 3
-    """No daemon answers."""
+    """The daemon is not running or does not respond."""
     DENIED = 4
-    """The kernel or the daemon does not permit it."""
+    """Permission denied by the kernel or the daemon."""
     FINDINGS = 5
-    """A check found something to be cured."""
+    """'vmpower doctor' found a problem."""
 
 
 class UsageError(VmpowerError):
-    """The command line cannot be meant; write it differently."""
+    """Invalid command line; correct it and retry."""
 
 
 @contextmanager
-def usage() -> Iterator[None]:
-    """Blame the command line for a value in it that is none.
+def as_usage_error() -> Iterator[None]:
+    """Report an invalid value on the command line as a usage error.
 
     Raises:
         UsageError: the block raised ConfigError.
@@ -50,13 +49,13 @@ def usage() -> Iterator[None]:
 
 
 def status_of(error: VmpowerError) -> ExitStatus:
-    """Return the exit status that belongs to an error."""
+    """Return the exit status for an error."""
     if is_denial(error):
         return ExitStatus.DENIED
     if isinstance(error, UsageError):
         return ExitStatus.USAGE
     if isinstance(error, ControlError):
-        # Whoever raised it has imported the client; nobody else pays for it.
+        # Only commands that use the client have it imported; it costs 30 ms.
         from orchestrator.control.client import DaemonUnreachable
 
         if isinstance(error, DaemonUnreachable):
@@ -65,16 +64,9 @@ def status_of(error: VmpowerError) -> ExitStatus:
 
 
 def is_denial(error: VmpowerError) -> bool:
-    """Tell whether missing rights are what went wrong."""
+    """Return whether an error was caused by missing permissions."""
     if isinstance(error, ControlError):
-        return error.status == _FORBIDDEN
+        return error.status == _HTTP_FORBIDDEN
     if isinstance(error, SysfsError):
         return error.errno in _DENIALS
     return isinstance(error.__cause__, PermissionError)
-
-
-def tell(message: str, hint: str = "") -> None:
-    """Write what went wrong, and the cure if it is known, to stderr."""
-    say(f"error: {message}", err=True)
-    if hint:
-        say(f"hint: {hint}", err=True)

@@ -1,4 +1,4 @@
-"""Groups of commands: lazily imported, and with vmpower's own way to fail."""
+"""Command groups: imported lazily, with vmpower's error messages."""
 
 import difflib
 import importlib
@@ -8,37 +8,38 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 import typer
-from typer._click.exceptions import (
+from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
+
+from cli.framework.failures import ExitStatus, status_of
+from cli.framework.help import HelpfulCommand, HelpfulGroup
+from cli.framework.typer_compat import (
     ClickException,
     NoArgsIsHelpError,
     NoSuchOption,
     UsageError,
+    completion_init,
 )
-from typer._completion_classes import completion_init
-from typer.core import TyperCommand, TyperGroup
-from typer.models import CommandFunctionType
-
-from cli.framework.failures import ExitStatus, status_of, tell
-from cli.framework.help import HelpfulCommand, HelpfulGroup
+from cli.output.echo import echo_error
 from orchestrator.errors import VmpowerError
 
 COMPLETION_VARIABLE = "_VMPOWER_COMPLETE"
-"""Set by a shell that asks for completions; the name is typer's for our program."""
+"""Set by a shell that requests completions; typer derives the name from ours."""
 _GLOBAL_OPTIONS = ("--run-dir", "--socket", "--connect", "--plain")
 
 
 class LazyGroup(HelpfulGroup):
-    """A group that imports a command's module when the command is used.
+    """A group that imports the module of a command when the command is used.
 
-    `vmpower status` must not pay for what only `vmpower domain add` needs.
+    Each command then pays only for its own imports.
     """
 
     modules: ClassVar[dict[str, str]] = {}
-    """Where each command is: `module` with a `typer.Typer` named `app`, or
+    """The module of each command, with a `typer.Typer` named `app`; or
     `module:function`."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer's private
-        """Name all commands, those of the table last."""
+        """List all commands, those in `modules` last."""
         return [*super().list_commands(ctx), *self.modules]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - the same
@@ -54,20 +55,20 @@ class LazyGroup(HelpfulGroup):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
-        """Find the command that is meant; a typo is told the nearest one."""
+        """Find the command; for a typo, suggest the nearest one."""
         try:
             return super().resolve_command(ctx, args)
         except UsageError as error:
-            # typer looks only among the commands that are imported already.
+            # typer suggests only commands that are already imported.
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             if near and "Did you mean" not in error.message:
-                word = error.message.rstrip(".")
-                error.message = f"{word}. Did you mean '{near[0]}'?"
+                message = error.message.rstrip(".")
+                error.message = f"{message}. Did you mean '{near[0]}'?"
             raise
 
 
 class _App(typer.Typer):
-    """Commands of an app help as ours do, unless they say otherwise."""
+    """An app whose commands have our `--help` by default."""
 
     def command(
         self,
@@ -86,7 +87,7 @@ def new_app(
     doc: str | None = None,
     cls: type[TyperGroup] = HelpfulGroup,
 ) -> typer.Typer:
-    """Make a command or a group, without what costs 20 to 100 ms at every start."""
+    """Make a command or a group, without the parts of typer that start slowly."""
     return _App(
         name=name,
         help=doc,
@@ -106,7 +107,7 @@ def _app_of(function: Callable[..., object]) -> typer.Typer:
 
 
 class VmpowerGroup(LazyGroup):
-    """The root: all commands, and one place where failures become exit statuses."""
+    """The root: all commands, and where errors become messages and exit statuses."""
 
     modules: ClassVar[dict[str, str]] = {
         "status": "cli.commands.status",
@@ -132,19 +133,19 @@ class VmpowerGroup(LazyGroup):
         try:
             status = super().main(*args, **extra)
         except VmpowerError as error:
-            tell(str(error), error.hint)
+            echo_error(str(error), error.hint)
             sys.exit(status_of(error))
         except typer.Abort:
-            tell("aborted")
+            echo_error("aborted")
             sys.exit(ExitStatus.FAILED)
         except ClickException as error:
-            _tell_usage(error)
+            _echo_usage_error(error)
             sys.exit(ExitStatus.USAGE)
-        # typer gives back the status of an Exit, or what the command returned.
+        # typer returns the status of an Exit, or the command's return value.
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _tell_usage(error: ClickException) -> None:
+def _echo_usage_error(error: ClickException) -> None:
     message = error.format_message()
     context = getattr(error, "ctx", None)
     if isinstance(error, NoArgsIsHelpError):
@@ -152,5 +153,5 @@ def _tell_usage(error: ClickException) -> None:
         return
     hint = f"see '{context.command_path if context else 'vmpower'} --help'"
     if isinstance(error, NoSuchOption) and error.option_name in _GLOBAL_OPTIONS:
-        hint = f"it stands before the command: 'vmpower {error.option_name} ...'"
-    tell(message[:1].lower() + message[1:].rstrip("."), hint)
+        hint = f"put it before the command: 'vmpower {error.option_name} ...'"
+    echo_error(message[:1].lower() + message[1:].rstrip("."), hint)

@@ -1,6 +1,6 @@
-"""How `--help` looks: arguments as people write them, options by panel, examples.
+"""The format of `--help`: synopsis, arguments, options in panels, examples.
 
-Without rich, which costs 60 ms, and so without what typer builds on it.
+Without rich, which takes 60 ms to import, and so without typer's own formatting.
 """
 
 import re
@@ -17,10 +17,10 @@ _METAVARS = (
     (re.compile(r"<path>"), "PATH"),
     (re.compile(r"<([^>]*\|[^>]*)>"), r"\1"),
 )
-"""typer's names of types, and what manual pages call them."""
+"""typer's metavars for types, and those that manual pages use."""
 _BRACKETED = re.compile(r"^\[([^][]*)\](\.\.\.)?$")
 OTHERS = "Options"
-"""Title of the options that are in no panel."""
+"""Title of the panel for all other options."""
 _MACHINE = (
     "template vcpus memory disk cloud_init network kernel initrd cmdline console"
     " settings kind"
@@ -30,15 +30,15 @@ PANELS: dict[str, dict[str, str]] = {
         "Machine": _MACHINE,
         "CPUs": "pin emulator_pin numa_node sysfs_root yes",
         "Power management": "channels socket_dir low high turbo mode",
-        "What to do": "define start print_xml dry_run",
+        "Action": "define start print_xml dry_run",
     }
 }
-"""Options of commands that have many, by what they are about, named as parameters."""
+"""Panels of commands with many options: title to parameter names."""
 
 
 def metavar(argument: Any) -> str:  # noqa: ANN401 - typer's private
-    """Write an argument as a synopsis does: NAME, [NAME] or NAME..."""
-    # typer's own brackets stand around all of it; those within are the operator's.
+    """Format an argument for the synopsis: NAME, [NAME] or NAME..."""
+    # Outer brackets are typer's; inner ones belong to the syntax of the value.
     word = _BRACKETED.sub(r"\1\2", str(argument.metavar or argument.name.upper()))
     word += "..." if argument.nargs != 1 and not word.endswith("...") else ""
     return word if argument.required else f"[{word}]"
@@ -48,7 +48,7 @@ def panels(
     parameters: Iterable[Any],
     context: Any,  # noqa: ANN401 - typer's private
 ) -> dict[str, list[tuple[str, str]]]:
-    """Collect the options of a command as (spelling, help), by panel; rest last."""
+    """Collect options as (names, help) by panel; those in no panel come last."""
     titles = PANELS.get(context.command_path, {})
     panel_of = {
         name: title for title, names in titles.items() for name in names.split()
@@ -69,7 +69,7 @@ def arguments(
     parameters: Iterable[Any],
     context: Any,  # noqa: ANN401 - typer's private
 ) -> list[tuple[str, str]]:
-    """Collect the arguments of a command as (name, help)."""
+    """Collect arguments as (name, help)."""
     return [
         (metavar(parameter).strip("[]"), record[1])
         for parameter in parameters
@@ -85,13 +85,13 @@ def _plain(spelling: str) -> str:
 
 
 class _Helpful:
-    """What commands and groups have in common; mixed in before typer's own class.
+    """The formatting that commands and groups share; mixed in before typer's class.
 
-    Its signatures are typer's, whose types are private.
+    The signatures are typer's, whose types are private.
     """
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
-        """Write the synopsis after the command's name."""
+        """Return the synopsis after the command's name."""
         command: Any = self
         pieces = ["[OPTIONS]"]
         pieces += [

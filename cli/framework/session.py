@@ -1,47 +1,46 @@
-"""A command's conversation with the daemon and with the person."""
+"""What a command does with the daemon's answers: request, format, write."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from cli.framework.settings import Output
+from cli.output.echo import print_json
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
-from orchestrator.values.safe_text import printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from cli.framework.settings import Settings
     from cli.output.tables.sheet import Sheet
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A document from the daemon, and how to build its tables."""
+
+    document: Mapping[str, object]
+    build: Callable[[], tuple[Sheet, ...]]
+
+
+Query: TypeAlias = Callable[[ControlClient], Answer]
+"""Requests a document; commands with `--watch` repeat it."""
+
+
 def connect(settings: Settings, *, is_changing: bool = False) -> ControlClient:
-    """Open the socket that the call needs: reading works for everybody."""
+    """Return a client of the read-only socket, or of the control socket."""
     return ControlClient(socket_path(settings, is_changing=is_changing))
 
 
 def socket_path(settings: Settings, *, is_changing: bool = False) -> Path:
-    """Name the socket that a call needs."""
+    """Return the path of the socket that a call needs."""
     name = CONTROL_SOCKET if is_changing else READ_ONLY_SOCKET
     return settings.socket or settings.run_dir / name
-
-
-def write_json(document: Mapping[str, object]) -> None:
-    """Write a document for programs."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
-    sys.stdout.write(printable_json(text) + "\n")
-
-
-def write_json_line(document: Mapping[str, object]) -> None:
-    """Write one of many documents for programs: a line each, and each at once."""
-    text = json.dumps(document, ensure_ascii=False)
-    sys.stdout.write(printable_json(text) + "\n")
-    sys.stdout.flush()
 
 
 def show(
@@ -49,17 +48,17 @@ def show(
     document: Mapping[str, object],
     build: Callable[[], tuple[Sheet, ...]],
 ) -> None:
-    """Write a document: as JSON, or as the tables that are built of it."""
+    """Write a document, as JSON or as tables."""
     if settings.output is Output.JSON:
-        write_json(document)
+        print_json(document)
     else:
         write_sheets(settings, build())
 
 
 def write_sheets(settings: Settings, sheets: tuple[Sheet, ...]) -> None:
-    """Write tables: styled on a terminal, as virsh does elsewhere."""
+    """Write tables: drawn on a terminal, plain elsewhere."""
     if is_styled(settings):
-        # rich costs 25 ms; a pipe does not need it.
+        # rich costs 25 ms; plain tables do without it.
         from cli.output.tables.styled import print_styled
 
         print_styled(sheets)
@@ -70,7 +69,7 @@ def write_sheets(settings: Settings, sheets: tuple[Sheet, ...]) -> None:
 
 
 def is_styled(settings: Settings) -> bool:
-    """Tell whether to draw: on a terminal that can, or where it is asked for."""
+    """Return whether to draw tables: on a capable terminal, or if that is forced."""
     if settings.is_plain:
         return False
     forced = os.environ.get("CLICOLOR_FORCE") or os.environ.get("FORCE_COLOR")

@@ -1,4 +1,4 @@
-"""What the options before the command say; `ctx.obj` of every command."""
+"""The global options; `ctx.obj` of every command."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Annotated, TypeAlias
 import typer
 
 DEFAULT_RUN_DIR = Path("/run/vmpower")
-"""Where vmpowerd keeps its sockets unless it is told otherwise."""
+"""Where vmpowerd has its sockets by default."""
 
 
 class Output(StrEnum):
-    """How answers are written."""
+    """The format of the output."""
 
     TABLE = "table"
-    """For people."""
+    """Tables and sentences."""
     JSON = "json"
-    """For programs; keys are stable."""
+    """JSON documents; their keys are stable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,27 +28,26 @@ class Settings:
 
     run_dir: Path = DEFAULT_RUN_DIR
     socket: Path | None = None
-    """One control socket, instead of those of the run directory."""
+    """A control socket to use instead of those in the run directory."""
     uri: str = ""
-    """libvirt URI for commands that speak to libvirt; empty: libvirt's default."""
+    """libvirt URI of commands that use libvirt; empty: libvirt's default."""
     output: Output = Output.TABLE
     is_plain: bool = False
-    """Tables without colour and lines, whatever the terminal can do."""
+    """Whether tables are plain even on a terminal."""
 
 
 OutputOption: TypeAlias = Annotated[
-    Output | None, typer.Option("--output", "-o", help="For people or for programs.")
+    Output | None, typer.Option("--output", "-o", help="Output format.")
 ]
-"""The global option again, for commands that show something: it is so often typed
-that it may stand behind the command as well."""
+"""The global option once more, so that it is also accepted after the command."""
 
 
 def settings_of(context: typer.Context, output: Output | None = None) -> Settings:
     """Return the global options of a running command.
 
     Args:
-        context: the command's.
-        output: what the command's own option says; it goes before the global one.
+        context: of the command.
+        output: value of the command's own option; it overrides the global one.
     """
     found = context.find_object(Settings)
     settings = found if found is not None else Settings()

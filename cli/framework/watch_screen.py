@@ -1,4 +1,4 @@
-"""Tables that fill a screen and are drawn again and again."""
+"""`--watch` on a terminal: tables on a full screen, redrawn at an interval."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from rich.segment import Segment, Segments
 from rich.text import Text
 
 from cli.framework.session import connect
-from cli.output.full_screen import full_screen
 from cli.output.keys import Special
-from cli.output.lines import cut, spread
+from cli.output.lines import spread, truncate
 from cli.output.tables.styled import render_styled
-from cli.output.terminal import HUNG_UP, Terminal
+from cli.output.terminal import HUNG_UP, Terminal, full_screen
 from orchestrator.errors import ControlError
 
 if TYPE_CHECKING:
-    from cli.framework.answer import Ask
+    from cli.framework.session import Query
     from cli.framework.settings import Settings
     from cli.output.tables.sheet import Sheet
-    from cli.output.terminal import Happening
+    from cli.output.terminal import TerminalEvent
     from orchestrator.control.client import ControlClient
 
 _HEAD_ROWS = 2
@@ -37,39 +36,39 @@ _STEPS = {
 }
 
 
-def watch(settings: Settings, ask: Ask, watch_s: float) -> int:
-    """Draw until the person leaves; return the exit status.
+def watch(settings: Settings, query: Query, watch_s: float) -> int:
+    """Redraw until the user quits; return the exit status.
 
     Raises:
-        ControlError: there is no daemon to begin with.
+        ControlError: the daemon does not respond to the first request.
     """
     with connect(settings) as client:
-        page = _Page(Console(highlight=False), ask(client).build(), watch_s)
+        page = _Page(Console(highlight=False), query(client).build(), watch_s)
         with Terminal() as terminal:
             try:
-                return _run(terminal, page, client, ask)
+                return _run(terminal, page, client, query)
             except OSError:
-                # Nobody can read it any more: the terminal was closed.
+                # The terminal was closed.
                 return HUNG_UP
 
 
-def _run(terminal: Terminal, page: _Page, client: ControlClient, ask: Ask) -> int:
+def _run(terminal: Terminal, page: _Page, client: ControlClient, query: Query) -> int:
     while True:
         with full_screen(page.console) as live:
-            happening = None
-            while happening is None or not happening.is_stopping:
+            event = None
+            while event is None or not event.is_stopping:
                 live.update(page.draw(), refresh=True)
-                happening = terminal.wait(page.left_s())
-                if happening.status is not None:
-                    return happening.status
-                if "q" in happening.keys:
+                event = terminal.wait(page.left_s())
+                if event.status is not None:
+                    return event.status
+                if "q" in event.keys:
                     return 0
-                page.take(happening, client, ask)
+                page.handle(event, client, query)
         terminal.stop_process()
 
 
 class _Page:
-    """The tables that were built last, and which part of them is seen.
+    """The latest tables, and the part of them that is visible.
 
     Synchronization: one thread.
     """
@@ -80,31 +79,29 @@ class _Page:
         self.console = console
         self._sheets = sheets
         self._watch_s = watch_s
-        self._gone = ""
+        self._error = ""
         self._now = datetime.now(UTC).astimezone()
         self._due_s = time.monotonic() + watch_s
         self._first = 0
 
     def left_s(self) -> float:
-        """Return the time until the daemon is asked again."""
+        """Return the time until the next request."""
         return max(0.0, self._due_s - time.monotonic())
 
-    def take(self, happening: Happening, client: ControlClient, ask: Ask) -> None:
-        """Scroll as the keys say, and ask again when it is time."""
-        self._first += sum(
-            _STEPS.get(Special(k), 0) for k in happening.keys if k in _STEPS
-        )
+    def handle(self, event: TerminalEvent, client: ControlClient, query: Query) -> None:
+        """Scroll, and request the tables again if the interval is over."""
+        self._first += sum(_STEPS.get(Special(k), 0) for k in event.keys if k in _STEPS)
         if self.left_s() > 0:
             return
         try:
-            self._sheets, self._gone = ask(client).build(), ""
+            self._sheets, self._error = query(client).build(), ""
         except ControlError as error:
-            self._gone = f"{error}, trying again"
+            self._error = f"{error}; retrying"
         self._now = datetime.now(UTC).astimezone()
         self._due_s = time.monotonic() + self._watch_s
 
     def draw(self) -> Segments:
-        """Draw the lines that have room."""
+        """Draw the visible lines."""
         width, height = self.console.size
         options = self.console.options.update(width=width, height=None)
         drawn = render_styled(self._sheets, width)
@@ -118,11 +115,11 @@ class _Page:
         return Segments(segments)
 
     def _head(self, width: int, hidden: int) -> Text:
-        more = f", {hidden} more lines: arrows scroll" if hidden else ""
-        left = Text.assemble((f" every {self._watch_s:g} s, q quits{more}", "dim"))
-        if self._gone:
-            left = Text.assemble((f" {self._gone} ", "bold white on red"))
+        more = f", {hidden} more lines (scroll with arrow keys)" if hidden else ""
+        left = Text.assemble((f" every {self._watch_s:g} s, q to quit{more}", "dim"))
+        if self._error:
+            left = Text.assemble((f" {self._error} ", "bold white on red"))
         right = Text(f"{socket.gethostname()}  {self._now:%H:%M:%S} ")
         head = spread(left, right, width)
-        cut(head, width)
+        truncate(head, width)
         return head.append("\n")

@@ -1,1 +1,1 @@
-"""What a person sees: lines, tables, pictures, and a screen that is drawn again."""
+"""The output of the command: lines, tables, pictures, full screens."""

@@ -1,4 +1,4 @@
-"""Bytes of a terminal as keys; pure."""
+"""Decodes the bytes that a terminal sends into keys; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ESCAPE: Final = b"\x1b"
 
 
 class Special(StrEnum):
-    """Keys that are no letter; any other key is the character that it types."""
+    """Keys without a character; any other key is the character that it types."""
 
     UP = "<up>"
     DOWN = "<down>"
@@ -21,7 +21,7 @@ class Special(StrEnum):
     ESCAPE = "<escape>"
     BACKSPACE = "<backspace>"
     UNKNOWN = "<unknown>"
-    """A sequence that no key of ours sends."""
+    """An escape sequence that is not in the table."""
 
 
 _CONTROLS: Final = {
@@ -42,14 +42,14 @@ _SEQUENCES: Final = {
     "7~": Special.HOME,
     "8~": Special.END,
 }
-"""What follows ESC [ or ESC O.
+"""Keys by what follows ESC [ or ESC O.
 
-Source: ctlseqs of xterm, "PC-Style Function Keys"; 7 and 8 are rxvt's.
+Source: xterm's ctlseqs, "PC-Style Function Keys"; 7~ and 8~ are sent by rxvt.
 """
 
 
 def decode_keys(data: bytes) -> list[str]:
-    """Split what a terminal sent into keys: characters, and names of `Special`."""
+    """Split input from a terminal into keys: characters and members of `Special`."""
     text, keys, at = data.decode(errors="ignore"), list[str](), 0
     while at < len(text):
         if text[at] == "\x1b":
@@ -62,7 +62,7 @@ def decode_keys(data: bytes) -> list[str]:
 
 
 def _sequence(text: str, at: int) -> tuple[str, int]:
-    """Read what follows an ESC; return the key and where the next one starts."""
+    """Parse what follows an ESC; return the key and the offset of the next one."""
     if text[at : at + 1] not in ("[", "O") or at + 1 >= len(text):
         return Special.ESCAPE, at
     end = at + 1

@@ -1,4 +1,4 @@
-"""Lines of a screen: cut to its width, in columns, and never wrapped."""
+"""Lines of a full-screen page: arranged in columns, truncated, never wrapped."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ GAP = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """One column."""
+class ScreenColumn:
+    """One column of a full-screen table."""
 
     title: str
     width: int
     is_right: bool = False
     rank: int = 0
-    """The highest is left out first where there is no room; 0 always stays."""
+    """The highest rank is dropped first on a narrow screen; 0 is always shown."""
     stretch: int = 0
-    """How many cells it may grow where there is room to spare."""
+    """How many cells it may grow on a wide screen."""
 
 
 class Lines:
-    """Renders lines as they are; what is too long is cut."""
+    """A rich renderable: one screen line per text, truncated to the width."""
 
     def __init__(self, lines: Sequence[Text]) -> None:
         self.lines = lines
@@ -37,67 +37,69 @@ class Lines:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
-        """Give the segments of every line."""
+        """Yield the segments of all lines."""
         for line in self.lines:
-            cut(line, options.max_width)
+            truncate(line, options.max_width)
             line.end = "\n"
             yield from line.render(console, "\n")
 
 
-def fit(slots: Sequence[Slot], width: int) -> list[Slot]:
-    """Leave out columns until there is room, then share what is left over."""
-    kept = list(slots)
-    while _width(kept) > width and any(slot.rank for slot in kept):
-        kept.remove(max(kept, key=lambda slot: slot.rank))
+def fit(columns: Sequence[ScreenColumn], width: int) -> list[ScreenColumn]:
+    """Drop columns until the rest fits, then distribute the spare width."""
+    kept = list(columns)
+    while _width(kept) > width and any(column.rank for column in kept):
+        kept.remove(max(kept, key=lambda column: column.rank))
     spare, more = width - _width(kept), dict.fromkeys(kept, 0)
     while spare > 0 and (growing := [s for s in kept if more[s] < s.stretch]):
-        for slot in growing[:spare]:
-            more[slot] += 1
+        for column in growing[:spare]:
+            more[column] += 1
         spare -= min(spare, len(growing))
-    return [replace(slot, width=slot.width + more[slot], stretch=0) for slot in kept]
+    return [
+        replace(column, width=column.width + more[column], stretch=0) for column in kept
+    ]
 
 
-def _width(slots: Sequence[Slot]) -> int:
-    return sum(slot.width for slot in slots) + GAP * (len(slots) - 1)
+def _width(columns: Sequence[ScreenColumn]) -> int:
+    return sum(column.width for column in columns) + GAP * (len(columns) - 1)
 
 
-def head(slots: Sequence[Slot], marked: str = "") -> Text:
-    """Write the titles; the marked one is that of the order."""
+def header(columns: Sequence[ScreenColumn], marked: str = "") -> Text:
+    """Build the line of titles; the sort column is marked."""
     return row(
-        slots,
+        columns,
         {
-            slot.title: Text(slot.title, "bold underline")
-            if slot.title == marked
-            else Text(slot.title, "dim")
-            for slot in slots
+            column.title: Text(column.title, "bold underline")
+            if column.title == marked
+            else Text(column.title, "dim")
+            for column in columns
         },
     )
 
 
-def row(slots: Sequence[Slot], cells: dict[str, Text]) -> Text:
-    """Put cells under their titles."""
+def row(columns: Sequence[ScreenColumn], cells: dict[str, Text]) -> Text:
+    """Build a line of cells, aligned with the titles."""
     line = Text()
-    for at, slot in enumerate(slots):
-        cell = cells.get(slot.title) or Text()
-        cut(cell, slot.width)
-        space = " " * (slot.width - cell.cell_len)
+    for at, column in enumerate(columns):
+        cell = cells.get(column.title) or Text()
+        truncate(cell, column.width)
+        space = " " * (column.width - cell.cell_len)
         line.append(" " * GAP if at else "")
-        if slot.is_right:
+        if column.is_right:
             line.append(space).append_text(cell)
         else:
             line.append_text(cell).append(space)
     return line
 
 
-def cut(line: Text, width: int) -> None:
-    """Shorten a line that is too long, and say so by an ellipsis."""
-    # A cell is at most as many columns as it has characters, but for wide letters.
+def truncate(line: Text, width: int) -> None:
+    """Truncate a line that is too long, with an ellipsis."""
+    # Measuring is slow; no character is wider than two cells.
     if len(line.plain) * 2 > width and line.cell_len > width:
         line.truncate(width, overflow="ellipsis")
 
 
 def rule(title: Text, width: int, right: Text | None = None) -> Text:
-    """Draw the line above a section, with its title in it."""
+    """Build the rule above a section, with its title in it."""
     line = Text.assemble(("── ", "bright_black"), title, " ")
     tail = (
         Text(" ").append_text(right).append(" ──", "bright_black") if right else Text()
@@ -109,17 +111,17 @@ def rule(title: Text, width: int, right: Text | None = None) -> Text:
 
 
 def spread(left: Text, right: Text, width: int) -> Text:
-    """Put two texts at the ends of a line; the right one goes if there is no room."""
+    """Put two texts at the ends of a line; drop the right one if it does not fit."""
     space = width - left.cell_len - right.cell_len
     return left.append(" " * space).append_text(right) if space > 0 else left
 
 
-def wrapped(pieces: Sequence[Text], width: int) -> list[Text]:
-    """Put pieces side by side into as many lines as they need, none of them cut."""
+def wrap(texts: Sequence[Text], width: int) -> list[Text]:
+    """Arrange texts side by side in as many lines as needed, without truncating."""
     lines: list[Text] = []
-    for piece in pieces:
-        if lines and lines[-1].cell_len + GAP + piece.cell_len <= width:
-            lines[-1].append(" " * GAP).append_text(piece)
+    for text in texts:
+        if lines and lines[-1].cell_len + GAP + text.cell_len <= width:
+            lines[-1].append(" " * GAP).append_text(text)
         else:
-            lines.append(piece)
+            lines.append(text)
     return lines

@@ -1,4 +1,4 @@
-"""What takes long is said, on a terminal; a pipe hears nothing of it."""
+"""A progress line for long operations; shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_S = 1.0
-"""What ends within this time is not worth a word."""
+DELAY_S = 1.0
+"""Operations that take less than this show nothing."""
 
 
 @contextmanager
-def working(words: str, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Show what is being done, below what is written, while the block lasts.
+def working(message: str, *, delay_s: float = DELAY_S) -> Iterator[None]:
+    """Show a progress line on standard error while the block runs.
 
-    On standard error, which results never go to; the line is gone afterwards. The
-    block itself must write nothing.
+    The line is erased afterwards. The block itself must not write anything.
 
     Args:
-        words: what is being done, as in "starting 'fw'".
-        patience_s: seconds before anything is shown.
+        message: what is being done, as in "starting 'fw'".
+        delay_s: seconds before the line is shown.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield
         return
     done = threading.Event()
-    thread = threading.Thread(target=_show, args=(words, patience_s, done), daemon=True)
+    thread = threading.Thread(target=_show, args=(message, delay_s, done), daemon=True)
     thread.start()
     try:
         yield
@@ -39,15 +38,15 @@ def working(words: str, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
         thread.join()
 
 
-def _show(words: str, patience_s: float, done: threading.Event) -> None:
-    if done.wait(patience_s):
+def _show(message: str, delay_s: float, done: threading.Event) -> None:
+    if done.wait(delay_s):
         return
     from rich.console import Console
     from rich.live import Live
     from rich.spinner import Spinner
     from rich.text import Text
 
-    line = Spinner("dots", Text(f"{words} ..."))
+    line = Spinner("dots", Text(f"{message} ..."))
     with Live(
         line,
         console=Console(stderr=True),

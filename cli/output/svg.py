@@ -1,4 +1,4 @@
-"""Pictures of what a terminal would show, for documents."""
+"""Writes what a terminal would show as an SVG picture."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _INDENTED = re.compile(
 )
 _SPACE = "&#160;"
 _CELL = 12.2
-"""Width of a character in rich's pictures."""
+"""Width of a character in the SVG that rich exports."""
 _FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def write_svg(
-    path: Path, drawn: RenderableType, *, title: str, size: tuple[int, int]
+    path: Path, content: RenderableType, *, title: str, size: tuple[int, int]
 ) -> None:
     """Write a picture.
 
     Args:
-        path: the file; it is replaced.
-        drawn: what is in the picture.
-        title: the window's.
+        path: the file; it is overwritten.
+        content: what the terminal shows.
+        title: of the terminal's window.
         size: columns and lines of the terminal.
 
     Raises:
@@ -49,17 +49,17 @@ def write_svg(
         height=height,
         highlight=False,
     )
-    console.print(drawn)
+    console.print(content)
     svg = console.export_svg(title=title, unique_id="vmpower")
     try:
-        # rich asks for fonts from another site; a picture should not call anybody.
+        # rich loads fonts from a web site; a picture must not contact other hosts.
         path.write_text(_unindented(_FONT_FACE.sub("", svg)), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _unindented(svg: str) -> str:
-    """Move text instead of beginning it with spaces, which some viewers drop."""
+    """Replace leading spaces by an offset: some viewers drop the spaces."""
 
     def move(match: re.Match[str]) -> str:
         x, y, length, rest, spaces = match.groups()

@@ -1,4 +1,6 @@
-"""The keyboard and the signals of a full-screen program, and the way back.
+"""The terminal of a full-screen program: its screen, keyboard and signals.
+
+Everything is restored when the program leaves, stops (Ctrl-Z) or fails.
 
 Source: termios(3), signal(7) on job control; Python's `signal.set_wakeup_fd`.
 """
@@ -15,37 +17,53 @@ import tty
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from rich.live import Live
+
 from cli.output.keys import ESCAPE, Special, decode_keys
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
+    from rich.console import Console
+
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HANDLED: Final = (*_ENDING, signal.SIGTSTP, signal.SIGWINCH)
 _REST_OF_SEQUENCE_S: Final = 0.05
-"""How long the rest of an escape sequence may take over a slow line."""
+"""How long the rest of an escape sequence may take on a slow line."""
 _SIGNALLED: Final = 128
 HUNG_UP: Final = _SIGNALLED + signal.SIGHUP
-"""Exit status of a program whose terminal is gone."""
+"""Exit status of a program whose terminal was closed."""
+
+
+def full_screen(console: Console) -> Live:
+    """Return the terminal's alternate screen; leaving it restores the contents."""
+    return Live(
+        console=console,
+        screen=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """What woke the program up."""
+class TerminalEvent:
+    """What ended a wait."""
 
     keys: tuple[str, ...] = ()
     is_woken: bool = False
     """Whether `Terminal.wake` was called."""
     is_resized: bool = False
     is_stopping: bool = False
-    """Ctrl-Z: draw nothing more, call `Terminal.stop_process`, and begin anew."""
+    """Ctrl-Z: leave the full screen, call `Terminal.stop_process`, then redraw."""
     status: int | None = None
-    """The exit status, if a signal ends the program or the terminal is gone."""
+    """The exit status, if a signal ends the program or the terminal was closed."""
 
 
 class Terminal:
-    """Takes single keys, quietly, and signals as values; gives everything back.
+    """Reads keys without echo and turns signals into events.
 
+    On exit, the terminal's settings and the signal handlers are restored.
     Synchronization: the main thread; `wake` may be called from any thread.
     """
 
@@ -60,7 +78,7 @@ class Terminal:
         self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup_fd = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in _HANDLED:
-            self._handlers[number] = signal.signal(number, _note)
+            self._handlers[number] = signal.signal(number, _ignore)
         self._saved = termios.tcgetattr(self._stdin)
         tty.setcbreak(self._stdin, termios.TCSANOW)
         return self
@@ -71,7 +89,7 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._give_back()
+        self._restore()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_fd)
@@ -79,11 +97,11 @@ class Terminal:
         os.close(self._writing)
 
     def wake(self) -> None:
-        """End a wait; does nothing if the terminal was left meanwhile."""
+        """End a wait; does nothing after the terminal was closed."""
         with contextlib.suppress(OSError):
             os.write(self._writing, b"\0")
 
-    def wait(self, timeout_s: float | None = None) -> Happening:
+    def wait(self, timeout_s: float | None = None) -> TerminalEvent:
         """Wait for a key, a signal, or `wake`."""
         ready, _, _ = select.select([self._stdin, self._reading], [], [], timeout_s)
         woken = os.read(self._reading, 4_096) if self._reading in ready else b""
@@ -94,9 +112,9 @@ class Terminal:
         if self._stdin in ready:
             data = self._read()
             keys = tuple(decode_keys(data))
-            # A terminal that ends is one that was hung up.
+            # End of input: the terminal was closed.
             status = status or (None if data else HUNG_UP)
-        return Happening(
+        return TerminalEvent(
             keys=keys,
             is_woken=0 in signals,
             is_resized=signal.SIGWINCH in signals,
@@ -105,16 +123,16 @@ class Terminal:
         )
 
     def stop_process(self) -> None:
-        """Give the terminal back and stop, as Ctrl-Z asks; returns when continued."""
-        self._give_back()
+        """Restore the terminal and stop the process; returns when it is continued."""
+        self._restore()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, _note)
+        signal.signal(signal.SIGTSTP, _ignore)
         tty.setcbreak(self._stdin, termios.TCSANOW)
 
-    def _give_back(self) -> None:
+    def _restore(self) -> None:
         if self._saved:
-            # A terminal that was closed has nothing to be given back.
+            # A closed terminal has no settings to restore.
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(self._stdin, termios.TCSANOW, self._saved)
 
@@ -129,5 +147,5 @@ class Terminal:
         return data
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    """Do nothing: the signal's number arrives through the wake-up descriptor."""
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing: the signal number arrives through the wake-up descriptor."""

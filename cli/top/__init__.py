@@ -1,1 +1,5 @@
-"""`vmpower top`: a reducer of keys, a history, a renderer, and the loop around them."""
+"""`vmpower top`: the live dashboard.
+
+`history` keeps recent samples. (snapshot, view, size) -> screen and (view, key) -> view
+are pure. `poller` requests samples in threads; `loop` connects everything.
+"""

@@ -28,34 +28,45 @@ def top(
             "-d",
             min=0.1,
             metavar="SECONDS",
-            help="Time between two looks; longer where a look is expensive.",
+            help="Refresh interval; longer if a refresh is expensive.",
         ),
     ] = 1.0,
     svg: Annotated[
         Path | None,
-        typer.Option("--svg", metavar="FILE", help="Write one picture, and end."),
+        typer.Option(
+            "--svg", metavar="FILE", help="Write one picture to an SVG file and exit."
+        ),
     ] = None,
-    looks: Annotated[
+    samples: Annotated[
         int,
-        typer.Option("--looks", min=2, help="Looks before the picture is written."),
+        typer.Option(
+            "--samples", min=2, help="Samples to collect before writing the picture."
+        ),
     ] = 3,
+    looks: Annotated[
+        int | None,
+        typer.Option("--looks", min=2, hidden=True, help="Old name of --samples."),
+    ] = None,
 ) -> None:
-    """Watch clocks, domains and events, live; '?' shows the keys."""
+    """Show CPU frequencies, domains and events, live.
+
+    Press '?' for the keys.
+    """
     settings = settings_of(context)
     with connect(settings) as client:
-        # rich and its friends cost 60 ms; a daemon that is not there costs none.
-        from cli.top.feeder import Look
+        # rich takes 60 ms to import; an unreachable daemon is reported before that.
+        from cli.top.poller import Sample
 
-        first = Look(client.status(), time.monotonic())
+        first = Sample(client.status(), time.monotonic())
         if svg is not None:
-            from cli.top.frame import write_frame
+            from cli.top.export import export_svg
 
-            write_frame(client, first, svg, _SVG_SIZE, (looks, delay_s))
+            export_svg(client, first, svg, _SVG_SIZE, (looks or samples, delay_s))
             return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "'vmpower top' needs a terminal",
-            hint="'vmpower status' and 'vmpower top --svg FILE' need none",
+            hint="without one, use 'vmpower status' or 'vmpower top --svg FILE'",
         )
     from cli.top.loop import watch
 

@@ -1,7 +1,7 @@
-"""The map of CPUs: which clock each clock group has, and who is on it.
+"""The map of CPUs: the frequency of each clock group, and the domains on it.
 
-Three densities: a tile with names for each clock group, a block and a letter for
-each CPU, or only a block. The first one that has room is drawn.
+Three densities: a tile with names for each clock group, a block and a letter for each
+CPU, or only a block. The first one that fits is drawn.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rich.text import Text
 
-from cli.output.lines import GAP, cut
+from cli.output.lines import GAP, truncate
 from cli.output.tables.cpus import group_cpus
-from cli.top.board import MANY, Board, marks
 from cli.top.charts import (
     EIGHTHS,
     HEAT,
     QUIET,
-    clock_ends,
     eighth,
+    frequency_range,
     heat,
     meter,
     runs,
     share_of,
 )
+from cli.top.snapshot import NO_LETTER, Snapshot, domain_letters
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 
@@ -33,28 +33,29 @@ if TYPE_CHECKING:
     from cli.top.view import View
     from orchestrator.control.documents import Cpu, Domain
 
-    Here: TypeAlias = dict[str, tuple[Domain, list[int]]]
-    """Who is on some CPUs: by UUID, the domain and its vCPUs."""
-    Tenants: TypeAlias = dict[int, Here]
-    """Who is on each CPU."""
+    Users: TypeAlias = dict[str, tuple[Domain, list[int]]]
+    """The domains on some CPUs with their vCPUs, by UUID."""
+    UsersByCpu: TypeAlias = dict[int, Users]
 
 _TILE_CELLS = 30
 _METER_CELLS = 6
 _LABEL_CELLS = 6
 _SPACED_EVERY = 8
-_NOBODY = "·"
+_UNUSED = "·"
 
 
-def cpu_map(board: Board, view: View, width: int, height: int) -> list[Text]:
-    """Draw the map into at most so many lines."""
-    tenants = _tenants(board.status["domains"])
-    packages = _packages(sorted(group_cpus(board.status["cpus"]), key=_place))
+def cpu_map(snapshot: Snapshot, view: View, width: int, height: int) -> list[Text]:
+    """Draw the map in at most `height` lines."""
+    users_by_cpu = _users_by_cpu(snapshot.status["domains"])
+    packages = _packages(sorted(group_cpus(snapshot.status["cpus"]), key=_location))
     titles = len(packages) if len(packages) > 1 else 0
     columns = _tile_columns(width)
-    # A thousand CPUs: what has no room is not drawn first and then thrown away.
+    # Decided by size, so that a thousand tiles are not drawn in vain.
     if titles + sum(-(-len(p) // columns) for p in packages) <= height:
-        return _tiles(packages, tenants, view, width)
-    blocks = [_blocks(package, tenants, board, view, width) for package in packages]
+        return _tiles(packages, users_by_cpu, view, width)
+    blocks = [
+        _blocks(package, users_by_cpu, snapshot, view, width) for package in packages
+    ]
     has_letters = titles + 2 * sum(map(len, blocks)) <= height
     lines: list[Text] = []
     for package, rows in zip(packages, blocks, strict=True):
@@ -62,37 +63,37 @@ def cpu_map(board: Board, view: View, width: int, height: int) -> list[Text]:
         for above, below in rows:
             lines += (above, below) if has_letters else (above,)
     if len(lines) > height:
-        more = f" {len(lines) - height + 1} more lines: a larger terminal shows them"
+        more = f" {len(lines) - height + 1} more lines, in a larger terminal"
         lines = [*lines[: height - 1], Text(more, "dim")]
     return lines
 
 
 def legend(cpus: list[Cpu]) -> Text:
-    """Explain heights and colours: the slowest and the fastest clock of all."""
+    """Explain heights and colors: the lowest and the highest frequency."""
     if not cpus:
         return Text()
-    slowest, fastest = clock_ends(cpus)
+    lowest, highest = frequency_range(cpus)
     cells = (
         (block, HEAT[at * len(HEAT) // len(EIGHTHS)])
         for at, block in enumerate(EIGHTHS)
     )
-    text = Text.assemble((f"{_ghz(slowest)} ", "dim")).append_text(runs(cells))
-    return text.append(f" {_ghz(fastest)} GHz", "dim")
+    text = Text.assemble((f"{_ghz(lowest)} ", "dim")).append_text(runs(cells))
+    return text.append(f" {_ghz(highest)} GHz", "dim")
 
 
-def _tenants(domains: Iterable[Domain]) -> Tenants:
-    """Tell for each CPU which vCPUs are pinned to it."""
-    found: Tenants = {}
+def _users_by_cpu(domains: Iterable[Domain]) -> UsersByCpu:
+    """Map each CPU to the domains whose vCPUs are pinned to it."""
+    found: UsersByCpu = {}
     for domain in domains:
         for vcpu in domain["vcpus"]:
             for pcpu in vcpu["pcpus"] if vcpu["controllable"] else ():
-                here = found.setdefault(pcpu, {})
-                here.setdefault(domain["uuid"], (domain, []))[1].append(vcpu["vcpu"])
+                users = found.setdefault(pcpu, {})
+                users.setdefault(domain["uuid"], (domain, []))[1].append(vcpu["vcpu"])
     return found
 
 
-def _place(group: list[Cpu]) -> tuple[int, int, int, int]:
-    """Sort clock groups by socket, node and core: SMT siblings are neighbours."""
+def _location(group: list[Cpu]) -> tuple[int, int, int, int]:
+    """Return a key that sorts by socket, node and core: SMT siblings are adjacent."""
     package, node = group[0]["package"], group[0]["node"]
     return (package or 0, node or 0, group[0]["core"] or 0, group[0]["clock_group"])
 
@@ -107,15 +108,15 @@ def _packages(groups: list[list[Cpu]]) -> list[list[list[Cpu]]]:
 def _socket_title(
     package: list[list[Cpu]], packages: list[list[list[Cpu]]]
 ) -> list[Text]:
-    """Name a socket, where there is more than one, and its NUMA nodes."""
+    """Title a socket and its NUMA nodes, if there is more than one socket."""
     if len(packages) == 1:
         return []
     nodes = {group[0]["node"] for group in package}
     known = {node for node in nodes if node is not None}
-    words = f"socket {package[0][0]['package']}"
+    title = f"socket {package[0][0]['package']}"
     if known:
-        words += f", NUMA node {format_cpulist(known)}"
-    return [Text(words, "dim")]
+        title += f", NUMA node {format_cpulist(known)}"
+    return [Text(title, "dim")]
 
 
 def _share(cpu: Cpu) -> float | None:
@@ -129,7 +130,7 @@ def _tile_columns(width: int) -> int:
 
 def _tiles(
     packages: list[list[list[Cpu]]],
-    tenants: Tenants,
+    users_by_cpu: UsersByCpu,
     view: View,
     width: int,
 ) -> list[Text]:
@@ -137,73 +138,73 @@ def _tiles(
     cells = (width + GAP) // columns - GAP
     groups = [group for package in packages for group in package]
     label = max((len(_list(group)) for group in groups), default=0)
-    bonds = _bonds(groups)
+    brackets = _sibling_brackets(groups)
     lines: list[Text] = []
     for package in packages:
         lines += _socket_title(package, packages)
         rows = -(-len(package) // columns)
         for at in range(rows):
             line = Text()
-            # Down, then right: neighbours stand together.
+            # Column by column, so that neighbors are adjacent.
             for column, place in enumerate(range(at, len(package), rows)):
                 line.pad_right(max(0, column * (cells + GAP) - line.cell_len))
-                tile = Text(bonds.get(package[place][0]["pcpu"], ""), QUIET)
-                tile.append_text(_tile(package[place], tenants, view, label))
-                cut(tile, cells)
+                tile = Text(brackets.get(package[place][0]["pcpu"], ""), QUIET)
+                tile.append_text(_tile(package[place], users_by_cpu, view, label))
+                truncate(tile, cells)
                 line.append_text(tile)
             lines.append(line)
     return lines
 
 
-def _bonds(groups: list[list[Cpu]]) -> dict[int, str]:
-    """Draw what binds SMT siblings that have clocks of their own, by first CPU."""
+def _sibling_brackets(groups: list[list[Cpu]]) -> dict[int, str]:
+    """Draw brackets around SMT siblings in different clock groups, by first CPU."""
     cores: dict[tuple[int | None, int | None], list[int]] = {}
     for group in groups:
         place = (group[0]["package"], group[0]["core"])
         cores.setdefault(place, []).append(group[0]["pcpu"])
     if all(len(siblings) == 1 for siblings in cores.values()):
         return {}
-    bonds = {}
+    brackets = {}
     for first, *others in cores.values():
-        bonds[first] = "╭" if others else " "
-        bonds |= dict.fromkeys(others, "│")
-        bonds |= dict.fromkeys(others[-1:], "╰")
-    return bonds
+        brackets[first] = "╭" if others else " "
+        brackets |= dict.fromkeys(others, "│")
+        brackets |= dict.fromkeys(others[-1:], "╰")
+    return brackets
 
 
 def _tile(
     group: list[Cpu],
-    tenants: Tenants,
+    users_by_cpu: UsersByCpu,
     view: View,
     label: int,
 ) -> Text:
     cpu, share = group[0], _share(group[0])
     tile = Text.assemble((f"{_list(group):>{label}} ", "bold"))
     tile.append_text(meter(share, _METER_CELLS, _style(cpu, share)))
-    fixed = cpu["override_khz"] is not None
-    style = "yellow" if fixed else "" if cpu["claimed"] else "dim"
+    is_overridden = cpu["override_khz"] is not None
+    style = "yellow" if is_overridden else "" if cpu["claimed"] else "dim"
     tile.append(f" {_ghz(cpu['current_khz'])}", style)
-    tile.append("!" if fixed else " ", "yellow").append(" ")
-    here: Here = {}
+    tile.append("!" if is_overridden else " ", "yellow").append(" ")
+    users: Users = {}
     for each in group:
-        for uuid, (domain, vcpus) in tenants.get(each["pcpu"], {}).items():
-            here.setdefault(uuid, (domain, []))[1].extend(vcpus)
-    for uuid, (domain, vcpus) in here.items():
-        look = "reverse" if uuid == view.cursor else ""
-        tile.append(printable(domain["name"]), look)
+        for uuid, (domain, vcpus) in users_by_cpu.get(each["pcpu"], {}).items():
+            users.setdefault(uuid, (domain, []))[1].extend(vcpus)
+    for uuid, (domain, vcpus) in users.items():
+        is_selected = uuid == view.cursor
+        tile.append(printable(domain["name"]), "reverse" if is_selected else "")
         tile.append(f":{format_cpulist(set(vcpus))} ", "dim")
     return tile
 
 
 def _blocks(
     groups: list[list[Cpu]],
-    tenants: Tenants,
-    board: Board,
+    users_by_cpu: UsersByCpu,
+    snapshot: Snapshot,
     view: View,
     width: int,
 ) -> list[tuple[Text, Text]]:
-    """Draw CPUs as blocks, and below each the letter of who is on it."""
-    letters, lines = marks(board), list[tuple[Text, Text]]()
+    """Draw CPUs as blocks, each with the letter of its domain below."""
+    letters, lines = domain_letters(snapshot), list[tuple[Text, Text]]()
     room = width - _LABEL_CELLS
     per_line = max(1, room * _SPACED_EVERY // (_SPACED_EVERY + 1))
     per_line -= per_line % _SPACED_EVERY if per_line > _SPACED_EVERY else 0
@@ -211,9 +212,9 @@ def _blocks(
     for start in range(0, len(cpus), per_line):
         some = cpus[start : start + per_line]
         label = f"{some[0]['pcpu']:>{_LABEL_CELLS - 1}} "
-        above = runs(_spaced(_block(cpu, tenants, view) for cpu in some))
+        above = runs(_spaced(_block(cpu, users_by_cpu, view) for cpu in some))
         below = runs(
-            _spaced(_letter(tenants.get(cpu["pcpu"], {}), letters) for cpu in some)
+            _spaced(_letter(users_by_cpu.get(cpu["pcpu"], {}), letters) for cpu in some)
         )
         lines.append(
             (
@@ -233,22 +234,22 @@ def _spaced(cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def _block(
     cpu: Cpu,
-    tenants: Tenants,
+    users_by_cpu: UsersByCpu,
     view: View,
 ) -> tuple[str, str]:
     share = _share(cpu)
     style = _style(cpu, share)
-    if view.cursor in tenants.get(cpu["pcpu"], {}):
+    if view.cursor in users_by_cpu.get(cpu["pcpu"], {}):
         style += " reverse"
     return ("?" if share is None else eighth(share), style)
 
 
-def _letter(here: Here, letters: dict[str, str]) -> tuple[str, str]:
-    if not here:
-        return (_NOBODY, QUIET)
-    if len(here) > 1:
+def _letter(users: Users, letters: dict[str, str]) -> tuple[str, str]:
+    if not users:
+        return (_UNUSED, QUIET)
+    if len(users) > 1:
         return ("*", "bold")
-    return (letters.get(next(iter(here)), MANY), "")
+    return (letters.get(next(iter(users)), NO_LETTER), "")
 
 
 def _style(cpu: Cpu, share: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The list of domains: how fast they are, and how often they ask."""
+"""The list of domains: frequencies and request rates."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cli.output.lines import Slot, fit, head, row
-from cli.output.tables.words import plural
-from cli.top.board import Board, listed, marks, refused, taking_part
-from cli.top.charts import clock_ends, rate_spark, spark
+from cli.output.lines import ScreenColumn, fit, header, row
+from cli.output.tables.cells import plural
+from cli.top.charts import frequency_range, rate_spark, spark
+from cli.top.snapshot import (
+    Snapshot,
+    count_refused,
+    domain_letters,
+    listed_domains,
+    managed_domains,
+)
 from cli.top.view import Sort
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
@@ -18,92 +24,93 @@ if TYPE_CHECKING:
     from cli.top.view import View
     from orchestrator.control.documents import Domain
 
-_CLOCKS = "Clock lately"
-_RATES = "Requests lately"
-_SLOTS = (
-    Slot(title="", width=1),
-    Slot(title=Sort.NAME, width=14, stretch=10),
-    Slot(title="State", width=8, rank=5),
-    Slot(title="vCPUs", width=5, is_right=True, rank=4),
-    Slot(title="Open", width=5, is_right=True, rank=6),
-    Slot(title=Sort.CLOCK, width=8, is_right=True),
-    Slot(title=_CLOCKS, width=12, rank=2, stretch=28),
-    Slot(title=Sort.RATE, width=6, is_right=True),
-    Slot(title=_RATES, width=15, rank=3, stretch=25),
-    Slot(title="Requests", width=11, is_right=True, rank=7),
-    Slot(title=Sort.REFUSED, width=7, is_right=True, rank=1),
+_FREQUENCIES = "Freq history"
+_RATES = "Req history"
+_COLUMNS = (
+    ScreenColumn(title="", width=1),
+    ScreenColumn(title=Sort.NAME, width=14, stretch=10),
+    ScreenColumn(title="State", width=8, rank=5),
+    ScreenColumn(title="vCPUs", width=5, is_right=True, rank=4),
+    ScreenColumn(title="Open", width=5, is_right=True, rank=6),
+    ScreenColumn(title=Sort.FREQUENCY, width=9, is_right=True),
+    ScreenColumn(title=_FREQUENCIES, width=12, rank=2, stretch=28),
+    ScreenColumn(title=Sort.RATE, width=6, is_right=True),
+    ScreenColumn(title=_RATES, width=15, rank=3, stretch=24),
+    ScreenColumn(title="Requests", width=11, is_right=True, rank=7),
+    ScreenColumn(title=Sort.REFUSED, width=7, is_right=True, rank=1),
 )
 
 
-def domain_list(board: Board, view: View, width: int, height: int) -> list[Text]:
-    """List domains under their titles; the selected one is always among them."""
-    domains, slots = listed(board, view), fit(_SLOTS, width)
+def domain_list(snapshot: Snapshot, view: View, width: int, height: int) -> list[Text]:
+    """List domains; the selected one is always visible."""
+    domains, columns = listed_domains(snapshot, view), fit(_COLUMNS, width)
     seen = _window(domains, view.cursor, height - 1)
-    letters, widths = marks(board), {slot.title: slot.width for slot in slots}
-    lines = [head(slots, view.sort)]
+    letters = domain_letters(snapshot)
+    widths = {column.title: column.width for column in columns}
+    lines = [header(columns, view.sort)]
     for domain in seen:
-        line = row(slots, _cells(board, domain, letters, widths))
+        line = row(columns, _cells(snapshot, domain, letters, widths))
         if domain["uuid"] == view.cursor:
             line.stylize("reverse")
         lines.append(line)
     if not domains:
-        lines.append(_nothing(view))
+        lines.append(_placeholder(view))
     return lines
 
 
-def list_title(board: Board, view: View) -> Text:
-    """Say which domains are listed."""
-    some, shown = taking_part(board), listed(board, view)
+def list_title(snapshot: Snapshot, view: View) -> Text:
+    """Describe which domains are listed."""
+    managed, shown = managed_domains(snapshot), listed_domains(snapshot, view)
     title = Text.assemble(("Domains ", "bold"), (f"{len(shown)}", "dim"))
-    if len(shown) != len(some):
-        title.append(f" of {len(some)}", "dim")
+    if len(shown) != len(managed):
+        title.append(f" of {len(managed)}", "dim")
     if view.filter or view.is_typing:
-        title.append(" like ", "dim").append(printable(view.filter), "yellow")
-    others = len(board.status["domains"]) - len(some)
+        title.append(", filter ", "dim").append(printable(view.filter), "yellow")
+    others = len(snapshot.status["domains"]) - len(managed)
     if others:
-        words = f", {plural(others, 'other')} without channels or policies"
-        title.append(words, "dim")
+        text = f", {plural(others, 'other')} without channels or policies"
+        title.append(text, "dim")
     return title
 
 
 def rate_text(rate: float | None) -> Text:
-    """Write requests per second."""
+    """Format requests per second."""
     if rate is None:
         return Text("-", "dim")
     return Text(f"{rate:,.0f}", "" if rate else "dim")
 
 
 def count_text(number: int, style: str = "") -> Text:
-    """Write a count, quietly if there is none."""
+    """Format a count; zero is dimmed."""
     return Text(f"{number:,}", style if number else "dim")
 
 
 def _window(domains: list[Domain], cursor: str | None, room: int) -> list[Domain]:
-    """Return those that have room, around the selected one."""
+    """Return the visible domains, around the selected one."""
     uuids = [domain["uuid"] for domain in domains]
     at = uuids.index(cursor) if cursor in uuids else 0
     first = max(0, min(at - room // 2, len(domains) - room))
     return domains[first : first + max(0, room)]
 
 
-def _nothing(view: View) -> Text:
+def _placeholder(view: View) -> Text:
     if view.filter:
-        return Text("   no domain has this in its name", "dim")
+        return Text("   no matching domain", "dim")
     return Text(
-        "   no domain has a channel or a policy: see 'vmpower domain onboard'", "dim"
+        "   no domain has a channel or a policy; see 'vmpower domain onboard'", "dim"
     )
 
 
 def _cells(
-    board: Board, domain: Domain, letters: dict[str, str], widths: dict[str, int]
+    snapshot: Snapshot, domain: Domain, letters: dict[str, str], widths: dict[str, int]
 ) -> dict[str, Text]:
-    uuid, history = domain["uuid"], board.history
-    khz = history.domain_clocks.latest(uuid)
+    uuid, history = domain["uuid"], snapshot.history
+    khz = history.domain_khz.latest(uuid)
     channels = domain["channels"]
     opened = sum(channel["state"] == "open" for channel in channels)
     is_running = domain["state"] == "running"
-    # A column that was left out for want of room is as wide as nothing.
-    clocks, rates = widths.get(_CLOCKS, 0), widths.get(_RATES, 0)
+    # A column that was dropped has no width.
+    khz_width, rates_width = widths.get(_FREQUENCIES, 0), widths.get(_RATES, 0)
     return {
         "": Text(letters.get(uuid, ""), "dim"),
         Sort.NAME: Text(printable(domain["name"]), "bold"),
@@ -112,14 +119,14 @@ def _cells(
         "Open": Text(
             f"{opened}/{len(channels)}", "" if opened == len(channels) else "yellow"
         ),
-        Sort.CLOCK: Text(format_khz(None if khz is None else round(khz))),
-        _CLOCKS: spark(
-            history.domain_clocks.last(uuid, clocks),
-            clocks,
-            clock_ends(board.status["cpus"]),
+        Sort.FREQUENCY: Text(format_khz(None if khz is None else round(khz))),
+        _FREQUENCIES: spark(
+            history.domain_khz.last(uuid, khz_width),
+            khz_width,
+            frequency_range(snapshot.status["cpus"]),
         ),
         Sort.RATE: rate_text(history.domain_rates.latest(uuid)),
-        _RATES: rate_spark(history.domain_rates.last(uuid, rates), rates),
+        _RATES: rate_spark(history.domain_rates.last(uuid, rates_width), rates_width),
         "Requests": count_text(sum(c["requests_total"] for c in channels)),
-        Sort.REFUSED: count_text(refused(domain), "red"),
+        Sort.REFUSED: count_text(count_refused(domain), "red"),
     }

@@ -1,4 +1,4 @@
-"""One domain: its vCPUs, its channels, what was refused, policies, warnings, events."""
+"""One domain: settings, vCPUs, channels, refusals, policies, warnings, events."""
 
 from __future__ import annotations
 
@@ -6,163 +6,166 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cli.output.lines import Slot, fit, head, row, rule, wrapped
-from cli.output.tables.channels import channel_state, generation
+from cli.output.lines import ScreenColumn, fit, header, row, rule, wrap
+from cli.output.tables.cells import step_name
+from cli.output.tables.channels import generation_cell, state_cell
 from cli.output.tables.domains import own_cpus
 from cli.output.tables.policies import policy_fields
 from cli.output.tables.refusals import list_refusals
-from cli.output.tables.rights import list_rights, source_cell
-from cli.output.tables.sheet import Cell, Look
-from cli.output.tables.status import cpu_words, domain_words
-from cli.output.tables.styled import STYLES
+from cli.output.tables.rights import list_settings, source_cell
+from cli.output.tables.sheet import Cell, Style
+from cli.output.tables.status import cpu_warnings, domain_warnings
+from cli.output.tables.styled import RICH_STYLES
 from cli.output.tables.vcpus import bounds, cpu_of, set_by
-from cli.output.tables.words import (
-    step_name,
-)
-from cli.top.charts import clock_ends, heat, meter, share_of, spark
+from cli.top.charts import frequency_range, heat, meter, share_of, spark
 from cli.top.domain_list import count_text, rate_text
-from cli.top.notes import event_lines, hanging, note_lines
+from cli.top.notes import event_lines, note_lines, wrap_after
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
-    from cli.top.board import Board
+    from cli.top.snapshot import Snapshot
     from orchestrator.control.documents import Channel, Cpu, Domain, Rights, Vcpu
 
-_CLOCKS = "Clock lately"
-_METER = "Now"
+_HISTORY = "History"
+_METER = ""
 _BOUNDS = "Bounds"
-_WHOLE_BOUNDS = len("1.20-3.00 GHz turbo")
-_VCPU_SLOTS = (
-    Slot(title="vCPU", width=4, is_right=True),
-    Slot(title="CPUs", width=6, stretch=6),
-    Slot(title=_METER, width=10, rank=6),
-    Slot(title="Clock", width=14, is_right=True),
-    Slot(title=_CLOCKS, width=10, rank=5, stretch=30),
-    Slot(title="Wish", width=8, is_right=True, rank=2),
-    Slot(title=_BOUNDS, width=13, is_right=True, rank=3, stretch=6),
-    Slot(title="Set by", width=22, rank=4, stretch=8),
+_FULL_BOUNDS = len("1.20-3.00 GHz turbo")
+_VCPU_COLUMNS = (
+    ScreenColumn(title="vCPU", width=4, is_right=True),
+    ScreenColumn(title="CPUs", width=6, stretch=6),
+    ScreenColumn(title=_METER, width=10, rank=6),
+    ScreenColumn(title="Frequency", width=14, is_right=True),
+    ScreenColumn(title=_HISTORY, width=10, rank=5, stretch=30),
+    ScreenColumn(title="Requested", width=9, is_right=True, rank=2),
+    ScreenColumn(title=_BOUNDS, width=13, is_right=True, rank=3, stretch=6),
+    ScreenColumn(title="Set by", width=22, rank=4, stretch=8),
 )
-_CHANNEL_SLOTS = (
-    Slot(title="Channel", width=7, is_right=True),
-    Slot(title="State", width=10, rank=1),
-    Slot(title="Generation", width=11, rank=2),
-    Slot(title="Req/s", width=6, is_right=True),
-    Slot(title="Requests", width=10, is_right=True, rank=4),
-    Slot(title="Refused", width=7, is_right=True),
-    Slot(title="Dropped", width=7, is_right=True, rank=6),
-    Slot(title="Late", width=6, is_right=True, rank=3),
-    Slot(title="Errors", width=6, is_right=True, rank=5),
-    Slot(title="Unread", width=6, is_right=True, rank=7),
-    Slot(title="Socket", width=24, rank=8, stretch=60),
+_CHANNEL_COLUMNS = (
+    ScreenColumn(title="Channel", width=7, is_right=True),
+    ScreenColumn(title="State", width=10, rank=1),
+    ScreenColumn(title="Generation", width=11, rank=2),
+    ScreenColumn(title="Req/s", width=6, is_right=True),
+    ScreenColumn(title="Requests", width=10, is_right=True, rank=4),
+    ScreenColumn(title="Refused", width=7, is_right=True),
+    ScreenColumn(title="Dropped", width=7, is_right=True, rank=6),
+    ScreenColumn(title="Late", width=6, is_right=True, rank=3),
+    ScreenColumn(title="Errors", width=6, is_right=True, rank=5),
+    ScreenColumn(title="Unread", width=6, is_right=True, rank=7),
+    ScreenColumn(title="Socket", width=24, rank=8, stretch=60),
 )
-_POLICY_SLOTS = (
-    Slot(title="By", width=16, stretch=12),
-    Slot(title="Policy", width=16, stretch=60),
-    Slot(title="vCPUs", width=5, rank=2, stretch=8),
-    Slot(title="Wants", width=10, rank=1, stretch=30),
+_POLICY_COLUMNS = (
+    ScreenColumn(title="Source", width=16, stretch=12),
+    ScreenColumn(title="Policy", width=16, stretch=60),
+    ScreenColumn(title="vCPUs", width=5, rank=2, stretch=8),
+    ScreenColumn(title="Wants", width=10, rank=1, stretch=30),
 )
 
 
-def domain_page(board: Board, uuid: str | None, width: int) -> list[Text]:
-    """Show one domain with all that is known of it."""
-    domain = next((d for d in board.status["domains"] if d["uuid"] == uuid), None)
+def domain_page(snapshot: Snapshot, uuid: str | None, width: int) -> list[Text]:
+    """Show everything known about one domain."""
+    domain = next((d for d in snapshot.status["domains"] if d["uuid"] == uuid), None)
     if domain is None:
-        return [Text("this domain is gone; escape leads back", "yellow")]
-    cpus = own_cpus(domain, board.status["cpus"])
-    words = [*domain_words(domain), *cpu_words(cpus)]
-    notes = note_lines([Cell(each, Look.NOTABLE) for each in words], width)
-    events = [e for e in reversed(board.events) if e["domain"] == domain["name"]]
+        return [Text("this domain no longer exists; Esc goes back", "yellow")]
+    cpus = own_cpus(domain, snapshot.status["cpus"])
+    warnings = [*domain_warnings(domain), *cpu_warnings(cpus)]
+    notes = note_lines([Cell(text, Style.NOTABLE) for text in warnings], width)
+    events = [e for e in reversed(snapshot.events) if e["domain"] == domain["name"]]
     sections = {
-        "Channels": _channels(board, domain, width),
+        "Channels": _channels(snapshot, domain, width),
         "Refused requests": _refusals(domain, width),
         "Policies": _policies(domain, width),
         "Warnings": notes,
-        "Events": event_lines(board, events, width),
+        "Events": event_lines(snapshot, events, width),
     }
-    lines = [*_facts(domain, width), Text(), *_vcpus(board, domain, width)]
+    lines = [*_facts(domain, width), Text(), *_vcpus(snapshot, domain, width)]
     for title, own in sections.items():
         lines += [Text(), rule(Text(title, "bold"), width), *own] if own else []
     return lines
 
 
 def _facts(domain: Domain, width: int) -> list[Text]:
-    number = "off" if domain["id"] is None else f"id {domain['id']}"
-    who = Text.assemble((printable(domain["name"]), "bold"), f"  {domain['state']}")
-    facts = [who, Text(number, "dim"), Text(domain["uuid"], "dim")]
-    lines = wrapped(facts, width)
-    return lines + (_rights(domain["rights"], width) if domain["rights"] else [])
+    title = Text.assemble((printable(domain["name"]), "bold"), f"  {domain['state']}")
+    facts = [title]
+    facts += [] if domain["id"] is None else [Text(f"id {domain['id']}", "dim")]
+    facts.append(Text(domain["uuid"], "dim"))
+    lines = wrap(facts, width)
+    return lines + (_settings(domain["rights"], width) if domain["rights"] else [])
 
 
-def _rights(rights: Rights, width: int) -> list[Text]:
-    """Say what holds for the domain, and who said so."""
+def _settings(rights: Rights, width: int) -> list[Text]:
+    """Show the effective settings and their sources."""
     facts = [
         Text.assemble(
             (f"{label} ", "dim"),
             value,
-            (f" ({source})", STYLES[source_cell(source).look]),
+            (f" ({source})", RICH_STYLES[source_cell(source).style]),
         )
-        for label, value, source in list_rights(rights)
+        for label, value, source in list_settings(rights)
     ]
-    return wrapped(facts, width)
+    return wrap(facts, width)
 
 
-def _vcpus(board: Board, domain: Domain, width: int) -> list[Text]:
+def _vcpus(snapshot: Snapshot, domain: Domain, width: int) -> list[Text]:
     if not domain["vcpus"]:
-        return [Text("no vCPU while it is off", "dim")]
-    slots = fit(_VCPU_SLOTS, width)
-    widths = {slot.title: slot.width for slot in slots}
-    clocks = {cpu["pcpu"]: cpu for cpu in board.status["cpus"]}
-    lines = [head(slots)]
+        return [Text("no vCPUs: the domain is not running", "dim")]
+    columns = fit(_VCPU_COLUMNS, width)
+    widths = {column.title: column.width for column in columns}
+    cpu_by_number = {cpu["pcpu"]: cpu for cpu in snapshot.status["cpus"]}
+    lines = [header(columns)]
     for vcpu in domain["vcpus"]:
-        cpu = cpu_of(vcpu, clocks)
+        cpu = cpu_of(vcpu, cpu_by_number)
         cells = {
             "vCPU": Text(str(vcpu["vcpu"]), "bold"),
             "CPUs": Text(format_cpulist(vcpu["pcpus"])),
             "Set by": _text(set_by(domain, vcpu, cpu)),
         }
-        lines.append(row(slots, cells | _clock_cells(board, vcpu, cpu, widths)))
+        lines.append(
+            row(columns, cells | _frequency_cells(snapshot, vcpu, cpu, widths))
+        )
     return lines
 
 
-def _clock_cells(
-    board: Board, vcpu: Vcpu, cpu: Cpu | None, widths: dict[str, int]
+def _frequency_cells(
+    snapshot: Snapshot, vcpu: Vcpu, cpu: Cpu | None, widths: dict[str, int]
 ) -> dict[str, Text]:
     if cpu is None:
-        return {"Clock": Text("floats", "yellow")}
-    room = widths.get(_CLOCKS, 0)
-    has_room = widths.get(_BOUNDS, 0) >= _WHOLE_BOUNDS
-    khz, steps, wish = cpu["current_khz"], cpu["steps_khz"], vcpu["wish_khz"]
+        return {"Frequency": Text("floats", "yellow")}
+    room = widths.get(_HISTORY, 0)
+    has_room = widths.get(_BOUNDS, 0) >= _FULL_BOUNDS
+    khz, steps, requested = cpu["current_khz"], cpu["steps_khz"], vcpu["wish_khz"]
     share = None if khz is None else share_of(khz, steps[-1], steps[0])
-    lately = board.history.clocks.last(cpu["clock_group"], room)
+    recent = snapshot.history.group_khz.last(cpu["clock_group"], room)
     return {
         _METER: meter(share, 10, heat(share or 0.0)),
-        "Clock": Text("-" if khz is None else step_name(khz, cpu)),
-        _CLOCKS: spark(lately, room, clock_ends(board.status["cpus"])),
-        "Wish": Text(format_khz(wish), "" if wish else "dim"),
+        "Frequency": Text("-" if khz is None else step_name(khz, cpu)),
+        _HISTORY: spark(recent, room, frequency_range(snapshot.status["cpus"])),
+        "Requested": Text(format_khz(requested), "" if requested else "dim"),
         _BOUNDS: _text(bounds(vcpu, cpu if has_room else None)),
     }
 
 
-def _channels(board: Board, domain: Domain, width: int) -> list[Text]:
+def _channels(snapshot: Snapshot, domain: Domain, width: int) -> list[Text]:
     if not domain["channels"]:
         return []
-    slots = fit(_CHANNEL_SLOTS, width)
+    columns = fit(_CHANNEL_COLUMNS, width)
     rows = (
-        row(slots, _channel_cells(board, domain, channel))
+        row(columns, _channel_cells(snapshot, domain, channel))
         for channel in domain["channels"]
     )
-    return [head(slots), *rows]
+    return [header(columns), *rows]
 
 
-def _channel_cells(board: Board, domain: Domain, channel: Channel) -> dict[str, Text]:
+def _channel_cells(
+    snapshot: Snapshot, domain: Domain, channel: Channel
+) -> dict[str, Text]:
     number, path = channel["number"], channel["path"]
     return {
         "Channel": Text(str(number), "bold"),
-        "State": _text(channel_state(channel)),
-        "Generation": _text(generation(channel)),
-        "Req/s": rate_text(board.history.rate(domain["uuid"], number)),
+        "State": _text(state_cell(channel)),
+        "Generation": _text(generation_cell(channel)),
+        "Req/s": rate_text(snapshot.history.rate(domain["uuid"], number)),
         "Requests": count_text(channel["requests_total"]),
         "Refused": count_text(channel["nacks_total"], "red"),
         "Dropped": count_text(channel["dropped_total"], "red"),
@@ -174,23 +177,23 @@ def _channel_cells(board: Board, domain: Domain, channel: Channel) -> dict[str, 
 
 
 def _refusals(domain: Domain, width: int) -> list[Text]:
-    """Say how many requests were refused for which reason, most first."""
+    """Count the refused requests by reason, the most frequent first."""
     return [
         line
-        for count, words in list_refusals(domain["channels"])
-        for line in hanging(Text(f"{count:>9,}  ", "red"), words, width)
+        for count, text in list_refusals(domain["channels"])
+        for line in wrap_after(Text(f"{count:>9,}  ", "red"), text, width)
     ]
 
 
 def _policies(domain: Domain, width: int) -> list[Text]:
-    slots = fit(_POLICY_SLOTS, width)
-    titles = [slot.title for slot in _POLICY_SLOTS]
+    columns = fit(_POLICY_COLUMNS, width)
+    titles = [column.title for column in _POLICY_COLUMNS]
     rows = [
-        row(slots, dict(zip(titles, map(_text, policy_fields(policy)), strict=True)))
+        row(columns, dict(zip(titles, map(_text, policy_fields(policy)), strict=True)))
         for policy in domain["policies"]
     ]
-    return [head(slots), *rows] if rows else []
+    return [header(columns), *rows] if rows else []
 
 
 def _text(cell: Cell) -> Text:
-    return Text(cell.text, STYLES[cell.look])
+    return Text(cell.text, RICH_STYLES[cell.style])

@@ -1,6 +1,6 @@
-"""What was seen lately: clocks and rates, one value a look.
+"""Recent frequencies and request rates, one value per sample.
 
-The daemon counts and does not remember; who watches it remembers.
+The daemon has counters but no history, so the dashboard keeps one.
 """
 
 from __future__ import annotations
@@ -13,74 +13,74 @@ if TYPE_CHECKING:
 
     from orchestrator.control.documents import Domain, Status
 
-LOOKS = 240
-"""Values that are kept: more than the widest sparkline draws."""
+MAX_SAMPLES = 240
+"""More than the widest sparkline can show."""
 KeyT = TypeVar("KeyT")
 
 
-class Traces(Generic[KeyT]):
-    """Recent values by key; a key that is not seen any more is forgotten."""
+class TimeSeries(Generic[KeyT]):
+    """Recent values by key; keys without a current value are dropped."""
 
     def __init__(self) -> None:
         self._values: dict[KeyT, deque[float | None]] = {}
 
     def add(self, values: Iterable[tuple[KeyT, float | None]]) -> None:
-        """Append one value for each key, and forget all other keys."""
+        """Append a value for each key, and drop all other keys."""
         before, self._values = self._values, {}
         for key, value in values:
-            trace = before.get(key)
-            if trace is None:
-                trace = deque(maxlen=LOOKS)
-            trace.append(value)
-            self._values[key] = trace
+            series = before.get(key)
+            if series is None:
+                series = deque(maxlen=MAX_SAMPLES)
+            series.append(value)
+            self._values[key] = series
 
     def last(self, key: KeyT, count: int) -> list[float | None]:
-        """Return up to `count` latest values, the newest last."""
+        """Return up to `count` of the latest values, the newest last."""
         return list(self._values.get(key, ()))[-count:] if count > 0 else []
 
     def latest(self, key: KeyT) -> float | None:
         """Return the newest value."""
-        trace = self._values.get(key)
-        return trace[-1] if trace else None
+        series = self._values.get(key)
+        return series[-1] if series else None
 
 
 class History:
-    """Looks at the daemon, one after the other.
+    """Time series of frequencies and request rates.
 
     Synchronization: one thread.
     """
 
     def __init__(self) -> None:
-        self.clocks: Traces[int] = Traces()
+        self.group_khz: TimeSeries[int] = TimeSeries()
         """kHz of each clock group."""
-        self.domain_clocks: Traces[str] = Traces()
+        self.domain_khz: TimeSeries[str] = TimeSeries()
         """Mean kHz of the controllable vCPUs of each domain, by UUID."""
-        self.domain_rates: Traces[str] = Traces()
+        self.domain_rates: TimeSeries[str] = TimeSeries()
         """Requests per second of each domain, by UUID."""
         self._rates: dict[tuple[str, int], float | None] = {}
         self._totals: dict[tuple[str, int], int] = {}
-        self._looked_s: float | None = None
+        self._sampled_s: float | None = None
 
     def rate(self, uuid: str, number: int) -> float | None:
-        """Return the requests per second of a channel; None: not known yet."""
+        """Return the requests per second of a channel; None: unknown."""
         return self._rates.get((uuid, number))
 
     def add(self, status: Status, at_s: float) -> None:
-        """Remember a look.
+        """Add a sample.
 
         Args:
-            status: what the daemon said.
-            at_s: when, by a monotonic clock.
+            status: of the daemon.
+            at_s: when it was received, by the monotonic clock.
         """
-        clocks = {cpu["clock_group"]: cpu["current_khz"] for cpu in status["cpus"]}
-        self.clocks.add(clocks.items())
+        current_khz = {cpu["clock_group"]: cpu["current_khz"] for cpu in status["cpus"]}
+        self.group_khz.add(current_khz.items())
         self._count(status, at_s)
         domains = status["domains"]
-        self.domain_clocks.add((d["uuid"], _mean_khz(d, clocks)) for d in domains)
+        self.domain_khz.add((d["uuid"], _mean_khz(d, current_khz)) for d in domains)
         self.domain_rates.add((d["uuid"], self._domain_rate(d)) for d in domains)
 
     def _count(self, status: Status, at_s: float) -> None:
-        passed_s = None if self._looked_s is None else at_s - self._looked_s
+        passed_s = None if self._sampled_s is None else at_s - self._sampled_s
         before, self._totals, self._rates = self._totals, {}, {}
         for domain in status["domains"]:
             for channel in domain["channels"]:
@@ -88,7 +88,7 @@ class History:
                 total = channel["requests_total"]
                 self._totals[key] = total
                 self._rates[key] = _per_second(before.get(key), total, passed_s)
-        self._looked_s = at_s
+        self._sampled_s = at_s
 
     def _domain_rate(self, domain: Domain) -> float | None:
         rates = [self.rate(domain["uuid"], c["number"]) for c in domain["channels"]]
@@ -97,19 +97,19 @@ class History:
 
 
 def _per_second(before: int | None, now: int, passed_s: float | None) -> float | None:
-    # Fewer than before: another daemon counts from zero.
+    # Fewer than before: the daemon restarted and counts from zero.
     if before is None or not passed_s or now < before:
         return None
     return (now - before) / passed_s
 
 
-def _mean_khz(domain: Domain, clocks: dict[int, int | None]) -> float | None:
+def _mean_khz(domain: Domain, current_khz: dict[int, int | None]) -> float | None:
     if domain["id"] is None:
         return None
     found = [
         khz
         for vcpu in domain["vcpus"]
         if vcpu["controllable"] and vcpu["clock_group"] is not None
-        if (khz := clocks.get(vcpu["clock_group"])) is not None
+        if (khz := current_khz.get(vcpu["clock_group"])) is not None
     ]
     return sum(found) / len(found) if found else None

@@ -1,4 +1,4 @@
-"""The dashboard as it runs: keys, signals and news in, pictures out."""
+"""Runs the dashboard: keys, signals and updates in, screens out."""
 
 from __future__ import annotations
 
@@ -8,112 +8,111 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cli.output.full_screen import full_screen
 from cli.output.lines import Lines
-from cli.output.terminal import HUNG_UP, Terminal
-from cli.top.board import Board
-from cli.top.feeder import Feeder, Look
+from cli.output.terminal import HUNG_UP, Terminal, full_screen
 from cli.top.history import History
-from cli.top.picture import picture
-from cli.top.view import Drawn, View, press
+from cli.top.poller import Poller, Sample
+from cli.top.screen import render_screen
+from cli.top.snapshot import Snapshot
+from cli.top.view import Layout, View, press
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.live import Live
 
-    from cli.output.terminal import Happening
-    from cli.top.feeder import News
+    from cli.output.terminal import TerminalEvent
+    from cli.top.poller import Update
 
 
 class Dashboard:
-    """Keeps what was seen and what the person chose; draws it.
+    """The state of the dashboard, and how it is drawn.
 
     Synchronization: one thread.
     """
 
-    def __init__(self, console: Console, first: Look) -> None:
+    def __init__(self, console: Console, first: Sample) -> None:
         self._console = console
         self._history = History()
         self._history.add(first.status, first.at_s)
         self._status = first.status
         self._now = datetime.now(UTC).astimezone()
-        self._gone: str | None = None
+        self._unreachable: str | None = None
         self._view = View()
-        self._drawn = Drawn()
+        self._layout = Layout()
         self._host = socket.gethostname()
 
     @property
     def view(self) -> View:
-        """What the person chose."""
+        """The user's selections."""
         return self._view
 
-    def learn(self, news: list[News]) -> None:
-        """Take in what the daemon said, or that it is gone."""
-        for one in news:
-            if isinstance(one, Look):
-                self._history.add(one.status, one.at_s)
-                self._status, self._gone = one.status, None
+    def apply(self, updates: list[Update]) -> None:
+        """Apply updates from the poller."""
+        for update in updates:
+            if isinstance(update, Sample):
+                self._history.add(update.status, update.at_s)
+                self._status, self._unreachable = update.status, None
             else:
-                self._gone = one.reason
-        if news:
+                self._unreachable = update.reason
+        if updates:
             self._now = datetime.now(UTC).astimezone()
 
     def press(self, keys: tuple[str, ...]) -> None:
-        """Do what keys say."""
+        """Handle keys."""
         for key in keys:
-            self._view = press(self._view, key, self._drawn)
+            self._view = press(self._view, key, self._layout)
 
-    def draw(self, feeder: Feeder) -> Lines:
-        """Draw this moment."""
-        board = Board(
+    def draw(self, poller: Poller) -> Lines:
+        """Draw the current state."""
+        snapshot = Snapshot(
             status=self._status,
             history=self._history,
-            events=feeder.events(),
+            events=poller.events(),
             host=self._host,
             now=self._now,
-            gone=self._gone,
+            unreachable=self._unreachable,
         )
         size = self._console.size
-        drawn = picture(board, self._view, size.width, size.height)
-        self._drawn = drawn.drawn
-        return Lines(drawn.lines)
+        screen = render_screen(snapshot, self._view, size.width, size.height)
+        self._layout = screen.layout
+        return Lines(screen.lines)
 
 
-def watch(path: Path, first: Look, delay_s: float) -> int:
-    """Show the dashboard until the person leaves; return the exit status."""
+def watch(path: Path, first: Sample, delay_s: float) -> int:
+    """Run the dashboard until the user quits; return the exit status."""
     console = Console(highlight=False)
     dashboard = Dashboard(console, first)
     with Terminal() as terminal:
-        feeder = Feeder(path, delay_s, terminal.wake)
-        feeder.start()
+        poller = Poller(path, delay_s, terminal.wake)
+        poller.start()
         try:
             while True:
                 with full_screen(console) as live:
-                    status = _show(terminal, live, dashboard, feeder)
+                    status = _run(terminal, live, dashboard, poller)
                 if status is not None:
                     return status
                 terminal.stop_process()
         except OSError:
-            # Nobody can read it any more: the terminal was closed.
+            # The terminal was closed.
             return HUNG_UP
         finally:
-            feeder.stop()
+            poller.stop()
 
 
-def _show(
-    terminal: Terminal, live: Live, dashboard: Dashboard, feeder: Feeder
+def _run(
+    terminal: Terminal, live: Live, dashboard: Dashboard, poller: Poller
 ) -> int | None:
-    """Run until it ends, with the exit status, or until it is stopped: None."""
-    happening: Happening | None = None
-    while happening is None or not happening.is_stopping:
-        dashboard.learn(feeder.take())
-        live.update(dashboard.draw(feeder), refresh=True)
-        happening = terminal.wait()
-        if happening.status is not None:
-            return happening.status
-        dashboard.press(happening.keys)
-        if dashboard.view.is_over:
+    """Run until the end, and return the exit status; None: stopped by Ctrl-Z."""
+    event: TerminalEvent | None = None
+    while event is None or not event.is_stopping:
+        dashboard.apply(poller.take_updates())
+        live.update(dashboard.draw(poller), refresh=True)
+        event = terminal.wait()
+        if event.status is not None:
+            return event.status
+        dashboard.press(event.keys)
+        if dashboard.view.is_quitting:
             return 0
-        feeder.is_paused = dashboard.view.is_paused
+        poller.is_paused = dashboard.view.is_paused
     return None

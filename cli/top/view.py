@@ -1,4 +1,4 @@
-"""What the person looks at, and what a key does to it: (view, key) -> view.
+"""The user's selections, and what a key changes: (view, key) -> view.
 
 Synchronization: none required, everything here is immutable.
 """
@@ -18,73 +18,73 @@ _PAGE_ROWS = 10
 
 
 class Page(Enum):
-    """One of the pictures."""
+    """A page of the dashboard."""
 
     OVERVIEW = "overview"
     """CPUs, domains, warnings and events."""
     DOMAIN = "domain"
-    """One domain with its vCPUs."""
+    """One domain in detail."""
     WARNINGS = "warnings"
     """All warnings and the latest events."""
     HELP = "help"
-    """The keys."""
+    """Keys, symbols and terms."""
 
 
 class Sort(StrEnum):
-    """The order of domains; the value is the title of its column."""
+    """The sort order of domains; the value is the title of the column."""
 
     NAME = "Domain"
-    CLOCK = "Clock"
-    """The fastest first."""
+    FREQUENCY = "Frequency"
+    """The highest first."""
     RATE = "Req/s"
-    """Who asks most, first."""
+    """The most requests per second first."""
     REFUSED = "Refused"
-    """Who is refused most, first."""
+    """The most refused requests first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Everything that keys change."""
+    """The state that keys change."""
 
     page: Page = Page.OVERVIEW
     behind: Page = Page.OVERVIEW
-    """The page that help goes back to."""
+    """The page that closing the help returns to."""
     cursor: str | None = None
-    """UUID of the domain that is selected."""
+    """UUID of the selected domain."""
     scroll: int = 0
-    """First row that is seen of a page that is too long."""
+    """First visible row of a long page."""
     sort: Sort = Sort.NAME
     filter: str = ""
-    """Part of the names of the domains that are listed."""
+    """Only domains whose names contain this text are listed."""
     is_typing: bool = False
-    """Whether keys go into the filter."""
+    """Whether characters are added to the filter."""
     is_paused: bool = False
-    is_over: bool = False
+    is_quitting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """What the last picture showed, as far as keys depend on it."""
+class Layout:
+    """What the last screen showed, as far as keys depend on it."""
 
-    listed: tuple[str, ...] = ()
-    """UUIDs of the domains, in their order."""
+    uuids: tuple[str, ...] = ()
+    """Of the listed domains, in order."""
     scroll_limit: int = 0
-    """The largest scroll that still shows something new."""
+    """The largest useful value of `View.scroll`."""
 
 
-def press(view: View, key: str, drawn: Drawn) -> View:
-    """Return what a key makes of a view."""
+def press(view: View, key: str, layout: Layout) -> View:
+    """Return the view after a key."""
     if view.is_typing:
         return _type(view, key)
     if key in _COMMANDS:
         return _COMMANDS[key](view)
     if key in _STEPS:
-        return _move(view, _STEPS[key], drawn)
+        return _move(view, _STEPS[key], layout)
     return view
 
 
 def matches(view: View, name: str) -> bool:
-    """Tell whether the filter lets a domain through."""
+    """Return whether a domain's name matches the filter."""
     return view.filter.casefold() in name.casefold()
 
 
@@ -103,7 +103,7 @@ def _type(view: View, key: str) -> View:
 
 
 def _quit(view: View) -> View:
-    return replace(view, is_over=True)
+    return replace(view, is_quitting=True)
 
 
 def _pause(view: View) -> View:
@@ -137,7 +137,7 @@ def _help(view: View) -> View:
 
 
 def _back(view: View) -> View:
-    """Undo one step: the page, then the filter, then the selection."""
+    """Leave the page; in the overview, clear the filter, then the selection."""
     match view.page:
         case Page.HELP:
             return replace(view, page=view.behind, scroll=0)
@@ -149,18 +149,18 @@ def _back(view: View) -> View:
             return replace(view, page=Page.OVERVIEW, scroll=0)
 
 
-def _move(view: View, step: int, drawn: Drawn) -> View:
+def _move(view: View, step: int, layout: Layout) -> View:
     if view.page is not Page.OVERVIEW:
-        scroll = min(max(0, view.scroll + step), drawn.scroll_limit)
+        scroll = min(max(0, view.scroll + step), layout.scroll_limit)
         return replace(view, scroll=scroll)
-    if not drawn.listed:
+    if not layout.uuids:
         return replace(view, cursor=None)
-    count = len(drawn.listed)
-    # Without a selection one stands before the first, or behind the last.
+    count = len(layout.uuids)
+    # Without a selection, start before the first or after the last.
     at = -1 if step > 0 else count
-    if view.cursor in drawn.listed:
-        at = drawn.listed.index(view.cursor)
-    return replace(view, cursor=drawn.listed[min(max(0, at + step), count - 1)])
+    if view.cursor in layout.uuids:
+        at = layout.uuids.index(view.cursor)
+    return replace(view, cursor=layout.uuids[min(max(0, at + step), count - 1)])
 
 
 _END = 1 << 30
@@ -188,14 +188,14 @@ _STEPS: dict[str, int] = {
 }
 KEYS = (
     ("q", "quit"),
-    ("p, space", "pause, and go on"),
-    ("s", "sort domains by name, clock, requests a second, refusals"),
-    ("/", "list only domains whose name contains what you type"),
-    ("up, down, k, j", "select a domain; scroll its page"),
-    ("page up, page down", "the same, ten at a time; home and end: all the way"),
-    ("enter", "show the selected domain with its vCPUs and events"),
+    ("p, space", "pause or resume"),
+    ("s", "sort domains by name, frequency, request rate or refusals"),
+    ("/", "filter domains by name"),
+    ("up, down, k, j", "select a domain, or scroll a page"),
+    ("page up, page down", "move by ten; home and end: to the first and the last"),
+    ("enter", "show the selected domain"),
     ("w", "show all warnings and events"),
-    ("?, h", "this help"),
-    ("escape", "back; on the overview drop the filter, then the selection"),
+    ("?, h", "show this help"),
+    ("escape", "go back; in the overview, clear the filter, then the selection"),
 )
-"""The keys for the page of help and for the manual."""
+"""For the help page and the manual."""

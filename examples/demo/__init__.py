@@ -1,13 +1,13 @@
-"""`make demo`: real guests ask for clocks, the daemon obeys, a person watches.
+"""`make demo`: real guests request frequencies from the daemon, live in a terminal.
 
-One process hosts it all: libvirt's embedded QEMU driver, which runs two guests under
-plain emulation, and vmpowerd itself, which finds their channels from libvirt's events.
-The clocks are simulated CPUs, files in a directory, unless the host's own are asked
-for. Nothing is left behind.
+One process hosts everything: libvirt's embedded QEMU driver, which runs two guests with
+plain emulation, and vmpowerd, which finds their channels through libvirt. The CPUs are
+simulated (files in a directory), unless those of the host are requested. Nothing is
+left behind.
 
-The modules, from the outside in: `performance` runs the show on a `stage` (all that is
-made and must go again, for which an `undertaker` stands by) with `guests`; `consoles`
-reads what they print; `recording` keeps what was seen; `picture`, `snapshot` and
-`summary` draw it with `charts`; `tree` proves that the CPUs are as they were. `dpdk` is
-the other show, of DPDK's own test.
+The modules: `runs` has the two demos, `traffic` (guests that forward packets) and
+`dpdk` (DPDK's own test). Both use an `environment` (everything that is created and must
+be removed, with a `cleanup_watchdog`) and its `guests`. `consoles` parses what guests
+print, `recording` collects samples, `display`, `picture`, `plain_text` and `summary`
+show them with `charts`, and `tree` compares the CPUs before and after.
 """

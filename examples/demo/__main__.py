@@ -1,4 +1,4 @@
-"""`python -m examples.demo`: arguments, signals, what is shown, exit status."""
+"""`python -m examples.demo`: arguments, signals, exit status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from examples.guests.cache import GuestError
 from examples.guests.kernel import fetch_kernel
-from examples.guests.kvm import cure_kvm, is_kvm_ill, leave_mount_namespace
+from examples.guests.kvm import fix_kvm, is_kvm_misconfigured, leave_mount_namespace
 from orchestrator.errors import VmpowerError
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 30
 FILE_WIDTH = 100
-"""Columns of the output where no terminal has a width."""
+"""Columns of the output without a terminal."""
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as a shell gives it."""
+"""Exit status after Ctrl-C, as from a shell."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status.
 
-    0: everything went well and was restored; 1: it did not; 130: interrupted.
+    0: success, and everything was restored; 1: failure; 130: interrupted.
     """
     options = _parse_arguments(arguments)
     console = Console(highlight=False)
@@ -47,23 +47,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"hint: {hint}", markup=False)
         return 1
     except KeyboardInterrupt:
-        console.print("demo: interrupted, nothing was started yet")
+        console.print("demo: interrupted before anything was started")
         return INTERRUPTED
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make demo ARGS=",
-        description="Real QEMU guests ask for clocks over virtio-serial, and vmpowerd"
-        " obeys. Needs no KVM, no cpufreq and no libvirtd; leaves nothing behind.",
+        description="Run QEMU guests that request CPU frequencies over virtio-serial,"
+        " and vmpowerd, which sets them. Needs no KVM, cpufreq or libvirtd, and leaves"
+        " nothing behind.",
     )
     parser.add_argument(
-        "--dpdk", action="store_true", help="DPDK's own power test as the guest"
+        "--dpdk", action="store_true", help="Run DPDK's own power test in a guest."
     )
     parser.add_argument(
         "--host-cpus",
         action="store_true",
-        help="set this machine's own clocks instead of simulated ones (root)",
+        help="Set the frequencies of this host instead of simulated CPUs (as root).",
     )
     parser.add_argument(
         "--seconds",
@@ -71,58 +72,60 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         choices=range(3, 601),
         default=DEFAULT_SECONDS,
-        help="how long the guests work: 3 to 600 (default: 30)",
+        help="How long the guests run, 3 to 600 (default: 30).",
     )
     parser.add_argument(
-        "--svg", metavar="FILE", type=Path, help="save a live picture there"
+        "--svg", metavar="FILE", type=Path, help="Save the live display to an SVG file."
     )
     parser.add_argument(
-        "--plain", action="store_true", help="text now and then, also on a terminal"
+        "--plain",
+        action="store_true",
+        help="Print plain text, even on a terminal.",
     )
     return parser.parse_args(arguments)
 
 
 def _prepare(console: Console) -> None:
-    # Before libvirt is imported: its library would write what it thinks over the
-    # picture, and errors arrive as exceptions anyway.
+    # Before libvirt is imported: its library would log to the terminal. Errors are
+    # reported as exceptions anyway.
     os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
-    if is_kvm_ill():
+    if is_kvm_misconfigured():
         try:
             leave_mount_namespace()
-            cure_kvm()
+            fix_kvm()
         except OSError as error:
-            console.print(f"this machine's /dev/kvm slows libvirt down: {error}")
+            console.print(f"the permissions of /dev/kvm slow libvirt down: {error}")
     began_s = time.monotonic()
     fetch_kernel()
     if time.monotonic() - began_s > 1:
-        console.print("fetched a kernel for the guests", style="dim")
+        console.print("downloaded a kernel for the guests", style="dim")
 
 
 async def _run(options: argparse.Namespace, console: Console) -> int:
     # Imports libvirt, see _prepare.
-    from examples.demo.shows import show_dpdk, show_traffic
-    from examples.demo.stage import Stage
+    from examples.demo.environment import DemoEnvironment
+    from examples.demo.runs import run_dpdk, run_traffic
 
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, interrupted.set)
-    stage = Stage(is_on_host_cpus=options.host_cpus)
+    environment = DemoEnvironment(is_on_host_cpus=options.host_cpus)
     try:
-        show = show_dpdk if options.dpdk else show_traffic
-        is_well = await show(stage, options, console, interrupted)
+        run_demo = run_dpdk if options.dpdk else run_traffic
+        is_ok = await run_demo(environment, options, console, interrupted)
     except (VmpowerError, GuestError):
-        console.print(stage.log.tail(), style="dim", markup=False)
+        console.print(environment.log.tail(), style="dim", markup=False)
         raise
     finally:
-        await stage.close()
+        await environment.close()
     if interrupted.is_set():
         return INTERRUPTED
-    return 0 if is_well else 1
+    return 0 if is_ok else 1
 
 
 def entry() -> None:
-    """End the process at once when `main` returns: threads of libvirt live on."""
+    """Exit as soon as `main` returns: threads of libvirt may still be running."""
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -14,13 +14,13 @@ _FULL = len(_EIGHTHS) - 1
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Where values lie between the lowest and the highest that can be drawn."""
+    """The range of values that can be drawn."""
 
     low: float
     high: float
 
     def share(self, value: float) -> float:
-        """Return the place of a value, from 0 to 1."""
+        """Return the position of a value, from 0 to 1."""
         if self.high <= self.low:
             return 1.0
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
@@ -29,12 +29,12 @@ class Scale:
 def resample(
     points: Sequence[tuple[float, float]], span: float, width: int
 ) -> list[float | None]:
-    """Average points over time into columns.
+    """Average points over time in columns.
 
     Args:
         points: time and value, by time.
-        span: the time that the columns stand for, from 0.
-        width: how many columns.
+        span: the time that all columns cover, from 0.
+        width: number of columns.
 
     Returns:
         A value for each column; a column between two points repeats the earlier one,
@@ -57,7 +57,7 @@ def resample(
 def draw(values: Sequence[float | None], scale: Scale, height: int) -> list[str]:
     """Draw columns; the first line is the top one.
 
-    The lowest value still shows as an eighth, so that low and nothing differ.
+    The lowest value is drawn as an eighth, to distinguish it from no value.
     """
     levels = [
         0 if v is None else max(1, round(scale.share(v) * height * _FULL))
@@ -76,7 +76,7 @@ def bar(share: float, width: int) -> tuple[str, str]:
 
 
 def percentile(values: Sequence[int], percent: float) -> int | None:
-    """Return the value that this share of the values does not exceed; None of none."""
+    """Return a percentile of the values; None without values."""
     if not values:
         return None
     ordered = sorted(values)

@@ -1,8 +1,9 @@
-"""Cleans up after a demo that was killed and could not do it itself.
+"""Cleans up after a demo that was killed.
 
-A small shell waits for the end of its standard input, which the kernel closes however
-we end. It is told when there is nothing to do. QEMU would stay otherwise: it belongs to
-no terminal, and libvirt has it wait for libvirt even when its guest has powered off.
+A shell process waits for the end of its standard input, which the kernel closes however
+the demo ends; a line on it means that there is nothing to do. Otherwise QEMU would keep
+running: it has no terminal, and libvirt makes it wait for libvirt even after its guest
+has powered off.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-_ALL_IS_WELL = b"well\n"
+_DISMISS = b"done\n"
 _SCRIPT = """\
 trap '' INT TERM HUP
 read -r word && exit
 for file in "$1"/run/qemu/*.pid; do
     read -r pid <"$file"
-    # The number may be somebody else's by now.
+    # The PID may have been reused.
     grep -q "$1" "/proc/$pid/cmdline" 2>/dev/null && kill -9 "$pid"
 done
 rm -rf "$1"
@@ -27,7 +28,7 @@ rm -rf "$1"
 
 
 class CleanupWatchdog:
-    """Watches over one directory of the embedded driver until it is dismissed.
+    """Cleans up one directory of the embedded driver, unless it is dismissed.
 
     Synchronization: one thread.
     """
@@ -42,5 +43,5 @@ class CleanupWatchdog:
         )
 
     def dismiss(self) -> None:
-        """Say that everything is cleaned up already."""
-        self._process.communicate(_ALL_IS_WELL)
+        """End the watchdog: everything is cleaned up already."""
+        self._process.communicate(_DISMISS)

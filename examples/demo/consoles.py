@@ -1,4 +1,4 @@
-"""What guests print on their serial consoles.
+"""Parses what guests print on their serial consoles.
 
 Source: `forwarder.c` beside this file documents the lines.
 """
@@ -11,46 +11,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MARK = "@ "
+_PREFIX = "@ "
 DONE = "@ done"
-"""The guest's last line; it waits for its end then."""
+"""The guest's last line; it then waits to be stopped."""
 _LAST_LINES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VCpuReport:
-    """One vCPU's line: counts since its start, and the latest round trips."""
+    """A line of one vCPU: counts since its start, and the latest round trips."""
 
     vcpu: int
     ms: int
     """Milliseconds since the program started."""
     queue: int
-    """Packets that wait."""
+    """Packets waiting."""
     arrived: int
     served: int
     lost: int
-    """Packets for which the queue had no room."""
+    """Packets dropped because the queue was full."""
     mhz: int
-    """The clock that the guest believes to have, from the answers that it got."""
+    """The frequency that the guest assumes, from the answers it received."""
     sent: int
     acks: int
     nacks: int
     none: int
-    """Requests whose answer the guest did not wait for any longer (10 ms)."""
+    """Requests without an answer within 10 ms."""
     late: int
-    """Answers that came all the same, afterwards."""
+    """Answers that arrived after that."""
     rtt_us: tuple[int, ...]
-    """Round trips since the last line, as the guest measured them."""
+    """Round trips since the last line, measured by the guest."""
 
 
 def parse_report(line: str) -> VCpuReport | None:
-    """Read one line; None if it is no report, or was cut."""
-    if not line.startswith(_MARK):
+    """Parse a line; None if it is not a report, or is incomplete."""
+    if not line.startswith(_PREFIX):
         return None
-    words = dict(word.partition("=")[::2] for word in line[len(_MARK) :].split())
-    trips = words.pop("rtt_us", "")
+    fields = dict(field.partition("=")[::2] for field in line[len(_PREFIX) :].split())
+    trips = fields.pop("rtt_us", "")
     try:
-        values = {name: int(value) for name, value in words.items()}
+        values = {name: int(value) for name, value in fields.items()}
         rtt_us = tuple(int(trip) for trip in trips.split(",") if trip)
         return VCpuReport(rtt_us=rtt_us, **values)
     except (ValueError, TypeError):
@@ -58,7 +58,7 @@ def parse_report(line: str) -> VCpuReport | None:
 
 
 class Console:
-    """The file that a guest's serial console goes to, read as it grows.
+    """The log file of a guest's serial console, read as it grows.
 
     Synchronization: one thread.
     """
@@ -70,13 +70,13 @@ class Console:
         self._partial = ""
 
     def read_lines(self) -> list[str]:
-        """Return the whole lines that came since the last call."""
+        """Return the complete lines since the last call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
-            return []  # the guest is not started yet
+            return []  # the guest has not been started yet
         self._offset += len(data)
         *lines, self._partial = (self._partial + data.decode("ascii", "replace")).split(
             "\n"
@@ -85,9 +85,9 @@ class Console:
         self._lines += lines
         return lines
 
-    def has(self, word: str) -> bool:
-        """Say whether a line that was read contains this."""
-        return any(word in line for line in self._lines)
+    def has(self, text: str) -> bool:
+        """Return whether a line contains a text."""
+        return any(text in line for line in self._lines)
 
     def tail(self) -> str:
         """Return the last lines, for an error message."""

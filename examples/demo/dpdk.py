@@ -1,7 +1,7 @@
-"""DPDK's own test suite as the guest: power_kvm_vm_autotest.
+"""The demo with DPDK's own test in a guest: power_kvm_vm_autotest.
 
-Source: DPDK's app/test/test_power_kvm_vm.c: it sends CONNECT and then its six requests
-within a millisecond, without reading an answer; "Test OK" means that all were taken.
+Source: DPDK's app/test/test_power_kvm_vm.c. It sends CONNECT and then six requests
+within a millisecond, without reading answers; "Test OK" means that all were written.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from examples.demo.stage import Stage
+    from examples.demo.environment import DemoEnvironment
     from orchestrator.control.documents import Channel, Status
 
 REQUESTS = (
-    ("ENABLE_TURBO", "rte_power_freq_enable_turbo", "turbo allowed, the highest step"),
-    ("DISABLE_TURBO", "rte_power_freq_disable_turbo", "the highest step below turbo"),
+    ("ENABLE_TURBO", "rte_power_freq_enable_turbo", "allow turbo, the highest step"),
+    ("DISABLE_TURBO", "rte_power_freq_disable_turbo", "forbid turbo, the nominal step"),
     ("UP", "rte_power_freq_up", "one step up"),
     ("DOWN", "rte_power_freq_down", "one step down"),
     ("MIN", "rte_power_freq_min", "the lowest step"),
     ("MAX", "rte_power_freq_max", "the highest allowed step"),
 )
-"""What the test sends, in its order."""
+"""The requests of the test, in order."""
 _OK = "Test OK"
 _VERDICTS = (_OK, "Test Skipped", "Test Failed")
-_ENDS_WITHIN_S = 50.0
-_LOOK_EVERY_S = 0.02
-_CLOCK_LOOK_EVERY_S = 0.0005
+_TIMEOUT_S = 50.0
+_POLL_S = 0.02
+_FREQUENCY_POLL_S = 0.0005
 
 
 @dataclass(slots=True)
 class DpdkResult:
-    """What came of it."""
+    """The result of the demo."""
 
-    words: str = ""
-    """The test's own verdict."""
+    verdict: str = ""
+    """As printed by the test; empty: it has not finished."""
     channel: Channel | None = None
-    """The daemon's counters of the channel that it used."""
-    clocks_khz: list[int] = field(default_factory=list)
-    """The clocks that were seen in the CPU tree, in their order."""
+    """The daemon's counters for its channel."""
+    frequencies_khz: list[int] = field(default_factory=list)
+    """The frequencies seen in the CPU tree, in order."""
     is_simulated: bool = False
     compared_files: int = 0
     changed_files: tuple[str, ...] = ()
@@ -64,55 +64,55 @@ class DpdkResult:
     took_s: float = 0.0
 
     @property
-    def is_well(self) -> bool:
-        """Whether DPDK is content and the CPUs are as they were."""
-        return self.words == _OK and not self.changed_files
+    def is_ok(self) -> bool:
+        """Whether the test passed and the CPUs are restored."""
+        return self.verdict == _OK and not self.changed_files
 
 
 class DpdkTest:
-    """One run of it.
+    """One run of the test.
 
     Synchronization: the asyncio thread.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, environment: DemoEnvironment) -> None:
+        self._environment = environment
         self._plan = dpdk_plan(build_dpdk_image())
-        self._console = Console(stage.guests.console_path(self._plan))
-        self._result = DpdkResult(is_simulated=stage.groups[0].is_simulated)
+        self._console = Console(environment.guests.console_path(self._plan))
+        self._result = DpdkResult(is_simulated=environment.groups[0].is_simulated)
 
     async def run(self, interrupted: asyncio.Event) -> DpdkResult:
-        """Run it to the last comparison.
+        """Run the test, and compare the CPUs.
 
         Raises:
             VmpowerError: the daemon failed.
-            GuestError: the guest did.
+            GuestError: the guest failed.
         """
-        stage, result = self._stage, self._result
-        await stage.start_daemon()
+        environment, result = self._environment, self._result
+        await environment.start_daemon()
         began_s = time.monotonic()
-        watch = ClockWatch(stage.clock_file(stage.pins[0]))
+        watch = FrequencyWatch(environment.frequency_file(environment.pins[0]))
         with watch:
-            await stage.start_guest(self._plan)
-            while not (result.words or interrupted.is_set()):
-                await self._look(began_s)
-                await asyncio.sleep(_LOOK_EVERY_S)
-        result.clocks_khz = watch.seen_khz
-        result.restored_in_s = await stage.stop_daemon()
-        result.changed_files = stage.changed_files()
-        result.compared_files = stage.compared_files
+            await environment.start_guest(self._plan)
+            while not (result.verdict or interrupted.is_set()):
+                await self._sample(began_s)
+                await asyncio.sleep(_POLL_S)
+        result.frequencies_khz = watch.seen_khz
+        result.restored_in_s = await environment.stop_daemon()
+        result.changed_files = environment.changed_files()
+        result.compared_files = environment.compared_files
         result.took_s = time.monotonic() - began_s
         return result
 
-    async def _look(self, began_s: float) -> None:
-        self._count(await self._stage.look())
+    async def _sample(self, began_s: float) -> None:
+        self._count(await self._environment.status())
         self._console.read_lines()
         if self._console.has("init: work ended"):
-            self._count(await self._stage.look())
-            found = [word for word in _VERDICTS if self._console.has(word)]
-            self._result.words = found[0] if found else "no verdict"
-        elif time.monotonic() - began_s > _ENDS_WITHIN_S:
-            raise GuestError(f"dpdk-test does not end:\n{self._console.tail()}")
+            self._count(await self._environment.status())
+            found = [text for text in _VERDICTS if self._console.has(text)]
+            self._result.verdict = found[0] if found else "no result"
+        elif time.monotonic() - began_s > _TIMEOUT_S:
+            raise GuestError(f"dpdk-test did not finish:\n{self._console.tail()}")
 
     def _count(self, status: Status) -> None:
         for domain in status["domains"]:
@@ -121,20 +121,20 @@ class DpdkTest:
                     self._result.channel = channel
 
 
-class ClockWatch:
-    """Sees each value of a clock that stays for half a millisecond.
+class FrequencyWatch:
+    """Records each frequency that lasts for half a millisecond.
 
-    Synchronization: a thread of its own while it is entered.
+    Synchronization: its own thread, while it is entered.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.seen_khz: list[int] = []
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="clock-watch")
+        self._thread = threading.Thread(target=self._run, name="frequency-watch")
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
         return self
 
@@ -145,44 +145,46 @@ class ClockWatch:
 
     def _run(self) -> None:
         with self._path.open("rb", buffering=0) as file:
-            while not self._ended.wait(_CLOCK_LOOK_EVERY_S):
+            while not self._ended.wait(_FREQUENCY_POLL_S):
                 file.seek(0)
-                word = file.read(64).split(b"\n")[0]
-                if word.isdigit() and [int(word)] != self.seen_khz[-1:]:
-                    self.seen_khz.append(int(word))
+                text = file.read(64).split(b"\n")[0]
+                if text.isdigit() and [int(text)] != self.seen_khz[-1:]:
+                    self.seen_khz.append(int(text))
 
 
-def verdict(result: DpdkResult) -> RenderableType:
-    """Draw what came of it."""
-    is_ok = result.words == _OK
+def render_result(result: DpdkResult) -> RenderableType:
+    """Render the result."""
+    is_passed = result.verdict == _OK
     head = Text().append("dpdk-test, power_kvm_vm_autotest: ", "bold")
-    head.append(result.words or "not finished", "bold green" if is_ok else "bold red")
+    head.append(
+        result.verdict or "not finished", "bold green" if is_passed else "bold red"
+    )
     parts: list[RenderableType] = [Text(""), head, _requests(), Text("")]
     grid = Table.grid(padding=(0, 2, 0, 0))
     if result.channel:
         counts = result.channel
         grid.add_row(
-            Text("the daemon counted", "dim"),
+            Text("daemon's counters", "dim"),
             f"{counts['requests_total']} requests: {counts['acks_total']} ACK,"
             f" {counts['nacks_total']} NACK,"
             f" {counts['late_total'] + counts['dropped_total']} not answered",
         )
-    mark = " (simulated)" if result.is_simulated else ""
-    # In MHz: turbo is marked by one of them.
-    clocks = " → ".join(f"{khz // 1000}" for khz in result.clocks_khz)
-    grid.add_row(Text(f"clock{mark}", "dim"), f"{clocks} MHz")
-    grid.add_row("", "requests that come together supersede each other unwritten")
+    suffix = " (simulated)" if result.is_simulated else ""
+    # In MHz, because turbo is 1 MHz above nominal.
+    frequencies = " → ".join(f"{khz // 1000}" for khz in result.frequencies_khz)
+    grid.add_row(Text(f"frequency{suffix}", "dim"), f"{frequencies} MHz")
+    grid.add_row("", "of requests that arrive together, only the last is applied")
     restored = restored_text(
         result.changed_files, result.compared_files, result.restored_in_s
     )
     grid.add_row(Text("everything restored", "dim"), restored)
-    grid.add_row(Text("time", "dim"), f"{result.took_s:.1f} s from boot to restored")
+    grid.add_row(Text("time", "dim"), f"{result.took_s:.1f} s from boot to restoration")
     return Padding(Group(*parts, grid), (0, 1), expand=False)
 
 
 def _requests() -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for title in ("request", "DPDK's call", "asks for"):
+    for title in ("request", "DPDK's call", "meaning"):
         table.add_column(title)
     for unit, call, meaning in REQUESTS:
         table.add_row(Text(unit, "bold"), call, Text(meaning, "dim"))

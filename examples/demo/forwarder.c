@@ -1,21 +1,21 @@
-/* A guest that forwards packets and asks for the clock that its queue needs.
+/* A guest that forwards packets and requests the frequency that its queue needs.
  *
  *     forwarder PROFILE SECONDS STEPS_MHZ
  *
- * One thread per vCPU, each with a queue, a poweragent channel of its number and
- * arrivals of its own: slow waves, pauses, and bursts from a seeded generator, so that
- * two runs get the same traffic. Packets are numbers here, not memory, and the work on
- * them is not done: a queue is drained as fast as a CPU would that needs CYCLES for a
- * packet and runs at the clock that the host has acknowledged. Everything else is real:
- * the channel, the requests, the answers, and the time that they take.
+ * One thread per vCPU, each with a queue, the poweragent channel of its number and a
+ * traffic pattern: slow waves, pauses, and bursts from a seeded generator, so that two
+ * runs get the same traffic. Packets are simulated: a queue is only a number, drained as
+ * fast as a CPU would that needs CYCLES per packet and runs at the frequency that the
+ * host has acknowledged. The channel, the requests, the answers and their latencies are
+ * real.
  *
- * Four times a second each vCPU prints a line for the host's eyes:
+ * Four times a second each vCPU prints a line, which the host parses:
  *
  *     @ vcpu=0 ms=12250 queue=731 arrived=8411 served=8377 lost=0 mhz=1800
  *       sent=81 acks=81 nacks=0 none=0 late=0 rtt_us=612,588,701        (in one line)
  *
- * arrived, served and lost are counted from the start, as are sent to late; rtt_us
- * lists the round trips since the last line. "@ done" comes when SECONDS are over.
+ * All counters are totals since the start; rtt_us lists the round trips since the
+ * previous line. "@ done" follows after SECONDS.
  *
  * Source of the packet: DPDK's rte_power_guest_channel.h (464 bytes since v18.11).
  */
@@ -37,18 +37,18 @@
 #define PORT "/dev/virtio-ports/virtio.serial.port.poweragent.%d"
 #define MAX_VCPUS 16
 #define MAX_STEPS 64
-#define SAMPLES 64 /* round trips between two lines; more are counted, not listed */
+#define SAMPLES 64 /* round trips per line; further ones are counted, not listed */
 
-#define TICK_US 10000      /* how often the queue is looked at */
+#define TICK_US 10000      /* interval between checks of the queue */
 #define REPORT_US 250000
-#define PATIENCE_MS 10     /* as long as librte_power waits for an answer */
-#define AFTERLIFE_S 20     /* then the guest ends, should its host be gone */
+#define ANSWER_MS 10       /* wait for an answer, as long as librte_power does */
+#define LINGER_S 20        /* power off then if the host has not stopped the guest */
 
-#define CYCLES 15000.0     /* that a packet costs: 200 000 packets/s at 3 GHz */
-#define QUEUE_PACKETS 8192 /* what comes on top is lost */
-#define LONG_QUEUE 4096    /* ask for everything */
-#define RISING_QUEUE 1024  /* ask for a step more */
-#define SHORT_QUEUE 64     /* ask for a step less */
+#define CYCLES 15000.0     /* per packet: 200 000 packets/s at 3 GHz */
+#define QUEUE_PACKETS 8192 /* packets beyond it are lost */
+#define LONG_QUEUE 4096    /* request the maximum */
+#define RISING_QUEUE 1024  /* request a step up */
+#define SHORT_QUEUE 64     /* request a step down */
 #define UP_EVERY_US 30000
 #define DOWN_EVERY_US 100000 /* l3fwd-power's timer */
 #define IDLE_AFTER_US 300000
@@ -57,14 +57,14 @@ enum unit { UNIT_NONE, UNIT_UP = 1, UNIT_DOWN = 2, UNIT_MAX = 3, UNIT_MIN = 4 };
 enum command { COMMAND_POWER = 1, COMMAND_CONNECT = 2 };
 enum answer { ANSWER_NONE = 0, ANSWER_ACK = 1, ANSWER_NACK = 2 };
 
-/* Loads are shares of what the nominal clock (the step below turbo) can carry. They
- * never pass 1 together: what is lost is lost because the clock came too late. */
+/* Loads are shares of the capacity at the nominal frequency (the step below turbo).
+ * Their sum never exceeds 1: packets are lost only if the frequency rises too late. */
 struct profile {
 	const char *name;
-	double low, high, period_s;   /* a wave between two loads ... */
-	double shift_s;               /* ... later by this for each vCPU */
-	double pause_s;               /* nothing arrives in the last part of a period */
-	double burst, burst_every_s;  /* on top, and how often in the mean */
+	double low, high, period_s;   /* a wave between two loads, */
+	double shift_s;               /* delayed by this for each vCPU */
+	double pause_s;               /* no arrivals at the end of each period */
+	double burst, burst_every_s;  /* additional load, and mean interval */
 };
 
 static const struct profile profiles[] = {
@@ -78,16 +78,16 @@ struct vcpu {
 	uint32_t seed;
 	double queue, arrived, served, lost, burst_until_s, burst_from_s;
 	uint64_t sent, acks, nacks, none, late;
-	enum unit unanswered; /* the last request, if its answer was not awaited */
-	uint64_t asked_up_us, short_since_us, empty_since_us;
+	enum unit unanswered; /* the last request, if its answer timed out */
+	uint64_t raised_us, short_since_us, empty_since_us;
 	uint32_t rtt_us[SAMPLES];
 	int rtts;
 };
 
 static const struct profile *profile;
 static double steps_mhz[MAX_STEPS];
-static int steps, lasting_s;
-static uint64_t born_us;
+static int steps, duration_s;
+static uint64_t start_us;
 
 static uint64_t now_us(void)
 {
@@ -98,7 +98,7 @@ static uint64_t now_us(void)
 
 static double random_share(struct vcpu *v)
 {
-	/* xorshift: the same everywhere, unlike the C library's. */
+	/* xorshift: the same on every C library. */
 	v->seed ^= v->seed << 13;
 	v->seed ^= v->seed >> 17;
 	v->seed ^= v->seed << 5;
@@ -136,10 +136,10 @@ static double load_at(struct vcpu *v, double at_s)
 	return load > 0 && at_s > v->burst_from_s ? load + profile->burst : load;
 }
 
-static void forward(struct vcpu *v, double at_s, double lasted_s)
+static void forward(struct vcpu *v, double at_s, double elapsed_s)
 {
-	double arriving = load_at(v, at_s) * packets_per_s(nominal_mhz()) * lasted_s;
-	double able = packets_per_s(steps_mhz[v->step]) * lasted_s;
+	double arriving = load_at(v, at_s) * packets_per_s(nominal_mhz()) * elapsed_s;
+	double able = packets_per_s(steps_mhz[v->step]) * elapsed_s;
 	v->arrived += arriving;
 	v->queue += arriving;
 	double served = v->queue < able ? v->queue : able;
@@ -164,17 +164,17 @@ static int write_packet(struct vcpu *v, uint32_t unit, uint32_t command)
 	return done == sizeof packet ? 0 : -1;
 }
 
-/* Reads one answer; ANSWER_NONE if it does not come in time. */
-static enum answer read_answer(struct vcpu *v, int patience_ms)
+/* Read one answer; ANSWER_NONE on timeout. */
+static enum answer read_answer(struct vcpu *v, int timeout_ms)
 {
 	uint8_t packet[PACKET_BYTES];
 	size_t have = 0;
-	uint64_t end_us = now_us() + patience_ms * 1000ULL;
+	uint64_t end_us = now_us() + timeout_ms * 1000ULL;
 	struct pollfd ready = { v->fd, POLLIN, 0 };
 	do {
-		/* In slices: an emulated CPU now and then sleeps through an interrupt,
-		 * and would blame the host for it. */
-		if (poll(&ready, 1, patience_ms ? 1 : 0) <= 0)
+		/* In slices: an emulated CPU sometimes misses an interrupt, which
+		 * would count as a late answer of the host. */
+		if (poll(&ready, 1, timeout_ms ? 1 : 0) <= 0)
 			continue;
 		ssize_t got = read(v->fd, packet + have, sizeof packet - have);
 		have += got > 0 ? got : 0;
@@ -197,7 +197,7 @@ static void take_step(struct vcpu *v, enum unit unit)
 		v->step++;
 }
 
-/* What an earlier request is answered now must not pass for the next one's answer. */
+/* A late answer must not be taken for the answer to the next request. */
 static void read_late_answers(struct vcpu *v)
 {
 	enum answer answer;
@@ -209,14 +209,14 @@ static void read_late_answers(struct vcpu *v)
 	}
 }
 
-static void ask(struct vcpu *v, enum unit unit)
+static void request(struct vcpu *v, enum unit unit)
 {
 	read_late_answers(v);
 	uint64_t sent_us = now_us();
 	if (write_packet(v, unit, COMMAND_POWER) < 0)
 		return;
 	v->sent++;
-	enum answer answer = read_answer(v, PATIENCE_MS);
+	enum answer answer = read_answer(v, ANSWER_MS);
 	uint32_t taken_us = now_us() - sent_us;
 	v->unanswered = answer == ANSWER_NONE ? unit : UNIT_NONE;
 	if (answer == ANSWER_NONE) {
@@ -240,19 +240,19 @@ static void control(struct vcpu *v, uint64_t now)
 	if (v->queue >= SHORT_QUEUE)
 		v->short_since_us = now;
 	if (v->queue >= LONG_QUEUE && v->step > 0) {
-		ask(v, UNIT_MAX);
-	} else if (v->queue >= RISING_QUEUE && now - v->asked_up_us >= UP_EVERY_US) {
-		v->asked_up_us = now;
-		ask(v, UNIT_UP);
+		request(v, UNIT_MAX);
+	} else if (v->queue >= RISING_QUEUE && now - v->raised_us >= UP_EVERY_US) {
+		v->raised_us = now;
+		request(v, UNIT_UP);
 	} else if (now - v->empty_since_us >= IDLE_AFTER_US && v->step < steps - 1) {
-		ask(v, UNIT_MIN);
+		request(v, UNIT_MIN);
 	} else if (now - v->short_since_us >= DOWN_EVERY_US) {
 		v->short_since_us = now;
-		ask(v, UNIT_DOWN);
+		request(v, UNIT_DOWN);
 	}
 }
 
-/* A vCPU's life */
+/* Threads */
 
 static void report(struct vcpu *v, uint64_t now)
 {
@@ -261,7 +261,7 @@ static void report(struct vcpu *v, uint64_t now)
 		line, sizeof line,
 		"@ vcpu=%d ms=%lu queue=%.0f arrived=%.0f served=%.0f lost=%.0f "
 		"mhz=%.0f sent=%lu acks=%lu nacks=%lu none=%lu late=%lu rtt_us=",
-		v->number, (now - born_us) / 1000, v->queue, v->arrived, v->served,
+		v->number, (now - start_us) / 1000, v->queue, v->arrived, v->served,
 		v->lost, steps_mhz[v->step], v->sent, v->acks, v->nacks, v->none,
 		v->late);
 	for (int i = 0; i < v->rtts; i++)
@@ -269,12 +269,12 @@ static void report(struct vcpu *v, uint64_t now)
 				   i ? "," : "", v->rtt_us[i]);
 	line[length++] = '\n';
 	v->rtts = 0;
-	/* In one piece, so that the lines of two vCPUs do not mix. */
+	/* One write per line, so that lines of two vCPUs do not mix. */
 	if (write(STDOUT_FILENO, line, length) < 0)
 		perror("console");
 }
 
-static void stay_on(int number)
+static void pin_to_cpu(int number)
 {
 	cpu_set_t here;
 	CPU_ZERO(&here);
@@ -282,16 +282,16 @@ static void stay_on(int number)
 	sched_setaffinity(0, sizeof here, &here);
 }
 
-static void *live(void *argument)
+static void *run_vcpu(void *argument)
 {
 	struct vcpu *v = argument;
-	stay_on(v->number);
+	pin_to_cpu(v->number);
 	write_packet(v, 0, COMMAND_CONNECT);
-	uint64_t end_us = born_us + lasting_s * 1000000ULL, last_us = now_us();
+	uint64_t end_us = start_us + duration_s * 1000000ULL, last_us = now_us();
 	uint64_t next_us = last_us, report_us = last_us + REPORT_US;
 	v->empty_since_us = v->short_since_us = last_us;
 	for (uint64_t now = last_us; now < end_us; now = now_us()) {
-		forward(v, (now - born_us) / 1e6, (now - last_us) / 1e6);
+		forward(v, (now - start_us) / 1e6, (now - last_us) / 1e6);
 		last_us = now;
 		control(v, now);
 		if (now >= report_us) {
@@ -323,7 +323,7 @@ static void read_arguments(char **arguments)
 	for (size_t i = 0; i < sizeof profiles / sizeof *profiles; i++)
 		if (strcmp(profiles[i].name, arguments[1]) == 0)
 			profile = &profiles[i];
-	lasting_s = atoi(arguments[2]);
+	duration_s = atoi(arguments[2]);
 	for (char *word = strtok(arguments[3], ","); word && steps < MAX_STEPS;
 	     word = strtok(NULL, ","))
 		steps_mhz[steps++] = atof(word);
@@ -339,20 +339,20 @@ int main(int count, char **arguments)
 		puts("usage: forwarder waves|pauses SECONDS MHZ,MHZ,...");
 		return 1;
 	}
-	born_us = now_us();
+	start_us = now_us();
 	for (int i = 0; i < online; i++) {
 		vcpus[i].number = i;
 		vcpus[i].seed = 0x9e3779b9u * (i + 1) + (profile - profiles);
 		vcpus[i].fd = open_channel(i);
 	}
 	for (int i = 0; i < online; i++)
-		if (pthread_create(&vcpus[i].thread, NULL, live, &vcpus[i]))
+		if (pthread_create(&vcpus[i].thread, NULL, run_vcpu, &vcpus[i]))
 			return 1;
 	for (int i = 0; i < online; i++)
 		pthread_join(vcpus[i].thread, NULL);
 	puts("@ done");
 	fflush(stdout);
-	/* The channels stay open until the host ends us: it counts first. */
-	sleep(AFTERLIFE_S);
+	/* Keep the channels open: the host reads its counters before it stops the guest. */
+	sleep(LINGER_S);
 	return 0;
 }

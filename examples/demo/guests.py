@@ -1,4 +1,4 @@
-"""The demo's guests: what is in them, and their life under the embedded driver."""
+"""The demo's guests: their images, starting and stopping them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _DPDK_MEMORY_MIB = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestPlan:
-    """One guest, before it exists."""
+    """A guest to start."""
 
     name: str
     image: Path
     """Its initramfs."""
-    words: str = ""
-    """More words of the kernel command line."""
+    parameters: str = ""
+    """Additional parameters on the kernel command line."""
     memory_mib: int = _MEMORY_MIB
 
 
@@ -46,7 +46,7 @@ def build_forwarder_image() -> Path:
     """Return the initramfs of a guest that forwards packets, see `forwarder.c`.
 
     Raises:
-        GuestError: something that it is made of is missing on this machine.
+        GuestError: something that it is built from is missing on this host.
     """
     program = compile_program(_FORWARDER, options=["-static", "-pthread"])
     waits = "".join(f"await_channel {number}\n" for number in range(VCPUS))
@@ -60,12 +60,12 @@ def build_forwarder_image() -> Path:
 def forwarder_plans(
     image: Path, *, seconds: int, steps: FrequencyTable
 ) -> list[GuestPlan]:
-    """Plan two guests with different traffic, which share the same CPUs."""
+    """Plan two guests with different traffic on the same CPUs."""
     mhz = ",".join(str(khz // 1000) for khz in steps.khz)
-    words = f"demo_seconds={seconds} demo_steps={mhz} demo_profile="
+    parameters = f"demo_seconds={seconds} demo_steps={mhz} demo_profile="
     return [
-        GuestPlan(name="router", image=image, words=f"{words}waves"),
-        GuestPlan(name="firewall", image=image, words=f"{words}pauses"),
+        GuestPlan(name="router", image=image, parameters=f"{parameters}waves"),
+        GuestPlan(name="firewall", image=image, parameters=f"{parameters}pauses"),
     ]
 
 
@@ -75,9 +75,9 @@ def dpdk_plan(image: Path) -> GuestPlan:
 
 
 class Guests:
-    """Domains of the embedded driver in a root of its own, as long as this lives.
+    """Domains of the embedded driver, with their own root directory.
 
-    Synchronization: one thread at a time; everything here may block for seconds.
+    Synchronization: one thread at a time; all calls may block for seconds.
     """
 
     def __init__(self, root: EmbedRoot) -> None:
@@ -86,10 +86,10 @@ class Guests:
         self._domains: list[Any] = []
 
     def start(self, plan: GuestPlan, pins: Sequence[PCpu]) -> None:
-        """Boot a guest whose vCPUs are pinned to these CPUs.
+        """Boot a guest with its vCPUs pinned to these CPUs.
 
         Raises:
-            GuestError: libvirt refused.
+            GuestError: libvirt returned an error.
         """
         xml = build(
             plan.name,
@@ -98,7 +98,7 @@ class Guests:
                 memory_mib=plan.memory_mib,
                 kernel=self._root.publish(fetch_kernel().image),
                 initrd=self._root.publish(plan.image),
-                cmdline=f"{CMDLINE} {plan.words}".strip(),
+                cmdline=f"{CMDLINE} {plan.parameters}".strip(),
                 pins=tuple(pins),
                 kind=DomainKind.QEMU,
                 console=self.console_path(plan),
@@ -108,7 +108,7 @@ class Guests:
             if self._connection is None:
                 ensure_event_loop()
                 self._connection = libvirt.open(self._root.uri)
-            # Defined, so that what was counted of it is known after its end.
+            # Defined, not transient, so that its counters outlive it.
             domain = self._connection.defineXML(xml)
             self._domains.append(domain)
             domain.create()
@@ -116,11 +116,11 @@ class Guests:
             raise GuestError(f"libvirt cannot start {plan.name}: {error}") from error
 
     def console_path(self, plan: GuestPlan) -> Path:
-        """Return the file that a guest's serial console is written to."""
+        """Return the log file of a guest's serial console."""
         return self._root.guests / f"{plan.name}.log"
 
     def close(self) -> None:
-        """End them at once, and wait until libvirt knows: it would write files else."""
+        """Kill the guests, and wait until libvirt knows and writes no more files."""
         kill_guests(self._root.directory / "run/qemu")
         while self._domains:
             domain = self._domains.pop()

@@ -1,4 +1,4 @@
-"""The live picture: clocks, guests, what happened; a pure renderer."""
+"""Renders the live display: frequencies, guests and events; pure."""
 
 from __future__ import annotations
 
@@ -18,70 +18,70 @@ from orchestrator.values.units import format_khz
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
 
-    from examples.demo.recording import Lane, Recording
+    from examples.demo.recording import Recording, VCpuTrack
     from orchestrator.power.group import ClockGroup
 
 _CHART_ROWS = 4
 _ROW_STYLES = ("yellow", "green", "cyan", "blue")
-"""From the fastest to the slowest."""
-_CLOCK_BAR_CELLS = 16
+"""From the highest frequency to the lowest."""
+_FREQUENCY_BAR_CELLS = 16
 _BAR_CELLS = 10
 _NARROW_BAR_CELLS = 6
 _WIDE_CELLS = 100
-"""Narrower pictures leave out what is said elsewhere."""
+"""Narrower displays omit redundant columns."""
 _WHERE = "on"
 _LEFT_TITLES = ("vCPU", _WHERE, "queue")
 _TITLES = (
     *_LEFT_TITLES,
-    *("packets/s", "asks/s", "ACK", "NACK", "late", "p50", "p99"),
+    *("packets/s", "requests/s", "ACK", "NACK", "late", "p50", "p99"),
 )
 _QUEUE_PACKETS = 8192
-"""What a guest's queue holds, see forwarder.c."""
+"""Capacity of a guest's queue, see forwarder.c."""
 _LONG_QUEUE = 1024
-"""From here on a guest asks for more."""
+"""From this length a guest requests a step up."""
 _LEFT_CELLS = 30
 _AXIS_CELLS = 7
-_LAST_EVENTS = 9
+_MAX_EVENTS = 9
 _FIXED_ROWS = 9
-"""Title, header, footer and the lines between them, and one that Live needs."""
-_CLOCK_ROWS = 4
-"""Of a clock group, beside those of its vCPUs."""
+"""Title, header, footer, the lines between them, and one that Live needs."""
+_GROUP_ROWS = 4
+"""Of a clock group, in addition to those of its vCPUs."""
 _TIME_CELLS = 10
 _MARGIN = 1
 
 
 def live_picture(recording: Recording, width: int, height: int) -> RenderableType:
-    """Draw this moment; what happened gets the rows that are left."""
+    """Render the current state; events get the remaining rows."""
     parts = [
         _title(recording, width - 2 * _MARGIN),
         Text(""),
-        *(_clock(recording, group, width) for group in recording.scene.groups),
+        *(_frequency(recording, group, width) for group in recording.setup.groups),
         _guests(recording, width),
         Text(""),
         _footer(recording),
     ]
-    lanes, clocks = len(recording.lanes), len(recording.clocks)
-    free = height - _FIXED_ROWS - lanes - clocks * (_CLOCK_ROWS + lanes // clocks)
+    tracks, groups = len(recording.tracks), len(recording.frequencies)
+    free = height - _FIXED_ROWS - tracks - groups * (_GROUP_ROWS + tracks // groups)
     if free > 0 and recording.events:
-        parts.insert(-1, _events(recording, min(free, _LAST_EVENTS), width))
+        parts.insert(-1, _events(recording, min(free, _MAX_EVENTS), width))
         parts.insert(-1, Text(""))
     return Padding(Group(*parts), (0, _MARGIN), expand=False)
 
 
 def group_name(group: ClockGroup) -> str:
-    """Return what people call a clock group: its CPUs."""
+    """Return the name of a clock group: its CPUs."""
     return f"CPU {format_cpulist(group.pcpus)}"
 
 
 def _title(recording: Recording, width: int) -> RenderableType:
-    scene = recording.scene
+    setup = recording.setup
     left = Text().append("vmpower demo", "bold")
-    left.append(f"  {len(scene.guests)} guests, {open_channels(recording)}", "dim")
-    at_s = min(recording.at_s, scene.seconds)
+    left.append(f"  {len(setup.guests)} guests, {open_channels(recording)}", "dim")
+    at_s = min(recording.at_s, setup.seconds)
     right = Text()
-    filled, empty = bar(at_s / scene.seconds, _CLOCK_BAR_CELLS)
+    filled, empty = bar(at_s / setup.seconds, _FREQUENCY_BAR_CELLS)
     right.append(filled, "cyan").append(empty, "bright_black")
-    right.append(f" {at_s:2.0f} of {scene.seconds} s", "dim")
+    right.append(f" {at_s:2.0f} of {setup.seconds} s", "dim")
     grid = Table.grid(expand=True)
     grid.add_column()
     grid.add_column(justify="right")
@@ -91,24 +91,24 @@ def _title(recording: Recording, width: int) -> RenderableType:
 
 
 def open_channels(recording: Recording) -> str:
-    """Say how many of the guests' channels are open."""
-    lanes = list(recording.lanes.values())
-    opened = [x for x in lanes if x.channel and x.channel["state"] == "open"]
-    return f"{len(opened)} of {len(lanes)} channels open"
+    """Count the open channels of the guests."""
+    tracks = list(recording.tracks.values())
+    opened = [x for x in tracks if x.channel and x.channel["state"] == "open"]
+    return f"{len(opened)} of {len(tracks)} channels open"
 
 
-def _clock(recording: Recording, group: ClockGroup, width: int) -> RenderableType:
-    khz = recording.clock_now(group.number)
-    scale = clock_scale(group)
+def _frequency(recording: Recording, group: ClockGroup, width: int) -> RenderableType:
+    khz = recording.current_khz(group.number)
+    scale = frequency_scale(group)
     head = Text().append(group_name(group), "bold")
     if group.is_simulated:
         head.append(" simulated", "yellow")
     now = Text().append(f"{format_khz(khz):<8} ", "bold cyan")
-    filled, empty = bar(scale.share(khz or 0), _CLOCK_BAR_CELLS)
+    filled, empty = bar(scale.share(khz or 0), _FREQUENCY_BAR_CELLS)
     now.append(filled, "cyan").append(empty, "bright_black")
-    rows = [head, now, *_wishes(recording, group)]
+    rows = [head, now, *_requests(recording, group)]
     chart_cells = max(20, width - 2 * _MARGIN - _LEFT_CELLS - _AXIS_CELLS)
-    chart = clock_chart(recording, group, chart_cells)
+    chart = frequency_chart(recording, group, chart_cells)
     grid = Table.grid()
     grid.add_column(width=_LEFT_CELLS)
     grid.add_column(no_wrap=True)
@@ -118,18 +118,18 @@ def _clock(recording: Recording, group: ClockGroup, width: int) -> RenderableTyp
     return Group(grid, Text(""))
 
 
-def clock_scale(group: ClockGroup) -> Scale:
-    """Return the scale of a group's clock, from its lowest step to its highest."""
+def frequency_scale(group: ClockGroup) -> Scale:
+    """Return the scale of a clock group, from its lowest step to its highest."""
     return Scale(group.steps.lowest_khz, group.steps.highest_khz)
 
 
-def clock_chart(
+def frequency_chart(
     recording: Recording, group: ClockGroup, width: int, rows: int = _CHART_ROWS
 ) -> list[Text]:
-    """Draw a group's clock over the whole show, one line of text a row."""
-    points = recording.clocks[group.number]
-    values = resample(points, recording.scene.seconds, width)
-    lines = draw(values, clock_scale(group), rows)
+    """Draw the frequency of a clock group over time, one text per row."""
+    points = recording.frequencies[group.number]
+    values = resample(points, recording.setup.seconds, width)
+    lines = draw(values, frequency_scale(group), rows)
     steps = group.steps
     labels = {0: steps.highest_khz, rows - 1: steps.lowest_khz}
     chart = []
@@ -141,14 +141,14 @@ def clock_chart(
     return chart
 
 
-def _wishes(recording: Recording, group: ClockGroup) -> list[Text]:
-    governor = recording.governor_now(group.number)
+def _requests(recording: Recording, group: ClockGroup) -> list[Text]:
+    governor = recording.current_governor(group.number)
     rows = [Text(f"governor {governor}", "dim")]
-    lanes = [x for x in recording.lanes_of(group) if x.wish_khz is not None]
-    highest = max((x.wish_khz or 0 for x in lanes), default=0)
-    for lane in lanes:
-        style = "" if lane.wish_khz == highest else "dim"
-        rows.append(Text(f"{lane.name} wants {format_khz(lane.wish_khz)}", style))
+    tracks = [x for x in recording.tracks_of(group) if x.wish_khz is not None]
+    highest = max((x.wish_khz or 0 for x in tracks), default=0)
+    for track in tracks:
+        style = "" if track.wish_khz == highest else "dim"
+        rows.append(Text(f"{track.name} requests {format_khz(track.wish_khz)}", style))
     return rows
 
 
@@ -165,27 +165,27 @@ def _guests(recording: Recording, width: int) -> RenderableType:
         justify: JustifyMethod = "left" if title in _LEFT_TITLES else "right"
         table.add_column(title, justify=justify, no_wrap=True)
     bar_cells = _NARROW_BAR_CELLS if is_narrow else _BAR_CELLS
-    for lane in recording.lanes.values():
-        cells = _guest_cells(lane, bar_cells)
+    for track in recording.tracks.values():
+        cells = _guest_cells(track, bar_cells)
         table.add_row(*(cells.get(title, "") for title in titles))
     return table
 
 
-def _guest_cells(lane: Lane, bar_cells: int) -> dict[str, Text]:
+def _guest_cells(track: VCpuTrack, bar_cells: int) -> dict[str, Text]:
     cells = {
-        "vCPU": Text(lane.name, "bold"),
-        _WHERE: Text(f"CPU {lane.pcpu}", "dim"),
+        "vCPU": Text(track.name, "bold"),
+        _WHERE: Text(f"CPU {track.pcpu}", "dim"),
     }
-    report = lane.latest
+    report = track.latest
     if report is None:
-        state = lane.channel["state"] if lane.channel else "no channel"
-        return cells | {"queue": Text(f"boots, {state}", "dim")}
-    p50, p99 = p50_p99(lane.rtt_us)
-    rate, asks = lane.packets_per_s(), lane.requests_per_s()
+        state = track.channel["state"] if track.channel else "no channel"
+        return cells | {"queue": Text(f"booting, {state}", "dim")}
+    p50, p99 = p50_p99(track.rtt_us)
+    rate, requests = track.packets_per_s(), track.requests_per_s()
     return cells | {
         "queue": _queue(report.queue, bar_cells),
         "packets/s": Text("-" if rate is None else f"{rate:,.0f}"),
-        "asks/s": Text("-" if asks is None else f"{asks:.0f}"),
+        "requests/s": Text("-" if requests is None else f"{requests:.0f}"),
         "ACK": count_text(report.acks),
         "NACK": count_text(report.nacks, "red"),
         "late": count_text(report.none, "yellow"),
@@ -195,7 +195,7 @@ def _guest_cells(lane: Lane, bar_cells: int) -> dict[str, Text]:
 
 
 def count_text(number: int, style: str = "") -> Text:
-    """Write a count, dim if it is nothing."""
+    """Format a count; zero is dimmed."""
     return Text(f"{number:,}", style if number else "dim")
 
 
@@ -208,7 +208,7 @@ def _queue(packets: int, bar_cells: int) -> Text:
 
 def _events(recording: Recording, rows: int, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for event in recording.story()[-rows:]:
+    for event in recording.notable_events()[-rows:]:
         at = datetime.fromisoformat(event["time"]).astimezone()
         what = f"{event['domain']}: " if event["domain"] else ""
         text = Text(f"{what}{event['text']}", overflow="ellipsis", no_wrap=True)
@@ -218,21 +218,21 @@ def _events(recording: Recording, rows: int, width: int) -> RenderableType:
 
 
 def _footer(recording: Recording) -> RenderableType:
-    scene = recording.scene
+    setup = recording.setup
     lines = []
-    if scene.is_simulated:
+    if setup.is_simulated:
         lines.append(
             Text()
             .append("simulated: ", "yellow")
             .append(
-                "the CPUs are files; no clock of this machine changes",
+                "the CPUs are files; no frequency of this host changes",
                 "dim",
             )
         )
-    lines.append(Text(f"another terminal: {look_command(scene.run_dir)}", "dim"))
+    lines.append(Text(f"in another terminal: {status_command(setup.run_dir)}", "dim"))
     return Group(*lines)
 
 
-def look_command(run_dir: str) -> str:
-    """Return what shows the daemon's own view."""
+def status_command(run_dir: str) -> str:
+    """Return the command that shows the daemon's status."""
     return f".venv/bin/vmpower --run-dir {run_dir} status"

@@ -1,4 +1,4 @@
-"""What was seen: clocks over time, and what each vCPU and the daemon told."""
+"""Collects frequencies over time, and the reports of guests and daemon."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from orchestrator.values.domain import PCpu
 
 _RATE_OVER_S = 2.0
-"""Rates are means over this long: long enough to be read."""
+"""Rates are averaged over this time, to be readable."""
 _MS = 1_000
-_PASSING = (ChannelState.CONNECTING, DomainState.PAUSED)
-"""libvirt starts each domain as a paused one."""
+_TRANSIENT = (ChannelState.CONNECTING, DomainState.PAUSED)
+"""libvirt starts domains in the paused state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """What does not change during the show."""
+class Setup:
+    """What does not change during the demo."""
 
     seconds: int
-    """How long the guests work."""
+    """How long the guests run."""
     groups: tuple[ClockGroup, ...]
     pins: tuple[PCpu, ...]
     """The CPU of each vCPU, the same in all guests."""
     guests: tuple[str, ...]
     run_dir: str
-    """The daemon's, for a second terminal."""
+    """Of the daemon, for a second terminal."""
 
     @property
     def is_simulated(self) -> bool:
-        """Whether the clocks are files in a directory."""
+        """Whether the CPUs are simulated."""
         return any(group.is_simulated for group in self.groups)
 
 
 @dataclass(slots=True)
-class Lane:
-    """One vCPU of one guest, as the guest and the daemon tell of it.
+class VCpuTrack:
+    """One vCPU of a guest: the reports of the guest and of the daemon.
 
     Synchronization: one thread.
     """
@@ -57,20 +57,20 @@ class Lane:
     pcpu: int
     latest: VCpuReport | None = None
     rtt_us: list[int] = field(default_factory=list)
-    """Every round trip that the guest measured."""
+    """All round trips that the guest measured."""
     channel: Channel | None = None
-    """The daemon's counters of its channel."""
+    """The daemon's counters for its channel."""
     wish_khz: int | None = None
     _reports: deque[VCpuReport] = field(default_factory=deque)
     _requests: deque[tuple[float, int]] = field(default_factory=deque)
 
     @property
     def name(self) -> str:
-        """Return what people call it: ``router/0``."""
+        """Return its name: ``router/0``."""
         return f"{self.guest}/{self.vcpu}"
 
     def add_report(self, report: VCpuReport) -> None:
-        """Take in a line of the guest."""
+        """Add a report of the guest."""
         self.latest = report
         self.rtt_us += report.rtt_us
         self._reports.append(report)
@@ -78,14 +78,14 @@ class Lane:
             self._reports.popleft()
 
     def add_channel(self, at_s: float, channel: Channel) -> None:
-        """Take in the daemon's counters."""
+        """Add a sample of the daemon's counters."""
         self.channel = channel
         self._requests.append((at_s, channel["requests_total"]))
         while at_s - self._requests[0][0] > _RATE_OVER_S:
             self._requests.popleft()
 
     def packets_per_s(self) -> float | None:
-        """Return how many packets it serves now; None before it can be known."""
+        """Return the current packet rate; None: not known yet."""
         first, last = (
             (self._reports[0], self._reports[-1]) if self._reports else 2 * (None,)
         )
@@ -94,7 +94,7 @@ class Lane:
         return (last.served - first.served) / (last.ms - first.ms) * _MS
 
     def requests_per_s(self) -> float | None:
-        """Return how often it asks now, by the daemon's count."""
+        """Return the current request rate, by the daemon's counters."""
         if len(self._requests) < 2 or not self._requests[-1][1]:
             return None
         (from_s, before), (to_s, after) = self._requests[0], self._requests[-1]
@@ -102,72 +102,72 @@ class Lane:
 
 
 class Recording:
-    """Everything that was seen so far.
+    """All samples so far.
 
     Synchronization: one thread.
     """
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
         self.at_s = 0.0
-        """Seconds since the guests began to ask; before that 0."""
-        self.lanes = {
-            (guest, vcpu): Lane(guest, vcpu, pcpu)
-            for guest in scene.guests
-            for vcpu, pcpu in enumerate(scene.pins)
+        """Seconds since the first request; 0 before it."""
+        self.tracks = {
+            (guest, vcpu): VCpuTrack(guest, vcpu, pcpu)
+            for guest in setup.guests
+            for vcpu, pcpu in enumerate(setup.pins)
         }
-        self.clocks: dict[int, list[tuple[float, float]]] = {
-            group.number: [] for group in scene.groups
+        self.frequencies: dict[int, list[tuple[float, float]]] = {
+            group.number: [] for group in setup.groups
         }
         """Seconds and kHz, by clock group."""
         self.status: Status | None = None
         self.events: list[EventRecord] = []
-        """What the daemon told, clocks aside."""
+        """The daemon's events, without frequency changes."""
         self._began_s: float | None = None
 
     def add_reports(self, guest: str, reports: Iterable[VCpuReport]) -> None:
-        """Take in what a guest printed."""
+        """Add the reports of a guest."""
         for report in reports:
-            if (guest, report.vcpu) in self.lanes:
-                self.lanes[guest, report.vcpu].add_report(report)
+            if (guest, report.vcpu) in self.tracks:
+                self.tracks[guest, report.vcpu].add_report(report)
 
     def add_status(self, now_s: float, status: Status) -> None:
-        """Take in the daemon's status at a moment of the host's clock."""
+        """Add the daemon's status, received at this monotonic time."""
         self.status = status
         if self._began_s is None and any(c["claimed"] for c in status["cpus"]):
             self._began_s = now_s
         if self._began_s is not None:
             self.at_s = now_s - self._began_s
-            self._add_clocks(status)
+            self._add_frequencies(status)
         for domain in status["domains"]:
             for vcpu in domain["vcpus"]:
-                lane = self.lanes.get((domain["name"], vcpu["vcpu"]))
-                if lane:
-                    lane.wish_khz = vcpu["wish_khz"]
+                track = self.tracks.get((domain["name"], vcpu["vcpu"]))
+                if track:
+                    track.wish_khz = vcpu["wish_khz"]
             for channel in domain["channels"]:
-                lane = self.lanes.get((domain["name"], channel["number"]))
-                if lane:
-                    lane.add_channel(now_s, channel)
+                track = self.tracks.get((domain["name"], channel["number"]))
+                if track:
+                    track.add_channel(now_s, channel)
 
-    def _add_clocks(self, status: Status) -> None:
+    def _add_frequencies(self, status: Status) -> None:
         seen = {cpu["clock_group"]: cpu["current_khz"] for cpu in status["cpus"]}
-        for number, points in self.clocks.items():
+        for number, points in self.frequencies.items():
             khz = seen.get(number)
-            if khz is not None and self.at_s <= self.scene.seconds:
+            if khz is not None and self.at_s <= self.setup.seconds:
                 points.append((self.at_s, float(khz)))
 
     def add_events(self, events: Sequence[EventRecord]) -> None:
-        """Take in all that the daemon remembers."""
+        """Replace the events by all that the daemon has."""
         self.events = [event for event in events if event["kind"] != "grant"]
 
-    def story(self) -> list[EventRecord]:
-        """Return the events that are worth a line: states that only pass are not."""
-        return [e for e in self.events if e["facts"].get("state") not in _PASSING]
+    def notable_events(self) -> list[EventRecord]:
+        """Return the events to show; transient states are omitted."""
+        return [e for e in self.events if e["facts"].get("state") not in _TRANSIENT]
 
     def opened_after_ms(self) -> int | None:
-        """Return when the last channel was open, from when its domain was seen running.
+        """Return how long after its domain was running the last channel was open.
 
-        Negative: before; None: none was open.
+        Negative: before that; None: no channel was open.
         """
         running: dict[str | None, datetime] = {}
         opened: list[tuple[str | None, datetime]] = []
@@ -183,8 +183,8 @@ class Recording:
         took_s = [(at - running[d]).total_seconds() for d, at in opened if d in running]
         return round(max(took_s) * _MS) if took_s else None
 
-    def clock_now(self, number: int) -> int | None:
-        """Return the kHz of a clock group as last seen."""
+    def current_khz(self, number: int) -> int | None:
+        """Return the latest frequency of a clock group."""
         if self.status is None:
             return None
         for cpu in self.status["cpus"]:
@@ -192,22 +192,22 @@ class Recording:
                 return cpu["current_khz"]
         return None
 
-    def governor_now(self, number: int) -> str:
-        """Return the governor of a clock group as last seen."""
+    def current_governor(self, number: int) -> str:
+        """Return the latest governor of a clock group."""
         cpus = self.status["cpus"] if self.status else []
         return next((c["governor"] for c in cpus if c["clock_group"] == number), "")
 
-    def lanes_of(self, group: ClockGroup) -> list[Lane]:
-        """Return the vCPUs that share a clock."""
-        return [lane for lane in self.lanes.values() if lane.pcpu in group.pcpus]
+    def tracks_of(self, group: ClockGroup) -> list[VCpuTrack]:
+        """Return the vCPUs on the CPUs of a clock group."""
+        return [track for track in self.tracks.values() if track.pcpu in group.pcpus]
 
     def rtt_us(self) -> list[int]:
         """Return all round trips of all guests."""
-        return [trip for lane in self.lanes.values() for trip in lane.rtt_us]
+        return [trip for track in self.tracks.values() for trip in track.rtt_us]
 
 
 def format_us(microseconds: int | None) -> str:
-    """Write a latency for people: ``812 us``, ``1.24 ms``."""
+    """Format a latency: ``812 us``, ``1.24 ms``."""
     if microseconds is None:
         return "-"
     if microseconds < _MS:
@@ -216,5 +216,5 @@ def format_us(microseconds: int | None) -> str:
 
 
 def p50_p99(rtt_us: Sequence[int]) -> tuple[str, str]:
-    """Return the median and the 99th percentile, for people."""
+    """Return the median and the 99th percentile, formatted."""
     return format_us(percentile(rtt_us, 50)), format_us(percentile(rtt_us, 99))

@@ -1,4 +1,4 @@
-"""What is printed at the end; a pure renderer."""
+"""Renders the summary at the end; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo.picture import clock_chart, count_text, group_name
+from examples.demo.picture import count_text, frequency_chart, group_name
 from examples.demo.recording import p50_p99
 from orchestrator.values.units import format_khz
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from examples.demo.performance import Outcome
-    from examples.demo.recording import Lane, Recording
+    from examples.demo.recording import Recording, VCpuTrack
+    from examples.demo.traffic import TrafficResult
     from orchestrator.power.group import ClockGroup
 
 _CHART_ROWS = 4
@@ -28,32 +28,32 @@ _AXIS_CELLS = 7
 _SHOWN_FILES = 5
 
 
-def summary(outcome: Outcome, width: int) -> RenderableType:
-    """Draw what came of it."""
-    recording = outcome.recording
+def summary(result: TrafficResult, width: int) -> RenderableType:
+    """Render the result."""
+    recording = result.recording
     parts: list[RenderableType] = [Text("")]
-    for group in recording.scene.groups:
-        parts += [_clock(recording, group, width), Text("")]
-    parts += [_requests(recording), Text(""), *_facts(outcome)]
+    for group in recording.setup.groups:
+        parts += [_frequency(recording, group, width), Text("")]
+    parts += [_requests(recording), Text(""), *_facts(result)]
     return Padding(Group(*parts), (0, 1), expand=False)
 
 
-def _clock(recording: Recording, group: ClockGroup, width: int) -> RenderableType:
-    scene = recording.scene
-    head = Text().append(group_name(group), "bold").append(f" over {scene.seconds} s")
+def _frequency(recording: Recording, group: ClockGroup, width: int) -> RenderableType:
+    setup = recording.setup
+    head = Text().append(group_name(group), "bold").append(f" over {setup.seconds} s")
     if group.is_simulated:
         head.append(", simulated", "yellow")
-    khz = [value for _, value in recording.clocks[group.number]]
+    khz = [value for _, value in recording.frequencies[group.number]]
     if khz:
         mean = round(sum(khz) / len(khz))
         head.append(
             f": {format_khz(round(min(khz)))} to {format_khz(round(max(khz)))},"
-            f" {format_khz(mean)} in the mean",
+            f" {format_khz(mean)} on average",
             "dim",
         )
     cells = max(20, min(_CHART_CELLS, width - _AXIS_CELLS - 4))
-    chart = clock_chart(recording, group, cells, _CHART_ROWS)
-    left, right = "0 s", f"{scene.seconds} s"
+    chart = frequency_chart(recording, group, cells, _CHART_ROWS)
+    left, right = "0 s", f"{setup.seconds} s"
     axis = f"{'':{_AXIS_CELLS - 1}}{left}{right:>{cells + 1 - len(left)}}"
     return Group(head, *chart, Text(axis, "dim"))
 
@@ -65,16 +65,16 @@ def _requests(recording: Recording) -> RenderableType:
         table.add_column(title, justify="right")
     table.add_column("packets served", justify="right")
     table.add_column("lost", justify="right")
-    lanes = list(recording.lanes.values())
-    for lane in lanes:
-        table.add_row(Text(lane.name, "bold"), *_row([lane]))
-    table.add_row(Text("all", "bold"), *_row(lanes))
+    tracks = list(recording.tracks.values())
+    for track in tracks:
+        table.add_row(Text(track.name, "bold"), *_row([track]))
+    table.add_row(Text("all", "bold"), *_row(tracks))
     return table
 
 
-def _row(lanes: list[Lane]) -> list[Text]:
-    reports = [lane.latest for lane in lanes if lane.latest]
-    p50, p99 = p50_p99([trip for lane in lanes for trip in lane.rtt_us])
+def _row(tracks: list[VCpuTrack]) -> list[Text]:
+    reports = [track.latest for track in tracks if track.latest]
+    p50, p99 = p50_p99([trip for track in tracks for trip in track.rtt_us])
     return [
         count_text(sum(r.sent for r in reports)),
         count_text(sum(r.acks for r in reports)),
@@ -87,10 +87,10 @@ def _row(lanes: list[Lane]) -> list[Text]:
     ]
 
 
-def _facts(outcome: Outcome) -> list[RenderableType]:
-    recording = outcome.recording
+def _facts(result: TrafficResult) -> list[RenderableType]:
+    recording = result.recording
     opened_ms = recording.opened_after_ms()
-    channels = [x.channel for x in recording.lanes.values() if x.channel]
+    channels = [x.channel for x in recording.tracks.values() if x.channel]
     served = sum(c["requests_total"] for c in channels)
     acks = sum(c["acks_total"] for c in channels)
     nacks = sum(c["nacks_total"] for c in channels)
@@ -100,39 +100,39 @@ def _facts(outcome: Outcome) -> list[RenderableType]:
         when = f"within {opened_ms} ms after" if opened_ms > 0 else "before"
         grid.add_row(
             Text("discovery", "dim"),
-            f"{len(channels)} channels open, {when} their domains were seen running",
+            f"{len(channels)} channels open, {when} their domains were running",
         )
     grid.add_row(
         Text("requests served", "dim"),
-        f"{served:,} by the daemon's own count: {acks:,} ACK, {nacks:,} NACK,"
-        f" {late:,} too old to answer",
+        f"{served:,} by the daemon's counters: {acks:,} ACK, {nacks:,} NACK,"
+        f" {late:,} too late to answer",
     )
     grid.add_row(
         Text("latency", "dim"),
-        "from the beginning of a guest's write, which takes milliseconds where it is"
-        " emulated, to its whole answer",
+        "from the start of a guest's write, which takes milliseconds under emulation,"
+        " to its complete answer",
     )
     grid.add_row(
         Text("late", "dim"),
-        "not answered within 10 ms after the write, librte_power's patience",
+        "no answer within 10 ms after the write, the timeout of librte_power",
     )
     restored = restored_text(
-        outcome.changed_files, outcome.compared_files, outcome.restored_in_s
+        result.changed_files, result.compared_files, result.restored_in_s
     )
     grid.add_row(Text("everything restored", "dim"), restored)
     grid.add_row(
         Text("time", "dim"),
-        f"{outcome.boot_to_end_s:.1f} s from the first boot to the last clock restored",
+        f"{result.boot_to_end_s:.1f} s from the first boot until all was restored",
     )
-    for line in outcome.surprises:
-        grid.add_row(Text("the daemon warned", "yellow"), Text(line))
+    for line in result.warnings:
+        grid.add_row(Text("daemon's warning", "yellow"), Text(line))
     return [grid]
 
 
 def restored_text(
     changed_files: Sequence[str], compared_files: int, restored_in_s: float
 ) -> Text:
-    """Say whether everything was restored."""
+    """Describe whether everything was restored."""
     if changed_files:
         shown = ", ".join(changed_files[:_SHOWN_FILES])
         return Text().append("no", "bold red").append(f": {shown} differ from before")
@@ -140,27 +140,32 @@ def restored_text(
         Text()
         .append("yes", "bold green")
         .append(
-            f": all {compared_files} files of the CPU tree byte for byte,"
+            f": all {compared_files} files of the CPU tree are identical,"
             f" {restored_in_s:.2f} s after the stop"
         )
     )
 
 
-def what_next(*, is_dpdk: bool) -> RenderableType:
-    """Say what to type next."""
+def next_steps(*, is_dpdk: bool) -> RenderableType:
+    """List commands to try next."""
     other = "make demo" if is_dpdk else "make demo ARGS=--dpdk"
-    about = "the show with traffic" if is_dpdk else "DPDK's own test suite as the guest"
+    description = (
+        "guests with changing traffic" if is_dpdk else "DPDK's own test in a guest"
+    )
     grid = Table.grid(padding=(0, 2, 0, 0))
     for command, text in (
-        (other, about),
-        ("make demo ARGS=--host-cpus", "the same on this machine's own clocks"),
+        (other, description),
+        ("make demo ARGS=--host-cpus", "the same with the CPUs of this host"),
         (
             ".venv/bin/vmpower simulate /tmp/cpus --cpus 4",
-            "simulated CPUs to play with",
+            "create simulated CPUs",
         ),
-        (".venv/bin/vmpowerd --help", "the daemon itself, for your own domains"),
-        (".venv/bin/vmpower domain add dpdk-1 --vcpus 2 --pin 0-1", "such a domain"),
+        (".venv/bin/vmpowerd --help", "the daemon, for your own domains"),
+        (
+            ".venv/bin/vmpower domain add dpdk-1 --vcpus 2 --pin 0-1",
+            "the XML of such a domain",
+        ),
     ):
         grid.add_row(Text(command, "cyan"), Text(text, "dim"))
-    parts = (Text(""), Text("What next", "bold"), grid)
+    parts = (Text(""), Text("Next steps", "bold"), grid)
     return Padding(Group(*parts), (0, 1), expand=False)

@@ -1,4 +1,4 @@
-"""A CPU tree before and after: which CPUs the demo uses, and whether they came back."""
+"""Chooses the CPUs of the demo, and reads their files for a comparison."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _SETTINGS = (
     "scaling_max_freq",
     "scaling_driver",
 )
-"""What of the kernel's own tree is compared: a clock that is only measured, such as
-scaling_cur_freq, is never twice the same."""
+"""Files of the kernel's tree that are compared; measured values such as
+scaling_cur_freq are not."""
 
 
 def usable_cpus(count: int) -> tuple[PCpu, ...]:
-    """Choose CPUs that guests may be pinned to, repeating them if there are too few.
+    """Choose CPUs that guests can be pinned to, repeating them if there are too few.
 
-    libvirt refuses a CPU that the machine lacks, also where clocks are simulated.
+    libvirt refuses CPUs that the host does not have, even with simulated CPUs.
     """
     allowed = sorted(os.sched_getaffinity(0))
     return tuple(PCpu(allowed[i % len(allowed)]) for i in range(count))
 
 
-def clocked_cpus(tree: CpuTree, count: int) -> tuple[PCpu, ...]:
-    """Choose CPUs whose clock can be set, of different clock groups where possible.
+def controllable_cpus(tree: CpuTree, count: int) -> tuple[PCpu, ...]:
+    """Choose CPUs whose frequency can be set, of different clock groups if possible.
 
     Raises:
-        GuestError: this machine has none, or we may not set them.
+        GuestError: this host has none, or permission is denied.
     """
     topology = read_topology(tree)
     allowed = os.sched_getaffinity(0)
@@ -49,11 +49,11 @@ def clocked_cpus(tree: CpuTree, count: int) -> tuple[PCpu, ...]:
     if not groups:
         reasons = sorted(set(topology.unmanaged.values())) or ["no CPUs"]
         raise GuestError(
-            f"no CPU of this machine has a clock that can be set ({reasons[0]}). "
-            "Without --host-cpus the demo simulates CPUs."
+            f"no frequency of this host can be set ({reasons[0]}); without --host-cpus,"
+            " the demo uses simulated CPUs"
         )
     if os.geteuid() != 0:
-        raise GuestError("--host-cpus needs root: nobody else may set clocks")
+        raise GuestError("--host-cpus requires root, to set frequencies")
     firsts = [min(group.pcpus & allowed) for group in groups]
     return tuple(firsts[i % len(firsts)] for i in range(count))
 
@@ -65,10 +65,10 @@ def groups_of(tree: CpuTree, pcpus: Iterable[PCpu]) -> tuple[ClockGroup, ...]:
     return tuple(found[number] for number in sorted(found))
 
 
-def photograph(tree: CpuTree, groups: Iterable[ClockGroup]) -> dict[str, bytes]:
-    """Return all bytes that the daemon could have changed, by path.
+def read_files(tree: CpuTree, groups: Iterable[ClockGroup]) -> dict[str, bytes]:
+    """Return the contents of all files that the daemon could change, by path.
 
-    Of a simulated tree that is every file; of the kernel's the settings of `groups`.
+    Those are all files of a simulated tree, or the settings of `groups`.
     """
     if tree.is_simulated:
         paths = [path for path in tree.root.rglob("*") if not path.is_dir()]

@@ -1,10 +1,10 @@
 """Real guests that boot in two seconds: kernel, initramfs, programs.
 
-Nothing is installed on the machine for it: Debian's cloud kernel is downloaded as a
-package and unpacked, the initramfs is put together from busybox and whatever
-program the guest is to run. Both are cached, see :mod:`examples.guests.cache`.
+Nothing is installed on this machine: Debian's cloud kernel is downloaded as a package
+and unpacked, and the initramfs is built from busybox and the program that the guest
+runs. Both are cached, see :mod:`examples.guests.cache`.
 
-Usage, for a guest that talks over its poweragent ports::
+Usage, for a guest that sends requests over its poweragent ports::
 
     from examples.guests.kernel import fetch_kernel
     from examples.guests.images import CMDLINE, build_talker_image
@@ -13,6 +13,6 @@ Usage, for a guest that talks over its poweragent ports::
     initrd = build_talker_image()       # Path of the initramfs
     cmdline = CMDLINE + " talker=open:0;connect:0;flood:0:100"
 
-A domain that boots these two needs 128 MiB, a serial console (``ttyS0``) and virtio
-channels. It runs under TCG: no KVM is needed.
+A domain that boots them needs 128 MiB, a serial console (``ttyS0``) and virtio
+channels. It also runs under TCG, without KVM.
 """

@@ -1,8 +1,8 @@
-"""Files that are slow to make, kept by what they were made of.
+"""A cache of files that are slow to build, keyed by what they are built from.
 
 The directory is ``.cache`` in the checkout, or ``VMPOWER_CACHE``. Any number of
-processes may use it at once: a file appears there complete, under a name that says
-its ingredients, and is never changed afterwards.
+processes may use it at once: a file is renamed into place when it is complete, under
+a name derived from its inputs, and is never changed afterwards.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class GuestError(Exception):
-    """A guest cannot be made or started on this machine; the text says why."""
+    """A guest cannot be built or started on this machine, for the given reason."""
 
 
 def cache_directory() -> Path:
-    """Return the directory for everything that may be deleted, made if need be."""
+    """Return the directory of files that can be rebuilt; create it if necessary."""
     directory = Path(os.environ.get("VMPOWER_CACHE") or CHECKOUT / ".cache")
     directory.mkdir(parents=True, exist_ok=True)
     return directory.resolve()
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
-    """Return a short name for ``parts``: equal parts in order, equal name."""
+    """Return a short hash of ``parts``; their order matters."""
     total = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -44,11 +44,10 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 def cached(name: str, make: Callable[[Path], None]) -> Path:
-    """Return the cached ``name``, made first by ``make(path)`` if it is missing.
+    """Return the path of the cached ``name``; call ``make(path)`` if it is missing.
 
-    ``make`` fills the path that it is given, with a file or a directory; what it
-    raises leaves nothing behind. It must not call this function: one process makes one
-    thing at a time.
+    ``make`` creates a file or a directory at the given path; if it raises, nothing is
+    cached. It must not call this function, which holds the lock of the cache.
     """
     path = cache_directory() / name
     if path.exists():
@@ -57,18 +56,20 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             return path
-        workshop = Path(tempfile.mkdtemp(prefix="making-", dir=cache_directory()))
+        build_directory = Path(
+            tempfile.mkdtemp(prefix="making-", dir=cache_directory())
+        )
         try:
-            made = workshop / path.name
+            made = build_directory / path.name
             make(made)
             made.rename(path)
         finally:
-            shutil.rmtree(workshop)
+            shutil.rmtree(build_directory)
     return path
 
 
-def forget_unused(pattern: str, *, after_s: float) -> None:
-    """Remove cached files that nobody has used for so long, by their times."""
+def remove_unused(pattern: str, *, after_s: float) -> None:
+    """Remove cached files that were last used (touched) more than this ago."""
     now = datetime.now(tz=UTC).timestamp()
     for path in cache_directory().glob(pattern):
         with contextlib.suppress(FileNotFoundError):

@@ -1,8 +1,8 @@
 """A root directory for libvirt's embedded QEMU driver, ``qemu:///embed?root=…``.
 
-The whole driver runs inside the process that opens the URI, as one process per root;
-it needs a registered and running event loop there. Guests are found again by the
-next process that opens the same root.
+The driver runs inside the process that opens the URI, which must be the only one with
+this root and must run libvirt's event loop. Guests outlive the process: the next one
+that opens the same root finds them.
 
 Usage::
 
@@ -11,7 +11,7 @@ Usage::
         kernel = root.publish(fetch_kernel().image)     # readable by QEMU's user
 
 As root on a machine with an unusual /dev/kvm, call ``leave_mount_namespace()`` and
-``cure_kvm()`` of :mod:`examples.guests.kvm` first, before any thread is started.
+``fix_kvm()`` of :mod:`examples.guests.kvm` first, before any thread is started.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _QEMU_CONF = """\
-# Without virtlogd, and without a security driver that knows nothing of /tmp; without
-# a mount namespace for each QEMU, which many containers and every chroot refuse; and
-# without notes of former owners, whose file systems complain in the log.
+# No virtlogd; no security driver, whose profiles do not cover /tmp; no mount namespace
+# for each QEMU, which many containers and every chroot deny; and no record of former
+# file owners, which some file systems cannot store (libvirt logs an error then).
 stdio_handler = "file"
 security_driver = "none"
 namespaces = []
@@ -42,17 +42,17 @@ _CAPABILITIES = "qemu/capabilities"
 
 
 class EmbedRoot:
-    """The directory: short (a socket's path has 107 bytes) and readable for QEMU.
+    """The root directory: a short path (sockets allow 107 bytes) that QEMU can read.
 
-    Synchronization: one thread makes and closes it.
+    Synchronization: one thread creates and closes it.
     """
 
     def __init__(self, *, user: str | None = None) -> None:
-        """Lay it out under /tmp.
+        """Create the directory under /tmp.
 
         Args:
-            user: whom QEMU runs as, if we are root; default: as libvirt decides
-                (``libvirt-qemu`` on Debian).
+            user: the user that QEMU runs as, if this process is root; default:
+                libvirt's own (``libvirt-qemu`` on Debian).
         """
         self.directory = Path(tempfile.mkdtemp(prefix="vm-", dir="/tmp"))
         self.directory.chmod(0o755)
@@ -67,7 +67,7 @@ class EmbedRoot:
 
     @property
     def uri(self) -> str:
-        """What to open; only one process at a time can."""
+        """The URI to open, by one process at a time."""
         return f"qemu:///embed?root={self.directory}"
 
     def publish(self, path: Path) -> Path:
@@ -75,9 +75,9 @@ class EmbedRoot:
         return publish(path, self.directory)
 
     def close(self) -> None:
-        """End the guests that still run here, and remove the directory.
+        """Kill the guests that still run, and remove the directory.
 
-        Close libvirt's connections to it first.
+        Close the libvirt connections to it first.
         """
         kill_guests(self.directory / "run/qemu")
         save_capabilities(self.directory / "cache")
@@ -96,7 +96,7 @@ class EmbedRoot:
 
 
 def publish(path: Path, directory: Path) -> Path:
-    """Copy a file into ``directory``, readable for all, once per name."""
+    """Copy a file into ``directory``, readable by all users, once per name."""
     copy = directory / path.name
     if not copy.exists():
         shutil.copyfile(path, copy)
@@ -105,7 +105,7 @@ def publish(path: Path, directory: Path) -> Path:
 
 
 def make_guest_directory(directory: Path, user: str | None = None) -> Path:
-    """Make the place for consoles and sockets, which QEMU's user may write to."""
+    """Make the directory for consoles and sockets, writable by QEMU's user."""
     guests = directory / "g"
     guests.mkdir()
     if os.geteuid() == 0:
@@ -114,7 +114,7 @@ def make_guest_directory(directory: Path, user: str | None = None) -> Path:
 
 
 def load_capabilities(cache: Path) -> None:
-    """Give a new libvirt what an earlier one learnt of QEMU: probing takes 4 s."""
+    """Give a new libvirt root the cached QEMU capabilities: probing takes 4 s."""
     known = cache_directory() / "capabilities"
     if known.is_dir():
         (cache / _CAPABILITIES).parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def load_capabilities(cache: Path) -> None:
 
 
 def save_capabilities(cache: Path) -> None:
-    """Keep what this libvirt learnt; libvirt checks itself whether it still holds."""
+    """Cache the capabilities found; libvirt itself checks whether they are current."""
     known = cache_directory() / "capabilities"
     known.mkdir(exist_ok=True)
     for path in (cache / _CAPABILITIES).glob("*.xml"):
@@ -138,8 +138,8 @@ def kill_guests(pid_files: Path) -> None:
             continue
         try:
             pid = int(file.read_text())
-            # The pid may be somebody else's by now.
+            # The pid may have been reused by another process.
             if b"qemu-system" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
         except (OSError, ValueError):
-            continue  # it ended by itself
+            continue  # it has already exited

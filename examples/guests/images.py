@@ -1,7 +1,7 @@
-"""The guests that we boot: what is in each one's initramfs.
+"""Builds the initramfs of each kind of guest.
 
-All share one init (``init.sh``): it loads modules, names the virtio-serial ports and
-then runs ``/work.sh``, the part that differs. When that ends, the guest powers off.
+All share one init (``init.sh``), which loads modules, names the virtio-serial ports
+and then runs ``/work.sh``, the part that differs. When it exits, the guest powers off.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CMDLINE = "console=ttyS0 panic=-1 quiet cryptomgr.notests"
-"""For every guest (the kernel's self-tests of its ciphers take a fifth of a boot).
+"""Kernel command line of every guest (without cipher self-tests: a fifth of a boot).
 
-Words like ``talker=open:0`` after it are variables in its ``/work.sh``.
+Parameters appended to it, such as ``talker=open:0``, are variables in ``/work.sh``.
 """
 
 VIRTIO_MODULES = (
@@ -34,7 +34,7 @@ VIRTIO_MODULES = (
     "virtio_pci",
     "virtio_console",
 )
-"""In the order in which they need each other."""
+"""In order of loading: each module after those it depends on."""
 
 _HERE = Path(__file__).parent
 _STDLIB_SKIPS = (
@@ -55,11 +55,13 @@ _PYTHON = Path("/usr/bin/python3")
 
 
 def start_image(work: str, *, modules: Sequence[str] = VIRTIO_MODULES) -> Initramfs:
-    """Begin an initramfs that runs the shell text ``work`` after booting."""
+    """Start an initramfs that runs the shell script ``work`` after booting."""
     image = Initramfs()
     busybox = shutil.which("busybox")
     if busybox is None:
-        raise GuestError("no busybox here: install busybox-static (make setup does)")
+        raise GuestError(
+            "busybox not found: install busybox-static (or run make setup)"
+        )
     image.add_file(Path(busybox), "bin/busybox")
     for applet in _APPLETS:
         image.add_link(f"bin/{applet}", "busybox")
@@ -85,14 +87,14 @@ _APPLETS = (
 
 
 def build_shell_image(work: str) -> Path:
-    """Return the initramfs of a guest that runs a shell text, then powers off."""
+    """Return the initramfs of a guest that runs a shell script, then powers off."""
     return start_image(work).build("shell")
 
 
 def build_talker_image() -> Path:
-    """Return the initramfs of the scripted guest, see ``talker.c``.
+    """Return the initramfs of the scripted guest (``talker.c``).
 
-    Its first statements are the value of ``talker=`` on the kernel command line.
+    The kernel parameter ``talker=`` holds its first statements.
     """
     image = start_image('exec talker "$talker"\n')
     image.add_program(talker(), "bin/talker")
@@ -105,10 +107,9 @@ def build_program_image(
     """Return the initramfs of a guest that runs one program of this machine.
 
     Args:
-        program: copied with the shared libraries that it is linked with.
-        arguments: shell words for it; ``$arguments`` on the kernel command line
-            is a variable there.
-        channels: the program starts when these channels are in the guest.
+        program: copied together with its shared libraries.
+        arguments: its arguments, as shell text; kernel parameters are variables there.
+        channels: the program starts when the guest has the ports of these channels.
     """
     waits = "".join(f"await_channel {number}\n" for number in channels)
     image = start_image(f"{waits}{program} {arguments}\n")
@@ -127,7 +128,7 @@ def build_dpdk_image() -> Path:
     """
     program = shutil.which("dpdk-test")
     if program is None:
-        raise GuestError("no dpdk-test here: install dpdk-dev (make setup does)")
+        raise GuestError("dpdk-test not found: install dpdk-dev (or run make setup)")
     options = "--no-huge -m 64 --no-pci -l 0 --no-shconf --log-level=power:8"
     image = start_image(
         "await_channel 0\n"
@@ -143,13 +144,13 @@ def build_python_image(
     *,
     modules: Sequence[str] = VIRTIO_MODULES,
 ) -> Path:
-    """Return the initramfs of a guest with Debian's Python and its library.
+    """Return the initramfs of a guest with Debian's Python and standard library.
 
     Args:
-        files: what else is in it, by absolute path in the guest: text, or a file or
-            directory of this machine.
-        command: shell text that is run, such as ``python3 -I /program.py``.
-        modules: kernel modules, in the order of loading.
+        files: additional files by absolute path in the guest: text, or a file or
+            directory of this machine to copy.
+        command: the shell command to run, such as ``python3 -I /program.py``.
+        modules: kernel modules, in order of loading.
     """
     image = start_image(command + "\n", modules=modules)
     add_python(image)
@@ -171,11 +172,11 @@ def add_content(image: Initramfs, path: str, content: Path | str) -> None:
 
 
 def add_python(image: Initramfs) -> None:
-    """Add the machine's own Python (``/usr/bin/python3``) and standard library.
+    """Add this machine's Python (``/usr/bin/python3``) and standard library.
 
     Raises:
-        GuestError: it is not the version that runs this, so that compiled modules of
-            the virtual environment would not load in the guest.
+        GuestError: its version is not that of the running interpreter: compiled modules
+            of the virtual environment would not load in the guest.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     library = Path(f"/usr/lib/python{version}")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The first program of a guest: mounts, modules, names of ports, then the work.
-# Words of the kernel command line such as talker=… arrive as variables.
+# The guest's init: mounts file systems, loads modules, names ports, runs /work.sh.
+# Kernel parameters such as talker=… arrive as environment variables.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -9,14 +9,14 @@ mkdir -p /dev/pts /dev/shm /dev/virtio-ports /run /tmp /root
 mount -t devpts pts /dev/pts
 mount -t tmpfs shm /dev/shm
 for module in $(cat /modules/order); do
-    insmod "/modules/$module.ko" || echo "init: no $module"
+    insmod "/modules/$module.ko" || echo "init: cannot load $module"
 done
 
-# udev's work: the kernel says that something came, we name the ports.
+# In place of udev: name the ports whenever the kernel reports a new device.
 uevent /bin/name-ports &
 /bin/name-ports
 
-# Waits (10 s at most) until the guest has this poweragent channel.
+# Wait (10 s at most) for the port of this poweragent channel.
 await_channel() {
     tries=500
     while [ ! -e "/dev/virtio-ports/virtio.serial.port.poweragent.$1" ]; do

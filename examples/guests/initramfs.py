@@ -1,7 +1,7 @@
-"""An initramfs: the whole file system of a guest, in one uncompressed archive.
+"""An initramfs: the root file system of a guest, as an uncompressed cpio archive.
 
-Uncompressed on purpose: QEMU copies it at once, and a guest without KVM would spend
-longer unpacking a compressed one than booting.
+It is uncompressed because QEMU loads it in no time, while a guest without KVM would
+take longer to decompress it than to boot.
 
 Source: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst,
 the "newc" format.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from examples.guests.cache import GuestError, cached, digest, forget_unused
+from examples.guests.cache import GuestError, cached, digest, remove_unused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,34 +29,34 @@ _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing in the archive."""
+    """One entry of the archive: a directory, file or symbolic link."""
 
     mode: int
     """Type and permissions, as in ``st_mode``."""
     data: bytes = b""
-    """A file's content, or where a symbolic link points."""
+    """A file's content, or a symbolic link's target."""
     source: Path | None = None
-    """Where the content is read from, instead of ``data``."""
+    """The file that the content is read from, instead of ``data``."""
 
     def content(self) -> bytes:
-        """Return what the archive holds for this entry."""
+        """Return the content that the archive stores for this entry."""
         return self.data if self.source is None else self.source.read_bytes()
 
     @property
     def mtime_s(self) -> int:
-        """When it was changed: Python believes its compiled files only with it."""
+        """Modification time: Python validates its compiled files against it."""
         return 0 if self.source is None else int(self.source.stat().st_mtime)
 
     def fingerprint(self) -> str:
-        """Say what the content depends on, without reading big files."""
+        """Return a string that changes with the content, without reading big files."""
         if self.source is None:
             return f"{self.mode:o} {self.data!r}"
-        about = self.source.stat()
-        return f"{self.mode:o} {self.source} {about.st_size} {about.st_mtime_ns}"
+        status = self.source.stat()
+        return f"{self.mode:o} {self.source} {status.st_size} {status.st_mtime_ns}"
 
 
 class Initramfs:
-    """The file system of a guest, being put together.
+    """The file system of a guest, under construction.
 
     Synchronization: one thread.
     """
@@ -65,7 +65,7 @@ class Initramfs:
         self._entries: dict[str, Entry] = {}
 
     def add_directory(self, path: str) -> None:
-        """Add a directory and its parents; adding it again changes nothing."""
+        """Add a directory and its parents, unless they exist."""
         if path in ("", ".", "/"):
             return
         name = path.strip("/")
@@ -78,7 +78,7 @@ class Initramfs:
         self._add(path, Entry(mode=stat.S_IFREG | mode, data=raw))
 
     def add_file(self, source: Path, path: str | None = None) -> None:
-        """Add a file of this machine, with its permissions, at its own path."""
+        """Add a file of this machine, with its permissions, at the same path."""
         permissions = stat.S_IMODE(source.stat().st_mode)
         entry = Entry(mode=stat.S_IFREG | permissions, source=source.resolve())
         self._add(path or str(source), entry)
@@ -98,10 +98,10 @@ class Initramfs:
             self.add_file(library)
 
     def add_tree(self, source: Path, *, skip: Iterable[str] = ()) -> None:
-        """Add a directory of this machine, at its own path.
+        """Add a directory of this machine, at the same path.
 
-        ``skip`` names files and directories (by glob) that are left out. Links are
-        followed: what they point to is copied.
+        ``skip`` lists glob patterns of files and directories to leave out. Symbolic
+        links are followed.
         """
         patterns = tuple(skip)
         for path in sorted(source.iterdir()):
@@ -113,12 +113,14 @@ class Initramfs:
                 self.add_file(path)
 
     def build(self, name: str) -> Path:
-        """Return the archive's path; made only if no equal one is in the cache."""
-        facts = [f"{path} {entry.fingerprint()}" for path, entry in self._sorted()]
-        archive = cached(f"{name}-{digest(facts)}.cpio", self._write)
+        """Return the archive's path; write it unless an identical one is cached."""
+        fingerprints = [
+            f"{path} {entry.fingerprint()}" for path, entry in self._sorted()
+        ]
+        archive = cached(f"{name}-{digest(fingerprints)}.cpio", self._write)
         archive.touch()
-        # Whoever works on a program makes a new archive (40 to 200 MB) at each change.
-        forget_unused(f"{name}-*.cpio", after_s=_AN_HOUR_S)
+        # Each change of a program under development adds an archive (40 to 200 MB).
+        remove_unused(f"{name}-*.cpio", after_s=_AN_HOUR_S)
         return archive
 
     def _add(self, path: str, entry: Entry) -> None:
@@ -127,7 +129,7 @@ class Initramfs:
         self._entries[name] = entry
 
     def _sorted(self) -> list[tuple[str, Entry]]:
-        # A directory sorts before what is in it, as the kernel needs it.
+        # A directory sorts before its entries; the kernel requires that order.
         return sorted(self._entries.items())
 
     def _write(self, target: Path) -> None:
@@ -155,7 +157,7 @@ def _padded(data: bytes) -> bytes:
 
 
 def libraries_of(programs: Iterable[Path]) -> list[Path]:
-    """Return the shared libraries that ``ldd`` names, the loader among them.
+    """Return the shared libraries that ``ldd`` lists, including the loader.
 
     Raises:
         GuestError: one of them is not installed.
@@ -163,6 +165,8 @@ def libraries_of(programs: Iterable[Path]) -> list[Path]:
     names = [str(program) for program in programs]
     done = subprocess.run(["ldd", *names], capture_output=True, text=True, check=False)
     if "not found" in done.stdout:
-        raise GuestError(f"libraries are missing for {names}: {done.stdout}")
-    # A static program has none, and ldd fails on it.
+        raise GuestError(
+            f"missing shared libraries for {', '.join(names)}: {done.stdout}"
+        )
+    # A static program has none: ldd fails on it.
     return sorted({Path(found) for found in _LIBRARY.findall(done.stdout)})

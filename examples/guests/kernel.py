@@ -1,8 +1,8 @@
 """A kernel for guests: Debian's cloud kernel, unpacked and never installed.
 
-The package is fetched with ``apt-get download``, which needs no root. Where the
-machine's package lists are missing (container images drop them) or outdated, lists
-of our own are fetched into the cache first.
+The package is downloaded with ``apt-get download``, which does not need root. If this
+machine's package lists are missing (container images drop them) or outdated, lists are
+first downloaded into the cache.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class Kernel:
     """An unpacked kernel package."""
 
     image: Path
-    """What QEMU boots: ``vmlinuz-…``."""
+    """The image that QEMU boots: ``vmlinuz-…``."""
     modules: Path
-    """The directory that holds ``kernel/drivers`` and so on."""
+    """The directory of modules, the parent of ``kernel/drivers``."""
 
     @property
     def release(self) -> str:
-        """What ``uname -r`` says in a guest that boots it."""
+        """The kernel release, as ``uname -r`` prints it in the guest."""
         return self.modules.name
 
     def read_module(self, name: str) -> bytes:
-        """Return the module ``name`` (as a file is named), ready for ``insmod``.
+        """Return the module ``name`` (its file name), decompressed for ``insmod``.
 
         Raises:
             GuestError: the package has no such module.
@@ -50,10 +50,10 @@ class Kernel:
 
 
 def fetch_kernel() -> Kernel:
-    """Return the cached kernel, downloaded first (27 MB) if there is none yet.
+    """Return the cached kernel; download it first (27 MB) if there is none.
 
     Raises:
-        GuestError: it can be neither found nor downloaded.
+        GuestError: the kernel is not cached and cannot be downloaded.
     """
     return _kernel_in(cached(CACHE_NAME, _unpack_package))
 
@@ -64,7 +64,7 @@ def _kernel_in(directory: Path) -> Kernel:
     modules = sorted(directory.glob("**/lib/modules/*/kernel"))
     if not images or not modules:
         raise GuestError(
-            f"{directory} holds no kernel; delete it and it is fetched again"
+            f"no kernel in {directory}: delete the directory to download it again"
         )
     return Kernel(image=images[0], modules=modules[0].parent)
 
@@ -72,7 +72,7 @@ def _kernel_in(directory: Path) -> Kernel:
 def _unpack_package(target: Path) -> None:
     if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
         raise GuestError(
-            "no apt-get here: unpack Debian's linux-image-…-cloud-amd64 package "
+            "apt-get not found: unpack Debian's linux-image-…-cloud-amd64 package "
             f"into {target.parent.parent / CACHE_NAME} (boot/ and lib/ inside)"
         )
     package = _download(target.parent)
@@ -104,8 +104,8 @@ def _download_with(options: Sequence[str], directory: Path) -> Path:
         if line.strip().startswith("Depends: linux-image-")
     ]
     if not names:
-        raise GuestError(f"apt-cache does not know what {METAPACKAGE} depends on")
-    # As root, apt warns that its sandbox user cannot write here; it goes on.
+        raise GuestError(f"apt-cache lists no kernel that {METAPACKAGE} depends on")
+    # As root, apt warns that its sandbox user cannot write here, and continues.
     _run(["apt-get", *options, "-q", "download", names[0]], cwd=directory)
     return next(directory.glob(f"{names[0]}_*.deb"))
 

@@ -1,11 +1,11 @@
-"""A /dev/kvm that libvirt is at peace with, for this process and its children only.
+"""Replaces a /dev/kvm that misleads libvirt, for this process and its children only.
 
-Theory of operation. Some virtual machines show ``/dev/kvm`` as ``root:root 0600``.
-Then libvirt, as root, believes in KVM while it probes QEMU, and QEMU, as its own
-user, does not get it: libvirt throws what it learnt away at every call, and each
-``define`` takes 50 seconds instead of 0.02. The cure is the node as Debian's udev
-rules make it, ``root:kvm 0660``. It is made in a mount namespace of our own: nothing
-changes for anybody else.
+Theory of operation. On some virtual machines ``/dev/kvm`` is ``root:root 0600``. Then
+libvirt, as root, finds KVM usable, but QEMU, under its own user, cannot open it:
+libvirt discards its cached capabilities at every call, and each ``define`` takes
+50 seconds instead of 0.02. The fix is a device node with the owner and mode of
+Debian's udev rules, ``root:kvm 0660``. It is mounted in a private mount namespace:
+other processes are not affected.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def leave_mount_namespace() -> None:
-    """Give this thread, and all that it starts from now on, its own mounts.
+    """Move this thread, and everything it starts later, to its own mount namespace.
 
-    What is mounted on the machine later still appears; what is mounted here stays
-    here. Call it before other threads are started.
+    Mounts of the host still propagate into it, but not out of it. Call this before
+    other threads are started.
 
     Raises:
-        OSError: we are not root, or a container forbids it.
+        OSError: this process is not root, or a container forbids it.
     """
     _check(_libc.unshare(_CLONE_NEWNS), "unshare")
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount /")
 
 
 def bind(source: Path, target: Path) -> None:
-    """Show ``source`` at the place of ``target``.
+    """Bind-mount ``source`` over ``target``.
 
     Raises:
         OSError: see ``mount(2)``.
@@ -61,26 +61,26 @@ def mount(source: str, target: Path, kind: str) -> None:
     _check(done, f"mount {kind} at {target}")
 
 
-def is_kvm_ill() -> bool:
-    """Say whether libvirt, as root, would be misled by this machine's /dev/kvm."""
+def is_kvm_misconfigured() -> bool:
+    """Whether this process is root and QEMU's user cannot open /dev/kvm."""
     if os.geteuid() != 0 or not _KVM.exists():
         return False
-    about = _KVM.stat()
-    is_for_group = about.st_gid in _qemu_groups() and about.st_mode & 0o060 == 0o060
-    return not is_for_group and about.st_mode & 0o006 != 0o006
+    status = _KVM.stat()
+    group_can_open = status.st_gid in _qemu_groups() and status.st_mode & 0o060 == 0o060
+    return not group_can_open and status.st_mode & 0o006 != 0o006
 
 
-def cure_kvm() -> None:
-    """Put a healthy node over /dev/kvm, in the mounts that we already left with.
+def fix_kvm() -> None:
+    """Mount a node with the right mode over /dev/kvm, after leave_mount_namespace().
 
     Raises:
         OSError: a container forbids it.
     """
-    if not is_kvm_ill():
+    if not is_kvm_misconfigured():
         return
     groups = _qemu_groups()
     with tempfile.TemporaryDirectory(prefix="vm-") as directory:
-        # A mount of its own: where /tmp or /dev/shm forbid device nodes, it does not.
+        # A new tmpfs: /tmp and /dev/shm may be mounted without device nodes.
         mount("tmpfs", Path(directory), "tmpfs")
         node = Path(directory) / "kvm"
         os.mknod(node, stat.S_IFCHR | 0o660, _KVM.stat().st_rdev)

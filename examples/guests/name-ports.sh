@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the links that udev makes elsewhere: /dev/virtio-ports/NAME.
+# Create the links that udev would create: /dev/virtio-ports/NAME.
 for port in /sys/class/virtio-ports/*; do
     name=
     read -r name 2>/dev/null <"$port/name"

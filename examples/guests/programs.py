@@ -1,4 +1,4 @@
-"""C programs for guests, compiled when they are first needed."""
+"""Compiles the C programs of guests, when they are first needed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ TALKER_SOURCE = Path(__file__).with_name("talker.c")
 def compile_program(
     source: Path, *, options: Iterable[str] = (), libraries: Iterable[str] = ()
 ) -> Path:
-    """Return the program made from one C file, cached by all that it depends on.
+    """Compile one C file; cached by source and compiler command.
 
     Args:
         source: the C file.
-        options: more options for the compiler, such as ``-static``.
-        libraries: names that pkg-config knows, such as ``libdpdk``.
+        options: additional compiler options, such as ``-static``.
+        libraries: pkg-config packages, such as ``libdpdk``.
 
     Raises:
-        GuestError: there is no compiler, no such library, or an error in the source.
+        GuestError: no compiler, no such library, or an error in the source.
     """
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        raise GuestError("no C compiler here: install gcc (make setup does)")
+        raise GuestError("no C compiler found: install gcc (or run make setup)")
     command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
     command += [*options, str(source)]
     for library in libraries:
@@ -44,7 +44,7 @@ def compile_program(
 
 
 def talker() -> Path:
-    """Return the scripted guest program; ``talker.c`` documents its language."""
+    """Return the scripted guest program; ``talker.c`` documents its statements."""
     return compile_program(TALKER_SOURCE, options=["-static", "-pthread"])
 
 

@@ -1,25 +1,25 @@
-/* A guest that does what it is told: a scripted speaker on poweragent ports.
+/* A scripted guest: executes statements, most of them on poweragent ports.
  *
  * Statements come from the arguments, then line by line from the virtio-serial port
- * named vmpower.rig, if the domain has one. Each gets one line on standard output and
- * on that port, "= STATEMENT: RESULT". Statements in one text are divided by ';',
- * their words by ':'.
+ * named vmpower.rig, if the domain has one. The result of each is printed on standard
+ * output and on that port, as "= STATEMENT: RESULT". ';' separates statements, ':' the
+ * words of a statement.
  *
  *   open:N                 open channel N (waits 20 s for the port to appear)
  *   close:N                close it again
- *   connect:N              send CONNECT, random bytes but for its command, as DPDK does
- *   send:N:UNIT[:CORE]     send a request for vCPU CORE (default N), read nothing
- *   ask:N:UNIT[:CORE]      the same, and await the answer (1 s): ack, nack or none
- *   burst:N:UNITS          one request for each digit of UNITS, in one write
- *   raw:N:HEX[:TIMES]      send these bytes as they are
- *   drain:N                read what is there: counts of answers
- *   flood:N:RATE[:UNITS]   in the background: RATE requests a second, units in turn
- *                          (default 43: lowest, highest), answers read as they come
- *   stats:N                counters and latencies of channel N so far
- *   stop:N                 end the flood, wait 1 s for missing answers, then stats
- *   spin:MS                use a CPU for so long
+ *   connect:N              send CONNECT; all other fields are random bytes, as with DPDK
+ *   send:N:UNIT[:CORE]     send a request for vCPU CORE (default N), read no answer
+ *   ask:N:UNIT[:CORE]      the same, and wait 1 s for the answer: ack, nack or none
+ *   burst:N:UNITS          one request per digit of UNITS, in a single write
+ *   raw:N:HEX[:TIMES]      send these bytes unchanged
+ *   drain:N                read the pending answers, then stats
+ *   flood:N:RATE[:UNITS]   in the background: RATE requests per second, UNITS in turn
+ *                          (default 43: lowest, highest), reading the answers
+ *   stats:N                print counters and latencies of channel N
+ *   stop:N                 stop the flood, wait 1 s for missing answers, then stats
+ *   spin:MS                busy-loop for MS milliseconds
  *   sleep:MS  say:TEXT  poweroff  reboot  crash
- *   loop                   start again with the first statement of the arguments
+ *   loop                   restart with the first statement of the arguments
  *
  * Source of the packet: DPDK's rte_power_guest_channel.h (464 bytes since v18.11).
  */
@@ -44,7 +44,7 @@
 #define PACKET_BYTES 464
 #define AGENT_PORT "virtio.serial.port.poweragent."
 #define RIG_PORT "vmpower.rig"
-#define PENDING 4096   /* requests whose time of sending is remembered */
+#define PENDING 4096   /* requests whose send time is kept */
 #define SAMPLES 65536  /* latencies kept; later ones overwrite the first */
 #define LATE_US 10000  /* librte_power's receive call gives up after 10 ms */
 
@@ -106,12 +106,12 @@ static void report(const char *format, ...)
 	line[length++] = '\n';
 	write_all(STDOUT_FILENO, line, length);
 	struct pollfd rig = { rig_fd, POLLOUT, 0 };
-	/* With nobody on the host's side the write would block for ever. */
+	/* While the host's end is closed, the write would block forever. */
 	if (rig_fd >= 0 && poll(&rig, 1, 0) >= 0 && !(rig.revents & POLLHUP))
 		write_all(rig_fd, line, length);
 }
 
-/* There is no udev here: the kernel's own directory says which device has a name. */
+/* Without udev: look the port up by name in sysfs. */
 static int open_named(const char *wanted, int flags)
 {
 	char path[300], name[128] = "";
@@ -137,11 +137,11 @@ static int open_named(const char *wanted, int flags)
 	return fd;
 }
 
-static int open_patiently(const char *name, int flags, int patience_ms)
+static int open_with_timeout(const char *name, int flags, int timeout_ms)
 {
 	for (int waited = 0;; waited += 20) {
 		int fd = open_named(name, flags);
-		if (fd >= 0 || waited >= patience_ms)
+		if (fd >= 0 || waited >= timeout_ms)
 			return fd;
 		sleep_us(20000);
 	}
@@ -194,7 +194,7 @@ static void count_answer(struct channel *c)
 		c->others++;
 }
 
-/* Answers come in the order of the requests; the n-th belongs to the n-th sent. */
+/* Answers arrive in the order of requests: the n-th answers the n-th request. */
 static void read_answers(struct channel *c)
 {
 	for (;;) {
@@ -226,12 +226,12 @@ static void wait_readable(struct channel *c, uint64_t until_us)
 	}
 	ppoll(&ready, 1, &span, NULL);
 	if (ready.revents & POLLHUP && until_us > now)
-		sleep_us(1000); /* nobody on the host's side: poll returns at once */
+		sleep_us(1000); /* the host's end is closed: poll returns at once */
 }
 
-static void await_answers(struct channel *c, uint64_t count, uint64_t patience_us)
+static void await_answers(struct channel *c, uint64_t count, uint64_t timeout_us)
 {
-	uint64_t end = now_us() + patience_us;
+	uint64_t end = now_us() + timeout_us;
 	pthread_mutex_lock(&c->lock);
 	read_answers(c);
 	while (answered(c) < count && now_us() < end) {
@@ -251,7 +251,7 @@ static void *flood(void *argument)
 		send_request(c, core, c->units[turn++ % strlen(c->units)] - '0');
 		next += period;
 		if (now_us() > next + 100000)
-			next = now_us(); /* a slow machine: do not catch up */
+			next = now_us(); /* too slow: do not catch up */
 		do {
 			wait_readable(c, next);
 			read_answers(c);
@@ -307,7 +307,7 @@ static const char *open_channel(struct channel *c)
 	if (c->fd >= 0)
 		return "already open";
 	snprintf(name, sizeof name, AGENT_PORT "%ld", (long)(c - channels));
-	c->fd = open_patiently(name, O_RDWR | O_NONBLOCK | O_CLOEXEC, 20000);
+	c->fd = open_with_timeout(name, O_RDWR | O_NONBLOCK | O_CLOEXEC, 20000);
 	if (c->fd < 0)
 		return strerror(errno);
 	c->partial_bytes = 0;
@@ -315,7 +315,7 @@ static const char *open_channel(struct channel *c)
 	return "ok";
 }
 
-static const char *said(int error)
+static const char *result_text(int error)
 {
 	return error ? strerrorname_np(error) : "ok";
 }
@@ -327,7 +327,7 @@ static const char *send_connect(struct channel *c)
 	for (size_t i = 0; i < sizeof packet; i++)
 		packet[i] = rand();
 	memcpy(packet + 12, &command, 4);
-	return said(write_once(c->fd, packet, sizeof packet));
+	return result_text(write_once(c->fd, packet, sizeof packet));
 }
 
 static const char *send_burst(struct channel *c, const char *units)
@@ -343,7 +343,7 @@ static const char *send_burst(struct channel *c, const char *units)
 	int error = write_once(c->fd, packets, count * PACKET_BYTES);
 	if (!error)
 		c->sent += count;
-	return said(error);
+	return result_text(error);
 }
 
 static const char *send_raw(struct channel *c, const char *hex, long times)
@@ -355,19 +355,19 @@ static const char *send_raw(struct channel *c, const char *hex, long times)
 			char digits[3] = { hex[2 * i], hex[2 * i + 1], 0 };
 			bytes[length++] = strtoul(digits, NULL, 16);
 		}
-	return said(write_once(c->fd, bytes, length));
+	return result_text(write_once(c->fd, bytes, length));
 }
 
-static void ask(const char *statement, struct channel *c, uint64_t core,
-		uint32_t unit)
+static void send_and_wait(const char *statement, struct channel *c, uint64_t core,
+			  uint32_t unit)
 {
-	read_answers(c); /* what an earlier "send" was answered is not ours */
+	read_answers(c); /* discard answers to earlier "send" statements */
 	uint64_t acks = c->acks, nacks = c->nacks, before = answered(c);
-	/* Requests that nobody answered would shift the pairing for ever. */
+	/* Unanswered requests would shift the pairing for good. */
 	c->sent = before;
 	int error = send_request(c, core, unit);
 	if (error) {
-		report("= %s: %s", statement, said(error));
+		report("= %s: %s", statement, result_text(error));
 		return;
 	}
 	await_answers(c, before + 1, 1000000);
@@ -388,10 +388,10 @@ static void start_flood(const char *statement, struct channel *c, char **words)
 	int error = pthread_create(&c->thread, NULL, flood, c);
 	if (error)
 		c->is_flooding = 0;
-	report("= %s: %s", statement, said(error));
+	report("= %s: %s", statement, result_text(error));
 }
 
-static void do_on_open(const char *statement, struct channel *c, char **words)
+static void do_on_channel(const char *statement, struct channel *c, char **words)
 {
 	const char *verb = words[0];
 	uint32_t unit = words[2] ? atoi(words[2]) : 0;
@@ -400,9 +400,9 @@ static void do_on_open(const char *statement, struct channel *c, char **words)
 	if (strcmp(verb, "connect") == 0)
 		report("= %s: %s", statement, send_connect(c));
 	else if (strcmp(verb, "send") == 0)
-		report("= %s: %s", statement, said(send_request(c, core, unit)));
+		report("= %s: %s", statement, result_text(send_request(c, core, unit)));
 	else if (strcmp(verb, "ask") == 0)
-		ask(statement, c, core, unit);
+		send_and_wait(statement, c, core, unit);
 	else if (strcmp(verb, "burst") == 0 && words[2])
 		report("= %s: %s", statement, send_burst(c, words[2]));
 	else if (strcmp(verb, "raw") == 0 && words[2])
@@ -436,8 +436,8 @@ static void spin_ms(uint64_t ms)
 		;
 }
 
-/* True if the word was one that needs no channel. */
-static int do_plain(const char *statement, char **words)
+/* Execute a statement without a channel; return 0 if it is not one. */
+static int do_without_channel(const char *statement, char **words)
 {
 	const char *verb = words[0];
 	if (strcmp(verb, "say") == 0)
@@ -467,7 +467,7 @@ static void do_statement(const char *statement)
 	snprintf(copy, sizeof copy, "%s", statement);
 	for (int i = 0; i < 4 && rest; i++)
 		words[i] = strsep(&rest, ":");
-	if (!words[0] || !*words[0] || do_plain(statement, words))
+	if (!words[0] || !*words[0] || do_without_channel(statement, words))
 		return;
 	long number = words[1] ? atol(words[1]) : -1;
 	if (number < 0 || number >= CHANNELS) {
@@ -482,7 +482,7 @@ static void do_statement(const char *statement)
 	else if (c->fd < 0)
 		report("= %s: not open", statement);
 	else
-		do_on_open(statement, c, words);
+		do_on_channel(statement, c, words);
 }
 
 static int do_text(const char *text)
@@ -497,7 +497,7 @@ static int do_text(const char *text)
 	return 0;
 }
 
-static void obey_rig(void)
+static void serve_rig(void)
 {
 	static char line[16384];
 	size_t length = 0;
@@ -506,7 +506,7 @@ static void obey_rig(void)
 		char byte;
 		ssize_t got = read(rig_fd, &byte, 1);
 		if (got <= 0) {
-			sleep_us(10000); /* nobody is connected on the host's side */
+			sleep_us(10000); /* the host's end is not connected */
 			continue;
 		}
 		if (byte != '\n' && length < sizeof line - 1) {
@@ -526,14 +526,14 @@ int main(int argc, char **argv)
 		channels[i].fd = -1;
 		pthread_mutex_init(&channels[i].lock, NULL);
 	}
-	rig_fd = open_patiently(RIG_PORT, O_RDWR | O_CLOEXEC, 0);
+	rig_fd = open_with_timeout(RIG_PORT, O_RDWR | O_CLOEXEC, 0);
 	for (int i = 1; i < argc; i++)
 		while (do_text(argv[i]))
 			;
 	if (rig_fd < 0)
-		rig_fd = open_patiently(RIG_PORT, O_RDWR | O_CLOEXEC, 1000);
+		rig_fd = open_with_timeout(RIG_PORT, O_RDWR | O_CLOEXEC, 1000);
 	if (rig_fd >= 0)
-		obey_rig();
+		serve_rig();
 	report("= done");
 	for (;;)
 		pause();

@@ -1,4 +1,4 @@
-"""The guest's side: a library with librte_power's vocabulary, and `vmpower-guest`.
+"""The guest library, with the calls of librte_power, and the command `vmpower-guest`.
 
 Standard library only, Python 3.9 or newer: it is copied into guests as one file.
 """
@@ -7,5 +7,5 @@ from __future__ import annotations
 
 from orchestrator.guest.clock import VCpuClock
 
-# Who wants asyncio imports async_clock: the command does not pay for it.
+# AsyncVCpuClock is in async_clock, so that the command need not import asyncio.
 __all__ = ["VCpuClock"]

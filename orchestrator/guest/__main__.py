@@ -15,7 +15,7 @@ from orchestrator.errors import (
     PacketError,
     VmpowerError,
 )
-from orchestrator.guest import auto, verbs, watching
+from orchestrator.guest import auto, commands, watch
 from orchestrator.guest.arguments import build_parser
 from orchestrator.guest.report import Reporter, warn
 
@@ -25,54 +25,54 @@ if TYPE_CHECKING:
 
 
 class ExitStatus(IntEnum):
-    """Exit statuses of the command, the same as of `vmpower`; scripts rely on them."""
+    """Exit statuses, the same as those of `vmpower`; scripts rely on them."""
 
     FAILED = 1
-    """It could not be done, or the host refused it."""
+    """The operation failed, or the host refused the request."""
     USAGE = 2
-    """The command line cannot be meant."""
+    """Invalid command line."""
     UNREACHABLE = 3
-    """No host is connected, or none answers."""
+    """No host is connected, or it does not answer."""
     DENIED = 4
-    """The kernel does not permit it."""
+    """Permission denied by the kernel."""
     INTERRUPTED = 130
     """Ctrl-C."""
 
 
-_VERBS: dict[str, Callable[[Namespace, Reporter], None]] = {
-    "set": verbs.set_clock,
-    "query": verbs.query,
-    "watch": watching.watch,
+_COMMANDS: dict[str, Callable[[Namespace, Reporter], None]] = {
+    "set": commands.set_frequency,
+    "query": commands.query,
+    "watch": watch.watch,
     "auto": auto.auto,
 }
-_DEEDS = {"send": verbs.send_policy, "remove": verbs.remove_policy}
+_POLICY_COMMANDS = {"send": commands.send_policy, "remove": commands.remove_policy}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says.
+    """Run a command line.
 
     Returns:
         The exit status.
     """
     options = build_parser().parse_args(arguments)
-    verb = _DEEDS[options.deed] if options.verb == "policy" else _VERBS[options.verb]
-    # What is held is given back by closing the port, also when a service ends us.
-    signal.signal(signal.SIGTERM, _end)
+    command = _COMMANDS.get(options.command) or _POLICY_COMMANDS[options.policy_command]
+    # Closing the port withdraws the request, also when systemd stops the command.
+    signal.signal(signal.SIGTERM, _exit)
     try:
-        verb(options, Reporter(is_json=options.output == "json"))
+        command(options, Reporter(is_json=options.output == "json"))
     except VmpowerError as error:
         warn(f"error: {error}", error.hint)
         return _status_of(error)
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        # Nobody reads along any more; nor may the interpreter's last flush fail.
+        # The reader is gone; make the interpreter's final flush succeed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.FAILED
     return 0
 
 
-def _end(_number: int, _frame: object) -> None:
+def _exit(_number: int, _frame: object) -> None:
     sys.exit(0)
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orchestrator
-from orchestrator.guest.asks import CLOCKS
+from orchestrator.guest.calls import FREQUENCY_CHANGES
 from orchestrator.guest.clock import TIMEOUT_S
 from orchestrator.guest.examples import EXAMPLES
 from orchestrator.guest.load import PROC_STAT
-from orchestrator.guest.pace import Pace
 from orchestrator.guest.policies import (
     DEFAULT_AVG_PPS,
     DEFAULT_MAX_PPS,
     WORKLOADS,
 )
 from orchestrator.guest.port import DEVICES
+from orchestrator.guest.stepping import Thresholds
 from orchestrator.guest.values import (
-    MOST_VCPU,
+    MAX_VCPU,
     parse_count,
     parse_mac,
     parse_numbers,
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 
 _DAY_H = 24
 _WIDTH = 79
-_HELD = "It holds until the command ends; then the host takes it back."
+_LASTING = "The request lasts until the command ends; the host then withdraws it."
 _STATUSES = (
-    "Exit status: 0 done, 1 failed or refused, 2 wrong usage, 3 no host answers,"
-    " 4 permission denied, 130 interrupted. See vmpower-guest(1)."
+    "Exit status: 0 success, 1 failed or refused, 2 invalid command line, 3 no host or"
+    " no answer, 4 permission denied, 130 interrupted. See vmpower-guest(1)."
 )
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser; ``verb`` of what it returns names what to do."""
+    """Build the parser; ``command`` of its result is the chosen command."""
     parser = argparse.ArgumentParser(
         prog="vmpower-guest",
-        description="Ask the host for the clocks of this VM's vCPUs.",
+        description="Request CPU frequencies for the vCPUs of this VM from its host.",
         epilog=f"{_epilog('vmpower-guest')}\n\n{_filled(_STATUSES)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--version",
         action="version",
         version=f"%(prog)s {orchestrator.__version__}",
-        help="Show the version.",
+        help="Print the version and exit.",
     )
     parser.set_defaults(output="table")
     parser.add_argument(
@@ -64,32 +64,32 @@ def build_parser() -> argparse.ArgumentParser:
         type=parse_seconds,
         default=TIMEOUT_S,
         metavar="SECONDS",
-        help="How long the host may take to answer (default: %(default)s).",
+        help="How long to wait for an answer (default: %(default)s).",
     )
     parser.add_argument(
         "--vm-name",
         default="",
         metavar="NAME",
-        help="The VM's name, for DPDK's own host; vmpowerd needs none.",
+        help="Name of the VM, for DPDK's own host; vmpowerd does not need it.",
     )
     parser.add_argument(
         "--devices",
         type=Path,
         default=DEVICES,
         metavar="DIR",
-        help="Where virtio-ports/ is (default: %(default)s).",
+        help="Directory that contains virtio-ports/ (default: %(default)s).",
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    _add_set(verbs)
-    _add_query(verbs)
-    _add_policy(verbs)
-    _add_watch(verbs)
-    _add_auto(verbs)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_set(commands)
+    _add_query(commands)
+    _add_policy(commands)
+    _add_watch(commands)
+    _add_auto(commands)
     return parser
 
 
 def _common() -> argparse.ArgumentParser:
-    """Build the options that may stand before the command, and behind it."""
+    """Build the options that are accepted before and after the command."""
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument(
         *("-h", "--help"), action="help", help="Show this message and exit."
@@ -99,26 +99,26 @@ def _common() -> argparse.ArgumentParser:
         choices=("table", "json"),
         default=argparse.SUPPRESS,
         metavar="table|json",
-        help="For people or for programs (default: table).",
+        help="Output format (default: table).",
     )
     return parent
 
 
 def _add_command(
-    among: Subparsers, name: str, about: str, more: str = ""
+    commands: Subparsers, name: str, summary: str, details: str = ""
 ) -> argparse.ArgumentParser:
     """Add a command.
 
     Args:
-        among: the commands of its kind.
-        name: what is typed.
-        about: one sentence, for the list of commands too.
-        more: other sentences.
+        commands: the commands at its level.
+        name: as it is typed.
+        summary: one sentence, also for the list of commands.
+        details: more sentences.
     """
-    command: argparse.ArgumentParser = among.add_parser(
+    command: argparse.ArgumentParser = commands.add_parser(
         name,
-        help=about,
-        description=_filled(f"{about} {more}"),
+        help=summary,
+        description=_filled(f"{summary} {details}"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         parents=[_common()],
@@ -135,68 +135,72 @@ def _epilog(command: str) -> str:
     return "\n".join(["examples:", *lines]) if lines else ""
 
 
-def _filled(words: str) -> str:
-    """Break lines: argparse leaves all as they are, because the examples' must stay."""
-    return textwrap.fill(words.strip(), _WIDTH)
+def _filled(text: str) -> str:
+    """Wrap a text: the formatter keeps all line breaks, for the examples."""
+    return textwrap.fill(text.strip(), _WIDTH)
 
 
-def _add_set(verbs: Subparsers) -> None:
-    command = _add_command(verbs, "set", "Change a vCPU's clock.", _HELD)
-    command.add_argument(
-        "vcpu", type=parse_vcpu, metavar="VCPU", help="Whose, by its number."
+def _add_set(commands: Subparsers) -> None:
+    command = _add_command(
+        commands, "set", "Request a change of a vCPU's frequency.", _LASTING
     )
     command.add_argument(
-        "word",
-        choices=CLOCKS,
-        metavar="|".join(CLOCKS),
-        help="One step faster or slower; the slowest or fastest that is allowed;"
-        " to the turbo step or below it, and allowed there or not.",
+        "vcpu", type=parse_vcpu, metavar="VCPU", help="Number of the vCPU."
+    )
+    command.add_argument(
+        "change",
+        choices=FREQUENCY_CHANGES,
+        metavar="|".join(FREQUENCY_CHANGES),
+        help="One step up or down; the lowest or highest allowed frequency; turbo"
+        " allowed and requested, or forbidden.",
     )
     _add_once(command)
 
 
-def _add_query(verbs: Subparsers) -> None:
+def _add_query(commands: Subparsers) -> None:
     command = _add_command(
-        verbs,
+        commands,
         "query",
-        "Show clocks, or what the CPUs can do.",
-        "An answer has room for vCPUs 0 to 7. A clock that is shown as - is one that"
-        " the host has not taken: nobody has asked for it yet.",
+        "Query frequencies or CPU capabilities.",
+        "An answer has room for vCPUs 0 to 7. A frequency of - is not known to the"
+        " host, because nothing has requested one for the vCPU yet.",
     )
     command.add_argument(
         "what",
         choices=("freq", "caps"),
         metavar="freq|caps",
-        help="The clocks, or whether there is turbo and priority.",
+        help="Frequencies, or whether the CPUs have turbo and high priority.",
     )
     command.add_argument(
         "vcpu",
         type=parse_vcpu,
         nargs="?",
         metavar="VCPU",
-        help="Of this one (default: all).",
+        help="Only this vCPU (default: all).",
     )
 
 
-def _add_policy(verbs: Subparsers) -> None:
+def _add_policy(commands: Subparsers) -> None:
     command = _add_command(
-        verbs, "policy", "Let the host follow a rule instead of requests."
+        commands, "policy", "Let the host apply a policy instead of requests."
     )
-    deeds = command.add_subparsers(dest="deed", required=True, metavar="send|remove")
-    _add_command(deeds, "remove", "End the policy; hosts do not answer this.")
-    send = _add_command(deeds, "send", "Send a policy.", _HELD)
+    actions = command.add_subparsers(
+        dest="policy_command", required=True, metavar="send|remove"
+    )
+    _add_command(actions, "remove", "Remove the policy; hosts do not answer this.")
+    send = _add_command(actions, "send", "Send a policy.", _LASTING)
     kinds = send.add_subparsers(dest="kind", required=True, metavar="KIND")
-    for kind, about, add in (
-        ("traffic", "Faster with more packets per second.", _add_traffic),
-        ("time", "Fast in some hours of the day, slow in others.", _add_hours),
-        ("workload", "One level, always.", _add_workload),
+    for kind, summary, add in (
+        ("traffic", "Follow the rate of packets.", _add_traffic),
+        ("time", "Follow the hours of the day.", _add_hours),
+        ("workload", "Keep one level.", _add_workload),
         (
             "branch-ratio",
-            "Slow while a polling loop finds nothing, as the host's CPUs count.",
+            "Slow down while a loop polls without work, as the host's counters show.",
             None,
         ),
     ):
-        one = _add_command(kinds, kind, about, _HELD)
+        one = _add_command(kinds, kind, summary, _LASTING)
         _add_vcpus(one)
         if add is not None:
             add(one)
@@ -208,7 +212,7 @@ def _add_vcpus(command: argparse.ArgumentParser) -> None:
         type=parse_numbers(255),
         required=True,
         metavar="LIST",
-        help="For whose clocks, such as 0,2-3; 8 at most.",
+        help="vCPUs that the policy is for, such as 0,2-3; at most 8.",
     )
     _add_once(command)
 
@@ -221,7 +225,7 @@ def _add_traffic(command: argparse.ArgumentParser) -> None:
         default=[],
         dest="macs",
         metavar="ADDRESS",
-        help="An interface of this VM whose packets count; may be repeated.",
+        help="Interface of this VM whose packets count; can be repeated.",
     )
     command.add_argument(
         *("--avg", "--avg-pps"),
@@ -229,7 +233,7 @@ def _add_traffic(command: argparse.ArgumentParser) -> None:
         default=DEFAULT_AVG_PPS,
         dest="avg_pps",
         metavar="PPS",
-        help="Packets per second for the middle clock (default: %(default)s).",
+        help="Packets per second for the medium frequency (default: %(default)s).",
     )
     command.add_argument(
         *("--max", "--max-pps"),
@@ -237,22 +241,22 @@ def _add_traffic(command: argparse.ArgumentParser) -> None:
         default=DEFAULT_MAX_PPS,
         dest="max_pps",
         metavar="PPS",
-        help="Packets per second for the highest clock (default: %(default)s).",
+        help="Packets per second for the highest frequency (default: %(default)s).",
     )
 
 
 def _add_hours(command: argparse.ArgumentParser) -> None:
-    for name, about in (
-        ("busy", "Hours with the highest clock, such as 8-17,20."),
-        ("quiet", "Hours with the lowest clock."),
-        ("by-traffic", "Hours in which the clock goes by traffic, see --mac."),
+    for name, help_text in (
+        ("busy", "Hours with the highest frequency, such as 8-17,20."),
+        ("quiet", "Hours with the lowest frequency."),
+        ("by-traffic", "Hours in which the frequency follows the traffic, see --mac."),
     ):
         command.add_argument(
             f"--{name}",
             type=parse_numbers(_DAY_H - 1),
             default=[],
             metavar="HOURS",
-            help=about,
+            help=help_text,
         )
     _add_traffic(command)
 
@@ -262,7 +266,7 @@ def _add_workload(command: argparse.ArgumentParser) -> None:
         "level",
         choices=WORKLOADS,
         metavar="|".join(WORKLOADS),
-        help="The highest, the middle or the lowest clock.",
+        help="The highest, the medium or the lowest frequency.",
     )
 
 
@@ -270,60 +274,65 @@ def _add_once(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--once",
         action="store_true",
-        help="End at once; the host takes it back when it sees the port closed.",
+        help="Exit after the answer; the host withdraws the request when it notices"
+        " that the port is closed.",
     )
 
 
-def _add_watch(verbs: Subparsers) -> None:
-    command = _add_command(verbs, "watch", "Show clocks and loads again and again.")
+def _add_watch(commands: Subparsers) -> None:
+    command = _add_command(
+        commands, "watch", "Show frequencies and loads at an interval."
+    )
     _add_interval(command, 1.0)
     command.add_argument(
         *("-n", "--count"),
         type=parse_count,
         default=0,
-        help="End after so many lines (default: never).",
+        help="Exit after this many lines (default: never).",
     )
     _add_stat(command)
 
 
-def _add_auto(verbs: Subparsers) -> None:
-    pace = Pace()
+def _add_auto(commands: Subparsers) -> None:
+    thresholds = Thresholds()
     command = _add_command(
-        verbs,
+        commands,
         "auto",
-        "Keep the clocks in step with the load: fast up, slow down.",
-        _HELD,
+        "Let the frequencies follow the load: up at once, down slowly.",
+        _LASTING,
     )
     command.add_argument(
         "--vcpus",
-        type=parse_numbers(MOST_VCPU),
+        type=parse_numbers(MAX_VCPU),
         metavar="LIST",
-        help="Whose (default: all that have a port which nobody else has open).",
+        help="vCPUs to control (default: all whose ports are free).",
     )
     _add_interval(command, 0.2)
     command.add_argument(
         "--busy",
         type=parse_share,
-        default=pace.busy_load,
+        default=thresholds.up_above,
         metavar="SHARE",
-        help="Load from which on the clock is the highest (default: %(default)s).",
+        help="Load from which the highest frequency is requested"
+        " (default: %(default)s).",
     )
     command.add_argument(
         "--calm",
         type=parse_share,
-        default=pace.calm_load,
+        default=thresholds.down_below,
         metavar="SHARE",
-        help="Load below which it goes down (default: %(default)s).",
+        help="Load below which the frequency is lowered (default: %(default)s).",
     )
     command.add_argument(
         "--patience",
         type=parse_seconds,
         default=1.0,
         metavar="SECONDS",
-        help="How long it must be calm before each step down (default: %(default)s).",
+        help="How long the load must be low before each step down"
+        " (default: %(default)s).",
     )
     command.add_argument(
-        *("-v", "--verbose"), action="store_true", help="Tell each change."
+        *("-v", "--verbose"), action="store_true", help="Print each change."
     )
     _add_stat(command)
 
@@ -334,7 +343,7 @@ def _add_interval(command: argparse.ArgumentParser, default_s: float) -> None:
         type=parse_seconds,
         default=default_s,
         metavar="SECONDS",
-        help="Time between two looks (default: %(default)s).",
+        help="Interval between samples (default: %(default)s).",
     )
 
 
@@ -344,5 +353,5 @@ def _add_stat(command: argparse.ArgumentParser) -> None:
         type=Path,
         default=PROC_STAT,
         metavar="FILE",
-        help="Where the load comes from (default: %(default)s).",
+        help="Source of the load (default: %(default)s).",
     )

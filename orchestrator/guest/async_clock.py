@@ -1,4 +1,4 @@
-"""The clock of one vCPU, asked for over its port: under asyncio.
+"""Frequency requests and queries for one vCPU, over its port: asyncio.
 
 Usage::
 
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.channel.protocol import Unit, encode_connect
 from orchestrator.errors import AnswerMissing, HostAbsent, PortAbsent, RequestRefused
-from orchestrator.guest import asks
+from orchestrator.guest import calls
 from orchestrator.guest.clock import (
-    GREETING_PATIENCE,
+    CONNECT_TIMEOUTS,
     TIMEOUT_S,
+    missing_answer,
     new_seed,
-    silence,
 )
 from orchestrator.guest.pairing import Pairing
 from orchestrator.guest.port import Port, open_port
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from orchestrator.channel.protocol import PolicyPacket
-    from orchestrator.guest.asks import Ask, VCpuAbilities
+    from orchestrator.guest.calls import Call, VCpuCapabilities
 
 T = TypeVar("T")
 
 
 class AsyncVCpuClock:
-    """What `VCpuClock` does, as coroutines; see there for each call's errors.
+    """`VCpuClock` with coroutines; see there for the errors of the calls.
 
-    Synchronization: the thread of the event loop in which it was made.
+    Synchronization: the thread of the event loop in which it was created.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class AsyncVCpuClock:
 
         Raises:
             PortAbsent: the VM has no such port.
-            PortRefused: another program has it open, or we have no right to it.
+            PortRefused: another program has it open, or permission was denied.
         """
         self.vcpu = vcpu
         self._timeout_s = timeout_s
@@ -62,8 +62,8 @@ class AsyncVCpuClock:
         self._port = open_port(vcpu) if port is None else port
         self._pairing = Pairing(new_seed())
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._greeting = asyncio.Lock()
-        self._is_greeted = False
+        self._connecting = asyncio.Lock()
+        self._is_connected = False
         self._has_answered = False
         self._is_listening = False
 
@@ -79,139 +79,141 @@ class AsyncVCpuClock:
         self.exit()
 
     def exit(self) -> None:
-        """Close the port; calls that wait for an answer end with `HostAbsent`."""
+        """Close the port; calls that wait for an answer raise `HostAbsent`."""
         if self._port.fileno() >= 0:
-            self._lose_host()
+            self._forget_host()
             self._port.close()
 
     def has_host(self) -> bool:
-        """Tell whether somebody on the host is connected now."""
+        """Return whether a host is connected now."""
         if not self._port.has_host():
-            self._lose_host()
+            self._forget_host()
             return False
         return True
 
-    # Demands
+    # Requests
 
     async def freq_up(self) -> None:
-        """Ask for one step faster."""
+        """Request one step up."""
         await self.change(Unit.SCALE_UP)
 
     async def freq_down(self) -> None:
-        """Ask for one step slower."""
+        """Request one step down."""
         await self.change(Unit.SCALE_DOWN)
 
     async def freq_min(self) -> None:
-        """Ask for the slowest step that is allowed."""
+        """Request the lowest allowed frequency."""
         await self.change(Unit.SCALE_MIN)
 
     async def freq_max(self) -> None:
-        """Ask for the fastest step that is allowed."""
+        """Request the highest allowed frequency."""
         await self.change(Unit.SCALE_MAX)
 
     async def freq_enable_turbo(self) -> None:
-        """Ask for the turbo step, and to be allowed there."""
+        """Allow the turbo step, and request it."""
         await self.change(Unit.ENABLE_TURBO)
 
     async def freq_disable_turbo(self) -> None:
-        """Ask for the fastest step below turbo, and to stay below it."""
+        """Forbid the turbo step, and request the nominal one."""
         await self.change(Unit.DISABLE_TURBO)
 
     async def change(self, unit: Unit) -> None:
-        """Ask for a change by its name on the wire."""
-        await self._ask(asks.change_clock(self.vcpu, unit))
+        """Request a change by its wire value."""
+        await self._call(calls.change_frequency(self.vcpu, unit))
 
-    # Questions
+    # Queries
 
     async def query_freq(self, vcpu: int | None = None) -> int | None:
-        """Return the clock of this vCPU, or another one of this VM, in kHz.
+        """Return the frequency of this vCPU, or of another one of the VM, in kHz.
 
-        None: the host does not know it.
+        None: not known to the host.
         """
-        return await self._ask(asks.query_clock(self._or_own(vcpu), self._name))
+        return await self._call(calls.query_frequency(self._or_own(vcpu), self._name))
 
     async def query_freqs(self) -> dict[int, int | None]:
-        """Return the clocks of all vCPUs of this VM, in kHz (of 8 at most)."""
-        return await self._ask(asks.query_clocks(self._name))
+        """Return the frequencies of all vCPUs of the VM, in kHz (8 vCPUs at most)."""
+        return await self._call(calls.query_all_frequencies(self._name))
 
-    async def query_caps(self, vcpu: int | None = None) -> VCpuAbilities:
-        """Return what the CPU of this vCPU, or another one of this VM, can do."""
-        return await self._ask(asks.query_ability(self._or_own(vcpu), self._name))
+    async def query_caps(self, vcpu: int | None = None) -> VCpuCapabilities:
+        """Return the capabilities of this vCPU, or of another one of the VM."""
+        return await self._call(
+            calls.query_capabilities(self._or_own(vcpu), self._name)
+        )
 
-    async def query_all_caps(self) -> dict[int, VCpuAbilities]:
-        """Return what the CPUs of all vCPUs of this VM can do (of 8 at most)."""
-        return await self._ask(asks.query_abilities(self._name))
+    async def query_all_caps(self) -> dict[int, VCpuCapabilities]:
+        """Return the capabilities of all vCPUs of the VM (8 vCPUs at most)."""
+        return await self._call(calls.query_all_capabilities(self._name))
 
     # Policies
 
     async def send_policy(self, policy: PolicyPacket) -> None:
-        """Ask the host to follow a policy, in place of the last one."""
-        await self._ask(asks.install_policy(policy))
+        """Request the host to apply a policy, replacing the previous one."""
+        await self._call(calls.install_policy(policy))
 
     async def remove_policy(self) -> None:
-        """Ask the host to end the policy; no host answers this."""
+        """Request the host to remove the policy; hosts do not answer this."""
         self._listen()
-        self._send(asks.encode_removal(self._name))
+        self._send(calls.encode_removal(self._name))
 
-    # How
+    # Internals
 
     def _or_own(self, vcpu: int | None) -> int:
         return self.vcpu if vcpu is None else vcpu
 
-    async def _ask(self, ask: Ask[T]) -> T:
+    async def _call(self, call: Call[T]) -> T:
         self._listen()
-        if ask.is_demand:
-            async with self._greeting:
-                if not self._is_greeted:
-                    await self._greet()
+        if call.needs_connect:
+            async with self._connecting:
+                if not self._is_connected:
+                    await self._connect()
         try:
-            return await self._exchange(ask, self._timeout_s)
+            return await self._exchange(call, self._timeout_s)
         except AnswerMissing:
-            # A host that answered and now does not may be another one.
-            self._is_greeted = self._is_greeted and not self._has_answered
+            # The host may have been replaced by one that needs CONNECT.
+            self._is_connected = self._is_connected and not self._has_answered
             raise
 
-    async def _greet(self) -> None:
-        """Do what `VCpuClock` does for its first demand."""
+    async def _connect(self) -> None:
+        """Send CONNECT as `VCpuClock` does before its first request."""
         self._send(encode_connect())
-        ask = asks.change_clock(self.vcpu, Unit.SCALE_MAX)
-        for multiple in GREETING_PATIENCE:
-            if await self._is_ready(ask, multiple * self._timeout_s):
+        call = calls.change_frequency(self.vcpu, Unit.SCALE_MAX)
+        for multiple in CONNECT_TIMEOUTS:
+            if await self._is_acknowledged(call, multiple * self._timeout_s):
                 break
-        self._is_greeted = True
+        self._is_connected = True
 
-    async def _is_ready(self, ask: Ask[None], timeout_s: float) -> bool:
+    async def _is_acknowledged(self, call: Call[None], timeout_s: float) -> bool:
         try:
-            await self._exchange(ask, timeout_s)
+            await self._exchange(call, timeout_s)
         except AnswerMissing:
             return False
         except RequestRefused:
             pass
         return True
 
-    async def _exchange(self, ask: Ask[T], timeout_s: float) -> T:
-        number, packet = self._pairing.mark(ask)
+    async def _exchange(self, call: Call[T], timeout_s: float) -> T:
+        number, packet = self._pairing.register(call)
         try:
             self._send(packet)
             answer = self._waiting[number] = self._loop.create_future()
             reply = await asyncio.wait_for(answer, timeout_s)
         except asyncio.TimeoutError:
-            raise silence(ask, timeout_s) from None
+            raise missing_answer(call, timeout_s) from None
         finally:
             self._waiting.pop(number, None)
-            self._pairing.give_up(number)
+            self._pairing.cancel(number)
         self._has_answered = True
-        return ask.value_of(reply)
+        return call.value_of(reply)
 
     def _send(self, packet: bytes) -> None:
         try:
             self._port.write(packet)
         except HostAbsent:
-            self._lose_host()
+            self._forget_host()
             raise
 
     def _listen(self) -> None:
-        """Watch the port; while the host is gone it would be readable always."""
+        """Watch the port, but not without a host: it would always be readable."""
         if not self.has_host():
             raise self._port.no_host()
         if not self._is_listening:
@@ -222,20 +224,20 @@ class AsyncVCpuClock:
         try:
             data = self._port.read()
         except PortAbsent:
-            data = b""  # the next call finds out, and says so
+            data = b""  # the next call raises the error
         if data is None:
             return
         if not data:
-            self._lose_host()
+            self._forget_host()
         for number, reply in self._pairing.receive(data):
             answer = self._waiting.get(number)
             if answer is not None and not answer.done():
                 answer.set_result(reply)
 
-    def _lose_host(self) -> None:
-        self._is_greeted = False
+    def _forget_host(self) -> None:
+        self._is_connected = False
         self._has_answered = False
-        self._pairing.forget()
+        self._pairing.reset()
         if self._is_listening:
             self._loop.remove_reader(self._port.fileno())
             self._is_listening = False

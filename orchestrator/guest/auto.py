@@ -1,4 +1,4 @@
-"""What the command `auto` does: keeps vCPUs' clocks in step with their load."""
+"""`vmpower-guest auto`: requests frequencies that follow the load of vCPUs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from orchestrator.errors import (
     HostAbsent,
     RequestRefused,
 )
-from orchestrator.guest.asks import word_of
+from orchestrator.guest.calls import name_of
 from orchestrator.guest.load import loads_between, read_times
-from orchestrator.guest.pace import Decision, Pace, Stride, decide
 from orchestrator.guest.ports import open_clock, open_free_clocks
 from orchestrator.guest.report import warn
+from orchestrator.guest.stepping import Decision, StepState, Thresholds, decide
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -27,99 +27,102 @@ if TYPE_CHECKING:
     from orchestrator.guest.clock import VCpuClock
     from orchestrator.guest.report import Reporter
 
-    Tell = Callable[[int, float, Unit], None]
+    Report = Callable[[int, float, Unit], None]
 
-_MOST_PATIENCE = 32
-"""Steps that are taken back make the patience so much longer at most."""
-_REGRET = 4
-"""How soon a vCPU must be busy again, in patiences, for a step to have been wrong."""
+_MAX_BACKOFF = 32
+"""Reverted steps make the delay before the next one this many times longer at most."""
+_REVERTED_WITHIN = 4
+"""A step is reverted if the load is high within this many delays."""
 
 
-class Follower:
-    """Follows the load of one vCPU with its clock.
+class LoadFollower:
+    """Requests frequencies that follow the load of one vCPU.
 
     Synchronization: one thread.
     """
 
-    def __init__(self, clock: VCpuClock, pace: Pace, tell: Tell) -> None:
+    def __init__(
+        self, clock: VCpuClock, thresholds: Thresholds, report: Report
+    ) -> None:
         self._clock = clock
-        self._pace = pace
-        self._tell = tell
-        self._stride: Stride | None = None
-        """None: it is not known to be ours, and at the highest step."""
-        self._trouble = ""
+        self._thresholds = thresholds
+        self._report = report
+        self._state: StepState | None = None
+        """None: the host does not have our request for the highest step."""
+        self._last_warning = ""
 
     def follow(self, load: float) -> None:
-        """Ask for what a sample of the load asks for, if anything.
+        """Request the change that a sample of the load requires, if any.
 
         Raises:
             PortAbsent: the port was unplugged.
         """
         if not self._clock.has_host():
-            self._stride = None
-            self._note("the host is gone; waiting for it")
+            self._state = None
+            self._warn_once("no host is connected; waiting for one")
             return
-        if self._stride is None:
-            decision = Decision(Stride(), Unit.SCALE_MAX)
+        if self._state is None:
+            decision = Decision(StepState(), Unit.SCALE_MAX)
         else:
-            decision = decide(load, self._stride, self._pace)
+            decision = decide(load, self._state, self._thresholds)
         if decision.unit is not None and not self._change(decision.unit, load):
-            return  # the next sample asks again
-        self._stride = decision.stride
+            return  # retried with the next sample
+        self._state = decision.state
 
     def _change(self, unit: Unit, load: float) -> bool:
         try:
             self._clock.change(unit)
         except (AnswerMissing, HostAbsent, RequestRefused) as error:
-            self._note(str(error), error.hint)
+            self._warn_once(str(error), error.hint)
             return False
-        self._tell(self._clock.vcpu, load, unit)
-        self._trouble = ""
+        self._report(self._clock.vcpu, load, unit)
+        self._last_warning = ""
         return True
 
-    def _note(self, trouble: str, hint: str = "") -> None:
-        """Say what is wrong, once as long as it is."""
-        if trouble != self._trouble:
-            warn(f"vCPU {self._clock.vcpu}: {trouble}", hint)
-        self._trouble = trouble
+    def _warn_once(self, message: str, hint: str = "") -> None:
+        """Print a warning, but not the same one twice in a row."""
+        if message != self._last_warning:
+            warn(f"vCPU {self._clock.vcpu}: {message}", hint)
+        self._last_warning = message
 
 
 def auto(options: Namespace, reporter: Reporter) -> None:
-    """Keep the clocks in step with the load, for ever."""
-    pace = pace_from(options)
+    """Follow the load until the command is interrupted."""
+    thresholds = thresholds_of(options)
 
-    def tell(vcpu: int, load: float, unit: Unit) -> None:
+    def report(vcpu: int, load: float, unit: Unit) -> None:
         if options.verbose:
-            text = f"vCPU {vcpu}: load {load:.0%}, {word_of(unit)}"
-            reporter.tell(text, vcpu=vcpu, load=round(load, 3), asked=word_of(unit))
+            text = f"vCPU {vcpu}: load {load:.0%}, {name_of(unit)}"
+            reporter.write(text, vcpu=vcpu, load=round(load, 3), asked=name_of(unit))
 
     with ExitStack() as stack:
         followers = {}
         for clock in _open_clocks(options, stack):
-            followers[clock.vcpu] = Follower(clock, pace, tell)
-        text = f"following the load of vCPU {','.join(map(str, followers))}"
-        reporter.tell(text, vcpus=list(followers))
+            followers[clock.vcpu] = LoadFollower(clock, thresholds, report)
+        vcpus = ",".join(map(str, followers))
+        text = f"following the load of vCPU{'s' if len(followers) > 1 else ''} {vcpus}"
+        reporter.write(text, vcpus=list(followers))
         _follow_all(followers, options)
 
 
-def pace_from(options: Namespace) -> Pace:
-    """Build what decisions go by.
+def thresholds_of(options: Namespace) -> Thresholds:
+    """Read the thresholds from the options.
 
     Raises:
-        ConfigError: the loads leave no gap.
+        ConfigError: there is no gap between the thresholds.
     """
     if options.calm >= options.busy:
         raise ConfigError(
-            f"--calm {options.calm:g} is not below --busy {options.busy:g}",
-            hint="leave a gap, or the clock swings: --busy 0.8 --calm 0.4",
+            f"--calm {options.calm:g} must be below --busy {options.busy:g}",
+            hint="a gap avoids oscillation: --busy 0.8 --calm 0.4",
         )
     samples = max(1, round(options.patience / options.interval))
-    return Pace(
-        busy_load=options.busy,
-        calm_load=options.calm,
-        calm_samples=samples,
-        most_calm_samples=samples * _MOST_PATIENCE,
-        regret_samples=samples * _REGRET,
+    return Thresholds(
+        up_above=options.busy,
+        down_below=options.calm,
+        down_after_samples=samples,
+        max_down_after_samples=samples * _MAX_BACKOFF,
+        reverted_within_samples=samples * _REVERTED_WITHIN,
     )
 
 
@@ -129,7 +132,7 @@ def _open_clocks(options: Namespace, stack: ExitStack) -> list[VCpuClock]:
     return [stack.enter_context(open_clock(vcpu, options)) for vcpu in options.vcpus]
 
 
-def _follow_all(followers: Mapping[int, Follower], options: Namespace) -> None:
+def _follow_all(followers: Mapping[int, LoadFollower], options: Namespace) -> None:
     before = read_times(options.stat)
     while True:
         time.sleep(options.interval)

@@ -1,18 +1,18 @@
-"""Examples of use, for `--help` and the manual page; a test parses each of them."""
+"""Examples for `--help` and the manual page; a test parses each of them."""
 
 from __future__ import annotations
 
 EXAMPLES: dict[str, dict[str, str]] = {
     "vmpower-guest": {
-        "Let the clocks follow the load, until it is ended": "vmpower-guest auto",
-        "See what the host does": "vmpower-guest watch",
+        "Let the frequencies follow the load": "vmpower-guest auto",
+        "Watch frequencies and loads": "vmpower-guest watch",
     },
     "vmpower-guest set": {
-        "As slow as it is allowed, until Ctrl-C": "vmpower-guest set 0 min",
-        "Is the host there, and does it obey?": "vmpower-guest set 0 max --once",
+        "The lowest allowed frequency, until Ctrl-C": "vmpower-guest set 0 min",
+        "Check whether the host accepts requests": "vmpower-guest set 0 max --once",
     },
     "vmpower-guest query": {
-        "The clocks of all vCPUs": "vmpower-guest query freq",
+        "The frequencies of all vCPUs": "vmpower-guest query freq",
         "In a script": "vmpower-guest query freq 0 -o json | jq '.vcpus[0].khz'",
     },
     "vmpower-guest policy send traffic": {
@@ -24,18 +24,18 @@ EXAMPLES: dict[str, dict[str, str]] = {
         " --vcpus 0-3 --busy 8-17 --quiet 0-6,22,23",
     },
     "vmpower-guest policy send workload": {
-        "Two vCPUs at the lowest clock": "vmpower-guest policy send workload low"
+        "Two vCPUs at the lowest frequency": "vmpower-guest policy send workload low"
         " --vcpus 2,3",
     },
     "vmpower-guest policy send branch-ratio": {
-        "A loop that polls": "vmpower-guest policy send branch-ratio --vcpus 1",
+        "A vCPU that polls": "vmpower-guest policy send branch-ratio --vcpus 1",
     },
     "vmpower-guest watch": {
         "Ten lines, one every two seconds": "vmpower-guest watch -i 2 -n 10",
     },
     "vmpower-guest auto": {
-        "Only some vCPUs, and say what changes": "vmpower-guest auto --vcpus 2-5 -v",
-        "More patient on the way down": "vmpower-guest auto --busy 90% --patience 5",
+        "Only some vCPUs, printing all changes": "vmpower-guest auto --vcpus 2-5 -v",
+        "Step down more slowly": "vmpower-guest auto --busy 90% --patience 5",
     },
 }
-"""By command: what a command line is for, and the line."""
+"""By command: the purpose of a command line, and the line."""

@@ -1,4 +1,4 @@
-"""How busy each vCPU was, as this guest's own kernel counts it.
+"""The load of each vCPU, as the guest's kernel counts it.
 
 Source: proc(5), /proc/stat: jiffies per CPU since boot.
 """
@@ -12,29 +12,29 @@ from orchestrator.errors import ConfigError
 
 PROC_STAT = Path("/proc/stat")
 
-_CURE = f"leave --stat out: {PROC_STAT} is what the kernel counts"
+_HINT = f"omit --stat: the default is {PROC_STAT}"
 _IDLE, _IOWAIT = 3, 4
-# user, nice, system, idle, iowait, irq, softirq, steal; what guests of this guest
-# used is in user and nice already.
+# user, nice, system, idle, iowait, irq, softirq, steal; the time of nested guests is
+# included in user and nice.
 _COUNTED = 8
 
 
 class CpuTimes(NamedTuple):
-    """What a vCPU has done since boot, in jiffies."""
+    """Times of a vCPU since boot, in jiffies."""
 
     busy: int
-    """Includes stolen time: then it wanted to run, and the host let it wait."""
+    """Includes stolen time: the vCPU was runnable, but the host did not run it."""
     total: int
 
 
 def parse_stat(text: str) -> dict[int, CpuTimes]:
-    """Read /proc/stat: the times of each vCPU that is online."""
+    """Parse /proc/stat: the times of each online vCPU."""
     times = {}
     for line in text.splitlines():
         name, _, rest = line.partition(" ")
         number = name[3:]
         if name.startswith("cpu") and number.isdigit():
-            jiffies = [int(word) for word in rest.split()[:_COUNTED]]
+            jiffies = [int(field) for field in rest.split()[:_COUNTED]]
             total = sum(jiffies)
             times[int(number)] = CpuTimes(
                 busy=total - jiffies[_IDLE] - jiffies[_IOWAIT], total=total
@@ -47,7 +47,7 @@ def loads_between(
 ) -> dict[int, float]:
     """Return the share of time, 0 to 1, that each vCPU was busy.
 
-    A vCPU that was not online both times, or has not counted a jiffy, is left out.
+    A vCPU that was offline, or for which no jiffy has passed, is omitted.
     """
     loads = {}
     for vcpu, now in after.items():
@@ -59,15 +59,17 @@ def loads_between(
 
 
 def read_times(path: Path = PROC_STAT) -> dict[int, CpuTimes]:
-    """Read what each vCPU has done since boot.
+    """Read the times of each vCPU since boot.
 
     Raises:
-        ConfigError: the file is not like /proc/stat.
+        ConfigError: the file cannot be read, or is not like /proc/stat.
     """
     try:
         times = parse_stat(path.read_text(encoding="ascii"))
     except (OSError, ValueError, IndexError) as error:
-        raise ConfigError(f"{path} does not tell loads: {error}", hint=_CURE) from error
+        raise ConfigError(
+            f"cannot read loads from {path}: {error}", hint=_HINT
+        ) from error
     if not times:
-        raise ConfigError(f"{path} names no vCPU", hint=_CURE)
+        raise ConfigError(f"cannot read loads from {path}: no vCPU found", hint=_HINT)
     return times

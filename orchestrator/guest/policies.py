@@ -1,7 +1,7 @@
 """The four policies that a guest can send, as packets. Pure.
 
-Source: DPDK's guest_cli (what its command sends); vmpowerd and DPDK's host differ in
-what they make of an unused hour, so none is left unused where one is named.
+Source: DPDK's guest_cli. vmpowerd and DPDK's host interpret unused hours differently,
+so a list of hours is filled up with its last one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAC_BYTES = 6
-_MOST_NAME_BYTES = 31
-"""The field has 32, of which one must be zero: DPDK's host reads on to it."""
+_MAX_NAME_BYTES = 31
+"""The field has 32, but the last must be zero for DPDK's host."""
 WORKLOADS = {level.name.lower(): level for level in WorkloadLevel}
-"""By the words that people use."""
+"""By their names on the command line."""
 
 DEFAULT_AVG_PPS = 1_800_000
 DEFAULT_MAX_PPS = 2_000_000
@@ -33,46 +33,48 @@ DEFAULT_MAX_PPS = 2_000_000
 
 
 def new_policy(kind: PolicyKind, vcpus: Sequence[int]) -> PolicyPacket:
-    """Begin a policy for some vCPUs of this VM.
+    """Create a policy for some vCPUs of the VM.
 
     Raises:
-        PacketError: there are too many, or none.
+        PacketError: there are no vCPUs, or too many.
     """
     if not vcpus or len(vcpus) > MAX_VCPUS:
         raise PacketError(
-            f"{len(vcpus)} vCPUs in one policy",
-            hint=f"name 1 to {MAX_VCPUS}; the packet has no room for more",
+            f"invalid number of vCPUs {len(vcpus)}: expected 1 to {MAX_VCPUS}",
+            hint="a policy has no room for more; send several",
         )
     if max(vcpus) > 0xFF:
-        raise PacketError(f"vCPU {max(vcpus)} does not fit into a policy (0 to 255)")
+        raise PacketError(f"invalid vCPU {max(vcpus)} for a policy: expected 0 to 255")
     return PolicyPacket(policy=kind, vcpus=_fill(vcpus, MAX_VCPUS), num_vcpu=len(vcpus))
 
 
-def name_vm(policy: PolicyPacket, name: str) -> PolicyPacket:
-    """Say the VM's name, by which DPDK's own host finds it.
+def set_vm_name(policy: PolicyPacket, name: str) -> PolicyPacket:
+    """Set the VM's name, by which DPDK's own host identifies it.
 
     Raises:
-        PacketError: it is too long.
+        PacketError: the name is too long.
     """
     encoded = name.encode()
-    if len(encoded) > _MOST_NAME_BYTES:
+    if len(encoded) > _MAX_NAME_BYTES:
         raise PacketError(
-            f"the name has {len(encoded)} bytes, and room is for {_MOST_NAME_BYTES}",
-            hint="leave it out: vmpowerd knows which domain a channel belongs to",
+            f"VM name too long: {len(encoded)} bytes, at most {_MAX_NAME_BYTES} fit",
+            hint="omit it: vmpowerd knows the domain from the channel",
         )
     return policy._replace(vm_name=encoded)
 
 
-def watch_traffic(
+def set_traffic(
     policy: PolicyPacket, macs: Sequence[bytes], avg_pps: int, max_pps: int
 ) -> PolicyPacket:
-    """Say whose packets count, and from which rates on the clock is higher.
+    """Set the interfaces whose packets count, and the thresholds.
 
     Raises:
         PacketError: there are too many addresses.
     """
     if len(macs) > MAX_MACS:
-        raise PacketError(f"{len(macs)} MAC addresses, and room is for {MAX_MACS}")
+        raise PacketError(
+            f"too many MAC addresses: {len(macs)}, at most {MAX_MACS} fit"
+        )
     slots = [mac.ljust(8, b"\0") for mac in macs]
     return policy._replace(
         vfid=(*slots, *[bytes(8)] * (MAX_MACS - len(slots))),
@@ -82,20 +84,20 @@ def watch_traffic(
     )
 
 
-def keep_hours(
+def set_hours(
     policy: PolicyPacket,
     busy: Sequence[int],
     quiet: Sequence[int],
     traffic: Sequence[int],
 ) -> PolicyPacket:
-    """Say in which hours of the day the clock is high, low, or follows the traffic.
+    """Set the hours with a high or low frequency, or one that follows the traffic.
 
     Raises:
-        PacketError: there is no hour, or hour 0 alone.
+        PacketError: there is no hour, or only hour 0.
     """
     if not (busy or quiet or traffic):
         raise PacketError(
-            "a time policy without hours", hint="name some: --busy 8-17 --quiet 22,23"
+            "a time policy needs hours", hint="for example: --busy 8-17 --quiet 22,23"
         )
     return policy._replace(
         busy_hours=_fill_hours(busy),
@@ -107,11 +109,11 @@ def keep_hours(
 def _fill_hours(hours: Sequence[int]) -> tuple[int, ...]:
     if hours and not any(hours):
         raise PacketError(
-            "hour 0 alone cannot be said: 0 also stands for no hour",
-            hint="name another hour with it, such as 0,1",
+            "hour 0 alone cannot be encoded: 0 also means no hour",
+            hint="add another hour, such as 0,1",
         )
     ordered = sorted(set(hours))
-    # The last hour once more, instead of zeros: to DPDK's host 0 is an hour always.
+    # Filled with the last hour, not with zeros: DPDK's host takes 0 for an hour.
     return _fill(ordered, HOURS, ordered[-1] if ordered else 0)
 
 

@@ -1,10 +1,10 @@
-"""A guest's end of a channel: one virtio-serial port, opened and never blocking.
+"""The guest's end of a channel: a virtio-serial port, opened non-blocking.
 
-Theory of operation: while nobody on the host is connected, the kernel says POLLHUP at
-once and always, reads give nothing at all (as at an end of file), and writes EAGAIN;
-when the host is back, all that ends without a word. A port belongs to one program at a
-time. A socket is taken for a port too: its other end hanging up looks the same, but
-for EPIPE.
+Theory of operation: while no host is connected, poll reports POLLHUP at once and
+always, reads return no data (as at the end of a file), and writes fail with EAGAIN; all
+this ends without notice when a host connects. A port can be opened by one program at a
+time. A socket can be used instead of a port: a closed peer looks the same, except for
+EPIPE.
 
 Source: Linux, drivers/char/virtio_console.c (port_fops_*).
 """
@@ -26,18 +26,18 @@ DEVICES = Path("/dev")
 PORT_CLASS = Path("/sys/class/virtio-ports")
 
 _READ_BYTES = 65536
-_REST_PATIENCE_S = 0.1
-"""How long the host may keep us from writing the rest of a packet."""
+_REST_TIMEOUT_S = 0.1
+"""How long to wait for room for the rest of a packet."""
 
-_HOST_CURE = "on the host, vmpowerd must run: systemctl status vmpowerd"
-PORT_CURE = (
-    "on the host, give the VM its channels: vmpower domain onboard DOMAIN "
-    "(virsh: a channel of target type virtio with that name)"
+_HOST_HINT = "check on the host whether vmpowerd is running: systemctl status vmpowerd"
+PORT_HINT = (
+    "add the VM's channels on the host: vmpower domain onboard DOMAIN (or with virsh, a"
+    " channel of target type virtio with that name)"
 )
 
 
 class Port:
-    """An open port, or a socket in its place.
+    """An open port, or a socket instead.
 
     Owns the descriptor.
 
@@ -56,15 +56,15 @@ class Port:
         return self._fd
 
     def has_host(self) -> bool:
-        """Tell whether somebody on the host is connected now."""
+        """Return whether a host is connected now."""
         return not any(event & select.POLLHUP for _, event in self._poll.poll(0))
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until something can be read, or the host is gone; tell whether it is."""
+        """Wait for data or the loss of the host; return False after the timeout."""
         return bool(self._poll.poll(max(0, round(timeout_s * 1000))))
 
     def read(self) -> bytes | None:
-        """Return what has arrived; None: nothing, and empty: nobody is there.
+        """Return the data that has arrived; None: no data, empty: no host.
 
         Raises:
             PortAbsent: the port was unplugged.
@@ -79,10 +79,10 @@ class Port:
             raise self._unplugged(error) from error
 
     def write(self, packet: bytes) -> None:
-        """Write a packet, whole.
+        """Write a whole packet.
 
         Raises:
-            HostAbsent: nobody on the host is connected, or reads.
+            HostAbsent: no host is connected, or it does not read.
             PortAbsent: the port was unplugged.
         """
         rest = memoryview(packet)
@@ -93,14 +93,14 @@ class Port:
             rest = rest[written:]
 
     def close(self) -> None:
-        """Close it; the host then takes back what was asked through it."""
+        """Close the port; the host withdraws the requests made over it."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
 
     def no_host(self) -> HostAbsent:
-        """Describe that nobody on the host is connected."""
-        return HostAbsent(f"nobody on the host serves {self.name}", hint=_HOST_CURE)
+        """Return the error for a missing host."""
+        return HostAbsent(f"no host is connected to {self.name}", hint=_HOST_HINT)
 
     def _write_some(self, data: memoryview) -> int:
         try:
@@ -117,30 +117,30 @@ class Port:
             raise self.no_host()
         waiter = select.poll()
         waiter.register(self._fd, select.POLLOUT)
-        # The kernel takes a packet whole or not at all; only sockets cut them.
-        if not is_cut or not waiter.poll(_REST_PATIENCE_S * 1000):
+        # The kernel accepts a whole packet or nothing; only sockets accept a part.
+        if not is_cut or not waiter.poll(_REST_TIMEOUT_S * 1000):
             raise HostAbsent(
-                f"the host does not read what {self.name} is told", hint=_HOST_CURE
+                f"the host does not read from {self.name}", hint=_HOST_HINT
             )
 
     def _unplugged(self, error: OSError) -> PortAbsent:
-        word = errno.errorcode.get(error.errno or 0, str(error.errno))
-        return PortAbsent(f"{self.name} is gone: {word}", hint=PORT_CURE)
+        code = errno.errorcode.get(error.errno or 0, str(error.errno))
+        return PortAbsent(f"{self.name} was unplugged: {code}", hint=PORT_HINT)
 
 
 def open_port(
     vcpu: int, *, devices: Path = DEVICES, port_class: Path = PORT_CLASS
 ) -> Port:
-    """Open the port of a vCPU; whether the host is there is not looked at.
+    """Open the port of a vCPU, whether or not a host is connected.
 
     Args:
-        vcpu: its number, as in /proc/cpuinfo.
-        devices: where device nodes are.
-        port_class: where the kernel lists the ports by name.
+        vcpu: number as in /proc/cpuinfo.
+        devices: directory of device nodes.
+        port_class: directory where the kernel lists the ports by name.
 
     Raises:
         PortAbsent: the VM has no such port.
-        PortRefused: another program has it open, or we have no right to it.
+        PortRefused: another program has it open, or permission was denied.
     """
     name = f"{PORT_NAME}{vcpu}"
     path = _find(name, devices, port_class)
@@ -165,11 +165,11 @@ def _find(name: str, devices: Path, port_class: Path) -> Path:
     link = devices / "virtio-ports" / name
     if link.exists():
         return link
-    # udev makes the links; a guest without it has the kernel's own list.
+    # Without udev there are no links, but the kernel's own list.
     for device, known in _names_by_device(port_class).items():
         if known == name:
             return devices / device
-    raise PortAbsent(f"this VM has no virtio port {name}", hint=PORT_CURE)
+    raise PortAbsent(f"no such virtio port: {name}", hint=PORT_HINT)
 
 
 def _names_by_device(port_class: Path) -> dict[str, str]:
@@ -184,11 +184,11 @@ def _translate(error: OSError, name: str, path: Path) -> PortAbsent | PortRefuse
     if error.errno in (errno.EBUSY, errno.EMFILE):
         return PortRefused(
             f"another program has {name} open",
-            hint=f"a port serves one program; find it: fuser {path}",
+            hint=f"a port is for one program at a time; find it with: fuser {path}",
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return PortRefused(
-            f"no permission to open {path}", hint="run this as root, or chown the port"
+            f"permission denied: {path}", hint="run as root, or chown the port"
         )
-    word = errno.errorcode.get(error.errno or 0, str(error.errno))
-    return PortAbsent(f"{path} cannot be opened: {word}", hint=PORT_CURE)
+    code = errno.errorcode.get(error.errno or 0, str(error.errno))
+    return PortAbsent(f"cannot open {path}: {code}", hint=PORT_HINT)

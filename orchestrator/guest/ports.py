@@ -1,4 +1,4 @@
-"""Which port a command uses: a vCPU's own, or any that is free."""
+"""Opens the port for a command: a vCPU's own, or any free one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import PortAbsent, PortRefused
 from orchestrator.guest.clock import VCpuClock
-from orchestrator.guest.port import PORT_CURE, PORT_NAME, list_ports, open_port
+from orchestrator.guest.port import PORT_HINT, PORT_NAME, list_ports, open_port
 from orchestrator.guest.report import warn
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def open_clock(vcpu: int, options: Namespace) -> VCpuClock:
 
     Raises:
         PortAbsent: the VM has no such port.
-        PortRefused: another program has it open, or we have no right to it.
+        PortRefused: another program has it open, or permission was denied.
     """
     return VCpuClock(
         vcpu,
@@ -29,15 +29,15 @@ def open_clock(vcpu: int, options: Namespace) -> VCpuClock:
 
 
 def open_any_clock(options: Namespace, first: int | None = None) -> VCpuClock:
-    """Open any port that is free: each may ask about every vCPU of its VM.
+    """Open any free port: each can be used for every vCPU of the VM.
 
     Args:
-        options: the command line's.
-        first: the vCPU whose port is the first choice.
+        options: of the command line.
+        first: the vCPU whose port is preferred.
 
     Raises:
         PortAbsent: the VM has no port at all.
-        PortRefused: none is free, or we have no right to them.
+        PortRefused: none is free, or permission was denied.
     """
     found = list_ports(devices=options.devices)
     refusals: list[PortRefused] = []
@@ -50,26 +50,26 @@ def open_any_clock(options: Namespace, first: int | None = None) -> VCpuClock:
 
 
 def open_free_clocks(options: Namespace) -> list[VCpuClock]:
-    """Open every port that is there and that nobody else has open.
+    """Open all free ports.
 
     Raises:
         PortAbsent: the VM has no port at all.
-        PortRefused: none is free, or we have no right to them.
+        PortRefused: none is free, or permission was denied.
     """
-    tries = [_try(vcpu, options) for vcpu in list_ports(devices=options.devices)]
-    clocks = [tried for tried in tries if isinstance(tried, VCpuClock)]
-    refusals = [tried for tried in tries if isinstance(tried, PortRefused)]
+    attempts = [_try(vcpu, options) for vcpu in list_ports(devices=options.devices)]
+    clocks = [attempt for attempt in attempts if isinstance(attempt, VCpuClock)]
+    refusals = [attempt for attempt in attempts if isinstance(attempt, PortRefused)]
     if not clocks:
         raise _none_of(refusals)
     for refusal in refusals:
-        warn(f"left out: {refusal}")
+        warn(f"skipped: {refusal}")
     return clocks
 
 
 def _none_of(refusals: list[PortRefused]) -> PortAbsent | PortRefused:
     if refusals:
         return refusals[0]
-    return PortAbsent(f"this VM has no virtio port {PORT_NAME}*", hint=PORT_CURE)
+    return PortAbsent(f"no such virtio port: {PORT_NAME}*", hint=PORT_HINT)
 
 
 def _try(vcpu: int, options: Namespace) -> VCpuClock | PortRefused:

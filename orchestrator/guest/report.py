@@ -1,4 +1,4 @@
-"""What `vmpower-guest` writes: lines for people, JSON for programs."""
+"""The output of `vmpower-guest`: text or JSON."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from orchestrator.values.units import format_khz
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orchestrator.guest.asks import VCpuAbilities
+    from orchestrator.guest.calls import VCpuCapabilities
 
 _GAP = "   "
 
 
 class Reporter:
-    """Writes to standard output in the form that was asked for.
+    """Writes results to standard output, in the selected format.
 
     Synchronization: one thread.
     """
@@ -25,44 +25,47 @@ class Reporter:
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
 
-    def tell(self, text: str, **facts: object) -> None:
-        """Write one line: the text, or the facts."""
+    def write(self, text: str, **facts: object) -> None:
+        """Write one line: the text, or the facts as JSON."""
         line = json.dumps(facts) if self.is_json else text
         sys.stdout.write(f"{line}\n")
-        # Somebody may read along, through a pipe.
+        # The reader of a pipe may be waiting for it.
         sys.stdout.flush()
 
-    def show_clocks(self, clocks: Mapping[int, int | None]) -> None:
-        """Write the clock of each vCPU."""
+    def show_frequencies(self, frequencies: Mapping[int, int | None]) -> None:
+        """Write the frequency of each vCPU."""
         self._show(
-            ("vCPU", "Clock"),
-            [(str(vcpu), format_khz(khz)) for vcpu, khz in clocks.items()],
-            [{"vcpu": vcpu, "khz": khz} for vcpu, khz in clocks.items()],
+            ("vCPU", "Frequency"),
+            [(str(vcpu), format_khz(khz)) for vcpu, khz in frequencies.items()],
+            [{"vcpu": vcpu, "khz": khz} for vcpu, khz in frequencies.items()],
         )
 
-    def show_abilities(self, abilities: Mapping[int, VCpuAbilities]) -> None:
-        """Write what the CPU of each vCPU can do."""
+    def show_capabilities(self, capabilities: Mapping[int, VCpuCapabilities]) -> None:
+        """Write the capabilities of each vCPU."""
         self._show(
             ("vCPU", "Turbo", "Priority"),
             [
-                (str(v), _word(a.has_turbo), _word(a.is_priority))
-                for v, a in abilities.items()
+                (str(v), _yes_no(a.has_turbo), _yes_no(a.is_priority))
+                for v, a in capabilities.items()
             ],
-            [{"vcpu": vcpu, **able._asdict()} for vcpu, able in abilities.items()],
+            [
+                {"vcpu": vcpu, **capability._asdict()}
+                for vcpu, capability in capabilities.items()
+            ],
         )
 
     def _show(
         self,
-        heads: Sequence[str],
+        titles: Sequence[str],
         rows: Sequence[Sequence[str]],
         documents: Sequence[Mapping[str, object]],
     ) -> None:
         if self.is_json:
             sys.stdout.write(json.dumps({"vcpus": documents}, indent=2) + "\n")
             return
-        columns = list(zip(heads, *rows))
+        columns = list(zip(titles, *rows))
         widths = [max(map(len, column)) for column in columns]
-        lines = [align(row, widths) for row in (heads, *rows)]
+        lines = [align(row, widths) for row in (titles, *rows)]
         rule = "-" * (max(map(len, lines)) + 1)
         sys.stdout.write("\n".join([lines[0], rule, *lines[1:], ""]))
 
@@ -73,12 +76,12 @@ def align(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f" {_GAP.join(padded).rstrip()}"
 
 
-def _word(is_so: bool) -> str:  # noqa: FBT001 - a yes or a no is what it writes
+def _yes_no(is_so: bool) -> str:  # noqa: FBT001 - the value that it formats
     return "yes" if is_so else "no"
 
 
 def warn(message: str, hint: str = "") -> None:
-    """Write what is wrong, and the cure if it is known, to standard error."""
+    """Write a message, and a hint if there is one, to standard error."""
     sys.stderr.write(f"{message}\n")
     if hint:
         sys.stderr.write(f"hint: {hint}\n")

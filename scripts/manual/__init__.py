@@ -1,8 +1,7 @@
-"""The manual pages, made from what the code says about itself.
+"""Generates the manual pages from the code.
 
-Theory of operation: options and their words come from the command line's own help,
-exit statuses from their enum, the configuration's keys from the dataclasses and the
-docstrings of their fields. Only what no code says (what a file is for, what to read
-next) is written here, in `prose`. So a page cannot say what is not so; a test makes
-all pages anew and compares.
+Theory of operation: options and their help come from the command lines, exit statuses
+from their enums, the keys of the configuration from the dataclasses and the docstrings
+of their fields. Only what is in no code (the purpose of a file, examples) is written
+here, in `prose`. A test generates all pages and compares them with docs/man.
 """

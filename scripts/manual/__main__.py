@@ -9,7 +9,7 @@ from scripts.manual.pages import build_pages
 
 
 def main() -> None:
-    """Write all pages below the directory that the command line names."""
+    """Write all pages to the directory given on the command line."""
     directory = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/man")
     directory.mkdir(parents=True, exist_ok=True)
     for name, page in build_pages().items():

@@ -1,4 +1,4 @@
-"""What `vmpower --help` says, of every command."""
+"""The sections about the command `vmpower`, from its `--help`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _HELP = "-h, --help"
 
 
 def command_sections() -> list[str]:
-    """Write global options, all commands, and all examples."""
+    """Format the global options, all commands and all examples."""
     root, *others = _walk(typer.main.get_command(app), None, "vmpower")
     commands = [
         context for context in others if not hasattr(context.command, "commands")
     ]
     lines = roff.heading("OPTIONS")
-    lines += roff.text("These stand before the command.")
+    lines += roff.text("Global options are given before the command.")
     lines += _options(root)
     lines += roff.heading("COMMANDS")
     for context in commands:
@@ -38,13 +38,13 @@ def command_sections() -> list[str]:
 
 
 def _walk(command: Any, parent: Any, name: str) -> Iterator[Any]:  # noqa: ANN401
-    """Yield the context of a command and of those below it; typer's are private."""
+    """Yield the context of a command and of its subcommands; the type is private."""
     settings = command.context_settings
     context = typer.Context(command, info_name=name, parent=parent, **settings)
     yield context
     if hasattr(command, "list_commands"):
-        for word in command.list_commands(context):
-            yield from _walk(command.get_command(context, word), context, word)
+        for each in command.list_commands(context):
+            yield from _walk(command.get_command(context, each), context, each)
 
 
 def _command(context: Any) -> list[str]:  # noqa: ANN401
@@ -52,22 +52,22 @@ def _command(context: Any) -> list[str]:  # noqa: ANN401
     lines = roff.subheading(context.command_path)
     lines += [f"{roff.bold(context.command_path)} {roff.spelling(pieces)}"]
     lines += roff.text(context.command.help or "")
-    for name, words in arguments(context.command.get_params(context), context):
-        lines += roff.item(roff.italic(name), words)
+    for name, help_text in arguments(context.command.get_params(context), context):
+        lines += roff.item(roff.italic(name), help_text)
     lines += _options(context)
     for title, rows in context.command.sections().items():
         lines += roff.text(f"{title}:")
-        for term, words in rows:
-            lines += roff.item(roff.bold(term), words)
+        for term, explanation in rows:
+            lines += roff.item(roff.bold(term), explanation)
     return lines
 
 
 def _options(context: Any) -> list[str]:  # noqa: ANN401
     lines: list[str] = []
     for title, rows in panels(context.command.get_params(context), context).items():
-        told = [(option, words) for option, words in rows if option != _HELP]
+        shown = [(option, help_text) for option, help_text in rows if option != _HELP]
         if title != OTHERS:
             lines += roff.text(f"{title}:")
-        for option, words in told:
-            lines += roff.item(roff.spelling(option), words)
+        for option, help_text in shown:
+            lines += roff.item(roff.spelling(option), help_text)
     return lines

@@ -1,4 +1,4 @@
-"""The configuration's keys, from the dataclasses that hold it."""
+"""The sections about the configuration's keys, from inner_kind dataclasses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scripts.manual.docstrings import members_of
 from scripts.manual.policies import policy_keys
 
 _TYPES: dict[Any, str] = {
-    KHz: 'clock: integer kHz, or text as "2.3GHz"',
+    KHz: 'frequency: integer kHz, or text such as "2.3GHz"',
     bool: "true or false",
     int: "integer",
     float: "number",
@@ -27,9 +27,9 @@ _TYPES: dict[Any, str] = {
 
 
 def configuration_sections() -> list[str]:
-    """Write every key, by table: its type, its default, what it is for."""
+    """Format all keys by table: type, default and description."""
     lines = roff.heading("OPTIONS")
-    lines += roff.text("These stand at the top, before any table.")
+    lines += roff.text("These keys are at the top of the file, before any table.")
     tables: list[str] = []
     for field, kind in _fields(Config):
         table = _table_of(kind)
@@ -44,12 +44,12 @@ def configuration_sections() -> list[str]:
     return lines + tables
 
 
-def _table(header: str, table: type[Any], more: str) -> list[str]:
-    words = (table.__doc__ or "").strip()
+def _table(header: str, table: type[Any], details: str) -> list[str]:
+    text = (table.__doc__ or "").strip()
     lines = roff.subheading(header)
-    lines += roff.text(_dedent(words))
-    if more:
-        lines += roff.text(more)
+    lines += roff.text(_dedent(text))
+    if details:
+        lines += roff.text(details)
     if table is PolicyRule:
         return lines + policy_keys()
     nested: list[str] = []
@@ -58,8 +58,8 @@ def _table(header: str, table: type[Any], more: str) -> list[str]:
         lines += _key(table, field, kind)
         if inner is not None:
             nested += roff.text(f"`{key_of(field.name)}` has:")
-            for each, its in _fields(inner):
-                nested += roff.indented(_key(inner, each, its))
+            for each, inner_kind in _fields(inner):
+                nested += roff.indented(_key(inner, each, inner_kind))
     return lines + nested
 
 
@@ -76,11 +76,11 @@ def _table_of(kind: Any) -> type[Any] | None:  # noqa: ANN401 - a type hint
 
 
 def _key(cls: type[Any], field: dataclasses.Field[Any], kind: Any) -> list[str]:  # noqa: ANN401
-    words = members_of(cls).get(field.name, "")
-    unit = "seconds" if field.name.endswith("_s") else _type_words(kind)
-    about = roff.marked(f"{unit}; {_default_words(field)}")
+    text = members_of(cls).get(field.name, "")
+    unit = "seconds" if field.name.endswith("_s") else _type_text(kind)
+    about = roff.marked(f"{unit}; {_default_text(field)}")
     term = f"{roff.bold(key_of(field.name))} ({about})"
-    lines = roff.item(term, words)
+    lines = roff.item(term, text)
     if members := _enum_of(kind):
         docs = members_of(members)
         inner: list[str] = []
@@ -107,31 +107,31 @@ def _enum_of(kind: Any) -> type[enum.Enum] | None:  # noqa: ANN401
     return plain if is_enum else None
 
 
-def _type_words(kind: Any) -> str:  # noqa: ANN401
+def _type_text(kind: Any) -> str:  # noqa: ANN401
     plain, is_list = _plain(kind)
     if _enum_of(kind):
-        words = "one of those below"
+        text = "one of the values below"
     elif isinstance(plain, type) and dataclasses.is_dataclass(plain):
-        words = "table"
+        text = "table"
     else:
-        words = _TYPES.get(plain, getattr(plain, "__name__", str(plain)))
-    return f"list of {words}" if is_list else words
+        text = _TYPES.get(plain, getattr(plain, "__name__", str(plain)))
+    return f"list of {text}" if is_list else text
 
 
-def _default_words(field: dataclasses.Field[Any]) -> str:
+def _default_text(field: dataclasses.Field[Any]) -> str:
     if field.default is dataclasses.MISSING:
         is_required = field.default_factory is dataclasses.MISSING
-        return "required" if is_required else "default: nothing"
+        return "required" if is_required else "default: not set"
     value = field.default
     if isinstance(value, enum.Enum):
         value = value.value
     if value is None or value in ((), ""):
-        return "default: nothing"
+        return "default: not set"
     if isinstance(value, bool):
         return f"default: {str(value).lower()}"
     is_text = isinstance(value, str | Path)
     return f'default: "{value}"' if is_text else f"default: {value}"
 
 
-def _dedent(words: str) -> str:
-    return "\n".join(line.strip() for line in words.splitlines())
+def _dedent(text: str) -> str:
+    return "\n".join(line.strip() for line in text.splitlines())

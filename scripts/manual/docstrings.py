@@ -1,4 +1,4 @@
-"""The documentation of fields and members: docstrings below them, or declared."""
+"""Documentation of fields and enum members: docstrings in the source, or declared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def members_of(cls: type[Any]) -> dict[str, str]:
-    """Return the docstrings of a class's fields or members, inherited ones too."""
+    """Return the docstrings of a class's fields or members, also of inherited ones."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if base.__module__.startswith("orchestrator") or base.__module__[:3] == "cli":
@@ -38,8 +38,8 @@ def _of_class(file: str, name: str) -> dict[str, str]:
     for statement, following in zip(body, [*body[1:], None], strict=True):
         target = _target(statement)
         match following:
-            case ast.Expr(value=ast.Constant(value=str(words))) if target:
-                found[target] = inspect.cleandoc(words)
+            case ast.Expr(value=ast.Constant(value=str(text))) if target:
+                found[target] = inspect.cleandoc(text)
             case _:
                 pass
     return found

@@ -1,4 +1,4 @@
-"""What `vmpower-guest --help` says, of every command."""
+"""The sections about the command `vmpower-guest`, from its `--help`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from scripts.manual import parsers, roff
 
 
 def guest_sections() -> list[str]:
-    """Write global options, all commands, and all examples."""
+    """Format the global options, all commands and all examples."""
     root = build_parser()
-    lines = [*roff.heading("OPTIONS"), *roff.text("These stand before the command.")]
+    lines = roff.heading("OPTIONS")
+    lines += roff.text("Global options are given before the command.")
     lines += parsers.options(root)
     lines += roff.heading("COMMANDS")
     for command in parsers.commands(root):

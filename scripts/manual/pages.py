@@ -1,4 +1,4 @@
-"""The pages as a whole."""
+"""Assembles the pages."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _INTERRUPTED = "130", "Interrupted by Ctrl-C."
 
 
 def build_pages() -> dict[str, str]:
-    """Make all pages; by the name of their file."""
+    """Generate all pages, by file name."""
     pages = {
-        ("vmpower", 1): ("power management of virtual machines", _command),
-        ("vmpower-guest", 1): ("asks the host for a VM's clocks", _guest),
-        ("vmpowerd", 8): ("obeys what guests ask of their clocks", _daemon),
+        ("vmpower", 1): ("manage the CPU frequencies of virtual machines", _command),
+        ("vmpower-guest", 1): ("request CPU frequencies from the host of a VM", _guest),
+        ("vmpowerd", 8): ("CPU frequency daemon for virtual machines", _daemon),
         ("vmpower.toml", 5): ("configuration of vmpowerd", _configuration),
     }
     return {
@@ -54,11 +54,11 @@ def _page(name: str, section: int, summary: str, lines: Iterable[str]) -> str:
     named = f"{roff.escape(name)} \\- {roff.escape(summary)}"
     end = [*roff.heading("SEE ALSO"), *roff.text(SEE_ALSO[f"{name}({section})"])[1:]]
     whole = [*begin, *roff.heading("NAME"), named, *lines, *end]
-    return "\n".join(_without_needless_paragraphs(whole)) + "\n"
+    return "\n".join(_without_redundant_paragraphs(whole)) + "\n"
 
 
-def _without_needless_paragraphs(lines: list[str]) -> Iterable[str]:
-    """Leave a `.PP` out where the macro before it began a paragraph already."""
+def _without_redundant_paragraphs(lines: list[str]) -> Iterable[str]:
+    """Drop each `.PP` after a macro that starts a paragraph anyway."""
     before = ""
     for line in lines:
         if line != ".PP" or not before.startswith((".SH", ".SS")):
@@ -95,8 +95,8 @@ def _guest() -> list[str]:
 def _daemon() -> list[str]:
     parser = build_parser()
     examples: list[str] = []
-    for line, why in prose.DAEMON_EXAMPLE:
-        examples += [*roff.text(why), *roff.verbatim([line])]
+    for line, purpose in prose.DAEMON_EXAMPLES:
+        examples += [*roff.text(purpose), *roff.verbatim([line])]
     return [
         *roff.heading("SYNOPSIS"),
         parsers.synopsis(parser),
@@ -106,9 +106,9 @@ def _daemon() -> list[str]:
         *parsers.options(parser),
         *_table("SIGNALS", prose.SIGNALS),
         *roff.heading("EXIT STATUS"),
-        *roff.item(roff.bold("0"), "It ended as it was asked to."),
-        *roff.item(roff.bold("1"), "It could not run, or not go on."),
-        *roff.item(roff.bold("2"), "Wrong arguments, or a wrong configuration."),
+        *roff.item(roff.bold("0"), "Terminated normally."),
+        *roff.item(roff.bold("1"), "Could not start, or had to stop."),
+        *roff.item(roff.bold("2"), "Invalid arguments or configuration."),
         *_table("ENVIRONMENT", prose.ENVIRONMENT),
         *_table("FILES", prose.FILES),
         *roff.heading("EXAMPLES"),
@@ -133,11 +133,11 @@ def _configuration() -> list[str]:
 def _statuses(statuses: type[IntEnum], *others: tuple[str, str]) -> list[str]:
     docs = members_of(statuses)
     rows = [(str(int(status)), docs[status.name]) for status in statuses]
-    return _table("EXIT STATUS", [("0", "Done."), *rows, *others])
+    return _table("EXIT STATUS", [("0", "Success."), *rows, *others])
 
 
 def _table(name: str, rows: Iterable[tuple[str, str]]) -> list[str]:
     lines = roff.heading(name)
-    for term, words in rows:
-        lines += roff.item(roff.bold(term), words)
+    for term, text in rows:
+        lines += roff.item(roff.bold(term), text)
     return lines

@@ -1,4 +1,4 @@
-"""What `--help` says where argparse says it: of `vmpowerd` and `vmpower-guest`."""
+"""Options and commands of argparse parsers, for `vmpowerd` and `vmpower-guest`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HELP = "--help"
 
 
 def synopsis(parser: argparse.ArgumentParser) -> str:
-    """Write the command line."""
+    """Format the synopsis."""
     words = [
         _spelling(action, only_first=True)
         if action.required
@@ -25,7 +25,7 @@ def synopsis(parser: argparse.ArgumentParser) -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> list[str]:
-    """Write what can be said on it, and what that means."""
+    """Format the options and arguments with their help."""
     lines: list[str] = []
     for action in _actions(parser):
         words = (action.help or "") % {**vars(action), "prog": parser.prog}
@@ -34,16 +34,16 @@ def options(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Yield the parsers of the commands that have no commands below them."""
-    below = [
+    """Yield the parsers of all commands that have no subcommands."""
+    subcommands = [
         command
-        for action in parser._actions  # noqa: SLF001 - argparse has no other door
+        for action in parser._actions  # noqa: SLF001 - there is no public name
         if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
         for command in action.choices.values()
     ]
-    for command in below:
+    for command in subcommands:
         yield from commands(command)
-    if not below:
+    if not subcommands:
         yield parser
 
 

@@ -1,136 +1,145 @@
-"""What the pages say that no code says."""
+"""The parts of the pages that are not generated."""
 
 from __future__ import annotations
 
-DATE = "2026-11-25"
-"""Of these words; the pages' other words have no date of their own."""
+DATE = "2026-11-28"
+"""Of these texts; the generated parts have no date."""
 
 VMPOWER = """
-Guests that poll, as DPDK's do, burn a whole CPU at full clock whether or not packets
-come. Such a guest knows its load and asks for a clock over a virtio-serial port; only
-its host can set it. `vmpowerd(8)` does so, within the operator's bounds; `vmpower`
-shows what it does, steers it, and makes or onboards domains.
+A guest that polls, as DPDK applications do, keeps its CPUs at full frequency whether or
+not there is traffic. The guest knows its load, but only the host can change the CPU
+frequency. The guest therefore sends requests over virtio-serial ports, and
+`vmpowerd(8)` applies them within the operator's limits. `vmpower` shows and controls
+what the daemon does, and creates and onboards domains.
 
-Commands that show something need no rights: they use the socket for everybody in the
-run directory. Commands that change something use the other one, and need root or
-membership in its group. Commands that change domains speak to libvirt with the rights
-of whoever types them, and need no daemon.
+CPUs that share one frequency form a clock group (a cpufreq policy of the kernel). When
+something first requests a frequency for a clock group, the daemon takes it: it sets the
+governor `userspace` and then sets the frequency itself. When no request is left, it
+restores the original governor.
 
-Tables are drawn on a terminal and plain elsewhere; -o json is for programs, and its
-keys are stable: frequencies are integer kHz, and the unit stands in the name.
+Commands that show something need no privileges: they use the read-only socket in the
+run directory. Commands that change something use the control socket, and need root or
+membership in its group. Commands that change domains use libvirt with the permissions
+of the user, and do not need the daemon.
 
-Domains are named by id, UUID or name; CPUs as lists: `2-5,8`; clocks as `2.3GHz`,
-`2300MHz` or kHz.
+Tables are drawn on terminals and plain elsewhere. The keys of -o json are stable;
+frequencies are integers in kHz, and units are part of the key.
+
+Domains are given by id, UUID or name, CPUs as lists such as `2-5,8`, and frequencies as
+`2.3GHz`, `2300MHz` or in kHz.
 """
 
 VMPOWERD = """
-The daemon finds every port named `virtio.serial.port.poweragent.N` of all domains, from
-libvirt's events and the domains' XML, connects, and obeys the guest within the
-operator's bounds. It survives restarts of libvirt, of domains and its own, and gives
-the CPUs back as it found them.
+The daemon connects to the ports named `virtio.serial.port.poweragent.N` of all domains,
+and sets CPU frequencies as their guests request, within the operator's limits. It finds
+the ports through libvirt, and keeps working while libvirt and domains are restarted.
+When it exits, it restores the original settings of the CPUs.
 
-Which CPUs it touches: those that a domain with such a port, or with a policy, is pinned
-to, and no others.
+It affects only CPUs that a domain with such a port, or with a policy, is pinned to.
 
-It needs to write to `/sys/devices/system/cpu`, to connect to QEMU's sockets and to
-see libvirt's domains: root, as a rule. One daemon at a time may hold a CPU tree.
+It must be able to write to `/sys/devices/system/cpu`, to connect to QEMU's sockets and
+to read libvirt's domains, so it usually runs as root. Only one daemon can control a CPU
+tree at a time.
+
+The log is written to standard error; under systemd, `journalctl -u vmpowerd` shows it.
 """
 
 VMPOWER_GUEST = """
-It runs inside a VM, and asks the host for the clocks of the VM's vCPUs over ports named
-`virtio.serial.port.poweragent.N`, one for each vCPU; `vmpower domain onboard` on the
-host adds them. A VM whose DPDK application speaks for itself does not need it.
+This command runs inside a VM. It requests CPU frequencies for the VM's vCPUs from the
+host, over ports named `virtio.serial.port.poweragent.N`, one for each vCPU; `vmpower
+domain onboard` on the host adds them. A VM with a DPDK application that sends requests
+itself does not need it.
 
-What is asked for holds as long as the port is open. When the command ends, however it
-ends, the host takes it back; so `set`, `policy send` and `auto` stay, and ask again
-when the host was away. A port belongs to one program at a time: `query` and `watch` go
-through any that is free, since each may ask about every vCPU of its VM, and `auto`
-leaves out those that somebody else has.
+A request lasts as long as the port is open. When the command ends, for whatever reason,
+the host withdraws the request. Therefore `set`, `policy send` and `auto` keep running,
+and repeat the request when the host has been away. A port can be used by one program at
+a time: `query` and `watch` use any free port, because each can be used for every vCPU
+of the VM, and `auto` skips ports that another program has open.
 
-`auto` looks at /proc/stat. A vCPU that is busy gets the highest step at once; one that
-was calm for a while goes down by one step, and by one more after each further while. A
-step that had to be taken back soon makes the next one wait twice as long. A poll-mode
-application keeps its vCPU at 100 % whatever it does: its load says nothing, and it
-wants a policy, or to ask by itself.
+`auto` reads the load from /proc/stat. For a busy vCPU it requests the highest step at
+once. When the load has been low for a while, it requests one step down, and another one
+after each further while. If the load is high again soon after a step down, it waits
+twice as long before the next one. A poll-mode application has a load of 100 % whatever
+it does, so its vCPU needs a policy, or requests from the application.
 
-The hours of a policy are whole hours of the host's clock. Hour 0 alone cannot be said:
-in the packet 0 also stands for no hour. `-o json` writes documents for programs: one
-object, or one per line.
+The hours of a policy are full hours in the time zone of the host. Hour 0 alone cannot
+be encoded, because 0 also means no hour. `-o json` prints one JSON object, or one per
+line.
 
-It is one file of Python 3.9 or newer without other parts (`make guest`), and a library
-too: `from orchestrator.guest import VCpuClock`.
+The command is one file for Python 3.9 or newer without dependencies (`make guest`). It
+is also a library: `from orchestrator.guest import VCpuClock`.
 """
 
 CONFIGURATION = """
-The file is TOML. Without it every option has its default, which is written below.
-Drop-ins, `conf.d/*.toml` beside it, are read after it in the order of their names; each
-overrides what it names. Unknown keys are errors, and `vmpowerd --check-config` finds
-them; `vmpowerd --show-config` prints what is in force. SIGHUP has the daemon read its
-files again.
+The file is in TOML format. Without it, all options have their defaults. Drop-in files,
+`conf.d/*.toml` in the same directory, are read after it in the order of their names;
+each overrides the options that it sets. Unknown keys are errors. `vmpowerd
+--check-config` validates the files, `vmpowerd --show-config` prints the effective
+configuration, and SIGHUP makes the daemon reload it.
 
-What is said here stands above what a domain's own metadata says, and that above what
-its guest asks.
+The configuration takes precedence over the metadata of domains, and both take
+precedence over the requests of guests.
 """
 
 SIGNALS = (
-    ("SIGTERM, SIGINT", "End: give the CPUs back and take the sockets away."),
-    ("SIGHUP", "Read the configuration again; a wrong one is refused and told."),
+    ("SIGTERM, SIGINT", "Restore the CPUs, remove the sockets and exit."),
+    ("SIGHUP", "Reload the configuration; an invalid one is rejected and logged."),
 )
 
 FILES = (
-    ("/etc/vmpower/vmpower.toml", "The daemon's configuration; see vmpower.toml(5)."),
-    ("/etc/vmpower/conf.d/*.toml", "Drop-ins, read after it."),
-    ("/etc/vmpower/templates/*.xml", "The operator's own templates of domains."),
-    ("/run/vmpower/vmpower-ro.sock", "Socket of calls that read, for everybody."),
-    ("/run/vmpower/vmpower.sock", "Socket of all calls, for root and its group."),
+    ("/etc/vmpower/vmpower.toml", "Configuration of the daemon; see vmpower.toml(5)."),
+    ("/etc/vmpower/conf.d/*.toml", "Drop-in configuration files, read after it."),
+    ("/etc/vmpower/templates/*.xml", "Local templates for `vmpower domain add`."),
+    ("/run/vmpower/vmpower-ro.sock", "Read-only socket, for all users."),
+    ("/run/vmpower/vmpower.sock", "Control socket, for root and its group."),
     (
         "/run/vmpower/restore.json",
-        "Journal: what the CPUs said that a daemon holds, or held when it was killed.",
+        "Restore journal: original settings of the CPUs that the daemon controls.",
     ),
 )
 
 FILES_OF_GUEST = (
     (
         "/dev/virtio-ports/virtio.serial.port.poweragent.N",
-        "The port of vCPU N; to open it takes root, or whoever owns it.",
+        "Port of vCPU N; opening it requires root, or ownership of the port.",
     ),
-    ("/proc/stat", "The load of the vCPUs."),
+    ("/proc/stat", "Load of the vCPUs."),
 )
 
 ENVIRONMENT = (
     (
         "LIBVIRT_DEFAULT_URI",
-        "libvirt to speak to if nothing else names one, as for virsh(1).",
+        "libvirt URI to use if none is given, as for virsh(1).",
     ),
 )
 ENVIRONMENT_OF_COMMAND = (
-    ("VMPOWER_RUN_DIR", "Directory of the daemon's sockets, as --run-dir names it."),
-    ("NO_COLOR", "Any value: tables on a terminal have no colour."),
-    ("CLICOLOR_FORCE, FORCE_COLOR", "Any value but 0: tables are drawn in pipes too."),
+    ("VMPOWER_RUN_DIR", "Directory of the daemon's sockets, like --run-dir."),
+    ("NO_COLOR", "If set, tables on a terminal have no color."),
+    ("CLICOLOR_FORCE, FORCE_COLOR", "If not 0, tables are drawn in pipes too."),
     ("COLUMNS", "Width of tables."),
 )
 
 CONFIGURATION_EXAMPLE = """\
-# Guests may have any clock from 1.2 GHz on, but no turbo.
+# Guests may use any frequency from 1.2 GHz, but no turbo.
 [bounds]
 min_khz = "1.2GHz"
 turbo = false
 
-# Firewalls are never slower than 2 GHz, whatever they ask.
+# Requests of firewalls are never applied below 2 GHz.
 [[domain]]
 match = "fw-*"
 min_khz = "2GHz"
 
-# Who is called so gets its channels from the daemon.
+# Domains with these names get channels from the daemon.
 [[onboard]]
 match = "dpdk-*"
 """.splitlines()
-"""A test has the daemon's own reader read it."""
+"""A test parses it as the daemon does."""
 
-DAEMON_EXAMPLE = (
-    ("vmpowerd --check-config", "Say whether the configuration is good."),
+DAEMON_EXAMPLES = (
+    ("vmpowerd --check-config", "Validate the configuration:"),
     (
         "vmpowerd --sysfs-root /tmp/cpus --run-dir /tmp/try",
-        "Try it on CPUs that `vmpower simulate /tmp/cpus --cpus 8` made.",
+        "Try the daemon with CPUs created by `vmpower simulate /tmp/cpus --cpus 8`:",
     ),
 )

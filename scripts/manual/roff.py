@@ -1,4 +1,4 @@
-"""The words of man(7), as far as we need them: text in, lines of roff out.
+"""Formats text with the macros of man(7).
 
 Source: man(7) of groff and mandoc; groff_char(7).
 """
@@ -18,24 +18,24 @@ _OPTION = re.compile(r"(?<![\w-])(--?[a-z][\w-]*)")
 
 
 def title(name: str, section: int, *, date: str, source: str, manual: str) -> list[str]:
-    """Begin a page."""
+    """Start a page."""
     words = " ".join([f'"{date}"', f'"{escape(source)}"', f'"{escape(manual)}"'])
-    return [r".\" Made by 'make man' from the code; changes here are lost.",
+    return [r".\" Generated from the code by 'make man'; do not edit.",
             f'.TH "{escape(name.upper())}" "{section}" {words}']  # fmt: skip
 
 
 def heading(text: str) -> list[str]:
-    """Begin a section."""
+    """Start a section."""
     return [f'.SH "{escape(text)}"']
 
 
 def subheading(text: str) -> list[str]:
-    """Begin a part of a section."""
+    """Start a subsection."""
     return [f'.SS "{escape(text)}"']
 
 
 def text(words: str) -> list[str]:
-    """Write paragraphs, separated by empty lines; `code` and options are bold."""
+    """Format paragraphs separated by empty lines; `code` and options become bold."""
     lines: list[str] = []
     for paragraph in words.strip().split("\n\n"):
         lines += [".PP", *_filled(paragraph)]
@@ -43,7 +43,7 @@ def text(words: str) -> list[str]:
 
 
 def item(term: str, words: str) -> list[str]:
-    """Write a term, already marked, and what it means."""
+    """Format a term, which is roff already, and its description."""
     first, *more = words.strip().split("\n\n")
     lines = [".TP", _safe(term), *(_filled(first) or [r"\&"])]
     for paragraph in more:
@@ -52,27 +52,27 @@ def item(term: str, words: str) -> list[str]:
 
 
 def indented(lines: Iterable[str]) -> list[str]:
-    """Set lines further to the right."""
+    """Indent lines."""
     return [".RS", *lines, ".RE"]
 
 
 def verbatim(lines: Iterable[str]) -> list[str]:
-    """Write lines as they are."""
+    """Format lines without filling."""
     return [".PP", ".nf", ".RS", *(_safe(escape(line)) for line in lines), ".RE", ".fi"]
 
 
 def bold(words: str) -> str:
-    """Mark words to be typed."""
+    """Format literal text."""
     return rf"\fB{escape(words)}\fR"
 
 
 def italic(words: str) -> str:
-    """Mark words to be replaced."""
+    """Format a placeholder."""
     return rf"\fI{escape(words)}\fR"
 
 
 def spelling(words: str) -> str:
-    """Mark how an option is written: `-o, --output table|json`."""
+    """Format an option with its value: `-o, --output table|json`."""
     marked_words = (
         bold(word) if word.startswith("-") else italic(word)
         for word in re.split(r"(, | / | )", words)
@@ -82,7 +82,7 @@ def spelling(words: str) -> str:
 
 
 def marked(words: str) -> str:
-    """Escape text, with its `code` and its options in bold."""
+    """Escape text, with `code` and options in bold."""
     parts = _CODE.split(words)
     return "".join(
         bold(part) if index % 2 else _with_options(part)
@@ -98,18 +98,18 @@ def _with_options(words: str) -> str:
 
 
 def escape(words: str) -> str:
-    """Make text mean nothing to roff."""
+    """Escape text for roff."""
     plain = words.replace("\\", r"\e").replace("-", r"\-").replace('"', r"\(dq")
     return "".join(c if c.isascii() else rf"\[u{ord(c):04X}]" for c in plain)
 
 
 def _filled(paragraph: str) -> list[str]:
-    """Write a paragraph in lines that a person can read in the source as well."""
+    """Wrap a paragraph, so that the source is readable too."""
     whole = marked(" ".join(paragraph.split()))
     found = textwrap.wrap(whole, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return [_safe(line) for line in found]
 
 
 def _safe(line: str) -> str:
-    """Keep a line from being taken for a request."""
+    """Protect a line that looks like a request."""
     return rf"\&{line}" if line.startswith((".", "'")) else line

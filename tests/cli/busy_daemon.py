@@ -1,7 +1,7 @@
-"""A real daemon with guests that have work: what pictures are taken of.
+"""A real daemon with simulated load, for the pictures in the documentation.
 
-libvirt's test driver runs the domains, the CPUs are simulated, and this process is
-the guests: each asks for the clock that its load needs, and the load comes and goes.
+libvirt's test driver runs the domains, the CPUs are simulated, and this process plays
+the guests: each requests the frequency that its varying load needs.
 
     python -m tests.cli.busy_daemon docs   # writes docs/top.svg and docs/status.svg
 """
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 DOMAINS = {"dpdk-fw": 2, "dpdk-router": 2, "ovs-dpdk": 2, "video-edge": 2}
-"""Domains and how many vCPUs each has."""
+"""Number of vCPUs by domain."""
 CPUS = 8
-"""As many as the test driver has."""
+"""The number of CPUs of libvirt's test driver."""
 _STEPS = 8
 _PERIOD_S = 23.0
 _SLOWEST_S, _FASTEST_S = 0.25, 0.02
 
 
 class Load:
-    """One guest's vCPU: its load is a wave, and it asks when the load has moved.
+    """A vCPU with a load that goes up and down, and requests that follow it.
 
-    Synchronization: a thread of its own from `start` to `stop`.
+    Synchronization: runs in its own thread, from `start` to `stop`.
     """
 
     def __init__(self, end: GuestEnd, vcpu: int, phase: float) -> None:
@@ -75,7 +75,7 @@ class Load:
 
 @contextlib.contextmanager
 def busy_daemon() -> Iterator[DaemonProcess]:
-    """Play it."""
+    """Run the daemon with its guests."""
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp")
@@ -102,25 +102,33 @@ def _domains(ends: Sequence[GuestEnd]) -> list[DriverDomain]:
         own = range(first, first + vcpus)
         pins = [str(cpu + 1) for cpu in own]
         if name == "video-edge":
-            pins[-1] = "0-7"  # it floats: nobody's clock may follow it
+            pins[-1] = "0-7"  # floats over all CPUs: has no clock group
         paths = {vcpu: ends[at].path for vcpu, at in enumerate(own)}
         domains.append(DriverDomain(name=name, pins=pins, paths=paths, number=number))
         first += vcpus
     return domains
 
 
-def paint(directory: Path) -> None:
-    """Take the pictures that the documentation shows."""
+def write_pictures(directory: Path) -> None:
+    """Write the pictures of the documentation."""
     with busy_daemon() as daemon:
-        for words in (
+        for arguments in (
             ("cpu", "set", "7", "2.1GHz"),
-            ("top", "--looks", "80", "-d", "0.5", "--svg", str(directory / "top.svg")),
+            (
+                "top",
+                "--samples",
+                "80",
+                "-d",
+                "0.5",
+                "--svg",
+                str(directory / "top.svg"),
+            ),
             ("status", "--svg", str(directory / "status.svg")),
         ):
-            status, _, said = run_process(daemon.run_dir, *words)
+            status, _, err = run_process(daemon.run_dir, *arguments)
             if status:
-                raise SystemExit(said)
+                raise SystemExit(err)
 
 
 if __name__ == "__main__":
-    paint(Path(sys.argv[1]).resolve())
+    write_pictures(Path(sys.argv[1]).resolve())

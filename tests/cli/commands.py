@@ -1,4 +1,4 @@
-"""The tree of all commands, for tests that walk it."""
+"""The tree of all commands, for tests that iterate over it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def walk(
     context = typer.Context(command, info_name=name, parent=parent, **settings)
     yield context
     if hasattr(command, "list_commands"):
-        for word in command.list_commands(context):
-            yield from walk(command.get_command(context, word), context, name=word)
+        for child in command.list_commands(context):
+            yield from walk(command.get_command(context, child), context, name=child)
 
 
 def parse(line: str) -> Any:

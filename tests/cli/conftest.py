@@ -1,4 +1,4 @@
-"""Fixtures of the command's tests: a daemon to speak to, and two ways to run."""
+"""Fixtures: a fake daemon, and two ways to run the command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
 
 @pytest.fixture
 def run_dir(daemon: FakeDaemon, tmp_path: Path) -> Path:
-    """Name the directory in which the daemon serves."""
+    """Return the runtime directory of the daemon."""
     assert daemon.domains
     return tmp_path
 
@@ -44,14 +44,14 @@ class Vmpower(Protocol):
 @pytest.fixture
 def vmpower(run_dir: Path) -> Vmpower:
     def run(*arguments: str) -> Result:
-        told = {"VMPOWER_RUN_DIR": str(run_dir)}
-        return CliRunner().invoke(app, arguments, env=told)
+        variables = {"VMPOWER_RUN_DIR": str(run_dir)}
+        return CliRunner().invoke(app, arguments, env=variables)
 
     return run
 
 
 def environment(run_dir: Path, **more: str) -> dict[str, str]:
-    """Build the environment of the command as a process of its own."""
+    """Build the environment of the command in a separate process."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -61,7 +61,7 @@ def environment(run_dir: Path, **more: str) -> dict[str, str]:
 
 
 def start_process(run_dir: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    """Start the command as a process of its own."""
+    """Start the command in a separate process."""
     return subprocess.Popen(
         [sys.executable, "-m", "cli", *arguments],
         cwd=ROOT,
@@ -73,7 +73,7 @@ def start_process(run_dir: Path, *arguments: str, **more: str) -> subprocess.Pop
 
 
 def run_process(run_dir: Path, *arguments: str, **more: str) -> tuple[int, str, str]:
-    """Run the command as a process; return status, stdout and stderr."""
+    """Run the command in a separate process; return status, stdout and stderr."""
     with start_process(run_dir, *arguments, **more) as process:
         out, err = process.communicate(timeout=60)
     return process.returncode, out, err

@@ -1,4 +1,4 @@
-"""Text held against files; `UPDATE_GOLDEN=1 pytest tests/cli` writes them anew."""
+"""Compares text with golden files; `UPDATE_GOLDEN=1 pytest tests/cli` rewrites them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vmpower apply`, against a daemon on real sockets."""
+"""`vmpower apply`, with a fake daemon on real sockets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 GOOD = '{"command": "power", "unit": "SCALE_MAX", "resource_id": 2}'
 
 
-def test_each_message_of_a_file_has_its_outcome(
+def test_each_message_of_a_file_has_an_outcome(
     vmpower: Vmpower, tmp_path: Path
 ) -> None:
     file = tmp_path / "messages"
@@ -22,25 +22,23 @@ def test_each_message_of_a_file_has_its_outcome(
     assert (result.exit_code, result.stdout) == (0, "POWER\nDESTROY\n")
 
 
-def test_one_that_is_refused_makes_the_status_1(
-    vmpower: Vmpower, tmp_path: Path
-) -> None:
+def test_a_refused_message_gives_status_1(vmpower: Vmpower, tmp_path: Path) -> None:
     file = tmp_path / "messages"
     file.write_text(GOOD + '{"command": "fly"}')
     result = vmpower("apply", str(file), "--cpu", "3")
     assert (result.exit_code, result.stdout) == (1, "POWER\n")
     assert "command: 'fly' is none of" in result.stderr
-    told = json.loads(vmpower("apply", str(file), "-o", "json").stdout)
-    assert [outcome["done"] for outcome in told["outcomes"]] == [True, False]
+    document = json.loads(vmpower("apply", str(file), "-o", "json").stdout)
+    assert [outcome["done"] for outcome in document["outcomes"]] == [True, False]
 
 
-def test_what_is_no_file_is_a_wrong_command(vmpower: Vmpower, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_a_usage_error(vmpower: Vmpower, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_text(" \n")
     assert "no messages" in vmpower("apply", str(empty)).stderr
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
-    assert "is no text" in vmpower("apply", str(binary)).stderr
+    assert "byte 0 is not UTF-8 text" in vmpower("apply", str(binary)).stderr
     endless = vmpower("apply", "/dev/zero")
     assert endless.exit_code == 2
     assert "more than 65536 bytes" in endless.stderr

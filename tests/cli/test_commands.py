@@ -1,4 +1,4 @@
-"""The commands, run in this process against a daemon on real sockets."""
+"""The commands, run in this process, with a fake daemon on real sockets."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def test_status_as_json_is_the_daemons_document(
     assert json.loads(result.stdout) == expected
 
 
-def test_the_global_output_option_means_the_same(vmpower: Vmpower) -> None:
+def test_the_global_output_option_has_the_same_effect(vmpower: Vmpower) -> None:
     before = vmpower("-o", "json", "cpu", "list")
-    behind = vmpower("cpu", "list", "-o", "json")
-    assert json.loads(before.stdout) == json.loads(behind.stdout)
+    after = vmpower("cpu", "list", "-o", "json")
+    assert json.loads(before.stdout) == json.loads(after.stdout)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_the_global_output_option_means_the_same(vmpower: Vmpower) -> None:
         (("events",), "channel 0 is open"),
     ],
 )
-def test_a_command_shows_what_it_is_asked_for(
+def test_each_command_shows_its_document(
     vmpower: Vmpower, arguments: tuple[str, ...], words: str
 ) -> None:
     result = vmpower(*arguments)
@@ -54,18 +54,18 @@ def test_channels_of_one_domain_can_be_listed(vmpower: Vmpower) -> None:
     assert [c["domain"] for c in listed["channels"]] == ["dpdk-router"] * 3
 
 
-def test_setting_a_cpu_says_that_its_whole_clock_group_changes(
+def test_cpu_set_reports_the_whole_clock_group(
     vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("cpu", "set", "3", "2.0GHz")
     assert result.stdout == (
-        "clock group 2 (CPUs 2-3, simulated): 2.20 GHz (asked: 2.00 GHz) "
-        "until it is released\n"
+        "clock group 2 (CPUs 2-3, simulated): fixed at 2.20 GHz (requested: 2.00 GHz)"
+        " until released or vmpowerd stops\n"
     )
     assert daemon.cpus[2].override_khz == 2_200_000
 
 
-def test_cpus_of_one_clock_group_are_set_once(
+def test_cpu_set_changes_each_clock_group_once(
     vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("cpu", "set", "0-3", "1800000")
@@ -73,7 +73,7 @@ def test_cpus_of_one_clock_group_are_set_once(
     assert len(daemon.callers) == 2
 
 
-def test_nothing_is_set_if_one_cpu_of_the_list_cannot_be(
+def test_cpu_set_changes_nothing_if_one_cpu_is_invalid(
     vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("cpu", "set", "0-3,6", "1800MHz")
@@ -82,17 +82,17 @@ def test_nothing_is_set_if_one_cpu_of_the_list_cannot_be(
     assert daemon.callers == []
 
 
-def test_a_release_gives_clocks_back(vmpower: Vmpower, daemon: FakeDaemon) -> None:
+def test_cpu_release_removes_overrides(vmpower: Vmpower, daemon: FakeDaemon) -> None:
     vmpower("cpu", "set", "0-3", "1.8GHz")
     result = vmpower("cpu", "release", "0-3")
-    assert result.stdout.count(": released\n") == 2
+    assert result.stdout.count(": override released\n") == 2
     assert all(cpu.override_khz is None for cpu in daemon.cpus.values())
 
 
-def test_set_as_json_tells_every_cpu_of_the_group(vmpower: Vmpower) -> None:
+def test_cpu_set_as_json_lists_every_cpu_of_the_group(vmpower: Vmpower) -> None:
     answer = json.loads(vmpower("cpu", "set", "2", "2GHz", "-o", "json").stdout)
-    told = [(cpu["pcpu"], cpu["override_khz"]) for cpu in answer["cpus"]]
-    assert told == [(2, 2_200_000), (3, 2_200_000)]
+    found = [(cpu["pcpu"], cpu["override_khz"]) for cpu in answer["cpus"]]
+    assert found == [(2, 2_200_000), (3, 2_200_000)]
 
 
 def test_a_channel_is_disabled_and_enabled(vmpower: Vmpower) -> None:
@@ -104,7 +104,7 @@ def test_a_channel_is_disabled_and_enabled(vmpower: Vmpower) -> None:
     )
 
 
-def test_all_channels_of_a_domain_are_switched(
+def test_all_channels_of_a_domain_are_disabled_and_enabled(
     vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     result = vmpower("channel", "disable", "dpdk-fw", "all")
@@ -123,7 +123,7 @@ def test_all_channels_of_a_domain_are_switched(
         (("cpu", "show", "99"), "no such CPU: 99"),
     ],
 )
-def test_what_cannot_be_done_is_said_on_stderr_and_fails(
+def test_failures_are_reported_on_stderr_with_status_1(
     vmpower: Vmpower, arguments: tuple[str, ...], message: str
 ) -> None:
     result = vmpower(*arguments)
@@ -134,16 +134,22 @@ def test_what_cannot_be_done_is_said_on_stderr_and_fails(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("channel", "enable", "dpdk-fw", "x"), "'x' is no channel"),
-        (("cpu", "set", "", "2GHz"), "'' names no CPU"),
+        (
+            ("channel", "enable", "dpdk-fw", "x"),
+            "invalid channel 'x': expected a number or 'all'",
+        ),
+        (
+            ("cpu", "set", "", "2GHz"),
+            "invalid CPU list '': expected CPUs such as 2-5,8",
+        ),
     ],
 )
-def test_a_word_that_cannot_be_meant_ends_with_2_and_says_how_to_write_it(
+def test_an_invalid_value_exits_with_2_and_names_the_expected_form(
     vmpower: Vmpower, arguments: tuple[str, ...], message: str
 ) -> None:
     result = vmpower(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"error: {message}\nhint: write ")
+    assert result.stderr == f"error: {message}\n"
 
 
 @pytest.mark.parametrize(
@@ -158,12 +164,12 @@ def test_a_word_that_cannot_be_meant_ends_with_2_and_says_how_to_write_it(
             ("status", "--run-dir", "x"),
             [
                 "error: no such option: --run-dir",
-                "hint: it stands before the command: 'vmpower --run-dir ...'",
+                "hint: put it before the command: 'vmpower --run-dir ...'",
             ],
         ),
     ],
 )
-def test_a_wrong_command_line_ends_with_2(
+def test_a_usage_error_exits_with_2(
     vmpower: Vmpower, arguments: tuple[str, ...], lines: list[str]
 ) -> None:
     result = vmpower(*arguments)
@@ -171,13 +177,13 @@ def test_a_wrong_command_line_ends_with_2(
     assert result.stderr.splitlines() == lines
 
 
-def test_a_wrong_output_names_those_that_there_are(vmpower: Vmpower) -> None:
+def test_an_invalid_output_format_lists_the_formats(vmpower: Vmpower) -> None:
     result = vmpower("status", "-o", "xml")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "'table', 'json'" in result.stderr
 
 
-def test_without_a_daemon_it_ends_with_3_and_says_how_to_start_one(
+def test_without_a_daemon_it_exits_with_3_and_a_hint(
     vmpower: Vmpower, tmp_path: Path
 ) -> None:
     result = vmpower("--run-dir", str(tmp_path / "nowhere"), "status")
@@ -187,7 +193,7 @@ def test_without_a_daemon_it_ends_with_3_and_says_how_to_start_one(
     assert "systemctl start vmpowerd" in hint
 
 
-def test_a_change_through_the_read_only_socket_ends_with_4(
+def test_a_change_through_the_read_only_socket_exits_with_4(
     vmpower: Vmpower, run_dir: Path
 ) -> None:
     socket = str(run_dir / "vmpower-ro.sock")
@@ -203,7 +209,7 @@ def test_a_change_through_the_read_only_socket_ends_with_4(
     [(), ("domain",), ("channel",), ("cpu",), ("policy",), ("template",)],
     ids=" ".join,
 )
-def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> None:
+def test_help_lists_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> None:
     commands = {
         (): "status top domain channel cpu policy apply template events doctor restore"
         " completion"
@@ -221,11 +227,11 @@ def test_help_names_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> N
     assert words == commands[group].split()
 
 
-def test_the_version_is_told(vmpower: Vmpower) -> None:
+def test_version_prints_the_version(vmpower: Vmpower) -> None:
     assert vmpower("--version").stdout.startswith("vmpower 0.")
 
 
-def test_a_typo_is_told_the_nearest_command(vmpower: Vmpower) -> None:
+def test_a_misspelled_command_is_answered_with_a_suggestion(vmpower: Vmpower) -> None:
     typo = "status".removesuffix("s")
     result = vmpower(typo)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -238,10 +244,9 @@ def test_a_typo_is_told_the_nearest_command(vmpower: Vmpower) -> None:
         ("domain set nope --min 1GHz", 1, "see 'virsh list --all'"),
         ("domain set test --min 3GHz --max 1GHz", 1, "swap them"),
         ("domain pin test 0 99", 1, "the host has CPUs 0-7"),
-        ("template show ./no.xml", 1, "'vmpower template list'"),
+        ("template show ./no.xml", 1, "see 'vmpower template list'"),
         ("simulate /proc/x --cpus 2", 1, "give a directory that you may write"),
         ("restore --sysfs-root /nowhere", 1, "check --sysfs-root"),
-        ("channel disable dpdk-fw x", 2, "write a number or 'all'"),
     ],
 )
 def test_errors_have_a_hint(

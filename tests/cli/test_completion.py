@@ -1,4 +1,4 @@
-"""Completion in real shells, beside a daemon, beside libvirt only, beside nobody."""
+"""Completion in real shells: with a daemon, with libvirt only, with neither."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 60.0
 NAMED = {
-    "domain": "words.domains",
-    "domains": "words.domains",
-    "number": "words.channels",
-    "policy": "words.policy_words",
-    "cpus": "words.cpus or words.cpus_or_all",
-    "template": "words.templates",
-    "templates": "words.templates",
+    "domain": "candidates.domains",
+    "domains": "candidates.domains",
+    "number": "candidates.channels",
+    "policy": "candidates.policy_arguments",
+    "cpus": "candidates.cpus or candidates.cpus_or_all",
+    "template": "candidates.templates",
+    "templates": "candidates.templates",
 }
-"""What an argument of this name is completed with."""
+"""The completion function of arguments, by name."""
 SHELLS = ["bash", "zsh", "fish"]
 
 
 def require(shell: str) -> str:
     found = shutil.which(shell)
     if found is None:
-        pytest.skip(f"{shell} is not installed (scripts/packages.txt names it)")
+        pytest.skip(f"{shell} is not installed (see scripts/packages.txt)")
     return found
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """The command under its name, in a directory for PATH."""
+    """The command as an executable `vmpower`, in a directory for PATH."""
     path = tmp_path / "bin" / "vmpower"
     path.parent.mkdir()
     path.write_text(f'#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -m cli "$@"\n')
@@ -55,7 +55,7 @@ def program(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def script(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """What `vmpower completion` prints for the shell of the test."""
+    """The completion script of the test's shell."""
     status, out, err = run_process(tmp_path, "completion", request.param)
     assert (status, err) == (0, "")
     path = tmp_path / "script"
@@ -63,13 +63,13 @@ def script(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def around(program: Path, run_dir: Path, **more: str) -> dict[str, str]:
+def shell_variables(program: Path, run_dir: Path, **more: str) -> dict[str, str]:
     path = f"{program.parent}:{os.environ['PATH']}"
     return environment(run_dir, PATH=path, LIBVIRT_DEFAULT_URI="test:///default") | more
 
 
-def in_bash(around: dict[str, str], script: Path, line: str) -> list[str]:
-    """Have bash complete a line by the function that it registered."""
+def complete_in_bash(variables: dict[str, str], script: Path, line: str) -> list[str]:
+    """Complete a line in bash, with the function that the script registers."""
     words = line.split(" ")
     program = (
         f"source {script}; read -r _ _ _ _ function _ < <(complete -p vmpower);"
@@ -78,7 +78,7 @@ def in_bash(around: dict[str, str], script: Path, line: str) -> list[str]:
     )
     done = subprocess.run(
         [require("bash"), "--norc", "-c", program, "bash", *words],
-        env=around,
+        env=variables,
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
@@ -88,7 +88,7 @@ def in_bash(around: dict[str, str], script: Path, line: str) -> list[str]:
     return done.stdout.split()
 
 
-def in_fish(around: dict[str, str], script: Path, line: str) -> list[str]:
+def complete_in_fish(variables: dict[str, str], script: Path, line: str) -> list[str]:
     done = subprocess.run(
         [
             require("fish"),
@@ -96,7 +96,7 @@ def in_fish(around: dict[str, str], script: Path, line: str) -> list[str]:
             "-c",
             f"source {script}; complete -C '{line}'",
         ],
-        env=around,
+        env=variables,
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
@@ -107,7 +107,7 @@ def in_fish(around: dict[str, str], script: Path, line: str) -> list[str]:
 
 
 def test_every_argument_that_names_something_is_completed() -> None:
-    bare = [
+    missing = [
         f"{context.command_path}: autocompletion={NAMED[param.name]}"
         for context in walk()
         for param in context.command.params
@@ -115,7 +115,7 @@ def test_every_argument_that_names_something_is_completed() -> None:
         and param.param_type_name == "argument"
         and param._custom_shell_complete is None
     ]
-    assert bare == []
+    assert missing == []
 
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
@@ -144,28 +144,28 @@ def test_every_argument_that_names_something_is_completed() -> None:
 def test_bash_completes(
     line: str, words: list[str], script: Path, program: Path, run_dir: Path
 ) -> None:
-    found = in_bash(around(program, run_dir), script, line)
+    found = complete_in_bash(shell_variables(program, run_dir), script, line)
     assert set(words) <= set(found)
     assert all(word.startswith(line.split(" ")[-1]) for word in found)
 
 
 @pytest.mark.parametrize("script", ["fish"], indirect=True)
 def test_fish_completes(script: Path, program: Path, run_dir: Path) -> None:
-    there = around(program, run_dir, HOME=str(run_dir))
-    assert in_fish(there, script, "vmpower dom") == ["domain"]
+    variables = shell_variables(program, run_dir, HOME=str(run_dir))
+    assert complete_in_fish(variables, script, "vmpower dom") == ["domain"]
     line = "vmpower domain show dpdk-"
-    assert in_fish(there, script, line) == ["dpdk-fw", "dpdk-router"]
+    assert complete_in_fish(variables, script, line) == ["dpdk-fw", "dpdk-router"]
 
 
 @contextmanager
-def at(
+def interactive_shell(
     shell: tuple[str, ...], program: Path, run_dir: Path, *prepare: str
 ) -> Iterator[TmuxTerminal]:
-    """Start a shell on a terminal, as a person has it, and prepare it."""
+    """Start an interactive shell in a terminal, and run commands that prepare it."""
     require(shell[0])
     kept = ("PATH", "VMPOWER_RUN_DIR", "LIBVIRT_DEFAULT_URI")
-    there = around(program, run_dir)
-    with TmuxTerminal({name: there[name] for name in kept}) as terminal:
+    variables = shell_variables(program, run_dir)
+    with TmuxTerminal({name: variables[name] for name in kept}) as terminal:
         terminal.type(f"exec {' '.join(shell)}\n")
         for number, line in enumerate(prepare):
             terminal.type(f"{line}; echo do''ne-{number}\n")
@@ -179,20 +179,20 @@ def complete_a_name(terminal: TmuxTerminal) -> None:
 
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
-def test_a_person_at_bash_gets_the_rest_of_a_name(
+def test_tab_completes_a_name_in_interactive_bash(
     script: Path, program: Path, run_dir: Path
 ) -> None:
     shell = ("bash", "--norc", "--noprofile", "-i")
-    with at(shell, program, run_dir, f"source {script}") as terminal:
+    with interactive_shell(shell, program, run_dir, f"source {script}") as terminal:
         complete_a_name(terminal)
 
 
 @pytest.mark.parametrize("script", ["zsh"], indirect=True)
-def test_a_person_at_zsh_gets_the_rest_of_a_name(
+def test_tab_completes_a_name_in_interactive_zsh(
     script: Path, program: Path, run_dir: Path
 ) -> None:
     prepare = ("autoload -U compinit; compinit -u -D", f"source {script}")
-    with at(("zsh", "-f", "-i"), program, run_dir, *prepare) as terminal:
+    with interactive_shell(("zsh", "-f", "-i"), program, run_dir, *prepare) as terminal:
         complete_a_name(terminal)
 
 
@@ -204,46 +204,52 @@ def test_zsh_completes_the_first_time_from_its_functions(
     functions.mkdir()
     script.rename(functions / "_vmpower")
     prepare = f"fpath=({functions} $fpath); autoload -U compinit; compinit -u -D"
-    with at(("zsh", "-f", "-i"), program, run_dir, prepare) as terminal:
+    with interactive_shell(("zsh", "-f", "-i"), program, run_dir, prepare) as terminal:
         complete_a_name(terminal)
 
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
-def test_without_a_daemon_libvirt_names_domains(
+def test_without_a_daemon_domains_come_from_libvirt(
     script: Path, program: Path, tmp_path: Path
 ) -> None:
-    found = in_bash(around(program, tmp_path), script, "vmpower domain show ")
+    found = complete_in_bash(
+        shell_variables(program, tmp_path), script, "vmpower domain show "
+    )
     assert found == ["test"]
 
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
-def test_nobody_to_ask_is_no_error_and_no_wait(
+def test_without_daemon_and_libvirt_completion_is_empty_and_fast(
     script: Path, program: Path, tmp_path: Path
 ) -> None:
     silent = tmp_path / "silent"
     with socket.socket(socket.AF_UNIX) as libvirtd:
         libvirtd.bind(str(silent))
-        libvirtd.listen()  # and never accepts
+        libvirtd.listen()  # but never accept
         uri = f"qemu+unix:///system?socket={silent}"
-        there = around(program, tmp_path, LIBVIRT_DEFAULT_URI=uri)
-        assert in_bash(there, script, "vmpower domain show ") == []
-        assert in_bash(there, script, "vmpower channel disable x ") == ["all"]
-        assert in_bash(there, script, "vmpower cpu show ") == ["all"]
+        variables = shell_variables(program, tmp_path, LIBVIRT_DEFAULT_URI=uri)
+        assert complete_in_bash(variables, script, "vmpower domain show ") == []
+        assert complete_in_bash(variables, script, "vmpower channel disable x ") == [
+            "all"
+        ]
+        assert complete_in_bash(variables, script, "vmpower cpu show ") == ["all"]
 
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
-def test_names_that_mean_something_to_a_shell_are_not_offered(
+def test_names_with_shell_characters_are_left_out(
     script: Path, program: Path, daemon: FakeDaemon, run_dir: Path
 ) -> None:
     (uuid, first), *_ = daemon.domains.items()
     evil = "dpdk-$(touch /tmp/evil)"
     daemon.domains[uuid] = first.model_copy(update={"name": evil})
-    found = in_bash(around(program, run_dir), script, "vmpower domain show dpdk-")
+    found = complete_in_bash(
+        shell_variables(program, run_dir), script, "vmpower domain show dpdk-"
+    )
     assert found == ["dpdk-router"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_scripts_are_good_syntax(shell: str, tmp_path: Path) -> None:
+def test_completion_scripts_have_valid_syntax(shell: str, tmp_path: Path) -> None:
     _, out, _ = run_process(tmp_path, "completion", shell)
     path = tmp_path / "script"
     path.write_text(out)
@@ -253,7 +259,7 @@ def test_scripts_are_good_syntax(shell: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_unknown_shell_is_wrong_usage(tmp_path: Path) -> None:
+def test_an_unknown_shell_is_a_usage_error(tmp_path: Path) -> None:
     status, out, err = run_process(tmp_path, "completion", "tcsh")
     assert (status, out) == (2, "")
     assert "tcsh" in err

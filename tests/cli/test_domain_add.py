@@ -1,3 +1,5 @@
+"""`vmpower domain add` and `domain pin`, with libvirt's test driver."""
+
 from __future__ import annotations
 
 import json
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 DEFAULT = "test:///default"
-"""libvirt's test driver: one running domain `test` with two vCPUs, eight CPUs."""
+"""libvirt's test driver: a running domain `test` with two vCPUs, and eight CPUs."""
 
 
 UUID = "5579e6cd-caca-4c68-8934-da43e4863198"
@@ -47,7 +49,7 @@ def run(*words: str, output: Output = Output.TABLE, uri: str = "") -> Result:
     return CliRunner().invoke(app, words)
 
 
-def test_a_domain_is_printed_and_nothing_is_touched() -> None:
+def test_by_default_the_xml_is_printed_and_nothing_is_changed() -> None:
     result = run("add", "router", "--vcpus", "2", "--pin", "5,3", "--type", "qemu")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -58,15 +60,15 @@ def test_a_domain_is_printed_and_nothing_is_touched() -> None:
     assert len(root.findall("devices/channel")) == 2
 
 
-def test_relative_paths_are_the_operators() -> None:
+def test_relative_paths_are_resolved_in_the_current_directory() -> None:
     words = ("add", "r", "--kernel", "vmlinuz", "--pin", "none")
     root = parse_document(run(*words).stdout)
     assert root.findtext("os/kernel") == str(Path.cwd() / "vmlinuz")
 
 
-def test_who_pins_nothing_is_told_what_becomes_of_it() -> None:
+def test_vcpus_that_are_not_pinned_are_a_warning() -> None:
     result = run("add", "r", "--pin", "none")
-    assert "vCPUs float" in result.stderr
+    assert "its vCPUs are not pinned" in result.stderr
     assert "cputune" not in result.stdout
 
 
@@ -74,9 +76,9 @@ def test_a_pinning_is_proposed_and_explained(tree: Path) -> None:
     words = ("add", "r", "--vcpus", "2", "--sysfs-root", str(tree), "-c", DEFAULT)
     result = run(*words)
     assert result.stderr.splitlines()[0] == (
-        "pinning: vCPUs 0-1 to 1,2, QEMU's own threads to 0"
+        "proposed pinning: vCPUs 0-1 to CPUs 1,2, emulator threads to CPU 0"
     )
-    assert "  each vCPU has a clock of its own" in result.stderr.splitlines()
+    assert "  each vCPU has its own clock group" in result.stderr.splitlines()
     root = parse_document(result.stdout)
     pins = [pin.get("cpuset") for pin in root.iterfind("cputune/vcpupin")]
     assert pins == ["1", "2"]
@@ -91,37 +93,37 @@ def test_cpus_of_running_domains_are_left_out(tree: Path, tmp_path: Path) -> Non
         "<os><type>hvm</type></os></domain></node>"
     )
     result = run("add", "r", "--sysfs-root", str(tree), "-c", f"test://{node}")
-    assert "vCPU 0 to 2" in result.stderr
-    assert "taken by domain 'busy': CPU 1" in result.stderr
+    assert "vCPU 0 to CPU 2" in result.stderr
+    assert "used by domain 'busy': CPU 1" in result.stderr
 
 
-def test_a_proposal_is_never_silently_defined(tree: Path) -> None:
+def test_a_proposed_pinning_is_not_defined_without_confirmation(tree: Path) -> None:
     words = ("--define", "--sysfs-root", str(tree), "-c", DEFAULT)
-    result = run("add", "unasked", *words, output=Output.JSON)
+    result = run("add", "proposed", *words, output=Output.JSON)
     assert json.loads(result.stdout)["pins"] == []
-    assert "agree with --yes" in result.stderr
-    result = run("add", "agreed", *words, "--yes", output=Output.JSON)
+    assert "accept it with --yes" in result.stderr
+    result = run("add", "confirmed", *words, "--yes", output=Output.JSON)
     assert json.loads(result.stdout)["pins"] == [1]
 
 
-def test_without_libvirt_nothing_is_proposed_and_the_reason_is_told() -> None:
+def test_without_libvirt_no_pinning_is_proposed_and_the_reason_is_reported() -> None:
     uri = "qemu+unix:///system?socket=/nonexistent"
     result = run("add", "r", "-c", uri)
     assert result.exit_code == 0
-    assert "no pinning is proposed: " in result.stderr
+    assert "no pinning proposed: " in result.stderr
     assert "cputune" not in result.stdout
 
 
 def test_a_dry_run_checks_everything_and_changes_nothing() -> None:
     words = ("add", "r", "--pin", "1", "--define", "--dry-run", "-c", DEFAULT)
-    assert run(*words).stdout == "Domain 'r' could be defined\n"
+    assert run(*words).stdout == "Domain 'r' is valid; nothing was changed\n"
     assert isinstance(run(*words, "--set", "x=y").exception, ConfigError)
-    there = run("add", "test", "--pin", "1", "--dry-run", "-c", DEFAULT)
-    assert "is there already" in str(there.exception)
+    existing = run("add", "test", "--pin", "1", "--dry-run", "-c", DEFAULT)
+    assert "already exists" in str(existing.exception)
     nowhere = "qemu+unix:///system?socket=/nonexistent"
-    unasked = run("add", "r", "--pin", "1", "--dry-run", "-c", nowhere)
-    assert unasked.exit_code == 0
-    assert "hint: libvirt was not asked" in unasked.stderr
+    unchecked = run("add", "r", "--pin", "1", "--dry-run", "-c", nowhere)
+    assert unchecked.exit_code == 0
+    assert "hint: not checked whether the name is free" in unchecked.stderr
 
 
 def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
         *("--channels", "1", "--min", "1.2GHz", "--max", "2.4GHz", "--no-turbo"),
         *("--mode", "observe", "--set", "bus=sata", "--define", "--print-xml"),
     )
-    assert "looks like qcow2" in result.stderr
+    assert "looks like a qcow2 image" in result.stderr
     parsed = parse_domain(result.stdout.replace("<name>", f"<uuid>{UUID}</uuid><name>"))
     assert [item.number for item in parsed.channels] == [1]
     assert parsed.settings == DomainSettings(
@@ -150,19 +152,23 @@ def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
     assert validate(result.stdout)
 
 
-def test_a_domain_is_defined_and_said_so() -> None:
+def test_a_domain_is_defined_and_reported() -> None:
     result = run("add", "r", "--pin", "1", "--define", "-c", DEFAULT)
     assert result.exit_code == 0
     assert result.stdout.startswith("Domain 'r' defined (")
 
 
-def test_a_domain_is_started_which_defines_it_first() -> None:
+def test_start_defines_the_domain_first() -> None:
     result = run("add", "new", "--pin", "1", "--start", output=Output.JSON, uri=DEFAULT)
-    told = json.loads(result.stdout)
-    assert (told["schema"], told["name"], told["started"]) == (1, "new", True)
+    document = json.loads(result.stdout)
+    assert (document["schema"], document["name"], document["started"]) == (
+        1,
+        "new",
+        True,
+    )
 
 
-def test_the_uri_of_libvirts_own_variable_is_taken(
+def test_the_uri_is_read_from_libvirts_environment_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LIBVIRT_DEFAULT_URI", DEFAULT)
@@ -176,10 +182,10 @@ def test_the_uri_of_libvirts_own_variable_is_taken(
 def test_a_vcpu_is_pinned_in_a_domain_by_any_of_its_names(word: str) -> None:
     result = run("pin", word, "1", "3", "-c", DEFAULT)
     assert result.exit_code == 0, result.exception
-    assert result.stdout == "vCPU 1 of 'test' is pinned to 3\n"
+    assert result.stdout == "vCPU 1 of domain 'test' pinned to CPU 3\n"
 
 
-def test_a_vcpu_that_it_does_not_have_is_refused_with_those_that_it_has() -> None:
+def test_pinning_a_missing_vcpu_lists_the_vcpus_of_the_domain() -> None:
     result = run("pin", "test", "2", "3", "-c", DEFAULT)
     assert isinstance(result.exception, HypervisorError)
     assert result.exception.hint == "the domain has vCPUs 0-1"
@@ -187,7 +193,7 @@ def test_a_vcpu_that_it_does_not_have_is_refused_with_those_that_it_has() -> Non
 
 @pytest.mark.parametrize("option", ["--disk", "--kernel", "--cloud-init"])
 @pytest.mark.parametrize("how", ["--define", "--start", "--dry-run"])
-def test_a_file_that_is_missing_is_refused_where_the_domain_would_be(
+def test_a_missing_file_is_an_error_when_the_domain_is_defined(
     option: str, how: str, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing"
@@ -199,7 +205,7 @@ def test_a_file_that_is_missing_is_refused_where_the_domain_would_be(
     assert run(*words, "--dry-run").exit_code == 0
 
 
-def test_a_file_that_is_missing_may_be_on_another_host(tmp_path: Path) -> None:
+def test_a_missing_file_is_accepted_for_another_host(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     result = run("add", "new", "--disk", str(missing), "--pin", "1")
     assert result.exit_code == 0
@@ -207,7 +213,7 @@ def test_a_file_that_is_missing_may_be_on_another_host(tmp_path: Path) -> None:
     assert validate(result.stdout)
 
 
-def test_a_pinning_is_told_to_programs() -> None:
+def test_a_pinning_is_printed_as_json() -> None:
     result = run("pin", "test", "0", "2-3", output=Output.JSON, uri=DEFAULT)
     assert json.loads(result.stdout) == {
         "schema": 1,
@@ -219,26 +225,30 @@ def test_a_pinning_is_told_to_programs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "says"),
+    ("words", "error", "message"),
     [
         (("pin", "nobody", "0", "1"), DomainGone, "no such domain: 'nobody'"),
         (("pin", "test", "0", "8"), HypervisorError, "no such host CPU: 8"),
         (("pin", "test", "0", ""), HypervisorError, "at least one CPU"),
         (("pin", "test", "0", "x"), UsageError, "'x'"),
         (("pin", "test", "9", "1"), HypervisorError, "vcpu"),
-        (("add", "a/b", "--define"), ConfigError, "no name"),
-        (("add", "r", "--vcpus", "2", "--pin", "1"), ConfigError, "1 CPUs"),
+        (("add", "a/b", "--define"), ConfigError, "invalid domain name 'a/b'"),
+        (
+            ("add", "r", "--vcpus", "2", "--pin", "1"),
+            ConfigError,
+            "given: 1, expected: 2",
+        ),
         (("add", "r", "--template", "nvf"), ConfigError, "mean 'nfv'"),
-        (("add", "r", "--network", "tap:0"), ConfigError, "no network"),
+        (("add", "r", "--network", "tap:0"), ConfigError, "invalid network 'tap:0'"),
         (("add", "r", "--max", "fast"), UsageError, "invalid frequency 'fast'"),
         (("add", "r", "--channels", "x"), UsageError, "'x'"),
-        (("add", "r", "--cmdline", "quiet"), ConfigError, "needs a kernel"),
+        (("add", "r", "--cmdline", "quiet"), ConfigError, "require --kernel"),
     ],
 )
-def test_what_cannot_be_is_an_error_of_ours(
-    words: tuple[str, ...], error: type[Exception], says: str
+def test_impossible_requests_are_errors_with_a_message(
+    words: tuple[str, ...], error: type[Exception], message: str
 ) -> None:
     result = run(*words, uri=DEFAULT)
     assert result.stdout == ""
     assert isinstance(result.exception, error)
-    assert says in str(result.exception)
+    assert message in str(result.exception)

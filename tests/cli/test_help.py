@@ -1,4 +1,4 @@
-"""What `--help` says, of every command."""
+"""`--help` of every command."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COMMANDS = {context.command_path: context for context in walk()}
 
 
 def help_of(path: str) -> str:
-    told = CliRunner().invoke(app, [*path.split()[1:], "--help"])
-    assert told.exit_code == 0
-    return told.stdout
+    result = CliRunner().invoke(app, [*path.split()[1:], "--help"])
+    assert result.exit_code == 0
+    return result.stdout
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_every_command_says_what_it_and_its_parameters_are_for(path: str) -> None:
+def test_every_command_and_parameter_has_a_help_text(path: str) -> None:
     context = COMMANDS[path]
     assert context.command.help
     silent = [
@@ -39,12 +39,12 @@ def test_every_command_says_what_it_and_its_parameters_are_for(path: str) -> Non
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_no_help_shows_the_names_of_types(path: str) -> None:
+def test_no_help_shows_type_names(path: str) -> None:
     assert re.findall(r"<\w+[ |\w]*>|\{\w+\}", help_of(path)) == []
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_the_first_line_of_a_help_fits_into_the_list_of_commands(path: str) -> None:
+def test_the_first_line_of_each_help_fits_into_the_list_of_commands(path: str) -> None:
     for line in help_of(path).partition("Commands:\n")[2].splitlines():
         assert not line.endswith("..."), line
 
@@ -53,7 +53,7 @@ def test_the_first_line_of_a_help_fits_into_the_list_of_commands(path: str) -> N
     ("path", "example"),
     [(path, example) for path, found in EXAMPLES.items() for example in found],
 )
-def test_examples_are_commands_as_they_stand(path: str, example: Example) -> None:
+def test_examples_are_valid_command_lines(path: str, example: Example) -> None:
     line = re.split(r" [|>] |<\(|\)", example.line.removeprefix("source <("))[0]
     name = parse(line).command_path
     assert name.startswith(path)
@@ -69,7 +69,7 @@ def test_the_help_of_policy_set_explains_every_kind(kind: PolicyKind) -> None:
         assert f"{term} {option.doc} [" in words.replace("- ", "-")
 
 
-def test_arguments_are_written_as_in_a_synopsis() -> None:
+def test_arguments_are_spelled_as_in_a_synopsis() -> None:
     usage = {path: help_of(path).splitlines()[0] for path in COMMANDS}
     assert usage["vmpower domain pin"].endswith("pin [OPTIONS] DOMAIN VCPU CPU")
     assert usage["vmpower domain onboard"].endswith("onboard [OPTIONS] [DOMAIN...]")
@@ -77,15 +77,15 @@ def test_arguments_are_written_as_in_a_synopsis() -> None:
     assert usage["vmpower cpu"].endswith("cpu [OPTIONS] COMMAND [ARGS]...")
 
 
-def test_options_stand_in_their_panels() -> None:
-    told = help_of("vmpower domain add")
-    titles = re.findall(r"^(\w[^:]*):$", told, re.MULTILINE)
+def test_options_are_grouped_in_panels() -> None:
+    text = help_of("vmpower domain add")
+    titles = re.findall(r"^(\w[^:]*):$", text, re.MULTILINE)
     assert titles == [
         "Arguments",
         "Machine",
         "CPUs",
         "Power management",
-        "What to do",
+        "Action",
         "Options",
         "Examples",
     ]

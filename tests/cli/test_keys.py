@@ -1,4 +1,4 @@
-"""Bytes of terminals as keys."""
+"""Decoding of terminal input."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from cli.output.keys import Special, decode_keys
         (b"", []),
     ],
 )
-def test_bytes_are_keys(data: bytes, keys: list[str]) -> None:
+def test_input_bytes_are_decoded_to_keys(data: bytes, keys: list[str]) -> None:
     assert decode_keys(data) == keys
 
 
-def test_any_bytes_are_some_keys() -> None:
+def test_any_input_bytes_are_decoded() -> None:
     for first in range(256):
         for second in (0x1B, 0x4F, 0x5B, 0x7E, 0x80):
             data = bytes([0x1B, second, first])

@@ -1,4 +1,4 @@
-"""Proposing CPUs: on a terminal, and beside programs that are bound to theirs."""
+"""A proposed pinning: confirmed on a terminal, and without CPUs of bound programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ sys.stdin.read()
 
 
 def answer(word: str, tmp_path: Path, *options: str) -> tuple[int, str, str]:
-    """Type a word into the terminal of `domain add`; return what came of it."""
+    """Answer the question of `domain add`; return status, stdout and the terminal."""
     lay_out(tmp_path / "sys", cpus=4)
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -51,35 +51,35 @@ def answer(word: str, tmp_path: Path, *options: str) -> tuple[int, str, str]:
             while chunk := terminal.read(4096):
                 shown += chunk
         except OSError:
-            pass  # a terminal that nobody holds ends so
+            pass  # EIO: the other end is closed
     return process.returncode, out, shown.decode()
 
 
-def test_a_person_who_agrees_gets_the_pinning(tmp_path: Path) -> None:
+def test_a_confirmed_pinning_is_defined(tmp_path: Path) -> None:
     status, out, shown = answer("y", tmp_path)
     assert status == 0
     assert out.startswith("Domain 'typed' defined (")
-    assert "pinning: vCPUs 0-1 to 1,2" in shown
-    assert "Pin it so? [y/N]" in shown
+    assert "proposed pinning: vCPUs 0-1 to CPUs 1,2" in shown
+    assert "Use this pinning? [y/N]" in shown
 
 
 @pytest.mark.parametrize("word", ["n", ""])
-def test_a_person_who_does_not_agree_gets_nothing(tmp_path: Path, word: str) -> None:
+def test_a_declined_pinning_is_not_defined(tmp_path: Path, word: str) -> None:
     status, out, shown = answer(word, tmp_path)
     assert (status, out) == (1, "")
     assert "aborted" in shown
 
 
-def test_who_agreed_beforehand_is_not_asked(tmp_path: Path) -> None:
+def test_yes_defines_the_pinning_without_a_question(tmp_path: Path) -> None:
     status, _, shown = answer("", tmp_path, "--yes")
     assert status == 0
-    assert "Pin it so?" not in shown
+    assert "Use this pinning?" not in shown
 
 
-def test_a_cpu_that_a_program_is_bound_to_is_not_free() -> None:
+def test_a_cpu_with_a_bound_program_is_not_free() -> None:
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
-        pytest.skip("one CPU: nobody can be bound to another one")
+        pytest.skip("needs two CPUs")
     with subprocess.Popen(
         [sys.executable, "-c", BOUND, str(cpus[-1])],
         stdin=subprocess.PIPE,

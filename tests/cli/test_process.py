@@ -1,4 +1,4 @@
-"""The command as a process of its own: what only a real process shows."""
+"""The command in a separate process: terminals, signals, imports."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_pipe_gets_a_plain_table(run_dir: Path) -> None:
 
 
 def in_terminal(run_dir: Path, *arguments: str, **more: str) -> str:
-    """Run the command on a terminal of its own; return what it draws there."""
+    """Run the command on a new terminal; return what it draws there."""
     ours, theirs = os.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "cli", *arguments],
@@ -67,7 +67,7 @@ def in_terminal(run_dir: Path, *arguments: str, **more: str) -> str:
         try:
             while data := os.read(ours, 65_536):
                 drawn += data
-        except OSError as error:  # Linux says so when the other end is closed
+        except OSError as error:  # EIO: the other end is closed
             if error.errno != errno.EIO:
                 raise
         finally:
@@ -82,13 +82,13 @@ def test_a_terminal_gets_a_drawn_table(run_dir: Path) -> None:
     assert "\x1b[36m" in drawn
 
 
-def test_no_color_takes_the_colour_away_and_leaves_the_table(run_dir: Path) -> None:
+def test_no_color_removes_colors_and_keeps_the_table(run_dir: Path) -> None:
     drawn = in_terminal(run_dir, "status", NO_COLOR="1")
     assert "━" in drawn
     assert "\x1b[36m" not in drawn
 
 
-def test_plain_is_plain_on_a_terminal(run_dir: Path) -> None:
+def test_output_plain_is_plain_on_a_terminal(run_dir: Path) -> None:
     assert "━" not in in_terminal(run_dir, "--plain", "status")
 
 
@@ -96,7 +96,7 @@ def test_a_dumb_terminal_gets_a_plain_table(run_dir: Path) -> None:
     assert "\x1b" not in in_terminal(run_dir, "status", TERM="dumb")
 
 
-def test_a_pipe_gets_a_drawn_table_where_it_is_asked_for(run_dir: Path) -> None:
+def test_output_table_is_drawn_into_a_pipe(run_dir: Path) -> None:
     _, out, _ = run_process(run_dir, "status", FORCE_COLOR="1")
     assert "━" in out
 
@@ -107,7 +107,7 @@ def test_events_as_json_are_one_per_line(run_dir: Path) -> None:
     assert texts == ["dpdk-fw is running", "channel 0 is open"]
 
 
-def test_following_events_shows_what_happens_and_ends_with_130_on_ctrl_c(
+def test_events_are_followed_until_ctrl_c_exits_with_130(
     run_dir: Path,
 ) -> None:
     with start_process(run_dir, "events", "--follow") as process:
@@ -120,7 +120,7 @@ def test_following_events_shows_what_happens_and_ends_with_130_on_ctrl_c(
     assert (process.returncode, out, err) == (130, "", "")
 
 
-def test_a_reader_that_had_enough_is_no_accident(run_dir: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(run_dir: Path) -> None:
     with start_process(run_dir, "events", "--follow") as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -149,7 +149,7 @@ def test_every_error_has_its_exit_status(
     assert status_of(error) is status
 
 
-def test_an_unreadable_journal_is_a_denial() -> None:
+def test_an_unreadable_journal_is_permission_denied() -> None:
     error = JournalError("cannot read it")
     error.__cause__ = PermissionError(errno.EACCES, "no")
     assert status_of(error) is ExitStatus.DENIED

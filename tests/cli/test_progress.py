@@ -1,4 +1,4 @@
-"""A word about what takes long: on a terminal, after a while, gone afterwards."""
+"""Progress of slow work: shown on a terminal after a delay, and erased."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tests.cli.conftest import ROOT
 PROGRAM = """
 import sys
 from cli.output.progress import working
-with working("starting 'fw'", patience_s={patience}):
+with working("starting 'fw'", delay_s={delay}):
     sys.stdin.readline()
 print("started")
 """
 
 
-def start(patience: float, stderr: int) -> subprocess.Popen[bytes]:
+def start(delay: float, stderr: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(patience=patience)],
+        [sys.executable, "-c", PROGRAM.format(delay=delay)],
         cwd=ROOT,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
         stdin=subprocess.PIPE,
@@ -34,13 +34,13 @@ def read_all(terminal: int) -> bytes:
     try:
         while data := os.read(terminal, 65_536):
             drawn += data
-    except OSError as error:  # Linux says so when the other end is closed
+    except OSError as error:  # EIO: the other end is closed
         if error.errno != errno.EIO:
             raise
     return drawn
 
 
-def test_a_terminal_is_told_what_is_being_done_and_then_cleaned() -> None:
+def test_progress_is_shown_on_a_terminal_and_then_erased() -> None:
     ours, theirs = os.openpty()
     with start(0.0, theirs) as process:
         os.close(theirs)
@@ -54,7 +54,7 @@ def test_a_terminal_is_told_what_is_being_done_and_then_cleaned() -> None:
     assert drawn.rstrip().endswith(b"\x1b[2K")  # the line is erased
 
 
-def test_what_is_quick_is_not_worth_a_word() -> None:
+def test_quick_work_shows_no_progress() -> None:
     ours, theirs = os.openpty()
     with start(3600.0, theirs) as process:
         os.close(theirs)
@@ -63,7 +63,7 @@ def test_what_is_quick_is_not_worth_a_word() -> None:
     os.close(ours)
 
 
-def test_a_pipe_hears_nothing() -> None:
+def test_a_pipe_gets_no_progress() -> None:
     with start(0.0, subprocess.PIPE) as process:
         out, err = process.communicate(b"go on\n", timeout=60)
     assert (out, err) == (b"started\n", b"")

@@ -1,7 +1,7 @@
-"""What the command draws, held against golden text.
+"""Tables, compared with golden files.
 
-`UPDATE_GOLDEN=1 pytest tests/cli/test_tables.py` writes the files anew; look at the
-difference before you commit it.
+`UPDATE_GOLDEN=1 pytest tests/cli/test_tables.py` rewrites the files; review the
+differences before you commit them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from rich.console import Console
 
+from cli.output.tables.cells import format_duration
 from cli.output.tables.channels import build_channels
-from cli.output.tables.cpus import build_clock_group, build_cpus, group_cpus, tell_clock
+from cli.output.tables.cpus import (
+    build_clock_group,
+    build_cpus,
+    describe_change,
+    group_cpus,
+)
 from cli.output.tables.domains import build_domain, build_domains
 from cli.output.tables.events import render_event
 from cli.output.tables.plain import render_plain
 from cli.output.tables.sheet import Bar, Cell, Column, Sheet
 from cli.output.tables.status import build_status
 from cli.output.tables.styled import fit, render_styled
-from cli.output.tables.words import duration
 from orchestrator.control.documents import (
     ChannelList,
     CpuList,
@@ -80,13 +85,13 @@ def draw(sheets: tuple[Sheet, ...], width: int) -> str:
 
 
 @pytest.mark.parametrize("name", SHEETS)
-def test_plain_tables_are_golden(name: str, status: Status) -> None:
+def test_plain_tables_match_their_golden_files(name: str, status: Status) -> None:
     lines = render_plain(SHEETS[name](status))
     check(name, "".join(f"{line}\n" for line in lines))
 
 
 @pytest.mark.parametrize("name", SHEETS)
-def test_drawn_tables_are_golden(name: str, status: Status) -> None:
+def test_drawn_tables_match_their_golden_files(name: str, status: Status) -> None:
     check(f"{name}_drawn", draw(SHEETS[name](status), 100))
 
 
@@ -99,7 +104,7 @@ def test_no_drawn_line_is_wider_than_the_terminal(
     assert max(map(len, lines)) <= width
 
 
-def test_a_narrow_status_still_says_who_where_how_fast_and_how_often(
+def test_a_narrow_status_keeps_the_main_columns(
     status: Status,
 ) -> None:
     text = draw(build_status(status, UTC), 62)
@@ -107,41 +112,41 @@ def test_a_narrow_status_still_says_who_where_how_fast_and_how_often(
         assert word in text
 
 
-def test_the_status_says_since_when_libvirt_is_gone() -> None:
+def test_the_status_shows_how_long_libvirt_is_disconnected() -> None:
     daemon = FakeDaemon()
     daemon.lose_libvirt()
     text = "\n".join(render_plain(build_status(status_of(daemon), UTC)))
     assert (
         "qemu:///system, not connected: connection refused; "
-        "domains as known since 2026-03-01 12:00:00"
+        "domains as of 2026-03-01 12:00:00"
     ) in text
 
 
-def test_the_status_without_domains_and_cpus_is_still_a_status(
+def test_the_status_without_domains_and_cpus_is_printed(
     status: Status,
 ) -> None:
     empty = Status(**{**status, "domains": [], "cpus": [], "unmanaged_cpus": []})
     assert render_plain(build_status(empty, UTC))[2:] == [
-        " CPUs:    0 in 0 clock groups, 0 claimed"
+        " CPUs:    0 in 0 clock groups, 0 taken"
     ]
 
 
-def test_an_overridden_clock_says_how_to_release_it(status: Status) -> None:
+def test_an_override_is_shown_with_the_command_that_releases_it(status: Status) -> None:
     for cpu in status["cpus"][2:4]:
         cpu["override_khz"] = 1_800_000
     text = draw(build_status(status, UTC), 100)
-    assert "CPU 2-3: overridden until 'vmpower cpu release 2-3'" in text
+    assert "CPU 2-3: overridden; release with 'vmpower cpu release 2-3'" in text
     assert "1 overridden" in text
 
 
-def test_real_cpus_are_not_called_simulated(status: Status) -> None:
+def test_real_cpus_are_not_marked_as_simulated(status: Status) -> None:
     for cpu in status["cpus"]:
         cpu["simulated"] = False
     for build in SHEETS.values():
         assert "simulated" not in draw(build(status), 200)
 
 
-def test_a_domains_name_cannot_command_the_terminal(status: Status) -> None:
+def test_a_domain_name_cannot_inject_escape_sequences(status: Status) -> None:
     status["domains"][0]["name"] = "evil\x1b]0;pwned\x07\n\u202efoo"
     for text in (
         "\n".join(render_plain(build_status(status, UTC))),
@@ -152,12 +157,12 @@ def test_a_domains_name_cannot_command_the_terminal(status: Status) -> None:
         assert "evil\ufffd]0;pwned\ufffd\ufffd\ufffdfoo" in text
 
 
-def test_a_domains_name_is_no_markup(status: Status) -> None:
+def test_a_domain_name_is_not_parsed_as_markup(status: Status) -> None:
     status["domains"][0]["name"] = "[red]x[/]"
     assert "[red]x[/]" in draw(build_status(status, UTC), 200)
 
 
-def test_plain_columns_stay_aligned_under_wide_letters() -> None:
+def test_plain_columns_are_aligned_with_wide_characters() -> None:
     sheet = Sheet(
         columns=(Column(title="Name"), Column(title="N")),
         rows=((Cell("虚拟机"), Cell("1")), (Cell("x"), Cell("2"))),
@@ -170,7 +175,7 @@ def test_plain_columns_stay_aligned_under_wide_letters() -> None:
     ]
 
 
-def test_columns_are_left_out_in_the_order_of_their_ranks() -> None:
+def test_columns_are_dropped_in_the_order_of_their_ranks() -> None:
     sheet = Sheet(
         columns=(
             Column(title="aaaa"),
@@ -196,11 +201,11 @@ def test_columns_are_left_out_in_the_order_of_their_ranks() -> None:
         (90_000, "1 d 1 h"),
     ],
 )
-def test_a_duration_is_written_in_two_units(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+def test_a_duration_is_formatted_in_two_units(seconds: float, words: str) -> None:
+    assert format_duration(seconds) == words
 
 
-def test_an_event_is_one_line() -> None:
+def test_an_event_is_printed_on_one_line() -> None:
     event = EventRecord(
         time="2026-03-01T12:00:00Z",
         kind="grant",
@@ -214,19 +219,23 @@ def test_an_event_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override_khz", "asked_khz", "words"),
+    ("override_khz", "requested_khz", "words"),
     [
-        (2_200_000, 2_200_000, "2.20 GHz until it is released"),
-        (2_200_000, 2_000_000, "2.20 GHz (asked: 2.00 GHz) until it is released"),
-        (None, None, "released"),
+        (2_200_000, 2_200_000, "fixed at 2.20 GHz until released or vmpowerd stops"),
+        (
+            2_200_000,
+            2_000_000,
+            "fixed at 2.20 GHz (requested: 2.00 GHz) until released or vmpowerd stops",
+        ),
+        (None, None, "override released"),
     ],
 )
-def test_a_change_tells_the_whole_clock_group_and_what_became_of_it(
-    status: Status, override_khz: int | None, asked_khz: int | None, words: str
+def test_a_change_is_described_with_the_clock_group_and_its_effect(
+    status: Status, override_khz: int | None, requested_khz: int | None, words: str
 ) -> None:
     group = group_cpus(status["cpus"])[1]
     for cpu in group:
         cpu["override_khz"] = override_khz
-    assert tell_clock(group, asked_khz) == (
+    assert describe_change(group, requested_khz) == (
         f"clock group 2 (CPUs 2-3, simulated): {words}"
     )

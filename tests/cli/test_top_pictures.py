@@ -1,6 +1,6 @@
-"""Pictures of the dashboard, held against golden text.
+"""Screens of `vmpower top`, compared with golden files.
 
-`UPDATE_GOLDEN=1 pytest tests/cli` writes the files anew; look at the difference.
+`UPDATE_GOLDEN=1 pytest tests/cli` rewrites the files; review the differences.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 
 from cli.output.lines import Lines
-from cli.top.board import Board
-from cli.top.history import LOOKS, History
-from cli.top.picture import picture
+from cli.top.history import MAX_SAMPLES, History
+from cli.top.screen import render_screen
+from cli.top.snapshot import Snapshot
 from cli.top.view import Page, Sort, View
 from orchestrator.control.documents import EventRecord, Status
 from tests.cli.golden_files import check
@@ -30,8 +30,8 @@ def status_of(daemon: FakeDaemon) -> Status:
     return cast("Status", daemon.picture().model_dump(mode="json", by_alias=True))
 
 
-def looks_at(status: Status, count: int) -> History:
-    """Look at a daemon whose guests ask more and more, at clocks that change."""
+def history_of(status: Status, count: int) -> History:
+    """Sample a daemon with a growing number of requests and changing frequencies."""
     history = History()
     channels = [c for d in status["domains"] for c in d["channels"]]
     for at in range(count):
@@ -44,12 +44,16 @@ def looks_at(status: Status, count: int) -> History:
     return history
 
 
-def board_of(
-    status: Status, looks: int = 20, *, events: int = 12, gone: str | None = None
-) -> Board:
-    return Board(
+def snapshot_of(
+    status: Status,
+    samples: int = 20,
+    *,
+    events: int = 12,
+    unreachable: str | None = None,
+) -> Snapshot:
+    return Snapshot(
         status=status,
-        history=looks_at(status, looks),
+        history=history_of(status, samples),
         events=tuple(
             EventRecord(
                 time=(START + timedelta(seconds=second)).isoformat(),
@@ -62,7 +66,7 @@ def board_of(
         ),
         host="host-1",
         now=datetime(2026, 3, 1, 12, 30, tzinfo=UTC),
-        gone=gone,
+        unreachable=unreachable,
     )
 
 
@@ -71,9 +75,9 @@ def status() -> Status:
     return status_of(FakeDaemon())
 
 
-def draw(board: Board, view: View, width: int, height: int) -> str:
+def draw(snapshot: Snapshot, view: View, width: int, height: int) -> str:
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
-    console.print(Lines(picture(board, view, width, height).lines), end="")
+    console.print(Lines(render_screen(snapshot, view, width, height).lines), end="")
     text = cast("io.StringIO", console.file).getvalue()
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
@@ -90,15 +94,15 @@ VIEWS = {
 
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize(("width", "height"), [(40, 20), (80, 24), (120, 40)])
-def test_pictures_are_golden(
+def test_screens_match_their_golden_files(
     name: str, width: int, height: int, status: Status
 ) -> None:
-    text = draw(board_of(status), VIEWS[name], width, height)
+    text = draw(snapshot_of(status), VIEWS[name], width, height)
     check(f"top_{name}_{width}", text)
 
 
 def many(status: Status, count: int) -> Status:
-    """Grow a status to so many CPUs, each with a vCPU."""
+    """Extend a status to this number of CPUs, each with a vCPU."""
     cpu, domain = status["cpus"][2], status["domains"][0]
     status["cpus"] = [
         {
@@ -130,9 +134,11 @@ def many(status: Status, count: int) -> Status:
 
 
 @pytest.mark.parametrize("count", [32, 128, 1024])
-def test_many_cpus_are_golden(count: int, status: Status) -> None:
-    board = board_of(many(status, count), 3)
-    check(f"top_cpus_{count}", draw(board, View(cursor="16"), 100, 40))
+def test_screens_with_many_cpus_match_their_golden_files(
+    count: int, status: Status
+) -> None:
+    snapshot = snapshot_of(many(status, count), 3)
+    check(f"top_cpus_{count}", draw(snapshot, View(cursor="16"), 100, 40))
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
@@ -140,68 +146,70 @@ def test_many_cpus_are_golden(count: int, status: Status) -> None:
 @pytest.mark.parametrize(
     ("width", "height"), [(20, 5), (40, 10), (80, 24), (132, 43), (300, 100)]
 )
-def test_a_picture_is_exactly_as_large_as_the_screen(
+def test_a_screen_has_exactly_the_size_of_the_terminal(
     view: View, count: int, width: int, height: int, status: Status
 ) -> None:
-    lines = draw(board_of(many(status, count), 2), view, width, height).splitlines()
+    lines = draw(snapshot_of(many(status, count), 2), view, width, height).splitlines()
     assert len(lines) == height
     assert max(map(len, lines)) <= width
 
 
-def test_the_selected_domain_is_seen_however_long_the_list_is(status: Status) -> None:
-    board = board_of(many(status, 1024), 1)
+def test_the_selected_domain_is_visible_in_a_list_of_any_length(status: Status) -> None:
+    snapshot = snapshot_of(many(status, 1024), 1)
     for uuid in ("0", "512", "1016"):
-        text = draw(board, View(cursor=uuid), 80, 24)
+        text = draw(snapshot, View(cursor=uuid), 80, 24)
         assert f"vm-{int(uuid):04}" in text
 
 
 def test_the_last_page_of_a_long_domain_ends_with_its_last_line(
     status: Status,
 ) -> None:
-    board = board_of(status, events=100)
+    snapshot = snapshot_of(status, events=100)
     view = View(page=Page.DOMAIN, cursor=FIREWALL)
-    limit = picture(board, view, 80, 24).drawn.scroll_limit
+    limit = render_screen(snapshot, view, 80, 24).layout.scroll_limit
     last = View(page=Page.DOMAIN, cursor=FIREWALL, scroll=limit)
-    assert draw(board, last, 80, 24).splitlines()[-2].endswith("event 0")
+    assert draw(snapshot, last, 80, 24).splitlines()[-2].endswith("event 0")
 
 
-def test_a_daemon_that_is_gone_is_the_first_thing_one_sees(status: Status) -> None:
-    board = board_of(status, gone="no vmpowerd answers at /run/vmpower/x.sock")
-    text = draw(board, View(), 120, 24)
-    assert "the daemon does not answer, trying again: no vmpowerd answers" in text
+def test_a_lost_daemon_is_reported_on_the_first_line(status: Status) -> None:
+    snapshot = snapshot_of(
+        status, unreachable="no vmpowerd answers at /run/vmpower/x.sock"
+    )
+    text = draw(snapshot, View(), 120, 24)
+    assert "vmpowerd does not respond, retrying: no vmpowerd answers" in text
     assert "dpdk-fw" in text
 
 
-def test_a_domain_that_is_gone_has_a_page_that_says_so(status: Status) -> None:
+def test_the_page_of_a_vanished_domain_reports_it(status: Status) -> None:
     view = View(page=Page.DOMAIN, cursor="nobody")
-    assert "this domain is gone" in draw(board_of(status), view, 80, 24)
+    assert "this domain no longer exists" in draw(snapshot_of(status), view, 80, 24)
 
 
-def test_a_daemon_without_cpus_and_domains_has_a_picture(status: Status) -> None:
+def test_without_cpus_and_domains_a_screen_is_drawn(status: Status) -> None:
     empty = Status(**{**status, "domains": [], "cpus": [], "unmanaged_cpus": []})
-    text = draw(board_of(empty), View(), 80, 24)
+    text = draw(snapshot_of(empty), View(), 80, 24)
     assert "no domain has a channel" in text
 
 
-def test_names_and_events_cannot_command_the_terminal(status: Status) -> None:
+def test_names_and_events_cannot_inject_escape_sequences(status: Status) -> None:
     evil = "evil\x1b]0;pwned\x07\n\u202efoo"
     status["domains"][0]["name"] = evil
-    board = board_of(status)
-    board.events[-1]["text"] = board.events[-1]["domain"] = evil
+    snapshot = snapshot_of(status)
+    snapshot.events[-1]["text"] = snapshot.events[-1]["domain"] = evil
     for view in VIEWS.values():
-        text = draw(board, view, 100, 40)
+        text = draw(snapshot, view, 100, 40)
         assert not {"\x1b", "\x07", "\u202e"} & set(text)
-    assert "evil\ufffd]0;pwned" in draw(board, View(), 100, 40)
+    assert "evil\ufffd]0;pwned" in draw(snapshot, View(), 100, 40)
 
 
 @pytest.mark.parametrize(
     ("sort", "first"), [(Sort.NAME, "dpdk-fw"), (Sort.RATE, "dpdk-router")]
 )
-def test_domains_stand_in_the_order_that_was_asked_for(
+def test_domains_are_sorted_by_the_selected_order(
     sort: Sort, first: str, status: Status
 ) -> None:
-    lines = draw(board_of(status), View(sort=sort), 100, 40).splitlines()
-    titles = next(at for at, line in enumerate(lines) if "Clock lately" in line)
+    lines = draw(snapshot_of(status), View(sort=sort), 100, 40).splitlines()
+    titles = next(at for at, line in enumerate(lines) if "Freq history" in line)
     assert first in lines[titles + 1]
 
 
@@ -210,40 +218,41 @@ def test_rates_are_requests_per_second_and_unknown_after_a_restart(
 ) -> None:
     history, channel = History(), status["domains"][0]["channels"][0]
 
-    def look(total: int, at_s: float) -> float | None:
+    def sample(total: int, at_s: float) -> float | None:
         channel["requests_total"] = total
         history.add(status, at_s)
         return history.rate(FIREWALL, 0)
 
-    assert look(100, 10.0) is None
-    assert look(150, 12.0) == 25.0
-    assert look(3, 13.0) is None
-    assert look(5, 14.0) == 2.0
-    assert look(5, 14.0) is None
+    assert sample(100, 10.0) is None
+    assert sample(150, 12.0) == 25.0
+    assert sample(3, 13.0) is None
+    assert sample(5, 14.0) == 2.0
+    assert sample(5, 14.0) is None
 
 
-def test_a_history_is_bounded_and_forgets_domains_that_are_gone(
+def test_a_history_is_bounded_and_drops_vanished_domains(
     status: Status,
 ) -> None:
-    history = looks_at(status, LOOKS + 50)
-    assert len(history.domain_clocks.last(FIREWALL, 10_000)) == LOOKS
+    history = history_of(status, MAX_SAMPLES + 50)
+    assert len(history.domain_khz.last(FIREWALL, 10_000)) == MAX_SAMPLES
     history.add(Status(**{**status, "domains": []}), 1e6)
-    assert history.domain_clocks.last(FIREWALL, 10) == []
+    assert history.domain_khz.last(FIREWALL, 10) == []
     assert history.domain_rates.latest(FIREWALL) is None
 
 
-def colours(board: Board, build: Callable[[io.StringIO], Console]) -> str:
+def render_colored(snapshot: Snapshot, build: Callable[[io.StringIO], Console]) -> str:
     file = io.StringIO()
-    build(file).print(Lines(picture(board, View(), 80, 24).lines), end="")
+    build(file).print(Lines(render_screen(snapshot, View(), 80, 24).lines), end="")
     return file.getvalue()
 
 
-def test_without_colour_the_height_still_tells_the_clock(
+def test_without_color_the_height_of_a_bar_shows_the_frequency(
     status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    text = colours(
-        board_of(status), lambda file: Console(file=file, force_terminal=True, width=80)
+    text = render_colored(
+        snapshot_of(status),
+        lambda file: Console(file=file, force_terminal=True, width=80),
     )
     assert "\x1b[3" not in text
     assert "▁" in text

@@ -1,4 +1,4 @@
-"""The dashboard in a real terminal, against daemons on real sockets."""
+"""`vmpower top` in a real terminal, with a fake daemon on real sockets."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def terminal(run_dir: Path) -> Iterator[TmuxTerminal]:
         yield terminal
 
 
-def settings_of(terminal: TmuxTerminal) -> str:
-    """Ask the terminal for its settings."""
-    terminal.type("clear; stty -g; echo $?-asked\n")
-    seen = terminal.wait_for(lambda s: bool(re.search(r"\d-asked\n" + PROMPT, s)))
+def stty_settings(terminal: TmuxTerminal) -> str:
+    """Return the settings of the terminal, from `stty`."""
+    terminal.type("clear; stty -g; echo $?-done\n")
+    seen = terminal.wait_for(lambda s: bool(re.search(r"\d-done\n" + PROMPT, s)))
     return next(line for line in seen.splitlines() if line.count(":") > 10)
 
 
@@ -49,8 +49,8 @@ def wait_for_shell(terminal: TmuxTerminal) -> str:
     return terminal.wait_for(lambda s: s.rstrip().endswith(PROMPT) and "quit" not in s)
 
 
-def test_keys_work_and_leaving_gives_the_terminal_back(terminal: TmuxTerminal) -> None:
-    before = settings_of(terminal)
+def test_keys_work_and_quitting_restores_the_terminal(terminal: TmuxTerminal) -> None:
+    before = stty_settings(terminal)
     start(terminal)
     seen = terminal.wait_for("channel 0 is open")
     assert len(seen.splitlines()) == 24
@@ -67,16 +67,16 @@ def test_keys_work_and_leaving_gives_the_terminal_back(terminal: TmuxTerminal) -
     terminal.type("rou")
     terminal.wait_for("filter: rou")
     terminal.press("Enter", "s", "p")
-    terminal.wait_for(lambda s: "PAUSED" in s and "sort: clock" in s)
+    terminal.wait_for(lambda s: "PAUSED" in s and "sort: frequency" in s)
     terminal.press("q")
     seen = wait_for_shell(terminal)
     assert seen.split() == ["before", PROMPT]
     terminal.type("echo left-with-$?\n")
     terminal.wait_for("left-with-0")
-    assert settings_of(terminal) == before
+    assert stty_settings(terminal) == before
 
 
-def test_a_resize_is_drawn_at_once(terminal: TmuxTerminal) -> None:
+def test_a_resize_redraws_at_once(terminal: TmuxTerminal) -> None:
     start(terminal, "--delay", "600")
     terminal.resize(132, 40)
     terminal.wait_for(lambda s: "Requests  Refused" in s and "q quit" in s[-200:])
@@ -88,47 +88,47 @@ def test_a_resize_is_drawn_at_once(terminal: TmuxTerminal) -> None:
     ("number", "status"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
 )
-def test_a_signal_ends_it_and_gives_the_terminal_back(
+def test_a_signal_quits_and_restores_the_terminal(
     terminal: TmuxTerminal, number: int, status: int
 ) -> None:
-    before = settings_of(terminal)
+    before = stty_settings(terminal)
     start(terminal)
     os.kill(terminal.children()[0], number)
     wait_for_shell(terminal)
     terminal.type("echo left-with-$?\n")
     terminal.wait_for(f"left-with-{status}")
-    assert settings_of(terminal) == before
+    assert stty_settings(terminal) == before
 
 
-def test_ctrl_z_gives_the_terminal_to_the_shell_until_fg(
+def test_ctrl_z_suspends_and_fg_resumes(
     terminal: TmuxTerminal,
 ) -> None:
-    before = settings_of(terminal)
+    before = stty_settings(terminal)
     start(terminal)
     terminal.press("C-z")
     wait_for_shell(terminal)
-    assert settings_of(terminal) == before
+    assert stty_settings(terminal) == before
     terminal.type("fg\n")
     terminal.wait_for("q quit")
     terminal.press("w")
     terminal.wait_for("esc back")
     terminal.press("q")
     wait_for_shell(terminal)
-    assert settings_of(terminal) == before
+    assert stty_settings(terminal) == before
 
 
-def test_a_crash_gives_the_terminal_back(terminal: TmuxTerminal) -> None:
-    before = settings_of(terminal)
+def test_a_crash_restores_the_terminal(terminal: TmuxTerminal) -> None:
+    before = stty_settings(terminal)
     program = (
-        "import cli.top.picture as p; from cli.__main__ import main;"
-        "import cli.top.loop as l; l.picture = lambda *a: 1/0; main()"
+        "from cli.__main__ import main;"
+        "import cli.top.loop as l; l.render_screen = lambda *a: 1/0; main()"
     )
     terminal.type(f"clear; {sys.executable} -c '{program}' top\n")
     terminal.wait_for("ZeroDivisionError")
-    assert settings_of(terminal) == before
+    assert stty_settings(terminal) == before
 
 
-def test_a_daemon_that_goes_and_comes_back_is_told_and_found(tmp_path: Path) -> None:
+def test_a_lost_daemon_is_reported_and_reconnected(tmp_path: Path) -> None:
     with (
         ExitStack() as first,
         TmuxTerminal({"VMPOWER_RUN_DIR": str(tmp_path)}, width=120) as terminal,
@@ -136,7 +136,7 @@ def test_a_daemon_that_goes_and_comes_back_is_told_and_found(tmp_path: Path) -> 
         first.enter_context(serving(tmp_path))
         start(terminal, "--delay", "0.1")
         first.close()
-        seen = terminal.wait_for("the daemon does not answer, trying again")
+        seen = terminal.wait_for("vmpowerd does not respond, retrying")
         assert "dpdk-fw" in seen
         with serving(tmp_path):
             terminal.wait_for("libvirt connected")
@@ -144,17 +144,17 @@ def test_a_daemon_that_goes_and_comes_back_is_told_and_found(tmp_path: Path) -> 
             wait_for_shell(terminal)
 
 
-def test_no_color_draws_no_colour(run_dir: Path) -> None:
+def test_no_color_draws_without_colors(run_dir: Path) -> None:
     variables = {"VMPOWER_RUN_DIR": str(run_dir), "NO_COLOR": "1"}
     with TmuxTerminal(variables) as terminal:
         start(terminal)
         terminal.wait_for("channel 0 is open")
         assert not re.search(
-            r"\x1b\[[\d;]*[39][0-7]", terminal.screen(with_colours=True)
+            r"\x1b\[[\d;]*[39][0-7]", terminal.screen(with_colors=True)
         )
 
 
-def test_guests_of_a_real_daemon_are_seen_asking() -> None:
+def test_requests_of_guests_of_a_real_daemon_are_shown() -> None:
     with (
         busy_daemon() as daemon,
         TmuxTerminal({"VMPOWER_RUN_DIR": str(daemon.run_dir)}) as terminal,
@@ -167,19 +167,19 @@ def test_guests_of_a_real_daemon_are_seen_asking() -> None:
         wait_for_shell(terminal)
 
 
-def test_without_a_terminal_it_says_what_works_without(run_dir: Path) -> None:
+def test_without_a_terminal_it_suggests_alternatives(run_dir: Path) -> None:
     status, out, err = run_process(run_dir, "top")
     assert (status, out) == (2, "")
     assert err.startswith("error: 'vmpower top' needs a terminal\nhint: ")
 
 
-def test_without_a_daemon_it_does_not_begin(tmp_path: Path) -> None:
+def test_without_a_daemon_it_does_not_start(tmp_path: Path) -> None:
     status, out, err = run_process(tmp_path, "top")
     assert (status, out) == (3, "")
     assert "no vmpowerd answers" in err
 
 
-def test_a_frame_is_written_without_a_terminal(run_dir: Path, tmp_path: Path) -> None:
+def test_a_screen_is_exported_without_a_terminal(run_dir: Path, tmp_path: Path) -> None:
     file = tmp_path / "top.svg"
     status, out, err = run_process(run_dir, "top", "--svg", str(file), "-d", "0.1")
     assert (status, out, err) == (0, "", "")
@@ -190,6 +190,18 @@ def test_a_frame_is_written_without_a_terminal(run_dir: Path, tmp_path: Path) ->
     )
 
 
-def test_a_frame_that_cannot_be_written_is_said(run_dir: Path) -> None:
+def test_the_old_name_of_samples_is_accepted_but_not_listed(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "top.svg"
+    arguments = ("top", "--svg", str(file), "--looks", "2", "-d", "0.1")
+    assert run_process(run_dir, *arguments) == (0, "", "")
+    assert "dpdk-router" in file.read_text(encoding="utf-8")
+    _, text, _ = run_process(run_dir, "top", "--help")
+    assert "--samples" in text
+    assert "--looks" not in text
+
+
+def test_a_failing_export_is_an_error(run_dir: Path) -> None:
     status, _, err = run_process(run_dir, "top", "--svg", "/proc/x.svg", "-d", "0.1")
     assert (status, err.splitlines()[0][:29]) == (1, "error: cannot write /proc/x.s")

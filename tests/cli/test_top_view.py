@@ -1,34 +1,34 @@
-"""What keys do to the dashboard: values in, values out."""
+"""Keys of `vmpower top`: from a view and a key to a view."""
 
 from __future__ import annotations
 
 import pytest
 
 from cli.output.keys import Special
-from cli.top.feeder import next_delay_s
-from cli.top.view import Drawn, Page, Sort, View, press
+from cli.top.poller import next_delay_s
+from cli.top.view import Layout, Page, Sort, View, press
 
-DRAWN = Drawn(listed=("a", "b", "c"), scroll_limit=7)
+LAYOUT = Layout(uuids=("a", "b", "c"), scroll_limit=7)
 
 
-def after(*keys: str, view: View | None = None, drawn: Drawn = DRAWN) -> View:
+def after(*keys: str, view: View | None = None, layout: Layout = LAYOUT) -> View:
     view = view or View()
     for key in keys:
-        view = press(view, key, drawn)
+        view = press(view, key, layout)
     return view
 
 
 def test_q_quits_on_every_page() -> None:
     for page in Page:
-        assert after("q", view=View(page=page)).is_over
+        assert after("q", view=View(page=page)).is_quitting
 
 
-def test_p_pauses_and_goes_on() -> None:
+def test_p_pauses_and_resumes() -> None:
     assert after("p").is_paused
     assert not after("p", "p").is_paused
 
 
-def test_s_goes_through_all_orders_and_comes_back() -> None:
+def test_s_cycles_through_the_sort_orders() -> None:
     seen, view = [], View()
     for _ in Sort:
         view = after("s", view=view)
@@ -47,20 +47,20 @@ def test_arrows_select_a_domain_and_stay_in_the_list() -> None:
     assert after(Special.END, Special.HOME).cursor == "a"
 
 
-def test_a_selected_domain_that_went_away_is_replaced_by_the_next_arrow() -> None:
+def test_an_arrow_key_replaces_a_vanished_selection() -> None:
     gone = View(cursor="z")
     assert after(Special.DOWN, view=gone).cursor == "a"
-    assert after(Special.DOWN, view=gone, drawn=Drawn()).cursor is None
+    assert after(Special.DOWN, view=gone, layout=Layout()).cursor is None
 
 
-def test_enter_shows_the_selected_domain_and_escape_leads_back() -> None:
+def test_enter_shows_the_selected_domain_and_escape_goes_back() -> None:
     assert after(Special.ENTER).page is Page.OVERVIEW
     shown = after(Special.DOWN, Special.ENTER)
     assert (shown.page, shown.cursor) == (Page.DOMAIN, "a")
     assert after(Special.ESCAPE, view=shown).page is Page.OVERVIEW
 
 
-def test_a_page_scrolls_as_far_as_there_is_something_to_see() -> None:
+def test_a_page_scrolls_to_its_end() -> None:
     shown = View(page=Page.DOMAIN, cursor="a")
     assert after(Special.DOWN, "j", view=shown).scroll == 2
     assert after(Special.PAGE_DOWN, Special.PAGE_DOWN, view=shown).scroll == 7
@@ -69,23 +69,23 @@ def test_a_page_scrolls_as_far_as_there_is_something_to_see() -> None:
     assert after(Special.DOWN, view=shown).cursor == "a"
 
 
-def test_a_filter_takes_all_letters_until_enter() -> None:
+def test_a_filter_takes_all_characters_until_enter() -> None:
     typed = after("/", "q", "s", "ä", Special.UP)
-    assert (typed.filter, typed.is_typing, typed.is_over) == ("qsä", True, False)
+    assert (typed.filter, typed.is_typing, typed.is_quitting) == ("qsä", True, False)
     assert after(Special.BACKSPACE, view=typed).filter == "qs"
     kept = after(Special.ENTER, view=typed)
     assert (kept.filter, kept.is_typing) == ("qsä", False)
     assert after(Special.ESCAPE, view=typed) == View()
 
 
-def test_escape_on_the_overview_drops_the_filter_and_then_the_selection() -> None:
+def test_escape_on_the_overview_clears_the_filter_then_the_selection() -> None:
     view = View(filter="x", cursor="a")
     once = after(Special.ESCAPE, view=view)
     assert (once.filter, once.cursor) == ("", "a")
     assert after(Special.ESCAPE, view=once).cursor is None
 
 
-def test_help_leads_back_to_where_it_was_asked_for() -> None:
+def test_help_goes_back_to_the_previous_page() -> None:
     shown = View(page=Page.DOMAIN, cursor="a")
     for back in ("?", Special.ESCAPE):
         assert after("?", back, view=shown).page is Page.DOMAIN
@@ -102,7 +102,7 @@ def test_other_keys_do_nothing(key: str) -> None:
     assert after(key) == View()
 
 
-def test_watching_costs_no_more_than_its_part_of_a_core() -> None:
+def test_a_refresh_takes_a_limited_share_of_a_cpu() -> None:
     delay_s, spent_s = 0.0, 0.05
     for _ in range(20):
         delay_s = next_delay_s(1.0, delay_s, spent_s)

@@ -1,4 +1,4 @@
-"""Whose word a vCPU's clock follows, and within what bounds."""
+"""The source of a vCPU's frequency, and its limits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from cli.output.tables.cells import step_name
 from cli.output.tables.vcpus import bounds, cpu_of, set_by
-from cli.output.tables.words import step_name
 from tests.control.fake_host import DOMAINS, STEPS, cpu, policy, vcpu
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ def plain(document: Document) -> dict[str, object]:
     return document.model_dump(mode="json")
 
 
-def look(
+def source_of(
     wish_khz: int | None,
     *policies: tuple[SourceKind, int | None, bool],
     **more: object,
 ) -> str:
-    """Say by whose word vCPU 0 has its clock."""
-    said = [
-        policy(who, FixedWorkload.kind, PolicyWant(vcpu=0, khz=khz, counts=counts))
-        for who, khz, counts in policies
+    """Return the source of the frequency of vCPU 0."""
+    policy_list = [
+        policy(source, FixedWorkload.kind, PolicyWant(vcpu=0, khz=khz, counts=counts))
+        for source, khz, counts in policies
     ]
-    domain = plain(DOMAINS[0]) | {"policies": [plain(one) for one in said]}
+    domain = plain(DOMAINS[0]) | {"policies": [plain(one) for one in policy_list]}
     own = plain(vcpu(0, 2, wish_khz=wish_khz))
     found = plain(cpu(2, HIGH)) | more
     return set_by(cast("Domain", domain), cast("Vcpu", own), cast("Cpu", found)).text
@@ -45,29 +45,27 @@ def look(
 @pytest.mark.parametrize(
     ("wish_khz", "policies", "words"),
     [
-        (None, [], "nobody"),
+        (None, [], "vmpowerd (no request)"),
         (HIGH, [], "guest"),
         (LOW, [(RULE, LOW, True)], "workload, rule"),
         (HIGH, [(RULE, LOW, True)], "guest, above policy"),
         (HIGH, [(RULE, None, True)], "guest"),
-        (None, [(RULE, None, True)], "nobody"),
+        (None, [(RULE, None, True)], "vmpowerd (no request)"),
         (LOW, [(RULE, LOW, False), (OPERATOR, LOW, True)], "workload, operator"),
         (HIGH, [(RULE, LOW, True), (GUEST, HIGH, True)], "workload, guest ch. 1"),
     ],
 )
-def test_whose_word_counts(
+def test_the_source_of_the_effective_request_is_shown(
     wish_khz: int | None,
     policies: list[tuple[SourceKind, int | None, bool]],
     words: str,
 ) -> None:
-    assert look(wish_khz, *policies) == words
+    assert source_of(wish_khz, *policies) == words
 
 
-def test_an_override_stands_above_all_and_the_governor_where_nothing_is_claimed() -> (
-    None
-):
-    assert look(LOW, (RULE, LOW, True), override_khz=HIGH) == "override"
-    assert look(LOW, claimed=False, governor="schedutil") == "governor schedutil"
+def test_an_override_or_the_governor_is_shown_as_the_source() -> None:
+    assert source_of(LOW, (RULE, LOW, True), override_khz=HIGH) == "override"
+    assert source_of(LOW, claimed=False, governor="schedutil") == "governor schedutil"
 
 
 @pytest.mark.parametrize(
@@ -79,18 +77,20 @@ def test_an_override_stands_above_all_and_the_governor_where_nothing_is_claimed(
         (None, None, "-"),
     ],
 )
-def test_bounds_are_a_range(low: int | None, high: int | None, words: str) -> None:
+def test_limits_are_shown_as_a_range(
+    low: int | None, high: int | None, words: str
+) -> None:
     own = cast("Vcpu", plain(vcpu(0, 2)) | {"min_khz": low, "max_khz": high})
     assert bounds(own, cast("Cpu", plain(cpu(2, HIGH)))).text == words
 
 
-def test_a_vcpu_that_floats_has_no_clock_of_its_own() -> None:
+def test_a_floating_vcpu_has_no_frequency() -> None:
     floating = cast("Vcpu", plain(vcpu(0, 2, 4, reason="it floats")))
-    clocks = {2: cast("Cpu", plain(cpu(2, HIGH)))}
-    assert cpu_of(floating, clocks) is None
+    cpus = {2: cast("Cpu", plain(cpu(2, HIGH)))}
+    assert cpu_of(floating, cpus) is None
     assert set_by(cast("Domain", plain(DOMAINS[0])), floating, None).text == "-"
     bound = cast("Vcpu", plain(vcpu(0, 2)))
-    assert cpu_of(bound, clocks) is clocks[2]
+    assert cpu_of(bound, cpus) is cpus[2]
 
 
 @pytest.mark.parametrize(

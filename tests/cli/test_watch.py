@@ -1,4 +1,4 @@
-"""`--watch`, in a pipe and on a screen."""
+"""`--watch`, into a pipe and on a terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WATCHABLE = {
 
 
 @pytest.mark.parametrize("command", WATCHABLE)
-def test_a_pipe_gets_a_table_again_and_again(run_dir: Path, command: str) -> None:
+def test_a_pipe_gets_a_table_per_refresh(run_dir: Path, command: str) -> None:
     arguments = [*command.split(), "--watch", "0.1"]
     with start_process(run_dir, *arguments) as process:
         assert process.stdout is not None
@@ -42,13 +42,13 @@ def test_a_pipe_gets_a_table_again_and_again(run_dir: Path, command: str) -> Non
     assert (process.returncode, err) == (130, "")
 
 
-def test_as_json_every_look_is_a_line(run_dir: Path) -> None:
+def test_as_json_every_refresh_is_one_line(run_dir: Path) -> None:
     with start_process(run_dir, "status", "-w", "0.1", "-o", "json") as process:
         assert process.stdout is not None
-        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        documents = [json.loads(process.stdout.readline()) for _ in range(2)]
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-    assert [look["schema"] for look in looks] == [1, 1]
+    assert [document["schema"] for document in documents] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,7 @@ def test_as_json_every_look_is_a_line(run_dir: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_the_number_of_seconds_may_be_left_out(
-    run_dir: Path, words: tuple[str, ...]
-) -> None:
+def test_the_interval_is_optional(run_dir: Path, words: tuple[str, ...]) -> None:
     with start_process(run_dir, "status", *words) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith(" Daemon:")
@@ -74,13 +72,13 @@ def test_the_number_of_seconds_may_be_left_out(
 
 
 @pytest.mark.parametrize("word", ["--watch=0", "--watch=soon"])
-def test_seconds_that_are_none_are_refused(run_dir: Path, word: str) -> None:
+def test_an_invalid_interval_is_refused(run_dir: Path, word: str) -> None:
     status, out, err = run_process(run_dir, "status", word)
     assert (status, out) == (2, "")
     assert "--watch" in err
 
 
-def test_a_pipe_ends_with_3_when_the_daemon_goes(tmp_path: Path) -> None:
+def test_a_pipe_exits_with_3_when_the_daemon_stops(tmp_path: Path) -> None:
     with ExitStack() as stack:
         stack.enter_context(serving(tmp_path))
         with start_process(tmp_path, "cpu", "list", "--watch", "0.1") as process:
@@ -93,12 +91,14 @@ def test_a_pipe_ends_with_3_when_the_daemon_goes(tmp_path: Path) -> None:
 
 
 @needs_tmux
-def test_a_screen_is_drawn_again_scrolls_and_is_given_back(run_dir: Path) -> None:
+def test_a_full_screen_refreshes_scrolls_and_restores_the_terminal(
+    run_dir: Path,
+) -> None:
     variables = {"VMPOWER_RUN_DIR": str(run_dir)}
     with TmuxTerminal(variables, width=80, height=10) as terminal:
         terminal.run("status", "--watch", "0.1")
-        seen = terminal.wait_for("every 0.1 s, q quits")
-        assert "more lines: arrows scroll" in seen
+        seen = terminal.wait_for("every 0.1 s, q to quit")
+        assert "more lines (scroll with arrow keys)" in seen
         assert len(seen.splitlines()) == 10
         terminal.press("End")
         terminal.wait_for("without channels")
@@ -111,7 +111,7 @@ def test_a_screen_is_drawn_again_scrolls_and_is_given_back(run_dir: Path) -> Non
 
 
 @needs_tmux
-def test_a_screen_says_that_the_daemon_is_gone_and_finds_it_again(
+def test_a_full_screen_reports_a_lost_daemon_and_reconnects(
     tmp_path: Path,
 ) -> None:
     with (
@@ -122,15 +122,15 @@ def test_a_screen_says_that_the_daemon_is_gone_and_finds_it_again(
         terminal.run("domain", "list", "-w", "0.1")
         terminal.wait_for("dpdk-fw")
         first.close()
-        seen = terminal.wait_for("trying again")
+        seen = terminal.wait_for("retrying")
         assert "dpdk-fw" in seen
         with serving(tmp_path):
-            terminal.wait_for("every 0.1 s, q quits")
+            terminal.wait_for("every 0.1 s, q to quit")
             terminal.press("C-c")
             terminal.wait_for(lambda s: s.rstrip().endswith(PROMPT))
 
 
-def test_a_picture_of_the_status_is_written(run_dir: Path, tmp_path: Path) -> None:
+def test_the_status_is_exported_as_a_picture(run_dir: Path, tmp_path: Path) -> None:
     file = tmp_path / "status.svg"
     status, out, err = run_process(run_dir, "status", "--svg", str(file), NO_COLOR="1")
     assert (status, out, err) == (0, "", "")

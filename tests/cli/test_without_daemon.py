@@ -1,4 +1,4 @@
-"""`restore` and `simulate`, which need no daemon."""
+"""`vmpower restore` and `vmpower simulate`, which need no daemon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def vmpower(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def picture(tree: Path) -> dict[str, bytes]:
+def read_tree(tree: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in tree.rglob("*") if path.is_file()}
 
 
@@ -35,7 +35,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def leave_behind(tree: Path, journal: Path, pcpu_group: int = 2) -> None:
-    """Do what a daemon does before it is killed."""
+    """Take a clock group and leave it, as a killed daemon does."""
     cpus = CpuTree(tree)
     group = read_topology(cpus).group(pcpu_group)
     assert group is not None
@@ -48,35 +48,37 @@ def leave_behind(tree: Path, journal: Path, pcpu_group: int = 2) -> None:
         prepared.close()
 
 
-def test_simulated_cpus_are_a_tree_that_the_daemon_takes(tree: Path) -> None:
+def test_simulate_writes_a_tree_that_the_daemon_accepts(tree: Path) -> None:
     topology = read_topology(CpuTree(tree))
     assert [sorted(group.pcpus) for group in topology.groups] == [[0, 1], [2, 3]]
     assert all(group.is_simulated for group in topology.groups)
 
 
-def test_simulating_says_what_to_type_next(tmp_path: Path) -> None:
+def test_simulate_prints_the_next_commands(tmp_path: Path) -> None:
     result = vmpower("simulate", tmp_path / "cpus", "--cpus", 2)
     assert f"vmpowerd --sysfs-root {tmp_path}/cpus" in result.stdout
 
 
-def test_a_directory_with_files_is_not_simulated_over(tmp_path: Path) -> None:
+def test_simulate_refuses_a_directory_with_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
     result = vmpower("simulate", tmp_path, "--cpus", 2)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "is not empty" in result.stderr
 
 
-def test_restore_puts_back_what_a_dead_daemon_left(tree: Path, tmp_path: Path) -> None:
-    before = picture(tree)
+def test_restore_undoes_the_changes_of_a_killed_daemon(
+    tree: Path, tmp_path: Path
+) -> None:
+    before = read_tree(tree)
     leave_behind(tree, tmp_path / "restore.json")
-    assert picture(tree) != before
+    assert read_tree(tree) != before
     result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
     assert (result.exit_code, result.stdout) == (0, "clock group 2: restored\n")
-    assert picture(tree) == before
+    assert read_tree(tree) == before
     assert not (tmp_path / "restore.json").exists()
 
 
-def test_restore_as_json_tells_the_clock_groups(tree: Path, tmp_path: Path) -> None:
+def test_restore_as_json_lists_the_clock_groups(tree: Path, tmp_path: Path) -> None:
     journal = tmp_path / "elsewhere.json"
     leave_behind(tree, journal)
     result = vmpower(
@@ -85,15 +87,15 @@ def test_restore_as_json_tells_the_clock_groups(tree: Path, tmp_path: Path) -> N
     assert json.loads(result.stdout) == {"restored": [2], "left": [], "kept": []}
 
 
-def test_restore_leaves_what_somebody_has_changed_since(
+def test_restore_keeps_settings_that_were_changed_since(
     tree: Path, tmp_path: Path
 ) -> None:
     leave_behind(tree, tmp_path / "restore.json")
     governor = tree / "devices/system/cpu/cpufreq/policy2/scaling_governor"
     governor.write_text("performance\n")
     result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
-    said = "clock group 2: left as it is, it is not ours any more\n"
-    assert (result.exit_code, result.stdout) == (0, said)
+    expected = "clock group 2: unchanged, its governor was set by another program\n"
+    assert (result.exit_code, result.stdout) == (0, expected)
     assert governor.read_text() == "performance\n"
     assert not (tmp_path / "restore.json").exists()
 
@@ -110,13 +112,13 @@ def test_restore_refuses_while_a_daemon_holds_the_tree(
     tree: Path, tmp_path: Path
 ) -> None:
     leave_behind(tree, tmp_path / "restore.json")
-    left = picture(tree)
+    left = read_tree(tree)
     with CpuTreeLock(CpuTree(tree)):
         result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "is locked by" in result.stderr
     assert "hint: stop the daemon" in result.stderr
-    assert picture(tree) == left
+    assert read_tree(tree) == left
 
 
 def test_restore_leaves_the_journal_of_another_tree_alone(

@@ -1,4 +1,4 @@
-"""A real terminal for tests: a tmux server of its own, with a shell in it.
+"""A real terminal for tests: a separate tmux server that runs a shell.
 
 Usage::
 
@@ -27,7 +27,7 @@ PROMPT = "ready>"
 
 
 class TmuxTerminal:
-    """One window of so many columns and lines.
+    """A tmux window of the given size.
 
     Synchronization: one thread.
     """
@@ -43,8 +43,8 @@ class TmuxTerminal:
     def __enter__(self) -> Self:
         width, height = self._size
         kept = {"PATH": os.environ["PATH"], "HOME": self._directory.name}
-        told = [f"{name}={value}" for name, value in self._variables.items()]
-        shell = ["env", *told, "sh", "-i"]
+        assignments = [f"{name}={value}" for name, value in self._variables.items()]
+        shell = ["env", *assignments, "sh", "-i"]
         options = ["new-session", "-d", "-x", width, "-y", height, "-c", str(ROOT)]
         self._tmux("-f", "/dev/null", *options, *shell, env=kept)
         self.wait_for(PROMPT)
@@ -62,38 +62,39 @@ class TmuxTerminal:
         self._directory.cleanup()
 
     def type(self, text: str) -> None:
-        """Type characters, as they are."""
+        """Type characters."""
         self._tmux("send-keys", "-l", text)
 
     def press(self, *keys: str) -> None:
-        """Press keys by tmux's names: Enter, Up, Escape, C-c."""
+        """Press keys, named as tmux does: Enter, Up, Escape, C-c."""
         self._tmux("send-keys", *keys)
 
     def run(self, *arguments: str) -> None:
-        """Start the command in the shell."""
+        """Run the command in the shell."""
         command = [sys.executable, "-m", "cli", *arguments]
         self.type(f"clear; echo before; {' '.join(command)}\n")
 
     def resize(self, width: int, height: int) -> None:
-        """Change the window's size."""
+        """Resize the window."""
         self._tmux("resize-window", "-x", str(width), "-y", str(height))
 
-    def screen(self, *, with_colours: bool = False) -> str:
-        """Return what is seen."""
-        return self._tmux("capture-pane", "-p", *(["-e"] if with_colours else []))
+    def screen(self, *, with_colors: bool = False) -> str:
+        """Return the visible text."""
+        return self._tmux("capture-pane", "-p", *(["-e"] if with_colors else []))
 
-    def wait_for(self, words: str | Callable[[str], bool]) -> str:
-        """Wait until words are seen, or a condition holds; return what is seen."""
+    def wait_for(self, expected: str | Callable[[str], bool]) -> str:
+        """Wait until text appears, or a condition holds; return the visible text."""
 
-        def look() -> str | None:
+        def poll() -> str | None:
             seen = self.screen()
-            is_there = words in seen if isinstance(words, str) else words(seen)
-            return seen if is_there else None
+            if isinstance(expected, str):
+                return seen if expected in seen else None
+            return seen if expected(seen) else None
 
-        return wait_for(look, str(words), timeout_s=30)
+        return wait_for(poll, str(expected), timeout_s=30)
 
     def children(self) -> list[int]:
-        """Return the processes that the shell started."""
+        """Return the child processes of the shell."""
         shell = self._tmux("list-panes", "-F", "#{pane_pid}").strip()
         path = Path(f"/proc/{shell}/task/{shell}/children")
         return [int(word) for word in path.read_text(encoding="ascii").split()]

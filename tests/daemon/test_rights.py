@@ -48,8 +48,8 @@ def rights(daemon: DaemonProcess) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "said", "value", "shown"),
     [
-        ("min_khz", 'min_khz = "2GHz"', MIDDLE, "Lowest clock 2.00 GHz"),
-        ("max_khz", 'max_khz = "2GHz"', MIDDLE, "Highest clock 2.00 GHz"),
+        ("min_khz", 'min_khz = "2GHz"', MIDDLE, "Min frequency 2.00 GHz"),
+        ("max_khz", 'max_khz = "2GHz"', MIDDLE, "Max frequency 2.00 GHz"),
         ("turbo", "turbo = false", False, "Turbo no"),
         ("mode", 'mode = "observe"', "observe", "Mode observe"),
         ("queries", "queries = false", False, "Queries no"),

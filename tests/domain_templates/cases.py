@@ -1,4 +1,4 @@
-"""One domain for each template and for each option of it."""
+"""A spec for each template and each of its options."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orchestrator.values.units import KHz
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NOWHERE = Path("/nonexistent")
-"""So that no operator's template of this machine is taken."""
-POLICY = DomainSettings(
+NO_DIRECTORY = Path("/nonexistent")
+"""Instead of the directory of local templates."""
+SETTINGS = DomainSettings(
     min_khz=KHz(1_200_000), max_khz=KHz(2_400_000), turbo=False, mode=Mode.OBSERVE
 )
 SWITCH = Network(Link.VHOST_USER, "/run/openvswitch/vhu0")
@@ -37,7 +37,7 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
             kind=DomainKind.QEMU,
         ),
     ),
-    "minimal-policy": ("minimal", TemplateSpec(policy=POLICY)),
+    "minimal-settings": ("minimal", TemplateSpec(settings=SETTINGS)),
     "minimal-some-channels": (
         "minimal",
         TemplateSpec(
@@ -54,7 +54,7 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
             cloud_init=Path("/var/lib/libvirt/images/seed.iso"),
             networks=(SWITCH, Network(Link.BRIDGE, "br0"), Network(Link.USER)),
             channels=frozenset(),
-            settings={"machine": "pc"},
+            parameters={"machine": "pc"},
         ),
     ),
     "nfv": ("nfv", TemplateSpec(networks=(SWITCH,))),
@@ -65,8 +65,8 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
             emulator_pins=frozenset(map(PCpu, (0, 1))),
             numa_node=1,
             disk=IMAGE,
-            policy=POLICY,
-            settings={"vhost-user": "/run/openvswitch/vhu0", "queues": "4"},
+            settings=SETTINGS,
+            parameters={"vhost-user": "/run/openvswitch/vhu0", "queues": "4"},
         ),
     ),
     "nfv-sriov": (
@@ -75,7 +75,7 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
             vcpus=2,
             memory_mib=2048,
             networks=(FUNCTION,),
-            settings={"hugepage-mib": "2", "numa": "preferred"},
+            parameters={"hugepage-mib": "2", "numa": "preferred"},
         ),
     ),
     "nfv-without-huge-pages": (
@@ -83,7 +83,7 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
         TemplateSpec(
             kind=DomainKind.QEMU,
             networks=(),
-            settings={"hugepage-mib": "none", "numa": "none"},
+            parameters={"hugepage-mib": "none", "numa": "none"},
         ),
     ),
     "cloud": ("cloud", TemplateSpec(disk=IMAGE)),
@@ -105,8 +105,8 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
             disk=IMAGE,
             pins=tuple(map(PCpu, range(31))),
             emulator_pins=frozenset({PCpu(31)}),
-            policy=POLICY,
-            settings={"bus": "sata", "cache": "writeback", "machine": "pc"},
+            settings=SETTINGS,
+            parameters={"bus": "sata", "cache": "writeback", "machine": "pc"},
         ),
     ),
     "nfv-kernel": (
@@ -120,7 +120,7 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
             socket_dir=Path("/tmp/powermonitor"),
             networks=(SWITCH, Network(Link.VHOST_USER, "/run/openvswitch/vhu1")),
             cloud_init=Path("/var/lib/libvirt/images/seed.iso"),
-            settings={"machine": "q35"},
+            parameters={"machine": "q35"},
         ),
     ),
 }
@@ -128,4 +128,4 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
 
 def build_case(case: str) -> str:
     template, spec = CASES[case]
-    return build(case, spec, load_template(template, NOWHERE))
+    return build(case, spec, load_template(template, NO_DIRECTORY))

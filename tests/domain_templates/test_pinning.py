@@ -1,3 +1,5 @@
+"""Proposed pinning: of hosts with any layout of cores, threads and clock groups."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -26,9 +28,10 @@ def host(
     taken: str = "",
     isolated: int = 0,
 ) -> Host:
-    """Lay CPUs out as Linux does: all first threads, then all second ones.
+    """Return a host with CPUs numbered as on Linux: first threads, then second ones.
 
-    `shared` neighbours have one clock, 0: none can be set; the last `isolated` cores.
+    `shared` consecutive CPUs are a clock group (0: without cpufreq); the last
+    `isolated` cores are isolated.
     """
     cpus = tuple(
         HostCpu(
@@ -43,7 +46,7 @@ def host(
     return Host(cpus=cpus, taken={PCpu(int(n)): "'other'" for n in taken.split()})
 
 
-def told(proposal: Proposal) -> str:
+def explanation(proposal: Proposal) -> str:
     return "; ".join((*proposal.reasons, "but", *proposal.warnings))
 
 
@@ -52,23 +55,23 @@ def test_free_cpus_after_the_hosts_first_are_proposed_in_order() -> None:
     assert proposal.pins == (1, 2, 3)
     assert proposal.emulator == {0}
     assert proposal.node == 0
-    assert "each vCPU has a clock of its own" in proposal.reasons
+    assert "each vCPU has its own clock group" in proposal.reasons
     assert proposal.warnings == ()
 
 
-def test_taken_cpus_are_left_alone_and_their_owner_is_told() -> None:
+def test_taken_cpus_are_left_out_and_their_owner_is_reported() -> None:
     proposal = propose(host(taken="1 3"), 3)
     assert proposal.pins == (2, 4, 5)
-    assert "taken by 'other': CPUs 1,3" in proposal.reasons
+    assert "used by 'other': CPUs 1,3" in proposal.reasons
 
 
-def test_siblings_are_together_and_never_shared_with_a_stranger() -> None:
+def test_siblings_stay_together_and_are_not_shared_with_other_domains() -> None:
     proposal = propose(host(4, threads=2, taken="5"), 4)
     assert proposal.pins == (2, 6, 3, 7)
-    assert "SMT siblings are together" in told(proposal)
+    assert "SMT siblings together" in explanation(proposal)
 
 
-def test_an_odd_vcpu_cuts_a_core_of_which_the_rest_is_warned_of() -> None:
+def test_an_odd_vcpu_splits_a_core_with_a_warning() -> None:
     pairs = Host(
         cpus=tuple(
             HostCpu(pcpu=PCpu(n), core=PCpu(n // 2 * 2), group=n // 2) for n in range(8)
@@ -76,54 +79,56 @@ def test_an_odd_vcpu_cuts_a_core_of_which_the_rest_is_warned_of() -> None:
     )
     proposal = propose(pairs, 3)
     assert proposal.pins == (2, 3, 4)
-    assert "vCPUs 0-1 share a clock" in told(proposal)
-    assert "CPU 5 of the same clock" in told(proposal)
+    assert "vCPUs 0-1 share a clock group" in explanation(proposal)
+    assert "CPU 5 of the same clock group" in explanation(proposal)
 
 
-def test_a_clock_of_several_cores_is_filled_as_a_whole() -> None:
+def test_a_clock_group_of_several_cores_is_filled_as_a_whole() -> None:
     assert propose(host(12, shared=4), 4).pins == (4, 5, 6, 7)
     assert propose(host(12, shared=4, taken="5"), 4).pins == (8, 9, 10, 11)
 
 
-def test_all_is_taken_from_the_node_that_it_fits_best() -> None:
+def test_all_cpus_come_from_the_numa_node_that_fits_best() -> None:
     assert propose(host(12, nodes=2), 6).node == 1
     assert propose(host(12, nodes=2, taken="6 7 8"), 3).pins == (9, 10, 11)
     assert propose(host(12, nodes=2), 2, node=1).pins == (6, 7)
 
 
-def test_a_domain_that_fits_no_node_is_spread_and_warned() -> None:
+def test_a_domain_that_fits_no_node_is_spread_with_a_warning() -> None:
     proposal = propose(host(8, nodes=2), 7)
     assert proposal.pins == (1, 2, 3, 4, 5, 6, 7)
     assert proposal.node is None
-    assert "no NUMA node has so many free CPUs: they are in 0-1" in told(proposal)
+    assert "no NUMA node has enough free CPUs: spread over 0-1" in explanation(proposal)
 
 
 def test_isolated_cpus_are_for_guests_and_the_others_for_qemu() -> None:
     proposal = propose(host(8, isolated=4), 3)
     assert proposal.pins == (4, 5, 6)
     assert proposal.emulator == {0, 1, 2, 3}
-    assert "isolcpus" in told(proposal)
+    assert "isolcpus" in explanation(proposal)
 
 
-def test_the_hosts_own_cpus_come_last_and_with_a_warning() -> None:
+def test_cpus_of_the_host_come_last_and_with_a_warning() -> None:
     proposal = propose(host(2), 2)
     assert proposal.pins == (1, 0)
     assert proposal.emulator == set()
-    assert "the host's own work" in told(proposal)
+    assert "host tasks" in explanation(proposal)
 
 
 def test_cpus_of_domains_that_are_off_come_after_free_ones() -> None:
     planned = Host(cpus=host(4).cpus, planned={PCpu(1): "domain 'off'"})
     assert propose(planned, 2).pins == (2, 3)
     assert propose(planned, 2).warnings == ()
-    assert "CPU 1 is also that of domain 'off'" in told(propose(planned, 3))
+    assert "CPU 1 is also used by domain 'off'" in explanation(propose(planned, 3))
 
 
-def test_a_host_without_cpufreq_is_pinned_all_the_same_and_told() -> None:
-    assert "for lack of cpufreq: CPUs 1-2" in told(propose(host(shared=0), 2))
+def test_a_host_without_cpufreq_is_pinned_with_a_warning() -> None:
+    assert "without cpufreq, no frequency can be set: CPUs 1-2" in explanation(
+        propose(host(shared=0), 2)
+    )
 
 
-def test_more_than_there_is_is_refused_in_words() -> None:
+def test_more_vcpus_than_cpus_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"this host has 2 \(0,3\)") as caught:
         propose(host(4, taken="1 2"), 3)
     assert "--pin none" in caught.value.hint
@@ -144,9 +149,7 @@ HOSTS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(HOSTS, st.integers(1, 16))
-def test_every_proposal_is_possible_and_stays_out_of_others_ways(
-    some: Host, vcpus: int
-) -> None:
+def test_every_proposal_is_valid_and_uses_free_cpus(some: Host, vcpus: int) -> None:
     free = {cpu.pcpu for cpu in some.cpus} - some.taken.keys()
     if vcpus > len(free):
         with pytest.raises(ConfigError):
@@ -160,14 +163,14 @@ def test_every_proposal_is_possible_and_stays_out_of_others_ways(
     nodes = {by_number[pcpu].node for pcpu in proposal.pins}
     assert proposal.node == (next(iter(nodes)) if len(nodes) == 1 else None)
     assert propose(some, vcpus) == proposal
-    assume("shared with others" not in told(proposal))
+    assume("shared with other domains" not in explanation(proposal))
     cores = {by_number[pcpu].core for pcpu in proposal.pins}
     others = {by_number[pcpu].core for pcpu in some.taken if pcpu in by_number}
     host_core = min(some.cpus, key=lambda cpu: cpu.pcpu).core
     assert cores & others <= {host_core}
 
 
-def test_a_tree_says_where_its_cpus_sit(tmp_path: Path) -> None:
+def test_the_topology_is_read_from_a_tree(tmp_path: Path) -> None:
     lay_out(tmp_path / "sys", cpus=4, shared=2, sockets=2)
     tree = CpuTree(tmp_path / "sys")
     for pcpu in range(4):
@@ -181,13 +184,13 @@ def test_a_tree_says_where_its_cpus_sit(tmp_path: Path) -> None:
         (1, 1, 2),
     ]
     assert [it.pcpu for it in read_host_cpus(tree) if it.is_isolated] == [2, 3]
-    slice_ = tree.root / "fs/cgroup/machine.slice"
-    slice_.mkdir(parents=True)
-    (slice_ / "cpuset.cpus.effective").write_text("1-3\n")
+    machine_slice = tree.root / "fs/cgroup/machine.slice"
+    machine_slice.mkdir(parents=True)
+    (machine_slice / "cpuset.cpus.effective").write_text("1-3\n")
     assert [it.pcpu for it in read_host_cpus(tree)] == [1, 2, 3]
 
 
-def test_this_machine_says_where_its_cpus_sit() -> None:
+def test_the_topology_is_read_from_this_machine() -> None:
     cpus = read_host_cpus(CpuTree.host())
     assert {cpu.core for cpu in cpus} <= {cpu.pcpu for cpu in cpus}
     assert propose(Host(cpus=cpus), 1).pins

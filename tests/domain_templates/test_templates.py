@@ -1,7 +1,7 @@
-"""What is built, held against golden files, libvirt's schema and a real libvirt.
+"""Built domains, checked with golden files, libvirt's schema and a real libvirt.
 
-`UPDATE_GOLDEN=1 pytest tests/domain_templates` writes the files anew; look at the
-difference before you commit it.
+`UPDATE_GOLDEN=1 pytest tests/domain_templates` rewrites the files; review the
+differences before you commit them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.values.domain import PCpu
-from tests.domain_templates.cases import CASES, IMAGE, NOWHERE, POLICY, build_case
+from tests.domain_templates.cases import (
+    CASES,
+    IMAGE,
+    NO_DIRECTORY,
+    SETTINGS,
+    build_case,
+)
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -43,7 +49,7 @@ needs_schema = pytest.mark.skipif(not SCHEMA.exists(), reason="no libvirt schema
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_template_with_each_option_is_golden(case: str) -> None:
+def test_each_template_and_option_matches_its_golden_file(case: str) -> None:
     path = GOLDEN / f"{case}.xml"
     built = build_case(case)
     if "UPDATE_GOLDEN" in os.environ:
@@ -51,7 +57,7 @@ def test_each_template_with_each_option_is_golden(case: str) -> None:
     assert built == path.read_text()
 
 
-def test_each_option_and_each_parameter_is_in_a_golden_file() -> None:
+def test_each_option_and_parameter_has_a_golden_file() -> None:
     nothing = TemplateSpec()
     options = {item.name for item in fields(TemplateSpec)}
     shown = {
@@ -62,11 +68,13 @@ def test_each_option_and_each_parameter_is_in_a_golden_file() -> None:
     }
     assert shown == options
     for name in ("minimal", "nfv", "cloud"):
-        parameters = read_parameters(parse_document(load_template(name, NOWHERE).xml))
-        # What an option gives, too, is not set by name.
+        parameters = read_parameters(
+            parse_document(load_template(name, NO_DIRECTORY).xml)
+        )
+        # A parameter that an option sets is not set by name.
         named = {item.name for item in parameters if item.option != "disk"}
         used = {
-            key for it, spec in CASES.values() if it == name for key in spec.settings
+            key for it, spec in CASES.values() if it == name for key in spec.parameters
         }
         assert used == named
 
@@ -77,14 +85,14 @@ def test_no_golden_file_is_left_over() -> None:
 
 @needs_schema
 @pytest.mark.parametrize("case", CASES)
-def test_each_fits_libvirts_schema(case: str) -> None:
+def test_each_domain_is_valid_by_libvirts_schema(case: str) -> None:
     assert validate(build_case(case))
 
 
 @needs_schema
 @pytest.mark.parametrize("name", ["minimal", "nfv", "cloud"])
-def test_each_template_is_a_whole_domain_by_itself(name: str) -> None:
-    template = load_template(name, NOWHERE)
+def test_each_template_is_a_complete_domain(name: str) -> None:
+    template = load_template(name, NO_DIRECTORY)
     assert validate(template.xml)
     assert check_template(template) == ()
     assert template.summary
@@ -93,10 +101,10 @@ def test_each_template_is_a_whole_domain_by_itself(name: str) -> None:
 
 @pytest.mark.rig
 @pytest.mark.parametrize("case", CASES)
-def test_a_real_libvirt_takes_each(case: str, embed_host: EmbedHost) -> None:
+def test_libvirt_defines_each_domain(case: str, embed_host: EmbedHost) -> None:
     template, spec = CASES[case]
     connection = embed_host.connection
-    # A KVM domain cannot be defined where KVM is not, so that QEMU stands in for it.
+    # Without KVM no KVM domain can be defined: use QEMU's emulation.
     xml = build_case(case).replace('<domain type="kvm">', '<domain type="qemu">')
     xml = xml.replace('<cpu mode="host-passthrough"', '<cpu mode="maximum"')
     domain = connection.defineXML(xml)
@@ -108,13 +116,13 @@ def test_a_real_libvirt_takes_each(case: str, embed_host: EmbedHost) -> None:
     assert len(parsed.vcpus) == int(given.findtext("vcpu") or 0)
     wanted = set(parsed.vcpus) if spec.channels is None else spec.channels
     assert {channel.number for channel in parsed.channels} == wanted, template
-    assert parsed.settings == (None if spec.policy.is_empty else spec.policy)
+    assert parsed.settings == (None if spec.settings.is_empty else spec.settings)
     assert parsed.problems == ()
 
 
 @pytest.mark.rig
-def test_a_dpdk_guest_starts_pinned_where_it_was_told(embed_host: EmbedHost) -> None:
-    """Without huge pages, a switch and KVM, which this machine may not have."""
+def test_a_dpdk_guest_starts_with_its_pinning(embed_host: EmbedHost) -> None:
+    """Without huge pages, a virtual switch and KVM, which this machine may not have."""
     spec = TemplateSpec(
         vcpus=2,
         memory_mib=64,
@@ -123,10 +131,10 @@ def test_a_dpdk_guest_starts_pinned_where_it_was_told(embed_host: EmbedHost) -> 
         emulator_pins=frozenset({PCpu(0)}),
         numa_node=0,
         networks=(Network(Link.USER),),
-        policy=POLICY,
-        settings={"hugepage-mib": "none"},
+        settings=SETTINGS,
+        parameters={"hugepage-mib": "none"},
     )
-    xml = build("nfv", spec, load_template("nfv", NOWHERE))
+    xml = build("nfv", spec, load_template("nfv", NO_DIRECTORY))
     domain = embed_host.connection.defineXML(xml)
     try:
         domain.create()
@@ -136,19 +144,19 @@ def test_a_dpdk_guest_starts_pinned_where_it_was_told(embed_host: EmbedHost) -> 
         _remove(domain)
     assert pins == [[1], [0]]
     assert all(channel.path for channel in live.channels)
-    assert live.settings == POLICY
+    assert live.settings == SETTINGS
 
 
 BOOT_SECTOR = (
     # cli; mov dx, 3f8h; mov si, 7c10h; l: lodsb; test al, al; jz e; out dx, al; jmp l
     bytes.fromhex("fabaf803be107cac84c07403eeebf8f4") + b"booted from disk\r\n\0"
 )
-"""Writes what follows it to the first serial port, and stops."""
+"""A boot sector that prints the text after the code on the first serial port."""
 
 
 @pytest.mark.rig
 def test_a_cloud_guest_boots_its_disk(embed_host: EmbedHost) -> None:
-    """No distribution's image: a boot sector, which proves BIOS, disk and console."""
+    """From a disk with a boot sector only: BIOS, disk and console work."""
     image = embed_host.guests / "cloud.img"
     image.write_bytes(BOOT_SECTOR.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
     if os.geteuid() == 0:
@@ -161,10 +169,10 @@ def test_a_cloud_guest_boots_its_disk(embed_host: EmbedHost) -> None:
         disk=image,
         networks=(Network(Link.USER),),
         console=console,
-        settings={"cache": "writeback"},
+        parameters={"cache": "writeback"},
     )
     domain = embed_host.connection.defineXML(
-        build("cloud", spec, load_template("cloud", NOWHERE))
+        build("cloud", spec, load_template("cloud", NO_DIRECTORY))
     )
     try:
         domain.create()
@@ -183,8 +191,8 @@ def _remove(domain: libvirt.virDomain) -> None:
     domain.undefine()
 
 
-def test_what_a_template_has_and_we_do_not_know_is_kept() -> None:
-    own = load_template("minimal", NOWHERE).xml.replace(
+def test_unknown_elements_of_a_template_are_kept() -> None:
+    own = load_template("minimal", NO_DIRECTORY).xml.replace(
         "<memballoon model='none'/>",
         "<memballoon model='none'/><tpm model='tpm-crb'>"
         "<backend type='emulator' version='2.0'/></tpm>",
@@ -193,7 +201,7 @@ def test_what_a_template_has_and_we_do_not_know_is_kept() -> None:
     assert built.find("devices/tpm/backend[@version='2.0']") is not None
 
 
-def test_another_domains_xml_serves_as_a_template_without_what_is_its_own() -> None:
+def test_the_xml_of_a_domain_is_a_template_without_its_identity() -> None:
     path = Path(__file__).parents[1] / "data" / "domains" / "live.xml"
     other = Template(name="live", xml=path.read_text())
     built = parse_document(build("copy", TemplateSpec(vcpus=1), other))
@@ -208,26 +216,34 @@ def test_another_domains_xml_serves_as_a_template_without_what_is_its_own() -> N
 
 
 @pytest.mark.parametrize(
-    ("template", "spec", "says"),
+    ("template", "spec", "message"),
     [
-        ("cloud", TemplateSpec(), "needs a 'disk'"),
-        ("nfv", TemplateSpec(), "needs a 'vhost-user'"),
-        ("cloud", TemplateSpec(disk=IMAGE, settings={"busx": "sata"}), "mean 'bus'"),
-        ("minimal", TemplateSpec(settings={"x": "y"}), "it has machine"),
-        ("minimal", TemplateSpec(settings={"machine": "a\nb"}), "unprintable"),
-        ("nfv", TemplateSpec(networks=(), settings={"queues": "2"}), "taken away"),
-        ("cloud", TemplateSpec(disk=Path("relative.qcow2")), "no absolute path"),
+        ("cloud", TemplateSpec(), "requires 'disk'"),
+        ("nfv", TemplateSpec(), "requires 'vhost-user'"),
+        ("cloud", TemplateSpec(disk=IMAGE, parameters={"busx": "sata"}), "mean 'bus'"),
+        ("minimal", TemplateSpec(parameters={"x": "y"}), "; available: machine"),
+        ("minimal", TemplateSpec(parameters={"machine": "a\nb"}), "unprintable"),
+        (
+            "nfv",
+            TemplateSpec(networks=(), parameters={"queues": "2"}),
+            "its element was removed",
+        ),
+        (
+            "cloud",
+            TemplateSpec(disk=Path("relative.qcow2")),
+            "expected a printable absolute path",
+        ),
     ],
 )
-def test_wishes_that_a_template_cannot_fulfil_are_refused(
-    template: str, spec: TemplateSpec, says: str
+def test_specs_that_do_not_fit_the_template_are_refused(
+    template: str, spec: TemplateSpec, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=says):
-        build("r", spec, load_template(template, NOWHERE))
+    with pytest.raises(ConfigError, match=message):
+        build("r", spec, load_template(template, NO_DIRECTORY))
 
 
-def test_an_operators_template_goes_before_ours_and_beside_it(tmp_path: Path) -> None:
-    minimal = load_template("minimal", NOWHERE).xml
+def test_local_templates_come_before_the_packaged_ones(tmp_path: Path) -> None:
+    minimal = load_template("minimal", NO_DIRECTORY).xml
     (tmp_path / "nfv.xml").write_text(minimal)
     (tmp_path / "own.xml").write_text(minimal.replace("q35", "pc"))
     (tmp_path / ".hidden.xml").write_text("no template")
@@ -238,7 +254,7 @@ def test_an_operators_template_goes_before_ours_and_beside_it(tmp_path: Path) ->
     assert parse_document(own).find("os/type[@machine='pc']") is not None
 
 
-def test_a_template_that_is_not_there_is_told_with_those_that_are(
+def test_a_missing_template_is_an_error_that_lists_the_templates(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ConfigError, match="mean 'cloud'") as caught:
@@ -252,29 +268,29 @@ def test_a_template_that_is_not_there_is_told_with_those_that_are(
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
         (("</domain>", ""), "not well-formed"),
         (("<memory ", "<memori "), "not well-formed"),
-        (("os/type/@machine", "os/typ/@machine"), "nothing is at"),
-        (("os/type/@machine", "os/[/@machine"), "is no path"),
-        (("name='machine' ", ""), "needs a name and a place"),
-        (("<name>minimal</name>", ""), "it has no <name>"),
+        (("os/type/@machine", "os/typ/@machine"), "no such place"),
+        (("os/type/@machine", "os/[/@machine"), "invalid path"),
+        (("name='machine' ", ""), "'name' and 'place' are required"),
+        (("<name>minimal</name>", ""), "no <name> element"),
         (("<domain type='kvm'>", "<!DOCTYPE domain><domain type='kvm'>"), "document"),
     ],
 )
-def test_what_is_wrong_with_a_template_is_told(
-    damage: tuple[str, str], says: str
+def test_problems_of_a_template_are_reported(
+    damage: tuple[str, str], message: str
 ) -> None:
-    xml = load_template("minimal", NOWHERE).xml.replace(*damage)
+    xml = load_template("minimal", NO_DIRECTORY).xml.replace(*damage)
     template = Template(name="own", xml=xml)
-    assert any(says in problem for problem in check_template(template))
+    assert any(message in problem for problem in check_template(template))
     with pytest.raises(DomainXmlError):
         build("r", TemplateSpec(), template)
 
 
 def test_two_cells_cannot_be_resized_by_one_number() -> None:
-    nfv = load_template("nfv", NOWHERE).xml
+    nfv = load_template("nfv", NO_DIRECTORY).xml
     cell = "<cell id='0' cpus='0-3' memory='4096' unit='MiB' memAccess='shared'/>"
     assert cell in nfv
     two = Template(name="two", xml=nfv.replace(cell, cell + cell.replace("'0'", "'1'")))
@@ -294,13 +310,13 @@ def test_two_cells_cannot_be_resized_by_one_number() -> None:
         ("user", Network(Link.USER)),
     ],
 )
-def test_networks_are_written_as_people_say_them(text: str, network: Network) -> None:
+def test_networks_are_parsed(text: str, network: Network) -> None:
     assert parse_network(text) == network
 
 
 @pytest.mark.parametrize(
     "text", ["", "bridge:", "hostdev:3b", "vhostuser:x", "tap:0", "a\nb"]
 )
-def test_what_is_no_network_is_refused(text: str) -> None:
+def test_an_invalid_network_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_network(text)

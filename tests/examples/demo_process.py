@@ -1,4 +1,4 @@
-"""The demo as a process on a terminal of its own, or without one."""
+"""The demo as a process, with or without a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS, _ROWS = 110, 40
 
 
 class DemoProcess:
-    """One run of the demo whose output is read as it comes.
+    """A running demo, whose output is read incrementally.
 
     Synchronization: one thread.
     """
@@ -48,23 +48,23 @@ class DemoProcess:
         os.close(theirs)
         self.output = ""
 
-    def read_until(self, word: str, *, timeout_s: float = 60.0) -> None:
-        """Read until a word has been printed.
+    def read_until(self, text: str, *, timeout_s: float = 60.0) -> None:
+        """Read until a text has been printed.
 
         Raises:
-            TimeoutError: it was not.
-            EOFError: the demo ended before.
+            TimeoutError: the text was not printed in time.
+            EOFError: the demo exited before.
         """
         deadline = time.monotonic() + timeout_s
-        while word not in self.output:
+        while text not in self.output:
             if not self._read(deadline):
-                raise EOFError(f"no '{word}' in:\n{self.output}")
+                raise EOFError(f"no '{text}' in:\n{self.output}")
 
     def wait(self, *, timeout_s: float = 90.0) -> int:
         """Read to the end and return the exit status.
 
         Raises:
-            TimeoutError: there is no end.
+            TimeoutError: the demo did not exit in time.
         """
         deadline = time.monotonic() + timeout_s
         while self._read(deadline):
@@ -77,20 +77,20 @@ class DemoProcess:
 
     @property
     def directory(self) -> Path:
-        """Where everything of it is, while it runs."""
+        """The temporary directory of the running demo."""
         found = _DIRECTORY.search(self.output)
         assert found, self.output
         return Path(found[1])
 
     def leftovers(self) -> list[str]:
-        """Return what is still there of it: its directory, and processes."""
+        """Return its directory and processes that still exist."""
         directory = self.directory
         left = [str(directory)] if directory.exists() else []
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 line = entry.read_bytes()
             except OSError:
-                continue  # it ended meanwhile
+                continue  # it has exited meanwhile
             if bytes(directory) in line:
                 left.append(line.replace(b"\0", b" ").decode())
         return left
@@ -98,11 +98,11 @@ class DemoProcess:
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._fd], [], [], deadline - time.monotonic())
         if not ready:
-            raise TimeoutError(f"the demo says nothing more:\n{self.output}")
+            raise TimeoutError(f"no further output of the demo:\n{self.output}")
         try:
             data = os.read(self._fd, 65_536)
         except OSError:
-            return False  # how a terminal says that nobody is there any more
+            return False  # EIO: the other end is closed
         self.output += data.decode("utf-8", "replace")
         return bool(data)
 

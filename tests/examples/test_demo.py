@@ -1,3 +1,5 @@
+"""The demo, with real guests."""
+
 from __future__ import annotations
 
 import re
@@ -13,15 +15,15 @@ pytestmark = pytest.mark.rig
 ROW = re.compile(
     r"^ (router|firewall)/([01]) +([\d,]+) +([\d,]+) +(\d+) ", re.MULTILINE
 )
-CUT = "the guests were ended before they were done"
-COUNTED = re.compile(r"([\d,]+) by the daemon's own count")
+TIMED_OUT = "the guests were stopped before they were done"
+COUNTED = re.compile(r"([\d,]+) by the daemon's counters")
 
 
 def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def test_guests_are_served_and_nothing_is_left(tmp_path: Path) -> None:
+def test_guests_are_served_and_everything_is_cleaned_up(tmp_path: Path) -> None:
     picture = tmp_path / "demo.svg"
     with DemoProcess("--seconds", "5", "--svg", str(picture)) as demo:
         status = demo.wait()
@@ -36,12 +38,12 @@ def test_guests_are_served_and_nothing_is_left(tmp_path: Path) -> None:
             assert nacks == "0"
         counted = COUNTED.search(demo.output)
         assert counted
-        told = sum(number(row[2]) for row in rows)
-        if CUT in demo.output:
-            # What guests did after their last line, only the daemon has counted.
-            assert number(counted[1]) >= told
+        reported = sum(number(row[2]) for row in rows)
+        if TIMED_OUT in demo.output:
+            # Requests after a guest's last line are counted by the daemon only.
+            assert number(counted[1]) >= reported
         else:
-            assert number(counted[1]) == told
+            assert number(counted[1]) == reported
         assert re.search(r"everything restored  yes: all \d+ files", demo.output)
         assert "make demo ARGS=--dpdk" in demo.output
         assert demo.leftovers() == []
@@ -62,12 +64,12 @@ def test_ctrl_c_on_a_terminal_restores_everything_and_cleans_up() -> None:
         assert demo.leftovers() == []
 
 
-def test_a_killed_demo_leaves_nothing_either() -> None:
+def test_a_killed_demo_is_cleaned_up() -> None:
     with DemoProcess("--plain") as demo:
         demo.read_until("4 of 4 channels open")
         demo.process.kill()
         demo.process.wait()
-        wait_for(lambda: demo.leftovers() == [], "everything is gone")
+        wait_for(lambda: demo.leftovers() == [], "everything is cleaned up")
 
 
 def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None:
@@ -75,17 +77,17 @@ def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None
         status = demo.wait()
         assert status == 0, demo.output
     assert "power_kvm_vm_autotest: Test OK" in demo.output
-    # A machine under load may be too slow for an answer; none is a refusal.
+    # Under load some answers may be late, but none is a refusal.
     assert re.search(r"6 requests: [3-6] ACK, 0 NACK", demo.output), demo.output
     assert "everything restored  yes" in demo.output
 
 
 @pytest.mark.skipif(
     Path("/sys/devices/system/cpu/cpufreq/policy0").exists(),
-    reason="this machine's own clocks can be set",
+    reason="frequencies of this host can be set",
 )
-def test_a_machine_without_clocks_is_told_so() -> None:
+def test_without_cpufreq_it_says_so() -> None:
     with DemoProcess("--host-cpus") as demo:
         assert demo.wait() == 1
-    assert "no CPU of this machine has a clock that can be set" in demo.output
+    assert "no frequency of this host can be set" in demo.output
     assert "Traceback" not in demo.output

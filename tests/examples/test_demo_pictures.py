@@ -1,3 +1,5 @@
+"""Charts, pictures and summaries of the demo."""
+
 from __future__ import annotations
 
 import io
@@ -9,7 +11,7 @@ from rich.console import Console
 from examples.demo.charts import Scale, draw, percentile, resample
 from examples.demo.consoles import VCpuReport, parse_report
 from examples.demo.picture import live_picture
-from examples.demo.recording import Recording, Scene
+from examples.demo.recording import Recording, Setup
 from examples.demo.summary import restored_text
 from orchestrator.power.group import ClockGroup
 from orchestrator.values.domain import PCpu
@@ -29,7 +31,7 @@ GROUP = ClockGroup(
     steps=table_from([1_200_000, 2_100_000, 3_000_000]),
     is_simulated=True,
 )
-SCENE = Scene(
+SETUP = Setup(
     seconds=10,
     groups=(GROUP,),
     pins=(PCpu(0), PCpu(0)),
@@ -38,26 +40,26 @@ SCENE = Scene(
 )
 
 
-def drawn(recording: Recording, width: int, height: int) -> str:
+def render(recording: Recording, width: int, height: int) -> str:
     console = Console(file=io.StringIO(), width=width, height=height)
     with console.capture() as capture:
         console.print(live_picture(recording, width, height))
     return capture.get()
 
 
-def test_a_line_of_a_guest_is_read() -> None:
+def test_a_report_line_of_a_guest_is_parsed() -> None:
     report = parse_report(LINE)
     assert report is not None
     assert (report.vcpu, report.acks, report.rtt_us) == (1, 3, (800, 950))
 
 
-def test_a_cut_line_and_a_kernels_line_are_no_reports() -> None:
+def test_truncated_lines_and_kernel_messages_are_ignored() -> None:
     assert parse_report(LINE[:60]) is None
     assert parse_report(LINE.replace("ms=250", "ms=2@0")) is None
     assert parse_report("[    0.5] @ vcpu=1") is None
 
 
-def test_columns_without_points_repeat_the_last_value_until_now() -> None:
+def test_columns_without_samples_repeat_the_last_value() -> None:
     points = [(0.0, 1.0), (0.5, 3.0), (4.0, 5.0)]
     assert resample(points, 10.0, 10) == [2.0, 2.0, 2.0, 2.0, 5.0, *[None] * 5]
 
@@ -83,19 +85,19 @@ def test_percentiles_are_values_that_occurred() -> None:
     assert percentile(range(1, 101), 99) == 100
 
 
-def test_the_picture_fits_a_small_terminal_and_says_simulated() -> None:
-    recording = Recording(SCENE)
+def test_the_picture_fits_a_small_terminal_and_is_marked_simulated() -> None:
+    recording = Recording(SETUP)
     report = parse_report(LINE)
     assert isinstance(report, VCpuReport)
     recording.add_reports("router", [report])
-    picture = drawn(recording, 80, 24)
+    picture = render(recording, 80, 24)
     assert len(picture.splitlines()) <= 24
     assert max(map(len, picture.splitlines())) <= 80
     assert "simulated" in picture
     assert "router/1" in picture
 
 
-def test_what_is_not_restored_is_named() -> None:
+def test_cpus_that_are_not_restored_are_listed() -> None:
     text = restored_text(["devices/x"], 3, 0.1).plain
     assert text.startswith("no")
     assert "devices/x" in text

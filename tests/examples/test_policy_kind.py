@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from cli.commands.policy import PolicySetCommand
-from cli.completion.words import policy_words
+from cli.completion.candidates import policy_arguments
 from examples.contributing.policy_kind import AnyTraffic
 from orchestrator.config import config_from, show_config
 from orchestrator.domain_xml.metadata import build_settings
@@ -34,7 +34,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(table, AnyTraffic.kind, AnyTraffic)
 
 
-def test_its_text_is_read_and_written() -> None:
+def test_its_text_is_parsed_and_formatted() -> None:
     (rule,) = parse_policies(TEXT)
     assert rule.build_policy() == AnyTraffic(pause_s=2.0)
     assert format_policy(rule) == TEXT
@@ -120,13 +120,13 @@ def test_help_completion_and_the_manual_have_it() -> None:
     )
     manual = "\n".join(policy_keys())
     assert r"\fBpause_s\fR (number of seconds from 0 to 3600; default: 5)" in manual
-    assert (KIND, AnyTraffic.summary()) in policy_words(after(), "any")
-    offered = dict(policy_words(after(KIND), "p"))
+    assert (KIND, AnyTraffic.summary()) in policy_arguments(after(), "any")
+    offered = dict(policy_arguments(after(KIND), "p"))
     assert offered.keys() == {"pause-s=", "period-s=", "vcpus=", "macs="}
 
 
 def after(*words: str) -> typer.Context:
-    """What completion knows after some words of a policy."""
+    """Return the context of a completion after some words of a policy."""
     context = typer.Context(PolicySetCommand("set"))
     context.params = {"policy": words}
     return context

@@ -1,4 +1,4 @@
-"""The example unit: systemd understands it, and it lets the daemon do its work."""
+"""The example unit: valid, confined, and with everything the daemon needs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 UNIT = Path(__file__).parents[2] / "examples" / "systemd" / "vmpowerd.service"
 ANALYZE = shutil.which("systemd-analyze")
 WORST_EXPOSURE = 35
-"""Tenths; a unit without any of this has 96. Two thirds of what is left is /tmp, the
-network namespace and /sys, which the daemon needs."""
+"""In tenths, as systemd-analyze counts; 96 without any confinement. Two thirds of the
+rest are /tmp, the network namespace and /sys, which the daemon needs."""
 
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
 
 
 def settings() -> dict[str, str]:
-    """Read what the unit sets; nothing in it is set twice."""
+    """Return the settings of the unit; none occurs twice."""
     lines = UNIT.read_text(encoding="utf-8").splitlines()
     pairs = [line.split("=", 1) for line in lines if "=" in line and line[0] != "#"]
     assert len({key for key, _ in pairs}) == len(pairs)
@@ -34,7 +34,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-def test_systemd_has_nothing_to_say_about_it(tmp_path: Path) -> None:
+def test_systemd_analyze_verifies_the_unit(tmp_path: Path) -> None:
     programs = Path(sys.executable).parent
     copy = tmp_path / UNIT.name
     text = UNIT.read_text(encoding="utf-8")
@@ -45,18 +45,18 @@ def test_systemd_has_nothing_to_say_about_it(tmp_path: Path) -> None:
 
 
 @needs_systemd
-def test_little_of_the_host_is_open_to_it() -> None:
+def test_the_exposure_is_low() -> None:
     offline = ("--offline=true", f"--threshold={WORST_EXPOSURE}")
     done = analyze("security", *offline, str(UNIT))
     assert done.returncode == 0, done.stdout
 
 
-def test_what_would_keep_the_daemon_from_its_work_is_off() -> None:
+def test_nothing_the_daemon_needs_is_blocked() -> None:
     found = settings()
-    # The daemon tells when it is ready, and keeps no watchdog.
+    # The daemon notifies readiness, but not a watchdog.
     assert found["Type"] == "notify"
     assert "WatchdogSec" not in found
-    # /sys is written, /tmp/powermonitor is seen, sock_diag answers for QEMU's sockets.
+    # Needed: writing /sys, reading /tmp/powermonitor, sock_diag of QEMU's sockets.
     for name in ("ProtectKernelTunables", "PrivateTmp", "PrivateNetwork"):
         assert found[name] == "no"
     assert found["KillMode"] == "control-group"

@@ -1,3 +1,5 @@
+"""The archive `vmpower-guest.pyz`: complete, reproducible, for old Pythons."""
+
 from __future__ import annotations
 
 import ast
@@ -26,7 +28,7 @@ def build(output: Path) -> Path:
 
 
 def find_python(name: str) -> str | None:
-    """Find an interpreter that works: on the PATH, or one of pyenv's."""
+    """Find a working interpreter on the PATH or in pyenv."""
     installed = (Path.home() / ".pyenv" / "versions").glob(f"*/bin/{name}")
     for found in (shutil.which(name), *map(str, sorted(installed))):
         if found and subprocess.run([found, "-c", ""], check=False).returncode == 0:
@@ -34,7 +36,7 @@ def find_python(name: str) -> str | None:
     return None
 
 
-def test_the_archive_runs_alone_and_says_its_version(archive: Path) -> None:
+def test_the_archive_runs_alone_and_prints_its_version(archive: Path) -> None:
     done = subprocess.run(
         [archive, "--version"],
         cwd="/",
@@ -63,12 +65,12 @@ def test_the_library_in_the_archive_can_be_imported(archive: Path) -> None:
     assert done.stdout == "orchestrator.guest.clock orchestrator.guest.async_clock\n"
 
 
-def test_the_same_sources_give_the_same_bytes(archive: Path, tmp_path: Path) -> None:
+def test_the_archive_is_reproducible(archive: Path, tmp_path: Path) -> None:
     again = build(tmp_path / "again.pyz")
     assert again.read_bytes() == archive.read_bytes()
 
 
-def test_every_module_in_it_is_in_the_grammar_of_the_oldest_python(
+def test_every_module_has_the_syntax_of_the_oldest_python(
     archive: Path,
 ) -> None:
     with zipfile.ZipFile(archive) as opened:
@@ -78,7 +80,7 @@ def test_every_module_in_it_is_in_the_grammar_of_the_oldest_python(
     assert "orchestrator/guest/pairing.py" in names
 
 
-def test_the_archive_holds_nothing_of_the_daemon(archive: Path) -> None:
+def test_the_archive_contains_nothing_of_the_daemon(archive: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         packages = {name.rpartition("/")[0] for name in opened.namelist()}
     assert packages == {
@@ -95,7 +97,7 @@ def test_the_archive_holds_nothing_of_the_daemon(archive: Path) -> None:
 def test_the_archive_runs_on_an_old_python(archive: Path, minor: int) -> None:
     python = find_python(f"python3.{minor}")
     if python is None:
-        pytest.skip(f"no python3.{minor} on this machine")
+        pytest.skip(f"python3.{minor} is not installed")
     done = subprocess.run(
         [python, "-W", "error", archive, "set", "0", "fast"],
         capture_output=True,

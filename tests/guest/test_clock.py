@@ -1,3 +1,5 @@
+"""`VCpuClock`, with the parts of the monitor and with a scripted host."""
+
 from __future__ import annotations
 
 import contextlib
@@ -23,11 +25,11 @@ from orchestrator.errors import (
     PacketError,
     RequestRefused,
 )
-from orchestrator.guest.asks import VCpuAbilities
+from orchestrator.guest.calls import VCpuCapabilities
 from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.policies import new_policy
 from orchestrator.guest.port import Port
-from tests.guest.host import ServingHost, port_of
+from tests.guest.serving_monitor import ServingMonitor, port_of
 from tests.monitor.in_process_monitor import (
     LOWEST,
     MIDDLE,
@@ -40,26 +42,26 @@ from tests.monitor.in_process_monitor import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 
 @pytest.fixture
 def clock(monitor: InProcessMonitor) -> Iterator[VCpuClock]:
     guest = monitor.simple()
-    with VCpuClock(0, timeout_s=PATIENCE_S, port=port_of(guest)) as clock:
+    with VCpuClock(0, timeout_s=TIMEOUT_S, port=port_of(guest)) as clock:
         yield clock
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[VCpuClock, socket.socket]]:
-    """A clock of little patience, and a host that answers by hand."""
+    """A clock with a short timeout, and the host's end of its channel."""
     ours, theirs = socket.socketpair()
     with theirs, VCpuClock(0, timeout_s=0.01, port=Port(ours.detach())) as clock:
-        theirs.settimeout(PATIENCE_S)
+        theirs.settimeout(TIMEOUT_S)
         yield clock, theirs
 
 
-def take(host: socket.socket) -> bytes:
+def receive(host: socket.socket) -> bytes:
     packet = host.recv(SIZE, socket.MSG_WAITALL)
     assert len(packet) == SIZE
     return packet
@@ -67,7 +69,7 @@ def take(host: socket.socket) -> bytes:
 
 @contextlib.contextmanager
 def answering(host: socket.socket) -> Iterator[None]:
-    """Echo in a thread whatever the guest sends."""
+    """Acknowledge, in a thread, everything that the guest sends."""
     host.settimeout(None)
 
     def echo() -> None:
@@ -83,24 +85,24 @@ def answering(host: socket.socket) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reconnected(clock: VCpuClock) -> Iterator[socket.socket]:
-    """Put another host behind the port, under the same descriptor."""
+    """Connect the port to another host, under the same descriptor."""
     ours, back = socket.socketpair()
     with ours, back:
         ours.settimeout(0)
-        back.settimeout(PATIENCE_S)
+        back.settimeout(TIMEOUT_S)
         os.dup2(ours.fileno(), clock._port.fileno())
         yield back
 
 
-# Against the monitor
+# With the parts of the monitor
 
 
-def test_each_demand_moves_the_clock_before_it_returns(
+def test_each_request_is_applied_before_it_returns(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
-    clocks = []
-    with ServingHost(monitor):
-        for demand in (
+    frequencies = []
+    with ServingMonitor(monitor):
+        for request in (
             clock.freq_enable_turbo,
             clock.freq_disable_turbo,
             clock.freq_up,
@@ -108,43 +110,43 @@ def test_each_demand_moves_the_clock_before_it_returns(
             clock.freq_min,
             clock.freq_max,
         ):
-            demand()
-            clocks.append(monitor.clock())
-    assert clocks == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
+            request()
+            frequencies.append(monitor.clock())
+    assert frequencies == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
 
 
-def test_a_refusal_is_an_error_and_the_next_demand_goes_on(
+def test_a_refusal_is_an_error_and_the_next_request_works(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     monitor.define_domain(is_enforced=False)
-    with ServingHost(monitor), pytest.raises(RequestRefused, match="min for vCPU 0"):
+    with ServingMonitor(monitor), pytest.raises(RequestRefused, match="min for vCPU 0"):
         clock.freq_min()
     monitor.define_domain()
-    with ServingHost(monitor):
+    with ServingMonitor(monitor):
         clock.freq_min()
     assert monitor.clock() == LOWEST
 
 
-def test_queries_tell_the_clocks_of_the_vm(
+def test_queries_return_the_frequencies_of_the_vm(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     monitor.define_domain(groups=(0, None))
-    with ServingHost(monitor):
+    with ServingMonitor(monitor):
         clock.freq_min()
         assert clock.query_freq() == LOWEST
         assert clock.query_freqs() == {0: LOWEST, 1: None}
         assert clock.query_freq(1) is None
-        assert clock.query_caps() == VCpuAbilities(has_turbo=True, is_priority=False)
+        assert clock.query_caps() == VCpuCapabilities(has_turbo=True, is_priority=False)
         assert clock.query_all_caps() == {
-            0: VCpuAbilities(has_turbo=True, is_priority=False),
-            1: VCpuAbilities(has_turbo=False, is_priority=False),
+            0: VCpuCapabilities(has_turbo=True, is_priority=False),
+            1: VCpuCapabilities(has_turbo=False, is_priority=False),
         }
 
 
 def test_a_query_about_a_vcpu_that_the_vm_lacks_is_refused(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
-    with ServingHost(monitor):
+    with ServingMonitor(monitor):
         for query in (clock.query_freq, clock.query_caps):
             with pytest.raises(RequestRefused, match="vCPU 5"):
                 query(5)
@@ -152,37 +154,37 @@ def test_a_query_about_a_vcpu_that_the_vm_lacks_is_refused(
                 query(8)
 
 
-def test_a_policy_waits_for_the_host_s_word(
+def test_a_policy_waits_for_the_answer(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
     policy = new_policy(PolicyKind.BRANCH_RATIO, (0,))
     monitor.define_domain(may_send_policies=False)
-    with ServingHost(monitor), pytest.raises(RequestRefused, match="the policy"):
+    with ServingMonitor(monitor), pytest.raises(RequestRefused, match="the policy"):
         clock.send_policy(policy)
 
 
-def test_a_host_that_hung_up_is_absent(
+def test_a_disconnected_host_is_absent(
     monitor: InProcessMonitor, clock: VCpuClock
 ) -> None:
-    with ServingHost(monitor):
+    with ServingMonitor(monitor):
         clock.freq_min()
     for endpoint in list(monitor.watch.endpoints.values()):
         endpoint.close()
     assert not clock.has_host()
-    with pytest.raises(HostAbsent, match="nobody on the host"):
+    with pytest.raises(HostAbsent, match="no host is connected"):
         clock.freq_min()
 
 
-# Against a host by hand
+# With a scripted host
 
 
-def test_the_first_demand_says_connect_and_asks_until_the_host_is_ready(
+def test_the_first_request_sends_connect_and_retries_until_the_host_is_ready(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
     with pytest.raises(AnswerMissing, match="min for vCPU 0"):
         clock.freq_min()
-    packets = [decode(take(host)) for _ in range(8)]
+    packets = [decode(receive(host)) for _ in range(8)]
     ready = Request(0, Unit.SCALE_MAX)
     assert packets == [
         Request(0, 0, Command.CONNECT),
@@ -191,37 +193,37 @@ def test_the_first_demand_says_connect_and_asks_until_the_host_is_ready(
     ]
 
 
-def test_a_query_says_no_connect_because_looking_changes_nothing(
+def test_a_query_sends_no_connect(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
     with pytest.raises(AnswerMissing):
         clock.query_freqs()
     clock.remove_policy()
-    assert decode(take(host)).command == Command.QUERY_FREQ_LIST
-    assert decode(take(host)).command == Command.PKT_POLICY_REMOVE
+    assert decode(receive(host)).command == Command.QUERY_FREQ_LIST
+    assert decode(receive(host)).command == Command.PKT_POLICY_REMOVE
 
 
-def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
+def test_a_late_answer_is_not_taken_for_the_next_one(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
     with pytest.raises(AnswerMissing):
         clock.freq_max()
-    late = [take(host) for _ in range(8)][1:]
+    late = [receive(host) for _ in range(8)][1:]
     for packet in late:
         host.sendall(packet)
     with pytest.raises(AnswerMissing):
         clock.freq_min()
-    # It was greeted, and answers now: the refusal of the request before is dropped.
-    refusal = encode_answer(take(host), Answer.NACK)
+    # The host is connected now; its late refusal of the earlier request is dropped.
+    refusal = encode_answer(receive(host), Answer.NACK)
     host.sendall(refusal[:100])
     host.sendall(refusal[100:])
     with pytest.raises(AnswerMissing):
         clock.freq_down()
 
 
-def test_a_host_that_comes_back_is_greeted_again(
+def test_a_host_that_reconnects_gets_connect_again(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
@@ -236,10 +238,10 @@ def test_a_host_that_comes_back_is_greeted_again(
         assert clock.has_host()
         with pytest.raises(AnswerMissing):
             clock.freq_max()
-        assert decode(take(back)).command == Command.CONNECT
+        assert decode(receive(back)).command == Command.CONNECT
 
 
-def test_a_host_that_was_away_and_back_meanwhile_is_greeted_again(
+def test_a_host_that_reconnected_meanwhile_gets_connect_again(
     ends: tuple[VCpuClock, socket.socket],
 ) -> None:
     clock, host = ends
@@ -250,5 +252,5 @@ def test_a_host_that_was_away_and_back_meanwhile_is_greeted_again(
         for _ in range(2):
             with pytest.raises(AnswerMissing):
                 clock.freq_max()
-            commands.append(decode(take(back)).command)
+            commands.append(decode(receive(back)).command)
     assert commands == [Command.CPU_POWER, Command.CONNECT]

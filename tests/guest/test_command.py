@@ -1,4 +1,4 @@
-"""`vmpower-guest` as a process, on a port that ends in the monitor's parts."""
+"""`vmpower-guest` as a process, on a port that the parts of the monitor serve."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.guest.port import PORT_NAME
-from tests.guest.host import ServingHost
-from tests.guest.pseudo import PseudoPort
+from tests.guest.pseudo_port import PseudoPort
+from tests.guest.serving_monitor import ServingMonitor
 from tests.monitor.in_process_monitor import LOWEST, TURBO, InProcessMonitor
 from tests.rig.waiting import wait_for
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CHECKOUT = Path(__file__).parents[2]
-_WITHOUT_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
-_WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override")
-ORDINARY = () if os.geteuid() else _WITHOUT_ADMIN
-"""Makes of root somebody whom the kernel refuses a port that is not free."""
+_DROP_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+_DROP_OVERRIDE = ("setpriv", "--bounding-set=-dac_override")
+WITHOUT_ADMIN = () if os.geteuid() else _DROP_ADMIN
+"""A wrapper that takes from root the right to open a port that is in use."""
 LOW = ("policy", "send", "workload", "low", "--vcpus", "0")
-UNPRIVILEGED = () if os.geteuid() else _WITHOUT_OVERRIDE
-"""Makes of root somebody whom the kernel refuses a file that nobody may open."""
+WITHOUT_OVERRIDE = () if os.geteuid() else _DROP_OVERRIDE
+"""A wrapper that takes from root the right to open any file."""
 
 
 @pytest.fixture
 def devices(monitor: InProcessMonitor, tmp_path: Path) -> Iterator[Path]:
     """A guest with a port for vCPU 0, which the monitor serves."""
     guest = monitor.simple()
-    with PseudoPort(tmp_path, 0, guest), ServingHost(monitor):
+    with PseudoPort(tmp_path, 0, guest), ServingMonitor(monitor):
         yield tmp_path
 
 
@@ -57,7 +57,7 @@ def run(*words: str | Path) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_set_says_that_the_host_did_it(
+def test_set_reports_that_the_host_acknowledged(
     monitor: InProcessMonitor, devices: Path
 ) -> None:
     words = ("--timeout", "20", "--devices", devices)
@@ -69,7 +69,7 @@ def test_set_says_that_the_host_did_it(
     assert monitor.clock() == LOWEST
 
 
-def test_set_holds_until_it_is_ended(devices: Path) -> None:
+def test_set_keeps_the_port_open_until_it_ends(devices: Path) -> None:
     words = ("-o", "json", "--timeout", "20", "--devices", devices)
     process = start(*words, "set", "0", "min")
     assert process.stdout is not None
@@ -80,7 +80,7 @@ def test_set_holds_until_it_is_ended(devices: Path) -> None:
     assert process.returncode == 0
 
 
-def test_a_refusal_fails_and_says_who_knows_why(
+def test_a_refusal_fails_and_points_to_the_host(
     monitor: InProcessMonitor, devices: Path
 ) -> None:
     words = ("--timeout", "20", "--devices", devices)
@@ -90,7 +90,7 @@ def test_a_refusal_fails_and_says_who_knows_why(
     assert err.startswith("error: the host refused max for vCPU 0\nhint: ")
 
 
-def test_query_shows_the_clocks_and_what_the_cpus_can_do(
+def test_query_shows_frequencies_and_capabilities(
     monitor: InProcessMonitor, devices: Path
 ) -> None:
     words = ("--timeout", "20", "--devices", devices)
@@ -98,7 +98,7 @@ def test_query_shows_the_clocks_and_what_the_cpus_can_do(
     assert run(*words, "set", "0", "min", "--once")[0] == 0
     assert run(*words, "query", "freq") == (
         0,
-        " vCPU   Clock\n-----------------\n 0      1.20 GHz\n 1      -\n",
+        " vCPU   Frequency\n------------------\n 0      1.20 GHz\n 1      -\n",
         "",
     )
     _, out, _ = run(*words, "query", "freq", "0", "-o", "json")
@@ -110,20 +110,20 @@ def test_query_shows_the_clocks_and_what_the_cpus_can_do(
     ]
 
 
-def test_watch_writes_a_line_for_each_look(
+def test_watch_prints_a_line_per_sample(
     monitor: InProcessMonitor, devices: Path, tmp_path: Path
 ) -> None:
     stat = tmp_path / "stat"
     stat.write_text("cpu0 10 0 0 90 0 0 0 0\n")
     monitor.define_domain()
     words = ("--timeout", "20", "--devices", devices)
-    look = ("watch", "-n", "2", "-i", "0.01", "--stat", stat)
-    status, out, err = run(*words, *look)
+    watch = ("watch", "-n", "2", "-i", "0.01", "--stat", stat)
+    status, out, err = run(*words, *watch)
     assert (status, err) == (0, "")
-    head, *lines = out.splitlines()
-    assert head.split() == ["time", "vCPU", "0"]
+    header, *lines = out.splitlines()
+    assert header.split() == ["time", "vCPU", "0"]
     assert [line.split()[1:] for line in lines] == [["3.00", "GHz", "-"]] * 2
-    _, out, _ = run(*words, *look, "-o", "json")
+    _, out, _ = run(*words, *watch, "-o", "json")
     document = json.loads(out.splitlines()[1])
     assert document["vcpus"] == [{"vcpu": 0, "khz": TURBO, "load": None}]
 
@@ -147,9 +147,9 @@ def test_auto_starts_high_and_follows_the_load(
     pass_time("idle")
     common = ("--timeout", "20", "--devices", devices, "auto", "--stat", stat)
     process = start(*common, "--interval", "0.02", "--patience", "0.1", "-v")
-    wait_for(lambda: is_at(LOWEST, "idle"), "the lowest clock", timeout_s=60)
-    wait_for(lambda: is_at(TURBO, "busy"), "the highest clock", timeout_s=60)
-    # The clock is there before the guest has its answer, and says so.
+    wait_for(lambda: is_at(LOWEST, "idle"), "the lowest frequency", timeout_s=60)
+    wait_for(lambda: is_at(TURBO, "busy"), "the highest frequency", timeout_s=60)
+    # The frequency changes before the guest has received its answer and printed it.
     assert process.stdout is not None
     lines = [process.stdout.readline()]
     while lines[-1] != "vCPU 0: load 100%, max\n":
@@ -162,7 +162,7 @@ def test_auto_starts_high_and_follows_the_load(
     assert [line.rpartition(" ")[2] for line in lines[2:5]] == ["down\n"] * 3
 
 
-def test_auto_leaves_out_the_ports_that_another_program_has_open(
+def test_auto_skips_ports_that_another_program_has_open(
     monitor: InProcessMonitor, tmp_path: Path
 ) -> None:
     monitor.define_group(0)
@@ -177,42 +177,43 @@ def test_auto_leaves_out_the_ports_that_another_program_has_open(
     with (
         PseudoPort(tmp_path, 0, ends[0]) as first,
         PseudoPort(tmp_path, 1, ends[1]) as second,
-        ServingHost(monitor),
+        ServingMonitor(monitor),
     ):
-        first.seize()
-        process = start(*command, "-o", "json", wrapper=ORDINARY)
+        first.open_exclusively()
+        process = start(*command, "-o", "json", wrapper=WITHOUT_ADMIN)
         assert process.stdout is not None
         assert json.loads(process.stdout.readline()) == {"vcpus": [1]}
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
-        assert err == f"left out: another program has {PORT_NAME}0 open\n"
-        second.seize()
-        process = start(*command, wrapper=ORDINARY)
+        assert err == f"skipped: another program has {PORT_NAME}0 open\n"
+        second.open_exclusively()
+        process = start(*command, wrapper=WITHOUT_ADMIN)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert err.startswith(f"error: another program has {PORT_NAME}0 open\nhint: ")
 
 
-def test_a_load_that_cannot_be_read_is_wrong_usage(
-    devices: Path, tmp_path: Path
-) -> None:
+def test_an_invalid_load_is_a_usage_error(devices: Path, tmp_path: Path) -> None:
     words = ("--devices", devices, "auto", "--vcpus", "0", "--stat")
     (tmp_path / "empty").write_text("")
     (tmp_path / "odd").write_text("cpu0 1 2\n")
     for name in ("empty", "odd", "none"):
         status, _, err = run(*words, tmp_path / name)
-        assert (status, f"{tmp_path / name} " in err) == (2, True)
+        assert (status, f"cannot read loads from {tmp_path / name}: " in err) == (
+            2,
+            True,
+        )
 
 
-def test_dts_a_vm_without_ports_is_told_what_the_host_must_do(tmp_path: Path) -> None:
+def test_dts_a_vm_without_ports_is_an_error_with_a_hint(tmp_path: Path) -> None:
     for words in (["set", "1", "max"], ["query", "freq"], ["watch"], ["auto"]):
         status, out, err = run("--devices", tmp_path, *words)
         assert (status, out) == (1, "")
-        assert "error: this VM has no virtio port virtio.serial.port." in err
-        assert "hint: on the host, give the VM its channels: vmpower domain" in err
+        assert "error: no such virtio port: virtio.serial.port." in err
+        assert "hint: add the VM's channels on the host: vmpower domain" in err
 
 
-def test_a_host_that_is_silent_is_unreachable(tmp_path: Path) -> None:
+def test_a_host_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
     silent, other = os.openpty()
     links = tmp_path / "virtio-ports"
     links.mkdir()
@@ -220,42 +221,51 @@ def test_a_host_that_is_silent_is_unreachable(tmp_path: Path) -> None:
     (links / name).symlink_to(os.ttyname(other))
     words = ("--timeout", "0.01", "--devices", tmp_path)
     status, _, err = run(*words, "set", "0", "min")
-    assert (status, "did not answer within 0.01 s: min for vCPU 0" in err) == (3, True)
+    assert (status, "no answer from the host within 0.01 s: min for vCPU 0" in err) == (
+        3,
+        True,
+    )
     os.close(silent)
     os.close(other)
 
 
-def test_a_port_that_may_not_be_opened_is_permission_denied(tmp_path: Path) -> None:
+def test_a_port_without_access_is_permission_denied(tmp_path: Path) -> None:
     links = tmp_path / "virtio-ports"
     links.mkdir()
     (links / f"{PORT_NAME}0").touch(mode=0)
     command = ("--devices", tmp_path, "set", "0", "min")
-    process = start(*command, wrapper=UNPRIVILEGED)
+    process = start(*command, wrapper=WITHOUT_OVERRIDE)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (4, "")
-    assert err.startswith(f"error: no permission to open {links}")
-    assert "hint: run this as root" in err
+    assert err.startswith(f"error: permission denied: {links}")
+    assert "hint: run as root" in err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["set", "0", "fast"], "invalid choice: 'fast'"),
         (["set", "-1", "max"], "-1"),
-        (["set", "1e29", "max"], "'1e29' is no vCPU"),
-        (["query", "freq", "99999999999"], "is no vCPU"),
-        (["--timeout", "0", "query", "freq"], "'0' is no time"),
+        (["set", "1e29", "max"], "invalid vCPU '1e29'"),
+        (["query", "freq", "99999999999"], "invalid vCPU '99999999999'"),
+        (["--timeout", "0", "query", "freq"], "invalid time '0'"),
         (["policy", "send", "time", "--vcpus", "0", "--busy", "24"], "within 0-23"),
-        (["policy", "send", "time", "--vcpus", "0"], "without hours"),
+        (["policy", "send", "time", "--vcpus", "0"], "needs hours"),
         (["policy", "send", "time", "--vcpus", "0", "--quiet", "0"], "hour 0 alone"),
-        (["policy", "send", "traffic", "--vcpus", "0-8"], "9 vCPUs in one policy"),
-        (["policy", "send", "traffic", "--vcpus", "0", "--mac", "52:54"], "no MAC"),
-        (["--vm-name", "x" * 32, *LOW], "the name has 32 bytes, and room is for 31"),
-        (["auto", "--busy", "40%"], "--calm 0.4 is not below --busy 0.4"),
+        (
+            ["policy", "send", "traffic", "--vcpus", "0-8"],
+            "invalid number of vCPUs 9: expected 1 to 8",
+        ),
+        (
+            ["policy", "send", "traffic", "--vcpus", "0", "--mac", "52:54"],
+            "invalid MAC address '52:54'",
+        ),
+        (["--vm-name", "x" * 32, *LOW], "VM name too long: 32 bytes, at most 31 fit"),
+        (["auto", "--busy", "40%"], "--calm 0.4 must be below --busy 0.4"),
         ([], "required: COMMAND"),
     ],
 )
-def test_what_cannot_be_meant_is_wrong_usage(words: list[str], said: str) -> None:
+def test_invalid_arguments_are_usage_errors(words: list[str], message: str) -> None:
     status, out, err = run(*words)
     assert (status, out) == (2, "")
-    assert said in err
+    assert message in err

@@ -1,4 +1,4 @@
-"""What `vmpower-guest --help` says, of every command."""
+"""`--help` of every command of `vmpower-guest`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_says_what_it_and_its_words_are_for(name: str) -> None:
+def test_every_command_and_argument_has_a_help_text(name: str) -> None:
     command = COMMANDS[name]
     assert command.description
     silent = [
@@ -34,21 +34,21 @@ def test_help_fits_a_terminal_and_shows_no_braces(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    told = COMMANDS[name].format_help()
-    assert [line for line in told.splitlines() if len(line) > 80] == []
-    assert re.findall(r"\{.*\}", told) == []
+    text = COMMANDS[name].format_help()
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert re.findall(r"\{.*\}", text) == []
     for line in EXAMPLES.get(name, {}).values():
-        assert f"    {line}\n" in told
+        assert f"    {line}\n" in text
 
 
 @pytest.mark.parametrize(
     "line", [line for examples in EXAMPLES.values() for line in examples.values()]
 )
-def test_an_example_can_be_typed(line: str) -> None:
+def test_examples_are_valid_commands(line: str) -> None:
     program, *words = shlex.split(line.partition(" | ")[0])
     assert program == "vmpower-guest"
     options = build_parser().parse_args(words)
-    assert options.verb == words[0]
+    assert options.command == words[0]
 
 
 def test_every_example_belongs_to_a_command() -> None:

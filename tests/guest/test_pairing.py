@@ -1,3 +1,5 @@
+"""Pairing of answers with requests in a stream of bytes."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -17,29 +19,29 @@ from orchestrator.channel.protocol import (
     encode_capabilities,
     encode_frequencies,
 )
-from orchestrator.guest.asks import (
-    Ask,
-    change_clock,
-    query_abilities,
-    query_clock,
-    query_clocks,
+from orchestrator.guest.calls import (
+    Call,
+    change_frequency,
+    query_all_capabilities,
+    query_all_frequencies,
+    query_frequency,
 )
-from orchestrator.guest.pairing import MOST_PENDING, Pairing
+from orchestrator.guest.pairing import MAX_PENDING, Pairing
 
 if TYPE_CHECKING:
     import random
 
 SEED = b"\xa5\x01\x02"
-ASKS: list[Ask[Any]] = [
-    *(change_clock(vcpu, unit) for vcpu in (0, 7) for unit in Unit),
-    query_clocks(),
-    query_clock(3, b"a-name"),
-    query_abilities(b"another"),
+CALLS: list[Call[Any]] = [
+    *(change_frequency(vcpu, unit) for vcpu in (0, 7) for unit in Unit),
+    query_all_frequencies(),
+    query_frequency(3, b"a-name"),
+    query_all_capabilities(b"another"),
 ]
 
 
 def answer(packet: bytes, *, is_refusal: bool = False) -> bytes:
-    """Answer as a host does that gives back what the asker wrote."""
+    """Answer as a host that copies unknown bytes from the request."""
     request = decode(packet)
     name = packet[16:48]
     if request.command in (Command.QUERY_FREQ, Command.QUERY_FREQ_LIST):
@@ -53,94 +55,100 @@ def answer(packet: bytes, *, is_refusal: bool = False) -> bytes:
     return encode_answer(packet, Answer.NACK if is_refusal else Answer.ACK)
 
 
-def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
+def split(stream: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
     return [stream[a:b] for a, b in pairwise(edges)]
 
 
 def test_an_answer_is_paired_with_its_request() -> None:
     pairing = Pairing(SEED)
-    number, packet = pairing.mark(change_clock(3, Unit.SCALE_MIN))
+    number, packet = pairing.register(change_frequency(3, Unit.SCALE_MIN))
     assert pairing.receive(packet) == [(number, packet)]
 
 
 def test_two_equal_requests_have_different_packets() -> None:
     pairing = Pairing(SEED)
-    packets = [pairing.mark(change_clock(0, Unit.SCALE_UP))[1] for _ in range(2)]
+    packets = [
+        pairing.register(change_frequency(0, Unit.SCALE_UP))[1] for _ in range(2)
+    ]
     assert packets[0] != packets[1]
     assert packets[0][:457] == packets[1][:457]
 
 
-def test_the_mark_leaves_the_name_in_a_query_readable() -> None:
-    packet = Pairing(SEED).mark(query_clock(1, b"x" * 24))[1]
+def test_the_tag_does_not_change_the_name_in_a_query() -> None:
+    packet = Pairing(SEED).register(query_frequency(1, b"x" * 24))[1]
     assert packet[16:48].split(b"\0")[0] == b"x" * 24
 
 
-def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
+def test_an_unexpected_answer_is_dropped() -> None:
     pairing = Pairing(SEED)
-    late, first = pairing.mark(change_clock(0, Unit.SCALE_UP))
-    pairing.give_up(late)
-    number, second = pairing.mark(change_clock(0, Unit.SCALE_UP))
+    late, first = pairing.register(change_frequency(0, Unit.SCALE_UP))
+    pairing.cancel(late)
+    number, second = pairing.register(change_frequency(0, Unit.SCALE_UP))
     assert pairing.receive(first + second) == [(number, second)]
 
 
-def test_an_answer_to_a_program_before_us_is_dropped() -> None:
-    theirs = Pairing(b"\xa5\x09\x09").mark(query_clocks())[1]
+def test_an_answer_to_an_earlier_program_is_dropped() -> None:
+    theirs = Pairing(b"\xa5\x09\x09").register(query_all_frequencies())[1]
     pairing = Pairing(SEED)
-    number, packet = pairing.mark(query_clocks())
+    number, packet = pairing.register(query_all_frequencies())
     assert pairing.receive(answer(theirs)) == []
     assert [n for n, _ in pairing.receive(answer(packet))] == [number]
 
 
-def test_nothing_asked_of_one_host_is_answered_by_another() -> None:
+def test_a_new_host_does_not_answer_earlier_requests() -> None:
     pairing = Pairing(SEED)
-    packet = pairing.mark(change_clock(0, Unit.SCALE_UP))[1]
-    pairing.forget()
+    packet = pairing.register(change_frequency(0, Unit.SCALE_UP))[1]
+    pairing.reset()
     assert pairing.receive(packet) == []
 
 
-def test_what_is_never_answered_is_forgotten_in_the_end() -> None:
+def test_unanswered_requests_expire() -> None:
     pairing = Pairing(SEED)
-    first = pairing.mark(change_clock(0, Unit.SCALE_UP))[1]
-    rest = [pairing.mark(change_clock(0, Unit.SCALE_UP)) for _ in range(MOST_PENDING)]
+    first = pairing.register(change_frequency(0, Unit.SCALE_UP))[1]
+    rest = [
+        pairing.register(change_frequency(0, Unit.SCALE_UP)) for _ in range(MAX_PENDING)
+    ]
     assert pairing.receive(first + rest[-1][1]) == [rest[-1]]
 
 
 @given(
-    asked=st.lists(
-        st.tuples(st.sampled_from(ASKS), st.sampled_from(["yes", "no", "late", "none"]))
+    requests=st.lists(
+        st.tuples(
+            st.sampled_from(CALLS), st.sampled_from(["yes", "no", "late", "none"])
+        )
     ),
     cuts=st.lists(st.integers(0, 1 << 16)),
     junk=st.lists(st.binary(max_size=600)),
     seed=st.randoms(use_true_random=False),
 )
 def test_each_answer_finds_its_request_however_the_stream_is_cut(
-    asked: list[tuple[Ask[Any], str]],
+    requests: list[tuple[Call[Any], str]],
     cuts: list[int],
     junk: list[bytes],
     seed: random.Random,
 ) -> None:
     pairing = Pairing(SEED)
     stream, expected = b"", []
-    for ask, fate in asked:
-        number, packet = pairing.mark(ask)
+    for call, fate in requests:
+        number, packet = pairing.register(call)
         reply = answer(packet, is_refusal=fate == "no")
         if fate == "late":
-            pairing.give_up(number)
+            pairing.cancel(number)
         if fate != "none":
-            # Of a program before us, or cut short by one.
+            # Answers to an earlier program, or truncated.
             stream += seed.choice(junk).replace(SEED, b"") if junk else b""
             stream += reply
         if fate in ("yes", "no"):
             expected.append((number, reply))
-    found = [pair for piece in pieces(stream, cuts) for pair in pairing.receive(piece)]
+    found = [pair for piece in split(stream, cuts) for pair in pairing.receive(piece)]
     assert found == expected
 
 
 @given(data=st.lists(st.binary(max_size=2000)))
-def test_no_bytes_harm_a_pairing(data: list[bytes]) -> None:
+def test_any_bytes_are_accepted(data: list[bytes]) -> None:
     pairing = Pairing(SEED)
     for piece in data:
         pairing.receive(piece)
-    number, packet = pairing.mark(change_clock(0, Unit.SCALE_MAX))
+    number, packet = pairing.register(change_frequency(0, Unit.SCALE_MAX))
     assert pairing.receive(packet) == [(number, packet)]

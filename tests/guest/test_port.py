@@ -1,3 +1,5 @@
+"""Opening, reading and writing virtio-serial ports."""
+
 from __future__ import annotations
 
 import errno
@@ -32,7 +34,7 @@ def ends() -> Iterator[tuple[Port, socket.socket]]:
 
 @pytest.fixture
 def guest(tmp_path: Path) -> Path:
-    """Devices and the kernel's list: ports of vCPUs 0 and 12, and another agent's."""
+    """Device files and sysfs: ports of vCPUs 0 and 12, and of another agent."""
     names = {"vport1p1": f"{PORT_NAME}12", "vport1p2": "org.qemu.guest_agent.0"}
     for device, name in names.items():
         (tmp_path / "class" / device).mkdir(parents=True)
@@ -44,7 +46,7 @@ def guest(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_ports_are_found_by_udev_s_links_and_by_the_kernel_s_names(
+def test_ports_are_found_by_udev_links_and_in_sysfs(
     guest: Path,
 ) -> None:
     assert list_ports(devices=guest, port_class=guest / "class") == (0, 12)
@@ -54,7 +56,7 @@ def test_ports_are_found_by_udev_s_links_and_by_the_kernel_s_names(
         port.close()
 
 
-def test_a_port_that_the_vm_lacks_is_named_with_the_cure(guest: Path) -> None:
+def test_a_missing_port_is_an_error_with_a_hint(guest: Path) -> None:
     with pytest.raises(PortAbsent, match=rf"{PORT_NAME}3$") as caught:
         open_port(3, devices=guest, port_class=guest / "class")
     assert "vmpower domain onboard" in caught.value.hint
@@ -65,11 +67,11 @@ def test_a_port_that_the_vm_lacks_is_named_with_the_cure(guest: Path) -> None:
     [
         (errno.EBUSY, PortRefused, "another program"),
         (errno.EMFILE, PortRefused, "another program"),
-        (errno.EACCES, PortRefused, "no permission"),
+        (errno.EACCES, PortRefused, "permission denied"),
         (errno.ENXIO, PortAbsent, "ENXIO"),
     ],
 )
-def test_what_the_kernel_refuses_is_said_in_words(
+def test_errors_of_the_kernel_are_explained(
     tmp_path: Path, number: int, kind: type[Exception], word: str
 ) -> None:
     error = _translate(OSError(number, os.strerror(number)), "the port", tmp_path)
@@ -78,7 +80,7 @@ def test_what_the_kernel_refuses_is_said_in_words(
     assert error.hint
 
 
-def test_what_arrives_is_read_and_nothing_is_none(
+def test_a_read_returns_the_pending_bytes_or_none(
     ends: tuple[Port, socket.socket],
 ) -> None:
     port, host = ends
@@ -89,26 +91,28 @@ def test_what_arrives_is_read_and_nothing_is_none(
     assert port.read() == b"abc"
 
 
-def test_a_host_that_hangs_up_is_seen(ends: tuple[Port, socket.socket]) -> None:
+def test_a_host_that_closes_its_end_is_detected(
+    ends: tuple[Port, socket.socket],
+) -> None:
     port, host = ends
     assert port.has_host()
     host.close()
     assert not port.has_host()
     assert port.wait(20)
     assert port.read() == b""
-    with pytest.raises(HostAbsent, match="nobody on the host serves the port"):
+    with pytest.raises(HostAbsent, match="no host is connected to the port"):
         port.write(b"abc")
 
 
-def test_a_host_that_does_not_read_is_no_host(
+def test_a_host_that_does_not_read_is_unreachable(
     ends: tuple[Port, socket.socket],
 ) -> None:
     port, _host = ends
     with pytest.raises(HostAbsent, match="does not read"):
-        _write_for_ever(port)
+        _write_until_it_fails(port)
 
 
-def _write_for_ever(port: Port) -> None:
+def _write_until_it_fails(port: Port) -> None:
     while True:
         port.write(bytes(100_000))
 

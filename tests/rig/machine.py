@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from examples.guests.kvm import bind, cure_kvm, leave_mount_namespace
+from examples.guests.kvm import bind, fix_kvm, leave_mount_namespace
 from tests.rig.reaper import move_under_reaper
 
 _PRIVATE = (
@@ -46,7 +46,7 @@ def enter_machine() -> None:
         return
     move_under_reaper(has_own_mounts=True)
     try:
-        cure_kvm()
+        fix_kvm()
         _base = Path(tempfile.mkdtemp(prefix="vm-", dir="/tmp"))
         _base.chmod(0o755)
         for number, name in enumerate((*_PRIVATE, *_HIDDEN)):

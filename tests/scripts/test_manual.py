@@ -1,4 +1,4 @@
-"""The manual pages say what the code says, and can be read."""
+"""The manual pages: complete, up to date, valid."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ PAGES = build_pages()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_pages_that_are_kept_are_those_that_the_code_gives(name: str) -> None:
+def test_the_pages_in_docs_are_up_to_date(name: str) -> None:
     kept = (DIRECTORY / name).read_text(encoding="utf-8")
     assert kept == PAGES[name], "run 'make man' and commit docs/man"
 
 
-def test_no_page_is_kept_that_nobody_makes() -> None:
+def test_docs_contain_no_other_pages() -> None:
     assert sorted(path.name for path in DIRECTORY.iterdir()) == sorted(PAGES)
 
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(
-    "reader",
+    "linter",
     [("groff", "-man", "-Tutf8", "-ww"), ("mandoc", "-Tlint", "-Wwarning")],
-    ids=lambda reader: reader[0],
+    ids=lambda linter: linter[0],
 )
-def test_readers_have_nothing_to_complain_about(
-    name: str, reader: tuple[str, ...], tmp_path: Path
+def test_manual_page_linters_report_nothing(
+    name: str, linter: tuple[str, ...], tmp_path: Path
 ) -> None:
-    if shutil.which(reader[0]) is None:
-        pytest.skip(f"{reader[0]} is not installed (scripts/packages.txt names it)")
+    if shutil.which(linter[0]) is None:
+        pytest.skip(f"{linter[0]} is not installed (see scripts/packages.txt)")
     page = tmp_path / name
     page.write_text(PAGES[name], encoding="utf-8")
     done = subprocess.run(
-        [*reader, str(page)], capture_output=True, text=True, check=False
+        [*linter, str(page)], capture_output=True, text=True, check=False
     )
-    complaints = done.stderr + (done.stdout if reader[0] == "mandoc" else "")
-    assert (done.returncode, complaints) == (0, "")
+    messages = done.stderr + (done.stdout if linter[0] == "mandoc" else "")
+    assert (done.returncode, messages) == (0, "")
 
 
 def test_every_command_and_option_is_in_the_page() -> None:
@@ -73,7 +73,7 @@ def test_every_command_and_option_is_in_the_page() -> None:
         assert roff.bold(option) in PAGES["vmpowerd.8"]
 
 
-def test_every_command_and_option_of_the_guest_s_side_is_in_its_page() -> None:
+def test_every_command_and_option_of_vmpower_guest_is_in_its_page() -> None:
     page = PAGES["vmpower-guest.1"]
     guest = arguments.build_parser()
     found = list(parsers.commands(guest))
@@ -88,20 +88,20 @@ def test_every_command_and_option_of_the_guest_s_side_is_in_its_page() -> None:
 
 
 def options_of(parser: argparse.ArgumentParser) -> list[str]:
-    """What a command line knows beside --help, which the pages take for granted."""
+    """Return the options of a parser, except --help."""
     options = [word for action in parser._actions for word in action.option_strings]
     return [option for option in options if option not in ("-h", "--help")]
 
 
 def fields_of(cls: Any) -> list[tuple[Any, str]]:
-    """Every field of a dataclass of the configuration and of those in it."""
+    """Return all fields of a dataclass, and of the dataclasses in it."""
     found = []
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         found.append((cls, field.name))
         kinds = (hints[field.name], *typing.get_args(hints[field.name]))
         for kind in kinds:
-            if kind is PolicyRule:  # its keys have a test of their own
+            if kind is PolicyRule:  # tested separately
                 continue
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 found += fields_of(kind)
@@ -116,7 +116,7 @@ def test_every_key_of_the_configuration_is_explained(cls: Any, name: str) -> Non
     key = roff.escape(key_of(name))
     assert rf"\fB{key}\fR (" in page or f'.SS "[{key}]"' in page or f"[[{key}]]" in page
     is_table = f'.SS "[{key}]"' in page
-    assert is_table or members_of(cls).get(name), f"{cls.__name__}.{name}: why?"
+    assert is_table or members_of(cls).get(name), f"{cls.__name__}.{name}: no help"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,7 +138,7 @@ def test_the_example_is_a_configuration() -> None:
     assert [rule.match for rule in config.domain] == ["fw-*"]
 
 
-def test_exit_statuses_stand_in_both_pages() -> None:
+def test_exit_statuses_are_in_both_pages() -> None:
     for number in ("0", "1", "2", "3", "4", "5", "130"):
         assert f".TP\n\\fB{number}\\fR\n" in PAGES["vmpower.1"]
     for number in ("0", "1", "2", "3", "4", "130"):
@@ -146,7 +146,7 @@ def test_exit_statuses_stand_in_both_pages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "written"),
+    ("text", "expected"),
     [
         ("a-b", r"a\-b"),
         (r"C:\x", r"C:\ex"),
@@ -154,15 +154,15 @@ def test_exit_statuses_stand_in_both_pages() -> None:
         ("schön", r"sch\[u00F6]n"),
     ],
 )
-def test_text_means_nothing_to_roff(words: str, written: str) -> None:
-    assert roff.text(words) == [".PP", written]
+def test_text_is_escaped_for_roff(text: str, expected: str) -> None:
+    assert roff.text(text) == [".PP", expected]
 
 
-def test_a_line_that_begins_with_a_dot_is_no_request() -> None:
+def test_a_line_that_begins_with_a_dot_is_escaped() -> None:
     assert roff.verbatim([".SH x"])[3] == r"\&.SH x"
 
 
-def test_an_option_is_bold_and_its_value_is_to_be_replaced() -> None:
+def test_options_are_bold_and_their_values_italic() -> None:
     assert roff.spelling("-o, --output table|json") == (
         r"\fB\-o\fR, \fB\-\-output\fR \fItable|json\fR"
     )

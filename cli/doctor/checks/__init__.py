@@ -1,21 +1,31 @@
-"""What may be wrong: each function is a check, found by being in one of the modules."""
+"""The checks: each function with `@check` in one of the modules is one."""
 
 from __future__ import annotations
 
 from cli.doctor.checks import (
-    clocks,
     confinement,
     domains,
     drivers,
     host,
     libvirt,
-    rivals,
+    limits,
+    power_managers,
     service,
     sharing,
 )
-from cli.doctor.examination import checks_in
+from cli.doctor.diagnosis import checks_in
 
 CHECKS = checks_in(
-    [libvirt, service, host, drivers, clocks, rivals, domains, sharing, confinement]
+    [
+        libvirt,
+        service,
+        host,
+        drivers,
+        limits,
+        power_managers,
+        domains,
+        sharing,
+        confinement,
+    ]
 )
-"""All of them, in the order in which they are made."""
+"""All checks, in the order in which they run."""

@@ -1,25 +1,24 @@
-"""Sockets with paths of their own, and a QEMU that is refused them.
+"""Channel sockets with their own paths, and AppArmor or SELinux denying them to QEMU.
 
 Source: libvirt's virt-aa-helper (`valid_path`: directories that it never allows) and
-its SELinux driver, which labels the socket but not the directory.
+its SELinux driver, which labels the socket but not its directory.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.doctor.examination import check
+from cli.doctor.diagnosis import check, error, warning
 from cli.doctor.facts.directories import Directories
 from cli.doctor.facts.kernel import Confinement
 from cli.doctor.facts.libvirt import Libvirt
-from cli.doctor.finding import error, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cli.doctor.finding import Finding
+    from cli.doctor.diagnosis import Finding
 
-_NEVER = [
+_NEVER_ALLOWED = [
     "/bin",
     "/etc",
     "/lib",
@@ -34,59 +33,62 @@ _NEVER = [
     "/usr/sbin",
     "/usr/share",
 ]
-_OTHERS_WRITE, _STICKY = 0o002, 0o1000
+_WRITABLE_BY_OTHERS, _STICKY = 0o002, 0o1000
 
 
 @check(Confinement, Libvirt, Directories)
 def socket_confined(
     confinement: Confinement, libvirt: Libvirt, directories: Directories
 ) -> Iterator[Finding]:
-    """AppArmor or SELinux keeps QEMU from a channel's own path."""
+    """AppArmor or SELinux denies QEMU the path of a channel."""
     models = libvirt.inspection.security_models if libvirt.inspection else frozenset()
-    for where in (directory.path for directory in directories.directories):
-        if "apparmor" in models and _is_never_allowed(where):
+    for path in (directory.path for directory in directories.directories):
+        if "apparmor" in models and _is_never_allowed(path):
             yield warning(
-                where,
-                "AppArmor confines QEMU, and libvirt never lets it use sockets there",
+                path,
+                "AppArmor confines QEMU, and libvirt's profile never allows sockets"
+                " there",
                 "use /run/NAME or /tmp/NAME, or channels without a path: libvirt then"
-                " chooses one that works",
+                " chooses one",
             )
         elif "selinux" in models and confinement.is_selinux_enforcing:
             yield warning(
-                where,
-                "SELinux confines QEMU, and may refuse sockets outside of libvirt's"
-                " own directories",
-                f"semanage fcontext -a -t qemu_var_run_t '{where}(/.*)?' && restorecon"
-                f" -R {where}; or channels without a path",
+                path,
+                "SELinux confines QEMU, and may deny sockets outside of libvirt's own"
+                " directories",
+                f"semanage fcontext -a -t qemu_var_run_t '{path}(/.*)?' && restorecon"
+                f" -R {path}; or use channels without a path",
             )
 
 
 @check(Directories)
 def socket_directory_absent(directories: Directories) -> Iterator[Finding]:
-    """Sockets shall be in a directory that is not there: domains do not start."""
+    """The directory of a channel's socket does not exist: the domain cannot start."""
     for directory in directories.directories:
         if not directory.exists:
             yield error(
                 directory.path,
-                f"no such directory, and {', '.join(directory.domains)} shall have"
-                " sockets there: libvirt will not start them",
-                f"mkdir {directory.path}, and at each boot: echo 'd {directory.path}"
-                " 0755 root root' > /etc/tmpfiles.d/vmpower.conf; or channels without"
-                " a path",
+                "no such directory: libvirt cannot start"
+                f" {', '.join(directory.domains)}, with channel sockets there",
+                f"mkdir {directory.path}, and for each boot: echo 'd {directory.path}"
+                " 0755 root root' > /etc/tmpfiles.d/vmpower.conf; or use channels"
+                " without a path",
             )
 
 
 @check(Directories)
 def socket_directory_open(directories: Directories) -> Iterator[Finding]:
-    """Anybody may put a socket where a domain's is expected."""
+    """Any user can replace the sockets of domains."""
     for directory in directories.directories:
-        if directory.mode & _OTHERS_WRITE and not directory.mode & _STICKY:
+        if directory.mode & _WRITABLE_BY_OTHERS and not directory.mode & _STICKY:
             yield warning(
                 directory.path,
-                f"mode {directory.mode:04o}: any user may replace the sockets in it",
+                f"mode {directory.mode:04o}: any user can replace the sockets in it",
                 f"chmod 0755 {directory.path}",
             )
 
 
 def _is_never_allowed(directory: str) -> bool:
-    return any(directory == one or directory.startswith(f"{one}/") for one in _NEVER)
+    return any(
+        directory == one or directory.startswith(f"{one}/") for one in _NEVER_ALLOWED
+    )

@@ -1,21 +1,20 @@
-"""The machine itself."""
+"""The host: virtualization, the CPU tree, offline and isolated CPUs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.doctor.examination import check
+from cli.doctor.diagnosis import check, error, info, warning
 from cli.doctor.facts.accounts import Accounts
 from cli.doctor.facts.cpus import Cpus, CpuTreeState
 from cli.doctor.facts.kernel import Kernel, Kvm
-from cli.doctor.finding import error, info, warning
-from cli.doctor.places import Places
+from cli.doctor.target import Target
 from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cli.doctor.finding import Finding
+    from cli.doctor.diagnosis import Finding
 
 _VIRTUALIZATION = frozenset({"vmx", "svm"})
 """Flags of Intel's and AMD's CPUs."""
@@ -26,7 +25,7 @@ _KVM_GROUP = "kvm"
 
 @check(Kvm, Accounts)
 def kvm_unusable(kvm: Kvm, accounts: Accounts) -> Iterator[Finding]:
-    """/dev/kvm is shown, and QEMU may not use it."""
+    """/dev/kvm exists, but QEMU may not open it."""
     if not kvm.exists or not accounts.qemu_gids:
         return
     is_for_group = kvm.gid in accounts.qemu_gids and kvm.mode & _FOR_GROUP == _FOR_GROUP
@@ -36,16 +35,16 @@ def kvm_unusable(kvm: Kvm, accounts: Accounts) -> Iterator[Finding]:
     group = _KVM_GROUP if _KVM_GROUP in accounts.groups else "QEMU's group"
     yield error(
         _NODE,
-        f"QEMU's user may not open it (group {owner}, mode {kvm.mode:04o}), while"
-        " libvirt, as root, may: it probes QEMU anew at every call, and each define"
-        " takes up to a minute",
-        f"chgrp {group} {_NODE}; chmod 0660 {_NODE} (udev does so where it runs)",
+        f"QEMU's user may not open it (group {owner}, mode {kvm.mode:04o}), but"
+        " libvirt, as root, may: it probes QEMU again on each call, and defining a"
+        " domain takes up to a minute",
+        f"chgrp {group} {_NODE}; chmod 0660 {_NODE} (normally done by udev)",
     )
 
 
 @check(Kvm, Kernel)
 def kvm_absent(kvm: Kvm, kernel: Kernel) -> Iterator[Finding]:
-    """The CPU can virtualize, and the kernel does not."""
+    """The CPU supports virtualization, but the kernel does not use it."""
     if kvm.exists:
         return
     found = kernel.cpu_flags & _VIRTUALIZATION
@@ -53,63 +52,62 @@ def kvm_absent(kvm: Kvm, kernel: Kernel) -> Iterator[Finding]:
         module = "kvm_intel" if "vmx" in found else "kvm_amd"
         yield warning(
             _NODE,
-            "it is absent although the CPU can virtualize: guests are emulated, a"
-            " hundred times slower",
+            "missing, although the CPU supports virtualization: guests are emulated,"
+            " about 100 times slower",
             f"modprobe {module}; if that fails, enable virtualization in the firmware",
         )
     elif kernel.cpu_flags:
-        yield info(_NODE, "this CPU offers no virtualization: guests are emulated")
+        yield info(
+            _NODE, "the CPU does not support virtualization: guests are emulated"
+        )
 
 
 @check(CpuTreeState)
 def cpu_tree_absent(state: CpuTreeState) -> Iterator[Finding]:
-    """There is no CPU tree where one is looked for."""
+    """There is no CPU tree at the expected path."""
     if state.problem:
         yield error(
             "CPU tree",
             state.problem,
-            "name another one with --sysfs-root; 'vmpower simulate' makes one to try",
+            "use another one with --sysfs-root; 'vmpower simulate' creates one to try",
         )
 
 
-@check(Kernel, Places)
-def sysfs_read_only(kernel: Kernel, places: Places) -> Iterator[Finding]:
+@check(Kernel, Target)
+def sysfs_read_only(kernel: Kernel, target: Target) -> Iterator[Finding]:
     """The CPU tree is mounted read-only."""
     if kernel.is_sysfs_read_only:
         yield error(
-            str(places.cpu_root),
-            "it is mounted read-only: no clock can be set",
-            "in a container give it to the daemon writable; in a service take"
-            " ProtectKernelTunables= out",
+            str(target.cpu_root),
+            "mounted read-only: no frequency can be set",
+            "in a container, mount it writable; in a systemd unit, remove"
+            " ProtectKernelTunables=",
         )
 
 
 @check(Cpus)
 def cpus_simulated(cpus: Cpus) -> Iterator[Finding]:
-    """The CPUs are files of a simulation."""
+    """The CPUs are simulated."""
     if cpus.is_simulated:
         numbers = format_cpulist(cpus.present)
-        yield info(
-            f"CPU {numbers}", "they are simulated: files, behind which no CPU stands"
-        )
+        yield info(f"CPU {numbers}", "simulated, with no real CPU behind it")
 
 
 @check(Cpus)
 def cpus_offline(cpus: Cpus) -> Iterator[Finding]:
-    """CPUs are offline, so that nobody can be pinned to them."""
+    """CPUs are offline: no vCPU can run there."""
     offline = cpus.present - cpus.topology.online
     if offline:
         is_smt = cpus.switches.get("smt/control") in ("off", "forceoff")
-        why = ": SMT is switched off" if is_smt else ""
+        why = ": SMT is disabled" if is_smt else ""
         yield info(f"CPU {format_cpulist(offline)}", f"offline{why}")
 
 
 @check(Cpus)
 def cpus_isolated(cpus: Cpus) -> Iterator[Finding]:
-    """The kernel keeps CPUs free (isolcpus), which changes who may run there."""
+    """CPUs are isolated (isolcpus), which changes what runs there."""
     if cpus.isolated:
         yield info(
             f"CPU {format_cpulist(cpus.isolated)}",
-            "isolated: only vCPUs that are pinned there run there, those without"
-            " pinning keep away",
+            "isolated: only vCPUs that are pinned to them run there",
         )

@@ -1,65 +1,64 @@
-"""libvirt: whether domains can be seen and changed."""
+"""libvirt: whether domains can be read and changed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.doctor.examination import check
-from cli.doctor.facts.accounts import Accounts, Person
+from cli.doctor.diagnosis import check, error, info, warning
+from cli.doctor.facts.accounts import Accounts, User
 from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.libvirt import Libvirt
-from cli.doctor.finding import error, info, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cli.doctor.finding import Finding
+    from cli.doctor.diagnosis import Finding
 
 _GROUP = "libvirt"
 _START = (
-    "systemctl start libvirtd (or virtqemud.socket); another one is named with"
+    "systemctl start libvirtd (or virtqemud.socket); for another libvirt use"
     " --connect, LIBVIRT_DEFAULT_URI or libvirt.uri in vmpower.toml"
 )
 
 
 @check(Libvirt)
 def libvirt_unreachable(libvirt: Libvirt) -> Iterator[Finding]:
-    """Libvirt does not answer, so that no domain is known."""
+    """Libvirt does not respond: no domain is known."""
     if libvirt.inspection is None:
         yield error(f"libvirt {libvirt.uri}", libvirt.failure, libvirt.hint or _START)
 
 
-@check(Libvirt, Person, Accounts)
+@check(Libvirt, User, Accounts)
 def libvirt_read_only(
-    libvirt: Libvirt, person: Person, accounts: Accounts
+    libvirt: Libvirt, user: User, accounts: Accounts
 ) -> Iterator[Finding]:
-    """This user sees domains and may change none."""
-    seen = libvirt.inspection
-    if seen is None or not seen.write_refusal:
+    """This user may read domains, but not change them."""
+    inspection = libvirt.inspection
+    if inspection is None or not inspection.write_refusal:
         return
     group = accounts.groups.get(_GROUP)
     if group is None:
-        cure = "use sudo, or see libvirt's access control (polkit)"
-    elif _GROUP in person.groups:
-        cure = f"being in group '{_GROUP}' is not enough here: {seen.write_refusal}"
-    elif person.name in group.members:
-        cure = f"log in again: {person.name} is in '{_GROUP}', not yet this session"
+        fix = "use sudo, or configure libvirt's access control (polkit)"
+    elif _GROUP in user.groups:
+        fix = f"group '{_GROUP}' is not sufficient here: {inspection.write_refusal}"
+    elif user.name in group.members:
+        fix = f"log in again: {user.name} is in group '{_GROUP}', this session is not"
     else:
-        cure = f"usermod -aG {_GROUP} {person.name}, then log in again"
+        fix = f"usermod -aG {_GROUP} {user.name}, then log in again"
     yield warning(
         f"libvirt {libvirt.uri}",
-        f"user '{person.name}' may look and change nothing: domain add, onboard, set"
-        " and pin will fail",
-        cure,
+        f"user '{user.name}' has read-only access: domain add, onboard, set and pin"
+        " will fail",
+        fix,
     )
 
 
 @check(Status)
 def libvirt_lost(status: Status) -> Iterator[Finding]:
-    """The daemon has lost libvirt, or never had it."""
+    """The daemon is not connected to libvirt."""
     libvirt = status.document["libvirt"]
     if not libvirt["connected"]:
-        why = libvirt["reason"] or "for a reason that it does not know"
+        why = libvirt["reason"] or "unknown reason"
         yield error(
             f"libvirt {libvirt['uri']}", f"the daemon is not connected: {why}", _START
         )
@@ -67,24 +66,24 @@ def libvirt_lost(status: Status) -> Iterator[Finding]:
 
 @check(Libvirt)
 def domain_unreadable(libvirt: Libvirt) -> Iterator[Finding]:
-    """Domains that libvirt lists and cannot describe."""
+    """Domains that libvirt lists but cannot describe."""
     for name, why in (
         libvirt.inspection.unreadable if libvirt.inspection else {}
     ).items():
         yield warning(
             f"domain {name}",
-            f"cannot be described: {why}",
+            f"libvirt cannot describe it: {why}",
             f"see 'virsh dumpxml {name}'",
         )
 
 
 @check(Libvirt, Status)
 def libvirt_differs(libvirt: Libvirt, status: Status) -> Iterator[Finding]:
-    """The command speaks to another libvirt than the daemon watches."""
+    """The command and the daemon use different libvirt URIs."""
     watched = status.document["libvirt"]["uri"]
     if libvirt.uri != watched:
         yield info(
             f"libvirt {libvirt.uri}",
-            f"the daemon watches {watched}",
-            f"to onboard what it watches: --connect '{watched}'",
+            f"the daemon uses {watched}",
+            f"to change the domains there, use --connect '{watched}'",
         )

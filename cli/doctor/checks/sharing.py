@@ -1,47 +1,46 @@
-"""Clocks that several parties share, so that none gets what it asks for."""
+"""Clock groups and cores that several domains, or domains and the host, share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.doctor.examination import check
+from cli.doctor.diagnosis import check, info, warning
 from cli.doctor.facts.cpus import Cpus
 from cli.doctor.facts.daemon import Configuration
 from cli.doctor.facts.domains import Domains
-from cli.doctor.finding import info, warning
 from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cli.doctor.finding import Finding
+    from cli.doctor.diagnosis import Finding
 
 _SEVERAL = 2
 
 
 @check(Domains, Cpus)
 def clock_shared_by_domains(domains: Domains, cpus: Cpus) -> Iterator[Finding]:
-    """Domains in one clock group: the one that wants most decides."""
-    tenants = _tenants(domains)
-    asking = {domain.name for domain in domains.taking_part()}
+    """Domains share a clock group: the highest request decides."""
+    by_group = _domains_by_group(domains)
+    requesting = {domain.name for domain in domains.managed()}
     for group in cpus.topology.groups:
-        names = tenants.get(group.number, {}).keys()
-        if len(names) < _SEVERAL or not names & asking:
+        names = by_group.get(group.number, {}).keys()
+        if len(names) < _SEVERAL or not names & requesting:
             continue
         subject = f"CPU {format_cpulist(group.pcpus)}"
-        words = ", ".join(sorted(names))
-        if silent := sorted(names - asking):
+        sharing = ", ".join(sorted(names))
+        if silent := sorted(names - requesting):
             yield warning(
                 subject,
-                f"never slowed: one clock, shared by {words}, and {silent[0]} has no"
-                " channel to ask with, which counts as wanting the highest",
-                f"vmpower domain onboard {silent[0]}, or pin it elsewhere",
+                f"never slowed down: {sharing} share a clock group, and {silent[0]} has"
+                " no channel, which counts as a request for the highest frequency",
+                f"vmpower domain onboard {silent[0]}, or pin it to other CPUs",
             )
         else:
             yield info(
                 subject,
-                f"one clock, shared by {words}: it follows the one that wants most",
-                "pin them into different clock groups: 'vmpower cpu list' shows them",
+                f"{sharing} share a clock group: it runs at the highest request",
+                "pin them to different clock groups; see 'vmpower cpu list'",
             )
 
 
@@ -49,31 +48,31 @@ def clock_shared_by_domains(domains: Domains, cpus: Cpus) -> Iterator[Finding]:
 def clock_shared_with_host(
     domains: Domains, cpus: Cpus, configuration: Configuration
 ) -> Iterator[Finding]:
-    """A guest's clock that is never slowed for the host's sake."""
+    """A clock group is never slowed down because the host may use its CPUs."""
     if configuration.config.power.share_with_host:
         return
-    tenants = _tenants(domains)
-    asking = {domain.name for domain in domains.taking_part()}
+    by_group = _domains_by_group(domains)
+    requesting = {domain.name for domain in domains.managed()}
     for group in cpus.topology.groups:
-        names = tenants.get(group.number, {})
+        names = by_group.get(group.number, {})
         rest = frozenset[int](group.pcpus).difference(*names.values())
-        if names.keys() & asking and rest:
+        if names.keys() & requesting and rest:
             yield warning(
                 f"CPU {format_cpulist(group.pcpus)}",
-                f"never slowed for {', '.join(sorted(names.keys() & asking))}: CPU"
-                f" {format_cpulist(rest)} of this clock group has no vCPU pinned to it"
-                " and may run the host's own work",
+                f"never slowed down for {', '.join(sorted(names.keys() & requesting))}:"
+                f" CPU {format_cpulist(rest)} of this clock group has no vCPU pinned to"
+                " it and may run host tasks",
                 "pin a vCPU there too, or set power.share_with_host = true",
             )
 
 
 @check(Domains, Cpus)
 def core_shared_by_domains(domains: Domains, cpus: Cpus) -> Iterator[Finding]:
-    """Two threads of one core in different clock groups, with different domains."""
+    """Domains share a core whose threads are in different clock groups."""
     owners: dict[int, set[str]] = {}
     cores = {int(cpu.pcpu): int(cpu.core) for cpu in cpus.hosts}
     groups: dict[int, set[int]] = {}
-    for domain in domains.taking_part():
+    for domain in domains.managed():
         for vcpu in domain.vcpus:
             for pcpu in vcpu.pcpus if vcpu.group is not None else ():
                 core = cores.get(pcpu, pcpu)
@@ -85,13 +84,13 @@ def core_shared_by_domains(domains: Domains, cpus: Cpus) -> Iterator[Finding]:
             yield warning(
                 f"CPU {threads}",
                 f"threads of one core, used by {', '.join(sorted(names))}: the hardware"
-                " runs both at the higher clock",
+                " runs both at the higher frequency",
                 "give each core to one domain",
             )
 
 
-def _tenants(domains: Domains) -> Mapping[int, dict[str, frozenset[int]]]:
-    """Collect the domains that run, with their CPUs, by clock group."""
+def _domains_by_group(domains: Domains) -> Mapping[int, dict[str, frozenset[int]]]:
+    """Map clock groups to running domains and the CPUs that they use."""
     found: dict[int, dict[str, frozenset[int]]] = {}
     for domain in domains.active():
         for vcpu in domain.vcpus:

@@ -1,1 +1,1 @@
-"""What the checks are about: each module has values, and a function that reads them."""
+"""Facts for the checks: each module has values, and the function that reads them."""

@@ -1,4 +1,4 @@
-"""Users and groups: of the machine, and of the person who asks.
+"""Users and groups of the host, and the user who runs the command.
 
 Source: passwd(5), group(5).
 """
@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cli.doctor.places import Places
+    from cli.doctor.target import Target
 
 QEMU_USERS = ("libvirt-qemu", "qemu")
-"""Whom a system libvirt runs QEMU as: Debian's name, then RHEL's and SUSE's."""
+"""Users that libvirt runs QEMU as: on Debian, then on RHEL and SUSE."""
 _GROUP_FIELDS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One group of the machine."""
+    """One group."""
 
     name: str
     gid: int
     members: frozenset[str]
-    """Those that the file lists, without those whose own group it is."""
+    """As listed in the file; without users whose primary group it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
-    """The machine's."""
+    """The users and groups of the host."""
 
     groups: Mapping[str, Group]
     qemu_gids: frozenset[int]
-    """Groups that QEMU runs with; none: there is no such user."""
+    """Groups that QEMU runs with; empty: there is no such user."""
 
     def group_name(self, gid: int) -> str:
-        """Name a group, by its number if it has no name."""
+        """Return the name of a group, or its number if it has none."""
         for group in self.groups.values():
             if group.gid == gid:
                 return group.name
@@ -49,19 +49,19 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Who asks."""
+class User:
+    """The user who runs the command."""
 
     name: str
     uid: int
     groups: frozenset[str]
-    """Of the process: those of the last log-in."""
+    """Of this session."""
 
 
-def read_accounts(places: Places) -> Accounts:
-    """Read users and groups from their files, not from a directory service."""
+def read_accounts(target: Target) -> Accounts:
+    """Read users and groups from files, without directory services."""
     groups = {}
-    for line in places.read("etc/group").splitlines():
+    for line in target.read("etc/group").splitlines():
         fields = line.split(":")
         if len(fields) == _GROUP_FIELDS and fields[2].isdecimal():
             members = frozenset(filter(None, fields[3].split(",")))
@@ -69,7 +69,7 @@ def read_accounts(places: Places) -> Accounts:
             groups[group.name] = group
     qemu = {
         int(fields[3])
-        for line in places.read("etc/passwd").splitlines()
+        for line in target.read("etc/passwd").splitlines()
         if (fields := line.split(":"))[0] in QEMU_USERS and fields[3].isdecimal()
     }
     qemu |= {
@@ -78,8 +78,8 @@ def read_accounts(places: Places) -> Accounts:
     return Accounts(groups=groups, qemu_gids=frozenset(qemu))
 
 
-def read_person() -> Person:
-    """Read who we are."""
+def read_user() -> User:
+    """Return the user and groups of this process."""
     uid = os.geteuid()
     name = str(uid)
     with suppress(KeyError):
@@ -88,4 +88,4 @@ def read_person() -> Person:
     for gid in {os.getegid(), *os.getgroups()}:
         with suppress(KeyError):
             groups.add(grp.getgrgid(gid).gr_name)
-    return Person(name=name, uid=uid, groups=frozenset(groups))
+    return User(name=name, uid=uid, groups=frozenset(groups))

@@ -1,4 +1,4 @@
-"""The CPUs: who clocks them, and what somebody else has set.
+"""The CPUs: their scaling drivers, governors and limits.
 
 Source: Documentation/admin-guide/pm/{cpufreq,intel_pstate,amd-pstate}.rst of the
 kernel.
@@ -17,7 +17,7 @@ from orchestrator.power.topology import Topology, read_topology
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cli.doctor.places import Places
+    from cli.doctor.target import Target
 
 _SWITCHES = (
     "intel_pstate/status",
@@ -31,18 +31,18 @@ _SWITCHES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """A clock group as its files stand, whether we know its driver or not."""
+class CpufreqPolicy:
+    """The files of a cpufreq policy, with any scaling driver."""
 
     number: int
     pcpus: tuple[int, ...]
-    """Those online."""
+    """Its online CPUs."""
     driver: str
     governor: str
     governors: tuple[str, ...]
-    """Available now; others may be loaded when they are asked for."""
+    """Available now; others may be loaded on demand."""
     min_khz: int | None
-    """scaling_min_freq: what somebody allows."""
+    """scaling_min_freq: the current limit."""
     max_khz: int | None
     hardware_min_khz: int | None
     hardware_max_khz: int | None
@@ -50,44 +50,44 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpus:
-    """All of them."""
+    """All CPUs of the host."""
 
     topology: Topology
-    policies: tuple[Policy, ...]
-    """Those of drivers that we do not know, too."""
+    policies: tuple[CpufreqPolicy, ...]
+    """Including those with unsupported drivers."""
     hosts: tuple[HostCpu, ...]
     present: frozenset[int]
     switches: Mapping[str, str]
-    """Values of files below the CPU directory, those that are there."""
+    """Values of files in the CPU directory, by name, as far as they exist."""
     is_simulated: bool
 
     @property
     def isolated(self) -> frozenset[int]:
-        """CPUs on which the kernel puts no work by itself."""
+        """CPUs that the scheduler leaves free (isolcpus)."""
         return frozenset(cpu.pcpu for cpu in self.hosts if cpu.is_isolated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuTreeState:
-    """Whether there are CPUs to look at."""
+    """Whether the CPU tree can be read."""
 
     problem: str
-    """Empty: there are."""
+    """Why not; empty: it can."""
 
 
-def read_cpus(places: Places) -> Cpus:
+def read_cpus(target: Target) -> Cpus:
     """Read the CPU tree.
 
     Raises:
-        SysfsError: there is none.
+        SysfsError: there is no CPU tree.
     """
-    tree = CpuTree(places.cpu_root)
+    tree = CpuTree(target.cpu_root)
     topology = read_topology(tree)
     directories = (tree.cpu_dir / "cpufreq").glob("policy*")
-    words = sorted(path.name.removeprefix("policy") for path in directories)
+    numbers = sorted(path.name.removeprefix("policy") for path in directories)
     return Cpus(
         topology=topology,
-        policies=tuple(_read_policy(tree, int(w)) for w in words if w.isdecimal()),
+        policies=tuple(_read_policy(tree, int(n)) for n in numbers if n.isdecimal()),
         hosts=read_host_cpus(tree),
         present=_read_present(tree, topology),
         switches={
@@ -99,19 +99,19 @@ def read_cpus(places: Places) -> Cpus:
     )
 
 
-def _read_policy(tree: CpuTree, number: int) -> Policy:
-    def word(name: str) -> str:
+def _read_policy(tree: CpuTree, number: int) -> CpufreqPolicy:
+    def text(name: str) -> str:
         return _read(tree, policy_path(number, name))
 
     def khz(name: str) -> int | None:
         return tree.read_khz(policy_path(number, name))
 
-    return Policy(
+    return CpufreqPolicy(
         number=number,
-        pcpus=tuple(int(w) for w in word("affected_cpus").split() if w.isdecimal()),
-        driver=word("scaling_driver"),
-        governor=word("scaling_governor"),
-        governors=tuple(word("scaling_available_governors").split()),
+        pcpus=tuple(int(w) for w in text("affected_cpus").split() if w.isdecimal()),
+        driver=text("scaling_driver"),
+        governor=text("scaling_governor"),
+        governors=tuple(text("scaling_available_governors").split()),
         min_khz=khz("scaling_min_freq"),
         max_khz=khz("scaling_max_freq"),
         hardware_min_khz=khz("cpuinfo_min_freq"),

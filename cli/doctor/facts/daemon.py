@@ -1,4 +1,4 @@
-"""The daemon: whether it answers, and what it says about itself and all else."""
+"""The daemon: whether it responds, its status, its configuration."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from orchestrator.errors import ConfigError, ControlError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli.doctor.places import Places
+    from cli.doctor.target import Target
     from orchestrator.control import documents
 
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """What came of asking it."""
+    """The result of a request to the daemon."""
 
     status: documents.Status | None
     failure: str = ""
@@ -29,11 +29,11 @@ class Daemon:
     hint: str = ""
 
 
-def read_daemon(places: Places) -> Daemon:
-    """Ask the daemon for its status over the socket for everybody."""
-    path = places.socket or places.run_dir / READ_ONLY_SOCKET
+def read_daemon(target: Target) -> Daemon:
+    """Request the daemon's status over the read-only socket."""
+    path = target.socket or target.run_dir / READ_ONLY_SOCKET
     try:
-        with ControlClient(path, timeout_s=_PATIENCE_S) as client:
+        with ControlClient(path, timeout_s=_TIMEOUT_S) as client:
             return Daemon(status=client.status())
     except ControlError as error:
         return Daemon(status=None, failure=str(error), hint=error.hint)
@@ -41,29 +41,29 @@ def read_daemon(places: Places) -> Daemon:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All that a daemon that runs says."""
+    """The status of a running daemon."""
 
     document: documents.Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """What the file says, or why it cannot be used."""
+    """The configuration file, or why it is invalid."""
 
     file: Path
     problem: str
-    """Empty: it is good, or not there."""
+    """Empty: the file is valid, or does not exist."""
     config: Config
-    """The defaults where the file cannot be used."""
+    """The defaults if the file is invalid."""
 
 
-def read_configuration(places: Places) -> Configuration:
+def read_configuration(target: Target) -> Configuration:
     """Read the configuration file and its drop-ins."""
-    file = places.config or places.path(str(DEFAULT_FILE).lstrip("/"))
-    is_named = places.config is not None or places.is_copy
+    file = target.config or target.path(str(DEFAULT_FILE).lstrip("/"))
+    is_named = target.config is not None or target.is_copy
     problem, config = "", Config()
     try:
-        if not places.is_copy or file.is_file():
+        if not target.is_copy or file.is_file():
             config = load_config(file if is_named else None)
     except ConfigError as error:
         problem = str(error)

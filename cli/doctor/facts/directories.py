@@ -1,4 +1,4 @@
-"""Directories of channel sockets that domains name themselves, as DPDK's habit is."""
+"""Directories of channel sockets whose paths are set in domains, as for DPDK."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cli.doctor.facts.domains import Domains
-    from cli.doctor.places import Places
+    from cli.doctor.target import Target
 
-_LIBVIRT = ("/var/lib/libvirt/", "/run/libvirt/", "/var/run/libvirt/")
+_OF_LIBVIRT = ("/var/lib/libvirt/", "/run/libvirt/", "/var/run/libvirt/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """One of them."""
+    """One directory of sockets."""
 
     path: str
     domains: tuple[str, ...]
-    """Names of those that have sockets there."""
+    """Names of the domains with sockets there."""
     exists: bool
     mode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Directories:
-    """All of them; those that libvirt chose are its own business."""
+    """All such directories, without those that libvirt chose."""
 
     directories: tuple[Directory, ...]
 
 
-def read_directories(domains: Domains, places: Places) -> Directories:
-    """Look at the directories of all channels that have a path of their own."""
+def read_directories(domains: Domains, target: Target) -> Directories:
+    """Read the directories of all channels whose path is set in the domain."""
     users: dict[str, set[str]] = {}
     for domain in domains.domains:
         for channel in domain.channels:
-            if channel.path and not channel.path.startswith(_LIBVIRT):
+            if channel.path and not channel.path.startswith(_OF_LIBVIRT):
                 where = posixpath.dirname(channel.path)
                 users.setdefault(where, set()).add(domain.name)
-    return Directories(tuple(_look(users, places)))
+    return Directories(tuple(_read(users, target)))
 
 
-def _look(users: dict[str, set[str]], places: Places) -> Iterator[Directory]:
+def _read(users: dict[str, set[str]], target: Target) -> Iterator[Directory]:
     for path, names in sorted(users.items()):
         mode = 0
         try:
-            mode = stat.S_IMODE(places.path(path.lstrip("/")).stat().st_mode)
+            mode = stat.S_IMODE(target.path(path.lstrip("/")).stat().st_mode)
             exists = True
         except PermissionError:
-            exists = True  # below one that is not for us
+            exists = True  # a parent directory cannot be read
         except OSError:
             exists = False
         yield Directory(

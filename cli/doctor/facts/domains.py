@@ -1,4 +1,4 @@
-"""Domains as the daemon tells of them, or else as libvirt does."""
+"""Domains, as the daemon knows them, otherwise as libvirt does."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ if TYPE_CHECKING:
     from orchestrator.power.topology import Topology
     from orchestrator.values.domain import DomainSpec, PCpu
 
-_OFF = ("shut off", "crashed")
+_INACTIVE = ("shut off", "crashed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vcpu:
-    """A vCPU and where it runs."""
+    """A vCPU and its host CPUs."""
 
     number: int
     pcpus: frozenset[int]
     group: int | None
-    """Its one clock group."""
+    """Its clock group; None: not in exactly one."""
     reason: str
-    """Why it is in none; empty if it is."""
+    """Why `group` is None; otherwise empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A channel and what became of it."""
+    """A channel and its state."""
 
     number: int
     path: str
-    """Empty: it has none now."""
+    """Empty: none at present."""
     state: str
-    """As `vmpower status` says it; empty: only the daemon knows."""
+    """As in `vmpower status`; empty: not known without the daemon."""
     reason: str
     generation: int | None
-    """Bytes of its guest's packets; None: not known."""
+    """Size of the guest's packets in bytes; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,31 +50,31 @@ class Domain:
     vcpus: tuple[Vcpu, ...]
     channels: tuple[Channel, ...]
     problems: tuple[str, ...]
-    """What is wrong with its XML, its metadata or its onboarding."""
+    """Problems with its XML, metadata or onboarding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domains:
-    """All of them."""
+    """All domains."""
 
     domains: tuple[Domain, ...]
 
     def active(self) -> Iterable[Domain]:
-        """Give those that run."""
+        """Return the running domains."""
         return (domain for domain in self.domains if domain.is_active)
 
-    def taking_part(self) -> Iterable[Domain]:
-        """Give those that run and have channels."""
+    def managed(self) -> Iterable[Domain]:
+        """Return the running domains that have channels."""
         return (domain for domain in self.active() if domain.channels)
 
 
 def domains_of_status(status: Status) -> Domains:
-    """Take them from the daemon's account."""
+    """Read domains from the daemon's status."""
     return Domains(
         domains=tuple(
             Domain(
                 name=domain["name"],
-                is_active=domain["state"] not in _OFF,
+                is_active=domain["state"] not in _INACTIVE,
                 vcpus=tuple(
                     Vcpu(
                         number=vcpu["vcpu"],
@@ -96,19 +96,19 @@ def domains_of_status(status: Status) -> Domains:
 
 
 def _channel(channel: Mapping[str, Any], rights: Rights | None) -> Channel:
-    told = rights["generation"]["value"] if rights else None
+    configured = rights["generation"]["value"] if rights else None
     return Channel(
         number=channel["number"],
         path=channel["path"] or "",
         state=channel["state"],
         reason=channel["reason"] or "",
-        # A daemon of another version may not tell it.
-        generation=channel.get("generation") or told,
+        # A daemon of another version may not report it.
+        generation=channel.get("generation") or configured,
     )
 
 
 def domains_of_libvirt(specs: Iterable[DomainSpec], topology: Topology) -> Domains:
-    """Take them from libvirt's account, and place them as the daemon would."""
+    """Read domains from libvirt, and find their clock groups as the daemon would."""
     return Domains(domains=tuple(_domain(spec, topology) for spec in specs))
 
 

@@ -1,4 +1,4 @@
-"""The kernel: how it was started, and on what.
+"""The kernel: its command line, modules, CPU flags, /dev/kvm and security.
 
 Source: proc(5); Documentation/admin-guide/kernel-parameters.rst of the kernel.
 """
@@ -9,49 +9,49 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cli.doctor.places import read_text
+from cli.doctor.target import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cli.doctor.places import Places
+    from cli.doctor.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """What holds until the next boot."""
+    """Properties that do not change until the next boot."""
 
     release: str
     parameters: Mapping[str, str]
-    """Of its command line, the last one of a name; empty for those without `=`."""
+    """From the command line; the last of a name counts; empty without `=`."""
     cpu_flags: frozenset[str]
     """Of the first CPU."""
     has_userspace_module: bool | None
-    """Whether the governor can be loaded; None: its modules are not here."""
+    """Whether the governor can be loaded; None: there is no list of modules."""
     is_sysfs_read_only: bool
 
     @property
     def is_virtual(self) -> bool:
-        """Whether it runs in a virtual machine, whose clocks are its host's."""
+        """Whether this is a virtual machine, whose host sets the frequencies."""
         return "hypervisor" in self.cpu_flags
 
 
-def read_kernel(places: Places) -> Kernel:
-    """Read the kernel's own account of itself."""
-    release = places.read("proc/sys/kernel/osrelease").strip()
+def read_kernel(target: Target) -> Kernel:
+    """Read the properties of the running kernel."""
+    release = target.read("proc/sys/kernel/osrelease").strip()
     return Kernel(
         release=release,
-        parameters=_parameters(places.read("proc/cmdline")),
-        cpu_flags=_cpu_flags(places.read("proc/cpuinfo")),
-        has_userspace_module=_has_module(places, release, "cpufreq_userspace"),
-        is_sysfs_read_only=_is_read_only(places),
+        parameters=_parameters(target.read("proc/cmdline")),
+        cpu_flags=_cpu_flags(target.read("proc/cpuinfo")),
+        has_userspace_module=_has_module(target, release, "cpufreq_userspace"),
+        is_sysfs_read_only=_is_read_only(target),
     )
 
 
 def _parameters(command_line: str) -> dict[str, str]:
     found = {}
-    for word in command_line.split():
-        name, _, value = word.partition("=")
+    for argument in command_line.split():
+        name, _, value = argument.partition("=")
         found[name] = value
     return found
 
@@ -64,18 +64,18 @@ def _cpu_flags(cpuinfo: str) -> frozenset[str]:
     return frozenset()
 
 
-def _has_module(places: Places, release: str, name: str) -> bool | None:
+def _has_module(target: Target, release: str, name: str) -> bool | None:
     directory = f"lib/modules/{release}"
-    lists = [places.read(f"{directory}/modules.{kind}") for kind in ("builtin", "dep")]
+    lists = [target.read(f"{directory}/modules.{kind}") for kind in ("builtin", "dep")]
     if not any(lists):
         return None
     return any(f"/{name}.ko" in text for text in lists)
 
 
-def _is_read_only(places: Places) -> bool:
-    for line in places.read("proc/mounts").splitlines():
+def _is_read_only(target: Target) -> bool:
+    for line in target.read("proc/mounts").splitlines():
         match line.split():
-            case [_, where, "sysfs", options, *_] if where == str(places.cpu_root):
+            case [_, where, "sysfs", options, *_] if where == str(target.cpu_root):
                 return "ro" in options.split(",")
             case _:
                 pass
@@ -92,10 +92,10 @@ class Kvm:
     gid: int = 0
 
 
-def read_kvm(places: Places) -> Kvm:
-    """Look at the node."""
+def read_kvm(target: Target) -> Kvm:
+    """Read the permissions of the device node."""
     try:
-        about = places.path("dev/kvm").stat()
+        about = target.path("dev/kvm").stat()
     except OSError:
         return Kvm(exists=False)
     return Kvm(exists=True, mode=stat.S_IMODE(about.st_mode), gid=about.st_gid)
@@ -103,12 +103,12 @@ def read_kvm(places: Places) -> Kvm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """The kernel's part of what confines QEMU."""
+    """Security modules of the kernel that confine QEMU."""
 
     is_selinux_enforcing: bool
 
 
-def read_confinement(places: Places) -> Confinement:
-    """Look at the kernel's security modules."""
-    enforce = read_text(places.cpu_root / "fs/selinux/enforce").strip()
+def read_confinement(target: Target) -> Confinement:
+    """Read whether SELinux is enforcing."""
+    enforce = read_text(target.cpu_root / "fs/selinux/enforce").strip()
     return Confinement(is_selinux_enforcing=enforce == "1")

@@ -1,4 +1,4 @@
-"""What a daemon has, or had, in its run directory."""
+"""The run directory of the daemon: its sockets and its restore journal."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from orchestrator.power.sysfs import CpuTree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli.doctor.places import Places
+    from cli.doctor.target import Target
 
-_PATIENCE_S = 1.0
+_TIMEOUT_S = 1.0
 _CREDENTIALS = struct.Struct("3i")
 
 
-class Answer(Enum):
-    """What becomes of a connect to a socket."""
+class SocketState(Enum):
+    """The result of connecting to a socket."""
 
     ABSENT = "absent"
     """There is no such file."""
     OPEN = "open"
-    """Somebody listens."""
+    """A process listens on it."""
     STALE = "stale"
-    """Nobody listens any more."""
+    """No process listens on it any more."""
     DENIED = "denied"
-    """Not for us."""
+    """Permission denied."""
     NO_SOCKET = "no socket"
-    """Something else has its name."""
+    """The file is not a socket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +45,16 @@ class SocketFile:
     """One of the daemon's sockets."""
 
     path: Path
-    answer: Answer
+    state: SocketState
     mode: int = 0
     gid: int = 0
     listener_pid: int | None = None
-    """Who listens, by the kernel's word; None: nobody, or it is not for us."""
+    """The process that listens, from the kernel; None: none, or permission denied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """The run directory."""
+    """The run directory and what is in it."""
 
     run_dir: Path
     exists: bool
@@ -63,25 +63,25 @@ class Service:
     reading: SocketFile
     journal: Path
     journalled: tuple[int, ...]
-    """Clock groups whose originals are journalled."""
+    """Clock groups that the journal can restore."""
     journal_problem: str
-    """Why it cannot be read or is not of this tree and boot; empty if it is."""
+    """Why it is unreadable, or of another tree or boot; empty: it is valid."""
     is_journal_hidden: bool
-    """Whether there may be one that only root may read."""
+    """Whether there may be one that only root can read."""
 
     @property
     def owner_pid(self) -> int | None:
-        """Return the process that listens; None: nobody does."""
+        """Return the process that listens; None: none does."""
         return self.reading.listener_pid or self.control.listener_pid
 
 
-def read_service(places: Places) -> Service:
-    """Look into the run directory; the sockets are connected to and left again."""
-    directory = places.run_dir
+def read_service(target: Target) -> Service:
+    """Read the run directory, and connect to the sockets for a moment."""
+    directory = target.run_dir
     mode = _mode(directory)
     journal = directory / JOURNAL_NAME
     try:
-        tree = CpuTree(places.cpu_root)
+        tree = CpuTree(target.cpu_root)
         journalled, problem = tuple(sorted(Journal(journal, tree).read())), ""
         is_hidden = False
     except JournalError as error:
@@ -91,8 +91,8 @@ def read_service(places: Places) -> Service:
         run_dir=directory,
         exists=mode is not None,
         mode=mode or 0,
-        control=_look(directory / CONTROL_SOCKET),
-        reading=_look(places.socket or directory / READ_ONLY_SOCKET),
+        control=_probe(directory / CONTROL_SOCKET),
+        reading=_probe(target.socket or directory / READ_ONLY_SOCKET),
         journal=journal,
         journalled=journalled,
         journal_problem=problem,
@@ -107,38 +107,38 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _look(path: Path) -> SocketFile:
+def _probe(path: Path) -> SocketFile:
     try:
         about = path.stat()
     except OSError as error:
         is_denied = isinstance(error, PermissionError)
-        answer = Answer.DENIED if is_denied else Answer.ABSENT
-        return SocketFile(path=path, answer=answer)
-    answer, pid = Answer.NO_SOCKET, None
+        state = SocketState.DENIED if is_denied else SocketState.ABSENT
+        return SocketFile(path=path, state=state)
+    state, pid = SocketState.NO_SOCKET, None
     if stat.S_ISSOCK(about.st_mode):
-        answer, pid = _try(path)
+        state, pid = _connect(path)
     mode = stat.S_IMODE(about.st_mode)
     return SocketFile(
-        path=path, answer=answer, mode=mode, gid=about.st_gid, listener_pid=pid
+        path=path, state=state, mode=mode, gid=about.st_gid, listener_pid=pid
     )
 
 
-def _try(path: Path) -> tuple[Answer, int | None]:
+def _connect(path: Path) -> tuple[SocketState, int | None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(_PATIENCE_S)
+        sock.settimeout(_TIMEOUT_S)
         try:
             sock.connect(os.fspath(path))
         except PermissionError:
-            return Answer.DENIED, None
+            return SocketState.DENIED, None
         except OSError:
-            return Answer.STALE, None
+            return SocketState.STALE, None
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        _leave(sock)
-    return Answer.OPEN, _CREDENTIALS.unpack(raw)[0] or None
+        _disconnect(sock)
+    return SocketState.OPEN, _CREDENTIALS.unpack(raw)[0] or None
 
 
-def _leave(sock: socket.socket) -> None:
-    """Hang up and see it noticed, so that the daemon is not left with half a visit."""
+def _disconnect(sock: socket.socket) -> None:
+    """Close in order, so that the daemon does not see a broken connection."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
         sock.recv(1)

@@ -1,1 +1,1 @@
-"""What the command shows: documents to sheets, sheets to text; all of it pure."""
+"""Tables of the command: documents to sheets, sheets to text; pure."""

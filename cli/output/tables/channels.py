@@ -1,12 +1,12 @@
-"""Lists of channels."""
+"""Tables of channels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.refusals import refusal_words
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
-from cli.output.tables.words import NONE, count, name
+from cli.output.tables.cells import NONE, count, name
+from cli.output.tables.refusals import refusal_notes
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ _COLUMNS = (
     Column(title="Generation", rank=4),
     Column(title="Path", rank=7),
 )
-_LOOKS = {
-    "open": Look.GOOD,
-    "connecting": Look.PLAIN,
-    "disabled": Look.NOTABLE,
-    "contended": Look.BAD,
-    "refused": Look.BAD,
+_STYLES = {
+    "open": Style.GOOD,
+    "connecting": Style.PLAIN,
+    "disabled": Style.NOTABLE,
+    "contended": Style.BAD,
+    "refused": Style.BAD,
 }
 
 
@@ -46,16 +46,16 @@ def build_channels(document: ChannelList) -> tuple[Sheet, ...]:
         for c in channels
         if c["reason"]
     ]
-    own: dict[str, list[Channel]] = {}
+    by_domain: dict[str, list[Channel]] = {}
     for channel in channels:
-        own.setdefault(channel["domain"], []).append(channel)
-    for domain, theirs in own.items():
-        notes += [f"{domain}: {words}" for words in refusal_words(theirs)]
+        by_domain.setdefault(channel["domain"], []).append(channel)
+    for domain, channels_of_domain in by_domain.items():
+        notes += [f"{domain}: {text}" for text in refusal_notes(channels_of_domain)]
     return (
         Sheet(
             columns=(_DOMAIN, *_COLUMNS),
             rows=tuple((name(c["domain"]), *_fields(c)) for c in channels),
-            notes=tuple(Cell(printable(words), Look.NOTABLE) for words in notes),
+            notes=tuple(Cell(printable(text), Style.NOTABLE) for text in notes),
         ),
     )
 
@@ -66,20 +66,20 @@ def build_own_channels(channels: Iterable[Channel]) -> Sheet:
     return Sheet(
         columns=_COLUMNS,
         rows=tuple(_fields(channel) for channel in own),
-        notes=tuple(Cell(words, Look.NOTABLE) for words in refusal_words(own)),
+        notes=tuple(Cell(text, Style.NOTABLE) for text in refusal_notes(own)),
     )
 
 
-def channel_state(channel: Channel) -> Cell:
-    """Write a channel's state in its colour."""
-    return Cell(channel["state"], _LOOKS.get(channel["state"], Look.QUIET))
+def state_cell(channel: Channel) -> Cell:
+    """Show a channel's state, colored."""
+    return Cell(channel["state"], _STYLES.get(channel["state"], Style.QUIET))
 
 
-def generation(channel: Channel) -> Cell:
-    """Write the bytes of a guest's packets, and if an operator said so."""
+def generation_cell(channel: Channel) -> Cell:
+    """Show the size of the guest's packets, in bytes, and whether it is configured."""
     if channel["generation"] is None:
         return NONE
-    how = " (given)" if channel["generation_given"] else ""
+    how = " (configured)" if channel["generation_given"] else ""
     return Cell(f"{channel['generation']}{how}")
 
 
@@ -87,14 +87,14 @@ def _fields(channel: Channel) -> tuple[Field, ...]:
     path = channel["path"]
     return (
         Cell(str(channel["number"])),
-        channel_state(channel),
+        state_cell(channel),
         count(channel["requests_total"]),
         count(channel["acks_total"]),
-        count(channel["nacks_total"], Look.BAD),
-        count(channel["dropped_total"], Look.BAD),
-        count(channel["late_total"], Look.BAD),
-        count(channel["errors_total"], Look.BAD),
+        count(channel["nacks_total"], Style.BAD),
+        count(channel["dropped_total"], Style.BAD),
+        count(channel["late_total"], Style.BAD),
+        count(channel["errors_total"], Style.BAD),
         count(channel["unanswered_total"]),
-        generation(channel),
-        NONE if path is None else Cell(printable(path), Look.QUIET),
+        generation_cell(channel),
+        NONE if path is None else Cell(printable(path), Style.QUIET),
     )

@@ -1,19 +1,19 @@
-"""Lists of CPUs, by the clocks that they share."""
+"""Tables of host CPUs, by clock group."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
-from cli.output.tables.status import unmanaged_notes
-from cli.output.tables.words import (
+from cli.output.tables.cells import (
     NONE,
-    clock,
-    clock_bar,
-    clock_of,
+    current_frequency,
+    frequency,
+    frequency_bar,
     is_simulated,
     step_name,
 )
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from cli.output.tables.status import unmanaged_notes
 from orchestrator.values.cpuset import format_cpulist, name_cpus
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
@@ -28,7 +28,7 @@ _COLUMNS = (
     Column(title="Group", is_right=True),
     Column(title="CPUs"),
     Column(title="", rank=3, is_picture=True),
-    Column(title="Clock", is_right=True),
+    Column(title="Frequency", is_right=True),
     Column(title="Grant", rank=1, is_right=True),
     Column(title="Override", is_right=True),
     Column(title="Min", rank=6, is_right=True),
@@ -40,17 +40,17 @@ _COLUMNS = (
 
 
 def build_cpus(document: CpuList, domains: Iterable[Domain]) -> tuple[Sheet, ...]:
-    """List clock groups with their CPUs, and who runs there."""
+    """List clock groups with their CPUs and the domains that use them."""
     users = _users(domains)
     rows = tuple(_row(group, users) for group in group_cpus(document["cpus"]))
     notes = unmanaged_notes(document)
     if is_simulated(document["cpus"]):
-        notes.append(Cell("these CPUs are simulated", Look.NOTABLE))
+        notes.append(Cell("these CPUs are simulated", Style.NOTABLE))
     return (Sheet(columns=_COLUMNS if rows else (), rows=rows, notes=tuple(notes)),)
 
 
 def group_cpus(cpus: Iterable[Cpu]) -> list[list[Cpu]]:
-    """Put CPUs that share a clock together, in the order of the groups."""
+    """Group CPUs by clock group, in the order of the groups."""
     groups: dict[int, list[Cpu]] = {}
     for cpu in cpus:
         groups.setdefault(cpu["clock_group"], []).append(cpu)
@@ -58,7 +58,7 @@ def group_cpus(cpus: Iterable[Cpu]) -> list[list[Cpu]]:
 
 
 def _users(domains: Iterable[Domain]) -> dict[int, list[str]]:
-    """Name the domains whose vCPUs may run on each CPU."""
+    """Map each CPU to the domains whose vCPUs may run on it."""
     users: dict[int, list[str]] = {}
     for domain in domains:
         for pcpu in sorted({p for vcpu in domain["vcpus"] for p in vcpu["pcpus"]}):
@@ -70,14 +70,14 @@ def _row(group: list[Cpu], users: dict[int, list[str]]) -> tuple[Field, ...]:
     cpu = group[0]
     names = dict.fromkeys(n for each in group for n in users.get(each["pcpu"], ()))
     return (
-        Cell(str(cpu["clock_group"]), Look.NAME),
+        Cell(str(cpu["clock_group"]), Style.NAME),
         Cell(_list(group)),
-        clock_bar(cpu),
-        clock_of(cpu),
-        clock(cpu["grant_khz"]),
-        clock(cpu["override_khz"], Look.NOTABLE),
-        clock(cpu["min_khz"], Look.QUIET),
-        clock(cpu["max_khz"], Look.QUIET),
+        frequency_bar(cpu),
+        current_frequency(cpu),
+        frequency(cpu["grant_khz"]),
+        frequency(cpu["override_khz"], Style.NOTABLE),
+        frequency(cpu["min_khz"], Style.QUIET),
+        frequency(cpu["max_khz"], Style.QUIET),
         Cell(cpu["governor"]),
         driver(cpu),
         Cell(", ".join(names)) if names else NONE,
@@ -85,23 +85,23 @@ def _row(group: list[Cpu], users: dict[int, list[str]]) -> tuple[Field, ...]:
 
 
 def driver(cpu: Cpu) -> Cell:
-    """Name the scaling driver, and say if there is no CPU behind it."""
+    """Show the scaling driver, and whether the CPU is simulated."""
     if cpu["simulated"]:
-        return Cell(f"{cpu['driver']}, simulated", Look.NOTABLE)
+        return Cell(f"{cpu['driver']}, simulated", Style.NOTABLE)
     return Cell(cpu["driver"])
 
 
 def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
-    """Show everything about one clock group."""
+    """Show all details of one clock group."""
     cpu, users = group[0], _users(domains)
     names = dict.fromkeys(n for each in group for n in users.get(each["pcpu"], ()))
     facts = [
-        ("Clock group", Cell(str(cpu["clock_group"]), Look.NAME)),
+        ("Clock group", Cell(str(cpu["clock_group"]), Style.NAME)),
         ("CPUs", Cell(_list(group))),
         ("Used by", Cell(", ".join(names)) if names else NONE),
-        ("Clock", clock_of(cpu)),
-        ("Grant", clock(cpu["grant_khz"])),
-        ("Override", clock(cpu["override_khz"], Look.NOTABLE)),
+        ("Frequency", current_frequency(cpu)),
+        ("Grant", frequency(cpu["grant_khz"])),
+        ("Override", frequency(cpu["override_khz"], Style.NOTABLE)),
         (
             "Bounds",
             Cell(f"{format_khz(cpu['min_khz'])} to {format_khz(cpu['max_khz'])}"),
@@ -109,16 +109,16 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
         ("Steps", Cell(", ".join(step_name(khz, cpu) for khz in cpu["steps_khz"]))),
         ("Governor", Cell(cpu["governor"])),
         ("Driver", driver(cpu)),
-        ("Claimed", Cell("yes" if cpu["claimed"] else "no")),
+        ("Taken by vmpower", Cell("yes" if cpu["claimed"] else "no")),
     ]
-    facts += _seats(group)
+    facts += _locations(group)
     reasons = dict.fromkeys(each["reason"] for each in group if each["reason"])
-    notes = tuple(Cell(printable(reason), Look.NOTABLE) for reason in reasons)
+    notes = tuple(Cell(printable(reason), Style.NOTABLE) for reason in reasons)
     return Sheet(facts=tuple(facts), notes=notes)
 
 
-def _seats(group: list[Cpu]) -> list[tuple[str, Cell]]:
-    """Say where the CPUs of a group sit, as far as the tree tells."""
+def _locations(group: list[Cpu]) -> list[tuple[str, Cell]]:
+    """Show the socket and the NUMA node of a group, as far as they are known."""
     sockets = {cpu["package"] for cpu in group}
     nodes = {cpu["node"] for cpu in group}
     places = (("Socket", sockets), ("NUMA node", nodes))
@@ -126,17 +126,21 @@ def _seats(group: list[Cpu]) -> list[tuple[str, Cell]]:
     return [(label, Cell(format_cpulist(found))) for label, found in known if found]
 
 
-def tell_clock(group: list[Cpu], asked_khz: int | None) -> str:
-    """Say in one line what a change did to a clock group."""
+def describe_change(group: list[Cpu], requested_khz: int | None) -> str:
+    """Describe in one line what an override or its release did to a clock group."""
     cpu = group[0]
     cpus = name_cpus(each["pcpu"] for each in group)
     simulated = ", simulated" if cpu["simulated"] else ""
-    who = f"clock group {cpu['clock_group']} ({cpus}{simulated})"
-    if asked_khz is None:
-        return f"{who}: released"
-    got = cpu["override_khz"]
-    rounded = "" if got == asked_khz else f" (asked: {format_khz(asked_khz)})"
-    return f"{who}: {format_khz(got)}{rounded} until it is released"
+    group_name = f"clock group {cpu['clock_group']} ({cpus}{simulated})"
+    if requested_khz is None:
+        return f"{group_name}: override released"
+    khz, rounded = cpu["override_khz"], ""
+    if khz != requested_khz:
+        rounded = f" (requested: {format_khz(requested_khz)})"
+    return (
+        f"{group_name}: fixed at {format_khz(khz)}{rounded}"
+        " until released or vmpowerd stops"
+    )
 
 
 def _list(group: list[Cpu]) -> str:

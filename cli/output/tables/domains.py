@@ -1,16 +1,16 @@
-"""Lists of domains, and one domain."""
+"""Tables of domains, and of one domain."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cli.output.tables.cells import NONE, count, is_simulated, name
 from cli.output.tables.channels import build_own_channels
 from cli.output.tables.policies import build_own_policies
-from cli.output.tables.rights import build_rights
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
-from cli.output.tables.status import cpu_words, domain_words
+from cli.output.tables.rights import build_settings
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from cli.output.tables.status import cpu_warnings, domain_warnings
 from cli.output.tables.vcpus import bounds, cpu_of, set_by, vcpu_fields
-from cli.output.tables.words import NONE, count, is_simulated, name
 
 if TYPE_CHECKING:
     from cli.output.tables.sheet import Field
@@ -31,8 +31,8 @@ _VCPU_COLUMNS = (
     Column(title="vCPU", is_right=True),
     Column(title="CPUs"),
     Column(title="", rank=1, is_picture=True),
-    Column(title="Clock", is_right=True),
-    Column(title="Wish", is_right=True),
+    Column(title="Frequency", is_right=True),
+    Column(title="Requested", is_right=True),
     Column(title="Bounds", is_right=True),
     Column(title="Set by"),
 )
@@ -50,19 +50,19 @@ def _row(domain: Domain) -> tuple[Field, ...]:
     return (
         _id(domain),
         name(domain["name"]),
-        Cell(domain["state"], Look.QUIET if is_off else Look.PLAIN),
+        Cell(domain["state"], Style.QUIET if is_off else Style.PLAIN),
         Cell(domain["mode"]),
         count(len(domain["vcpus"])),
         count(len(domain["channels"])),
-        count(len(opened), Look.GOOD),
+        count(len(opened), Style.GOOD),
         count(sum(c["requests_total"] for c in domain["channels"])),
-        Cell(domain["uuid"], Look.QUIET),
+        Cell(domain["uuid"], Style.QUIET),
     )
 
 
 def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
-    """Show one domain: its rights, its vCPUs and channels, and what is wrong."""
-    clocks = {cpu["pcpu"]: cpu for cpu in cpus}
+    """Show one domain: settings, vCPUs, channels, policies and warnings."""
+    cpu_by_number = {cpu["pcpu"]: cpu for cpu in cpus}
     facts = [
         ("Name", name(domain["name"])),
         ("UUID", Cell(domain["uuid"])),
@@ -71,28 +71,30 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
         ("Mode", Cell(domain["mode"])),
     ]
     if is_simulated(cpus):
-        facts.append(("Clocks", Cell("simulated", Look.NOTABLE)))
-    rows = tuple(_vcpu_row(domain, vcpu, clocks) for vcpu in domain["vcpus"])
+        facts.append(("CPUs", Cell("simulated", Style.NOTABLE)))
+    rows = tuple(_vcpu_row(domain, vcpu, cpu_by_number) for vcpu in domain["vcpus"])
     sheets = [Sheet(facts=tuple(facts))]
-    sheets += [build_rights(domain["rights"])] if domain["rights"] else []
+    sheets += [build_settings(domain["rights"])] if domain["rights"] else []
     sheets += [Sheet(columns=_VCPU_COLUMNS, rows=rows)] if rows else []
     if domain["channels"]:
         sheets.append(build_own_channels(domain["channels"]))
     if domain["policies"]:
         sheets.append(build_own_policies(domain["policies"]))
-    words = [*domain_words(domain), *cpu_words(own_cpus(domain, cpus))]
-    return (*sheets, Sheet(notes=tuple(Cell(w, Look.NOTABLE) for w in words)))
+    warnings = [*domain_warnings(domain), *cpu_warnings(own_cpus(domain, cpus))]
+    return (*sheets, Sheet(notes=tuple(Cell(w, Style.NOTABLE) for w in warnings)))
 
 
 def own_cpus(domain: Domain, cpus: list[Cpu]) -> list[Cpu]:
-    """Return the CPUs whose clocks its vCPUs set."""
+    """Return the CPUs of the clock groups that its vCPUs are pinned to."""
     groups = {vcpu["clock_group"] for vcpu in domain["vcpus"]}
     return [cpu for cpu in cpus if cpu["clock_group"] in groups]
 
 
-def _vcpu_row(domain: Domain, vcpu: Vcpu, clocks: dict[int, Cpu]) -> tuple[Field, ...]:
-    cpu = cpu_of(vcpu, clocks)
-    fields = vcpu_fields(vcpu, clocks)
+def _vcpu_row(
+    domain: Domain, vcpu: Vcpu, cpu_by_number: dict[int, Cpu]
+) -> tuple[Field, ...]:
+    cpu = cpu_of(vcpu, cpu_by_number)
+    fields = vcpu_fields(vcpu, cpu_by_number)
     return (*fields, bounds(vcpu, cpu), set_by(domain, vcpu, cpu))
 
 

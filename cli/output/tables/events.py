@@ -1,10 +1,10 @@
-"""One event as one line."""
+"""Formats an event as one line."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.words import moment
+from cli.output.tables.cells import format_time
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ _KIND_WIDTH = 14
 
 
 def render_event(event: EventRecord, zone: tzinfo | None) -> str:
-    """Write when, what kind, who and what; never more than one line."""
-    when = moment(event["time"], zone)
+    """Format time, kind, domain and text of an event in one line."""
+    when = format_time(event["time"], zone)
     about = f"{event['domain']}: " if event["domain"] else ""
-    words = printable(f"{event['kind']:<{_KIND_WIDTH}} {about}{event['text']}")
-    return f"{when}  {words}"
+    text = printable(f"{event['kind']:<{_KIND_WIDTH}} {about}{event['text']}")
+    return f"{when}  {text}"

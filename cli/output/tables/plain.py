@@ -1,4 +1,4 @@
-"""Sheets as plain text, in the manner of virsh: for pipes and simple terminals."""
+"""Renders sheets as plain text, as virsh does: for pipes and simple terminals."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _GAP = "   "
 
 
 def render_plain(sheets: tuple[Sheet, ...]) -> list[str]:
-    """Write sheets as lines: one leading space, a rule under the titles."""
+    """Render sheets as lines: one leading space, a rule under the titles."""
     lines: list[str] = []
     for sheet in sheets:
-        blocks = [_facts(sheet), _table(sheet), [f" {_word(n)}" for n in sheet.notes]]
+        blocks = [_facts(sheet), _table(sheet), [f" {_text(n)}" for n in sheet.notes]]
         for block in filter(None, blocks):
             lines += ["", *block] if lines else block
     return lines
@@ -25,7 +25,7 @@ def render_plain(sheets: tuple[Sheet, ...]) -> list[str]:
 
 def _facts(sheet: Sheet) -> list[str]:
     width = max((len(label) for label, _ in sheet.facts), default=0) + 1
-    return [f" {label + ':':<{width}} {_word(cell)}" for label, cell in sheet.facts]
+    return [f" {label + ':':<{width}} {_text(cell)}" for label, cell in sheet.facts]
 
 
 def _table(sheet: Sheet) -> list[str]:
@@ -33,27 +33,27 @@ def _table(sheet: Sheet) -> list[str]:
     if not kept:
         return []
     titles = [sheet.columns[i].title for i in kept]
-    rows = [[_word(row[i]) for i in kept] for row in sheet.rows]
+    rows = [[_text(row[i]) for i in kept] for row in sheet.rows]
     widths = [max(map(_cells, column)) for column in zip(titles, *rows, strict=True)]
-    lines = [_line(words, widths) for words in (titles, *rows)]
+    lines = [_line(texts, widths) for texts in (titles, *rows)]
     rule = "-" * (sum(widths) + len(_GAP) * len(widths) + 1)
     return [lines[0], rule, *lines[1:]]
 
 
-def _line(words: list[str], widths: list[int]) -> str:
+def _line(texts: list[str], widths: list[int]) -> str:
     padded = (
-        word + " " * (width - _cells(word))
-        for word, width in zip(words, widths, strict=True)
+        text + " " * (width - _cells(text))
+        for text, width in zip(texts, widths, strict=True)
     )
     return f" {_GAP.join(padded)}".rstrip()
 
 
-def _word(field: Field | Cell) -> str:
+def _text(field: Field | Cell) -> str:
     if isinstance(field, Bar):
         return ""
     return field.text if field.bare is None else field.bare
 
 
 def _cells(text: str) -> int:
-    """Count the columns that a terminal needs; names may be in any script."""
+    """Count terminal columns; wide characters (CJK) take two."""
     return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
-from cli.output.tables.words import (
-    NONE,
-    is_simulated,
-    name,
-)
+from cli.output.tables.cells import NONE, is_simulated, name
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
@@ -23,12 +19,12 @@ DEFAULT_NAME = "default"
 """Name of a policy of 'policy set' that was given none."""
 _DOMAIN = Column(title="Domain", is_grouping=True)
 _COLUMNS = (
-    Column(title="By"),
+    Column(title="Source"),
     Column(title="Policy"),
     Column(title="vCPUs", rank=2),
     Column(title="Wants", rank=1),
 )
-_LOOKS = {"operator": Look.NOTABLE, "guest": Look.PLAIN}
+_STYLES = {"operator": Style.NOTABLE, "guest": Style.PLAIN}
 _NO_VOTE = "no preference"
 _OVERRULED = "overruled"
 """A policy of a source with higher precedence counts."""
@@ -37,14 +33,14 @@ _OVERRULED = "overruled"
 def build_policies(document: PolicyList, cpus: list[Cpu]) -> tuple[Sheet, ...]:
     """List policies of many domains, for the frequencies of these CPUs."""
     policies = document["policies"]
-    simulated = ("Clocks", Cell("simulated", Look.NOTABLE))
+    simulated = ("CPUs", Cell("simulated", Style.NOTABLE))
     return (
         Sheet(
             facts=(simulated,) if is_simulated(cpus) else (),
             columns=(_DOMAIN, *_COLUMNS),
             rows=tuple((name(p["domain"]), *policy_fields(p)) for p in policies),
             notes=tuple(
-                Cell(printable(f"{p['domain']}: {format_source(p)}: {why}"), Look.BAD)
+                Cell(printable(f"{p['domain']}: {format_source(p)}: {why}"), Style.BAD)
                 for p in policies
                 if (why := p["problem"])
             ),
@@ -71,13 +67,13 @@ def format_source(policy: Policy) -> str:
 
 def format_wants(wants: Iterable[PolicyWant]) -> str:
     """Write what each vCPU should get: `0-2: 1.20 GHz, 3: overruled`."""
-    by_words: dict[str, list[int]] = {}
+    by_text: dict[str, list[int]] = {}
     for want in wants:
-        by_words.setdefault(_format_want(want), []).append(want["vcpu"])
-    if len(by_words) == 1:
-        return next(iter(by_words))
+        by_text.setdefault(_format_want(want), []).append(want["vcpu"])
+    if len(by_text) == 1:
+        return next(iter(by_text))
     return ", ".join(
-        f"{format_cpulist(vcpus)}: {words}" for words, vcpus in by_words.items()
+        f"{format_cpulist(vcpus)}: {text}" for text, vcpus in by_text.items()
     )
 
 
@@ -93,7 +89,7 @@ def policy_fields(policy: Policy) -> tuple[Cell, Cell, Cell, Cell]:
     wants = format_wants(policy["wants"])
     return (
         Cell(
-            printable(format_source(policy)), _LOOKS.get(policy["source"], Look.QUIET)
+            printable(format_source(policy)), _STYLES.get(policy["source"], Style.QUIET)
         ),
         Cell(printable(policy["text"])),
         Cell(format_cpulist(vcpus)) if vcpus else NONE,

@@ -1,10 +1,10 @@
-"""What a domain may do, and who says so."""
+"""The effective settings of a domain, and the source of each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
 
@@ -14,56 +14,55 @@ if TYPE_CHECKING:
     from orchestrator.control.documents import Rights
 
 _COLUMNS = (
-    Column(title="Right"),
+    Column(title="Setting"),
     Column(title="Value"),
-    Column(title="From"),
+    Column(title="Source"),
 )
-_LABELS = {"min_khz": "Lowest clock", "max_khz": "Highest clock"}
-_OPEN = {"generation": "as it sends"}
-"""How to say that nobody decided, where `any` would be wrong."""
-_SOURCE_LOOKS = {"default": Look.QUIET, "host": Look.NOTABLE}
+_LABELS = {"min_khz": "Min frequency", "max_khz": "Max frequency"}
+_UNSET = {"min_khz": "no limit", "max_khz": "no limit", "generation": "auto"}
+_SOURCE_STYLES = {"default": Style.QUIET, "host": Style.NOTABLE}
 
 
-class Right(NamedTuple):
-    """One matter, what holds, and by whose word."""
+class Setting(NamedTuple):
+    """One setting of a domain: its effective value, and where that comes from."""
 
     label: str
     value: str
     source: str
 
 
-def list_rights(rights: Rights) -> list[Right]:
-    """Write all rights of a domain for people; those of a newer daemon too."""
-    said = cast("Mapping[str, Mapping[str, Any]]", rights)
+def list_settings(rights: Rights) -> list[Setting]:
+    """Format all settings, including those that only a newer daemon knows."""
+    settings = cast("Mapping[str, Mapping[str, Any]]", rights)
     return [
-        Right(
+        Setting(
             _LABELS.get(key, key.replace("_", " ").capitalize()),
-            _value(key, right["value"]),
-            printable(right["source"]),
+            _value(key, setting["value"]),
+            printable(setting["source"]),
         )
-        for key, right in said.items()
+        for key, setting in settings.items()
     ]
 
 
-def build_rights(rights: Rights) -> Sheet:
-    """Show the bounds and rights of a domain, each with where it comes from."""
+def build_settings(rights: Rights) -> Sheet:
+    """Show the effective settings of a domain, each with its source."""
     return Sheet(
         columns=_COLUMNS,
         rows=tuple(
-            (Cell(right.label), Cell(right.value), source_cell(right.source))
-            for right in list_rights(rights)
+            (Cell(setting.label), Cell(setting.value), source_cell(setting.source))
+            for setting in list_settings(rights)
         ),
     )
 
 
 def source_cell(source: str) -> Cell:
-    """Name who decided, loudly if it is not for the domain to change."""
-    return Cell(source, _SOURCE_LOOKS.get(source, Look.PLAIN))
+    """Show the source of a setting, highlighted if the domain cannot override it."""
+    return Cell(source, _SOURCE_STYLES.get(source, Style.PLAIN))
 
 
 def _value(key: str, value: object) -> str:
     if value is None:
-        return _OPEN.get(key, "any")
+        return _UNSET.get(key, "any")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int) and key.endswith("_khz"):

@@ -1,4 +1,4 @@
-"""A table before it is drawn: words, what they mean, and what may be left out."""
+"""A table before it is rendered: cells, their meaning, and what may be dropped."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from enum import Enum
 from typing import TypeAlias
 
 
-class Look(Enum):
-    """What a word is, for whoever chooses its colour."""
+class Style(Enum):
+    """What a cell means; the renderer chooses a color for it."""
 
     PLAIN = "plain"
-    """An ordinary word."""
+    """An ordinary value."""
     NAME = "name"
-    """What the row is about."""
+    """The subject of the row."""
     GOOD = "good"
-    """As it should be."""
+    """In order."""
     NOTABLE = "notable"
-    """Somebody chose it: an override, a disabled channel."""
+    """Set by an operator: an override, a disabled channel."""
     BAD = "bad"
-    """Somebody should look."""
+    """Needs attention."""
     QUIET = "quiet"
-    """There, but not important."""
+    """Of minor importance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One word of a table."""
+    """One value of a table."""
 
     text: str
-    look: Look = Look.PLAIN
+    style: Style = Style.PLAIN
     bare: str | None = None
-    """What a plain table says instead: digits without separators, for scripts."""
+    """Replaces the text in plain tables: digits without separators, for scripts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A value between two ends, to be drawn; plain tables leave it out."""
+    """A value between two limits, drawn as a bar; omitted from plain tables."""
 
     fraction: float | None
     """0 to 1; None: nothing to draw."""
-    look: Look = Look.GOOD
+    style: Style = Style.GOOD
 
 
 Field: TypeAlias = "Cell | Bar"
@@ -52,18 +52,18 @@ class Column:
 
     title: str
     is_right: bool = False
-    """Numbers stand at the right, where a table is drawn."""
+    """Whether a drawn table aligns it to the right, as numbers are."""
     rank: int = 0
-    """The highest is left out first where there is no room; 0 always stays."""
+    """The highest rank is dropped first on a narrow terminal; 0 is always shown."""
     is_picture: bool = False
-    """Drawn only; a plain table has no such column."""
+    """Whether it is drawn only; plain tables have no such column."""
     is_grouping: bool = False
-    """Drawn once for equal neighbours; a plain table repeats it, for scripts."""
+    """Whether equal values in a row are drawn once; plain tables repeat them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """Facts, then a table, then notes; each of them may be empty."""
+    """Facts, then a table, then notes; each may be empty."""
 
     facts: tuple[tuple[str, Cell], ...] = ()
     columns: tuple[Column, ...] = ()

@@ -1,23 +1,23 @@
-"""The status: who, on which CPUs, at what clock, asked how often."""
+"""The status page: domains, their CPUs, frequencies, requests and warnings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.channels import channel_state
-from cli.output.tables.policies import format_source
-from cli.output.tables.sheet import Cell, Column, Look, Sheet
-from cli.output.tables.vcpus import NO_VCPU, vcpu_fields
-from cli.output.tables.words import (
+from cli.output.tables.cells import (
     NONE,
     by_reason,
     count,
-    duration,
+    format_duration,
+    format_time,
     is_simulated,
-    moment,
     name,
     plural,
 )
+from cli.output.tables.channels import state_cell
+from cli.output.tables.policies import format_source
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from cli.output.tables.vcpus import NO_VCPU, vcpu_fields
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 
@@ -40,8 +40,8 @@ COLUMNS = (
     Column(title="vCPU", is_right=True),
     Column(title="CPUs"),
     Column(title="", rank=1, is_picture=True),
-    Column(title="Clock", is_right=True),
-    Column(title="Wish", rank=3, is_right=True),
+    Column(title="Frequency", is_right=True),
+    Column(title="Requested", rank=3, is_right=True),
     Column(title="Requests", is_right=True),
     Column(title="Refused", rank=4, is_right=True),
     Column(title="Channel"),
@@ -50,10 +50,12 @@ _NO_REQUESTS = (NONE, NONE, NONE)
 
 
 def build_status(status: Status, zone: tzinfo | None) -> tuple[Sheet, ...]:
-    """Show everything that matters on one page."""
-    clocks = {cpu["pcpu"]: cpu for cpu in status["cpus"]}
-    shown = [domain for domain in status["domains"] if takes_part(domain)]
-    rows = [row for domain in shown for row in _domain_rows(domain, clocks, status)]
+    """Show the daemon, libvirt, CPUs and all managed domains on one page."""
+    cpu_by_number = {cpu["pcpu"]: cpu for cpu in status["cpus"]}
+    shown = [domain for domain in status["domains"] if is_managed(domain)]
+    rows = [
+        row for domain in shown for row in _domain_rows(domain, cpu_by_number, status)
+    ]
     notes = [note for domain in shown for note in domain_notes(domain)]
     return (
         Sheet(
@@ -67,14 +69,14 @@ def build_status(status: Status, zone: tzinfo | None) -> tuple[Sheet, ...]:
 
 def _facts(status: Status, zone: tzinfo | None) -> tuple[tuple[str, Cell], ...]:
     daemon = status["daemon"]
-    words = f"vmpowerd {daemon['version']}, {daemon['mode']}, pid {daemon['pid']}, "
-    words += f"up {duration(daemon['uptime_s'])}"
+    text = f"vmpowerd {daemon['version']}, {daemon['mode']}, pid {daemon['pid']}, "
+    text += f"up {format_duration(daemon['uptime_s'])}"
     if daemon["monitor_pid"] is None:
-        words += ", monitor is being started"
-    look = Look.BAD if daemon["monitor_pid"] is None else Look.PLAIN
-    problems = (("Problem", Cell(p, Look.BAD)) for p in daemon["problems"])
+        text += ", monitor starting"
+    style = Style.BAD if daemon["monitor_pid"] is None else Style.PLAIN
+    problems = (("Problem", Cell(p, Style.BAD)) for p in daemon["problems"])
     return (
-        ("Daemon", Cell(words, look)),
+        ("Daemon", Cell(text, style)),
         ("libvirt", _libvirt(status["libvirt"], zone)),
         ("CPUs", _cpus(status)),
         *problems,
@@ -82,96 +84,99 @@ def _facts(status: Status, zone: tzinfo | None) -> tuple[tuple[str, Cell], ...]:
 
 
 def _libvirt(libvirt: LibvirtStatus, zone: tzinfo | None) -> Cell:
-    words = libvirt["uri"]
+    text = libvirt["uri"]
     if libvirt["connected"]:
         again = libvirt["reconnects_total"]
         times = f" ({plural(again, 'reconnect')})" if again else ""
-        return Cell(f"{words}, connected{times}")
-    words += f", not connected: {printable(libvirt['reason'] or 'unknown reason')}"
+        return Cell(f"{text}, connected{times}")
+    text += f", not connected: {printable(libvirt['reason'] or 'unknown reason')}"
     if libvirt["stale_since"]:
-        words += f"; domains as known since {moment(libvirt['stale_since'], zone)}"
-    return Cell(words, Look.BAD)
+        text += f"; domains as of {format_time(libvirt['stale_since'], zone)}"
+    return Cell(text, Style.BAD)
 
 
 def _cpus(status: Status) -> Cell:
-    words = cpu_summary(status["cpus"])
+    text = cpu_summary(status["cpus"])
     if is_simulated(status["cpus"]):
-        return Cell(f"{words}, simulated", Look.NOTABLE)
-    return Cell(words)
+        return Cell(f"{text}, simulated", Style.NOTABLE)
+    return Cell(text)
 
 
 def cpu_summary(cpus: list[Cpu]) -> str:
-    """Count CPUs and clock groups."""
+    """Summarize CPUs and clock groups: `6 in 3 clock groups, 1 taken`."""
     groups = {cpu["clock_group"] for cpu in cpus}
-    claimed = {cpu["clock_group"] for cpu in cpus if cpu["claimed"]}
-    words = f"{len(cpus)} in {plural(len(groups), 'clock group')}, "
-    words += f"{len(claimed)} claimed"
-    fixed = {c["clock_group"] for c in cpus if c["override_khz"] is not None}
-    return words + (f", {len(fixed)} overridden" if fixed else "")
+    taken = {cpu["clock_group"] for cpu in cpus if cpu["claimed"]}
+    text = f"{len(cpus)} in {plural(len(groups), 'clock group')}, {len(taken)} taken"
+    overridden = {c["clock_group"] for c in cpus if c["override_khz"] is not None}
+    return text + (f", {len(overridden)} overridden" if overridden else "")
 
 
 def _domain_rows(
-    domain: Domain, clocks: dict[int, Cpu], status: Status
+    domain: Domain, cpu_by_number: dict[int, Cpu], status: Status
 ) -> list[tuple[Field, ...]]:
-    who: tuple[Field, ...] = (name(domain["name"]), _state(domain, status))
+    prefix: tuple[Field, ...] = (name(domain["name"]), _state(domain, status))
     channels = {channel["number"]: channel for channel in domain["channels"]}
     rows: list[tuple[Field, ...]] = []
     for vcpu in domain["vcpus"]:
         channel = channels.pop(vcpu["vcpu"], None)
-        asked = _requests(channel) if channel else _NO_REQUESTS
-        rows.append((*who, *vcpu_fields(vcpu, clocks), *asked))
-    if not domain["vcpus"]:  # it is off: its channels say nothing one by one
-        return [(*who, *NO_VCPU, *_NO_REQUESTS)]
-    # A channel may have a number that no vCPU has; it can still ask.
+        requests = _requests(channel) if channel else _NO_REQUESTS
+        rows.append((*prefix, *vcpu_fields(vcpu, cpu_by_number), *requests))
+    if not domain["vcpus"]:  # shut off: one row, because its channels are all idle
+        return [(*prefix, *NO_VCPU, *_NO_REQUESTS)]
+    # A channel without a vCPU of its number can still send requests.
     rows += [
-        (*who, *NO_VCPU, *_stray_requests(channel)) for channel in channels.values()
+        (*prefix, *NO_VCPU, *_requests_without_vcpu(channel))
+        for channel in channels.values()
     ]
     return rows
 
 
 def _state(domain: Domain, status: Status) -> Cell:
-    words, look = domain["state"], Look.PLAIN
+    text, style = domain["state"], Style.PLAIN
     if domain["state"] != "running":
-        look = Look.QUIET
+        style = Style.QUIET
     if domain["mode"] != status["daemon"]["mode"]:
-        words, look = f"{words}, {domain['mode']}", Look.NOTABLE
-    return Cell(words, look)
+        text, style = f"{text}, {domain['mode']}", Style.NOTABLE
+    return Cell(text, style)
 
 
 def _requests(channel: Channel) -> tuple[Cell, Cell, Cell]:
-    refused = count(channel["nacks_total"], Look.BAD)
-    return (count(channel["requests_total"]), refused, channel_state(channel))
+    refused = count(channel["nacks_total"], Style.BAD)
+    return (count(channel["requests_total"]), refused, state_cell(channel))
 
 
-def _stray_requests(channel: Channel) -> tuple[Cell, Cell, Cell]:
+def _requests_without_vcpu(channel: Channel) -> tuple[Cell, Cell, Cell]:
     requests, refused, state = _requests(channel)
-    return (requests, refused, Cell(f"{channel['number']}: {state.text}", state.look))
+    return (requests, refused, Cell(f"{channel['number']}: {state.text}", state.style))
 
 
-def status_notes(status: Status) -> list[Cell]:
-    """Say of the whole host what is not as one may expect, the worst first."""
-    notes = [Cell(p, Look.BAD) for p in status["daemon"]["problems"]]
+def status_warnings(status: Status) -> list[Cell]:
+    """List all warnings of the host, the most severe first."""
+    notes = [Cell(p, Style.BAD) for p in status["daemon"]["problems"]]
     if not status["libvirt"]["connected"]:
         why = printable(status["libvirt"]["reason"] or "unknown reason")
-        notes.append(Cell(f"libvirt is not connected: {why}", Look.BAD))
+        notes.append(Cell(f"libvirt is not connected: {why}", Style.BAD))
     for domain in status["domains"]:
-        notes += domain_notes(domain) if takes_part(domain) else []
+        notes += domain_notes(domain) if is_managed(domain) else []
     return notes + _cpu_notes(status)
 
 
-def takes_part(domain: Domain) -> bool:
-    """Tell whether a domain's clocks may be set: it has channels or policies."""
+def is_managed(domain: Domain) -> bool:
+    """Return whether vmpower can set frequencies for a domain: channels or policies."""
     return bool(domain["channels"] or domain["policies"])
 
 
 def domain_notes(domain: Domain) -> list[Cell]:
-    """Say of which domain what is not as one may expect."""
-    who = printable(domain["name"])
-    return [Cell(f"{who}: {words}", Look.NOTABLE) for words in domain_words(domain)]
+    """List the warnings about a domain, prefixed with its name."""
+    domain_name = printable(domain["name"])
+    return [
+        Cell(f"{domain_name}: {text}", Style.NOTABLE)
+        for text in domain_warnings(domain)
+    ]
 
 
-def domain_words(domain: Domain) -> list[str]:
-    """Say what of a domain is not as one may expect, and why."""
+def domain_warnings(domain: Domain) -> list[str]:
+    """List the warnings about a domain."""
     found = [
         f"vCPU {vcpu['vcpu']} is not controllable: {vcpu['reason']}"
         for vcpu in domain["vcpus"]
@@ -189,18 +194,19 @@ def domain_words(domain: Domain) -> list[str]:
     ]
     found += [domain["reason"]] if domain["reason"] else []
     found += domain["problems"]
-    return [printable(words) for words in found]
+    return [printable(text) for text in found]
 
 
 def _cpu_notes(status: Status) -> list[Cell]:
-    words = cpu_words(status["cpus"])
-    return [*(Cell(w, Look.NOTABLE) for w in words), *unmanaged_notes(status)]
+    warnings = cpu_warnings(status["cpus"])
+    return [*(Cell(w, Style.NOTABLE) for w in warnings), *unmanaged_notes(status)]
 
 
-def cpu_words(cpus: list[Cpu]) -> list[str]:
-    """Say of which CPUs what is not as one may expect."""
-    why = by_reason((cpu["pcpu"], cpu["reason"]) for cpu in cpus)
-    return [*(f"CPU {some}: {reason}" for some, reason in why), *_override_notes(cpus)]
+def cpu_warnings(cpus: list[Cpu]) -> list[str]:
+    """List the warnings about CPUs."""
+    reasons = by_reason((cpu["pcpu"], cpu["reason"]) for cpu in cpus)
+    found = [f"CPU {numbers}: {reason}" for numbers, reason in reasons]
+    return [*found, *_override_notes(cpus)]
 
 
 def _override_notes(cpus: list[Cpu]) -> list[str]:
@@ -208,19 +214,20 @@ def _override_notes(cpus: list[Cpu]) -> list[str]:
     if not fixed:
         return []
     numbers = format_cpulist(cpu["pcpu"] for cpu in fixed)
-    return [f"CPU {numbers}: overridden until 'vmpower cpu release {numbers}'"]
+    return [f"CPU {numbers}: overridden; release with 'vmpower cpu release {numbers}'"]
 
 
 def unmanaged_notes(document: Status | CpuList) -> list[Cell]:
-    """Say which CPUs are left alone, and why."""
-    alone = ((cpu["pcpu"], cpu["reason"]) for cpu in document["unmanaged_cpus"])
-    return [Cell(f"CPU {cpus} is left alone: {why}") for cpus, why in by_reason(alone)]
+    """List the CPUs that vmpower does not manage, and why."""
+    reasons = ((cpu["pcpu"], cpu["reason"]) for cpu in document["unmanaged_cpus"])
+    return [
+        Cell(f"CPU {cpus} not managed: {reason}") for cpus, reason in by_reason(reasons)
+    ]
 
 
 def _others(status: Status, shown: list[Domain]) -> list[Cell]:
     others = len(status["domains"]) - len(shown)
     if not others:
         return []
-    who = f"{plural(others, 'domain')} without channels or policies"
-    words = f"{who}: see 'vmpower domain list'"
-    return [Cell(words, Look.QUIET)]
+    count_text = f"{plural(others, 'domain')} without channels or policies"
+    return [Cell(f"{count_text}: see 'vmpower domain list'", Style.QUIET)]

@@ -1,4 +1,4 @@
-"""Sheets on a terminal, drawn with rich."""
+"""Renders sheets for a terminal, with rich."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cli.output.tables.sheet import Bar, Cell, Column, Look, Sheet
+from cli.output.tables.sheet import Bar, Cell, Column, Sheet, Style
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cli.output.tables.sheet import Field
 
-STYLES = {
-    Look.PLAIN: "",
-    Look.NAME: "bold",
-    Look.GOOD: "cyan",
-    Look.NOTABLE: "yellow",
-    Look.BAD: "red",
-    Look.QUIET: "dim",
+RICH_STYLES = {
+    Style.PLAIN: "",
+    Style.NAME: "bold",
+    Style.GOOD: "cyan",
+    Style.NOTABLE: "yellow",
+    Style.BAD: "red",
+    Style.QUIET: "dim",
 }
 BAR_CELLS = 10
 _GAP_CELLS = 2
@@ -31,13 +31,13 @@ _NOTE_MARK = "•"
 
 
 def print_styled(sheets: tuple[Sheet, ...]) -> None:
-    """Draw sheets on standard output, as wide as it is."""
+    """Draw sheets on standard output, in its width."""
     console = Console(highlight=False, soft_wrap=False)
     console.print(render_styled(sheets, console.width))
 
 
 def render_styled(sheets: tuple[Sheet, ...], width: int) -> RenderableType:
-    """Draw sheets into a given width."""
+    """Draw sheets in a given width."""
     blocks: list[RenderableType] = []
     for sheet in sheets:
         for part in (_facts(sheet), _table(fit(sheet, width - 1)), _notes(sheet)):
@@ -47,7 +47,7 @@ def render_styled(sheets: tuple[Sheet, ...], width: int) -> RenderableType:
 
 
 def fit(sheet: Sheet, width: int) -> Sheet:
-    """Leave out columns, the least important first, until the table has room."""
+    """Drop columns, the least important first, until the table fits."""
     kept = list(range(len(sheet.columns)))
     while _width(sheet, kept) > width:
         droppable = [i for i in kept if sheet.columns[i].rank]
@@ -106,7 +106,7 @@ def _table(sheet: Sheet) -> RenderableType | None:
 def _row(
     row: tuple[Field, ...], above: tuple[Field, ...] | None, columns: tuple[Column, ...]
 ) -> list[Text]:
-    """Draw a row; what groups rows is said once."""
+    """Draw a row; grouping columns are blank if the row above has the same value."""
     is_same, drawn = above is not None, []
     for index, (field, column) in enumerate(zip(row, columns, strict=True)):
         is_same = is_same and column.is_grouping and above is not None
@@ -117,11 +117,11 @@ def _row(
 
 def _text(field: Field) -> Text:
     if isinstance(field, Cell):
-        return Text(field.text, STYLES[field.look])
+        return Text(field.text, RICH_STYLES[field.style])
     if field.fraction is None:
         return Text("")
     filled = round(field.fraction * BAR_CELLS)
-    bar = Text("━" * filled, STYLES[field.look])
+    bar = Text("━" * filled, RICH_STYLES[field.style])
     return bar.append("─" * (BAR_CELLS - filled), "bright_black")
 
 
@@ -130,5 +130,5 @@ def _notes(sheet: Sheet) -> RenderableType | None:
         return None
     grid = Table.grid(padding=(0, 1, 0, 0))
     for note in sheet.notes:
-        grid.add_row(Text(_NOTE_MARK, STYLES[note.look]), Text(note.text))
+        grid.add_row(Text(_NOTE_MARK, RICH_STYLES[note.style]), Text(note.text))
     return grid

@@ -1,17 +1,17 @@
-"""One vCPU in words: where it runs, how fast, within what bounds, by whose word."""
+"""Columns of a vCPU: its CPUs, frequency, request, bounds, and source set them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.sheet import Bar, Cell, Look
-from cli.output.tables.words import (
+from cli.output.tables.cells import (
     NONE,
-    clock,
-    clock_bar,
-    clock_of,
+    current_frequency,
+    frequency,
+    frequency_bar,
     step_name,
 )
+from cli.output.tables.sheet import Bar, Cell, Style
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
@@ -22,33 +22,39 @@ if TYPE_CHECKING:
     from cli.output.tables.sheet import Field
     from orchestrator.control.documents import Cpu, Domain, Policy, PolicyWant, Vcpu
 
-_NO_CLOCK: tuple[Field, ...] = (Bar(None), NONE, NONE)
-NO_VCPU: tuple[Field, ...] = (NONE, NONE, *_NO_CLOCK)
-"""What `vcpu_fields` says of none."""
-_FREE = Cell("nobody", Look.QUIET)
+_NO_FREQUENCY: tuple[Field, ...] = (Bar(None), NONE, NONE)
+NO_VCPU: tuple[Field, ...] = (NONE, NONE, *_NO_FREQUENCY)
+"""The fields of a row without a vCPU."""
+_NO_REQUEST = Cell("vmpowerd (no request)", Style.QUIET)
+"""The clock group is taken, and nothing requests a frequency: the highest step."""
 
 
-def vcpu_fields(vcpu: Vcpu, clocks: dict[int, Cpu]) -> tuple[Field, ...]:
-    """Show a vCPU: number, CPUs, the clock drawn and written, and its wish."""
+def vcpu_fields(vcpu: Vcpu, cpu_by_number: dict[int, Cpu]) -> tuple[Field, ...]:
+    """Show a vCPU: number, CPUs, frequency (bar and value), requested frequency."""
     where = (
         Cell(str(vcpu["vcpu"])),
         Cell(format_cpulist(vcpu["pcpus"])),
     )
-    cpu = cpu_of(vcpu, clocks)
+    cpu = cpu_of(vcpu, cpu_by_number)
     if cpu is None:
-        return (*where, *_NO_CLOCK)
-    return (*where, clock_bar(cpu), clock_of(cpu), clock(vcpu["wish_khz"]))
+        return (*where, *_NO_FREQUENCY)
+    return (
+        *where,
+        frequency_bar(cpu),
+        current_frequency(cpu),
+        frequency(vcpu["wish_khz"]),
+    )
 
 
-def cpu_of(vcpu: Vcpu, clocks: dict[int, Cpu]) -> Cpu | None:
-    """Return a host CPU whose clock is the vCPU's; None: it floats."""
+def cpu_of(vcpu: Vcpu, cpu_by_number: dict[int, Cpu]) -> Cpu | None:
+    """Return a host CPU of the vCPU's clock group; None: the vCPU floats."""
     if not vcpu["controllable"] or not vcpu["pcpus"]:
         return None
-    return clocks.get(vcpu["pcpus"][0])
+    return cpu_by_number.get(vcpu["pcpus"][0])
 
 
 def bounds(vcpu: Vcpu, cpu: Cpu | None) -> Cell:
-    """Write the lowest and the highest step that it may have: `1.20-2.60 GHz`."""
+    """Show the range of frequencies that it can have: `1.20-2.60 GHz`."""
     low, high = vcpu["min_khz"], vcpu["max_khz"]
     if low is None or high is None:
         return NONE
@@ -61,25 +67,27 @@ def bounds(vcpu: Vcpu, cpu: Cpu | None) -> Cell:
 
 
 def set_by(domain: Domain, vcpu: Vcpu, cpu: Cpu | None) -> Cell:
-    """Say whose word its clock follows now."""
+    """Show what determines the frequency of a vCPU now."""
     if cpu is None:
         return NONE
     if cpu["override_khz"] is not None:
-        return Cell("override", Look.NOTABLE)
+        return Cell("override", Style.NOTABLE)
     if not cpu["claimed"]:
-        return Cell(f"governor {printable(cpu['governor'])}", Look.QUIET)
-    wants = _heard(domain["policies"], vcpu["vcpu"])
+        return Cell(f"governor {printable(cpu['governor'])}", Style.QUIET)
+    wants = _counted_wants(domain["policies"], vcpu["vcpu"])
     wish_khz = vcpu["wish_khz"]
     names = [_short(policy) for policy, want in wants if want["khz"] == wish_khz]
     if wish_khz is None:
-        return _FREE
+        return _NO_REQUEST
     if names:
         return Cell(", ".join(names))
     is_above = any(want["khz"] is not None for _, want in wants)
     return Cell("guest, above policy" if is_above else "guest")
 
 
-def _heard(policies: Iterable[Policy], vcpu: int) -> list[tuple[Policy, PolicyWant]]:
+def _counted_wants(
+    policies: Iterable[Policy], vcpu: int
+) -> list[tuple[Policy, PolicyWant]]:
     return [
         (policy, want)
         for policy in policies
@@ -89,7 +97,7 @@ def _heard(policies: Iterable[Policy], vcpu: int) -> list[tuple[Policy, PolicyWa
 
 
 def _short(policy: Policy) -> str:
-    """Name a policy and whose it is; the list of policies has the rest."""
+    """Name a policy by kind and source; the list of policies has the details."""
     number = policy["channel"]
-    who = policy["source"] if number is None else f"{policy['source']} ch. {number}"
-    return printable(f"{policy['kind']}, {who}")
+    source = policy["source"] if number is None else f"{policy['source']} ch. {number}"
+    return printable(f"{policy['kind']}, {source}")

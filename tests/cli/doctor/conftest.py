@@ -1,4 +1,4 @@
-"""How the doctor's tests ask it."""
+"""Runs `vmpower doctor` and reads its findings."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def healthy(tmp_path: Path) -> Path:
-    """A machine on disk with which nothing is wrong."""
+    """The files of a machine without findings."""
     return lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
 
 
 def doctor(*arguments: object, before: tuple[object, ...] = ()) -> dict[str, Any]:
-    """Run it with -o json and return the document, with its exit status."""
+    """Run it with -o json; return the document and the exit status."""
     words = [*map(str, before), "doctor", *map(str, arguments), "-o", "json"]
-    told = CliRunner().invoke(app, words)
-    assert told.stderr == "", told.stderr
-    return {**json.loads(told.stdout), "exit_status": told.exit_code}
+    result = CliRunner().invoke(app, words)
+    assert result.stderr == "", result.stderr
+    return {**json.loads(result.stdout), "exit_status": result.exit_code}
 
 
 def examine(root: Path) -> tuple[int, dict[str, Any]]:
-    """Examine the copy of a machine."""
+    """Check the files of a machine; return exit status and document."""
     document = doctor("--root", root)
     return document.pop("exit_status"), document
 
 
 def found(root: Path) -> dict[str, dict[str, Any]]:
-    """Examine the copy of a machine; return findings by their check."""
+    """Check the files of a machine; return the findings by check."""
     return {item["id"]: item for item in examine(root)[1]["findings"]}

@@ -1,8 +1,8 @@
-"""Machines on disk: the files of /sys, /proc and /etc that the doctor looks at.
+"""Machines on disk: the files of /sys, /proc and /etc that the doctor reads.
 
-Their contents are the kernel's own words for each scaling driver, from its
-Documentation/admin-guide/pm/{cpufreq,intel_pstate,amd-pstate}.rst, drivers/cpufreq and
-cppc_sysfs; no machine was recorded for them. Only files that somebody reads are there.
+Their contents are written after the kernel's documentation of each scaling driver
+(Documentation/admin-guide/pm/{cpufreq,intel_pstate,amd-pstate}.rst, drivers/cpufreq and
+cppc_sysfs), not recorded on machines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GUEST_FLAGS = "fpu vme msr hypervisor"
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What is peculiar to one kind of machine."""
+    """What distinguishes one kind of machine."""
 
     driver: str
     governors: str
@@ -33,16 +33,16 @@ class Machine:
     min_khz: int = 800_000
     max_khz: int = 3_500_000
     policy: Mapping[str, str] = field(default_factory=dict)
-    """More files of each policy."""
+    """Additional files of each cpufreq policy."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """More files of the machine."""
+    """Additional files of the machine."""
     flags: str = INTEL_FLAGS
     command_line: str = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet"
 
 
 def _cppc(highest: int, nominal: int, lowest: int, nominal_mhz: int) -> dict[str, str]:
-    """What the firmware says about the performance of each of four CPUs."""
-    about = {
+    """Return the CPPC files of four CPUs."""
+    values = {
         "highest_perf": highest,
         "nominal_perf": nominal,
         "lowest_perf": lowest,
@@ -51,7 +51,7 @@ def _cppc(highest: int, nominal: int, lowest: int, nominal_mhz: int) -> dict[str
     return {
         f"{CPU}/cpu{number}/acpi_cppc/{name}": str(value)
         for number in range(4)
-        for name, value in about.items()
+        for name, value in values.items()
     }
 
 
@@ -150,7 +150,7 @@ MACHINES = {
 def lay_out_machine(
     root: Path, machine: Machine | None, *, cpus: int = 4, shared: int = 1
 ) -> Path:
-    """Write a machine's files; without one, those of a host that has no cpufreq."""
+    """Write the files of a machine, or of a host without cpufreq."""
     files = _host(cpus, machine.flags if machine else INTEL_FLAGS)
     if machine is not None:
         files["proc/cmdline"] = machine.command_line
@@ -166,7 +166,7 @@ def lay_out_machine(
 
 
 def write(root: Path, files: Mapping[str, str]) -> None:
-    """Write files below a root, over those that are there."""
+    """Write files below a root; replace existing ones."""
     for name, value in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def _host(cpus: int, flags: str) -> dict[str, str]:
 
 def _policy(machine: Machine, pcpus: range) -> dict[str, str]:
     numbers = " ".join(map(str, pcpus))
-    about = {
+    values = {
         "affected_cpus": numbers,
         "related_cpus": numbers,
         "scaling_driver": machine.driver,
@@ -210,4 +210,4 @@ def _policy(machine: Machine, pcpus: range) -> dict[str, str]:
         "scaling_cur_freq": str(machine.max_khz),
         **machine.policy,
     }
-    return {f"{CPU}/cpufreq/policy{pcpus[0]}/{k}": value for k, value in about.items()}
+    return {f"{CPU}/cpufreq/policy{pcpus[0]}/{k}": value for k, value in values.items()}

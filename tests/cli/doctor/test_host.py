@@ -1,4 +1,4 @@
-"""/dev/kvm and who may use it."""
+"""Checks of /dev/kvm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_kvm_node_that_qemu_may_not_open_is_an_error(healthy: Path) -> None:
+def test_a_kvm_node_that_qemu_cannot_open_is_an_error(healthy: Path) -> None:
     (healthy / "dev/kvm").chmod(0o600)
     finding = found(healthy)["kvm-unusable"]
     assert (finding["subject"], finding["severity"]) == ("/dev/kvm", "error")
@@ -19,7 +19,7 @@ def test_a_kvm_node_that_qemu_may_not_open_is_an_error(healthy: Path) -> None:
     assert "chgrp kvm /dev/kvm; chmod 0660" in finding["cure"]
 
 
-def test_a_kvm_node_of_qemus_group_is_good(healthy: Path) -> None:
+def test_a_kvm_node_of_qemus_group_is_ok(healthy: Path) -> None:
     node = healthy / "dev/kvm"
     node.chmod(0o660)
     gid = node.stat().st_gid
@@ -27,20 +27,20 @@ def test_a_kvm_node_of_qemus_group_is_good(healthy: Path) -> None:
     assert "kvm-unusable" not in found(healthy)
 
 
-def test_a_host_without_qemus_user_has_nobody_to_deny(healthy: Path) -> None:
+def test_without_a_qemu_user_the_kvm_node_is_not_an_error(healthy: Path) -> None:
     (healthy / "dev/kvm").chmod(0o600)
     write(healthy, {"etc/passwd": "root:x:0:0::/root:/bin/sh"})
     assert "kvm-unusable" not in found(healthy)
 
 
-def test_virtualization_that_is_not_used_is_a_warning(healthy: Path) -> None:
+def test_unused_virtualization_support_is_a_warning(healthy: Path) -> None:
     (healthy / "dev/kvm").unlink()
     assert "modprobe kvm_intel" in found(healthy)["kvm-absent"]["cure"]
     write(healthy, {"proc/cpuinfo": "flags : fpu svm"})
     assert "modprobe kvm_amd" in found(healthy)["kvm-absent"]["cure"]
 
 
-def test_a_cpu_without_virtualization_is_good_to_know(healthy: Path) -> None:
+def test_a_cpu_without_virtualization_is_information(healthy: Path) -> None:
     (healthy / "dev/kvm").unlink()
     write(healthy, {"proc/cpuinfo": "flags : fpu"})
     assert found(healthy)["kvm-absent"]["severity"] == "info"

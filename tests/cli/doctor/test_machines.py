@@ -1,4 +1,4 @@
-"""The command on copies of machines: what it says about each kind of CPU."""
+"""`vmpower doctor` on the files of machines with each scaling driver."""
 
 from __future__ import annotations
 
@@ -34,18 +34,20 @@ def test_a_machine_with_acpi_cpufreq_is_healthy(tmp_path: Path) -> None:
     ]
 
 
-def test_what_a_copy_cannot_tell_is_named(tmp_path: Path) -> None:
+def test_checks_that_a_copy_of_sysfs_cannot_answer_are_skipped(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
     _, document = examine(root)
     unchecked = {item["id"]: item["reason"] for item in document["unchecked"]}
     assert "--root is a copy" in unchecked["libvirt-unreachable"]
     assert "--root is a copy" in unchecked["daemon-unreachable"]
-    named = {*document["passed"], *unchecked}
-    assert named == {check.name for check in CHECKS}
+    listed = {*document["passed"], *unchecked}
+    assert listed == {check.name for check in CHECKS}
 
 
 @pytest.mark.parametrize("kind", MACHINES)
-def test_every_driver_is_used_or_has_a_cure(tmp_path: Path, kind: str) -> None:
+def test_every_scaling_driver_is_supported_or_has_a_fix(
+    tmp_path: Path, kind: str
+) -> None:
     machine = MACHINES[kind]
     status, document = examine(lay_out_machine(tmp_path / "m", machine))
     (cpus,) = document["cpus"]
@@ -63,7 +65,7 @@ def test_every_driver_is_used_or_has_a_cure(tmp_path: Path, kind: str) -> None:
     assert finding["cure"]
 
 
-def test_no_driver_on_hardware_asks_for_the_module(tmp_path: Path) -> None:
+def test_no_driver_on_hardware_suggests_the_module(tmp_path: Path) -> None:
     finding = found(lay_out_machine(tmp_path / "m", None))["no-cpufreq"]
     assert "modprobe acpi-cpufreq" in finding["cure"]
 
@@ -76,24 +78,24 @@ def test_no_driver_in_a_virtual_machine_points_to_its_host(tmp_path: Path) -> No
     assert "on the host" in finding["cure"]
 
 
-def test_cpufreq_that_was_switched_off_is_switched_on(tmp_path: Path) -> None:
+def test_disabled_cpufreq_has_a_fix(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", None)
     write(root, {"proc/cmdline": "ro cpufreq.off=1"})
     assert "cpufreq.off=1" in found(root)["no-cpufreq"]["cure"]
 
 
-def test_a_kernel_without_the_governor_is_named(tmp_path: Path) -> None:
+def test_a_kernel_without_the_governor_is_reported(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
     policy = f"{CPU}/cpufreq/policy2/scaling_available_governors"
     write(root, {policy: "performance schedutil"})
-    assert found(root) == {}  # it can be loaded
+    assert found(root) == {}  # the module can be loaded
     write(root, {f"lib/modules/{RELEASE}/modules.dep": "kernel/fs/ext4.ko:"})
     finding = found(root)["governor-missing"]
     assert (finding["subject"], finding["severity"]) == ("CPU 2", "error")
     assert RELEASE in finding["what"]
 
 
-def test_bounds_of_others_are_told_by_cpus(tmp_path: Path) -> None:
+def test_foreign_limits_are_reported_per_cpus(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
     for number in (1, 2):
         write(root, {f"{CPU}/cpufreq/policy{number}/scaling_min_freq": "2301000"})
@@ -104,7 +106,7 @@ def test_bounds_of_others_are_told_by_cpus(tmp_path: Path) -> None:
     assert findings["clock-ceiling-lowered"]["subject"] == "CPU 3"
 
 
-def test_turbo_that_is_off_is_good_to_know(tmp_path: Path) -> None:
+def test_disabled_turbo_is_information(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
     write(root, {f"{CPU}/cpufreq/boost": "0"})
     status, document = examine(root)
@@ -112,13 +114,13 @@ def test_turbo_that_is_off_is_good_to_know(tmp_path: Path) -> None:
     assert (status, document["healthy"]) == (0, True)
 
 
-def test_min_perf_of_100_percent_lowers_nothing(tmp_path: Path) -> None:
+def test_min_perf_of_100_percent_is_no_limit(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["intel_pstate passive"])
     write(root, {f"{CPU}/intel_pstate/min_perf_pct": "100"})
     assert "min_perf_pct is 100" in found(root)["min-perf-raised"]["what"]
 
 
-def test_userspace_without_an_owner_was_left_behind(tmp_path: Path) -> None:
+def test_userspace_without_a_journal_was_left_behind(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
     write(root, {f"{CPU}/cpufreq/policy1/scaling_governor": "userspace"})
     finding = found(root)["governor-left-behind"]
@@ -126,7 +128,7 @@ def test_userspace_without_an_owner_was_left_behind(tmp_path: Path) -> None:
     assert "vmpower restore" in finding["cure"]
 
 
-def test_cpus_that_are_offline_or_isolated_are_named(tmp_path: Path) -> None:
+def test_offline_and_isolated_cpus_are_listed(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
     write(root, {f"{CPU}/online": "0-2", f"{CPU}/isolated": "1-2"})
     write(root, {f"{CPU}/cpufreq/policy3/affected_cpus": ""})
@@ -135,7 +137,7 @@ def test_cpus_that_are_offline_or_isolated_are_named(tmp_path: Path) -> None:
     assert findings["cpus-isolated"]["subject"] == "CPU 1-2"
 
 
-def test_different_drivers_are_shown_apart(tmp_path: Path) -> None:
+def test_different_drivers_are_reported_separately(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
     write(root, {f"{CPU}/cpufreq/policy3/scaling_driver": "strange"})
     _, document = examine(root)
@@ -143,13 +145,13 @@ def test_different_drivers_are_shown_apart(tmp_path: Path) -> None:
     assert "strange (CPU 3)" in found(root)["drivers-mixed"]["what"]
 
 
-def test_a_tree_that_is_read_only_is_an_error(tmp_path: Path) -> None:
+def test_a_read_only_tree_is_an_error(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
     write(root, {"proc/mounts": f"sysfs {root}/sys sysfs ro,nosuid 0 0"})
     assert "read-only" in found(root)["sysfs-read-only"]["what"]
 
 
-def test_no_cpu_tree_is_an_error_and_no_crash(tmp_path: Path) -> None:
+def test_a_missing_cpu_tree_is_an_error(tmp_path: Path) -> None:
     status, document = examine(tmp_path)
     assert (status, document["cpus"]) == (5, [])
     assert [item["id"] for item in document["findings"]] == ["cpu-tree-absent"]

@@ -1,4 +1,4 @@
-"""Clocks and cores that several parties share; sockets that are refused."""
+"""Clock groups and cores that domains and the host share; confined sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cli.doctor.facts.directories import Directories, read_directories
 from cli.doctor.facts.domains import Channel, Domain, Domains, Vcpu
 from cli.doctor.facts.kernel import Confinement, read_confinement
 from cli.doctor.facts.libvirt import Libvirt
-from cli.doctor.places import Places
+from cli.doctor.target import Target
 from orchestrator.config import Config, PowerConfig
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.power.simulated import lay_out
@@ -31,25 +31,25 @@ from tests.cli.doctor.machines import CPU, write
 
 def cpus(tmp_path: Path, *, shared: int = 2) -> Cpus:
     lay_out(tmp_path / "sys", cpus=4, shared=shared)
-    return read_cpus(Places(sysfs_root=tmp_path / "sys"))
+    return read_cpus(Target(sysfs_root=tmp_path / "sys"))
 
 
 def domain(
-    name: str, *places: tuple[int, int], path: str = "", is_asking: bool = True
+    name: str, *pins: tuple[int, int], path: str = "", has_channel: bool = True
 ) -> Domain:
-    """A domain whose vCPUs are at (CPU, clock group)."""
+    """Return a domain with vCPUs pinned to CPUs: (CPU, clock group) of each."""
     vcpus = tuple(
         Vcpu(number=n, pcpus=frozenset({pcpu}), group=group, reason="")
-        for n, (pcpu, group) in enumerate(places)
+        for n, (pcpu, group) in enumerate(pins)
     )
     channel = Channel(number=0, path=path, state="open", reason="", generation=None)
-    channels = (channel,) if is_asking else ()
+    channels = (channel,) if has_channel else ()
     return Domain(
         name=name, is_active=True, vcpus=vcpus, channels=channels, problems=()
     )
 
 
-def both(*domains: Domain) -> Domains:
+def domains_of(*domains: Domain) -> Domains:
     return Domains(domains=domains)
 
 
@@ -58,50 +58,50 @@ def configured(*, is_sharing: bool = False) -> Configuration:
     return Configuration(file=Path("/x"), problem="", config=config)
 
 
-def test_two_guests_of_one_clock_are_good_to_know(tmp_path: Path) -> None:
-    shared = both(domain("a", (0, 0)), domain("b", (1, 0)))
+def test_two_guests_of_one_clock_group_are_information(tmp_path: Path) -> None:
+    shared = domains_of(domain("a", (0, 0)), domain("b", (1, 0)))
     (finding,) = clock_shared_by_domains(shared, cpus(tmp_path))
     assert (str(finding.severity), finding.subject) == ("info", "CPU 0-1")
-    assert "shared by a, b: it follows the one that wants most" in finding.what
+    assert "a, b share a clock group: it runs at the highest request" in finding.what
 
 
-def test_a_neighbour_that_cannot_ask_holds_the_clock_up(tmp_path: Path) -> None:
-    shared = both(domain("a", (0, 0)), domain("b", (1, 0), is_asking=False))
+def test_a_neighbor_without_requests_keeps_the_frequency_up(tmp_path: Path) -> None:
+    shared = domains_of(domain("a", (0, 0)), domain("b", (1, 0), has_channel=False))
     (finding,) = clock_shared_by_domains(shared, cpus(tmp_path))
-    assert (str(finding.severity), finding.cure) == (
+    assert (str(finding.severity), finding.fix) == (
         "warning",
-        "vmpower domain onboard b, or pin it elsewhere",
+        "vmpower domain onboard b, or pin it to other CPUs",
     )
 
 
-def test_domains_of_their_own_clocks_share_nothing(tmp_path: Path) -> None:
-    apart = both(domain("a", (0, 0), (1, 0)), domain("b", (2, 2), (3, 2)))
+def test_domains_with_separate_clock_groups_have_no_finding(tmp_path: Path) -> None:
+    apart = domains_of(domain("a", (0, 0), (1, 0)), domain("b", (2, 2), (3, 2)))
     found = cpus(tmp_path)
     assert clock_shared_by_domains(apart, found) == []
     assert clock_shared_with_host(apart, found, configured()) == []
     assert core_shared_by_domains(apart, found) == []
 
 
-def test_a_clock_shared_with_the_host_is_never_slowed(tmp_path: Path) -> None:
-    lonely, found = both(domain("a", (0, 0))), cpus(tmp_path)
-    (finding,) = clock_shared_with_host(lonely, found, configured())
+def test_a_clock_group_shared_with_the_host_is_not_slowed_down(tmp_path: Path) -> None:
+    alone, found = domains_of(domain("a", (0, 0))), cpus(tmp_path)
+    (finding,) = clock_shared_with_host(alone, found, configured())
     assert "CPU 1 of this clock group has no vCPU pinned to it" in finding.what
-    assert clock_shared_with_host(lonely, found, configured(is_sharing=True)) == []
+    assert clock_shared_with_host(alone, found, configured(is_sharing=True)) == []
 
 
-def test_threads_of_one_core_run_at_the_higher_clock(tmp_path: Path) -> None:
+def test_threads_of_one_core_run_at_the_higher_frequency(tmp_path: Path) -> None:
     lay_out(tmp_path / "sys", cpus=4)
     for number in (0, 2):
         name = f"{CPU}/cpu{number}/topology/thread_siblings_list"
         write(tmp_path, {name: "0,2"})
-    found = read_cpus(Places(sysfs_root=tmp_path / "sys"))
-    shared = both(domain("a", (0, 0)), domain("b", (2, 2)), domain("c", (1, 1)))
+    found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    shared = domains_of(domain("a", (0, 0)), domain("b", (2, 2)), domain("c", (1, 1)))
     (finding,) = core_shared_by_domains(shared, found)
-    assert (finding.subject, finding.cure) == (
+    assert (finding.subject, finding.fix) == (
         "CPU 0,2",
         "give each core to one domain",
     )
-    assert core_shared_by_domains(both(domain("a", (0, 0), (2, 2))), found) == []
+    assert core_shared_by_domains(domains_of(domain("a", (0, 0), (2, 2))), found) == []
 
 
 def libvirt(*models: str) -> Libvirt:
@@ -116,7 +116,9 @@ def libvirt(*models: str) -> Libvirt:
 
 
 def directories(path: str, root: Path = Path("/")) -> Directories:
-    return read_directories(both(domain("a", (0, 0), path=path)), Places(root=root))
+    return read_directories(
+        domains_of(domain("a", (0, 0), path=path)), Target(root=root)
+    )
 
 
 FREE = Confinement(is_selinux_enforcing=False)
@@ -133,40 +135,40 @@ FREE = Confinement(is_selinux_enforcing=False)
         ("", 0),
     ],
 )
-def test_apparmor_refuses_sockets_in_system_directories(
+def test_apparmor_denies_sockets_in_system_directories(
     path: str, refusals: int
 ) -> None:
-    asking = directories(path)
-    assert len(socket_confined(FREE, libvirt("apparmor"), asking)) == refusals
-    assert socket_confined(FREE, libvirt("dac"), asking) == []
+    sockets = directories(path)
+    assert len(socket_confined(FREE, libvirt("apparmor"), sockets)) == refusals
+    assert socket_confined(FREE, libvirt("dac"), sockets) == []
 
 
-def test_selinux_wants_labelled_directories(tmp_path: Path) -> None:
+def test_selinux_needs_labeled_directories(tmp_path: Path) -> None:
     write(tmp_path, {"sys/fs/selinux/enforce": "1"})
-    confined = read_confinement(Places(sysfs_root=tmp_path / "sys"))
-    asking = directories("/tmp/powermonitor/a.0")
-    (finding,) = socket_confined(confined, libvirt("selinux", "dac"), asking)
-    assert "semanage fcontext -a -t qemu_var_run_t '/tmp/powermonitor" in finding.cure
-    assert socket_confined(FREE, libvirt("selinux"), asking) == []
+    confined = read_confinement(Target(sysfs_root=tmp_path / "sys"))
+    sockets = directories("/tmp/powermonitor/a.0")
+    (finding,) = socket_confined(confined, libvirt("selinux", "dac"), sockets)
+    assert "semanage fcontext -a -t qemu_var_run_t '/tmp/powermonitor" in finding.fix
+    assert socket_confined(FREE, libvirt("selinux"), sockets) == []
 
 
-def test_a_directory_of_sockets_that_is_lost_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_socket_directory_is_an_error(tmp_path: Path) -> None:
     path = "/tmp/powermonitor/a.0"
     (finding,) = socket_directory_absent(directories(path, tmp_path))
     assert finding.subject == "/tmp/powermonitor"
-    assert "a shall have sockets there" in finding.what
-    assert "/etc/tmpfiles.d/" in finding.cure
+    assert "cannot start a, with channel sockets there" in finding.what
+    assert "/etc/tmpfiles.d/" in finding.fix
     (tmp_path / "tmp/powermonitor").mkdir(parents=True)
     assert socket_directory_absent(directories(path, tmp_path)) == []
 
 
-def test_a_directory_where_anybody_may_listen_is_a_warning(tmp_path: Path) -> None:
+def test_a_world_writable_socket_directory_is_a_warning(tmp_path: Path) -> None:
     where = tmp_path / "tmp/powermonitor"
     where.mkdir(parents=True)
     found = []
     for mode in (0o777, 0o1777, 0o755):
         where.chmod(mode)
-        there = directories("/tmp/powermonitor/a.0", tmp_path)
-        found += socket_directory_open(there)
+        sockets = directories("/tmp/powermonitor/a.0", tmp_path)
+        found += socket_directory_open(sockets)
     (finding,) = found
-    assert finding.what.startswith("mode 0777: any user may replace")
+    assert finding.what.startswith("mode 0777: any user can replace")

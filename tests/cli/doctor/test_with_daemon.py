@@ -1,4 +1,4 @@
-"""The doctor beside a daemon, whose word it takes; and without one, beside libvirt."""
+"""`vmpower doctor` with a daemon, and with libvirt only."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from cli.doctor.checks import domains as domain_checks
 from cli.doctor.checks import libvirt as libvirt_checks
-from cli.doctor.checks import rivals as rival_checks
+from cli.doctor.checks import power_managers as manager_checks
 from cli.doctor.checks import service as service_checks
-from cli.doctor.facts.accounts import Accounts, Group, Person
+from cli.doctor.facts.accounts import Accounts, Group, User
 from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Channel, Domain, Domains
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
-from cli.doctor.places import Places
+from cli.doctor.target import Target
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.power.simulated import lay_out
 from orchestrator.values.cpuset import name_cpus
@@ -39,7 +39,7 @@ NODE = """
 <devices><channel type='unix'><source mode='bind' path='{path}'/>
 <target type='virtio' name='virtio.serial.port.poweragent.0'/></channel></devices>
 </domain></node>"""
-ANNE = Person(name="anne", uid=1000, groups=frozenset({"users"}))
+ANNE = User(name="anne", uid=1000, groups=frozenset({"users"}))
 
 
 @pytest.fixture
@@ -48,8 +48,10 @@ def cpus(tmp_path: Path) -> Path:
     return tmp_path / "cpus"
 
 
-def beside(run_dir: Path, cpus: Path, uri: str = "test:///default") -> dict[str, Any]:
-    """Examine; return the findings by check, the first of each."""
+def findings_with(
+    run_dir: Path, cpus: Path, uri: str = "test:///default"
+) -> dict[str, Any]:
+    """Run it; return the first finding of each check."""
     document = doctor("--sysfs-root", cpus, "-c", uri, before=("--run-dir", run_dir))
     findings: dict[str, Any] = {"all": document}
     for item in document["findings"]:
@@ -57,21 +59,21 @@ def beside(run_dir: Path, cpus: Path, uri: str = "test:///default") -> dict[str,
     return findings
 
 
-def test_the_daemons_word_is_taken_for_domains(
+def test_domains_are_checked_through_the_daemon(
     daemon: FakeDaemon, run_dir: Path, cpus: Path
 ) -> None:
-    findings = beside(run_dir, cpus)
+    findings = findings_with(run_dir, cpus)
     assert "daemon-unreachable" not in findings
     floating = findings["vcpu-floats"]
     assert floating["subject"] == "domain dpdk-fw"
-    assert floating["what"].startswith("vCPU 2 cannot be clocked: pinned to CPUs")
+    assert floating["what"].startswith("vCPU 2 not controllable: pinned to CPUs")
     assert floating["cure"] == "vmpower domain pin dpdk-fw VCPU CPUS"
     contended = findings["channel-contended"]
     assert contended["subject"] == "domain dpdk-router"
     assert "channel 1 is contended" in contended["what"]
-    told = [p for domain in daemon.domains.values() for p in domain.problems]
+    problems = [p for domain in daemon.domains.values() for p in domain.problems]
     found = [i for i in findings["all"]["findings"] if i["id"] == "domain-troubled"]
-    assert sorted(item["what"] for item in found) == sorted(told)
+    assert sorted(item["what"] for item in found) == sorted(problems)
     assert findings["libvirt-differs"]["severity"] == "info"
     assert findings["all"]["unchecked"] == []
 
@@ -80,7 +82,7 @@ def test_a_daemon_without_libvirt_is_an_error(
     daemon: FakeDaemon, run_dir: Path, cpus: Path
 ) -> None:
     daemon.lose_libvirt()
-    finding = beside(run_dir, cpus)["libvirt-lost"]
+    finding = findings_with(run_dir, cpus)["libvirt-lost"]
     assert (finding["subject"], finding["severity"]) == (
         "libvirt qemu:///system",
         "error",
@@ -88,33 +90,35 @@ def test_a_daemon_without_libvirt_is_an_error(
     assert "connection refused" in finding["what"]
 
 
-def test_without_a_daemon_libvirt_tells_of_domains(tmp_path: Path, cpus: Path) -> None:
+def test_without_a_daemon_domains_are_checked_through_libvirt(
+    tmp_path: Path, cpus: Path
+) -> None:
     node = tmp_path / "node.xml"
     node.write_text(NODE.format(path="/tmp/powermonitor/router.0"))
-    findings = beside(tmp_path, cpus, f"test://{node}")
+    findings = findings_with(tmp_path, cpus, f"test://{node}")
     assert findings["daemon-unreachable"]["cure"].startswith("start it with")
-    assert "vCPU 1 cannot be clocked: floats over" in findings["vcpu-floats"]["what"]
+    assert "vCPU 1 not controllable: floats over" in findings["vcpu-floats"]["what"]
     unchecked = {item["id"] for item in findings["all"]["unchecked"]}
     assert {"channel-contended", "libvirt-lost"} <= unchecked
     assert findings["all"]["exit_status"] == 5
 
 
 def test_without_libvirt_domains_are_not_checked(tmp_path: Path, cpus: Path) -> None:
-    findings = beside(tmp_path, cpus, "qemu+unix:///system?socket=/nowhere")
+    findings = findings_with(tmp_path, cpus, "qemu+unix:///system?socket=/nowhere")
     assert findings["libvirt-unreachable"]["subject"].startswith("libvirt qemu+unix")
     assert "libvirt.uri in vmpower.toml" in findings["libvirt-unreachable"]["cure"]
     unchecked = {item["id"]: item["reason"] for item in findings["all"]["unchecked"]}
     assert "/nowhere" in unchecked["vcpu-floats"]
 
 
-def test_a_path_that_no_socket_can_have_is_an_error(tmp_path: Path, cpus: Path) -> None:
+def test_an_impossible_socket_path_is_an_error(tmp_path: Path, cpus: Path) -> None:
     node = tmp_path / "node.xml"
     node.write_text(NODE.format(path="/tmp/" + "x" * 110))
-    finding = beside(tmp_path, cpus, f"test://{node}")["channel-path-long"]
-    assert "has 115 bytes, a socket's at most 107" in finding["what"]
+    finding = findings_with(tmp_path, cpus, f"test://{node}")["channel-path-long"]
+    assert "has 115 bytes, but at most 107 work" in finding["what"]
 
 
-def test_a_wrong_configuration_is_an_error(tmp_path: Path, cpus: Path) -> None:
+def test_an_invalid_configuration_is_an_error(tmp_path: Path, cpus: Path) -> None:
     (tmp_path / "vmpower.toml").write_text("mode = 'enforced'")
     document = doctor(
         "--config",
@@ -132,7 +136,7 @@ def test_a_wrong_configuration_is_an_error(tmp_path: Path, cpus: Path) -> None:
     assert "--check-config" in finding["cure"]
 
 
-def test_a_socket_that_nobody_serves_is_stale(tmp_path: Path, cpus: Path) -> None:
+def test_a_socket_without_a_daemon_is_stale(tmp_path: Path, cpus: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "vmpower.sock"))
     (tmp_path / "vmpower-ro.sock").write_text("")
@@ -146,14 +150,14 @@ def test_a_socket_that_nobody_serves_is_stale(tmp_path: Path, cpus: Path) -> Non
     }
 
 
-def test_modes_that_are_too_open_or_too_closed_are_told(
+def test_modes_that_are_too_open_or_too_closed_are_reported(
     run_dir: Path, cpus: Path
 ) -> None:
     (run_dir / "vmpower.sock").chmod(0o666)
     (run_dir / "vmpower-ro.sock").chmod(0o600)
     run_dir.chmod(0o700)
     found = service_checks.socket_mode_wrong(
-        read_service(Places(run_dir=run_dir, sysfs_root=cpus))
+        read_service(Target(run_dir=run_dir, sysfs_root=cpus))
     )
     assert [(str(i.severity), i.subject) for i in found] == [
         ("warning", str(run_dir)),
@@ -162,18 +166,18 @@ def test_modes_that_are_too_open_or_too_closed_are_told(
     ]
 
 
-def test_the_one_who_listens_is_known_by_the_kernels_word(
+def test_the_listening_process_is_looked_up_in_the_kernel(
     run_dir: Path, cpus: Path
 ) -> None:
-    service = read_service(Places(run_dir=run_dir, sysfs_root=cpus))
-    assert service.owner_pid == os.getpid()  # the little daemon is in this process
+    service = read_service(Target(run_dir=run_dir, sysfs_root=cpus))
+    assert service.owner_pid == os.getpid()  # the fake daemon runs in this process
 
 
 def accounts(*groups: Group) -> Accounts:
     return Accounts(groups={g.name: g for g in groups}, qemu_gids=frozenset())
 
 
-def seen(write_refusal: str) -> Libvirt:
+def libvirt(write_refusal: str) -> Libvirt:
     return Libvirt(
         uri="qemu:///system",
         inspection=Inspection(
@@ -187,20 +191,23 @@ def seen(write_refusal: str) -> Libvirt:
 
 
 @pytest.mark.parametrize(
-    ("members", "cure"),
+    ("members", "fix"),
     [
         (frozenset({"bob"}), "usermod -aG libvirt anne, then log in again"),
-        (frozenset({"anne"}), "log in again: anne is in 'libvirt', not yet this"),
+        (
+            frozenset({"anne"}),
+            "log in again: anne is in group 'libvirt', this session is",
+        ),
     ],
 )
-def test_a_user_who_may_not_change_domains_is_told_the_group(
-    members: frozenset[str], cure: str
+def test_a_user_without_permission_is_pointed_to_the_group(
+    members: frozenset[str], fix: str
 ) -> None:
     group = Group(name="libvirt", gid=110, members=members)
-    judge = libvirt_checks.libvirt_read_only
-    (finding,) = judge(seen("authentication unavailable"), ANNE, accounts(group))
-    assert finding.cure.startswith(cure)
-    assert judge(seen(""), ANNE, accounts(group)) == []
+    check = libvirt_checks.libvirt_read_only
+    (finding,) = check(libvirt("authentication unavailable"), ANNE, accounts(group))
+    assert finding.fix.startswith(fix)
+    assert check(libvirt(""), ANNE, accounts(group)) == []
 
 
 @pytest.mark.parametrize(
@@ -210,51 +217,51 @@ def test_a_user_who_may_not_change_domains_is_told_the_group(
         ("refused", domain_checks.channel_refused),
     ],
 )
-def test_states_of_channels_have_their_cure(state: str, check: Any) -> None:
+def test_each_channel_state_has_a_fix(state: str, check: Any) -> None:
     channel = Channel(number=0, path="/x", state=state, reason="", generation=464)
     domain = Domain(
         name="fw", is_active=True, vcpus=(), channels=(channel,), problems=()
     )
     (finding,) = check(Domains(domains=(domain,)), None)
     assert finding.what.startswith(f"channel 0 is {state}: ")
-    assert finding.cure
+    assert finding.fix
 
 
 @pytest.mark.parametrize(
     ("acks", "severity", "what"), [(0, "warning", "all"), (3, "info", "some")]
 )
-def test_a_guest_that_is_refused_is_told_why(
+def test_refused_guests_are_reported_with_the_reason(
     daemon: FakeDaemon, acks: int, severity: str, what: str
 ) -> None:
-    told: Any = daemon.picture().model_dump(mode="json")
-    told["domains"] = [told["domains"][0]]
-    for channel in told["domains"][0]["channels"]:
+    status: Any = daemon.picture().model_dump(mode="json")
+    status["domains"] = [status["domains"][0]]
+    for channel in status["domains"][0]["channels"]:
         channel.update(acks_total=acks, nack_reasons={"floating": 2, "turbo": 1})
-    (finding,) = domain_checks.requests_refused(Status(told))
-    assert (str(finding.severity), finding.cure) == (
+    (finding,) = domain_checks.requests_refused(Status(status))
+    assert (str(finding.severity), finding.fix) == (
         severity,
         "vmpower domain pin dpdk-fw VCPU CPUS",
     )
-    assert finding.what.startswith(f"{what} of its requests were refused: floating ")
+    assert finding.what.startswith(f"{what} requests refused: floating ")
 
 
 def test_a_governor_that_was_replaced_is_found(daemon: FakeDaemon) -> None:
-    told: Any = daemon.picture().model_dump(mode="json")
-    assert list(rival_checks.governor_replaced(Status(told))) == []
-    for cpu in told["cpus"]:
+    status: Any = daemon.picture().model_dump(mode="json")
+    assert list(manager_checks.governor_replaced(Status(status))) == []
+    for cpu in status["cpus"]:
         cpu.update(governor="powersave")
-    held = [cpu["pcpu"] for cpu in told["cpus"] if cpu["claimed"]]
-    (finding,) = rival_checks.governor_replaced(Status(told))
+    held = [cpu["pcpu"] for cpu in status["cpus"] if cpu["claimed"]]
+    (finding,) = manager_checks.governor_replaced(Status(status))
     assert finding.subject == name_cpus(held)
     assert "'powersave'" in finding.what
 
 
-def test_every_cure_of_a_refusal_is_for_one_that_there_is() -> None:
+def test_fixes_of_refusals_name_existing_refusals() -> None:
     words = {refusal.word for refusal in Refusal}
-    assert set(domain_checks._REFUSALS) <= words
+    assert set(domain_checks._FIXES) <= words
 
 
-def test_an_old_guest_is_good_to_know() -> None:
+def test_an_old_guest_is_information() -> None:
     channels = tuple(
         Channel(number=n, path="/x", state="open", reason="", generation=size)
         for n, size in enumerate((464, 456))
@@ -264,25 +271,27 @@ def test_an_old_guest_is_good_to_know() -> None:
     assert "456 bytes: DPDK before 18.11" in finding.what
 
 
-def test_people_get_a_table_with_cures_and_exit_5(run_dir: Path, cpus: Path) -> None:
+def test_findings_are_a_table_with_fixes_and_status_5(
+    run_dir: Path, cpus: Path
+) -> None:
     words = ("doctor", "--sysfs-root", str(cpus), "-c", "test:///default")
     status, out, err = run_process(run_dir, *words)
     assert (status, err) == (5, "")
     lines = out.splitlines()
     assert lines[0].split() == [
-        "CPUs", "Driver", "Governor", "Lowest", "Highest", "vmpower", "can"
+        "CPUs", "Driver", "Governor", "Min", "Max", "Control"
     ]  # fmt: skip
-    assert "set 8 steps, turbo" in lines[2]
+    assert " 8 steps, turbo" in lines[2]
     assert any(
         line.startswith(" error: domain dpdk-router: channel 1") for line in lines
     )
     assert any(
-        line.startswith(" cure:  end the program that holds it") for line in lines
+        line.startswith(" fix:   stop the program that is connected") for line in lines
     )
     assert "errors" in lines[-1] or "error," in lines[-1]
 
 
-def test_the_document_says_what_people_read(run_dir: Path, cpus: Path) -> None:
+def test_the_json_document_matches_the_table(run_dir: Path, cpus: Path) -> None:
     words = ("-o", "json", "doctor", "--sysfs-root", str(cpus), "-c", "test:///default")
     status, out, _ = run_process(run_dir, *words)
     document = json.loads(out)

@@ -1,4 +1,4 @@
-"""Others who set clocks, and what a dead daemon left."""
+"""Other programs that set frequencies, and settings left by a killed daemon."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tuned(root: Path, section: str, *, profile: str = "virtual-host") -> None:
     )
 
 
-def test_a_tuned_profile_that_sets_governors_is_named(healthy: Path) -> None:
+def test_a_tuned_profile_that_sets_governors_is_reported(healthy: Path) -> None:
     tuned(healthy, "[main]\ninclude=throughput-performance\n[sysctl]\nx=1")
     write(
         healthy,
@@ -53,22 +53,20 @@ def test_a_tuned_profile_that_sets_governors_is_named(healthy: Path) -> None:
     )
     finding = found(healthy)["tuned-sets-clocks"]
     assert finding["subject"] == "TuneD profile virtual-host"
-    assert (
-        finding["what"] == "it sets governor=performance, min_perf_pct=100 on all CPUs"
-    )
+    assert finding["what"] == "sets governor=performance, min_perf_pct=100 on all CPUs"
 
 
-def test_a_tuned_profile_may_leave_cpus_out(healthy: Path) -> None:
+def test_a_tuned_profile_may_exclude_cpus(healthy: Path) -> None:
     tuned(healthy, "[cpu]\ngovernor=powersave\ndevices=!cpu2,!cpu3")
     assert "on CPUs !cpu2,!cpu3" in found(healthy)["tuned-sets-clocks"]["what"]
 
 
-def test_tuned_without_clocks_is_no_rival(healthy: Path) -> None:
+def test_tuned_without_cpufreq_settings_is_ok(healthy: Path) -> None:
     tuned(healthy, "[cpu]\nforce_latency=cstate.id:1\n[disk]\nreadahead=>4096")
     assert found(healthy) == {}
 
 
-def test_the_profile_of_a_tuned_that_does_not_run_says_nothing(healthy: Path) -> None:
+def test_the_profile_of_a_stopped_tuned_is_ignored(healthy: Path) -> None:
     tuned(healthy, "[cpu]\ngovernor=performance")
     (healthy / "proc/812/comm").unlink()
     assert found(healthy) == {}
@@ -77,12 +75,12 @@ def test_the_profile_of_a_tuned_that_does_not_run_says_nothing(healthy: Path) ->
 @pytest.mark.parametrize(
     "section", ["governor", "[cpu", "[main]\ninclude=virtual-host"]
 )
-def test_a_broken_profile_is_no_crash(healthy: Path, section: str) -> None:
+def test_an_unreadable_profile_is_skipped(healthy: Path, section: str) -> None:
     tuned(healthy, section)
     assert found(healthy) == {}
 
 
-def test_a_power_manager_that_runs_is_an_error(healthy: Path) -> None:
+def test_a_running_power_manager_is_an_error(healthy: Path) -> None:
     write(healthy, {"proc/44/comm": "power-profiles-", "proc/45/comm": "bash"})
     finding = found(healthy)["power-manager-runs"]
     assert (finding["subject"], finding["severity"]) == (
@@ -92,7 +90,7 @@ def test_a_power_manager_that_runs_is_an_error(healthy: Path) -> None:
     assert "process 44" in finding["what"]
 
 
-def test_a_unit_that_sets_clocks_at_boot_is_a_warning(healthy: Path) -> None:
+def test_a_unit_that_sets_frequencies_at_boot_is_a_warning(healthy: Path) -> None:
     wants = healthy / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True)
     (wants / "cpupower.service").symlink_to("/usr/lib/systemd/system/cpupower.service")
@@ -130,7 +128,7 @@ def leave_behind(tree: CpuTree, journal: Path) -> None:
         prepared.close()
 
 
-def test_a_journal_that_nobody_owns_asks_for_restore(tmp_path: Path) -> None:
+def test_an_unowned_journal_suggests_restore(tmp_path: Path) -> None:
     lay_out(tmp_path / "cpus", cpus=2)
     leave_behind(CpuTree(tmp_path / "cpus"), tmp_path / JOURNAL_NAME)
     document = doctor("--sysfs-root", tmp_path / "cpus", before=("--run-dir", tmp_path))

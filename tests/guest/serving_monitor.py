@@ -1,4 +1,4 @@
-"""The host's side for a blocking guest: the monitor's parts, in a thread."""
+"""The parts of the monitor, in a thread, for tests of blocking guest calls."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from tests.monitor.in_process_monitor import InProcessMonitor
 
 
-class ServingHost:
-    """Makes the passes of a workbench's loop while a test blocks.
+class ServingMonitor:
+    """Runs the loop of a monitor while a test blocks.
 
-    Synchronization: one thread, beside its own; the workbench is the latter's.
+    Synchronization: used by one thread; the monitor is used only by its thread.
     """
 
     def __init__(self, monitor: InProcessMonitor) -> None:
-        self._bench = monitor
+        self._monitor = monitor
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve)
 
@@ -41,12 +41,12 @@ class ServingHost:
         self._thread.join()
 
     def _serve(self) -> None:
-        monitor = self._bench
+        monitor = self._monitor
         while not self._stop.is_set():
             events = monitor.watch.wait(0.02, MOST_EVENTS)
             monitor.loop.act(events, monitor.now_ns)
 
 
 def port_of(guest: socket.socket) -> Port:
-    """Make a port of the guest's end of a channel; the port owns it."""
+    """Return a port on a duplicate of the guest's end of a channel."""
     return Port(os.dup(guest.fileno()))

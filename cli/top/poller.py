@@ -1,4 +1,4 @@
-"""Asks the daemon again and again, beside the keyboard."""
+"""Requests status and events from the daemon in threads, beside the keyboard."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from orchestrator.control.documents import EventRecord, Status
 
 BUDGET = 0.8 / 60
-"""Part of a core that watching may cost: a core-second a minute, and some room."""
-_SLOWEST_S = 10.0
-_EVENTS_KEPT = 500
-_EVENTS_AGAIN_S = 1.0
+"""CPU time that the dashboard may use: a second per minute, less a margin."""
+_MAX_DELAY_S = 10.0
+_MAX_EVENTS = 500
+_RECONNECT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Sample:
     """The daemon's status at one moment of the monotonic clock."""
 
     status: Status
@@ -35,66 +35,65 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """The daemon does not answer."""
+class Unreachable:
+    """The daemon does not respond."""
 
     reason: str
 
 
-News: TypeAlias = Look | Lost
+Update: TypeAlias = Sample | Unreachable
 
 
-class Feeder:
-    """Two threads: one asks for the status, one follows the events.
+class Poller:
+    """Two threads: one requests the status, one follows the events.
 
-    They end with the process at the latest: a daemon that hangs must not keep the
-    person waiting. Synchronization: `take`, `events` and `is_paused` are for one
-    other thread.
+    They are daemon threads: a daemon that hangs must not delay the exit.
+    Synchronization: `take_updates`, `events` and `is_paused` are for one other thread.
     """
 
     def __init__(self, path: Path, delay_s: float, wake: Callable[[], None]) -> None:
         """Prepare.
 
         Args:
-            path: the control socket.
-            delay_s: the shortest time between two looks.
-            wake: called from a thread when there is news.
+            path: of the control socket.
+            delay_s: the shortest time between two requests.
+            wake: called from a thread when there is an update.
         """
         self.is_paused = False
         self._path = path
         self._delay_s = delay_s
         self._wake = wake
-        self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
-        self._events: deque[EventRecord] = deque(maxlen=_EVENTS_KEPT)
+        self._updates: queue.SimpleQueue[Update] = queue.SimpleQueue()
+        self._events: deque[EventRecord] = deque(maxlen=_MAX_EVENTS)
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Begin."""
-        for target in (self._look, self._follow):
+        """Start the threads."""
+        for target in (self._poll, self._follow):
             threading.Thread(target=target, daemon=True).start()
 
     def stop(self) -> None:
-        """Ask the threads to end."""
+        """Request the threads to end."""
         self._stop.set()
 
-    def take(self) -> list[News]:
-        """Return what is new."""
-        news = list[News]()
-        while not self._news.empty():
-            news.append(self._news.get())
-        return news
+    def take_updates(self) -> list[Update]:
+        """Return the updates since the last call."""
+        updates = list[Update]()
+        while not self._updates.empty():
+            updates.append(self._updates.get())
+        return updates
 
     def events(self) -> tuple[EventRecord, ...]:
         """Return the latest events, the newest last."""
         return tuple(self._events.copy())
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         spent_s = time.process_time()
         with ControlClient(self._path) as client:
             delay_s = self._delay_s
             while not self._stop.wait(delay_s):
                 if not self.is_paused:
-                    self._news.put(_ask(client))
+                    self._updates.put(_request(client))
                     self._wake()
                 now_s = time.process_time()
                 delay_s = next_delay_s(self._delay_s, delay_s, now_s - spent_s)
@@ -103,17 +102,17 @@ class Feeder:
     def _follow(self) -> None:
         with ControlClient(self._path) as client:
             while not self._stop.is_set():
-                # The other thread tells the person that the daemon is gone.
+                # The other thread reports that the daemon does not respond.
                 with contextlib.suppress(ControlError):
                     self._collect(client)
-                self._stop.wait(_EVENTS_AGAIN_S)
+                self._stop.wait(_RECONNECT_S)
 
     def _collect(self, client: ControlClient) -> None:
         is_first = True
-        # Clocks are on the screen already, and they change all the time.
+        # Frequency changes are frequent, and the screen shows them anyway.
         for event in client.events(follow=True, clocks=False):
             if is_first:
-                # A stream begins with what the daemon remembers.
+                # A stream begins with all events that the daemon still has.
                 self._events.clear()
                 is_first = False
             self._events.append(event)
@@ -122,20 +121,20 @@ class Feeder:
 
 
 def next_delay_s(wanted_s: float, last_s: float, spent_s: float) -> float:
-    """Return the time to wait until the next look, so that watching stays cheap.
+    """Return the time to wait before the next request, to stay within the budget.
 
     Args:
-        wanted_s: what the person asked for.
-        last_s: the delay before the look that was just taken.
-        spent_s: CPU time of this process since the look before it.
+        wanted_s: the interval that the user chose.
+        last_s: the delay before the last request.
+        spent_s: CPU time of this process since the request before that.
     """
-    needed_s = min(_SLOWEST_S, spent_s / BUDGET)
-    # Half of the way: one expensive moment is no reason to become slow.
+    needed_s = min(_MAX_DELAY_S, spent_s / BUDGET)
+    # Only halfway: one expensive request must not slow the display down at once.
     return max(wanted_s, (last_s + needed_s) / 2)
 
 
-def _ask(client: ControlClient) -> News:
+def _request(client: ControlClient) -> Update:
     try:
-        return Look(client.status(), time.monotonic())
+        return Sample(client.status(), time.monotonic())
     except ControlError as error:
-        return Lost(str(error))
+        return Unreachable(str(error))

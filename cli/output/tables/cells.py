@@ -1,11 +1,11 @@
-"""Single values as words: counts, times, lists, and what strangers wrote."""
+"""Single values as cells and text: counts, frequencies, times, lists."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from cli.output.tables.sheet import Bar, Cell, Look
+from cli.output.tables.sheet import Bar, Cell, Style
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from orchestrator.control.documents import Cpu
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
-NONE = Cell("-", Look.QUIET)
+NONE = Cell("-", Style.QUIET)
 
 
 def name(text: str) -> Cell:
-    """Name what a row is about."""
-    return Cell(printable(text), Look.NAME)
+    """Show the name that a row is about."""
+    return Cell(printable(text), Style.NAME)
 
 
-def count(number: int, look: Look = Look.PLAIN) -> Cell:
-    """Write how many: 12,345 for people, 12345 for scripts, quietly if none."""
-    return Cell(f"{number:,}", look if number else Look.QUIET, str(number))
+def count(number: int, style: Style = Style.PLAIN) -> Cell:
+    """Show a count: 12,345 on terminals, 12345 for scripts; zero is dimmed."""
+    return Cell(f"{number:,}", style if number else Style.QUIET, str(number))
 
 
-def clock(khz: int | None, look: Look = Look.PLAIN) -> Cell:
-    """Write a frequency."""
-    return NONE if khz is None else Cell(format_khz(khz), look)
+def frequency(khz: int | None, style: Style = Style.PLAIN) -> Cell:
+    """Show a frequency."""
+    return NONE if khz is None else Cell(format_khz(khz), style)
 
 
-def clock_of(cpu: Cpu) -> Cell:
-    """Write a CPU's clock now, in the colour of who chose it."""
+def current_frequency(cpu: Cpu) -> Cell:
+    """Show a CPU's current frequency, highlighted if an operator overrides it."""
     khz = cpu["current_khz"]
-    look = Look.NOTABLE if cpu["override_khz"] is not None else Look.PLAIN
-    return NONE if khz is None else Cell(step_name(khz, cpu), look)
+    style = Style.NOTABLE if cpu["override_khz"] is not None else Style.PLAIN
+    return NONE if khz is None else Cell(step_name(khz, cpu), style)
 
 
 def step_name(khz: int, cpu: Cpu) -> str:
@@ -54,23 +54,23 @@ def step_name(khz: int, cpu: Cpu) -> str:
 
 
 def is_simulated(cpus: list[Cpu]) -> bool:
-    """Tell whether the numbers are those of files and not of CPUs."""
+    """Return whether the CPUs are simulated."""
     return any(cpu["simulated"] for cpu in cpus)
 
 
-def clock_bar(cpu: Cpu) -> Bar:
-    """Draw a CPU's clock between the lowest and the highest that it may have."""
+def frequency_bar(cpu: Cpu) -> Bar:
+    """Draw a CPU's current frequency between its lower and upper bound."""
     khz, span = cpu["current_khz"], cpu["max_khz"] - cpu["min_khz"]
-    look = Look.NOTABLE if cpu["override_khz"] is not None else Look.GOOD
+    style = Style.NOTABLE if cpu["override_khz"] is not None else Style.GOOD
     if khz is None or span <= 0:
         return Bar(None)
     if not cpu["claimed"] and cpu["override_khz"] is None:
-        look = Look.QUIET
-    return Bar(min(1.0, max(0.0, (khz - cpu["min_khz"]) / span)), look)
+        style = Style.QUIET
+    return Bar(min(1.0, max(0.0, (khz - cpu["min_khz"]) / span)), style)
 
 
 def by_reason(reasons: Iterable[tuple[int, str | None]]) -> list[tuple[str, str]]:
-    """Collect CPUs that have the same reason: (CPU list, reason)."""
+    """Group CPUs by reason: (CPU list, reason)."""
     found: dict[str, list[int]] = {}
     for pcpu, reason in reasons:
         if reason:
@@ -78,13 +78,13 @@ def by_reason(reasons: Iterable[tuple[int, str | None]]) -> list[tuple[str, str]
     return [(format_cpulist(cpus), printable(why)) for why, cpus in found.items()]
 
 
-def plural(number: int, word: str) -> str:
-    """Write `1 domain`, `2 domains`."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def plural(number: int, noun: str) -> str:
+    """Format a count with its noun: `1 domain`, `2 domains`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def duration(seconds: float) -> str:
-    """Write a duration in the two units that matter: `2 h 3 min`."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in its two largest units: `2 h 3 min`."""
     whole = int(seconds)
     if whole < _MINUTE_S:
         return f"{whole} s"
@@ -95,6 +95,8 @@ def duration(seconds: float) -> str:
     return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
 
 
-def moment(text: str, zone: tzinfo | None, shape: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Write an ISO 8601 time in a zone; None is the zone of the machine."""
-    return datetime.fromisoformat(text).astimezone(zone).strftime(shape)
+def format_time(
+    text: str, zone: tzinfo | None, pattern: str = "%Y-%m-%d %H:%M:%S"
+) -> str:
+    """Format an ISO 8601 time in a time zone; None: the local one."""
+    return datetime.fromisoformat(text).astimezone(zone).strftime(pattern)

@@ -1,4 +1,4 @@
-"""A device that can be opened like a virtio port, with a channel's socket behind it."""
+"""A device that can be opened like a virtio port, connected to a channel's socket."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_PIECE_BYTES = 4096
+_READ_BYTES = 4096
 
 
 class PseudoPort:
-    """A pseudo-terminal that a guest opens; its bytes go to a socket and back.
+    """A pseudo-terminal for a guest, forwarded to and from a socket.
 
-    Synchronization: one thread, beside its own.
+    Synchronization: used by one thread; forwards in another.
     """
 
     def __init__(self, devices: Path, vcpu: int, channel: socket.socket) -> None:
         self._host_fd, guest_fd = os.openpty()
         tty.setraw(guest_fd)
-        # Open for good: a terminal without any other end would hang up.
+        # Kept open: the terminal would hang up when the last program closes it.
         self._guest_fd = guest_fd
         links = devices / "virtio-ports"
         links.mkdir(exist_ok=True)
@@ -53,11 +53,8 @@ class PseudoPort:
         for fd in (self._stop, self._host_fd, self._guest_fd):
             os.close(fd)
 
-    def seize(self) -> None:
-        """Have the kernel refuse the device to everybody else, as EBUSY.
-
-        Of those who may do everything only CAP_SYS_ADMIN goes past that.
-        """
+    def open_exclusively(self) -> None:
+        """Make further opens fail with EBUSY, except with CAP_SYS_ADMIN."""
         fcntl.ioctl(self._guest_fd, termios.TIOCEXCL)
 
     def _pump(self) -> None:
@@ -68,4 +65,4 @@ class PseudoPort:
             if self._stop in ready:
                 return
             for fd in ready:
-                os.write(to[fd], os.read(fd, _PIECE_BYTES))
+                os.write(to[fd], os.read(fd, _READ_BYTES))

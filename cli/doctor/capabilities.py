@@ -1,4 +1,4 @@
-"""What vmpower can do with each CPU, equal ones together."""
+"""Which frequencies vmpower can set on each CPU; equal CPUs are grouped."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from typing import TYPE_CHECKING
 from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
-    from cli.doctor.facts.cpus import Cpus, Policy
+    from cli.doctor.facts.cpus import CpufreqPolicy, Cpus
     from orchestrator.power.group import ClockGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ability:
-    """CPUs that are clocked alike."""
+class CpuCapability:
+    """CPUs with the same driver, governor and frequencies; keys of the document."""
 
     pcpus: tuple[int, ...]
     driver: str
     """Empty: none."""
     governor: str
     min_khz: int | None
-    """Of the hardware, as are the steps."""
+    """Of the hardware, like `max_khz` and `steps`."""
     max_khz: int | None
     steps: int
-    """How many clocks vmpower can choose from; 0: it can set none."""
+    """How many frequencies vmpower can choose from; 0: it cannot set any."""
     has_turbo: bool
     reason: str
     """Why none can be set; empty if they can."""
 
 
-def list_abilities(cpus: Cpus) -> tuple[Ability, ...]:
-    """Group all CPUs by what can be done with them."""
+def list_capabilities(cpus: Cpus) -> tuple[CpuCapability, ...]:
+    """Group all CPUs by what vmpower can do with them."""
     found: dict[tuple[object, ...], list[int]] = {}
     policies = {pcpu: policy for policy in cpus.policies for pcpu in policy.pcpus}
     for pcpu in sorted(cpus.present):
         found.setdefault(_key(cpus, pcpu, policies.get(pcpu)), []).append(pcpu)
     return tuple(
-        _ability(cpus, tuple(pcpus), policies.get(pcpus[0])) for pcpus in found.values()
+        _capability(cpus, tuple(pcpus), policies.get(pcpus[0]))
+        for pcpus in found.values()
     )
 
 
-def _key(cpus: Cpus, pcpu: int, policy: Policy | None) -> tuple[object, ...]:
+def _key(cpus: Cpus, pcpu: int, policy: CpufreqPolicy | None) -> tuple[object, ...]:
     group = _group(cpus, pcpu)
     return (
         policy and (policy.driver, policy.governor),
@@ -51,12 +52,14 @@ def _key(cpus: Cpus, pcpu: int, policy: Policy | None) -> tuple[object, ...]:
     )
 
 
-def _ability(cpus: Cpus, pcpus: tuple[int, ...], policy: Policy | None) -> Ability:
+def _capability(
+    cpus: Cpus, pcpus: tuple[int, ...], policy: CpufreqPolicy | None
+) -> CpuCapability:
     group = _group(cpus, pcpus[0])
     steps = group.steps if group else None
     low = policy.hardware_min_khz if policy else None
     high = policy.hardware_max_khz if policy else None
-    return Ability(
+    return CpuCapability(
         pcpus=pcpus,
         driver=policy.driver if policy else "",
         governor=policy.governor if policy else "",

@@ -1,7 +1,7 @@
-"""All that the show needs and must not leave behind.
+"""Everything that the demo creates and must remove.
 
-One short directory under /tmp holds the embedded driver's root, the simulated CPUs and
-the daemon's run directory; the daemon runs as a task of this process.
+One directory under /tmp, with a short name, contains the root of the embedded driver,
+the simulated CPUs and the daemon's run directory. The daemon is a task of this process.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from examples.demo.cleanup_watchdog import CleanupWatchdog
 from examples.demo.guests import VCPUS, Guests
-from examples.demo.recording import Scene
-from examples.demo.tree import clocked_cpus, groups_of, photograph, usable_cpus
+from examples.demo.recording import Setup
+from examples.demo.tree import controllable_cpus, groups_of, read_files, usable_cpus
 from examples.guests.cache import GuestError
 from examples.guests.embed import EmbedRoot
 from orchestrator.config import Config, LibvirtConfig, PowerConfig
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
     from orchestrator.values.domain import PCpu
 
 CONNECTED_WITHIN_S = 30.0
-"""A libvirt that meets QEMU for the first time probes it for some 4 s."""
-_LOOK_EVERY_S = 0.05
-_REMEMBERED_LOG_LINES = 20
+"""At its first start libvirt probes QEMU, which takes about 4 s."""
+_POLL_S = 0.05
+_MAX_LOG_LINES = 20
 
 
-class Stage:
-    """The CPUs, the libvirt root, the daemon and the guests.
+class DemoEnvironment:
+    """The CPUs, the root of libvirt, the daemon and the guests.
 
-    Synchronization: the asyncio thread; what blocks is done in threads, one at a time.
+    Synchronization: the asyncio thread; blocking calls run in threads, one at a time.
     """
 
     def __init__(self, *, is_on_host_cpus: bool) -> None:
-        """Make the directory and choose the CPUs; nothing runs yet.
+        """Create the directory and choose the CPUs; start nothing.
 
         Raises:
-            GuestError: the machine's own CPUs are asked for and cannot be set.
+            GuestError: frequencies of this host cannot be set.
         """
         self.root = EmbedRoot()
-        self._undertaker = CleanupWatchdog(self.root.directory)
+        self._watchdog = CleanupWatchdog(self.root.directory)
         try:
             self._tree, self.pins = self._choose_cpus(is_on_host_cpus=is_on_host_cpus)
         except BaseException:
@@ -61,34 +61,34 @@ class Stage:
             raise
         self.guests = Guests(self.root)
         self.groups = groups_of(self._tree, self.pins)
-        self._before = photograph(self._tree, self.groups)
+        self._before = read_files(self._tree, self.groups)
         self._config = Config(
             run_dir=self.root.directory / "vmp",
             sysfs_root=self._tree.root,
             libvirt=LibvirtConfig(uri=self.root.uri),
-            # Here all CPUs of a group that guests sit on may be slowed.
+            # The host's clock groups may have CPUs that no guest is pinned to.
             power=PowerConfig(share_with_host=is_on_host_cpus),
         )
         self._daemon: Daemon | None = None
         self._running: asyncio.Task[None] | None = None
         self._client = ControlClient(self._config.run_dir / READ_ONLY_SOCKET)
         self.log = _Log()
-        """The daemon's last words, for a failure."""
+        """The end of the daemon's log, for error messages."""
 
     def _choose_cpus(
         self, *, is_on_host_cpus: bool
     ) -> tuple[CpuTree, tuple[PCpu, ...]]:
         if is_on_host_cpus:
             tree = CpuTree.host()
-            return tree, clocked_cpus(tree, VCPUS)
+            return tree, controllable_cpus(tree, VCPUS)
         pins = usable_cpus(VCPUS)
         directory = self.root.directory / "cpus"
         lay_out(directory, cpus=max(pins) + 1)
         return CpuTree(directory), pins
 
-    def scene(self, guests: Sequence[str], seconds: int) -> Scene:
-        """Describe what does not change."""
-        return Scene(
+    def setup(self, guests: Sequence[str], seconds: int) -> Setup:
+        """Describe what does not change during the demo."""
+        return Setup(
             seconds=seconds,
             groups=self.groups,
             pins=self.pins,
@@ -97,11 +97,11 @@ class Stage:
         )
 
     async def start_daemon(self) -> None:
-        """Start vmpowerd; return when it is connected to libvirt.
+        """Start vmpowerd, and wait until it is connected to libvirt.
 
         Raises:
             VmpowerError: it could not start.
-            GuestError: it does not connect.
+            GuestError: it did not connect in time.
         """
         logging.getLogger().addHandler(self.log)
         logging.getLogger().setLevel(logging.INFO)
@@ -110,12 +110,12 @@ class Stage:
         deadline = time.monotonic() + CONNECTED_WITHIN_S
         while not await self._is_connected():
             if time.monotonic() > deadline:
-                raise GuestError("vmpowerd does not get connected to libvirt")
-            await asyncio.sleep(_LOOK_EVERY_S)
+                raise GuestError("vmpowerd did not connect to libvirt")
+            await asyncio.sleep(_POLL_S)
 
     async def _is_connected(self) -> bool:
         try:
-            status = await self.look()
+            status = await self.status()
         except DaemonUnreachable:
             return False
         return status["libvirt"]["connected"]
@@ -124,30 +124,30 @@ class Stage:
         """Boot a guest on the chosen CPUs.
 
         Raises:
-            GuestError: libvirt refused.
+            GuestError: libvirt returned an error.
         """
         await asyncio.to_thread(self.guests.start, plan, self.pins)
 
-    async def look(self) -> Status:
-        """Ask the daemon how things are, through its socket, as any client does.
+    async def status(self) -> Status:
+        """Request the daemon's status over its socket, as any client does.
 
         Raises:
-            VmpowerError: the daemon has ended.
+            VmpowerError: the daemon has stopped.
         """
         if self._running is not None and self._running.done():
             await self._running
         return await asyncio.to_thread(self._client.status)
 
     async def events(self) -> list[EventRecord]:
-        """Ask the daemon what has happened so far.
+        """Request the daemon's events so far.
 
         Raises:
-            VmpowerError: the daemon has ended.
+            VmpowerError: the daemon has stopped.
         """
         return await asyncio.to_thread(lambda: list(self._client.events()))
 
     async def stop_daemon(self) -> float:
-        """Stop vmpowerd as SIGTERM does; return how many seconds that took."""
+        """Stop vmpowerd as SIGTERM does; return how long that took, in seconds."""
         began_s = time.monotonic()
         if self._daemon is not None and self._running is not None:
             self._daemon.stop()
@@ -155,24 +155,24 @@ class Stage:
         return time.monotonic() - began_s
 
     def changed_files(self) -> tuple[str, ...]:
-        """Return the files of the CPU tree that are not as they were."""
-        after = photograph(self._tree, self.groups)
+        """Return the files of the CPU tree that differ from before."""
+        after = read_files(self._tree, self.groups)
         paths = self._before.keys() | after.keys()
         return tuple(
             sorted(p for p in paths if self._before.get(p) != after.get(p))
         ) + ((JOURNAL_NAME,) if (self._config.run_dir / JOURNAL_NAME).exists() else ())
 
-    def clock_file(self, pcpu: PCpu) -> Path:
-        """Return the file that says what clock a CPU has."""
+    def frequency_file(self, pcpu: PCpu) -> Path:
+        """Return the file with the current frequency of a CPU."""
         return self._tree.cpu_dir / f"cpu{pcpu}" / "cpufreq" / "scaling_cur_freq"
 
     @property
     def compared_files(self) -> int:
-        """How many files `changed_files` compares."""
+        """Number of files that `changed_files` compares."""
         return len(self._before)
 
     async def close(self) -> None:
-        """End and remove everything, in whatever state it is."""
+        """Stop and remove everything, in any state."""
         try:
             await self.stop_daemon()
         finally:
@@ -183,16 +183,16 @@ class Stage:
 
     def _remove(self) -> None:
         self.root.close()
-        self._undertaker.dismiss()
+        self._watchdog.dismiss()
 
 
 class _Log(logging.Handler):
-    """Keeps the last lines that the daemon logs."""
+    """Keeps the last lines of the daemon's log."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: deque[str] = deque(maxlen=_REMEMBERED_LOG_LINES)
-        self.surprises: list[str] = []
+        self._lines: deque[str] = deque(maxlen=_MAX_LOG_LINES)
+        self.warnings: list[str] = []
         """Warnings and errors."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -200,7 +200,7 @@ class _Log(logging.Handler):
         line = f"{record.levelname} {record.getMessage()}"
         self._lines.append(line)
         if record.levelno >= logging.WARNING:
-            self.surprises.append(line)
+            self.warnings.append(line)
 
     def tail(self) -> str:
         """Return the last lines."""

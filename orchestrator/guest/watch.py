@@ -1,4 +1,4 @@
-"""What the command `watch` does: one line of clocks and loads after the other."""
+"""`vmpower-guest watch`: frequencies and loads, one line per interval."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 
     from orchestrator.guest.clock import VCpuClock
 
-_HEAD_EVERY = 20
+_HEADER_EVERY = 20
 _WIDTHS = (8, 16)
-"""Of the time, and of a vCPU's clock and load."""
+"""Of the time, and of the frequency and load of a vCPU."""
 
 
 def watch(options: Namespace, reporter: Reporter) -> None:
-    """Show clocks and loads again and again."""
+    """Show frequencies and loads at an interval."""
     with open_any_clock(options) as clock:
         watch_through(clock, options, reporter)
 
 
 def watch_through(clock: VCpuClock, options: Namespace, reporter: Reporter) -> None:
-    """Show what one port tells, until so many lines were written."""
+    """Query over one port, until the requested number of lines is written."""
     before = read_times(options.stat)
     lines = 0
     while not options.count or lines < options.count:
         time.sleep(options.interval)
         after = read_times(options.stat)
         loads = loads_between(before, after)
-        clocks = _query(clock)
-        if clocks is not None:
-            if lines % _HEAD_EVERY == 0 and not reporter.is_json:
-                reporter.tell(render_head(tuple(clocks)))
+        frequencies = _query(clock)
+        if frequencies is not None:
+            if lines % _HEADER_EVERY == 0 and not reporter.is_json:
+                reporter.write(render_header(tuple(frequencies)))
             at = datetime.now().astimezone()
             vcpus = [
                 {"vcpu": vcpu, "khz": khz, "load": loads.get(vcpu)}
-                for vcpu, khz in clocks.items()
+                for vcpu, khz in frequencies.items()
             ]
-            text = render_line(at, clocks, loads)
-            reporter.tell(text, at=at.isoformat(), vcpus=vcpus)
+            text = render_line(at, frequencies, loads)
+            reporter.write(text, at=at.isoformat(), vcpus=vcpus)
             lines += 1
         before = after
 
@@ -60,18 +60,18 @@ def _query(clock: VCpuClock) -> dict[int, int | None] | None:
         return None
 
 
-def render_head(vcpus: Sequence[int]) -> str:
-    """Write the line above the columns."""
+def render_header(vcpus: Sequence[int]) -> str:
+    """Return the header line."""
     return _line("time", [f"vCPU {vcpu}" for vcpu in vcpus])
 
 
 def render_line(
-    at: datetime, clocks: Mapping[int, int | None], loads: Mapping[int, float]
+    at: datetime, frequencies: Mapping[int, int | None], loads: Mapping[int, float]
 ) -> str:
-    """Write one line: the time, and each vCPU's clock and load."""
+    """Return a line: the time, and the frequency and load of each vCPU."""
     cells = [
         f"{format_khz(khz):>8} {_share(loads.get(vcpu)):>5}"
-        for vcpu, khz in clocks.items()
+        for vcpu, khz in frequencies.items()
     ]
     return _line(f"{at:%H:%M:%S}", cells)
 

@@ -1,4 +1,4 @@
-"""What the commands `set`, `query` and `policy` do."""
+"""`vmpower-guest set`, `query` and `policy`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Callable
 from orchestrator.channel.protocol import MAX_VCPUS, PolicyKind
 from orchestrator.errors import AnswerMissing, HostAbsent, RequestRefused
 from orchestrator.guest import policies
-from orchestrator.guest.asks import CLOCKS
+from orchestrator.guest.calls import FREQUENCY_CHANGES
 from orchestrator.guest.ports import open_any_clock, open_clock
 from orchestrator.guest.report import Reporter, warn
 
@@ -19,50 +19,51 @@ if TYPE_CHECKING:
     from orchestrator.channel.protocol import PolicyPacket
     from orchestrator.guest.clock import VCpuClock
 
-_LOOK_S = 0.5
-_HELD = ", held until this command ends"
+_POLL_S = 0.5
+_LASTING = "; in effect until this command ends"
 
 
-def set_clock(options: Namespace, reporter: Reporter) -> None:
-    """Ask for a change of a vCPU's clock, and hold it."""
-    vcpu, word = options.vcpu, options.word
+def set_frequency(options: Namespace, reporter: Reporter) -> None:
+    """Request a change of a vCPU's frequency, and keep it in effect."""
+    vcpu, change = options.vcpu, options.change
 
-    def ask(clock: VCpuClock) -> None:
-        clock.change(CLOCKS[word])
-        text = f"vCPU {vcpu}: {word}, acknowledged{_held(options)}"
-        reporter.tell(text, vcpu=vcpu, asked=word, answer="ack")
+    def request(clock: VCpuClock) -> None:
+        clock.change(FREQUENCY_CHANGES[change])
+        text = f"vCPU {vcpu}: {change}, acknowledged{_lasting(options)}"
+        reporter.write(text, vcpu=vcpu, asked=change, answer="ack")
 
     with open_clock(vcpu, options) as clock:
-        ask(clock)
+        request(clock)
         if not options.once:
-            _hold(clock, ask)
+            _keep(clock, request)
 
 
 def query(options: Namespace, reporter: Reporter) -> None:
-    """Show clocks, or what the CPUs can do."""
+    """Show frequencies or capabilities."""
     vcpu = options.vcpu
     with open_any_clock(options, vcpu) as clock:
         if options.what == "freq" and vcpu is None:
-            reporter.show_clocks(clock.query_freqs())
-            _note_slots()
+            reporter.show_frequencies(clock.query_freqs())
+            _note_limit()
         elif options.what == "freq":
-            reporter.show_clocks({vcpu: clock.query_freq(vcpu)})
+            reporter.show_frequencies({vcpu: clock.query_freq(vcpu)})
         elif vcpu is None:
-            reporter.show_abilities(clock.query_all_caps())
-            _note_slots()
+            reporter.show_capabilities(clock.query_all_caps())
+            _note_limit()
         else:
-            reporter.show_abilities({vcpu: clock.query_caps(vcpu)})
+            reporter.show_capabilities({vcpu: clock.query_caps(vcpu)})
 
 
 def send_policy(options: Namespace, reporter: Reporter) -> None:
-    """Send a policy, and hold it."""
+    """Send a policy, and keep it in effect."""
     policy = build_policy(options)
 
     def send(clock: VCpuClock) -> None:
         clock.send_policy(policy)
         vcpus = ",".join(map(str, options.vcpus))
-        reporter.tell(
-            f"{options.kind} policy for vCPU {vcpus}, acknowledged{_held(options)}",
+        reporter.write(
+            f"{options.kind} policy for vCPU{'s' if len(options.vcpus) > 1 else ''}"
+            f" {vcpus}, acknowledged{_lasting(options)}",
             policy=options.kind,
             vcpus=options.vcpus,
             answer="ack",
@@ -71,63 +72,63 @@ def send_policy(options: Namespace, reporter: Reporter) -> None:
     with open_any_clock(options, options.vcpus[0]) as clock:
         send(clock)
         if not options.once:
-            _hold(clock, send)
+            _keep(clock, send)
 
 
 def remove_policy(options: Namespace, reporter: Reporter) -> None:
-    """End the policy that was sent."""
+    """Remove the policy."""
     with open_any_clock(options) as clock:
         clock.remove_policy()
-    reporter.tell("the host was told (it does not answer this)", policy=None)
+    reporter.write("removal sent (hosts do not answer it)", policy=None)
 
 
 def build_policy(options: Namespace) -> PolicyPacket:
     """Build the packet of `policy send`.
 
     Raises:
-        PacketError: it cannot be said.
+        PacketError: a value does not fit into the packet.
     """
     kind = PolicyKind[options.kind.upper().replace("-", "_")]
     policy = policies.new_policy(kind, options.vcpus)
     if options.vm_name:
-        policy = policies.name_vm(policy, options.vm_name)
+        policy = policies.set_vm_name(policy, options.vm_name)
     if kind is PolicyKind.WORKLOAD:
         return policy._replace(workload=policies.WORKLOADS[options.level])
     if kind is PolicyKind.BRANCH_RATIO:
         return policy
-    policy = policies.watch_traffic(
+    policy = policies.set_traffic(
         policy, options.macs, options.avg_pps, options.max_pps
     )
     if kind is PolicyKind.TRAFFIC:
         return policy
-    return policies.keep_hours(policy, options.busy, options.quiet, options.by_traffic)
+    return policies.set_hours(policy, options.busy, options.quiet, options.by_traffic)
 
 
-def _held(options: Namespace) -> str:
-    return "" if options.once else _HELD
+def _lasting(options: Namespace) -> str:
+    return "" if options.once else _LASTING
 
 
-def _hold(clock: VCpuClock, ask: Callable[[VCpuClock], None]) -> None:
-    """Keep the port open for ever; ask again when the host was away."""
-    is_held = True
+def _keep(clock: VCpuClock, request: Callable[[VCpuClock], None]) -> None:
+    """Keep the port open; repeat the request when the host comes back."""
+    is_in_effect = True
     while True:
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
         if not clock.has_host():
-            if is_held:
-                warn("the host is gone; waiting for it")
-            is_held = False
-        elif not is_held:
+            if is_in_effect:
+                warn("no host is connected; waiting for one")
+            is_in_effect = False
+        elif not is_in_effect:
             try:
-                ask(clock)
-                is_held = True
+                request(clock)
+                is_in_effect = True
             except (AnswerMissing, HostAbsent):
                 continue
             except RequestRefused as error:
                 warn(str(error), error.hint)
-                is_held = True
+                is_in_effect = True
 
 
-def _note_slots() -> None:
+def _note_limit() -> None:
     count = os.cpu_count() or 1
     if count > MAX_VCPUS:
-        warn(f"note: an answer has room for {MAX_VCPUS} vCPUs; this VM has {count}")
+        warn(f"note: only vCPUs 0-{MAX_VCPUS - 1} of {count} fit into an answer")

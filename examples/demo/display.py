@@ -1,4 +1,4 @@
-"""Where the show appears: live on a terminal, else as plain text now and then."""
+"""Shows a recording: live on a terminal, otherwise as plain text at an interval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.live import Live
 
 from cli.output.svg import write_svg
 from examples.demo.picture import live_picture
-from examples.demo.snapshot import plain_snapshot
+from examples.demo.plain_text import plain_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from examples.demo.recording import Recording
 
 _FRAME_S = 0.25
-_SNAPSHOT_EVERY_S = 3.0
+_TEXT_INTERVAL_S = 3.0
 _SVG_SIZE = (100, 40)
 _SVG_AT = 0.9
-"""Part of the show after which the picture is saved: much was seen, all still work."""
+"""Part of the demo after which the picture is saved: all guests still run."""
 
 
-class Screen:
-    """Shows a recording as it grows, not more often than a person can follow.
+class Display:
+    """Shows a recording as it grows, at a readable rate.
 
     Synchronization: one thread.
     """
@@ -36,9 +36,9 @@ class Screen:
         """Prepare.
 
         Args:
-            console: where to.
-            is_plain: text now and then, also on a terminal.
-            svg: file in which to save the live picture when the show is nearly over.
+            console: where to show it.
+            is_plain: plain text, even on a terminal.
+            svg: file for the live picture, saved near the end.
         """
         self._console = console
         self._svg = svg
@@ -48,17 +48,17 @@ class Screen:
             self._live = Live(console=console, auto_refresh=False, screen=True)
 
     def show(self, recording: Recording) -> None:
-        """Show this moment, if the last one is old enough.
+        """Show the current state, unless the interval is not over.
 
         Raises:
-            ConfigError: the file of the picture cannot be written.
+            ConfigError: the picture cannot be written.
         """
-        if self._svg and recording.at_s > _SVG_AT * recording.scene.seconds:
+        if self._svg and recording.at_s > _SVG_AT * recording.setup.seconds:
             picture = live_picture(recording, *_SVG_SIZE)
             write_svg(self._svg, picture, title="make demo", size=_SVG_SIZE)
             self._svg = None
         now_s = time.monotonic()
-        if now_s - self._shown_s < (_FRAME_S if self._live else _SNAPSHOT_EVERY_S):
+        if now_s - self._shown_s < (_FRAME_S if self._live else _TEXT_INTERVAL_S):
             return
         self._shown_s = now_s
         size = self._console.size
@@ -66,10 +66,10 @@ class Screen:
             picture = live_picture(recording, size.width, size.height)
             self._live.update(picture, refresh=True)
         else:
-            self._console.out(plain_snapshot(recording))
+            self._console.out(plain_text(recording))
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the live display."""
         if self._live:
             self._live.start()
         return self
@@ -80,6 +80,6 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End; what the terminal showed before comes back."""
+        """Restore the terminal."""
         if self._live:
             self._live.stop()

@@ -1,8 +1,8 @@
-"""What a shell offers for an argument: names that the daemon or libvirt know now.
+"""Candidates for shell completion: names that the daemon or libvirt know.
 
-Nobody waits for a completion, and nobody wants to read an error in the middle of a
-line: whatever goes wrong, nothing is offered. Only words that mean nothing to a shell
-are: a domain may have any name, and typer's scripts hand it to `eval`.
+A completion must be fast and must not print errors: on any failure there are no
+candidates. Names with characters that are special to shells are left out, because
+typer's scripts pass candidates to `eval`, and a domain may have any name.
 
 Synchronization: none required, one completion per process.
 """
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from orchestrator.control.client import ControlClient
     from orchestrator.control.documents import Domain
 
-DAEMON_PATIENCE_S = 0.5
-LIBVIRT_PATIENCE_S = 1.5
-"""A socket-activated libvirtd needs most of a second to come up."""
-_HARMLESS = re.compile(r"[\w.+@%=,/-]+", re.ASCII)
+DAEMON_TIMEOUT_S = 0.5
+LIBVIRT_TIMEOUT_S = 1.5
+"""A socket-activated libvirtd takes most of a second to start."""
+_SAFE = re.compile(r"[\w.+@%=,/-]+", re.ASCII)
 _ALL = "all"
 
 
 def domains(context: typer.Context) -> list[str]:
-    """Offer domains by name."""
+    """List the names of domains."""
     found: Iterable[str] = ()
     try:
         with _daemon(context) as client:
             found = [domain["name"] for domain in client.domains()["domains"]]
-    except Exception:  # noqa: BLE001 - libvirt is asked instead
+    except Exception:  # noqa: BLE001 - fall back to libvirt
         with suppress(Exception):
-            found = _ask_libvirt(context)
-    return _harmless(found)
+            found = _list_libvirt_names(context)
+    return _only_safe(found)
 
 
 def channels(context: typer.Context) -> list[str]:
-    """Offer the channels of the domain that stands before."""
+    """List the channels of the domain given before."""
     with suppress(Exception):
         numbers = [channel["number"] for channel in _domain(context)["channels"]]
         return [*map(str, numbers), _ALL]
@@ -52,39 +52,39 @@ def channels(context: typer.Context) -> list[str]:
 
 
 def vcpus(context: typer.Context) -> list[str]:
-    """Offer the vCPUs of the domain that stands before."""
+    """List the vCPUs of the domain given before."""
     with suppress(Exception):
         return [str(vcpu["vcpu"]) for vcpu in _domain(context)["vcpus"]]
     return []
 
 
 def cpus(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Offer CPUs by the clock that they share, also after a comma."""
+    """List CPUs by clock group, also after a comma."""
     before, comma, _ = incomplete.rpartition(",")
     with suppress(Exception):
         return [
-            (f"{before}{comma}{group}", clock)
-            for group, clock in _clock_groups(context)
+            (f"{before}{comma}{group}", current)
+            for group, current in _clock_groups(context)
         ]
     return []
 
 
 def cpus_or_all(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Offer CPUs as `cpus`, and all of them."""
+    """List CPUs as `cpus` does, and `all`."""
     found = cpus(context, incomplete)
     return found if "," in incomplete else [*found, (_ALL, "all CPUs")]
 
 
-def clocks(context: typer.Context) -> list[str]:
-    """Offer the clocks that the host's CPUs can have."""
+def frequencies(context: typer.Context) -> list[str]:
+    """List the frequency steps of the host's CPUs."""
     with suppress(Exception), _daemon(context) as client:
         found = {khz for cpu in client.cpus()["cpus"] for khz in cpu["steps_khz"]}
         return [f"{khz // 1_000}MHz" for khz in sorted(found)]
     return []
 
 
-def policy_words(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Offer kinds of policies, then the options of the kind that was typed."""
+def policy_arguments(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """List kinds of policies, or the options of the kind given before."""
     with suppress(Exception):
         from orchestrator.policy.kinds.table import KINDS
         from orchestrator.policy.rule import find_kind, options_for
@@ -104,22 +104,22 @@ def policy_words(context: typer.Context, incomplete: str) -> list[tuple[str, str
 
 
 def policy_names(context: typer.Context) -> list[str]:
-    """Offer the policies that `policy set` gave the domain that was typed."""
+    """List the policies set with `policy set` for the domain given before."""
     with suppress(Exception):
         found = _domain(context)["policies"]
-        return _harmless(it["name"] for it in found if it["source"] == "operator")
+        return _only_safe(it["name"] for it in found if it["source"] == "operator")
     return []
 
 
 def templates() -> list[tuple[str, str]]:
-    """Offer templates of new domains."""
+    """List templates for new domains."""
     with suppress(Exception):
-        from domain_templates.catalog import OPERATORS, list_templates
+        from domain_templates.catalog import LOCAL_DIRECTORY, list_templates
 
         return [
             (template.name, template.summary)
-            for template in list_templates(OPERATORS)
-            if _HARMLESS.fullmatch(template.name)
+            for template in list_templates(LOCAL_DIRECTORY)
+            if _SAFE.fullmatch(template.name)
         ]
     return []
 
@@ -128,18 +128,18 @@ def _daemon(context: typer.Context) -> ControlClient:
     from orchestrator.control import READ_ONLY_SOCKET
     from orchestrator.control.client import ControlClient
 
-    options = context.find_root().params  # as they were typed: no paths yet
+    options = context.find_root().params  # raw strings: no paths yet
     run_dir = Path(options.get("run_dir") or DEFAULT_RUN_DIR)
     path = options.get("socket") or run_dir / READ_ONLY_SOCKET
-    return ControlClient(Path(path), timeout_s=DAEMON_PATIENCE_S)
+    return ControlClient(Path(path), timeout_s=DAEMON_TIMEOUT_S)
 
 
-def _ask_libvirt(context: typer.Context) -> Iterable[str]:
+def _list_libvirt_names(context: typer.Context) -> Iterable[str]:
     from orchestrator.hypervisor.inspection import list_names
     from orchestrator.hypervisor.uri import choose_uri
 
     named = context.params.get("connect"), context.find_root().params.get("uri")
-    return list_names(choose_uri(*named), timeout_s=LIBVIRT_PATIENCE_S)
+    return list_names(choose_uri(*named), timeout_s=LIBVIRT_TIMEOUT_S)
 
 
 def _domain(context: typer.Context) -> Domain:
@@ -161,5 +161,5 @@ def _clock_groups(context: typer.Context) -> Iterator[tuple[str, str]]:
         yield format_cpulist(pcpus), format_khz(current[number])
 
 
-def _harmless(words: Iterable[str]) -> list[str]:
-    return [word for word in words if _HARMLESS.fullmatch(word)]
+def _only_safe(names: Iterable[str]) -> list[str]:
+    return [name for name in names if _SAFE.fullmatch(name)]

@@ -1,4 +1,4 @@
-"""Where the doctor looks: files below roots, so that a copy of a machine will do."""
+"""The host that is diagnosed: where its files, its daemon and its libvirt are."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """What the command line names."""
+class Target:
+    """Paths and URIs from the command line; this host by default."""
 
     root: Path = Path("/")
-    """Of /proc, /etc, /dev and the rest."""
+    """Of /proc, /etc, /dev and the rest; another one for a copy of a host."""
     sysfs_root: Path | None = None
-    """None: that of the daemon that runs, else of its configuration."""
+    """None: as the running daemon uses, otherwise as it is configured."""
     run_dir: Path = Path("/run/vmpower")
     socket: Path | None = None
-    """Read-only control socket, in place of the run directory's."""
+    """Read-only control socket to use instead of the run directory's."""
     config: Path | None = None
     uri: str = ""
-    """libvirt; empty: as the daemon chooses."""
+    """libvirt URI; empty: as the daemon chooses."""
 
     @property
     def is_copy(self) -> bool:
-        """Whether the files are of another machine, or of another time."""
+        """Whether the files are a copy, of another host or another time."""
         return self.root != Path("/")
 
     @property
@@ -39,12 +39,12 @@ class Places:
         return self.root / relative
 
     def read(self, relative: str) -> str:
-        """Read a file below the root; empty if it is not there or not for us."""
+        """Read a file below the root; empty if it cannot be read."""
         return read_text(self.root / relative)
 
 
 def read_text(path: Path) -> str:
-    """Read a small text file; empty if it is not there or not for us."""
+    """Read a small text file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_MAX_BYTES).decode("utf-8", "replace")

@@ -1,0 +1,97 @@
+"""Frequency limits and governors that other programs have set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cli.doctor.checks.drivers import USERSPACE
+from cli.doctor.diagnosis import check, info, warning
+from cli.doctor.facts.cpus import CpufreqPolicy, Cpus
+from cli.doctor.facts.power_managers import PowerManagers
+from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.units import format_khz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cli.doctor.diagnosis import Finding
+
+_ALL_PERCENT = "100"
+
+
+@check(Cpus)
+def clock_floor_raised(cpus: Cpus) -> Iterator[Finding]:
+    """The kernel allows no low frequencies (scaling_min_freq): no power is saved."""
+    for khz, pcpus in _restricted(cpus, lambda p: (p.min_khz, p.hardware_min_khz)):
+        yield warning(
+            f"CPU {format_cpulist(pcpus)}",
+            f"scaling_min_freq is {format_khz(khz)}: the kernel allows no lower"
+            " frequency",
+            "find what raised it (TuneD, cpupower, a boot script); to undo it, write"
+            " cpuinfo_min_freq to scaling_min_freq",
+        )
+
+
+@check(Cpus)
+def clock_ceiling_lowered(cpus: Cpus) -> Iterator[Finding]:
+    """The kernel allows no high frequencies (scaling_max_freq)."""
+    for khz, pcpus in _restricted(cpus, lambda p: (p.max_khz, p.hardware_max_khz)):
+        yield warning(
+            f"CPU {format_cpulist(pcpus)}",
+            f"scaling_max_freq is {format_khz(khz)}: the kernel allows no higher"
+            " frequency",
+            "find what lowered it (possibly a power limit of the firmware); to undo"
+            " it, write cpuinfo_max_freq to scaling_max_freq",
+        )
+
+
+def _restricted(
+    cpus: Cpus, limits: Callable[[CpufreqPolicy], tuple[int | None, int | None]]
+) -> Iterator[tuple[int, set[int]]]:
+    """Group CPUs whose limit differs from the hardware's, by that limit."""
+    found: dict[int, set[int]] = {}
+    for policy in cpus.policies:
+        allowed, hardware = limits(policy)
+        if allowed and hardware and allowed != hardware:
+            found.setdefault(allowed, set()).update(policy.pcpus)
+    yield from sorted(found.items())
+
+
+@check(Cpus)
+def min_perf_raised(cpus: Cpus) -> Iterator[Finding]:
+    """intel_pstate never lowers frequencies."""
+    if cpus.switches.get("intel_pstate/min_perf_pct") == _ALL_PERCENT:
+        yield warning(
+            "intel_pstate",
+            "min_perf_pct is 100: frequencies are never lowered",
+            "choose another TuneD profile (latency-performance and"
+            " throughput-performance set it), or write 0 to"
+            " /sys/devices/system/cpu/intel_pstate/min_perf_pct",
+        )
+
+
+@check(Cpus)
+def turbo_off(cpus: Cpus) -> Iterator[Finding]:
+    """Turbo is disabled for the whole host."""
+    if cpus.switches.get("intel_pstate/no_turbo") == "1":
+        yield info("intel_pstate", "turbo is disabled for all CPUs (no_turbo is 1)")
+    if cpus.switches.get("cpufreq/boost") == "0":
+        yield info("cpufreq", "turbo is disabled for all CPUs (boost is 0)")
+
+
+@check(Cpus, PowerManagers)
+def governor_left_behind(
+    cpus: Cpus, power_managers: PowerManagers
+) -> Iterator[Finding]:
+    """CPUs have the governor `userspace`, but no daemon writes their frequencies."""
+    if power_managers.holder is not None:
+        return
+    left = {n for p in cpus.policies if p.governor == USERSPACE for n in p.pcpus}
+    if left:
+        yield warning(
+            f"CPU {format_cpulist(left)}",
+            f"the governor is '{USERSPACE}', but no vmpowerd has taken them: the"
+            " frequency does not change",
+            "vmpower restore, if there is a restore journal; otherwise choose a"
+            " governor: cpupower frequency-set -g schedutil",
+        )

@@ -1,0 +1,88 @@
+"""Decides on frequency steps from a vCPU's load: up at once, down slowly. Pure.
+
+Theory of operation: one sample above the upper threshold requests the highest step;
+only several samples below the lower one in a row request one step down. Between the two
+nothing changes: after a step down the same work is a higher load, and the gap has room
+for that. If the load is high again soon after a step down, the next one takes twice as
+many samples, so that a load between two steps does not alternate between them forever.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from orchestrator.channel.protocol import Unit
+
+MAX_STEPS = 40
+"""No CPU has more steps; after so many in a row no more are requested."""
+
+
+class Thresholds(NamedTuple):
+    """When the frequency follows the load."""
+
+    up_above: float = 0.8
+    """Load from which the highest step is requested."""
+    down_below: float = 0.4
+    """Load below which a step down is considered."""
+    down_after_samples: int = 5
+    """Low samples in a row before a step down."""
+    max_down_after_samples: int = 160
+    """The most that reverted steps can increase it to."""
+    reverted_within_samples: int = 20
+    """A step down is reverted if the load is high within so many samples."""
+
+
+class StepState(NamedTuple):
+    """The state of one vCPU; initially at the highest step."""
+
+    low: int = 0
+    """Low samples in a row."""
+    required: int = 0
+    """Low samples required for the next step down; 0: the normal number."""
+    steps_down: int = 0
+    """Steps below the highest."""
+    since_step: int = 0
+    """Samples since the last step down."""
+
+
+class Decision(NamedTuple):
+    """The change to request, and the state if it succeeds."""
+
+    state: StepState
+    unit: Unit | None
+    """None: no change."""
+
+
+def decide(load: float, state: StepState, thresholds: Thresholds) -> Decision:
+    """Decide on a change after one sample of a vCPU's load."""
+    state = state._replace(since_step=state.since_step + 1)
+    if load >= thresholds.up_above:
+        return _step_up(state, thresholds)
+    if load >= thresholds.down_below:
+        return Decision(state._replace(low=0), None)
+    return _step_down(state, thresholds)
+
+
+def _step_up(state: StepState, thresholds: Thresholds) -> Decision:
+    if not state.steps_down:
+        return Decision(state._replace(low=0), None)
+    required = 0
+    if state.since_step <= thresholds.reverted_within_samples:
+        required = min(
+            2 * _required_samples(state, thresholds), thresholds.max_down_after_samples
+        )
+    return Decision(StepState(required=required), Unit.SCALE_MAX)
+
+
+def _step_down(state: StepState, thresholds: Thresholds) -> Decision:
+    low = state.low + 1
+    if low < _required_samples(state, thresholds) or state.steps_down >= MAX_STEPS:
+        return Decision(state._replace(low=low), None)
+    return Decision(
+        StepState(required=state.required, steps_down=state.steps_down + 1),
+        Unit.SCALE_DOWN,
+    )
+
+
+def _required_samples(state: StepState, thresholds: Thresholds) -> int:
+    return state.required or thresholds.down_after_samples
