@@ -116,7 +116,8 @@ def test_a_screen_says_that_the_daemon_is_gone_and_finds_it_again(
 ) -> None:
     with (
         ExitStack() as first,
-        TmuxTerminal({"VMPOWER_RUN_DIR": str(tmp_path)}, width=120) as terminal,
+        # Wide enough for the line that names the socket's path.
+        TmuxTerminal({"VMPOWER_RUN_DIR": str(tmp_path)}, width=160) as terminal,
     ):
         first.enter_context(serving(tmp_path))
         terminal.run("domain", "list", "-w", "0.1")

@@ -12,6 +12,7 @@ from orchestrator.power.cpus import HostCpu, read_host_cpus
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.values.domain import PCpu
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +143,7 @@ HOSTS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(HOSTS, st.integers(1, 16))
 def test_every_proposal_is_possible_and_stays_out_of_others_ways(
     some: Host, vcpus: int

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def pytest_configure() -> None:
-    """Leave for a private machine before any thread is started."""
-    enter_machine()
+def pytest_configure(config: pytest.Config) -> None:
+    """Enter a private machine before any thread is started.
+
+    A worker of pytest-xdist has threads already, and is in the machine of the process
+    that started it.
+    """
+    if not hasattr(config, "workerinput"):
+        enter_machine()
 
 
 def pytest_unconfigure() -> None:
