@@ -22,9 +22,10 @@ check: setup ## linters and pure tests, in under a minute
 	@$(PYTHON) -m pytest -q -m "not slow and not rig" --hypothesis-profile fast \
 		-n auto --maxprocesses 4 $(ARGS)
 
-# Linters come first, guests last (tests/conftest.py).
+# Linters come first, guests last (tests/conftest.py). Coverage is measured when all tests
+# run: a part of them covers a part of the code.
 test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 12 minutes or more
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest $(or $(ARGS),--cov)
 
 lint: setup ## ruff, mypy, import-linter, codespell and vermin
 	@$(PYTHON) -m pytest -q tests/test_linters.py

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import subprocess_coverage
 from tests.rig.embed import EmbedHost
 from tests.rig.libvirtd import SessionHost, SystemHost
 from tests.rig.machine import enter_machine, leave_machine, why_no_machine
@@ -27,6 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure() -> None:
     """Clean up what that made."""
     leave_machine()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Run the daemons of rig tests at full speed: real guests wait for their answers.
+
+    Rig tests come last (tests/conftest.py), so no later test is affected.
+    """
+    if item.get_closest_marker("rig"):
+        subprocess_coverage.stop()
 
 
 @pytest.fixture(scope="session")
