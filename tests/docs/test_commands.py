@@ -18,13 +18,14 @@ DOCUMENTS = find_documents()
 
 
 def typed(program: str) -> list[str]:
-    """Return the command lines of a program, without prompt, path and remark."""
+    """Return the command lines of a program, without prompt, path, remark and more."""
     prompt = re.compile(rf"^[$#] (?:\S*/)?({program}(?: [^#\n]*)?)$", re.MULTILINE)
+    rest = re.compile(r" +# .*| \d?>\S+| &$", re.MULTILINE)
     return [
-        line.strip().removesuffix("&")
+        line.strip()
         for document in DOCUMENTS
         for block in blocks_of(document, "console")
-        for line in prompt.findall(re.sub(r" +# .*", "", block))
+        for line in prompt.findall(rest.sub("", block))
     ]
 
 
