@@ -23,9 +23,10 @@ check: setup ## linters and pure tests, in under a minute
 		-n auto --maxprocesses 4 $(ARGS)
 
 # Linters come first, guests last (tests/conftest.py). Coverage is measured when all tests
-# run: a part of them covers a part of the code.
+# run: a part of them covers a part of the code. Pure packages must be covered whole.
 test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 12 minutes or more
 	@$(PYTHON) -m pytest $(or $(ARGS),--cov)
+	@$(if $(ARGS),,$(PYTHON) -m scripts.pure_coverage)
 
 lint: setup ## ruff, mypy, import-linter, codespell and vermin
 	@$(PYTHON) -m pytest -q tests/test_linters.py
