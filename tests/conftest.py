@@ -16,6 +16,7 @@ _SLOW = {_TESTS / "bench", _TESTS / "daemon"}
 
 # For `make check`; tests/properties.py scales the counts that tests name.
 settings.register_profile("fast", max_examples=10, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
 
 pytest_plugins = ("tests.rig.fixtures",)
 

@@ -12,6 +12,7 @@ from domain_templates.schema import SCHEMA
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.values.domain import PCpu
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -36,7 +37,7 @@ def test_the_template_is_a_whole_domain_by_itself() -> None:
 
 
 @needs_schema
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     name=st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"])),
     vcpus=st.integers(1, 70),

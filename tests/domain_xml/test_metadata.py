@@ -60,7 +60,7 @@ def policy_xml(attributes: str, inside: str = "") -> str:
     return f"<v:policy xmlns:v='{POLICY_URI}' {attributes}>{inside}</v:policy>"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(POLICIES)
 def test_written_settings_are_read_again(policy: DomainSettings) -> None:
     written = set_settings(read_golden("defined"), policy)
