@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Make this checkout ready: Debian packages, .venv, the package and its tools.
+# Prepare this checkout: Debian packages, .venv, the package and its tools.
 #
-# A second run with nothing to do takes well under a second: the stamp in .venv
-# is keyed on everything that the installation depends on.
+# A run with nothing to do takes well under a second: the stamp in .venv is a digest of
+# everything that the installation depends on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -33,7 +33,7 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        say "not root, and no sudo: run this as root, then again as yourself:"
+        say "sudo not found: run this command as root, then run setup again:"
         say "  $*"
         exit 1
     fi
@@ -45,9 +45,9 @@ install_packages() {
         if [[ -n ${VMPOWER_SKIP_PACKAGES:-} ]]; then
             return
         fi
-        say "this is not Debian; install what these Debian packages hold:"
+        say "not a Debian system: install the equivalents of these Debian packages:"
         say "  $(wanted_packages | tr '\n' ' ')"
-        say "then run this again with VMPOWER_SKIP_PACKAGES=1."
+        say "then run this again with VMPOWER_SKIP_PACKAGES=1"
         exit 1
     fi
     missing=$(missing_packages)
@@ -55,14 +55,14 @@ install_packages() {
     say "installing $(tr '\n' ' ' <<<"$missing")"
     local apt=(apt-get -q -o DPkg::Lock::Timeout=300)
     as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" update ||
-        say "apt-get update failed; trying with the lists that are there"
+        say "apt-get update failed: using the existing package lists"
     # shellcheck disable=SC2086  # one word per package
     as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y \
         --no-install-recommends $missing
 }
 
-# Debian's own Python comes first: the test guests run it too, and then share
-# the compiled modules of the virtual environment.
+# Debian's own Python is preferred: the test guests run it too, and can then use the
+# compiled modules of the virtual environment.
 pick_python() {
     local candidate
     for candidate in /usr/bin/python3 python3; do
@@ -72,7 +72,7 @@ pick_python() {
             return
         fi
     done
-    say "Python 3.11 or newer is needed; found: $(python3 -V 2>&1 || true)"
+    say "Python 3.11 or newer is required, found: $(python3 -V 2>&1 || true)"
     exit 1
 }
 
@@ -85,7 +85,7 @@ fingerprint() {
 install_python_side() {
     local python=$1 wanted=$2
     if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
-        say "making $venv with $python"
+        say "creating $venv with $python"
         "$python" -m venv --clear "$venv"
     fi
     say "installing vmpower and its tools into $venv"
@@ -95,7 +95,7 @@ install_python_side() {
 }
 
 main() {
-    # Two at once (a demo beside a test run) would trample on each other.
+    # Two at once (a demo and a test run) would interfere with each other.
     mkdir -p .cache
     exec 9>.cache/setup.lock
     if command -v flock >/dev/null; then flock 9; fi
