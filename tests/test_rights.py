@@ -89,7 +89,7 @@ def test_queries_policies_and_the_generation_are_rights_too() -> None:
     assert rights.generation == Resolved(None, "default")
     config = Config(domain=(DomainRule(match="*", queries=False, generation=456),))
     policy = DomainSettings(queries=True, guest_policies=False, generation=16)
-    rights = resolve_rights(config, domain(policy=policy))
+    rights = resolve_rights(config, domain(settings=policy))
     assert rights["queries"] == Resolved(value=False, source="rule *")
     assert rights["guest_policies"] == Resolved(value=False, source="metadata")
     assert rights.generation == Resolved(456, "rule *")
