@@ -1,42 +1,49 @@
-# What a person types here. Everything that `setup` installs outside of Debian's
-# packages stays in .venv and .cache of this directory.
+# The commands of a checkout. What `setup` installs, apart from Debian packages, stays
+# in .venv and .cache of this directory.
 
 PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint man api bench guest clean
+.PHONY: help setup demo check test lint man api bench guest clean
 
-help: ## say what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
-	@echo "  Options go through ARGS, as in: make test ARGS='-x tests/rig'"
+	@echo "  ARGS passes options on: make test ARGS='-x tests/rig'"
 
 setup: ## install the missing Debian packages, .venv and the package
 	@bash scripts/setup.sh
 
-demo: setup ## guests that ask for clocks, and the daemon that obeys, live
+demo: setup ## real guests request frequencies, live in your terminal; about a minute
 	@$(PYTHON) -m examples.demo $(ARGS)
 
-# Linters come first, guests last (tests/conftest.py).
-test: setup ## every test: linters, pure ones, real libvirt, QEMU and DPDK guests
-	@$(PYTHON) -m pytest $(ARGS)
+# Property tests draw a tenth of their examples (tests/properties.py).
+check: setup ## linters and pure tests, in under a minute
+	@$(PYTHON) -m pytest -q -m "not slow and not rig" --hypothesis-profile fast \
+		-n auto --maxprocesses 4 $(ARGS)
 
-lint: setup ## ruff, mypy, import-linter and codespell
+# Linters come first, guests last (tests/conftest.py). Coverage is measured when all tests
+# run: a part of them covers a part of the code. Pure packages must be covered whole.
+test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 12 minutes or more
+	@$(PYTHON) -m pytest $(or $(ARGS),--cov)
+	@$(if $(ARGS),,$(PYTHON) -m scripts.pure_coverage)
+
+lint: setup ## ruff, mypy, import-linter, codespell and vermin
 	@$(PYTHON) -m pytest -q tests/test_linters.py
 
-man: setup ## the manual pages in docs/man, from what the code says
+man: setup ## generate the manual pages in docs/man from the code
 	@$(PYTHON) -m scripts.manual docs/man
 
-api: setup ## the client's side of the control API, from the server's models and calls
+api: setup ## generate the client's side of the API and docs/api.md from the server's
 	@$(PYTHON) -m scripts.api
 
-bench: setup ## vmpowerd beside the least possible work in C
+bench: setup ## compare vmpowerd with a minimal loop in C
 	@$(PYTHON) -m bench $(ARGS)
 
-guest: setup ## dist/vmpower-guest.pyz: one file to copy into a VM
+guest: setup ## build dist/vmpower-guest.pyz, one file to copy into a VM
 	@$(PYTHON) scripts/build_guest.py $(ARGS)
 
-clean: ## remove what was installed and cached in this directory
+clean: ## remove everything that was installed or cached in this directory
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

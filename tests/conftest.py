@@ -1,33 +1,55 @@
-"""Fixtures and order of all tests."""
+"""Fixtures, order and levels of all tests."""
 
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
+from hypothesis import settings
+
+from orchestrator.channel.protocol.generations import Generation
+
+_TESTS = Path(__file__).parent
+_SLOW = {_TESTS / "bench", _TESTS / "daemon"}
+"""Each of their tests starts a daemon: half of the time of all but the rig."""
+
+# For `make check`; tests/properties.py scales the counts that tests name.
+settings.register_profile("fast", max_examples=10, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
 
 pytest_plugins = ("tests.rig.fixtures",)
 
 
 def pytest_configure() -> None:
-    """Have the programs that tests start hear the signals that tests send them.
+    """Let the programs that tests start receive the signals that tests send them.
 
-    What a shell starts in the background ignores SIGINT, under nohup SIGHUP, and hands
-    that on; a handler, unlike that, ends with exec.
+    A shell starts background jobs with SIGINT ignored, nohup with SIGHUP ignored, and
+    children inherit that; a handler, in contrast, does not survive exec.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, _do_nothing)
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a packet generation in test ids by its size, not by its address.
+
+    All workers of pytest-xdist must collect the same ids.
+    """
+    return str(val.size_bytes) if isinstance(val, Generation) else None
+
+
 def _do_nothing(_number: int, _frame: object) -> None:
-    """As if the signal were ignored."""
+    """Handle a signal as if it were ignored."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m deselects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what finds something in seconds first, and the minutes last."""
+    """Mark slow tests by their directory; run linters first and the rig last."""
+    for item in items:
+        if not _SLOW.isdisjoint(item.path.parents):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=_rank)  # stable: the order within a file stays
 
 

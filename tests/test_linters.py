@@ -1,4 +1,4 @@
-"""The linters, as tests: what they say is part of being green."""
+"""The linters, run as tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 
-# What goes into guests is written for the Pythons that they have.
+# Code that is copied into guests supports their Python versions.
 GUEST_SIDE = [
     *("orchestrator/guest", "orchestrator/channel/protocol", "orchestrator/errors.py"),
     *("orchestrator/values/units.py", "orchestrator/__init__.py"),

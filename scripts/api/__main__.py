@@ -1,12 +1,7 @@
-"""`make api`: write the client's side of the control API, from the server's.
-
-With `--markdown`: print a reference of the API instead.
-"""
+"""`make api`: write the client's side of the control API and its reference."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 from scripts.api.client import write_client_calls
@@ -17,18 +12,12 @@ ROOT = Path(__file__).parents[2]
 GENERATED = {
     "orchestrator/control/documents.py": write_documents,
     "orchestrator/control/client_calls.py": write_client_calls,
+    "docs/api.md": write_reference,
 }
 
 
 def main() -> None:
-    """Write the modules, or print the reference."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.api", description=__doc__)
-    parser.add_argument(
-        "--markdown", action="store_true", help="Print a reference of the API."
-    )
-    if parser.parse_args().markdown:
-        sys.stdout.write(write_reference())
-        return
+    """Write the files, from the models and the table of calls."""
     for name, write in GENERATED.items():
         (ROOT / name).write_text(write(), encoding="utf-8")
 

@@ -122,7 +122,7 @@ def test_464_bytes_are_recognized_however_they_are_cut(
 # Changes of the generation
 
 
-@pytest.mark.parametrize("before", KNOWN, ids=str)
+@pytest.mark.parametrize("before", KNOWN)
 @given(first=vectors, data=st.data())
 def test_another_guest_costs_one_packet_at_most(
     before: Generation | None, first: tuple[Generation, str, bytes], data: st.DataObject
@@ -136,7 +136,7 @@ def test_another_guest_costs_one_packet_at_most(
     assert _receive(stream, second) == second
 
 
-@pytest.mark.parametrize("before", KNOWN, ids=str)
+@pytest.mark.parametrize("before", KNOWN)
 @given(packet=vectors.filter(lambda vector: vector[0] is GENERATION_464))
 def test_a_guest_that_waits_for_an_answer_is_recognized_at_once(
     before: Generation | None, packet: tuple[Generation, str, bytes]

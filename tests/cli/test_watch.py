@@ -116,7 +116,8 @@ def test_a_full_screen_reports_a_lost_daemon_and_reconnects(
 ) -> None:
     with (
         ExitStack() as first,
-        TmuxTerminal({"VMPOWER_RUN_DIR": str(tmp_path)}, width=120) as terminal,
+        # Wide enough for the line that names the socket's path.
+        TmuxTerminal({"VMPOWER_RUN_DIR": str(tmp_path)}, width=160) as terminal,
     ):
         first.enter_context(serving(tmp_path))
         terminal.run("domain", "list", "-w", "0.1")

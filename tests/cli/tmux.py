@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests import subprocess_coverage
 from tests.cli.conftest import ROOT
 from tests.rig.waiting import wait_for
 
@@ -43,6 +44,7 @@ class TmuxTerminal:
     def __enter__(self) -> Self:
         width, height = self._size
         kept = {"PATH": os.environ["PATH"], "HOME": self._directory.name}
+        kept |= subprocess_coverage.variables()
         assignments = [f"{name}={value}" for name, value in self._variables.items()]
         shell = ["env", *assignments, "sh", "-i"]
         options = ["new-session", "-d", "-x", width, "-y", height, "-c", str(ROOT)]

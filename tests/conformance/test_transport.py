@@ -72,7 +72,7 @@ def test_t2_a_guest_that_goes_in_mid_packet_ends_its_channel_once(
     assert not monitor.exchange.silences
 
 
-@pytest.mark.parametrize("generation", GENERATIONS.values(), ids=str)
+@pytest.mark.parametrize("generation", GENERATIONS.values())
 def test_t3_a_guest_of_another_size_is_understood(
     monitor: InProcessMonitor, generation: Generation
 ) -> None:

@@ -135,7 +135,7 @@ def test_w9_packets_may_come_together(monitor: InProcessMonitor) -> None:
     assert monitor.clock() == TURBO
 
 
-@pytest.mark.parametrize("generation", GENERATIONS.values(), ids=str)
+@pytest.mark.parametrize("generation", GENERATIONS.values())
 @given(garbage=GARBAGE)
 def test_w10_only_the_command_of_a_connect_is_looked_at(
     generation: Generation, garbage: bytes

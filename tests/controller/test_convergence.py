@@ -13,6 +13,7 @@ from orchestrator.controller.inventory import CONNECTED_STATES
 from orchestrator.values.domain import DomainState
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu
+from tests.properties import examples
 
 NAMES = ["a", "b", "c"]
 HAPPENINGS = st.one_of(
@@ -94,7 +95,7 @@ def apply_to_host(host: SimulatedHost, happening: tuple[object, ...]) -> None:
 
 
 @given(st.lists(HAPPENINGS, max_size=25), st.lists(st.integers(0, 50), max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_order_of_events_ends_in_the_right_picture(
     happenings: list[tuple[object, ...]], order: list[int]
 ) -> None:

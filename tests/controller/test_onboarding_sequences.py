@@ -21,6 +21,7 @@ from orchestrator.values.domain import DomainChannels, DomainId, DomainSpec, Dom
 from orchestrator.values.domain_settings import DomainSettings
 from tests.controller.simulated_host import SimulatedHost, is_right, with_sides
 from tests.controller.specs import domain
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,5 +248,5 @@ class Onboarding(RuleBasedStateMachine):
 
 TestOnboarding = Onboarding.TestCase
 TestOnboarding.settings = settings(
-    max_examples=300, stateful_step_count=25, deadline=None, derandomize=True
+    max_examples=examples(300), stateful_step_count=25, deadline=None, derandomize=True
 )

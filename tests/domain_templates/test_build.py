@@ -14,6 +14,7 @@ from domain_templates.schema import SCHEMA
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.values.domain import PCpu
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -38,7 +39,7 @@ def test_the_template_is_a_complete_domain() -> None:
 
 
 @needs_schema
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     name=st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"])),
     vcpus=st.integers(1, 70),

@@ -14,6 +14,7 @@ from orchestrator.power.cpus import HostCpu, read_host_cpus
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.values.domain import PCpu
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,7 +148,7 @@ HOSTS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(HOSTS, st.integers(1, 16))
 def test_every_proposal_is_valid_and_uses_free_cpus(some: Host, vcpus: int) -> None:
     free = {cpu.pcpu for cpu in some.cpus} - some.taken.keys()

@@ -21,6 +21,7 @@ from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.values.domain_settings import GENERATIONS, DomainSettings, Mode
 from orchestrator.values.units import MAX_KHZ, KHz
 from tests.domain_xml.domains import domain_xml, read_golden
+from tests.properties import examples
 
 KHZ = st.none() | st.integers(1, MAX_KHZ).map(KHz)
 ANSWER = st.none() | st.booleans()
@@ -59,7 +60,7 @@ def policy_xml(attributes: str, inside: str = "") -> str:
     return f"<v:policy xmlns:v='{POLICY_URI}' {attributes}>{inside}</v:policy>"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(POLICIES)
 def test_written_settings_are_read_again(policy: DomainSettings) -> None:
     written = set_settings(read_golden("defined"), policy)
@@ -68,7 +69,7 @@ def test_written_settings_are_read_again(policy: DomainSettings) -> None:
     assert found.problems == parse_domain(read_golden("defined")).problems
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.dictionaries(NAMES, WORDS), st.sampled_from(["", "text", "<a/>", "<v:a/>"]))
 def test_reader_and_schema_agree_about_every_element(
     attributes: dict[str, str], inside: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from orchestrator.channel.protocol import Request, Unit, encode
 from orchestrator.controller.group_lifecycle import GroupStage
 from tests.monitor.both_sides import BothSides
 from tests.monitor.in_process_monitor import ack
+from tests.properties import examples
 
 CPU = st.integers(0, 1)
 UNITS = st.sampled_from([Unit.SCALE_MIN, Unit.SCALE_MAX, Unit.SCALE_DOWN])
@@ -147,7 +147,7 @@ class BothSidesMachine(RuleBasedStateMachine):
 
 TestBothSides = BothSidesMachine.TestCase
 TestBothSides.settings = settings(
-    max_examples=int(os.environ.get("VMPOWER_EXAMPLES", "60")),
+    max_examples=examples(60),
     stateful_step_count=40,
     deadline=None,
 )

@@ -30,6 +30,7 @@ from tests.monitor.in_process_monitor import (
     nack,
     receive,
 )
+from tests.properties import examples
 
 UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 
@@ -176,7 +177,7 @@ def test_connect_is_not_answered_and_votes_for_the_highest_step(
 
 
 @given(garbage=st.binary(min_size=SIZE, max_size=SIZE))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_nothing_of_connect_counts_but_its_command(garbage: bytes) -> None:
     packet = bytearray(garbage)
     packet[12:16] = bytes([Command.CONNECT, 0, 0, 0])

@@ -38,6 +38,7 @@ from tests.monitor.in_process_monitor import (
     InProcessMonitor,
     receive,
 )
+from tests.properties import examples
 
 ALL = list(GENERATIONS.values())
 OLD = [GENERATION_16, GENERATION_456]
@@ -233,7 +234,7 @@ pieces = st.lists(
 
 
 @given(sent=pieces, silences=st.lists(st.booleans(), min_size=6, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_bytes_of_one_guest_reach_another_or_end_its_channel(
     sent: list[bytes], silences: list[bool]
 ) -> None:

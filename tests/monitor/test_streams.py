@@ -20,6 +20,7 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.monitor.process.exchange import IDLE_NS
 from tests.monitor.in_process_monitor import SIZE, InProcessMonitor, ack, receive
+from tests.properties import examples
 
 UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 VECTORS = Path(__file__).parents[1] / "data" / "packet-vectors.txt"
@@ -88,7 +89,7 @@ def _play(pieces: list[bytes], *, has_plans: bool = True) -> tuple[object, ...]:
 
 
 @given(many, st.lists(st.integers(0, 12 * SIZE), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_answers_and_votes_do_not_depend_on_how_the_stream_was_cut(
     sent: list[Request], cuts: list[int]
 ) -> None:
@@ -103,7 +104,7 @@ def test_answers_and_votes_do_not_depend_on_how_the_stream_was_cut(
 
 
 @given(st.lists(st.binary(min_size=1, max_size=3 * SIZE), max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_bytes_close_a_channel_or_keep_it_from_recovering(
     pieces: list[bytes],
 ) -> None:

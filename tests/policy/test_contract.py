@@ -13,6 +13,7 @@ from orchestrator.policy.kinds.want import resolve_khz
 from orchestrator.sampling.branches import BranchCount
 from orchestrator.sampling.kinds import SampleKind
 from tests.policy.vcpu_samples import POLICIES, STEPS, sample, view, views
+from tests.properties import examples
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import Policy, PolicyView
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 
 
-quickly = settings(max_examples=30, deadline=None)
+quickly = settings(max_examples=examples(30), deadline=None)
 
 
 def run(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import subprocess_coverage
 from tests.rig.embed import EmbedHost
 from tests.rig.libvirtd import SessionHost, SystemHost
 from tests.rig.machine import enter_machine, leave_machine, why_no_machine
@@ -14,14 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def pytest_configure() -> None:
-    """Leave for a private machine before any thread is started."""
-    enter_machine()
+def pytest_configure(config: pytest.Config) -> None:
+    """Enter a private machine before any thread is started.
+
+    A worker of pytest-xdist has threads already, and is in the machine of the process
+    that started it.
+    """
+    if not hasattr(config, "workerinput"):
+        enter_machine()
 
 
 def pytest_unconfigure() -> None:
     """Clean up what that made."""
     leave_machine()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Run the daemons of rig tests at full speed: real guests wait for their answers.
+
+    Rig tests come last (tests/conftest.py), so no later test is affected.
+    """
+    if item.get_closest_marker("rig"):
+        subprocess_coverage.stop()
 
 
 @pytest.fixture(scope="session")
