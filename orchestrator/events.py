@@ -124,7 +124,7 @@ class GuestPortChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class PortCloseDoubted:
+class PortCloseUnconfirmed:
     """A port was closed, or so it was said, but its channel brought something.
 
     It has been silent for long enough by now that its state tells the truth.
@@ -414,7 +414,7 @@ Event = (
     | DomainUndescribed
     | DomainRebooted
     | GuestPortChanged
-    | PortCloseDoubted
+    | PortCloseUnconfirmed
     | RemovalFailed
     | ChannelsAttached
     | ChannelsDetached

@@ -282,7 +282,7 @@ class Performer:
             originals = prepared.originals
             command = command._replace(
                 originals=tuple(o.value.decode("latin-1") for o in originals),
-                ours=tuple(o.taken_value.decode("latin-1") for o in originals),
+                taken_values=tuple(o.taken_value.decode("latin-1") for o in originals),
             )
             fds = [prepared.clock_fd, *prepared.original_fds]
             self._monitor.send(command, fds)

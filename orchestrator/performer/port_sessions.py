@@ -56,18 +56,18 @@ class PortSessions:
         key = (action.uuid, action.number)
         if doubt := self._doubts.pop(key, None):
             doubt.cancel()
-        heard_ns = self._monitor.heard_ns(*key)
-        if heard_ns + NOTED_LATE_NS < action.at_ns:
+        last_received_ns = self._monitor.last_received_ns(*key)
+        if last_received_ns + NOTED_LATE_NS < action.at_ns:
             # In this order: nothing that a policy wants comes after the votes' end.
             self._policy_runner.end_guest(*key)
             self._monitor.send(WithdrawVotes(*key, until_ns=action.at_ns))
         elif action.is_closed:
-            self._doubt(action, heard_ns)
+            self._doubt(action, last_received_ns)
 
-    def _doubt(self, action: EndPortSession, heard_ns: int) -> None:
+    def _doubt(self, action: EndPortSession, last_received_ns: int) -> None:
         key = (action.uuid, action.number)
-        told_ns = heard_ns + NOTED_LATE_NS + PORT_STATE_LAGS_NS
+        told_ns = last_received_ns + NOTED_LATE_NS + PORT_STATE_LAGS_NS
         delay_s = max(0, told_ns - time.monotonic_ns()) / 1e9
-        doubted = events.PortCloseDoubted(*key)
+        doubted = events.PortCloseUnconfirmed(*key)
         loop = asyncio.get_running_loop()
         self._doubts[key] = loop.call_later(delay_s, self._post, doubted)

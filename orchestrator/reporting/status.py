@@ -140,7 +140,7 @@ class Snapshot:
                 pcpus=tuple(sorted(placement.pcpus)),
                 controllable=placement.reason is None,
                 reason=placement.reason,
-                wish_khz=self._measured.wishes.get(key),
+                wish_khz=self._measured.requested_khz.get(key),
                 clock_group=placement.group,
                 min_khz=min(steps_khz, default=None),
                 max_khz=max(steps_khz, default=None),
@@ -173,7 +173,7 @@ class Snapshot:
             nack_reasons=dict(counted.nack_reasons),
             nack_causes=find_causes(record, spec.number),
             generation=counted.generation,
-            generation_given=counted.is_generation_given,
+            generation_given=counted.is_generation_configured,
         )
 
     def cpus_of(self, record: GroupRecord) -> Iterator[models.Cpu]:

@@ -77,7 +77,7 @@ def test_demands_move_the_clock_before_they_return(monitor: InProcessMonitor) ->
                 clock.freq_max,
             ):
                 await demand()
-                clocks.append(monitor.clock())
+                clocks.append(monitor.frequency())
             monitor.define_domain(is_enforced=False)
             with pytest.raises(RequestRefused):
                 await clock.freq_up()

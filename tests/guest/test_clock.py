@@ -109,7 +109,7 @@ def test_each_demand_moves_the_clock_before_it_returns(
             clock.freq_max,
         ):
             demand()
-            clocks.append(monitor.clock())
+            clocks.append(monitor.frequency())
     assert clocks == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
 
 
@@ -122,7 +122,7 @@ def test_a_refusal_is_an_error_and_the_next_demand_goes_on(
     monitor.define_domain()
     with ServingHost(monitor):
         clock.freq_min()
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
 
 
 def test_queries_tell_the_clocks_of_the_vm(
@@ -166,7 +166,7 @@ def test_a_host_that_hung_up_is_absent(
 ) -> None:
     with ServingHost(monitor):
         clock.freq_min()
-    for endpoint in list(monitor.watch.endpoints.values()):
+    for endpoint in list(monitor.epoll_set.endpoints.values()):
         endpoint.close()
     assert not clock.has_host()
     with pytest.raises(HostAbsent, match="nobody on the host"):

@@ -10,7 +10,7 @@ from orchestrator.performer.call_pool import Pool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def pool() -> Iterator[Pool]:
     pool = Pool("test", size=3)
     yield pool
     pool.stop()
-    assert pool.join(PATIENCE_S)
+    assert pool.join(TIMEOUT_S)
 
 
 def test_calls_about_one_thing_never_overlap_and_keep_their_order(pool: Pool) -> None:
@@ -35,7 +35,7 @@ def test_calls_about_one_thing_never_overlap_and_keep_their_order(pool: Pool) ->
 
     for number in range(50):
         pool.submit("domain", f"kind {number}", lambda number=number: work(number))  # type: ignore[misc]
-    assert done.wait(PATIENCE_S)
+    assert done.wait(TIMEOUT_S)
     assert seen == list(range(50))
 
 
@@ -43,7 +43,7 @@ def test_a_call_that_hangs_does_not_hold_the_others(pool: Pool) -> None:
     hung, done = threading.Event(), threading.Event()
     pool.submit("hung", "describe", hung.wait)
     pool.submit("other", "describe", done.set)
-    assert done.wait(PATIENCE_S)
+    assert done.wait(TIMEOUT_S)
     hung.set()
 
 
@@ -57,12 +57,12 @@ def test_a_call_that_waits_makes_another_of_its_kind_superfluous(pool: Pool) -> 
         hung.wait()
 
     pool.submit("domain", "describe", first)
-    assert started.wait(PATIENCE_S)
+    assert started.wait(TIMEOUT_S)
     for number in range(5):
         pool.submit("domain", "describe", lambda n=number: calls.append(str(n)))  # type: ignore[misc]
     pool.submit("domain", "last", done.set)
     hung.set()
-    assert done.wait(PATIENCE_S)
+    assert done.wait(TIMEOUT_S)
     # The one that runs may have seen an older world, so one more is needed.
     assert calls == ["0"]
 
@@ -74,7 +74,7 @@ def test_a_pool_that_hangs_is_told_from_one_that_ended() -> None:
     pool.stop()
     assert not pool.join(0.05)
     hung.set()
-    assert pool.join(PATIENCE_S)
+    assert pool.join(TIMEOUT_S)
 
 
 def test_a_call_that_raises_ends_neither_its_line_nor_its_thread(
@@ -89,9 +89,9 @@ def test_a_call_that_raises_ends_neither_its_line_nor_its_thread(
     pool.submit("domain", "describe", fail)
     pool.submit("domain", "attach", fail)
     pool.submit("domain", "last", done.set)
-    assert done.wait(PATIENCE_S)
+    assert done.wait(TIMEOUT_S)
     pool.stop()
-    assert pool.join(PATIENCE_S)
+    assert pool.join(TIMEOUT_S)
     told = [record for record in caplog.records if record.exc_info]
     assert [record.getMessage().split("=")[1] for record in told] == [
         "describe",

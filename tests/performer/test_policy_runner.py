@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from orchestrator.values.domain import DomainId
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 AHEAD_H = 6
 
 
@@ -58,7 +58,7 @@ class Voters:
         self._voted.set()
 
     async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while len(self.votes) < count:
                 self._voted.clear()
                 await self._voted.wait()
@@ -66,7 +66,7 @@ class Voters:
     async def stop(self) -> None:
         self.runner.stop()
         self.calls.stop()
-        assert await asyncio.to_thread(self.calls.join, PATIENCE_S)
+        assert await asyncio.to_thread(self.calls.join, TIMEOUT_S)
 
 
 @pytest.mark.usefixtures("_far_from_greenwich")

@@ -51,13 +51,13 @@ class Host:
 
     async def ask_for_all(self) -> None:
         """Have the guest vote for the lowest step, and send a policy."""
-        assert await self.guest.ask(Unit.SCALE_MIN) == "ACK"
+        assert await self.guest.request(Unit.SCALE_MIN) == "ACK"
         self.policy_runner.install_for_guest(UUID, 0, 1, order(LOW))
         assert self.asked() == (LOWEST, 1)
 
     def asked(self) -> tuple[int, int]:
         """Return the clock, and how many policies there are."""
-        return self.main.clock(), len(list(self.policy_runner.statuses()))
+        return self.main.frequency(), len(list(self.policy_runner.statuses()))
 
     def end(self, *, at_ns: int, is_closed: bool = True) -> None:
         self.sessions.end(EndPortSession(UUID, 0, at_ns, is_closed=is_closed))
@@ -92,7 +92,7 @@ def test_a_close_that_is_told_late_ends_nothing_of_the_next_program(
             await made.ask_for_all()
             made.end(at_ns=before_ns)
             made.end(at_ns=before_ns)  # told twice: looked into once
-            doubted = events.PortCloseDoubted(UUID, 0)
+            doubted = events.PortCloseUnconfirmed(UUID, 0)
             await until(lambda: made.posted == [doubted], "a look at the port")
             # Silent for so long that libvirt's word about the port can be trusted.
             assert time.monotonic_ns() - before_ns > PORT_STATE_LAGS_NS
@@ -122,9 +122,9 @@ def test_a_port_that_is_opened_once_more_ends_what_its_last_program_asked_for(
 def test_a_channel_that_never_brought_anything_was_never_heard(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with host(tmp_path) as made:
-            assert made.main.monitor.heard_ns(UUID, 0) == 0
+            assert made.main.monitor.last_received_ns(UUID, 0) == 0
             await made.ask_for_all()
-            assert made.main.monitor.heard_ns(UUID, 0) > 0
-            assert made.main.monitor.heard_ns(UUID, 7) == 0
+            assert made.main.monitor.last_received_ns(UUID, 0) > 0
+            assert made.main.monitor.last_received_ns(UUID, 7) == 0
 
     asyncio.run(scenario())
