@@ -24,8 +24,8 @@ from orchestrator.monitor.link.commands import SetPolicyVote
 from orchestrator.operations.dpdk.commands import Instructing
 from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
-from orchestrator.performer.call_pool import Pool
-from orchestrator.performer.channel_connector import Connecting
+from orchestrator.performer.call_pool import CallPool
+from orchestrator.performer.channel_connector import ChannelConnector
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.power.held_groups import HeldGroups
@@ -33,7 +33,7 @@ from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
-from orchestrator.reporting.event_log import Reports
+from orchestrator.reporting.event_log import EventLog
 from orchestrator.sampling.kinds import build_samplers
 from orchestrator.system.service_manager import notify
 from orchestrator.values.domain_settings import Mode
@@ -90,7 +90,7 @@ class Daemon:
         self._inventory = Inventory(config, nothing)
         self._controller = Controller(self._inventory)
         feed = EventFeed()
-        reports = Reports(feed)
+        event_log = EventLog(feed)
         self._tree = CpuTree(config.sysfs_root)
         self._claim = CpuTreeLock(self._tree)
         journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
@@ -100,7 +100,7 @@ class Daemon:
             release_after_s=config.power.release_after_s, post=self.post
         )
         self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
-        domain_calls = Pool("libvirt", size=DOMAIN_CALLS)
+        domain_calls = CallPool("libvirt", size=DOMAIN_CALLS)
         self._policy_runner = PolicyRunner(
             samplers=build_samplers(
                 sysfs_root=_root_of_interfaces(config),
@@ -117,8 +117,8 @@ class Daemon:
             held_groups=self._held_groups,
             policy_runner=self._policy_runner,
             domain_calls=domain_calls,
-            reports=reports,
-            connecting=Connecting(
+            event_log=event_log,
+            connector=ChannelConnector(
                 inventory=self._inventory,
                 monitor=self._monitor,
                 post=self.post,
@@ -133,7 +133,7 @@ class Daemon:
         instructing = Instructing(
             inventory=self._inventory,
             policy_runner=self._policy_runner,
-            reports=reports,
+            event_log=event_log,
             react=self.react,
         )
         self._fifos = _fifos(config.fifo.directory, instructing)
@@ -143,7 +143,7 @@ class Daemon:
             policy_runner=self._policy_runner,
             instructing=instructing,
             tree=self._tree,
-            reports=reports,
+            event_log=event_log,
             feed=feed,
             react=self.react,
         )

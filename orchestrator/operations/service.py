@@ -17,8 +17,8 @@ from orchestrator.errors import ControlError
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
-from orchestrator.reporting.kernel_clocks import Clocks
-from orchestrator.reporting.status import Snapshot, render_policy
+from orchestrator.reporting.kernel_frequencies import KernelFrequencies
+from orchestrator.reporting.status import StatusBuilder, render_policy
 from orchestrator.values.cpuset import format_cpulist, name_cpus, parse_cpulist
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.units import format_khz
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.reporting.event_log import Reports
+    from orchestrator.reporting.event_log import EventLog
     from orchestrator.values.domain import DomainId, PCpu
 
 SETTLED_WITHIN_S = 2.0
@@ -61,7 +61,7 @@ class Operations:
         policy_runner: PolicyRunner,
         instructing: Instructing,
         tree: CpuTree,
-        reports: Reports,
+        event_log: EventLog,
         feed: EventFeed,
         react: Callable[[Event], None],
     ) -> None:
@@ -69,8 +69,8 @@ class Operations:
         self._monitor = monitor
         self._policy_runner = policy_runner
         self._instructing = instructing
-        self._clocks = Clocks(tree, self._known_groups)
-        self._reports = reports
+        self._frequencies = KernelFrequencies(tree, self._known_groups)
+        self._event_log = event_log
         self._feed = feed
         self._react = react
         self._started_s = time.monotonic()
@@ -82,7 +82,7 @@ class Operations:
 
     async def status(self) -> models.Status:
         """Return the whole picture."""
-        await self._clocks.refresh()
+        await self._frequencies.refresh()
         config = self._inventory.config
         daemon = models.DaemonStatus(
             version=__version__,
@@ -94,13 +94,13 @@ class Operations:
             monitor_pid=self._monitor.pid,
             monitor_restarts_total=self._inventory.monitor_restarts_total,
         )
-        return await self._snapshot().status(daemon)
+        return await self._status_builder().build(daemon)
 
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(
+    def _status_builder(self) -> StatusBuilder:
+        return StatusBuilder(
             self._inventory,
             self._monitor.snapshot(),
-            self._clocks.latest,
+            self._frequencies.latest,
             self._policy_runner.statuses(),
         )
 
@@ -176,8 +176,8 @@ class Operations:
         return False
 
     async def _cpu(self, record: GroupRecord, pcpu: PCpu) -> models.Cpu:
-        await self._clocks.refresh()
-        for cpu in self._snapshot().cpus_of(record):
+        await self._frequencies.refresh()
+        for cpu in self._status_builder().cpus_of(record):
             if cpu.pcpu == pcpu:
                 return cpu
         raise ControlError(f"CPU {pcpu} went offline", status=409)
@@ -196,7 +196,7 @@ class Operations:
             raise ControlError(f"domain {uuid} has no channel {number}", status=404)
         switched = events.ChannelSwitched(uuid, number, is_enabled, _name(who))
         self._react(switched)
-        return self._snapshot().channel(self._inventory.domains[uuid], channel)
+        return self._status_builder().channel(self._inventory.domains[uuid], channel)
 
     async def set_policy(
         self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
@@ -259,7 +259,7 @@ class Operations:
                 "and of metadata end when they are not written there any more",
             )
         self._react(events.PolicyEnded(uuid, source, _name(who)))
-        return self._snapshot().domain(record)
+        return self._status_builder().domain(record)
 
     async def instruct(
         self, text: str, cpu: int | None, *, who: Peer
@@ -294,7 +294,7 @@ class Operations:
             now = self._monitor.snapshot().grants
             for number, khz in now.items():
                 if khz is not None and grants.get(number) != khz:
-                    self._reports.stream(self._grant(number, khz))
+                    self._event_log.publish(self._grant(number, khz))
             grants = now
             await asyncio.sleep(GRANTS_EVERY_S)
         self._sampler = None

@@ -1,4 +1,4 @@
-"""Policies in the loop of the daemon: timer and threads."""
+"""Policies in the daemon's loop: timer and threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
@@ -45,7 +45,7 @@ class Voters:
     def __init__(self, root: Path, times: Times) -> None:
         self.votes: dict[tuple[DomainId, int], int | None] = {}
         self._voted = asyncio.Event()
-        self.calls = Pool("libvirt", size=2)
+        self.calls = CallPool("libvirt", size=2)
         self.runner = PolicyRunner(
             samplers=build_samplers(sysfs_root=root, vcpu_times=times),
             libvirt_calls=self.calls,
@@ -70,9 +70,9 @@ class Voters:
 
 
 @pytest.mark.usefixtures("_far_from_greenwich")
-def test_hours_are_those_of_the_host_s_own_zone(tmp_path: Path) -> None:
+def test_hours_are_in_the_host_s_time_zone(tmp_path: Path) -> None:
     here = datetime.now(UTC).hour + AHEAD_H
-    # Two hours, so that the test may run when one ends.
+    # Two hours, in case one ends while the test runs.
     busy = whole_hours([here % 24, (here + 1) % 24])
     policy = TimeOfDay(busy=busy, quiet=whole_hours(range(24)))
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
     from orchestrator.events import Event
     from orchestrator.performer.policy_runner import PolicyRunner
-    from orchestrator.reporting.event_log import Reports
+    from orchestrator.reporting.event_log import EventLog
     from orchestrator.values.domain import DomainId, PCpu
 
 
@@ -62,12 +62,12 @@ class Instructing:
         *,
         inventory: Inventory,
         policy_runner: PolicyRunner,
-        reports: Reports,
+        event_log: EventLog,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
         self._policy_runner = policy_runner
-        self._reports = reports
+        self._event_log = event_log
         self._react = react
         self._hands: dict[int, VCpu] = {}
         """By clock group: who asks for it here, with the turbo right that it has."""
@@ -107,7 +107,7 @@ class Instructing:
 
     def _tell(self, outcome: Outcome, by: str) -> Outcome:
         severity = Severity.INFO if outcome.is_done else Severity.WARNING
-        self._reports.add(
+        self._event_log.add(
             Report("instruction", f"{by}: {outcome.text}", severity=severity)
         )
         return outcome
