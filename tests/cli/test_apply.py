@@ -29,7 +29,7 @@ def test_one_that_is_refused_makes_the_status_1(
     file.write_text(GOOD + '{"command": "fly"}')
     result = vmpower("apply", str(file), "--cpu", "3")
     assert (result.exit_code, result.stdout) == (1, "POWER\n")
-    assert "command: 'fly' is none of" in result.stderr
+    assert "invalid command 'fly': expected one of" in result.stderr
     told = json.loads(vmpower("apply", str(file), "-o", "json").stdout)
     assert [outcome["done"] for outcome in told["outcomes"]] == [True, False]
 
