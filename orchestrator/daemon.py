@@ -1,4 +1,4 @@
-"""The composition root: builds everything, wires it, stops it in reverse order."""
+"""The composition root: builds everything, starts it, stops it in reverse order."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from orchestrator.hypervisor.uri import trusted_uids
 from orchestrator.monitor.arbiter import NO_VOTE
 from orchestrator.monitor.client.client import Monitor
 from orchestrator.monitor.link.commands import SetPolicyVote
-from orchestrator.operations.dpdk.commands import Instructing
+from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
 from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
-from orchestrator.performer.call_pool import Pool
-from orchestrator.performer.channel_connector import Connecting
+from orchestrator.performer.call_pool import CallPool
+from orchestrator.performer.channel_connector import ChannelConnector
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.power.held_groups import HeldGroups
@@ -33,7 +33,7 @@ from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
-from orchestrator.reporting.event_log import Reports
+from orchestrator.reporting.event_log import EventLog
 from orchestrator.sampling.kinds import build_samplers
 from orchestrator.system.service_manager import notify
 from orchestrator.values.domain_settings import Mode
@@ -48,22 +48,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KERNEL_SYSFS = Path("/sys")
-MONITOR_STOPS_WITHIN_S = 1.0
-LIBVIRT_CLOSES_WITHIN_S = 0.5
-"""A hung libvirtd is left behind after this; the clocks do not wait for it."""
+MONITOR_STOP_TIMEOUT_S = 1.0
+LIBVIRT_CLOSE_TIMEOUT_S = 0.5
+"""A hung libvirtd is abandoned after this; restoring CPUs does not wait for it."""
 
 
-def _root_of_interfaces(config: Config) -> Path:
-    # A simulation of CPUs has no network: its guests' packets are in the host's.
+def _network_root(config: Config) -> Path:
+    # Simulated CPUs have no network interfaces: use the host's.
     root = config.sysfs_root
     return root if (root / "class" / "net").is_dir() else KERNEL_SYSFS
 
 
-def _fifos(directory: Path | None, instructing: Instructing) -> Fifos | None:
-    def obey(message: str | ConfigError, cpu: int) -> None:
-        instructing.obey(message, by=f"fifo{cpu}", cpu=cpu)
+def _fifos(
+    directory: Path | None, dpdk_commands: VmPowerManagerCommands
+) -> Fifos | None:
+    def execute(message: str | ConfigError, cpu: int) -> None:
+        dpdk_commands.execute(message, by=f"fifo{cpu}", cpu=cpu)
 
-    return None if directory is None else Fifos(directory, obey)
+    return None if directory is None else Fifos(directory, execute)
 
 
 class Daemon:
@@ -76,23 +78,23 @@ class Daemon:
         """Build everything; nothing is opened before `run`.
 
         Args:
-            config: the configuration in force.
+            config: the effective configuration.
             reload: reads it again, for SIGHUP.
 
         Raises:
-            ConfigError: the libvirt URI makes no sense.
+            ConfigError: invalid libvirt URI.
         """
         self._reload = reload
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         uri = config.libvirt.uri
-        nothing = Topology(groups=(), unmanaged={}, online=frozenset())
-        self._inventory = Inventory(config, nothing)
+        no_topology = Topology(groups=(), unmanaged={}, online=frozenset())
+        self._inventory = Inventory(config, no_topology)
         self._controller = Controller(self._inventory)
         feed = EventFeed()
-        reports = Reports(feed)
+        event_log = EventLog(feed)
         self._tree = CpuTree(config.sysfs_root)
-        self._claim = CpuTreeLock(self._tree)
+        self._tree_lock = CpuTreeLock(self._tree)
         journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
         fallback = config.power.fallback_governor
         self._held_groups = HeldGroups(self._tree, journal, fallback_governor=fallback)
@@ -100,10 +102,10 @@ class Daemon:
             release_after_s=config.power.release_after_s, post=self.post
         )
         self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
-        domain_calls = Pool("libvirt", size=DOMAIN_CALLS)
+        domain_calls = CallPool("libvirt", size=DOMAIN_CALLS)
         self._policy_runner = PolicyRunner(
             samplers=build_samplers(
-                sysfs_root=_root_of_interfaces(config),
+                sysfs_root=_network_root(config),
                 vcpu_times=self._hypervisor,
             ),
             libvirt_calls=domain_calls,
@@ -117,33 +119,33 @@ class Daemon:
             held_groups=self._held_groups,
             policy_runner=self._policy_runner,
             domain_calls=domain_calls,
-            reports=reports,
-            connecting=Connecting(
+            event_log=event_log,
+            connector=ChannelConnector(
                 inventory=self._inventory,
                 monitor=self._monitor,
                 post=self.post,
-                # Asked for each channel: the libvirt socket that an URI names, and
-                # its owner, may appear after us.
+                # Called for each channel: the libvirt socket that a URI names, and its
+                # owner, may appear later.
                 trusted_uids=lambda: (
                     trusted_uids(uri) | {*config.channels.trusted_uids}
                 ),
             ),
             post=self.post,
         )
-        instructing = Instructing(
+        dpdk_commands = VmPowerManagerCommands(
             inventory=self._inventory,
             policy_runner=self._policy_runner,
-            reports=reports,
+            event_log=event_log,
             react=self.react,
         )
-        self._fifos = _fifos(config.fifo.directory, instructing)
+        self._fifos = _fifos(config.fifo.directory, dpdk_commands)
         self._operations = Operations(
             inventory=self._inventory,
             monitor=self._monitor,
             policy_runner=self._policy_runner,
-            instructing=instructing,
+            dpdk_commands=dpdk_commands,
             tree=self._tree,
-            reports=reports,
+            event_log=event_log,
             feed=feed,
             react=self.react,
         )
@@ -159,22 +161,22 @@ class Daemon:
 
     def post(self, event: Event) -> None:
         """Queue an event for the controller; safe from any thread."""
-        # The loop is closed only after the last word was said: nobody listens then.
+        # Once the loop is closed, events have no effect any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.react, event)
 
     def react(self, event: Event) -> None:
-        """Decide about an event and do it, unless we are stopping."""
+        """Decide about an event and carry out the actions, unless stopping."""
         logger.debug("event %s", event)
         if not self._stopping.is_set():
             self._performer.perform(self._controller.react(event))
 
     def stop(self) -> None:
-        """Ask `run` to end; asking twice is no error."""
+        """Make `run` return; may be repeated."""
         self._stopping.set()
 
     def reload(self) -> None:
-        """Read the configuration again; a bad one changes nothing."""
+        """Read the configuration again; keep the current one if it is invalid."""
         try:
             config = self._reload()
             self._check_reload(config)
@@ -188,12 +190,12 @@ class Daemon:
         for name in ("run_dir", "sysfs_root", "libvirt", "channels", "fifo"):
             if getattr(new, name) != getattr(old, name):
                 raise ConfigError(f"{name} changed", hint="restart the daemon")
-        if new.mode is Mode.ENFORCE and not self._claim.is_held:
-            self._claim.acquire()
+        if new.mode is Mode.ENFORCE and not self._tree_lock.is_held:
+            self._tree_lock.acquire()
             try:
                 self._replay_journal()
             except VmpowerError:
-                self._claim.release()
+                self._tree_lock.release()
                 raise
 
     async def run(self) -> None:
@@ -201,22 +203,22 @@ class Daemon:
 
         Raises:
             TreeLockedError: another daemon enforces on this CPU tree.
-            SysfsError: there is no CPU tree.
-            JournalError: the journal of an earlier run cannot be read.
-            ControlError: another daemon has this run directory.
+            SysfsError: no CPU tree.
+            JournalError: the journal of a previous run cannot be read.
+            ControlError: another daemon uses this run directory.
         """
         if self._config.mode is Mode.ENFORCE:
-            self._claim.acquire()
+            self._tree_lock.acquire()
         try:
-            # Holding the run directory comes before reading the journal in it: it may
-            # be a living daemon's, of another tree.
+            # The run directory is locked before its journal is read: it may belong to a
+            # running daemon with another tree.
             await self._server.start()
             try:
                 await self._serve()
             finally:
-                await self._wind_down()
+                await self._shut_down()
         finally:
-            self._claim.release()
+            self._tree_lock.release()
 
     def _replay_journal(self) -> None:
         replay = self._held_groups.replay()
@@ -236,12 +238,13 @@ class Daemon:
             logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
     async def _serve(self) -> None:
-        if self._claim.is_held:
+        if self._tree_lock.is_held:
             self._replay_journal()
         self.react(events.TopologyRead(read_topology(self._tree)))
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
-        # What is loaded stays, and to look at it costs each full collection 10 ms.
+        # Everything loaded so far stays; scanning it costs 10 ms in each full
+        # collection.
         gc.freeze()
         notify("READY=1")
         logger.info(
@@ -252,15 +255,15 @@ class Daemon:
             " (simulated CPUs)" if self._tree.is_simulated else "",
         )
         while not self._stopping.is_set():
-            self._keep_fifos()
+            self._update_fifos()
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
             self._monitor.check_health()
             self.react(events.ResyncDue())
 
-    def _keep_fifos(self) -> None:
-        """Have a FIFO for each CPU that is there now; what cannot be is said once."""
+    def _update_fifos(self) -> None:
+        """Provide a FIFO for each CPU; a problem is logged once."""
         if self._fifos is None:
             return
         try:
@@ -272,18 +275,18 @@ class Daemon:
                 logger.error("fifo: %s", error)  # noqa: TRY400
             self._fifo_problem = str(error)
 
-    async def _wind_down(self) -> None:
-        """Put the host back as it was; a hung libvirt does not delay it."""
+    async def _shut_down(self) -> None:
+        """Restore the host; a hung libvirt does not delay it."""
         notify("STOPPING=1")
         self._stopping.set()
         self._operations.stop()
         if self._fifos is not None:
             self._fifos.close()
         closing = asyncio.create_task(
-            asyncio.to_thread(self._hypervisor.close, LIBVIRT_CLOSES_WITHIN_S)
+            asyncio.to_thread(self._hypervisor.close, LIBVIRT_CLOSE_TIMEOUT_S)
         )
         self._performer.stop()
-        await self._monitor.stop(MONITOR_STOPS_WITHIN_S)
+        await self._monitor.stop(MONITOR_STOP_TIMEOUT_S)
         await asyncio.to_thread(self._restore)
         await self._server.stop()
         await closing
@@ -292,5 +295,5 @@ class Daemon:
         refused = self._held_groups.restore_all()
         for reason in refused:
             logger.error("not restored, try `vmpower restore`: %s", reason)
-        if self._claim.is_held and not refused:
-            logger.info("stopped, all clocks are as they were found")
+        if self._tree_lock.is_held and not refused:
+            logger.info("stopped, all CPU settings restored")

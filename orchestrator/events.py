@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LibvirtConnected:
-    """A connection stands and all its events are registered."""
+    """libvirt is connected, and callbacks for all its events are registered."""
 
 
 @dataclass(frozen=True, slots=True)
 class LibvirtLost:
-    """The connection ended; what was known of domains stays."""
+    """The connection ended; the last known state of domains stays."""
 
     reason: str
     at: str
@@ -33,7 +33,7 @@ class LibvirtLost:
 
 @dataclass(frozen=True, slots=True)
 class LibvirtAwaited:
-    """libvirt cannot be reached (yet); posted once per reason, attempts continue."""
+    """libvirt cannot be reached; posted once per reason, attempts continue."""
 
     reason: str
 
@@ -45,7 +45,7 @@ class ResyncDue:
 
 @dataclass(frozen=True, slots=True)
 class TopologyRead:
-    """The CPU tree as it is now."""
+    """The current state of the CPU tree."""
 
     topology: Topology
 
@@ -59,43 +59,43 @@ class ConfigReloaded:
 
 @dataclass(frozen=True, slots=True)
 class DomainsListed:
-    """All domains that libvirt knows, running or not."""
+    """All domains that libvirt has, running or not."""
 
     uuids: tuple[DomainId, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DomainChanged:
-    """Something about this domain changed; it must be described again.
+    """A domain changed; it must be described again.
 
-    An event of libvirt's is never the truth itself: their order differs from what one
-    expects, and by the time one arrives the next may have happened.
+    An event from libvirt is not the new state itself: events arrive in an unexpected
+    order, and the next change may have happened before one arrives.
     """
 
     uuid: DomainId
     what: str = ""
-    """A word or two for the log: `started`, `device channel1 added`."""
+    """For the log: `started`, `device channel1 added`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DomainDescribed:
-    """A domain as libvirt describes it now."""
+    """The current description of a domain by libvirt."""
 
     spec: DomainSpec
     asked_ns: int
-    """When (monotonic) libvirt was asked for it."""
+    """When the description was requested (monotonic)."""
 
 
 @dataclass(frozen=True, slots=True)
 class DomainVanished:
-    """libvirt no longer knows this domain."""
+    """The domain is no longer known to libvirt."""
 
     uuid: DomainId
 
 
 @dataclass(frozen=True, slots=True)
 class DomainUndescribed:
-    """libvirt could not describe a domain; what was known of it stays."""
+    """libvirt could not describe a domain; its last known state stays."""
 
     uuid: DomainId
     reason: str
@@ -103,7 +103,7 @@ class DomainUndescribed:
 
 @dataclass(frozen=True, slots=True)
 class DomainRebooted:
-    """The guest was reset: its requests are void. Posted two or three times a reset."""
+    """The guest was reset: its requests end. Posted two or three times per reset."""
 
     uuid: DomainId
 
@@ -120,14 +120,14 @@ class GuestPortChanged:
     alias: str
     is_open: bool
     at_ns: int
-    """When it did (monotonic); that can be told up to a second later."""
+    """When it happened (monotonic), up to a second before it was reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class PortCloseDoubted:
-    """A port was closed, or so it was said, but its channel brought something.
+class PortCloseUnconfirmed:
+    """A port was reported as closed, but its channel received data.
 
-    It has been silent for long enough by now that its state tells the truth.
+    The channel has now been silent for so long that the port's state must be current.
     """
 
     uuid: DomainId
@@ -136,7 +136,7 @@ class PortCloseDoubted:
 
 @dataclass(frozen=True, slots=True)
 class RemovalFailed:
-    """The guest did not let go of a device that was to be removed."""
+    """The guest did not release a device that was to be removed."""
 
     uuid: DomainId
     alias: str
@@ -144,7 +144,7 @@ class RemovalFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChannelsAttached:
-    """A domain was given channels."""
+    """Channels were attached to a domain."""
 
     uuid: DomainId
     live: tuple[int, ...]
@@ -153,7 +153,7 @@ class ChannelsAttached:
 
 @dataclass(frozen=True, slots=True)
 class ChannelsDetached:
-    """Channels that a rule gave a domain were taken away."""
+    """Channels that a rule attached to a domain were detached."""
 
     uuid: DomainId
     live: tuple[int, ...]
@@ -167,12 +167,12 @@ class OnboardingFailed:
     uuid: DomainId
     reason: str
     is_final: bool = True
-    """False: libvirt was not there, and may do it when it is."""
+    """False: libvirt was unreachable, and it may succeed later."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelConnected:
-    """A channel's socket is connected and in the monitor's hands."""
+    """A channel's socket is connected and was passed to the monitor."""
 
     uuid: DomainId
     number: int
@@ -181,7 +181,7 @@ class ChannelConnected:
 
 @dataclass(frozen=True, slots=True)
 class ChannelAbsent:
-    """Nobody listens at a channel's path."""
+    """There is no listener at a channel's path."""
 
     uuid: DomainId
     number: int
@@ -191,7 +191,7 @@ class ChannelAbsent:
 
 @dataclass(frozen=True, slots=True)
 class ChannelContended:
-    """Another program holds a channel."""
+    """Another program is connected to a channel."""
 
     uuid: DomainId
     number: int
@@ -201,7 +201,7 @@ class ChannelContended:
 
 @dataclass(frozen=True, slots=True)
 class ChannelRefused:
-    """A channel cannot be connected until somebody changes something."""
+    """A channel cannot be connected until a permission or path is changed."""
 
     uuid: DomainId
     number: int
@@ -220,20 +220,20 @@ class EndpointClosed:
 
 @dataclass(frozen=True, slots=True)
 class PolicySent:
-    """A guest sent a policy, and waits for an answer; 8 ms from now it does not."""
+    """A guest sent a policy, and waits up to 8 ms for the answer."""
 
     uuid: DomainId
     number: int
     ticket: int
-    """Names the policy in the answer."""
+    """Identifies the policy in the answer."""
     generation: int
-    """Bytes of a packet of this guest."""
+    """Size of this guest's packets in bytes."""
     packet: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyRemoved:
-    """A guest wants its policy no more, and no answer."""
+    """A guest removed its policy; there is no answer."""
 
     uuid: DomainId
     number: int
@@ -247,7 +247,7 @@ class ChannelSwitched:
     number: int
     is_enabled: bool
     by: str = "the operator"
-    """Who did it, as the kernel vouches."""
+    """User and process, as reported by the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,37 +258,37 @@ class PolicyInstalled:
     source: Source
     kind: PolicyKind
     ticket: int | None = None
-    """What the guest's packet is named by; None: no guest waits for an answer."""
+    """Identifies the guest's packet; None: no guest waits for an answer."""
     is_news: bool = True
-    """False: it was in force already."""
+    """False: it was already in force."""
     by: str = ""
-    """Who installed it, as the kernel vouches; empty: nobody at the API."""
+    """User and process, as reported by the kernel; empty: not set over the API."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyRefused:
-    """A policy cannot be had, and is not in force."""
+    """A policy cannot be installed."""
 
     uuid: DomainId
     source: Source
     reason: str
     ticket: int | None = None
-    """What the guest's packet is named by; None: no guest waits for an answer."""
+    """Identifies the guest's packet; None: no guest waits for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyEnded:
-    """Somebody at the API removed a policy."""
+    """A policy was removed over the API."""
 
     uuid: DomainId
     source: Source
     by: str
-    """Who did it, as the kernel vouches."""
+    """User and process, as reported by the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoliciesChanged:
-    """Policies are about other vCPUs of a domain than before."""
+    """The set of a domain's vCPUs with policies changed."""
 
     uuid: DomainId
     vcpus: frozenset[int]
@@ -296,30 +296,30 @@ class PoliciesChanged:
 
 @dataclass(frozen=True, slots=True)
 class GroupPrepared:
-    """A clock group's originals are journalled, its descriptors open."""
+    """A clock group's originals are in the journal, its descriptors open."""
 
     group: int
 
 
 @dataclass(frozen=True, slots=True)
 class TakeWanted:
-    """The monitor holds a vote for a group that is not taken."""
+    """The monitor has a vote for a group that is not taken."""
 
     group: int
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRenewed:
-    """A group that was to be taken has got other originals, journalled already."""
+    """A group that was to be taken has new originals, already in the journal."""
 
     group: int
     governor: str
-    """In force now."""
+    """The current one."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupTaken:
-    """The group's governor is ours."""
+    """The group's governor was switched."""
 
     group: int
 
@@ -334,7 +334,7 @@ class GroupFailed:
 
 @dataclass(frozen=True, slots=True)
 class GroupYielded:
-    """The monitor has written no clock of this group for long enough, and stopped."""
+    """A group has had no votes for long; the monitor no longer writes its frequency."""
 
     group: int
 
@@ -356,40 +356,40 @@ class WriteRefused:
 
 @dataclass(frozen=True, slots=True)
 class RequestRefused:
-    """The monitor refused a guest something; told once for each reason."""
+    """The monitor refused a request; posted once for each reason."""
 
     uuid: DomainId
     number: int
     """Of the channel."""
     reason: Refusal
     vcpu: int
-    """That the request named, of the domain or (PHYSICAL) of the host."""
+    """The vCPU in the request, or (PHYSICAL) the host CPU."""
     unit: int
-    """Of the request, as it came."""
+    """The unit in the request, unchecked."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverrideSet:
-    """The operator fixed a group's clock."""
+    """The operator set a group's frequency."""
 
     group: int
     khz: int
     by: str = "the operator"
-    """Who did it, as the kernel vouches."""
+    """User and process, as reported by the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverrideReleased:
-    """The operator gave a group's clock back to its guests."""
+    """The operator released a group to its guests."""
 
     group: int
     by: str = "the operator"
-    """Who did it, as the kernel vouches."""
+    """User and process, as reported by the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorStarted:
-    """A monitor process is ready and knows nothing yet."""
+    """A monitor process is ready; nothing is defined in it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +414,7 @@ Event = (
     | DomainUndescribed
     | DomainRebooted
     | GuestPortChanged
-    | PortCloseDoubted
+    | PortCloseUnconfirmed
     | RemovalFailed
     | ChannelsAttached
     | ChannelsDetached

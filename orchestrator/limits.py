@@ -1,16 +1,15 @@
-"""Which steps of a frequency table the limits of several sources leave.
+"""Fits frequencies to the limits of the host, the kernel and a domain.
 
-The only arithmetic of its kind: the host's limits, the kernel's and a domain's become
-the window of a table, and every frequency that is voted for, granted, fixed by an
-operator or shown is fitted into such a window.
+All such arithmetic is here: the limits of several sources become a window of a
+frequency table, and every frequency that is voted for, granted, set by an operator or
+shown is fitted to such a window.
 
-Rounding goes upwards, because a vCPU must not be slower than was requested, but never
-above an upper limit: one between two steps is a promise not to exceed it. Where no
-step lies within the limits, the upper limit counts for the same reason, and where even
-the lowest step is above it, that step is all that the hardware can do.
+Frequencies are rounded up, because a vCPU must not be slower than requested, but never
+above an upper limit: a limit between two steps must not be exceeded. The same holds if
+no step is within the limits. If even the lowest step is above the upper limit, that
+step is used, because the hardware has no lower one.
 
-Pure, and imported by the monitor process: nothing heavier than ``typing`` comes in
-here.
+Pure, and imported by the monitor process: import nothing heavier than ``typing`` here.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, min_khz: int | None, max_khz: int | None) -> Limits:
-        """Make limits of options that may be left out (None)."""
+        """Return limits from options that may be missing (None)."""
         return cls(min_khz or 0, max_khz or UNLIMITED_KHZ)
 
     def within(self, other: Limits) -> Limits:
-        """Return what both permit; min above max where they contradict each other."""
+        """Return the intersection; min exceeds max if the two contradict each other."""
         return Limits(
             max(self.min_khz, other.min_khz), min(self.max_khz, other.max_khz)
         )
@@ -46,7 +45,7 @@ NO_LIMITS = Limits()
 
 
 class Window(NamedTuple):
-    """The steps of a table that limits leave, at least one; made by `window_of`."""
+    """The steps of a table within limits, at least one; see `window_of`."""
 
     table: FrequencyTable
     low_khz: int
@@ -69,20 +68,20 @@ class Window(NamedTuple):
         return min(max(khz, self.low_khz), self.high_khz)
 
     def fit(self, khz: int) -> int:
-        """Round any frequency to a step in the window, upwards where it permits."""
+        """Round any frequency to a step in the window, upwards if possible."""
         return self.clamp(self.table.round_up(khz))
 
     def step_up(self, khz: int) -> int:
-        """Return the next step above a frequency in the window, else its highest."""
+        """Return the next step above `khz` in the window, else its highest."""
         return self.clamp(self.table.up_from(self.clamp(khz)))
 
     def step_down(self, khz: int) -> int:
-        """Return the next step below a frequency in the window, else its lowest."""
+        """Return the next step below `khz` in the window, else its lowest."""
         return self.clamp(self.table.down_from(self.clamp(khz)))
 
 
 def window_of(table: FrequencyTable, *limits: Limits) -> Window:
-    """Return the steps that all limits leave.
+    """Return the steps within all limits.
 
     Args:
         table: what the hardware offers.
@@ -96,5 +95,5 @@ def window_of(table: FrequencyTable, *limits: Limits) -> Window:
 
 
 def turbo_limit(table: FrequencyTable, *, is_allowed: bool) -> Limits:
-    """Return the limit of whoever may not use the turbo step, or no limit."""
+    """Return the limit that keeps a vCPU below turbo, or no limit."""
     return NO_LIMITS if is_allowed else Limits(max_khz=table.nominal_khz)

@@ -1,4 +1,4 @@
-"""Limits and windows: values only."""
+"""Limits and windows."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_an_upper_limit_that_a_step_can_meet_is_not_exceeded(
     assert window_of(PLAIN, Limits(low, high)).fit(khz) == expected
 
 
-def test_without_limits_all_steps_are_left() -> None:
+def test_without_limits_the_window_has_all_steps() -> None:
     assert window_of(TURBO) == Window(TURBO, TURBO.lowest_khz, TURBO.highest_khz)
     assert window_of(TURBO, Limits.of(None, None)).khz == TURBO.khz
     assert Limits.of(None, None) == NO_LIMITS
 
 
 @pytest.mark.parametrize(("is_allowed", "highest"), [(True, 0), (False, 1)])
-def test_whoever_may_not_use_turbo_has_the_nominal_step(
+def test_without_the_right_to_turbo_the_nominal_step_is_left(
     *, is_allowed: bool, highest: int
 ) -> None:
     window = window_of(TURBO, turbo_limit(TURBO, is_allowed=is_allowed))
@@ -62,27 +62,27 @@ def test_the_order_of_limits_does_not_matter(
 
 
 @given(tables, limits, limits)
-def test_what_two_permit_together_is_what_each_permits(
+def test_an_intersection_permits_what_both_limits_permit(
     table: FrequencyTable, one: Limits, other: Limits
 ) -> None:
     assert window_of(table, one, other) == window_of(table, one.within(other))
 
 
 @given(windows, any_khz)
-def test_what_is_fitted_is_a_step_of_the_window(window: Window, khz: int) -> None:
+def test_a_fitted_frequency_is_a_step_of_the_window(window: Window, khz: int) -> None:
     assert window.fit(khz) in window.khz
     assert window.khz[0] == window.high_khz
     assert window.khz[-1] == window.low_khz
 
 
 @given(tables, limits, any_khz)
-def test_limits_hold_wherever_a_step_lies_within_them(
+def test_limits_are_kept_if_a_step_is_within_them(
     table: FrequencyTable, limit: Limits, khz: int
 ) -> None:
     fitted = window_of(table, limit).fit(khz)
     within = [step for step in table.khz if limit.min_khz <= step <= limit.max_khz]
     if within:
-        # The lowest that is not below what was requested, else the highest.
+        # The lowest step that is not below the request, else the highest.
         assert fitted == min((k for k in within if k >= khz), default=within[0])
     elif table.lowest_khz <= limit.max_khz:
         assert fitted == table.round_down(limit.max_khz)

@@ -343,7 +343,7 @@ def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[
 
 
 def on_close_doubted(
-    inventory: Inventory, event: events.PortCloseDoubted
+    inventory: Inventory, event: events.PortCloseUnconfirmed
 ) -> list[Action]:
     """Somebody spoke after a close, and has fallen silent: is the port open?"""
     found = _find(inventory, event.uuid, event.number)

@@ -39,10 +39,10 @@ from orchestrator.controller.actions import (
 )
 from orchestrator.monitor.link.commands import (
     AnswerTake,
+    CloseGroup,
     ConfirmRelease,
     HandOver,
     Reapply,
-    TakeBack,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _deny_take(group: int) -> Action:
 
 
 _S, _E = GroupStage, GroupEvent
-_LET_GO = (TakeBack, DropGroup)
+_LET_GO = (CloseGroup, DropGroup)
 _UNDER_WAY = (
     _S.PREPARING,
     _S.PREPARING_WANTED,
@@ -173,8 +173,8 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     (_S.TAKING, _E.TAKEN): (_S.TAKEN, (_confirm_take,)),
     (_S.RESTORING, _E.RESTORED): (_S.PREPARED, (ConfirmRelease,)),
     (_S.RESTORING_WANTED, _E.RESTORED): (_S.TAKING, (ConfirmRelease, TakeGroup)),
-    (_S.PREPARING, _E.FAILED): (_S.FAILED, (_deny_take, TakeBack)),
-    (_S.PREPARING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, TakeBack)),
+    (_S.PREPARING, _E.FAILED): (_S.FAILED, (_deny_take, CloseGroup)),
+    (_S.PREPARING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, CloseGroup)),
     (_S.TAKING, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),
     (_S.RESTORING, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),
     (_S.RESTORING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),

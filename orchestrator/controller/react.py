@@ -116,7 +116,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.DomainUndescribed: domains.on_undescribed,
     events.DomainRebooted: domains.on_rebooted,
     events.GuestPortChanged: channels.on_guest_port,
-    events.PortCloseDoubted: channels.on_close_doubted,
+    events.PortCloseUnconfirmed: channels.on_close_doubted,
     events.RemovalFailed: onboarding.on_removal_failed,
     events.ChannelsAttached: onboarding.on_done,
     events.ChannelsDetached: onboarding.on_done,

@@ -1,4 +1,5 @@
-"""The monitor: guests' packets to frequencies, in a process of its own.
+"""The monitor: turns guests' packets into frequencies, in a process of its own.
 
-`process` is that process, `client` is main's side of it, `link` is what both speak.
+`process` is that process, `client` the main process's side of it, and `link` what the
+two exchange.
 """

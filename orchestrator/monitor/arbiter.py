@@ -1,15 +1,15 @@
-"""Votes to grants: what clock a group of CPUs gets, from what its vCPUs want.
+"""Computes the frequency of a clock group from the votes of its vCPUs.
 
-Theory of operation: a guest's request becomes a *vote* of a vCPU: always a step of
-its clock group, and as high as the guest meant it. A second vote of the same vCPU may
-come from a policy; the two never change each other, and the higher one counts. What the
-operator allows is not folded into a vote but applied when both are read as a *wish*, so
-that bounds can change under a vote. The *grant* of a group is the highest wish in it.
-Every doubt resolves upwards: a vCPU that runs without a vote wishes the highest step,
-and a group in which nobody wishes anything gets it too.
+Theory of operation: a guest's request becomes a *vote* of a vCPU, which is always a
+step of its clock group, as high as the guest requested. A policy may have a second
+vote for the same vCPU; neither vote affects the other, and the higher one counts. The
+operator's limits are not applied to the vote but when it is read as the vCPU's
+*requested frequency*, so that they can change while the vote stays. The *grant* of a
+group is the highest requested frequency in it. Doubt resolves upwards: a running vCPU
+without a vote requests the highest step, and so does a group without running vCPUs.
 
-Pure: no descriptor, no clock, no table. The shortcut for the commonest case stands in
-`exchange`, and is made of answers that were computed here.
+Pure: no descriptor, no time, no table. The shortcut for the most frequent case is in
+`exchange`, and uses results that were computed here.
 
 Synchronization: one thread, the monitor's.
 """
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from orchestrator.values.frequencies import FrequencyTable
 
 NO_VOTE = 0
-"""In place of kHz; no hardware offers a clock of zero."""
+"""In place of kHz; no hardware offers a frequency of zero."""
 
 UP, DOWN, MAX, MIN, ENABLE_TURBO, DISABLE_TURBO = map(int, Unit)
-"""Plain numbers: comparing with an IntEnum's member costs three times as much."""
+"""Plain numbers: comparing with a member of an IntEnum costs three times as much."""
 
 
 class Domain:
-    """A domain: what its vCPUs' wishes depend on, and what it may ask."""
+    """A domain: what the requests of its vCPUs depend on, and its rights."""
 
     __slots__ = (
         "generation",
@@ -48,9 +48,9 @@ class Domain:
         self.is_executing = False
         """Whether its vCPUs run, so that their votes count."""
         self.is_enforced = False
-        """False: observed only; its vCPUs count as if they had no vote or bounds."""
+        """False: observe mode; its vCPUs count as if they had no vote and no limits."""
         self.generation: Generation | None = None
-        """What its guest speaks by the operator's word; None: it is found out."""
+        """The configured generation of its guest; None: it is detected."""
         self.permissions: frozenset[str] = frozenset()
         """What its guest may do; see `values.refusal.Permission`."""
         self.vcpus: dict[int, VCpu] = {}
@@ -79,29 +79,31 @@ class VCpu:
         self.domain = domain
         self.number = number
         self.index = index
-        """Where its row begins in the shared table; the arbiter does not care."""
+        """Where its row begins in the shared table; not used here."""
         self.group: Group | None = None
         """None: it floats."""
         self.limits: Limits = NO_LIMITS
         """Of its domain."""
         self.is_turbo_allowed = False
-        """The operator's word."""
+        """Whether the operator allows it the turbo step."""
         self.has_turbo_right = True
-        """The guest's own switch: on until it sends DISABLE_TURBO."""
+        """The guest's turbo switch: on until it sends DISABLE_TURBO."""
         self.vote_khz = NO_VOTE
-        """The guest's."""
+        """The guest's vote."""
         self.is_connect_vote = False
-        """Whether that is only CONNECT's: nobody has asked for a clock yet. Beside a
-        policy it does not count, or no policy could slow a guest of DPDK's."""
+        """Whether that vote only comes from CONNECT: the guest has not sent a request
+        yet. It does not count beside a policy, or no policy could slow down a DPDK
+        guest."""
         self.voter: int | None = None
         """Number of the channel that voted last; the vote ends with it."""
         self.policy_khz = NO_VOTE
-        """A policy's; it ends by main's word, or with its place in the group."""
+        """A policy's vote; it is ended by main, or when the vCPU leaves the group."""
         self.window: Window | None = None
-        """The steps among which its wish lies, kept by `rebound`; None: it floats."""
+        """The steps that it can request, updated by `update_window`; None: it
+        floats."""
 
     def place(self, group: Group | None) -> None:
-        """Move it into a group, or out of all; votes for other steps are void."""
+        """Move it into a group, or (None) out of its group; its votes end."""
         if self.group is group:
             return
         if self.group is not None:
@@ -112,8 +114,8 @@ class VCpu:
         self.policy_khz = NO_VOTE
         self.withdraw()
 
-    def rebound(self) -> None:
-        """Compute its bounds anew, after anything that they depend on has changed."""
+    def update_window(self) -> None:
+        """Recompute its window after a change of its limits, rights or group."""
         if self.group is None:
             self.window = None
             return
@@ -127,38 +129,38 @@ class VCpu:
     def _turbo_ceiling(self, steps: FrequencyTable) -> int:
         return steps.highest_khz if self._may_turbo() else steps.nominal_khz
 
-    def wish_khz(self) -> int:
-        """Return what it wishes of its group; it must be in one."""
+    def requested_khz(self) -> int:
+        """Return the frequency that it requests of its group; it must be in one."""
         if self.group is None:
-            raise ValueError("a floating vCPU has no wish")
+            raise ValueError("a floating vCPU has no requested frequency")
         if not self.domain.is_enforced:
             return self.group.steps.highest_khz
         return self.clamp(self.highest_vote_khz() or self.group.steps.highest_khz)
 
     def highest_vote_khz(self) -> int:
-        """Return the higher of its votes that count; NO_VOTE if it has none."""
+        """Return the higher of its votes that count; NO_VOTE: it has none."""
         if self.is_connect_vote and self.policy_khz:
             return self.policy_khz
         return max(self.vote_khz, self.policy_khz)
 
-    def vote_by_policy(self, khz: int) -> None:
-        """Set or end (NO_VOTE) a policy's vote; a floating vCPU can have none."""
+    def set_policy_vote(self, khz: int) -> None:
+        """Set or end (NO_VOTE) a policy's vote; ignored if the vCPU floats."""
         if self.group is not None:
             self.policy_khz = self.group.steps.round_up(khz) if khz else NO_VOTE
 
     def clamp(self, khz: int) -> int:
-        """Return the nearest step that its bounds and its turbo right allow."""
+        """Return the nearest step that its limits and its turbo right allow."""
         if self.window is None:
             raise ValueError("a floating vCPU has no steps")
         return self.window.clamp(khz)
 
     def apply_request(self, unit: int) -> int | None:
-        """Return the vote that a request makes of the present one.
+        """Return the vote that results from a request and the current vote.
 
-        ENABLE_TURBO and DISABLE_TURBO set the vCPU's turbo right as well.
+        ENABLE_TURBO and DISABLE_TURBO also set the vCPU's turbo right.
 
         Returns:
-            None: the request is refused: an unknown unit, or turbo that is not there.
+            None: the request is refused: an unknown unit, or turbo is not available.
         """
         if self.group is None or self.window is None:
             return None
@@ -180,20 +182,20 @@ class VCpu:
             self.has_turbo_right = False
         else:
             return None
-        self.rebound()
+        self.update_window()
         return self._turbo_ceiling(steps)
 
     def withdraw(self) -> None:
-        """End the guest's vote, and give back the turbo right that went with it."""
+        """End the guest's vote, and reset the guest's turbo switch."""
         self.vote_khz = NO_VOTE
         self.is_connect_vote = False
         self.voter = None
         self.has_turbo_right = True
-        self.rebound()
+        self.update_window()
 
 
 class Group:
-    """A clock group and the vCPUs that are pinned into it."""
+    """A clock group and the vCPUs that are pinned to it."""
 
     __slots__ = (
         "has_host_cpus",
@@ -209,30 +211,31 @@ class Group:
         self.number = number
         self.steps = steps
         self.limits: Limits = NO_LIMITS
-        """The host's and the kernel's, which nothing passes."""
+        """Of the host and the kernel; the grant is always within them."""
         self.window = window_of(steps)
-        """The steps that they leave; kept by `rebound`."""
+        """The steps within them; updated by `update_windows`."""
         self.has_host_cpus = False
-        """Whether the host's own work runs in it, which is not to be slowed."""
+        """Whether the host's own work may run on its CPUs; it must not be slowed
+        down."""
         self.override_khz: int | None = None
-        """The operator's clock, in place of all wishes."""
+        """The operator's frequency, which replaces all requests."""
         self.members: list[VCpu] = []
 
-    def rebound(self) -> None:
-        """Compute windows and votes again after steps or limits have changed."""
+    def update_windows(self) -> None:
+        """Recompute windows and votes after a change of steps or limits."""
         self.window = window_of(self.steps, self.limits)
         for vcpu in self.members:
-            vcpu.rebound()
+            vcpu.update_window()
             if vcpu.vote_khz:
                 vcpu.vote_khz = self.steps.round_up(vcpu.vote_khz)
-            vcpu.vote_by_policy(vcpu.policy_khz)
+            vcpu.set_policy_vote(vcpu.policy_khz)
 
     def has_votes(self) -> bool:
-        """Tell whether anybody in it has voted who may, even a vCPU that is paused."""
+        """Return whether a vCPU of an enforced domain has a vote, even a paused one."""
         return any(v.highest_vote_khz() and v.domain.is_enforced for v in self.members)
 
     def has_policy_votes(self) -> bool:
-        """Tell whether a policy votes in it whose domain may change clocks."""
+        """Return whether a policy has a vote for a vCPU of an enforced domain."""
         return any(v.policy_khz and v.domain.is_enforced for v in self.members)
 
     def target_khz(self) -> int:
@@ -245,11 +248,11 @@ class Group:
         highest_khz = self.steps.highest_khz
         if self.has_host_cpus:
             return highest_khz
-        wishes = [v.wish_khz() for v in self.members if v.domain.is_executing]
-        return max(wishes, default=highest_khz)
+        requested = [v.requested_khz() for v in self.members if v.domain.is_executing]
+        return max(requested, default=highest_khz)
 
     def sole_voter(self) -> VCpu | None:
-        """Return the vCPU whose votes alone decide the clock, if its guest voted."""
+        """Return the vCPU whose guest alone decides the frequency, if there is one."""
         if self.override_khz is not None or self.has_host_cpus:
             return None
         if len(self.members) != 1:

@@ -1,1 +1,1 @@
-"""What operators may do: over the control API, and in the words of DPDK's own tools."""
+"""What operators can do: over the control API, and with DPDK's own tools."""

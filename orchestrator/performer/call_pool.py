@@ -1,10 +1,10 @@
 """Threads for calls that can hang, as any libvirt call can for half a minute.
 
-Theory of operation: a thread inside libvirt cannot be cancelled, so a hung call costs
-a thread until the connection's keep-alive frees it. Two rules keep the rest going:
-one call per domain at a time (so one migrating domain costs one thread, not all), and
-a pool of its own for calls about no domain. The threads are daemon threads: a process
-that must end does not wait for them.
+Theory of operation: a thread inside libvirt cannot be cancelled, so a hung call
+occupies a thread until the connection's keep-alive ends it. Two rules keep the others
+available: one call per domain at a time (a hung domain occupies one thread, not all),
+and a separate pool for calls that are not about one domain. The threads are daemon
+threads, so that the process can exit without waiting for them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Pool:
+class CallPool:
     """Runs calls in threads, one at a time per key, in order of arrival.
 
-    A call must post its own outcome and raise nothing. One that raises all the same is
-    a mistake of ours: it is logged, and neither its line nor the thread ends with it.
+    A call must post its own outcome and must not raise. An exception is a bug; it is
+    logged, and the thread continues with the next call.
 
     Synchronization: `submit` and `stop` may be called from any thread.
     """
@@ -45,29 +45,29 @@ class Pool:
             thread.start()
 
     def submit(self, key: Hashable, kind: str, work: Work) -> None:
-        """Run `work` after what waits for the same key.
+        """Run `work` after the waiting calls with the same key.
 
         Args:
             key: what the call is about; calls with the same key never overlap.
-            kind: a call that waits already makes another of its kind superfluous.
+            kind: ignored if a call of the same kind already waits.
             work: the call.
         """
         with self._lock:
-            line = self._waiting.get(key)
-            if line is None:
+            calls = self._waiting.get(key)
+            if calls is None:
                 self._waiting[key] = deque([(kind, work)])
                 self._ready.put(key)
-            # The first in line may have begun, and may have seen an older world.
-            elif all(kind != waiting for waiting, _ in list(line)[1:]):
-                line.append((kind, work))
+            # The first may have begun, so that it may use an outdated state.
+            elif all(kind != waiting for waiting, _ in list(calls)[1:]):
+                calls.append((kind, work))
 
     def stop(self) -> None:
-        """Let the threads end after what they are doing; does not wait."""
+        """Let the threads exit after their current calls; does not wait."""
         for _ in self._threads:
             self._ready.put(None)
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until all threads have ended after `stop`; say whether they have."""
+        """Wait until all threads have exited after `stop`; return whether they have."""
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -80,11 +80,11 @@ class Pool:
             try:
                 work()
             except Exception:
-                logger.exception("call failed in an unforeseen way call=%s", kind)
+                logger.exception("unexpected exception call=%s", kind)
             with self._lock:
-                line = self._waiting[key]
-                line.popleft()
-                if line:
+                calls = self._waiting[key]
+                calls.popleft()
+                if calls:
                     self._ready.put(key)
                 else:
                     del self._waiting[key]

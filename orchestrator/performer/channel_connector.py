@@ -1,10 +1,10 @@
-"""Connects channels: one attempt for each at most, in its time, in threads.
+"""Connects channels, with at most one attempt per channel, in threads.
 
-Theory of operation: an attempt waits for its time, connects in a thread, and hands the
-endpoint to the monitor, unless a later attempt has taken its place or nobody wants the
-channel any more. Each outcome is an event; nothing is decided here.
+Theory of operation: an attempt waits for its delay, connects in a thread, and hands the
+endpoint to the monitor, unless it has been replaced by a later attempt or cancelled.
+Each outcome is an event; nothing is decided here.
 
-Synchronization: the asyncio thread only, but for `_work_connect`, which runs in the
+Synchronization: the asyncio thread only, except for `_work_connect`, which runs in the
 pool's threads and only posts.
 """
 
@@ -23,7 +23,7 @@ from orchestrator.errors import (
     EndpointError,
     HandoffError,
 )
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 
 if TYPE_CHECKING:
     import socket
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from orchestrator.values.domain import DomainId
 
 CONNECT_CALLS = 8
-"""Channels being connected at once: each waits until QEMU accepts, a millisecond as
-a rule, a quarter of a second where another program holds the channel."""
+"""Channels being connected at once. Each waits until QEMU accepts, usually a
+millisecond, but a quarter of a second if another program holds the channel."""
 
 
-class Connecting:
-    """The attempts under way.
+class ChannelConnector:
+    """Connects channels; keeps track of the attempts in progress.
 
     Synchronization: the asyncio thread only.
     """
@@ -56,44 +56,45 @@ class Connecting:
         """Connect nothing yet.
 
         Args:
-            inventory: tells what is connected.
-            monitor: takes the endpoints.
-            post: takes events; from any thread.
-            trusted_uids: says who may listen at a channel; from any thread.
+            inventory: knows which channels are connected.
+            monitor: receives the endpoints.
+            post: receives events; from any thread.
+            trusted_uids: returns the users that may listen at a channel; called in any
+                thread.
         """
         self._inventory = inventory
         self._monitor = monitor
         self._post = post
         self._trusted_uids = trusted_uids
-        self._calls = Pool("connect", size=CONNECT_CALLS)
+        self._calls = CallPool("connect", size=CONNECT_CALLS)
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[
             tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.TimerHandle]
         ] = {}
 
     def connect_later(self, action: actions.ConnectChannel) -> None:
-        """Connect a channel when its time has come, in place of an earlier attempt."""
+        """Connect a channel after a delay; replaces an earlier attempt."""
         key = (action.uuid, action.number)
-        self.give_up(*key)
+        self.cancel(*key)
         timer = self._loop.call_later(action.delay_s, self._connect, action)
         self._attempts[key] = (action, timer)
 
-    def give_up(self, uuid: DomainId, number: int) -> None:
-        """Try no more to connect a channel; it need not be tried."""
+    def cancel(self, uuid: DomainId, number: int) -> None:
+        """Cancel the attempt to connect a channel, if there is one."""
         if pending := self._attempts.pop((uuid, number), None):
             pending[1].cancel()
 
     def stop(self) -> None:
-        """Begin nothing more; does not wait for what is under way."""
+        """Cancel all attempts; does not wait for those in progress."""
         for key in list(self._attempts):
-            self.give_up(*key)
+            self.cancel(*key)
         self._calls.stop()
 
     def _connect(self, action: actions.ConnectChannel) -> None:
         key = (action.uuid, action.number)
         if not self._inventory.is_monitor_up:
             self._attempts.pop(key, None)
-            return  # a new monitor is told to connect everything
+            return  # everything is connected again when the next monitor starts
         work = partial(self._work_connect, action)
         self._calls.submit(key, "connect", work)
 

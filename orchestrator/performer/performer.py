@@ -1,10 +1,10 @@
-"""Does the controller's actions and posts what came of them as events.
+"""Carries out the controller's actions and posts the outcomes as events.
 
-What can block runs in threads; what cannot, at once. Each outcome is an event, so
-that no decision is ever made here.
+Actions that can block run in threads, all others at once. Each outcome is an event, so
+that nothing is decided here.
 
-Synchronization: `perform` and the callbacks run in the asyncio thread; the methods
-whose names begin with `_work` run in the pools' threads and only post.
+Synchronization: `perform` and the callbacks run in the asyncio thread; methods whose
+names begin with `_work` run in the pools' threads and only post.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from orchestrator.errors import (
     VmpowerError,
 )
 from orchestrator.monitor.link.commands import CloseChannel, Decided, HandOver
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
 from orchestrator.system.open_files import describe_shortage
@@ -42,27 +42,27 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import Inventory
     from orchestrator.hypervisor.connection import Hypervisor
     from orchestrator.monitor.client.client import Monitor
-    from orchestrator.performer.channel_connector import Connecting
+    from orchestrator.performer.channel_connector import ChannelConnector
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.power.held_groups import HeldGroups
-    from orchestrator.reporting.event_log import Reports
+    from orchestrator.reporting.event_log import EventLog
 
 logger = logging.getLogger(__name__)
 
 DOMAIN_CALLS = 4
-"""libvirt calls about domains under way at once: libvirtd itself serves five per
-client (max_client_requests), and one is kept for listing."""
+"""Concurrent libvirt calls about domains: libvirtd serves five per client
+(max_client_requests), and one is reserved for listing."""
 POWER_CALLS = 4
-"""Clock groups worked on at once: ending schedutil waits some 20 ms for RCU, without
+"""Clock groups processed at once: leaving schedutil waits some 20 ms for RCU, without
 using a CPU."""
-LONGEST_POWER_CALL_S = 1.0
-"""Beyond any change of a governor; a kernel that takes longer is in trouble."""
+MAX_POWER_CALL_S = 1.0
+"""Longer than any change of a governor takes on a working kernel."""
 MONITOR_RETRY_S = 0.5
-"""A monitor that cannot be started is tried again after this."""
+"""When to try again after the monitor could not be started."""
 
 
 class Performer:
-    """Does what the controller decided."""
+    """Carries out the controller's actions."""
 
     def __init__(  # noqa: PLR0913 - the composition root hands over what it built
         self,
@@ -72,35 +72,35 @@ class Performer:
         monitor: Monitor,
         held_groups: HeldGroups,
         policy_runner: PolicyRunner,
-        domain_calls: Pool,
-        reports: Reports,
+        domain_calls: CallPool,
+        event_log: EventLog,
         post: Callable[[events.Event], None],
-        connecting: Connecting,
+        connector: ChannelConnector,
     ) -> None:
         self._inventory = inventory
         self._hypervisor = hypervisor
         self._monitor = monitor
         self._held_groups = held_groups
         self._policy_runner = policy_runner
-        self._reports = reports
+        self._event_log = event_log
         self._post = post
-        self._connecting = connecting
-        self._listing = Pool("listing", size=1)
+        self._connector = connector
+        self._listing = CallPool("listing", size=1)
         self._domain_calls = domain_calls
-        self._power_calls = Pool("power", size=POWER_CALLS)
+        self._power_calls = CallPool("power", size=POWER_CALLS)
         self._loop = asyncio.get_running_loop()
         self._outline: object = None
-        """The CPU tree's outline when it was read last."""
+        """The CPU tree's outline when it was last read."""
         self._journal_changes: deque[actions.PrepareGroup | actions.DropGroup] = deque()
-        self._starting: set[asyncio.Task[None]] = set()
-        self._performances: Mapping[type, Callable[[Any], None]] = {
-            actions.Report: reports.add,
+        self._start_tasks: set[asyncio.Task[None]] = set()
+        self._handlers: Mapping[type, Callable[[Any], None]] = {
+            actions.Report: event_log.add,
             actions.ReadTopology: self._read_topology,
             actions.ListDomains: self._list_domains,
             actions.DescribeDomain: self._describe,
             actions.AttachChannels: self._attach,
             actions.DetachChannels: self._detach,
-            actions.ConnectChannel: connecting.connect_later,
+            actions.ConnectChannel: connector.connect_later,
             actions.EndPortSession: PortSessions(monitor, policy_runner, post).end,
             actions.UpdatePolicySubject: lambda a: policy_runner.update_subject(
                 a.subject, a.orders
@@ -121,24 +121,24 @@ class Performer:
         }
 
     def perform(self, decided: Iterable[actions.Action]) -> None:
-        """Do everything that was decided, in its order."""
+        """Carry out actions in order."""
         for action in decided:
-            self._performances[type(action)](action)
+            self._handlers[type(action)](action)
 
     def stop(self) -> None:
-        """Begin nothing more; what hangs in libvirt is left behind.
+        """Start nothing more; calls that hang in libvirt are abandoned.
 
-        Blocks until no clock group is worked on, which takes milliseconds.
+        Blocks until no clock group is being changed, which takes milliseconds.
         """
-        self._connecting.stop()
-        for task in self._starting:
+        self._connector.stop()
+        for task in self._start_tasks:
             task.cancel()
         self._policy_runner.stop()
         for pool in (self._listing, self._domain_calls):
             pool.stop()
         self._power_calls.stop()
-        if not self._power_calls.join(LONGEST_POWER_CALL_S):
-            logger.error("the kernel holds a clock group's change for too long")
+        if not self._power_calls.join(MAX_POWER_CALL_S):
+            logger.error("changing a clock group takes too long, not waiting any more")
 
     # libvirt
 
@@ -149,7 +149,7 @@ class Performer:
         try:
             self._post(events.DomainsListed(self._hypervisor.list_domains()))
         except HypervisorError as error:
-            logger.debug("domains not listed: %s", error)
+            logger.debug("cannot list domains: %s", error)
 
     def _describe(self, action: actions.DescribeDomain) -> None:
         work = partial(self._work_describe, action.uuid)
@@ -163,8 +163,8 @@ class Performer:
         except DomainGone:
             self._post(events.DomainVanished(uuid))
         except HypervisorGone as error:
-            # Reconnecting describes everything again.
-            logger.debug("domain not described: %s", error)
+            # Everything is described again after reconnecting.
+            logger.debug("cannot describe a domain: %s", error)
         except VmpowerError as error:
             self._post(events.DomainUndescribed(uuid, str(error)))
 
@@ -198,7 +198,7 @@ class Performer:
     # channels
 
     def _close_channel(self, command: CloseChannel) -> None:
-        self._connecting.give_up(DomainId(command.uuid), command.number)
+        self._connector.cancel(DomainId(command.uuid), command.number)
         self._monitor.send(command)
 
     def _install_policy(self, action: actions.InstallPolicy) -> None:
@@ -206,7 +206,7 @@ class Performer:
             action.uuid, action.number, action.ticket, action.order
         )
 
-    # clocks
+    # clock groups
 
     def _read_topology(self, action: actions.ReadTopology) -> None:
         kind = "read all" if action.is_thorough else "read"
@@ -222,7 +222,9 @@ class Performer:
                 self._post(events.TopologyRead(read_topology(tree)))
                 self._outline = outline
         except (SysfsError, JournalError) as error:
-            logger.warning("CPU tree not read, keeping what is known: %s", error)
+            logger.warning(
+                "cannot read the CPU tree, keeping the last state: %s", error
+            )
 
     def _journal(self, action: actions.PrepareGroup | actions.DropGroup) -> None:
         is_new = isinstance(action, actions.PrepareGroup)
@@ -233,9 +235,10 @@ class Performer:
         self._power_calls.submit("journal", "journal", self._work_journal)
 
     def _work_journal(self) -> None:
-        """Do all that waits, in its order, with one write of the journal per run.
+        """Process everything that waits, in order, with one journal write per run.
 
-        The journal is one file, written whole: 512 groups one by one take 2 s, all at
+        The journal is one file, written as a whole: 512 groups one by one take 2 s, all
+        at
         once 4 ms (measured).
         """
         waiting = self._journal_changes
@@ -259,7 +262,9 @@ class Performer:
         try:
             self._held_groups.drop(groups)
         except JournalError as error:
-            logger.warning("journal still has groups=%s: %s", groups, error)
+            logger.warning(
+                "cannot remove groups from the journal groups=%s: %s", groups, error
+            )
 
     def _take(self, action: actions.TakeGroup) -> None:
         work = partial(self._work_take, action.group)
@@ -282,7 +287,7 @@ class Performer:
             originals = prepared.originals
             command = command._replace(
                 originals=tuple(o.value.decode("latin-1") for o in originals),
-                ours=tuple(o.taken_value.decode("latin-1") for o in originals),
+                taken_values=tuple(o.taken_value.decode("latin-1") for o in originals),
             )
             fds = [prepared.clock_fd, *prepared.original_fds]
             self._monitor.send(command, fds)
@@ -295,8 +300,8 @@ class Performer:
         try:
             self._held_groups.restore(group)
         except SysfsError as error:
-            # Its originals stay in the journal: tried again at each resync, at the
-            # next start, or by `vmpower restore`.
+            # Its originals stay in the journal. Restoring is retried at each resync, at
+            # the next start, or by `vmpower restore`.
             self._post(events.GroupFailed(group, str(error)))
         else:
             self._post(events.GroupRestored(group))
@@ -305,8 +310,8 @@ class Performer:
 
     def _start_monitor(self, _action: actions.StartMonitor) -> None:
         task = self._loop.create_task(self._start_until_up())
-        self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
+        self._start_tasks.add(task)
+        task.add_done_callback(self._start_tasks.discard)
 
     async def _start_until_up(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
@@ -314,7 +319,7 @@ class Performer:
                 try:
                     await self._monitor.start()
                 except VmpowerError as error:
-                    logger.error("monitor not started, trying again: %s", error)  # noqa: TRY400
+                    logger.error("monitor not started, retrying: %s", error)  # noqa: TRY400
                     await asyncio.sleep(MONITOR_RETRY_S)
                 else:
                     self._post(events.MonitorStarted())

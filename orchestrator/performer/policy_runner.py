@@ -1,8 +1,8 @@
 """Runs the policies: the engine's timer and threads, and its votes for the monitor.
 
-Theory of operation: the engine returns when it wants to be called again, and is called
-then, or when a thread has an answer for it. Without policies nothing is called and no
-thread wakes up. Host files are read in one thread. A libvirt call about one domain
+Theory of operation: the engine returns when it has to be called next, and is called
+then, or when a thread has read a sample for it. Without policies nothing is called and
+no thread wakes up. Host files are read in one thread. A libvirt call about one domain
 waits in the queue of that domain, behind other calls that may hang there, and so delays
 no other domain; calls about many domains have a separate queue.
 
@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator import events
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
@@ -48,7 +48,7 @@ class PolicyRunner:
         self,
         *,
         samplers: Samplers,
-        libvirt_calls: Pool,
+        libvirt_calls: CallPool,
         vote: Callable[[DomainId, int, int | None], None],
         post: Callable[[events.Event], None],
     ) -> None:
@@ -61,7 +61,7 @@ class PolicyRunner:
             post: receives events.
         """
         self._samplers = samplers
-        self._host_files = Pool("counters", size=1)
+        self._host_files = CallPool("counters", size=1)
         self._pools = {Lane.HOST_FILES: self._host_files, Lane.LIBVIRT: libvirt_calls}
         self._vote = vote
         self._post = post
@@ -79,7 +79,7 @@ class PolicyRunner:
     def update_subject(
         self, subject: PolicySubject, configured: Mapping[Source, PolicyOrder]
     ) -> None:
-        """Add a running domain or apply what changed, with its configured policies."""
+        """Add or update a running domain, with its configured policies."""
         before = self._engine.covered(subject.uuid)
         self._engine.update_subject(subject)
         outcomes = self._engine.apply_configured(subject.uuid, configured)
@@ -113,7 +113,7 @@ class PolicyRunner:
     def install_for_guest(
         self, uuid: DomainId, number: int, ticket: int, order: PolicyOrder
     ) -> None:
-        """Install a policy that a guest has sent, and post the outcome."""
+        """Install a policy sent by a guest, and post the outcome."""
         source = Source(SourceKind.GUEST, channel=number)
         kind = order.policy.kind
         try:
@@ -133,13 +133,13 @@ class PolicyRunner:
         return was_there
 
     def end_guest(self, uuid: DomainId, number: int | None) -> None:
-        """End what a guest has sent on a channel; None: on any channel."""
+        """End the policies that a guest sent on a channel; None: on any channel."""
         before = self._engine.covered(uuid)
         self._engine.end_guest(uuid, number)
         self._report_covered(uuid, before)
 
     def statuses(self) -> Iterable[PolicyStatus]:
-        """Return the policies that are in force."""
+        """Return the policies that are in effect."""
         return self._engine.statuses()
 
     def _report_covered(self, uuid: DomainId, before: frozenset[int]) -> None:
@@ -150,7 +150,7 @@ class PolicyRunner:
     # Time
 
     def stop(self) -> None:
-        """Decide nothing more, and close the counters."""
+        """Stop deciding, and close the counters."""
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
@@ -163,12 +163,12 @@ class PolicyRunner:
         if self._is_woken:
             return
         self._is_woken = True
-        # An answer that arrives after the loop was closed is dropped.
+        # A sample that arrives after the loop was closed is dropped.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._tick)
 
     def _tick(self) -> None:
-        # Before the work: an answer that arrives during it requests another tick.
+        # Before the work: a sample that arrives during it requests another tick.
         self._is_woken = False
         if self._timer is not None:
             self._timer.cancel()
@@ -183,7 +183,7 @@ class PolicyRunner:
         self, lane: Lane, uuid: DomainId | None, work: Callable[[], object]
     ) -> None:
         """Read a sample in a thread; from any thread."""
-        # A name of its own for each read: no read replaces another one that waits.
+        # A unique kind, so that no read replaces another one that waits.
         name = f"read {next(self._reads)}"
         self._pools[lane].submit(uuid or "many domains", name, work)
 

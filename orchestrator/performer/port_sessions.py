@@ -1,15 +1,15 @@
-"""Ends what guests asked for through ports that they have closed, and nothing else.
+"""Ends what guests requested through a port that they have closed since.
 
-Theory of operation: a port is opened and closed by one program after another, and a
-channel does not say which of them sent what. QEMU says when a port changed, but at most
-once a second for each port and then only how it is; libvirt and our own threads add
-what they take. So a close is told when another program may have opened the port and
-been answered. But what a channel brings proves that its port was open when it was sent:
-what was heard before the close ends, what was heard after it does not. Where it is not
-clear on which side the last bytes were, the port's state is asked for as soon as the
-channel has been silent for so long that it must be true. Ending late is harmless: the
-vCPU of a program that is gone stays slow for a second longer. Ending early would break
-what a guest was promised.
+Theory of operation: programs in a guest open and close a port one after another, and a
+channel does not show which of them sent what. QEMU reports a change of a port at most
+once a second, and only the latest state; libvirt and our threads add delays. So when a
+close is reported, the next program may already have opened the port and received
+answers. But data on a channel proves that its port was open when they were sent:
+requests that were received before the close end, later ones do not. If it is unclear
+whether the last data were sent before or after, the port's state is read as soon as the
+channel has been silent for long enough that the state must be current. Ending votes
+late is harmless: the vCPU of a program that is gone stays slow for a second longer.
+Ending them early would revoke what was acknowledged.
 
 Synchronization: the asyncio thread only.
 """
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.values.domain import DomainId
 
-NOTED_LATE_NS = 50_000_000
-"""By how much later than its bytes were noted a guest may have sent them: the time of
-the monitor's poll is noted, and they are read in the same pass."""
+MAX_NOTE_LAG_NS = 50_000_000
+"""How much later than noted a guest may have sent its data: the time of the monitor's
+poll is noted, and they are read in the same pass."""
 
 
 class PortSessions:
-    """Ends them."""
+    """Ends the sessions of ports."""
 
     def __init__(
         self,
@@ -49,25 +49,25 @@ class PortSessions:
         self._monitor = monitor
         self._policy_runner = policy_runner
         self._post = post
-        self._doubts: dict[tuple[DomainId, int], asyncio.TimerHandle] = {}
+        self._timers: dict[tuple[DomainId, int], asyncio.TimerHandle] = {}
 
     def end(self, action: EndPortSession) -> None:
-        """End what was asked for before a port changed, unless more came since."""
+        """End what was requested before a port changed, unless more arrived since."""
         key = (action.uuid, action.number)
-        if doubt := self._doubts.pop(key, None):
-            doubt.cancel()
-        heard_ns = self._monitor.heard_ns(*key)
-        if heard_ns + NOTED_LATE_NS < action.at_ns:
-            # In this order: nothing that a policy wants comes after the votes' end.
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        last_received_ns = self._monitor.last_received_ns(*key)
+        if last_received_ns + MAX_NOTE_LAG_NS < action.at_ns:
+            # In this order: no policy may vote after the votes have ended.
             self._policy_runner.end_guest(*key)
             self._monitor.send(WithdrawVotes(*key, until_ns=action.at_ns))
         elif action.is_closed:
-            self._doubt(action, heard_ns)
+            self._check_later(action, last_received_ns)
 
-    def _doubt(self, action: EndPortSession, heard_ns: int) -> None:
+    def _check_later(self, action: EndPortSession, last_received_ns: int) -> None:
         key = (action.uuid, action.number)
-        told_ns = heard_ns + NOTED_LATE_NS + PORT_STATE_LAGS_NS
-        delay_s = max(0, told_ns - time.monotonic_ns()) / 1e9
-        doubted = events.PortCloseDoubted(*key)
+        known_ns = last_received_ns + MAX_NOTE_LAG_NS + PORT_STATE_LAGS_NS
+        delay_s = max(0, known_ns - time.monotonic_ns()) / 1e9
+        unconfirmed = events.PortCloseUnconfirmed(*key)
         loop = asyncio.get_running_loop()
-        self._doubts[key] = loop.call_later(delay_s, self._post, doubted)
+        self._timers[key] = loop.call_later(delay_s, self._post, unconfirmed)

@@ -1,1 +1,1 @@
-"""What people and programs are told."""
+"""What operators and programs are shown: status, log and events."""

@@ -1,4 +1,4 @@
-"""What happened, told to people: the log, and a stream that can be followed."""
+"""Writes reports to the log and to the stream of events."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _LEVELS = {
 }
 
 
-class Reports:
-    """Logs reports and passes them on.
+class EventLog:
+    """Logs reports and publishes them as events.
 
     Synchronization: the asyncio thread only.
     """
@@ -32,14 +32,14 @@ class Reports:
         self._feed = feed
 
     def add(self, report: Report) -> None:
-        """Log a report and pass it on."""
+        """Log a report and publish it."""
         about = f" domain={report.domain}" if report.domain else ""
         level = _LEVELS[report.severity]
         logger.log(level, "%s: %s%s", report.kind, report.text, about)
-        self.stream(report)
+        self.publish(report)
 
-    def stream(self, report: Report) -> None:
-        """Pass a report on without logging it: clocks change too often for a log."""
+    def publish(self, report: Report) -> None:
+        """Publish a report without logging it: frequencies change too often."""
         record = EventRecord(
             time=datetime.now(UTC),
             kind=report.kind,

@@ -1,9 +1,9 @@
-"""The status document: what the inventory, the monitor and the kernel say now.
+"""Builds the status document from the inventory, the monitor and the kernel.
 
-Theory of operation: a vCPU and its channel cost some 20 microseconds, a thousand of
-them more than a guest has patience for whose policy waits to be installed. So a whole
-picture is made in pieces, between which the loop does what else there is; each domain
-is as it is in its moment.
+Theory of operation: a vCPU and its channel take some 20 microseconds; a thousand of
+them would block the loop for longer than a guest waits for the answer to its policy. So
+the document is built in pieces, and the loop runs other work between them; the domains
+are not all from the same moment.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ if TYPE_CHECKING:
     from orchestrator.rights import Rights
 
 _NOTHING_YET = Counters()
-_GROUPS_IN_A_PIECE = 32
+_GROUPS_PER_PIECE = 32
 """Half a millisecond."""
 
 
-class Snapshot:
-    """Renders what is; build one, ask it, throw it away.
+class StatusBuilder:
+    """Builds a status document; for one use.
 
-    Synchronization: the asyncio thread only; it reads nothing.
+    Synchronization: the asyncio thread only; it reads no files.
     """
 
     def __init__(
         self,
         inventory: Inventory,
-        measured: MonitorSnapshot,
-        clocks: Mapping[int, ClockReading],
+        monitor: MonitorSnapshot,
+        readings: Mapping[int, ClockReading],
         policies: Iterable[PolicyStatus] = (),
     ) -> None:
         self._inventory = inventory
-        self._measured = measured
-        self._clocks = clocks
+        self._monitor = monitor
+        self._readings = readings
         self._policies: dict[str, list[models.Policy]] = {}
         for status in policies:
             policy = render_policy(status)
             self._policies.setdefault(status.uuid, []).append(policy)
 
-    async def status(self, daemon: models.DaemonStatus) -> models.Status:
-        """Return the whole picture; the loop goes on meanwhile."""
+    async def build(self, daemon: models.DaemonStatus) -> models.Status:
+        """Return the whole document; the loop runs other work meanwhile."""
         domains = [domain async for domain in self._domains()]
         cpus = [cpu async for cpu in self._cpus()]
         unmanaged = self._inventory.topology.unmanaged
@@ -88,7 +88,7 @@ class Snapshot:
         for count, record in enumerate(list(self._inventory.groups.values()), 1):
             for cpu in self.cpus_of(record):
                 yield cpu
-            if count % _GROUPS_IN_A_PIECE == 0:
+            if count % _GROUPS_PER_PIECE == 0:
                 await asyncio.sleep(0)
 
     def _libvirt(self) -> models.LibvirtStatus:
@@ -140,7 +140,7 @@ class Snapshot:
                 pcpus=tuple(sorted(placement.pcpus)),
                 controllable=placement.reason is None,
                 reason=placement.reason,
-                wish_khz=self._measured.wishes.get(key),
+                wish_khz=self._monitor.requested_khz.get(key),
                 clock_group=placement.group,
                 min_khz=min(steps_khz, default=None),
                 max_khz=max(steps_khz, default=None),
@@ -155,7 +155,7 @@ class Snapshot:
         """Return one channel of a domain."""
         spec = channel.spec
         key = (record.spec.uuid, spec.number)
-        counted = self._measured.channels.get(key, _NOTHING_YET)
+        counted = self._monitor.channels.get(key, _NOTHING_YET)
         return models.Channel(
             number=spec.number,
             target=spec.target,
@@ -173,7 +173,7 @@ class Snapshot:
             nack_reasons=dict(counted.nack_reasons),
             nack_causes=find_causes(record, spec.number),
             generation=counted.generation,
-            generation_given=counted.is_generation_given,
+            generation_given=counted.is_generation_configured,
         )
 
     def cpus_of(self, record: GroupRecord) -> Iterator[models.Cpu]:
@@ -181,7 +181,7 @@ class Snapshot:
         group = record.group
         is_taken = record.stage is GroupStage.TAKEN
         window = self._inventory.group_window(group.number)
-        clock = self._clocks.get(group.number)
+        reading = self._readings.get(group.number)
         for pcpu in group.pcpus & self._inventory.topology.online:
             location = self._inventory.topology.locations.get(pcpu)
             yield models.Cpu(
@@ -191,38 +191,38 @@ class Snapshot:
                 node=location.node if location else None,
                 clock_group=group.number,
                 driver=group.driver,
-                governor=clock.governor if clock else group.governor,
+                governor=reading.governor if reading else group.governor,
                 claimed=is_taken,
                 simulated=group.is_simulated,
                 min_khz=window.low_khz,
                 max_khz=window.high_khz,
-                grant_khz=self._measured.grants.get(group.number) if is_taken else None,
-                current_khz=clock.current_khz if clock else None,
+                grant_khz=self._monitor.grants.get(group.number) if is_taken else None,
+                current_khz=reading.current_khz if reading else None,
                 steps_khz=group.steps.khz,
                 nominal_khz=group.steps.nominal_khz,
                 override_khz=record.override_khz,
-                reason=self._reason(record),
+                reason=self._find_reason(record),
             )
 
-    def _reason(self, record: GroupRecord) -> str | None:
+    def _find_reason(self, record: GroupRecord) -> str | None:
         is_shared = record.sent is not None and record.sent.has_host_cpus
         if record.stage is GroupStage.TAKEN and is_shared:
             return (
-                "not slowed: a CPU of its clock group may run the host's own work"
-                " (power.share_with_host)"
+                "kept at its highest step: the host's own work may run in its clock"
+                " group (power.share_with_host)"
             )
         return record.reason or None
 
 
 def _refusals(record: DomainRecord) -> Iterator[str]:
-    """Say which policies that are written down cannot be had; a guest's are its own."""
+    """Yield the configured policies that were refused, but not those of guests."""
     for source, reason in record.policy_refusals.items():
         if source.channel is None:
             yield f"policy of {source} refused: {reason}"
 
 
 def render_policy(status: PolicyStatus) -> models.Policy:
-    """Return one policy that is in force."""
+    """Return one policy that is in effect."""
     return models.Policy(
         source=status.source.kind,
         name=status.source.name,

@@ -1,10 +1,10 @@
-"""The steps that a clock group offers, and which of them is turbo.
+"""Frequency tables: the steps of a clock group, and which of them is turbo.
 
-Pure, and imported by the monitor: nothing heavier than ``typing`` may come in here.
+Pure, and imported by the monitor: import nothing heavier than ``typing`` here.
 
 Source: drivers/cpufreq/acpi-cpufreq.c and the ACPI convention that DPDK's
-power_acpi_cpufreq.c relies on: firmware marks turbo as a first P-state that is
-exactly 1 MHz above the nominal one (3001000, 3000000, 2000000, ...).
+power_acpi_cpufreq.c relies on: firmware marks turbo as a first P-state exactly 1 MHz
+above the nominal one (3001000, 3000000, 2000000, ...).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TURBO_MARK_KHZ = 1_000
-"""How far the turbo step of acpi-cpufreq lies above the nominal one."""
+"""Distance of acpi-cpufreq's turbo step from the nominal step."""
 
 
 class FrequencyTable(NamedTuple):
-    """The frequencies that a clock group offers; made by `table_from`."""
+    """The frequencies that a clock group offers; see `table_from`."""
 
     khz: tuple[int, ...]
     """Descending, without duplicates, at least one."""
     has_turbo: bool
-    """Whether the highest step stands for turbo."""
+    """Whether the highest step is turbo."""
 
     @property
     def highest_khz(self) -> int:
@@ -38,7 +38,7 @@ class FrequencyTable(NamedTuple):
 
     @property
     def nominal_khz(self) -> int:
-        """The highest step that is not turbo."""
+        """The highest step without turbo."""
         return self.khz[1] if self.has_turbo else self.khz[0]
 
     def round_up(self, khz: int) -> int:
@@ -67,11 +67,12 @@ class FrequencyTable(NamedTuple):
 def table_from(
     available: Iterable[int], *, has_turbo: bool | None = None
 ) -> FrequencyTable:
-    """Order frequencies in kHz into steps.
+    """Build a table from a list of frequencies.
 
     Args:
         available: kHz in any order; numbers below 1 are dropped.
-        has_turbo: for drivers that say it elsewhere; None: by acpi-cpufreq's rule.
+        has_turbo: for drivers that report it elsewhere; None: by acpi-cpufreq's
+            convention.
 
     Raises:
         ValueError: no frequency is left.

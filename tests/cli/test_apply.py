@@ -27,7 +27,7 @@ def test_a_refused_message_gives_status_1(vmpower: Vmpower, tmp_path: Path) -> N
     file.write_text(GOOD + '{"command": "fly"}')
     result = vmpower("apply", str(file), "--cpu", "3")
     assert (result.exit_code, result.stdout) == (1, "POWER\n")
-    assert "command: 'fly' is none of" in result.stderr
+    assert "invalid command 'fly': expected one of" in result.stderr
     document = json.loads(vmpower("apply", str(file), "-o", "json").stdout)
     assert [outcome["done"] for outcome in document["outcomes"]] == [True, False]
 

@@ -30,14 +30,14 @@ def fresh_monitor() -> Iterator[InProcessMonitor]:
 def silence(monitor: InProcessMonitor) -> None:
     """Let so much time pass that a guest would have finished a packet."""
     monitor.now_ns += IDLE_NS
-    monitor.turn()
+    monitor.run_pass()
 
 
 def receive_all(monitor: InProcessMonitor, guest: socket.socket) -> bytes:
     """Take what has arrived, and what could not be sent before that was taken."""
     data = receive(guest)
     while True:
-        monitor.turn()
+        monitor.run_pass()
         more = receive(guest)
         if not more:
             return data

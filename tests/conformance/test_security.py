@@ -27,7 +27,7 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.errors import EndpointRefused
 from orchestrator.monitor.link import reports
-from orchestrator.monitor.process.allowance import MOST_AT_ONCE
+from orchestrator.monitor.process.allowance import MAX_BURST
 from tests.conformance.guests import fresh_monitor
 from tests.monitor.in_process_monitor import (
     LOWEST,
@@ -64,22 +64,22 @@ def test_s1_no_byte_reaches_a_cpu_of_the_host(
         encode(Request(0, MIN, core_type=core_type)),
         encode_policy(PolicyPacket(core_type=core_type, num_vcpu=1)),
     ):
-        assert monitor.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+        assert monitor.request(guest, packet) == encode_answer(packet, Answer.NACK)
     assert monitor.reasons() == {"physical": 2}
-    told = monitor.told_refusals()
-    assert (monitor.clock(), told) == (TURBO, [(0, "physical", 0, MIN)])
+    told = monitor.reported_refusals()
+    assert (monitor.frequency(), told) == (TURBO, [(0, "physical", 0, MIN)])
 
 
 def test_s2_a_name_opens_no_door(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     _two(monitor)
-    monitor.ask(guest, LOW)
+    monitor.request(guest, LOW)
     reply = decode_frequencies(
-        monitor.ask(guest, _query(Command.QUERY_FREQ_LIST, b"domain-1"))
+        monitor.request(guest, _query(Command.QUERY_FREQ_LIST, b"domain-1"))
     )
     assert (reply.khz[0], reply.num_vcpu) == (LOWEST, 1)
-    monitor.ask(guest, encode_policy(PolicyPacket(vm_name=b"domain-1")))
-    monitor.ask(guest, _query(Command.PKT_POLICY_REMOVE, b"domain-1"))
+    monitor.request(guest, encode_policy(PolicyPacket(vm_name=b"domain-1")))
+    monitor.request(guest, _query(Command.PKT_POLICY_REMOVE, b"domain-1"))
     sent, removed = monitor.reports
     assert isinstance(sent, reports.PolicySent)
     assert (sent.uuid, removed) == ("0", reports.PolicyRemoved("0", 0, 1))
@@ -91,10 +91,10 @@ def test_s2_a_name_opens_no_door(monitor: InProcessMonitor) -> None:
 def test_s3_every_vcpu_s_number_is_checked(vcpu: int) -> None:
     with fresh_monitor() as monitor:
         guest, packet = monitor.simple(), encode(Request(vcpu, MIN))
-        assert monitor.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+        assert monitor.request(guest, packet) == encode_answer(packet, Answer.NACK)
         query = _query(Command.QUERY_FREQ, vcpu=vcpu)
-        assert monitor.ask(guest, query) == encode_refusal(Command.QUERY_FREQ)
-        assert monitor.clock() == TURBO
+        assert monitor.request(guest, query) == encode_refusal(Command.QUERY_FREQ)
+        assert monitor.frequency() == TURBO
 
 
 def test_s7_a_domain_of_many_vcpus_is_told_of_eight(monitor: InProcessMonitor) -> None:
@@ -102,8 +102,10 @@ def test_s7_a_domain_of_many_vcpus_is_told_of_eight(monitor: InProcessMonitor) -
     monitor.hand_over()
     monitor.define_domain(groups=(0,) * 200)
     guest = monitor.adopt()
-    clocks = decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ_LIST)))
-    abilities = decode_capabilities(monitor.ask(guest, _query(Command.QUERY_CAPS_LIST)))
+    clocks = decode_frequencies(monitor.request(guest, _query(Command.QUERY_FREQ_LIST)))
+    abilities = decode_capabilities(
+        monitor.request(guest, _query(Command.QUERY_CAPS_LIST))
+    )
     assert (clocks.num_vcpu, clocks.khz) == (8, (TURBO,) * 8)
     assert (abilities.num_vcpu, abilities.turbo) == (8, (1,) * 8)
 
@@ -114,7 +116,7 @@ def test_s8_a_reply_has_nothing_of_the_host_in_it(
 ) -> None:
     guest = monitor.simple()
     for _ in range(2):
-        reply = bytearray(monitor.ask(guest, _query(Command(command))))
+        reply = bytearray(monitor.request(guest, _query(Command(command))))
         # Answer's number, the first entry, the count of vCPUs.
         for start, size in ((12, 4), (48, 8), (len(reply) - 8, 1)):
             reply[start : start + size] = bytes(size)
@@ -125,10 +127,12 @@ def test_s8_a_reply_has_nothing_of_the_host_in_it(
 def test_s9_a_name_without_an_end_is_32_bytes(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     packet = LOW[:16] + ENDLESS + LOW[48:]
-    assert monitor.ask(guest, packet) == packet
-    reply = decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ, ENDLESS)))
+    assert monitor.request(guest, packet) == packet
+    reply = decode_frequencies(
+        monitor.request(guest, _query(Command.QUERY_FREQ, ENDLESS))
+    )
     assert reply.vm_name == ENDLESS
-    monitor.ask(guest, encode_policy(PolicyPacket(vm_name=ENDLESS)))
+    monitor.request(guest, encode_policy(PolicyPacket(vm_name=ENDLESS)))
     assert len(monitor.policies()) == 1
 
 
@@ -138,7 +142,7 @@ def test_s10_s11_a_policy_is_its_sender_s_whatever_its_name(
 ) -> None:
     guest = monitor.simple()
     _two(monitor)
-    monitor.ask(guest, encode_policy(PolicyPacket(vm_name=name)))
+    monitor.request(guest, encode_policy(PolicyPacket(vm_name=name)))
     (sent,) = monitor.policies()
     assert (sent.uuid, sent.number) == ("0", 0)
 
@@ -149,10 +153,10 @@ def test_s13_a_flood_is_kept_from_main_and_from_the_log(
     guest, policy = monitor.simple(), encode_policy(PolicyPacket())
     for _ in range(20):
         guest.sendall((LOW + HIGH) * 50 + policy * 20)
-        monitor.exhaust()
+        monitor.run_until_idle()
         receive(guest)
-    assert len(monitor.policies()) < MOST_AT_ONCE
-    (told,) = monitor.told_refusals()
+    assert len(monitor.policies()) < MAX_BURST
+    (told,) = monitor.reported_refusals()
     assert told[:2] == (0, "policies-too-many")
     assert capfd.readouterr() == ("", "")
 
@@ -160,8 +164,8 @@ def test_s13_a_flood_is_kept_from_main_and_from_the_log(
 def test_s13_a_guest_holds_a_clock_within_its_bounds(monitor: InProcessMonitor) -> None:
     monitor.simple()
     monitor.define_domain(max_khz=MIDDLE)
-    assert monitor.ask(monitor.adopt(), HIGH) == HIGH
-    assert monitor.clock() == MIDDLE
+    assert monitor.request(monitor.adopt(), HIGH) == HIGH
+    assert monitor.frequency() == MIDDLE
 
 
 def test_s14_who_listens_at_a_channel_s_path_must_be_trusted(tmp_path: Path) -> None:
@@ -176,7 +180,7 @@ def test_s14_who_listens_at_a_channel_s_path_must_be_trusted(tmp_path: Path) -> 
 def test_s16_who_reads_guests_bytes_has_no_rights(tmp_path: Path) -> None:
     async def run() -> None:
         async with monitor_harness(tmp_path) as main:
-            assert await main.simple().ask(MIN) == "ACK"
+            assert await main.simple().request(MIN) == "ACK"
             status = Path(f"/proc/{main.monitor.pid}/status").read_text()
         fields = dict(
             line.split(":\t") for line in status.splitlines() if ":\t" in line

@@ -37,7 +37,7 @@ from tests.monitor.in_process_monitor import (
     InProcessMonitor,
     receive,
 )
-from tests.monitor.monitor_harness import PATIENCE_S, monitor_harness
+from tests.monitor.monitor_harness import TIMEOUT_S, monitor_harness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,11 +50,11 @@ LOW, HIGH = encode(Request(0, MIN)), encode(Request(0, MAX))
 
 def test_t1_a_cut_packet_keeps_its_channel(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    assert monitor.ask(guest, LOW[:100]) == b""
-    assert monitor.ask(guest, LOW[100:]) == LOW
-    monitor.ask(guest, LOW[:100])
+    assert monitor.request(guest, LOW[:100]) == b""
+    assert monitor.request(guest, LOW[100:]) == LOW
+    monitor.request(guest, LOW[:100])
     silence(monitor)
-    assert monitor.ask(guest, LOW) == LOW
+    assert monitor.request(guest, LOW) == LOW
     assert monitor.counts() == {"acks": 2, "errors": 1}
     assert monitor.reports == []
 
@@ -65,11 +65,11 @@ def test_t2_a_guest_that_goes_in_mid_packet_ends_its_channel_once(
     guest = monitor.simple()
     guest.sendall(LOW[:100])
     guest.close()
-    monitor.turn()
-    monitor.turn()
+    monitor.run_pass()
+    monitor.run_pass()
     assert monitor.reports == [reports.EndpointClosed("0", 0, 1, "hung up")]
-    assert monitor.watch.wait(0, 64) == []
-    assert not monitor.exchange.silences
+    assert monitor.epoll_set.wait(0, 64) == []
+    assert not monitor.exchange.rest_deadlines
 
 
 @pytest.mark.parametrize("generation", GENERATIONS.values())
@@ -78,10 +78,10 @@ def test_t3_a_guest_of_another_size_is_understood(
 ) -> None:
     guest = monitor.simple()
     for other in (*GENERATIONS.values(), generation):
-        monitor.ask(guest, encode_connect(other))
+        monitor.request(guest, encode_connect(other))
         silence(monitor)
-    monitor.ask(guest, encode(Request(0, MIN), generation))
-    assert monitor.clock() == LOWEST
+    monitor.request(guest, encode(Request(0, MIN), generation))
+    assert monitor.frequency() == LOWEST
     assert monitor.reports == []
 
 
@@ -89,13 +89,13 @@ def test_t4_a_backlog_is_answered_in_few_passes_and_written_once_in_each(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, LOW)
+    monitor.request(guest, LOW)
     guest.sendall((HIGH + LOW) * 150 + HIGH)
     before = read_writes(os.getpid())
     passes = -(-301 // MAX_PACKETS)
     for _ in range(passes):
-        monitor.turn()
-    assert monitor.clock() == TURBO
+        monitor.run_pass()
+    assert monitor.frequency() == TURBO
     after = read_writes(os.getpid())
     assert receive(guest) == (HIGH + LOW) * 150 + HIGH
     if before is not None and after is not None:
@@ -111,10 +111,10 @@ def test_t5_a_clock_group_that_is_slow_to_take_holds_up_its_own_guests_only(
     monitor.hand_over(0, is_taken=False)
     monitor.hand_over(1)
     slow, other = monitor.adopt(0), monitor.adopt(1)
-    assert monitor.ask(slow, LOW) == b""
-    assert monitor.ask(other, LOW) == LOW
+    assert monitor.request(slow, LOW) == b""
+    assert monitor.request(other, LOW) == LOW
     # Nothing is due while nobody asks: the loop sleeps without a limit.
-    assert not monitor.exchange.silences
+    assert not monitor.exchange.rest_deadlines
     assert not monitor.groups.deadlines
 
 
@@ -122,15 +122,15 @@ def test_t6_answers_that_nobody_reads_are_dropped_whole(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, LOW)
+    monitor.request(guest, LOW)
     for _ in range(20):
         guest.sendall((HIGH + LOW) * 50)
-        monitor.exhaust()
+        monitor.run_until_idle()
     counts = monitor.counts()
     assert counts["acks"] + counts["dropped"] == 2_001
     assert counts["dropped"] > 0
     assert not len(receive_all(monitor, guest)) % 464
-    assert monitor.ask(guest, LOW) == LOW
+    assert monitor.request(guest, LOW) == LOW
 
 
 def test_t7_an_answer_of_which_the_socket_took_a_part_is_finished(
@@ -138,18 +138,18 @@ def test_t7_an_answer_of_which_the_socket_took_a_part_is_finished(
 ) -> None:
     monitor.simple()
     guest = monitor.adopt()
-    (endpoint,) = monitor.watch.endpoints.values()
+    (endpoint,) = monitor.epoll_set.endpoints.values()
     own = socket.socket(fileno=os.dup(endpoint.fileno()))
     with own:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    monitor.ask(guest, LOW)
+    monitor.request(guest, LOW)
     guest.sendall((HIGH + LOW) * 50)
     answers = b""
     for _ in range(20):
-        monitor.turn()
+        monitor.run_pass()
         answers += receive(guest)
     assert not len(answers) % 464
-    assert monitor.ask(guest, LOW) == LOW
+    assert monitor.request(guest, LOW) == LOW
 
 
 def test_t8_a_failed_connection_leaks_no_descriptor(tmp_path: Path) -> None:
@@ -181,20 +181,20 @@ def test_t9_a_channel_whose_domain_is_gone_may_hang_up(
     is_main_first: bool,  # noqa: FBT001
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, LOW)
+    monitor.request(guest, LOW)
     # Both are seen in the same pass, in either order.
     monitor.main.send(messages.encode(commands.ForgetDomain("0", (0,))))
     guest.close()
     main_fd = monitor.handoff.fileno()
-    events = monitor.watch.wait(0, 64)
+    events = monitor.epoll_set.wait(0, 64)
     assert len(events) == 2
     events.sort(key=lambda event: (event[0] == main_fd) is not is_main_first)
-    monitor.loop.act(events, monitor.now_ns)
+    monitor.loop.handle(events, monitor.now_ns)
     ends = [reports.EndpointClosed("0", 0, 1, "hung up")]
     assert monitor.reports == ([] if is_main_first else ends)
-    monitor.tell(commands.CloseChannel("0", 0))
-    monitor.turn()
-    assert monitor.watch.wait(0, 64) == []
+    monitor.apply(commands.CloseChannel("0", 0))
+    monitor.run_pass()
+    assert monitor.epoll_set.wait(0, 64) == []
 
 
 def test_t10_the_monitor_ends_when_it_is_told_and_by_no_signal(tmp_path: Path) -> None:
@@ -204,8 +204,8 @@ def test_t10_the_monitor_ends_when_it_is_told_and_by_no_signal(tmp_path: Path) -
             assert pid is not None
             for number in (signal.SIGINT, signal.SIGTERM):
                 os.kill(pid, number)
-            assert await guest.ask(MIN) == "ACK"
-            await main.monitor.stop(PATIENCE_S)
+            assert await guest.request(MIN) == "ACK"
+            await main.monitor.stop(TIMEOUT_S)
             assert main.monitor.pid is None
             assert await guest.receive() == b""
 
@@ -214,8 +214,8 @@ def test_t10_the_monitor_ends_when_it_is_told_and_by_no_signal(tmp_path: Path) -
 
 def test_t11_a_disabled_channel_refuses_at_once(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.tell(commands.SwitchChannel("0", 0, is_enabled=False))
-    assert monitor.ask(guest, LOW) == encode_answer(LOW, Answer.NACK)
+    monitor.apply(commands.SwitchChannel("0", 0, is_enabled=False))
+    assert monitor.request(guest, LOW) == encode_answer(LOW, Answer.NACK)
     assert monitor.reasons() == {"disabled": 1}
 
 
@@ -223,11 +223,11 @@ def test_t12_every_refusal_is_an_answer(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     monitor.define_domain(may_query=False, may_send_policies=False)
     query = encode(Request(0, 0, Command.QUERY_CAPS))
-    assert monitor.ask(guest, query) == encode_refusal(Command.QUERY_CAPS)
+    assert monitor.request(guest, query) == encode_refusal(Command.QUERY_CAPS)
     unit = encode(Request(0, 77))
-    assert monitor.ask(guest, unit) == encode_answer(unit, Answer.NACK)
+    assert monitor.request(guest, unit) == encode_answer(unit, Answer.NACK)
     policy = encode_policy(PolicyPacket())
-    assert monitor.ask(guest, policy) == encode_answer(policy, Answer.NACK)
+    assert monitor.request(guest, policy) == encode_answer(policy, Answer.NACK)
     assert monitor.counts() == {"nacks": 3}
 
 
@@ -236,19 +236,19 @@ def test_t13_a_policy_is_acknowledged_when_it_is_installed(
 ) -> None:
     guest, policy = monitor.simple(), encode_policy(PolicyPacket())
     for is_accepted, answer in ((True, Answer.ACK), (False, Answer.NACK)):
-        assert monitor.ask(guest, policy) == b""
+        assert monitor.request(guest, policy) == b""
         monitor.answer_policy(monitor.policies()[-1], is_accepted=is_accepted)
         assert receive(guest) == encode_answer(policy, answer)
 
 
 def test_t3_a_wrong_guess_costs_what_it_was_made_of(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MAX), GENERATIONS[456]) + LOW[:8])
+    monitor.request(guest, encode(Request(0, MAX), GENERATIONS[456]) + LOW[:8])
     assert monitor.generation() == (464, False)
     monitor.now_ns += IDLE_NS
-    monitor.ask(guest, encode(Request(0, MIN), GENERATIONS[456]))
+    monitor.request(guest, encode(Request(0, MIN), GENERATIONS[456]))
     silence(monitor)
     assert monitor.generation() == (456, False)
-    assert monitor.clock() == LOWEST
-    monitor.ask(guest, encode(Request(0, Unit.SCALE_UP), GENERATIONS[456]))
-    assert monitor.clock() == MIDDLE
+    assert monitor.frequency() == LOWEST
+    monitor.request(guest, encode(Request(0, Unit.SCALE_UP), GENERATIONS[456]))
+    assert monitor.frequency() == MIDDLE

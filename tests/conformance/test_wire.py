@@ -54,16 +54,18 @@ def test_w1_layouts_and_sizes(
     )
     requests = [encode(request, layout) for request in asked]
     assert [len(request) for request in requests] == [generation] * 3
-    answers = [monitor.ask(guest, request) for request in requests]
+    answers = [monitor.request(guest, request) for request in requests]
     assert [len(answer) for answer in answers if answer] == sizes
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
 
 
 def test_w2_an_ack_is_the_request(monitor: InProcessMonitor) -> None:
     guest, vectors = monitor.simple(), read_vectors()
     monitor.define_domain(groups=(0,) * 4)
     request = vectors["G4.CPU_POWER_SCALE_MAX_lcore3"]
-    assert monitor.ask(guest, request) == vectors["G4.reply_ACK_to_SCALE_MAX_lcore3"]
+    assert (
+        monitor.request(guest, request) == vectors["G4.reply_ACK_to_SCALE_MAX_lcore3"]
+    )
 
 
 def test_w3_a_nack_is_the_request_with_one_number_changed(
@@ -73,14 +75,14 @@ def test_w3_a_nack_is_the_request_with_one_number_changed(
     monitor.simple()
     monitor.define_domain(groups=(0,) * 4, is_turbo_allowed=False)
     request = vectors["G4.CPU_POWER_ENABLE_TURBO_lcore3"]
-    answer = monitor.ask(monitor.adopt(), request)
+    answer = monitor.request(monitor.adopt(), request)
     assert answer == vectors["G4.reply_NACK_to_ENABLE_TURBO_lcore3"]
 
 
 def test_w4_connect_is_not_answered(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    assert monitor.ask(guest, encode_connect()) == b""
-    assert monitor.ask(guest, LOW) == LOW
+    assert monitor.request(guest, encode_connect()) == b""
+    assert monitor.request(guest, LOW) == LOW
     assert monitor.counts() == {"acks": 1}
 
 
@@ -90,14 +92,14 @@ def test_w5_a_unit_that_is_none_is_refused_where_the_peer_says_nothing(
     guest = monitor.simple()
     for unit in (0, 7, 2**32 - 1):
         packet = encode(Request(0, unit))
-        assert monitor.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+        assert monitor.request(guest, packet) == encode_answer(packet, Answer.NACK)
     assert monitor.reasons() == {"unit": 3}
 
 
 def test_w6_the_end_of_a_policy_is_not_answered(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    assert monitor.ask(guest, read_vectors()["G4.PKT_POLICY_REMOVE"]) == b""
-    assert monitor.ask(guest, LOW) == LOW
+    assert monitor.request(guest, read_vectors()["G4.PKT_POLICY_REMOVE"]) == b""
+    assert monitor.request(guest, LOW) == LOW
 
 
 def test_w7_an_answer_comes_within_10_ms_or_not_at_all(
@@ -105,10 +107,10 @@ def test_w7_an_answer_comes_within_10_ms_or_not_at_all(
 ) -> None:
     guest = monitor.simple()
     guest.sendall(LOW)
-    monitor.turn(age_ns=LATE_NS - 1)
+    monitor.run_pass(age_ns=LATE_NS - 1)
     assert receive(guest) == LOW
     guest.sendall(LOW)
-    monitor.turn(age_ns=LATE_NS)
+    monitor.run_pass(age_ns=LATE_NS)
     assert receive(guest) == b""
     assert LATE_NS < 10_000_000
 
@@ -119,20 +121,20 @@ def test_w8_packets_may_be_cut_anywhere(is_known: bool, cuts: set[int]) -> None:
     with fresh_monitor() as monitor:
         guest, high = monitor.simple(), encode(Request(0, MAX))
         if is_known:  # what the guest speaks
-            monitor.ask(guest, high)
+            monitor.request(guest, high)
         stream = LOW + high + LOW
         edges = [0, *sorted(cuts), len(stream)]
         answers = b""
         for start, end in pairwise(edges):
-            answers += monitor.ask(guest, stream[start:end])
+            answers += monitor.request(guest, stream[start:end])
             assert len(answers) == end - end % 464
         assert answers == stream
 
 
 def test_w9_packets_may_come_together(monitor: InProcessMonitor) -> None:
     guest, high = monitor.simple(), encode(Request(0, MAX))
-    assert monitor.ask(guest, (LOW + high) * 60) == (LOW + high) * 60
-    assert monitor.clock() == TURBO
+    assert monitor.request(guest, (LOW + high) * 60) == (LOW + high) * 60
+    assert monitor.frequency() == TURBO
 
 
 @pytest.mark.parametrize("generation", GENERATIONS.values())
@@ -146,7 +148,7 @@ def test_w10_only_the_command_of_a_connect_is_looked_at(
         packet = bytearray(garbage[: generation.size_bytes])
         packet[12:16] = b"\2\0\0\0"
         guest = monitor.adopt()
-        assert monitor.ask(guest, bytes(packet)) == b""
+        assert monitor.request(guest, bytes(packet)) == b""
         assert monitor.vote() == TURBO
         assert monitor.counts() == {}
 
@@ -158,8 +160,8 @@ def test_w11_a_guest_that_never_reads_is_served_ten_thousand_times(
     burst = (encode(Request(0, MAX)) + LOW) * 50
     for _ in range(100):
         guest.sendall(burst)
-        monitor.exhaust()
-    assert monitor.clock() == LOWEST
+        monitor.run_until_idle()
+    assert monitor.frequency() == LOWEST
     counts = monitor.counts()
     assert counts["acks"] + counts["dropped"] == 10_000
     # Whoever opens the port next finds whole answers only.
@@ -168,20 +170,20 @@ def test_w11_a_guest_that_never_reads_is_served_ten_thousand_times(
 
 def test_w12_a_host_that_comes_back_needs_no_connect(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode_connect())
+    monitor.request(guest, encode_connect())
     again = monitor.adopt()
-    assert monitor.ask(again, LOW) == LOW
-    assert monitor.clock() == LOWEST
+    assert monitor.request(again, LOW) == LOW
+    assert monitor.frequency() == LOWEST
     # A host that was started anew knows nothing of its guest, and has taken no clock.
     with fresh_monitor() as other:
         other.define_group()
         other.hand_over(is_taken=False)
         other.define_domain()
         guest = other.adopt()
-        assert other.ask(guest, LOW) == b""
-        other.tell(commands.AnswerTake(0, is_taken=True))
+        assert other.request(guest, LOW) == b""
+        other.apply(commands.AnswerTake(0, is_taken=True))
         assert receive(guest) == LOW
-        assert other.clock() == LOWEST
+        assert other.frequency() == LOWEST
 
 
 def test_w13_a_host_cpu_in_a_guest_s_request_is_refused(
@@ -189,7 +191,7 @@ def test_w13_a_host_cpu_in_a_guest_s_request_is_refused(
 ) -> None:
     guest = monitor.simple()
     packet = read_vectors()["G4.CPU_POWER_SCALE_MAX_physical_core5"]
-    assert monitor.ask(guest, packet) == encode_answer(packet, Answer.NACK)
+    assert monitor.request(guest, packet) == encode_answer(packet, Answer.NACK)
     assert monitor.reasons() == {"physical": 1}
 
 
@@ -201,10 +203,10 @@ def test_w14_a_name_in_a_packet_moves_nobody_else(monitor: InProcessMonitor) -> 
     spoof = bytearray(LOW)
     spoof[16:24] = b"domain-1"
     guest = monitor.adopt()
-    assert monitor.ask(guest, bytes(spoof)) == spoof
-    assert (monitor.clock(0), monitor.clock(1)) == (LOWEST, TURBO)
+    assert monitor.request(guest, bytes(spoof)) == spoof
+    assert (monitor.frequency(0), monitor.frequency(1)) == (LOWEST, TURBO)
     query = PolicyPacket(command=Command.QUERY_FREQ_LIST, vm_name=b"domain-1")
-    reply = decode_frequencies(monitor.ask(guest, encode_policy(query)))
+    reply = decode_frequencies(monitor.request(guest, encode_policy(query)))
     assert reply.khz == (LOWEST, *[0] * 7)
 
 
@@ -213,7 +215,9 @@ def test_w15_a_vcpu_that_is_not_there_is_refused(
     monitor: InProcessMonitor, vcpu: int
 ) -> None:
     packet = encode(Request(vcpu, MAX))
-    assert monitor.ask(monitor.simple(), packet) == encode_answer(packet, Answer.NACK)
+    assert monitor.request(monitor.simple(), packet) == encode_answer(
+        packet, Answer.NACK
+    )
     assert monitor.reasons() == {"no-vcpu": 1}
 
 
@@ -224,7 +228,7 @@ def test_w16_a_query_of_more_than_8_vcpus_is_cut_and_padded_with_zeros(
     monitor.hand_over()
     monitor.define_domain(groups=(0,) * 12)
     query = encode(Request(0, 0, Command.QUERY_FREQ_LIST))
-    answer = monitor.ask(monitor.adopt(), query)
+    answer = monitor.request(monitor.adopt(), query)
     reply = decode_frequencies(answer)
     assert (reply.khz, reply.num_vcpu) == ((TURBO,) * 8, 8)
     assert answer[-7:] == bytes(7)
@@ -235,24 +239,24 @@ def test_w17_a_first_packet_of_460_bytes_is_obeyed_and_the_second_one_answered(
     monitor: InProcessMonitor,
 ) -> None:
     guest, low = monitor.simple(), encode(Request(0, MIN), GENERATIONS[460])
-    assert monitor.ask(guest, low) == b""
+    assert monitor.request(guest, low) == b""
     silence(monitor)
-    assert (receive(guest), monitor.clock()) == (b"", LOWEST)
-    assert monitor.ask(guest, low) == low
+    assert (receive(guest), monitor.frequency()) == (b"", LOWEST)
+    assert monitor.request(guest, low) == low
     # Another connection of the same guest, and one of which the operator has said it.
-    assert monitor.ask(monitor.adopt(), low) == low
+    assert monitor.request(monitor.adopt(), low) == low
     with fresh_monitor() as other:
         other.simple()
         other.define_domain(generation=460)
-        assert other.ask(other.adopt(), low) == low
+        assert other.request(other.adopt(), low) == low
 
 
 def test_w17_a_packet_of_464_bytes_may_be_cut_where_one_of_460_would_end(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    assert monitor.ask(guest, LOW[:460]) == b""
-    assert monitor.ask(guest, LOW[460:]) == LOW
+    assert monitor.request(guest, LOW[:460]) == b""
+    assert monitor.request(guest, LOW[460:]) == LOW
 
 
 def test_a_real_answer_takes_less_than_the_guest_waits(
@@ -260,12 +264,12 @@ def test_a_real_answer_takes_less_than_the_guest_waits(
 ) -> None:
     """W7: the median of many, so that a busy machine does not decide."""
     guest = monitor.simple()
-    monitor.ask(guest, LOW)
+    monitor.request(guest, LOW)
     took_ns = []
     for _ in range(200):
         began_ns = time.perf_counter_ns()
         guest.sendall(LOW)
-        monitor.turn()
+        monitor.run_pass()
         guest.recv(464)
         took_ns.append(time.perf_counter_ns() - began_ns)
     assert sorted(took_ns)[100] < 10_000_000

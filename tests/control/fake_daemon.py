@@ -152,7 +152,7 @@ class FakeDaemon:
             raise ControlError(f"no such CPU: {pcpu}", status=404)
         if self.mode is Mode.OBSERVE:
             raise ControlError(
-                f"CPU {pcpu} is not set: the daemon only observes",
+                f"CPU {pcpu} cannot be set: the daemon is in observe mode",
                 status=409,
                 hint="set mode = 'enforce' in its configuration",
             )

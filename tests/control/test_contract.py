@@ -227,9 +227,9 @@ def test_a_daemon_that_observes_sets_no_frequency(
         start(Conditions(mode=Mode.OBSERVE)) as socket,
         ControlClient(socket) as client,
     ):
-        with refused(409, "only observes"):
+        with refused(409, "observe mode"):
             client.override(CPU, STEPS[0])
-        with refused(409, "only observes"):
+        with refused(409, "observe mode"):
             client.release(CPU)
         with refused(404):
             client.override(UNKNOWN, STEPS[0])

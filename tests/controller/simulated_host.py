@@ -192,7 +192,7 @@ class SimulatedHost:
             case a.EndPortSession(uuid, number, at_ns, is_closed):
                 if self.spoke_ns.get((uuid, number), 0) < at_ns:
                     return self._perform_policy(a.EndGuestPolicies(uuid, number))
-                return [e.PortCloseDoubted(uuid, number)] if is_closed else []
+                return [e.PortCloseUnconfirmed(uuid, number)] if is_closed else []
             case a.StartMonitor():
                 self.is_monitor_up = True
                 return [e.MonitorStarted()]

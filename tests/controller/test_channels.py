@@ -173,15 +173,17 @@ def test_a_port_that_is_open_after_all_keeps_what_was_asked() -> None:
     host = described(spec)
     host.start()
     host.settle()
-    assert host.tell(e.PortCloseDoubted(spec.uuid, 0)) == [a.DescribeDomain(spec.uuid)]
+    assert host.tell(e.PortCloseUnconfirmed(spec.uuid, 0)) == [
+        a.DescribeDomain(spec.uuid)
+    ]
     assert host.tell(e.DomainDescribed(spec, NOW_NS)) == []
     # An open port that is reported settles a doubt, too.
-    host.tell(e.PortCloseDoubted(spec.uuid, 0))
+    host.tell(e.PortCloseUnconfirmed(spec.uuid, 0))
     opened = e.GuestPortChanged(spec.uuid, "channel0", is_open=True, at_ns=NOW_NS)
     host.tell(opened)
     unknown = replace(spec, channels=(channel(0, is_guest_connected=None),))
     assert host.tell(e.DomainDescribed(unknown, NOW_NS)) == []
-    assert host.tell(e.PortCloseDoubted(spec.uuid, 7)) == []
+    assert host.tell(e.PortCloseUnconfirmed(spec.uuid, 7)) == []
 
 
 def test_a_channel_that_was_unplugged_is_closed_and_forgotten() -> None:

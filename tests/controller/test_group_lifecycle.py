@@ -81,7 +81,7 @@ def test_descriptors_are_open_in_the_stages_that_say_so(
                 assert action.is_taken == (stage is S.TAKEN)
             if isinstance(action, a.DropGroup):
                 # The monitor's first: it must not write to a group that is forgotten.
-                assert c.TakeBack(0) in actions[: actions.index(action)]
+                assert c.CloseGroup(0) in actions[: actions.index(action)]
                 is_held = is_taken = False
         assert is_held == (stage in HELD)
         assert is_taken == (stage in {S.TAKEN, S.RESTORING, S.RESTORING_WANTED})

@@ -68,5 +68,5 @@ def test_a_script_s_steps_stay_below_the_limit_and_are_reported_as_set(
         (outcome,) = client.instruct(json.dumps(power))["outcomes"]
     assert outcome is not None
     assert outcome["done"]
-    assert f"at {khz / 1e6:.2f} GHz" in outcome["text"]
+    assert f"set to {khz / 1e6:.2f} GHz" in outcome["text"]
     assert client.cpus()["cpus"][0]["override_khz"] == khz

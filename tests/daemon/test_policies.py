@@ -233,7 +233,7 @@ def test_an_operator_s_policy_stands_above_a_rule_until_it_is_removed(
                     client.set_policy("dpdk-0", "now", text)
             with pytest.raises(ControlError, match="floats over CPUs 4-5"):
                 client.set_policy("dpdk-floats", "now", "utilisation")
-            with pytest.raises(ControlError, match="no operator gave"):
+            with pytest.raises(ControlError, match="no policy 'now' was set for"):
                 client.remove_policy("dpdk-0", "now")
 
 

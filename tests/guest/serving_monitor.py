@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.guest.port import Port
-from orchestrator.monitor.process.loop import MOST_EVENTS
+from orchestrator.monitor.process.loop import MAX_EVENTS
 
 if TYPE_CHECKING:
     import socket
@@ -43,8 +43,8 @@ class ServingMonitor:
     def _serve(self) -> None:
         monitor = self._monitor
         while not self._stop.is_set():
-            events = monitor.watch.wait(0.02, MOST_EVENTS)
-            monitor.loop.act(events, monitor.now_ns)
+            events = monitor.epoll_set.wait(0.02, MAX_EVENTS)
+            monitor.loop.handle(events, monitor.now_ns)
 
 
 def port_of(guest: socket.socket) -> Port:

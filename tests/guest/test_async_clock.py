@@ -79,7 +79,7 @@ def test_requests_are_applied_before_they_return(monitor: InProcessMonitor) -> N
                 clock.freq_max,
             ):
                 await request()
-                frequencies.append(monitor.clock())
+                frequencies.append(monitor.frequency())
             monitor.define_domain(is_enforced=False)
             with pytest.raises(RequestRefused):
                 await clock.freq_up()

@@ -111,7 +111,7 @@ def test_each_request_is_applied_before_it_returns(
             clock.freq_max,
         ):
             request()
-            frequencies.append(monitor.clock())
+            frequencies.append(monitor.frequency())
     assert frequencies == [TURBO, NOMINAL, NOMINAL, MIDDLE, LOWEST, NOMINAL]
 
 
@@ -124,7 +124,7 @@ def test_a_refusal_is_an_error_and_the_next_request_works(
     monitor.define_domain()
     with ServingMonitor(monitor):
         clock.freq_min()
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
 
 
 def test_queries_return_the_frequencies_of_the_vm(
@@ -168,7 +168,7 @@ def test_a_disconnected_host_is_absent(
 ) -> None:
     with ServingMonitor(monitor):
         clock.freq_min()
-    for endpoint in list(monitor.watch.endpoints.values()):
+    for endpoint in list(monitor.epoll_set.endpoints.values()):
         endpoint.close()
     assert not clock.has_host()
     with pytest.raises(HostAbsent, match="no host is connected"):

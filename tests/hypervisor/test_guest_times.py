@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 from orchestrator.sampling.vcpu_times import VCpuTimeReading, utilisation
 from orchestrator.values.domain import DomainId
 from tests.hypervisor.bios_guest import UUID, Guest, definition
@@ -116,7 +116,7 @@ def test_a_qemu_that_hangs_blocks_the_call_for_many_and_no_other(
     assert hypervisor.vcpu_times_together(both).keys() == set(both)
     process = qemu_of(session_host, "second")
     os.kill(process, signal.SIGSTOP)
-    pool = Pool("many", size=1)
+    pool = CallPool("many", size=1)
     answers: list[dict[DomainId, dict[int, int]]] = []
     try:
         pool.submit(

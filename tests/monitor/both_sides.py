@@ -1,18 +1,18 @@
-"""Main's side and the monitor's side of clock groups in one process: the real code.
+"""Main's and the monitor's side of clock groups in one process, with the real code.
 
 Real: the controller, its inventory, the held groups with their journal on a simulated
-tree, main's records of the shared table, and every part of the monitor. Short-cut: the
-processes, the threads and the sockets between them. What they would carry waits in
-queues instead, and a test chooses what arrives next; so commands, reports and outcomes
-cross in every order that the real thing permits:
+tree, main's records of the shared table, and every part of the monitor. Left out: the
+processes, the threads and the sockets between them. Commands, reports and outcomes wait
+in queues instead, and a test chooses which arrives next; so they cross in every order
+that is possible in reality:
 
 * commands and reports each keep their order;
-* operations on groups end in any order, but those on the journal keep theirs;
-* a monitor that dies has sent what it had reported, and reads no more commands.
+* operations on groups finish in any order, but those on the journal keep theirs;
+* a monitor that dies has sent its reports, and reads no more commands.
 
-The kernel's part is played by the files of the tree. A CPU that is offline refuses
-every access through an open descriptor, and comes back with its governor and without
-its frequency, as Linux's acpi-cpufreq does.
+The files of the tree stand in for the kernel. An offline CPU refuses every access
+through an open descriptor, and comes back with its governor and without its frequency,
+as with Linux's acpi-cpufreq.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 STEPS_KHZ = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
 LOST_KHZ = 777_000
-"""What a CPU that was offline runs at, whatever was granted before."""
+"""The frequency of a CPU that was offline, whatever was granted before."""
 CPUS = 3
 Work: TypeAlias = "a.PrepareGroup | a.DropGroup | a.TakeGroup | a.RestoreGroup"
 JOURNALLED = (a.PrepareGroup, a.DropGroup)
@@ -82,8 +82,8 @@ class BothSides:
         self.reports: deque[r.Report] = deque()
         self.work: list[Work] = []
         self._posted: deque[e.Event] = deque()
-        self.looks: deque[Topology] = deque()
-        """Each change of the CPUs, as main will notice it."""
+        self.topologies: deque[Topology] = deque()
+        """The changes of the CPUs that main has yet to notice."""
         self.monitor: InProcessMonitor | None = None
         self.guest: socket.socket | None = None
         self._guests: list[socket.socket] = []
@@ -91,9 +91,9 @@ class BothSides:
         self.adopted: int | None = None
         self.is_start_due = False
         self.spec = self._running(1)
-        self.tell(e.TopologyRead(read_topology(self.tree)))
+        self.react(e.TopologyRead(read_topology(self.tree)))
         self.start_monitor()
-        self.tell(e.DomainDescribed(self.spec, NOW_NS))
+        self.react(e.DomainDescribed(self.spec, NOW_NS))
 
     def _running(self, run: int) -> DomainSpec:
         vcpus = (vcpu(0, 0), vcpu(1, 1))
@@ -115,11 +115,11 @@ class BothSides:
 
     # Main
 
-    def tell(self, event: e.Event) -> None:
-        """Have the controller react, perform what it decided, and so on."""
+    def react(self, event: e.Event) -> None:
+        """Let the controller react, and perform what it decides."""
         self._posted.append(event)
         if len(self._posted) > 1:
-            return  # posted by an action: heard when all actions are performed
+            return  # posted by an action: handled after all actions
         while self._posted:
             for action in self._controller.react(self._posted[0]):
                 self._perform(action)
@@ -132,11 +132,11 @@ class BothSides:
             case a.ReadTopology():
                 with contextlib.suppress(SysfsError, JournalError):
                     self.held.retry_restoring()
-                self.looks.append(read_topology(self.tree))
+                self.topologies.append(read_topology(self.tree))
             case a.ConnectChannel(uuid, number, path):
                 if self.monitor is not None and self.spec.state.is_active:
                     self._adopt(uuid, number)
-                    self.tell(e.ChannelConnected(uuid, number, path))
+                    self.react(e.ChannelConnected(uuid, number, path))
             case a.StartMonitor():
                 self.is_start_due = True
             case a.EndPortSession(uuid, number):
@@ -146,30 +146,30 @@ class BothSides:
             case _ if isinstance(action, tuple):
                 self._send(action)
             case _:
-                pass  # what concerns neither groups nor the monitor
+                pass  # concerns neither groups nor the monitor
 
     def _hand_over(self, command: c.HandOver, group: int) -> None:
         prepared = self.held.held(group)
-        assert prepared is not None, "handed over unprepared"
+        assert prepared is not None, "handed over without preparation"
         originals = prepared.originals
         complete = command._replace(
             originals=tuple(o.value.decode() for o in originals),
-            ours=tuple(o.taken_value.decode() for o in originals),
+            taken_values=tuple(o.taken_value.decode() for o in originals),
         )
         self._send(complete, (prepared.clock_fd, *prepared.original_fds))
 
     def _send(self, command: c.Decided, fds: tuple[int, ...] = ()) -> None:
-        """Do as `Monitor.send`, into the queue."""
-        undone = self._records.find_undone(command)
+        """Do the same as `Monitor.send`, into the queue."""
+        fallback = self._records.find_fallback(command)
         complete = self._records.record(command)
         if isinstance(command, c.CloseChannel):
             self.adopted = None
         if complete is not None:
             self._transmit(complete, fds)
             if self.monitor is not None:
-                self._pending.count(undone)
-            elif undone is not None:
-                undone()
+                self._pending.count(fallback)
+            elif fallback is not None:
+                fallback()
 
     def _transmit(self, command: c.Command, fds: tuple[int, ...] = ()) -> None:
         if self.monitor is not None:
@@ -195,7 +195,7 @@ class BothSides:
         ours.close()
 
     def finish(self, index: int) -> None:
-        """End one of the operations under way, as a thread of the performer does."""
+        """Finish one of the operations in progress, like a thread of the performer."""
         action = self.work[index]
         if isinstance(action, JOURNALLED):
             action = next(x for x in self.work if isinstance(x, JOURNALLED))
@@ -206,7 +206,7 @@ class BothSides:
         except (SysfsError, NoCpufreqError, JournalError) as error:
             outcome = e.GroupFailed(group, str(error))
         if outcome is not None:
-            self.tell(outcome)
+            self.react(outcome)
 
     def _work(self, action: Work, group: int) -> e.Event | None:
         match action:
@@ -227,42 +227,42 @@ class BothSides:
                 self.held.drop([group])
                 return None
 
-    def hear(self) -> None:
-        """Have main read one report."""
+    def receive_report(self) -> None:
+        """Let main read one report."""
         match self.reports.popleft():
             case r.TakeWanted(group):
-                self.tell(e.TakeWanted(group))
+                self.react(e.TakeWanted(group))
             case r.GroupYielded(group):
-                self.tell(e.GroupYielded(group))
+                self.react(e.GroupYielded(group))
             case r.WriteRefused(group, errno):
-                self.tell(e.WriteRefused(group, errno))
+                self.react(e.WriteRefused(group, errno))
             case r.EndpointClosed(_, number, adoption, reason):
                 if adoption == self.adopted:
                     self.adopted = None
-                    self.tell(e.EndpointClosed(self.spec.uuid, number, reason))
+                    self.react(e.EndpointClosed(self.spec.uuid, number, reason))
             case _:
                 pass
 
     # The monitor
 
     def start_monitor(self) -> None:
-        """Start a monitor and tell it what is defined, as `Monitor.start` does."""
+        """Start a monitor and send it the definitions, as `Monitor.start` does."""
         self.is_start_due = False
         self._records.clear_free_rows()
         self.monitor = InProcessMonitor(self._directory, table_fd=self._table_fd)
         self._pending.reset()
-        for command in self._records.tell_all():
+        for command in self._records.definitions():
             self._transmit(command)
             self._pending.count(None)
-        self.tell(e.MonitorStarted())
+        self.react(e.MonitorStarted())
 
     def kill_monitor(self) -> None:
-        """Kill it: what it has reported arrives, what it was told last does not."""
+        """Kill it: its reports still arrive, unprocessed commands are lost."""
         if self.monitor is None:
             return
         self.collect()
         while self.reports:
-            self.hear()
+            self.receive_report()
         self.monitor.__exit__()
         self.monitor, self.guest, self.adopted = None, None, None
         for _, fds in self.commands:
@@ -270,23 +270,23 @@ class BothSides:
                 os.close(fd)
         self.commands.clear()
         self._pending.apply_unacknowledged()
-        self.tell(e.MonitorDied(-9))
+        self.react(e.MonitorDied(-9))
 
     def apply(self) -> None:
-        """Have the monitor apply one command."""
+        """Let the monitor apply one command."""
         assert self.monitor is not None
         command, fds = self.commands.popleft()
-        self.monitor.tell(command, fds)
+        self.monitor.apply(command, fds)
         self.collect()
 
     def serve(self) -> None:
-        """Have the monitor serve what guests have sent, and look at its deadlines."""
+        """Let the monitor serve guests and check its deadlines."""
         if self.monitor is not None:
-            self.monitor.turn()
+            self.monitor.run_pass()
             self.collect()
 
     def collect(self) -> None:
-        """Move what the monitor has reported into the queue."""
+        """Move the monitor's reports into the queue."""
         assert self.monitor is not None
         self.reports.extend(self.monitor.reports)
         self.monitor.reports.clear()
@@ -297,7 +297,7 @@ class BothSides:
 
     # The guest
 
-    def ask(self, packet: bytes) -> None:
+    def request(self, packet: bytes) -> None:
         if self.guest is not None:
             with contextlib.suppress(BrokenPipeError):  # its channel was closed
                 self.guest.send(packet)
@@ -312,15 +312,15 @@ class BothSides:
         off = domain(
             state=DomainState.SHUTOFF, run=-1, vcpus=self.spec.vcpus, channels=()
         )
-        self.tell(e.DomainDescribed(off, NOW_NS))
+        self.react(e.DomainDescribed(off, NOW_NS))
         self.spec = self._running(self.spec.run + 1)
-        self.tell(e.DomainDescribed(self.spec, NOW_NS))
+        self.react(e.DomainDescribed(self.spec, NOW_NS))
 
     def policy(self, number: int, name: str) -> str:
         return f"{CPU_DIR}/cpufreq/policy{number}/{name}"
 
     def take_offline(self, number: int) -> None:
-        """Take a CPU offline; main notices at its next look at the tree."""
+        """Take a CPU offline; main notices when it reads the tree again."""
         if number in self._offline:
             return
         directory = f"{self.tree.root}/{self.policy(number, '')}"
@@ -337,7 +337,7 @@ class BothSides:
         self._write_online()
 
     def bring_online(self, number: int) -> None:
-        """Bring a CPU back: its governor is as it was, its frequency is lost."""
+        """Bring a CPU back: its governor is unchanged, its frequency is lost."""
         refusing = self._refusing(number)
         for fd, path in self._offline.pop(number, {}).items():
             # The number may be another file's by now.
@@ -361,11 +361,11 @@ class BothSides:
         for number in range(CPUS):
             affected = f"{number}" if number in online else ""
             self.write(number, "affected_cpus", affected)
-        self.looks.append(read_topology(self.tree))
+        self.topologies.append(read_topology(self.tree))
 
     def notice(self) -> None:
-        """Have main notice one change of the CPUs."""
-        self.tell(e.TopologyRead(self.looks.popleft()))
+        """Let main notice one change of the CPUs."""
+        self.react(e.TopologyRead(self.topologies.popleft()))
 
     def write(self, number: int, name: str, value: str) -> None:
         (self.tree.root / self.policy(number, name)).write_text(f"{value}\n")
@@ -375,28 +375,28 @@ class BothSides:
 
     # Both
 
-    def settle(self) -> None:
-        """Let everything that is under way end, and main look at the host once more."""
+    def run_until_idle(self) -> None:
+        """Let everything in progress finish, and main read the tree once more."""
         for _ in range(2):
             for _ in range(1_000):
                 if not self._step():
                     break
             else:
-                raise AssertionError("both sides never come to rest")
-            self.tell(e.ResyncDue())
+                raise AssertionError("both sides never become idle")
+            self.react(e.ResyncDue())
 
     def _step(self) -> bool:
-        """Let one thing happen that is due; tell if there was any."""
+        """Let one pending thing happen; return whether there was any."""
         if self.is_start_due:
             self.start_monitor()
-        elif self.looks:
+        elif self.topologies:
             self.notice()
         elif self.commands:
             self.apply()
         elif self.work:
             self.finish(0)
         elif self.reports:
-            self.hear()
+            self.receive_report()
         else:
             before = self.monitor and self.monitor.now_ns
             self.serve()

@@ -1,4 +1,4 @@
-"""The monitor's parts put together in this process, on real sockets and plain files."""
+"""The monitor's parts in this process, with real sockets and plain files."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from orchestrator.monitor.link.table import (
     unpack_generation,
     vcpu_at,
 )
-from orchestrator.monitor.process.answers import Answers
+from orchestrator.monitor.process.answers import AnswerSender
 from orchestrator.monitor.process.clock_groups import ClockGroups
-from orchestrator.monitor.process.decisions import Decisions
+from orchestrator.monitor.process.decisions import Decider
+from orchestrator.monitor.process.epoll_set import EpollSet
 from orchestrator.monitor.process.exchange import Exchange
-from orchestrator.monitor.process.loop import MOST_EVENTS, Loop
+from orchestrator.monitor.process.loop import MAX_EVENTS, Loop
 from orchestrator.monitor.process.registry import Registry
-from orchestrator.monitor.process.watch import Watch
 from orchestrator.values.frequencies import table_from
 from orchestrator.values.refusal import Permission, Refusal
 
@@ -69,7 +69,7 @@ COUNTS = {
 
 
 class InProcessMonitor:
-    """All of the monitor but its process; `turn` is one pass of its loop."""
+    """All of the monitor except its process; `run_pass` is one pass of its loop."""
 
     def __init__(
         self,
@@ -83,13 +83,13 @@ class InProcessMonitor:
         Args:
             directory: where the files of its clock groups are.
             release_after_ns: how long a group without votes is kept.
-            table_fd: the shared table of an earlier one; None: a table of its own.
+            table_fd: the shared table of an earlier one; None: a new table.
         """
         self.reports: list[Report] = []
         self.now_ns = SECOND_NS
-        """The time; it passes when a test says so."""
+        """The current time; tests advance it."""
         self.tick_ns = 0
-        """How much of it passes with each look at it."""
+        """How much the time advances each time it is read."""
         self._directory = directory
         self._guests: list[socket.socket] = []
         self._fds: list[int] = []
@@ -98,41 +98,41 @@ class InProcessMonitor:
         fd = create_table() if table_fd is None else os.dup(table_fd)
         self.table = SharedTable(fd)
         os.close(fd)
-        self.watch = Watch(self.handoff)
+        self.epoll_set = EpollSet(self.handoff)
         report = self.reports.append
         words = self.table.words
         self.groups = ClockGroups(words, release_after_ns, report, self._now_ns)
-        watch, groups = self.watch, self.groups
-        answers = Answers(words, watch.look, self._now_ns)
-        decisions = Decisions(groups, words, report, self._now_ns)
+        epoll_set, groups = self.epoll_set, self.groups
+        answers = AnswerSender(words, epoll_set.rearm, self._now_ns)
+        decider = Decider(groups, words, report, self._now_ns)
         self.exchange = Exchange(
-            groups, decisions, answers, words, watch.look, self._now_ns
+            groups, decider, answers, words, epoll_set.rearm, self._now_ns
         )
         self.registry = Registry(
-            groups, self.exchange, answers, watch, self.table, report
+            groups, self.exchange, answers, epoll_set, self.table, report
         )
         self.loop = Loop(
-            self.handoff, watch, groups, answers, self.exchange, self.registry
+            self.handoff, epoll_set, groups, answers, self.exchange, self.registry
         )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for endpoint in list(self.watch.endpoints.values()):
+        for endpoint in list(self.epoll_set.endpoints.values()):
             endpoint.close()
         for clock in self.groups.clocks.values():
             clock.close()
         for guest in self._guests:
             guest.close()
-        self.watch.close()
+        self.epoll_set.close()
         self.handoff.close()
         self.main.close()
         self.table.close()
 
     # As main
 
-    def tell(self, message: Command, fds: tuple[int, ...] = ()) -> None:
+    def apply(self, message: Command, fds: tuple[int, ...] = ()) -> None:
         self.registry.apply(Delivery(message, fds))
 
     def define_group(
@@ -153,7 +153,7 @@ class InProcessMonitor:
             override_khz=override_khz,
             row=number,
         )
-        self.tell(group)
+        self.apply(group)
 
     def hand_over(self, number: int = 0, *, is_taken: bool = True) -> None:
         path, governor = self.path(number), self.governor(number)
@@ -162,13 +162,13 @@ class InProcessMonitor:
                 file.write_text(value)
         fds = (os.open(path, os.O_RDWR), os.open(governor, os.O_RDWR))
         originals = (governor.read_text(),)
-        ours = ("userspace",)
-        self.tell(commands.HandOver(number, is_taken, originals, ours), fds)
+        taken_values = ("userspace",)
+        self.apply(commands.HandOver(number, is_taken, originals, taken_values), fds)
 
     def refuse_writes(self, number: int = 0) -> None:
-        """Hand over a clock whose every write fails, as of an offline CPU."""
+        """Hand over a frequency file that refuses writes, as for an offline CPU."""
         fd = os.open("/dev/full", os.O_RDWR)
-        self.tell(commands.HandOver(number, True, (), ()), (fd,))  # noqa: FBT003 - a message
+        self.apply(commands.HandOver(number, True, (), ()), (fd,))  # noqa: FBT003 - a message
 
     def define_domain(
         self,
@@ -207,18 +207,18 @@ class InProcessMonitor:
             vcpus=vcpus,
             rows=tuple(number * 100 + vcpu for vcpu in range(len(groups))),
         )
-        self.tell(definition)
+        self.apply(definition)
 
     def adopt(
         self, domain: int = 0, number: int = 0, *, is_enabled: bool = True
     ) -> socket.socket:
-        """Open a channel; returns the guest's end."""
+        """Open a channel; return the guest's end."""
         guest, ours = socket.socketpair()
         guest.settimeout(0)
         self._guests.append(guest)
         row = self._row(domain, number)
         adopt = commands.Adopt(str(domain), number, row, 1, is_enabled)
-        self.tell(adopt, (ours.detach(),))
+        self.apply(adopt, (ours.detach(),))
         return guest
 
     def simple(self) -> socket.socket:
@@ -229,34 +229,34 @@ class InProcessMonitor:
         return self.adopt()
 
     def policies(self) -> list[reports.PolicySent]:
-        """Return the policies that were passed to main."""
+        """Return the policies that were forwarded to main."""
         return [r for r in self.reports if isinstance(r, reports.PolicySent)]
 
-    def told_refusals(self) -> list[tuple[int, str, int, int]]:
-        """Return what main was told: channel, reason, vCPU, unit."""
+    def reported_refusals(self) -> list[tuple[int, str, int, int]]:
+        """Return the reported refusals: channel, reason, vCPU, unit."""
         return [
-            (told.number, told.reason.word, told.vcpu, told.unit)
-            for told in self.reports
-            if isinstance(told, reports.RequestRefused)
+            (report.number, report.reason.word, report.vcpu, report.unit)
+            for report in self.reports
+            if isinstance(report, reports.RequestRefused)
         ]
 
     def answer_policy(
         self, sent: reports.PolicySent, *, is_accepted: bool = True
     ) -> None:
-        self.tell(
+        self.apply(
             commands.AnswerPolicy(sent.uuid, sent.number, sent.ticket, is_accepted)
         )
 
     # As time
 
-    def turn(self, *, age_ns: int = 0) -> None:
-        """Make one pass over what is ready, with requests polled that long ago."""
-        self.loop.act(self.watch.wait(0, MOST_EVENTS), self.now_ns - age_ns)
+    def run_pass(self, *, age_ns: int = 0) -> None:
+        """Make one pass over ready sockets, polled `age_ns` ago."""
+        self.loop.handle(self.epoll_set.wait(0, MAX_EVENTS), self.now_ns - age_ns)
 
-    def exhaust(self) -> None:
-        """Make passes until nothing is ready any more."""
-        while events := self.watch.wait(0, MOST_EVENTS):
-            self.loop.act(events, self.now_ns)
+    def run_until_idle(self) -> None:
+        """Make passes until no socket is ready."""
+        while events := self.epoll_set.wait(0, MAX_EVENTS):
+            self.loop.handle(events, self.now_ns)
 
     def _now_ns(self) -> int:
         self.now_ns += self.tick_ns
@@ -264,15 +264,15 @@ class InProcessMonitor:
 
     # As guest
 
-    def ask(self, guest: socket.socket, packets: bytes) -> bytes:
-        """Send packets, have them all read, return what came back."""
+    def request(self, guest: socket.socket, packets: bytes) -> bytes:
+        """Send packets, have them all served, return the answers."""
         guest.sendall(packets)
-        self.exhaust()
+        self.run_until_idle()
         return receive(guest)
 
-    def ask_main_too(self, guest: socket.socket, packets: bytes) -> bytes:
-        """Do as `ask`, with a main that takes every policy."""
-        answers = self.ask(guest, packets)
+    def request_with_main(self, guest: socket.socket, packets: bytes) -> bytes:
+        """Do the same as `request`, with a main that accepts every policy."""
+        answers = self.request(guest, packets)
         for sent in self.policies():
             self.answer_policy(sent)
         return answers + receive(guest)
@@ -285,7 +285,7 @@ class InProcessMonitor:
     def governor(self, number: int = 0) -> Path:
         return self._directory / f"governor{number}"
 
-    def clock(self, number: int = 0) -> int:
+    def frequency(self, number: int = 0) -> int:
         return int(self.path(number).read_text().split("\n")[0])
 
     def grant(self, number: int = 0) -> int:
@@ -304,13 +304,13 @@ class InProcessMonitor:
         return {name: count for name, count in found.items() if count}
 
     def reasons(self, domain: int = 0, number: int = 0) -> dict[str, int]:
-        """Return how many requests were refused for what."""
+        """Return the number of refused requests by reason."""
         at = channel_at(self._row(domain, number)) + REASONS
         found = {refusal.word: self.table.words[at + refusal] for refusal in Refusal}
         return {word: count for word, count in found.items() if count}
 
     def generation(self, domain: int = 0, number: int = 0) -> tuple[int | None, bool]:
-        """Return what a channel's guest speaks, and whether somebody said so."""
+        """Return the generation of a channel's guest, and whether it is configured."""
         at = channel_at(self._row(domain, number))
         return unpack_generation(self.table.words[at + GENERATION])
 
@@ -319,7 +319,7 @@ class InProcessMonitor:
 
 
 def receive(guest: socket.socket) -> bytes:
-    """Take all that has arrived."""
+    """Return everything that has arrived."""
     data = b""
     while True:
         try:
@@ -332,11 +332,11 @@ def receive(guest: socket.socket) -> bytes:
 
 
 def ack(vcpu: int, unit: int) -> bytes:
-    """Return what a guest reads whose request was done."""
+    """Return the ACK of a request."""
     return encode_answer(encode(Request(vcpu, unit)), Answer.ACK)
 
 
 def nack(vcpu: int, unit: int, core_type: int = 0) -> bytes:
-    """Return what a guest reads whose request was refused."""
+    """Return the NACK of a request."""
     packet = encode(Request(vcpu, unit, core_type=core_type))
     return encode_answer(packet, Answer.NACK)

@@ -1,4 +1,4 @@
-"""A main process to be killed: takes groups, has a guest change their clocks, waits."""
+"""A main process to be killed: takes groups, has a guest change frequencies."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tests.monitor.monitor_harness import monitor_harness
 async def _run(directory: Path, groups: int) -> None:
     async with monitor_harness(directory) as main:
         for number in range(groups):
-            main.offer(number)
+            main.add_group(number)
         main.define_domain(*range(groups))
         guest = main.open_channel()
         for number in range(groups - 1):  # the last one stays untaken
-            await guest.ask(Unit.SCALE_MIN, vcpu=number)
+            await guest.request(Unit.SCALE_MIN, vcpu=number)
         print(main.monitor.pid, flush=True)  # noqa: T201 - to the test that kills us
         while True:
             for unit in (Unit.SCALE_MAX, Unit.SCALE_MIN):
-                await guest.ask(unit)
+                await guest.request(unit)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A main process around a real monitor process: a tree of plain files, guests, ears."""
+"""A main process around a real monitor process, with plain files and guests."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SIZE = GENERATION_464.size_bytes
 TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
 STEPS = table_from([TURBO, NOMINAL, MIDDLE, LOWEST])
 UUID = DomainId("00000000-0000-0000-0000-000000000001")
-PATIENCE_S = 20.0
-"""Far more than anything here takes, on a machine that is busy with other tests."""
+TIMEOUT_S = 20.0
+"""Much longer than anything here takes, even while other tests run."""
 
 
 class MonitorHarness:
-    """Main: owns the tree, answers the monitor, remembers what it heard."""
+    """Main: owns the tree, answers the monitor, records its events."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class MonitorHarness:
         release_after_s: float = 30.0,
         hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
-        self.heard: list[events.Event] = []
+        self.posted: list[events.Event] = []
         self.is_taking = True
-        """Whether a wanted group is taken at once."""
-        self.is_taking_policies: bool | None = True
-        """What guests' policies are answered; None: nothing."""
+        """Whether groups are taken at once when required."""
+        self.is_accepting_policies: bool | None = True
+        """How guests' policies are answered; None: not at all."""
         self.monitor = Monitor(
             release_after_s=release_after_s, post=self.post, hung_after_s=hung_after_s
         )
@@ -73,31 +73,31 @@ class MonitorHarness:
     # What the monitor posts
 
     def post(self, event: events.Event) -> None:
-        self.heard.append(event)
+        self.posted.append(event)
         match event:
             case events.TakeWanted(group) if self.is_taking:
                 self.take(group)
             case events.PolicySent(uuid, number, ticket):
-                if self.is_taking_policies is not None:
-                    is_accepted = self.is_taking_policies
+                if self.is_accepting_policies is not None:
+                    is_accepted = self.is_accepting_policies
                     self.monitor.send(AnswerPolicy(uuid, number, ticket, is_accepted))
             case _:
                 pass
 
-    async def hear(self, event: events.Event) -> None:
+    async def wait_for(self, event: events.Event) -> None:
         """Wait until the monitor has posted an event."""
-        await until(lambda: event in self.heard, f"{event}")
+        await until(lambda: event in self.posted, f"{event}")
 
     # What main does
 
     def pid(self) -> int:
-        """Return the monitor's process id; there must be a monitor."""
+        """Return the monitor's process ID; there must be a monitor."""
         pid = self.monitor.pid
         assert pid is not None
         return pid
 
     def prepare(self, number: int = 0) -> PreparedGroup:
-        """Lay out a group's files, with originals that are no kernel's default."""
+        """Create a group's files, with originals that no kernel has by default."""
         directory = self._directory / f"policy{number}"
         directory.mkdir(exist_ok=True)
         values = {
@@ -129,11 +129,11 @@ class MonitorHarness:
         return prepared
 
     def take(self, number: int = 0) -> None:
-        """Switch the governor and say so."""
+        """Switch the governor, and answer the monitor."""
         self.file(number, "scaling_governor").write_text("userspace\n")
         self.monitor.send(AnswerTake(number, is_taken=True))
 
-    def offer(self, number: int = 0) -> None:
+    def add_group(self, number: int = 0) -> None:
         """Define a group and hand it over, untaken."""
         self.monitor.send(self.group(number))
         self.hand_over(self.prepare(number), is_taken=False)
@@ -143,7 +143,7 @@ class MonitorHarness:
             prepared.group.number,
             is_taken,
             originals=tuple(o.value.decode() for o in prepared.originals),
-            ours=tuple(o.taken_value.decode() for o in prepared.originals),
+            taken_values=tuple(o.taken_value.decode() for o in prepared.originals),
         )
         self.monitor.send(command, [prepared.clock_fd, *prepared.original_fds])
 
@@ -183,29 +183,29 @@ class MonitorHarness:
 
     def simple(self) -> Guest:
         """One group, one domain with one vCPU in it, one channel."""
-        self.offer()
+        self.add_group()
         self.define_domain(0)
         return self.open_channel()
 
-    # What can be seen
+    # What can be observed
 
     def file(self, number: int, name: str) -> Path:
         return self._directory / f"policy{number}" / name
 
-    def clock(self, number: int = 0) -> int:
+    def frequency(self, number: int = 0) -> int:
         return int(self.file(number, "scaling_setspeed").read_text().split("\n")[0])
 
     def counters(self, number: int = 0, uuid: DomainId = UUID) -> Counters:
         return self.monitor.snapshot().channels[uuid, number]
 
     async def count(self, number: int = 0, **expected: int) -> None:
-        """Wait until a channel's counters are so."""
+        """Wait until a channel's counters have these values."""
 
-        def look() -> bool:
+        def has_counts() -> bool:
             counted = self.counters(number)
             return all(getattr(counted, name) == n for name, n in expected.items())
 
-        await until(look, f"{expected}")
+        await until(has_counts, f"{expected}")
 
 
 class Guest:
@@ -222,9 +222,9 @@ class Guest:
         await asyncio.get_running_loop().sock_sendall(self.sock, data)
 
     async def receive(self, size: int = SIZE) -> bytes:
-        """Return so many bytes; fewer only if the other side hangs up."""
+        """Return that many bytes; fewer only if the other side hangs up."""
         loop, data = asyncio.get_running_loop(), b""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while len(data) < size:
                 piece = await loop.sock_recv(self.sock, size - len(data))
                 if not piece:
@@ -233,18 +233,19 @@ class Guest:
         return data
 
     async def exchange(self, packet: bytes) -> bytes:
-        """Send a packet until it is answered, as `ask` does."""
-        async with asyncio.timeout(PATIENCE_S):
+        """Send a packet until it is answered; see `request`."""
+        async with asyncio.timeout(TIMEOUT_S):
             while True:
                 await self.send(packet)
                 with contextlib.suppress(TimeoutError):
                     return await asyncio.wait_for(self.receive(len(packet)), 0.5)
 
-    async def ask(self, unit: int, vcpu: int = 0, core_type: int = 0) -> str:
-        """Send a request and say what was answered.
+    async def request(self, unit: int, vcpu: int = 0, core_type: int = 0) -> str:
+        """Send a request and return the kind of answer.
 
-        A machine that is busy with other tests makes some answers late, which are not
-        given; so one that does not come is asked for again, as a guest would.
+        Other tests can keep the machine so busy that an answer would be late and is
+        dropped;
+        so a request without an answer is repeated, as a guest would.
         """
         packet = encode(Request(vcpu, unit, core_type=core_type))
         refusal = packet[:12] + b"\2" + packet[13:]
@@ -252,14 +253,14 @@ class Guest:
         return {packet: "ACK", refusal: "NACK"}.get(answer, "?")
 
 
-async def until(look: Callable[[], bool], what: str) -> None:
-    """Wait for a condition that nobody announces."""
+async def until(is_true: Callable[[], bool], what: str) -> None:
+    """Wait for a condition by polling."""
     try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not look():
+        async with asyncio.timeout(TIMEOUT_S):
+            while not is_true():
                 await asyncio.sleep(0.002)
     except TimeoutError:
-        raise AssertionError(f"did not come: {what}") from None
+        raise AssertionError(f"timed out waiting for: {what}") from None
 
 
 @asynccontextmanager
@@ -272,14 +273,14 @@ async def monitor_harness(
     try:
         yield main
     finally:
-        await main.monitor.stop(PATIENCE_S)
+        await main.monitor.stop(TIMEOUT_S)
         main.close()
 
 
 def with_monitor(
     test: Callable[[MonitorHarness], Awaitable[None]],
 ) -> Callable[[Path], None]:
-    """Run a test on a harness of its own."""
+    """Run a test with a harness of its own."""
 
     async def run(directory: Path) -> None:
         async with monitor_harness(directory) as main:
@@ -289,5 +290,6 @@ def with_monitor(
         asyncio.run(run(tmp_path))
 
     wraps(test)(wrapped)
-    del wrapped.__dict__["__wrapped__"]  # pytest would ask that one for its arguments
+    # pytest would look there for the test's arguments
+    del wrapped.__dict__["__wrapped__"]
     return wrapped

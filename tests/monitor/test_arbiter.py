@@ -45,7 +45,7 @@ def _put(group: Group, setting: Setting) -> VCpu:
     vcpu.is_turbo_allowed = setting.is_turbo_allowed
     vcpu.place(group)
     vcpu.has_turbo_right = setting.has_turbo_right
-    vcpu.rebound()
+    vcpu.update_window()
     if setting.vote:
         vcpu.vote_khz = group.steps.round_up(setting.vote)
     return vcpu
@@ -71,7 +71,7 @@ settings = st.builds(
 
 def limit(group: Group, min_khz: int, max_khz: int) -> None:
     group.limits = Limits(min_khz, max_khz)
-    group.rebound()
+    group.update_windows()
 
 
 @st.composite
@@ -84,7 +84,7 @@ def groups(draw: st.DrawFn) -> Group:
 
 
 @given(groups(), st.lists(settings, max_size=6))
-def test_a_grant_is_a_step_within_the_host_s_bounds(
+def test_a_grant_is_a_step_within_the_host_s_limits(
     group: Group, members: list[Setting]
 ) -> None:
     for setting in members:
@@ -100,15 +100,15 @@ def test_a_grant_is_a_step_within_the_host_s_bounds(
 
 
 @given(groups(), st.lists(settings, max_size=6))
-def test_a_grant_is_no_less_than_any_wish_that_counts_unless_clamped(
+def test_a_grant_is_no_less_than_any_requested_frequency_unless_clamped(
     group: Group, members: list[Setting]
 ) -> None:
     group.override_khz = None
     for setting in members:
         _put(group, setting)
-    wishes = [v.wish_khz() for v in group.members if v.domain.is_executing]
+    requested = [v.requested_khz() for v in group.members if v.domain.is_executing]
     highest = group.window.high_khz
-    assert all(group.target_khz() >= min(wish, highest) for wish in wishes)
+    assert all(group.target_khz() >= min(khz, highest) for khz in requested)
 
 
 @given(groups(), st.lists(settings, max_size=6), st.randoms())
@@ -123,19 +123,19 @@ def test_the_order_of_vcpus_does_not_matter(
 
 
 @given(steps, settings)
-def test_a_wish_is_a_step_within_the_domain_s_bounds(
+def test_a_requested_frequency_is_a_step_within_the_domain_s_limits(
     some: FrequencyTable, setting: Setting
 ) -> None:
     vcpu = _put(Group(0, some), setting._replace(is_enforced=True))
-    assert vcpu.wish_khz() in some.khz
+    assert vcpu.requested_khz() in some.khz
     if some.lowest_khz <= setting.max_khz:
-        assert vcpu.wish_khz() <= setting.max_khz
+        assert vcpu.requested_khz() <= setting.max_khz
     if not (setting.has_turbo_right and setting.is_turbo_allowed):
-        assert vcpu.wish_khz() <= some.nominal_khz
+        assert vcpu.requested_khz() <= some.nominal_khz
 
 
 @given(steps, settings, st.lists(st.integers(0, 8), max_size=20))
-def test_votes_are_steps_whatever_is_asked(
+def test_votes_are_always_steps(
     some: FrequencyTable, setting: Setting, units: list[int]
 ) -> None:
     vcpu = _put(Group(0, some), setting)
@@ -146,7 +146,7 @@ def test_votes_are_steps_whatever_is_asked(
 
 
 @given(steps, settings)
-def test_max_and_min_do_not_depend_on_the_vote_before(
+def test_max_and_min_do_not_depend_on_the_earlier_vote(
     some: FrequencyTable, setting: Setting
 ) -> None:
     vcpu = _put(Group(0, some), setting)
@@ -155,14 +155,14 @@ def test_max_and_min_do_not_depend_on_the_vote_before(
     assert (vcpu.apply_request(MAX), vcpu.apply_request(MIN)) == absolute
 
 
-def test_the_highest_of_the_wishes_is_granted() -> None:
+def test_the_highest_requested_frequency_is_granted() -> None:
     group = Group(0, STEPS)
     for vote in (LOWEST, MIDDLE, LOWEST):
         _running(group, vote=vote)
     assert group.target_khz() == MIDDLE
 
 
-def test_a_running_vcpu_without_a_vote_is_not_slowed_by_a_neighbour() -> None:
+def test_a_running_vcpu_without_a_vote_is_not_slowed_by_a_neighbor() -> None:
     group = Group(0, STEPS)
     _running(group, vote=LOWEST)
     _running(group)
@@ -179,14 +179,14 @@ def test_a_paused_domain_s_vote_does_not_count_and_is_kept() -> None:
     assert group.target_khz() == NOMINAL
 
 
-def test_an_observed_domain_is_not_slowed_by_its_bounds_or_votes() -> None:
+def test_a_domain_in_observe_mode_is_not_slowed_by_its_limits_or_votes() -> None:
     group = Group(0, STEPS)
     observed = _running(group, vote=LOWEST, max_khz=MIDDLE)
     observed.domain.is_enforced = False
     assert group.target_khz() == TURBO
 
 
-def test_a_group_in_which_nobody_runs_stays_at_its_highest_permitted_step() -> None:
+def test_a_group_without_running_vcpus_stays_at_its_highest_permitted_step() -> None:
     group = Group(0, STEPS)
     limit(group, 0, NOMINAL)
     assert group.target_khz() == NOMINAL
@@ -199,7 +199,7 @@ def test_a_group_with_host_cpus_is_not_slowed() -> None:
     assert group.target_khz() == TURBO
 
 
-def test_an_override_replaces_wishes_within_the_host_s_bounds() -> None:
+def test_an_override_replaces_requests_within_the_host_s_limits() -> None:
     group = Group(0, STEPS)
     _running(group, vote=TURBO)
     group.override_khz = 1_500_000
@@ -209,7 +209,7 @@ def test_an_override_replaces_wishes_within_the_host_s_bounds() -> None:
     assert group.target_khz() == MIDDLE
 
 
-def test_a_bound_between_two_steps_is_not_exceeded() -> None:
+def test_a_limit_between_two_steps_is_not_exceeded() -> None:
     group = Group(0, STEPS)
     limit(group, 0, 2_500_000)
     assert group.target_khz() == MIDDLE
@@ -239,19 +239,17 @@ def test_the_calls_of_dpdk_s_test_suite_give_the_steps_of_its_turbo_rules() -> N
         (7, LOWEST, None),
     ],
 )
-def test_what_a_request_makes_of_a_vote(
-    unit: int, vote: int, result: int | None
-) -> None:
+def test_a_request_changes_a_vote(unit: int, vote: int, result: int | None) -> None:
     assert _running(Group(0, STEPS), vote=vote).apply_request(unit) == result
 
 
-def test_relative_requests_move_within_the_domain_s_bounds() -> None:
+def test_relative_requests_move_within_the_domain_s_limits() -> None:
     vcpu = _running(Group(0, STEPS), vote=TURBO, max_khz=MIDDLE)
     assert vcpu.apply_request(UP) == MIDDLE
     assert vcpu.apply_request(DOWN) == LOWEST
 
 
-def test_without_turbo_enabling_is_refused_and_disabling_is_done() -> None:
+def test_without_turbo_enabling_is_refused_and_disabling_is_accepted() -> None:
     vcpu = _running(Group(0, table_from([NOMINAL, LOWEST])))
     assert vcpu.apply_request(ENABLE_TURBO) is None
     assert vcpu.apply_request(DISABLE_TURBO) == NOMINAL
@@ -260,33 +258,33 @@ def test_without_turbo_enabling_is_refused_and_disabling_is_done() -> None:
 def test_turbo_that_the_operator_forbids_is_refused() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.is_turbo_allowed = False
-    vcpu.rebound()
+    vcpu.update_window()
     assert vcpu.apply_request(ENABLE_TURBO) is None
     assert vcpu.apply_request(MAX) == NOMINAL
-    assert vcpu.wish_khz() == NOMINAL
+    assert vcpu.requested_khz() == NOMINAL
 
 
-def test_the_operator_takes_turbo_from_a_vote_that_stands() -> None:
+def test_forbidding_turbo_lowers_an_existing_vote() -> None:
     vcpu = _running(Group(0, STEPS), vote=TURBO)
     vcpu.is_turbo_allowed = False
-    vcpu.rebound()
-    assert vcpu.wish_khz() == NOMINAL
+    vcpu.update_window()
+    assert vcpu.requested_khz() == NOMINAL
 
 
-def test_a_vote_is_void_in_another_group() -> None:
+def test_a_vote_ends_in_another_group() -> None:
     vcpu = _running(Group(0, STEPS), vote=MIDDLE)
     vcpu.place(Group(1, STEPS))
     assert vcpu.vote_khz == 0
 
 
-def test_a_withdrawn_vote_takes_the_turbo_switch_with_it() -> None:
+def test_withdrawing_a_vote_resets_the_turbo_switch() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.vote_khz = vcpu.apply_request(DISABLE_TURBO) or 0
     vcpu.withdraw()
     assert (vcpu.vote_khz, vcpu.apply_request(MAX)) == (0, TURBO)
 
 
-def test_a_floating_vcpu_takes_no_request() -> None:
+def test_a_floating_vcpu_accepts_no_request() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.place(None)
     assert vcpu.apply_request(MAX) is None

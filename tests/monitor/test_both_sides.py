@@ -1,4 +1,4 @@
-"""Whatever crosses on the way, both sides of a clock group agree in the end."""
+"""Whatever crosses between them, both sides of a clock group agree in the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNITS = st.sampled_from([Unit.SCALE_MIN, Unit.SCALE_MAX, Unit.SCALE_DOWN])
 
 
 class BothSidesMachine(RuleBasedStateMachine):
-    """Requests, CPUs, deaths and time, and what they cause, one at a time."""
+    """Requests, CPUs, deaths and time, and their effects, one at a time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,16 +37,16 @@ class BothSidesMachine(RuleBasedStateMachine):
         self.sides.close()
         self._directory.cleanup()
 
-    @initialize(is_settled=st.booleans())
-    def begin(self, *, is_settled: bool) -> None:
-        if is_settled:
-            self.sides.settle()
+    @initialize(is_idle=st.booleans())
+    def begin(self, *, is_idle: bool) -> None:
+        if is_idle:
+            self.sides.run_until_idle()
 
     # What happens on the host
 
     @rule(vcpu=CPU, unit=UNITS)
     def request(self, vcpu: int, unit: Unit) -> None:
-        self.sides.ask(encode(Request(vcpu, unit)))
+        self.sides.request(encode(Request(vcpu, unit)))
 
     @rule(cpu=CPU)
     def take_offline(self, cpu: int) -> None:
@@ -59,7 +59,7 @@ class BothSidesMachine(RuleBasedStateMachine):
 
     @rule()
     def resync(self) -> None:
-        self.sides.tell(e.ResyncDue())
+        self.sides.react(e.ResyncDue())
 
     @rule(seconds=st.integers(1, 2))
     def pass_time(self, seconds: int) -> None:
@@ -71,12 +71,12 @@ class BothSidesMachine(RuleBasedStateMachine):
 
     @rule()
     def reboot(self) -> None:
-        self.sides.tell(e.DomainRebooted(self.sides.spec.uuid))
+        self.sides.react(e.DomainRebooted(self.sides.spec.uuid))
 
     @rule(cpu=st.integers(0, 2), khz=st.sampled_from([None, 1_200_000, 2_000_000]))
     def override(self, cpu: int, khz: int | None) -> None:
         if cpu in self.sides.inventory.groups:
-            self.sides.tell(
+            self.sides.react(
                 e.OverrideReleased(cpu) if khz is None else e.OverrideSet(cpu, khz)
             )
 
@@ -84,7 +84,7 @@ class BothSidesMachine(RuleBasedStateMachine):
     def kill_monitor(self) -> None:
         self.sides.kill_monitor()
 
-    # What is under way
+    # What is in progress
 
     @precondition(lambda self: self.sides.is_start_due)
     @rule()
@@ -99,15 +99,15 @@ class BothSidesMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sides.reports)
     @rule()
-    def hear(self) -> None:
-        self.sides.hear()
+    def receive_report(self) -> None:
+        self.sides.receive_report()
 
     @precondition(lambda self: self.sides.work)
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
         self.sides.finish(data.draw(st.integers(0, len(self.sides.work) - 1)))
 
-    @precondition(lambda self: self.sides.looks)
+    @precondition(lambda self: self.sides.topologies)
     @rule()
     def notice(self) -> None:
         self.sides.notice()
@@ -120,19 +120,19 @@ class BothSidesMachine(RuleBasedStateMachine):
 
     @rule()
     def agree(self) -> None:
-        self.sides.settle()
+        self.sides.run_until_idle()
         self.sides.check()
 
     @rule(vcpu=CPU)
     def acknowledge(self, vcpu: int) -> None:
-        """A request that is acknowledged is in force."""
+        """A request that is acknowledged is in effect."""
         self.agree()
         self.sides.answers()
-        # The first may come too late to be answered: its group is taken for it. One
-        # that could not be taken is refused for a second.
+        # The first answer may be late, because its group has to be taken. If that
+        # failed, requests are refused for a second.
         for _ in range(2):
             self.sides.pass_time(2)
-            self.sides.ask(encode(Request(vcpu, Unit.SCALE_MIN)))
+            self.sides.request(encode(Request(vcpu, Unit.SCALE_MIN)))
             self.agree()
         answers = self.sides.answers()
         record = self.sides.inventory.groups.get(vcpu)

@@ -24,7 +24,7 @@ from orchestrator.monitor.link.commands import WithdrawVotes
 from orchestrator.values.domain import DomainId
 from tests.monitor.monitor_harness import (
     LOWEST,
-    PATIENCE_S,
+    TIMEOUT_S,
     UUID,
     MonitorHarness,
     monitor_harness,
@@ -43,9 +43,9 @@ def test_a_group_without_votes_is_yielded(tmp_path: Path) -> None:
     async def run() -> None:
         async with monitor_harness(tmp_path, release_after_s=0.05) as main:
             guest = main.simple()
-            await guest.ask(MIN)
+            await guest.request(MIN)
             main.monitor.send(WithdrawVotes(UUID, None))
-            await main.hear(events.GroupYielded(0))
+            await main.wait_for(events.GroupYielded(0))
             assert main.monitor.snapshot().grants == {0: None}
 
     asyncio.run(run())
@@ -56,7 +56,7 @@ async def test_the_monitor_leaves_signals_to_main(main: MonitorHarness) -> None:
     guest = main.simple()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(main.pid(), number)
-    assert await guest.ask(MIN) == "ACK"
+    assert await guest.request(MIN) == "ACK"
 
 
 @with_monitor
@@ -84,7 +84,7 @@ print(*(line for line in after.splitlines() if line.startswith("Cap")), sep="\\n
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to give")
-def test_capabilities_of_a_daemon_that_is_not_root_are_given_up() -> None:
+def test_capabilities_of_a_daemon_that_is_not_root_are_dropped() -> None:
     setpriv = [
         *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
         *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
@@ -98,7 +98,7 @@ def test_capabilities_of_a_daemon_that_is_not_root_are_given_up() -> None:
     )
     assert done.returncode == 0, done.stderr
     sets = dict(line.split(":\t") for line in done.stdout.splitlines())
-    del sets["CapBnd"]  # without the right to gain any it bounds nothing
+    del sets["CapBnd"]  # has no effect without the right to gain capabilities
     assert {int(held, 16) for held in sets.values()} == {0}
 
 
@@ -108,28 +108,29 @@ async def test_hundreds_of_channels_and_groups_are_handed_over(
 ) -> None:
     count = 200
     for number in range(count):
-        main.offer(number)
+        main.add_group(number)
         uuid = DomainId(f"00000000-0000-0000-0000-{number:012}")
         main.define_domain(number, uuid=uuid)
         guest = main.open_channel(uuid=uuid)
         await guest.send(encode(Request(0, MIN)))
     await until(
-        lambda: all(main.clock(number) == LOWEST for number in range(count)), "clocks"
+        lambda: all(main.frequency(number) == LOWEST for number in range(count)),
+        "the frequencies",
     )
 
 
-def test_a_monitor_starts_however_many_files_main_has_open(tmp_path: Path) -> None:
+def test_a_monitor_starts_even_if_main_has_many_files_open(tmp_path: Path) -> None:
     async def run() -> None:
         async with monitor_harness(tmp_path) as main:
-            assert await main.simple().ask(MIN) == "ACK"
+            assert await main.simple().request(MIN) == "ACK"
 
     with ExitStack() as stack:
-        for _ in range(1_024):  # where select() ends
+        for _ in range(1_024):  # beyond the limit of select()
             stack.enter_context(Path("/dev/null").open("rb"))
         asyncio.run(run())
 
 
-def test_a_monitor_that_hangs_is_killed_and_one_that_works_is_not(
+def test_a_monitor_that_hangs_is_killed_and_a_working_one_is_not(
     tmp_path: Path,
 ) -> None:
     async def run() -> None:
@@ -142,28 +143,28 @@ def test_a_monitor_that_hangs_is_killed_and_one_that_works_is_not(
             main.monitor.check_health()
             return time.monotonic() > since_s + span_s
 
-        await until(lambda: is_over(1.5), "three times what it may take")
-        assert main.heard == []
+        await until(lambda: is_over(1.5), "three times the timeout")
+        assert main.posted == []
         os.kill(first, signal.SIGSTOP)
-        await until(lambda: is_over(0) and main.heard != [], "its death")
-        assert main.heard == [events.MonitorDied(-signal.SIGKILL)]
+        await until(lambda: is_over(0) and main.posted != [], "its death")
+        assert main.posted == [events.MonitorDied(-signal.SIGKILL)]
         await main.monitor.start()
         since_s = time.monotonic()
-        await until(lambda: is_over(1.0), "twice what the next one may take")
+        await until(lambda: is_over(1.0), "twice the timeout of the next one")
         assert main.pid() != first
-        assert len(main.heard) == 1
-        await main.monitor.stop(PATIENCE_S)
+        assert len(main.posted) == 1
+        await main.monitor.stop(TIMEOUT_S)
 
     asyncio.run(run())
 
 
-def test_a_monitor_that_is_frozen_is_ended_in_time(tmp_path: Path) -> None:
+def test_a_frozen_monitor_is_killed_at_the_timeout(tmp_path: Path) -> None:
     async def run() -> None:
         main = MonitorHarness(tmp_path)
         await main.monitor.start()
         os.kill(main.pid(), signal.SIGSTOP)
         await main.monitor.stop(0.05)
-        assert (main.monitor.pid, main.heard) == (None, [])
+        assert (main.monitor.pid, main.posted) == (None, [])
 
     asyncio.run(run())
 
@@ -171,27 +172,25 @@ def test_a_monitor_that_is_frozen_is_ended_in_time(tmp_path: Path) -> None:
 def test_stopping_restores_nothing(tmp_path: Path) -> None:
     async def run() -> MonitorHarness:
         async with monitor_harness(tmp_path) as main:
-            await main.simple().ask(MIN)
+            await main.simple().request(MIN)
         return main
 
     main = asyncio.run(run())
-    assert main.clock() == LOWEST
+    assert main.frequency() == LOWEST
     assert main.file(0, "scaling_governor").read_text() == "userspace\n"
-    assert main.monitor.snapshot().wishes == {(UUID, 0): LOWEST}
-    assert main.heard == [events.TakeWanted(0)]
+    assert main.monitor.snapshot().requested_khz == {(UUID, 0): LOWEST}
+    assert main.posted == [events.TakeWanted(0)]
 
 
-def test_a_monitor_that_does_not_come_up_is_an_error(
+def test_a_monitor_that_does_not_start_is_an_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     async def run() -> None:
-        nobody_at_all = 2**40
-        monitor = Monitor(
-            release_after_s=1, post=lambda _event: None, uid=nobody_at_all
-        )
+        unknown_uid = 2**40
+        monitor = Monitor(release_after_s=1, post=lambda _event: None, uid=unknown_uid)
         with pytest.raises(HandoffError, match="status 1"):
             await monitor.start()
-        await monitor.stop(PATIENCE_S)
+        await monitor.stop(TIMEOUT_S)
 
     asyncio.run(run())
     assert "setresuid" in capfd.readouterr().err
@@ -218,13 +217,13 @@ def test_a_killed_main_leaves_the_tree_as_it_was(tmp_path: Path) -> None:
     monitor = os.pidfd_open(int(main.stdout.readline()))
     changed = tmp_path / "policy2" / "scaling_governor"
     assert changed.read_text() == "userspace\n"
-    # What nobody took may be somebody else's by now, and is not touched.
+    # A group that was not taken may have been changed by its owner; it is left alone.
     untaken = tmp_path / f"policy{groups - 1}" / "scaling_governor"
     untaken.write_text("an operator's\n")
     main.kill()
     main.wait()
     main.stdout.close()
-    assert select.select([monitor], [], [], PATIENCE_S)[0], "the monitor lives on"
+    assert select.select([monitor], [], [], TIMEOUT_S)[0], "the monitor is still alive"
     os.close(monitor)
     for number in range(groups - 1):
         directory = tmp_path / f"policy{number}"

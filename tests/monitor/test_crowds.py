@@ -1,4 +1,4 @@
-"""Many guests that are served in one pass."""
+"""Many guests served in one pass."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 
 
 def _crowd(monitor: InProcessMonitor, count: int = 40) -> list[socket.socket]:
-    """A group and a channel each for many vCPUs, with votes: all have their plans."""
+    """Create a group and a channel for each of many vCPUs, all with votes and plans."""
     for group in range(count):
         monitor.define_group(group)
         monitor.hand_over(group)
     monitor.define_domain(groups=tuple(range(count)))
     guests = [monitor.adopt(number=number) for number in range(count)]
     for vcpu, guest in enumerate(guests):
-        assert monitor.ask(guest, encode(Request(vcpu, MIN))) == ack(vcpu, MIN)
+        assert monitor.request(guest, encode(Request(vcpu, MIN))) == ack(vcpu, MIN)
     return guests
 
 
@@ -35,58 +35,60 @@ def _all_send(guests: list[socket.socket], unit: int) -> None:
         guest.sendall(encode(Request(vcpu, unit)))
 
 
-def test_many_guests_that_ask_at_once_are_all_answered_in_one_pass(
+def test_many_simultaneous_requests_are_all_answered_in_one_pass(
     monitor: InProcessMonitor,
 ) -> None:
     guests = _crowd(monitor)
     _all_send(guests, MAX)
-    monitor.turn()
+    monitor.run_pass()
     for vcpu, guest in enumerate(guests):
         assert receive(guest) == ack(vcpu, MAX)
-        assert monitor.clock(vcpu) == TURBO
+        assert monitor.frequency(vcpu) == TURBO
         assert monitor.counts(number=vcpu) == {"acks": 2}
 
 
-def test_one_of_many_that_hangs_up_ends_only_itself(monitor: InProcessMonitor) -> None:
+def test_one_of_many_guests_that_hangs_up_ends_only_its_channel(
+    monitor: InProcessMonitor,
+) -> None:
     guests = _crowd(monitor)
     _all_send(guests, MAX)
     guests[3].shutdown(socket.SHUT_RD)
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.reports == [reports.EndpointClosed("0", 3, 1, "EPIPE")]
     assert all(receive(guest) for guest in guests[4:])
 
 
-def test_one_of_many_that_does_not_read_loses_only_its_own_answers(
+def test_one_of_many_guests_that_does_not_read_loses_only_its_answers(
     monitor: InProcessMonitor,
 ) -> None:
     guests = _crowd(monitor)
-    deaf = monitor.groups.speakers[next(iter(monitor.groups.speakers))][5]
+    endpoint = monitor.groups.endpoints[next(iter(monitor.groups.endpoints))][5]
     with contextlib.suppress(BlockingIOError):
         while True:
-            deaf.send(b"\0" * SIZE)
+            endpoint.send(b"\0" * SIZE)
     _all_send(guests, MAX)
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.counts(number=5) == {"acks": 1, "dropped": 1}
     assert receive(guests[6]) == ack(6, MAX)
 
 
-def test_many_answers_that_come_too_late_are_not_given(
+def test_many_answers_that_are_too_late_are_dropped(
     monitor: InProcessMonitor,
 ) -> None:
     guests = _crowd(monitor)
     _all_send(guests, MAX)
-    monitor.turn(age_ns=LATE_NS)
+    monitor.run_pass(age_ns=LATE_NS)
     assert [receive(guest) for guest in guests] == [b""] * len(guests)
     assert monitor.counts(number=7) == {"acks": 1, "late": 1}
 
 
-def test_a_channel_that_main_closes_before_its_answer_is_sent_is_no_news(
+def test_a_channel_that_main_closes_before_its_answer_is_not_reported(
     monitor: InProcessMonitor,
 ) -> None:
     guests = _crowd(monitor)
     _all_send(guests, MAX)
     monitor.main.send(messages.encode(commands.CloseChannel("0", 38)))
-    monitor.turn()
+    monitor.run_pass()
     assert receive(guests[37]) == ack(37, MAX)
     assert receive(guests[38]) == b""
     assert monitor.reports == []

@@ -1,4 +1,4 @@
-"""What the death of a monitor leaves, and what the next one knows."""
+"""What survives the death of a monitor, and what the next one resumes."""
 
 from __future__ import annotations
 
@@ -48,82 +48,85 @@ UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 
 
 @with_monitor
-async def test_a_death_of_the_monitor_leaves_clocks_and_votes(
+async def test_the_monitor_s_death_leaves_frequencies_and_votes(
     main: MonitorHarness,
 ) -> None:
     guest = main.simple()
-    await guest.ask(DISABLE)
-    await guest.ask(MIN)
+    await guest.request(DISABLE)
+    await guest.request(MIN)
     before = main.counters()
     await _kill_monitor(main)
-    assert main.clock() == LOWEST
+    assert main.frequency() == LOWEST
     assert main.monitor.pid is None
     await main.monitor.start()
     main.hand_over_again()
     again = main.open_channel()
-    assert await again.ask(UP) == "ACK"
-    assert main.clock() == MIDDLE
-    assert await again.ask(MAX) == "ACK"
-    assert main.clock() == NOMINAL  # turbo is still off
+    assert await again.request(UP) == "ACK"
+    assert main.frequency() == MIDDLE
+    assert await again.request(MAX) == "ACK"
+    assert main.frequency() == NOMINAL  # turbo is still off
     assert main.counters().acks >= before.acks + 1
     assert await guest.receive() == b""
 
 
 async def _kill_monitor(main: MonitorHarness) -> None:
     os.kill(main.pid(), signal.SIGKILL)
-    await main.hear(events.MonitorDied(-signal.SIGKILL))
+    await main.wait_for(events.MonitorDied(-signal.SIGKILL))
 
 
 @with_monitor
-async def test_what_is_said_while_no_monitor_lives_is_known_to_the_next(
+async def test_definitions_made_without_a_monitor_reach_the_next_one(
     main: MonitorHarness,
 ) -> None:
     guest = main.simple()
-    await guest.ask(MIN)
+    await guest.request(MIN)
     await _kill_monitor(main)
     other = DomainId("00000000-0000-0000-0000-000000000002")
     main.define_domain(0, uuid=other)
     main.monitor.send(WithdrawVotes(UUID, 0))
     refused = main.open_channel()
-    await main.hear(events.EndpointClosed(UUID, 0, "the monitor is not available"))
+    await main.wait_for(events.EndpointClosed(UUID, 0, "monitor unavailable"))
     assert await refused.receive() == b""
     await main.monitor.start()
     main.hand_over_again()
-    await until(lambda: main.clock() == TURBO, "no vote is left")
-    assert await main.open_channel(uuid=other).ask(MIN) == "ACK"
-    assert main.monitor.snapshot().wishes == {(UUID, 0): None, (other, 0): LOWEST}
+    await until(lambda: main.frequency() == TURBO, "the end of all votes")
+    assert await main.open_channel(uuid=other).request(MIN) == "ACK"
+    assert main.monitor.snapshot().requested_khz == {
+        (UUID, 0): None,
+        (other, 0): LOWEST,
+    }
 
 
 @with_monitor
 async def test_a_policy_s_vote_takes_the_group_and_outlives_a_monitor(
     main: MonitorHarness,
 ) -> None:
-    main.offer()
+    main.add_group()
     main.define_domain(0)
     main.monitor.send(SetPolicyVote(UUID, 0, LOWEST))
-    await main.hear(events.TakeWanted(0))
-    await until(lambda: main.clock() == LOWEST, "the policy's clock")
+    await main.wait_for(events.TakeWanted(0))
+    await until(lambda: main.frequency() == LOWEST, "the policy's frequency")
     await _kill_monitor(main)
     main.file(0, "scaling_setspeed").write_text("1\n")
     await main.monitor.start()
     main.hand_over_again()
-    await until(lambda: main.clock() == LOWEST, "the policy's clock again")
-    assert main.monitor.snapshot().wishes == {(UUID, 0): LOWEST}
-    assert await main.open_channel().ask(MAX) == "ACK"
-    assert main.clock() == TURBO
+    await until(lambda: main.frequency() == LOWEST, "the policy's frequency again")
+    assert main.monitor.snapshot().requested_khz == {(UUID, 0): LOWEST}
+    assert await main.open_channel().request(MAX) == "ACK"
+    assert main.frequency() == TURBO
     main.monitor.send(WithdrawVotes(UUID, None))
-    await until(lambda: main.clock() == LOWEST, "the policy's clock alone")
+    await until(lambda: main.frequency() == LOWEST, "only the policy's frequency")
     main.monitor.send(SetPolicyVote(UUID, 0, 0))
-    await until(lambda: main.clock() == TURBO, "no vote is left")
-    assert main.monitor.snapshot().wishes == {(UUID, 0): None}
+    await until(lambda: main.frequency() == TURBO, "the end of all votes")
+    assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
 
 
 @with_monitor
-async def test_a_policy_s_vote_ends_with_the_vcpu_s_place_also_for_main(
+async def test_main_forgets_a_policy_s_vote_when_the_vcpu_leaves_its_group(
     main: MonitorHarness,
 ) -> None:
-    main.offer()
-    main.offer(1)
+    main.add_group()
+    main.add_group(1)
     main.define_domain(0, 0)
     for vcpu in (0, 1, 2):
         main.monitor.send(SetPolicyVote(UUID, vcpu, LOWEST))
@@ -132,27 +135,27 @@ async def test_a_policy_s_vote_ends_with_the_vcpu_s_place_also_for_main(
     main.define_domain(1)
     main.define_domain(0)
     await main.monitor.start()
-    assert main.monitor.snapshot().wishes == {(UUID, 0): None}
+    assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
     main.monitor.send(SetPolicyVote(UUID, 0, LOWEST))
     main.monitor.send(ForgetDomain(UUID))
     main.define_domain(0)
-    assert main.monitor.snapshot().wishes == {(UUID, 0): None}
+    assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
 
 
 @with_monitor
-async def test_guests_policies_are_heard_and_answered(main: MonitorHarness) -> None:
+async def test_guests_policies_are_received_and_answered(main: MonitorHarness) -> None:
     guest = main.simple()
     packet = encode_policy(PolicyPacket(vm_name=b"me", num_vcpu=1))
     assert await guest.exchange(packet) == packet[:12] + b"\1" + packet[13:]
-    for sent in main.heard:
+    for sent in main.posted:
         assert isinstance(sent, events.PolicySent)
         assert (sent.uuid, sent.number, sent.generation) == (UUID, 0, SIZE)
         assert sent.packet == packet
-    assert main.heard
-    main.is_taking_policies = False
+    assert main.posted
+    main.is_accepting_policies = False
     assert await guest.exchange(packet) == packet[:12] + b"\2" + packet[13:]
     await guest.send(encode(Request(0, 0, Command.PKT_POLICY_REMOVE)))
-    await main.hear(events.PolicyRemoved(UUID, 0))
+    await main.wait_for(events.PolicyRemoved(UUID, 0))
 
 
 def _close_the_channel(main: MonitorHarness) -> None:
@@ -182,7 +185,7 @@ def _forget_the_domain(main: MonitorHarness) -> None:
 
 
 @pytest.mark.parametrize(
-    "say",
+    "withdraw",
     [
         _close_the_channel,
         _disable_the_channel,
@@ -192,73 +195,71 @@ def _forget_the_domain(main: MonitorHarness) -> None:
         _forget_the_domain,
     ],
 )
-def test_what_a_dying_monitor_does_not_hear_is_done_all_the_same(
-    tmp_path: Path, say: Callable[[MonitorHarness], None]
+def test_withdrawals_that_a_dying_monitor_does_not_process_are_applied(
+    tmp_path: Path, withdraw: Callable[[MonitorHarness], None]
 ) -> None:
     async def run() -> None:
         async with monitor_harness(tmp_path) as main:
             guest = main.simple()
-            main.offer(1)
-            await guest.ask(MIN)
+            main.add_group(1)
+            await guest.request(MIN)
             os.kill(main.pid(), signal.SIGSTOP)
-            say(main)
+            withdraw(main)
             await _kill_monitor(main)
-            assert main.clock() == LOWEST
+            assert main.frequency() == LOWEST
             await main.monitor.start()
             main.hand_over_again()
-            await until(lambda: main.clock() == TURBO, "no vote is left")
-            assert main.monitor.snapshot().wishes == {(UUID, 0): None}
+            await until(lambda: main.frequency() == TURBO, "the end of all votes")
+            assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
 
     asyncio.run(run())
 
 
 @with_monitor
-async def test_what_a_monitor_has_done_is_not_done_again_after_its_death(
+async def test_withdrawals_that_were_processed_are_not_applied_again(
     main: MonitorHarness,
 ) -> None:
     guest = main.simple()
-    await guest.ask(MIN)
+    await guest.request(MIN)
     main.monitor.send(WithdrawVotes(UUID, 0))
-    await until(lambda: main.clock() == TURBO, "the end of the vote")
-    await guest.ask(MIN)
+    await until(lambda: main.frequency() == TURBO, "the end of the vote")
+    await guest.request(MIN)
     os.kill(main.pid(), signal.SIGSTOP)
-    main.monitor.send(
-        SwitchChannel(UUID, 1, is_enabled=True)
-    )  # says nothing about votes
+    main.monitor.send(SwitchChannel(UUID, 1, is_enabled=True))  # ends no votes
     await _kill_monitor(main)
     await main.monitor.start()
     main.hand_over_again()
     again = main.open_channel()
-    assert await again.ask(UP) == "ACK"
-    assert main.clock() == MIDDLE, "not the step above the lowest: the vote was lost"
+    assert await again.request(UP) == "ACK"
+    assert main.frequency() == MIDDLE, "not the step above the lowest: the vote is lost"
 
 
 @with_monitor
-async def test_a_vcpu_that_moved_while_no_monitor_lived_has_lost_its_vote(
+async def test_a_vcpu_that_moved_without_a_monitor_has_lost_its_vote(
     main: MonitorHarness,
 ) -> None:
     guest = main.simple()
-    main.offer(1)
-    await guest.ask(MIN)
+    main.add_group(1)
+    await guest.request(MIN)
     await _kill_monitor(main)
     main.define_domain(1)
     main.define_domain(0)
     await main.monitor.start()
     main.hand_over_again()
-    await until(lambda: main.clock() == TURBO, "no vote is left")
+    await until(lambda: main.frequency() == TURBO, "the end of all votes")
 
 
 @with_monitor
-async def test_a_domain_forgotten_while_no_monitor_lived_leaves_nothing(
+async def test_a_domain_that_was_forgotten_without_a_monitor_leaves_nothing(
     main: MonitorHarness,
 ) -> None:
     guest = main.simple()
-    await guest.ask(MIN)
+    await guest.request(MIN)
     await _kill_monitor(main)
     main.monitor.send(ForgetDomain(UUID))
     await main.monitor.start()
     main.define_domain(0)
     main.hand_over_again()
-    await until(lambda: main.clock() == TURBO, "no vote is left")
-    await main.open_channel().ask(MAX)
+    await until(lambda: main.frequency() == TURBO, "the end of all votes")
+    await main.open_channel().request(MAX)
     await until(lambda: main.counters().acks == 1, "only the new ACK is counted")

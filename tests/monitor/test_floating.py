@@ -11,6 +11,6 @@ def test_a_floating_vcpu_has_neither_frequency_nor_steps() -> None:
     vcpu = VCpu(Domain(), 0)
     assert vcpu.apply_request(MAX) is None
     with pytest.raises(ValueError, match="floating"):
-        vcpu.wish_khz()
+        vcpu.requested_khz()
     with pytest.raises(ValueError, match="floating"):
         vcpu.clamp(2_000_000)

@@ -47,23 +47,23 @@ UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 
 def _silence(monitor: InProcessMonitor) -> None:
     monitor.now_ns += IDLE_NS
-    monitor.turn()
+    monitor.run_pass()
 
 
 @pytest.mark.parametrize("generation", ALL, ids=lambda g: str(g.size_bytes))
-def test_a_guest_of_any_generation_sets_its_clock_from_the_first_packet(
+def test_a_guest_of_any_generation_sets_its_frequency_with_the_first_packet(
     monitor: InProcessMonitor, generation: Generation
 ) -> None:
     guest = monitor.simple()
     assert monitor.generation() == (None, False)
-    assert monitor.ask(guest, encode_connect(generation)) == b""
+    assert monitor.request(guest, encode_connect(generation)) == b""
     _silence(monitor)
     assert monitor.generation() == (generation.size_bytes, False)
     for unit, clock in ((MIN, LOWEST), (UP, MIDDLE), (MAX, TURBO), (DOWN, NOMINAL)):
         packet = encode(Request(0, unit), generation)
-        answer = monitor.ask(guest, packet)
+        answer = monitor.request(guest, packet)
         assert answer == (packet if generation.is_answered else b"")
-        assert monitor.clock() == clock
+        assert monitor.frequency() == clock
     counted = "acks" if generation.is_answered else "unanswered"
     assert monitor.counts() == {counted: 4}
 
@@ -73,13 +73,13 @@ def test_an_old_guest_is_never_answered_but_its_refusals_are_counted(
     monitor: InProcessMonitor, generation: Generation
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode_connect(generation))
+    monitor.request(guest, encode_connect(generation))
     _silence(monitor)
     bad = encode(Request(7, MIN), generation) + encode(Request(0, 99), generation)
-    assert monitor.ask(guest, bad) == b""
-    monitor.tell(commands.TakeBack(0))
-    assert monitor.ask(guest, encode(Request(0, MIN), generation)) == b""
-    monitor.tell(commands.AnswerTake(0, is_taken=False))
+    assert monitor.request(guest, bad) == b""
+    monitor.apply(commands.CloseGroup(0))
+    assert monitor.request(guest, encode(Request(0, MIN), generation)) == b""
+    monitor.apply(commands.AnswerTake(0, is_taken=False))
     assert receive(guest) == b""
     assert monitor.counts() == {"unanswered": 3}
     assert monitor.reasons() == {"no-vcpu": 1, "unit": 1}
@@ -90,7 +90,7 @@ def test_a_policy_of_an_old_guest_reaches_main_and_is_not_answered(
 ) -> None:
     guest = monitor.simple()
     policy = encode_policy(PolicyPacket(num_vcpu=1), GENERATION_456)
-    monitor.ask(guest, policy)
+    monitor.request(guest, policy)
     _silence(monitor)
     (sent,) = monitor.policies()
     assert (sent.generation, sent.packet) == (456, policy.decode("latin-1"))
@@ -101,50 +101,52 @@ def test_a_policy_of_an_old_guest_reaches_main_and_is_not_answered(
 
 def test_a_32_bit_guest_is_answered_in_its_own_size(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode_connect(GENERATION_460))
+    monitor.request(guest, encode_connect(GENERATION_460))
     _silence(monitor)
     low = encode(Request(0, MIN), GENERATION_460)
     bad = encode(Request(9, MIN), GENERATION_460)
     refusal = encode_answer(bad, Answer.NACK, GENERATION_460)
-    assert monitor.ask(guest, low + bad + low) == low + refusal + low
+    assert monitor.request(guest, low + bad + low) == low + refusal + low
     host = encode(Request(0, MIN, core_type=1), GENERATION_460)
-    assert monitor.ask(guest, host) == encode_answer(host, Answer.NACK, GENERATION_460)
+    assert monitor.request(guest, host) == encode_answer(
+        host, Answer.NACK, GENERATION_460
+    )
     assert monitor.counts() == {"acks": 2, "nacks": 2}
 
 
-def test_a_single_packet_that_the_silence_explains_is_too_late_to_be_answered(
+def test_a_single_packet_recognized_by_a_silence_is_too_late_to_be_answered(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MIN), GENERATION_460))
-    assert monitor.clock() == TURBO
+    monitor.request(guest, encode(Request(0, MIN), GENERATION_460))
+    assert monitor.frequency() == TURBO
     _silence(monitor)
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
     assert receive(guest) == b""
     assert monitor.counts() == {"late": 1}
 
 
-def test_a_silence_is_over_when_something_comes(monitor: InProcessMonitor) -> None:
+def test_a_silence_ends_with_the_next_bytes(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     packet = encode(Request(0, MIN))
-    monitor.ask(guest, packet[:100])
+    monitor.request(guest, packet[:100])
     monitor.now_ns += IDLE_NS - 1
-    monitor.turn()
-    assert monitor.ask(guest, packet[100:]) == packet
+    monitor.run_pass()
+    assert monitor.request(guest, packet[100:]) == packet
 
 
-def test_a_silence_that_nobody_noticed_in_time_counts_too(
+def test_a_silence_counts_even_if_it_is_noticed_late(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MIN), GENERATION_456))
+    monitor.request(guest, encode(Request(0, MIN), GENERATION_456))
     monitor.now_ns += IDLE_NS
-    monitor.ask(guest, encode(Request(0, UP), GENERATION_456))
-    assert monitor.clock() == MIDDLE
+    monitor.request(guest, encode(Request(0, UP), GENERATION_456))
+    assert monitor.frequency() == MIDDLE
     assert monitor.counts() == {"unanswered": 2}
 
 
-def test_silences_of_many_channels_are_explained_together(
+def test_the_rests_of_many_streams_are_processed_together(
     monitor: InProcessMonitor,
 ) -> None:
     for group in range(4):
@@ -154,73 +156,77 @@ def test_silences_of_many_channels_are_explained_together(
     guests = [monitor.adopt(group) for group in range(4)]
     for guest, generation in zip(guests, ALL, strict=True):
         guest.sendall(encode(Request(0, MIN), generation))
-    monitor.turn()
+    monitor.run_pass()
     _silence(monitor)
-    assert [monitor.clock(group) for group in range(4)] == [LOWEST] * 4
+    assert [monitor.frequency(group) for group in range(4)] == [LOWEST] * 4
     assert [monitor.generation(group)[0] for group in range(4)] == list(GENERATIONS)
-    assert not monitor.exchange.silences
+    assert not monitor.exchange.rest_deadlines
 
 
-def test_a_channel_that_ends_in_a_silence_leaves_nothing(
+def test_a_channel_that_closes_during_a_silence_leaves_no_deadline(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, b"\1" * 9)
+    monitor.request(guest, b"\1" * 9)
     guest.close()
-    monitor.turn()
-    assert not monitor.exchange.silences
+    monitor.run_pass()
+    assert not monitor.exchange.rest_deadlines
     _silence(monitor)
 
 
-def test_a_domain_that_boots_something_else_is_understood(
+def test_a_domain_that_boots_another_generation_is_recognized(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    clocks = {MIN: LOWEST, MAX: TURBO}
+    expected = {MIN: LOWEST, MAX: TURBO}
     for index, generation in enumerate((*ALL, *reversed(ALL), *ALL)):
         unit = (MIN, MAX)[index % 2]
-        monitor.ask(guest, encode_connect(generation))
+        monitor.request(guest, encode_connect(generation))
         _silence(monitor)
-        monitor.ask(guest, encode(Request(0, unit), generation))
+        monitor.request(guest, encode(Request(0, unit), generation))
         assert monitor.generation() == (generation.size_bytes, False)
-        assert monitor.clock() == clocks[unit]
+        assert monitor.frequency() == expected[unit]
     assert "errors" not in monitor.counts()
 
 
-def test_what_was_found_out_outlives_a_reconnection(monitor: InProcessMonitor) -> None:
+def test_a_recognized_generation_outlives_a_reconnection(
+    monitor: InProcessMonitor,
+) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MAX), GENERATION_460))
+    monitor.request(guest, encode(Request(0, MAX), GENERATION_460))
     _silence(monitor)
     again = monitor.adopt()
     packet = encode(Request(0, MIN), GENERATION_460)
-    assert monitor.ask(again, packet) == packet
+    assert monitor.request(again, packet) == packet
 
 
-def test_an_operator_s_word_stands_above_what_arrives(
+def test_a_configured_generation_takes_precedence_over_detection(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
     packet = encode(Request(0, MIN))
-    monitor.ask(guest, packet)
+    monitor.request(guest, packet)
     monitor.define_domain(generation=16)
     assert monitor.generation() == (16, True)
-    # 29 records, of which the first one is a request and the others are nothing.
-    assert monitor.ask(guest, encode(Request(0, MAX))) == b""
-    assert (monitor.clock(), monitor.counts()["errors"]) == (TURBO, 28)
-    assert monitor.ask(monitor.adopt(), packet) == b""
+    # 29 records, of which the first is a request and the others are invalid.
+    assert monitor.request(guest, encode(Request(0, MAX))) == b""
+    assert (monitor.frequency(), monitor.counts()["errors"]) == (TURBO, 28)
+    assert monitor.request(monitor.adopt(), packet) == b""
     monitor.define_domain()
     assert monitor.generation() == (16, False)
     guest = monitor.adopt()
-    assert monitor.ask(guest, packet) == packet
+    assert monitor.request(guest, packet) == packet
     assert monitor.generation() == (464, False)
 
 
-def test_a_generation_that_is_none_is_found_out(monitor: InProcessMonitor) -> None:
+def test_an_invalid_configured_generation_is_detected_instead(
+    monitor: InProcessMonitor,
+) -> None:
     monitor.define_group()
     monitor.hand_over()
     monitor.define_domain(generation=17)
     packet = encode(Request(0, MIN))
-    assert monitor.ask(monitor.adopt(), packet) == packet
+    assert monitor.request(monitor.adopt(), packet) == packet
 
 
 pieces = st.lists(
@@ -235,7 +241,7 @@ pieces = st.lists(
 
 @given(sent=pieces, silences=st.lists(st.booleans(), min_size=6, max_size=6))
 @settings(max_examples=examples(60), deadline=None)
-def test_no_bytes_of_one_guest_reach_another_or_end_its_channel(
+def test_no_bytes_of_one_guest_affect_another_or_end_its_channel(
     sent: list[bytes], silences: list[bool]
 ) -> None:
     with TemporaryDirectory() as name, InProcessMonitor(Path(name)) as monitor:
@@ -247,7 +253,7 @@ def test_no_bytes_of_one_guest_reach_another_or_end_its_channel(
         low = encode(Request(0, MIN))
         for piece, is_silent in zip(sent, silences, strict=False):
             wild.sendall(piece)
-            assert monitor.ask(good, low) == low
+            assert monitor.request(good, low) == low
             receive(wild)
             if is_silent:
                 _silence(monitor)
@@ -256,7 +262,7 @@ def test_no_bytes_of_one_guest_reach_another_or_end_its_channel(
             assert sent_policy.uuid == "0"
             monitor.answer_policy(sent_policy)
         receive(wild)
-        assert monitor.ask(wild, low) == low
+        assert monitor.request(wild, low) == low
         assert monitor.counts(1) == {"acks": len(sent)}
         ends = [r for r in monitor.reports if isinstance(r, reports.EndpointClosed)]
         assert ends == []
@@ -267,33 +273,34 @@ def test_an_old_guest_that_never_reads_is_served_ten_thousand_times(
     monitor: InProcessMonitor, generation: Generation
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode_connect(generation))
+    monitor.request(guest, encode_connect(generation))
     _silence(monitor)
     burst = b"".join(encode(Request(0, unit), generation) for unit in (MAX, MIN) * 50)
     for _ in range(100):
         guest.sendall(burst)
-        monitor.exhaust()
+        monitor.run_until_idle()
     assert monitor.counts() == {"unanswered": 10_000}
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
 
 
 @pytest.mark.parametrize("generation", OLD, ids=lambda g: str(g.size_bytes))
-def test_after_a_flood_of_one_generation_another_is_recognised(
+def test_after_a_flood_of_one_generation_another_is_recognized(
     monitor: InProcessMonitor, generation: Generation
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode_connect(generation))
+    monitor.request(guest, encode_connect(generation))
     _silence(monitor)
     flood = encode(Request(0, MIN), generation) * MAX_PACKETS
-    monitor.tick_ns = TURN_NS + 1  # each turn is long: ever less is read at once
+    # each turn is long, so that less and less is read at once
+    monitor.tick_ns = TURN_NS + 1
     for _ in range(10):
         guest.sendall(flood)
         for _ in range(MAX_PACKETS):
-            _silence(monitor)  # which is longer than any rest
+            _silence(monitor)  # which is longer than any pause
     monitor.tick_ns = 0
     for _ in range(3):
         packet = encode(Request(0, MAX))
-        assert monitor.ask(guest, packet) == packet
+        assert monitor.request(guest, packet) == packet
     assert monitor.generation() == (464, False)
 
 
@@ -301,11 +308,11 @@ def test_a_flood_of_short_packets_is_read_in_small_portions(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode_connect(GENERATION_16))
+    monitor.request(guest, encode_connect(GENERATION_16))
     _silence(monitor)
     guest.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     guest.sendall(encode(Request(0, MIN), GENERATION_16) * 4_000)
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.counts()["unanswered"] == MAX_PACKETS
-    monitor.exhaust()
+    monitor.run_until_idle()
     assert monitor.counts()["unanswered"] == 4_000

@@ -1,4 +1,4 @@
-"""The life of a clock group, over the deaths of a monitor and of main."""
+"""The life of a clock group, including the death of a monitor and of main."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_a_group_without_votes_is_kept_for_a_while_and_then_yielded(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MIN)))
-    monitor.tell(commands.WithdrawVotes("0", 0, None))
+    monitor.request(guest, encode(Request(0, MIN)))
+    monitor.apply(commands.WithdrawVotes("0", 0, None))
     monitor.now_ns += SECOND_NS - 1
-    monitor.turn()
-    assert (monitor.reports, monitor.clock()) == ([], TURBO)
+    monitor.run_pass()
+    assert (monitor.reports, monitor.frequency()) == ([], TURBO)
     monitor.now_ns += 1
-    monitor.turn()
+    monitor.run_pass()
     assert (monitor.reports, monitor.grant()) == ([YIELDED], 0)
     assert monitor.groups.deadlines == {}
 
@@ -47,59 +47,59 @@ def test_a_group_without_votes_is_kept_for_a_while_and_then_yielded(
 def test_a_vote_in_time_keeps_the_group(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     monitor.now_ns += SECOND_NS // 2
-    monitor.ask(guest, encode(Request(0, MIN)))
+    monitor.request(guest, encode(Request(0, MIN)))
     monitor.now_ns += 10 * SECOND_NS
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.reports == []
 
 
-def test_a_yielded_group_is_wanted_again_by_the_next_vote(
+def test_the_next_vote_takes_a_yielded_group_again(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
     monitor.now_ns += SECOND_NS
-    monitor.turn()
-    assert monitor.ask(guest, encode(Request(0, MIN))) == b""
+    monitor.run_pass()
+    assert monitor.request(guest, encode(Request(0, MIN))) == b""
     assert monitor.reports == [YIELDED, reports.TakeWanted(0)]
-    assert monitor.clock() == TURBO
-    monitor.tell(TAKEN)
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == TURBO
+    monitor.apply(TAKEN)
+    assert monitor.frequency() == LOWEST
 
 
 def test_an_overridden_group_is_kept_without_votes(monitor: InProcessMonitor) -> None:
     monitor.define_group(override_khz=MIDDLE)
     monitor.hand_over()
     monitor.now_ns += 10 * SECOND_NS
-    monitor.turn()
-    assert (monitor.reports, monitor.clock()) == ([], MIDDLE)
+    monitor.run_pass()
+    assert (monitor.reports, monitor.frequency()) == ([], MIDDLE)
     monitor.define_group()
     monitor.now_ns += SECOND_NS
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.reports == [YIELDED]
 
 
 def test_a_paused_domain_s_vote_keeps_its_group(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MIN)))
+    monitor.request(guest, encode(Request(0, MIN)))
     monitor.define_domain(is_executing=False)
     monitor.now_ns += 10 * SECOND_NS
-    monitor.turn()
-    assert (monitor.reports, monitor.clock()) == ([], TURBO)
+    monitor.run_pass()
+    assert (monitor.reports, monitor.frequency()) == ([], TURBO)
 
 
-def test_a_group_that_could_not_be_taken_is_asked_for_again_after_a_while(
+def test_a_group_that_could_not_be_taken_is_tried_again_after_a_while(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.define_group()
     monitor.define_domain()
     guest = monitor.adopt()
-    monitor.ask(guest, encode_connect())
-    monitor.tell(NOT_TAKEN)
+    monitor.request(guest, encode_connect())
+    monitor.apply(NOT_TAKEN)
     monitor.now_ns += RETRY_NS - 1
-    monitor.ask(guest, encode_connect())
+    monitor.request(guest, encode_connect())
     assert monitor.reports == [reports.TakeWanted(0)]
     monitor.now_ns += 1
-    monitor.ask(guest, encode_connect())
+    monitor.request(guest, encode_connect())
     assert monitor.reports == [reports.TakeWanted(0)] * 2
 
 
@@ -107,26 +107,26 @@ def test_a_group_is_not_taken_without_its_descriptors(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.define_group()
-    monitor.tell(TAKEN)
+    monitor.apply(TAKEN)
     assert _stage(monitor) is Stage.UNTAKEN
 
 
-def test_handing_a_taken_group_over_again_writes_its_clock_again(
+def test_handing_a_taken_group_over_again_writes_its_frequency_again(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MIN)))
+    monitor.request(guest, encode(Request(0, MIN)))
     monitor.path().write_text("lost while offline\n")
     monitor.hand_over()
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
 
 
-def test_a_group_that_is_taken_back_is_written_no_more(
+def test_a_closed_group_is_no_longer_written(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MIN)))
-    monitor.tell(commands.TakeBack(0))
+    monitor.request(guest, encode(Request(0, MIN)))
+    monitor.apply(commands.CloseGroup(0))
     monitor.path().write_text("main's\n")
     monitor.define_group(min_khz=MIDDLE)
     assert (monitor.path().read_text(), monitor.grant()) == ("main's\n", 0)
@@ -135,14 +135,14 @@ def test_a_group_that_is_taken_back_is_written_no_more(
 
 def test_lost_descriptors_are_reported_as_a_refusal(monitor: InProcessMonitor) -> None:
     monitor.define_group()
-    monitor.tell(commands.HandOver(0, True, ("ondemand\n",), ("userspace",)), ())  # noqa: FBT003
+    monitor.apply(commands.HandOver(0, True, ("ondemand\n",), ("userspace",)), ())  # noqa: FBT003
     assert monitor.reports == [reports.WriteRefused(0, 24)]
     assert _stage(monitor) is Stage.UNTAKEN
 
 
 def test_a_lost_socket_is_reported_as_closed(monitor: InProcessMonitor) -> None:
     monitor.define_domain()
-    monitor.tell(commands.Adopt("0", 3, 3, 8, True), ())  # noqa: FBT003
+    monitor.apply(commands.Adopt("0", 3, 3, 8, True), ())  # noqa: FBT003
     closed = reports.EndpointClosed("0", 3, 8, "too many open files")
     assert monitor.reports == [closed]
 
@@ -152,14 +152,16 @@ def test_a_channel_of_an_unknown_domain_is_closed_and_reported(
 ) -> None:
     guest = monitor.adopt(domain=9)
     assert receive(guest) == b""
-    gone = reports.EndpointClosed("9", 0, 1, "its domain is gone")
+    gone = reports.EndpointClosed("9", 0, 1, "domain is gone")
     assert monitor.reports == [gone]
 
 
-def test_what_refers_to_something_unknown_is_ignored(monitor: InProcessMonitor) -> None:
+def test_commands_about_something_unknown_are_ignored(
+    monitor: InProcessMonitor,
+) -> None:
     for message in (
         TAKEN,
-        commands.TakeBack(5),
+        commands.CloseGroup(5),
         commands.ConfirmRelease(5),
         commands.CloseChannel("5", 0),
         commands.SwitchChannel("5", 0, True),  # noqa: FBT003
@@ -167,7 +169,7 @@ def test_what_refers_to_something_unknown_is_ignored(monitor: InProcessMonitor) 
         commands.ForgetDomain("5", ()),
         commands.Ping(),
     ):
-        monitor.tell(message)
+        monitor.apply(message)
     assert monitor.reports == []
 
 
@@ -177,13 +179,13 @@ def test_what_refers_to_something_unknown_is_ignored(monitor: InProcessMonitor) 
 def _leave_vote(
     monitor: InProcessMonitor, khz: int, voter: int, *, turbo: bool = True
 ) -> None:
-    """Put a vote where a monitor before this one would have left it."""
+    """Put a vote where an earlier monitor would have left it."""
     words, at = monitor.table.words, vcpu_at(0)
     words[at + VOTE] = khz
     words[at + VOTER] = pack_voter(Voter(voter, has_turbo_right=turbo))
 
 
-def test_a_greeting_in_the_table_is_still_only_a_greeting(
+def test_a_connect_vote_in_the_table_is_resumed_as_such(
     monitor: InProcessMonitor,
 ) -> None:
     words, at = monitor.table.words, vcpu_at(0)
@@ -192,42 +194,42 @@ def test_a_greeting_in_the_table_is_still_only_a_greeting(
     monitor.define_group()
     monitor.define_domain()
     monitor.hand_over()
-    monitor.tell(commands.SetPolicyVote("0", 0, LOWEST))
-    assert monitor.clock() == LOWEST
+    monitor.apply(commands.SetPolicyVote("0", 0, LOWEST))
+    assert monitor.frequency() == LOWEST
 
 
-def test_a_vote_in_the_table_is_taken_up_and_written(monitor: InProcessMonitor) -> None:
+def test_a_vote_in_the_table_is_resumed_and_written(monitor: InProcessMonitor) -> None:
     _leave_vote(monitor, LOWEST, voter=0)
     monitor.define_group()
     monitor.define_domain()
     monitor.hand_over()
-    assert (monitor.clock(), monitor.vote()) == (LOWEST, LOWEST)
+    assert (monitor.frequency(), monitor.vote()) == (LOWEST, LOWEST)
     guest = monitor.adopt()
-    assert monitor.ask(guest, encode(Request(0, UP))) == encode(Request(0, UP))
-    assert monitor.clock() == MIDDLE
+    assert monitor.request(guest, encode(Request(0, UP))) == encode(Request(0, UP))
+    assert monitor.frequency() == MIDDLE
 
 
-def test_a_vote_that_was_taken_up_ends_with_its_channel(
+def test_a_resumed_vote_ends_with_its_channel(
     monitor: InProcessMonitor,
 ) -> None:
     _leave_vote(monitor, LOWEST, voter=0)
     monitor.define_group()
     monitor.define_domain()
     monitor.hand_over()
-    monitor.tell(commands.CloseChannel("0", 0))  # it could not be connected again
-    assert (monitor.clock(), monitor.vote()) == (TURBO, 0)
+    monitor.apply(commands.CloseChannel("0", 0))  # it could not be connected again
+    assert (monitor.frequency(), monitor.vote()) == (TURBO, 0)
 
 
-def test_a_turbo_switch_is_taken_up(monitor: InProcessMonitor) -> None:
+def test_a_turbo_switch_is_resumed(monitor: InProcessMonitor) -> None:
     _leave_vote(monitor, LOWEST, voter=0, turbo=False)
     monitor.define_group()
     monitor.define_domain()
     monitor.hand_over()
-    monitor.ask(monitor.adopt(), encode(Request(0, MAX)))
-    assert monitor.clock() == NOMINAL
+    monitor.request(monitor.adopt(), encode(Request(0, MAX)))
+    assert monitor.frequency() == NOMINAL
 
 
-def test_a_vote_is_not_taken_up_by_a_vcpu_that_floats_now(
+def test_a_vcpu_that_floats_now_does_not_resume_its_vote(
     monitor: InProcessMonitor,
 ) -> None:
     _leave_vote(monitor, LOWEST, voter=0)
@@ -238,14 +240,14 @@ def test_a_vote_is_not_taken_up_by_a_vcpu_that_floats_now(
 # Main's death
 
 
-def test_originals_go_back_from_the_moment_that_main_was_asked_to_take(
+def test_originals_are_restored_once_main_has_been_asked_to_take_the_group(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.define_group()
     monitor.hand_over(is_taken=False)
     monitor.define_domain()
     changed = [monitor.groups.clocks[0].is_changed]
-    monitor.ask(monitor.adopt(), encode_connect())
+    monitor.request(monitor.adopt(), encode_connect())
     changed.append(monitor.groups.clocks[0].is_changed)
     assert changed == [False, True]
     monitor.governor().write_text("userspace\n")
@@ -253,7 +255,7 @@ def test_originals_go_back_from_the_moment_that_main_was_asked_to_take(
     assert monitor.governor().read_text() == "schedutil\n"
 
 
-def test_a_governor_that_somebody_has_changed_since_stays(
+def test_a_governor_that_another_program_has_changed_is_kept(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.simple()
@@ -262,13 +264,13 @@ def test_a_governor_that_somebody_has_changed_since_stays(
     assert monitor.governor().read_text() == "performance\n"
 
 
-def test_a_yielded_group_is_main_s_again_when_main_says_so(
+def test_a_yielded_group_is_left_to_main_when_main_confirms(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.simple()
     monitor.now_ns += SECOND_NS
-    monitor.turn()
+    monitor.run_pass()
     clock = monitor.groups.clocks[0]
     assert (clock.stage, clock.is_changed) == (Stage.YIELDED, True)
-    monitor.tell(commands.ConfirmRelease(0))
+    monitor.apply(commands.ConfirmRelease(0))
     assert (clock.stage, clock.is_changed) == (Stage.UNTAKEN, False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import HandoffError
 from orchestrator.limits import Limits
-from orchestrator.monitor.client.rows import Rows
+from orchestrator.monitor.client.row_allocator import RowAllocator
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.handoff import MAX_FDS, Handoff
 from orchestrator.monitor.link.messages import Message, decode, encode
@@ -76,13 +76,16 @@ def pair() -> Iterator[tuple[Handoff, Handoff]]:
 
 
 def test_messages_of_different_kinds_are_never_equal() -> None:
-    one: object = commands.TakeBack(1)
+    one: object = commands.CloseGroup(1)
     other: object = commands.ConfirmRelease(1)
     wanted: object = reports.TakeWanted(1)
     assert (one == other, one != other) == (False, True)
-    assert (one == commands.TakeBack(1), one != commands.TakeBack(1)) == (True, False)
+    assert (one == commands.CloseGroup(1), one != commands.CloseGroup(1)) == (
+        True,
+        False,
+    )
     assert wanted != reports.GroupYielded(1)
-    assert len({one, other, commands.TakeBack(1)}) == 2
+    assert len({one, other, commands.CloseGroup(1)}) == 2
 
 
 @pytest.mark.parametrize("message", EXAMPLES)
@@ -125,7 +128,7 @@ def test_a_malformed_message_is_refused(data: bytes) -> None:
 
 
 @given(st.binary())
-def test_no_bytes_raise_anything_but_handoff_error(data: bytes) -> None:
+def test_invalid_bytes_raise_only_handoff_error(data: bytes) -> None:
     with pytest.raises(HandoffError):
         decode(data)
 
@@ -136,11 +139,11 @@ def test_no_bytes_raise_anything_but_handoff_error(data: bytes) -> None:
 def test_descriptors_travel_with_their_message(pair: tuple[Handoff, Handoff]) -> None:
     ours, theirs = pair
     reader, writer = os.pipe()
-    ours.send(commands.TakeBack(1), [writer])
+    ours.send(commands.CloseGroup(1), [writer])
     os.close(writer)
     delivery = theirs.receive()
     assert delivery is not None
-    assert (delivery.message, delivery.is_cut) == (commands.TakeBack(1), False)
+    assert (delivery.message, delivery.is_truncated) == (commands.CloseGroup(1), False)
     os.write(delivery.fds[0], b"through")
     assert os.read(reader, 9) == b"through"
     assert not os.get_inheritable(delivery.fds[0])
@@ -148,11 +151,11 @@ def test_descriptors_travel_with_their_message(pair: tuple[Handoff, Handoff]) ->
         os.close(fd)
 
 
-def test_nothing_there_is_none(pair: tuple[Handoff, Handoff]) -> None:
+def test_without_a_message_receive_returns_none(pair: tuple[Handoff, Handoff]) -> None:
     assert pair[0].receive() is None
 
 
-def test_the_other_side_s_end_is_told(pair: tuple[Handoff, Handoff]) -> None:
+def test_the_other_side_s_end_is_reported(pair: tuple[Handoff, Handoff]) -> None:
     ours, theirs = pair
     ours.send(commands.Quiesce())
     ours.close()
@@ -161,19 +164,19 @@ def test_the_other_side_s_end_is_told(pair: tuple[Handoff, Handoff]) -> None:
     assert delivery.message == commands.Quiesce()
     with pytest.raises(EOFError):
         theirs.receive()
-    theirs.send(commands.Quiesce())  # into the void, without complaint
+    theirs.send(commands.Quiesce())  # to nobody, without an error
 
 
-def test_what_does_not_fit_waits_in_order_with_its_descriptors(
+def test_messages_that_do_not_fit_wait_in_order_with_their_descriptors(
     pair: tuple[Handoff, Handoff],
 ) -> None:
     ours, theirs = pair
     reader, writer = os.pipe()
     sent = 1_000  # some 280 of them fit
     for number in range(sent):
-        ours.send(commands.TakeBack(number))
+        ours.send(commands.CloseGroup(number))
     blocked = [ours.is_blocked]
-    ours.send(commands.TakeBack(sent), [writer])
+    ours.send(commands.CloseGroup(sent), [writer])
     os.close(writer)
     received: list[Message] = []
     fds: list[int] = []
@@ -184,7 +187,7 @@ def test_what_does_not_fit_waits_in_order_with_its_descriptors(
             continue
         received.append(delivery.message)
         fds.extend(delivery.fds)
-    assert received == [commands.TakeBack(number) for number in range(sent + 1)]
+    assert received == [commands.CloseGroup(number) for number in range(sent + 1)]
     blocked.append(ours.is_blocked)
     assert blocked == [True, False]
     os.write(fds[0], b"x")
@@ -193,9 +196,9 @@ def test_what_does_not_fit_waits_in_order_with_its_descriptors(
         os.close(fd)
 
 
-def test_what_cannot_be_one_message_is_refused(pair: tuple[Handoff, Handoff]) -> None:
+def test_an_oversized_message_is_refused(pair: tuple[Handoff, Handoff]) -> None:
     with pytest.raises(HandoffError):
-        pair[0].send(commands.TakeBack(0), [0] * (MAX_FDS + 1))
+        pair[0].send(commands.CloseGroup(0), [0] * (MAX_FDS + 1))
     with pytest.raises(HandoffError):
         pair[0].send(reports.EndpointClosed("0", 0, 0, "x" * 300_000))
 
@@ -208,7 +211,7 @@ def test_a_malformed_message_s_descriptors_are_closed() -> None:
     handoff = Handoff(theirs)
     with pytest.raises(HandoffError):
         handoff.receive()
-    assert os.read(reader, 1) == b""  # no writer is left
+    assert os.read(reader, 1) == b""  # there is no writer any more
     os.close(reader)
     ours.close()
     handoff.close()
@@ -228,7 +231,7 @@ def test_each_field_has_a_word_of_its_row() -> None:
     for fields in ((0, 2), (0, 0), (-1, 0)):
         with pytest.raises(AssertionError, match="do not fit a row of 2 words"):
             check_row(2, *fields)
-    # What would have happened to the next reason in a row that was full.
+    # The next reason would have overflowed a full row like this.
     with pytest.raises(AssertionError):
         check_row(CHANNEL_WORDS, *(REASONS + r for r in range(CHANNEL_WORDS)))
 
@@ -237,13 +240,13 @@ def test_each_field_has_a_word_of_its_row() -> None:
     ("at", "rows"),
     [(channel_at, CHANNEL_ROWS), (vcpu_at, VCPU_ROWS), (group_at, GROUP_ROWS)],
 )
-def test_a_row_that_is_not_there_is_refused(at: object, rows: int) -> None:
+def test_an_invalid_row_is_refused(at: object, rows: int) -> None:
     for row in (-1, rows):
         with pytest.raises(IndexError):
             at(row)  # type: ignore[operator]
 
 
-def test_two_mappings_of_one_table_see_each_other_s_words() -> None:
+def test_two_mappings_of_a_table_share_their_words() -> None:
     fd = create_table()
     ours, theirs = SharedTable(fd), SharedTable(fd)
     os.close(fd)
@@ -253,7 +256,7 @@ def test_two_mappings_of_one_table_see_each_other_s_words() -> None:
     theirs.close()
 
 
-def test_nobody_can_shrink_the_table_under_the_other() -> None:
+def test_neither_side_can_shrink_the_table() -> None:
     fd = create_table()
     with pytest.raises(PermissionError):
         os.ftruncate(fd, 0)
@@ -265,15 +268,15 @@ def test_a_voter_survives_the_table(voter: Voter) -> None:
     assert unpack_voter(pack_voter(voter)) == voter
 
 
-def test_nothing_written_is_no_voter_with_its_turbo_right() -> None:
+def test_zero_is_no_voter_with_turbo_right() -> None:
     assert unpack_voter(0) == Voter(None, has_turbo_right=True, is_connect_vote=False)
 
 
-def test_a_row_is_lent_once_and_reused_last() -> None:
-    rows: Rows[str] = Rows(3)
-    assert [rows.lend("a"), rows.lend("b"), rows.lend("a")] == [0, 1, 0]
-    assert rows.give_back(lambda key: key == "a") == [0]
-    assert list(rows.returned()) == [0]
-    assert [rows.lend("c"), rows.lend("d")] == [2, 0]
+def test_a_row_is_allocated_once_and_reused_last() -> None:
+    rows: RowAllocator[str] = RowAllocator(3)
+    assert [rows.allocate("a"), rows.allocate("b"), rows.allocate("a")] == [0, 1, 0]
+    assert rows.free(lambda key: key == "a") == [0]
+    assert list(rows.freed()) == [0]
+    assert [rows.allocate("c"), rows.allocate("d")] == [2, 0]
     with pytest.raises(HandoffError, match="all 3 rows"):
-        rows.lend("e")
+        rows.allocate("e")

@@ -1,4 +1,4 @@
-"""Votes of policies, and the way of guests' policies to main and back."""
+"""Votes of policies, and how guests' policies reach main and are answered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.channel.protocol import (
     encode_policy,
 )
 from orchestrator.monitor.link import commands, reports
-from orchestrator.monitor.process.allowance import MOST_AT_ONCE, REFILL_NS, Allowance
+from orchestrator.monitor.process.allowance import MAX_BURST, REFILL_NS, Allowance
 from orchestrator.monitor.process.answers import LATE_NS
 from tests.monitor.in_process_monitor import (
     LOWEST,
@@ -41,20 +41,20 @@ NACK = encode_answer(POLICY, Answer.NACK)
 
 
 def _vote(monitor: InProcessMonitor, khz: int, vcpu: int = 0, domain: int = 0) -> None:
-    monitor.tell(commands.SetPolicyVote(str(domain), vcpu, khz))
+    monitor.apply(commands.SetPolicyVote(str(domain), vcpu, khz))
 
 
 # Votes of policies
 
 
-def test_a_policy_s_vote_sets_the_clock_without_a_word_of_the_guest(
+def test_a_policy_s_vote_sets_the_frequency_without_a_request(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.simple()
     _vote(monitor, MIDDLE)
-    assert monitor.clock() == MIDDLE
+    assert monitor.frequency() == MIDDLE
     _vote(monitor, MIDDLE + 1)
-    assert monitor.clock() == NOMINAL
+    assert monitor.frequency() == NOMINAL
 
 
 @pytest.mark.parametrize("guest_first", [True, False])
@@ -63,73 +63,75 @@ def test_the_higher_of_two_votes_counts(
 ) -> None:
     guest = monitor.simple()
     if guest_first:
-        monitor.ask(guest, encode(Request(0, MIN)))
+        monitor.request(guest, encode(Request(0, MIN)))
     _vote(monitor, MIDDLE)
     if not guest_first:
-        monitor.ask(guest, encode(Request(0, MIN)))
-    assert (monitor.clock(), monitor.vote()) == (MIDDLE, LOWEST)
+        monitor.request(guest, encode(Request(0, MIN)))
+    assert (monitor.frequency(), monitor.vote()) == (MIDDLE, LOWEST)
     # The second time there is a plan.
     for unit, clock in ((MAX, TURBO), (MIN, MIDDLE), (MAX, TURBO), (MIN, MIDDLE)):
-        assert monitor.ask(guest, encode(Request(0, unit))) == encode(Request(0, unit))
-        assert (monitor.clock(), monitor.grant()) == (clock, clock)
+        assert monitor.request(guest, encode(Request(0, unit))) == encode(
+            Request(0, unit)
+        )
+        assert (monitor.frequency(), monitor.grant()) == (clock, clock)
     _vote(monitor, 0)
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
 
 
 def test_a_guest_that_has_only_connected_does_not_outvote_a_policy(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode_connect())
-    assert (monitor.clock(), monitor.vote()) == (TURBO, TURBO)
+    monitor.request(guest, encode_connect())
+    assert (monitor.frequency(), monitor.vote()) == (TURBO, TURBO)
     _vote(monitor, LOWEST)
-    assert monitor.clock() == LOWEST
-    # What it asks for then counts beside the policy, also if it is the same.
+    assert monitor.frequency() == LOWEST
+    # Its next request counts beside the policy, even if it is the same.
     for _ in range(2):
-        assert monitor.ask(guest, encode(Request(0, MAX))) != b""
-        assert monitor.clock() == TURBO
-    monitor.ask(guest, encode_connect())
-    assert monitor.clock() == LOWEST
+        assert monitor.request(guest, encode(Request(0, MAX))) != b""
+        assert monitor.frequency() == TURBO
+    monitor.request(guest, encode_connect())
+    assert monitor.frequency() == LOWEST
     _vote(monitor, 0)
-    assert monitor.clock() == TURBO
+    assert monitor.frequency() == TURBO
 
 
-def test_a_policy_s_vote_moves_under_the_plans_of_its_guest(
+def test_a_policy_s_vote_updates_the_plans_of_its_guest(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
     for policy, clock in ((MIDDLE, MIDDLE), (NOMINAL, NOMINAL), (0, LOWEST)):
-        monitor.ask(guest, encode(Request(0, MIN)))
+        monitor.request(guest, encode(Request(0, MIN)))
         _vote(monitor, policy)
-        assert monitor.clock() == clock
-        monitor.ask(guest, encode(Request(0, MIN)))
-        assert monitor.clock() == clock
+        assert monitor.frequency() == clock
+        monitor.request(guest, encode(Request(0, MIN)))
+        assert monitor.frequency() == clock
 
 
 def test_steps_are_counted_from_the_guest_s_own_vote(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, encode(Request(0, MIN)))
+    monitor.request(guest, encode(Request(0, MIN)))
     _vote(monitor, NOMINAL)
-    monitor.ask(guest, encode(Request(0, UP)))
-    assert (monitor.vote(), monitor.clock()) == (MIDDLE, NOMINAL)
+    monitor.request(guest, encode(Request(0, UP)))
+    assert (monitor.vote(), monitor.frequency()) == (MIDDLE, NOMINAL)
 
 
-def test_a_policy_s_vote_is_clamped_to_bounds_and_turbo_rights(
+def test_a_policy_s_vote_is_clamped_to_limits_and_turbo_rights(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.simple()
     monitor.define_domain(min_khz=MIDDLE, max_khz=NOMINAL)
     _vote(monitor, LOWEST)
-    assert monitor.clock() == MIDDLE
+    assert monitor.frequency() == MIDDLE
     _vote(monitor, TURBO)
-    assert monitor.clock() == NOMINAL
+    assert monitor.frequency() == NOMINAL
     monitor.define_domain(is_turbo_allowed=False)
-    assert monitor.clock() == NOMINAL
+    assert monitor.frequency() == NOMINAL
     monitor.define_domain()
-    assert monitor.clock() == TURBO
+    assert monitor.frequency() == TURBO
 
 
-def test_a_policy_s_vote_counts_like_a_guest_s_among_neighbours(
+def test_a_policy_s_vote_counts_like_a_guest_s_in_a_shared_group(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.define_group()
@@ -137,14 +139,14 @@ def test_a_policy_s_vote_counts_like_a_guest_s_among_neighbours(
     monitor.define_domain(0)
     monitor.define_domain(1)
     _vote(monitor, LOWEST, domain=0)
-    assert monitor.clock() == TURBO
+    assert monitor.frequency() == TURBO
     _vote(monitor, MIDDLE, domain=1)
-    assert monitor.clock() == MIDDLE
+    assert monitor.frequency() == MIDDLE
     monitor.define_domain(1, is_executing=False)
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
 
 
-def test_what_ends_a_guest_s_vote_leaves_the_policy_s(
+def test_the_end_of_a_guest_s_vote_leaves_the_policy_s(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
@@ -154,33 +156,33 @@ def test_what_ends_a_guest_s_vote_leaves_the_policy_s(
         commands.SwitchChannel("0", 0, is_enabled=True),
         commands.CloseChannel("0", 0),
     ):
-        monitor.ask(guest, encode(Request(0, MAX)))
+        monitor.request(guest, encode(Request(0, MAX)))
         _vote(monitor, LOWEST)
-        monitor.tell(ending)
-        assert (monitor.vote(), monitor.clock()) == (0, LOWEST)
+        monitor.apply(ending)
+        assert (monitor.vote(), monitor.frequency()) == (0, LOWEST)
 
 
 @pytest.mark.parametrize("groups", [(), (None,), (1,)])
-def test_a_policy_s_vote_ends_with_the_vcpu_s_place(
+def test_a_policy_s_vote_ends_when_the_vcpu_leaves_its_group(
     monitor: InProcessMonitor, groups: tuple[int | None, ...]
 ) -> None:
     monitor.simple()
     monitor.define_group(1)
     _vote(monitor, LOWEST)
     monitor.define_domain(groups=groups)
-    assert monitor.clock() == TURBO
+    assert monitor.frequency() == TURBO
     monitor.define_domain()
-    assert monitor.clock() == TURBO
+    assert monitor.frequency() == TURBO
 
 
 def test_a_policy_s_vote_ends_with_the_domain(monitor: InProcessMonitor) -> None:
     monitor.simple()
     _vote(monitor, LOWEST)
-    monitor.tell(commands.ForgetDomain("0", ()))
-    assert monitor.clock() == TURBO
+    monitor.apply(commands.ForgetDomain("0", ()))
+    assert monitor.frequency() == TURBO
 
 
-def test_a_policy_s_vote_for_what_is_not_there_is_void(
+def test_a_policy_s_vote_for_an_unknown_vcpu_is_ignored(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.simple()
@@ -188,10 +190,10 @@ def test_a_policy_s_vote_for_what_is_not_there_is_void(
     for vcpu, domain in ((0, 0), (1, 0), (0, 7)):
         _vote(monitor, LOWEST, vcpu, domain)
     monitor.define_domain()
-    assert monitor.clock() == TURBO
+    assert monitor.frequency() == TURBO
 
 
-def test_a_policy_s_vote_takes_the_group_and_holds_it(
+def test_a_policy_s_vote_takes_the_group_and_keeps_it(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.define_group()
@@ -200,14 +202,14 @@ def test_a_policy_s_vote_takes_the_group_and_holds_it(
     _vote(monitor, MIDDLE)
     _vote(monitor, LOWEST)
     assert monitor.reports == [reports.TakeWanted(0)]
-    monitor.tell(commands.AnswerTake(0, is_taken=True))
-    assert monitor.clock() == LOWEST
+    monitor.apply(commands.AnswerTake(0, is_taken=True))
+    assert monitor.frequency() == LOWEST
     monitor.now_ns += 100 * SECOND_NS
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.grant() == LOWEST
     _vote(monitor, 0)
     monitor.now_ns += 2 * SECOND_NS
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.reports == [reports.TakeWanted(0), reports.GroupYielded(0)]
     _vote(monitor, MIDDLE)
     assert monitor.reports[2:] == [reports.TakeWanted(0)]
@@ -224,34 +226,34 @@ def test_a_policy_s_vote_takes_no_group_that_is_refused_or_observed(
     monitor.define_domain()
     assert monitor.reports == [reports.TakeWanted(0)]
     for khz in (MIDDLE, LOWEST, NOMINAL):
-        monitor.tell(commands.AnswerTake(0, is_taken=False))
+        monitor.apply(commands.AnswerTake(0, is_taken=False))
         _vote(monitor, khz)
     assert monitor.reports == [reports.TakeWanted(0)]
-    # Main tries anew by handing over.
+    # Main tries again by handing over.
     monitor.now_ns += 2 * SECOND_NS
     monitor.hand_over(is_taken=False)
     assert monitor.reports == [reports.TakeWanted(0)] * 2
 
 
-def test_the_operator_s_clock_stands_above_a_policy(monitor: InProcessMonitor) -> None:
+def test_an_override_takes_precedence_over_a_policy(monitor: InProcessMonitor) -> None:
     monitor.simple()
     _vote(monitor, LOWEST)
     monitor.define_group(override_khz=NOMINAL)
-    assert monitor.clock() == NOMINAL
+    assert monitor.frequency() == NOMINAL
     monitor.define_group()
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
 
 
 # Guests' policies
 
 
-def test_a_policy_is_passed_to_main_and_answered_by_its_word(
+def test_a_policy_is_forwarded_to_main_and_answered_as_main_decides(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
     for is_accepted, answer in ((True, ACK), (False, NACK)):
         monitor.reports.clear()
-        assert monitor.ask(guest, POLICY) == b""
+        assert monitor.request(guest, POLICY) == b""
         (sent,) = monitor.policies()
         assert (sent.uuid, sent.number, sent.adoption) == ("0", 0, 1)
         assert (sent.generation, sent.packet) == (464, POLICY.decode("latin-1"))
@@ -266,14 +268,14 @@ def test_a_policy_that_cannot_be_installed_is_refused_at_once(
     guest = monitor.simple()
     physical = encode_policy(PolicyPacket(core_type=1))
     refusal = encode_answer(physical, Answer.NACK)
-    assert monitor.ask(guest, physical) == refusal
+    assert monitor.request(guest, physical) == refusal
     monitor.define_domain(may_send_policies=False)
-    assert monitor.ask(guest, POLICY) == NACK
+    assert monitor.request(guest, POLICY) == NACK
     monitor.define_domain(is_enforced=False)
-    assert monitor.ask(guest, POLICY) == NACK
+    assert monitor.request(guest, POLICY) == NACK
     monitor.define_domain()
-    monitor.tell(commands.SwitchChannel("0", 0, is_enabled=False))
-    assert monitor.ask(guest, POLICY) == NACK
+    monitor.apply(commands.SwitchChannel("0", 0, is_enabled=False))
+    assert monitor.request(guest, POLICY) == NACK
     assert monitor.policies() == []
     assert monitor.counts() == {"nacks": 4}
 
@@ -282,17 +284,17 @@ def test_answers_stay_in_order_behind_a_policy(monitor: InProcessMonitor) -> Non
     guest = monitor.simple()
     low = encode(Request(0, MIN))
     bad = encode(Request(0, 99))
-    assert monitor.ask(guest, POLICY + low + bad) == b""
+    assert monitor.request(guest, POLICY + low + bad) == b""
     assert monitor.counts() == {"waiting": 3}
-    assert monitor.clock() == LOWEST
+    assert monitor.frequency() == LOWEST
     monitor.answer_policy(monitor.policies()[0])
     assert receive(guest) == ACK + low + encode_answer(bad, Answer.NACK)
-    assert monitor.ask(guest, low) == low
+    assert monitor.request(guest, low) == low
 
 
-def test_main_s_words_may_come_in_any_order(monitor: InProcessMonitor) -> None:
+def test_main_may_answer_policies_in_any_order(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, POLICY * 2)
+    monitor.request(guest, POLICY * 2)
     first, second = monitor.policies()
     monitor.answer_policy(second, is_accepted=False)
     assert receive(guest) == b""
@@ -300,32 +302,32 @@ def test_main_s_words_may_come_in_any_order(monitor: InProcessMonitor) -> None:
     assert receive(guest) == ACK + NACK
 
 
-def test_main_s_word_may_come_too_late(monitor: InProcessMonitor) -> None:
+def test_main_may_answer_a_policy_too_late(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, POLICY)
+    monitor.request(guest, POLICY)
     monitor.now_ns += LATE_NS
     monitor.answer_policy(monitor.policies()[0])
     assert receive(guest) == b""
     assert monitor.counts() == {"late": 1}
 
 
-def test_a_main_that_says_nothing_holds_up_no_other_answers(
+def test_other_answers_are_sent_if_main_does_not_answer(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, POLICY)
+    monitor.request(guest, POLICY)
     monitor.now_ns += LATE_NS
     low = encode(Request(0, MIN))
-    assert monitor.ask(guest, low) == low
+    assert monitor.request(guest, low) == low
     assert monitor.counts() == {"late": 1, "acks": 1}
     monitor.answer_policy(monitor.policies()[0])
     assert receive(guest) == b""
-    assert monitor.ask(guest, low) == low
+    assert monitor.request(guest, low) == low
 
 
-def test_an_answer_for_nobody_is_no_error(monitor: InProcessMonitor) -> None:
+def test_an_answer_for_an_unknown_policy_is_ignored(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, POLICY)
+    monitor.request(guest, POLICY)
     (sent,) = monitor.policies()
     monitor.answer_policy(sent._replace(ticket=sent.ticket + 1))
     monitor.answer_policy(sent._replace(number=5))
@@ -333,41 +335,41 @@ def test_an_answer_for_nobody_is_no_error(monitor: InProcessMonitor) -> None:
     assert receive(guest) == b""
 
 
-def test_an_answer_that_meets_a_broken_socket_ends_the_channel(
+def test_an_answer_to_a_broken_socket_ends_the_channel(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, POLICY)
+    monitor.request(guest, POLICY)
     (sent,) = monitor.policies()
     guest.close()
     monitor.answer_policy(sent)
     assert reports.EndpointClosed("0", 0, 1, "EPIPE") in monitor.reports
 
 
-def test_a_removal_is_passed_on_and_not_answered(monitor: InProcessMonitor) -> None:
+def test_a_removal_is_forwarded_and_not_answered(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     low = encode(Request(0, MIN))
-    assert monitor.ask(guest, REMOVAL + low) == low
+    assert monitor.request(guest, REMOVAL + low) == low
     assert monitor.reports == [reports.PolicyRemoved("0", 0, 1)]
     assert monitor.counts() == {"acks": 1}
 
 
-def test_a_flood_of_policies_is_kept_from_main(monitor: InProcessMonitor) -> None:
+def test_a_flood_of_policies_does_not_reach_main(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    sent = MOST_AT_ONCE - 1
-    monitor.ask(guest, POLICY * (sent + 5))
+    sent = MAX_BURST - 1
+    monitor.request(guest, POLICY * (sent + 5))
     assert len(monitor.policies()) == sent
     for ticket in monitor.policies():
         monitor.answer_policy(ticket)
     assert receive(guest) == ACK * sent + NACK * 5
-    monitor.ask(guest, REMOVAL * 101)
+    monitor.request(guest, REMOVAL * 101)
     assert monitor.counts() == {"acks": sent, "nacks": 5, "errors": 100}
     monitor.now_ns += REFILL_NS
-    monitor.ask(guest, REMOVAL)
+    monitor.request(guest, REMOVAL)
     assert monitor.reports[-1] == reports.PolicyRemoved("0", 0, 1)
 
 
-def test_who_could_send_a_policy_can_remove_it() -> None:
+def test_a_guest_that_could_send_a_policy_can_remove_it() -> None:
     allowance, now_ns = Allowance(), SECOND_NS
     for _ in range(1_000):
         if allowance.spend(now_ns, keep=1):
@@ -381,26 +383,26 @@ def test_who_could_send_a_policy_can_remove_it() -> None:
 
 def test_connect_and_policies_share_a_burst(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
-    assert monitor.ask(guest, encode_connect() + POLICY) == b""
+    assert monitor.request(guest, encode_connect() + POLICY) == b""
     monitor.answer_policy(monitor.policies()[0])
     assert receive(guest) == ACK
 
 
-# Domains that are only observed
+# Domains in observe mode
 
 
-def test_a_domain_that_is_only_observed_holds_no_group(
+def test_a_domain_in_observe_mode_keeps_no_group(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
     low = encode(Request(0, MIN))
-    monitor.ask(guest, low)
+    monitor.request(guest, low)
     _vote(monitor, MIDDLE)
     monitor.define_domain(is_enforced=False)
-    assert monitor.clock() == TURBO
+    assert monitor.frequency() == TURBO
     monitor.now_ns += 2 * SECOND_NS
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.reports == [reports.GroupYielded(0)]
-    # The guest must ask again; the policy's vote stands.
+    # The guest has to repeat its request; the policy's vote is still there.
     monitor.define_domain()
     assert monitor.reports[1:] == [reports.TakeWanted(0)]

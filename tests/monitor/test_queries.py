@@ -1,4 +1,4 @@
-"""Queries: what a guest is told of the clocks under its own vCPUs."""
+"""Queries: a guest reads the frequencies and capabilities of its own vCPUs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _refusal(command: int, generation: Generation = GENERATION_464) -> bytes:
 
 
 def _three(monitor: InProcessMonitor) -> None:
-    """Two taken groups and one that is not, a vCPU in each, and one that floats."""
+    """Define two taken groups, one that is not, a vCPU in each, and one that floats."""
     monitor.define_group(0)
     monitor.define_group(1, steps=(2_000_000, 1_200_000))
     monitor.define_group(2)
@@ -60,21 +60,23 @@ def _fill(*values: int) -> tuple[int, ...]:
     return values + (0,) * (MAX_VCPUS - len(values))
 
 
-def test_a_list_tells_the_clocks_of_all_its_vcpus(monitor: InProcessMonitor) -> None:
+def test_a_list_query_returns_the_frequencies_of_all_vcpus(
+    monitor: InProcessMonitor,
+) -> None:
     _three(monitor)
     guest = monitor.adopt()
-    monitor.ask(guest, encode(Request(0, MIN)))
-    reply = decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ_LIST)))
+    monitor.request(guest, encode(Request(0, MIN)))
+    reply = decode_frequencies(monitor.request(guest, _query(Command.QUERY_FREQ_LIST)))
     assert reply.command == Answer.FREQ_LIST
     assert reply.khz == _fill(LOWEST, MIDDLE)
     assert (reply.num_vcpu, reply.vm_name) == (4, b"ubuntu2".ljust(32, b"\0"))
 
 
-def test_a_query_tells_one_clock(monitor: InProcessMonitor) -> None:
+def test_a_query_returns_one_frequency(monitor: InProcessMonitor) -> None:
     _three(monitor)
     guest = monitor.adopt()
     replies = [
-        decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ, vcpu)))
+        decode_frequencies(monitor.request(guest, _query(Command.QUERY_FREQ, vcpu)))
         for vcpu in range(4)
     ]
     assert [reply.khz for reply in replies] == [
@@ -87,36 +89,36 @@ def test_a_query_tells_one_clock(monitor: InProcessMonitor) -> None:
     assert monitor.counts() == {"acks": 4}
 
 
-def test_abilities_are_told_within_the_operator_s_rights(
+def test_capabilities_respect_the_operator_s_settings(
     monitor: InProcessMonitor,
 ) -> None:
     _three(monitor)
     guest = monitor.adopt()
-    reply = decode_capabilities(monitor.ask(guest, _query(Command.QUERY_CAPS_LIST)))
+    reply = decode_capabilities(monitor.request(guest, _query(Command.QUERY_CAPS_LIST)))
     assert (reply.command, reply.num_vcpu) == (Answer.CAPS_LIST, 4)
     assert (reply.turbo, reply.priority) == (_fill(1, 0, 1), _fill())
-    one = decode_capabilities(monitor.ask(guest, _query(Command.QUERY_CAPS, 2)))
+    one = decode_capabilities(monitor.request(guest, _query(Command.QUERY_CAPS, 2)))
     assert one.turbo == _fill(0, 0, 1)
     monitor.define_domain(groups=(0, 1, 2, None), is_turbo_allowed=False)
-    none = decode_capabilities(monitor.ask(guest, _query(Command.QUERY_CAPS_LIST)))
+    none = decode_capabilities(monitor.request(guest, _query(Command.QUERY_CAPS_LIST)))
     assert none.turbo == _fill()
 
 
-def test_only_8_of_many_vcpus_are_told(monitor: InProcessMonitor) -> None:
+def test_only_8_of_many_vcpus_are_returned(monitor: InProcessMonitor) -> None:
     monitor.define_group()
     monitor.hand_over()
     monitor.define_domain(groups=(0,) * 12)
     guest = monitor.adopt()
-    reply = decode_frequencies(monitor.ask(guest, _query(Command.QUERY_FREQ_LIST)))
+    reply = decode_frequencies(monitor.request(guest, _query(Command.QUERY_FREQ_LIST)))
     assert (reply.khz, reply.num_vcpu) == ((TURBO,) * 8, 8)
-    refused = monitor.ask(guest, _query(Command.QUERY_FREQ, 8))
+    refused = monitor.request(guest, _query(Command.QUERY_FREQ, 8))
     assert refused == _refusal(Command.QUERY_FREQ)
     assert monitor.reasons() == {"no-vcpu": 1}
 
 
 @pytest.mark.parametrize("generation", ANSWERED, ids=lambda g: str(g.size_bytes))
 @pytest.mark.parametrize("command", QUERIES)
-def test_a_refusal_keeps_the_asker_in_step(
+def test_a_refused_query_keeps_the_guest_in_step(
     monitor: InProcessMonitor, generation: Generation, command: Command
 ) -> None:
     monitor.simple()
@@ -124,36 +126,38 @@ def test_a_refusal_keeps_the_asker_in_step(
     guest = monitor.adopt()
     query, refusal = _query(command, 0, generation), _refusal(command, generation)
     monitor.define_domain(generation=generation.size_bytes, may_query=False)
-    assert monitor.ask(guest, query) == refusal
+    assert monitor.request(guest, query) == refusal
     monitor.define_domain(generation=generation.size_bytes)
-    monitor.tell(commands.SwitchChannel("0", 0, is_enabled=False))
-    assert monitor.ask(guest, query) == refusal
-    monitor.tell(commands.SwitchChannel("0", 0, is_enabled=True))
+    monitor.apply(commands.SwitchChannel("0", 0, is_enabled=False))
+    assert monitor.request(guest, query) == refusal
+    monitor.apply(commands.SwitchChannel("0", 0, is_enabled=True))
     layout = {
         Command.QUERY_FREQ_LIST: generation.frequencies,
         Command.QUERY_FREQ: generation.frequencies,
     }.get(command, generation.capabilities)
     assert layout is not None
-    assert len(monitor.ask(guest, query)) == layout.size == len(refusal)
+    assert len(monitor.request(guest, query)) == layout.size == len(refusal)
     assert monitor.reasons() == {"queries-forbidden": 1, "disabled": 1}
     assert monitor.counts() == {"acks": 1, "nacks": 2}
 
 
 @pytest.mark.parametrize("vcpu", [1, 7, 8, 2**32, 2**64 - 1])
-def test_a_vcpu_that_it_does_not_have_is_refused(
+def test_a_query_for_an_unknown_vcpu_is_refused(
     monitor: InProcessMonitor, vcpu: int
 ) -> None:
     guest = monitor.simple()
     for command in (Command.QUERY_FREQ, Command.QUERY_CAPS):
-        assert monitor.ask(guest, _query(command, vcpu)) == _refusal(command)
+        assert monitor.request(guest, _query(command, vcpu)) == _refusal(command)
     assert monitor.reasons() == {"no-vcpu": 2}
 
 
-def test_an_observed_domain_may_ask(monitor: InProcessMonitor) -> None:
+def test_a_domain_in_observe_mode_may_query(monitor: InProcessMonitor) -> None:
     monitor.define_group()
     monitor.hand_over(is_taken=False)
     monitor.define_domain(is_enforced=False)
-    reply = decode_frequencies(monitor.ask(monitor.adopt(), _query(Command.QUERY_FREQ)))
+    reply = decode_frequencies(
+        monitor.request(monitor.adopt(), _query(Command.QUERY_FREQ))
+    )
     assert (reply.command, reply.khz) == (Answer.FREQ_LIST, _fill())
 
 
@@ -163,25 +167,25 @@ def test_replies_keep_their_place_among_other_answers(
     guest = monitor.simple()
     low, high = (encode(Request(0, unit)) for unit in (MIN, Unit.SCALE_MAX))
     policy, query = encode_policy(PolicyPacket()), _query(Command.QUERY_FREQ)
-    answers = monitor.ask(guest, low + query + high + query)
+    answers = monitor.request(guest, low + query + high + query)
     assert (answers[:464], answers[552:1016]) == (low, high)
-    # What is asked for before a query in the same read is in force when it answers.
+    # Requests before a query in the same read are in effect when it is answered.
     for reply, khz in ((answers[464:552], LOWEST), (answers[1016:], TURBO)):
         assert decode_frequencies(reply).khz == _fill(khz)
-    assert monitor.ask(guest, policy + query) == b""
+    assert monitor.request(guest, policy + query) == b""
     monitor.answer_policy(monitor.policies()[0])
-    monitor.turn()
+    monitor.run_pass()
     assert monitor.counts() == {"acks": 6}
 
 
-def test_a_reply_that_would_come_late_is_not_given(monitor: InProcessMonitor) -> None:
+def test_a_late_reply_is_dropped(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     guest.sendall(_query(Command.QUERY_CAPS))
-    monitor.turn(age_ns=LATE_NS)
+    monitor.run_pass(age_ns=LATE_NS)
     assert monitor.counts() == {"late": 1}
 
 
-def test_the_queries_of_dpdk_s_guest_command_line_are_answered_as_it_expects(
+def test_the_queries_of_dpdk_s_guest_command_line_get_the_expected_replies(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.define_group(steps=(2_300_001, 2_300_000, 1_200_000, 800_000))
@@ -195,7 +199,7 @@ def test_the_queries_of_dpdk_s_guest_command_line_are_answered_as_it_expects(
         "CAPS_vcpu2": 184,
     }
     for name, length in lengths.items():
-        reply = monitor.ask(guest, vectors[f"G4.QUERY_{name}"])
+        reply = monitor.request(guest, vectors[f"G4.QUERY_{name}"])
         assert len(reply) == length
         assert reply[12:16] == (3 if length == 88 else 4).to_bytes(4, "little")
         assert reply[-8:] == b"\4" + bytes(7)

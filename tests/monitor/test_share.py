@@ -1,4 +1,4 @@
-"""How much of the monitor's time one guest may have."""
+"""The share of the monitor's time that one guest may use."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ from hypothesis import strategies as st
 from orchestrator.channel.recognition import MAX_PACKETS
 from orchestrator.monitor.process.share import (
     CREDIT_NS,
-    MOST_REST_NS,
+    MAX_PAUSE_NS,
     PARTS,
     TURN_NS,
-    Share,
+    TimeShare,
 )
 
 SECOND_NS = 1_000_000_000
 
 
 def test_long_turns_make_the_next_ones_smaller_and_short_ones_larger() -> None:
-    share = Share()
+    share = TimeShare()
     sizes = []
     for took_ns in [TURN_NS + 1] * 6 + [TURN_NS] + [TURN_NS // 2 - 1] * 6:
         share.charge(took_ns, SECOND_NS)
-        sizes.append(share.most_packets)
+        sizes.append(share.max_packets)
     assert sizes == [16, 8, 4, 2, 2, 2, 2, 4, 8, 16, 32, 32, MAX_PACKETS]
 
 
-def test_who_takes_little_never_rests() -> None:
-    share, now_ns = Share(), SECOND_NS
+def test_a_guest_that_needs_little_time_is_never_paused() -> None:
+    share, now_ns = TimeShare(), SECOND_NS
     for _ in range(1_000):
         now_ns += TURN_NS * PARTS
         assert share.charge(TURN_NS, now_ns) == 0
 
 
-def test_one_long_turn_is_a_short_rest() -> None:
-    share = Share()
-    assert share.charge(SECOND_NS, SECOND_NS) == SECOND_NS + MOST_REST_NS
-    assert share.charge(1, SECOND_NS + MOST_REST_NS) == 0
+def test_one_long_turn_causes_a_short_pause() -> None:
+    share = TimeShare()
+    assert share.charge(SECOND_NS, SECOND_NS) == SECOND_NS + MAX_PAUSE_NS
+    assert share.charge(1, SECOND_NS + MAX_PAUSE_NS) == 0
 
 
-@given(st.lists(st.integers(1, MOST_REST_NS // PARTS - CREDIT_NS // PARTS)))
-def test_whoever_never_stops_has_its_share_of_the_time(turns_ns: list[int]) -> None:
-    share, now_ns = Share(), SECOND_NS
+@given(st.lists(st.integers(1, MAX_PAUSE_NS // PARTS - CREDIT_NS // PARTS)))
+def test_a_guest_that_never_stops_gets_its_share_of_the_time(
+    turns_ns: list[int],
+) -> None:
+    share, now_ns = TimeShare(), SECOND_NS
     for took_ns in turns_ns:
         now_ns += took_ns
         now_ns = max(now_ns, share.charge(took_ns, now_ns))

@@ -1,4 +1,4 @@
-"""Streams of packets: whole, cut anywhere, of garbage."""
+"""Streams of packets: whole, cut anywhere, and garbage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UP, DOWN, MAX, MIN, ENABLE, DISABLE = Unit
 VECTORS = Path(__file__).parents[1] / "data" / "packet-vectors.txt"
 
 
-def test_the_vectors_of_this_generation_are_each_answered_as_they_should(
+def test_every_vector_of_the_current_generation_gets_the_expected_answer(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.define_group()
@@ -38,7 +38,7 @@ def test_the_vectors_of_this_generation_are_each_answered_as_they_should(
         name, _, text = line.split()
         packet = bytes.fromhex(text)
         if name.startswith(("G3.", "G4.CPU", "G4.CONN", "G4.PKT")):
-            answer = monitor.ask_main_too(guest, packet)
+            answer = monitor.request_with_main(guest, packet)
             if answer == encode_answer(packet, Answer.ACK):
                 acked.append(name.split(".")[1])
             else:
@@ -71,7 +71,7 @@ def _pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def _play(pieces: list[bytes], *, has_plans: bool = True) -> tuple[object, ...]:
-    """Return answers, votes, clocks and counters of a fresh monitor."""
+    """Return answers, votes, frequencies and counters of a new monitor."""
     with TemporaryDirectory() as name, InProcessMonitor(Path(name)) as monitor:
         for group in (0, 1):
             monitor.define_group(group)
@@ -81,16 +81,21 @@ def _play(pieces: list[bytes], *, has_plans: bool = True) -> tuple[object, ...]:
         answers = b""
         for piece in pieces:
             if not has_plans:
-                for endpoint in monitor.watch.endpoints.values():
+                for endpoint in monitor.epoll_set.endpoints.values():
                     endpoint.plans.clear()
-            answers += monitor.ask_main_too(guest, piece)
+            answers += monitor.request_with_main(guest, piece)
         votes = [monitor.vote(vcpu) for vcpu in range(4)]
-        return answers, votes, [monitor.clock(0), monitor.clock(1)], monitor.counts()
+        return (
+            answers,
+            votes,
+            [monitor.frequency(0), monitor.frequency(1)],
+            monitor.counts(),
+        )
 
 
 @given(many, st.lists(st.integers(0, 12 * SIZE), max_size=8))
 @settings(max_examples=examples(60), deadline=None)
-def test_answers_and_votes_do_not_depend_on_how_the_stream_was_cut(
+def test_answers_and_votes_do_not_depend_on_how_the_stream_is_cut(
     sent: list[Request], cuts: list[int]
 ) -> None:
     packets = [encode(request) for request in sent]
@@ -105,45 +110,45 @@ def test_answers_and_votes_do_not_depend_on_how_the_stream_was_cut(
 
 @given(st.lists(st.binary(min_size=1, max_size=3 * SIZE), max_size=6))
 @settings(max_examples=examples(60), deadline=None)
-def test_no_bytes_close_a_channel_or_keep_it_from_recovering(
+def test_no_bytes_close_a_channel_or_prevent_its_recovery(
     pieces: list[bytes],
 ) -> None:
     with TemporaryDirectory() as name, InProcessMonitor(Path(name)) as monitor:
         guest = monitor.simple()
         for piece in pieces:
             guest.sendall(piece)
-            monitor.turn()
+            monitor.run_pass()
             receive(guest)
         monitor.now_ns += IDLE_NS
-        assert monitor.ask(guest, encode(Request(0, MIN))) == ack(0, MIN)
+        assert monitor.request(guest, encode(Request(0, MIN))) == ack(0, MIN)
         assert monitor.reports == []
 
 
-def test_a_packet_in_single_bytes_is_a_packet(monitor: InProcessMonitor) -> None:
+def test_a_packet_may_arrive_in_single_bytes(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     packet = encode(Request(0, MIN))
-    answers = [monitor.ask(guest, packet[i : i + 1]) for i in range(SIZE)]
+    answers = [monitor.request(guest, packet[i : i + 1]) for i in range(SIZE)]
     assert answers == [b""] * (SIZE - 1) + [packet]
 
 
-def test_a_part_of_a_packet_that_stays_alone_is_dropped(
+def test_an_incomplete_packet_is_dropped_after_a_silence(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
-    monitor.ask(guest, b"\1" * 100)
+    monitor.request(guest, b"\1" * 100)
     monitor.now_ns += IDLE_NS
-    assert monitor.ask(guest, encode(Request(0, MIN))) == ack(0, MIN)
+    assert monitor.request(guest, encode(Request(0, MIN))) == ack(0, MIN)
     assert monitor.counts() == {"acks": 1, "errors": 1}
 
 
-def test_one_guest_s_garbage_does_not_touch_another(monitor: InProcessMonitor) -> None:
+def test_one_guest_s_garbage_does_not_affect_another(monitor: InProcessMonitor) -> None:
     monitor.define_group()
     monitor.hand_over()
     monitor.define_domain(groups=(0, 0))
     bad, good = monitor.adopt(number=0), monitor.adopt(number=1)
     bad.sendall(b"\xff" * 1_000)
     good.sendall(encode(Request(1, MIN)))
-    monitor.turn()
+    monitor.run_pass()
     assert receive(good) == ack(1, MIN)
     assert receive(bad) == b""
     assert monitor.counts(number=1) == {"acks": 1}

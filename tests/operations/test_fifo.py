@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 MESSAGE = '{"command": "power", "unit": "SCALE_MIN"}'
 
 
-def test_a_fifo_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
+def test_a_removed_fifo_is_created_again(tmp_path: Path) -> None:
     async def run() -> None:
-        heard: asyncio.Queue[tuple[object, int]] = asyncio.Queue()
-        fifos = Fifos(tmp_path, lambda message, cpu: heard.put_nowait((message, cpu)))
+        received: asyncio.Queue[tuple[object, int]] = asyncio.Queue()
+        fifos = Fifos(
+            tmp_path, lambda message, cpu: received.put_nowait((message, cpu))
+        )
         fifos.keep([5, 6])
         before = (tmp_path / "fifo6").stat().st_ino
         (tmp_path / "fifo5").unlink()
@@ -22,7 +24,7 @@ def test_a_fifo_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
         assert (tmp_path / "fifo6").stat().st_ino == before
         (tmp_path / "fifo5").write_text(MESSAGE)
         async with asyncio.timeout(20):
-            assert await heard.get() == (MESSAGE, 5)
+            assert await received.get() == (MESSAGE, 5)
         fifos.close()
         assert list(tmp_path.iterdir()) == []
 

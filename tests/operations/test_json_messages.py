@@ -1,4 +1,4 @@
-"""Messages of scripts for DPDK's vm_power_manager: cut out of a stream, understood."""
+"""Messages of scripts for DPDK's vm_power_manager: splitting and parsing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import ConfigError
 from orchestrator.operations.dpdk.json_messages import (
-    LONGEST_MESSAGE,
+    MAX_MESSAGE_CHARS,
     Command,
     Instruction,
     MessageSplitter,
@@ -55,7 +55,7 @@ def cut(*pieces: bytes) -> list[str | ConfigError]:
 
 
 @given(st.data())
-def test_f19_messages_are_whole_however_they_arrive(data: st.DataObject) -> None:
+def test_f19_messages_may_be_split_anywhere(data: st.DataObject) -> None:
     messages = [TIME, POWER, {"name": 'a "{" b}'}, {"name": "ü\\", "x": {"y": {}}}]
     texts = [json.dumps(m, ensure_ascii=False) for m in messages]
     stream = data.draw(st.sampled_from(["", "\n", " \r\n\t"])).join(texts).encode()
@@ -71,26 +71,26 @@ def test_f19_a_message_without_a_newline_is_one_message() -> None:
     assert cut(text.encode()) == [text]
 
 
-def test_f19_braces_in_strings_are_no_braces() -> None:
+def test_f19_braces_in_strings_do_not_count() -> None:
     text = '{"name": "}{\\"}"}'
     assert cut(text.encode()) == [text]
 
 
-def test_s15_a_message_has_a_bound_and_its_line_is_lost_and_no_more() -> None:
-    endless = b'{"name": "' + b"x" * LONGEST_MESSAGE * 3
+def test_s15_the_length_of_a_message_is_limited_and_only_its_line_is_dropped() -> None:
+    endless = b'{"name": "' + b"x" * MAX_MESSAGE_CHARS * 3
     error, after = cut(endless, b'"}\n', b'{"command": "power"}')
     assert isinstance(error, ConfigError)
-    assert f"more than {LONGEST_MESSAGE}" in str(error)
+    assert f"message too long: at most {MAX_MESSAGE_CHARS}" in str(error)
     assert after == '{"command": "power"}'
 
 
-def test_what_is_no_message_is_said_once_for_a_line() -> None:
+def test_invalid_input_is_reported_once_for_a_line() -> None:
     error, after = cut(b"SCALE_MAX please\n{}", b"")
-    assert "'S' is no beginning" in str(error)
+    assert "expected a JSON object, found 'S'" in str(error)
     assert after == "{}"
 
 
-def test_half_a_message_can_be_given_up() -> None:
+def test_an_incomplete_message_can_be_dropped() -> None:
     splitter = MessageSplitter()
     assert list(splitter.feed(b'{"name": "a')) == []
     waiting = [splitter.is_waiting]
@@ -100,19 +100,19 @@ def test_half_a_message_can_be_given_up() -> None:
 
 
 @given(st.lists(st.binary(max_size=50)))
-def test_no_bytes_do_more_than_be_refused(pieces: list[bytes]) -> None:
+def test_any_bytes_are_either_messages_or_refused(pieces: list[bytes]) -> None:
     for message in cut(*pieces):
         assert isinstance(message, ConfigError) or message[0] == "{"
 
 
-# The words
+# Keys and values
 
 
-def test_a_time_policy_has_the_hours_that_it_names_and_no_hour_0() -> None:
-    meant = parse(TIME)
-    assert meant.command is Command.CREATE
-    assert (meant.name, set(meant.cpus)) == ("fifo3", {3})
-    assert meant.rule == rule(
+def test_a_time_policy_has_only_the_hours_that_it_names() -> None:
+    parsed = parse(TIME)
+    assert parsed.command is Command.CREATE
+    assert (parsed.name, set(parsed.cpus)) == ("fifo3", {3})
+    assert parsed.rule == rule(
         TimeOfDay,
         busy=("17:00-18:00", "18:00-19:00", "23:00-24:00"),
         quiet=("00:00-01:00", "02:00-03:00"),
@@ -120,7 +120,7 @@ def test_a_time_policy_has_the_hours_that_it_names_and_no_hour_0() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "meant"),
+    ("values", "parsed"),
     [
         (
             {"policy_type": "WORKLOAD", "workload": "MEDIUM"},
@@ -148,30 +148,32 @@ def test_a_time_policy_has_the_hours_that_it_names_and_no_hour_0() -> None:
         ),
     ],
 )
-def test_each_kind_of_policy_is_understood(
-    values: dict[str, Any], meant: PolicyRule
+def test_each_kind_of_policy_is_parsed(
+    values: dict[str, Any], parsed: PolicyRule
 ) -> None:
-    assert parse(values).rule == meant
+    assert parse(values).rule == parsed
 
 
 @pytest.mark.parametrize("unit", list(Unit))
 @pytest.mark.parametrize("spell", [str.upper, str.lower, str.title])
-def test_f19_words_count_in_any_case(unit: Unit, spell: Any) -> None:
-    meant = parse({spell("command"): spell("power"), spell("unit"): spell(unit)})
-    assert (meant.command, meant.unit) == (Command.POWER, unit)
+def test_f19_the_case_of_keys_and_values_does_not_matter(
+    unit: Unit, spell: Any
+) -> None:
+    parsed = parse({spell("command"): spell("power"), spell("unit"): spell(unit)})
+    assert (parsed.command, parsed.unit) == (Command.POWER, unit)
 
 
-def test_f19_wrappers_lose_nothing_wherever_they_stand() -> None:
-    meant = parse(
+def test_f19_wrappers_can_be_used_anywhere() -> None:
+    parsed = parse(
         {"command": "power", "instruction": {"unit": "SCALE_MIN", "policy": {"x": 1}}}
     )
-    assert (meant.command, meant.unit) == (Command.POWER, Unit.SCALE_MIN)
-    assert meant.ignored == ("'x'",)
+    assert (parsed.command, parsed.unit) == (Command.POWER, Unit.SCALE_MIN)
+    assert parsed.ignored == ("'x'",)
 
 
-def test_of_a_fifo_the_number_counts_and_not_the_message() -> None:
-    meant = parse({"name": "fifo9", "resource_id": 9, "core_list": [8], **POWER})
-    assert (meant.name, set(meant.cpus)) == ("fifo3", {3})
+def test_the_cpu_of_a_fifo_takes_precedence_over_the_message() -> None:
+    parsed = parse({"name": "fifo9", "resource_id": 9, "core_list": [8], **POWER})
+    assert (parsed.name, set(parsed.cpus)) == ("fifo3", {3})
 
 
 def test_without_a_fifo_the_message_names_its_cpus() -> None:
@@ -179,54 +181,66 @@ def test_without_a_fifo_the_message_names_its_cpus() -> None:
     many = {"name": "vm1", "core_list": [4, 5], "policy_type": "WORKLOAD"}
     assert (parse(many, None).name, set(parse(many, None).cpus)) == ("vm1", {4, 5})
     assert not parse({"command": "destroy", "name": "vm1"}, None).cpus
-    with pytest.raises(ConfigError, match="it names no CPU"):
+    with pytest.raises(ConfigError, match="the message names no CPU"):
         parse(POWER, None)
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "problem"),
     [
-        ("{'a': 1}", "no JSON"),
-        ('{"command": "power",}', "no JSON"),
-        ("[]", "no JSON object"),
-        ('{"command": "CREAT"}', "command: 'CREAT' is none of CREATE, DESTROY, POWER"),
-        ('{"command": 7}', "command: 7 is none of"),
-        ('{"command": "power"}', "unit: None is none of"),
-        ('{"command": "power", "unit": "FAST"}', "unit: 'FAST' is none of SCALE_UP"),
-        ('{"policy_type": "SPEED"}', "policy_type: 'SPEED' is none of TIME"),
+        ("{'a': 1}", "invalid JSON"),
+        ('{"command": "power",}', "invalid JSON"),
+        ("[]", "not a JSON object"),
+        (
+            '{"command": "CREAT"}',
+            "invalid command 'CREAT': expected one of CREATE, DESTROY, POWER",
+        ),
+        ('{"command": 7}', "invalid command 7: expected one of"),
+        ('{"command": "power"}', "missing unit: expected one of SCALE_UP"),
+        (
+            '{"command": "power", "unit": "FAST"}',
+            "invalid unit 'FAST': expected one of SCALE_UP",
+        ),
+        (
+            '{"policy_type": "SPEED"}',
+            "invalid policy_type 'SPEED': expected one of TIME",
+        ),
         (
             '{"policy_type": "TIME"}',
-            "policy_type TIME: missing, expected busy_hours or quiet_hours",
+            "policy_type TIME: missing busy_hours or quiet_hours",
         ),
-        ('{"busy_hours": [24]}', "busy_hours: 24 is no hour"),
-        ('{"busy_hours": [-1]}', "busy_hours: -1 is no number"),
-        ('{"busy_hours": [1e29]}', "busy_hours: 1e+29 is no number"),
-        ('{"busy_hours": 5}', "busy_hours: 5 is no list"),
-        ('{"busy_hours": ["5"]}', "busy_hours: '5' is no number"),
-        (f'{{"busy_hours": {[0] * 2000}}}', "is no list"),
+        ('{"busy_hours": [24]}', "invalid busy_hours 24: expected 0 to 23"),
+        ('{"busy_hours": [-1]}', "invalid busy_hours -1: expected an integer"),
+        ('{"busy_hours": [1e29]}', "invalid busy_hours 1e+29: expected an integer"),
+        ('{"busy_hours": 5}', "invalid busy_hours 5: expected a list"),
+        ('{"busy_hours": ["5"]}', "invalid busy_hours '5': expected an integer"),
+        (f'{{"busy_hours": {[0] * 2000}}}', "expected a list of at most 1024 items"),
         (
             '{"policy_type": "TRAFFIC", "mac_list": ["x"], "max_packet_thresh": 1}',
             "mac_list: invalid MAC address 'x'",
         ),
-        ('{"policy_type": "TRAFFIC", "mac_list": [5]}', "mac_list: 5 is no text"),
+        (
+            '{"policy_type": "TRAFFIC", "mac_list": [5]}',
+            "invalid mac_list 5: expected a string",
+        ),
         (
             '{"policy_type": "TRAFFIC", "avg_packet_thresh": 9}',
             "avg_packet_thresh: 9 is above max_packet_thresh 0",
         ),
-        ('{"policy": ' * 20 + "{}" + "}" * 20, "too many wrappers"),
+        ('{"policy": ' * 20 + "{}" + "}" * 20, "nested more than 8 deep"),
     ],
 )
-def test_dts_negative_s15_s17_what_cannot_be_meant_is_named(
-    text: str, complaint: str
+def test_dts_negative_s15_s17_an_invalid_message_is_refused_with_the_reason(
+    text: str, problem: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_instruction(text, cpu=3)
-    assert complaint in str(caught.value)
+    assert problem in str(caught.value)
 
 
-def test_s17_a_name_is_short_and_plain() -> None:
+def test_s17_a_name_is_short_and_plain_text() -> None:
     for name in ["x" * 65, "a/b", "a b", 7]:
-        with pytest.raises(ConfigError, match="is no name"):
+        with pytest.raises(ConfigError, match="expected up to 64 letters"):
             parse({"name": name, "command": "destroy"}, None)
 
 
@@ -245,7 +259,7 @@ def test_s17_a_name_is_short_and_plain() -> None:
         max_leaves=8,
     )
 )
-def test_no_json_does_more_than_be_refused(document: object) -> None:
+def test_any_json_is_either_a_message_or_refused(document: object) -> None:
     try:
         parse_instruction(json.dumps(document), cpu=1)
     except ConfigError:

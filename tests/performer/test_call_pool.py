@@ -5,23 +5,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
-    pool = Pool("test", size=3)
+def pool() -> Iterator[CallPool]:
+    pool = CallPool("test", size=3)
     yield pool
     pool.stop()
-    assert pool.join(PATIENCE_S)
+    assert pool.join(TIMEOUT_S)
 
 
-def test_calls_about_one_thing_never_overlap_and_keep_their_order(pool: Pool) -> None:
+def test_calls_about_one_thing_never_overlap_and_keep_their_order(
+    pool: CallPool,
+) -> None:
     seen: list[int] = []
     busy = threading.Lock()
     done = threading.Event()
@@ -35,19 +37,21 @@ def test_calls_about_one_thing_never_overlap_and_keep_their_order(pool: Pool) ->
 
     for number in range(50):
         pool.submit("domain", f"kind {number}", lambda number=number: work(number))  # type: ignore[misc]
-    assert done.wait(PATIENCE_S)
+    assert done.wait(TIMEOUT_S)
     assert seen == list(range(50))
 
 
-def test_a_call_that_hangs_does_not_hold_the_others(pool: Pool) -> None:
+def test_a_call_that_hangs_does_not_block_others(pool: CallPool) -> None:
     hung, done = threading.Event(), threading.Event()
     pool.submit("hung", "describe", hung.wait)
     pool.submit("other", "describe", done.set)
-    assert done.wait(PATIENCE_S)
+    assert done.wait(TIMEOUT_S)
     hung.set()
 
 
-def test_a_call_that_waits_makes_another_of_its_kind_superfluous(pool: Pool) -> None:
+def test_a_waiting_call_replaces_others_of_its_kind(
+    pool: CallPool,
+) -> None:
     hung, done = threading.Event(), threading.Event()
     started = threading.Event()
     calls: list[str] = []
@@ -57,30 +61,30 @@ def test_a_call_that_waits_makes_another_of_its_kind_superfluous(pool: Pool) -> 
         hung.wait()
 
     pool.submit("domain", "describe", first)
-    assert started.wait(PATIENCE_S)
+    assert started.wait(TIMEOUT_S)
     for number in range(5):
         pool.submit("domain", "describe", lambda n=number: calls.append(str(n)))  # type: ignore[misc]
     pool.submit("domain", "last", done.set)
     hung.set()
-    assert done.wait(PATIENCE_S)
-    # The one that runs may have seen an older world, so one more is needed.
+    assert done.wait(TIMEOUT_S)
+    # The running call may use an outdated state, so one more is needed.
     assert calls == ["0"]
 
 
-def test_a_pool_that_hangs_is_told_from_one_that_ended() -> None:
-    pool = Pool("hung", size=1)
+def test_join_reports_whether_all_threads_have_ended() -> None:
+    pool = CallPool("hung", size=1)
     hung = threading.Event()
     pool.submit("x", "x", hung.wait)
     pool.stop()
     assert not pool.join(0.05)
     hung.set()
-    assert pool.join(PATIENCE_S)
+    assert pool.join(TIMEOUT_S)
 
 
-def test_a_call_that_raises_ends_neither_its_line_nor_its_thread(
+def test_a_call_that_raises_ends_neither_its_queue_nor_its_thread(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pool = Pool("single", size=1)
+    pool = CallPool("single", size=1)
     done = threading.Event()
 
     def fail() -> None:
@@ -89,11 +93,11 @@ def test_a_call_that_raises_ends_neither_its_line_nor_its_thread(
     pool.submit("domain", "describe", fail)
     pool.submit("domain", "attach", fail)
     pool.submit("domain", "last", done.set)
-    assert done.wait(PATIENCE_S)
+    assert done.wait(TIMEOUT_S)
     pool.stop()
-    assert pool.join(PATIENCE_S)
-    told = [record for record in caplog.records if record.exc_info]
-    assert [record.getMessage().split("=")[1] for record in told] == [
+    assert pool.join(TIMEOUT_S)
+    logged = [record for record in caplog.records if record.exc_info]
+    assert [record.getMessage().split("=")[1] for record in logged] == [
         "describe",
         "attach",
     ]

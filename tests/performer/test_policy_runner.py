@@ -1,4 +1,4 @@
-"""Policies in the loop of the daemon: timer and threads."""
+"""Policies in the daemon's loop: timer and threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from orchestrator.values.domain import DomainId
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 AHEAD_H = 6
 
 
@@ -45,7 +45,7 @@ class Voters:
     def __init__(self, root: Path, times: Times) -> None:
         self.votes: dict[tuple[DomainId, int], int | None] = {}
         self._voted = asyncio.Event()
-        self.calls = Pool("libvirt", size=2)
+        self.calls = CallPool("libvirt", size=2)
         self.runner = PolicyRunner(
             samplers=build_samplers(sysfs_root=root, vcpu_times=times),
             libvirt_calls=self.calls,
@@ -58,7 +58,7 @@ class Voters:
         self._voted.set()
 
     async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while len(self.votes) < count:
                 self._voted.clear()
                 await self._voted.wait()
@@ -66,13 +66,13 @@ class Voters:
     async def stop(self) -> None:
         self.runner.stop()
         self.calls.stop()
-        assert await asyncio.to_thread(self.calls.join, PATIENCE_S)
+        assert await asyncio.to_thread(self.calls.join, TIMEOUT_S)
 
 
 @pytest.mark.usefixtures("_far_from_greenwich")
-def test_hours_are_those_of_the_host_s_own_zone(tmp_path: Path) -> None:
+def test_hours_are_in_the_host_s_time_zone(tmp_path: Path) -> None:
     here = datetime.now(UTC).hour + AHEAD_H
-    # Two hours, so that the test may run when one ends.
+    # Two hours, in case one ends while the test runs.
     busy = whole_hours([here % 24, (here + 1) % 24])
     policy = TimeOfDay(busy=busy, quiet=whole_hours(range(24)))
 

@@ -1,6 +1,6 @@
-"""What ends with a port that a guest's program has closed: a real monitor, real time.
+"""What ends when a guest's program closes its port: a real monitor, in real time.
 
-A guest's programs are one socket here, as they are one channel for the daemon.
+The programs of a guest share one socket, as they share one channel of the daemon.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from orchestrator import events
 from orchestrator.channel.protocol import Unit
 from orchestrator.controller.actions import EndPortSession
 from orchestrator.controller.channels import PORT_STATE_LAGS_NS
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.sampling.kinds import build_samplers
@@ -32,12 +32,12 @@ LONG_NS = 60_000_000_000
 
 
 class Host:
-    """A monitor with one channel, policies beside it, and the end of port sessions."""
+    """A monitor with one channel, policies beside it, and port sessions."""
 
     def __init__(self, main: MonitorHarness, guest: Guest, root: Path) -> None:
         self.main, self.guest = main, guest
         self.posted: list[events.Event] = []
-        self.calls = Pool("libvirt", size=1)
+        self.calls = CallPool("libvirt", size=1)
         self.policy_runner = PolicyRunner(
             samplers=build_samplers(sysfs_root=root, vcpu_times=Times(None)),
             libvirt_calls=self.calls,
@@ -49,15 +49,15 @@ class Host:
             main.monitor, self.policy_runner, self.posted.append
         )
 
-    async def ask_for_all(self) -> None:
-        """Have the guest vote for the lowest step, and send a policy."""
-        assert await self.guest.ask(Unit.SCALE_MIN) == "ACK"
+    async def request_all(self) -> None:
+        """Let the guest vote for the lowest step, and send a policy."""
+        assert await self.guest.request(Unit.SCALE_MIN) == "ACK"
         self.policy_runner.install_for_guest(UUID, 0, 1, order(LOW))
-        assert self.asked() == (LOWEST, 1)
+        assert self.requested() == (LOWEST, 1)
 
-    def asked(self) -> tuple[int, int]:
-        """Return the clock, and how many policies there are."""
-        return self.main.clock(), len(list(self.policy_runner.statuses()))
+    def requested(self) -> tuple[int, int]:
+        """Return the frequency, and the number of policies."""
+        return self.main.frequency(), len(list(self.policy_runner.statuses()))
 
     def end(self, *, at_ns: int, is_closed: bool = True) -> None:
         self.sessions.end(EndPortSession(UUID, 0, at_ns, is_closed=is_closed))
@@ -72,59 +72,59 @@ async def host(directory: Path) -> AsyncIterator[Host]:
         made.calls.stop()
 
 
-def test_a_close_ends_what_was_asked_for_before_it(tmp_path: Path) -> None:
+def test_a_close_ends_what_was_requested_before_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with host(tmp_path) as made:
-            await made.ask_for_all()
+            await made.request_all()
             made.end(at_ns=time.monotonic_ns() + LONG_NS)
-            await until(lambda: made.asked() == (TURBO, 0), "the end of both")
+            await until(lambda: made.requested() == (TURBO, 0), "the end of both")
             assert made.posted == []
 
     asyncio.run(scenario())
 
 
-def test_a_close_that_is_told_late_ends_nothing_of_the_next_program(
+def test_a_close_that_is_reported_late_ends_nothing_of_the_next_program(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
         async with host(tmp_path) as made:
             before_ns = time.monotonic_ns()
-            await made.ask_for_all()
+            await made.request_all()
             made.end(at_ns=before_ns)
-            made.end(at_ns=before_ns)  # told twice: looked into once
-            doubted = events.PortCloseDoubted(UUID, 0)
-            await until(lambda: made.posted == [doubted], "a look at the port")
-            # Silent for so long that libvirt's word about the port can be trusted.
+            made.end(at_ns=before_ns)  # reported twice: checked once
+            unconfirmed = events.PortCloseUnconfirmed(UUID, 0)
+            await until(lambda: made.posted == [unconfirmed], "a check of the port")
+            # Silent for so long that the port's state in libvirt is current.
             assert time.monotonic_ns() - before_ns > PORT_STATE_LAGS_NS
-            assert made.asked() == (LOWEST, 1)
+            assert made.requested() == (LOWEST, 1)
             made.end(at_ns=time.monotonic_ns())
-            await until(lambda: made.asked() == (TURBO, 0), "the end of both")
+            await until(lambda: made.requested() == (TURBO, 0), "the end of both")
 
     asyncio.run(scenario())
 
 
-def test_a_port_that_is_opened_once_more_ends_what_its_last_program_asked_for(
+def test_opening_a_port_again_ends_what_its_last_program_requested(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
         async with host(tmp_path) as made:
             before_ns = time.monotonic_ns()
-            await made.ask_for_all()
+            await made.request_all()
             made.end(at_ns=before_ns, is_closed=False)
-            assert made.asked() == (LOWEST, 1)
+            assert made.requested() == (LOWEST, 1)
             made.end(at_ns=time.monotonic_ns() + LONG_NS, is_closed=False)
-            await until(lambda: made.asked() == (TURBO, 0), "the end of both")
+            await until(lambda: made.requested() == (TURBO, 0), "the end of both")
             assert made.posted == []
 
     asyncio.run(scenario())
 
 
-def test_a_channel_that_never_brought_anything_was_never_heard(tmp_path: Path) -> None:
+def test_a_channel_without_data_has_no_time_of_the_last_receipt(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with host(tmp_path) as made:
-            assert made.main.monitor.heard_ns(UUID, 0) == 0
-            await made.ask_for_all()
-            assert made.main.monitor.heard_ns(UUID, 0) > 0
-            assert made.main.monitor.heard_ns(UUID, 7) == 0
+            assert made.main.monitor.last_received_ns(UUID, 0) == 0
+            await made.request_all()
+            assert made.main.monitor.last_received_ns(UUID, 0) > 0
+            assert made.main.monitor.last_received_ns(UUID, 7) == 0
 
     asyncio.run(scenario())

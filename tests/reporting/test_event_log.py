@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control.feed import EventFeed
 from orchestrator.controller.actions import Report, Severity
-from orchestrator.reporting.event_log import Reports
+from orchestrator.reporting.event_log import EventLog
 
 if TYPE_CHECKING:
     import pytest
@@ -18,13 +18,13 @@ async def collect(feed: EventFeed) -> list[EventRecord]:
     return [record async for record in feed.read(follow=False)]
 
 
-def test_a_report_is_logged_at_its_severity_and_streamed(
+def test_a_report_is_logged_at_its_severity_and_published(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     feed = EventFeed()
     with caplog.at_level(logging.INFO, logger="orchestrator"):
         report = Report("cpus", "left alone", "dpdk-0", Severity.WARNING, {"group": 3})
-        Reports(feed).add(report)
+        EventLog(feed).add(report)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage() == "cpus: left alone domain=dpdk-0"
@@ -33,9 +33,9 @@ def test_a_report_is_logged_at_its_severity_and_streamed(
     assert event.facts == {"group": 3}
 
 
-def test_a_streamed_report_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_published_report_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     feed = EventFeed()
     with caplog.at_level(logging.DEBUG):
-        Reports(feed).stream(Report("grant", "CPUs 2 at 2.00 GHz"))
+        EventLog(feed).publish(Report("grant", "CPUs 2 at 2.00 GHz"))
     assert caplog.records == []
     assert len(asyncio.run(collect(feed))) == 1

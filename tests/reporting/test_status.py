@@ -1,4 +1,4 @@
-"""The status document of a whole host: made in pieces, and of what is there."""
+"""The status document of a whole host, built in pieces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events as e
 from orchestrator.control import models
 from orchestrator.monitor.client.views import MonitorSnapshot
-from orchestrator.reporting.status import Snapshot
+from orchestrator.reporting.status import StatusBuilder
 from orchestrator.values.domain_settings import Mode
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import channel, domain, topology, vcpu
@@ -27,7 +27,7 @@ DAEMON = models.DaemonStatus(
 DOMAINS, VCPUS = 16, 8
 
 
-def crowded_host() -> SimulatedHost:
+def large_host() -> SimulatedHost:
     host = SimulatedHost(topology=topology(DOMAINS * VCPUS))
     for number in range(DOMAINS):
         own = range(number * VCPUS, (number + 1) * VCPUS)
@@ -42,14 +42,14 @@ def crowded_host() -> SimulatedHost:
     return host
 
 
-def look(
+def build(
     host: SimulatedHost, on_turn: Callable[[int], None] = lambda _: None
 ) -> tuple[models.Status, int]:
-    """Make a status; return it and how often the loop had its turn meanwhile."""
+    """Build a status; return it and how often the loop could run meanwhile."""
 
     async def run() -> tuple[models.Status, int]:
-        snapshot = Snapshot(host.inventory, MonitorSnapshot(), {})
-        making, turns = asyncio.create_task(snapshot.status(DAEMON)), 0
+        builder = StatusBuilder(host.inventory, MonitorSnapshot(), {})
+        making, turns = asyncio.create_task(builder.build(DAEMON)), 0
         while not making.done():
             await asyncio.sleep(0)
             on_turn(turns)
@@ -59,41 +59,41 @@ def look(
     return asyncio.run(run())
 
 
-def test_a_large_picture_leaves_the_loop_to_others_between_domains() -> None:
-    status, turns = look(crowded_host())
+def test_the_loop_runs_other_work_between_domains() -> None:
+    status, turns = build(large_host())
     assert [d.name for d in status.domains] == [f"vm-{n:02}" for n in range(DOMAINS)]
     assert [cpu.pcpu for cpu in status.cpus] == list(range(DOMAINS * VCPUS))
     assert turns >= DOMAINS
 
 
-def test_who_goes_while_a_picture_is_made_is_not_in_it() -> None:
-    host = crowded_host()
+def test_a_domain_that_vanishes_meanwhile_is_not_in_the_status() -> None:
+    host = large_host()
     gone = domain("vm-09").uuid
 
     def leave(turn: int) -> None:
         if turn == 1:
             host.tell(e.DomainVanished(gone))
 
-    status, _ = look(host, leave)
+    status, _ = build(host, leave)
     assert gone not in {found.uuid for found in status.domains}
     assert len(status.domains) == DOMAINS - 1
 
 
-def test_a_vcpu_s_bounds_are_steps_and_a_floating_one_has_none() -> None:
+def test_a_vcpu_s_limits_are_steps_and_a_floating_one_has_none() -> None:
     host = SimulatedHost()
     spec = domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2)))
     host.domains[spec.uuid] = spec
     host.start()
     host.settle()
-    (found,) = look(host)[0].domains
-    bounds = [(one.min_khz, one.max_khz) for one in found.vcpus]
-    assert bounds == [(1_200_000, 3_001_000), (None, None)]
+    (found,) = build(host)[0].domains
+    limits = [(one.min_khz, one.max_khz) for one in found.vcpus]
+    assert limits == [(1_200_000, 3_001_000), (None, None)]
 
 
-def test_a_cpu_names_the_step_above_which_turbo_begins() -> None:
+def test_a_cpu_has_a_nominal_frequency() -> None:
     host = SimulatedHost()
     host.start()
     host.settle()
-    (first, *_) = look(host)[0].cpus
+    (first, *_) = build(host)[0].cpus
     assert first.steps_khz[:2] == (3_001_000, 3_000_000)
     assert first.nominal_khz == 3_000_000

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.performer.call_pool import Pool
+from orchestrator.performer.call_pool import CallPool
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.subject import PolicyOrder, PolicySubject
@@ -60,7 +60,7 @@ async def watch_a_tap(root: Path) -> list[int | None]:
         if len(votes) == CHANGES:
             done.set()
 
-    pool = Pool("sampling", size=2)
+    pool = CallPool("sampling", size=2)
     reads = itertools.count()
     engine = PolicyEngine(
         samplers=build_samplers(sysfs_root=root, vcpu_times=Times({})),

@@ -1,1 +1,1 @@
-"""Main's side of the monitor: starts it, tells it what exists, hears what happens."""
+"""Main's side of the monitor: starts it, sends commands, receives reports."""

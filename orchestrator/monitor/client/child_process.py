@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 _LAUNCHER = Path(__file__).parents[1] / "process" / "__main__.py"
 _FLUSH_DELAY_S = 0.005
-"""When to try again to send what did not fit. A timer and not the writability of the
-socket, because too many descriptors under way is a reason that says nothing then."""
+"""When to retry sending what did not fit. A timer rather than writability of the
+socket, which says nothing when too many descriptors are in flight."""
 
 
 class ChildProcess:
-    """A process that lives at most once at a time.
+    """A process that runs at most once at a time.
 
     Synchronization: the asyncio thread only.
     """
@@ -35,8 +35,9 @@ class ChildProcess:
         """Start nothing yet.
 
         Args:
-            on_message: is called with each message of the process.
-            on_exit: is called with its exit status when it is dead and all was heard.
+            on_message: called with each message from the process.
+            on_exit: called with the exit status once the process has ended and all its
+                messages have been received.
         """
         self._on_message = on_message
         self._on_exit = on_exit
@@ -48,16 +49,16 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
-        """Process id while a process lives."""
+        """Process ID while the process runs."""
         return None if self._process is None else self._process.pid
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is somebody to send to."""
+        """Whether messages can be sent."""
         return self._handoff is not None
 
     def spawn(self) -> None:
-        """Start a process."""
+        """Start the process."""
         self._ended.clear()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         fd = theirs.fileno()
@@ -76,7 +77,7 @@ class ChildProcess:
         loop.add_reader(self._pidfd, self._reap)
 
     async def end(self, timeout_s: float) -> None:
-        """Wait until the process has ended; kill it if that takes too long."""
+        """Wait until the process has ended; kill it after the timeout."""
         if self._process is None:
             return
         try:
@@ -85,13 +86,13 @@ class ChildProcess:
             await self.kill()
 
     async def kill(self) -> None:
-        """End the process now, if there is one."""
+        """Kill the process, if any, and wait for its end."""
         if self._process is not None:
             self.kill_now()
             await self._ended.wait()
 
     def kill_now(self) -> None:
-        """Have the process end, if there is one; `on_exit` will be called."""
+        """Kill the process, if any; `on_exit` follows."""
         if self._process is not None:
             self._process.kill()
 
@@ -112,7 +113,7 @@ class ChildProcess:
     # The hand-off
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send now or as soon as there is room; to nobody if nobody can hear."""
+        """Send a message, or queue it; ignored without a connection."""
         if self._handoff is not None:
             self._handoff.send(message, fds)
             self._flush_later()
@@ -130,7 +131,7 @@ class ChildProcess:
             self._flush_later()
 
     def _read(self) -> None:
-        # One message a turn: the rest makes the socket readable again.
+        # One message at a time: the rest makes the socket readable again.
         self._read_one()
 
     def _read_one(self) -> bool:
@@ -139,7 +140,7 @@ class ChildProcess:
         try:
             delivery = self._handoff.receive()
         except EOFError:
-            self._close_handoff()  # the end of the process follows
+            self._close_handoff()  # the process is about to end
             return False
         if delivery is None:
             return False

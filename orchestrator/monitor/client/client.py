@@ -1,9 +1,9 @@
-"""Main's side of the monitor: starts it, tells it what exists, hears what happens.
+"""Main's side of the monitor: starts it, sends commands, receives reports.
 
-Theory of operation: what a monitor must know (groups, domains) is recorded here as it
-is defined, and told again to each new process, so that it takes up the votes that its
-predecessor left in the shared table before it is given any clock to write. Descriptors
-are not kept: after a death main hands the groups over and connects the channels anew.
+Theory of operation: definitions of groups and domains are recorded here and sent again
+to each new process, so that it resumes the votes that its predecessor left in the
+shared table before it receives any descriptor. Descriptors are not kept: after the
+monitor's death main hands the groups over and connects the channels again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from orchestrator.monitor.link import reports
 from orchestrator.monitor.link.commands import (
     Adopt,
     CloseChannel,
+    CloseGroup,
     ForgetDomain,
     Hello,
     Ping,
     Quiesce,
-    TakeBack,
 )
 from orchestrator.monitor.link.messages import VERSION
 from orchestrator.monitor.link.table import SharedTable, create_table
@@ -44,23 +44,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 10.0
-"""A start takes 30 ms; a machine that needs seconds is in other trouble."""
+"""A start takes 30 ms; a machine that needs seconds has other problems."""
 
 HUNG_AFTER_S = 10.0
-"""A message is done within a millisecond; a monitor that has not come to it in so long
-serves no guest either."""
+"""A message is processed within a millisecond; a monitor that takes this long does not
+serve guests either."""
 _NOBODY = 65_534
 _OWN_FILES = 32
-"""What a monitor has open beside channels and groups, and some room to move."""
+"""Files that a monitor has open beside channels and groups, and some reserve."""
 _FILES_PER_GROUP = 3
-"""Its clock, its governor, and the clock once more as an original."""
+"""Its frequency, its governor, and its frequency again as an original."""
 
 
 class Monitor:
-    """The monitor process, as main sees it.
+    """The monitor process, as seen by main.
 
-    While no process lives, definitions are recorded for the next one, and what would
-    need a process is not done: hand-overs are dropped, sockets are closed.
+    While no process runs, definitions are recorded for the next one; descriptors and
+    sockets for it are dropped.
 
     Synchronization: the asyncio thread only.
     """
@@ -74,14 +74,14 @@ class Monitor:
         gid: int | None = None,
         hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
-        """Make the shared table; `start` starts the process.
+        """Create the shared table; `start` starts the process.
 
         Args:
             release_after_s: how long a group without votes is kept.
-            post: takes events; called in the asyncio thread.
-            uid: user that the process becomes; None: nobody if we are root.
-            gid: group that the process becomes; None: nogroup if we are root.
-            hung_after_s: how long it may do nothing.
+            post: receives events; called in the asyncio thread.
+            uid: user that the process becomes; None: nobody if this process is root.
+            gid: group that the process becomes; None: nogroup if this process is root.
+            hung_after_s: how long a message may take before the process is killed.
         """
         is_root = os.geteuid() == 0
         self._release_after_ms = round(release_after_s * 1_000)
@@ -97,7 +97,8 @@ class Monitor:
         self._reserved: set[int] = set()
         self._hung_after_s = hung_after_s
         self._due = 0
-        """How many messages should be done by now, and since when they were told."""
+        """How many messages should have been processed by now, and when that was
+        determined."""
         self._due_since_s = 0.0
         self._child = ChildProcess(self._on_report, self._on_death)
         self._ready: asyncio.Future[None] | None = None
@@ -105,16 +106,16 @@ class Monitor:
 
     @property
     def pid(self) -> int | None:
-        """Process id while a process lives."""
+        """Process ID while a process runs."""
         return self._child.pid
 
     # The process
 
     async def start(self) -> None:
-        """Start a process and tell it what is defined; also after a death.
+        """Start a process and send it all definitions; also after a death.
 
         Raises:
-            HandoffError: it did not come up.
+            HandoffError: it did not start.
         """
         loop = asyncio.get_running_loop()
         self._records.clear_free_rows()
@@ -124,18 +125,18 @@ class Monitor:
         self._transmit(hello, [self._table_fd])
         self._pending.reset()
         self._due = 0
-        for message in self._records.tell_all():
+        for message in self._records.definitions():
             self._transmit(message)
         try:
             await asyncio.wait_for(self._ready, START_TIMEOUT_S)
         except TimeoutError:
             await self._child.kill()
-            raise HandoffError("the monitor process did not start") from None
+            raise HandoffError("monitor process did not start") from None
 
     async def stop(self, timeout_s: float) -> None:
         """End the process for good; it closes the channels and restores nothing.
 
-        `snapshot` goes on telling what was last.
+        `snapshot` keeps returning the last state.
         """
         self._is_stopping = True
         self._transmit(Quiesce())
@@ -145,16 +146,16 @@ class Monitor:
             self._table_fd = -1
 
     def check_health(self) -> None:
-        """Kill a process that hangs; its death is heard as any other is.
+        """Kill a process that hangs; its death is then handled like any other.
 
-        To be called now and then. It costs an idle monitor one message.
+        To be called periodically. Costs an idle monitor one message.
         """
         now_s = asyncio.get_running_loop().time()
         if self._pending.is_done(self._due):
             self._transmit(Ping())
             self._due, self._due_since_s = self._pending.sent_total, now_s
         elif now_s - self._due_since_s >= self._hung_after_s:
-            logger.error("monitor %s hangs, and is killed", self._child.pid)
+            logger.error("monitor process hangs, killing it pid=%s", self._child.pid)
             self._child.kill_now()
 
     def _on_death(self, status: int) -> None:
@@ -162,7 +163,7 @@ class Monitor:
         self._pending.apply_unacknowledged()
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(
-                HandoffError(f"the monitor process ended with status {status}")
+                HandoffError(f"monitor process exited with status {status}")
             )
         elif not self._is_stopping:
             self._post(events.MonitorDied(status))
@@ -170,19 +171,19 @@ class Monitor:
     # Commands
 
     def send(self, command: Decided, fds: Sequence[int] = ()) -> None:
-        """Have the monitor do something; about what does not exist, nothing happens.
+        """Send a command; it is ignored if it is about something unknown.
 
         Args:
-            command: what.
-            fds: descriptors that go with it; they remain the caller's.
+            command: the command.
+            fds: descriptors to send with it; they remain the caller's.
         """
-        undone = self._records.find_undone(command)
+        fallback = self._records.find_fallback(command)
         complete = self._records.record(command)
         self._forget_adoptions(command)
-        if isinstance(command, TakeBack):
+        if isinstance(command, CloseGroup):
             self._reserved.discard(command.group)
         if complete is not None:
-            self._transmit(complete, fds, undone)
+            self._transmit(complete, fds, fallback)
 
     def _forget_adoptions(self, command: Decided) -> None:
         match command:
@@ -195,9 +196,9 @@ class Monitor:
                 pass
 
     def reserve(self, group: int) -> bool:
-        """Keep room for a group's descriptors until TakeBack; tell if there is any.
+        """Reserve room for a group's descriptors until CloseGroup; return success.
 
-        Without it a group would be taken whose frequency cannot be written.
+        Without it, a group could be taken whose frequency cannot be written.
         """
         is_there = group in self._reserved or self._has_room(_FILES_PER_GROUP)
         if is_there:
@@ -205,15 +206,15 @@ class Monitor:
         return is_there
 
     def _has_room(self, files: int) -> bool:
-        # The monitor inherits our limit.
+        # The monitor inherits this process's limit.
         held = len(self._adoptions) + _FILES_PER_GROUP * len(self._reserved)
         return _OWN_FILES + held + files <= open_files.limit()
 
     def adopt(self, uuid: DomainId, number: int, sock: socket.socket) -> None:
-        """Give a connected channel away; main's own descriptor is closed.
+        """Hand a connected channel over; main's own descriptor is closed.
 
-        Where it cannot be given (no process, unknown domain), EndpointClosed is
-        posted soon.
+        If that is not possible (no process, unknown domain), EndpointClosed is posted
+        soon.
 
         Raises:
             HandoffError: the monitor may have no more files open.
@@ -236,39 +237,40 @@ class Monitor:
             self._transmit(message, [sock.fileno()])
 
     def _refuse_adoption(self, uuid: DomainId, number: int) -> None:
-        closed = events.EndpointClosed(uuid, number, "the monitor is not available")
+        closed = events.EndpointClosed(uuid, number, "monitor unavailable")
         asyncio.get_running_loop().call_soon(self._post, closed)
 
-    def heard_ns(self, uuid: DomainId, number: int) -> int:
+    def last_received_ns(self, uuid: DomainId, number: int) -> int:
         """Return when (monotonic) a channel's guest last sent anything; 0: never.
 
-        It is noted before what was sent is done, and never earlier than it was sent by
-        more than a pass of the monitor's loop.
+        It is noted before the packets are processed, and at most one pass of the
+        monitor's loop earlier than they were sent.
         """
-        return self._records.heard_ns(uuid, number)
+        return self._records.last_received_ns(uuid, number)
 
     def snapshot(self) -> MonitorSnapshot:
-        """Read the shared table: some microseconds per row, no wait for anybody."""
+        """Read the shared table: some microseconds per row, without blocking."""
         return self._records.snapshot()
 
     def _transmit(
         self,
         message: Command,
         fds: Sequence[int] = (),
-        undone: Callable[[], None] | None = None,
+        fallback: Callable[[], None] | None = None,
     ) -> None:
-        """Tell the monitor.
+        """Send a message to the monitor.
 
         Args:
-            message: what.
-            fds: descriptors that go with it.
-            undone: does it in the stead of a monitor that cannot, if need be.
+            message: the message.
+            fds: descriptors to send with it.
+            fallback: does its work if the monitor is dead, or dies before it is
+                processed.
         """
         if self._child.is_connected:
-            self._pending.count(undone)
+            self._pending.count(fallback)
             self._child.send(message, fds)
-        elif undone is not None:
-            undone()
+        elif fallback is not None:
+            fallback()
 
     # Reports
 
@@ -293,9 +295,9 @@ class Monitor:
             case _:
                 raise HandoffError(f"unexpected message from the monitor: {report!r}")
 
-    def _on_channel_report(self, report: reports.OfChannel) -> None:
+    def _on_channel_report(self, report: reports.ChannelReport) -> None:
         uuid, number = DomainId(report.uuid), report.number
-        # An earlier endpoint of the same channel may have ended behind our back.
+        # This report may be from an earlier endpoint of the same channel.
         if self._adoptions.get((uuid, number)) != report.adoption:
             return
         match report:

@@ -1,11 +1,11 @@
-"""Ends of votes that main has told a monitor which may have been dead already.
+"""Withdrawals of votes that the monitor has not yet processed.
 
-Theory of operation: a monitor dies without a word, and until main notices it goes on
-talking. What is defined and handed over the next monitor is told anyway; but the end of
-a vote is said once, and lost with whoever was to hear it: the next monitor would take
-the vote up from the shared table. So the monitor counts in that table how many of
-main's messages it has done, and main keeps each end of a vote until it is counted. What
-is left when the monitor is dead main does itself.
+Theory of operation: a monitor can die at any time, and until main notices it keeps
+sending. Definitions and descriptors are sent to the next monitor anyway, but the end of
+a vote is sent only once; if it is lost, the next monitor resumes the vote from the
+shared table. So the monitor counts in that table how many of main's messages it has
+processed, and main keeps each withdrawal until it is counted. What remains when the
+monitor is dead is applied by main.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PendingWithdrawals:
-    """Counts what one monitor is told.
+    """Counts the messages to one monitor.
 
     Synchronization: main's thread.
     """
@@ -37,24 +37,25 @@ class PendingWithdrawals:
         self._sent = 0
         self._words[DONE_AT] = 0
 
-    def count(self, undone: Callable[[], None] | None) -> None:
+    def count(self, fallback: Callable[[], None] | None) -> None:
         """Count a message.
 
         Args:
-            undone: does in the monitor's stead what the message ends; None: nothing.
+            fallback: ends the votes that the message ends, without the monitor; None:
+                it ends none.
         """
         self._sent += 1
-        if undone is not None:
+        if fallback is not None:
             self._drop_done()
-            self._waiting.append((self._sent, undone))
+            self._waiting.append((self._sent, fallback))
 
     @property
     def sent_total(self) -> int:
-        """How many messages there were."""
+        """How many messages have been sent."""
         return self._sent
 
     def is_done(self, number: int) -> bool:
-        """Say whether so many messages are done."""
+        """Return whether the monitor has processed that many messages."""
         return self._words[DONE_AT] >= number
 
     def _drop_done(self) -> None:
@@ -62,8 +63,8 @@ class PendingWithdrawals:
             self._waiting.popleft()
 
     def apply_unacknowledged(self) -> None:
-        """Do what was told and not done: the monitor is dead."""
+        """Apply what was sent but not processed: the monitor is dead."""
         self._drop_done()
         while self._waiting:
-            _, undone = self._waiting.popleft()
-            undone()
+            _, fallback = self._waiting.popleft()
+            fallback()

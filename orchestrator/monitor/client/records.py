@@ -1,4 +1,4 @@
-"""What main has told the monitor, kept to be told again, and the rows it lives in."""
+"""Definitions sent to the monitor, kept for the next one, and their table rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
-from orchestrator.monitor.client.rows import Rows
-from orchestrator.monitor.client.views import Counters, MonitorSnapshot, Readings
+from orchestrator.monitor.client.row_allocator import RowAllocator
+from orchestrator.monitor.client.views import Counters, LazyMapping, MonitorSnapshot
 from orchestrator.monitor.link.commands import (
     CloseChannel,
     DefineDomain,
@@ -26,7 +26,7 @@ from orchestrator.monitor.link.table import (
     GENERATION,
     GRANT,
     GROUP_ROWS,
-    HEARD,
+    LAST_RECEIVED,
     LATE,
     NACKS,
     REASONS,
@@ -57,7 +57,7 @@ _REQUESTS = (ACKS, NACKS, DROPPED, LATE, WAITING, UNANSWERED)
 
 
 class Records:
-    """What main has told the monitor, the rows of the shared table, and the table.
+    """The recorded definitions, the rows of the shared table, and the table.
 
     Synchronization: main's thread.
     """
@@ -67,32 +67,34 @@ class Records:
         self._groups: dict[int, DefineGroup] = {}
         self._domains: dict[DomainId, DefineDomain] = {}
         self._policy_votes: dict[tuple[DomainId, int], int] = {}
-        """kHz by domain and vCPU. They are main's own, so the table that saves guests'
-        votes from a monitor's death need not carry them."""
+        """kHz by domain and vCPU. Main keeps these itself, so unlike guests' votes they
+        need not survive in the table."""
         self._disabled: set[tuple[DomainId, int]] = set()
-        self._channel_rows: Rows[tuple[DomainId, int]] = Rows(CHANNEL_ROWS)
-        self._vcpu_rows: Rows[tuple[DomainId, int]] = Rows(VCPU_ROWS)
-        self._group_rows: Rows[int] = Rows(GROUP_ROWS)
+        self._channel_rows: RowAllocator[tuple[DomainId, int]] = RowAllocator(
+            CHANNEL_ROWS
+        )
+        self._vcpu_rows: RowAllocator[tuple[DomainId, int]] = RowAllocator(VCPU_ROWS)
+        self._group_rows: RowAllocator[int] = RowAllocator(GROUP_ROWS)
 
     # Commands
 
-    def tell_all(self) -> Iterator[Command]:
-        """Repeat everything that a new monitor must know before it is handed over."""
+    def definitions(self) -> Iterator[Command]:
+        """Yield all definitions, for a new monitor before any hand-over."""
         yield from self._groups.values()
         yield from self._domains.values()
         for (uuid, vcpu), khz in self._policy_votes.items():
             yield SetPolicyVote(uuid, vcpu, khz)
 
     def record(self, command: Command) -> Command | None:
-        """Note what a command changes, and complete it.
+        """Record what a command changes, and complete it.
 
         Returns:
-            The command with the rows of the table that it is about; None: it is about
-            something that does not exist, and is not to be sent.
+            The command with its rows of the table; None: it is about something unknown
+            and must not be sent.
         """
         match command:
             case DefineGroup():
-                row = self._group_rows.lend(command.group)
+                row = self._group_rows.allocate(command.group)
                 self._groups[command.group] = complete = command._replace(row=row)
                 return complete
             case DefineDomain():
@@ -109,10 +111,10 @@ class Records:
         owner = getattr(command, "uuid", None)
         return command if owner is None or owner in self._domains else None
 
-    def find_undone(self, command: Command) -> Callable[[], None] | None:
-        """Return what ends the votes that a command ends; None: it ends none.
+    def find_fallback(self, command: Command) -> Callable[[], None] | None:
+        """Return what ends a command's votes without the monitor; None: it ends none.
 
-        It is called in the stead of a monitor that has died; before `record`.
+        For a monitor that has died; to be called before `record`.
         """
         match command:
             case DefineDomain():
@@ -131,8 +133,8 @@ class Records:
         for vcpu in self._find_moved(command):
             self._policy_votes.pop((uuid, vcpu), None)
         present = {vcpu.vcpu for vcpu in command.vcpus}
-        self._vcpu_rows.give_back(lambda key: key[0] == uuid and key[1] not in present)
-        rows = tuple(self._vcpu_rows.lend((uuid, v.vcpu)) for v in command.vcpus)
+        self._vcpu_rows.free(lambda key: key[0] == uuid and key[1] not in present)
+        rows = tuple(self._vcpu_rows.allocate((uuid, v.vcpu)) for v in command.vcpus)
         self._domains[uuid] = complete = command._replace(rows=rows)
         return complete
 
@@ -141,8 +143,8 @@ class Records:
             return None
         for key in [key for key in self._policy_votes if key[0] == uuid]:
             del self._policy_votes[key]
-        self._vcpu_rows.give_back(lambda key: key[0] == uuid)
-        rows = self._channel_rows.give_back(lambda key: key[0] == uuid)
+        self._vcpu_rows.free(lambda key: key[0] == uuid)
+        rows = self._channel_rows.free(lambda key: key[0] == uuid)
         return ForgetDomain(uuid, tuple(rows))
 
     def _set_policy_vote(self, command: SetPolicyVote) -> SetPolicyVote | None:
@@ -157,46 +159,46 @@ class Records:
         return command
 
     def is_defined(self, uuid: DomainId) -> bool:
-        """Return whether the monitor knows a domain."""
+        """Return whether a domain is defined."""
         return uuid in self._domains
 
     def is_enabled(self, uuid: DomainId, number: int) -> bool:
-        """Return whether a channel's requests are served."""
+        """Return whether a channel's requests are accepted."""
         return (uuid, number) not in self._disabled
 
     def channel_row(self, uuid: DomainId, number: int) -> int:
-        """Return the row that counts what passes over a channel."""
-        return self._channel_rows.lend((uuid, number))
+        """Return the row of a channel's counters."""
+        return self._channel_rows.allocate((uuid, number))
 
-    def heard_ns(self, uuid: DomainId, number: int) -> int:
-        """Return when a channel's guest last sent anything; 0: it never did."""
+    def last_received_ns(self, uuid: DomainId, number: int) -> int:
+        """Return when a channel's guest last sent anything; 0: never."""
         row = self._channel_rows.find((uuid, number))
-        return 0 if row is None else self._table.words[channel_at(row) + HEARD]
+        return 0 if row is None else self._table.words[channel_at(row) + LAST_RECEIVED]
 
-    # The table while no monitor lives
+    # The table while no monitor runs
 
     def clear_free_rows(self) -> None:
-        """Zero what no monitor lived to zero."""
+        """Zero rows that a dead monitor can no longer clear."""
         table = self._table
-        table.clear(map(vcpu_at, self._vcpu_rows.returned()), VCPU_WORDS)
-        rows = map(channel_at, self._channel_rows.returned())
+        table.clear(map(vcpu_at, self._vcpu_rows.freed()), VCPU_WORDS)
+        rows = map(channel_at, self._channel_rows.freed())
         table.clear(rows, CHANNEL_WORDS)
 
     def _withdraw(self, uuid: str, number: int | None) -> None:
-        """End votes in the monitor's stead: of one channel, or (None) of all."""
+        """End votes without the monitor: of one channel, or (None) of all."""
         for (owner, _), row in self._vcpu_rows.items():
             voter = unpack_voter(self._table.words[vcpu_at(row) + VOTER])
             if owner == uuid and number in (None, voter.number):
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
     def _withdraw_vcpus(self, uuid: str, vcpus: Collection[int]) -> None:
-        """End votes in the monitor's stead: of some vCPUs of a domain."""
+        """End votes without the monitor: of some vCPUs of a domain."""
         for (owner, number), row in self._vcpu_rows.items():
             if owner == uuid and number in vcpus:
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
     def _find_moved(self, command: DefineDomain) -> set[int]:
-        """Return the vCPUs whose group is another than before, or that are gone."""
+        """Return the vCPUs that are in a different group than before, or gone."""
         known = self._domains.get(DomainId(command.uuid))
         before = {} if known is None else {v.vcpu: v.group for v in known.vcpus}
         now = {v.vcpu: v.group for v in command.vcpus}
@@ -206,14 +208,14 @@ class Records:
     # Reading
 
     def snapshot(self) -> MonitorSnapshot:
-        """Read what the monitor has written, or how to read it."""
+        """Read what the monitor has written; channels and requests lazily."""
         words = self._table.words
         grants = {n: words[group_at(r) + GRANT] for n, r in self._group_rows.items()}
         vcpus = {(u, v.vcpu): v for u, d in self._domains.items() for v in d.vcpus}
         rows = dict(self._channel_rows.items())
         return MonitorSnapshot(
-            channels=Readings(rows, lambda _, row: self._read_counters(row)),
-            wishes=Readings(vcpus, self._read_wish),
+            channels=LazyMapping(rows, lambda _, row: self._read_counters(row)),
+            requested_khz=LazyMapping(vcpus, self._read_requested),
             grants={number: khz or None for number, khz in grants.items()},
             refusals={
                 number: words[group_at(row) + REFUSALS]
@@ -223,7 +225,7 @@ class Records:
 
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
-        generation, is_given = unpack_generation(words[at + GENERATION])
+        generation, is_configured = unpack_generation(words[at + GENERATION])
         refused = {refusal.word: words[at + REASONS + refusal] for refusal in Refusal}
         return Counters(
             requests=sum(words[at + kind] for kind in _REQUESTS),
@@ -234,11 +236,11 @@ class Records:
             errors=words[at + ERRORS],
             unanswered=words[at + UNANSWERED],
             generation=generation,
-            is_generation_given=is_given,
+            is_generation_configured=is_configured,
             nack_reasons={word: count for word, count in refused.items() if count},
         )
 
-    def _read_wish(
+    def _read_requested(
         self, key: tuple[DomainId, int], defined: VCpuDefinition
     ) -> int | None:
         owner, row = self._domains.get(key[0]), self._vcpu_rows.find(key)
@@ -257,11 +259,11 @@ class Records:
         vcpu.is_turbo_allowed = defined.is_turbo_allowed
         vcpu.place(Group(group.group, group.steps))
         vcpu.vote_khz = vote_khz
-        vcpu.vote_by_policy(policy_khz)
+        vcpu.set_policy_vote(policy_khz)
         voter = unpack_voter(self._table.words[at + VOTER])
         vcpu.has_turbo_right, vcpu.is_connect_vote = voter[1:]
-        vcpu.rebound()
-        return vcpu.wish_khz()
+        vcpu.update_window()
+        return vcpu.requested_khz()
 
 
 def _group_of(defined: DefineDomain, vcpu: int) -> int | None:

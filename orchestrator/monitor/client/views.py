@@ -1,4 +1,4 @@
-"""What main reads of the shared table, as values.
+"""The contents of the shared table, as values.
 
 Synchronization: none required, everything here is immutable.
 """
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What has passed over one channel since its domain was seen off last.
+    """Counters of one channel since its domain was last seen shut off.
 
     Or since the daemon started, if that is later. While the domain runs they only grow,
-    whatever becomes of the channel's connection.
+    even if the channel is reconnected.
 
-    `requests` = `acks` + `nacks` + `dropped` + `late` + `unanswered` + those that
-    still wait, for their clock group to be taken or for word about a policy.
+    `requests` = `acks` + `nacks` + `dropped` + `late` + `unanswered` + those that still
+    wait, for their clock group to be taken or for a policy to be installed.
     """
 
     requests: int = 0
-    """Requests, policies and queries; CONNECT and the end of a policy are none."""
+    """Requests, policies and queries; not CONNECT and the removal of a policy."""
     acks: int = 0
-    """Answers given: done."""
+    """Requests that were answered ACK, and replies."""
     nacks: int = 0
-    """Answers given: refused."""
+    """Requests that were answered NACK."""
     dropped: int = 0
-    """Answers not given, because the guest does not read."""
+    """Answers dropped because the guest does not read them."""
     late: int = 0
-    """Answers not given, because the guest had given up waiting."""
+    """Answers dropped because the guest had stopped waiting."""
     errors: int = 0
-    """Pieces of input that were no packet, or an unknown one."""
+    """Malformed or unknown packets."""
     unanswered: int = 0
-    """Requests of a guest so old that it reads no answers."""
+    """Requests of a guest whose generation reads no answers."""
     generation: int | None = None
-    """Bytes of a packet of its guest; None: it has not spoken yet."""
-    is_generation_given: bool = False
-    """Whether an operator said so, instead of the guest's own bytes."""
+    """Size of the guest's packets in bytes; None: not known yet."""
+    is_generation_configured: bool = False
+    """Whether the generation is configured rather than detected."""
     nack_reasons: Mapping[str, int] = field(default_factory=dict)
-    """Requests that were refused, by reason; see `refusals.Refusal`."""
+    """Refused requests by reason; see `values.refusal.Refusal`."""
 
 
 KeyT = TypeVar("KeyT")
@@ -53,8 +53,8 @@ PlaceT = TypeVar("PlaceT")
 ValueT = TypeVar("ValueT")
 
 
-class Readings(Mapping[KeyT, ValueT]):
-    """Values that are read when somebody looks at them: a thousand cost 10 ms."""
+class LazyMapping(Mapping[KeyT, ValueT]):
+    """A mapping whose values are read on access: reading a thousand takes 10 ms."""
 
     def __init__(
         self,
@@ -65,37 +65,41 @@ class Readings(Mapping[KeyT, ValueT]):
 
         Args:
             places: where to read, by key.
-            read: reads there.
+            read: reads one value.
         """
         self._places = places
         self._read = read
 
     def __getitem__(self, key: KeyT) -> ValueT:
-        """Read one."""
+        """Read one value."""
         return self._read(key, self._places[key])
 
     def __iter__(self) -> Iterator[KeyT]:
-        """Give the keys."""
+        """Iterate over the keys."""
         return iter(self._places)
 
     def __len__(self) -> int:
-        """Count the keys."""
+        """Return the number of keys."""
         return len(self._places)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorSnapshot:
-    """What the shared memory table says; channels and wishes when they are looked at.
+    """The contents of the shared table; channels and requests are read on access.
 
-    Who is no longer defined when he is looked at must not be asked about: his row may
-    be another's.
+    Do not access a channel or vCPU that is no longer defined: its row may have been
+    reused.
     """
 
     channels: Mapping[tuple[DomainId, int], Counters] = field(default_factory=dict)
     """By domain and channel number."""
-    wishes: Mapping[tuple[DomainId, int], int | None] = field(default_factory=dict)
-    """kHz by domain and vCPU; None: neither guest nor policy has voted."""
+    requested_khz: Mapping[tuple[DomainId, int], int | None] = field(
+        default_factory=dict
+    )
+    """kHz by domain and vCPU: the highest vote, within the domain's limits; None: no
+    vote."""
     grants: Mapping[int, int | None] = field(default_factory=dict)
-    """kHz by clock group: the last value that the kernel accepted; None: not taken."""
+    """kHz by clock group: the last frequency that the kernel accepted; None: not
+    taken."""
     refusals: Mapping[int, int] = field(default_factory=dict)
-    """Writes that the kernel refused, by clock group."""
+    """Refused writes by clock group."""

@@ -1,1 +1,1 @@
-"""What main and the monitor speak: messages, descriptors, a table in shared memory."""
+"""What main and the monitor exchange: messages, descriptors, a shared memory table."""

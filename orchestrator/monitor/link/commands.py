@@ -1,11 +1,10 @@
-"""What main tells the monitor: the controller yields these, the monitor applies them.
+"""Commands from main to the monitor; the controller creates them.
 
-The fields that end in `row` say where the shared table keeps what a command is about;
-`monitor.client` fills them in, as it alone knows which rows are free. Channels are
-identified by domain and number.
+The fields that end in `row` are rows of the shared table, filled in by
+`monitor.client`, which allocates them. Channels are identified by domain and number.
 
-Imported by the monitor process: nothing heavier than ``typing`` comes in here. The
-annotations are read at run time, by the codec in `messages`.
+Imported by the monitor process: import nothing heavier than ``typing`` here. The codec
+in `messages` reads the annotations at run time.
 """
 
 from typing import Any, NamedTuple, get_args
@@ -14,11 +13,11 @@ from orchestrator.limits import Limits
 from orchestrator.values.frequencies import FrequencyTable
 
 NO_ROW = 0
-"""In a command that has not been sent yet."""
+"""Placeholder in a command that has not been sent yet."""
 
 
 def distinguish(kinds: Any) -> None:  # noqa: ANN401 - a union of NamedTuples
-    """Have tuples compare equal to those of their own kind only."""
+    """Make tuples compare equal only to tuples of the same type."""
 
     def equals(one: tuple[object, ...], other: object) -> bool:
         return type(one) is type(other) and tuple.__eq__(one, other)
@@ -32,45 +31,47 @@ def distinguish(kinds: Any) -> None:  # noqa: ANN401 - a union of NamedTuples
 
 
 class Hello(NamedTuple):
-    """The first message, with the descriptor of the shared table."""
+    """The first message; carries the descriptor of the shared table."""
 
     version: int
     release_after_ms: int
     uid: int | None
-    """User to become; None: stay."""
+    """User to become; None: unchanged."""
     gid: int | None
-    """Group to become; None: stay."""
+    """Group to become; None: unchanged."""
 
 
 class DefineGroup(NamedTuple):
-    """A clock group exists, or has changed; before vCPUs are put into it."""
+    """A new or changed clock group; sent before vCPUs are placed in it."""
 
     group: int
     """N of policyN."""
     steps: FrequencyTable
     limits: Limits
-    """The host's and the kernel's; the monitor never grants more."""
+    """Of the host and the kernel; the monitor never grants more."""
     has_host_cpus: bool = False
-    """Whether a CPU in it may run the host's own work: it is not slowed then."""
+    """Whether the host's own work may run on one of its CPUs; it then stays at its
+    highest step."""
     override_khz: int | None = None
-    """The operator's frequency, which replaces every vote; None: guests decide."""
+    """The operator's frequency, which replaces all votes; None: no override."""
     row: int = NO_ROW
 
 
 class HandOver(NamedTuple):
-    """A group's descriptors: that of the frequency, then one per original."""
+    """A group's descriptors: its frequency file's, then one per original."""
 
     group: int
     is_taken: bool
-    """Whether its governor is switched: its frequency is written at once then."""
+    """Whether its governor has been switched; its frequency is then written at once."""
     originals: tuple[str, ...] = ()
-    """Each byte as the character of that number. The performer fills them in."""
-    ours: tuple[str, ...] = ()
-    """What each attribute reads while the group is ours; empty: that varies."""
+    """Values of the attributes; each character stands for a byte. Filled in by the
+    performer."""
+    taken_values: tuple[str, ...] = ()
+    """The value of each attribute while the group is taken; empty: it varies."""
 
 
 class AnswerTake(NamedTuple):
-    """Whether the group's governor could be switched; the descriptors are there."""
+    """Whether the group's governor was switched; the descriptors were sent before."""
 
     group: int
     is_taken: bool
@@ -79,54 +80,54 @@ class AnswerTake(NamedTuple):
 class Reapply(NamedTuple):
     """Write the frequency of a taken group again: the kernel may have lost it.
 
-    A group that has been yielded meanwhile stays so.
+    Ignored if the group has been yielded meanwhile.
     """
 
     group: int
 
 
 class ConfirmRelease(NamedTuple):
-    """A yielded group is restored, so that main's death changes nothing any more.
+    """A yielded group has been restored; the monitor need not restore it if main dies.
 
-    One that is wanted again meanwhile stays so.
+    Ignored if the group has been requested again meanwhile.
     """
 
     group: int
 
 
-class TakeBack(NamedTuple):
+class CloseGroup(NamedTuple):
     """Close a group's descriptors; answers that wait for it become NACK."""
 
     group: int
 
 
 class VCpuDefinition(NamedTuple):
-    """A vCPU in a `DefineDomain`; no command itself."""
+    """A vCPU in a `DefineDomain`; not a command itself."""
 
     vcpu: int
     group: int | None
-    """The clock group that it is pinned into; None: it floats, requests are refused."""
+    """The clock group that it is pinned to; None: it floats, requests are refused."""
     limits: Limits
-    """The domain's."""
+    """Of the domain."""
     is_turbo_allowed: bool = True
-    """Whether the operator lets it use the turbo step."""
+    """Whether the operator allows it the turbo step."""
 
 
 class DefineDomain(NamedTuple):
-    """A domain runs, or has changed.
+    """A running domain, new or changed.
 
-    Votes end of vCPUs that are gone, float now, or are in another group.
+    Ends the votes of vCPUs that are gone, float now, or are in a different group.
     """
 
     uuid: str
     is_executing: bool
-    """Whether its votes count now; a paused domain's votes are only kept."""
+    """Whether its votes count; those of a paused domain are only kept."""
     is_enforced: bool
-    """False: observe it, answer every request NACK."""
+    """False: observe mode, every request is answered NACK."""
     permissions: tuple[str, ...] = ()
     """What its guest may do; see `values.refusal.Permission`."""
     generation: int | None = None
-    """Bytes of its guest's packets; None: recognized from what it sends."""
+    """Size of its guest's packets in bytes; None: detected."""
     vcpus: tuple[VCpuDefinition, ...] = ()
     rows: tuple[int, ...] = ()
     """One per vCPU, in the same order."""
@@ -135,9 +136,8 @@ class DefineDomain(NamedTuple):
 class SetPolicyVote(NamedTuple):
     """A policy's vote for a vCPU, beside its guest's; the higher vote counts.
 
-    It takes the vCPU's clock group, as a guest's vote does. It ends by 0 here, when the
-    vCPU is gone, floats or changes its group, and with the domain; it does not come
-    back then.
+    Like a guest's vote, it takes the vCPU's clock group. It ends with 0, when the vCPU
+    is gone, floats or changes its group, and with the domain; it is not set again then.
     """
 
     uuid: str
@@ -172,7 +172,7 @@ class CloseChannel(NamedTuple):
 
 
 class SwitchChannel(NamedTuple):
-    """Serve a channel's requests or refuse them; also of endpoints to come."""
+    """Accept or refuse a channel's requests, also those of later endpoints."""
 
     uuid: str
     number: int
@@ -180,7 +180,7 @@ class SwitchChannel(NamedTuple):
 
 
 class WithdrawVotes(NamedTuple):
-    """End the votes that a channel made, or (None) all votes of a domain's guest."""
+    """End a channel's votes, or (None) all votes of a domain's guest."""
 
     uuid: str
     number: int | None = None
@@ -189,7 +189,7 @@ class WithdrawVotes(NamedTuple):
 
 
 class AnswerPolicy(NamedTuple):
-    """Whether main has installed a guest's policy; being late is no error."""
+    """Whether main has installed a guest's policy; a late answer is ignored."""
 
     uuid: str
     number: int
@@ -198,11 +198,11 @@ class AnswerPolicy(NamedTuple):
 
 
 class Ping(NamedTuple):
-    """Nothing; that it is done shows that the monitor works."""
+    """No operation; its completion shows that the monitor is alive."""
 
 
 class Quiesce(NamedTuple):
-    """Read no more, close the channels, exit; main restores."""
+    """Stop reading, close the channels, exit; main restores."""
 
 
 Decided = (
@@ -211,7 +211,7 @@ Decided = (
     | AnswerTake
     | Reapply
     | ConfirmRelease
-    | TakeBack
+    | CloseGroup
     | DefineDomain
     | SetPolicyVote
     | ForgetDomain
@@ -220,7 +220,7 @@ Decided = (
     | WithdrawVotes
     | AnswerPolicy
 )
-"""The commands that are decisions of main's."""
+"""The commands that the controller decides on."""
 
 Command = Decided | Hello | Adopt | Ping | Quiesce
 distinguish(Command)

@@ -1,16 +1,16 @@
 """The socket between main and monitor: messages with descriptors, never blocking.
 
-A SOCK_SEQPACKET pair keeps messages apart and tells both sides when the other has
-died. What does not fit into the socket waits here, in order, with duplicates of its
-descriptors, so that the sender may close its own at once.
+A SOCK_SEQPACKET pair preserves message boundaries and notifies either side of the
+other's death. What does not fit into the socket is queued here, in order, with
+duplicates of its descriptors, so that the sender may close its own at once.
 
 Source: man 7 unix (SCM_RIGHTS: at most 253 descriptors in a message; ETOOMANYREFS:
-more of them under way than the sender may have open).
+more of them in flight than the sender may have open).
 """
 
 from __future__ import annotations
 
-# Not `socket`: it would cost the monitor 7 ms and 1.4 MB for names it does not use.
+# Not `socket`: it costs the monitor 7 ms and 1.4 MB for unused names.
 import _socket
 import array
 import contextlib
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MAX_FDS = 253
 """SCM_MAX_FD of include/net/scm.h."""
 MAX_BYTES = 200_000
-"""Fits into the default send buffer (net.core.wmem_default 212992), which a message
-must as a whole."""
+"""A message must fit into the default send buffer as a whole (net.core.wmem_default
+212992)."""
 
 _INT_BYTES = 4
 _ANCILLARY_BYTES = _socket.CMSG_SPACE(MAX_FDS * _INT_BYTES)
@@ -38,13 +38,13 @@ _FULL = frozenset({errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS})
 
 
 class Delivery(NamedTuple):
-    """A message as it arrived."""
+    """A received message."""
 
     message: Message
     fds: tuple[int, ...]
-    """Whoever receives them owns them."""
-    is_cut: bool = False
-    """Whether descriptors were lost because this process may open no more."""
+    """Owned by the receiver."""
+    is_truncated: bool = False
+    """Whether descriptors were lost because this process may open no more files."""
 
 
 class Handoff:
@@ -59,16 +59,16 @@ class Handoff:
         self._waiting: deque[tuple[bytes, list[int]]] = deque()
 
     def fileno(self) -> int:
-        """Return the descriptor to wait on."""
+        """Return the descriptor to poll."""
         return self._sock.fileno()
 
     @property
     def is_blocked(self) -> bool:
-        """Whether messages wait for the socket to become writable: call `flush`."""
+        """Whether messages wait for the socket to become writable; see `flush`."""
         return bool(self._waiting)
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Send now or when there is room; nothing happens if the other side is gone.
+        """Send a message, or queue it; do nothing if the other side is gone.
 
         The descriptors remain the caller's, who may close them at once.
 
@@ -85,7 +85,7 @@ class Handoff:
             self._waiting.append((data, copies))
 
     def flush(self) -> None:
-        """Send what waits, as far as there is room."""
+        """Send queued messages while there is room."""
         while self._waiting and self._send(*self._waiting[0]):
             _close_all(self._waiting.popleft()[1])
 
@@ -94,16 +94,16 @@ class Handoff:
         try:
             self._sock.sendmsg([data], [rights] if fds else [], _socket.MSG_NOSIGNAL)
         except OSError as error:
-            # Any other error: the other side is dead, and whoever waits will see it.
+            # Any other error: the other side is dead, which the next receive reports.
             return error.errno not in _FULL
         return True
 
     def receive(self) -> Delivery | None:
-        """Take the next message, if there is one.
+        """Return the next message; None: there is none.
 
         Raises:
             EOFError: the other side is gone.
-            HandoffError: it sent what is no message; its descriptors are closed.
+            HandoffError: a malformed message; its descriptors are closed.
         """
         try:
             data, ancillary, flags, _ = self._sock.recvmsg(
@@ -124,7 +124,7 @@ class Handoff:
         return Delivery(message, tuple(fds), bool(flags & _socket.MSG_CTRUNC))
 
     def close(self) -> None:
-        """Close the socket and what waits for it."""
+        """Close the socket and drop queued messages."""
         while self._waiting:
             _close_all(self._waiting.popleft()[1])
         self._sock.close()

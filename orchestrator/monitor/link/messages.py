@@ -1,8 +1,8 @@
-"""How commands and reports travel between main and the monitor: as checked JSON.
+"""Encodes commands and reports as JSON, and checks every field on receipt.
 
-A message travels as ``["Name", [fields]]``. Both sides check every field of what they
-receive: neither can be made to trust a number by a fault of the other. The check of a
-field follows from its annotation.
+The format is ``["Name", [fields]]``. Both sides check what they receive, so that a bug
+in one cannot make the other trust a number. The check of a field follows from its
+annotation.
 """
 
 import json
@@ -16,7 +16,8 @@ from orchestrator.monitor.link.reports import Report
 from orchestrator.values.refusal import Refusal
 
 VERSION = 5
-"""Both sides come from one installation; an upgrade under a running main shows here."""
+"""Both sides belong to one installation; a mismatch means an upgrade under a running
+daemon."""
 
 Message = Command | Report
 
@@ -24,7 +25,7 @@ _KINDS: dict[str, Any] = {kind.__name__: kind for kind in Message.__args__}
 
 
 def _read_natural(value: object) -> int:
-    # JSON's true is an int to Python.
+    # bool is a subclass of int.
     if type(value) is not int or value < 0:
         raise ValueError
     return value
@@ -61,7 +62,7 @@ _READERS: dict[Any, Callable[[object], Any]] = {
 
 
 def _reader_of(annotation: Any) -> Callable[[object], Any]:  # noqa: ANN401 - any type
-    """Return what checks a field; made once for each annotation."""
+    """Return the check of a field; created once for each annotation."""
     if annotation not in _READERS:
         _READERS[annotation] = _make_reader(annotation)
     return _READERS[annotation]
@@ -86,16 +87,16 @@ def _make_reader(annotation: Any) -> Callable[[object], Any]:  # noqa: ANN401 - 
 
 
 def encode(message: Message) -> bytes:
-    """Write a message as JSON."""
+    """Encode a message."""
     kind = type(message).__name__
     return json.dumps((kind, message), separators=(",", ":")).encode()
 
 
 def decode(data: bytes) -> Message:
-    """Read a message and check every field.
+    """Decode a message and check every field.
 
     Raises:
-        HandoffError: the message is unknown, or a field is of the wrong type.
+        HandoffError: an unknown message, or a field of the wrong type.
     """
     try:
         name, fields = json.loads(data)

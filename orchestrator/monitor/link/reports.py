@@ -1,7 +1,7 @@
-"""What the monitor tells main; `monitor.client` posts each as the event of its name.
+"""Reports of the monitor; `monitor.client` posts each as the event of the same name.
 
-Imported by the monitor process: nothing heavier than ``typing`` comes in here. The
-annotations are read at run time, by the codec in `messages`.
+Imported by the monitor process: import nothing heavier than ``typing`` here. The codec
+in `messages` reads the annotations at run time.
 """
 
 from typing import NamedTuple
@@ -11,19 +11,19 @@ from orchestrator.values.refusal import Refusal
 
 
 class Ready(NamedTuple):
-    """The monitor's first message: its loop runs."""
+    """The monitor's first message: its loop is running."""
 
     version: int
 
 
 class TakeWanted(NamedTuple):
-    """A vote waits for this group to be taken."""
+    """A vote requires this group to be taken."""
 
     group: int
 
 
 class GroupYielded(NamedTuple):
-    """A group has had no votes for long; its frequency is written no more."""
+    """A group has had no votes for long; its frequency is no longer written."""
 
     group: int
 
@@ -45,7 +45,7 @@ class EndpointClosed(NamedTuple):
 
 
 class PolicySent(NamedTuple):
-    """A guest sent a policy that it may send; main is to answer it within 8 ms."""
+    """A guest sent a permitted policy; main has 8 ms to answer."""
 
     uuid: str
     number: int
@@ -53,13 +53,13 @@ class PolicySent(NamedTuple):
     ticket: int
     """Identifies the policy, also among those of an earlier monitor."""
     generation: int
-    """Bytes of a packet of the guest."""
+    """Size of the guest's packets in bytes."""
     packet: str
-    """Each byte as the character of that number."""
+    """Each character stands for a byte."""
 
 
 class PolicyRemoved(NamedTuple):
-    """A guest removed its policy; that is not answered."""
+    """A guest removed its policy; not answered."""
 
     uuid: str
     number: int
@@ -69,8 +69,7 @@ class PolicyRemoved(NamedTuple):
 class RequestRefused(NamedTuple):
     """A request was refused; sent once per reason.
 
-    And once more after its channel was connected or switched, or its domain was
-    defined again.
+    Sent again after its channel was connected or switched, or its domain was redefined.
     """
 
     uuid: str
@@ -78,11 +77,11 @@ class RequestRefused(NamedTuple):
     adoption: int
     reason: Refusal
     vcpu: int
-    """That the request named, or (PHYSICAL) host CPU."""
+    """The vCPU in the request, or (PHYSICAL) the host CPU."""
     unit: int
-    """Of the request, as it came."""
+    """The unit in the request, unchecked."""
 
 
-OfChannel = EndpointClosed | PolicySent | PolicyRemoved | RequestRefused
-Report = Ready | TakeWanted | GroupYielded | WriteRefused | OfChannel
+ChannelReport = EndpointClosed | PolicySent | PolicyRemoved | RequestRefused
+Report = Ready | TakeWanted | GroupYielded | WriteRefused | ChannelReport
 distinguish(Report)

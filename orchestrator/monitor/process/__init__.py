@@ -1,4 +1,4 @@
 """The monitor process: the loop, the packets, the votes, the writes.
 
-Its imports decide how fast it starts: no dataclass, no pathlib, no asyncio.
+Its imports determine how fast it starts: no dataclass, no pathlib, no asyncio.
 """

@@ -1,7 +1,7 @@
-"""What the monitor process runs: ``python -I -S THIS_FILE DESCRIPTOR``.
+"""Entry point of the monitor process: ``python -I -S THIS_FILE DESCRIPTOR``.
 
--I and -S leave nothing but the standard library on the path, which keeps the start
-short and the environment out; so our own package is added here.
+-I and -S leave only the standard library on the path, for a fast start that does not
+depend on the environment; so this package is added here.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""How many messages about policies a channel may send to main, and their tickets."""
+"""Rate limit for messages about policies, and their tickets."""
 
 from __future__ import annotations
 
-MOST_AT_ONCE = 16
+MAX_BURST = 16
 """Messages about policies that a channel may send after a long silence."""
 
 
 REFILL_NS = 50_000_000
-"""Time in which a channel is given one more: 20 messages each second."""
+"""Time after which a channel may send one more: 20 messages per second."""
 
 
 class Allowance:
-    """How many messages about policies a channel may send now."""
+    """A token bucket: how many messages about policies a channel may send now."""
 
     __slots__ = ("_full_at_ns",)
 
@@ -21,14 +21,14 @@ class Allowance:
     def spend(self, now_ns: int, *, keep: int) -> bool:
         """Use one message, unless fewer than `keep` would be left."""
         full_at_ns = max(self._full_at_ns, now_ns) + REFILL_NS
-        if full_at_ns - now_ns > (MOST_AT_ONCE - keep) * REFILL_NS:
+        if full_at_ns - now_ns > (MAX_BURST - keep) * REFILL_NS:
             return False
         self._full_at_ns = full_at_ns
         return True
 
 
 class Ticket:
-    """A policy that main was asked about."""
+    """A policy whose installation main has been asked for."""
 
     __slots__ = ("is_accepted", "number")
 

@@ -1,10 +1,10 @@
-"""Answers: given at once, gathered, or held until what decides them has decided.
+"""Answers: sent at once, gathered, or held until their outcome is known.
 
-The answers of one channel keep the order of their requests, because a guest pairs them
-by nothing else. One that comes late is worse than none, and so is half of one.
+The answers of a channel are sent in the order of their requests, because a guest has no
+other way to match them. A late answer is worse than none, and so is half of one.
 
-Source: docs/design.md, "Answers". DPDK's guest library gives up waiting after 10 ms,
-and would take a later answer for that of its next request.
+Source: docs/design.md, "Answers". DPDK's guest library stops waiting after 10 ms, and
+would take a later answer for that of its next request.
 """
 
 from __future__ import annotations
@@ -26,30 +26,32 @@ if TYPE_CHECKING:
     from orchestrator.monitor.process.endpoint import Endpoint, HeldAnswer
 
 SIZE = GENERATION_464.size_bytes
-"""Of the answers that need no thought."""
+"""Size of the answers of the fast path."""
 LATE_NS = 8_000_000
-"""Age from which an answer is not given: the guest's patience of 10 ms, less what the
-way back may take."""
+"""Age from which an answer is dropped: the guest's timeout of 10 ms, less the time of
+delivery."""
 MAX_WAITING = 64
-"""Answers that wait per channel; a guest that waits for its answers has one."""
+"""Waiting answers per channel; a guest that waits for its answers has one."""
 
 _ANSWER_AT = GENERATION_464.answer_offset
 _NACK = int(Answer.NACK)
 
-Broken = list[tuple["Endpoint", OSError]]
-"""Endpoints whose sockets failed while answers were sent."""
+BrokenEndpoints = list[tuple["Endpoint", OSError]]
+"""Endpoints whose sockets failed while sending answers."""
 
 
-def refuse(packets: bytes, indices: Iterable[int] = (0,), size: int = SIZE) -> bytes:
-    """Make refusals of some of the echoes of `size` bytes."""
+def make_nacks(
+    packets: bytes, indices: Iterable[int] = (0,), size: int = SIZE
+) -> bytes:
+    """Return the answers, each of `size` bytes, with some of them turned into NACKs."""
     refusing = bytearray(packets)
     for index in indices:
         refusing[index * size + _ANSWER_AT] = _NACK
     return bytes(refusing)
 
 
-class Answers:
-    """Sends answers and counts what becomes of them.
+class AnswerSender:
+    """Sends answers and counts their outcomes.
 
     Synchronization: one thread, the monitor's.
     """
@@ -57,18 +59,18 @@ class Answers:
     def __init__(
         self,
         words: memoryview[int],
-        watch: Callable[[Endpoint], None],
+        rearm: Callable[[Endpoint], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._words = words
-        self._watch = watch
+        self._rearm = rearm
         self._now_ns = now_ns
         self._outbox: list[tuple[Endpoint, bytes]] = []
         self._waiting: dict[Clock, set[Endpoint]] = {}
         """Endpoints with answers that wait for a clock group."""
 
     def acknowledge(self, endpoint: Endpoint, packet: bytes, polled_ns: int) -> None:
-        """Do what `send` does, for the echo of one request of 464 bytes."""
+        """Do the same as `send`, for the ACK of one request of 464 bytes."""
         if endpoint.unsent or self._now_ns() - polled_ns >= LATE_NS:
             self.send(endpoint, packet, (), polled_ns)
             return
@@ -82,19 +84,19 @@ class Answers:
             self._count(endpoint, packet, (), sent, SIZE)
 
     def gather(self, endpoint: Endpoint, packet: bytes) -> None:
-        """Keep the echo of one request of 464 bytes for `send_gathered`."""
+        """Keep the ACK of one request of 464 bytes for `send_gathered`."""
         self._outbox.append((endpoint, packet))
 
-    def send_gathered(self, polled_ns: int) -> Broken:
-        """Send the answers that were gathered.
+    def send_gathered(self, polled_ns: int) -> BrokenEndpoints:
+        """Send the gathered answers.
 
         Args:
             polled_ns: time (monotonic) of the poll that delivered their requests.
 
         Returns:
-            The endpoints that turned out to be broken.
+            The endpoints whose sockets failed.
         """
-        broken: Broken = []
+        broken: BrokenEndpoints = []
         words, is_late = self._words, self._now_ns() - polled_ns >= LATE_NS
         for endpoint, packet in self._outbox:
             try:
@@ -122,23 +124,23 @@ class Answers:
         polled_ns: int,
         size: int = SIZE,
     ) -> None:
-        """Send answers of one size, as far as the socket takes them.
+        """Send answers of one size, as far as the socket accepts them.
 
         Args:
             endpoint: whose requests they answer.
             data: the answers, ready to be sent.
-            nacks: which of them are refusals.
+            nacks: indices of those that are NACKs.
             polled_ns: time (monotonic) of the poll that delivered their requests.
             size: bytes of each.
 
         Raises:
-            OSError: the socket is broken.
+            OSError: the socket failed.
         """
         if self._now_ns() - polled_ns >= LATE_NS:
             self._words[endpoint.index + LATE] += len(data) // size
             return
         sent = 0
-        if data and (not endpoint.unsent or self.finish(endpoint)):
+        if data and (not endpoint.unsent or self.flush(endpoint)):
             with contextlib.suppress(BlockingIOError):
                 sent = endpoint.send(data)
         self._count(endpoint, data, nacks, sent, size)
@@ -162,30 +164,30 @@ class Answers:
         rest = data[sent : given * size]
         if rest:
             endpoint.unsent = rest
-            self._watch(endpoint)
+            self._rearm(endpoint)
 
-    def finish(self, endpoint: Endpoint) -> bool:
-        """Send the rest of an answer that the socket took only a part of.
+    def flush(self, endpoint: Endpoint) -> bool:
+        """Send the rest of a partially sent answer.
 
         Returns:
-            Whether all of it is sent.
+            Whether all of it has been sent.
 
         Raises:
-            OSError: the socket is broken.
+            OSError: the socket failed.
         """
         with contextlib.suppress(BlockingIOError):
             endpoint.unsent = endpoint.unsent[endpoint.send(endpoint.unsent) :]
         if endpoint.unsent:
             return False
-        self._watch(endpoint)
+        self._rearm(endpoint)
         return True
 
     # Answers that wait
 
-    def give(
+    def send_in_order(
         self, endpoint: Endpoint, answers: Sequence[HeldAnswer], polled_ns: int
     ) -> None:
-        """Send answers in their order, or hold them if one of them must wait.
+        """Send answers in order, or hold them if one of them must wait.
 
         Args:
             endpoint: whose requests they answer.
@@ -193,9 +195,9 @@ class Answers:
             polled_ns: time (monotonic) of the poll that delivered the requests.
 
         Raises:
-            OSError: the socket is broken.
+            OSError: the socket failed.
         """
-        if endpoint.held or any(answer.decider is not None for answer in answers):
+        if endpoint.held or any(answer.waits_for is not None for answer in answers):
             self._hold(endpoint, answers)
             return
         for size, run in groupby(answers, lambda answer: len(answer.data)):
@@ -209,21 +211,21 @@ class Answers:
             if len(endpoint.held) >= MAX_WAITING:
                 self._words[endpoint.index + DROPPED] += 1
                 continue
-            if isinstance(answer.decider, Clock):
-                self._waiting.setdefault(answer.decider, set()).add(endpoint)
+            if isinstance(answer.waits_for, Clock):
+                self._waiting.setdefault(answer.waits_for, set()).add(endpoint)
             endpoint.held.append(answer)
-        self._release(endpoint)
+        self._send_held(endpoint)
 
-    def release(self, clock: Clock) -> Broken:
-        """Give the answers that waited for a clock group.
+    def send_waiting(self, clock: Clock) -> BrokenEndpoints:
+        """Send the answers that waited for a clock group.
 
         Returns:
-            The endpoints that turned out to be broken.
+            The endpoints whose sockets failed.
         """
-        broken: Broken = []
+        broken: BrokenEndpoints = []
         for endpoint in self._waiting.pop(clock, ()):
             try:
-                self._release(endpoint)
+                self._send_held(endpoint)
             except OSError as error:
                 broken.append((endpoint, error))
         return broken
@@ -231,45 +233,51 @@ class Answers:
     def answer_policy(
         self, endpoint: Endpoint, number: int, *, is_accepted: bool
     ) -> None:
-        """Give the answer that waited for main's word about a policy.
+        """Send the answer that waited for main to install a policy.
 
         Raises:
-            OSError: the socket is broken.
+            OSError: the socket failed.
         """
         for held in endpoint.held:
-            ticket = held.decider
+            ticket = held.waits_for
             if isinstance(ticket, Ticket) and ticket.number == number:
                 ticket.is_accepted = is_accepted
-                self._release(endpoint)
+                self._send_held(endpoint)
                 return
 
-    def _release(self, endpoint: Endpoint) -> None:
+    def _send_held(self, endpoint: Endpoint) -> None:
         while endpoint.held:
-            data, polled_ns, decider, is_ack = endpoint.held[0]
-            if decider is not None:
-                refusal = self._ask(decider, polled_ns)
+            data, polled_ns, waits_for, is_ack = endpoint.held[0]
+            if waits_for is not None:
+                refusal = self._find_outcome(waits_for, polled_ns)
                 if refusal is None:
                     break
                 if isinstance(refusal, Refusal):
                     self._words[endpoint.index + REASONS + refusal] += 1
-                    data, is_ack = refuse(data), False
+                    data, is_ack = make_nacks(data), False
             endpoint.held.popleft()
             self.send(endpoint, data, () if is_ack else (0,), polled_ns, len(data))
         endpoint.refresh()
         self._words[endpoint.index + WAITING] = len(endpoint.held)
 
-    def _ask(self, decider: Clock | Ticket, polled_ns: int) -> Refusal | bool | None:
-        """Return True, or why not; None: it is not decided yet."""
-        if isinstance(decider, Clock):
-            return None if decider.stage is Stage.WANTED else explain(decider) or True
-        if decider.is_accepted is None:
-            # Later it is not sent, and must not hold up those behind it.
+    def _find_outcome(
+        self, waits_for: Clock | Ticket, polled_ns: int
+    ) -> Refusal | bool | None:
+        """Return True or the refusal; None: not known yet."""
+        if isinstance(waits_for, Clock):
+            return (
+                None
+                if waits_for.stage is Stage.WANTED
+                else find_refusal(waits_for) or True
+            )
+        if waits_for.is_accepted is None:
+            # A late answer is dropped, and must not hold up the next ones.
             return self._now_ns() - polled_ns >= LATE_NS or None
-        return decider.is_accepted or Refusal.POLICY_REFUSED
+        return waits_for.is_accepted or Refusal.POLICY_REFUSED
 
 
-def explain(clock: Clock) -> Refusal | None:
-    """Say why a clock does not follow its votes; None: it does."""
+def find_refusal(clock: Clock) -> Refusal | None:
+    """Return why a clock group does not follow its votes; None: it does."""
     if clock.stage is not Stage.TAKEN:
         return Refusal.CLAIM
     return Refusal.KERNEL if clock.refused_errno else None

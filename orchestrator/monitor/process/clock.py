@@ -1,4 +1,4 @@
-"""The clock of one group in the monitor's hands: its descriptors and its stage."""
+"""A clock group's descriptors and stage."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from orchestrator.monitor.arbiter import Group
 
 NOT_GRANTED = 0
-"""In place of kHz: nothing was written, or nobody knows what is in force."""
+"""In place of kHz: nothing was written, or the frequency is not known."""
 
 
 class Stage(Enum):
-    """How far a clock group is on its way into our hands, as the monitor knows it.
+    """How far a clock group has been taken, as the monitor knows it.
 
     A projection of main's `GroupStage`; see `controller.group_lifecycle`.
     """
 
     UNTAKEN = "untaken"
-    """Its governor is the host's. Nobody has voted, or taking it failed."""
+    """The host's governor is set: there is no vote, or taking the group failed."""
     WANTED = "wanted"
-    """There is a vote; main was asked to switch the governor. Answers wait."""
+    """There is a vote, and main has been asked to switch the governor. Answers wait."""
     TAKEN = "taken"
-    """Its clock is what we write."""
+    """The monitor sets its frequency."""
     YIELDED = "yielded"
-    """Nobody votes any more; main was told to restore it."""
+    """There are no votes any more, and main has been asked to restore it."""
 
 
 class Clock:
@@ -62,36 +62,37 @@ class Clock:
         """Where its row begins in the shared table."""
         self.stage = Stage.UNTAKEN
         self.write_fd = -1
-        """Of the attribute that takes kHz; -1: not handed over."""
+        """Of the attribute that sets the frequency; -1: not handed over."""
         self._originals: tuple[tuple[int, bytes, bytes], ...] = ()
-        """Of each attribute: its descriptor, its value, and what it says while the
-        group is ours (empty: that varies)."""
+        """For each attribute: its descriptor, its original value, and its value while
+        the group is taken (empty: it varies)."""
         self.is_changed = False
-        """Whether main may have changed the group's settings, so that its death obliges
-        us to restore them: from the moment it was asked to take the group."""
+        """Whether main may have changed the group's settings, so that they must be
+        restored if main dies: from the moment that main is asked to take the group."""
         self.khz = NOT_GRANTED
-        """The grant: the last value that the kernel accepted."""
+        """The grant: the last frequency that the kernel accepted."""
         self.refused_errno = 0
         """Why the kernel refused the last write; 0: it did not."""
         self.retry_at_ns = 0
-        """Until when not to ask again for a group that could not be taken."""
+        """When main may be asked again for a group that could not be taken
+        (monotonic)."""
 
     @property
     def is_handed_over(self) -> bool:
-        """Whether we have its descriptors."""
+        """Whether the descriptors have been received."""
         return self.write_fd >= 0
 
     def take_over(
         self, fds: Sequence[int], originals: Sequence[tuple[bytes, bytes]]
     ) -> None:
-        """Own new descriptors: the clock's, then one per original in its order."""
+        """Own new descriptors: the frequency's, then one per original in its order."""
         self.close()
         self.write_fd = fds[0]
         pairs = zip(fds[1:], originals, strict=True)
         self._originals = tuple((fd, *original) for fd, original in pairs)
 
     def write(self, khz: int) -> int:
-        """Set the clock.
+        """Set the frequency.
 
         Returns:
             0, or the errno with which the kernel refused.
@@ -104,9 +105,9 @@ class Clock:
         return 0
 
     def restore(self) -> None:
-        """Write the originals back as far as the kernel lets us.
+        """Write the originals back, as far as the kernel permits.
 
-        A group whose governor somebody has changed since stays as it is.
+        A group whose governor another program has changed since is left unchanged.
         """
         if have_values((fd, ours) for fd, _, ours in self._originals):
             restore_attributes((fd, value) for fd, value, _ in self._originals)

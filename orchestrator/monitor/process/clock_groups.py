@@ -1,12 +1,13 @@
-"""From a vote to a written clock, and the life of clock groups in between.
+"""Votes, frequencies, and the life of clock groups.
 
-Theory of operation: a group's first vote makes it WANTED and asks main to switch its
-governor, which takes up to some 25 ms; votes fold meanwhile, answers wait. When it is
-TAKEN each change of its target is written at once, if it is a change. When its last
-vote has ended it stays at its highest permitted step for a while, then it is YIELDED.
+Theory of operation: the first vote for a group makes it WANTED and asks main to switch
+its governor, which takes up to some 25 ms; meanwhile votes accumulate and answers wait.
+Once it is TAKEN, its target is written whenever it changes. After its last vote has
+ended, it stays at its highest permitted step for a while, and is then YIELDED.
 
-Every change but the commonest goes through `review`, which makes everything that is
-derived of a group true again: its clock, its plans (see `endpoint.Plan`), its deadline.
+All changes except the most frequent one go through `review`, which updates everything
+that is derived from a group: its frequency, its plans (see `endpoint.Plan`) and its
+deadline.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ if TYPE_CHECKING:
     from orchestrator.values.frequencies import FrequencyTable
 
 RETRY_NS = 1_000_000_000
-"""How long a group that could not be taken is refused without asking main again: a
-guest asks up to 100 000 times a second, and the kernel has just said no."""
+"""How long a group that could not be taken is refused before main is asked again: a
+guest can send 100,000 requests per second."""
 
 _PLANNED_UNITS = (int(Unit.SCALE_MAX), int(Unit.SCALE_MIN))
 _SWITCHES = (int(Unit.ENABLE_TURBO), int(Unit.DISABLE_TURBO))
 
 
 class ClockGroups:
-    """The clock groups, and everything that changes a vote or a clock.
+    """The clock groups, and everything that changes a vote or a frequency.
 
     Synchronization: one thread, the monitor's.
     """
@@ -60,7 +61,7 @@ class ClockGroups:
     ) -> None:
         self.clocks: dict[int, Clock] = {}
         """By number of the clock group."""
-        self.speakers: dict[Domain, dict[int, Endpoint]] = {}
+        self.endpoints: dict[Domain, dict[int, Endpoint]] = {}
         """The open endpoints of each domain, by number of the channel."""
         self._words = words
         self._release_after_ns = release_after_ns
@@ -69,10 +70,10 @@ class ClockGroups:
         self._planners: dict[Clock, tuple[Endpoint, tuple[PlanKey, ...]]] = {}
         """The endpoint that has plans for a clock group, and their keys."""
         self.deadlines: dict[Clock, int] = {}
-        """When (monotonic) a group without votes is to be yielded; see `expire`."""
+        """When (monotonic) a group without votes is yielded; see `expire`."""
 
     def clock(self, number: int, steps: FrequencyTable, row: int) -> Clock:
-        """Return a group's clock, which is made if it is new."""
+        """Return a group's clock, creating it if it is new."""
         clock = self.clocks.get(number)
         if clock is None:
             clock = Clock(Group(number, steps), group_at(row))
@@ -82,21 +83,21 @@ class ClockGroups:
     # Votes
 
     def request(self, vcpu: VCpu, unit: int, number: int) -> Clock | Refusal:
-        """Let channel `number` move a vCPU's vote.
+        """Apply a request from channel `number` to a vCPU's vote.
 
         Returns:
-            The clock whose review decides the answer, or that is still to be taken;
-            or why the request is refused.
+            The clock whose review decides the answer, or that has yet to be taken; or
+            why the request is refused.
         """
         return self._request(vcpu, unit, number)
 
     def on_connect(self, vcpu: VCpu, number: int) -> None:
-        """Let a guest that has just opened its port have the highest step."""
-        vcpu.has_turbo_right = True  # what another program in it switched off is over
-        vcpu.rebound()
+        """Give a guest that has just opened its port the highest step."""
+        vcpu.has_turbo_right = True  # may have been switched off by an earlier program
+        vcpu.update_window()
         clock = self._request(vcpu, Unit.SCALE_MAX, number, is_connect_vote=True)
         if isinstance(clock, Clock) and clock.stage is Stage.TAKEN:
-            self.settle(clock)
+            self.write_target(clock)
 
     def _request(
         self, vcpu: VCpu, unit: int, number: int, *, is_connect_vote: bool = False
@@ -112,13 +113,13 @@ class ClockGroups:
         self._vote(clock, vcpu, vote_khz, number, is_switch=is_switch)
         if vcpu.group.override_khz is not None:
             return Refusal.OVERRIDDEN
-        is_ours = clock.stage is Stage.TAKEN or self._want(clock)
+        is_ours = clock.stage is Stage.TAKEN or self._request_take(clock)
         return clock if is_ours else Refusal.CLAIM
 
     def _vote(
         self, clock: Clock, vcpu: VCpu, khz: int, number: int, *, is_switch: bool
     ) -> None:
-        # A plan holds what a request means to this voter with its present turbo right.
+        # A plan is made for this voter and its current turbo right.
         is_new = not vcpu.vote_khz or vcpu.voter != number
         vcpu.vote_khz = khz
         self._words[vcpu.index + VOTE] = khz
@@ -131,24 +132,24 @@ class ClockGroups:
     def withdraw(self, vcpu: VCpu) -> None:
         """End the vote of a vCPU's guest."""
         vcpu.withdraw()
-        self.store(vcpu)
+        self.store_vote(vcpu)
         if vcpu.group is not None:
             self.review(self.clocks[vcpu.group.number])
 
     def withdraw_all(self, domain: Domain, number: int | None) -> None:
-        """End the guest's votes that one channel made; None: that all made."""
+        """End the guest's votes from one channel; None: from all channels."""
         for vcpu in domain.vcpus.values():
             if vcpu.voter is not None and number in (None, vcpu.voter):
                 self.withdraw(vcpu)
 
-    def vote_by_policy(self, vcpu: VCpu, khz: int) -> None:
-        """Let a policy vote for a vCPU; NO_VOTE ends its vote."""
+    def set_policy_vote(self, vcpu: VCpu, khz: int) -> None:
+        """Set a policy's vote for a vCPU; NO_VOTE ends it."""
         before_khz = vcpu.policy_khz
-        vcpu.vote_by_policy(khz)
+        vcpu.set_policy_vote(khz)
         if vcpu.group is not None and vcpu.policy_khz != before_khz:
             self.review(self.clocks[vcpu.group.number])
 
-    def store(self, vcpu: VCpu) -> None:
+    def store_vote(self, vcpu: VCpu) -> None:
         """Write the vote of a vCPU's guest into the shared table."""
         word = pack_voter(_voter_of(vcpu))
         self._words[vcpu.index + VOTE] = vcpu.vote_khz
@@ -156,7 +157,7 @@ class ClockGroups:
 
     # The life of a group
 
-    def _want(self, clock: Clock) -> bool:
+    def _request_take(self, clock: Clock) -> bool:
         if clock.stage is Stage.WANTED:
             return True
         if self._now_ns() < clock.retry_at_ns:
@@ -167,56 +168,56 @@ class ClockGroups:
         return True
 
     def take(self, clock: Clock) -> None:
-        """Main has switched the group's governor: its clock is ours to write."""
+        """Start to set the frequency of a group whose governor main has switched."""
         clock.stage = Stage.TAKEN
         clock.is_changed = True
-        clock.khz = NOT_GRANTED  # whatever the governor left behind
+        clock.khz = NOT_GRANTED  # the governor may have set any frequency
         clock.retry_at_ns = 0
         self.review(clock)
 
     def reapply(self, clock: Clock) -> None:
-        """The kernel may have lost a taken group's frequency: write it again."""
+        """Write a taken group's frequency again: the kernel may have lost it."""
         if clock.stage is Stage.TAKEN:
             clock.khz = NOT_GRANTED
             self.review(clock)
 
     def fail(self, clock: Clock) -> None:
-        """Main could not switch the group's governor, and changed nothing."""
+        """Refuse a group for a while: main could not switch its governor."""
         clock.retry_at_ns = self._now_ns() + RETRY_NS
-        self.rest(clock)
+        self.reset(clock)
 
-    def rest(self, clock: Clock) -> None:
-        """Its governor is the host's, by main's word; a vote will want it anew."""
+    def reset(self, clock: Clock) -> None:
+        """Forget that a group was taken: it has the host's governor again."""
         clock.is_changed = False
         clock.refused_errno = 0
-        self._drop(clock, Stage.UNTAKEN)
+        self._stop_writing(clock, Stage.UNTAKEN)
 
     def expire(self) -> None:
-        """Yield the groups that have had no vote for long enough."""
+        """Yield the groups that have been without votes for long enough."""
         now_ns = self._now_ns()
         due = [clock for clock, at_ns in self.deadlines.items() if at_ns <= now_ns]
         for clock in due:
-            self._drop(clock, Stage.YIELDED)
+            self._stop_writing(clock, Stage.YIELDED)
             self._report(GroupYielded(clock.group.number))
 
-    def _drop(self, clock: Clock, stage: Stage) -> None:
+    def _stop_writing(self, clock: Clock, stage: Stage) -> None:
         clock.stage = stage
         clock.khz = NOT_GRANTED
         self._words[clock.index + GRANT] = NOT_GRANTED
         self.review(clock)
 
-    # The clock
+    # The frequency
 
     def review(self, clock: Clock) -> None:
-        """Make true again what depends on the group's votes, bounds and stage."""
+        """Update everything that depends on the group's votes, limits and stage."""
         group = clock.group
         if clock.stage is Stage.TAKEN:
-            self.settle(clock)
+            self.write_target(clock)
         elif group.override_khz is not None:
             clock.is_changed = True  # main takes such a group without being asked
         elif group.has_policy_votes():
-            # Unlike a guest, a policy does not ask again: its vote stands.
-            self._want(clock)
+            # Unlike a guest, a policy does not repeat its request.
+            self._request_take(clock)
         is_idle = group.override_khz is None and not group.has_votes()
         if clock.stage is Stage.TAKEN and is_idle:
             at_ns = self._now_ns() + self._release_after_ns
@@ -225,18 +226,18 @@ class ClockGroups:
             self.deadlines.pop(clock, None)
         self._replan(clock)
 
-    def settle(self, clock: Clock) -> bool:
-        """Write a taken group's target if it is not what was written last.
+    def write_target(self, clock: Clock) -> bool:
+        """Write a taken group's target if it has changed.
 
         Returns:
-            Whether the target is in force.
+            Whether the target is in effect.
         """
         target_khz = clock.group.target_khz()
         if target_khz == clock.khz:
             return True
         errno = clock.write(target_khz)
         if errno:
-            self.refuse(clock, errno)
+            self.on_write_refused(clock, errno)
             return False
         self._words[clock.index + GRANT] = target_khz
         if clock.refused_errno:
@@ -244,10 +245,10 @@ class ClockGroups:
             self._replan(clock)
         return True
 
-    def refuse(self, clock: Clock, errno: int) -> None:
-        """Count a write that the kernel refused; main hears of the first of a kind."""
+    def on_write_refused(self, clock: Clock, errno: int) -> None:
+        """Count a write that the kernel refused; report the first with each errno."""
         self._words[clock.index + REFUSALS] += 1
-        # What is in force now is not known: the next request writes, whatever it wants.
+        # The frequency is unknown now: the next request writes in any case.
         clock.khz = NOT_GRANTED
         self._words[clock.index + GRANT] = NOT_GRANTED
         if errno != clock.refused_errno:
@@ -265,10 +266,10 @@ class ClockGroups:
         if clock.stage is not Stage.TAKEN or clock.refused_errno:
             return
         vcpu = clock.group.sole_voter()
-        # What has only greeted is no voter yet: its first request says otherwise.
+        # A CONNECT vote has no plan: the first request turns it into an ordinary vote.
         if vcpu is None or vcpu.voter is None or vcpu.is_connect_vote:
             return
-        endpoint = self.speakers.get(vcpu.domain, {}).get(vcpu.voter)
+        endpoint = self.endpoints.get(vcpu.domain, {}).get(vcpu.voter)
         if endpoint is None or not endpoint.is_enabled:
             return
         plans = _make_plans(clock, vcpu)

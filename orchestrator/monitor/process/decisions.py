@@ -1,7 +1,7 @@
-"""What becomes of one packet: a vote, a word to main, a reply, or a refusal.
+"""Decides about packets: a vote, a message to main, a reply, or a refusal.
 
-Nothing that a guest writes is identity: the socket says whose it is, and a name in a
-packet is looked at by nobody.
+Nothing in a packet identifies a guest: its socket does, and the name in a packet is
+ignored.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _VIRTUAL = int(CoreType.VIRTUAL)
 
 
 class Reply(NamedTuple):
-    """An answer that is no echo of its request."""
+    """An answer other than the packet itself."""
 
     data: bytes
     is_ack: bool
 
 
 Decision = Clock | Ticket | Reply | Refusal | None
-"""What the answer is, or depends on: a clock that is to be written or taken, main's
-word about a policy; None: there is none."""
+"""What the answer is or depends on: a clock to be written or taken, a policy that main
+installs; None: there is no answer."""
 
 
-class Decisions:
+class Decider:
     """Decides about packets, and counts refusals by reason.
 
     Synchronization: one thread, the monitor's.
@@ -72,45 +72,45 @@ class Decisions:
         data: bytes,
         start: int,
     ) -> Decision:
-        """Do what can be done at once; the clock itself is written by its settling.
+        """Carry out a packet, except for writing the frequency.
 
         Args:
             endpoint: whose packet it is.
-            generation: the packet's.
+            generation: of the packet.
             header: its fields.
-            data: what it stands in.
+            data: the bytes that contain it.
             start: where it begins.
         """
         number, unit, command, core_type = header
         if command == _CPU_POWER:
-            decision = _refuse_all(endpoint, core_type) or self._power(
+            decision = _find_general_refusal(endpoint, core_type) or self._decide_power(
                 endpoint, number, unit
             )
         elif command == _POLICY:
             packet = data[start : start + generation.size_bytes]
-            decision = _refuse_all(endpoint, core_type) or self._policy(
-                endpoint, packet
-            )
+            decision = _find_general_refusal(
+                endpoint, core_type
+            ) or self._decide_policy(endpoint, packet)
         elif command in QUERIES and generation.is_answered:
             packet = data[start : start + generation.size_bytes]
             return self._query(endpoint, generation, Request(*header), packet)
         else:
-            self._note(endpoint, command)
+            self._handle_unanswered(endpoint, command)
             return None
         if type(decision) is Refusal:
             self._refuse(endpoint, decision, number, unit)
         return decision
 
     def count(self, endpoint: Endpoint, refusal: Refusal, times: int = 1) -> None:
-        """Count refusals; those that `decide` returns are counted."""
+        """Count refusals other than those that `decide` returns, which are counted."""
         self._words[endpoint.index + REASONS + refusal] += times
 
     def _refuse(
         self, endpoint: Endpoint, refusal: Refusal, number: int, unit: int
     ) -> None:
-        """Count a refusal; main hears of the first for each reason.
+        """Count a refusal; report the first for each reason.
 
-        What is refused later, by main's word or the kernel's, main knows by itself.
+        Refusals that main or the kernel decides later are known to main.
         """
         self.count(endpoint, refusal)
         if endpoint.reported_refusals >> refusal & 1:
@@ -128,16 +128,16 @@ class Decisions:
             )
         )
 
-    def _power(self, endpoint: Endpoint, number: int, unit: int) -> Decision:
+    def _decide_power(self, endpoint: Endpoint, number: int, unit: int) -> Decision:
         vcpu = endpoint.domain.vcpus.get(number)
         if vcpu is None:
             return Refusal.NO_VCPU
         return self._groups.request(vcpu, unit, endpoint.number)
 
-    def _policy(self, endpoint: Endpoint, packet: bytes) -> Decision:
+    def _decide_policy(self, endpoint: Endpoint, packet: bytes) -> Decision:
         if Permission.GUEST_POLICIES not in endpoint.domain.permissions:
             return Refusal.POLICIES_FORBIDDEN
-        ticket = self._policies.submit(endpoint, packet, self._now_ns())
+        ticket = self._policies.forward(endpoint, packet, self._now_ns())
         return ticket or Refusal.POLICIES_TOO_MANY
 
     def _query(
@@ -147,7 +147,7 @@ class Decisions:
         query: Request,
         packet: bytes,
     ) -> Reply:
-        # That a domain is only observed keeps nobody from reading.
+        # Queries are answered in observe mode, too.
         vcpus = endpoint.domain.vcpus
         refusal = Refusal.NO_VCPU
         if not endpoint.is_enabled:
@@ -163,20 +163,20 @@ class Decisions:
         data = encode_refusal(query.command, generation, vm_name=packet[NAME])
         return Reply(data, is_ack=False)
 
-    def _note(self, endpoint: Endpoint, command: int) -> None:
-        """Take what nobody answers."""
+    def _handle_unanswered(self, endpoint: Endpoint, command: int) -> None:
+        """Handle a packet that has no answer."""
         if command == _CONNECT:
-            # Nothing but the command may be looked at: the rest is stack garbage.
+            # Use only the command: the rest is uninitialized memory of the guest.
             vcpu = endpoint.domain.vcpus.get(endpoint.number)
-            if vcpu is not None and _refuse_all(endpoint, _VIRTUAL) is None:
+            if vcpu is not None and _find_general_refusal(endpoint, _VIRTUAL) is None:
                 self._groups.on_connect(vcpu, endpoint.number)
-        elif command != _POLICY_REMOVE or not self._policies.remove(
+        elif command != _POLICY_REMOVE or not self._policies.forward_removal(
             endpoint, self._now_ns()
         ):
             self._words[endpoint.index + ERRORS] += 1
 
 
-def _refuse_all(endpoint: Endpoint, core_type: int) -> Refusal | None:
+def _find_general_refusal(endpoint: Endpoint, core_type: int) -> Refusal | None:
     if not endpoint.is_enabled:
         return Refusal.DISABLED
     if not endpoint.domain.is_enforced:

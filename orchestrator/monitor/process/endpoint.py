@@ -1,4 +1,4 @@
-"""A channel's socket in the monitor's hands, and what is under way on it."""
+"""A channel's socket, with the requests and answers in progress on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.channel.recognition import Stream
 from orchestrator.monitor.process.allowance import Allowance
-from orchestrator.monitor.process.share import Share
+from orchestrator.monitor.process.share import TimeShare
 
 if TYPE_CHECKING:
     import _socket
@@ -24,10 +24,11 @@ PlanKey = tuple[int, int, int, int]
 
 
 class Plan(NamedTuple):
-    """What a certain request will do, computed beforehand.
+    """The precomputed effect of a certain request.
 
-    A plan exists only while its request depends on nothing but itself: its clock is
-    taken, and no other vCPU, override or host CPU has a say in it.
+    A plan exists only while the effect depends on nothing else: its clock group is
+    taken,
+    and there is no other vCPU, no override and no host CPU in it.
     """
 
     vcpu: VCpu
@@ -35,18 +36,18 @@ class Plan(NamedTuple):
     clock: Clock
     grant_khz: int
     data: bytes
-    """The grant as the kernel reads it."""
+    """The grant, as it is written to the kernel."""
 
 
 class HeldAnswer(NamedTuple):
-    """An answer, which may have to wait: for its clock group, main, or others."""
+    """An answer that may have to wait: for its clock group, main, or other answers."""
 
     data: bytes
-    """As it is sent; while it is not decided: as an ACK."""
+    """As it will be sent; before its outcome is known, as an ACK."""
     polled_ns: int
     """Time (monotonic) of the poll that delivered the request."""
-    decider: Clock | Ticket | None
-    """What decides it: a clock group, or main's word; None: it is decided."""
+    waits_for: Clock | Ticket | None
+    """A clock group or the installation of a policy; None: its outcome is known."""
     is_ack: bool
 
 
@@ -61,18 +62,18 @@ class Endpoint:
         "adopted",
         "allowance",
         "domain",
+        "has_fast_path",
         "held",
         "index",
         "is_enabled",
-        "is_quiet",
         "last_partial_ns",
         "plans",
         "read_bytes",
         "receive",
         "reported_refusals",
         "send",
-        "share",
         "stream",
+        "time_share",
         "unsent",
     )
 
@@ -87,35 +88,34 @@ class Endpoint:
         sock.settimeout(0)
         self._sock = sock
         self.receive: Callable[[int], bytes] = sock.recv
-        """Takes what has arrived, at most so many bytes."""
+        """Return received bytes, up to a maximum."""
         self.read_bytes = 0
-        """The most that is read at once. What a guest has sent beyond that waits for
-        its next turn, after the others'. Kept by `refresh`."""
-        self.share = Share()
+        """How much is read at once. What a guest has sent beyond that waits for its
+        next turn, after the others'. Updated by `refresh`."""
+        self.time_share = TimeShare()
         """Of the monitor's time."""
         self.send = sock.send
         self.domain = domain
         self.adopted = adopted
-        """How main named it."""
+        """Its identification by main."""
         self.index = index
         """Where its row begins in the shared table."""
         self.is_enabled = adopted.is_enabled
         self.plans: dict[PlanKey, Plan] = {}
-        """The requests that need no thought; see `Plan`."""
-        self.is_quiet = True
-        """Whether 464 bytes that are received now are a packet that stands alone:
-        nothing of it arrived before, no answer must go before its own. Kept by
-        `refresh`."""
+        """Precomputed requests; see `Plan`."""
+        self.has_fast_path = True
+        """Whether the next 464 bytes are one whole packet that can be answered at once:
+        no part of it has been received, and no answer waits. Updated by `refresh`."""
         self.stream = stream or Stream()
         self.last_partial_ns = 0
-        """Time (monotonic) when the rest of the stream arrived."""
+        """Time (monotonic) when the rest of the stream was received."""
         self.reported_refusals = 0
-        """Bit N: main knows that something was refused for reason N."""
+        """Bit N: a refusal for reason N has been reported."""
         self.allowance = Allowance()
         """For policies."""
         self.held: deque[HeldAnswer] = deque()
         self.unsent = b""
-        """The rest of an answer of which the socket took only a part."""
+        """The rest of a partially sent answer."""
         self.refresh()
 
     @property
@@ -128,19 +128,19 @@ class Endpoint:
         return self._sock.fileno()
 
     def refresh(self) -> None:
-        """Notice whether anything is under way, and what the guest speaks."""
+        """Update what depends on the stream, the held answers and the time share."""
         stream = self.stream
         is_464 = stream.generation is GENERATION_464
-        self.is_quiet = is_464 and not (stream.rest or self.held)
+        self.has_fast_path = is_464 and not (stream.rest or self.held)
         generation = stream.generation or GENERATION_464
-        most_bytes = self.share.most_packets * generation.size_bytes
-        # The longest packet at least: in pieces of it nobody would recognise a guest
-        # that speaks another generation now.
+        most_bytes = self.time_share.max_packets * generation.size_bytes
+        # At least the longest packet: in smaller pieces a guest that changes to another
+        # generation would not be recognized.
         self.read_bytes = max(most_bytes, GENERATION_464.size_bytes)
 
     def close(self) -> None:
-        """Close the socket and forget what was under way."""
+        """Close the socket and drop everything in progress."""
         self.plans.clear()
         self.held.clear()
-        # Bound methods keep the socket's object, whose descriptor is closed, alive.
+        # Bound methods keep the socket object alive, but not its descriptor.
         self._sock.close()

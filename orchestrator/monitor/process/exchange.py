@@ -1,15 +1,15 @@
-"""The exchange with guests: bytes in, votes and clocks, answers out.
+"""The exchange with guests: reads packets, changes votes and frequencies, answers.
 
-Theory of operation: serving an endpoint takes what its guest has sent in one read, up
-to a bound, lets the requests in it supersede each other, writes each clock that has
-changed, and answers with the bytes that were received, because an ACK of a request is
-the request. It answers at once, unless the loop has told it to gather the answers of
-many guests.
+Theory of operation: serving an endpoint processes what its guest has sent in one read,
+up to a maximum. Requests in it supersede each other, each changed frequency is written
+once, and the answer consists of the received bytes, because the ACK of a request is the
+request itself. Answers are sent at once unless the loop gathers the answers of many
+guests.
 
-There are three ways through serving, of which the first two do what the third would
-do: one request with a plan (see `endpoint.Plan`), many of them, and everything else.
-Plans are for packets of 464 bytes; what else a guest may speak is found out on the
-third way (see `channel.recognition`).
+There are three paths, of which the first two are shortcuts of the third: one request
+with a plan (see `endpoint.Plan`), many of them, and everything else. Plans are for
+packets of 464 bytes; other generations are detected on the third path (see
+`channel.recognition`).
 
 Source: docs/design.md, "Guest packet".
 """
@@ -33,13 +33,13 @@ from orchestrator.monitor.link.table import (
     ERRORS,
     GENERATION,
     GRANT,
-    HEARD,
+    LAST_RECEIVED,
     UNANSWERED,
     VOTE,
     pack_generation,
 )
 from orchestrator.monitor.process.allowance import Ticket
-from orchestrator.monitor.process.answers import SIZE, explain, refuse
+from orchestrator.monitor.process.answers import SIZE, find_refusal, make_nacks
 from orchestrator.monitor.process.clock import Clock, Stage
 from orchestrator.monitor.process.decisions import Reply
 from orchestrator.monitor.process.endpoint import HeldAnswer
@@ -51,17 +51,17 @@ if TYPE_CHECKING:
 
     from orchestrator.channel.protocol import Generation, Header
     from orchestrator.channel.recognition import Cut
-    from orchestrator.monitor.process.answers import Answers
+    from orchestrator.monitor.process.answers import AnswerSender
     from orchestrator.monitor.process.clock_groups import ClockGroups
-    from orchestrator.monitor.process.decisions import Decision, Decisions
+    from orchestrator.monitor.process.decisions import Decider, Decision
     from orchestrator.monitor.process.endpoint import Endpoint, Plan
 
 IDLE_NS = 20_000_000
-"""Silence after which what is left of a stream is no packet's beginning: a guest writes
-a packet whole."""
+"""Silence after which the rest of a stream cannot be the beginning of a packet: a guest
+writes a packet whole."""
 
 _ORDINARY = (int(Command.CPU_POWER), int(CoreType.VIRTUAL))
-"""Command and core type of nearly every packet."""
+"""Command and core type of almost all packets."""
 
 
 class Exchange:
@@ -73,26 +73,26 @@ class Exchange:
     def __init__(
         self,
         groups: ClockGroups,
-        decisions: Decisions,
-        answers: Answers,
+        decider: Decider,
+        answers: AnswerSender,
         words: memoryview[int],
-        watch: Callable[[Endpoint], None],
+        rearm: Callable[[Endpoint], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._groups = groups
-        self._decide = decisions.decide
-        self._count = decisions.count
+        self._decide = decider.decide
+        self._count = decider.count
         self._answers = answers
         self._acknowledge = answers.acknowledge
         self._words = words
-        self._watch = watch
+        self._rearm = rearm
         self._now_ns = now_ns
         self.is_gathering = False
         """Whether answers to planned requests are gathered."""
-        self.silences: dict[Endpoint, int] = {}
-        """When (monotonic) the silence of a channel whose stream has a rest will have
-        been long enough to explain it; the earliest first."""
-        self.resting: dict[Endpoint, int] = {}
+        self.rest_deadlines: dict[Endpoint, int] = {}
+        """When (monotonic) a channel will have been silent for so long that the rest of
+        its stream can be processed; the earliest first."""
+        self.paused: dict[Endpoint, int] = {}
         """Until when (monotonic) a guest is not read; see `share`."""
         self._unpack = GENERATION_464.header.unpack
         self._iter_unpack = GENERATION_464.header.iter_unpack
@@ -100,22 +100,22 @@ class Exchange:
     # Serving
 
     def serve(self, endpoint: Endpoint, polled_ns: int) -> None:
-        """Take what a guest has sent, do it, and answer.
+        """Read and process what a guest has sent, and answer it.
 
         Args:
-            endpoint: whose socket is readable; once in a pass.
-            polled_ns: time (monotonic) of the poll that said so.
+            endpoint: whose socket is readable; at most once in a pass.
+            polled_ns: time (monotonic) of the poll that reported it.
 
         Raises:
             EOFError: the other side has hung up.
-            OSError: the socket is broken.
+            OSError: the socket failed.
         """
         try:
             data = endpoint.receive(endpoint.read_bytes)
         except BlockingIOError:
             return
-        self._words[endpoint.index + HEARD] = polled_ns
-        if len(data) == SIZE and endpoint.is_quiet:
+        self._words[endpoint.index + LAST_RECEIVED] = polled_ns
+        if len(data) == SIZE and endpoint.has_fast_path:
             plan = endpoint.plans.get(self._unpack(data))
             if plan is not None:
                 if not self._follow(plan):
@@ -137,7 +137,7 @@ class Exchange:
         try:
             pwrite(clock.write_fd, data, 0)
         except OSError as error:
-            self._groups.refuse(clock, error.errno or -1)
+            self._groups.on_write_refused(clock, error.errno or -1)
             return False
         clock.khz = grant_khz
         self._words[clock.index + GRANT] = grant_khz
@@ -147,40 +147,40 @@ class Exchange:
         if not data:
             raise EOFError
         headers: list[Header] = []
-        if endpoint.is_quiet and not len(data) % SIZE:
+        if endpoint.has_fast_path and not len(data) % SIZE:
             headers = list(self._iter_unpack(data))
             plans = [endpoint.plans.get(header) for header in headers]
             if all(plans):
                 self._follow_all(endpoint, data, plans, polled_ns)
                 return
         began_ns = self._now_ns()
-        # Packets of another size would hardly look like this.
+        # Packets of another size are very unlikely to look like this.
         if {header[2:] for header in headers} == {_ORDINARY}:
-            self._consider(endpoint, GENERATION_464, data, headers, polled_ns)
+            self._serve_packets(endpoint, GENERATION_464, data, headers, polled_ns)
         else:
             if endpoint.stream.rest and polled_ns - endpoint.last_partial_ns >= IDLE_NS:
-                self.explain_silence(endpoint)
-            self._take(endpoint, endpoint.stream.feed(data), polled_ns)
+                self.process_rest(endpoint)
+            self._process_cut(endpoint, endpoint.stream.feed(data), polled_ns)
         if len(data) > (endpoint.stream.generation or GENERATION_464).size_bytes:
             self._charge(endpoint, began_ns)
 
     def _charge(self, endpoint: Endpoint, began_ns: int) -> None:
-        """Have the guest of a burst rest if its share of our time is used up."""
+        """Pause a guest that sends bursts if its share of the time is used up."""
         now_ns = self._now_ns()
-        until_ns = endpoint.share.charge(now_ns - began_ns, now_ns)
+        until_ns = endpoint.time_share.charge(now_ns - began_ns, now_ns)
         endpoint.refresh()
         if until_ns:
-            self.resting[endpoint] = until_ns
-            endpoint.share.is_resting = True
-            self._watch(endpoint)
+            self.paused[endpoint] = until_ns
+            endpoint.time_share.is_paused = True
+            self._rearm(endpoint)
 
     def resume(self) -> None:
-        """Have the guests read again that have rested long enough."""
+        """Read guests again whose pause is over."""
         now_ns = self._now_ns()
-        for endpoint in [e for e, until in self.resting.items() if until <= now_ns]:
-            del self.resting[endpoint]
-            endpoint.share.is_resting = False
-            self._watch(endpoint)
+        for endpoint in [e for e, until in self.paused.items() if until <= now_ns]:
+            del self.paused[endpoint]
+            endpoint.time_share.is_paused = False
+            self._rearm(endpoint)
 
     def _follow_all(
         self,
@@ -189,7 +189,7 @@ class Exchange:
         plans: Sequence[Plan | None],
         polled_ns: int,
     ) -> None:
-        # Per clock only the last one counts.
+        # Only the last one of each clock group takes effect.
         last = {plan.clock: plan for plan in plans if plan is not None}
         refused = {clock for clock, plan in last.items() if not self._follow(plan)}
         self._echo(
@@ -209,7 +209,7 @@ class Exchange:
         polled_ns: int,
         size: int = SIZE,
     ) -> None:
-        """Answer requests at once, those that the kernel refused with NACK.
+        """Answer requests at once, with NACK if the kernel refused them.
 
         Args:
             endpoint: whose requests they are.
@@ -220,61 +220,60 @@ class Exchange:
         """
         nacks = [index for index, is_refused in enumerate(refusals) if is_refused]
         if nacks:
-            packets = refuse(packets, nacks, size)
+            packets = make_nacks(packets, nacks, size)
             self._count(endpoint, Refusal.KERNEL, len(nacks))
         self._answers.send(endpoint, packets, nacks, polled_ns, size)
 
     # The stream
 
-    def admit(self, endpoint: Endpoint) -> None:
-        """Begin with an endpoint, or with another word of the operator's about it."""
-        # What was refused may be refused for another cause now.
-        endpoint.reported_refusals = 0
+    def configure(self, endpoint: Endpoint) -> None:
+        """Apply the domain's settings to an endpoint, new or not."""
+        endpoint.reported_refusals = 0  # the cause of a refusal may be different now
         endpoint.stream.configure(endpoint.domain.generation)
-        self._note(endpoint)
+        self._store_generation(endpoint)
 
     def forget(self, endpoint: Endpoint) -> None:
-        """End with an endpoint."""
-        self.silences.pop(endpoint, None)
-        self.resting.pop(endpoint, None)
+        """Drop the deadlines of an endpoint."""
+        self.rest_deadlines.pop(endpoint, None)
+        self.paused.pop(endpoint, None)
 
-    def silent(self) -> list[Endpoint]:
-        """Return the channels whose silence has been long enough to be explained."""
+    def overdue_rests(self) -> list[Endpoint]:
+        """Return the channels whose silence has been long enough."""
         now_ns = self._now_ns()
-        due = takewhile(lambda item: item[1] <= now_ns, self.silences.items())
+        due = takewhile(lambda item: item[1] <= now_ns, self.rest_deadlines.items())
         return [endpoint for endpoint, _ in due]
 
-    def explain_silence(self, endpoint: Endpoint) -> None:
-        """Do what the silence of a channel says that its last bytes were.
+    def process_rest(self, endpoint: Endpoint) -> None:
+        """Process the rest of a channel's stream after a silence.
 
         Raises:
-            OSError: the socket is broken.
+            OSError: the socket failed.
         """
-        self._take(endpoint, endpoint.stream.settle(), endpoint.last_partial_ns)
+        self._process_cut(endpoint, endpoint.stream.settle(), endpoint.last_partial_ns)
 
-    def _take(self, endpoint: Endpoint, cut: Cut, polled_ns: int) -> None:
-        """Do what is in a piece of stream, remember what is left of it."""
+    def _process_cut(self, endpoint: Endpoint, cut: Cut, polled_ns: int) -> None:
+        """Process packets cut from the stream, and keep track of its rest."""
         self._words[endpoint.index + ERRORS] += cut.is_lost
-        self._note(endpoint)
-        self.silences.pop(endpoint, None)
+        self._store_generation(endpoint)
+        self.rest_deadlines.pop(endpoint, None)
         if endpoint.stream.rest:
             endpoint.last_partial_ns = polled_ns
-            self.silences[endpoint] = polled_ns + IDLE_NS
+            self.rest_deadlines[endpoint] = polled_ns + IDLE_NS
         generation = endpoint.stream.generation
         if cut.packets and generation is not None:
             headers = read_headers(cut.packets, generation)
-            self._consider(endpoint, generation, cut.packets, headers, polled_ns)
+            self._serve_packets(endpoint, generation, cut.packets, headers, polled_ns)
 
-    def _note(self, endpoint: Endpoint) -> None:
+    def _store_generation(self, endpoint: Endpoint) -> None:
         endpoint.refresh()
         stream = endpoint.stream
         size = stream.generation.size_bytes if stream.generation is not None else None
-        word = pack_generation(size, is_given=stream.is_configured)
+        word = pack_generation(size, is_configured=stream.is_configured)
         self._words[endpoint.index + GENERATION] = word
 
-    # The way of what has no plan
+    # Packets without a plan
 
-    def _consider(
+    def _serve_packets(
         self,
         endpoint: Endpoint,
         generation: Generation,
@@ -294,7 +293,7 @@ class Exchange:
             or len(written) < len(decisions)
             or any(clock.stage is not Stage.TAKEN for clock in clocks)
         ):
-            self._give(endpoint, decisions, data, polled_ns, size)
+            self._answer_each(endpoint, decisions, data, polled_ns, size)
         else:
             refused = {clock for clock in clocks if clock.refused_errno}
             refusals = [d in refused for d in decisions] if refused else ()
@@ -308,25 +307,26 @@ class Exchange:
         headers: Sequence[Header],
     ) -> list[Decision]:
         decisions: list[Decision] = []
-        unsettled: set[Clock] = set()
+        unwritten: set[Clock] = set()
         for index, header in enumerate(headers):
-            if unsettled and header[2] in QUERIES:  # which tells of the clocks
-                self._settle(unsettled)
+            # whose reply contains the frequencies
+            if unwritten and header[2] in QUERIES:
+                self._write_targets(unwritten)
             start = index * generation.size_bytes
             decision = self._decide(endpoint, generation, header, data, start)
             decisions.append(decision)
             if type(decision) is Clock:
-                unsettled.add(decision)
-        self._settle(unsettled)
+                unwritten.add(decision)
+        self._write_targets(unwritten)
         return decisions
 
-    def _settle(self, clocks: set[Clock]) -> None:
+    def _write_targets(self, clocks: set[Clock]) -> None:
         for clock in clocks:
             if clock.stage is Stage.TAKEN:
-                self._groups.settle(clock)
+                self._groups.write_target(clock)
         clocks.clear()
 
-    def _give(
+    def _answer_each(
         self,
         endpoint: Endpoint,
         decisions: Sequence[Decision],
@@ -334,29 +334,30 @@ class Exchange:
         polled_ns: int,
         size: int,
     ) -> None:
-        """Answer what cannot be answered by echoes alone, or not at once."""
+        """Answer packets if some have no echo, or cannot be answered at once."""
         answers = [
-            self._answer(
+            self._make_answer(
                 endpoint, decision, data[index * size : (index + 1) * size], polled_ns
             )
             for index, decision in enumerate(decisions)
             if decision is not None
         ]
-        self._answers.give(endpoint, answers, polled_ns)
+        self._answers.send_in_order(endpoint, answers, polled_ns)
 
-    def _answer(
+    def _make_answer(
         self, endpoint: Endpoint, decision: Decision, packet: bytes, polled_ns: int
     ) -> HeldAnswer:
         if isinstance(decision, Clock):
             if decision.stage is Stage.WANTED:
                 return HeldAnswer(packet, polled_ns, decision, is_ack=True)
-            refusal = explain(decision)
+            refusal = find_refusal(decision)
             if refusal is None:
                 return HeldAnswer(packet, polled_ns, None, is_ack=True)
             self._count(endpoint, refusal)
         elif isinstance(decision, Reply):
             return HeldAnswer(decision.data, polled_ns, None, is_ack=decision.is_ack)
         elif isinstance(decision, Ticket):
-            ack = encode_answer(packet, Answer.ACK)  # only of a request it is that
+            # only the ACK of a request is the request
+            ack = encode_answer(packet, Answer.ACK)
             return HeldAnswer(ack, polled_ns, decision, is_ack=True)
-        return HeldAnswer(refuse(packet), polled_ns, None, is_ack=False)
+        return HeldAnswer(make_nacks(packet), polled_ns, None, is_ack=False)

@@ -1,4 +1,4 @@
-"""The monitor process: puts its parts together, serves, and cleans up after main."""
+"""The monitor process: builds its parts, serves, and restores if main dies."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from orchestrator.monitor.link.messages import VERSION
 from orchestrator.monitor.link.reports import Ready
 from orchestrator.monitor.link.table import SharedTable
 from orchestrator.monitor.process import privileges
-from orchestrator.monitor.process.answers import Answers
+from orchestrator.monitor.process.answers import AnswerSender
 from orchestrator.monitor.process.clock_groups import ClockGroups
-from orchestrator.monitor.process.decisions import Decisions
+from orchestrator.monitor.process.decisions import Decider
+from orchestrator.monitor.process.epoll_set import EpollSet
 from orchestrator.monitor.process.exchange import Exchange
 from orchestrator.monitor.process.loop import Loop
 from orchestrator.monitor.process.registry import Registry
-from orchestrator.monitor.process.watch import Watch
 from orchestrator.system import open_files
 
 if TYPE_CHECKING:
@@ -31,44 +31,44 @@ _NS_PER_MS = 1_000_000
 
 
 def serve(handoff_fd: int) -> None:
-    """Serve until main says so or is gone; then undo what main had changed.
+    """Serve until main ends it or dies; in the latter case restore all groups.
 
     Raises:
-        HandoffError: main speaks another language.
+        HandoffError: main is of another version.
     """
     privileges.ignore_signals()
     open_files.raise_limit()
     handoff = Handoff(_socket.socket(fileno=handoff_fd))
     try:
-        hello, table_fd = _greet(handoff)
+        hello, table_fd = _receive_hello(handoff)
     except EOFError:
         return
     table = SharedTable(table_fd)
     os.close(table_fd)
     privileges.drop(hello.uid, hello.gid)
-    watch = Watch(handoff)
+    epoll_set = EpollSet(handoff)
 
     def report(message: Report) -> None:
         handoff.send(message)
         if handoff.is_blocked:
-            watch.watch_handoff()
+            epoll_set.rearm_handoff()
 
     groups = ClockGroups(table.words, hello.release_after_ms * _NS_PER_MS, report)
-    answers = Answers(table.words, watch.look)
-    decisions = Decisions(groups, table.words, report)
-    exchange = Exchange(groups, decisions, answers, table.words, watch.look)
-    registry = Registry(groups, exchange, answers, watch, table, report)
-    loop = Loop(handoff, watch, groups, answers, exchange, registry)
+    answers = AnswerSender(table.words, epoll_set.rearm)
+    decider = Decider(groups, table.words, report)
+    exchange = Exchange(groups, decider, answers, table.words, epoll_set.rearm)
+    registry = Registry(groups, exchange, answers, epoll_set, table, report)
+    loop = Loop(handoff, epoll_set, groups, answers, exchange, registry)
     report(Ready(VERSION))
-    _still_the_collector()
+    _disable_gc()
     try:
         loop.run()
     except EOFError:
-        _undo(groups)
+        _restore(groups)
 
 
-def _greet(handoff: Handoff) -> tuple[Hello, int]:
-    waiter = select.poll()  # select() takes no descriptor above 1023
+def _receive_hello(handoff: Handoff) -> tuple[Hello, int]:
+    waiter = select.poll()  # select() supports no descriptor above 1023
     waiter.register(handoff.fileno(), select.POLLIN)
     while True:
         waiter.poll()
@@ -77,21 +77,21 @@ def _greet(handoff: Handoff) -> tuple[Hello, int]:
             break
     hello, fds = delivery.message, delivery.fds
     if not isinstance(hello, Hello) or hello.version != VERSION or len(fds) != 1:
-        raise HandoffError(f"main began with {hello!r}")
+        raise HandoffError(f"unexpected first message from main: {hello!r}")
     return hello, fds[0]
 
 
-def _still_the_collector() -> None:
-    # The fast path makes no cycles, and a full collection would stop it for some
-    # milliseconds at a time of its own choice. Domains, which are cyclic, are
-    # collected when they are forgotten; what exists now never needs to be looked at.
+def _disable_gc() -> None:
+    # The fast path creates no cycles, and a full collection would interrupt it for some
+    # milliseconds. Domains, which are cyclic, are collected when they are removed; what
+    # exists now need not be scanned.
     gc.collect()
     gc.freeze()
     gc.disable()
 
 
-def _undo(groups: ClockGroups) -> None:
-    """Restore what main may have changed: it cannot any more."""
+def _restore(groups: ClockGroups) -> None:
+    """Restore what main may have changed: it is dead."""
     for clock in groups.clocks.values():
         if clock.is_changed:
             clock.restore()

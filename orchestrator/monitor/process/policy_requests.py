@@ -1,9 +1,9 @@
-"""Where guests' policies pass on their way to main, which installs them.
+"""Forwards guests' policies to main, which installs them.
 
-Theory of operation: what can be refused without knowing the host is refused here; the
-rest goes to main as it came, under a ticket. The guest's answer waits for main's, in
-order with its other answers, and is not given if main took too long. A guest may flood
-its channel, but not main: each channel has an allowance. Nobody may send the last
+Theory of operation: policies that can be refused without knowledge of the host are
+refused here; others are forwarded unchanged, with a ticket. The guest's answer waits
+for main's, in order with its other answers, and is dropped if main takes too long. A
+rate limit for each channel protects main from floods. A policy never uses the last
 message of it, so that a guest can always remove what it has just sent.
 
 Synchronization: one thread, the monitor's.
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 class PolicyForwarder:
-    """Passes policies to main."""
+    """Forwards policies to main."""
 
     def __init__(self, report: Callable[[Report], None]) -> None:
         self._report = report
-        # A clock's time: no monitor that is started later can use a number again, for
-        # which main's answer may still be under way.
+        # Starting with the time: a monitor that is started later never reuses a number
+        # that main may still answer.
         self._numbers = count(monotonic_ns())
 
-    def submit(self, endpoint: Endpoint, packet: bytes, now_ns: int) -> Ticket | None:
+    def forward(self, endpoint: Endpoint, packet: bytes, now_ns: int) -> Ticket | None:
         """Ask main to install a policy; None: the channel sends too many."""
         if not endpoint.allowance.spend(now_ns, keep=1):
             return None
@@ -52,8 +52,8 @@ class PolicyForwarder:
         )
         return ticket
 
-    def remove(self, endpoint: Endpoint, now_ns: int) -> bool:
-        """Tell main that a guest wants its policy no more; False: said too often."""
+    def forward_removal(self, endpoint: Endpoint, now_ns: int) -> bool:
+        """Report that a guest removed its policy; False: the channel sends too many."""
         if not endpoint.allowance.spend(now_ns, keep=0):
             return False
         adopted = endpoint.adopted

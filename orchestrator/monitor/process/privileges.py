@@ -1,10 +1,8 @@
-"""What the monitor process asks of the kernel for itself, and what it gives up.
-
-It holds descriptors, and nothing else.
+"""Drops the privileges of the monitor process, which needs only its descriptors.
 
 Source: man 2 prctl, man 2 setresuid, man 2 capset, man 7 capabilities. Order matters:
-groups before the group before the user; dumpable after the user, because changing that
-sets it anew.
+groups before the group before the user; dumpable after the user, because changing the
+user resets it.
 """
 
 from __future__ import annotations
@@ -30,15 +28,15 @@ def ignore_signals() -> None:
 
 
 def drop(uid: int | None, gid: int | None) -> None:
-    """Become an ordinary user for good, without capabilities; None: stay who we are.
+    """Become an ordinary user for good, without capabilities; None: unchanged.
 
-    Leaving root leaves the capabilities, too; a daemon that is not root may have been
-    given some, which its child would have inherited.
+    Becoming another user than root drops the capabilities, too; but a daemon that does
+    not run as root may have some, which its child inherits.
 
-    All imports must have been done: our files may be unreadable afterwards.
+    Everything must have been imported before: the files may be unreadable afterwards.
 
     Raises:
-        OSError: the kernel refused; the caller must not go on.
+        OSError: the kernel refused; the caller must not continue.
     """
     if gid is not None:
         os.setgroups([])

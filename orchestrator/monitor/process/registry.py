@@ -1,4 +1,4 @@
-"""What main has told the monitor: groups, domains, endpoints."""
+"""Applies the commands of main to groups, domains and endpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestrator.monitor.link.table import (
     CHANNEL_WORDS,
     DONE_AT,
     GENERATION,
-    HEARD,
+    LAST_RECEIVED,
     VOTE,
     VOTER,
     channel_at,
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from orchestrator.monitor.link.handoff import Delivery
     from orchestrator.monitor.link.reports import Report
     from orchestrator.monitor.link.table import SharedTable
-    from orchestrator.monitor.process.answers import Answers
+    from orchestrator.monitor.process.answers import AnswerSender
     from orchestrator.monitor.process.clock import Clock
     from orchestrator.monitor.process.clock_groups import ClockGroups
+    from orchestrator.monitor.process.epoll_set import EpollSet
     from orchestrator.monitor.process.exchange import Exchange
-    from orchestrator.monitor.process.watch import Watch
 
 
 class Registry:
-    """Applies main's messages; owns the endpoints.
+    """Applies the commands of main; owns the endpoints.
 
     Synchronization: one thread, the monitor's.
     """
@@ -52,17 +52,17 @@ class Registry:
         self,
         groups: ClockGroups,
         exchange: Exchange,
-        answers: Answers,
-        watch: Watch,
+        answers: AnswerSender,
+        epoll_set: EpollSet,
         table: SharedTable,
         report: Callable[[Report], None],
     ) -> None:
         self.is_quiescing = False
-        """Whether main has asked us to end."""
+        """Whether main has sent Quiesce."""
         self._groups = groups
         self._exchange = exchange
         self._answers = answers
-        self._watch = watch
+        self._epoll_set = epoll_set
         self._table = table
         self._report = report
         self._domains: dict[str, Domain] = {}
@@ -71,7 +71,7 @@ class Registry:
             commands.AnswerTake: self._answer_take,
             commands.Reapply: self._reapply,
             commands.ConfirmRelease: self._confirm_release,
-            commands.TakeBack: self._take_back,
+            commands.CloseGroup: self._close_group,
             commands.DefineDomain: self._define_domain,
             commands.SetPolicyVote: self._set_policy_vote,
             commands.ForgetDomain: self._forget_domain,
@@ -83,7 +83,7 @@ class Registry:
         }
 
     def apply(self, delivery: Delivery) -> None:
-        """Do what main said; what refers to something unknown is past, and ignored."""
+        """Apply a command; it is ignored if it refers to something unknown."""
         message, fds = delivery.message, delivery.fds
         if isinstance(message, commands.HandOver):
             self._hand_over(message, fds)
@@ -104,23 +104,23 @@ class Registry:
         group.steps, group.limits = message.steps, message.limits
         group.has_host_cpus = message.has_host_cpus
         group.override_khz = message.override_khz
-        group.rebound()
+        group.update_windows()
         self._groups.review(clock)
 
     def _hand_over(self, message: commands.HandOver, fds: tuple[int, ...]) -> None:
         clock = self._groups.clocks.get(message.group)
-        known = zip(message.originals, message.ours, strict=True)
-        originals = [(o.encode("latin-1"), u.encode("latin-1")) for o, u in known]
+        known = zip(message.originals, message.taken_values, strict=True)
+        originals = [(o.encode("latin-1"), t.encode("latin-1")) for o, t in known]
         if clock is None or len(fds) != 1 + len(originals):
             _close_all(fds)
-            # The only way to lose some is that we may open no more.
+            # Descriptors are lost only if this process may open no more.
             self._report(reports.WriteRefused(message.group, errno.EMFILE))
             return
         clock.take_over(fds, originals)
         if message.is_taken:
             self._take(clock)
         elif clock.stage is not Stage.WANTED:
-            self._groups.rest(clock)
+            self._groups.reset(clock)
 
     def _answer_take(self, message: commands.AnswerTake) -> None:
         clock = self._groups.clocks.get(message.group)
@@ -130,15 +130,15 @@ class Registry:
             self._take(clock)
         else:
             self._groups.fail(clock)
-            self._release(clock)
+            self._send_waiting(clock)
 
     def _take(self, clock: Clock) -> None:
         self._groups.take(clock)
-        self._release(clock)
+        self._send_waiting(clock)
 
-    def _release(self, clock: Clock) -> None:
-        for endpoint, error in self._answers.release(clock):
-            self.end(endpoint, describe(error))
+    def _send_waiting(self, clock: Clock) -> None:
+        for endpoint, error in self._answers.send_waiting(clock):
+            self.end(endpoint, error_name(error))
 
     def _reapply(self, message: commands.Reapply) -> None:
         clock = self._groups.clocks.get(message.group)
@@ -148,14 +148,14 @@ class Registry:
     def _confirm_release(self, message: commands.ConfirmRelease) -> None:
         clock = self._groups.clocks.get(message.group)
         if clock is not None and clock.stage is Stage.YIELDED:
-            self._groups.rest(clock)
+            self._groups.reset(clock)
 
-    def _take_back(self, message: commands.TakeBack) -> None:
+    def _close_group(self, message: commands.CloseGroup) -> None:
         clock = self._groups.clocks.get(message.group)
         if clock is not None:
             clock.close()
-            self._groups.rest(clock)
-            self._release(clock)
+            self._groups.reset(clock)
+            self._send_waiting(clock)
 
     # Domains
 
@@ -165,8 +165,8 @@ class Registry:
         domain.is_enforced = message.is_enforced
         domain.permissions = frozenset(message.permissions)
         domain.generation = GENERATIONS.get(message.generation or 0)
-        for endpoint in self._groups.speakers.get(domain, {}).values():
-            self._exchange.admit(endpoint)
+        for endpoint in self._groups.endpoints.get(domain, {}).values():
+            self._exchange.configure(endpoint)
         touched = _groups(domain)
         for number in domain.vcpus.keys() - {vcpu.vcpu for vcpu in message.vcpus}:
             self._unplug(domain.vcpus.pop(number))
@@ -186,12 +186,12 @@ class Registry:
         vcpu.is_turbo_allowed = defined.is_turbo_allowed
         vcpu.place(None if clock is None else clock.group)
         if is_new:
-            self._resume(vcpu)
-        vcpu.rebound()
-        self._groups.store(vcpu)
+            self._restore_vote(vcpu)
+        vcpu.update_window()
+        self._groups.store_vote(vcpu)
 
-    def _resume(self, vcpu: VCpu) -> None:
-        """Take up the vote that a monitor before this one has left in the table."""
+    def _restore_vote(self, vcpu: VCpu) -> None:
+        """Resume the vote that an earlier monitor left in the table."""
         words = self._table.words
         vote_khz = words[vcpu.index + VOTE]
         if vote_khz and vcpu.group is not None:
@@ -202,26 +202,26 @@ class Registry:
     def _unplug(self, vcpu: VCpu) -> None:
         vcpu.place(None)
         vcpu.withdraw()
-        self._groups.store(vcpu)
+        self._groups.store_vote(vcpu)
 
     def _set_policy_vote(self, message: commands.SetPolicyVote) -> None:
         domain = self._domains.get(message.uuid)
         vcpu = None if domain is None else domain.vcpus.get(message.vcpu)
         if vcpu is not None:
-            self._groups.vote_by_policy(vcpu, message.khz)
+            self._groups.set_policy_vote(vcpu, message.khz)
 
     def _forget_domain(self, message: commands.ForgetDomain) -> None:
         domain = self._domains.pop(message.uuid, None)
         if domain is not None:
-            for endpoint in list(self._groups.speakers.get(domain, {}).values()):
+            for endpoint in list(self._groups.endpoints.get(domain, {}).values()):
                 self._close(endpoint)
-            self._groups.speakers.pop(domain, None)
+            self._groups.endpoints.pop(domain, None)
             touched = _groups(domain)
             for vcpu in domain.vcpus.values():
                 self._unplug(vcpu)
             self._review(touched)
         self._table.clear(map(channel_at, message.channel_rows), CHANNEL_WORDS)
-        # The collector is off, and a domain refers to itself through its vCPUs.
+        # Garbage collection is disabled, and domain and vCPUs form a cycle.
         del domain
         gc.collect()
 
@@ -231,17 +231,17 @@ class Registry:
 
     def _withdraw_votes(self, message: commands.WithdrawVotes) -> None:
         domain = self._domains.get(message.uuid)
-        if domain is None or self._has_news(message):
+        if domain is None or self._has_received_since(message):
             return
         self._groups.withdraw_all(domain, message.number)
 
-    def _has_news(self, message: commands.WithdrawVotes) -> bool:
+    def _has_received_since(self, message: commands.WithdrawVotes) -> bool:
         if message.number is None or message.until_ns is None:
             return False
         endpoint = self._find(message.uuid, message.number)
         if endpoint is None:
             return False
-        return self._table.words[endpoint.index + HEARD] > message.until_ns
+        return self._table.words[endpoint.index + LAST_RECEIVED] > message.until_ns
 
     # Endpoints
 
@@ -249,21 +249,21 @@ class Registry:
         domain = self._domains.get(message.uuid)
         if domain is None or len(fds) != 1:
             _close_all(fds)
-            reason = "its domain is gone" if fds else "too many open files"
-            self._tell_closed(message, reason)
+            reason = "domain is gone" if fds else "too many open files"
+            self._report_closed(message, reason)
             return
         earlier = self._find(message.uuid, message.number)
         if earlier is not None:
             self._close(earlier)
         sock = _socket.socket(fileno=fds[0])
         index = channel_at(message.row)
-        # What was found out before a reconnection is a good first guess.
+        # What was detected before a reconnection is a good first guess.
         size, _ = unpack_generation(self._table.words[index + GENERATION])
         stream = Stream(GENERATIONS.get(size or 0))
         endpoint = Endpoint(sock, domain, message, index, stream)
-        self._groups.speakers.setdefault(domain, {})[message.number] = endpoint
-        self._exchange.admit(endpoint)
-        self._watch.add(endpoint)
+        self._groups.endpoints.setdefault(domain, {})[message.number] = endpoint
+        self._exchange.configure(endpoint)
+        self._epoll_set.add(endpoint)
         voted = {v.group for v in domain.vcpus.values() if v.voter == message.number}
         self._review({group for group in voted if group is not None})
 
@@ -272,7 +272,7 @@ class Registry:
         if endpoint is not None:
             self._close(endpoint)
         domain = self._domains.get(message.uuid)
-        if domain is not None:  # votes can outlive an endpoint: the monitor's death
+        if domain is not None:  # votes of a dead monitor may have no endpoint
             self._groups.withdraw_all(domain, message.number)
 
     def _switch_channel(self, message: commands.SwitchChannel) -> None:
@@ -293,32 +293,32 @@ class Registry:
                 endpoint, message.ticket, is_accepted=message.is_accepted
             )
         except OSError as error:
-            self.end(endpoint, describe(error))
+            self.end(endpoint, error_name(error))
 
     def _find(self, uuid: str, number: int) -> Endpoint | None:
         domain = self._domains.get(uuid)
         if domain is None:
             return None
-        return self._groups.speakers.get(domain, {}).get(number)
+        return self._groups.endpoints.get(domain, {}).get(number)
 
     def end(self, endpoint: Endpoint, reason: str) -> None:
-        """Close an endpoint that the other side has ended, and tell main.
+        """Close an endpoint whose other side hung up, and report it.
 
-        One that main has had closed in the same pass is no news.
+        Ignored if main has closed it in the same pass.
         """
         if endpoint.fileno() < 0:
             return
         self._close(endpoint)
-        self._tell_closed(endpoint.adopted, reason)
+        self._report_closed(endpoint.adopted, reason)
 
-    def _tell_closed(self, adopted: commands.Adopt, reason: str) -> None:
+    def _report_closed(self, adopted: commands.Adopt, reason: str) -> None:
         uuid, number, _row, adoption, _is_enabled = adopted
         self._report(reports.EndpointClosed(uuid, number, adoption, reason))
 
     def _close(self, endpoint: Endpoint) -> None:
-        self._watch.remove(endpoint)
+        self._epoll_set.remove(endpoint)
         self._exchange.forget(endpoint)
-        del self._groups.speakers[endpoint.domain][endpoint.number]
+        del self._groups.endpoints[endpoint.domain][endpoint.number]
         endpoint.close()
         self._groups.withdraw_all(endpoint.domain, endpoint.number)
 
@@ -326,8 +326,8 @@ class Registry:
         self.is_quiescing = True
 
 
-def describe(error: OSError) -> str:
-    """Return the kernel's word for an error."""
+def error_name(error: OSError) -> str:
+    """Return the name of an error number, such as EPIPE."""
     return errno.errorcode.get(error.errno or 0, str(error.errno))
 
 

@@ -1,12 +1,12 @@
-"""How much of the monitor's time one guest may have.
+"""Limits the share of the monitor's time that one guest may use.
 
 Theory of operation: a guest that waits for its answers sends one packet at a time, and
-is served whenever it does. Who sends many at once is read less at once if they take
-long to serve, so that nobody waits long for its turn's end; and not read for a while
-when it had its share, so that few have to wait. What it sends meanwhile stays in its
-socket, and then in the guest: nothing is lost, and nobody else pays.
+is always served. A guest that sends bursts is read in smaller pieces if they take long
+to serve, so that no turn is long; and it is paused when it has used its share, so that
+turns are not too frequent. What it sends meanwhile stays in its socket, and then in the
+guest: nothing is lost, and other guests are not affected.
 
-Pure: no clock, no socket. Synchronization: whoever owns the share.
+Pure: no clock, no socket. Synchronization: the owner of the share.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from __future__ import annotations
 from orchestrator.channel.recognition import MAX_PACKETS
 
 TURN_NS = 30_000
-"""How long a turn may take. A whole read of requests that have plans takes a third."""
-FEWEST_PACKETS = 2
-"""Read at once at least: a turn of one is none of a burst, and would never show that
-more can be read again."""
+"""Target length of a turn. A whole read of requests with plans takes a third of it."""
+MIN_PACKETS = 2
+"""Minimum of packets read at once: a turn of one packet is not part of a burst, so that
+the number would never grow again."""
 PARTS = 20
-"""A guest may have one part in so many of the time."""
+"""A guest may use one part in this many of the time."""
 CREDIT_NS = 1_000_000
-"""A guest goes on until its share is used up for so long: after 50 us at once."""
-MOST_REST_NS = 2_000_000
-"""The longest rest: it may not have been the guest that made a turn long, but whoever
-had the CPU meanwhile, and guests wait 10 ms for an answer."""
+"""How far a guest may exceed its share before it is paused: 50 us of time."""
+MAX_PAUSE_NS = 2_000_000
+"""The longest pause: a turn may be long because another process had the CPU, and guests
+wait 10 ms for an answer."""
 
 
-class Share:
-    """One guest's."""
+class TimeShare:
+    """The time share of one guest."""
 
-    __slots__ = ("_paid_at_ns", "is_resting", "most_packets")
+    __slots__ = ("_paid_at_ns", "is_paused", "max_packets")
 
     def __init__(self) -> None:
-        self.most_packets = MAX_PACKETS
+        self.max_packets = MAX_PACKETS
         """How many packets are read at once."""
-        self.is_resting = False
+        self.is_paused = False
         """Whether the guest is not read for a while."""
         self._paid_at_ns = 0
-        """When (monotonic) what it has had will be its share of the time."""
+        """When (monotonic) the time used so far will equal its share."""
 
     def charge(self, took_ns: int, now_ns: int) -> int:
-        """Take account of a turn.
+        """Account for a turn.
 
         Returns:
             When (monotonic) the next one may be; 0: at once.
         """
         if took_ns > TURN_NS:
-            self.most_packets = max(FEWEST_PACKETS, self.most_packets // 2)
+            self.max_packets = max(MIN_PACKETS, self.max_packets // 2)
         elif took_ns < TURN_NS // 2:
-            self.most_packets = min(MAX_PACKETS, self.most_packets * 2)
+            self.max_packets = min(MAX_PACKETS, self.max_packets * 2)
         paid_at_ns = max(self._paid_at_ns, now_ns) + took_ns * PARTS
-        self._paid_at_ns = min(paid_at_ns, now_ns + MOST_REST_NS)
+        self._paid_at_ns = min(paid_at_ns, now_ns + MAX_PAUSE_NS)
         return self._paid_at_ns if self._paid_at_ns > now_ns + CREDIT_NS else 0

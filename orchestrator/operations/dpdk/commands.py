@@ -1,8 +1,9 @@
-"""Does what scripts for DPDK's vm_power_manager ask for, and says what came of it.
+"""Executes the commands that scripts send to DPDK's vm_power_manager.
 
-A clock that they set is the operator's: it stands above every guest until `vmpower cpu
-release` or the daemon's end. A policy that they create is an operator's policy of the
-domains that have a vCPU on its CPUs now, and ends with them.
+A frequency that they set is an operator's override: it takes precedence over all guests
+until `vmpower cpu release` or the daemon's end. A policy that they create is an
+operator's policy of the domains that have a vCPU on its CPUs at that time, and ends
+with them.
 
 Synchronization: the asyncio thread only.
 """
@@ -28,7 +29,7 @@ from orchestrator.operations.dpdk.json_messages import (
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
-from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.cpuset import name_cpus
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.units import format_khz
 
@@ -38,21 +39,21 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
     from orchestrator.events import Event
     from orchestrator.performer.policy_runner import PolicyRunner
-    from orchestrator.reporting.event_log import Reports
+    from orchestrator.reporting.event_log import EventLog
     from orchestrator.values.domain import DomainId, PCpu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one message."""
+    """The outcome of one message."""
 
     text: str
-    """What was done, or why nothing was."""
+    """What was done, or why it was refused."""
     is_done: bool
 
 
-class Instructing:
-    """Obeys messages.
+class VmPowerManagerCommands:
+    """Executes messages.
 
     Synchronization: the asyncio thread only.
     """
@@ -62,35 +63,36 @@ class Instructing:
         *,
         inventory: Inventory,
         policy_runner: PolicyRunner,
-        reports: Reports,
+        event_log: EventLog,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
         self._policy_runner = policy_runner
-        self._reports = reports
+        self._event_log = event_log
         self._react = react
-        self._hands: dict[int, VCpu] = {}
-        """By clock group: who asks for it here, with the turbo right that it has."""
+        self._steppers: dict[int, VCpu] = {}
+        """By clock group: applies units to its override, with the turbo right that they
+        set."""
 
-    def obey_all(self, text: str, *, by: str, cpu: int | None) -> list[Outcome]:
-        """Do what a text of any number of messages asks for."""
+    def execute_all(self, text: str, *, by: str, cpu: int | None) -> list[Outcome]:
+        """Execute any number of messages in a text."""
         splitter = MessageSplitter()
         outcomes = [
-            self.obey(message, by=by, cpu=cpu)
+            self.execute(message, by=by, cpu=cpu)
             for message in splitter.feed(text.encode())
         ]
         if splitter.is_waiting:
-            unended = ConfigError("the last message has no end")
-            outcomes.append(self.obey(unended, by=by, cpu=cpu))
+            incomplete = ConfigError("the last message is incomplete")
+            outcomes.append(self.execute(incomplete, by=by, cpu=cpu))
         return outcomes
 
-    def obey(
+    def execute(
         self, message: str | ConfigError, *, by: str, cpu: int | None = None
     ) -> Outcome:
-        """Do what a message asks for, and tell people.
+        """Execute a message, and report the outcome.
 
         Args:
-            message: its text, or why it is none.
+            message: its text, or why it is invalid.
             by: who sent it.
             cpu: the CPU whose FIFO it came from; None: the message names CPUs.
         """
@@ -98,41 +100,41 @@ class Instructing:
             if isinstance(message, ConfigError):
                 raise message
             instruction = parse_instruction(message, cpu=cpu)
-            text = self._do(instruction, by)
+            text = self._run(instruction, by)
         except (ConfigError, PolicyError) as error:
-            return self._tell(Outcome(text=f"refused: {error}", is_done=False), by)
+            return self._report(Outcome(text=f"refused: {error}", is_done=False), by)
         if instruction.ignored:
-            text += f" (unknown: {', '.join(instruction.ignored)})"
-        return self._tell(Outcome(text=text, is_done=True), by)
+            text += f" (unknown keys: {', '.join(instruction.ignored)})"
+        return self._report(Outcome(text=text, is_done=True), by)
 
-    def _tell(self, outcome: Outcome, by: str) -> Outcome:
+    def _report(self, outcome: Outcome, by: str) -> Outcome:
         severity = Severity.INFO if outcome.is_done else Severity.WARNING
-        self._reports.add(
+        self._event_log.add(
             Report("instruction", f"{by}: {outcome.text}", severity=severity)
         )
         return outcome
 
-    def _do(self, instruction: Instruction, by: str) -> str:
+    def _run(self, instruction: Instruction, by: str) -> str:
         match instruction.command:
             case Command.POWER if instruction.unit is not None:
-                return self._set_clocks(instruction.cpus, instruction.unit, by)
+                return self._set_frequencies(instruction.cpus, instruction.unit, by)
             case Command.DESTROY:
                 return self._destroy(instruction.name, by)
             case _:
                 return self._create(instruction, by)
 
-    # Clocks
+    # Frequencies
 
-    def _set_clocks(self, cpus: frozenset[int], unit: Unit, by: str) -> str:
+    def _set_frequencies(self, cpus: frozenset[int], unit: Unit, by: str) -> str:
         if self._inventory.config.mode is Mode.OBSERVE:
-            raise ConfigError("the daemon only observes")
-        # All of them are looked up before the first one is changed.
+            raise ConfigError("the daemon is in observe mode")
+        # All CPUs are checked before the first one is changed.
         groups = sorted({self._group_of(cpu).group.number for cpu in cpus})
-        targets = {number: self._turn(number, unit) for number in groups}
+        targets = {number: self._next_khz(number, unit) for number in groups}
         for number, khz in targets.items():
             self._react(events.OverrideSet(number, khz, by))
-        clocks = ", ".join(sorted({format_khz(khz) for khz in targets.values()}))
-        return f"{unit.upper()}: CPUs {format_cpulist(cpus)} at {clocks}"
+        frequencies = ", ".join(sorted({format_khz(khz) for khz in targets.values()}))
+        return f"{unit.upper()}: {name_cpus(cpus)} set to {frequencies}"
 
     def _group_of(self, cpu: int) -> GroupRecord:
         topology = self._inventory.topology
@@ -142,28 +144,31 @@ class Instructing:
                 if record.stage is GroupStage.FAILED:
                     raise ConfigError(f"CPU {cpu} cannot be set: {record.reason}")
                 return record
-        why = {int(pcpu): reason for pcpu, reason in topology.unmanaged.items()}
-        raise ConfigError(f"CPU {cpu} cannot be set: {why.get(cpu, 'there is none')}")
+        reasons = {int(pcpu): reason for pcpu, reason in topology.unmanaged.items()}
+        if cpu not in reasons:
+            raise ConfigError(f"no such CPU: {cpu}")
+        raise ConfigError(f"CPU {cpu} cannot be set: {reasons[cpu]}")
 
-    def _turn(self, number: int, unit: Unit) -> int:
-        """Return the clock that a unit makes of the present override."""
+    def _next_khz(self, number: int, unit: Unit) -> int:
+        """Return the frequency that results from a unit and the current override."""
         record = self._inventory.groups[number]
-        hand = self._hands.get(number)
-        if hand is None or record.override_khz is None:
-            hand = self._hands[number] = _hand_for(self._inventory, record)
-        hand.vote_khz = record.override_khz or NO_VOTE
-        khz = hand.apply_request(int(PacketUnit[unit.name]))
+        stepper = self._steppers.get(number)
+        if stepper is None or record.override_khz is None:
+            stepper = self._steppers[number] = _stepper_for(self._inventory, record)
+        stepper.vote_khz = record.override_khz or NO_VOTE
+        khz = stepper.apply_request(int(PacketUnit[unit.name]))
         if khz is None:
-            raise ConfigError(f"{unit.upper()}: CPU {min(record.group.pcpus)} has none")
+            cpu = min(record.group.pcpus)
+            raise ConfigError(f"{unit.upper()}: turbo is not available on CPU {cpu}")
         return self._inventory.group_window(number).fit(khz)
 
     # Policies
 
     def _create(self, instruction: Instruction, by: str) -> str:
         if instruction.rule is None:
-            raise ConfigError("it has no policy")
+            raise ConfigError("the message has no policy")
         source = Source(SourceKind.OPERATOR, instruction.name)
-        cpus = f"CPUs {format_cpulist(instruction.cpus)}"
+        cpus = name_cpus(instruction.cpus)
         names, problems = [], []
         for record, vcpus in self._pinned_to(instruction.cpus):
             uuid, rule = record.spec.uuid, instruction.rule
@@ -217,12 +222,12 @@ def _pcpus(cpus: frozenset[int]) -> frozenset[PCpu]:
     return frozenset(cpus)  # type: ignore[arg-type]
 
 
-def _hand_for(inventory: Inventory, record: GroupRecord) -> VCpu:
-    """Make somebody who asks for a group as a guest would, within the host's bounds."""
+def _stepper_for(inventory: Inventory, record: GroupRecord) -> VCpu:
+    """Return a vCPU that steps a group like a guest, within the host's limits."""
     group = record.group
-    hand = VCpu(Domain(), 0)
-    hand.domain.is_enforced = True
-    hand.limits = inventory.group_limits(group)
-    hand.is_turbo_allowed = inventory.config.bounds.turbo
-    hand.place(Group(group.number, group.steps))
-    return hand
+    stepper = VCpu(Domain(), 0)
+    stepper.domain.is_enforced = True
+    stepper.limits = inventory.group_limits(group)
+    stepper.is_turbo_allowed = inventory.config.bounds.turbo
+    stepper.place(Group(group.number, group.steps))
+    return stepper

@@ -1,12 +1,12 @@
-"""FIFOs `fifo<N>`, one for each host CPU, as DPDK's vm_power_manager has them.
+"""FIFOs `fifo<N>`, one for each host CPU, like those of DPDK's vm_power_manager.
 
-Theory of operation: a FIFO is opened for reading and writing, so that a writer that
-ends is no end. What is not completed within `COMPLETE_WITHIN_S` is dropped, so that
-half a message cannot swallow the next. There is no way to answer a writer: what came of
-its messages is in the event stream and in the log.
+Theory of operation: a FIFO is opened for reading and writing, so that it does not end
+with its writer. A message that is not completed within `COMPLETE_WITHIN_S` is dropped,
+so that it does not swallow the next one. A FIFO has no way to answer the writer: the
+outcome of a message is in the event stream and in the log.
 
-The directory must not be open to everybody: whoever can make a FIFO in it, or rename
-one, would speak for the operator.
+The directory must not be writable for everyone: any user who can create a FIFO in it,
+or rename one, could act as the operator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FIFO_MODE = 0o660
 COMPLETE_WITHIN_S = 2.0
-"""A script that writes a message does so at once."""
+"""A script writes a message without a pause."""
 _READ_BYTES = 65_536
 
 
@@ -37,16 +37,16 @@ class Fifo:
     """
 
     def __init__(
-        self, path: Path, cpu: int, obey: Callable[[str | ConfigError, int], None]
+        self, path: Path, cpu: int, execute: Callable[[str | ConfigError, int], None]
     ) -> None:
-        """Make it, or take one of ours that is there, and listen.
+        """Create it, or open an existing one, and start reading.
 
         Raises:
-            ConfigError: it cannot be made, or something else is there.
+            ConfigError: it cannot be created, or another file has its name.
         """
         self._path = path
         self._cpu = cpu
-        self._obey = obey
+        self._execute = execute
         self._splitter = MessageSplitter()
         self._timer: asyncio.TimerHandle | None = None
         self._fd = _open(path)
@@ -54,16 +54,16 @@ class Fifo:
         self._loop.add_reader(self._fd, self._read)
 
     def is_lost(self) -> bool:
-        """Say whether nothing has its name any more, so that nobody can write to it."""
+        """Return whether its name is gone, so that it cannot be written to any more."""
         return not os.path.lexists(self._path)
 
     def close(self) -> None:
-        """Stop listening and remove it."""
+        """Stop reading and remove it."""
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
-        # What somebody did to its name meanwhile must not keep us from ending.
+        # A changed name must not prevent a clean exit.
         with contextlib.suppress(OSError):
             self._path.unlink()
 
@@ -73,35 +73,37 @@ class Fifo:
         except BlockingIOError:
             return
         for message in self._splitter.feed(data):
-            self._obey(message, self._cpu)
+            self._execute(message, self._cpu)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._splitter.is_waiting:
-            self._timer = self._loop.call_later(COMPLETE_WITHIN_S, self._give_up)
+            self._timer = self._loop.call_later(
+                COMPLETE_WITHIN_S, self._drop_incomplete
+            )
 
-    def _give_up(self) -> None:
+    def _drop_incomplete(self) -> None:
         self._timer = None
         self._splitter.drop()
-        self._obey(ConfigError("the message was never completed"), self._cpu)
+        self._execute(ConfigError("incomplete message"), self._cpu)
 
 
 class Fifos:
-    """The FIFOs of all CPUs whose clock can be set.
+    """The FIFOs of all CPUs whose frequency can be set.
 
     Synchronization: the asyncio thread only.
     """
 
     def __init__(
-        self, directory: Path, obey: Callable[[str | ConfigError, int], None]
+        self, directory: Path, execute: Callable[[str | ConfigError, int], None]
     ) -> None:
-        """Make nothing yet."""
+        """Create nothing yet."""
         self._directory = directory
-        self._obey = obey
+        self._execute = execute
         self._open: dict[int, Fifo] = {}
 
     def keep(self, cpus: Iterable[int]) -> None:
-        """Have FIFOs for just these CPUs; those that somebody removed are made anew.
+        """Provide FIFOs for exactly these CPUs; recreate those that were removed.
 
         Raises:
             ConfigError: the directory or a FIFO cannot be used.
@@ -114,7 +116,7 @@ class Fifos:
         if new:
             _check_directory(self._directory)
         for cpu in new:
-            self._open[cpu] = Fifo(self._directory / f"fifo{cpu}", cpu, self._obey)
+            self._open[cpu] = Fifo(self._directory / f"fifo{cpu}", cpu, self._execute)
 
     def close(self) -> None:
         """Remove all of them."""
@@ -128,11 +130,11 @@ def _check_directory(directory: Path) -> None:
         mode = directory.stat().st_mode
     except OSError as error:
         raise ConfigError(
-            f"no directory for FIFOs at {directory}: {error.strerror}"
+            f"cannot create FIFO directory {directory}: {error.strerror}"
         ) from error
     if mode & stat.S_IWOTH:
         raise ConfigError(
-            f"everybody may write in {directory}: no FIFOs there",
+            f"FIFO directory {directory} is world-writable",
             hint=f"chmod o-w {directory}",
         )
 
@@ -141,13 +143,15 @@ def _open(path: Path) -> int:
     try:
         with contextlib.suppress(FileExistsError):
             os.mkfifo(path, FIFO_MODE)
-            path.chmod(FIFO_MODE)  # whatever the umask is
+            path.chmod(FIFO_MODE)  # regardless of the umask
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(path, flags)
     except OSError as error:
-        raise ConfigError(f"no FIFO at {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot create FIFO {path}: {error.strerror}") from error
     found = os.fstat(fd)
     if not stat.S_ISFIFO(found.st_mode) or found.st_uid not in (0, os.geteuid()):
         os.close(fd)
-        raise ConfigError(f"{path} is no FIFO of ours", hint=f"remove {path}")
+        raise ConfigError(
+            f"{path} is not a FIFO of this user or root", hint=f"remove {path}"
+        )
     return fd

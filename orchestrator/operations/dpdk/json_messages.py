@@ -1,9 +1,11 @@
-"""What scripts for DPDK's vm_power_manager write into its FIFOs, as values; pure.
+"""Parses the messages that scripts write to the FIFOs of DPDK's vm_power_manager.
 
-Messages are JSON objects, back to back, in any number of pieces. What that program made
-hard is easy here: keys and words count in any case, a brace in a string is no brace, a
-message may be of any length up to a bound, and wrappers (`policy`, `instruction`) can
-stand anywhere. Keys that are unknown mean nothing, as there.
+Messages are JSON objects, back to back, in any number of pieces. Unlike in that
+program, the case of keys and values does not matter, braces in strings do not count,
+the length of a message is only limited by `MAX_MESSAGE_CHARS`, and wrappers (`policy`,
+`instruction`) can be used anywhere. Unknown keys are ignored, as there.
+
+Pure.
 
 Source: examples/vm_power_manager/channel_monitor.c (parse_json_to_pkt) of DPDK 18.11 to
 26.07, and its guide's section "JSON API".
@@ -32,47 +34,47 @@ if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import PolicyKind
     from orchestrator.policy.rule import PolicyRule
 
-LONGEST_MESSAGE = 16_384
-"""Characters; there it was 1023."""
-DEEPEST = 8
-"""Wrappers in wrappers."""
-MOST_IGNORED = 8
-"""Unknown keys that are told of: they help to find a slip, and fill no log."""
-MOST_ITEMS = 1024
-"""Of a list: more CPUs than a list will name."""
+MAX_MESSAGE_CHARS = 16_384
+"""1023 in DPDK's program."""
+MAX_DEPTH = 8
+"""Of nested wrappers."""
+MAX_IGNORED = 8
+"""Unknown keys that are reported: enough to find a mistake without filling the log."""
+MAX_ITEMS = 1024
+"""Of a list: more CPUs than any list names."""
 
-WordT = TypeVar("WordT", bound=StrEnum)
+ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 _WRAPPERS = frozenset({"policy", "instruction"})
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Unit(StrEnum):
-    """What to do with a clock."""
+    """How to change a frequency."""
 
     SCALE_UP = "scale_up"
-    """A step up."""
+    """One step up."""
     SCALE_DOWN = "scale_down"
-    """A step down."""
+    """One step down."""
     SCALE_MAX = "scale_max"
-    """The highest step that turbo allows."""
+    """The highest step; turbo, if allowed."""
     SCALE_MIN = "scale_min"
     """The lowest step."""
     ENABLE_TURBO = "enable_turbo"
-    """The turbo step, and permission to go there."""
+    """Allow the turbo step, and go there."""
     DISABLE_TURBO = "disable_turbo"
-    """The step below turbo, and no permission to go higher."""
+    """Forbid the turbo step, and go to the step below it."""
 
 
 class Command(StrEnum):
-    """What a message wants."""
+    """What to do."""
 
     CREATE = "create"
-    """A policy."""
+    """Create a policy."""
     DESTROY = "destroy"
-    """No such policy any more."""
+    """Remove a policy."""
     POWER = "power"
-    """A clock, now."""
+    """Change a frequency now."""
 
 
 class _PolicyType(StrEnum):
@@ -84,23 +86,23 @@ class _PolicyType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """One message, understood."""
+    """One parsed message."""
 
     command: Command
     name: str
-    """What the policy is called."""
+    """Name of the policy."""
     cpus: frozenset[int]
-    """Host CPUs that it is about; a policy's `destroy` needs none."""
+    """Host CPUs that it applies to; `destroy` needs none."""
     unit: Unit | None = None
     """Of `power`."""
     rule: PolicyRule | None = None
     """Of `create`."""
     ignored: tuple[str, ...] = ()
-    """Keys that mean nothing, as they may be shown."""
+    """Unknown keys, ready to be shown."""
 
 
 class MessageSplitter:
-    """Cuts a stream into JSON objects.
+    """Splits a stream into JSON objects.
 
     Synchronization: one thread.
     """
@@ -115,13 +117,13 @@ class MessageSplitter:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the rest of a message is still to come."""
+        """Whether a message is incomplete."""
         return self._depth > 0
 
     def feed(self, data: bytes) -> Iterator[str | ConfigError]:
-        """Take in a piece; yield the messages that it completes.
+        """Process a piece; yield the messages that it completes.
 
-        What is no message is yielded as an error; it lasts until the end of its line.
+        Invalid input is yielded as an error, and skipped to the end of its line.
         """
         for character in self._decoder.decode(data):
             try:
@@ -133,7 +135,7 @@ class MessageSplitter:
                     yield message
 
     def drop(self) -> None:
-        """Forget a message that has not been completed."""
+        """Drop an incomplete message."""
         self._text, self._depth = "", 0
         self._is_in_string = self._is_escaped = False
 
@@ -143,25 +145,25 @@ class MessageSplitter:
             return None
         if not self._depth and character != "{":
             if not character.isspace():
-                self._skip(f"{_show(character)} is no beginning of a message")
+                self._skip(f"expected a JSON object, found {_show(character)}")
             return None
         self._text += character
-        if len(self._text) > LONGEST_MESSAGE:
-            self._skip(f"a message of more than {LONGEST_MESSAGE} characters")
-        self._follow(character)
+        if len(self._text) > MAX_MESSAGE_CHARS:
+            self._skip(f"message too long: at most {MAX_MESSAGE_CHARS} characters")
+        self._track(character)
         if self._depth:
             return None
         message = self._text
         self.drop()
         return message
 
-    def _skip(self, complaint: str) -> None:
+    def _skip(self, problem: str) -> None:
         self.drop()
-        # Where the next message begins nobody can tell; most writers end a line.
+        # The start of the next message is unknown; most writers end a line.
         self._is_skipping = True
-        raise ConfigError(complaint, hint="write JSON objects, one after the other")
+        raise ConfigError(problem, hint="write JSON objects, one after another")
 
-    def _follow(self, character: str) -> None:
+    def _track(self, character: str) -> None:
         if self._is_escaped:
             self._is_escaped = False
         elif self._is_in_string:
@@ -174,44 +176,44 @@ class MessageSplitter:
 
 
 def parse_instruction(text: str, *, cpu: int | None = None) -> Instruction:
-    """Understand one message.
+    """Parse one message.
 
     Args:
         text: a JSON object.
-        cpu: the host CPU whose FIFO it came from, which it cannot change; None: it
-            names CPUs itself (`resource_id`, `core_list`).
+        cpu: the host CPU whose FIFO it came from, which it cannot change; None: the
+            message names CPUs (`resource_id`, `core_list`).
 
     Raises:
-        ConfigError: it cannot be meant; names the key.
+        ConfigError: it is invalid; the message names the key.
     """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"no JSON: {error}") from error
+        raise ConfigError(f"invalid JSON: {error}") from error
     values: dict[str, Any] = {}
-    _collect(document, values, DEEPEST)
+    _collect(document, values, MAX_DEPTH)
     reader = _Reader(values)
-    command = reader.word("command", Command, Command.CREATE)
+    command = reader.choice("command", Command, Command.CREATE)
     name = "policy" if cpu is None else f"fifo{cpu}"
-    told_name = reader.text("name")
+    given_name = reader.text("name")
     instruction = Instruction(
         command=command,
-        name=(told_name or name) if cpu is None else name,
+        name=(given_name or name) if cpu is None else name,
         cpus=reader.cpus() if cpu is None else frozenset({cpu}),
         unit=reader.unit() if command is Command.POWER else None,
         rule=reader.rule() if command is Command.CREATE else None,
-        ignored=tuple(map(_show, sorted(values.keys() - _KNOWN)))[:MOST_IGNORED],
+        ignored=tuple(map(_show, sorted(values.keys() - _KNOWN)))[:MAX_IGNORED],
     )
     if not instruction.cpus and command is not Command.DESTROY:
-        raise ConfigError("it names no CPU", hint='write "resource_id": 3')
+        raise ConfigError("the message names no CPU", hint='add "resource_id": 3')
     return instruction
 
 
 def _collect(document: object, values: dict[str, Any], depth: int) -> None:
     if not isinstance(document, dict):
-        raise ConfigError("no JSON object")
+        raise ConfigError("not a JSON object")
     if not depth:
-        raise ConfigError("too many wrappers in each other")
+        raise ConfigError(f"nested more than {MAX_DEPTH} deep")
     for key, value in document.items():
         word = str(key).lower()
         if word in _WRAPPERS and isinstance(value, dict):
@@ -226,47 +228,57 @@ class _Reader:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
 
-    def word(self, key: str, kind: type[WordT], otherwise: WordT | None) -> WordT:
+    def choice(
+        self, key: str, kind: type[ChoiceT], otherwise: ChoiceT | None
+    ) -> ChoiceT:
         value = self._values.get(key)
         if value is None and otherwise is not None:
             return otherwise
         word = value.lower() if isinstance(value, str) else None
         if word not in tuple(kind):
-            known = ", ".join(member.upper() for member in kind)
-            raise ConfigError(f"{key}: {_show(value)} is none of {known}")
+            expected = f"expected one of {', '.join(m.upper() for m in kind)}"
+            raise ConfigError(
+                f"missing {key}: {expected}"
+                if value is None
+                else f"invalid {key} {_show(value)}: {expected}"
+            )
         return kind(word)
 
     def text(self, key: str) -> str:
         value = self._values.get(key, "")
         if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
-            raise ConfigError(f"{key}: {_show(value)} is no name")
+            raise ConfigError(
+                f"invalid {key} {_show(value)}: expected up to 64 letters, digits,"
+                " '.', '_' and '-'"
+            )
         return value
 
     def number(self, key: str) -> int:
-        return _whole(key, self._values.get(key, 0))
+        return _natural(key, self._values.get(key, 0))
 
     def list(self, key: str, convert: Callable[[str, object], Any]) -> tuple[Any, ...]:
         value = self._values.get(key, [])
-        if not isinstance(value, list) or len(value) > MOST_ITEMS:
-            raise ConfigError(f"{key}: {_show(value)} is no list")
+        if not isinstance(value, list) or len(value) > MAX_ITEMS:
+            raise ConfigError(
+                f"invalid {key} {_show(value)}: expected a list of at most"
+                f" {MAX_ITEMS} items"
+            )
         return tuple(convert(key, item) for item in value)
 
     def cpus(self) -> frozenset[int]:
-        named = set(self.list("core_list", _whole))
+        named = set(self.list("core_list", _natural))
         if "resource_id" in self._values:
             named.add(self.number("resource_id"))
         return frozenset(named)
 
     def unit(self) -> Unit:
-        return self.word("unit", Unit, None)
+        return self.choice("unit", Unit, None)
 
     def rule(self) -> PolicyRule:
-        kind = self.word("policy_type", _PolicyType, _PolicyType.TIME)
+        kind = self.choice("policy_type", _PolicyType, _PolicyType.TIME)
         options = {name: it for name, it in self._options(kind).items() if it != ()}
         if kind is _PolicyType.TIME and not options:
-            raise ConfigError(
-                "policy_type TIME: missing, expected busy_hours or quiet_hours"
-            )
+            raise ConfigError("policy_type TIME: missing busy_hours or quiet_hours")
         rule = make_rule("*", _KINDS[kind], options)
         problems = [
             f"{_key_of(problem.option)}: {problem.text}"
@@ -290,27 +302,29 @@ class _Reader:
                     "max_pps": self.number("max_packet_thresh"),
                 }
             case _PolicyType.WORKLOAD:
-                return {"workload": self.word("workload", Workload, Workload.LOW)}
+                return {"workload": self.choice("workload", Workload, Workload.LOW)}
             case _PolicyType.BRANCH_RATIO:
                 return {}
 
 
-def _whole(key: str, value: object) -> int:
+def _natural(key: str, value: object) -> int:
     if type(value) is not int or value < 0:
-        raise ConfigError(f"{key}: {_show(value)} is no number from 0 on")
+        raise ConfigError(
+            f"invalid {key} {_show(value)}: expected an integer of 0 or more"
+        )
     return value
 
 
 def _hour(key: str, value: object) -> str:
-    hour = _whole(key, value)
+    hour = _natural(key, value)
     if hour >= HOURS:
-        raise ConfigError(f"{key}: {_show(value)} is no hour, 0 to 23")
+        raise ConfigError(f"invalid {key} {_show(value)}: expected 0 to {HOURS - 1}")
     return f"{hour:02}:00-{hour + 1:02}:00"
 
 
 def _string(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f"{key}: {_show(value)} is no text")
+        raise ConfigError(f"invalid {key} {_show(value)}: expected a string")
     return value
 
 
@@ -336,7 +350,7 @@ _KEYS = {
     "avg_pps": "avg_packet_thresh",
     "max_pps": "max_packet_thresh",
 }
-"""The keys of messages for options of policies."""
+"""Keys of messages by policy option."""
 _KNOWN = frozenset(
     {
         *("command", "policy_type", "workload", "busy_hours", "quiet_hours"),

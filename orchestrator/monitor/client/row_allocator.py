@@ -1,4 +1,4 @@
-"""Which row of the shared table belongs to whom: main's book-keeping."""
+"""Allocates the rows of the shared table."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 Key = TypeVar("Key", bound="Hashable")
 
 
-class Rows(Generic[Key]):
-    """Rows of one kind, each lent to a key.
+class RowAllocator(Generic[Key]):
+    """Allocates the rows of one kind to keys.
 
-    A row that was given back waits behind all others until it is lent again, so that
-    the monitor has cleared it long before.
+    Freed rows are reused last and in order, so that the monitor has long cleared them
+    by
+    then.
 
     Synchronization: main's thread.
     """
@@ -25,14 +26,14 @@ class Rows(Generic[Key]):
     def __init__(self, count: int) -> None:
         self._count = count
         self._unused = 0
-        self._returned: deque[int] = deque()
+        self._freed: deque[int] = deque()
         self._rows: dict[Key, int] = {}
 
-    def lend(self, key: Key) -> int:
-        """Return the key's row; the same one until it is given back.
+    def allocate(self, key: Key) -> int:
+        """Return the key's row; it stays the same until it is freed.
 
         Raises:
-            HandoffError: there are no rows left.
+            HandoffError: no rows are left.
         """
         row = self._rows.get(key)
         if row is None:
@@ -40,27 +41,27 @@ class Rows(Generic[Key]):
         return row
 
     def find(self, key: Key) -> int | None:
-        """Return the row that is lent to a key."""
+        """Return the row of a key; None: it has none."""
         return self._rows.get(key)
 
     def _next(self) -> int:
         if self._unused < self._count:
             self._unused += 1
             return self._unused - 1
-        if not self._returned:
-            raise HandoffError(f"all {self._count} rows of the shared table are in use")
-        return self._returned.popleft()
+        if not self._freed:
+            raise HandoffError(f"shared table full: all {self._count} rows are in use")
+        return self._freed.popleft()
 
-    def give_back(self, is_gone: Callable[[Key], bool]) -> list[int]:
-        """Take back the rows of all keys that are gone, and return them."""
+    def free(self, is_gone: Callable[[Key], bool]) -> list[int]:
+        """Free the rows of all keys that are gone, and return them."""
         keys = [key for key in self._rows if is_gone(key)]
         rows = [self._rows.pop(key) for key in keys]
-        self._returned.extend(rows)
+        self._freed.extend(rows)
         return rows
 
-    def returned(self) -> Iterator[int]:
-        """Iterate over the rows that were given back and are not lent."""
-        return iter(self._returned)
+    def freed(self) -> Iterator[int]:
+        """Iterate over the rows that were freed and have not been reused."""
+        return iter(self._freed)
 
     def items(self) -> Iterator[tuple[Key, int]]:
         """Iterate over keys and their rows."""

@@ -1,10 +1,10 @@
 """The set of sockets that the monitor waits on.
 
-Theory of operation: level-triggered epoll, so that a socket of which only a bounded
-part was read comes up again, behind the others: the kernel goes round its ready list.
-A descriptor that is closed leaves the set by itself, but events that were already
-fetched may still name it, and a new socket may have got its number by then; serving
-that one finds nothing to read, which is no error.
+Theory of operation: level-triggered epoll, so that a socket that was read only in part
+is ready again, after the others: the kernel rotates its ready list. Closing a
+descriptor removes it from the set, but events that were fetched before may still name
+it, and a new socket may have been assigned its number; reading that socket finds
+nothing, which is harmless.
 
 Source: man 7 epoll, "Questions and answers" 6 and 8.
 """
@@ -22,8 +22,8 @@ READABLE: int = select.EPOLLIN
 WRITABLE: int = select.EPOLLOUT
 
 
-class Watch:
-    """An epoll set; owns it, but not what is in it.
+class EpollSet:
+    """An epoll set; owns it, but not the sockets in it.
 
     Synchronization: one thread, the monitor's.
     """
@@ -34,29 +34,29 @@ class Watch:
         self._handoff = handoff
         self._epoll = select.epoll()
         self.wait = self._epoll.poll
-        """Block until a socket is ready, or for so many seconds (-1: without end);
-        returns at most so many descriptors, each with what it is ready for."""
+        """Block until a socket is ready, or for a number of seconds (-1: no timeout);
+        return up to a number of descriptors with their events."""
         self._epoll.register(handoff.fileno(), READABLE)
 
     def add(self, endpoint: Endpoint) -> None:
-        """Watch an endpoint from now on."""
+        """Add an endpoint."""
         self._epoll.register(endpoint.fileno(), READABLE)
         self.endpoints[endpoint.fileno()] = endpoint
 
     def remove(self, endpoint: Endpoint) -> None:
-        """Watch an endpoint no longer; before it is closed."""
+        """Remove an endpoint; to be called before it is closed."""
         self._epoll.unregister(endpoint.fileno())
         del self.endpoints[endpoint.fileno()]
 
-    def look(self, endpoint: Endpoint) -> None:
-        """Wait for bytes unless it rests; for room exactly if something is unsent."""
-        mask = 0 if endpoint.share.is_resting else READABLE
+    def rearm(self, endpoint: Endpoint) -> None:
+        """Wait for input unless paused, and for room only if something is unsent."""
+        mask = 0 if endpoint.time_share.is_paused else READABLE
         if endpoint.unsent:
             mask |= WRITABLE
         self._epoll.modify(endpoint.fileno(), mask)
 
-    def watch_handoff(self) -> None:
-        """Wait for room towards main exactly while messages wait for it."""
+    def rearm_handoff(self) -> None:
+        """Wait for room towards main only while messages wait for it."""
         mask = READABLE | WRITABLE if self._handoff.is_blocked else READABLE
         self._epoll.modify(self._handoff.fileno(), mask)
 

@@ -1,9 +1,9 @@
-"""What the kernel says of every clock group, read beside the loop.
+"""The current frequency and governor of every clock group, read in a thread.
 
-Theory of operation: a group costs two files, 512 groups 8 ms of CPU, and a kernel may
-take its time about each clock: `scaling_cur_freq` can wait for the CPU that it is of.
-So a thread reads, one at a time whatever the number of those who ask. Who asks while it
-reads gets what is read next, never what was read before he asked.
+Theory of operation: a group requires reading two files (512 groups: 8 ms of CPU), and
+the kernel can block in each: reading `scaling_cur_freq` may wait for the CPU in
+question. So a thread reads them, one read at a time for all callers. A call during a
+read waits for the next read, because the current one may have missed a change.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.power.topology import ClockReading
 
 
-class Clocks:
-    """Reads clocks and governors in force.
+class KernelFrequencies:
+    """Reads current frequencies and governors.
 
     Synchronization: the asyncio thread only.
     """
@@ -34,20 +34,20 @@ class Clocks:
 
         Args:
             tree: where the groups are.
-            groups: says which there are.
+            groups: returns the groups to read.
         """
         self.latest: Mapping[int, ClockReading] = {}
-        """By clock group, as `refresh` found it last."""
+        """By clock group, from the last `refresh`."""
         self._tree = tree
         self._groups = groups
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
 
     async def refresh(self) -> None:
-        """Bring `latest` to a state that is not older than this call."""
+        """Read everything; afterwards `latest` is no older than this call."""
         if self._next is None:
             self._next = asyncio.create_task(self._read())
-        # Others may wait for it, too.
+        # Other callers may wait for it, too.
         await asyncio.shield(self._next)
 
     async def _read(self) -> None:
