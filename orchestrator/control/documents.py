@@ -176,7 +176,7 @@ class Domain(TypedDict):
     rights: Rights | None
     """Its bounds and rights; null if they are not resolved."""
     id: int | None
-    """libvirt's ID; null while it does not run."""
+    """libvirt's ID; null while it is not running."""
     reason: str | None
     """Why it does not take part; null if it does."""
     problems: list[str]

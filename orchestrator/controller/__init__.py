@@ -1,7 +1,7 @@
 """Decisions: `react(event) -> actions`; pure, no I/O, no clock.
 
-Each module decides about one noun and offers functions of the inventory and an event;
-`react` is the only door.
+Each module decides about one noun, by functions of the inventory and an event;
+`react` is the entry point.
 """
 
 from orchestrator.controller.react import Controller

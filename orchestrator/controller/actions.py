@@ -1,6 +1,6 @@
-"""What is to be done: the controller's output. Imperative, values only.
+"""Actions: the controller's output, as values.
 
-What the monitor is to do are the commands of `monitor.link.commands`, as they travel.
+Commands for the monitor are those of `monitor.link.commands`, as they are sent.
 
 Synchronization: none required, everything here is immutable.
 """
@@ -26,14 +26,14 @@ class Severity(StrEnum):
     INFO = "info"
     """A state change."""
     WARNING = "warning"
-    """A surprise that we survived."""
+    """Unexpected, and handled."""
     ERROR = "error"
     """An operator must act."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tell people: the log and the event stream."""
+    """Write to the log and the event stream."""
 
     kind: str
     text: str
@@ -57,14 +57,14 @@ class ListDomains:
 
 @dataclass(frozen=True, slots=True)
 class DescribeDomain:
-    """Ask libvirt what a domain is like now."""
+    """Ask libvirt for a domain's description."""
 
     uuid: DomainId
 
 
 @dataclass(frozen=True, slots=True)
 class AttachChannels:
-    """Give a domain channels because a rule wants it; all or nothing."""
+    """Attach channels that a rule asks for; all or nothing."""
 
     uuid: DomainId
     live: tuple[int, ...]
@@ -75,7 +75,7 @@ class AttachChannels:
 
 @dataclass(frozen=True, slots=True)
 class DetachChannels:
-    """Take away channels that a rule gave."""
+    """Detach channels that a rule attached."""
 
     uuid: DomainId
     live: tuple[int, ...]
@@ -96,22 +96,22 @@ class ConnectChannel:
 
 @dataclass(frozen=True, slots=True)
 class EndPortSession:
-    """Forget what a guest asked for over a channel before its port changed.
+    """End what a guest requested over a channel before its port changed.
 
-    What came later is another program's, which has opened the port since.
+    What was requested later is another program's, which has opened the port since.
     """
 
     uuid: DomainId
     number: int
     at_ns: int
-    """When (monotonic) the port was closed, or opened once more."""
+    """When (monotonic) the port was closed or opened."""
     is_closed: bool
-    """Whether there was a close, which is looked into if something came later."""
+    """Whether it was closed: bytes that came later make the close doubtful."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpdatePolicySubject:
-    """Send the policies the description of a running domain, and its configured ones.
+    """Send the policy engine the description of a running domain and its policies.
 
     Policies of rules and metadata that are not among `orders` end.
     """
@@ -141,7 +141,7 @@ class InstallPolicy:
 
 @dataclass(frozen=True, slots=True)
 class EndGuestPolicies:
-    """End what a guest has installed; over all channels if the number is None."""
+    """End the policies of a guest over one channel; over all if None."""
 
     uuid: DomainId
     number: int | None
@@ -163,7 +163,7 @@ class TakeGroup:
 
 @dataclass(frozen=True, slots=True)
 class RestoreGroup:
-    """Give a group its original settings back."""
+    """Restore a group's original settings."""
 
     group: int
 

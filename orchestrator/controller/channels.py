@@ -1,7 +1,7 @@
-"""Channels: connected as soon as they can be, and again after every break.
+"""Channels: connected as soon as possible, and again after every disconnect.
 
-What a channel's states are and how it moves between them is the table of
-`channel.lifecycle`; this module only says what is done at each step.
+The states of a channel and the transitions between them are the table of
+`channel.lifecycle`; this module adds what is done at each transition.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 FIRST_RETRY_S = 0.02
 """A guest that just started listens within milliseconds."""
-PATIENT_RETRY_S = 1.0
-"""A program that holds a channel does so for longer."""
+IN_USE_RETRY_S = 1.0
+"""A program that uses a channel does so for longer."""
 LONGEST_RETRY_S = 5.0
 """A refused connect costs some 20 us; a stopped guest's socket may stay for hours."""
 PORT_STATE_LAGS_NS = 1_100_000_000
 """How old the state of a port in a description may be: QEMU reports it once a second
 at most (monitor.c, VSERPORT_CHANGE), and libvirt takes a moment."""
 VOTES_WAIT_S = 1.0
-"""How long votes outlive the monitor that held their channel. A guest that is still
-there is connected again in milliseconds. Without a channel it cannot take its vote
-back: one that asked for a low clock would be slow for as long as its domain runs."""
+"""How long votes outlive the monitor that held their channel. A guest that still runs
+is connected again in milliseconds. Without a channel it cannot change its vote: one
+that requested a low frequency would be slow for as long as its domain runs."""
 
 
 def reconcile(
@@ -82,10 +82,9 @@ def reconcile(
 
 
 def withdraw(uuid: DomainId, number: int | None) -> list[Action]:
-    """End what a guest has asked for over a channel; None: over any.
+    """End the policies and votes of a guest over one channel; None: over all.
 
-    A policy is a guest's word as a vote is. It ends first, so that nothing that it
-    wants comes after the end of the votes.
+    Policies end first, so that none of them votes after the end of the votes.
     """
     return [EndGuestPolicies(uuid, number), WithdrawVotes(uuid, number)]
 
@@ -95,7 +94,7 @@ def _close(uuid: DomainId, number: int) -> list[Action]:
 
 
 def close_all(record: DomainRecord) -> list[Action]:
-    """End every channel of a domain that is gone."""
+    """Close every channel of a domain that no longer exists."""
     actions: list[Action] = []
     for channel in record.channels.values():
         actions += _end(record, channel)
@@ -107,7 +106,7 @@ def _begin(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
     if not is_idle or channel.attempts or not record.spec.state.is_active:
         return []
     if channel.spec.path is None:
-        channel.reason = "libvirt has not chosen its socket"
+        channel.reason = "libvirt has not assigned its socket path yet"
         return []
     actions = _move(record, channel, ChannelEvent.ATTEMPT)
     return [*actions, _connect(record, channel)]
@@ -151,7 +150,7 @@ def _move(
 def _conclude(
     record: DomainRecord, channel: ChannelRecord, event: ChannelEvent, reason: str = ""
 ) -> list[Action]:
-    """End a try to connect; one that was only waiting for its time begins first."""
+    """Record the outcome of an attempt to connect; a scheduled one begins first."""
     old = channel.state
     begun = old
     if old is not ChannelState.CONNECTING:
@@ -205,7 +204,7 @@ def _find_attempt(
 
 
 def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[Action]:
-    """The monitor has the channel: prepare the clocks that it may ask for."""
+    """Prepare the clock groups that the guest may request now."""
     found = _find_attempt(inventory, event)
     if found is None:
         return _close(event.uuid, event.number)
@@ -221,7 +220,7 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
 
 
 def on_absent(inventory: Inventory, event: events.ChannelAbsent) -> list[Action]:
-    """Nobody listens: soon again."""
+    """Retry soon: no process listens on the socket yet."""
     found = _find_attempt(inventory, event)
     if found is None:
         return []
@@ -232,18 +231,18 @@ def on_absent(inventory: Inventory, event: events.ChannelAbsent) -> list[Action]
 
 
 def on_contended(inventory: Inventory, event: events.ChannelContended) -> list[Action]:
-    """Somebody else is there: patience."""
+    """Retry later: another program is connected to the socket."""
     found = _find_attempt(inventory, event)
     if found is None:
         return []
     record, channel = found
     actions = _conclude(record, channel, ChannelEvent.IN_USE, event.reason)
     actions += _end_votes(record, channel, after_s=VOTES_WAIT_S)
-    return [*actions, _connect(record, channel, PATIENT_RETRY_S)]
+    return [*actions, _connect(record, channel, IN_USE_RETRY_S)]
 
 
 def on_refused(inventory: Inventory, event: events.ChannelRefused) -> list[Action]:
-    """Only a change on the host helps: the next resync tries again."""
+    """Retry at the next resync: only a change on the host helps."""
     found = _find_attempt(inventory, event)
     if found is None:
         return []
@@ -255,7 +254,7 @@ def on_refused(inventory: Inventory, event: events.ChannelRefused) -> list[Actio
 def _end_votes(
     record: DomainRecord, channel: ChannelRecord, after_s: float = 0.0
 ) -> list[Action]:
-    """End votes that have waited for a new endpoint for so long."""
+    """End votes that have waited this long for a new endpoint."""
     if channel.orphaned_s is None or channel.orphaned_s < after_s:
         return []
     channel.orphaned_s = None
@@ -264,7 +263,7 @@ def _end_votes(
         *withdraw(record.spec.uuid, number),
         Report(
             "channel-state",
-            f"the votes of channel {number} ended: it has not come back",
+            f"votes of channel {number} ended: it has not reconnected",
             domain=record.spec.name,
             severity=Severity.WARNING,
             facts={"number": number},
@@ -273,7 +272,7 @@ def _end_votes(
 
 
 def retry_refused(inventory: Inventory) -> list[Action]:
-    """Try again what was refused: somebody may have mended it."""
+    """Retry refused channels: the cause may have been removed."""
     actions: list[Action] = []
     for record in inventory.domains.values():
         actions += [
@@ -287,7 +286,7 @@ def retry_refused(inventory: Inventory) -> list[Action]:
 def on_endpoint_closed(
     inventory: Inventory, event: events.EndpointClosed
 ) -> list[Action]:
-    """The guest's QEMU ended, or let go: ask libvirt, and try again meanwhile."""
+    """Ask libvirt about the domain and retry: its QEMU ended or disconnected."""
     found = _find(inventory, event.uuid, event.number)
     if found is None or found[1].state not in CONNECTED_STATES:
         return []
@@ -304,7 +303,7 @@ def on_endpoint_closed(
 
 
 def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Action]:
-    """The operator enables or disables a channel, connected or not."""
+    """Enable or disable a channel, connected or not."""
     found = _find(inventory, event.uuid, event.number)
     if found is None:
         return []
@@ -324,10 +323,9 @@ def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Act
 
 
 def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[Action]:
-    """A guest program that closed its port no longer wants anything.
+    """End the session of the guest program that had the port before this change.
 
-    One that opens it is another one than whatever was heard before: the close between
-    them may never be told.
+    An opened port ends one, too: the report of the close before it may be missing.
     """
     record = inventory.domains.get(event.uuid)
     if record is None:
@@ -345,7 +343,7 @@ def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[
 def on_close_doubted(
     inventory: Inventory, event: events.PortCloseUnconfirmed
 ) -> list[Action]:
-    """Somebody spoke after a close, and has fallen silent: is the port open?"""
+    """Read the port's state: bytes came after a close, and none since."""
     found = _find(inventory, event.uuid, event.number)
     if found is None:
         return []
@@ -354,7 +352,7 @@ def on_close_doubted(
 
 
 def break_all(inventory: Inventory) -> list[Action]:
-    """The monitor died, and every socket with it."""
+    """Mark every channel as disconnected: the monitor died."""
     actions: list[Action] = []
     for record, channel in _connected(inventory):
         channel.attempts = 1
@@ -364,7 +362,7 @@ def break_all(inventory: Inventory) -> list[Action]:
 
 
 def connect_all(inventory: Inventory) -> list[Action]:
-    """A new monitor is there: connect whatever should be."""
+    """Connect every channel for a new monitor."""
     actions: list[Action] = []
     for record in inventory.domains.values():
         for channel in record.channels.values():

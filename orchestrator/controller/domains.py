@@ -1,8 +1,8 @@
 """Domains: every event means "describe it again", every description is reconciled.
 
 Theory of operation: start-up, reconnect and resync are the same path, fed from the
-list of all domains. A description is compared with what is known, and only the
-difference becomes actions, so that a description may come any number of times.
+list of all domains. A description is compared with the inventory, and only the
+difference becomes actions, so a description may arrive any number of times.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def on_listed(inventory: Inventory, event: events.DomainsListed) -> list[Action]:
-    """Describe all that exist, forget all that do not."""
+    """Describe all domains in the list, forget all others."""
     actions: list[Action] = []
     for uuid in [u for u in inventory.domains if u not in event.uuids]:
         actions += _forget(inventory, uuid)
@@ -39,7 +39,7 @@ def on_listed(inventory: Inventory, event: events.DomainsListed) -> list[Action]
 
 
 def on_changed(_inventory: Inventory, event: events.DomainChanged) -> list[Action]:
-    """Describe it again."""
+    """Ask for a new description."""
     return [DescribeDomain(event.uuid)]
 
 
@@ -51,12 +51,12 @@ def on_vanished(inventory: Inventory, event: events.DomainVanished) -> list[Acti
 def on_undescribed(
     inventory: Inventory, event: events.DomainUndescribed
 ) -> list[Action]:
-    """Keep what is known; the next event or resync asks again."""
+    """Keep the last description; the next event or resync asks again."""
     record = inventory.domains.get(event.uuid)
     return [
         Report(
             "libvirt",
-            f"domain cannot be described: {event.reason}",
+            f"reading the domain failed: {event.reason}",
             domain=record.spec.name if record else event.uuid,
             severity=Severity.WARNING,
         )
@@ -64,7 +64,7 @@ def on_undescribed(
 
 
 def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Action]:
-    """What the guest asked for before is over."""
+    """End the requests and policies of the guest before the reboot."""
     record = inventory.domains.get(event.uuid)
     if record is None:
         return [DescribeDomain(event.uuid)]
@@ -91,26 +91,26 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     actions += channels.reconcile(
         record, is_restarted=spec.run != old.run, asked_ns=event.asked_ns
     )
-    if _what_counts(spec) != _what_counts(old):
+    if _relevant_parts(spec) != _relevant_parts(old):
         actions += replace_vcpus(inventory, record, touched)
     return actions + onboarding.review(inventory, record)
 
 
-def _what_counts(spec: DomainSpec) -> tuple[object, ...]:
-    """Return what decides about a domain's clocks: most descriptions change nothing."""
-    whereabouts = spec.vcpus, spec.state, spec.run
-    return *whereabouts, spec.settings, spec.name, spec.interfaces
+def _relevant_parts(spec: DomainSpec) -> tuple[object, ...]:
+    """Return the parts that affect frequencies: most descriptions change none."""
+    parts = spec.vcpus, spec.state, spec.run, spec.settings, spec.name
+    return *parts, spec.interfaces
 
 
 def replace_vcpus(
     inventory: Inventory, record: DomainRecord, touched: Iterable[int] = ()
 ) -> list[Action]:
-    """Place a domain's vCPUs anew and tell the monitor what changed by it.
+    """Place a domain's vCPUs again and send the monitor the changes.
 
     Args:
         inventory: what exists.
         record: the domain.
-        touched: groups that may be affected beside those of the new placements.
+        touched: groups that may be affected besides those of the placements.
     """
     before = set(touched) | record.groups()
     inventory.place_all(record)
@@ -126,7 +126,7 @@ def replace_vcpus(
 
 
 def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
-    """Tell the monitor about a domain if it changed."""
+    """Send the monitor a domain's definition if it changed."""
     if not record.spec.state.is_active:
         if record.sent is None:
             return []

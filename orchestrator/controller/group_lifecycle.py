@@ -1,13 +1,13 @@
-"""The life of a clock group, as a table: stage and event to stage and commands.
+"""The life cycle of a clock group, as a table: stage, event -> stage, commands.
 
 Rule 1: everything that affects a group's stage is in this table. The performer works on
-a group in a thread while it is in a stage that ends in -ING, so that at most one
-operation per group is under way, and each has exactly one outcome. What is wanted
+a group in a thread while it is in a stage that ends in -ING, so at most one operation
+per group is under way, and each has exactly one outcome. A request that arrives
 meanwhile is a stage of its own. What is not in the table cannot happen; an event that
 changes nothing is in it with the same stage.
 
-Two others keep projections of the stage, each as far as it needs one, and follow it by
-the commands of this table:
+Two others keep projections of the stage, as far as they need it, and follow it by the
+commands of this table:
 
 | stage                       | the kernel      | `power.HeldGroups` | the monitor's `Stage`     |
 |-----------------------------|-----------------|--------------------|---------------------------|
@@ -55,33 +55,33 @@ if TYPE_CHECKING:
 
 
 class GroupStage(StrEnum):
-    """How far a clock group is in our hands."""
+    """The stages of a clock group."""
 
     IDLE = "idle"
-    """Not ours; nothing is open."""
+    """Not prepared; no descriptor is open."""
     PREPARING = "preparing"
-    """Its originals are being journalled."""
+    """Its original settings are being journaled."""
     PREPARING_WANTED = "preparing-wanted"
-    """The same, and it is to be taken then."""
+    """The same, and it will be taken next."""
     PREPARED = "prepared"
-    """Its descriptors are open and handed over; nothing on the host has changed."""
+    """Its descriptors are open and handed over; the host is unchanged."""
     TAKING = "taking"
     """Its governor is being switched."""
     TAKEN = "taken"
     """The monitor writes its frequency."""
     RESTORING = "restoring"
-    """Its originals are being written back."""
+    """Its original settings are being written back."""
     RESTORING_WANTED = "restoring-wanted"
-    """The same, and it is to be taken again then."""
+    """The same, and it will be taken again next."""
     FAILED = "failed"
-    """The kernel refused; tried again at the next resync."""
+    """The kernel refused; retried at the next resync."""
 
 
 class GroupEvent(Enum):
-    """What can happen to a clock group."""
+    """The events of a clock group."""
 
     NEEDED = "needed"
-    """A served domain, a policy or the operator may set its frequency."""
+    """A connected domain, a policy or the operator may set its frequency."""
     UNNEEDED = "unneeded"
     """None of them may."""
     TAKE_WANTED = "take-wanted"
@@ -89,23 +89,23 @@ class GroupEvent(Enum):
     OVERRIDDEN = "overridden"
     """The operator sets its frequency; it is taken without a vote."""
     PREPARED = "prepared"
-    """Its originals are journalled, its descriptors open."""
+    """Its original settings are journaled, its descriptors open."""
     RENEWED = "renewed"
-    """Its originals had changed before it was taken; they are journalled."""
+    """Its settings had changed before it was taken; they are journaled again."""
     TAKEN = "taken"
     """Its governor is switched."""
     YIELDED = "yielded"
-    """The monitor writes its frequency no more."""
+    """The monitor has stopped writing its frequency."""
     RESTORED = "restored"
-    """Its originals are back."""
+    """Its original settings are back."""
     FAILED = "failed"
     """The kernel refused to prepare, take or restore it."""
     RETRIED = "retried"
-    """It is time to try again what the kernel refused."""
+    """It is time to retry what the kernel refused."""
     CPU_RETURNED = "cpu-returned"
-    """A CPU of it came back online, without the frequency that was granted."""
+    """One of its CPUs came back online, without the granted frequency."""
     MONITOR_STARTED = "monitor-started"
-    """A monitor process is new, and has no descriptors."""
+    """A new monitor process has no descriptors."""
 
 
 def _hand_over(group: int) -> Action:
@@ -125,7 +125,7 @@ def _deny_take(group: int) -> Action:
 
 
 _S, _E = GroupStage, GroupEvent
-_LET_GO = (CloseGroup, DropGroup)
+_GIVE_UP = (CloseGroup, DropGroup)
 _UNDER_WAY = (
     _S.PREPARING,
     _S.PREPARING_WANTED,
@@ -144,12 +144,12 @@ def _unchanged(
 
 
 TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
-    # Needed or not. What is under way is finished first, what is taken is yielded.
+    # Needed or not. An operation under way is finished first; a taken group is yielded.
     (_S.IDLE, _E.NEEDED): (_S.PREPARING, (PrepareGroup,)),
-    (_S.PREPARED, _E.UNNEEDED): (_S.IDLE, _LET_GO),
+    (_S.PREPARED, _E.UNNEEDED): (_S.IDLE, _GIVE_UP),
     **_unchanged(_E.NEEDED, _S.PREPARED, _S.TAKEN, _S.FAILED, *_UNDER_WAY),
     **_unchanged(_E.UNNEEDED, _S.IDLE, _S.TAKEN, _S.FAILED, *_UNDER_WAY),
-    # Wanted by the monitor, which waits for an answer.
+    # Requested by the monitor, which waits for an answer.
     (_S.IDLE, _E.TAKE_WANTED): (_S.PREPARING_WANTED, (PrepareGroup,)),
     (_S.PREPARING, _E.TAKE_WANTED): (_S.PREPARING_WANTED, ()),
     (_S.PREPARED, _E.TAKE_WANTED): (_S.TAKING, (TakeGroup,)),
@@ -157,7 +157,7 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     (_S.RESTORING, _E.TAKE_WANTED): (_S.RESTORING_WANTED, ()),
     (_S.FAILED, _E.TAKE_WANTED): (_S.FAILED, (_deny_take,)),
     **_unchanged(_E.TAKE_WANTED, _S.PREPARING_WANTED, _S.TAKING, _S.RESTORING_WANTED),
-    # Wanted by the operator.
+    # Requested by the operator.
     (_S.IDLE, _E.OVERRIDDEN): (_S.PREPARING_WANTED, (PrepareGroup,)),
     (_S.PREPARING, _E.OVERRIDDEN): (_S.PREPARING_WANTED, ()),
     (_S.PREPARED, _E.OVERRIDDEN): (_S.TAKING, (TakeGroup,)),
@@ -175,12 +175,12 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     (_S.RESTORING_WANTED, _E.RESTORED): (_S.TAKING, (ConfirmRelease, TakeGroup)),
     (_S.PREPARING, _E.FAILED): (_S.FAILED, (_deny_take, CloseGroup)),
     (_S.PREPARING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, CloseGroup)),
-    (_S.TAKING, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),
-    (_S.RESTORING, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),
-    (_S.RESTORING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, *_LET_GO)),
+    (_S.TAKING, _E.FAILED): (_S.FAILED, (_deny_take, *_GIVE_UP)),
+    (_S.RESTORING, _E.FAILED): (_S.FAILED, (_deny_take, *_GIVE_UP)),
+    (_S.RESTORING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, *_GIVE_UP)),
     (_S.FAILED, _E.RETRIED): (_S.IDLE, ()),
     **_unchanged(_E.RETRIED, _S.IDLE, _S.PREPARED, _S.TAKEN, *_UNDER_WAY),
-    # The monitor yields only what it has; a report of another stage is void.
+    # The monitor yields only taken groups; a report in another stage has no effect.
     (_S.TAKEN, _E.YIELDED): (_S.RESTORING, (RestoreGroup,)),
     **_unchanged(_E.YIELDED, _S.IDLE, _S.PREPARED, _S.FAILED, *_UNDER_WAY),
     (_S.TAKEN, _E.CPU_RETURNED): (_S.TAKEN, (Reapply,)),
@@ -194,21 +194,21 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
         _E.MONITOR_STARTED, _S.IDLE, _S.PREPARING, _S.PREPARING_WANTED, _S.FAILED
     ),
 }
-"""Every row that can happen."""
+"""Every transition that can happen."""
 
 
 def next_stage(
     stage: GroupStage, event: GroupEvent, group: int
 ) -> tuple[GroupStage, list[Action]]:
-    """Return the stage that follows, and what is to be done.
+    """Return the next stage, and the commands of the transition.
 
     Args:
-        stage: of the group.
+        stage: the group's stage.
         event: what happened to it.
         group: its number.
 
     Raises:
-        ValueError: this cannot happen in this stage: an internal error.
+        ValueError: the event cannot happen in this stage: an internal error.
     """
     try:
         following, commands = TABLE[stage, event]

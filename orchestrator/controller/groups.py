@@ -1,12 +1,13 @@
-"""Clock groups: prepared when needed, taken when wanted, restored.
+"""Clock groups: prepared when needed, taken when requested, restored at the end.
 
-What a group's stages are and how it moves between them is the table of
-`group_lifecycle`; this module only says what else is done at each step.
+The stages of a group and the transitions between them are the table of
+`group_lifecycle`; this module adds what else is done at each transition.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 from typing import TYPE_CHECKING
 
 from orchestrator.controller.actions import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
-    """Tell the monitor about groups that changed."""
+    """Send the monitor the definitions that changed."""
     actions: list[Action] = []
     for number in sorted(numbers):
         record = inventory.groups[number]
@@ -89,14 +90,14 @@ def _move(record: GroupRecord, event: GroupEvent) -> list[Action]:
 
 
 def on_prepared(inventory: Inventory, event: events.GroupPrepared) -> list[Action]:
-    """A group can be taken now."""
+    """Take the group if that was requested in the meantime."""
     record = inventory.groups[event.group]
     record.reason = ""
     return _move(record, GroupEvent.PREPARED) + need(inventory, [event.group])
 
 
 def on_take_wanted(inventory: Inventory, event: events.TakeWanted) -> list[Action]:
-    """The first vote for a group arrived."""
+    """Take a group: its first vote arrived."""
     record = inventory.groups.get(event.group)
     if record is None:
         return []
@@ -104,18 +105,18 @@ def on_take_wanted(inventory: Inventory, event: events.TakeWanted) -> list[Actio
 
 
 def on_renewed(inventory: Inventory, event: events.GroupRenewed) -> list[Action]:
-    """A group was changed before it was taken: the monitor must know, and then."""
+    """Hand over a group whose original settings changed before it was taken."""
     record = inventory.groups[event.group]
     record.group = dataclasses.replace(record.group, governor=event.governor)
     return _move(record, GroupEvent.RENEWED)
 
 
 def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:
-    """The governor is ours."""
+    """Report that the group's governor was switched."""
     record = inventory.groups[event.group]
     record.reason = ""
     cpus = name_cpus(record.group.pcpus)
-    taken = f"took {cpus} from governor {record.group.governor}"
+    taken = f"{cpus} taken from governor {record.group.governor}"
     return [*_move(record, GroupEvent.TAKEN), _report(event.group, taken)]
 
 
@@ -126,29 +127,29 @@ def _report(
 
 
 def on_failed(inventory: Inventory, event: events.GroupFailed) -> list[Action]:
-    """The kernel refused; the vCPUs in the group become uncontrollable."""
+    """Give up a group that the kernel refused; its vCPUs become uncontrollable."""
     record = inventory.groups[event.group]
     is_news = record.reason != event.reason
     record.reason = event.reason
     actions = _move(record, GroupEvent.FAILED)
     if is_news:
         cpus = name_cpus(record.group.pcpus)
-        failed = f"{cpus} cannot be controlled: {event.reason}"
+        failed = f"{cpus} cannot be managed: {event.reason}"
         actions.append(_report(event.group, failed, Severity.ERROR))
     return actions
 
 
 def on_yielded(inventory: Inventory, event: events.GroupYielded) -> list[Action]:
-    """The monitor writes the group's frequency no more: restore it."""
+    """Restore a group: the monitor has stopped writing its frequency."""
     record = inventory.groups.get(event.group)
     return _move(record, GroupEvent.YIELDED) if record else []
 
 
 def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Action]:
-    """The group is as it was found."""
+    """Report a restored group, and take it again if that was requested."""
     record = inventory.groups[event.group]
     cpus = name_cpus(record.group.pcpus)
-    restored = f"gave {cpus} back to governor {record.group.governor}"
+    restored = f"{cpus} restored to governor {record.group.governor}"
     return [
         *_move(record, GroupEvent.RESTORED),
         _report(event.group, restored),
@@ -157,10 +158,10 @@ def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Actio
 
 
 def reapply(inventory: Inventory, returned: frozenset[PCpu]) -> list[Action]:
-    """Have frequencies written again that CPUs lost while they were offline.
+    """Write frequencies again that CPUs lost while they were offline.
 
-    Such a CPU comes back in the userspace governor, but without the frequency that was
-    granted (measured on acpi-cpufreq).
+    Such a CPU comes back with the userspace governor, but without the granted
+    frequency (measured with acpi-cpufreq).
     """
     return [
         action
@@ -171,7 +172,7 @@ def reapply(inventory: Inventory, returned: frozenset[PCpu]) -> list[Action]:
 
 
 def retry_failed(inventory: Inventory) -> bool:
-    """Let groups be prepared again that the kernel refused; tell if there are any."""
+    """Allow groups to be prepared again that the kernel refused; True if any."""
     failed = [r for r in inventory.groups.values() if r.stage is GroupStage.FAILED]
     for record in failed:
         _move(record, GroupEvent.RETRIED)
@@ -179,7 +180,7 @@ def retry_failed(inventory: Inventory) -> bool:
 
 
 def define_all(inventory: Inventory) -> list[Action]:
-    """Tell a new monitor of every group, and hand over those that are held."""
+    """Send a new monitor every group, and hand over those that are held."""
     actions: list[Action] = []
     for record in inventory.groups.values():
         if record.sent is not None:
@@ -189,10 +190,11 @@ def define_all(inventory: Inventory) -> list[Action]:
 
 
 def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[Action]:
-    """The kernel refused a frequency: perhaps a CPU went offline."""
+    """Read the CPUs again: a refused frequency may mean that one went offline."""
     record = inventory.groups[event.group]
     cpus = name_cpus(record.group.pcpus)
-    refused = f"the kernel refused a clock of {cpus} (errno {event.errno})"
+    name = errno.errorcode.get(event.errno, str(event.errno))
+    refused = f"the kernel refused a frequency of {cpus} ({name})"
     return [
         _report(event.group, refused, Severity.WARNING, errno=event.errno),
         ReadTopology(),
@@ -200,7 +202,7 @@ def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[A
 
 
 def on_override_set(inventory: Inventory, event: events.OverrideSet) -> list[Action]:
-    """The operator fixes a frequency: take the group, whoever votes."""
+    """Fix a group at a frequency: take it, whatever the votes."""
     record = inventory.groups[event.group]
     record.override_khz = event.khz
     cpus = name_cpus(record.group.pcpus)
@@ -218,7 +220,7 @@ def on_override_set(inventory: Inventory, event: events.OverrideSet) -> list[Act
 def on_override_released(
     inventory: Inventory, event: events.OverrideReleased
 ) -> list[Action]:
-    """The operator releases a frequency."""
+    """End an override: votes count again."""
     record = inventory.groups[event.group]
     record.override_khz = None
     cpus = name_cpus(record.group.pcpus)

@@ -1,6 +1,6 @@
-"""The host as a whole: its CPUs, its configuration, a monitor that is new.
+"""The host as a whole: its CPUs, its configuration, a new monitor.
 
-Each of them touches every domain and every clock group at once.
+A change of any of these affects every domain and every clock group.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action]:
-    """CPUs came, went, or changed what they offer."""
+    """Compare the CPUs with those known, and place every vCPU again."""
     old, new = inventory.topology, event.topology
     if new == old and inventory.groups:
         return []
@@ -58,7 +58,7 @@ def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[
 
 
 def replace_all(inventory: Inventory) -> list[Action]:
-    """Place every vCPU anew."""
+    """Place every vCPU again."""
     actions = groups.define(inventory, inventory.groups)
     for record in inventory.domains.values():
         actions += domains.replace_vcpus(inventory, record)
@@ -66,7 +66,7 @@ def replace_all(inventory: Inventory) -> list[Action]:
 
 
 def replace_pinned(inventory: Inventory, group: int) -> list[Action]:
-    """Place the vCPUs anew that are pinned into one group."""
+    """Place the vCPUs again that are pinned into one group."""
     actions: list[Action] = []
     for record in list(inventory.pinned_into(group)):
         actions += domains.replace_vcpus(inventory, record, [group])
@@ -74,12 +74,12 @@ def replace_pinned(inventory: Inventory, group: int) -> list[Action]:
 
 
 def retry_failed(inventory: Inventory) -> list[Action]:
-    """Try again what the kernel refused."""
+    """Retry the groups that the kernel refused."""
     return replace_all(inventory) if groups.retry_failed(inventory) else []
 
 
 def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action]:
-    """Bounds, mode and rules are new."""
+    """Apply a new configuration: limits, mode, rules."""
     inventory.config = event.config
     onboarding.reset_attempts(inventory)
     actions: list[Action] = [
@@ -95,7 +95,7 @@ def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action
 def on_monitor_started(
     inventory: Inventory, _event: events.MonitorStarted
 ) -> list[Action]:
-    """Tell a new monitor everything; clocks and votes are in the table that stayed."""
+    """Send a new monitor everything; votes and grants are in the shared table."""
     inventory.is_monitor_up = True
     actions = groups.define_all(inventory)
     domains = inventory.domains.values()

@@ -1,6 +1,6 @@
-"""What exists, as far as we know: domains, channels, clock groups, connections.
+"""What is known of the host: domains, channels, clock groups, connections.
 
-Only the controller changes it; everybody else reads it between two events.
+Only the controller changes it; others read it between two events.
 Synchronization: the asyncio thread only.
 """
 
@@ -42,7 +42,7 @@ CONNECTED_STATES = frozenset({ChannelState.OPEN, ChannelState.DISABLED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where a vCPU runs, and whether that lets us set its clock."""
+    """Where a vCPU runs, and whether its frequency can be set there."""
 
     vcpu: VCpu
     pcpus: frozenset[PCpu]
@@ -60,7 +60,7 @@ class ChannelRecord:
     spec: ChannelSpec
     state: ChannelState = ChannelState.ABSENT
     reason: str = ""
-    """Why it is not open, for people."""
+    """Why it is not open, as text."""
     attempts: int = 0
     """Connection attempts since it was last open."""
     orphaned_s: float | None = None
@@ -68,10 +68,9 @@ class ChannelRecord:
     None: it has an endpoint, or no votes."""
     is_enabled: bool = True
     is_close_doubted: bool = False
-    """Whether its port may be closed or not, so that its state is to be read."""
+    """Whether its port's state is to be read: a close was reported, and then bytes."""
     refusals: dict[Refusal, str] = field(default_factory=dict)
-    """What its guest was refused since its domain was off, the latest cause of each
-    reason, for people."""
+    """The latest cause of each refusal since the domain was started, as text."""
 
 
 @dataclass(slots=True)
@@ -109,13 +108,13 @@ class DomainRecord:
     channels: dict[int, ChannelRecord] = field(default_factory=dict)
     placements: dict[VCpu, Placement] = field(default_factory=dict)
     sent: DefineDomain | None = None
-    """Its definition as the monitor was sent it last."""
+    """Its definition as last sent to the monitor."""
     last_subject: UpdatePolicySubject | None = None
-    """The last description of the domain that was sent to the policies."""
+    """Its description as last sent to the policy engine."""
     policed: frozenset[int] = frozenset()
-    """The vCPUs that policies are about."""
+    """The vCPUs that policies control."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
-    """Why policies were refused last: a guest may repeat itself, we do not."""
+    """Why policies were last refused: a repetition is not reported again."""
     onboarding: OnboardingRecord = field(default_factory=OnboardingRecord)
 
     def groups(self) -> set[int]:
@@ -123,15 +122,15 @@ class DomainRecord:
         return {p.group for p in self.placements.values() if p.group is not None}
 
     def is_enforced(self) -> bool:
-        """Whether its requests change clocks."""
+        """Whether its requests change frequencies."""
         return self.sent is not None and self.sent.is_enforced
 
-    def is_served(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether any of its channels is connected."""
         return any(c.state in CONNECTED_STATES for c in self.channels.values())
 
     def is_policed_in(self, group: int) -> bool:
-        """Whether a policy is about one of its vCPUs in a clock group."""
+        """Whether a policy controls one of its vCPUs in a clock group."""
         placements = (self.placements.get(VCpu(vcpu)) for vcpu in self.policed)
         return any(p is not None and p.group == group for p in placements)
 
@@ -143,10 +142,10 @@ class GroupRecord:
     group: ClockGroup
     stage: GroupStage = GroupStage.IDLE
     reason: str = ""
-    """Why the kernel refused it; empty if it did not."""
+    """Why the kernel refused it; empty if it has not."""
     override_khz: int | None = None
     sent: DefineGroup | None = None
-    """Its definition as the monitor was sent it last."""
+    """Its definition as last sent to the monitor."""
 
 
 @dataclass(slots=True)
@@ -162,7 +161,7 @@ class LibvirtRecord:
 
 @dataclass(slots=True)
 class Inventory:
-    """Everything."""
+    """All records."""
 
     config: Config
     topology: Topology
@@ -171,9 +170,9 @@ class Inventory:
     monitor_restarts_total: int = 0
     domains: dict[DomainId, DomainRecord] = field(default_factory=dict)
     groups: dict[int, GroupRecord] = field(default_factory=dict)
-    _tenants: dict[int, set[DomainId]] = field(default_factory=dict)
-    """Domains with a vCPU in each clock group: a look at one group must not cost a
-    look at every domain of the host."""
+    _domains_in: dict[int, set[DomainId]] = field(default_factory=dict)
+    """Domains with a vCPU in each clock group, so that a look at one group does not
+    cost a look at every domain of the host."""
 
     def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
         """Return a channel, or None if there is no such domain or channel."""
@@ -182,16 +181,17 @@ class Inventory:
 
     def pinned_into(self, group: int) -> Iterator[DomainRecord]:
         """Yield the active domains that have a vCPU in a clock group."""
-        tenants = (self.domains[uuid] for uuid in self._tenants.get(group, ()))
-        return (domain for domain in tenants if domain.spec.state.is_active)
+        domains = (self.domains[uuid] for uuid in self._domains_in.get(group, ()))
+        return (domain for domain in domains if domain.spec.state.is_active)
 
     def is_needed(self, group: int) -> bool:
-        """Whether a served domain, a policy or the operator may set its clock."""
+        """Whether a domain, a policy or the operator may set a group's frequency."""
         if self.config.mode is Mode.OBSERVE:
             return False
         record = self.groups[group]
         return record.override_khz is not None or any(
-            domain.is_enforced() and (domain.is_served() or domain.is_policed_in(group))
+            domain.is_enforced()
+            and (domain.is_connected() or domain.is_policed_in(group))
             for domain in self.pinned_into(group)
         )
 
@@ -217,20 +217,20 @@ class Inventory:
         """Remove a domain and return what was known of it."""
         record = self.domains.pop(uuid)
         for group in record.groups():
-            self._tenants[group].discard(uuid)
+            self._domains_in[group].discard(uuid)
         return record
 
     def place_all(self, record: DomainRecord) -> None:
-        """Place every vCPU of a domain anew."""
+        """Place every vCPU of a domain again."""
         uuid = record.spec.uuid
         for group in record.groups():
-            self._tenants[group].discard(uuid)
+            self._domains_in[group].discard(uuid)
         record.placements = {v.vcpu: self.place(v) for v in record.spec.vcpus}
         for group in record.groups():
-            self._tenants.setdefault(group, set()).add(uuid)
+            self._domains_in.setdefault(group, set()).add(uuid)
 
     def place(self, spec: VCpuSpec) -> Placement:
-        """Decide in which clock group a vCPU is, if it is in just one."""
+        """Return the clock group that a vCPU is pinned into, or why there is none."""
         group, reason = self.topology.place(spec.pinning)
         record = self.groups.get(group.number) if group else None
         if record and record.stage is GroupStage.FAILED:

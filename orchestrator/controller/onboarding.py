@@ -1,4 +1,4 @@
-"""Onboarding: attaches the channels that rules want, detaches those they want no more.
+"""Onboarding: attaches the channels that rules ask for, detaches those no longer so.
 
 Theory of operation: the configuration's rules decide which channels a domain should
 have; its description lists those that it has, in the running domain and in its

@@ -1,8 +1,8 @@
-"""Policies by word of mouth: a guest's packet, an operator's call; what came of them.
+"""Policies that are sent: by a guest in a packet, by an operator in an API call.
 
-A guest waits for its answer, and gets it when its policy is in force or refused: not
-before, and with the reason told to people. It may say what it likes about its own vCPUs
-as often as it likes; people hear of it when it says something new.
+A guest is answered when its policy is in force or refused, not before; the reason of a
+refusal is reported. A guest may send the policies of its own vCPUs as often as it
+likes; only a change is reported.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def on_sent(inventory: Inventory, event: events.PolicySent) -> list[Action]:
-    """Install a guest's policy if it is one, for its own vCPUs, and allowed."""
+    """Install a guest's policy if it is valid, for its own vCPUs, and allowed."""
     try:
         order = _interpret(inventory, event)
     except (PolicyError, PacketError) as error:
@@ -44,12 +44,12 @@ def on_sent(inventory: Inventory, event: events.PolicySent) -> list[Action]:
 
 
 def on_removed(_inventory: Inventory, event: events.PolicyRemoved) -> list[Action]:
-    """End a guest's policies: with DPDK's host a guest has one, under its name."""
+    """End a guest's policies, as DPDK's host does: it keeps one per guest."""
     return [EndGuestPolicies(event.uuid, None)]
 
 
 def on_installed(inventory: Inventory, event: events.PolicyInstalled) -> list[Action]:
-    """Tell the guest and people that a policy is in force."""
+    """Answer the guest, and report a policy that is new."""
     actions = _answer(event.uuid, event.source, event.ticket, is_accepted=True)
     record = inventory.domains.get(event.uuid)
     if record is None:
@@ -63,12 +63,12 @@ def on_installed(inventory: Inventory, event: events.PolicyInstalled) -> list[Ac
 
 
 def on_refused(inventory: Inventory, event: events.PolicyRefused) -> list[Action]:
-    """Tell the guest and people that a policy cannot be had."""
+    """Answer the guest, and report the reason."""
     return _refuse(inventory, event.uuid, event.source, event.reason, event.ticket)
 
 
 def on_ended(inventory: Inventory, event: events.PolicyEnded) -> list[Action]:
-    """Tell people that somebody removed a policy."""
+    """Report who removed a policy."""
     record = inventory.domains.get(event.uuid)
     if record is None:
         return []
@@ -79,10 +79,10 @@ def on_ended(inventory: Inventory, event: events.PolicyEnded) -> list[Action]:
 def _interpret(inventory: Inventory, event: events.PolicySent) -> PolicyOrder:
     record = inventory.domains.get(event.uuid)
     if record is None or not record.spec.state.is_active:
-        raise PolicyError("the domain does not run")
+        raise PolicyError("the domain is not running")
     rights = resolve_rights(inventory.config, record.spec)
     if rights.mode.value is not Mode.ENFORCE:
-        raise PolicyError(f"the domain is only observed ({rights.mode.source})")
+        raise PolicyError(f"the domain is in mode 'observe' ({rights.mode.source})")
     if Permission.GUEST_POLICIES not in rights.permissions:
         source = rights[Permission.GUEST_POLICIES].source
         raise PolicyError(f"not allowed ({source})")

@@ -1,7 +1,7 @@
-"""Domains as policies know them, with the policies that are configured for them.
+"""Domains as the policy engine sees them, with their configured policies.
 
-Policies of guests and of operators are installed by events of their own; this module
-covers those of the configuration and of a domain's metadata.
+Policies of guests and of operators are installed by events of their own (`policies`);
+this module covers those of the configuration and of a domain's metadata.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
-    """Update the policies' view of a domain if it changed; after the monitor's."""
+    """Update the policy engine's view of a domain, after the monitor's."""
     if not record.spec.state.is_active:
         return forget(record)
     rights = resolve_rights(inventory.config, record.spec)
@@ -54,7 +54,7 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
 
 
 def forget(record: DomainRecord) -> list[Action]:
-    """End all policies of a domain that does not run any more."""
+    """End all policies of a domain that is no longer running."""
     if record.last_subject is None:
         return []
     record.last_subject = None
@@ -66,7 +66,7 @@ def forget(record: DomainRecord) -> list[Action]:
 def on_policies_changed(
     inventory: Inventory, event: events.PoliciesChanged
 ) -> list[Action]:
-    """Prepare the clock groups that policies need now, release those they do not."""
+    """Prepare the clock groups that policies need, release the others."""
     record = inventory.domains.get(event.uuid)
     if record is None or record.last_subject is None:
         return []
@@ -92,10 +92,10 @@ def _places(
 def _configured_orders(
     inventory: Inventory, record: DomainRecord, rights: Rights
 ) -> dict[Source, PolicyOrder]:
-    """Return the configured policies; each vCPU belongs to the first one for it."""
-    said = rights.policies
-    own = parse_policies(said.value or "", match=record.spec.uuid)
-    if said.source == METADATA:
+    """Return the configured policies; the first that names a vCPU applies to it."""
+    setting = rights.policies
+    own = parse_policies(setting.value or "", match=record.spec.uuid)
+    if setting.source == METADATA:
         by_kind = {SourceKind.RULE: inventory.config.policy, SourceKind.METADATA: own}
     else:
         by_kind = {SourceKind.RULE: (*inventory.config.policy, *own)}

@@ -1,4 +1,4 @@
-"""`react(event) -> actions`: the one door to all decisions."""
+"""`react(event) -> actions`: the entry point of all decisions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Controller:
-    """Turns what happened into what is to be done; the inventory is its memory.
+    """Turns events into actions; its only state is the inventory.
 
     Synchronization: the asyncio thread only.
     """
@@ -41,7 +41,7 @@ class Controller:
         self.inventory = inventory
 
     def react(self, event: Event) -> list[Action]:
-        """Note what happened and decide what to do about it."""
+        """Update the inventory and return the actions that follow."""
         return _REACTIONS[type(event)](self.inventory, event)
 
 
@@ -62,7 +62,7 @@ def _on_libvirt_lost(inventory: Inventory, event: events.LibvirtLost) -> list[Ac
     libvirt.is_connected = False
     libvirt.stale_since = libvirt.stale_since or event.at
     libvirt.reason = event.reason
-    text = f"lost libvirt ({event.reason}): channels go on with the last known pinning"
+    text = f"connection lost ({event.reason}), using the last known pinning"
     return [Report("libvirt", text, severity=Severity.WARNING)]
 
 
@@ -87,7 +87,7 @@ def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
 def _on_monitor_died(inventory: Inventory, event: events.MonitorDied) -> list[Action]:
     inventory.is_monitor_up = False
     inventory.monitor_restarts_total += 1
-    text = f"the monitor ended with status {event.status}: starting another"
+    text = f"the monitor exited with status {event.status}: restarting it"
     return [
         Report("monitor", text, severity=Severity.ERROR),
         *channels.break_all(inventory),

@@ -1,7 +1,7 @@
-"""Why guests are refused: the monitor counts, people are told the cause.
+"""Causes of refused requests: the monitor counts refusals, this module explains them.
 
-The monitor says so at the first refusal of each reason, as a bare number; which of the
-operator's words or of the host's facts is behind it is known here.
+The monitor reports the first refusal of each reason, as a number; which setting of the
+operator or which state of the host caused it is found here.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import DomainRecord, Inventory
     from orchestrator.rights import Rights
 
-_WANTED = frozenset({Refusal.OBSERVED, Refusal.DISABLED, Refusal.OVERRIDDEN})
-"""Refusals that are the operator's own doing: no reason to warn him."""
+_INTENDED = frozenset({Refusal.OBSERVED, Refusal.DISABLED, Refusal.OVERRIDDEN})
+"""Refusals that the operator asked for: not worth a warning."""
 
 
 def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Action]:
-    """Tell people what a guest was refused, and why; the same cause once."""
+    """Report a refusal and its cause; the same cause once."""
     record = inventory.domains.get(event.uuid)
     channel = record.channels.get(event.number) if record else None
     if record is None or channel is None:
@@ -42,9 +42,9 @@ def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Actio
     return [
         Report(
             "refusal",
-            f"channel {event.number} is refused requests ({word}): {cause}",
+            f"requests of channel {event.number} refused ({word}): {cause}",
             domain=record.spec.name,
-            severity=Severity.INFO if event.reason in _WANTED else Severity.WARNING,
+            severity=Severity.INFO if event.reason in _INTENDED else Severity.WARNING,
             facts={"number": event.number, "reason": word},
         )
     ]
@@ -54,7 +54,7 @@ def find_causes(record: DomainRecord, number: int) -> dict[str, str]:
     """Return why requests of a channel were refused, by the reason's word."""
     causes = dict(record.channels[number].refusals)
     policies = record.policy_refusals
-    # Most have none, and are not to pay for the look.
+    # Most have none; a source is built only for the others.
     policy = policies and policies.get(Source(SourceKind.GUEST, channel=number))
     if policy:
         causes[Refusal.POLICY_REFUSED] = policy
@@ -62,7 +62,7 @@ def find_causes(record: DomainRecord, number: int) -> dict[str, str]:
 
 
 class _Case(NamedTuple):
-    """One refusal, and where to look for its cause."""
+    """One refusal, with what is needed to find its cause."""
 
     inventory: Inventory
     record: DomainRecord
@@ -70,12 +70,12 @@ class _Case(NamedTuple):
 
     @property
     def rights(self) -> Rights:
-        """Of the domain."""
+        """The domain's rights."""
         return resolve_rights(self.inventory.config, self.record.spec)
 
     @property
     def cpus(self) -> str:
-        """Name the CPUs of the vCPU's clock group."""
+        """The CPUs of the vCPU's clock group, as text."""
         place = self.record.placements.get(VCpu(self.event.vcpu))
         number = place.group if place else None
         record = None if number is None else self.inventory.groups.get(number)
@@ -83,63 +83,63 @@ class _Case(NamedTuple):
 
 
 def _observed(case: _Case) -> str:
-    return f"the domain is only observed ({case.rights.mode.source})"
+    return f"the domain is in mode 'observe' ({case.rights.mode.source})"
 
 
 def _disabled(case: _Case) -> str:
-    words = f"vmpower channel enable {case.record.spec.name} {case.event.number}"
-    return f"the channel is disabled, '{words}' ends that"
+    command = f"vmpower channel enable {case.record.spec.name} {case.event.number}"
+    return f"the channel is disabled; enable it with '{command}'"
 
 
 def _physical(case: _Case) -> str:
     return (
-        f"it named CPU {case.event.vcpu} of the host; a guest has a say in the clocks"
-        " of its own vCPUs only"
+        f"the request names CPU {case.event.vcpu} of the host; a guest may only set the"
+        " frequencies of its own vCPUs"
     )
 
 
 def _no_vcpu(case: _Case) -> str:
     vcpus = {int(vcpu) for vcpu in case.record.placements}
     if case.event.vcpu in vcpus:
-        return f"a reply has no room for vCPU {case.event.vcpu}, only for 0-7"
-    return f"it named vCPU {case.event.vcpu}, and has only {name_all('vCPU', vcpus)}"
+        return f"a reply holds vCPUs 0-7 only, not vCPU {case.event.vcpu}"
+    return f"no such vCPU: {case.event.vcpu}; the domain has {name_all('vCPU', vcpus)}"
 
 
 def _floating(case: _Case) -> str:
     place = case.record.placements.get(VCpu(case.event.vcpu))
-    why = place.reason if place and place.reason else "it was not controllable"
+    why = place.reason if place and place.reason else "not controllable"
     return f"vCPU {case.event.vcpu}: {why}"
 
 
 def _unit(case: _Case) -> str:
-    return f"its unit {case.event.unit} means nothing"
+    return f"unknown command (unit {case.event.unit})"
 
 
 def _turbo(case: _Case) -> str:
     turbo = case.rights.turbo
     if not turbo.value:
         return f"turbo is not allowed ({turbo.source})"
-    return f"{case.cpus} has no turbo step"
+    return f"{case.cpus} has no turbo frequency"
 
 
 def _overridden(case: _Case) -> str:
-    return f"an operator has set the clock of {case.cpus}"
+    return f"an operator has set the frequency of {case.cpus}"
 
 
 def _claim(case: _Case) -> str:
-    return f"the clock of {case.cpus} could not be taken"
+    return f"{case.cpus} could not be taken from the governor"
 
 
 def _kernel(case: _Case) -> str:
-    return f"the kernel refused the clock of {case.cpus}"
+    return f"the kernel refused the frequency of {case.cpus}"
 
 
 def _too_many(_case: _Case) -> str:
-    return "it sends too many policies in a short time"
+    return "too many policies in a short time"
 
 
 def _bad_policy(_case: _Case) -> str:
-    return "its policy cannot be installed"
+    return "the policy cannot be installed"
 
 
 def _forbidden(permission: Permission) -> Callable[[_Case], str]:

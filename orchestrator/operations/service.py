@@ -230,7 +230,7 @@ class Operations:
         if record is None:
             raise ControlError(f"no such domain: {uuid}", status=404)
         if not record.spec.state.is_active:
-            raise ControlError("policy not set: the domain does not run", status=409)
+            raise ControlError("policy not set: the domain is not running", status=409)
         places = {int(vcpu): place for vcpu, place in record.placements.items()}
         if unknown := (vcpus or frozenset()) - places.keys():
             raise ControlError(

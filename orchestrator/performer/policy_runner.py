@@ -103,7 +103,7 @@ class PolicyRunner:
         """Install a policy; return whether that changed anything.
 
         Raises:
-            PolicyError: it can never work here, or the domain does not run.
+            PolicyError: it can never work here, or the domain is not running.
         """
         before = self._engine.covered(uuid)
         is_new = self._engine.install(uuid, source, order)

@@ -106,7 +106,7 @@ class PolicyEngine:
         self._attach(subject.uuid)
 
     def forget_subject(self, uuid: DomainId) -> None:
-        """End all policies of a domain that does not run any more."""
+        """End all policies of a domain that is no longer running."""
         self._installed.pop(uuid, None)
         self._settle(uuid)
         self._attach(uuid)
@@ -125,7 +125,7 @@ class PolicyEngine:
             Whether anything changed: installing the same policy again does not.
 
         Raises:
-            PolicyError: it can never work here, or the domain does not run.
+            PolicyError: it can never work here, or the domain is not running.
         """
         subject = self._subjects.get(uuid)
         if subject is None:

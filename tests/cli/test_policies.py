@@ -70,7 +70,7 @@ def test_a_domain_can_have_several_under_names(
         (("set", "dpdk-fw", "utilisation", "up=1"), 2, "up: unknown option"),
         (("set", "dpdk-fw", "traffic", "avg-pps=1"), 2, "max-pps: missing"),
         (("set", "nobody", "utilisation"), 1, "no such domain: 'nobody'"),
-        (("set", "web", "utilisation"), 1, "the domain does not run"),
+        (("set", "web", "utilisation"), 1, "the domain is not running"),
         (
             ("set", "dpdk-fw", "utilisation", "--name", "a/b"),
             1,

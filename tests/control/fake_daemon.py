@@ -276,7 +276,7 @@ def _without(domain: Domain, name: str) -> tuple[Policy, ...]:
 def _find_vcpus(domain: Domain, listed: frozenset[int] | None) -> list[int]:
     """Return the vCPUs that a policy applies to; raises if there is none."""
     if not domain.state.is_active:
-        raise ControlError("policy not set: the domain does not run", status=409)
+        raise ControlError("policy not set: the domain is not running", status=409)
     vcpus = {one.vcpu: one for one in domain.vcpus}
     wanted = set(vcpus) if listed is None else set(listed)
     if unknown := wanted - set(vcpus):

@@ -278,7 +278,7 @@ def test_a_policy_is_set_replaced_and_removed_by_its_name(
 @pytest.mark.parametrize(
     ("domain", "text", "status", "reason"),
     [
-        (STOPPED, "workload low", 409, "the domain does not run"),
+        (STOPPED, "workload low", 409, "the domain is not running"),
         (DOMAIN, "workload low vcpus=7", 409, "has no vCPU 7"),
         (DOMAIN, "workload low vcpus=2", 409, "policy not set: "),
         (DOMAIN, "speed", 422, "speed"),

@@ -131,7 +131,7 @@ def test_a_channel_without_a_socket_waits_for_libvirt_to_choose_one() -> None:
     host.settle()
     channel = host.inventory.channel(spec.uuid, 0)
     assert channel is not None
-    assert channel.reason == "libvirt has not chosen its socket"
+    assert channel.reason == "libvirt has not assigned its socket path yet"
     assert host.open_channels == set()
 
 

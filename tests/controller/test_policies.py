@@ -157,7 +157,7 @@ def test_s13_a_guest_that_repeats_itself_is_answered_and_not_told_of_again() -> 
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (Config(mode=Mode.OBSERVE), "the domain is only observed (host)"),
+        (Config(mode=Mode.OBSERVE), "the domain is in mode 'observe' (host)"),
         (
             Config(domain=(DomainRule(match="dpdk-*", guest_policies=False),)),
             "not allowed (rule dpdk-*)",

@@ -45,28 +45,32 @@ def refuse(
 @pytest.mark.parametrize(
     ("reason", "number", "cause"),
     [
-        (Refusal.OBSERVED, 0, "the domain is only observed (rule dpdk-*)"),
-        (Refusal.DISABLED, 0, "disabled, 'vmpower channel enable dpdk-0 0' ends that"),
-        (Refusal.PHYSICAL, 3, "it named CPU 3 of the host"),
-        (Refusal.NO_VCPU, 7, "it named vCPU 7, and has only vCPUs 0-1"),
-        (Refusal.NO_VCPU, 1, "a reply has no room for vCPU 1"),
+        (Refusal.OBSERVED, 0, "the domain is in mode 'observe' (rule dpdk-*)"),
+        (
+            Refusal.DISABLED,
+            0,
+            "disabled; enable it with 'vmpower channel enable dpdk-0 0'",
+        ),
+        (Refusal.PHYSICAL, 3, "the request names CPU 3 of the host"),
+        (Refusal.NO_VCPU, 7, "no such vCPU: 7; the domain has vCPUs 0-1"),
+        (Refusal.NO_VCPU, 1, "a reply holds vCPUs 0-7 only, not vCPU 1"),
         (
             Refusal.FLOATING,
             1,
             "vCPU 1: floats over CPUs 1-2: pin it to one clock group",
         ),
-        (Refusal.UNIT, 0, "its unit 9 means nothing"),
-        (Refusal.TURBO, 0, "CPU 0 has no turbo step"),
-        (Refusal.OVERRIDDEN, 0, "an operator has set the clock of CPU 0"),
-        (Refusal.CLAIM, 0, "the clock of CPU 0 could not be taken"),
-        (Refusal.KERNEL, 0, "the kernel refused the clock of CPU 0"),
+        (Refusal.UNIT, 0, "unknown command (unit 9)"),
+        (Refusal.TURBO, 0, "CPU 0 has no turbo frequency"),
+        (Refusal.OVERRIDDEN, 0, "an operator has set the frequency of CPU 0"),
+        (Refusal.CLAIM, 0, "CPU 0 could not be taken from the governor"),
+        (Refusal.KERNEL, 0, "the kernel refused the frequency of CPU 0"),
         (
             Refusal.POLICIES_FORBIDDEN,
             0,
             "setting 'guest-policies' is 'no' (rule dpdk-*)",
         ),
-        (Refusal.POLICIES_TOO_MANY, 0, "it sends too many policies in a short time"),
-        (Refusal.POLICY_REFUSED, 0, "its policy cannot be installed"),
+        (Refusal.POLICIES_TOO_MANY, 0, "too many policies in a short time"),
+        (Refusal.POLICY_REFUSED, 0, "the policy cannot be installed"),
         (Refusal.QUERIES_FORBIDDEN, 0, "setting 'queries' is 'no' (rule dpdk-*)"),
     ],
 )
@@ -75,7 +79,7 @@ def test_each_reason_is_told_with_its_cause(
 ) -> None:
     host = served(Config(domain=(STRICT,)))
     ((text, _),) = refuse(host, reason, number)
-    assert text.startswith(f"channel 0 is refused requests ({reason.word}): ")
+    assert text.startswith(f"requests of channel 0 refused ({reason.word}): ")
     assert cause in text
     causes = find_causes(host.inventory.domains[UUID], 0)
     assert cause in causes[reason.word]

@@ -248,7 +248,7 @@ def test_a_clock_that_the_kernel_refuses_is_refused_to_the_guest(
     with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
         assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
-        wait_for(lambda: "the kernel refused a clock" in daemon.said(), "its word")
+        wait_for(lambda: "the kernel refused a frequency" in daemon.said(), "its word")
         assert ends[0].ask(1, Unit.SCALE_MIN) is Answer.ACK
 
 

@@ -55,7 +55,7 @@ def test_guests_are_served_and_everything_is_cleaned_up(tmp_path: Path) -> None:
 
 def test_ctrl_c_on_a_terminal_restores_everything_and_cleans_up() -> None:
     with DemoProcess(has_terminal=True) as demo:
-        demo.read_until("took CPU")
+        demo.read_until("taken from governor")
         demo.type_interrupt()
         status = demo.wait(timeout_s=30)
         assert status == 130, demo.output

@@ -53,7 +53,7 @@ class Domain(Document):
     rights: Rights | None = None
     """Its bounds and rights; null if they are not resolved."""
     id: int | None = None
-    """libvirt's ID; null while it does not run."""
+    """libvirt's ID; null while it is not running."""
     reason: str | None = None
     """Why it does not take part; null if it does."""
     problems: tuple[str, ...] = ()
