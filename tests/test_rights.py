@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from orchestrator.config import BoundsConfig, Config, DomainRule, config_from
+from orchestrator.control import models
 from orchestrator.rights import Resolved, resolve_rights
-from orchestrator.values.domain_settings import DomainSettings, Mode
+from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode
 from orchestrator.values.units import KHz
 from tests.controller.specs import domain
 
@@ -93,3 +94,13 @@ def test_queries_policies_and_the_generation_are_rights_too() -> None:
     assert rights["queries"] == Resolved(value=False, source="rule *")
     assert rights["guest_policies"] == Resolved(value=False, source="metadata")
     assert rights.generation == Resolved(456, "rule *")
+
+
+def test_the_status_shows_every_setting_but_policies_and_the_onboarding_request() -> (
+    None
+):
+    # Policies are documents of their own; `onboarding` is what the request leads to.
+    elsewhere = {"policies", "onboard"}
+    assert models.Rights.model_fields.keys() == SETTINGS.keys() - elsewhere | {
+        "onboarding"
+    }

@@ -7,7 +7,7 @@ The daemon applies them at once; other programs can write the same with
 # No postponed annotations: typer evaluates them when the command is built.
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,85 +17,30 @@ from cli.commands.arguments import (
     Current,
     DomainArgument,
     Live,
-    MaxFrequency,
-    MinFrequency,
-    Turbo,
-    parse_frequency,
     print_domain_json,
     scope_of,
     uri_of,
 )
-from cli.framework.failures import as_usage_error
+from cli.commands.setting_options import OPTIONS, takes_settings
 from cli.framework.options import takes_options
 from cli.framework.settings import Output, OutputOption, settings_of
 from cli.output.echo import echo
+from orchestrator.values.domain_settings import DomainSettings, Form
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.operator import FoundDomain
-    from orchestrator.values.domain_settings import DomainSettings
 
-_FIELDS = {
-    "min": "min_khz",
-    "max": "max_khz",
-    "turbo": "turbo",
-    "mode": "mode",
-    "queries": "queries",
-    "guest-policies": "guest_policies",
-    "generation": "generation",
-    "onboard": "onboard",
-    "policy": "policies",
-}
-"""Fields of DomainSettings by the name that the option and --unset use."""
 _ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetOptions:
-    """The settings to change, and where, as they are typed."""
+    """What to remove, and where the settings are changed."""
 
-    low: MinFrequency = ""
-    high: MaxFrequency = ""
-    turbo: Turbo = None
-    mode: Annotated[
-        Literal["enforce", "observe"] | None,
-        typer.Option(help="Whether its requests are applied, or refused and counted."),
-    ] = None
-    queries: Annotated[
-        bool | None,
-        typer.Option(
-            "--queries/--no-queries",
-            help="Allow or forbid the guest to query the frequencies of its vCPUs.",
-        ),
-    ] = None
-    guest_policies: Annotated[
-        bool | None,
-        typer.Option(
-            "--guest-policies/--no-guest-policies",
-            help="Allow or forbid the guest to send policies.",
-        ),
-    ] = None
-    generation: Annotated[
-        Literal["16", "456", "460", "464"] | None,
-        typer.Option(help="Size of the guest's packets in bytes, if detection fails."),
-    ] = None
-    onboard: Annotated[
-        bool | None,
-        typer.Option(
-            "--onboard/--no-onboard",
-            help="Request or refuse channels from vmpowerd's [[onboard]] rules.",
-        ),
-    ] = None
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="'KIND [OPTION=VALUE]...'",
-            help="Policy for its vCPUs; can be repeated.",
-        ),
-    ] = None
     unset: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="|".join([*_FIELDS, _ALL]),
+            metavar="|".join([*OPTIONS, _ALL]),
             help="Remove this setting; can be repeated.",
         ),
     ] = None
@@ -112,9 +57,13 @@ class SetOptions:
     output: OutputOption = None
 
 
+@takes_settings
 @takes_options(SetOptions)
 def set_domain(
-    context: typer.Context, domain: DomainArgument, options: SetOptions
+    context: typer.Context,
+    domain: DomainArgument,
+    given: dict[str, Any],
+    options: SetOptions,
 ) -> None:
     """Change a domain's settings; options not given stay unchanged.
 
@@ -125,7 +74,7 @@ def set_domain(
     """
     from orchestrator.hypervisor.operator import OperatorConnection
 
-    changes = _changes(options)
+    changes = _changes(given, options.unset or [])
     scope = scope_of(live=options.live, config=options.config, current=options.current)
     with OperatorConnection(uri_of(context, options.connect)) as connection:
         found = connection.find(domain)
@@ -144,51 +93,27 @@ def set_domain(
     _report(context, options.output, found, after)
 
 
-def _changes(options: SetOptions) -> dict[str, Any]:
+def _changes(given: dict[str, Any], unset: list[str]) -> dict[str, Any]:
     """Return the fields to change; None removes a setting."""
-    from orchestrator.values.domain_settings import Mode
-
-    given = {
-        "min_khz": parse_frequency(options.low),
-        "max_khz": parse_frequency(options.high),
-        "turbo": options.turbo,
-        "mode": Mode(options.mode) if options.mode else None,
-        "queries": options.queries,
-        "guest_policies": options.guest_policies,
-        "generation": int(options.generation) if options.generation else None,
-        "onboard": options.onboard,
-        "policies": _format_policies(options.policy or []),
-    }
-    changes: dict[str, Any] = {n: it for n, it in given.items() if it is not None}
-    for word in options.unset or []:
-        if word not in (*_FIELDS, _ALL):
-            known = ", ".join([*_FIELDS, _ALL])
+    changes = dict(given)
+    for word in unset:
+        if word not in (*OPTIONS, _ALL):
+            known = ", ".join([*OPTIONS, _ALL])
             raise typer.BadParameter(f"invalid setting '{word}': expected {known}")
-        names = _FIELDS.values() if word == _ALL else [_FIELDS[word]]
-        for name in names:
-            changes.setdefault(name, None)
+        removed = OPTIONS.values() if word == _ALL else [OPTIONS[word]]
+        for setting in removed:
+            changes.setdefault(setting.name, None)
     if not changes:
         raise typer.BadParameter("nothing to change: give a setting, or --unset one")
     return changes
 
 
-def _format_policies(texts: list[str]) -> str | None:
-    from orchestrator.policy.text import format_policies, parse_policies
-
-    with as_usage_error():
-        rules = [rule for text in texts for rule in parse_policies(text)]
-    return format_policies(rules) or None
-
-
-def _change(
-    settings: "DomainSettings | None", changes: dict[str, Any]
-) -> "DomainSettings":
-    from orchestrator.values.domain_settings import DomainSettings
+def _change(settings: DomainSettings | None, changes: dict[str, Any]) -> DomainSettings:
 
     return replace(settings or DomainSettings(), **changes)
 
 
-def _print_xml(settings: "dict[bool, DomainSettings]") -> None:
+def _print_xml(settings: dict[bool, DomainSettings]) -> None:
     from orchestrator.domain_xml.metadata import build_settings
 
     for text in dict.fromkeys(map(build_settings, settings.values())):
@@ -199,7 +124,7 @@ def _report(
     context: typer.Context,
     output: Output | None,
     domain: "FoundDomain",
-    after: "dict[bool, DomainSettings]",
+    after: dict[bool, DomainSettings],
 ) -> None:
     """Print all settings of the domain after the change."""
     if settings_of(context, output).output is Output.JSON:
@@ -214,21 +139,18 @@ def _report(
         echo(f"{what} '{domain.name}': {text}")
 
 
-def _facts(settings: "DomainSettings") -> dict[str, Any]:
+def _facts(settings: DomainSettings) -> dict[str, Any]:
     return {item.name: getattr(settings, item.name) for item in fields(settings)}
 
 
-def _format_settings(settings: "DomainSettings") -> list[str]:
+def _format_settings(settings: DomainSettings) -> list[str]:
     from orchestrator.values.units import format_khz
 
     texts = []
-    for label, name in _FIELDS.items():
-        value = getattr(settings, name)
-        if value is None:
-            continue
-        if name.endswith("_khz"):
-            value = format_khz(value)
-        elif isinstance(value, bool):
-            value = "yes" if value else "no"
-        texts.append(f"{label} {value}")
+    for option, setting in OPTIONS.items():
+        value = getattr(settings, setting.name)
+        if value is not None:
+            is_frequency = setting.form is Form.FREQUENCY
+            text = format_khz(value) if is_frequency else setting.format(value)
+            texts.append(f"{option} {text}")
     return texts

@@ -2,8 +2,8 @@
 
 A field of `DomainSettings` is a setting: its name in the configuration (`[[domain]]`),
 in JSON and in code, the type of its value, and, through `setting`, its attribute in the
-domain's metadata (which is also its option of `vmpower domain set`), its default and
-its documentation. The configuration, the metadata with their schema, the command, the
+domain's metadata (also the option of `vmpower domain set`), its default and its
+documentation. The configuration, the metadata with their schema, the command, the
 rights, the API and the manual are loops over this table.
 
 A setting that is not given (None) is decided by the next source in the order of
@@ -64,7 +64,7 @@ class Setting:
     name: str
     """Of the field."""
     attribute: str
-    """Of the metadata element; with dashes in front, the option."""
+    """Of the metadata element; with dashes in front, the option of `domain set`."""
     form: Form
     doc: str
     """One or two sentences."""

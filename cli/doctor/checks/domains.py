@@ -11,6 +11,8 @@ from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Domains
 from orchestrator.values.cpuset import name_all
 from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
+from orchestrator.values.domain_settings import SETTINGS
+from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +30,11 @@ _FIXES = {
     "floating": "vmpower domain pin NAME VCPU CPUS",
     "turbo": "vmpower domain set NAME --turbo, and bounds.turbo = true in vmpower.toml",
     "overridden": "vmpower cpu release all",
-    "policies-forbidden": "vmpower domain set NAME --guest-policies",
-    "queries-forbidden": "vmpower domain set NAME --queries",
+    **{
+        permission.refusal.word: "vmpower domain set NAME"
+        f" --{SETTINGS[permission].attribute}"
+        for permission in Permission
+    },
 }
 """By the reason of a refusal; others are to be fixed in the guest or the kernel."""
 _DISCONNECT = (
