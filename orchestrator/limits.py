@@ -59,6 +59,16 @@ class Window(NamedTuple):
         steps = self.table.khz
         return tuple(khz for khz in steps if self.low_khz <= khz <= self.high_khz)
 
+    @property
+    def middle_khz(self) -> int:
+        """The step nearest to the middle between the lowest and the highest.
+
+        The middle of the frequencies, not of the table, so that it is the same for
+        tables that are denser at one end. Of two that are equally near, the higher.
+        """
+        twice = self.low_khz + self.high_khz
+        return min(self.khz, key=lambda khz: abs(2 * khz - twice))
+
     def clamp(self, khz: int) -> int:
         """Return the nearest step in the window.
 

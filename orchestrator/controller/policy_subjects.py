@@ -85,7 +85,7 @@ def _places(
                 vcpu=placement.vcpu,
                 group=placement.group,
                 pcpus=frozenset(placement.pcpus),
-                steps_khz=inventory.vcpu_window(rights, placement.group).khz,
+                window=inventory.vcpu_window(rights, placement.group),
             )
 
 

@@ -88,7 +88,7 @@ class Installation:
             vcpus=tuple(
                 VCpuSample(
                     vcpu=place.vcpu,
-                    steps_khz=place.steps_khz,
+                    window=place.window,
                     value=values.get(place.vcpu),
                 )
                 for place in self.places
@@ -97,7 +97,7 @@ class Installation:
         wants, self.memory = self.order.policy.decide(view, self.memory)
         self.wants_khz = {
             place.vcpu: resolve_khz(
-                wants[place.vcpu], place.steps_khz, self.wants_khz.get(place.vcpu)
+                wants[place.vcpu], place.window, self.wants_khz.get(place.vcpu)
             )
             for place in self.places
         }

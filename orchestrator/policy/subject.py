@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from orchestrator.limits import Window
     from orchestrator.policy.kinds.contract import Policy
     from orchestrator.values.domain import DomainId, InterfaceSpec
 
@@ -20,9 +21,9 @@ class VCpuPlace:
     """The clock group that it is pinned to."""
     pcpus: frozenset[int]
     """The host CPUs that it is pinned to."""
-    steps_khz: tuple[int, ...]
-    """The steps of its group within the domain's bounds and turbo right, descending,
-    at least one."""
+    window: Window
+    """The steps of its group within the limits of the host, the kernel and the domain,
+    the right to turbo included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -366,7 +366,7 @@ def test_policies_choose_among_what_the_bounds_leave(
     settings: DomainSettings | None, bounds: BoundsConfig, steps: tuple[int, ...]
 ) -> None:
     host = served(without_channels(settings=settings), config=Config(bounds=bounds))
-    assert {place.steps_khz for place in places(host).values()} == {steps}
+    assert {place.window.khz for place in places(host).values()} == {steps}
 
 
 def test_what_an_operator_does_is_told() -> None:

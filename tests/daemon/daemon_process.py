@@ -168,6 +168,18 @@ class DaemonProcess:
         assert found is not None
         return found
 
+    def wait_for_answers(self, domain: str, number: int, count: int) -> Channel:
+        """Wait until the answers are counted: they are sent before that."""
+
+        def find(status: Status) -> Channel | None:
+            channel = find_channel(status, domain, number)
+            total = channel and channel["acks_total"] + channel["nacks_total"]
+            return channel if total == count else None
+
+        found = self.wait_for(find)
+        assert found is not None
+        return found
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 

@@ -108,7 +108,7 @@ def test_f10_what_passed_is_counted_and_told_to_programs(
 ) -> None:
     assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
     assert ends[0].ask(9, Unit.SCALE_MIN) is Answer.NACK
-    channel = daemon.domain("dpdk-0")["channels"][0]
+    channel = daemon.wait_for_answers("dpdk-0", 0, 2)
     assert channel["acks_total"] == 1
     assert channel["nacks_total"] == 1
     with ControlClient(daemon.socket) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from orchestrator.limits import window_of
 from orchestrator.policy.engine import PolicyEngine
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.workload import FixedWorkload, Workload
@@ -22,6 +23,7 @@ from orchestrator.sampling.kinds import SampleKind
 from orchestrator.sampling.packets import PacketReading, PacketSampler
 from orchestrator.sampling.vcpu_times import VCpuTimeReading, VCpuTimeSampler
 from orchestrator.values.domain import DomainId, InterfaceKind, InterfaceSpec
+from orchestrator.values.frequencies import table_from
 from tests.policy.vcpu_samples import NOON, STEPS
 
 if TYPE_CHECKING:
@@ -51,9 +53,8 @@ def place(
     vcpu: int, group: int | None = None, steps: tuple[int, ...] = STEPS
 ) -> VCpuPlace:
     number = vcpu + 2 if group is None else group
-    return VCpuPlace(
-        vcpu=vcpu, group=number, pcpus=frozenset({number}), steps_khz=steps
-    )
+    window = window_of(table_from(steps))
+    return VCpuPlace(vcpu=vcpu, group=number, pcpus=frozenset({number}), window=window)
 
 
 def subject(

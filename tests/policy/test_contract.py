@@ -37,7 +37,7 @@ def run(
         assert decision.wants.keys() == {item.vcpu for item in one.vcpus}
         for item in one.vcpus:
             want = decision.wants[item.vcpu]
-            voted[item.vcpu] = resolve_khz(want, item.steps_khz, voted.get(item.vcpu))
+            voted[item.vcpu] = resolve_khz(want, item.window, voted.get(item.vcpu))
         votes.append(dict(voted))
     return votes
 
@@ -51,7 +51,7 @@ def test_any_views_in_any_order_give_steps_or_no_vote(
     seen = data.draw(st.lists(views(policy), max_size=8))
     for one, votes in zip(seen, run(policy, seen), strict=True):
         for item in one.vcpus:
-            assert votes[item.vcpu] is None or votes[item.vcpu] in item.steps_khz
+            assert votes[item.vcpu] is None or votes[item.vcpu] in item.window.khz
 
 
 @each_policy

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from orchestrator.limits import Window, window_of
 from orchestrator.policy.kinds.branch_ratio import (
     FEWEST_BRANCHES_PER_S,
     WINDOW,
@@ -16,28 +17,34 @@ from orchestrator.policy.kinds.branch_ratio import (
 )
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
-from orchestrator.policy.kinds.want import Level, middle_khz, resolve_khz
+from orchestrator.policy.kinds.want import Level, resolve_khz
 from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.timetable import parse_window, whole_hours
 from orchestrator.sampling.branches import BranchCount
+from orchestrator.values.frequencies import table_from
 from tests.policy.test_contract import run
 from tests.policy.vcpu_samples import NOON, STEPS, TRAFFIC, sample, view
 
 if TYPE_CHECKING:
-    from orchestrator.policy.kinds.want import Want
+    from orchestrator.limits import Window
+from orchestrator.policy.kinds.want import Want
 
 MAX, MED, MIN = STEPS[0], 2_000_000, STEPS[-1]
 
 
+def window(*steps: int) -> Window:
+    return window_of(table_from(steps))
+
+
 def test_f22_medium_is_the_step_nearest_to_the_middle_frequency() -> None:
-    assert middle_khz(STEPS) == 2_000_000
+    assert window(*STEPS).middle_khz == 2_000_000
     dense_at_the_top = (3_000_000, 2_900_000, 2_800_000, 2_700_000, 2_100_000, 800_000)
     assert dense_at_the_top[len(dense_at_the_top) // 2] == 2_700_000
-    assert middle_khz(dense_at_the_top) == 2_100_000
+    assert window(*dense_at_the_top).middle_khz == 2_100_000
 
 
 def test_of_two_middles_the_higher_is_taken() -> None:
-    assert middle_khz((2_000_000, 1_000_000)) == 2_000_000
+    assert window(2_000_000, 1_000_000).middle_khz == 2_000_000
 
 
 @pytest.mark.parametrize(
@@ -54,11 +61,11 @@ def test_of_two_middles_the_higher_is_taken() -> None:
     ],
 )
 def test_a_want_becomes_a_step(want: Want, khz: int | None) -> None:
-    assert resolve_khz(want, STEPS, 2_400_000) == khz
+    assert resolve_khz(want, window(*STEPS), 2_400_000) == khz
 
 
 def test_as_is_of_nothing_is_nothing() -> None:
-    assert resolve_khz(Level.AS_IS, STEPS, None) is None
+    assert resolve_khz(Level.AS_IS, window(*STEPS), None) is None
 
 
 # TRAFFIC, with the thresholds of DPDK's guest_cli

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from examples.contributing.policy_kind import AnyTraffic
+from orchestrator.limits import Limits, window_of
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
@@ -17,6 +18,7 @@ from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.timetable import whole_hours
 from orchestrator.sampling.branches import BranchCount
 from orchestrator.sampling.kinds import SampleKind
+from orchestrator.values.frequencies import table_from
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import Policy
@@ -52,7 +54,7 @@ def view(*vcpus: VCpuSample[Any], now: datetime = NOON) -> PolicyView[Any]:
 def sample(
     vcpu: int = 0, value: object = None, *, steps: tuple[int, ...] = STEPS
 ) -> VCpuSample[Any]:
-    return VCpuSample(vcpu=vcpu, steps_khz=steps, value=value)
+    return VCpuSample(vcpu=vcpu, window=window_of(table_from(steps)), value=value)
 
 
 _COUNTS = st.integers(0, 10**12)
@@ -63,8 +65,11 @@ VALUES: dict[SampleKind | None, st.SearchStrategy[Any]] = {
     | st.builds(BranchCount, _COUNTS, _COUNTS, st.floats(1e-6, 1e6, allow_nan=False)),
     SampleKind.VCPU_TIME: st.none() | st.floats(0, 1),
 }
-_steps = st.sets(st.integers(1, 6_000_000), min_size=1, max_size=12).map(
-    lambda khz: tuple(sorted(khz, reverse=True))
+_limits = st.builds(Limits, st.integers(0, 6_000_000), st.integers(1, 6_000_000))
+_windows = st.builds(
+    window_of,
+    st.sets(st.integers(1, 6_000_000), min_size=1, max_size=12).map(table_from),
+    _limits,
 )
 _zones = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
 
@@ -74,7 +79,7 @@ def views(policy: Policy[Any, Any]) -> st.SearchStrategy[PolicyView[Any]]:
     samples = st.builds(
         VCpuSample,
         vcpu=st.integers(0, 300),
-        steps_khz=_steps,
+        window=_windows,
         value=VALUES[policy.sample],
     )
     return st.builds(

@@ -86,6 +86,6 @@ async def watch_a_tap(root: Path) -> list[int | None]:
 def test_a_clock_follows_a_tap_s_counter_through_a_pool_of_threads(
     tmp_path: Path,
 ) -> None:
-    lowest, highest = place(0).steps_khz[-1], place(0).steps_khz[0]
+    lowest, highest = place(0).window.low_khz, place(0).window.high_khz
     # Nothing arrives, much at once, nothing again; in the end it is forgotten.
     assert asyncio.run(watch_a_tap(tmp_path)) == [lowest, highest, lowest, None]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from orchestrator.limits import Window
     from orchestrator.policy.kinds.option import Option, Problem, Spelling
     from orchestrator.policy.kinds.want import Want
     from orchestrator.sampling.kinds import SampleKind
@@ -34,8 +35,8 @@ class VCpuSample(Generic[ValueT]):
     """One vCPU, as a policy sees it."""
 
     vcpu: int
-    steps_khz: tuple[int, ...]
-    """The steps that it may get, descending, at least one."""
+    window: Window
+    """The steps that it may have."""
     value: ValueT | None = None
     """What the policy's sampler found since the last decision; None: unknown."""
 

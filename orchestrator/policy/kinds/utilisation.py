@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from orchestrator.policy.kinds.contract import Decision, Policy, PolicyKind
 from orchestrator.policy.kinds.option import Problem, option, period
-from orchestrator.policy.kinds.want import Level, round_up, step_down
+from orchestrator.policy.kinds.want import Level
 from orchestrator.sampling.kinds import SampleKind
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Utilisation(Policy[float, Steps]):
         states: dict[int, StepState] = {}
         for sample in view.vcpus:
             if sample.value is not None:
-                top = StepState(sample.steps_khz[0], 0)
+                top = StepState(sample.window.high_khz, 0)
                 before = memory.get(sample.vcpu, top)
                 state = self._next(sample, sample.value, before)
                 states[sample.vcpu] = state
@@ -94,11 +94,11 @@ class Utilisation(Policy[float, Steps]):
     def _next(
         self, sample: VCpuSample[float], load: float, state: StepState
     ) -> StepState:
-        khz = round_up(state.khz, sample.steps_khz)
+        khz = sample.window.fit(state.khz)
         if load >= self.up_above:
-            return StepState(sample.steps_khz[0], 0)
+            return StepState(sample.window.high_khz, 0)
         if load >= self.down_below:
             return StepState(khz, 0)
         if state.low_samples + 1 < self.down_after_samples:
             return StepState(khz, state.low_samples + 1)
-        return StepState(step_down(khz, sample.steps_khz), 0)
+        return StepState(sample.window.step_down(khz), 0)
