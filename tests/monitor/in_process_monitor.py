@@ -108,6 +108,7 @@ class InProcessMonitor:
         self.exchange = Exchange(
             groups, decider, answers, words, epoll_set.rearm, self._now_ns
         )
+        self.exchange.cpu_ns = self._now_ns
         self.registry = Registry(
             groups, self.exchange, answers, epoll_set, self.table, report
         )

@@ -316,3 +316,40 @@ def test_a_flood_of_short_packets_is_read_in_small_portions(
     assert monitor.counts()["unanswered"] == MAX_PACKETS
     monitor.run_until_idle()
     assert monitor.counts()["unanswered"] == 4_000
+
+
+def test_a_pause_of_ours_is_no_silence_of_the_guest(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    packet = encode(Request(0, MIN))
+    assert monitor.request(guest, packet) == packet
+    monitor.tick_ns = 10 * TURN_NS  # the turn uses up its share of the time
+    guest.sendall(packet + packet[:100])
+    monitor.run_pass()
+    monitor.tick_ns = 0
+    assert monitor.exchange.paused
+    guest.sendall(packet[100:])
+    # The monitor continues late: what was sent meanwhile is not read yet.
+    monitor.now_ns += IDLE_NS
+    monitor.run_pass()
+    assert not monitor.exchange.paused
+    monitor.run_pass()
+    assert receive(guest) == 2 * packet
+    assert monitor.counts() == {"acks": 3}
+
+
+def test_bytes_that_wait_to_be_read_are_no_silence(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    guest.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    packet = encode(Request(0, MIN))
+    assert monitor.request(guest, packet) == packet
+    cut = encode(Request(0, 99))
+    guest.sendall(cut[:100])
+    monitor.run_pass()
+    # More than what is read at once, so that a part of a packet is left.
+    guest.sendall(cut[100:] + packet * 2 * MAX_PACKETS)
+    monitor.run_pass()
+    assert monitor.reasons() == {"unit": 1}
+    # Another process had the CPU.
+    monitor.now_ns += IDLE_NS
+    monitor.run_until_idle()
+    assert monitor.counts() == {"acks": 1 + 2 * MAX_PACKETS, "nacks": 1}

@@ -65,6 +65,7 @@ class Endpoint:
         "has_fast_path",
         "held",
         "index",
+        "is_drained",
         "is_enabled",
         "last_partial_ns",
         "plans",
@@ -77,7 +78,7 @@ class Endpoint:
         "unsent",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one statement for each field
         self,
         sock: _socket.socket,
         domain: Domain,
@@ -107,6 +108,8 @@ class Endpoint:
         """Whether the next 464 bytes are one whole packet that can be answered at once:
         no part of it has been received, and no answer waits. Updated by `refresh`."""
         self.stream = stream or Stream()
+        self.is_drained = True
+        """Whether the last read emptied the socket."""
         self.last_partial_ns = 0
         """Time (monotonic) when the rest of the stream was received."""
         self.reported_refusals = 0

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 from os import pwrite
-from time import monotonic_ns
+from time import monotonic_ns, thread_time_ns
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import (
@@ -87,6 +87,8 @@ class Exchange:
         self._words = words
         self._rearm = rearm
         self._now_ns = now_ns
+        self.cpu_ns: Callable[[], int] = thread_time_ns
+        """CPU time, for shares of the time: no guest pays for other processes."""
         self.is_gathering = False
         """Whether answers to planned requests are gathered."""
         self.rest_deadlines: dict[Endpoint, int] = {}
@@ -153,25 +155,29 @@ class Exchange:
             if all(plans):
                 self._follow_all(endpoint, data, plans, polled_ns)
                 return
-        began_ns = self._now_ns()
+        began_ns = self.cpu_ns()
         # Packets of another size are very unlikely to look like this.
         if {header[2:] for header in headers} == {_ORDINARY}:
             self._serve_packets(endpoint, GENERATION_464, data, headers, polled_ns)
         else:
-            if endpoint.stream.rest and polled_ns - endpoint.last_partial_ns >= IDLE_NS:
+            is_silence_over = polled_ns - endpoint.last_partial_ns >= IDLE_NS
+            if endpoint.stream.rest and endpoint.is_drained and is_silence_over:
                 self.process_rest(endpoint)
+            # Otherwise more may wait in the socket, and that is no silence.
+            endpoint.is_drained = len(data) < endpoint.read_bytes
             self._process_cut(endpoint, endpoint.stream.feed(data), polled_ns)
         if len(data) > (endpoint.stream.generation or GENERATION_464).size_bytes:
             self._charge(endpoint, began_ns)
 
     def _charge(self, endpoint: Endpoint, began_ns: int) -> None:
         """Pause a guest that sends bursts if its share of the time is used up."""
-        now_ns = self._now_ns()
-        until_ns = endpoint.time_share.charge(now_ns - began_ns, now_ns)
+        took_ns, now_ns = self.cpu_ns() - began_ns, self._now_ns()
+        until_ns = endpoint.time_share.charge(took_ns, now_ns)
         endpoint.refresh()
         if until_ns:
             self.paused[endpoint] = until_ns
             endpoint.time_share.is_paused = True
+            self.rest_deadlines.pop(endpoint, None)
             self._rearm(endpoint)
 
     def resume(self) -> None:
@@ -180,6 +186,8 @@ class Exchange:
         for endpoint in [e for e, until in self.paused.items() if until <= now_ns]:
             del self.paused[endpoint]
             endpoint.time_share.is_paused = False
+            # What the guest has sent since is not read yet: its silence begins now.
+            self._await_rest(endpoint, now_ns)
             self._rearm(endpoint)
 
     def _follow_all(
@@ -255,14 +263,18 @@ class Exchange:
         """Process packets cut from the stream, and keep track of its rest."""
         self._words[endpoint.index + ERRORS] += cut.is_lost
         self._store_generation(endpoint)
-        self.rest_deadlines.pop(endpoint, None)
-        if endpoint.stream.rest:
-            endpoint.last_partial_ns = polled_ns
-            self.rest_deadlines[endpoint] = polled_ns + IDLE_NS
+        self._await_rest(endpoint, polled_ns)
         generation = endpoint.stream.generation
         if cut.packets and generation is not None:
             headers = read_headers(cut.packets, generation)
             self._serve_packets(endpoint, generation, cut.packets, headers, polled_ns)
+
+    def _await_rest(self, endpoint: Endpoint, since_ns: int) -> None:
+        """Wait for the rest of a packet, if a part of it was received."""
+        self.rest_deadlines.pop(endpoint, None)
+        if endpoint.stream.rest:
+            endpoint.last_partial_ns = since_ns
+            self.rest_deadlines[endpoint] = since_ns + IDLE_NS
 
     def _store_generation(self, endpoint: Endpoint) -> None:
         endpoint.refresh()

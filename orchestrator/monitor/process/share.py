@@ -23,8 +23,7 @@ PARTS = 20
 CREDIT_NS = 1_000_000
 """How far a guest may exceed its share before it is paused: 50 us of time."""
 MAX_PAUSE_NS = 2_000_000
-"""The longest pause: a turn may be long because another process had the CPU, and guests
-wait 10 ms for an answer."""
+"""The longest pause: guests wait 10 ms for an answer."""
 
 
 class TimeShare:
@@ -42,6 +41,10 @@ class TimeShare:
 
     def charge(self, took_ns: int, now_ns: int) -> int:
         """Account for a turn.
+
+        Args:
+            took_ns: CPU time of the turn.
+            now_ns: the time (monotonic) after it.
 
         Returns:
             When (monotonic) the next one may be; 0: at once.
