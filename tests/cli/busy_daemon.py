@@ -69,7 +69,7 @@ class Load:
                 wanted = round((1 - load) * (_STEPS - 1))
                 unit = Unit.SCALE_DOWN if step < wanted else Unit.SCALE_UP
                 step = min(_STEPS - 1, max(0, step + (1 if step < wanted else -1)))
-                self._end.ask(self._vcpu, unit)
+                self._end.request(self._vcpu, unit)
                 wait_s = _SLOWEST_S + load * (_FASTEST_S - _SLOWEST_S)
 
 

@@ -257,14 +257,14 @@ def test_channels_are_added_to_and_removed_from_a_running_guest(
     spec = GuestSpec(name="hot", vcpus=2, channels=(), pins={0: "0", 1: "1"})
     guest = session_host.start(spec)
     try:
-        assert guest.talker.tell("say:ready") is not None
+        assert guest.talker.run("say:ready") is not None
         before = descriptions(guest)
         onboarded = run("domain", "onboard", guest.name, uri=session_host.uri)
         assert onboarded.exit_code == 0, onboarded.output
         with EchoHost([guest.channel_path(1)]):
-            assert guest.talker.tell("open:1") == "ok"
-            assert guest.talker.tell("ask:1:3").startswith("ack ")
-            guest.talker.tell("close:1")
+            assert guest.talker.run("open:1") == "ok"
+            assert guest.talker.run("ask:1:3").startswith("ack ")
+            guest.talker.run("close:1")
         offboarded = run("domain", "offboard", guest.name, uri=session_host.uri)
         assert offboarded.exit_code == 0, offboarded.output
         assert descriptions(guest) == before

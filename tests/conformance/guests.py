@@ -1,4 +1,4 @@
-"""What the conformance tests share."""
+"""Helpers of the conformance tests."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GARBAGE = st.binary(min_size=464, max_size=464)
-"""A packet's worth of anything."""
+"""Any bytes in the size of a packet."""
 
 
 @contextmanager
 def fresh_monitor() -> Iterator[InProcessMonitor]:
-    """Make a monitor for one example of many."""
+    """Create a monitor for one of many examples."""
     with TemporaryDirectory() as name, InProcessMonitor(Path(name)) as monitor:
         yield monitor
 
 
 def silence(monitor: InProcessMonitor) -> None:
-    """Let so much time pass that a guest would have finished a packet."""
+    """Let so much time pass that a guest would have completed a packet."""
     monitor.now_ns += IDLE_NS
     monitor.run_pass()
 
 
 def receive_all(monitor: InProcessMonitor, guest: socket.socket) -> bytes:
-    """Take what has arrived, and what could not be sent before that was taken."""
+    """Receive everything that has arrived, and what could only be sent afterwards."""
     data = receive(guest)
     while True:
         monitor.run_pass()

@@ -1,4 +1,4 @@
-"""The tests that documents name are there."""
+"""The tests that documents name exist."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TYPED_THERE = [
     *("BRANCH_RATIO", "HIGH", "MEDIUM", "LOW", "SCALE_UP", "SCALE_DOWN", "SCALE_MAX"),
     *("SCALE_MIN", "ENABLE_TURBO", "DISABLE_TURBO"),
 ]
-"""Commands, options, keys and words of DPDK's vm_power_manager, 1.8 to 26.07."""
+"""Commands, options, keys and values of DPDK's vm_power_manager, 1.8 to 26.07."""
 _REFERENCE = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 
 
-def test_each_test_that_the_table_of_functions_names_exists() -> None:
+def test_each_test_in_the_table_of_functions_exists() -> None:
     references = _REFERENCE.findall(DOCUMENT.read_text(encoding="utf-8"))
     assert len(references) > 40
     missing = [
@@ -41,7 +41,7 @@ def test_each_test_that_the_table_of_functions_names_exists() -> None:
     assert missing == []
 
 
-def test_each_area_of_dpdk_s_test_plans_has_tests_of_that_name() -> None:
+def test_each_area_of_dpdk_s_test_plans_has_tests() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     rows = [row for row in text.partition("| Area |")[2].splitlines() if row[:1] == "|"]
     assert len(rows) > 12
@@ -55,7 +55,7 @@ def test_each_area_of_dpdk_s_test_plans_has_tests_of_that_name() -> None:
     assert strange == []
 
 
-def test_what_does_the_same_here_is_a_command_that_there_is() -> None:
+def test_each_replacement_is_an_existing_command() -> None:
     commands = {
         context.command_path: context
         for context in walk()
@@ -81,12 +81,12 @@ def test_what_does_the_same_here_is_a_command_that_there_is() -> None:
 
 
 def spellings(line: str) -> list[str]:
-    """Write out the ways that ``a|b`` leaves open, of each word for itself."""
+    """Expand the alternatives of ``a|b`` in each word."""
     ways = [word.split("|") for word in line.split()]
     return [" ".join(way) for way in itertools.product(*ways)]
 
 
-def test_each_thing_that_could_be_typed_there_is_named() -> None:
+def test_each_input_of_that_program_is_documented() -> None:
     text = MIGRATION.read_text(encoding="utf-8")
     assert [word for word in TYPED_THERE if word not in text] == []
 

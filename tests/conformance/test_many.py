@@ -1,4 +1,4 @@
-"""What DPDK's own host has fixed numbers for."""
+"""Where DPDK's own host has fixed limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.controller.specs import domain, topology, vcpu
 DOMAINS, VCPUS = 30, 30
 
 
-def test_f6_thirty_domains_with_thirty_vcpus_have_their_policies() -> None:
+def test_f6_thirty_domains_with_thirty_vcpus_can_have_policies() -> None:
     host = SimulatedHost(Config(), topology=topology(cpus=DOMAINS * VCPUS))
     for n in range(DOMAINS):
         vcpus = tuple(vcpu(v, n * VCPUS + v) for v in range(VCPUS))
@@ -40,7 +40,7 @@ def test_f6_thirty_domains_with_thirty_vcpus_have_their_policies() -> None:
     assert {min(vcpus or ()) for vcpus in covered.values()} == {0, 8, 16}
 
 
-def test_f14_what_was_fixed_there_is_an_option_here() -> None:
+def test_f14_fixed_values_of_that_program_are_options_here() -> None:
     config = config_from(
         {
             "run_dir": "/tmp/elsewhere",
@@ -63,7 +63,7 @@ def test_f14_what_was_fixed_there_is_an_option_here() -> None:
 
 
 @pytest.mark.parametrize("count", [5, 64, 65, 200])
-def test_f6_any_number_of_domains_has_policies_of_rules(count: int) -> None:
+def test_f6_any_number_of_domains_can_have_policies_of_rules(count: int) -> None:
     rules = {"policy": [{"match": "*", "kind": "utilisation"}]}
     host = SimulatedHost(config_from(rules))
     for n in range(count):

@@ -1,4 +1,4 @@
-"""S1 to S17 of docs/conformance.md: what a guest could do to the peer's host."""
+"""S1 to S17 of docs/conformance.md: what a guest can do to the peer's host."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.monitor.monitor_harness import monitor_harness
 MAX, MIN = Unit.SCALE_MAX, Unit.SCALE_MIN
 LOW, HIGH = encode(Request(0, MIN)), encode(Request(0, MAX))
 ENDLESS = b"A" * 32
-"""A name without the zero that should end it."""
+"""A name without a terminating zero."""
 
 
 def _query(command: Command, name: bytes = b"", vcpu: int = 0) -> bytes:
@@ -49,14 +49,14 @@ def _query(command: Command, name: bytes = b"", vcpu: int = 0) -> bytes:
 
 
 def _two(monitor: InProcessMonitor) -> None:
-    """A victim, number 1, beside the domain of `simple`."""
+    """Define a second domain, number 1, beside the one of `simple`."""
     monitor.define_group(1)
     monitor.hand_over(1)
     monitor.define_domain(1, groups=(1,))
 
 
 @pytest.mark.parametrize("core_type", [1, 2, 255])
-def test_s1_no_byte_reaches_a_cpu_of_the_host(
+def test_s1_no_packet_controls_a_host_cpu(
     monitor: InProcessMonitor, core_type: int
 ) -> None:
     guest = monitor.simple()
@@ -66,11 +66,11 @@ def test_s1_no_byte_reaches_a_cpu_of_the_host(
     ):
         assert monitor.request(guest, packet) == encode_answer(packet, Answer.NACK)
     assert monitor.reasons() == {"physical": 2}
-    told = monitor.reported_refusals()
-    assert (monitor.frequency(), told) == (TURBO, [(0, "physical", 0, MIN)])
+    refusals = monitor.reported_refusals()
+    assert (monitor.frequency(), refusals) == (TURBO, [(0, "physical", 0, MIN)])
 
 
-def test_s2_a_name_opens_no_door(monitor: InProcessMonitor) -> None:
+def test_s2_a_name_grants_no_access(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     _two(monitor)
     monitor.request(guest, LOW)
@@ -86,7 +86,7 @@ def test_s2_a_name_opens_no_door(monitor: InProcessMonitor) -> None:
 
 
 @given(st.integers(1, 2**64 - 1))
-@example(2**32)  # is 0 to whoever looks at 32 bits
+@example(2**32)  # 0 if only 32 bits are used
 @example(2**16)
 def test_s3_every_vcpu_s_number_is_checked(vcpu: int) -> None:
     with fresh_monitor() as monitor:
@@ -97,34 +97,38 @@ def test_s3_every_vcpu_s_number_is_checked(vcpu: int) -> None:
         assert monitor.frequency() == TURBO
 
 
-def test_s7_a_domain_of_many_vcpus_is_told_of_eight(monitor: InProcessMonitor) -> None:
+def test_s7_a_domain_with_many_vcpus_gets_replies_for_eight(
+    monitor: InProcessMonitor,
+) -> None:
     monitor.define_group()
     monitor.hand_over()
     monitor.define_domain(groups=(0,) * 200)
     guest = monitor.adopt()
-    clocks = decode_frequencies(monitor.request(guest, _query(Command.QUERY_FREQ_LIST)))
-    abilities = decode_capabilities(
+    frequencies = decode_frequencies(
+        monitor.request(guest, _query(Command.QUERY_FREQ_LIST))
+    )
+    capabilities = decode_capabilities(
         monitor.request(guest, _query(Command.QUERY_CAPS_LIST))
     )
-    assert (clocks.num_vcpu, clocks.khz) == (8, (TURBO,) * 8)
-    assert (abilities.num_vcpu, abilities.turbo) == (8, (1,) * 8)
+    assert (frequencies.num_vcpu, frequencies.khz) == (8, (TURBO,) * 8)
+    assert (capabilities.num_vcpu, capabilities.turbo) == (8, (1,) * 8)
 
 
 @pytest.mark.parametrize("command", range(7, 11))
-def test_s8_a_reply_has_nothing_of_the_host_in_it(
+def test_s8_a_reply_contains_no_memory_of_the_host(
     monitor: InProcessMonitor, command: int
 ) -> None:
     guest = monitor.simple()
     for _ in range(2):
         reply = bytearray(monitor.request(guest, _query(Command(command))))
-        # Answer's number, the first entry, the count of vCPUs.
+        # The answer's code, the first entry, the number of vCPUs.
         for start, size in ((12, 4), (48, 8), (len(reply) - 8, 1)):
             reply[start : start + size] = bytes(size)
         assert not any(reply)
         monitor.define_domain(may_query=False)
 
 
-def test_s9_a_name_without_an_end_is_32_bytes(monitor: InProcessMonitor) -> None:
+def test_s9_an_unterminated_name_is_32_bytes(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     packet = LOW[:16] + ENDLESS + LOW[48:]
     assert monitor.request(guest, packet) == packet
@@ -137,7 +141,7 @@ def test_s9_a_name_without_an_end_is_32_bytes(monitor: InProcessMonitor) -> None
 
 
 @pytest.mark.parametrize("name", [b"", b"nobody", ENDLESS])
-def test_s10_s11_a_policy_is_its_sender_s_whatever_its_name(
+def test_s10_s11_a_policy_belongs_to_its_sender_whatever_its_name(
     monitor: InProcessMonitor, name: bytes
 ) -> None:
     guest = monitor.simple()
@@ -147,7 +151,7 @@ def test_s10_s11_a_policy_is_its_sender_s_whatever_its_name(
     assert (sent.uuid, sent.number) == ("0", 0)
 
 
-def test_s13_a_flood_is_kept_from_main_and_from_the_log(
+def test_s13_a_flood_does_not_reach_main_or_the_log(
     monitor: InProcessMonitor, capfd: pytest.CaptureFixture[str]
 ) -> None:
     guest, policy = monitor.simple(), encode_policy(PolicyPacket())
@@ -156,19 +160,21 @@ def test_s13_a_flood_is_kept_from_main_and_from_the_log(
         monitor.run_until_idle()
         receive(guest)
     assert len(monitor.policies()) < MAX_BURST
-    (told,) = monitor.reported_refusals()
-    assert told[:2] == (0, "policies-too-many")
+    (refusals,) = monitor.reported_refusals()
+    assert refusals[:2] == (0, "policies-too-many")
     assert capfd.readouterr() == ("", "")
 
 
-def test_s13_a_guest_holds_a_clock_within_its_bounds(monitor: InProcessMonitor) -> None:
+def test_s13_a_guest_keeps_a_frequency_within_its_limits(
+    monitor: InProcessMonitor,
+) -> None:
     monitor.simple()
     monitor.define_domain(max_khz=MIDDLE)
     assert monitor.request(monitor.adopt(), HIGH) == HIGH
     assert monitor.frequency() == MIDDLE
 
 
-def test_s14_who_listens_at_a_channel_s_path_must_be_trusted(tmp_path: Path) -> None:
+def test_s14_the_listener_of_a_channel_must_be_trusted(tmp_path: Path) -> None:
     path = tmp_path / "domain.0"
     with socket.socket(socket.AF_UNIX) as imposter:
         imposter.bind(str(path))
@@ -177,7 +183,7 @@ def test_s14_who_listens_at_a_channel_s_path_must_be_trusted(tmp_path: Path) -> 
             connect(str(path), trusted_uids=[os.getuid() + 1])
 
 
-def test_s16_who_reads_guests_bytes_has_no_rights(tmp_path: Path) -> None:
+def test_s16_the_process_that_reads_guests_bytes_has_no_rights(tmp_path: Path) -> None:
     async def run() -> None:
         async with monitor_harness(tmp_path) as main:
             assert await main.simple().request(MIN) == "ACK"

@@ -1,4 +1,4 @@
-"""docs/conformance.md keeps its promise: every row has a test, or says why not."""
+"""Every row of docs/conformance.md has a test, or the reason why not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_every_number_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("number", ROWS)
-def test_a_row_names_tests_that_exist_or_says_why_it_has_none(number: str) -> None:
+def test_each_row_names_existing_tests_or_why_it_does_not_apply(number: str) -> None:
     named = _TEST.findall(ROWS[number])
     assert named or ROWS[number].startswith("does not apply")
     for file, test in named:

@@ -1,4 +1,4 @@
-"""T1 to T13 of docs/conformance.md: what the peer's transport gets wrong."""
+"""T1 to T13 of docs/conformance.md: defects of the peer's transport."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MAX, MIN = Unit.SCALE_MAX, Unit.SCALE_MIN
 LOW, HIGH = encode(Request(0, MIN)), encode(Request(0, MAX))
 
 
-def test_t1_a_cut_packet_keeps_its_channel(monitor: InProcessMonitor) -> None:
+def test_t1_a_channel_survives_a_cut_packet(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     assert monitor.request(guest, LOW[:100]) == b""
     assert monitor.request(guest, LOW[100:]) == LOW
@@ -59,7 +59,7 @@ def test_t1_a_cut_packet_keeps_its_channel(monitor: InProcessMonitor) -> None:
     assert monitor.reports == []
 
 
-def test_t2_a_guest_that_goes_in_mid_packet_ends_its_channel_once(
+def test_t2_a_guest_that_hangs_up_in_a_packet_ends_its_channel_once(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
@@ -73,7 +73,7 @@ def test_t2_a_guest_that_goes_in_mid_packet_ends_its_channel_once(
 
 
 @pytest.mark.parametrize("generation", GENERATIONS.values())
-def test_t3_a_guest_of_another_size_is_understood(
+def test_t3_a_guest_of_another_packet_size_is_recognized(
     monitor: InProcessMonitor, generation: Generation
 ) -> None:
     guest = monitor.simple()
@@ -102,7 +102,7 @@ def test_t4_a_backlog_is_answered_in_few_passes_and_written_once_in_each(
         assert after - before <= passes
 
 
-def test_t5_a_clock_group_that_is_slow_to_take_holds_up_its_own_guests_only(
+def test_t5_a_clock_group_that_is_slow_to_take_delays_only_its_own_guests(
     monitor: InProcessMonitor,
 ) -> None:
     for number in (0, 1):
@@ -113,12 +113,12 @@ def test_t5_a_clock_group_that_is_slow_to_take_holds_up_its_own_guests_only(
     slow, other = monitor.adopt(0), monitor.adopt(1)
     assert monitor.request(slow, LOW) == b""
     assert monitor.request(other, LOW) == LOW
-    # Nothing is due while nobody asks: the loop sleeps without a limit.
+    # There is no deadline while no guest sends: the loop sleeps without a limit.
     assert not monitor.exchange.rest_deadlines
     assert not monitor.groups.deadlines
 
 
-def test_t6_answers_that_nobody_reads_are_dropped_whole(
+def test_t6_unread_answers_are_dropped_whole(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
@@ -133,7 +133,7 @@ def test_t6_answers_that_nobody_reads_are_dropped_whole(
     assert monitor.request(guest, LOW) == LOW
 
 
-def test_t7_an_answer_of_which_the_socket_took_a_part_is_finished(
+def test_t7_a_partially_sent_answer_is_completed(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.simple()
@@ -156,7 +156,7 @@ def test_t8_a_failed_connection_leaks_no_descriptor(tmp_path: Path) -> None:
     path = tmp_path / "channel"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        _fail_to_connect(str(path), [os.getuid()])  # nobody listens
+        _fail_to_connect(str(path), [os.getuid()])  # no listener
         listener.listen(0)
         before = _count_descriptors()
         for trusted in ([], [os.getuid()]):
@@ -182,7 +182,7 @@ def test_t9_a_channel_whose_domain_is_gone_may_hang_up(
 ) -> None:
     guest = monitor.simple()
     monitor.request(guest, LOW)
-    # Both are seen in the same pass, in either order.
+    # Both are noticed in the same pass, in either order.
     monitor.main.send(messages.encode(commands.ForgetDomain("0", (0,))))
     guest.close()
     main_fd = monitor.handoff.fileno()
@@ -197,7 +197,7 @@ def test_t9_a_channel_whose_domain_is_gone_may_hang_up(
     assert monitor.epoll_set.wait(0, 64) == []
 
 
-def test_t10_the_monitor_ends_when_it_is_told_and_by_no_signal(tmp_path: Path) -> None:
+def test_t10_the_monitor_ends_on_command_and_by_no_signal(tmp_path: Path) -> None:
     async def run() -> None:
         async with monitor_harness(tmp_path) as main:
             guest, pid = main.simple(), main.monitor.pid
@@ -241,7 +241,9 @@ def test_t13_a_policy_is_acknowledged_when_it_is_installed(
         assert receive(guest) == encode_answer(policy, answer)
 
 
-def test_t3_a_wrong_guess_costs_what_it_was_made_of(monitor: InProcessMonitor) -> None:
+def test_t3_a_wrong_guess_costs_only_the_bytes_that_it_was_based_on(
+    monitor: InProcessMonitor,
+) -> None:
     guest = monitor.simple()
     monitor.request(guest, encode(Request(0, MAX), GENERATIONS[456]) + LOW[:8])
     assert monitor.generation() == (464, False)

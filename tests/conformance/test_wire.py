@@ -68,7 +68,7 @@ def test_w2_an_ack_is_the_request(monitor: InProcessMonitor) -> None:
     )
 
 
-def test_w3_a_nack_is_the_request_with_one_number_changed(
+def test_w3_a_nack_is_the_request_with_one_field_changed(
     monitor: InProcessMonitor,
 ) -> None:
     vectors = read_vectors()
@@ -86,7 +86,7 @@ def test_w4_connect_is_not_answered(monitor: InProcessMonitor) -> None:
     assert monitor.counts() == {"acks": 1}
 
 
-def test_w5_a_unit_that_is_none_is_refused_where_the_peer_says_nothing(
+def test_w5_an_unknown_unit_is_refused_where_the_peer_does_not_answer(
     monitor: InProcessMonitor,
 ) -> None:
     guest = monitor.simple()
@@ -96,7 +96,7 @@ def test_w5_a_unit_that_is_none_is_refused_where_the_peer_says_nothing(
     assert monitor.reasons() == {"unit": 3}
 
 
-def test_w6_the_end_of_a_policy_is_not_answered(monitor: InProcessMonitor) -> None:
+def test_w6_the_removal_of_a_policy_is_not_answered(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     assert monitor.request(guest, read_vectors()["G4.PKT_POLICY_REMOVE"]) == b""
     assert monitor.request(guest, LOW) == LOW
@@ -120,7 +120,7 @@ def test_w7_an_answer_comes_within_10_ms_or_not_at_all(
 def test_w8_packets_may_be_cut_anywhere(is_known: bool, cuts: set[int]) -> None:  # noqa: FBT001
     with fresh_monitor() as monitor:
         guest, high = monitor.simple(), encode(Request(0, MAX))
-        if is_known:  # what the guest speaks
+        if is_known:  # the guest's generation
             monitor.request(guest, high)
         stream = LOW + high + LOW
         edges = [0, *sorted(cuts), len(stream)]
@@ -131,7 +131,7 @@ def test_w8_packets_may_be_cut_anywhere(is_known: bool, cuts: set[int]) -> None:
         assert answers == stream
 
 
-def test_w9_packets_may_come_together(monitor: InProcessMonitor) -> None:
+def test_w9_packets_may_arrive_together(monitor: InProcessMonitor) -> None:
     guest, high = monitor.simple(), encode(Request(0, MAX))
     assert monitor.request(guest, (LOW + high) * 60) == (LOW + high) * 60
     assert monitor.frequency() == TURBO
@@ -139,7 +139,7 @@ def test_w9_packets_may_come_together(monitor: InProcessMonitor) -> None:
 
 @pytest.mark.parametrize("generation", GENERATIONS.values())
 @given(garbage=GARBAGE)
-def test_w10_only_the_command_of_a_connect_is_looked_at(
+def test_w10_only_the_command_of_a_connect_is_used(
     generation: Generation, garbage: bytes
 ) -> None:
     with fresh_monitor() as monitor:
@@ -164,17 +164,17 @@ def test_w11_a_guest_that_never_reads_is_served_ten_thousand_times(
     assert monitor.frequency() == LOWEST
     counts = monitor.counts()
     assert counts["acks"] + counts["dropped"] == 10_000
-    # Whoever opens the port next finds whole answers only.
+    # The next program that opens the port finds only whole answers.
     assert not len(receive_all(monitor, guest)) % 464
 
 
-def test_w12_a_host_that_comes_back_needs_no_connect(monitor: InProcessMonitor) -> None:
+def test_w12_a_host_that_reconnects_needs_no_connect(monitor: InProcessMonitor) -> None:
     guest = monitor.simple()
     monitor.request(guest, encode_connect())
     again = monitor.adopt()
     assert monitor.request(again, LOW) == LOW
     assert monitor.frequency() == LOWEST
-    # A host that was started anew knows nothing of its guest, and has taken no clock.
+    # A restarted host knows nothing of its guest, and has not taken its clock group.
     with fresh_monitor() as other:
         other.define_group()
         other.hand_over(is_taken=False)
@@ -195,7 +195,9 @@ def test_w13_a_host_cpu_in_a_guest_s_request_is_refused(
     assert monitor.reasons() == {"physical": 1}
 
 
-def test_w14_a_name_in_a_packet_moves_nobody_else(monitor: InProcessMonitor) -> None:
+def test_w14_a_name_in_a_packet_affects_no_other_domain(
+    monitor: InProcessMonitor,
+) -> None:
     monitor.simple()
     monitor.define_group(1)
     monitor.hand_over(1)
@@ -211,9 +213,7 @@ def test_w14_a_name_in_a_packet_moves_nobody_else(monitor: InProcessMonitor) -> 
 
 
 @pytest.mark.parametrize("vcpu", [1, 128, 2**16, 2**32, 2**64 - 1])
-def test_w15_a_vcpu_that_is_not_there_is_refused(
-    monitor: InProcessMonitor, vcpu: int
-) -> None:
+def test_w15_an_unknown_vcpu_is_refused(monitor: InProcessMonitor, vcpu: int) -> None:
     packet = encode(Request(vcpu, MAX))
     assert monitor.request(monitor.simple(), packet) == encode_answer(
         packet, Answer.NACK
@@ -221,7 +221,7 @@ def test_w15_a_vcpu_that_is_not_there_is_refused(
     assert monitor.reasons() == {"no-vcpu": 1}
 
 
-def test_w16_a_query_of_more_than_8_vcpus_is_cut_and_padded_with_zeros(
+def test_w16_a_reply_has_at_most_8_vcpus_and_is_padded_with_zeros(
     monitor: InProcessMonitor,
 ) -> None:
     monitor.define_group()
@@ -235,7 +235,7 @@ def test_w16_a_query_of_more_than_8_vcpus_is_cut_and_padded_with_zeros(
     assert not any(answer[:12])
 
 
-def test_w17_a_first_packet_of_460_bytes_is_obeyed_and_the_second_one_answered(
+def test_w17_a_first_packet_of_460_bytes_is_carried_out_and_the_second_one_answered(
     monitor: InProcessMonitor,
 ) -> None:
     guest, low = monitor.simple(), encode(Request(0, MIN), GENERATIONS[460])
@@ -243,7 +243,7 @@ def test_w17_a_first_packet_of_460_bytes_is_obeyed_and_the_second_one_answered(
     silence(monitor)
     assert (receive(guest), monitor.frequency()) == (b"", LOWEST)
     assert monitor.request(guest, low) == low
-    # Another connection of the same guest, and one of which the operator has said it.
+    # A new connection of the same guest, and one whose generation is configured.
     assert monitor.request(monitor.adopt(), low) == low
     with fresh_monitor() as other:
         other.simple()

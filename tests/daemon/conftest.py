@@ -35,7 +35,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def tree(directory: Path) -> CpuTree:
-    """Eight simulated CPUs, a clock each."""
+    """Eight simulated CPUs, each a clock group of its own."""
     lay_out(directory / "sys", cpus=8, steps_khz=STEPS)
     return CpuTree(directory / "sys")
 
@@ -57,7 +57,7 @@ def uri(directory: Path, ends: list[GuestEnd]) -> str:
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`vmpower-guest.pyz`, as `make guest` builds it."""
+    """`vmpower-guest.pyz`, as built by `make guest`."""
     output = tmp_path_factory.mktemp("guest") / "vmpower-guest.pyz"
     program = CHECKOUT / "scripts" / "build_guest.py"
     subprocess.run([sys.executable, program, output], check=True, capture_output=True)
@@ -66,7 +66,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[DaemonProcess]:
-    """A daemon that has both channels, and releases clocks at once."""
+    """A daemon with both channels open, which releases clock groups at once."""
     with DaemonProcess(uri, tree.root, release_after_s=0.3) as daemon:
         for number, end in enumerate(ends):
             daemon.wait_for_channel("dpdk-0", number, "open")

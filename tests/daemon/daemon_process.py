@@ -1,4 +1,4 @@
-"""A vmpowerd process of the test's own.
+"""A vmpowerd process for one test.
 
 Usage::
 
@@ -40,7 +40,7 @@ release_after_s = {release_after_s}
 
 
 class DaemonProcess:
-    """Starts, asks, stops and kills one daemon.
+    """Starts, queries, stops and kills one daemon.
 
     Synchronization: one thread.
     """
@@ -67,7 +67,7 @@ class DaemonProcess:
         self.config.write_text(config + text, encoding="utf-8")
         self.log = self.run_dir / "log"
         self.wrapper: tuple[str, ...] = ()
-        """A command that starts the daemon's, such as `prlimit`."""
+        """A command that runs the daemon's command, such as `prlimit`."""
         self._process: subprocess.Popen[bytes] | None = None
         self._monitors: set[int] = set()
 
@@ -119,7 +119,7 @@ class DaemonProcess:
         """Start the process and wait until it serves.
 
         Raises:
-            TimeoutError: it does not, or has ended.
+            TimeoutError: it does not, or has exited.
         """
         self.launch(*more)
         wait_for(self._answers, "vmpowerd answers")
@@ -127,8 +127,8 @@ class DaemonProcess:
     def _answers(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            said = self.log.read_text(encoding="utf-8", errors="replace")
-            raise AssertionError(f"vmpowerd ended:\n{said}")
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+            raise AssertionError(f"vmpowerd ended:\n{text}")
         try:
             return self.status()["daemon"]["monitor_pid"] is not None
         except DaemonUnreachable:
@@ -142,15 +142,15 @@ class DaemonProcess:
         with ControlClient(self.socket) as client:
             return client.domain(name)
 
-    def wait_for(self, look: Callable[[Status], T], *, timeout_s: float = 20.0) -> T:
-        """Wait until the status shows something.
+    def wait_for(self, query: Callable[[Status], T], *, timeout_s: float = 20.0) -> T:
+        """Wait until a query of the status returns something.
 
         Raises:
             TimeoutError: it does not.
         """
 
         def find() -> T | None:
-            return look(self.status()) or None
+            return query(self.status()) or None
 
         return wait_for(find, "the daemon's status", timeout_s=timeout_s)
 
@@ -194,7 +194,7 @@ class DaemonProcess:
         self.wait_until_ended()
 
     def stop(self) -> int:
-        """SIGTERM, if it runs; return the exit status."""
+        """SIGTERM the process if it runs; return the exit status."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.terminate()
@@ -205,7 +205,7 @@ class DaemonProcess:
             self._process.wait()
             raise
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         """Return the log."""
         return self.log.read_text(encoding="utf-8")
 
@@ -213,7 +213,7 @@ class DaemonProcess:
 def find_channel(
     status: Status, domain: str, number: int, state: str | None = None
 ) -> Channel | None:
-    """Find a channel in a status document, if it is in a state."""
+    """Return a channel of a status document; None: not there or not in that state."""
     for each in status["domains"]:
         if each["name"] == domain:
             for channel in each["channels"]:

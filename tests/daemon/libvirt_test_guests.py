@@ -1,8 +1,8 @@
 """Domains of libvirt's test driver whose channels end in this process.
 
-The test driver runs domains without QEMU. A channel with an explicit path, and a
-socket that listens there, make a whole channel: what the daemon connects to is a
-`GuestEnd`, which sends packets as a guest's virtio port would.
+The test driver runs domains without QEMU. A channel with an explicit path and a socket
+that listens there form a complete channel: the daemon connects to a `GuestEnd`, which
+sends packets like a guest's virtio port.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKET_SIZE = GENERATION_464.size_bytes
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 RUNNING, SHUT_OFF = 1, 5
 """Values of virDomainState, as the test driver reads them from its file."""
 
 
 class GuestEnd:
-    """The guest's end of one channel; listens, and accepts at once, as QEMU does.
+    """The guest's end of one channel; listens and accepts at once, like QEMU.
 
     Synchronization: one thread, beside the one that accepts.
     """
@@ -57,13 +57,13 @@ class GuestEnd:
                 self._accepted.put(self._listener.accept()[0])
 
     def accept(self) -> None:
-        """Go on with the next connection; the last one, if any, is closed."""
+        """Use the next connection; the last one, if any, is closed."""
         if self._peer is not None:
             self._peer.close()
-        self._peer = self._accepted.get(timeout=PATIENCE_S)
+        self._peer = self._accepted.get(timeout=TIMEOUT_S)
 
     def try_accept(self, timeout_s: float = 0.1) -> bool:
-        """Go on with the next connection if there is one soon."""
+        """Use the next connection if there is one soon."""
         try:
             accepted = self._accepted.get(timeout=timeout_s)
         except queue.Empty:
@@ -79,31 +79,31 @@ class GuestEnd:
         return self._peer
 
     def connect_packet(self) -> None:
-        """Send CONNECT, which nobody answers."""
+        """Send CONNECT, which has no answer."""
         self.peer.sendall(encode_connect())
 
-    def ask(self, vcpu: int, unit: Unit) -> Answer:
+    def request(self, vcpu: int, unit: Unit) -> Answer:
         """Send a request and wait for its answer, see `exchange`."""
-        return self.say(encode(Request(vcpu, unit)))
+        return self.send_packet(encode(Request(vcpu, unit)))
 
-    def say(self, packet: bytes) -> Answer:
-        """Send what is answered by its echo; wait for that, see `exchange`."""
+    def send_packet(self, packet: bytes) -> Answer:
+        """Send a packet whose ACK is its echo and wait for that, see `exchange`."""
         return Answer(decode(self.exchange(packet)).command)
 
     def exchange(self, packet: bytes, answer_bytes: int = PACKET_SIZE) -> bytes:
-        """Send a packet and return its answer; send it again if none comes.
+        """Send a packet and return its answer; repeat it if there is none.
 
-        As a guest does: an answer that took too long is not sent at all.
+        As a guest does: an answer that would be late is not sent at all.
         """
         for _ in range(20):
-            self.peer.settimeout(PATIENCE_S / 20)
+            self.peer.settimeout(TIMEOUT_S / 20)
             self.peer.sendall(packet)
             with contextlib.suppress(TimeoutError):
                 return self._read(answer_bytes)
         raise TimeoutError("no answer")
 
     def answer(self) -> Answer:
-        """Read one answer of those that are echoes."""
+        """Read one answer that is an echo."""
         return Answer(decode(self._read(PACKET_SIZE)).command)
 
     def _read(self, size: int) -> bytes:
@@ -116,7 +116,7 @@ class GuestEnd:
         return data
 
     def close(self) -> None:
-        """End as a QEMU that died does; twice is once."""
+        """Close everything, like a QEMU that dies; may be repeated."""
         if self._listener.fileno() < 0:
             return
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -147,7 +147,7 @@ class DriverDomain:
 
 
 def domain_xml(domain: DriverDomain) -> str:
-    """Write the domain as the test driver's file takes it."""
+    """Return the domain's XML for the test driver's file."""
     pins = "".join(
         f"<vcpupin vcpu='{vcpu}' cpuset='{cpus}'/>"
         for vcpu, cpus in enumerate(domain.pins)
@@ -171,7 +171,7 @@ def domain_xml(domain: DriverDomain) -> str:
 
 
 def write_driver_file(file: Path, domains: Sequence[DriverDomain]) -> str:
-    """Write a host of domains; return the URI that opens it."""
+    """Write a host with domains to a file; return the URI that opens it."""
     text = "".join(domain_xml(domain) for domain in domains)
     file.write_text(f"<node>{text}</node>", encoding="utf-8")
     return f"test://{file}"
@@ -179,7 +179,7 @@ def write_driver_file(file: Path, domains: Sequence[DriverDomain]) -> str:
 
 @contextlib.contextmanager
 def guest_ends(directory: Path, count: int) -> Iterator[list[GuestEnd]]:
-    """Listen on so many channels."""
+    """Listen on a number of channels."""
     with contextlib.ExitStack() as stack:
         ends = []
         for number in range(count):
@@ -190,7 +190,7 @@ def guest_ends(directory: Path, count: int) -> Iterator[list[GuestEnd]]:
 
 
 def tree_bytes(root: Path) -> dict[str, bytes]:
-    """Read every file below a directory: what a test compares before and after."""
+    """Read every file below a directory, to be compared later."""
     return {
         os.fspath(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))

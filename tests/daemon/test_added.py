@@ -1,4 +1,4 @@
-"""A domain of each template, as `domain add --start` makes it, is served at once."""
+"""A domain of each template, created by `domain add --start`, is served at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WITHOUT_HARDWARE = {
     "nfv": ("--network", "user", "--set", "hugepage-mib=none", "--numa-node", "0"),
     "cloud": ("--network", "user", "--set", "cache=writeback", "--mode", "enforce"),
 }
-"""No huge pages, switch, or network of libvirt's, which this machine may not have."""
+"""No huge pages, switch, or libvirt network, which this machine may not have."""
 
 
 @pytest.fixture
@@ -71,14 +71,14 @@ def test_dpdk_is_served_in_a_domain_of_each_template(
 
 
 def answered(status: Status) -> Channel | None:
-    """All of DPDK's requests, or too late to be."""
+    """Whether all of DPDK's requests were answered, or dropped as late."""
     channel = find_channel(status, NAME, 0)
     done = channel and channel["acks_total"] + channel["late_total"] == len(UNITS)
     return channel if done else None
 
 
 def disk(host: SystemHost, template: str) -> tuple[str, ...]:
-    """An empty disk for the guest that must have one."""
+    """An empty disk for a guest that requires one."""
     if template != "cloud":
         return ()
     image = host.guests / "added.img"

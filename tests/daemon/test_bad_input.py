@@ -1,4 +1,4 @@
-"""Each mistake gets a clear word, and the rest goes on."""
+"""Each mistake is reported clearly, and everything else keeps working."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def channel(number: object, path: object, kind: str = "unix") -> str:
     )
 
 
-def world(directory: Path, end: GuestEnd, devices: str) -> str:
-    """A good domain, and a bad one with these devices."""
+def write_domains(directory: Path, end: GuestEnd, devices: str) -> str:
+    """Write a good domain, and a bad one with these devices."""
     good = DriverDomain(name=GOOD, pins=("2",), paths={0: end.path})
     bad = domain_xml(DriverDomain(name="bad", pins=("3",), paths={}, number=2))
     bad = bad.replace("<devices></devices>", f"<devices>{devices}</devices>")
@@ -63,11 +63,11 @@ def bad_domain(daemon: DaemonProcess) -> Domain:
 
 def is_served(end: GuestEnd) -> bool:
     end.accept()
-    return end.ask(0, Unit.SCALE_MIN) is Answer.ACK
+    return end.request(0, Unit.SCALE_MIN) is Answer.ACK
 
 
 @pytest.mark.parametrize(
-    ("devices", "word"),
+    ("devices", "problem"),
     [
         (channel("99999", "/tmp/x"), "99999"),
         (channel("seven", "/tmp/x"), "seven"),
@@ -76,21 +76,21 @@ def is_served(end: GuestEnd) -> bool:
         (channel("0", "/tmp/" + "x" * 103), "108"),
     ],
 )
-def test_a_bad_channel_is_named_and_another_domain_is_served(
-    directory: Path, tree: CpuTree, ends: list[GuestEnd], devices: str, word: str
+def test_an_invalid_channel_is_reported_and_another_domain_is_served(
+    directory: Path, tree: CpuTree, ends: list[GuestEnd], devices: str, problem: str
 ) -> None:
-    uri = world(directory, ends[0], devices)
+    uri = write_domains(directory, ends[0], devices)
     with DaemonProcess(uri, tree.root) as daemon:
         assert is_served(ends[0])
         shown = bad_domain(daemon)
         problems = [*shown["problems"], *(c["reason"] for c in shown["channels"])]
-        assert any(word in (problem or "") for problem in problems), problems
+        assert any(problem in (found or "") for found in problems), problems
 
 
-def test_a_domain_without_channels_is_shown_and_takes_no_part(
+def test_a_domain_without_channels_is_shown_and_not_managed(
     directory: Path, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
-    uri = world(directory, ends[0], "")
+    uri = write_domains(directory, ends[0], "")
     with DaemonProcess(uri, tree.root) as daemon:
         assert is_served(ends[0])
         assert bad_domain(daemon)["channels"] == []
@@ -112,14 +112,14 @@ def test_hundreds_of_channels_of_one_domain_are_all_connected(
                 )
             )
             ends[299].accept()
-            assert ends[299].ask(1, Unit.SCALE_MIN) is Answer.ACK
+            assert ends[299].request(1, Unit.SCALE_MIN) is Answer.ACK
 
 
-def test_a_path_that_does_not_exist_is_awaited(
+def test_a_path_that_does_not_exist_is_waited_for(
     directory: Path, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     late = directory / "late"
-    uri = world(directory, ends[0], channel(0, late))
+    uri = write_domains(directory, ends[0], channel(0, late))
     with DaemonProcess(uri, tree.root) as daemon:
         assert is_served(ends[0])
         absent = daemon.wait_for_channel("bad", 0, "absent")
@@ -131,8 +131,8 @@ def test_a_path_that_does_not_exist_is_awaited(
             end.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_a_socket_that_belongs_to_somebody_else_is_not_believed(
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_socket_of_another_user_is_not_trusted(
     directory: Path, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     path = directory / "theirs"
@@ -149,7 +149,7 @@ def test_a_socket_that_belongs_to_somebody_else_is_not_believed(
     ) as impostor:
         assert impostor.stdout
         impostor.stdout.readline()
-        uri = world(directory, ends[0], channel(0, path))
+        uri = write_domains(directory, ends[0], channel(0, path))
         with DaemonProcess(uri, tree.root) as daemon:
             assert is_served(ends[0])
             refused = daemon.wait_for_channel("bad", 0, "refused")
@@ -157,7 +157,7 @@ def test_a_socket_that_belongs_to_somebody_else_is_not_believed(
         impostor.communicate()
 
 
-def test_a_channel_that_another_program_holds_is_contended_until_it_lets_go(
+def test_a_channel_is_contended_until_another_program_disconnects(
     directory: Path, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     path = directory / "held"
@@ -177,7 +177,7 @@ def test_a_channel_that_another_program_holds_is_contended_until_it_lets_go(
         assert qemu.stdout
         assert qemu.stdin
         qemu.stdout.readline()
-        uri = world(directory, ends[0], channel(0, path))
+        uri = write_domains(directory, ends[0], channel(0, path))
         with DaemonProcess(uri, tree.root) as daemon:
             assert is_served(ends[0])
             held = daemon.wait_for_channel("bad", 0, "contended")
@@ -188,7 +188,7 @@ def test_a_channel_that_another_program_holds_is_contended_until_it_lets_go(
         qemu.communicate()
 
 
-def test_a_cpu_tree_without_cpufreq_is_served_with_a_reason(
+def test_a_cpu_tree_without_cpufreq_is_accepted_and_the_reason_shown(
     directory: Path, ends: list[GuestEnd], uri: str
 ) -> None:
     bare = directory / "bare/devices/system/cpu"
@@ -196,7 +196,7 @@ def test_a_cpu_tree_without_cpufreq_is_served_with_a_reason(
     (bare / "online").write_text("0-3\n", encoding="ascii")
     with DaemonProcess(uri, directory / "bare") as daemon:
         ends[0].accept()
-        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.NACK
         status = daemon.status()
         assert status["cpus"] == []
         assert {c["pcpu"] for c in status["unmanaged_cpus"]} == {0, 1, 2, 3}
@@ -204,15 +204,15 @@ def test_a_cpu_tree_without_cpufreq_is_served_with_a_reason(
         assert "no cpufreq" in (vcpu["reason"] or "")
 
 
-def test_a_root_that_is_no_cpu_tree_is_refused(directory: Path, uri: str) -> None:
+def test_a_root_without_a_cpu_tree_is_refused(directory: Path, uri: str) -> None:
     (directory / "nothing").mkdir()
     daemon = DaemonProcess(uri, directory / "nothing")
     daemon.launch()
     assert daemon.wait_until_ended() == 1
-    assert f"cannot open {directory}/nothing/devices/system/cpu" in daemon.said()
+    assert f"cannot open {directory}/nothing/devices/system/cpu" in daemon.log_text()
 
 
-def test_an_offline_cpu_an_unwritable_file_and_an_unknown_driver_are_told_apart(
+def test_an_offline_cpu_an_unwritable_file_and_an_unknown_driver_are_distinguished(
     directory: Path, tree: CpuTree
 ) -> None:
     switch_cpu(tree.root, 1, is_online=False)
@@ -228,9 +228,9 @@ def test_an_offline_cpu_an_unwritable_file_and_an_unknown_driver_are_told_apart(
         uri = write_driver_file(directory / "node.xml", [domain])
         with DaemonProcess(uri, tree.root) as daemon:
             ends[0].accept()
-            assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+            assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
             for vcpu in (1, 2, 3):
-                assert ends[0].ask(vcpu, Unit.SCALE_MIN) is Answer.NACK
+                assert ends[0].request(vcpu, Unit.SCALE_MIN) is Answer.NACK
             vcpus = daemon.status()["domains"][0]["vcpus"]
             reasons = [vcpu["reason"] or "" for vcpu in vcpus]
     assert reasons[0] == ""
@@ -239,21 +239,24 @@ def test_an_offline_cpu_an_unwritable_file_and_an_unknown_driver_are_told_apart(
     assert "unsupported scaling driver 'speedy'" in reasons[3]
 
 
-def test_a_clock_that_the_kernel_refuses_is_refused_to_the_guest(
+def test_a_frequency_that_the_kernel_refuses_is_refused_to_the_guest(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    clock = tree.root / POLICY.format(2, "scaling_setspeed")
-    clock.unlink()
-    clock.symlink_to("/dev/full")
+    setspeed = tree.root / POLICY.format(2, "scaling_setspeed")
+    setspeed.unlink()
+    setspeed.symlink_to("/dev/full")
     with DaemonProcess(uri, tree.root) as daemon:
         ends[0].accept()
-        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
-        wait_for(lambda: "the kernel refused a frequency" in daemon.said(), "its word")
-        assert ends[0].ask(1, Unit.SCALE_MIN) is Answer.ACK
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.NACK
+        wait_for(
+            lambda: "the kernel refused a frequency" in daemon.log_text(),
+            "the log line",
+        )
+        assert ends[0].request(1, Unit.SCALE_MIN) is Answer.ACK
 
 
 @pytest.mark.parametrize(
-    ("uri", "word"),
+    ("uri", "error"),
     [
         ("qemu+ssh://host/system", "remote libvirt URI"),
         ("qemu://host/system", "remote libvirt URI"),
@@ -263,14 +266,14 @@ def test_a_clock_that_the_kernel_refuses_is_refused_to_the_guest(
         ("qemu:///embed", "?root="),
     ],
 )
-def test_an_invalid_uri_is_refused_with_the_reason(uri: str, word: str) -> None:
+def test_an_invalid_uri_is_refused_with_the_reason(uri: str, error: str) -> None:
     done = run("-c", uri, "--check-config")
     assert done.returncode == 2
-    assert word in done.stderr
+    assert error in done.stderr
     assert uri in done.stderr
 
 
-def test_a_typo_in_the_configuration_is_named_and_nothing_is_started(
+def test_a_typo_in_the_configuration_is_reported_and_nothing_is_started(
     directory: Path,
 ) -> None:
     file = directory / "vmpower.toml"
@@ -283,7 +286,7 @@ def test_a_typo_in_the_configuration_is_named_and_nothing_is_started(
     assert done.stdout == ""
 
 
-def test_a_good_configuration_is_silent_and_can_be_shown(directory: Path) -> None:
+def test_a_valid_configuration_is_silent_and_can_be_shown(directory: Path) -> None:
     file = directory / "vmpower.toml"
     file.write_text("[bounds]\nmax_khz = '2GHz'\n", encoding="utf-8")
     checked = run("--config", str(file), "--check-config")

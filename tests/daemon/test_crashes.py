@@ -1,4 +1,4 @@
-"""kill -9, at random moments, under traffic: the host is as it was before."""
+"""kill -9, at random moments, under traffic: the host is restored."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ GOVERNORS = ("performance", "powersave", "schedutil")
 
 @pytest.fixture
 def distinct(tree: CpuTree) -> dict[str, bytes]:
-    """Give every CPU settings of its own, none of them the default together."""
+    """Give each CPU its own settings, all different from the default."""
     for number in range(8):
         policy = tree.root / POLICY.format(number)
         governor = GOVERNORS[number % len(GOVERNORS)]
         (policy / "scaling_governor").write_text(f"{governor}\n", encoding="ascii")
-        clock = 1_200_000 + number * 7_919
-        (policy / "scaling_setspeed").write_text(f"{clock}\n", encoding="ascii")
+        khz = 1_200_000 + number * 7_919
+        (policy / "scaling_setspeed").write_text(f"{khz}\n", encoding="ascii")
     return tree_bytes(tree.root)
 
 
@@ -45,7 +45,7 @@ def is_taken(tree: CpuTree, group: int) -> bool:
 
 
 def begin(daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]) -> None:
-    """Have both channels connected and their clocks taken."""
+    """Wait until both channels are connected and their clock groups taken."""
     for number, end in enumerate(ends):
         end.accept()
         end.connect_packet()
@@ -54,12 +54,12 @@ def begin(daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]) -> None:
 
 
 def moment(seed: int) -> None:
-    """Let traffic run for a random moment."""
+    """Let traffic run for a random time."""
     threading.Event().wait(random.Random(seed).uniform(0.0, 0.25))
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_monitor_undoes_the_death_of_main(
+def test_the_monitor_restores_everything_if_main_dies(
     tree: CpuTree,
     uri: str,
     ends: list[GuestEnd],
@@ -79,7 +79,7 @@ def test_the_monitor_undoes_the_death_of_main(
 
 
 def kill_both(daemon: DaemonProcess) -> None:
-    """Kill main and monitor so that the monitor cannot undo anything."""
+    """Kill main and monitor so that the monitor cannot restore anything."""
     monitor = daemon.monitor_pid
     os.kill(monitor, signal.SIGSTOP)
     daemon.kill()
@@ -87,7 +87,7 @@ def kill_both(daemon: DaemonProcess) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_next_start_undoes_the_death_of_both(
+def test_the_next_start_restores_everything_if_both_die(
     directory: Path,
     tree: CpuTree,
     uri: str,
@@ -104,7 +104,7 @@ def test_the_next_start_undoes_the_death_of_both(
         daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert tree_bytes(tree.root) == distinct
-        assert "restored clock groups left by a previous run" in daemon.said()
+        assert "restored clock groups left by a previous run" in daemon.log_text()
 
 
 def change_governor(tree: CpuTree, group: int, governor: str) -> None:
@@ -129,14 +129,15 @@ def test_what_an_operator_changed_after_a_death_survives_the_next_start(
         daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert tree_bytes(tree.root) == changed
-        assert "restored clock groups left by a previous run" not in daemon.said()
+        assert "restored clock groups left by a previous run" not in daemon.log_text()
         assert (
-            "not restored: governor was changed since the previous run" in daemon.said()
+            "not restored: governor was changed since the previous run"
+            in daemon.log_text()
         )
         assert not (daemon.run_dir / "restore.json").exists()
 
 
-def test_what_was_never_taken_survives_the_death_of_both(
+def test_groups_that_were_never_taken_survive_the_death_of_both(
     directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     with DaemonProcess(uri, tree.root) as daemon:
@@ -151,7 +152,7 @@ def test_what_was_never_taken_survives_the_death_of_both(
 
 
 @pytest.mark.parametrize("death", ["of main", "of both", "none"])
-def test_a_governor_that_was_changed_before_the_take_comes_back(
+def test_a_governor_that_was_changed_before_the_take_is_restored(
     directory: Path, tree: CpuTree, uri: str, ends: list[GuestEnd], death: str
 ) -> None:
     with DaemonProcess(uri, tree.root) as daemon:
@@ -173,7 +174,7 @@ def test_a_governor_that_was_changed_before_the_take_comes_back(
         wait_for(lambda: tree_bytes(tree.root) == before, "the tree is as it was")
 
 
-def test_what_cannot_be_restored_yet_survives_an_orderly_end(
+def test_groups_that_cannot_be_restored_yet_stay_in_the_journal_after_a_clean_exit(
     directory: Path,
     tree: CpuTree,
     uri: str,
@@ -185,11 +186,11 @@ def test_what_cannot_be_restored_yet_survives_an_orderly_end(
         begin(daemon, tree, ends)
         kill_both(daemon)
         governor.rename(directory / "hidden")
-        governor.symlink_to("/dev/full")  # as of an offline CPU: no write is taken
+        governor.symlink_to("/dev/full")  # as for an offline CPU: it accepts no write
         daemon.uri = write_driver_file(directory / "empty.xml", [])
         daemon.start()
         assert daemon.stop() == 0
-        assert "try `vmpower restore`: clock group 2: cannot" in daemon.said()
+        assert "try `vmpower restore`: clock group 2: cannot" in daemon.log_text()
         governor.unlink()
         (directory / "hidden").rename(governor)
         daemon.start()
@@ -197,7 +198,7 @@ def test_what_cannot_be_restored_yet_survives_an_orderly_end(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_restore_command_undoes_the_death_of_both(
+def test_the_restore_command_restores_everything_if_both_died(
     tree: CpuTree,
     uri: str,
     ends: list[GuestEnd],
@@ -222,7 +223,7 @@ def test_the_restore_command_undoes_the_death_of_both(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_dead_monitor_changes_no_clock_and_every_channel_is_back_within_a_second(
+def test_a_dead_monitor_changes_no_frequency_and_every_channel_is_back_within_a_second(
     tree: CpuTree,
     uri: str,
     ends: list[GuestEnd],
@@ -255,18 +256,18 @@ def test_a_dead_monitor_changes_no_clock_and_every_channel_is_back_within_a_seco
     assert tree_bytes(tree.root) == distinct
 
 
-def test_clocks_and_votes_stay_when_the_monitor_dies(
+def test_frequencies_and_votes_stay_when_the_monitor_dies(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
-        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
         dead = daemon.monitor_pid
         os.kill(dead, signal.SIGKILL)
         daemon.wait_for(lambda s: s["daemon"]["monitor_pid"] not in (None, dead))
         daemon.wait_for_channel("dpdk-0", 0, "open")
-        clock = POLICY.format(2) + "/scaling_cur_freq"
-        assert tree.read(clock) == "1200000"
+        cur_freq = POLICY.format(2) + "/scaling_cur_freq"
+        assert tree.read(cur_freq) == "1200000"
         (domain,) = daemon.status()["domains"]
         assert domain["vcpus"][0]["wish_khz"] == 1_200_000
 
@@ -276,25 +277,25 @@ def test_votes_of_a_guest_that_cannot_be_reached_again_end(
 ) -> None:
     with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
-        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
         dead = daemon.monitor_pid
-        ends[0].path.unlink()  # the connection lives on, a new one is impossible
+        ends[0].path.unlink()  # the connection stays open, a new one is impossible
         os.kill(dead, signal.SIGKILL)
         daemon.wait_for_channel("dpdk-0", 0, "absent")
-        clock = POLICY.format(2) + "/scaling_cur_freq"
-        wait_for(lambda: tree.read(clock) == "3001000", "the highest step")
+        cur_freq = POLICY.format(2) + "/scaling_cur_freq"
+        wait_for(lambda: tree.read(cur_freq) == "3001000", "the highest step")
         (domain,) = daemon.status()["domains"]
         assert domain["vcpus"][0]["wish_khz"] is None
 
 
-def test_ctrl_c_and_an_end_during_traffic_restore_everything(
+def test_ctrl_c_during_traffic_restores_everything(
     tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
 ) -> None:
     with DaemonProcess(uri, tree.root) as daemon:
         begin(daemon, tree, ends)
         with Traffic(ends):
             moment(1)
-            # As a terminal does it: to the whole process group.
+            # As a terminal does: to the whole process group.
             os.kill(daemon.monitor_pid, signal.SIGINT)
             daemon.signal(signal.SIGINT)
             assert daemon.wait_until_ended() == 0

@@ -1,4 +1,4 @@
-"""Real guests under a real libvirtd: whatever happens to a domain, we find out."""
+"""Real guests under a real libvirtd: every change of a domain is noticed."""
 
 from __future__ import annotations
 
@@ -54,60 +54,60 @@ def shown(status: Status, guest: Guest) -> Domain | None:
 
 
 def wait_for_domain(daemon: DaemonProcess, guest: Guest, state: str) -> None:
-    def look(status: Status) -> bool:
+    def is_shown(status: Status) -> bool:
         domain = shown(status, guest)
         return domain is not None and domain["state"] == state
 
-    daemon.wait_for(look)
+    daemon.wait_for(is_shown)
 
 
-def clock(tree: CpuTree, group: int = 0) -> int | None:
+def frequency(tree: CpuTree, group: int = 0) -> int | None:
     return tree.read_khz(CLOCK.format(group))
 
 
-def ask(guest: Guest, unit: int, number: int = 0) -> str:
-    """Ask as a guest does: until somebody answers in time."""
+def request(guest: Guest, unit: int, number: int = 0) -> str:
+    """Send a request like a guest: until it is answered in time."""
     return wait_for(
-        lambda: _answer(guest.talker.tell(f"ask:{number}:{unit}")), "an answer"
+        lambda: _answer(guest.talker.run(f"ask:{number}:{unit}")), "an answer"
     )
 
 
-def _answer(said: str) -> str | None:
-    word = said.split()[0]
+def _answer(result: str) -> str | None:
+    word = result.split()[0]
     return word if word in ("ack", "nack") else None
 
 
-def test_a_guest_that_already_runs_is_served_and_its_end_gives_the_clock_back(
+def test_a_running_guest_is_served_and_its_end_restores_the_governor(
     system_host: SystemHost, tree: CpuTree, guest: Guest
 ) -> None:
     before = tree.read(GOVERNOR.format(0))
-    guest.talker.tell("open:0")
+    guest.talker.run("open:0")
     with DaemonProcess(system_host.uri, tree.root, release_after_s=0.3) as daemon:
         daemon.wait_for_channel(guest.name, 0, "open")
-        guest.talker.tell("connect:0")
-        assert ask(guest, MIN) == "ack"
-        assert clock(tree) == 1_200_000
+        guest.talker.run("connect:0")
+        assert request(guest, MIN) == "ack"
+        assert frequency(tree) == 1_200_000
         guest.destroy()
         wait_for_domain(daemon, guest, "shut off")
         daemon.wait_for_channel(guest.name, 0, "absent")
         wait_for(lambda: tree.read(GOVERNOR.format(0)) == before, "the governor")
 
 
-def test_a_guest_that_starts_is_found_within_moments(
+def test_a_guest_that_starts_is_discovered_at_once(
     daemon: DaemonProcess, guest: Guest, tree: CpuTree
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("open:0")
-    assert ask(guest, MIN) == "ack"
-    assert clock(tree) == 1_200_000
+    guest.talker.run("open:0")
+    assert request(guest, MIN) == "ack"
+    assert frequency(tree) == 1_200_000
 
 
 def test_a_paused_domain_keeps_its_vote_which_does_not_count(
     daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("open:0")
-    assert ask(guest, MIN) == "ack"
+    guest.talker.run("open:0")
+    assert request(guest, MIN) == "ack"
     guest.domain.suspend()
     wait_for_domain(daemon, guest, "paused")
     assert find_channel(daemon.status(), guest.name, 0, "open")
@@ -126,18 +126,18 @@ def test_a_qemu_that_is_killed_is_noticed_and_a_new_start_is_served(
     wait_for_domain(daemon, guest, "shut off")
     guest.start()
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("open:0")
-    assert ask(guest, MIN) == "ack"
+    guest.talker.run("open:0")
+    assert request(guest, MIN) == "ack"
 
 
-def test_a_guest_that_is_reset_has_asked_for_nothing(
+def test_a_reset_ends_the_requests_of_a_guest(
     daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("open:0")
-    assert ask(guest, MIN) == "ack"
+    guest.talker.run("open:0")
+    assert request(guest, MIN) == "ack"
     guest.domain.reset()
-    daemon.wait_for(lambda s: wish(s, guest) is None)
+    daemon.wait_for(lambda s: requested_khz(s, guest) is None)
     assert find_channel(daemon.status(), guest.name, 0, "open")
 
 
@@ -145,27 +145,27 @@ def test_a_guest_whose_kernel_panics_is_served_after_its_reboot(
     daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("open:0")
-    assert ask(guest, MIN) == "ack"
+    guest.talker.run("open:0")
+    assert request(guest, MIN) == "ack"
     with contextlib.suppress(ConnectionError):
-        guest.talker.tell("crash")
-    daemon.wait_for(lambda s: wish(s, guest) is None)
+        guest.talker.run("crash")
+    daemon.wait_for(lambda s: requested_khz(s, guest) is None)
 
 
-def wish(status: Status, guest: Guest) -> int | None:
+def requested_khz(status: Status, guest: Guest) -> int | None:
     domain = shown(status, guest)
     return domain["vcpus"][0]["wish_khz"] if domain else None
 
 
-def test_a_guest_program_that_closes_its_port_loses_its_vote_at_once(
+def test_a_program_that_closes_its_port_loses_its_vote_at_once(
     daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("open:0")
-    assert ask(guest, MIN) == "ack"
-    assert wish(daemon.status(), guest) == 1_200_000
-    guest.talker.tell("close:0")
-    daemon.wait_for(lambda status: wish(status, guest) is None)
+    guest.talker.run("open:0")
+    assert request(guest, MIN) == "ack"
+    assert requested_khz(daemon.status(), guest) == 1_200_000
+    guest.talker.run("close:0")
+    daemon.wait_for(lambda status: requested_khz(status, guest) is None)
 
 
 def test_a_renamed_and_an_undefined_domain_are_followed(
@@ -181,7 +181,7 @@ def test_a_renamed_and_an_undefined_domain_are_followed(
     daemon.wait_for(lambda status: shown(status, guest) is None)
 
 
-def test_a_channel_that_is_plugged_in_is_open_at_once_and_forgotten_when_it_goes(
+def test_a_plugged_channel_is_opened_at_once_and_forgotten_when_unplugged(
     daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
@@ -189,12 +189,12 @@ def test_a_channel_that_is_plugged_in_is_open_at_once_and_forgotten_when_it_goes
         "<channel type='unix'><source mode='bind'/>"
         f"<target type='virtio' name='{AGENT_TARGET}7'/></channel>"
     )
-    guest.talker.tell("say:up")  # a kernel that can add and remove devices
+    guest.talker.run("say:up")  # a kernel that can add and remove devices
     guest.domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     daemon.wait_for_channel(guest.name, 7, "open")
-    guest.talker.tell("open:7")
-    assert ask(guest, MAX, 7) in ("ack", "nack")
-    guest.talker.tell("close:7")
+    guest.talker.run("open:7")
+    assert request(guest, MAX, 7) in ("ack", "nack")
+    guest.talker.run("close:7")
     alias = plugged_alias(guest, 7)
     guest.domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     daemon.wait_for(lambda s: find_channel(s, guest.name, 7) is None)
@@ -205,19 +205,19 @@ def plugged_alias(guest: Guest, number: int) -> str:
     return str(part.split("<alias name='")[1].split("'")[0])
 
 
-def test_a_vcpu_that_is_repinned_moves_its_vote_to_its_new_clock(
+def test_a_repinned_vcpu_moves_its_vote_to_its_new_clock_group(
     daemon: DaemonProcess, guest: Guest, tree: CpuTree
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("open:0")
-    assert ask(guest, MIN) == "ack"
+    guest.talker.run("open:0")
+    assert request(guest, MIN) == "ack"
     guest.domain.pinVcpuFlags(0, (False, True), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     daemon.wait_for(lambda s: groups(s, guest) == [1])
-    assert ask(guest, MIN) == "ack"
-    assert clock(tree, 1) == 1_200_000
+    assert request(guest, MIN) == "ack"
+    assert frequency(tree, 1) == 1_200_000
     guest.domain.pinVcpuFlags(0, (True, True), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     daemon.wait_for(lambda s: groups(s, guest) == [None])
-    assert ask(guest, MIN) == "nack"
+    assert request(guest, MIN) == "nack"
 
 
 def groups(status: Status, guest: Guest) -> list[int | None]:
@@ -225,13 +225,13 @@ def groups(status: Status, guest: Guest) -> list[int | None]:
     return [v["clock_group"] for v in domain["vcpus"]] if domain else []
 
 
-def test_a_vcpu_that_is_plugged_in_is_found_by_the_resync(
+def test_a_plugged_vcpu_is_discovered_by_the_resync(
     daemon: DaemonProcess, system_host: SystemHost
 ) -> None:
     spec = GuestSpec(name="dpdk", vcpus=1, max_vcpus=2, pins={0: "0"})
     guest = system_host.start(spec)
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("say:up")
+    guest.talker.run("say:up")
     guest.domain.setVcpusFlags(2, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     guest.domain.pinVcpuFlags(1, (False, True), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     daemon.wait_for(lambda status: groups(status, guest) == [0, 1])
@@ -246,9 +246,9 @@ def test_the_old_directory_of_dpdk_works_too(
     guest = system_host.start(spec)
     channel = daemon.wait_for_channel(guest.name, 0, "open")
     assert channel["path"] == str(old)
-    guest.talker.tell("open:0")
-    assert ask(guest, MIN) == "ack"
-    assert clock(tree) == 1_200_000
+    guest.talker.run("open:0")
+    assert request(guest, MIN) == "ack"
+    assert frequency(tree) == 1_200_000
     guest.remove()
 
 
@@ -259,33 +259,33 @@ def test_a_read_only_connection_is_enough(
         system_host.uri, tree.root, access="read-only", resync_s=1.0
     ) as daemon:
         daemon.wait_for_channel(guest.name, 0, "open")
-        guest.talker.tell("open:0")
-        assert ask(guest, MIN) == "ack"
-        # Without the event, the live XML tells of the closed port at the resync.
-        daemon.wait_for(lambda status: wish(status, guest) == 1_200_000)
-        guest.talker.tell("close:0")
-        daemon.wait_for(lambda status: wish(status, guest) is None)
+        guest.talker.run("open:0")
+        assert request(guest, MIN) == "ack"
+        # Without the event, the live XML shows the closed port at the resync.
+        daemon.wait_for(lambda status: requested_khz(status, guest) == 1_200_000)
+        guest.talker.run("close:0")
+        daemon.wait_for(lambda status: requested_khz(status, guest) is None)
 
 
-def test_a_rule_gives_a_running_guest_channels_that_it_can_talk_over(
+def test_a_rule_attaches_working_channels_to_a_running_guest(
     system_host: SystemHost, tree: CpuTree
 ) -> None:
     config = '[[onboard]]\nmatch = "dpdk-*"\n'
     guest = system_host.start(GuestSpec(name="dpdk", channels=(), pins={0: "0"}))
     other = system_host.define(GuestSpec(name="web", channels=()))
-    guest.talker.tell("say:up")
+    guest.talker.run("say:up")
     with DaemonProcess(
         system_host.uri, tree.root, config=config, resync_s=1.0
     ) as daemon:
         daemon.wait_for_channel(guest.name, 0, "open")
-        guest.talker.tell("open:0")
-        assert ask(guest, MIN) == "ack"
-        assert clock(tree) == 1_200_000
+        guest.talker.run("open:0")
+        assert request(guest, MIN) == "ack"
+        assert frequency(tree) == 1_200_000
         inactive = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
         assert inactive.count(AGENT_TARGET) == 1
         assert AGENT_TARGET not in other.domain.XMLDesc()
-        # Without the rule, what was given is taken back, in the definition too.
-        guest.talker.tell("close:0")
+        # Without the rule, the channels are removed, also from the definition.
+        guest.talker.run("close:0")
         text = daemon.config.read_text(encoding="utf-8").replace("dpdk-*", "other-*")
         daemon.config.write_text(text, encoding="utf-8")
         daemon.signal(signal.SIGHUP)
@@ -301,10 +301,10 @@ def test_a_rule_gives_a_running_guest_channels_that_it_can_talk_over(
     other.remove()
 
 
-def test_a_rule_gives_a_definition_its_channels_and_puts_them_back(
+def test_a_rule_adds_channels_to_a_definition_and_restores_them(
     system_host: SystemHost, tree: CpuTree
 ) -> None:
-    """Of a domain that is off, asks for it itself, and is defined anew by a tool."""
+    """The domain is off, requests onboarding itself, and is redefined by a tool."""
     config = '[[onboard]]\nmatch = "dpdk-*"\nmetadata = "asks"\n'
     with DaemonProcess(system_host.uri, tree.root, config=config) as daemon:
         guest = system_host.define(GuestSpec(name="dpdk", channels=(), pins={0: "0"}))
@@ -336,15 +336,15 @@ def test_a_rule_gives_a_definition_its_channels_and_puts_them_back(
     other.remove()
 
 
-def test_what_virsh_metadata_writes_holds_at_once(
+def test_a_setting_written_by_virsh_metadata_applies_at_once(
     daemon: DaemonProcess, guest: Guest, tree: CpuTree
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
-    guest.talker.tell("open:0")
-    assert ask(guest, MAX) == "ack"
-    assert clock(tree) == 3_001_000
+    guest.talker.run("open:0")
+    assert request(guest, MAX) == "ack"
+    assert frequency(tree) == 3_001_000
     set_policy(guest, "<policy max='2GHz' turbo='perhaps'/>")
-    wait_for(lambda: clock(tree) == 2_000_000, "the new bound")
+    wait_for(lambda: frequency(tree) == 2_000_000, "the new limit")
     domain = shown(daemon.status(), guest)
     assert domain
     assert domain["rights"]
@@ -352,7 +352,7 @@ def test_what_virsh_metadata_writes_holds_at_once(
     assert any("perhaps" in problem for problem in domain["problems"])
     set_policy(guest, "<policy mode='observe'/>")
     daemon.wait_for(lambda s: (d := shown(s, guest)) and d["mode"] == "observe")
-    assert ask(guest, MIN) == "nack"
+    assert request(guest, MIN) == "nack"
 
 
 def set_policy(
@@ -367,13 +367,13 @@ def set_policy(
     )
 
 
-def test_what_happens_to_a_domain_is_told_in_order(
+def test_the_events_of_a_domain_are_reported_in_order(
     daemon: DaemonProcess, guest: Guest
 ) -> None:
     daemon.wait_for_channel(guest.name, 0, "open")
     with ControlClient(daemon.socket) as client:
         events = list(client.events())
     texts = [event["text"] for event in events if event["domain"] == guest.name]
-    # libvirt starts it paused; its socket is there by then.
+    # libvirt starts it paused; its socket exists by then.
     assert texts[0].startswith("domain is ")
     assert "channel 0 is open" in texts

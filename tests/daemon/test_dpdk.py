@@ -1,4 +1,4 @@
-"""DPDK's own guests against our daemon: its test suite, and its library."""
+"""DPDK's own guests with the real daemon: its test suite, and its library."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ POLICY = "devices/system/cpu/cpufreq/policy0"
 
 
 class ClockHistory:
-    """Every clock that CPU 0 had while it was ours, in order.
+    """Every frequency that CPU 0 had while it was taken, in order.
 
-    Looks every 2 ms, far more often than the guests ask. Synchronization: one thread.
+    Polls every 2 ms, much more often than the guests send requests. Synchronization:
+    one thread.
     """
 
     def __init__(self, tree: CpuTree) -> None:
         self._tree = tree
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self.clocks: list[int] = []
+        self._thread = threading.Thread(target=self._poll)
+        self.frequencies: list[int] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -54,23 +55,23 @@ class ClockHistory:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        self._look_once()
+        self._poll_once()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while not self._stop.wait(0.002):
-            self._look_once()
+            self._poll_once()
 
-    def _look_once(self) -> None:
-        is_ours = self._tree.read(f"{POLICY}/scaling_governor") == "userspace"
-        clock = self._tree.read_khz(f"{POLICY}/scaling_cur_freq")
-        if is_ours and clock and self.clocks[-1:] != [clock]:
-            self.clocks.append(clock)
+    def _poll_once(self) -> None:
+        is_taken = self._tree.read(f"{POLICY}/scaling_governor") == "userspace"
+        khz = self._tree.read_khz(f"{POLICY}/scaling_cur_freq")
+        if is_taken and khz and self.frequencies[-1:] != [khz]:
+            self.frequencies.append(khz)
 
 
 @pytest.fixture
 def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
-    # A read-only connection does not see the guest close its port at once: its last
-    # clock stays.
+    # Over a read-only connection the daemon does not notice at once that the guest
+    # closes its port: its last frequency stays.
     with DaemonProcess(system_host.uri, tree.root, access="read-only") as daemon:
         yield daemon
 
@@ -78,23 +79,23 @@ def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
 DIALOGUES = 30
 
 
-def test_what_dpdk_s_own_guest_command_line_waits_for_comes_in_time_and_in_step(
+def test_dpdk_s_own_guest_command_line_gets_its_answers_in_time_and_in_step(
     system_host: SystemHost, daemon: DaemonProcess
 ) -> None:
     daemon.wait_for(lambda status: status["libvirt"]["connected"])
     spec = librte_power_guest(spacing_ms=20, dialogues=DIALOGUES, pins=("0", "1"))
     guest = system_host.start(spec)
     guest.console.wait_for("client: exit", timeout_s=180)
-    said = parse_dialogues(guest.console.lines)
+    dialogues = parse_dialogues(guest.console.lines)
     guest.remove()
-    assert {name: dialogue.out_of_step for name, dialogue in said.items()} == (
-        dict.fromkeys(said, 0)
+    assert {name: dialogue.out_of_step for name, dialogue in dialogues.items()} == (
+        dict.fromkeys(dialogues, 0)
     )
-    answered = {name: it for name, it in said.items() if name != "policy_remove"}
+    answered = {name: it for name, it in dialogues.items() if name != "policy_remove"}
     # An emulated guest, on a machine that is busy with others, misses some.
     for name, dialogue in answered.items():
         assert dialogue.in_time > DIALOGUES // 2, (name, dialogue)
-    assert {name: dialogue.said for name, dialogue in answered.items()} == {
+    assert {name: dialogue.answer for name, dialogue in answered.items()} == {
         "scale_min": Answer.ACK,
         "scale_other": Answer.ACK,
         "query_freq": Answer.FREQ_LIST,
@@ -118,31 +119,31 @@ def test_what_dpdk_s_own_guest_command_line_waits_for_comes_in_time_and_in_step(
         "query_caps": (1, 0, 0),
         "query_caps_list": (1, 1, 0),
     }
-    # The end of a policy is answered by nobody, and no answer of another is taken for
-    # it; what was sent was in force meanwhile.
-    assert said["policy_remove"].none == DIALOGUES
-    assert "policy workload of guest channel 0 is in force" in daemon.said()
+    # The removal of a policy has no answer, and no other answer is taken for it; the
+    # policy was in force meanwhile.
+    assert dialogues["policy_remove"].none == DIALOGUES
+    assert "policy workload of guest channel 0 is in force" in daemon.log_text()
 
 
 def answered(daemon: DaemonProcess, guest: Guest) -> Channel:
-    """Wait until all six requests were answered, or were too late to be."""
+    """Wait until all six requests were answered, or dropped as late."""
 
-    def look(status: Status) -> Channel | None:
+    def counted(status: Status) -> Channel | None:
         channel = find_channel(status, guest.name, 0)
         done = channel and channel["acks_total"] + channel["late_total"] == len(UNITS)
         return channel if done else None
 
-    channel = daemon.wait_for(look, timeout_s=60)
+    channel = daemon.wait_for(counted, timeout_s=60)
     assert channel
     return channel
 
 
-def test_dpdks_own_test_suite_is_content_with_us(
+def test_dpdks_own_test_suite_passes(
     system_host: SystemHost, daemon: DaemonProcess, tree: CpuTree
 ) -> None:
     guest = system_host.start(dpdk_test_guest(pins="0"))
     channel = answered(daemon, guest)
-    # DISABLE_TURBO was the last word on turbo, SCALE_MAX on everything else.
+    # DISABLE_TURBO was the last request about turbo, SCALE_MAX the last other one.
     assert tree.read_khz(f"{POLICY}/scaling_cur_freq") == 3_000_000
     assert channel["requests_total"] == 6
     # The tree has a turbo step, so nothing is refused.
@@ -151,7 +152,7 @@ def test_dpdks_own_test_suite_is_content_with_us(
     guest.remove()
 
 
-def test_each_call_of_librte_power_becomes_its_clock(
+def test_each_call_of_librte_power_sets_its_frequency(
     system_host: SystemHost, daemon: DaemonProcess, tree: CpuTree
 ) -> None:
     guest = system_host.start(librte_power_guest(spacing_ms=100, pins=("0",)))
@@ -159,10 +160,10 @@ def test_each_call_of_librte_power_becomes_its_clock(
         channel = answered(daemon, guest)
     guest.remove()
     assert channel["nacks_total"] == 0
-    # CONNECT and ENABLE_TURBO; DISABLE_TURBO, and UP that finds nothing higher; DOWN;
-    # MIN; MAX, without turbo.
-    taken = history.clocks.index(3_001_000)
-    assert history.clocks[taken:] == [
+    # CONNECT and ENABLE_TURBO; DISABLE_TURBO, and UP at the highest step; DOWN; MIN;
+    # MAX, without turbo.
+    taken = history.frequencies.index(3_001_000)
+    assert history.frequencies[taken:] == [
         3_001_000,
         3_000_000,
         2_000_000,

@@ -1,4 +1,4 @@
-"""What DPDK's own host cannot do, and what its test plans ask, of the whole daemon.
+"""What DPDK's own host cannot do, and what its test plans require, with real daemons.
 
 The names begin with the numbers of docs/conformance-functions.md.
 """
@@ -52,17 +52,17 @@ def governors(tree: CpuTree) -> dict[int, str]:
     return {n: tree.read(GOVERNOR.format(n)) for n in range(8)}
 
 
-def clock(tree: CpuTree, group: int) -> int | None:
+def frequency(tree: CpuTree, group: int) -> int | None:
     return tree.read_khz(CLOCK.format(group))
 
 
-def wait_for_clock(tree: CpuTree, group: int, khz: int) -> None:
-    wait_for(lambda: clock(tree, group) == khz, f"CPU {group} at {khz} kHz")
+def wait_for_frequency(tree: CpuTree, group: int, khz: int) -> None:
+    wait_for(lambda: frequency(tree, group) == khz, f"CPU {group} at {khz} kHz")
 
 
 @contextmanager
 def two_vms(directory: Path, tree: CpuTree, *, pins: str) -> Iterator[list[GuestEnd]]:
-    """Run a daemon over two domains with a vCPU each, pinned to these CPUs."""
+    """Run a daemon with two domains of one vCPU each, pinned to these CPUs."""
     with guest_ends(directory, 2) as ends:
         domains = [
             DriverDomain(
@@ -79,35 +79,35 @@ def two_vms(directory: Path, tree: CpuTree, *, pins: str) -> Iterator[list[Guest
 
 
 @pytest.mark.usefixtures("daemon")
-def test_f3_what_is_no_vcpu_is_refused_and_cpu_0_is_left_alone(
+def test_f3_an_unknown_vcpu_is_refused_and_cpu_0_is_not_changed(
     tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     before = governors(tree)
     for vcpu in (2, 7, 128, 65_535, 2**32, 2**32 + 1, 2**64 - 1):
-        assert ends[0].ask(vcpu, Unit.SCALE_MIN) is Answer.NACK
+        assert ends[0].request(vcpu, Unit.SCALE_MIN) is Answer.NACK
     assert governors(tree) == before
 
 
-def test_f5_of_domains_that_share_a_core_the_highest_wish_counts(
+def test_f5_of_domains_that_share_a_core_the_highest_request_counts(
     directory: Path, tree: CpuTree
 ) -> None:
     with two_vms(directory, tree, pins="33") as (first, second):
-        assert first.ask(0, Unit.SCALE_MIN) is Answer.ACK
-        wait_for_clock(tree, 3, TURBO)
-        assert second.ask(0, Unit.SCALE_MIN) is Answer.ACK
-        wait_for_clock(tree, 3, MIN)
-        assert first.ask(0, Unit.SCALE_MAX) is Answer.ACK
-        wait_for_clock(tree, 3, TURBO)
-        # Nothing is frozen at the highest step: it goes down again.
-        assert first.ask(0, Unit.SCALE_MIN) is Answer.ACK
-        wait_for_clock(tree, 3, MIN)
+        assert first.request(0, Unit.SCALE_MIN) is Answer.ACK
+        wait_for_frequency(tree, 3, TURBO)
+        assert second.request(0, Unit.SCALE_MIN) is Answer.ACK
+        wait_for_frequency(tree, 3, MIN)
+        assert first.request(0, Unit.SCALE_MAX) is Answer.ACK
+        wait_for_frequency(tree, 3, TURBO)
+        # It is not stuck at the highest step: it goes down again.
+        assert first.request(0, Unit.SCALE_MIN) is Answer.ACK
+        wait_for_frequency(tree, 3, MIN)
 
 
-def test_f10_what_passed_is_counted_and_told_to_programs(
+def test_f10_requests_are_counted_and_the_counters_are_in_the_api(
     daemon: DaemonProcess, ends: list[GuestEnd]
 ) -> None:
-    assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
-    assert ends[0].ask(9, Unit.SCALE_MIN) is Answer.NACK
+    assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+    assert ends[0].request(9, Unit.SCALE_MIN) is Answer.NACK
     channel = daemon.wait_for_answers("dpdk-0", 0, 2)
     assert channel["acks_total"] == 1
     assert channel["nacks_total"] == 1
@@ -116,24 +116,24 @@ def test_f10_what_passed_is_counted_and_told_to_programs(
     assert {"channel-state", "group", "libvirt"} <= kinds
 
 
-def test_f11_a_domain_is_let_go_while_its_channels_are_open(
+def test_f11_a_domain_is_released_while_its_channels_are_open(
     uri: str, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     before = governors(tree)
     with DaemonProcess(uri, tree.root, release_after_s=0.3) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
-        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
         served = daemon.config.read_text(encoding="utf-8")
         let_go = '[[domain]]\nmatch = "dpdk-0"\nmode = "observe"\n'
         set_rules(daemon, served + let_go, "observe")
-        wait_for(lambda: governors(tree) == before, "its CPUs are given back")
-        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
+        wait_for(lambda: governors(tree) == before, "its CPUs are restored")
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.NACK
         set_rules(daemon, served, "enforce")
-        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
         # All of it over the same connection.
         assert not ends[0].try_accept()
-        assert clock(tree, 2) == MIN
+        assert frequency(tree, 2) == MIN
 
 
 def set_rules(daemon: DaemonProcess, text: str, mode: str) -> None:
@@ -157,12 +157,12 @@ def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(
                 end.accept()
             first = low._replace(num_vcpu=8, vcpus=tuple(range(8)))
             rest = low._replace(num_vcpu=2, vcpus=(8, 9, 0, 0, 0, 0, 0, 0))
-            assert ends[0].say(encode_policy(first)) is Answer.ACK
-            assert ends[1].say(encode_policy(rest)) is Answer.ACK
+            assert ends[0].send_packet(encode_policy(first)) is Answer.ACK
+            assert ends[1].send_packet(encode_policy(rest)) is Answer.ACK
             for group in range(8):
-                wait_for_clock(tree, group, MIN)
-            wishes = {v["wish_khz"] for v in daemon.domain(LONG_NAME)["vcpus"]}
-            assert wishes == {MIN}
+                wait_for_frequency(tree, group, MIN)
+            requested = {v["wish_khz"] for v in daemon.domain(LONG_NAME)["vcpus"]}
+            assert requested == {MIN}
             with ControlClient(daemon.socket) as client:
                 client.set_policy(LONG_NAME, "a", "workload low vcpus=0-4")
                 client.set_policy(LONG_NAME, "b", "utilisation vcpus=5-9")
@@ -182,21 +182,23 @@ def test_f13_f23_cpus_beyond_31_63_and_255_are_reached(directory: Path) -> None:
         assert set_cpus == [31, 32, 63, 64, 255, 256, 299]
 
 
-def test_f20_what_is_shown_is_what_the_kernel_says(
+def test_f20_the_frequency_shown_is_the_kernel_s(
     daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
-    assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+    assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
     (tree.root / CLOCK.format(2)).unlink()
     (tree.root / CLOCK.format(2)).write_text("2222222\n")
     with ControlClient(daemon.socket) as client:
-        wait_for(lambda: client.cpu(2)["current_khz"] == 2_222_222, "the true clock")
+        wait_for(
+            lambda: client.cpu(2)["current_khz"] == 2_222_222, "the actual frequency"
+        )
         assert client.cpu(2)["grant_khz"] == MIN
 
 
 # DPDK's test plans
 
 
-def test_dts_channels_are_listed_and_the_map_is_that_of_the_xml(
+def test_dts_channels_are_listed_and_the_pinning_is_that_of_the_xml(
     daemon: DaemonProcess,
 ) -> None:
     domain = daemon.domain("dpdk-0")
@@ -215,15 +217,15 @@ def test_dts_channels_of_vcpus_on_socket_1(
         assert [v["pcpus"] for v in domain["vcpus"]] == [[2], [3]]
         assert [cpu["package"] for cpu in daemon.status()["cpus"]] == [0, 0, 1, 1]
         ends[0].accept()
-        assert ends[0].ask(1, Unit.SCALE_MIN) is Answer.ACK
-        assert clock(tree, 3) == MIN
+        assert ends[0].request(1, Unit.SCALE_MIN) is Answer.ACK
+        assert frequency(tree, 3) == MIN
 
 
 def test_dts_scaling_changes_exactly_the_mapped_cpu(
     directory: Path, tree: CpuTree
 ) -> None:
     with two_vms(directory, tree, pins="23") as (first, other):
-        assert other.ask(0, Unit.DISABLE_TURBO) is Answer.ACK
+        assert other.request(0, Unit.DISABLE_TURBO) is Answer.ACK
         before = governors(tree)
         for unit, khz in [
             (Unit.SCALE_MIN, MIN),
@@ -232,20 +234,22 @@ def test_dts_scaling_changes_exactly_the_mapped_cpu(
             (Unit.SCALE_UP, TURBO),
             (Unit.SCALE_MIN, MIN),
         ]:
-            assert first.ask(0, unit) is Answer.ACK
-            assert (clock(tree, 2), clock(tree, 3)) == (khz, NOMINAL)
+            assert first.request(0, unit) is Answer.ACK
+            assert (frequency(tree, 2), frequency(tree, 3)) == (khz, NOMINAL)
         after = governors(tree)
         assert {n for n in after if after[n] != before[n]} == {2}
 
 
 @pytest.mark.usefixtures("daemon")
-def test_dts_ack_where_it_can_be_done_and_nack_where_not(ends: list[GuestEnd]) -> None:
-    assert ends[0].ask(1, Unit.SCALE_MIN) is Answer.ACK
-    assert ends[0].ask(2, Unit.SCALE_MIN) is Answer.NACK
-    # What the guest's command is given as 128, 1000000000000 and -1.
+def test_dts_ack_if_the_request_is_carried_out_and_nack_if_not(
+    ends: list[GuestEnd],
+) -> None:
+    assert ends[0].request(1, Unit.SCALE_MIN) is Answer.ACK
+    assert ends[0].request(2, Unit.SCALE_MIN) is Answer.NACK
+    # What the guest's command receives as 128, 1000000000000 and -1.
     for vcpu in (128, 10**12, 2**64 - 1):
-        assert ends[0].ask(vcpu, Unit.SCALE_MIN) is Answer.NACK
-    assert ends[1].ask(1, Unit.SCALE_MAX) is Answer.ACK
+        assert ends[0].request(vcpu, Unit.SCALE_MIN) is Answer.NACK
+    assert ends[1].request(1, Unit.SCALE_MAX) is Answer.ACK
 
 
 def test_dts_queries_with_and_without_permission(
@@ -265,32 +269,36 @@ def test_dts_queries_with_and_without_permission(
                 daemon.wait_for_channel(domain.name, 0, "open")
                 end.accept()
             may, may_not = ends
-            assert may.ask(1, Unit.SCALE_MIN) is Answer.ACK
-            clocks = ask_clocks(may, Command.QUERY_FREQ_LIST)
-            assert (clocks.command, clocks.num_vcpu) == (Answer.FREQ_LIST, 8)
-            assert clocks.khz == (0, MIN, *[0] * 6)
-            assert ask_clocks(may, Command.QUERY_FREQ, 1).khz == (0, MIN, *[0] * 6)
-            able = ask_abilities(may, Command.QUERY_CAPS_LIST)
+            assert may.request(1, Unit.SCALE_MIN) is Answer.ACK
+            frequencies = query_frequencies(may, Command.QUERY_FREQ_LIST)
+            assert (frequencies.command, frequencies.num_vcpu) == (Answer.FREQ_LIST, 8)
+            assert frequencies.khz == (0, MIN, *[0] * 6)
+            assert query_frequencies(may, Command.QUERY_FREQ, 1).khz == (
+                0,
+                MIN,
+                *[0] * 6,
+            )
+            able = query_capabilities(may, Command.QUERY_CAPS_LIST)
             assert (able.command, able.num_vcpu) == (Answer.CAPS_LIST, 8)
-            # No simulated CPU is one of priority.
+            # No simulated CPU has priority.
             assert (able.turbo, able.priority) == ((1,) * 8, (0,) * 8)
-            assert ask_abilities(may, Command.QUERY_CAPS, 8).command == Answer.NACK
-            for clocks in (
-                ask_clocks(may, Command.QUERY_FREQ, 8),
-                ask_clocks(may_not, Command.QUERY_FREQ_LIST),
-                ask_clocks(may_not, Command.QUERY_FREQ),
+            assert query_capabilities(may, Command.QUERY_CAPS, 8).command == Answer.NACK
+            for frequencies in (
+                query_frequencies(may, Command.QUERY_FREQ, 8),
+                query_frequencies(may_not, Command.QUERY_FREQ_LIST),
+                query_frequencies(may_not, Command.QUERY_FREQ),
             ):
-                assert (clocks.command, clocks.khz) == (Answer.NACK, (0,) * 8)
-            refused = ask_abilities(may_not, Command.QUERY_CAPS_LIST)
+                assert (frequencies.command, frequencies.khz) == (Answer.NACK, (0,) * 8)
+            refused = query_capabilities(may_not, Command.QUERY_CAPS_LIST)
             assert (refused.command, refused.turbo) == (Answer.NACK, (0,) * 8)
-            assert may_not.ask(0, Unit.SCALE_MIN) is Answer.ACK
+            assert may_not.request(0, Unit.SCALE_MIN) is Answer.ACK
 
 
-def ask_clocks(end: GuestEnd, command: Command, vcpu: int = 0) -> Frequencies:
+def query_frequencies(end: GuestEnd, command: Command, vcpu: int = 0) -> Frequencies:
     return decode_frequencies(end.exchange(encode(Request(vcpu, 0, command)), 88))
 
 
-def ask_abilities(end: GuestEnd, command: Command, vcpu: int = 0) -> Capabilities:
+def query_capabilities(end: GuestEnd, command: Command, vcpu: int = 0) -> Capabilities:
     return decode_capabilities(end.exchange(encode(Request(vcpu, 0, command)), 184))
 
 
@@ -298,10 +306,10 @@ def ask_abilities(end: GuestEnd, command: Command, vcpu: int = 0) -> Capabilitie
 def test_dts_turbo_is_the_first_entry_and_without_it_the_second(
     tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
-    assert ends[0].ask(0, Unit.DISABLE_TURBO) is Answer.ACK
-    assert clock(tree, 2) == NOMINAL
-    assert ends[0].ask(0, Unit.ENABLE_TURBO) is Answer.ACK
-    assert clock(tree, 2) == TURBO
+    assert ends[0].request(0, Unit.DISABLE_TURBO) is Answer.ACK
+    assert frequency(tree, 2) == NOMINAL
+    assert ends[0].request(0, Unit.ENABLE_TURBO) is Answer.ACK
+    assert frequency(tree, 2) == TURBO
 
 
 NEGATIVE: Mapping[str, str] = {
@@ -312,7 +320,7 @@ NEGATIVE: Mapping[str, str] = {
 
 
 @pytest.mark.parametrize("number", [128, 10**9 - 1])
-def test_dts_negative_numbers_that_cannot_be_are_refused(
+def test_dts_negative_invalid_numbers_are_refused(
     daemon: DaemonProcess, number: int
 ) -> None:
     with ControlClient(daemon.socket) as client:

@@ -1,6 +1,6 @@
-"""Guests of all generations inside a real VM, one after the other on one port.
+"""Guests of all generations in a real VM, one after the other on one port.
 
-DPDK's own library, which is of the last generation, is in `test_dpdk`.
+DPDK's own library, which is of the latest generation, is in `test_dpdk`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PROGRAM = f"PYTHONPATH=/vmpower-guest.pyz python3 /dialogue.py {PORT}"
 VCPUS = 2
 
 
-def test_guests_of_every_generation_are_obeyed_and_answered_in_their_own_way(
+def test_guests_of_every_generation_are_served_and_answered_in_their_format(
     system_host: SystemHost, tree: CpuTree, archive: Path
 ) -> None:
     files = {
@@ -50,25 +50,25 @@ def test_guests_of_every_generation_are_obeyed_and_answered_in_their_own_way(
         daemon.wait_for_channel(guest.name, 0, "open", timeout_s=60)
         with GuestShell(guest) as shell:
             shell.run(f"until [ -e {PORT} ]; do usleep 20000; /bin/name-ports; done")
-            # The last one comes again: what was found out is only a first guess.
+            # The latest one again: a recognized generation is only a first guess.
             for size in (*GENERATIONS, 464, 16):
-                said = talk(shell, size)
-                check(said, GENERATIONS[size])
-                wait_for_clock(tree, LOWEST)
+                messages = talk(shell, size)
+                check(messages, GENERATIONS[size])
+                wait_for_frequency(tree, LOWEST)
                 assert generation_of(daemon, guest) == size
                 shell.stop("/log")
-                wait_for_clock(tree, TURBO)
-        said_of_policies = daemon.said().count("of guest channel 0 is in force")
+                wait_for_frequency(tree, TURBO)
+        installed = daemon.log_text().count("of guest channel 0 is in force")
     guest.remove()
-    assert said_of_policies == len([*GENERATIONS, 464]) - 1
+    assert installed == len([*GENERATIONS, 464]) - 1
 
 
-def wait_for_clock(tree: CpuTree, khz: int) -> None:
+def wait_for_frequency(tree: CpuTree, khz: int) -> None:
     wait_for(lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=60)
 
 
 def talk(shell: GuestShell, size: int) -> dict[str, tuple[bytes, bytes]]:
-    """Run the guest's program; return what it sent and what came back, by name."""
+    """Run the guest's program; return its packets and answers by name."""
     names = ["connect", *(name for name, *_ in dialogue.messages(GENERATIONS[size]))]
     shell.start(f"{PROGRAM} {size}", "/log")
     lines: list[str] = []
@@ -77,12 +77,12 @@ def talk(shell: GuestShell, size: int) -> dict[str, tuple[bytes, bytes]]:
         lines[:] = shell.run("cat /log").printed.splitlines()
         return len(lines) >= len(names)
 
-    wait_for(is_done, f"all that a guest of {size} bytes says", timeout_s=120)
-    said = [json.loads(line) for line in lines]
-    assert [line["name"] for line in said] == names
+    wait_for(is_done, f"all messages of a guest of {size} bytes", timeout_s=120)
+    sent = [json.loads(line) for line in lines]
+    assert [line["name"] for line in sent] == names
     return {
         line["name"]: (bytes.fromhex(line["sent"]), bytes.fromhex(line["answer"]))
-        for line in said
+        for line in sent
     }
 
 
@@ -91,22 +91,22 @@ def generation_of(daemon: DaemonProcess, guest: Guest) -> int | None:
     return channel["generation"] if channel else None
 
 
-def check(said: dict[str, tuple[bytes, bytes]], generation: Generation) -> None:
-    """Compare what came back, byte by byte where the wire leaves no choice."""
-    answers = {name: answer for name, (_, answer) in said.items()}
+def check(messages: dict[str, tuple[bytes, bytes]], generation: Generation) -> None:
+    """Compare the answers, byte by byte where the protocol specifies all bytes."""
+    answers = {name: answer for name, (_, answer) in messages.items()}
     if not generation.is_answered:
-        assert answers == dict.fromkeys(said, b"")
+        assert answers == dict.fromkeys(messages, b"")
         return
     for name in ("connect", "removal"):
         assert answers[name] == b"", name
     for name in ("min", "down"):
-        assert answers[name] == said[name][0]
-    policy, absent = said["policy"][0], said["absent"][0]
+        assert answers[name] == messages[name][0]
+    policy, absent = messages["policy"][0], messages["absent"][0]
     assert answers["policy"] == encode_answer(policy, Answer.ACK, generation)
     assert answers["absent"] == encode_answer(absent, Answer.NACK, generation)
-    clocks = decode_frequencies(answers["clocks"], generation)
-    assert (clocks.command, clocks.num_vcpu) == (Answer.FREQ_LIST, VCPUS)
-    assert clocks.khz == (LOWEST, *[0] * 7)
-    abilities = decode_capabilities(answers["abilities"], generation)
-    assert (abilities.command, abilities.num_vcpu) == (Answer.CAPS_LIST, VCPUS)
-    assert (abilities.turbo, abilities.priority) == ((1, 1, *[0] * 6), (0,) * 8)
+    frequencies = decode_frequencies(answers["frequencies"], generation)
+    assert (frequencies.command, frequencies.num_vcpu) == (Answer.FREQ_LIST, VCPUS)
+    assert frequencies.khz == (LOWEST, *[0] * 7)
+    capabilities = decode_capabilities(answers["capabilities"], generation)
+    assert (capabilities.command, capabilities.num_vcpu) == (Answer.CAPS_LIST, VCPUS)
+    assert (capabilities.turbo, capabilities.priority) == ((1, 1, *[0] * 6), (0,) * 8)

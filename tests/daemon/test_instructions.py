@@ -1,4 +1,4 @@
-"""Scripts for DPDK's vm_power_manager, through the whole daemon: FIFOs and the API."""
+"""Scripts for DPDK's vm_power_manager with a real daemon: FIFOs and the API."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def daemon(directory: Path, tree: CpuTree, fifos: Path) -> Iterator[DaemonProces
         yield daemon
 
 
-def test_what_became_of_its_name_does_not_keep_the_daemon_from_ending(
+def test_a_replaced_fifo_does_not_prevent_a_clean_exit(
     tree: CpuTree, daemon: DaemonProcess, fifos: Path
 ) -> None:
     write(fifos, 5, power("SCALE_MIN"))
-    wait_for_clock(tree, MIN)
+    wait_for_frequency(tree, MIN)
     (fifos / "fifo5").unlink()
     (fifos / "fifo5").mkdir()
     assert daemon.stop() == 0
-    assert "all CPU settings restored" in daemon.said()
+    assert "all CPU settings restored" in daemon.log_text()
 
 
-def test_a_key_of_a_stranger_does_no_harm_to_those_who_read_of_it(
+def test_a_key_with_unprintable_characters_is_shown_safely(
     daemon: DaemonProcess,
 ) -> None:
     message = '{"command": "destroy", "name": "x", "\\ud800\\u009b31m": 1}'
@@ -66,11 +66,11 @@ def test_a_key_of_a_stranger_does_no_harm_to_those_who_read_of_it(
         refused, done = client.instruct(message + good)["outcomes"]
         assert (refused["done"], done["done"]) == (False, True)
         assert done["text"].endswith("(unknown keys: '\\ud800')")
-        told = [event["text"] for event in client.events()]
-    assert any(done["text"] in text for text in told)
+        texts = [event["text"] for event in client.events()]
+    assert any(done["text"] in text for text in texts)
 
 
-def test_every_domain_that_refuses_a_policy_is_named(daemon: DaemonProcess) -> None:
+def test_every_domain_that_refuses_a_policy_is_reported(daemon: DaemonProcess) -> None:
     policy = {"policy_type": "BRANCH_RATIO", "core_list": [3]}
     with ControlClient(daemon.socket) as client:
         (outcome,) = client.instruct(json.dumps(policy))["outcomes"]
@@ -92,12 +92,12 @@ def power(unit: str) -> bytes:
     return json.dumps({"instruction": {"command": "power", "unit": unit}}).encode()
 
 
-def wait_for_clock(tree: CpuTree, khz: int, group: int = 5) -> None:
-    wait_for(lambda: tree.read_khz(CLOCK.format(group)) == khz, f"a clock of {khz}")
+def wait_for_frequency(tree: CpuTree, khz: int, group: int = 5) -> None:
+    wait_for(lambda: tree.read_khz(CLOCK.format(group)) == khz, f"{khz} kHz")
 
 
-def wait_for_words(daemon: DaemonProcess, words: str) -> None:
-    wait_for(lambda: words in daemon.said(), words)
+def wait_for_log(daemon: DaemonProcess, text: str) -> None:
+    wait_for(lambda: text in daemon.log_text(), text)
 
 
 def policies(daemon: DaemonProcess) -> list[tuple[str, Policy]]:
@@ -105,7 +105,7 @@ def policies(daemon: DaemonProcess) -> list[tuple[str, Policy]]:
     return [(d["name"], policy) for d in domains for policy in d["policies"]]
 
 
-def ask(
+def execute(
     daemon: DaemonProcess, *messages: dict[str, Any], cpu: int | None = None
 ) -> Any:
     text = "\n".join(map(json.dumps, messages))
@@ -116,7 +116,7 @@ def ask(
 def test_dts_pstate_via_fifo_the_whole_sequence(
     daemon: DaemonProcess, tree: CpuTree, fifos: Path
 ) -> None:
-    # ENABLE_TURBO raises the clock, as with DPDK's acpi-cpufreq.
+    # ENABLE_TURBO raises the frequency, as with DPDK's acpi-cpufreq.
     for unit, khz in [
         ("ENABLE_TURBO", TURBO),
         ("SCALE_MIN", MIN),
@@ -130,53 +130,55 @@ def test_dts_pstate_via_fifo_the_whole_sequence(
         ("SCALE_UP", NOMINAL),
     ]:
         write(fifos, 5, power(unit))
-        wait_for_clock(tree, khz)
-        wait_for_words(daemon, f"fifo5: {unit}: CPU 5 set to ")
+        wait_for_frequency(tree, khz)
+        wait_for_log(daemon, f"fifo5: {unit}: CPU 5 set to ")
     assert tree.read_khz(CLOCK.format(4)) != MIN
     with ControlClient(daemon.socket) as client:
         client.release(5)
     write(fifos, 5, power("DISABLE_TURBO"), power("SCALE_MIN"))
-    wait_for_clock(tree, MIN)
+    wait_for_frequency(tree, MIN)
 
 
-def test_f19_split_and_coalesced_messages_are_obeyed_once_each(
+def test_f19_split_and_coalesced_messages_are_executed_once_each(
     daemon: DaemonProcess, tree: CpuTree, fifos: Path
 ) -> None:
     low = power("SCALE_MIN")
     write(fifos, 5, low[:7], low[7:30], low[30:] + power("SCALE_UP") + low[:3])
-    wait_for_clock(tree, MIDDLE)
+    wait_for_frequency(tree, MIDDLE)
     write(fifos, 5, low[3:])
-    wait_for_clock(tree, MIN)
-    wait_for(lambda: daemon.said().count("SCALE_MIN: CPU 5") == 2, "both")
-    assert daemon.said().count("SCALE_UP: CPU 5") == 1
+    wait_for_frequency(tree, MIN)
+    wait_for(lambda: daemon.log_text().count("SCALE_MIN: CPU 5") == 2, "both")
+    assert daemon.log_text().count("SCALE_UP: CPU 5") == 1
 
 
-def test_f19_what_is_refused_is_told(daemon: DaemonProcess, fifos: Path) -> None:
+def test_f19_refusals_are_reported(daemon: DaemonProcess, fifos: Path) -> None:
     write(fifos, 5, b'{"command": "CREAT"} {"command": "power", "unit": "x"}')
     write(fifos, 5, b'{"policy_type": "WORKLOAD"}')
-    wait_for(lambda: "no running domain has a vCPU pinned" in daemon.said(), "refusal")
-    said = daemon.said()
-    assert "fifo5: refused: invalid command 'CREAT': expected one of" in said
-    assert "fifo5: refused: invalid unit 'x': expected one of" in said
+    wait_for(
+        lambda: "no running domain has a vCPU pinned" in daemon.log_text(), "refusal"
+    )
+    log = daemon.log_text()
+    assert "fifo5: refused: invalid command 'CREAT': expected one of" in log
+    assert "fifo5: refused: invalid unit 'x': expected one of" in log
     with ControlClient(daemon.socket) as client:
         kinds = [event["text"] for event in client.events()]
     assert sum("fifo5: refused" in text for text in kinds) == 3
 
 
-def test_half_a_message_does_not_swallow_the_next(
+def test_an_incomplete_message_does_not_swallow_the_next(
     daemon: DaemonProcess, tree: CpuTree, fifos: Path
 ) -> None:
     write(fifos, 5, b'{"command": ')
-    wait_for(lambda: "refused: incomplete message" in daemon.said(), "the end")
+    wait_for(lambda: "refused: incomplete message" in daemon.log_text(), "the end")
     write(fifos, 5, power("SCALE_MIN"))
-    wait_for_clock(tree, MIN)
+    wait_for_frequency(tree, MIN)
 
 
-def test_a_policy_is_one_of_the_domains_that_are_pinned_there(
+def test_a_policy_applies_to_the_domains_that_are_pinned_to_the_cpu(
     daemon: DaemonProcess, tree: CpuTree, fifos: Path
 ) -> None:
     write(fifos, 3, b'{"policy": {"policy_type": "WORKLOAD", "WORKLOAD": "low"}}')
-    wait_for_clock(tree, MIN, group=3)
+    wait_for_frequency(tree, MIN, group=3)
     found = [(name, p["source"], p["name"], p["text"]) for name, p in policies(daemon)]
     assert found == [
         ("dpdk-0", "operator", "fifo3", "workload low vcpus=1"),
@@ -185,13 +187,13 @@ def test_a_policy_is_one_of_the_domains_that_are_pinned_there(
     write(fifos, 3, b'{"command": "destroy"}')
     wait_for(lambda: policies(daemon) == [], "no policies")
     write(fifos, 3, b'{"command": "destroy"}')
-    wait_for(lambda: "no domain has a policy 'fifo3'" in daemon.said(), "refusal")
+    wait_for(lambda: "no domain has a policy 'fifo3'" in daemon.log_text(), "refusal")
 
 
-def test_f19_the_api_answers_for_each_message(
+def test_f19_the_api_returns_an_outcome_for_each_message(
     daemon: DaemonProcess, tree: CpuTree
 ) -> None:
-    outcomes = ask(
+    outcomes = execute(
         daemon,
         {"instruction": {"command": "power", "unit": "SCALE_MIN", "resource_id": 5}},
         {"command": "power", "unit": "SCALE_MIN", "core_list": [5, 99]},
@@ -206,10 +208,10 @@ def test_f19_the_api_answers_for_each_message(
         "CREATE: time-of-day for dpdk-0, dpdk-1 on CPUs 2-3",
         "DESTROY: vm1 (unknown keys: 'colour')",
     ]
-    wait_for_clock(tree, MIN)
+    wait_for_frequency(tree, MIN)
 
 
-def test_an_end_that_is_missing_is_told(daemon: DaemonProcess) -> None:
+def test_an_incomplete_message_is_reported(daemon: DaemonProcess) -> None:
     with ControlClient(daemon.socket) as client:
         (outcome,) = client.instruct('{"command": "power"', 5)["outcomes"]
     assert (outcome["done"], outcome["text"]) == (
@@ -218,7 +220,7 @@ def test_an_end_that_is_missing_is_told(daemon: DaemonProcess) -> None:
     )
 
 
-def test_fifos_are_ours_alone_and_go_with_the_daemon(
+def test_fifos_are_private_and_removed_with_the_daemon(
     daemon: DaemonProcess, fifos: Path
 ) -> None:
     assert sorted(path.name for path in fifos.iterdir()) == [
@@ -230,14 +232,14 @@ def test_fifos_are_ours_alone_and_go_with_the_daemon(
     assert list(fifos.iterdir()) == []
 
 
-# Somebody else was there first
+# Something else has the name
 
 
-def refuse(_message: object, _cpu: int) -> None:
-    raise AssertionError("nobody wrote")
+def fail(_message: object, _cpu: int) -> None:
+    raise AssertionError("a message was executed")
 
 
-def open_to_everybody(directory: Path) -> None:
+def a_world_writable_directory(directory: Path) -> None:
     directory.mkdir()
     directory.chmod(0o777)
 
@@ -258,17 +260,17 @@ def no_directory(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "complaint"),
+    ("prepare", "problem"),
     [
-        (open_to_everybody, "is world-writable"),
+        (a_world_writable_directory, "is world-writable"),
         (a_file_instead, "is not a FIFO of this user or root"),
         (a_link_instead, "cannot create FIFO"),
         (no_directory, "cannot create FIFO directory"),
     ],
 )
-def test_s14_nobody_else_can_speak_for_the_operator(
-    tmp_path: Path, prepare: Callable[[Path], None], complaint: str
+def test_s14_other_users_cannot_act_as_the_operator(
+    tmp_path: Path, prepare: Callable[[Path], None], problem: str
 ) -> None:
     prepare(tmp_path / "fifos")
-    with pytest.raises(ConfigError, match=complaint):
-        Fifos(tmp_path / "fifos", refuse).keep([1])
+    with pytest.raises(ConfigError, match=problem):
+        Fifos(tmp_path / "fifos", fail).keep([1])

@@ -1,4 +1,4 @@
-"""An administrator's scaling_max_freq bounds whatever the daemon does and reports."""
+"""An administrator's scaling_max_freq limits everything the daemon does and reports."""
 
 from __future__ import annotations
 

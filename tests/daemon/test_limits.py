@@ -1,4 +1,4 @@
-"""More channels than a process may have files."""
+"""More channels than a process may have open files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_soft_limit_of_open_files_is_raised_to_the_hard_one(
         daemon.wait_for(lambda s: len(channels(s, "open")) == CHANNELS)
 
 
-def test_channels_beyond_the_limit_say_what_is_missing_and_the_others_are_served(
+def test_channels_beyond_the_limit_show_the_cause_and_the_others_are_served(
     tree: CpuTree, uri: str, many: list[GuestEnd]
 ) -> None:
     daemon = DaemonProcess(uri, tree.root)
@@ -69,4 +69,4 @@ def test_channels_beyond_the_limit_say_what_is_missing_and_the_others_are_served
         assert served
         end = many[served[0]["number"]]
         end.accept()
-        assert end.ask(0, Unit.SCALE_MIN) is Answer.ACK
+        assert end.request(0, Unit.SCALE_MIN) is Answer.ACK

@@ -1,4 +1,4 @@
-"""Onboarding by hand and by rules, on real guests under a real libvirtd."""
+"""Onboarding by hand and by rules, with real guests under a real libvirtd."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ pytestmark = pytest.mark.rig
 RULE = '[[onboard]]\nmatch = "{}"\n'
 
 
-def test_what_an_operator_gave_the_daemon_leaves_alone(
+def test_the_daemon_keeps_channels_that_an_operator_added(
     system_host: SystemHost, tree: CpuTree
 ) -> None:
-    """It serves them, and neither new rules nor a look at everything take them away."""
+    """It serves them, and neither new rules nor a resync remove them."""
     guest = system_host.start(GuestSpec(name="hand", channels=(), pins={0: "0"}))
-    assert guest.talker.tell("say:up") is not None
+    assert guest.talker.run("say:up") is not None
     with DaemonProcess(
         system_host.uri, tree.root, config=RULE.format("web-*"), resync_s=1.0
     ) as daemon:
         assert vmpower(system_host, "onboard", guest.name) == 0
         daemon.wait_for_channel(guest.name, 0, "open")
-        guest.talker.tell("open:0")
+        guest.talker.run("open:0")
         text = daemon.config.read_text(encoding="utf-8").replace("web-*", "other-*")
         daemon.config.write_text(text, encoding="utf-8")
         daemon.signal(signal.SIGHUP)
         wait_for(lambda: is_reloaded(daemon), "the rules are reloaded")
-        assert str(guest.talker.tell("ask:0:3")).startswith("ack ")
+        assert str(guest.talker.run("ask:0:3")).startswith("ack ")
         rights = daemon.domain(guest.name)["rights"]
         assert rights
         assert rights["onboarding"] == {"value": "none", "source": "default"}
-        guest.talker.tell("close:0")
+        guest.talker.run("close:0")
         assert vmpower(system_host, "offboard", guest.name) == 0
         daemon.wait_for(lambda status: find_channel(status, guest.name, 0) is None)
     guest.remove()
 
 
-def test_a_running_guest_talks_over_what_fits_and_the_rest_waits_for_its_next_start(
+def test_channels_that_do_not_fit_into_a_running_guest_wait_for_its_next_start(
     system_host: SystemHost, tree: CpuTree
 ) -> None:
-    # 30 ports: others have 27, and the rig one.
+    # 30 ports: 27 have another purpose, and one is the rig's.
     others = "".join(
         "<channel type='unix'><source mode='bind'/>"
         f"<target type='virtio' name='other.{number}'/></channel>"
@@ -66,14 +66,14 @@ def test_a_running_guest_talks_over_what_fits_and_the_rest_waits_for_its_next_st
         extra_devices=others,
     )
     guest = system_host.start(spec)
-    assert guest.talker.tell("say:up") is not None
+    assert guest.talker.run("say:up") is not None
     with DaemonProcess(
         system_host.uri, tree.root, config=RULE.format("full*"), resync_s=1.0
     ) as daemon:
         for number in (0, 1):
             daemon.wait_for_channel(guest.name, number, "open")
-        guest.talker.tell("open:1")
-        assert str(guest.talker.tell("ask:1:3")).startswith("ack ")
+        guest.talker.run("open:1")
+        assert str(guest.talker.run("ask:1:3")).startswith("ack ")
         (problem,) = daemon.domain(guest.name)["problems"]
         assert "no free port for channel 2 in the running domain" in problem
         assert "power it off and start it again" in problem
@@ -87,8 +87,8 @@ def test_a_running_guest_talks_over_what_fits_and_the_rest_waits_for_its_next_st
 
 
 def vmpower(host: SystemHost, command: str, name: str) -> int:
-    words = ("--connect", host.uri, "domain", command, name)
-    return CliRunner().invoke(app, words).exit_code
+    arguments = ("--connect", host.uri, "domain", command, name)
+    return CliRunner().invoke(app, arguments).exit_code
 
 
 def is_reloaded(daemon: DaemonProcess) -> bool:

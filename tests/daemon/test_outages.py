@@ -1,4 +1,4 @@
-"""libvirtd hangs, dies and returns while guests ask 1000 times a second."""
+"""libvirtd hangs, dies and returns while guests send 1000 requests per second."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def guest(session_host: SessionHost) -> Iterator[Guest]:
 def daemon(
     session_host: SessionHost, guest: Guest, tree: CpuTree
 ) -> Iterator[DaemonProcess]:
-    """A daemon that has both channels, and clocks that are taken."""
+    """A daemon with both channels open and both clock groups taken."""
     with DaemonProcess(session_host.uri, tree.root, resync_s=1.0) as daemon:
         for number in (0, 1):
             daemon.wait_for_channel(guest.name, number, "open")
-            guest.talker.tell(f"open:{number}")
-            guest.talker.tell(f"connect:{number}")
+            guest.talker.run(f"open:{number}")
+            guest.talker.run(f"connect:{number}")
         daemon.wait_for(
             lambda s: all(c["claimed"] for c in s["cpus"] if c["pcpu"] in (0, 1))
         )
@@ -59,7 +59,7 @@ def test_no_answer_and_no_connection_is_lost_over_any_outage_of_libvirtd(
     libvirtd = session_host.libvirtd
     history = channel_events(daemon, guest)
     for number in (0, 1):
-        guest.talker.tell(f"flood:{number}:{RATE}")
+        guest.talker.run(f"flood:{number}:{RATE}")
 
     libvirtd.freeze()
     outage()
@@ -83,13 +83,13 @@ def test_no_answer_and_no_connection_is_lost_over_any_outage_of_libvirtd(
         assert stats.sent > 1000
         assert stats.answers + unanswered == stats.sent - stats.refused
         assert stats.nacks == 0
-        # Of a second of outage not even a hundredth was late.
+        # Less than a hundredth was late, even during an outage of a second.
         assert unanswered < stats.sent / 100
     assert channel_events(daemon, guest) == history
 
 
 def outage() -> None:
-    """Let traffic run for a while: the time is what is tested."""
+    """Let traffic run for a while: the duration is what is tested."""
     threading.Event().wait(OUTAGE_S)
 
 
@@ -125,7 +125,7 @@ def test_a_frozen_libvirtd_does_not_delay_the_end(
 ) -> None:
     session_host.libvirtd.freeze()
     try:
-        # Somebody must be hanging in libvirt when the end comes.
+        # A thread must hang in libvirt when the daemon is stopped.
         threading.Event().wait(1.2)
         daemon.signal(signal.SIGTERM)
         assert daemon.wait_until_ended(timeout_s=5) == 0
@@ -139,12 +139,12 @@ def test_a_frozen_libvirtd_does_not_delay_the_end(
     assert governors == {b"schedutil\n"}
 
 
-def test_a_libvirt_that_is_absent_at_the_start_is_waited_for(
+def test_the_daemon_waits_for_a_libvirt_that_is_absent_at_the_start(
     session_host: SessionHost, guest: Guest, tree: CpuTree
 ) -> None:
     session_host.libvirtd.stop()
     with DaemonProcess(session_host.uri, tree.root) as daemon:
-        wait_for(lambda: "waiting for libvirt" in daemon.said(), "its word")
+        wait_for(lambda: "waiting for libvirt" in daemon.log_text(), "the log line")
         status = daemon.status()
         assert not status["libvirt"]["connected"]
         assert status["libvirt"]["reason"]

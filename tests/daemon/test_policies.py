@@ -1,4 +1,4 @@
-"""Policies through the whole daemon: simulated CPUs, the test driver's domains."""
+"""Policies with a real daemon: simulated CPUs, domains of the test driver."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
 GOVERNOR = "devices/system/cpu/cpufreq/policy{}/scaling_governor"
 MIN, MAX = 1_200_000, 3_001_000
 ALWAYS = tuple(range(24))
-"""Every hour: a packet means hour 0 where another one stands before it."""
+"""Every hour: in a packet, hour 0 counts only if another hour precedes it."""
 VCPUS = (0, 1, 0, 0, 0, 0, 0, 0)
 LOW = PolicyPacket(policy=2, workload=2, num_vcpu=2, vcpus=VCPUS)
 ALL_LOW = """
@@ -46,14 +46,16 @@ workload = "low"
 """
 
 
-def clock(tree: CpuTree, group: int) -> int | None:
+def frequency(tree: CpuTree, group: int) -> int | None:
     return tree.read_khz(CLOCK.format(group))
 
 
-def wait_for_clocks(tree: CpuTree, *khz: int) -> None:
-    """Wait until the clocks of CPUs 2, 3... are these."""
+def wait_for_frequencies(tree: CpuTree, *khz: int) -> None:
+    """Wait until CPUs 2, 3... have these frequencies."""
     groups = range(2, 2 + len(khz))
-    wait_for(lambda: [clock(tree, g) for g in groups] == [*khz], f"clocks {khz}")
+    wait_for(
+        lambda: [frequency(tree, g) for g in groups] == [*khz], f"frequencies {khz}"
+    )
 
 
 def wait_for_governor(tree: CpuTree, governor: str) -> None:
@@ -64,10 +66,10 @@ def wait_for_governor(tree: CpuTree, governor: str) -> None:
 
 
 def send(end: GuestEnd, policy: PolicyPacket) -> Answer:
-    return end.say(encode_policy(policy))
+    return end.send_packet(encode_policy(policy))
 
 
-def test_a_rule_steers_a_guest_that_has_no_channel(
+def test_a_rule_controls_a_guest_without_a_channel(
     directory: Path, tree: CpuTree
 ) -> None:
     uri = write_driver_file(
@@ -75,26 +77,26 @@ def test_a_rule_steers_a_guest_that_has_no_channel(
     )
     before = tree.read(GOVERNOR.format(2))
     with DaemonProcess(uri, tree.root, config=ALL_LOW, release_after_s=0.3) as daemon:
-        wait_for_clocks(tree, MIN, MIN)
+        wait_for_frequencies(tree, MIN, MIN)
         assert tree.read(GOVERNOR.format(4)) == before
         without = CONFIG.format(access="auto", resync_s=30, release_after_s=0.3)
         daemon.config.write_text(without, encoding="utf-8")
         daemon.signal(signal.SIGHUP)
         wait_for_governor(tree, before)
-        assert "policy workload of rule dpdk-*[0] is in force" in daemon.said()
+        assert "policy workload of rule dpdk-*[0] is in force" in daemon.log_text()
 
 
 @pytest.mark.usefixtures("daemon")
-def test_dts_a_guest_s_workload_policy_moves_its_clocks_and_ends(
+def test_dts_a_guest_s_workload_policy_changes_its_frequencies_and_ends(
     tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     before = tree.read(GOVERNOR.format(2))
     assert send(ends[1], LOW) is Answer.ACK
-    wait_for_clocks(tree, MIN, MIN)
+    wait_for_frequencies(tree, MIN, MIN)
     assert send(ends[1], LOW._replace(workload=0)) is Answer.ACK
-    wait_for_clocks(tree, MAX, MAX)
+    wait_for_frequencies(tree, MAX, MAX)
     assert send(ends[1], LOW._replace(workload=1)) is Answer.ACK
-    wait_for_clocks(tree, 2_000_000, 2_000_000)
+    wait_for_frequencies(tree, 2_000_000, 2_000_000)
     remove = encode(Request(0, 0, command=Command.PKT_POLICY_REMOVE))
     ends[1].peer.sendall(remove)
     wait_for_governor(tree, before)
@@ -108,12 +110,12 @@ def test_dts_a_guest_s_workload_policy_moves_its_clocks_and_ends(
         (LOW._replace(policy=1, quiet_hours=ALWAYS), MIN),
     ],
 )
-def test_dts_a_guest_s_time_policy_moves_its_clocks(
+def test_dts_a_guest_s_time_policy_changes_its_frequencies(
     tree: CpuTree, ends: list[GuestEnd], policy: PolicyPacket, khz: int
 ) -> None:
     assert send(ends[0], policy) is Answer.ACK
     wait_for_governor(tree, "userspace")
-    wait_for_clocks(tree, khz, khz)
+    wait_for_frequencies(tree, khz, khz)
 
 
 MAC = bytes.fromhex("525400123456")
@@ -124,7 +126,7 @@ TAP = (
 
 
 class Tap:
-    """The counter of the tap, by the test driver's name; it grows as the test says."""
+    """The counter of the tap, with the test driver's name; the test increments it."""
 
     def __init__(self, root: Path) -> None:
         self._file = root / "class" / "net" / "testnet0" / "statistics" / "tx_packets"
@@ -156,29 +158,29 @@ def test_dts_a_guest_s_traffic_policy_follows_its_own_interface(
         stranger = policy._replace(vfid=(bytes(8),) * 10)
         assert send(ends[0], stranger) is Answer.NACK
         assert send(ends[0], policy) is Answer.ACK
-        wait_for_clocks(tree, MIN, MIN)
+        wait_for_frequencies(tree, MIN, MIN)
 
         def is_high() -> bool:
             tap.add(2_000_000)
-            return clock(tree, 2) == MAX
+            return frequency(tree, 2) == MAX
 
-        wait_for(is_high, "the highest clock while much arrives")
-        wait_for_clocks(tree, MIN, MIN)
+        wait_for(is_high, "the highest step under load")
+        wait_for_frequencies(tree, MIN, MIN)
 
 
 @pytest.mark.usefixtures("daemon")
-def test_f18_a_policy_for_counters_that_are_not_there_is_refused(
+def test_f18_a_policy_that_needs_missing_counters_is_refused(
     ends: list[GuestEnd],
 ) -> None:
     counters = BranchCounters()
     obstacle = counters.find_obstacle([2, 3])
     counters.keep(())
     if obstacle is None:
-        pytest.skip("this machine has counters of branches")
+        pytest.skip("this machine has branch counters")
     assert send(ends[0], LOW._replace(policy=3)) is Answer.NACK
 
 
-def test_t13_a_policy_is_not_acknowledged_that_is_not_in_force(
+def test_t13_a_policy_that_is_not_in_force_is_not_acknowledged(
     daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     before = tree.read(GOVERNOR.format(2))
@@ -190,8 +192,8 @@ def test_t13_a_policy_is_not_acknowledged_that_is_not_in_force(
     ]:
         assert send(ends[0], wrong) is Answer.NACK
     assert tree.read(GOVERNOR.format(2)) == before
-    assert "refused: the domain has no interface 00:00:00:00:00:00" in daemon.said()
-    assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
+    assert "refused: the domain has no interface 00:00:00:00:00:00" in daemon.log_text()
+    assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
 
 
 @pytest.mark.usefixtures("daemon")
@@ -200,12 +202,12 @@ def test_f7_a_guest_s_policy_ends_with_its_channel(
 ) -> None:
     before = tree.read(GOVERNOR.format(2))
     assert send(ends[1], LOW) is Answer.ACK
-    wait_for_clocks(tree, MIN, MIN)
+    wait_for_frequencies(tree, MIN, MIN)
     ends[1].close()
     wait_for_governor(tree, before)
 
 
-def test_an_operator_s_policy_stands_above_a_rule_until_it_is_removed(
+def test_an_operator_s_policy_takes_precedence_over_a_rule_until_it_is_removed(
     directory: Path, tree: CpuTree
 ) -> None:
     domains = [
@@ -214,16 +216,16 @@ def test_an_operator_s_policy_stands_above_a_rule_until_it_is_removed(
     ]
     uri = write_driver_file(directory / "node.xml", domains)
     with DaemonProcess(uri, tree.root, config=ALL_LOW) as daemon:
-        wait_for_clocks(tree, MIN, MIN)
+        wait_for_frequencies(tree, MIN, MIN)
         with ControlClient(daemon.socket) as client:
             done = client.set_policy("dpdk-0", "now", "workload high vcpus=1")
             assert (done["source"], done["name"]) == ("operator", "now")
-            wait_for_clocks(tree, MIN, MAX)
+            wait_for_frequencies(tree, MIN, MAX)
             client.set_policy("dpdk-0", "now", "workload medium")
-            wait_for_clocks(tree, 2_000_000, 2_000_000)
+            wait_for_frequencies(tree, 2_000_000, 2_000_000)
             left = client.remove_policy("dpdk-0", "now")["policies"]
             assert [policy["source"] for policy in left] == ["rule"]
-            wait_for_clocks(tree, MIN, MIN)
+            wait_for_frequencies(tree, MIN, MIN)
             for text, why in [
                 ("branch-ratio vcpus=7", "has no vCPU 7"),
                 ("speed", "unknown policy kind 'speed'"),
@@ -243,11 +245,11 @@ def test_a_guest_s_request_counts_beside_a_policy(
     with DaemonProcess(uri, tree.root, config=ALL_LOW) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
-        wait_for_clocks(tree, MIN, MIN)
-        assert ends[0].ask(0, Unit.SCALE_MAX) is Answer.ACK
-        wait_for_clocks(tree, MAX, MIN)
-        assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
-        wait_for_clocks(tree, MIN, MIN)
+        wait_for_frequencies(tree, MIN, MIN)
+        assert ends[0].request(0, Unit.SCALE_MAX) is Answer.ACK
+        wait_for_frequencies(tree, MAX, MIN)
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+        wait_for_frequencies(tree, MIN, MIN)
 
 
 def test_a_guest_that_has_only_connected_does_not_outvote_a_policy(
@@ -256,23 +258,23 @@ def test_a_guest_that_has_only_connected_does_not_outvote_a_policy(
     with DaemonProcess(uri, tree.root, config=ALL_LOW) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
-        wait_for_clocks(tree, MIN, MIN)
+        wait_for_frequencies(tree, MIN, MIN)
         ends[0].peer.sendall(encode_connect())
-        # What was sent behind it has been answered, so it was taken.
-        assert ends[0].ask(9, Unit.SCALE_MIN) is Answer.NACK
-        wait_for_clocks(tree, MIN, MIN)
+        # The request after it has been answered, so CONNECT was processed.
+        assert ends[0].request(9, Unit.SCALE_MIN) is Answer.NACK
+        wait_for_frequencies(tree, MIN, MIN)
         daemon.config.write_text(
             CONFIG.format(access="auto", resync_s=30, release_after_s=5)
         )
         daemon.signal(signal.SIGHUP)
-        wait_for_clocks(tree, MAX)
+        wait_for_frequencies(tree, MAX)
 
 
 @pytest.mark.usefixtures("ends")
-def test_policies_go_on_with_a_new_monitor(uri: str, tree: CpuTree) -> None:
+def test_policies_continue_with_a_new_monitor(uri: str, tree: CpuTree) -> None:
     with DaemonProcess(uri, tree.root, config=ALL_LOW) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
-        wait_for_clocks(tree, MIN, MIN)
+        wait_for_frequencies(tree, MIN, MIN)
         first = daemon.monitor_pid
         os.kill(first, signal.SIGKILL)
 
@@ -280,6 +282,6 @@ def test_policies_go_on_with_a_new_monitor(uri: str, tree: CpuTree) -> None:
             return status["daemon"]["monitor_pid"] not in (None, first)
 
         daemon.wait_for(is_new)
-        wait_for_clocks(tree, MIN, MIN)
-        wishes = daemon.domain("dpdk-0")["vcpus"]
-        assert [vcpu["wish_khz"] for vcpu in wishes] == [MIN, MIN]
+        wait_for_frequencies(tree, MIN, MIN)
+        requested = daemon.domain("dpdk-0")["vcpus"]
+        assert [vcpu["wish_khz"] for vcpu in requested] == [MIN, MIN]

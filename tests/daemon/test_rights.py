@@ -1,4 +1,4 @@
-"""Bounds and rights through the whole daemon: said while a domain runs, and shown."""
+"""Limits and rights with a real daemon: set while a domain runs, and shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from typer.testing import CliRunner
 from cli.app import app
 from orchestrator.channel.protocol import Answer, Unit
 from tests.daemon.daemon_process import CONFIG, DaemonProcess
-from tests.daemon.test_policies import GOVERNOR, LOW, MAX, MIN, send, wait_for_clocks
+from tests.daemon.test_policies import (
+    GOVERNOR,
+    LOW,
+    MAX,
+    MIN,
+    send,
+    wait_for_frequencies,
+)
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -31,22 +38,22 @@ DEFAULTS: dict[str, object] = {
 }
 
 
-def say(daemon: DaemonProcess, said: str) -> None:
-    """Have the configuration say something about the domain, while it runs."""
-    rule = f'[[domain]]\nmatch = "dpdk-*"\n{said}\n'
+def set_rule(daemon: DaemonProcess, option: str) -> None:
+    """Set an option of the domain in the configuration, while it runs."""
+    rule = f'[[domain]]\nmatch = "dpdk-*"\n{option}\n'
     text = CONFIG.format(access="auto", resync_s=30, release_after_s=0.3)
     daemon.config.write_text(rule + text, encoding="utf-8")
     daemon.signal(signal.SIGHUP)
 
 
 def rights(daemon: DaemonProcess) -> dict[str, Any]:
-    told = daemon.domain("dpdk-0")["rights"]
-    assert told is not None
-    return {name: value for name, value in told.items() if name in DEFAULTS}
+    found = daemon.domain("dpdk-0")["rights"]
+    assert found is not None
+    return {name: value for name, value in found.items() if name in DEFAULTS}
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "value", "shown"),
+    ("name", "option", "value", "shown"),
     [
         ("min_khz", 'min_khz = "2GHz"', MIDDLE, "Min frequency 2.00 GHz"),
         ("max_khz", 'max_khz = "2GHz"', MIDDLE, "Max frequency 2.00 GHz"),
@@ -57,37 +64,39 @@ def rights(daemon: DaemonProcess) -> dict[str, Any]:
         ("generation", "generation = 460", 460, "Generation 460"),
     ],
 )
-def test_each_right_is_shown_with_who_says_so_once_it_is_said(
-    daemon: DaemonProcess, name: str, said: str, value: object, shown: str
+def test_each_right_is_shown_with_its_source_once_it_is_set(
+    daemon: DaemonProcess, name: str, option: str, value: object, shown: str
 ) -> None:
     expected = {key: {"value": it, "source": "default"} for key, it in DEFAULTS.items()}
     assert rights(daemon) == expected
-    say(daemon, said)
+    set_rule(daemon, option)
     expected[name] = {"value": value, "source": "rule dpdk-*"}
-    wait_for(lambda: rights(daemon) == expected, said)
-    words = ("--socket", str(daemon.socket), "domain", "show", "dpdk-0")
-    lines = CliRunner().invoke(app, words).stdout.splitlines()
-    said_by_rule = [line for line in lines if "rule dpdk-*" in line]
-    assert [" ".join(line.split()) for line in said_by_rule] == [f"{shown} rule dpdk-*"]
+    wait_for(lambda: rights(daemon) == expected, option)
+    arguments = ("--socket", str(daemon.socket), "domain", "show", "dpdk-0")
+    lines = CliRunner().invoke(app, arguments).stdout.splitlines()
+    rule_lines = [line for line in lines if "rule dpdk-*" in line]
+    assert [" ".join(line.split()) for line in rule_lines] == [f"{shown} rule dpdk-*"]
 
 
-def test_what_is_said_holds_at_once_for_what_was_asked_before(
+def test_a_changed_setting_applies_at_once_to_earlier_requests(
     daemon: DaemonProcess, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     governor = tree.read(GOVERNOR.format(2))
-    assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.ACK
-    wait_for_clocks(tree, MIN)
-    say(daemon, 'min_khz = "2GHz"')
-    wait_for_clocks(tree, MIDDLE)
-    say(daemon, "")
-    wait_for_clocks(tree, MIN)
+    assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+    wait_for_frequencies(tree, MIN)
+    set_rule(daemon, 'min_khz = "2GHz"')
+    wait_for_frequencies(tree, MIDDLE)
+    set_rule(daemon, "")
+    wait_for_frequencies(tree, MIN)
     assert send(ends[1], HIGH) is Answer.ACK
-    wait_for_clocks(tree, MAX)
-    say(daemon, 'max_khz = "2GHz"')
-    wait_for_clocks(tree, MIDDLE)
-    say(daemon, "guest_policies = false")
-    wait_for_clocks(tree, MIN)
+    wait_for_frequencies(tree, MAX)
+    set_rule(daemon, 'max_khz = "2GHz"')
+    wait_for_frequencies(tree, MIDDLE)
+    set_rule(daemon, "guest_policies = false")
+    wait_for_frequencies(tree, MIN)
     assert send(ends[1], HIGH) is Answer.NACK
-    say(daemon, 'mode = "observe"\nguest_policies = false')
-    wait_for(lambda: tree.read(GOVERNOR.format(2)) == governor, "the clock goes back")
-    assert ends[0].ask(0, Unit.SCALE_MIN) is Answer.NACK
+    set_rule(daemon, 'mode = "observe"\nguest_policies = false')
+    wait_for(
+        lambda: tree.read(GOVERNOR.format(2)) == governor, "the governor is restored"
+    )
+    assert ends[0].request(0, Unit.SCALE_MIN) is Answer.NACK

@@ -1,4 +1,4 @@
-"""A real guest that knows nothing of us: its clock follows its load."""
+"""A real guest without an agent: its frequency follows its load."""
 
 from __future__ import annotations
 
@@ -26,47 +26,45 @@ CLOCK = "devices/system/cpu/cpufreq/policy0/scaling_cur_freq"
 GOVERNOR = "devices/system/cpu/cpufreq/policy0/scaling_governor"
 MIN, MAX = 1_200_000, 3_001_000
 POLICY = "utilisation up-above=0.35 down-below=0.3 down-after-samples=2 period-s=0.25"
-"""Wide of a busy guest (1) and an idle one (0.02): tests share the machine."""
+"""Far from a busy guest (1) and an idle one (0.02), because tests share the machine."""
 SPIN_S = 20
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
-def set_policy(uri: str, *words: str) -> None:
-    done = CliRunner().invoke(app, ("--connect", uri, "domain", "set", *words))
+def set_policy(uri: str, *arguments: str) -> None:
+    done = CliRunner().invoke(app, ("--connect", uri, "domain", "set", *arguments))
     assert done.exit_code == 0, done.output
 
 
-def test_a_clock_follows_the_load_of_a_guest_without_agent_or_channel(
+def test_the_frequency_follows_the_load_of_a_guest_without_agent_or_channel(
     system_host: SystemHost, tree: CpuTree
 ) -> None:
     spec = GuestSpec(name="web", channels=(), pins={0: "0"})
     guest = system_host.start(spec)
     before = tree.read(GOVERNOR)
 
-    def wait_for_clock(khz: int) -> None:
-        wait_for(
-            lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=PATIENCE_S
-        )
+    def wait_for_frequency(khz: int) -> None:
+        wait_for(lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=TIMEOUT_S)
 
     try:
-        guest.talker.tell("say:up")
+        guest.talker.run("say:up")
         with DaemonProcess(system_host.uri, tree.root, release_after_s=0.3) as daemon:
             daemon.wait_for(lambda status: len(status["domains"]) == 1)
             assert tree.read(GOVERNOR) == before
-            # The daemon hears of it by libvirt's event: no resync is near.
+            # The daemon is notified by libvirt's event: no resync is due soon.
             set_policy(system_host.uri, guest.name, "--live", "--policy", POLICY)
-            wait_for_clock(MIN)
+            wait_for_frequency(MIN)
             work = f"spin:{SPIN_S * 1000}"
             load = Thread(
-                target=guest.talker.tell, args=(work,), kwargs={"timeout_s": 90}
+                target=guest.talker.run, args=(work,), kwargs={"timeout_s": 90}
             )
             load.start()
-            wait_for_clock(MAX)
+            wait_for_frequency(MAX)
             (policy,) = daemon.domain(guest.name)["policies"]
             assert [want["khz"] for want in policy["wants"]] == [MAX]
             assert policy["source"] == "metadata"
             load.join()
-            wait_for_clock(MIN)
+            wait_for_frequency(MIN)
             set_policy(system_host.uri, guest.name, "--live", "--unset", "policy")
             wait_for(lambda: tree.read(GOVERNOR) == before, "the governor")
     finally:
@@ -84,36 +82,34 @@ period_s = 0.25
 """
 
 
-def test_a_qemu_that_hangs_blinds_no_other_guest_s_policy(
+def test_a_qemu_that_hangs_does_not_affect_policies_of_other_guests(
     system_host: SystemHost, tree: CpuTree
 ) -> None:
-    """Both are asked for with one call, and that call hangs with one of them."""
+    """Both are sampled with one call, which hangs because of one of them."""
     guests = [
         system_host.start(GuestSpec(name=f"web-{cpu}", channels=(), pins={0: str(cpu)}))
         for cpu in (0, 1)
     ]
     process = int(Path(f"/run/libvirt/qemu/{guests[1].name}.pid").read_text())
 
-    def wait_for_clock(khz: int) -> None:
-        wait_for(
-            lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=PATIENCE_S
-        )
+    def wait_for_frequency(khz: int) -> None:
+        wait_for(lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=TIMEOUT_S)
 
     try:
         for guest in guests:
-            guest.talker.tell("say:up")
+            guest.talker.run("say:up")
         with DaemonProcess(system_host.uri, tree.root, config=RULE):
-            wait_for_clock(MIN)
+            wait_for_frequency(MIN)
             os.kill(process, signal.SIGSTOP)
             load = Thread(
-                target=guests[0].talker.tell,
+                target=guests[0].talker.run,
                 args=(f"spin:{SPIN_S * 1000}",),
                 kwargs={"timeout_s": 90},
             )
             load.start()
-            wait_for_clock(MAX)
+            wait_for_frequency(MAX)
             load.join()
-            wait_for_clock(MIN)
+            wait_for_frequency(MIN)
             os.kill(process, signal.SIGCONT)
     finally:
         os.kill(process, signal.SIGCONT)

@@ -26,7 +26,7 @@ TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
 NAME = "virtio.serial.port.poweragent."
 PORT = f"/dev/virtio-ports/{NAME}"
 HELD = "vCPU 0: min, acknowledged; in effect until this command ends"
-# Patience enough for an emulated guest on a busy machine.
+# Long enough for an emulated guest on a busy machine.
 COMMAND = "python3 -I /vmpower-guest.pyz --timeout 5"
 
 
@@ -56,7 +56,7 @@ def shell(daemon: DaemonProcess, guest: Guest) -> Iterator[GuestShell]:
         yield shell
 
 
-def wait_for_clock(tree: CpuTree, khz: int, group: int = 0) -> None:
+def wait_for_frequency(tree: CpuTree, khz: int, group: int = 0) -> None:
     wait_for(
         lambda: tree.read_khz(CLOCK.format(group)) == khz,
         f"{khz} kHz of group {group}",
@@ -64,30 +64,30 @@ def wait_for_clock(tree: CpuTree, khz: int, group: int = 0) -> None:
     )
 
 
-def test_what_a_guest_sets_holds_until_its_command_ends(
+def test_a_guest_s_setting_is_in_effect_until_its_command_ends(
     daemon: DaemonProcess, shell: GuestShell, tree: CpuTree
 ) -> None:
     shell.start(f"{COMMAND} set 0 min", "/log")
-    wait_for_clock(tree, LOWEST)
+    wait_for_frequency(tree, LOWEST)
     busy = shell.run(f"{COMMAND} set 0 max")
     assert busy.status == 1
     assert f"another program has {NAME}0 open" in busy.printed
-    # Another daemon, another monitor: the guest notices, and asks again.
+    # Another daemon, another monitor: the guest notices, and repeats its request.
     daemon.stop()
     wait_for(
         lambda: "the host is gone" in shell.run("cat /log").printed, "a notice in /log"
     )
     assert tree.read_khz(CLOCK.format(0)) != LOWEST
     daemon.start()
-    wait_for_clock(tree, LOWEST)
+    wait_for_frequency(tree, LOWEST)
     shell.stop("/log")
-    wait_for_clock(tree, TURBO)
+    wait_for_frequency(tree, TURBO)
     assert shell.run("cat /log").printed == (
         f"{HELD}\nthe host is gone; waiting for it\n{HELD}\n"
     )
 
 
-def test_a_guest_sends_a_policy_and_sees_what_it_does(
+def test_a_guest_sends_a_policy_and_sees_its_effect(
     shell: GuestShell, tree: CpuTree
 ) -> None:
     def query(what: str) -> list[dict[str, object]]:
@@ -97,13 +97,13 @@ def test_a_guest_sends_a_policy_and_sees_what_it_does(
         assert isinstance(vcpus, list)
         return vcpus
 
-    # Nobody has asked for a clock yet.
+    # No guest has sent a request yet.
     assert query("freq") == [{"vcpu": vcpu, "khz": None} for vcpu in (0, 1)]
     assert query("caps 1") == [{"vcpu": 1, "has_turbo": True, "is_priority": False}]
     shell.start(f"{COMMAND} policy send workload low --vcpus 0,1", "/policy")
     for group in (0, 1):
-        wait_for_clock(tree, LOWEST, group)
-    # Its port is not free: these go through the other one.
+        wait_for_frequency(tree, LOWEST, group)
+    # Its port is in use: these use the other one.
     assert query("freq") == [{"vcpu": vcpu, "khz": LOWEST} for vcpu in (0, 1)]
     watched = shell.run(f"{COMMAND} watch -n 2 -i 0.5")
     assert watched.status == 0, watched.printed
@@ -113,7 +113,7 @@ def test_a_guest_sends_a_policy_and_sees_what_it_does(
     removed = shell.run(f"{COMMAND} policy remove")
     assert (removed.status, "removal sent" in removed.printed) == (0, True)
     for group in (0, 1):
-        wait_for_clock(tree, TURBO, group)
+        wait_for_frequency(tree, TURBO, group)
     told = shell.run("cat /policy").printed
     assert told == (
         "workload policy for vCPUs 0,1, acknowledged;"
@@ -121,19 +121,17 @@ def test_a_guest_sends_a_policy_and_sees_what_it_does(
     )
 
 
-def test_auto_keeps_a_clock_in_step_with_the_guest_s_load(
-    shell: GuestShell, tree: CpuTree
-) -> None:
-    # Somebody else has port 0: it is left out.
+def test_auto_follows_the_guest_s_load(shell: GuestShell, tree: CpuTree) -> None:
+    # Port 0 is in use by another program: it is skipped.
     shell.start(f"{COMMAND} set 0 max", "/held")
     wait_for(lambda: "in effect" in shell.run("cat /held").printed, "port 0 is held")
-    # The emulation is slow: what looks and asks must not be what is busy.
+    # The emulation is slow: `auto` and the load must not share a vCPU.
     shell.start(f"{COMMAND} -o json auto --interval 2 --patience 2 -v", "/log")
-    wait_for_clock(tree, LOWEST, 1)
+    wait_for_frequency(tree, LOWEST, 1)
     shell.start("busybox taskset 2 sh -c 'while :; do :; done'", "/busy")
-    wait_for_clock(tree, TURBO, 1)
+    wait_for_frequency(tree, TURBO, 1)
     shell.stop("/busy")
-    wait_for_clock(tree, LOWEST, 1)
+    wait_for_frequency(tree, LOWEST, 1)
     notice, *told = shell.run("cat /log").printed.splitlines()
     assert notice == f"skipped: another program has {NAME}0 open"
     lines = [json.loads(line) for line in told]

@@ -1,4 +1,4 @@
-"""Guests that never stop asking, from threads."""
+"""Guests that send requests all the time, from threads."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ _PAUSE_S = 0.0005
 class Traffic:
     """Sends requests over every channel, and follows each to its next connection.
 
-    Channel N asks for vCPU N. Synchronization: one thread, beside those of the guests.
+    Channel N sends requests for vCPU N. Synchronization: one thread, beside those of
+    the guests.
     """
 
     def __init__(self, ends: Sequence[GuestEnd]) -> None:
         self._ends = ends
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._ask, args=(number, end))
+            threading.Thread(target=self._request, args=(number, end))
             for number, end in enumerate(ends)
         ]
         self.answers = [0] * len(ends)
-        """How many answers each channel was given."""
+        """The number of answers on each channel."""
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -49,16 +50,18 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
-    def _ask(self, vcpu: int, end: GuestEnd) -> None:
+    def _request(self, vcpu: int, end: GuestEnd) -> None:
         packets = [encode(Request(vcpu, unit)) for unit in _UNITS]
         while not self._stop.is_set():
             with contextlib.suppress(OSError, EOFError):
                 end.peer.settimeout(0.2)
-                self._ask_until_cut(vcpu, end, packets)
+                self._request_until_cut(vcpu, end, packets)
             if not self._stop.is_set():
                 end.try_accept()
 
-    def _ask_until_cut(self, vcpu: int, end: GuestEnd, packets: list[bytes]) -> None:
+    def _request_until_cut(
+        self, vcpu: int, end: GuestEnd, packets: list[bytes]
+    ) -> None:
         turn = 0
         while not self._stop.is_set():
             end.peer.sendall(packets[turn % len(packets)])

@@ -280,9 +280,9 @@ def test_a_hot_plugged_channel_works(
         hypervisor.attach_channels(uuid, [5], [5])
         [channel] = hypervisor.describe(uuid).channels
         with EchoHost([channel.path or ""]):
-            guest.talker.tell("open:5")
+            guest.talker.run("open:5")
             # The guest's kernel notices the connection a moment later.
-            wait_for(lambda: guest.talker.tell("ask:5:3").startswith("ack "), "an ACK")
+            wait_for(lambda: guest.talker.run("ask:5:3").startswith("ack "), "an ACK")
     finally:
         guest.remove()
 

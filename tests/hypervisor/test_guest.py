@@ -99,11 +99,11 @@ def test_opening_and_closing_of_a_port_is_reported_and_described(
     guest = session_host.start(GuestSpec(name="port"))
     uuid = DomainId(str(guest.uuid))
     try:
-        guest.talker.tell("open:0")
+        guest.talker.run("open:0")
         [channel] = hypervisor.describe(uuid).channels
         recorder.wait_for("port", uuid, channel.alias, "open")
         assert channel.is_guest_connected is True
-        guest.talker.tell("close:0")
+        guest.talker.run("close:0")
         recorder.wait_for("port", uuid, channel.alias, "closed")
         [channel] = hypervisor.describe(uuid).channels
         assert channel.is_guest_connected is False
@@ -121,7 +121,7 @@ def test_the_report_of_a_port_has_the_time_of_the_change(
         # QEMU delays changes that follow within a second, and reports only the last.
         asked_ns = time.monotonic_ns()
         for deed in ("open", "close", "open", "close"):
-            guest.talker.tell(f"{deed}:0")
+            guest.talker.run(f"{deed}:0")
         done_ns = time.monotonic_ns()
         recorder.wait_for("port", uuid, channel.alias, "closed")
         closed = [item for item in recorder.said("port") if item[3] == "closed"]

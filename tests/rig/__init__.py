@@ -1,1 +1,1 @@
-"""The real things that tests need, each one fixture call: :mod:`tests.rig.fixtures`."""
+"""The real things that tests need, each in one fixture: :mod:`tests.rig.fixtures`."""

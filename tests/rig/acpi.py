@@ -1,9 +1,9 @@
 """An ACPI table that gives QEMU's CPUs performance states.
 
 Linux's own acpi-cpufreq driver then runs in the guest, with real governors and real
-refusals. Wanted besides the table: an Intel CPU model (the default one is refused)
-and ``-device pc-testdev``, whose port 0xE0 is a latch of four bytes, hence at most
-four CPUs.
+refusals. Required beside the table: an Intel CPU model (the default one is refused) and
+``-device pc-testdev``, whose port 0xE0 is a latch of four bytes, hence at most four
+CPUs.
 
 Source: ACPI specification 6.3, section 8.4.5 (_PCT, _PSS, _PPC, _PSD).
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_CPUS = 4
 STEPS_KHZ = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
-"""The first is 1 MHz above the second, as firmware marks turbo."""
+"""The first is 1 MHz above the second: firmware marks turbo like this."""
 
 _LATCH_PORT = 0xE0
 _TEMPLATE = Path(__file__).with_name("pss.asl")
@@ -34,12 +34,12 @@ def build_table(
     """Return the compiled table.
 
     Args:
-        cpus: how many CPUs the machine has, four at most.
-        shared: so many neighbouring CPUs share one clock.
+        cpus: number of CPUs of the machine, four at most.
+        shared: number of neighboring CPUs that share one frequency.
         steps_khz: whole MHz, descending.
 
     Raises:
-        GuestError: iasl is not installed or refuses.
+        GuestError: iasl is not installed or refuses the table.
     """
     source = _source(cpus, shared, steps_khz)
 

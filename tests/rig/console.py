@@ -1,4 +1,4 @@
-"""What a guest has printed, from the file that its serial console goes to."""
+"""What a guest has printed, from the file of its serial console."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Console:
 
     @property
     def text(self) -> str:
-        """All so far, with plain line ends."""
+        """Everything so far, with plain line ends."""
         if not self.path.exists():
             return ""
         return self.path.read_bytes().decode(errors="replace").replace("\r\n", "\n")
@@ -32,17 +32,17 @@ class Console:
         return self.text.split("\n")[:-1]
 
     def wait_for(self, text: str, *, timeout_s: float = 90.0) -> str:
-        """Wait until ``text`` was printed; return the line that it begins in.
+        """Wait until ``text`` has been printed; return the line in which it begins.
 
         Raises:
-            TimeoutError: it was not; the error shows what was.
+            TimeoutError: it was not; the error shows the console.
         """
 
-        def look() -> str | None:
+        def find_line() -> str | None:
             found = [line for line in self.lines if text in line]
             return found[0] if found else None
 
         try:
-            return wait_for(look, f"{text!r} on the console", timeout_s=timeout_s)
+            return wait_for(find_line, f"{text!r} on the console", timeout_s=timeout_s)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; it shows:\n{self.text}") from None

@@ -1,12 +1,12 @@
-"""A guest of any generation: runs inside a VM, and prints what it was answered.
+"""A guest of any generation: runs inside a VM, and prints the answers it receives.
 
 Usage: PYTHONPATH=vmpower-guest.pyz python3 dialogue.py DEVICE BYTES
 
-BYTES is the size of the generation's packets. What DPDK's library and its guest command
-line of that time can send is sent: CONNECT, requests, and from 456 bytes on a policy.
-Guests whose generation is answered wait for each answer, and ask again if none comes;
-the others listen whether anything comes. One line of JSON per message goes to standard
-output, and then the port stays open until the program is ended.
+BYTES is the packet size of the generation. The program sends everything that DPDK's
+library and guest command line of that generation can send: CONNECT, requests, and from
+456 bytes on a policy. If its generation is answered, it waits for each answer, and
+repeats the message if there is none; otherwise it checks that nothing arrives. For each
+message it prints one line of JSON, and then keeps the port open until it is killed.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from orchestrator.channel.protocol import (
 )
 
 LISTEN_S = 0.1
-"""More than the silence by which the host knows that a packet is whole."""
-PATIENCE_S = 0.5
-"""An answer that is not there by then was too late to be given."""
+"""Longer than the silence after which the host knows that a packet is complete."""
+TIMEOUT_S = 0.5
+"""An answer that has not arrived by then was late, and was dropped."""
 TRIES = 40
 ABSENT_VCPU = 7
 
 Message = tuple[str, bytes, int]
-"""Its name, its packet, and the bytes of its answer; 0: nothing comes."""
+"""Name, packet, and size of the answer in bytes; 0: there is none."""
 
 
 def messages(generation: Generation) -> list[Message]:
-    """Return what a guest of this generation says after CONNECT, in order."""
+    """Return the messages of a guest of this generation after CONNECT, in order."""
     size = generation.size_bytes if generation.is_answered else 0
     found = [
         ("min", encode(Request(0, Unit.SCALE_MIN), generation), size),
@@ -53,8 +53,8 @@ def messages(generation: Generation) -> list[Message]:
         found.append(("policy", encode_policy(_low(), generation), size))
     if generation.frequencies is not None and generation.capabilities is not None:
         for command, name, layout in (
-            (Command.QUERY_FREQ_LIST, "clocks", generation.frequencies),
-            (Command.QUERY_CAPS_LIST, "abilities", generation.capabilities),
+            (Command.QUERY_FREQ_LIST, "frequencies", generation.frequencies),
+            (Command.QUERY_CAPS_LIST, "capabilities", generation.capabilities),
             (Command.PKT_POLICY_REMOVE, "removal", None),
         ):
             packet = encode(Request(0, 0, command), generation)
@@ -70,21 +70,21 @@ def _low() -> PolicyPacket:
 
 
 def receive(port: int, size: int) -> bytes:
-    """Read an answer of so many bytes; empty: it did not come."""
+    """Read an answer of a number of bytes; empty: there is none."""
     data = b""
-    while len(data) < size and select.select([port], [], [], PATIENCE_S)[0]:
+    while len(data) < size and select.select([port], [], [], TIMEOUT_S)[0]:
         data += os.read(port, size - len(data))
     return data
 
 
 def listen(port: int) -> bytes:
-    """Wait whether something comes that nobody should send."""
+    """Wait for anything that should not arrive."""
     is_there = select.select([port], [], [], LISTEN_S)[0]
     return os.read(port, 4096) if is_there else b""
 
 
-def say(port: int, packet: bytes, answer_bytes: int) -> bytes:
-    """Send a packet; return what came back."""
+def send(port: int, packet: bytes, answer_bytes: int) -> bytes:
+    """Send a packet; return the answer."""
     if not answer_bytes:
         os.write(port, packet)
         return listen(port)
@@ -97,11 +97,11 @@ def say(port: int, packet: bytes, answer_bytes: int) -> bytes:
 
 
 def main(device: str, generation: Generation) -> None:
-    """Say all of it, and hold what was asked for."""
+    """Send all messages, and keep the port open."""
     port = os.open(device, os.O_RDWR | os.O_NONBLOCK)
     connect = ("connect", encode_connect(generation), 0)
     for name, packet, answer_bytes in (connect, *messages(generation)):
-        answer = say(port, packet, answer_bytes)
+        answer = send(port, packet, answer_bytes)
         line = {"name": name, "sent": packet.hex(), "answer": answer.hex()}
         print(json.dumps(line), flush=True)  # noqa: T201 - this is what it is for
     signal.pause()

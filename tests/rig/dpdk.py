@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 UNITS = (5, 6, 1, 2, 4, 3)
-"""What both programs ask for, in this order."""
+"""The units that both programs request, in this order."""
 
 EAL_OPTIONS = "--no-huge -m 64 --no-pci -l 0 --no-shconf"
 _SOURCE = Path(__file__).with_name("librte_power_client.c")
 
 
 class Dialogue(NamedTuple):
-    """What became of one kind of message, sent again and again as guest_cli does."""
+    """The outcomes of one kind of message, sent repeatedly as guest_cli does."""
 
     in_time: int
     """Answers within the 10 ms that guest_cli waits."""
@@ -37,24 +37,24 @@ class Dialogue(NamedTuple):
     """Answers that it would take for those of its next message."""
     none: int
     out_of_step: int
-    """Answers that answer something else."""
+    """Answers to another message."""
     worst_us: int
-    said: int
-    """What the last answer said: an `Answer`."""
+    answer: int
+    """Code of the last answer: an `Answer`."""
     vcpus: int
     values: tuple[int, ...]
-    """Of vCPUs 0 to 7: the clock in kHz, or whether there is turbo."""
+    """Of vCPUs 0 to 7: the frequency in kHz, or whether there is turbo."""
 
 
 def parse_dialogues(lines: Iterable[str]) -> dict[str, Dialogue]:
-    """Read what the client prints of its dialogues, by the message's name."""
+    """Parse the lines that the client prints about its dialogues, by message name."""
     found = {}
     for line in lines:
         if line.startswith("dialogue: "):
             name, *facts = line.removeprefix("dialogue: ").split()
-            told = dict(fact.split("=") for fact in facts)
-            values = tuple(map(int, told.pop("values").split(",")))
-            counts = {word: int(count) for word, count in told.items()}
+            facts_by_name = dict(fact.split("=") for fact in facts)
+            values = tuple(map(int, facts_by_name.pop("values").split(",")))
+            counts = {key: int(count) for key, count in facts_by_name.items()}
             found[name] = Dialogue(values=values, **counts)
     return found
 
@@ -69,7 +69,7 @@ def librte_power_client() -> Path:
 def dpdk_test_guest(name: str = "dpdk", *, pins: str = "") -> GuestSpec:
     """Describe a guest that runs ``power_kvm_vm_autotest`` and powers off.
 
-    Its last line is ``Test OK``, or ``Test Skipped`` if nobody was connected to
+    Its last line is ``Test OK``, or ``Test Skipped`` if no host was connected to
     channel 0 when it had been open for a second.
     """
     return GuestSpec(
@@ -92,16 +92,16 @@ def librte_power_guest(
 ) -> GuestSpec:
     """Describe a guest that makes the six calls, spaced, and powers off.
 
-    Each call gives a line ``client: freq_up unit=1 result=1``; without a host the
-    only line is ``client: no host``. So many dialogues follow, see `Dialogue`.
-    `pins` are the CPUs of each vCPU; without them there is one, which floats.
+    Each call prints a line ``client: freq_up unit=1 result=1``; without a host the only
+    line is ``client: no host``. A number of dialogues follows, see `Dialogue`. `pins`
+    are the CPUs of each vCPU; without them there is one vCPU, which floats.
     """
     image = build_program_image(librte_power_client(), arguments=EAL_OPTIONS)
     return GuestSpec(
         name=name,
         memory_mib=512,
         image=image,
-        words=f"spacing={spacing_ms} rounds={rounds} dialogues={dialogues}",
+        parameters=f"spacing={spacing_ms} rounds={rounds} dialogues={dialogues}",
         vcpus=max(1, len(pins)),
         pins=dict(enumerate(pins)),
         has_rig_port=False,

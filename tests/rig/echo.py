@@ -1,7 +1,7 @@
-"""The least possible host: it connects to channels and acknowledges everything.
+"""A minimal host: it connects to channels and acknowledges everything.
 
-An ACK is the request itself, so that a blind echo looks like a host that obeys. Only
-CONNECT is not answered, as no host does.
+An ACK is the request itself, so that to a guest an echo is a host that grants every
+request. Only CONNECT is not answered, as by any host.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CONNECT = 2
 
 
 class Packet(NamedTuple):
-    """What the guest sent, undecoded but for three fields."""
+    """A guest's packet, of which only three fields are decoded."""
 
     core: int
     unit: int
@@ -31,7 +31,7 @@ class Packet(NamedTuple):
 
     @classmethod
     def parse(cls, data: bytes) -> Packet:
-        """Take the first fields of a packet apart."""
+        """Decode the first fields of a packet."""
         core, unit, command = (
             int.from_bytes(data[start:end], "little")
             for start, end in ((0, 8), (8, 12), (12, 16))
@@ -47,7 +47,7 @@ class EchoHost:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self.packets: list[Packet] = []
-        """All that came, in order."""
+        """All received packets, in order."""
         self._selector = selectors.DefaultSelector()
         self._buffers: dict[socket.socket, bytearray] = {}
         self._stop, self._stopped = socket.socketpair()
@@ -59,14 +59,14 @@ class EchoHost:
 
     @property
     def units(self) -> list[int]:
-        """The units of the requests so far; CONNECT is left out."""
+        """The units of the requests so far, without CONNECT."""
         return [packet.unit for packet in self.packets if packet.command != _CONNECT]
 
     def wait_for_packets(self, count: int) -> list[Packet]:
-        """Wait until at least so many packets came.
+        """Wait for a number of packets.
 
         Raises:
-            TimeoutError: fewer came.
+            TimeoutError: fewer have arrived.
         """
         wait_for(lambda: len(self.packets) >= count, f"{count} packets")
         return self.packets

@@ -1,15 +1,15 @@
-"""Guests in this very process: ``qemu:///embed?root=…``.
+"""Guests in the test process itself: ``qemu:///embed?root=…``.
 
 Usage, in a test (the fixture is shared by the whole session)::
 
     def test_it(embed_host: EmbedHost) -> None:
         guest = embed_host.start(GuestSpec(name="g", channels=(0, 1)))
-        daemon = ...(embed_host.uri)    # in this process: no other one sees the guests
+        daemon = ...(embed_host.uri)    # in this process: others do not see the guests
         guest.remove()
 
 One root per process, for good: libvirt cannot open another one later.
 
-For a daemon in a process of its own, give it a root whose guests start with it::
+For a daemon in another process, give it a root whose guests start with it::
 
     with EmbedRoot() as root:
         prepare_autostart(root, GuestSpec(name="g"))
@@ -41,7 +41,7 @@ class EmbedHost(GuestHost):
 
 
 def prepare_autostart(root: EmbedRoot, spec: GuestSpec) -> Guest:
-    """Put a domain into a root so that whoever opens it next starts the guest."""
+    """Put a domain into a root, so that opening the root starts the guest."""
     host = GuestHost(root.uri, root.directory, root.guests)
     guest = Guest(host, spec)
     definitions = root.directory / "etc/qemu"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Enter a private machine before any thread is started.
+    """Enter the private machine before any thread is started.
 
     A worker of pytest-xdist has threads already, and is in the machine of the process
     that started it.
@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Clean up what that made."""
+    """Clean up the private machine."""
     leave_machine()
 
 

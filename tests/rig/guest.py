@@ -1,12 +1,12 @@
 """Guests under libvirt: their XML, their consoles, and the talker inside.
 
-A :class:`GuestHost` is a place where guests can live (see :mod:`tests.rig.embed`,
+A :class:`GuestHost` is a place for guests (see :mod:`tests.rig.embed`,
 :mod:`tests.rig.libvirtd`); it starts :class:`Guest` objects from a
 :class:`GuestSpec`::
 
     guest = host.start(GuestSpec(name="g", channels=(0, 1), vcpus=2))
-    guest.talker.tell("open:0")             # -> "ok"; talker.c lists all statements
-    guest.talker.tell("ask:0:3")            # -> "ack 812 us"
+    guest.talker.run("open:0")              # -> "ok"; talker.c lists all statements
+    guest.talker.run("ask:0:3")             # -> "ack 812 us"
     guest.destroy()
 """
 
@@ -35,33 +35,33 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STALL_S = 45.0
-"""A boot takes 2 s, and 20 s on a machine that is busy with others."""
+"""A boot takes 2 s, or 20 s on a machine that is busy with others."""
 AGENT_TARGET = "virtio.serial.port.poweragent."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestSpec:
-    """What a guest is made of."""
+    """The properties of a guest."""
 
     name: str
-    """A unique ending is added, so that parallel test runs never meet."""
+    """A unique suffix is added, so that parallel test runs do not collide."""
     channels: tuple[int, ...] = (0,)
-    """The numbers of its poweragent channels, with libvirt's own paths."""
+    """The numbers of its poweragent channels, with paths chosen by libvirt."""
     paths: Mapping[int, str] = field(default_factory=dict)
-    """Explicit paths of channels, instead of libvirt's own."""
+    """Explicit paths of channels."""
     vcpus: int = 1
     max_vcpus: int = 0
-    """More than ``vcpus``, if vCPUs are to be plugged in later."""
+    """More than ``vcpus`` if vCPUs are to be plugged in later."""
     pins: Mapping[int, str] = field(default_factory=dict)
-    """vCPU to CPU list, such as ``{0: "1"}``; a vCPU not named floats."""
+    """vCPU to CPU list, such as ``{0: "1"}``; other vCPUs float."""
     memory_mib: int = 128
     machine: str = "q35"
     image: Path | None = None
     """The initramfs; None: the talker's."""
-    words: str = ""
-    """More words of the kernel command line, such as ``talker=open:0;connect:0``."""
+    parameters: str = ""
+    """Appended to the kernel command line, such as ``talker=open:0;connect:0``."""
     has_rig_port: bool = True
-    """Whether tests can tell the talker what to do."""
+    """Whether tests can send statements to the talker."""
     metadata: str = ""
     """XML inside ``<metadata>``."""
     extra_devices: str = ""
@@ -90,12 +90,12 @@ class Guest:
 
     @property
     def domain(self) -> Any:
-        """The ``virDomain``, over the host's connection as it is now."""
+        """The ``virDomain``, over the host's current connection."""
         return self.host.connection.lookupByUUIDString(str(self.uuid))
 
     @property
     def talker(self) -> Talker:
-        """The program in the guest, once it is ready to be told something.
+        """The program in the guest, once it is ready for statements.
 
         Raises:
             TimeoutError: the guest did not get that far.
@@ -106,8 +106,8 @@ class Guest:
             except TimeoutError:
                 if self.console.text:
                     raise
-                # Under TCG one boot in some hundreds never gets to its first line. A
-                # reset keeps QEMU and its sockets, and whoever is connected to them.
+                # Under TCG one boot in several hundred does not reach its first line. A
+                # reset keeps QEMU, its sockets and their connections.
                 self.domain.reset(0)
                 self._talker = Talker(self._rig_path, self.console)
         return self._talker
@@ -118,7 +118,7 @@ class Guest:
         return self.host.find_qemu(self.name)
 
     def channel_path(self, number: int) -> str:
-        """Return where the live XML says that a channel's socket is."""
+        """Return the path of a channel's socket from the live XML."""
         parts = self.domain.XMLDesc().split("<channel ")
         for part in parts[1:]:
             if f"name='{AGENT_TARGET}{number}'" in part and " path='" in part:
@@ -126,21 +126,21 @@ class Guest:
         raise LookupError(f"{self.name} has no channel {number} with a path")
 
     def start(self) -> None:
-        """Boot it; wait for ``talker`` or the console to know that it is up."""
+        """Boot it; ``talker`` or the console shows when it is up."""
         self._forget_talker()
         self.console.path.unlink(missing_ok=True)
         self.domain.create()
 
     def destroy(self) -> None:
-        """End it at once; the domain stays defined."""
+        """Kill it; the domain stays defined."""
         self._forget_talker()
         self.domain.destroy()
 
     def remove(self) -> None:
-        """End it if it runs, and undefine it."""
+        """Kill it if it runs, and undefine it."""
         self._forget_talker()
         with contextlib.suppress(LookupError, ProcessLookupError):
-            # A polite end of a guest without KVM takes libvirt 1.6 s.
+            # A graceful shutdown of a guest without KVM takes libvirt 1.6 s.
             os.kill(self.pid, signal.SIGKILL)
         with contextlib.suppress(libvirt.libvirtError):
             self.domain.destroy()
@@ -148,10 +148,10 @@ class Guest:
             self.domain.undefine()
 
     def wait_until_off(self, *, timeout_s: float = 20.0) -> None:
-        """Wait until libvirt says that it does not run.
+        """Wait until libvirt reports that it is off.
 
         Raises:
-            TimeoutError: it still does.
+            TimeoutError: it is still running.
         """
         what = f"{self.name} is off"
         wait_for(lambda: not self.domain.isActive(), what, timeout_s=timeout_s)
@@ -174,7 +174,7 @@ class Guest:
   <cputune>{pins}</cputune>
   <os><type arch='x86_64' machine='{spec.machine}'>hvm</type>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
-    <cmdline>{escape(f"{CMDLINE} {spec.words}".strip())}</cmdline></os>
+    <cmdline>{escape(f"{CMDLINE} {spec.parameters}".strip())}</cmdline></os>
   <features><acpi/></features>
   <cpu mode='maximum'/>
   <on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
@@ -210,7 +210,7 @@ class Guest:
 
 
 class GuestHost:
-    """A place where guests live: a libvirt, and a short directory that QEMU can use.
+    """A place for guests: a libvirt, and a short directory that QEMU can use.
 
     Synchronization: one thread.
     """
@@ -243,16 +243,16 @@ class GuestHost:
         return guest
 
     def start(self, spec: GuestSpec) -> Guest:
-        """Define a domain and start it; the guest boots while this returns."""
+        """Define a domain and start it; does not wait for the boot."""
         guest = self.define(spec)
         guest.start()
         return guest
 
     def find_qemu(self, name: str) -> int:
-        """Return the pid of the QEMU that runs a domain.
+        """Return the PID of the QEMU that runs a domain.
 
         Raises:
-            LookupError: none does.
+            LookupError: there is none.
         """
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -261,7 +261,7 @@ class GuestHost:
         raise LookupError(f"no QEMU runs {name}")
 
     def remove_guests(self) -> None:
-        """End and undefine all the guests that were defined here."""
+        """Kill and undefine all the guests that were defined here."""
         while self._guests:
             self._guests.pop().remove()
 

@@ -1,14 +1,14 @@
 """The lab as a virtualization host: QEMU, libvirt and the daemon inside it.
 
-What runs in it is the whole chain: a guest of DPDK's in a nested QEMU, started by
-``qemu:///embed`` in our daemon, on a host whose clocks are Linux's acpi-cpufreq
-driver's. Nested TCG is slow: more than two minutes. Usage::
+It runs the whole chain: a DPDK guest in a nested QEMU, started by ``qemu:///embed`` in
+the daemon, on a host whose frequencies are set by Linux's acpi-cpufreq driver. Nested
+TCG is slow: more than two minutes. Usage::
 
     outcome = run_in_host_lab(program, librte_power_guest(spacing_ms=1000, pins=("1",)))
 
-``program`` is Python text. It finds the checkout's packages with all that they
-import, and in its globals ``URI``: whoever opens that first starts the guest. The
-nested guest's console is ``CONSOLE``, a path.
+``program`` is Python text. It can import the checkout's packages and their
+dependencies, and has ``URI`` in its globals: opening that starts the guest. The
+path of the nested guest's console is ``CONSOLE``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ROOT = Path("/r")
 _MEMORY_MIB = 2048
 _LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 _QEMU = Path("/usr/bin/qemu-system-x86_64")
-# The program itself, its accelerator, and what a direct kernel boot takes.
+# The program itself, its accelerator, and the files for a direct kernel boot.
 _QEMU_MODULES = ("qemu/accel-tcg-x86_64.so",)
 _FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
 _LIBVIRT_DRIVERS = ("qemu", "secret", "storage", "network", "nwfilter", "interface")
@@ -82,14 +82,14 @@ python3 -s /program.py
 
 
 class _LabHost(GuestHost):
-    """Where the nested guest lives; nobody connects to it from here."""
+    """The place of the nested guest; there is no connection to it from here."""
 
     def __init__(self) -> None:
         super().__init__(f"qemu:///embed?root={ROOT}", ROOT, ROOT / "g")
         self.published: dict[str, Path] = {}
 
     def publish(self, path: Path) -> Path:
-        """Return where the lab has a file of this machine."""
+        """Return the path of a file in the lab."""
         place = self.directory / path.name
         self.published[str(place)] = path
         return place
@@ -103,7 +103,7 @@ def run_in_host_lab(
     Args:
         program: Python text, indented as a whole or not.
         spec: the nested guest; it boots when ``URI`` is opened.
-        shared: so many neighbouring CPUs share one clock (1, 2 or 4).
+        shared: number of neighboring CPUs that share one frequency (1, 2 or 4).
         timeout_s: after that the lab is switched off.
     """
     modules = (*VIRTIO_MODULES, *CPUFREQ_MODULES)
@@ -134,7 +134,7 @@ def _add_checkout(image: Initramfs) -> None:
 
 
 def _distributions(name: str) -> set[str]:
-    """Return what ``name`` needs at run time, and what those need."""
+    """Return the run-time dependencies of ``name``, recursively."""
     found: set[str] = set()
     waiting = [name]
     while waiting:

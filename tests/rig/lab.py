@@ -13,8 +13,9 @@ Usage::
 
 The program runs as root under Debian's Python, with this checkout's ``orchestrator``
 and ``tests`` packages (without the rig); ``packages`` adds more, from the virtual
-environment. Five seconds on two idle cores, and one per import of something big. All
-four governors that the kernel has as modules are loaded; schedutil is the default.
+environment. It takes five seconds on two idle cores, and one per import of something
+big. All four governors that the kernel has as modules are loaded; schedutil is the
+default.
 
 ``run_module_in_lab("tests.power.contract", "/sys", shared=2)`` runs a module of the
 checkout in the same way.
@@ -60,9 +61,9 @@ class LabOutcome:
     """How a program in the lab ended."""
 
     status: int | None
-    """Its exit status; None: the guest ended before it did."""
+    """Its exit status; None: the guest ended before it."""
     output: str
-    """All of the console, the program's output last."""
+    """The whole console; the program's output is at the end."""
 
 
 def run_in_lab(
@@ -77,7 +78,7 @@ def run_in_lab(
 
     Args:
         program: indented as a whole or not.
-        shared: so many neighbouring CPUs share one clock (1, 2 or 4).
+        shared: number of neighboring CPUs that share one frequency (1, 2 or 4).
         packages: distributions of the virtual environment that it imports.
         files: more files, by absolute path in the lab.
         timeout_s: after that the lab is switched off.
@@ -91,7 +92,7 @@ def run_module_in_lab(
 ) -> LabOutcome:
     """Run ``python3 -m module arguments…`` of this checkout in the lab.
 
-    The arguments reach it as words of a shell.
+    The shell splits the arguments into words.
     """
     command = f"exec_python -m {module} {' '.join(arguments)}"
     return _boot({}, command, (), shared, timeout_s)
@@ -107,7 +108,7 @@ def _boot(
     everything: dict[str, Path | str] = {
         "/checkout/orchestrator": CHECKOUT / "orchestrator",
     }
-    # The rig itself stays outside: no libvirt in there, no machine to leave.
+    # Without the rig: the lab has no libvirt, and no machine to enter.
     for path in sorted((CHECKOUT / "tests").iterdir()):
         if path.name not in ("rig", "conftest.py", "__pycache__"):
             everything[f"/checkout/tests/{path.name}"] = path
@@ -136,11 +137,11 @@ def run_lab_machine(
             *("-append", CMDLINE, "-acpitable", f"file={table}"),
             *("-serial", f"file:{console}"),
         ]
-        said = _run_qemu(command, timeout_s)
+        output = _run_qemu(command, timeout_s)
         text = Console(console).text
     ended = _ENDED.search(text)
     if ended is None:
-        text += said
+        text += output
     return LabOutcome(status=int(ended[1]) if ended else None, output=text)
 
 
@@ -156,7 +157,7 @@ def _run_qemu(command: Sequence[str], timeout_s: float) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"\nswitched off after {timeout_s} s\n"
-    # Not only errors: it also names the features of Haswell that TCG has not.
+    # Not only errors: it also names the features of Haswell that TCG lacks.
     return done.stderr
 
 

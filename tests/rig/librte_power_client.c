@@ -1,16 +1,16 @@
 /* A guest application of DPDK's power library: six calls on lcore 0, spaced in time.
  *
  * The calls and their order are those of DPDK's power_kvm_vm_autotest, so the units on
- * the wire are 5, 6, 1, 2, 4, 3. The environment variable "spacing" says how many
- * milliseconds lie between two calls (default 100), "rounds" how often all six are
- * made (default 1). One line per call goes to standard output.
+ * the wire are 5, 6, 1, 2, 4, 3. The environment variable "spacing" is the pause
+ * between two calls in milliseconds (default 100), "rounds" is how often all six are
+ * made (default 1). One line per call is printed to standard output.
  *
- * Then it talks "dialogues" times (default 0) as DPDK's own guest_cli does: it sends
- * each message of the table below through the library's public calls, and waits for
- * the answer as long as they do (10 ms). One line per message says how many answers
- * came in time, came later (which guest_cli would take for the next one), or not at
- * all, how many of them answer something else, and what the last one said, with all
- * that it said of vCPUs.
+ * Then it sends each message of the table below "dialogues" times (default 0), like
+ * DPDK's own guest_cli: through the library's public calls, waiting for the answer as
+ * long as they do (10 ms). One line per message shows how many answers arrived in
+ * time, later (so that guest_cli would take them for the next one), or not at all, how
+ * many of them answer something else, and the code of the last one, with its values
+ * for vCPUs.
  */
 #include <inttypes.h>
 #include <stdint.h>
@@ -26,7 +26,7 @@
 #define LCORE 0
 #define OTHER_VCPU 1
 #define ABSENT_VCPU 7
-#define DRAIN_TRIES 20 /* of 10 ms each, for an answer that is late */
+#define DRAIN_TRIES 20 /* of 10 ms each, for a late answer */
 
 struct call {
 	const char *name;
@@ -96,15 +96,15 @@ static const struct message messages[] = {
 	{ "absent_freq", RTE_POWER_QUERY_FREQ, ABSENT_VCPU, 0, FREQ_BYTES },
 	{ "absent_caps", RTE_POWER_QUERY_CAPS, ABSENT_VCPU, 0, CAPS_BYTES },
 	{ "policy", RTE_POWER_PKT_POLICY, 0, 0, ACK_BYTES },
-	/* No host answers this: what would come is read as an answer, and counted. */
+	/* No host answers this; anything that arrives is counted as an answer. */
 	{ "policy_remove", RTE_POWER_PKT_POLICY_REMOVE, 0, 0, ACK_BYTES },
 };
 
 struct tally {
 	unsigned int in_time, late, none, out_of_step;
 	uint64_t worst_us;
-	uint32_t said;	   /* ACK, NACK, FREQ_LIST or CAPS_LIST */
-	uint64_t values[RTE_POWER_MAX_VCPU_PER_VM]; /* clocks in kHz, or turbo */
+	uint32_t answer;	   /* ACK, NACK, FREQ_LIST or CAPS_LIST */
+	uint64_t values[RTE_POWER_MAX_VCPU_PER_VM]; /* frequencies in kHz, or turbo */
 	unsigned int vcpus;
 };
 
@@ -119,7 +119,7 @@ static void fill_packet(struct rte_power_channel_packet *packet,
 {
 	static unsigned int number;
 	memset(packet, 0, sizeof *packet);
-	/* Answers give the name back, so that we see whose they are. */
+	/* Answers return the name, which shows what they answer. */
 	snprintf(packet->vm_name, sizeof packet->vm_name, "m%u", number++);
 	packet->resource_id = message->vcpu;
 	packet->unit = message->unit;
@@ -133,27 +133,27 @@ static void fill_packet(struct rte_power_channel_packet *packet,
 	}
 }
 
-/* What guest_cli checks is the command only; we look whether it is our answer. */
+/* guest_cli only checks the command; this checks that the answer is to this message. */
 static int is_in_step(const struct rte_power_channel_packet *sent,
 		      const union answer *answer, size_t bytes)
 {
-	uint32_t said = answer->ack.command;
+	uint32_t command = answer->ack.command;
 	if (bytes == ACK_BYTES) {
 		struct rte_power_channel_packet echo = answer->ack;
 		echo.command = sent->command;
-		return (said == RTE_POWER_CMD_ACK || said == RTE_POWER_CMD_NACK) &&
+		return (command == RTE_POWER_CMD_ACK || command == RTE_POWER_CMD_NACK) &&
 		       memcmp(&echo, sent, sizeof echo) == 0;
 	}
 	if (strcmp(answer->ack.vm_name, sent->vm_name) != 0)
-		return 0; /* the name is where it is in an echo */
-	return said == RTE_POWER_CMD_NACK ||
-	       said == (bytes == FREQ_BYTES ? RTE_POWER_FREQ_LIST :
+		return 0; /* at the same offset as in an echo */
+	return command == RTE_POWER_CMD_NACK ||
+	       command == (bytes == FREQ_BYTES ? RTE_POWER_FREQ_LIST :
 					      RTE_POWER_CAPS_LIST);
 }
 
 static void note(struct tally *tally, const union answer *answer, size_t bytes)
 {
-	tally->said = answer->ack.command;
+	tally->answer = answer->ack.command;
 	if (bytes == ACK_BYTES)
 		return;
 	tally->vcpus = bytes == FREQ_BYTES ? answer->freqs.num_vcpu :
@@ -199,7 +199,7 @@ static void talk(unsigned int dialogues, unsigned int spacing_ms)
 {
 	struct tally tallies[RTE_DIM(messages)] = { 0 };
 	union answer answer;
-	/* The library's own calls do not read their answers: these lie there. */
+	/* The library's own calls do not read their answers: discard them. */
 	while (rte_power_guest_channel_receive_msg(&answer, ACK_BYTES, LCORE) == 0)
 		;
 	for (unsigned int round = 0; round < dialogues; round++)
@@ -210,9 +210,9 @@ static void talk(unsigned int dialogues, unsigned int spacing_ms)
 	for (size_t i = 0; i < RTE_DIM(messages); i++) {
 		const struct tally *t = &tallies[i];
 		printf("dialogue: %s in_time=%u late=%u none=%u out_of_step=%u "
-		       "worst_us=%" PRIu64 " said=%u vcpus=%u values=",
+		       "worst_us=%" PRIu64 " answer=%u vcpus=%u values=",
 		       messages[i].name, t->in_time, t->late, t->none,
-		       t->out_of_step, t->worst_us, t->said, t->vcpus);
+		       t->out_of_step, t->worst_us, t->answer, t->vcpus);
 		for (size_t vcpu = 0; vcpu < RTE_DIM(t->values); vcpu++)
 			printf("%s%" PRIu64, vcpu ? "," : "", t->values[vcpu]);
 		printf("\n");

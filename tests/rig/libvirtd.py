@@ -1,19 +1,19 @@
-"""Real libvirtds: processes of our own that can be stopped, killed and restarted.
+"""Real libvirtds: processes that tests can freeze, kill and restart.
 
 Usage, in a test (both fixtures are shared by the session)::
 
     def test_it(system_host: SystemHost) -> None:       # of the system, as root
         guest = system_host.start(GuestSpec(name="g", channels=(0,)))
-        start_daemon("-c", system_host.uri)     # any process of the test sees it
+        start_daemon("-c", system_host.uri)     # visible to any process of the test
 
     def test_that(session_host: SessionHost) -> None:   # libvirtd and QEMU as nobody
         guest = session_host.start(GuestSpec(name="g"))
         session_host.libvirtd.freeze()                  # SIGSTOP; thaw() undoes it
-        session_host.libvirtd.kill()                    # SIGKILL; guests go on
+        session_host.libvirtd.kill()                    # SIGKILL; guests keep running
         session_host.libvirtd.start()                   # and it finds them again
 
-The system one lives in the tests' private machine (:mod:`tests.rig.machine`) under
-its ordinary names. Over a connection to a frozen libvirtd every call hangs.
+The system one runs in the tests' private machine (:mod:`tests.rig.machine`) under its
+ordinary names. All calls over a connection to a frozen libvirtd hang.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ unix_sock_rw_perms = "0770"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How a libvirtd is started, and how we know that it is there."""
+    """How a libvirtd is started and checked."""
 
     arguments: tuple[str, ...]
     socket: Path
     uri: str
     directory: Path
-    """Where its log and its pid file go."""
+    """Of its log and its PID file."""
     account: pwd.struct_passwd | None = None
-    """Whom it runs as; None: whoever we are."""
+    """The user that it runs as; None: the current one."""
     environment: Mapping[str, str] | None = None
 
 
 class Libvirtd:
-    """One libvirtd process, again and again.
+    """A libvirtd process that can be restarted.
 
     Synchronization: one thread.
     """
@@ -77,7 +77,7 @@ class Libvirtd:
         self._launch = launch
         self._process: subprocess.Popen[bytes] | None = None
         self.log = launch.directory / "libvirtd.log"
-        """What it says."""
+        """Its output."""
 
     @property
     def pid(self) -> int:
@@ -92,7 +92,7 @@ class Libvirtd:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it was started and has not exited."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
@@ -100,7 +100,7 @@ class Libvirtd:
 
         Raises:
             TimeoutError: it does not; the error shows its log.
-            RuntimeError: it ended at once, likewise.
+            RuntimeError: it exited at once, likewise.
         """
         launch = self._launch
         account = launch.account
@@ -122,27 +122,27 @@ class Libvirtd:
             wait_for(self._answers, "libvirtd answers", timeout_s=30)
         except TimeoutError as error:
             self.kill()
-            raise TimeoutError(f"{error}; it says:\n{self._said()}") from None
+            raise TimeoutError(f"{error}; its log:\n{self._log_text()}") from None
 
     def stop(self) -> None:
-        """End it politely (SIGTERM); guests go on."""
+        """Stop it gracefully (SIGTERM); guests keep running."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL); guests go on."""
+        """Kill it (SIGKILL); guests keep running."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """End it politely and start it again."""
+        """Stop it gracefully and start it again."""
         self.stop()
         self.start()
 
     def freeze(self) -> None:
-        """Stop it in its tracks (SIGSTOP): it is there and does not answer."""
+        """Freeze it (SIGSTOP): it exists and does not answer."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Let it continue (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
     def _end(self, number: signal.Signals) -> None:
@@ -150,7 +150,7 @@ class Libvirtd:
         if process is None:
             return
         process.send_signal(number)
-        process.send_signal(signal.SIGCONT)  # a frozen one would not act on SIGTERM
+        process.send_signal(signal.SIGCONT)  # a frozen one would not react to SIGTERM
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
@@ -159,7 +159,7 @@ class Libvirtd:
 
     def _answers(self) -> bool:
         if not self.is_running:
-            raise RuntimeError(f"libvirtd ended at once; it says:\n{self._said()}")
+            raise RuntimeError(f"libvirtd ended at once; its log:\n{self._log_text()}")
         if not self._launch.socket.exists():
             return False
         try:
@@ -168,7 +168,7 @@ class Libvirtd:
             return False
         return True
 
-    def _said(self) -> str:
+    def _log_text(self) -> str:
         return self.log.read_text(errors="replace")
 
 
@@ -179,10 +179,11 @@ class LibvirtdHost(GuestHost):
     """
 
     libvirtd: Libvirtd
-    """The process; whatever a test did to it, the next test finds it running."""
+    """The process; it runs at the start of each test, whatever the last test did to
+    it."""
 
     def revive(self) -> None:
-        """Make libvirtd run and answer again, after whatever a test did to it."""
+        """Make libvirtd run and answer again, whatever a test did to it."""
         if self.libvirtd.is_running:
             self.libvirtd.thaw()
         else:
@@ -206,8 +207,8 @@ class SystemHost(LibvirtdHost):
     def __init__(self) -> None:
         ensure_event_loop()
         directory = _make_directory()
-        # With its socket: a process that has opened an embedded driver takes a plain
-        # qemu:///system for that driver's. Other processes may use either.
+        # With the socket: a process that has opened an embedded driver takes a plain
+        # qemu:///system for that driver. Other processes may use either.
         uri = f"qemu+unix:///system?socket={_SYSTEM_SOCKET}"
         super().__init__(uri, directory, make_guest_directory(directory))
         etc = Path("/etc/libvirt")
@@ -248,7 +249,7 @@ class SystemHost(LibvirtdHost):
 
 
 class SessionHost(LibvirtdHost):
-    """``qemu:///session`` of an unprivileged user, reached by its socket.
+    """``qemu:///session`` of an unprivileged user, by its socket.
 
     Synchronization: one thread.
     """
@@ -278,13 +279,13 @@ class SessionHost(LibvirtdHost):
 
     def close(self) -> None:
         """End the guests and libvirtd, remove the directory."""
-        # Before the directory goes.
+        # Before the directory is removed.
         save_capabilities(self._cache)
         super().close()
 
     def _prepare(self, account: pwd.struct_passwd | None) -> None:
-        # The configuration's directory is also where the channels' sockets are, and
-        # their paths may have 107 bytes: nothing longer would do.
+        # The configuration's directory also contains the sockets of channels, and their
+        # paths may have 107 bytes: it must not be longer.
         (self.directory / "libvirt").mkdir()
         (self.directory / "libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
         (self.directory / "run").mkdir(mode=0o700)

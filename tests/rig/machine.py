@@ -1,11 +1,11 @@
-"""A machine of the tests' own: libvirt's directories, /dev/kvm, processes.
+"""A private machine for the tests: libvirt's directories, /dev/kvm, processes.
 
-As root, the test process leaves the machine's mount namespace at its very start.
-From then on ``/etc/libvirt``, ``/var/lib/libvirt``, ``/run/libvirt`` and so on are
-empty directories of its own, for all that it starts, too: a libvirtd in there serves
-``qemu:///system`` to the tests and is invisible to everybody else, and any number of
-test runs do not meet. Nothing is changed on the machine itself, and nothing that the
-tests start outlives them.
+As root, the test process leaves the machine's mount namespace when it starts. From then
+on ``/etc/libvirt``, ``/var/lib/libvirt``, ``/run/libvirt`` and so on are empty private
+directories, also for all processes that it starts: a libvirtd there serves
+``qemu:///system`` to the tests and is invisible to everything else, and test runs do
+not collide. Nothing is changed on the machine itself, and nothing that the tests start
+outlives them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PRIVATE = (
     "/var/log/libvirt",
     "/run/libvirt",
 )
-# systemd-machined, if it runs, would adopt our guests into the machine's slices.
+# systemd-machined, if it runs, would move the guests into the machine's slices.
 _HIDDEN = ("/run/dbus",)
 
 _base: Path | None = None
@@ -32,10 +32,9 @@ _reason = "the test process has not entered a machine of its own"
 
 
 def enter_machine() -> None:
-    """Leave for a private machine; where that is impossible, note why and stay.
+    """Enter a private machine; if that is impossible, record the reason and stay.
 
-    Call it before any thread is started. What returns is a child of the process that
-    called.
+    Call it before any thread is started. It returns in a child of the calling process.
     """
     global _base, _reason  # noqa: PLW0603 - a process has one mount namespace
     try:
@@ -57,13 +56,13 @@ def enter_machine() -> None:
 
 
 def leave_machine() -> None:
-    """Remove what :func:`enter_machine` made."""
+    """Remove what :func:`enter_machine` created."""
     if _base is not None:
         shutil.rmtree(_base, ignore_errors=True)
 
 
 def why_no_machine() -> str | None:
-    """Return why there is no private machine, or None if we are in one."""
+    """Return why there is no private machine; None: there is one."""
     return None if _base is not None else _reason
 
 

@@ -1,5 +1,5 @@
     // One CPU's performance states. The control and status registers are bytes of
-    // pc-testdev's latch at port 0xE0: what is written is what is read.
+    // pc-testdev's latch at port 0xE0: a read returns what was written.
     External (\_SB.CPUS.$device, DeviceObj)
     Scope (\_SB.CPUS.$device)
     {

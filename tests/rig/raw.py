@@ -1,9 +1,9 @@
-"""A guest in a QEMU of its own, without any libvirt.
+"""A guest in a QEMU of its own, without libvirt.
 
 Usage::
 
     with RawGuest(channels=(0,)) as guest, EchoHost(guest.paths) as echo:
-        guest.talker.tell_all("open:0;ask:0:3")
+        guest.talker.run_all("open:0;ask:0:3")
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ if TYPE_CHECKING:
 
 
 class RawGuest:
-    """The talker in a QEMU process; its channels' sockets listen, as libvirt's do.
+    """The talker in a QEMU process; its channels' sockets listen, as under libvirt.
 
     Synchronization: one thread.
     """
 
-    def __init__(self, *, channels: Sequence[int] = (0,), words: str = "") -> None:
+    def __init__(self, *, channels: Sequence[int] = (0,), parameters: str = "") -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp")
         place = Path(self._directory.name)
         self.console = Console(place / "console")
         ports = {f"{AGENT_TARGET}{number}": place / str(number) for number in channels}
         self.paths = [str(path) for path in ports.values()]
-        """The sockets of the channels, in the order in which they were named."""
+        """The sockets of the channels, in the given order."""
         self._rig_path = place / "rig"
         ports[RIG_TARGET] = self._rig_path
         self._talker: Talker | None = None
         self._process = subprocess.Popen(
-            [*_command(f"{CMDLINE} {words}", self.console.path), *_devices(ports)],
+            [*_command(f"{CMDLINE} {parameters}", self.console.path), *_devices(ports)],
             stdin=subprocess.DEVNULL,
         )
 
     @property
     def talker(self) -> Talker:
-        """The program in the guest, once it is ready to be told something."""
+        """The program in the guest, once it is ready for statements."""
         if self._talker is None:
             self._talker = Talker(self._rig_path, self.console)
         return self._talker
 
     def close(self) -> None:
-        """End it at once."""
+        """Kill it."""
         if self._talker is not None:
             self._talker.close()
         self._process.kill()
@@ -87,8 +87,8 @@ def _command(cmdline: str, console: Path) -> list[str]:
 
 
 def _devices(ports: dict[str, Path]) -> list[str]:
-    words: list[str] = []
+    arguments: list[str] = []
     for number, (name, path) in enumerate(ports.items()):
-        words += ["-chardev", f"socket,id=c{number},path={path},server=on,wait=off"]
-        words += ["-device", f"virtserialport,chardev=c{number},name={name}"]
-    return words
+        arguments += ["-chardev", f"socket,id=c{number},path={path},server=on,wait=off"]
+        arguments += ["-device", f"virtserialport,chardev=c{number},name={name}"]
+    return arguments

@@ -1,12 +1,12 @@
-"""Processes of the tests' own: orphans are buried at once, nothing outlives the run.
+"""Processes of the tests: orphans are reaped at once, none outlives the run.
 
-QEMU makes itself an orphan, and so does every daemon that a test starts and kills the
-parent of. On an ordinary machine init buries an orphan when it ends; the init of
-some containers takes seconds for it, and libvirt waits each time. Here the parent of
-the test process does it.
+QEMU makes itself an orphan, and so does every daemon whose parent a test kills. On an
+ordinary machine init reaps an orphan when it exits; the init of some containers needs
+seconds for that, and libvirt waits each time. Here the parent of the test process does
+it.
 
-As root the test process also gets a PID namespace: when it ends, however it ends,
-the kernel ends all that it has started.
+As root the test process also gets a PID namespace: when it exits, for whatever reason,
+the kernel kills everything that it has started.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def move_under_reaper(*, has_own_mounts: bool) -> None:
-    """Go on as a child of a process that buries orphans; the old one waits.
+    """Continue as a child of a process that reaps orphans; the parent waits.
 
     Args:
-        has_own_mounts: ``/proc`` can be mounted without anybody else seeing it.
+        has_own_mounts: ``/proc`` can be mounted without affecting other processes.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -47,12 +47,13 @@ def _go_on_as_child() -> None:
     child = os.fork()
     if child:
         _reap_until(child)
-    # Whoever kills the process that he started means us, too.
+    # Killing the process that was started also kills this one.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _reap_until(child: int) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all of us
+    # the terminal sends it to the whole group
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: os.kill(child, number))
     while True:

@@ -1,4 +1,4 @@
-"""A guest that runs shell commands as a test says them, one after the other.
+"""A guest that runs shell commands for a test, one after the other.
 
 Usage::
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.rig.guest import Guest
 
-# A port can be opened once, and without anybody on the host it is at its end.
+# A port can be opened once, and is at its end while no host is connected.
 _WORK = f"""\
 port=/dev/virtio-ports/{RIG_TARGET}
 until [ -e $port ]; do usleep 20000; /bin/name-ports; done
@@ -41,7 +41,7 @@ def shell_guest(
     channels: tuple[int, ...] = (0,),
     pins: Mapping[int, str],
 ) -> GuestSpec:
-    """Describe a guest with Debian's Python, these files, and a shell to talk to."""
+    """Describe a guest with Debian's Python, these files, and a remote shell."""
     return GuestSpec(
         name=name,
         channels=channels,
@@ -53,7 +53,7 @@ def shell_guest(
 
 
 class Ran(NamedTuple):
-    """What became of a command."""
+    """The outcome of a command."""
 
     status: int
     printed: str
@@ -101,12 +101,12 @@ class GuestShell:
             if text.startswith(_END):
                 return Ran(int(text[len(_END) :]), "".join(printed).removesuffix("\n"))
             printed.append(text)
-        raise ConnectionError(f"{command}: the guest is gone; it said: {printed}")
+        raise ConnectionError(f"{command}: the guest is gone; it printed: {printed}")
 
     def start(self, command: str, log: str) -> None:
-        """Start a program in the background; what it prints goes to a file."""
+        """Start a program in the background; its output goes to a file."""
         self.run(f"{command} >{log} 2>&1 </dev/null & echo $! >{log}.pid")
 
     def stop(self, log: str) -> None:
-        """End (SIGTERM) the program that prints to a file."""
+        """End (SIGTERM) the program whose output goes to a file."""
         self.run(f"kill $(cat {log}.pid)")

@@ -1,4 +1,4 @@
-"""The host's side of the talker's rig port: tell a guest what to do, hear what came.
+"""The host's side of the talker's rig port: sends statements, returns results.
 
 The language is documented in ``examples/guests/talker.c``.
 """
@@ -23,15 +23,15 @@ _COUNTER = re.compile(r"(\w+)=(\d+)")
 
 
 class Stats(NamedTuple):
-    """What the talker counted on one channel since it was opened or flooded."""
+    """The talker's counters of one channel since it was opened or flooded."""
 
     sent: int
     acks: int
     nacks: int
     others: int
-    """Answers that are neither."""
+    """Other answers."""
     refused: int
-    """Requests that the guest's kernel did not take: nobody connected, queue full."""
+    """Requests that the guest's kernel refused: no host connected, queue full."""
     late: int
     """Answers after more than 10 ms."""
     p50_us: int
@@ -40,7 +40,7 @@ class Stats(NamedTuple):
 
     @property
     def answers(self) -> int:
-        """All that came back."""
+        """The number of all answers."""
         return self.acks + self.nacks + self.others
 
 
@@ -65,16 +65,16 @@ class Talker:
             self._socket.close()
             raise
 
-    def tell(self, statement: str, *, timeout_s: float = 30.0) -> str:
-        """Have a statement done; return its result, such as ``ok`` or ``ack 512 us``.
+    def run(self, statement: str, *, timeout_s: float = 30.0) -> str:
+        """Run a statement; return its result, such as ``ok`` or ``ack 512 us``.
 
         Raises:
             TimeoutError: it took longer.
         """
-        return self.tell_all(statement, timeout_s=timeout_s)[0]
+        return self.run_all(statement, timeout_s=timeout_s)[0]
 
-    def tell_all(self, text: str, *, timeout_s: float = 30.0) -> list[str]:
-        """Have several statements (divided by ``;``) done; return their results.
+    def run_all(self, text: str, *, timeout_s: float = 30.0) -> list[str]:
+        """Run several statements (separated by ``;``); return their results.
 
         Raises:
             TimeoutError: one took longer.
@@ -85,14 +85,14 @@ class Talker:
 
     def stats(self, number: int) -> Stats:
         """Return the counters of a channel so far."""
-        return parse_stats(self.tell(f"stats:{number}"))
+        return parse_stats(self.run(f"stats:{number}"))
 
     def stop(self, number: int) -> Stats:
-        """End a flood, wait (1 s at most) for missing answers; return the counters."""
-        return parse_stats(self.tell(f"stop:{number}"))
+        """End a flood, wait (at most 1 s) for missing answers; return the counters."""
+        return parse_stats(self.run(f"stop:{number}"))
 
     def close(self) -> None:
-        """Hang up; the guest goes on."""
+        """Hang up; the guest keeps running."""
         self._socket.close()
 
     def _result_of(self, statement: str, timeout_s: float) -> str:
@@ -118,6 +118,6 @@ class Talker:
 
 
 def parse_stats(text: str) -> Stats:
-    """Read what the talker says to ``stats`` and ``stop``."""
+    """Parse the result of ``stats`` and ``stop``."""
     counters = {name: int(value) for name, value in _COUNTER.findall(text)}
     return Stats(**counters)

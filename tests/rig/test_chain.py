@@ -1,4 +1,4 @@
-"""The whole chain, all real: DPDK's library in a guest, Linux's clocks under it."""
+"""The whole chain, all real: DPDK's library in a guest, Linux's cpufreq below it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import json, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
 TREE = Path("/sys/devices/system/cpu/cpufreq")
-# CPU 1 is the guest's: between two governors the kernel keeps the clock as it is, so
-# one that is not at the highest step would show up before the daemon's first.
+# CPU 1 is the guest's: between two governors the kernel keeps the frequency, so one
+# below the highest step would be seen before the daemon's first.
 GOVERNORS = ["powersave", "performance", "ondemand", "schedutil"]
 FILES = ["scaling_governor", "scaling_min_freq", "scaling_max_freq"]
 
@@ -53,13 +53,13 @@ print("FACTS", json.dumps([seen, status, before, settings()]))
 """
 
 STEPS = ("3001000", "3000000", "2000000", "1200000", "3000000", "3001000")
-"""The first by CONNECT; the last when the guest has closed its port: without a vote
-the clock is high. ENABLE_TURBO and UP change nothing where they come."""
+"""The first by CONNECT; the last when the guest has closed its port: without a vote the
+frequency is high. ENABLE_TURBO and UP change nothing at that point."""
 
 
 @pytest.mark.rig
 @pytest.mark.timeout(1200)
-def test_six_calls_in_a_guest_become_clocks_of_linuxs_own_driver() -> None:
+def test_six_calls_in_a_guest_set_frequencies_of_linuxs_own_driver() -> None:
     spec = librte_power_guest(spacing_ms=1000, pins=("1",))
     nested = replace(spec, memory_mib=256, machine="pc")
     outcome = run_in_host_lab(PROGRAM, nested, timeout_s=1100)

@@ -1,4 +1,4 @@
-"""DPDK's own guests see whether somebody is there."""
+"""DPDK's own guests notice whether a host is connected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.rig
 
 
-def test_dpdks_test_suite_is_content_with_a_connected_host(
+def test_dpdks_test_suite_passes_with_a_connected_host(
     embed_host: EmbedHost,
 ) -> None:
     guest = embed_host.start(dpdk_test_guest())

@@ -1,4 +1,4 @@
-"""The embedded driver boots guests whose ports talk to plain sockets of ours."""
+"""The embedded driver boots guests whose ports are connected to plain sockets."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.rig
 
 
-def test_a_guest_is_answered_by_whoever_connects(embed_host: EmbedHost) -> None:
+def test_a_guest_is_answered_by_any_program_that_connects(
+    embed_host: EmbedHost,
+) -> None:
     guest = embed_host.start(GuestSpec(name="echo", channels=(0, 3)))
     with EchoHost([guest.channel_path(0), guest.channel_path(3)]) as echo:
-        results = guest.talker.tell_all("open:0;connect:0;ask:0:3;open:3;ask:3:4:1")
+        results = guest.talker.run_all("open:0;connect:0;ask:0:3;open:3;ask:3:4:1")
     guest.remove()
     assert [result.split()[0] for result in results] == ["ok", "ok", "ack", "ok", "ack"]
     assert [packet[:3] for packet in echo.packets][1:] == [(0, 3, 1), (1, 4, 1)]
 
 
-def test_a_flood_is_counted_by_both_sides(embed_host: EmbedHost) -> None:
+def test_both_sides_count_a_flood(embed_host: EmbedHost) -> None:
     guest = embed_host.start(GuestSpec(name="flood"))
     with EchoHost([guest.channel_path(0)]) as echo:
-        guest.talker.tell_all("open:0;flood:0:500:34")
+        guest.talker.run_all("open:0;flood:0:500:34")
         echo.wait_for_packets(200)
         stats = guest.talker.stop(0)
     guest.remove()
@@ -43,14 +45,18 @@ def test_a_flood_is_counted_by_both_sides(embed_host: EmbedHost) -> None:
 def test_a_guest_without_a_host_is_refused_by_its_kernel(
     embed_host: EmbedHost,
 ) -> None:
-    guest = embed_host.start(GuestSpec(name="alone", words="talker=open:0;connect:0"))
+    guest = embed_host.start(
+        GuestSpec(name="alone", parameters="talker=open:0;connect:0")
+    )
     guest.console.wait_for("= connect:0: EAGAIN")
     guest.remove()
 
 
 def test_another_process_starts_the_guest_of_a_prepared_root() -> None:
     with EmbedRoot() as root:
-        guest = prepare_autostart(root, GuestSpec(name="auto", words="talker=say:up"))
+        guest = prepare_autostart(
+            root, GuestSpec(name="auto", parameters="talker=say:up")
+        )
         script = (
             "import libvirt, sys; libvirt.virEventRegisterDefaultImpl(); "
             "connection = libvirt.open(sys.argv[1]); "

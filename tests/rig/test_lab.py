@@ -1,4 +1,4 @@
-"""The lab is a host whose clocks are set by Linux's own acpi-cpufreq driver."""
+"""The lab is a host whose frequencies are set by Linux's own acpi-cpufreq driver."""
 
 from __future__ import annotations
 

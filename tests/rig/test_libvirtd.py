@@ -1,4 +1,4 @@
-"""libvirtds of our own keep their guests, whatever happens to them."""
+"""The tests' libvirtds keep their guests, whatever happens to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_system_libvirtd_starts_a_guest_that_talks(
 ) -> None:
     guest = system_host.start(GuestSpec(name="system", vcpus=2, pins={0: "0", 1: "1"}))
     with EchoHost([guest.channel_path(0)]):
-        results = guest.talker.tell_all("open:0;ask:0:3")
+        results = guest.talker.run_all("open:0;ask:0:3")
     pinning = guest.domain.vcpuPinInfo()
     guest.remove()
     assert results[1].startswith("ack ")
@@ -33,7 +33,7 @@ def test_a_killed_session_libvirtd_finds_its_guest_again(
     guest = session_host.start(GuestSpec(name="kept", pins={0: "0"}))
     path = guest.channel_path(0)
     with EchoHost([path]):
-        guest.talker.tell_all("open:0;flood:0:200")
+        guest.talker.run_all("open:0;flood:0:200")
         session_host.libvirtd.kill()
         session_host.libvirtd.start()
         guest.domain.pinVcpu(0, (False, True))
@@ -50,7 +50,7 @@ def test_a_frozen_libvirtd_leaves_guests_alone(session_host: SessionHost) -> Non
     with EchoHost([guest.channel_path(0)]):
         talker = guest.talker
         session_host.libvirtd.freeze()
-        results = talker.tell_all("open:0;ask:0:3")
+        results = talker.run_all("open:0;ask:0:3")
         session_host.libvirtd.thaw()
     guest.remove()
     assert results[1].startswith("ack ")

@@ -14,21 +14,21 @@ T = TypeVar("T")
 _PAUSE_S = 0.01
 
 
-def wait_for(look: Callable[[], T | None], what: str, *, timeout_s: float = 20.0) -> T:
-    """Look again and again until something is there, and return it.
+def wait_for(poll: Callable[[], T | None], what: str, *, timeout_s: float = 20.0) -> T:
+    """Poll until there is a result, and return it.
 
     Args:
-        look: returns what is awaited; None or False: not yet.
-        what: for the error, what is awaited.
+        poll: returns the result; None or False: not yet.
+        what: description of the result, for the error.
         timeout_s: how long to wait.
 
     Raises:
-        TimeoutError: it did not come.
+        TimeoutError: there is no result.
     """
     never = threading.Event()
     deadline = time.monotonic() + timeout_s
     while True:
-        found = look()
+        found = poll()
         if found is not None and found is not False:
             return found
         if time.monotonic() > deadline:
