@@ -1,1 +1,1 @@
-"""vmpowerd beside the least possible work in C: same load, same packets, one run."""
+"""vmpowerd compared with minimal loops in C: same load, same packets, one run."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print tables, say which aims were reached."""
+"""`python -m bench`: measures, prints tables, compares the figures with the aims."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rich.console import Console
 from bench.aims import judge
 from bench.arrival import measure_arrivals
 from bench.command import time_starts, watch
-from bench.contest import compare
+from bench.comparison import compare
+from bench.discovery import discover, measure_idle
 from bench.errors import BenchError
 from bench.figures import Results
 from bench.neighbours import measure_neighbours
-from bench.presence import discover, rest
+from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
-from bench.readings import read_busy_s, read_own_s
 from bench.report import render
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CHANNELS = {"k1": 1, "k4": 4, "k64": 64, "k512": 512}
 NAMES = (*CHANNELS, "neighbours", "discovery", "arrival", "idle", "start", "top")
 _WIDTH = 110
-"""Columns where no terminal says how many."""
+"""Columns if the output is not a terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +71,14 @@ QUICK = Plan(
     starts=5,
     watch_s=10.0,
 )
-"""A minute: whether everything works, and figures of the right size."""
+"""A minute: enough to see that everything works, with figures of the right
+magnitude."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit status.
 
-    0: measured, whatever came of the aims; 1: something was wrong; 2: bad arguments.
+    0: measured, whether or not the aims were met; 1: failed; 2: invalid arguments.
     """
     options = _parse_arguments(arguments)
     stopwatch = _Stopwatch()
@@ -104,23 +105,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="bench", description="vmpowerd beside the least possible work in C."
+        prog="bench", description="Compare vmpowerd with minimal loops in C."
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a minute instead of four minutes"
+        "--quick", action="store_true", help="take one minute instead of four"
     )
     parser.add_argument(
         "--only",
         metavar="NAME",
         action="append",
         choices=NAMES,
-        help=f"measure only this, can be repeated: {', '.join(NAMES)}",
+        help=f"measure only this; can be repeated: {', '.join(NAMES)}",
     )
     parser.add_argument(
-        "--spin", action="store_true", help="let the load never sleep (needs a CPU)"
+        "--spin",
+        action="store_true",
+        help="make the load poll without sleeping (uses a whole CPU)",
     )
     parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write every single run there"
+        "--json", metavar="FILE", type=Path, help="write all runs to this file"
     )
     return parser.parse_args(arguments)
 
@@ -153,14 +156,14 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
             discover() for _ in range(plan.discoveries * announce("discovery"))
         ),
         arrivals=measure_arrivals(plan.arrivals) if announce("arrival") else (),
-        idle=rest(plan.idle_s) if announce("idle") else None,
+        idle=measure_idle(plan.idle_s) if announce("idle") else None,
         starts_ms=time_starts(plan.starts) if announce("start") else (),
         watching=watch(plan.watch_s) if announce("top") else None,
     )
 
 
 class _Stopwatch:
-    """How long we took, and what others did meanwhile.
+    """Measures the duration, and how much of the CPUs other processes used meanwhile.
 
     Synchronization: one thread.
     """
@@ -172,7 +175,8 @@ class _Stopwatch:
     def read(self) -> dict[str, str]:
         took_s = time.monotonic() - self._began
         others_s = read_busy_s() - read_own_s() - self._others_before_s
-        # Ticks count coarsely: alone, this comes out a little below zero.
+        # The resolution of ticks is coarse: without other processes this is slightly
+        # negative.
         others_pct = max(0.0, 100 * others_s / took_s / _count_cpus())
         return {
             "took": f"{took_s:.0f} s",

@@ -1,4 +1,4 @@
-"""What was aimed at, and whether it was reached: values only."""
+"""The aims, and whether they were met."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 P50_RATIO = 1.3
 P99_RATIO = 2.0
 LATENCY_CHANNELS = 64
-"""Latency is aimed at up to so many channels."""
+"""There are aims for latency up to this number of channels."""
 STREAM_RATIO = 1.0
 IDLE_CPU_PCT = 0.1
 PSS_MB = 80.0
@@ -30,30 +30,30 @@ WATCH_CPU_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One aim and what was measured."""
+    """One aim and the measured figure."""
 
     what: str
     limit: float
     measured: float
     unit: str
     is_upper: bool = True
-    """Whether the limit is the most, not the least."""
+    """Whether the limit is a maximum, not a minimum."""
 
     @property
     def is_met(self) -> bool:
-        """Whether the aim was reached."""
+        """Whether the aim was met."""
         if self.is_upper:
             return self.measured <= self.limit
         return self.measured >= self.limit
 
     @property
     def distance_pct(self) -> float:
-        """How far the figure is from the limit, in percent of the limit."""
+        """Difference of the figure and the limit, in percent of the limit."""
         return 100 * abs(self.measured - self.limit) / self.limit
 
 
 def judge(results: Results) -> tuple[Verdict, ...]:
-    """Compare everything that was measured with its aim."""
+    """Compare all measurements with their aims."""
     exchanges = (_judge_exchange(comparison) for comparison in results.comparisons)
     return (
         *itertools.chain.from_iterable(exchanges),
@@ -67,10 +67,11 @@ def judge(results: Results) -> tuple[Verdict, ...]:
 def ratios(comparison: Comparison, figure: str) -> tuple[float, ...]:
     """Divide vmpowerd's figure by the unbatched loop's, round by round.
 
-    Neighbours in time are compared, so what the machine did meanwhile cancels out.
+    Turns that are close in time are compared, so that the influence of other processes
+    cancels out.
 
     Args:
-        comparison: where from.
+        comparison: contains the runs.
         figure: a field of `RoundTrips`, or `stream.` and a field of `Stream`.
 
     Raises:
@@ -157,7 +158,7 @@ def _judge_command(results: Results) -> Iterator[Verdict]:
 
 
 def neighbour_ratios(results: Results, neighbour: Neighbour) -> tuple[float, ...]:
-    """Divide the p99 beside a bad neighbour by that beside a quiet one, in rounds."""
+    """Divide the p99 beside a bad neighbor by that beside a quiet one, in rounds."""
     quiet = results.neighbours[0].runs
     return tuple(
         run.p99_us / calm.p99_us

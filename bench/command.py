@@ -1,4 +1,4 @@
-"""What people pay: each start of the command, and a dashboard that is left open."""
+"""Cost of the command: each start, and a dashboard that is left open."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError
 from bench.figures import Watching
 from bench.load import start_load
-from bench.place import make_place
-from bench.readings import read_cpu_ns
+from bench.process_stats import read_cpu_ns
 from bench.servers import start_vmpowerd
+from bench.workspace import make_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.place import Place
+    from bench.workspace import Workspace
 
 VCPUS = 1_024
 """Each with a channel and a clock group of its own, eight to a domain."""
 _PER_DOMAIN = 8
 _LINES, _COLUMNS = 40, 120
-_SETTLES_IN_S = 3.0
-_ENDS_WITHIN_S = 15.0
+_SETTLE_S = 3.0
+_END_TIMEOUT_S = 15.0
 
 
 def time_starts(times: int) -> tuple[float, ...]:
@@ -40,29 +40,29 @@ def time_starts(times: int) -> tuple[float, ...]:
         BenchError: it failed.
     """
     with (
-        make_place(channels=8, per_domain=1, cpus=8) as place,
-        start_load(place) as load,
-        start_vmpowerd(place),
+        make_workspace(channels=8, per_domain=1, cpus=8) as workspace,
+        start_load(workspace) as load,
+        start_vmpowerd(workspace),
     ):
-        load.greet()
-        return tuple(_time_start(place) for _ in range(times))
+        load.wait_until_served()
+        return tuple(_time_start(workspace) for _ in range(times))
 
 
 def watch(seconds: float, vcpus: int = VCPUS) -> Watching:
     """Leave `vmpower top` open beside a daemon with many vCPUs.
 
     Raises:
-        BenchError: it ended by itself.
+        BenchError: it exited.
     """
     with (
-        make_place(channels=vcpus, per_domain=_PER_DOMAIN, cpus=vcpus) as place,
-        start_load(place) as load,
-        start_vmpowerd(place) as server,
+        make_workspace(channels=vcpus, per_domain=_PER_DOMAIN, cpus=vcpus) as workspace,
+        start_load(workspace) as load,
+        start_vmpowerd(workspace) as server,
     ):
-        load.greet()
-        with _dashboard(place) as process:
+        load.wait_until_served()
+        with _dashboard(workspace) as process:
             pause, pids = threading.Event(), (process.pid, server.main_pid)
-            pause.wait(_SETTLES_IN_S)
+            pause.wait(_SETTLE_S)
             before, began_s = [read_cpu_ns(pid) for pid in pids], time.monotonic()
             pause.wait(seconds)
             if process.poll() is not None:
@@ -75,10 +75,10 @@ def watch(seconds: float, vcpus: int = VCPUS) -> Watching:
     )
 
 
-def _time_start(place: Place) -> float:
+def _time_start(workspace: Workspace) -> float:
     began_ns = time.monotonic_ns()
     done = subprocess.run(
-        _command(place, "status"), capture_output=True, text=True, check=False
+        _command(workspace, "status"), capture_output=True, text=True, check=False
     )
     took_ns = time.monotonic_ns() - began_ns
     if done.returncode != 0:
@@ -87,13 +87,13 @@ def _time_start(place: Place) -> float:
 
 
 @contextmanager
-def _dashboard(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+def _dashboard(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
     """Run the dashboard in a terminal that is read as fast as it draws."""
     ours, theirs = os.openpty()
     size = struct.pack("HHHH", _LINES, _COLUMNS, 0, 0)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
     with subprocess.Popen(
-        _command(place, "top"),
+        _command(workspace, "top"),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -107,7 +107,7 @@ def _dashboard(place: Place) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.terminate()
-            process.wait(_ENDS_WITHIN_S)
+            process.wait(_END_TIMEOUT_S)
             reader.join()
             os.close(ours)
 
@@ -116,9 +116,9 @@ def _drain(terminal: int) -> None:
     try:
         while os.read(terminal, 65_536):
             pass
-    except OSError:  # what Linux says of a terminal whose last process ended
+    except OSError:  # Linux's error for a terminal whose last process has exited
         return
 
 
-def _command(place: Place, *words: str) -> list[str]:
-    return [sys.executable, "-m", "cli", "--run-dir", str(place.run_dir), *words]
+def _command(workspace: Workspace, *words: str) -> list[str]:
+    return [sys.executable, "-m", "cli", "--run-dir", str(workspace.run_dir), *words]

@@ -1,7 +1,7 @@
-"""What makes a measurement worthless."""
+"""Errors that make a measurement worthless."""
 
 from __future__ import annotations
 
 
 class BenchError(Exception):
-    """A program of the benchmark failed, or an answer or a clock was wrong."""
+    """A program of the benchmark failed, or an answer or a frequency was wrong."""

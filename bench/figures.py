@@ -1,4 +1,4 @@
-"""What was measured, as values; times carry their unit in their name."""
+"""The measurements, as values; times have their unit in their name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The median of several measurements, and between which values half of them lie."""
+    """The median of several measurements, and the quartiles."""
 
     median: float
     low: float
@@ -22,7 +22,7 @@ class Spread:
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Summarize measurements of one thing.
+    """Summarize measurements of the same thing.
 
     Raises:
         ValueError: there are none.
@@ -49,7 +49,7 @@ class RoundTrips:
     cpu_us_per_request: float
     """Of the serving process."""
     writes_per_request: float | None
-    """Clocks written; None: the kernel does not let us look."""
+    """Frequencies written; None: not readable without root."""
     lost: int
     """Requests without an answer."""
 
@@ -79,14 +79,14 @@ class Comparison:
 
     channels: int
     entry: str
-    """How vmpowerd came by the channels."""
+    """How vmpowerd learned of the channels."""
     exchanges: tuple[Exchange, ...]
 
     def of(self, server: str) -> Exchange:
         """Return one server's runs.
 
         Raises:
-            KeyError: it did not take part.
+            KeyError: it was not measured.
         """
         for exchange in self.exchanges:
             if exchange.server == server:
@@ -96,7 +96,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """A daemon with open channels on which nobody asks."""
+    """A daemon with open channels without requests."""
 
     channels: int
     seconds: float
@@ -109,7 +109,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """One start of the daemon beside domains that already run."""
+    """One start of the daemon beside running domains."""
 
     domains: int
     connected_ms: float
@@ -136,7 +136,7 @@ class Watching:
     seconds: float
     top_cpu_s: float
     daemon_cpu_s: float
-    """Of the daemon's main process, which is asked."""
+    """Of the daemon's main process, which serves the API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """Everything that one run of the benchmark measured."""
+    """All measurements of one run of the benchmark."""
 
     circumstances: dict[str, str]
     """Machine, kernel, versions, date: what the figures depend on."""
@@ -170,7 +170,7 @@ class Results:
     discoveries: tuple[Discovery, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
-    """The first one is a quiet one, which the others are compared with."""
+    """The first one is quiet; the others are compared with it."""
     starts_ms: tuple[float, ...] = ()
     """Of `vmpower status`, from exec to exit."""
     watching: Watching | None = None

@@ -2,35 +2,35 @@
  *
  *   load DIRECTORY CHANNELS CHANNELS_PER_DOMAIN [spin]
  *
- * Listens, as QEMU does, at DIRECTORY/0, DIRECTORY/1, ...; each has one client at a
- * time. Each channel alternates SCALE_MAX and SCALE_MIN of its own vCPU (its number
- * inside its domain), so that every request means another clock. `spin`: never sleeps
- * while it measures. Commands come on standard input, one line each; the answer is one
+ * Listens, like QEMU, at DIRECTORY/0, DIRECTORY/1, ...; each has one client at a time.
+ * Each channel alternates SCALE_MAX and SCALE_MIN of its own vCPU (its number inside
+ * its domain), so that every request changes the frequency. `spin`: never sleeps while
+ * it measures. Commands are read from standard input, one per line; the answer is one
  * line of JSON. Times "at" are CLOCK_MONOTONIC.
  *
- *   greet SECONDS            wait for all channels to be connected and to obey
+ *   wait SECONDS             wait for all channels to be connected and served
  *   roundtrip SECONDS        one request outstanding per channel
  *   pipeline SECONDS WINDOW  WINDOW requests outstanding per channel
- *   units                    the last unit that each channel asked for
+ *   units                    the last unit that each channel requested
  */
-#include <time.h>
-
 #include "packet.h"
+
+#include <time.h>
 
 enum { WINDOW_MAX = 127, RESEND_MS = 20, QUIET_MS = 100, SILENCE_MS = 1000, TICK_MS = 100 };
 enum { SAMPLES_MAX = 1 << 23 };
 
 struct channel {
-	int listener;              /* -1: somebody is connected */
-	int fd;                    /* -1: nobody is connected */
+	int listener;              /* -1: a client is connected */
+	int fd;                    /* -1: no client is connected */
 	const uint8_t *pattern;    /* MAX, MIN, MAX, ... of its vCPU */
-	int sent, expected;        /* which packet of the pattern comes next: 0 or 1 */
+	int sent, expected;        /* the next packet of the pattern: 0 or 1 */
 	int outstanding;
-	int overdue;               /* answers that were given up, and may still come */
-	int is_obeyed;
-	int kept;                  /* bytes of an answer that is not whole yet */
+	int overdue;               /* abandoned answers that may still arrive */
+	int is_served;
+	int kept;                  /* bytes of an incomplete answer */
 	uint8_t rest[PACKET_BYTES];
-	int64_t sent_at_ns, heard_at_ns;
+	int64_t sent_at_ns, received_at_ns;
 };
 
 struct tally {
@@ -96,7 +96,7 @@ static void listen_at(int number)
 static void send_bytes(struct channel *channel, const uint8_t *data, size_t size)
 {
 	if (send(channel->fd, data, size, MSG_NOSIGNAL) != (ssize_t)size)
-		fail("channel %d does not take a request", (int)(channel - channels));
+		fail("channel %d does not accept a request", (int)(channel - channels));
 }
 
 static void send_requests(struct channel *channel, int number)
@@ -125,7 +125,7 @@ static void check_answer(struct channel *channel, const uint8_t *answer)
 	if (field(answer, COMMAND_AT) == NACK)
 		tally.nacks++;
 	else if (channel->outstanding > 0 && !memcmp(answer, next, PACKET_BYTES)) {
-		/* The one before it never came. */
+		/* The one before it is lost. */
 		channel->expected = 1 - channel->expected;
 		channel->outstanding--;
 		tally.lost++;
@@ -133,7 +133,7 @@ static void check_answer(struct channel *channel, const uint8_t *answer)
 		tally.wrong++;
 }
 
-/* Read what there is, at most a buffer full; returns how many answers it holds. */
+/* Read at most a buffer full; returns the number of complete answers. */
 static int receive(struct channel *channel, void (*check)(struct channel *, const uint8_t *))
 {
 	const uint8_t *answer = buffer;
@@ -147,7 +147,7 @@ static int receive(struct channel *channel, void (*check)(struct channel *, cons
 		return 0;
 	if (size <= 0)
 		fail("channel %d was closed by the server", (int)(channel - channels));
-	channel->heard_at_ns = now_ns();
+	channel->received_at_ns = now_ns();
 	size += channel->kept;
 	for (; size >= PACKET_BYTES; size -= PACKET_BYTES, answer += PACKET_BYTES, number++)
 		check(channel, answer);
@@ -156,13 +156,13 @@ static int receive(struct channel *channel, void (*check)(struct channel *, cons
 	return number;
 }
 
-/* Greeting */
+/* Connecting */
 
-static void check_greeting(struct channel *channel, const uint8_t *answer)
+static void check_first_answer(struct channel *channel, const uint8_t *answer)
 {
 	channel->overdue--;
 	if (!memcmp(answer, channel->pattern, PACKET_BYTES))
-		channel->is_obeyed = 1;
+		channel->is_served = 1;
 }
 
 static void accept_client(struct channel *channel, int number)
@@ -184,8 +184,8 @@ static void accept_client(struct channel *channel, int number)
 	channel->sent_at_ns = now_ns();
 }
 
-/* A guest gives up after 10 ms and asks again. */
-static void ask_again(void)
+/* A guest stops waiting after 10 ms and repeats its request. */
+static void resend(void)
 {
 	int64_t now = now_ns();
 	int number;
@@ -193,7 +193,7 @@ static void ask_again(void)
 	for (number = 0; number < total; number++) {
 		struct channel *channel = &channels[number];
 
-		if (channel->fd < 0 || channel->is_obeyed ||
+		if (channel->fd < 0 || channel->is_served ||
 		    now - channel->sent_at_ns < RESEND_MS * 1000000)
 			continue;
 		send_bytes(channel, channel->pattern, PACKET_BYTES);
@@ -209,22 +209,22 @@ static void await_quiet(void)
 
 	while ((left = epoll_wait(poller, ready, READY_AT_ONCE, QUIET_MS)) > 0)
 		while (left-- > 0)
-			receive(&channels[ready[left].data.u64], check_greeting);
+			receive(&channels[ready[left].data.u64], check_first_answer);
 }
 
-static void greet(double seconds)
+static void wait_until_served(double seconds)
 {
 	struct epoll_event ready[READY_AT_ONCE];
 	int64_t deadline = now_ns() + (int64_t)(seconds * 1e9);
-	int64_t accepted_at = 0, obeyed_at = 0;
-	int accepted = 0, obeyed = 0, number;
+	int64_t accepted_at = 0, served_at = 0;
+	int accepted = 0, served = 0, number;
 
-	while (obeyed < total && now_ns() < deadline) {
+	while (served < total && now_ns() < deadline) {
 		int left = epoll_wait(poller, ready, READY_AT_ONCE, RESEND_MS);
 
 		while (left-- > 0) {
 			struct channel *channel = &channels[ready[left].data.u64];
-			int was_obeyed = channel->is_obeyed;
+			int was_served = channel->is_served;
 
 			if (channel->fd < 0) {
 				accept_client(channel, (int)ready[left].data.u64);
@@ -232,21 +232,21 @@ static void greet(double seconds)
 				accepted_at = now_ns();
 				continue;
 			}
-			receive(channel, check_greeting);
-			if (channel->is_obeyed && !was_obeyed) {
-				obeyed++;
-				obeyed_at = now_ns();
+			receive(channel, check_first_answer);
+			if (channel->is_served && !was_served) {
+				served++;
+				served_at = now_ns();
 			}
 		}
-		ask_again();
+		resend();
 	}
 	await_quiet();
 	for (number = 0; number < total; number++)
-		/* All were asked for the highest clock. */
+		/* All have requested the highest frequency. */
 		channels[number].sent = channels[number].expected = 1;
-	printf("{\"accepted\": %d, \"obeyed\": %d, \"accepted_at_ns\": %lld,"
-	       " \"obeyed_at_ns\": %lld}\n",
-	       accepted, obeyed, (long long)accepted_at, (long long)obeyed_at);
+	printf("{\"accepted\": %d, \"served\": %d, \"accepted_at_ns\": %lld,"
+	       " \"served_at_ns\": %lld}\n",
+	       accepted, served, (long long)accepted_at, (long long)served_at);
 }
 
 /* Measuring */
@@ -267,7 +267,7 @@ static uint32_t quantile(double share)
 
 static void take_sample(const struct channel *channel)
 {
-	int64_t took = channel->heard_at_ns - channel->sent_at_ns;
+	int64_t took = channel->received_at_ns - channel->sent_at_ns;
 
 	if (sample_count < SAMPLES_MAX)
 		samples[sample_count++] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
@@ -281,7 +281,7 @@ static void give_up_answers(struct channel *channel)
 	channel->expected = channel->sent;
 }
 
-/* Of what has not come within a second is not known whether it will. */
+/* An answer that has not arrived within a second may never arrive. */
 static void give_up(int window)
 {
 	int64_t now = now_ns();
@@ -291,10 +291,10 @@ static void give_up(int window)
 		struct channel *channel = &channels[number];
 
 		if (!channel->outstanding ||
-		    now - channel->heard_at_ns < SILENCE_MS * 1000000LL)
+		    now - channel->received_at_ns < SILENCE_MS * 1000000LL)
 			continue;
 		give_up_answers(channel);
-		channel->heard_at_ns = channel->sent_at_ns = now;
+		channel->received_at_ns = channel->sent_at_ns = now;
 		if (window)
 			send_requests(channel, window);
 	}
@@ -327,7 +327,7 @@ static void start(int window)
 	for (number = 0; number < total; number++) {
 		struct channel *channel = &channels[number];
 
-		channel->sent_at_ns = channel->heard_at_ns = now_ns();
+		channel->sent_at_ns = channel->received_at_ns = now_ns();
 		send_requests(channel, window);
 	}
 }
@@ -352,7 +352,7 @@ static void exchange(double seconds, int window)
 				continue;
 			if (window == 1)
 				take_sample(channel);
-			channel->sent_at_ns = channel->heard_at_ns;
+			channel->sent_at_ns = channel->received_at_ns;
 			send_requests(channel, window - channel->outstanding);
 		}
 		now = now_ns();
@@ -391,7 +391,7 @@ static void prepare(int count, char **arguments)
 	per_domain = atoi(arguments[3]);
 	is_spinning = count == 5 && !strcmp(arguments[4], "spin");
 	if (total < 1 || per_domain < 1)
-		fail("at least one channel, please");
+		fail("at least one channel is required");
 	channels = calloc((size_t)total, sizeof *channels);
 	patterns = calloc((size_t)per_domain * (WINDOW_MAX + 1), PACKET_BYTES);
 	samples = malloc(SAMPLES_MAX * sizeof *samples);
@@ -417,8 +417,8 @@ int main(int count, char **arguments)
 		double seconds;
 		int window;
 
-		if (sscanf(line, "greet %lf", &seconds) == 1)
-			greet(seconds);
+		if (sscanf(line, "wait %lf", &seconds) == 1)
+			wait_until_served(seconds);
 		else if (sscanf(line, "roundtrip %lf", &seconds) == 1)
 			exchange(seconds, 1);
 		else if (sscanf(line, "pipeline %lf %d", &seconds, &window) == 2 &&
@@ -427,7 +427,7 @@ int main(int count, char **arguments)
 		else if (!strcmp(line, "units\n"))
 			print_units();
 		else
-			fail("what is '%s'?", line);
+			fail("unknown command '%s'", line);
 	}
 	return 0;
 }

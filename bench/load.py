@@ -1,4 +1,4 @@
-"""The load generator: a C program that plays all guests at once."""
+"""The load generator: a C program that acts as all guests at once."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from bench.programs import build
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.place import Place
+    from bench.workspace import Workspace
 
 WINDOW = 31
-"""Requests outstanding per channel in a stream: a burst that a server may take at
-once. Odd, so that a burst as a whole means another clock too."""
-GREETING_WITHIN_S = 30.0
+"""Requests outstanding per channel in a stream: a burst that a server may read at once.
+Odd, so that a burst as a whole changes the frequency, too."""
+SERVED_TIMEOUT_S = 30.0
 SCALE_MAX = 3
-_MOST_TRIES = 5
-_LAST_WORDS = 12
+_MAX_TRIES = 5
+_MAX_LOG_LINES = 12
 """Lines of a server's log that an error shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What the load saw in one run."""
+    """What the load measured in one run."""
 
     seconds: float
     answers: int
     """Within these seconds."""
     requests: int
-    """In all, those included that were answered after the end."""
+    """In total, including those that were answered after the end."""
     lost: int
     p50_ns: int
     p99_ns: int
@@ -48,40 +48,40 @@ class Load:
     """
 
     def __init__(
-        self, process: subprocess.Popen[str], place: Place, channels: int
+        self, process: subprocess.Popen[str], workspace: Workspace, channels: int
     ) -> None:
         self._process = process
-        self._place = place
+        self._make_workspace = workspace
         self._channels = channels
 
     @property
     def pid(self) -> int:
-        """Process id of the generator."""
+        """Process ID of the generator."""
         return self._process.pid
 
-    def greet(self) -> tuple[int, int]:
-        """Wait until every channel is connected, and until every one obeys.
+    def wait_until_served(self) -> tuple[int, int]:
+        """Wait until every channel is connected, and until every one is served.
 
         Returns:
-            When both were so, in ns of the monotonic clock.
+            The two times, in ns of the monotonic clock.
 
         Raises:
-            BenchError: a channel was not connected, or did not obey, for too long.
+            BenchError: a channel was not connected or not served in time.
         """
-        said = self._ask(f"greet {GREETING_WITHIN_S}")
+        answer = self._command(f"wait {SERVED_TIMEOUT_S}")
         channels = self._channels
-        if said["obeyed"] != channels:
+        if answer["served"] != channels:
             raise BenchError(
-                f"of {channels} channels {said['accepted']} were connected and"
-                f" {said['obeyed']} obeyed; the server says:\n{self._server_log()}"
+                f"of {channels} channels {answer['accepted']} were connected and"
+                f" {answer['served']} served; the server's log:\n{self._server_log()}"
             )
-        return said["accepted_at_ns"], said["obeyed_at_ns"]
+        return answer["accepted_at_ns"], answer["served_at_ns"]
 
     def round_trips(self, seconds: float) -> Run:
         """Keep one request outstanding per channel.
 
         Raises:
-            BenchError: an answer was wrong, or none came.
+            BenchError: an answer was wrong, or there was none.
         """
         return self._run(f"roundtrip {seconds}")
 
@@ -89,54 +89,54 @@ class Load:
         """Keep `WINDOW` requests outstanding per channel.
 
         Raises:
-            BenchError: an answer was wrong, or none came.
+            BenchError: an answer was wrong, or there was none.
         """
         return self._run(f"pipeline {seconds} {WINDOW}")
 
-    def check_clocks(self) -> None:
-        """Compare each clock with what its channel asked for last.
+    def check_frequencies(self) -> None:
+        """Compare each frequency with its channel's last request.
 
         Raises:
-            BenchError: one is another.
+            BenchError: they differ.
         """
-        units: list[int] = self._ask("units")["units"]
-        cpufreq = self._place.tree / "devices/system/cpu/cpufreq/policy0"
+        units: list[int] = self._command("units")["units"]
+        cpufreq = self._make_workspace.tree / "devices/system/cpu/cpufreq/policy0"
         highest, lowest = (
             int((cpufreq / f"cpuinfo_{end}_freq").read_text(encoding="ascii"))
             for end in ("max", "min")
         )
         for channel, unit in enumerate(units):
             wanted = highest if unit == SCALE_MAX else lowest
-            found = self._place.read_clock(channel)
+            found = self._make_workspace.read_khz(channel)
             if found != wanted:
                 raise BenchError(
-                    f"channel {channel} asked for {wanted} kHz and got {found}"
+                    f"channel {channel} requested {wanted} kHz and got {found}"
                 )
 
     def _run(self, command: str) -> Run:
         """Run until something was measured.
 
-        On a machine that is busy enough, every channel's first answer can be later than
-        vmpowerd's guests would wait, and is withheld: then there is no time to tell.
+        If the machine is very busy, every channel's first answer may be late, so that
+        vmpowerd drops it; then there is no latency.
         """
         requests = lost = 0
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             run = self._run_once(command)
             requests, lost = requests + run.requests, lost + run.lost
             if run.answers:
                 return replace(run, requests=requests, lost=lost)
         raise BenchError(
-            f"{command}: no answer in {_MOST_TRIES} tries; is the machine this busy?"
+            f"{command}: no answer in {_MAX_TRIES} tries: the machine may be too busy"
         )
 
     def _run_once(self, command: str) -> Run:
-        said = self._ask(command)
-        nacks, wrong = said.pop("nacks"), said.pop("wrong")
+        answer = self._command(command)
+        nacks, wrong = answer.pop("nacks"), answer.pop("wrong")
         if nacks or wrong:
             raise BenchError(f"{command}: {nacks} requests refused, {wrong} wrong")
-        return Run(**said)
+        return Run(**answer)
 
-    def _ask(self, command: str) -> dict[str, Any]:
+    def _command(self, command: str) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise BenchError("the load generator has no pipes")
@@ -144,42 +144,42 @@ class Load:
             stdin.write(f"{command}\n")
             stdin.flush()
         except BrokenPipeError:
-            raise BenchError(self._obituary()) from None
+            raise BenchError(self._end_message()) from None
         line = stdout.readline()
         if not line:
-            raise BenchError(self._obituary())
+            raise BenchError(self._end_message())
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _obituary(self) -> str:
+    def _end_message(self) -> str:
         stderr = self._process.stderr
-        words = stderr.read().strip() if stderr else ""
+        errors = stderr.read().strip() if stderr else ""
         log = self._server_log()
-        return f"the load generator ended: {words}; the server says:\n{log}"
+        return f"the load generator ended: {errors}; the server's log:\n{log}"
 
     def _server_log(self) -> str:
-        log = self._place.log
+        log = self._make_workspace.log
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        return "\n".join(lines[-_LAST_WORDS:]) or "(nothing)"
+        return "\n".join(lines[-_MAX_LOG_LINES:]) or "(nothing)"
 
 
 @contextmanager
 def start_load(
-    place: Place, *, channels: int | None = None, is_spinning: bool = False
+    workspace: Workspace, *, channels: int | None = None, is_spinning: bool = False
 ) -> Iterator[Load]:
     """Start a load generator that listens for its server.
 
     Args:
-        place: where.
-        channels: the first so many are its guests; None: all.
+        workspace: its directory.
+        channels: it listens on the first ones; None: on all.
         is_spinning: it never sleeps while it measures.
     """
-    channels = channels or place.channels
+    channels = channels or workspace.channels
     arguments = [
         str(build("load")),
-        str(place.sockets),
+        str(workspace.sockets),
         str(channels),
-        str(place.per_domain),
+        str(workspace.per_domain),
         *(["spin"] if is_spinning else []),
     ]
     with subprocess.Popen(
@@ -190,8 +190,8 @@ def start_load(
         text=True,
     ) as process:
         if not process.stdout or "listening" not in process.stdout.readline():
-            raise BenchError("the load generator does not listen")
+            raise BenchError("the load generator is not listening")
         try:
-            yield Load(process, place, channels)
+            yield Load(process, workspace, channels)
         finally:
             process.kill()

@@ -1,11 +1,11 @@
-"""What a bad neighbour costs: good channels, and one that sends garbage, or too much.
+"""The effect of a bad neighbor: good channels, and one that sends garbage or too much.
 
-All of them are channels of one vmpowerd, served by one monitor. The good ones ask one
-request after the other; the bad one takes turns in being quiet and in each of its ways
-of being bad, in changing order, so that whatever else the machine does meanwhile hits
-all of them alike. Being bad costs the machine something too, however it is received: a
-flood is sent in one piece each millisecond, which is far more than any guest sends and
-keeps no CPU busy.
+All of them are channels of one vmpowerd, served by one monitor. The good ones send one
+request after the other; the bad one alternates between being quiet and each kind of bad
+behavior, in changing order, so that other processes of the machine affect all of them
+alike. Bad behavior costs the machine CPU time, too, however it is handled: a flood is
+sent in one piece each millisecond, which is much more than any guest sends and keeps no
+CPU busy.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Self
 
 from bench.figures import Neighbour, NeighbourRun
 from bench.load import start_load
-from bench.place import make_place
 from bench.servers import TEST_DRIVER_CPUS, start_vmpowerd
+from bench.workspace import make_workspace
 from orchestrator.channel.protocol import (
     GENERATION_464,
     GENERATIONS,
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 QUIET, GARBAGE, CHANGING = "quiet", "garbage", "changing generation"
 TURBO, QUERIES = "switching turbo", "asking"
-"""Valid, but dear to serve: each such request changes bounds, a reply is no echo."""
+"""Valid but expensive to serve: these requests change limits, and a reply is not an
+echo."""
 KINDS = (QUIET, GARBAGE, CHANGING, TURBO, QUERIES)
 CHANNELS = TEST_DRIVER_CPUS
 """The last of them is the bad one."""
@@ -52,20 +53,20 @@ def measure_neighbours(rounds: int, slice_s: float) -> tuple[Neighbour, ...]:
     """Measure the good channels beside each kind of bad one.
 
     Raises:
-        BenchError: an answer or a clock of a good channel was wrong.
+        BenchError: an answer or a frequency of a good channel was wrong.
     """
     runs: dict[str, list[NeighbourRun]] = {kind: [] for kind in KINDS}
     with (
-        make_place(channels=CHANNELS, per_domain=1, cpus=CHANNELS) as place,
-        start_load(place, channels=CHANNELS - 1) as load,
-        _BadGuest(place.sockets / str(CHANNELS - 1)) as bad,
-        start_vmpowerd(place),
+        make_workspace(channels=CHANNELS, per_domain=1, cpus=CHANNELS) as workspace,
+        start_load(workspace, channels=CHANNELS - 1) as load,
+        _BadGuest(workspace.sockets / str(CHANNELS - 1)) as bad,
+        start_vmpowerd(workspace),
     ):
-        load.greet()
+        load.wait_until_served()
         for number in range(rounds):
             shift = number % len(KINDS)
             for kind in KINDS[shift:] + KINDS[:shift]:
-                bad.turn(kind)
+                bad.switch_to(kind)
                 load.round_trips(_WARM_UP_S)
                 before = bad.sent_bytes
                 run = load.round_trips(slice_s)
@@ -77,15 +78,15 @@ def measure_neighbours(rounds: int, slice_s: float) -> tuple[Neighbour, ...]:
                         lost=run.lost,
                     )
                 )
-        bad.turn(QUIET)
-        load.check_clocks()
+        bad.switch_to(QUIET)
+        load.check_frequencies()
     return tuple(Neighbour(kind=kind, runs=tuple(runs[kind])) for kind in KINDS)
 
 
 class _BadGuest:
-    """Listens where QEMU would, and sends what it should not.
+    """Listens like QEMU, and misbehaves.
 
-    Synchronization: a thread of its own; `turn` may be called from any other.
+    Synchronization: a thread of its own; `switch_to` may be called from any other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,8 +110,8 @@ class _BadGuest:
         self._thread.join()
         self._listener.close()
 
-    def turn(self, kind: str) -> None:
-        """Behave in another way from now on."""
+    def switch_to(self, kind: str) -> None:
+        """Change the behavior."""
         self._kind = kind
 
     def _run(self) -> None:
@@ -149,6 +150,6 @@ def _make_pieces() -> Mapping[str, list[bytes]]:
 
 
 def _fill(generation: Generation, *requests: Request) -> bytes:
-    """Make a piece of these requests, in turns."""
+    """Return a piece of these requests, repeated."""
     packets = [encode(request, generation) for request in requests]
     return b"".join(islice(cycle(packets), PIECE_BYTES // generation.size_bytes))

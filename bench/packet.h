@@ -1,4 +1,4 @@
-/* What the load and the reference know of DPDK's packet and of each other's sockets.
+/* DPDK's packet, and what the load and the reference have in common.
  *
  * Source: DPDK's rte_power_guest_channel.h (464 bytes on 64-bit guests); an ACK is
  * byte for byte the request, because command CPU_POWER and answer ACK are both 1.
@@ -49,7 +49,7 @@ static inline uint32_t field(const uint8_t *packet, int offset)
 	return value;
 }
 
-/* Where channel number `channel` is listened on. */
+/* Address of the listener of channel number `channel`. */
 static inline struct sockaddr_un address_of(const char *directory, int channel)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -69,7 +69,7 @@ static inline void watch(int poller, int fd, uint64_t mark)
 		fail("epoll_ctl");
 }
 
-/* Nobody is left behind when the benchmark is killed. */
+/* No process outlives the benchmark, even if that is killed. */
 static inline void die_with_parent(void)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);

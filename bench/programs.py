@@ -1,4 +1,4 @@
-"""The benchmark's C programs, built with the system's compiler when they changed."""
+"""The benchmark's C programs, compiled when they have changed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
 
 
 def build(name: str) -> Path:
-    """Return the program made of `name`.c, built if it is older than its source.
+    """Return the program built from `name`.c, compiled if older than its source.
 
     Raises:
-        BenchError: there is no compiler, or it refused.
+        BenchError: there is no compiler, or it failed.
     """
     source, program = HERE / f"{name}.c", CACHE / name
     newest = max(path.stat().st_mtime for path in (source, HERE / "packet.h"))
@@ -28,7 +28,7 @@ def build(name: str) -> Path:
     if compiler is None:
         raise BenchError("no C compiler: install gcc")
     CACHE.mkdir(parents=True, exist_ok=True)
-    # Under another name first: another run may be using the program.
+    # Under another name first: the program may be in use by another run.
     fresh = CACHE / f"{name}.{os.getpid()}"
     done = subprocess.run(
         [compiler, *_FLAGS, "-o", str(fresh), str(source)],
@@ -43,7 +43,7 @@ def build(name: str) -> Path:
 
 
 def compiler_version() -> str:
-    """Return the first line of what the compiler says about itself; "-" if none."""
+    """Return the first line of the compiler's version; "-" if there is none."""
     compiler = os.environ.get("CC") or shutil.which("cc")
     if compiler is None:
         return "-"

@@ -1,10 +1,10 @@
-/* The least possible work that serves the channels: what vmpowerd is measured against.
+/* A minimal server for the channels, which vmpowerd is compared with.
  *
  *   reference unbatched|batched DIRECTORY CHANNELS CPU_DIR
  *
- * Connects to DIRECTORY/0, DIRECTORY/1, ..., and obeys SCALE_MAX and SCALE_MIN of
- * channel N by writing the clock of policyN. It checks nothing else: no vCPU, no votes,
- * no bounds, no counters, no restoration; one request is one comparison and one pwrite.
+ * Connects to DIRECTORY/0, DIRECTORY/1, ..., and carries out SCALE_MAX and SCALE_MIN of
+ * channel N by writing the frequency of policyN. It does nothing else: no vCPUs, votes,
+ * limits, counters or restoring; one request is one comparison and one pwrite.
  *
  * unbatched: one packet per turn: recv, pwrite, send.
  * batched:   up to 64 KB per turn: one recv, one pwrite per change, one send.
@@ -13,15 +13,15 @@
 
 struct channel {
 	int fd;
-	int clock_fd;
+	int setspeed_fd;
 	uint32_t unit;             /* of the last change */
-	int kept;                  /* bytes of a packet that is not whole yet */
+	int kept;                  /* bytes of an incomplete packet */
 	uint8_t rest[PACKET_BYTES];
 };
 
 static struct channel *channels;
-static char clocks[2][16];         /* for SCALE_MAX and SCALE_MIN, newline included */
-static size_t clock_sizes[2];
+static char frequencies[2][16];         /* for SCALE_MAX and SCALE_MIN, with newline */
+static size_t frequency_sizes[2];
 static uint8_t buffer[BUFFER_BYTES];
 static uint8_t answers[BUFFER_BYTES];
 
@@ -37,14 +37,14 @@ static int open_attribute(const char *cpu_dir, int policy, const char *name, int
 	return fd;
 }
 
-static void read_clock(const char *cpu_dir, const char *name, int which)
+static void read_frequency(const char *cpu_dir, const char *name, int which)
 {
 	int fd = open_attribute(cpu_dir, 0, name, O_RDONLY);
-	ssize_t size = read(fd, clocks[which], sizeof clocks[which]);
+	ssize_t size = read(fd, frequencies[which], sizeof frequencies[which]);
 
 	if (size <= 0)
 		fail("%s", name);
-	clock_sizes[which] = (size_t)size;
+	frequency_sizes[which] = (size_t)size;
 	close(fd);
 }
 
@@ -53,7 +53,7 @@ static void open_channel(const char *directory, int number, const char *cpu_dir)
 	struct channel *channel = &channels[number];
 	struct sockaddr_un address = address_of(directory, number);
 
-	channel->clock_fd = open_attribute(cpu_dir, number, "scaling_setspeed", O_RDWR);
+	channel->setspeed_fd = open_attribute(cpu_dir, number, "scaling_setspeed", O_RDWR);
 	channel->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (connect(channel->fd, (struct sockaddr *)&address, sizeof address) < 0)
 		fail("cannot connect to %s", address.sun_path);
@@ -61,8 +61,8 @@ static void open_channel(const char *directory, int number, const char *cpu_dir)
 		fail("fcntl");
 }
 
-/* Obey one packet in place; returns whether it is answered. */
-static inline int obey(struct channel *channel, const uint8_t *packet)
+/* Carry out one packet; returns whether it is answered. */
+static inline int execute(struct channel *channel, const uint8_t *packet)
 {
 	uint32_t unit = field(packet, UNIT_AT);
 
@@ -71,7 +71,7 @@ static inline int obey(struct channel *channel, const uint8_t *packet)
 	if (unit != channel->unit) {
 		int which = unit != SCALE_MAX;
 
-		if (pwrite(channel->clock_fd, clocks[which], clock_sizes[which], 0) < 0)
+		if (pwrite(channel->setspeed_fd, frequencies[which], frequency_sizes[which], 0) < 0)
 			fail("pwrite");
 		channel->unit = unit;
 	}
@@ -84,7 +84,7 @@ static void answer(struct channel *channel, const uint8_t *data, size_t size)
 		fail("send");
 }
 
-/* Returns 0 when the other side has gone. */
+/* Returns 0 when the other side has hung up. */
 static int serve_one(struct channel *channel)
 {
 	ssize_t size = recv(channel->fd, channel->rest + channel->kept,
@@ -95,7 +95,7 @@ static int serve_one(struct channel *channel)
 	channel->kept += (int)size;
 	if (channel->kept == PACKET_BYTES) {
 		channel->kept = 0;
-		if (obey(channel, channel->rest))
+		if (execute(channel, channel->rest))
 			answer(channel, channel->rest, PACKET_BYTES);
 	}
 	return 1;
@@ -114,7 +114,7 @@ static int serve_all(struct channel *channel)
 		return size < 0 && errno == EAGAIN;
 	size += channel->kept;
 	for (; size >= PACKET_BYTES; size -= PACKET_BYTES, packet += PACKET_BYTES) {
-		if (!obey(channel, packet))
+		if (!execute(channel, packet))
 			continue;
 		memcpy(answers + answered, packet, PACKET_BYTES);
 		answered += PACKET_BYTES;
@@ -140,8 +140,8 @@ int main(int count, char **arguments)
 	poller = epoll_create1(EPOLL_CLOEXEC);
 	if (!channels || poller < 0)
 		fail("start");
-	read_clock(arguments[4], "cpuinfo_max_freq", 0);
-	read_clock(arguments[4], "cpuinfo_min_freq", 1);
+	read_frequency(arguments[4], "cpuinfo_max_freq", 0);
+	read_frequency(arguments[4], "cpuinfo_min_freq", 1);
 	for (number = 0; number < total; number++) {
 		open_channel(arguments[2], number, arguments[4]);
 		watch(poller, channels[number].fd, (uint64_t)number);

@@ -1,4 +1,4 @@
-"""The benchmark's tables: values in, something to print out."""
+"""The benchmark's tables."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _ROWS = (
     ("CPU per request", "stream.cpu_us_per_request", "µs"),
     ("answers lost", "lost", ""),
 )
-"""What a row is called, which figure it shows, in which unit."""
+"""A row's label, the figure that it shows, and its unit."""
 
 
 def render(results: Results) -> Iterator[RenderableType]:
-    """Draw everything that was measured."""
+    """Render all measurements."""
     for name, value in results.circumstances.items():
         yield Text(f"{name}: {value}")
     for comparison in results.comparisons:
@@ -101,7 +101,7 @@ def _cell(values: Sequence[float | None], unit: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Write three digits or a few more: no measurement here has better ones."""
+    """Format three digits or a few more: no measurement here is more precise."""
     if value >= 100_000:
         return f"{value / 1000:.0f}k"
     if value >= 10_000:

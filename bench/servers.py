@@ -1,4 +1,4 @@
-"""Starting what serves the channels: vmpowerd, or the loop in C."""
+"""Starts the servers of the channels: vmpowerd, or the loop in C."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.place import build_node
+from bench.process_stats import read_children
 from bench.programs import build
-from bench.readings import read_children
+from bench.workspace import build_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.place import Place
+    from bench.workspace import Workspace
 
 VMPOWERD = "vmpowerd"
 UNBATCHED = "C, unbatched"
 BATCHED = "C, batched"
 
 TEST_DRIVER_CPUS = 8
-"""As wide is libvirt's test driver: a pin above reads back empty."""
-_ENDS_WITHIN_S = 15.0
+"""CPUs of libvirt's test driver: a higher pin is not kept."""
+_END_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Server:
 
     name: str
     main_pid: int
-    """Of the process that we started."""
+    """Of the started process."""
     started_ns: int
     """Just before exec, monotonic."""
 
@@ -54,17 +54,17 @@ class Server:
 
 
 @contextmanager
-def start_reference(place: Place, *, is_batched: bool) -> Iterator[Server]:
+def start_reference(workspace: Workspace, *, is_batched: bool) -> Iterator[Server]:
     """Start the loop in C."""
     kind = "batched" if is_batched else "unbatched"
     arguments = [
         str(build("reference")),
         kind,
-        str(place.sockets),
-        str(place.channels),
-        str(place.tree / "devices/system/cpu"),
+        str(workspace.sockets),
+        str(workspace.channels),
+        str(workspace.tree / "devices/system/cpu"),
     ]
-    with _started(arguments, place) as (process, started_ns):
+    with _started(arguments, workspace) as (process, started_ns):
         yield Server(
             name=BATCHED if is_batched else UNBATCHED,
             main_pid=process.pid,
@@ -73,27 +73,27 @@ def start_reference(place: Place, *, is_batched: bool) -> Iterator[Server]:
 
 
 @contextmanager
-def start_vmpowerd(place: Place) -> Iterator[Server]:
-    """Start the daemon, on libvirt's test driver or beside it."""
-    with _started(_daemon_arguments(place), place) as (process, started_ns):
+def start_vmpowerd(workspace: Workspace) -> Iterator[Server]:
+    """Start the daemon, with libvirt's test driver or with posted domains."""
+    with _started(_daemon_arguments(workspace), workspace) as (process, started_ns):
         yield Server(name=VMPOWERD, main_pid=process.pid, started_ns=started_ns)
 
 
-def is_discoverable(place: Place) -> bool:
-    """Whether libvirt's test driver can carry the place's domains."""
-    return min(place.cpus, place.channels) <= TEST_DRIVER_CPUS
+def is_discoverable(workspace: Workspace) -> bool:
+    """Return whether libvirt's test driver supports the domains of the workspace."""
+    return min(workspace.cpus, workspace.channels) <= TEST_DRIVER_CPUS
 
 
-def _daemon_arguments(place: Place) -> list[str]:
-    config = place.directory / "vmpower.toml"
-    config.write_text("", encoding="ascii")  # not what this machine's operator wants
-    common = ["--sysfs-root", str(place.tree), "--run-dir", str(place.run_dir)]
-    if not is_discoverable(place):
-        sizes = [place.channels, place.per_domain, place.cpus]
-        arguments = [str(place.directory), *map(str, sizes)]
-        return [sys.executable, "-m", "bench.handoff", *arguments]
-    node = place.directory / "node.xml"
-    node.write_text(build_node(place), encoding="ascii")
+def _daemon_arguments(workspace: Workspace) -> list[str]:
+    config = workspace.directory / "vmpower.toml"
+    config.write_text("", encoding="ascii")  # not the configuration of this machine
+    common = ["--sysfs-root", str(workspace.tree), "--run-dir", str(workspace.run_dir)]
+    if not is_discoverable(workspace):
+        sizes = [workspace.channels, workspace.per_domain, workspace.cpus]
+        arguments = [str(workspace.directory), *map(str, sizes)]
+        return [sys.executable, "-m", "bench.posted_domains", *arguments]
+    node = workspace.directory / "node.xml"
+    node.write_text(build_node(workspace), encoding="ascii")
     uri = f"test://{node}"
     return [
         *(sys.executable, "-m", "orchestrator", "--connect", uri),
@@ -103,9 +103,9 @@ def _daemon_arguments(place: Place) -> list[str]:
 
 @contextmanager
 def _started(
-    arguments: list[str], place: Place
+    arguments: list[str], workspace: Workspace
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    with place.log.open("wb") as log:
+    with workspace.log.open("wb") as log:
         started_ns = time.monotonic_ns()
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -115,7 +115,7 @@ def _started(
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(_ENDS_WITHIN_S)
+                process.wait(_END_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

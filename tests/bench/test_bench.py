@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: no figure here is judged by its size."""
+"""The benchmark measures correctly; the size of the figures is not tested."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from bench.__main__ import main
 from bench.arrival import measure_arrivals
 from bench.command import time_starts, watch
+from bench.discovery import DOMAINS, discover
 from bench.errors import BenchError
 from bench.load import start_load
 from bench.neighbours import KINDS, measure_neighbours
-from bench.place import make_place
-from bench.presence import DOMAINS, discover
-from bench.readings import read_cpu_ns, read_writes
+from bench.process_stats import read_cpu_ns, read_writes
 from bench.servers import BATCHED, UNBATCHED, VMPOWERD, start_reference
+from bench.workspace import make_workspace
 from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.power.sysfs import CPU_DIR
 
@@ -31,81 +31,81 @@ SIZE = GENERATION_464.size_bytes
 
 
 @pytest.mark.parametrize("is_batched", [False, True])
-def test_the_reference_answers_every_request_and_sets_the_clocks(
+def test_the_reference_answers_every_request_and_sets_the_frequencies(
     *, is_batched: bool
 ) -> None:
     with (
-        make_place(channels=CHANNELS, per_domain=2, cpus=CHANNELS) as place,
-        start_load(place) as load,
-        start_reference(place, is_batched=is_batched) as server,
+        make_workspace(channels=CHANNELS, per_domain=2, cpus=CHANNELS) as workspace,
+        start_load(workspace) as load,
+        start_reference(workspace, is_batched=is_batched) as server,
     ):
-        load.greet()
+        load.wait_until_served()
         writes = read_writes(server.serving_pid())
         run = load.round_trips(0.05)
         streamed = load.stream(0.05)
-        load.check_clocks()
+        load.check_frequencies()
         assert run.lost == streamed.lost == 0
         assert 0 < run.p50_ns <= run.p99_ns <= run.p999_ns
         assert streamed.answers > CHANNELS
         if writes is not None:
             written = read_writes(server.serving_pid())
-            # Every request was another clock.
+            # Every request changed the frequency.
             assert written == writes + run.requests + streamed.requests
         assert read_cpu_ns(server.serving_pid()) > 0
 
 
-def test_a_wrong_clock_is_noticed() -> None:
+def test_a_wrong_frequency_is_noticed() -> None:
     with (
-        make_place(channels=CHANNELS, per_domain=1, cpus=CHANNELS) as place,
-        start_load(place) as load,
-        start_reference(place, is_batched=False),
+        make_workspace(channels=CHANNELS, per_domain=1, cpus=CHANNELS) as workspace,
+        start_load(workspace) as load,
+        start_reference(workspace, is_batched=False),
     ):
-        load.greet()
+        load.wait_until_served()
         load.round_trips(0.01)
-        cpufreq = place.tree / CPU_DIR / "cpufreq"
+        cpufreq = workspace.tree / CPU_DIR / "cpufreq"
         (cpufreq / "policy2" / "scaling_setspeed").write_text("1\n")
-        with pytest.raises(BenchError, match="channel 2 asked for"):
-            load.check_clocks()
+        with pytest.raises(BenchError, match="channel 2 requested"):
+            load.check_frequencies()
 
 
-def test_an_answer_that_was_given_up_may_come_in_the_middle_of_a_run() -> None:
-    is_greeted = threading.Event()
+def test_an_abandoned_answer_may_arrive_during_a_run() -> None:
+    is_served = threading.Event()
     with (
-        make_place(channels=1, per_domain=1, cpus=1) as place,
-        start_load(place) as load,
+        make_workspace(channels=1, per_domain=1, cpus=1) as workspace,
+        start_load(workspace) as load,
         socket.socket(socket.AF_UNIX) as server,
     ):
-        server.connect(str(place.sockets / "0"))
-        serving = threading.Thread(target=_serve_late, args=(server, is_greeted))
+        server.connect(str(workspace.sockets / "0"))
+        serving = threading.Thread(target=_serve_late, args=(server, is_served))
         serving.start()
-        load.greet()
-        is_greeted.set()
+        load.wait_until_served()
+        is_served.set()
         assert load.round_trips(0.05).answers > 1
         assert load.stream(0.05).answers > 1
     serving.join()
 
 
-def _serve_late(server: socket.socket, is_greeted: threading.Event) -> None:
-    """Answer the first of three requests, later the two others, and then at once."""
+def _serve_late(server: socket.socket, is_served: threading.Event) -> None:
+    """Answer the first of three requests, later the other two, and then all at once."""
     with contextlib.suppress(OSError):
-        asked = b""
-        while len(asked) < 4 * SIZE:  # CONNECT, a request, and it again, twice
-            asked += server.recv(4 * SIZE - len(asked))
-        answer = asked[-SIZE:]
+        received = b""
+        while len(received) < 4 * SIZE:  # CONNECT, a request, and it again, twice
+            received += server.recv(4 * SIZE - len(received))
+        answer = received[-SIZE:]
         server.sendall(answer)
-        is_greeted.wait()
+        is_served.wait()
         server.sendall(answer * 2)
         while packets := server.recv(1 << 16):
             server.sendall(packets)
 
 
-def test_a_server_that_dies_is_no_measurement() -> None:
+def test_a_server_that_dies_is_an_error() -> None:
     with (
-        make_place(channels=1, per_domain=1, cpus=1) as place,
-        start_load(place) as load,
+        make_workspace(channels=1, per_domain=1, cpus=1) as workspace,
+        start_load(workspace) as load,
     ):
-        with start_reference(place, is_batched=True):
-            load.greet()
+        with start_reference(workspace, is_batched=True):
+            load.wait_until_served()
         with pytest.raises(BenchError, match="load generator ended"):
             load.round_trips(0.01)
 
@@ -127,14 +127,14 @@ def test_a_quick_run_has_all_figures_of_all_servers(
         for run in exchange["round_trips"]:
             assert 0 < run["p50_us"] <= run["p99_us"] <= run["p999_us"]
             assert run["cpu_us_per_request"] > 0
-            # Each request changed a grant: one clock written for each.
+            # Each request changed a grant: one write for each.
             assert run["writes_per_request"] in (None, pytest.approx(1, abs=0.01))
         assert all(run["requests_per_s"] > 0 for run in exchange["streams"])
     assert len(document["aims"]) == 3
     assert "4 channels, discovered" in capsys.readouterr().out
 
 
-def test_channels_beyond_the_test_driver_are_handed_in(tmp_path: Path) -> None:
+def test_channels_beyond_the_test_driver_are_posted(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     assert main(["--quick", "--only", "k64", "--json", str(figures)]) == 0
     (comparison,) = json.loads(figures.read_text())["comparisons"]
@@ -142,13 +142,13 @@ def test_channels_beyond_the_test_driver_are_handed_in(tmp_path: Path) -> None:
     assert comparison["channels"] == 64
 
 
-def test_running_domains_are_discovered_and_obeyed() -> None:
+def test_running_domains_are_discovered_and_served() -> None:
     discovery = discover()
     assert discovery.domains == DOMAINS
     assert 0 < discovery.connected_ms <= discovery.obeyed_ms
 
 
-def test_the_command_is_started_and_left_open() -> None:
+def test_the_command_is_measured() -> None:
     assert all(start_ms > 0 for start_ms in time_starts(2))
     watching = watch(3.0, vcpus=16)
     assert watching.vcpus == 16

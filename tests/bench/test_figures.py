@@ -105,7 +105,7 @@ def test_a_single_measurement_has_no_spread() -> None:
     assert spread([7.0]) == Spread(median=7.0, low=7.0, high=7.0)
 
 
-def test_nothing_measured_is_an_error() -> None:
+def test_without_measurements_a_spread_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing"):
         spread([])
 
@@ -114,7 +114,7 @@ def test_ratios_compare_the_runs_of_one_round() -> None:
     assert ratios(COMPARISON, "p50_us") == (1.0, 2.0, 1.5)
 
 
-def test_what_the_kernel_hides_has_no_ratio() -> None:
+def test_a_figure_that_is_not_readable_has_no_ratio() -> None:
     with pytest.raises(ValueError, match="writes_per_s"):
         ratios(COMPARISON, "stream.writes_per_s")
 
@@ -136,7 +136,7 @@ def test_each_aim_is_judged() -> None:
     assert verdicts["memory (PSS) of both processes"].distance_pct == pytest.approx(10)
 
 
-def test_latency_is_not_aimed_at_beyond_64_channels() -> None:
+def test_there_is_no_aim_for_latency_beyond_64_channels() -> None:
     many = dataclasses.replace(COMPARISON, channels=512)
     verdicts = judge(Results(circumstances={}, comparisons=(many,)))
     assert [verdict.what.split(" at")[0] for verdict in verdicts] == [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.readings import read_writes
+from bench.process_stats import read_writes
 from orchestrator.channel.endpoint import connect
 from orchestrator.channel.protocol import (
     GENERATIONS,

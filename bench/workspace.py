@@ -1,4 +1,4 @@
-"""Where a server works: its sockets, its simulated CPUs, its domains."""
+"""A server's directory: sockets, simulated CPUs, and the domains in it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from orchestrator.values.domain import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MEMORY = Path("/dev/shm")  # writes of a clock should cost as little as the kernel's
+# in memory: writing a frequency should cost as little as the kernel's own files
+_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Workspace:
     """One directory with everything that one server and its load need."""
 
     directory: Path
@@ -39,7 +40,7 @@ class Place:
     per_domain: int
     """Channels, and vCPUs, of each domain."""
     cpus: int
-    """Simulated; the vCPU of channel N is pinned to CPU N modulo this."""
+    """Simulated; the vCPU of channel N is pinned to CPU N modulo this number."""
 
     @property
     def sockets(self) -> Path:
@@ -53,12 +54,12 @@ class Place:
 
     @property
     def run_dir(self) -> Path:
-        """The daemon's own."""
+        """The daemon's run directory."""
         return self.directory / "run"
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The server's log."""
         return self.directory / "log"
 
     @property
@@ -72,46 +73,46 @@ class Place:
         """Return the CPU that the vCPU of a channel is pinned to."""
         return channel % self.cpus
 
-    def read_clock(self, channel: int) -> int:
-        """Return the clock of a channel's CPU, in kHz."""
+    def read_khz(self, channel: int) -> int:
+        """Return the frequency of a channel's CPU, in kHz."""
         policy = self.tree / CPU_DIR / "cpufreq" / f"policy{self.pcpu(channel)}"
         return int((policy / "scaling_setspeed").read_text(encoding="ascii").split()[0])
 
 
 @contextmanager
-def make_place(*, channels: int, per_domain: int, cpus: int) -> Iterator[Place]:
-    """Lay everything out, and remove it in the end."""
+def make_workspace(*, channels: int, per_domain: int, cpus: int) -> Iterator[Workspace]:
+    """Create the directory, and remove it at the end."""
     parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     directory = Path(tempfile.mkdtemp(prefix="vmpb", dir=parent))
-    place = Place(
+    workspace = Workspace(
         directory=directory, channels=channels, per_domain=per_domain, cpus=cpus
     )
     try:
-        place.sockets.mkdir()
-        lay_out(place.tree, cpus=cpus)
-        yield place
+        workspace.sockets.mkdir()
+        lay_out(workspace.tree, cpus=cpus)
+        yield workspace
     finally:
         shutil.rmtree(directory)
 
 
-def build_node(place: Place) -> str:
-    """Write the world of libvirt's test driver: all domains, running."""
+def build_node(workspace: Workspace) -> str:
+    """Return the file of libvirt's test driver: all domains, running."""
     domains = "".join(
-        build_domain(place, number, f" id='{number + 1}'")
-        for number in range(len(place.domains))
+        build_domain(workspace, number, f" id='{number + 1}'")
+        for number in range(len(workspace.domains))
     )
     return f"<node>{domains}</node>"
 
 
-def build_domain(place: Place, number: int, attributes: str = "") -> str:
-    """Write one domain for libvirt's test driver."""
-    members = place.domains[number]
+def build_domain(workspace: Workspace, number: int, attributes: str = "") -> str:
+    """Return one domain's XML for libvirt's test driver."""
+    members = workspace.domains[number]
     pins = "".join(
-        f"<vcpupin vcpu='{vcpu}' cpuset='{place.pcpu(channel)}'/>"
+        f"<vcpupin vcpu='{vcpu}' cpuset='{workspace.pcpu(channel)}'/>"
         for vcpu, channel in enumerate(members)
     )
     channels = "".join(
-        build_channel(vcpu, str(place.sockets / str(channel)))
+        build_channel(vcpu, str(workspace.sockets / str(channel)))
         for vcpu, channel in enumerate(members)
     )
     return (
@@ -124,23 +125,25 @@ def build_domain(place: Place, number: int, attributes: str = "") -> str:
     )
 
 
-def describe_domain(place: Place, number: int) -> DomainSpec:
-    """Describe a domain as libvirt would, wherever its CPUs are."""
-    members = place.domains[number]
+def describe_domain(workspace: Workspace, number: int) -> DomainSpec:
+    """Return a domain's description as from libvirt, on any CPUs."""
+    members = workspace.domains[number]
     return DomainSpec(
         uuid=DomainId(str(UUID(int=number + 1))),
         name=f"bench-{number}",
         state=DomainState.RUNNING,
         run=number + 1,
         vcpus=tuple(
-            VCpuSpec(vcpu=VCpu(vcpu), pinning=frozenset({PCpu(place.pcpu(channel))}))
+            VCpuSpec(
+                vcpu=VCpu(vcpu), pinning=frozenset({PCpu(workspace.pcpu(channel))})
+            )
             for vcpu, channel in enumerate(members)
         ),
         channels=tuple(
             ChannelSpec(
                 number=vcpu,
                 target=build_target(vcpu),
-                path=str(place.sockets / str(channel)),
+                path=str(workspace.sockets / str(channel)),
                 alias=f"channel{vcpu}",
             )
             for vcpu, channel in enumerate(members)

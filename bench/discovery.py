@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from bench.figures import Discovery, Idle
 from bench.load import start_load
-from bench.place import make_place
-from bench.readings import read_cpu_ns, read_pss_bytes
+from bench.process_stats import read_cpu_ns, read_pss_bytes
 from bench.servers import TEST_DRIVER_CPUS, start_vmpowerd
+from bench.workspace import make_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DOMAINS = 100
 """Each with one vCPU and one channel."""
-_SETTLES_IN_S = 1.0
+_SETTLE_S = 1.0
 
 
 def discover() -> Discovery:
@@ -35,7 +35,7 @@ def discover() -> Discovery:
         return discovery
 
 
-def rest(seconds: float) -> Idle:
+def measure_idle(seconds: float) -> Idle:
     """Leave the daemon alone with its open channels.
 
     Raises:
@@ -44,7 +44,7 @@ def rest(seconds: float) -> Idle:
     with _serving() as (server, _):
         pids = (server.main_pid, server.serving_pid())
         pause = threading.Event()
-        pause.wait(_SETTLES_IN_S)
+        pause.wait(_SETTLE_S)
         before = [read_cpu_ns(pid) for pid in pids]
         pause.wait(seconds)
         used = [
@@ -64,11 +64,13 @@ def rest(seconds: float) -> Idle:
 @contextmanager
 def _serving() -> Iterator[tuple[Server, Discovery]]:
     with (
-        make_place(channels=DOMAINS, per_domain=1, cpus=TEST_DRIVER_CPUS) as place,
-        start_load(place) as load,
-        start_vmpowerd(place) as server,
+        make_workspace(
+            channels=DOMAINS, per_domain=1, cpus=TEST_DRIVER_CPUS
+        ) as workspace,
+        start_load(workspace) as load,
+        start_vmpowerd(workspace) as server,
     ):
-        connected_ns, obeyed_ns = load.greet()
+        connected_ns, obeyed_ns = load.wait_until_served()
         yield (
             server,
             Discovery(

@@ -1,7 +1,7 @@
-"""What the kernel tells about a process: CPU time, memory, writes.
+"""The kernel's statistics of a process: CPU time, memory, writes.
 
 Source: man 5 proc; include/linux/posix-timers_types.h of the kernel for the number of
-another process's CPU clock, which clock_getcpuclockid(3) makes.
+another process's CPU clock, which clock_getcpuclockid(3) computes.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ _CPUCLOCK_SCHED = 2
 
 
 def read_cpu_ns(pid: int) -> int:
-    """Return the CPU time that all threads of a process have used, in ns.
+    """Return the CPU time of all threads of a process, in ns.
 
     Raises:
-        OSError: there is no such process.
+        OSError: no such process.
     """
     return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)
 
 
 def read_pss_bytes(pid: int) -> int | None:
-    """Return a process's share of memory; None: we may not look (not root)."""
+    """Return a process's share of memory; None: permission denied (not root)."""
     text = _read(pid, "smaps_rollup")
     return None if text is None else _number(text, "Pss:") * 1024
 
 
 def read_writes(pid: int) -> int | None:
-    """Return how often a process wrote to files; None: we may not look (not root).
+    """Return the number of a process's writes; None: permission denied (not root).
 
     Answers are sent, not written, and so do not count.
     """
@@ -39,14 +39,14 @@ def read_writes(pid: int) -> int | None:
 
 
 def read_children(pid: int) -> tuple[int, ...]:
-    """Return the processes that a process has started and not yet reaped."""
+    """Return the child processes of a process that have not been reaped."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             stat = (directory / "stat").read_text()
-        except OSError:  # it has just ended
+        except OSError:  # it has just exited
             continue
-        # The name, in brackets, can contain anything; the parent is second after it.
+        # The name, in parentheses, can contain anything; the parent is second after it.
         if int(stat.rpartition(")")[2].split()[1]) == pid:
             found.append(int(directory.name))
     return tuple(sorted(found))
@@ -63,7 +63,7 @@ def read_busy_s() -> float:
 
 
 def read_own_s() -> float:
-    """Return the CPU time of this process and of its children that have ended."""
+    """Return the CPU time of this process and of its children that have exited."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -79,4 +79,4 @@ def _number(text: str, label: str) -> int:
     for line in text.splitlines():
         if line.startswith(label):
             return int(line.split()[1])
-    raise ValueError(f"no {label} in what the kernel says")
+    raise ValueError(f"no {label} in /proc")
