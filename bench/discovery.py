@@ -1,6 +1,6 @@
-"""vmpowerd beside 100 running domains: how soon it serves them, and what it costs idle.
+"""vmpowerd beside 100 running domains: the time until it serves them, and idle cost.
 
-Domains come through libvirt's test driver, and so sit on 8 CPUs.
+The domains are those of libvirt's test driver, and so on 8 CPUs.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def discover() -> Discovery:
     """Start the daemon beside running domains, and stop it.
 
     Raises:
-        BenchError: not all channels were connected and obeyed.
+        BenchError: not all channels were connected and served.
     """
     with _serving() as (_, discovery):
         return discovery
 
 
 def measure_idle(seconds: float) -> Idle:
-    """Leave the daemon alone with its open channels.
+    """Measure the daemon with open channels without requests.
 
     Raises:
-        BenchError: not all channels were connected and obeyed.
+        BenchError: not all channels were connected and served.
     """
     with _serving() as (server, _):
         pids = (server.main_pid, server.serving_pid())

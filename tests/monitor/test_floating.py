@@ -1,4 +1,4 @@
-"""What a floating vCPU has none of."""
+"""A floating vCPU has neither a requested frequency nor steps."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Clock:
 
         A group whose governor another program has changed since is left unchanged.
         """
-        if have_values((fd, ours) for fd, _, ours in self._originals):
+        if have_values((fd, taken) for fd, _, taken in self._originals):
             restore_attributes((fd, value) for fd, value, _ in self._originals)
 
     def close(self) -> None:
