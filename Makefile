@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The commands of a checkout. What `setup` installs, apart from Debian packages, stays
 # in .venv and .cache of this directory.
 

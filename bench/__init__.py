@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """vmpowerd compared with minimal loops in C: same load, same packets, one run."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m bench`: measures, prints tables, compares the figures with the aims."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The aims, and whether they were met."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a domain's start to its open channel, in a separate process.
 
 Domains in libvirt's test driver can only be started from within its process. So the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cost of the command: each start, and a dashboard that is left open."""
 
 from __future__ import annotations

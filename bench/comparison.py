@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The servers side by side: same load, same packets, in turns.
 
 For a number of channels, all servers run all the time, each with its own load

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """vmpowerd beside 100 running domains: the time until it serves them, and idle cost.
 
 The domains are those of libvirt's test driver, and so on 8 CPUs.

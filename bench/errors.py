@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that make a measurement worthless."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The measurements, as values; times have their unit in their name."""
 
 from __future__ import annotations

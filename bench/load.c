@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Many guests in one process: sends requests over all channels and checks each answer.
  *
  *   load DIRECTORY CHANNELS CHANNELS_PER_DOMAIN [spin]

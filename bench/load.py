@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The load generator: a C program that acts as all guests at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The effect of a bad neighbor: good channels, and one that sends garbage or too much.
 
 All of them are channels of one vmpowerd, served by one monitor. The good ones send one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* DPDK's packet, and what the load and the reference have in common.
  *
  * Source: DPDK's rte_power_guest_channel.h (464 bytes on 64-bit guests); an ACK is

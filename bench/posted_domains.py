@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """vmpowerd beside more domains than libvirt's test driver supports.
 
 The real daemon with everything enabled watches a libvirt with a single domain without

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel's statistics of a process: CPU time, memory, writes.
 
 Source: man 5 proc; include/linux/posix-timers_types.h of the kernel for the number of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark's C programs, compiled when they have changed."""
 
 from __future__ import annotations

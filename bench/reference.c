@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A minimal server for the channels, which vmpowerd is compared with.
  *
  *   reference unbatched|batched DIRECTORY CHANNELS CPU_DIR

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts the servers of the channels: vmpowerd, or the loop in C."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A server's directory: sockets, simulated CPUs, and the domains in it."""
 
 from __future__ import annotations

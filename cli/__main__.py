@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entry point of `vmpower` and of `python -m cli`."""
 
 from cli.app import app

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The root of the command line: the global options and all commands."""
 
 from pathlib import Path

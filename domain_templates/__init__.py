@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Templates of complete, valid domain XML, and `build`, which adapts them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the XML of a domain from a template and a specification.
 
 Source: libvirt's formatdomain ("Direct kernel boot", "CPU Tuning", "NUMA Node Tuning",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The built-in templates, and local ones.
 
 A template is a file `<name>.xml`; a local one replaces a built-in one of that name.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks a specification before a domain is built."""
 
 from __future__ import annotations

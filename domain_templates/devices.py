@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sets the disks and interfaces of a domain.
 
 Source: libvirt's formatdomain, "Hard drives, floppy disks, CDROMs" and "Network

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of a template: values in its XML that have names.
 
 A template is a complete, valid domain. Its metadata describes it, and names some of its

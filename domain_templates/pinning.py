@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proposes host CPUs for the vCPUs of a new domain, with reasons; pure.
 
 Theory of operation: CPUs that share a core or a clock group form a *bundle*, because

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Validation by libvirt's own schema, if it is installed.
 
 Source: domain.rng of libvirt (Debian: package libvirt-daemon).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The specification of a new domain, and parsing of its parts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpowerd`: arguments, signals and exit status."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every option of the daemon: default, unit and reason in one place.
 
 Theory of operation: a configuration is a tree of frozen dataclasses, whose field types

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The composition root: builds everything, starts it, stops it in reverse order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All errors that vmpower raises itself, by the component that caused them.
 
 ::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What happened: the controller's input. Past tense, values only.
 
 Synchronization: none required, everything here is immutable.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fits frequencies to the limits of the host, the kernel and a domain.
 
 All such arithmetic is here: the limits of several sources become a window of a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The effective settings of one domain, and the source of each.
 
 Theory of operation: each setting is decided by the first source that gives it: the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build `vmpower-guest.pyz`: one file to copy into a guest that has Python 3.9.
 
 Usage: build_guest.py [OUTPUT]. The build is reproducible.

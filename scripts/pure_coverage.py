@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Require that tests cover every branch of the pure packages.
 
 Run it after ``pytest --cov``. Pure is what the import-linter contract "Decisions do no

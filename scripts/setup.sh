@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Prepare this checkout: install Debian packages, .venv, the package and its tools.
 #
 # With nothing to do it takes well under a second: the stamp in .venv is a hash of

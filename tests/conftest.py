@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures, order and levels of all tests."""
 
 from __future__ import annotations

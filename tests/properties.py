@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many examples a property test draws.
 
 `make test` draws as many as the test names. Hypothesis profiles (tests/conftest.py)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coverage of the processes that tests start.
 
 coverage sets an environment variable, and each Python process that has it measures

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A domain's limits from two sources that contradict each other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No module imports itself through others, not even for its type hints."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The linters, run as tests."""
 
 from __future__ import annotations
@@ -39,3 +40,21 @@ def test_linter_finds_nothing(name: str) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{name} found:\n{done.stdout}{done.stderr}"
+
+
+def test_every_source_file_names_its_license() -> None:
+    license_line = "SPDX-License-Identifier: Apache-2.0"
+    folders = ("orchestrator", "cli", "domain_templates", "examples", "scripts")
+    files = [
+        path
+        for folder in (*folders, "bench", "tests")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".sh", ".c", ".h", ".asl", ".service")
+    ]
+    assert len(files) > 500
+    unnamed = [
+        str(path.relative_to(ROOT))
+        for path in files
+        if license_line not in path.read_text(encoding="utf-8")[:200]
+    ]
+    assert unnamed == []

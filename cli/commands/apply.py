@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower apply`: JSON messages written for DPDK's vm_power_manager, from a file."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments and options that several commands share, and how they are read."""
 
 # No postponed annotations: typer evaluates them when the command is built.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower channel`: the channels that carry guests' requests."""
 
 from typing import Annotated

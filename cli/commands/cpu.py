@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower cpu`: the frequencies of host CPUs."""
 
 from typing import Annotated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CPUs of this host and what uses them, for proposing free ones."""
 
 from __future__ import annotations

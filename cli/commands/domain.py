@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower domain`: show, create and change domains."""
 
 from typing import ClassVar

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower domain add`: print or define a domain, with the user's own libvirt rights.
 
 The daemon is not needed; libvirt notifies it of the new domain.

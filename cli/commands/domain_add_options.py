@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of `vmpower domain add`."""
 
 # No postponed annotations: typer evaluates them when the command is built.

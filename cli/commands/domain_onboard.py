@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower domain onboard` and `offboard`: add channels to domains, or remove them.
 
 With the user's own libvirt rights; libvirt notifies the daemon of the changes.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower domain pin`: pin a vCPU, with the user's own libvirt rights.
 
 The daemon is not needed; libvirt notifies it of the new pinning.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower domain set`: the settings of a domain, stored in its own metadata.
 
 The daemon applies them at once; other programs can write the same with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower events`: recent events, and those that follow."""
 
 from typing import Annotated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chooses host CPUs for the vCPUs of a new domain: given ones, or a proposal."""
 
 from __future__ import annotations

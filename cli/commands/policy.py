@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower policy`: frequency policies for vCPUs."""
 
 from typing import Annotated

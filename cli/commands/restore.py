@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower restore`: restore what a crashed daemon left behind."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of a domain as options of a command: a loop over their table.
 
 Synchronization: none required, one command per process.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower simulate`: a tree of simulated CPUs, to try the daemon."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower status`: domains, CPUs, frequencies and requests at a glance."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower template`: templates for new domains."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Candidates for shell completion: names that the daemon or libvirt know.
 
 A completion must be fast and must not print errors: on any failure there are no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower doctor`: diagnoses problems on a host and suggests fixes.
 
 Theory of operation: `facts/` read files, libvirt and the daemon, and judge nothing;

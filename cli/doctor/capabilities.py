@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which frequencies vmpower can set on each CPU; equal CPUs are grouped."""
 
 from __future__ import annotations

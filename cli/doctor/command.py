@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower doctor`."""
 
 # No postponed annotations: typer evaluates them when the command is built.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks and findings as values, and running all checks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gathers all facts; those that cannot be read become `Missing`."""
 
 from __future__ import annotations

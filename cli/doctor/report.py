@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The diagnosis as a JSON document, and as tables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host that is diagnosed: where its files, its daemon and its libvirt are."""
 
 from __future__ import annotations

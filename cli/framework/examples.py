@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Examples for `--help` and the manual page; a test parses each of them."""
 
 from typing import NamedTuple

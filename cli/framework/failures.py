@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exit statuses of the command, and which error leads to which."""
 
 from __future__ import annotations

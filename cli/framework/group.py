@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Command groups: imported lazily, with vmpower's error messages."""
 
 import difflib

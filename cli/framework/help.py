@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The format of `--help`: synopsis, arguments, options in panels, examples.
 
 Without rich, which takes 60 ms to import, and so without typer's own formatting.

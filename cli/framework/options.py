@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of a command that are declared elsewhere than in its signature.
 
 A command with twenty options is then still a short function.

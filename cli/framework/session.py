@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a command does with the daemon's answers: request, format, write."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The global options; `ctx.obj` of every command."""
 
 from __future__ import annotations

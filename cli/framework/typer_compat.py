@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of typer that have no public name; nothing else imports private ones.
 
 typer 0.26 vendors click as `typer._click`. When pyproject.toml allows a newer typer,

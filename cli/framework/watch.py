@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--watch`: the same tables, refreshed until the user quits."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--watch` on a terminal: tables on a full screen, redrawn at an interval."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a command writes: lines of text, errors with hints, JSON documents.
 
 Names and reasons come from other programs, so control characters in them are replaced.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decodes the bytes that a terminal sends into keys; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines of a full-screen page: arranged in columns, truncated, never wrapped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A progress line for long operations; shown on a terminal only."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes what a terminal would show as an SVG picture."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The terminal of a full-screen program: its screen, keyboard and signals.
 
 Everything is restored when the program leaves, stops (Ctrl-Z) or fails.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frequencies and rates as block characters; height and color mean the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The map of CPUs: the frequency of each clock group, and the domains on it.
 
 Three densities: a tile with names for each clock group, a block and a letter for each

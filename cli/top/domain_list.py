@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The list of domains: frequencies and request rates."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One domain: settings, vCPUs, channels, refusals, policies, warnings, events."""
 
 from __future__ import annotations

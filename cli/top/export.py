@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes one picture of the dashboard, without a terminal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recent frequencies and request rates, one value per sample.
 
 The daemon has counters but no history, so the dashboard keeps one.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the dashboard: keys, signals and updates in, screens out."""
 
 from __future__ import annotations

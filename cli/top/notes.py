@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formats warnings and events as lines of a screen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pages beside the overview: warnings and events, help."""
 
 from __future__ import annotations

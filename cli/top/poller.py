@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests status and events from the daemon in threads, beside the keyboard."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders the dashboard: (snapshot, view, size) -> screen; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The user's selections, and what a key changes: (view, key) -> view.
 
 Synchronization: none required, everything here is immutable.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A kind of policy: the highest frequency while packets arrive at all.
 
 A kind is a module like this one in `orchestrator/policy/kinds/`, and a line in `KINDS`

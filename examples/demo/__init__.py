@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make demo`: real guests request frequencies from the daemon, live in a terminal.
 
 One process hosts everything: libvirt's embedded QEMU driver, which runs two guests with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m examples.demo`: arguments, signals, exit status."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bars and charts of block characters; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cleans up after a demo that was killed.
 
 A shell process waits for the end of its standard input, which the kernel closes however

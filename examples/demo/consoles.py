@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses what guests print on their serial consoles.
 
 Source: `forwarder.c` beside this file documents the lines.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows a recording: live on a terminal, otherwise as plain text at an interval."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo with DPDK's own test in a guest: power_kvm_vm_autotest.
 
 Source: DPDK's app/test/test_power_kvm_vm.c. It sends CONNECT and then six requests

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that the demo creates and must remove.
 
 One directory under /tmp, with a short name, contains the root of the embedded driver,

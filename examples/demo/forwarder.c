@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A guest that forwards packets and requests the frequency that its queue needs.
  *
  *     forwarder PROFILE SECONDS STEPS_MHZ

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's guests: their images, starting and stopping them."""
 
 from __future__ import annotations

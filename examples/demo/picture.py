@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders the live display: frequencies, guests and events; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of the demo as plain text, for output without a terminal."""
 
 from __future__ import annotations

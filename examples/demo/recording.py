@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Collects frequencies over time, and the reports of guests and daemon."""
 
 from __future__ import annotations

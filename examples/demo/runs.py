@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two demos: guests with traffic, and DPDK's own test."""
 
 from __future__ import annotations

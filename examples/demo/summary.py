@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders the summary at the end; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo with traffic: two guests that forward packets, until they are done."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chooses the CPUs of the demo, and reads their files for a comparison."""
 
 from __future__ import annotations

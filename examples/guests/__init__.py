@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real guests that boot in two seconds: kernel, initramfs, programs.
 
 Nothing is installed on this machine: Debian's cloud kernel is downloaded as a package

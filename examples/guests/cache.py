@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cache of files that are slow to build, keyed by what they are built from.
 
 The directory is ``.cache`` in the checkout, or ``VMPOWER_CACHE``. Any number of

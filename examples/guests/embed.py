@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A root directory for libvirt's embedded QEMU driver, ``qemu:///embed?root=…``.
 
 The driver runs inside the process that opens the URI, which must be the only one with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the initramfs of each kind of guest.
 
 All share one init (``init.sh``), which loads modules, names the virtio-serial ports

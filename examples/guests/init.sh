@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The guest's init: mounts file systems, loads modules, names ports, runs /work.sh.
 # Kernel parameters such as talker=… arrive as environment variables.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An initramfs: the root file system of a guest, as an uncompressed cpio archive.
 
 It is uncompressed because QEMU loads it in no time, while a guest without KVM would

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A kernel for guests: Debian's cloud kernel, unpacked and never installed.
 
 The package is downloaded with ``apt-get download``, which does not need root. If this

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replaces a /dev/kvm that misleads libvirt, for this process and its children only.
 
 Theory of operation. On some virtual machines ``/dev/kvm`` is ``root:root 0600``. Then

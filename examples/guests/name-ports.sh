@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Create the links that udev would create: /dev/virtio-ports/NAME.
 for port in /sys/class/virtio-ports/*; do
     name=

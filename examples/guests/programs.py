@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiles the C programs of guests, when they are first needed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A scripted guest: executes statements, most of them on poweragent ports.
  *
  * Statements come from the arguments, then line by line from the virtio-serial port

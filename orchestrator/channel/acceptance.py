@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the listener of a UNIX socket has accepted a connection.
 
 `connect` succeeds as soon as there is room in the listener's backlog. QEMU serves one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connects to the host side of a channel: the socket that QEMU listens on.
 
 Source: man 7 unix (107 usable bytes of a path, SO_PEERCRED of a listener); QEMU's

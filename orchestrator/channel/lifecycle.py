@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The states of a channel and their transitions, as a table.
 
 Theory of operation: a channel exists as long as its domain's XML has it. While its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detects the generation of a guest's packets from the bytes that arrive.
 
 Theory of operation: a guest writes each packet whole, so after a silence the stream

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The control API of the daemon: HTTP and JSON on two UNIX sockets.
 
 `calls` is the table of all calls, `models` has their documents; the server's routes,

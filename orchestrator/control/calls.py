@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of all calls of the control API, each with its handler.
 
 A handler finds what a call is about in the daemon's status, so that the daemon gets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client of the control API, for the command and for other programs.
 
 It uses `http.client` and `json` only, because the command imports it at each start: 31

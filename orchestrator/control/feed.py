@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recent events in a ring, and readers that follow it."""
 
 from __future__ import annotations

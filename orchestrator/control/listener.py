@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One listening UNIX socket of the control API."""
 
 from __future__ import annotations

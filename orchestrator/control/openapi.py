@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The OpenAPI document of the control API, built from the table of calls.
 
 Source: OpenAPI 3.1.0, https://spec.openapis.org/oas/v3.1.0; its schemas are JSON

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of calls: in the path or in the query, checked and converted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The web application of one control socket: a route for each call of the table."""
 
 from __future__ import annotations

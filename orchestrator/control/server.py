@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemon's control API on its two sockets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the control API requires of the daemon, and what it knows of a client."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sends streams of documents, one JSON document per line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a call of the control API is, and the table that calls are defined in.
 
 A handler is defined with its method, its path and its models, as in::

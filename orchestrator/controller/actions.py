@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Actions: the controller's output, as values.
 
 Commands for the monitor are those of `monitor.link.commands`, as they are sent.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channels: connected as soon as possible, and again after every disconnect.
 
 The states of a channel and the transitions between them are the table of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains: every event means "describe it again", every description is reconciled.
 
 Theory of operation: start-up, reconnect and resync are the same path, fed from the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The life cycle of a clock group, as a table: stage, event -> stage, commands.
 
 Rule 1: everything that affects a group's stage is in this table. The performer works on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clock groups: prepared when needed, taken when requested, restored at the end.
 
 The stages of a group and the transitions between them are the table of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host as a whole: its CPUs, its configuration, a new monitor.
 
 A change of any of these affects every domain and every clock group.

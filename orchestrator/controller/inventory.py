@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of the host: domains, channels, clock groups, connections.
 
 Only the controller changes it; others read it between two events.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Onboarding: attaches the channels that rules ask for, detaches those no longer so.
 
 Theory of operation: the configuration's rules decide which channels a domain should

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies that are sent: by a guest in a packet, by an operator in an API call.
 
 A guest is answered when its policy is in force or refused, not before; the reason of a

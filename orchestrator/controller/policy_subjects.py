@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains as the policy engine sees them, with their configured policies.
 
 Policies of guests and of operators are installed by events of their own (`policies`);

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`react(event) -> actions`: the entry point of all decisions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Causes of refused requests: the monitor counts refusals, this module explains them.
 
 The monitor reports the first refusal of each reason, as a number; which setting of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libvirt's description of its host.
 
 Source: libvirt's formatcaps, "Element and attribute overview" (secmodel).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The XML element of one poweragent channel.
 
 Source: DPDK's lib/power/guest_channel.c opens

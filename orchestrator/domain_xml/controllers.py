@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Controllers that libvirt adds to a definition together with channels.
 
 If a definition has no port for a channel, libvirt adds a virtio-serial controller, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domain XML as a tree, and back as text; malicious text is refused."""
 
 from __future__ import annotations

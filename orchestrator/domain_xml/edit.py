@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adds channels to domain XML and removes them; everything else stays unchanged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a domain's network interfaces, for policies that count packets.
 
 Source: libvirt's formatdomain, "Network interfaces". In the XML of a running domain a

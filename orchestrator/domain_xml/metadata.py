@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A domain's settings in its metadata: the <policy> element.
 
 Theory of operation: people write this element, with `vmpower domain set`, with `virsh

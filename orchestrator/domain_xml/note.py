@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The note in a domain's metadata: which channels onboarding attached, and for whom.
 
 The note lives, moves and ends with the domain, so exactly these channels can be

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses the parts of a domain's XML that matter for power management.
 
 Invalid parts are reported and ignored; the rest of the domain is used.

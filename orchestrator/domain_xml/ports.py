@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Free ports of a domain's virtio-serial controllers.
 
 Theory of operation: a controller has `ports` ports (31 by default), of which port 0 is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The RELAX NG schema of a domain's settings in its metadata, from their table.
 
 A domain carries at most one such element::

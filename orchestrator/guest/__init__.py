@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The guest library, with the calls of librte_power, and the command `vmpower-guest`.
 
 Standard library only, Python 3.9 or newer: it is copied into guests as one file.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entry point of `vmpower-guest`, of its archive, and of `python -m`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frequency requests and queries for one vCPU, over its port: asyncio.
 
 Usage::

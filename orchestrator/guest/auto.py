@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower-guest auto`: requests frequencies that follow the load of vCPUs."""
 
 from __future__ import annotations

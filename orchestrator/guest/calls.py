@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The calls that a guest can make to its host: a packet, and how its answer is read.
 
 Source: DPDK's rte_power.h (names of the calls) and guest_cli (queries and policies).

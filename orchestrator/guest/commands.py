@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower-guest set`, `query` and `policy`."""
 
 from __future__ import annotations

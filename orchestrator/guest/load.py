@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The load of each vCPU, as the guest's kernel counts it.
 
 Source: proc(5), /proc/stat: jiffies per CPU since boot.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Matches answers to calls: bytes in, pairs out.
 
 Theory of operation: the wire has no sequence numbers, and answers may be missing, late,

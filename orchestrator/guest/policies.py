@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The four policies that a guest can send, as packets. Pure.
 
 Source: DPDK's guest_cli. vmpowerd and DPDK's host interpret unused hours differently,

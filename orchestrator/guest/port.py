@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The guest's end of a channel: a virtio-serial port, opened non-blocking.
 
 Theory of operation: while no host is connected, poll reports POLLHUP at once and

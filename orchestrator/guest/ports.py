@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens the port for a command: a vCPU's own, or any free one."""
 
 from __future__ import annotations

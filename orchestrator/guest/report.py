@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The output of `vmpower-guest`: text or JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides on frequency steps from a vCPU's load: up at once, down slowly. Pure.
 
 Theory of operation: one sample above the upper threshold requests the highest step;

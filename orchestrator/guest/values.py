@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses the values on the command line of `vmpower-guest`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower-guest watch`: frequencies and loads, one line per interval."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Access to libvirt; no other package imports it.
 
 Theory of operation: one native thread runs libvirt's event loop for the whole process

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens a libvirt connection with a time limit.
 
 Theory of operation: `virConnectOpen` has no timeout, keep-alive starts only after it,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A connection to libvirt that is reestablished when lost, and the calls over it.
 
 Theory of operation: the connecting thread opens the connection, registers for events,

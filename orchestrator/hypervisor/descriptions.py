@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two descriptions of a domain, live and persistent, and changes to one of them.
 
 Source: virDomainModificationImpact of libvirt-domain.h; virsh's --live, --config and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attach channels to a domain, and detach them again.
 
 Theory of operation: the running domain and its definition are changed by separate

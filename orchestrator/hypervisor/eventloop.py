@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libvirt's event loop: one per process, in a native thread, until the process ends.
 
 Source: virEventRegisterDefaultImpl of libvirt-event.c: it must be registered before

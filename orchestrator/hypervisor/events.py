@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns libvirt's events into events of the daemon's.
 
 Theory of operation: almost every event says only "something changed on this domain",

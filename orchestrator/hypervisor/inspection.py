@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A one-time inspection of a libvirt with minimal rights, for the doctor.
 
 Source: virConnectOpenReadOnly of libvirt-host.h; `<secmodel>` of the capabilities

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Translates libvirt's errors into vmpower's.
 
 Source: virErrorNumber and virErrorDomain of libvirt's virterror.h. A lost connection

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Onboarding on an operator's request, for `vmpower domain onboard` and `offboard`.
 
 The daemon onboards domains by its rules (`devices`); here the operator names the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A domain's settings in its metadata: in the running domain and in its definition.
 
 Source: virDomainSetMetadata of libvirt-domain.h.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command's libvirt calls, with the operator's rights: define, start, pin, onboard.
 
 The daemon never makes them on a client's behalf: the right to define a domain amounts

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a domain from libvirt: XML, state and pinning, as a `DomainSpec`."""
 
 from __future__ import annotations

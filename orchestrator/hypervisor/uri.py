@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Valid libvirt connection URIs, and the users that may listen on their channels.
 
 Source: libvirt's "Connection URIs"; drivers and transports as virsh takes them.

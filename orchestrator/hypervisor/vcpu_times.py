@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run times of domains' vCPUs.
 
 Theory of operation: one call reads many domains, at a tenth of the cost of one call for

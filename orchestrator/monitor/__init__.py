@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The monitor: turns guests' packets into frequencies, in a process of its own.
 
 `process` is that process, `client` the main process's side of it, and `link` what the

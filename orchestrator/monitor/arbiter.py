@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Computes the frequency of a clock group from the votes of its vCPUs.
 
 Theory of operation: a guest's request becomes a *vote* of a vCPU, which is always a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What onboarding changes in one description of a domain: attach, detach, wait.
 
 Theory of operation: a plan is the difference between the channels that a description

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An onboarding rule: which domains it matches, and which channels they get.
 
 Synchronization: none required, everything here is immutable.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemon behind the control API."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Threads for calls that can hang, as any libvirt call can for half a minute.
 
 Theory of operation: a thread inside libvirt cannot be cancelled, so a hung call

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connects channels, with at most one attempt per channel, in threads.
 
 Theory of operation: an attempt waits for its delay, connects in a thread, and hands the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carries out the controller's actions and posts the outcomes as events.
 
 Actions that can block run in threads, all others at once. Each outcome is an event, so

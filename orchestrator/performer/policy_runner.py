@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs the policies: the engine's timer and threads, and its votes for the monitor.
 
 Theory of operation: the engine returns when it has to be called next, and is called

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ends what guests requested through a port that they have closed since.
 
 Theory of operation: programs in a guest open and close a port one after another, and a

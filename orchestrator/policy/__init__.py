@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies: frequencies for vCPUs whose guests make no requests.
 
 Theory of operation: a policy is a frozen value, its options, and one pure function,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules of the configuration as policies of a domain; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Owns the installed policies: samples when they are due, decides, votes on changes.
 
 Theory of operation: everything happens in `tick`. It takes the answers that arrived

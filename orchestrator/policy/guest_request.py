@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns a guest's PKT_POLICY into a policy, or gives the reason why not; pure.
 
 No field of the packet is used before it is checked: counts against the arrays, vCPUs

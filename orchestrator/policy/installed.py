@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One installed policy: its memory, its last reading and what it wants now; pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The votes of all policies of a domain together; pure.
 
 Theory of operation: of the policies that the host has for a vCPU, those of the source

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy as the configuration has it, `[[policy]]`: read, checked, made a policy.
 
 The options of a rule are those of its kind (`policy.kinds`) and some that several kinds

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sample requests of policies, and their answers; pure.
 
 Theory of operation: samples are read in threads. A sampler that reads many domains with

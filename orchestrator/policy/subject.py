@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A domain as its policies know it, and what is known of the policies; pure values."""
 
 from __future__ import annotations

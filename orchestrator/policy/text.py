@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies in one line of text, as people type them and metadata keeps them.
 
 ::

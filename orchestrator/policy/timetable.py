@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Times of the week as people write them (``mon-fri 08:00-18:00``) and as hours.
 
 Wall clock times in the zone of the moment that is compared, so that daylight saving

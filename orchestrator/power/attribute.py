@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads and writes attributes of /sys through descriptors that stay open.
 
 Imported by the monitor: it must not import anything heavier than `os`.

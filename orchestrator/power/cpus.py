@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CPUs that guests may use: their location and their clock group.
 
 Source: Documentation/ABI/stable/sysfs-devices-system-cpu of the kernel (isolated).

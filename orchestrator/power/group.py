@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A clock group, and its original settings and descriptors once it is prepared."""
 
 from __future__ import annotations

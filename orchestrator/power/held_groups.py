@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clock groups that main holds: prepares, takes, restores and drops them.
 
 All operations block, for up to some 25 ms when a governor is stopped. So they run in

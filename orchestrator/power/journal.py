@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The restore journal: the original values of all attributes that vmpowerd changes.
 
 Theory of operation: the originals of a group are on disk before anything of it is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The restore journal as bytes: JSON that is validated before it is used.
 
 It determines which files root writes, so every path must be below the CPU directory: a

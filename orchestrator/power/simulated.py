@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulated CPUs: a directory on disk that looks like /sys with acpi-cpufreq.
 
 It is for demonstrations, tests and machines without cpufreq. Its marker file makes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CPU tree: /sys, or a simulated one, a directory on disk with the same files.
 
 Source: Documentation/ABI/testing/sysfs-devices-system-cpu of the kernel.

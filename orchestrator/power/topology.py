@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which CPUs share a frequency, and which cannot be managed, with the reason.
 
 The kernel's `policyN` directories are the clock groups. A CPU without a usable one is

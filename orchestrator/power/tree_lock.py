@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lock that admits one enforcing daemon per CPU tree, released when its holder dies.
 
 Theory of operation: all daemons must lock the same file, wherever their run directories

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes reports to the log and to the stream of events."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The current frequency and governor of every clock group, read in a thread.
 
 Theory of operation: a group requires reading two files (512 groups: 8 ms of CPU), and

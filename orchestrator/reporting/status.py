@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the status document from the inventory, the monitor and the kernel.
 
 Theory of operation: a vCPU and its channel take some 20 microseconds; a thousand of

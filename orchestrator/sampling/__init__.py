@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads counters of the host and of libvirt for any component that needs them.
 
 Theory of operation: a sampler reads one kind of counter and computes what happened

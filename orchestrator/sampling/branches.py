@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Branches that host CPUs retired, and how many of them were mispredicted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every sampler is: it reads one kind of counter and compares two readings."""
 
 from __future__ import annotations

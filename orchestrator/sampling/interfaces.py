@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packets that a domain's interfaces received, from the counters of the host.
 
 Source: Documentation/ABI/testing/sysfs-class-net-statistics of the kernel.

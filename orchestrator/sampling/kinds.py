@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of samplers: every kind of sample and the class that reads it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packets per second that a domain's network interfaces received."""
 
 from __future__ import annotations

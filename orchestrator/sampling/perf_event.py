@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two events of one CPU, counted by the kernel's perf and read together.
 
 Source: perf_event_open(2). A group is counted together or not at all, so the ratio of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """For which share of the time vCPUs ran, from libvirt."""
 
 from __future__ import annotations

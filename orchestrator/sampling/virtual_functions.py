@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packets that virtual functions received, from the physical function's driver.
 
 Read over rtnetlink, as `ip -s link show` does. pyroute2 only encodes and decodes the

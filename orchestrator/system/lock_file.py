@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lock file, whose lock is released when its holder closes it or dies.
 
 flock requires only the right to open a file. Any local user could lock a file or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The limit of open files: a channel needs one, a clock group up to three.
 
 Source: man 2 getrlimit (RLIMIT_NOFILE); man 5 systemd.exec (LimitNOFILE=): the soft

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notifications to the service manager.
 
 Source: sd_notify(3): a datagram to the UNIX socket that $NOTIFY_SOCKET names.

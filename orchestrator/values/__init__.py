@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Immutable values that packages exchange, and their text forms."""

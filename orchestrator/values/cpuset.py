@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of CPUs, as people write them (``2-5,8,^3``) and as the kernel prints them.
 
 vCPUs and channels are listed in the same way.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains, vCPUs, channels and interfaces as values: no libvirt, no XML, no I/O.
 
 A domain is identified by its UUID; its name can change and is only for people.

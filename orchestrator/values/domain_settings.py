@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an operator decides for one domain: the one table of its settings.
 
 A field of `DomainSettings` is a setting: its name in the configuration (`[[domain]]`),

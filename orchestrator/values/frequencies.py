@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frequency tables: the steps of a clock group, and which of them is turbo.
 
 Pure, and imported by the monitor: import nothing heavier than ``typing`` here.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reasons for refusing a request; counted for each channel."""
 
 from __future__ import annotations

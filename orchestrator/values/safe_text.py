@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes foreign text safe to show on a terminal and in a log.
 
 A terminal interprets control characters, including the 32 of Latin-1 above 0x7F, and a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frequencies: integer kHz inside, other units only in what people write and read.
 
 Source: the kernel's cpufreq files hold decimal kHz

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make api`: write the client's side of the control API and its reference."""
 
 from __future__ import annotations

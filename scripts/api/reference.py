@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a reference of the API in Markdown: every call, document and key."""
 
 from __future__ import annotations

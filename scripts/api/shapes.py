@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documents of the API as JSON sees them: keys, types and descriptions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generates the manual pages from the code.
 
 Theory of operation: options and their help come from the command lines, exit statuses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make man`: write the manual pages into a directory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sections about the command `vmpower`, from its `--help`."""
 
 from __future__ import annotations

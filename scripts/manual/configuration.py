@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sections about the configuration's keys, from inner_kind dataclasses."""
 
 from __future__ import annotations

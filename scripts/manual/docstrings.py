@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Documentation of fields and enum members: docstrings in the source, or declared."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options and commands of argparse parsers, for `vmpowerd` and `vmpower-guest`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kinds of policies and their options, from their table."""
 
 from __future__ import annotations

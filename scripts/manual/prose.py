@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of the pages that are not generated."""
 
 from __future__ import annotations

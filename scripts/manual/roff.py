@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formats text with the macros of man(7).
 
 Source: man(7) of groff and mandoc; groff_char(7).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark measures correctly; the size of the figures is not tested."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stream of which nothing is known."""
 
 from __future__ import annotations

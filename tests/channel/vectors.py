@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole packets, written by compiled DPDK programs."""
 
 from __future__ import annotations

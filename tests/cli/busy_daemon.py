@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real daemon with simulated load, for the pictures in the documentation.
 
 libvirt's test driver runs the domains, the CPUs are simulated, and this process plays

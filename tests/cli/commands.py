@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tree of all commands, for tests that iterate over it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: a fake daemon, and two ways to run the command."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compares text with golden files; `UPDATE_GOLDEN=1 pytest tests/cli` rewrites them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower apply`, with a fake daemon on real sockets."""
 
 from __future__ import annotations

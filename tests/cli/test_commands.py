@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands, run in this process, with a fake daemon on real sockets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Completion in real shells: with a daemon, with libvirt only, with neither."""
 
 from __future__ import annotations

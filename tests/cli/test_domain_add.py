@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower domain add` and `domain pin`, with libvirt's test driver."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower domain onboard|offboard|set` and `vmpower template`."""
 
 from __future__ import annotations

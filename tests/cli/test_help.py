@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--help` of every command."""
 
 from __future__ import annotations

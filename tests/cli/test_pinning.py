@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A proposed pinning: confirmed on a terminal, and without CPUs of bound programs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command in a separate process: terminals, signals, imports."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Progress of slow work: shown on a terminal after a delay, and erased."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables, compared with golden files.
 
 `UPDATE_GOLDEN=1 pytest tests/cli/test_tables.py` rewrites the files; review the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Screens of `vmpower top`, compared with golden files.
 
 `UPDATE_GOLDEN=1 pytest tests/cli` rewrites the files; review the differences.

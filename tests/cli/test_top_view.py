@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys of `vmpower top`: from a view and a key to a view."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The source of a vCPU's frequency, and its limits."""
 
 from __future__ import annotations

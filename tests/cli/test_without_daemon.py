@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower restore` and `vmpower simulate`, which need no daemon."""
 
 from __future__ import annotations

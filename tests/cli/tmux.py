@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real terminal for tests: a separate tmux server that runs a shell.
 
 Usage::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tests that documents name exist."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where DPDK's own host has fixed limits."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """S1 to S17 of docs/conformance.md: what a guest can do to the peer's host."""
 
 from __future__ import annotations

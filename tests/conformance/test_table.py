@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every row of docs/conformance.md has a test, or the reason why not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """T1 to T13 of docs/conformance.md: defects of the peer's transport."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """W1 to W17 of docs/conformance.md: what a DPDK guest finds at the other end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A daemon behind the control API that has no CPUs and no libvirt.
 
 It keeps the promises of `ControlBackend`, which `test_contract` checks of it and of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host that the fake daemon serves: its domains and CPUs, as documents."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The control API over real sockets: requests, failures and streams."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of calls, its documents and the OpenAPI document."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the API promises, of the fake daemon and of the real one.
 
 The real one is a vmpowerd process on libvirt's test driver and simulated CPUs. Both

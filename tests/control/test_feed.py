@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ring of recent events and its readers."""
 
 from __future__ import annotations

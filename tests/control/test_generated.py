@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client's side of the API, as it is generated from the server's."""
 
 from __future__ import annotations

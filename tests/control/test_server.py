@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start and stop of the control server, and clients that misbehave."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A host in which the controller's actions come true, one outcome at a time.
 
 Not a mock: it keeps what the real performer would cause (which channels are with the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hosts and domains as the tests of the controller describe them."""
 
 from __future__ import annotations

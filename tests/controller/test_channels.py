@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connecting, losing and switching channels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever happens, in whatever order: in the end the picture is the host."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What becomes of a domain, from its first description to its end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clock groups that the kernel refuses, or that change while they are worked on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of a clock group's stages: values only."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Preparing, taking and giving back clock groups."""
 
 from __future__ import annotations

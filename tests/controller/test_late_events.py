@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events that arrive too late: what they are about is gone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which domains get channels by rules, and which lose them again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any sequence of onboardings, changes by other tools and failures: values only.
 
 In the end every domain has exactly the channels that it should have: those of other

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies of guests, of rules and of metadata: decided, answered, ended."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a guest is refused, in the operator's words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One domain of the test driver, its guest ends, and a simulated CPU tree."""
 
 from __future__ import annotations

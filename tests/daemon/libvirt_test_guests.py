@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains of libvirt's test driver whose channels end in this process.
 
 The test driver runs domains without QEMU. A channel with an explicit path and a socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A domain of each template, created by `domain add --start`, is served at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each mistake is reported clearly, and everything else keeps working."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """kill -9, at random moments, under traffic: the host is restored."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real guests under a real libvirtd: every change of a domain is noticed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DPDK's own guests with the real daemon: its test suite, and its library."""
 
 from __future__ import annotations

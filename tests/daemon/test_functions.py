@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What DPDK's own host cannot do, and what its test plans require, with real daemons.
 
 The names begin with the numbers of docs/conformance-functions.md.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Guests of all generations in a real VM, one after the other on one port.
 
 DPDK's own library, which is of the latest generation, is in `test_dpdk`.

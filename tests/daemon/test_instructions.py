@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scripts for DPDK's vm_power_manager with a real daemon: FIFOs and the API."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An administrator's scaling_max_freq limits everything the daemon does and reports."""
 
 from __future__ import annotations

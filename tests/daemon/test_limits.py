@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """More channels than a process may have open files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Onboarding by hand and by rules, with real guests under a real libvirtd."""
 
 from __future__ import annotations

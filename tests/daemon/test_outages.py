@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libvirtd hangs, dies and returns while guests send 1000 requests per second."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies with a real daemon: simulated CPUs, domains of the test driver."""
 
 from __future__ import annotations

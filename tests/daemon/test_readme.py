@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the README says to try by hand runs as it stands, line by line."""
 
 from __future__ import annotations

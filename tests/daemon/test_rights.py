@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits and rights with a real daemon: set while a domain runs, and shown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemon as a whole, with libvirt's test driver and simulated CPUs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real guest without an agent: its frequency follows its load."""
 
 from __future__ import annotations

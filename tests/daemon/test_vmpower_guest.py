@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower-guest` inside real guests, against the daemon on simulated CPUs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Guests that send requests all the time, from threads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pictures of the packages show the packages that there are, in their layers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What documents say to type, and to write into a configuration, is valid."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decisions are numbered without gaps, listed once each, and have their three parts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The glossary is sorted, and explains each term once and briefly."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tests/README.md lists every helper of the tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Links in documents lead somewhere, and files that are named there exist."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Documents are narrow enough to be reviewed line by line."""
 
 from __future__ import annotations

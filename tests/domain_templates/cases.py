@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A spec for each template and each of its options."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building domain XML from a template and a spec."""
 
 from __future__ import annotations

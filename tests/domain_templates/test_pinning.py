@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proposed pinning: of hosts with any layout of cores, threads and clock groups."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Built domains, checked with golden files, libvirt's schema and a real libvirt.
 
 `UPDATE_GOLDEN=1 pytest tests/domain_templates` rewrites the files; review the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domain XML for tests: golden files, and small documents built by the tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What libvirt says about its host."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Controllers that came with channels, and can go with them."""
 
 from __future__ import annotations

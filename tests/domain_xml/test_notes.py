@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Notes of attached channels, as other programs may leave them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domain XML that libvirt would not write, and people do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo as a process, with or without a terminal."""
 
 from __future__ import annotations

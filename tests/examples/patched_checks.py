@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `domain_right.patch` adds; run by `test_domain_right` in a patched copy."""
 
 from __future__ import annotations

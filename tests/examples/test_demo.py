@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo, with real guests."""
 
 from __future__ import annotations

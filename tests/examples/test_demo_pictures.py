@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Charts, pictures and summaries of the demo."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A right is added as CONTRIBUTING.md shows it, to a copy of the product."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy kind is one module and a line in the table; everything else follows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example unit: valid, confined, and with everything the daemon needs."""
 
 from __future__ import annotations

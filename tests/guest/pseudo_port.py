@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A device that can be opened like a virtio port, connected to a channel's socket."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of the monitor, in a thread, for tests of blocking guest calls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The archive `vmpower-guest.pyz`: complete, reproducible, for old Pythons."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`VCpuClock`, with the parts of the monitor and with a scripted host."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower-guest` as a process, on a port that the parts of the monitor serve."""
 
 from __future__ import annotations

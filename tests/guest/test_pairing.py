@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pairing of answers with requests in a stream of bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies of `policy send`, as the host decodes them."""
 
 from __future__ import annotations

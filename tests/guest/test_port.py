@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opening, reading and writing virtio-serial ports."""
 
 from __future__ import annotations

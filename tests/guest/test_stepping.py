@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decisions of `vmpower-guest auto`, and loads from /proc/stat."""
 
 from __future__ import annotations

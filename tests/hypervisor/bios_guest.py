@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real QEMU whose guest stays in its BIOS, and its domain as other tools see it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recorder of events, connections of other tools, a guest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random onboardings, changes by other tools and failures, over a real libvirt.
 
 The controller decides, the hypervisor acts, libvirt shows the outcome; only the threads

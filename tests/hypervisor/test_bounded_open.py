@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opening a connection to a libvirtd that accepts and does not answer."""
 
 from __future__ import annotations

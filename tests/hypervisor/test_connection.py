@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The connection to a libvirtd that is killed, frozen and restarted."""
 
 from __future__ import annotations

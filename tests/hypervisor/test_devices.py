@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attaching and detaching on a real QEMU whose guest stays in its BIOS."""
 
 from __future__ import annotations

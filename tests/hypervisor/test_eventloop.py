@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The event loop's end: a callback into an exiting interpreter would crash it."""
 
 from __future__ import annotations

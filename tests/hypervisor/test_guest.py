@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events and descriptions of a real QEMU whose guest stays in its BIOS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run times of vCPUs of real QEMUs: a guest in its BIOS uses one vCPU."""
 
 from __future__ import annotations

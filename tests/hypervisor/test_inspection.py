@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inspection of libvirt's test driver, and of libvirts that are absent or hang."""
 
 from __future__ import annotations

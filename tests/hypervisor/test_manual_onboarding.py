@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Onboarding and metadata by hand, on real guests that stay in their BIOS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any sequence of domain events, onboardings and failures ends in the right state."""
 
 from __future__ import annotations

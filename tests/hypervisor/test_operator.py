@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command's side of libvirt, on a real guest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a domain's XML is parsed again, and when it is taken from the cache."""
 
 from __future__ import annotations

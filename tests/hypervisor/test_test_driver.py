@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hypervisor over libvirt's own test driver, in this process."""
 
 from __future__ import annotations

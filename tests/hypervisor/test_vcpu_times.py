@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run times of vCPUs, from libvirt's own test driver."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Main's and the monitor's side of clock groups in one process, with the real code.
 
 Real: the controller, its inventory, the held groups with their journal on a simulated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The monitor's parts in this process, with real sockets and plain files."""
 
 from __future__ import annotations

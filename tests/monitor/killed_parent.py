@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A main process to be killed: takes groups, has a guest change frequencies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A main process around a real monitor process, with plain files and guests."""
 
 from __future__ import annotations

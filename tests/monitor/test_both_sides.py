@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever crosses between them, both sides of a clock group agree in the end."""
 
 from __future__ import annotations

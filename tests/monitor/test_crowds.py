@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many guests served in one pass."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What survives the death of a monitor, and what the next one resumes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A floating vCPU has neither a requested frequency nor steps."""
 
 from __future__ import annotations

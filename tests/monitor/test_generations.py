@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Guests of all generations on real sockets, side by side."""
 
 from __future__ import annotations

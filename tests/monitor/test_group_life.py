@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The life of a clock group, including the death of a monitor and of main."""
 
 from __future__ import annotations

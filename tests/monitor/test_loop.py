@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the loop survives, and what ends it."""
 
 from __future__ import annotations

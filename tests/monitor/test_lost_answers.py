@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers that are dropped because they are late or the guest does not read them."""
 
 from __future__ import annotations

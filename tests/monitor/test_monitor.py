@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real monitor process as seen by main and by guests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Votes of policies, and how guests' policies reach main and are answered."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Queries: a guest reads the frequencies and capabilities of its own vCPUs."""
 
 from __future__ import annotations

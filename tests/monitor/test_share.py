@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The share of the monitor's time that one guest may use."""
 
 from __future__ import annotations

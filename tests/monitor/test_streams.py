@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Streams of packets: whole, cut anywhere, and garbage."""
 
 from __future__ import annotations

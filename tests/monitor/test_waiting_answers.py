@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers that wait until their clock group is taken."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plans for channels, for any description, rule and operator's choice."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages of scripts for DPDK's vm_power_manager: splitting and parsing."""
 
 from __future__ import annotations

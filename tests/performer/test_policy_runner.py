@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies in the daemon's loop: timer and threads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ends when a guest's program closes its port: a real monitor, in real time.
 
 The programs of a guest share one socket, as they share one channel of the daemon.

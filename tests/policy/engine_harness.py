@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy engine without threads and clock, and counters that the test sets."""
 
 from __future__ import annotations

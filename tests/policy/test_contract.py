@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for every policy, whatever it is given."""
 
 from __future__ import annotations

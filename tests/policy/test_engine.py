@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The engine, tick by tick: which policies are in force, and how they vote."""
 
 from __future__ import annotations

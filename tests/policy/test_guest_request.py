@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PKT_POLICY: what guests may send, and what is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The period of a policy in its one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules: read from tables of the configuration, checked, made policies."""
 
 from __future__ import annotations

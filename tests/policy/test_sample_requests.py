@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sample requests: when they are sent, how long policies wait, what they receive."""
 
 from __future__ import annotations

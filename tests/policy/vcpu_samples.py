@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views for policies, by hand and by the thousand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CPU trees and journals for the tests.
 
 VMPOWER_CPU_ROOT adds a real tree to the contract.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract of every CPU tree, simulated or Linux's own, as plain functions.
 
 They need the standard library only, so that they run inside a small guest whose kernel

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The acpi-cpufreq driver when the kernel refuses, for which /dev/full stands in."""
 
 from __future__ import annotations

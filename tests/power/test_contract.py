@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract on simulated trees; the lab runs it on Linux's own driver."""
 
 from __future__ import annotations

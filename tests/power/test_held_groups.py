@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clock groups that main holds, on a simulated tree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal: complete after any death, and no way to write elsewhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Valid contents of a journal, and the treatment of invalid ones."""
 
 from __future__ import annotations

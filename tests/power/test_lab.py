@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same contract on Linux's own acpi-cpufreq driver, in a virtual machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Locations of CPUs, on trees with and without them."""
 
 from __future__ import annotations

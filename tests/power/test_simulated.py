@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulated CPUs: files as the kernel's, only in empty directories."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Topology of complete and of damaged trees."""
 
 from __future__ import annotations

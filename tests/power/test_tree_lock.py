@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One holder per tree, with a real lock between real processes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading frequencies in a thread, from a kernel that may block."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status document of a whole host, built in pieces."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An ACPI table that gives QEMU's CPUs performance states.
 
 Linux's own acpi-cpufreq driver then runs in the guest, with real governors and real

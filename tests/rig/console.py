@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a guest has printed, from the file of its serial console."""
 
 from __future__ import annotations

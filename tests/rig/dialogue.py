@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guest of any generation: runs inside a VM, and prints the answers it receives.
 
 Usage: PYTHONPATH=vmpower-guest.pyz python3 dialogue.py DEVICE BYTES

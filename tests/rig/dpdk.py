@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DPDK's own programs as guests: its test suite, and a client of its library.
 
 Usage::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A minimal host: it connects to channels and acknowledges everything.
 
 An ACK is the request itself, so that to a guest an echo is a host that grants every

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Guests in the test process itself: ``qemu:///embed?root=…``.
 
 Usage, in a test (the fixture is shared by the whole session)::

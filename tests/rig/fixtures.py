@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rig's fixtures, for every test: a pytest plugin."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Guests under libvirt: their XML, their consoles, and the talker inside.
 
 A :class:`GuestHost` is a place for guests (see :mod:`tests.rig.embed`,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab as a virtualization host: QEMU, libvirt and the daemon inside it.
 
 It runs the whole chain: a DPDK guest in a nested QEMU, started by ``qemu:///embed`` in

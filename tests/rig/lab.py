@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A host with real cpufreq: Linux's acpi-cpufreq driver in a guest of four CPUs.
 
 Usage::

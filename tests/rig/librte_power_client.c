@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A guest application of DPDK's power library: six calls on lcore 0, spaced in time.
  *
  * The calls and their order are those of DPDK's power_kvm_vm_autotest, so the units on

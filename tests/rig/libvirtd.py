@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real libvirtds: processes that tests can freeze, kill and restart.
 
 Usage, in a test (both fixtures are shared by the session)::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A private machine for the tests: libvirt's directories, /dev/kvm, processes.
 
 As root, the test process leaves the machine's mount namespace when it starts. From then

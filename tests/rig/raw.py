@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guest in a QEMU of its own, without libvirt.
 
 Usage::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes of the tests: orphans are reaped at once, none outlives the run.
 
 QEMU makes itself an orphan, and so does every daemon whose parent a test kills. On an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guest that runs shell commands for a test, one after the other.
 
 Usage::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host's side of the talker's rig port: sends statements, returns results.
 
 The language is documented in ``examples/guests/talker.c``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole chain, all real: DPDK's library in a guest, Linux's cpufreq below it."""
 
 from __future__ import annotations

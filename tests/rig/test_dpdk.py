@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DPDK's own guests notice whether a host is connected."""
 
 from __future__ import annotations

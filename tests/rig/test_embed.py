@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The embedded driver boots guests whose ports are connected to plain sockets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab is a host whose frequencies are set by Linux's own acpi-cpufreq driver."""
 
 from __future__ import annotations

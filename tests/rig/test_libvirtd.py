@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tests' libvirtds keep their guests, whatever happens to them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A guest without libvirt is served by any program that connects to its port."""
 
 from __future__ import annotations

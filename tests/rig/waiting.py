@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting for what another program does: a condition and a deadline."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """rtnetlink's answers about interfaces, composed as the kernel composes them.
 
 Source: rtnl_fill_ifinfo() and rtnl_fill_vfinfo() of net/core/rtnetlink.c, Linux 6.1:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real tap, in a network namespace of its own: which counter is the guest's?
 
 ``python3 -m tests.sampling.tap`` sends three packets towards the guest's end and prints

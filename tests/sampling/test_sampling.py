@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counters of sysfs, netlink, perf and libvirt are read."""
 
 from __future__ import annotations

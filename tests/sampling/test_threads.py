@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The engine with real threads, real counters and a real clock."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manual pages: complete, up to date, valid."""
 
 from __future__ import annotations

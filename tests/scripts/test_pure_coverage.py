@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate for the coverage of pure packages finds what is not covered."""
 
 from __future__ import annotations

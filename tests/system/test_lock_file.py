@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lock file that only its owner may open."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frequency tables, with and without turbo: values only."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Foreign text on a terminal and in a log."""
 
 from __future__ import annotations

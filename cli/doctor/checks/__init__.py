@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checks: each function with `@check` in one of the modules is one."""
 
 from __future__ import annotations

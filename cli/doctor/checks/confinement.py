@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Channel sockets with their own paths, and AppArmor or SELinux denying them to QEMU.
 
 Source: libvirt's virt-aa-helper (`valid_path`: directories that it never allows) and

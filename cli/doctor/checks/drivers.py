@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scaling drivers: which frequencies can be set, and with which driver they could be.
 
 Source: Documentation/admin-guide/pm/{intel_pstate,amd-pstate}.rst of the kernel

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The host: virtualization, the CPU tree, offline and isolated CPUs."""
 
 from __future__ import annotations

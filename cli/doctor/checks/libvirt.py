@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libvirt: whether domains can be read and changed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frequency limits and governors that other programs have set."""
 
 from __future__ import annotations

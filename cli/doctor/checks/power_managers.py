@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other programs that set frequencies or governors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemon: its configuration, its sockets, and access to them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clock groups and cores that several domains, or domains and the host, share."""
 
 from __future__ import annotations

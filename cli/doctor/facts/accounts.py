@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Users and groups of the host, and the user who runs the command.
 
 Source: passwd(5), group(5).

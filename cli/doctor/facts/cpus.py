@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CPUs: their scaling drivers, governors and limits.
 
 Source: Documentation/admin-guide/pm/{cpufreq,intel_pstate,amd-pstate}.rst of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemon: whether it responds, its status, its configuration."""
 
 from __future__ import annotations

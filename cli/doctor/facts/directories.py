@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Directories of channel sockets whose paths are set in domains, as for DPDK."""
 
 from __future__ import annotations

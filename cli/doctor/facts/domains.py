@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains, as the daemon knows them, otherwise as libvirt does."""
 
 from __future__ import annotations

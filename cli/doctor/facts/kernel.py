@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel: its command line, modules, CPU flags, /dev/kvm and security.
 
 Source: proc(5); Documentation/admin-guide/kernel-parameters.rst of the kernel.

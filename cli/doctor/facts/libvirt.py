@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libvirt: whether it responds, and with which rights."""
 
 from __future__ import annotations

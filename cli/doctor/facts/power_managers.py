@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other power managers: running, or enabled at boot, and TuneD's profile.
 
 Source: TuneD's tuned.conf(5) and its plugin_cpu (section [cpu], `include=`);

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The run directory of the daemon: its sockets and its restore journal."""
 
 from __future__ import annotations

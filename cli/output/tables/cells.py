@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single values as cells and text: counts, frequencies, times, lists."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of host CPUs, by clock group."""
 
 from __future__ import annotations

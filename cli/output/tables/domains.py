@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of domains, and of one domain."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders sheets as plain text, as virsh does: for pipes and simple terminals."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refused requests: how many, on which channels, for what reason."""
 
 from __future__ import annotations

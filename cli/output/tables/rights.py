@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The effective settings of a domain, and the source of each."""
 
 from __future__ import annotations

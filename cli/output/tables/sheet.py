@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A table before it is rendered: cells, their meaning, and what may be dropped."""
 
 from __future__ import annotations

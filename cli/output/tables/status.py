@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status page: domains, their CPUs, frequencies, requests and warnings."""
 
 from __future__ import annotations

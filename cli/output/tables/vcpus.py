@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Columns of a vCPU: its CPUs, frequency, request, bounds, and source set them."""
 
 from __future__ import annotations

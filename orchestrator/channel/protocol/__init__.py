@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bytes that DPDK's power library and a host exchange over a channel.
 
 Theory of operation: there is no framing, no magic number and no version. A packet is a

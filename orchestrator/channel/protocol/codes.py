@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The codes on the wire, named as in DPDK."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The packet layouts of all DPDK releases; no packet names its own.
 
 In struct's formats `L` is 4 bytes, `Q` 8, `x` padding, all little-endian.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The packet that installs a policy: decoded and encoded, not checked.
 
 Fields that a policy does not use may hold stack garbage: unused hours (v17.11 to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The replies to queries; guests read only their entries and `num_vcpu`."""
 
 from __future__ import annotations

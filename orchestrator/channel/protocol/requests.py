@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first fields of a packet, common to all generations, and its answer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documents that the control API sends and accepts, one module for each noun.
 
 The status document is a contract: keys are added, not removed or changed. Clients see

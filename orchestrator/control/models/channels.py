@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The poweragent channels of domains."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Host CPUs, their clock groups and their frequencies."""
 
 from __future__ import annotations

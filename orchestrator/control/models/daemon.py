@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemon and its connection to libvirt."""
 
 from __future__ import annotations

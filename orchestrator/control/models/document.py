@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all documents of the control API have in common."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """libvirt domains and their vCPUs."""
 
 from __future__ import annotations

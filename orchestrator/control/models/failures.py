@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The body of every answer whose HTTP status is 400 or above."""
 
 from __future__ import annotations

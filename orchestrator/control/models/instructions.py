@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON messages in the format of DPDK's vm_power_manager."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Policies, which request frequencies in place of a guest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bounds and rights of a domain, each with its source."""
 
 from __future__ import annotations

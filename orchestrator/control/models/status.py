@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status document: what `vmpower status -o json` prints."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The monitor's process, and main's end of the socket to it."""
 
 from __future__ import annotations

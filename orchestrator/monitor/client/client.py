@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Main's side of the monitor: starts it, sends commands, receives reports.
 
 Theory of operation: definitions of groups and domains are recorded here and sent again

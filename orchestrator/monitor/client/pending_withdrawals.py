@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Withdrawals of votes that the monitor has not yet processed.
 
 Theory of operation: a monitor can die at any time, and until main notices it keeps

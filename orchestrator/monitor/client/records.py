@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Definitions sent to the monitor, kept for the next one, and their table rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Allocates the rows of the shared table."""
 
 from __future__ import annotations

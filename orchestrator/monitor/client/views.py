@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contents of the shared table, as values.
 
 Synchronization: none required, everything here is immutable.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands from main to the monitor; the controller creates them.
 
 The fields that end in `row` are rows of the shared table, filled in by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The socket between main and monitor: messages with descriptors, never blocking.
 
 A SOCK_SEQPACKET pair preserves message boundaries and notifies either side of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encodes commands and reports as JSON, and checks every field on receipt.
 
 The format is ``["Name", [fields]]``. Both sides check what they receive, so that a bug

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports of the monitor; `monitor.client` posts each as the event of the same name.
 
 Imported by the monitor process: import nothing heavier than ``typing`` here. The codec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory shared by main and monitor: counters, votes, grants.
 
 Theory of operation: an anonymous file (memfd) that main creates and every monitor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entry point of the monitor process: ``python -I -S THIS_FILE DESCRIPTOR``.
 
 -I and -S leave only the standard library on the path, for a fast start that does not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rate limit for messages about policies, and their tickets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers: sent at once, gathered, or held until their outcome is known.
 
 The answers of a channel are sent in the order of their requests, because a guest has no

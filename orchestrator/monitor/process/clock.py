@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A clock group's descriptors and stage."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Votes, frequencies, and the life of clock groups.
 
 Theory of operation: the first vote for a group makes it WANTED and asks main to switch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decides about packets: a vote, a message to main, a reply, or a refusal.
 
 Nothing in a packet identifies a guest: its socket does, and the name in a packet is

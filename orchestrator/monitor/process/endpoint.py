@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A channel's socket, with the requests and answers in progress on it."""
 
 from __future__ import annotations

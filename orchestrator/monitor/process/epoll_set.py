@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The set of sockets that the monitor waits on.
 
 Theory of operation: level-triggered epoll, so that a socket that was read only in part

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exchange with guests: reads packets, changes votes and frequencies, answers.
 
 Theory of operation: serving an endpoint processes what its guest has sent in one read,

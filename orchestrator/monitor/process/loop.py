@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The monitor's event loop.
 
 It blocks without a timeout while there is no deadline, so an idle monitor costs

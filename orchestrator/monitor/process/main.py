@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The monitor process: builds its parts, serves, and restores if main dies."""
 
 from __future__ import annotations

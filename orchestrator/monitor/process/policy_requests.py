@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forwards guests' policies to main, which installs them.
 
 Theory of operation: policies that can be refused without knowledge of the host are

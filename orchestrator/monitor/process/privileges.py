@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drops the privileges of the monitor process, which needs only its descriptors.
 
 Source: man 2 prctl, man 2 setresuid, man 2 capset, man 7 capabilities. Order matters:

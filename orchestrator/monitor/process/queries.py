@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replies to queries: frequencies and capabilities of a guest's own vCPUs.
 
 A frequency is the grant of the vCPU's clock group: the last one that the kernel

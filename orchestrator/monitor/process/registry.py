@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Applies the commands of main to groups, domains and endpoints."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits the share of the monitor's time that one guest may use.
 
 Theory of operation: a guest that waits for its answers sends one packet at a time, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Executes the commands that scripts send to DPDK's vm_power_manager.
 
 A frequency that they set is an operator's override: it takes precedence over all guests

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FIFOs `fifo<N>`, one for each host CPU, like those of DPDK's vm_power_manager.
 
 Theory of operation: a FIFO is opened for reading and writing, so that it does not end

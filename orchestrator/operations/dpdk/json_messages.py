@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses the messages that scripts write to the FIFOs of DPDK's vm_power_manager.
 
 Messages are JSON objects, back to back, in any number of pieces. Unlike in that

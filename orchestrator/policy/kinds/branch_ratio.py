@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """By mispredicted branches: a polling loop that finds nothing repeats itself.
 
 Pure.

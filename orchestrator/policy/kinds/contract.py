@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every policy is: options, and a pure decision over a view.
 
 Pure. A view carries everything that a decision may depend on, time included; what is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of policy kinds: declared on fields, read, checked and printed; pure.
 
 Theory of operation: a field of a policy is an option if `option` declares it, and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of policy kinds: a new kind is a module of this package and a line here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """By the time of day: busy, quiet, and times in which traffic decides.
 
 Pure: the moment comes with the view.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """By received packets: the more arrive, the higher the frequency.
 
 Pure.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """By load: for guests without an agent, which sleep when they have nothing to do.
 
 Pure. Up at once, down step by step and only after several low samples: being slow for a

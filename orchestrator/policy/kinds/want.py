@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a policy can want for a vCPU, and which of its steps that is.
 
 Pure.

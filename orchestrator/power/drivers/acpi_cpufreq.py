@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """acpi-cpufreq: the `userspace` governor and `scaling_setspeed`.
 
 Source: drivers/cpufreq/{acpi-cpufreq,cpufreq_userspace,freq_table}.c of the kernel,

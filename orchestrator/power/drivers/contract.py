@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract of a scaling driver.
 
 Source: Documentation/admin-guide/pm/cpufreq.rst of the kernel (policies, governors).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The supported scaling drivers, by the kernel's names."""
 
 from __future__ import annotations

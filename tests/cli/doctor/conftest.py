@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs `vmpower doctor` and reads its findings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Machines on disk: the files of /sys, /proc and /etc that the doctor reads.
 
 Their contents are written after the kernel's documentation of each scaling driver

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of /dev/kvm."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower doctor` on the files of machines with each scaling driver."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other programs that set frequencies, and settings left by a killed daemon."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clock groups and cores that domains and the host share; confined sockets."""
 
 from __future__ import annotations

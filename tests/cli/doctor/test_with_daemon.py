@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`vmpower doctor` with a daemon, and with libvirt only."""
 
 from __future__ import annotations
