@@ -11,7 +11,7 @@ from tests.controller.specs import domain
 LOW, HIGH = KHz(1_200_000), KHz(2_000_000)
 
 
-def test_a_domain_of_which_nobody_says_anything_may_do_everything() -> None:
+def test_without_settings_a_domain_may_do_everything() -> None:
     rights = resolve_rights(Config(), domain())
     assert rights["min_khz"] == rights["max_khz"] == Resolved(None, "default")
     assert rights.turbo == Resolved(value=True, source="default")
@@ -26,7 +26,9 @@ def test_what_the_metadata_leaves_open_the_default_decides() -> None:
     assert rights.mode == Resolved(Mode.ENFORCE, "default")
 
 
-def test_a_rule_stands_above_the_metadata_and_the_first_rule_above_the_next() -> None:
+def test_rules_take_precedence_over_metadata_and_earlier_rules_over_later_ones() -> (
+    None
+):
     config = Config(
         domain=(
             DomainRule(match="web-*", max_khz=LOW),
@@ -47,7 +49,7 @@ def test_a_rule_can_name_a_uuid() -> None:
     assert not resolve_rights(config, spec).turbo.value
 
 
-def test_the_host_stands_above_everybody() -> None:
+def test_the_host_takes_precedence_over_all() -> None:
     config = Config(mode=Mode.OBSERVE, bounds=BoundsConfig(turbo=False))
     spec = domain(settings=DomainSettings(mode=Mode.ENFORCE, turbo=True))
     rights = resolve_rights(config, spec)
@@ -71,7 +73,7 @@ def test_rules_are_read_from_the_configuration() -> None:
     )
 
 
-def test_a_wish_for_onboarding_comes_from_the_metadata_or_from_a_rule() -> None:
+def test_a_request_for_onboarding_comes_from_metadata_or_from_a_rule() -> None:
     asking = domain(settings=DomainSettings(onboard=True))
     assert resolve_rights(Config(), asking).onboard == Resolved(
         value=True, source="metadata"

@@ -48,13 +48,19 @@ def build_document(
                 "severity": str(finding.severity),
                 "subject": finding.subject,
                 "what": finding.what,
-                "cure": finding.fix or None,
+                "fix": finding.fix or None,
+                "cure": finding.fix or None,  # the earlier name
             }
             for finding in diagnosis.findings
         ],
         "passed": list(diagnosis.passed),
         "unchecked": [
-            {"id": name, "reason": missing.reason, "cure": missing.fix or None}
+            {
+                "id": name,
+                "reason": missing.reason,
+                "fix": missing.fix or None,
+                "cure": missing.fix or None,
+            }
             for name, missing in diagnosis.skipped.items()
         ],
         "cpus": [

@@ -135,7 +135,7 @@ def _frequency_cells(
         return {"Frequency": Text("floats", "yellow")}
     room = widths.get(_HISTORY, 0)
     has_room = widths.get(_BOUNDS, 0) >= _FULL_BOUNDS
-    khz, steps, requested = cpu["current_khz"], cpu["steps_khz"], vcpu["wish_khz"]
+    khz, steps, requested = cpu["current_khz"], cpu["steps_khz"], vcpu["requested_khz"]
     share = None if khz is None else share_of(khz, steps[-1], steps[0])
     recent = snapshot.history.group_khz.last(cpu["clock_group"], room)
     return {

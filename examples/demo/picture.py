@@ -145,11 +145,13 @@ def frequency_chart(
 def _requests(recording: Recording, group: ClockGroup) -> list[Text]:
     governor = recording.current_governor(group.number)
     rows = [Text(f"governor {governor}", "dim")]
-    tracks = [x for x in recording.tracks_of(group) if x.wish_khz is not None]
-    highest = max((x.wish_khz or 0 for x in tracks), default=0)
+    tracks = [x for x in recording.tracks_of(group) if x.requested_khz is not None]
+    highest = max((x.requested_khz or 0 for x in tracks), default=0)
     for track in tracks:
-        style = "" if track.wish_khz == highest else "dim"
-        rows.append(Text(f"{track.name} requests {format_khz(track.wish_khz)}", style))
+        style = "" if track.requested_khz == highest else "dim"
+        rows.append(
+            Text(f"{track.name} requests {format_khz(track.requested_khz)}", style)
+        )
     return rows
 
 

@@ -40,7 +40,7 @@ def _track_line(track: VCpuTrack) -> str:
     p50, p99 = p50_p99(track.rtt_us)
     return (
         f"      {track.name:<11} queue {report.queue:>5}  {rate:>8,.0f} packets/s"
-        f"  requests {format_khz(track.wish_khz):>8} ({requests:>3.0f}/s)"
+        f"  requests {format_khz(track.requested_khz):>8} ({requests:>3.0f}/s)"
         f"  ACK {report.acks:>4}  NACK {report.nacks}  late {report.none}"
         f"  p50 {p50}  p99 {p99}"
     )

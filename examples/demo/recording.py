@@ -61,7 +61,7 @@ class VCpuTrack:
     """All round trips that the guest measured."""
     channel: Channel | None = None
     """The daemon's counters for its channel."""
-    wish_khz: int | None = None
+    requested_khz: int | None = None
     _reports: deque[VCpuReport] = field(default_factory=deque)
     _requests: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -144,7 +144,7 @@ class Recording:
             for vcpu in domain["vcpus"]:
                 track = self.tracks.get((domain["name"], vcpu["vcpu"]))
                 if track:
-                    track.wish_khz = vcpu["wish_khz"]
+                    track.requested_khz = vcpu["requested_khz"]
             for channel in domain["channels"]:
                 track = self.tracks.get((domain["name"], channel["number"]))
                 if track:

@@ -146,8 +146,10 @@ class Vcpu(TypedDict):
     """Whether its frequency can follow requests."""
     reason: str | None
     """Why it is not controllable; null if it is."""
-    wish_khz: int | None
+    requested_khz: int | None
     """Frequency requested for it, in kHz; null without a vote."""
+    wish_khz: int | None
+    """Earlier name of `requested_khz`."""
     clock_group: int | None
     """Clock group that it is pinned into; null if it is not pinned into exactly one."""
     min_khz: int | None

@@ -135,13 +135,15 @@ class StatusBuilder:
     def _vcpus(self, record: DomainRecord, rights: Rights) -> Iterator[models.Vcpu]:
         for placement in record.placements.values():
             key = (record.spec.uuid, int(placement.vcpu))
+            requested_khz = self._monitor.requested_khz.get(key)
             steps_khz = self._steps_khz(rights, placement.group)
             yield models.Vcpu(
                 vcpu=placement.vcpu,
                 pcpus=tuple(sorted(placement.pcpus)),
                 controllable=placement.reason is None,
                 reason=placement.reason,
-                wish_khz=self._monitor.requested_khz.get(key),
+                requested_khz=requested_khz,
+                wish_khz=requested_khz,
                 clock_group=placement.group,
                 min_khz=min(steps_khz, default=None),
                 max_khz=max(steps_khz, default=None),

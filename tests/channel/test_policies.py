@@ -148,7 +148,7 @@ def test_a_packet_of_32_bits_lacks_only_the_tail() -> None:
     assert short == packet[:460]
 
 
-def test_the_command_is_a_policy_s_unless_said_otherwise() -> None:
+def test_the_command_is_set_policy_by_default() -> None:
     vector = read_vectors()["G4.PKT_POLICY_REMOVE"]
     name = b"ubuntu2"
     removal = PolicyPacket(command=Command.PKT_POLICY_REMOVE, vm_name=name)

@@ -28,7 +28,7 @@ def plain(document: Document) -> dict[str, object]:
 
 
 def source_of(
-    wish_khz: int | None,
+    requested_khz: int | None,
     *policies: tuple[SourceKind, int | None, bool],
     **more: object,
 ) -> str:
@@ -38,13 +38,13 @@ def source_of(
         for source, khz, counts in policies
     ]
     domain = plain(DOMAINS[0]) | {"policies": [plain(one) for one in policy_list]}
-    own = plain(vcpu(0, 2, wish_khz=wish_khz))
+    own = plain(vcpu(0, 2, requested_khz=requested_khz))
     found = plain(cpu(2, HIGH)) | more
     return set_by(cast("Domain", domain), cast("Vcpu", own), cast("Cpu", found)).text
 
 
 @pytest.mark.parametrize(
-    ("wish_khz", "policies", "words"),
+    ("requested_khz", "policies", "words"),
     [
         (None, [], "vmpowerd (no request)"),
         (HIGH, [], "guest"),
@@ -57,11 +57,11 @@ def source_of(
     ],
 )
 def test_the_source_of_the_effective_request_is_shown(
-    wish_khz: int | None,
+    requested_khz: int | None,
     policies: list[tuple[SourceKind, int | None, bool]],
     words: str,
 ) -> None:
-    assert source_of(wish_khz, *policies) == words
+    assert source_of(requested_khz, *policies) == words
 
 
 def test_an_override_or_the_governor_is_shown_as_the_source() -> None:

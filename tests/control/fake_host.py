@@ -69,14 +69,18 @@ def channel(
 
 
 def vcpu(
-    number: int, *pcpus: int, wish_khz: int | None = None, reason: str | None = None
+    number: int,
+    *pcpus: int,
+    requested_khz: int | None = None,
+    reason: str | None = None,
 ) -> Vcpu:
     return Vcpu(
         vcpu=number,
         pcpus=pcpus,
         controllable=reason is None,
         reason=reason,
-        wish_khz=wish_khz,
+        requested_khz=requested_khz,
+        wish_khz=requested_khz,
         clock_group=None if reason else pcpus[0] // 2 * 2,
         min_khz=None if reason else STEPS[-1],
         max_khz=None if reason else STEPS[2],
@@ -139,8 +143,8 @@ DOMAINS = (
         state=DomainState.RUNNING,
         mode=Mode.ENFORCE,
         vcpus=(
-            vcpu(0, 2, wish_khz=2_600_000),
-            vcpu(1, 3, wish_khz=1_800_000),
+            vcpu(0, 2, requested_khz=2_600_000),
+            vcpu(1, 3, requested_khz=1_800_000),
             vcpu(2, 4, 6, reason="pinned to CPUs of more than one clock group: 4,6"),
         ),
         channels=(
@@ -173,7 +177,7 @@ DOMAINS = (
                 problem="vnet0 is gone",
             ),
         ),
-        problems=("metadata, line 7: 'fast' is no frequency",),
+        problems=("metadata, line 7: max='fast': invalid frequency",),
     ),
     Domain(
         uuid=ROUTER,

@@ -23,7 +23,7 @@ STATUS_KEYS = {
     "DaemonStatus": ["version", "pid", "mode", "uptime_s"],
     "LibvirtStatus": ["uri", "connected", "reconnects_total", "stale_since"],
     "Domain": ["uuid", "name", "state", "mode", "vcpus", "channels"],
-    "Vcpu": ["vcpu", "pcpus", "controllable", "reason", "wish_khz"],
+    "Vcpu": ["vcpu", "pcpus", "controllable", "reason", "requested_khz", "wish_khz"],
     "Channel": [
         "number",
         "target",

@@ -52,7 +52,7 @@ def test_retries_back_off_from_20_ms_to_5_s() -> None:
     assert waits[-1] == 5.0
 
 
-def test_an_attempt_that_fails_again_is_not_told_again() -> None:
+def test_an_attempt_that_fails_again_is_not_reported_again() -> None:
     host = described(spec := one_channel())
     host.tell(e.DomainDescribed(spec, NOW_NS))
     absent = e.ChannelAbsent(spec.uuid, 0, "/run/channel.0", "nobody listens")
@@ -152,7 +152,7 @@ def test_the_live_xml_tells_of_a_closed_port_too() -> None:
     assert host.tell(e.DomainDescribed(later, NOW_NS)) == []
 
 
-def test_a_close_that_is_told_late_is_looked_into() -> None:
+def test_a_close_that_is_reported_late_is_checked() -> None:
     spec = domain(channels=(channel(0, is_guest_connected=False),))
     host = described(spec)
     host.start()
@@ -232,7 +232,7 @@ def seconds_until_withdrawn(host: SimulatedHost, failure: e.Event) -> float:
     raise AssertionError("the votes stay")
 
 
-def test_votes_of_a_channel_that_nobody_serves_any_more_end_after_a_second() -> None:
+def test_votes_of_a_channel_that_does_not_reconnect_end_after_a_second() -> None:
     host, spec = orphaned()
     absent = e.ChannelAbsent(spec.uuid, 0, "/run/channel.0", "nobody listens")
     assert 1.0 <= seconds_until_withdrawn(host, absent) <= 2.0

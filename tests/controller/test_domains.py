@@ -157,7 +157,7 @@ def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
         ((7,), "pinned to offline CPUs only: 7"),
     ],
 )
-def test_a_vcpu_that_cannot_be_controlled_says_why(
+def test_an_uncontrollable_vcpu_has_a_reason(
     pinning: tuple[int, ...], reason: str
 ) -> None:
     host = SimulatedHost(topology=topology(offline=[7]))
@@ -179,7 +179,7 @@ def test_two_cpus_of_one_clock_group_are_one_place() -> None:
     assert (placement.group, placement.reason) == (2, None)
 
 
-def test_a_group_with_a_cpu_that_nobody_is_pinned_to_belongs_to_the_host_too() -> None:
+def test_a_group_with_a_cpu_without_pinned_vcpus_belongs_to_the_host_too() -> None:
     host = SimulatedHost(topology=topology(shared=2))
     spec = domain(vcpus=(vcpu(0, 0),))
     host.domains[spec.uuid] = spec

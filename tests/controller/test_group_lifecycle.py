@@ -89,7 +89,7 @@ def test_descriptors_are_open_in_the_stages_that_say_so(
 
 
 @given(st.lists(st.sampled_from(E)))
-def test_whoever_waits_for_a_take_is_answered(happenings: list[GroupEvent]) -> None:
+def test_all_who_wait_for_a_take_are_answered(happenings: list[GroupEvent]) -> None:
     stage, is_waiting = S.IDLE, False
     for event in happenings:
         if (stage, event) not in TABLE:

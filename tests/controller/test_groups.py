@@ -31,7 +31,7 @@ def stage(host: SimulatedHost) -> GroupStage:
     return host.inventory.groups[0].stage
 
 
-def test_nothing_is_taken_before_somebody_votes() -> None:
+def test_nothing_is_taken_before_the_first_vote() -> None:
     host = served()
     assert (stage(host), host.taken_groups) == (GroupStage.PREPARED, set())
 
@@ -116,7 +116,7 @@ def test_observing_prepares_nothing_and_enforces_nothing() -> None:
     assert not record.sent.is_enforced
 
 
-def test_an_override_takes_a_group_that_nobody_uses() -> None:
+def test_an_override_takes_an_unused_group() -> None:
     host = SimulatedHost()
     host.start()
     host.settle()
@@ -170,7 +170,7 @@ def test_a_cpu_that_comes_back_online_gets_its_clock_again() -> None:
     assert c.Reapply(0) in back
 
 
-def test_a_new_monitor_is_told_about_taken_groups() -> None:
+def test_taken_groups_are_handed_over_to_a_new_monitor() -> None:
     host = served()
     host.tell(e.TakeWanted(0))
     host.settle()

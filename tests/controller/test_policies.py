@@ -114,7 +114,7 @@ def test_a_guest_s_policy_is_installed_and_then_acknowledged() -> None:
         ),
     ],
 )
-def test_t13_what_cannot_be_is_refused_with_the_reason_told(
+def test_t13_invalid_requests_are_refused_with_a_reason(
     packet: PolicyPacket, reason: str
 ) -> None:
     host = served()
@@ -125,7 +125,7 @@ def test_t13_what_cannot_be_is_refused_with_the_reason_told(
     assert reason in text
 
 
-def test_s2_whose_policy_it_is_is_not_what_the_packet_says() -> None:
+def test_s2_the_owner_of_a_policy_is_not_taken_from_the_packet() -> None:
     host = served(domain("one"), domain("two", vcpus=(vcpu(0, 4),)))
     one, two = host.domains
     packet = encode_policy(LOW._replace(vm_name=b"two", num_vcpu=1))
@@ -145,7 +145,7 @@ def test_t13_what_the_host_cannot_see_is_refused() -> None:
     assert text.endswith("refused: branch-ratio: this machine has no counters")
 
 
-def test_s13_a_guest_that_repeats_itself_is_answered_and_not_told_of_again() -> None:
+def test_s13_a_repeated_policy_is_answered_and_not_reported_again() -> None:
     host = served()
     for _ in range(3):
         assert send(host, LOW)
@@ -230,7 +230,7 @@ def test_f7_a_guest_s_policy_ends_with(name: str) -> None:
     assert sources(host) == []
 
 
-def test_a_port_that_somebody_else_closes_ends_nothing() -> None:
+def test_a_port_closed_by_another_program_ends_nothing() -> None:
     host = served()
     assert send(host, LOW)
     closed = e.GuestPortChanged(uuid_of(host), "channel0", is_open=False, at_ns=NOW_NS)
@@ -238,7 +238,7 @@ def test_a_port_that_somebody_else_closes_ends_nothing() -> None:
     assert sources(host) == ["guest channel 1"]
 
 
-def test_what_a_guest_may_ask_is_told_and_changed_while_it_runs() -> None:
+def test_permissions_of_a_guest_are_shown_and_changed_while_it_runs() -> None:
     host = served(domain(settings=DomainSettings(queries=False)))
     (record,) = host.inventory.domains.values()
     assert record.sent is not None
@@ -305,7 +305,7 @@ def test_who_is_only_observed_is_not_steered() -> None:
         assert places(host) == {}
 
 
-def test_metadata_says_what_no_rule_says() -> None:
+def test_metadata_decides_what_no_rule_decides() -> None:
     own = DomainSettings(policies="utilisation; workload high vcpus=1")
     spec = without_channels(settings=own)
     host = served(spec, config=Config(policy=(rule(vcpus="0"),)))
@@ -320,7 +320,7 @@ def test_metadata_says_what_no_rule_says() -> None:
     ]
 
 
-def test_a_rule_for_domains_stands_above_their_metadata() -> None:
+def test_a_domain_rule_takes_precedence_over_metadata() -> None:
     spec = without_channels(settings=DomainSettings(policies="utilisation"))
     above = DomainRule(match="dpdk-*", policies="workload high")
     host = served(spec, config=Config(domain=(above,)))
@@ -329,7 +329,7 @@ def test_a_rule_for_domains_stands_above_their_metadata() -> None:
     assert status.order.policy.kind == "workload"
 
 
-def test_a_rule_that_cannot_be_had_is_told_of_once() -> None:
+def test_a_rule_that_cannot_be_applied_is_reported_once() -> None:
     host = SimulatedHost(Config(policy=(rule(kind=BranchRatio.kind, options={}),)))
     host.obstacle = "no counter"
     spec = without_channels()
@@ -370,7 +370,7 @@ def test_policies_choose_among_what_the_bounds_leave(
     assert {place.window.khz for place in places(host).values()} == {steps}
 
 
-def test_what_an_operator_does_is_told() -> None:
+def test_an_operator_s_actions_are_reported() -> None:
     host = served(without_channels())
     uuid, source = uuid_of(host), Source(SourceKind.OPERATOR, "night")
     kind = FixedWorkload.kind

@@ -75,7 +75,7 @@ def refuse(
         (Refusal.QUERIES_FORBIDDEN, 0, "setting 'queries' is 'no' (rule dpdk-*)"),
     ],
 )
-def test_each_reason_is_told_with_its_cause(
+def test_each_reason_is_reported_with_its_cause(
     reason: Refusal, number: int, cause: str
 ) -> None:
     host = served(Config(domain=(STRICT,)))
@@ -92,7 +92,7 @@ def test_turbo_that_is_forbidden_names_who_forbids_it() -> None:
     assert text.endswith("(turbo): turbo is not allowed (host)")
 
 
-def test_a_cause_is_told_once_and_another_one_again() -> None:
+def test_a_cause_is_reported_once_and_a_new_one_again() -> None:
     host = served()
     assert len(refuse(host, Refusal.NO_VCPU, 7)) == 1
     assert refuse(host, Refusal.NO_VCPU, 7) == []

@@ -270,7 +270,7 @@ def test_frequencies_and_votes_stay_when_the_monitor_dies(
         cur_freq = POLICY.format(2) + "/scaling_cur_freq"
         assert tree.read(cur_freq) == "1200000"
         (domain,) = daemon.status()["domains"]
-        assert domain["vcpus"][0]["wish_khz"] == 1_200_000
+        assert domain["vcpus"][0]["requested_khz"] == 1_200_000
 
 
 def test_votes_of_a_guest_that_cannot_be_reached_again_end(
@@ -286,7 +286,7 @@ def test_votes_of_a_guest_that_cannot_be_reached_again_end(
         cur_freq = POLICY.format(2) + "/scaling_cur_freq"
         wait_for(lambda: tree.read(cur_freq) == "3001000", "the highest step")
         (domain,) = daemon.status()["domains"]
-        assert domain["vcpus"][0]["wish_khz"] is None
+        assert domain["vcpus"][0]["requested_khz"] is None
 
 
 def test_ctrl_c_during_traffic_restores_everything(

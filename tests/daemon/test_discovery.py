@@ -116,7 +116,7 @@ def test_a_paused_domain_keeps_its_vote_which_does_not_count(
     wait_for_domain(daemon, guest, "running")
     domain = shown(daemon.status(), guest)
     assert domain
-    assert domain["vcpus"][0]["wish_khz"] == 1_200_000
+    assert domain["vcpus"][0]["requested_khz"] == 1_200_000
 
 
 def test_a_qemu_that_is_killed_is_noticed_and_a_new_start_is_served(
@@ -155,7 +155,7 @@ def test_a_guest_whose_kernel_panics_is_served_after_its_reboot(
 
 def requested_khz(status: Status, guest: Guest) -> int | None:
     domain = shown(status, guest)
-    return domain["vcpus"][0]["wish_khz"] if domain else None
+    return domain["vcpus"][0]["requested_khz"] if domain else None
 
 
 def test_a_program_that_closes_its_port_loses_its_vote_at_once(

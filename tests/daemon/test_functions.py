@@ -162,7 +162,7 @@ def test_f12_a_long_name_with_dots_and_more_than_8_vcpus(
             assert ends[1].send_packet(encode_policy(rest)) is Answer.ACK
             for group in range(8):
                 wait_for_frequency(tree, group, MIN)
-            requested = {v["wish_khz"] for v in daemon.domain(LONG_NAME)["vcpus"]}
+            requested = {v["requested_khz"] for v in daemon.domain(LONG_NAME)["vcpus"]}
             assert requested == {MIN}
             with ControlClient(daemon.socket) as client:
                 client.set_policy(LONG_NAME, "a", "workload low vcpus=0-4")

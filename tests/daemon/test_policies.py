@@ -285,4 +285,4 @@ def test_policies_continue_with_a_new_monitor(uri: str, tree: CpuTree) -> None:
         daemon.wait_for(is_new)
         wait_for_frequencies(tree, MIN, MIN)
         requested = daemon.domain("dpdk-0")["vcpus"]
-        assert [vcpu["wish_khz"] for vcpu in requested] == [MIN, MIN]
+        assert [vcpu["requested_khz"] for vcpu in requested] == [MIN, MIN]

@@ -54,7 +54,7 @@ def test_a_guests_requests_set_frequencies_and_everything_is_restored_at_the_end
         assert (channel["acks_total"], channel["nacks_total"]) == (3, 1)
         # A first answer that takes too long is late, and requested again.
         assert channel["requests_total"] == 4 + channel["late_total"]
-        assert [v["wish_khz"] for v in domain["vcpus"]] == [2_000_000, 1_200_000]
+        assert [v["requested_khz"] for v in domain["vcpus"]] == [2_000_000, 1_200_000]
         assert daemon.stop() == 0
     assert tree_bytes(tree.root) == before
     assert not daemon.socket.exists()

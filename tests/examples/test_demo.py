@@ -87,7 +87,7 @@ def test_dpdks_own_test_passes_and_none_of_its_six_requests_is_refused() -> None
     Path("/sys/devices/system/cpu/cpufreq/policy0").exists(),
     reason="frequencies of this host can be set",
 )
-def test_without_cpufreq_it_says_so() -> None:
+def test_a_machine_without_cpufreq_is_reported() -> None:
     with DemoProcess("--host-cpus") as demo:
         assert demo.wait() == 1
     assert "no frequency of this host can be set" in demo.output

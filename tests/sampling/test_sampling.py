@@ -201,7 +201,7 @@ def test_a_virtual_function_is_found_by_its_pci_address(tmp_path: Path) -> None:
         ("../../class", "not a virtual function"),
     ],
 )
-def test_a_function_that_cannot_be_counted_says_why(
+def test_a_function_without_counters_gives_the_reason(
     tmp_path: Path, pci: str, reason: str
 ) -> None:
     lay_out_card(tmp_path)
@@ -247,7 +247,7 @@ def test_counters_that_are_closed_are_a_reason(switches: BranchCounters) -> None
 
 
 @pytest.mark.parametrize("size", [0, 3, 15, 40, 120, 300])
-def test_a_torn_answer_is_an_error_or_says_less(size: int) -> None:
+def test_a_torn_answer_is_an_error_or_has_less(size: int) -> None:
     try:
         received = decode_received(ask(42)[:size])
     except SamplingError:
@@ -314,7 +314,7 @@ def test_counters_of_a_cpu_grow_and_are_opened_once(switches: BranchCounters) ->
     assert count.elapsed_s == pytest.approx(count.branches / 1e9, rel=0.2)
 
 
-def test_f18_s12_counters_that_nobody_needs_are_closed(
+def test_f18_s12_unused_counters_are_closed(
     switches: BranchCounters,
 ) -> None:
     if reason := switches.find_obstacle([CPU]):
@@ -365,7 +365,7 @@ def test_a_counter_that_cannot_be_opened_has_a_reason(code: int, reason: str) ->
     assert explain(OSError(code, os.strerror(code)), 3).startswith(reason)
 
 
-def test_f18_a_machine_without_branch_counters_says_so() -> None:
+def test_f18_a_machine_without_branch_counters_is_reported() -> None:
     counters = BranchCounters()
     reason = counters.find_obstacle([CPU])
     if reason is None:

@@ -43,7 +43,7 @@ def vcpu_fields(vcpu: Vcpu, cpu_by_number: dict[int, Cpu]) -> tuple[Field, ...]:
         *where,
         frequency_bar(cpu),
         current_frequency(cpu),
-        frequency(vcpu["wish_khz"]),
+        frequency(vcpu["requested_khz"]),
     )
 
 
@@ -76,9 +76,9 @@ def set_by(domain: Domain, vcpu: Vcpu, cpu: Cpu | None) -> Cell:
     if not cpu["claimed"]:
         return Cell(f"governor {printable(cpu['governor'])}", Style.QUIET)
     wants = _counted_wants(domain["policies"], vcpu["vcpu"])
-    wish_khz = vcpu["wish_khz"]
-    names = [_short(policy) for policy, want in wants if want["khz"] == wish_khz]
-    if wish_khz is None:
+    requested_khz = vcpu["requested_khz"]
+    names = [_short(policy) for policy, want in wants if want["khz"] == requested_khz]
+    if requested_khz is None:
         return _NO_REQUEST
     if names:
         return Cell(", ".join(names))

@@ -24,8 +24,10 @@ class Vcpu(Document):
     """Whether its frequency can follow requests."""
     reason: str | None
     """Why it is not controllable; null if it is."""
-    wish_khz: Khz | None
+    requested_khz: Khz | None
     """Frequency requested for it, in kHz; null without a vote."""
+    wish_khz: Khz | None
+    """Earlier name of `requested_khz`."""
     clock_group: int | None = None
     """Clock group that it is pinned into; null if it is not pinned into exactly one."""
     min_khz: Khz | None = None

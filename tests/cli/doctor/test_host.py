@@ -17,7 +17,7 @@ def test_a_kvm_node_that_qemu_cannot_open_is_an_error(healthy: Path) -> None:
     finding = found(healthy)["kvm-unusable"]
     assert (finding["subject"], finding["severity"]) == ("/dev/kvm", "error")
     assert "mode 0600" in finding["what"]
-    assert "chgrp kvm /dev/kvm; chmod 0660" in finding["cure"]
+    assert "chgrp kvm /dev/kvm; chmod 0660" in finding["fix"]
 
 
 def test_a_kvm_node_of_qemus_group_is_ok(healthy: Path) -> None:
@@ -36,9 +36,9 @@ def test_without_a_qemu_user_the_kvm_node_is_not_an_error(healthy: Path) -> None
 
 def test_unused_virtualization_support_is_a_warning(healthy: Path) -> None:
     (healthy / "dev/kvm").unlink()
-    assert "modprobe kvm_intel" in found(healthy)["kvm-absent"]["cure"]
+    assert "modprobe kvm_intel" in found(healthy)["kvm-absent"]["fix"]
     write(healthy, {"proc/cpuinfo": "flags : fpu svm"})
-    assert "modprobe kvm_amd" in found(healthy)["kvm-absent"]["cure"]
+    assert "modprobe kvm_amd" in found(healthy)["kvm-absent"]["fix"]
 
 
 def test_a_cpu_without_virtualization_is_information(healthy: Path) -> None:

@@ -63,12 +63,12 @@ def test_every_scaling_driver_is_supported_or_has_a_fix(
     assert finding["subject"] == "CPU 0-3"
     assert finding["severity"] == "error"
     assert machine.driver in finding["what"]
-    assert finding["cure"]
+    assert finding["fix"]
 
 
 def test_no_driver_on_hardware_suggests_the_module(tmp_path: Path) -> None:
     finding = found(lay_out_machine(tmp_path / "m", None))["no-cpufreq"]
-    assert "modprobe acpi-cpufreq" in finding["cure"]
+    assert "modprobe acpi-cpufreq" in finding["fix"]
 
 
 def test_no_driver_in_a_virtual_machine_points_to_its_host(tmp_path: Path) -> None:
@@ -76,13 +76,13 @@ def test_no_driver_in_a_virtual_machine_points_to_its_host(tmp_path: Path) -> No
     write(root, {"proc/cpuinfo": "flags : fpu hypervisor"})
     finding = found(root)["no-cpufreq"]
     assert "virtual machine" in finding["what"]
-    assert "on the host" in finding["cure"]
+    assert "on the host" in finding["fix"]
 
 
 def test_disabled_cpufreq_has_a_fix(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", None)
     write(root, {"proc/cmdline": "ro cpufreq.off=1"})
-    assert "cpufreq.off=1" in found(root)["no-cpufreq"]["cure"]
+    assert "cpufreq.off=1" in found(root)["no-cpufreq"]["fix"]
 
 
 def test_a_kernel_without_the_governor_is_reported(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_userspace_without_a_journal_was_left_behind(tmp_path: Path) -> None:
     write(root, {f"{CPU}/cpufreq/policy1/scaling_governor": "userspace"})
     finding = found(root)["governor-left-behind"]
     assert finding["subject"] == "CPU 1"
-    assert "vmpower restore" in finding["cure"]
+    assert "vmpower restore" in finding["fix"]
 
 
 def test_offline_and_isolated_cpus_are_listed(tmp_path: Path) -> None:

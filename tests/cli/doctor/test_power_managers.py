@@ -96,7 +96,7 @@ def test_a_unit_that_sets_frequencies_at_boot_is_a_warning(healthy: Path) -> Non
     wants.mkdir(parents=True)
     (wants / "cpupower.service").symlink_to("/usr/lib/systemd/system/cpupower.service")
     finding = found(healthy)["power-manager-enabled"]
-    assert finding["cure"].startswith("systemctl disable cpupower.service")
+    assert finding["fix"].startswith("systemctl disable cpupower.service")
 
 
 def test_another_holder_of_the_tree_is_an_error(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_an_unowned_journal_suggests_restore(tmp_path: Path) -> None:
     document = doctor("--sysfs-root", tmp_path / "cpus", before=("--run-dir", tmp_path))
     findings = {item["id"]: item for item in document["findings"]}
     assert "clock groups 0" in findings["journal-left-behind"]["what"]
-    assert "vmpower restore" in findings["journal-left-behind"]["cure"]
+    assert "vmpower restore" in findings["journal-left-behind"]["fix"]
     assert findings["governor-left-behind"]["subject"] == "CPU 0"
 
 

@@ -68,7 +68,7 @@ def test_domains_are_checked_through_the_daemon(
     floating = findings["vcpu-floats"]
     assert floating["subject"] == "domain dpdk-fw"
     assert floating["what"].startswith("vCPU 2 not controllable: pinned to CPUs")
-    assert floating["cure"] == "vmpower domain pin dpdk-fw VCPU CPUS"
+    assert floating["fix"] == "vmpower domain pin dpdk-fw VCPU CPUS"
     contended = findings["channel-contended"]
     assert contended["subject"] == "domain dpdk-router"
     assert "channel 1 is contended" in contended["what"]
@@ -97,7 +97,7 @@ def test_without_a_daemon_domains_are_checked_through_libvirt(
     node = tmp_path / "node.xml"
     node.write_text(NODE.format(path="/tmp/powermonitor/router.0"))
     findings = findings_with(tmp_path, cpus, f"test://{node}")
-    assert findings["daemon-unreachable"]["cure"].startswith("start it with")
+    assert findings["daemon-unreachable"]["fix"].startswith("start it with")
     assert "vCPU 1 not controllable: floats over" in findings["vcpu-floats"]["what"]
     unchecked = {item["id"] for item in findings["all"]["unchecked"]}
     assert {"channel-contended", "libvirt-lost"} <= unchecked
@@ -107,7 +107,7 @@ def test_without_a_daemon_domains_are_checked_through_libvirt(
 def test_without_libvirt_domains_are_not_checked(tmp_path: Path, cpus: Path) -> None:
     findings = findings_with(tmp_path, cpus, "qemu+unix:///system?socket=/nowhere")
     assert findings["libvirt-unreachable"]["subject"].startswith("libvirt qemu+unix")
-    assert "libvirt.uri in vmpower.toml" in findings["libvirt-unreachable"]["cure"]
+    assert "libvirt.uri in vmpower.toml" in findings["libvirt-unreachable"]["fix"]
     unchecked = {item["id"]: item["reason"] for item in findings["all"]["unchecked"]}
     assert "/nowhere" in unchecked["vcpu-floats"]
 
@@ -134,7 +134,7 @@ def test_an_invalid_configuration_is_an_error(tmp_path: Path, cpus: Path) -> Non
     assert (
         "invalid value 'enforced': expected one of enforce, observe" in finding["what"]
     )
-    assert "--check-config" in finding["cure"]
+    assert "--check-config" in finding["fix"]
 
 
 def test_a_socket_without_a_daemon_is_stale(tmp_path: Path, cpus: Path) -> None:
@@ -297,4 +297,11 @@ def test_the_json_document_matches_the_table(run_dir: Path, cpus: Path) -> None:
     status, out, _ = run_process(run_dir, *words)
     document = json.loads(out)
     assert (status, document["healthy"]) == (5, False)
-    assert set(document["findings"][0]) == {"id", "severity", "subject", "what", "cure"}
+    assert set(document["findings"][0]) == {
+        "id",
+        "severity",
+        "subject",
+        "what",
+        "fix",
+        "cure",
+    }
