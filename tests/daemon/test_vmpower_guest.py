@@ -76,7 +76,8 @@ def test_a_guest_s_setting_is_in_effect_until_its_command_ends(
     # Another daemon, another monitor: the guest notices, and repeats its request.
     daemon.stop()
     wait_for(
-        lambda: "the host is gone" in shell.run("cat /log").printed, "a notice in /log"
+        lambda: "no host is connected" in shell.run("cat /log").printed,
+        "a notice in /log",
     )
     assert tree.read_khz(CLOCK.format(0)) != LOWEST
     daemon.start()
@@ -84,7 +85,7 @@ def test_a_guest_s_setting_is_in_effect_until_its_command_ends(
     shell.stop("/log")
     wait_for_frequency(tree, TURBO)
     assert shell.run("cat /log").printed == (
-        f"{HELD}\nthe host is gone; waiting for it\n{HELD}\n"
+        f"{HELD}\nno host is connected; waiting for one\n{HELD}\n"
     )
 
 
