@@ -370,15 +370,17 @@ class CpusSwitched:
 
 @dataclass(frozen=True, slots=True)
 class GroupDrifted:
-    """Another program changed the settings of a taken group."""
+    """The settings of a taken group are not those that were made, in one reading."""
 
     group: int
     change: str
-    """What it changed, as text."""
+    """What was changed, as text."""
+    writes: int
+    """How many frequencies had been written; another number means another cause."""
     suspects: tuple[str, ...]
     """Running programs that are known to change such settings."""
     at_s: float
-    """Monotonic."""
+    """When it was read (monotonic)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,7 @@ class VerifyGroups:
     """Find out whether another program changed taken groups."""
 
     groups: tuple[int, ...]
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.values.domain import PCpu
 
+CONFIRM_AFTER_S = 0.5
+"""Notifications of the kernel are processed within milliseconds."""
 MAX_RETAKES = 3
 RETAKES_WITHIN_S = 60.0
 """A group that drifts more often than `MAX_RETAKES` times within this is left."""
@@ -39,8 +41,8 @@ def on_verification_due(
 
 def on_cpus_switched(inventory: Inventory, event: events.CpusSwitched) -> list[Action]:
     """Write frequencies again that CPUs may have lost, and read the CPUs again."""
-    actions = reapply(inventory, event.pcpus)
-    return [*actions, ReadTopology(is_thorough=False)]
+    # All of them: one that was not completely online may have been read before.
+    return [*reapply(inventory, event.pcpus), ReadTopology()]
 
 
 def reapply(inventory: Inventory, switched: frozenset[PCpu] | None) -> list[Action]:
@@ -53,16 +55,26 @@ def reapply(inventory: Inventory, switched: frozenset[PCpu] | None) -> list[Acti
     actions: list[Action] = []
     for record in inventory.groups.values():
         if switched is None or record.group.pcpus & switched:
-            record.refused_errno = ""
+            record.refused_errno, record.suspicion = "", None
             actions += record.move(GroupEvent.CPU_SWITCHED)
     return actions
 
 
 def on_drifted(inventory: Inventory, event: events.GroupDrifted) -> list[Action]:
-    """Leave the group to the other program, or take it back."""
+    """Leave the group to the other program, or take it back.
+
+    A difference must be read twice: the first one may be a frequency that the monitor
+    is just writing, or a CPU of whose return the kernel has not notified us yet.
+    """
     record = inventory.groups.get(event.group)
     if record is None or record.stage is not GroupStage.TAKEN:
         return []
+    if not _is_same(record.suspicion, event):
+        record.suspicion = event
+        return [VerifyGroups((event.group,), CONFIRM_AFTER_S)]
+    if record.suspicion and event.at_s - record.suspicion.at_s < CONFIRM_AFTER_S:
+        return []
+    record.suspicion = None
     cpus = name_cpus(record.group.pcpus)
     what = f"{event.change} by another program"
     if event.suspects:
@@ -76,6 +88,12 @@ def on_drifted(inventory: Inventory, event: events.GroupDrifted) -> list[Action]
         actions = record.move(GroupEvent.DRIFTED)
     facts: dict[str, int | str] = {"group": event.group, "change": event.change}
     return [Report("drift", text, severity=Severity.WARNING, facts=facts), *actions]
+
+
+def _is_same(suspicion: events.GroupDrifted | None, event: events.GroupDrifted) -> bool:
+    if suspicion is None:
+        return False
+    return (suspicion.change, suspicion.writes) == (event.change, event.writes)
 
 
 def _may_retake(inventory: Inventory, record: GroupRecord, at_s: float) -> bool:

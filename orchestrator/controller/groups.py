@@ -111,6 +111,7 @@ def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:
     """Report that the group's governor was switched."""
     record = inventory.groups[event.group]
     record.reason = record.refused_errno = ""
+    record.suspicion = None
     cpus = name_cpus(record.group.pcpus)
     taken = f"{cpus} taken from governor {record.group.governor}"
     return [*record.move(GroupEvent.TAKEN), _report(event.group, taken)]

@@ -39,7 +39,7 @@ def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action
     for number in [n for n in inventory.groups if n not in present]:
         if inventory.groups[number].stage is GroupStage.IDLE:
             del inventory.groups[number]
-    actions += drift.reapply(inventory, new.online - old.online)
+    actions += drift.reapply(inventory, new.online ^ old.online)
     return actions + replace_all(inventory)
 
 

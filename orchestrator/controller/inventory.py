@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.controller.group_lifecycle import GroupStage, next_stage
+from orchestrator.controller.group_lifecycle import HELD, GroupStage, next_stage
 from orchestrator.limits import Limits, turbo_limit, window_of
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action, UpdatePolicySubject
     from orchestrator.controller.group_lifecycle import GroupEvent
+    from orchestrator.events import GroupDrifted
     from orchestrator.limits import Window
     from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
@@ -50,7 +51,8 @@ class Placement:
     pcpus: frozenset[PCpu]
     """Online CPUs that it may run on."""
     group: int | None
-    """Number of the one clock group that it is pinned into."""
+    """Number of the one clock group that it is pinned into, also while its CPUs are
+    offline, if the group was held before."""
     reason: str | None
     """Why it is not controllable; None if it is."""
 
@@ -148,6 +150,8 @@ class GroupRecord:
     refused_errno: str = ""
     """Name of the error with which the kernel refused the last write, as far as known;
     empty: it did not."""
+    suspicion: GroupDrifted | None = None
+    """A difference that was read once, and may have an innocent explanation."""
     drift: str = ""
     """What another program changed, if it has drifted."""
     retaken_at_s: list[float] = field(default_factory=list)
@@ -252,6 +256,18 @@ class Inventory:
         return Placement(
             vcpu=spec.vcpu,
             pcpus=spec.pinning & self.topology.online,
-            group=group.number if group else None,
+            group=group.number if group else self._held_offline(spec.pinning),
             reason=reason if group is None else None,
         )
+
+    def _held_offline(self, pinning: frozenset[PCpu]) -> int | None:
+        """Return the held clock group of CPUs that are in none now; its votes live on.
+
+        They are offline, or not completely online yet.
+        """
+        if not pinning or any(self.topology.group_of(pcpu) for pcpu in pinning):
+            return None
+        for record in self.groups.values():
+            if record.stage in HELD and pinning <= record.group.pcpus:
+                return record.group.number
+        return None

@@ -117,7 +117,7 @@ class Performer:
             actions.RestoreGroup: self._restore,
             actions.DropGroup: self._journal,
             actions.VerifyGroups: DriftDetector(
-                held_groups, monitor.grant_khz, self._power_calls, post
+                held_groups, monitor.grant_of, self._power_calls, post
             ).verify,
             **dict.fromkeys(get_args(Decided), monitor.send),
             CloseChannel: self._close_channel,
