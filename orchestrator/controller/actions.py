@@ -17,6 +17,7 @@ from orchestrator.monitor.link.commands import Decided
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.limits import Limits
     from orchestrator.policy.subject import PolicyOrder, PolicySubject, Source
     from orchestrator.values.domain import DomainId
 
@@ -49,6 +50,11 @@ class ReadTopology:
 
     is_thorough: bool = True
     """False: only if CPUs or policies came or went since the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadKernelLimits:
+    """Read the kernel's limits of all clock groups, and hold them again if changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,15 @@ class VerifyGroups:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldLimits:
+    """Keep a clock group within limits, also while it is not taken."""
+
+    group: int
+    limits: Limits
+    """`NO_LIMITS`: restore the kernel's limits."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartMonitor:
     """Start a monitor process."""
 
@@ -191,6 +206,7 @@ class StartMonitor:
 Action = (
     Report
     | ReadTopology
+    | ReadKernelLimits
     | ListDomains
     | DescribeDomain
     | AttachChannels
@@ -206,6 +222,7 @@ Action = (
     | RestoreGroup
     | DropGroup
     | VerifyGroups
+    | HoldLimits
     | StartMonitor
     | Decided
 )

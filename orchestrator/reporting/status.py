@@ -202,7 +202,7 @@ class StatusBuilder:
         """Return the CPUs of one clock group."""
         group = record.group
         is_taken = record.stage is GroupStage.TAKEN
-        window = self._inventory.group_window(group.number)
+        window = self._inventory.held_window(group.number)
         reading = self._readings.get(group.number)
         for pcpu in group.pcpus & self._inventory.topology.online:
             location = self._inventory.topology.locations.get(pcpu)
