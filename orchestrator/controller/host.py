@@ -98,7 +98,7 @@ def _describe_held(held: Limits) -> str:
     parts = [f"at least {format_khz(held.min_khz)}"] if held.min_khz else []
     if held.max_khz < UNLIMITED_KHZ:
         parts.append(f"at most {format_khz(held.max_khz)}")
-    return f"held at {' and '.join(parts)}"
+    return f"limited: {', '.join(parts)}"
 
 
 def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[Action]:
