@@ -53,6 +53,12 @@ def definition(host: SimulatedHost, number: int = 0) -> c.DefineGroup:
     return sent
 
 
+def is_turbo_allowed(host: SimulatedHost) -> bool:
+    (record,) = host.inventory.domains.values()
+    assert record.sent is not None
+    return record.sent.vcpus[0].is_turbo_allowed
+
+
 def kernel_limits(host: SimulatedHost, **limits: object) -> list[a.Action]:
     """Let the kernel's limits of group 0 become these."""
     values = {"limits": HARDWARE, **limits}
@@ -179,14 +185,12 @@ def test_what_vmpowerd_holds_is_no_limit_of_the_kernel() -> None:
 
 def test_without_boost_no_vcpu_may_use_turbo_and_bounds_end_at_nominal() -> None:
     host = host_with(domain(vcpus=(vcpu(0, 0),)))
-    (record,) = host.inventory.domains.values()
     kernel_limits(host, is_boost_off=True)
-    assert record.sent is not None
-    assert not record.sent.vcpus[0].is_turbo_allowed
+    assert not is_turbo_allowed(host)
     assert definition(host).limits.max_khz == NOMINAL
     assert held(host) == NO_LIMITS
     kernel_limits(host)
-    assert record.sent.vcpus[0].is_turbo_allowed
+    assert is_turbo_allowed(host)
     assert definition(host).limits.max_khz == TURBO
 
 

@@ -207,7 +207,15 @@ def cpu_warnings(cpus: list[Cpu]) -> list[str]:
     """List the warnings about CPUs."""
     reasons = by_reason((cpu["pcpu"], cpu["reason"]) for cpu in cpus)
     found = [f"CPU {numbers}: {reason}" for numbers, reason in reasons]
-    return [*found, *_override_notes(cpus)]
+    return [*found, *boost_notes(cpus), *_override_notes(cpus)]
+
+
+def boost_notes(cpus: list[Cpu]) -> list[str]:
+    """List the CPUs whose turbo is switched off in the kernel."""
+    off = [cpu["pcpu"] for cpu in cpus if not cpu.get("boost", True)]
+    if not off:
+        return []
+    return [f"CPU {format_cpulist(off)}: turbo is off in the kernel (cpufreq/boost)"]
 
 
 def _override_notes(cpus: list[Cpu]) -> list[str]:
