@@ -39,7 +39,7 @@ def restore(
 ) -> None:
     """Restore CPU settings left behind by a crashed daemon.
 
-    Works without the daemon, and is refused while one is running. A daemon that starts
+    These are governors and the kernel's frequency limits. Works without the daemon, and is refused while one is running. A daemon that starts
     restores them itself.
     """
     settings = settings_of(context, output)
