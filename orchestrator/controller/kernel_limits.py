@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.controller.actions import HoldLimits
 from orchestrator.controller.group_lifecycle import GroupStage
-from orchestrator.limits import Window, held_limits, turbo_limit, window_of
+from orchestrator.limits import NO_LIMITS, Window, held_limits, turbo_limit, window_of
 from orchestrator.rights import resolve_rights
 from orchestrator.values.domain_settings import Mode
 
@@ -56,7 +56,7 @@ def _window(
         _domain_window(inventory, domain, host, rights)
         for domain in _domains(inventory, record.group.number)
     ]
-    if not windows:
+    if all(window is host for window in windows):
         return host
     low_khz = max(window.low_khz for window in windows)
     high_khz = max(window.high_khz for window in windows)
@@ -73,7 +73,8 @@ def _domain_window(
     if uuid not in rights:
         rights[uuid] = resolve_rights(inventory.config, domain.spec)
     own = rights[uuid]
-    if own.mode.value is Mode.OBSERVE:
+    is_unlimited = own.limits == NO_LIMITS and own.turbo.value
+    if own.mode.value is Mode.OBSERVE or is_unlimited:
         return host
     turbo = turbo_limit(host.table, is_allowed=own.turbo.value)
     limits = inventory.host_limits(host.table)
