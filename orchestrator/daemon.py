@@ -77,7 +77,7 @@ def _log_replay(replay: Replay, what: str) -> None:
 
     Args:
         replay: the result of replaying a journal.
-        what: the settings.
+        what: the setting.
     """
     if replay.restored:
         logger.warning(
@@ -87,7 +87,7 @@ def _log_replay(replay: Replay, what: str) -> None:
         )
     if replay.left:
         logger.info(
-            "not restored: %s changed since the previous run groups=%s",
+            "not restored: %s was changed since the previous run groups=%s",
             what,
             ",".join(map(str, replay.left)),
         )
@@ -257,7 +257,7 @@ class Daemon:
 
     def _replay_journals(self) -> None:
         _log_replay(self._held_groups.replay(), "governor")
-        _log_replay(self._held_limits.replay(), "limits")
+        _log_replay(self._held_limits.replay(), "limit")
 
     async def _serve(self) -> None:
         if self._tree_lock.is_held:

@@ -39,8 +39,8 @@ def restore(
 ) -> None:
     """Restore CPU settings left behind by a crashed daemon.
 
-    These are governors and the kernel's frequency limits. Works without the daemon, and is refused while one is running. A daemon that starts
-    restores them itself.
+    These are governors and the kernel's frequency limits. Works without the daemon, and
+    is refused while one is running. A daemon that starts restores them itself.
     """
     settings = settings_of(context, output)
     path = journal or (run_dir or settings.run_dir) / JOURNAL_NAME
