@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.limits import NO_LIMITS, UNLIMITED_KHZ, Limits
 from orchestrator.power.held_limits import MAX, MIN, HeldLimits
 from orchestrator.power.limit_journal import LimitJournal
+from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree, policy_path
 from tests.power.conftest import read_all, rewrite
+from tests.properties import examples
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from orchestrator.power.journal import Replay
 
 LOWEST, HIGHEST = 1_200_000, 3_001_000
@@ -319,3 +323,83 @@ def test_a_journal_with_a_value_that_is_no_number_is_set_aside(
 
 def test_unlimited_means_nothing_held(held: HeldLimits) -> None:
     assert held.refresh([3])[3].held == Limits(0, UNLIMITED_KHZ)
+
+
+class RequestTree(CpuTree):
+    """A tree of one group whose files are requests, and which shows their result.
+
+    As the kernel does: a cooling device narrows the maximum, and a minimum above the
+    maximum shows as the maximum.
+    """
+
+    cooling_khz = UNLIMITED_KHZ
+
+    def read_bytes(self, relative: str) -> bytes:
+        requested = super().read_bytes(relative)
+        if not relative.endswith((MAX, MIN)):
+            return requested
+        top = int(super().read_bytes(policy_path(0, MAX)))
+        shown = min(int(requested), top, self.cooling_khz)
+        return requested if shown == int(requested) else b"%d\n" % shown
+
+
+STEPS = tuple(range(1_200_000, 3_000_000, 300_000))
+"""What vmpowerd holds; other programs write values between them. A minimum that they
+write is below every maximum: the kernel would not show another one."""
+OURS = st.one_of(
+    st.just(NO_LIMITS),
+    st.tuples(
+        st.sampled_from((0, *STEPS)), st.sampled_from((*STEPS[1:], UNLIMITED_KHZ))
+    )
+    .filter(lambda pair: pair[0] <= pair[1])
+    .map(lambda pair: Limits(*pair)),
+)
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("hold"), OURS),
+        st.tuples(st.just(MAX), st.sampled_from([khz + 100_000 for khz in STEPS[1:]])),
+        st.tuples(st.just(MIN), st.sampled_from((1_210_000, 1_310_000, 1_410_000))),
+        st.tuples(
+            st.just("cool"), st.sampled_from([khz + 200_000 for khz in STEPS[1:]])
+        ),
+        st.tuples(st.just("die"), st.none()),
+    ),
+    max_size=8,
+)
+
+
+@settings(deadline=None, max_examples=examples(50))
+@given(OPERATIONS)
+def test_whatever_happens_the_others_requests_are_in_force_at_the_end(
+    operations: list[tuple[str, Any]],
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        lay_out(Path(name) / "sys", cpus=1)
+        tree = RequestTree(Path(name) / "sys")
+        journal = LimitJournal(Path(name) / "limits.json", tree)
+        held, wanted = HeldLimits(tree, journal), NO_LIMITS
+        others = {MAX: HIGHEST, MIN: LOWEST}
+        for kind, value in operations:
+            if kind == "hold":
+                wanted = value
+                held.hold({0: wanted})
+            elif kind == "cool":
+                tree.cooling_khz = value
+                read = held.refresh([0], is_complete=True)[0]
+                effective = min(read.limits.max_khz, read.held.max_khz)
+                assert effective == min(others[MAX], value, wanted.max_khz)
+                tree.cooling_khz = UNLIMITED_KHZ
+                held.refresh([0])
+            elif kind == "die":
+                held, wanted = HeldLimits(tree, journal), NO_LIMITS
+                assert held.replay().kept == {}
+            else:
+                others[kind] = value
+                write(tree, kind, value)
+                held.refresh([0])
+            shown = kernel(tree)[1]
+            assert shown is not None
+            assert shown <= wanted.max_khz
+        assert held.restore_all() == []
+        requests = {n: CpuTree(tree.root).read_khz(policy_path(0, n)) for n in others}
+        assert requests == others
