@@ -20,7 +20,7 @@ from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.limits import UNLIMITED_KHZ
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
-from orchestrator.reporting.limit_sources import find_sources
+from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
 from orchestrator.values.cpuset import name_cpus
 from orchestrator.values.domain_settings import SETTINGS
@@ -115,6 +115,7 @@ class StatusBuilder:
             record.onboarding.problem,
             *_refusals(record),
             *self._drifts(record),
+            *find_gaps(self._inventory, record),
         ]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(

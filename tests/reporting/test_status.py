@@ -142,6 +142,34 @@ def test_each_limit_of_a_vcpu_has_a_source(
     assert (found.min_source, found.max_source) == expected
 
 
+@pytest.mark.parametrize(
+    ("neighbors", "shared", "pins", "expected"),
+    [
+        ((), 1, (0,), []),
+        ((), 1, (0, 1), ["limits do not hold for vCPU 0: not pinned into one clock"]),
+        ((), 2, (0,), ["the upper limit does not hold for vCPU 0: other domains or"]),
+        ((None,), 1, (0,), ["the upper limit does not hold for vCPU 0: other dom"]),
+        ((SETTINGS,), 1, (0,), []),
+    ],
+)
+def test_it_is_a_problem_where_limits_of_a_domain_do_not_hold(
+    neighbors: tuple[DomainSettings | None, ...],
+    shared: int,
+    pins: tuple[int, ...],
+    expected: list[str],
+) -> None:
+    host = SimulatedHost(topology=topology(shared=shared))
+    specs = [domain("capped", vcpus=(vcpu(0, *pins),), settings=SETTINGS)]
+    specs += [domain("other", vcpus=(vcpu(0, 0),), settings=one) for one in neighbors]
+    host.domains |= {spec.uuid: spec for spec in specs}
+    host.start()
+    host.settle()
+    capped = build(host)[0].domains[0]
+    assert len(capped.problems) == len(expected)
+    for found, start in zip(capped.problems, expected, strict=True):
+        assert found.startswith(start)
+
+
 def test_a_cpu_shows_what_the_kernel_was_made_to_hold_and_why_it_could_not() -> None:
     host = SimulatedHost()
     host.start()
