@@ -289,7 +289,8 @@ class HeldLimits:
     def _unreadable(self, number: int, error: SysfsError) -> KernelLimits:
         known = self._latest.get(number, KernelLimits())
         # Offline CPUs have no frequency to limit; they are read again when they return.
-        is_needed = number in self._wanted and error.errno != errno.EBUSY
+        is_concerned = number in self._wanted or number in self._held
+        is_needed = is_concerned and error.errno != errno.EBUSY
         return known._replace(problem=str(error) if is_needed else "")
 
     def _journal_first(self, plans: Mapping[int, list[_Change]]) -> str:

@@ -95,7 +95,7 @@ FILES = (
     ("/run/vmpower/vmpower.sock", "Control socket, for root and its group."),
     (
         "/run/vmpower/limits.json",
-        "Restore journal of the kernel's frequency limits that the daemon has narrowed.",
+        "Restore journal: the kernel's frequency limits before the daemon set others.",
     ),
     (
         "/run/vmpower/restore.json",
