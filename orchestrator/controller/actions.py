@@ -54,7 +54,9 @@ class ReadTopology:
 
 @dataclass(frozen=True, slots=True)
 class ReadKernelLimits:
-    """Read the kernel's limits of all clock groups, and hold them again if changed."""
+    """Read the kernel's limits of clock groups, and hold them again if changed."""
+
+    groups: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

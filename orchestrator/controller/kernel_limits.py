@@ -43,6 +43,11 @@ def hold(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
     return actions
 
 
+def is_used(record: GroupRecord) -> bool:
+    """Return whether the kernel's limits of a group matter now."""
+    return record.stage is not GroupStage.IDLE or record.held != NO_LIMITS
+
+
 def _window(
     inventory: Inventory, record: GroupRecord, rights: dict[str, Rights]
 ) -> Window:

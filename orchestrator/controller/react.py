@@ -78,7 +78,8 @@ def _on_libvirt_awaited(
 
 
 def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
-    actions: list[Action] = [ReadTopology(is_thorough=False), ReadKernelLimits()]
+    actions: list[Action] = [ReadTopology(is_thorough=False)]
+    actions.append(ReadKernelLimits(tuple(inventory.groups)))
     actions += channels.retry_refused(inventory)
     actions += hosts.retry_failed(inventory)
     onboarding.on_resync(inventory)

@@ -39,7 +39,7 @@ from orchestrator.system.open_files import describe_shortage
 from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from orchestrator.controller.inventory import Inventory
     from orchestrator.hypervisor.connection import Hypervisor
@@ -103,7 +103,7 @@ class Performer:
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             actions.Report: event_log.add,
             actions.ReadTopology: self._read_topology,
-            actions.ReadKernelLimits: lambda _action: self._read_limits(),
+            actions.ReadKernelLimits: lambda action: self._read_limits(action.groups),
             actions.HoldLimits: self._hold_limits,
             actions.ListDomains: self._list_domains,
             actions.DescribeDomain: self._describe,
@@ -231,23 +231,26 @@ class Performer:
             self._held_groups.retry_restoring()
             outline = read_outline(tree)
             if is_thorough or outline != self._outline:
-                self._post(events.TopologyRead(read_topology(tree)))
+                topology = read_topology(tree)
+                self._post(events.TopologyRead(topology))
                 self._outline = outline
                 # Groups that are new to the controller have only raw limits.
-                self._read_limits(is_complete=True)
+                numbers = [group.number for group in topology.groups]
+                self._read_limits(numbers, is_complete=True)
         except (SysfsError, JournalError) as error:
             logger.warning(
                 "cannot read the CPU tree, keeping the last state: %s", error
             )
 
-    def _read_limits(self, *, is_complete: bool = False) -> None:
+    def _read_limits(
+        self, numbers: Collection[int], *, is_complete: bool = False
+    ) -> None:
         # With the key of the changes, so that the outcomes arrive in order.
-        kind = "read all" if is_complete else "read"
-        work = partial(self._work_read_limits, is_complete=is_complete)
+        kind = "read all" if is_complete else f"read {len(numbers)}"
+        work = partial(self._work_read_limits, numbers, is_complete=is_complete)
         self._power_calls.submit("limits", kind, work)
 
-    def _work_read_limits(self, *, is_complete: bool) -> None:
-        numbers = [group.number for group in self._inventory.topology.groups]
+    def _work_read_limits(self, numbers: Collection[int], *, is_complete: bool) -> None:
         limits = self._held_limits.refresh(numbers, is_complete=is_complete)
         self._post_limits(limits)
 

@@ -206,3 +206,11 @@ def test_a_rule_s_limits_hold_as_those_of_the_metadata() -> None:
     rules = (DomainRule(match="fr*", max_khz=KHz(MIDDLE)),)
     host = host_with(free(), config=Config(domain=rules))
     assert held(host) == AT_MOST_MIDDLE
+
+
+def test_limits_are_read_for_all_groups_at_a_resync_and_often_for_those_in_use() -> (
+    None
+):
+    host = host_with(limited(), domain(vcpus=(vcpu(0, 1),)))
+    assert a.ReadKernelLimits(tuple(range(8))) in host.tell(e.ResyncDue())
+    assert a.ReadKernelLimits((0, 1)) in host.tell(e.VerificationDue())

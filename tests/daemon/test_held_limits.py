@@ -102,11 +102,11 @@ def test_the_restore_command_restores_limits(
     assert maxima(tree) == [TURBO] * 8
 
 
-def test_a_limit_of_another_program_counts_after_the_next_resync(
+def test_a_limit_of_another_program_counts_after_the_next_verification(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
     limit = tree.root / policy_path(2, MAX)
-    with DaemonProcess(uri, tree.root, resync_s=1) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
         assert ends[0].request(0, Unit.SCALE_MAX) is Answer.ACK
@@ -121,7 +121,7 @@ def test_a_limit_of_another_program_counts_after_the_next_resync(
 def test_without_boost_turbo_is_refused_with_the_cause(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with DaemonProcess(uri, tree.root, resync_s=1) as daemon:
+    with DaemonProcess(uri, tree.root) as daemon:
         daemon.wait_for_channel("dpdk-0", 0, "open")
         ends[0].accept()
         assert ends[0].request(0, Unit.ENABLE_TURBO) is Answer.ACK
