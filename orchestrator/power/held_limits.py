@@ -68,8 +68,8 @@ class _Change(NamedTuple):
     name: str
     journalled: HeldLimit | None
     """What the journal must have before the write."""
-    value: bytes | None
-    """To be written; None: nothing."""
+    value: bytes
+    """To be written."""
     after: HeldLimit | None
     """What is held after the write."""
     foreign: bytes | None = None
@@ -212,7 +212,7 @@ class HeldLimits:
         wanted = self._wanted.get(number, NO_LIMITS)
         high, low = self._read(number, MAX), self._read(number, MIN)
         max_khz, top = self._plan_max(number, high, held.get(MAX), wanted.max_khz)
-        ceiling_khz = high.khz if top is None or top.value is None else _khz(top.value)
+        ceiling_khz = high.khz if top is None else _khz(top.value)
         min_khz, bottom = _plan_min(
             low, held.get(MIN), min(wanted.min_khz, ceiling_khz), max_read_khz=high.khz
         )
@@ -276,12 +276,14 @@ class HeldLimits:
             off = self._is_boost_off(number, is_off=is_off)
             read[number] = KernelLimits(limits=limits, is_boost_off=off)
         problem = self._journal_first(plans)
+        released: list[tuple[int, _Change]] = []
         for number, changes in plans.items():
             permitted = [c for c in changes if not (problem and c.journalled)]
-            refused = self._write(number, permitted)
+            refused = self._write(number, permitted, released)
             if len(permitted) < len(changes):
                 refused = problem
             read[number] = read[number]._replace(problem=refused)
+        self._settle(released)
         with contextlib.suppress(JournalError):  # retried by the next operation
             self._store(self._held)
         return self._note(read)
@@ -312,8 +314,19 @@ class HeldLimits:
             self._journal.write(held)
             self._journalled = _copy(held)
 
-    def _write(self, number: int, changes: Iterable[_Change]) -> str:
-        """Write a group's attributes; return what was refused, as text."""
+    def _write(
+        self,
+        number: int,
+        changes: Iterable[_Change],
+        released: list[tuple[int, _Change]],
+    ) -> str:
+        """Write a group's attributes; return what was refused, as text.
+
+        Args:
+            number: of the group.
+            changes: in the order of writing.
+            released: receives the originals that were written.
+        """
         refused = []
         for change in changes:
             try:
@@ -325,40 +338,51 @@ class HeldLimits:
             by_name.pop(change.name, None)
             if change.after is not None:
                 by_name[change.name] = change.after
+            else:
+                released.append((number, change))
             if not by_name:
                 del self._held[number]
         return "; ".join(refused)
 
     def _write_one(self, number: int, change: _Change) -> None:
-        if change.value is None:
-            return
+        write = restore_attribute if change.after is None else write_attribute
         path = policy_path(number, change.name)
         fd = self._tree.open(path, writable=True)
         try:
-            if change.after is None:
-                restore_attribute(fd, change.value)
-                if change.foreign is not None:
-                    self._keep_foreign(number, change, fd)
-            else:
-                write_attribute(fd, change.value)
+            write(fd, change.value)
         except OSError as error:
             full = str(self._tree.root / path)
             raise SysfsError(full, error.errno or errno.EIO, "write") from error
         finally:
             os.close(fd)
 
-    def _keep_foreign(self, number: int, change: _Change, fd: int) -> None:
-        """Write another program's value again, unless a cooling device narrows it.
+    def _settle(self, released: Iterable[tuple[int, _Change]]) -> None:
+        """Wait until the kernel shows the originals that were written.
 
-        A cooling device's limit stays in force whatever is written; another program's
-        was replaced by the original just now.
+        Otherwise the next operation could take a value of ours for another program's.
+        Where another program had narrowed the limit, its value is written again, unless
+        it is a cooling device's: that stays in force whatever is written.
         """
         deadline = time.monotonic() + _SETTLE_S
-        while time.monotonic() < deadline:
-            if self._read(number, change.name).value != change.foreign:
-                restore_attribute(fd, change.foreign or b"")
-                return
-            time.sleep(_SETTLE_STEP_S)
+        waiting = list(released)
+        while waiting and time.monotonic() < deadline:
+            waiting = [
+                (n, change) for n, change in waiting if not self._is_settled(n, change)
+            ]
+            if waiting:
+                time.sleep(_SETTLE_STEP_S)
+
+    def _is_settled(self, number: int, change: _Change) -> bool:
+        try:
+            found = self._read(number, change.name).value
+            if change.foreign is None:
+                return found == change.value
+            if found == change.foreign:
+                return False
+            self._write_one(number, change._replace(value=change.foreign))
+        except SysfsError:  # its CPUs went offline
+            return True
+        return True
 
     def _note(self, read: Mapping[int, KernelLimits]) -> dict[int, KernelLimits]:
         """Remember what was read; return what is new."""
@@ -413,7 +437,7 @@ def _adjust(
 ) -> _Change | None:
     """Write another value of our own, or the original."""
     if target_khz == _khz(held.original):
-        return _release(name, held, is_written=seen_khz != target_khz)
+        return _release(name, held)
     if target_khz == seen_khz:
         return None
     return _write_of(name, held, target_khz)
@@ -425,10 +449,9 @@ def _write_of(name: str, held: HeldLimit, khz: int) -> _Change:
     return _Change(name, limit, b"%d" % khz, limit)
 
 
-def _release(
-    name: str, held: HeldLimit, *, is_written: bool = True, foreign: bytes | None = None
-) -> _Change:
-    return _Change(name, None, held.original if is_written else None, None, foreign)
+def _release(name: str, held: HeldLimit, *, foreign: bytes | None = None) -> _Change:
+    # Also if the original is read: the kernel may show it although it was overwritten.
+    return _Change(name, None, held.original, None, foreign)
 
 
 def _khz(value: bytes) -> int:

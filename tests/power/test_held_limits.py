@@ -47,6 +47,23 @@ class DyingTree(CpuTree):
         return super().open(relative, writable=writable)
 
 
+class SlowTree(CpuTree):
+    """Shows a written value only later, as the kernel's work queue does."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._late: dict[str, list[bytes]] = {}
+
+    def open(self, relative: str, *, writable: bool) -> int:
+        if writable:
+            self._late[relative] = [super().read_bytes(relative)] * 3
+        return super().open(relative, writable=writable)
+
+    def read_bytes(self, relative: str) -> bytes:
+        late = self._late.get(relative)
+        return late.pop() if late else super().read_bytes(relative)
+
+
 @pytest.fixture
 def limits_path(tmp_path: Path) -> Path:
     return tmp_path / "limits.json"
@@ -404,3 +421,18 @@ def test_whatever_happens_the_others_requests_are_in_force_at_the_end(
         assert held.restore_all() == []
         requests = {n: CpuTree(tree.root).read_khz(policy_path(0, n)) for n in others}
         assert requests == others
+
+
+@settings(deadline=None, max_examples=examples(50))
+@given(st.lists(OURS, min_size=1, max_size=6))
+def test_values_that_the_kernel_shows_late_are_not_taken_for_originals(
+    sequence: list[Limits],
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        lay_out(Path(name) / "sys", cpus=1)
+        tree = SlowTree(Path(name) / "sys")
+        held = HeldLimits(tree, LimitJournal(Path(name) / "limits.json", tree))
+        for limits in sequence:
+            held.hold({0: limits})
+        held.restore_all()
+        assert kernel(CpuTree(tree.root)) == (LOWEST, HIGHEST)
