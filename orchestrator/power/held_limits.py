@@ -38,7 +38,7 @@ from orchestrator.errors import JournalError, SysfsError
 from orchestrator.limits import NO_LIMITS, UNLIMITED_KHZ, Limits
 from orchestrator.power.attribute import restore_attribute, write_attribute
 from orchestrator.power.journal import Replay
-from orchestrator.power.kernel_limits import KernelLimits
+from orchestrator.power.kernel_limits import MAX, MIN, KernelLimits
 from orchestrator.power.limit_journal import HeldLimit
 from orchestrator.power.sysfs import CPU_DIR, first_line, policy_path
 
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from orchestrator.power.limit_journal import HeldByName, LimitJournal
     from orchestrator.power.sysfs import CpuTree
 
-MAX, MIN = "scaling_max_freq", "scaling_min_freq"
 _BOOST = f"{CPU_DIR}/cpufreq/boost"
 _SETTLE_S = 0.05
 """The kernel applies a new limit from a work queue, usually within 0.2 ms."""
@@ -310,7 +309,8 @@ class HeldLimits:
         return ""
 
     def _store(self, held: dict[int, HeldByName]) -> None:
-        if held != self._journalled:
+        is_lost = bool(held) and not self._journal.is_on_disk()
+        if held != self._journalled or is_lost:
             self._journal.write(held)
             self._journalled = _copy(held)
 

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from orchestrator.limits import NO_LIMITS, Limits
 
+MAX, MIN = ATTRIBUTES = ("scaling_max_freq", "scaling_min_freq")
+"""The attributes of a cpufreq policy that are written, and journalled before."""
+
 
 class KernelLimits(NamedTuple):
     """The kernel's limits of one clock group, as last read."""

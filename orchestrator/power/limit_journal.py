@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.power.group import Original
 from orchestrator.power.journal import Journal, Replay
+from orchestrator.power.kernel_limits import ATTRIBUTES
 from orchestrator.power.sysfs import policy_path
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 LIMIT_JOURNAL_NAME = "limits.json"
 """File name in a daemon's run directory, beside the restore journal."""
-ATTRIBUTES = ("scaling_max_freq", "scaling_min_freq")
-"""The attributes that are journalled here."""
 
 
 class HeldLimit(NamedTuple):
@@ -59,6 +58,10 @@ class LimitJournal(Journal):
             }, replay
         except ValueError as error:
             return {}, self._set_aside("unreadable", f"invalid limit journal: {error}")
+
+    def is_on_disk(self) -> bool:
+        """Whether the file exists: its directory may have been removed."""
+        return self._path.exists()
 
     def write(self, held: Mapping[int, HeldByName]) -> None:
         """Replace the journal, and return when it is on disk.

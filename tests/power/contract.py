@@ -21,8 +21,9 @@ from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.limits import NO_LIMITS, Limits, window_of
 from orchestrator.power.attribute import restore_attributes
 from orchestrator.power.drivers.registry import find_driver
-from orchestrator.power.held_limits import MAX, MIN, HeldLimits
+from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import Journal
+from orchestrator.power.kernel_limits import MAX, MIN
 from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import (

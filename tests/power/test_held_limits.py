@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.limits import NO_LIMITS, UNLIMITED_KHZ, Limits
-from orchestrator.power.held_limits import MAX, MIN, HeldLimits
+from orchestrator.power.held_limits import HeldLimits
+from orchestrator.power.kernel_limits import MAX, MIN
 from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree, policy_path
@@ -239,6 +240,16 @@ def test_without_a_journal_on_disk_no_limit_is_narrowed(
     path.parent.mkdir()
     assert held.refresh([0])[0].problem == ""
     assert kernel(tree) == (LOWEST, MIDDLE)
+
+
+def test_a_journal_that_was_removed_is_written_again(
+    tree: CpuTree, held: HeldLimits, limits_path: Path
+) -> None:
+    held.hold({0: Limits(max_khz=MIDDLE)})
+    limits_path.unlink()
+    held.refresh([0])
+    assert replay(tree, limits_path).restored == (0,)
+    assert kernel(tree) == (LOWEST, HIGHEST)
 
 
 def test_what_the_kernel_refuses_is_reported_and_tried_again(
