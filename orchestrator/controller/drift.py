@@ -13,7 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.config import DriftResponse
-from orchestrator.controller.actions import ReadTopology, Report, Severity, VerifyGroups
+from orchestrator.controller import kernel_limits
+from orchestrator.controller.actions import (
+    ReadKernelLimits,
+    ReadTopology,
+    Report,
+    Severity,
+    VerifyGroups,
+)
 from orchestrator.controller.group_lifecycle import GroupEvent, GroupStage
 from orchestrator.values.cpuset import format_cpulist, name_cpus
 from orchestrator.values.refusal import Refusal
@@ -34,9 +41,12 @@ RETAKES_WITHIN_S = 60.0
 def on_verification_due(
     inventory: Inventory, _event: events.VerificationDue
 ) -> list[Action]:
-    """Verify all taken groups."""
-    taken = [n for n, it in inventory.groups.items() if it.stage is GroupStage.TAKEN]
-    return [VerifyGroups(tuple(taken))] if taken else []
+    """Verify all taken groups, and the limits of all that are in use."""
+    groups = inventory.groups
+    taken = [n for n, it in groups.items() if it.stage is GroupStage.TAKEN]
+    actions: list[Action] = [VerifyGroups(tuple(taken))] if taken else []
+    used = [n for n, it in groups.items() if kernel_limits.is_used(it)]
+    return [*actions, ReadKernelLimits(tuple(used))] if used else actions
 
 
 def on_cpus_switched(inventory: Inventory, event: events.CpusSwitched) -> list[Action]:
