@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError, NoCpufreqError, SysfsError
+from orchestrator.power.coordination import read_coordinated
 from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.group import ClockGroup
 from orchestrator.power.sysfs import CPU_DIR, policy_path
@@ -55,6 +56,9 @@ class Topology:
     online: frozenset[PCpu]
     locations: Mapping[PCpu, CpuLocation] = field(default_factory=dict)
     """Location of each online CPU."""
+    coordinated: Mapping[PCpu, frozenset[PCpu]] = field(default_factory=dict)
+    """For each online CPU, those whose frequency the hardware coordinates with it,
+    itself included: all run at the highest frequency that is set for one of them."""
 
     def group_of(self, pcpu: PCpu) -> ClockGroup | None:
         """Return the group of a CPU; None: its frequency cannot be set."""
@@ -63,6 +67,11 @@ class Topology:
     def group(self, number: int) -> ClockGroup | None:
         """Return the group of policyN."""
         return next((group for group in self.groups if group.number == number), None)
+
+    def coordinated_with(self, group: ClockGroup) -> frozenset[PCpu]:
+        """Return the CPUs outside a group that are coordinated with one of its CPUs."""
+        members = (self.coordinated.get(p, frozenset()) for p in group.pcpus)
+        return frozenset[PCpu]().union(*members) - group.pcpus
 
     def place(self, pinning: frozenset[PCpu]) -> tuple[ClockGroup | None, str]:
         """Find the single clock group that a vCPU is pinned to.
@@ -96,10 +105,12 @@ def read_topology(tree: CpuTree) -> Topology:
     present = _read_present(tree, online)
     reasons: dict[PCpu, str] = {}
     groups = []
-    for number in _read_policy_numbers(tree):
-        pcpus = _read_pcpus(tree, number) & online
-        if not pcpus:
-            continue
+    policies = {
+        number: pcpus
+        for number in _read_policy_numbers(tree)
+        if (pcpus := _read_pcpus(tree, number) & online)
+    }
+    for number, pcpus in policies.items():
         try:
             groups.append(_read_group(tree, number, pcpus))
         except (SysfsError, NoCpufreqError) as error:
@@ -107,11 +118,14 @@ def read_topology(tree: CpuTree) -> Topology:
     managed = {pcpu for group in groups for pcpu in group.pcpus}
     for pcpu in present - managed - reasons.keys():
         reasons[pcpu] = NO_CPUFREQ if pcpu in online else OFFLINE
+    locations = {pcpu: read_location(tree, pcpu) for pcpu in online}
+    cores = {pcpu: location.core for pcpu, location in locations.items()}
     return Topology(
         groups=tuple(groups),
         unmanaged=dict(sorted(reasons.items())),
         online=online,
-        locations={pcpu: read_location(tree, pcpu) for pcpu in online},
+        locations=locations,
+        coordinated=read_coordinated(tree, policies, cores),
     )
 
 

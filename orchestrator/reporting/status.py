@@ -18,6 +18,7 @@ from orchestrator.controller.onboarding import explain
 from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
+from orchestrator.reporting.coordinated import CoordinatedCpus
 from orchestrator.rights import resolve_rights
 from orchestrator.values.domain_settings import SETTINGS
 
@@ -56,6 +57,7 @@ class StatusBuilder:
         self._inventory = inventory
         self._monitor = monitor
         self._readings = readings
+        self._coordinated = CoordinatedCpus(inventory, monitor.grants, readings)
         self._policies: dict[str, list[models.Policy]] = {}
         for status in policies:
             policy = render_policy(status)
@@ -185,6 +187,8 @@ class StatusBuilder:
         is_taken = record.stage is GroupStage.TAKEN
         window = self._inventory.group_window(group.number)
         reading = self._readings.get(group.number)
+        coordinated = tuple(sorted(self._coordinated.of(record)))
+        held_up = self._coordinated.holding_up(record)
         for pcpu in group.pcpus & self._inventory.topology.online:
             location = self._inventory.topology.locations.get(pcpu)
             yield models.Cpu(
@@ -204,7 +208,9 @@ class StatusBuilder:
                 steps_khz=group.steps.khz,
                 nominal_khz=group.steps.nominal_khz,
                 override_khz=record.override_khz,
-                reason=self._find_reason(record),
+                reason=self._find_reason(record) or held_up.reason or None,
+                coordinated_cpus=coordinated,
+                held_up_by=held_up.pcpus,
             )
 
     def _find_reason(self, record: GroupRecord) -> str | None:

@@ -46,13 +46,20 @@ class Cpu(Document):
     """Frequency that an operator has set for the clock group, in kHz; null without an
     override."""
     reason: str | None = None
-    """Why its frequency cannot be set or lowered now; null if it can."""
+    """Why its frequency cannot be set or lowered now, or why the hardware runs it
+    higher than granted; null if nothing prevents it."""
     package: int | None = None
     """Physical package (socket); null if the CPU tree does not report it."""
     core: int | None = None
     """Lowest CPU number of its core, which SMT siblings share; null if not reported."""
     node: int | None = None
     """NUMA node; null if not reported."""
+    coordinated_cpus: tuple[CpuNumber, ...] = ()
+    """CPUs of other clock groups whose frequency the hardware coordinates with this
+    one, lowest first: all run at the highest frequency that is set for one of them."""
+    held_up_by: tuple[CpuNumber, ...] = ()
+    """Those of them that are set higher than this clock group's grant, so that it runs
+    higher than granted."""
 
 
 class UnmanagedCpu(Document):
