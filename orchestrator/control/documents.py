@@ -158,6 +158,10 @@ class Vcpu(TypedDict):
     max_khz: int | None
     """Highest step within them, in kHz, a turbo step only if the domain may use turbo;
     null without a clock group."""
+    refusal: str | None
+    """Why its requests are refused, as in `nack_reasons`: `floating`, where another
+    pinning makes it controllable, or `unmanaged`, where its CPUs have no frequency that
+    can be set; null if it is controllable."""
 
 
 class Domain(TypedDict):

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.limits import Limits, turbo_limit, window_of
+from orchestrator.power.topology import Assignment
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
+from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
         PCpu,
         VCpuSpec,
     )
-    from orchestrator.values.refusal import Refusal
 
 
 CONNECTED_STATES = frozenset({ChannelState.OPEN, ChannelState.DISABLED})
@@ -50,8 +51,10 @@ class Placement:
     """Online CPUs that it may run on."""
     group: int | None
     """Number of the one clock group that it is pinned into."""
+    refusal: Refusal | None
+    """Why its requests are refused; None: it is controllable."""
     reason: str | None
-    """Why it is not controllable; None if it is."""
+    """The same, as text."""
 
 
 @dataclass(slots=True)
@@ -232,13 +235,14 @@ class Inventory:
 
     def place(self, spec: VCpuSpec) -> Placement:
         """Return the clock group that a vCPU is pinned into, or why there is none."""
-        group, reason = self.topology.place(spec.pinning)
-        record = self.groups.get(group.number) if group else None
+        found = self.topology.assign(spec.pinning)
+        record = self.groups.get(found.group.number) if found.group else None
         if record and record.stage is GroupStage.FAILED:
-            group, reason = None, record.reason
+            found = Assignment(refusal=Refusal.UNMANAGED, reason=record.reason)
         return Placement(
             vcpu=spec.vcpu,
             pcpus=spec.pinning & self.topology.online,
-            group=group.number if group else None,
-            reason=reason if group is None else None,
+            group=found.group.number if found.group else None,
+            refusal=found.refusal,
+            reason=found.reason or None,
         )

@@ -106,7 +106,7 @@ def _no_vcpu(case: _Case) -> str:
     return f"no such vCPU: {case.event.vcpu}; the domain has {name_all('vCPU', vcpus)}"
 
 
-def _floating(case: _Case) -> str:
+def _not_controllable(case: _Case) -> str:
     place = case.record.placements.get(VCpu(case.event.vcpu))
     why = place.reason if place and place.reason else "not controllable"
     return f"vCPU {case.event.vcpu}: {why}"
@@ -157,7 +157,8 @@ _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
     Refusal.DISABLED: _disabled,
     Refusal.PHYSICAL: _physical,
     Refusal.NO_VCPU: _no_vcpu,
-    Refusal.FLOATING: _floating,
+    Refusal.FLOATING: _not_controllable,
+    Refusal.UNMANAGED: _not_controllable,
     Refusal.UNIT: _unit,
     Refusal.TURBO: _turbo,
     Refusal.OVERRIDDEN: _overridden,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import Unit
 from orchestrator.limits import NO_LIMITS, turbo_limit, window_of
+from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
     from orchestrator.channel.protocol import Generation
@@ -71,6 +72,7 @@ class VCpu:
         "limits",
         "number",
         "policy_khz",
+        "refusal",
         "vote_khz",
         "voter",
         "window",
@@ -82,7 +84,9 @@ class VCpu:
         self.index = index
         """Where its row begins in the shared table; not used here."""
         self.group: Group | None = None
-        """None: it floats."""
+        """None: its requests are refused."""
+        self.refusal = Refusal.FLOATING
+        """Why they are refused without a group."""
         self.limits: Limits = NO_LIMITS
         """Of its domain."""
         self.is_turbo_allowed = False

@@ -23,6 +23,7 @@ from orchestrator.power.group import ClockGroup
 from orchestrator.power.sysfs import CPU_DIR, policy_path
 from orchestrator.values.cpuset import format_cpulist, parse_cpulist
 from orchestrator.values.domain import PCpu
+from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,6 +44,17 @@ class CpuLocation:
     """Its socket; None: unknown."""
     node: int | None = None
     """Its NUMA node; None: unknown, or a kernel without NUMA."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """The clock group to which the requests of a vCPU apply, or why there is none."""
+
+    group: ClockGroup | None = None
+    refusal: Refusal | None = None
+    """Why its requests are refused; None: they are not."""
+    reason: str = ""
+    """The same, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,26 +85,31 @@ class Topology:
         members = (self.coordinated.get(p, frozenset()) for p in group.pcpus)
         return frozenset[PCpu]().union(*members) - group.pcpus
 
-    def place(self, pinning: frozenset[PCpu]) -> tuple[ClockGroup | None, str]:
-        """Find the single clock group that a vCPU is pinned to.
-
-        Returns:
-            The group; or None and the reason, for people.
-        """
-        if not pinning:
-            return None, "its pinning is unknown to libvirt"
+    def assign(self, pinning: frozenset[PCpu]) -> Assignment:
+        """Find the single clock group that a vCPU is pinned to."""
         online = pinning & self.online
+        # Without any clock group, no pinning makes a vCPU controllable.
+        groups = {self.group_of(pcpu) for pcpu in online} if self.groups else {None}
+        if groups == {None}:
+            return self._unmanaged(online or self.online)
+        if not pinning:
+            return _floating("its pinning is unknown to libvirt")
         if not online:
-            return None, f"pinned to offline CPUs only: {format_cpulist(pinning)}"
-        groups = {self.group_of(pcpu) for pcpu in online}
+            offline = format_cpulist(pinning)
+            return _floating(f"pinned to offline CPUs only: {offline}")
         if len(groups) > 1:
             cpus = format_cpulist(online)
-            return None, f"floats over CPUs {cpus}: pin it to one clock group"
-        (group,) = groups
-        if group is None:
-            pcpu = min(online)
-            return None, f"CPU {pcpu}: {self.unmanaged.get(pcpu, 'unmanaged')}"
-        return group, ""
+            return _floating(f"floats over CPUs {cpus}: pin it to one clock group")
+        return Assignment(group=groups.pop())
+
+    def _unmanaged(self, pcpus: frozenset[PCpu]) -> Assignment:
+        reasons = (self.unmanaged.get(pcpu) for pcpu in sorted(pcpus))
+        reason = next(filter(None, reasons), NO_CPUFREQ)
+        return Assignment(refusal=Refusal.UNMANAGED, reason=reason)
+
+
+def _floating(reason: str) -> Assignment:
+    return Assignment(refusal=Refusal.FLOATING, reason=reason)
 
 
 def read_topology(tree: CpuTree) -> Topology:

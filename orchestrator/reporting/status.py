@@ -149,6 +149,7 @@ class StatusBuilder:
                 clock_group=placement.group,
                 min_khz=min(steps_khz, default=None),
                 max_khz=max(steps_khz, default=None),
+                refusal=placement.refusal.word if placement.refusal else None,
             )
 
     def _steps_khz(self, rights: Rights, group: int | None) -> tuple[int, ...]:

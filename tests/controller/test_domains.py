@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,11 +12,16 @@ from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
 from orchestrator.monitor.link import commands as c
-from orchestrator.values.domain import DomainSpec, DomainState
+from orchestrator.values.domain import DomainSpec, DomainState, PCpu
 from orchestrator.values.domain_settings import DomainSettings, Mode
+from orchestrator.values.refusal import Refusal
 from orchestrator.values.units import KHz
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain, topology, vcpu
+
+if TYPE_CHECKING:
+    from orchestrator.controller.inventory import Placement
+    from orchestrator.power.topology import Topology
 
 
 def running(*specs: DomainSpec) -> SimulatedHost:
@@ -160,13 +166,39 @@ def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
 def test_an_uncontrollable_vcpu_has_a_reason(
     pinning: tuple[int, ...], reason: str
 ) -> None:
-    host = SimulatedHost(topology=topology(offline=[7]))
+    placement = place(topology(offline=[7]), *pinning)
+    assert (placement.group, placement.reason) == (None, reason)
+    assert placement.refusal is Refusal.FLOATING
+
+
+def place(cpus: Topology, *pinning: int) -> Placement:
+    """Return where a vCPU with this pinning is."""
+    host = SimulatedHost(topology=cpus)
     spec = domain(vcpus=(vcpu(0, *pinning),))
     host.domains[spec.uuid] = spec
     host.start()
     host.settle()
     (placement,) = host.inventory.domains[spec.uuid].placements.values()
-    assert (placement.group, placement.reason) == (None, reason)
+    (sent,) = host.inventory.domains[spec.uuid].sent.vcpus  # type: ignore[union-attr]
+    assert sent.refusal is (placement.refusal or Refusal.FLOATING)
+    return placement
+
+
+@pytest.mark.parametrize("pinning", [(2,), (2, 3), (0, 1, 2, 3), ()])
+def test_without_a_supported_driver_no_vcpu_floats(pinning: tuple[int, ...]) -> None:
+    reason = "unsupported scaling driver 'intel_pstate'"
+    cpus = topology(4)
+    unsupported = dict.fromkeys(cpus.online, reason)
+    placement = place(replace(cpus, groups=(), unmanaged=unsupported), *pinning)
+    assert (placement.refusal, placement.reason) == (Refusal.UNMANAGED, reason)
+
+
+def test_beside_other_cpus_one_without_a_driver_is_left_by_pinning() -> None:
+    cpus = topology(4)
+    partly = replace(cpus, groups=cpus.groups[:2], unmanaged={PCpu(2): "no cpufreq"})
+    assert place(partly, 2).refusal is Refusal.UNMANAGED
+    assert place(partly, 0, 2).refusal is Refusal.FLOATING
+    assert place(partly, 1).refusal is None
 
 
 def test_two_cpus_of_one_clock_group_are_one_place() -> None:

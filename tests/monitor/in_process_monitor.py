@@ -185,11 +185,12 @@ class InProcessMonitor:
         may_query: bool = True,
         may_send_policies: bool = True,
         generation: int | None = None,
+        refusal: Refusal = Refusal.FLOATING,
     ) -> None:
         """Define a domain with one vCPU in each of the groups."""
         vcpus = tuple(
             commands.VCpuDefinition(
-                vcpu, group, Limits(min_khz, max_khz), is_turbo_allowed
+                vcpu, group, Limits(min_khz, max_khz), is_turbo_allowed, refusal
             )
             for vcpu, group in enumerate(groups)
         )

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.values.refusal import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,6 +28,8 @@ class Vcpu:
     """Its clock group; None: not in exactly one."""
     reason: str
     """Why `group` is None; otherwise empty."""
+    is_floating: bool = False
+    """Whether another pinning gives it a clock group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,8 @@ def domains_of_status(status: Status) -> Domains:
                         pcpus=frozenset(vcpu["pcpus"]),
                         group=vcpu["clock_group"],
                         reason=vcpu["reason"] or "",
+                        # A daemon of another version may not report it.
+                        is_floating=vcpu.get("refusal") == Refusal.FLOATING.word,
                     )
                     for vcpu in domain["vcpus"]
                 ),
@@ -136,10 +142,11 @@ def _domain(spec: DomainSpec, topology: Topology) -> Domain:
 
 
 def _vcpu(number: int, pinning: frozenset[PCpu], topology: Topology) -> Vcpu:
-    group, reason = topology.place(pinning)
+    found = topology.assign(pinning)
     return Vcpu(
         number=number,
         pcpus=frozenset[int](pinning & topology.online),
-        group=group.number if group else None,
-        reason=reason,
+        group=found.group.number if found.group else None,
+        reason=found.reason,
+        is_floating=found.refusal is Refusal.FLOATING,
     )

@@ -36,6 +36,10 @@ class Vcpu(Document):
     max_khz: Khz | None = None
     """Highest step within them, in kHz, a turbo step only if the domain may use turbo;
     null without a clock group."""
+    refusal: str | None = None
+    """Why its requests are refused, as in `nack_reasons`: `floating`, where another
+    pinning makes it controllable, or `unmanaged`, where its CPUs have no frequency that
+    can be set; null if it is controllable."""
 
 
 class Domain(Document):

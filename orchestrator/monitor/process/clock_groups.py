@@ -104,7 +104,7 @@ class ClockGroups:
         self, vcpu: VCpu, unit: int, number: int, *, is_connect_vote: bool = False
     ) -> Clock | Refusal:
         if vcpu.group is None:
-            return Refusal.FLOATING
+            return vcpu.refusal
         clock = self.clocks[vcpu.group.number]
         vote_khz = vcpu.apply_request(unit)
         if vote_khz is None:

@@ -185,6 +185,7 @@ class Registry:
         clock = None if defined.group is None else clocks.get(defined.group)
         vcpu.limits = defined.limits
         vcpu.is_turbo_allowed = defined.is_turbo_allowed
+        vcpu.refusal = defined.refusal
         vcpu.place(None if clock is None else clock.group)
         if is_new:
             self._restore_vote(vcpu)
