@@ -48,6 +48,12 @@ class CpufreqPolicy:
     hardware_min_khz: int | None
     hardware_max_khz: int | None
 
+    @property
+    def floor_khz(self) -> int:
+        """The frequency that its governor never goes below; 0: not known."""
+        is_highest = self.governor == "performance"
+        return (self.max_khz if is_highest else self.min_khz) or 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpus:
