@@ -156,6 +156,7 @@ def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
                 limits=rights.limits,
                 is_turbo_allowed=rights.turbo.value,
                 refusal=placement.refusal or Refusal.FLOATING,
+                siblings=placement.siblings,
             )
             for placement in record.placements.values()
         ),

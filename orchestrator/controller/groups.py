@@ -62,7 +62,7 @@ def _has_host_cpus(inventory: Inventory, record: GroupRecord) -> bool:
         pcpu
         for domain in inventory.pinned_into(record.group.number)
         for placement in domain.placements.values()
-        if placement.group == record.group.number
+        if record.group.number in placement.groups
         for pcpu in placement.pcpus
     }
     return not (record.group.pcpus & inventory.topology.online) <= pinned

@@ -50,11 +50,19 @@ class Placement:
     pcpus: frozenset[PCpu]
     """Online CPUs that it may run on."""
     group: int | None
-    """Number of the one clock group that it is pinned into."""
+    """Number of the clock group that it is pinned into."""
+    siblings: tuple[int, ...]
+    """Clock groups of the other threads, if it is pinned to several of one core: its
+    requests apply to all."""
     refusal: Refusal | None
     """Why its requests are refused; None: it is controllable."""
     reason: str | None
     """The same, as text."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """All clock groups that its requests apply to; empty: not controllable."""
+        return () if self.group is None else (self.group, *self.siblings)
 
 
 @dataclass(slots=True)
@@ -123,7 +131,7 @@ class DomainRecord:
 
     def groups(self) -> set[int]:
         """Clock groups that its vCPUs are pinned into."""
-        return {p.group for p in self.placements.values() if p.group is not None}
+        return {group for p in self.placements.values() for group in p.groups}
 
     def is_enforced(self) -> bool:
         """Whether its requests change frequencies."""
@@ -136,7 +144,7 @@ class DomainRecord:
     def is_policed_in(self, group: int) -> bool:
         """Whether a policy controls one of its vCPUs in a clock group."""
         placements = (self.placements.get(VCpu(vcpu)) for vcpu in self.policed)
-        return any(p is not None and p.group == group for p in placements)
+        return any(p is not None and group in p.groups for p in placements)
 
 
 @dataclass(slots=True)
@@ -236,13 +244,16 @@ class Inventory:
     def place(self, spec: VCpuSpec) -> Placement:
         """Return the clock group that a vCPU is pinned into, or why there is none."""
         found = self.topology.assign(spec.pinning)
-        record = self.groups.get(found.group.number) if found.group else None
-        if record and record.stage is GroupStage.FAILED:
-            found = Assignment(refusal=Refusal.UNMANAGED, reason=record.reason)
+        for group in filter(None, (found.group, *found.siblings)):
+            record = self.groups.get(group.number)
+            if record and record.stage is GroupStage.FAILED:
+                found = Assignment(refusal=Refusal.UNMANAGED, reason=record.reason)
+                break
         return Placement(
             vcpu=spec.vcpu,
             pcpus=spec.pinning & self.topology.online,
             group=found.group.number if found.group else None,
+            siblings=tuple(group.number for group in found.siblings),
             refusal=found.refusal,
             reason=found.reason or None,
         )

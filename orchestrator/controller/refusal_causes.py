@@ -76,11 +76,11 @@ class _Case(NamedTuple):
 
     @property
     def cpus(self) -> str:
-        """The CPUs of the vCPU's clock group, as text."""
+        """The CPUs of the vCPU's clock groups, as text."""
         place = self.record.placements.get(VCpu(self.event.vcpu))
-        number = place.group if place else None
-        record = None if number is None else self.inventory.groups.get(number)
-        return name_cpus(record.group.pcpus if record else ())
+        numbers = place.groups if place else ()
+        records = (self.inventory.groups.get(number) for number in numbers)
+        return name_cpus(pcpu for it in records if it for pcpu in it.group.pcpus)
 
 
 def _observed(case: _Case) -> str:

@@ -26,7 +26,7 @@ from orchestrator.values.domain import PCpu
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from orchestrator.power.sysfs import CpuTree
 
@@ -48,9 +48,12 @@ class CpuLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """The clock group to which the requests of a vCPU apply, or why there is none."""
+    """The clock groups to which the requests of a vCPU apply, or why there is none."""
 
     group: ClockGroup | None = None
+    siblings: tuple[ClockGroup, ...] = ()
+    """The groups of the other threads of the core that it is pinned to, ascending; all
+    of them have the same steps."""
     refusal: Refusal | None = None
     """Why its requests are refused; None: they are not."""
     reason: str = ""
@@ -86,7 +89,7 @@ class Topology:
         return frozenset[PCpu]().union(*members) - group.pcpus
 
     def assign(self, pinning: frozenset[PCpu]) -> Assignment:
-        """Find the single clock group that a vCPU is pinned to."""
+        """Find the clock group, or the threads of a core, that a vCPU is pinned to."""
         online = pinning & self.online
         # Without any clock group, no pinning makes a vCPU controllable.
         groups = {self.group_of(pcpu) for pcpu in online} if self.groups else {None}
@@ -97,10 +100,21 @@ class Topology:
         if not online:
             offline = format_cpulist(pinning)
             return _floating(f"pinned to offline CPUs only: {offline}")
-        if len(groups) > 1:
+        first, *siblings = sorted(filter(None, groups), key=lambda group: group.number)
+        if len(groups) > 1 and not self._are_threads(groups):
             cpus = format_cpulist(online)
             return _floating(f"floats over CPUs {cpus}: pin it to one clock group")
-        return Assignment(group=groups.pop())
+        return Assignment(group=first, siblings=tuple(siblings))
+
+    def _are_threads(self, groups: Collection[ClockGroup | None]) -> bool:
+        """Return whether groups are threads of one core: the hardware has one clock."""
+        known = [group for group in groups if group is not None]
+        pcpus = {pcpu for group in known for pcpu in group.pcpus}
+        locations = {self.locations.get(pcpu) for pcpu in pcpus}
+        cores = {location and location.core for location in locations}
+        is_one_core = len(cores) == 1 and None not in cores
+        has_same_steps = len({group.steps for group in known}) == 1
+        return is_one_core and has_same_steps and len(known) == len(groups)
 
     def _unmanaged(self, pcpus: frozenset[PCpu]) -> Assignment:
         reasons = (self.unmanaged.get(pcpu) for pcpu in sorted(pcpus))

@@ -149,6 +149,7 @@ class StatusBuilder:
                 clock_group=placement.group,
                 min_khz=min(steps_khz, default=None),
                 max_khz=max(steps_khz, default=None),
+                clock_groups=placement.groups,
                 refusal=placement.refusal.word if placement.refusal else None,
             )
 

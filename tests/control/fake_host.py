@@ -84,6 +84,7 @@ def vcpu(
         clock_group=None if reason else pcpus[0] // 2 * 2,
         min_khz=None if reason else STEPS[-1],
         max_khz=None if reason else STEPS[2],
+        clock_groups=() if reason else (pcpus[0] // 2 * 2,),
         refusal="floating" if reason else None,
     )
 

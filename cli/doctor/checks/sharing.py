@@ -79,10 +79,10 @@ def core_shared_by_domains(domains: Domains, cpus: Cpus) -> Iterator[Finding]:
     groups: dict[int, set[int]] = {}
     for domain in domains.managed():
         for vcpu in domain.vcpus:
-            for pcpu in vcpu.pcpus if vcpu.group is not None else ():
+            for pcpu in vcpu.pcpus if vcpu.groups else ():
                 core = cores.get(pcpu, pcpu)
                 owners.setdefault(core, set()).add(domain.name)
-                groups.setdefault(core, set()).add(vcpu.group or 0)
+                groups.setdefault(core, set()).update(vcpu.groups)
     for core, names in owners.items():
         if len(names) > 1 and len(groups[core]) > 1:
             threads = format_cpulist(n for n, c in cores.items() if c == core)
@@ -158,7 +158,7 @@ def _domains_by_group(domains: Domains) -> Mapping[int, dict[str, frozenset[int]
     found: dict[int, dict[str, frozenset[int]]] = {}
     for domain in domains.active():
         for vcpu in domain.vcpus:
-            if vcpu.group is not None:
-                names = found.setdefault(vcpu.group, {})
+            for group in vcpu.groups:
+                names = found.setdefault(group, {})
                 names[domain.name] = names.get(domain.name, frozenset()) | vcpu.pcpus
     return found

@@ -30,6 +30,13 @@ class Vcpu:
     """Why `group` is None; otherwise empty."""
     is_floating: bool = False
     """Whether another pinning gives it a clock group."""
+    siblings: tuple[int, ...] = ()
+    """Clock groups of the other threads of its core that it is pinned to."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """All clock groups that its requests apply to."""
+        return () if self.group is None else (self.group, *self.siblings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +95,7 @@ def domains_of_status(status: Status) -> Domains:
                         reason=vcpu["reason"] or "",
                         # A daemon of another version may not report it.
                         is_floating=vcpu.get("refusal") == Refusal.FLOATING.word,
+                        siblings=tuple(vcpu.get("clock_groups", ())[1:]),
                     )
                     for vcpu in domain["vcpus"]
                 ),
@@ -149,4 +157,5 @@ def _vcpu(number: int, pinning: frozenset[PCpu], topology: Topology) -> Vcpu:
         group=found.group.number if found.group else None,
         reason=found.reason,
         is_floating=found.refusal is Refusal.FLOATING,
+        siblings=tuple(group.number for group in found.siblings),
     )

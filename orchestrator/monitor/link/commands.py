@@ -115,6 +115,9 @@ class VCpuDefinition(NamedTuple):
     """Whether the operator allows it the turbo step."""
     refusal: Refusal = Refusal.FLOATING
     """Why requests are refused without a clock group."""
+    siblings: tuple[int, ...] = ()
+    """Clock groups of the other threads of its core, which its votes apply to, too;
+    they have the same steps."""
 
 
 class DefineDomain(NamedTuple):
