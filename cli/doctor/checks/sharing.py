@@ -45,7 +45,7 @@ def clock_shared_by_domains(domains: Domains, cpus: Cpus) -> Iterator[Finding]:
             yield info(
                 subject,
                 f"{sharing} share a clock group: it runs at the highest request",
-                "pin them to different clock groups; see 'vmpower cpu list'",
+                "pin them to clock groups of different cores; see 'vmpower cpu list'",
             )
 
 

@@ -67,6 +67,8 @@ class Cpus:
     switches: Mapping[str, str]
     """Values of files in the CPU directory, by name, as far as they exist."""
     is_simulated: bool
+    shared_tunables: frozenset[str] = frozenset()
+    """Governors with tunables that the kernel keeps once for all CPUs."""
 
     @property
     def isolated(self) -> frozenset[int]:
@@ -90,8 +92,11 @@ def read_cpus(target: Target) -> Cpus:
     """
     tree = CpuTree(target.cpu_root)
     topology = read_topology(tree)
-    directories = (tree.cpu_dir / "cpufreq").glob("policy*")
-    numbers = sorted(path.name.removeprefix("policy") for path in directories)
+    directories = {
+        path.name for path in (tree.cpu_dir / "cpufreq").glob("*") if path.is_dir()
+    }
+    policies = {name for name in directories if name.startswith("policy")}
+    numbers = sorted(name.removeprefix("policy") for name in policies)
     return Cpus(
         topology=topology,
         policies=tuple(_read_policy(tree, int(n)) for n in numbers if n.isdecimal()),
@@ -103,6 +108,7 @@ def read_cpus(target: Target) -> Cpus:
             if (value := _read(tree, f"{CPU_DIR}/{name}"))
         },
         is_simulated=tree.is_simulated,
+        shared_tunables=frozenset(directories - policies),
     )
 
 

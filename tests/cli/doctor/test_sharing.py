@@ -12,6 +12,7 @@ from cli.doctor.checks.confinement import (
     socket_directory_absent,
     socket_directory_open,
 )
+from cli.doctor.checks.limits import governor_tunables_lost
 from cli.doctor.checks.sharing import (
     clock_shared_by_domains,
     clock_shared_with_host,
@@ -157,6 +158,19 @@ def test_a_coordinated_cpu_with_a_lower_limit_keeps_others_up(tmp_path: Path) ->
     found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
     (finding,) = coordinated_cpu_higher(domains_of(domain("a", (1, 1))), found)
     assert "below 2.10 GHz" in finding.what
+
+
+def test_tunables_are_lost_only_if_guests_can_take_all_cpus(tmp_path: Path) -> None:
+    lay_out(tmp_path / "sys", cpus=2, governor="ondemand")
+    all_cpus = domains_of(domain("a", (0, 0), (1, 1)))
+    without = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    assert governor_tunables_lost(all_cpus, without) == []
+    for name in ("ondemand/up_threshold", "conservative/up_threshold"):
+        write(tmp_path, {f"{CPU}/cpufreq/{name}": "60"})
+    found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    (finding,) = governor_tunables_lost(all_cpus, found)
+    assert (str(finding.severity), finding.subject) == ("info", "governor ondemand")
+    assert governor_tunables_lost(domains_of(domain("a", (0, 0))), found) == []
 
 
 def libvirt(*models: str) -> Libvirt:
