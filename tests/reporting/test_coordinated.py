@@ -25,19 +25,27 @@ UNMANAGED = ClockReading(current_khz=LOW, governor="schedutil")
 
 
 def cpus_of_cores(
-    grants: dict[int, int], readings: dict[int, ClockReading] | None = None
+    grants: dict[int, int],
+    readings: dict[int, ClockReading] | None = None,
+    *,
+    unmanaged: int | None = None,
 ) -> list[models.Cpu]:
     """Return the CPUs of a host whose CPUs N and N + 4 are threads of one core.
 
     Args:
         grants: kHz, by clock group; the others are not taken.
         readings: what the kernel reports, by clock group.
+        unmanaged: a CPU without a clock group.
     """
     cores = {PCpu(n): frozenset({PCpu(n % 4), PCpu(n % 4 + 4)}) for n in range(8)}
     # No domain is pinned to these CPUs, and they are lowered all the same.
     host = SimulatedHost(
         config=Config(power=PowerConfig(share_with_host=True)),
-        topology=replace(topology(8), coordinated=cores),
+        topology=replace(
+            topology(8),
+            groups=tuple(g for g in topology(8).groups if g.number != unmanaged),
+            coordinated=cores,
+        ),
     )
     host.start()
     host.settle()
@@ -85,6 +93,11 @@ def test_the_highest_grant_is_never_held_up() -> None:
 def test_a_group_that_is_not_taken_is_not_held_up() -> None:
     reading = ClockReading(current_khz=NOMINAL, governor="performance")
     assert cpus_of_cores({}, {6: reading})[2].reason is None
+
+
+def test_a_sibling_without_a_clock_group_is_not_blamed() -> None:
+    cpu = cpus_of_cores({2: LOW}, unmanaged=6)[2]
+    assert (cpu.coordinated_cpus, cpu.held_up_by) == ((6,), ())
 
 
 def test_a_sibling_whose_frequency_is_unknown_is_not_blamed() -> None:
