@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
 from orchestrator.values.cpuset import format_cpulist, name_all, name_cpus
+from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orchestrator.power.cpus import HostCpu
-    from orchestrator.values.domain import PCpu
 
 
 class _Tier(IntEnum):
@@ -224,7 +224,8 @@ def _explain(host: Host, choice: _Choice) -> Iterator[str]:
     if any(count > 1 for count in cores.values()):
         yield "SMT siblings together: no other domain shares a core with this one"
     groups = Counter(cpu.group for cpu in choice.cpus)
-    if None not in groups and len(groups) == len(choice.cpus):
+    is_apart = len(groups) == len(choice.cpus) and None not in groups
+    if is_apart and not any(_coordinated_vcpus(choice.cpus)):
         yield "each vCPU has its own clock group"
     if all(bundle.tier is _Tier.ISOLATED for bundle in choice.bundles):
         yield "isolated (isolcpus): no host tasks run there"
@@ -248,6 +249,7 @@ def _warn(host: Host, choice: _Choice) -> Iterator[str]:
     for pcpu in sorted(pins & host.planned.keys()):
         yield f"CPU {pcpu} is also used by {host.planned[pcpu]}, which is shut off"
     yield from _warn_about_clock_groups(host, choice.cpus)
+    yield from _warn_about_coordination(host, choice.cpus)
 
 
 def _warn_about_clock_groups(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
@@ -267,6 +269,37 @@ def _warn_about_clock_groups(host: Host, chosen: Sequence[HostCpu]) -> Iterator[
                 f"no domain is pinned to {name_cpus(idle)} of the same clock group: the"
                 " frequency stays high unless power.share_with_host is set"
             )
+
+
+def _warn_about_coordination(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
+    together = [name_all("vCPU", vcpus) for vcpus in _coordinated_vcpus(chosen)]
+    if together:
+        yield (
+            "the hardware coordinates the CPUs of these vCPUs, which run at the highest"
+            f" request among them: {'; '.join(together)}"
+        )
+    groups = {cpu.group for cpu in chosen}
+    pins = {cpu.pcpu for cpu in chosen}
+    others = frozenset[PCpu]().union(*(cpu.coordinated for cpu in chosen)) - pins
+    outside = others - {cpu.pcpu for cpu in host.cpus if cpu.group in groups}
+    if outside:
+        yield (
+            f"the hardware coordinates them with {name_cpus(outside)}: a higher"
+            " frequency there holds them up"
+        )
+
+
+def _coordinated_vcpus(chosen: Sequence[HostCpu]) -> list[list[int]]:
+    """List the vCPUs of different clock groups whose CPUs the hardware coordinates."""
+    found: dict[frozenset[PCpu], list[int]] = {}
+    for vcpu, cpu in enumerate(chosen):
+        if cpu.group is not None:
+            found.setdefault(cpu.coordinated or frozenset({cpu.pcpu}), []).append(vcpu)
+    return [
+        vcpus
+        for vcpus in found.values()
+        if len({chosen[vcpu].group for vcpu in vcpus}) > 1
+    ]
 
 
 def _refuse(host: Host, cpus: Iterable[HostCpu], vcpus: int, node: int | None) -> str:

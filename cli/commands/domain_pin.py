@@ -37,8 +37,8 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
         str,
         typer.Argument(
             metavar="CPU",
-            help="Host CPUs. A vCPU pinned to CPUs of more than one clock group"
-            " floats, and its requests are refused.",
+            help="Host CPUs: of one clock group, or threads of one core. Pinned to"
+            " others, a vCPU floats, and its requests are refused.",
             autocompletion=candidates.cpus,
         ),
     ],

@@ -22,6 +22,7 @@ from cli.top.charts import frequency_range, heat, meter, share_of, spark
 from cli.top.domain_list import count_text, rate_text
 from cli.top.notes import event_lines, note_lines, wrap_after
 from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.refusal import Refusal
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
 
@@ -134,7 +135,8 @@ def _frequency_cells(
     snapshot: Snapshot, vcpu: Vcpu, cpu: Cpu | None, widths: dict[str, int]
 ) -> dict[str, Text]:
     if cpu is None:
-        return {"Frequency": Text("floats", "yellow")}
+        is_floating = vcpu["refusal"] == Refusal.FLOATING.word
+        return {"Frequency": Text("floats" if is_floating else "not managed", "yellow")}
     room = widths.get(_HISTORY, 0)
     has_room = widths.get(_BOUNDS, 0) >= _FULL_BOUNDS
     khz, steps, requested = cpu["current_khz"], cpu["steps_khz"], vcpu["requested_khz"]

@@ -151,7 +151,8 @@ class Vcpu(TypedDict):
     wish_khz: int | None
     """Earlier name of `requested_khz`."""
     clock_group: int | None
-    """Clock group that it is pinned into; null if it is not pinned into exactly one."""
+    """Clock group that it is pinned into, the lowest of `clock_groups`; null if it is
+    not controllable."""
     min_khz: int | None
     """Lowest step within the bounds of the host, the kernel and the domain, in kHz;
     null without a clock group."""
@@ -164,6 +165,13 @@ class Vcpu(TypedDict):
     max_source: str | None
     """Source of the highest step: as above, or `turbo off (SOURCE)` where turbo is not
     allowed or switched off; null without a clock group."""
+    refusal: str | None
+    """Why its requests are refused, as in `nack_reasons`: `floating`, where another
+    pinning makes it controllable, or `unmanaged`, where its CPUs have no frequency that
+    can be set; null if it is controllable."""
+    clock_groups: list[int]
+    """All clock groups that its requests apply to: several if it is pinned to threads
+    of one core that are clock groups of their own."""
 
 
 class Domain(TypedDict):
@@ -365,7 +373,8 @@ class Cpu(TypedDict):
     """What another program changed while the clock group was taken; the group is left
     like that until it is retaken. null: nothing."""
     reason: str | None
-    """Why its frequency cannot be set or lowered now; null if it can."""
+    """Why its frequency cannot be set or lowered now, or why the hardware runs it
+    higher than granted; null if nothing prevents it."""
     package: int | None
     """Physical package (socket); null if the CPU tree does not report it."""
     core: int | None
@@ -380,6 +389,12 @@ class Cpu(TypedDict):
     held_max_khz: int | None
     """Upper limit that the daemon has set in the kernel (scaling_max_freq), in kHz;
     null: none."""
+    coordinated_cpus: list[int]
+    """CPUs of other clock groups whose frequency the hardware coordinates with this
+    one, lowest first: all run at the highest frequency that is set for one of them."""
+    held_up_by: list[int]
+    """Those of them that are set higher than this clock group's grant, so that it runs
+    higher than granted."""
 
 
 class UnmanagedCpu(TypedDict):

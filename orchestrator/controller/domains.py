@@ -22,6 +22,7 @@ from orchestrator.monitor.link.commands import (
 from orchestrator.rights import resolve_rights
 from orchestrator.values.domain import DomainState
 from orchestrator.values.domain_settings import Mode
+from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -154,6 +155,8 @@ def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
                 group=placement.group,
                 limits=rights.limits,
                 is_turbo_allowed=inventory.may_use_turbo(rights, placement.group),
+                refusal=placement.refusal or Refusal.FLOATING,
+                siblings=placement.siblings,
             )
             for placement in record.placements.values()
         ),

@@ -14,8 +14,10 @@ from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller.group_lifecycle import HELD, GroupStage, next_stage
 from orchestrator.limits import NO_LIMITS, Limits, turbo_limit, window_of
 from orchestrator.power.kernel_limits import KernelLimits
+from orchestrator.power.topology import Assignment
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
+from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
         VCpuSpec,
     )
     from orchestrator.values.frequencies import FrequencyTable
-    from orchestrator.values.refusal import Refusal
 
 
 CONNECTED_STATES = frozenset({ChannelState.OPEN, ChannelState.DISABLED})
@@ -53,10 +54,20 @@ class Placement:
     pcpus: frozenset[PCpu]
     """Online CPUs that it may run on."""
     group: int | None
-    """Number of the one clock group that it is pinned into, also while its CPUs are
+    """Number of the clock group that it is pinned into, also while its CPUs are
     offline, if the group was held before."""
+    siblings: tuple[int, ...]
+    """Clock groups of the other threads, if it is pinned to several of one core: its
+    requests apply to all."""
+    refusal: Refusal | None
+    """Why its requests are refused; None: it is controllable."""
     reason: str | None
-    """Why it is not controllable; None if it is."""
+    """The same, as text."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """All clock groups that its requests apply to; empty: not controllable."""
+        return () if self.group is None else (self.group, *self.siblings)
 
 
 @dataclass(slots=True)
@@ -125,7 +136,7 @@ class DomainRecord:
 
     def groups(self) -> set[int]:
         """Clock groups that its vCPUs are pinned into."""
-        return {p.group for p in self.placements.values() if p.group is not None}
+        return {group for p in self.placements.values() for group in p.groups}
 
     def is_enforced(self) -> bool:
         """Whether its requests change frequencies."""
@@ -138,7 +149,7 @@ class DomainRecord:
     def is_policed_in(self, group: int) -> bool:
         """Whether a policy controls one of its vCPUs in a clock group."""
         placements = (self.placements.get(VCpu(vcpu)) for vcpu in self.policed)
-        return any(p is not None and p.group == group for p in placements)
+        return any(p is not None and group in p.groups for p in placements)
 
 
 @dataclass(slots=True)
@@ -231,7 +242,7 @@ class Inventory:
             pcpu
             for domain in self.pinned_into(record.group.number)
             for placement in domain.placements.values()
-            if placement.group == record.group.number
+            if record.group.number in placement.groups
             for pcpu in placement.pcpus
         }
         return not (record.group.pcpus & self.topology.online) <= pinned
@@ -290,25 +301,34 @@ class Inventory:
 
     def place(self, spec: VCpuSpec) -> Placement:
         """Return the clock group that a vCPU is pinned into, or why there is none."""
-        group, reason = self.topology.place(spec.pinning)
-        record = self.groups.get(group.number) if group else None
-        if record and record.stage is GroupStage.FAILED:
-            group, reason = None, record.reason
+        found = self.topology.assign(spec.pinning)
+        for group in filter(None, (found.group, *found.siblings)):
+            record = self.groups.get(group.number)
+            if record and record.stage is GroupStage.FAILED:
+                found = Assignment(refusal=Refusal.UNMANAGED, reason=record.reason)
+                break
+        groups = [it.number for it in (found.group, *found.siblings) if it]
+        groups = groups or self._held_offline(spec.pinning)
         return Placement(
             vcpu=spec.vcpu,
             pcpus=spec.pinning & self.topology.online,
-            group=group.number if group else self._held_offline(spec.pinning),
-            reason=reason if group is None else None,
+            group=groups[0] if groups else None,
+            siblings=tuple(groups[1:]),
+            refusal=found.refusal,
+            reason=found.reason or None,
         )
 
-    def _held_offline(self, pinning: frozenset[PCpu]) -> int | None:
-        """Return the held clock group of CPUs that are in none now; its votes live on.
+    def _held_offline(self, pinning: frozenset[PCpu]) -> list[int]:
+        """Return the held clock groups of CPUs that are in none now; votes live on.
 
-        They are offline, or not completely online yet.
+        The CPUs are offline, or not completely online yet.
         """
-        if not pinning or any(self.topology.group_of(pcpu) for pcpu in pinning):
-            return None
-        for record in self.groups.values():
-            if record.stage in HELD and pinning <= record.group.pcpus:
-                return record.group.number
-        return None
+        if any(self.topology.group_of(pcpu) for pcpu in pinning):
+            return []
+        held = [
+            record.group
+            for record in self.groups.values()
+            if record.stage in HELD and record.group.pcpus & pinning
+        ]
+        is_complete = pinning <= {pcpu for group in held for pcpu in group.pcpus}
+        return sorted(group.number for group in held) if is_complete else []

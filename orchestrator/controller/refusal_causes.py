@@ -86,16 +86,16 @@ class _Case(NamedTuple):
         return resolve_rights(self.inventory.config, self.record.spec)
 
     @property
-    def group(self) -> GroupRecord | None:
-        """The vCPU's clock group; None if it floats."""
+    def groups(self) -> list[GroupRecord]:
+        """The vCPU's clock groups; empty if it is not controllable."""
         place = self.record.placements.get(VCpu(self.event.vcpu))
-        number = place.group if place else None
-        return None if number is None else self.inventory.groups.get(number)
+        known = self.inventory.groups
+        return [known[it] for it in (place.groups if place else ()) if it in known]
 
     @property
     def cpus(self) -> str:
-        """The CPUs of the vCPU's clock group, as text."""
-        return name_cpus(self.group.group.pcpus if self.group else ())
+        """The CPUs of the vCPU's clock groups, as text."""
+        return name_cpus(pcpu for it in self.groups for pcpu in it.group.pcpus)
 
 
 def _observed(case: _Case) -> str:
@@ -121,7 +121,7 @@ def _no_vcpu(case: _Case) -> str:
     return f"no such vCPU: {case.event.vcpu}; the domain has {name_all('vCPU', vcpus)}"
 
 
-def _floating(case: _Case) -> str:
+def _not_controllable(case: _Case) -> str:
     place = case.record.placements.get(VCpu(case.event.vcpu))
     why = place.reason if place and place.reason else "not controllable"
     return f"vCPU {case.event.vcpu}: {why}"
@@ -135,7 +135,7 @@ def _turbo(case: _Case) -> str:
     turbo = case.rights.turbo
     if not turbo.value:
         return f"turbo is not allowed ({turbo.source})"
-    if case.group is not None and case.group.kernel.is_boost_off:
+    if any(record.kernel.is_boost_off for record in case.groups):
         return f"turbo is off in the kernel for {case.cpus} (cpufreq/boost)"
     return f"{case.cpus} has no turbo frequency"
 
@@ -145,9 +145,9 @@ def _overridden(case: _Case) -> str:
 
 
 def _claim(case: _Case) -> str:
-    record = case.group
-    if record is not None and (why := drift.explain(record)):
-        return f"{case.cpus}: {why}"
+    for record in case.groups:
+        if why := drift.explain(record):
+            return f"{name_cpus(record.group.pcpus)}: {why}"
     return f"{case.cpus} could not be taken from the governor"
 
 
@@ -177,7 +177,8 @@ _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
     Refusal.DISABLED: _disabled,
     Refusal.PHYSICAL: _physical,
     Refusal.NO_VCPU: _no_vcpu,
-    Refusal.FLOATING: _floating,
+    Refusal.FLOATING: _not_controllable,
+    Refusal.UNMANAGED: _not_controllable,
     Refusal.UNIT: _unit,
     Refusal.TURBO: _turbo,
     Refusal.OVERRIDDEN: _overridden,

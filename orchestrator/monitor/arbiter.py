@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import Unit
 from orchestrator.limits import NO_LIMITS, turbo_limit, window_of
+from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
     from orchestrator.channel.protocol import Generation
@@ -71,6 +72,8 @@ class VCpu:
         "limits",
         "number",
         "policy_khz",
+        "refusal",
+        "siblings",
         "vote_khz",
         "voter",
         "window",
@@ -82,7 +85,12 @@ class VCpu:
         self.index = index
         """Where its row begins in the shared table; not used here."""
         self.group: Group | None = None
-        """None: it floats."""
+        """None: its requests are refused."""
+        self.siblings: tuple[Group, ...] = ()
+        """Groups of the other threads of its core, which it votes in, too; they have
+        the same steps."""
+        self.refusal = Refusal.FLOATING
+        """Why they are refused without a group."""
         self.limits: Limits = NO_LIMITS
         """Of its domain."""
         self.is_turbo_allowed = False
@@ -103,17 +111,28 @@ class VCpu:
         """The steps that it can request, updated by `update_window`; None: it
         floats."""
 
-    def place(self, group: Group | None) -> None:
-        """Move it into a group, or (None) out of its group; its votes end."""
-        if self.group is group:
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All groups that it votes in."""
+        return () if self.group is None else (self.group, *self.siblings)
+
+    def place(self, group: Group | None, siblings: tuple[Group, ...] = ()) -> None:
+        """Move it into groups, or (None) out of its groups.
+
+        Its votes end, unless only the siblings change: a thread of its core went
+        offline, or came back.
+        """
+        is_moved = self.group is not group
+        if not is_moved and self.siblings == siblings:
             return
-        if self.group is not None:
-            self.group.members.remove(self)
-        self.group = group
-        if group is not None:
-            group.members.append(self)
-        self.policy_khz = NO_VOTE
-        self.withdraw()
+        for left in self.groups:
+            left.members.remove(self)
+        self.group, self.siblings = group, siblings
+        for entered in self.groups:
+            entered.members.append(self)
+        if is_moved:
+            self.policy_khz = NO_VOTE
+            self.withdraw()
 
     def update_window(self) -> None:
         """Recompute its window after a change of its limits, rights or group."""
@@ -262,5 +281,7 @@ class Group:
         if len(self.members) != 1:
             return None
         vcpu = self.members[0]
+        if vcpu.siblings:  # it decides in several groups
+            return None
         is_free = vcpu.domain.is_executing and vcpu.domain.is_enforced
         return vcpu if is_free and vcpu.vote_khz else None

@@ -29,6 +29,9 @@ class HostCpu:
     """NUMA node."""
     group: int | None = None
     """Clock group: N of policyN; None: its frequency cannot be set."""
+    coordinated: frozenset[PCpu] = frozenset()
+    """CPUs, itself included, that the hardware runs at the highest frequency that is
+    set for one of them; empty: not known."""
     is_isolated: bool = False
     """Whether the kernel schedules no other work on it (isolcpus)."""
 
@@ -49,6 +52,7 @@ def read_host_cpus(tree: CpuTree) -> tuple[HostCpu, ...]:
             core=topology.locations[pcpu].core,
             node=topology.locations[pcpu].node or 0,
             group=groups.get(pcpu),
+            coordinated=topology.coordinated[pcpu],
             is_isolated=pcpu in isolated,
         )
         for pcpu in sorted(topology.online & usable)

@@ -17,14 +17,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError, NoCpufreqError, SysfsError
+from orchestrator.power.coordination import read_coordinated
 from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.group import ClockGroup
 from orchestrator.power.sysfs import CPU_DIR, policy_path
 from orchestrator.values.cpuset import format_cpulist, parse_cpulist
 from orchestrator.values.domain import PCpu
+from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from orchestrator.power.sysfs import CpuTree
 
@@ -45,6 +47,20 @@ class CpuLocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """The clock groups to which the requests of a vCPU apply, or why there is none."""
+
+    group: ClockGroup | None = None
+    siblings: tuple[ClockGroup, ...] = ()
+    """The groups of the other threads of the core that it is pinned to, ascending; all
+    of them have the same steps."""
+    refusal: Refusal | None = None
+    """Why its requests are refused; None: they are not."""
+    reason: str = ""
+    """The same, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """A snapshot of all CPUs of a tree."""
 
@@ -55,6 +71,9 @@ class Topology:
     online: frozenset[PCpu]
     locations: Mapping[PCpu, CpuLocation] = field(default_factory=dict)
     """Location of each online CPU."""
+    coordinated: Mapping[PCpu, frozenset[PCpu]] = field(default_factory=dict)
+    """For each online CPU, those whose frequency the hardware coordinates with it,
+    itself included: all run at the highest frequency that is set for one of them."""
 
     def group_of(self, pcpu: PCpu) -> ClockGroup | None:
         """Return the group of a CPU; None: its frequency cannot be set."""
@@ -64,26 +83,47 @@ class Topology:
         """Return the group of policyN."""
         return next((group for group in self.groups if group.number == number), None)
 
-    def place(self, pinning: frozenset[PCpu]) -> tuple[ClockGroup | None, str]:
-        """Find the single clock group that a vCPU is pinned to.
+    def coordinated_with(self, group: ClockGroup) -> frozenset[PCpu]:
+        """Return the CPUs outside a group that are coordinated with one of its CPUs."""
+        members = (self.coordinated.get(p, frozenset()) for p in group.pcpus)
+        return frozenset[PCpu]().union(*members) - group.pcpus
 
-        Returns:
-            The group; or None and the reason, for people.
-        """
-        if not pinning:
-            return None, "its pinning is unknown to libvirt"
+    def assign(self, pinning: frozenset[PCpu]) -> Assignment:
+        """Find the clock group, or the threads of a core, that a vCPU is pinned to."""
         online = pinning & self.online
+        # Without any clock group, no pinning makes a vCPU controllable.
+        groups = {self.group_of(pcpu) for pcpu in online} if self.groups else {None}
+        if groups == {None}:
+            return self._unmanaged(online or self.online)
+        if not pinning:
+            return _floating("its pinning is unknown to libvirt")
         if not online:
-            return None, f"pinned to offline CPUs only: {format_cpulist(pinning)}"
-        groups = {self.group_of(pcpu) for pcpu in online}
-        if len(groups) > 1:
+            offline = format_cpulist(pinning)
+            return _floating(f"pinned to offline CPUs only: {offline}")
+        first, *siblings = sorted(filter(None, groups), key=lambda group: group.number)
+        if len(groups) > 1 and not self._are_threads(groups):
             cpus = format_cpulist(online)
-            return None, f"floats over CPUs {cpus}: pin it to one clock group"
-        (group,) = groups
-        if group is None:
-            pcpu = min(online)
-            return None, f"CPU {pcpu}: {self.unmanaged.get(pcpu, 'unmanaged')}"
-        return group, ""
+            return _floating(f"floats over CPUs {cpus}: pin it to one clock group")
+        return Assignment(group=first, siblings=tuple(siblings))
+
+    def _are_threads(self, groups: Collection[ClockGroup | None]) -> bool:
+        """Return whether groups are threads of one core: the hardware has one clock."""
+        known = [group for group in groups if group is not None]
+        pcpus = {pcpu for group in known for pcpu in group.pcpus}
+        locations = {self.locations.get(pcpu) for pcpu in pcpus}
+        cores = {location and location.core for location in locations}
+        is_one_core = len(cores) == 1 and None not in cores
+        has_same_steps = len({group.steps for group in known}) == 1
+        return is_one_core and has_same_steps and len(known) == len(groups)
+
+    def _unmanaged(self, pcpus: frozenset[PCpu]) -> Assignment:
+        reasons = (self.unmanaged.get(pcpu) for pcpu in sorted(pcpus))
+        reason = next(filter(None, reasons), NO_CPUFREQ)
+        return Assignment(refusal=Refusal.UNMANAGED, reason=reason)
+
+
+def _floating(reason: str) -> Assignment:
+    return Assignment(refusal=Refusal.FLOATING, reason=reason)
 
 
 def read_topology(tree: CpuTree) -> Topology:
@@ -96,10 +136,12 @@ def read_topology(tree: CpuTree) -> Topology:
     present = _read_present(tree, online)
     reasons: dict[PCpu, str] = {}
     groups = []
-    for number in _read_policy_numbers(tree):
-        pcpus = _read_pcpus(tree, number) & online
-        if not pcpus:
-            continue
+    policies = {
+        number: pcpus
+        for number in _read_policy_numbers(tree)
+        if (pcpus := _read_pcpus(tree, number) & online)
+    }
+    for number, pcpus in policies.items():
         try:
             groups.append(_read_group(tree, number, pcpus))
         except (SysfsError, NoCpufreqError) as error:
@@ -107,11 +149,14 @@ def read_topology(tree: CpuTree) -> Topology:
     managed = {pcpu for group in groups for pcpu in group.pcpus}
     for pcpu in present - managed - reasons.keys():
         reasons[pcpu] = NO_CPUFREQ if pcpu in online else OFFLINE
+    locations = {pcpu: read_location(tree, pcpu) for pcpu in online}
+    cores = {pcpu: location.core for pcpu, location in locations.items()}
     return Topology(
         groups=tuple(groups),
         unmanaged=dict(sorted(reasons.items())),
         online=online,
-        locations={pcpu: read_location(tree, pcpu) for pcpu in online},
+        locations=locations,
+        coordinated=read_coordinated(tree, policies, cores),
     )
 
 

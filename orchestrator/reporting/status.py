@@ -20,6 +20,7 @@ from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.limits import UNLIMITED_KHZ
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
+from orchestrator.reporting.coordinated import CoordinatedCpus
 from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
 from orchestrator.values.cpuset import name_cpus
@@ -61,6 +62,7 @@ class StatusBuilder:
         self._inventory = inventory
         self._monitor = monitor
         self._readings = readings
+        self._coordinated = CoordinatedCpus(inventory, monitor.grants, readings)
         self._policies: dict[str, list[models.Policy]] = {}
         for status in policies:
             policy = render_policy(status)
@@ -167,6 +169,8 @@ class StatusBuilder:
                 max_khz=max(steps_khz, default=None),
                 min_source=sources.lowest if sources else None,
                 max_source=sources.highest if sources else None,
+                clock_groups=placement.groups,
+                refusal=placement.refusal.word if placement.refusal else None,
             )
 
     def _steps_khz(self, rights: Rights, group: int | None) -> tuple[int, ...]:
@@ -215,6 +219,8 @@ class StatusBuilder:
         window = self._inventory.held_window(group.number)
         reading = self._readings.get(group.number)
         held = record.kernel.held
+        coordinated = tuple(sorted(self._coordinated.of(record)))
+        held_up = self._coordinated.holding_up(record)
         for pcpu in group.pcpus & self._inventory.topology.online:
             location = self._inventory.topology.locations.get(pcpu)
             yield models.Cpu(
@@ -238,7 +244,9 @@ class StatusBuilder:
                 boost=not record.kernel.is_boost_off,
                 held_min_khz=held.min_khz or None,
                 held_max_khz=held.max_khz if held.max_khz < UNLIMITED_KHZ else None,
-                reason=self._find_reason(record),
+                reason=self._find_reason(record) or held_up.reason or None,
+                coordinated_cpus=coordinated,
+                held_up_by=held_up.pcpus,
             )
 
     def _find_reason(self, record: GroupRecord) -> str | None:

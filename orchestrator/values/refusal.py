@@ -54,6 +54,9 @@ class Refusal(IntEnum):
     """The policy cannot be installed."""
     QUERIES_FORBIDDEN = 14
     """The domain may not query its vCPUs."""
+    UNMANAGED = 15
+    """No frequency can be set for the CPUs of the vCPU, wherever it is pinned: the
+    scaling driver is unsupported, or the kernel refused."""
 
     @property
     def word(self) -> str:

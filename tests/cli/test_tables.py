@@ -141,6 +141,35 @@ def test_an_override_is_shown_with_the_command_that_releases_it(status: Status) 
     assert "1 overridden" in text
 
 
+def test_vcpus_with_the_same_problem_have_one_warning(status: Status) -> None:
+    for vcpu in status["domains"][0]["vcpus"][:2]:
+        vcpu["reason"] = "unsupported scaling driver 'intel_pstate'"
+    notes = [
+        line.strip(" •\n")
+        for line in draw(build_status(status, UTC), 120).splitlines()
+        if "unsupported" in line
+    ]
+    assert notes == [
+        (
+            "dpdk-fw: vCPUs 0-1 are not controllable: unsupported scaling driver"
+            " 'intel_pstate'"
+        )
+    ]
+
+
+def test_what_holds_a_frequency_up_is_shown_wherever_the_group_is(
+    status: Status,
+) -> None:
+    reason = "held up by CPU 6 (performance, not managed)"
+    for cpu in status["cpus"][2:4]:
+        cpu["reason"], cpu["coordinated_cpus"] = reason, [6, 7]
+    for name in ("status", "domain"):
+        assert f"CPU 2-3: {reason}" in draw(SHEETS[name](status), 100)
+    group = draw(SHEETS["clock_group"](status), 100)
+    assert reason in group
+    assert "Coordinated with CPUs 6-7" in " ".join(group.split())
+
+
 def test_real_cpus_are_not_marked_as_simulated(status: Status) -> None:
     for cpu in status["cpus"]:
         cpu["simulated"] = False

@@ -102,6 +102,16 @@ def test_screens_match_their_golden_files(
     check(f"top_{name}_{width}", text)
 
 
+def test_a_vcpu_that_no_pinning_helps_does_not_float(status: Status) -> None:
+    (*_, vcpu) = status["domains"][0]["vcpus"]
+    view = VIEWS["domain"]
+    assert "floats" in draw(snapshot_of(status), view, 80, 24)
+    vcpu["refusal"] = "unmanaged"
+    text = draw(snapshot_of(status), view, 80, 24)
+    assert "not managed" in text
+    assert "floats" not in text
+
+
 def many(status: Status, count: int) -> Status:
     """Extend a status to this number of CPUs, each with a vCPU."""
     cpu, domain = status["cpus"][2], status["domains"][0]

@@ -86,6 +86,8 @@ def vcpu(
         max_khz=None if reason else STEPS[2],
         min_source=None if reason else "hardware",
         max_source=None if reason else "rule dpdk-*",
+        clock_groups=() if reason else (pcpus[0] // 2 * 2,),
+        refusal="floating" if reason else None,
     )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,11 +12,18 @@ from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
 from orchestrator.monitor.link import commands as c
-from orchestrator.values.domain import DomainSpec, DomainState
+from orchestrator.power.topology import CpuLocation
+from orchestrator.values.domain import DomainSpec, DomainState, PCpu
 from orchestrator.values.domain_settings import DomainSettings, Mode
+from orchestrator.values.frequencies import table_from
+from orchestrator.values.refusal import Refusal
 from orchestrator.values.units import KHz
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain, topology, vcpu
+
+if TYPE_CHECKING:
+    from orchestrator.controller.inventory import Placement
+    from orchestrator.power.topology import Topology
 
 
 def running(*specs: DomainSpec) -> SimulatedHost:
@@ -160,13 +168,104 @@ def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
 def test_an_uncontrollable_vcpu_has_a_reason(
     pinning: tuple[int, ...], reason: str
 ) -> None:
-    host = SimulatedHost(topology=topology(offline=[7]))
+    placement = place(topology(offline=[7]), *pinning)
+    assert (placement.group, placement.reason) == (None, reason)
+    assert placement.refusal is Refusal.FLOATING
+
+
+def place(cpus: Topology, *pinning: int) -> Placement:
+    """Return where a vCPU with this pinning is."""
+    host = SimulatedHost(topology=cpus)
     spec = domain(vcpus=(vcpu(0, *pinning),))
     host.domains[spec.uuid] = spec
     host.start()
     host.settle()
     (placement,) = host.inventory.domains[spec.uuid].placements.values()
-    assert (placement.group, placement.reason) == (None, reason)
+    (sent,) = host.inventory.domains[spec.uuid].sent.vcpus  # type: ignore[union-attr]
+    assert sent.refusal is (placement.refusal or Refusal.FLOATING)
+    return placement
+
+
+@pytest.mark.parametrize("pinning", [(2,), (2, 3), (0, 1, 2, 3), ()])
+def test_without_a_supported_driver_no_vcpu_floats(pinning: tuple[int, ...]) -> None:
+    reason = "unsupported scaling driver 'intel_pstate'"
+    cpus = topology(4)
+    unsupported = dict.fromkeys(cpus.online, reason)
+    placement = place(replace(cpus, groups=(), unmanaged=unsupported), *pinning)
+    assert (placement.refusal, placement.reason) == (Refusal.UNMANAGED, reason)
+
+
+def test_beside_other_cpus_one_without_a_driver_is_left_by_pinning() -> None:
+    cpus = topology(4)
+    partly = replace(cpus, groups=cpus.groups[:2], unmanaged={PCpu(2): "no cpufreq"})
+    assert place(partly, 2).refusal is Refusal.UNMANAGED
+    assert place(partly, 0, 2).refusal is Refusal.FLOATING
+    assert place(partly, 1).refusal is None
+
+
+def cores(cpus: Topology, threads: int = 2) -> Topology:
+    """Make each `threads` consecutive CPUs one core."""
+    locations = {n: CpuLocation(core=PCpu(n // threads * threads)) for n in cpus.online}
+    return replace(cpus, locations=locations)
+
+
+def test_the_threads_of_a_core_are_one_place() -> None:
+    placement = place(cores(topology()), 2, 3)
+    assert (placement.refusal, placement.reason) == (None, None)
+    assert (placement.group, placement.siblings, placement.groups) == (2, (3,), (2, 3))
+
+
+def test_threads_of_several_cores_float() -> None:
+    placement = place(cores(topology()), 2, 3, 4)
+    assert placement.reason == "floats over CPUs 2-4: pin it to one clock group"
+    assert placement.groups == ()
+
+
+def test_a_thread_that_is_offline_does_not_count() -> None:
+    assert place(cores(topology(offline=[3])), 2, 3).groups == (2,)
+
+
+def test_threads_with_different_steps_float() -> None:
+    cpus = cores(topology())
+    slow = table_from([2_000_000, 1_200_000])
+    groups = tuple(
+        replace(group, steps=slow) if group.number == 3 else group
+        for group in cpus.groups
+    )
+    assert place(replace(cpus, groups=groups), 2, 3).refusal is Refusal.FLOATING
+
+
+def test_clock_groups_that_are_wider_than_the_core_are_not_its_threads() -> None:
+    # CPUs 2 and 4 are threads of a core, and CPUs 3 and 5 of another one.
+    cpus = topology(shared=2)
+    locations = {n: CpuLocation(core=PCpu(n % 2 + 2)) for n in cpus.online}
+    assert place(replace(cpus, locations=locations), 2, 4).refusal is Refusal.FLOATING
+
+
+def test_all_threads_of_a_vcpu_are_prepared() -> None:
+    host = SimulatedHost(topology=cores(topology()))
+    spec = domain(vcpus=(vcpu(0, 2, 3),), channels=(channel(0),))
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    assert host.held_groups == {2, 3}
+    groups = [host.inventory.groups[number].sent for number in (2, 3)]
+    assert [group and group.has_host_cpus for group in groups] == [False, False]
+    sent = host.inventory.domains[spec.uuid].sent
+    assert sent is not None
+    assert [(v.group, v.siblings) for v in sent.vcpus] == [(2, (3,))]
+
+
+def test_a_vcpu_of_a_core_is_unmanaged_if_one_thread_is_refused() -> None:
+    host = SimulatedHost(topology=cores(topology()), refusing={3})
+    spec = domain(vcpus=(vcpu(0, 2, 3),), channels=(channel(0),))
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    host.tell(e.TakeWanted(3))
+    host.settle()
+    (placement,) = host.inventory.domains[spec.uuid].placements.values()
+    assert (placement.groups, placement.refusal) == ((), Refusal.UNMANAGED)
 
 
 def test_two_cpus_of_one_clock_group_are_one_place() -> None:

@@ -61,6 +61,7 @@ def refuse(
             1,
             "vCPU 1: floats over CPUs 1-2: pin it to one clock group",
         ),
+        (Refusal.UNMANAGED, 1, "vCPU 1: floats over CPUs 1-2"),
         (Refusal.UNIT, 0, "unknown command (unit 9)"),
         (Refusal.TURBO, 0, "CPU 0 has no turbo frequency"),
         (Refusal.OVERRIDDEN, 0, "an operator has set the frequency of CPU 0"),

@@ -29,11 +29,13 @@ def host(
     shared: int = 1,
     taken: str = "",
     isolated: int = 0,
+    coordinated: int = 1,
 ) -> Host:
     """Return a host with CPUs numbered as on Linux: first threads, then second ones.
 
     `shared` consecutive CPUs are a clock group (0: without cpufreq); the last
-    `isolated` cores are isolated.
+    `isolated` cores are isolated; the hardware coordinates the threads of
+    `coordinated` consecutive cores.
     """
     cpus = tuple(
         HostCpu(
@@ -42,6 +44,11 @@ def host(
             node=pcpu % cores * nodes // cores,
             group=pcpu // shared if shared else None,
             is_isolated=pcpu % cores >= cores - isolated,
+            coordinated=frozenset(
+                PCpu(other)
+                for other in range(cores * threads)
+                if other % cores // coordinated == pcpu % cores // coordinated
+            ),
         )
         for pcpu in range(cores * threads)
     )
@@ -83,6 +90,39 @@ def test_an_odd_vcpu_splits_a_core_with_a_warning() -> None:
     assert proposal.pins == (2, 3, 4)
     assert "vCPUs 0-1 share a clock group" in explanation(proposal)
     assert "CPU 5 of the same clock group" in explanation(proposal)
+
+
+def test_siblings_do_not_count_as_having_clock_groups_of_their_own() -> None:
+    proposal = propose(host(4, threads=2), 4)
+    assert proposal.pins == (1, 5, 2, 6)
+    assert "own clock group" not in explanation(proposal)
+    assert (
+        "the hardware coordinates the CPUs of these vCPUs, which run at the highest"
+        " request among them: vCPUs 0-1; vCPUs 2-3" in proposal.warnings
+    )
+
+
+def test_cpus_that_the_firmware_coordinates_are_not_apart() -> None:
+    proposal = propose(host(8, coordinated=4), 2)
+    assert proposal.pins == (1, 2)
+    assert "own clock group" not in explanation(proposal)
+    assert "among them: vCPUs 0-1" in explanation(proposal)
+    assert (
+        "the hardware coordinates them with CPUs 0,3: a higher frequency there holds"
+        " them up" in proposal.warnings
+    )
+
+
+def test_one_thread_of_a_core_depends_on_the_other_one() -> None:
+    proposal = propose(host(4, threads=2), 1)
+    assert proposal.pins == (1,)
+    assert "the hardware coordinates them with CPU 5" in explanation(proposal)
+
+
+def test_coordinated_cpus_of_one_clock_group_are_reported_once() -> None:
+    proposal = propose(host(8, shared=4, coordinated=4), 2)
+    assert "share a clock group" in explanation(proposal)
+    assert "the hardware coordinates" not in explanation(proposal)
 
 
 def test_a_clock_group_of_several_cores_is_filled_as_a_whole() -> None:
@@ -185,6 +225,8 @@ def test_the_topology_is_read_from_a_tree(tmp_path: Path) -> None:
         (0, 1, 2),
         (1, 1, 2),
     ]
+    # The clock groups and the cores connect all of them.
+    assert {it.coordinated for it in read_host_cpus(tree)} == {frozenset(range(4))}
     assert [it.pcpu for it in read_host_cpus(tree) if it.is_isolated] == [2, 3]
     machine_slice = tree.root / "fs/cgroup/machine.slice"
     machine_slice.mkdir(parents=True)

@@ -62,14 +62,19 @@ JOURNALLED = (a.PrepareGroup, a.DropGroup)
 
 
 class BothSides:
-    """One domain with two vCPUs on CPUs 0 and 1 and one channel; CPU 2 is free."""
+    """One domain with two vCPUs on CPUs 0 and 1 and one channel; CPU 2 is free.
+
+    CPUs 0 and 1 are threads of one core.
+    """
+
+    pinnings: tuple[tuple[int, ...], ...] = ((0,), (1,))
+    """The CPUs of each vCPU."""
 
     _readings = 0
     """How often groups were verified, each time a second later."""
 
     def __init__(self, directory: Path) -> None:
-        lay_out(directory / "sys", cpus=CPUS, steps_khz=STEPS_KHZ)
-        self.tree = CpuTree(directory / "sys")
+        self.tree = _lay_out(directory / "sys")
         self._directory = directory
         self._offline: dict[int, dict[int, str]] = {}
         """Descriptors that refuse every access, and their files, by CPU."""
@@ -106,7 +111,7 @@ class BothSides:
         self.react(e.DomainDescribed(self.spec, NOW_NS))
 
     def _running(self, run: int) -> DomainSpec:
-        vcpus = (vcpu(0, 0), vcpu(1, 1))
+        vcpus = tuple(vcpu(at, *cpus) for at, cpus in enumerate(self.pinnings))
         return domain(vcpus=vcpus, channels=(channel(0),), run=run)
 
     def close(self) -> None:
@@ -343,6 +348,14 @@ class BothSides:
         self.spec = self._running(self.spec.run + 1)
         self.react(e.DomainDescribed(self.spec, NOW_NS))
 
+    def pin(self, vcpu: int, *cpus: int) -> None:
+        """Pin a vCPU of the running domain to other CPUs."""
+        pinnings = list(self.pinnings)
+        pinnings[vcpu] = cpus
+        self.pinnings = tuple(pinnings)
+        self.spec = self._running(self.spec.run)
+        self.react(e.DomainDescribed(self.spec, NOW_NS))
+
     def policy(self, number: int, name: str) -> str:
         return f"{CPU_DIR}/cpufreq/policy{number}/{name}"
 
@@ -471,3 +484,11 @@ class BothSides:
         if is_taken:
             khz = self.tree.read_khz(self.policy(number, "scaling_setspeed"))
             assert khz == clock.khz == clock.group.target_khz(), (number, khz)
+
+
+def _lay_out(directory: Path) -> CpuTree:
+    lay_out(directory, cpus=CPUS, steps_khz=STEPS_KHZ)
+    for number in (0, 1):
+        path = f"{CPU_DIR}/cpu{number}/topology/thread_siblings_list"
+        (directory / path).write_text("0-1\n")
+    return CpuTree(directory)

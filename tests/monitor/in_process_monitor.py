@@ -185,11 +185,21 @@ class InProcessMonitor:
         may_query: bool = True,
         may_send_policies: bool = True,
         generation: int | None = None,
+        refusal: Refusal = Refusal.FLOATING,
+        siblings: tuple[int, ...] = (),
     ) -> None:
-        """Define a domain with one vCPU in each of the groups."""
+        """Define a domain with one vCPU in each of the groups.
+
+        vCPU 0 is in the groups of `siblings`, too.
+        """
         vcpus = tuple(
             commands.VCpuDefinition(
-                vcpu, group, Limits(min_khz, max_khz), is_turbo_allowed
+                vcpu,
+                group,
+                Limits(min_khz, max_khz),
+                is_turbo_allowed,
+                refusal,
+                () if vcpu else siblings,
             )
             for vcpu, group in enumerate(groups)
         )

@@ -100,6 +100,10 @@ class BothSidesMachine(RuleBasedStateMachine):
     def restart_domain(self) -> None:
         self.sides.restart_domain()
 
+    @rule(vcpu=CPU, is_core=st.booleans())
+    def pin(self, vcpu: int, *, is_core: bool) -> None:
+        self.sides.pin(vcpu, *((0, 1) if is_core else (vcpu,)))
+
     @rule()
     def reboot(self) -> None:
         self.sides.react(e.DomainRebooted(self.sides.spec.uuid))
@@ -171,17 +175,17 @@ class BothSidesMachine(RuleBasedStateMachine):
             self.sides.request(encode(Request(vcpu, Unit.SCALE_MIN)))
             self.agree()
         answers = self.sides.answers()
-        record = self.sides.inventory.groups.get(vcpu)
-        if not self.sides.is_online(vcpu):
+        cpus = [cpu for cpu in self.sides.pinnings[vcpu] if self.sides.is_online(cpu)]
+        records = [self.sides.inventory.groups[cpu] for cpu in cpus]
+        if not cpus or any(record.stage is GroupStage.DRIFTED for record in records):
             assert ack(vcpu, Unit.SCALE_MIN) not in answers
-        elif record is not None and record.stage is GroupStage.DRIFTED:
-            assert ack(vcpu, Unit.SCALE_MIN) not in answers
-            assert answers or record.override_khz is not None
-        elif record is not None and record.override_khz is None:
+        elif all(record.override_khz is None for record in records):
             assert answers.endswith(ack(vcpu, Unit.SCALE_MIN))
-            assert record.stage is GroupStage.TAKEN
-            setspeed = self.sides.policy(vcpu, "scaling_setspeed")
-            assert self.sides.tree.read_khz(setspeed) == 1_200_000
+            assert {record.stage for record in records} == {GroupStage.TAKEN}
+            others = self.sides.pinnings[1 - vcpu]
+            for cpu in set(cpus) - set(others):
+                setspeed = self.sides.policy(cpu, "scaling_setspeed")
+                assert self.sides.tree.read_khz(setspeed) == 1_200_000
 
 
 TestBothSides = BothSidesMachine.TestCase

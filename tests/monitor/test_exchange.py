@@ -20,6 +20,7 @@ from orchestrator.channel.protocol import (
 from orchestrator.channel.recognition import MAX_PACKETS
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.process.share import MAX_PAUSE_NS, TURN_NS
+from orchestrator.values.refusal import Refusal
 from tests.monitor.in_process_monitor import (
     LOWEST,
     MIDDLE,
@@ -249,6 +250,15 @@ def test_the_first_refusal_for_each_reason_is_reported(
 def test_a_floating_vcpu_is_refused(monitor: InProcessMonitor) -> None:
     monitor.define_domain(groups=(None,))
     assert monitor.request(monitor.adopt(), encode(Request(0, MIN))) == nack(0, MIN)
+
+
+def test_a_vcpu_without_a_settable_frequency_is_refused_for_another_reason(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
+    monitor.define_domain(groups=(None,), refusal=Refusal.UNMANAGED)
+    assert monitor.request(guest, encode(Request(0, MIN))) == nack(0, MIN)
+    assert monitor.reported_refusals() == [(0, "unmanaged", 0, MIN)]
 
 
 def test_an_overridden_group_refuses_guests(

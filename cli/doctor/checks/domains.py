@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from cli.doctor.diagnosis import check, error, info, warning
 from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Domains
-from orchestrator.values.cpuset import name_all
+from orchestrator.values.cpuset import format_cpulist, name_all
 from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 from orchestrator.values.domain_settings import SETTINGS
-from orchestrator.values.refusal import Permission
+from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,7 @@ _FIXES = {
     "disabled": "vmpower channel enable NAME all",
     "no-vcpu": "make the guest's lcore numbers match its vCPU numbers",
     "floating": "vmpower domain pin NAME VCPU CPUS",
+    "unmanaged": "see the findings about its CPUs, or 'vmpower cpu list'",
     "turbo": "vmpower domain set NAME --turbo, and bounds.turbo = true in vmpower.toml",
     "overridden": "vmpower cpu release all",
     **{
@@ -57,9 +58,13 @@ def no_domain_takes_part(domains: Domains) -> Iterator[Finding]:
 
 @check(Domains)
 def vcpu_floats(domains: Domains) -> Iterator[Finding]:
-    """VCPUs with a channel that are not pinned to one clock group."""
+    """VCPUs with a channel that are not pinned to one clock group.
+
+    Where no pinning helps, the checks of the CPUs have the reason, once for all
+    domains.
+    """
     for domain in domains.managed():
-        for reason, numbers in _by_reason(domain).items():
+        for reason, numbers in _floating_by_reason(domain).items():
             yield warning(
                 f"domain {domain.name}",
                 f"{name_all('vCPU', numbers)} not controllable: {reason}",
@@ -67,10 +72,34 @@ def vcpu_floats(domains: Domains) -> Iterator[Finding]:
             )
 
 
-def _by_reason(domain: Domain) -> dict[str, list[int]]:
+@check(Status)
+def clock_group_refused(status: Status) -> Iterator[Finding]:
+    """Clock groups that the kernel refused, although vCPUs are pinned to them."""
+    document, groups = status.document, dict[tuple[int, str], list[int]]()
+    refused = {
+        vcpu["reason"]
+        for domain in document["domains"]
+        for vcpu in domain["vcpus"]
+        if vcpu.get("refusal") == Refusal.UNMANAGED.word
+    }
+    for cpu in document["cpus"]:
+        if cpu["reason"] and cpu["reason"] in refused:
+            key = cpu["clock_group"], cpu["reason"]
+            groups.setdefault(key, []).append(cpu["pcpu"])
+    for (_, reason), pcpus in groups.items():
+        yield error(
+            f"CPU {format_cpulist(pcpus)}",
+            f"no frequency can be set: {reason}",
+            "remove the cause; vmpowerd tries again at its next resync",
+        )
+
+
+def _floating_by_reason(domain: Domain) -> dict[str, list[int]]:
+    # By DPDK's convention, vCPU N requests over channel N.
+    requesting = {channel.number for channel in domain.channels}
     found: dict[str, list[int]] = {}
     for vcpu in domain.vcpus:
-        if vcpu.reason:
+        if vcpu.is_floating and vcpu.number in requesting:
             found.setdefault(vcpu.reason, []).append(vcpu.number)
     return found
 

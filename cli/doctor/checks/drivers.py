@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cli.doctor.diagnosis import Finding
 
 USERSPACE = "userspace"
+AUTONOMOUS_DRIVERS = frozenset({"intel_pstate", "amd-pstate-epp"})
+"""Drivers in active mode: without the governor `userspace`. The others have it, whether
+vmpower supports them or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,10 @@ def driver_unusable(cpus: Cpus) -> Iterator[Finding]:
     """CPUs whose scaling driver vmpower does not support."""
     for driver, pcpus in _by_driver(cpus).items():
         if driver and driver not in DRIVERS:
-            yield error(
-                f"CPU {format_cpulist(pcpus)}",
-                f"vmpower does not support the scaling driver {driver}",
-                _fix(driver),
-            )
+            what = f"vmpower does not support the scaling driver {driver}"
+            if driver in AUTONOMOUS_DRIVERS:
+                what += ", which chooses frequencies itself"
+            yield error(f"CPU {format_cpulist(pcpus)}", what, _fix(driver))
 
 
 def _by_driver(cpus: Cpus) -> dict[str, set[int]]:
@@ -146,7 +148,7 @@ def _needs_userspace(policy: CpufreqPolicy) -> bool:
         policy.driver in DRIVERS
         and bool(policy.governors)
         and USERSPACE not in policy.governors
-        and policy.driver not in ("intel_pstate", "amd-pstate-epp")
+        and policy.driver not in AUTONOMOUS_DRIVERS
     )
 
 

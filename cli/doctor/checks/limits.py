@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cli.doctor.checks.drivers import USERSPACE
 from cli.doctor.diagnosis import check, info, warning
 from cli.doctor.facts.cpus import CpufreqPolicy, Cpus
+from cli.doctor.facts.domains import Domains
 from cli.doctor.facts.power_managers import PowerManagers
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.units import format_khz
@@ -96,6 +97,23 @@ def turbo_off(cpus: Cpus) -> Iterator[Finding]:
         yield info("intel_pstate", "turbo is disabled for all CPUs (no_turbo is 1)")
     if cpus.switches.get("cpufreq/boost") == "0":
         yield info("cpufreq", "turbo is disabled for all CPUs (boost is 0)")
+
+
+@check(Domains, Cpus)
+def governor_tunables_lost(domains: Domains, cpus: Cpus) -> Iterator[Finding]:
+    """A governor's tunables are reset once guests have taken all of its CPUs."""
+    used = {g for it in domains.managed() for vcpu in it.vcpus for g in vcpu.groups}
+    for governor in sorted(cpus.shared_tunables):
+        policies = [it for it in cpus.policies if it.governor == governor and it.pcpus]
+        if policies and all(policy.number in used for policy in policies):
+            pcpus = (pcpu for policy in policies for pcpu in policy.pcpus)
+            yield info(
+                f"governor {governor}",
+                f"guests can take all of its CPUs ({format_cpulist(pcpus)}): the kernel"
+                f" then resets {governor}'s tunables to its defaults",
+                f"keep a CPU without guests in {governor}, or write the tunables again"
+                " after vmpowerd has restored the governor",
+            )
 
 
 @check(Cpus, PowerManagers)

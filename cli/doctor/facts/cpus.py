@@ -52,6 +52,12 @@ class CpufreqPolicy:
     """What a running daemon has written to scaling_min_freq; None: nothing."""
     held_max_khz: int | None = None
 
+    @property
+    def floor_khz(self) -> int:
+        """The frequency that its governor never goes below; 0: not known."""
+        is_highest = self.governor == "performance"
+        return (self.max_khz if is_highest else self.min_khz) or 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpus:
@@ -65,6 +71,8 @@ class Cpus:
     switches: Mapping[str, str]
     """Values of files in the CPU directory, by name, as far as they exist."""
     is_simulated: bool
+    shared_tunables: frozenset[str] = frozenset()
+    """Governors with tunables that the kernel keeps once for all CPUs."""
 
     @property
     def isolated(self) -> frozenset[int]:
@@ -92,8 +100,11 @@ def read_cpus(target: Target, status: documents.Status | None = None) -> Cpus:
     """
     tree = CpuTree(target.cpu_root)
     topology = read_topology(tree)
-    directories = (tree.cpu_dir / "cpufreq").glob("policy*")
-    numbers = sorted(path.name.removeprefix("policy") for path in directories)
+    directories = {
+        path.name for path in (tree.cpu_dir / "cpufreq").glob("*") if path.is_dir()
+    }
+    policies = {name for name in directories if name.startswith("policy")}
+    numbers = sorted(name.removeprefix("policy") for name in policies)
     return Cpus(
         topology=topology,
         policies=tuple(
@@ -107,6 +118,7 @@ def read_cpus(target: Target, status: documents.Status | None = None) -> Cpus:
             if (value := _read(tree, f"{CPU_DIR}/{name}"))
         },
         is_simulated=tree.is_simulated,
+        shared_tunables=frozenset(directories - policies),
     )
 
 

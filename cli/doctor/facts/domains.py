@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.values.refusal import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,6 +28,15 @@ class Vcpu:
     """Its clock group; None: not in exactly one."""
     reason: str
     """Why `group` is None; otherwise empty."""
+    is_floating: bool = False
+    """Whether another pinning gives it a clock group."""
+    siblings: tuple[int, ...] = ()
+    """Clock groups of the other threads of its core that it is pinned to."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """All clock groups that its requests apply to."""
+        return () if self.group is None else (self.group, *self.siblings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +93,9 @@ def domains_of_status(status: Status) -> Domains:
                         pcpus=frozenset(vcpu["pcpus"]),
                         group=vcpu["clock_group"],
                         reason=vcpu["reason"] or "",
+                        # A daemon of another version may not report it.
+                        is_floating=vcpu.get("refusal") == Refusal.FLOATING.word,
+                        siblings=tuple(vcpu.get("clock_groups", ())[1:]),
                     )
                     for vcpu in domain["vcpus"]
                 ),
@@ -136,10 +150,12 @@ def _domain(spec: DomainSpec, topology: Topology) -> Domain:
 
 
 def _vcpu(number: int, pinning: frozenset[PCpu], topology: Topology) -> Vcpu:
-    group, reason = topology.place(pinning)
+    found = topology.assign(pinning)
     return Vcpu(
         number=number,
         pcpus=frozenset[int](pinning & topology.online),
-        group=group.number if group else None,
-        reason=reason,
+        group=found.group.number if found.group else None,
+        reason=found.reason,
+        is_floating=found.refusal is Refusal.FLOATING,
+        siblings=tuple(group.number for group in found.siblings),
     )

@@ -71,7 +71,7 @@ def frequency_bar(cpu: Cpu) -> Bar:
 
 
 def by_reason(reasons: Iterable[tuple[int, str | None]]) -> list[tuple[str, str]]:
-    """Group CPUs by reason: (CPU list, reason)."""
+    """Group CPUs or vCPUs by reason: (their list, reason)."""
     found: dict[str, list[int]] = {}
     for pcpu, reason in reasons:
         if reason:

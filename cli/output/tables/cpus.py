@@ -113,7 +113,7 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
         ("Driver", driver(cpu)),
         ("Taken by vmpower", Cell("yes" if cpu["claimed"] else "no")),
     ]
-    facts += _locations(group)
+    facts += [*_locations(group), *_coordinated(cpu)]
     reasons = dict.fromkeys(each["reason"] for each in group if each["reason"])
     notes = [Cell(printable(reason), Style.NOTABLE) for reason in reasons]
     notes += [Cell(note, Style.NOTABLE) for note in boost_notes(group)]
@@ -135,6 +135,13 @@ def _locations(group: list[Cpu]) -> list[tuple[str, Cell]]:
     places = (("Socket", sockets), ("NUMA node", nodes))
     known = ((label, {n for n in found if n is not None}) for label, found in places)
     return [(label, Cell(format_cpulist(found))) for label, found in known if found]
+
+
+def _coordinated(cpu: Cpu) -> list[tuple[str, Cell]]:
+    """Show the CPUs of other groups that the hardware coordinates with a group."""
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    pcpus = cpu.get("coordinated_cpus")
+    return [("Coordinated with", Cell(name_cpus(pcpus)))] if pcpus else []
 
 
 def describe_override(group: list[Cpu], requested_khz: int) -> str:

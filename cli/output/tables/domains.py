@@ -89,7 +89,12 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
 
 def own_cpus(domain: Domain, cpus: list[Cpu]) -> list[Cpu]:
     """Return the CPUs of the clock groups that its vCPUs are pinned to."""
-    groups = {vcpu["clock_group"] for vcpu in domain["vcpus"]}
+    groups = {
+        group
+        for vcpu in domain["vcpus"]
+        # Absent from the documents of a daemon that was not restarted after an upgrade.
+        for group in (vcpu["clock_group"], *vcpu.get("clock_groups", ()))
+    }
     return [cpu for cpu in cpus if cpu["clock_group"] in groups]
 
 

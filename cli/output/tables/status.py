@@ -188,10 +188,12 @@ def domain_notes(domain: Domain) -> list[Cell]:
 
 def domain_warnings(domain: Domain) -> list[str]:
     """List the warnings about a domain."""
+    reasons = by_reason((vcpu["vcpu"], vcpu["reason"]) for vcpu in domain["vcpus"])
     found = [
-        f"vCPU {vcpu['vcpu']} is not controllable: {vcpu['reason']}"
-        for vcpu in domain["vcpus"]
-        if vcpu["reason"]
+        f"vCPU {numbers} is not controllable: {reason}"
+        if numbers.isdecimal()
+        else f"vCPUs {numbers} are not controllable: {reason}"
+        for numbers, reason in reasons
     ]
     found += [
         f"channel {channel['number']} is {channel['state']}: {channel['reason']}"

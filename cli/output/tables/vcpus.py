@@ -48,7 +48,7 @@ def vcpu_fields(vcpu: Vcpu, cpu_by_number: dict[int, Cpu]) -> tuple[Field, ...]:
 
 
 def cpu_of(vcpu: Vcpu, cpu_by_number: dict[int, Cpu]) -> Cpu | None:
-    """Return a host CPU of the vCPU's clock group; None: the vCPU floats."""
+    """Return a host CPU of the vCPU's clock group; None: it has none."""
     if not vcpu["controllable"] or not vcpu["pcpus"]:
         return None
     return cpu_by_number.get(vcpu["pcpus"][0])

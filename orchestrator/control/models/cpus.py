@@ -50,7 +50,8 @@ class Cpu(Document):
     """What another program changed while the clock group was taken; the group is left
     like that until it is retaken. null: nothing."""
     reason: str | None = None
-    """Why its frequency cannot be set or lowered now; null if it can."""
+    """Why its frequency cannot be set or lowered now, or why the hardware runs it
+    higher than granted; null if nothing prevents it."""
     package: int | None = None
     """Physical package (socket); null if the CPU tree does not report it."""
     core: int | None = None
@@ -65,6 +66,12 @@ class Cpu(Document):
     held_max_khz: Khz | None = None
     """Upper limit that the daemon has set in the kernel (scaling_max_freq), in kHz;
     null: none."""
+    coordinated_cpus: tuple[CpuNumber, ...] = ()
+    """CPUs of other clock groups whose frequency the hardware coordinates with this
+    one, lowest first: all run at the highest frequency that is set for one of them."""
+    held_up_by: tuple[CpuNumber, ...] = ()
+    """Those of them that are set higher than this clock group's grant, so that it runs
+    higher than granted."""
 
 
 class UnmanagedCpu(Document):

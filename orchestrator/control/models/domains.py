@@ -29,7 +29,8 @@ class Vcpu(Document):
     wish_khz: Khz | None
     """Earlier name of `requested_khz`."""
     clock_group: int | None = None
-    """Clock group that it is pinned into; null if it is not pinned into exactly one."""
+    """Clock group that it is pinned into, the lowest of `clock_groups`; null if it is
+    not controllable."""
     min_khz: Khz | None = None
     """Lowest step within the bounds of the host, the kernel and the domain, in kHz;
     null without a clock group."""
@@ -42,6 +43,13 @@ class Vcpu(Document):
     max_source: str | None = None
     """Source of the highest step: as above, or `turbo off (SOURCE)` where turbo is not
     allowed or switched off; null without a clock group."""
+    refusal: str | None = None
+    """Why its requests are refused, as in `nack_reasons`: `floating`, where another
+    pinning makes it controllable, or `unmanaged`, where its CPUs have no frequency that
+    can be set; null if it is controllable."""
+    clock_groups: tuple[int, ...] = ()
+    """All clock groups that its requests apply to: several if it is pinned to threads
+    of one core that are clock groups of their own."""
 
 
 class Domain(Document):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 from orchestrator.limits import Limits
 from orchestrator.values.frequencies import FrequencyTable
+from orchestrator.values.refusal import Refusal
 
 NO_ROW = 0
 """Placeholder in a command that has not been sent yet."""
@@ -107,11 +108,16 @@ class VCpuDefinition(NamedTuple):
 
     vcpu: int
     group: int | None
-    """The clock group that it is pinned to; None: it floats, requests are refused."""
+    """The clock group that it is pinned to; None: requests are refused."""
     limits: Limits
     """Of the domain."""
     is_turbo_allowed: bool = True
     """Whether the operator allows it the turbo step."""
+    refusal: Refusal = Refusal.FLOATING
+    """Why requests are refused without a clock group."""
+    siblings: tuple[int, ...] = ()
+    """Clock groups of the other threads of its core, which its votes apply to, too;
+    they have the same steps."""
 
 
 class DefineDomain(NamedTuple):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.protocol import GENERATION_464, Answer
 from orchestrator.monitor.link.table import ACKS, DROPPED, LATE, NACKS, REASONS, WAITING
 from orchestrator.monitor.process.allowance import Ticket
-from orchestrator.monitor.process.clock import Clock, Stage
+from orchestrator.monitor.process.clock import Clock, CoreClocks, Stage
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -212,8 +212,8 @@ class AnswerSender:
             if len(endpoint.held) >= MAX_WAITING:
                 self._words[endpoint.index + DROPPED] += 1
                 continue
-            if isinstance(answer.waits_for, Clock):
-                self._waiting.setdefault(answer.waits_for, set()).add(endpoint)
+            for clock in _clocks_of(answer.waits_for):
+                self._waiting.setdefault(clock, set()).add(endpoint)
             endpoint.held.append(answer)
         self._send_held(endpoint)
 
@@ -262,10 +262,10 @@ class AnswerSender:
         self._words[endpoint.index + WAITING] = len(endpoint.held)
 
     def _find_outcome(
-        self, waits_for: Clock | Ticket, polled_ns: int
+        self, waits_for: Clock | CoreClocks | Ticket, polled_ns: int
     ) -> Refusal | bool | None:
         """Return True or the refusal; None: not known yet."""
-        if isinstance(waits_for, Clock):
+        if isinstance(waits_for, Clock | CoreClocks):
             return (
                 None
                 if waits_for.stage is Stage.WANTED
@@ -277,7 +277,14 @@ class AnswerSender:
         return waits_for.is_accepted or Refusal.POLICY_REFUSED
 
 
-def find_refusal(clock: Clock) -> Refusal | None:
+def _clocks_of(waits_for: Clock | CoreClocks | Ticket | None) -> tuple[Clock, ...]:
+    """Return the clock groups that are to be taken before an answer can be sent."""
+    if isinstance(waits_for, CoreClocks):
+        return tuple(c for c in waits_for.clocks if c.stage is Stage.WANTED)
+    return (waits_for,) if isinstance(waits_for, Clock) else ()
+
+
+def find_refusal(clock: Clock | CoreClocks) -> Refusal | None:
     """Return why a clock group does not follow its votes; None: it does."""
     if clock.stage is not Stage.TAKEN:
         return Refusal.CLAIM

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.power.attribute import (
     have_values,
@@ -125,3 +125,25 @@ class Clock:
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+class CoreClocks(NamedTuple):
+    """The clocks of the threads of one core, for a vCPU that is pinned to all of them.
+
+    The answer to its request depends on all of them, as if they were one.
+    """
+
+    clocks: tuple[Clock, ...]
+
+    @property
+    def stage(self) -> Stage:
+        """TAKEN if all are; WANTED as long as one may still be taken."""
+        stages = {clock.stage for clock in self.clocks}
+        if stages == {Stage.TAKEN}:
+            return Stage.TAKEN
+        return Stage.WANTED if Stage.WANTED in stages else Stage.UNTAKEN
+
+    @property
+    def refused_errno(self) -> int:
+        """Why the kernel refused the last write to one of them; 0: it did not."""
+        return next((c.refused_errno for c in self.clocks if c.refused_errno), 0)

@@ -29,7 +29,12 @@ from orchestrator.monitor.link.table import (
     group_at,
     pack_voter,
 )
-from orchestrator.monitor.process.clock import NOT_GRANTED, Clock, Stage
+from orchestrator.monitor.process.clock import (
+    NOT_GRANTED,
+    Clock,
+    CoreClocks,
+    Stage,
+)
 from orchestrator.monitor.process.endpoint import Endpoint, Plan
 from orchestrator.values.refusal import Refusal
 
@@ -85,7 +90,13 @@ class ClockGroups:
 
     # Votes
 
-    def request(self, vcpu: VCpu, unit: int, number: int) -> Clock | Refusal:
+    def clocks_of(self, vcpu: VCpu) -> tuple[Clock, ...]:
+        """Return the clocks of the groups that a vCPU votes in."""
+        return tuple(self.clocks[group.number] for group in vcpu.groups)
+
+    def request(
+        self, vcpu: VCpu, unit: int, number: int
+    ) -> Clock | CoreClocks | Refusal:
         """Apply a request from channel `number` to a vCPU's vote.
 
         Returns:
@@ -98,30 +109,44 @@ class ClockGroups:
         """Give a guest that has just opened its port the highest step."""
         vcpu.has_turbo_right = True  # may have been switched off by an earlier program
         vcpu.update_window()
-        clock = self._request(vcpu, Unit.SCALE_MAX, number, is_connect_vote=True)
-        if isinstance(clock, Clock) and clock.stage is Stage.TAKEN:
-            self.write_target(clock)
+        outcome = self._request(vcpu, Unit.SCALE_MAX, number, is_connect_vote=True)
+        if isinstance(outcome, Refusal):
+            return
+        for clock in self.clocks_of(vcpu):
+            if clock.stage is Stage.TAKEN:
+                self.write_target(clock)
 
     def _request(
         self, vcpu: VCpu, unit: int, number: int, *, is_connect_vote: bool = False
-    ) -> Clock | Refusal:
+    ) -> Clock | CoreClocks | Refusal:
         if vcpu.group is None:
-            return Refusal.FLOATING
+            return vcpu.refusal
         clock = self.clocks[vcpu.group.number]
         vote_khz = vcpu.apply_request(unit)
         if vote_khz is None:
             return Refusal.TURBO if unit in _SWITCHES else Refusal.UNIT
         is_switch = unit in _SWITCHES or is_connect_vote or vcpu.is_connect_vote
         vcpu.is_connect_vote = is_connect_vote
-        self._vote(clock, vcpu, vote_khz, number, is_switch=is_switch)
+        self._vote(vcpu, vote_khz, number, is_switch=is_switch)
+        if vcpu.siblings:
+            return self._request_core(self.clocks_of(vcpu))
         if vcpu.group.override_khz is not None:
             return Refusal.OVERRIDDEN
         is_ours = clock.stage is Stage.TAKEN or self._request_take(clock)
         return clock if is_ours else Refusal.CLAIM
 
-    def _vote(
-        self, clock: Clock, vcpu: VCpu, khz: int, number: int, *, is_switch: bool
-    ) -> None:
+    def _request_core(self, clocks: tuple[Clock, ...]) -> CoreClocks | Refusal:
+        """Find out what the answer depends on; the vote is made in any case."""
+        are_overridden = any(c.group.override_khz is not None for c in clocks)
+        are_ours = [c.stage is Stage.TAKEN or self._request_take(c) for c in clocks]
+        if all(are_ours) and not are_overridden:
+            return CoreClocks(clocks)
+        for clock in clocks:  # what is refused is not written later
+            if clock.stage is Stage.TAKEN:
+                self.write_target(clock)
+        return Refusal.OVERRIDDEN if are_overridden else Refusal.CLAIM
+
+    def _vote(self, vcpu: VCpu, khz: int, number: int, *, is_switch: bool) -> None:
         # A plan is made for this voter and its current turbo right.
         is_new = not vcpu.vote_khz or vcpu.voter != number
         vcpu.vote_khz = khz
@@ -129,15 +154,16 @@ class ClockGroups:
         if is_new or is_switch:
             vcpu.voter = number
             self._words[vcpu.index + VOTER] = pack_voter(_voter_of(vcpu))
-            self.deadlines.pop(clock, None)
-            self._replan(clock)
+            for clock in self.clocks_of(vcpu):
+                self.deadlines.pop(clock, None)
+                self._replan(clock)
 
     def withdraw(self, vcpu: VCpu) -> None:
         """End the vote of a vCPU's guest."""
         vcpu.withdraw()
         self.store_vote(vcpu)
-        if vcpu.group is not None:
-            self.review(self.clocks[vcpu.group.number])
+        for clock in self.clocks_of(vcpu):
+            self.review(clock)
 
     def withdraw_all(self, domain: Domain, number: int | None) -> None:
         """End the guest's votes from one channel; None: from all channels."""
@@ -149,8 +175,9 @@ class ClockGroups:
         """Set a policy's vote for a vCPU; NO_VOTE ends it."""
         before_khz = vcpu.policy_khz
         vcpu.set_policy_vote(khz)
-        if vcpu.group is not None and vcpu.policy_khz != before_khz:
-            self.review(self.clocks[vcpu.group.number])
+        if vcpu.policy_khz != before_khz:
+            for clock in self.clocks_of(vcpu):
+                self.review(clock)
 
     def store_vote(self, vcpu: VCpu) -> None:
         """Write the vote of a vCPU's guest into the shared table."""

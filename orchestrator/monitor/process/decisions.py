@@ -14,7 +14,7 @@ from orchestrator.channel.protocol import Command, CoreType, Request, encode_ref
 from orchestrator.monitor.link.reports import RequestRefused
 from orchestrator.monitor.link.table import ERRORS, REASONS
 from orchestrator.monitor.process.allowance import Ticket
-from orchestrator.monitor.process.clock import Clock
+from orchestrator.monitor.process.clock import Clock, CoreClocks
 from orchestrator.monitor.process.policy_requests import PolicyForwarder
 from orchestrator.monitor.process.queries import NAME, QUERIES, build_reply
 from orchestrator.values.refusal import Permission, Refusal
@@ -41,7 +41,7 @@ class Reply(NamedTuple):
     is_ack: bool
 
 
-Decision = Clock | Ticket | Reply | Refusal | None
+Decision = Clock | CoreClocks | Ticket | Reply | Refusal | None
 """What the answer is or depends on: a clock to be written or taken, a policy that main
 installs; None: there is no answer."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.arbiter import Domain, VCpu
     from orchestrator.monitor.link.commands import Adopt
     from orchestrator.monitor.process.allowance import Ticket
-    from orchestrator.monitor.process.clock import Clock
+    from orchestrator.monitor.process.clock import Clock, CoreClocks
 
 PlanKey = tuple[int, int, int, int]
 """The fields of a packet's header, in the order of `protocol.Request`."""
@@ -28,8 +28,8 @@ class Plan(NamedTuple):
     """The precomputed effect of a certain request.
 
     A plan exists only while the effect depends on nothing else: its clock group is
-    taken,
-    and there is no other vCPU, no override and no host CPU in it.
+    taken, there is no other vCPU, no override and no host CPU in it, and its vCPU votes
+    in no other group.
     """
 
     vcpu: VCpu
@@ -47,8 +47,8 @@ class HeldAnswer(NamedTuple):
     """As it will be sent; before its outcome is known, as an ACK."""
     polled_ns: int
     """Time (monotonic) of the poll that delivered the request."""
-    waits_for: Clock | Ticket | None
-    """A clock group or the installation of a policy; None: its outcome is known."""
+    waits_for: Clock | CoreClocks | Ticket | None
+    """Clock groups or the installation of a policy; None: its outcome is known."""
     is_ack: bool
 
 

@@ -42,7 +42,7 @@ from orchestrator.monitor.link.table import (
 )
 from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.answers import SIZE, find_refusal, make_nacks
-from orchestrator.monitor.process.clock import Clock, Stage
+from orchestrator.monitor.process.clock import Clock, CoreClocks, Stage
 from orchestrator.monitor.process.decisions import Reply
 from orchestrator.monitor.process.endpoint import HeldAnswer
 from orchestrator.monitor.process.queries import QUERIES
@@ -333,6 +333,8 @@ class Exchange:
             decisions.append(decision)
             if type(decision) is Clock:
                 unwritten.add(decision)
+            elif type(decision) is CoreClocks:
+                unwritten.update(decision.clocks)
         self._write_targets(unwritten)
         return decisions
 
@@ -363,7 +365,7 @@ class Exchange:
     def _make_answer(
         self, endpoint: Endpoint, decision: Decision, packet: bytes, polled_ns: int
     ) -> HeldAnswer:
-        if isinstance(decision, Clock):
+        if isinstance(decision, Clock | CoreClocks):
             if decision.stage is Stage.WANTED:
                 return HeldAnswer(packet, polled_ns, decision, is_ack=True)
             refusal = find_refusal(decision)

@@ -85,9 +85,9 @@ def build_reply(
 
 
 def _grant_khz(vcpu: VCpu | None, clocks: Mapping[int, Clock]) -> int:
-    if vcpu is None or vcpu.group is None:
-        return 0
-    return clocks[vcpu.group.number].khz
+    khz = [clocks[group.number].khz for group in vcpu.groups] if vcpu else []
+    # The threads of a core run at the highest frequency that is set for one of them.
+    return max(khz) if all(khz) and khz else 0
 
 
 def _has_turbo(vcpu: VCpu | None) -> bool:

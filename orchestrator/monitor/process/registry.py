@@ -185,7 +185,9 @@ class Registry:
         clock = None if defined.group is None else clocks.get(defined.group)
         vcpu.limits = defined.limits
         vcpu.is_turbo_allowed = defined.is_turbo_allowed
-        vcpu.place(None if clock is None else clock.group)
+        vcpu.refusal = defined.refusal
+        siblings = (clocks[n].group for n in defined.siblings if n in clocks)
+        vcpu.place(None if clock is None else clock.group, tuple(siblings))
         if is_new:
             self._restore_vote(vcpu)
         vcpu.update_window()
@@ -265,8 +267,8 @@ class Registry:
         self._groups.endpoints.setdefault(domain, {})[message.number] = endpoint
         self._exchange.configure(endpoint)
         self._epoll_set.add(endpoint)
-        voted = {v.group for v in domain.vcpus.values() if v.voter == message.number}
-        self._review({group for group in voted if group is not None})
+        voters = (v for v in domain.vcpus.values() if v.voter == message.number)
+        self._review({group for vcpu in voters for group in vcpu.groups})
 
     def _close_channel(self, message: commands.CloseChannel) -> None:
         endpoint = self._find(message.uuid, message.number)
@@ -333,7 +335,7 @@ def error_name(error: OSError) -> str:
 
 
 def _groups(domain: Domain) -> set[Group]:
-    return {v.group for v in domain.vcpus.values() if v.group is not None}
+    return {group for vcpu in domain.vcpus.values() for group in vcpu.groups}
 
 
 def _close_all(fds: tuple[int, ...]) -> None:

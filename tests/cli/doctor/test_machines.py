@@ -68,6 +68,8 @@ def test_every_scaling_driver_is_supported_or_has_a_fix(
     assert finding["subject"] == "CPU 0-3"
     assert finding["severity"] == "error"
     assert machine.driver in finding["what"]
+    is_active = "userspace" not in machine.governors
+    assert ("chooses frequencies itself" in finding["what"]) is is_active
     assert finding["fix"]
 
 

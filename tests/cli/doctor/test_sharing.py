@@ -12,9 +12,12 @@ from cli.doctor.checks.confinement import (
     socket_directory_absent,
     socket_directory_open,
 )
+from cli.doctor.checks.limits import governor_tunables_lost
 from cli.doctor.checks.sharing import (
     clock_shared_by_domains,
     clock_shared_with_host,
+    coordinated_cpu_higher,
+    coordinated_cpus_shared,
     core_shared_by_domains,
 )
 from cli.doctor.facts.cpus import Cpus, read_cpus
@@ -103,6 +106,71 @@ def test_threads_of_one_core_run_at_the_higher_frequency(tmp_path: Path) -> None
         "give each core to one domain",
     )
     assert core_shared_by_domains(domains_of(domain("a", (0, 0), (2, 2))), found) == []
+
+
+def coordinate(tmp_path: Path, *pcpus: int) -> None:
+    """Write that the hardware coordinates the clock groups of these CPUs."""
+    for number in pcpus:
+        name = f"{CPU}/cpufreq/policy{number}/freqdomain_cpus"
+        write(tmp_path, {name: " ".join(map(str, pcpus))})
+
+
+def test_domains_on_coordinated_cpus_run_at_the_highest_request(tmp_path: Path) -> None:
+    lay_out(tmp_path / "sys", cpus=4)
+    coordinate(tmp_path, 0, 2, 3)
+    found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    shared = domains_of(domain("a", (0, 0)), domain("b", (2, 2)), domain("c", (1, 1)))
+    (finding,) = coordinated_cpus_shared(shared, found)
+    assert (str(finding.severity), finding.subject) == ("warning", "CPU 0,2-3")
+    assert "used by a, b: all run at the highest request" in finding.what
+    apart = domains_of(domain("a", (0, 0), (2, 2)), domain("c", (1, 1)))
+    assert coordinated_cpus_shared(apart, found) == []
+    assert core_shared_by_domains(shared, found) == []
+
+
+def test_a_coordinated_cpu_with_governor_performance_keeps_others_up(
+    tmp_path: Path,
+) -> None:
+    lay_out(tmp_path / "sys", cpus=4)
+    coordinate(tmp_path, 1, 2, 3)
+    served = domains_of(domain("a", (1, 1)), domain("db", (3, 3), has_channel=False))
+    governor = f"{CPU}/cpufreq/policy3/scaling_governor"
+    quiet = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    assert coordinated_cpu_higher(served, quiet) == []
+    write(tmp_path, {governor: "performance"})
+    found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    (finding,) = coordinated_cpu_higher(served, found)
+    assert (str(finding.severity), finding.subject) == ("warning", "CPU 1")
+    assert finding.what == (
+        "not slowed down below 3.00 GHz for a: coordinated by the hardware with CPU 3"
+        " (governor performance)"
+    )
+    elsewhere = domains_of(domain("a", (0, 0)))
+    assert coordinated_cpu_higher(elsewhere, found) == []
+    both = domains_of(domain("a", (1, 1), (3, 3)))
+    assert coordinated_cpu_higher(both, found) == []
+
+
+def test_a_coordinated_cpu_with_a_lower_limit_keeps_others_up(tmp_path: Path) -> None:
+    lay_out(tmp_path / "sys", cpus=4)
+    coordinate(tmp_path, 1, 3)
+    write(tmp_path, {f"{CPU}/cpufreq/policy3/scaling_min_freq": "2100000"})
+    found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    (finding,) = coordinated_cpu_higher(domains_of(domain("a", (1, 1))), found)
+    assert "below 2.10 GHz" in finding.what
+
+
+def test_tunables_are_lost_only_if_guests_can_take_all_cpus(tmp_path: Path) -> None:
+    lay_out(tmp_path / "sys", cpus=2, governor="ondemand")
+    all_cpus = domains_of(domain("a", (0, 0), (1, 1)))
+    without = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    assert governor_tunables_lost(all_cpus, without) == []
+    for name in ("ondemand/up_threshold", "conservative/up_threshold"):
+        write(tmp_path, {f"{CPU}/cpufreq/{name}": "60"})
+    found = read_cpus(Target(sysfs_root=tmp_path / "sys"))
+    (finding,) = governor_tunables_lost(all_cpus, found)
+    assert (str(finding.severity), finding.subject) == ("info", "governor ondemand")
+    assert governor_tunables_lost(domains_of(domain("a", (0, 0))), found) == []
 
 
 def libvirt(*models: str) -> Libvirt:

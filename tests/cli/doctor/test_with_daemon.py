@@ -16,7 +16,7 @@ from cli.doctor.checks import power_managers as manager_checks
 from cli.doctor.checks import service as service_checks
 from cli.doctor.facts.accounts import Accounts, Group, User
 from cli.doctor.facts.daemon import Status
-from cli.doctor.facts.domains import Channel, Domain, Domains
+from cli.doctor.facts.domains import Channel, Domain, Domains, domains_of_status
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
 from cli.doctor.target import Target
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 NODE = """
 <node><domain type='test' id='1'><name>router</name>
 <uuid>5579e6cd-caca-4c68-8934-da43e4863198</uuid>
-<memory>65536</memory><vcpu>2</vcpu><os><type>hvm</type></os>
-<cputune><vcpupin vcpu='0' cpuset='2'/></cputune>
+<memory>65536</memory><vcpu>3</vcpu><os><type>hvm</type></os>
+<cputune><vcpupin vcpu='2' cpuset='2'/></cputune>
 <devices><channel type='unix'><source mode='bind' path='{path}'/>
 <target type='virtio' name='virtio.serial.port.poweragent.0'/></channel></devices>
 </domain></node>"""
@@ -98,7 +98,8 @@ def test_without_a_daemon_domains_are_checked_through_libvirt(
     node.write_text(NODE.format(path="/tmp/powermonitor/router.0"))
     findings = findings_with(tmp_path, cpus, f"test://{node}")
     assert findings["daemon-unreachable"]["fix"].startswith("start it with")
-    assert "vCPU 1 not controllable: floats over" in findings["vcpu-floats"]["what"]
+    # vCPU 1 floats, too, and has no channel.
+    assert findings["vcpu-floats"]["what"].startswith("vCPU 0 not controllable: floats")
     unchecked = {item["id"] for item in findings["all"]["unchecked"]}
     assert {"channel-contended", "libvirt-lost"} <= unchecked
     assert findings["all"]["exit_status"] == 5
@@ -255,6 +256,38 @@ def test_a_governor_that_was_replaced_is_found(daemon: FakeDaemon) -> None:
     (finding,) = manager_checks.governor_replaced(Status(status))
     assert finding.subject == name_cpus(held)
     assert "'powersave'" in finding.what
+
+
+def test_what_no_pinning_helps_is_not_reported_as_floating(
+    daemon: FakeDaemon,
+) -> None:
+    status: Any = daemon.picture().model_dump(mode="json")
+    unsupported = "unsupported scaling driver 'intel_pstate'"
+    for domain in status["domains"]:
+        for vcpu in domain["vcpus"]:
+            vcpu.update(refusal="unmanaged", reason=unsupported, clock_group=None)
+        for channel in domain["channels"]:
+            channel.update(acks_total=0, nack_reasons={"unmanaged": 2})
+    assert domain_checks.vcpu_floats(domains_of_status(status)) == []
+    found = domain_checks.requests_refused(Status(status))
+    assert found
+    assert not any("domain pin" in finding.fix for finding in found)
+    # The CPUs have a finding of their own, once for the host.
+    assert domain_checks.clock_group_refused(Status(status)) == []
+
+
+def test_a_clock_group_that_the_kernel_refused_is_reported_once(
+    daemon: FakeDaemon,
+) -> None:
+    status: Any = daemon.picture().model_dump(mode="json")
+    refused = "cannot write scaling_governor: permission denied"
+    for vcpu in status["domains"][0]["vcpus"]:
+        vcpu.update(refusal="unmanaged", reason=refused)
+    for cpu in status["cpus"][2:4]:
+        cpu["reason"] = refused
+    (finding,) = domain_checks.clock_group_refused(Status(status))
+    assert (finding.subject, str(finding.severity)) == ("CPU 2-3", "error")
+    assert refused in finding.what
 
 
 def test_fixes_of_refusals_name_existing_refusals() -> None:
