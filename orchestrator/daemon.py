@@ -260,7 +260,6 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
-            self._monitor.check_health()
             self.react(events.ResyncDue())
 
     def _update_fifos(self) -> None:

@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -131,32 +130,25 @@ def test_a_monitor_starts_even_if_main_has_many_files_open(tmp_path: Path) -> No
         asyncio.run(run())
 
 
-def test_a_monitor_that_hangs_is_killed_and_a_working_one_is_not(
-    tmp_path: Path,
+@with_monitor
+async def test_a_stopped_monitor_is_killed_and_a_working_one_is_not(
+    main: MonitorHarness,
 ) -> None:
-    async def run() -> None:
-        main = MonitorHarness(tmp_path, hung_after_s=0.5)
-        await main.monitor.start()
-        first = main.pid()
-        since_s = time.monotonic()
-
-        def is_over(span_s: float) -> bool:
-            main.monitor.check_health()
-            return time.monotonic() > since_s + span_s
-
-        await until(lambda: is_over(1.5), "three times the timeout")
-        assert main.posted == []
-        os.kill(first, signal.SIGSTOP)
-        await until(lambda: is_over(0) and main.posted != [], "its death")
-        assert main.posted == [events.MonitorDied(-signal.SIGKILL)]
-        await main.monitor.start()
-        since_s = time.monotonic()
-        await until(lambda: is_over(1.0), "twice the timeout of the next one")
-        assert main.pid() != first
-        assert len(main.posted) == 1
-        await main.monitor.stop(TIMEOUT_S)
-
-    asyncio.run(run())
+    first = main.pid()
+    processed = main.monitor.processed_total
+    await until(
+        lambda: main.monitor.processed_total >= processed + 4, "four heartbeats"
+    )
+    assert main.posted == []
+    os.kill(first, signal.SIGSTOP)
+    await main.wait_for(events.MonitorDied(-signal.SIGKILL))
+    await main.monitor.start()
+    processed = main.monitor.processed_total
+    await until(
+        lambda: main.monitor.processed_total >= processed + 2, "two more heartbeats"
+    )
+    assert main.pid() != first
+    assert len(main.posted) == 1
 
 
 def test_a_frozen_monitor_is_killed_at_the_timeout(tmp_path: Path) -> None:

@@ -17,6 +17,12 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.client.child_process import ChildProcess
+from orchestrator.monitor.client.heartbeat import (
+    HUNG_AFTER_S,
+    PERIOD_S,
+    Heartbeat,
+    sample_process,
+)
 from orchestrator.monitor.client.pending_withdrawals import PendingWithdrawals
 from orchestrator.monitor.client.records import Records
 from orchestrator.monitor.link import reports
@@ -46,10 +52,6 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 10.0
 """A start takes 30 ms; a machine that needs seconds has other problems."""
-
-HUNG_AFTER_S = 10.0
-"""A message is processed within a millisecond; a monitor that takes this long does not
-serve guests either."""
 _NOBODY = 65_534
 _OWN_FILES = 32
 """Files that a monitor has open beside channels and groups, and some reserve."""
@@ -82,7 +84,8 @@ class Monitor:
             post: receives events; called in the asyncio thread.
             uid: user that the process becomes; None: nobody if this process is root.
             gid: group that the process becomes; None: nogroup if this process is root.
-            hung_after_s: how long a message may take before the process is killed.
+            hung_after_s: how long a process may make no progress before it is killed;
+                see `heartbeat`.
         """
         is_root = os.geteuid() == 0
         self._release_after_ms = round(release_after_s * 1_000)
@@ -97,10 +100,7 @@ class Monitor:
         self._adopted_total = 0
         self._reserved: set[int] = set()
         self._hung_after_s = hung_after_s
-        self._due = 0
-        """How many messages should have been processed by now, and when that was
-        determined."""
-        self._due_since_s = 0.0
+        self._next_beat: asyncio.TimerHandle | None = None
         self._child = ChildProcess(self._on_report, self._on_death)
         self._ready: asyncio.Future[None] | None = None
         self._is_stopping = False
@@ -109,6 +109,11 @@ class Monitor:
     def pid(self) -> int | None:
         """Process ID while a process runs."""
         return self._child.pid
+
+    @property
+    def processed_total(self) -> int:
+        """How many messages the current process has processed."""
+        return self._pending.done_total
 
     # The process
 
@@ -125,7 +130,6 @@ class Monitor:
         hello = Hello(VERSION, self._release_after_ms, self._uid, self._gid)
         self._transmit(hello, [self._table_fd])
         self._pending.reset()
-        self._due = 0
         for message in self._records.definitions():
             self._transmit(message)
         try:
@@ -133,6 +137,7 @@ class Monitor:
         except TimeoutError:
             await self._child.kill()
             raise HandoffError("monitor process did not start") from None
+        self._beat_later(Heartbeat(self._hung_after_s))
 
     async def stop(self, timeout_s: float) -> None:
         """End the process for good; it closes the channels and restores nothing.
@@ -140,26 +145,39 @@ class Monitor:
         `snapshot` keeps returning the last state.
         """
         self._is_stopping = True
+        self._stop_beating()
         self._transmit(Quiesce())
         await self._child.end(timeout_s)
         if self._table_fd >= 0:
             os.close(self._table_fd)
             self._table_fd = -1
 
-    def check_health(self) -> None:
-        """Kill a process that hangs; its death is then handled like any other.
+    def _beat_later(self, heartbeat: Heartbeat) -> None:
+        loop = asyncio.get_running_loop()
+        self._next_beat = loop.call_later(PERIOD_S, self._beat, heartbeat)
 
-        To be called periodically. Costs an idle monitor one message.
-        """
+    def _stop_beating(self) -> None:
+        if self._next_beat is not None:
+            self._next_beat.cancel()
+            self._next_beat = None
+
+    def _beat(self, heartbeat: Heartbeat) -> None:
+        """Kill a process that hangs; its death is then handled like any other."""
+        pid = self._child.pid
+        if pid is None:
+            return
         now_s = asyncio.get_running_loop().time()
-        if self._pending.is_done(self._due):
-            self._transmit(Ping())
-            self._due, self._due_since_s = self._pending.sent_total, now_s
-        elif now_s - self._due_since_s >= self._hung_after_s:
-            logger.error("monitor process hangs, killing it pid=%s", self._child.pid)
+        done = self.processed_total
+        if heartbeat.is_hung(done, sample_process(pid), now_s):
+            logger.error("monitor process hangs, killing it pid=%d", pid)
             self._child.kill_now()
+            return
+        if done == self._pending.sent_total:
+            self._transmit(Ping())
+        self._beat_later(heartbeat)
 
     def _on_death(self, status: int) -> None:
+        self._stop_beating()
         self._adoptions.clear()
         self._pending.apply_unacknowledged()
         if self._ready is not None and not self._ready.done():

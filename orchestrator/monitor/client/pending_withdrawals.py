@@ -55,12 +55,13 @@ class PendingWithdrawals:
         """How many messages have been sent."""
         return self._sent
 
-    def is_done(self, number: int) -> bool:
-        """Return whether the monitor has processed that many messages."""
-        return self._words[DONE_AT] >= number
+    @property
+    def done_total(self) -> int:
+        """How many of them the monitor has processed."""
+        return self._words[DONE_AT]
 
     def _drop_done(self) -> None:
-        while self._waiting and self.is_done(self._waiting[0][0]):
+        while self._waiting and self._waiting[0][0] <= self.done_total:
             self._waiting.popleft()
 
     def apply_unacknowledged(self) -> None:
