@@ -194,7 +194,7 @@ class Daemon:
         if new.mode is Mode.ENFORCE and not self._tree_lock.is_held:
             self._tree_lock.acquire()
             try:
-                self._replay_journal()
+                self._take_over_tree()
             except VmpowerError:
                 self._tree_lock.release()
                 raise
@@ -221,6 +221,10 @@ class Daemon:
         finally:
             self._tree_lock.release()
 
+    def _take_over_tree(self) -> None:
+        self._replay_journal()
+        self._monitor.use_lock(self._tree_lock.open_for_monitor())
+
     def _replay_journal(self) -> None:
         replay = self._held_groups.replay()
         if replay.restored:
@@ -240,7 +244,7 @@ class Daemon:
 
     async def _serve(self) -> None:
         if self._tree_lock.is_held:
-            self._replay_journal()
+            self._take_over_tree()
         self.react(events.TopologyRead(read_topology(self._tree)))
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()

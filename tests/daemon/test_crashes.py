@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,28 @@ def test_the_next_start_restores_everything_if_both_die(
         daemon.start()
         assert tree_bytes(tree.root) == distinct
         assert "restored clock groups left by a previous run" in daemon.log_text()
+
+
+def test_a_stopped_monitor_of_a_killed_daemon_writes_nothing_over_its_successor(
+    tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
+) -> None:
+    with DaemonProcess(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        before = daemon.monitor_pid
+        os.kill(before, signal.SIGSTOP)
+        daemon.kill()
+        daemon.start()
+        assert f"killing the monitor of a daemon that was killed pid={before}" in (
+            daemon.log_text()
+        )
+        with suppress(ProcessLookupError):
+            os.kill(before, signal.SIGCONT)
+        begin(daemon, tree, ends)
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+        assert is_taken(tree, 2)
+        assert daemon.monitor_pid != before
+        assert daemon.stop() == 0
+    assert tree_bytes(tree.root) == distinct
 
 
 def change_governor(tree: CpuTree, group: int, governor: str) -> None:

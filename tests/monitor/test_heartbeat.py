@@ -76,7 +76,8 @@ def test_a_time_in_which_main_did_not_run_counts_as_little(
 def child() -> Iterator[int]:
     """A process with a name that needs care."""
     program = (
-        "import ctypes, sys; sum(range(5_000_000)); ctypes.CDLL(None).prctl(15, b'a) R (b', 0, 0, 0);"
+        "import ctypes, sys; sum(range(5_000_000));"
+        "ctypes.CDLL(None).prctl(15, b'a) R (b', 0, 0, 0);"
         "print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -34,6 +34,7 @@ from orchestrator.monitor.link.commands import (
     Hello,
     Ping,
     Quiesce,
+    UseLock,
 )
 from orchestrator.monitor.link.messages import VERSION
 from orchestrator.monitor.link.table import SharedTable, create_table
@@ -92,6 +93,7 @@ class Monitor:
         self._uid = _NOBODY if uid is None and is_root else uid
         self._gid = _NOBODY if gid is None and is_root else gid
         self._post = post
+        self._lock_fd = -1
         self._table_fd = create_table()
         self._table = SharedTable(self._table_fd)
         self._records = Records(self._table)
@@ -130,6 +132,8 @@ class Monitor:
         hello = Hello(VERSION, self._release_after_ms, self._uid, self._gid)
         self._transmit(hello, [self._table_fd])
         self._pending.reset()
+        if self._lock_fd >= 0:
+            self._transmit(UseLock(), [self._lock_fd])
         for message in self._records.definitions():
             self._transmit(message)
         try:
@@ -138,6 +142,21 @@ class Monitor:
             await self._child.kill()
             raise HandoffError("monitor process did not start") from None
         self._beat_later(Heartbeat(self._hung_after_s))
+
+    def use_lock(self, fd: int) -> None:
+        """Make each process a user of the CPU tree's lock file.
+
+        Args:
+            fd: a descriptor of that file; owned by this object.
+        """
+        self._close_lock()
+        self._lock_fd = fd
+        self._transmit(UseLock(), [fd])
+
+    def _close_lock(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     async def stop(self, timeout_s: float) -> None:
         """End the process for good; it closes the channels and restores nothing.
@@ -148,6 +167,7 @@ class Monitor:
         self._stop_beating()
         self._transmit(Quiesce())
         await self._child.end(timeout_s)
+        self._close_lock()
         if self._table_fd >= 0:
             os.close(self._table_fd)
             self._table_fd = -1

@@ -42,6 +42,14 @@ class Hello(NamedTuple):
     """Group to become; None: unchanged."""
 
 
+class UseLock(NamedTuple):
+    """The lock file of the CPU tree, as a descriptor.
+
+    The monitor is a user of it until it ends, so that no other daemon sets frequencies
+    of the tree before.
+    """
+
+
 class DefineGroup(NamedTuple):
     """A new or changed clock group; sent before vCPUs are placed in it."""
 
@@ -223,5 +231,5 @@ Decided = (
 )
 """The commands that the controller decides on."""
 
-Command = Decided | Hello | Adopt | Ping | Quiesce
+Command = Decided | Hello | UseLock | Adopt | Ping | Quiesce
 distinguish(Command)

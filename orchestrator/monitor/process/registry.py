@@ -28,6 +28,7 @@ from orchestrator.monitor.link.table import (
 )
 from orchestrator.monitor.process.clock import Stage
 from orchestrator.monitor.process.endpoint import Endpoint
+from orchestrator.system import lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,8 @@ class Registry:
             self._hand_over(message, fds)
         elif isinstance(message, commands.Adopt):
             self._adopt(message, fds)
+        elif isinstance(message, commands.UseLock):
+            _use_lock(fds)
         else:
             _close_all(fds)
             applier = self._appliers.get(type(message))
@@ -330,6 +333,14 @@ class Registry:
 def error_name(error: OSError) -> str:
     """Return the name of an error number, such as EPIPE."""
     return errno.errorcode.get(error.errno or 0, str(error.errno))
+
+
+def _use_lock(fds: tuple[int, ...]) -> None:
+    """Use a lock file; its descriptor stays open until the process ends."""
+    for fd in fds:
+        # Some file systems have no such locks; guests are served all the same.
+        with contextlib.suppress(OSError):
+            lock_file.use(fd)
 
 
 def _groups(domain: Domain) -> set[Group]:
