@@ -192,7 +192,9 @@ def define_all(inventory: Inventory) -> list[Action]:
 
 def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[Action]:
     """Read the CPUs again: a refused frequency may mean that one went offline."""
-    record = inventory.groups[event.group]
+    record = inventory.groups.get(event.group)
+    if record is None:
+        return []
     cpus = name_cpus(record.group.pcpus)
     name = errno.errorcode.get(event.errno, str(event.errno))
     refused = f"the kernel refused a frequency of {cpus} ({name})"
