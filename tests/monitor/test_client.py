@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import select
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from orchestrator.channel.protocol import (
     encode,
 )
 from orchestrator.errors import HandoffError
-from orchestrator.monitor.client.client import Monitor
+from orchestrator.monitor.client.client import Monitor, monitor_user
 from orchestrator.monitor.link.commands import WithdrawVotes
 from orchestrator.values.domain import DomainId
 from tests.monitor.monitor_harness import (
@@ -70,6 +71,39 @@ async def test_the_monitor_has_no_privileges(main: MonitorHarness) -> None:
         assert facts["Uid"].split() == ["65534"] * 4
         assert facts["Gid"].split() == ["65534"] * 4
         assert facts["Groups"].split() == []
+
+
+def test_the_monitor_s_user_is_vmpower_or_nobody_and_never_root() -> None:
+    daemon = pwd.getpwnam("daemon")
+    assert monitor_user("daemon") == (daemon.pw_uid, daemon.pw_gid)
+    assert monitor_user("no such user") == (65_534, 65_534)
+    assert monitor_user("root") == (65_534, 65_534)
+
+
+MULTIPLY = """
+import os, threading
+from orchestrator.monitor.process import privileges
+is_root = os.geteuid() == 0
+privileges.drop(*(65534, 65534) if is_root else (None, None))
+failed = []
+for multiply in (os.fork, threading.Thread(target=print).start):
+    try:
+        multiply()
+    except (OSError, RuntimeError):
+        failed.append(multiply.__name__)
+print(*failed)
+"""
+
+
+def test_a_monitor_creates_no_other_process_or_thread() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).resolve(), "-c", MULTIPLY],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "fork start\n"
 
 
 AMBIENT = """
@@ -176,7 +210,7 @@ def test_stopping_restores_nothing(tmp_path: Path) -> None:
 
 
 def test_a_monitor_that_does_not_start_is_an_error(
-    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def run() -> None:
         unknown_uid = 2**40
@@ -186,7 +220,8 @@ def test_a_monitor_that_does_not_start_is_an_error(
         await monitor.stop(TIMEOUT_S)
 
     asyncio.run(run())
-    assert "setresuid" in capfd.readouterr().err
+    assert "monitor: Traceback (most recent call last):" in caplog.messages
+    assert any("setresuid" in line for line in caplog.messages)
 
 
 # Main's death

@@ -12,9 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pwd
+import time
 from typing import TYPE_CHECKING
 
 from orchestrator import events
+from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.client.child_process import ChildProcess
 from orchestrator.monitor.client.heartbeat import (
@@ -25,6 +28,7 @@ from orchestrator.monitor.client.heartbeat import (
 )
 from orchestrator.monitor.client.pending_withdrawals import PendingWithdrawals
 from orchestrator.monitor.client.records import Records
+from orchestrator.monitor.client.restart_pause import RestartPause
 from orchestrator.monitor.link import reports
 from orchestrator.monitor.link.commands import (
     Adopt,
@@ -53,11 +57,29 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 10.0
 """A start takes 30 ms; a machine that needs seconds has other problems."""
+_MAX_REASON = 100
+"""Characters of a reason that are logged."""
+USER = "vmpower"
+"""The user of the monitor process, if there is one; see `monitor_user`."""
 _NOBODY = 65_534
 _OWN_FILES = 32
 """Files that a monitor has open beside channels and groups, and some reserve."""
 _FILES_PER_GROUP = 3
 """Its frequency, its governor, and its frequency again as an original."""
+
+
+def monitor_user(name: str = USER) -> tuple[int, int]:
+    """Return the user and group of the monitor process of a daemon that is root.
+
+    A user that other services have, too, could stop and kill it: so it is `vmpower`
+    where that user exists, else nobody.
+    """
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return _NOBODY, _NOBODY
+    is_root = 0 in (found.pw_uid, found.pw_gid)
+    return (_NOBODY, _NOBODY) if is_root else (found.pw_uid, found.pw_gid)
 
 
 class Monitor:
@@ -83,15 +105,16 @@ class Monitor:
         Args:
             release_after_s: how long a group without votes is kept.
             post: receives events; called in the asyncio thread.
-            uid: user that the process becomes; None: nobody if this process is root.
-            gid: group that the process becomes; None: nogroup if this process is root.
+            uid: user that the process becomes; None: if this process is root, the user
+                of `monitor_user`.
+            gid: group that the process becomes; None: the group of that user.
             hung_after_s: how long a process may make no progress before it is killed;
                 see `heartbeat`.
         """
-        is_root = os.geteuid() == 0
+        own_uid, own_gid = monitor_user() if os.geteuid() == 0 else (None, None)
         self._release_after_ms = round(release_after_s * 1_000)
-        self._uid = _NOBODY if uid is None and is_root else uid
-        self._gid = _NOBODY if gid is None and is_root else gid
+        self._uid = own_uid if uid is None else uid
+        self._gid = own_gid if gid is None else gid
         self._post = post
         self._lock_fd = -1
         self._table_fd = create_table()
@@ -103,6 +126,8 @@ class Monitor:
         self._reserved: set[int] = set()
         self._hung_after_s = hung_after_s
         self._next_beat: asyncio.TimerHandle | None = None
+        self._pause = RestartPause()
+        self._started_at_s = 0.0
         self._child = ChildProcess(self._on_report, self._on_death)
         self._ready: asyncio.Future[None] | None = None
         self._is_stopping = False
@@ -126,12 +151,14 @@ class Monitor:
             HandoffError: it did not start.
         """
         loop = asyncio.get_running_loop()
-        self._records.clear_free_rows()
+        await asyncio.sleep(self._pause.seconds)
+        self._renew_table()
         self._ready = loop.create_future()
         self._child.spawn()
+        self._started_at_s = loop.time()
         hello = Hello(VERSION, self._release_after_ms, self._uid, self._gid)
         self._transmit(hello, [self._table_fd])
-        self._pending.reset()
+        self._pending.reset(self._table)
         if self._lock_fd >= 0:
             self._transmit(UseLock(), [self._lock_fd])
         for message in self._records.definitions():
@@ -142,6 +169,14 @@ class Monitor:
             await self._child.kill()
             raise HandoffError("monitor process did not start") from None
         self._beat_later(Heartbeat(self._hung_after_s))
+
+    def _renew_table(self) -> None:
+        """Create a table for the next process, with what the last one left."""
+        os.close(self._table_fd)
+        self._table_fd = create_table()
+        old, self._table = self._table, SharedTable(self._table_fd)
+        self._records.move_to(self._table, time.monotonic_ns())
+        old.close()
 
     def use_lock(self, fd: int) -> None:
         """Make each process a user of the CPU tree's lock file.
@@ -198,6 +233,7 @@ class Monitor:
 
     def _on_death(self, status: int) -> None:
         self._stop_beating()
+        self._pause.count(asyncio.get_running_loop().time() - self._started_at_s)
         self._adoptions.clear()
         self._pending.apply_unacknowledged()
         if self._ready is not None and not self._ready.done():
@@ -318,6 +354,12 @@ class Monitor:
             case reports.Ready():
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(None)
+            case (
+                reports.TakeWanted(group)
+                | reports.GroupYielded(group)
+                | reports.WriteRefused(group)
+            ) if not self._records.is_group(group):
+                raise HandoffError(f"unknown clock group: {report!r}")
             case reports.TakeWanted(group):
                 self._post(events.TakeWanted(group))
             case reports.GroupYielded(group):
@@ -332,7 +374,7 @@ class Monitor:
             ):
                 self._on_channel_report(report)
             case _:
-                raise HandoffError(f"unexpected message from the monitor: {report!r}")
+                raise HandoffError(f"unexpected message: {type(report).__name__}")
 
     def _on_channel_report(self, report: reports.ChannelReport) -> None:
         uuid, number = DomainId(report.uuid), report.number
@@ -342,11 +384,26 @@ class Monitor:
         match report:
             case reports.EndpointClosed():
                 del self._adoptions[uuid, number]
-                self._post(events.EndpointClosed(uuid, number, report.reason))
+                reason = report.reason[:_MAX_REASON]
+                self._post(events.EndpointClosed(uuid, number, reason))
             case reports.PolicySent(_, _, _, ticket, generation, text):
-                packet = text.encode("latin-1")
+                packet = _read_packet(text, generation)
                 self._post(events.PolicySent(uuid, number, ticket, generation, packet))
             case reports.PolicyRemoved():
                 self._post(events.PolicyRemoved(uuid, number))
             case reports.RequestRefused(_, _, _, reason, vcpu, unit):
                 self._post(events.RequestRefused(uuid, number, reason, vcpu, unit))
+
+
+def _read_packet(text: str, generation: int) -> bytes:
+    """Return a guest's packet.
+
+    Raises:
+        HandoffError: it cannot be one of that generation.
+    """
+    if generation not in GENERATIONS or len(text) != generation:
+        raise HandoffError(f"{len(text)} bytes are no packet of {generation}")
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise HandoffError("the characters of a packet are not bytes") from None

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory shared by main and monitor: counters, votes, grants.
 
-Theory of operation: an anonymous file (memfd) that main creates and every monitor
-process maps, so that it survives the monitor's death. Only the monitor writes rows in
-use; main only reads them, and clears rows that no living monitor uses. There is no
-lock: every field is one aligned 8-byte word, which the hardware writes atomically, and
-no reader needs two fields to be consistent. The table is generous because the file is
-sparse: only written pages use memory.
+Theory of operation: an anonymous file (memfd) that main creates and a monitor process
+maps, so that its contents survive the monitor's death. Each monitor has a file of its
+own, into which main copies what the last one left: another process that still has the
+last file changes nothing. Only the monitor writes rows in use; main only reads them.
+There is no lock: every field is one aligned 8-byte word, which the hardware writes
+atomically, and no reader needs two fields to be consistent. The table is generous
+because the file is sparse: only written pages use memory.
 
 Source: man 2 memfd_create, man 2 fcntl (seals: neither side can shrink the file under
 the other's mapping, which would cause SIGBUS).

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drops the privileges of the monitor process, which needs only its descriptors.
 
-Source: man 2 prctl, man 2 setresuid, man 2 capset, man 7 capabilities. Order matters:
-groups before the group before the user; dumpable after the user, because changing the
-user resets it.
+Source: man 2 prctl, man 2 setresuid, man 2 capset, man 7 capabilities, man 2 setrlimit.
+Order matters: groups before the group before the user; dumpable after the user, because
+changing the user resets it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 
 _PR_SET_DUMPABLE = 4
@@ -31,6 +32,9 @@ def ignore_signals() -> None:
 def drop(uid: int | None, gid: int | None) -> None:
     """Become an ordinary user for good, without capabilities; None: unchanged.
 
+    The process can then create no other process or thread, so that its end is the end
+    of all that runs in it.
+
     Becoming another user than root drops the capabilities, too; but a daemon that does
     not run as root may have some, which its child inherits.
 
@@ -49,6 +53,8 @@ def drop(uid: int | None, gid: int | None) -> None:
     _drop_capabilities(libc)
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
     _prctl(libc, _PR_SET_DUMPABLE, 0)
+    # The kernel compares it with all processes of the user: at 0 each one is too many.
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
