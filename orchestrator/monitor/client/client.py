@@ -29,6 +29,7 @@ from orchestrator.monitor.client.heartbeat import (
 from orchestrator.monitor.client.pending_withdrawals import PendingWithdrawals
 from orchestrator.monitor.client.records import Records
 from orchestrator.monitor.client.restart_pause import RestartPause
+from orchestrator.monitor.client.system_call_filter import compile_filter
 from orchestrator.monitor.link import reports
 from orchestrator.monitor.link.commands import (
     Adopt,
@@ -115,6 +116,9 @@ class Monitor:
         self._release_after_ms = round(release_after_s * 1_000)
         self._uid = own_uid if uid is None else uid
         self._gid = own_gid if gid is None else gid
+        self._filter = compile_filter()
+        if self._filter is None:
+            logger.info("no system call filter: python3-seccomp is not installed")
         self._post = post
         self._lock_fd = -1
         self._table_fd = create_table()
@@ -156,8 +160,7 @@ class Monitor:
         self._ready = loop.create_future()
         self._child.spawn()
         self._started_at_s = loop.time()
-        hello = Hello(VERSION, self._release_after_ms, self._uid, self._gid)
-        self._transmit(hello, [self._table_fd])
+        self._transmit(self._hello(), [self._table_fd])
         self._pending.reset(self._table)
         if self._lock_fd >= 0:
             self._transmit(UseLock(), [self._lock_fd])
@@ -169,6 +172,15 @@ class Monitor:
             await self._child.kill()
             raise HandoffError("monitor process did not start") from None
         self._beat_later(Heartbeat(self._hung_after_s))
+
+    def _hello(self) -> Hello:
+        return Hello(
+            VERSION,
+            self._release_after_ms,
+            self._uid,
+            self._gid,
+            "" if self._filter is None else self._filter.decode("latin-1"),
+        )
 
     def _renew_table(self) -> None:
         """Create a table for the next process, with what the last one left."""

@@ -40,6 +40,8 @@ class Hello(NamedTuple):
     """User to become; None: unchanged."""
     gid: int | None
     """Group to become; None: unchanged."""
+    system_call_filter: str = ""
+    """Program for seccomp; each character stands for a byte. Empty: none."""
 
 
 class UseLock(NamedTuple):

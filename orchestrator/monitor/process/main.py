@@ -47,6 +47,7 @@ def serve(handoff_fd: int) -> None:
     table = SharedTable(table_fd)
     os.close(table_fd)
     privileges.drop(hello.uid, hello.gid)
+    privileges.filter_system_calls(hello.system_call_filter.encode("latin-1"))
     epoll_set = EpollSet(handoff)
 
     def report(message: Report) -> None:
