@@ -290,8 +290,10 @@ class Daemon:
             asyncio.to_thread(self._hypervisor.close, LIBVIRT_CLOSE_TIMEOUT_S)
         )
         self._performer.stop()
-        await self._monitor.stop(MONITOR_STOP_TIMEOUT_S)
+        # The monitor ends last: it restores if this process is killed before.
+        await self._monitor.quiesce(MONITOR_STOP_TIMEOUT_S)
         await asyncio.to_thread(self._restore)
+        await self._monitor.stop(MONITOR_STOP_TIMEOUT_S)
         await self._server.stop()
         await closing
 

@@ -131,6 +131,19 @@ def test_a_stopped_monitor_of_a_killed_daemon_writes_nothing_over_its_successor(
     assert tree_bytes(tree.root) == distinct
 
 
+def test_the_monitor_restores_everything_if_main_dies_in_its_orderly_end(
+    tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
+) -> None:
+    with DaemonProcess(uri, tree.root) as daemon:
+        daemon.stop()
+        daemon.module = "tests.daemon.killed_at_restore"
+        daemon.start()
+        begin(daemon, tree, ends)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait_until_ended() == -signal.SIGKILL
+        wait_for(lambda: tree_bytes(tree.root) == distinct, "the tree is as it was")
+
+
 def change_governor(tree: CpuTree, group: int, governor: str) -> None:
     """Do as an administrator does."""
     path = tree.root / POLICY.format(group) / "scaling_governor"

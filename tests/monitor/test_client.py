@@ -224,10 +224,29 @@ def test_a_monitor_that_does_not_start_is_an_error(
     assert any("setresuid" in line for line in caplog.messages)
 
 
+@with_monitor
+async def test_a_quiesced_monitor_has_closed_the_channels_and_restores_nothing(
+    main: MonitorHarness,
+) -> None:
+    guest = main.simple()
+    await guest.request(MIN)
+    await main.monitor.quiesce(TIMEOUT_S)
+    assert await guest.receive() == b""
+    assert main.frequency() == LOWEST
+    os.kill(main.pid(), 0)  # it is still there
+    await main.monitor.stop(TIMEOUT_S)
+    assert main.monitor.pid is None
+    assert main.file(0, "scaling_governor").read_text() == "userspace\n"
+    assert main.posted == [events.TakeWanted(0)]
+
+
 # Main's death
 
 
-def test_a_killed_main_leaves_the_tree_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [(), ("stopping",)], ids=["serving", "stopping"])
+def test_a_killed_main_leaves_the_tree_as_it_was(
+    tmp_path: Path, stage: tuple[str, ...]
+) -> None:
     groups = 4
     main = subprocess.Popen(
         [
@@ -236,6 +255,7 @@ def test_a_killed_main_leaves_the_tree_as_it_was(tmp_path: Path) -> None:
             "tests.monitor.killed_parent",
             str(tmp_path),
             str(groups),
+            *stage,
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -35,6 +35,7 @@ from orchestrator.monitor.link.commands import (
     Adopt,
     CloseChannel,
     CloseGroup,
+    Exit,
     ForgetDomain,
     Hello,
     Ping,
@@ -134,6 +135,7 @@ class Monitor:
         self._started_at_s = 0.0
         self._child = ChildProcess(self._on_report, self._on_death)
         self._ready: asyncio.Future[None] | None = None
+        self._quiesced: asyncio.Future[None] | None = None
         self._is_stopping = False
 
     @property
@@ -205,14 +207,30 @@ class Monitor:
             os.close(self._lock_fd)
             self._lock_fd = -1
 
-    async def stop(self, timeout_s: float) -> None:
-        """End the process for good; it closes the channels and restores nothing.
+    async def quiesce(self, timeout_s: float) -> None:
+        """End the process's work: it closes the channels, and writes no frequency.
 
-        `snapshot` keeps returning the last state.
+        It stays, to restore the clock groups if this process dies before `stop`. It is
+        killed after the timeout.
         """
         self._is_stopping = True
         self._stop_beating()
+        if self._child.pid is None or self._quiesced is not None:
+            return
+        self._quiesced = asyncio.get_running_loop().create_future()
         self._transmit(Quiesce())
+        try:
+            await asyncio.wait_for(self._quiesced, timeout_s)
+        except TimeoutError:
+            await self._child.kill()
+
+    async def stop(self, timeout_s: float) -> None:
+        """End the process for good; it restores nothing.
+
+        `snapshot` keeps returning the last state.
+        """
+        await self.quiesce(timeout_s)
+        self._transmit(Exit())
         await self._child.end(timeout_s)
         self._close_lock()
         if self._table_fd >= 0:
@@ -252,7 +270,9 @@ class Monitor:
             self._ready.set_exception(
                 HandoffError(f"monitor process exited with status {status}")
             )
-        elif not self._is_stopping:
+        elif self._is_stopping:
+            _resolve(self._quiesced)
+        else:
             self._post(events.MonitorDied(status))
 
     # Commands
@@ -364,8 +384,9 @@ class Monitor:
     def _on_report(self, report: Message) -> None:
         match report:
             case reports.Ready():
-                if self._ready is not None and not self._ready.done():
-                    self._ready.set_result(None)
+                _resolve(self._ready)
+            case reports.Quiesced():
+                _resolve(self._quiesced)
             case (
                 reports.TakeWanted(group)
                 | reports.GroupYielded(group)
@@ -405,6 +426,11 @@ class Monitor:
                 self._post(events.PolicyRemoved(uuid, number))
             case reports.RequestRefused(_, _, _, reason, vcpu, unit):
                 self._post(events.RequestRefused(uuid, number, reason, vcpu, unit))
+
+
+def _resolve(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
 
 
 def _read_packet(text: str, generation: int) -> bytes:

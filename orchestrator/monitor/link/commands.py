@@ -213,7 +213,15 @@ class Ping(NamedTuple):
 
 
 class Quiesce(NamedTuple):
-    """Stop reading, close the channels, exit; main restores."""
+    """Stop reading and writing, close the channels; answered with Quiesced.
+
+    Main restores the clock groups now. If it dies before it sends Exit, the monitor
+    restores them.
+    """
+
+
+class Exit(NamedTuple):
+    """Exit and restore nothing: main has done it; sent after Quiesce."""
 
 
 Decided = (
@@ -233,5 +241,5 @@ Decided = (
 )
 """The commands that the controller decides on."""
 
-Command = Decided | Hello | UseLock | Adopt | Ping | Quiesce
+Command = Decided | Hello | UseLock | Adopt | Ping | Quiesce | Exit
 distinguish(Command)

@@ -329,6 +329,12 @@ class Registry:
     def _quiesce(self, _message: commands.Quiesce) -> None:
         self.is_quiescing = True
 
+    def hang_up(self) -> None:
+        """Close all endpoints; votes, grants and frequencies stay as they are."""
+        for endpoint in list(self._epoll_set.endpoints.values()):
+            self._epoll_set.remove(endpoint)
+            endpoint.close()
+
 
 def error_name(error: OSError) -> str:
     """Return the name of an error number, such as EPIPE."""
