@@ -100,7 +100,9 @@ class Daemon:
         fallback = config.power.fallback_governor
         self._held_groups = HeldGroups(self._tree, journal, fallback_governor=fallback)
         self._monitor = Monitor(
-            release_after_s=config.power.release_after_s, post=self.post
+            release_after_s=config.power.release_after_s,
+            post=self.post,
+            budget=config.channels.budget,
         )
         self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
         domain_calls = CallPool("libvirt", size=DOMAIN_CALLS)

@@ -211,6 +211,15 @@ class ChannelRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelAbused:
+    """A channel's guest exceeded its budget for long, or sent much garbage."""
+
+    uuid: DomainId
+    number: int
+    is_garbage: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointClosed:
     """The other side of a channel hung up."""
 
@@ -424,6 +433,7 @@ Event = (
     | ChannelAbsent
     | ChannelContended
     | ChannelRefused
+    | ChannelAbused
     | EndpointClosed
     | PolicySent
     | PolicyRemoved

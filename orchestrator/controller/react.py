@@ -78,6 +78,7 @@ def _on_libvirt_awaited(
 def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
     actions: list[Action] = [ReadTopology(is_thorough=False)]
     actions += channels.retry_refused(inventory)
+    channels.forgive(inventory)
     actions += hosts.retry_failed(inventory)
     onboarding.on_resync(inventory)
     if inventory.libvirt.is_connected:
@@ -126,6 +127,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.ChannelAbsent: channels.on_absent,
     events.ChannelContended: channels.on_contended,
     events.ChannelRefused: channels.on_refused,
+    events.ChannelAbused: channels.on_abused,
     events.EndpointClosed: channels.on_endpoint_closed,
     events.PolicySent: policies.on_sent,
     events.PolicyRemoved: policies.on_removed,

@@ -101,6 +101,7 @@ class Monitor:
         uid: int | None = None,
         gid: int | None = None,
         hung_after_s: float = HUNG_AFTER_S,
+        budget: int = 0,
     ) -> None:
         """Create the shared table; `start` starts the process.
 
@@ -112,11 +113,13 @@ class Monitor:
             gid: group that the process becomes; None: the group of that user.
             hung_after_s: how long a process may make no progress before it is killed;
                 see `heartbeat`.
+            budget: requests per second that each channel may send; 0: unlimited.
         """
         own_uid, own_gid = monitor_user() if os.geteuid() == 0 else (None, None)
         self._release_after_ms = round(release_after_s * 1_000)
         self._uid = own_uid if uid is None else uid
         self._gid = own_gid if gid is None else gid
+        self._budget = budget
         self._filter = compile_filter()
         if self._filter is None:
             logger.info("no system call filter: python3-seccomp is not installed")
@@ -181,6 +184,7 @@ class Monitor:
             self._release_after_ms,
             self._uid,
             self._gid,
+            self._budget,
             "" if self._filter is None else self._filter.decode("latin-1"),
         )
 
@@ -400,7 +404,8 @@ class Monitor:
             case reports.WriteRefused(group, errno):
                 self._post(events.WriteRefused(group, errno))
             case (
-                reports.EndpointClosed()
+                reports.ChannelAbused()
+                | reports.EndpointClosed()
                 | reports.PolicySent()
                 | reports.PolicyRemoved()
                 | reports.RequestRefused()
@@ -415,6 +420,8 @@ class Monitor:
         if self._adoptions.get((uuid, number)) != report.adoption:
             return
         match report:
+            case reports.ChannelAbused(_, _, _, is_garbage):
+                self._post(events.ChannelAbused(uuid, number, is_garbage))
             case reports.EndpointClosed():
                 del self._adoptions[uuid, number]
                 reason = report.reason[:_MAX_REASON]

@@ -21,6 +21,7 @@ from orchestrator.monitor.link.table import (
     NACKS,
     REASONS,
     REFUSALS,
+    THROTTLED,
     UNANSWERED,
     VOTE,
     VOTER,
@@ -40,7 +41,7 @@ MAX_COUNT = 2**53
 requests per second."""
 _MAX_KHZ = 2**32
 _COUNTS = (
-    *(ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED),
+    *(ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, THROTTLED),
     *(REASONS + refusal for refusal in Refusal),
 )
 

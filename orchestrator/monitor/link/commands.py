@@ -40,6 +40,8 @@ class Hello(NamedTuple):
     """User to become; None: unchanged."""
     gid: int | None
     """Group to become; None: unchanged."""
+    budget: int = 0
+    """Requests per second that each channel may send; 0: unlimited."""
     system_call_filter: str = ""
     """Program for seccomp; each character stands for a byte. Empty: none."""
 

@@ -87,6 +87,20 @@ class RequestRefused(NamedTuple):
     """The unit in the request, unchecked."""
 
 
-ChannelReport = EndpointClosed | PolicySent | PolicyRemoved | RequestRefused
+class ChannelAbused(NamedTuple):
+    """A guest exceeded its budget for long, or sent much garbage; see `budget`.
+
+    Sent again, at most once a second, while the channel stays open.
+    """
+
+    uuid: str
+    number: int
+    adoption: int
+    is_garbage: bool
+
+
+ChannelReport = (
+    ChannelAbused | EndpointClosed | PolicySent | PolicyRemoved | RequestRefused
+)
 Report = Ready | Quiesced | TakeWanted | GroupYielded | WriteRefused | ChannelReport
 distinguish(Report)

@@ -30,13 +30,13 @@ VCPU_ROWS = 65_536
 GROUP_ROWS = 8_192
 
 CHANNEL_WORDS = 32  # four cache lines; the first is the busy one
-ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION, LAST_RECEIVED = (
-    range(9)
-)
+ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION = range(8)
+THROTTLED, LAST_RECEIVED = 8, 9
 """Fields of a channel's row: outcomes of requests, malformed pieces of input, answers
 that wait, requests of a guest that reads no answers, the guest's generation (see
-`pack_generation`), and when (monotonic, ns) the guest last sent anything. The number of
-requests is the sum of their outcomes."""
+`pack_generation`), how often it was not read because its budget was used up, and when
+(monotonic, ns) the guest last sent anything. The number of requests is the sum of their
+outcomes."""
 REASONS = LAST_RECEIVED
 """Followed by one field for each `Refusal`: requests refused for this reason."""
 

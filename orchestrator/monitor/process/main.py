@@ -51,8 +51,7 @@ def serve(handoff_fd: int) -> None:
         return
     table = SharedTable(table_fd)
     os.close(table_fd)
-    privileges.drop(hello.uid, hello.gid)
-    privileges.filter_system_calls(hello.system_call_filter.encode("latin-1"))
+    _drop_privileges(hello)
     epoll_set = EpollSet(handoff)
 
     def report(message: Report) -> None:
@@ -63,8 +62,9 @@ def serve(handoff_fd: int) -> None:
     groups = ClockGroups(table.words, hello.release_after_ms * _NS_PER_MS, report)
     answers = AnswerSender(table.words, epoll_set.rearm)
     decider = Decider(groups, table.words, report)
-    exchange = Exchange(groups, decider, answers, table.words, epoll_set.rearm)
+    exchange = Exchange(groups, decider, answers, table.words, epoll_set.rearm, report)
     registry = Registry(groups, exchange, answers, epoll_set, table, report)
+    registry.budget = hello.budget
     loop = Loop(handoff, epoll_set, groups, answers, exchange, registry)
     report(Ready(VERSION))
     _disable_gc()
@@ -82,6 +82,11 @@ def _receive_hello(handoff: Handoff) -> tuple[Hello, int]:
     if not isinstance(hello, Hello) or hello.version != VERSION or len(fds) != 1:
         raise HandoffError(f"unexpected first message from main: {hello!r}")
     return hello, fds[0]
+
+
+def _drop_privileges(hello: Hello) -> None:
+    privileges.drop(hello.uid, hello.gid)
+    privileges.filter_system_calls(hello.system_call_filter.encode("latin-1"))
 
 
 def _await_exit(handoff: Handoff) -> None:

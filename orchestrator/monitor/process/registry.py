@@ -26,6 +26,7 @@ from orchestrator.monitor.link.table import (
     unpack_voter,
     vcpu_at,
 )
+from orchestrator.monitor.process.budget import UNLIMITED, Budget
 from orchestrator.monitor.process.clock import Stage
 from orchestrator.monitor.process.endpoint import Endpoint
 from orchestrator.system import lock_file
@@ -61,6 +62,8 @@ class Registry:
     ) -> None:
         self.is_quiescing = False
         """Whether main has sent Quiesce."""
+        self.budget = UNLIMITED
+        """Of each channel, in requests per second."""
         self._groups = groups
         self._exchange = exchange
         self._answers = answers
@@ -264,7 +267,8 @@ class Registry:
         # What was detected before a reconnection is a good first guess.
         size, _ = unpack_generation(self._table.words[index + GENERATION])
         stream = Stream(GENERATIONS.get(size or 0))
-        endpoint = Endpoint(sock, domain, message, index, stream)
+        budget = Budget(self.budget)
+        endpoint = Endpoint(sock, domain, message, index, stream, budget)
         self._groups.endpoints.setdefault(domain, {})[message.number] = endpoint
         self._exchange.configure(endpoint)
         self._epoll_set.add(endpoint)
