@@ -17,7 +17,6 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestrator import events
-from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.client.child_process import ChildProcess
 from orchestrator.monitor.client.heartbeat import (
@@ -28,6 +27,7 @@ from orchestrator.monitor.client.heartbeat import (
 )
 from orchestrator.monitor.client.pending_withdrawals import PendingWithdrawals
 from orchestrator.monitor.client.records import Records
+from orchestrator.monitor.client.reports import Reports
 from orchestrator.monitor.client.restart_pause import RestartPause
 from orchestrator.monitor.client.system_call_filter import compile_filter
 from orchestrator.monitor.link import reports
@@ -59,8 +59,6 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 10.0
 """A start takes 30 ms; a machine that needs seconds has other problems."""
-_MAX_REASON = 100
-"""Characters of a reason that are logged."""
 USER = "vmpower"
 """The user of the monitor process, if there is one; see `monitor_user`."""
 _NOBODY = 65_534
@@ -134,6 +132,7 @@ class Monitor:
         self._reserved: set[int] = set()
         self._hung_after_s = hung_after_s
         self._next_beat: asyncio.TimerHandle | None = None
+        self._reports = Reports(self._records, self._adoptions, post)
         self._pause = RestartPause()
         self._started_at_s = 0.0
         self._child = ChildProcess(self._on_report, self._on_death)
@@ -391,64 +390,10 @@ class Monitor:
                 _resolve(self._ready)
             case reports.Quiesced():
                 _resolve(self._quiesced)
-            case (
-                reports.TakeWanted(group)
-                | reports.GroupYielded(group)
-                | reports.WriteRefused(group)
-            ) if not self._records.is_group(group):
-                raise HandoffError(f"unknown clock group: {report!r}")
-            case reports.TakeWanted(group):
-                self._post(events.TakeWanted(group))
-            case reports.GroupYielded(group):
-                self._post(events.GroupYielded(group))
-            case reports.WriteRefused(group, errno):
-                self._post(events.WriteRefused(group, errno))
-            case (
-                reports.ChannelAbused()
-                | reports.EndpointClosed()
-                | reports.PolicySent()
-                | reports.PolicyRemoved()
-                | reports.RequestRefused()
-            ):
-                self._on_channel_report(report)
             case _:
-                raise HandoffError(f"unexpected message: {type(report).__name__}")
-
-    def _on_channel_report(self, report: reports.ChannelReport) -> None:
-        uuid, number = DomainId(report.uuid), report.number
-        # This report may be from an earlier endpoint of the same channel.
-        if self._adoptions.get((uuid, number)) != report.adoption:
-            return
-        match report:
-            case reports.ChannelAbused(_, _, _, is_garbage):
-                self._post(events.ChannelAbused(uuid, number, is_garbage))
-            case reports.EndpointClosed():
-                del self._adoptions[uuid, number]
-                reason = report.reason[:_MAX_REASON]
-                self._post(events.EndpointClosed(uuid, number, reason))
-            case reports.PolicySent(_, _, _, ticket, generation, text):
-                packet = _read_packet(text, generation)
-                self._post(events.PolicySent(uuid, number, ticket, generation, packet))
-            case reports.PolicyRemoved():
-                self._post(events.PolicyRemoved(uuid, number))
-            case reports.RequestRefused(_, _, _, reason, vcpu, unit):
-                self._post(events.RequestRefused(uuid, number, reason, vcpu, unit))
+                self._reports.post(report)
 
 
 def _resolve(future: asyncio.Future[None] | None) -> None:
     if future is not None and not future.done():
         future.set_result(None)
-
-
-def _read_packet(text: str, generation: int) -> bytes:
-    """Return a guest's packet.
-
-    Raises:
-        HandoffError: it cannot be one of that generation.
-    """
-    if generation not in GENERATIONS or len(text) != generation:
-        raise HandoffError(f"{len(text)} bytes are no packet of {generation}")
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise HandoffError("the characters of a packet are not bytes") from None
