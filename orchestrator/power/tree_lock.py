@@ -141,9 +141,10 @@ class CpuTreeLock:
         if pid is None:
             return
         if not (pid and _end_user(fd, pid)):
+            which = f"process {pid}" if pid else "a process of another PID namespace"
             raise TreeLockedError(
-                f"{self._tree.cpu_dir} is still used by the monitor process {pid} of a"
-                " daemon that was killed",
+                f"{self._tree.cpu_dir} is still used by the monitor of a daemon that"
+                f" was killed: {which}",
                 hint="end it; the originals are in the journal of that daemon",
             )
 

@@ -89,6 +89,9 @@ def find_user(fd: int) -> int | None:
     0: it is in a PID namespace that this process cannot see.
     """
     asked = _RECORD_LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    found = _RECORD_LOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
-    kind, *_, pid = found
+    try:
+        found = fcntl.fcntl(fd, fcntl.F_GETLK, asked)
+    except OSError:  # the file system has no record locks
+        return None
+    kind, *_, pid = _RECORD_LOCK.unpack(found)
     return None if kind == fcntl.F_UNLCK else max(0, pid)

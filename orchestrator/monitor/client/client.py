@@ -241,6 +241,7 @@ class Monitor:
             self._table_fd = -1
 
     def _beat_later(self, heartbeat: Heartbeat) -> None:
+        self._stop_beating()
         loop = asyncio.get_running_loop()
         self._next_beat = loop.call_later(PERIOD_S, self._beat, heartbeat)
 
