@@ -27,6 +27,7 @@ from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
+from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.power.held_groups import HeldGroups
@@ -152,6 +153,9 @@ class Daemon:
             feed=feed,
             react=self.react,
         )
+        self._host_watch = HostWatch(
+            self._tree, lambda: self._config.power.verify_s, self.react
+        )
         self._fifo_problem = ""
         self._server = ControlServer(self._operations, config.run_dir)
 
@@ -250,6 +254,7 @@ class Daemon:
         self.react(events.TopologyRead(read_topology(self._tree)))
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
+        self._host_watch.start()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.
         gc.freeze()
@@ -285,6 +290,7 @@ class Daemon:
         """Restore the host; a hung libvirt does not delay it."""
         notify("STOPPING=1")
         self._stopping.set()
+        self._host_watch.stop()
         self._operations.stop()
         if self._fifos is not None:
             self._fifos.close()

@@ -177,6 +177,13 @@ class DropGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyGroups:
+    """Find out whether another program changed taken groups."""
+
+    groups: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StartMonitor:
     """Start a monitor process."""
 
@@ -198,6 +205,7 @@ Action = (
     | TakeGroup
     | RestoreGroup
     | DropGroup
+    | VerifyGroups
     | StartMonitor
     | Decided
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.controller import channels, domains, groups, onboarding
+from orchestrator.controller import channels, domains, drift, groups, onboarding
 from orchestrator.controller.actions import ReadTopology, Report, Severity
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.controller.inventory import GroupRecord
@@ -39,7 +39,7 @@ def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action
     for number in [n for n in inventory.groups if n not in present]:
         if inventory.groups[number].stage is GroupStage.IDLE:
             del inventory.groups[number]
-    actions += groups.reapply(inventory, new.online - old.online)
+    actions += drift.reapply(inventory, new.online - old.online)
     return actions + replace_all(inventory)
 
 

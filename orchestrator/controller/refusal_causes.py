@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.controller import drift
 from orchestrator.controller.actions import Report, Severity
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.rights import resolve_rights
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
     from orchestrator.rights import Rights
 
 _INTENDED = frozenset({Refusal.OBSERVED, Refusal.DISABLED, Refusal.OVERRIDDEN})
@@ -51,9 +52,19 @@ def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Actio
     ]
 
 
-def find_causes(record: DomainRecord, number: int) -> dict[str, str]:
-    """Return why requests of a channel were refused, by the reason's word."""
+def find_causes(
+    inventory: Inventory, record: DomainRecord, number: int
+) -> dict[str, str]:
+    """Return why requests of a channel were refused or would be, by reason."""
     causes = dict(record.channels[number].refusals)
+    for group in sorted(record.groups() & inventory.groups.keys()):
+        it = inventory.groups[group]
+        cpus = name_cpus(it.group.pcpus)
+        if why := drift.explain(it):
+            causes[Refusal.CLAIM] = causes[Refusal.KERNEL] = f"{cpus}: {why}"
+        elif name := it.refused_errno:
+            why = f"the kernel refuses the frequency of {cpus} ({name})"
+            causes[Refusal.KERNEL] = why
     policies = record.policy_refusals
     # Most have none; a source is built only for the others.
     policy = policies and policies.get(Source(SourceKind.GUEST, channel=number))
@@ -75,12 +86,16 @@ class _Case(NamedTuple):
         return resolve_rights(self.inventory.config, self.record.spec)
 
     @property
-    def cpus(self) -> str:
-        """The CPUs of the vCPU's clock group, as text."""
+    def group(self) -> GroupRecord | None:
+        """The vCPU's clock group; None if it floats."""
         place = self.record.placements.get(VCpu(self.event.vcpu))
         number = place.group if place else None
-        record = None if number is None else self.inventory.groups.get(number)
-        return name_cpus(record.group.pcpus if record else ())
+        return None if number is None else self.inventory.groups.get(number)
+
+    @property
+    def cpus(self) -> str:
+        """The CPUs of the vCPU's clock group, as text."""
+        return name_cpus(self.group.group.pcpus if self.group else ())
 
 
 def _observed(case: _Case) -> str:
@@ -128,6 +143,9 @@ def _overridden(case: _Case) -> str:
 
 
 def _claim(case: _Case) -> str:
+    record = case.group
+    if record is not None and (why := drift.explain(record)):
+        return f"{case.cpus}: {why}"
     return f"{case.cpus} could not be taken from the governor"
 
 

@@ -114,6 +114,8 @@ class Operations:
         record = self._settable_group(pcpu)
         target = self._inventory.group_window(record.group.number).fit(khz)
         before_khz, by = record.override_khz, _name(who)
+        if record.stage is GroupStage.DRIFTED:
+            self._react(events.GroupRetaken(record.group.number, by))
         self._react(events.OverrideSet(record.group.number, target, by))
         if not await self._takes_effect(record, target):
             why = record.reason or "the kernel did not accept the frequency"
@@ -145,6 +147,20 @@ class Operations:
             self._react(released)
         return await self._cpu(record, pcpu)
 
+    async def retake(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
+        """Take a clock group back from another program; else do nothing.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
+        """
+        record = self._settable_group(pcpu)
+        if record.stage is GroupStage.DRIFTED:
+            self._react(events.GroupRetaken(record.group.number, _name(who)))
+            if not await self._is_reached(record, lambda: True):
+                why = record.reason or "the kernel did not accept the governor"
+                raise ControlError(f"CPU {pcpu} not retaken: {why}", status=409)
+        return await self._cpu(record, pcpu)
+
     def _settable_group(self, pcpu: PCpu) -> GroupRecord:
         self._check_not_stopping()
         topology = self._inventory.topology
@@ -167,13 +183,20 @@ class Operations:
             raise ControlError("the daemon is stopping", status=503)
 
     async def _takes_effect(self, record: GroupRecord, khz: int) -> bool:
-        deadline = time.monotonic() + SET_TIMEOUT_S
         number = record.group.number
+        return await self._is_reached(
+            record, lambda: self._monitor.grant_khz(number) == khz
+        )
+
+    async def _is_reached(
+        self, record: GroupRecord, is_reached: Callable[[], bool]
+    ) -> bool:
+        """Wait until a group is taken, and a condition is true."""
+        deadline = time.monotonic() + SET_TIMEOUT_S
         while time.monotonic() < deadline:
             if record.stage is GroupStage.FAILED:
                 return False
-            is_taken = record.stage is GroupStage.TAKEN
-            if is_taken and self._monitor.snapshot().grants.get(number) == khz:
+            if record.stage is GroupStage.TAKEN and is_reached():
                 return True
             await asyncio.sleep(POLL_INTERVAL_S)
         return False

@@ -32,6 +32,7 @@ from orchestrator.errors import (
 )
 from orchestrator.monitor.link.commands import CloseChannel, Decided, HandOver
 from orchestrator.performer.call_pool import CallPool
+from orchestrator.performer.drift_detector import DriftDetector
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
 from orchestrator.system.open_files import describe_shortage
@@ -115,6 +116,9 @@ class Performer:
             actions.TakeGroup: self._take,
             actions.RestoreGroup: self._restore,
             actions.DropGroup: self._journal,
+            actions.VerifyGroups: DriftDetector(
+                held_groups, monitor.grant_khz, self._power_calls, post
+            ).verify,
             **dict.fromkeys(get_args(Decided), monitor.send),
             CloseChannel: self._close_channel,
             HandOver: self._hand_over,

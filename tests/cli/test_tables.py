@@ -19,8 +19,9 @@ from cli.output.tables.channels import build_channels
 from cli.output.tables.cpus import (
     build_clock_group,
     build_cpus,
-    describe_change,
+    describe_override,
     group_cpus,
+    name_group,
 )
 from cli.output.tables.domains import build_domain, build_domains
 from cli.output.tables.events import render_event
@@ -228,15 +229,13 @@ def test_an_event_is_printed_on_one_line() -> None:
             2_000_000,
             "fixed at 2.20 GHz (requested: 2.00 GHz) until released or vmpowerd stops",
         ),
-        (None, None, "override released"),
     ],
 )
-def test_a_change_is_described_with_the_clock_group_and_its_effect(
-    status: Status, override_khz: int | None, requested_khz: int | None, words: str
+def test_an_override_is_described_with_the_clock_group_and_its_effect(
+    status: Status, override_khz: int, requested_khz: int, words: str
 ) -> None:
     group = group_cpus(status["cpus"])[1]
     for cpu in group:
         cpu["override_khz"] = override_khz
-    assert describe_change(group, requested_khz) == (
-        f"clock group 2 (CPUs 2-3, simulated): {words}"
-    )
+    assert describe_override(group, requested_khz) == f"{name_group(group)}: {words}"
+    assert name_group(group) == "clock group 2 (CPUs 2-3, simulated)"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from orchestrator.config import BoundsConfig, Config, DomainRule
 from orchestrator.controller.actions import Severity
 from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.policy.subject import Source, SourceKind
-from orchestrator.values.domain import DomainState
+from orchestrator.values.domain import DomainState, PCpu
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.refusal import Refusal
 from tests.controller.simulated_host import SimulatedHost
@@ -82,7 +83,7 @@ def test_each_reason_is_reported_with_its_cause(
     ((text, _),) = refuse(host, reason, number)
     assert text.startswith(f"requests of channel 0 refused ({reason.word}): ")
     assert cause in text
-    causes = find_causes(host.inventory.domains[UUID], 0)
+    causes = find_causes(host.inventory, host.inventory.domains[UUID], 0)
     assert cause in causes[reason.word]
 
 
@@ -115,7 +116,37 @@ def test_causes_are_forgotten_when_the_counters_are() -> None:
     off = replace(host.domains[UUID], state=DomainState.SHUTOFF, run=-1, vcpus=())
     host.tell(e.DomainDescribed(off, NOW_NS))
     host.settle()
-    assert find_causes(host.inventory.domains[UUID], 0) == {}
+    assert find_causes(host.inventory, host.inventory.domains[UUID], 0) == {}
+
+
+def test_a_cause_of_the_kernel_ends_with_its_reason() -> None:
+    host = served()
+    host.tell(e.TakeWanted(0))
+    host.settle()
+    host.tell(e.WriteRefused(0, errno.EINVAL))
+    record = host.inventory.domains[UUID]
+    assert find_causes(host.inventory, record, 0) == {
+        "kernel": "the kernel refuses the frequency of CPU 0 (EINVAL)"
+    }
+    host.tell(e.CpusSwitched(frozenset({PCpu(0)})))
+    assert find_causes(host.inventory, record, 0) == {}
+
+
+def test_drift_is_a_cause_until_the_group_is_retaken() -> None:
+    host = served()
+    host.tell(e.TakeWanted(0))
+    host.settle()
+    host.tell(e.GroupDrifted(0, "the governor was changed", ("TuneD",), 1.0))
+    refuse(host, Refusal.CLAIM)
+    record = host.inventory.domains[UUID]
+    causes = find_causes(host.inventory, record, 0)
+    assert causes["claim"] == (
+        "CPU 0: the governor was changed by another program, perhaps TuneD;"
+        " 'vmpower cpu retake 0' takes it back"
+    )
+    host.tell(e.GroupRetaken(0))
+    host.settle()
+    assert find_causes(host.inventory, record, 0) == {}
 
 
 def test_a_policy_s_refusal_is_a_cause_too() -> None:
@@ -123,8 +154,10 @@ def test_a_policy_s_refusal_is_a_cause_too() -> None:
     source = Source(SourceKind.GUEST, channel=0)
     host.tell(e.PolicyRefused(UUID, source, "no such interface"))
     record = host.inventory.domains[UUID]
-    assert find_causes(record, 0) == {"policy-refused": "no such interface"}
-    assert find_causes(record, 1) == {}
+    assert find_causes(host.inventory, record, 0) == {
+        "policy-refused": "no such interface"
+    }
+    assert find_causes(host.inventory, record, 1) == {}
 
 
 def test_who_is_gone_was_refused_nothing() -> None:

@@ -127,21 +127,23 @@ def _locations(group: list[Cpu]) -> list[tuple[str, Cell]]:
     return [(label, Cell(format_cpulist(found))) for label, found in known if found]
 
 
-def describe_change(group: list[Cpu], requested_khz: int | None) -> str:
-    """Describe in one line what an override or its release did to a clock group."""
-    cpu = group[0]
-    cpus = name_cpus(each["pcpu"] for each in group)
-    simulated = ", simulated" if cpu["simulated"] else ""
-    group_name = f"clock group {cpu['clock_group']} ({cpus}{simulated})"
-    if requested_khz is None:
-        return f"{group_name}: override released"
-    khz, rounded = cpu["override_khz"], ""
+def describe_override(group: list[Cpu], requested_khz: int) -> str:
+    """Describe in one line what an override did to a clock group."""
+    khz, rounded = group[0]["override_khz"], ""
     if khz != requested_khz:
         rounded = f" (requested: {format_khz(requested_khz)})"
     return (
-        f"{group_name}: fixed at {format_khz(khz)}{rounded}"
+        f"{name_group(group)}: fixed at {format_khz(khz)}{rounded}"
         " until released or vmpowerd stops"
     )
+
+
+def name_group(group: list[Cpu]) -> str:
+    """Name a clock group and its CPUs."""
+    cpu = group[0]
+    cpus = name_cpus(each["pcpu"] for each in group)
+    simulated = ", simulated" if cpu["simulated"] else ""
+    return f"clock group {cpu['clock_group']} ({cpus}{simulated})"
 
 
 def _list(group: list[Cpu]) -> str:

@@ -191,9 +191,9 @@ class Monitor:
         """Create a table for the next process, with what the last one left."""
         os.close(self._table_fd)
         self._table_fd = create_table()
-        old, self._table = self._table, SharedTable(self._table_fd)
+        # The old one is not closed: other threads may be reading it.
+        self._table = SharedTable(self._table_fd)
         self._records.move_to(self._table, time.monotonic_ns())
-        old.close()
 
     def use_lock(self, fd: int) -> None:
         """Make each process a user of the CPU tree's lock file.
@@ -358,6 +358,13 @@ class Monitor:
         monitor's loop earlier than they were sent.
         """
         return self._records.last_received_ns(uuid, number)
+
+    def grant_khz(self, group: int) -> int | None:
+        """Return the last frequency that was set for a group; None: not known.
+
+        May be called from any thread.
+        """
+        return self._records.grant_khz(group)
 
     def snapshot(self) -> MonitorSnapshot:
         """Read the shared table: some microseconds per row, without blocking."""
