@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.monitor.client.heartbeat import (
     HUNG_AFTER_S,
-    PERIOD_S,
+    SUSPECT_S,
     Heartbeat,
     ProcessSample,
     sample_process,
@@ -36,7 +36,7 @@ def beats_until_hung(
 ) -> int | None:
     """Return the number of beats without progress; None: it is never hung."""
     for beat in range(1, most):
-        now_s = beat * PERIOD_S
+        now_s = beat * SUSPECT_S
         if heartbeat.is_hung(1, ProcessSample(state, now_s * cpu_share), now_s):
             return beat
     return None
@@ -46,12 +46,12 @@ def beats_until_hung(
 def test_a_process_that_does_not_want_to_run_hangs(
     heartbeat: Heartbeat, state: str
 ) -> None:
-    assert beats_until_hung(heartbeat, state, 0.0) == HUNG_AFTER_S / PERIOD_S
+    assert beats_until_hung(heartbeat, state, 0.0) == HUNG_AFTER_S / SUSPECT_S
 
 
 def test_an_endless_loop_is_charged_with_its_cpu_time(heartbeat: Heartbeat) -> None:
     beats = beats_until_hung(heartbeat, "R", 0.5)
-    assert beats == 2 * HUNG_AFTER_S / PERIOD_S
+    assert beats == 2 * HUNG_AFTER_S / SUSPECT_S
 
 
 def test_a_process_without_a_cpu_does_not_hang(heartbeat: Heartbeat) -> None:
@@ -62,7 +62,7 @@ def test_progress_ends_a_suspicion(heartbeat: Heartbeat) -> None:
     for beat in range(1, 100):
         progress = beat // 2
         sample = ProcessSample("S", 0.0)
-        assert not heartbeat.is_hung(progress, sample, beat * PERIOD_S)
+        assert not heartbeat.is_hung(progress, sample, beat * SUSPECT_S)
 
 
 def test_a_time_in_which_main_did_not_run_counts_as_little(

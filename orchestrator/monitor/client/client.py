@@ -22,6 +22,7 @@ from orchestrator.monitor.client.child_process import ChildProcess
 from orchestrator.monitor.client.heartbeat import (
     HUNG_AFTER_S,
     PERIOD_S,
+    SUSPECT_S,
     Heartbeat,
     sample_process,
 )
@@ -175,7 +176,7 @@ class Monitor:
         except TimeoutError:
             await self._child.kill()
             raise HandoffError("monitor process did not start") from None
-        self._beat_later(Heartbeat(self._hung_after_s))
+        self._beat_later(Heartbeat(self._hung_after_s), PERIOD_S)
 
     def _hello(self) -> Hello:
         return Hello(
@@ -240,10 +241,10 @@ class Monitor:
             os.close(self._table_fd)
             self._table_fd = -1
 
-    def _beat_later(self, heartbeat: Heartbeat) -> None:
+    def _beat_later(self, heartbeat: Heartbeat, delay_s: float) -> None:
         self._stop_beating()
         loop = asyncio.get_running_loop()
-        self._next_beat = loop.call_later(PERIOD_S, self._beat, heartbeat)
+        self._next_beat = loop.call_later(delay_s, self._beat, heartbeat)
 
     def _stop_beating(self) -> None:
         if self._next_beat is not None:
@@ -257,13 +258,14 @@ class Monitor:
             return
         now_s = asyncio.get_running_loop().time()
         done = self.processed_total
-        if heartbeat.is_hung(done, sample_process(pid), now_s):
-            logger.error("monitor process hangs, killing it pid=%d", pid)
-            self._child.kill_now()
-            return
         if done == self._pending.sent_total:
             self._transmit(Ping())
-        self._beat_later(heartbeat)
+            self._beat_later(heartbeat, PERIOD_S)
+        elif heartbeat.is_hung(done, sample_process(pid), now_s):
+            logger.error("monitor process hangs, killing it pid=%d", pid)
+            self._child.kill_now()
+        else:
+            self._beat_later(heartbeat, SUSPECT_S)
 
     def _on_death(self, status: int) -> None:
         self._stop_beating()

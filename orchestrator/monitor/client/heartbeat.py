@@ -2,11 +2,12 @@
 """Decides whether the monitor process hangs, from its progress and its scheduling.
 
 Theory of operation: main sends a message at each beat, and the monitor counts the
-messages that it has processed. A monitor that makes no progress either hangs (stopped,
-blocked in a system call, in an endless loop) or has not been given a CPU. Elapsed time
-does not distinguish the two, so only time that the process could have used is charged:
-while it is runnable, the CPU time that it consumed; in any other state, the time since
-the last beat. A process that waits for a CPU on a busy machine is never charged.
+messages that it has processed. A monitor that has not processed one by the next beat
+either hangs (stopped, blocked in a system call, in an endless loop) or has not been
+given a CPU. Elapsed time does not distinguish the two. So the process is observed more
+often from then on, and only time that it could have used is charged: while it is
+runnable, the CPU time that it consumed; in any other state, the time since the last
+observation. A process that waits for a CPU on a busy machine is never charged.
 
 Source: man 5 proc (/proc/PID/stat).
 """
@@ -17,12 +18,13 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-PERIOD_S = 0.5
-"""Time between two beats. A beat costs an idle monitor one message, some 50 us."""
-HUNG_AFTER_S = 1.5
-"""A message is processed within a millisecond; a monitor that takes this long does not
-serve guests either. Charged in beats, so it is detected two seconds after its last
-progress at the latest."""
+PERIOD_S = 1.0
+"""Time between two beats, each of which costs some 0.2 ms of CPU time."""
+SUSPECT_S = 0.25
+"""Time between two observations of a process that missed a beat."""
+HUNG_AFTER_S = 0.5
+"""Time without progress that is charged at most. The message is then 1.5 s old, and
+takes a millisecond; so a process that hangs is found 2.5 s later at most."""
 
 _RUNNABLE = "R"
 _STATE, _UTIME, _STIME = 0, 11, 12
@@ -52,7 +54,7 @@ def sample_process(pid: int) -> ProcessSample:
 
 
 class Heartbeat:
-    """Charges a process with the time that it did not use.
+    """Charges a process that missed a beat with the time that it did not use.
 
     Pure: no clock, no process. Synchronization: the owner.
     """
@@ -61,11 +63,11 @@ class Heartbeat:
         self._hung_after_s = hung_after_s
         self._charged_s = 0.0
         self._progress = -1
-        self._beat_at_s = 0.0
+        self._observed_at_s = 0.0
         self._cpu_s = 0.0
 
     def is_hung(self, progress: int, sample: ProcessSample, now_s: float) -> bool:
-        """Account for the time since the last beat.
+        """Observe the process, and account for the time since the last observation.
 
         Args:
             progress: how many messages the process has processed.
@@ -81,7 +83,7 @@ class Heartbeat:
             self._charged_s += sample.cpu_s - self._cpu_s
         else:
             # After a longer time main itself did not run, and perhaps no process did.
-            self._charged_s += min(now_s - self._beat_at_s, 2 * PERIOD_S)
+            self._charged_s += min(now_s - self._observed_at_s, SUSPECT_S)
         self._progress = progress
-        self._beat_at_s, self._cpu_s = now_s, sample.cpu_s
+        self._observed_at_s, self._cpu_s = now_s, sample.cpu_s
         return self._charged_s >= self._hung_after_s
