@@ -118,7 +118,7 @@ def test_without_the_binding_there_is_no_filter_and_that_is_logged_once(
 
     caplog.set_level("INFO")
     asyncio.run(run())
-    line = "no system call filter: python3-seccomp is not installed"
+    line = "no system call filter: pyseccomp is not installed"
     assert caplog.messages.count(line) == 1
 
 

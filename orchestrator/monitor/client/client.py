@@ -121,7 +121,7 @@ class Monitor:
         self._budget = budget
         self._filter = compile_filter()
         if self._filter is None:
-            logger.info("no system call filter: python3-seccomp is not installed")
+            logger.info("no system call filter: pyseccomp is not installed")
         self._post = post
         self._lock_fd = -1
         self._table_fd = create_table()

@@ -9,7 +9,8 @@ no rule, as the monitor's user may write none.
 The monitor cannot import the binding (it starts with ``-I -S``), so it gets the
 compiled program.
 
-Source: man 2 seccomp; libseccomp's Python binding, Debian package python3-seccomp.
+Source: man 2 seccomp; libseccomp's Python binding (Debian package python3-seccomp), and
+pyseccomp, which has the same interface and can be installed in a virtual environment.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ import contextlib
 import errno
 import importlib
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BINDINGS = ("seccomp", "pyseccomp")
 REFUSED = (
     *("fork", "vfork", "clone", "clone3", "execve", "execveat"),
     *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4"),
@@ -33,20 +38,28 @@ REFUSED = (
 """Answered with EPERM. A call that is not listed is permitted."""
 
 
-def compile_filter(binding_name: str = "seccomp") -> bytes | None:
+def compile_filter(bindings: Iterable[str] = BINDINGS) -> bytes | None:
     """Return the filter as the kernel's BPF instructions.
 
+    Args:
+        bindings: names of modules, of which the first that is installed is used.
+
     Returns:
-        None: the binding is not installed.
+        None: none is installed.
     """
-    try:
-        binding: Any = importlib.import_module(binding_name)
-    except ImportError:
-        return None
+    for name in bindings:
+        # RuntimeError: pyseccomp without the library.
+        with contextlib.suppress(ImportError, RuntimeError):
+            return _compile(importlib.import_module(name))
+    return None
+
+
+def _compile(binding: Any) -> bytes:  # noqa: ANN401 - a module without types
     refusal = binding.ERRNO(errno.EPERM)
     calls = binding.SyscallFilter(defaction=binding.ALLOW)
     for name in REFUSED:
-        with contextlib.suppress(RuntimeError):  # unknown to an older library
+        # Some are unknown to an older library.
+        with contextlib.suppress(RuntimeError, OSError):
             calls.add_rule(refusal, name)
     with tempfile.TemporaryFile() as file:
         calls.export_bpf(file)
