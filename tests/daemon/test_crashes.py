@@ -293,6 +293,21 @@ def test_a_dead_monitor_changes_no_frequency_and_every_channel_is_back_within_a_
     assert tree_bytes(tree.root) == distinct
 
 
+def test_a_stopped_monitor_is_replaced_and_guests_are_served_again(
+    tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
+) -> None:
+    with DaemonProcess(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        stopped = daemon.monitor_pid
+        os.kill(stopped, signal.SIGSTOP)
+        daemon.wait_for(lambda s: s["daemon"]["monitor_pid"] not in (None, stopped))
+        ends[0].accept()
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+        assert f"monitor process hangs, killing it pid={stopped}" in daemon.log_text()
+        assert daemon.stop() == 0
+    assert tree_bytes(tree.root) == distinct
+
+
 def test_frequencies_and_votes_stay_when_the_monitor_dies(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
