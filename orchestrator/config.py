@@ -96,14 +96,20 @@ class LibvirtConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundsConfig:
-    """Frequency limits of every CPU on this host, regardless of the requester."""
+    """Frequency limits of every CPU on this host that has a supported scaling driver.
+
+    They hold while the daemon runs, whatever is requested and whatever the governor is:
+    the daemon writes them to the kernel (scaling_min_freq, scaling_max_freq) and
+    restores the earlier values when it stops. A limit between two steps of the hardware
+    is the step below it for max_khz, above it for min_khz.
+    """
 
     min_khz: KHz | None = None
     """Lowest frequency; unset: that of the hardware."""
     max_khz: KHz | None = None
     """Highest frequency; unset: that of the hardware."""
     turbo: bool = True
-    """Whether guests may use the turbo step."""
+    """Whether turbo may be used; false: the highest frequency is the nominal one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +175,8 @@ class Config:
 
     mode: Mode = Mode.ENFORCE
     """Whether frequencies are set. Enforcing is a safe default: only domains with
-    channels or a policy take part, and only CPUs they are pinned to are changed."""
+    channels, a policy or limits take part, and only CPUs they are pinned to are
+    changed; `[bounds]` alone concern every CPU."""
     run_dir: Path = Path("/run/vmpower")
     """Directory of the sockets and the restore journal. It should be cleared at boot,
     as /run is, because the journal is valid for one boot only."""

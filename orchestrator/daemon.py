@@ -31,7 +31,9 @@ from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.power.held_groups import HeldGroups
-from orchestrator.power.journal import JOURNAL_NAME, Journal
+from orchestrator.power.held_limits import HeldLimits
+from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
+from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
@@ -70,6 +72,31 @@ def _fifos(
     return None if directory is None else Fifos(directory, execute)
 
 
+def _log_replay(replay: Replay, what: str) -> None:
+    """Log what became of the settings that a previous run left.
+
+    Args:
+        replay: the result of replaying a journal.
+        what: the setting.
+    """
+    if replay.restored:
+        logger.warning(
+            "restored clock groups left by a previous run groups=%s (%s)",
+            ",".join(map(str, replay.restored)),
+            what,
+        )
+    if replay.left:
+        logger.info(
+            "not restored: %s was changed since the previous run groups=%s",
+            what,
+            ",".join(map(str, replay.left)),
+        )
+    for number, refusal in replay.kept.items():
+        logger.error("not restored group=%d (%s): %s", number, what, refusal)
+    if replay.set_aside:
+        logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
+
+
 class Daemon:
     """One running vmpowerd.
 
@@ -100,6 +127,8 @@ class Daemon:
         journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
         fallback = config.power.fallback_governor
         self._held_groups = HeldGroups(self._tree, journal, fallback_governor=fallback)
+        limit_journal = LimitJournal(config.run_dir / LIMIT_JOURNAL_NAME, self._tree)
+        self._held_limits = HeldLimits(self._tree, limit_journal)
         self._monitor = Monitor(
             release_after_s=config.power.release_after_s,
             post=self.post,
@@ -121,6 +150,7 @@ class Daemon:
             hypervisor=self._hypervisor,
             monitor=self._monitor,
             held_groups=self._held_groups,
+            held_limits=self._held_limits,
             policy_runner=self._policy_runner,
             domain_calls=domain_calls,
             event_log=event_log,
@@ -228,30 +258,17 @@ class Daemon:
             self._tree_lock.release()
 
     def _take_over_tree(self) -> None:
-        self._replay_journal()
+        _log_replay(self._held_groups.replay(), "governor")
+        _log_replay(self._held_limits.replay(), "limit")
         self._monitor.use_lock(self._tree_lock.open_for_monitor())
-
-    def _replay_journal(self) -> None:
-        replay = self._held_groups.replay()
-        if replay.restored:
-            logger.warning(
-                "restored clock groups left by a previous run groups=%s",
-                ",".join(map(str, replay.restored)),
-            )
-        if replay.left:
-            logger.info(
-                "not restored: governor was changed since the previous run groups=%s",
-                ",".join(map(str, replay.left)),
-            )
-        for number, refusal in replay.kept.items():
-            logger.error("not restored group=%d: %s", number, refusal)
-        if replay.set_aside:
-            logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
     async def _serve(self) -> None:
         if self._tree_lock.is_held:
             self._take_over_tree()
-        self.react(events.TopologyRead(read_topology(self._tree)))
+        topology = read_topology(self._tree)
+        self.react(events.TopologyRead(topology))
+        numbers = [group.number for group in topology.groups]
+        self.react(events.KernelLimitsRead(self._held_limits.refresh(numbers)))
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
         self._host_watch.start()
@@ -306,7 +323,7 @@ class Daemon:
         await closing
 
     def _restore(self) -> None:
-        refused = self._held_groups.restore_all()
+        refused = self._held_groups.restore_all() + self._held_limits.restore_all()
         for reason in refused:
             logger.error("not restored, try `vmpower restore`: %s", reason)
         if self._tree_lock.is_held and not refused:

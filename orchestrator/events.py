@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.config import Config
     from orchestrator.policy.kinds.contract import PolicyKind
     from orchestrator.policy.subject import Source
+    from orchestrator.power.kernel_limits import KernelLimits
     from orchestrator.power.topology import Topology
     from orchestrator.values.domain import DomainId, DomainSpec, PCpu
     from orchestrator.values.refusal import Refusal
@@ -49,6 +52,14 @@ class TopologyRead:
     """The current state of the CPU tree."""
 
     topology: Topology
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLimitsRead:
+    """The kernel's limits of clock groups have changed, or could not be held."""
+
+    limits: Mapping[int, KernelLimits]
+    """By clock group; only those that have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,15 +390,17 @@ class CpusSwitched:
 
 @dataclass(frozen=True, slots=True)
 class GroupDrifted:
-    """Another program changed the settings of a taken group."""
+    """The settings of a taken group are not those that were made, in one reading."""
 
     group: int
     change: str
-    """What it changed, as text."""
+    """What was changed, as text."""
+    writes: int
+    """How many frequencies had been written; another number means another cause."""
     suspects: tuple[str, ...]
     """Running programs that are known to change such settings."""
     at_s: float
-    """Monotonic."""
+    """When it was read (monotonic)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +464,7 @@ Event = (
     | LibvirtAwaited
     | ResyncDue
     | TopologyRead
+    | KernelLimitsRead
     | ConfigReloaded
     | DomainsListed
     | DomainChanged

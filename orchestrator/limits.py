@@ -105,6 +105,18 @@ def window_of(table: FrequencyTable, *limits: Limits) -> Window:
     return Window(table, min(table.round_up(low_khz), highest), highest)
 
 
+def held_limits(window: Window) -> Limits:
+    """Return the limits that keep a clock group in a window, whatever its governor is.
+
+    The kernel shows a limit as it was written only if it is a step.
+    """
+    table = window.table
+    return Limits(
+        0 if window.low_khz == table.lowest_khz else window.low_khz,
+        UNLIMITED_KHZ if window.high_khz == table.highest_khz else window.high_khz,
+    )
+
+
 def turbo_limit(table: FrequencyTable, *, is_allowed: bool) -> Limits:
     """Return the limit that keeps a vCPU below turbo, or no limit."""
     return NO_LIMITS if is_allowed else Limits(max_khz=table.nominal_khz)

@@ -70,8 +70,13 @@ def set_domain(
 
     The settings are stored in the domain's metadata and take effect at once. Rules in
     vmpowerd's configuration take precedence: 'vmpower domain show' prints the effective
-    settings. Frequency limits apply to what the guest and policies request; a CPU for
-    which nothing is requested follows its governor.
+    settings and what limits each vCPU.
+
+    Frequency limits hold while the domain runs, whatever is requested: the daemon also
+    sets them in the kernel, for the clock groups that its vCPUs are pinned into. A vCPU
+    that is not pinned into one clock group is not limited. CPUs that share their
+    frequency with other domains, or with work of the host, are limited only as far as
+    those permit.
     """
     from orchestrator.hypervisor.operator import OperatorConnection
 

@@ -12,7 +12,9 @@ from cli.framework.settings import Output, OutputOption, settings_of
 from cli.output.echo import echo, echo_error, print_json
 from cli.output.progress import working
 from orchestrator.errors import JournalError, TreeLockedError
+from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
+from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.tree_lock import CpuTreeLock
 
@@ -37,8 +39,8 @@ def restore(
 ) -> None:
     """Restore CPU settings left behind by a crashed daemon.
 
-    Works without the daemon, and is refused while one is running. A daemon that starts
-    restores them itself.
+    These are governors and the kernel's frequency limits. Works without the daemon, and
+    is refused while one is running. A daemon that starts restores them itself.
     """
     settings = settings_of(context, output)
     path = journal or (run_dir or settings.run_dir) / JOURNAL_NAME
@@ -69,11 +71,23 @@ def _replay(path: Path, tree: CpuTree) -> Replay:
         raise TreeLockedError(str(error), hint=hint) from error
     try:
         journal = Journal(path, tree)
+        limits = LimitJournal(path.with_name(LIMIT_JOURNAL_NAME), tree)
         _check(journal)
+        _check(limits)
         with working("restoring CPU settings"):
-            return journal.replay()
+            return _combine(journal.replay(), HeldLimits(tree, limits).replay())
     finally:
         claim.release()
+
+
+def _combine(governors: Replay, limits: Replay) -> Replay:
+    """Return what became of each clock group: of its governor and of its limits."""
+    kept = dict(governors.kept)
+    for number, reason in limits.kept.items():
+        kept[number] = f"{kept[number]}; {reason}" if number in kept else reason
+    restored = {*governors.restored, *limits.restored} - kept.keys()
+    left = {*governors.left, *limits.left} - kept.keys() - restored
+    return Replay(restored=tuple(sorted(restored)), left=tuple(sorted(left)), kept=kept)
 
 
 def _check(journal: Journal) -> None:
@@ -91,6 +105,4 @@ def _report(path: Path, replay: Replay) -> None:
     for number in replay.restored:
         echo(f"clock group {number}: restored")
     for number in replay.left:
-        echo(
-            f"clock group {number}: unchanged, its governor was set by another program"
-        )
+        echo(f"clock group {number}: unchanged, its settings are another program's")

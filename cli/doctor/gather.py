@@ -52,7 +52,8 @@ def gather(target: Target) -> Facts:
     configuration = read_configuration(target)
     daemon = _read_daemon(target)
     target = _resolve(target, configuration.config, daemon)
-    cpus = _try(lambda: read_cpus(target))
+    status = daemon.status if isinstance(daemon, Daemon) else None
+    cpus = _try(lambda: read_cpus(target, status))
     facts: dict[type[Any], Any] = {
         Accounts: read_accounts(target),
         Configuration: configuration,

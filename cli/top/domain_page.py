@@ -92,10 +92,12 @@ def _facts(domain: Domain, width: int) -> list[Text]:
     facts += [] if domain["id"] is None else [Text(f"id {domain['id']}", "dim")]
     facts.append(Text(domain["uuid"], "dim"))
     lines = wrap(facts, width)
-    return lines + (_settings(domain["rights"], width) if domain["rights"] else [])
+    if not domain["rights"]:
+        return lines
+    return lines + _settings(domain["rights"], domain["vcpus"], width)
 
 
-def _settings(rights: Rights, width: int) -> list[Text]:
+def _settings(rights: Rights, vcpus: list[Vcpu], width: int) -> list[Text]:
     """Show the effective settings and their sources."""
     facts = [
         Text.assemble(
@@ -103,7 +105,7 @@ def _settings(rights: Rights, width: int) -> list[Text]:
             value,
             (f" ({source})", RICH_STYLES[source_cell(source).style]),
         )
-        for label, value, source in list_settings(rights)
+        for label, value, source in list_settings(rights, vcpus)
     ]
     return wrap(facts, width)
 

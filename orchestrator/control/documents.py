@@ -157,11 +157,17 @@ class Vcpu(TypedDict):
     clock_group: int | None
     """Clock group that it is pinned into; null if it is not pinned into exactly one."""
     min_khz: int | None
-    """Lowest step within the host's and the domain's bounds, in kHz; null without a
-    clock group."""
+    """Lowest step within the bounds of the host, the kernel and the domain, in kHz;
+    null without a clock group."""
     max_khz: int | None
     """Highest step within them, in kHz, a turbo step only if the domain may use turbo;
     null without a clock group."""
+    min_source: str | None
+    """Source of the lowest step: `hardware`, `host`, `kernel`, `rule PATTERN` or
+    `metadata`; null without a clock group."""
+    max_source: str | None
+    """Source of the highest step: as above, or `turbo off (SOURCE)` where turbo is not
+    allowed or switched off; null without a clock group."""
 
 
 class Domain(TypedDict):
@@ -342,9 +348,10 @@ class Cpu(TypedDict):
     simulated: bool
     """Whether it is a file of a simulated CPU tree, not a real CPU."""
     min_khz: int
-    """Lowest frequency within the host's bounds, in kHz."""
+    """Lowest frequency that it may have now, in kHz: within the bounds of the host, the
+    kernel and the domains that are pinned to it."""
     max_khz: int
-    """Highest frequency within the host's bounds, in kHz."""
+    """Highest frequency that it may have now, in kHz."""
     grant_khz: int | None
     """Frequency that the clock group has been granted, in kHz; null while it is not
     taken."""
@@ -369,6 +376,14 @@ class Cpu(TypedDict):
     """Lowest CPU number of its core, which SMT siblings share; null if not reported."""
     node: int | None
     """NUMA node; null if not reported."""
+    boost: bool
+    """Whether the kernel allows turbo (cpufreq/boost)."""
+    held_min_khz: int | None
+    """Lower limit that the daemon has set in the kernel (scaling_min_freq), in kHz;
+    null: none."""
+    held_max_khz: int | None
+    """Upper limit that the daemon has set in the kernel (scaling_max_freq), in kHz;
+    null: none."""
 
 
 class UnmanagedCpu(TypedDict):

@@ -17,6 +17,7 @@ from orchestrator.monitor.link.commands import Decided
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.limits import Limits
     from orchestrator.policy.subject import PolicyOrder, PolicySubject, Source
     from orchestrator.values.domain import DomainId
 
@@ -49,6 +50,13 @@ class ReadTopology:
 
     is_thorough: bool = True
     """False: only if CPUs or policies came or went since the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadKernelLimits:
+    """Read the kernel's limits of clock groups, and hold them again if changed."""
+
+    groups: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,16 @@ class VerifyGroups:
     """Find out whether another program changed taken groups."""
 
     groups: tuple[int, ...]
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLimits:
+    """Keep a clock group within limits, also while it is not taken."""
+
+    group: int
+    limits: Limits
+    """`NO_LIMITS`: restore the kernel's limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +209,7 @@ class StartMonitor:
 Action = (
     Report
     | ReadTopology
+    | ReadKernelLimits
     | ListDomains
     | DescribeDomain
     | AttachChannels
@@ -206,6 +225,7 @@ Action = (
     | RestoreGroup
     | DropGroup
     | VerifyGroups
+    | HoldLimits
     | StartMonitor
     | Decided
 )

@@ -153,7 +153,7 @@ def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
                 vcpu=placement.vcpu,
                 group=placement.group,
                 limits=rights.limits,
-                is_turbo_allowed=rights.turbo.value,
+                is_turbo_allowed=inventory.may_use_turbo(rights, placement.group),
             )
             for placement in record.placements.values()
         ),

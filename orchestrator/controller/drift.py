@@ -13,7 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.config import DriftResponse
-from orchestrator.controller.actions import ReadTopology, Report, Severity, VerifyGroups
+from orchestrator.controller import kernel_limits
+from orchestrator.controller.actions import (
+    ReadKernelLimits,
+    ReadTopology,
+    Report,
+    Severity,
+    VerifyGroups,
+)
 from orchestrator.controller.group_lifecycle import GroupEvent, GroupStage
 from orchestrator.values.cpuset import format_cpulist, name_cpus
 from orchestrator.values.refusal import Refusal
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.values.domain import PCpu
 
+CONFIRM_AFTER_S = 0.5
+"""Notifications of the kernel are processed within milliseconds."""
 MAX_RETAKES = 3
 RETAKES_WITHIN_S = 60.0
 """A group that drifts more often than `MAX_RETAKES` times within this is left."""
@@ -32,15 +41,18 @@ RETAKES_WITHIN_S = 60.0
 def on_verification_due(
     inventory: Inventory, _event: events.VerificationDue
 ) -> list[Action]:
-    """Verify all taken groups."""
-    taken = [n for n, it in inventory.groups.items() if it.stage is GroupStage.TAKEN]
-    return [VerifyGroups(tuple(taken))] if taken else []
+    """Verify all taken groups, and the limits of all that are in use."""
+    groups = inventory.groups
+    taken = [n for n, it in groups.items() if it.stage is GroupStage.TAKEN]
+    actions: list[Action] = [VerifyGroups(tuple(taken))] if taken else []
+    used = [n for n, it in groups.items() if kernel_limits.is_used(it)]
+    return [*actions, ReadKernelLimits(tuple(used))] if used else actions
 
 
 def on_cpus_switched(inventory: Inventory, event: events.CpusSwitched) -> list[Action]:
     """Write frequencies again that CPUs may have lost, and read the CPUs again."""
-    actions = reapply(inventory, event.pcpus)
-    return [*actions, ReadTopology(is_thorough=False)]
+    # All of them: one that was not completely online may have been read before.
+    return [*reapply(inventory, event.pcpus), ReadTopology()]
 
 
 def reapply(inventory: Inventory, switched: frozenset[PCpu] | None) -> list[Action]:
@@ -53,16 +65,26 @@ def reapply(inventory: Inventory, switched: frozenset[PCpu] | None) -> list[Acti
     actions: list[Action] = []
     for record in inventory.groups.values():
         if switched is None or record.group.pcpus & switched:
-            record.refused_errno = ""
+            record.refused_errno, record.suspicion = "", None
             actions += record.move(GroupEvent.CPU_SWITCHED)
     return actions
 
 
 def on_drifted(inventory: Inventory, event: events.GroupDrifted) -> list[Action]:
-    """Leave the group to the other program, or take it back."""
+    """Leave the group to the other program, or take it back.
+
+    A difference must be read twice: the first one may be a frequency that the monitor
+    is just writing, or a CPU of whose return the kernel has not notified us yet.
+    """
     record = inventory.groups.get(event.group)
     if record is None or record.stage is not GroupStage.TAKEN:
         return []
+    if not _is_same(record.suspicion, event):
+        record.suspicion = event
+        return [VerifyGroups((event.group,), CONFIRM_AFTER_S)]
+    if record.suspicion and event.at_s - record.suspicion.at_s < CONFIRM_AFTER_S:
+        return []
+    record.suspicion = None
     cpus = name_cpus(record.group.pcpus)
     what = f"{event.change} by another program"
     if event.suspects:
@@ -76,6 +98,12 @@ def on_drifted(inventory: Inventory, event: events.GroupDrifted) -> list[Action]
         actions = record.move(GroupEvent.DRIFTED)
     facts: dict[str, int | str] = {"group": event.group, "change": event.change}
     return [Report("drift", text, severity=Severity.WARNING, facts=facts), *actions]
+
+
+def _is_same(suspicion: events.GroupDrifted | None, event: events.GroupDrifted) -> bool:
+    if suspicion is None:
+        return False
+    return (suspicion.change, suspicion.writes) == (event.change, event.writes)
 
 
 def _may_retake(inventory: Inventory, record: GroupRecord, at_s: float) -> bool:

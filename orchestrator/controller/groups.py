@@ -11,6 +11,7 @@ import dataclasses
 import errno
 from typing import TYPE_CHECKING
 
+from orchestrator.controller import kernel_limits
 from orchestrator.controller.actions import (
     ReadTopology,
     Report,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
     """Send the monitor the definitions that changed."""
-    actions: list[Action] = []
+    # A frequency is clamped to the kernel's limits, so they are changed first.
+    actions = kernel_limits.hold(inventory, numbers)
     for number in sorted(numbers):
         record = inventory.groups[number]
         definition = _definition(inventory, record)
@@ -49,23 +51,10 @@ def _definition(inventory: Inventory, record: GroupRecord) -> DefineGroup:
     return DefineGroup(
         group=group.number,
         steps=group.steps,
-        limits=inventory.group_limits(group),
-        has_host_cpus=_has_host_cpus(inventory, record),
+        limits=inventory.group_limits(group.number).within(record.held),
+        has_host_cpus=inventory.has_host_cpus(record),
         override_khz=record.override_khz,
     )
-
-
-def _has_host_cpus(inventory: Inventory, record: GroupRecord) -> bool:
-    if inventory.config.power.share_with_host:
-        return False
-    pinned = {
-        pcpu
-        for domain in inventory.pinned_into(record.group.number)
-        for placement in domain.placements.values()
-        if placement.group == record.group.number
-        for pcpu in placement.pcpus
-    }
-    return not (record.group.pcpus & inventory.topology.online) <= pinned
 
 
 def need(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
@@ -111,6 +100,7 @@ def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:
     """Report that the group's governor was switched."""
     record = inventory.groups[event.group]
     record.reason = record.refused_errno = ""
+    record.suspicion = None
     cpus = name_cpus(record.group.pcpus)
     taken = f"{cpus} taken from governor {record.group.governor}"
     return [*record.move(GroupEvent.TAKEN), _report(event.group, taken)]

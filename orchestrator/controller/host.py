@@ -9,17 +9,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.controller import channels, domains, drift, groups, onboarding
-from orchestrator.controller.actions import ReadTopology, Report, Severity
+from orchestrator.controller.actions import (
+    HoldLimits,
+    ReadTopology,
+    Report,
+    Severity,
+)
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.controller.inventory import GroupRecord
+from orchestrator.limits import NO_LIMITS, UNLIMITED_KHZ, Limits
 from orchestrator.values.cpuset import name_cpus
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
     from orchestrator.controller.inventory import Inventory
+    from orchestrator.power.kernel_limits import KernelLimits
     from orchestrator.values.domain import PCpu
 
 
@@ -38,9 +46,59 @@ def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action
     # A group that we hold stays known while its CPUs are offline.
     for number in [n for n in inventory.groups if n not in present]:
         if inventory.groups[number].stage is GroupStage.IDLE:
+            if inventory.groups[number].held != NO_LIMITS:
+                actions.append(HoldLimits(number, NO_LIMITS))
             del inventory.groups[number]
-    actions += drift.reapply(inventory, new.online - old.online)
+    actions += drift.reapply(inventory, new.online ^ old.online)
     return actions + replace_all(inventory)
+
+
+def on_kernel_limits(
+    inventory: Inventory, event: events.KernelLimitsRead
+) -> list[Action]:
+    """Apply limits that the kernel has now, and report what has changed."""
+    news: dict[tuple[str, Severity], set[PCpu]] = {}
+    changed: set[int] = set()
+    for number, new in event.limits.items():
+        record = inventory.groups.get(number)
+        if record is None:
+            continue
+        old, record.kernel = record.kernel, new
+        if (new.limits, new.is_boost_off) != (old.limits, old.is_boost_off):
+            changed.add(number)
+        for item in _news(old, new):
+            news.setdefault(item, set()).update(record.group.pcpus)
+    actions: list[Action] = [
+        Report("cpus", f"{name_cpus(pcpus)}: {text}", severity=severity)
+        for (text, severity), pcpus in news.items()
+    ]
+    actions += groups.define(inventory, changed)
+    for domain in inventory.domains.values():
+        if domain.groups() & changed:
+            actions += domains.replace_vcpus(inventory, domain)
+    return actions
+
+
+def _news(old: KernelLimits, new: KernelLimits) -> Iterator[tuple[str, Severity]]:
+    if new.limits != old.limits:
+        low, high = map(format_khz, new.limits)
+        yield f"the kernel's own limits are now {low} to {high}", Severity.INFO
+    if new.is_boost_off != old.is_boost_off:
+        switched = "off" if new.is_boost_off else "on"
+        yield f"turbo is {switched} in the kernel (cpufreq/boost)", Severity.INFO
+    if new.held != old.held:
+        yield _describe_held(new.held), Severity.INFO
+    if new.problem and new.problem != old.problem:
+        yield f"frequency limits not set: {new.problem}", Severity.ERROR
+
+
+def _describe_held(held: Limits) -> str:
+    if held == NO_LIMITS:
+        return "the kernel's limits were restored"
+    parts = [f"at least {format_khz(held.min_khz)}"] if held.min_khz else []
+    if held.max_khz < UNLIMITED_KHZ:
+        parts.append(f"at most {format_khz(held.max_khz)}")
+    return f"limited: {', '.join(parts)}"
 
 
 def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[Action]:

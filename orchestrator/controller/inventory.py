@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.controller.group_lifecycle import GroupStage, next_stage
-from orchestrator.limits import Limits, turbo_limit, window_of
+from orchestrator.controller.group_lifecycle import HELD, GroupStage, next_stage
+from orchestrator.limits import NO_LIMITS, Limits, turbo_limit, window_of
+from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action, UpdatePolicySubject
     from orchestrator.controller.group_lifecycle import GroupEvent
+    from orchestrator.events import GroupDrifted
     from orchestrator.limits import Window
     from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         PCpu,
         VCpuSpec,
     )
+    from orchestrator.values.frequencies import FrequencyTable
     from orchestrator.values.refusal import Refusal
 
 
@@ -50,7 +53,8 @@ class Placement:
     pcpus: frozenset[PCpu]
     """Online CPUs that it may run on."""
     group: int | None
-    """Number of the one clock group that it is pinned into."""
+    """Number of the one clock group that it is pinned into, also while its CPUs are
+    offline, if the group was held before."""
     reason: str | None
     """Why it is not controllable; None if it is."""
 
@@ -152,6 +156,8 @@ class GroupRecord:
     refused_errno: str = ""
     """Name of the error with which the kernel refused the last write, as far as known;
     empty: it did not."""
+    suspicion: GroupDrifted | None = None
+    """A difference that was read once, and may have an innocent explanation."""
     drift: str = ""
     """What another program changed, if it has drifted."""
     retaken_at_s: list[float] = field(default_factory=list)
@@ -159,6 +165,14 @@ class GroupRecord:
     override_khz: int | None = None
     sent: DefineGroup | None = None
     """Its definition as last sent to the monitor."""
+    kernel: KernelLimits = field(init=False)
+    """The kernel's limits as last read."""
+    held: Limits = NO_LIMITS
+    """The limits that it is to be kept within; see `kernel_limits`."""
+
+    def __post_init__(self) -> None:
+        """Begin with the limits that were read with the group."""
+        self.kernel = KernelLimits(Limits(self.group.min_khz, self.group.max_khz))
 
     def move(self, event: GroupEvent) -> list[Action]:
         """Enter the next stage; return the commands of the transition."""
@@ -213,23 +227,54 @@ class Inventory:
             for domain in self.pinned_into(group)
         )
 
-    def group_limits(self, group: ClockGroup) -> Limits:
-        """Return what the host's configuration and the kernel permit a clock group."""
+    def has_host_cpus(self, record: GroupRecord) -> bool:
+        """Return whether the host's own work may run on a CPU of a clock group."""
+        if self.config.power.share_with_host:
+            return False
+        pinned = {
+            pcpu
+            for domain in self.pinned_into(record.group.number)
+            for placement in domain.placements.values()
+            if placement.group == record.group.number
+            for pcpu in placement.pcpus
+        }
+        return not (record.group.pcpus & self.topology.online) <= pinned
+
+    def host_limits(self, steps: FrequencyTable) -> Limits:
+        """Return what the host's configuration permits clock groups with this table."""
         bounds = self.config.bounds
-        host = Limits.of(bounds.min_khz, bounds.max_khz)
+        turbo = turbo_limit(steps, is_allowed=bounds.turbo)
+        return Limits.of(bounds.min_khz, bounds.max_khz).within(turbo)
+
+    def group_limits(self, number: int) -> Limits:
+        """Return what the host's configuration and the kernel permit a clock group."""
+        record = self.groups[number]
+        steps, kernel = record.group.steps, record.kernel
+        boost = turbo_limit(steps, is_allowed=not kernel.is_boost_off)
         # The kernel clamps silently to its own.
-        return host.within(Limits(group.min_khz, group.max_khz))
+        return self.host_limits(steps).within(kernel.limits).within(boost)
 
     def group_window(self, number: int) -> Window:
         """Return the steps that a clock group may have, whoever requests them."""
-        group = self.groups[number].group
-        return window_of(group.steps, self.group_limits(group))
+        steps = self.groups[number].group.steps
+        return window_of(steps, self.group_limits(number))
+
+    def held_window(self, number: int) -> Window:
+        """Return the steps that it may have now: the domains' limits count, too."""
+        record = self.groups[number]
+        return window_of(record.group.steps, self.group_limits(number), record.held)
 
     def vcpu_window(self, rights: Rights, number: int) -> Window:
         """Return the steps that a vCPU of a domain may have in a clock group."""
-        group = self.groups[number].group
-        turbo = turbo_limit(group.steps, is_allowed=rights.turbo.value)
-        return window_of(group.steps, self.group_limits(group), rights.limits, turbo)
+        steps = self.groups[number].group.steps
+        turbo = turbo_limit(steps, is_allowed=rights.turbo.value)
+        return window_of(steps, self.group_limits(number), rights.limits, turbo)
+
+    def may_use_turbo(self, rights: Rights, number: int | None) -> bool:
+        """Return whether a vCPU of a domain may use turbo in a clock group, if any."""
+        record = None if number is None else self.groups.get(number)
+        is_boost_off = record is not None and record.kernel.is_boost_off
+        return bool(rights.turbo.value) and not is_boost_off
 
     def forget(self, uuid: DomainId) -> DomainRecord:
         """Remove a domain and return what was known of it."""
@@ -256,6 +301,18 @@ class Inventory:
         return Placement(
             vcpu=spec.vcpu,
             pcpus=spec.pinning & self.topology.online,
-            group=group.number if group else None,
+            group=group.number if group else self._held_offline(spec.pinning),
             reason=reason if group is None else None,
         )
+
+    def _held_offline(self, pinning: frozenset[PCpu]) -> int | None:
+        """Return the held clock group of CPUs that are in none now; its votes live on.
+
+        They are offline, or not completely online yet.
+        """
+        if not pinning or any(self.topology.group_of(pcpu) for pcpu in pinning):
+            return None
+        for record in self.groups.values():
+            if record.stage in HELD and pinning <= record.group.pcpus:
+                return record.group.number
+        return None

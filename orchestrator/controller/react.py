@@ -19,6 +19,7 @@ from orchestrator.controller import host as hosts
 from orchestrator.controller import refusal_causes as refusals
 from orchestrator.controller.actions import (
     ListDomains,
+    ReadKernelLimits,
     ReadTopology,
     Report,
     Severity,
@@ -78,6 +79,7 @@ def _on_libvirt_awaited(
 
 def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
     actions: list[Action] = [ReadTopology(is_thorough=False)]
+    actions.append(ReadKernelLimits(tuple(inventory.groups)))
     actions += channels.retry_refused(inventory)
     channels.forgive(inventory)
     actions += hosts.retry_failed(inventory)
@@ -111,6 +113,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.LibvirtAwaited: _on_libvirt_awaited,
     events.ResyncDue: _on_resync,
     events.TopologyRead: hosts.on_topology,
+    events.KernelLimitsRead: hosts.on_kernel_limits,
     events.ConfigReloaded: hosts.on_config,
     events.DomainsListed: domains.on_listed,
     events.DomainChanged: domains.on_changed,

@@ -135,6 +135,8 @@ def _turbo(case: _Case) -> str:
     turbo = case.rights.turbo
     if not turbo.value:
         return f"turbo is not allowed ({turbo.source})"
+    if case.group is not None and case.group.kernel.is_boost_off:
+        return f"turbo is off in the kernel for {case.cpus} (cpufreq/boost)"
     return f"{case.cpus} has no turbo frequency"
 
 

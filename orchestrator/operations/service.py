@@ -185,7 +185,7 @@ class Operations:
     async def _takes_effect(self, record: GroupRecord, khz: int) -> bool:
         number = record.group.number
         return await self._is_reached(
-            record, lambda: self._monitor.grant_khz(number) == khz
+            record, lambda: self._monitor.grant_of(number).khz == khz
         )
 
     async def _is_reached(

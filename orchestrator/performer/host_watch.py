@@ -50,23 +50,27 @@ class HostWatch:
         self._tree = tree
         self._interval_s = interval_s
         self._react = react
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
         """Start watching."""
-        self._tasks.append(asyncio.create_task(self._verify_regularly()))
-        if not self._tree.is_simulated:
-            self._tasks.append(asyncio.create_task(self._watch_cpus()))
+        self._task = asyncio.create_task(self._watch())
 
     def stop(self) -> None:
         """Stop watching; nothing is posted any more."""
-        for task in self._tasks:
-            task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+
+    async def _watch(self) -> None:
+        # First: a CPU that was switched must not be taken for another program's work.
+        if not self._tree.is_simulated:
+            await self._watch_cpus()
+        await self._verify_regularly()
 
     async def _verify_regularly(self) -> None:
         asleep_s = read_suspended_s()

@@ -39,7 +39,7 @@ from orchestrator.system.open_files import describe_shortage
 from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from orchestrator.controller.inventory import Inventory
     from orchestrator.hypervisor.connection import Hypervisor
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from orchestrator.performer.channel_connector import ChannelConnector
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.power.held_groups import HeldGroups
+    from orchestrator.power.held_limits import HeldLimits
+    from orchestrator.power.kernel_limits import KernelLimits
     from orchestrator.reporting.event_log import EventLog
 
 logger = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ class Performer:
         hypervisor: Hypervisor,
         monitor: Monitor,
         held_groups: HeldGroups,
+        held_limits: HeldLimits,
         policy_runner: PolicyRunner,
         domain_calls: CallPool,
         event_log: EventLog,
@@ -83,6 +86,7 @@ class Performer:
         self._hypervisor = hypervisor
         self._monitor = monitor
         self._held_groups = held_groups
+        self._held_limits = held_limits
         self._policy_runner = policy_runner
         self._event_log = event_log
         self._post = post
@@ -94,10 +98,13 @@ class Performer:
         self._outline: object = None
         """The CPU tree's outline when it was last read."""
         self._journal_changes: deque[actions.PrepareGroup | actions.DropGroup] = deque()
+        self._limit_changes: deque[actions.HoldLimits] = deque()
         self._start_tasks: set[asyncio.Task[None]] = set()
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             actions.Report: event_log.add,
             actions.ReadTopology: self._read_topology,
+            actions.ReadKernelLimits: lambda action: self._read_limits(action.groups),
+            actions.HoldLimits: self._hold_limits,
             actions.ListDomains: self._list_domains,
             actions.DescribeDomain: self._describe,
             actions.AttachChannels: self._attach,
@@ -117,7 +124,7 @@ class Performer:
             actions.RestoreGroup: self._restore,
             actions.DropGroup: self._journal,
             actions.VerifyGroups: DriftDetector(
-                held_groups, monitor.grant_khz, self._power_calls, post
+                held_groups, monitor.grant_of, self._power_calls, post
             ).verify,
             **dict.fromkeys(get_args(Decided), monitor.send),
             CloseChannel: self._close_channel,
@@ -224,12 +231,43 @@ class Performer:
             self._held_groups.retry_restoring()
             outline = read_outline(tree)
             if is_thorough or outline != self._outline:
-                self._post(events.TopologyRead(read_topology(tree)))
+                topology = read_topology(tree)
+                self._post(events.TopologyRead(topology))
                 self._outline = outline
+                # Groups that are new to the controller have only raw limits.
+                numbers = [group.number for group in topology.groups]
+                self._read_limits(numbers, is_complete=True)
         except (SysfsError, JournalError) as error:
             logger.warning(
                 "cannot read the CPU tree, keeping the last state: %s", error
             )
+
+    def _read_limits(
+        self, numbers: Collection[int], *, is_complete: bool = False
+    ) -> None:
+        # With the key of the changes, so that the outcomes arrive in order.
+        kind = "read all" if is_complete else f"read {len(numbers)}"
+        work = partial(self._work_read_limits, numbers, is_complete=is_complete)
+        self._power_calls.submit("limits", kind, work)
+
+    def _work_read_limits(self, numbers: Collection[int], *, is_complete: bool) -> None:
+        limits = self._held_limits.refresh(numbers, is_complete=is_complete)
+        self._post_limits(limits)
+
+    def _hold_limits(self, action: actions.HoldLimits) -> None:
+        self._limit_changes.append(action)
+        self._power_calls.submit("limits", "hold", self._work_hold_limits)
+
+    def _work_hold_limits(self) -> None:
+        """Hold everything that waits, with one journal write, as `_work_journal`."""
+        waiting = self._limit_changes
+        changes = [waiting.popleft() for _ in range(len(waiting))]
+        wanted = {change.group: change.limits for change in changes}
+        self._post_limits(self._held_limits.hold(wanted))
+
+    def _post_limits(self, limits: Mapping[int, KernelLimits]) -> None:
+        if limits:
+            self._post(events.KernelLimitsRead(limits))
 
     def _journal(self, action: actions.PrepareGroup | actions.DropGroup) -> None:
         is_new = isinstance(action, actions.PrepareGroup)

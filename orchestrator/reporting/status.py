@@ -17,8 +17,10 @@ from orchestrator.controller.drift import explain as explain_drift
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.controller.onboarding import explain
 from orchestrator.controller.refusal_causes import find_causes
+from orchestrator.limits import UNLIMITED_KHZ
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
+from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
 from orchestrator.values.cpuset import name_cpus
 from orchestrator.values.domain_settings import SETTINGS
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.views import MonitorSnapshot
     from orchestrator.policy.subject import PolicyStatus
     from orchestrator.power.topology import ClockReading
+    from orchestrator.reporting.limit_sources import LimitSources
     from orchestrator.rights import Rights
 
 _NOTHING_YET = Counters()
@@ -112,6 +115,7 @@ class StatusBuilder:
             record.onboarding.problem,
             *_refusals(record),
             *self._drifts(record),
+            *find_gaps(self._inventory, record),
         ]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
@@ -150,6 +154,7 @@ class StatusBuilder:
             key = (record.spec.uuid, int(placement.vcpu))
             requested_khz = self._monitor.requested_khz.get(key)
             steps_khz = self._steps_khz(rights, placement.group)
+            sources = self._limit_sources(rights, placement.group)
             yield models.Vcpu(
                 vcpu=placement.vcpu,
                 pcpus=tuple(sorted(placement.pcpus)),
@@ -160,12 +165,17 @@ class StatusBuilder:
                 clock_group=placement.group,
                 min_khz=min(steps_khz, default=None),
                 max_khz=max(steps_khz, default=None),
+                min_source=sources.lowest if sources else None,
+                max_source=sources.highest if sources else None,
             )
 
     def _steps_khz(self, rights: Rights, group: int | None) -> tuple[int, ...]:
         if group is None:
             return ()
         return self._inventory.vcpu_window(rights, group).khz
+
+    def _limit_sources(self, rights: Rights, group: int | None) -> LimitSources | None:
+        return None if group is None else find_sources(self._inventory, rights, group)
 
     def channel(self, record: DomainRecord, channel: ChannelRecord) -> models.Channel:
         """Return one channel of a domain."""
@@ -204,8 +214,9 @@ class StatusBuilder:
         """Return the CPUs of one clock group."""
         group = record.group
         is_taken = record.stage is GroupStage.TAKEN
-        window = self._inventory.group_window(group.number)
+        window = self._inventory.held_window(group.number)
         reading = self._readings.get(group.number)
+        held = record.kernel.held
         for pcpu in group.pcpus & self._inventory.topology.online:
             location = self._inventory.topology.locations.get(pcpu)
             yield models.Cpu(
@@ -226,6 +237,9 @@ class StatusBuilder:
                 nominal_khz=group.steps.nominal_khz,
                 override_khz=record.override_khz,
                 drift=record.drift if record.stage is GroupStage.DRIFTED else None,
+                boost=not record.kernel.is_boost_off,
+                held_min_khz=held.min_khz or None,
+                held_max_khz=held.max_khz if held.max_khz < UNLIMITED_KHZ else None,
                 reason=self._find_reason(record),
             )
 
@@ -236,7 +250,9 @@ class StatusBuilder:
                 "kept at its highest step: the host's own work may run in its clock"
                 " group (power.share_with_host)"
             )
-        return explain_drift(record) or record.reason or None
+        refused = record.kernel.problem
+        problem = f"frequency limits not set: {refused}" if refused else ""
+        return explain_drift(record) or problem or record.reason or None
 
 
 def _refusals(record: DomainRecord) -> Iterator[str]:

@@ -137,13 +137,20 @@ class DomainSettings:
     """Limits, permissions and policies of one domain."""
 
     min_khz: KHz | None = setting(
-        "min", "Lower limit of the frequencies of the domain's vCPUs."
+        "min",
+        "Lower limit of the frequencies of the domain's vCPUs, from the domain's start"
+        " to its end, also while nothing is requested.",
     )
     max_khz: KHz | None = setting(
-        "max", "Upper limit of the frequencies of the domain's vCPUs."
+        "max",
+        "Upper limit of the frequencies of the domain's vCPUs, from the domain's start"
+        " to its end, also while nothing is requested.",
     )
     turbo: bool | None = setting(
-        "turbo", "Whether the domain may use turbo.", default=True
+        "turbo",
+        "Whether the domain may use turbo; without it, the upper limit is the nominal"
+        " frequency.",
+        default=True,
     )
     mode: Mode | None = setting(
         "mode",

@@ -94,6 +94,10 @@ FILES = (
     ("/run/vmpower/vmpower-ro.sock", "Read-only socket, for all users."),
     ("/run/vmpower/vmpower.sock", "Control socket, for root and its group."),
     (
+        "/run/vmpower/limits.json",
+        "Restore journal: the kernel's frequency limits before the daemon set others.",
+    ),
+    (
         "/run/vmpower/restore.json",
         "Restore journal: original settings of the CPUs that the daemon controls.",
     ),

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from cli.output.tables.cells import step_name
-from cli.output.tables.vcpus import bounds, cpu_of, set_by
-from tests.control.fake_host import DOMAINS, STEPS, cpu, policy, vcpu
+from cli.output.tables.rights import list_settings
+from cli.output.tables.vcpus import bounds, cpu_of, limited_by, set_by
+from tests.control.fake_host import DOMAINS, RIGHTS, STEPS, cpu, policy, vcpu
 
 if TYPE_CHECKING:
-    from orchestrator.control.documents import Cpu, Domain, Vcpu
+    from orchestrator.control.documents import Cpu, Domain, Rights, Vcpu
     from orchestrator.control.models import Document
 
 from orchestrator.control.models import PolicyWant
@@ -83,6 +84,51 @@ def test_limits_are_shown_as_a_range(
 ) -> None:
     own = cast("Vcpu", plain(vcpu(0, 2)) | {"min_khz": low, "max_khz": high})
     assert bounds(own, cast("Cpu", plain(cpu(2, HIGH)))).text == words
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        (("hardware", "hardware"), "-"),
+        (("hardware", "turbo off (host)"), "max: turbo off (host)"),
+        (("metadata", "rule fw*"), "min: metadata; max: rule fw*"),
+        ((None, None), "-"),
+    ],
+)
+def test_the_sources_of_limits_are_shown_but_not_the_hardware(
+    sources: tuple[str | None, str | None], words: str
+) -> None:
+    low, high = sources
+    own = plain(vcpu(0, 2)) | {"min_source": low, "max_source": high}
+    assert limited_by(cast("Vcpu", own)).text == words
+
+
+def test_sources_that_an_older_daemon_does_not_report_are_not_shown() -> None:
+    older = plain(vcpu(0, 2))
+    del older["min_source"], older["max_source"]
+    assert limited_by(cast("Vcpu", older)).text == "-"
+
+
+def settings_of(*vcpus: dict[str, object], **rights: object) -> dict[str, str]:
+    """Return value and source of each limit as they are shown."""
+    own = cast("Rights", plain(RIGHTS) | rights)
+    found = list_settings(own, cast("list[Vcpu]", list(vcpus)))
+    return {item.label: f"{item.value} {item.source}" for item in found[:2]}
+
+
+def test_a_limit_that_another_source_narrows_is_shown_with_both() -> None:
+    capped = plain(vcpu(0, 2)) | {"max_khz": 2_000_000, "max_source": "host"}
+    shown = settings_of(capped, capped)
+    assert shown["Max frequency"] == "2.00 GHz host (domain: 2.60 GHz)"
+    assert shown["Min frequency"] == "no limit default"
+    unset = {"max_khz": {"value": None, "source": "default"}}
+    assert settings_of(capped, **unset)["Max frequency"] == "2.00 GHz host"
+
+
+def test_vcpus_with_different_limits_leave_the_domain_s_own_as_the_setting() -> None:
+    capped = plain(vcpu(0, 2)) | {"max_khz": 2_000_000, "max_source": "kernel"}
+    shown = settings_of(capped, plain(vcpu(1, 3)))
+    assert shown["Max frequency"] == "2.60 GHz rule dpdk-*"
 
 
 def test_a_floating_vcpu_has_no_frequency() -> None:

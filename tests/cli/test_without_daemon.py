@@ -95,7 +95,7 @@ def test_restore_keeps_settings_that_were_changed_since(
     governor = tree / "devices/system/cpu/cpufreq/policy2/scaling_governor"
     governor.write_text("performance\n")
     result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
-    expected = "clock group 2: unchanged, its governor was set by another program\n"
+    expected = "clock group 2: unchanged, its settings are another program's\n"
     assert (result.exit_code, result.stdout) == (0, expected)
     assert governor.read_text() == "performance\n"
     assert not (tmp_path / "restore.json").exists()

@@ -84,6 +84,8 @@ def vcpu(
         clock_group=None if reason else pcpus[0] // 2 * 2,
         min_khz=None if reason else STEPS[-1],
         max_khz=None if reason else STEPS[2],
+        min_source=None if reason else "hardware",
+        max_source=None if reason else "rule dpdk-*",
     )
 
 

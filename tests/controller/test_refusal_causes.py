@@ -136,7 +136,9 @@ def test_drift_is_a_cause_until_the_group_is_retaken() -> None:
     host = served()
     host.tell(e.TakeWanted(0))
     host.settle()
-    host.tell(e.GroupDrifted(0, "the governor was changed", ("TuneD",), 1.0))
+    for at_s in (1.0, 2.0):
+        change = "the governor was changed"
+        host.tell(e.GroupDrifted(0, change, 7, ("TuneD",), at_s))
     refuse(host, Refusal.CLAIM)
     record = host.inventory.domains[UUID]
     causes = find_causes(host.inventory, record, 0)

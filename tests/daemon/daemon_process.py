@@ -53,12 +53,14 @@ class DaemonProcess:
         *,
         config: str = "",
         power: str = "",
+        start_timeout_s: float = 20.0,
         access: str = "auto",
         resync_s: float = 30.0,
         release_after_s: float = 30.0,
     ) -> None:
         self.uri = uri
         self.sysfs_root = sysfs_root
+        self._start_timeout_s = start_timeout_s
         # Short: a socket's path has 107 bytes, and pytest's directories are long.
         self.run_dir = Path(tempfile.mkdtemp(prefix="vmp-", dir="/tmp"))
         self.config = self.run_dir / "config" / "vmpower.toml"
@@ -126,7 +128,8 @@ class DaemonProcess:
             TimeoutError: it does not, or has exited.
         """
         self.launch(*more)
-        wait_for(self._answers, "vmpowerd answers")
+        timeout_s = self._start_timeout_s
+        wait_for(self._answers, "vmpowerd answers", timeout_s=timeout_s)
 
     def _answers(self) -> bool:
         assert self._process is not None

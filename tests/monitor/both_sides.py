@@ -64,6 +64,9 @@ JOURNALLED = (a.PrepareGroup, a.DropGroup)
 class BothSides:
     """One domain with two vCPUs on CPUs 0 and 1 and one channel; CPU 2 is free."""
 
+    _readings = 0
+    """How often groups were verified, each time a second later."""
+
     def __init__(self, directory: Path) -> None:
         lay_out(directory / "sys", cpus=CPUS, steps_khz=STEPS_KHZ)
         self.tree = CpuTree(directory / "sys")
@@ -159,12 +162,12 @@ class BothSides:
                 pass  # concerns neither groups nor the monitor
 
     def _verify(self, group: int) -> None:
-        change = self.held.find_drift(group, self._records.grant_khz(group))
+        grant = self._records.grant_of(group)
+        self._readings += 1
+        change = self.held.find_drift(group, grant.khz)
         if change is not None:
-            self.drifts.append(e.GroupDrifted(group, change, (), self._now_s()))
-
-    def _now_s(self) -> float:
-        return 0 if self.monitor is None else self.monitor.now_ns / SECOND_NS
+            drift = e.GroupDrifted(group, change, grant.writes, (), self._readings)
+            self.drifts.append(drift)
 
     def receive_drift(self) -> None:
         """Let main process one confirmed drift."""

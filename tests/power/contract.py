@@ -11,15 +11,20 @@ from __future__ import annotations
 import errno
 import sys
 import tempfile
+import threading
+import time
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SysfsError, TreeLockedError
-from orchestrator.limits import Limits, window_of
+from orchestrator.limits import NO_LIMITS, Limits, window_of
 from orchestrator.power.attribute import restore_attributes
 from orchestrator.power.drivers.registry import find_driver
+from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import Journal
+from orchestrator.power.kernel_limits import MAX, MIN
+from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import (
     Topology,
@@ -249,6 +254,23 @@ def check_the_journal_restores_after_a_crash(tree: CpuTree, topology: Topology) 
     assert settings(tree, topology) == before
 
 
+def check_held_limits_are_restored_by_themselves_and_after_a_crash(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    wanted = {group.number: _narrower(group) for group in topology.groups}
+    for is_crash in (False, True):
+        with _holding(tree) as (held, journal):
+            held.hold(wanted)
+            for group in topology.groups:
+                _wait_for_limits(tree, group, wanted[group.number])
+            if is_crash:
+                assert HeldLimits(tree, journal).replay().kept == {}
+            else:
+                assert held.restore_all() == []
+        _wait_until(lambda: settings(tree, topology) == before)
+
+
 def check_a_tree_has_one_holder(tree: CpuTree, topology: Topology) -> None:
     assert topology.online
     with CpuTreeLock(tree):
@@ -295,6 +317,71 @@ def kernel_check_fitting_agrees_with_the_kernel_s_bound(
         driver.restore(prepared)
 
 
+def kernel_check_limits_hold_under_every_governor_without_any_request(
+    tree: CpuTree, topology: Topology
+) -> None:
+    group = topology.groups[0]
+    limits = _narrower(group)
+    governor = tree.root / group.path("scaling_governor")
+    original = governor.read_text()
+    with _holding(tree) as (held, _):
+        for name, khz in (
+            ("performance", limits.max_khz),
+            ("powersave", limits.min_khz),
+            ("ondemand", None),
+            ("schedutil", None),
+        ):
+            governor.write_text(name)
+            held.hold({group.number: limits})
+            _wait_for_limits(tree, group, limits)
+            current = read_current_khz(tree, group)
+            assert current is not None
+            assert limits.min_khz <= current <= limits.max_khz, (name, current)
+            assert khz in (None, current), (name, current)
+            held.restore_all()
+        governor.write_text("performance")
+        _wait_until(lambda: read_current_khz(tree, group) == group.steps.highest_khz)
+    governor.write_text(original)
+
+
+def kernel_check_a_frequency_above_a_held_limit_is_set_when_the_limit_ends(
+    tree: CpuTree, topology: Topology
+) -> None:
+    group = topology.groups[0]
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        driver, prepared = _prepare(tree, group, stack)
+        held, _ = stack.enter_context(_holding(tree))
+        limits = _narrower(group)
+        driver.take(prepared)
+        held.hold({group.number: limits})
+        _wait_for_limits(tree, group, limits)
+        driver.write_clock(prepared, group.steps.highest_khz)
+        assert read_current_khz(tree, group) == limits.max_khz
+        held.hold({group.number: NO_LIMITS})
+        _wait_until(lambda: read_current_khz(tree, group) == group.steps.highest_khz)
+        driver.restore(prepared)
+    assert settings(tree, topology) == before
+
+
+def kernel_check_a_minimum_that_a_held_maximum_hides_comes_back(
+    tree: CpuTree, topology: Topology
+) -> None:
+    group = topology.groups[0]
+    before = settings(tree, topology)
+    minimum = tree.root / group.path("scaling_min_freq")
+    minimum.write_text(f"{group.steps.nominal_khz}\n")
+    maximum = Limits(max_khz=_narrower(group).max_khz)
+    with _holding(tree) as (held, _):
+        held.hold({group.number: maximum})
+        _wait_for_limits(tree, group, Limits(maximum.max_khz, maximum.max_khz))
+        held.hold({group.number: NO_LIMITS})
+        nominal_khz = group.steps.nominal_khz
+        _wait_until(lambda: tree.read_khz(group.path(MIN)) == nominal_khz)
+    minimum.write_text(f"{group.min_khz}\n")
+    _wait_until(lambda: settings(tree, topology) == before)
+
+
 def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
     tree: CpuTree, topology: Topology
 ) -> None:
@@ -328,6 +415,35 @@ def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
 
 def _write(tree: CpuTree, group: ClockGroup, name: str, value: str) -> None:
     (tree.root / group.path(name)).write_text(f"{value}\n")
+
+
+def _narrower(group: ClockGroup) -> Limits:
+    """Return limits that leave out the highest, the nominal and the lowest step."""
+    steps = group.steps
+    low_khz = steps.up_from(steps.lowest_khz)
+    return Limits(low_khz, max(low_khz, steps.down_from(steps.nominal_khz)))
+
+
+@contextmanager
+def _holding(tree: CpuTree) -> Iterator[tuple[HeldLimits, LimitJournal]]:
+    with tempfile.TemporaryDirectory() as directory:
+        journal = LimitJournal(Path(directory) / "limits.json", tree)
+        held = HeldLimits(tree, journal)
+        yield held, journal
+        assert held.restore_all() == []
+
+
+def _wait_for_limits(tree: CpuTree, group: ClockGroup, limits: Limits) -> None:
+    """Wait until the kernel shows limits, which it applies from a work queue."""
+    names = (MIN, MAX)
+    _wait_until(lambda: [tree.read_khz(group.path(n)) for n in names] == [*limits])
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
 
 
 def _switch(tree: CpuTree, group: ClockGroup, value: str) -> None:

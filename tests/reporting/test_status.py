@@ -6,11 +6,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from orchestrator import events as e
+from orchestrator.config import BoundsConfig, Config
 from orchestrator.control import models
+from orchestrator.limits import Limits
 from orchestrator.monitor.client.views import MonitorSnapshot
+from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.reporting.status import StatusBuilder
-from orchestrator.values.domain_settings import Mode
+from orchestrator.values.domain_settings import DomainSettings, Mode
+from orchestrator.values.units import KHz
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import channel, domain, topology, vcpu
 
@@ -89,6 +95,91 @@ def test_a_vcpu_s_limits_are_steps_and_a_floating_one_has_none() -> None:
     (found,) = build(host)[0].domains
     limits = [(one.min_khz, one.max_khz) for one in found.vcpus]
     assert limits == [(1_200_000, 3_001_000), (None, None)]
+
+
+SETTINGS = DomainSettings(min_khz=KHz(2_000_000), turbo=False)
+BOUNDS = BoundsConfig(max_khz=KHz(2_000_000))
+KERNEL = KernelLimits(Limits(1_200_000, 2_000_000))
+
+
+@pytest.mark.parametrize(
+    ("settings", "bounds", "kernel", "expected"),
+    [
+        (None, BoundsConfig(), None, ("hardware", "hardware")),
+        (SETTINGS, BoundsConfig(), None, ("metadata", "turbo off (metadata)")),
+        (SETTINGS, BoundsConfig(turbo=False), None, ("metadata", "turbo off (host)")),
+        (SETTINGS, BOUNDS, None, ("metadata", "host")),
+        (None, BoundsConfig(), KERNEL, ("hardware", "kernel")),
+        (None, BOUNDS, KERNEL, ("hardware", "host")),
+        (
+            None,
+            BoundsConfig(),
+            KernelLimits(Limits(1_200_000, 3_001_000), is_boost_off=True),
+            ("hardware", "turbo off (kernel)"),
+        ),
+        (
+            SETTINGS,
+            BoundsConfig(max_khz=KHz(1_200_000)),
+            None,
+            ("host", "host"),
+        ),
+    ],
+)
+def test_each_limit_of_a_vcpu_has_a_source(
+    settings: DomainSettings | None,
+    bounds: BoundsConfig,
+    kernel: KernelLimits | None,
+    expected: tuple[str, str],
+) -> None:
+    host = SimulatedHost(config=Config(bounds=bounds))
+    spec = domain(vcpus=(vcpu(0, 0),), settings=settings)
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    if kernel is not None:
+        host.tell(e.KernelLimitsRead({0: kernel}))
+    ((found,),) = [each.vcpus for each in build(host)[0].domains]
+    assert (found.min_source, found.max_source) == expected
+
+
+@pytest.mark.parametrize(
+    ("neighbors", "shared", "pins", "expected"),
+    [
+        ((), 1, (0,), []),
+        ((), 1, (0, 1), ["limits do not hold for vCPU 0: not pinned into one clock"]),
+        ((), 2, (0,), ["the upper limit does not hold for vCPU 0: other domains or"]),
+        ((None,), 1, (0,), ["the upper limit does not hold for vCPU 0: other dom"]),
+        ((SETTINGS,), 1, (0,), []),
+    ],
+)
+def test_it_is_a_problem_where_limits_of_a_domain_do_not_hold(
+    neighbors: tuple[DomainSettings | None, ...],
+    shared: int,
+    pins: tuple[int, ...],
+    expected: list[str],
+) -> None:
+    host = SimulatedHost(topology=topology(shared=shared))
+    specs = [domain("capped", vcpus=(vcpu(0, *pins),), settings=SETTINGS)]
+    specs += [domain("other", vcpus=(vcpu(0, 0),), settings=one) for one in neighbors]
+    host.domains |= {spec.uuid: spec for spec in specs}
+    host.start()
+    host.settle()
+    capped = build(host)[0].domains[0]
+    assert len(capped.problems) == len(expected)
+    for found, start in zip(capped.problems, expected, strict=True):
+        assert found.startswith(start)
+
+
+def test_a_cpu_shows_what_the_kernel_was_made_to_hold_and_why_it_could_not() -> None:
+    host = SimulatedHost()
+    host.start()
+    held = KernelLimits(held=Limits(max_khz=2_000_000), is_boost_off=True)
+    refused = KernelLimits(problem="cannot write it: EROFS")
+    host.tell(e.KernelLimitsRead({0: held, 1: refused}))
+    first, second, *_ = build(host)[0].cpus
+    assert (first.held_min_khz, first.held_max_khz) == (None, 2_000_000)
+    assert (first.boost, second.boost) == (False, True)
+    assert second.reason == "frequency limits not set: cannot write it: EROFS"
 
 
 def test_a_cpu_has_a_nominal_frequency() -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cli.doctor.checks.drivers import USERSPACE
 from cli.doctor.diagnosis import check, info, warning
@@ -20,10 +20,28 @@ if TYPE_CHECKING:
 _ALL_PERCENT = "100"
 
 
+class _Limits(NamedTuple):
+    """A limit of a cpufreq policy."""
+
+    allowed_khz: int | None
+    """By the kernel now."""
+    hardware_khz: int | None
+    held_khz: int | None
+    """As vmpowerd has set it, which is no other program's."""
+
+
+def _lower_limits(policy: CpufreqPolicy) -> _Limits:
+    return _Limits(policy.min_khz, policy.hardware_min_khz, policy.held_min_khz)
+
+
+def _upper_limits(policy: CpufreqPolicy) -> _Limits:
+    return _Limits(policy.max_khz, policy.hardware_max_khz, policy.held_max_khz)
+
+
 @check(Cpus)
 def clock_floor_raised(cpus: Cpus) -> Iterator[Finding]:
     """The kernel allows no low frequencies (scaling_min_freq): no power is saved."""
-    for khz, pcpus in _restricted(cpus, lambda p: (p.min_khz, p.hardware_min_khz)):
+    for khz, pcpus in _restricted(cpus, _lower_limits):
         yield warning(
             f"CPU {format_cpulist(pcpus)}",
             f"scaling_min_freq is {format_khz(khz)}: the kernel allows no lower"
@@ -36,7 +54,7 @@ def clock_floor_raised(cpus: Cpus) -> Iterator[Finding]:
 @check(Cpus)
 def clock_ceiling_lowered(cpus: Cpus) -> Iterator[Finding]:
     """The kernel allows no high frequencies (scaling_max_freq)."""
-    for khz, pcpus in _restricted(cpus, lambda p: (p.max_khz, p.hardware_max_khz)):
+    for khz, pcpus in _restricted(cpus, _upper_limits):
         yield warning(
             f"CPU {format_cpulist(pcpus)}",
             f"scaling_max_freq is {format_khz(khz)}: the kernel allows no higher"
@@ -47,13 +65,13 @@ def clock_ceiling_lowered(cpus: Cpus) -> Iterator[Finding]:
 
 
 def _restricted(
-    cpus: Cpus, limits: Callable[[CpufreqPolicy], tuple[int | None, int | None]]
+    cpus: Cpus, limits: Callable[[CpufreqPolicy], _Limits]
 ) -> Iterator[tuple[int, set[int]]]:
-    """Group CPUs whose limit differs from the hardware's, by that limit."""
+    """Group CPUs whose limit is neither the hardware's nor vmpowerd's, by it."""
     found: dict[int, set[int]] = {}
     for policy in cpus.policies:
-        allowed, hardware = limits(policy)
-        if allowed and hardware and allowed != hardware:
+        allowed, hardware, held = limits(policy)
+        if allowed and hardware and allowed not in (hardware, held):
             found.setdefault(allowed, set()).update(policy.pcpus)
     yield from sorted(found.items())
 

@@ -111,16 +111,18 @@ def journal_left_behind(
     service: Service, power_managers: PowerManagers
 ) -> Iterator[Finding]:
     """A daemon crashed and its CPUs are not restored."""
-    if service.journalled and power_managers.holder is None:
-        groups = ", ".join(map(str, service.journalled))
-        yield error(
-            str(service.journal),
-            f"a daemon exited without restoring clock groups {groups}",
-            "vmpower restore (a daemon that starts does the same)",
-        )
-    elif service.journal_problem and not service.is_journal_hidden:
-        yield warning(
-            str(service.journal),
-            service.journal_problem,
-            "not needed: the next vmpowerd sets it aside; there is nothing to restore",
-        )
+    for journal in service.journals:
+        if journal.groups and power_managers.holder is None:
+            groups = ", ".join(map(str, journal.groups))
+            yield error(
+                str(journal.path),
+                f"a daemon exited without restoring clock groups {groups}",
+                "vmpower restore (a daemon that starts does the same)",
+            )
+        elif journal.problem and not journal.is_hidden:
+            yield warning(
+                str(journal.path),
+                journal.problem,
+                "not needed: the next vmpowerd sets it aside; there is nothing to"
+                " restore",
+            )

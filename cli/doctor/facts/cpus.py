@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cli.doctor.target import Target
+    from orchestrator.control import documents
 
 _SWITCHES = (
     "intel_pstate/status",
@@ -47,6 +48,9 @@ class CpufreqPolicy:
     max_khz: int | None
     hardware_min_khz: int | None
     hardware_max_khz: int | None
+    held_min_khz: int | None = None
+    """What a running daemon has written to scaling_min_freq; None: nothing."""
+    held_max_khz: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +80,12 @@ class CpuTreeState:
     """Why not; empty: it can."""
 
 
-def read_cpus(target: Target) -> Cpus:
+def read_cpus(target: Target, status: documents.Status | None = None) -> Cpus:
     """Read the CPU tree.
+
+    Args:
+        target: where to read.
+        status: of a running daemon, which may have set limits.
 
     Raises:
         SysfsError: there is no CPU tree.
@@ -88,7 +96,9 @@ def read_cpus(target: Target) -> Cpus:
     numbers = sorted(path.name.removeprefix("policy") for path in directories)
     return Cpus(
         topology=topology,
-        policies=tuple(_read_policy(tree, int(n)) for n in numbers if n.isdecimal()),
+        policies=tuple(
+            _read_policy(tree, int(n), status) for n in numbers if n.isdecimal()
+        ),
         hosts=read_host_cpus(tree),
         present=_read_present(tree, topology),
         switches={
@@ -100,7 +110,12 @@ def read_cpus(target: Target) -> Cpus:
     )
 
 
-def _read_policy(tree: CpuTree, number: int) -> CpufreqPolicy:
+def _read_policy(
+    tree: CpuTree, number: int, status: documents.Status | None
+) -> CpufreqPolicy:
+    cpus = status["cpus"] if status else []
+    daemon = next((cpu for cpu in cpus if cpu["clock_group"] == number), None)
+
     def text(name: str) -> str:
         return _read(tree, policy_path(number, name))
 
@@ -117,6 +132,8 @@ def _read_policy(tree: CpuTree, number: int) -> CpufreqPolicy:
         max_khz=khz("scaling_max_freq"),
         hardware_min_khz=khz("cpuinfo_min_freq"),
         hardware_max_khz=khz("cpuinfo_max_freq"),
+        held_min_khz=daemon.get("held_min_khz") if daemon else None,
+        held_max_khz=daemon.get("held_max_khz") if daemon else None,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.errors import JournalError
 from orchestrator.power.journal import JOURNAL_NAME, Journal
+from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME
 from orchestrator.power.sysfs import CpuTree
 
 if TYPE_CHECKING:
@@ -54,6 +55,19 @@ class SocketFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournalFile:
+    """A restore journal, which need not exist."""
+
+    path: Path
+    groups: tuple[int, ...] = ()
+    """Clock groups that it can restore."""
+    problem: str = ""
+    """Why it is unreadable, or of another tree or boot; empty: it is valid."""
+    is_hidden: bool = False
+    """Whether there may be one that only root can read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """The run directory and what is in it."""
 
@@ -62,13 +76,8 @@ class Service:
     mode: int
     control: SocketFile
     reading: SocketFile
-    journal: Path
-    journalled: tuple[int, ...]
-    """Clock groups that the journal can restore."""
-    journal_problem: str
-    """Why it is unreadable, or of another tree or boot; empty: it is valid."""
-    is_journal_hidden: bool
-    """Whether there may be one that only root can read."""
+    journals: tuple[JournalFile, ...]
+    """Of governors, and of limits."""
 
     @property
     def owner_pid(self) -> int | None:
@@ -80,25 +89,24 @@ def read_service(target: Target) -> Service:
     """Read the run directory, and connect to the sockets for a moment."""
     directory = target.run_dir
     mode = _mode(directory)
-    journal = directory / JOURNAL_NAME
-    try:
-        tree = CpuTree(target.cpu_root)
-        journalled, problem = tuple(sorted(Journal(journal, tree).read())), ""
-        is_hidden = False
-    except JournalError as error:
-        journalled, problem = (), str(error)
-        is_hidden = isinstance(error.__cause__, PermissionError)
+    tree = CpuTree(target.cpu_root)
+    names = (JOURNAL_NAME, LIMIT_JOURNAL_NAME)
     return Service(
         run_dir=directory,
         exists=mode is not None,
         mode=mode or 0,
         control=_probe(directory / CONTROL_SOCKET),
         reading=_probe(target.socket or directory / READ_ONLY_SOCKET),
-        journal=journal,
-        journalled=journalled,
-        journal_problem=problem,
-        is_journal_hidden=is_hidden,
+        journals=tuple(_read_journal(directory / name, tree) for name in names),
     )
+
+
+def _read_journal(path: Path, tree: CpuTree) -> JournalFile:
+    try:
+        return JournalFile(path=path, groups=tuple(sorted(Journal(path, tree).read())))
+    except JournalError as error:
+        is_hidden = isinstance(error.__cause__, PermissionError)
+        return JournalFile(path=path, problem=str(error), is_hidden=is_hidden)
 
 
 def _mode(path: Path) -> int | None:

@@ -14,7 +14,7 @@ from cli.output.tables.cells import (
     step_name,
 )
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
-from cli.output.tables.status import unmanaged_notes
+from cli.output.tables.status import boost_notes, unmanaged_notes
 from orchestrator.values.cpuset import format_cpulist, name_cpus
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
@@ -107,6 +107,7 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
             "Bounds",
             Cell(f"{format_khz(cpu['min_khz'])} to {format_khz(cpu['max_khz'])}"),
         ),
+        ("Kernel limits", _kernel_limits(cpu)),
         ("Steps", Cell(", ".join(step_name(khz, cpu) for khz in cpu["steps_khz"]))),
         ("Governor", Cell(cpu["governor"])),
         ("Driver", driver(cpu)),
@@ -114,8 +115,17 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
     ]
     facts += _locations(group)
     reasons = dict.fromkeys(each["reason"] for each in group if each["reason"])
-    notes = tuple(Cell(printable(reason), Style.NOTABLE) for reason in reasons)
-    return Sheet(facts=tuple(facts), notes=notes)
+    notes = [Cell(printable(reason), Style.NOTABLE) for reason in reasons]
+    notes += [Cell(note, Style.NOTABLE) for note in boost_notes(group)]
+    return Sheet(facts=tuple(facts), notes=tuple(notes))
+
+
+def _kernel_limits(cpu: Cpu) -> Cell:
+    """Show which of the kernel's limits vmpowerd has narrowed: `max 2.00 GHz`."""
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    ends = (("min", cpu.get("held_min_khz")), ("max", cpu.get("held_max_khz")))
+    held = [f"{end} {format_khz(khz)}" for end, khz in ends if khz is not None]
+    return Cell(f"{', '.join(held)}, set by vmpowerd" if held else "unchanged")
 
 
 def _locations(group: list[Cpu]) -> list[tuple[str, Cell]]:

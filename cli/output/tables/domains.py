@@ -11,7 +11,7 @@ from cli.output.tables.policies import build_own_policies
 from cli.output.tables.rights import build_settings
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.status import cpu_warnings, domain_warnings
-from cli.output.tables.vcpus import bounds, cpu_of, set_by, vcpu_fields
+from cli.output.tables.vcpus import bounds, cpu_of, limited_by, set_by, vcpu_fields
 
 if TYPE_CHECKING:
     from cli.output.tables.sheet import Field
@@ -35,6 +35,7 @@ _VCPU_COLUMNS = (
     Column(title="Frequency", is_right=True),
     Column(title="Requested", is_right=True),
     Column(title="Bounds", is_right=True),
+    Column(title="Limited by", rank=2),
     Column(title="Set by"),
 )
 
@@ -75,7 +76,8 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
         facts.append(("CPUs", Cell("simulated", Style.NOTABLE)))
     rows = tuple(_vcpu_row(domain, vcpu, cpu_by_number) for vcpu in domain["vcpus"])
     sheets = [Sheet(facts=tuple(facts))]
-    sheets += [build_settings(domain["rights"])] if domain["rights"] else []
+    if domain["rights"]:
+        sheets.append(build_settings(domain["rights"], domain["vcpus"]))
     sheets += [Sheet(columns=_VCPU_COLUMNS, rows=rows)] if rows else []
     if domain["channels"]:
         sheets.append(build_own_channels(domain["channels"]))
@@ -96,7 +98,7 @@ def _vcpu_row(
 ) -> tuple[Field, ...]:
     cpu = cpu_of(vcpu, cpu_by_number)
     fields = vcpu_fields(vcpu, cpu_by_number)
-    return (*fields, bounds(vcpu, cpu), set_by(domain, vcpu, cpu))
+    return (*fields, bounds(vcpu, cpu), limited_by(vcpu), set_by(domain, vcpu, cpu))
 
 
 def _id(domain: Domain) -> Cell:

@@ -163,8 +163,18 @@ def status_warnings(status: Status) -> list[Cell]:
 
 
 def is_managed(domain: Domain) -> bool:
-    """Return whether vmpower can set frequencies for a domain: channels or policies."""
-    return bool(domain["channels"] or domain["policies"])
+    """Return whether vmpower may set frequencies: channels, policies or limits."""
+    return bool(domain["channels"] or domain["policies"]) or _is_limited(domain)
+
+
+def _is_limited(domain: Domain) -> bool:
+    """Return whether a domain has limits of its own."""
+    rights = domain["rights"]
+    if rights is None:
+        return False
+    has_bounds = any(rights[key]["value"] is not None for key in ("min_khz", "max_khz"))
+    turbo = rights["turbo"]
+    return has_bounds or not (turbo["value"] or turbo["source"] == "host")
 
 
 def domain_notes(domain: Domain) -> list[Cell]:
@@ -207,7 +217,15 @@ def cpu_warnings(cpus: list[Cpu]) -> list[str]:
     """List the warnings about CPUs."""
     reasons = by_reason((cpu["pcpu"], cpu["reason"]) for cpu in cpus)
     found = [f"CPU {numbers}: {reason}" for numbers, reason in reasons]
-    return [*found, *_override_notes(cpus)]
+    return [*found, *boost_notes(cpus), *_override_notes(cpus)]
+
+
+def boost_notes(cpus: list[Cpu]) -> list[str]:
+    """List the CPUs whose turbo is switched off in the kernel."""
+    off = [cpu["pcpu"] for cpu in cpus if not cpu.get("boost", True)]
+    if not off:
+        return []
+    return [f"CPU {format_cpulist(off)}: turbo is off in the kernel (cpufreq/boost)"]
 
 
 def _override_notes(cpus: list[Cpu]) -> list[str]:
@@ -230,5 +248,5 @@ def _others(status: Status, shown: list[Domain]) -> list[Cell]:
     others = len(status["domains"]) - len(shown)
     if not others:
         return []
-    count_text = f"{plural(others, 'domain')} without channels or policies"
+    count_text = f"{plural(others, 'domain')} without channels, policies or limits"
     return [Cell(f"{count_text}: see 'vmpower domain list'", Style.QUIET)]

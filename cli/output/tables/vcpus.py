@@ -67,6 +67,18 @@ def bounds(vcpu: Vcpu, cpu: Cpu | None) -> Cell:
     return Cell(f"{lowest}-{highest}")
 
 
+def limited_by(vcpu: Vcpu) -> Cell:
+    """Show the sources of its bounds but the hardware: `min: metadata; max: host`."""
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    sources = {"min": vcpu.get("min_source"), "max": vcpu.get("max_source")}
+    found = [
+        f"{end}: {printable(source)}"
+        for end, source in sources.items()
+        if source not in (None, "hardware")
+    ]
+    return Cell("; ".join(found)) if found else NONE
+
+
 def set_by(domain: Domain, vcpu: Vcpu, cpu: Cpu | None) -> Cell:
     """Show what determines the frequency of a vCPU now."""
     if cpu is None:

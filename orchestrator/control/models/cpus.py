@@ -29,9 +29,10 @@ class Cpu(Document):
     simulated: bool
     """Whether it is a file of a simulated CPU tree, not a real CPU."""
     min_khz: Khz
-    """Lowest frequency within the host's bounds, in kHz."""
+    """Lowest frequency that it may have now, in kHz: within the bounds of the host, the
+    kernel and the domains that are pinned to it."""
     max_khz: Khz
-    """Highest frequency within the host's bounds, in kHz."""
+    """Highest frequency that it may have now, in kHz."""
     grant_khz: Khz | None
     """Frequency that the clock group has been granted, in kHz; null while it is not
     taken."""
@@ -56,6 +57,14 @@ class Cpu(Document):
     """Lowest CPU number of its core, which SMT siblings share; null if not reported."""
     node: int | None = None
     """NUMA node; null if not reported."""
+    boost: bool = True
+    """Whether the kernel allows turbo (cpufreq/boost)."""
+    held_min_khz: Khz | None = None
+    """Lower limit that the daemon has set in the kernel (scaling_min_freq), in kHz;
+    null: none."""
+    held_max_khz: Khz | None = None
+    """Upper limit that the daemon has set in the kernel (scaling_max_freq), in kHz;
+    null: none."""
 
 
 class UnmanagedCpu(Document):

@@ -31,11 +31,17 @@ class Vcpu(Document):
     clock_group: int | None = None
     """Clock group that it is pinned into; null if it is not pinned into exactly one."""
     min_khz: Khz | None = None
-    """Lowest step within the host's and the domain's bounds, in kHz; null without a
-    clock group."""
+    """Lowest step within the bounds of the host, the kernel and the domain, in kHz;
+    null without a clock group."""
     max_khz: Khz | None = None
     """Highest step within them, in kHz, a turbo step only if the domain may use turbo;
     null without a clock group."""
+    min_source: str | None = None
+    """Source of the lowest step: `hardware`, `host`, `kernel`, `rule PATTERN` or
+    `metadata`; null without a clock group."""
+    max_source: str | None = None
+    """Source of the highest step: as above, or `turbo off (SOURCE)` where turbo is not
+    allowed or switched off; null without a clock group."""
 
 
 class Domain(Document):

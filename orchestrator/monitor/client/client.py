@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from orchestrator.monitor.client.views import MonitorSnapshot
+    from orchestrator.monitor.client.views import Grant, MonitorSnapshot
     from orchestrator.monitor.link.commands import Command, Decided
     from orchestrator.monitor.link.messages import Message
 
@@ -361,12 +361,9 @@ class Monitor:
         """
         return self._records.last_received_ns(uuid, number)
 
-    def grant_khz(self, group: int) -> int | None:
-        """Return the last frequency that was set for a group; None: not known.
-
-        May be called from any thread.
-        """
-        return self._records.grant_khz(group)
+    def grant_of(self, group: int) -> Grant:
+        """Return what was last set for a group; may be called from any thread."""
+        return self._records.grant_of(group)
 
     def snapshot(self) -> MonitorSnapshot:
         """Read the shared table: some microseconds per row, without blocking."""

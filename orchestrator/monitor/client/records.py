@@ -14,7 +14,12 @@ from orchestrator.monitor.client.valid_rows import (
     copy_vcpu,
     valid_count,
 )
-from orchestrator.monitor.client.views import Counters, LazyMapping, MonitorSnapshot
+from orchestrator.monitor.client.views import (
+    Counters,
+    Grant,
+    LazyMapping,
+    MonitorSnapshot,
+)
 from orchestrator.monitor.link.commands import (
     CloseChannel,
     DefineDomain,
@@ -44,6 +49,7 @@ from orchestrator.monitor.link.table import (
     VOTE,
     VOTER,
     WAITING,
+    WRITES,
     SharedTable,
     channel_at,
     group_at,
@@ -186,10 +192,13 @@ class Records:
         row = self._channel_rows.find((uuid, number))
         return 0 if row is None else self._table.words[channel_at(row) + LAST_RECEIVED]
 
-    def grant_khz(self, group: int) -> int | None:
-        """Return a clock group's grant; None: none."""
+    def grant_of(self, group: int) -> Grant:
+        """Return what was last set for a clock group."""
         row = self._group_rows.find(group)
-        return None if row is None else self._table.words[group_at(row) + GRANT] or None
+        if row is None:
+            return Grant(None, 0)
+        words, at = self._table.words, group_at(row)
+        return Grant(words[at + GRANT] or None, words[at + WRITES])
 
     # The table while no monitor runs
 

@@ -26,6 +26,7 @@ from orchestrator.monitor.link.table import (
     VOTE,
     VOTER,
     WAITING,
+    WRITES,
     pack_generation,
     pack_voter,
     unpack_generation,
@@ -90,6 +91,7 @@ def copy_group(
         at: the index of the row.
         steps: kHz that can be its grant.
     """
-    new[at + REFUSALS] = valid_count(old[at + REFUSALS])
+    for field in (REFUSALS, WRITES):
+        new[at + field] = valid_count(old[at + field])
     if old[at + GRANT] in steps:
         new[at + GRANT] = old[at + GRANT]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +49,15 @@ class Counters:
     """Whether the generation is configured rather than detected."""
     nack_reasons: Mapping[str, int] = field(default_factory=dict)
     """Refused requests by reason; see `values.refusal.Refusal`."""
+
+
+class Grant(NamedTuple):
+    """What the monitor has set for a clock group."""
+
+    khz: int | None
+    """None: not known, or the group is not taken."""
+    writes: int
+    """Frequencies written so far; if it stays the same, so does the frequency."""
 
 
 KeyT = TypeVar("KeyT")

@@ -45,8 +45,8 @@ VOTE, VOTER = range(2)
 """Fields of a vCPU's row: kHz, 0 for none; and the voter, see `pack_voter`."""
 
 GROUP_WORDS = 4
-GRANT, REFUSALS = range(2)
-"""Fields of a group's row: kHz, 0 for none; refused writes."""
+GRANT, REFUSALS, WRITES = range(3)
+"""Fields of a group's row: kHz, 0 for none; refused writes; accepted writes."""
 
 
 def check_row(words: int, *fields: int) -> None:
@@ -62,7 +62,7 @@ check_row(
     CHANNEL_WORDS, *range(LAST_RECEIVED + 1), *(REASONS + reason for reason in Refusal)
 )
 check_row(VCPU_WORDS, VOTE, VOTER)
-check_row(GROUP_WORDS, GRANT, REFUSALS)
+check_row(GROUP_WORDS, GRANT, REFUSALS, WRITES)
 
 _VCPUS_AT = CHANNEL_ROWS * CHANNEL_WORDS
 _GROUPS_AT = _VCPUS_AT + VCPU_ROWS * VCPU_WORDS

@@ -55,6 +55,7 @@ class Clock:
         "retry_at_ns",
         "stage",
         "write_fd",
+        "writes",
     )
 
     def __init__(self, group: Group, index: int) -> None:
@@ -72,6 +73,8 @@ class Clock:
         restored if main dies: from the moment that main is asked to take the group."""
         self.khz = NOT_GRANTED
         """The grant: the last frequency that the kernel accepted."""
+        self.writes = 0
+        """Frequencies that the kernel accepted, also from earlier monitors."""
         self.refused_errno = 0
         """Why the kernel refused the last write; 0: it did not."""
         self.retry_at_ns = 0

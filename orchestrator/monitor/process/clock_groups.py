@@ -24,6 +24,7 @@ from orchestrator.monitor.link.table import (
     REFUSALS,
     VOTE,
     VOTER,
+    WRITES,
     Voter,
     group_at,
     pack_voter,
@@ -78,6 +79,7 @@ class ClockGroups:
         clock = self.clocks.get(number)
         if clock is None:
             clock = Clock(Group(number, steps), group_at(row))
+            clock.writes = self._words[clock.index + WRITES]
             self.clocks[number] = clock
         return clock
 
@@ -240,7 +242,9 @@ class ClockGroups:
         if errno:
             self.on_write_refused(clock, errno)
             return False
+        clock.writes += 1
         self._words[clock.index + GRANT] = target_khz
+        self._words[clock.index + WRITES] = clock.writes
         if clock.refused_errno:
             clock.refused_errno = 0
             self._replan(clock)

@@ -39,6 +39,7 @@ from orchestrator.monitor.link.table import (
     THROTTLED,
     UNANSWERED,
     VOTE,
+    WRITES,
     pack_generation,
 )
 from orchestrator.monitor.process.allowance import Ticket
@@ -154,7 +155,9 @@ class Exchange:
             self._groups.on_write_refused(clock, error.errno or -1)
             return False
         clock.khz = grant_khz
+        clock.writes += 1
         self._words[clock.index + GRANT] = grant_khz
+        self._words[clock.index + WRITES] = clock.writes
         return True
 
     def _serve_slowly(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> None:

@@ -228,7 +228,8 @@ def _stepper_for(inventory: Inventory, record: GroupRecord) -> VCpu:
     group = record.group
     stepper = VCpu(Domain(), 0)
     stepper.domain.is_enforced = True
-    stepper.limits = inventory.group_limits(group)
-    stepper.is_turbo_allowed = inventory.config.bounds.turbo
+    stepper.limits = inventory.group_limits(group.number)
+    is_boost_off = record.kernel.is_boost_off
+    stepper.is_turbo_allowed = inventory.config.bounds.turbo and not is_boost_off
     stepper.place(Group(group.number, group.steps))
     return stepper

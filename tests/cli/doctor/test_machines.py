@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from cli.doctor.checks import CHECKS
+from cli.doctor.checks.limits import clock_ceiling_lowered
+from cli.doctor.facts.cpus import read_cpus
+from cli.doctor.target import Target
 from orchestrator.power.drivers.registry import DRIVERS
 from tests.cli.doctor.conftest import examine, found
 from tests.cli.doctor.machines import CPU, MACHINES, RELEASE, lay_out_machine, write
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from orchestrator.control.documents import Status
 
 
 def test_a_machine_with_acpi_cpufreq_is_healthy(tmp_path: Path) -> None:
@@ -105,6 +110,17 @@ def test_foreign_limits_are_reported_per_cpus(tmp_path: Path) -> None:
     assert findings["clock-floor-raised"]["subject"] == "CPU 1-2"
     assert "2.30 GHz" in findings["clock-floor-raised"]["what"]
     assert findings["clock-ceiling-lowered"]["subject"] == "CPU 3"
+
+
+def test_limits_that_the_daemon_holds_are_not_reported(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["acpi-cpufreq"])
+    write(root, {f"{CPU}/cpufreq/policy3/scaling_max_freq": "1800000"})
+    target = Target(root=root, sysfs_root=root / "sys")
+    held = {"clock_group": 3, "held_min_khz": None, "held_max_khz": 1_800_000}
+    foreign = read_cpus(target)
+    ours = read_cpus(target, cast("Status", {"cpus": [held]}))
+    assert len(list(clock_ceiling_lowered(foreign))) == 1
+    assert list(clock_ceiling_lowered(ours)) == []
 
 
 def test_disabled_turbo_is_information(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.limits import Limits
 from orchestrator.power.drivers.registry import find_driver
+from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal
+from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
@@ -137,6 +140,17 @@ def test_an_unowned_journal_suggests_restore(tmp_path: Path) -> None:
     assert "clock groups 0" in findings["journal-left-behind"]["what"]
     assert "vmpower restore" in findings["journal-left-behind"]["fix"]
     assert findings["governor-left-behind"]["subject"] == "CPU 0"
+
+
+def test_limits_left_behind_suggest_restore(tmp_path: Path) -> None:
+    lay_out(tmp_path / "cpus", cpus=2)
+    tree = CpuTree(tmp_path / "cpus")
+    journal = LimitJournal(tmp_path / LIMIT_JOURNAL_NAME, tree)
+    HeldLimits(tree, journal).hold({1: Limits(max_khz=1_500_000)})
+    document = doctor("--sysfs-root", tmp_path / "cpus", before=("--run-dir", tmp_path))
+    (finding,) = [i for i in document["findings"] if i["id"] == "journal-left-behind"]
+    assert finding["subject"] == f"{tmp_path}/limits.json"
+    assert "clock groups 1" in finding["what"]
 
 
 def test_a_journal_of_another_tree_is_only_a_warning(tmp_path: Path) -> None:
