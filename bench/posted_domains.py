@@ -19,7 +19,7 @@ from pathlib import Path
 from uuid import UUID
 
 from bench.workspace import Workspace, describe_domain
-from orchestrator.config import Config, LibvirtConfig
+from orchestrator.config import ChannelsConfig, Config, LibvirtConfig
 from orchestrator.control.client import ControlClient, DaemonUnreachable
 from orchestrator.daemon import Daemon
 from orchestrator.events import DomainDescribed
@@ -53,6 +53,7 @@ async def _serve(workspace: Workspace) -> None:
         sysfs_root=workspace.tree,
         run_dir=workspace.run_dir,
         libvirt=LibvirtConfig(uri=_lone_domain(workspace), resync_s=_NEVER_S),
+        channels=ChannelsConfig(budget=0),
     )
     daemon = Daemon(config, reload=lambda: config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, daemon.stop)

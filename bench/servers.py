@@ -87,7 +87,8 @@ def is_discoverable(workspace: Workspace) -> bool:
 
 def _daemon_arguments(workspace: Workspace) -> list[str]:
     config = workspace.directory / "vmpower.toml"
-    config.write_text("", encoding="ascii")  # not the configuration of this machine
+    # Not the configuration of this machine. The loops in C have no budget either.
+    config.write_text("[channels]\nbudget = 0\n", encoding="ascii")
     common = ["--sysfs-root", str(workspace.tree), "--run-dir", str(workspace.run_dir)]
     if not is_discoverable(workspace):
         sizes = [workspace.channels, workspace.per_domain, workspace.cpus]

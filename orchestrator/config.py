@@ -142,6 +142,11 @@ class ChannelsConfig:
     trusted_uids: tuple[int, ...] = ()
     """User IDs that may listen on channel sockets, besides root, the daemon's own user
     and QEMU's. A listener can send requests on behalf of the domain."""
+    budget: int = 50_000
+    """Requests per second that each channel may send; 0: unlimited. A guest that sends
+    more is not read for some milliseconds. One that exceeds it for 10 seconds, or that
+    sends much garbage, is quarantined: its channel is closed, for 10 seconds at first
+    and then for longer. A guest that waits for each answer sends some 12,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +310,9 @@ def _find_problems(config: Config) -> list[str]:
             found.append(
                 f"{name}: invalid time {value}: expected {least} to {_MAX_S} seconds"
             )
+    if config.channels.budget < 0:
+        budget = config.channels.budget
+        found.append(f"channels.budget: invalid number {budget}: expected 0 or more")
     if not _GOVERNOR.fullmatch(governor := config.power.fallback_governor):
         found.append(f"power.fallback_governor: invalid governor name {governor!r}")
     if governor == "userspace":

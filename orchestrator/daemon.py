@@ -130,7 +130,9 @@ class Daemon:
         limit_journal = LimitJournal(config.run_dir / LIMIT_JOURNAL_NAME, self._tree)
         self._held_limits = HeldLimits(self._tree, limit_journal)
         self._monitor = Monitor(
-            release_after_s=config.power.release_after_s, post=self.post
+            release_after_s=config.power.release_after_s,
+            post=self.post,
+            budget=config.channels.budget,
         )
         self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
         domain_calls = CallPool("libvirt", size=DOMAIN_CALLS)
@@ -228,7 +230,7 @@ class Daemon:
         if new.mode is Mode.ENFORCE and not self._tree_lock.is_held:
             self._tree_lock.acquire()
             try:
-                self._replay_journals()
+                self._take_over_tree()
             except VmpowerError:
                 self._tree_lock.release()
                 raise
@@ -255,13 +257,14 @@ class Daemon:
         finally:
             self._tree_lock.release()
 
-    def _replay_journals(self) -> None:
+    def _take_over_tree(self) -> None:
         _log_replay(self._held_groups.replay(), "governor")
         _log_replay(self._held_limits.replay(), "limit")
+        self._monitor.use_lock(self._tree_lock.open_for_monitor())
 
     async def _serve(self) -> None:
         if self._tree_lock.is_held:
-            self._replay_journals()
+            self._take_over_tree()
         topology = read_topology(self._tree)
         self.react(events.TopologyRead(topology))
         numbers = [group.number for group in topology.groups]
@@ -285,7 +288,6 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
-            self._monitor.check_health()
             self.react(events.ResyncDue())
 
     def _update_fifos(self) -> None:
@@ -313,8 +315,10 @@ class Daemon:
             asyncio.to_thread(self._hypervisor.close, LIBVIRT_CLOSE_TIMEOUT_S)
         )
         self._performer.stop()
-        await self._monitor.stop(MONITOR_STOP_TIMEOUT_S)
+        # The monitor ends last: it restores if this process is killed before.
+        await self._monitor.quiesce(MONITOR_STOP_TIMEOUT_S)
         await asyncio.to_thread(self._restore)
+        await self._monitor.stop(MONITOR_STOP_TIMEOUT_S)
         await self._server.stop()
         await closing
 

@@ -222,6 +222,15 @@ class ChannelRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelAbused:
+    """A channel's guest exceeded its budget for long, or sent much garbage."""
+
+    uuid: DomainId
+    number: int
+    is_garbage: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointClosed:
     """The other side of a channel hung up."""
 
@@ -473,6 +482,7 @@ Event = (
     | ChannelAbsent
     | ChannelContended
     | ChannelRefused
+    | ChannelAbused
     | EndpointClosed
     | PolicySent
     | PolicyRemoved

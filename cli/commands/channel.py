@@ -42,6 +42,7 @@ def list_channels(
     A request is answered with ACK or NACK. Dropped and Late count answers that were not
     delivered: the guest was not reading, or had already timed out. Errors counts
     malformed packets. Unread counts requests from old guests, which read no answers.
+    Throttled counts pauses of guests that sent more than their budget.
     Generation is the size of the guest's packets in bytes.
     """
 
@@ -63,7 +64,7 @@ def enable(
     number: _Number,
     output: OutputOption = None,
 ) -> None:
-    """Enable a channel."""
+    """Enable a channel, and end its quarantine."""
     _switch(context, (domain, number), output, is_enabled=True)
 
 

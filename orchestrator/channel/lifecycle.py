@@ -6,8 +6,9 @@ domain is off, or has no listener at the channel's path, it is ABSENT. Each atte
 connect goes through CONNECTING, one at a time, and ends in OPEN or in one of three
 failures with different pauses before the next attempt: no listener yet (short), another
 program is connected (longer), a permission or a path must be changed (longest). Only
-OPEN and DISABLED have an endpoint. An event that is not in the table for a state is an
-internal error; one that changes nothing is in it with the same state.
+OPEN and DISABLED have an endpoint. The channel of a guest that abuses it is QUARANTINED
+and tried again after a longer pause. An event that is not in the table for a state is
+an internal error; one that changes nothing is in it with the same state.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class ChannelState(StrEnum):
     """It cannot be connected until a permission or a path is changed."""
     CLOSED = "closed"
     """The connection ended."""
+    QUARANTINED = "quarantined"
+    """Its guest sent too much, or garbage; vmpowerd closed the endpoint for a while."""
 
 
 class ChannelEvent(Enum):
@@ -59,12 +62,17 @@ class ChannelEvent(Enum):
     """The operator disabled the channel."""
     HUNG_UP = "hung-up"
     """The other side closed the connection, or the monitor died."""
+    ABUSED = "abused"
+    """Its guest exceeded its budget for long, or sent much garbage."""
     WITHDRAWN = "withdrawn"
     """The domain stopped or lost the channel: vmpowerd closes the endpoint."""
 
 
 _S, _E = ChannelState, ChannelEvent
-_UNCONNECTED = (_S.ABSENT, _S.CONTENDED, _S.REFUSED, _S.CLOSED, _S.CONNECTING)
+_UNCONNECTED = (
+    *(_S.ABSENT, _S.CONTENDED, _S.REFUSED, _S.CLOSED, _S.QUARANTINED),
+    _S.CONNECTING,
+)
 
 TRANSITIONS: Mapping[tuple[ChannelState, ChannelEvent], ChannelState] = {
     **{(state, _E.ATTEMPT): _S.CONNECTING for state in _UNCONNECTED[:-1]},
@@ -82,6 +90,8 @@ TRANSITIONS: Mapping[tuple[ChannelState, ChannelEvent], ChannelState] = {
     (_S.DISABLED, _E.SWITCHED_OFF): _S.DISABLED,
     (_S.OPEN, _E.HUNG_UP): _S.CLOSED,
     (_S.DISABLED, _E.HUNG_UP): _S.CLOSED,
+    (_S.OPEN, _E.ABUSED): _S.QUARANTINED,
+    (_S.DISABLED, _E.ABUSED): _S.QUARANTINED,
     # The monitor may report the end of an endpoint that is being closed.
     (_S.ABSENT, _E.HUNG_UP): _S.ABSENT,
     (_S.CLOSED, _E.HUNG_UP): _S.CLOSED,

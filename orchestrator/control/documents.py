@@ -25,7 +25,7 @@ class Channel(TypedDict):
     """Path of its socket on the host; null until libvirt has chosen one."""
     state: str
     """State of the connection. One of `absent`, `connecting`, `open`, `disabled`,
-    `contended`, `refused`, `closed`."""
+    `contended`, `refused`, `closed`, `quarantined`."""
     requests_total: int
     """Requests, policies and queries received."""
     acks_total: int
@@ -47,6 +47,10 @@ class Channel(TypedDict):
     ..."""
     nack_causes: dict[str, str]
     """Explanation of a reason's most recent NACK, by reason."""
+    throttled_total: int
+    """How often its guest was not read for a while, having exceeded the budget."""
+    budget: int | None
+    """Requests per second that its guest may send; null: unlimited."""
     generation: int | None
     """Packet size of its guest in bytes: 464 for DPDK 18.11 and newer, 456 for 17.11,
     16 before, 460 for 32-bit guests; null until the guest has sent a packet."""

@@ -49,6 +49,15 @@ is connected again in milliseconds. Without a channel it cannot change its vote:
 that requested a low frequency would be slow for as long as its domain runs."""
 
 
+_BAD_STATES = frozenset(
+    {ChannelState.REFUSED, ChannelState.CONTENDED, ChannelState.QUARANTINED}
+)
+FIRST_QUARANTINE_S = 10.0
+LONGEST_QUARANTINE_S = 600.0
+CALM_RESYNCS = 20
+"""After so many without abuse, 10 minutes by default, a quarantine is short again."""
+
+
 def reconcile(
     record: DomainRecord, *, is_restarted: bool, asked_ns: int
 ) -> list[Action]:
@@ -115,7 +124,7 @@ def _begin(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
 
 def _end(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
     was_tried = channel.attempts or channel.state in CONNECTED_STATES
-    channel.attempts = 0
+    channel.attempts = channel.quarantines = 0
     channel.orphaned_s = None
     if channel.state in (ChannelState.ABSENT, ChannelState.CLOSED) and not was_tried:
         return []
@@ -169,7 +178,7 @@ def _report(
         return []
     number, state = channel.spec.number, channel.state
     because = f": {reason}" if reason else ""
-    is_bad = state in (ChannelState.REFUSED, ChannelState.CONTENDED)
+    is_bad = state in _BAD_STATES
     return [
         Report(
             "channel-state",
@@ -303,6 +312,46 @@ def on_endpoint_closed(
     ]
 
 
+def on_abused(inventory: Inventory, event: events.ChannelAbused) -> list[Action]:
+    """Close a channel for a while: it costs more than a guest may."""
+    found = _find(inventory, event.uuid, event.number)
+    if found is None or found[1].state not in CONNECTED_STATES:
+        return []
+    record, channel = found
+    channel.quarantines += 1
+    channel.calm_resyncs = 0
+    budget = inventory.config.channels.budget
+    abuse = "garbage" if event.is_garbage else f"more than {budget} requests per second"
+    reason = f"sent {abuse}; closed for {_quarantine_s(channel):.0f} s"
+    return [
+        *_move(record, channel, ChannelEvent.ABUSED, reason),
+        *_close(event.uuid, event.number),
+        _leave_quarantine(record, channel),
+        *groups.need(inventory, record.groups()),
+    ]
+
+
+def _quarantine_s(channel: ChannelRecord) -> float:
+    doubled = FIRST_QUARANTINE_S * 2.0 ** min(channel.quarantines - 1, 16)
+    return min(doubled, LONGEST_QUARANTINE_S)
+
+
+def _leave_quarantine(record: DomainRecord, channel: ChannelRecord) -> ConnectChannel:
+    """Connect a channel again when its quarantine is over."""
+    channel.attempts = 1
+    path = channel.spec.path or ""
+    delay_s = _quarantine_s(channel)
+    return ConnectChannel(record.spec.uuid, channel.spec.number, path, delay_s)
+
+
+def forgive(inventory: Inventory) -> None:
+    """Forget the quarantines of channels that have been open for long without abuse."""
+    for _, channel in _connected(inventory):
+        channel.calm_resyncs += 1
+        if channel.calm_resyncs >= CALM_RESYNCS:
+            channel.quarantines = 0
+
+
 def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Action]:
     """Enable or disable a channel, connected or not."""
     found = _find(inventory, event.uuid, event.number)
@@ -314,9 +363,12 @@ def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Act
     word = "enabled" if is_enabled else "disabled"
     text = f"channel {event.number} {word} by {event.by}"
     actions: list[Action] = [Report("operator", text, domain=record.spec.name)]
-    actions += _move(record, channel, change)
+    actions += _move(record, channel, change, channel.reason)
     if not is_enabled:
         actions.append(EndGuestPolicies(event.uuid, event.number))
+    if is_enabled and channel.state is ChannelState.QUARANTINED:
+        channel.attempts = channel.quarantines = 0
+        actions.append(_connect(record, channel))
     if channel.state in CONNECTED_STATES:
         switch = SwitchChannel(event.uuid, event.number, is_enabled=is_enabled)
         actions.append(switch)
@@ -367,7 +419,9 @@ def connect_all(inventory: Inventory) -> list[Action]:
     actions: list[Action] = []
     for record in inventory.domains.values():
         for channel in record.channels.values():
-            if channel.attempts:
+            if channel.state is ChannelState.QUARANTINED:
+                actions.append(_leave_quarantine(record, channel))
+            elif channel.attempts:
                 channel.attempts = 0
                 actions.append(_connect(record, channel))
     return actions

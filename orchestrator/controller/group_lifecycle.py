@@ -166,7 +166,8 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     **_unchanged(_E.NEEDED, _S.PREPARED, _S.TAKEN, _S.DRIFTED, _S.FAILED, *_UNDER_WAY),
     **_unchanged(_E.UNNEEDED, _S.IDLE, _S.TAKEN, _S.FAILED, *_UNDER_WAY),
     # Requested by the monitor, which waits for an answer.
-    (_S.IDLE, _E.TAKE_WANTED): (_S.PREPARING_WANTED, (PrepareGroup,)),
+    # A group that no running domain needs is not taken, whatever the monitor reports.
+    (_S.IDLE, _E.TAKE_WANTED): (_S.IDLE, (_deny_take,)),
     (_S.PREPARING, _E.TAKE_WANTED): (_S.PREPARING_WANTED, ()),
     (_S.PREPARED, _E.TAKE_WANTED): (_S.TAKING, (TakeGroup,)),
     (_S.TAKEN, _E.TAKE_WANTED): (_S.TAKEN, (_confirm_take,)),

@@ -163,7 +163,9 @@ def define_all(inventory: Inventory) -> list[Action]:
 
 def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[Action]:
     """Read the CPUs again: one may have gone offline, or lost our governor."""
-    record = inventory.groups[event.group]
+    record = inventory.groups.get(event.group)
+    if record is None:
+        return []
     cpus = name_cpus(record.group.pcpus)
     name = errno.errorcode.get(event.errno, str(event.errno))
     record.refused_errno = name

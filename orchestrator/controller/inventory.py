@@ -84,6 +84,10 @@ class ChannelRecord:
     """How long its votes have waited for a new endpoint, after the monitor's death;
     None: it has an endpoint, or no votes."""
     is_enabled: bool = True
+    quarantines: int = 0
+    """How often it was quarantined lately; each time for longer."""
+    calm_resyncs: int = 0
+    """Resyncs since the last quarantine ended."""
     is_close_doubted: bool = False
     """Whether its port's state is to be read: a close was reported, and then bytes."""
     refusals: dict[Refusal, str] = field(default_factory=dict)

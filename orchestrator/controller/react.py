@@ -81,6 +81,7 @@ def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
     actions: list[Action] = [ReadTopology(is_thorough=False)]
     actions.append(ReadKernelLimits(tuple(inventory.groups)))
     actions += channels.retry_refused(inventory)
+    channels.forgive(inventory)
     actions += hosts.retry_failed(inventory)
     onboarding.on_resync(inventory)
     if inventory.libvirt.is_connected:
@@ -130,6 +131,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.ChannelAbsent: channels.on_absent,
     events.ChannelContended: channels.on_contended,
     events.ChannelRefused: channels.on_refused,
+    events.ChannelAbused: channels.on_abused,
     events.EndpointClosed: channels.on_endpoint_closed,
     events.PolicySent: policies.on_sent,
     events.PolicyRemoved: policies.on_removed,

@@ -18,7 +18,7 @@ from orchestrator import events
 from orchestrator.system.power_managers import find_running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from orchestrator.controller.actions import VerifyGroups
     from orchestrator.monitor.client.views import Grant
@@ -45,8 +45,7 @@ class DriftDetector:
 
         Args:
             held_groups: the groups.
-            grant_of: returns what was last set for a group; called in the pool's
-                threads.
+            grant_of: returns what was last set for a group.
             calls: runs the calls about clock groups.
             post: receives the differences; nothing is posted for unchanged groups.
         """
@@ -58,14 +57,17 @@ class DriftDetector:
 
     def verify(self, action: VerifyGroups) -> None:
         """Verify groups, later, in a thread."""
-        work = partial(self._work_verify, action.groups)
-        key = ("verify", action.groups)
-        self._loop.call_later(action.delay_s, self._calls.submit, key, "verify", work)
+        self._loop.call_later(action.delay_s, self._submit, action.groups)
 
-    def _work_verify(self, groups: tuple[int, ...]) -> None:
+    def _submit(self, groups: tuple[int, ...]) -> None:
+        grants = {number: self._grant_of(number) for number in groups}
+        work = partial(self._work_verify, grants)
+        self._calls.submit(("verify", groups), "verify", work)
+
+    def _work_verify(self, grants: Mapping[int, Grant]) -> None:
         found = []
-        for number in groups:
-            grant, at_s = self._grant_of(number), time.monotonic()
+        for number, grant in grants.items():
+            at_s = time.monotonic()
             change = self._held_groups.find_drift(number, grant.khz)
             if change is not None:
                 found.append((number, change, grant.writes, at_s))

@@ -7,13 +7,21 @@ tree it is the marker file, which only its owner may open. /sys has no such file
 file in a directory of root's represents the tree, named by device and inode. A daemon
 that is not root can use neither; it locks the directory of the tree.
 
+A daemon that was killed leaves its monitor process behind, which restores the tree, and
+may do so late: it may have been stopped or frozen. So each monitor is a user of the
+lock file (see `system.lock_file`), and the next holder of the lock waits for it, or
+ends it.
+
 Source: flock(2); proc_locks(5).
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import select
+import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +29,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.power.sysfs import MARKER
-from orchestrator.system.lock_file import lock, open_private
+from orchestrator.system.lock_file import find_user, lock, open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +37,12 @@ if TYPE_CHECKING:
 
     from orchestrator.power.sysfs import CpuTree
 
+logger = logging.getLogger(__name__)
+
+RESTORE_TIMEOUT_S = 3.0
+"""How long the monitor of a daemon that was killed may take to restore the tree: 0.14 s
+at most on an idle machine, 2 s on a busy one (measured)."""
+KILL_TIMEOUT_S = 2.0
 LOCK_DIR = Path("/run/vmpower-claims")
 """For root only, and for all daemons of the host. Its files, one per tree, are never
 removed before the next boot."""
@@ -56,7 +70,7 @@ class CpuTreeLock:
 
     It applies to the tree by whatever path, and ends with `release` or with the
     process. The descriptor is not inherited, so a child that outlives the process does
-    not hold the lock.
+    not hold the lock; the monitor process gets one of its own, see `open_for_monitor`.
 
     Synchronization: none; one thread acquires and releases.
     """
@@ -74,30 +88,65 @@ class CpuTreeLock:
     def acquire(self) -> None:
         """Lock the tree; does nothing if this object holds the lock already.
 
+        The monitor of a daemon that was killed is given time to restore the tree, and
+        then killed, so that it writes nothing afterwards; what it has not restored is
+        in the journal. This blocks for some seconds at most.
+
         Raises:
-            TreeLockedError: another process holds it; the message names the process if
-                the kernel shows it.
+            TreeLockedError: another process holds it, or such a monitor cannot be
+                ended; the message names the process if the kernel shows it.
             SysfsError: no such CPU tree.
         """
         if self._fd is not None:
             return
+        fd = self._open_tree()
         try:
-            fd = self._open()
+            self._lock(fd)
+            self._outlast_monitor(fd)
+        except TreeLockedError:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def open_for_monitor(self) -> int:
+        """Open the lock file for a monitor process, to be passed to `lock_file.use`.
+
+        Raises:
+            SysfsError: no such CPU tree.
+        """
+        return self._open_tree()
+
+    def _open_tree(self) -> int:
+        try:
+            return self._open()
         except OSError as error:
             refusal = SysfsError(str(error.filename), error.errno or errno.EIO, "open")
             refusal.hint = _NO_TREE
             raise refusal from error
+
+    def _lock(self, fd: int) -> None:
         try:
             lock(fd)
         except OSError as error:
-            os.close(fd)
             holder = (
                 find_holder(self._tree, lock_dir=self._lock_dir) or "another process"
             )
             raise TreeLockedError(
                 f"{self._tree.cpu_dir} is locked by {holder}", hint=_HINT
             ) from error
-        self._fd = fd
+
+    def _outlast_monitor(self, fd: int) -> None:
+        """Wait until the monitor of a killed daemon has ended; kill one that hangs."""
+        pid = find_user(fd)
+        if pid is None:
+            return
+        if not (pid and _end_user(fd, pid)):
+            which = f"process {pid}" if pid else "a process of another PID namespace"
+            raise TreeLockedError(
+                f"{self._tree.cpu_dir} is still used by the monitor of a daemon that"
+                f" was killed: {which}",
+                hint="end it; the originals are in the journal of that daemon",
+            )
 
     def _open(self) -> int:
         directory = self._tree.cpu_dir
@@ -128,6 +177,41 @@ class CpuTreeLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _end_user(fd: int, pid: int) -> bool:
+    """Wait for a user of a file, and kill it if it takes too long.
+
+    Returns:
+        Whether it has ended.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return find_user(fd) is None
+    try:
+        # Only now is it certain that the descriptor is of that process: the first one
+        # of this number may have ended before.
+        if find_user(fd) != pid:
+            return find_user(fd) is None
+        logger.info("waiting for the monitor of a daemon that was killed pid=%d", pid)
+        if not _has_ended(pidfd, RESTORE_TIMEOUT_S):
+            logger.warning(
+                "killing the monitor of a daemon that was killed pid=%d", pid
+            )
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            return _has_ended(pidfd, KILL_TIMEOUT_S)
+    except PermissionError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def _has_ended(pidfd: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(round(timeout_s * 1_000)))
 
 
 def find_holder(

@@ -200,6 +200,8 @@ class StatusBuilder:
             late_total=counted.late,
             errors_total=counted.errors,
             unanswered_total=counted.unanswered,
+            throttled_total=counted.throttled,
+            budget=self._inventory.config.channels.budget or None,
             nack_reasons=dict(counted.nack_reasons),
             nack_causes={
                 word: cause

@@ -5,18 +5,24 @@ flock requires only the right to open a file. Any local user could lock a file o
 directory that everyone may read, and so keep a daemon from starting. Therefore the
 locked file can be opened by its owner only.
 
-Source: man 2 flock.
+Beside its owner, a file can have users: processes that hold a record lock on it. The
+kernel shows their process IDs, and the two kinds of locks do not affect each other.
+
+Source: man 2 flock, man 2 fcntl (advisory record locking).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_RECORD_LOCK = struct.Struct("hhqqi")
+"""struct flock: type, whence, start, length, process ID."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -64,3 +70,28 @@ def _is_linked(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.lstat())
     except FileNotFoundError:
         return False
+
+
+def use(fd: int) -> None:
+    """Register this process as a user of an open file until it closes it or dies.
+
+    It also ends when the process closes any other descriptor of the same file.
+
+    Raises:
+        OSError: the file system has no record locks.
+    """
+    fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def find_user(fd: int) -> int | None:
+    """Return the process ID of a user of an open file; None: it has none.
+
+    0: it is in a PID namespace that this process cannot see.
+    """
+    asked = _RECORD_LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        found = fcntl.fcntl(fd, fcntl.F_GETLK, asked)
+    except OSError:  # the file system has no record locks
+        return None
+    kind, *_, pid = _RECORD_LOCK.unpack(found)
+    return None if kind == fcntl.F_UNLCK else max(0, pid)

@@ -30,6 +30,8 @@ IMPOSSIBLE = {
             E.FORBIDDEN,
         )
     ),
+    *((state, E.ABUSED) for state in set(S) - ENDPOINT),
+    (S.QUARANTINED, E.HUNG_UP),
     (S.CONNECTING, E.HUNG_UP),
     (S.CONTENDED, E.HUNG_UP),
     (S.REFUSED, E.HUNG_UP),
@@ -56,6 +58,7 @@ def test_the_states_are_named_as_in_the_status_document() -> None:
         "contended",
         "refused",
         "closed",
+        "quarantined",
     ]
 
 

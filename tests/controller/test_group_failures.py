@@ -15,6 +15,7 @@ from orchestrator.controller import actions as a
 from orchestrator.controller import groups
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.controller.inventory import GroupRecord
+from orchestrator.monitor.link.commands import AnswerTake
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu
 
@@ -93,13 +94,22 @@ def test_an_override_takes_a_prepared_group() -> None:
     assert a.TakeGroup(0) in host.tell(e.OverrideSet(0, 1_200_000))
 
 
-def test_a_vote_for_an_idle_group_has_it_prepared_and_taken() -> None:
+def test_a_vote_for_a_group_that_no_domain_needs_is_refused() -> None:
+    # The group of a CPU that no domain is pinned to: the monitor is not trusted.
     host = SimulatedHost()
     host.start()
     host.settle()
-    assert host.tell(e.TakeWanted(0)) == [a.PrepareGroup(0)]
+    assert host.tell(e.TakeWanted(0)) == [AnswerTake(0, is_taken=False)]
     host.settle()
-    assert host.inventory.groups[0].stage is GroupStage.TAKEN
+    assert host.inventory.groups[0].stage is GroupStage.IDLE
+    assert host.taken_groups == set()
+
+
+def test_a_refused_write_of_a_group_that_is_gone_is_not_reported() -> None:
+    host = SimulatedHost()
+    host.start()
+    host.settle()
+    assert host.tell(e.WriteRefused(99, 22)) == []
 
 
 def test_a_group_that_is_not_known_is_not_prepared() -> None:

@@ -72,6 +72,8 @@ class DaemonProcess:
         self.log = self.run_dir / "log"
         self.wrapper: tuple[str, ...] = ()
         """A command that runs the daemon's command, such as `prlimit`."""
+        self.module = "orchestrator"
+        """What is run as the daemon."""
         self._process: subprocess.Popen[bytes] | None = None
         self._monitors: set[int] = set()
 
@@ -110,7 +112,7 @@ class DaemonProcess:
     def launch(self, *more: str) -> None:
         """Start the process without waiting for it."""
         command = [
-            *(*self.wrapper, sys.executable, "-m", "orchestrator", "-c", self.uri),
+            *(*self.wrapper, sys.executable, "-m", self.module, "-c", self.uri),
             *("--sysfs-root", str(self.sysfs_root), "--run-dir", str(self.run_dir)),
             *("--config", str(self.config), *more),
         ]

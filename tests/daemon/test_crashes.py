@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,41 @@ def test_the_next_start_restores_everything_if_both_die(
         daemon.start()
         assert tree_bytes(tree.root) == distinct
         assert "restored clock groups left by a previous run" in daemon.log_text()
+
+
+def test_a_stopped_monitor_of_a_killed_daemon_writes_nothing_over_its_successor(
+    tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
+) -> None:
+    with DaemonProcess(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        before = daemon.monitor_pid
+        os.kill(before, signal.SIGSTOP)
+        daemon.kill()
+        daemon.start()
+        assert f"killing the monitor of a daemon that was killed pid={before}" in (
+            daemon.log_text()
+        )
+        with suppress(ProcessLookupError):
+            os.kill(before, signal.SIGCONT)
+        begin(daemon, tree, ends)
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+        assert is_taken(tree, 2)
+        assert daemon.monitor_pid != before
+        assert daemon.stop() == 0
+    assert tree_bytes(tree.root) == distinct
+
+
+def test_the_monitor_restores_everything_if_main_dies_in_its_orderly_end(
+    tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
+) -> None:
+    with DaemonProcess(uri, tree.root) as daemon:
+        daemon.stop()
+        daemon.module = "tests.daemon.killed_at_restore"
+        daemon.start()
+        begin(daemon, tree, ends)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait_until_ended() == -signal.SIGKILL
+        wait_for(lambda: tree_bytes(tree.root) == distinct, "the tree is as it was")
 
 
 def change_governor(tree: CpuTree, group: int, governor: str) -> None:
@@ -253,6 +289,21 @@ def test_a_dead_monitor_changes_no_frequency_and_every_channel_is_back_within_a_
             True,
             True,
         ]
+        assert daemon.stop() == 0
+    assert tree_bytes(tree.root) == distinct
+
+
+def test_a_stopped_monitor_is_replaced_and_guests_are_served_again(
+    tree: CpuTree, uri: str, ends: list[GuestEnd], distinct: dict[str, bytes]
+) -> None:
+    with DaemonProcess(uri, tree.root) as daemon:
+        begin(daemon, tree, ends)
+        stopped = daemon.monitor_pid
+        os.kill(stopped, signal.SIGSTOP)
+        daemon.wait_for(lambda s: s["daemon"]["monitor_pid"] not in (None, stopped))
+        ends[0].accept()
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+        assert f"monitor process hangs, killing it pid={stopped}" in daemon.log_text()
         assert daemon.stop() == 0
     assert tree_bytes(tree.root) == distinct
 

@@ -280,13 +280,20 @@ class BothSides:
     def start_monitor(self) -> None:
         """Start a monitor and send it the definitions, as `Monitor.start` does."""
         self.is_start_due = False
-        self._records.clear_free_rows()
+        self._renew_table()
         self.monitor = InProcessMonitor(self._directory, table_fd=self._table_fd)
-        self._pending.reset()
+        self._pending.reset(self._table)
         for command in self._records.definitions():
             self._transmit(command)
             self._pending.count(None)
         self.react(e.MonitorStarted())
+
+    def _renew_table(self) -> None:
+        os.close(self._table_fd)
+        self._table_fd = create_table()
+        old, self._table = self._table, SharedTable(self._table_fd)
+        self._records.move_to(self._table, now_ns=2**63)
+        old.close()
 
     def kill_monitor(self) -> None:
         """Kill it: its reports still arrive, unprocessed commands are lost."""

@@ -27,6 +27,7 @@ from orchestrator.monitor.link.table import (
     NACKS,
     REASONS,
     REFUSALS,
+    THROTTLED,
     UNANSWERED,
     VOTE,
     WAITING,
@@ -66,6 +67,7 @@ COUNTS = {
     "errors": ERRORS,
     "waiting": WAITING,
     "unanswered": UNANSWERED,
+    "throttled": THROTTLED,
 }
 
 
@@ -107,7 +109,7 @@ class InProcessMonitor:
         answers = AnswerSender(words, epoll_set.rearm, self._now_ns)
         decider = Decider(groups, words, report, self._now_ns)
         self.exchange = Exchange(
-            groups, decider, answers, words, epoll_set.rearm, self._now_ns
+            groups, decider, answers, words, epoll_set.rearm, report, self._now_ns
         )
         self.exchange.cpu_ns = self._now_ns
         self.registry = Registry(

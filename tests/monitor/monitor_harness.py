@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.channel.protocol import GENERATION_464, Request, encode
 from orchestrator.limits import Limits
-from orchestrator.monitor.client.client import HUNG_AFTER_S, Monitor
+from orchestrator.monitor.client.client import Monitor
+from orchestrator.monitor.client.heartbeat import HUNG_AFTER_S
 from orchestrator.monitor.link.commands import (
     AnswerPolicy,
     AnswerTake,

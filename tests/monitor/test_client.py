@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import select
 import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from orchestrator.channel.protocol import (
     encode,
 )
 from orchestrator.errors import HandoffError
-from orchestrator.monitor.client.client import Monitor
+from orchestrator.monitor.client.client import Monitor, monitor_user
 from orchestrator.monitor.link.commands import WithdrawVotes
 from orchestrator.values.domain import DomainId
 from tests.monitor.monitor_harness import (
@@ -71,6 +71,39 @@ async def test_the_monitor_has_no_privileges(main: MonitorHarness) -> None:
         assert facts["Uid"].split() == ["65534"] * 4
         assert facts["Gid"].split() == ["65534"] * 4
         assert facts["Groups"].split() == []
+
+
+def test_the_monitor_s_user_is_vmpower_or_nobody_and_never_root() -> None:
+    daemon = pwd.getpwnam("daemon")
+    assert monitor_user("daemon") == (daemon.pw_uid, daemon.pw_gid)
+    assert monitor_user("no such user") == (65_534, 65_534)
+    assert monitor_user("root") == (65_534, 65_534)
+
+
+MULTIPLY = """
+import os, threading
+from orchestrator.monitor.process import privileges
+is_root = os.geteuid() == 0
+privileges.drop(*(65534, 65534) if is_root else (None, None))
+failed = []
+for multiply in (os.fork, threading.Thread(target=print).start):
+    try:
+        multiply()
+    except (OSError, RuntimeError):
+        failed.append(multiply.__name__)
+print(*failed)
+"""
+
+
+def test_a_monitor_creates_no_other_process_or_thread() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).resolve(), "-c", MULTIPLY],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "fork start\n"
 
 
 AMBIENT = """
@@ -131,32 +164,23 @@ def test_a_monitor_starts_even_if_main_has_many_files_open(tmp_path: Path) -> No
         asyncio.run(run())
 
 
-def test_a_monitor_that_hangs_is_killed_and_a_working_one_is_not(
-    tmp_path: Path,
+@with_monitor
+async def test_a_stopped_monitor_is_killed_and_a_working_one_is_not(
+    main: MonitorHarness,
 ) -> None:
-    async def run() -> None:
-        main = MonitorHarness(tmp_path, hung_after_s=0.5)
-        await main.monitor.start()
-        first = main.pid()
-        since_s = time.monotonic()
-
-        def is_over(span_s: float) -> bool:
-            main.monitor.check_health()
-            return time.monotonic() > since_s + span_s
-
-        await until(lambda: is_over(1.5), "three times the timeout")
-        assert main.posted == []
-        os.kill(first, signal.SIGSTOP)
-        await until(lambda: is_over(0) and main.posted != [], "its death")
-        assert main.posted == [events.MonitorDied(-signal.SIGKILL)]
-        await main.monitor.start()
-        since_s = time.monotonic()
-        await until(lambda: is_over(1.0), "twice the timeout of the next one")
-        assert main.pid() != first
-        assert len(main.posted) == 1
-        await main.monitor.stop(TIMEOUT_S)
-
-    asyncio.run(run())
+    first = main.pid()
+    processed = main.monitor.processed_total
+    await until(lambda: main.monitor.processed_total >= processed + 2, "two heartbeats")
+    assert main.posted == []
+    os.kill(first, signal.SIGSTOP)
+    await main.wait_for(events.MonitorDied(-signal.SIGKILL))
+    await main.monitor.start()
+    processed = main.monitor.processed_total
+    await until(
+        lambda: main.monitor.processed_total >= processed + 2, "two more heartbeats"
+    )
+    assert main.pid() != first
+    assert len(main.posted) == 1
 
 
 def test_a_frozen_monitor_is_killed_at_the_timeout(tmp_path: Path) -> None:
@@ -184,7 +208,7 @@ def test_stopping_restores_nothing(tmp_path: Path) -> None:
 
 
 def test_a_monitor_that_does_not_start_is_an_error(
-    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def run() -> None:
         unknown_uid = 2**40
@@ -194,13 +218,33 @@ def test_a_monitor_that_does_not_start_is_an_error(
         await monitor.stop(TIMEOUT_S)
 
     asyncio.run(run())
-    assert "setresuid" in capfd.readouterr().err
+    assert "monitor: Traceback (most recent call last):" in caplog.messages
+    assert any("setresuid" in line for line in caplog.messages)
+
+
+@with_monitor
+async def test_a_quiesced_monitor_has_closed_the_channels_and_restores_nothing(
+    main: MonitorHarness,
+) -> None:
+    guest = main.simple()
+    await guest.request(MIN)
+    await main.monitor.quiesce(TIMEOUT_S)
+    assert await guest.receive() == b""
+    assert main.frequency() == LOWEST
+    os.kill(main.pid(), 0)  # it is still there
+    await main.monitor.stop(TIMEOUT_S)
+    assert main.monitor.pid is None
+    assert main.file(0, "scaling_governor").read_text() == "userspace\n"
+    assert main.posted == [events.TakeWanted(0)]
 
 
 # Main's death
 
 
-def test_a_killed_main_leaves_the_tree_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [(), ("stopping",)], ids=["serving", "stopping"])
+def test_a_killed_main_leaves_the_tree_as_it_was(
+    tmp_path: Path, stage: tuple[str, ...]
+) -> None:
     groups = 4
     main = subprocess.Popen(
         [
@@ -209,6 +253,7 @@ def test_a_killed_main_leaves_the_tree_as_it_was(tmp_path: Path) -> None:
             "tests.monitor.killed_parent",
             str(tmp_path),
             str(groups),
+            *stage,
         ],
         cwd=ROOT,
         stdout=subprocess.PIPE,

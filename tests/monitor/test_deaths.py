@@ -59,14 +59,16 @@ async def test_the_monitor_s_death_leaves_frequencies_and_votes(
     await _kill_monitor(main)
     assert main.frequency() == LOWEST
     assert main.monitor.pid is None
+    main.file(0, "scaling_setspeed").write_text("1\n")
     await main.monitor.start()
     main.hand_over_again()
+    await until(lambda: main.frequency() == LOWEST, "the vote is resumed")
     again = main.open_channel()
-    assert await again.request(UP) == "ACK"
-    assert main.frequency() == MIDDLE
+    # Not UP: a request whose answer is late is repeated, and would move twice.
     assert await again.request(MAX) == "ACK"
     assert main.frequency() == NOMINAL  # turbo is still off
-    assert main.counters().acks >= before.acks + 1
+    # An answer is sent before it is counted.
+    await until(lambda: main.counters().acks > before.acks, "the counters go on")
     assert await guest.receive() == b""
 
 

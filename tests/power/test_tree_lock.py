@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.errors import SysfsError, TreeLockedError
+from orchestrator.power import tree_lock
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.tree_lock import CpuTreeLock
@@ -171,6 +174,63 @@ def test_a_child_that_outlives_the_daemon_does_not_hold_the_lock(
         lock.release()
         with CpuTreeLock(tree) as other:
             assert other.is_held
+
+
+USE = """
+import os, sys
+from pathlib import Path
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.tree_lock import CpuTreeLock
+from orchestrator.system import lock_file
+lock_file.use(CpuTreeLock(CpuTree(Path(sys.argv[1]))).open_for_monitor())
+print("used", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def monitor(root: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that uses the lock file, as a monitor does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", USE, str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "used\n"
+        yield process
+        process.kill()
+
+
+def test_the_monitor_of_a_killed_daemon_is_waited_for(
+    tree: CpuTree, monitor: subprocess.Popen[str]
+) -> None:
+    assert monitor.stdin is not None
+    ending = threading.Timer(0.1, monitor.stdin.close)  # it ends while we wait
+    ending.start()
+    with CpuTreeLock(tree):
+        assert monitor.poll() == 0
+    ending.join()
+
+
+def test_the_monitor_of_a_killed_daemon_is_killed_if_it_hangs(
+    tree: CpuTree, monitor: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_lock, "RESTORE_TIMEOUT_S", 0.05)
+    monitor.send_signal(signal.SIGSTOP)
+    with CpuTreeLock(tree):
+        assert monitor.wait(10) == -signal.SIGKILL
+
+
+def test_the_monitor_of_a_running_daemon_is_left_alone(
+    tree: CpuTree, holder: subprocess.Popen[str], monitor: subprocess.Popen[str]
+) -> None:
+    assert holder.poll() is None
+    with pytest.raises(TreeLockedError):
+        CpuTreeLock(tree).acquire()
+    assert monitor.poll() is None
 
 
 def test_a_refused_lock_leaks_no_descriptor(tree: CpuTree) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from orchestrator.system import lock_file
 from orchestrator.system.lock_file import lock_private
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_second_lock_is_refused_until_the_first_is_released(tmp_path: Path) -> None:
@@ -66,3 +66,34 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to("victim")
     with pytest.raises(OSError, match="symbolic links"):
         lock_private(tmp_path / "lock")
+
+
+def test_a_user_of_a_file_is_found_by_its_process_id(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    fd = lock_file.open_private(path)
+    assert lock_file.find_user(fd) is None
+    program = (
+        "import sys; from pathlib import Path;"
+        "from orchestrator.system import lock_file;"
+        "lock_file.use(lock_file.open_private(Path(sys.argv[1])));"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as user:
+        assert user.stdout is not None
+        user.stdout.readline()
+        assert lock_file.find_user(fd) == user.pid
+        lock_file.lock(fd)  # which is another kind of lock
+        user.kill()
+    assert lock_file.find_user(fd) is None
+    os.close(fd)
+
+
+def test_a_file_that_cannot_have_users_has_none(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_PATH)  # which refuses locks
+    assert lock_file.find_user(fd) is None
+    os.close(fd)

@@ -140,6 +140,19 @@ def channel_refused(domains: Domains, _status: Status) -> Iterator[Finding]:
             )
 
 
+@check(Domains, Status)
+def channel_quarantined(domains: Domains, _status: Status) -> Iterator[Finding]:
+    """Channels whose guests send too much."""
+    for domain, channel in _channels(domains):
+        if channel.state == "quarantined":
+            yield error(
+                f"domain {domain.name}",
+                _describe(channel, channel.reason or "its guest sends too much"),
+                "correct the program in the guest, then run 'vmpower channel enable"
+                f" {domain.name} {channel.number}'; channels.budget sets the limit",
+            )
+
+
 @check(Domains)
 def guest_outdated(domains: Domains) -> Iterator[Finding]:
     """Guests with an old DPDK, which lacks some functions."""

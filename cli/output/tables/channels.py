@@ -27,6 +27,7 @@ _COLUMNS = (
     Column(title="Late", rank=3, is_right=True),
     Column(title="Errors", rank=5, is_right=True),
     Column(title="Unread", rank=6, is_right=True),
+    Column(title="Throttled", rank=8, is_right=True),
     Column(title="Generation", rank=4),
     Column(title="Path", rank=7),
 )
@@ -36,6 +37,7 @@ _STYLES = {
     "disabled": Style.NOTABLE,
     "contended": Style.BAD,
     "refused": Style.BAD,
+    "quarantined": Style.BAD,
 }
 
 
@@ -96,6 +98,7 @@ def _fields(channel: Channel) -> tuple[Field, ...]:
         count(channel["late_total"], Style.BAD),
         count(channel["errors_total"], Style.BAD),
         count(channel["unanswered_total"]),
+        count(channel["throttled_total"], Style.BAD),
         generation_cell(channel),
         NONE if path is None else Cell(printable(path), Style.QUIET),
     )

@@ -49,6 +49,10 @@ class Channel(Document):
     ..."""
     nack_causes: dict[str, str] = Field(default_factory=dict)
     """Explanation of a reason's most recent NACK, by reason."""
+    throttled_total: Count = 0
+    """How often its guest was not read for a while, having exceeded the budget."""
+    budget: int | None = None
+    """Requests per second that its guest may send; null: unlimited."""
     generation: int | None = None
     """Packet size of its guest in bytes: 464 for DPDK 18.11 and newer, 456 for 17.11,
     16 before, 460 for 32-bit guests; null until the guest has sent a packet."""

@@ -12,22 +12,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pwd
+import time
 from typing import TYPE_CHECKING
 
 from orchestrator import events
 from orchestrator.errors import HandoffError
 from orchestrator.monitor.client.child_process import ChildProcess
+from orchestrator.monitor.client.heartbeat import (
+    HUNG_AFTER_S,
+    PERIOD_S,
+    SUSPECT_S,
+    Heartbeat,
+    sample_process,
+)
 from orchestrator.monitor.client.pending_withdrawals import PendingWithdrawals
 from orchestrator.monitor.client.records import Records
+from orchestrator.monitor.client.reports import Reports
+from orchestrator.monitor.client.restart_pause import RestartPause
+from orchestrator.monitor.client.system_call_filter import compile_filter
 from orchestrator.monitor.link import reports
 from orchestrator.monitor.link.commands import (
     Adopt,
     CloseChannel,
     CloseGroup,
+    Exit,
     ForgetDomain,
     Hello,
     Ping,
     Quiesce,
+    UseLock,
 )
 from orchestrator.monitor.link.messages import VERSION
 from orchestrator.monitor.link.table import SharedTable, create_table
@@ -46,15 +60,27 @@ logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 10.0
 """A start takes 30 ms; a machine that needs seconds has other problems."""
-
-HUNG_AFTER_S = 10.0
-"""A message is processed within a millisecond; a monitor that takes this long does not
-serve guests either."""
+USER = "vmpower"
+"""The user of the monitor process, if there is one; see `monitor_user`."""
 _NOBODY = 65_534
 _OWN_FILES = 32
 """Files that a monitor has open beside channels and groups, and some reserve."""
 _FILES_PER_GROUP = 3
 """Its frequency, its governor, and its frequency again as an original."""
+
+
+def monitor_user(name: str = USER) -> tuple[int, int]:
+    """Return the user and group of the monitor process of a daemon that is root.
+
+    A user that other services have, too, could stop and kill it: so it is `vmpower`
+    where that user exists, else nobody.
+    """
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return _NOBODY, _NOBODY
+    is_root = 0 in (found.pw_uid, found.pw_gid)
+    return (_NOBODY, _NOBODY) if is_root else (found.pw_uid, found.pw_gid)
 
 
 class Monitor:
@@ -74,21 +100,30 @@ class Monitor:
         uid: int | None = None,
         gid: int | None = None,
         hung_after_s: float = HUNG_AFTER_S,
+        budget: int = 0,
     ) -> None:
         """Create the shared table; `start` starts the process.
 
         Args:
             release_after_s: how long a group without votes is kept.
             post: receives events; called in the asyncio thread.
-            uid: user that the process becomes; None: nobody if this process is root.
-            gid: group that the process becomes; None: nogroup if this process is root.
-            hung_after_s: how long a message may take before the process is killed.
+            uid: user that the process becomes; None: if this process is root, the user
+                of `monitor_user`.
+            gid: group that the process becomes; None: the group of that user.
+            hung_after_s: how long a process may make no progress before it is killed;
+                see `heartbeat`.
+            budget: requests per second that each channel may send; 0: unlimited.
         """
-        is_root = os.geteuid() == 0
+        own_uid, own_gid = monitor_user() if os.geteuid() == 0 else (None, None)
         self._release_after_ms = round(release_after_s * 1_000)
-        self._uid = _NOBODY if uid is None and is_root else uid
-        self._gid = _NOBODY if gid is None and is_root else gid
+        self._uid = own_uid if uid is None else uid
+        self._gid = own_gid if gid is None else gid
+        self._budget = budget
+        self._filter = compile_filter()
+        if self._filter is None:
+            logger.info("no system call filter: pyseccomp is not installed")
         self._post = post
+        self._lock_fd = -1
         self._table_fd = create_table()
         self._table = SharedTable(self._table_fd)
         self._records = Records(self._table)
@@ -97,18 +132,24 @@ class Monitor:
         self._adopted_total = 0
         self._reserved: set[int] = set()
         self._hung_after_s = hung_after_s
-        self._due = 0
-        """How many messages should have been processed by now, and when that was
-        determined."""
-        self._due_since_s = 0.0
+        self._next_beat: asyncio.TimerHandle | None = None
+        self._reports = Reports(self._records, self._adoptions, post)
+        self._pause = RestartPause()
+        self._started_at_s = 0.0
         self._child = ChildProcess(self._on_report, self._on_death)
         self._ready: asyncio.Future[None] | None = None
+        self._quiesced: asyncio.Future[None] | None = None
         self._is_stopping = False
 
     @property
     def pid(self) -> int | None:
         """Process ID while a process runs."""
         return self._child.pid
+
+    @property
+    def processed_total(self) -> int:
+        """How many messages the current process has processed."""
+        return self._pending.done_total
 
     # The process
 
@@ -119,13 +160,15 @@ class Monitor:
             HandoffError: it did not start.
         """
         loop = asyncio.get_running_loop()
-        self._records.clear_free_rows()
+        await asyncio.sleep(self._pause.seconds)
+        self._renew_table()
         self._ready = loop.create_future()
         self._child.spawn()
-        hello = Hello(VERSION, self._release_after_ms, self._uid, self._gid)
-        self._transmit(hello, [self._table_fd])
-        self._pending.reset()
-        self._due = 0
+        self._started_at_s = loop.time()
+        self._transmit(self._hello(), [self._table_fd])
+        self._pending.reset(self._table)
+        if self._lock_fd >= 0:
+            self._transmit(UseLock(), [self._lock_fd])
         for message in self._records.definitions():
             self._transmit(message)
         try:
@@ -133,40 +176,109 @@ class Monitor:
         except TimeoutError:
             await self._child.kill()
             raise HandoffError("monitor process did not start") from None
+        self._beat_later(Heartbeat(self._hung_after_s), PERIOD_S)
+
+    def _hello(self) -> Hello:
+        return Hello(
+            VERSION,
+            self._release_after_ms,
+            self._uid,
+            self._gid,
+            self._budget,
+            "" if self._filter is None else self._filter.decode("latin-1"),
+        )
+
+    def _renew_table(self) -> None:
+        """Create a table for the next process, with what the last one left."""
+        os.close(self._table_fd)
+        self._table_fd = create_table()
+        # The old one is not closed: other threads may be reading it.
+        self._table = SharedTable(self._table_fd)
+        self._records.move_to(self._table, time.monotonic_ns())
+
+    def use_lock(self, fd: int) -> None:
+        """Make each process a user of the CPU tree's lock file.
+
+        Args:
+            fd: a descriptor of that file; owned by this object.
+        """
+        self._close_lock()
+        self._lock_fd = fd
+        self._transmit(UseLock(), [fd])
+
+    def _close_lock(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    async def quiesce(self, timeout_s: float) -> None:
+        """End the process's work: it closes the channels, and writes no frequency.
+
+        It stays, to restore the clock groups if this process dies before `stop`. It is
+        killed after the timeout.
+        """
+        self._is_stopping = True
+        self._stop_beating()
+        if self._child.pid is None or self._quiesced is not None:
+            return
+        self._quiesced = asyncio.get_running_loop().create_future()
+        self._transmit(Quiesce())
+        try:
+            await asyncio.wait_for(self._quiesced, timeout_s)
+        except TimeoutError:
+            await self._child.kill()
 
     async def stop(self, timeout_s: float) -> None:
-        """End the process for good; it closes the channels and restores nothing.
+        """End the process for good; it restores nothing.
 
         `snapshot` keeps returning the last state.
         """
-        self._is_stopping = True
-        self._transmit(Quiesce())
+        await self.quiesce(timeout_s)
+        self._transmit(Exit())
         await self._child.end(timeout_s)
+        self._close_lock()
         if self._table_fd >= 0:
             os.close(self._table_fd)
             self._table_fd = -1
 
-    def check_health(self) -> None:
-        """Kill a process that hangs; its death is then handled like any other.
+    def _beat_later(self, heartbeat: Heartbeat, delay_s: float) -> None:
+        self._stop_beating()
+        loop = asyncio.get_running_loop()
+        self._next_beat = loop.call_later(delay_s, self._beat, heartbeat)
 
-        To be called periodically. Costs an idle monitor one message.
-        """
+    def _stop_beating(self) -> None:
+        if self._next_beat is not None:
+            self._next_beat.cancel()
+            self._next_beat = None
+
+    def _beat(self, heartbeat: Heartbeat) -> None:
+        """Kill a process that hangs; its death is then handled like any other."""
+        pid = self._child.pid
+        if pid is None:
+            return
         now_s = asyncio.get_running_loop().time()
-        if self._pending.is_done(self._due):
+        done = self.processed_total
+        if done == self._pending.sent_total:
             self._transmit(Ping())
-            self._due, self._due_since_s = self._pending.sent_total, now_s
-        elif now_s - self._due_since_s >= self._hung_after_s:
-            logger.error("monitor process hangs, killing it pid=%s", self._child.pid)
+            self._beat_later(heartbeat, PERIOD_S)
+        elif heartbeat.is_hung(done, sample_process(pid), now_s):
+            logger.error("monitor process hangs, killing it pid=%d", pid)
             self._child.kill_now()
+        else:
+            self._beat_later(heartbeat, SUSPECT_S)
 
     def _on_death(self, status: int) -> None:
+        self._stop_beating()
+        self._pause.count(asyncio.get_running_loop().time() - self._started_at_s)
         self._adoptions.clear()
         self._pending.apply_unacknowledged()
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(
                 HandoffError(f"monitor process exited with status {status}")
             )
-        elif not self._is_stopping:
+        elif self._is_stopping:
+            _resolve(self._quiesced)
+        else:
             self._post(events.MonitorDied(status))
 
     # Commands
@@ -250,7 +362,7 @@ class Monitor:
         return self._records.last_received_ns(uuid, number)
 
     def grant_of(self, group: int) -> Grant:
-        """Return what was last set for a group; may be called from any thread."""
+        """Return what was last set for a group."""
         return self._records.grant_of(group)
 
     def snapshot(self) -> MonitorSnapshot:
@@ -282,37 +394,13 @@ class Monitor:
     def _on_report(self, report: Message) -> None:
         match report:
             case reports.Ready():
-                if self._ready is not None and not self._ready.done():
-                    self._ready.set_result(None)
-            case reports.TakeWanted(group):
-                self._post(events.TakeWanted(group))
-            case reports.GroupYielded(group):
-                self._post(events.GroupYielded(group))
-            case reports.WriteRefused(group, errno):
-                self._post(events.WriteRefused(group, errno))
-            case (
-                reports.EndpointClosed()
-                | reports.PolicySent()
-                | reports.PolicyRemoved()
-                | reports.RequestRefused()
-            ):
-                self._on_channel_report(report)
+                _resolve(self._ready)
+            case reports.Quiesced():
+                _resolve(self._quiesced)
             case _:
-                raise HandoffError(f"unexpected message from the monitor: {report!r}")
+                self._reports.post(report)
 
-    def _on_channel_report(self, report: reports.ChannelReport) -> None:
-        uuid, number = DomainId(report.uuid), report.number
-        # This report may be from an earlier endpoint of the same channel.
-        if self._adoptions.get((uuid, number)) != report.adoption:
-            return
-        match report:
-            case reports.EndpointClosed():
-                del self._adoptions[uuid, number]
-                self._post(events.EndpointClosed(uuid, number, report.reason))
-            case reports.PolicySent(_, _, _, ticket, generation, text):
-                packet = text.encode("latin-1")
-                self._post(events.PolicySent(uuid, number, ticket, generation, packet))
-            case reports.PolicyRemoved():
-                self._post(events.PolicyRemoved(uuid, number))
-            case reports.RequestRefused(_, _, _, reason, vcpu, unit):
-                self._post(events.RequestRefused(uuid, number, reason, vcpu, unit))
+
+def _resolve(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

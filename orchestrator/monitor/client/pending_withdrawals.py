@@ -29,14 +29,14 @@ class PendingWithdrawals:
     """
 
     def __init__(self, table: SharedTable) -> None:
-        self._words = table.words
+        self._table = table
         self._sent = 0
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
 
-    def reset(self) -> None:
-        """Count from zero: the next monitor is about to start."""
+    def reset(self, table: SharedTable) -> None:
+        """Count from zero: the next monitor is about to start, with a new table."""
+        self._table = table
         self._sent = 0
-        self._words[DONE_AT] = 0
 
     def count(self, fallback: Callable[[], None] | None) -> None:
         """Count a message.
@@ -55,12 +55,14 @@ class PendingWithdrawals:
         """How many messages have been sent."""
         return self._sent
 
-    def is_done(self, number: int) -> bool:
-        """Return whether the monitor has processed that many messages."""
-        return self._words[DONE_AT] >= number
+    @property
+    def done_total(self) -> int:
+        """How many of them the monitor has processed; 0: it claims more than all."""
+        done = self._table.words[DONE_AT]
+        return done if done <= self._sent else 0
 
     def _drop_done(self) -> None:
-        while self._waiting and self.is_done(self._waiting[0][0]):
+        while self._waiting and self._waiting[0][0] <= self.done_total:
             self._waiting.popleft()
 
     def apply_unacknowledged(self) -> None:

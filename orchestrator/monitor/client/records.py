@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.monitor.client.row_allocator import RowAllocator
+from orchestrator.monitor.client.valid_rows import (
+    copy_channel,
+    copy_group,
+    copy_vcpu,
+    valid_count,
+)
 from orchestrator.monitor.client.views import (
     Counters,
     Grant,
@@ -26,7 +32,6 @@ from orchestrator.monitor.link.commands import (
 from orchestrator.monitor.link.table import (
     ACKS,
     CHANNEL_ROWS,
-    CHANNEL_WORDS,
     DROPPED,
     ERRORS,
     GENERATION,
@@ -37,6 +42,7 @@ from orchestrator.monitor.link.table import (
     NACKS,
     REASONS,
     REFUSALS,
+    THROTTLED,
     UNANSWERED,
     VCPU_ROWS,
     VCPU_WORDS,
@@ -169,6 +175,10 @@ class Records:
         """Return whether a domain is defined."""
         return uuid in self._domains
 
+    def is_group(self, number: int) -> bool:
+        """Return whether a clock group has been defined."""
+        return number in self._groups
+
     def is_enabled(self, uuid: DomainId, number: int) -> bool:
         """Return whether a channel's requests are accepted."""
         return (uuid, number) not in self._disabled
@@ -192,12 +202,23 @@ class Records:
 
     # The table while no monitor runs
 
-    def clear_free_rows(self) -> None:
-        """Zero rows that a dead monitor can no longer clear."""
-        table = self._table
-        table.clear(map(vcpu_at, self._vcpu_rows.freed()), VCPU_WORDS)
-        rows = map(channel_at, self._channel_rows.freed())
-        table.clear(rows, CHANNEL_WORDS)
+    def move_to(self, table: SharedTable, now_ns: int) -> None:
+        """Use another table, with the rows of the present one as far as they are valid.
+
+        Rows that are not in use are not copied: a dead monitor cannot clear them.
+
+        Args:
+            table: an empty one.
+            now_ns: the time (monotonic).
+        """
+        old, new = self._table.words, table.words
+        for row in self._channel_rows.rows():
+            copy_channel(old, new, channel_at(row), now_ns)
+        for row in self._vcpu_rows.rows():
+            copy_vcpu(old, new, vcpu_at(row))
+        for number, row in self._group_rows.items():
+            copy_group(old, new, group_at(row), self._groups[number].steps.khz)
+        self._table = table
 
     def _withdraw(self, uuid: str, number: int | None) -> None:
         """End votes without the monitor: of one channel, or (None) of all."""
@@ -241,15 +262,20 @@ class Records:
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
         generation, is_configured = unpack_generation(words[at + GENERATION])
-        refused = {refusal.word: words[at + REASONS + refusal] for refusal in Refusal}
+
+        def read(field: int) -> int:
+            return valid_count(words[at + field])
+
+        refused = {refusal.word: read(REASONS + refusal) for refusal in Refusal}
         return Counters(
-            requests=sum(words[at + kind] for kind in _REQUESTS),
-            acks=words[at + ACKS],
-            nacks=words[at + NACKS],
-            dropped=words[at + DROPPED],
-            late=words[at + LATE],
-            errors=words[at + ERRORS],
-            unanswered=words[at + UNANSWERED],
+            requests=sum(map(read, _REQUESTS)),
+            acks=read(ACKS),
+            nacks=read(NACKS),
+            dropped=read(DROPPED),
+            late=read(LATE),
+            errors=read(ERRORS),
+            unanswered=read(UNANSWERED),
+            throttled=read(THROTTLED),
             generation=generation,
             is_generation_configured=is_configured,
             nack_reasons={word: count for word, count in refused.items() if count},

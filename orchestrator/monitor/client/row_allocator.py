@@ -60,9 +60,9 @@ class RowAllocator(Generic[Key]):
         self._freed.extend(rows)
         return rows
 
-    def freed(self) -> Iterator[int]:
-        """Iterate over the rows that were freed and have not been reused."""
-        return iter(self._freed)
+    def rows(self) -> Iterator[int]:
+        """Iterate over the rows in use."""
+        return iter(self._rows.values())
 
     def items(self) -> Iterator[tuple[Key, int]]:
         """Iterate over keys and their rows."""

@@ -41,6 +41,8 @@ class Counters:
     """Malformed or unknown packets."""
     unanswered: int = 0
     """Requests of a guest whose generation reads no answers."""
+    throttled: int = 0
+    """How often the guest was not read for a while: its budget was used up."""
     generation: int | None = None
     """Size of the guest's packets in bytes; None: not known yet."""
     is_generation_configured: bool = False

@@ -41,6 +41,18 @@ class Hello(NamedTuple):
     """User to become; None: unchanged."""
     gid: int | None
     """Group to become; None: unchanged."""
+    budget: int = 0
+    """Requests per second that each channel may send; 0: unlimited."""
+    system_call_filter: str = ""
+    """Program for seccomp; each character stands for a byte. Empty: none."""
+
+
+class UseLock(NamedTuple):
+    """The lock file of the CPU tree, as a descriptor.
+
+    The monitor is a user of it until it ends, so that no other daemon sets frequencies
+    of the tree before.
+    """
 
 
 class DefineGroup(NamedTuple):
@@ -209,7 +221,15 @@ class Ping(NamedTuple):
 
 
 class Quiesce(NamedTuple):
-    """Stop reading, close the channels, exit; main restores."""
+    """Stop reading and writing, close the channels; answered with Quiesced.
+
+    Main restores the clock groups now. If it dies before it sends Exit, the monitor
+    restores them.
+    """
+
+
+class Exit(NamedTuple):
+    """Exit and restore nothing: main has done it; sent after Quiesce."""
 
 
 Decided = (
@@ -229,5 +249,5 @@ Decided = (
 )
 """The commands that the controller decides on."""
 
-Command = Decided | Hello | Adopt | Ping | Quiesce
+Command = Decided | Hello | UseLock | Adopt | Ping | Quiesce | Exit
 distinguish(Command)

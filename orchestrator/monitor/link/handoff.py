@@ -18,6 +18,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,9 +55,17 @@ class Handoff:
     Synchronization: none; one thread.
     """
 
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self, sock: _socket.socket, *, is_receiving_fds: bool = True) -> None:
+        """Own a socket of a pair.
+
+        Args:
+            sock: the socket.
+            is_receiving_fds: whether messages may carry descriptors; otherwise the
+                kernel drops them, and the message is malformed.
+        """
         sock.settimeout(0)
         self._sock = sock
+        self._ancillary_bytes = _ANCILLARY_BYTES if is_receiving_fds else 0
         self._waiting: deque[tuple[bytes, list[int]]] = deque()
 
     def fileno(self) -> int:
@@ -108,21 +117,30 @@ class Handoff:
         """
         try:
             data, ancillary, flags, _ = self._sock.recvmsg(
-                MAX_BYTES, _ANCILLARY_BYTES, _socket.MSG_CMSG_CLOEXEC
+                MAX_BYTES, self._ancillary_bytes, _socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
             return None
         except ConnectionError:
             raise EOFError from None
         fds = _unpack(ancillary)
-        if not data:
+        is_truncated = bool(flags & _socket.MSG_CTRUNC)
+        if not data and self._is_hung_up():
             raise EOFError
+        if is_truncated and not self._ancillary_bytes:
+            raise HandoffError("invalid message: it carries descriptors")
         try:
             message = decode(data)
         except HandoffError:
             _close_all(fds)
             raise
-        return Delivery(message, tuple(fds), bool(flags & _socket.MSG_CTRUNC))
+        return Delivery(message, tuple(fds), is_truncated)
+
+    def _is_hung_up(self) -> bool:
+        """Return whether the other side is gone: an empty message reads the same."""
+        poll = select.poll()
+        poll.register(self._sock.fileno(), 0)  # POLLHUP is reported in any case
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         """Close the socket and drop queued messages."""

@@ -22,12 +22,14 @@ daemon."""
 
 Message = Command | Report
 
+_MAX_NATURAL = 2**64 - 1
+"""Fields of packets have up to 64 bits; a number without a limit could fill the log."""
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in Message.__args__}
 
 
 def _read_natural(value: object) -> int:
     # bool is a subclass of int.
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= _MAX_NATURAL:
         raise ValueError
     return value
 

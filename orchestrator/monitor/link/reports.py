@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of the monitor; `monitor.client` posts each as the event of the same name.
+"""Reports of the monitor; `monitor.client` posts most as the event of the same name.
 
 Imported by the monitor process: import nothing heavier than ``typing`` here. The codec
 in `messages` reads the annotations at run time.
@@ -15,6 +15,10 @@ class Ready(NamedTuple):
     """The monitor's first message: its loop is running."""
 
     version: int
+
+
+class Quiesced(NamedTuple):
+    """The channels are closed, and no frequency is written any more."""
 
 
 class TakeWanted(NamedTuple):
@@ -83,6 +87,20 @@ class RequestRefused(NamedTuple):
     """The unit in the request, unchecked."""
 
 
-ChannelReport = EndpointClosed | PolicySent | PolicyRemoved | RequestRefused
-Report = Ready | TakeWanted | GroupYielded | WriteRefused | ChannelReport
+class ChannelAbused(NamedTuple):
+    """A guest exceeded its budget for long, or sent much garbage; see `budget`.
+
+    Sent again, at most once a second, while the channel stays open.
+    """
+
+    uuid: str
+    number: int
+    adoption: int
+    is_garbage: bool
+
+
+ChannelReport = (
+    ChannelAbused | EndpointClosed | PolicySent | PolicyRemoved | RequestRefused
+)
+Report = Ready | Quiesced | TakeWanted | GroupYielded | WriteRefused | ChannelReport
 distinguish(Report)

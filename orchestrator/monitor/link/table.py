@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory shared by main and monitor: counters, votes, grants.
 
-Theory of operation: an anonymous file (memfd) that main creates and every monitor
-process maps, so that it survives the monitor's death. Only the monitor writes rows in
-use; main only reads them, and clears rows that no living monitor uses. There is no
-lock: every field is one aligned 8-byte word, which the hardware writes atomically, and
-no reader needs two fields to be consistent. The table is generous because the file is
-sparse: only written pages use memory.
+Theory of operation: an anonymous file (memfd) that main creates and a monitor process
+maps, so that its contents survive the monitor's death. Each monitor has a file of its
+own, into which main copies what the last one left: another process that still has the
+last file changes nothing. Only the monitor writes rows in use; main only reads them.
+There is no lock: every field is one aligned 8-byte word, which the hardware writes
+atomically, and no reader needs two fields to be consistent. The table is generous
+because the file is sparse: only written pages use memory.
 
 Source: man 2 memfd_create, man 2 fcntl (seals: neither side can shrink the file under
 the other's mapping, which would cause SIGBUS).
@@ -29,13 +30,13 @@ VCPU_ROWS = 65_536
 GROUP_ROWS = 8_192
 
 CHANNEL_WORDS = 32  # four cache lines; the first is the busy one
-ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION, LAST_RECEIVED = (
-    range(9)
-)
+ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION = range(8)
+THROTTLED, LAST_RECEIVED = 8, 9
 """Fields of a channel's row: outcomes of requests, malformed pieces of input, answers
 that wait, requests of a guest that reads no answers, the guest's generation (see
-`pack_generation`), and when (monotonic, ns) the guest last sent anything. The number of
-requests is the sum of their outcomes."""
+`pack_generation`), how often it was not read because its budget was used up, and when
+(monotonic, ns) the guest last sent anything. The number of requests is the sum of their
+outcomes."""
 REASONS = LAST_RECEIVED
 """Followed by one field for each `Refusal`: requests refused for this reason."""
 

@@ -1,28 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rate limit for messages about policies, and their tickets."""
+"""Rate limits, such as that for messages about policies, and tickets of policies."""
 
 from __future__ import annotations
 
 MAX_BURST = 16
 """Messages about policies that a channel may send after a long silence."""
-
-
 REFILL_NS = 50_000_000
 """Time after which a channel may send one more: 20 messages per second."""
 
 
 class Allowance:
-    """A token bucket: how many messages about policies a channel may send now."""
+    """A token bucket: how many messages a channel may send now."""
 
-    __slots__ = ("_full_at_ns",)
+    __slots__ = ("_full_at_ns", "_max_burst", "_refill_ns")
 
-    def __init__(self) -> None:
+    def __init__(self, max_burst: int = MAX_BURST, refill_ns: int = REFILL_NS) -> None:
+        """Create a full one.
+
+        Args:
+            max_burst: messages after a long silence.
+            refill_ns: time after which there may be one more.
+        """
+        self._max_burst = max_burst
+        self._refill_ns = refill_ns
         self._full_at_ns = 0
 
-    def spend(self, now_ns: int, *, keep: int) -> bool:
+    def spend(self, now_ns: int, *, keep: int = 0) -> bool:
         """Use one message, unless fewer than `keep` would be left."""
-        full_at_ns = max(self._full_at_ns, now_ns) + REFILL_NS
-        if full_at_ns - now_ns > (MAX_BURST - keep) * REFILL_NS:
+        full_at_ns = max(self._full_at_ns, now_ns) + self._refill_ns
+        if full_at_ns - now_ns > (self._max_burst - keep) * self._refill_ns:
             return False
         self._full_at_ns = full_at_ns
         return True

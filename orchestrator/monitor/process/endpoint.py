@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.channel.recognition import Stream
 from orchestrator.monitor.process.allowance import Allowance
+from orchestrator.monitor.process.budget import Budget
 from orchestrator.monitor.process.share import TimeShare
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Endpoint:
         "_sock",
         "adopted",
         "allowance",
+        "budget",
+        "credit",
         "domain",
         "has_fast_path",
         "held",
@@ -86,6 +89,7 @@ class Endpoint:
         adopted: Adopt,
         index: int,
         stream: Stream | None = None,
+        budget: Budget | None = None,
     ) -> None:
         sock.settimeout(0)
         self._sock = sock
@@ -117,6 +121,10 @@ class Endpoint:
         """Bit N: a refusal for reason N has been reported."""
         self.allowance = Allowance()
         """For policies."""
+        self.budget = budget or Budget()
+        """For everything that is received."""
+        self.credit = self.budget.per_window
+        """What is left of the budget in this window; below 0: it is exceeded."""
         self.held: deque[HeldAnswer] = deque()
         self.unsent = b""
         """The rest of a partially sent answer."""

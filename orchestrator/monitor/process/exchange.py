@@ -30,11 +30,13 @@ from orchestrator.channel.protocol import (
     encode_answer,
     read_headers,
 )
+from orchestrator.monitor.link.reports import ChannelAbused
 from orchestrator.monitor.link.table import (
     ERRORS,
     GENERATION,
     GRANT,
     LAST_RECEIVED,
+    THROTTLED,
     UNANSWERED,
     VOTE,
     WRITES,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
     from orchestrator.channel.protocol import Generation, Header
     from orchestrator.channel.recognition import Cut
+    from orchestrator.monitor.link.reports import Report
     from orchestrator.monitor.process.answers import AnswerSender
     from orchestrator.monitor.process.clock_groups import ClockGroups
     from orchestrator.monitor.process.decisions import Decider, Decision
@@ -61,6 +64,9 @@ if TYPE_CHECKING:
 IDLE_NS = 20_000_000
 """Silence after which the rest of a stream cannot be the beginning of a packet: a guest
 writes a packet whole."""
+
+ABUSE_PAUSE_NS = 1_000_000_000
+"""How long main may take to close a channel whose abuse was reported."""
 
 _ORDINARY = (int(Command.CPU_POWER), int(CoreType.VIRTUAL))
 """Command and core type of almost all packets."""
@@ -72,13 +78,14 @@ class Exchange:
     Synchronization: one thread, the monitor's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the main function hands over what it built
         self,
         groups: ClockGroups,
         decider: Decider,
         answers: AnswerSender,
         words: memoryview[int],
         rearm: Callable[[Endpoint], None],
+        report: Callable[[Report], None],
         now_ns: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._groups = groups
@@ -88,6 +95,7 @@ class Exchange:
         self._acknowledge = answers.acknowledge
         self._words = words
         self._rearm = rearm
+        self._report = report
         self._now_ns = now_ns
         self.cpu_ns: Callable[[], int] = thread_time_ns
         """CPU time, for shares of the time: no guest pays for other processes."""
@@ -97,7 +105,7 @@ class Exchange:
         """When (monotonic) a channel will have been silent for so long that the rest of
         its stream can be processed; the earliest first."""
         self.paused: dict[Endpoint, int] = {}
-        """Until when (monotonic) a guest is not read; see `share`."""
+        """Until when (monotonic) a guest is not read; see `share` and `budget`."""
         self._unpack = GENERATION_464.header.unpack
         self._iter_unpack = GENERATION_464.header.iter_unpack
 
@@ -119,6 +127,9 @@ class Exchange:
         except BlockingIOError:
             return
         self._words[endpoint.index + LAST_RECEIVED] = polled_ns
+        credit = endpoint.credit = endpoint.credit - 1
+        if credit < 0:
+            self._renew_budget(endpoint, polled_ns)
         if len(data) == SIZE and endpoint.has_fast_path:
             plan = endpoint.plans.get(self._unpack(data))
             if plan is not None:
@@ -152,6 +163,9 @@ class Exchange:
     def _serve_slowly(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> None:
         if not data:
             raise EOFError
+        size = (endpoint.stream.generation or GENERATION_464).size_bytes
+        # One is charged already, and the budget is compared with at the next read.
+        endpoint.credit -= (len(data) - 1) // size
         headers: list[Header] = []
         if endpoint.has_fast_path and not len(data) % SIZE:
             headers = list(self._iter_unpack(data))
@@ -173,16 +187,36 @@ class Exchange:
         if len(data) > (endpoint.stream.generation or GENERATION_464).size_bytes:
             self._charge(endpoint, began_ns)
 
+    def _renew_budget(self, endpoint: Endpoint, now_ns: int) -> None:
+        """Pause a guest whose budget is used up; report one that always exceeds it."""
+        until_ns = endpoint.budget.renew(endpoint.credit, now_ns)
+        endpoint.credit = endpoint.budget.per_window - 1
+        if until_ns:
+            self._words[endpoint.index + THROTTLED] += 1
+            self._pause(endpoint, until_ns)
+        if endpoint.budget.take_strikes():
+            self._report_abuse(endpoint, is_garbage=False)
+
+    def _report_abuse(self, endpoint: Endpoint, *, is_garbage: bool) -> None:
+        """Report a guest to main, and do not read it until main has decided."""
+        uuid, number, _row, adoption, _is_enabled = endpoint.adopted
+        self._report(ChannelAbused(uuid, number, adoption, is_garbage))
+        self._pause(endpoint, self._now_ns() + ABUSE_PAUSE_NS)
+
+    def _pause(self, endpoint: Endpoint, until_ns: int) -> None:
+        """Do not read a guest until a time (monotonic)."""
+        self.paused[endpoint] = max(until_ns, self.paused.get(endpoint, 0))
+        endpoint.time_share.is_paused = True
+        self.rest_deadlines.pop(endpoint, None)
+        self._rearm(endpoint)
+
     def _charge(self, endpoint: Endpoint, began_ns: int) -> None:
         """Pause a guest that sends bursts if its share of the time is used up."""
         took_ns, now_ns = self.cpu_ns() - began_ns, self._now_ns()
         until_ns = endpoint.time_share.charge(took_ns, now_ns)
         endpoint.refresh()
         if until_ns:
-            self.paused[endpoint] = until_ns
-            endpoint.time_share.is_paused = True
-            self.rest_deadlines.pop(endpoint, None)
-            self._rearm(endpoint)
+            self._pause(endpoint, until_ns)
 
     def resume(self) -> None:
         """Read guests again whose pause is over."""
@@ -268,6 +302,8 @@ class Exchange:
         self._words[endpoint.index + ERRORS] += cut.is_lost
         self._store_generation(endpoint)
         self._await_rest(endpoint, polled_ns)
+        if cut.is_lost and not endpoint.budget.spend_garbage(polled_ns):
+            self._report_abuse(endpoint, is_garbage=True)
         generation = endpoint.stream.generation
         if cut.packets and generation is not None:
             headers = read_headers(cut.packets, generation)

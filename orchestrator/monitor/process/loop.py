@@ -15,6 +15,7 @@ channels it would double it.)
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from itertools import islice
 from time import monotonic_ns
 from typing import TYPE_CHECKING
@@ -182,7 +183,8 @@ class Loop:
             try:
                 delivery = self._handoff.receive()
             except HandoffError as error:
-                sys.stderr.write(f"vmpower monitor: {error}\n")
+                with suppress(OSError):  # main, which reads them, may be dead
+                    sys.stderr.write(f"{error}\n")
                 continue
             if delivery is None:
                 return

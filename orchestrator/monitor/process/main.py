@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The monitor process: builds its parts, serves, and restores if main dies."""
+"""The monitor process: builds its parts, serves, and restores if main dies.
+
+It ends in two steps, so that one of the two processes restores the clock groups at any
+time: at Quiesce it stops serving and main begins to restore; at Exit main has finished.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,10 @@ import select
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import HandoffError
-from orchestrator.monitor.link.commands import Hello
-from orchestrator.monitor.link.handoff import Handoff
+from orchestrator.monitor.link.commands import Exit, Hello
+from orchestrator.monitor.link.handoff import Delivery, Handoff
 from orchestrator.monitor.link.messages import VERSION
-from orchestrator.monitor.link.reports import Ready
+from orchestrator.monitor.link.reports import Quiesced, Ready
 from orchestrator.monitor.link.table import SharedTable
 from orchestrator.monitor.process import privileges
 from orchestrator.monitor.process.answers import AnswerSender
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.link.reports import Report
 
 _NS_PER_MS = 1_000_000
+_FLUSH_MS = 5
 
 
 def serve(handoff_fd: int) -> None:
@@ -46,7 +51,7 @@ def serve(handoff_fd: int) -> None:
         return
     table = SharedTable(table_fd)
     os.close(table_fd)
-    privileges.drop(hello.uid, hello.gid)
+    _drop_privileges(hello)
     epoll_set = EpollSet(handoff)
 
     def report(message: Report) -> None:
@@ -57,29 +62,58 @@ def serve(handoff_fd: int) -> None:
     groups = ClockGroups(table.words, hello.release_after_ms * _NS_PER_MS, report)
     answers = AnswerSender(table.words, epoll_set.rearm)
     decider = Decider(groups, table.words, report)
-    exchange = Exchange(groups, decider, answers, table.words, epoll_set.rearm)
+    exchange = Exchange(groups, decider, answers, table.words, epoll_set.rearm, report)
     registry = Registry(groups, exchange, answers, epoll_set, table, report)
+    registry.budget = hello.budget
     loop = Loop(handoff, epoll_set, groups, answers, exchange, registry)
     report(Ready(VERSION))
     _disable_gc()
     try:
         loop.run()
+        registry.hang_up()
+        _await_exit(handoff)
     except EOFError:
         _restore(groups)
 
 
 def _receive_hello(handoff: Handoff) -> tuple[Hello, int]:
-    waiter = select.poll()  # select() supports no descriptor above 1023
-    waiter.register(handoff.fileno(), select.POLLIN)
-    while True:
-        waiter.poll()
-        delivery = handoff.receive()
-        if delivery is not None:
-            break
+    delivery = _receive(handoff)
     hello, fds = delivery.message, delivery.fds
     if not isinstance(hello, Hello) or hello.version != VERSION or len(fds) != 1:
         raise HandoffError(f"unexpected first message from main: {hello!r}")
     return hello, fds[0]
+
+
+def _drop_privileges(hello: Hello) -> None:
+    privileges.drop(hello.uid, hello.gid)
+    privileges.filter_system_calls(hello.system_call_filter.encode("latin-1"))
+
+
+def _await_exit(handoff: Handoff) -> None:
+    """Wait until main has restored the clock groups.
+
+    Raises:
+        EOFError: it has died before.
+    """
+    handoff.send(Quiesced())
+    while not isinstance(_receive(handoff).message, Exit):
+        pass
+
+
+def _receive(handoff: Handoff) -> Delivery:
+    """Wait for a message, and meanwhile send those that wait.
+
+    Raises:
+        EOFError: main is gone.
+    """
+    waiter = select.poll()  # select() supports no descriptor above 1023
+    waiter.register(handoff.fileno(), select.POLLIN)
+    while True:
+        waiter.poll(_FLUSH_MS if handoff.is_blocked else None)
+        handoff.flush()
+        delivery = handoff.receive()
+        if delivery is not None:
+            return delivery
 
 
 def _disable_gc() -> None:

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drops the privileges of the monitor process, which needs only its descriptors.
 
-Source: man 2 prctl, man 2 setresuid, man 2 capset, man 7 capabilities. Order matters:
-groups before the group before the user; dumpable after the user, because changing the
-user resets it.
+Source: man 2 prctl, man 2 setresuid, man 2 capset, man 7 capabilities, man 2 setrlimit.
+Order matters: groups before the group before the user; dumpable after the user, because
+changing the user resets it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
+import struct
+import sys
 
 _PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
+_SECCOMP_MODE_FILTER = 2
+_INSTRUCTION_BYTES = 8
+_FILTER_PROGRAM = struct.Struct("@HP")
+"""struct sock_fprog: number of instructions, their address."""
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -30,6 +38,9 @@ def ignore_signals() -> None:
 
 def drop(uid: int | None, gid: int | None) -> None:
     """Become an ordinary user for good, without capabilities; None: unchanged.
+
+    The process can then create no other process or thread, so that its end is the end
+    of all that runs in it.
 
     Becoming another user than root drops the capabilities, too; but a daemon that does
     not run as root may have some, which its child inherits.
@@ -49,6 +60,28 @@ def drop(uid: int | None, gid: int | None) -> None:
     _drop_capabilities(libc)
     _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
     _prctl(libc, _PR_SET_DUMPABLE, 0)
+    # The kernel compares it with all processes of the user: at 0 each one is too many.
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+def filter_system_calls(program: bytes) -> None:
+    """Install a filter of system calls for good; empty: none.
+
+    A kernel that refuses it is reported on the standard error: the process has no
+    privileges without it either.
+    """
+    if not program:
+        return
+
+    instructions = ctypes.create_string_buffer(program, len(program))
+    count = len(program) // _INSTRUCTION_BYTES
+    filled = _FILTER_PROGRAM.pack(count, ctypes.addressof(instructions))
+    libc = ctypes.CDLL(None, use_errno=True)
+    mode = ctypes.c_ulong(_SECCOMP_MODE_FILTER)
+    try:
+        _check(libc.prctl(_PR_SET_SECCOMP, mode, filled, 0, 0))
+    except OSError as error:
+        sys.stderr.write(f"no system call filter: {error}\n")
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:

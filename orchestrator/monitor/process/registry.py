@@ -26,8 +26,10 @@ from orchestrator.monitor.link.table import (
     unpack_voter,
     vcpu_at,
 )
+from orchestrator.monitor.process.budget import UNLIMITED, Budget
 from orchestrator.monitor.process.clock import Stage
 from orchestrator.monitor.process.endpoint import Endpoint
+from orchestrator.system import lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +62,8 @@ class Registry:
     ) -> None:
         self.is_quiescing = False
         """Whether main has sent Quiesce."""
+        self.budget = UNLIMITED
+        """Of each channel, in requests per second."""
         self._groups = groups
         self._exchange = exchange
         self._answers = answers
@@ -90,6 +94,8 @@ class Registry:
             self._hand_over(message, fds)
         elif isinstance(message, commands.Adopt):
             self._adopt(message, fds)
+        elif isinstance(message, commands.UseLock):
+            _use_lock(fds)
         else:
             _close_all(fds)
             applier = self._appliers.get(type(message))
@@ -263,7 +269,8 @@ class Registry:
         # What was detected before a reconnection is a good first guess.
         size, _ = unpack_generation(self._table.words[index + GENERATION])
         stream = Stream(GENERATIONS.get(size or 0))
-        endpoint = Endpoint(sock, domain, message, index, stream)
+        budget = Budget(self.budget)
+        endpoint = Endpoint(sock, domain, message, index, stream, budget)
         self._groups.endpoints.setdefault(domain, {})[message.number] = endpoint
         self._exchange.configure(endpoint)
         self._epoll_set.add(endpoint)
@@ -328,10 +335,24 @@ class Registry:
     def _quiesce(self, _message: commands.Quiesce) -> None:
         self.is_quiescing = True
 
+    def hang_up(self) -> None:
+        """Close all endpoints; votes, grants and frequencies stay as they are."""
+        for endpoint in list(self._epoll_set.endpoints.values()):
+            self._epoll_set.remove(endpoint)
+            endpoint.close()
+
 
 def error_name(error: OSError) -> str:
     """Return the name of an error number, such as EPIPE."""
     return errno.errorcode.get(error.errno or 0, str(error.errno))
+
+
+def _use_lock(fds: tuple[int, ...]) -> None:
+    """Use a lock file; its descriptor stays open until the process ends."""
+    for fd in fds:
+        # Some file systems have no such locks; guests are served all the same.
+        with contextlib.suppress(OSError):
+            lock_file.use(fd)
 
 
 def _groups(domain: Domain) -> set[Group]:

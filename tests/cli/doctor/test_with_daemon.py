@@ -217,6 +217,7 @@ def test_a_user_without_permission_is_pointed_to_the_group(
     [
         ("contended", domain_checks.channel_contended),
         ("refused", domain_checks.channel_refused),
+        ("quarantined", domain_checks.channel_quarantined),
     ],
 )
 def test_each_channel_state_has_a_fix(state: str, check: Any) -> None:
