@@ -149,8 +149,8 @@ class Config:
     """Whether frequencies are set. Enforcing is a safe default: only domains with
     channels or a policy take part, and only CPUs they are pinned to are changed."""
     run_dir: Path = Path("/run/vmpower")
-    """Directory of the sockets and the restore journal. It should be cleared at boot,
-    as /run is, because the journal is valid for one boot only."""
+    """Directory of the sockets, the restore journal and the state file. It should be
+    cleared at boot, as /run is, because both files are valid for one boot only."""
     sysfs_root: Path = Path("/sys")
     """Root of the CPU tree: the kernel's, or a simulated one."""
     log_level: LogLevel = LogLevel.INFO

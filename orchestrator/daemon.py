@@ -29,6 +29,7 @@ from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
+from orchestrator.performer.state_keeper import StateKeeper
 from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
@@ -36,6 +37,7 @@ from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.reporting.event_log import EventLog
 from orchestrator.sampling.kinds import build_samplers
+from orchestrator.saved.store import STATE_NAME, StateStore
 from orchestrator.system.service_manager import notify
 from orchestrator.values.domain_settings import Mode
 
@@ -113,12 +115,19 @@ class Daemon:
             vote=self._vote_by_policy,
             post=self.post,
         )
+        self._state_keeper = StateKeeper(
+            inventory=self._inventory,
+            policy_runner=self._policy_runner,
+            monitor=self._monitor,
+            store=StateStore(config.run_dir / STATE_NAME, self._tree),
+        )
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,
             monitor=self._monitor,
             held_groups=self._held_groups,
             policy_runner=self._policy_runner,
+            state_keeper=self._state_keeper,
             domain_calls=domain_calls,
             event_log=event_log,
             connector=ChannelConnector(
@@ -148,8 +157,11 @@ class Daemon:
             tree=self._tree,
             event_log=event_log,
             feed=feed,
+            state_keeper=self._state_keeper,
             react=self.react,
         )
+        self._is_state_loaded = False
+        """Whether the state file has been read, and so may be replaced."""
         self._fifo_problem = ""
         self._server = ControlServer(self._operations, config.run_dir)
 
@@ -241,7 +253,10 @@ class Daemon:
     async def _serve(self) -> None:
         if self._tree_lock.is_held:
             self._replay_journal()
+        saved = self._state_keeper.load()
         self.react(events.TopologyRead(read_topology(self._tree)))
+        self.react(events.StateLoaded(saved))
+        self._is_state_loaded = True
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
@@ -289,6 +304,8 @@ class Daemon:
         self._performer.stop()
         await self._monitor.stop(MONITOR_STOP_TIMEOUT_S)
         await asyncio.to_thread(self._restore)
+        if self._is_state_loaded:
+            await asyncio.to_thread(self._state_keeper.save_all)
         await self._server.stop()
         await closing
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import PolicyKind
     from orchestrator.policy.subject import Source
     from orchestrator.power.topology import Topology
+    from orchestrator.saved.state import SavedState
     from orchestrator.values.domain import DomainId, DomainSpec
     from orchestrator.values.refusal import Refusal
 
@@ -49,6 +50,13 @@ class TopologyRead:
     """The current state of the CPU tree."""
 
     topology: Topology
+
+
+@dataclass(frozen=True, slots=True)
+class StateLoaded:
+    """The state file was read, after the CPU tree and before libvirt is connected."""
+
+    state: SavedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +270,8 @@ class PolicyInstalled:
     """Identifies the guest's packet; None: no guest waits for an answer."""
     is_news: bool = True
     """False: it was already in force."""
+    is_resumed: bool = False
+    """Whether it was in force before the daemon was restarted."""
     by: str = ""
     """User and process, as reported by the kernel; empty: not set over the API."""
 
@@ -279,12 +289,12 @@ class PolicyRefused:
 
 @dataclass(frozen=True, slots=True)
 class PolicyEnded:
-    """A policy was removed over the API."""
+    """A policy ended."""
 
     uuid: DomainId
     source: Source
-    by: str
-    """User and process, as reported by the kernel."""
+    cause: str
+    """For people: `removed by root (uid 0, pid 7)`, `the guest rebooted`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +417,7 @@ Event = (
     | LibvirtAwaited
     | ResyncDue
     | TopologyRead
+    | StateLoaded
     | ConfigReloaded
     | DomainsListed
     | DomainChanged

@@ -114,7 +114,7 @@ async def override(request: ApiRequest[ClockRequest]) -> Cpu:
     """Set the frequency of a CPU's clock group until it is released.
 
     It replaces the votes of guests and policies, is limited by the host's bounds only,
-    and ends with the daemon.
+    and outlives restarts of the daemon, until the host is booted.
     """
     pcpu = PCpu((await _find_cpu(request)).pcpu)
     return await request.backend.override(pcpu, request.body.khz, who=request.who)

@@ -66,7 +66,7 @@ class ClientCalls(ABC):
         """Set the frequency of a CPU's clock group until it is released.
 
         It replaces the votes of guests and policies, is limited by the host's bounds
-        only, and ends with the daemon.
+        only, and outlives restarts of the daemon, until the host is booted.
         """
         target = f"/v1/cpus/{pcpu}/clock"
         body: documents.ClockRequest = {"khz": khz}

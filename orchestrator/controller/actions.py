@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.policy.subject import PolicyOrder, PolicySubject, Source
+    from orchestrator.saved.state import SavedVote
     from orchestrator.values.domain import DomainId
 
 
@@ -146,6 +147,30 @@ class EndGuestPolicies:
 
     uuid: DomainId
     number: int | None
+    cause: str = field(compare=False)
+    """Why, for people: `the guest rebooted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeVotes:
+    """Set votes of an earlier run of the daemon, before the domain is defined."""
+
+    uuid: DomainId
+    votes: tuple[SavedVote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePolicy:
+    """Install a policy of an earlier run of the daemon."""
+
+    uuid: DomainId
+    source: Source
+    order: PolicyOrder
+
+
+@dataclass(frozen=True, slots=True)
+class SaveState:
+    """Write what operators have decided to the state file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +219,9 @@ Action = (
     | ForgetPolicySubject
     | InstallPolicy
     | EndGuestPolicies
+    | ResumeVotes
+    | ResumePolicy
+    | SaveState
     | PrepareGroup
     | TakeGroup
     | RestoreGroup

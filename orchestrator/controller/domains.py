@@ -11,8 +11,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from orchestrator.controller import channels, groups, onboarding, policy_subjects
-from orchestrator.controller.actions import DescribeDomain, Report, Severity
+from orchestrator.controller import (
+    channels,
+    groups,
+    onboarding,
+    policy_subjects,
+    saved_state,
+)
+from orchestrator.controller.actions import DescribeDomain, Report, SaveState, Severity
 from orchestrator.controller.inventory import DomainRecord, Inventory
 from orchestrator.monitor.link.commands import (
     DefineDomain,
@@ -36,6 +42,7 @@ def on_listed(inventory: Inventory, event: events.DomainsListed) -> list[Action]
     actions: list[Action] = []
     for uuid in [u for u in inventory.domains if u not in event.uuids]:
         actions += _forget(inventory, uuid)
+    actions += saved_state.forget_missing(inventory, event.uuids)
     return actions + [DescribeDomain(uuid) for uuid in event.uuids]
 
 
@@ -70,7 +77,7 @@ def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Acti
     if record is None:
         return [DescribeDomain(event.uuid)]
     return [
-        *channels.withdraw(event.uuid, None),
+        *channels.withdraw(event.uuid, None, "the guest rebooted"),
         Report("domain-changed", "guest rebooted", domain=record.spec.name),
     ]
 
@@ -92,8 +99,11 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     actions += channels.reconcile(
         record, is_restarted=spec.run != old.run, asked_ns=event.asked_ns
     )
+    resumption = saved_state.resume(inventory, record)
+    actions += resumption.before
     if _relevant_parts(spec) != _relevant_parts(old):
         actions += replace_vcpus(inventory, record, touched)
+    actions += resumption.after
     return actions + onboarding.review(inventory, record)
 
 
@@ -187,4 +197,5 @@ def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
         ForgetDomain(uuid),
         *groups.need(inventory, touched),
         Report("domain-changed", "domain is gone", domain=record.spec.name),
+        SaveState(),
     ]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.topology import Topology
     from orchestrator.rights import Rights
+    from orchestrator.saved.state import SavedDomain
     from orchestrator.values.domain import (
         ChannelSpec,
         DomainId,
@@ -68,6 +69,8 @@ class ChannelRecord:
     """How long its votes have waited for a new endpoint, after the monitor's death;
     None: it has an endpoint, or no votes."""
     is_enabled: bool = True
+    disabled_by: str = ""
+    """Who disabled it; empty while it is enabled."""
     is_close_doubted: bool = False
     """Whether its port's state is to be read: a close was reported, and then bytes."""
     refusals: dict[Refusal, str] = field(default_factory=dict)
@@ -145,6 +148,8 @@ class GroupRecord:
     reason: str = ""
     """Why the kernel refused it; empty if it has not."""
     override_khz: int | None = None
+    override_by: str = ""
+    """Who set the override; empty without one."""
     sent: DefineGroup | None = None
     """Its definition as last sent to the monitor."""
 
@@ -171,6 +176,8 @@ class Inventory:
     monitor_restarts_total: int = 0
     domains: dict[DomainId, DomainRecord] = field(default_factory=dict)
     groups: dict[int, GroupRecord] = field(default_factory=dict)
+    saved: dict[DomainId, SavedDomain] = field(default_factory=dict)
+    """Decisions of the daemon's last run, until their domain is described."""
     _domains_in: dict[int, set[DomainId]] = field(default_factory=dict)
     """Domains with a vCPU in each clock group, so that a look at one group does not
     cost a look at every domain of the host."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
     from orchestrator.performer.policy_runner import PolicyRunner
+    from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
@@ -64,6 +65,7 @@ class Operations:
         tree: CpuTree,
         event_log: EventLog,
         feed: EventFeed,
+        state_keeper: StateKeeper,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
@@ -73,6 +75,7 @@ class Operations:
         self._frequencies = KernelFrequencies(tree, self._known_groups)
         self._event_log = event_log
         self._feed = feed
+        self._state_keeper = state_keeper
         self._react = react
         self._started_s = time.monotonic()
         self._sampling: asyncio.Task[None] | None = None
@@ -120,6 +123,7 @@ class Operations:
             if record.override_khz == target:  # it was not changed meanwhile
                 self._undo_override(record, before_khz, by)
             raise ControlError(f"CPU {pcpu} cannot be set: {why}", status=409)
+        await self._state_keeper.flush()
         return await self._cpu(record, pcpu)
 
     def _undo_override(
@@ -143,6 +147,7 @@ class Operations:
         if record.override_khz is not None:
             released = events.OverrideReleased(record.group.number, _name(who))
             self._react(released)
+            await self._state_keeper.flush()
         return await self._cpu(record, pcpu)
 
     def _settable_group(self, pcpu: PCpu) -> GroupRecord:
@@ -199,7 +204,11 @@ class Operations:
             raise ControlError(f"domain {uuid} has no channel {number}", status=404)
         switched = events.ChannelSwitched(uuid, number, is_enabled, _name(who))
         self._react(switched)
-        return self._status_builder().channel(self._inventory.domains[uuid], channel)
+        await self._state_keeper.flush()
+        record = self._inventory.domains.get(uuid)
+        if record is None:
+            raise ControlError(f"no such domain: {uuid}", status=404)
+        return self._status_builder().channel(record, channel)
 
     async def set_policy(
         self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
@@ -221,6 +230,7 @@ class Operations:
         self._react(
             events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
         )
+        await self._state_keeper.flush()
         for status in self._policy_runner.statuses():
             if (status.uuid, status.source) == (uuid, source):
                 return render_policy(status)
@@ -261,7 +271,8 @@ class Operations:
                 hint="see 'vmpower policy list'; to remove a policy of a rule or of "
                 "metadata, remove it there",
             )
-        self._react(events.PolicyEnded(uuid, source, _name(who)))
+        self._react(events.PolicyEnded(uuid, source, f"removed by {_name(who)}"))
+        await self._state_keeper.flush()
         return self._status_builder().domain(record)
 
     async def instruct(
@@ -274,6 +285,7 @@ class Operations:
         """
         self._check_not_stopping()
         outcomes = self._dpdk_commands.execute_all(text, by=_name(who), cpu=cpu)
+        await self._state_keeper.flush()
         return models.OutcomeList(
             outcomes=tuple(
                 models.Outcome(text=one.text, done=one.is_done) for one in outcomes

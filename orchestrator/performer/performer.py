@@ -30,7 +30,9 @@ from orchestrator.errors import (
     SysfsError,
     VmpowerError,
 )
+from orchestrator.monitor.client.views import GuestVote
 from orchestrator.monitor.link.commands import CloseChannel, Decided, HandOver
+from orchestrator.monitor.link.table import Voter
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.performer.channel_connector import ChannelConnector
     from orchestrator.performer.policy_runner import PolicyRunner
+    from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.power.held_groups import HeldGroups
     from orchestrator.reporting.event_log import EventLog
 
@@ -73,6 +76,7 @@ class Performer:
         monitor: Monitor,
         held_groups: HeldGroups,
         policy_runner: PolicyRunner,
+        state_keeper: StateKeeper,
         domain_calls: CallPool,
         event_log: EventLog,
         post: Callable[[events.Event], None],
@@ -109,8 +113,13 @@ class Performer:
             actions.ForgetPolicySubject: lambda a: policy_runner.forget_subject(a.uuid),
             actions.InstallPolicy: self._install_policy,
             actions.EndGuestPolicies: lambda a: policy_runner.end_guest(
-                a.uuid, a.number
+                a.uuid, a.number, a.cause
             ),
+            actions.ResumeVotes: self._resume_votes,
+            actions.ResumePolicy: lambda a: policy_runner.resume(
+                a.uuid, a.source, a.order
+            ),
+            actions.SaveState: lambda _action: state_keeper.update(),
             actions.PrepareGroup: self._journal,
             actions.TakeGroup: self._take,
             actions.RestoreGroup: self._restore,
@@ -206,6 +215,18 @@ class Performer:
         self._policy_runner.install_for_guest(
             action.uuid, action.number, action.ticket, action.order
         )
+
+    def _resume_votes(self, action: actions.ResumeVotes) -> None:
+        votes = [
+            GuestVote(
+                vcpu=vote.vcpu,
+                group=vote.group,
+                khz=vote.khz,
+                voter=Voter(vote.channel, vote.has_turbo_right, vote.is_connect_vote),
+            )
+            for vote in action.votes
+        ]
+        self._monitor.resume_votes(action.uuid, votes)
 
     # clock groups
 

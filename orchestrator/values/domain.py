@@ -72,6 +72,9 @@ class ChannelSpec:
     """libvirt's name of the device in a running domain, as in `channel0`."""
     is_guest_connected: bool | None = None
     """Whether the guest has its port open; None: not reported by libvirt."""
+    socket: str | None = None
+    """Inode and creation time of its socket, which is a new one at each start of the
+    domain; None: there is none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

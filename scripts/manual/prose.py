@@ -97,6 +97,10 @@ FILES = (
         "/run/vmpower/restore.json",
         "Restore journal: original settings of the CPUs that the daemon controls.",
     ),
+    (
+        "/run/vmpower/state.json",
+        "State file: decisions of operators and guests that the next start resumes.",
+    ),
 )
 
 FILES_OF_GUEST = (

@@ -375,8 +375,8 @@ def test_an_operator_s_actions_are_reported() -> None:
     uuid, source = uuid_of(host), Source(SourceKind.OPERATOR, "night")
     kind = FixedWorkload.kind
     host.tell(e.PolicyInstalled(uuid, source, kind, by="uid 0 (pid 9)"))
-    host.tell(e.PolicyEnded(uuid, source, "uid 0 (pid 9)"))
+    host.tell(e.PolicyEnded(uuid, source, "removed by uid 0 (pid 9)"))
     assert texts(host) == [
-        "policy workload of operator night is in force by uid 0 (pid 9)",
-        "policy of operator night removed by uid 0 (pid 9)",
+        "policy workload of operator night is in force, set by uid 0 (pid 9)",
+        "policy of operator night ended: removed by uid 0 (pid 9)",
     ]

@@ -36,9 +36,9 @@ from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from orchestrator.monitor.client.views import MonitorSnapshot
+    from orchestrator.monitor.client.views import GuestVote, MonitorSnapshot
     from orchestrator.monitor.link.commands import Command, Decided
     from orchestrator.monitor.link.messages import Message
 
@@ -248,6 +248,20 @@ class Monitor:
         monitor's loop earlier than they were sent.
         """
         return self._records.last_received_ns(uuid, number)
+
+    def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
+        """Yield the votes of all guests; after `stop`, the last ones."""
+        return self._records.votes()
+
+    def resume_votes(self, uuid: DomainId, votes: Iterable[GuestVote]) -> None:
+        """Set votes of an earlier run of the daemon; the domain is defined next.
+
+        They are in the shared table, as the votes that survive a monitor process are.
+
+        Raises:
+            ValueError: the domain is defined already.
+        """
+        self._records.resume_votes(uuid, votes)
 
     def snapshot(self) -> MonitorSnapshot:
         """Read the shared table: some microseconds per row, without blocking."""

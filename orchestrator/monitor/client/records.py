@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.monitor.client.row_allocator import RowAllocator
-from orchestrator.monitor.client.views import Counters, LazyMapping, MonitorSnapshot
+from orchestrator.monitor.client.views import (
+    Counters,
+    GuestVote,
+    LazyMapping,
+    MonitorSnapshot,
+)
 from orchestrator.monitor.link.commands import (
     CloseChannel,
     DefineDomain,
@@ -41,6 +46,7 @@ from orchestrator.monitor.link.table import (
     SharedTable,
     channel_at,
     group_at,
+    pack_voter,
     unpack_generation,
     unpack_voter,
     vcpu_at,
@@ -49,7 +55,7 @@ from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from orchestrator.monitor.link.commands import Command, VCpuDefinition
 
@@ -185,6 +191,19 @@ class Records:
         rows = map(channel_at, self._channel_rows.freed())
         table.clear(rows, CHANNEL_WORDS)
 
+    def resume_votes(self, uuid: DomainId, votes: Iterable[GuestVote]) -> None:
+        """Set votes of an earlier run of the daemon; the domain is defined next.
+
+        Raises:
+            ValueError: the domain is defined already: the monitor writes its rows.
+        """
+        if uuid in self._domains:
+            raise ValueError(f"domain {uuid} is defined already")
+        for vote in votes:
+            at = vcpu_at(self._vcpu_rows.allocate((uuid, vote.vcpu)))
+            self._table.words[at + VOTE] = vote.khz
+            self._table.words[at + VOTER] = pack_voter(vote.voter)
+
     def _withdraw(self, uuid: str, number: int | None) -> None:
         """End votes without the monitor: of one channel, or (None) of all."""
         for (owner, _), row in self._vcpu_rows.items():
@@ -223,6 +242,21 @@ class Records:
                 for number, row in self._group_rows.items()
             },
         )
+
+    def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
+        """Yield the votes of all guests."""
+        for uuid, domain in self._domains.items():
+            for row, vcpu in zip(domain.rows, domain.vcpus, strict=True):
+                at = vcpu_at(row)
+                khz = self._table.words[at + VOTE]
+                voter = unpack_voter(self._table.words[at + VOTER])
+                if khz and vcpu.group is not None:
+                    yield (
+                        uuid,
+                        GuestVote(
+                            vcpu=vcpu.vcpu, group=vcpu.group, khz=khz, voter=voter
+                        ),
+                    )
 
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)

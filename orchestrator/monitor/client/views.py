@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from orchestrator.monitor.link.table import Voter
     from orchestrator.values.domain import DomainId
 
 
@@ -47,6 +48,17 @@ class Counters:
     """Whether the generation is configured rather than detected."""
     nack_reasons: Mapping[str, int] = field(default_factory=dict)
     """Refused requests by reason; see `values.refusal.Refusal`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestVote:
+    """The vote of a guest for one vCPU, as the table has it."""
+
+    vcpu: int
+    group: int
+    """The clock group that the vCPU is in."""
+    khz: int
+    voter: Voter
 
 
 KeyT = TypeVar("KeyT")

@@ -192,7 +192,7 @@ class Registry:
         self._groups.store_vote(vcpu)
 
     def _restore_vote(self, vcpu: VCpu) -> None:
-        """Resume the vote that an earlier monitor left in the table."""
+        """Resume the vote that an earlier monitor, or main, left in the table."""
         words = self._table.words
         vote_khz = words[vcpu.index + VOTE]
         if vote_khz and vcpu.group is not None:
