@@ -27,6 +27,7 @@ from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
+from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.performer.state_keeper import StateKeeper
@@ -94,8 +95,9 @@ class Daemon:
         no_topology = Topology(groups=(), unmanaged={}, online=frozenset())
         self._inventory = Inventory(config, no_topology)
         self._controller = Controller(self._inventory)
-        feed = EventFeed()
-        event_log = EventLog(feed)
+        self._feed = feed = EventFeed()
+        self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
+        event_log = EventLog(feed, self._event_archive.append)
         self._tree = CpuTree(config.sysfs_root)
         self._tree_lock = CpuTreeLock(self._tree)
         journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
@@ -251,6 +253,7 @@ class Daemon:
             logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
     async def _serve(self) -> None:
+        self._feed.restore(self._event_archive.load())
         if self._tree_lock.is_held:
             self._replay_journal()
         saved = self._state_keeper.load()
@@ -308,6 +311,7 @@ class Daemon:
             await asyncio.to_thread(self._state_keeper.save_all)
         await self._server.stop()
         await closing
+        await asyncio.to_thread(self._event_archive.close)
 
     def _restore(self) -> None:
         refused = self._held_groups.restore_all()

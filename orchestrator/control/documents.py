@@ -419,12 +419,15 @@ class OutcomeList(TypedDict):
 class EventRecord(TypedDict):
     """Something that happened."""
 
+    id: int
+    """Grows with each event, also over restarts of the daemon and of the host; IDs are
+    not consecutive. A reader that passes it as `after` continues behind this event."""
     time: str
     """When it was recorded: ISO 8601, with a time zone."""
     kind: str
-    """What it concerns: `channel-state`, `cpus`, `domain-changed`, `grant`, `group`,
-    `instruction`, `libvirt`, `missed`, `monitor`, `onboarding`, `operator`, `policy` or
-    `refusal`; more may be added."""
+    """What it concerns: `channel-state`, `configuration`, `cpus`, `domain-changed`,
+    `grant`, `group`, `instruction`, `libvirt`, `missed`, `monitor`, `onboarding`,
+    `operator`, `policy`, `refusal` or `right`; more may be added."""
     domain: str | None
     """Name of the domain concerned; null if it concerns none."""
     text: str

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.policy.subject import PolicyOrder, PolicySubject, Source
     from orchestrator.saved.state import SavedVote
     from orchestrator.values.domain import DomainId
+    from orchestrator.values.event_kinds import EventKind
 
 
 class Severity(StrEnum):
@@ -37,7 +38,7 @@ class Severity(StrEnum):
 class Report:
     """Write to the log and the event stream."""
 
-    kind: str
+    kind: EventKind
     text: str
     domain: str | None = None
     severity: Severity = Severity.INFO

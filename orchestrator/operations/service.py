@@ -7,11 +7,11 @@ import asyncio
 import os
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__, events
 from orchestrator.control import models
-from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.controller.actions import Report
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.errors import ControlError
@@ -22,12 +22,13 @@ from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
 from orchestrator.values.cpuset import format_cpulist, name_cpus, parse_cpulist
 from orchestrator.values.domain_settings import Mode
+from orchestrator.values.event_kinds import GRANT
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from orchestrator.control.feed import EventFeed
+    from orchestrator.control.feed import EventFeed, EventSelection
     from orchestrator.control.service import Peer
     from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.events import Event
@@ -292,13 +293,41 @@ class Operations:
             )
         )
 
-    async def events(
-        self, *, follow: bool, clocks: bool = True
+    def events(
+        self, selection: EventSelection
     ) -> AsyncGenerator[models.EventRecord, None]:
-        """Yield recent events, oldest first, and with `follow` future ones."""
-        if follow and clocks and self._sampling is None:
+        """Yield recorded events, oldest first, and with `follow` future ones.
+
+        Raises:
+            ControlError: 404 no such domain, and no event about one.
+        """
+        if selection.domain:
+            name = self._name_of(selection.domain)
+            selection = replace(selection, domain=name)
+        return self._read_events(selection)
+
+    def _name_of(self, domain: str) -> str:
+        """Return the name of a domain, given in virsh's order: ID, UUID, name."""
+        specs = [record.spec for record in self._inventory.domains.values()]
+        for spec in specs:
+            if str(spec.run) == domain:
+                return spec.name
+        for spec in specs:
+            if spec.uuid == domain.lower():
+                return spec.name
+        if domain not in (spec.name for spec in specs) and not self._feed.mentions(
+            domain
+        ):
+            raise ControlError(f"no such domain: '{domain[:80]}'", status=404)
+        return domain
+
+    async def _read_events(
+        self, selection: EventSelection
+    ) -> AsyncGenerator[models.EventRecord, None]:
+        is_following_grants = selection.follow and selection.has_grants
+        if is_following_grants and self._sampling is None:
             self._sampling = asyncio.create_task(self._sample_grants())
-        async with aclosing(self._feed.read(follow=follow, clocks=clocks)) as stream:
+        async with aclosing(self._feed.read(selection)) as stream:
             async for record in stream:
                 yield record
 
@@ -319,7 +348,7 @@ class Operations:
         cpus = name_cpus(record.group.pcpus if record else ())
         is_simulated = record is not None and record.group.is_simulated
         text = f"{cpus} at {format_khz(khz)}{' (simulated)' * is_simulated}"
-        return Report(CLOCK_KIND, text, facts={"group": number, "khz": khz})
+        return Report(GRANT, text, facts={"group": number, "khz": khz})
 
     def stop(self) -> None:
         """Refuse changes from now on, and end all streams."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from orchestrator.errors import StateError, SysfsError
 from orchestrator.saved.state import Saved, SavedState
-from orchestrator.system.durable_file import replace_durably
+from orchestrator.system.durable_file import read_own, replace_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +64,7 @@ class StateStore:
             StateError: the kernel does not identify this boot.
         """
         try:
-            document = _Document.model_validate_json(self._read())
+            document = _Document.model_validate_json(read_own(self._path, MAX_BYTES))
         except FileNotFoundError:
             return SavedState()
         except OSError as error:
@@ -97,16 +96,6 @@ class StateStore:
             replace_durably(self._path, data.encode() + b"\n", sync=self._sync)
         except OSError as error:
             raise StateError(f"cannot write {self._path}: {error.strerror}") from error
-
-    def _read(self) -> bytes:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        with open(os.open(self._path, flags), "rb") as file:  # noqa: PTH123 - a descriptor
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-                raise PermissionError(0, "not a file of the daemon's user")
-            if found.st_size > MAX_BYTES:
-                raise OSError(0, f"larger than {MAX_BYTES} bytes")
-            return file.read()
 
     def _boot_id(self) -> str:
         try:

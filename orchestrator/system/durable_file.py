@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are replaced as a whole: after a crash there is the old or the new one."""
+"""Files of the run directory: private, and whole after a crash."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def replace_durably(
@@ -40,6 +43,22 @@ def replace_durably(
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
+
+
+def read_own(path: Path, max_bytes: int) -> bytes:
+    """Read a file that belongs to this process's user.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it cannot be read, is not a file of this user's, or too large.
+    """
+    with open(os.open(path, _READ_FLAGS), "rb") as file:  # noqa: PTH123 - a descriptor
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "not a file of the daemon's user")
+        if found.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes")
+        return file.read(max_bytes)
 
 
 def _sync_directory(directory: Path, sync: Callable[[int], None]) -> None:

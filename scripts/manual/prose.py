@@ -101,6 +101,7 @@ FILES = (
         "/run/vmpower/state.json",
         "State file: decisions of operators and guests that the next start resumes.",
     ),
+    ("/run/vmpower/events.ndjson, events.ndjson.1", "The latest events."),
 )
 
 FILES_OF_GUEST = (

@@ -208,6 +208,7 @@ def test_a_duration_is_formatted_in_two_units(seconds: float, words: str) -> Non
 
 def test_an_event_is_printed_on_one_line() -> None:
     event = EventRecord(
+        id=1,
         time="2026-03-01T12:00:00Z",
         kind="grant",
         domain="fw",

@@ -163,3 +163,20 @@ def test_a_corrupt_file_is_set_aside(daemon: DaemonProcess) -> None:
     assert aside.read_text() == '{"schema": 1, "overrides": 7'
     with ControlClient(daemon.socket) as client:
         assert client.cpu(5)["override_khz"] is None
+
+
+def test_events_are_kept_and_a_reader_continues(
+    daemon: DaemonProcess, ends: list[GuestEnd]
+) -> None:
+    with ControlClient(daemon.socket) as client:
+        client.override(5, 1_200_000)
+        before = list(client.events())
+    restart(daemon, ends)
+    with ControlClient(daemon.socket) as client:
+        after = list(client.events(after=before[-1]["id"]))
+        everything = list(client.events())
+    ids = [event["id"] for event in everything]
+    assert ids == sorted(set(ids))
+    assert everything[: len(before)] == before
+    assert after == everything[len(before) :][: len(after)]
+    assert any("remains fixed" in event["text"] for event in everything)
