@@ -17,6 +17,7 @@ from orchestrator.controller import (
     onboarding,
     policy_subjects,
     saved_state,
+    setting_changes,
 )
 from orchestrator.controller.actions import DescribeDomain, Report, SaveState, Severity
 from orchestrator.controller.inventory import DomainRecord, Inventory
@@ -96,6 +97,9 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     touched = record.groups()
     old, record.spec = record.spec, spec
     actions += _report_changes(old, spec)
+    if (spec.settings, spec.name) != (old.settings, old.name):
+        config = inventory.config
+        actions += setting_changes.report_rights((config, old), (config, spec))
     actions += channels.reconcile(
         record, is_restarted=spec.run != old.run, asked_ns=event.asked_ns
     )

@@ -15,6 +15,7 @@ from orchestrator.control import models
 from orchestrator.controller.actions import Report
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.errors import ControlError
+from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
@@ -78,6 +79,7 @@ class Operations:
         self._feed = feed
         self._state_keeper = state_keeper
         self._react = react
+        self._names = UserNames()
         self._started_s = time.monotonic()
         self._sampling: asyncio.Task[None] | None = None
         self.is_stopping = False
@@ -115,9 +117,10 @@ class Operations:
         Raises:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
+        by = await self._names.describe(who)
         record = self._settable_group(pcpu)
         target = self._inventory.group_window(record.group.number).fit(khz)
-        before_khz, by = record.override_khz, _name(who)
+        before_khz = record.override_khz
         self._react(events.OverrideSet(record.group.number, target, by))
         if not await self._takes_effect(record, target):
             why = record.reason or "the kernel did not accept the frequency"
@@ -144,10 +147,10 @@ class Operations:
         Raises:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
+        by = await self._names.describe(who)
         record = self._settable_group(pcpu)
         if record.override_khz is not None:
-            released = events.OverrideReleased(record.group.number, _name(who))
-            self._react(released)
+            self._react(events.OverrideReleased(record.group.number, by))
             await self._state_keeper.flush()
         return await self._cpu(record, pcpu)
 
@@ -199,12 +202,12 @@ class Operations:
         Raises:
             ControlError: 404 unknown domain or channel; 503 stopping.
         """
+        by = await self._names.describe(who)
         self._check_not_stopping()
         channel = self._inventory.channel(uuid, number)
         if channel is None:
             raise ControlError(f"domain {uuid} has no channel {number}", status=404)
-        switched = events.ChannelSwitched(uuid, number, is_enabled, _name(who))
-        self._react(switched)
+        self._react(events.ChannelSwitched(uuid, number, is_enabled, by))
         await self._state_keeper.flush()
         record = self._inventory.domains.get(uuid)
         if record is None:
@@ -219,6 +222,7 @@ class Operations:
         Raises:
             ControlError: 404 unknown domain; 409 it cannot be installed; 503 stopping.
         """
+        by = await self._names.describe(who)
         self._check_not_stopping()
         source = Source(SourceKind.OPERATOR, name)
         vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
@@ -227,7 +231,6 @@ class Operations:
             is_news = self._policy_runner.install(uuid, source, order_of(rule, vcpus))
         except PolicyError as error:
             raise ControlError(f"policy not set: {error}", status=409) from error
-        by = _name(who)
         self._react(
             events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
         )
@@ -262,6 +265,7 @@ class Operations:
         Raises:
             ControlError: 404 unknown domain or policy; 503 stopping.
         """
+        by = await self._names.describe(who)
         self._check_not_stopping()
         record = self._inventory.domains.get(uuid)
         source = Source(SourceKind.OPERATOR, name)
@@ -272,7 +276,7 @@ class Operations:
                 hint="see 'vmpower policy list'; to remove a policy of a rule or of "
                 "metadata, remove it there",
             )
-        self._react(events.PolicyEnded(uuid, source, f"removed by {_name(who)}"))
+        self._react(events.PolicyEnded(uuid, source, f"removed by {by}"))
         await self._state_keeper.flush()
         return self._status_builder().domain(record)
 
@@ -284,8 +288,9 @@ class Operations:
         Raises:
             ControlError: 503 stopping.
         """
+        by = await self._names.describe(who)
         self._check_not_stopping()
-        outcomes = self._dpdk_commands.execute_all(text, by=_name(who), cpu=cpu)
+        outcomes = self._dpdk_commands.execute_all(text, by=by, cpu=cpu)
         await self._state_keeper.flush()
         return models.OutcomeList(
             outcomes=tuple(
@@ -355,8 +360,5 @@ class Operations:
         self.is_stopping = True
         if self._sampling:
             self._sampling.cancel()
+        self._names.stop()
         self._feed.close()
-
-
-def _name(who: Peer) -> str:
-    return f"uid {who.uid} (pid {who.pid})"

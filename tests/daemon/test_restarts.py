@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from typing import TYPE_CHECKING
 
 import pytest
@@ -171,6 +173,8 @@ def test_events_are_kept_and_a_reader_continues(
     with ControlClient(daemon.socket) as client:
         client.override(5, 1_200_000)
         before = list(client.events())
+    user = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()}, pid {os.getpid()})"
+    assert any(f"fixed at 1.20 GHz by {user}" == e["text"][6:] for e in before)
     restart(daemon, ends)
     with ControlClient(daemon.socket) as client:
         after = list(client.events(after=before[-1]["id"]))
