@@ -15,7 +15,8 @@ from cli.output.echo import echo, print_json
 from cli.output.tables.cpus import (
     build_clock_group,
     build_cpus,
-    describe_change,
+    describe_override,
+    describe_release,
     group_cpus,
 )
 from orchestrator.control.client import ControlClient
@@ -82,8 +83,8 @@ def set_frequency(
 ) -> None:
     """Fix the frequency of CPUs, overriding guests and policies.
 
-    The override lasts until 'vmpower cpu release', or until vmpowerd stops. It applies
-    to whole clock groups, including CPUs that are not named.
+    The override lasts until 'vmpower cpu release' or the next boot, also over restarts
+    of vmpowerd. It applies to whole clock groups, including CPUs that are not named.
     """
     with as_usage_error():
         khz = parse_khz(frequency)
@@ -94,9 +95,8 @@ def set_frequency(
 def release(context: typer.Context, cpus: _Cpus, output: OutputOption = None) -> None:
     """Release CPUs from 'vmpower cpu set'.
 
-    Guests and policies then decide again. If none requests a frequency, the CPUs run at
-    the highest one until their governor is restored, by default after 30 seconds
-    (power.release_after_s in vmpower.toml).
+    Guests and policies then decide again. If none of them has a vote, the governor and
+    limits that the CPUs had before are restored at once.
     """
     _change(context, cpus, output, None)
 
@@ -112,11 +112,15 @@ def _change(
             pcpu = group[0]["pcpu"]
             answer = client.release(pcpu) if khz is None else client.override(pcpu, khz)
             changed.append([{**answer, "pcpu": cpu["pcpu"]} for cpu in group])
+        domains = client.domains()["domains"] if khz is None else []
     if settings.output is Output.JSON:
         print_json({"cpus": [cpu for group in changed for cpu in group]})
         return
     for group in changed:
-        echo(describe_change(group, khz))
+        if khz is None:
+            echo(describe_release(group, domains))
+        else:
+            echo(describe_override(group, khz))
 
 
 def _select(client: ControlClient, text: str) -> list[list[Cpu]]:

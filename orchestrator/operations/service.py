@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator import __version__, events
 from orchestrator.control import models
 from orchestrator.controller.actions import Report
-from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.controller.group_lifecycle import HELD, GroupStage
 from orchestrator.errors import ControlError
 from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 SET_TIMEOUT_S = 2.0
 """Taking a group takes some 25 ms at most; after this time the kernel refuses."""
 POLL_INTERVAL_S = 0.005
+_OURS = HELD - {GroupStage.PREPARED}
+"""Stages in which a clock group does not have its original settings."""
 SAMPLE_INTERVAL_S = 0.25
 """How often grants are compared for the event stream, while a client follows it: as
 often as a person can read, and cheap."""
@@ -144,6 +146,8 @@ class Operations:
     async def release(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
         """Release the clock group to its votes; without an override, do nothing.
 
+        Without votes, its original settings are restored before this returns.
+
         Raises:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
@@ -151,8 +155,29 @@ class Operations:
         record = self._settable_group(pcpu)
         if record.override_khz is not None:
             self._react(events.OverrideReleased(record.group.number, by))
+            await self._wait_until_restored(record)
             await self._state_keeper.flush()
         return await self._cpu(record, pcpu)
+
+    async def _wait_until_restored(self, record: GroupRecord) -> None:
+        """Wait until a group has its original settings, unless votes keep it."""
+        deadline = time.monotonic() + SET_TIMEOUT_S
+        while (
+            record.stage in _OURS
+            and not self._has_votes(record.group.number)
+            and time.monotonic() < deadline
+        ):
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    def _has_votes(self, number: int) -> bool:
+        requested_khz = self._monitor.snapshot().requested_khz
+        return any(
+            requested_khz.get((domain.spec.uuid, int(vcpu))) is not None
+            for domain in self._inventory.pinned_into(number)
+            if domain.is_enforced()
+            for vcpu, placement in domain.placements.items()
+            if placement.group == number
+        )
 
     def _settable_group(self, pcpu: PCpu) -> GroupRecord:
         self._check_not_stopping()

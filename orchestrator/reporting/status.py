@@ -209,7 +209,8 @@ class StatusBuilder:
 
     def _find_reason(self, record: GroupRecord) -> str | None:
         is_shared = record.sent is not None and record.sent.has_host_cpus
-        if record.stage is GroupStage.TAKEN and is_shared:
+        is_kept_high = is_shared and record.override_khz is None
+        if record.stage is GroupStage.TAKEN and is_kept_high:
             return (
                 "kept at its highest step: the host's own work may run in its clock"
                 " group (power.share_with_host)"

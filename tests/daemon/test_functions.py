@@ -336,3 +336,25 @@ def test_dts_negative_invalid_numbers_are_refused(
         with pytest.raises(ControlError):
             client.override(-1, MIN)
     assert daemon.status()["daemon"]["monitor_pid"] is not None
+
+
+def test_a_release_restores_at_once_or_leaves_the_cpu_to_votes(
+    uri: str, tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    # With the default release_after_s, after which a group without votes is restored.
+    with (
+        DaemonProcess(uri, tree.root) as daemon,
+        ControlClient(daemon.socket) as client,
+    ):
+        before = tree.read(GOVERNOR.format(5))
+        client.override(5, MIN)
+        assert tree.read(GOVERNOR.format(5)) == "userspace"
+        released = client.release(5)
+        assert tree.read(GOVERNOR.format(5)) == before
+        assert (released["claimed"], released["grant_khz"]) == (False, None)
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        ends[0].accept()
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+        client.override(2, NOMINAL)
+        assert client.release(2)["claimed"]
+        wait_for_frequency(tree, 2, MIN)

@@ -16,6 +16,7 @@ from cli.output.tables.cells import (
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.status import unmanaged_notes
 from orchestrator.values.cpuset import format_cpulist, name_cpus
+from orchestrator.values.domain_settings import Mode
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
 
@@ -127,21 +128,37 @@ def _locations(group: list[Cpu]) -> list[tuple[str, Cell]]:
     return [(label, Cell(format_cpulist(found))) for label, found in known if found]
 
 
-def describe_change(group: list[Cpu], requested_khz: int | None) -> str:
-    """Describe in one line what an override or its release did to a clock group."""
+def describe_release(group: list[Cpu], domains: Iterable[Domain]) -> str:
+    """Describe in one line what the release of a clock group did."""
+    name, number = _name_group(group), group[0]["clock_group"]
+    if not group[0]["claimed"]:
+        return f"{name}: released to governor {group[0]['governor']}"
+    votes = [
+        f"{printable(domain['name'])} vCPU {vcpu['vcpu']}"
+        f" ({format_khz(vcpu['requested_khz'])})"
+        for domain in domains
+        if domain["mode"] == Mode.ENFORCE
+        for vcpu in domain["vcpus"]
+        if vcpu["clock_group"] == number and vcpu["requested_khz"] is not None
+    ]
+    if not votes:
+        return f"{name}: released, its governor is being restored"
+    return f"{name}: released to the votes of {', '.join(votes)}"
+
+
+def _name_group(group: list[Cpu]) -> str:
     cpu = group[0]
     cpus = name_cpus(each["pcpu"] for each in group)
     simulated = ", simulated" if cpu["simulated"] else ""
-    group_name = f"clock group {cpu['clock_group']} ({cpus}{simulated})"
-    if requested_khz is None:
-        return f"{group_name}: override released"
-    khz, rounded = cpu["override_khz"], ""
+    return f"clock group {cpu['clock_group']} ({cpus}{simulated})"
+
+
+def describe_override(group: list[Cpu], requested_khz: int) -> str:
+    """Describe in one line what an override did to a clock group."""
+    khz, rounded = group[0]["override_khz"], ""
     if khz != requested_khz:
         rounded = f" (requested: {format_khz(requested_khz)})"
-    return (
-        f"{group_name}: fixed at {format_khz(khz)}{rounded}"
-        " until released or vmpowerd stops"
-    )
+    return f"{_name_group(group)}: fixed at {format_khz(khz)}{rounded} until released"
 
 
 def _list(group: list[Cpu]) -> str:
