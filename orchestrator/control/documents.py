@@ -46,7 +46,10 @@ class Channel(TypedDict):
     """Number of requests answered NACK, by reason: `physical`, `no-vcpu`, `floating`,
     ..."""
     nack_causes: dict[str, str]
-    """Explanation of a reason's most recent NACK, by reason."""
+    """Explanation of a reason's most recent NACK, by reason; left out once the cause
+    has ended, as when the channel is enabled again."""
+    nack_last: dict[str, str]
+    """When a request was answered NACK for a reason the last time, by reason."""
     generation: int | None
     """Packet size of its guest in bytes: 464 for DPDK 18.11 and newer, 456 for 17.11,
     16 before, 460 for 32-bit guests; null until the guest has sent a packet."""

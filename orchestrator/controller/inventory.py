@@ -8,7 +8,7 @@ Synchronization: the asyncio thread only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller.group_lifecycle import GroupStage
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from orchestrator.config import Config
     from orchestrator.controller.actions import UpdatePolicySubject
+    from orchestrator.events import RequestRefused
     from orchestrator.limits import Window
     from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
@@ -55,6 +56,14 @@ class Placement:
     """Why it is not controllable; None if it is."""
 
 
+class ExplainedRefusal(NamedTuple):
+    """A request that was refused, and why."""
+
+    event: RequestRefused
+    cause: str
+    """For people."""
+
+
 @dataclass(slots=True)
 class ChannelRecord:
     """One channel of one domain."""
@@ -73,8 +82,8 @@ class ChannelRecord:
     """Who disabled it; empty while it is enabled."""
     is_close_doubted: bool = False
     """Whether its port's state is to be read: a close was reported, and then bytes."""
-    refusals: dict[Refusal, str] = field(default_factory=dict)
-    """The latest cause of each refusal since the domain was started, as text."""
+    refusals: dict[Refusal, ExplainedRefusal] = field(default_factory=dict)
+    """The latest of each reason since the domain was started."""
 
 
 @dataclass(slots=True)

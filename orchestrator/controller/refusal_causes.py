@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.channel.protocol import MAX_VCPUS
 from orchestrator.controller.actions import Report, Severity
+from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.controller.inventory import ExplainedRefusal
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.rights import resolve_rights
 from orchestrator.values.cpuset import name_all, name_cpus
 from orchestrator.values.domain import VCpu
-from orchestrator.values.domain_settings import SETTINGS
+from orchestrator.values.domain_settings import SETTINGS, Mode
 from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
@@ -22,7 +25,13 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import (
+        ChannelRecord,
+        DomainRecord,
+        GroupRecord,
+        Inventory,
+        Placement,
+    )
     from orchestrator.rights import Rights
 
 _INTENDED = frozenset({Refusal.OBSERVED, Refusal.DISABLED, Refusal.OVERRIDDEN})
@@ -36,9 +45,10 @@ def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Actio
     if record is None or channel is None:
         return []
     cause = _CAUSES[event.reason](_Case(inventory, record, event))
-    if channel.refusals.get(event.reason) == cause:
+    known = channel.refusals.get(event.reason)
+    channel.refusals[event.reason] = ExplainedRefusal(event, cause)
+    if known is not None and known.cause == cause:
         return []
-    channel.refusals[event.reason] = cause
     word = event.reason.word
     return [
         Report(
@@ -51,9 +61,19 @@ def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Actio
     ]
 
 
-def find_causes(record: DomainRecord, number: int) -> dict[str, str]:
-    """Return why requests of a channel were refused, by the reason's word."""
-    causes = dict(record.channels[number].refusals)
+def find_causes(
+    inventory: Inventory, record: DomainRecord, number: int
+) -> dict[str, str]:
+    """Return why requests of a channel are refused, by the reason's word.
+
+    A cause that has ended is left out: what it advises has been done, or no longer
+    helps.
+    """
+    causes = {
+        reason: refusal.cause
+        for reason, refusal in record.channels[number].refusals.items()
+        if _LASTING[reason](_Case(inventory, record, refusal.event))
+    }
     policies = record.policy_refusals
     # Most have none; a source is built only for the others.
     policy = policies and policies.get(Source(SourceKind.GUEST, channel=number))
@@ -75,12 +95,25 @@ class _Case(NamedTuple):
         return resolve_rights(self.inventory.config, self.record.spec)
 
     @property
+    def channel(self) -> ChannelRecord:
+        """The channel of the request."""
+        return self.record.channels[self.event.number]
+
+    @property
     def cpus(self) -> str:
         """The CPUs of the vCPU's clock group, as text."""
-        place = self.record.placements.get(VCpu(self.event.vcpu))
-        number = place.group if place else None
-        record = None if number is None else self.inventory.groups.get(number)
-        return name_cpus(record.group.pcpus if record else ())
+        return name_cpus(self.group.group.pcpus if self.group else ())
+
+    @property
+    def place(self) -> Placement | None:
+        """Where the vCPU of the request runs; None: there is none."""
+        return self.record.placements.get(VCpu(self.event.vcpu))
+
+    @property
+    def group(self) -> GroupRecord | None:
+        """The clock group of that vCPU."""
+        number = self.place.group if self.place else None
+        return None if number is None else self.inventory.groups.get(number)
 
 
 def _observed(case: _Case) -> str:
@@ -166,4 +199,46 @@ _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
     Refusal.POLICIES_TOO_MANY: _too_many,
     Refusal.POLICY_REFUSED: _bad_policy,
     **{it.refusal: _forbidden(it) for it in Permission},
+}
+
+
+# Whether the same request would still be refused for the same reason.
+
+
+def _is_absent(case: _Case) -> bool:
+    return case.place is None or case.event.vcpu >= MAX_VCPUS
+
+
+def _is_floating(case: _Case) -> bool:
+    return case.place is not None and case.place.reason is not None
+
+
+def _is_turbo_unavailable(case: _Case) -> bool:
+    has_turbo = case.group is not None and case.group.group.steps.has_turbo
+    return not (case.rights.turbo.value and has_turbo)
+
+
+def _is_overridden(case: _Case) -> bool:
+    return case.group is not None and case.group.override_khz is not None
+
+
+def _is_untaken(case: _Case) -> bool:
+    return case.group is None or case.group.stage is not GroupStage.TAKEN
+
+
+def _is_forbidden(permission: Permission) -> Callable[[_Case], bool]:
+    return lambda case: not case.rights[permission].value
+
+
+_LASTING: Mapping[Refusal, Callable[[_Case], bool]] = {
+    # By default: what the guest sends, or what only the kernel knows.
+    **dict.fromkeys(Refusal, lambda _case: True),
+    Refusal.OBSERVED: lambda case: case.rights.mode.value is Mode.OBSERVE,
+    Refusal.DISABLED: lambda case: not case.channel.is_enabled,
+    Refusal.NO_VCPU: _is_absent,
+    Refusal.FLOATING: _is_floating,
+    Refusal.TURBO: _is_turbo_unavailable,
+    Refusal.OVERRIDDEN: _is_overridden,
+    Refusal.CLAIM: _is_untaken,
+    **{it.refusal: _is_forbidden(it) for it in Permission},
 }

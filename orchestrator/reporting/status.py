@@ -10,6 +10,8 @@ are not all from the same moment.
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
@@ -174,7 +176,10 @@ class StatusBuilder:
             errors_total=counted.errors,
             unanswered_total=counted.unanswered,
             nack_reasons=dict(counted.nack_reasons),
-            nack_causes=find_causes(record, spec.number),
+            nack_causes=find_causes(self._inventory, record, spec.number),
+            nack_last={
+                word: _wall_time(at_ns) for word, at_ns in counted.nack_last_ns.items()
+            },
             generation=counted.generation,
             generation_given=counted.is_generation_configured,
         )
@@ -216,6 +221,12 @@ class StatusBuilder:
                 " group (power.share_with_host)"
             )
         return record.reason or None
+
+
+def _wall_time(at_ns: int) -> datetime:
+    """Return the wall time of a monotonic one, to the second."""
+    ago = timedelta(seconds=(time.monotonic_ns() - at_ns) / 1e9)
+    return (datetime.now(UTC) - ago).replace(microsecond=0)
 
 
 def _refusals(record: DomainRecord) -> Iterator[str]:

@@ -37,6 +37,7 @@ from orchestrator.monitor.link.table import (
     NACKS,
     REASONS,
     REFUSALS,
+    REFUSED_AT,
     UNANSWERED,
     VCPU_ROWS,
     VCPU_WORDS,
@@ -273,6 +274,11 @@ class Records:
             generation=generation,
             is_generation_configured=is_configured,
             nack_reasons={word: count for word, count in refused.items() if count},
+            nack_last_ns={
+                refusal.word: words[at + REFUSED_AT + refusal]
+                for refusal in Refusal
+                if refused[refusal.word]
+            },
         )
 
     def _read_requested(

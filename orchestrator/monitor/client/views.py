@@ -48,6 +48,8 @@ class Counters:
     """Whether the generation is configured rather than detected."""
     nack_reasons: Mapping[str, int] = field(default_factory=dict)
     """Refused requests by reason; see `values.refusal.Refusal`."""
+    nack_last_ns: Mapping[str, int] = field(default_factory=dict)
+    """When (monotonic) the last of them was refused, by reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
