@@ -68,10 +68,12 @@ def set_domain(
 ) -> None:
     """Change a domain's settings; options not given stay unchanged.
 
-    The settings are stored in the domain's metadata and take effect at once. Rules in
-    vmpowerd's configuration take precedence: 'vmpower domain show' prints the effective
-    settings. Frequency limits apply to what the guest and policies request; a CPU for
-    which nothing is requested follows its governor.
+    The settings are stored in the domain's metadata and take effect at once. Those of
+    the definition (--config) last until they are unset, those of the running domain
+    (--live) until it is shut off. Rules in vmpowerd's configuration take precedence:
+    'vmpower domain show' prints the effective settings. Frequency limits apply to what
+    the guest and policies request; a CPU for which nothing is requested follows its
+    governor.
     """
     from orchestrator.hypervisor.operator import OperatorConnection
 

@@ -163,7 +163,8 @@ async def release(request: ApiRequest[None]) -> Cpu:
 async def switch_channel(request: ApiRequest[EnabledRequest]) -> Channel:
     """Enable or disable a channel.
 
-    A disabled channel has no vote, and its requests are answered NACK.
+    A disabled channel has no vote, and its requests are answered NACK. It stays
+    disabled over restarts of the domain and of the daemon, until the host is booted.
     """
     found, number = await _find_domain(request), request.number("number")
     if number not in (channel.number for channel in found.channels):
@@ -203,7 +204,7 @@ async def set_policy(request: ApiRequest[PolicyRequest]) -> Policy:
     """Set a policy for a running domain, replacing the one of this name.
 
     It takes precedence over the policies of the configuration and of the domain's
-    metadata, and ends when the domain stops.
+    metadata, outlives restarts of the daemon, and ends when the domain is shut off.
     """
     uuid = DomainId((await _find_domain(request)).uuid)
     name = _policy_name(request)

@@ -87,7 +87,9 @@ class ClientCalls(ABC):
     ) -> documents.Channel:
         """Enable or disable a channel.
 
-        A disabled channel has no vote, and its requests are answered NACK.
+        A disabled channel has no vote, and its requests are answered NACK. It stays
+        disabled over restarts of the domain and of the daemon, until the host is
+        booted.
         """
         target = f"/v1/domains/{_quoted(domain)}/channels/{number}/enabled"
         body: documents.EnabledRequest = {"enabled": enabled}
@@ -102,7 +104,7 @@ class ClientCalls(ABC):
         """Set a policy for a running domain, replacing the one of this name.
 
         It takes precedence over the policies of the configuration and of the domain's
-        metadata, and ends when the domain stops.
+        metadata, outlives restarts of the daemon, and ends when the domain is shut off.
         """
         target = f"/v1/domains/{_quoted(domain)}/policies/{_quoted(name)}"
         body: documents.PolicyRequest = {"text": text}

@@ -318,7 +318,7 @@ class PolicyList(TypedDict):
 
 
 class PolicyRequest(TypedDict):
-    """The policy that a domain is to have until it is removed or the domain stops."""
+    """The policy that a domain is to have until its removal, or the domain is off."""
 
     text: str
     """One policy, as in `utilisation up-above=0.9 vcpus=0-3`."""

@@ -96,6 +96,9 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
         )
     touched = record.groups()
     old, record.spec = record.spec, spec
+    if spec.run != old.run:
+        # Its policies end even if the daemon never saw it off.
+        actions += policy_subjects.forget(record)
     actions += _report_changes(old, spec)
     if (spec.settings, spec.name) != (old.settings, old.name):
         config = inventory.config

@@ -371,6 +371,7 @@ def test_advice_ends_with_its_cause(
         assert ends[0].request(0, Unit.SCALE_MIN) is Answer.NACK
         daemon.wait_for_answers("dpdk-0", 0, 1)
         channel = daemon.wait_for(lambda status: find_explained(status, "disabled"))
+        assert channel is not None
         assert "enable it with" in channel["nack_causes"]["disabled"]
         client.switch_channel("dpdk-0", 0, enabled=True)
         (channel, _) = client.domain("dpdk-0")["channels"]
