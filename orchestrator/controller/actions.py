@@ -170,6 +170,13 @@ class ResumePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteGuestPolicies:
+    """Note the present policies of a guest in its running domain."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
 class SaveState:
     """Write what operators have decided to the state file."""
 
@@ -222,6 +229,7 @@ Action = (
     | EndGuestPolicies
     | ResumeVotes
     | ResumePolicy
+    | NoteGuestPolicies
     | SaveState
     | PrepareGroup
     | TakeGroup

@@ -349,6 +349,8 @@ def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[
             is_closed = not event.is_open
             end = EndPortSession(event.uuid, number, event.at_ns, is_closed=is_closed)
             ends.append(end)
+    if event.is_open and record.awaited_policies:
+        ends.append(DescribeDomain(event.uuid))
     return ends
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator.controller import (
     channels,
     groups,
+    moved_policies,
     onboarding,
     policy_subjects,
     saved_state,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 def on_listed(inventory: Inventory, event: events.DomainsListed) -> list[Action]:
     """Describe all domains in the list, forget all others."""
+    if inventory.first_listed is None:
+        inventory.first_listed = frozenset(event.uuids)
     actions: list[Action] = []
     for uuid in [u for u in inventory.domains if u not in event.uuids]:
         actions += _forget(inventory, uuid)
@@ -77,6 +80,7 @@ def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Acti
     record = inventory.domains.get(event.uuid)
     if record is None:
         return [DescribeDomain(event.uuid)]
+    record.awaited_policies = ()
     return [
         *channels.withdraw(event.uuid, None, "the guest rebooted"),
         Report("domain-changed", "guest rebooted", domain=record.spec.name),
@@ -87,6 +91,7 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     """Reconcile a domain with its description."""
     spec = event.spec
     record = inventory.domains.get(spec.uuid)
+    is_new = record is None
     actions: list[Action] = []
     if record is None:
         record = inventory.domains[spec.uuid] = DomainRecord(
@@ -99,6 +104,7 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     if spec.run != old.run:
         # Its policies end even if the daemon never saw it off.
         actions += policy_subjects.forget(record)
+        actions += moved_policies.await_ports(inventory, record, is_new=is_new)
     actions += _report_changes(old, spec)
     if (spec.settings, spec.name) != (old.settings, old.name):
         config = inventory.config
@@ -111,6 +117,7 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     if _relevant_parts(spec) != _relevant_parts(old):
         actions += replace_vcpus(inventory, record, touched)
     actions += resumption.after
+    actions += moved_policies.resume_open(inventory, record)
     return actions + onboarding.review(inventory, record)
 
 

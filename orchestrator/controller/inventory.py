@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ChannelSpec,
         DomainId,
         DomainSpec,
+        GuestPolicy,
         PCpu,
         VCpuSpec,
     )
@@ -128,6 +129,9 @@ class DomainRecord:
     """The vCPUs that policies control."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
     """Why policies were last refused: a repetition is not reported again."""
+    awaited_policies: tuple[GuestPolicy, ...] = ()
+    """Policies of its guest from before it was saved or migrated, which are installed
+    when the guest has its port open again."""
     onboarding: OnboardingRecord = field(default_factory=OnboardingRecord)
 
     def groups(self) -> set[int]:
@@ -187,6 +191,8 @@ class Inventory:
     groups: dict[int, GroupRecord] = field(default_factory=dict)
     saved: dict[DomainId, SavedDomain] = field(default_factory=dict)
     """Decisions of the daemon's last run, until their domain is described."""
+    first_listed: frozenset[DomainId] | None = None
+    """The domains that existed when the daemon started; None: not known yet."""
     _domains_in: dict[int, set[DomainId]] = field(default_factory=dict)
     """Domains with a vCPU in each clock group, so that a look at one group does not
     cost a look at every domain of the host."""

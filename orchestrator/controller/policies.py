@@ -14,6 +14,7 @@ from orchestrator.channel.protocol import GENERATIONS, decode_policy
 from orchestrator.controller.actions import (
     EndGuestPolicies,
     InstallPolicy,
+    NoteGuestPolicies,
     Report,
     SaveState,
     Severity,
@@ -45,8 +46,11 @@ def on_sent(inventory: Inventory, event: events.PolicySent) -> list[Action]:
     return [InstallPolicy(event.uuid, event.number, event.ticket, order)]
 
 
-def on_removed(_inventory: Inventory, event: events.PolicyRemoved) -> list[Action]:
+def on_removed(inventory: Inventory, event: events.PolicyRemoved) -> list[Action]:
     """End a guest's policies, as DPDK's host does: it keeps one per guest."""
+    record = inventory.domains.get(event.uuid)
+    if record is not None:
+        record.awaited_policies = ()
     return [EndGuestPolicies(event.uuid, None, "removed by the guest")]
 
 
@@ -62,9 +66,7 @@ def on_installed(inventory: Inventory, event: events.PolicyInstalled) -> list[Ac
         again = " again" if event.is_resumed else ""
         text = f"policy {event.kind} of {event.source} is in force{again}{by}"
         actions.append(_report(record, event.source, text))
-    if event.source.kind is SourceKind.OPERATOR:
-        actions.append(SaveState())
-    return actions
+    return actions + _keep(event.uuid, event.source)
 
 
 def on_refused(inventory: Inventory, event: events.PolicyRefused) -> list[Action]:
@@ -79,9 +81,18 @@ def on_ended(inventory: Inventory, event: events.PolicyEnded) -> list[Action]:
         return []
     text = f"policy of {event.source} ended: {event.cause}"
     actions: list[Action] = [_report(record, event.source, text)]
-    if event.source.kind is SourceKind.OPERATOR:
-        actions.append(SaveState())
-    return actions
+    return actions + _keep(event.uuid, event.source)
+
+
+def _keep(uuid: DomainId, source: Source) -> list[Action]:
+    """Make a change of policies outlive what its source outlives."""
+    match source.kind:
+        case SourceKind.OPERATOR:
+            return [SaveState()]
+        case SourceKind.GUEST:
+            return [NoteGuestPolicies(uuid)]
+        case _:
+            return []
 
 
 def _interpret(inventory: Inventory, event: events.PolicySent) -> PolicyOrder:

@@ -111,6 +111,7 @@ def read_domain_spec(
         is_pinned=parsed.is_pinned,
         interfaces=parsed.interfaces,
         settings=parsed.settings,
+        guest_policies=parsed.guest_policies if is_running else (),
         problems=parsed.problems,
     )
 

@@ -34,6 +34,7 @@ from orchestrator.monitor.client.views import GuestVote
 from orchestrator.monitor.link.commands import CloseChannel, Decided, HandOver
 from orchestrator.monitor.link.table import Voter
 from orchestrator.performer.call_pool import CallPool
+from orchestrator.performer.guest_policy_notes import GuestPolicyNotes
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
 from orchestrator.system.open_files import describe_shortage
@@ -90,6 +91,12 @@ class Performer:
         self._event_log = event_log
         self._post = post
         self._connector = connector
+        self._notes = GuestPolicyNotes(
+            inventory=inventory,
+            policy_runner=policy_runner,
+            hypervisor=hypervisor,
+            domain_calls=domain_calls,
+        )
         self._listing = CallPool("listing", size=1)
         self._domain_calls = domain_calls
         self._power_calls = CallPool("power", size=POWER_CALLS)
@@ -119,6 +126,7 @@ class Performer:
             actions.ResumePolicy: lambda a: policy_runner.resume(
                 a.uuid, a.source, a.order
             ),
+            actions.NoteGuestPolicies: lambda a: self._notes.update_later(a.uuid),
             actions.SaveState: lambda _action: state_keeper.update(),
             actions.PrepareGroup: self._journal,
             actions.TakeGroup: self._take,
@@ -144,6 +152,7 @@ class Performer:
         for task in self._start_tasks:
             task.cancel()
         self._policy_runner.stop()
+        self._notes.stop()
         for pool in (self._listing, self._domain_calls):
             pool.stop()
         self._power_calls.stop()

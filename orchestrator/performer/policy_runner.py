@@ -140,11 +140,15 @@ class PolicyRunner:
         """Install a policy of an earlier run of the daemon, and post the outcome."""
         kind = order.policy.kind
         try:
-            self.install(uuid, source, order)
+            is_news = self.install(uuid, source, order)
         except PolicyError as error:
             self._post(events.PolicyRefused(uuid, source, str(error)))
         else:
-            self._post(events.PolicyInstalled(uuid, source, kind, is_resumed=True))
+            self._post(
+                events.PolicyInstalled(
+                    uuid, source, kind, is_news=is_news, is_resumed=True
+                )
+            )
 
     def remove(self, uuid: DomainId, source: Source) -> bool:
         """End the policy of a source; return whether there was one."""

@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.channel.protocol import (
+    PolicyKind,
+    PolicyPacket,
+    WorkloadLevel,
+    encode_policy,
+)
 from tests.daemon.daemon_process import DaemonProcess
 from tests.rig.guest import GuestSpec
 from tests.rig.waiting import wait_for
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.rig
 
 LOWEST = 1_200_000
+LOW = PolicyPacket(policy=PolicyKind.WORKLOAD, workload=WorkloadLevel.LOW, num_vcpu=1)
 CLOCK = "devices/system/cpu/cpufreq/policy0/scaling_cur_freq"
 
 
@@ -66,4 +73,31 @@ def test_a_vote_is_resumed_in_the_same_run_only(
         daemon.start()
         daemon.wait_for_channel(guest.name, 0, "open")
         assert vcpu_of(daemon, guest)["requested_khz"] is None
+    guest.remove()
+
+
+def test_a_policy_of_the_guest_goes_with_a_saved_domain(
+    session_host: SessionHost, tree: CpuTree
+) -> None:
+    guest = session_host.start(GuestSpec(name="saved", pins={0: "0"}))
+    image = str(session_host.guests / "image")
+    installed = "policy workload of guest channel 0 is in force"
+    with DaemonProcess(session_host.uri, tree.root) as daemon:
+        daemon.wait_for_channel(guest.name, 0, "open")
+        guest.talker.run("open:0")
+        guest.talker.run("connect:0")
+        guest.talker.run(f"raw:0:{encode_policy(LOW).hex()}")
+        wait_for(lambda: "workload low" in guest.domain.XMLDesc(), "it is noted")
+        guest.domain.save(image)
+        wait_for(lambda: daemon.domain(guest.name)["policies"] == [], "it ended here")
+        session_host.connection.restore(image)
+        wait_for(lambda: f"{installed} again" in daemon.log_text(), "it is resumed")
+        (policy,) = daemon.domain(guest.name)["policies"]
+        assert (policy["source"], policy["channel"]) == ("guest", 0)
+
+        # It ends with the program that sent it, and nothing is left for the next time.
+        guest.domain.reset(0)
+        wait_for(lambda: "workload low" not in guest.domain.XMLDesc(), "it is removed")
+        assert daemon.domain(guest.name)["policies"] == []
+        assert "ended: the guest rebooted" in daemon.log_text()
     guest.remove()
