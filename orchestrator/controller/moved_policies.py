@@ -63,6 +63,8 @@ def _has_moved(inventory: Inventory, spec: DomainSpec) -> bool:
 
 def resume_open(inventory: Inventory, record: DomainRecord) -> list[Action]:
     """Install the policies whose port the guest has open."""
+    if not record.awaited_policies:
+        return []
     unopened = {
         number
         for number, channel in record.channels.items()

@@ -39,7 +39,7 @@ def list_settings(rights: Rights) -> list[Setting]:
         Setting(
             _LABELS.get(key, key.replace("_", " ").capitalize()),
             _value(key, setting["value"]),
-            printable(setting["source"]),
+            _source(setting),
         )
         for key, setting in settings.items()
     ]
@@ -59,6 +59,11 @@ def build_settings(rights: Rights) -> Sheet:
 def source_cell(source: str) -> Cell:
     """Show the source of a setting, highlighted if the domain cannot override it."""
     return Cell(source, _SOURCE_STYLES.get(source, Style.PLAIN))
+
+
+def _source(setting: Mapping[str, Any]) -> str:
+    reason = setting.get("reason")
+    return printable(f"{setting['source']}; {reason}" if reason else setting["source"])
 
 
 def _value(key: str, value: object) -> str:
