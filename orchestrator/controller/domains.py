@@ -203,6 +203,8 @@ def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:
 
 def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
     record = inventory.forget(uuid)
+    if inventory.first_listed is not None:
+        inventory.first_listed -= {uuid}  # it may be migrated back
     touched = record.groups() & inventory.groups.keys()
     return [
         *channels.close_all(record),

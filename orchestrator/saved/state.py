@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestrator.errors import ConfigError
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.policy.text import describe, parse_policies
@@ -82,9 +83,12 @@ class SavedPolicy(Saved):
         """Return the policy of a domain.
 
         Raises:
-            ConfigError: this version does not know such a policy.
+            ConfigError: the text is not one policy that this version knows.
         """
-        (rule,) = parse_policies(self.text, match=uuid)
+        rules = parse_policies(self.text, match=uuid)
+        if len(rules) != 1:
+            raise ConfigError(f"expected one policy, not {len(rules)}")
+        (rule,) = rules
         vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
         macs = None if self.macs is None else frozenset(self.macs)
         return replace(order_of(rule, vcpus), macs=macs)

@@ -76,6 +76,13 @@ def test_a_guest_that_was_migrated_here_has_its_policy() -> None:
     assert sources(host) == ["guest channel 0"]
 
 
+def test_a_guest_that_was_migrated_away_and_back_has_its_policy() -> None:
+    host = started(replace(running(is_open=True), guest_policies=()))
+    host.tell(e.DomainVanished(OFF.uuid))
+    describe(host, running(run=8, is_open=True))
+    assert sources(host) == ["guest channel 0"]
+
+
 def test_a_domain_that_was_found_at_the_start_has_none() -> None:
     """It ended with a daemon that was killed; the note is removed."""
     spec = running(is_open=True)
@@ -122,6 +129,8 @@ def test_a_guest_that_may_not_send_policies_here_has_none() -> None:
     [
         GuestPolicy(channel=5, text="workload low vcpus=0"),
         GuestPolicy(channel=0, text="telepathy"),
+        GuestPolicy(channel=0, text=" "),
+        GuestPolicy(channel=0, text="workload low; workload high"),
     ],
 )
 def test_a_policy_that_is_impossible_here_is_reported(noted: GuestPolicy) -> None:
