@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import StateError
@@ -101,6 +101,7 @@ def test_an_invalid_file_is_set_aside(path: Path, tree: CpuTree, data: bytes) ->
     assert path.with_name("state.json.unreadable").read_bytes() == data
 
 
+@settings(deadline=None)  # each example creates files
 @given(st.binary(max_size=200))
 def test_no_bytes_are_an_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
