@@ -56,6 +56,16 @@ class Access(StrEnum):
     """Sufficient, except that a guest closing its port is noticed only at a resync."""
 
 
+class DriftResponse(StrEnum):
+    """Response to another program's change of a taken clock group."""
+
+    YIELD = "yield"
+    """Leave the clock group as it is, and refuse requests until `vmpower cpu
+    retake`."""
+    RETAKE = "retake"
+    """Take it back, up to three times a minute, then leave it."""
+
+
 class LogLevel(StrEnum):
     """Minimum severity of log messages."""
 
@@ -107,6 +117,13 @@ class PowerConfig:
     share_with_host: bool = False
     """Whether a clock group may be slowed down even if no domain is pinned to one of
     its CPUs, which may therefore run host tasks."""
+    verify_s: float = 2.0
+    """Interval, in seconds, at which the governor and the frequency of every taken
+    clock group are compared with what was set. CPUs that come back online or from
+    suspend are checked at once."""
+    drift: DriftResponse = DriftResponse.YIELD
+    """What to do if another program changes the governor or the frequency of a taken
+    clock group."""
     fallback_governor: str = "schedutil"
     """Governor to restore on CPUs that were found in `userspace` without a restore
     journal."""
@@ -274,6 +291,7 @@ def _find_problems(config: Config) -> list[str]:
     for name, value, least in (
         ("libvirt.resync_s", config.libvirt.resync_s, 1),
         ("power.release_after_s", config.power.release_after_s, 0),
+        ("power.verify_s", config.power.verify_s, 0.1),
     ):
         # Written so that "nan", which TOML has, is rejected, too.
         if not least <= value <= _MAX_S:

@@ -28,6 +28,7 @@ from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
+from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.performer.state_keeper import StateKeeper
@@ -164,6 +165,9 @@ class Daemon:
         )
         self._is_state_loaded = False
         """Whether the state file has been read, and so may be replaced."""
+        self._host_watch = HostWatch(
+            self._tree, lambda: self._config.power.verify_s, self.react
+        )
         self._fifo_problem = ""
         self._server = ControlServer(self._operations, config.run_dir)
 
@@ -262,6 +266,7 @@ class Daemon:
         self._is_state_loaded = True
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
+        self._host_watch.start()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.
         gc.freeze()
@@ -298,6 +303,7 @@ class Daemon:
         """Restore the host; a hung libvirt does not delay it."""
         notify("STOPPING=1")
         self._stopping.set()
+        self._host_watch.stop()
         self._operations.stop()
         if self._fifos is not None:
             self._fifos.close()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.policy.subject import Source
     from orchestrator.power.topology import Topology
     from orchestrator.saved.state import SavedState
-    from orchestrator.values.domain import DomainId, DomainSpec
+    from orchestrator.values.domain import DomainId, DomainSpec, PCpu
     from orchestrator.values.refusal import Refusal
 
 
@@ -366,6 +366,41 @@ class WriteRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class VerificationDue:
+    """It is time to verify the taken groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpusSwitched:
+    """CPUs went offline or came back, possibly both."""
+
+    pcpus: frozenset[PCpu] | None
+    """None: any of them, as after the host's resume from suspend."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDrifted:
+    """Another program changed the settings of a taken group."""
+
+    group: int
+    change: str
+    """What it changed, as text."""
+    suspects: tuple[str, ...]
+    """Running programs that are known to change such settings."""
+    at_s: float
+    """Monotonic."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRetaken:
+    """The operator takes a group back from another program."""
+
+    group: int
+    by: str = "the operator"
+    """User and process, as reported by the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRefused:
     """The monitor refused a request; posted once for each reason."""
 
@@ -450,6 +485,10 @@ Event = (
     | GroupFailed
     | GroupYielded
     | GroupRestored
+    | VerificationDue
+    | CpusSwitched
+    | GroupDrifted
+    | GroupRetaken
     | RequestRefused
     | WriteRefused
     | OverrideSet

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`vmpower cpu`: the frequencies of host CPUs."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from cli.completion import candidates
 from cli.framework.failures import UsageError, as_usage_error
 from cli.framework.group import new_app
 from cli.framework.session import Answer, connect, show
-from cli.framework.settings import Output, OutputOption, settings_of
+from cli.framework.settings import Output, OutputOption, Settings, settings_of
 from cli.framework.watch import WatchableCommand, WatchOption, show_query
 from cli.output.echo import echo, print_json
 from cli.output.tables.cpus import (
@@ -18,13 +19,14 @@ from cli.output.tables.cpus import (
     describe_override,
     describe_release,
     group_cpus,
+    name_group,
 )
 from orchestrator.control.client import ControlClient
-from orchestrator.control.documents import Cpu, CpuList
+from orchestrator.control.documents import Cpu, CpuList, Domain
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.units import parse_khz
 
-app = new_app(doc="Host CPUs and their frequencies: list, show, set, release.")
+app = new_app(doc="Host CPUs and their frequencies: list, show, set.")
 
 _Cpus = Annotated[
     str,
@@ -88,7 +90,12 @@ def set_frequency(
     """
     with as_usage_error():
         khz = parse_khz(frequency)
-    _change(context, cpus, output, khz)
+    _change(
+        settings_of(context, output),
+        cpus,
+        lambda client, pcpu: client.override(pcpu, khz),
+        lambda _, group: describe_override(group, khz),
+    )
 
 
 @app.command("release")
@@ -98,29 +105,66 @@ def release(context: typer.Context, cpus: _Cpus, output: OutputOption = None) ->
     Guests and policies then decide again. If none of them has a vote, the governor and
     limits that the CPUs had before are restored at once.
     """
-    _change(context, cpus, output, None)
+    domains: list[Domain] = []
+
+    def change(client: ControlClient, pcpu: int) -> Cpu:
+        released = client.release(pcpu)
+        domains[:] = client.domains()["domains"]
+        return released
+
+    _change(
+        settings_of(context, output),
+        cpus,
+        change,
+        lambda _, group: describe_release(group, domains),
+    )
+
+
+@app.command("retake")
+def retake(context: typer.Context, cpus: _Cpus, output: OutputOption = None) -> None:
+    """Take CPUs back from another program.
+
+    If another program changes the governor or the frequency of CPUs that vmpowerd has
+    taken, it leaves them as they are and refuses the requests of guests (power.drift in
+    vmpower.toml). 'vmpower status' shows such CPUs.
+    """
+    _change(
+        settings_of(context, output),
+        cpus,
+        lambda client, pcpu: client.retake(pcpu),
+        lambda before, group: (
+            f"{name_group(group)}: "
+            + ("retaken" if before["drift"] else "not changed by another program")
+        ),
+    )
 
 
 def _change(
-    context: typer.Context, cpus: str, output: Output | None, khz: int | None
+    settings: Settings,
+    cpus: str,
+    change: Callable[[ControlClient, int], Cpu],
+    describe: Callable[[Cpu, list[Cpu]], str],
 ) -> None:
-    settings = settings_of(context, output)
-    changed: list[list[Cpu]] = []
+    """Change complete clock groups, and print what became of them.
+
+    Args:
+        settings: of this command.
+        cpus: the CPUs, as text.
+        change: changes the clock group of a CPU.
+        describe: describes in one line a CPU of a group before, and the group after.
+    """
+    changed: list[tuple[Cpu, list[Cpu]]] = []
     with connect(settings, is_changing=True) as client:
         # Find all of them before changing the first one.
         for group in _select(client, cpus):
-            pcpu = group[0]["pcpu"]
-            answer = client.release(pcpu) if khz is None else client.override(pcpu, khz)
-            changed.append([{**answer, "pcpu": cpu["pcpu"]} for cpu in group])
-        domains = client.domains()["domains"] if khz is None else []
+            answer = change(client, group[0]["pcpu"])
+            after: list[Cpu] = [{**answer, "pcpu": cpu["pcpu"]} for cpu in group]
+            changed.append((group[0], after))
     if settings.output is Output.JSON:
-        print_json({"cpus": [cpu for group in changed for cpu in group]})
+        print_json({"cpus": [cpu for _, group in changed for cpu in group]})
         return
-    for group in changed:
-        if khz is None:
-            echo(describe_release(group, domains))
-        else:
-            echo(describe_override(group, khz))
+    for before, group in changed:
+        echo(describe(before, group))
 
 
 def _select(client: ControlClient, text: str) -> list[list[Cpu]]:

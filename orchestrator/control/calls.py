@@ -154,6 +154,16 @@ async def release(request: ApiRequest[None]) -> Cpu:
     return await request.backend.release(pcpu, who=request.who)
 
 
+@CALLS.delete("/v1/cpus/{pcpu}/drift", answer=Cpu, errors=(404, 409))
+async def retake(request: ApiRequest[None]) -> Cpu:
+    """Take a CPU's clock group back from another program that changed it.
+
+    Without such a change this does nothing.
+    """
+    pcpu = PCpu((await _find_cpu(request)).pcpu)
+    return await request.backend.retake(pcpu, who=request.who)
+
+
 @CALLS.put(
     "/v1/domains/{domain}/channels/{number}/enabled",
     answer=Channel,

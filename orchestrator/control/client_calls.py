@@ -82,6 +82,14 @@ class ClientCalls(ABC):
         target = f"/v1/cpus/{pcpu}/clock"
         return cast("documents.Cpu", self._call("DELETE", target))
 
+    def retake(self, pcpu: int) -> documents.Cpu:
+        """Take a CPU's clock group back from another program that changed it.
+
+        Without such a change this does nothing.
+        """
+        target = f"/v1/cpus/{pcpu}/drift"
+        return cast("documents.Cpu", self._call("DELETE", target))
+
     def switch_channel(
         self, domain: str, number: int, *, enabled: bool
     ) -> documents.Channel:

@@ -360,6 +360,9 @@ class Cpu(TypedDict):
     override_khz: int | None
     """Frequency that an operator has set for the clock group, in kHz; null without an
     override."""
+    drift: str | None
+    """What another program changed while the clock group was taken; the group is left
+    like that until it is retaken. null: nothing."""
     reason: str | None
     """Why its frequency cannot be set or lowered now; null if it can."""
     package: int | None
@@ -432,8 +435,8 @@ class EventRecord(TypedDict):
     """When it was recorded: ISO 8601, with a time zone."""
     kind: str
     """What it concerns: `channel-state`, `configuration`, `cpus`, `domain-changed`,
-    `grant`, `group`, `instruction`, `libvirt`, `missed`, `monitor`, `onboarding`,
-    `operator`, `policy`, `refusal` or `right`; more may be added."""
+    `drift`, `grant`, `group`, `instruction`, `libvirt`, `missed`, `monitor`,
+    `onboarding`, `operator`, `policy`, `refusal` or `right`; more may be added."""
     domain: str | None
     """Name of the domain concerned; null if it concerns none."""
     text: str

@@ -61,6 +61,14 @@ class ControlBackend(Protocol):
         """
         ...
 
+    async def retake(self, pcpu: PCpu, *, who: Peer) -> Cpu:
+        """Take a clock group back from another program; else do nothing.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
+        """
+        ...
+
     async def release(self, pcpu: PCpu, *, who: Peer) -> Cpu:
         """Release the clock group to its votes; without an override, do nothing.
 

@@ -210,6 +210,13 @@ class DropGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyGroups:
+    """Find out whether another program changed taken groups."""
+
+    groups: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StartMonitor:
     """Start a monitor process."""
 
@@ -235,6 +242,7 @@ Action = (
     | TakeGroup
     | RestoreGroup
     | DropGroup
+    | VerifyGroups
     | StartMonitor
     | Decided
 )

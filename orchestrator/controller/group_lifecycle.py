@@ -17,6 +17,7 @@ commands of this table:
 | PREPARED                    | original        | held               | UNTAKEN; WANTED           |
 | TAKING                      | being changed   | held, taken        | WANTED (UNTAKEN: override)|
 | TAKEN                       | ours            | held, taken        | TAKEN; YIELDED            |
+| DRIFTED                     | another's       | held, taken        | UNTAKEN; WANTED           |
 | RESTORING, RESTORING_WANTED | being restored  | held, taken        | YIELDED; WANTED           |
 | FAILED                      | as it is        | perhaps left over  | UNTAKEN, no descriptors   |
 
@@ -70,6 +71,9 @@ class GroupStage(StrEnum):
     """Its governor is being switched."""
     TAKEN = "taken"
     """The monitor writes its frequency."""
+    DRIFTED = "drifted"
+    """Another program changed it; it is left like that until the operator retakes it,
+    or no domain needs it."""
     RESTORING = "restoring"
     """Its original settings are being written back."""
     RESTORING_WANTED = "restoring-wanted"
@@ -103,8 +107,13 @@ class GroupEvent(Enum):
     """The kernel refused to prepare, take or restore it."""
     RETRIED = "retried"
     """It is time to retry what the kernel refused."""
-    CPU_RETURNED = "cpu-returned"
-    """One of its CPUs came back online, without the granted frequency."""
+    CPU_SWITCHED = "cpu-switched"
+    """One of its CPUs went offline or came back online, and may have lost the granted
+    frequency."""
+    DRIFTED = "drifted"
+    """Another program changed its governor or its frequency, and keeps it."""
+    RETAKEN = "retaken"
+    """It is to be taken back from another program."""
     MONITOR_STARTED = "monitor-started"
     """A new monitor process has no descriptors."""
 
@@ -134,7 +143,12 @@ _UNDER_WAY = (
     _S.RESTORING,
     _S.RESTORING_WANTED,
 )
-HELD = frozenset({_S.PREPARED, _S.TAKING, _S.TAKEN, _S.RESTORING, _S.RESTORING_WANTED})
+HELD = frozenset(
+    {
+        *(_S.PREPARED, _S.TAKING, _S.TAKEN, _S.DRIFTED),
+        *(_S.RESTORING, _S.RESTORING_WANTED),
+    }
+)
 """Stages in which the group's descriptors are open."""
 
 
@@ -148,7 +162,8 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     # Needed or not. An operation under way is finished first; a taken group is yielded.
     (_S.IDLE, _E.NEEDED): (_S.PREPARING, (PrepareGroup,)),
     (_S.PREPARED, _E.UNNEEDED): (_S.IDLE, _GIVE_UP),
-    **_unchanged(_E.NEEDED, _S.PREPARED, _S.TAKEN, _S.FAILED, *_UNDER_WAY),
+    (_S.DRIFTED, _E.UNNEEDED): (_S.RESTORING, (RestoreGroup,)),
+    **_unchanged(_E.NEEDED, _S.PREPARED, _S.TAKEN, _S.DRIFTED, _S.FAILED, *_UNDER_WAY),
     **_unchanged(_E.UNNEEDED, _S.IDLE, _S.TAKEN, _S.FAILED, *_UNDER_WAY),
     # Requested by the monitor, which waits for an answer.
     (_S.IDLE, _E.TAKE_WANTED): (_S.PREPARING_WANTED, (PrepareGroup,)),
@@ -157,6 +172,7 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     (_S.TAKEN, _E.TAKE_WANTED): (_S.TAKEN, (_confirm_take,)),
     (_S.RESTORING, _E.TAKE_WANTED): (_S.RESTORING_WANTED, ()),
     (_S.FAILED, _E.TAKE_WANTED): (_S.FAILED, (_deny_take,)),
+    (_S.DRIFTED, _E.TAKE_WANTED): (_S.DRIFTED, (_deny_take,)),
     **_unchanged(_E.TAKE_WANTED, _S.PREPARING_WANTED, _S.TAKING, _S.RESTORING_WANTED),
     # Requested by the operator.
     (_S.IDLE, _E.OVERRIDDEN): (_S.PREPARING_WANTED, (PrepareGroup,)),
@@ -165,7 +181,8 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     (_S.RESTORING, _E.OVERRIDDEN): (_S.RESTORING_WANTED, ()),
     **_unchanged(
         _E.OVERRIDDEN,
-        *(_S.PREPARING_WANTED, _S.TAKING, _S.TAKEN, _S.RESTORING_WANTED, _S.FAILED),
+        *(_S.PREPARING_WANTED, _S.TAKING, _S.TAKEN, _S.DRIFTED),
+        *(_S.RESTORING_WANTED, _S.FAILED),
     ),
     # Outcomes.
     (_S.PREPARING, _E.PREPARED): (_S.PREPARED, (_hand_over,)),
@@ -180,12 +197,20 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     (_S.RESTORING, _E.FAILED): (_S.FAILED, (_deny_take, *_GIVE_UP)),
     (_S.RESTORING_WANTED, _E.FAILED): (_S.FAILED, (_deny_take, *_GIVE_UP)),
     (_S.FAILED, _E.RETRIED): (_S.IDLE, ()),
-    **_unchanged(_E.RETRIED, _S.IDLE, _S.PREPARED, _S.TAKEN, *_UNDER_WAY),
+    **_unchanged(_E.RETRIED, _S.IDLE, _S.PREPARED, _S.TAKEN, _S.DRIFTED, *_UNDER_WAY),
     # The monitor yields only taken groups; a report in another stage has no effect.
     (_S.TAKEN, _E.YIELDED): (_S.RESTORING, (RestoreGroup,)),
-    **_unchanged(_E.YIELDED, _S.IDLE, _S.PREPARED, _S.FAILED, *_UNDER_WAY),
-    (_S.TAKEN, _E.CPU_RETURNED): (_S.TAKEN, (Reapply,)),
-    **_unchanged(_E.CPU_RETURNED, _S.IDLE, _S.PREPARED, _S.FAILED, *_UNDER_WAY),
+    **_unchanged(_E.YIELDED, _S.IDLE, _S.PREPARED, _S.DRIFTED, _S.FAILED, *_UNDER_WAY),
+    # What others change. Handing it over untaken makes the monitor stop writing.
+    (_S.TAKEN, _E.CPU_SWITCHED): (_S.TAKEN, (Reapply,)),
+    (_S.TAKEN, _E.DRIFTED): (_S.DRIFTED, (_hand_over,)),
+    (_S.TAKEN, _E.RETAKEN): (_S.TAKING, (_hand_over, TakeGroup)),
+    (_S.DRIFTED, _E.RETAKEN): (_S.TAKING, (TakeGroup,)),
+    **_unchanged(
+        _E.CPU_SWITCHED, _S.IDLE, _S.PREPARED, _S.DRIFTED, _S.FAILED, *_UNDER_WAY
+    ),
+    **_unchanged(_E.DRIFTED, _S.IDLE, _S.PREPARED, _S.DRIFTED, _S.FAILED, *_UNDER_WAY),
+    **_unchanged(_E.RETAKEN, _S.IDLE, _S.PREPARED, _S.FAILED, *_UNDER_WAY),
     (_S.TAKEN, _E.MONITOR_STARTED): (_S.TAKEN, (_hand_over_taken,)),
     **{
         (stage, _E.MONITOR_STARTED): (stage, (_hand_over,))

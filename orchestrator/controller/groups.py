@@ -16,8 +16,9 @@ from orchestrator.controller.actions import (
     Report,
     SaveState,
     Severity,
+    VerifyGroups,
 )
-from orchestrator.controller.group_lifecycle import GroupEvent, GroupStage, next_stage
+from orchestrator.controller.group_lifecycle import GroupEvent, GroupStage
 from orchestrator.monitor.link.commands import (
     DefineGroup,
 )
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.controller.actions import Action
     from orchestrator.controller.inventory import GroupRecord, Inventory
-    from orchestrator.values.domain import PCpu
 
 
 def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
@@ -75,7 +75,7 @@ def need(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
     for number in sorted(numbers):
         record = inventory.groups.get(number)
         if record is not None:
-            actions += _move(record, _need_of(inventory, record))
+            actions += record.move(_need_of(inventory, record))
     return actions
 
 
@@ -86,16 +86,11 @@ def _need_of(inventory: Inventory, record: GroupRecord) -> GroupEvent:
     return GroupEvent.OVERRIDDEN if is_overridden else GroupEvent.NEEDED
 
 
-def _move(record: GroupRecord, event: GroupEvent) -> list[Action]:
-    record.stage, actions = next_stage(record.stage, event, record.group.number)
-    return actions
-
-
 def on_prepared(inventory: Inventory, event: events.GroupPrepared) -> list[Action]:
     """Take the group if that was requested in the meantime."""
     record = inventory.groups[event.group]
     record.reason = ""
-    return _move(record, GroupEvent.PREPARED) + need(inventory, [event.group])
+    return record.move(GroupEvent.PREPARED) + need(inventory, [event.group])
 
 
 def on_take_wanted(inventory: Inventory, event: events.TakeWanted) -> list[Action]:
@@ -106,23 +101,23 @@ def on_take_wanted(inventory: Inventory, event: events.TakeWanted) -> list[Actio
 def take(inventory: Inventory, number: int) -> list[Action]:
     """Take a group for a vote; one that does not exist any more is ignored."""
     record = inventory.groups.get(number)
-    return _move(record, GroupEvent.TAKE_WANTED) if record else []
+    return record.move(GroupEvent.TAKE_WANTED) if record else []
 
 
 def on_renewed(inventory: Inventory, event: events.GroupRenewed) -> list[Action]:
     """Hand over a group whose original settings changed before it was taken."""
     record = inventory.groups[event.group]
     record.group = dataclasses.replace(record.group, governor=event.governor)
-    return _move(record, GroupEvent.RENEWED)
+    return record.move(GroupEvent.RENEWED)
 
 
 def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:
     """Report that the group's governor was switched."""
     record = inventory.groups[event.group]
-    record.reason = ""
+    record.reason = record.refused_errno = ""
     cpus = name_cpus(record.group.pcpus)
     taken = f"{cpus} taken from governor {record.group.governor}"
-    return [*_move(record, GroupEvent.TAKEN), _report(event.group, taken)]
+    return [*record.move(GroupEvent.TAKEN), _report(event.group, taken)]
 
 
 def _report(
@@ -136,7 +131,7 @@ def on_failed(inventory: Inventory, event: events.GroupFailed) -> list[Action]:
     record = inventory.groups[event.group]
     is_news = record.reason != event.reason
     record.reason = event.reason
-    actions = _move(record, GroupEvent.FAILED)
+    actions = record.move(GroupEvent.FAILED)
     if is_news:
         cpus = name_cpus(record.group.pcpus)
         failed = f"{cpus} cannot be managed: {event.reason}"
@@ -147,7 +142,7 @@ def on_failed(inventory: Inventory, event: events.GroupFailed) -> list[Action]:
 def on_yielded(inventory: Inventory, event: events.GroupYielded) -> list[Action]:
     """Restore a group: the monitor has stopped writing its frequency."""
     record = inventory.groups.get(event.group)
-    return _move(record, GroupEvent.YIELDED) if record else []
+    return record.move(GroupEvent.YIELDED) if record else []
 
 
 def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Action]:
@@ -156,23 +151,9 @@ def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Actio
     cpus = name_cpus(record.group.pcpus)
     restored = f"{cpus} restored to governor {record.group.governor}"
     return [
-        *_move(record, GroupEvent.RESTORED),
+        *record.move(GroupEvent.RESTORED),
         _report(event.group, restored),
         *need(inventory, [event.group]),
-    ]
-
-
-def reapply(inventory: Inventory, returned: frozenset[PCpu]) -> list[Action]:
-    """Write frequencies again that CPUs lost while they were offline.
-
-    Such a CPU comes back with the userspace governor, but without the granted
-    frequency (measured with acpi-cpufreq).
-    """
-    return [
-        action
-        for record in inventory.groups.values()
-        if record.group.pcpus & returned
-        for action in _move(record, GroupEvent.CPU_RETURNED)
     ]
 
 
@@ -180,7 +161,7 @@ def retry_failed(inventory: Inventory) -> bool:
     """Allow groups to be prepared again that the kernel refused; True if any."""
     failed = [r for r in inventory.groups.values() if r.stage is GroupStage.FAILED]
     for record in failed:
-        _move(record, GroupEvent.RETRIED)
+        record.move(GroupEvent.RETRIED)
     return bool(failed)
 
 
@@ -190,19 +171,21 @@ def define_all(inventory: Inventory) -> list[Action]:
     for record in inventory.groups.values():
         if record.sent is not None:
             actions.append(record.sent)
-        actions += _move(record, GroupEvent.MONITOR_STARTED)
+        actions += record.move(GroupEvent.MONITOR_STARTED)
     return actions
 
 
 def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[Action]:
-    """Read the CPUs again: a refused frequency may mean that one went offline."""
+    """Read the CPUs again: one may have gone offline, or lost our governor."""
     record = inventory.groups[event.group]
     cpus = name_cpus(record.group.pcpus)
     name = errno.errorcode.get(event.errno, str(event.errno))
+    record.refused_errno = name
     refused = f"the kernel refused a frequency of {cpus} ({name})"
     return [
         _report(event.group, refused, Severity.WARNING, errno=event.errno),
         ReadTopology(),
+        VerifyGroups((event.group,)),
     ]
 
 

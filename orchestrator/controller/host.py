@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.controller import (
     channels,
     domains,
+    drift,
     groups,
     onboarding,
     setting_changes,
@@ -45,7 +46,7 @@ def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action
     for number in [n for n in inventory.groups if n not in present]:
         if inventory.groups[number].stage is GroupStage.IDLE:
             del inventory.groups[number]
-    actions += groups.reapply(inventory, new.online - old.online)
+    actions += drift.reapply(inventory, new.online - old.online)
     return actions + replace_all(inventory)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.controller.group_lifecycle import GroupStage, next_stage
 from orchestrator.limits import Limits, turbo_limit, window_of
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestrator.config import Config
-    from orchestrator.controller.actions import UpdatePolicySubject
+    from orchestrator.controller.actions import Action, UpdatePolicySubject
+    from orchestrator.controller.group_lifecycle import GroupEvent
     from orchestrator.events import RequestRefused
     from orchestrator.limits import Window
     from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
@@ -160,11 +161,23 @@ class GroupRecord:
     stage: GroupStage = GroupStage.IDLE
     reason: str = ""
     """Why the kernel refused it; empty if it has not."""
+    refused_errno: str = ""
+    """Name of the error with which the kernel refused the last write, as far as known;
+    empty: it did not."""
+    drift: str = ""
+    """What another program changed, if it has drifted."""
+    retaken_at_s: list[float] = field(default_factory=list)
+    """When it was lately taken back from another program (monotonic)."""
     override_khz: int | None = None
     override_by: str = ""
     """Who set the override; empty without one."""
     sent: DefineGroup | None = None
     """Its definition as last sent to the monitor."""
+
+    def move(self, event: GroupEvent) -> list[Action]:
+        """Enter the next stage; return the commands of the transition."""
+        self.stage, actions = next_stage(self.stage, event, self.group.number)
+        return actions
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from orchestrator import events
 from orchestrator.controller import (
     channels,
     domains,
+    drift,
     groups,
     onboarding,
     policies,
@@ -143,6 +144,10 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.GroupFailed: _on_group_failed,
     events.GroupYielded: groups.on_yielded,
     events.GroupRestored: groups.on_restored,
+    events.VerificationDue: drift.on_verification_due,
+    events.CpusSwitched: drift.on_cpus_switched,
+    events.GroupDrifted: drift.on_drifted,
+    events.GroupRetaken: drift.on_retaken,
     events.RequestRefused: refusals.on_refused,
     events.WriteRefused: groups.on_write_refused,
     events.OverrideSet: groups.on_override_set,

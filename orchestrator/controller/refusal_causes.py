@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.protocol import MAX_VCPUS
+from orchestrator.controller import drift
 from orchestrator.controller.actions import Report, Severity
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.controller.inventory import ExplainedRefusal
@@ -64,7 +65,7 @@ def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Actio
 def find_causes(
     inventory: Inventory, record: DomainRecord, number: int
 ) -> dict[str, str]:
-    """Return why requests of a channel are refused, by the reason's word.
+    """Return why requests of a channel are refused or would be, by the reason's word.
 
     A cause that has ended is left out: what it advises has been done, or no longer
     helps.
@@ -74,6 +75,14 @@ def find_causes(
         for reason, refusal in record.channels[number].refusals.items()
         if _LASTING[reason](_Case(inventory, record, refusal.event))
     }
+    for group in sorted(record.groups() & inventory.groups.keys()):
+        it = inventory.groups[group]
+        cpus = name_cpus(it.group.pcpus)
+        if why := drift.explain(it):
+            causes[Refusal.CLAIM] = causes[Refusal.KERNEL] = f"{cpus}: {why}"
+        elif name := it.refused_errno:
+            why = f"the kernel refuses the frequency of {cpus} ({name})"
+            causes[Refusal.KERNEL] = why
     policies = record.policy_refusals
     # Most have none; a source is built only for the others.
     policy = policies and policies.get(Source(SourceKind.GUEST, channel=number))
@@ -161,6 +170,9 @@ def _overridden(case: _Case) -> str:
 
 
 def _claim(case: _Case) -> str:
+    record = case.group
+    if record is not None and (why := drift.explain(record)):
+        return f"{case.cpus}: {why}"
     return f"{case.cpus} could not be taken from the governor"
 
 
@@ -226,12 +238,16 @@ def _is_untaken(case: _Case) -> bool:
     return case.group is None or case.group.stage is not GroupStage.TAKEN
 
 
+def _is_refused_by_kernel(case: _Case) -> bool:
+    return case.group is not None and bool(case.group.refused_errno)
+
+
 def _is_forbidden(permission: Permission) -> Callable[[_Case], bool]:
     return lambda case: not case.rights[permission].value
 
 
 _LASTING: Mapping[Refusal, Callable[[_Case], bool]] = {
-    # By default: what the guest sends, or what only the kernel knows.
+    # By default: what the guest sends.
     **dict.fromkeys(Refusal, lambda _case: True),
     Refusal.OBSERVED: lambda case: case.rights.mode.value is Mode.OBSERVE,
     Refusal.DISABLED: lambda case: not case.channel.is_enabled,
@@ -240,5 +256,6 @@ _LASTING: Mapping[Refusal, Callable[[_Case], bool]] = {
     Refusal.TURBO: _is_turbo_unavailable,
     Refusal.OVERRIDDEN: _is_overridden,
     Refusal.CLAIM: _is_untaken,
+    Refusal.KERNEL: _is_refused_by_kernel,
     **{it.refusal: _is_forbidden(it) for it in Permission},
 }

@@ -179,12 +179,15 @@ class VCpu:
     def _switch_turbo(self, unit: int, steps: FrequencyTable) -> int | None:
         if unit == ENABLE_TURBO and steps.has_turbo and self.is_turbo_allowed:
             self.has_turbo_right = True
+            vote_khz = steps.highest_khz
         elif unit == DISABLE_TURBO:
             self.has_turbo_right = False
+            # As in librte_power: it takes turbo away, and makes no slow vCPU faster.
+            vote_khz = min(self.vote_khz or steps.highest_khz, steps.nominal_khz)
         else:
             return None
         self.update_window()
-        return self._turbo_ceiling(steps)
+        return vote_khz
 
     def withdraw(self) -> None:
         """End the guest's vote, and reset the guest's turbo switch."""

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 SET_TIMEOUT_S = 2.0
 """Taking a group takes some 25 ms at most; after this time the kernel refuses."""
 POLL_INTERVAL_S = 0.005
-_OURS = HELD - {GroupStage.PREPARED}
-"""Stages in which a clock group does not have its original settings."""
+_OURS = HELD - {GroupStage.PREPARED, GroupStage.DRIFTED}
+"""Stages in which a clock group has the settings of vmpowerd."""
 SAMPLE_INTERVAL_S = 0.25
 """How often grants are compared for the event stream, while a client follows it: as
 often as a person can read, and cheap."""
@@ -123,6 +123,8 @@ class Operations:
         record = self._settable_group(pcpu)
         target = self._inventory.group_window(record.group.number).fit(khz)
         before_khz = record.override_khz
+        if record.stage is GroupStage.DRIFTED:
+            self._react(events.GroupRetaken(record.group.number, by))
         self._react(events.OverrideSet(record.group.number, target, by))
         if not await self._takes_effect(record, target):
             why = record.reason or "the kernel did not accept the frequency"
@@ -179,6 +181,21 @@ class Operations:
             if placement.group == number
         )
 
+    async def retake(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
+        """Take a clock group back from another program; else do nothing.
+
+        Raises:
+            ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
+        """
+        by = await self._names.describe(who)
+        record = self._settable_group(pcpu)
+        if record.stage is GroupStage.DRIFTED:
+            self._react(events.GroupRetaken(record.group.number, by))
+            if not await self._is_reached(record, lambda: True):
+                why = record.reason or "the kernel did not accept the governor"
+                raise ControlError(f"CPU {pcpu} not retaken: {why}", status=409)
+        return await self._cpu(record, pcpu)
+
     def _settable_group(self, pcpu: PCpu) -> GroupRecord:
         self._check_not_stopping()
         topology = self._inventory.topology
@@ -201,13 +218,20 @@ class Operations:
             raise ControlError("the daemon is stopping", status=503)
 
     async def _takes_effect(self, record: GroupRecord, khz: int) -> bool:
-        deadline = time.monotonic() + SET_TIMEOUT_S
         number = record.group.number
+        return await self._is_reached(
+            record, lambda: self._monitor.grant_khz(number) == khz
+        )
+
+    async def _is_reached(
+        self, record: GroupRecord, is_reached: Callable[[], bool]
+    ) -> bool:
+        """Wait until a group is taken, and a condition is true."""
+        deadline = time.monotonic() + SET_TIMEOUT_S
         while time.monotonic() < deadline:
             if record.stage is GroupStage.FAILED:
                 return False
-            is_taken = record.stage is GroupStage.TAKEN
-            if is_taken and self._monitor.snapshot().grants.get(number) == khz:
+            if record.stage is GroupStage.TAKEN and is_reached():
                 return True
             await asyncio.sleep(POLL_INTERVAL_S)
         return False

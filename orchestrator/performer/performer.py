@@ -34,6 +34,7 @@ from orchestrator.monitor.client.views import GuestVote
 from orchestrator.monitor.link.commands import CloseChannel, Decided, HandOver
 from orchestrator.monitor.link.table import Voter
 from orchestrator.performer.call_pool import CallPool
+from orchestrator.performer.drift_detector import DriftDetector
 from orchestrator.performer.guest_policy_notes import GuestPolicyNotes
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
@@ -132,6 +133,9 @@ class Performer:
             actions.TakeGroup: self._take,
             actions.RestoreGroup: self._restore,
             actions.DropGroup: self._journal,
+            actions.VerifyGroups: DriftDetector(
+                held_groups, monitor.grant_khz, self._power_calls, post
+            ).verify,
             **dict.fromkeys(get_args(Decided), monitor.send),
             CloseChannel: self._close_channel,
             HandOver: self._hand_over,

@@ -114,14 +114,38 @@ class HeldGroups:
         return renewed
 
     def take(self, number: int) -> None:
-        """Switch a held group's governor.
+        """Switch a held group's governor, also if another program changed it.
 
         Raises:
-            SysfsError: the kernel refused; nothing changed.
+            SysfsError: the kernel refused; nothing changed. The originals of a group
+                that was taken already stay in the journal until `retry_restoring`
+                succeeds.
         """
         prepared = self._held[number]
+        was_taken = number in self._taken
         self._taken.add(number)
-        self._driver(prepared.group).take(prepared)
+        try:
+            self._driver(prepared.group).take(prepared)
+        except SysfsError:
+            if was_taken:
+                self._unrestored.add(number)
+            raise
+
+    def find_drift(self, number: int, grant_khz: int | None) -> str | None:
+        """Return what another program changed in a taken group; None: nothing.
+
+        May be called beside other operations on the group; the result is then as good
+        as a guess.
+
+        Args:
+            number: of the group.
+            grant_khz: the last frequency that was set; None: not known.
+        """
+        prepared = self._held.get(number)
+        if prepared is None or number not in self._taken:
+            return None
+        driver = self._driver(prepared.group)
+        return driver.find_drift(self.tree, prepared, grant_khz)
 
     def restore(self, number: int) -> None:
         """Restore the originals of a taken group, which stays held.

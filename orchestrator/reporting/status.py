@@ -15,12 +15,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
+from orchestrator.controller.drift import explain as explain_drift
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.controller.onboarding import explain
 from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
 from orchestrator.rights import resolve_rights
+from orchestrator.values.cpuset import name_cpus
 from orchestrator.values.domain_settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -107,7 +109,12 @@ class StatusBuilder:
     def domain(self, record: DomainRecord) -> models.Domain:
         """Return one domain."""
         spec = record.spec
-        problems = [*spec.problems, record.onboarding.problem, *_refusals(record)]
+        problems = [
+            *spec.problems,
+            record.onboarding.problem,
+            *_refusals(record),
+            *self._drifts(record),
+        ]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
             uuid=spec.uuid,
@@ -133,6 +140,12 @@ class StatusBuilder:
             problems=tuple(problem for problem in problems if problem),
             policies=tuple(self._policies.get(spec.uuid, ())),
         )
+
+    def _drifts(self, record: DomainRecord) -> Iterator[str]:
+        for number in sorted(record.groups()):
+            group = self._inventory.groups.get(number)
+            if group is not None and (why := explain_drift(group)):
+                yield f"{name_cpus(group.group.pcpus)}: {why}"
 
     def _vcpus(self, record: DomainRecord, rights: Rights) -> Iterator[models.Vcpu]:
         for placement in record.placements.values():
@@ -176,7 +189,13 @@ class StatusBuilder:
             errors_total=counted.errors,
             unanswered_total=counted.unanswered,
             nack_reasons=dict(counted.nack_reasons),
-            nack_causes=find_causes(self._inventory, record, spec.number),
+            nack_causes={
+                word: cause
+                for word, cause in find_causes(
+                    self._inventory, record, spec.number
+                ).items()
+                if word in counted.nack_reasons
+            },
             nack_last={
                 word: _wall_time(at_ns) for word, at_ns in counted.nack_last_ns.items()
             },
@@ -209,6 +228,7 @@ class StatusBuilder:
                 steps_khz=group.steps.khz,
                 nominal_khz=group.steps.nominal_khz,
                 override_khz=record.override_khz,
+                drift=record.drift if record.stage is GroupStage.DRIFTED else None,
                 reason=self._find_reason(record),
             )
 
@@ -220,7 +240,7 @@ class StatusBuilder:
                 "kept at its highest step: the host's own work may run in its clock"
                 " group (power.share_with_host)"
             )
-        return record.reason or None
+        return explain_drift(record) or record.reason or None
 
 
 def _wall_time(at_ns: int) -> datetime:

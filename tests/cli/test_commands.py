@@ -90,6 +90,20 @@ def test_cpu_release_removes_overrides(vmpower: Vmpower, daemon: FakeDaemon) -> 
     assert all(cpu.override_khz is None for cpu in daemon.cpus.values())
 
 
+def test_cpu_retake_takes_back_what_another_program_changed(
+    vmpower: Vmpower, daemon: FakeDaemon
+) -> None:
+    for number in (2, 3):
+        drift = {"drift": "the governor was changed to 'performance'"}
+        daemon.cpus[number] = daemon.cpus[number].model_copy(update=drift)
+    result = vmpower("cpu", "retake", "0-3")
+    assert result.stdout == (
+        "clock group 0 (CPUs 0-1, simulated): not changed by another program\n"
+        "clock group 2 (CPUs 2-3, simulated): retaken\n"
+    )
+    assert all(cpu.drift is None for cpu in daemon.cpus.values())
+
+
 def test_cpu_set_as_json_lists_every_cpu_of_the_group(vmpower: Vmpower) -> None:
     answer = json.loads(vmpower("cpu", "set", "2", "2GHz", "-o", "json").stdout)
     found = [(cpu["pcpu"], cpu["override_khz"]) for cpu in answer["cpus"]]
@@ -219,7 +233,7 @@ def test_help_lists_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> N
         ("policy",): "list set remove",
         ("template",): "list show validate",
         ("channel",): "list enable disable",
-        ("cpu",): "list show set release",
+        ("cpu",): "list show set release retake",
     }
     result = vmpower(*group, "--help")
     assert result.exit_code == 0

@@ -22,6 +22,7 @@ from cli.output.tables.cpus import (
     describe_override,
     describe_release,
     group_cpus,
+    name_group,
 )
 from cli.output.tables.domains import build_domain, build_domains
 from cli.output.tables.events import render_event
@@ -238,9 +239,8 @@ def test_an_override_is_described_with_the_clock_group_and_its_effect(
     group = group_cpus(status["cpus"])[1]
     for cpu in group:
         cpu["override_khz"] = override_khz
-    assert describe_override(group, requested_khz) == (
-        f"clock group 2 (CPUs 2-3, simulated): {words}"
-    )
+    assert describe_override(group, requested_khz) == f"{name_group(group)}: {words}"
+    assert name_group(group) == "clock group 2 (CPUs 2-3, simulated)"
 
 
 @pytest.mark.parametrize(
@@ -269,6 +269,4 @@ def test_a_release_names_the_votes_that_keep_the_cpus(
         is_first = vcpu["vcpu"] == 0
         vcpu["clock_group"] = 2 if is_first else None
         vcpu["requested_khz"] = khz if is_first else None
-    assert describe_release(group, [domain]) == (
-        f"clock group 2 (CPUs 2-3, simulated): {words}"
-    )
+    assert describe_release(group, [domain]) == f"{name_group(group)}: {words}"

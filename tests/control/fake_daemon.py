@@ -141,6 +141,17 @@ class FakeDaemon:
         )
         return self.cpus[pcpu]
 
+    async def retake(self, pcpu: PCpu, *, who: Peer) -> Cpu:
+        group = self._settable_group(pcpu)
+        if self.cpus[pcpu].drift is not None:
+            for number, cpu in self.cpus.items():
+                if cpu.clock_group == group:
+                    change = {"drift": None, "reason": None, "claimed": True}
+                    self.cpus[number] = cpu.model_copy(update=change)
+            text = f"clock group {group} retaken by uid {who.uid}"
+            self.report("operator", text, facts={"group": group})
+        return self.cpus[pcpu]
+
     async def release(self, pcpu: PCpu, *, who: Peer) -> Cpu:
         group = self._settable_group(pcpu)
         if self.cpus[pcpu].override_khz is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from orchestrator.config import BoundsConfig, Config, DomainRule
 from orchestrator.controller.actions import Severity
 from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.policy.subject import Source, SourceKind
-from orchestrator.values.domain import DomainState
+from orchestrator.values.domain import DomainState, PCpu
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.refusal import Refusal
 from tests.controller.simulated_host import SimulatedHost
@@ -117,7 +118,7 @@ def test_each_reason_is_reported_with_its_cause(
     assert cause in text
 
 
-@pytest.mark.parametrize("reason", list(Refusal))
+@pytest.mark.parametrize("reason", sorted(set(Refusal) - {Refusal.KERNEL}))
 def test_a_cause_is_found_until_it_has_ended(reason: Refusal) -> None:
     """Each cause is brought about, found, ended and no longer found."""
     begin, end = CAUSES.get(reason, ((), ()))
@@ -170,6 +171,34 @@ def test_causes_are_forgotten_when_the_counters_are() -> None:
     refuse(host, Refusal.UNIT)
     off = replace(host.domains[UUID], state=DomainState.SHUTOFF, run=-1, vcpus=())
     host.tell(e.DomainDescribed(off, NOW_NS))
+    host.settle()
+    assert find(host) == {}
+
+
+def test_a_cause_of_the_kernel_ends_with_its_reason() -> None:
+    host = served()
+    host.tell(e.TakeWanted(0))
+    host.settle()
+    host.tell(e.WriteRefused(0, errno.EINVAL))
+    refuse(host, Refusal.KERNEL)
+    assert find(host) == {
+        "kernel": "the kernel refuses the frequency of CPU 0 (EINVAL)"
+    }
+    host.tell(e.CpusSwitched(frozenset({PCpu(0)})))
+    assert find(host) == {}
+
+
+def test_drift_is_a_cause_until_the_group_is_retaken() -> None:
+    host = served()
+    host.tell(e.TakeWanted(0))
+    host.settle()
+    host.tell(e.GroupDrifted(0, "the governor was changed", ("TuneD",), 1.0))
+    refuse(host, Refusal.CLAIM)
+    assert find(host)["claim"] == (
+        "CPU 0: the governor was changed by another program, perhaps TuneD;"
+        " 'vmpower cpu retake 0' takes it back"
+    )
+    host.tell(e.GroupRetaken(0))
     host.settle()
     assert find(host) == {}
 

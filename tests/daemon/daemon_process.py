@@ -52,6 +52,7 @@ class DaemonProcess:
         sysfs_root: Path,
         *,
         config: str = "",
+        power: str = "",
         access: str = "auto",
         resync_s: float = 30.0,
         release_after_s: float = 30.0,
@@ -65,7 +66,7 @@ class DaemonProcess:
         text = CONFIG.format(
             access=access, resync_s=resync_s, release_after_s=release_after_s
         )
-        self.config.write_text(config + text, encoding="utf-8")
+        self.config.write_text(config + text + power, encoding="utf-8")
         self.log = self.run_dir / "log"
         self.wrapper: tuple[str, ...] = ()
         """A command that runs the daemon's command, such as `prlimit`."""

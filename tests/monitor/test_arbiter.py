@@ -256,6 +256,14 @@ def test_without_turbo_enabling_is_refused_and_disabling_is_accepted() -> None:
     assert vcpu.apply_request(DISABLE_TURBO) == NOMINAL
 
 
+@pytest.mark.parametrize(
+    ("vote", "result"),
+    [(0, NOMINAL), (TURBO, NOMINAL), (NOMINAL, NOMINAL), (MIDDLE, MIDDLE)],
+)
+def test_disabling_turbo_makes_no_slow_vcpu_faster(vote: int, result: int) -> None:
+    assert _running(Group(0, STEPS), vote=vote).apply_request(DISABLE_TURBO) == result
+
+
 def test_turbo_that_the_operator_forbids_is_refused() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.is_turbo_allowed = False

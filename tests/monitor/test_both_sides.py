@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import settings
@@ -17,7 +18,9 @@ from hypothesis.stateful import (
 
 from orchestrator import events as e
 from orchestrator.channel.protocol import Request, Unit, encode
+from orchestrator.config import DriftResponse
 from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.values.domain import PCpu
 from tests.monitor.both_sides import BothSides
 from tests.monitor.in_process_monitor import ack
 from tests.properties import examples
@@ -57,6 +60,33 @@ class BothSidesMachine(RuleBasedStateMachine):
     def bring_online(self, cpu: int) -> None:
         if not self.sides.is_online(cpu):
             self.sides.bring_online(cpu)
+
+    @rule(
+        cpu=CPU,
+        setting=st.sampled_from(
+            [("scaling_governor", "performance"), ("scaling_setspeed", "2000000")]
+        ),
+    )
+    def interfere(self, cpu: int, setting: tuple[str, str]) -> None:
+        self.sides.interfere(cpu, *setting)
+
+    @rule()
+    def verify(self) -> None:
+        self.sides.react(e.VerificationDue())
+
+    @rule(cpu=CPU)
+    def retake(self, cpu: int) -> None:
+        self.sides.react(e.GroupRetaken(cpu))
+
+    @rule(cpus=st.none() | st.frozensets(CPU.map(PCpu)))
+    def notify_of_cpus(self, cpus: frozenset[PCpu] | None) -> None:
+        self.sides.react(e.CpusSwitched(cpus))
+
+    @rule(response=st.sampled_from(DriftResponse))
+    def configure(self, response: DriftResponse) -> None:
+        power = replace(self.sides.inventory.config.power, drift=response)
+        config = replace(self.sides.inventory.config, power=power)
+        self.sides.react(e.ConfigReloaded(config))
 
     @rule()
     def resync(self) -> None:
@@ -103,6 +133,11 @@ class BothSidesMachine(RuleBasedStateMachine):
     def receive_report(self) -> None:
         self.sides.receive_report()
 
+    @precondition(lambda self: self.sides.drifts)
+    @rule()
+    def receive_drift(self) -> None:
+        self.sides.receive_drift()
+
     @precondition(lambda self: self.sides.work)
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
@@ -139,6 +174,9 @@ class BothSidesMachine(RuleBasedStateMachine):
         record = self.sides.inventory.groups.get(vcpu)
         if not self.sides.is_online(vcpu):
             assert ack(vcpu, Unit.SCALE_MIN) not in answers
+        elif record is not None and record.stage is GroupStage.DRIFTED:
+            assert ack(vcpu, Unit.SCALE_MIN) not in answers
+            assert answers or record.override_khz is not None
         elif record is not None and record.override_khz is None:
             assert answers.endswith(ack(vcpu, Unit.SCALE_MIN))
             assert record.stage is GroupStage.TAKEN

@@ -118,6 +118,50 @@ def check_taking_and_restoring_without_a_change_between(
     assert settings(tree, topology) == before
 
 
+def check_what_another_program_changes_is_found(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        for group in topology.groups:
+            driver, prepared = _prepare(tree, group, stack)
+            low_khz, high_khz = group.steps.lowest_khz, group.steps.highest_khz
+            driver.take(prepared)
+            driver.write_clock(prepared, low_khz)
+            assert driver.find_drift(tree, prepared, low_khz) is None
+            _write(tree, group, "scaling_setspeed", str(high_khz))
+            change = driver.find_drift(tree, prepared, low_khz)
+            assert change is not None
+            assert change.startswith("the frequency was changed from "), change
+            assert driver.find_drift(tree, prepared, None) is None
+            _write(tree, group, "scaling_governor", "powersave")
+            change = driver.find_drift(tree, prepared, None)
+            assert change == "the governor was changed to 'powersave'", change
+            driver.take(prepared)
+            driver.write_clock(prepared, low_khz)
+            assert driver.find_drift(tree, prepared, low_khz) is None
+            driver.restore(prepared)
+    assert settings(tree, topology) == before
+
+
+def check_a_frequency_within_the_kernel_s_limits_is_no_drift(
+    tree: CpuTree, topology: Topology
+) -> None:
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        for group in topology.groups:
+            driver, prepared = _prepare(tree, group, stack)
+            driver.take(prepared)
+            driver.write_clock(prepared, group.steps.highest_khz)
+            _write(tree, group, "scaling_max_freq", str(group.steps.lowest_khz))
+            # A kernel lowers the frequency, a file does not.
+            assert driver.find_drift(tree, prepared, group.steps.highest_khz) is None
+            value = before[group.path("scaling_max_freq")].decode()
+            _write(tree, group, "scaling_max_freq", value.strip())
+            driver.restore(prepared)
+    assert settings(tree, topology) == before
+
+
 def check_every_written_step_becomes_the_frequency(
     tree: CpuTree, topology: Topology
 ) -> None:
@@ -268,16 +312,22 @@ def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
         assert set(read_topology(tree).unmanaged) == group.pcpus
         with _refusal(errno.EBUSY):
             driver.write_clock(prepared, group.steps.lowest_khz)
+        assert driver.find_drift(tree, prepared, group.steps.lowest_khz) is None
         with _refusal(errno.EBUSY):
             driver.restore(prepared)
         assert set(journal.replay().kept) == {group.number}
         _switch(tree, group, "1")
         # The governor is still userspace, the frequency is lost: it is written again.
+        assert driver.find_drift(tree, prepared, group.steps.lowest_khz) is not None
         assert read_governor(tree, group) == "userspace"
         driver.write_clock(prepared, group.steps.lowest_khz)
         assert read_current_khz(tree, group) == group.steps.lowest_khz
         assert journal.replay().restored == (group.number,)
     assert settings(tree, topology) == before
+
+
+def _write(tree: CpuTree, group: ClockGroup, name: str, value: str) -> None:
+    (tree.root / group.path(name)).write_text(f"{value}\n")
 
 
 def _switch(tree: CpuTree, group: ClockGroup, value: str) -> None:

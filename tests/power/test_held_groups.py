@@ -140,6 +140,18 @@ def test_refused_originals_stay_journalled_until_they_are_restored(
     host.groups.restore_all()
 
 
+def test_a_group_that_cannot_be_taken_back_stays_journalled(host: Host) -> None:
+    host.groups.prepare(host.topology, [0])
+    host.groups.take(0)
+    refuse_restoring(host)
+    with pytest.raises(SysfsError):
+        host.groups.take(0)
+    host.groups.drop([0])
+    assert host.governor(0) == "userspace"
+    host.groups.retry_restoring()
+    assert host.governor(0) == "schedutil"
+
+
 def test_originals_that_are_refused_at_the_end_stay_journalled(host: Host) -> None:
     host.groups.prepare(host.topology, [0, 1])
     host.groups.take(0)

@@ -14,21 +14,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.tree_lock import Holder, find_holder
+from orchestrator.system.power_managers import PowerManager, find_running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from cli.doctor.target import Target
 
-_KNOWN = {
-    "tuned": "TuneD",
-    "power-profiles-": "power-profiles-daemon",
-    "auto-cpufreq": "auto-cpufreq",
-    "cpufreqd": "cpufreqd",
-    "vm_power_manage": "DPDK's vm_power_manager",
-    "dpdk-vm_power_m": "DPDK's vm_power_manager",
-}
-"""By the process name, which the kernel truncates to 15 bytes."""
 _UNITS = ("cpupower.service", "tlp.service", "cpufrequtils.service")
 """They set frequencies at boot and exit, so there is no process to find."""
 _WANTS = "etc/systemd/system/multi-user.target.wants"
@@ -40,14 +32,6 @@ _PROFILES = (
 )
 """Local profiles first; TuneD 2.24 moved both directories."""
 _MAX_INCLUDES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class PowerManager:
-    """A running power manager."""
-
-    name: str
-    pid: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,22 +54,13 @@ def read_power_managers(target: Target) -> PowerManagers:
     profile = target.read("etc/tuned/active_profile").strip()
     wants = target.path(_WANTS)
     return PowerManagers(
-        running=tuple(_running(target)),
+        running=tuple(find_running(target.path("proc"))),
         # lexists: the unit itself may be missing in a copy.
         units=tuple(unit for unit in _UNITS if os.path.lexists(wants / unit)),
         tuned_profile=profile,
         tuned_cpu=_tuned_cpu(target, profile.split()),
         holder=find_holder(CpuTree(target.cpu_root), proc=target.path("proc")),
     )
-
-
-def _running(target: Target) -> Iterator[PowerManager]:
-    seen = set()
-    for directory in sorted(target.path("proc").glob("[0-9]*")):
-        name = _KNOWN.get(target.read(f"proc/{directory.name}/comm").strip())
-        if name and name not in seen:
-            seen.add(name)
-            yield PowerManager(name, int(directory.name))
 
 
 def _tuned_cpu(target: Target, profiles: list[str]) -> dict[str, str]:

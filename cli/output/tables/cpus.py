@@ -130,7 +130,7 @@ def _locations(group: list[Cpu]) -> list[tuple[str, Cell]]:
 
 def describe_release(group: list[Cpu], domains: Iterable[Domain]) -> str:
     """Describe in one line what the release of a clock group did."""
-    name, number = _name_group(group), group[0]["clock_group"]
+    name, number = name_group(group), group[0]["clock_group"]
     if not group[0]["claimed"]:
         return f"{name}: released to governor {group[0]['governor']}"
     votes = [
@@ -146,19 +146,20 @@ def describe_release(group: list[Cpu], domains: Iterable[Domain]) -> str:
     return f"{name}: released to the votes of {', '.join(votes)}"
 
 
-def _name_group(group: list[Cpu]) -> str:
-    cpu = group[0]
-    cpus = name_cpus(each["pcpu"] for each in group)
-    simulated = ", simulated" if cpu["simulated"] else ""
-    return f"clock group {cpu['clock_group']} ({cpus}{simulated})"
-
-
 def describe_override(group: list[Cpu], requested_khz: int) -> str:
     """Describe in one line what an override did to a clock group."""
     khz, rounded = group[0]["override_khz"], ""
     if khz != requested_khz:
         rounded = f" (requested: {format_khz(requested_khz)})"
-    return f"{_name_group(group)}: fixed at {format_khz(khz)}{rounded} until released"
+    return f"{name_group(group)}: fixed at {format_khz(khz)}{rounded} until released"
+
+
+def name_group(group: list[Cpu]) -> str:
+    """Name a clock group and its CPUs."""
+    cpu = group[0]
+    cpus = name_cpus(each["pcpu"] for each in group)
+    simulated = ", simulated" if cpu["simulated"] else ""
+    return f"clock group {cpu['clock_group']} ({cpus}{simulated})"
 
 
 def _list(group: list[Cpu]) -> str:

@@ -45,6 +45,9 @@ class Cpu(Document):
     override_khz: Khz | None = None
     """Frequency that an operator has set for the clock group, in kHz; null without an
     override."""
+    drift: str | None = None
+    """What another program changed while the clock group was taken; the group is left
+    like that until it is retaken. null: nothing."""
     reason: str | None = None
     """Why its frequency cannot be set or lowered now; null if it can."""
     package: int | None = None

@@ -25,8 +25,8 @@ class EventRecord(Document):
     """When it was recorded: ISO 8601, with a time zone."""
     kind: str
     """What it concerns: `channel-state`, `configuration`, `cpus`, `domain-changed`,
-    `grant`, `group`, `instruction`, `libvirt`, `missed`, `monitor`, `onboarding`,
-    `operator`, `policy`, `refusal` or `right`; more may be added."""
+    `drift`, `grant`, `group`, `instruction`, `libvirt`, `missed`, `monitor`,
+    `onboarding`, `operator`, `policy`, `refusal` or `right`; more may be added."""
     domain: str | None
     """Name of the domain concerned; null if it concerns none."""
     text: str

@@ -263,6 +263,13 @@ class Monitor:
         """
         self._records.resume_votes(uuid, votes)
 
+    def grant_khz(self, group: int) -> int | None:
+        """Return the last frequency that was set for a group; None: not known.
+
+        May be called from any thread.
+        """
+        return self._records.grant_khz(group)
+
     def snapshot(self) -> MonitorSnapshot:
         """Read the shared table: some microseconds per row, without blocking."""
         return self._records.snapshot()

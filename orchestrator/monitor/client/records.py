@@ -183,6 +183,11 @@ class Records:
         row = self._channel_rows.find((uuid, number))
         return 0 if row is None else self._table.words[channel_at(row) + LAST_RECEIVED]
 
+    def grant_khz(self, group: int) -> int | None:
+        """Return a clock group's grant; None: none."""
+        row = self._group_rows.find(group)
+        return None if row is None else self._table.words[group_at(row) + GRANT] or None
+
     # The table while no monitor runs
 
     def clear_free_rows(self) -> None:

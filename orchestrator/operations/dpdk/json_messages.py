@@ -64,7 +64,7 @@ class Unit(StrEnum):
     ENABLE_TURBO = "enable_turbo"
     """Allow the turbo step, and go there."""
     DISABLE_TURBO = "disable_turbo"
-    """Forbid the turbo step, and go to the step below it."""
+    """Forbid the turbo step; from there, go to the step below it."""
 
 
 class Command(StrEnum):

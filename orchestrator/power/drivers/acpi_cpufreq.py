@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import NoCpufreqError, SysfsError
+from orchestrator.limits import Limits, window_of
 from orchestrator.power.attribute import (
     restore_attribute,
     restore_attributes,
@@ -23,6 +24,7 @@ from orchestrator.power.attribute import (
 from orchestrator.power.group import Original, PreparedGroup
 from orchestrator.power.sysfs import first_line, policy_path
 from orchestrator.values.frequencies import table_from
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from orchestrator.power.group import ClockGroup
@@ -129,6 +131,36 @@ class AcpiCpufreq:
                 `userspace` is not active.
         """
         _write(prepared, prepared.clock_fd, b"%d" % khz, _CLOCK)
+
+    def find_drift(
+        self, tree: CpuTree, prepared: PreparedGroup, grant_khz: int | None
+    ) -> str | None:
+        """Compare the governor and the frequency of a taken group with ours.
+
+        With `userspace`, scaling_setspeed reads as the current frequency.
+        """
+        group = prepared.group
+        if not prepared.is_still_taken():
+            with contextlib.suppress(SysfsError):
+                governor = first_line(
+                    tree.read_fd(prepared.original_fds[-1], group.path(_GOVERNOR))
+                )
+                return f"the governor was changed to '{governor}'"
+            return None
+        try:
+            word = first_line(tree.read_fd(prepared.clock_fd, group.path(_CLOCK)))
+        except SysfsError:
+            return None
+        if grant_khz is None or not word.isdigit() or int(word) == grant_khz:
+            return None
+        ends = (group.path(f"scaling_{end}_freq") for end in ("min", "max"))
+        limits = Limits.of(*map(tree.read_khz, ends))
+        if int(word) == window_of(group.steps, limits).fit(grant_khz):
+            return None
+        return (
+            f"the frequency was changed from {format_khz(grant_khz)} to"
+            f" {format_khz(int(word))}"
+        )
 
     def restore(self, prepared: PreparedGroup) -> None:
         """Restore the originals, as far as possible; idempotent.

@@ -67,6 +67,25 @@ class ScalingDriver(Protocol):
         """
         ...
 
+    def find_drift(
+        self, tree: CpuTree, prepared: PreparedGroup, grant_khz: int | None
+    ) -> str | None:
+        """Compare the settings of a taken group with those that were made.
+
+        Two or three small reads, which do not block.
+
+        Args:
+            tree: where the group is.
+            prepared: the group.
+            grant_khz: the last frequency that was set; None: not known.
+
+        Returns:
+            What another program changed, for people; None: nothing, or it cannot be
+            read because the CPUs are offline. A frequency that the kernel keeps within
+            its own limits is no change.
+        """
+        ...
+
     def restore(self, prepared: PreparedGroup) -> None:
         """Restore the originals, as far as possible; idempotent.
 
