@@ -109,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--run-dir",
         metavar="DIR",
         type=Path,
-        help="Directory of sockets and restore journal (default: /run/vmpower).",
+        help="Directory of sockets, journal and state file (default: /run/vmpower).",
     )
     parser.add_argument(
         "--log-level",

@@ -178,8 +178,8 @@ class Config:
     channels, a policy or limits take part, and only CPUs they are pinned to are
     changed; `[bounds]` alone concern every CPU."""
     run_dir: Path = Path("/run/vmpower")
-    """Directory of the sockets and the restore journal. It should be cleared at boot,
-    as /run is, because the journal is valid for one boot only."""
+    """Directory of the sockets, the restore journal and the state file. It should be
+    cleared at boot, as /run is, because both files are valid for one boot only."""
     sysfs_root: Path = Path("/sys")
     """Root of the CPU tree: the kernel's, or a simulated one."""
     log_level: LogLevel = LogLevel.INFO

@@ -27,9 +27,11 @@ from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
+from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
+from orchestrator.performer.state_keeper import StateKeeper
 from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
@@ -39,6 +41,7 @@ from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.reporting.event_log import EventLog
 from orchestrator.sampling.kinds import build_samplers
+from orchestrator.saved.store import STATE_NAME, StateStore
 from orchestrator.system.service_manager import notify
 from orchestrator.values.domain_settings import Mode
 
@@ -61,6 +64,11 @@ def _network_root(config: Config) -> Path:
     # Simulated CPUs have no network interfaces: use the host's.
     root = config.sysfs_root
     return root if (root / "class" / "net").is_dir() else KERNEL_SYSFS
+
+
+def _held_groups(tree: CpuTree, config: Config) -> HeldGroups:
+    journal = Journal(config.run_dir / JOURNAL_NAME, tree)
+    return HeldGroups(tree, journal, fallback_governor=config.power.fallback_governor)
 
 
 def _fifos(
@@ -120,13 +128,12 @@ class Daemon:
         no_topology = Topology(groups=(), unmanaged={}, online=frozenset())
         self._inventory = Inventory(config, no_topology)
         self._controller = Controller(self._inventory)
-        feed = EventFeed()
-        event_log = EventLog(feed)
+        self._feed = feed = EventFeed()
+        self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
+        event_log = EventLog(feed, self._event_archive.append)
         self._tree = CpuTree(config.sysfs_root)
         self._tree_lock = CpuTreeLock(self._tree)
-        journal = Journal(config.run_dir / JOURNAL_NAME, self._tree)
-        fallback = config.power.fallback_governor
-        self._held_groups = HeldGroups(self._tree, journal, fallback_governor=fallback)
+        self._held_groups = _held_groups(self._tree, config)
         limit_journal = LimitJournal(config.run_dir / LIMIT_JOURNAL_NAME, self._tree)
         self._held_limits = HeldLimits(self._tree, limit_journal)
         self._monitor = Monitor(
@@ -145,6 +152,12 @@ class Daemon:
             vote=self._vote_by_policy,
             post=self.post,
         )
+        self._state_keeper = StateKeeper(
+            inventory=self._inventory,
+            policy_runner=self._policy_runner,
+            monitor=self._monitor,
+            store=StateStore(config.run_dir / STATE_NAME, self._tree),
+        )
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,
@@ -152,6 +165,7 @@ class Daemon:
             held_groups=self._held_groups,
             held_limits=self._held_limits,
             policy_runner=self._policy_runner,
+            state_keeper=self._state_keeper,
             domain_calls=domain_calls,
             event_log=event_log,
             connector=ChannelConnector(
@@ -181,8 +195,11 @@ class Daemon:
             tree=self._tree,
             event_log=event_log,
             feed=feed,
+            state_keeper=self._state_keeper,
             react=self.react,
         )
+        self._is_state_loaded = False
+        """Whether the state file has been read, and so may be replaced."""
         self._host_watch = HostWatch(
             self._tree, lambda: self._config.power.verify_s, self.react
         )
@@ -263,12 +280,16 @@ class Daemon:
         self._monitor.use_lock(self._tree_lock.open_for_monitor())
 
     async def _serve(self) -> None:
+        self._feed.restore(self._event_archive.load())
         if self._tree_lock.is_held:
             self._take_over_tree()
+        saved = self._state_keeper.load()
         topology = read_topology(self._tree)
         self.react(events.TopologyRead(topology))
         numbers = [group.number for group in topology.groups]
         self.react(events.KernelLimitsRead(self._held_limits.refresh(numbers)))
+        self.react(events.StateLoaded(saved))
+        self._is_state_loaded = True
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
         self._host_watch.start()
@@ -319,8 +340,11 @@ class Daemon:
         await self._monitor.quiesce(MONITOR_STOP_TIMEOUT_S)
         await asyncio.to_thread(self._restore)
         await self._monitor.stop(MONITOR_STOP_TIMEOUT_S)
+        if self._is_state_loaded:
+            await asyncio.to_thread(self._state_keeper.save_all)
         await self._server.stop()
         await closing
+        await asyncio.to_thread(self._event_archive.close)
 
     def _restore(self) -> None:
         refused = self._held_groups.restore_all() + self._held_limits.restore_all()

@@ -9,6 +9,7 @@
     ├── SysfsError             the kernel refused access to a file of /sys
     ├── NoCpufreqError         a CPU has no usable cpufreq interface
     ├── JournalError           the restore journal cannot be read or written
+    ├── StateError             the state file cannot be written
     ├── TreeLockedError        another daemon sets the frequencies of this CPU tree
     ├── DomainXmlError         domain XML that cannot be parsed or edited
     ├── HypervisorError        libvirt refused a call
@@ -71,6 +72,10 @@ class NoCpufreqError(VmpowerError):
 
 class JournalError(VmpowerError):
     """The restore journal is unusable; no clock group may be taken without it."""
+
+
+class StateError(VmpowerError):
+    """The state file cannot be written: decisions end with this run of the daemon."""
 
 
 class TreeLockedError(VmpowerError):

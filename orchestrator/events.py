@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.policy.subject import Source
     from orchestrator.power.kernel_limits import KernelLimits
     from orchestrator.power.topology import Topology
+    from orchestrator.saved.state import SavedState
     from orchestrator.values.domain import DomainId, DomainSpec, PCpu
     from orchestrator.values.refusal import Refusal
 
@@ -60,6 +61,13 @@ class KernelLimitsRead:
 
     limits: Mapping[int, KernelLimits]
     """By clock group; only those that have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateLoaded:
+    """The state file was read, after the CPU tree and before libvirt is connected."""
+
+    state: SavedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +290,8 @@ class PolicyInstalled:
     """Identifies the guest's packet; None: no guest waits for an answer."""
     is_news: bool = True
     """False: it was already in force."""
+    is_resumed: bool = False
+    """Whether it was in force before the daemon was restarted."""
     by: str = ""
     """User and process, as reported by the kernel; empty: not set over the API."""
 
@@ -299,12 +309,12 @@ class PolicyRefused:
 
 @dataclass(frozen=True, slots=True)
 class PolicyEnded:
-    """A policy was removed over the API."""
+    """A policy ended."""
 
     uuid: DomainId
     source: Source
-    by: str
-    """User and process, as reported by the kernel."""
+    cause: str
+    """For people: `removed by root (uid 0, pid 7)`, `the guest rebooted`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,6 +475,7 @@ Event = (
     | ResyncDue
     | TopologyRead
     | KernelLimitsRead
+    | StateLoaded
     | ConfigReloaded
     | DomainsListed
     | DomainChanged

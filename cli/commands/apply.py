@@ -40,8 +40,8 @@ def apply(
 ) -> None:
     """Apply JSON messages written for DPDK's vm_power_manager.
 
-    A frequency that they set is an override, until 'vmpower cpu release'. A policy that
-    they create is listed by 'vmpower policy list'.
+    A frequency that they set is an override and lasts as one of 'vmpower cpu set'. A
+    policy that they create lasts as one of 'vmpower policy set'.
     """
     settings = settings_of(context, output)
     text = _read(file)

@@ -77,7 +77,8 @@ def disable(
 ) -> None:
     """Refuse all requests on a channel, and drop its votes.
 
-    The channel stays disabled until it is enabled or vmpowerd restarts.
+    The channel stays disabled until 'vmpower channel enable', the removal of the domain
+    or the next boot of the host, also over restarts of the domain and of vmpowerd.
     """
     _switch(context, (domain, number), output, is_enabled=False)
 

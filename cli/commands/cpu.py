@@ -17,11 +17,12 @@ from cli.output.tables.cpus import (
     build_clock_group,
     build_cpus,
     describe_override,
+    describe_release,
     group_cpus,
     name_group,
 )
 from orchestrator.control.client import ControlClient
-from orchestrator.control.documents import Cpu, CpuList
+from orchestrator.control.documents import Cpu, CpuList, Domain
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.units import parse_khz
 
@@ -84,8 +85,8 @@ def set_frequency(
 ) -> None:
     """Fix the frequency of CPUs, overriding guests and policies.
 
-    The override lasts until 'vmpower cpu release', or until vmpowerd stops. It applies
-    to whole clock groups, including CPUs that are not named.
+    The override lasts until 'vmpower cpu release' or the next boot, also over restarts
+    of vmpowerd. It applies to whole clock groups, including CPUs that are not named.
     """
     with as_usage_error():
         khz = parse_khz(frequency)
@@ -101,15 +102,21 @@ def set_frequency(
 def release(context: typer.Context, cpus: _Cpus, output: OutputOption = None) -> None:
     """Release CPUs from 'vmpower cpu set'.
 
-    Guests and policies then decide again. If none requests a frequency, the CPUs run at
-    the highest one until their governor is restored, by default after 30 seconds
-    (power.release_after_s in vmpower.toml).
+    Guests and policies then decide again. If none of them has a vote, the governor and
+    limits that the CPUs had before are restored at once.
     """
+    domains: list[Domain] = []
+
+    def change(client: ControlClient, pcpu: int) -> Cpu:
+        released = client.release(pcpu)
+        domains[:] = client.domains()["domains"]
+        return released
+
     _change(
         settings_of(context, output),
         cpus,
-        lambda client, pcpu: client.release(pcpu),
-        lambda _, group: f"{name_group(group)}: override released",
+        change,
+        lambda _, group: describe_release(group, domains),
     )
 
 

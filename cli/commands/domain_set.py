@@ -68,9 +68,10 @@ def set_domain(
 ) -> None:
     """Change a domain's settings; options not given stay unchanged.
 
-    The settings are stored in the domain's metadata and take effect at once. Rules in
-    vmpowerd's configuration take precedence: 'vmpower domain show' prints the effective
-    settings and what limits each vCPU.
+    The settings are stored in the domain's metadata and take effect at once. Those of
+    the definition (--config) last until they are unset, those of the running domain
+    (--live) until it is shut off. Rules in vmpowerd's configuration take precedence:
+    'vmpower domain show' prints the effective settings and what limits each vCPU.
 
     Frequency limits hold while the domain runs, whatever is requested: the daemon also
     sets them in the kernel, for the clock groups that its vCPUs are pinned into. A vCPU

@@ -78,10 +78,10 @@ def set_policy(
 ) -> None:
     """Set a policy for a running domain.
 
-    It replaces the policy of the same name and lasts until the domain stops or the
-    policy is removed. It takes precedence over policies of the configuration and of the
-    domain's metadata. For a policy that outlives the domain's run, use 'vmpower domain
-    set --policy'.
+    It replaces the policy of the same name and lasts until 'vmpower policy remove' or
+    until the domain is shut off, also over restarts of vmpowerd. It takes precedence
+    over policies of the configuration and of the domain's metadata. For a policy that
+    outlives the domain's run, use 'vmpower domain set --policy'.
 
     An option that is a list is repeated for each item.
     """

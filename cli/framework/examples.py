@@ -108,6 +108,9 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "vmpower events": (
         Example("vmpower events --follow -o json", "Feed events to a program"),
+        Example(
+            "vmpower events fw --since 1h --kind policy", "What policies of fw did"
+        ),
     ),
     "vmpower doctor": (
         Example("vmpower doctor", "Check this host, and the daemon if it is running"),

@@ -111,7 +111,7 @@ class Poller:
     def _collect(self, client: ControlClient) -> None:
         is_first = True
         # Frequency changes are frequent, and the screen shows them anyway.
-        for event in client.events(follow=True, clocks=False):
+        for event in client.events(follow=True, clocks=False, last=_MAX_EVENTS):
             if is_first:
                 # A stream begins with all events that the daemon still has.
                 self._events.clear()

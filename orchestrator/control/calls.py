@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.control.feed import EventSelection
 from orchestrator.control.models import (
     Channel,
     ChannelList,
@@ -35,6 +37,7 @@ from orchestrator.control.table import ApiRequest, CallTable
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.policy.text import parse_policies
 from orchestrator.values.domain import DomainId, PCpu
+from orchestrator.values.event_kinds import EVENT_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -60,6 +63,27 @@ _CLOCKS: Final = Parameter(
     kind=bool,
     default=True,
     doc="Include frequency changes, up to four per second and clock group.",
+)
+_AFTER: Final = Parameter(
+    name="after", kind=int, default=0, doc="Only events with a higher ID than this one."
+)
+_LAST: Final = Parameter(
+    name="last",
+    kind=int,
+    default=0,
+    doc="Of the recorded events, only so many of the latest; 0: all.",
+)
+_DOMAIN: Final = Parameter(
+    name="domain", default="", doc="Only events about this domain: UUID, name or ID."
+)
+_KIND: Final = Parameter(
+    name="kind", default="", doc="Only events of these kinds, separated by commas."
+)
+_SINCE: Final = Parameter(
+    name="since", default="", doc="Only events from this time on: ISO 8601 with a zone."
+)
+_UNTIL: Final = Parameter(
+    name="until", default="", doc="Only events up to this time; not with `follow`."
 )
 
 
@@ -114,7 +138,7 @@ async def override(request: ApiRequest[ClockRequest]) -> Cpu:
     """Set the frequency of a CPU's clock group until it is released.
 
     It replaces the votes of guests and policies, is limited by the host's bounds only,
-    and ends with the daemon.
+    and outlives restarts of the daemon, until the host is booted.
     """
     pcpu = PCpu((await _find_cpu(request)).pcpu)
     return await request.backend.override(pcpu, request.body.khz, who=request.who)
@@ -149,7 +173,8 @@ async def retake(request: ApiRequest[None]) -> Cpu:
 async def switch_channel(request: ApiRequest[EnabledRequest]) -> Channel:
     """Enable or disable a channel.
 
-    A disabled channel has no vote, and its requests are answered NACK.
+    A disabled channel has no vote, and its requests are answered NACK. It stays
+    disabled over restarts of the domain and of the daemon, until the host is booted.
     """
     found, number = await _find_domain(request), request.number("number")
     if number not in (channel.number for channel in found.channels):
@@ -189,7 +214,7 @@ async def set_policy(request: ApiRequest[PolicyRequest]) -> Policy:
     """Set a policy for a running domain, replacing the one of this name.
 
     It takes precedence over the policies of the configuration and of the domain's
-    metadata, and ends when the domain stops.
+    metadata, outlives restarts of the daemon, and ends when the domain is shut off.
     """
     uuid = DomainId((await _find_domain(request)).uuid)
     name = _policy_name(request)
@@ -222,12 +247,37 @@ async def instruct(request: ApiRequest[InstructionRequest]) -> OutcomeList:
     return await request.backend.instruct(body.text, body.cpu, who=request.who)
 
 
-@CALLS.stream("/v1/events", query=(_FOLLOW, _CLOCKS))
+@CALLS.stream(
+    "/v1/events",
+    query=(_FOLLOW, _CLOCKS, _AFTER, _LAST, _DOMAIN, _KIND, _SINCE, _UNTIL),
+)
 def events(request: ApiRequest[None]) -> AsyncGenerator[EventRecord, None]:
-    """Stream events, one JSON document per line, starting with the recent ones."""
-    return request.backend.events(
-        follow=request.flag("follow"), clocks=request.flag("clocks")
+    """Stream events, one JSON document per line, starting with those recorded.
+
+    The daemon records the latest events, also over its restarts. A reader continues
+    with `after`, the ID of the last event that it got; if events in between are not
+    recorded any more, the first one is of the kind `missed`.
+    """
+    kinds = frozenset(filter(None, request.text("kind").split(",")))
+    if unknown := sorted(kinds - EVENT_KINDS.keys()):
+        raise ControlError(
+            f"invalid kind '{unknown[0][:80]}': expected {', '.join(EVENT_KINDS)}",
+            status=400,
+        )
+    until = _time(request, "until")
+    if until and request.flag("follow"):
+        raise ControlError("follow and until exclude each other", status=400)
+    selection = EventSelection(
+        follow=request.flag("follow"),
+        clocks=request.flag("clocks"),
+        after=request.number("after"),
+        last=request.number("last"),
+        domain=request.text("domain"),
+        kinds=kinds,
+        since=_time(request, "since"),
+        until=until,
     )
+    return request.backend.events(selection)
 
 
 async def _find_domain(request: ApiRequest[Any]) -> Domain:
@@ -261,6 +311,23 @@ async def _find_cpu(request: ApiRequest[Any]) -> Cpu:
         status=404,
         hint="'vmpower cpu list' shows the CPUs that can be set",
     )
+
+
+def _time(request: ApiRequest[Any], name: str) -> datetime | None:
+    text = request.text(name)
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ControlError(
+            f"invalid {name} '{text[:80]}': expected ISO 8601 with a time zone, "
+            "as in 2026-03-01T12:00:00Z",
+            status=400,
+        )
+    return time
 
 
 def _policy_name(request: ApiRequest[Any]) -> str:

@@ -12,6 +12,7 @@ import json
 import os
 import socket
 from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import quote
 
 from orchestrator.control import OPENAPI_PATH
 from orchestrator.control.client_calls import ClientCalls
@@ -78,9 +79,15 @@ class ControlClient(ClientCalls):
     ) -> object:
         return json.loads(self._read(self._send(method, target, body)))
 
-    def _stream(self, path: str, query: Mapping[str, bool]) -> Iterator[object]:
+    def _stream(
+        self, path: str, query: Mapping[str, str | int | bool]
+    ) -> Iterator[object]:
         """Yield the documents of a stream; the connection is busy until it ends."""
-        words = (f"{name}={json.dumps(value)}" for name, value in query.items())
+        texts = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in query.items()
+        }
+        words = (f"{name}={quote(text, safe='')}" for name, text in texts.items())
         response = self._send("GET", f"{path}?{'&'.join(words)}", None)
         if query.get("follow") and self._connection.sock is not None:
             # The next event may be hours away.

@@ -29,7 +29,9 @@ class ClientCalls(ABC):
         """Send a request and return the document of its answer."""
 
     @abstractmethod
-    def _stream(self, path: str, query: Mapping[str, bool]) -> Iterator[object]:
+    def _stream(
+        self, path: str, query: Mapping[str, str | int | bool]
+    ) -> Iterator[object]:
         """Send a request and yield the documents of its answer as they arrive."""
 
     def status(self) -> documents.Status:
@@ -66,7 +68,7 @@ class ClientCalls(ABC):
         """Set the frequency of a CPU's clock group until it is released.
 
         It replaces the votes of guests and policies, is limited by the host's bounds
-        only, and ends with the daemon.
+        only, and outlives restarts of the daemon, until the host is booted.
         """
         target = f"/v1/cpus/{pcpu}/clock"
         body: documents.ClockRequest = {"khz": khz}
@@ -93,7 +95,9 @@ class ClientCalls(ABC):
     ) -> documents.Channel:
         """Enable or disable a channel.
 
-        A disabled channel has no vote, and its requests are answered NACK.
+        A disabled channel has no vote, and its requests are answered NACK. It stays
+        disabled over restarts of the domain and of the daemon, until the host is
+        booted.
         """
         target = f"/v1/domains/{_quoted(domain)}/channels/{number}/enabled"
         body: documents.EnabledRequest = {"enabled": enabled}
@@ -108,7 +112,7 @@ class ClientCalls(ABC):
         """Set a policy for a running domain, replacing the one of this name.
 
         It takes precedence over the policies of the configuration and of the domain's
-        metadata, and ends when the domain stops.
+        metadata, outlives restarts of the daemon, and ends when the domain is shut off.
         """
         target = f"/v1/domains/{_quoted(domain)}/policies/{_quoted(name)}"
         body: documents.PolicyRequest = {"text": text}
@@ -128,12 +132,35 @@ class ClientCalls(ABC):
         body: documents.InstructionRequest = {"text": text, "cpu": cpu}
         return cast("documents.OutcomeList", self._call("POST", target, body))
 
-    def events(
-        self, *, follow: bool = False, clocks: bool = True
+    def events(  # noqa: PLR0913 - one for each parameter
+        self,
+        *,
+        follow: bool = False,
+        clocks: bool = True,
+        after: int = 0,
+        last: int = 0,
+        domain: str = "",
+        kind: str = "",
+        since: str = "",
+        until: str = "",
     ) -> Iterator[documents.EventRecord]:
-        """Stream events, one JSON document per line, starting with the recent ones."""
+        """Stream events, one JSON document per line, starting with those recorded.
+
+        The daemon records the latest events, also over its restarts. A reader continues
+        with `after`, the ID of the last event that it got; if events in between are not
+        recorded any more, the first one is of the kind `missed`.
+        """
         target = "/v1/events"
-        query = {"follow": follow, "clocks": clocks}
+        query: dict[str, str | int | bool] = {
+            "follow": follow,
+            "clocks": clocks,
+            "after": after,
+            "last": last,
+            "domain": domain,
+            "kind": kind,
+            "since": since,
+            "until": until,
+        }
         return cast("Iterator[documents.EventRecord]", self._stream(target, query))
 
 

@@ -46,11 +46,14 @@ class Channel(TypedDict):
     """Number of requests answered NACK, by reason: `physical`, `no-vcpu`, `floating`,
     ..."""
     nack_causes: dict[str, str]
-    """Explanation of a reason's most recent NACK, by reason."""
+    """Explanation of a reason's most recent NACK, by reason; left out once the cause
+    has ended, as when the channel is enabled again."""
     throttled_total: int
     """How often its guest was not read for a while, having exceeded the budget."""
     budget: int | None
     """Requests per second that its guest may send; null: unlimited."""
+    nack_last: dict[str, str]
+    """When a request was answered NACK for a reason the last time, by reason."""
     generation: int | None
     """Packet size of its guest in bytes: 464 for DPDK 18.11 and newer, 456 for 17.11,
     16 before, 460 for 32-bit guests; null until the guest has sent a packet."""
@@ -281,6 +284,9 @@ class OnboardingRight(TypedDict):
     source: str
     """Source of the setting: `onboard rule PATTERN`; if no onboard rule applies, the
     setting that prevents it: `rule PATTERN`, `metadata` or `default`."""
+    reason: str | None
+    """Why the first onboard rule for a domain of this name does not apply; null if one
+    applies, or if there is none."""
 
 
 class Rights(TypedDict):
@@ -333,7 +339,7 @@ class PolicyList(TypedDict):
 
 
 class PolicyRequest(TypedDict):
-    """The policy that a domain is to have until it is removed or the domain stops."""
+    """The policy that a domain is to have until its removal, or the domain is off."""
 
     text: str
     """One policy, as in `utilisation up-above=0.9 vcpus=0-3`."""
@@ -456,12 +462,15 @@ class OutcomeList(TypedDict):
 class EventRecord(TypedDict):
     """Something that happened."""
 
+    id: int
+    """Grows with each event, also over restarts of the daemon and of the host; IDs are
+    not consecutive. A reader that passes it as `after` continues behind this event."""
     time: str
     """When it was recorded: ISO 8601, with a time zone."""
     kind: str
-    """What it concerns: `channel-state`, `cpus`, `domain-changed`, `grant`, `group`,
-    `instruction`, `libvirt`, `missed`, `monitor`, `onboarding`, `operator`, `policy` or
-    `refusal`; more may be added."""
+    """What it concerns: `channel-state`, `configuration`, `cpus`, `domain-changed`,
+    `drift`, `grant`, `group`, `instruction`, `libvirt`, `missed`, `monitor`,
+    `onboarding`, `operator`, `policy`, `refusal` or `right`; more may be added."""
     domain: str | None
     """Name of the domain concerned; null if it concerns none."""
     text: str

@@ -11,7 +11,7 @@ from orchestrator.errors import ControlError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-MAX_DIGITS: Final = 9
+MAX_DIGITS: Final = 18
 """Longest number in a path or query; converting a huge one takes Python long."""
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -23,7 +23,7 @@ class Parameter:
     name: str
     doc: str
     kind: type[str | int | bool] = str
-    default: bool | None = None
+    default: str | int | bool | None = None
     """Value if it is left out of the query; None: it is part of the path."""
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from orchestrator.control.feed import EventSelection
     from orchestrator.control.models import (
         Channel,
         Cpu,
@@ -117,13 +118,15 @@ class ControlBackend(Protocol):
         """
         ...
 
-    def events(
-        self, *, follow: bool, clocks: bool = True
-    ) -> AsyncGenerator[EventRecord, None]:
-        """Yield the recent events, oldest first, and with `follow` those to come.
+    def events(self, selection: EventSelection) -> AsyncGenerator[EventRecord, None]:
+        """Yield recorded events, oldest first, and with `follow` those to come.
 
-        Without `clocks` frequency changes are neither sampled nor reported.
+        The selection's domain is an ID, a UUID or a name. Without `clocks` frequency
+        changes are neither sampled nor reported.
         The generator must be closable at any await (`aclose`), and may end by itself.
+
+        Raises:
+            ControlError: 404 no such domain, and no event about one.
         """
         ...
 

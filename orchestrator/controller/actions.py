@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from orchestrator.limits import Limits
     from orchestrator.policy.subject import PolicyOrder, PolicySubject, Source
+    from orchestrator.saved.state import SavedVote
     from orchestrator.values.domain import DomainId
+    from orchestrator.values.event_kinds import EventKind
 
 
 class Severity(StrEnum):
@@ -37,7 +39,7 @@ class Severity(StrEnum):
 class Report:
     """Write to the log and the event stream."""
 
-    kind: str
+    kind: EventKind
     text: str
     domain: str | None = None
     severity: Severity = Severity.INFO
@@ -154,6 +156,37 @@ class EndGuestPolicies:
 
     uuid: DomainId
     number: int | None
+    cause: str = field(compare=False)
+    """Why, for people: `the guest rebooted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeVotes:
+    """Set votes of an earlier run of the daemon, before the domain is defined."""
+
+    uuid: DomainId
+    votes: tuple[SavedVote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePolicy:
+    """Install a policy of an earlier run of the daemon."""
+
+    uuid: DomainId
+    source: Source
+    order: PolicyOrder
+
+
+@dataclass(frozen=True, slots=True)
+class NoteGuestPolicies:
+    """Note the present policies of a guest in its running domain."""
+
+    uuid: DomainId
+
+
+@dataclass(frozen=True, slots=True)
+class SaveState:
+    """Write what operators have decided to the state file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +253,10 @@ Action = (
     | ForgetPolicySubject
     | InstallPolicy
     | EndGuestPolicies
+    | ResumeVotes
+    | ResumePolicy
+    | NoteGuestPolicies
+    | SaveState
     | PrepareGroup
     | TakeGroup
     | RestoreGroup

@@ -17,6 +17,7 @@ from orchestrator.controller.actions import (
     EndGuestPolicies,
     EndPortSession,
     Report,
+    SaveState,
     Severity,
 )
 from orchestrator.controller.inventory import CONNECTED_STATES, ChannelRecord
@@ -71,13 +72,15 @@ def reconcile(
     described = {spec.number: spec for spec in record.spec.channels}
     actions: list[Action] = []
     for number in [n for n in record.channels if n not in described]:
-        actions += _end(record, record.channels.pop(number))
+        actions += _end(record, record.channels.pop(number), "the channel is gone")
     for number, spec in described.items():
         channel = record.channels.setdefault(number, ChannelRecord(spec))
         was_guest_connected = channel.spec.is_guest_connected
         is_moved = is_restarted or spec.path != channel.spec.path
         if is_moved or not record.spec.state.is_active:
-            actions += _end(record, channel)
+            is_off = not record.spec.state.is_active
+            why = "the domain was shut off" if is_off else "the domain was restarted"
+            actions += _end(record, channel, why)
         if is_restarted or not record.spec.state.is_active:
             channel.refusals.clear()
         channel.spec = spec
@@ -91,23 +94,28 @@ def reconcile(
     return actions
 
 
-def withdraw(uuid: DomainId, number: int | None) -> list[Action]:
+def withdraw(uuid: DomainId, number: int | None, cause: str) -> list[Action]:
     """End the policies and votes of a guest over one channel; None: over all.
 
     Policies end first, so that none of them votes after the end of the votes.
+
+    Args:
+        uuid: the domain.
+        number: of the channel.
+        cause: why, for people.
     """
-    return [EndGuestPolicies(uuid, number), WithdrawVotes(uuid, number)]
+    return [EndGuestPolicies(uuid, number, cause), WithdrawVotes(uuid, number)]
 
 
-def _close(uuid: DomainId, number: int) -> list[Action]:
-    return [EndGuestPolicies(uuid, number), CloseChannel(uuid, number)]
+def _close(uuid: DomainId, number: int, cause: str) -> list[Action]:
+    return [EndGuestPolicies(uuid, number, cause), CloseChannel(uuid, number)]
 
 
 def close_all(record: DomainRecord) -> list[Action]:
     """Close every channel of a domain that no longer exists."""
     actions: list[Action] = []
     for channel in record.channels.values():
-        actions += _end(record, channel)
+        actions += _end(record, channel, "the domain is gone")
     return actions
 
 
@@ -122,14 +130,14 @@ def _begin(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
     return [*actions, _connect(record, channel)]
 
 
-def _end(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
+def _end(record: DomainRecord, channel: ChannelRecord, cause: str) -> list[Action]:
     was_tried = channel.attempts or channel.state in CONNECTED_STATES
     channel.attempts = channel.quarantines = 0
     channel.orphaned_s = None
     if channel.state in (ChannelState.ABSENT, ChannelState.CLOSED) and not was_tried:
         return []
     return [
-        *_close(record.spec.uuid, channel.spec.number),
+        *_close(record.spec.uuid, channel.spec.number, cause),
         *_move(record, channel, ChannelEvent.WITHDRAWN),
     ]
 
@@ -217,7 +225,7 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
     """Prepare the clock groups that the guest may request now."""
     found = _find_attempt(inventory, event)
     if found is None:
-        return _close(event.uuid, event.number)
+        return _close(event.uuid, event.number, "the channel is gone")
     record, channel = found
     channel.attempts = 0
     channel.orphaned_s = None
@@ -270,7 +278,7 @@ def _end_votes(
     channel.orphaned_s = None
     number = channel.spec.number
     return [
-        *withdraw(record.spec.uuid, number),
+        *withdraw(record.spec.uuid, number, "the channel has not reconnected"),
         Report(
             "channel-state",
             f"votes of channel {number} ended: it has not reconnected",
@@ -305,7 +313,7 @@ def on_endpoint_closed(
     return [
         *_move(record, channel, ChannelEvent.HUNG_UP, event.reason),
         # The monitor has ended its votes; what it installed ends too.
-        EndGuestPolicies(event.uuid, event.number),
+        EndGuestPolicies(event.uuid, event.number, "the channel closed"),
         _connect(record, channel),
         DescribeDomain(event.uuid),
         *groups.need(inventory, record.groups()),
@@ -325,7 +333,7 @@ def on_abused(inventory: Inventory, event: events.ChannelAbused) -> list[Action]
     reason = f"sent {abuse}; closed for {_quarantine_s(channel):.0f} s"
     return [
         *_move(record, channel, ChannelEvent.ABUSED, reason),
-        *_close(event.uuid, event.number),
+        *_close(event.uuid, event.number, f"its channel {reason}"),
         _leave_quarantine(record, channel),
         *groups.need(inventory, record.groups()),
     ]
@@ -359,19 +367,22 @@ def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Act
         return []
     record, channel = found
     channel.is_enabled = is_enabled = event.is_enabled
+    channel.disabled_by = "" if is_enabled else event.by
     change = ChannelEvent.SWITCHED_ON if is_enabled else ChannelEvent.SWITCHED_OFF
     word = "enabled" if is_enabled else "disabled"
     text = f"channel {event.number} {word} by {event.by}"
     actions: list[Action] = [Report("operator", text, domain=record.spec.name)]
     actions += _move(record, channel, change, channel.reason)
     if not is_enabled:
-        actions.append(EndGuestPolicies(event.uuid, event.number))
+        cause = f"the channel was disabled by {event.by}"
+        actions.append(EndGuestPolicies(event.uuid, event.number, cause))
     if is_enabled and channel.state is ChannelState.QUARANTINED:
         channel.attempts = channel.quarantines = 0
         actions.append(_connect(record, channel))
     if channel.state in CONNECTED_STATES:
         switch = SwitchChannel(event.uuid, event.number, is_enabled=is_enabled)
         actions.append(switch)
+    actions.append(SaveState())
     return actions
 
 
@@ -390,6 +401,8 @@ def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[
             is_closed = not event.is_open
             end = EndPortSession(event.uuid, number, event.at_ns, is_closed=is_closed)
             ends.append(end)
+    if event.is_open and record.awaited_policies:
+        ends.append(DescribeDomain(event.uuid))
     return ends
 
 

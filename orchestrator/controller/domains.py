@@ -11,8 +11,16 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from orchestrator.controller import channels, groups, onboarding, policy_subjects
-from orchestrator.controller.actions import DescribeDomain, Report, Severity
+from orchestrator.controller import (
+    channels,
+    groups,
+    moved_policies,
+    onboarding,
+    policy_subjects,
+    saved_state,
+    setting_changes,
+)
+from orchestrator.controller.actions import DescribeDomain, Report, SaveState, Severity
 from orchestrator.controller.inventory import DomainRecord, Inventory
 from orchestrator.monitor.link.commands import (
     DefineDomain,
@@ -34,9 +42,12 @@ if TYPE_CHECKING:
 
 def on_listed(inventory: Inventory, event: events.DomainsListed) -> list[Action]:
     """Describe all domains in the list, forget all others."""
+    if inventory.first_listed is None:
+        inventory.first_listed = frozenset(event.uuids)
     actions: list[Action] = []
     for uuid in [u for u in inventory.domains if u not in event.uuids]:
         actions += _forget(inventory, uuid)
+    actions += saved_state.forget_missing(inventory, event.uuids)
     return actions + [DescribeDomain(uuid) for uuid in event.uuids]
 
 
@@ -70,8 +81,9 @@ def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Acti
     record = inventory.domains.get(event.uuid)
     if record is None:
         return [DescribeDomain(event.uuid)]
+    record.awaited_policies = ()
     return [
-        *channels.withdraw(event.uuid, None),
+        *channels.withdraw(event.uuid, None, "the guest rebooted"),
         Report("domain-changed", "guest rebooted", domain=record.spec.name),
     ]
 
@@ -80,6 +92,7 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     """Reconcile a domain with its description."""
     spec = event.spec
     record = inventory.domains.get(spec.uuid)
+    is_new = record is None
     actions: list[Action] = []
     if record is None:
         record = inventory.domains[spec.uuid] = DomainRecord(
@@ -89,12 +102,23 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
         )
     touched = record.groups()
     old, record.spec = record.spec, spec
+    if spec.run != old.run:
+        # Its policies end even if the daemon never saw it off.
+        actions += policy_subjects.forget(record)
+        actions += moved_policies.await_ports(inventory, record, is_new=is_new)
     actions += _report_changes(old, spec)
+    if (spec.settings, spec.name) != (old.settings, old.name):
+        config = inventory.config
+        actions += setting_changes.report_rights((config, old), (config, spec))
     actions += channels.reconcile(
         record, is_restarted=spec.run != old.run, asked_ns=event.asked_ns
     )
+    resumption = saved_state.resume(inventory, record)
+    actions += resumption.before
     if _relevant_parts(spec) != _relevant_parts(old):
         actions += replace_vcpus(inventory, record, touched)
+    actions += resumption.after
+    actions += moved_policies.resume_open(inventory, record)
     return actions + onboarding.review(inventory, record)
 
 
@@ -182,6 +206,8 @@ def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:
 
 def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
     record = inventory.forget(uuid)
+    if inventory.first_listed is not None:
+        inventory.first_listed -= {uuid}  # it may be migrated back
     touched = record.groups() & inventory.groups.keys()
     return [
         *channels.close_all(record),
@@ -190,4 +216,5 @@ def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
         ForgetDomain(uuid),
         *groups.need(inventory, touched),
         Report("domain-changed", "domain is gone", domain=record.spec.name),
+        SaveState(),
     ]

@@ -15,6 +15,7 @@ from orchestrator.controller import kernel_limits
 from orchestrator.controller.actions import (
     ReadTopology,
     Report,
+    SaveState,
     Severity,
     VerifyGroups,
 )
@@ -84,9 +85,15 @@ def on_prepared(inventory: Inventory, event: events.GroupPrepared) -> list[Actio
 def on_take_wanted(inventory: Inventory, event: events.TakeWanted) -> list[Action]:
     """Take a group: its first vote arrived."""
     record = inventory.groups.get(event.group)
+    return record.move(GroupEvent.TAKE_WANTED) if record else []
+
+
+def take(inventory: Inventory, number: int) -> list[Action]:
+    """Take a group for a vote of which main knows before the monitor."""
+    record = inventory.groups.get(number)
     if record is None:
         return []
-    return record.move(GroupEvent.TAKE_WANTED)
+    return record.move(GroupEvent.NEEDED) + record.move(GroupEvent.TAKE_WANTED)
 
 
 def on_renewed(inventory: Inventory, event: events.GroupRenewed) -> list[Action]:
@@ -180,16 +187,36 @@ def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[A
 def on_override_set(inventory: Inventory, event: events.OverrideSet) -> list[Action]:
     """Fix a group at a frequency: take it, whatever the votes."""
     record = inventory.groups[event.group]
-    record.override_khz = event.khz
-    cpus = name_cpus(record.group.pcpus)
+    return override(inventory, record, event.khz, event.by)
+
+
+def override(
+    inventory: Inventory,
+    record: GroupRecord,
+    khz: int,
+    by: str,
+    *,
+    is_resumed: bool = False,
+) -> list[Action]:
+    """Fix a group at a frequency.
+
+    Args:
+        inventory: what exists.
+        record: the group.
+        khz: a step within the host's limits.
+        by: who set it.
+        is_resumed: whether it was set before the daemon was restarted.
+    """
+    record.override_khz = khz
+    record.override_by = by
+    number, cpus = record.group.number, name_cpus(record.group.pcpus)
+    verb = "remains fixed" if is_resumed else "fixed"
+    text = f"{cpus} {verb} at {format_khz(khz)}{', as set' * is_resumed} by {by}"
     return [
-        Report(
-            "operator",
-            f"{cpus} fixed at {format_khz(event.khz)} by {event.by}",
-            facts={"group": event.group, "khz": event.khz},
-        ),
-        *define(inventory, [event.group]),
-        *need(inventory, [event.group]),
+        Report("operator", text, facts={"group": number, "khz": khz}),
+        *define(inventory, [number]),
+        *need(inventory, [number]),
+        SaveState(),
     ]
 
 
@@ -199,6 +226,7 @@ def on_override_released(
     """End an override: votes count again."""
     record = inventory.groups[event.group]
     record.override_khz = None
+    record.override_by = ""
     cpus = name_cpus(record.group.pcpus)
     return [
         Report(
@@ -208,4 +236,5 @@ def on_override_released(
         ),
         *define(inventory, [event.group]),
         *need(inventory, [event.group]),
+        SaveState(),
     ]

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.controller import channels, domains, drift, groups, onboarding
+from orchestrator.controller import (
+    channels,
+    domains,
+    drift,
+    groups,
+    onboarding,
+    setting_changes,
+)
 from orchestrator.controller.actions import (
     HoldLimits,
     ReadTopology,
@@ -139,14 +146,17 @@ def retry_failed(inventory: Inventory) -> list[Action]:
 
 def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action]:
     """Apply a new configuration: limits, mode, rules."""
-    inventory.config = event.config
+    old, inventory.config = inventory.config, event.config
     onboarding.reset_attempts(inventory)
     actions: list[Action] = [
-        Report("operator", "configuration reloaded"),
+        setting_changes.report_config(old, event.config),
         ReadTopology(),
         *replace_all(inventory),
     ]
     for record in inventory.domains.values():
+        actions += setting_changes.report_rights(
+            (old, record.spec), (event.config, record.spec)
+        )
         actions += onboarding.review(inventory, record)
     return actions
 

@@ -8,7 +8,7 @@ Synchronization: the asyncio thread only.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller.group_lifecycle import HELD, GroupStage, next_stage
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action, UpdatePolicySubject
     from orchestrator.controller.group_lifecycle import GroupEvent
-    from orchestrator.events import GroupDrifted
+    from orchestrator.events import GroupDrifted, RequestRefused
     from orchestrator.limits import Window
     from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.topology import Topology
     from orchestrator.rights import Rights
+    from orchestrator.saved.state import SavedDomain
     from orchestrator.values.domain import (
         ChannelSpec,
         DomainId,
         DomainSpec,
+        GuestPolicy,
         PCpu,
         VCpuSpec,
     )
@@ -70,6 +72,14 @@ class Placement:
         return () if self.group is None else (self.group, *self.siblings)
 
 
+class ExplainedRefusal(NamedTuple):
+    """A request that was refused, and why."""
+
+    event: RequestRefused
+    cause: str
+    """For people."""
+
+
 @dataclass(slots=True)
 class ChannelRecord:
     """One channel of one domain."""
@@ -88,10 +98,12 @@ class ChannelRecord:
     """How often it was quarantined lately; each time for longer."""
     calm_resyncs: int = 0
     """Resyncs since the last quarantine ended."""
+    disabled_by: str = ""
+    """Who disabled it; empty while it is enabled."""
     is_close_doubted: bool = False
     """Whether its port's state is to be read: a close was reported, and then bytes."""
-    refusals: dict[Refusal, str] = field(default_factory=dict)
-    """The latest cause of each refusal since the domain was started, as text."""
+    refusals: dict[Refusal, ExplainedRefusal] = field(default_factory=dict)
+    """The latest of each reason since the domain was started."""
 
 
 @dataclass(slots=True)
@@ -136,6 +148,9 @@ class DomainRecord:
     """The vCPUs that policies control."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
     """Why policies were last refused: a repetition is not reported again."""
+    awaited_policies: tuple[GuestPolicy, ...] = ()
+    """Policies of its guest from before it was saved or migrated, which are installed
+    when the guest has its port open again."""
     onboarding: OnboardingRecord = field(default_factory=OnboardingRecord)
 
     def groups(self) -> set[int]:
@@ -174,6 +189,8 @@ class GroupRecord:
     retaken_at_s: list[float] = field(default_factory=list)
     """When it was lately taken back from another program (monotonic)."""
     override_khz: int | None = None
+    override_by: str = ""
+    """Who set the override; empty without one."""
     sent: DefineGroup | None = None
     """Its definition as last sent to the monitor."""
     kernel: KernelLimits = field(init=False)
@@ -213,6 +230,10 @@ class Inventory:
     monitor_restarts_total: int = 0
     domains: dict[DomainId, DomainRecord] = field(default_factory=dict)
     groups: dict[int, GroupRecord] = field(default_factory=dict)
+    saved: dict[DomainId, SavedDomain] = field(default_factory=dict)
+    """Decisions of the daemon's last run, until their domain is described."""
+    first_listed: frozenset[DomainId] | None = None
+    """The domains that existed when the daemon started; None: not known yet."""
     _domains_in: dict[int, set[DomainId]] = field(default_factory=dict)
     """Domains with a vCPU in each clock group, so that a look at one group does not
     cost a look at every domain of the host."""

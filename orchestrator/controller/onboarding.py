@@ -15,7 +15,7 @@ attempts is limited, and the pause between them, counted in resyncs, doubles.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.controller.actions import (
     AttachChannels,
@@ -28,7 +28,7 @@ from orchestrator.controller.inventory import OnboardingRecord
 from orchestrator.events import ChannelsAttached
 from orchestrator.onboarding.plan import ChannelPlan, plan_by_rule
 from orchestrator.onboarding.rule import NONE
-from orchestrator.rights import DEFAULT, Resolved, resolve_rights
+from orchestrator.rights import DEFAULT, resolve_rights
 from orchestrator.values.cpuset import name_all
 
 if TYPE_CHECKING:
@@ -57,15 +57,36 @@ def find_rule(config: Config, spec: DomainSpec) -> OnboardRule | None:
     return next(matching, None)
 
 
-def explain(config: Config, spec: DomainSpec) -> Resolved[str]:
+class Explanation(NamedTuple):
+    """Which channels a domain should have, and why."""
+
+    value: str
+    """As in a rule."""
+    source: str
+    """The rule, or the setting that prevents rules."""
+    reason: str | None = None
+    """Why the first rule for a domain of this name does not apply; None: one applies,
+    or there is none."""
+
+
+def explain(config: Config, spec: DomainSpec) -> Explanation:
     """Return which channels a domain should have, and the source of that decision."""
     rule = find_rule(config, spec)
     if rule is not None:
-        return Resolved(rule.channels, f"onboard rule {rule.match or '*'}")
+        return Explanation(rule.channels, _name(rule))
     setting = resolve_rights(config, spec).onboard
     # Without any rule, the domain's own refusal is not the reason.
     is_refusal = setting.value is False and bool(config.onboard)
-    return Resolved(NONE, setting.source if is_refusal else DEFAULT)
+    passed_over = next((rule for rule in config.onboard if rule.is_for(spec)), None)
+    reason = None
+    if passed_over is not None:
+        obstacle = passed_over.find_obstacle(spec, setting=setting.value)
+        reason = f"{_name(passed_over)} does not apply: {obstacle}"
+    return Explanation(NONE, setting.source if is_refusal else DEFAULT, reason)
+
+
+def _name(rule: OnboardRule) -> str:
+    return f"onboard rule {rule.match or '*'}"
 
 
 def review(inventory: Inventory, record: DomainRecord) -> list[Action]:

@@ -14,7 +14,9 @@ from orchestrator.channel.protocol import GENERATIONS, decode_policy
 from orchestrator.controller.actions import (
     EndGuestPolicies,
     InstallPolicy,
+    NoteGuestPolicies,
     Report,
+    SaveState,
     Severity,
 )
 from orchestrator.errors import PacketError
@@ -44,9 +46,12 @@ def on_sent(inventory: Inventory, event: events.PolicySent) -> list[Action]:
     return [InstallPolicy(event.uuid, event.number, event.ticket, order)]
 
 
-def on_removed(_inventory: Inventory, event: events.PolicyRemoved) -> list[Action]:
+def on_removed(inventory: Inventory, event: events.PolicyRemoved) -> list[Action]:
     """End a guest's policies, as DPDK's host does: it keeps one per guest."""
-    return [EndGuestPolicies(event.uuid, None)]
+    record = inventory.domains.get(event.uuid)
+    if record is not None:
+        record.awaited_policies = ()
+    return [EndGuestPolicies(event.uuid, None, "removed by the guest")]
 
 
 def on_installed(inventory: Inventory, event: events.PolicyInstalled) -> list[Action]:
@@ -57,10 +62,11 @@ def on_installed(inventory: Inventory, event: events.PolicyInstalled) -> list[Ac
         return actions
     record.policy_refusals.pop(event.source, None)
     if event.is_news:
-        by = f" by {event.by}" if event.by else ""
-        text = f"policy {event.kind} of {event.source} is in force{by}"
+        by = f", set by {event.by}" if event.by else ""
+        again = " again" if event.is_resumed else ""
+        text = f"policy {event.kind} of {event.source} is in force{again}{by}"
         actions.append(_report(record, event.source, text))
-    return actions
+    return actions + _keep(event.uuid, event.source)
 
 
 def on_refused(inventory: Inventory, event: events.PolicyRefused) -> list[Action]:
@@ -69,12 +75,24 @@ def on_refused(inventory: Inventory, event: events.PolicyRefused) -> list[Action
 
 
 def on_ended(inventory: Inventory, event: events.PolicyEnded) -> list[Action]:
-    """Report who removed a policy."""
+    """Report why a policy ended."""
     record = inventory.domains.get(event.uuid)
     if record is None:
         return []
-    text = f"policy of {event.source} removed by {event.by}"
-    return [_report(record, event.source, text)]
+    text = f"policy of {event.source} ended: {event.cause}"
+    actions: list[Action] = [_report(record, event.source, text)]
+    return actions + _keep(event.uuid, event.source)
+
+
+def _keep(uuid: DomainId, source: Source) -> list[Action]:
+    """Make a change of policies outlive what its source outlives."""
+    match source.kind:
+        case SourceKind.OPERATOR:
+            return [SaveState()]
+        case SourceKind.GUEST:
+            return [NoteGuestPolicies(uuid)]
+        case _:
+            return []
 
 
 def _interpret(inventory: Inventory, event: events.PolicySent) -> PolicyOrder:

@@ -14,6 +14,7 @@ from orchestrator.controller import (
     onboarding,
     policies,
     policy_subjects,
+    saved_state,
 )
 from orchestrator.controller import host as hosts
 from orchestrator.controller import refusal_causes as refusals
@@ -112,6 +113,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.LibvirtLost: _on_libvirt_lost,
     events.LibvirtAwaited: _on_libvirt_awaited,
     events.ResyncDue: _on_resync,
+    events.StateLoaded: saved_state.on_loaded,
     events.TopologyRead: hosts.on_topology,
     events.KernelLimitsRead: hosts.on_kernel_limits,
     events.ConfigReloaded: hosts.on_config,

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.channel.protocol import MAX_VCPUS
 from orchestrator.controller import drift
 from orchestrator.controller.actions import Report, Severity
+from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.controller.inventory import ExplainedRefusal
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.rights import resolve_rights
 from orchestrator.values.cpuset import name_all, name_cpus
 from orchestrator.values.domain import VCpu
-from orchestrator.values.domain_settings import SETTINGS
+from orchestrator.values.domain_settings import SETTINGS, Mode
 from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
@@ -23,7 +26,13 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
+    from orchestrator.controller.inventory import (
+        ChannelRecord,
+        DomainRecord,
+        GroupRecord,
+        Inventory,
+        Placement,
+    )
     from orchestrator.rights import Rights
 
 _INTENDED = frozenset({Refusal.OBSERVED, Refusal.DISABLED, Refusal.OVERRIDDEN})
@@ -37,9 +46,10 @@ def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Actio
     if record is None or channel is None:
         return []
     cause = _CAUSES[event.reason](_Case(inventory, record, event))
-    if channel.refusals.get(event.reason) == cause:
+    known = channel.refusals.get(event.reason)
+    channel.refusals[event.reason] = ExplainedRefusal(event, cause)
+    if known is not None and known.cause == cause:
         return []
-    channel.refusals[event.reason] = cause
     word = event.reason.word
     return [
         Report(
@@ -55,8 +65,16 @@ def on_refused(inventory: Inventory, event: events.RequestRefused) -> list[Actio
 def find_causes(
     inventory: Inventory, record: DomainRecord, number: int
 ) -> dict[str, str]:
-    """Return why requests of a channel were refused or would be, by reason."""
-    causes = dict(record.channels[number].refusals)
+    """Return why requests of a channel are refused or would be, by the reason's word.
+
+    A cause that has ended is left out: what it advises has been done, or no longer
+    helps.
+    """
+    causes = {
+        reason: refusal.cause
+        for reason, refusal in record.channels[number].refusals.items()
+        if _LASTING[reason](_Case(inventory, record, refusal.event))
+    }
     for group in sorted(record.groups() & inventory.groups.keys()):
         it = inventory.groups[group]
         cpus = name_cpus(it.group.pcpus)
@@ -88,14 +106,24 @@ class _Case(NamedTuple):
     @property
     def groups(self) -> list[GroupRecord]:
         """The vCPU's clock groups; empty if it is not controllable."""
-        place = self.record.placements.get(VCpu(self.event.vcpu))
         known = self.inventory.groups
-        return [known[it] for it in (place.groups if place else ()) if it in known]
+        numbers = self.place.groups if self.place else ()
+        return [known[number] for number in numbers if number in known]
+
+    @property
+    def channel(self) -> ChannelRecord:
+        """The channel of the request."""
+        return self.record.channels[self.event.number]
 
     @property
     def cpus(self) -> str:
         """The CPUs of the vCPU's clock groups, as text."""
         return name_cpus(pcpu for it in self.groups for pcpu in it.group.pcpus)
+
+    @property
+    def place(self) -> Placement | None:
+        """Where the vCPU of the request runs; None: there is none."""
+        return self.record.placements.get(VCpu(self.event.vcpu))
 
 
 def _observed(case: _Case) -> str:
@@ -187,4 +215,53 @@ _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
     Refusal.POLICIES_TOO_MANY: _too_many,
     Refusal.POLICY_REFUSED: _bad_policy,
     **{it.refusal: _forbidden(it) for it in Permission},
+}
+
+
+# Whether the same request would still be refused for the same reason.
+
+
+def _is_absent(case: _Case) -> bool:
+    return case.place is None or case.event.vcpu >= MAX_VCPUS
+
+
+def _is_floating(case: _Case) -> bool:
+    return case.place is not None and case.place.reason is not None
+
+
+def _is_turbo_unavailable(case: _Case) -> bool:
+    has_turbo = any(
+        it.group.steps.has_turbo and not it.kernel.is_boost_off for it in case.groups
+    )
+    return not (case.rights.turbo.value and has_turbo)
+
+
+def _is_overridden(case: _Case) -> bool:
+    return any(it.override_khz is not None for it in case.groups)
+
+
+def _is_untaken(case: _Case) -> bool:
+    return any(it.stage is not GroupStage.TAKEN for it in case.groups)
+
+
+def _is_refused_by_kernel(case: _Case) -> bool:
+    return any(it.refused_errno for it in case.groups)
+
+
+def _is_forbidden(permission: Permission) -> Callable[[_Case], bool]:
+    return lambda case: not case.rights[permission].value
+
+
+_LASTING: Mapping[Refusal, Callable[[_Case], bool]] = {
+    # By default: what the guest sends.
+    **dict.fromkeys(Refusal, lambda _case: True),
+    Refusal.OBSERVED: lambda case: case.rights.mode.value is Mode.OBSERVE,
+    Refusal.DISABLED: lambda case: not case.channel.is_enabled,
+    Refusal.NO_VCPU: _is_absent,
+    Refusal.FLOATING: _is_floating,
+    Refusal.TURBO: _is_turbo_unavailable,
+    Refusal.OVERRIDDEN: _is_overridden,
+    Refusal.CLAIM: _is_untaken,
+    Refusal.KERNEL: _is_refused_by_kernel,
+    **{it.refusal: _is_forbidden(it) for it in Permission},
 }

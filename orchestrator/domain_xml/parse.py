@@ -15,6 +15,7 @@ from orchestrator.domain_xml.channel import (
     parse_channel_number,
 )
 from orchestrator.domain_xml.document import parse_document
+from orchestrator.domain_xml.guest_policies import read_guest_policies
 from orchestrator.domain_xml.interfaces import read_interfaces
 from orchestrator.domain_xml.metadata import read_settings
 from orchestrator.domain_xml.note import Note, read_note
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from lxml import etree
 
-    from orchestrator.values.domain import InterfaceSpec
+    from orchestrator.values.domain import GuestPolicy, InterfaceSpec
     from orchestrator.values.domain_settings import DomainSettings
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -66,6 +67,8 @@ class ParsedDomain:
     interfaces: tuple[InterfaceSpec, ...]
     settings: DomainSettings | None
     """The settings in its metadata; None: there are none."""
+    guest_policies: tuple[GuestPolicy, ...]
+    """Those noted in its metadata."""
     problems: tuple[str, ...]
     """What was ignored and why, one sentence each."""
 
@@ -120,6 +123,7 @@ def parse_domain(xml: str) -> ParsedDomain:
         is_pinned=_is_pinned(root),
         interfaces=read_interfaces(root),
         settings=found.settings,
+        guest_policies=read_guest_policies(root),
         problems=(*problems, *vcpu_problems, *found.problems),
     )
 

@@ -29,10 +29,11 @@ from orchestrator.hypervisor.devices import attach_channels, detach_channels
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import DeviceEventCounter, EventRelay
 from orchestrator.hypervisor.libvirt_errors import is_denied, translated
+from orchestrator.hypervisor.metadata import write_guest_policies
 from orchestrator.hypervisor.spec_reader import ParsedXmlCache, read_domain_spec
 from orchestrator.hypervisor.uri import check_uri, is_in_process
 from orchestrator.hypervisor.vcpu_times import VCpuTimes
-from orchestrator.values.domain import DomainId, DomainSpec
+from orchestrator.values.domain import DomainId, DomainSpec, GuestPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -234,6 +235,22 @@ class Hypervisor:
                 frozenset(config),
                 self._device_events,
             )
+
+    def note_guest_policies(
+        self, uuid: DomainId, policies: Iterable[GuestPolicy]
+    ) -> None:
+        """Note the policies of a guest in its domain, if this connection permits it.
+
+        Raises:
+            DomainGone: no such domain (any more).
+            HypervisorGone: not connected.
+            HypervisorError: it is not running, or libvirt refused.
+        """
+        link = self._require_link()
+        if not link.is_read_only:
+            with translated():
+                domain = link.connection.lookupByUUIDString(uuid)
+                write_guest_policies(domain, policies)
 
     def close(self, timeout_s: float) -> None:
         """Disconnect; no event is posted any more.

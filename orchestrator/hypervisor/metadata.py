@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A domain's settings in its metadata: in the running domain and in its definition.
+"""What a domain's metadata holds: its settings, and the policies of its guest.
+
+Settings are in the running domain and in its definition, policies in the former only.
 
 Source: virDomainSetMetadata of libvirt-domain.h.
 """
@@ -12,6 +14,11 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
+from orchestrator.domain_xml.guest_policies import (
+    GUEST_POLICIES_PREFIX,
+    GUEST_POLICIES_URI,
+    build_guest_policies,
+)
 from orchestrator.domain_xml.metadata import (
     POLICY_PREFIX,
     POLICY_URI,
@@ -22,8 +29,9 @@ from orchestrator.domain_xml.metadata import (
 from orchestrator.hypervisor.descriptions import Description, Scope, descriptions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from orchestrator.values.domain import GuestPolicy
     from orchestrator.values.domain_settings import DomainSettings
 
 
@@ -59,6 +67,20 @@ def write_settings(
             _write(each, elements[each.is_live])
             undo.callback(partial(_restore, each, before[each]))
         undo.pop_all()
+
+
+def write_guest_policies(
+    domain: libvirt.virDomain, policies: Iterable[GuestPolicy]
+) -> None:
+    """Note the policies of a guest in the running domain, in place of earlier ones.
+
+    Raises:
+        libvirt.libvirtError: libvirt refused.
+        HypervisorError: the domain is not running.
+    """
+    (live,) = descriptions_of(domain, Scope.LIVE)
+    element = build_guest_policies(policies)
+    live.set_metadata(GUEST_POLICIES_PREFIX, GUEST_POLICIES_URI, element)
 
 
 def _restore(description: Description, policy: DomainSettings | None) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import libvirt
 
 from orchestrator.domain_xml.parse import ParsedDomain, parse_domain
 from orchestrator.values.domain import (
+    ChannelSpec,
     DomainChannels,
     DomainId,
     DomainSpec,
@@ -98,7 +101,9 @@ def read_domain_spec(
             VCpuSpec(vcpu=vcpu, pinning=pinning.get(vcpu, frozenset()))
             for vcpu in parsed.vcpus
         ),
-        channels=parsed.channels,
+        channels=tuple(map(_identify_socket, parsed.channels))
+        if is_running
+        else parsed.channels,
         live=_channels_of(parsed) if is_running else None,
         definition=_read_definition(domain, cache)
         if is_running
@@ -106,8 +111,24 @@ def read_domain_spec(
         is_pinned=parsed.is_pinned,
         interfaces=parsed.interfaces,
         settings=parsed.settings,
+        guest_policies=parsed.guest_policies if is_running else (),
         problems=parsed.problems,
     )
+
+
+def _identify_socket(channel: ChannelSpec) -> ChannelSpec:
+    """Add what distinguishes a channel's socket from those of earlier runs.
+
+    Nothing changes the modification time of a socket after bind(): not a connection,
+    nor a change of its owner, mode or label.
+    """
+    if channel.path is None:
+        return channel
+    try:
+        found = os.lstat(channel.path)
+    except (OSError, ValueError):  # not there yet, or not a path
+        return channel
+    return replace(channel, socket=f"{found.st_ino}:{found.st_mtime_ns}")
 
 
 def _read_definition(

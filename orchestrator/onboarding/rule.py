@@ -66,12 +66,30 @@ class OnboardRule:
             spec: the domain.
             setting: its own `onboard` setting; None: it has none.
         """
-        return (
-            (not self.match or spec.is_named(self.match))
-            and not any(map(spec.is_named, self.except_))
-            and self.pinned in (None, spec.is_pinned)
-            and self._accepts(setting)
-        )
+        return self.is_for(spec) and not self.find_obstacle(spec, setting=setting)
+
+    def is_for(self, spec: DomainSpec) -> bool:
+        """Whether the rule is for a domain of this name."""
+        return not self.match or spec.is_named(self.match)
+
+    def find_obstacle(self, spec: DomainSpec, *, setting: bool | None) -> str:
+        """Return why the rule does not apply to a domain that it is for.
+
+        Args:
+            spec: the domain.
+            setting: its own `onboard` setting; None: it has none.
+
+        Returns:
+            The reason, for people; empty: the rule applies.
+        """
+        if any(map(spec.is_named, self.except_)):
+            return "the domain is an exception"
+        if self.pinned not in (None, spec.is_pinned):
+            return f"the domain's vCPUs are {'not ' * (not spec.is_pinned)}pinned"
+        if not self._accepts(setting):
+            has_refused = setting is False
+            return f"the domain {'refuses' if has_refused else 'does not request'} it"
+        return ""
 
     def wanted(self, vcpus: Iterable[int]) -> frozenset[int]:
         """Return the numbers of the channels that a domain with these vCPUs gets.

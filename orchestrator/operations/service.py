@@ -7,14 +7,15 @@ import asyncio
 import os
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__, events
 from orchestrator.control import models
-from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.controller.actions import Report
-from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.controller.group_lifecycle import HELD, GroupStage
 from orchestrator.errors import ControlError
+from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
@@ -22,18 +23,20 @@ from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
 from orchestrator.values.cpuset import format_cpulist, name_cpus, parse_cpulist
 from orchestrator.values.domain_settings import Mode
+from orchestrator.values.event_kinds import GRANT
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from orchestrator.control.feed import EventFeed
+    from orchestrator.control.feed import EventFeed, EventSelection
     from orchestrator.control.service import Peer
     from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.events import Event
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
     from orchestrator.performer.policy_runner import PolicyRunner
+    from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 SET_TIMEOUT_S = 2.0
 """Taking a group takes some 25 ms at most; after this time the kernel refuses."""
 POLL_INTERVAL_S = 0.005
+_OURS = HELD - {GroupStage.PREPARED, GroupStage.DRIFTED}
+"""Stages in which a clock group has the settings of vmpowerd."""
 SAMPLE_INTERVAL_S = 0.25
 """How often grants are compared for the event stream, while a client follows it: as
 often as a person can read, and cheap."""
@@ -64,6 +69,7 @@ class Operations:
         tree: CpuTree,
         event_log: EventLog,
         feed: EventFeed,
+        state_keeper: StateKeeper,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
@@ -73,7 +79,9 @@ class Operations:
         self._frequencies = KernelFrequencies(tree, self._known_groups)
         self._event_log = event_log
         self._feed = feed
+        self._state_keeper = state_keeper
         self._react = react
+        self._names = UserNames()
         self._started_s = time.monotonic()
         self._sampling: asyncio.Task[None] | None = None
         self.is_stopping = False
@@ -111,9 +119,10 @@ class Operations:
         Raises:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
+        by = await self._names.describe(who)
         record = self._settable_group(pcpu)
         target = self._inventory.group_window(record.group.number).fit(khz)
-        before_khz, by = record.override_khz, _name(who)
+        before_khz = record.override_khz
         if record.stage is GroupStage.DRIFTED:
             self._react(events.GroupRetaken(record.group.number, by))
         self._react(events.OverrideSet(record.group.number, target, by))
@@ -122,6 +131,7 @@ class Operations:
             if record.override_khz == target:  # it was not changed meanwhile
                 self._undo_override(record, before_khz, by)
             raise ControlError(f"CPU {pcpu} cannot be set: {why}", status=409)
+        await self._state_keeper.flush()
         return await self._cpu(record, pcpu)
 
     def _undo_override(
@@ -138,14 +148,38 @@ class Operations:
     async def release(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
         """Release the clock group to its votes; without an override, do nothing.
 
+        Without votes, its original settings are restored before this returns.
+
         Raises:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
+        by = await self._names.describe(who)
         record = self._settable_group(pcpu)
         if record.override_khz is not None:
-            released = events.OverrideReleased(record.group.number, _name(who))
-            self._react(released)
+            self._react(events.OverrideReleased(record.group.number, by))
+            await self._wait_until_restored(record)
+            await self._state_keeper.flush()
         return await self._cpu(record, pcpu)
+
+    async def _wait_until_restored(self, record: GroupRecord) -> None:
+        """Wait until a group has its original settings, unless votes keep it."""
+        deadline = time.monotonic() + SET_TIMEOUT_S
+        while (
+            record.stage in _OURS
+            and not self._has_votes(record.group.number)
+            and time.monotonic() < deadline
+        ):
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    def _has_votes(self, number: int) -> bool:
+        requested_khz = self._monitor.snapshot().requested_khz
+        return any(
+            requested_khz.get((domain.spec.uuid, int(vcpu))) is not None
+            for domain in self._inventory.pinned_into(number)
+            if domain.is_enforced()
+            for vcpu, placement in domain.placements.items()
+            if placement.group == number
+        )
 
     async def retake(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
         """Take a clock group back from another program; else do nothing.
@@ -153,9 +187,10 @@ class Operations:
         Raises:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
+        by = await self._names.describe(who)
         record = self._settable_group(pcpu)
         if record.stage is GroupStage.DRIFTED:
-            self._react(events.GroupRetaken(record.group.number, _name(who)))
+            self._react(events.GroupRetaken(record.group.number, by))
             if not await self._is_reached(record, lambda: True):
                 why = record.reason or "the kernel did not accept the governor"
                 raise ControlError(f"CPU {pcpu} not retaken: {why}", status=409)
@@ -216,13 +251,17 @@ class Operations:
         Raises:
             ControlError: 404 unknown domain or channel; 503 stopping.
         """
+        by = await self._names.describe(who)
         self._check_not_stopping()
         channel = self._inventory.channel(uuid, number)
         if channel is None:
             raise ControlError(f"domain {uuid} has no channel {number}", status=404)
-        switched = events.ChannelSwitched(uuid, number, is_enabled, _name(who))
-        self._react(switched)
-        return self._status_builder().channel(self._inventory.domains[uuid], channel)
+        self._react(events.ChannelSwitched(uuid, number, is_enabled, by))
+        await self._state_keeper.flush()
+        record = self._inventory.domains.get(uuid)
+        if record is None:
+            raise ControlError(f"no such domain: {uuid}", status=404)
+        return self._status_builder().channel(record, channel)
 
     async def set_policy(
         self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
@@ -232,6 +271,7 @@ class Operations:
         Raises:
             ControlError: 404 unknown domain; 409 it cannot be installed; 503 stopping.
         """
+        by = await self._names.describe(who)
         self._check_not_stopping()
         source = Source(SourceKind.OPERATOR, name)
         vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
@@ -240,10 +280,10 @@ class Operations:
             is_news = self._policy_runner.install(uuid, source, order_of(rule, vcpus))
         except PolicyError as error:
             raise ControlError(f"policy not set: {error}", status=409) from error
-        by = _name(who)
         self._react(
             events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
         )
+        await self._state_keeper.flush()
         for status in self._policy_runner.statuses():
             if (status.uuid, status.source) == (uuid, source):
                 return render_policy(status)
@@ -274,6 +314,7 @@ class Operations:
         Raises:
             ControlError: 404 unknown domain or policy; 503 stopping.
         """
+        by = await self._names.describe(who)
         self._check_not_stopping()
         record = self._inventory.domains.get(uuid)
         source = Source(SourceKind.OPERATOR, name)
@@ -284,7 +325,8 @@ class Operations:
                 hint="see 'vmpower policy list'; to remove a policy of a rule or of "
                 "metadata, remove it there",
             )
-        self._react(events.PolicyEnded(uuid, source, _name(who)))
+        self._react(events.PolicyEnded(uuid, source, f"removed by {by}"))
+        await self._state_keeper.flush()
         return self._status_builder().domain(record)
 
     async def instruct(
@@ -295,21 +337,51 @@ class Operations:
         Raises:
             ControlError: 503 stopping.
         """
+        by = await self._names.describe(who)
         self._check_not_stopping()
-        outcomes = self._dpdk_commands.execute_all(text, by=_name(who), cpu=cpu)
+        outcomes = self._dpdk_commands.execute_all(text, by=by, cpu=cpu)
+        await self._state_keeper.flush()
         return models.OutcomeList(
             outcomes=tuple(
                 models.Outcome(text=one.text, done=one.is_done) for one in outcomes
             )
         )
 
-    async def events(
-        self, *, follow: bool, clocks: bool = True
+    def events(
+        self, selection: EventSelection
     ) -> AsyncGenerator[models.EventRecord, None]:
-        """Yield recent events, oldest first, and with `follow` future ones."""
-        if follow and clocks and self._sampling is None:
+        """Yield recorded events, oldest first, and with `follow` future ones.
+
+        Raises:
+            ControlError: 404 no such domain, and no event about one.
+        """
+        if selection.domain:
+            name = self._name_of(selection.domain)
+            selection = replace(selection, domain=name)
+        return self._read_events(selection)
+
+    def _name_of(self, domain: str) -> str:
+        """Return the name of a domain, given in virsh's order: ID, UUID, name."""
+        specs = [record.spec for record in self._inventory.domains.values()]
+        for spec in specs:
+            if str(spec.run) == domain:
+                return spec.name
+        for spec in specs:
+            if spec.uuid == domain.lower():
+                return spec.name
+        if domain not in (spec.name for spec in specs) and not self._feed.mentions(
+            domain
+        ):
+            raise ControlError(f"no such domain: '{domain[:80]}'", status=404)
+        return domain
+
+    async def _read_events(
+        self, selection: EventSelection
+    ) -> AsyncGenerator[models.EventRecord, None]:
+        is_following_grants = selection.follow and selection.has_grants
+        if is_following_grants and self._sampling is None:
             self._sampling = asyncio.create_task(self._sample_grants())
-        async with aclosing(self._feed.read(follow=follow, clocks=clocks)) as stream:
+        async with aclosing(self._feed.read(selection)) as stream:
             async for record in stream:
                 yield record
 
@@ -330,15 +402,12 @@ class Operations:
         cpus = name_cpus(record.group.pcpus if record else ())
         is_simulated = record is not None and record.group.is_simulated
         text = f"{cpus} at {format_khz(khz)}{' (simulated)' * is_simulated}"
-        return Report(CLOCK_KIND, text, facts={"group": number, "khz": khz})
+        return Report(GRANT, text, facts={"group": number, "khz": khz})
 
     def stop(self) -> None:
         """Refuse changes from now on, and end all streams."""
         self.is_stopping = True
         if self._sampling:
             self._sampling.cancel()
+        self._names.stop()
         self._feed.close()
-
-
-def _name(who: Peer) -> str:
-    return f"uid {who.uid} (pid {who.pid})"

@@ -30,9 +30,12 @@ from orchestrator.errors import (
     SysfsError,
     VmpowerError,
 )
+from orchestrator.monitor.client.views import GuestVote
 from orchestrator.monitor.link.commands import CloseChannel, Decided, HandOver
+from orchestrator.monitor.link.table import Voter
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.drift_detector import DriftDetector
+from orchestrator.performer.guest_policy_notes import GuestPolicyNotes
 from orchestrator.performer.port_sessions import PortSessions
 from orchestrator.power.topology import read_outline, read_topology
 from orchestrator.system.open_files import describe_shortage
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.performer.channel_connector import ChannelConnector
     from orchestrator.performer.policy_runner import PolicyRunner
+    from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.power.held_groups import HeldGroups
     from orchestrator.power.held_limits import HeldLimits
     from orchestrator.power.kernel_limits import KernelLimits
@@ -77,6 +81,7 @@ class Performer:
         held_groups: HeldGroups,
         held_limits: HeldLimits,
         policy_runner: PolicyRunner,
+        state_keeper: StateKeeper,
         domain_calls: CallPool,
         event_log: EventLog,
         post: Callable[[events.Event], None],
@@ -91,6 +96,12 @@ class Performer:
         self._event_log = event_log
         self._post = post
         self._connector = connector
+        self._notes = GuestPolicyNotes(
+            inventory=inventory,
+            policy_runner=policy_runner,
+            hypervisor=hypervisor,
+            domain_calls=domain_calls,
+        )
         self._listing = CallPool("listing", size=1)
         self._domain_calls = domain_calls
         self._power_calls = CallPool("power", size=POWER_CALLS)
@@ -117,8 +128,14 @@ class Performer:
             actions.ForgetPolicySubject: lambda a: policy_runner.forget_subject(a.uuid),
             actions.InstallPolicy: self._install_policy,
             actions.EndGuestPolicies: lambda a: policy_runner.end_guest(
-                a.uuid, a.number
+                a.uuid, a.number, a.cause
             ),
+            actions.ResumeVotes: self._resume_votes,
+            actions.ResumePolicy: lambda a: policy_runner.resume(
+                a.uuid, a.source, a.order
+            ),
+            actions.NoteGuestPolicies: lambda a: self._notes.update_later(a.uuid),
+            actions.SaveState: lambda _action: state_keeper.update(),
             actions.PrepareGroup: self._journal,
             actions.TakeGroup: self._take,
             actions.RestoreGroup: self._restore,
@@ -146,6 +163,7 @@ class Performer:
         for task in self._start_tasks:
             task.cancel()
         self._policy_runner.stop()
+        self._notes.stop()
         for pool in (self._listing, self._domain_calls):
             pool.stop()
         self._power_calls.stop()
@@ -217,6 +235,18 @@ class Performer:
         self._policy_runner.install_for_guest(
             action.uuid, action.number, action.ticket, action.order
         )
+
+    def _resume_votes(self, action: actions.ResumeVotes) -> None:
+        votes = [
+            GuestVote(
+                vcpu=vote.vcpu,
+                group=vote.group,
+                khz=vote.khz,
+                voter=Voter(vote.channel, vote.has_turbo_right, vote.is_connect_vote),
+            )
+            for vote in action.votes
+        ]
+        self._monitor.resume_votes(action.uuid, votes)
 
     # clock groups
 

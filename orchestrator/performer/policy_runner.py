@@ -27,7 +27,7 @@ from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.sampling.contract import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from orchestrator.policy.subject import (
         PolicyOrder,
@@ -81,22 +81,31 @@ class PolicyRunner:
         self, subject: PolicySubject, configured: Mapping[Source, PolicyOrder]
     ) -> None:
         """Add or update a running domain, with its configured policies."""
-        before = self._engine.covered(subject.uuid)
-        self._engine.update_subject(subject)
-        outcomes = self._engine.apply_configured(subject.uuid, configured)
+        uuid = subject.uuid
+        before = self._engine.covered(uuid)
+        with self._reporting_ended(uuid, "the domain may not send policies any more"):
+            self._engine.update_subject(subject)
+        before_sources = self._engine.sources(uuid)
+        outcomes = self._engine.apply_configured(uuid, configured)
+        self._report_ended(
+            uuid,
+            (source for source in before_sources if source not in outcomes),
+            "it is not configured any more",
+        )
         for source, problem in outcomes.items():
             kind = configured[source].policy.kind
             self._post(
-                events.PolicyInstalled(subject.uuid, source, kind)
+                events.PolicyInstalled(uuid, source, kind)
                 if problem is None
-                else events.PolicyRefused(subject.uuid, source, problem)
+                else events.PolicyRefused(uuid, source, problem)
             )
-        self._report_covered(subject.uuid, before)
+        self._report_covered(uuid, before)
         self._wake()
 
     def forget_subject(self, uuid: DomainId) -> None:
         """End all policies of a domain; before the monitor forgets it."""
-        self._engine.forget_subject(uuid)
+        with self._reporting_ended(uuid, "the domain was shut off"):
+            self._engine.forget_subject(uuid)
 
     # Policies
 
@@ -118,12 +127,27 @@ class PolicyRunner:
         source = Source(SourceKind.GUEST, channel=number)
         kind = order.policy.kind
         try:
-            is_news = self.install(uuid, source, order)
+            with self._reporting_ended(uuid, f"replaced by that of {source}"):
+                is_news = self.install(uuid, source, order)
         except PolicyError as error:
             self._post(events.PolicyRefused(uuid, source, str(error), ticket))
         else:
             self._post(
                 events.PolicyInstalled(uuid, source, kind, ticket, is_news=is_news)
+            )
+
+    def resume(self, uuid: DomainId, source: Source, order: PolicyOrder) -> None:
+        """Install a policy of an earlier run of the daemon, and post the outcome."""
+        kind = order.policy.kind
+        try:
+            is_news = self.install(uuid, source, order)
+        except PolicyError as error:
+            self._post(events.PolicyRefused(uuid, source, str(error)))
+        else:
+            self._post(
+                events.PolicyInstalled(
+                    uuid, source, kind, is_news=is_news, is_resumed=True
+                )
             )
 
     def remove(self, uuid: DomainId, source: Source) -> bool:
@@ -133,15 +157,36 @@ class PolicyRunner:
         self._report_covered(uuid, before)
         return was_there
 
-    def end_guest(self, uuid: DomainId, number: int | None) -> None:
-        """End the policies that a guest sent on a channel; None: on any channel."""
+    def end_guest(self, uuid: DomainId, number: int | None, cause: str) -> None:
+        """End the policies that a guest sent on a channel, and post that.
+
+        Args:
+            uuid: the domain.
+            number: of the channel; None: on any channel.
+            cause: why, for people.
+        """
         before = self._engine.covered(uuid)
-        self._engine.end_guest(uuid, number)
+        with self._reporting_ended(uuid, cause):
+            self._engine.end_guest(uuid, number)
         self._report_covered(uuid, before)
 
     def statuses(self) -> Iterable[PolicyStatus]:
         """Return the policies that are in effect."""
         return self._engine.statuses()
+
+    @contextlib.contextmanager
+    def _reporting_ended(self, uuid: DomainId, cause: str) -> Iterator[None]:
+        before = self._engine.sources(uuid)
+        yield
+        self._report_ended(uuid, before, cause)
+
+    def _report_ended(
+        self, uuid: DomainId, before: Iterable[Source], cause: str
+    ) -> None:
+        now = self._engine.sources(uuid)
+        for source in before:
+            if source not in now:
+                self._post(events.PolicyEnded(uuid, source, cause))
 
     def _report_covered(self, uuid: DomainId, before: frozenset[int]) -> None:
         now = self._engine.covered(uuid)

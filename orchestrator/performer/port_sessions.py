@@ -60,7 +60,10 @@ class PortSessions:
         last_received_ns = self._monitor.last_received_ns(*key)
         if last_received_ns + MAX_NOTE_LAG_NS < action.at_ns:
             # In this order: no policy may vote after the votes have ended.
-            self._policy_runner.end_guest(*key)
+            cause = "the guest closed its port"
+            if not action.is_closed:
+                cause = "another program of the guest opened its port"
+            self._policy_runner.end_guest(*key, cause)
             self._monitor.send(WithdrawVotes(*key, until_ns=action.at_ns))
         elif action.is_closed:
             self._check_later(action, last_received_ns)

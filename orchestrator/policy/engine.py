@@ -174,6 +174,10 @@ class PolicyEngine:
         """End the policy of a source; return whether there was one."""
         return self._remove_where(uuid, lambda other: other == source)
 
+    def sources(self, uuid: DomainId) -> tuple[Source, ...]:
+        """Return the sources of a domain's policies."""
+        return tuple(self._installed.get(uuid, {}))
+
     def end_guest(self, uuid: DomainId, channel: int | None = None) -> bool:
         """End the policies that a guest has sent; return whether there were any.
 

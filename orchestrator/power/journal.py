@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from orchestrator.power.journal_document import (
     encode_document,
 )
 from orchestrator.power.sysfs import first_line
+from orchestrator.system.durable_file import replace_durably
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -206,30 +206,10 @@ class Journal:
         document = Document(
             tree=self._tree.identity(), boot_id=self._boot_id(), groups=groups
         )
-        fresh = self._path.with_name(f"{self._path.name}.new")
         try:
-            self._write_file(fresh, encode_document(document))
-            fresh.replace(self._path)
-            self._sync_directory()
+            replace_durably(self._path, encode_document(document), sync=self._sync)
         except OSError as error:
-            # On a full disk, the partial file would take the space of the next attempt.
-            with suppress(OSError):
-                fresh.unlink(missing_ok=True)
             raise self._failure("write", error) from error
-
-    def _write_file(self, path: Path, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
-            file.write(data)
-            file.flush()
-            self._sync(file.fileno())
-
-    def _sync_directory(self) -> None:
-        fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._sync(fd)
-        finally:
-            os.close(fd)
 
     def _failure(self, doing: str, error: OSError) -> JournalError:
         return JournalError(f"cannot {doing} {self._path}: {error.strerror}")

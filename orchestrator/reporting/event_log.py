@@ -11,6 +11,8 @@ from orchestrator.control.models import EventRecord
 from orchestrator.controller.actions import Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.control.feed import EventFeed
     from orchestrator.controller.actions import Report
 
@@ -24,22 +26,31 @@ _LEVELS = {
 
 
 class EventLog:
-    """Logs reports and publishes them as events.
+    """Logs reports, publishes them as events and keeps them for the next run.
 
     Synchronization: the asyncio thread only.
     """
 
-    def __init__(self, feed: EventFeed) -> None:
+    def __init__(
+        self, feed: EventFeed, keep: Callable[[EventRecord], None] = lambda _event: None
+    ) -> None:
+        """Log nothing yet.
+
+        Args:
+            feed: receives all events.
+            keep: receives those that outlive a restart of the daemon.
+        """
         self._feed = feed
+        self._keep = keep
 
     def add(self, report: Report) -> None:
         """Log a report and publish it."""
         about = f" domain={report.domain}" if report.domain else ""
         level = _LEVELS[report.severity]
         logger.log(level, "%s: %s%s", report.kind, report.text, about)
-        self.publish(report)
+        self._keep(self.publish(report))
 
-    def publish(self, report: Report) -> None:
+    def publish(self, report: Report) -> EventRecord:
         """Publish a report without logging it: frequencies change too often."""
         record = EventRecord(
             time=datetime.now(UTC),
@@ -48,4 +59,4 @@ class EventLog:
             text=report.text,
             facts=dict(report.facts),
         )
-        self._feed.publish(record)
+        return self._feed.publish(record)

@@ -10,6 +10,8 @@ are not all from the same moment.
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
@@ -210,6 +212,9 @@ class StatusBuilder:
                 ).items()
                 if word in counted.nack_reasons
             },
+            nack_last={
+                word: _wall_time(at_ns) for word, at_ns in counted.nack_last_ns.items()
+            },
             generation=counted.generation,
             generation_given=counted.is_generation_configured,
         )
@@ -253,7 +258,8 @@ class StatusBuilder:
 
     def _find_reason(self, record: GroupRecord) -> str | None:
         is_shared = record.sent is not None and record.sent.has_host_cpus
-        if record.stage is GroupStage.TAKEN and is_shared:
+        is_kept_high = is_shared and record.override_khz is None
+        if record.stage is GroupStage.TAKEN and is_kept_high:
             return (
                 "kept at its highest step: the host's own work may run in its clock"
                 " group (power.share_with_host)"
@@ -261,6 +267,12 @@ class StatusBuilder:
         refused = record.kernel.problem
         problem = f"frequency limits not set: {refused}" if refused else ""
         return explain_drift(record) or problem or record.reason or None
+
+
+def _wall_time(at_ns: int) -> datetime:
+    """Return the wall time of a monotonic one, to the second."""
+    ago = timedelta(seconds=(time.monotonic_ns() - at_ns) / 1e9)
+    return (datetime.now(UTC) - ago).replace(microsecond=0)
 
 
 def _refusals(record: DomainRecord) -> Iterator[str]:

@@ -72,6 +72,9 @@ class ChannelSpec:
     """libvirt's name of the device in a running domain, as in `channel0`."""
     is_guest_connected: bool | None = None
     """Whether the guest has its port open; None: not reported by libvirt."""
+    socket: str | None = None
+    """Inode and creation time of its socket, which is a new one at each start of the
+    domain; None: there is none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,18 @@ class DomainChannels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestPolicy:
+    """A policy that the guest of a domain has sent, as noted in the domain."""
+
+    channel: int
+    """Number of the channel that it was sent on."""
+    text: str
+    """The policy in one line, without its interfaces."""
+    macs: tuple[str, ...] | None = None
+    """The interfaces whose traffic counts; None: all of the domain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainSpec:
     """A snapshot of a domain; of a running one, the live description unless noted."""
 
@@ -122,6 +137,8 @@ class DomainSpec:
     """Its network interfaces, for policies that count packets."""
     settings: DomainSettings | None = None
     """The settings in its metadata; None: there are none."""
+    guest_policies: tuple[GuestPolicy, ...] = ()
+    """Those noted in the running domain."""
     problems: tuple[str, ...] = ()
     """Parts of its XML that were ignored, one sentence each, for people."""
 

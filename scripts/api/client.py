@@ -49,7 +49,9 @@ class ClientCalls(ABC):
         """Send a request and return the document of its answer."""
 
     @abstractmethod
-    def _stream(self, path: str, query: Mapping[str, bool]) -> Iterator[object]:
+    def _stream(
+        self, path: str, query: Mapping[str, str | int | bool]
+    ) -> Iterator[object]:
         """Send a request and yield the documents of its answer as they arrive."""
 '''
 _FOOTER = """
@@ -58,6 +60,8 @@ def _quoted(text: str) -> str:
     return quote(text, safe="")
 """
 _WIDTH = 88
+_MAX_ARGUMENTS = 6
+"""As configured for ruff."""
 
 
 def write_client_calls() -> str:
@@ -75,10 +79,11 @@ def _method(call: Call) -> Iterator[str]:
     yield from _docstring(call.doc)
     yield f"        target = {_target(call)}"
     if is_stream:
-        query = ", ".join(
-            f'"{each.name}": {each.name}' for each in call.parameters if each.is_query
-        )
-        yield f"        query = {{{query}}}"
+        yield "        query: dict[str, str | int | bool] = {"
+        for each in call.parameters:
+            if each.is_query:
+                yield f'            "{each.name}": {each.name},'
+        yield "        }"
         yield f'        return cast("{gives}", self._stream(target, query))'
         return
     sent = f'"{call.method}", target'
@@ -99,7 +104,15 @@ def _arguments(call: Call, body: list[Key]) -> list[str]:
     if by_name or query:
         arguments.append("*")
     arguments += [_argument(key) for key in by_name]
-    return arguments + [f"{each.name}: bool = {each.default}" for each in query]
+    return arguments + [
+        f"{each.name}: {each.kind.__name__} = {_literal(each.default)}"
+        for each in query
+    ]
+
+
+def _literal(value: object) -> str:
+    """Write a default as ruff formats it."""
+    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _argument(key: Key) -> str:
@@ -114,10 +127,14 @@ def _signature(name: str, arguments: list[str], gives: str) -> Iterator[str]:
     if len(line) <= _WIDTH:
         yield line
         return
-    yield f"    def {name}("
     if len(f"        {listed}") <= _WIDTH:
+        yield f"    def {name}("
         yield f"        {listed}"
     else:
+        # ruff counts neither "self" nor "*".
+        is_long = len(arguments) - ("*" in arguments) > _MAX_ARGUMENTS
+        note = "  # noqa: PLR0913 - one for each parameter" if is_long else ""
+        yield f"    def {name}({note}"
         yield from (f"        {each}," for each in ("self", *arguments))
     yield f"    ) -> {gives}:"
 

@@ -101,6 +101,11 @@ FILES = (
         "/run/vmpower/restore.json",
         "Restore journal: original settings of the CPUs that the daemon controls.",
     ),
+    (
+        "/run/vmpower/state.json",
+        "State file: decisions of operators and guests that the next start resumes.",
+    ),
+    ("/run/vmpower/events.ndjson, events.ndjson.1", "The latest events."),
 )
 
 FILES_OF_GUEST = (

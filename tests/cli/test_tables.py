@@ -20,6 +20,7 @@ from cli.output.tables.cpus import (
     build_clock_group,
     build_cpus,
     describe_override,
+    describe_release,
     group_cpus,
     name_group,
 )
@@ -238,6 +239,7 @@ def test_a_duration_is_formatted_in_two_units(seconds: float, words: str) -> Non
 
 def test_an_event_is_printed_on_one_line() -> None:
     event = EventRecord(
+        id=1,
         time="2026-03-01T12:00:00Z",
         kind="grant",
         domain="fw",
@@ -252,11 +254,11 @@ def test_an_event_is_printed_on_one_line() -> None:
 @pytest.mark.parametrize(
     ("override_khz", "requested_khz", "words"),
     [
-        (2_200_000, 2_200_000, "fixed at 2.20 GHz until released or vmpowerd stops"),
+        (2_200_000, 2_200_000, "fixed at 2.20 GHz until released"),
         (
             2_200_000,
             2_000_000,
-            "fixed at 2.20 GHz (requested: 2.00 GHz) until released or vmpowerd stops",
+            "fixed at 2.20 GHz (requested: 2.00 GHz) until released",
         ),
     ],
 )
@@ -268,3 +270,32 @@ def test_an_override_is_described_with_the_clock_group_and_its_effect(
         cpu["override_khz"] = override_khz
     assert describe_override(group, requested_khz) == f"{name_group(group)}: {words}"
     assert name_group(group) == "clock group 2 (CPUs 2-3, simulated)"
+
+
+@pytest.mark.parametrize(
+    ("is_taken", "khz", "mode", "words"),
+    [
+        (False, None, "enforce", "released to governor schedutil"),
+        (True, None, "enforce", "released, its governor is being restored"),
+        (True, 1_800_000, "observe", "released, its governor is being restored"),
+        (
+            True,
+            1_800_000,
+            "enforce",
+            "released to the votes of dpdk-fw vCPU 0 (1.80 GHz)",
+        ),
+    ],
+)
+def test_a_release_names_the_votes_that_keep_the_cpus(
+    status: Status, *, is_taken: bool, khz: int | None, mode: str, words: str
+) -> None:
+    group = group_cpus(status["cpus"])[1]
+    for cpu in group:
+        cpu["claimed"], cpu["governor"] = is_taken, "schedutil"
+    domain = next(one for one in status["domains"] if one["name"] == "dpdk-fw")
+    domain["mode"] = mode
+    for vcpu in domain["vcpus"]:
+        is_first = vcpu["vcpu"] == 0
+        vcpu["clock_group"] = 2 if is_first else None
+        vcpu["requested_khz"] = khz if is_first else None
+    assert describe_release(group, [domain]) == f"{name_group(group)}: {words}"

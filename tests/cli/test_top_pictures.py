@@ -57,6 +57,7 @@ def snapshot_of(
         history=history_of(status, samples),
         events=tuple(
             EventRecord(
+                id=second + 1,
                 time=(START + timedelta(seconds=second)).isoformat(),
                 kind="channel-state",
                 domain="dpdk-fw",

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelEvent, next_state
-from orchestrator.control.feed import EventFeed
+from orchestrator.control.feed import EventFeed, EventSelection
 from orchestrator.control.models import (
     Channel,
     Cpu,
@@ -270,10 +271,19 @@ class FakeDaemon:
         self.callers.append(who)
         return OutcomeList(outcomes=tuple(outcomes))
 
-    def events(
-        self, *, follow: bool, clocks: bool = True
-    ) -> AsyncGenerator[EventRecord, None]:
-        return self.feed.read(follow=follow, clocks=clocks)
+    def events(self, selection: EventSelection) -> AsyncGenerator[EventRecord, None]:
+        if selection.domain:
+            name = self._name_of(selection.domain)
+            selection = replace(selection, domain=name)
+        return self.feed.read(selection)
+
+    def _name_of(self, domain: str) -> str:
+        for one in self.domains.values():
+            if domain in (str(one.id), one.uuid, one.name):
+                return one.name
+        if self.feed.mentions(domain):
+            return domain
+        raise ControlError(f"no such domain: '{domain}'", status=404)
 
 
 def _without(domain: Domain, name: str) -> tuple[Policy, ...]:

@@ -19,9 +19,9 @@ from orchestrator.control.client import (
     ControlClient,
     DaemonUnreachable,
 )
-from orchestrator.control.feed import CLOCK_KIND
 from orchestrator.control.service import Peer
 from orchestrator.errors import ControlError
+from orchestrator.values.event_kinds import GRANT
 from tests.control.fake_host import FIREWALL
 
 if TYPE_CHECKING:
@@ -153,9 +153,15 @@ def test_a_body_above_the_limit_is_rejected(tmp_path: Path) -> None:
         ("POST", "/v1/status", 405),
         ("GET", "/v1/cpus/two", 400),
         ("GET", "/v1/cpus/-1", 400),
-        ("GET", "/v1/cpus/9999999999", 400),
+        ("GET", "/v1/cpus/9999999999999999999", 400),
         ("GET", "/v1/events?follow=maybe", 400),
         ("GET", "/v1/events?until=true", 400),
+        ("GET", "/v1/events?since=2026-03-01T12:00", 400),
+        ("GET", "/v1/events?kind=policy,telepathy", 400),
+        ("GET", "/v1/events?after=-1", 400),
+        ("GET", "/v1/events?follow=true&until=2026-03-01T12:00:00Z", 400),
+        ("GET", "/v1/events?domain=nothing", 404),
+        ("GET", "/v1/events?before=1", 400),
         ("GET", "/v1/status?x=1", 400),
     ],
 )
@@ -214,10 +220,29 @@ def test_a_stream_that_breaks_off_is_a_failure_and_no_end(
         next(events)
 
 
+def test_events_are_selected_in_the_query(
+    daemon: FakeDaemon, reader: ControlClient
+) -> None:
+    first, second = reader.events()
+    daemon.report("policy", "of the past", domain="undefined")
+    assert [e["text"] for e in reader.events(after=first["id"], last=1)] == [
+        "of the past"
+    ]
+    assert [e["text"] for e in reader.events(domain="undefined")] == ["of the past"]
+    assert [e["text"] for e in reader.events(domain="dpdk-fw", last=1)] == [
+        second["text"]
+    ]
+    assert list(reader.events(kind="group,cpus")) == []
+    since = "2026-03-01T14:00:01+02:00"  # the sign must not arrive as a space
+    assert [e["id"] for e in reader.events(since=since, kind="channel-state")] == [
+        second["id"]
+    ]
+
+
 def test_frequency_changes_can_be_left_out_of_the_events(
     daemon: FakeDaemon, reader: ControlClient
 ) -> None:
-    daemon.report(CLOCK_KIND, "CPUs 2 at 2.20 GHz")
+    daemon.report(GRANT, "CPUs 2 at 2.20 GHz")
     assert len(list(reader.events())) == 3
     assert len(list(reader.events(clocks=False))) == 2
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from orchestrator.control.feed import CLOCK_KIND, EventFeed
+from orchestrator.control.feed import EventFeed, EventSelection
 from orchestrator.control.models import EventRecord
+from orchestrator.values.event_kinds import GRANT
 
 
 def record(text: str, kind: str = "test") -> EventRecord:
@@ -19,7 +20,7 @@ def test_a_reader_that_does_not_follow_gets_the_recent_events() -> None:
         feed = EventFeed(capacity=2)
         for text in ("old", "newer", "newest"):
             feed.publish(record(text))
-        return [one.text async for one in feed.read(follow=False)]
+        return [one.text async for one in feed.read()]
 
     assert asyncio.run(read()) == ["newer", "newest"]
 
@@ -28,7 +29,7 @@ def test_a_slow_reader_receives_the_number_of_events_that_it_missed() -> None:
     async def read() -> list[str]:
         feed = EventFeed(capacity=2)
         feed.publish(record("first"))
-        reader = feed.read(follow=True)
+        reader = feed.read(EventSelection(follow=True))
         texts = [(await anext(reader)).text]
         for number in range(5):
             feed.publish(record(str(number)))
@@ -48,7 +49,7 @@ def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
         feed = EventFeed()
 
         async def follow() -> list[str]:
-            return [one.text async for one in feed.read(follow=True)]
+            return [one.text async for one in feed.read(EventSelection(follow=True))]
 
         followers = [asyncio.ensure_future(follow()) for _ in range(3)]
         await asyncio.sleep(0)
@@ -67,13 +68,88 @@ def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
 def test_a_reader_without_frequency_changes_does_not_follow_them() -> None:
     async def read() -> tuple[bool, list[str]]:
         feed = EventFeed()
-        feed.publish(record("2 GHz", CLOCK_KIND))
+        feed.publish(record("2 GHz", GRANT))
         feed.publish(record("news"))
-        reader = feed.read(follow=True, clocks=False)
+        reader = feed.read(EventSelection(follow=True, clocks=False))
         seen = [(await anext(reader)).text]
         are_followed = feed.are_clocks_followed
-        feed.publish(record("3 GHz", CLOCK_KIND))
+        feed.publish(record("3 GHz", GRANT))
         feed.close()
         return are_followed, seen + [one.text async for one in reader]
 
     assert asyncio.run(read()) == (False, ["news"])
+
+
+def read(feed: EventFeed, selection: EventSelection) -> list[EventRecord]:
+    async def collect() -> list[EventRecord]:
+        return [one async for one in feed.read(selection)]
+
+    return asyncio.run(collect())
+
+
+def test_ids_grow_also_behind_those_of_an_earlier_run_and_another_clock() -> None:
+    feed = EventFeed()
+    ids = [feed.publish(record(text)).id for text in "abc"]
+    assert ids == sorted(set(ids))
+    ahead = ids[-1] + 10**12  # the clock was set back since
+    feed.restore([record("old").model_copy(update={"id": ahead})])
+    assert feed.publish(record("new")).id == ahead + 1
+
+
+def test_a_reader_continues_behind_an_id() -> None:
+    feed = EventFeed()
+    ids = [feed.publish(record(text)).id for text in "abc"]
+    assert [one.text for one in read(feed, EventSelection(after=ids[0]))] == ["b", "c"]
+    assert read(feed, EventSelection(after=ids[2])) == []
+
+
+def test_a_reader_that_continues_too_late_is_notified() -> None:
+    feed = EventFeed(capacity=2)
+    ids = [feed.publish(record(text)).id for text in "abcd"]
+    kinds = [one.kind for one in read(feed, EventSelection(after=ids[0]))]
+    assert kinds == ["missed", "test", "test"]
+    assert [one.kind for one in read(feed, EventSelection(after=ids[2]))] == ["test"]
+    # The events of before a reboot are lost.
+    assert read(EventFeed(), EventSelection(after=ids[0] - 10**9))[0].kind == "missed"
+
+
+def test_events_of_an_earlier_run_are_read_first() -> None:
+    old, feed = EventFeed(), EventFeed()
+    kept = [old.publish(record(text)) for text in "ab"]
+    feed.restore(kept)
+    feed.publish(record("c"))
+    assert [one.text for one in read(feed, EventSelection())] == ["a", "b", "c"]
+    after = EventSelection(after=kept[0].id)
+    assert [one.text for one in read(feed, after)] == ["b", "c"]
+
+
+def test_frequency_changes_displace_no_events_and_are_in_their_order() -> None:
+    feed = EventFeed(capacity=3)
+    feed.publish(record("first"))
+    for number in range(5):
+        feed.publish(record(str(number), GRANT))
+    feed.publish(record("last"))
+    texts = [one.text for one in read(feed, EventSelection())]
+    assert texts == ["first", "2", "3", "4", "last"]
+
+
+def test_events_are_selected() -> None:
+    feed = EventFeed()
+    for day, (name, kind) in enumerate(
+        [("fw", "policy"), ("web", "policy"), ("fw", "group"), ("fw", "policy")], 1
+    ):
+        time = datetime(2026, 3, day, tzinfo=UTC)
+        changes = {"domain": name, "time": time}
+        feed.publish(record(str(day), kind).model_copy(update=changes))
+    for selection, texts in (
+        (EventSelection(domain="fw"), "134"),
+        (EventSelection(kinds=frozenset({"policy"})), "124"),
+        (EventSelection(since=datetime(2026, 3, 3, tzinfo=UTC)), "34"),
+        (EventSelection(until=datetime(2026, 3, 2, tzinfo=UTC)), "12"),
+        (EventSelection(last=1), "4"),
+        (EventSelection(last=9), "1234"),
+        (EventSelection(last=2, domain="fw"), "34"),
+    ):
+        assert "".join(one.text for one in read(feed, selection)) == texts, selection
+    assert feed.mentions("web")
+    assert not feed.mentions("we")

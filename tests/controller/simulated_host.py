@@ -192,7 +192,9 @@ class SimulatedHost:
                 self.open_channels.discard((uuid, number))
             case a.EndPortSession(uuid, number, at_ns, is_closed):
                 if self.spoke_ns.get((uuid, number), 0) < at_ns:
-                    return self._perform_policy(a.EndGuestPolicies(uuid, number))
+                    return self._perform_policy(
+                        a.EndGuestPolicies(uuid, number, "the guest closed its port")
+                    )
                 return [e.PortCloseUnconfirmed(uuid, number)] if is_closed else []
             case a.StartMonitor():
                 self.is_monitor_up = True
@@ -201,7 +203,12 @@ class SimulatedHost:
                 return self._change_channels(action)
             case a.UpdatePolicySubject() | a.ForgetPolicySubject():
                 return self._perform_subject(action)
-            case a.InstallPolicy() | a.EndGuestPolicies() | c.AnswerPolicy():
+            case (
+                a.InstallPolicy()
+                | a.ResumePolicy()
+                | a.EndGuestPolicies()
+                | c.AnswerPolicy()
+            ):
                 return self._perform_policy(action)
             case _:
                 return self._perform_power(action)
@@ -226,15 +233,32 @@ class SimulatedHost:
         return [*told, e.PoliciesChanged(uuid, self.engine.covered(uuid))]
 
     def _perform_policy(
-        self, action: a.InstallPolicy | a.EndGuestPolicies | c.AnswerPolicy
+        self,
+        action: a.InstallPolicy | a.ResumePolicy | a.EndGuestPolicies | c.AnswerPolicy,
     ) -> list[e.Event]:
         match action:
             case c.AnswerPolicy():
                 self.answers.append(action)
                 return []
-            case a.EndGuestPolicies(uuid, number):
+            case a.EndGuestPolicies(uuid, number, cause):
+                before = self.engine.sources(uuid)
                 self.engine.end_guest(uuid, number)
-                return [e.PoliciesChanged(uuid, self.engine.covered(uuid))]
+                now = self.engine.sources(uuid)
+                ended = [s for s in before if s not in now]
+                return [
+                    *(e.PolicyEnded(uuid, source, cause) for source in ended),
+                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                ]
+            case a.ResumePolicy(uuid, source, order):
+                try:
+                    self.engine.install(uuid, source, order)
+                except PolicyError as error:
+                    return [e.PolicyRefused(uuid, source, str(error))]
+                kind = order.policy.kind
+                return [
+                    e.PolicyInstalled(uuid, source, kind, is_resumed=True),
+                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                ]
             case a.InstallPolicy(uuid, number, ticket, order):
                 source = Source(SourceKind.GUEST, channel=number)
                 kind = order.policy.kind

@@ -35,7 +35,10 @@ def delays(decided: list[a.Action]) -> list[float]:
 
 
 def closing(spec: DomainSpec, number: int) -> list[a.Action]:
-    return [a.EndGuestPolicies(spec.uuid, number), c.CloseChannel(spec.uuid, number)]
+    return [
+        a.EndGuestPolicies(spec.uuid, number, ""),
+        c.CloseChannel(spec.uuid, number),
+    ]
 
 
 def test_the_first_attempt_is_made_at_once() -> None:

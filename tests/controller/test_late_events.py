@@ -106,7 +106,7 @@ def test_a_channel_that_is_connecting_can_be_disabled() -> None:
     host.tell(e.TopologyRead(host.topology), e.MonitorStarted())
     host.tell(e.DomainDescribed(spec, host.now_ns))
     decided = host.tell(e.ChannelSwitched(spec.uuid, 0, is_enabled=False))
-    assert a.EndGuestPolicies(spec.uuid, 0) in decided
+    assert a.EndGuestPolicies(spec.uuid, 0, "") in decided
     host.settle()
     channel = host.inventory.channel(spec.uuid, 0)
     assert channel is not None
@@ -118,7 +118,7 @@ def test_a_disabled_channel_can_be_enabled_again() -> None:
     uuid = domain().uuid
     host.tell(e.ChannelSwitched(uuid, 0, is_enabled=False))
     decided = host.tell(e.ChannelSwitched(uuid, 0, is_enabled=True))
-    assert a.EndGuestPolicies(uuid, 0) not in decided
+    assert a.EndGuestPolicies(uuid, 0, "") not in decided
     channel = host.inventory.channel(uuid, 0)
     assert channel is not None
     assert channel.state == "open"

@@ -13,7 +13,6 @@ from orchestrator.config import Config, DomainRule
 from orchestrator.controller import actions as a
 from orchestrator.controller.onboarding import MAX_ATTEMPTS, explain, find_rule
 from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
-from orchestrator.rights import Resolved
 from orchestrator.values.domain import DomainSpec, DomainState
 from orchestrator.values.domain_settings import DomainSettings
 from tests.controller.simulated_host import SimulatedHost, with_sides
@@ -342,12 +341,34 @@ def test_a_rule_of_the_host_takes_precedence_over_metadata() -> None:
 
 def test_the_source_of_the_decision_is_named() -> None:
     refusing = bare(settings=REFUSES)
-    assert explain(RULES, bare()) == Resolved("all", "onboard rule dpdk-*")
-    assert explain(RULES, refusing) == Resolved("none", "metadata")
-    assert explain(RULES, bare("web")) == Resolved("none", "default")
-    assert explain(Config(), refusing) == Resolved("none", "default")
+    assert explain(RULES, bare()) == ("all", "onboard rule dpdk-*", None)
+    assert explain(RULES, refusing)[:2] == ("none", "metadata")
+    assert explain(RULES, bare("web")) == ("none", "default", None)
+    assert explain(Config(), refusing) == ("none", "default", None)
     some = OnboardRule(pinned=False, channels="0-1")
-    assert explain(Config(onboard=(some,)), bare()) == Resolved("0-1", "onboard rule *")
+    assert explain(Config(onboard=(some,)), bare()) == ("0-1", "onboard rule *", None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts", "reason"),
+    [
+        (OnboardRule(pinned=True), {}, "the domain's vCPUs are not pinned"),
+        (
+            OnboardRule(pinned=False),
+            {"is_pinned": True},
+            "the domain's vCPUs are pinned",
+        ),
+        (OnboardRule(except_=("*-0",)), {}, "the domain is an exception"),
+        (OnboardRule(), {"settings": REFUSES}, "the domain refuses it"),
+        (ASKED, {}, "the domain does not request it"),
+    ],
+)
+def test_a_rule_that_passes_a_domain_over_says_why(
+    rule: OnboardRule, facts: dict[str, Any], reason: str
+) -> None:
+    config = Config(onboard=(OnboardRule(match="web"), replace(rule, match="dpdk-*")))
+    found = explain(config, bare(**facts)).reason
+    assert found == f"onboard rule dpdk-* does not apply: {reason}"
 
 
 def test_a_domain_that_begins_to_refuse_loses_the_channels_of_a_rule() -> None:

@@ -13,6 +13,7 @@ from orchestrator.channel.protocol import PolicyPacket, encode_policy
 from orchestrator.config import BoundsConfig, Config, DomainRule
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.monitor.link import commands as c
+from orchestrator.policy.compile import order_of
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.workload import FixedWorkload
 from orchestrator.policy.rule import PolicyRule
@@ -375,8 +376,22 @@ def test_an_operator_s_actions_are_reported() -> None:
     uuid, source = uuid_of(host), Source(SourceKind.OPERATOR, "night")
     kind = FixedWorkload.kind
     host.tell(e.PolicyInstalled(uuid, source, kind, by="uid 0 (pid 9)"))
-    host.tell(e.PolicyEnded(uuid, source, "uid 0 (pid 9)"))
+    host.tell(e.PolicyEnded(uuid, source, "removed by uid 0 (pid 9)"))
     assert texts(host) == [
-        "policy workload of operator night is in force by uid 0 (pid 9)",
-        "policy of operator night removed by uid 0 (pid 9)",
+        "policy workload of operator night is in force, set by uid 0 (pid 9)",
+        "policy of operator night ended: removed by uid 0 (pid 9)",
     ]
+
+
+def test_an_operator_s_policy_ends_with_the_run_of_its_domain() -> None:
+    spec = domain(vcpus=(vcpu(0, 0),))
+    host = SimulatedHost(domains={spec.uuid: spec})
+    host.start()
+    host.settle()
+    source = Source(SourceKind.OPERATOR, "night")
+    host.engine.install(spec.uuid, source, order_of(rule(), None))
+    assert host.engine.sources(spec.uuid) == (source,)
+    # A restart that was over before the daemon saw the domain off.
+    host.tell(e.DomainDescribed(replace(spec, run=spec.run + 1), host.now_ns))
+    host.settle()
+    assert host.engine.sources(spec.uuid) == ()

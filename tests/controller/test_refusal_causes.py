@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,9 @@ from orchestrator.values.refusal import Refusal
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, domain, vcpu
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 UUID = domain().uuid
 STRICT = DomainRule(
     match="dpdk-*", mode=Mode.OBSERVE, queries=False, guest_policies=False
@@ -32,6 +36,35 @@ def served(config: Config | None = None) -> SimulatedHost:
     host.start()
     host.settle()
     return host
+
+
+BY_RULE = {
+    Refusal.OBSERVED,
+    Refusal.QUERIES_FORBIDDEN,
+    Refusal.POLICIES_FORBIDDEN,
+}
+WITHOUT_RULES = (e.ConfigReloaded(Config()),)
+PINNED = domain(vcpus=(vcpu(0, 0), vcpu(1, 1), vcpu(2, 2)))
+CAUSES: Mapping[Refusal, tuple[tuple[e.Event, ...], tuple[e.Event, ...]]] = {
+    **dict.fromkeys(BY_RULE, ((), WITHOUT_RULES)),
+    Refusal.DISABLED: (
+        (e.ChannelSwitched(UUID, 0, is_enabled=False),),
+        (e.ChannelSwitched(UUID, 0, is_enabled=True),),
+    ),
+    Refusal.OVERRIDDEN: ((e.OverrideSet(0, 1_200_000),), (e.OverrideReleased(0),)),
+    Refusal.FLOATING: ((), (e.DomainDescribed(PINNED, NOW_NS),)),
+    Refusal.NO_VCPU: ((), (e.DomainDescribed(PINNED, NOW_NS),)),
+    Refusal.TURBO: (
+        (e.ConfigReloaded(Config(bounds=BoundsConfig(turbo=False))),),
+        WITHOUT_RULES,
+    ),
+    Refusal.CLAIM: ((), (e.TakeWanted(0),)),
+}
+"""Events that bring a cause about, and those that end it; others never end."""
+
+
+def find(host: SimulatedHost, number: int = 0) -> dict[str, str]:
+    return find_causes(host.inventory, host.inventory.domains[UUID], number)
 
 
 def refuse(
@@ -84,8 +117,31 @@ def test_each_reason_is_reported_with_its_cause(
     ((text, _),) = refuse(host, reason, number)
     assert text.startswith(f"requests of channel 0 refused ({reason.word}): ")
     assert cause in text
-    causes = find_causes(host.inventory, host.inventory.domains[UUID], 0)
-    assert cause in causes[reason.word]
+
+
+@pytest.mark.parametrize("reason", sorted(set(Refusal) - {Refusal.KERNEL}))
+def test_a_cause_is_found_until_it_has_ended(reason: Refusal) -> None:
+    """Each cause is brought about, found, ended and no longer found."""
+    begin, end = CAUSES.get(reason, ((), ()))
+    host = served(Config(domain=(STRICT,) if reason in BY_RULE else ()))
+    vcpu_number = {Refusal.FLOATING: 1, Refusal.NO_VCPU: 2}.get(reason, 0)
+    host.tell(*begin)
+    host.settle()
+    ((text, _),) = refuse(host, reason, vcpu_number)
+    found = find(host)[reason.word]
+    assert text.endswith(found)
+    host.tell(*end)
+    host.settle()
+    assert (reason.word not in find(host)) == bool(end)
+
+
+def test_a_cause_that_comes_back_is_found_again() -> None:
+    host = served()
+    for is_enabled in (False, True, False):
+        host.tell(e.ChannelSwitched(UUID, 0, is_enabled=is_enabled))
+        if not is_enabled:
+            refuse(host, Refusal.DISABLED)
+        assert bool(find(host)) is not is_enabled
 
 
 def test_turbo_that_is_forbidden_names_who_forbids_it() -> None:
@@ -117,7 +173,7 @@ def test_causes_are_forgotten_when_the_counters_are() -> None:
     off = replace(host.domains[UUID], state=DomainState.SHUTOFF, run=-1, vcpus=())
     host.tell(e.DomainDescribed(off, NOW_NS))
     host.settle()
-    assert find_causes(host.inventory, host.inventory.domains[UUID], 0) == {}
+    assert find(host) == {}
 
 
 def test_a_cause_of_the_kernel_ends_with_its_reason() -> None:
@@ -125,12 +181,12 @@ def test_a_cause_of_the_kernel_ends_with_its_reason() -> None:
     host.tell(e.TakeWanted(0))
     host.settle()
     host.tell(e.WriteRefused(0, errno.EINVAL))
-    record = host.inventory.domains[UUID]
-    assert find_causes(host.inventory, record, 0) == {
+    refuse(host, Refusal.KERNEL)
+    assert find(host) == {
         "kernel": "the kernel refuses the frequency of CPU 0 (EINVAL)"
     }
     host.tell(e.CpusSwitched(frozenset({PCpu(0)})))
-    assert find_causes(host.inventory, record, 0) == {}
+    assert find(host) == {}
 
 
 def test_drift_is_a_cause_until_the_group_is_retaken() -> None:
@@ -141,26 +197,21 @@ def test_drift_is_a_cause_until_the_group_is_retaken() -> None:
         change = "the governor was changed"
         host.tell(e.GroupDrifted(0, change, 7, ("TuneD",), at_s))
     refuse(host, Refusal.CLAIM)
-    record = host.inventory.domains[UUID]
-    causes = find_causes(host.inventory, record, 0)
-    assert causes["claim"] == (
+    assert find(host)["claim"] == (
         "CPU 0: the governor was changed by another program, perhaps TuneD;"
         " 'vmpower cpu retake 0' takes it back"
     )
     host.tell(e.GroupRetaken(0))
     host.settle()
-    assert find_causes(host.inventory, record, 0) == {}
+    assert find(host) == {}
 
 
 def test_a_policy_s_refusal_is_a_cause_too() -> None:
     host = served()
     source = Source(SourceKind.GUEST, channel=0)
     host.tell(e.PolicyRefused(UUID, source, "no such interface"))
-    record = host.inventory.domains[UUID]
-    assert find_causes(host.inventory, record, 0) == {
-        "policy-refused": "no such interface"
-    }
-    assert find_causes(host.inventory, record, 1) == {}
+    assert find(host) == {"policy-refused": "no such interface"}
+    assert find(host, 1) == {}
 
 
 def test_who_is_gone_was_refused_nothing() -> None:

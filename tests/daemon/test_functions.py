@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from orchestrator.control.documents import Channel, Status
 
 CLOCK = "devices/system/cpu/cpufreq/policy{}/scaling_cur_freq"
 GOVERNOR = "devices/system/cpu/cpufreq/policy{}/scaling_governor"
@@ -336,3 +338,49 @@ def test_dts_negative_invalid_numbers_are_refused(
         with pytest.raises(ControlError):
             client.override(-1, MIN)
     assert daemon.status()["daemon"]["monitor_pid"] is not None
+
+
+def test_a_release_restores_at_once_or_leaves_the_cpu_to_votes(
+    uri: str, tree: CpuTree, ends: list[GuestEnd]
+) -> None:
+    # With the default release_after_s, after which a group without votes is restored.
+    with (
+        DaemonProcess(uri, tree.root) as daemon,
+        ControlClient(daemon.socket) as client,
+    ):
+        before = tree.read(GOVERNOR.format(5))
+        client.override(5, MIN)
+        assert tree.read(GOVERNOR.format(5)) == "userspace"
+        released = client.release(5)
+        assert tree.read(GOVERNOR.format(5)) == before
+        assert (released["claimed"], released["grant_khz"]) == (False, None)
+        daemon.wait_for_channel("dpdk-0", 0, "open")
+        ends[0].accept()
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+        client.override(2, NOMINAL)
+        assert client.release(2)["claimed"]
+        wait_for_frequency(tree, 2, MIN)
+
+
+def test_advice_ends_with_its_cause(
+    daemon: DaemonProcess, ends: list[GuestEnd]
+) -> None:
+    begun = datetime.now(UTC).replace(microsecond=0)
+    with ControlClient(daemon.socket) as client:
+        client.switch_channel("dpdk-0", 0, enabled=False)
+        assert ends[0].request(0, Unit.SCALE_MIN) is Answer.NACK
+        daemon.wait_for_answers("dpdk-0", 0, 1)
+        channel = daemon.wait_for(lambda status: find_explained(status, "disabled"))
+        assert channel is not None
+        assert "enable it with" in channel["nack_causes"]["disabled"]
+        client.switch_channel("dpdk-0", 0, enabled=True)
+        (channel, _) = client.domain("dpdk-0")["channels"]
+    assert channel["nack_causes"] == {}
+    assert channel["nack_reasons"] == {"disabled": 1}
+    last = datetime.fromisoformat(channel["nack_last"]["disabled"])
+    assert begun - timedelta(seconds=1) <= last <= datetime.now(UTC)
+
+
+def find_explained(status: Status, reason: str) -> Channel | None:
+    channel = status["domains"][0]["channels"][0]
+    return channel if reason in channel["nack_causes"] else None

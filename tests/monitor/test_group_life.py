@@ -74,9 +74,33 @@ def test_an_overridden_group_is_kept_without_votes(monitor: InProcessMonitor) ->
     monitor.run_pass()
     assert (monitor.reports, monitor.frequency()) == ([], MIDDLE)
     monitor.define_group()
-    monitor.now_ns += SECOND_NS
     monitor.run_pass()
-    assert monitor.reports == [YIELDED]
+    assert monitor.reports == [YIELDED], "an operator who releases it wants it now"
+
+
+def test_a_group_with_votes_is_kept_when_its_override_is_released(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = monitor.simple()
+    monitor.request(guest, encode(Request(0, MIN)))
+    monitor.define_group(override_khz=MIDDLE)
+    monitor.define_group()
+    monitor.run_pass()
+    assert (monitor.reports, monitor.frequency()) == ([], LOWEST)
+
+
+def test_votes_that_main_resumes_are_restored_from_then_on(
+    monitor: InProcessMonitor,
+) -> None:
+    monitor.define_group()
+    words = monitor.table.words
+    words[vcpu_at(0) + VOTE] = LOWEST
+    words[vcpu_at(0) + VOTER] = pack_voter(Voter(0))
+    monitor.define_domain()
+    assert monitor.groups.clocks[0].is_changed, "main takes it without being asked"
+    monitor.hand_over(is_taken=False)
+    monitor.apply(TAKEN)
+    assert monitor.frequency() == LOWEST
 
 
 def test_a_paused_domain_s_vote_keeps_its_group(monitor: InProcessMonitor) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def collect(feed: EventFeed) -> list[EventRecord]:
-    return [record async for record in feed.read(follow=False)]
+    return [record async for record in feed.read()]
 
 
 def test_a_report_is_logged_at_its_severity_and_published(

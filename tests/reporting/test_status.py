@@ -189,3 +189,19 @@ def test_a_cpu_has_a_nominal_frequency() -> None:
     (first, *_) = build(host)[0].cpus
     assert first.steps_khz[:2] == (3_001_000, 3_000_000)
     assert first.nominal_khz == 3_000_000
+
+
+def test_a_cpu_beside_host_work_has_a_reason_unless_it_is_overridden() -> None:
+    spec = domain(vcpus=(vcpu(0, 0),))
+    host = SimulatedHost(topology=topology(2, shared=2), domains={spec.uuid: spec})
+    host.start()
+    host.settle()
+    host.tell(e.TakeWanted(0))
+    host.settle()
+    reasons = {cpu.reason for cpu in build(host)[0].cpus}
+    assert [bool(reason and "share_with_host" in reason) for reason in reasons] == [
+        True
+    ]
+    host.tell(e.OverrideSet(0, 1_200_000))
+    host.settle()
+    assert {cpu.reason for cpu in build(host)[0].cpus} == {None}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from cli.doctor.diagnosis import check, error, info, warning
 from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Domains
+from cli.output.tables.cells import format_time
+from cli.output.tables.refusals import last_refused
 from orchestrator.values.cpuset import format_cpulist, name_all
 from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 from orchestrator.values.domain_settings import SETTINGS
@@ -178,7 +180,24 @@ def requests_refused(status: Status) -> Iterator[Finding]:
         if not reasons.total():
             continue
         counts = ", ".join(f"{word} {count}" for word, count in reasons.most_common())
-        fix = _FIXES.get(reasons.most_common(1)[0][0], "vmpower domain show NAME")
+        causes = {
+            word for channel in domain["channels"] for word in channel["nack_causes"]
+        }
+        # The daemon explains those that it has a fix for as long as they last.
+        lasting = [
+            word
+            for word, _ in reasons.most_common()
+            if word in causes or word not in _FIXES
+        ]
+        if not lasting:
+            last = max(last_refused(domain["channels"], word) for word in reasons)
+            when = f", last {format_time(last, None)}" if last else ""
+            yield info(
+                f"domain {domain['name']}",
+                f"requests were refused earlier, not any more: {counts}{when}",
+            )
+            continue
+        fix = _FIXES.get(lasting[0], "vmpower domain show NAME")
         is_served = any(channel["acks_total"] for channel in domain["channels"])
         finding, what = (info, "some") if is_served else (warning, "all")
         yield finding(

@@ -16,6 +16,7 @@ from cli.output.tables.cells import (
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.status import boost_notes, unmanaged_notes
 from orchestrator.values.cpuset import format_cpulist, name_cpus
+from orchestrator.values.domain_settings import Mode
 from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
 
@@ -144,15 +145,30 @@ def _coordinated(cpu: Cpu) -> list[tuple[str, Cell]]:
     return [("Coordinated with", Cell(name_cpus(pcpus)))] if pcpus else []
 
 
+def describe_release(group: list[Cpu], domains: Iterable[Domain]) -> str:
+    """Describe in one line what the release of a clock group did."""
+    name, number = name_group(group), group[0]["clock_group"]
+    if not group[0]["claimed"]:
+        return f"{name}: released to governor {group[0]['governor']}"
+    votes = [
+        f"{printable(domain['name'])} vCPU {vcpu['vcpu']}"
+        f" ({format_khz(vcpu['requested_khz'])})"
+        for domain in domains
+        if domain["mode"] == Mode.ENFORCE
+        for vcpu in domain["vcpus"]
+        if vcpu["clock_group"] == number and vcpu["requested_khz"] is not None
+    ]
+    if not votes:
+        return f"{name}: released, its governor is being restored"
+    return f"{name}: released to the votes of {', '.join(votes)}"
+
+
 def describe_override(group: list[Cpu], requested_khz: int) -> str:
     """Describe in one line what an override did to a clock group."""
     khz, rounded = group[0]["override_khz"], ""
     if khz != requested_khz:
         rounded = f" (requested: {format_khz(requested_khz)})"
-    return (
-        f"{name_group(group)}: fixed at {format_khz(khz)}{rounded}"
-        " until released or vmpowerd stops"
-    )
+    return f"{name_group(group)}: fixed at {format_khz(khz)}{rounded} until released"
 
 
 def name_group(group: list[Cpu]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cli.output.tables.cells import plural
+from cli.output.tables.cells import format_time, plural
 from orchestrator.values.cpuset import name_all
 from orchestrator.values.safe_text import printable
 
@@ -25,24 +25,32 @@ class Refusals(NamedTuple):
 
 def list_refusals(channels: Iterable[Channel]) -> list[Refusals]:
     """Group refused requests by reason and cause, the most frequent first."""
-    found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    found: dict[tuple[str, str], list[Channel]] = {}
     for channel in channels:
-        for reason, count in channel["nack_reasons"].items():
+        for reason in channel["nack_reasons"]:
             cause = channel["nack_causes"].get(reason, "")
-            found.setdefault((reason, cause), []).append((channel["number"], count))
+            found.setdefault((reason, cause), []).append(channel)
     refusals = [
         Refusals(
-            sum(count for _, count in counts),
-            _describe(name_all("channel", (number for number, _ in counts)), *why),
+            sum(channel["nack_reasons"][reason] for channel in refusing),
+            _describe(refusing, reason, cause),
         )
-        for why, counts in found.items()
+        for (reason, cause), refusing in found.items()
     ]
     return sorted(refusals, key=lambda one: -one.requests)
 
 
-def _describe(channels: str, reason: str, cause: str) -> str:
-    details = f": {cause}" if cause else ""
-    return printable(f"{channels} ({reason}){details}")
+def _describe(channels: list[Channel], reason: str, cause: str) -> str:
+    names = name_all("channel", (channel["number"] for channel in channels))
+    when = last_refused(channels, reason)
+    last = f", last {format_time(when, None)}" if when else ""
+    return printable(f"{names} ({reason}{last}){f': {cause}' if cause else ''}")
+
+
+def last_refused(channels: Iterable[Channel], reason: str) -> str:
+    """Return when a request was last refused for a reason; empty: not known."""
+    times = (channel.get("nack_last", {}).get(reason, "") for channel in channels)
+    return max(times, default="")
 
 
 def refusal_notes(channels: Iterable[Channel]) -> list[str]:

@@ -56,7 +56,7 @@ def list_settings(rights: Rights, vcpus: Iterable[Vcpu]) -> list[Setting]:
 
 
 def _own(key: str, setting: Mapping[str, Any]) -> tuple[str, str]:
-    return _value(key, setting["value"]), printable(setting["source"])
+    return _value(key, setting["value"]), _source(setting)
 
 
 def _effective(
@@ -96,6 +96,11 @@ def source_cell(source: str) -> Cell:
     """Show the source of a setting, highlighted if the domain cannot override it."""
     name = source.removeprefix("turbo off (").partition(" (")[0].partition(")")[0]
     return Cell(source, _SOURCE_STYLES.get(name, Style.PLAIN))
+
+
+def _source(setting: Mapping[str, Any]) -> str:
+    reason = setting.get("reason")
+    return printable(f"{setting['source']}; {reason}" if reason else setting["source"])
 
 
 def _value(key: str, value: object) -> str:

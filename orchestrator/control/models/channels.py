@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.control.models.document import Count, Document
@@ -48,11 +48,14 @@ class Channel(Document):
     """Number of requests answered NACK, by reason: `physical`, `no-vcpu`, `floating`,
     ..."""
     nack_causes: dict[str, str] = Field(default_factory=dict)
-    """Explanation of a reason's most recent NACK, by reason."""
+    """Explanation of a reason's most recent NACK, by reason; left out once the cause
+    has ended, as when the channel is enabled again."""
     throttled_total: Count = 0
     """How often its guest was not read for a while, having exceeded the budget."""
     budget: int | None = None
     """Requests per second that its guest may send; null: unlimited."""
+    nack_last: dict[str, AwareDatetime] = Field(default_factory=dict)
+    """When a request was answered NACK for a reason the last time, by reason."""
     generation: int | None = None
     """Packet size of its guest in bytes: 464 for DPDK 18.11 and newer, 456 for 17.11,
     16 before, 460 for 32-bit guests; null until the guest has sent a packet."""

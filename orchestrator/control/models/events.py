@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from orchestrator.control.models.document import Document
+from orchestrator.control.models.document import Count, Document
 
 __all__ = ["EventRecord"]
 
@@ -18,12 +18,15 @@ Fact = Annotated[str | int | bool | None, Field(union_mode="left_to_right")]
 class EventRecord(Document):
     """Something that happened."""
 
+    id: Count = 0
+    """Grows with each event, also over restarts of the daemon and of the host; IDs are
+    not consecutive. A reader that passes it as `after` continues behind this event."""
     time: AwareDatetime
     """When it was recorded: ISO 8601, with a time zone."""
     kind: str
-    """What it concerns: `channel-state`, `cpus`, `domain-changed`, `grant`, `group`,
-    `instruction`, `libvirt`, `missed`, `monitor`, `onboarding`, `operator`, `policy` or
-    `refusal`; more may be added."""
+    """What it concerns: `channel-state`, `configuration`, `cpus`, `domain-changed`,
+    `drift`, `grant`, `group`, `instruction`, `libvirt`, `missed`, `monitor`,
+    `onboarding`, `operator`, `policy`, `refusal` or `right`; more may be added."""
     domain: str | None
     """Name of the domain concerned; null if it concerns none."""
     text: str

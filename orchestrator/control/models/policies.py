@@ -65,7 +65,7 @@ class PolicyList(Document):
 
 
 class PolicyRequest(Document):
-    """The policy that a domain is to have until it is removed or the domain stops."""
+    """The policy that a domain is to have until its removal, or the domain is off."""
 
     text: Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST)]
     """One policy, as in `utilisation up-above=0.9 vcpus=0-3`."""

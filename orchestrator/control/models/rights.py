@@ -60,6 +60,9 @@ class OnboardingRight(Document):
     source: str
     """Source of the setting: `onboard rule PATTERN`; if no onboard rule applies, the
     setting that prevents it: `rule PATTERN`, `metadata` or `default`."""
+    reason: str | None = None
+    """Why the first onboard rule for a domain of this name does not apply; null if one
+    applies, or if there is none."""
 
 
 class Rights(Document):

@@ -50,9 +50,9 @@ from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from orchestrator.monitor.client.views import Grant, MonitorSnapshot
+    from orchestrator.monitor.client.views import Grant, GuestVote, MonitorSnapshot
     from orchestrator.monitor.link.commands import Command, Decided
     from orchestrator.monitor.link.messages import Message
 
@@ -364,6 +364,20 @@ class Monitor:
     def grant_of(self, group: int) -> Grant:
         """Return what was last set for a group."""
         return self._records.grant_of(group)
+
+    def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
+        """Yield the votes of all guests; after `stop`, the last ones."""
+        return self._records.votes()
+
+    def resume_votes(self, uuid: DomainId, votes: Iterable[GuestVote]) -> None:
+        """Set votes of an earlier run of the daemon; the domain is defined next.
+
+        They are in the shared table, as the votes that survive a monitor process are.
+
+        Raises:
+            ValueError: the domain is defined already.
+        """
+        self._records.resume_votes(uuid, votes)
 
     def snapshot(self) -> MonitorSnapshot:
         """Read the shared table: some microseconds per row, without blocking."""

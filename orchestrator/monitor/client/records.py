@@ -17,6 +17,7 @@ from orchestrator.monitor.client.valid_rows import (
 from orchestrator.monitor.client.views import (
     Counters,
     Grant,
+    GuestVote,
     LazyMapping,
     MonitorSnapshot,
 )
@@ -42,6 +43,7 @@ from orchestrator.monitor.link.table import (
     NACKS,
     REASONS,
     REFUSALS,
+    REFUSED_AT,
     THROTTLED,
     UNANSWERED,
     VCPU_ROWS,
@@ -53,6 +55,7 @@ from orchestrator.monitor.link.table import (
     SharedTable,
     channel_at,
     group_at,
+    pack_voter,
     unpack_generation,
     unpack_voter,
     vcpu_at,
@@ -61,7 +64,7 @@ from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from orchestrator.monitor.link.commands import Command, VCpuDefinition
 
@@ -220,6 +223,19 @@ class Records:
             copy_group(old, new, group_at(row), self._groups[number].steps.khz)
         self._table = table
 
+    def resume_votes(self, uuid: DomainId, votes: Iterable[GuestVote]) -> None:
+        """Set votes of an earlier run of the daemon; the domain is defined next.
+
+        Raises:
+            ValueError: the domain is defined already: the monitor writes its rows.
+        """
+        if uuid in self._domains:
+            raise ValueError(f"domain {uuid} is defined already")
+        for vote in votes:
+            at = vcpu_at(self._vcpu_rows.allocate((uuid, vote.vcpu)))
+            self._table.words[at + VOTE] = vote.khz
+            self._table.words[at + VOTER] = pack_voter(vote.voter)
+
     def _withdraw(self, uuid: str, number: int | None) -> None:
         """End votes without the monitor: of one channel, or (None) of all."""
         for (owner, _), row in self._vcpu_rows.items():
@@ -259,6 +275,21 @@ class Records:
             },
         )
 
+    def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
+        """Yield the votes of all guests."""
+        for uuid, domain in self._domains.items():
+            for row, vcpu in zip(domain.rows, domain.vcpus, strict=True):
+                at = vcpu_at(row)
+                khz = self._table.words[at + VOTE]
+                voter = unpack_voter(self._table.words[at + VOTER])
+                if khz and vcpu.group is not None:
+                    yield (
+                        uuid,
+                        GuestVote(
+                            vcpu=vcpu.vcpu, group=vcpu.group, khz=khz, voter=voter
+                        ),
+                    )
+
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
         generation, is_configured = unpack_generation(words[at + GENERATION])
@@ -279,6 +310,11 @@ class Records:
             generation=generation,
             is_generation_configured=is_configured,
             nack_reasons={word: count for word, count in refused.items() if count},
+            nack_last_ns={
+                refusal.word: words[at + REFUSED_AT + refusal]
+                for refusal in Refusal
+                if refused[refusal.word]
+            },
         )
 
     def _read_requested(

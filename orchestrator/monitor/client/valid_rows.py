@@ -21,6 +21,7 @@ from orchestrator.monitor.link.table import (
     NACKS,
     REASONS,
     REFUSALS,
+    REFUSED_AT,
     THROTTLED,
     UNANSWERED,
     VOTE,
@@ -45,6 +46,7 @@ _COUNTS = (
     *(ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, THROTTLED),
     *(REASONS + refusal for refusal in Refusal),
 )
+_TIMES = (LAST_RECEIVED, *(REFUSED_AT + refusal for refusal in Refusal))
 
 
 def valid_count(word: int) -> int:
@@ -61,7 +63,7 @@ def copy_channel(
         old: the words to read.
         new: the words to write.
         at: the index of the row.
-        now_ns: the time (monotonic): nothing was received later.
+        now_ns: the time (monotonic): nothing happened later.
     """
     for field in _COUNTS:
         new[at + field] = valid_count(old[at + field])
@@ -69,8 +71,9 @@ def copy_channel(
     if size in GENERATIONS:
         word = pack_generation(size, is_configured=is_configured)
         new[at + GENERATION] = word
-    if old[at + LAST_RECEIVED] <= now_ns:
-        new[at + LAST_RECEIVED] = old[at + LAST_RECEIVED]
+    for field in _TIMES:
+        if old[at + field] <= now_ns:
+            new[at + field] = old[at + field]
 
 
 def copy_vcpu(old: memoryview[int], new: memoryview[int], at: int) -> None:

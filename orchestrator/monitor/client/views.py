@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from orchestrator.monitor.link.table import Voter
     from orchestrator.values.domain import DomainId
 
 
@@ -49,6 +50,19 @@ class Counters:
     """Whether the generation is configured rather than detected."""
     nack_reasons: Mapping[str, int] = field(default_factory=dict)
     """Refused requests by reason; see `values.refusal.Refusal`."""
+    nack_last_ns: Mapping[str, int] = field(default_factory=dict)
+    """When (monotonic) the last of them was refused, by reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestVote:
+    """The vote of a guest for one vCPU, as the table has it."""
+
+    vcpu: int
+    group: int
+    """The clock group that the vCPU is in."""
+    khz: int
+    voter: Voter
 
 
 class Grant(NamedTuple):

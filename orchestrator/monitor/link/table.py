@@ -29,7 +29,7 @@ CHANNEL_ROWS = 16_384
 VCPU_ROWS = 65_536
 GROUP_ROWS = 8_192
 
-CHANNEL_WORDS = 32  # four cache lines; the first is the busy one
+CHANNEL_WORDS = 64  # eight cache lines; the first is the busy one
 ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION = range(8)
 THROTTLED, LAST_RECEIVED = 8, 9
 """Fields of a channel's row: outcomes of requests, malformed pieces of input, answers
@@ -39,6 +39,8 @@ that wait, requests of a guest that reads no answers, the guest's generation (se
 outcomes."""
 REASONS = LAST_RECEIVED
 """Followed by one field for each `Refusal`: requests refused for this reason."""
+REFUSED_AT = REASONS + len(Refusal)
+"""Followed by one field for each `Refusal`: when (monotonic, ns) it last occurred."""
 
 VCPU_WORDS = 2
 VOTE, VOTER = range(2)
@@ -59,7 +61,10 @@ def check_row(words: int, *fields: int) -> None:
 
 
 check_row(
-    CHANNEL_WORDS, *range(LAST_RECEIVED + 1), *(REASONS + reason for reason in Refusal)
+    CHANNEL_WORDS,
+    *range(LAST_RECEIVED + 1),
+    *(REASONS + reason for reason in Refusal),
+    *(REFUSED_AT + reason for reason in Refusal),
 )
 check_row(VCPU_WORDS, VOTE, VOTER)
 check_row(GROUP_WORDS, GRANT, REFUSALS, WRITES)
@@ -119,6 +124,14 @@ class Voter(NamedTuple):
     """The guest's turbo switch."""
     is_connect_vote: bool = False
     """Whether the vote only comes from CONNECT."""
+
+
+def count_refusals(
+    words: memoryview, index: int, refusal: Refusal, times: int, now_ns: int
+) -> None:
+    """Count refused requests in the row of a channel that begins at an index."""
+    words[index + REASONS + refusal] += times
+    words[index + REFUSED_AT + refusal] = now_ns
 
 
 def pack_voter(voter: Voter) -> int:

@@ -16,7 +16,14 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATION_464, Answer
-from orchestrator.monitor.link.table import ACKS, DROPPED, LATE, NACKS, REASONS, WAITING
+from orchestrator.monitor.link.table import (
+    ACKS,
+    DROPPED,
+    LATE,
+    NACKS,
+    WAITING,
+    count_refusals,
+)
 from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.clock import Clock, CoreClocks, Stage
 from orchestrator.values.refusal import Refusal
@@ -254,7 +261,9 @@ class AnswerSender:
                 if refusal is None:
                     break
                 if isinstance(refusal, Refusal):
-                    self._words[endpoint.index + REASONS + refusal] += 1
+                    count_refusals(
+                        self._words, endpoint.index, refusal, 1, self._now_ns()
+                    )
                     data, is_ack = make_nacks(data), False
             endpoint.held.popleft()
             self.send(endpoint, data, () if is_ack else (0,), polled_ns, len(data))

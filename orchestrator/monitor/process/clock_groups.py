@@ -243,11 +243,13 @@ class ClockGroups:
         group = clock.group
         if clock.stage is Stage.TAKEN:
             self.write_target(clock)
-        elif group.override_khz is not None:
-            clock.is_changed = True  # main takes such a group without being asked
-        elif group.has_policy_votes():
+        elif group.has_policy_votes() and group.override_khz is None:
             # Unlike a guest, a policy does not repeat its request.
             self._request_take(clock)
+        elif group.override_khz is not None or group.has_votes():
+            # Main takes such a group without being asked: the override, or votes of an
+            # earlier run of the daemon.
+            clock.is_changed = True
         is_idle = group.override_khz is None and not group.has_votes()
         if clock.stage is Stage.TAKEN and is_idle:
             at_ns = self._now_ns() + self._release_after_ns

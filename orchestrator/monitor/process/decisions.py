@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.protocol import Command, CoreType, Request, encode_refusal
 from orchestrator.monitor.link.reports import RequestRefused
-from orchestrator.monitor.link.table import ERRORS, REASONS
+from orchestrator.monitor.link.table import ERRORS, count_refusals
 from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.clock import Clock, CoreClocks
 from orchestrator.monitor.process.policy_requests import PolicyForwarder
@@ -104,7 +104,7 @@ class Decider:
 
     def count(self, endpoint: Endpoint, refusal: Refusal, times: int = 1) -> None:
         """Count refusals other than those that `decide` returns, which are counted."""
-        self._words[endpoint.index + REASONS + refusal] += times
+        count_refusals(self._words, endpoint.index, refusal, times, self._now_ns())
 
     def _refuse(
         self, endpoint: Endpoint, refusal: Refusal, number: int, unit: int

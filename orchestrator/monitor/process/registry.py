@@ -110,9 +110,13 @@ class Registry:
         group = clock.group
         group.steps, group.limits = message.steps, message.limits
         group.has_host_cpus = message.has_host_cpus
+        is_released = group.override_khz is not None and message.override_khz is None
         group.override_khz = message.override_khz
         group.update_windows()
         self._groups.review(clock)
+        if is_released and clock in self._groups.deadlines:
+            # An operator who releases a group without votes wants it back now.
+            self._groups.deadlines[clock] = 0
 
     def _hand_over(self, message: commands.HandOver, fds: tuple[int, ...]) -> None:
         clock = self._groups.clocks.get(message.group)
@@ -200,7 +204,7 @@ class Registry:
         self._groups.store_vote(vcpu)
 
     def _restore_vote(self, vcpu: VCpu) -> None:
-        """Resume the vote that an earlier monitor left in the table."""
+        """Resume the vote that an earlier monitor, or main, left in the table."""
         words = self._table.words
         vote_khz = words[vcpu.index + VOTE]
         if vote_khz and vcpu.group is not None:

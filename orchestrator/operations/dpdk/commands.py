@@ -2,7 +2,7 @@
 """Executes the commands that scripts send to DPDK's vm_power_manager.
 
 A frequency that they set is an operator's override: it takes precedence over all guests
-until `vmpower cpu release` or the daemon's end. A policy that they create is an
+until `vmpower cpu release` or the next boot. A policy that they create is an
 operator's policy of the domains that have a vCPU on its CPUs at that time, and ends
 with them.
 
@@ -213,7 +213,7 @@ class VmPowerManagerCommands:
             if self._policy_runner.remove(uuid, source)
         ]
         for uuid in ended:
-            self._react(events.PolicyEnded(uuid, source, by))
+            self._react(events.PolicyEnded(uuid, source, f"removed by {by}"))
         if not ended:
             raise PolicyError(f"no domain has a policy '{name}'")
         return f"DESTROY: {name}"

@@ -239,13 +239,33 @@ def test_refused_guests_are_reported_with_the_reason(
     status: Any = daemon.picture().model_dump(mode="json")
     status["domains"] = [status["domains"][0]]
     for channel in status["domains"][0]["channels"]:
-        channel.update(acks_total=acks, nack_reasons={"floating": 2, "turbo": 1})
+        reasons = {"floating": 2, "turbo": 1}
+        causes = dict.fromkeys(reasons, "why")
+        channel.update(acks_total=acks, nack_reasons=reasons, nack_causes=causes)
     (finding,) = domain_checks.requests_refused(Status(status))
     assert (str(finding.severity), finding.fix) == (
         severity,
         "vmpower domain pin dpdk-fw VCPU CPUS",
     )
     assert finding.what.startswith(f"{what} requests refused: floating ")
+
+
+def test_refusals_whose_cause_has_ended_carry_no_fix(daemon: FakeDaemon) -> None:
+    status: Any = daemon.picture().model_dump(mode="json")
+    status["domains"] = [status["domains"][0]]
+    channels = status["domains"][0]["channels"]
+    last = "2026-03-01T12:00:00Z"
+    for channel in channels:
+        channel.update(nack_reasons={}, nack_causes={}, nack_last={})
+    channels[0].update(nack_reasons={"disabled": 2}, nack_last={"disabled": last})
+    (finding,) = domain_checks.requests_refused(Status(status))
+    assert (str(finding.severity), finding.fix) == ("info", "")
+    assert finding.what.startswith(
+        "requests were refused earlier, not any more: disabled 2, last 2026-03-01 "
+    )
+    channels[0]["nack_reasons"]["kernel"] = 1  # not explained by the daemon
+    (finding,) = domain_checks.requests_refused(Status(status))
+    assert finding.fix == "vmpower domain show dpdk-fw"
 
 
 def test_a_governor_that_was_replaced_is_found(daemon: FakeDaemon) -> None:
