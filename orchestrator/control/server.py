@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control.deadlines import Deadlines
 from orchestrator.control.listener import Listener
 from orchestrator.errors import ControlError
 from orchestrator.system.lock_file import lock_private
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.control.service import ControlBackend
 
 
+DEADLINES = Deadlines()
 LOCK = "lock"
 """Name of the lock file in the run directory."""
 
@@ -31,16 +33,29 @@ class ControlServer:
     """
 
     def __init__(
-        self, backend: ControlBackend, run_dir: Path, *, group_id: int | None = None
+        self,
+        backend: ControlBackend,
+        run_dir: Path,
+        *,
+        group_id: int | None = None,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         self._run_dir = run_dir
         self._group_id = group_id
         self._lock_fd: int | None = None
         self._control = Listener(
-            backend, run_dir / CONTROL_SOCKET, mode=0o660, is_read_only=False
+            backend,
+            run_dir / CONTROL_SOCKET,
+            mode=0o660,
+            is_read_only=False,
+            deadlines=deadlines,
         )
         self._read_only = Listener(
-            backend, run_dir / READ_ONLY_SOCKET, mode=0o666, is_read_only=True
+            backend,
+            run_dir / READ_ONLY_SOCKET,
+            mode=0o666,
+            is_read_only=True,
+            deadlines=deadlines,
         )
 
     async def start(self) -> None:

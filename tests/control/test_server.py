@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ from orchestrator.control.client import ControlClient
 from orchestrator.control.listener import (
     MAX_CONNECTIONS,
     MAX_PER_USER,
-    may_connect,
 )
 from orchestrator.control.server import ControlServer
 from orchestrator.control.streams import MAX_STREAMS
@@ -308,28 +306,6 @@ def test_one_user_cannot_lock_the_others_out() -> None:
             assert crowd.stdout is not None
             assert crowd.stdout.readline() == b"%d\n" % MAX_PER_USER
             assert reader.status()["daemon"]["pid"] == 4711
-
-
-@pytest.mark.parametrize(
-    ("uid", "uids", "may"),
-    [
-        (0, {}, True),
-        (0, {0: 63}, True),
-        (0, {0: 64}, False),
-        (0, {7: 16, 8: 16, 9: 16}, True),
-        (42, {0: 40, 42: 20}, True),
-        (7, {7: 15}, True),
-        (7, {7: 16}, False),
-        (7, {8: 16, 9: 16, 10: 15}, True),
-        (7, {8: 16, 9: 16, 10: 16}, False),
-    ],
-)
-def test_a_user_s_connections_are_limited(
-    uid: int,
-    uids: dict[int, int],
-    may: bool,  # noqa: FBT001
-) -> None:
-    assert may_connect(uid, Counter(uids), own_uid=42) is may
 
 
 class SlowDaemon(FakeDaemon):
