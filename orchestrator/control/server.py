@@ -12,6 +12,11 @@ from orchestrator.control.deadlines import Deadlines
 from orchestrator.control.listener import Listener
 from orchestrator.errors import ControlError
 from orchestrator.system.lock_file import lock_private
+from orchestrator.system.ownership import (
+    ForeignFileError,
+    create_directory,
+    open_directory,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,8 +67,8 @@ class ControlServer:
         """Create the run directory if necessary, lock it and listen.
 
         Raises:
-            ControlError: another daemon uses the directory (409), or the directory or
-                a socket cannot be created (500).
+            ControlError: another daemon uses the directory (409), another user can
+                change it, or it or a socket cannot be created (500).
         """
         self._lock_fd = _lock(self._run_dir)
         try:
@@ -88,7 +93,8 @@ class ControlServer:
 def _lock(directory: Path) -> int:
     """Return a file descriptor that holds the lock until it is closed."""
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        create_directory(directory, 0o755)
+        os.close(open_directory(directory))
         return lock_private(directory / LOCK)
     except BlockingIOError as error:
         raise ControlError(
@@ -97,8 +103,9 @@ def _lock(directory: Path) -> int:
             hint="stop it, or use another directory with --run-dir",
         ) from error
     except OSError as error:
+        fix = error.fix if isinstance(error, ForeignFileError) else ""
         raise ControlError(
             f"cannot use run directory {directory}: {error.strerror}",
             status=500,
-            hint="use another with --run-dir",
+            hint=fix or "use another with --run-dir",
         ) from error

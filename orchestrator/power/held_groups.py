@@ -118,8 +118,11 @@ class HeldGroups:
 
         Raises:
             SysfsError: the kernel refused; nothing changed.
+            JournalError: its originals are not on disk any more; nothing changed.
         """
         prepared = self._held[number]
+        with self._journal_lock:
+            self._journal.confirm(number)
         self._taken.add(number)
         self._driver(prepared.group).take(prepared)
 

@@ -10,6 +10,13 @@ A group is restored only while it is taken. If it has another governor than `use
 it was never taken, or the monitor has restored it already, or an operator has changed
 it since: it stays as it is.
 
+Root writes what a journal says. So a journal is read only if no other user can change
+it or its directory, and it may name only attributes that a scaling driver restores.
+
+The file on disk may disappear, for instance with its directory. What was written is
+remembered, and written again before the next group is taken; if that fails, no group
+is.
+
 Settings in /sys last until the next boot, so a journal of an earlier boot is obsolete;
 so is one of another CPU tree. Such a journal is set aside under another name, neither
 replayed nor deleted.
@@ -19,7 +26,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +37,14 @@ from orchestrator.power.journal_document import (
     encode_document,
 )
 from orchestrator.power.sysfs import first_line
+from orchestrator.system.durable_file import (
+    FileVersion,
+    discard_partial,
+    read_own,
+    read_version,
+    replace_durably,
+)
+from orchestrator.system.ownership import ForeignFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -74,6 +88,9 @@ class Journal:
         self._path = path
         self._tree = tree
         self._sync = sync
+        self._written: Mapping[int, tuple[Original, ...]] = {}
+        """What is on disk, if the file is still of this version:"""
+        self._version: FileVersion | None = None
 
     def read(self) -> Mapping[int, tuple[Original, ...]]:
         """Read the originals that are journalled for this tree and boot, by group.
@@ -98,10 +115,22 @@ class Journal:
         Raises:
             JournalError: they are not on disk; nothing of these groups may be changed.
         """
-        old = self.read()
+        known = self._known()
         new = {each.group.number: each.originals for each in prepared}
-        if new.keys() - old.keys():
-            self._store({**new, **old})
+        if new.keys() - known.keys() or not self._is_on_disk():
+            self._store({**new, **known})
+
+    def confirm(self, number: int) -> None:
+        """Make sure that the originals of a group are on disk; it is taken next.
+
+        Raises:
+            JournalError: they are not; the group may not be taken.
+        """
+        known = self._known()
+        if number not in known:
+            raise JournalError(f"{self._path} has no clock group {number}")
+        if not self._is_on_disk():
+            self._store(known)
 
     def renew(self, prepared: PreparedGroup) -> None:
         """Write changed originals of a group to disk; it must not be taken yet.
@@ -109,7 +138,7 @@ class Journal:
         Raises:
             JournalError: they are not on disk; nothing of the group may be changed.
         """
-        self._store({**self.read(), prepared.group.number: prepared.originals})
+        self._store({**self._known(), prepared.group.number: prepared.originals})
 
     def forget(self, *numbers: int) -> None:
         """Remove groups whose originals are restored.
@@ -117,8 +146,8 @@ class Journal:
         Raises:
             JournalError: the journal could not be replaced; it still has them.
         """
-        groups = self.read()
-        rest = {n: values for n, values in groups.items() if n not in numbers}
+        groups, gone = self._known(), set(numbers)
+        rest = {n: values for n, values in groups.items() if n not in gone}
         if len(rest) < len(groups):
             self._store(rest)
 
@@ -132,6 +161,7 @@ class Journal:
             self._path.unlink(missing_ok=True)
         except OSError as error:
             raise self._failure("remove", error) from error
+        self._remember({}, None)
 
     def replay(self, only: Collection[int] | None = None) -> Replay:
         """Restore the journalled originals, as far as the kernel permits.
@@ -142,6 +172,7 @@ class Journal:
         Raises:
             JournalError: the journal cannot be read or replaced.
         """
+        self._discard_partial()
         try:
             document = self._load()
         except _UnreadableError as error:
@@ -165,7 +196,7 @@ class Journal:
 
     def _load(self) -> Document | None:
         try:
-            data = self._path.read_bytes()
+            data = read_own(self._path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -197,6 +228,7 @@ class Journal:
             self._path.replace(aside)
         except OSError as error:
             raise self._failure("set aside", error) from error
+        self._remember({}, None)
         return Replay(set_aside=aside, reason=reason)
 
     def _store(self, groups: Mapping[int, tuple[Original, ...]]) -> None:
@@ -206,33 +238,47 @@ class Journal:
         document = Document(
             tree=self._tree.identity(), boot_id=self._boot_id(), groups=groups
         )
-        fresh = self._path.with_name(f"{self._path.name}.new")
         try:
-            self._write_file(fresh, encode_document(document))
-            fresh.replace(self._path)
-            self._sync_directory()
+            version = replace_durably(
+                self._path, encode_document(document), sync=self._sync
+            )
         except OSError as error:
-            # On a full disk, the partial file would take the space of the next attempt.
-            with suppress(OSError):
-                fresh.unlink(missing_ok=True)
             raise self._failure("write", error) from error
+        self._remember(groups, version)
 
-    def _write_file(self, path: Path, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
-            file.write(data)
-            file.flush()
-            self._sync(file.fileno())
+    def _known(self) -> Mapping[int, tuple[Original, ...]]:
+        """Return what is on disk, and what was and has disappeared from there.
 
-    def _sync_directory(self) -> None:
-        fd = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        Raises:
+            JournalError: as `read`.
+        """
+        if self._is_on_disk():
+            return self._written
+        return {**self.read(), **self._written}
+
+    def _is_on_disk(self) -> bool:
+        """Whether the file is the one that this object wrote last."""
+        return self._version is not None and self._version == read_version(self._path)
+
+    def _remember(
+        self, groups: Mapping[int, tuple[Original, ...]], version: FileVersion | None
+    ) -> None:
+        self._written, self._version = groups, version
+
+    def _discard_partial(self) -> None:
         try:
-            self._sync(fd)
-        finally:
-            os.close(fd)
+            discard_partial(self._path)
+        except OSError as error:
+            raise self._failure("clean up beside", error) from error
 
     def _failure(self, doing: str, error: OSError) -> JournalError:
-        return JournalError(f"cannot {doing} {self._path}: {error.strerror}")
+        hint = ""
+        if isinstance(error, ForeignFileError):
+            hint = error.fix
+        elif isinstance(error, FileNotFoundError):
+            hint = "the run directory is gone; restart the daemon"
+        reason = f"cannot {doing} {self._path}: {error.strerror}"
+        return JournalError(reason, hint=hint)
 
 
 class _UnreadableError(JournalError):

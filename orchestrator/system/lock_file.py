@@ -14,10 +14,10 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from orchestrator.system.ownership import open_file
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def lock(fd: int) -> None:
@@ -33,9 +33,10 @@ def open_private(path: Path) -> int:
     """Open a file that only its owner may open; create it if it does not exist.
 
     Raises:
+        ForeignFileError: another user can change it.
         OSError: the file cannot be opened or created.
     """
-    return os.open(path, _FLAGS, 0o600)
+    return open_file(path, os.O_RDWR | os.O_CREAT)
 
 
 def lock_private(path: Path) -> int:
@@ -45,6 +46,7 @@ def lock_private(path: Path) -> int:
 
     Raises:
         BlockingIOError: another process holds the lock.
+        ForeignFileError: another user can change the file.
         OSError: the file cannot be opened or created.
     """
     while True:

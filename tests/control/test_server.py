@@ -118,6 +118,19 @@ def test_a_second_daemon_in_the_same_directory_fails(tmp_path: Path) -> None:
         assert (tmp_path / CONTROL_SOCKET).is_socket()
 
 
+def test_a_run_directory_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(0o1777)
+
+    async def start() -> None:
+        await ControlServer(FakeDaemon(), tmp_path / "run").start()
+
+    with pytest.raises(ControlError, match="can be changed by other users") as caught:
+        asyncio.run(start())
+    assert f"chmod go-w {tmp_path / 'run'}" in caught.value.hint
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_a_file_with_the_name_of_a_socket_is_kept(tmp_path: Path) -> None:
     (tmp_path / READ_ONLY_SOCKET).write_text("mine")
 
