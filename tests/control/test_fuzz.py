@@ -223,7 +223,8 @@ SAMPLES = (
         '{"khz": 12345}'
     ),
     (
-        "POST /v1/instructions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "POST /v1/instructions HTTP/1.1\r\nHost: x\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
         '7\r\n{"text"\r\n5\r\n: ""}\r\n0\r\nTrailer: x\r\n\r\n'
     ),
     (
