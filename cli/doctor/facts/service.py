@@ -16,6 +16,7 @@ from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.errors import JournalError
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.sysfs import CpuTree
+from orchestrator.system.ownership import ForeignFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,10 @@ class Service:
     journal_problem: str
     """Why it is unreadable, or of another tree or boot; empty: it is valid."""
     is_journal_hidden: bool
-    """Whether there may be one that only root can read."""
+    """Whether there may be one that this user cannot read, or that is refused."""
+    refusal: str = ""
+    """Why vmpowerd refuses the directory or the journal; empty: it does not."""
+    refusal_fix: str = ""
 
     @property
     def owner_pid(self) -> int | None:
@@ -81,13 +85,17 @@ def read_service(target: Target) -> Service:
     directory = target.run_dir
     mode = _mode(directory)
     journal = directory / JOURNAL_NAME
+    refusal, fix = "", ""
     try:
         tree = CpuTree(target.cpu_root)
         journalled, problem = tuple(sorted(Journal(journal, tree).read())), ""
         is_hidden = False
     except JournalError as error:
         journalled, problem = (), str(error)
-        is_hidden = isinstance(error.__cause__, PermissionError)
+        cause = error.__cause__
+        is_hidden = isinstance(cause, PermissionError | ForeignFileError)
+        if isinstance(cause, ForeignFileError):
+            refusal, fix = str(cause.strerror), cause.fix
     return Service(
         run_dir=directory,
         exists=mode is not None,
@@ -98,6 +106,8 @@ def read_service(target: Target) -> Service:
         journalled=journalled,
         journal_problem=problem,
         is_journal_hidden=is_hidden,
+        refusal=refusal,
+        refusal_fix=fix,
     )
 
 
