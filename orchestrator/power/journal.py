@@ -27,10 +27,11 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import JournalError, SysfsError
 from orchestrator.power.attribute import restore_attributes
+from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.journal_document import (
     Document,
     decode_document,
@@ -82,6 +83,9 @@ class Journal:
     the tree.
     """
 
+    ATTRIBUTES: ClassVar = ORIGINALS
+    """Names of the attributes that it may restore."""
+
     def __init__(
         self, path: Path, tree: CpuTree, *, sync: Callable[[int], None] = os.fsync
     ) -> None:
@@ -117,8 +121,12 @@ class Journal:
         """
         known = self._known()
         new = {each.group.number: each.originals for each in prepared}
-        if new.keys() - known.keys() or not self._is_on_disk():
+        if new.keys() - known.keys() or not self.is_on_disk():
             self._store({**new, **known})
+
+    def is_on_disk(self) -> bool:
+        """Whether the file on disk is the one that this object wrote last."""
+        return self._version is not None and self._version == read_version(self._path)
 
     def confirm(self, number: int) -> None:
         """Make sure that the originals of a group are on disk; it is taken next.
@@ -129,7 +137,7 @@ class Journal:
         known = self._known()
         if number not in known:
             raise JournalError(f"{self._path} has no clock group {number}")
-        if not self._is_on_disk():
+        if not self.is_on_disk():
             self._store(known)
 
     def renew(self, prepared: PreparedGroup) -> None:
@@ -202,7 +210,7 @@ class Journal:
         except OSError as error:
             raise self._failure("read", error) from error
         try:
-            return decode_document(data)
+            return decode_document(data, self.ATTRIBUTES)
         except ValueError as error:
             raise _UnreadableError(
                 f"invalid restore journal {self._path}: {error}",
@@ -252,13 +260,9 @@ class Journal:
         Raises:
             JournalError: as `read`.
         """
-        if self._is_on_disk():
+        if self.is_on_disk():
             return self._written
         return {**self.read(), **self._written}
-
-    def _is_on_disk(self) -> bool:
-        """Whether the file is the one that this object wrote last."""
-        return self._version is not None and self._version == read_version(self._path)
 
     def _remember(
         self, groups: Mapping[int, tuple[Original, ...]], version: FileVersion | None

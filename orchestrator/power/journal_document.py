@@ -17,7 +17,7 @@ from orchestrator.power.group import Original
 from orchestrator.power.sysfs import MAX_VALUE_BYTES, policy_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _T = TypeVar("_T")
 
@@ -58,8 +58,12 @@ def _encode_original(original: Original) -> dict[str, str]:
     return entry
 
 
-def decode_document(data: bytes) -> Document:
+def decode_document(data: bytes, attributes: Collection[str] = ORIGINALS) -> Document:
     """Decode and validate a document.
+
+    Args:
+        data: the bytes of the file.
+        attributes: names of the attributes of a clock group that it may restore.
 
     Raises:
         ValueError: not a valid journal.
@@ -75,15 +79,17 @@ def decode_document(data: bytes) -> Document:
     return Document(
         tree=_expect(content.get("tree"), str, "tree"),
         boot_id=_expect(content.get("boot_id"), str, "boot_id"),
-        groups=dict(_decode_group(*item) for item in groups.items()),
+        groups=dict(_decode_group(*item, attributes) for item in groups.items()),
     )
 
 
-def _decode_group(word: str, entries: object) -> tuple[int, tuple[Original, ...]]:
+def _decode_group(
+    word: str, entries: object, attributes: Collection[str]
+) -> tuple[int, tuple[Original, ...]]:
     if not (word.isascii() and word.isdigit() and word == str(int(word))):
         raise ValueError(f"invalid clock group {word!r}")
     number = int(word)
-    permitted = frozenset(policy_path(number, name) for name in ORIGINALS)
+    permitted = frozenset(policy_path(number, name) for name in attributes)
     listed = _expect(entries, list, "a clock group")
     return number, tuple(_decode_original(entry, permitted) for entry in listed)
 

@@ -103,8 +103,11 @@ def _check(path: Path, status: os.stat_result, *, is_directory: bool) -> None:
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         mode = stat.S_IMODE(status.st_mode)
+        is_shared = bool(status.st_mode & stat.S_ISVTX)  # meant for everyone, as /tmp
         raise ForeignFileError(
             path,
             f"can be changed by other users (mode {mode:04o})",
-            f"chmod go-w {path}, or use another directory",
+            "use a directory that only its owner can change"
+            if is_shared
+            else f"chmod go-w {path}, or use another directory",
         )
