@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import JournalError, SysfsError
@@ -181,16 +181,9 @@ class Journal:
             JournalError: the journal cannot be read or replaced.
         """
         self._discard_partial()
-        try:
-            document = self._load()
-        except _UnreadableError as error:
-            return self._set_aside("unreadable", str(error))
-        if document is None:
-            return Replay()
-        if reason := self._why_unusable(document):
-            return self._set_aside("other", reason)
+        found, aside = self._read_or_set_aside()
         restored, left, kept = [], [], {}
-        for number, originals in document.groups.items():
+        for number, originals in {**found, **self._written}.items():
             if only is not None and number not in only:
                 continue
             if not _is_taken(self._tree, originals):
@@ -200,7 +193,19 @@ class Journal:
             else:
                 restored.append(number)
         self.forget(*restored, *left)
-        return Replay(restored=tuple(restored), left=tuple(left), kept=kept)
+        return replace(aside, restored=tuple(restored), left=tuple(left), kept=kept)
+
+    def _read_or_set_aside(self) -> tuple[Mapping[int, tuple[Original, ...]], Replay]:
+        """Read the file; one that cannot be used is set aside and not replayed."""
+        try:
+            document = self._load()
+        except _UnreadableError as error:
+            return {}, self._set_aside("unreadable", str(error))
+        if document is None:
+            return {}, Replay()
+        if reason := self._why_unusable(document):
+            return {}, self._set_aside("other", reason)
+        return document.groups, Replay()
 
     def _load(self) -> Document | None:
         try:
@@ -236,7 +241,7 @@ class Journal:
             self._path.replace(aside)
         except OSError as error:
             raise self._failure("set aside", error) from error
-        self._remember({}, None)
+        self._version = None
         return Replay(set_aside=aside, reason=reason)
 
     def _store(self, groups: Mapping[int, tuple[Original, ...]]) -> None:

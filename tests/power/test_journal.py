@@ -233,6 +233,26 @@ def test_a_journal_that_has_disappeared_is_written_again_before_the_next_take(
     assert read_all(tree.root) == before
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_a_daemon_has_written_is_restored_although_it_has_disappeared(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    path: Path,
+    is_damaged: bool,  # noqa: FBT001
+) -> None:
+    journal.record(*prepared)
+    for group in prepared:
+        use(group)
+    path.unlink()
+    if is_damaged:
+        path.write_text("{")
+    replay = journal.replay(only={1})
+    assert replay.restored == (1,)
+    assert bool(replay.set_aside) is is_damaged
+    assert set(Journal(path, tree).read()) == {0, 2, 3}
+
+
 def test_without_a_run_directory_no_group_may_be_taken(
     journal: Journal, prepared: list[PreparedGroup], path: Path
 ) -> None:
@@ -440,6 +460,7 @@ def test_a_journal_of_another_tree_or_boot_is_set_aside_and_not_replayed(
     now, content = read_all(tree.root), path.read_bytes()
     with pytest.raises(JournalError, match=word):
         journal.record(prepared[1])
+    journal = Journal(path, tree)  # as of the next daemon
     replay = journal.replay()
     assert replay.restored == ()
     assert word in replay.reason

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import JournalError
 from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.group import Original
+from orchestrator.power.journal import Journal
 from orchestrator.power.journal_document import (
     Document,
     decode_document,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.power.group import PreparedGroup
-    from orchestrator.power.journal import Journal
 
 
 VALID_PATH = f"{CPU_DIR}/cpufreq/policy0/scaling_governor"
@@ -84,7 +84,7 @@ def test_an_invalid_journal_is_set_aside_as_a_whole(
     now = read_all(tree.root)
     with pytest.raises(JournalError, match="invalid restore journal"):
         journal.read()
-    replay = journal.replay()
+    replay = Journal(path, tree).replay()  # of the next daemon
     assert replay.set_aside == path.with_name("restore.json.unreadable")
     assert "invalid restore journal" in replay.reason
     assert read_all(tree.root) == now
