@@ -23,11 +23,13 @@ from orchestrator.config import (
 )
 from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.system import open_files
+from orchestrator.system.log_output import LogOutput
 from orchestrator.values.safe_text import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_STDERR = 2
 LOG_FORMAT = "%(levelname)s %(message)s"
 """Without a time, which the journal of the service manager adds."""
 
@@ -50,27 +52,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = _read_config(options)
     except ConfigError as error:
-        return _fail(error, status=2)
+        print(_describe(error), file=sys.stderr)  # noqa: T201 - for the caller
+        return 2
     if options.show_config:
         print(show_config(config))  # noqa: T201 - the requested output
         return 0
     if options.check_config:
         return 0
-    log = logging.StreamHandler(sys.stderr)
+    log = LogOutput(_STDERR)
     log.setFormatter(LineFormatter(LOG_FORMAT))
     logging.basicConfig(handlers=[log], level=config.log_level.upper())
     try:
         asyncio.run(_run(options, config))
     except VmpowerError as error:
         logging.getLogger(__name__).debug("vmpowerd stops", exc_info=True)
-        return _fail(error, status=2 if isinstance(error, ConfigError) else 1)
+        log.write(_describe(error))
+        return 2 if isinstance(error, ConfigError) else 1
     return 0
 
 
-def _fail(error: VmpowerError, *, status: int) -> int:
-    message = f"error: {error}" + (f"\nhint: {error.hint}" if error.hint else "")
-    print(printable_lines(message), file=sys.stderr)  # noqa: T201 - for the caller
-    return status
+def _describe(error: VmpowerError) -> str:
+    hint = f"\nhint: {error.hint}" if error.hint else ""
+    return printable_lines(f"error: {error}{hint}")
 
 
 def build_parser() -> argparse.ArgumentParser:

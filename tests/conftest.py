@@ -15,6 +15,9 @@ _TESTS = Path(__file__).parent
 _SLOW = {_TESTS / "bench", _TESTS / "daemon"}
 """Each of their tests starts a daemon: half of the time of all but the rig."""
 
+# No test has a time limit of its own for each example: machines are loaded.
+settings.register_profile("usual", deadline=None)
+settings.load_profile("usual")
 # For `make check`; tests/properties.py scales the counts that tests name.
 settings.register_profile("fast", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)

@@ -95,6 +95,8 @@ def _check(journal: Journal) -> None:
     try:
         journal.read()
     except JournalError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
         hint = "nothing was changed; check that --sysfs-root is the daemon's"
         raise JournalError(str(error), hint=hint) from error.__cause__
 

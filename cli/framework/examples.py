@@ -16,7 +16,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "vmpower": (
         Example("vmpower status", "Show domains, CPU frequencies and requests"),
         Example("vmpower doctor", "Find out why something does not work"),
-        Example("vmpower --run-dir /tmp/try/run status", "Use another daemon"),
+        Example("vmpower --run-dir cpus/run status", "Use another daemon"),
     ),
     "vmpower status": (
         Example("vmpower status -o json | jq '.cpus[].current_khz'", "In a script"),
@@ -132,9 +132,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         ),
     ),
     "vmpower simulate": (
-        Example(
-            "vmpower simulate /tmp/cpus --cpus 8 --shared 2", "Eight CPUs, in pairs"
-        ),
+        Example("vmpower simulate cpus --cpus 8 --shared 2", "Eight CPUs, in pairs"),
     ),
 }
 """By the full name of the command."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import socket
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote
@@ -108,6 +109,7 @@ class ControlClient(ClientCalls):
     ) -> http.client.HTTPResponse:
         """Send a request and return the answer; a failure is raised."""
         data = None if body is None else json.dumps(body).encode()
+        self._connection.close_if_ended()
         try:
             self._connection.request(method, target, body=data)
             response = self._connection.getresponse()
@@ -166,6 +168,18 @@ class _UnixConnection(http.client.HTTPConnection):
             sock.close()
             raise
         self.sock = sock
+
+    def close_if_ended(self) -> None:
+        """Let the next call open another connection if the daemon has closed this one.
+
+        The daemon closes connections that are idle.
+        """
+        if self.sock is None:
+            return
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        if poll.poll(0):  # between two calls only an end can be read
+            self.close()
 
 
 def _check_end(response: http.client.HTTPResponse) -> None:

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import stat
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from orchestrator.control.connection import Connection
+from orchestrator.control.peer_log import PeerLog
+from orchestrator.control.places import Places
 from orchestrator.control.routes import Routes
 from orchestrator.control.service import peer_of
 from orchestrator.control.streams import Streams
@@ -23,21 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from orchestrator.control.deadlines import Deadlines
     from orchestrator.control.service import ControlBackend
-
-logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
 """Connections at one socket. Every user of the host may connect to the read-only one,
 and the daemon needs its file descriptors for the guests' channels."""
 MAX_PER_USER = 16
-"""Connections of one user at one socket, except root and the daemon's own user: no
-single user can lock the others out. As many are reserved for these two."""
+"""Connections of one user at one socket; see `places`."""
 _BACKLOG = 64
 _SHUTDOWN_S = 0.5
 """Seconds for answers in progress when the daemon stops, which has 5 s in all."""
-_LOG_INTERVAL_S = 60.0
-"""Seconds between two log lines about rejected connections."""
 
 
 class Listener:
@@ -47,15 +44,30 @@ class Listener:
     """
 
     def __init__(
-        self, backend: ControlBackend, path: Path, *, mode: int, is_read_only: bool
+        self,
+        backend: ControlBackend,
+        path: Path,
+        *,
+        mode: int,
+        is_read_only: bool,
+        deadlines: Deadlines,
     ) -> None:
         self._path = path
         self._mode = mode
+        self._deadlines = deadlines
         self._streams = Streams()
-        self._routes = Routes(backend, self._streams, is_read_only=is_read_only)
+        self._routes = Routes(
+            backend, self._streams, deadlines, is_read_only=is_read_only
+        )
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self._next_log_s = 0.0
+        self._peer_log = PeerLog(path)
+        self._places: Places[Connection] = Places(
+            MAX_CONNECTIONS,
+            per_user=MAX_PER_USER,
+            own_uid=os.geteuid(),
+            end=Connection.abort,
+        )
 
     async def start(self, group_id: int | None) -> None:
         """Create the socket and start to answer.
@@ -69,7 +81,6 @@ class Listener:
         listening = _listen(self._path, self._mode, group_id)
         runner = web.AppRunner(
             self._routes.application(),
-            access_log=None,
             handler_cancellation=True,  # a disconnect ends the client's stream
             shutdown_timeout=_SHUTDOWN_S,
         )
@@ -81,8 +92,7 @@ class Listener:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        server = self._runner.server if self._runner else None
-        return 0 if server is None else len(server.connections)
+        return len(self._places)
 
     async def stop(self) -> None:
         """End streams and answers, disconnect all clients and remove the socket."""
@@ -110,42 +120,18 @@ class Listener:
         server = self._runner.server if self._runner else None
         if server is None:
             return None
-        uids = Counter(
-            _uid_of(each.transport) for each in server.connections if each.transport
+        uid = peer_of(transport.get_extra_info("socket")).uid
+        connection = Connection(
+            server,
+            uid=uid,
+            deadlines=self._deadlines,
+            peer_log=self._peer_log,
+            on_lost=self._places.leave,
         )
-        uid = _uid_of(transport)
-        if not may_connect(uid, uids, own_uid=os.geteuid()):
-            self._log_rejection(uid)
+        if not self._places.take(connection, uid):
+            self._peer_log.report("connection rejected", uid, "too many connections")
             return None
-        return server()
-
-    def _log_rejection(self, uid: int) -> None:
-        """Log a rejected connection, but not every one: rejected clients retry."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s < self._next_log_s:
-            return
-        self._next_log_s = now_s + _LOG_INTERVAL_S
-        logger.warning(
-            "connection rejected path=%s uid=%d: too many connections", self._path, uid
-        )
-
-
-def may_connect(uid: int, uids: Counter[int], *, own_uid: int) -> bool:
-    """Decide whether a user may have one more connection at a socket.
-
-    Args:
-        uid: the user.
-        uids: connections of each user.
-        own_uid: the daemon's user.
-    """
-    if uid in (0, own_uid):
-        return uids.total() < MAX_CONNECTIONS
-    unreserved = MAX_CONNECTIONS - MAX_PER_USER
-    return uids[uid] < MAX_PER_USER and uids.total() < unreserved
-
-
-def _uid_of(transport: asyncio.BaseTransport) -> int:
-    return peer_of(transport.get_extra_info("socket")).uid
+        return connection
 
 
 class _Admission(asyncio.Protocol):

@@ -32,8 +32,10 @@ FAILURES = {
     400: "The request is malformed, or a parameter is invalid.",
     403: "This socket is read-only.",
     404: "No such domain, channel, CPU or policy.",
+    408: "The body did not arrive in time.",
     409: "Not possible in the current state.",
     413: "The body is too large.",
+    415: "The request has a Content-Encoding.",
     422: "The body does not match its schema.",
     503: "The daemon is stopping, or there are too many event streams.",
 }
@@ -64,7 +66,7 @@ def failures_of(call: Call) -> dict[int, str]:
     if not call.is_reading:
         statuses.add(403)
     if call.body is not None:
-        statuses |= {413, 422}
+        statuses |= {408, 413, 415, 422}
     return {status: FAILURES[status] for status in sorted(statuses)}
 
 

@@ -10,19 +10,26 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from orchestrator.control import BODY_LIMIT_BYTES, CONTROL_SOCKET, OPENAPI_PATH
+from orchestrator.control.answers import (
+    CLIENT_FAULTS,
+    deliver,
+    document_answer,
+    failure_of,
+)
 from orchestrator.control.calls import CALLS
-from orchestrator.control.models import ErrorDocument, Failure
 from orchestrator.control.openapi import build_openapi
 from orchestrator.control.parameters import read_parameters
 from orchestrator.control.service import peer_of
 from orchestrator.control.table import ApiRequest, StreamCall
 from orchestrator.errors import ControlError, VmpowerError
+from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from aiohttp.typedefs import Handler
 
+    from orchestrator.control.deadlines import Deadlines
     from orchestrator.control.models import Document
     from orchestrator.control.service import ControlBackend, Peer
     from orchestrator.control.streams import Streams
@@ -30,9 +37,6 @@ if TYPE_CHECKING:
 
 _LAST_CHANGE_S = 1.0
 """Seconds for changes in progress when the daemon stops: 40 governor switches."""
-_DELIVERY_S = 10.0
-"""Seconds for a client to read its answer. A client that does not is disconnected, or
-it could make the daemon keep documents for it."""
 
 
 class Routes:
@@ -42,9 +46,15 @@ class Routes:
     """
 
     def __init__(
-        self, backend: ControlBackend, streams: Streams, *, is_read_only: bool
+        self,
+        backend: ControlBackend,
+        streams: Streams,
+        deadlines: Deadlines,
+        *,
+        is_read_only: bool,
     ) -> None:
         self._backend = backend
+        self._deadlines = deadlines
         self._streams = streams
         self._is_read_only = is_read_only
         self._changes: set[asyncio.Task[Document]] = set()
@@ -53,7 +63,7 @@ class Routes:
     def application(self) -> web.Application:
         """Build the application; each socket needs one."""
         application = web.Application(
-            middlewares=[_failures_as_documents, self._guard],
+            middlewares=[self._answer, self._guard],
             client_max_size=BODY_LIMIT_BYTES,
         )
         for call in CALLS:
@@ -80,6 +90,19 @@ class Routes:
             change.cancel()
 
     @web.middleware
+    async def _answer(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        # Without a write buffer an answer counts as sent only when the kernel has it.
+        if request.transport is not None:
+            request.transport.set_write_buffer_limits(high=0)
+        try:
+            response = await handler(request)
+        except (web.HTTPException, ValidationError, VmpowerError) as error:
+            response = failure_of(request, error)
+        return await deliver(request, response, self._deadlines.delivery_s)
+
+    @web.middleware
     async def _guard(
         self, request: web.Request, handler: Handler
     ) -> web.StreamResponse:
@@ -91,20 +114,21 @@ class Routes:
                 status=403,
                 hint=f"use {CONTROL_SOCKET}, as a member of its group",
             )
+        _check_encoding(request)
         return await handler(request)
 
     def _answerer(self, call: DocumentCall) -> Handler:
         async def handler(request: web.Request) -> web.Response:
             answering = call.handler(await self._read(call, request))
             document = await (answering if call.is_reading else self._change(answering))
-            return _json(document)
+            return document_answer(document)
 
         return handler
 
     def _streamer(self, call: StreamCall) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
-            records = call.handler(await self._read(call, request))
-            return await self._streams.send(request, records)
+            read = await self._read(call, request)
+            return await self._streams.send(request, read.who.uid, call.handler(read))
 
         return handler
 
@@ -112,13 +136,25 @@ class Routes:
         parameters = read_parameters(call.parameters, request.match_info, request.query)
         body = None
         if call.body is not None:
-            body = call.body.model_validate_json(await request.read())
+            body = call.body.model_validate_json(await self._read_body(request))
         return ApiRequest(
             backend=self._backend,
             who=_peer_of(request),
             parameters=parameters,
             body=body,
         )
+
+    async def _read_body(self, request: web.Request) -> bytes:
+        try:
+            async with asyncio.timeout(self._deadlines.body_s):
+                return await request.read()
+        except TimeoutError as error:
+            raise ControlError(
+                f"the body did not arrive within {self._deadlines.body_s:g} s",
+                status=408,
+            ) from error
+        except CLIENT_FAULTS as error:
+            raise ControlError("the body is malformed", status=400) from error
 
     async def _change(self, changing: Awaitable[Document]) -> Document:
         """Let a change finish even if the client disconnects."""
@@ -133,43 +169,19 @@ class Routes:
             task.exception()  # retrieved: after a disconnect nothing else awaits it
 
 
-@web.middleware
-async def _failures_as_documents(
-    request: web.Request, handler: Handler
-) -> web.StreamResponse:
-    # Without a write buffer an answer counts as sent only when the kernel has it.
-    if request.transport is not None:
-        request.transport.set_write_buffer_limits(high=0)
-    try:
-        response = await handler(request)
-    except web.HTTPRequestEntityTooLarge:
-        limit = f"the limit is {BODY_LIMIT_BYTES} bytes"
-        response = _failure(413, "the body is too large", limit)
-    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
-        unknown = f"no such call: {request.method} {request.path}"
-        response = _failure(error.status, unknown, f"{OPENAPI_PATH} lists all calls")
-    except web.HTTPException as error:
-        response = _failure(error.status, error.reason)
-    except ValidationError as error:
-        response = _invalid_body(error)
-    except ControlError as error:
-        response = _failure(error.status, str(error), error.hint)
-    except VmpowerError as error:
-        response = _failure(500, str(error), error.hint)
-    return await _deliver(request, response)
+def _check_encoding(request: web.Request) -> None:
+    """Reject compressed bodies, which nobody needs for 64 KB.
 
-
-async def _deliver(
-    request: web.Request, response: web.StreamResponse
-) -> web.StreamResponse:
-    try:
-        async with asyncio.timeout(_DELIVERY_S):
-            await response.prepare(request)
-            await response.write_eof()
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-    return response
+    Raises:
+        ControlError: 415, the body is encoded.
+    """
+    for encoding in request.headers.getall("Content-Encoding", ()):
+        if encoding.strip().lower() != "identity":
+            raise ControlError(
+                f"unsupported Content-Encoding '{printable(encoding[:40])}'",
+                status=415,
+                hint="send the body as plain JSON",
+            )
 
 
 def _peer_of(request: web.Request) -> Peer:
@@ -177,29 +189,3 @@ def _peer_of(request: web.Request) -> Peer:
     if sock is None:
         raise ControlError("the client disconnected", status=400)
     return peer_of(sock)
-
-
-def _json(document: Document, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status,
-        text=document.model_dump_json(by_alias=True),
-        content_type="application/json",
-    )
-
-
-def _failure(status: int, message: str, hint: str = "") -> web.Response:
-    return _json(ErrorDocument(error=Failure(message=message, hint=hint)), status)
-
-
-def _invalid_body(error: ValidationError) -> web.Response:
-    """Report what is wrong with a body: 400 if it is not JSON, else 422."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
-        reason = f"invalid body: {found[0]['msg']}"
-        return _failure(400, reason, "the body must be a JSON object")
-    problems = [
-        ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
-        for one in found
-    ]
-    reason = f"invalid body: {'; '.join(problems)}"
-    return _failure(422, reason, f"{OPENAPI_PATH} describes the body")

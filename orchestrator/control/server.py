@@ -8,9 +8,15 @@ import os
 from typing import TYPE_CHECKING
 
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control.deadlines import Deadlines
 from orchestrator.control.listener import Listener
 from orchestrator.errors import ControlError
 from orchestrator.system.lock_file import lock_private
+from orchestrator.system.ownership import (
+    ForeignFileError,
+    create_directory,
+    open_directory,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.control.service import ControlBackend
 
 
+DEADLINES = Deadlines()
 LOCK = "lock"
 """Name of the lock file in the run directory."""
 
@@ -31,24 +38,37 @@ class ControlServer:
     """
 
     def __init__(
-        self, backend: ControlBackend, run_dir: Path, *, group_id: int | None = None
+        self,
+        backend: ControlBackend,
+        run_dir: Path,
+        *,
+        group_id: int | None = None,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         self._run_dir = run_dir
         self._group_id = group_id
         self._lock_fd: int | None = None
         self._control = Listener(
-            backend, run_dir / CONTROL_SOCKET, mode=0o660, is_read_only=False
+            backend,
+            run_dir / CONTROL_SOCKET,
+            mode=0o660,
+            is_read_only=False,
+            deadlines=deadlines,
         )
         self._read_only = Listener(
-            backend, run_dir / READ_ONLY_SOCKET, mode=0o666, is_read_only=True
+            backend,
+            run_dir / READ_ONLY_SOCKET,
+            mode=0o666,
+            is_read_only=True,
+            deadlines=deadlines,
         )
 
     async def start(self) -> None:
         """Create the run directory if necessary, lock it and listen.
 
         Raises:
-            ControlError: another daemon uses the directory (409), or the directory or
-                a socket cannot be created (500).
+            ControlError: another daemon uses the directory (409), another user can
+                change it, or it or a socket cannot be created (500).
         """
         self._lock_fd = _lock(self._run_dir)
         try:
@@ -73,7 +93,8 @@ class ControlServer:
 def _lock(directory: Path) -> int:
     """Return a file descriptor that holds the lock until it is closed."""
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        create_directory(directory, 0o755)
+        os.close(open_directory(directory))
         return lock_private(directory / LOCK)
     except BlockingIOError as error:
         raise ControlError(
@@ -82,8 +103,9 @@ def _lock(directory: Path) -> int:
             hint="stop it, or use another directory with --run-dir",
         ) from error
     except OSError as error:
+        fix = error.fix if isinstance(error, ForeignFileError) else ""
         raise ControlError(
             f"cannot use run directory {directory}: {error.strerror}",
             status=500,
-            hint="use another with --run-dir",
+            hint=fix or "use another with --run-dir",
         ) from error

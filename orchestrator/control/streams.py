@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from orchestrator.control.places import Places
 from orchestrator.errors import ControlError
 
 if TYPE_CHECKING:
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 
     Records = AsyncGenerator[EventRecord, None]
 
-MAX_STREAMS = 16
-"""Streams at one socket. Each holds a file descriptor for as long as its client
-wants."""
+MAX_STREAMS = 32
+"""Streams at one socket. Each holds a connection for as long as its client wants, and
+each event is encoded for each of them."""
+MAX_PER_USER = 8
+"""Streams of one user at one socket; see `places`."""
 
 
 class Streams:
@@ -30,31 +34,46 @@ class Streams:
     """
 
     def __init__(self) -> None:
-        self._active = 0
+        self._places: Places[asyncio.Transport] = Places(
+            MAX_STREAMS,
+            per_user=MAX_PER_USER,
+            own_uid=os.geteuid(),
+            end=asyncio.Transport.abort,
+        )
         self._stopping = asyncio.Event()
 
-    async def send(self, request: web.Request, records: Records) -> web.StreamResponse:
+    async def send(
+        self, request: web.Request, uid: int, records: Records
+    ) -> web.StreamResponse:
         """Send records until they end, the client disconnects or `stop` is called.
 
+        Args:
+            request: the client's.
+            uid: the client's user.
+            records: what to send.
+
         Raises:
-            ControlError: 503, there are too many streams.
+            ControlError: 503, there are too many streams; 400, no client any more.
         """
-        if self._active >= MAX_STREAMS:
+        connection = request.transport
+        if connection is None:
+            raise ControlError("the client disconnected", status=400)
+        if not self._places.take(connection, uid):
             raise ControlError(
                 "too many event streams",
                 status=503,
-                hint=f"the limit is {MAX_STREAMS} at one socket; end one of them",
+                hint=f"the limit is {MAX_STREAMS} at one socket, {MAX_PER_USER} for one"
+                " user; end one of them",
             )
         response = web.StreamResponse()
         response.content_type = "application/x-ndjson"
-        self._active += 1
         try:
             await response.prepare(request)
             async with aclosing(records):
                 with suppress(ConnectionError):  # the client disconnected
                     await self._pump(response, records)
         finally:
-            self._active -= 1
+            self._places.leave(connection)
         return response
 
     def stop(self) -> None:

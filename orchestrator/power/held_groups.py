@@ -120,8 +120,11 @@ class HeldGroups:
             SysfsError: the kernel refused; nothing changed. The originals of a group
                 that was taken already stay in the journal until `retry_restoring`
                 succeeds.
+            JournalError: its originals are not on disk any more; nothing changed.
         """
         prepared = self._held[number]
+        with self._journal_lock:
+            self._journal.confirm(number)
         was_taken = number in self._taken
         self._taken.add(number)
         try:

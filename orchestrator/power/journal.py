@@ -10,6 +10,13 @@ A group is restored only while it is taken. If it has another governor than `use
 it was never taken, or the monitor has restored it already, or an operator has changed
 it since: it stays as it is.
 
+Root writes what a journal says. So a journal is read only if no other user can change
+it or its directory, and it may name only attributes that a scaling driver restores.
+
+The file on disk may disappear, for instance with its directory. What was written is
+remembered, and written again before the next group is taken; if that fails, no group
+is.
+
 Settings in /sys last until the next boot, so a journal of an earlier boot is obsolete;
 so is one of another CPU tree. Such a journal is set aside under another name, neither
 replayed nor deleted.
@@ -19,18 +26,26 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import JournalError, SysfsError
 from orchestrator.power.attribute import restore_attributes
+from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.journal_document import (
     Document,
     decode_document,
     encode_document,
 )
 from orchestrator.power.sysfs import first_line
-from orchestrator.system.durable_file import replace_durably
+from orchestrator.system.durable_file import (
+    FileVersion,
+    discard_partial,
+    read_own,
+    read_version,
+    replace_durably,
+)
+from orchestrator.system.ownership import ForeignFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -68,12 +83,18 @@ class Journal:
     the tree.
     """
 
+    ATTRIBUTES: ClassVar = ORIGINALS
+    """Names of the attributes that it may restore."""
+
     def __init__(
         self, path: Path, tree: CpuTree, *, sync: Callable[[int], None] = os.fsync
     ) -> None:
         self._path = path
         self._tree = tree
         self._sync = sync
+        self._written: Mapping[int, tuple[Original, ...]] = {}
+        """What is on disk, if the file is still of this version:"""
+        self._version: FileVersion | None = None
 
     def read(self) -> Mapping[int, tuple[Original, ...]]:
         """Read the originals that are journalled for this tree and boot, by group.
@@ -98,10 +119,26 @@ class Journal:
         Raises:
             JournalError: they are not on disk; nothing of these groups may be changed.
         """
-        old = self.read()
+        known = self._known()
         new = {each.group.number: each.originals for each in prepared}
-        if new.keys() - old.keys():
-            self._store({**new, **old})
+        if new.keys() - known.keys() or not self.is_on_disk():
+            self._store({**new, **known})
+
+    def is_on_disk(self) -> bool:
+        """Whether the file on disk is the one that this object wrote last."""
+        return self._version is not None and self._version == read_version(self._path)
+
+    def confirm(self, number: int) -> None:
+        """Make sure that the originals of a group are on disk; it is taken next.
+
+        Raises:
+            JournalError: they are not; the group may not be taken.
+        """
+        known = self._known()
+        if number not in known:
+            raise JournalError(f"{self._path} has no clock group {number}")
+        if not self.is_on_disk():
+            self._store(known)
 
     def renew(self, prepared: PreparedGroup) -> None:
         """Write changed originals of a group to disk; it must not be taken yet.
@@ -109,7 +146,7 @@ class Journal:
         Raises:
             JournalError: they are not on disk; nothing of the group may be changed.
         """
-        self._store({**self.read(), prepared.group.number: prepared.originals})
+        self._store({**self._known(), prepared.group.number: prepared.originals})
 
     def forget(self, *numbers: int) -> None:
         """Remove groups whose originals are restored.
@@ -117,8 +154,8 @@ class Journal:
         Raises:
             JournalError: the journal could not be replaced; it still has them.
         """
-        groups = self.read()
-        rest = {n: values for n, values in groups.items() if n not in numbers}
+        groups, gone = self._known(), set(numbers)
+        rest = {n: values for n, values in groups.items() if n not in gone}
         if len(rest) < len(groups):
             self._store(rest)
 
@@ -132,6 +169,7 @@ class Journal:
             self._path.unlink(missing_ok=True)
         except OSError as error:
             raise self._failure("remove", error) from error
+        self._remember({}, None)
 
     def replay(self, only: Collection[int] | None = None) -> Replay:
         """Restore the journalled originals, as far as the kernel permits.
@@ -142,16 +180,10 @@ class Journal:
         Raises:
             JournalError: the journal cannot be read or replaced.
         """
-        try:
-            document = self._load()
-        except _UnreadableError as error:
-            return self._set_aside("unreadable", str(error))
-        if document is None:
-            return Replay()
-        if reason := self._why_unusable(document):
-            return self._set_aside("other", reason)
+        self._discard_partial()
+        found, aside = self._read_or_set_aside()
         restored, left, kept = [], [], {}
-        for number, originals in document.groups.items():
+        for number, originals in {**found, **self._written}.items():
             if only is not None and number not in only:
                 continue
             if not _is_taken(self._tree, originals):
@@ -161,17 +193,29 @@ class Journal:
             else:
                 restored.append(number)
         self.forget(*restored, *left)
-        return Replay(restored=tuple(restored), left=tuple(left), kept=kept)
+        return replace(aside, restored=tuple(restored), left=tuple(left), kept=kept)
+
+    def _read_or_set_aside(self) -> tuple[Mapping[int, tuple[Original, ...]], Replay]:
+        """Read the file; one that cannot be used is set aside and not replayed."""
+        try:
+            document = self._load()
+        except _UnreadableError as error:
+            return {}, self._set_aside("unreadable", str(error))
+        if document is None:
+            return {}, Replay()
+        if reason := self._why_unusable(document):
+            return {}, self._set_aside("other", reason)
+        return document.groups, Replay()
 
     def _load(self) -> Document | None:
         try:
-            data = self._path.read_bytes()
+            data = read_own(self._path)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._failure("read", error) from error
         try:
-            return decode_document(data)
+            return decode_document(data, self.ATTRIBUTES)
         except ValueError as error:
             raise _UnreadableError(
                 f"invalid restore journal {self._path}: {error}",
@@ -197,6 +241,7 @@ class Journal:
             self._path.replace(aside)
         except OSError as error:
             raise self._failure("set aside", error) from error
+        self._version = None
         return Replay(set_aside=aside, reason=reason)
 
     def _store(self, groups: Mapping[int, tuple[Original, ...]]) -> None:
@@ -207,12 +252,42 @@ class Journal:
             tree=self._tree.identity(), boot_id=self._boot_id(), groups=groups
         )
         try:
-            replace_durably(self._path, encode_document(document), sync=self._sync)
+            version = replace_durably(
+                self._path, encode_document(document), sync=self._sync
+            )
         except OSError as error:
             raise self._failure("write", error) from error
+        self._remember(groups, version)
+
+    def _known(self) -> Mapping[int, tuple[Original, ...]]:
+        """Return what is on disk, and what was and has disappeared from there.
+
+        Raises:
+            JournalError: as `read`.
+        """
+        if self.is_on_disk():
+            return self._written
+        return {**self.read(), **self._written}
+
+    def _remember(
+        self, groups: Mapping[int, tuple[Original, ...]], version: FileVersion | None
+    ) -> None:
+        self._written, self._version = groups, version
+
+    def _discard_partial(self) -> None:
+        try:
+            discard_partial(self._path)
+        except OSError as error:
+            raise self._failure("clean up beside", error) from error
 
     def _failure(self, doing: str, error: OSError) -> JournalError:
-        return JournalError(f"cannot {doing} {self._path}: {error.strerror}")
+        hint = ""
+        if isinstance(error, ForeignFileError):
+            hint = error.fix
+        elif isinstance(error, FileNotFoundError):
+            hint = "the run directory is gone; restart the daemon"
+        reason = f"cannot {doing} {self._path}: {error.strerror}"
+        return JournalError(reason, hint=hint)
 
 
 class _UnreadableError(JournalError):

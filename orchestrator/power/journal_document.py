@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The restore journal as bytes: JSON that is validated before it is used.
 
-It determines which files root writes, so every path must be below the CPU directory: a
-journal cannot be misused to write elsewhere.
+It determines which files root writes. So a clock group's entries may name only
+attributes in its own directory, and of these only those that a scaling driver restores:
+a journal cannot be misused to write elsewhere.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.group import Original
-from orchestrator.power.sysfs import CPU_DIR, MAX_VALUE_BYTES
+from orchestrator.power.sysfs import MAX_VALUE_BYTES, policy_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _T = TypeVar("_T")
 
 SCHEMA = 1
-_PATH = re.compile(rf"{CPU_DIR}(?:/(?!\.\.?(?:/|$))[A-Za-z0-9_.-]+)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,12 @@ def _encode_original(original: Original) -> dict[str, str]:
     return entry
 
 
-def decode_document(data: bytes) -> Document:
+def decode_document(data: bytes, attributes: Collection[str] = ORIGINALS) -> Document:
     """Decode and validate a document.
+
+    Args:
+        data: the bytes of the file.
+        attributes: names of the attributes of a clock group that it may restore.
 
     Raises:
         ValueError: not a valid journal.
@@ -75,26 +79,27 @@ def decode_document(data: bytes) -> Document:
     return Document(
         tree=_expect(content.get("tree"), str, "tree"),
         boot_id=_expect(content.get("boot_id"), str, "boot_id"),
-        groups={_decode_number(n): _decode_group(o) for n, o in groups.items()},
+        groups=dict(_decode_group(*item, attributes) for item in groups.items()),
     )
 
 
-def _decode_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"invalid clock group {text!r}")
-    return int(text)
+def _decode_group(
+    word: str, entries: object, attributes: Collection[str]
+) -> tuple[int, tuple[Original, ...]]:
+    if not (word.isascii() and word.isdigit() and word == str(int(word))):
+        raise ValueError(f"invalid clock group {word!r}")
+    number = int(word)
+    permitted = frozenset(policy_path(number, name) for name in attributes)
+    listed = _expect(entries, list, "a clock group")
+    return number, tuple(_decode_original(entry, permitted) for entry in listed)
 
 
-def _decode_group(entries: object) -> tuple[Original, ...]:
-    return tuple(map(_decode_original, _expect(entries, list, "a clock group")))
-
-
-def _decode_original(entry: object) -> Original:
+def _decode_original(entry: object, permitted: frozenset[str]) -> Original:
     fields = _expect(entry, dict, "an original")
     path = _expect(fields.get("path"), str, "path")
     value = _expect(fields.get("value"), str, "value").encode("latin-1")
-    if not _PATH.fullmatch(path):
-        raise ValueError(f"path {path!r} is not below {CPU_DIR}")
+    if path not in permitted:
+        raise ValueError(f"path {path!r} is not an attribute that vmpowerd sets")
     if len(value) > MAX_VALUE_BYTES:
         raise ValueError(f"the value of {path} is too long")
     taken_value = _expect(fields.get("ours", ""), str, "ours").encode("latin-1")

@@ -39,6 +39,8 @@ HeldByName = dict[str, HeldLimit]
 class LimitJournal(Journal):
     """The journal of narrowed limits; see `Journal` for synchronization."""
 
+    ATTRIBUTES = frozenset(ATTRIBUTES)
+
     def load(self) -> tuple[dict[int, HeldByName], Replay]:
         """Read what a previous run has left, by clock group.
 
@@ -58,10 +60,6 @@ class LimitJournal(Journal):
             }, replay
         except ValueError as error:
             return {}, self._set_aside("unreadable", f"invalid limit journal: {error}")
-
-    def is_on_disk(self) -> bool:
-        """Whether the file exists: its directory may have been removed."""
-        return self._path.exists()
 
     def write(self, held: Mapping[int, HeldByName]) -> None:
         """Replace the journal, and return when it is on disk.

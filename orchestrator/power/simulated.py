@@ -94,7 +94,7 @@ def lay_out(
     except OSError as error:
         raise ConfigError(
             f"cannot write {directory}: {error.strerror}",
-            hint="give a directory that you may write, as in /tmp/cpus",
+            hint="give a directory that you may write, such as ./cpus",
         ) from error
 
 

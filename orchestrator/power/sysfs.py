@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from orchestrator.errors import ConfigError, SysfsError
+from orchestrator.system.ownership import is_own
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain import PCpu
 
@@ -49,19 +50,30 @@ class CpuTree:
     def open(self, relative: str, *, writable: bool) -> int:
         """Open a file and return its descriptor, which the caller must close.
 
+        A file is opened for writing without following links, except in a simulated tree
+        of this process's user: the kernel has none on the way to an attribute that is
+        written, and in another user's tree they might lead anywhere.
+
         Raises:
-            SysfsError: no such file, or permission denied.
+            SysfsError: no such file, permission denied, or a link on the way.
         """
-        flags = os.O_RDWR if writable else os.O_RDONLY
         path = self.root / relative
         try:
-            return os.open(path, flags | os.O_CLOEXEC)
+            if not writable:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if self._is_own_simulation():
+                return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            return _open_without_links(self.root, relative, os.O_RDWR)
         except OSError as error:
             doing = "open for writing" if writable else "open"
             refusal = SysfsError(str(path), error.errno or errno.EIO, doing)
             if error.errno == errno.EROFS:
                 refusal.hint = _READ_ONLY
             raise refusal from error
+
+    def _is_own_simulation(self) -> bool:
+        paths = (self.root, self.root / MARKER)
+        return self.is_simulated and all(is_own(path.stat()) for path in paths)
 
     def read_fd(self, fd: int, relative: str) -> bytes:
         """Read all bytes through an open descriptor; `relative` is for the error.
@@ -145,6 +157,26 @@ class CpuTree:
         except ConfigError as error:
             path = str(self.root / relative)
             raise SysfsError(path, errno.EINVAL, "parse") from error
+
+
+def _open_without_links(root: Path, relative: str, flags: int) -> int:
+    """Open a file below a directory; a link on the way is an error (ELOOP, ENOTDIR).
+
+    As openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, on every kernel.
+    """
+    *parents, name = relative.split("/")
+    if ".." in parents or name == "..":
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    path_flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    directory = os.open(root, path_flags)
+    try:
+        for parent in parents:
+            inner = os.open(parent, path_flags | os.O_NOFOLLOW, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        return os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def first_line(value: bytes) -> str:

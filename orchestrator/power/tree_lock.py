@@ -30,6 +30,11 @@ from typing import TYPE_CHECKING, Self
 from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.power.sysfs import MARKER
 from orchestrator.system.lock_file import find_user, lock, open_private
+from orchestrator.system.ownership import (
+    ForeignFileError,
+    create_directory,
+    open_directory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +127,8 @@ class CpuTreeLock:
         except OSError as error:
             refusal = SysfsError(str(error.filename), error.errno or errno.EIO, "open")
             refusal.hint = _NO_TREE
+            if isinstance(error, ForeignFileError):
+                refusal.hint = f"{error.strerror}; {error.fix}"
             raise refusal from error
 
     def _lock(self, fd: int) -> None:
@@ -153,8 +160,11 @@ class CpuTreeLock:
         if self._tree.is_simulated:
             return os.open(self._tree.root / MARKER, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._lock_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            create_directory(self._lock_dir, 0o700)
+            os.close(open_directory(self._lock_dir))
             return open_private(_file_of(self._tree, self._lock_dir))
+        except ForeignFileError:
+            raise
         except OSError as error:
             if error.errno not in _DENIED:
                 raise

@@ -1,25 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of the run directory: private, and whole after a crash."""
+"""Files of the run directory: private, of this user, and whole after a crash."""
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.system.ownership import open_directory, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
+
+class FileVersion(NamedTuple):
+    """Identifies a file and its contents, as long as nothing is written into it."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileVersion:
+        """Return the version of a file with this status."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def read_version(path: Path) -> FileVersion | None:
+    """Return the version of a file; None: there is none, or it is not accessible."""
+    try:
+        return FileVersion.of(path.lstat())
+    except OSError:
+        return None
 
 
 def replace_durably(
     path: Path, data: bytes, *, sync: Callable[[int], None] = os.fsync
-) -> None:
+) -> FileVersion:
     """Replace a file that only its owner may read, and return when it is on disk.
 
     Args:
@@ -27,43 +49,70 @@ def replace_durably(
         data: its new contents.
         sync: writes an open file or directory to disk.
 
+    Returns:
+        The version that is on disk now.
+
     Raises:
+        ForeignFileError: another user can change its directory.
         OSError: it could not be replaced; the old file is still there.
     """
-    fresh = path.with_name(f"{path.name}.new")
+    directory = open_directory(path.parent)
     try:
-        with open(os.open(fresh, _FLAGS, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor
-            file.write(data)
-            file.flush()
-            sync(file.fileno())
-        fresh.replace(path)
-        _sync_directory(path.parent, sync)
-    except OSError:
-        # On a full disk, the partial file would take the space of the next attempt.
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
-        raise
+        return _replace(path, data, directory, sync)
+    finally:
+        os.close(directory)
 
 
-def read_own(path: Path, max_bytes: int) -> bytes:
-    """Read a file that belongs to this process's user.
+def discard_partial(path: Path) -> None:
+    """Remove what a crash during `replace_durably` has left.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    _fresh(path).unlink(missing_ok=True)
+
+
+def read_own(path: Path, max_bytes: int | None = None) -> bytes:
+    """Read a file that no other user can change, in a directory for which this is true.
 
     Raises:
         FileNotFoundError: there is none.
-        OSError: it cannot be read, is not a file of this user's, or too large.
+        ForeignFileError: another user can change it.
+        OSError: it cannot be read, or is too large.
     """
-    with open(os.open(path, _READ_FLAGS), "rb") as file:  # noqa: PTH123 - a descriptor
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, "not a file of the daemon's user")
-        if found.st_size > max_bytes:
-            raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes")
-        return file.read(max_bytes)
-
-
-def _sync_directory(directory: Path, sync: Callable[[int], None]) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = open_directory(path.parent)
     try:
-        sync(fd)
+        fd = open_file(path, os.O_RDONLY, directory)
     finally:
-        os.close(fd)
+        os.close(directory)
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+        if max_bytes is not None and os.fstat(fd).st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes")
+        return file.read()
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _replace(
+    path: Path, data: bytes, directory: int, sync: Callable[[int], None]
+) -> FileVersion:
+    fresh = _fresh(path)
+    with suppress(FileNotFoundError):
+        os.unlink(fresh.name, dir_fd=directory)
+    try:
+        fd = open_file(fresh, _CREATE, directory)
+        with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(data)
+            file.flush()
+            sync(fd)
+            version = FileVersion.of(os.fstat(fd))
+        os.replace(fresh.name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        sync(directory)
+    except OSError:
+        # On a full disk, the partial file would take the space of the next attempt.
+        with suppress(OSError):
+            os.unlink(fresh.name, dir_fd=directory)
+        raise
+    return version

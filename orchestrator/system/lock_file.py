@@ -18,12 +18,13 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from orchestrator.system.ownership import open_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 _RECORD_LOCK = struct.Struct("hhqqi")
 """struct flock: type, whence, start, length, process ID."""
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def lock(fd: int) -> None:
@@ -39,9 +40,10 @@ def open_private(path: Path) -> int:
     """Open a file that only its owner may open; create it if it does not exist.
 
     Raises:
+        ForeignFileError: another user can change it.
         OSError: the file cannot be opened or created.
     """
-    return os.open(path, _FLAGS, 0o600)
+    return open_file(path, os.O_RDWR | os.O_CREAT)
 
 
 def lock_private(path: Path) -> int:
@@ -51,6 +53,7 @@ def lock_private(path: Path) -> int:
 
     Raises:
         BlockingIOError: another process holds the lock.
+        ForeignFileError: another user can change the file.
         OSError: the file cannot be opened or created.
     """
     while True:

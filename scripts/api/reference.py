@@ -14,8 +14,11 @@ from orchestrator.control import (
     READ_ONLY_SOCKET,
 )
 from orchestrator.control.calls import CALLS
+from orchestrator.control.listener import MAX_PER_USER
 from orchestrator.control.models import Document, ErrorDocument
 from orchestrator.control.openapi import FAILURES, failures_of
+from orchestrator.control.server import DEADLINES
+from orchestrator.control.streams import MAX_PER_USER as MAX_STREAMS_PER_USER
 from orchestrator.control.table import StreamCall
 from scripts.api.shapes import NOUNS, parts_of, shapes_of
 from scripts.manual.docstrings import members_of
@@ -37,9 +40,16 @@ vmpowerd serves HTTP with JSON documents on two UNIX sockets in its run director
 `{READ_ONLY_SOCKET}` accepts GET only, for every user of the host. \
 `GET {OPENAPI_PATH}` returns this reference as an OpenAPI document.
 
-The body of a request is a JSON object of at most {BODY_LIMIT_BYTES // 1024} KB; \
-unknown keys are rejected. A newer daemon may add keys to its answers: ignore unknown \
-ones. An answer whose HTTP status is 400 or above has the body {{error}}:"""
+A connection that waits for a request is closed after {DEADLINES.request_s:g} s, one \
+that waits for a body after {DEADLINES.body_s:g} s, and one whose client does not read \
+an answer after {DEADLINES.delivery_s:g} s. A user other than root has at most \
+{MAX_PER_USER} connections and {MAX_STREAMS_PER_USER} streams of events at a socket; \
+when a socket is crowded, the users that have the most lose the oldest ones.
+
+The body of a request is a JSON object of at most {BODY_LIMIT_BYTES // 1024} KB, \
+without a Content-Encoding; unknown keys are rejected. A newer daemon may add keys to \
+its answers: ignore unknown ones. An answer whose HTTP status is 400 or above has the \
+body {{error}}:"""
 
 
 def write_reference() -> str:

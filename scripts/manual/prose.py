@@ -149,7 +149,7 @@ match = "dpdk-*"
 DAEMON_EXAMPLES = (
     ("vmpowerd --check-config", "Validate the configuration:"),
     (
-        "vmpowerd --sysfs-root /tmp/cpus --run-dir /tmp/try",
-        "Try the daemon with CPUs created by `vmpower simulate /tmp/cpus --cpus 8`:",
+        "vmpowerd --sysfs-root cpus --run-dir cpus/run",
+        "Try the daemon with CPUs created by `vmpower simulate cpus --cpus 8`:",
     ),
 )

@@ -137,6 +137,19 @@ def test_restore_leaves_the_journal_of_another_tree_alone(
     assert journal.read_bytes() == kept
 
 
+def test_restore_refuses_a_journal_that_others_can_change(
+    tree: Path, tmp_path: Path
+) -> None:
+    leave_behind(tree, tmp_path / "restore.json")
+    taken = read_tree(tree)
+    tmp_path.chmod(0o777)
+    result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "can be changed by other users (mode 0777)" in result.stderr
+    assert f"chmod go-w {tmp_path}" in result.stderr.replace("\n", "")
+    assert read_tree(tree) == taken
+
+
 def test_restore_without_a_cpu_tree_fails(tmp_path: Path) -> None:
     result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tmp_path)
     assert (result.exit_code, result.stdout) == (1, "")

@@ -29,7 +29,7 @@ from orchestrator.control.models import (
     PolicyWant,
     Status,
 )
-from orchestrator.control.server import ControlServer
+from orchestrator.control.server import DEADLINES, ControlServer
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.limits import NO_LIMITS, window_of
 from orchestrator.operations.dpdk.json_messages import (
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
     from pathlib import Path
 
+    from orchestrator.control.deadlines import Deadlines
     from orchestrator.control.service import Peer
     from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
@@ -313,7 +314,10 @@ def _find_vcpus(domain: Domain, listed: frozenset[int] | None) -> list[int]:
 
 @contextmanager
 def serving(
-    run_dir: Path, create: Callable[[], FakeDaemon] = FakeDaemon
+    run_dir: Path,
+    create: Callable[[], FakeDaemon] = FakeDaemon,
+    *,
+    deadlines: Deadlines = DEADLINES,
 ) -> Iterator[FakeDaemon]:
     """Serve a fake daemon from a thread, so that a test may block."""
     started = threading.Event()
@@ -322,7 +326,7 @@ def serving(
 
     async def serve() -> None:
         daemon, stop = create(), asyncio.Event()
-        server = ControlServer(daemon, run_dir)
+        server = ControlServer(daemon, run_dir, deadlines=deadlines)
         await server.start()
         served.append(daemon)
         stops.append((asyncio.get_running_loop(), stop))

@@ -10,8 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +21,15 @@ from orchestrator.control.client import ControlClient
 from orchestrator.control.listener import (
     MAX_CONNECTIONS,
     MAX_PER_USER,
-    may_connect,
 )
 from orchestrator.control.server import ControlServer
+from orchestrator.control.streams import MAX_PER_USER as MAX_STREAMS_PER_USER
 from orchestrator.control.streams import MAX_STREAMS
 from orchestrator.errors import ControlError
 from tests.control.fake_daemon import FakeDaemon, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from orchestrator.control.models import Cpu
     from orchestrator.control.service import Peer
@@ -118,6 +117,19 @@ def test_a_second_daemon_in_the_same_directory_fails(tmp_path: Path) -> None:
             asyncio.run(second())
         assert caught.value.status == 409
         assert (tmp_path / CONTROL_SOCKET).is_socket()
+
+
+def test_a_run_directory_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(0o1777)
+
+    async def start() -> None:
+        await ControlServer(FakeDaemon(), tmp_path / "run").start()
+
+    with pytest.raises(ControlError, match="can be changed by other users") as caught:
+        asyncio.run(start())
+    assert caught.value.hint == "use a directory that only its owner can change"
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_file_with_the_name_of_a_socket_is_kept(tmp_path: Path) -> None:
@@ -272,17 +284,19 @@ def test_connections_above_the_limit_are_closed_and_the_first_ones_stay(
     assert len(rejections) == 1  # not one line for each
 
 
+CPU, FOLLOW_TARGET = "/v1/cpus/2", "/v1/events?follow=true"
 CROWD = """
 import socket, sys
+path, size, target = sys.argv[1:]
 socks = []
-for _ in range(int(sys.argv[2])):
+for _ in range(int(size)):
     sock = socket.socket(socket.AF_UNIX)
-    sock.connect(sys.argv[1])
-    sock.sendall(b"GET /v1/cpus/2 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    sock.connect(path)
+    sock.sendall(f"GET {target} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
     socks.append(sock)
 def is_answered(sock):
     try:
-        return bool(sock.recv(1))
+        return sock.recv(12) == b"HTTP/1.1 200"
     except ConnectionError:
         return False
 print(sum(map(is_answered, socks)), flush=True)
@@ -290,46 +304,66 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_one_user_cannot_lock_the_others_out() -> None:
+@contextmanager
+def crowd(path: Path, uid: int, size: int, target: str = CPU) -> Iterator[int]:
+    """Connect a user that many times; yield how many requests were answered 200."""
+    command = [str(Path(sys.executable).resolve()), "-I", "-c", CROWD]
+    with subprocess.Popen(
+        [*command, str(path), str(size), target],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        user=uid,
+    ) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.communicate()
+
+
+@pytest.fixture
+def public_dir() -> Iterator[Path]:
+    """A directory that other users may enter."""
     with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as directory:
         Path(directory).chmod(0o755)
-        path = Path(directory) / READ_ONLY_SOCKET
-        with (
-            serving(Path(directory)),
-            subprocess.Popen(
-                [Path(sys.executable).resolve(), "-I", "-c", CROWD, path, "80"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                user=65_534,
-            ) as crowd,
-            ControlClient(path) as reader,
-        ):
-            assert crowd.stdout is not None
-            assert crowd.stdout.readline() == b"%d\n" % MAX_PER_USER
-            assert reader.status()["daemon"]["pid"] == 4711
+        yield Path(directory)
 
 
-@pytest.mark.parametrize(
-    ("uid", "uids", "may"),
-    [
-        (0, {}, True),
-        (0, {0: 63}, True),
-        (0, {0: 64}, False),
-        (0, {7: 16, 8: 16, 9: 16}, True),
-        (42, {0: 40, 42: 20}, True),
-        (7, {7: 15}, True),
-        (7, {7: 16}, False),
-        (7, {8: 16, 9: 16, 10: 15}, True),
-        (7, {8: 16, 9: 16, 10: 16}, False),
-    ],
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can be another user"
 )
-def test_a_user_s_connections_are_limited(
-    uid: int,
-    uids: dict[int, int],
-    may: bool,  # noqa: FBT001
-) -> None:
-    assert may_connect(uid, Counter(uids), own_uid=42) is may
+
+
+@needs_root
+def test_one_user_cannot_lock_the_others_out(public_dir: Path) -> None:
+    path = public_dir / READ_ONLY_SOCKET
+    with (
+        serving(public_dir),
+        crowd(path, 65_534, 80) as answered,
+        ControlClient(path) as reader,
+    ):
+        assert answered == MAX_PER_USER
+        assert reader.status()["daemon"]["pid"] == 4711
+
+
+@needs_root
+def test_several_users_cannot_lock_another_one_out(public_dir: Path) -> None:
+    path = public_dir / READ_ONLY_SOCKET
+    with serving(public_dir), ExitStack() as crowds:
+        for uid in (61_001, 61_002, 61_003):
+            answered = crowds.enter_context(crowd(path, uid, MAX_PER_USER))
+            assert answered == MAX_PER_USER
+        assert crowds.enter_context(crowd(path, 61_004, 20)) == 12
+
+
+@needs_root
+def test_one_user_cannot_take_all_streams(public_dir: Path) -> None:
+    path = public_dir / READ_ONLY_SOCKET
+    with (
+        serving(public_dir),
+        crowd(path, 65_534, MAX_PER_USER, FOLLOW_TARGET) as answered,
+        ControlClient(path) as reader,
+    ):
+        assert answered == MAX_STREAMS_PER_USER
+        assert next(reader.events(follow=True))["text"] == "dpdk-fw is running"
 
 
 class SlowDaemon(FakeDaemon):

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.errors import SysfsError
+from orchestrator.errors import JournalError, SysfsError
 from orchestrator.power.held_groups import HeldGroups
-from orchestrator.power.journal import Journal
+from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
@@ -22,10 +23,10 @@ POLICY = "devices/system/cpu/cpufreq/policy{}/{}"
 
 
 class Host:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, run_dir: Path | None = None) -> None:
         lay_out(directory / "sys", cpus=4)
         self.tree = CpuTree(directory / "sys")
-        self.journal = Journal(directory / "restore.json", self.tree)
+        self.journal = Journal((run_dir or directory) / JOURNAL_NAME, self.tree)
         self.groups = HeldGroups(self.tree, self.journal, fallback_governor="schedutil")
         self.topology: Topology = read_topology(self.tree)
 
@@ -73,6 +74,25 @@ def test_only_taken_groups_are_restored(host: Host) -> None:
     assert host.governor(0) == "schedutil"
     assert host.governor(1) == "performance"
     assert host.journal.read() == {}
+
+
+def test_without_its_run_directory_no_group_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    host = Host(tmp_path, tmp_path / "run")
+    host.groups.prepare(host.topology, [0, 1])
+    host.groups.take(0)
+    host.groups.restore(0)
+    shutil.rmtree(tmp_path / "run")
+    for number in (0, 1):
+        assert host.groups.renew(number) is None
+        with pytest.raises(JournalError, match="No such file"):
+            host.groups.take(number)
+        assert host.governor(number) == "schedutil"
+    (tmp_path / "run").mkdir()
+    host.groups.take(0)
+    assert host.governor(0) == "userspace"
+    assert set(host.journal.read()) == {0, 1}
+    assert host.groups.restore_all() == []
 
 
 def change_governor(host: Host, governor: str) -> None:

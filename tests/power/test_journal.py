@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from contextlib import closing
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.errors import JournalError
-from orchestrator.power.journal import Journal
+from orchestrator.power.journal import Journal, Replay
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.topology import read_governor, read_topology
@@ -192,9 +193,159 @@ def test_a_link_in_place_of_the_new_file_is_not_followed(
     victim = tmp_path / "victim"
     victim.write_text("precious")
     path.with_name("restore.json.new").symlink_to(victim)
-    with pytest.raises(JournalError, match="cannot write"):
-        journal.record(prepared[0])
+    journal.record(prepared[0])
     assert victim.read_text() == "precious"
+    assert list(path.parent.iterdir()) == [path]
+    assert not path.is_symlink()
+
+
+def test_the_partial_file_of_a_killed_daemon_is_removed_at_the_start(
+    journal: Journal, path: Path
+) -> None:
+    path.with_name("restore.json.new").write_text("{")
+    assert journal.replay() == Replay()
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("loss", ["removed", "emptied", "replaced"])
+def test_a_journal_that_has_disappeared_is_written_again_before_the_next_take(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    before: dict[str, bytes],
+    path: Path,
+    loss: str,
+) -> None:
+    journal.record(*prepared[:3])
+    use(prepared[0])
+    journal.confirm(0)
+    older = path.read_bytes()
+    journal.record(prepared[3])
+    path.unlink()
+    if loss == "emptied":  # the directory, and created again
+        path.parent.rmdir()
+        path.parent.mkdir()
+    elif loss == "replaced":
+        path.write_bytes(older)
+    journal.confirm(1)
+    use(prepared[1])
+    assert Journal(path, tree).replay().restored == (0, 1)
+    assert read_all(tree.root) == before
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_what_a_daemon_has_written_is_restored_although_it_has_disappeared(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    path: Path,
+    is_damaged: bool,  # noqa: FBT001
+) -> None:
+    journal.record(*prepared)
+    for group in prepared:
+        use(group)
+    path.unlink()
+    if is_damaged:
+        path.write_text("{")
+    replay = journal.replay(only={1})
+    assert replay.restored == (1,)
+    assert bool(replay.set_aside) is is_damaged
+    assert set(Journal(path, tree).read()) == {0, 2, 3}
+
+
+def test_without_a_run_directory_no_group_may_be_taken(
+    journal: Journal, prepared: list[PreparedGroup], path: Path
+) -> None:
+    journal.record(*prepared)
+    path.unlink()
+    path.parent.rmdir()
+    with pytest.raises(JournalError, match=r"cannot write .*No such file") as caught:
+        journal.confirm(0)
+    assert caught.value.hint == "the run directory is gone; restart the daemon"
+
+
+def test_a_group_that_is_not_journalled_may_not_be_taken(
+    journal: Journal, prepared: list[PreparedGroup]
+) -> None:
+    journal.record(prepared[0])
+    with pytest.raises(JournalError, match="has no clock group 1"):
+        journal.confirm(1)
+
+
+class CountedNumber(int):
+    """A number that counts how often it is compared."""
+
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedNumber.comparisons += 1
+        return int(self) == other
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+
+def test_forgetting_many_groups_takes_time_in_proportion_to_them(
+    journal: Journal, prepared: list[PreparedGroup]
+) -> None:
+    copies = [
+        dataclasses.replace(
+            prepared[0], group=dataclasses.replace(prepared[0].group, number=number)
+        )
+        for number in range(1_000)
+    ]
+    journal.record(*copies)
+    CountedNumber.comparisons = 0
+    journal.forget(*map(CountedNumber, range(1_000)))
+    assert CountedNumber.comparisons <= 2_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("foreign", ["directory", "file"])
+def test_a_journal_of_another_user_is_refused(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    path: Path,
+    foreign: str,
+) -> None:
+    journal.record(*prepared)
+    use(prepared[0])
+    taken = read_all(tree.root)
+    os.chown(path.parent if foreign == "directory" else path, 1_234, -1)
+    for refused in (Journal(path, tree).replay, Journal(path, tree).read):
+        with pytest.raises(JournalError, match="belongs to user 1234") as caught:
+            refused()
+        assert caught.value.hint == ("use a directory of user 0, or run as user 1234")
+    assert read_all(tree.root) == taken
+    assert path.exists()
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
+@pytest.mark.parametrize("name", ["directory", "file"])
+def test_a_journal_that_others_can_change_is_refused(
+    journal: Journal, prepared: list[PreparedGroup], path: Path, name: str, mode: int
+) -> None:
+    journal.record(prepared[0])
+    changed = path.parent if name == "directory" else path
+    changed.chmod(mode)
+    with pytest.raises(JournalError, match=f"by other users .mode {mode:04o}") as found:
+        journal.replay()
+    is_shared = mode == 0o1777
+    expected = "use a directory that only" if is_shared else f"chmod go-w {changed}"
+    assert expected in found.value.hint
+
+
+@pytest.mark.parametrize("name", ["directory", "file"])
+def test_a_link_is_no_journal(
+    journal: Journal, prepared: list[PreparedGroup], path: Path, name: str
+) -> None:
+    journal.record(prepared[0])
+    changed = path.parent if name == "directory" else path
+    changed.rename(changed.with_name("elsewhere"))
+    changed.symlink_to("elsewhere")
+    with pytest.raises(JournalError, match="is a symbolic link"):
+        journal.replay()
 
 
 def test_only_the_owner_may_read_the_journal(
@@ -309,6 +460,7 @@ def test_a_journal_of_another_tree_or_boot_is_set_aside_and_not_replayed(
     now, content = read_all(tree.root), path.read_bytes()
     with pytest.raises(JournalError, match=word):
         journal.record(prepared[1])
+    journal = Journal(path, tree)  # as of the next daemon
     replay = journal.replay()
     assert replay.restored == ()
     assert word in replay.reason

@@ -10,20 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import JournalError
+from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.group import Original
+from orchestrator.power.journal import Journal
 from orchestrator.power.journal_document import (
     Document,
     decode_document,
     encode_document,
 )
-from orchestrator.power.sysfs import CPU_DIR, CpuTree
+from orchestrator.power.sysfs import CPU_DIR, CpuTree, policy_path
 from tests.power.conftest import read_all, rewrite, use
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.power.group import PreparedGroup
-    from orchestrator.power.journal import Journal
 
 
 VALID_PATH = f"{CPU_DIR}/cpufreq/policy0/scaling_governor"
@@ -59,6 +60,15 @@ def entry(
         {"groups": entry(path=f"{CPU_DIR}/online\n")},
         {"groups": entry(path=f"{CPU_DIR}//online")},
         {"groups": entry(path=CPU_DIR)},
+        {"groups": {"00": []}},
+        {"groups": {"9" * 5_000: []}},
+        {"groups": entry(path=f"{CPU_DIR}/cpufreq/policy1/scaling_governor")},
+        {"groups": entry(path=f"{CPU_DIR}/cpu0/cpufreq/scaling_governor")},
+        {"groups": entry(path=f"{CPU_DIR}/cpufreq/policy0/scaling_cur_freq")},
+        {"groups": entry(path=f"{CPU_DIR}/cpufreq/boost")},
+        {"groups": entry(path=f"{CPU_DIR}/cpu1/online")},
+        {"groups": entry(path=f"{CPU_DIR}/cpu0/node0/compact")},
+        {"groups": entry(path=f"{CPU_DIR}/cpu0/subsystem/drivers_autoprobe")},
     ],
 )
 def test_an_invalid_journal_is_set_aside_as_a_whole(
@@ -74,7 +84,7 @@ def test_an_invalid_journal_is_set_aside_as_a_whole(
     now = read_all(tree.root)
     with pytest.raises(JournalError, match="invalid restore journal"):
         journal.read()
-    replay = journal.replay()
+    replay = Journal(path, tree).replay()  # of the next daemon
     assert replay.set_aside == path.with_name("restore.json.unreadable")
     assert "invalid restore journal" in replay.reason
     assert read_all(tree.root) == now
@@ -101,22 +111,20 @@ def test_a_truncated_journal_is_invalid(
             decode_document(data[:length])
 
 
-names = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
-originals = st.builds(
-    Original,
-    path=names.map(lambda name: f"{CPU_DIR}/{name}"),
-    value=st.binary(),
-    taken_value=st.binary(),
-)
+def group_of(number: int) -> st.SearchStrategy[tuple[int, tuple[Original, ...]]]:
+    originals = st.builds(
+        Original,
+        path=st.sampled_from(sorted(ORIGINALS)).map(lambda n: policy_path(number, n)),
+        value=st.binary(),
+        taken_value=st.binary(),
+    )
+    return st.tuples(st.just(number), st.lists(originals, max_size=3).map(tuple))
 
 
 @given(
     tree=st.text(),
     boot_id=st.text(),
-    groups=st.dictionaries(
-        st.integers(min_value=0, max_value=9_999),
-        st.lists(originals, max_size=3).map(tuple),
-    ),
+    groups=st.lists(st.integers(0, 9_999).flatmap(group_of)).map(dict),
 )
 def test_an_encoded_document_is_decoded_again(
     tree: str, boot_id: str, groups: dict[int, tuple[Original, ...]]

@@ -64,7 +64,7 @@ def test_there_is_one_holder_at_most_while_files_are_created_and_removed(
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "lock").symlink_to("victim")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(OSError, match="symbolic link"):
         lock_private(tmp_path / "lock")
 
 

@@ -108,6 +108,17 @@ def socket_path_long(service: Service) -> Iterator[Finding]:
 
 
 @check(Service)
+def run_dir_refused(service: Service) -> Iterator[Finding]:
+    """Other users can change the run directory or what is in it."""
+    if service.refusal and service.owner_pid is None:
+        yield error(
+            str(service.run_dir),
+            f"a daemon of this user refuses it: {service.refusal}",
+            service.refusal_fix,
+        )
+
+
+@check(Service)
 def socket_stale(service: Service) -> Iterator[Finding]:
     """A socket exists, but no process listens on it."""
     for file in _files(service):

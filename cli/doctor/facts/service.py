@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.errors import JournalError
 from orchestrator.power.journal import JOURNAL_NAME, Journal
-from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME
+from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.sysfs import CpuTree
+from orchestrator.system.ownership import ForeignFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,10 @@ class JournalFile:
     problem: str = ""
     """Why it is unreadable, or of another tree or boot; empty: it is valid."""
     is_hidden: bool = False
-    """Whether there may be one that only root can read."""
+    """Whether there may be one that this user cannot read, or that is refused."""
+    refusal: str = ""
+    """Why vmpowerd refuses it; empty: it does not."""
+    refusal_fix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,9 @@ class Service:
     reading: SocketFile
     journals: tuple[JournalFile, ...]
     """Of governors, and of limits."""
+    refusal: str = ""
+    """Why vmpowerd refuses the directory or a journal; empty: it does not."""
+    refusal_fix: str = ""
 
     @property
     def owner_pid(self) -> int | None:
@@ -90,23 +97,35 @@ def read_service(target: Target) -> Service:
     directory = target.run_dir
     mode = _mode(directory)
     tree = CpuTree(target.cpu_root)
-    names = (JOURNAL_NAME, LIMIT_JOURNAL_NAME)
+    kinds = ((Journal, JOURNAL_NAME), (LimitJournal, LIMIT_JOURNAL_NAME))
+    journals = tuple(_read_journal(kind, directory / it, tree) for kind, it in kinds)
+    refused = next((journal for journal in journals if journal.refusal), None)
     return Service(
         run_dir=directory,
         exists=mode is not None,
         mode=mode or 0,
         control=_probe(directory / CONTROL_SOCKET),
         reading=_probe(target.socket or directory / READ_ONLY_SOCKET),
-        journals=tuple(_read_journal(directory / name, tree) for name in names),
+        journals=journals,
+        refusal=refused.refusal if refused else "",
+        refusal_fix=refused.refusal_fix if refused else "",
     )
 
 
-def _read_journal(path: Path, tree: CpuTree) -> JournalFile:
+def _read_journal(kind: type[Journal], path: Path, tree: CpuTree) -> JournalFile:
     try:
-        return JournalFile(path=path, groups=tuple(sorted(Journal(path, tree).read())))
+        return JournalFile(path=path, groups=tuple(sorted(kind(path, tree).read())))
     except JournalError as error:
-        is_hidden = isinstance(error.__cause__, PermissionError)
-        return JournalFile(path=path, problem=str(error), is_hidden=is_hidden)
+        cause, refusal, fix = error.__cause__, "", ""
+        if isinstance(cause, ForeignFileError):
+            refusal, fix = str(cause.strerror), cause.fix
+        return JournalFile(
+            path=path,
+            problem=str(error),
+            is_hidden=isinstance(cause, PermissionError | ForeignFileError),
+            refusal=refusal,
+            refusal_fix=fix,
+        )
 
 
 def _mode(path: Path) -> int | None:

@@ -12,7 +12,7 @@ import dataclasses
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import NoCpufreqError, SysfsError
 from orchestrator.limits import Limits, window_of
@@ -45,6 +45,8 @@ class AcpiCpufreq:
 
     Synchronization: none required; it keeps no state of a group.
     """
+
+    ORIGINALS: ClassVar = frozenset({_CLOCK, _GOVERNOR})
 
     def __init__(self, *, fallback_governor: str | None = None) -> None:
         self._fallback_governor = fallback_governor

@@ -93,3 +93,15 @@ class ScalingDriver(Protocol):
             SysfsError: the kernel refused one; the others are restored.
         """
         ...
+
+
+class DriverClass(Protocol):
+    """The class of a scaling driver."""
+
+    ORIGINALS: frozenset[str]
+    """Names of the attributes that `prepare` may return as originals. Nothing else is
+    ever restored from a journal."""
+
+    def __call__(self, *, fallback_governor: str | None = None) -> ScalingDriver:
+        """Create a driver; see `find_driver`."""
+        ...

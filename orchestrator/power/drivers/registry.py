@@ -9,13 +9,15 @@ from orchestrator.errors import NoCpufreqError
 from orchestrator.power.drivers.acpi_cpufreq import AcpiCpufreq
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from orchestrator.power.drivers.contract import ScalingDriver
+    from orchestrator.power.drivers.contract import DriverClass, ScalingDriver
 
 
-DRIVERS: Mapping[str, Callable[..., ScalingDriver]] = {"acpi-cpufreq": AcpiCpufreq}
+DRIVERS: Mapping[str, DriverClass] = {"acpi-cpufreq": AcpiCpufreq}
 """By name, spelled as in the kernel."""
+ORIGINALS = frozenset(name for driver in DRIVERS.values() for name in driver.ORIGINALS)
+"""Names of all attributes that may be restored."""
 
 
 def find_driver(driver: str, *, fallback_governor: str | None = None) -> ScalingDriver:

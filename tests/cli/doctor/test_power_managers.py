@@ -161,3 +161,16 @@ def test_a_journal_of_another_tree_is_only_a_warning(tmp_path: Path) -> None:
     (finding,) = [i for i in document["findings"] if i["id"] == "journal-left-behind"]
     assert finding["severity"] == "warning"
     assert "of another CPU tree" in finding["what"]
+
+
+def test_a_run_directory_that_the_daemon_refuses_is_an_error(tmp_path: Path) -> None:
+    lay_out(tmp_path / "cpus", cpus=2)
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    leave_behind(CpuTree(tmp_path / "cpus"), run_dir / JOURNAL_NAME)
+    run_dir.chmod(0o777)
+    document = doctor("--sysfs-root", tmp_path / "cpus", before=("--run-dir", run_dir))
+    findings = {item["id"]: item for item in document["findings"]}
+    assert "can be changed by other users" in findings["run-dir-refused"]["what"]
+    assert f"chmod go-w {run_dir}" in findings["run-dir-refused"]["fix"]
+    assert "journal-left-behind" not in findings
