@@ -139,11 +139,14 @@ class PolicyEngine:
         new.attach(subject)
         self._check_sample(new)
         if before is not None:
-            # No vote is withdrawn and repeated in between.
-            new.wants_khz = before.wants_khz
+            new.follow(before)
         if source.kind is SourceKind.GUEST:
             self._take_over(sources, source, order)
         self._installed.setdefault(uuid, sources)[source] = new
+        if new.target is not None:
+            # Without a sample it has no vote, and samples may be long in coming; other
+            # policies decide in the next tick, which is due now.
+            self._settle(uuid)
         self._attach(uuid)
         self._wake()
         return True

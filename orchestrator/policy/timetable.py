@@ -43,6 +43,11 @@ class Window:
     length_min: int
     """At most a day; it may extend into the next one."""
 
+    @property
+    def edges_min(self) -> tuple[int, int]:
+        """The minutes of the day at which it begins and ends."""
+        return self.begin_min % DAY_MIN, (self.begin_min + self.length_min) % DAY_MIN
+
     def covers(self, moment: datetime) -> bool:
         """Return whether it covers a moment, by the wall clock of the moment's zone."""
         today, minute = moment.weekday(), moment.hour * 60 + moment.minute
