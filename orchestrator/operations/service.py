@@ -7,6 +7,7 @@ import asyncio
 import os
 import time
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__, events
@@ -223,7 +224,7 @@ class Operations:
         )
         for status in self._policy_runner.statuses():
             if (status.uuid, status.source) == (uuid, source):
-                return render_policy(status)
+                return render_policy(status, datetime.now(UTC))
         raise ControlError("the policy was removed before it took effect", status=409)
 
     def _check_vcpus(self, uuid: DomainId, vcpus: frozenset[int] | None) -> None:

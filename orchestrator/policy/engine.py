@@ -21,6 +21,7 @@ from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.installed import Installation
 from orchestrator.policy.precedence import effective_votes, overridden_vcpus
 from orchestrator.policy.sample_requests import RequestId, SampleRequests
+from orchestrator.policy.schedule import Outlook
 from orchestrator.policy.subject import PolicyStatus, PolicyVote, Source, SourceKind
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class PolicyEngine:
         before = sources.get(source)
         if before is not None and before.order == order:
             return False
-        new = Installation(order=order, memory=order.policy.begin())
+        policy = order.policy
+        new = Installation(order=order, outlook=Outlook(policy), memory=policy.begin())
         new.attach(subject)
         self._check_sample(new)
         if before is not None:
@@ -236,6 +238,7 @@ class PolicyEngine:
                     wants_khz=dict(item.wants_khz),
                     overridden=frozenset(overridden_vcpus(sources, source)),
                     problem=item.problem,
+                    outlook=item.outlook,
                 )
 
     def covered(self, uuid: DomainId) -> frozenset[int]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.policy.sample_requests import RequestId
+    from orchestrator.policy.schedule import Outlook
     from orchestrator.policy.subject import PolicyOrder, PolicySubject, VCpuPlace
     from orchestrator.sampling.contract import Sampler
 
@@ -27,6 +28,7 @@ class Installation:
     """
 
     order: PolicyOrder
+    outlook: Outlook
     memory: Any
     places: tuple[VCpuPlace, ...] = ()
     """The vCPUs that it applies to and whose frequency can be set."""
