@@ -93,6 +93,10 @@ def set_policy(
     domain's metadata. For a policy that outlives the domain's run, use 'vmpower domain
     set --policy'.
 
+    A policy that names what the domain does not have is refused. If something keeps it
+    from taking effect now, such as pinning, it is set with a warning, and takes effect
+    when that changes.
+
     An option that is a list is repeated for each item.
     """
     settings = settings_of(context, output)
@@ -104,6 +108,8 @@ def set_policy(
         print_json(done)
         return
     echo(f"{domain}: {format_source(done)}: {done['text']}")
+    for warning in done["warnings"]:
+        echo(f"warning: {warning}", err=True)
 
 
 @app.command("preview")

@@ -310,6 +310,13 @@ class PolicyChange(TypedDict):
     `sampled`, `unchanged`, `none`."""
 
 
+class PolicyAnswer(Policy):
+    """A policy that was set."""
+
+    warnings: list[str]
+    """What keeps it from taking effect now, or for some of its vCPUs."""
+
+
 class PolicyOfDomain(Policy):
     """A policy and the domain that it applies to."""
 

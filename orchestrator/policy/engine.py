@@ -158,10 +158,14 @@ class PolicyEngine:
         if sampler is None or new.target is None:
             return
         obstacle = sampler.find_obstacle(new.target)
-        if obstacle is not None:
-            # Part of the target may have been opened.
-            self._keep()
-            raise PolicyError(f"{new.order.policy.kind}: {obstacle}")
+        if obstacle is None:
+            return
+        if new.order.policy.works_without_sample:
+            new.problem = obstacle
+            return
+        # Part of the target may have been opened.
+        self._keep()
+        raise PolicyError(f"{new.order.policy.kind}: {obstacle}")
 
     def _take_over(
         self, sources: dict[Source, Installation], source: Source, order: PolicyOrder

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from tests.policy.engine_harness import EngineHarness
 
 
+HOURS = whole_hours([12])
+
+
 def test_a_policy_votes_once_and_again_only_when_it_changes_its_mind(
     harness: EngineHarness,
 ) -> None:
@@ -124,6 +127,34 @@ def test_what_can_never_work_is_refused_with_its_reason(harness: EngineHarness) 
         harness.engine.install(UUID, guest(0), order(BranchRatio(), 0))
     assert not list(harness.engine.statuses())
     assert harness.kept == set()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        TimeOfDay(quiet=whole_hours([13]), traffic=HOURS, avg_pps=1, max_pps=2),
+        TimeOfDay(traffic=HOURS, otherwise=Otherwise.QUIET, avg_pps=1, max_pps=2),
+    ],
+)
+def test_a_timetable_works_without_the_samples_of_its_times_of_traffic(
+    harness: EngineHarness, policy: TimeOfDay
+) -> None:
+    harness.obstacle = harness.failure = "the host has no packet counter"
+    harness.engine.install(UUID, OPERATOR, order(policy))
+    assert harness.problem() == "the host has no packet counter"
+    harness.tick()
+    assert harness.new_votes() == {}
+    harness.tick(3600.0)
+    assert harness.new_votes() == {0: MIN, 1: MIN}
+
+
+def test_a_timetable_of_traffic_alone_is_refused_without_samples(
+    harness: EngineHarness,
+) -> None:
+    harness.obstacle = "the host has no packet counter"
+    policy = TimeOfDay(traffic=HOURS, avg_pps=1, max_pps=2)
+    with pytest.raises(PolicyError, match="time-of-day: the host has no packet"):
+        harness.engine.install(UUID, OPERATOR, order(policy))
 
 
 def test_a_domain_that_does_not_run_has_no_policies(harness: EngineHarness) -> None:

@@ -16,6 +16,7 @@ from orchestrator.policy.text import LONGEST
 
 __all__ = [
     "Policy",
+    "PolicyAnswer",
     "PolicyChange",
     "PolicyList",
     "PolicyOfDomain",
@@ -65,6 +66,13 @@ class Policy(Document):
     """Why the policy has no data to decide on, and so does not vote; null if it has."""
     next_change: PolicyChange | None = None
     """The next change by the time of day; null: the time changes nothing."""
+
+
+class PolicyAnswer(Policy):
+    """A policy that was set."""
+
+    warnings: tuple[str, ...] = ()
+    """What keeps it from taking effect now, or for some of its vCPUs."""
 
 
 class PolicyOfDomain(Policy):

@@ -110,6 +110,11 @@ class Policy(ABC, Generic[ValueT, MemoryT]):
         return self.sample is not None
 
     @property
+    def works_without_sample(self) -> bool:
+        """Whether it votes at some time even if nothing can be sampled."""
+        return not self.needs_sample
+
+    @property
     def zone(self) -> ZoneInfo | None:
         """The zone whose time of day it depends on; None: the host's."""
         return None

@@ -115,6 +115,12 @@ class TimeOfDay(Policy[float, None]):
         """Whether some time of the week depends on traffic."""
         return bool(self.traffic and self._by_traffic)
 
+    @property
+    def works_without_sample(self) -> bool:
+        """Whether some time does not depend on traffic."""
+        is_level = self.otherwise not in (Otherwise.NONE, Otherwise.UNCHANGED)
+        return bool(self.busy or self.quiet) or is_level
+
     def is_shown(self, name: str) -> bool:
         """Hide times of traffic of a guest that has sent no interfaces to watch."""
         return name != "traffic" or self._by_traffic is not None
