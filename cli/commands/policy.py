@@ -62,7 +62,7 @@ def list_policies(
     watch_s: WatchOption = None,
     output: OutputOption = None,
 ) -> None:
-    """List the policies in force and what they want."""
+    """List the policies in force, what they request, and the next change."""
 
     def query(client: ControlClient) -> Answer:
         wanted = client.domain(domain)["uuid"] if domain is not None else None
