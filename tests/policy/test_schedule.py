@@ -20,7 +20,7 @@ from orchestrator.policy.schedule import (
     next_change,
 )
 from orchestrator.policy.text import parse_policies
-from orchestrator.policy.timetable import DAYS, Window
+from orchestrator.policy.timetable import DAYS, Window, whole_hours
 from tests.policy.vcpu_samples import TRAFFIC
 from tests.properties import examples
 
@@ -99,6 +99,13 @@ def test_times_of_traffic_depend_on_samples() -> None:
     ]
 
 
+def test_times_of_traffic_without_rates_have_no_vote() -> None:
+    policy = TimeOfDay(traffic=whole_hours([12]), otherwise=Otherwise.QUIET)
+    noon = datetime(2026, 3, 5, 12, tzinfo=BERLIN)
+    (found, *_) = find_changes(policy, noon, noon + WEEK, in_berlin)
+    assert found == (noon, "none")
+
+
 @pytest.mark.parametrize(
     ("window", "begin", "expected"),
     [
@@ -160,9 +167,7 @@ def test_a_window_of_today_that_has_begun_is_next_in_a_week() -> None:
     [
         TRAFFIC,
         FixedWorkload(workload=Workload.LOW),
-        TimeOfDay(
-            busy=(Window(days=frozenset(range(7)), begin_min=0, length_min=1440),)
-        ),
+        TimeOfDay(busy=whole_hours(range(24))),
     ],
 )
 def test_what_never_changes_has_no_next_change(policy: TimeOfDay) -> None:

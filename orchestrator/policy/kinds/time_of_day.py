@@ -2,9 +2,9 @@
 """By the time of day: busy, quiet, and times in which traffic decides.
 
 Pure: the moment comes with the view.
-Source: apply_time_profile() of DPDK's examples/vm_power_manager/channel_monitor.c. At a
-time that is in no list, the frequency stays what it was there; here that is one of the
-choices, which policies of guests and of DPDK's scripts have (decision 0037).
+Source: apply_time_profile() of DPDK's examples/vm_power_manager/channel_monitor.c. An
+hour in no list leaves the frequency as it is there; here that is one of the choices of
+`otherwise`, which policies of guests and of DPDK's scripts have (decision 0037).
 """
 
 from __future__ import annotations
@@ -130,13 +130,10 @@ class TimeOfDay(Policy[float, None]):
 
     def decide(self, view: PolicyView[float], memory: None) -> Decision[None]:
         """Want the same of all vCPUs."""
-        level = self.level_at(view.now)
-        if level is not None:
-            return Decision({it.vcpu: level for it in view.vcpus}, memory)
-        traffic = self._by_traffic
-        if traffic is None:
-            return Decision({it.vcpu: Level.NO_VOTE for it in view.vcpus}, memory)
-        return traffic.decide(view, memory)
+        level, traffic = self.level_at(view.now), self._by_traffic
+        if level is None and traffic is not None:
+            return traffic.decide(view, memory)
+        return Decision({it.vcpu: level or Level.NO_VOTE for it in view.vcpus}, memory)
 
     def level_at(self, moment: datetime) -> Level | None:
         """Return the level of a moment; None: traffic decides."""
@@ -146,7 +143,7 @@ class TimeOfDay(Policy[float, None]):
         if is_within(self.quiet, local):
             return Level.MIN
         if is_within(self.traffic, local):
-            return None
+            return Level.NO_VOTE if self._by_traffic is None else None
         return _OTHERWISE[self.otherwise]
 
     @property
