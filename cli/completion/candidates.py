@@ -96,10 +96,13 @@ def policy_arguments(context: typer.Context, incomplete: str) -> list[tuple[str,
             return [(kind, cls.summary()) for kind, cls in KINDS.items()]
         options = options_for(find_kind(typed[0])).values()
         bare = [word for it in options if it.is_bare for word in it.form.choices]
-        named = [it for it in options if not it.is_bare and "=" not in incomplete]
+        named = [(f"{spell(it.name)}=", it) for it in options if not it.is_bare]
+        if "=" in incomplete:
+            begun = [(name, it) for name, it in named if incomplete.startswith(name)]
+            return [(name + w, "") for name, it in begun for w in it.form.choices]
         return [
             *((word, "") for word in bare if word not in typed),
-            *((f"{spell(it.name)}=", it.doc) for it in named),
+            *((name, it.doc) for name, it in named),
         ]
     return []
 

@@ -96,6 +96,12 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
             "Run two vCPUs fast in office hours",
         ),
     ),
+    "vmpower policy preview": (
+        Example(
+            "vmpower policy preview time-of-day quiet=22:00-06:00 --week",
+            "Show when it would change the frequency",
+        ),
+    ),
     "vmpower policy remove": (
         Example("vmpower policy remove fw", "Remove the policy again"),
     ),

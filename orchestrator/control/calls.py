@@ -26,7 +26,7 @@ from orchestrator.control.models import (
     EventRecord,
     InstructionRequest,
     OutcomeList,
-    Policy,
+    PolicyAnswer,
     PolicyList,
     PolicyOfDomain,
     PolicyRequest,
@@ -206,15 +206,17 @@ async def policies(request: ApiRequest[None]) -> PolicyList:
 
 @CALLS.put(
     "/v1/domains/{domain}/policies/{name}",
-    answer=Policy,
+    answer=PolicyAnswer,
     body=PolicyRequest,
     errors=(404, 409),
 )
-async def set_policy(request: ApiRequest[PolicyRequest]) -> Policy:
+async def set_policy(request: ApiRequest[PolicyRequest]) -> PolicyAnswer:
     """Set a policy for a running domain, replacing the one of this name.
 
     It takes precedence over the policies of the configuration and of the domain's
-    metadata, outlives restarts of the daemon, and ends when the domain is shut off.
+    metadata, outlives restarts of the daemon, and ends when the domain is shut off. A
+    policy for what the domain does not have is refused; what else keeps it from taking
+    effect now is in the answer's `warnings`.
     """
     uuid = DomainId((await _find_domain(request)).uuid)
     name = _policy_name(request)

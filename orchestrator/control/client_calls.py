@@ -108,15 +108,17 @@ class ClientCalls(ABC):
         target = "/v1/policies"
         return cast("documents.PolicyList", self._call("GET", target))
 
-    def set_policy(self, domain: str, name: str, text: str) -> documents.Policy:
+    def set_policy(self, domain: str, name: str, text: str) -> documents.PolicyAnswer:
         """Set a policy for a running domain, replacing the one of this name.
 
         It takes precedence over the policies of the configuration and of the domain's
         metadata, outlives restarts of the daemon, and ends when the domain is shut off.
+        A policy for what the domain does not have is refused; what else keeps it from
+        taking effect now is in the answer's `warnings`.
         """
         target = f"/v1/domains/{_quoted(domain)}/policies/{_quoted(name)}"
         body: documents.PolicyRequest = {"text": text}
-        return cast("documents.Policy", self._call("PUT", target, body))
+        return cast("documents.PolicyAnswer", self._call("PUT", target, body))
 
     def remove_policy(self, domain: str, name: str) -> documents.Domain:
         """Remove a policy that was set through this API."""

@@ -81,6 +81,8 @@ class Policy(TypedDict):
     can be set."""
     problem: str | None
     """Why the policy has no data to decide on, and so does not vote; null if it has."""
+    next_change: PolicyChange | None
+    """The next change by the time of day; null: the time changes nothing."""
 
 
 class Status(TypedDict):
@@ -320,6 +322,23 @@ class PolicyWant(TypedDict):
     counts: bool
     """Whether the request takes part in the vote; false: a policy from a source of
     higher precedence applies to the vCPU."""
+
+
+class PolicyChange(TypedDict):
+    """A change that the timetable of a policy makes."""
+
+    at: str
+    """When: ISO 8601, in the time zone of the policy, else of the host."""
+    level: str
+    """What the policy requests from then on. One of `highest`, `middle`, `lowest`,
+    `sampled`, `unchanged`, `none`."""
+
+
+class PolicyAnswer(Policy):
+    """A policy that was set."""
+
+    warnings: list[str]
+    """What keeps it from taking effect now, or for some of its vCPUs."""
 
 
 class PolicyOfDomain(Policy):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         Domain,
         EventRecord,
         OutcomeList,
-        Policy,
+        PolicyAnswer,
         Status,
     )
     from orchestrator.policy.rule import PolicyRule
@@ -89,7 +89,7 @@ class ControlBackend(Protocol):
 
     async def set_policy(
         self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
-    ) -> Policy:
+    ) -> PolicyAnswer:
         """Set a policy for a domain, replacing the one of this name.
 
         Raises:

@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__, events
@@ -15,13 +16,14 @@ from orchestrator.control import models
 from orchestrator.controller.actions import Report
 from orchestrator.controller.group_lifecycle import HELD, GroupStage
 from orchestrator.errors import ControlError
+from orchestrator.operations.policy_check import check_policy
 from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
-from orchestrator.values.cpuset import format_cpulist, name_cpus, parse_cpulist
+from orchestrator.values.cpuset import name_cpus, parse_cpulist
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.event_kinds import GRANT
 from orchestrator.values.units import format_khz
@@ -265,19 +267,20 @@ class Operations:
 
     async def set_policy(
         self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
-    ) -> models.Policy:
+    ) -> models.PolicyAnswer:
         """Set a domain's policy of this name, replacing an existing one.
 
         Raises:
-            ControlError: 404 unknown domain; 409 it cannot be installed; 503 stopping.
+            ControlError: 404 unknown domain; 409 it can never work; 503 stopping.
         """
         by = await self._names.describe(who)
         self._check_not_stopping()
         source = Source(SourceKind.OPERATOR, name)
         vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
-        self._check_vcpus(uuid, vcpus)
+        order = order_of(rule, vcpus)
+        warnings = check_policy(self._inventory, uuid, order)
         try:
-            is_news = self._policy_runner.install(uuid, source, order_of(rule, vcpus))
+            is_news = self._policy_runner.install(uuid, source, order)
         except PolicyError as error:
             raise ControlError(f"policy not set: {error}", status=409) from error
         self._react(
@@ -286,25 +289,12 @@ class Operations:
         await self._state_keeper.flush()
         for status in self._policy_runner.statuses():
             if (status.uuid, status.source) == (uuid, source):
-                return render_policy(status)
+                policy = render_policy(status, datetime.now(UTC))
+                missing = (policy.problem,) if policy.problem else ()
+                return models.PolicyAnswer(
+                    **dict(policy), warnings=(*warnings, *missing)
+                )
         raise ControlError("the policy was removed before it took effect", status=409)
-
-    def _check_vcpus(self, uuid: DomainId, vcpus: frozenset[int] | None) -> None:
-        record = self._inventory.domains.get(uuid)
-        if record is None:
-            raise ControlError(f"no such domain: {uuid}", status=404)
-        if not record.spec.state.is_active:
-            raise ControlError("policy not set: the domain is not running", status=409)
-        places = {int(vcpu): place for vcpu, place in record.placements.items()}
-        if unknown := (vcpus or frozenset()) - places.keys():
-            raise ControlError(
-                f"domain '{record.spec.name}' has no vCPU {format_cpulist(unknown)}",
-                status=409,
-            )
-        reasons = [places[n].reason for n in sorted(vcpus or places)]
-        if None not in reasons:
-            why = reasons[0] if reasons else "the domain has no vCPUs"
-            raise ControlError(f"policy not set: {why}", status=409)
 
     async def remove_policy(
         self, uuid: DomainId, name: str, *, who: Peer

@@ -21,6 +21,7 @@ from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.installed import Installation
 from orchestrator.policy.precedence import effective_votes, overridden_vcpus
 from orchestrator.policy.sample_requests import RequestId, SampleRequests
+from orchestrator.policy.schedule import Outlook
 from orchestrator.policy.subject import PolicyStatus, PolicyVote, Source, SourceKind
 
 if TYPE_CHECKING:
@@ -135,15 +136,19 @@ class PolicyEngine:
         before = sources.get(source)
         if before is not None and before.order == order:
             return False
-        new = Installation(order=order, memory=order.policy.begin())
+        policy = order.policy
+        new = Installation(order=order, outlook=Outlook(policy), memory=policy.begin())
         new.attach(subject)
         self._check_sample(new)
         if before is not None:
-            # No vote is withdrawn and repeated in between.
-            new.wants_khz = before.wants_khz
+            new.follow(before)
         if source.kind is SourceKind.GUEST:
             self._take_over(sources, source, order)
         self._installed.setdefault(uuid, sources)[source] = new
+        if new.target is not None:
+            # Without a sample it has no vote, and samples may be long in coming; other
+            # policies decide in the next tick, which is due now.
+            self._settle(uuid)
         self._attach(uuid)
         self._wake()
         return True
@@ -153,10 +158,14 @@ class PolicyEngine:
         if sampler is None or new.target is None:
             return
         obstacle = sampler.find_obstacle(new.target)
-        if obstacle is not None:
-            # Part of the target may have been opened.
-            self._keep()
-            raise PolicyError(f"{new.order.policy.kind}: {obstacle}")
+        if obstacle is None:
+            return
+        if new.order.policy.works_without_sample:
+            new.problem = obstacle
+            return
+        # Part of the target may have been opened.
+        self._keep()
+        raise PolicyError(f"{new.order.policy.kind}: {obstacle}")
 
     def _take_over(
         self, sources: dict[Source, Installation], source: Source, order: PolicyOrder
@@ -237,6 +246,7 @@ class PolicyEngine:
                     wants_khz=dict(item.wants_khz),
                     overridden=frozenset(overridden_vcpus(sources, source)),
                     problem=item.problem,
+                    outlook=item.outlook,
                 )
 
     def covered(self, uuid: DomainId) -> frozenset[int]:

@@ -8,7 +8,8 @@ Fields that a policy does not use are ignored, because guests leave garbage in t
 Hours: a packet has 24 slots, and 0 in those that are not used, so hour 0 counts only
 where an hour other than 0 follows it (`0,1,2`); it cannot be sent alone. DPDK 17.11 to
 18.05, whose packets have 456 bytes, leaves stack garbage in unused slots: in theirs the
-list ends at the first number that is not an hour.
+list ends at the first number that is not an hour. At an hour that is in no list, the
+frequency stays what it was, as in DPDK's host.
 
 Source: lib/power's rte_power_guest_channel.h, struct rte_power_channel_packet;
 examples/vm_power_manager/guest_cli/vm_power_cli_guest.c of DPDK 17.11 to 26.07.
@@ -27,7 +28,7 @@ from orchestrator.channel.protocol import (
 )
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
-from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.subject import PolicyOrder
@@ -145,6 +146,7 @@ def _read_times(
         busy=busy,
         quiet=quiet,
         traffic=by_traffic,
+        otherwise=Otherwise.UNCHANGED,
         avg_pps=packet.avg_pps if macs else None,
         max_pps=packet.max_pps if macs else None,
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.policy.sample_requests import RequestId
+    from orchestrator.policy.schedule import Outlook
     from orchestrator.policy.subject import PolicyOrder, PolicySubject, VCpuPlace
     from orchestrator.sampling.contract import Sampler
 
@@ -27,6 +28,7 @@ class Installation:
     """
 
     order: PolicyOrder
+    outlook: Outlook
     memory: Any
     places: tuple[VCpuPlace, ...] = ()
     """The vCPUs that it applies to and whose frequency can be set."""
@@ -43,6 +45,8 @@ class Installation:
     reading: Any = None
     """The last one, of the policy's sampler; None: there is none."""
     wants_khz: dict[int, int | None] = field(default_factory=dict)
+    """What it wants; until its first decision, what the policy before it wanted."""
+    has_decided: bool = False
     problem: str = ""
 
     def attach(self, subject: PolicySubject) -> None:
@@ -62,6 +66,18 @@ class Installation:
                 ),
                 pcpus=frozenset[int]().union(*(place.pcpus for place in self.places)),
             )
+
+    def follow(self, replaced: Installation) -> None:
+        """Keep the wants of the policy that this one replaces until it decides.
+
+        So no vote is withdrawn and repeated at once. A policy that samples cannot
+        decide at once, and begins without wants.
+        """
+        if self.target is None:
+            mine = {place.vcpu for place in self.places}
+            self.wants_khz = {
+                vcpu: khz for vcpu, khz in replaced.wants_khz.items() if vcpu in mine
+            }
 
     def decide(
         self,
@@ -96,9 +112,12 @@ class Installation:
             ),
         )
         wants, self.memory = self.order.policy.decide(view, self.memory)
+        # What the replaced policy wanted is not "as before": this one starts again.
+        before_khz = self.wants_khz if self.has_decided else {}
+        self.has_decided = True
         self.wants_khz = {
             place.vcpu: resolve_khz(
-                wants[place.vcpu], place.window, self.wants_khz.get(place.vcpu)
+                wants[place.vcpu], place.window, before_khz.get(place.vcpu)
             )
             for place in self.places
         }

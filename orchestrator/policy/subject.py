@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from orchestrator.limits import Window
     from orchestrator.policy.kinds.contract import Policy
+    from orchestrator.policy.schedule import Outlook
     from orchestrator.values.domain import DomainId, InterfaceSpec
 
 
@@ -103,3 +104,5 @@ class PolicyStatus:
     """Those of them for which a policy of a source with higher precedence counts."""
     problem: str
     """Why it has no sample now; empty if it has."""
+    outlook: Outlook
+    """When it changes its level next, by the time."""

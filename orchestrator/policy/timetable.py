@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -43,6 +43,11 @@ class Window:
     length_min: int
     """At most a day; it may extend into the next one."""
 
+    @property
+    def edges_min(self) -> tuple[int, int]:
+        """The minutes of the day at which it begins and ends."""
+        return self.begin_min % DAY_MIN, (self.begin_min + self.length_min) % DAY_MIN
+
     def covers(self, moment: datetime) -> bool:
         """Return whether it covers a moment, by the wall clock of the moment's zone."""
         today, minute = moment.weekday(), moment.hour * 60 + moment.minute
@@ -61,10 +66,10 @@ def is_within(windows: Iterable[Window], moment: datetime) -> bool:
 
 
 def whole_hours(hours: Iterable[int]) -> tuple[Window, ...]:
-    """Return a window of one hour, every day, for each of the hours (0 to 23)."""
+    """Return windows of every day for these hours (0 to 23), one for those in a row."""
     return tuple(
-        Window(days=EVERY_DAY, begin_min=hour * 60, length_min=60)
-        for hour in sorted(set(hours))
+        Window(days=EVERY_DAY, begin_min=first * 60, length_min=(last - first + 1) * 60)
+        for first, last in _runs(hours)
     )
 
 
@@ -99,7 +104,21 @@ def format_window(window: Window) -> str:
     times = f"{_format_time(begin)}-{_format_time(last)}"
     if window.days == EVERY_DAY:
         return times
-    return f"{','.join(DAYS[day] for day in sorted(window.days))} {times}"
+    return f"{','.join(map(_format_days, _runs(window.days)))} {times}"
+
+
+def _format_days(run: tuple[int, int]) -> str:
+    first, last = (DAYS[day] for day in run)
+    sign = "," if run[1] == run[0] + 1 else "-"
+    return first if first == last else f"{first}{sign}{last}"
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Return the first and the last of each row of numbers, in order."""
+    chosen = sorted(set(numbers))
+    firsts = [it for it in chosen if it - 1 not in chosen]
+    lasts = [it for it in chosen if it + 1 not in chosen]
+    return zip(firsts, lasts, strict=True)
 
 
 def _format_time(minute: int) -> str:

@@ -66,8 +66,9 @@ class StatusBuilder:
         self._readings = readings
         self._coordinated = CoordinatedCpus(inventory, monitor.grants, readings)
         self._policies: dict[str, list[models.Policy]] = {}
+        now = datetime.now(UTC)
         for status in policies:
-            policy = render_policy(status)
+            policy = render_policy(status, now)
             self._policies.setdefault(status.uuid, []).append(policy)
 
     async def build(self, daemon: models.DaemonStatus) -> models.Status:
@@ -282,8 +283,9 @@ def _refusals(record: DomainRecord) -> Iterator[str]:
             yield f"policy of {source} refused: {reason}"
 
 
-def render_policy(status: PolicyStatus) -> models.Policy:
-    """Return one policy that is in effect."""
+def render_policy(status: PolicyStatus, now: datetime) -> models.Policy:
+    """Return one policy that is in effect, and what its timetable changes next."""
+    change = status.outlook.next_change(now)
     return models.Policy(
         source=status.source.kind,
         name=status.source.name,
@@ -295,4 +297,5 @@ def render_policy(status: PolicyStatus) -> models.Policy:
             for vcpu, khz in sorted(status.wants_khz.items())
         ),
         problem=status.problem or None,
+        next_change=change and models.PolicyChange(at=change.at, level=change.level),
     )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _COUNTERS = {InterfaceKind.TAP: "tx_packets", InterfaceKind.MACVTAP: "rx_packets"}
 """The counter of the host that counts what the guest receives."""
 
+_NO_INTERFACE = "the domain has no matching network interface"
+
 
 class InterfaceCounters:
     """The counters of taps, macvtaps and virtual functions.
@@ -41,6 +43,14 @@ class InterfaceCounters:
         self._net = sysfs_root / "class" / "net"
         self._read_virtual_function = read_virtual_function
 
+    def find_obstacle(self, interfaces: Iterable[InterfaceSpec]) -> str | None:
+        """Return why these interfaces can never be read; None: they can."""
+        listed = list(interfaces)
+        if not listed:
+            return _NO_INTERFACE
+        uncounted = [it.mac for it in listed if it.kind is InterfaceKind.UNCOUNTED]
+        return _no_counter(", ".join(sorted(uncounted))) if uncounted else None
+
     def read(self, interfaces: Iterable[InterfaceSpec]) -> dict[str, int]:
         """Return the packets that interfaces have received, by MAC address.
 
@@ -54,7 +64,7 @@ class InterfaceCounters:
         for spec in interfaces:
             received[spec.mac] += self._read_one(spec)
         if not received:
-            raise SamplingError("the domain has no matching network interface")
+            raise SamplingError(_NO_INTERFACE)
         return dict(received)
 
     def _read_one(self, spec: InterfaceSpec) -> int:
@@ -62,7 +72,7 @@ class InterfaceCounters:
             return self._read_virtual_function(spec.pci)
         counter = _COUNTERS.get(spec.kind)
         if counter is None or not _is_name(spec.device):
-            raise SamplingError(f"the host has no packet counter for {spec.mac}")
+            raise SamplingError(_no_counter(spec.mac))
         path = self._net / str(spec.device) / "statistics" / counter
         try:
             return int(path.read_text(encoding="ascii"))
@@ -70,6 +80,10 @@ class InterfaceCounters:
             raise SamplingError(
                 f"cannot read the packet counter of {spec.mac}: {error}"
             ) from error
+
+
+def _no_counter(macs: str) -> str:
+    return f"the host has no packet counter for {macs}"
 
 
 def _is_name(device: str | None) -> bool:

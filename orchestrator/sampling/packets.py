@@ -36,6 +36,10 @@ class PacketSampler(Sampler[PacketReading, float]):
         self._interfaces = InterfaceCounters(sysfs_root, virtual_functions.read)
         self._clock = clock
 
+    def find_obstacle(self, target: SampleTarget) -> str | None:
+        """Return why the target's interfaces have no counters; None: they may have."""
+        return self._interfaces.find_obstacle(target.interfaces)
+
     def read(self, target: SampleTarget) -> PacketReading:
         """Read the counters of the target's interfaces.
 

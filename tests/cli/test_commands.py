@@ -230,7 +230,7 @@ def test_help_lists_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> N
         " completion"
         " simulate",
         ("domain",): "list show add pin onboard offboard set",
-        ("policy",): "list set remove",
+        ("policy",): "list set preview remove",
         ("template",): "list show validate",
         ("channel",): "list enable disable",
         ("cpu",): "list show set release retake",

@@ -135,6 +135,10 @@ def test_every_argument_that_names_something_is_completed() -> None:
         ("vmpower policy set dpdk-fw ut", ["utilisation"]),
         ("vmpower policy set dpdk-fw workload ", ["high", "low", "vcpus="]),
         ("vmpower policy set dpdk-fw utilisation up", ["up-above="]),
+        (
+            "vmpower policy set dpdk-fw time-of-day otherwise=",
+            ["otherwise=none", "otherwise=quiet"],
+        ),
         ("vmpower policy remove dpdk-fw ", ["cli"]),
         ("vmpower template show n", ["nfv"]),
         ("vmpower domain add new --template mi", ["minimal"]),

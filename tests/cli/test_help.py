@@ -66,7 +66,8 @@ def test_the_help_of_policy_set_explains_every_kind(kind: PolicyKind) -> None:
     words = " ".join(help_of("vmpower policy set").split())
     assert f"{kind} {KINDS[kind].summary()}" in words
     for name, option in options_for(kind).items():
-        term = "|".join(option.form.choices) or f"{name.replace('_', '-')}=..."
+        named = f"{name.replace('_', '-')}=..."
+        term = "|".join(option.form.choices) if option.is_bare else named
         assert f"{term} {option.doc} [" in words.replace("- ", "-")
 
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.output.tables.plain import render_plain
-from cli.output.tables.policies import build_policies
+from cli.output.tables.policies import build_own_policies, build_policies
 from orchestrator.control.documents import PolicyList, PolicyOfDomain
+from tests.cli.conftest import run_process
 from tests.control.fake_host import FIREWALL, STEPS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Vmpower
     from tests.control.fake_daemon import FakeDaemon
 
@@ -22,7 +25,11 @@ def test_a_policy_is_set_listed_and_removed(
     vmpower: Vmpower, daemon: FakeDaemon
 ) -> None:
     done = vmpower("policy", "set", "dpdk-fw", "utilisation", "up-above=0.9")
-    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "warning: no effect on vCPU 2 now: pinned to CPUs of more than one clock group:"
+        " 4,6\n"
+    )
     assert done.stdout == ("dpdk-fw: operator (default): utilisation up-above=0.9\n")
     *before, policy = daemon.domains[FIREWALL].policies
     assert (policy.name, policy.text) == ("default", "utilisation up-above=0.9")
@@ -78,6 +85,9 @@ def test_a_domain_can_have_several_under_names(
             "invalid policy name 'a/b'",
         ),
         (("remove", "dpdk-fw", "x"), 1, "no policy 'x'"),
+        (("set", "dpdk-fw", "workload low; workload high"), 2, "one policy, not 2"),
+        (("preview", "time-of-day busy=9-17"), 2, "busy: invalid time '9-17'"),
+        (("preview", ""), 2, "expected one policy, not 0"),
         (("list", "nobody"), 1, "no such domain: 'nobody'"),
     ],
 )
@@ -100,6 +110,7 @@ def entry(**more: object) -> PolicyOfDomain:
         "text": "utilisation",
         "wants": [],
         "problem": None,
+        "next_change": None,
     }
     return PolicyOfDomain(**{**values, **more})  # type: ignore[typeddict-item]
 
@@ -125,3 +136,56 @@ def test_a_list_shows_sources_wants_and_problems() -> None:
     )
     assert any("guest channel 1" in line and "workload high" in line for line in lines)
     assert any("web: rule web-*[0]: vnet0 is gone" in line for line in lines)
+
+
+def test_a_list_shows_the_next_change_in_the_time_zone_of_the_policy() -> None:
+    change = {"at": "2026-11-30T08:00:00+01:00", "level": "none"}
+    entries = [entry(next_change=change), entry(text="workload high")]
+    sheets = build_policies(PolicyList(policies=entries), [])
+    titles, _, first, second, *_ = render_plain(sheets)
+    assert titles.split()[-2:] == ["Next", "change"]
+    assert first.endswith("no preference from Mon 2026-11-30 08:00 +0100")
+    assert second.split()[-1] == "-"
+    shown = list(render_plain((build_own_policies([entries[0]]),)))
+    assert shown[-1].endswith("no preference from Mon 2026-11-30 08:00 +0100")
+
+
+def test_a_list_without_timetables_has_no_column_for_them() -> None:
+    sheets = build_policies(PolicyList(policies=[entry()]), [])
+    assert "Next change" not in next(iter(render_plain(sheets)))
+
+
+HALVES = "time-of-day busy=00:00-12:00 quiet=12:00-24:00 zone=Asia/Kathmandu"
+
+
+@pytest.mark.parametrize(("options", "count"), [((), 3), (("--week",), 15)])
+@pytest.mark.parametrize("words", [HALVES.split(), [HALVES]], ids=["words", "quoted"])
+def test_a_preview_needs_no_daemon_and_lists_what_will_change(
+    tmp_path: Path, options: tuple[str, ...], count: int, words: list[str]
+) -> None:
+    arguments = ("policy", "preview", *words, *options, "-o", "json")
+    status, out, errors = run_process(tmp_path, *arguments)
+    assert (status, errors) == (0, "")
+    document = json.loads(out)
+    assert (document["text"], document["zone"]) == (HALVES, "Asia/Kathmandu")
+    first, *later = document["changes"]
+    assert len(later) == count - 1
+    for change in later:
+        is_noon = change["at"].endswith("T12:00:00+05:45")
+        assert is_noon or change["at"].endswith("T00:00:00+05:45")
+        assert change["level"] == ("lowest" if is_noon else "highest")
+    assert first["level"] == later[1]["level"]
+    assert first["at"] < later[0]["at"] < later[-1]["at"] < document["end"]
+
+
+def test_a_preview_without_a_zone_is_in_that_of_this_host(tmp_path: Path) -> None:
+    arguments = ("policy", "preview", "time-of-day", "busy=00:00-12:00")
+    status, out, _ = run_process(tmp_path, *arguments, TZ="Asia/Kathmandu")
+    assert status == 0
+    facts, table = out.split("\n\n")
+    assert "of this host" in facts
+    rows = [line.split() for line in table.splitlines()[2:]]
+    assert all(row[3] == "+0545" for row in rows)
+    assert {row[2] for row in rows[1:]} == {"00:00", "12:00"}
+    assert {" ".join(row[8:]) for row in rows} == {"highest", "no preference"}
+    assert [row[:4] for row in rows[1:]] == [row[4:8] for row in rows[:-1]]

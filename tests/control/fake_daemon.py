@@ -26,6 +26,7 @@ from orchestrator.control.models import (
     Outcome,
     OutcomeList,
     Policy,
+    PolicyAnswer,
     PolicyWant,
     Status,
 )
@@ -212,25 +213,23 @@ class FakeDaemon:
 
     async def set_policy(
         self, uuid: DomainId, name: str, rule: PolicyRule, *, who: Peer
-    ) -> Policy:
+    ) -> PolicyAnswer:
         domain = self._domain(uuid)
         vcpus = None if rule.vcpus is None else parse_cpulist(rule.vcpus)
+        found, warnings = _find_vcpus(domain, vcpus)
         policy = Policy(
             source=SourceKind.OPERATOR,
             name=name,
             channel=None,
             kind=rule.kind,
             text=describe(order_of(rule, vcpus)),
-            wants=tuple(
-                PolicyWant(vcpu=vcpu, khz=STEPS[-1])
-                for vcpu in _find_vcpus(domain, vcpus)
-            ),
+            wants=tuple(PolicyWant(vcpu=vcpu, khz=STEPS[-1]) for vcpu in found),
             problem=None,
         )
         self.callers.append(who)
         self._keep_policies(domain, (*_without(domain, name), policy))
         self._report_policy(domain, name, "is in force")
-        return policy
+        return PolicyAnswer(**dict(policy), warnings=warnings)
 
     async def remove_policy(self, uuid: DomainId, name: str, *, who: Peer) -> Domain:
         domain = self._domain(uuid)
@@ -296,20 +295,25 @@ def _without(domain: Domain, name: str) -> tuple[Policy, ...]:
     )
 
 
-def _find_vcpus(domain: Domain, listed: frozenset[int] | None) -> list[int]:
-    """Return the vCPUs that a policy applies to; raises if there is none."""
+def _find_vcpus(
+    domain: Domain, listed: frozenset[int] | None
+) -> tuple[list[int], tuple[str, ...]]:
+    """Return the vCPUs that a policy applies to, and a warning for each other."""
     if not domain.state.is_active:
         raise ControlError("policy not set: the domain is not running", status=409)
     vcpus = {one.vcpu: one for one in domain.vcpus}
-    wanted = set(vcpus) if listed is None else set(listed)
-    if unknown := wanted - set(vcpus):
-        text = f"domain '{domain.name}' has no vCPU {min(unknown)}"
+    wanted = sorted(vcpus if listed is None else listed)
+    if unknown := set(wanted) - set(vcpus):
+        text = f"policy not set: the domain has no vCPU {min(unknown)}"
         raise ControlError(text, status=409)
-    found = [number for number in sorted(wanted) if vcpus[number].controllable]
-    if not found:
-        reason = vcpus[min(wanted)].reason if wanted else "it has no vCPU"
-        raise ControlError(f"policy not set: {reason}", status=409)
-    return found
+    return (
+        [number for number in wanted if vcpus[number].controllable],
+        tuple(
+            f"no effect on vCPU {number} now: {vcpus[number].reason}"
+            for number in wanted
+            if not vcpus[number].controllable
+        ),
+    )
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from scripts.manual.policies import policy_keys
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain
 from tests.policy.engine_harness import MAC, MAX, MIN, RULE, UUID, EngineHarness, order
+from tests.policy.vcpu_samples import NOON
 
 KIND = "any-traffic"
 TEXT = "any-traffic pause-s=2.0 vcpus=0"
@@ -109,7 +110,7 @@ def test_a_rule_gives_it_to_domains_and_the_status_shows_it() -> None:
         "policy any-traffic of rule *[0] is in force"
     ]
     (status,) = host.engine.statuses()
-    shown = render_policy(status)
+    shown = render_policy(status, NOON)
     assert (shown.kind, shown.text) == (KIND, KIND)
 
 

@@ -117,6 +117,7 @@ def test_a_time_policy_has_only_the_hours_that_it_names() -> None:
         TimeOfDay,
         busy=("17:00-18:00", "18:00-19:00", "23:00-24:00"),
         quiet=("00:00-01:00", "02:00-03:00"),
+        otherwise="unchanged",
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.policy.kinds.want import resolve_khz
+from orchestrator.policy.kinds.want import Level, resolve_khz
 from orchestrator.sampling.branches import BranchCount
 from orchestrator.sampling.kinds import SampleKind
 from tests.policy.vcpu_samples import POLICIES, STEPS, sample, view, views
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 
 
+NO_LEVEL = {Level.NO_VOTE, Level.AS_IS}
 quickly = settings(max_examples=examples(30), deadline=None)
 
 
@@ -79,6 +80,19 @@ def test_a_decision_leaves_its_memory_as_it_was(
     for item in seen:
         memory = policy.decide(item, memory).memory
     assert policy.decide(one, memory) == policy.decide(one, memory)
+
+
+@each_policy
+@quickly
+@given(data=st.data())
+def test_a_level_that_depends_on_the_time_alone_is_what_is_decided(
+    policy: Policy[Any, Any], data: st.DataObject
+) -> None:
+    one = data.draw(views(policy))
+    level = policy.level_at(one.now)
+    wants = policy.decide(one, policy.begin()).wants
+    assert level is None or set(wants.values()) <= {level}
+    assert level is None or policy.works_without_sample or level in NO_LEVEL
 
 
 @each_policy

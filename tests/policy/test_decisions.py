@@ -16,7 +16,7 @@ from orchestrator.policy.kinds.branch_ratio import (
     WINDOW,
     BranchRatio,
 )
-from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.kinds.want import Level, resolve_khz
 from orchestrator.policy.kinds.workload import FixedWorkload, Workload
@@ -127,9 +127,34 @@ def test_f17_hour_zero_is_in_no_list_unless_it_is_named() -> None:
     assert run(TimeOfDay(quiet=whole_hours([0])), [view(now=at(0))]) == [{0: MIN}]
 
 
-def test_an_hour_in_no_list_leaves_the_clock_as_it_is() -> None:
+@pytest.mark.parametrize(
+    ("otherwise", "after_busy", "after_quiet"),
+    [
+        (Otherwise.NONE, None, None),
+        (Otherwise.BUSY, MAX, MAX),
+        (Otherwise.MEDIUM, MED, MED),
+        (Otherwise.QUIET, MIN, MIN),
+        (Otherwise.UNCHANGED, MAX, MIN),
+    ],
+)
+def test_an_hour_in_no_list_is_as_the_policy_says_otherwise(
+    otherwise: Otherwise, after_busy: int | None, after_quiet: int | None
+) -> None:
     seen = [view(now=at(5)), view(now=at(6)), view(now=at(13)), view(now=at(14))]
-    assert run(HOURS, seen) == [{0: MAX}, {0: MAX}, {0: MIN}, {0: MIN}]
+    assert run(replace(HOURS, otherwise=otherwise), seen) == [
+        {0: MAX},
+        {0: after_busy},
+        {0: MIN},
+        {0: after_quiet},
+    ]
+
+
+def test_a_quiet_window_ends_without_a_vote_by_default() -> None:
+    night = TimeOfDay(quiet=(parse_window("05:25-05:28"),))
+    assert run(night, [view(now=at(5, 27)), view(now=at(5, 28))]) == [
+        {0: MIN},
+        {0: None},
+    ]
 
 
 def test_f17_a_zone_of_its_own_follows_summer_time() -> None:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
-from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.policy.timetable import whole_hours
@@ -38,6 +40,9 @@ from tests.policy.vcpu_samples import STEPS
 
 if TYPE_CHECKING:
     from tests.policy.engine_harness import EngineHarness
+
+
+HOURS = whole_hours([12])
 
 
 def test_a_policy_votes_once_and_again_only_when_it_changes_its_mind(
@@ -122,6 +127,34 @@ def test_what_can_never_work_is_refused_with_its_reason(harness: EngineHarness) 
         harness.engine.install(UUID, guest(0), order(BranchRatio(), 0))
     assert not list(harness.engine.statuses())
     assert harness.kept == set()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        TimeOfDay(quiet=whole_hours([13]), traffic=HOURS, avg_pps=1, max_pps=2),
+        TimeOfDay(traffic=HOURS, otherwise=Otherwise.QUIET, avg_pps=1, max_pps=2),
+    ],
+)
+def test_a_timetable_works_without_the_samples_of_its_times_of_traffic(
+    harness: EngineHarness, policy: TimeOfDay
+) -> None:
+    harness.obstacle = harness.failure = "the host has no packet counter"
+    harness.engine.install(UUID, OPERATOR, order(policy))
+    assert harness.problem() == "the host has no packet counter"
+    harness.tick()
+    assert harness.new_votes() == {}
+    harness.tick(3600.0)
+    assert harness.new_votes() == {0: MIN, 1: MIN}
+
+
+def test_a_timetable_of_traffic_alone_is_refused_without_samples(
+    harness: EngineHarness,
+) -> None:
+    harness.obstacle = "the host has no packet counter"
+    policy = TimeOfDay(traffic=HOURS, avg_pps=1, max_pps=2)
+    with pytest.raises(PolicyError, match="time-of-day: the host has no packet"):
+        harness.engine.install(UUID, OPERATOR, order(policy))
 
 
 def test_a_domain_that_does_not_run_has_no_policies(harness: EngineHarness) -> None:
@@ -241,11 +274,11 @@ def test_replacing_a_policy_withdraws_no_vote_until_the_new_one_decides(
     harness.engine.install(UUID, OPERATOR, order(HIGH, 1))
     harness.tick()
     assert harness.new_votes() == {0: MIN, 1: MAX}
-    harness.held = []
-    harness.engine.install(UUID, guest(0), order(BY_PACKETS, 0))
+    harness.engine.install(UUID, guest(1), order(HIGH, 0))
     harness.engine.install(UUID, OPERATOR, order(MEDIUM, 1))
+    assert harness.new_votes() == {}
     harness.tick()
-    assert harness.new_votes() == {1: MED}
+    assert harness.new_votes() == {0: MAX, 1: MED}
 
 
 def test_a_paused_domain_keeps_its_votes_and_is_not_sampled(
@@ -323,13 +356,53 @@ def test_configured_policies_are_installed_and_failures_reported(
     assert harness.new_votes() == {1: None}
 
 
-def test_as_is_keeps_what_the_policy_wanted_before(harness: EngineHarness) -> None:
-    policy = TimeOfDay(quiet=whole_hours([12]))
-    harness.engine.install(UUID, RULE, order(policy))
+NOON_QUIET = TimeOfDay(quiet=whole_hours([12]), otherwise=Otherwise.UNCHANGED)
+
+
+def test_unchanged_keeps_what_the_policy_wanted_before(harness: EngineHarness) -> None:
+    harness.engine.install(UUID, RULE, order(NOON_QUIET))
     harness.tick()
     assert harness.new_votes() == {0: MIN, 1: MIN}
     harness.tick(3600.0)
     assert harness.new_votes() == {}
+
+
+@pytest.mark.parametrize("source", [RULE, METADATA, OPERATOR, guest(0)])
+def test_a_policy_that_replaces_another_begins_without_its_level(
+    harness: EngineHarness, source: Source
+) -> None:
+    harness.engine.install(UUID, source, order(NOON_QUIET, 0, 1))
+    harness.tick()
+    assert harness.new_votes() == {0: MIN, 1: MIN}
+    corrected = replace(NOON_QUIET, zone=ZoneInfo("Asia/Tokyo"))
+    harness.engine.install(UUID, source, order(corrected, 0, 1))
+    assert harness.new_votes() == {}
+    harness.tick(1.0)
+    assert harness.new_votes() == {0: None, 1: None}
+
+
+def test_a_policy_that_samples_and_replaces_another_begins_without_votes(
+    harness: EngineHarness,
+) -> None:
+    harness.engine.install(UUID, RULE, order(LOW))
+    harness.tick()
+    harness.new_votes()
+    harness.held = []
+    harness.engine.install(UUID, RULE, order(BY_PACKETS))
+    assert harness.new_votes() == {0: None, 1: None}
+
+
+def test_a_vcpu_that_the_replacement_does_not_name_loses_its_vote(
+    harness: EngineHarness,
+) -> None:
+    harness.engine.install(UUID, OPERATOR, order(LOW, 0, 1))
+    harness.tick()
+    harness.new_votes()
+    harness.engine.install(UUID, OPERATOR, order(LOW, 0))
+    (status,) = harness.engine.statuses()
+    assert status.wants_khz == {0: MIN}
+    harness.tick()
+    assert harness.new_votes() == {1: None}
 
 
 def test_statuses_show_what_each_policy_wants(harness: EngineHarness) -> None:

@@ -13,7 +13,7 @@ from orchestrator.channel.protocol import PolicyPacket
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.guest_request import interpret_request
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
-from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.subject import PolicyOrder
@@ -62,6 +62,7 @@ def test_guest_cli_s_time_policy_is_understood() -> None:
         busy=whole_hours([3, 4, 5]),
         quiet=whole_hours([11, 12, 13]),
         traffic=whole_hours([8, 10]),
+        otherwise=Otherwise.UNCHANGED,
         avg_pps=1_800_000,
         max_pps=2_000_000,
     )

@@ -106,6 +106,32 @@ def test_whole_hours_cover_just_themselves(hours: set[int], hour: int) -> None:
     assert is_within(whole_hours(hours), on("tue", f"{hour}:00")) == (hour in hours)
 
 
+@pytest.mark.parametrize(
+    ("hours", "texts"),
+    [
+        ([], []),
+        ([3, 4, 5, 8], ["03:00-06:00", "08:00-09:00"]),
+        ([23, 0, 1], ["00:00-02:00", "23:00-24:00"]),
+        (range(24), ["00:00-24:00"]),
+    ],
+)
+def test_hours_in_a_row_are_one_window(hours: list[int], texts: list[str]) -> None:
+    assert [format_window(window) for window in whole_hours(hours)] == texts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mon-fri 08:00-18:00",
+        "sat,sun 00:00-24:00",
+        "mon,wed-sun 08:00-09:00",
+        "tue 08:00-09:00",
+    ],
+)
+def test_days_in_a_row_are_written_as_people_write_them(text: str) -> None:
+    assert format_window(parse_window(text)) == text
+
+
 @given(
     st.builds(
         Window,

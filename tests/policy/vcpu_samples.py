@@ -12,7 +12,7 @@ from examples.contributing.policy_kind import AnyTraffic
 from orchestrator.limits import Limits, window_of
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
-from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.kinds.workload import FixedWorkload, Workload
@@ -35,6 +35,7 @@ POLICIES: dict[str, Policy[Any, Any]] = {
         busy=whole_hours([3, 4, 5]),
         quiet=whole_hours([0, 12]),
         traffic=whole_hours([8, 10]),
+        otherwise=Otherwise.UNCHANGED,
         avg_pps=TRAFFIC.avg_pps,
         max_pps=TRAFFIC.max_pps,
     ),

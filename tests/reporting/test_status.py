@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator import events as e
-from orchestrator.config import BoundsConfig, Config
+from orchestrator.config import BoundsConfig, Config, config_from
 from orchestrator.control import models
 from orchestrator.limits import Limits
 from orchestrator.monitor.client.views import MonitorSnapshot
 from orchestrator.power.kernel_limits import KernelLimits
-from orchestrator.reporting.status import StatusBuilder
+from orchestrator.reporting.status import StatusBuilder, render_policy
 from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import channel, domain, topology, vcpu
+from tests.policy.vcpu_samples import NOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,3 +206,23 @@ def test_a_cpu_beside_host_work_has_a_reason_unless_it_is_overridden() -> None:
     host.tell(e.OverrideSet(0, 1_200_000))
     host.settle()
     assert {cpu.reason for cpu in build(host)[0].cpus} == {None}
+
+
+def test_a_policy_shows_what_its_timetable_changes_next() -> None:
+    rules = [
+        {"match": "*", "kind": "time-of-day", "busy": ["08:00-18:00"]}
+        | {"zone": "Asia/Kathmandu", "vcpus": "0"},
+        {"match": "*", "kind": "workload", "workload": "low"},
+    ]
+    host = SimulatedHost(config_from({"policy": rules}))
+    spec = domain(channels=())
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    timed, fixed = (render_policy(it, NOON) for it in host.engine.statuses())
+    # At noon in UTC it is 17:45 there.
+    assert timed.model_dump(mode="json")["next_change"] == {
+        "at": "2026-03-04T18:00:00+05:45",
+        "level": "none",
+    }
+    assert fixed.next_change is None

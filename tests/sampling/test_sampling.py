@@ -128,6 +128,26 @@ def test_a_domain_without_interfaces_has_no_traffic_to_see(tmp_path: Path) -> No
         InterfaceCounters(tmp_path, no_function).read([])
 
 
+@pytest.mark.parametrize(
+    ("interfaces", "obstacle"),
+    [
+        ([], "the domain has no matching network interface"),
+        (
+            [spec(InterfaceKind.TAP, "vnet0"), spec(InterfaceKind.UNCOUNTED)],
+            f"the host has no packet counter for {MAC}",
+        ),
+        # The device may appear.
+        ([spec(InterfaceKind.TAP, "vnet7")], None),
+        ([spec(InterfaceKind.VIRTUAL_FUNCTION)], None),
+    ],
+)
+def test_traffic_that_can_never_be_counted_is_an_obstacle(
+    tmp_path: Path, interfaces: list[InterfaceSpec], obstacle: str | None
+) -> None:
+    target = SampleTarget(UUID, tuple(interfaces), frozenset())
+    assert PacketSampler(tmp_path).find_obstacle(target) == obstacle
+
+
 @pytest.mark.skipif(
     os.geteuid() != 0
     or shutil.which("unshare") is None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cli.output.tables.cells import NONE, is_simulated, name
@@ -12,9 +13,15 @@ from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from orchestrator.control.documents import Cpu, Policy, PolicyList, PolicyWant
+    from orchestrator.control.documents import (
+        Cpu,
+        Policy,
+        PolicyChange,
+        PolicyList,
+        PolicyWant,
+    )
 
 DEFAULT_NAME = "default"
 """Name of a policy of 'policy set' that was given none."""
@@ -25,8 +32,16 @@ _COLUMNS = (
     Column(title="vCPUs", rank=2),
     Column(title="Wants", rank=1),
 )
+_CHANGE = Column(title="Next change", rank=3)
+_PREVIEW_COLUMNS = (
+    Column(title="From"),
+    Column(title="Until", rank=1),
+    Column(title="Frequency"),
+)
+_TIME = "%a %Y-%m-%d %H:%M %z"
 _STYLES = {"operator": Style.NOTABLE, "guest": Style.PLAIN}
 _NO_VOTE = "no preference"
+_LEVELS = {"none": _NO_VOTE, "sampled": "by samples"}
 _OVERRULED = "overruled"
 """A policy of a source with higher precedence counts."""
 
@@ -38,8 +53,8 @@ def build_policies(document: PolicyList, cpus: list[Cpu]) -> tuple[Sheet, ...]:
     return (
         Sheet(
             facts=(simulated,) if is_simulated(cpus) else (),
-            columns=(_DOMAIN, *_COLUMNS),
-            rows=tuple((name(p["domain"]), *policy_fields(p)) for p in policies),
+            columns=(_DOMAIN, *_columns(policies)),
+            rows=tuple((name(p["domain"]), *_row(p, policies)) for p in policies),
             notes=tuple(
                 Cell(printable(f"{p['domain']}: {format_source(p)}: {why}"), Style.BAD)
                 for p in policies
@@ -51,9 +66,63 @@ def build_policies(document: PolicyList, cpus: list[Cpu]) -> tuple[Sheet, ...]:
 
 def build_own_policies(policies: Iterable[Policy]) -> Sheet:
     """List the policies of one domain."""
+    listed = list(policies)
     return Sheet(
-        columns=_COLUMNS, rows=tuple(policy_fields(policy) for policy in policies)
+        columns=_columns(listed), rows=tuple(_row(policy, listed) for policy in listed)
     )
+
+
+def build_preview(
+    text: str, zone: str | None, changes: Sequence[PolicyChange], end: str
+) -> tuple[Sheet, ...]:
+    """List what a policy will request.
+
+    Args:
+        text: the policy.
+        zone: its time zone; None: the host's.
+        changes: the first is the level at the beginning.
+        end: when the preview ends, ISO 8601.
+    """
+    ends = [*(change["at"] for change in changes[1:]), end]
+    rows = tuple(
+        (
+            Cell(_format_time(change["at"])),
+            Cell(_format_time(until)),
+            Cell(format_level(change["level"])),
+        )
+        for change, until in zip(changes, ends, strict=True)
+    )
+    facts = (
+        ("Policy", Cell(printable(text))),
+        ("Time zone", Cell(zone or "of this host")),
+    )
+    return (Sheet(facts=facts, columns=_PREVIEW_COLUMNS, rows=rows),)
+
+
+def format_level(level: str) -> str:
+    """Write what a policy requests at a time."""
+    return _LEVELS.get(level, level)
+
+
+def _format_time(text: str) -> str:
+    """Write a time in its own zone, in which the policy's times are written too."""
+    return datetime.fromisoformat(text).strftime(_TIME)
+
+
+def _columns(policies: Sequence[Policy]) -> tuple[Column, ...]:
+    has_change = any(policy["next_change"] for policy in policies)
+    return (*_COLUMNS, _CHANGE) if has_change else _COLUMNS
+
+
+def _row(policy: Policy, policies: Sequence[Policy]) -> tuple[Cell, ...]:
+    """Write one of these policies, with its next change if any of them has one."""
+    change = policy["next_change"]
+    if change is None:
+        cell = NONE
+    else:
+        level = format_level(change["level"])
+        cell = Cell(f"{level} from {_format_time(change['at'])}")
+    return (*policy_fields(policy), cell)[: len(_columns(policies))]
 
 
 def format_source(policy: Policy) -> str:

@@ -5,15 +5,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from orchestrator.control.models.document import CpuNumber, Document, Khz
 from orchestrator.policy.kinds.contract import PolicyKind
 from orchestrator.policy.kinds.table import KINDS
+from orchestrator.policy.schedule import ScheduledLevel
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import LONGEST
 
-__all__ = ["Policy", "PolicyList", "PolicyOfDomain", "PolicyRequest", "PolicyWant"]
+__all__ = [
+    "Policy",
+    "PolicyAnswer",
+    "PolicyChange",
+    "PolicyList",
+    "PolicyOfDomain",
+    "PolicyRequest",
+    "PolicyWant",
+]
 
 
 class PolicyWant(Document):
@@ -26,6 +35,15 @@ class PolicyWant(Document):
     counts: bool = True
     """Whether the request takes part in the vote; false: a policy from a source of
     higher precedence applies to the vCPU."""
+
+
+class PolicyChange(Document):
+    """A change that the timetable of a policy makes."""
+
+    at: AwareDatetime
+    """When: ISO 8601, in the time zone of the policy, else of the host."""
+    level: ScheduledLevel
+    """What the policy requests from then on."""
 
 
 class Policy(Document):
@@ -46,6 +64,15 @@ class Policy(Document):
     can be set."""
     problem: str | None
     """Why the policy has no data to decide on, and so does not vote; null if it has."""
+    next_change: PolicyChange | None = None
+    """The next change by the time of day; null: the time changes nothing."""
+
+
+class PolicyAnswer(Policy):
+    """A policy that was set."""
+
+    warnings: tuple[str, ...] = ()
+    """What keeps it from taking effect now, or for some of its vCPUs."""
 
 
 class PolicyOfDomain(Policy):

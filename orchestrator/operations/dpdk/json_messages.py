@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.errors import ConfigError
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
-from orchestrator.policy.kinds.time_of_day import TimeOfDay
+from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.rule import find_problems, make_rule
@@ -278,7 +278,7 @@ class _Reader:
     def rule(self) -> PolicyRule:
         kind = self.choice("policy_type", _PolicyType, _PolicyType.TIME)
         options = {name: it for name, it in self._options(kind).items() if it != ()}
-        if kind is _PolicyType.TIME and not options:
+        if kind is _PolicyType.TIME and not options.keys() & {"busy", "quiet"}:
             raise ConfigError("policy_type TIME: missing busy_hours or quiet_hours")
         rule = make_rule("*", _KINDS[kind], options)
         problems = [
@@ -295,6 +295,7 @@ class _Reader:
                 return {
                     "busy": self.list("busy_hours", _hour),
                     "quiet": self.list("quiet_hours", _hour),
+                    "otherwise": str(Otherwise.UNCHANGED),
                 }
             case _PolicyType.TRAFFIC:
                 return {

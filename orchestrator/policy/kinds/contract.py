@@ -16,10 +16,11 @@ from orchestrator.policy.kinds.option import options_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
+    from zoneinfo import ZoneInfo
 
     from orchestrator.limits import Window
     from orchestrator.policy.kinds.option import Option, Problem, Spelling
-    from orchestrator.policy.kinds.want import Want
+    from orchestrator.policy.kinds.want import Level, Want
     from orchestrator.sampling.kinds import SampleKind
 
 PolicyKind = NewType("PolicyKind", str)
@@ -107,6 +108,32 @@ class Policy(ABC, Generic[ValueT, MemoryT]):
     def needs_sample(self) -> bool:
         """Whether it samples with these options."""
         return self.sample is not None
+
+    @property
+    def works_without_sample(self) -> bool:
+        """Whether it votes at some time even if nothing can be sampled."""
+        return not self.needs_sample
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The zone whose time of day it depends on; None: the host's."""
+        return None
+
+    def level_at(self, moment: datetime) -> Level | None:  # noqa: ARG002 - a default
+        """Return the level of a moment.
+
+        Args:
+            moment: aware, in the host's local zone.
+
+        Returns:
+            What all vCPUs get then; None: it depends on samples.
+        """
+        return None
+
+    @property
+    def changes_min(self) -> frozenset[int]:
+        """Minutes of the day, in `zone`, at which `level_at` may change."""
+        return frozenset()
 
     @abstractmethod
     def begin(self) -> MemoryT:

@@ -23,7 +23,7 @@ class Level(StrEnum):
     MIN = "min"
     """The lowest step."""
     AS_IS = "as-is"
-    """The same as before."""
+    """The same as before; nothing, if there was nothing before."""
     NO_VOTE = "no-vote"
     """Nothing: the policy knows nothing, or has no preference now."""
 

@@ -17,6 +17,7 @@ from orchestrator.policy.kinds.want import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from orchestrator.policy.kinds.contract import PolicyView
 
@@ -57,3 +58,7 @@ class FixedWorkload(Policy[Any, None]):
         """Want the same of all vCPUs, always."""
         level = _LEVELS[self.workload]
         return Decision({it.vcpu: level for it in view.vcpus}, memory)
+
+    def level_at(self, moment: datetime) -> Level:  # noqa: ARG002 - always the same
+        """Return its level."""
+        return _LEVELS[self.workload]
