@@ -133,6 +133,7 @@ def test_a_malformed_message_is_refused(data: bytes) -> None:
         decode(data)
 
 
+@pytest.mark.fuzz
 @given(st.binary())
 def test_invalid_bytes_raise_only_handoff_error(data: bytes) -> None:
     with pytest.raises(HandoffError):
