@@ -89,7 +89,7 @@ class Listener:
         if self._server is None or self._runner is None:
             return
         # First the name: no client shall connect to a daemon that no longer answers.
-        self._path.unlink(missing_ok=True)
+        remove(self._path)
         self._server.close()
         self._streams.stop()
         await self._routes.stop()
@@ -194,6 +194,14 @@ def _listen(path: Path, mode: int, group_id: int | None) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def remove(path: Path) -> None:
+    """Remove a socket or lock at the end; the next start replaces what stays."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("cannot remove %s: %s", path, error.strerror)
 
 
 def _remove_stale(path: Path) -> None:
