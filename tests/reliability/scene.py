@@ -55,6 +55,7 @@ CONFIG = """\
 resync_s = 600
 [power]
 release_after_s = 0.05
+verify_s = 600
 """
 _SERVING = "INFO serving mode="
 _QUIET_S = 0.05
