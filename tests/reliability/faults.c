@@ -24,18 +24,20 @@
 #include <unistd.h>
 
 enum process { NONE, MAIN, MONITOR };
-enum fault { RECORD, STOP_BEFORE, STOP_AFTER, FAIL };
+// FAIL_ONWARDS: this call and all later ones of its kind fail; only files are counted.
+enum fault { RECORD, STOP_BEFORE, STOP_AFTER, FAIL, FAIL_ONWARDS };
 
 struct control {
     uint32_t process;     // whose calls count; set last
     uint32_t at;          // the call at which the fault happens, from 1
     uint32_t fault;
-    uint32_t error;       // errno of FAIL
+    uint32_t error;       // errno of calls that fail
     uint32_t calls;       // counted so far
     uint32_t is_reached;
     uint32_t monitor_pid; // the last one that was started
     uint32_t trace_bytes;
     uint32_t activity;    // calls that would count, of both processes, armed or not
+    char failing[16];     // kind of call that fails from now on
     char watched[256];    // directory whose files count
     char trace[1 << 16];  // a line for each counted call
 };
@@ -87,7 +89,7 @@ static int name_of(int fd, char *name, size_t size)
     socklen_t type_size = sizeof type;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) == 0) {
         snprintf(name, size, "handoff");
-        return type == SOCK_SEQPACKET;
+        return type == SOCK_SEQPACKET && control->fault != FAIL_ONWARDS;
     }
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -115,19 +117,28 @@ static void stop(void)
     errno = error;
 }
 
+static enum fault fail(void)
+{
+    errno = control->error;
+    __atomic_store_n(&control->is_reached, 1, __ATOMIC_SEQ_CST);
+    return FAIL;
+}
+
 // Count a call; return what is to happen to it.
 static enum fault begin(const char *call, const char *name)
 {
     record(call, name);
     uint32_t number = __atomic_add_fetch(&control->calls, 1, __ATOMIC_SEQ_CST);
+    if (strcmp(control->failing, call) == 0)
+        return fail();
     if (number != control->at)
         return RECORD;
+    if (control->fault == FAIL_ONWARDS)
+        strncpy(control->failing, call, sizeof control->failing - 1);
+    if (control->fault >= FAIL)
+        return fail();
     if (control->fault == STOP_BEFORE)
         stop();
-    if (control->fault == FAIL) {
-        errno = control->error;
-        __atomic_store_n(&control->is_reached, 1, __ATOMIC_SEQ_CST);
-    }
     return control->fault;
 }
 

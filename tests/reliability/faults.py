@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
 SOURCE = Path(__file__).with_name("faults.c")
+HANDOFF = "handoff"
+"""What the trace calls the socket between main and the monitor."""
 CONTROL_VARIABLE = "VMPOWER_TEST_FAULTS"
 """Environment variable with the path of the control file."""
 
@@ -45,6 +47,8 @@ class Fault(IntEnum):
     """SIGSTOP after the call."""
     FAIL = 3
     """The call is not made and returns an error."""
+    FAIL_ONWARDS = 4
+    """So do all later calls of its kind, until `disarm`. Only calls on files count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +60,16 @@ class Point:
     """The number of the call from the moment of arming, from 1."""
     fault: Fault
     error: int = 0
-    """errno of a call that fails."""
+    """errno of calls that fail."""
 
 
 _WORDS = (
     *("process", "at", "fault", "error", "calls", "is_reached", "monitor_pid"),
     *("trace_bytes", "activity"),
 )
-"""The 32-bit fields of `struct control`, in its order; then a path, then the trace."""
-_WATCHED_AT = 4 * len(_WORDS)
+"""The 32-bit fields of `struct control`, in its order; then three texts."""
+_FAILING_AT = 4 * len(_WORDS)
+_WATCHED_AT = _FAILING_AT + 16
 _TRACE_AT = _WATCHED_AT + 256
 _TRACE_BYTES = 1 << 16
 
@@ -87,7 +92,7 @@ class Faults:
         self._file.write_bytes(bytes(_TRACE_AT + _TRACE_BYTES))
         with self._file.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
-        self._words = memoryview(self._memory)[:_WATCHED_AT].cast("I")
+        self._words = memoryview(self._memory)[:_FAILING_AT].cast("I")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -108,6 +113,7 @@ class Faults:
         self.disarm()
         for name in ("calls", "is_reached", "trace_bytes"):
             self._write(name, 0)
+        self._memory[_FAILING_AT:_WATCHED_AT] = bytes(16)
         self._write("at", point.at)
         self._write("fault", point.fault)
         self._write("error", point.error)

@@ -28,6 +28,7 @@ from tests.daemon.libvirt_test_guests import (
     tree_bytes,
     write_driver_file,
 )
+from tests.reliability.faults import Fault
 from tests.reliability.programs import (
     PATIENCE_S,
     ForkServer,
@@ -289,7 +290,8 @@ class Scene:
         self.faults.arm(point)
         phase.begin(self)
         self._wait_until_over(phase, lambda: self.faults.is_reached)
-        self.faults.disarm()
+        if point.fault is not Fault.FAIL_ONWARDS:
+            self.faults.disarm()
         return self.faults.is_reached
 
     def _wait_until_over(self, phase: Phase, is_enough: Callable[[], bool]) -> None:

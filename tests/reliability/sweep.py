@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cli.framework.failures import ExitStatus
-from tests.reliability.faults import Fault, Point, Process
+from tests.reliability.faults import HANDOFF, Fault, Point, Process
 from tests.reliability.programs import PATIENCE_S
 from tests.reliability.scene import (
     END,
@@ -52,6 +52,7 @@ ERRORS = (
     *(errno.ENOSPC, errno.EIO, errno.EBUSY, errno.EPERM, errno.EMFILE, errno.EINTR),
 )
 _ENDS_IN_ORDER = (0, ExitStatus.FAILED, ExitStatus.DENIED)
+_LASTING = ERRORS[:-1]  # a call is interrupted once
 NOT_REACHED = "not reached"
 _TRIES = 3
 
@@ -67,7 +68,9 @@ class Case:
 
     def __str__(self) -> str:
         point = self.point
-        fault = errno.errorcode.get(point.error, point.fault.name.lower())
+        fault = point.fault.name.lower().replace("_", " ")
+        if point.error:
+            fault += f" with {errno.errorcode[point.error]}"
         place = f"{point.process.name.lower()}'s call {point.at} in '{self.step}'"
         return f"{fault} at {place} ({self.call})"
 
@@ -113,6 +116,19 @@ class Sweep:
             for number, call in enumerate(self._calls(step, process), 1)
             for error in ERRORS
         ]
+
+    def lasting_errors(self, *steps: str) -> list[Case]:
+        """Return main's calls on files in steps, each with one error that lasts."""
+        return [
+            Case(step, Point(Process.MAIN, number, Fault.FAIL_ONWARDS, error), call)
+            for step in steps
+            for number, call in enumerate(self._calls_on_files(step), 1)
+            for error in (_LASTING[number % len(_LASTING)],)
+        ]
+
+    def _calls_on_files(self, step: str) -> list[str]:
+        calls = self._calls(step, Process.MAIN)
+        return [call for call in calls if not call.endswith(HANDOFF)]
 
     def _calls(self, step: str, process: Process) -> list[str]:
         if (step, process) not in self._recorded:
@@ -233,6 +249,7 @@ def _terminate(scene: Scene) -> None:
 
 def _recover(scene: Scene, case: Case) -> None:
     """Start the daemon or `vmpower restore`, in turn, and check the tree."""
+    scene.faults.disarm()
     scene.kill_both()
     scene.unplug()
     if case.point.at % 2:
@@ -242,7 +259,7 @@ def _recover(scene: Scene, case: Case) -> None:
     else:
         scene.start()
         _terminate(scene)
-    if case.point.fault is Fault.FAIL:
+    if case.point.error:
         assert not scene.effective_differences(), scene.effective_differences()
     else:
         assert scene.is_original, scene.differences()

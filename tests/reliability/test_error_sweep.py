@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of every system call: the daemon lives, and every setting is restored.
 
-ENOSPC, EIO, EBUSY, EPERM, EMFILE and EINTR, once each: a sample of them, at even
-distances; all of them by `make fuzz`.
+ENOSPC, EIO, EBUSY, EPERM, EMFILE and EINTR, once and lasting: a sample of the calls, at
+even distances; all of them by `make fuzz`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,21 @@ def test_no_error_ends_the_daemon_or_leaves_a_setting_changed(
 ) -> None:
     cases = choose(sweep.errors(process, *LIFE), count)
     check(sweep.run(cases, call_fails))
+
+
+def test_an_error_that_lasts_does_not_end_the_daemon_and_all_is_restored_after_it(
+    sweep: Sweep, check: Check
+) -> None:
+    cases = choose(sweep.lasting_errors(*LIFE), 4)
+    check(sweep.run(cases, call_fails))
+
+
+@pytest.mark.parametrize("step", ["replay", "restore"])
+def test_restoring_can_be_repeated_after_an_error_that_lasted(
+    sweep: Sweep, check: Check, step: str
+) -> None:
+    cases = choose(sweep.lasting_errors(step), 1)
+    check(sweep.run(cases, call_of_restoring_fails))
 
 
 @pytest.mark.parametrize(
