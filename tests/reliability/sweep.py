@@ -18,6 +18,7 @@ from tests.reliability.scene import (
     RELEASE,
     REPLAY,
     RESTORE,
+    START,
     TAKE,
     UNDO,
     WRITE,
@@ -32,18 +33,19 @@ if TYPE_CHECKING:
     from tests.reliability.faults import Faults
     from tests.reliability.programs import ForkServer
 
-_LIFE = (PREPARE, TAKE, WRITE, RELEASE, PREPARE, TAKE, END)
+_LIFE = (START, PREPARE, TAKE, WRITE, RELEASE, PREPARE, TAKE, END)
 _STEPS: dict[str, tuple[Phase, ...]] = {
-    "prepare": _LIFE[:1],
-    "take": _LIFE[:2],
-    "write": _LIFE[:3],
-    "release": _LIFE[:4],
-    "prepare again": _LIFE[:5],
-    "take again": _LIFE[:6],
+    "start": _LIFE[:1],
+    "prepare": _LIFE[:2],
+    "take": _LIFE[:3],
+    "write": _LIFE[:4],
+    "release": _LIFE[:5],
+    "prepare again": _LIFE[:6],
+    "take again": _LIFE[:7],
     "end": _LIFE,
-    "undo": (*_LIFE[:3], UNDO),
-    "replay": (*_LIFE[:3], REPLAY),
-    "restore": (*_LIFE[:3], RESTORE),
+    "undo": (*_LIFE[:4], UNDO),
+    "replay": (*_LIFE[:4], REPLAY),
+    "restore": (*_LIFE[:4], RESTORE),
 }
 """Each step, with the phases that lead to it; it is the last of them."""
 LIFE = tuple(_STEPS)[: len(_LIFE)]
@@ -132,22 +134,27 @@ class Sweep:
 
     def _calls(self, step: str, process: Process) -> list[str]:
         if (step, process) not in self._recorded:
-            self._record(step, process)
+            # Of two runs, the calls of the one that makes fewer: most runs make them.
+            runs = (self._record(step, process), self._record(step, process))
+            for name in runs[0]:
+                fewer = min((run[name] for run in runs), key=len)
+                self._recorded[name, process] = fewer
         return self._recorded[step, process]
 
-    def _record(self, step: str, process: Process) -> None:
+    def _record(self, step: str, process: Process) -> dict[str, list[str]]:
         point = Point(process, 0, Fault.RECORD)
-        names = LIFE if step in LIFE else (*LIFE[:3], step)
+        names = LIFE if step in LIFE else (*LIFE[:4], step)
+        calls: dict[str, list[str]] = {}
         with Scene(self._server, self._faults) as scene:
-            scene.start()
             for name in names:
                 scene.reach(_STEPS[name][-1], point)
-                self._recorded[name, process] = self._faults.trace()
+                calls[name] = self._faults.trace()
         if step == "replay":
             # What follows the journal's end only reads the topology.
-            calls = self._recorded[step, process]
-            last = max(n for n, call in enumerate(calls) if "restore.json" in call)
-            del calls[last + 1 :]
+            made = calls[step]
+            last = max(n for n, call in enumerate(made) if "restore.json" in call)
+            del made[last + 1 :]
+        return calls
 
     def run(
         self, cases: Sequence[Case], judge: Callable[[Scene, Case], str]
@@ -169,7 +176,6 @@ class Sweep:
         for _ in range(_TRIES):
             with Scene(self._server, self._faults) as scene:
                 try:
-                    scene.start()
                     scene.complete(*before)
                     if scene.reach(last, case.point):
                         verdict = judge(scene, case)
@@ -185,7 +191,7 @@ def main_is_killed(scene: Scene, case: Case) -> str:
     """Kill main: the monitor restores everything, unless it has left at the end."""
     scene.kill_main()
     scene.wait_for_the_monitor_s_end()
-    is_undone = scene.is_original
+    is_undone = scene.is_given_back
     assert is_undone or case.step == "end", scene.differences()
     _recover(scene, case)
     return "restored by the monitor" if is_undone else "restored later"
@@ -257,7 +263,7 @@ def _recover(scene: Scene, case: Case) -> None:
         status = scene.main.wait()
         assert status == 0, f"vmpower restore ended with {status}"
     else:
-        scene.start()
+        scene.complete(START)
         _terminate(scene)
     if case.point.error:
         assert not scene.effective_differences(), scene.effective_differences()

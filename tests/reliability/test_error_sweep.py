@@ -28,18 +28,18 @@ MAIN, MONITOR = Process.MAIN, Process.MONITOR
 def test_no_error_ends_the_daemon_or_leaves_a_setting_changed(
     sweep: Sweep, check: Check, process: Process, count: int
 ) -> None:
-    cases = choose(sweep.errors(process, *LIFE), count)
+    cases = choose(sweep.errors(process, *LIFE[1:]), count)
     check(sweep.run(cases, call_fails))
 
 
 def test_an_error_that_lasts_does_not_end_the_daemon_and_all_is_restored_after_it(
     sweep: Sweep, check: Check
 ) -> None:
-    cases = choose(sweep.lasting_errors(*LIFE), 4)
+    cases = choose(sweep.lasting_errors(*LIFE[1:]), 4)
     check(sweep.run(cases, call_fails))
 
 
-@pytest.mark.parametrize("step", ["replay", "restore"])
+@pytest.mark.parametrize("step", ["start", "replay", "restore"])
 def test_restoring_can_be_repeated_after_an_error_that_lasted(
     sweep: Sweep, check: Check, step: str
 ) -> None:
@@ -48,7 +48,8 @@ def test_restoring_can_be_repeated_after_an_error_that_lasted(
 
 
 @pytest.mark.parametrize(
-    ("step", "process"), [("undo", MONITOR), ("replay", MAIN), ("restore", MAIN)]
+    ("step", "process"),
+    [("start", MAIN), ("undo", MONITOR), ("replay", MAIN), ("restore", MAIN)],
 )
 def test_restoring_can_be_repeated_after_any_error(
     sweep: Sweep, check: Check, step: str, process: Process
