@@ -351,7 +351,7 @@ def _is_changed(scene: Scene) -> bool:
 
 
 def _is_released(scene: Scene) -> bool:
-    return scene.is_original and not scene.journal.exists()
+    return scene.is_given_back and not scene.journal.exists()
 
 
 def _terminate(scene: Scene) -> None:
