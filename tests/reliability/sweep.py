@@ -197,10 +197,10 @@ def main_is_killed(scene: Scene, case: Case) -> str:
     return "restored by the monitor" if is_undone else "restored later"
 
 
-def monitor_is_killed(scene: Scene, _: Case) -> str:
+def monitor_is_killed(scene: Scene, case: Case) -> str:
     """Kill the monitor: main lives on and restores when it ends."""
     scene.kill_monitor()
-    _terminate(scene)
+    _end(scene, case)
     assert scene.is_original, scene.differences()
     assert not scene.journal.exists()
     return "restored by main"
@@ -218,7 +218,7 @@ def call_fails(scene: Scene, case: Case) -> str:
     """The daemon serves and ends in order; what was refused is restored later."""
     if case.step != "end":
         wait_for(lambda: _serves(scene), "it serves", timeout_s=PATIENCE_S)
-    _terminate(scene)
+    _end(scene, case)
     is_original = scene.is_original
     _recover(scene, case)
     return "restored by main" if is_original else "restored later"
@@ -249,6 +249,17 @@ def _serves(scene: Scene) -> bool:
 
 def _terminate(scene: Scene) -> None:
     scene.main.signal(signal.SIGTERM)
+    _wait_for_success(scene)
+
+
+def _end(scene: Scene, case: Case) -> None:
+    # A second SIGTERM would kill a process that has closed its event loop.
+    if case.step != "end":
+        scene.main.signal(signal.SIGTERM)
+    _wait_for_success(scene)
+
+
+def _wait_for_success(scene: Scene) -> None:
     status = scene.main.wait()
     assert status == 0, f"vmpowerd ended with {status}"
 
