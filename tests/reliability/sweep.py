@@ -188,13 +188,12 @@ class Sweep:
 
 
 def main_is_killed(scene: Scene, case: Case) -> str:
-    """Kill main: the monitor restores everything, unless it has left at the end."""
+    """Kill main: the monitor restores governors and frequencies, the next start all."""
     scene.kill_main()
     scene.wait_for_the_monitor_s_end()
-    is_undone = scene.is_given_back
-    assert is_undone or case.step == "end", scene.differences()
+    assert scene.is_given_back, scene.differences()
     _recover(scene, case)
-    return "restored by the monitor" if is_undone else "restored later"
+    return "restored by the monitor"
 
 
 def monitor_is_killed(scene: Scene, case: Case) -> str:
