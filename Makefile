@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test lint man api bench guest clean
+.PHONY: help setup demo check test fuzz lint man api bench guest clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,6 +28,11 @@ check: setup ## linters and pure tests, in under a minute
 test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 12 minutes or more
 	@$(PYTHON) -m pytest $(or $(ARGS),--cov)
 	@$(if $(ARGS),,$(PYTHON) -m scripts.pure_coverage)
+
+# Tests that are marked fuzz: two hundred times the examples, and the sweeps whole.
+fuzz: setup ## hostile inputs by the million, faults at every system call; an hour
+	@$(PYTHON) -m pytest -q -m fuzz --hypothesis-profile fuzz -o timeout=0 \
+		-n auto --maxprocesses 4 $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter, codespell and vermin
 	@$(PYTHON) -m pytest -q tests/test_linters.py

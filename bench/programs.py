@@ -25,14 +25,23 @@ def build(name: str) -> Path:
     newest = max(path.stat().st_mtime for path in (source, HERE / "packet.h"))
     if program.exists() and program.stat().st_mtime > newest:
         return program
+    CACHE.mkdir(parents=True, exist_ok=True)
+    compile_program(source, program)
+    return program
+
+
+def compile_program(source: Path, program: Path, *flags: str) -> None:
+    """Compile one file of C; the program, which may be in use, is replaced at once.
+
+    Raises:
+        BenchError: there is no compiler, or it failed.
+    """
     compiler = os.environ.get("CC") or shutil.which("cc")
     if compiler is None:
         raise BenchError("no C compiler: install gcc")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    # Under another name first: the program may be in use by another run.
-    fresh = CACHE / f"{name}.{os.getpid()}"
+    fresh = program.with_name(f"{program.name}.{os.getpid()}")
     done = subprocess.run(
-        [compiler, *_FLAGS, "-o", str(fresh), str(source)],
+        [compiler, *_FLAGS, *flags, "-o", str(fresh), str(source)],
         capture_output=True,
         text=True,
         check=False,
@@ -40,7 +49,6 @@ def build(name: str) -> Path:
     if done.returncode:
         raise BenchError(f"{source} does not compile:\n{done.stderr}")
     fresh.replace(program)
-    return program
 
 
 def compiler_version() -> str:

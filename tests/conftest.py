@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 
 from orchestrator.channel.protocol.generations import Generation
+from tests.properties import FUZZ_EXAMPLES
 
 _TESTS = Path(__file__).parent
-_SLOW = {_TESTS / "bench", _TESTS / "daemon"}
+_SLOW = {_TESTS / "bench", _TESTS / "daemon", _TESTS / "reliability"}
 """Each of their tests starts a daemon: half of the time of all but the rig."""
 
 # No test has a time limit of its own for each example: machines are loaded.
@@ -21,8 +22,9 @@ settings.load_profile("usual")
 # For `make check`; tests/properties.py scales the counts that tests name.
 settings.register_profile("fast", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.register_profile("fuzz", max_examples=FUZZ_EXAMPLES, deadline=None)
 
-pytest_plugins = ("tests.rig.fixtures",)
+pytest_plugins = ("tests.rig.fixtures", "tests.fuzz_counts")
 
 
 def pytest_configure() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import stat
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from orchestrator.control.deadlines import Deadlines
     from orchestrator.control.service import ControlBackend
+
+logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
 """Connections at one socket. Every user of the host may connect to the read-only one,
@@ -99,7 +102,7 @@ class Listener:
         if self._server is None or self._runner is None:
             return
         # First the name: no client shall connect to a daemon that no longer answers.
-        self._path.unlink(missing_ok=True)
+        remove(self._path)
         self._server.close()
         self._streams.stop()
         await self._routes.stop()
@@ -180,6 +183,14 @@ def _listen(path: Path, mode: int, group_id: int | None) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def remove(path: Path) -> None:
+    """Remove a socket or lock at the end; the next start replaces what stays."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("cannot remove %s: %s", path, error.strerror)
 
 
 def _remove_stale(path: Path) -> None:

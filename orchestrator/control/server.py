@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.deadlines import Deadlines
-from orchestrator.control.listener import Listener
+from orchestrator.control.listener import Listener, remove
 from orchestrator.errors import ControlError
 from orchestrator.system.lock_file import lock_private
 from orchestrator.system.ownership import (
@@ -85,7 +85,7 @@ class ControlServer:
         """
         await asyncio.gather(self._control.stop(), self._read_only.stop())
         if self._lock_fd is not None:
-            (self._run_dir / LOCK).unlink(missing_ok=True)
+            remove(self._run_dir / LOCK)
             os.close(self._lock_fd)
             self._lock_fd = None
 

@@ -138,7 +138,7 @@ def validate_settings(text: str) -> None:
     rules = etree.RelaxNG(etree.fromstring(build_schema().encode()))
     try:
         element = etree.fromstring(text.encode(), etree.XMLParser(load_dtd=False))
-    except etree.XMLSyntaxError as error:
+    except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
         raise DomainXmlError(f"<policy> is not well-formed: {error}") from error
     if not rules.validate(element):
         last = rules.error_log.last_error

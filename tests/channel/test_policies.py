@@ -112,6 +112,7 @@ def test_what_was_encoded_decodes_to_itself(
     assert decode_policy(data, generation) == packet
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("generation", GENERATIONS.values())
 @given(data=st.binary(max_size=600) | st.sampled_from([456, 460, 464]).map(bytes))
 def test_no_bytes_raise_anything_but_packet_error(

@@ -96,6 +96,7 @@ def test_an_encoded_request_decodes_to_itself(
     assert decode(packet, generation) == request
 
 
+@pytest.mark.fuzz
 @given(st.binary(max_size=2 * SIZE))
 def test_invalid_bytes_raise_only_packet_errors(data: bytes) -> None:
     if len(data) == SIZE:
@@ -112,6 +113,7 @@ def test_an_answer_differs_from_its_packet_only_in_the_code(packet: bytes) -> No
     assert answer[12:16] == b"\2\0\0\0"
 
 
+@pytest.mark.fuzz
 @given(st.lists(requests, max_size=5), st.binary(max_size=SIZE - 1))
 def test_all_whole_packets_of_a_stream_are_decoded(
     sent: list[Request], rest: bytes

@@ -157,6 +157,7 @@ def test_two_requests_in_one_piece_are_recognized_at_once(
     assert stream.generation is generation
 
 
+@pytest.mark.fuzz
 @given(known, st.lists(vectors, max_size=12))
 def test_any_mix_is_recognized_if_there_are_silences(
     before: Generation | None, mixed: list[tuple[Generation, str, bytes]]
@@ -170,6 +171,7 @@ def test_any_mix_is_recognized_if_there_are_silences(
 # Invalid bytes
 
 
+@pytest.mark.fuzz
 @given(
     known,
     st.lists(st.tuples(st.binary(max_size=1_500), st.booleans()), max_size=8),
@@ -194,6 +196,7 @@ def test_invalid_bytes_do_not_affect_later_packets(
     assert stream.generation is generation
 
 
+@pytest.mark.fuzz
 @given(
     generations,
     st.lists(vectors, min_size=1, max_size=6),

@@ -96,6 +96,7 @@ def test_old_generations_have_no_replies(generation: Generation) -> None:
         encode_refusal(Command.QUERY_CAPS, generation)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("generation", ANSWERED)
 @given(data=st.binary(max_size=200) | st.sampled_from([84, 88, 180, 184]).map(bytes))
 def test_invalid_bytes_raise_only_packet_errors(

@@ -22,7 +22,7 @@ from orchestrator.control.listener import (
     MAX_CONNECTIONS,
     MAX_PER_USER,
 )
-from orchestrator.control.server import ControlServer
+from orchestrator.control.server import LOCK, ControlServer
 from orchestrator.control.streams import MAX_PER_USER as MAX_STREAMS_PER_USER
 from orchestrator.control.streams import MAX_STREAMS
 from orchestrator.errors import ControlError
@@ -81,6 +81,19 @@ def test_the_sockets_are_gone_after_the_stop(tmp_path: Path) -> None:
     with serving(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_socket_or_lock_that_cannot_be_removed_does_not_fail_the_stop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = (CONTROL_SOCKET, LOCK)
+    with serving(tmp_path):
+        for name in names:
+            (tmp_path / name).unlink()
+            (tmp_path / name).mkdir()  # unlink refuses it
+    assert {path.name for path in tmp_path.iterdir()} == {*names}
+    for name in names:
+        assert f"cannot remove {tmp_path / name}: Is a directory" in caplog.text
 
 
 def test_the_control_socket_belongs_to_the_given_group(

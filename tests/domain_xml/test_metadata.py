@@ -61,6 +61,7 @@ def policy_xml(attributes: str, inside: str = "") -> str:
     return f"<v:policy xmlns:v='{POLICY_URI}' {attributes}>{inside}</v:policy>"
 
 
+@pytest.mark.fuzz
 @settings(max_examples=examples(60), deadline=None)
 @given(POLICIES)
 def test_written_settings_are_read_again(policy: DomainSettings) -> None:
@@ -70,6 +71,7 @@ def test_written_settings_are_read_again(policy: DomainSettings) -> None:
     assert found.problems == parse_domain(read_golden("defined")).problems
 
 
+@pytest.mark.fuzz
 @settings(max_examples=examples(150), deadline=None)
 @given(st.dictionaries(NAMES, WORDS), st.sampled_from(["", "text", "<a/>", "<v:a/>"]))
 def test_reader_and_schema_agree_about_every_element(

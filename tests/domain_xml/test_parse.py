@@ -173,6 +173,7 @@ def test_an_encoding_declaration_is_accepted() -> None:
     assert parse_domain(xml).name == "router-b"
 
 
+@pytest.mark.fuzz
 @given(st.text())
 def test_any_text_raises_only_domain_xml_errors(text: str) -> None:
     try:
@@ -182,6 +183,7 @@ def test_any_text_raises_only_domain_xml_errors(text: str) -> None:
     raise AssertionError(text)
 
 
+@pytest.mark.fuzz
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs", "Cc"])).map(

@@ -240,6 +240,7 @@ pieces = st.lists(
 )
 
 
+@pytest.mark.fuzz
 @given(sent=pieces, silences=st.lists(st.booleans(), min_size=6, max_size=6))
 @settings(max_examples=examples(60), deadline=None)
 def test_no_bytes_of_one_guest_affect_another_or_end_its_channel(

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,6 +134,7 @@ def test_a_malformed_message_is_refused(data: bytes) -> None:
         decode(data)
 
 
+@pytest.mark.fuzz
 @given(st.binary())
 def test_invalid_bytes_raise_only_handoff_error(data: bytes) -> None:
     with pytest.raises(HandoffError):
@@ -200,6 +202,16 @@ def test_messages_that_do_not_fit_wait_in_order_with_their_descriptors(
     assert os.read(reader, 9) == b"x"
     for fd in (reader, *fds):
         os.close(fd)
+
+
+def test_an_error_of_the_kernel_is_not_the_other_side_s_end(
+    pair: tuple[Handoff, Handoff],
+) -> None:
+    ours, _ = pair
+    with Path(os.devnull).open("rb") as null:  # recvmsg refuses it
+        os.dup2(null.fileno(), ours.fileno())
+    with pytest.raises(HandoffError, match="cannot receive: Socket operation on"):
+        ours.receive()
 
 
 def test_an_oversized_message_is_refused(pair: tuple[Handoff, Handoff]) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,7 @@ def _play(pieces: list[bytes], *, has_plans: bool = True) -> tuple[object, ...]:
         )
 
 
+@pytest.mark.fuzz
 @given(many, st.lists(st.integers(0, 12 * SIZE), max_size=8))
 @settings(max_examples=examples(60), deadline=None)
 def test_answers_and_votes_do_not_depend_on_how_the_stream_is_cut(
@@ -109,6 +111,7 @@ def test_answers_and_votes_do_not_depend_on_how_the_stream_is_cut(
     )
 
 
+@pytest.mark.fuzz
 @given(st.lists(st.binary(min_size=1, max_size=3 * SIZE), max_size=6))
 @settings(max_examples=examples(60), deadline=None)
 def test_no_bytes_close_a_channel_or_prevent_its_recovery(

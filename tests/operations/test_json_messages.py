@@ -100,6 +100,7 @@ def test_an_incomplete_message_can_be_dropped() -> None:
     assert list(splitter.feed(b"{}")) == ["{}"]
 
 
+@pytest.mark.fuzz
 @given(st.lists(st.binary(max_size=50)))
 def test_any_bytes_are_either_messages_or_refused(pieces: list[bytes]) -> None:
     for message in cut(*pieces):
@@ -246,6 +247,7 @@ def test_s17_a_name_is_short_and_plain_text() -> None:
             parse({"name": name, "command": "destroy"}, None)
 
 
+@pytest.mark.fuzz
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

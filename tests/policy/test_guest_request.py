@@ -153,6 +153,7 @@ _numbers = st.integers(-(2**31), 2**31 - 1)
 _hours = st.lists(_numbers | st.integers(0, 23), min_size=24, max_size=24)
 
 
+@pytest.mark.fuzz
 @given(
     packet=st.builds(
         PolicyPacket,

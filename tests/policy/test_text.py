@@ -177,6 +177,7 @@ def test_an_error_names_what_is_typed_and_what_is_expected(
     assert str(caught.value) == error
 
 
+@pytest.mark.fuzz
 @given(st.text(max_size=200))
 def test_no_text_raises_anything_else(text: str) -> None:
     try:

@@ -113,7 +113,8 @@ class Handoff:
 
         Raises:
             EOFError: the other side is gone.
-            HandoffError: a malformed message; its descriptors are closed.
+            HandoffError: a malformed message, whose descriptors are closed, or the
+                kernel delivers none.
         """
         try:
             data, ancillary, flags, _ = self._sock.recvmsg(
@@ -123,6 +124,8 @@ class Handoff:
             return None
         except ConnectionError:
             raise EOFError from None
+        except OSError as error:
+            raise HandoffError(f"cannot receive: {error.strerror}") from error
         fds = _unpack(ancillary)
         is_truncated = bool(flags & _socket.MSG_CTRUNC)
         if not data and self._is_hung_up():
