@@ -25,7 +25,6 @@ from orchestrator.policy.text import describe
 from orchestrator.reporting.coordinated import CoordinatedCpus
 from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
-from orchestrator.values.cpuset import name_cpus
 from orchestrator.values.domain_settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -119,7 +118,6 @@ class StatusBuilder:
             *spec.problems,
             record.onboarding.problem,
             *_refusals(record),
-            *self._drifts(record),
             *find_gaps(self._inventory, record),
         ]
         rights = resolve_rights(self._inventory.config, spec)
@@ -147,12 +145,6 @@ class StatusBuilder:
             problems=tuple(problem for problem in problems if problem),
             policies=tuple(self._policies.get(spec.uuid, ())),
         )
-
-    def _drifts(self, record: DomainRecord) -> Iterator[str]:
-        for number in sorted(record.groups()):
-            group = self._inventory.groups.get(number)
-            if group is not None and (why := explain_drift(group)):
-                yield f"{name_cpus(group.group.pcpus)}: {why}"
 
     def _vcpus(self, record: DomainRecord, rights: Rights) -> Iterator[models.Vcpu]:
         for placement in record.placements.values():

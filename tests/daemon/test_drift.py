@@ -81,7 +81,6 @@ def test_a_change_stays_is_shown_and_refuses_requests_until_it_is_retaken(
     cpu = find_cpu(status)
     assert not cpu["claimed"]
     assert cpu["reason"] == f"{cpu['drift']}; {cure}"
-    assert status["domains"][0]["problems"] == [f"CPU 2: {cpu['reason']}"]
     channel = find_channel(status, "dpdk-0", 0)
     assert channel
     assert channel["nack_causes"] == {"claim": f"CPU 2: {cpu['reason']}"}
