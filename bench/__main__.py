@@ -28,12 +28,22 @@ from bench.neighbours import measure_neighbours
 from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
 from bench.report import render
+from bench.verification import measure_verification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CHANNELS = {"k1": 1, "k4": 4, "k64": 64, "k512": 512}
-NAMES = (*CHANNELS, "neighbours", "discovery", "arrival", "idle", "start", "top")
+NAMES = (
+    *CHANNELS,
+    "neighbours",
+    "discovery",
+    "arrival",
+    "idle",
+    "verify",
+    "start",
+    "top",
+)
 _WIDTH = 110
 """Columns if the output is not a terminal."""
 
@@ -49,6 +59,7 @@ class Plan:
     discoveries: int
     arrivals: int
     idle_s: float
+    verifications: int
     starts: int
     watch_s: float
 
@@ -59,6 +70,7 @@ FULL = Plan(
     discoveries=5,
     arrivals=20,
     idle_s=30.0,
+    verifications=1_000,
     starts=20,
     watch_s=60.0,
 )
@@ -69,6 +81,7 @@ QUICK = Plan(
     discoveries=1,
     arrivals=5,
     idle_s=10.0,
+    verifications=100,
     starts=5,
     watch_s=10.0,
 )
@@ -158,6 +171,9 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         ),
         arrivals=measure_arrivals(plan.arrivals) if announce("arrival") else (),
         idle=measure_idle(plan.idle_s) if announce("idle") else None,
+        verification=measure_verification(plan.verifications)
+        if announce("verify")
+        else None,
         starts_ms=time_starts(plan.starts) if announce("start") else (),
         watching=watch(plan.watch_s) if announce("top") else None,
     )

@@ -13,7 +13,7 @@ from bench.servers import UNBATCHED, VMPOWERD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.figures import Comparison, Idle, Neighbour, Results
+    from bench.figures import Comparison, Idle, Neighbour, Results, Verification
 
 P50_RATIO = 1.3
 P99_RATIO = 2.0
@@ -21,6 +21,7 @@ LATENCY_CHANNELS = 64
 """There are aims for latency up to this number of channels."""
 STREAM_RATIO = 1.0
 IDLE_CPU_PCT = 0.1
+VERIFY_CPU_PCT = 0.1
 PSS_MB = 80.0
 NEIGHBOUR_P99_RATIO = 1.3
 OPEN_MS = 50.0
@@ -59,6 +60,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
     return (
         *itertools.chain.from_iterable(exchanges),
         *(_judge_idle(results.idle) if results.idle else ()),
+        *(_judge_verification(results.verification) if results.verification else ()),
         *_judge_openings(results),
         *_judge_neighbours(results),
         *_judge_command(results),
@@ -122,6 +124,15 @@ def _judge_idle(idle: Idle) -> Iterator[Verdict]:
             measured=(idle.main_pss_bytes + idle.monitor_pss_bytes) / 1e6,
             unit=" MB",
         )
+
+
+def _judge_verification(verification: Verification) -> Iterator[Verdict]:
+    yield Verdict(
+        what=f"CPU of verifying {verification.groups} clock groups",
+        limit=VERIFY_CPU_PCT,
+        measured=verification.cpu_pct,
+        unit=" %",
+    )
 
 
 def _judge_openings(results: Results) -> Iterator[Verdict]:

@@ -109,6 +109,26 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """One verification of taken clock groups, in CPU time of one thread."""
+
+    groups: int
+    interval_s: float
+    """Time between two verifications, by default."""
+    drift_us: float
+    """For governors and frequencies."""
+    limits_us: float
+    """For the kernel's limits."""
+    reads_us: float
+    """For reading the files of `drift_us`, and nothing else."""
+
+    @property
+    def cpu_pct(self) -> float:
+        """The share of one core."""
+        return 100 * (self.drift_us + self.limits_us) / 1e6 / self.interval_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
     """One start of the daemon beside running domains."""
 
@@ -168,6 +188,7 @@ class Results:
     """Machine, kernel, versions, date: what the figures depend on."""
     comparisons: tuple[Comparison, ...] = ()
     idle: Idle | None = None
+    verification: Verification | None = None
     discoveries: tuple[Discovery, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bench.aims import Verdict
-    from bench.figures import Comparison, Exchange, Results
+    from bench.figures import Comparison, Exchange, Results, Verification
 
 _MANY_US = 1_000
 _ROWS = (
@@ -46,6 +46,8 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_neighbours(results)
     if results.idle or results.discoveries or results.arrivals:
         yield _render_daemon(results)
+    if results.verification:
+        yield _render_verification(results.verification)
     if results.starts_ms or results.watching:
         yield _render_command(results)
     yield _render_verdicts(judge(results))
@@ -130,6 +132,22 @@ def _render_daemon(results: Results) -> Table:
             table.add_row("memory (PSS)", *cells)
     for name, values in _openings(results):
         table.add_row(name, "", "", _cell(values, "ms"))
+    return table
+
+
+def _render_verification(verification: Verification) -> Table:
+    groups, seconds = verification.groups, verification.interval_s
+    table = _table(
+        f"verifying {groups} taken clock groups, simulated, every {seconds:g} s"
+    )
+    table.add_column("CPU time")
+    table.add_column("each time", justify="right")
+    for name, microseconds in (
+        ("governors and frequencies", verification.drift_us),
+        ("their files, read and ignored", verification.reads_us),
+        ("the kernel's limits", verification.limits_us),
+    ):
+        table.add_row(name, f"{microseconds:.0f} µs")
     return table
 
 

@@ -20,6 +20,7 @@ from bench.load import start_load
 from bench.neighbours import KINDS, measure_neighbours
 from bench.process_stats import read_cpu_ns, read_writes
 from bench.servers import BATCHED, UNBATCHED, VMPOWERD, start_reference
+from bench.verification import GROUPS, measure_verification
 from bench.workspace import make_workspace
 from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.power.sysfs import CPU_DIR
@@ -171,3 +172,10 @@ def test_good_channels_are_measured_beside_bad_ones() -> None:
         for run in neighbour.runs:
             assert run.flood_mb_per_s > 0.1
             assert 0 < run.p50_us <= run.p99_us
+
+
+def test_the_cost_of_verifying_clock_groups_is_measured() -> None:
+    found = measure_verification(turns=2)
+    assert found.groups == GROUPS
+    assert 0 < found.reads_us < found.drift_us
+    assert found.limits_us > 0

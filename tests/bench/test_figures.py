@@ -20,6 +20,7 @@ from bench.figures import (
     RoundTrips,
     Spread,
     Stream,
+    Verification,
     Watching,
     spread,
 )
@@ -84,6 +85,9 @@ RESULTS = Results(
         main_pss_bytes=80_000_000,
         monitor_pss_bytes=8_000_000,
     ),
+    verification=Verification(
+        groups=64, interval_s=2.0, drift_us=200.0, limits_us=1_000.0, reads_us=80.0
+    ),
     discoveries=(Discovery(domains=100, connected_ms=600.0, obeyed_ms=650.0),),
     arrivals=(
         Arrival(connected_ms=1.0, obeyed_ms=2.0),
@@ -128,12 +132,15 @@ def test_each_aim_is_judged() -> None:
         "pipelined requests/s at K = 4": False,
         "idle CPU of both processes": True,
         "memory (PSS) of both processes": False,
+        "CPU of verifying 64 clock groups": True,
         "a channel open after its event": False,
         "100 running domains open after exec": True,
         "p99 beside a bad neighbour (garbage) / a quiet one": False,
         "start of the command": True,
         "CPU of 'vmpower top' in a minute": False,
     }
+    verifying = verdicts["CPU of verifying 64 clock groups"]
+    assert verifying.measured == pytest.approx(0.06)
     assert verdicts["memory (PSS) of both processes"].distance_pct == pytest.approx(10)
 
 
