@@ -124,7 +124,7 @@ def _await_acceptance(sock: socket.socket, path: str, timeout_s: float) -> None:
     while is_accepted(sock) is False:
         if time.monotonic() >= deadline:
             raise EndpointContended(
-                f"another program is connected to {path}",
+                f"another program is connected to {path}, or QEMU has not accepted yet",
                 hint="end it; it may be DPDK's vm_power_manager",
             )
         # Acceptance causes no event. Data or a hang-up end the wait as well: the next

@@ -39,6 +39,9 @@ FIRST_RETRY_S = 0.02
 """A guest that just started listens within milliseconds."""
 IN_USE_RETRY_S = 1.0
 """A program that uses a channel does so for longer."""
+LASTING_ATTEMPTS = 4
+"""A channel that is in use at the first attempts may be that of a QEMU that has not
+accepted yet: on a busy host, a starting one takes seconds. Later it is a problem."""
 LONGEST_RETRY_S = 5.0
 """A refused connect costs some 20 us; a stopped guest's socket may stay for hours."""
 PORT_STATE_LAGS_NS = 1_100_000_000
@@ -50,9 +53,7 @@ is connected again in milliseconds. Without a channel it cannot change its vote:
 that requested a low frequency would be slow for as long as its domain runs."""
 
 
-_BAD_STATES = frozenset(
-    {ChannelState.REFUSED, ChannelState.CONTENDED, ChannelState.QUARANTINED}
-)
+_BAD_STATES = frozenset({ChannelState.REFUSED, ChannelState.QUARANTINED})
 FIRST_QUARANTINE_S = 10.0
 LONGEST_QUARANTINE_S = 600.0
 CALM_RESYNCS = 20
@@ -184,18 +185,23 @@ def _report(
     channel.reason = reason
     if not is_news:
         return []
+    is_bad = channel.state in _BAD_STATES
+    severity = Severity.WARNING if is_bad else Severity.INFO
+    return [_state_report(record, channel, severity)]
+
+
+def _state_report(
+    record: DomainRecord, channel: ChannelRecord, severity: Severity
+) -> Report:
     number, state = channel.spec.number, channel.state
-    because = f": {reason}" if reason else ""
-    is_bad = state in _BAD_STATES
-    return [
-        Report(
-            "channel-state",
-            f"channel {number} is {state}{because}",
-            domain=record.spec.name,
-            severity=Severity.WARNING if is_bad else Severity.INFO,
-            facts={"number": number, "state": str(state)},
-        )
-    ]
+    because = f": {channel.reason}" if channel.reason else ""
+    return Report(
+        "channel-state",
+        f"channel {number} is {state}{because}",
+        domain=record.spec.name,
+        severity=severity,
+        facts={"number": number, "state": str(state)},
+    )
 
 
 def _find(
@@ -255,6 +261,8 @@ def on_contended(inventory: Inventory, event: events.ChannelContended) -> list[A
         return []
     record, channel = found
     actions = _conclude(record, channel, ChannelEvent.IN_USE, event.reason)
+    if channel.attempts == LASTING_ATTEMPTS:
+        actions = [_state_report(record, channel, Severity.WARNING)]
     actions += _end_votes(record, channel, after_s=VOTES_WAIT_S)
     return [*actions, _connect(record, channel, IN_USE_RETRY_S)]
 

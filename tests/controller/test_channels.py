@@ -64,6 +64,17 @@ def test_an_attempt_that_fails_again_is_not_reported_again() -> None:
     assert [type(x) for x in second] == [a.ConnectChannel]
 
 
+def test_a_contended_channel_is_a_warning_only_if_that_lasts() -> None:
+    host = described(spec := one_channel())
+    host.tell(e.DomainDescribed(spec, NOW_NS))
+    held = e.ChannelContended(spec.uuid, 0, "/run/channel.0", "another program")
+    severities = []
+    for _ in range(8):
+        decided = host.tell(held)
+        severities += [it.severity for it in decided if isinstance(it, a.Report)]
+    assert severities == [a.Severity.INFO, a.Severity.WARNING]
+
+
 def test_a_contended_channel_is_tried_with_patience() -> None:
     host = described(spec := one_channel())
     host.tell(e.DomainDescribed(spec, NOW_NS))
