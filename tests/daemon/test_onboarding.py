@@ -43,7 +43,8 @@ def test_the_daemon_keeps_channels_that_an_operator_added(
         assert str(guest.talker.run("ask:0:3")).startswith("ack ")
         rights = daemon.domain(guest.name)["rights"]
         assert rights
-        assert rights["onboarding"] == {"value": "none", "source": "default"}
+        expected = {"value": "none", "source": "default", "reason": None}
+        assert rights["onboarding"] == expected
         guest.talker.run("close:0")
         assert vmpower(system_host, "offboard", guest.name) == 0
         daemon.wait_for(lambda status: find_channel(status, guest.name, 0) is None)
