@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.framework.levels import Level
+from tests.control.fake_host import STEPS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -72,6 +75,74 @@ def test_cpu_set_changes_each_clock_group_once(
     result = vmpower("cpu", "set", "0-3", "1800000")
     assert result.stdout.count("1.80 GHz") == 2
     assert len(daemon.callers) == 2
+
+
+@pytest.mark.parametrize(
+    ("level", "khz"),
+    [
+        ("min", 1_200_000),
+        ("max", 3_001_000),
+        ("nominal", 3_000_000),
+        ("turbo", 3_001_000),
+        ("up", 2_600_000),
+        ("down", 1_800_000),
+    ],
+)
+def test_cpu_set_takes_levels(
+    vmpower: Vmpower, daemon: FakeDaemon, level: str, khz: int
+) -> None:
+    vmpower("cpu", "set", "2", "2.2GHz")
+    assert vmpower("cpu", "set", "2", level).exit_code == 0
+    assert daemon.cpus[2].override_khz == khz
+
+
+def test_up_and_down_end_at_the_last_step(vmpower: Vmpower, daemon: FakeDaemon) -> None:
+    for level, khz in (("max", STEPS[0]), ("up", STEPS[0]), ("min", STEPS[-1])):
+        vmpower("cpu", "set", "2", level)
+        assert daemon.cpus[2].override_khz == khz
+    vmpower("cpu", "set", "2", "down")
+    assert daemon.cpus[2].override_khz == STEPS[-1]
+
+
+def test_down_without_an_override_counts_from_the_grant_or_what_the_cpu_runs(
+    vmpower: Vmpower, daemon: FakeDaemon
+) -> None:
+    for number, grant_khz in ((0, None), (2, 2_600_000)):
+        known = {"grant_khz": grant_khz, "current_khz": 3_000_000}
+        for pcpu in (number, number + 1):
+            daemon.cpus[pcpu] = daemon.cpus[pcpu].model_copy(update=known)
+    vmpower("cpu", "set", "0-3", "down")
+    assert daemon.cpus[0].override_khz == 2_600_000
+    assert daemon.cpus[2].override_khz == 2_200_000
+
+
+@pytest.mark.parametrize(
+    ("level", "missing", "error"),
+    [
+        ("turbo", {"nominal_khz": STEPS[0]}, "CPU 2 has no turbo frequency"),
+        (
+            "nominal",
+            {"nominal_khz": None},
+            "the nominal frequency of CPU 2 is not known",
+        ),
+        (
+            "up",
+            {"grant_khz": None, "current_khz": None},
+            "the frequency of CPU 2 is not known",
+        ),
+    ],
+)
+def test_cpu_set_changes_nothing_if_one_cpu_does_not_have_the_level(
+    vmpower: Vmpower,
+    daemon: FakeDaemon,
+    level: str,
+    missing: dict[str, object],
+    error: str,
+) -> None:
+    daemon.cpus[2] = daemon.cpus[2].model_copy(update=missing)
+    result = vmpower("cpu", "set", "0-3", level)
+    assert (result.exit_code, result.stderr) == (1, f"error: {error}\n")
+    assert daemon.callers == []
 
 
 def test_cpu_set_changes_nothing_if_one_cpu_is_invalid(
@@ -279,6 +350,11 @@ def test_errors_have_a_hint(
         (
             "domain set test --min fast",
             "invalid frequency 'fast': expected 2.3GHz, 2300MHz or kHz",
+        ),
+        (
+            "cpu set 0 fast",
+            "invalid frequency 'fast': expected 2.3GHz, 2300MHz or kHz, or one of "
+            + ", ".join(Level),
         ),
         ("cpu set 0 1THz", "invalid frequency '1THz': expected 2.3GHz, 2300MHz or kHz"),
         (

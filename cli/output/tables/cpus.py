@@ -167,8 +167,9 @@ def describe_override(group: list[Cpu], requested_khz: int) -> str:
     """Describe in one line what an override did to a clock group."""
     khz, rounded = group[0]["override_khz"], ""
     if khz != requested_khz:
-        rounded = f" (requested: {format_khz(requested_khz)})"
-    return f"{name_group(group)}: fixed at {format_khz(khz)}{rounded} until released"
+        rounded = f" (requested: {step_name(requested_khz, group[0])})"
+    fixed = "-" if khz is None else step_name(khz, group[0])
+    return f"{name_group(group)}: fixed at {fixed}{rounded} until released"
 
 
 def name_group(group: list[Cpu]) -> str:
