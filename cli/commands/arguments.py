@@ -29,6 +29,10 @@ DomainArgument: TypeAlias = Annotated[
         autocompletion=candidates.domains,
     ),
 ]
+AllOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--all", help="Include domains that are shut off, as JSON does."),
+]
 OnlyDomainArgument: TypeAlias = Annotated[
     str | None,
     typer.Argument(

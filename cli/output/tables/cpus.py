@@ -13,6 +13,7 @@ from cli.output.tables.cells import (
     is_simulated,
     step_name,
 )
+from cli.output.tables.run_state import is_active
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.status import boost_notes, unmanaged_notes
 from orchestrator.values.cpuset import format_cpulist, name_cpus
@@ -60,9 +61,9 @@ def group_cpus(cpus: Iterable[Cpu]) -> list[list[Cpu]]:
 
 
 def _users(domains: Iterable[Domain]) -> dict[int, list[str]]:
-    """Map each CPU to the domains whose vCPUs may run on it."""
+    """Map each CPU to the active domains whose vCPUs may run on it."""
     users: dict[int, list[str]] = {}
-    for domain in domains:
+    for domain in filter(is_active, domains):
         for pcpu in sorted({p for vcpu in domain["vcpus"] for p in vcpu["pcpus"]}):
             users.setdefault(pcpu, []).append(printable(domain["name"]))
     return users
