@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.framework.levels import Level
+from orchestrator.system.service_unit import start_command
 from tests.control.fake_host import STEPS
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ def test_without_a_daemon_it_exits_with_3_and_a_hint(
     assert (result.exit_code, result.stdout) == (3, "")
     error, hint = result.stderr.splitlines()
     assert error == f"error: no vmpowerd answers at {tmp_path}/nowhere/vmpower-ro.sock"
-    assert "systemctl start vmpowerd" in hint
+    assert f"start it with '{start_command()}'" in hint
 
 
 def test_a_change_through_the_read_only_socket_exits_with_4(
