@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.framework.levels import Level
+from cli.framework.settings import is_json_requested
 from orchestrator.system.service_unit import start_command
 from tests.control.fake_host import STEPS
 
@@ -268,6 +269,43 @@ def test_an_invalid_output_format_lists_the_formats(vmpower: Vmpower) -> None:
     result = vmpower("status", "-o", "xml")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "'table', 'json'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("domain show nosuch -o json", 1, "no such domain: 'nosuch'"),
+        ("cpu set 0 fast --output=json", 2, "invalid frequency 'fast': expected "),
+        ("-o json cpu set 0", 2, "missing argument 'FREQ'"),
+        ("-ojson statu", 2, "no such command 'statu'"),
+        ("--output json --run-dir /nowhere status", 3, "no vmpowerd answers at "),
+    ],
+)
+def test_with_json_an_error_is_a_line_of_json_on_stderr(
+    vmpower: Vmpower, words: str, status: int, message: str
+) -> None:
+    result = vmpower(*words.split())
+    assert (result.exit_code, result.stdout) == (status, "")
+    document = json.loads(result.stderr)
+    assert document["schema"] == 1
+    assert document["error"]["message"].startswith(message)
+    assert document["error"]["status"] == status
+    assert set(document["error"]) == {"message", "hint", "status"}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_json"),
+    [
+        ("", False),
+        ("status", False),
+        ("status -o", False),
+        ("status -o json", True),
+        ("-o json status -o table", False),
+        ("policy set a -- -o json", False),
+    ],
+)
+def test_json_is_recognized_on_any_command_line(line: str, *, is_json: bool) -> None:
+    assert is_json_requested(line.split()) is is_json
 
 
 def test_without_a_daemon_it_exits_with_3_and_a_hint(
