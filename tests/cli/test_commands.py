@@ -277,7 +277,7 @@ def test_an_invalid_output_format_lists_the_formats(vmpower: Vmpower) -> None:
         ("domain show nosuch -o json", 1, "no such domain: 'nosuch'"),
         ("cpu set 0 fast --output=json", 2, "invalid frequency 'fast': expected "),
         ("-o json cpu set 0", 2, "missing argument 'FREQ'"),
-        ("-ojson statu", 2, "no such command 'statu'"),
+        ("-ojson states", 2, "no such command 'states'"),
         ("--output json --run-dir /nowhere status", 3, "no vmpowerd answers at "),
     ],
 )
