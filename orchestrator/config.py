@@ -278,7 +278,7 @@ def _files_of(key: str, origins: Origins) -> list[Path]:
     while not found and path:
         found = [file for at, file in origins.items() if at == path]
         path = path[:-1]
-    return sorted(set(found))
+    return list(dict.fromkeys(found))
 
 
 def show_config(config: Config) -> str:

@@ -198,7 +198,7 @@ def test_limits_of_two_files_that_contradict_name_both(tmp_path: Path) -> None:
     other = write(tmp_path, "conf.d/a.toml", "[bounds]\nmax_khz = 1000000")
     with pytest.raises(ConfigError) as caught:
         load_config(main)
-    assert str(caught.value).startswith(f"{other}, {main}: bounds: min_khz 2000000")
+    assert str(caught.value).startswith(f"{main}, {other}: bounds: min_khz 2000000")
 
 
 def test_a_given_file_must_exist(tmp_path: Path) -> None:
