@@ -40,7 +40,7 @@ lint: setup ## ruff, mypy, import-linter, codespell and vermin
 man: setup ## generate the manual pages in docs/man from the code
 	@$(PYTHON) -m scripts.manual docs/man
 
-api: setup ## generate the client's side of the API and docs/api.md from the server's
+api: setup ## generate the client's side of the API and docs/api.md, docs/json.md
 	@$(PYTHON) -m scripts.api
 
 bench: setup ## compare vmpowerd with a minimal loop in C

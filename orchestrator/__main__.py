@@ -18,6 +18,7 @@ from orchestrator.config import (
     DEFAULT_FILE,
     Config,
     LogLevel,
+    configuration_files,
     load_config,
     show_config,
 )
@@ -58,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(show_config(config))  # noqa: T201 - the requested output
         return 0
     if options.check_config:
+        files = configuration_files(options.config or DEFAULT_FILE)
+        names = ", ".join(map(str, files)) or "no file, defaults apply"
+        print(printable(f"valid configuration: {names}"))  # noqa: T201 - the same
         return 0
     log = LogOutput(_STDERR)
     log.setFormatter(LineFormatter(LOG_FORMAT))
@@ -127,7 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check-config",
         action="store_true",
-        help="Validate the configuration and exit.",
+        help="Validate the configuration, print its files and exit.",
     )
     parser.add_argument(
         "--version",

@@ -47,6 +47,18 @@ _GOVERNOR = re.compile(r"[a-z_]{1,15}")
 """Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the terminating zero."""
 
 
+Origins: typing.TypeAlias = dict[tuple[str, ...], Path]
+"""The file that set each key: `("bounds", "turbo")`. An array is one key."""
+
+
+class Problem(typing.NamedTuple):
+    """Why a key, or the configuration, is invalid."""
+
+    key: str
+    """With its table, as in `bounds.max_khz` and `domain[0].match`."""
+    text: str
+
+
 class Access(StrEnum):
     """Access rights of the daemon's libvirt connection."""
 
@@ -216,26 +228,57 @@ def load_config(file: Path | None) -> Config:
             hint=f"without --config, {DEFAULT_FILE} is used, which need not exist",
         )
     merged: dict[str, Any] = {}
+    origins: Origins = {}
+    for path in configuration_files(main):
+        _merge(merged, _read_toml(path), path, origins)
+    return config_from(merged, origins)
+
+
+def configuration_files(main: Path) -> list[Path]:
+    """Return the files that are read, in this order: the main file and drop-ins."""
     drop_ins = sorted((main.parent / "conf.d").glob("*.toml"))
-    for path in [main, *drop_ins]:
-        if path.is_file():
-            _merge(merged, _read_toml(path))
-    return config_from(merged)
+    return [path for path in (main, *drop_ins) if path.is_file()]
 
 
-def config_from(table: dict[str, Any]) -> Config:
+def config_from(table: dict[str, Any], origins: Origins | None = None) -> Config:
     """Build a configuration from parsed TOML.
+
+    Args:
+        table: the merged files.
+        origins: the file of each key, to be named in errors.
 
     Raises:
         ConfigError: as `load_config`.
     """
-    errors: list[str] = []
+    errors: list[Problem] = []
     config = _build(Config, table, "", errors)
     if config is not None:
         errors += _find_problems(config)
     if errors:
-        raise ConfigError("; ".join(errors), hint=_HELP)
+        raise ConfigError(_describe(errors, origins or {}), hint=_HELP)
     return typing.cast("Config", config)
+
+
+def _describe(problems: list[Problem], origins: Origins) -> str:
+    """Join problems in one line, each file before its own."""
+    by_file: dict[str, list[str]] = {}
+    for problem in problems:
+        files = ", ".join(map(str, _files_of(problem.key, origins)))
+        by_file.setdefault(files, []).append(f"{problem.key}: {problem.text}")
+    return "; ".join(
+        f"{files}: {'; '.join(texts)}" if files else "; ".join(texts)
+        for files, texts in by_file.items()
+    )
+
+
+def _files_of(key: str, origins: Origins) -> list[Path]:
+    """Return the files that set a key, or a key of the table of this name."""
+    path = tuple(part.partition("[")[0] for part in key.split("."))
+    found = [file for at, file in origins.items() if at[: len(path)] == path]
+    while not found and path:
+        found = [file for at, file in origins.items() if at == path]
+        path = path[:-1]
+    return list(dict.fromkeys(found))
 
 
 def show_config(config: Config) -> str:
@@ -263,40 +306,56 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: arrays nested too deeply") from error
 
 
-def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
+def _merge(
+    into: dict[str, Any],
+    new: dict[str, Any],
+    file: Path,
+    origins: Origins,
+    table: tuple[str, ...] = (),
+) -> None:
+    """Override the keys that a file sets, and record that it does."""
     for key, value in new.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+        path = (*table, key)
+        if isinstance(value, dict) and isinstance(into.setdefault(key, {}), dict):
+            _merge(into[key], value, file, origins, path)
         else:
-            into[key] = value
+            into[key], origins[path] = value, file
 
 
-def _find_problems(config: Config) -> list[str]:
-    bounds, found = config.bounds, []
+def _find_problems(config: Config) -> list[Problem]:
+    bounds, found = config.bounds, list[Problem]()
     if bounds.min_khz and bounds.max_khz and bounds.min_khz > bounds.max_khz:
         found.append(
-            f"bounds: min_khz {bounds.min_khz} is above max_khz {bounds.max_khz}"
+            Problem(
+                "bounds",
+                f"min_khz {bounds.min_khz} is above max_khz {bounds.max_khz}",
+            )
         )
     found += [
-        f"domain[{index}]: min_khz {rule.min_khz} is above max_khz {rule.max_khz}"
+        Problem(
+            f"domain[{index}]",
+            f"min_khz {rule.min_khz} is above max_khz {rule.max_khz}",
+        )
         for index, rule in enumerate(config.domain)
         if rule.min_khz and rule.max_khz and rule.min_khz > rule.max_khz
     ]
     found += [
-        f"domain[{index}].{name}: invalid value {value}:"
-        f" expected one of {', '.join(setting.choices)}"
+        Problem(
+            f"domain[{index}].{name}",
+            f"invalid value {value}: expected one of {', '.join(setting.choices)}",
+        )
         for index, rule in enumerate(config.domain)
         for name, setting in SETTINGS.items()
         if (value := getattr(rule, name)) is not None
         if setting.choices and value not in setting.choices.values()
     ]
     found += [
-        f"onboard[{index}]: {problem}"
+        Problem(f"onboard[{index}]", problem)
         for index, rule in enumerate(config.onboard)
         for problem in rule.problems()
     ]
     found += [
-        f"domain[{index}].policies: {error}"
+        Problem(f"domain[{index}].policies", error)
         for index, rule in enumerate(config.domain)
         if (error := _policy_error(rule.policies))
     ]
@@ -307,16 +366,17 @@ def _find_problems(config: Config) -> list[str]:
     ):
         # Written so that "nan", which TOML has, is rejected, too.
         if not least <= value <= _MAX_S:
-            found.append(
-                f"{name}: invalid time {value}: expected {least} to {_MAX_S} seconds"
-            )
+            text = f"invalid time {value}: expected {least} to {_MAX_S} seconds"
+            found.append(Problem(name, text))
     if config.channels.budget < 0:
         budget = config.channels.budget
-        found.append(f"channels.budget: invalid number {budget}: expected 0 or more")
+        text = f"invalid number {budget}: expected 0 or more"
+        found.append(Problem("channels.budget", text))
     if not _GOVERNOR.fullmatch(governor := config.power.fallback_governor):
-        found.append(f"power.fallback_governor: invalid governor name {governor!r}")
+        text = f"invalid governor name {governor!r}"
+        found.append(Problem("power.fallback_governor", text))
     if governor == "userspace":
-        found.append("power.fallback_governor: must not be 'userspace'")
+        found.append(Problem("power.fallback_governor", "must not be 'userspace'"))
     return found
 
 
@@ -328,9 +388,9 @@ def _policy_error(policies: str | None) -> str:
     return ""
 
 
-def _build(cls: type[Any], table: object, where: str, errors: list[str]) -> Any:
+def _build(cls: type[Any], table: object, where: str, errors: list[Problem]) -> Any:
     if not isinstance(table, dict):
-        errors.append(f"{where or 'configuration'}: expected a table")
+        errors.append(Problem(where or "configuration", "expected a table"))
         return None
     hints = {key_of(name): it for name, it in typing.get_type_hints(cls).items()}
     names = {key_of(item.name): item.name for item in dataclasses.fields(cls)}
@@ -341,9 +401,9 @@ def _build(cls: type[Any], table: object, where: str, errors: list[str]) -> Any:
         if key in hints:
             values[names[key]] = _convert(hints[key], value, name, errors)
         else:
-            errors.append(f"{name}: unknown key{_nearest(key, hints)}")
+            errors.append(Problem(name, f"unknown key{_nearest(key, hints)}"))
     errors += [
-        f"{where}.{f.name}: missing"
+        Problem(f"{where}.{f.name}", "missing")
         for f in dataclasses.fields(cls)
         if f.name not in values
         and f.default is dataclasses.MISSING
@@ -357,16 +417,18 @@ def _nearest(key: str, known: typing.Iterable[str]) -> str:
     return f", did you mean '{near[0]}'?" if near else ""
 
 
-def _build_policy(value: object, where: str, errors: list[str]) -> PolicyRule | None:
+def _build_policy(
+    value: object, where: str, errors: list[Problem]
+) -> PolicyRule | None:
     if not isinstance(value, dict):
-        errors.append(f"{where}: expected a table")
+        errors.append(Problem(where, "expected a table"))
         return None
     rule, problems = read_rule(value)
-    errors += [f"{where}.{problem.option}: {problem.text}" for problem in problems]
+    errors += [Problem(f"{where}.{it.option}", it.text) for it in problems]
     return rule
 
 
-def _convert(kind: Any, value: object, where: str, errors: list[str]) -> Any:
+def _convert(kind: Any, value: object, where: str, errors: list[Problem]) -> Any:
     if kind is PolicyRule:
         return _build_policy(value, where, errors)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -380,13 +442,13 @@ def _convert(kind: Any, value: object, where: str, errors: list[str]) -> Any:
     try:
         return _convert_scalar(kind, value)
     except (ValueError, ConfigError) as error:
-        errors.append(f"{where}: {error}")
+        errors.append(Problem(where, str(error)))
         return None
 
 
-def _convert_list(kind: Any, value: object, where: str, errors: list[str]) -> Any:
+def _convert_list(kind: Any, value: object, where: str, errors: list[Problem]) -> Any:
     if not isinstance(value, list):
-        errors.append(f"{where}: expected a list")
+        errors.append(Problem(where, "expected a list"))
         return ()
     return tuple(
         _convert(kind, item, f"{where}[{index}]", errors)

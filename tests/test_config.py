@@ -174,6 +174,33 @@ def test_drop_ins_override_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert (config.bounds.max_khz, config.bounds.turbo) == (2_000_000, False)
 
 
+def test_an_error_names_the_file_that_has_it(tmp_path: Path) -> None:
+    main = write(
+        tmp_path,
+        "vmpower.toml",
+        "mod = 1\n[bounds]\nturbo = 1\nmin_khz = 2000000\n[[domain]]\nmatch = 'a'",
+    )
+    first = write(tmp_path, "conf.d/10-a.toml", "[bounds]\nmax_khz = 'fast'")
+    second = write(tmp_path, "conf.d/20-b.toml", "[[domain]]\nmach = 'b'\nturbo = 1")
+    with pytest.raises(ConfigError) as caught:
+        load_config(main)
+    assert str(caught.value) == (
+        f"{main}: mod: unknown key, did you mean 'mode'?;"
+        " bounds.turbo: expected true or false, got 1;"
+        f" {first}: bounds.max_khz: invalid frequency 'fast': expected 2.3GHz, 2300MHz"
+        f" or kHz; {second}: domain[0].mach: unknown key, did you mean 'match'?;"
+        " domain[0].turbo: expected true or false, got 1; domain[0].match: missing"
+    )
+
+
+def test_limits_of_two_files_that_contradict_name_both(tmp_path: Path) -> None:
+    main = write(tmp_path, "vmpower.toml", "[bounds]\nmin_khz = 2000000")
+    other = write(tmp_path, "conf.d/a.toml", "[bounds]\nmax_khz = 1000000")
+    with pytest.raises(ConfigError) as caught:
+        load_config(main)
+    assert str(caught.value).startswith(f"{main}, {other}: bounds: min_khz 2000000")
+
+
 def test_a_given_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such configuration file"):
         load_config(tmp_path / "absent.toml")

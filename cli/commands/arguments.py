@@ -3,7 +3,6 @@
 
 # No postponed annotations: typer evaluates them when the command is built.
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -12,6 +11,7 @@ import typer
 from cli.completion import candidates
 from cli.framework.failures import as_usage_error
 from cli.framework.settings import settings_of
+from cli.output.echo import print_json
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.descriptions import Scope
@@ -28,6 +28,10 @@ DomainArgument: TypeAlias = Annotated[
         metavar="DOMAIN",
         autocompletion=candidates.domains,
     ),
+]
+AllOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--all", help="Include domains that are shut off, as JSON does."),
 ]
 OnlyDomainArgument: TypeAlias = Annotated[
     str | None,
@@ -97,9 +101,7 @@ def scope_of(*, live: bool, config: bool, current: bool) -> "Scope":
 
 def print_domain_json(domain: "FoundDomain", facts: dict[str, object]) -> None:
     """Write the result for one domain as JSON."""
-    typer.echo(
-        json.dumps({"schema": 1, "uuid": domain.uuid, "name": domain.name} | facts)
-    )
+    print_json({"uuid": domain.uuid, "name": domain.name} | facts)
 
 
 def absolute(path: Path | None) -> Path | None:

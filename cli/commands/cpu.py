@@ -9,6 +9,7 @@ import typer
 from cli.completion import candidates
 from cli.framework.failures import UsageError, as_usage_error
 from cli.framework.group import new_app
+from cli.framework.levels import khz_for, parse_frequency
 from cli.framework.session import Answer, connect, show
 from cli.framework.settings import Output, OutputOption, Settings, settings_of
 from cli.framework.watch import WatchableCommand, WatchOption, show_query
@@ -24,7 +25,6 @@ from cli.output.tables.cpus import (
 from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import Cpu, CpuList, Domain
 from orchestrator.values.cpuset import parse_cpulist
-from orchestrator.values.units import parse_khz
 
 app = new_app(doc="Host CPUs and their frequencies: list, show, set.")
 
@@ -76,7 +76,8 @@ def set_frequency(
     frequency: Annotated[
         str,
         typer.Argument(
-            help="Frequency such as 2.3GHz, 2300MHz or 2300000 (kHz).",
+            help="Frequency such as 2.3GHz, 2300MHz or 2300000 (kHz); or min, max,"
+            " nominal, turbo, up, down.",
             metavar="FREQ",
             autocompletion=candidates.frequencies,
         ),
@@ -87,14 +88,20 @@ def set_frequency(
 
     The override lasts until 'vmpower cpu release' or the next boot, also over restarts
     of vmpowerd. It applies to whole clock groups, including CPUs that are not named.
+
+    min and max are the lowest and the highest step, nominal is the highest without
+    turbo, and turbo the one above. up and down are one step from the override, else
+    from the grant or the current frequency. The bounds of the host and the limits of
+    the kernel apply to all of them.
     """
     with as_usage_error():
-        khz = parse_khz(frequency)
+        wanted = parse_frequency(frequency)
     _change(
         settings_of(context, output),
         cpus,
-        lambda client, pcpu: client.override(pcpu, khz),
-        lambda _, group: describe_override(group, khz),
+        lambda client, cpu: client.override(cpu["pcpu"], khz_for(wanted, cpu)),
+        lambda before, group: describe_override(group, khz_for(wanted, before)),
+        check=lambda cpu: khz_for(wanted, cpu),
     )
 
 
@@ -107,8 +114,8 @@ def release(context: typer.Context, cpus: _Cpus, output: OutputOption = None) ->
     """
     domains: list[Domain] = []
 
-    def change(client: ControlClient, pcpu: int) -> Cpu:
-        released = client.release(pcpu)
+    def change(client: ControlClient, cpu: Cpu) -> Cpu:
+        released = client.release(cpu["pcpu"])
         domains[:] = client.domains()["domains"]
         return released
 
@@ -131,7 +138,7 @@ def retake(context: typer.Context, cpus: _Cpus, output: OutputOption = None) -> 
     _change(
         settings_of(context, output),
         cpus,
-        lambda client, pcpu: client.retake(pcpu),
+        lambda client, cpu: client.retake(cpu["pcpu"]),
         lambda before, group: (
             f"{name_group(group)}: "
             + ("retaken" if before["drift"] else "not changed by another program")
@@ -142,8 +149,10 @@ def retake(context: typer.Context, cpus: _Cpus, output: OutputOption = None) -> 
 def _change(
     settings: Settings,
     cpus: str,
-    change: Callable[[ControlClient, int], Cpu],
+    change: Callable[[ControlClient, Cpu], Cpu],
     describe: Callable[[Cpu, list[Cpu]], str],
+    *,
+    check: Callable[[Cpu], object] | None = None,
 ) -> None:
     """Change complete clock groups, and print what became of them.
 
@@ -152,12 +161,17 @@ def _change(
         cpus: the CPUs, as text.
         change: changes the clock group of a CPU.
         describe: describes in one line a CPU of a group before, and the group after.
+        check: raises if a group cannot be changed.
     """
     changed: list[tuple[Cpu, list[Cpu]]] = []
     with connect(settings, is_changing=True) as client:
-        # Find all of them before changing the first one.
-        for group in _select(client, cpus):
-            answer = change(client, group[0]["pcpu"])
+        # Find and check all of them before changing the first one.
+        groups = _select(client, cpus)
+        if check is not None:
+            for group in groups:
+                check(group[0])
+        for group in groups:
+            answer = change(client, group[0])
             after: list[Cpu] = [{**answer, "pcpu": cpu["pcpu"]} for cpu in group]
             changed.append((group[0], after))
     if settings.output is Output.JSON:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import typer
 
-from cli.commands.arguments import DomainArgument
+from cli.commands.arguments import AllOption, DomainArgument
 from cli.framework.group import LazyGroup, new_app
 from cli.framework.session import Answer, connect, show
 from cli.framework.settings import OutputOption, settings_of
@@ -33,13 +33,19 @@ app = new_app(
 
 @app.command("list", cls=WatchableCommand)
 def list_domains(
-    context: typer.Context, watch_s: WatchOption = None, output: OutputOption = None
+    context: typer.Context,
+    *,
+    has_shut_off: AllOption = False,
+    watch_s: WatchOption = None,
+    output: OutputOption = None,
 ) -> None:
-    """List all domains known to libvirt."""
+    """List running domains, also those that vmpower does not manage."""
 
     def query(client: ControlClient) -> Answer:
         document = client.domains()
-        return Answer(document, lambda: build_domains(document))
+        return Answer(
+            document, lambda: build_domains(document, has_shut_off=has_shut_off)
+        )
 
     show_query(settings_of(context, output), query, watch_s)
 

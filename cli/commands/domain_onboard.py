@@ -8,7 +8,6 @@ Synchronization: none required, one command per process.
 # No postponed annotations: typer evaluates them when the command is built.
 
 import difflib
-import json
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -26,7 +25,7 @@ from cli.commands.arguments import (
 from cli.completion import candidates
 from cli.framework.failures import ExitStatus, status_of
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.output.echo import echo, echo_error
+from cli.output.echo import echo, echo_error, print_json
 from cli.output.progress import working
 from orchestrator.values.cpuset import name_all
 
@@ -162,15 +161,16 @@ def _change_each(
             with working(f"domain {number} of {len(found)}: '{item.name}'"):
                 done = change(item)
         except VmpowerError as error:
-            echo_error(f"domain '{item.name}': {error}", error.hint)
-            results.append({**facts, "error": str(error)})
+            if not is_json:
+                echo_error(f"domain '{item.name}': {error}", error.hint)
+            results.append({**facts, "error": str(error), "hint": error.hint})
             status = max(status, status_of(error))
             continue
         results.append({**facts, **_document(done)})
         if not is_json:
             report(item.name, done)
     if is_json:
-        typer.echo(json.dumps({"schema": 1, "domains": results}))
+        print_json({"domains": results})
     if status:
         raise typer.Exit(ExitStatus(status))
 

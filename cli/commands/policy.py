@@ -141,7 +141,6 @@ def preview_policy(
     zone = None if built.zone is None else str(built.zone)
     text = format_policy(rule)
     document = {
-        "schema": 1,
         "text": text,
         "zone": zone,
         "changes": changes,

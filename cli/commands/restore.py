@@ -56,8 +56,6 @@ def restore(
         )
     else:
         _report(path, replay)
-    for number, reason in replay.kept.items():
-        echo_error(f"clock group {number} not restored: {reason}")
     if replay.kept:
         raise typer.Exit(ExitStatus.FAILED)
 
@@ -108,3 +106,5 @@ def _report(path: Path, replay: Replay) -> None:
         echo(f"clock group {number}: restored")
     for number in replay.left:
         echo(f"clock group {number}: unchanged, its settings are another program's")
+    for number, reason in replay.kept.items():
+        echo_error(f"clock group {number} not restored: {reason}")

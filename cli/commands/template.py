@@ -39,7 +39,7 @@ def list_all(
 ) -> None:
     """List built-in and local templates."""
     facts = [_facts(template) for template in list_templates(directory)]
-    document = {"schema": 1, "templates": facts}
+    document = {"templates": facts}
     show(settings_of(context, output), document, lambda: _list_sheets(facts))
 
 
@@ -65,7 +65,7 @@ def show_one(
         typer.echo(chosen.xml, nl=False)
         return
     parameters = _parameters(chosen)
-    document = {"schema": 1, **_facts(chosen), "parameters": parameters}
+    document = {**_facts(chosen), "parameters": parameters}
     show(
         settings_of(context, output),
         document,

@@ -77,11 +77,14 @@ def cpus_or_all(context: typer.Context, incomplete: str) -> list[tuple[str, str]
 
 
 def frequencies(context: typer.Context) -> list[str]:
-    """List the frequency steps of the host's CPUs."""
+    """List levels, and the frequency steps of the host's CPUs."""
+    from cli.framework.levels import Level
+
+    levels = [level.value for level in Level]
     with suppress(Exception), _daemon(context) as client:
         found = {khz for cpu in client.cpus()["cpus"] for khz in cpu["steps_khz"]}
-        return [f"{khz // 1_000}MHz" for khz in sorted(found)]
-    return []
+        return [*levels, *(f"{khz // 1_000}MHz" for khz in sorted(found))]
+    return levels
 
 
 def policy_arguments(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ from cli.doctor.facts.service import Service, read_service
 from cli.doctor.target import Target
 from orchestrator.errors import VmpowerError
 from orchestrator.hypervisor.uri import choose_uri
+from orchestrator.system.service_unit import start_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 _AGAIN = "then run 'vmpower doctor' again"
 _START_DAEMON = (
-    "start it with 'systemctl start vmpowerd', or set its run directory with"
+    f"start it with '{start_command()}', or set its run directory with"
     f" --run-dir; {_AGAIN}"
 )
 _START_LIBVIRT = f"start libvirt, or use another one with --connect; {_AGAIN}"

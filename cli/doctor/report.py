@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from cli.doctor.capabilities import CpuCapability
     from cli.doctor.diagnosis import Diagnosis, Finding, Missing
 
-SCHEMA = 1
-"""Incremented when the meaning of a key changes."""
 _STYLES = {
     Severity.ERROR: Style.BAD,
     Severity.WARNING: Style.NOTABLE,
@@ -40,7 +38,6 @@ def build_document(
 ) -> dict[str, Any]:
     """Build the JSON document; its keys and the ids of checks are stable."""
     return {
-        "schema": SCHEMA,
         "healthy": diagnosis.is_healthy,
         "findings": [
             {

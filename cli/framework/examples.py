@@ -80,6 +80,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "vmpower cpu set": (
         Example("vmpower cpu set 2-3 2.3GHz", "Fix the frequency until it is released"),
+        Example("vmpower cpu set all nominal", "The highest frequency without turbo"),
     ),
     "vmpower cpu release": (
         Example("vmpower cpu release all", "Let guests and policies decide again"),

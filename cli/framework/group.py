@@ -2,6 +2,7 @@
 """Command groups: imported lazily, with vmpower's error messages."""
 
 import difflib
+import functools
 import importlib
 import os
 import sys
@@ -14,6 +15,7 @@ from typer.models import CommandFunctionType
 
 from cli.framework.failures import ExitStatus, status_of
 from cli.framework.help import HelpfulCommand, HelpfulGroup
+from cli.framework.settings import is_json_requested
 from cli.framework.typer_compat import (
     ClickException,
     NoArgsIsHelpError,
@@ -21,7 +23,7 @@ from cli.framework.typer_compat import (
     UsageError,
     completion_init,
 )
-from cli.output.echo import echo_error
+from cli.output.echo import echo_error, print_json_error
 from orchestrator.errors import VmpowerError
 
 COMPLETION_VARIABLE = "_VMPOWER_COMPLETE"
@@ -129,30 +131,39 @@ class VmpowerGroup(LazyGroup):
     def main(self, *args: Any, **extra: Any) -> NoReturn:  # noqa: ANN401 - typer's
         """Run the command line and exit."""
         extra["standalone_mode"] = False
+        words = extra.get("args") or (args[0] if args else None) or sys.argv[1:]
+        fail = functools.partial(_exit, is_json=is_json_requested(words))
         if os.environ.get(COMPLETION_VARIABLE):
             completion_init()  # `add_completion` would do so, at each start
         try:
             status = super().main(*args, **extra)
         except VmpowerError as error:
-            echo_error(str(error), error.hint)
-            sys.exit(status_of(error))
+            fail(status_of(error), str(error), error.hint)
         except typer.Abort:
-            echo_error("aborted")
-            sys.exit(ExitStatus.FAILED)
-        except ClickException as error:
-            _echo_usage_error(error)
+            fail(ExitStatus.FAILED, "aborted", "")
+        except NoArgsIsHelpError as error:
+            sys.stderr.write(f"{error.format_message()}\n")
             sys.exit(ExitStatus.USAGE)
+        except ClickException as error:
+            fail(ExitStatus.USAGE, *_describe_usage_error(error))
         # typer returns the status of an Exit, or the command's return value.
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _echo_usage_error(error: ClickException) -> None:
+def _exit(status: ExitStatus, message: str, hint: str, *, is_json: bool) -> NoReturn:
+    """Write an error and exit."""
+    if is_json:
+        print_json_error(message, hint, status)
+    else:
+        echo_error(message, hint)
+    sys.exit(status)
+
+
+def _describe_usage_error(error: ClickException) -> tuple[str, str]:
+    """Return the message and a hint."""
     message = error.format_message()
     context = getattr(error, "ctx", None)
-    if isinstance(error, NoArgsIsHelpError):
-        sys.stderr.write(f"{message}\n")
-        return
     hint = f"see '{context.command_path if context else 'vmpower'} --help'"
     if isinstance(error, NoSuchOption) and error.option_name in _GLOBAL_OPTIONS:
         hint = f"put it before the command: 'vmpower {error.option_name} ...'"
-    echo_error(message[:1].lower() + message[1:].rstrip("."), hint)
+    return message[:1].lower() + message[1:].rstrip("."), hint

@@ -6,9 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEFAULT_RUN_DIR = Path("/run/vmpower")
 """Where vmpowerd has its sockets by default."""
@@ -37,10 +40,30 @@ class Settings:
     """Whether tables are plain even on a terminal."""
 
 
+_OUTPUT_NAMES = ("--output", "-o")
 OutputOption: TypeAlias = Annotated[
-    Output | None, typer.Option("--output", "-o", help="Output format.")
+    Output | None, typer.Option(*_OUTPUT_NAMES, help="Output format.")
 ]
 """The global option once more, so that it is also accepted after the command."""
+
+
+def is_json_requested(words: Sequence[str]) -> bool:
+    """Return whether a command line requests JSON, even if the rest of it is invalid.
+
+    Args:
+        words: the arguments of the program.
+    """
+    value = ""
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        if word == "--":
+            break
+        if word in _OUTPUT_NAMES:
+            value = following
+        elif word.startswith("--output="):
+            value = word.removeprefix("--output=")
+        elif word.startswith("-o"):
+            value = word[2:]
+    return value == Output.JSON
 
 
 def settings_of(context: typer.Context, output: Output | None = None) -> Settings:

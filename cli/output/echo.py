@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+SCHEMA = 1
+"""Version of the JSON documents: grows when a key changes its meaning."""
+
+
 def echo(text: str, *, err: bool = False) -> None:
     """Write lines to stdout, or to stderr."""
     stream = sys.stderr if err else sys.stdout
@@ -31,13 +35,30 @@ def echo_error(message: str, hint: str = "") -> None:
 
 
 def print_json(document: Mapping[str, object]) -> None:
-    """Write a document to stdout as indented JSON."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
+    """Write a document to stdout as indented JSON, with its schema."""
+    text = json.dumps(_with_schema(document), indent=2, ensure_ascii=False)
     sys.stdout.write(printable_json(text) + "\n")
 
 
 def print_json_line(document: Mapping[str, object]) -> None:
-    """Write a document to stdout as one line of JSON, and flush it."""
-    text = json.dumps(document, ensure_ascii=False)
+    """Write a document to stdout as one line of JSON, with its schema, and flush it."""
+    text = json.dumps(_with_schema(document), ensure_ascii=False)
     sys.stdout.write(printable_json(text) + "\n")
     sys.stdout.flush()
+
+
+def print_json_error(message: str, hint: str, status: int) -> None:
+    """Write the failure of a command to stderr as one line of JSON.
+
+    Standard output has the command's own document or nothing, so that its readers need
+    not distinguish two kinds.
+    """
+    failure = {"message": message, "hint": hint, "status": status}
+    text = json.dumps(_with_schema({"error": failure}), ensure_ascii=False)
+    sys.stderr.write(printable_json(text) + "\n")
+    sys.stderr.flush()
+
+
+def _with_schema(document: Mapping[str, object]) -> dict[str, object]:
+    # The status document has the daemon's.
+    return {"schema": SCHEMA, **document}

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cli.output.lines import GAP, truncate
 from cli.output.tables.cpus import group_cpus
+from cli.output.tables.run_state import is_active
 from cli.top.charts import (
     EIGHTHS,
     HEAT,
@@ -83,9 +84,9 @@ def legend(cpus: list[Cpu]) -> Text:
 
 
 def _users_by_cpu(domains: Iterable[Domain]) -> UsersByCpu:
-    """Map each CPU to the domains whose vCPUs are pinned to it."""
+    """Map each CPU to the active domains whose vCPUs are pinned to it."""
     found: UsersByCpu = {}
-    for domain in domains:
+    for domain in filter(is_active, domains):
         for vcpu in domain["vcpus"]:
             for pcpu in vcpu["pcpus"] if vcpu["controllable"] else ():
                 users = found.setdefault(pcpu, {})

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from cli.output.lines import ScreenColumn, fit, header, row
 from cli.output.tables.cells import plural
+from cli.output.tables.run_state import is_active
 from cli.top.charts import frequency_range, rate_spark, spark
 from cli.top.snapshot import (
     Snapshot,
@@ -55,7 +56,7 @@ def domain_list(snapshot: Snapshot, view: View, width: int, height: int) -> list
             line.stylize("reverse")
         lines.append(line)
     if not domains:
-        lines.append(_placeholder(view))
+        lines.append(_placeholder(view, managed_domains(snapshot)))
     return lines
 
 
@@ -63,10 +64,13 @@ def list_title(snapshot: Snapshot, view: View) -> Text:
     """Describe which domains are listed."""
     managed, shown = managed_domains(snapshot), listed_domains(snapshot, view)
     title = Text.assemble(("Domains ", "bold"), (f"{len(shown)}", "dim"))
-    if len(shown) != len(managed):
-        title.append(f" of {len(managed)}", "dim")
+    hidden = 0 if view.has_shut_off else sum(not is_active(it) for it in managed)
+    if len(shown) != len(managed) - hidden:
+        title.append(f" of {len(managed) - hidden}", "dim")
     if view.filter or view.is_typing:
         title.append(", filter ", "dim").append(printable(view.filter), "yellow")
+    if hidden:
+        title.append(f", {hidden} shut off: press a", "dim")
     others = len(snapshot.status["domains"]) - len(managed)
     if others:
         text = f", {plural(others, 'other')} without channels or policies"
@@ -94,19 +98,29 @@ def _window(domains: list[Domain], cursor: str | None, room: int) -> list[Domain
     return domains[first : first + max(0, room)]
 
 
-def _placeholder(view: View) -> Text:
+def _placeholder(view: View, managed: list[Domain]) -> Text:
     if view.filter:
         return Text("   no matching domain", "dim")
+    if managed:
+        return Text("   no domain is running", "dim")
     return Text(
         "   no domain has a channel or a policy; see 'vmpower domain onboard'", "dim"
     )
+
+
+def _range(snapshot: Snapshot, uuid: str) -> str:
+    """Format the frequencies of its vCPUs: `2.40 GHz`, or `1.20-2.40` (GHz)."""
+    low_khz, high_khz = snapshot.history.domain_ranges.get(uuid, (None, None))
+    highest = format_khz(high_khz)
+    if low_khz is None or high_khz is None or format_khz(low_khz) == highest:
+        return highest
+    return f"{low_khz / 1_000_000:.2f}-{high_khz / 1_000_000:.2f}"
 
 
 def _cells(
     snapshot: Snapshot, domain: Domain, letters: dict[str, str], widths: dict[str, int]
 ) -> dict[str, Text]:
     uuid, history = domain["uuid"], snapshot.history
-    khz = history.domain_khz.latest(uuid)
     channels = domain["channels"]
     opened = sum(channel["state"] == "open" for channel in channels)
     is_running = domain["state"] == "running"
@@ -120,7 +134,7 @@ def _cells(
         "Open": Text(
             f"{opened}/{len(channels)}", "" if opened == len(channels) else "yellow"
         ),
-        Sort.FREQUENCY: Text(format_khz(None if khz is None else round(khz))),
+        Sort.FREQUENCY: Text(_range(snapshot, uuid)),
         _FREQUENCIES: spark(
             history.domain_khz.last(uuid, khz_width),
             khz_width,

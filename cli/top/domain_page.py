@@ -14,6 +14,7 @@ from cli.output.tables.domains import own_cpus
 from cli.output.tables.policies import policy_fields
 from cli.output.tables.refusals import list_refusals
 from cli.output.tables.rights import list_settings, source_cell
+from cli.output.tables.run_state import is_active
 from cli.output.tables.sheet import Cell, Style
 from cli.output.tables.status import cpu_warnings, domain_warnings
 from cli.output.tables.styled import RICH_STYLES
@@ -90,7 +91,7 @@ def domain_page(snapshot: Snapshot, uuid: str | None, width: int) -> list[Text]:
 def _facts(domain: Domain, width: int) -> list[Text]:
     title = Text.assemble((printable(domain["name"]), "bold"), f"  {domain['state']}")
     facts = [title]
-    facts += [] if domain["id"] is None else [Text(f"id {domain['id']}", "dim")]
+    facts += [Text(f"id {domain['id']}", "dim")] if is_active(domain) else []
     facts.append(Text(domain["uuid"], "dim"))
     lines = wrap(facts, width)
     if not domain["rights"]:
@@ -119,15 +120,15 @@ def _vcpus(snapshot: Snapshot, domain: Domain, width: int) -> list[Text]:
     cpu_by_number = {cpu["pcpu"]: cpu for cpu in snapshot.status["cpus"]}
     lines = [header(columns)]
     for vcpu in domain["vcpus"]:
-        cpu = cpu_of(vcpu, cpu_by_number)
+        cpu = cpu_of(vcpu, cpu_by_number) if is_active(domain) else None
         cells = {
             "vCPU": Text(str(vcpu["vcpu"]), "bold"),
             "CPUs": Text(format_cpulist(vcpu["pcpus"])),
             "Set by": _text(set_by(domain, vcpu, cpu)),
         }
-        lines.append(
-            row(columns, cells | _frequency_cells(snapshot, vcpu, cpu, widths))
-        )
+        if is_active(domain):
+            cells |= _frequency_cells(snapshot, vcpu, cpu, widths)
+        lines.append(row(columns, cells))
     return lines
 
 

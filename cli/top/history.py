@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from cli.output.tables.run_state import is_active
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -56,6 +58,8 @@ class History:
         """kHz of each clock group."""
         self.domain_khz: TimeSeries[str] = TimeSeries()
         """Mean kHz of the controllable vCPUs of each domain, by UUID."""
+        self.domain_ranges: dict[str, tuple[int, int]] = {}
+        """The lowest and the highest kHz of them now; without those not known."""
         self.domain_rates: TimeSeries[str] = TimeSeries()
         """Requests per second of each domain, by UUID."""
         self._rates: dict[tuple[str, int], float | None] = {}
@@ -77,7 +81,14 @@ class History:
         self.group_khz.add(current_khz.items())
         self._count(status, at_s)
         domains = status["domains"]
-        self.domain_khz.add((d["uuid"], _mean_khz(d, current_khz)) for d in domains)
+        khz = {d["uuid"]: _vcpu_khz(d, current_khz) for d in domains}
+        self.domain_khz.add(
+            (uuid, sum(found) / len(found) if found else None)
+            for uuid, found in khz.items()
+        )
+        self.domain_ranges = {
+            uuid: (min(found), max(found)) for uuid, found in khz.items() if found
+        }
         self.domain_rates.add((d["uuid"], self._domain_rate(d)) for d in domains)
 
     def _count(self, status: Status, at_s: float) -> None:
@@ -104,13 +115,13 @@ def _per_second(before: int | None, now: int, passed_s: float | None) -> float |
     return (now - before) / passed_s
 
 
-def _mean_khz(domain: Domain, current_khz: dict[int, int | None]) -> float | None:
-    if domain["id"] is None:
-        return None
-    found = [
+def _vcpu_khz(domain: Domain, current_khz: dict[int, int | None]) -> list[int]:
+    """Return the frequencies that its controllable vCPUs have, if it runs."""
+    if not is_active(domain):
+        return []
+    return [
         khz
         for vcpu in domain["vcpus"]
         if vcpu["controllable"] and vcpu["clock_group"] is not None
         if (khz := current_khz.get(vcpu["clock_group"])) is not None
     ]
-    return sum(found) / len(found) if found else None

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cli.output.tables.run_state import order_domains
 from cli.output.tables.status import is_managed, status_warnings
 from cli.top.view import Sort, View, matches
 
@@ -43,14 +44,17 @@ def managed_domains(snapshot: Snapshot) -> list[Domain]:
 
 
 def listed_domains(snapshot: Snapshot, view: View) -> list[Domain]:
-    """Return the domains that match the filter, in the view's order."""
+    """Return the domains that match the filter, in the view's order.
+
+    Those that are shut off come last, if the view has them.
+    """
     found = [d for d in managed_domains(snapshot) if matches(view, d["name"])]
     found.sort(key=lambda domain: _natural(domain["name"]))
     if view.sort is not Sort.NAME:
         found.sort(
             key=lambda domain: _weight(snapshot, view.sort, domain), reverse=True
         )
-    return found
+    return order_domains(found, has_shut_off=view.has_shut_off)
 
 
 def _weight(snapshot: Snapshot, sort: Sort, domain: Domain) -> float:
@@ -69,10 +73,12 @@ def count_refused(domain: Domain) -> int:
 
 
 def domain_letters(snapshot: Snapshot) -> dict[str, str]:
-    """Map the UUID of each managed domain to a letter, regardless of the filter."""
-    domains = sorted(
-        managed_domains(snapshot), key=lambda domain: _natural(domain["name"])
-    )
+    """Map the UUID of each active managed domain to a letter, regardless of the filter.
+
+    Domains that are shut off are not on the map of CPUs.
+    """
+    active = order_domains(managed_domains(snapshot), has_shut_off=False)
+    domains = sorted(active, key=lambda domain: _natural(domain["name"]))
     return {
         domain["uuid"]: _LETTERS[at] if at < len(_LETTERS) else NO_LETTER
         for at, domain in enumerate(domains)

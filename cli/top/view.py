@@ -59,6 +59,8 @@ class View:
     """Only domains whose names contain this text are listed."""
     is_typing: bool = False
     """Whether characters are added to the filter."""
+    has_shut_off: bool = False
+    """Whether domains that are shut off are listed, after the others."""
     is_paused: bool = False
     is_quitting: bool = False
 
@@ -116,6 +118,10 @@ def _sort(view: View) -> View:
     return replace(view, sort=orders[(orders.index(view.sort) + 1) % len(orders)])
 
 
+def _all(view: View) -> View:
+    return replace(view, has_shut_off=not view.has_shut_off)
+
+
 def _filter(view: View) -> View:
     return replace(view, page=Page.OVERVIEW, is_typing=True)
 
@@ -170,6 +176,7 @@ _COMMANDS: dict[str, Callable[[View], View]] = {
     "p": _pause,
     " ": _pause,
     "s": _sort,
+    "a": _all,
     "/": _filter,
     "w": _warnings,
     "?": _help,
@@ -191,6 +198,7 @@ KEYS = (
     ("q", "quit"),
     ("p, space", "pause or resume"),
     ("s", "sort domains by name, frequency, request rate or refusals"),
+    ("a", "show or hide domains that are shut off"),
     ("/", "filter domains by name"),
     ("up, down, k, j", "select a domain, or scroll a page"),
     ("page up, page down", "move by ten; home and end: to the first and the last"),

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from orchestrator.control import OPENAPI_PATH
 from orchestrator.control.client_calls import ClientCalls
 from orchestrator.errors import ControlError
+from orchestrator.system.service_unit import start_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,7 +138,7 @@ class ControlClient(ClientCalls):
             case FileNotFoundError() | ConnectionRefusedError():
                 return DaemonUnreachable(
                     f"no vmpowerd answers at {self._path}",
-                    hint="start it with 'systemctl start vmpowerd', or set its "
+                    hint=f"start it with '{start_command()}', or set its "
                     "directory with --run-dir",
                 )
             case http.client.IncompleteRead():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make api`: write the client's side of the control API and its reference."""
+"""`make api`: write the client's side of the API, its reference and that of JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scripts.api.client import write_client_calls
 from scripts.api.documents import write_documents
+from scripts.api.output import write_output_reference
 from scripts.api.reference import write_reference
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +15,7 @@ GENERATED = {
     "orchestrator/control/documents.py": write_documents,
     "orchestrator/control/client_calls.py": write_client_calls,
     "docs/api.md": write_reference,
+    "docs/json.md": write_output_reference,
 }
 
 

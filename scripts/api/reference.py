@@ -62,10 +62,10 @@ def write_reference() -> str:
         *(paragraph for call in CALLS for paragraph in _call(call)),
         *(paragraph for noun in NOUNS for paragraph in _noun(noun)),
     ]
-    return "\n\n".join(map(_wrapped, paragraphs)) + "\n"
+    return "\n\n".join(map(wrapped, paragraphs)) + "\n"
 
 
-def _wrapped(paragraph: str) -> str:
+def wrapped(paragraph: str) -> str:
     """Wrap a paragraph, or each item of a list."""
     lines = (
         paragraph.split("\n") if paragraph.lstrip().startswith("- ") else [paragraph]

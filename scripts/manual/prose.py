@@ -24,7 +24,9 @@ membership in its group. Commands that change domains use libvirt with the permi
 of the user, and do not need the daemon.
 
 Tables are drawn on terminals and plain elsewhere. The keys of -o json are stable;
-frequencies are integers in kHz, and units are part of the key.
+frequencies are integers in kHz, and units are part of the key. Each document has a
+version, `schema`. With -o json an error is a line of JSON on standard error, with
+`message`, `hint` and `status`. docs/json.md of the source explains every key.
 
 Domains are given by id, UUID or name, CPUs as lists such as `2-5,8`, and frequencies as
 `2.3GHz`, `2300MHz` or in kHz.

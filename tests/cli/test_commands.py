@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.framework.levels import Level
+from cli.framework.settings import is_json_requested
+from orchestrator.system.service_unit import start_command
+from tests.control.fake_host import STEPS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -72,6 +77,74 @@ def test_cpu_set_changes_each_clock_group_once(
     result = vmpower("cpu", "set", "0-3", "1800000")
     assert result.stdout.count("1.80 GHz") == 2
     assert len(daemon.callers) == 2
+
+
+@pytest.mark.parametrize(
+    ("level", "khz"),
+    [
+        ("min", 1_200_000),
+        ("max", 3_001_000),
+        ("nominal", 3_000_000),
+        ("turbo", 3_001_000),
+        ("up", 2_600_000),
+        ("down", 1_800_000),
+    ],
+)
+def test_cpu_set_takes_levels(
+    vmpower: Vmpower, daemon: FakeDaemon, level: str, khz: int
+) -> None:
+    vmpower("cpu", "set", "2", "2.2GHz")
+    assert vmpower("cpu", "set", "2", level).exit_code == 0
+    assert daemon.cpus[2].override_khz == khz
+
+
+def test_up_and_down_end_at_the_last_step(vmpower: Vmpower, daemon: FakeDaemon) -> None:
+    for level, khz in (("max", STEPS[0]), ("up", STEPS[0]), ("min", STEPS[-1])):
+        vmpower("cpu", "set", "2", level)
+        assert daemon.cpus[2].override_khz == khz
+    vmpower("cpu", "set", "2", "down")
+    assert daemon.cpus[2].override_khz == STEPS[-1]
+
+
+def test_down_without_an_override_counts_from_the_grant_or_what_the_cpu_runs(
+    vmpower: Vmpower, daemon: FakeDaemon
+) -> None:
+    for number, grant_khz in ((0, None), (2, 2_600_000)):
+        known = {"grant_khz": grant_khz, "current_khz": 3_000_000}
+        for pcpu in (number, number + 1):
+            daemon.cpus[pcpu] = daemon.cpus[pcpu].model_copy(update=known)
+    vmpower("cpu", "set", "0-3", "down")
+    assert daemon.cpus[0].override_khz == 2_600_000
+    assert daemon.cpus[2].override_khz == 2_200_000
+
+
+@pytest.mark.parametrize(
+    ("level", "missing", "error"),
+    [
+        ("turbo", {"nominal_khz": STEPS[0]}, "CPU 2 has no turbo frequency"),
+        (
+            "nominal",
+            {"nominal_khz": None},
+            "the nominal frequency of CPU 2 is not known",
+        ),
+        (
+            "up",
+            {"grant_khz": None, "current_khz": None},
+            "the frequency of CPU 2 is not known",
+        ),
+    ],
+)
+def test_cpu_set_changes_nothing_if_one_cpu_does_not_have_the_level(
+    vmpower: Vmpower,
+    daemon: FakeDaemon,
+    level: str,
+    missing: dict[str, object],
+    error: str,
+) -> None:
+    daemon.cpus[2] = daemon.cpus[2].model_copy(update=missing)
+    result = vmpower("cpu", "set", "0-3", level)
+    assert (result.exit_code, result.stderr) == (1, f"error: {error}\n")
+    assert daemon.callers == []
 
 
 def test_cpu_set_changes_nothing_if_one_cpu_is_invalid(
@@ -198,6 +271,43 @@ def test_an_invalid_output_format_lists_the_formats(vmpower: Vmpower) -> None:
     assert "'table', 'json'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("domain show nosuch -o json", 1, "no such domain: 'nosuch'"),
+        ("cpu set 0 fast --output=json", 2, "invalid frequency 'fast': expected "),
+        ("-o json cpu set 0", 2, "missing argument 'FREQ'"),
+        ("-ojson states", 2, "no such command 'states'"),
+        ("--output json --run-dir /nowhere status", 3, "no vmpowerd answers at "),
+    ],
+)
+def test_with_json_an_error_is_a_line_of_json_on_stderr(
+    vmpower: Vmpower, words: str, status: int, message: str
+) -> None:
+    result = vmpower(*words.split())
+    assert (result.exit_code, result.stdout) == (status, "")
+    document = json.loads(result.stderr)
+    assert document["schema"] == 1
+    assert document["error"]["message"].startswith(message)
+    assert document["error"]["status"] == status
+    assert set(document["error"]) == {"message", "hint", "status"}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_json"),
+    [
+        ("", False),
+        ("status", False),
+        ("status -o", False),
+        ("status -o json", True),
+        ("-o json status -o table", False),
+        ("policy set a -- -o json", False),
+    ],
+)
+def test_json_is_recognized_on_any_command_line(line: str, *, is_json: bool) -> None:
+    assert is_json_requested(line.split()) is is_json
+
+
 def test_without_a_daemon_it_exits_with_3_and_a_hint(
     vmpower: Vmpower, tmp_path: Path
 ) -> None:
@@ -205,7 +315,7 @@ def test_without_a_daemon_it_exits_with_3_and_a_hint(
     assert (result.exit_code, result.stdout) == (3, "")
     error, hint = result.stderr.splitlines()
     assert error == f"error: no vmpowerd answers at {tmp_path}/nowhere/vmpower-ro.sock"
-    assert "systemctl start vmpowerd" in hint
+    assert f"start it with '{start_command()}'" in hint
 
 
 def test_a_change_through_the_read_only_socket_exits_with_4(
@@ -279,6 +389,11 @@ def test_errors_have_a_hint(
         (
             "domain set test --min fast",
             "invalid frequency 'fast': expected 2.3GHz, 2300MHz or kHz",
+        ),
+        (
+            "cpu set 0 fast",
+            "invalid frequency 'fast': expected 2.3GHz, 2300MHz or kHz, or one of "
+            + ", ".join(Level),
         ),
         ("cpu set 0 1THz", "invalid frequency '1THz': expected 2.3GHz, 2300MHz or kHz"),
         (

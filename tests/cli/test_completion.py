@@ -131,6 +131,7 @@ def test_every_argument_that_names_something_is_completed() -> None:
         ("vmpower cpu show ", ["0-1", "2-3", "4-5", "all"]),
         ("vmpower cpu show 0-1,4", ["0-1,4-5"]),
         ("vmpower cpu set 2 22", ["2200MHz"]),
+        ("vmpower cpu set 2 no", ["nominal"]),
         ("vmpower domain pin dpdk-fw ", ["0", "1", "2"]),
         ("vmpower policy set dpdk-fw ut", ["utilisation"]),
         ("vmpower policy set dpdk-fw workload ", ["high", "low", "vcpus="]),

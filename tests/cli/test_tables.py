@@ -71,6 +71,9 @@ def cpus_of(status: Status) -> CpuList:
 SHEETS: dict[str, Callable[[Status], tuple[Sheet, ...]]] = {
     "status": lambda status: build_status(status, UTC),
     "domains": lambda status: build_domains(DomainList(domains=status["domains"])),
+    "domains_all": lambda status: build_domains(
+        DomainList(domains=status["domains"]), has_shut_off=True
+    ),
     "domain": lambda status: build_domain(status["domains"][0], status["cpus"]),
     "channels": lambda status: build_channels(channels_of(status)),
     "cpus": lambda status: build_cpus(cpus_of(status), status["domains"]),
@@ -105,6 +108,42 @@ def test_no_drawn_line_is_wider_than_the_terminal(
 ) -> None:
     lines = draw(SHEETS[name](status), width).splitlines()
     assert max(map(len, lines)) <= width
+
+
+@pytest.fixture
+def shut_off(status: Status) -> Status:
+    """Return a status whose first domain is shut off."""
+    status["domains"][0] |= {"id": None, "state": "shut off"}
+    return status
+
+
+def test_domains_that_are_shut_off_are_listed_on_request(shut_off: Status) -> None:
+    text = "\n".join(render_plain(build_status(shut_off, UTC)))
+    assert " dpdk-fw  " not in text
+    assert "1 domain is shut off: see 'vmpower status --all'" in text
+    # What is wrong with its description stays visible, its vCPUs' state does not.
+    assert "dpdk-fw: metadata, line 7" in text
+    assert "not controllable" not in text
+
+
+def test_domains_that_are_shut_off_come_last_and_without_a_frequency(
+    shut_off: Status,
+) -> None:
+    lines = render_plain(build_status(shut_off, UTC, has_shut_off=True))
+    names = ("dpdk-fw", "dpdk-router")
+    rows = [line.split() for line in lines if line[1:13].rstrip() in names]
+    assert [row[0] for row in rows] == ["dpdk-router"] * 3 + ["dpdk-fw"] * 3
+    assert all("GHz" not in row for row in rows[3:])
+    page = "\n".join(
+        render_plain(build_domain(shut_off["domains"][0], shut_off["cpus"]))
+    )
+    assert " 0      2      -           -   " in page
+
+
+def test_only_active_domains_use_cpus(shut_off: Status) -> None:
+    text = "\n".join(render_plain(build_cpus(cpus_of(shut_off), shut_off["domains"])))
+    assert "dpdk-router" in text
+    assert "dpdk-fw" not in text
 
 
 def test_a_narrow_status_keeps_the_main_columns(

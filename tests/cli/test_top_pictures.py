@@ -103,6 +103,45 @@ def test_screens_match_their_golden_files(
     check(f"top_{name}_{width}", text)
 
 
+def test_a_domain_that_is_shut_off_is_listed_on_request_and_not_on_the_map(
+    status: Status,
+) -> None:
+    status["domains"][0] |= {"id": None, "state": "shut off"}
+    snapshot = snapshot_of(status, events=0)
+    hidden = draw(snapshot, View(), 120, 40)
+    assert "Domains 1, 1 shut off: press a" in hidden
+    assert "dpdk-fw:0" not in hidden
+    lines = draw(snapshot, View(has_shut_off=True), 120, 40).splitlines()
+    (first, last) = (line for line in lines if line[4:].startswith("dpdk-"))
+    assert first.startswith(" a  dpdk-router")
+    assert last.startswith("    dpdk-fw")
+    assert " GHz" not in last
+    page = draw(snapshot, View(page=Page.DOMAIN, cursor=FIREWALL), 120, 40)
+    assert "floats" not in page
+    assert "GHz turbo" not in page
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_frequency_of_a_domain_is_a_range_where_its_vcpus_differ(
+    width: int, status: Status
+) -> None:
+    lines = draw(snapshot_of(apart(status), 1), View(), width, 24).splitlines()
+    (row,) = (line for line in lines if line.startswith(" a  "))
+    assert " 1.20-2.60 " in row
+
+
+def apart(status: Status) -> Status:
+    """Give the first two vCPUs of the first domain clock groups of their own."""
+    for number, khz in ((2, 1_200_000), (3, 2_600_000)):
+        status["cpus"][number] |= {
+            "clock_group": number,
+            "current_khz": khz,
+            "claimed": False,
+        }
+        status["domains"][0]["vcpus"][number - 2]["clock_group"] = number
+    return status
+
+
 def test_a_vcpu_that_no_pinning_helps_does_not_float(status: Status) -> None:
     (*_, vcpu) = status["domains"][0]["vcpus"]
     view = VIEWS["domain"]

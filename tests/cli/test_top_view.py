@@ -38,6 +38,11 @@ def test_s_cycles_through_the_sort_orders() -> None:
     assert view.sort is Sort.NAME
 
 
+def test_a_lists_domains_that_are_shut_off_and_hides_them_again() -> None:
+    assert after("a").has_shut_off
+    assert not after("a", "a").has_shut_off
+
+
 def test_arrows_select_a_domain_and_stay_in_the_list() -> None:
     assert after(Special.DOWN).cursor == "a"
     assert after(Special.UP).cursor == "c"

@@ -85,7 +85,12 @@ def test_restore_as_json_lists_the_clock_groups(tree: Path, tmp_path: Path) -> N
     result = vmpower(
         "-o", "json", "restore", "--journal", journal, "--sysfs-root", tree
     )
-    assert json.loads(result.stdout) == {"restored": [2], "left": [], "kept": []}
+    assert json.loads(result.stdout) == {
+        "schema": 1,
+        "restored": [2],
+        "left": [],
+        "kept": [],
+    }
 
 
 def test_restore_keeps_settings_that_were_changed_since(

@@ -21,6 +21,7 @@ from orchestrator.control.client import (
 )
 from orchestrator.control.service import Peer
 from orchestrator.errors import ControlError
+from orchestrator.system.service_unit import start_command
 from orchestrator.values.event_kinds import GRANT
 from tests.control.fake_host import FIREWALL
 
@@ -253,7 +254,7 @@ def test_a_missing_socket_means_an_unreachable_daemon(tmp_path: Path) -> None:
         ControlClient(tmp_path / "nothing.sock") as client,
     ):
         client.status()
-    assert "systemctl start vmpowerd" in caught.value.hint
+    assert f"start it with '{start_command()}'" in caught.value.hint
 
 
 def test_a_daemon_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:

@@ -280,16 +280,18 @@ def test_a_typo_in_the_configuration_is_reported_and_nothing_is_started(
     done = run("--config", str(file), "--check-config")
     assert done.returncode == 2
     assert done.stderr == (
-        "error: bonds: unknown key, did you mean 'bounds'?\nhint: see vmpower.toml(5)\n"
+        f"error: {file}: bonds: unknown key, did you mean 'bounds'?\n"
+        "hint: see vmpower.toml(5)\n"
     )
     assert done.stdout == ""
 
 
-def test_a_valid_configuration_is_silent_and_can_be_shown(directory: Path) -> None:
+def test_a_valid_configuration_is_named_and_can_be_shown(directory: Path) -> None:
     file = directory / "vmpower.toml"
     file.write_text("[bounds]\nmax_khz = '2GHz'\n", encoding="utf-8")
     checked = run("--config", str(file), "--check-config")
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout == f"valid configuration: {file}\n"
     shown = run("--config", str(file), "-c", "test:///default", "--show-config")
     assert '"max_khz": 2000000' in shown.stdout
     assert '"uri": "test:///default"' in shown.stdout

@@ -29,7 +29,7 @@ def configuration_wrong(configuration: Configuration) -> Iterator[Finding]:
     """The configuration is invalid: the daemon does not start."""
     if configuration.problem:
         yield error(
-            str(configuration.file),
+            "configuration",
             configuration.problem,
             "correct it, then validate it with 'vmpowerd --check-config'",
         )
@@ -126,7 +126,7 @@ def socket_stale(service: Service) -> Iterator[Finding]:
             yield warning(
                 str(file.path),
                 "no process listens on it: a daemon was killed",
-                "systemctl start vmpowerd (it replaces the socket)",
+                "start vmpowerd: it replaces the socket",
             )
         elif file.state is SocketState.NO_SOCKET:
             yield error(

@@ -13,6 +13,7 @@ from cli.output.tables.cells import (
     is_simulated,
     step_name,
 )
+from cli.output.tables.run_state import is_active
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.status import boost_notes, unmanaged_notes
 from orchestrator.values.cpuset import format_cpulist, name_cpus
@@ -60,9 +61,9 @@ def group_cpus(cpus: Iterable[Cpu]) -> list[list[Cpu]]:
 
 
 def _users(domains: Iterable[Domain]) -> dict[int, list[str]]:
-    """Map each CPU to the domains whose vCPUs may run on it."""
+    """Map each CPU to the active domains whose vCPUs may run on it."""
     users: dict[int, list[str]] = {}
-    for domain in domains:
+    for domain in filter(is_active, domains):
         for pcpu in sorted({p for vcpu in domain["vcpus"] for p in vcpu["pcpus"]}):
             users.setdefault(pcpu, []).append(printable(domain["name"]))
     return users
@@ -167,8 +168,9 @@ def describe_override(group: list[Cpu], requested_khz: int) -> str:
     """Describe in one line what an override did to a clock group."""
     khz, rounded = group[0]["override_khz"], ""
     if khz != requested_khz:
-        rounded = f" (requested: {format_khz(requested_khz)})"
-    return f"{name_group(group)}: fixed at {format_khz(khz)}{rounded} until released"
+        rounded = f" (requested: {step_name(requested_khz, group[0])})"
+    fixed = "-" if khz is None else step_name(khz, group[0])
+    return f"{name_group(group)}: fixed at {fixed}{rounded} until released"
 
 
 def name_group(group: list[Cpu]) -> str:

@@ -9,6 +9,7 @@ from cli.output.tables.cells import NONE, count, is_simulated, name
 from cli.output.tables.channels import build_own_channels
 from cli.output.tables.policies import build_own_policies
 from cli.output.tables.rights import build_settings
+from cli.output.tables.run_state import describe_shut_off, is_active, order_domains
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.status import cpu_warnings, domain_warnings
 from cli.output.tables.vcpus import bounds, cpu_of, limited_by, set_by, vcpu_fields
@@ -40,19 +41,28 @@ _VCPU_COLUMNS = (
 )
 
 
-def build_domains(document: DomainList) -> tuple[Sheet, ...]:
-    """List domains as `virsh list --all` does."""
-    rows = tuple(_row(domain) for domain in document["domains"])
-    return (Sheet(columns=_COLUMNS, rows=rows),)
+def build_domains(
+    document: DomainList, *, has_shut_off: bool = False
+) -> tuple[Sheet, ...]:
+    """List domains as `virsh list` does, or as `virsh list --all`."""
+    shown = order_domains(document["domains"], has_shut_off=has_shut_off)
+    hidden = len(document["domains"]) - len(shown)
+    note = f"{describe_shut_off(hidden)}: see 'vmpower domain list --all'"
+    return (
+        Sheet(
+            columns=_COLUMNS,
+            rows=tuple(map(_row, shown)),
+            notes=(Cell(note, Style.QUIET),) if hidden else (),
+        ),
+    )
 
 
 def _row(domain: Domain) -> tuple[Field, ...]:
-    is_off = domain["id"] is None
     opened = [c for c in domain["channels"] if c["state"] == "open"]
     return (
         _id(domain),
         name(domain["name"]),
-        Cell(domain["state"], Style.QUIET if is_off else Style.PLAIN),
+        Cell(domain["state"], Style.PLAIN if is_active(domain) else Style.QUIET),
         Cell(domain["mode"]),
         count(len(domain["vcpus"])),
         count(len(domain["channels"])),
@@ -74,6 +84,8 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
     ]
     if is_simulated(cpus):
         facts.append(("CPUs", Cell("simulated", Style.NOTABLE)))
+    if not is_active(domain):
+        cpu_by_number = {}  # no CPU runs it
     rows = tuple(_vcpu_row(domain, vcpu, cpu_by_number) for vcpu in domain["vcpus"])
     sheets = [Sheet(facts=tuple(facts))]
     if domain["rights"]:
@@ -107,4 +119,4 @@ def _vcpu_row(
 
 
 def _id(domain: Domain) -> Cell:
-    return NONE if domain["id"] is None else Cell(str(domain["id"]))
+    return Cell(str(domain["id"])) if is_active(domain) else NONE

@@ -17,6 +17,7 @@ from cli.output.tables.cells import (
 )
 from cli.output.tables.channels import state_cell
 from cli.output.tables.policies import format_source
+from cli.output.tables.run_state import describe_shut_off, is_active, order_domains
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.vcpus import NO_VCPU, vcpu_fields
 from orchestrator.values.cpuset import format_cpulist
@@ -50,20 +51,31 @@ COLUMNS = (
 _NO_REQUESTS = (NONE, NONE, NONE)
 
 
-def build_status(status: Status, zone: tzinfo | None) -> tuple[Sheet, ...]:
-    """Show the daemon, libvirt, CPUs and all managed domains on one page."""
+def build_status(
+    status: Status, zone: tzinfo | None, *, has_shut_off: bool = False
+) -> tuple[Sheet, ...]:
+    """Show the daemon, libvirt, CPUs and managed domains on one page.
+
+    Args:
+        status: the daemon's.
+        zone: for times; None: the local one.
+        has_shut_off: whether domains that are shut off have rows, too.
+    """
     cpu_by_number = {cpu["pcpu"]: cpu for cpu in status["cpus"]}
-    shown = [domain for domain in status["domains"] if is_managed(domain)]
+    managed = [domain for domain in status["domains"] if is_managed(domain)]
+    shown = order_domains(managed, has_shut_off=has_shut_off)
     rows = [
         row for domain in shown for row in _domain_rows(domain, cpu_by_number, status)
     ]
-    notes = [note for domain in shown for note in domain_notes(domain)]
+    listed = order_domains(managed, has_shut_off=True)
+    notes = [note for domain in listed for note in domain_notes(domain)]
+    hidden = len(managed) - len(shown)
     return (
         Sheet(
             facts=_facts(status, zone),
             columns=COLUMNS if rows else (),
             rows=tuple(rows),
-            notes=(*notes, *_cpu_notes(status), *_others(status, shown)),
+            notes=(*notes, *_cpu_notes(status), *_others(status, managed, hidden)),
         ),
     )
 
@@ -118,6 +130,8 @@ def _domain_rows(
     prefix: tuple[Field, ...] = (name(domain["name"]), _state(domain, status))
     channels = {channel["number"]: channel for channel in domain["channels"]}
     rows: list[tuple[Field, ...]] = []
+    if not is_active(domain):
+        cpu_by_number = {}  # no CPU runs it
     for vcpu in domain["vcpus"]:
         channel = channels.pop(vcpu["vcpu"], None)
         requests = _requests(channel) if channel else _NO_REQUESTS
@@ -157,7 +171,7 @@ def status_warnings(status: Status) -> list[Cell]:
     if not status["libvirt"]["connected"]:
         why = printable(status["libvirt"]["reason"] or "unknown reason")
         notes.append(Cell(f"libvirt is not connected: {why}", Style.BAD))
-    for domain in status["domains"]:
+    for domain in order_domains(status["domains"], has_shut_off=True):
         notes += domain_notes(domain) if is_managed(domain) else []
     return notes + _cpu_notes(status)
 
@@ -178,16 +192,19 @@ def _is_limited(domain: Domain) -> bool:
 
 
 def domain_notes(domain: Domain) -> list[Cell]:
-    """List the warnings about a domain, prefixed with its name."""
+    """List the warnings about a domain, prefixed with its name.
+
+    While it is shut off, the state of its vCPUs and channels is none.
+    """
     domain_name = printable(domain["name"])
-    return [
-        Cell(f"{domain_name}: {text}", Style.NOTABLE)
-        for text in domain_warnings(domain)
-    ]
+    texts = _own_warnings(domain)
+    if is_active(domain):
+        texts = domain_warnings(domain)
+    return [Cell(f"{domain_name}: {text}", Style.NOTABLE) for text in texts]
 
 
 def domain_warnings(domain: Domain) -> list[str]:
-    """List the warnings about a domain."""
+    """List the warnings about a domain, its vCPUs and its channels."""
     reasons = by_reason((vcpu["vcpu"], vcpu["reason"]) for vcpu in domain["vcpus"])
     found = [
         f"vCPU {numbers} is not controllable: {reason}"
@@ -200,7 +217,12 @@ def domain_warnings(domain: Domain) -> list[str]:
         for channel in domain["channels"]
         if channel["reason"]
     ]
-    found += [
+    return [*map(printable, found), *_own_warnings(domain)]
+
+
+def _own_warnings(domain: Domain) -> list[str]:
+    """List the warnings about its policies and its description."""
+    found = [
         f"policy of {format_source(policy)}: {policy['problem']}"
         for policy in domain["policies"]
         if policy["problem"]
@@ -246,9 +268,13 @@ def unmanaged_notes(document: Status | CpuList) -> list[Cell]:
     ]
 
 
-def _others(status: Status, shown: list[Domain]) -> list[Cell]:
-    others = len(status["domains"]) - len(shown)
-    if not others:
-        return []
-    count_text = f"{plural(others, 'domain')} without channels, policies or limits"
-    return [Cell(f"{count_text}: see 'vmpower domain list'", Style.QUIET)]
+def _others(status: Status, managed: list[Domain], hidden: int) -> list[Cell]:
+    """Count the domains that have no rows."""
+    found = []
+    if hidden:
+        found.append(f"{describe_shut_off(hidden)}: see 'vmpower status --all'")
+    others = len(status["domains"]) - len(managed)
+    if others:
+        count_text = f"{plural(others, 'domain')} without channels, policies or limits"
+        found.append(f"{count_text}: see 'vmpower domain list --all'")
+    return [Cell(text, Style.QUIET) for text in found]

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example configuration: valid as it is, and with everything in it uncommented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from orchestrator.config import Config, load_config
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "vmpower.toml"
+
+
+def test_the_example_changes_nothing() -> None:
+    assert load_config(EXAMPLE) == Config()
+
+
+def test_everything_in_the_example_is_valid_and_shows_the_defaults(
+    tmp_path: Path,
+) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    path = tmp_path / "vmpower.toml"
+    path.write_text(re.sub("^#(?! |$)", "", text, flags=re.MULTILINE), encoding="utf-8")
+    config = load_config(path)
+    assert (config.mode, config.power, config.channels) == (
+        Config().mode,
+        Config().power,
+        Config().channels,
+    )
+    assert [rule.match for rule in config.domain] == ["fw-*"]
+    assert [rule.match for rule in config.onboard] == ["dpdk-*"]
+    assert [rule.kind for rule in config.policy] == ["utilisation", "time-of-day"]
+    assert config.bounds.max_khz == 2_600_000
