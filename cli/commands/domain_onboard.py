@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from orchestrator.hypervisor.manual_onboarding import Change, Preview
     from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
 
+_SAVED_STATE = (
+    "Domain '{name}' has a saved state ('virsh managedsave'), which stays as it is:"
+    " the change takes effect after the domain has been restored and powered off, or"
+    " after 'virsh managedsave-remove {name}'."
+)
+
 Domains: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
@@ -181,6 +187,8 @@ def _document(change: "Change") -> dict[str, Any]:
         "config": list(change.config),
         "waiting": list(change.waiting),
         "obstacle": change.obstacle,
+        "by_rule": list(change.by_rule),
+        "has_saved_state": change.has_saved_state,
     }
 
 
@@ -194,7 +202,9 @@ def _report_onboarded(name: str, change: "Change") -> None:
         echo(
             f"{missing} not attached to the running domain '{name}': {change.obstacle}"
         )
-    if change.obstacle or (change.config and not change.live):
+    if change.has_saved_state:
+        echo(_SAVED_STATE.format(name=name))
+    elif change.obstacle or (change.config and not change.live):
         echo(POWER_OFF_NOTE)
 
 
@@ -203,6 +213,16 @@ def _report_offboarded(name: str, change: "Change") -> None:
         echo(f"Domain '{name}' has no channels added by onboarding")
         return
     _report_channels(name, change, "detached from", "removed from")
+    if change.has_saved_state:
+        echo(_SAVED_STATE.format(name=name))
+    if change.by_rule:
+        channels = name_all("channel", change.by_rule)
+        echo(
+            f"hint: an [[onboard]] rule of vmpowerd added {channels}, and adds them"
+            f" again while it matches; 'vmpower domain set {name} --no-onboard'"
+            " prevents that",
+            err=True,
+        )
 
 
 def _report_channels(name: str, change: "Change", live: str, config: str) -> None:
@@ -226,3 +246,6 @@ def _print_diff(domain: "FoundDomain", previews: "Sequence[Preview]") -> None:
         )
         for line in lines:
             echo(line)
+    if any(preview.has_saved_state for preview in previews):
+        # Not among the lines that 'patch' may read.
+        echo(_SAVED_STATE.format(name=domain.name), err=True)
