@@ -79,6 +79,9 @@ def onboard(  # noqa: PLR0913 - each parameter is an option of the command
 
     By default, channels are added to the definition, and to the running domain as far
     as it has free ports, the lowest numbers first.
+
+    --print-diff does not ask libvirt, which adds the addresses, and refuses the change
+    if a controller is needed and no PCI slot is free.
     """
     numbers = parse_channels(channels)
     scope = scope_of(live=live, config=config, current=current)
@@ -115,7 +118,9 @@ def offboard(  # noqa: PLR0913 - each parameter is an option of the command
     """Remove the channels that onboarding added, and nothing else.
 
     Channels added by an [[onboard]] rule of vmpowerd come back while the rule matches
-    the domain; 'vmpower domain set DOMAIN --no-onboard' prevents that.
+    the domain; 'vmpower domain set DOMAIN --no-onboard' prevents that. libvirt may keep
+    an empty <metadata/> element, and multifunction='on' of a PCI device that shared its
+    slot with an added controller; neither has an effect.
     """
     numbers = parse_channels(channels)
     scope = scope_of(live=live, config=config, current=current)
