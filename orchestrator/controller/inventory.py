@@ -94,8 +94,9 @@ class ChannelRecord:
     """Why it is not open, as text."""
     attempts: int = 0
     """Connection attempts since it was last open."""
-    sockets: frozenset[str] = frozenset()
-    """Its names in `Inventory.channels_at`; empty while its domain is off."""
+    sockets: tuple[str, ...] = ()
+    """Its names in `Inventory.channels_at`, path and identity, which may be empty; none
+    while its domain is off."""
     orphaned_s: float | None = None
     """How long its votes have waited for a new endpoint, after the monitor's death;
     None: it has an endpoint, or no votes."""

@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 def claim(inventory: Inventory, uuid: DomainId, channel: ChannelRecord) -> None:
     """Record the socket of a running domain's channel, instead of an earlier one."""
     spec = channel.spec
-    names = frozenset(name for name in (spec.path, spec.socket) if name)
+    names = (spec.path or "", spec.socket or "")
     if names != channel.sockets:
         release(inventory, uuid, channel)
         channel.sockets = names
-        for name in names:
+        for name in filter(None, names):
             inventory.channels_at.setdefault(name, set()).add((uuid, spec.number))
 
 
 def release(inventory: Inventory, uuid: DomainId, channel: ChannelRecord) -> None:
     """Forget the socket of a channel: its domain is off, or the channel is gone."""
-    for name in channel.sockets:
+    for name in filter(None, channel.sockets):
         users = inventory.channels_at[name]
         users.discard((uuid, channel.spec.number))
         if not users:
             del inventory.channels_at[name]
-    channel.sockets = frozenset()
+    channel.sockets = ()
 
 
 def find_others(
@@ -50,8 +50,10 @@ def find_others(
     """Return the other channels that name the socket of a channel."""
     users: set[ChannelKey] = set()
     for name in channel.sockets:
-        users |= inventory.channels_at[name]
-    return users - {(uuid, channel.spec.number)}
+        if name and len(found := inventory.channels_at[name]) > 1:  # rarely
+            users |= found
+    users.discard((uuid, channel.spec.number))
+    return users
 
 
 def describe(inventory: Inventory, uuid: DomainId, channel: ChannelRecord) -> str:
