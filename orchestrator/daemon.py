@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from orchestrator.controller.actions import StartMonitor
 from orchestrator.controller.inventory import Inventory
 from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.hypervisor.connection import Hypervisor
+from orchestrator.hypervisor.qemu_process import find_qemu
 from orchestrator.hypervisor.uri import trusted_uids
 from orchestrator.monitor.arbiter import NO_VOTE
 from orchestrator.monitor.client.client import Monitor
@@ -177,6 +179,7 @@ class Daemon:
                 trusted_uids=lambda: (
                     trusted_uids(uri) | {*config.channels.trusted_uids}
                 ),
+                find_qemu=partial(find_qemu, uri),
             ),
             post=self.post,
         )

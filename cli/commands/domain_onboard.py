@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from orchestrator.hypervisor.manual_onboarding import Change, Preview
     from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
 
+_SAVED_STATE = (
+    "Domain '{name}' has a saved state ('virsh managedsave'), which stays as it is:"
+    " the change takes effect after the domain has been restored and powered off, or"
+    " after 'virsh managedsave-remove {name}'."
+)
+
 Domains: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
@@ -72,6 +78,9 @@ def onboard(  # noqa: PLR0913 - each parameter is an option of the command
 
     By default, channels are added to the definition, and to the running domain as far
     as it has free ports, the lowest numbers first.
+
+    --print-diff does not ask libvirt, which adds the addresses, and refuses the change
+    if a controller is needed and no PCI slot is free.
     """
     numbers = parse_channels(channels)
     scope = scope_of(live=live, config=config, current=current)
@@ -108,7 +117,9 @@ def offboard(  # noqa: PLR0913 - each parameter is an option of the command
     """Remove the channels that onboarding added, and nothing else.
 
     Channels added by an [[onboard]] rule of vmpowerd come back while the rule matches
-    the domain; 'vmpower domain set DOMAIN --no-onboard' prevents that.
+    the domain; 'vmpower domain set DOMAIN --no-onboard' prevents that. libvirt may keep
+    an empty <metadata/> element, and multifunction='on' of a PCI device that shared its
+    slot with an added controller; neither has an effect.
     """
     numbers = parse_channels(channels)
     scope = scope_of(live=live, config=config, current=current)
@@ -181,6 +192,8 @@ def _document(change: "Change") -> dict[str, Any]:
         "config": list(change.config),
         "waiting": list(change.waiting),
         "obstacle": change.obstacle,
+        "by_rule": list(change.by_rule),
+        "has_saved_state": change.has_saved_state,
     }
 
 
@@ -194,7 +207,9 @@ def _report_onboarded(name: str, change: "Change") -> None:
         echo(
             f"{missing} not attached to the running domain '{name}': {change.obstacle}"
         )
-    if change.obstacle or (change.config and not change.live):
+    if change.has_saved_state:
+        echo(_SAVED_STATE.format(name=name))
+    elif change.obstacle or (change.config and not change.live):
         echo(POWER_OFF_NOTE)
 
 
@@ -203,6 +218,16 @@ def _report_offboarded(name: str, change: "Change") -> None:
         echo(f"Domain '{name}' has no channels added by onboarding")
         return
     _report_channels(name, change, "detached from", "removed from")
+    if change.has_saved_state:
+        echo(_SAVED_STATE.format(name=name))
+    if change.by_rule:
+        channels = name_all("channel", change.by_rule)
+        echo(
+            f"hint: an [[onboard]] rule of vmpowerd added {channels}, and adds them"
+            f" again while it matches; 'vmpower domain set {name} --no-onboard'"
+            " prevents that",
+            err=True,
+        )
 
 
 def _report_channels(name: str, change: "Change", live: str, config: str) -> None:
@@ -226,3 +251,6 @@ def _print_diff(domain: "FoundDomain", previews: "Sequence[Preview]") -> None:
         )
         for line in lines:
             echo(line)
+    if any(preview.has_saved_state for preview in previews):
+        # Not among the lines that 'patch' may read.
+        echo(_SAVED_STATE.format(name=domain.name), err=True)

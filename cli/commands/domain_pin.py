@@ -7,7 +7,8 @@ Synchronization: none required, one command per process.
 
 # No postponed annotations: typer evaluates them when the command is built.
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,9 @@ from cli.completion import candidates
 from cli.framework.failures import as_usage_error
 from cli.framework.settings import Output, settings_of
 from cli.output.echo import echo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def pin(  # noqa: PLR0913 - each parameter is an option of the command
@@ -49,6 +53,9 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
     config: Annotated[
         bool, typer.Option("--config", help="Change the domain's definition.")
     ] = False,
+    sysfs_root: Annotated[
+        Path, typer.Option("--sysfs-root", help="Root of the CPU tree.")
+    ] = Path("/sys"),
     connect: Connect = "",
 ) -> None:
     """Pin a vCPU to a host CPU.
@@ -71,3 +78,21 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
     echo(f"vCPU {vcpu} of domain '{found.name}' pinned to {name_cpus(pcpus)}")
     if found.is_active and config and not live:
         echo(POWER_OFF_NOTE)
+    if reason := _why_floating(sysfs_root, pcpus):
+        echo(f"hint: requests of vCPU {vcpu} will be refused: {reason}", err=True)
+
+
+def _why_floating(sysfs_root: Path, pcpus: "Iterable[int]") -> str:
+    """Return why a vCPU with this pinning floats; empty: it does not, or unknown."""
+    from orchestrator.errors import SysfsError
+    from orchestrator.power.sysfs import CpuTree
+    from orchestrator.power.topology import read_topology
+    from orchestrator.values.domain import PCpu
+    from orchestrator.values.refusal import Refusal
+
+    try:
+        topology = read_topology(CpuTree(sysfs_root))
+    except SysfsError:
+        return ""
+    found = topology.assign(frozenset(map(PCpu, pcpus)))
+    return found.reason if found.refusal is Refusal.FLOATING else ""

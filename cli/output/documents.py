@@ -160,6 +160,10 @@ class OnboardedDomain(TypedDict):
     """Channels that the running domain gets at its next start."""
     obstacle: NotRequired[str]
     """Why they wait; empty if none does."""
+    by_rule: NotRequired[list[int]]
+    """Channels that a rule of vmpowerd's configuration will add again."""
+    has_saved_state: NotRequired[bool]
+    """Whether the domain has a saved state (managed save), which lacks the change."""
     error: NotRequired[str]
     """Why the change failed; with it, the keys above but `uuid` and `name` are left
     out."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the listener of a UNIX socket has accepted a connection.
+"""Whether, and in which process, the listener of a UNIX socket accepted a connection.
 
 `connect` succeeds as soon as there is room in the listener's backlog. QEMU serves one
 client at a time and leaves a second one waiting there without notice. The kernel's
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
+from pathlib import Path
 from struct import Struct
 
 _NETLINK_SOCK_DIAG = 4
@@ -37,13 +39,39 @@ def is_accepted(sock: socket.socket) -> bool | None:
     Returns:
         None: unknown, the kernel lacks unix_diag or a sandbox denies it.
     """
-    inode = os.fstat(sock.fileno()).st_ino
+    peer = _read_peer(sock)
+    return None if peer is None else peer != 0
+
+
+def is_accepted_by(sock: socket.socket, pid: int) -> bool | None:
+    """Whether a process has the other end of a connected UNIX socket.
+
+    Returns:
+        None: unknown; in addition to `is_accepted`, the process ended, or its open
+            files may not be read.
+    """
+    peer = _read_peer(sock)
+    if not peer:
+        return None
+    name = Path(f"socket:[{peer}]")
     try:
-        answer = _query(inode)
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return None
-    peer = _peer_inode(answer)
-    return None if peer is None else peer != 0
+    for descriptor in descriptors:
+        with suppress(OSError):  # closed meanwhile
+            if descriptor.readlink() == name:
+                return True
+    return False
+
+
+def _read_peer(sock: socket.socket) -> int | None:
+    """Return the inode of the other end; 0: not accepted, None: unknown."""
+    inode = os.fstat(sock.fileno()).st_ino
+    try:
+        return _peer_inode(_query(inode))
+    except OSError:
+        return None
 
 
 def _query(inode: int) -> bytes:

@@ -15,7 +15,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from orchestrator.channel.acceptance import is_accepted
+from orchestrator.channel.acceptance import is_accepted, is_accepted_by
 from orchestrator.errors import EndpointAbsent, EndpointContended, EndpointRefused
 from orchestrator.system.open_files import describe_shortage
 from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
@@ -36,6 +36,7 @@ def connect(
     path: str,
     trusted_uids: Collection[int],
     *,
+    qemu_pid: int | None = None,
     accept_timeout_s: float = ACCEPT_TIMEOUT_S,
 ) -> socket.socket:
     """Connect to a channel and return a non-blocking socket, which the caller owns.
@@ -47,11 +48,12 @@ def connect(
         path: of the socket, from the domain's live XML.
         trusted_uids: users that may listen. libvirt listens itself and passes the
             socket to QEMU; so with a system libvirtd these are root and QEMU's user.
+        qemu_pid: the domain's QEMU process, which must accept; None: not known.
         accept_timeout_s: time for the listener to accept.
 
     Raises:
         EndpointAbsent: no listener at the path (yet).
-        EndpointContended: another program is connected.
+        EndpointContended: another program is connected, or listens.
         EndpointRefused: an invalid path, an untrusted listener, permission denied, or
             too many open files.
     """
@@ -64,6 +66,8 @@ def connect(
         _connect(sock, path)
         _check_listener(sock, path, trusted_uids)
         _await_acceptance(sock, path, accept_timeout_s)
+        if qemu_pid is not None:
+            _check_process(sock, path, qemu_pid, accept_timeout_s)
     except BaseException:
         sock.close()
         raise
@@ -134,3 +138,19 @@ def _await_acceptance(sock: socket.socket, path: str, timeout_s: float) -> None:
         if waiter.poll(poll_ms):
             return
         poll_ms *= 2
+
+
+def _check_process(
+    sock: socket.socket, path: str, qemu_pid: int, timeout_s: float
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    # The kernel shows that a connection is accepted before the process has it.
+    while is_accepted_by(sock, qemu_pid) is False:
+        if time.monotonic() >= deadline:
+            raise EndpointContended(
+                f"another process than the domain's QEMU (pid {qemu_pid}) listens at"
+                f" {path}",
+                hint="give the channel a path of its own, or none, and libvirt chooses"
+                " one",
+            )
+        time.sleep(_FIRST_POLL_MS / 1000)

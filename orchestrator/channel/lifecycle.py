@@ -6,9 +6,11 @@ domain is off, or has no listener at the channel's path, it is ABSENT. Each atte
 connect goes through CONNECTING, one at a time, and ends in OPEN or in one of three
 failures with different pauses before the next attempt: no listener yet (short), another
 program is connected (longer), a permission or a path must be changed (longest). Only
-OPEN and DISABLED have an endpoint. The channel of a guest that abuses it is QUARANTINED
-and tried again after a longer pause. An event that is not in the table for a state is
-an internal error; one that changes nothing is in it with the same state.
+OPEN and DISABLED have an endpoint. Channels that share a socket path are REFUSED
+without an attempt, because the socket belongs to one domain only. The channel of a
+guest that abuses it is QUARANTINED and tried again after a longer pause. An event that
+is not in the table for a state is an internal error; one that changes nothing is in it
+with the same state.
 """
 
 from __future__ import annotations
@@ -66,6 +68,8 @@ class ChannelEvent(Enum):
     """Its guest exceeded its budget for long, or sent much garbage."""
     WITHDRAWN = "withdrawn"
     """The domain stopped or lost the channel: vmpowerd closes the endpoint."""
+    SHARED = "shared"
+    """Another channel has the same socket path: vmpowerd closes the endpoint."""
 
 
 _S, _E = ChannelState, ChannelEvent
@@ -96,6 +100,7 @@ TRANSITIONS: Mapping[tuple[ChannelState, ChannelEvent], ChannelState] = {
     (_S.ABSENT, _E.HUNG_UP): _S.ABSENT,
     (_S.CLOSED, _E.HUNG_UP): _S.CLOSED,
     **{(state, _E.WITHDRAWN): _S.ABSENT for state in ChannelState},
+    **{(state, _E.SHARED): _S.REFUSED for state in ChannelState},
 }
 """The next state, for every event that is possible in a state."""
 

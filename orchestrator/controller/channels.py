@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelEvent, ChannelState, next_state
-from orchestrator.controller import groups
+from orchestrator.controller import groups, shared_sockets
 from orchestrator.controller.actions import (
     ConnectChannel,
     DescribeDomain,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import ChannelKey, DomainRecord, Inventory
     from orchestrator.values.domain import DomainId
 
 FIRST_RETRY_S = 0.02
@@ -61,19 +61,25 @@ CALM_RESYNCS = 20
 
 
 def reconcile(
-    record: DomainRecord, *, is_restarted: bool, asked_ns: int
+    inventory: Inventory, record: DomainRecord, *, is_restarted: bool, asked_ns: int
 ) -> list[Action]:
     """Compare a domain's channels with its new description.
 
     Args:
+        inventory: with the channels of the other domains.
         record: the domain.
         is_restarted: whether it is another run than the one described before.
         asked_ns: when (monotonic) the description was asked for.
     """
+    uuid = record.spec.uuid
     described = {spec.number: spec for spec in record.spec.channels}
     actions: list[Action] = []
+    shared: set[ChannelKey] = set()
     for number in [n for n in record.channels if n not in described]:
-        actions += _end(record, record.channels.pop(number), "the channel is gone")
+        channel = record.channels.pop(number)
+        shared |= shared_sockets.find_others(inventory, uuid, channel)
+        shared_sockets.release(inventory, uuid, channel)
+        actions += _end(record, channel, "the channel is gone")
     for number, spec in described.items():
         channel = record.channels.setdefault(number, ChannelRecord(spec))
         was_guest_connected = channel.spec.is_guest_connected
@@ -85,13 +91,56 @@ def reconcile(
         if is_restarted or not record.spec.state.is_active:
             channel.refusals.clear()
         channel.spec = spec
-        actions += _begin(record, channel)
+        shared |= _update_socket(inventory, record, channel)
+        if (uuid, number) not in shared:
+            actions += _begin(record, channel)
         has_closed = was_guest_connected and spec.is_guest_connected is False
         if has_closed or (channel.is_close_doubted and not spec.is_guest_connected):
             at_ns = asked_ns - PORT_STATE_LAGS_NS
-            end = EndPortSession(record.spec.uuid, number, at_ns, is_closed=True)
+            end = EndPortSession(uuid, number, at_ns, is_closed=True)
             actions.append(end)
         channel.is_close_doubted = False
+    return actions + _separate(inventory, shared)
+
+
+def _update_socket(
+    inventory: Inventory, record: DomainRecord, channel: ChannelRecord
+) -> set[ChannelKey]:
+    """Record a channel's socket; return all channels that share, or shared, one."""
+    uuid = record.spec.uuid
+    before = shared_sockets.find_others(inventory, uuid, channel)
+    if record.spec.state.is_active:
+        shared_sockets.claim(inventory, uuid, channel)
+    else:
+        shared_sockets.release(inventory, uuid, channel)
+    others = before | shared_sockets.find_others(inventory, uuid, channel)
+    return others | {(uuid, channel.spec.number)} if others else others
+
+
+def _separate(inventory: Inventory, shared: set[ChannelKey]) -> list[Action]:
+    """Close the channels that share a socket, connect those that do so no longer."""
+    actions: list[Action] = []
+    for uuid, number in sorted(shared):
+        found = _find(inventory, uuid, number)
+        if found is None:
+            continue
+        record, channel = found
+        reason = shared_sockets.describe(inventory, uuid, channel)
+        if not reason:
+            if channel.state is ChannelState.REFUSED:
+                actions.append(_connect(record, channel))
+            else:
+                actions += _begin(record, channel)
+        elif (channel.state, channel.reason) != (ChannelState.REFUSED, reason):
+            is_connected = channel.state in CONNECTED_STATES
+            touched = record.groups() if is_connected else ()
+            channel.attempts = channel.quarantines = 0
+            channel.orphaned_s = None
+            actions += [
+                *_close(uuid, number, reason),
+                *_move(record, channel, ChannelEvent.SHARED, reason),
+                *groups.need(inventory, touched),
+            ]
     return actions
 
 
@@ -112,12 +161,16 @@ def _close(uuid: DomainId, number: int, cause: str) -> list[Action]:
     return [EndGuestPolicies(uuid, number, cause), CloseChannel(uuid, number)]
 
 
-def close_all(record: DomainRecord) -> list[Action]:
+def close_all(inventory: Inventory, record: DomainRecord) -> list[Action]:
     """Close every channel of a domain that no longer exists."""
+    uuid = record.spec.uuid
     actions: list[Action] = []
+    shared: set[ChannelKey] = set()
     for channel in record.channels.values():
+        shared |= shared_sockets.find_others(inventory, uuid, channel)
+        shared_sockets.release(inventory, uuid, channel)
         actions += _end(record, channel, "the domain is gone")
-    return actions
+    return actions + _separate(inventory, shared)
 
 
 def _begin(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
@@ -298,13 +351,17 @@ def _end_votes(
 
 
 def retry_refused(inventory: Inventory) -> list[Action]:
-    """Retry refused channels: the cause may have been removed."""
+    """Retry refused channels: the cause may have been removed.
+
+    Those that share a socket wait for another description.
+    """
     actions: list[Action] = []
     for record in inventory.domains.values():
         actions += [
             _connect(record, channel)
             for channel in record.channels.values()
             if channel.state is ChannelState.REFUSED
+            and not shared_sockets.find_others(inventory, record.spec.uuid, channel)
         ]
     return actions
 

@@ -111,7 +111,10 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
         config = inventory.config
         actions += setting_changes.report_rights((config, old), (config, spec))
     actions += channels.reconcile(
-        record, is_restarted=spec.run != old.run, asked_ns=event.asked_ns
+        inventory,
+        record,
+        is_restarted=spec.run != old.run,
+        asked_ns=event.asked_ns,
     )
     resumption = saved_state.resume(inventory, record)
     actions += resumption.before
@@ -210,7 +213,7 @@ def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
         inventory.first_listed -= {uuid}  # it may be migrated back
     touched = record.groups() & inventory.groups.keys()
     return [
-        *channels.close_all(record),
+        *channels.close_all(inventory, record),
         *policy_subjects.forget(record),
         *groups.define(inventory, touched),
         ForgetDomain(uuid),

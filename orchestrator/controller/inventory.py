@@ -21,6 +21,7 @@ from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeAlias
 
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action, UpdatePolicySubject
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
         VCpuSpec,
     )
     from orchestrator.values.frequencies import FrequencyTable
+
+    ChannelKey: TypeAlias = tuple[DomainId, int]
+    """A channel: its domain, and its number."""
 
 
 CONNECTED_STATES = frozenset({ChannelState.OPEN, ChannelState.DISABLED})
@@ -90,6 +94,9 @@ class ChannelRecord:
     """Why it is not open, as text."""
     attempts: int = 0
     """Connection attempts since it was last open."""
+    sockets: tuple[str, ...] = ()
+    """Its names in `Inventory.channels_at`, path and identity, which may be empty; none
+    while its domain is off."""
     orphaned_s: float | None = None
     """How long its votes have waited for a new endpoint, after the monitor's death;
     None: it has an endpoint, or no votes."""
@@ -234,6 +241,9 @@ class Inventory:
     """Decisions of the daemon's last run, until their domain is described."""
     first_listed: frozenset[DomainId] | None = None
     """The domains that existed when the daemon started; None: not known yet."""
+    channels_at: dict[str, set[ChannelKey]] = field(default_factory=dict)
+    """The channels of running domains by socket: by path, and by identity; see
+    `shared_sockets`."""
     _domains_in: dict[int, set[DomainId]] = field(default_factory=dict)
     """Domains with a vCPU in each clock group, so that a look at one group does not
     cost a look at every domain of the host."""

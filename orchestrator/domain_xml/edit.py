@@ -14,14 +14,16 @@ from orchestrator.domain_xml.document import (
     render_document,
 )
 from orchestrator.domain_xml.ports import (
-    CHANNELS_PER_CONTROLLER,
-    count_free_ports,
+    choose_addresses,
+    count_hidden_consoles,
     next_controller_index,
 )
 from orchestrator.errors import DomainXmlError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from orchestrator.domain_xml.ports import Address
 
 
 def add_channels(xml: str, numbers: Iterable[int]) -> str:
@@ -32,21 +34,40 @@ def add_channels(xml: str, numbers: Iterable[int]) -> str:
         numbers: channels that it should have afterwards.
 
     Raises:
-        DomainXmlError: invalid XML, or a number that no guest can use.
+        DomainXmlError: invalid XML, a number that no guest can use, or no port is left.
     """
     root = parse_document(xml)
     devices = devices_of(root)
     wanted = sorted(set(numbers) - set(_channel_elements(root)))
-    channels = [build_channel_element(number) for number in wanted]
-    missing = len(channels) - count_free_ports(root)
-    index = next_controller_index(root)
-    while missing > 0:
+    addresses = choose_addresses(root, len(wanted))
+    channels = _build_channels(root, wanted, addresses)
+    first = next_controller_index(root)
+    for index in sorted({it.controller for it in addresses if it.controller >= first}):
         _append(devices, _build_controller(index))
-        index += 1
-        missing -= CHANNELS_PER_CONTROLLER
     for channel in channels:
         _append(devices, channel)
     return render_document(root)
+
+
+def build_further_channels(xml: str, numbers: Iterable[int]) -> dict[int, str]:
+    """Build the elements of channels that a domain lacks, by number.
+
+    An element has an address only where libvirt would choose a port that QEMU uses for
+    a console; in a definition, libvirt adds the controller of an address if it is
+    missing.
+
+    Args:
+        xml: of the domain.
+        numbers: of channels that it lacks.
+
+    Raises:
+        DomainXmlError: as `add_channels`.
+    """
+    root = parse_document(xml)
+    wanted = sorted(numbers)
+    elements = _build_channels(root, wanted, choose_addresses(root, len(wanted)))
+    texts = (etree.tostring(it, encoding="unicode") for it in elements)
+    return dict(zip(wanted, texts, strict=True))
 
 
 def remove_channels(xml: str, numbers: Iterable[int]) -> str:
@@ -89,6 +110,18 @@ def _channel_elements(root: etree._Element) -> dict[int, list[etree._Element]]:
         if number is not None:
             found.setdefault(number, []).append(element)
     return found
+
+
+def _build_channels(
+    root: etree._Element, numbers: Sequence[int], addresses: Sequence[Address]
+) -> list[etree._Element]:
+    """Build channels, with their addresses if libvirt would not choose free ones."""
+    channels = [build_channel_element(number) for number in numbers]
+    if count_hidden_consoles(root):
+        for channel, (controller, port) in zip(channels, addresses, strict=True):
+            place = {"controller": str(controller), "bus": "0", "port": str(port)}
+            etree.SubElement(channel, "address", {"type": "virtio-serial"} | place)
+    return channels
 
 
 def _build_controller(index: int) -> etree._Element:

@@ -1,58 +1,126 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Free ports of a domain's virtio-serial controllers.
+"""Ports of a domain's virtio-serial controllers.
 
 Theory of operation: a controller has `ports` ports (31 by default), of which port 0 is
 reserved for a console, so 30 channels fit. libvirt must never be asked for one more on
 a running domain: it refuses, but leaves a controller in the live XML that QEMU does not
 have (libvirt 9.0; recognizable by its missing alias).
 
-Source: virDomainVirtioSerialAddrNext of libvirt's domain_addr.c; QEMU's max_ports.
+**Hidden consoles**: libvirt writes no address for virtio consoles, neither into the XML
+nor on QEMU's command line, and forgets them when it chooses ports for channels. QEMU
+puts them on the controller that was created last, after the channels: the first one at
+port 0, each other one at the lowest port that is free. If none is left, the domain does
+not start. So beside several consoles, channels get addresses from the highest port
+down, and on each controller as many ports stay free as there are such consoles.
+
+Source: virDomainVirtioSerialAddrNext of libvirt's domain_addr.c; QEMU's
+virtser_port_device_realize (hw/char/virtio-serial-bus.c); observed with libvirt 9.0.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.errors import DomainXmlError
 
 if TYPE_CHECKING:
     from lxml import etree
 
 DEFAULT_PORTS = 31
 """Ports of a controller by default: VIR_DOMAIN_DEFAULT_VIRTIO_SERIAL_PORTS."""
-CHANNELS_PER_CONTROLLER = DEFAULT_PORTS - 1
-"""Channels of a controller by default: port 0 is reserved for a console."""
+
+
+class Address(NamedTuple):
+    """Address of a virtio-serial port."""
+
+    controller: int
+    """Index of the controller."""
+    port: int
 
 
 def count_free_ports(root: etree._Element) -> int:
     """Count the channels that fit without another controller."""
-    free = {index: set(range(1, ports)) for index, ports in _controllers(root)}
-    unassigned = 0
-    for device in root.iterfind("devices/*"):
-        address = device.find("address[@type='virtio-serial']")
-        if address is not None:
-            ports = free.get(_number(address, "controller", 0), set())
-            ports.discard(_number(address, "port", 0))
-        elif _wants_port(device):
-            unassigned += 1
-    return max(0, sum(map(len, free.values())) - unassigned)
+    return len(_free_ports(root))
+
+
+def choose_addresses(root: etree._Element, count: int) -> list[Address]:
+    """Choose ports for further channels, on further controllers if needed.
+
+    Raises:
+        DomainXmlError: its consoles leave no port on any controller.
+    """
+    # The highest ports first: QEMU gives its consoles the lowest.
+    free = sorted(_free_ports(root), key=lambda it: (it.controller, -it.port))
+    chosen = free[:count]
+    hidden = count_hidden_consoles(root)
+    index = next_controller_index(root)
+    while len(chosen) < count:
+        ports = range(DEFAULT_PORTS - 1, hidden, -1)
+        if not ports:
+            raise DomainXmlError(f"{hidden + 1} virtio consoles leave no port free")
+        chosen += [Address(index, port) for port in ports[: count - len(chosen)]]
+        index += 1
+    return chosen
+
+
+def count_hidden_consoles(root: etree._Element) -> int:
+    """Count the consoles that QEMU puts at other ports than 0; see the module."""
+    consoles = sum(
+        _address(console) is None
+        for console in root.iterfind("devices/console")
+        if _is_virtio(console)
+    )
+    is_zero_taken = any(port == 0 for ports in _taken(root).values() for port in ports)
+    return consoles if is_zero_taken else max(0, consoles - 1)
 
 
 def next_controller_index(root: etree._Element) -> int:
     """Return the index of the next controller."""
-    return max((index for index, _ in _controllers(root)), default=-1) + 1
+    return max(_controllers(root), default=-1) + 1
 
 
-def _controllers(root: etree._Element) -> list[tuple[int, int]]:
-    """Return index and ports of each controller, except those that QEMU lacks."""
+def _free_ports(root: etree._Element) -> list[Address]:
+    """Return the ports for further channels, in ascending order."""
+    taken, hidden = _taken(root), count_hidden_consoles(root)
+    free: list[Address] = []
+    for index, ports in sorted(_controllers(root).items()):
+        left = [it for it in range(1, ports) if it not in taken.get(index, ())]
+        free += [Address(index, port) for port in left[hidden:]]
+    unassigned = sum(
+        _address(channel) is None
+        for channel in root.iterfind("devices/channel")
+        if _is_virtio(channel)
+    )
+    return free[unassigned:]
+
+
+def _taken(root: etree._Element) -> dict[int, set[int]]:
+    """Return the ports of each controller that devices have as their address."""
+    taken: dict[int, set[int]] = {}
+    for device in root.iterfind("devices/*"):
+        address = _address(device)
+        if address is not None:
+            index = _number(address, "controller", 0)
+            taken.setdefault(index, set()).add(_number(address, "port", 0))
+    return taken
+
+
+def _controllers(root: etree._Element) -> dict[int, int]:
+    """Return the number of ports by controller, except those that QEMU lacks."""
     is_live = "id" in root.attrib and root.find("devices//alias") is not None
-    return [
-        (_number(item, "index", 0), _number(item, "ports", DEFAULT_PORTS))
+    return {
+        _number(item, "index", 0): _number(item, "ports", DEFAULT_PORTS)
         for item in root.iterfind("devices/controller[@type='virtio-serial']")
         if not is_live or item.find("alias") is not None
-    ]
+    }
 
 
-def _wants_port(device: etree._Element) -> bool:
-    return device.tag == "channel" and device.find("target[@type='virtio']") is not None
+def _address(device: etree._Element) -> etree._Element | None:
+    return device.find("address[@type='virtio-serial']")
+
+
+def _is_virtio(device: etree._Element) -> bool:
+    return device.find("target[@type='virtio']") is not None
 
 
 def _number(element: etree._Element, name: str, otherwise: int) -> int:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from orchestrator.domain_xml.channel import build_channel
 from orchestrator.domain_xml.controllers import find_idle_controller, list_controllers
 from orchestrator.domain_xml.edit import find_channel
 from orchestrator.domain_xml.note import (
@@ -79,9 +78,9 @@ class Description:
         """Record what onboarding attached."""
         self.set_metadata(NOTE_PREFIX, NOTE_URI, build_note(note))
 
-    def attach(self, number: int) -> None:
+    def attach(self, element: str) -> None:
         """Attach one channel; libvirt may add controllers to a definition for it."""
-        self.domain.attachDeviceFlags(build_channel(number), self.flag)
+        self.domain.attachDeviceFlags(element, self.flag)
 
     def list_controllers(self) -> frozenset[str]:
         """List the controllers of a definition; a running domain never gets others."""

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
+from orchestrator.domain_xml.edit import build_further_channels
+from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainXmlError, HypervisorError
 from orchestrator.hypervisor.descriptions import Description, Scope, descriptions_of
 from orchestrator.onboarding.plan import plan_onboarding
@@ -189,14 +191,15 @@ def _attach_all(
 ) -> None:
     if not numbers:
         return
-    before = description.parse()
+    xml = description.read_xml()
+    before, elements = parse_domain(xml), build_further_channels(xml, numbers)
     undo.callback(_undo, description.update_note)
     controllers = description.list_controllers()
     noted = before.note.within(before.numbers)
     description.write_note(noted.with_channels(numbers, is_by_rule=is_by_rule))
     undo.callback(_undo, partial(description.note_controllers, controllers))
-    for number in sorted(numbers):
-        description.attach(number)
+    for number, element in elements.items():
+        description.attach(element)
         undo.callback(_undo, partial(description.detach, number))
     description.note_controllers(controllers)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import libvirt
+
 from orchestrator.domain_xml.edit import add_channels, remove_channels
 from orchestrator.hypervisor.descriptions import Scope, descriptions_of
 from orchestrator.hypervisor.devices import attach_to, detach_from, lack_of_ports
@@ -21,8 +23,6 @@ from orchestrator.onboarding.plan import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    import libvirt
 
     from orchestrator.hypervisor.descriptions import Description
     from orchestrator.hypervisor.events import DeviceEventCounter
@@ -42,6 +42,11 @@ class Change:
     powered off and started again."""
     obstacle: str = ""
     """Why channels are waiting; empty if none is."""
+    by_rule: tuple[int, ...] = ()
+    """Those of the detached channels that a rule of the daemon attached; it attaches
+    them again if it still applies."""
+    has_saved_state: bool = False
+    """Whether libvirt starts it from a saved state, in which nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,8 @@ class Preview:
     is_live: bool
     before: str
     after: str
+    has_saved_state: bool = False
+    """Whether libvirt starts it from a saved state, in which nothing changes."""
 
 
 def onboard(
@@ -82,6 +89,7 @@ def onboard(
         config=config.attach,
         waiting=live.waiting,
         obstacle=str(lack_of_ports(live)) if live.waiting else "",
+        has_saved_state=_has_saved_state(domain),
     )
 
 
@@ -106,9 +114,16 @@ def offboard(
         DomainXmlError: invalid XML.
     """
     plans = _plan_offboarding(domain, numbers, scope)
-    detach_from({each: frozenset(plan.detach) for each, plan in plans.items()}, events)
+    unwanted = {each: frozenset(plan.detach) for each, plan in plans.items()}
+    by_rule = _attached_by_rule(unwanted)
+    detach_from(unwanted, events)
     live, config = _by_description(plans)
-    return Change(live=live.detach, config=config.detach)
+    return Change(
+        live=live.detach,
+        config=config.detach,
+        by_rule=by_rule,
+        has_saved_state=_has_saved_state(domain),
+    )
 
 
 def preview_onboard(
@@ -146,7 +161,12 @@ def _preview(
     change: Callable[[str, Iterable[int]], str],
 ) -> tuple[Preview, ...]:
     return tuple(
-        Preview(is_live=each.is_live, before=xml, after=change(xml, numbers))
+        Preview(
+            is_live=each.is_live,
+            before=xml,
+            after=change(xml, numbers),
+            has_saved_state=_has_saved_state(each.domain),
+        )
         for each, numbers in changes
         # Both through the same writer, so that they differ in the change alone.
         for xml in (change(each.read_xml(), ()),)
@@ -180,6 +200,26 @@ def _plan_offboarding(
         each: plan_offboarding(_channels_of(each), numbers)
         for each in descriptions_of(domain, scope)
     }
+
+
+def _attached_by_rule(
+    unwanted: Mapping[Description, frozenset[int]],
+) -> tuple[int, ...]:
+    """Return the channels that a rule attached and may attach again."""
+    found: set[int] = set()
+    for description, numbers in unwanted.items():
+        parsed = description.parse()
+        is_exempt = parsed.settings is not None and parsed.settings.onboard is False
+        if not is_exempt:
+            found |= numbers & parsed.note.by_rule
+    return tuple(sorted(found))
+
+
+def _has_saved_state(domain: libvirt.virDomain) -> bool:
+    try:
+        return bool(domain.hasManagedSaveImage(0))
+    except libvirt.libvirtError:
+        return False  # a driver that saves none
 
 
 def _channels_of(description: Description) -> DomainChannels:

@@ -13,13 +13,15 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import libvirt
 
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor import manual_onboarding as onboarding
 from orchestrator.hypervisor import metadata as policies
+from orchestrator.hypervisor.bounded_call import call_within
+from orchestrator.hypervisor.bounded_open import Opener
 from orchestrator.hypervisor.descriptions import Scope
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import DeviceEventCounter
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from orchestrator.values.domain import VCpu
     from orchestrator.values.domain_settings import DomainSettings
 
+CHANGE_TIMEOUT_S = 60.0
+"""Time for onboarding or offboarding one domain. A channel takes some 10 ms; on a busy
+host, those of a large domain may take tens of seconds."""
+_Result = TypeVar("_Result")
 _SEE_LIST = "see 'virsh list --all'"
 _DEVICE_EVENTS = (
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
@@ -68,11 +74,16 @@ class PinnedDomain:
 class OperatorConnection:
     """A read-write connection for one command.
 
-    Synchronization: one thread. Every call may block for as long as libvirt does.
+    Synchronization: one thread. Every call but `onboard`, `offboard` and `preview` may
+    block for as long as libvirt does.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, change_timeout_s: float = CHANGE_TIMEOUT_S) -> None:
         """Connect.
+
+        Args:
+            uri: of libvirt.
+            change_timeout_s: for onboarding or offboarding one domain.
 
         Raises:
             ConfigError: an invalid or a remote URI.
@@ -82,6 +93,7 @@ class OperatorConnection:
         ensure_event_loop()
         self._device_events = DeviceEventCounter()
         self._callback_ids: list[int] = []
+        self._change_timeout_s = change_timeout_s
         with translated():
             self._connection = libvirt.open(uri)
 
@@ -143,13 +155,16 @@ class OperatorConnection:
 
         Raises:
             HypervisorError: libvirt refused, the domain has no such description, or
-                not enough free ports; nothing has changed.
+                not enough free ports: nothing has changed; or QEMU does not answer.
             DomainXmlError: invalid XML, or an invalid channel number.
         """
-        with translated():
-            self._watch_devices()
-            domain = self._connection.lookupByUUIDString(uuid)
-            return onboarding.onboard(domain, numbers, scope, self._device_events)
+        self._watch_devices()
+        return self._within_limit(
+            uuid,
+            lambda domain: onboarding.onboard(
+                domain, numbers, scope, self._device_events
+            ),
+        )
 
     def offboard(
         self,
@@ -164,10 +179,13 @@ class OperatorConnection:
                 did not release the channels in time; try again.
             DomainXmlError: invalid XML.
         """
-        with translated():
-            self._watch_devices()
-            domain = self._connection.lookupByUUIDString(uuid)
-            return onboarding.offboard(domain, numbers, scope, self._device_events)
+        self._watch_devices()
+        return self._within_limit(
+            uuid,
+            lambda domain: onboarding.offboard(
+                domain, numbers, scope, self._device_events
+            ),
+        )
 
     def preview(
         self,
@@ -186,9 +204,7 @@ class OperatorConnection:
         preview = onboarding.preview_onboard
         if is_leaving:
             preview = onboarding.preview_offboard
-        with translated():
-            domain = self._connection.lookupByUUIDString(uuid)
-            return preview(domain, numbers, scope)
+        return self._within_limit(uuid, lambda domain: preview(domain, numbers, scope))
 
     def read_settings(
         self, uuid: DomainId, scope: Scope = Scope.ALL
@@ -284,6 +300,34 @@ class OperatorConnection:
                 self._connection.domainEventDeregisterAny(number)
         with suppress(libvirt.libvirtError):
             self._connection.close()
+
+    def _within_limit(
+        self, uuid: DomainId, change: Callable[[libvirt.virDomain], _Result]
+    ) -> _Result:
+        """Change or read a domain, unless its QEMU takes too long.
+
+        Raises:
+            HypervisorError: libvirt refused, or the time is over.
+        """
+        connection, limit_s = self._connection, self._change_timeout_s
+
+        def work() -> _Result:
+            with translated():
+                return change(connection.lookupByUUIDString(uuid))
+
+        try:
+            return call_within(limit_s, work)
+        except TimeoutError:
+            # libvirt serves a few calls of a connection at once, and this one stays.
+            with translated():
+                self._connection = Opener(self.uri).open()
+            self._callback_ids.clear()
+            raise HypervisorError(
+                f"its QEMU, or libvirt, does not answer: gave up after {limit_s:.0f} s",
+                hint="check whether the QEMU process is stopped or blocked; libvirt may"
+                " complete a part of the change when it continues: then run the command"
+                " again",
+            ) from None
 
     def _watch_devices(self) -> None:
         """Count device events; drivers without them are polled."""

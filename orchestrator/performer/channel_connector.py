@@ -53,6 +53,7 @@ class ChannelConnector:
         monitor: Monitor,
         post: Callable[[events.Event], None],
         trusted_uids: Callable[[], frozenset[int]],
+        find_qemu: Callable[[str], int | None],
     ) -> None:
         """Connect nothing yet.
 
@@ -62,11 +63,14 @@ class ChannelConnector:
             post: receives events; from any thread.
             trusted_uids: returns the users that may listen at a channel; called in any
                 thread.
+            find_qemu: returns the QEMU process of the domain with a name, if known;
+                called in any thread.
         """
         self._inventory = inventory
         self._monitor = monitor
         self._post = post
         self._trusted_uids = trusted_uids
+        self._find_qemu = find_qemu
         self._calls = CallPool("connect", size=CONNECT_CALLS)
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[
@@ -96,13 +100,27 @@ class ChannelConnector:
         if not self._inventory.is_monitor_up:
             self._attempts.pop(key, None)
             return  # everything is connected again when the next monitor starts
-        work = partial(self._work_connect, action)
+        work = partial(self._work_connect, action, self._name_to_check(action))
         self._calls.submit(key, "connect", work)
 
-    def _work_connect(self, action: actions.ConnectChannel) -> None:
+    def _name_to_check(self, action: actions.ConnectChannel) -> str:
+        """Return the domain's name if another QEMU could listen at the path, or "".
+
+        libvirt's own paths have the ID of the run in their directory.
+        """
+        record = self._inventory.domains.get(action.uuid)
+        if record is None:
+            return ""
+        directory = action.path.rpartition("/")[0].rpartition("/")[2]
+        run = record.spec.run
+        is_of_run = directory.startswith((f"{run}-", f"domain-{run}-"))
+        return "" if is_of_run else record.spec.name
+
+    def _work_connect(self, action: actions.ConnectChannel, name: str) -> None:
         uuid, number, path = action.uuid, action.number, action.path
         try:
-            endpoint = connect(path, self._trusted_uids())
+            qemu_pid = self._find_qemu(name) if name else None
+            endpoint = connect(path, self._trusted_uids(), qemu_pid=qemu_pid)
         except EndpointAbsent as error:
             self._post(events.ChannelAbsent(uuid, number, path, str(error)))
         except EndpointContended as error:

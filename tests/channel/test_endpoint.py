@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,6 +60,34 @@ def test_a_listener_that_serves_another_is_contended(listener: socket.socket) ->
         with accepted[0], pytest.raises(EndpointContended) as caught:
             connect(_path(listener), US, accept_timeout_s=0.02)
     assert "vm_power_manager" in caught.value.hint
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_only_the_domain_s_own_qemu_may_accept(
+    listener: socket.socket, *, is_ours: bool
+) -> None:
+    thread, accepted = _accept_one(listener)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        pid = os.getpid() if is_ours else other.pid
+        expected = nullcontext() if is_ours else pytest.raises(EndpointContended)
+        try:
+            with expected as caught:
+                connect(_path(listener), US, qemu_pid=pid).close()
+        finally:
+            other.kill()
+            thread.join()
+            accepted[0].close()
+    if caught is not None:
+        assert f"than the domain's QEMU (pid {pid})" in str(caught.value)
+
+
+def test_a_process_that_has_ended_is_not_checked(listener: socket.socket) -> None:
+    thread, accepted = _accept_one(listener)
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    connect(_path(listener), US, qemu_pid=ended.pid).close()
+    thread.join()
+    accepted[0].close()
 
 
 def test_a_full_backlog_is_contended(listener: socket.socket) -> None:

@@ -76,6 +76,8 @@ def test_the_states_are_named_as_in_the_status_document() -> None:
         ([E.ATTEMPT, E.CONNECTED_DISABLED, E.SWITCHED_ON], S.OPEN),
         ([E.ATTEMPT, E.CONNECTED, E.WITHDRAWN], S.ABSENT),
         ([E.SWITCHED_OFF, E.ATTEMPT, E.WITHDRAWN], S.ABSENT),
+        ([E.SHARED], S.REFUSED),
+        ([E.ATTEMPT, E.CONNECTED, E.SHARED, E.ATTEMPT, E.CONNECTED], S.OPEN),
     ],
 )
 def test_sequences_of_events(events: list[ChannelEvent], state: ChannelState) -> None:

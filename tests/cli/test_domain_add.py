@@ -186,6 +186,21 @@ def test_a_vcpu_is_pinned_in_a_domain_by_any_of_its_names(word: str) -> None:
     assert result.stdout == "vCPU 1 of domain 'test' pinned to CPU 3\n"
 
 
+FLOATING = (
+    "hint: requests of vCPU 1 will be refused: floats over CPUs 0-1: pin it to one"
+    " clock group\n"
+)
+
+
+@pytest.mark.parametrize(("cpus", "hint"), [("0-1", FLOATING), ("2", "")])
+def test_a_pinning_that_lets_a_vcpu_float_is_reported(
+    tree: Path, cpus: str, hint: str
+) -> None:
+    words = ("pin", "test", "1", cpus, "--sysfs-root", str(tree), "-c", DEFAULT)
+    result = run(*words)
+    assert (result.exit_code, result.stderr) == (0, hint)
+
+
 def test_pinning_a_missing_vcpu_lists_the_vcpus_of_the_domain() -> None:
     result = run("pin", "test", "2", "3", "-c", DEFAULT)
     assert isinstance(result.exception, HypervisorError)

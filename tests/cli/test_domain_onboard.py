@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from cli.app import app
 from domain_templates import load_template
 from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
+from orchestrator.domain_xml.note import Note
 from orchestrator.domain_xml.parse import parse_domain
+from orchestrator.hypervisor.descriptions import CONFIG, Description
 from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
 from tests.rig.dpdk import UNITS, dpdk_test_guest
@@ -110,6 +112,33 @@ def test_a_failing_domain_does_not_stop_the_others(
     assert "error: domain 'cli-d': the domain is not running" in result.stderr
     assert len(parse_domain(on.XMLDesc()).channels) == 2
     assert len(parse_domain(on.XMLDesc(INACTIVE)).channels) == 0
+
+
+@pytest.mark.rig
+def test_a_saved_state_and_a_rule_that_undoes_the_change_are_reported(
+    session_host: SessionHost, define: Callable[..., libvirt.virDomain]
+) -> None:
+    uri = session_host.uri
+    saved = define("cli-saved", on=True)
+    saved.managedSave(0)
+    saving = "Domain 'cli-saved' has a saved state ('virsh managedsave'), which stays"
+    try:
+        shown = run("domain", "onboard", "cli-saved", "--print-diff", uri=uri)
+        assert shown.stderr.startswith(saving)
+        assert saving not in shown.stdout
+        added = run("domain", "onboard", "cli-saved", uri=uri).stdout.splitlines()
+        assert added[0] == "Channels 0-1 added to the definition of domain 'cli-saved'"
+        assert added[1].startswith(saving)
+        document = run("-o", "json", "domain", "onboard", "cli-saved", uri=uri).stdout
+        assert json.loads(document)["domains"][0]["has_saved_state"] is True
+    finally:
+        saved.managedSaveRemove(0)
+    note = Note(numbers=frozenset({0, 1}), by_rule=frozenset({1}))
+    Description(saved, CONFIG).write_note(note)
+    removed = run("domain", "offboard", "cli-saved", uri=uri)
+    assert removed.stderr.startswith("hint: an [[onboard]] rule of vmpowerd added")
+    assert "channel 1, and" in removed.stderr
+    assert saving not in removed.stdout
 
 
 @pytest.mark.parametrize("words", [(), ("--all", "test"), ("test", "--all")])

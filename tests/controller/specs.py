@@ -71,10 +71,18 @@ def domain(name: str = "dpdk-0", **more: object) -> DomainSpec:
         "channels": (channel(0), channel(1)),
     }
     spec = DomainSpec(**{**values, **more})  # type: ignore[arg-type]
+    if name != "dpdk-0":
+        spec = replace(spec, channels=tuple(_own(it, name) for it in spec.channels))
     held = holdings(spec)
     if "live" not in more and spec.state.is_active:
         spec = replace(spec, live=held)
     return spec if "definition" in more else replace(spec, definition=held)
+
+
+def _own(item: ChannelSpec, name: str) -> ChannelSpec:
+    """Give a channel with the default path one that no other domain has."""
+    is_default = item.path == f"/run/channel.{item.number}"
+    return replace(item, path=f"/run/{name}.{item.number}") if is_default else item
 
 
 def holdings(spec: DomainSpec) -> DomainChannels:

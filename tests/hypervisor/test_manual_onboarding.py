@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
 CONTROLLER = "<controller type='virtio-serial' index='0'/>"
+CONSOLE = "<console type='pty'><target type='virtio'/></console>"
 TWO_PORTS = "<controller type='virtio-serial' index='0' ports='3'/>"
 DOMAIN = (
     "<domain type='test'><name>test-ports</name><memory>1024</memory><vcpu>4</vcpu>"
@@ -307,3 +308,32 @@ def test_pinned_domains_are_listed_with_their_cpus(
     assert pinned == [
         PinnedDomain(name="pinned", is_active=False, pcpus=frozenset({PCpu(1)}))
     ]
+
+
+@pytest.mark.rig
+def test_a_running_domain_with_virtio_consoles_gets_channels_beside_them(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define(CONSOLE * 2)
+    domain.create()
+    before = both(domain)
+    uuid = uuid_of(domain)
+    assert operator.onboard(uuid) == Change(live=(0, 1), config=(0, 1))
+    assert operator.offboard(uuid) == Change(live=(0, 1), config=(0, 1))
+    assert both(domain) == before
+
+
+@pytest.mark.rig
+def test_a_domain_with_virtio_consoles_still_starts_after_onboarding(
+    operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
+) -> None:
+    domain = define(CONSOLE * 4, vcpus=28)
+    before = sorted(domain.XMLDesc(INACTIVE).splitlines())
+    operator.onboard(uuid_of(domain))
+    domain.create()
+    assert numbers(domain, 0) == list(range(28))
+    domain.destroy()
+    operator.offboard(uuid_of(domain))
+    # libvirt changes the order of controllers when it adds one.
+    after = sorted(domain.XMLDesc(INACTIVE).replace("  <metadata/>\n", "").splitlines())
+    assert after == before

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -101,3 +103,32 @@ def test_a_remote_and_an_absent_libvirt_are_refused() -> None:
         OperatorConnection("qemu+ssh://other/system")
     with pytest.raises(HypervisorError, match="No such file"):
         OperatorConnection("qemu+unix:///system?socket=/nonexistent/sock")
+
+
+@pytest.mark.rig
+def test_a_qemu_that_does_not_answer_delays_no_other_domain(
+    session_host: SessionHost, open_connection: Callable[[str], libvirt.virConnect]
+) -> None:
+    connection = open_connection(session_host.uri)
+    definition = (
+        DEFINITION.replace(NAME, "hung")
+        .replace(f"<uuid>{UUID}</uuid>", "")
+        .replace("<devices>", "<devices><controller type='virtio-serial' index='0'/>")
+    )
+    hung = connection.defineXML(definition)
+    other = connection.defineXML(definition.replace("hung", "other"))
+    hung.create()
+    (pid_file,) = session_host.directory.rglob("hung.pid")
+    process = int(pid_file.read_text())
+    os.kill(process, signal.SIGSTOP)
+    try:
+        with OperatorConnection(session_host.uri, change_timeout_s=5) as operator:
+            with pytest.raises(HypervisorError, match="does not answer") as caught:
+                operator.onboard(DomainId(hung.UUIDString()))
+            assert "run the command again" in caught.value.hint
+            assert operator.onboard(DomainId(other.UUIDString())).config == (0,)
+    finally:
+        os.kill(process, signal.SIGCONT)
+        hung.destroy()
+        hung.undefine()
+        other.undefine()

@@ -120,6 +120,19 @@ def channel_path_long(domains: Domains) -> Iterator[Finding]:
             )
 
 
+@check(Domains)
+def channel_path_shared(domains: Domains) -> Iterator[Finding]:
+    """Running domains with channels that have one socket path."""
+    for path, users in _shared_paths(domains).items():
+        names = [f"channel {number} of domain {name}" for name, number in users]
+        yield error(
+            f"socket {path}",
+            f"{' and '.join(names)} have this path, so none of them is connected",
+            "remove the path from the channel's <source> with 'virsh edit' (libvirt"
+            " then chooses one), and power the domain off and on",
+        )
+
+
 @check(Domains, Status)
 def channel_contended(domains: Domains, _status: Status) -> Iterator[Finding]:
     """Channels that another program is connected to."""
@@ -132,8 +145,9 @@ def channel_contended(domains: Domains, _status: Status) -> Iterator[Finding]:
 @check(Domains, Status)
 def channel_refused(domains: Domains, _status: Status) -> Iterator[Finding]:
     """Channels that the daemon refuses or is denied."""
+    shared = _shared_paths(domains)
     for domain, channel in _channels(domains):
-        if channel.state == "refused":
+        if channel.state == "refused" and channel.path not in shared:
             yield error(
                 f"domain {domain.name}",
                 _describe(channel, channel.reason or "it cannot be connected"),
@@ -217,6 +231,15 @@ def domain_troubled(domains: Domains) -> Iterator[Finding]:
                 problem,
                 f"vmpower domain show {domain.name}; virsh edit {domain.name}",
             )
+
+
+def _shared_paths(domains: Domains) -> dict[str, list[tuple[str, int]]]:
+    users: dict[str, list[tuple[str, int]]] = {}
+    for domain in domains.active():
+        for channel in domain.channels:
+            if channel.path:
+                users.setdefault(channel.path, []).append((domain.name, channel.number))
+    return {path: found for path, found in users.items() if len(found) > 1}
 
 
 def _channels(domains: Domains) -> Iterator[tuple[Domain, Channel]]:

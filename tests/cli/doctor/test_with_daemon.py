@@ -230,6 +230,26 @@ def test_each_channel_state_has_a_fix(state: str, check: Any) -> None:
     assert finding.fix
 
 
+def test_channels_with_one_path_are_one_finding_that_names_both() -> None:
+    def running(name: str, *, is_active: bool = True) -> Domain:
+        channel = Channel(
+            number=0, path="/run/pm/a", state="refused", reason="x", generation=None
+        )
+        return Domain(
+            name=name, is_active=is_active, vcpus=(), channels=(channel,), problems=()
+        )
+
+    both = Domains(domains=(running("edge"), running("edge-clone")))
+    (finding,) = domain_checks.channel_path_shared(both)
+    assert finding.what.startswith(
+        "channel 0 of domain edge and channel 0 of domain edge-clone have this path"
+    )
+    assert "virsh edit" in finding.fix
+    assert not list(domain_checks.channel_refused(both, None))
+    one = Domains(domains=(running("edge"), running("edge-clone", is_active=False)))
+    assert not list(domain_checks.channel_path_shared(one))
+
+
 @pytest.mark.parametrize(
     ("acks", "severity", "what"), [(0, "warning", "all"), (3, "info", "some")]
 )

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.channel.endpoint import connect
+from orchestrator.errors import EndpointContended
+from orchestrator.hypervisor.qemu_process import find_qemu
+from orchestrator.hypervisor.uri import trusted_uids
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.rig.embed import EmbedHost
+
+TARGET = "virtio.serial.port.poweragent.0"
+
+
+def test_the_process_is_read_from_libvirt_s_file(tmp_path: Path) -> None:
+    (tmp_path / "run/qemu").mkdir(parents=True)
+    (tmp_path / "run/qemu/fw.pid").write_text("4711")
+    (tmp_path / "run/qemu/empty.pid").touch()
+    uri = f"qemu:///embed?root={tmp_path}"
+    assert [find_qemu(uri, name) for name in ("fw", "empty", "gone")] == [
+        4711,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "uri", ["test:///default", "qemu:///session", "qemu+unix:///system?socket=/x"]
+)
+def test_the_process_is_unknown_where_the_file_can_be_elsewhere(uri: str) -> None:
+    assert find_qemu(uri, "test") is None
+
+
+@pytest.mark.rig
+def test_a_channel_with_an_explicit_path_is_accepted_by_its_domain_s_qemu(
+    embed_host: EmbedHost,
+) -> None:
+    path = str(embed_host.guests / "explicit.0")
+    domain = embed_host.connection.defineXML(
+        "<domain type='qemu'><name>explicit</name><memory unit='MiB'>32</memory>"
+        "<vcpu>1</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os><devices>"
+        f"<channel type='unix'><source mode='bind' path='{path}'/>"
+        f"<target type='virtio' name='{TARGET}'/></channel>"
+        "<memballoon model='none'/></devices></domain>"
+    )
+    try:
+        domain.create()
+        pid = find_qemu(embed_host.uri, "explicit")
+        assert pid == embed_host.find_qemu("explicit")
+        users = trusted_uids(embed_host.uri)
+        connect(path, users, qemu_pid=pid, accept_timeout_s=60).close()
+        with pytest.raises(EndpointContended, match="than the domain's QEMU"):
+            connect(path, users, qemu_pid=os.getpid(), accept_timeout_s=2)
+    finally:
+        domain.destroy()
+        domain.undefine()
