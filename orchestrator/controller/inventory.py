@@ -7,6 +7,7 @@ Synchronization: the asyncio thread only.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ from orchestrator.values.domain_settings import Mode
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action, UpdatePolicySubject
@@ -207,6 +208,8 @@ class GroupRecord:
     """What another program changed, if it has drifted."""
     retaken_at_s: list[float] = field(default_factory=list)
     """When it was lately taken back from another program (monotonic)."""
+    last_user: DomainId | None = None
+    """The domain that was last found to need it: the first one to check."""
     override_khz: int | None = None
     override_by: str = ""
     """Who set the override; empty without one."""
@@ -282,13 +285,19 @@ class Inventory:
         record = self.groups[group]
         if record.override_khz is not None:
             return True
-        if changed is not None:
-            is_here = changed.spec.uuid in self._domains_in.get(group, ())
-            if is_here and changed.spec.state.is_active and changed.needs(group):
+        known = self.domains.get(record.last_user) if record.last_user else None
+        candidates: Iterable[DomainRecord] = [d for d in (changed, known) if d]
+        if changed is None or record.stage is not GroupStage.IDLE:
+            candidates = itertools.chain(candidates, self.pinned_into(group))
+        for domain in candidates:
+            if self._needs(domain, group):
+                record.last_user = domain.spec.uuid
                 return True
-            if record.stage is GroupStage.IDLE:
-                return False  # no other domain needs it
-        return any(domain.needs(group) for domain in self.pinned_into(group))
+        return False
+
+    def _needs(self, domain: DomainRecord, group: int) -> bool:
+        is_here = domain.spec.uuid in self._domains_in.get(group, ())
+        return is_here and domain.spec.state.is_active and domain.needs(group)
 
     def is_limited(self, group: int) -> bool:
         """Return whether a domain with limits of its own may be in a clock group."""
