@@ -21,7 +21,7 @@ from orchestrator.system.open_files import describe_shortage
 from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Container
 
 ACCEPT_TIMEOUT_S = 0.25
 """Time for QEMU to accept. Its main loop does so within a millisecond; a guest that
@@ -34,7 +34,7 @@ _ABSENT = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR})
 
 def connect(
     path: str,
-    trusted_uids: Collection[int],
+    trusted_uids: Container[int],
     *,
     accept_timeout_s: float = ACCEPT_TIMEOUT_S,
 ) -> socket.socket:
@@ -106,7 +106,7 @@ def _translate(error: OSError, path: str) -> EndpointAbsent | EndpointRefused:
 
 
 def _check_listener(
-    sock: socket.socket, path: str, trusted_uids: Collection[int]
+    sock: socket.socket, path: str, trusted_uids: Container[int]
 ) -> None:
     # For a client, SO_PEERCRED has the credentials at the time of listen().
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

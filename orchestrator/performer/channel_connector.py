@@ -28,7 +28,7 @@ from orchestrator.performer.call_pool import CallPool
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from orchestrator.controller import actions
     from orchestrator.controller.inventory import Inventory
@@ -52,7 +52,7 @@ class ChannelConnector:
         inventory: Inventory,
         monitor: Monitor,
         post: Callable[[events.Event], None],
-        trusted_uids: Callable[[], frozenset[int]],
+        trusted_uids: Container[int],
     ) -> None:
         """Connect nothing yet.
 
@@ -60,8 +60,7 @@ class ChannelConnector:
             inventory: knows which channels are connected.
             monitor: receives the endpoints.
             post: receives events; from any thread.
-            trusted_uids: returns the users that may listen at a channel; called in any
-                thread.
+            trusted_uids: users that may listen at a channel; used in any thread.
         """
         self._inventory = inventory
         self._monitor = monitor
@@ -102,7 +101,7 @@ class ChannelConnector:
     def _work_connect(self, action: actions.ConnectChannel) -> None:
         uuid, number, path = action.uuid, action.number, action.path
         try:
-            endpoint = connect(path, self._trusted_uids())
+            endpoint = connect(path, self._trusted_uids)
         except EndpointAbsent as error:
             self._post(events.ChannelAbsent(uuid, number, path, str(error)))
         except EndpointContended as error:
