@@ -189,6 +189,10 @@ class Records:
         """Return the row of a channel's counters."""
         return self._channel_rows.allocate(uuid, number)
 
+    def channels_of(self, uuid: DomainId) -> list[int]:
+        """Return the numbers of a domain's channels that have a row."""
+        return [number for number, _ in self._channel_rows.of(uuid)]
+
     def last_received_ns(self, uuid: DomainId, number: int) -> int:
         """Return when a channel's guest last sent anything; 0: never."""
         row = self._channel_rows.find(uuid, number)
