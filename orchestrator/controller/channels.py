@@ -233,6 +233,7 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
     if found is None:
         return _close(event.uuid, event.number, "the channel is gone")
     record, channel = found
+    was_connected = record.is_connected()
     channel.attempts = 0
     channel.orphaned_s = None
     if channel.is_enabled:
@@ -240,7 +241,9 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
     else:
         actions = _conclude(record, channel, ChannelEvent.CONNECTED_DISABLED)
         actions.append(SwitchChannel(event.uuid, event.number, is_enabled=False))
-    return actions + groups.need(inventory, record.groups(), record)
+    if not was_connected:
+        actions += groups.need(inventory, record.groups(), record)
+    return actions
 
 
 def on_absent(inventory: Inventory, event: events.ChannelAbsent) -> list[Action]:

@@ -69,15 +69,19 @@ class ChannelConnector:
         self._calls = CallPool("connect", size=CONNECT_CALLS)
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[
-            tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.TimerHandle]
+            tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.Handle]
         ] = {}
 
     def connect_later(self, action: actions.ConnectChannel) -> None:
         """Connect a channel after a delay; replaces an earlier attempt."""
         key = (action.uuid, action.number)
         self.cancel(*key)
-        timer = self._loop.call_later(action.delay_s, self._connect, action)
-        self._attempts[key] = (action, timer)
+        handle: asyncio.Handle
+        if action.delay_s:
+            handle = self._loop.call_later(action.delay_s, self._connect, action)
+        else:  # not among thousands of timers
+            handle = self._loop.call_soon(self._connect, action)
+        self._attempts[key] = (action, handle)
 
     def cancel(self, uuid: DomainId, number: int) -> None:
         """Cancel the attempt to connect a channel, if there is one."""
