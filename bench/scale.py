@@ -46,9 +46,11 @@ _RESTARTS = 30
 _URI = "test:///default"
 _NEVER_S = 1e6
 """A resync during a measurement would be counted with it."""
-_QUIET_S = 0.2
-_QUIET_NS = 2_000_000
-"""An idle daemon needs less CPU time in that time; one domain's start needs more."""
+_QUIET_S = 0.1
+_QUIET_NS = 1_000_000
+"""An idle daemon uses less CPU time in that time; one domain's start uses more."""
+_QUIET_TIMES = 5
+"""On a busy machine the daemon may get no CPU for a while."""
 _TIMEOUT_S = 120.0
 
 
@@ -136,12 +138,13 @@ class _Meter:
             BenchError: it is always busy.
         """
         deadline = time.monotonic() + _TIMEOUT_S
-        pause, before_ns = threading.Event(), self._now_ns()
+        pause, quiet = threading.Event(), 0
         while time.monotonic() < deadline:
-            pause.wait(_QUIET_S)
-            if self._now_ns() - before_ns < _QUIET_NS:
-                return
             before_ns = self._now_ns()
+            pause.wait(_QUIET_S)
+            quiet = quiet + 1 if self._now_ns() - before_ns < _QUIET_NS else 0
+            if quiet == _QUIET_TIMES:
+                return
         raise BenchError("the daemon does not become idle")
 
 
