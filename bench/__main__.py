@@ -28,6 +28,7 @@ from bench.neighbours import measure_neighbours
 from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
 from bench.report import render
+from bench.scale import measure_scale
 from bench.verification import measure_verification
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ NAMES = (
     *CHANNELS,
     "neighbours",
     "discovery",
+    "scale",
     "arrival",
     "idle",
     "verify",
@@ -57,6 +59,8 @@ class Plan:
     slice_s: float
     """Length of each kind of load in a turn."""
     discoveries: int
+    scales: tuple[int, ...]
+    """Numbers of domains, measured side by side."""
     arrivals: int
     idle_s: float
     verifications: int
@@ -68,6 +72,7 @@ FULL = Plan(
     rounds=11,
     slice_s=0.4,
     discoveries=5,
+    scales=(100, 1_000),
     arrivals=20,
     idle_s=30.0,
     verifications=1_000,
@@ -79,6 +84,7 @@ QUICK = Plan(
     rounds=3,
     slice_s=0.1,
     discoveries=1,
+    scales=(10, 50),
     arrivals=5,
     idle_s=10.0,
     verifications=100,
@@ -169,6 +175,7 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         discoveries=tuple(
             discover() for _ in range(plan.discoveries * announce("discovery"))
         ),
+        scales=tuple(map(measure_scale, plan.scales)) if announce("scale") else (),
         arrivals=measure_arrivals(plan.arrivals) if announce("arrival") else (),
         idle=measure_idle(plan.idle_s) if announce("idle") else None,
         verification=measure_verification(plan.verifications)

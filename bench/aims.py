@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 from bench.servers import UNBATCHED, VMPOWERD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from bench.figures import Comparison, Idle, Neighbour, Results, Verification
+    from bench.figures import (
+        Comparison,
+        Idle,
+        Neighbour,
+        Results,
+        Scale,
+        Verification,
+    )
 
 P50_RATIO = 1.3
 P99_RATIO = 2.0
@@ -28,6 +35,12 @@ OPEN_MS = 50.0
 ALL_OPEN_MS = 1_000.0
 START_MS = 300.0
 WATCH_CPU_S = 1.0
+SCALE_DOMAINS = 1_000
+"""There are aims for the start and for a storm with this number of domains."""
+SCALE_CONNECTED_MS = 1_500.0
+SCALE_CONNECT_CPU_S = 1.6
+SCALE_STORM_CPU_S = 2.5
+RESTART_RATIO = 1.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +75,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         *(_judge_idle(results.idle) if results.idle else ()),
         *(_judge_verification(results.verification) if results.verification else ()),
         *_judge_openings(results),
+        *(_judge_scales(results.scales) if results.scales else ()),
         *_judge_neighbours(results),
         *_judge_command(results),
     )
@@ -150,6 +164,26 @@ def _judge_openings(results: Results) -> Iterator[Verdict]:
             measured=statistics.median(d.obeyed_ms for d in results.discoveries),
             unit=" ms",
         )
+
+
+def _judge_scales(scales: Sequence[Scale]) -> Iterator[Verdict]:
+    few, many = scales[0], scales[-1]
+    if many.domains == SCALE_DOMAINS:
+        among = f"{many.domains} domains, {many.channels} channels"
+        for what, limit, measured, unit in (
+            ("connected after", SCALE_CONNECTED_MS, many.connected_ms, " ms"),
+            ("CPU until connected", SCALE_CONNECT_CPU_S, many.connect_cpu_s, " s"),
+            ("CPU of a storm", SCALE_STORM_CPU_S, many.storm_cpu_s, " s"),
+        ):
+            yield Verdict(
+                what=f"{among}: {what}", limit=limit, measured=measured, unit=unit
+            )
+    yield Verdict(
+        what=f"CPU of a restart among {many.domains} domains / among {few.domains}",
+        limit=RESTART_RATIO,
+        measured=many.restart_cpu_ms / few.restart_cpu_ms,
+        unit="x",
+    )
 
 
 def _judge_command(results: Results) -> Iterator[Verdict]:

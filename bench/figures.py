@@ -140,6 +140,22 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The daemon's main process beside a number of domains; CPU time of all threads."""
+
+    domains: int
+    channels: int
+    connected_ms: float
+    """From the start of the daemon, without its imports, until all are connected."""
+    connect_cpu_s: float
+    """From exec until all channels are connected."""
+    restart_cpu_ms: float
+    """For the stop and the start of one domain."""
+    storm_cpu_s: float
+    """For the stop and the start of all domains at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """One domain that started beside the running daemon."""
 
@@ -190,6 +206,8 @@ class Results:
     idle: Idle | None = None
     verification: Verification | None = None
     discoveries: tuple[Discovery, ...] = ()
+    scales: tuple[Scale, ...] = ()
+    """By number of domains."""
     arrivals: tuple[Arrival, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     """The first one is quiet; the others are compared with it."""

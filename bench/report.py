@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bench.aims import Verdict
-    from bench.figures import Comparison, Exchange, Results, Verification
+    from bench.figures import Comparison, Exchange, Results, Scale, Verification
 
 _MANY_US = 1_000
 _ROWS = (
@@ -46,6 +46,8 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_neighbours(results)
     if results.idle or results.discoveries or results.arrivals:
         yield _render_daemon(results)
+    if results.scales:
+        yield _render_scales(results.scales)
     if results.verification:
         yield _render_verification(results.verification)
     if results.starts_ms or results.watching:
@@ -132,6 +134,23 @@ def _render_daemon(results: Results) -> Table:
             table.add_row("memory (PSS)", *cells)
     for name, values in _openings(results):
         table.add_row(name, "", "", _cell(values, "ms"))
+    return table
+
+
+def _render_scales(scales: Sequence[Scale]) -> Table:
+    table = _table("the daemon's main process beside many domains")
+    table.add_column("")
+    for scale in scales:
+        table.add_column(
+            f"{scale.domains} domains, {scale.channels} channels", justify="right"
+        )
+    for name, cells in (
+        ("all connected", (f"{scale.connected_ms:.0f} ms" for scale in scales)),
+        ("CPU until then", (f"{scale.connect_cpu_s:.2f} s" for scale in scales)),
+        ("CPU of one restart", (f"{scale.restart_cpu_ms:.1f} ms" for scale in scales)),
+        ("CPU of a storm", (f"{scale.storm_cpu_s:.2f} s" for scale in scales)),
+    ):
+        table.add_row(name, *cells)
     return table
 
 

@@ -20,7 +20,7 @@ from orchestrator.controller.inventory import Inventory
 from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.qemu_process import find_qemu
-from orchestrator.hypervisor.uri import trusted_uids
+from orchestrator.hypervisor.uri import TrustedUids
 from orchestrator.monitor.arbiter import NO_VOTE
 from orchestrator.monitor.client.client import Monitor
 from orchestrator.monitor.link.commands import SetPolicyVote
@@ -174,12 +174,8 @@ class Daemon:
                 inventory=self._inventory,
                 monitor=self._monitor,
                 post=self.post,
-                # Called for each channel: the libvirt socket that a URI names, and its
-                # owner, may appear later.
-                trusted_uids=lambda: (
-                    trusted_uids(uri) | {*config.channels.trusted_uids}
-                ),
                 find_qemu=partial(find_qemu, uri),
+                trusted_uids=TrustedUids(uri, config.channels.trusted_uids),
             ),
             post=self.post,
         )

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from orchestrator.limits import Limits
+from orchestrator.limits import NO_LIMITS, Limits
 from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode
 
 if TYPE_CHECKING:
@@ -111,6 +111,14 @@ def resolve_rights(config: Config, spec: DomainSpec) -> Rights:
     if config.mode is not Mode.ENFORCE:
         resolved["mode"] = Resolved(Mode.OBSERVE, HOST)
     return Rights(resolved)
+
+
+def is_limited(rights: Rights) -> bool:
+    """Whether a domain may not have every frequency that the host permits."""
+    if rights.mode.value is Mode.OBSERVE:
+        return False
+    lacks_turbo = not rights.turbo.value and rights.turbo.source != HOST
+    return lacks_turbo or rights.limits != NO_LIMITS
 
 
 def _collect(config: Config, spec: DomainSpec) -> list[_Source]:

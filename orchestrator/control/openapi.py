@@ -7,6 +7,7 @@ Schema 2020-12, which is what pydantic writes.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
@@ -42,8 +43,9 @@ FAILURES = {
 """What the HTTP status of a failure means."""
 
 
+@functools.cache
 def build_openapi() -> dict[str, Any]:
-    """Build the document; it consists of JSON values only."""
+    """Build the document, once; it consists of JSON values only."""
     paths: dict[str, dict[str, Any]] = {}
     for call in CALLS:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)

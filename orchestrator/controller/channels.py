@@ -286,6 +286,7 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
     if found is None:
         return _close(event.uuid, event.number, "the channel is gone")
     record, channel = found
+    was_connected = record.is_connected()
     channel.attempts = 0
     channel.orphaned_s = None
     if channel.is_enabled:
@@ -293,7 +294,9 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
     else:
         actions = _conclude(record, channel, ChannelEvent.CONNECTED_DISABLED)
         actions.append(SwitchChannel(event.uuid, event.number, is_enabled=False))
-    return actions + groups.need(inventory, record.groups())
+    if not was_connected:
+        actions += groups.need(inventory, record.groups(), record)
+    return actions
 
 
 def on_absent(inventory: Inventory, event: events.ChannelAbsent) -> list[Action]:
@@ -381,8 +384,15 @@ def on_endpoint_closed(
         EndGuestPolicies(event.uuid, event.number, "the channel closed"),
         _connect(record, channel),
         DescribeDomain(event.uuid),
-        *groups.need(inventory, record.groups()),
+        *_leave_groups(inventory, record),
     ]
+
+
+def _leave_groups(inventory: Inventory, record: DomainRecord) -> list[Action]:
+    """Drop groups that no domain needs without the channel that closed."""
+    if record.is_connected():
+        return []
+    return groups.need(inventory, record.groups(), record)
 
 
 def on_abused(inventory: Inventory, event: events.ChannelAbused) -> list[Action]:
@@ -400,7 +410,7 @@ def on_abused(inventory: Inventory, event: events.ChannelAbused) -> list[Action]
         *_move(record, channel, ChannelEvent.ABUSED, reason),
         *_close(event.uuid, event.number, f"its channel {reason}"),
         _leave_quarantine(record, channel),
-        *groups.need(inventory, record.groups()),
+        *_leave_groups(inventory, record),
     ]
 
 

@@ -27,7 +27,6 @@ from orchestrator.monitor.link.commands import (
     ForgetDomain,
     VCpuDefinition,
 )
-from orchestrator.rights import resolve_rights
 from orchestrator.values.domain import DomainState
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.refusal import Refusal
@@ -150,7 +149,7 @@ def replace_vcpus(
         *groups.define(inventory, present),
         *define(inventory, record),
         *policy_subjects.define(inventory, record),
-        *groups.need(inventory, present),
+        *groups.need(inventory, present, record),
     ]
 
 
@@ -169,7 +168,7 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
 
 
 def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
-    rights = resolve_rights(inventory.config, record.spec)
+    rights = record.rights(inventory.config)
     return DefineDomain(
         uuid=record.spec.uuid,
         is_executing=record.spec.state.is_executing,
@@ -217,7 +216,7 @@ def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
         *policy_subjects.forget(record),
         *groups.define(inventory, touched),
         ForgetDomain(uuid),
-        *groups.need(inventory, touched),
+        *groups.need(inventory, touched, record),
         Report("domain-changed", "domain is gone", domain=record.spec.name),
         SaveState(),
     ]

@@ -223,6 +223,14 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
 }
 """Every transition that can happen."""
 
+MOVED_BY_NEED = frozenset(
+    stage
+    for (stage, event), row in TABLE.items()
+    if event in (_E.NEEDED, _E.UNNEEDED) and row != (stage, ())
+)
+"""Stages that depend on whether the group is needed; in others that is decided later,
+or by the monitor."""
+
 
 def next_stage(
     stage: GroupStage, event: GroupEvent, group: int

@@ -19,7 +19,11 @@ from orchestrator.controller.actions import (
     Severity,
     VerifyGroups,
 )
-from orchestrator.controller.group_lifecycle import GroupEvent, GroupStage
+from orchestrator.controller.group_lifecycle import (
+    MOVED_BY_NEED,
+    GroupEvent,
+    GroupStage,
+)
 from orchestrator.monitor.link.commands import (
     DefineGroup,
 )
@@ -31,7 +35,11 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import GroupRecord, Inventory
+    from orchestrator.controller.inventory import (
+        DomainRecord,
+        GroupRecord,
+        Inventory,
+    )
 
 
 def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
@@ -58,18 +66,31 @@ def _definition(inventory: Inventory, record: GroupRecord) -> DefineGroup:
     )
 
 
-def need(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
-    """Prepare groups that are needed, drop those that no longer are."""
+def need(
+    inventory: Inventory, numbers: Iterable[int], changed: DomainRecord | None = None
+) -> list[Action]:
+    """Prepare groups that are needed, drop those that no longer are.
+
+    Args:
+        inventory: what exists.
+        numbers: the groups.
+        changed: the only domain that changed since the last decision about them; None:
+            any may have. With it, the cost does not grow with the number of domains.
+    """
     actions: list[Action] = []
     for number in sorted(numbers):
         record = inventory.groups.get(number)
-        if record is not None:
-            actions += record.move(_need_of(inventory, record))
+        if record is None:
+            continue
+        if record.override_khz is not None or record.stage in MOVED_BY_NEED:
+            actions += record.move(_need_of(inventory, record, changed))
     return actions
 
 
-def _need_of(inventory: Inventory, record: GroupRecord) -> GroupEvent:
-    if not inventory.is_needed(record.group.number):
+def _need_of(
+    inventory: Inventory, record: GroupRecord, changed: DomainRecord | None
+) -> GroupEvent:
+    if not inventory.is_needed(record.group.number, changed):
         return GroupEvent.UNNEEDED
     is_overridden = record.override_khz is not None
     return GroupEvent.OVERRIDDEN if is_overridden else GroupEvent.NEEDED

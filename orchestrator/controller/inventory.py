@@ -7,6 +7,7 @@ Synchronization: the asyncio thread only.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,12 +16,13 @@ from orchestrator.controller.group_lifecycle import HELD, GroupStage, next_stage
 from orchestrator.limits import NO_LIMITS, Limits, turbo_limit, window_of
 from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.power.topology import Assignment
+from orchestrator.rights import is_limited, resolve_rights
 from orchestrator.values.domain import VCpu
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import TypeAlias
 
     from orchestrator.config import Config
@@ -159,6 +161,20 @@ class DomainRecord:
     """Policies of its guest from before it was saved or migrated, which are installed
     when the guest has its port open again."""
     onboarding: OnboardingRecord = field(default_factory=OnboardingRecord)
+    _resolved: tuple[Config, DomainSpec, Rights] | None = None
+    """Its rights, and what they were resolved from."""
+
+    def rights(self, config: Config) -> Rights:
+        """Return its effective settings.
+
+        They are kept until it is described again or the configuration is reloaded: a
+        decision about a clock group needs those of every domain in it.
+        """
+        known = self._resolved
+        if known is None or known[0] is not config or known[1] is not self.spec:
+            rights = resolve_rights(config, self.spec)
+            self._resolved = known = (config, self.spec, rights)
+        return known[2]
 
     def groups(self) -> set[int]:
         """Clock groups that its vCPUs are pinned into."""
@@ -171,6 +187,10 @@ class DomainRecord:
     def is_connected(self) -> bool:
         """Whether any of its channels is connected."""
         return any(c.state in CONNECTED_STATES for c in self.channels.values())
+
+    def needs(self, group: int) -> bool:
+        """Whether its requests or policies may set the frequency of a clock group."""
+        return self.is_enforced() and (self.is_connected() or self.is_policed_in(group))
 
     def is_policed_in(self, group: int) -> bool:
         """Whether a policy controls one of its vCPUs in a clock group."""
@@ -195,6 +215,8 @@ class GroupRecord:
     """What another program changed, if it has drifted."""
     retaken_at_s: list[float] = field(default_factory=list)
     """When it was lately taken back from another program (monotonic)."""
+    last_user: DomainId | None = None
+    """The domain that was last found to need it: the first one to check."""
     override_khz: int | None = None
     override_by: str = ""
     """Who set the override; empty without one."""
@@ -245,8 +267,10 @@ class Inventory:
     """The channels of running domains by socket: by path, and by identity; see
     `shared_sockets`."""
     _domains_in: dict[int, set[DomainId]] = field(default_factory=dict)
-    """Domains with a vCPU in each clock group, so that a look at one group does not
-    cost a look at every domain of the host."""
+    """Active domains with a vCPU in each clock group, so that a decision about one
+    group does not cost a check of every domain of the host."""
+    _limited: set[DomainId] = field(default_factory=set)
+    """Domains with limits of their own; few, on most hosts."""
 
     def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
         """Return a channel, or None if there is no such domain or channel."""
@@ -258,29 +282,49 @@ class Inventory:
         domains = (self.domains[uuid] for uuid in self._domains_in.get(group, ()))
         return (domain for domain in domains if domain.spec.state.is_active)
 
-    def is_needed(self, group: int) -> bool:
-        """Whether a domain, a policy or the operator may set a group's frequency."""
+    def is_needed(self, group: int, changed: DomainRecord | None = None) -> bool:
+        """Whether a domain, a policy or the operator may set a group's frequency.
+
+        Args:
+            group: its number.
+            changed: the only domain that changed since the last decision about this
+                group; None: any may have.
+        """
         if self.config.mode is Mode.OBSERVE:
             return False
         record = self.groups[group]
-        return record.override_khz is not None or any(
-            domain.is_enforced()
-            and (domain.is_connected() or domain.is_policed_in(group))
-            for domain in self.pinned_into(group)
-        )
+        if record.override_khz is not None:
+            return True
+        known = self.domains.get(record.last_user) if record.last_user else None
+        candidates: Iterable[DomainRecord] = [d for d in (changed, known) if d]
+        if changed is None or record.stage is not GroupStage.IDLE:
+            candidates = itertools.chain(candidates, self.pinned_into(group))
+        for domain in candidates:
+            if self._needs(domain, group):
+                record.last_user = domain.spec.uuid
+                return True
+        return False
+
+    def _needs(self, domain: DomainRecord, group: int) -> bool:
+        is_here = domain.spec.uuid in self._domains_in.get(group, ())
+        return is_here and domain.spec.state.is_active and domain.needs(group)
+
+    def is_limited(self, group: int) -> bool:
+        """Return whether a domain with limits of its own may be in a clock group."""
+        return not self._limited.isdisjoint(self._domains_in.get(group, ()))
 
     def has_host_cpus(self, record: GroupRecord) -> bool:
         """Return whether the host's own work may run on a CPU of a clock group."""
         if self.config.power.share_with_host:
             return False
-        pinned = {
-            pcpu
-            for domain in self.pinned_into(record.group.number)
-            for placement in domain.placements.values()
-            if record.group.number in placement.groups
-            for pcpu in placement.pcpus
-        }
-        return not (record.group.pcpus & self.topology.online) <= pinned
+        free = record.group.pcpus & self.topology.online
+        for domain in self.pinned_into(record.group.number):
+            if not free:
+                return False
+            for placement in domain.placements.values():
+                if record.group.number in placement.groups:
+                    free -= placement.pcpus
+        return bool(free)
 
     def host_limits(self, steps: FrequencyTable) -> Limits:
         """Return what the host's configuration permits clock groups with this table."""
@@ -321,18 +365,27 @@ class Inventory:
     def forget(self, uuid: DomainId) -> DomainRecord:
         """Remove a domain and return what was known of it."""
         record = self.domains.pop(uuid)
-        for group in record.groups():
-            self._domains_in[group].discard(uuid)
+        self._leave(record)
         return record
 
     def place_all(self, record: DomainRecord) -> None:
         """Place every vCPU of a domain again."""
+        self._leave(record)
+        record.placements = {v.vcpu: self.place(v) for v in record.spec.vcpus}
+        if not record.spec.state.is_active:
+            return
         uuid = record.spec.uuid
         for group in record.groups():
-            self._domains_in[group].discard(uuid)
-        record.placements = {v.vcpu: self.place(v) for v in record.spec.vcpus}
-        for group in record.groups():
             self._domains_in.setdefault(group, set()).add(uuid)
+        if is_limited(record.rights(self.config)):
+            self._limited.add(uuid)
+
+    def _leave(self, record: DomainRecord) -> None:
+        uuid = record.spec.uuid
+        self._limited.discard(uuid)
+        for group in record.groups():
+            if members := self._domains_in.get(group):
+                members.discard(uuid)
 
     def place(self, spec: VCpuSpec) -> Placement:
         """Return the clock group that a vCPU is pinned into, or why there is none."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from orchestrator.controller.actions import HoldLimits
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.limits import NO_LIMITS, Window, held_limits, turbo_limit, window_of
-from orchestrator.rights import resolve_rights
+from orchestrator.rights import is_limited
 from orchestrator.values.domain_settings import Mode
 
 if TYPE_CHECKING:
@@ -25,18 +25,16 @@ if TYPE_CHECKING:
 
     from orchestrator.controller.actions import Action
     from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
-    from orchestrator.rights import Rights
 
 
 def hold(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:
     """Change the limits that groups are kept within, where they have changed."""
-    rights: dict[str, Rights] = {}
     actions: list[Action] = []
     for number in sorted(numbers):
         record = inventory.groups[number]
         if record.stage is GroupStage.FAILED:
             continue  # its vCPUs have no place; decided again when it is retried
-        limits = held_limits(_window(inventory, record, rights))
+        limits = held_limits(_window(inventory, record))
         if limits != record.held:
             record.held = limits
             actions.append(HoldLimits(number, limits))
@@ -48,17 +46,15 @@ def is_used(record: GroupRecord) -> bool:
     return record.stage is not GroupStage.IDLE or record.held != NO_LIMITS
 
 
-def _window(
-    inventory: Inventory, record: GroupRecord, rights: dict[str, Rights]
-) -> Window:
+def _window(inventory: Inventory, record: GroupRecord) -> Window:
     steps = record.group.steps
     if inventory.config.mode is Mode.OBSERVE:
         return window_of(steps)
     host = window_of(steps, inventory.host_limits(steps))
-    if record.override_khz is not None:
+    if record.override_khz is not None or not inventory.is_limited(record.group.number):
         return host
     windows = [
-        _domain_window(inventory, domain, host, rights)
+        _domain_window(inventory, domain, host)
         for domain in _domains(inventory, record.group.number)
     ]
     if all(window is host for window in windows):
@@ -70,16 +66,10 @@ def _window(
     return Window(steps, low_khz, high_khz)
 
 
-def _domain_window(
-    inventory: Inventory, domain: DomainRecord, host: Window, rights: dict[str, Rights]
-) -> Window:
+def _domain_window(inventory: Inventory, domain: DomainRecord, host: Window) -> Window:
     """Return the steps that a domain's vCPUs may have, the kernel's limits aside."""
-    uuid = domain.spec.uuid
-    if uuid not in rights:
-        rights[uuid] = resolve_rights(inventory.config, domain.spec)
-    own = rights[uuid]
-    is_unlimited = own.limits == NO_LIMITS and own.turbo.value
-    if own.mode.value is Mode.OBSERVE or is_unlimited:
+    own = domain.rights(inventory.config)
+    if not is_limited(own):
         return host
     turbo = turbo_limit(host.table, is_allowed=own.turbo.value)
     limits = inventory.host_limits(host.table)

@@ -23,7 +23,6 @@ from orchestrator.controller.actions import (
 )
 from orchestrator.errors import ConfigError
 from orchestrator.policy.subject import SourceKind
-from orchestrator.rights import resolve_rights
 from orchestrator.saved.state import SavedPolicy
 from orchestrator.values.refusal import Permission
 
@@ -84,7 +83,7 @@ def _resume(inventory: Inventory, record: DomainRecord, policy: GuestPolicy) -> 
         text=policy.text,
         macs=policy.macs,
     )
-    rights = resolve_rights(inventory.config, record.spec)
+    rights = record.rights(inventory.config)
     channel = record.channels.get(policy.channel)
     try:
         order = saved.order(record.spec.uuid)

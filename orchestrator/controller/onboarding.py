@@ -52,6 +52,8 @@ One would be too few: the first resync may follow an attempt immediately."""
 
 def find_rule(config: Config, spec: DomainSpec) -> OnboardRule | None:
     """Return the rule that decides about a domain: the first that matches it."""
+    if not config.onboard:
+        return None
     setting = resolve_rights(config, spec).onboard.value
     matching = (rule for rule in config.onboard if rule.matches(spec, setting=setting))
     return next(matching, None)

@@ -24,7 +24,6 @@ from orchestrator.monitor.link.commands import AnswerPolicy
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.guest_request import interpret_request
 from orchestrator.policy.subject import Source, SourceKind
-from orchestrator.rights import resolve_rights
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.refusal import Permission
 
@@ -99,7 +98,7 @@ def _interpret(inventory: Inventory, event: events.PolicySent) -> PolicyOrder:
     record = inventory.domains.get(event.uuid)
     if record is None or not record.spec.state.is_active:
         raise PolicyError("the domain is not running")
-    rights = resolve_rights(inventory.config, record.spec)
+    rights = record.rights(inventory.config)
     if rights.mode.value is not Mode.ENFORCE:
         raise PolicyError(f"the domain is in mode 'observe' ({rights.mode.source})")
     if Permission.GUEST_POLICIES not in rights.permissions:

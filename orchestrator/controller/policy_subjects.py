@@ -14,7 +14,7 @@ from orchestrator.controller.groups import need
 from orchestrator.policy.compile import orders_for
 from orchestrator.policy.subject import PolicySubject, Source, SourceKind, VCpuPlace
 from orchestrator.policy.text import parse_policies
-from orchestrator.rights import METADATA, resolve_rights
+from orchestrator.rights import METADATA
 from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
     """Update the policy engine's view of a domain, after the monitor's."""
     if not record.spec.state.is_active:
         return forget(record)
-    rights = resolve_rights(inventory.config, record.spec)
+    rights = record.rights(inventory.config)
     update = UpdatePolicySubject(
         PolicySubject(
             uuid=record.spec.uuid,
@@ -72,7 +72,7 @@ def on_policies_changed(
     if record is None or record.last_subject is None:
         return []
     record.policed = event.vcpus
-    return need(inventory, record.groups())
+    return need(inventory, record.groups(), record)
 
 
 def _places(

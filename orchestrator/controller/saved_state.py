@@ -22,7 +22,6 @@ from orchestrator.controller.actions import (
 from orchestrator.errors import ConfigError
 from orchestrator.monitor.link.commands import SwitchChannel
 from orchestrator.policy.subject import SourceKind
-from orchestrator.rights import resolve_rights
 from orchestrator.saved.state import (
     SavedDomain,
     SavedOverride,
@@ -200,7 +199,7 @@ def _take_groups(
     inventory: Inventory, record: DomainRecord, votes: tuple[SavedVote, ...]
 ) -> list[Action]:
     """Take the clock groups: a guest does not repeat a request that was answered."""
-    if resolve_rights(inventory.config, record.spec).mode.value is not Mode.ENFORCE:
+    if record.rights(inventory.config).mode.value is not Mode.ENFORCE:
         return []
     actions: list[Action] = []
     for number in sorted({vote.group for vote in votes}):
@@ -214,7 +213,7 @@ def _resume_policy(
     spec = record.spec
     if saved.is_of_guest and saved.channel not in ports:
         return [_report_policy(spec.name, saved, "the guest closed its port")]
-    rights = resolve_rights(inventory.config, spec)
+    rights = record.rights(inventory.config)
     if saved.is_of_guest and Permission.GUEST_POLICIES not in rights.permissions:
         return [_report_policy(spec.name, saved, "the domain may not send policies")]
     try:

@@ -10,9 +10,13 @@ import os
 import pwd
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from orchestrator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DEFAULT_URI = "qemu:///system"
 _EXAMPLES = (
@@ -87,6 +91,30 @@ def trusted_uids(uri: str) -> frozenset[int]:
         with suppress(OSError):  # does not exist yet: then no channel does, either
             uids.add(Path(socket).stat().st_uid)
     return frozenset(uids)
+
+
+class TrustedUids:
+    """The users of `trusted_uids`, and those of the configuration.
+
+    Most listeners are root's, or the daemon's own user's. The others are looked up for
+    each channel: the users, and the libvirt socket that a URI names, may appear later.
+
+    Synchronization: any thread.
+    """
+
+    def __init__(self, uri: str, configured: Iterable[int]) -> None:
+        """Look up nothing yet.
+
+        Args:
+            uri: of the libvirt.
+            configured: further users.
+        """
+        self._uri = uri
+        self._always = frozenset((0, os.geteuid(), *configured))
+
+    def __contains__(self, uid: object) -> bool:
+        """Whether a user may listen on a channel's socket."""
+        return uid in self._always or uid in trusted_uids(self._uri)
 
 
 def _split(uri: str) -> SplitResult:

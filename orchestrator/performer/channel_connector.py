@@ -28,7 +28,7 @@ from orchestrator.performer.call_pool import CallPool
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from orchestrator.controller import actions
     from orchestrator.controller.inventory import Inventory
@@ -52,7 +52,7 @@ class ChannelConnector:
         inventory: Inventory,
         monitor: Monitor,
         post: Callable[[events.Event], None],
-        trusted_uids: Callable[[], frozenset[int]],
+        trusted_uids: Container[int],
         find_qemu: Callable[[str], int | None],
     ) -> None:
         """Connect nothing yet.
@@ -61,8 +61,7 @@ class ChannelConnector:
             inventory: knows which channels are connected.
             monitor: receives the endpoints.
             post: receives events; from any thread.
-            trusted_uids: returns the users that may listen at a channel; called in any
-                thread.
+            trusted_uids: users that may listen at a channel; used in any thread.
             find_qemu: returns the QEMU process of the domain with a name, if known;
                 called in any thread.
         """
@@ -74,15 +73,19 @@ class ChannelConnector:
         self._calls = CallPool("connect", size=CONNECT_CALLS)
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[
-            tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.TimerHandle]
+            tuple[DomainId, int], tuple[actions.ConnectChannel, asyncio.Handle]
         ] = {}
 
     def connect_later(self, action: actions.ConnectChannel) -> None:
         """Connect a channel after a delay; replaces an earlier attempt."""
         key = (action.uuid, action.number)
         self.cancel(*key)
-        timer = self._loop.call_later(action.delay_s, self._connect, action)
-        self._attempts[key] = (action, timer)
+        handle: asyncio.Handle
+        if action.delay_s:
+            handle = self._loop.call_later(action.delay_s, self._connect, action)
+        else:  # not among thousands of timers
+            handle = self._loop.call_soon(self._connect, action)
+        self._attempts[key] = (action, handle)
 
     def cancel(self, uuid: DomainId, number: int) -> None:
         """Cancel the attempt to connect a channel, if there is one."""
@@ -120,7 +123,7 @@ class ChannelConnector:
         uuid, number, path = action.uuid, action.number, action.path
         try:
             qemu_pid = self._find_qemu(name) if name else None
-            endpoint = connect(path, self._trusted_uids(), qemu_pid=qemu_pid)
+            endpoint = connect(path, self._trusted_uids, qemu_pid=qemu_pid)
         except EndpointAbsent as error:
             self._post(events.ChannelAbsent(uuid, number, path, str(error)))
         except EndpointContended as error:

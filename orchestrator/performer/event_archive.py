@@ -89,10 +89,10 @@ class EventArchive:
             return []
 
     def _work_write(self) -> None:
-        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        lines = deque(self._waiting.popleft() for _ in range(len(self._waiting)))
         try:
-            for line in lines:
-                self._write(line)
+            while lines:
+                self._write(lines)
         except OSError as error:
             problem = error.strerror or str(error)
             if problem != self._problem:
@@ -101,13 +101,18 @@ class EventArchive:
         else:
             self._problem = ""
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: deque[bytes]) -> None:
+        """Move lines to the file, in one write, until none is left or it is full."""
         fd = os.open(self._path, _FLAGS, 0o600)
         try:
-            if os.fstat(fd).st_size + len(line) > self._max_file_bytes:
-                self._path.replace(self._older)
-                os.close(fd)
-                fd = os.open(self._path, _FLAGS, 0o600)
-            os.write(fd, line)
+            size = os.fstat(fd).st_size
+            fitting: list[bytes] = []
+            while lines and (not size or size + len(lines[0]) <= self._max_file_bytes):
+                size += len(lines[0])
+                fitting.append(lines.popleft())
+            if fitting:
+                os.write(fd, b"".join(fitting))
         finally:
             os.close(fd)
+        if lines:
+            self._path.replace(self._older)

@@ -50,6 +50,8 @@ class StateKeeper:
         self._store = store
         self._calls = CallPool("state", size=1)
         self._loop = asyncio.get_running_loop()
+        self._is_due = False
+        """Whether an update was requested and has not begun."""
         self._latest: tuple[int, SavedState | None] = (0, None)
         """The number of the last change, and the state; None: the file is unknown."""
         self._written = 0
@@ -66,7 +68,19 @@ class StateKeeper:
         return self._store.load()
 
     def update(self) -> None:
-        """Write what operators have decided, if it has changed."""
+        """Write what operators have decided soon, if it has changed.
+
+        What changes at once is collected once, from all domains: when all of them end,
+        each end requests an update.
+        """
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._update_now)
+
+    def _update_now(self) -> None:
+        if not self._is_due:
+            return
+        self._is_due = False
         state = self._collect({}).without_guests()
         number, latest = self._latest
         if state != latest:
@@ -75,6 +89,7 @@ class StateKeeper:
 
     async def flush(self) -> None:
         """Wait until the changes so far are on disk, or cannot be written."""
+        self._update_now()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MAX_SAVE_S):
                 number, _ = self._latest

@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.load import start_load
 from bench.neighbours import KINDS, measure_neighbours
 from bench.process_stats import read_cpu_ns, read_writes
+from bench.scale import measure_scale
 from bench.servers import BATCHED, UNBATCHED, VMPOWERD, start_reference
 from bench.verification import GROUPS, measure_verification
 from bench.workspace import make_workspace
@@ -179,3 +180,11 @@ def test_the_cost_of_verifying_clock_groups_is_measured() -> None:
     assert found.groups == GROUPS
     assert 0 < found.reads_us < found.drift_us
     assert found.limits_us > 0
+
+
+def test_restarts_and_storms_of_domains_are_measured() -> None:
+    scale = measure_scale(3)
+    assert (scale.domains, scale.channels) == (3, 12)
+    figures = (scale.connect_cpu_s, scale.restart_cpu_ms, scale.storm_cpu_s)
+    assert all(figure > 0 for figure in figures)
+    assert scale.connected_ms > 0

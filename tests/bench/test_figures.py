@@ -18,6 +18,7 @@ from bench.figures import (
     NeighbourRun,
     Results,
     RoundTrips,
+    Scale,
     Spread,
     Stream,
     Verification,
@@ -74,6 +75,17 @@ def make_neighbour(kind: str, *p99_us: float) -> Neighbour:
     return Neighbour(kind=kind, runs=runs)
 
 
+def make_scale(domains: int, restart_ms: float) -> Scale:
+    return Scale(
+        domains=domains,
+        channels=4 * domains,
+        connected_ms=1.4 * domains,
+        connect_cpu_s=0.0017 * domains,
+        restart_cpu_ms=restart_ms,
+        storm_cpu_s=0.0024 * domains,
+    )
+
+
 RESULTS = Results(
     circumstances={"CPUs": "2"},
     comparisons=(COMPARISON,),
@@ -89,6 +101,7 @@ RESULTS = Results(
         groups=64, interval_s=2.0, drift_us=200.0, limits_us=1_000.0, reads_us=80.0
     ),
     discoveries=(Discovery(domains=100, connected_ms=600.0, obeyed_ms=650.0),),
+    scales=(make_scale(100, 4.0), make_scale(1_000, 5.0)),
     arrivals=(
         Arrival(connected_ms=1.0, obeyed_ms=2.0),
         Arrival(connected_ms=20.0, obeyed_ms=60.0),
@@ -135,6 +148,8 @@ def test_each_aim_is_judged() -> None:
         "CPU of verifying 64 clock groups": True,
         "a channel open after its event": False,
         "100 running domains open after exec": True,
+        "1000 domains": True,
+        "CPU of a restart among 1000 domains / among 100": False,
         "p99 beside a bad neighbour (garbage) / a quiet one": False,
         "start of the command": True,
         "CPU of 'vmpower top' in a minute": False,
@@ -142,6 +157,13 @@ def test_each_aim_is_judged() -> None:
     verifying = verdicts["CPU of verifying 64 clock groups"]
     assert verifying.measured == pytest.approx(0.06)
     assert verdicts["memory (PSS) of both processes"].distance_pct == pytest.approx(10)
+
+
+def test_scale_is_judged_at_a_thousand_domains() -> None:
+    verdicts = [v for v in judge(RESULTS) if v.what.startswith("1000 domains")]
+    assert [verdict.is_met for verdict in verdicts] == [True, False, True]
+    few = dataclasses.replace(RESULTS, scales=RESULTS.scales[:1])
+    assert not any("domains, 400" in verdict.what for verdict in judge(few))
 
 
 def test_there_is_no_aim_for_latency_beyond_64_channels() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.hypervisor.uri import check_uri, trusted_uids
+from orchestrator.hypervisor.uri import TrustedUids, check_uri, trusted_uids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +85,13 @@ def test_the_owner_of_a_given_socket_may_listen(tmp_path: Path) -> None:
 def test_a_given_socket_that_does_not_exist_yet_adds_no_user(tmp_path: Path) -> None:
     uri = f"qemu+unix:///session?socket={tmp_path}/none"
     assert trusted_uids(uri) == trusted_uids("qemu:///system")
+
+
+def test_a_user_that_is_looked_up_for_each_channel(tmp_path: Path) -> None:
+    socket = tmp_path / "libvirt-sock"
+    trusted = TrustedUids(f"qemu+unix:///session?socket={socket}", [54321])
+    assert (0 in trusted, os.geteuid() in trusted, 54321 in trusted) == (True,) * 3
+    assert 12345 not in trusted
+    socket.touch()
+    os.chown(socket, 12345, 12345)
+    assert 12345 in trusted

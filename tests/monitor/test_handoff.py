@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import HandoffError
 from orchestrator.limits import Limits
-from orchestrator.monitor.client.row_allocator import RowAllocator
+from orchestrator.monitor.client.row_allocator import DomainRows, RowAllocator
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.handoff import MAX_FDS, Handoff
 from orchestrator.monitor.link.messages import Message, decode, encode
@@ -32,6 +32,7 @@ from orchestrator.monitor.link.table import (
     unpack_voter,
     vcpu_at,
 )
+from orchestrator.values.domain import DomainId
 from orchestrator.values.frequencies import table_from
 
 if TYPE_CHECKING:
@@ -293,7 +294,20 @@ def test_zero_is_no_voter_with_turbo_right() -> None:
 def test_a_row_is_allocated_once_and_reused_last() -> None:
     rows: RowAllocator[str] = RowAllocator(3)
     assert [rows.allocate("a"), rows.allocate("b"), rows.allocate("a")] == [0, 1, 0]
-    assert rows.free(lambda key: key == "a") == [0]
+    assert rows.free("a") == 0
     assert [rows.allocate("c"), rows.allocate("d")] == [2, 0]
     with pytest.raises(HandoffError, match="all 3 rows"):
         rows.allocate("e")
+
+
+def test_the_rows_of_one_domain_are_freed_without_those_of_others() -> None:
+    rows = DomainRows(8)
+    one, other = DomainId("one"), DomainId("other")
+    given = [rows.allocate(uuid, number) for uuid in (one, other) for number in (0, 1)]
+    assert given == [0, 1, 2, 3]
+    assert rows.free(one, kept={0}) == [1]
+    assert dict(rows.of(one)) == {0: 0}
+    assert dict(rows.of(other)) == {0: 2, 1: 3}
+    assert rows.free(one) == [0]
+    assert [rows.find(one, 0), rows.find(other, 0)] == [None, 2]
+    assert sorted(rows.rows()) == [2, 3]

@@ -291,8 +291,8 @@ class Monitor:
             fds: descriptors to send with it; they remain the caller's.
         """
         fallback = self._records.find_fallback(command)
-        complete = self._records.record(command)
         self._forget_adoptions(command)
+        complete = self._records.record(command)
         if isinstance(command, CloseGroup):
             self._reserved.discard(command.group)
         if complete is not None:
@@ -303,8 +303,8 @@ class Monitor:
             case CloseChannel(uuid, number):
                 self._adoptions.pop((DomainId(uuid), number), None)
             case ForgetDomain(uuid):
-                for key in [key for key in self._adoptions if key[0] == uuid]:
-                    del self._adoptions[key]
+                for number in self._records.channels_of(DomainId(uuid)):
+                    self._adoptions.pop((DomainId(uuid), number), None)
             case _:
                 pass
 

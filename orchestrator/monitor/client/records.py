@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
-from orchestrator.monitor.client.row_allocator import RowAllocator
+from orchestrator.monitor.client.row_allocator import DomainRows, RowAllocator
 from orchestrator.monitor.client.valid_rows import (
     copy_channel,
     copy_group,
@@ -86,10 +86,8 @@ class Records:
         """kHz by domain and vCPU. Main keeps these itself, so unlike guests' votes they
         need not survive in the table."""
         self._disabled: set[tuple[DomainId, int]] = set()
-        self._channel_rows: RowAllocator[tuple[DomainId, int]] = RowAllocator(
-            CHANNEL_ROWS
-        )
-        self._vcpu_rows: RowAllocator[tuple[DomainId, int]] = RowAllocator(VCPU_ROWS)
+        self._channel_rows = DomainRows(CHANNEL_ROWS)
+        self._vcpu_rows = DomainRows(VCPU_ROWS)
         self._group_rows: RowAllocator[int] = RowAllocator(GROUP_ROWS)
 
     # Commands
@@ -149,18 +147,19 @@ class Records:
         for vcpu in self._find_moved(command):
             self._policy_votes.pop((uuid, vcpu), None)
         present = {vcpu.vcpu for vcpu in command.vcpus}
-        self._vcpu_rows.free(lambda key: key[0] == uuid and key[1] not in present)
-        rows = tuple(self._vcpu_rows.allocate((uuid, v.vcpu)) for v in command.vcpus)
+        self._vcpu_rows.free(uuid, kept=present)
+        rows = tuple(self._vcpu_rows.allocate(uuid, v.vcpu) for v in command.vcpus)
         self._domains[uuid] = complete = command._replace(rows=rows)
         return complete
 
     def _forget_domain(self, uuid: DomainId) -> ForgetDomain | None:
-        if self._domains.pop(uuid, None) is None:
+        known = self._domains.pop(uuid, None)
+        if known is None:
             return None
-        for key in [key for key in self._policy_votes if key[0] == uuid]:
-            del self._policy_votes[key]
-        self._vcpu_rows.free(lambda key: key[0] == uuid)
-        rows = self._channel_rows.free(lambda key: key[0] == uuid)
+        for vcpu in known.vcpus:
+            self._policy_votes.pop((uuid, vcpu.vcpu), None)
+        self._vcpu_rows.free(uuid)
+        rows = self._channel_rows.free(uuid)
         return ForgetDomain(uuid, tuple(rows))
 
     def _set_policy_vote(self, command: SetPolicyVote) -> SetPolicyVote | None:
@@ -188,11 +187,15 @@ class Records:
 
     def channel_row(self, uuid: DomainId, number: int) -> int:
         """Return the row of a channel's counters."""
-        return self._channel_rows.allocate((uuid, number))
+        return self._channel_rows.allocate(uuid, number)
+
+    def channels_of(self, uuid: DomainId) -> list[int]:
+        """Return the numbers of a domain's channels that have a row."""
+        return [number for number, _ in self._channel_rows.of(uuid)]
 
     def last_received_ns(self, uuid: DomainId, number: int) -> int:
         """Return when a channel's guest last sent anything; 0: never."""
-        row = self._channel_rows.find((uuid, number))
+        row = self._channel_rows.find(uuid, number)
         return 0 if row is None else self._table.words[channel_at(row) + LAST_RECEIVED]
 
     def grant_of(self, group: int) -> Grant:
@@ -232,21 +235,21 @@ class Records:
         if uuid in self._domains:
             raise ValueError(f"domain {uuid} is defined already")
         for vote in votes:
-            at = vcpu_at(self._vcpu_rows.allocate((uuid, vote.vcpu)))
+            at = vcpu_at(self._vcpu_rows.allocate(uuid, vote.vcpu))
             self._table.words[at + VOTE] = vote.khz
             self._table.words[at + VOTER] = pack_voter(vote.voter)
 
     def _withdraw(self, uuid: str, number: int | None) -> None:
         """End votes without the monitor: of one channel, or (None) of all."""
-        for (owner, _), row in self._vcpu_rows.items():
+        for _, row in self._vcpu_rows.of(DomainId(uuid)):
             voter = unpack_voter(self._table.words[vcpu_at(row) + VOTER])
-            if owner == uuid and number in (None, voter.number):
+            if number in (None, voter.number):
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
     def _withdraw_vcpus(self, uuid: str, vcpus: Collection[int]) -> None:
         """End votes without the monitor: of some vCPUs of a domain."""
-        for (owner, number), row in self._vcpu_rows.items():
-            if owner == uuid and number in vcpus:
+        for number, row in self._vcpu_rows.of(DomainId(uuid)):
+            if number in vcpus:
                 self._table.clear([vcpu_at(row)], VCPU_WORDS)
 
     def _find_moved(self, command: DefineDomain) -> set[int]:
@@ -320,7 +323,7 @@ class Records:
     def _read_requested(
         self, key: tuple[DomainId, int], defined: VCpuDefinition
     ) -> int | None:
-        owner, row = self._domains.get(key[0]), self._vcpu_rows.find(key)
+        owner, row = self._domains.get(key[0]), self._vcpu_rows.find(*key)
         group = None if defined.group is None else self._groups.get(defined.group)
         if owner is None or row is None or group is None:
             return None

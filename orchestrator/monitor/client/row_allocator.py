@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from orchestrator.errors import HandoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Container, Hashable, Iterator
+
+    from orchestrator.values.domain import DomainId
 
 Key = TypeVar("Key", bound="Hashable")
 
@@ -18,8 +20,7 @@ class RowAllocator(Generic[Key]):
     """Allocates the rows of one kind to keys.
 
     Freed rows are reused last and in order, so that the monitor has long cleared them
-    by
-    then.
+    by then.
 
     Synchronization: main's thread.
     """
@@ -53,12 +54,15 @@ class RowAllocator(Generic[Key]):
             raise HandoffError(f"shared table full: all {self._count} rows are in use")
         return self._freed.popleft()
 
-    def free(self, is_gone: Callable[[Key], bool]) -> list[int]:
-        """Free the rows of all keys that are gone, and return them."""
-        keys = [key for key in self._rows if is_gone(key)]
-        rows = [self._rows.pop(key) for key in keys]
-        self._freed.extend(rows)
-        return rows
+    def free(self, key: Key) -> int:
+        """Free the row of a key, and return it.
+
+        Raises:
+            KeyError: it has none.
+        """
+        row = self._rows.pop(key)
+        self._freed.append(row)
+        return row
 
     def rows(self) -> Iterator[int]:
         """Iterate over the rows in use."""
@@ -67,3 +71,53 @@ class RowAllocator(Generic[Key]):
     def items(self) -> Iterator[tuple[Key, int]]:
         """Iterate over keys and their rows."""
         return iter(self._rows.items())
+
+
+class DomainRows:
+    """Allocates the rows of one kind to what domains have numbered: vCPUs, channels.
+
+    The rows of one domain are found without a search through those of all others.
+
+    Synchronization: main's thread.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._allocator: RowAllocator[tuple[DomainId, int]] = RowAllocator(count)
+        self._rows: dict[DomainId, dict[int, int]] = {}
+
+    def allocate(self, uuid: DomainId, number: int) -> int:
+        """Return the row of a domain's number; it stays the same until it is freed.
+
+        Raises:
+            HandoffError: no rows are left.
+        """
+        row = self._allocator.allocate((uuid, number))
+        self._rows.setdefault(uuid, {})[number] = row
+        return row
+
+    def find(self, uuid: DomainId, number: int) -> int | None:
+        """Return the row of a domain's number; None: it has none."""
+        return self._allocator.find((uuid, number))
+
+    def free(self, uuid: DomainId, kept: Container[int] = ()) -> list[int]:
+        """Free the rows of a domain, except those of some numbers; return them."""
+        rows = self._rows.get(uuid, {})
+        gone = [number for number in rows if number not in kept]
+        freed = [self._allocator.free((uuid, number)) for number in gone]
+        for number in gone:
+            del rows[number]
+        if not rows:
+            self._rows.pop(uuid, None)
+        return freed
+
+    def of(self, uuid: DomainId) -> Iterator[tuple[int, int]]:
+        """Iterate over the numbers of a domain and their rows."""
+        return iter(self._rows.get(uuid, {}).items())
+
+    def rows(self) -> Iterator[int]:
+        """Iterate over the rows in use."""
+        return self._allocator.rows()
+
+    def items(self) -> Iterator[tuple[tuple[DomainId, int], int]]:
+        """Iterate over domains with numbers and their rows."""
+        return self._allocator.items()
