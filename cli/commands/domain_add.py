@@ -56,7 +56,7 @@ def add(
     pinning = PinningOptions.of(options, uri)
     placement = choose_placement(pinning, options.vcpus or count_vcpus(template))
     xml = build(name, _placed(spec, placement), template)
-    is_validated = validate(xml)
+    is_validated = validate(xml, has_lines=False)
     if options.dry_run:
         _check_name_is_free(uri, name, is_validated=is_validated)
         echo(f"Domain '{name}' is valid; nothing was changed")
