@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from domain_templates.catalog import Template, load_template
-from domain_templates.check import check_spec
+from domain_templates.check import check_disks, check_spec
 from domain_templates.devices import set_cloud_init, set_console, set_disk, set_networks
 from domain_templates.elements import drop, drop_all, drop_empty
 from domain_templates.identity import name_exclusive, remove_identity
@@ -67,6 +67,7 @@ def build(name: str, spec: TemplateSpec, template: Template | None = None) -> st
     _set_kind(root, spec)
     _set_devices(root, spec)
     apply_parameters(root, parameters, spec.parameters)
+    check_disks(root)
     return _finish(name, spec, root, vcpus)
 
 

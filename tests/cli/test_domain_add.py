@@ -147,7 +147,7 @@ def test_a_dry_run_checks_everything_and_changes_nothing() -> None:
     nowhere = "qemu+unix:///system?socket=/nonexistent"
     unchecked = run("add", "r", "--pin", "1", "--dry-run", "-c", nowhere)
     assert unchecked.exit_code == 0
-    assert "hint: not checked whether the name is free" in unchecked.stderr
+    assert "hint: not checked, except the XML and the files" in unchecked.stderr
 
 
 def test_every_option_reaches_the_domain(tmp_path: Path) -> None:
