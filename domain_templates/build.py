@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from domain_templates.catalog import Template, load_template
-from domain_templates.check import check_disks, check_spec
+from domain_templates.check import check_disks, check_machine, check_spec
 from domain_templates.devices import set_cloud_init, set_console, set_disk, set_networks
 from domain_templates.elements import drop, drop_all, drop_empty
 from domain_templates.identity import name_exclusive, remove_identity
@@ -53,6 +53,7 @@ def build(name: str, spec: TemplateSpec, template: Template | None = None) -> st
     """
     chosen = load_template() if template is None else template
     root = parse_document(chosen.xml)
+    check_machine(root)
     parameters = read_parameters(root)
     vcpus = _count(root, spec.vcpus)
     check_spec(name, spec, vcpus)
@@ -122,6 +123,10 @@ def _set_size(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
         memory.text = str(spec.memory_mib)
         memory.set("unit", "MiB")
         drop(root.find("currentMemory"))
+    if root.find("vcpu") is None:
+        element = etree.Element("vcpu")
+        element.text = "1"  # libvirt's default
+        _find(root, "memory").addnext(element)
     if spec.vcpus is not None:
         element = _find(root, "vcpu")
         element.text = str(vcpus)
@@ -201,6 +206,7 @@ def _set_placement(
         _set_pins(tuning, spec)
     memory = root.find("numatune/memory")
     if spec.numa_node is not None and memory is not None:
+        memory.attrib.pop("placement", "")  # auto: excludes a node set
         memory.set("nodeset", str(spec.numa_node))
     elif memory is not None and not is_described:
         drop(memory)

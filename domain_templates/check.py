@@ -48,6 +48,19 @@ def check_spec(name: str, spec: TemplateSpec, vcpus: int) -> None:
     _check_texts(spec)
 
 
+def check_machine(root: etree._Element) -> None:
+    """Refuse a template that is a container or a paravirtualized guest.
+
+    Raises:
+        ConfigError: QEMU cannot run it.
+    """
+    kind = (root.findtext("os/type") or "hvm").strip()
+    if kind != "hvm":
+        raise ConfigError(
+            f"invalid template: <type>{kind}</type> in <os>: expected hvm"
+        )
+
+
 def check_disks(root: etree._Element) -> None:
     """Refuse disks with one device name, which libvirt would refuse.
 

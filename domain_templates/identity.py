@@ -38,8 +38,9 @@ _IDENTITY = (
     "devices/disk/mirror",
 )
 _IDENTITY_ATTRIBUTES = (
-    ("devices/interface/source", "portid"),
-    ("devices/interface/virtualport/parameters", "interfaceid"),
+    ("devices/interface/source[@network]", "portid"),
+    # libvirt generates one; that of a MidoNet port is required.
+    ("devices/interface/virtualport[@type='openvswitch']/parameters", "interfaceid"),
     ("devices/interface/virtualport/parameters", "instanceid"),
     ("devices/disk/source", "index"),
 )
@@ -59,6 +60,11 @@ _PLACEMENT = (
 _ADDRESS = ("domain", "bus", "slot", "function", "device")
 _EXCLUSIVE = (
     ("vhost-user socket", "devices/interface[@type='vhostuser']/source", "path"),
+    (
+        "MidoNet port",
+        "devices/interface/virtualport[@type='midonet']/parameters",
+        "interfaceid",
+    ),
     ("tap", "devices/interface/target[@managed='no']", "dev"),
     ("NVDIMM", "devices/memory[@model='nvdimm']/source/path", ""),
     (

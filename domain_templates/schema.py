@@ -39,19 +39,33 @@ def validate(xml: str, schema: Path = SCHEMA, *, has_lines: bool = True) -> bool
         DomainXmlError: the XML is invalid; names the first invalid element, if it can
             be found.
     """
-    root = parse_document(xml)
+    rules = load_rules(schema)
+    if rules is not None:
+        check(xml, rules, has_lines=has_lines)
+    return rules is not None
+
+
+def load_rules(schema: Path = SCHEMA) -> etree.RelaxNG | None:
+    """Load a schema, which takes 16 ms; None: it is not installed."""
     try:
-        # Not cached: it takes 16 ms, and a command validates once.
-        rules = etree.RelaxNG(etree.parse(schema))
+        return etree.RelaxNG(etree.parse(schema))
     except (OSError, etree.RelaxNGParseError):
-        return False
+        return None
+
+
+def check(xml: str, rules: etree.RelaxNG, *, has_lines: bool = True) -> None:
+    """Validate a domain's XML with a loaded schema; see `validate`.
+
+    Raises:
+        DomainXmlError: the XML is invalid.
+    """
+    root = parse_document(xml)
     if not rules.validate(root):
         reported = [(entry.line, entry.message) for entry in rules.error_log]
         raise DomainXmlError(
             "not valid by libvirt's schema"
             + _explain(rules, root, reported, has_lines=has_lines)
         )
-    return True
 
 
 def _explain(

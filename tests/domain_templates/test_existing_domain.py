@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from domain_templates import Template, TemplateSpec, build, name_inherited, validate
+from domain_templates.catalog import check_template
 from domain_templates.schema import SCHEMA
 from domain_templates.spec import Link, Network
 from orchestrator.domain_xml.document import parse_document
+from orchestrator.errors import ConfigError
 from orchestrator.values.domain import PCpu
 from tests.domain_templates.existing import (
     DESCRIPTION,
@@ -173,3 +175,42 @@ def test_what_two_running_domains_cannot_share_is_named() -> None:
     )
     replaced = build("new", TemplateSpec(disk=IMAGE, networks=network), template)
     assert name_inherited(replaced, template) == ("host device 0x0000:0x3b:0x02:0x1",)
+
+
+def test_a_container_is_no_template() -> None:
+    xml = with_devices("").replace(">hvm<", ">exe<")
+    with pytest.raises(ConfigError, match="<type>exe</type> in <os>: expected hvm"):
+        built_from(xml)
+
+
+@needs_schema
+def test_a_node_replaces_an_automatic_placement() -> None:
+    tuning = "<numatune><memory mode='preferred' placement='auto'/></numatune><os>"
+    built = built_from(with_devices("").replace("<os>", tuning), numa_node=0)
+    assert validate(built)
+    assert "placement='auto'" not in built.replace('"', "'")
+
+
+@needs_schema
+def test_a_port_that_cannot_be_generated_is_kept_and_named() -> None:
+    interface = (
+        "<interface type='bridge'><source bridge='br0'/><virtualport type='midonet'>"
+        "<parameters interfaceid='7bd1f3a2-1111-4222-8333-000000000003'/>"
+        "</virtualport></interface>"
+    )
+    template = template_of(with_devices(interface))
+    built = build("new", TemplateSpec(), template)
+    assert validate(built)
+    assert name_inherited(built, template) == (
+        "MidoNet port 7bd1f3a2-1111-4222-8333-000000000003",
+    )
+
+
+@needs_schema
+@pytest.mark.parametrize("vcpus", [None, 3])
+def test_a_domain_without_a_number_of_vcpus_has_one(vcpus: int | None) -> None:
+    xml = with_devices("").replace("<vcpu>1</vcpu>", "")
+    assert check_template(template_of(xml)) == ()
+    built = built_from(xml, vcpus=vcpus)
+    assert validate(built)
+    assert parse_document(built).findtext("vcpu") == str(vcpus or 1)
