@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make corpus DIR=...`: try every domain XML below a directory.
 
-Prints counts and failures. Files that are no domain XML are skipped. See `trials` for what is tried.
+Prints counts and failures. Files that are no domain XML are skipped. See
+`trials` for what is tried.
 """
 
 from __future__ import annotations
