@@ -54,11 +54,12 @@ def _find_files(directories: Iterable[Path]) -> Iterator[Path]:
 
 def _try_all(trials: Trials, paths: Iterable[Path]) -> Iterator[tuple[Path, Report]]:
     for path in paths:
+        report = Report()
         try:
-            xml = path.read_text(encoding="utf-8")
-            yield path, trials.run(xml)
+            trials.run(path.read_text(encoding="utf-8"), report)
         except (DomainXmlError, UnicodeDecodeError, OSError):
             continue  # no domain XML
+        yield path, report
 
 
 def _print_counts(reports: Iterable[Report]) -> None:

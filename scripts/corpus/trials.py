@@ -8,6 +8,7 @@ accepts the original.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,20 @@ class Report:
     """Names of trials, and the message of the product."""
     failed: dict[str, str] = field(default_factory=dict)
 
+    @contextmanager
+    def result_of(self, trial: str) -> Iterator[None]:
+        """Record whether a trial passes, is refused or fails."""
+        try:
+            yield
+        except (ConfigError, DomainXmlError) as error:
+            self.refused[trial] = str(error)
+        except Failed as failure:
+            self.failed[trial] = str(failure)
+        except Exception as error:  # noqa: BLE001 - it is what is looked for
+            self.failed[trial] = f"{type(error).__name__}: {error}"
+        else:
+            self.passed.append(trial)
+
 
 class Trials:
     """Tries one domain after the other."""
@@ -77,31 +92,20 @@ class Trials:
         """Use libvirt's schema, if it is installed."""
         self._rules = rules
 
-    def run(self, xml: str) -> Report:
+    def run(self, xml: str, report: Report) -> None:
         """Try one domain.
 
         Raises:
             DomainXmlError: it is not domain XML.
         """
         xml = _with_uuid(xml)
-        report = Report()
         is_valid = self._why_invalid(xml) == ""
         for name, trial in self._trials(xml):
-            try:
+            with report.result_of(name):
                 result = trial()
                 why = self._why_invalid(result) if is_valid else ""
-            except (ConfigError, DomainXmlError) as error:
-                report.refused[name] = str(error)
-            except Failed as failure:
-                report.failed[name] = str(failure)
-            except Exception as error:  # noqa: BLE001 - it is what is looked for
-                report.failed[name] = f"{type(error).__name__}: {error}"
-            else:
                 if why:
-                    report.failed[name] = why
-                else:
-                    report.passed.append(name)
-        return report
+                    raise Failed(why)
 
     def _trials(self, xml: str) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "onboard", partial(onboard, xml)

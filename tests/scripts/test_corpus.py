@@ -13,7 +13,7 @@ from domain_templates.schema import SCHEMA, load_rules
 from orchestrator.domain_xml.edit import add_channels
 from scripts.corpus import trials
 from scripts.corpus.__main__ import main
-from scripts.corpus.trials import Trials
+from scripts.corpus.trials import Report, Trials
 from tests.domain_templates.existing import EXISTING, with_devices
 
 if TYPE_CHECKING:
@@ -91,13 +91,17 @@ def test_what_is_kept_of_a_template_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trials, "build", lambda _name, _spec, template: template.xml)
-    failed = Trials(None).run(EXISTING).failed
+    report = Report()
+    Trials(None).run(EXISTING, report)
+    failed = report.failed
     assert failed["template, as it is"] == f"kept from the template: {trials.UUID}"
 
 
 def test_an_exception_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "build", lambda *_: 1 // 0)
-    failed = Trials(None).run(EXISTING).failed
+    report = Report()
+    Trials(None).run(EXISTING, report)
+    failed = report.failed
     assert failed["template, as it is"].startswith("ZeroDivisionError")
 
 
@@ -110,5 +114,7 @@ def test_xml_that_is_no_longer_valid_is_a_failure(
         "add_channels",
         lambda *given: add_channels(*given).replace('mode="bind"', 'moode="bind"'),
     )
-    failed = Trials(load_rules()).run(with_devices("")).failed
+    report = Report()
+    Trials(load_rules()).run(with_devices(""), report)
+    failed = report.failed
     assert "not valid by libvirt's schema" in failed["onboard"]
