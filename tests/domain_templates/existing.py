@@ -48,6 +48,9 @@ EXISTING = """\
     <nvram template='/usr/share/OVMF/OVMF_VARS.fd'>/var/lib/nvram/old_VARS.fd</nvram>
     <smbios mode='sysinfo'/>
   </os>
+  <features>
+    <acpi/>
+  </features>
   <devices>
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2' cache='none'/>
@@ -97,12 +100,9 @@ EXISTING = """\
       <source mode='bind' path='/run/old.agent'/>
       <target type='virtio' name='org.qemu.guest_agent.0'/>
     </channel>
-    <channel type='spicevmc'>
-      <target type='virtio' name='com.redhat.spice.0'/>
+    <channel type='null'>
+      <target type='virtio' name='com.example.0'/>
     </channel>
-    <tpm model='tpm-crb'>
-      <backend type='emulator' version='2.0'/>
-    </tpm>
     <graphics type='vnc' port='5911' autoport='no' listen='127.0.0.1'>
       <listen type='address' address='127.0.0.1'/>
     </graphics>

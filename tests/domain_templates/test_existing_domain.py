@@ -4,10 +4,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import libvirt
 import pytest
 
-from domain_templates import Template, TemplateSpec, build, name_inherited, validate
+from domain_templates import (
+    DomainKind,
+    Template,
+    TemplateSpec,
+    build,
+    name_inherited,
+    validate,
+)
 from domain_templates.catalog import check_template
 from domain_templates.schema import SCHEMA
 from domain_templates.spec import Link, Network
@@ -21,6 +30,9 @@ from tests.domain_templates.existing import (
     LEFTOVERS,
     with_devices,
 )
+
+if TYPE_CHECKING:
+    from tests.rig.embed import EmbedHost
 
 IMAGE = Path("/var/lib/libvirt/images/new.qcow2")
 needs_schema = pytest.mark.skipif(not SCHEMA.exists(), reason="no libvirt schema")
@@ -59,7 +71,7 @@ def test_a_domain_from_an_existing_one_is_valid() -> None:
         "os/smbios[@mode='sysinfo']",
         "os/nvram[@template='/usr/share/OVMF/OVMF_VARS.fd']",
         "devices/channel/target[@name='org.qemu.guest_agent.0']",
-        "devices/channel[@type='spicevmc']",
+        "devices/channel[@type='null']",
         "devices/serial[@type='pty']/target[@port='0']",
         "devices/serial/source[@mode='connect']",
         "devices/interface/source[@network='lan']",
@@ -214,3 +226,22 @@ def test_a_domain_without_a_number_of_vcpus_has_one(vcpus: int | None) -> None:
     built = built_from(xml, vcpus=vcpus)
     assert validate(built)
     assert parse_document(built).findtext("vcpu") == str(vcpus or 1)
+
+
+@pytest.mark.rig
+def test_libvirt_gives_the_new_domain_an_identity_of_its_own(
+    embed_host: EmbedHost,
+) -> None:
+    # Two vCPUs: the cache of the others is KVM's.
+    spec = TemplateSpec(kind=DomainKind.QEMU, vcpus=2, disk=IMAGE, networks=())
+    xml = build("new-identity", spec, template_of(EXISTING))
+    domain = embed_host.connection.defineXML(xml)
+    try:
+        root = parse_document(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    finally:
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+    old = parse_document(EXISTING)
+    assert root.findtext("uuid") != old.findtext("uuid")
+    assert root.findtext("genid") != old.findtext("genid")
+    assert "old_VARS" not in (root.findtext("os/nvram") or "")
+    assert root.find("devices/disk/backingStore") is None
