@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test fuzz lint man api bench guest clean
+.PHONY: help setup demo check test fuzz corpus lint man api bench guest clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,6 +33,11 @@ test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 12 minutes or
 fuzz: setup ## hostile inputs by the million, faults at every system call; an hour
 	@$(PYTHON) -m pytest -q -m fuzz --hypothesis-profile fuzz -o timeout=0 \
 		-n auto --maxprocesses 4 $(ARGS)
+
+# For example libvirt's own test data: apt-get source libvirt; make corpus DIR=libvirt-9.0.0/tests
+DIR ?=
+corpus: setup ## try every domain XML below a directory: make corpus DIR=/srv/xml
+	@$(PYTHON) -m scripts.corpus $(or $(DIR),$(error use: make corpus DIR=DIRECTORY)) $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter, codespell and vermin
 	@$(PYTHON) -m pytest -q tests/test_linters.py

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from domain_templates.build import build, count_vcpus
+from domain_templates.build import build, count_vcpus, name_inherited
 from domain_templates.catalog import Template, list_templates, load_template
 from domain_templates.schema import validate
 from domain_templates.spec import DomainKind, Network, TemplateSpec, parse_network
@@ -17,6 +17,7 @@ __all__ = [
     "count_vcpus",
     "list_templates",
     "load_template",
+    "name_inherited",
     "parse_network",
     "validate",
 ]

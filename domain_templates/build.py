@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from domain_templates.catalog import Template, load_template
-from domain_templates.check import check_spec
-from domain_templates.devices import set_cloud_init, set_disk, set_networks
+from domain_templates.check import check_disks, check_machine, check_spec
+from domain_templates.devices import set_cloud_init, set_console, set_disk, set_networks
+from domain_templates.elements import drop, drop_all, drop_empty
+from domain_templates.identity import name_exclusive, remove_identity
 from domain_templates.parameters import (
     apply_parameters,
     check_required,
     drop_description,
+    has_description,
     read_parameters,
 )
 from domain_templates.spec import DomainKind, TemplateSpec
@@ -25,16 +28,13 @@ from orchestrator.domain_xml.channel import check_socket_path, parse_channel_num
 from orchestrator.domain_xml.document import parse_document, render_document
 from orchestrator.domain_xml.edit import add_channels, remove_channels
 from orchestrator.domain_xml.metadata import set_settings
-from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import ConfigError, DomainXmlError
-from orchestrator.values.cpuset import format_cpulist
+from orchestrator.values.cpuset import format_cpulist, parse_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_UNIQUE = ("uuid", "genid", "devices/interface/mac")
-"""Must differ between domains; removed in case a template was made from a domain."""
 _ANY_UUID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -53,18 +53,22 @@ def build(name: str, spec: TemplateSpec, template: Template | None = None) -> st
     """
     chosen = load_template() if template is None else template
     root = parse_document(chosen.xml)
+    check_machine(root)
     parameters = read_parameters(root)
     vcpus = _count(root, spec.vcpus)
     check_spec(name, spec, vcpus)
     check_required(parameters, [*spec.parameters, *_options(spec)])
-    _remove_template_parts(root)
+    is_described = has_description(root)
+    remove_identity(root, is_described=is_described)
+    drop_description(root)
     _set_text(root, "name", name)
     _set_size(root, spec, vcpus)
     _set_boot(root, spec)
-    _set_placement(root, spec)
+    _set_placement(root, spec, is_described=is_described)
     _set_kind(root, spec)
     _set_devices(root, spec)
     apply_parameters(root, parameters, spec.parameters)
+    check_disks(root)
     return _finish(name, spec, root, vcpus)
 
 
@@ -89,6 +93,21 @@ def count_vcpus(template: Template) -> int:
     return _count(parse_document(template.xml), None)
 
 
+def name_inherited(xml: str, template: Template) -> tuple[str, ...]:
+    """Name what a domain has of its template that only one running domain can use.
+
+    Args:
+        xml: that was built from the template.
+        template: it may be the XML of a domain that exists.
+
+    Raises:
+        DomainXmlError: invalid XML.
+    """
+    theirs = set(name_exclusive(parse_document(template.xml)))
+    ours = name_exclusive(parse_document(xml))
+    return tuple(name for name in ours if name in theirs)
+
+
 def _count(root: etree._Element, requested: int | None) -> int:
     if requested is not None:
         return requested
@@ -98,33 +117,51 @@ def _count(root: etree._Element, requested: int | None) -> int:
     return int(text)
 
 
-def _remove_template_parts(root: etree._Element) -> None:
-    """Remove what belongs to the template, or to the domain it was made from."""
-    drop_description(root)
-    root.attrib.pop("id", "")
-    for path in _UNIQUE:
-        for element in root.findall(path):
-            _drop(element)
-    for note in root.findall(f"metadata/{{{NOTE_URI}}}*"):
-        _drop(note)
-
-
 def _set_size(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
     if spec.memory_mib is not None:
         memory = _find(root, "memory")
         memory.text = str(spec.memory_mib)
         memory.set("unit", "MiB")
-        _drop(root.find("currentMemory"))
+        drop(root.find("currentMemory"))
+    if root.find("vcpu") is None:
+        element = etree.Element("vcpu")
+        element.text = "1"  # libvirt's default
+        _find(root, "memory").addnext(element)
     if spec.vcpus is not None:
         element = _find(root, "vcpu")
         element.text = str(vcpus)
         element.attrib.pop("current", "")
         for path in ("vcpus", "cpu/topology"):
-            _drop(root.find(path))
-        for pin in root.findall("cputune/vcpupin"):
-            if str(pin.get("vcpu")) not in map(str, range(vcpus)):
-                _drop(pin)
+            drop(root.find(path))
+        _renumber_tuning(root, vcpus)
     _resize_cells(root, spec, vcpus)
+
+
+def _renumber_tuning(root: etree._Element, vcpus: int) -> None:
+    """Remove vCPUs that the domain does not have from its tuning.
+
+    Raises:
+        DomainXmlError: an element does not hold a list of vCPUs.
+    """
+    for pin in root.findall("cputune/vcpupin"):
+        if str(pin.get("vcpu")) not in map(str, range(vcpus)):
+            drop(pin)
+    lists = ("vcpusched", "cachetune", "cachetune/monitor", "memorytune")
+    for tag in (*lists, "memorytune/monitor"):
+        for element in root.findall(f"cputune/{tag}[@vcpus]"):
+            left = _vcpus_of(element) & frozenset(range(vcpus))
+            if left:
+                element.set("vcpus", format_cpulist(left))
+            else:
+                drop(element)
+
+
+def _vcpus_of(element: etree._Element) -> frozenset[int]:
+    text = str(element.get("vcpus"))
+    try:
+        return frozenset(parse_cpulist(text))
+    except ConfigError as error:
+        raise DomainXmlError(f"<{element.tag}>: invalid vCPUs '{text}'") from error
 
 
 def _resize_cells(root: etree._Element, spec: TemplateSpec, vcpus: int) -> None:
@@ -151,13 +188,15 @@ def _set_boot(root: etree._Element, spec: TemplateSpec) -> None:
     }
     if spec.kernel is not None:
         for tag in boot:
-            _drop(root.find(f"os/{tag}"))
+            drop(root.find(f"os/{tag}"))
     for tag, text in boot.items():
         if text:
             etree.SubElement(_find(root, "os"), tag).text = text
 
 
-def _set_placement(root: etree._Element, spec: TemplateSpec) -> None:
+def _set_placement(
+    root: etree._Element, spec: TemplateSpec, *, is_described: bool
+) -> None:
     """Set the pinning and the NUMA node, and keep the rest of the tuning."""
     if spec.pins or spec.emulator_pins:
         tuning = root.find("cputune")
@@ -167,17 +206,20 @@ def _set_placement(root: etree._Element, spec: TemplateSpec) -> None:
         _set_pins(tuning, spec)
     memory = root.find("numatune/memory")
     if spec.numa_node is not None and memory is not None:
+        memory.attrib.pop("placement", "")  # auto: excludes a node set
         memory.set("nodeset", str(spec.numa_node))
+    elif memory is not None and not is_described:
+        drop(memory)
+        drop_empty(root, "numatune")
 
 
 def _set_pins(tuning: etree._Element, spec: TemplateSpec) -> None:
     if spec.pins:
-        for old in tuning.findall("vcpupin"):
-            _drop(old)
+        drop_all(tuning, "vcpupin")
         for vcpu, pcpu in enumerate(spec.pins):
             etree.SubElement(tuning, "vcpupin", vcpu=str(vcpu), cpuset=str(pcpu))
     if spec.emulator_pins:
-        _drop(tuning.find("emulatorpin"))
+        drop(tuning.find("emulatorpin"))
         cpus = format_cpulist(spec.emulator_pins)
         etree.SubElement(tuning, "emulatorpin", cpuset=cpus)
 
@@ -194,7 +236,7 @@ def _set_kind(root: etree._Element, spec: TemplateSpec) -> None:
     cpu.set("mode", "maximum")
     for child in cpu.findall("*"):
         if child.tag not in ("numa", "topology"):
-            _drop(child)
+            drop(child)
 
 
 def _set_devices(root: etree._Element, spec: TemplateSpec) -> None:
@@ -204,12 +246,7 @@ def _set_devices(root: etree._Element, spec: TemplateSpec) -> None:
     if spec.networks is not None:
         set_networks(root, spec.networks)
     if spec.console is not None:
-        serial = root.find("devices/serial")
-        if serial is None:
-            serial = etree.SubElement(_find(root, "devices"), "serial")
-        serial.set("type", "file")
-        _drop(serial.find("source"))
-        etree.SubElement(serial, "source", path=str(spec.console))
+        set_console(root, spec.console)
 
 
 def _with_channels(
@@ -247,12 +284,6 @@ def _set_path(source: etree._Element, spec: TemplateSpec, file: str) -> None:
 
 def _set_text(root: etree._Element, tag: str, text: str) -> None:
     _find(root, tag).text = text
-
-
-def _drop(element: etree._Element | None) -> None:
-    parent = None if element is None else element.getparent()
-    if parent is not None and element is not None:
-        parent.remove(element)
 
 
 def _find(root: etree._Element, path: str) -> etree._Element:

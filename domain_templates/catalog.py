@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOCAL_DIRECTORY = Path("/etc/vmpower/templates")
 DEFAULT = "minimal"
 _BUILT_IN = ("minimal", "nfv", "cloud")
-_REQUIRED = ("name", "memory", "vcpu", "os/type", "devices")
+_REQUIRED = ("name", "memory", "os/type", "devices")
 """Elements that `build` sets."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

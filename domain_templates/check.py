@@ -9,6 +9,8 @@ from orchestrator.errors import ConfigError
 from orchestrator.values.domain import MAX_CHANNEL_NUMBER
 
 if TYPE_CHECKING:
+    from lxml import etree
+
     from domain_templates.spec import TemplateSpec
 
 _MAX_NAME_BYTES = 200
@@ -44,6 +46,34 @@ def check_spec(name: str, spec: TemplateSpec, vcpus: int) -> None:
             f"host CPUs given: {len(spec.pins)}, expected: {vcpus} (one for each vCPU)"
         )
     _check_texts(spec)
+
+
+def check_machine(root: etree._Element) -> None:
+    """Refuse a template that is a container or a paravirtualized guest.
+
+    Raises:
+        ConfigError: QEMU cannot run it.
+    """
+    kind = (root.findtext("os/type") or "hvm").strip()
+    if kind != "hvm":
+        raise ConfigError(
+            f"invalid template: <type>{kind}</type> in <os>: expected hvm"
+        )
+
+
+def check_disks(root: etree._Element) -> None:
+    """Refuse disks with one device name, which libvirt would refuse.
+
+    Raises:
+        ConfigError: two disks have the same name.
+    """
+    names = [str(it.get("dev")) for it in root.iterfind("devices/disk/target")]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"two disks have the device name '{name}'",
+                hint="change one of the <target dev='...'/> in the template",
+            )
 
 
 def _check_texts(spec: TemplateSpec) -> None:

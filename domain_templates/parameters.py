@@ -112,6 +112,11 @@ def check_required(parameters: Iterable[Parameter], given: Collection[str]) -> N
             )
 
 
+def has_description(root: etree._Element) -> bool:
+    """Report whether a document was written as a template."""
+    return root.find(f"metadata/{_TAG}") is not None
+
+
 def drop_description(root: etree._Element) -> None:
     """Remove the description of the template from a document."""
     metadata = root.find("metadata")

@@ -253,9 +253,10 @@ def _warn(host: Host, choice: _Choice) -> Iterator[str]:
 
 
 def _warn_about_clock_groups(host: Host, chosen: Sequence[HostCpu]) -> Iterator[str]:
-    unset = [cpu.pcpu for cpu in chosen if cpu.group is None]
-    if unset:
-        yield f"without cpufreq, no frequency can be set: {name_cpus(unset)}"
+    unset = [cpu for cpu in chosen if cpu.group is None]
+    for reason in dict.fromkeys(cpu.unmanaged for cpu in unset):
+        cpus = name_cpus(cpu.pcpu for cpu in unset if cpu.unmanaged == reason)
+        yield f"no frequency can be set: {cpus}{f' ({reason})' if reason else ''}"
     pins = {cpu.pcpu: vcpu for vcpu, cpu in enumerate(chosen)}
     for group in sorted({cpu.group for cpu in chosen if cpu.group is not None}):
         members = {cpu.pcpu for cpu in host.cpus if cpu.group == group}

@@ -45,20 +45,37 @@ def add(
 
     By default, its XML is printed and nothing is changed.
     """
+    from cli.commands.domain_add_checks import check_options
     from cli.commands.pinning import PinningOptions, choose_placement
-    from domain_templates import build, count_vcpus, load_template, validate
+    from domain_templates import (
+        build,
+        count_vcpus,
+        load_template,
+        name_inherited,
+        validate,
+    )
 
     uri = uri_of(context, options.connect)
     template = load_template(options.template)
     spec = _spec(options)
     build(name, spec, template)  # report invalid options before asking questions
-    _check_files(spec, must_exist=options.is_defining or options.dry_run)
+    is_for_here = options.is_defining or options.dry_run
+    check_options(_files(spec), must_exist=is_for_here)
     pinning = PinningOptions.of(options, uri)
     placement = choose_placement(pinning, options.vcpus or count_vcpus(template))
     xml = build(name, _placed(spec, placement), template)
-    is_validated = validate(xml)
+    is_validated = validate(xml, has_lines=False)
+    for inherited in name_inherited(xml, template):
+        echo(
+            f"hint: kept from template '{template.name}': {inherited};"
+            " two running domains cannot share it",
+            err=True,
+        )
+    if is_for_here:
+        _check(uri, name, xml, options)
     if options.dry_run:
-        _check_name_is_free(uri, name, is_validated=is_validated)
+        if not is_validated:
+            echo("hint: XML not validated: libvirt's schema is not installed", err=True)
         echo(f"Domain '{name}' is valid; nothing was changed")
     elif options.is_defining:
         domain = _define(uri, xml, is_started=options.start)
@@ -89,6 +106,15 @@ def _spec(options: AddOptions) -> "TemplateSpec":
         settings=_settings(options),
         parameters=_parse_parameters(options.settings),
     )
+
+
+def _files(spec: "TemplateSpec") -> dict[str, Path | None]:
+    return {
+        "--disk": spec.disk,
+        "--cloud-init": spec.cloud_init,
+        "--kernel": spec.kernel,
+        "--initrd": spec.initrd,
+    }
 
 
 def _settings(options: AddOptions) -> "DomainSettings":
@@ -146,72 +172,34 @@ def _report(
     echo(f"Domain '{domain.name}' {done} ({domain.uuid})")
 
 
-def _check_name_is_free(uri: str, name: str, *, is_validated: bool) -> None:
-    """Refuse the name of an existing domain; print what could not be checked.
+def _check(uri: str, name: str, xml: str, options: AddOptions) -> None:
+    """Find what libvirt would refuse; print what could not be checked.
 
     Raises:
-        ConfigError: libvirt has a domain of this name.
+        ConfigError: the name is in use, or the domain would not start.
+        HypervisorError: it is pinned to a CPU that the host lacks.
     """
-    from orchestrator.errors import ConfigError, DomainGone, HypervisorError
+    from cli.commands.domain_add_checks import check_host, check_name_is_free
+    from domain_templates.needs import read_needs
+    from orchestrator.errors import HypervisorError
     from orchestrator.hypervisor.operator import OperatorConnection
+    from orchestrator.power.sysfs import CpuTree
 
-    if not is_validated:
-        echo("hint: XML not validated: libvirt's schema is not installed", err=True)
     try:
-        with OperatorConnection(uri) as connection:
-            found = connection.find(name)
-    except DomainGone:
-        return
+        connection = OperatorConnection(uri)
     except HypervisorError as error:
-        echo(f"hint: not checked whether the name is free: {error}", err=True)
-        return
-    if found.name == name:
-        raise ConfigError(
-            f"domain '{name}' already exists ({found.uuid})",
-            hint="choose another name, or undefine it first",
-        )
-
-
-def _check_files(spec: "TemplateSpec", *, must_exist: bool) -> None:
-    """Check that the files of a domain exist.
-
-    Args:
-        spec: names the files.
-        must_exist: the domain is for this host. XML that is only printed may be for
-            another host; then missing files are only mentioned.
-
-    Raises:
-        ConfigError: a file does not exist.
-    """
-    from orchestrator.errors import ConfigError
-
-    files = {
-        "--disk": spec.disk,
-        "--cloud-init": spec.cloud_init,
-        "--kernel": spec.kernel,
-        "--initrd": spec.initrd,
-    }
-    for option, path in files.items():
-        if path is None or not _is_missing(path):
-            continue
-        if must_exist:
-            raise ConfigError(
-                f"{option}: {path} does not exist",
-                hint="create it or name another file; to print the XML only, the file"
-                " is not needed",
-            )
+        if not options.dry_run:
+            raise
         echo(
-            f"hint: {option}: {path} does not exist on this host;"
-            " the domain will not start without it",
+            f"hint: not checked, except the XML and the files of options: {error}",
             err=True,
         )
-
-
-def _is_missing(path: Path) -> bool:
-    try:
-        return not path.exists()
-    except OSError:
-        return False  # permission denied: libvirt may still have access
+        return
+    with connection:
+        check_name_is_free(connection, name)
+        must_start = options.start or options.dry_run
+        tree = CpuTree(options.sysfs_root)
+        check_host(connection, tree, read_needs(xml), must_start=must_start)
 
 
 def _parse_disk(text: str) -> tuple[Path | None, str]:

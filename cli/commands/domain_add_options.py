@@ -23,7 +23,8 @@ class AddOptions:
             "--template",
             "-t",
             metavar="NAME",
-            help="Template: a name from 'vmpower template list', or ./FILE.xml.",
+            help="Template: a name from 'vmpower template list', or ./FILE.xml, which"
+            " may be the XML of an existing domain.",
             autocompletion=candidates.templates,
         ),
     ] = "minimal"

@@ -11,7 +11,7 @@ import typer
 
 from cli.framework.failures import as_usage_error
 from cli.output.echo import echo
-from orchestrator.errors import VmpowerError
+from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.values.cpuset import name_all, name_cpus, parse_cpulist
 from orchestrator.values.domain import PCpu
 
@@ -71,23 +71,21 @@ def choose_placement(options: PinningOptions, vcpus: int) -> Placement:
 
     Raises:
         UsageError: an option is not a list of CPUs.
+        ConfigError: the proposal needs a confirmation, and there is no terminal.
         typer.Abort: the user rejected the proposal.
     """
     with as_usage_error():
         emulator = frozenset(map(PCpu, parse_cpulist(options.emulator_pin)))
     if options.pin:
         pins = () if options.pin == "none" else parse_pins(options.pin)
-        if not pins:
+        if not pins and not _why_unmanaged(options.sysfs_root):
             _echo(f"hint: {_NOT_PINNED}")
         return Placement(pins=pins, emulator_pins=emulator, node=options.node)
-    try:
-        proposal = _propose(options, vcpus)
-    except VmpowerError as error:
-        _echo(f"hint: no pinning proposed: {error}\nhint: {_NOT_PINNED}")
+    proposal = _find_proposal(options, vcpus)
+    if proposal is None:
         return Placement(emulator_pins=emulator, node=options.node)
     _explain(proposal)
-    if not _is_accepted(options):
-        return Placement(emulator_pins=emulator, node=options.node)
+    _confirm(options)
     return Placement(
         pins=proposal.pins,
         emulator_pins=emulator or proposal.emulator,
@@ -105,6 +103,33 @@ def parse_pins(text: str) -> tuple[PCpu, ...]:
     terms = text.split(",") if text.strip() else []
     with as_usage_error():
         return tuple(PCpu(cpu) for term in terms for cpu in sorted(parse_cpulist(term)))
+
+
+def _find_proposal(options: PinningOptions, vcpus: int) -> Proposal | None:
+    """Return a proposal; None: there is none, and the user was informed."""
+    reason = _why_unmanaged(options.sysfs_root)
+    if reason:
+        _echo(f"hint: no pinning proposed: no frequency can be set: {reason}")
+        return None
+    try:
+        return _propose(options, vcpus)
+    except VmpowerError as error:
+        _echo(f"hint: no pinning proposed: {error}\nhint: {_NOT_PINNED}")
+        return None
+
+
+def _why_unmanaged(sysfs_root: Path) -> str:
+    """Return why no frequency of this host can be set; empty: some can be set."""
+    from orchestrator.power.cpus import read_host_cpus
+    from orchestrator.power.sysfs import CpuTree
+
+    try:
+        cpus = read_host_cpus(CpuTree(sysfs_root))
+    except VmpowerError as error:
+        return str(error)
+    if any(cpu.group is not None for cpu in cpus):
+        return ""
+    return next((cpu.unmanaged for cpu in cpus if cpu.unmanaged), "no usable CPU")
 
 
 def _propose(options: PinningOptions, vcpus: int) -> Proposal:
@@ -131,18 +156,27 @@ def _explain(proposal: Proposal) -> None:
         _echo(f"  warning: {warning}")
 
 
-def _is_accepted(options: PinningOptions) -> bool:
+def _confirm(options: PinningOptions) -> None:
+    """Ask whether to use a proposal, if the domain will be defined.
+
+    What is defined must be what would be printed, so a script has to decide.
+
+    Raises:
+        ConfigError: there is no terminal to ask on.
+        typer.Abort: the user rejected the proposal.
+    """
     if options.is_accepted or not options.is_defining:
-        return True
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        # Not typer.confirm, which writes a space to stdout.
-        typer.echo("Use this pinning? [y/N] ", nl=False, err=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise typer.Abort
-        return True
-    _echo("hint: the proposal is not used; accept it with --yes, or use --pin")
-    _echo(f"hint: {_NOT_PINNED}")
-    return False
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError(
+            "the proposed pinning is not confirmed",
+            hint="accept it with --yes, or choose host CPUs with --pin CPUS or"
+            " --pin none",
+        )
+    # Not typer.confirm, which writes a space to stdout.
+    typer.echo("Use this pinning? [y/N] ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise typer.Abort
 
 
 def _echo(line: str) -> None:

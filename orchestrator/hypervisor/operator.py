@@ -241,6 +241,35 @@ class OperatorConnection:
             domains = self._connection.listAllDomains(0)
         return tuple(filter(None, map(_read_pinned, domains)))
 
+    @property
+    def is_qemu(self) -> bool:
+        """Whether the domains are QEMU's, and not those of libvirt's test driver."""
+        return self.uri.startswith("qemu")
+
+    def check_cpus(self, cpus: Collection[int]) -> None:
+        """Check that host CPUs exist; they may be offline.
+
+        Raises:
+            HypervisorError: one does not, or libvirt refused.
+        """
+        with translated():
+            count = self._connection.getCPUMap(0)[0]
+        _check_exist(cpus, count)
+
+    def is_network_active(self, name: str) -> bool | None:
+        """Return whether a libvirt network is active; None: no such network.
+
+        Raises:
+            HypervisorError: libvirt refused.
+        """
+        try:
+            with translated():
+                return bool(self._connection.networkLookupByName(name).isActive())
+        except HypervisorError as error:
+            if error.code == libvirt.VIR_ERR_NO_NETWORK:
+                return None
+            raise
+
     def define(self, xml: str) -> FoundDomain:
         """Define a domain, or redefine it.
 
@@ -360,13 +389,7 @@ class OperatorConnection:
             raise HypervisorError(
                 "a vCPU needs at least one CPU", hint="give a CPU list, as in 2-5,8"
             )
-        absent = [cpu for cpu in cpus if cpu >= count]
-        if absent:
-            # libvirt would ignore these, and pin to the others.
-            raise HypervisorError(
-                f"no such host CPU: {format_cpulist(absent)}",
-                hint=f"the host has {name_cpus(range(count))}",
-            )
+        _check_exist(cpus, count)
         return tuple(cpu in cpus for cpu in range(count))
 
     def _look_up(self, word: str) -> libvirt.virDomain:
@@ -396,6 +419,16 @@ class OperatorConnection:
             if error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG:
                 return self._connection.lookupByName(word)  # a name as long as a UUID
             raise
+
+
+def _check_exist(cpus: Collection[int], count: int) -> None:
+    absent = [cpu for cpu in cpus if cpu >= count]
+    if absent:
+        # libvirt would ignore these, and pin to the others.
+        raise HypervisorError(
+            f"no such host CPU: {format_cpulist(absent)}",
+            hint=f"the host has {name_cpus(range(count))}",
+        )
 
 
 def _found(domain: libvirt.virDomain) -> FoundDomain:

@@ -29,6 +29,8 @@ class HostCpu:
     """NUMA node."""
     group: int | None = None
     """Clock group: N of policyN; None: its frequency cannot be set."""
+    unmanaged: str = ""
+    """Why not, for people."""
     coordinated: frozenset[PCpu] = frozenset()
     """CPUs, itself included, that the hardware runs at the highest frequency that is
     set for one of them; empty: not known."""
@@ -52,6 +54,7 @@ def read_host_cpus(tree: CpuTree) -> tuple[HostCpu, ...]:
             core=topology.locations[pcpu].core,
             node=topology.locations[pcpu].node or 0,
             group=groups.get(pcpu),
+            unmanaged=topology.unmanaged.get(pcpu, ""),
             coordinated=topology.coordinated[pcpu],
             is_isolated=pcpu in isolated,
         )

@@ -67,10 +67,28 @@ def test_relative_paths_are_resolved_in_the_current_directory() -> None:
     assert root.findtext("os/kernel") == str(Path.cwd() / "vmlinuz")
 
 
-def test_vcpus_that_are_not_pinned_are_a_warning() -> None:
-    result = run("add", "r", "--pin", "none")
+def test_vcpus_that_are_not_pinned_are_a_warning(tree: Path) -> None:
+    result = run("add", "r", "--pin", "none", "--sysfs-root", str(tree))
     assert "its vCPUs are not pinned" in result.stderr
     assert "cputune" not in result.stdout
+
+
+@pytest.mark.parametrize("pin", [(), ("--pin", "none")])
+def test_no_pinning_is_advised_if_no_frequency_can_be_set(
+    tree: Path, pin: tuple[str, ...]
+) -> None:
+    for driver in tree.glob("devices/system/cpu/cpufreq/policy*/scaling_driver"):
+        driver.write_text("made-up\n")
+    words = ("--sysfs-root", str(tree), "-c", DEFAULT, "--define", *pin)
+    result = run("add", "r", *words)
+    assert result.exit_code == 0
+    assert "pinned" not in result.stderr
+    assert "--pin" not in result.stderr
+    proposed = (
+        "hint: no pinning proposed: no frequency can be set: unsupported scaling"
+        " driver 'made-up'"
+    )
+    assert (proposed in result.stderr) == (not pin)
 
 
 def test_a_pinning_is_proposed_and_explained(tree: Path) -> None:
@@ -98,18 +116,23 @@ def test_cpus_of_running_domains_are_left_out(tree: Path, tmp_path: Path) -> Non
     assert "used by domain 'busy': CPU 1" in result.stderr
 
 
-def test_a_proposed_pinning_is_not_defined_without_confirmation(tree: Path) -> None:
-    words = ("--define", "--sysfs-root", str(tree), "-c", DEFAULT)
-    result = run("add", "proposed", *words, output=Output.JSON)
-    assert json.loads(result.stdout)["pins"] == []
-    assert "accept it with --yes" in result.stderr
-    result = run("add", "confirmed", *words, "--yes", output=Output.JSON)
-    assert json.loads(result.stdout)["pins"] == [1]
+def test_without_a_terminal_a_proposed_pinning_must_be_confirmed(tree: Path) -> None:
+    words = ("--sysfs-root", str(tree), "-c", DEFAULT)
+    result = run("add", "proposed", "--define", *words)
+    assert str(result.exception) == "the proposed pinning is not confirmed"
+    assert isinstance(result.exception, ConfigError)
+    assert "--yes" in result.exception.hint
+    defined = run("add", "r", "--define", *words, "--yes", output=Output.JSON)
+    printed = parse_document(run("add", "r", *words).stdout)
+    pins = [pin.get("cpuset") for pin in printed.iterfind("cputune/vcpupin")]
+    assert [str(pin) for pin in json.loads(defined.stdout)["pins"]] == pins == ["1"]
 
 
-def test_without_libvirt_no_pinning_is_proposed_and_the_reason_is_reported() -> None:
+def test_without_libvirt_no_pinning_is_proposed_and_the_reason_is_reported(
+    tree: Path,
+) -> None:
     uri = "qemu+unix:///system?socket=/nonexistent"
-    result = run("add", "r", "-c", uri)
+    result = run("add", "r", "-c", uri, "--sysfs-root", str(tree))
     assert result.exit_code == 0
     assert "no pinning proposed: " in result.stderr
     assert "cputune" not in result.stdout
@@ -124,7 +147,7 @@ def test_a_dry_run_checks_everything_and_changes_nothing() -> None:
     nowhere = "qemu+unix:///system?socket=/nonexistent"
     unchecked = run("add", "r", "--pin", "1", "--dry-run", "-c", nowhere)
     assert unchecked.exit_code == 0
-    assert "hint: not checked whether the name is free" in unchecked.stderr
+    assert "hint: not checked, except the XML and the files" in unchecked.stderr
 
 
 def test_every_option_reaches_the_domain(tmp_path: Path) -> None:

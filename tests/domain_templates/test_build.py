@@ -143,16 +143,3 @@ def test_a_name_that_libvirt_rejects_is_refused(name: str) -> None:
 def test_a_socket_directory_with_too_long_paths_is_refused() -> None:
     with pytest.raises(DomainXmlError, match="the limit is 107"):
         build("r", TemplateSpec(socket_dir=Path("/" + "x" * 120)))
-
-
-@needs_schema
-def test_a_misspelled_attribute_is_found_by_the_schema() -> None:
-    xml = build("r", TemplateSpec()).replace('mode="bind"', 'moode="bind"')
-    with pytest.raises(DomainXmlError, match="not valid by libvirt's schema"):
-        validate(xml)
-
-
-def test_without_the_schema_nothing_is_checked_and_this_is_reported(
-    tmp_path: Path,
-) -> None:
-    assert not validate("<domain/>", tmp_path / "none.rng")
