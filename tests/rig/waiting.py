@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEADLINE_S = 60.0
+"""For what takes less than a second on a machine that is not loaded."""
+
 _PAUSE_S = 0.01
 
 
-def wait_for(poll: Callable[[], T | None], what: str, *, timeout_s: float = 20.0) -> T:
+def wait_for(
+    poll: Callable[[], T | None], what: str, *, timeout_s: float = DEADLINE_S
+) -> T:
     """Poll until there is a result, and return it.
 
     Args:
