@@ -59,7 +59,6 @@ frequency is high. ENABLE_TURBO and UP change nothing at that point."""
 
 
 @pytest.mark.rig
-@pytest.mark.timeout(1200)
 def test_six_calls_in_a_guest_set_frequencies_of_linuxs_own_driver() -> None:
     spec = librte_power_guest(spacing_ms=1000, pins=("1",))
     nested = replace(spec, memory_mib=256, machine="pc")
