@@ -76,10 +76,11 @@ kvm:x:107:
 libvirt-qemu:x:64055:
 nogroup:x:65534:
 """
+# Compiled modules are kept: compiling them is most of the first start of a program.
 _WORK = """\
 mkdir -p /sys/fs/cgroup /var/lib /var/log /var/cache /etc
 ip link set lo up
-export PYTHONPATH=/checkout:/packages PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH=/checkout:/packages
 cd /checkout
 """
 
