@@ -142,11 +142,11 @@ class DaemonProcess:
             return False
 
     def status(self) -> Status:
-        with ControlClient(self.socket) as client:
+        with ControlClient(self.socket, timeout_s=DEADLINE_S) as client:
             return client.status()
 
     def domain(self, name: str) -> Domain:
-        with ControlClient(self.socket) as client:
+        with ControlClient(self.socket, timeout_s=DEADLINE_S) as client:
             return client.domain(name)
 
     def wait_for(

@@ -72,9 +72,7 @@ def test_the_frequency_follows_the_load_of_a_guest_without_agent_or_channel(
             set_policy(system_host.uri, guest.name, "--live", "--policy", POLICY)
             wait_for_frequency(MIN)
             work = f"spin:{SPIN_S * 1000}"
-            load = Thread(
-                target=guest.talker.run, args=(work,), kwargs={"timeout_s": 90}
-            )
+            load = Thread(target=guest.talker.run, args=(work,))
             load.start()
             wait_for_frequency(MAX)
             (policy,) = daemon.domain(guest.name)["policies"]
@@ -119,11 +117,8 @@ def test_a_qemu_that_hangs_does_not_affect_policies_of_other_guests(
         with DaemonProcess(system_host.uri, tree.root, config=RULE):
             wait_for_frequency(MIN)
             os.kill(process, signal.SIGSTOP)
-            load = Thread(
-                target=guests[0].talker.run,
-                args=(f"spin:{SPIN_S * 1000}",),
-                kwargs={"timeout_s": 90},
-            )
+            work = f"spin:{SPIN_S * 1000}"
+            load = Thread(target=guests[0].talker.run, args=(work,))
             load.start()
             wait_for_frequency(MAX)
             load.join()

@@ -14,6 +14,10 @@ T = TypeVar("T")
 
 DEADLINE_S = 60.0
 """For what takes less than a second on a machine that is not loaded."""
+GUEST_DEADLINE_S = 240.0
+"""For what takes a guest less than ten seconds: it may be emulated."""
+LAB_DEADLINE_S = 1100.0
+"""For a whole run of an emulated machine; less than the time limit of a test."""
 
 _PAUSE_S = 0.01
 
