@@ -11,6 +11,7 @@ ARGS ?=
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo "  ARGS passes options on: make test ARGS='-x tests/rig'"
+	@echo "  make test ARGS=--stressed: all tests on a busy machine"
 
 setup: ## install the missing Debian packages, .venv and the package
 	@bash scripts/setup.sh
@@ -23,11 +24,10 @@ check: setup ## linters and pure tests, in under a minute
 	@$(PYTHON) -m pytest -q -m "not slow and not rig" --hypothesis-profile fast \
 		-n auto --maxprocesses 4 $(ARGS)
 
-# Linters come first, guests last (tests/conftest.py). Coverage is measured when all tests
-# run: a part of them covers a part of the code. Pure packages must be covered whole.
-test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 12 minutes or more
-	@$(PYTHON) -m pytest $(or $(ARGS),--cov)
-	@$(if $(ARGS),,$(PYTHON) -m scripts.pure_coverage)
+# Linters come first (tests/conftest.py), and tests with guests run beside all others.
+# Coverage is measured when all tests run: a part of them covers a part of the code.
+test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 10 minutes or more
+	@$(PYTHON) -m scripts.run_tests $(ARGS)
 
 # Tests that are marked fuzz: two hundred times the examples, and the sweeps whole.
 fuzz: setup ## hostile inputs by the million, faults at every system call; an hour

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from orchestrator.channel.protocol.generations import Generation
 from tests.properties import FUZZ_EXAMPLES
@@ -16,13 +16,14 @@ _TESTS = Path(__file__).parent
 _SLOW = {_TESTS / "bench", _TESTS / "daemon", _TESTS / "reliability"}
 """Each of their tests starts a daemon: half of the time of all but the rig."""
 
-# No test has a time limit of its own for each example: machines are loaded.
-settings.register_profile("usual", deadline=None)
+# No example has a time limit, nor has drawing it: machines are loaded.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("usual", _UNHURRIED)
 settings.load_profile("usual")
 # For `make check`; tests/properties.py scales the counts that tests name.
-settings.register_profile("fast", max_examples=10, deadline=None)
-settings.register_profile("thorough", max_examples=1000, deadline=None)
-settings.register_profile("fuzz", max_examples=FUZZ_EXAMPLES, deadline=None)
+settings.register_profile("fast", _UNHURRIED, max_examples=10)
+settings.register_profile("thorough", _UNHURRIED, max_examples=1000)
+settings.register_profile("fuzz", _UNHURRIED, max_examples=FUZZ_EXAMPLES)
 
 pytest_plugins = ("tests.rig.fixtures", "tests.fuzz_counts")
 

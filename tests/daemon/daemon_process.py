@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from orchestrator.control.client import ControlClient, DaemonUnreachable
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class DaemonProcess:
         *,
         config: str = "",
         power: str = "",
-        start_timeout_s: float = 20.0,
+        start_timeout_s: float = DEADLINE_S,
         access: str = "auto",
         resync_s: float = 30.0,
         release_after_s: float = 30.0,
@@ -142,14 +142,16 @@ class DaemonProcess:
             return False
 
     def status(self) -> Status:
-        with ControlClient(self.socket) as client:
+        with ControlClient(self.socket, timeout_s=DEADLINE_S) as client:
             return client.status()
 
     def domain(self, name: str) -> Domain:
-        with ControlClient(self.socket) as client:
+        with ControlClient(self.socket, timeout_s=DEADLINE_S) as client:
             return client.domain(name)
 
-    def wait_for(self, query: Callable[[Status], T], *, timeout_s: float = 20.0) -> T:
+    def wait_for(
+        self, query: Callable[[Status], T], *, timeout_s: float = DEADLINE_S
+    ) -> T:
         """Wait until a query of the status returns something.
 
         Raises:
@@ -190,7 +192,7 @@ class DaemonProcess:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def wait_until_ended(self, *, timeout_s: float = 10.0) -> int:
+    def wait_until_ended(self, *, timeout_s: float = DEADLINE_S) -> int:
         """Wait for the process; return its exit status."""
         assert self._process is not None
         return self._process.wait(timeout_s)

@@ -25,13 +25,17 @@ from orchestrator.channel.protocol import (
     encode,
     encode_connect,
 )
+from tests.rig.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 PACKET_SIZE = GENERATION_464.size_bytes
-TIMEOUT_S = 10.0
+REPEAT_S = 0.5
+"""How long a guest waits for an answer before it repeats its request."""
+_TAG_BYTES = 4
+"""At the end of a packet, which no host reads; the answer is a copy of the packet."""
 RUNNING, SHUT_OFF = 1, 5
 """Values of virDomainState, as the test driver reads them from its file."""
 
@@ -49,6 +53,7 @@ class GuestEnd:
         self._listener.listen(1)
         self._accepted: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
         self._peer: socket.socket | None = None
+        self._requests_total = 0
         self._thread = threading.Thread(target=self._accept_all)
         self._thread.start()
 
@@ -61,7 +66,7 @@ class GuestEnd:
         """Use the next connection; the last one, if any, is closed."""
         if self._peer is not None:
             self._peer.close()
-        self._peer = self._accepted.get(timeout=TIMEOUT_S)
+        self._peer = self._accepted.get(timeout=DEADLINE_S)
 
     def try_accept(self, timeout_s: float = 0.1) -> bool:
         """Use the next connection if there is one soon."""
@@ -84,23 +89,40 @@ class GuestEnd:
         self.peer.sendall(encode_connect())
 
     def request(self, vcpu: int, unit: Unit) -> Answer:
-        """Send a request and wait for its answer, see `exchange`."""
-        return self.send_packet(encode(Request(vcpu, unit)))
+        """Send a request and wait for its answer, see `exchange`.
+
+        A request that was repeated may be answered as often. Those answers are skipped
+        by the next request, which has another tag.
+        """
+        self._requests_total += 1
+        tag = self._requests_total.to_bytes(_TAG_BYTES, "little")
+        packet = encode(Request(vcpu, unit))[:-_TAG_BYTES] + tag
+        return Answer(decode(self.exchange(packet, tag=tag)).command)
 
     def send_packet(self, packet: bytes) -> Answer:
         """Send a packet whose ACK is its echo and wait for that, see `exchange`."""
         return Answer(decode(self.exchange(packet)).command)
 
-    def exchange(self, packet: bytes, answer_bytes: int = PACKET_SIZE) -> bytes:
+    def exchange(
+        self, packet: bytes, answer_bytes: int = PACKET_SIZE, *, tag: bytes = b""
+    ) -> bytes:
         """Send a packet and return its answer; repeat it if there is none.
 
         As a guest does: an answer that would be late is not sent at all.
+
+        Args:
+            packet: what is sent.
+            answer_bytes: size of the answer.
+            tag: how the answer ends; other answers are skipped.
         """
-        for _ in range(20):
-            self.peer.settimeout(TIMEOUT_S / 20)
+        for _ in range(round(DEADLINE_S / REPEAT_S)):
+            self.peer.settimeout(REPEAT_S)
             self.peer.sendall(packet)
             with contextlib.suppress(TimeoutError):
-                return self._read(answer_bytes)
+                answer = self._read(answer_bytes)
+                while not answer.endswith(tag):
+                    answer = self._read(answer_bytes)
+                return answer
         raise TimeoutError("no answer")
 
     def answer(self) -> Answer:

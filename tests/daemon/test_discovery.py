@@ -67,15 +67,7 @@ def frequency(tree: CpuTree, group: int = 0) -> int | None:
 
 
 def request(guest: Guest, unit: int, number: int = 0) -> str:
-    """Send a request like a guest: until it is answered in time."""
-    return wait_for(
-        lambda: _answer(guest.talker.run(f"ask:{number}:{unit}")), "an answer"
-    )
-
-
-def _answer(result: str) -> str | None:
-    word = result.split()[0]
-    return word if word in ("ack", "nack") else None
+    return guest.talker.request(number, unit)
 
 
 def test_a_running_guest_is_served_and_its_end_restores_the_governor(

@@ -86,7 +86,7 @@ def test_dpdk_s_own_guest_command_line_gets_its_answers_in_time_and_in_step(
     daemon.wait_for(lambda status: status["libvirt"]["connected"])
     spec = librte_power_guest(spacing_ms=20, dialogues=DIALOGUES, pins=("0", "1"))
     guest = system_host.start(spec)
-    guest.console.wait_for("client: exit", timeout_s=180)
+    guest.console.wait_for("client: exit")
     dialogues = parse_dialogues(guest.console.lines)
     guest.remove()
     assert {name: dialogue.out_of_step for name, dialogue in dialogues.items()} == (
@@ -134,7 +134,7 @@ def answered(daemon: DaemonProcess, guest: Guest) -> Channel:
         done = channel and channel["acks_total"] + channel["late_total"] == len(UNITS)
         return channel if done else None
 
-    channel = daemon.wait_for(counted, timeout_s=60)
+    channel = daemon.wait_for(counted)
     assert channel
     return channel
 

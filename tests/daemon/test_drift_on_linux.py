@@ -11,7 +11,7 @@ from tests.rig.host_lab import run_module_in_host_lab
 
 @pytest.mark.rig
 def test_no_answer_and_no_status_relies_on_a_remembered_setting() -> None:
-    outcome = run_module_in_host_lab("tests.daemon.drift_on_linux", timeout_s=600.0)
+    outcome = run_module_in_host_lab("tests.daemon.drift_on_linux")
     assert outcome.status == 0, outcome.output
     played = [line for line in outcome.output.splitlines() if line.startswith("ok ")]
     scenarios = [scenario for _, scenarios in PLAYS for scenario in scenarios]

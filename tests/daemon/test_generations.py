@@ -22,7 +22,7 @@ from orchestrator.channel.protocol import (
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig import dialogue
 from tests.rig.shell import GuestShell, shell_guest
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from orchestrator.channel.protocol import Generation
@@ -48,7 +48,7 @@ def test_guests_of_every_generation_are_served_and_answered_in_their_format(
     }
     guest = system_host.start(shell_guest("any", files, pins={0: "0", 1: "1"}))
     with DaemonProcess(system_host.uri, tree.root, release_after_s=0.3) as daemon:
-        daemon.wait_for_channel(guest.name, 0, "open", timeout_s=60)
+        daemon.wait_for_channel(guest.name, 0, "open", timeout_s=GUEST_DEADLINE_S)
         with GuestShell(guest) as shell:
             shell.run(f"until [ -e {PORT} ]; do usleep 20000; /bin/name-ports; done")
             # The latest one again: a recognized generation is only a first guess.
@@ -65,7 +65,9 @@ def test_guests_of_every_generation_are_served_and_answered_in_their_format(
 
 
 def wait_for_frequency(tree: CpuTree, khz: int) -> None:
-    wait_for(lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=60)
+    wait_for(
+        lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=GUEST_DEADLINE_S
+    )
 
 
 def talk(shell: GuestShell, size: int) -> dict[str, tuple[bytes, bytes]]:
@@ -78,7 +80,9 @@ def talk(shell: GuestShell, size: int) -> dict[str, tuple[bytes, bytes]]:
         lines[:] = shell.run("cat /log").printed.splitlines()
         return len(lines) >= len(names)
 
-    wait_for(is_done, f"all messages of a guest of {size} bytes", timeout_s=120)
+    wait_for(
+        is_done, f"all messages of a guest of {size} bytes", timeout_s=GUEST_DEADLINE_S
+    )
     sent = [json.loads(line) for line in lines]
     assert [line["name"] for line in sent] == names
     return {

@@ -40,7 +40,7 @@ def test_the_daemon_keeps_channels_that_an_operator_added(
         daemon.config.write_text(text, encoding="utf-8")
         daemon.signal(signal.SIGHUP)
         wait_for(lambda: is_reloaded(daemon), "the rules are reloaded")
-        assert str(guest.talker.run("ask:0:3")).startswith("ack ")
+        assert guest.talker.request(0, 3) == "ack"
         rights = daemon.domain(guest.name)["rights"]
         assert rights
         expected = {"value": "none", "source": "default", "reason": None}
@@ -75,7 +75,7 @@ def test_channels_that_do_not_fit_into_a_running_guest_wait_for_its_next_start(
         for number in (0, 1):
             daemon.wait_for_channel(guest.name, number, "open")
         guest.talker.run("open:1")
-        assert str(guest.talker.run("ask:1:3")).startswith("ack ")
+        assert guest.talker.request(1, 3) == "ack"
         (problem,) = daemon.domain(guest.name)["problems"]
         assert "no free port for channel 2 in the running domain" in problem
         assert "power it off and start it again" in problem

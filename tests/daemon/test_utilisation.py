@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from orchestrator.power.sysfs import CpuTree
+    from tests.rig.guest import Guest
     from tests.rig.libvirtd import SystemHost
 
 pytestmark = pytest.mark.rig
@@ -26,10 +28,23 @@ pytestmark = pytest.mark.rig
 CLOCK = "devices/system/cpu/cpufreq/policy0/scaling_cur_freq"
 GOVERNOR = "devices/system/cpu/cpufreq/policy0/scaling_governor"
 MIN, MAX = 1_200_000, 3_001_000
-POLICY = "utilisation up-above=0.08 down-below=0.06 down-after-samples=2 period-s=0.25"
-"""Above an idle guest (0.02), and below a busy one (1; 0.13 at load 15)."""
+POLICY = "utilisation up-above=0.35 down-below=0.3 down-after-samples=2 period-s=0.25"
+"""Far from a busy guest (1) and an idle one (0.02), because tests share the machine."""
+_HIGHEST_PRIORITY = -20
 SPIN_S = 20
 TIMEOUT_S = 60.0
+
+
+def process_of(guest: Guest) -> int:
+    """Return the process ID of a guest's QEMU."""
+    return int(Path(f"/run/libvirt/qemu/{guest.name}.pid").read_text())
+
+
+def prioritize(guest: Guest) -> None:
+    """Let a busy guest use its CPU whole, however busy the machine is."""
+    for thread in Path(f"/proc/{process_of(guest)}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # QEMU's workers come and go
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), _HIGHEST_PRIORITY)
 
 
 def set_policy(uri: str, *arguments: str) -> None:
@@ -49,6 +64,7 @@ def test_the_frequency_follows_the_load_of_a_guest_without_agent_or_channel(
 
     try:
         guest.talker.run("say:up")
+        prioritize(guest)
         with DaemonProcess(system_host.uri, tree.root, release_after_s=0.3) as daemon:
             daemon.wait_for(lambda status: len(status["domains"]) == 1)
             assert tree.read(GOVERNOR) == before
@@ -56,9 +72,7 @@ def test_the_frequency_follows_the_load_of_a_guest_without_agent_or_channel(
             set_policy(system_host.uri, guest.name, "--live", "--policy", POLICY)
             wait_for_frequency(MIN)
             work = f"spin:{SPIN_S * 1000}"
-            load = Thread(
-                target=guest.talker.run, args=(work,), kwargs={"timeout_s": 90}
-            )
+            load = Thread(target=guest.talker.run, args=(work,))
             load.start()
             wait_for_frequency(MAX)
             (policy,) = daemon.domain(guest.name)["policies"]
@@ -91,7 +105,7 @@ def test_a_qemu_that_hangs_does_not_affect_policies_of_other_guests(
         system_host.start(GuestSpec(name=f"web-{cpu}", channels=(), pins={0: str(cpu)}))
         for cpu in (0, 1)
     ]
-    process = int(Path(f"/run/libvirt/qemu/{guests[1].name}.pid").read_text())
+    process = process_of(guests[1])
 
     def wait_for_frequency(khz: int) -> None:
         wait_for(lambda: tree.read_khz(CLOCK) == khz, f"{khz} kHz", timeout_s=TIMEOUT_S)
@@ -99,14 +113,12 @@ def test_a_qemu_that_hangs_does_not_affect_policies_of_other_guests(
     try:
         for guest in guests:
             guest.talker.run("say:up")
+            prioritize(guest)
         with DaemonProcess(system_host.uri, tree.root, config=RULE):
             wait_for_frequency(MIN)
             os.kill(process, signal.SIGSTOP)
-            load = Thread(
-                target=guests[0].talker.run,
-                args=(f"spin:{SPIN_S * 1000}",),
-                kwargs={"timeout_s": 90},
-            )
+            work = f"spin:{SPIN_S * 1000}"
+            load = Thread(target=guests[0].talker.run, args=(work,))
             load.start()
             wait_for_frequency(MAX)
             load.join()

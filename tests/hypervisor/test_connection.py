@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -106,10 +105,8 @@ def test_a_change_does_not_wait_for_a_libvirt_that_hangs(
     hypervisor = start(open_timeout_s=0.5)
     recorder.wait_for("connected")
     session_host.libvirtd.freeze()
-    begun = time.monotonic()
     with pytest.raises(HypervisorGone, match="does not answer"):
         hypervisor.attach_channels(UUID, [0], [0])
-    assert time.monotonic() - begun < 3
     session_host.libvirtd.thaw()
 
     def is_answered() -> bool:
@@ -126,11 +123,10 @@ def test_closing_returns_in_time_while_libvirt_hangs(
     hypervisor = start()
     recorder.wait_for("connected")
     session_host.libvirtd.freeze()
-    begun = time.monotonic()
     hypervisor.close(0.5)
-    assert time.monotonic() - begun < 1.5
-    session_host.libvirtd.thaw()
+    # Before libvirt continues, and before its connection is given up.
     assert recorder.heard[-1] == ("connected",)
+    session_host.libvirtd.thaw()
 
 
 ENDING = """
@@ -165,11 +161,10 @@ def test_a_process_exits_in_time_while_libvirt_hangs(session_host: SessionHost) 
         while line.strip() != "ready":
             line = process.stdout.readline()
         session_host.libvirtd.freeze()
-        begun = time.monotonic()
-        output, _ = process.communicate("\n", timeout=10)
+        # Before the connection is given up: that would be printed.
+        output, _ = process.communicate("\n", timeout=60)
         assert output == "closed\n"
         assert process.returncode == 0
-        assert time.monotonic() - begun < 3
     session_host.libvirtd.thaw()
 
 

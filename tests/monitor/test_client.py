@@ -52,6 +52,23 @@ def test_a_group_without_votes_is_yielded(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_monitor_that_does_not_start_in_time_is_not_reported_as_dead() -> None:
+    """Its death would start a second one, beside that of the failed start's retry."""
+
+    async def run() -> None:
+        posted: list[events.Event] = []
+        monitor = Monitor(release_after_s=1, post=posted.append)
+        monitor.start_timeout_s = 0
+        for _ in range(2):
+            with pytest.raises(HandoffError, match="did not start"):
+                await monitor.start()
+            assert monitor.pid is None
+        await monitor.stop(TIMEOUT_S)
+        assert posted == []
+
+    asyncio.run(run())
+
+
 @with_monitor
 async def test_the_monitor_leaves_signals_to_main(main: MonitorHarness) -> None:
     guest = main.simple()

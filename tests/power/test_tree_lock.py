@@ -19,6 +19,7 @@ from orchestrator.power import tree_lock
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.tree_lock import CpuTreeLock
+from tests.rig.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def test_a_killed_holder_releases_the_lock(
     tree: CpuTree, holder: subprocess.Popen[str]
 ) -> None:
     holder.kill()
-    holder.wait(timeout=10)
+    holder.wait(DEADLINE_S)
     with CpuTreeLock(tree) as lock:
         assert lock.is_held
     assert not lock.is_held
@@ -205,13 +206,15 @@ def monitor(root: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_monitor_of_a_killed_daemon_is_waited_for(
-    tree: CpuTree, monitor: subprocess.Popen[str]
+    tree: CpuTree, monitor: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tree_lock, "RESTORE_TIMEOUT_S", DEADLINE_S)
     assert monitor.stdin is not None
     ending = threading.Timer(0.1, monitor.stdin.close)  # it ends while we wait
     ending.start()
     with CpuTreeLock(tree):
-        assert monitor.poll() == 0
+        # It ends a moment after its files are closed; it was not killed.
+        assert monitor.wait(DEADLINE_S) == 0
     ending.join()
 
 
@@ -221,7 +224,7 @@ def test_the_monitor_of_a_killed_daemon_is_killed_if_it_hangs(
     monkeypatch.setattr(tree_lock, "RESTORE_TIMEOUT_S", 0.05)
     monitor.send_signal(signal.SIGSTOP)
     with CpuTreeLock(tree):
-        assert monitor.wait(10) == -signal.SIGKILL
+        assert monitor.wait(DEADLINE_S) == -signal.SIGKILL
 
 
 def test_the_monitor_of_a_running_daemon_is_left_alone(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.channel.protocol import Request, Unit, encode, encode_connect
 from orchestrator.control.client import ControlClient
+from orchestrator.monitor.client.heartbeat import sample_process
 from orchestrator.power.journal import JOURNAL_NAME
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree, policy_path
@@ -229,16 +230,27 @@ class Scene:
         return self.log_text().count(_SERVING) > self._starts
 
     def settle(self) -> None:
-        """Wait until main and the monitor have made no call for a while."""
+        """Wait until main and the monitor have made no call for a while.
+
+        Time in which one of them waits for a CPU does not count.
+        """
         seen, since = self.faults.activity, time.monotonic()
 
         def is_quiet() -> bool:
             nonlocal seen, since
-            if self.faults.activity != seen:
+            if self.faults.activity != seen or self._has_runnable():
                 seen, since = self.faults.activity, time.monotonic()
             return time.monotonic() - since > _QUIET_S
 
         wait_for(is_quiet, "nothing is done any more", timeout_s=PATIENCE_S)
+
+    def _has_runnable(self) -> bool:
+        main = None if self.program is None else self.program.pid
+        for pid in (main, self.faults.monitor_pid):
+            with contextlib.suppress(OSError):  # it has ended
+                if pid is not None and sample_process(pid).state == "R":
+                    return True
+        return False
 
     def launch_restore(self) -> None:
         """Start `vmpower restore` without waiting for it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ class Console:
         """All complete lines so far."""
         return self.text.split("\n")[:-1]
 
-    def wait_for(self, text: str, *, timeout_s: float = 90.0) -> str:
+    def wait_for(self, text: str, *, timeout_s: float = GUEST_DEADLINE_S) -> str:
         """Wait until ``text`` has been printed; return the line in which it begins.
 
         Raises:

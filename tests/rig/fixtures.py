@@ -59,10 +59,15 @@ def _system() -> Iterator[SystemHost]:
 
 
 @pytest.fixture
-def system_host(_system: SystemHost) -> SystemHost:
-    """A libvirtd that serves ``qemu:///system``, running at the start of each test."""
+def system_host(_system: SystemHost) -> Iterator[SystemHost]:
+    """A libvirtd that serves ``qemu:///system``, running at the start of each test.
+
+    The guests of a test end with it: one that failed leaves no vote to later tests.
+    """
     _system.revive()
-    return _system
+    yield _system
+    _system.revive()
+    _system.remove_guests()
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +78,9 @@ def _session() -> Iterator[SessionHost]:
 
 
 @pytest.fixture
-def session_host(_session: SessionHost) -> SessionHost:
-    """A session libvirtd, running at the start of each test."""
+def session_host(_session: SessionHost) -> Iterator[SessionHost]:
+    """A session libvirtd, running at the start of each test; see `system_host`."""
     _session.revive()
-    return _session
+    yield _session
+    _session.revive()
+    _session.remove_guests()

@@ -39,6 +39,7 @@ from tests.rig.lab import (
     distribution_files,
     run_lab_machine,
 )
+from tests.rig.waiting import LAB_DEADLINE_S
 
 if TYPE_CHECKING:
     from examples.guests.initramfs import Initramfs
@@ -76,10 +77,11 @@ kvm:x:107:
 libvirt-qemu:x:64055:
 nogroup:x:65534:
 """
+# Compiled modules are kept: compiling them is most of the first start of a program.
 _WORK = """\
 mkdir -p /sys/fs/cgroup /var/lib /var/log /var/cache /etc
 ip link set lo up
-export PYTHONPATH=/checkout:/packages PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH=/checkout:/packages
 cd /checkout
 """
 
@@ -99,7 +101,7 @@ class _LabHost(GuestHost):
 
 
 def run_in_host_lab(
-    program: str, spec: GuestSpec, *, shared: int = 1, timeout_s: float = 600.0
+    program: str, spec: GuestSpec, *, shared: int = 1, timeout_s: float = LAB_DEADLINE_S
 ) -> LabOutcome:
     """Boot the host with one nested guest, run ``program`` in it, power it off.
 
@@ -118,7 +120,9 @@ def run_in_host_lab(
     return _run(image, shared, timeout_s)
 
 
-def run_module_in_host_lab(module: str, *, timeout_s: float = 300.0) -> LabOutcome:
+def run_module_in_host_lab(
+    module: str, *, timeout_s: float = LAB_DEADLINE_S
+) -> LabOutcome:
     """Run ``python3 -m module`` of the checkout on the host, without a guest."""
     image = _start(f"python3 -s -m {module}\n")
     image.add_tree(Path("/usr/share/libvirt/cpu_map"))

@@ -38,6 +38,7 @@ from examples.guests.images import CMDLINE, build_python_image
 from examples.guests.kernel import fetch_kernel
 from tests.rig.acpi import MAX_CPUS, build_table
 from tests.rig.console import Console
+from tests.rig.waiting import LAB_DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ def run_in_lab(
     shared: int = 1,
     packages: Sequence[str] = (),
     files: Mapping[str, Path | str] | None = None,
-    timeout_s: float = 120.0,
+    timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
     """Boot the lab, run the Python text ``program`` in it, and power it off.
 
@@ -89,7 +90,7 @@ def run_in_lab(
 
 
 def run_module_in_lab(
-    module: str, *arguments: str, shared: int = 1, timeout_s: float = 120.0
+    module: str, *arguments: str, shared: int = 1, timeout_s: float = LAB_DEADLINE_S
 ) -> LabOutcome:
     """Run ``python3 -m module arguments…`` of this checkout in the lab.
 
@@ -125,7 +126,11 @@ def _boot(
 
 
 def run_lab_machine(
-    image: Path, table: Path, *, memory_mib: int = 768, timeout_s: float = 120.0
+    image: Path,
+    table: Path,
+    *,
+    memory_mib: int = 768,
+    timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
     """Boot a machine with the table's P-states from ``image`` until it powers off."""
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
@@ -163,10 +168,14 @@ def _run_qemu(command: Sequence[str], timeout_s: float) -> str:
 
 
 def distribution_files(name: str, target: str) -> dict[str, Path | str]:
-    """Return an installed distribution's files, by their paths under ``target``."""
+    """Return an installed distribution's files, by their paths under ``target``.
+
+    Compiled modules are among them: an emulated machine takes longer to compile them
+    than to run them. They are valid there, because files keep their times.
+    """
     found: dict[str, Path | str] = {}
     for file in distribution(name).files or ():
         path = Path(str(file.locate()))
-        if ".." not in file.parts and file.suffix != ".pyc" and path.is_file():
+        if ".." not in file.parts and path.is_file():
             found[f"{target}/{file}"] = path
     return found

@@ -38,7 +38,7 @@ from examples.guests.embed import (
 )
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from tests.rig.guest import GuestHost
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +120,7 @@ class Libvirtd:
                 start_new_session=True,
             )
         try:
-            wait_for(self._answers, "libvirtd answers", timeout_s=30)
+            wait_for(self._answers, "libvirtd answers")
         except TimeoutError as error:
             self.kill()
             raise TimeoutError(f"{error}; its log:\n{self._log_text()}") from None
@@ -153,7 +153,7 @@ class Libvirtd:
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)  # a frozen one would not react to SIGTERM
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=DEADLINE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from examples.guests.images import build_python_image
 from tests.rig.guest import GuestSpec
 from tests.rig.talker import RIG_TARGET
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ class GuestShell:
         self._lines.close()
         self._socket.close()
 
-    def run(self, command: str, *, timeout_s: float = 120.0) -> Ran:
+    def run(self, command: str, *, timeout_s: float = GUEST_DEADLINE_S) -> Ran:
         """Run a command and wait for its end.
 
         Raises:

@@ -11,7 +11,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ class Talker:
     """
 
     def __init__(
-        self, path: Path, console: Console, *, timeout_s: float = 90.0
+        self, path: Path, console: Console, *, timeout_s: float = GUEST_DEADLINE_S
     ) -> None:
         self._console = console
         self._lines: deque[str] = deque()
@@ -66,7 +66,7 @@ class Talker:
             self._socket.close()
             raise
 
-    def run(self, statement: str, *, timeout_s: float = 30.0) -> str:
+    def run(self, statement: str, *, timeout_s: float = GUEST_DEADLINE_S) -> str:
         """Run a statement; return its result, such as ``ok`` or ``ack 512 us``.
 
         Raises:
@@ -74,7 +74,7 @@ class Talker:
         """
         return self.run_all(statement, timeout_s=timeout_s)[0]
 
-    def run_all(self, text: str, *, timeout_s: float = 30.0) -> list[str]:
+    def run_all(self, text: str, *, timeout_s: float = GUEST_DEADLINE_S) -> list[str]:
         """Run several statements (separated by ``;``); return their results.
 
         Raises:
@@ -83,6 +83,19 @@ class Talker:
         self._socket.sendall(text.encode() + b"\n")
         statements = text.split(";")
         return [self._result_of(statement, timeout_s) for statement in statements]
+
+    def request(self, number: int, unit: int) -> str:
+        """Send a request until it is answered in time; return ``ack`` or ``nack``.
+
+        The daemon drops an answer that would be late, as on a busy machine.
+        """
+
+        def answer() -> str | None:
+            word = self.run(f"ask:{number}:{unit}").split()[0]
+            return word if word in ("ack", "nack") else None
+
+        what = f"an answer on channel {number}"
+        return wait_for(answer, what, timeout_s=GUEST_DEADLINE_S)
 
     def stats(self, number: int) -> Stats:
         """Return the counters of a channel so far."""

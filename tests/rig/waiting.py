@@ -12,10 +12,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEADLINE_S = 60.0
+"""For what takes less than a second on a machine that is not loaded."""
+GUEST_DEADLINE_S = 240.0
+"""For what takes a guest less than ten seconds: it may be emulated."""
+LAB_DEADLINE_S = 1100.0
+"""For a whole run of an emulated machine; less than the time limit of a test."""
+
 _PAUSE_S = 0.01
 
 
-def wait_for(poll: Callable[[], T | None], what: str, *, timeout_s: float = 20.0) -> T:
+def wait_for(
+    poll: Callable[[], T | None], what: str, *, timeout_s: float = DEADLINE_S
+) -> T:
     """Poll until there is a result, and return it.
 
     Args:

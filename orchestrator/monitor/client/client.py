@@ -132,6 +132,10 @@ class Monitor:
         self._adopted_total = 0
         self._reserved: set[int] = set()
         self._hung_after_s = hung_after_s
+        self.start_timeout_s = START_TIMEOUT_S
+        """How long a process may take to start."""
+        self._is_starting = False
+        """Whether the caller of `start` is still to learn how that ends."""
         self._next_beat: asyncio.TimerHandle | None = None
         self._reports = Reports(self._records, self._adoptions, post)
         self._pause = RestartPause()
@@ -159,8 +163,16 @@ class Monitor:
         Raises:
             HandoffError: it did not start.
         """
-        loop = asyncio.get_running_loop()
         await asyncio.sleep(self._pause.seconds)
+        self._is_starting = True
+        try:
+            await self._start()
+        finally:
+            self._is_starting = False
+        self._beat_later(Heartbeat(self._hung_after_s), PERIOD_S)
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
         self._renew_table()
         self._ready = loop.create_future()
         self._child.spawn()
@@ -172,11 +184,10 @@ class Monitor:
         for message in self._records.definitions():
             self._transmit(message)
         try:
-            await asyncio.wait_for(self._ready, START_TIMEOUT_S)
+            await asyncio.wait_for(self._ready, self.start_timeout_s)
         except TimeoutError:
             await self._child.kill()
             raise HandoffError("monitor process did not start") from None
-        self._beat_later(Heartbeat(self._hung_after_s), PERIOD_S)
 
     def _hello(self) -> Hello:
         return Hello(
@@ -272,10 +283,11 @@ class Monitor:
         self._pause.count(asyncio.get_running_loop().time() - self._started_at_s)
         self._adoptions.clear()
         self._pending.apply_unacknowledged()
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(
-                HandoffError(f"monitor process exited with status {status}")
-            )
+        if self._is_starting:
+            # The caller of `start` tries again; a second one must not be started.
+            if self._ready is not None and not self._ready.done():
+                reason = f"monitor process exited with status {status}"
+                self._ready.set_exception(HandoffError(reason))
         elif self._is_stopping:
             _resolve(self._quiesced)
         else:

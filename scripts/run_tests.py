@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the tests: what `make test` does.
+
+Without arguments: all of them, in two processes side by side, because tests with guests
+(marked ``rig``) mostly wait for these. The output of the other tests is shown first,
+then that of the tests with guests, which is also in ``.cache/rig.log`` as it arises.
+Coverage of both together is compared with its limits.
+
+With arguments: pytest with these arguments, without coverage.
+
+``--stressed`` runs either beside eight busy loops: a machine at load 10 or more.
+
+Exit status: 0 if everything passed, else that of the first part that failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from scripts import pure_coverage
+from scripts.busy_loops import busy_loops
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+CACHE = Path(__file__).parent.parent / ".cache"
+BUSY_LOOPS = 8
+
+_SHOW_EVERY_S = 0.2
+
+
+class Part(NamedTuple):
+    """Some of the tests."""
+
+    name: str
+    """As messages name them."""
+    marker: str
+    """What selects them."""
+    file: str
+    """Name of the file for what they cover."""
+
+
+PURE = Part("tests without guests", "not rig", "pure")
+RIG = Part("tests with guests", "rig", "rig")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the tests and return the exit status."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--stressed", action="store_true")
+    options, rest = parser.parse_known_args(arguments)
+    # The terminal sends it to pytest, too, which ends and shows what it has.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    with busy_loops(BUSY_LOOPS if options.stressed else 0):
+        if rest:
+            with _pytest(rest) as run:
+                return run.wait()
+        return run_side_by_side() or combine_coverage() or pure_coverage.main()
+
+
+def run_side_by_side(directory: Path = CACHE) -> int:
+    """Run both parts at once, show one after the other, return the exit status.
+
+    Args:
+        directory: where coverage and the output of the tests with guests are kept.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / "rig.log"
+    with (
+        log.open("wb") as output,
+        _start(RIG, directory, output.fileno()) as rig,
+        _start(PURE, directory) as pure,
+    ):
+        pure.wait()
+        _show(log, rig)
+    for part, run in ((PURE, pure), (RIG, rig)):
+        end = f"failed with status {run.returncode}" if run.returncode else "passed"
+        print(f"{part.name}: {end}", flush=True)  # noqa: T201 - this is a command
+    return pure.returncode or rig.returncode
+
+
+def combine_coverage(directory: Path = CACHE) -> int:
+    """Combine what both parts cover, report it, return the exit status."""
+    files = [_coverage_file(part, directory) for part in (PURE, RIG)]
+    for step in (["combine", "--quiet", *files], ["report"]):
+        command = [sys.executable, "-m", "coverage", *step]
+        status = subprocess.run(command, check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+def _coverage_file(part: Part, directory: Path) -> str:
+    return str(directory / "coverage" / part.file)
+
+
+def _start(
+    part: Part, directory: Path, output: int | None = None
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    # The limits are those of both parts together.
+    coverage = ("--cov", "--cov-report=", "--cov-fail-under=0")
+    environment = {"COVERAGE_FILE": _coverage_file(part, directory)}
+    return _pytest(("-m", part.marker, *coverage), environment, output)
+
+
+@contextlib.contextmanager
+def _pytest(
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    output: int | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start pytest; it has ended afterwards.
+
+    Args:
+        arguments: its arguments.
+        environment: variables, in addition to those of this process.
+        output: a descriptor for what it prints; None: the output of this process.
+    """
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        env={**os.environ, **(environment or {})},
+        stdout=output,
+        stderr=output,
+    )
+    try:
+        yield run
+    finally:
+        run.terminate()
+        run.wait()
+
+
+def _show(log: Path, run: subprocess.Popen[bytes]) -> None:
+    """Print what a process writes to a file, until it ends."""
+    with log.open("rb") as text:
+        is_over = False
+        while not is_over:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(_SHOW_EVERY_S)
+            is_over = run.poll() is not None
+            sys.stdout.buffer.write(text.read())
+            sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
