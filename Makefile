@@ -4,12 +4,13 @@
 
 PYTHON := .venv/bin/python
 ARGS ?=
+RELEASE ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test fuzz lint man api bench guest clean
+.PHONY: help setup demo check test test-release fuzz lint man api bench guest clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
 	@echo "  ARGS passes options on: make test ARGS='-x tests/rig'"
 
 setup: ## install the missing Debian packages, .venv and the package
@@ -28,6 +29,9 @@ check: setup ## linters and pure tests, in under a minute
 test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 12 minutes or more
 	@$(PYTHON) -m pytest $(or $(ARGS),--cov)
 	@$(if $(ARGS),,$(PYTHON) -m scripts.pure_coverage)
+
+test-release: ## all tests under another Debian release: RELEASE=trixie; needs root
+	@bash scripts/release.sh $(RELEASE) test
 
 # Tests that are marked fuzz: two hundred times the examples, and the sweeps whole.
 fuzz: setup ## hostile inputs by the million, faults at every system call; an hour
