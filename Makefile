@@ -4,12 +4,13 @@
 
 PYTHON := .venv/bin/python
 ARGS ?=
+RELEASE ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test fuzz corpus lint man api bench guest clean
+.PHONY: help setup demo check test test-release fuzz corpus lint man api bench guest clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
 	@echo "  ARGS passes options on: make test ARGS='-x tests/rig'"
 	@echo "  make test ARGS=--stressed: all tests on a busy machine"
 
@@ -28,6 +29,9 @@ check: setup ## linters and pure tests, in under a minute
 # Coverage is measured when all tests run: a part of them covers a part of the code.
 test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 10 minutes or more
 	@$(PYTHON) -m scripts.run_tests $(ARGS)
+
+test-release: ## all tests under another Debian release: RELEASE=trixie; needs root
+	@bash scripts/release.sh $(RELEASE) test
 
 # Tests that are marked fuzz: two hundred times the examples, and the sweeps whole.
 fuzz: setup ## hostile inputs by the million, faults at every system call; an hour

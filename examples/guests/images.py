@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from examples.guests.cache import GuestError
-from examples.guests.initramfs import Initramfs
+from examples.guests.initramfs import Initramfs, libraries_of
 from examples.guests.kernel import fetch_kernel
 from examples.guests.programs import talker
 
@@ -36,7 +36,8 @@ VIRTIO_MODULES = (
     "virtio_pci",
     "virtio_console",
 )
-"""In order of loading: each module after those it depends on."""
+"""In order of loading: each module after those it depends on. Some kernels have them
+built in (`Kernel.is_built_in`)."""
 
 _HERE = Path(__file__).parent
 _STDLIB_SKIPS = (
@@ -54,10 +55,14 @@ _STDLIB_SKIPS = (
     "site-packages",
 )
 _PYTHON = Path("/usr/bin/python3")
+_POWER_DRIVER = "librte_power_kvm_vm"
 
 
 def start_image(work: str, *, modules: Sequence[str] = VIRTIO_MODULES) -> Initramfs:
-    """Start an initramfs that runs the shell script ``work`` after booting."""
+    """Start an initramfs that runs the shell script ``work`` after booting.
+
+    Of ``modules``, it holds and loads those that the kernel does not have built in.
+    """
     image = Initramfs()
     busybox = shutil.which("busybox")
     if busybox is None:
@@ -68,9 +73,10 @@ def start_image(work: str, *, modules: Sequence[str] = VIRTIO_MODULES) -> Initra
     for applet in _APPLETS:
         image.add_link(f"bin/{applet}", "busybox")
     kernel = fetch_kernel()
-    for module in modules:
+    loaded = [module for module in modules if not kernel.is_built_in(module)]
+    for module in loaded:
         image.add_data(f"modules/{module}.ko", kernel.read_module(module))
-    image.add_data("modules/order", "\n".join(modules))
+    image.add_data("modules/order", "\n".join(loaded))
     image.add_data("init", (_HERE / "init.sh").read_bytes(), mode=0o755)
     names = (_HERE / "name-ports.sh").read_bytes()
     image.add_data("bin/name-ports", names, mode=0o755)
@@ -115,7 +121,7 @@ def build_program_image(
     """
     waits = "".join(f"await_channel {number}\n" for number in channels)
     image = start_image(f"{waits}{program} {arguments}\n")
-    image.add_program(program)
+    _add_dpdk_program(image, program)
     return image.build(program.stem)
 
 
@@ -136,8 +142,24 @@ def build_dpdk_image() -> Path:
         "await_channel 0\n"
         f"printf 'power_kvm_vm_autotest\\nquit\\n' | {program} {options}\n"
     )
-    image.add_program(Path(program))
+    _add_dpdk_program(image, Path(program))
     return image.build("dpdk-test")
+
+
+def _add_dpdk_program(image: Initramfs, program: Path) -> None:
+    """Add a program and, if it uses librte_power, the driver for guests.
+
+    Since DPDK 24.11 the driver is a plugin: EAL opens it in the directory of plugins,
+    whose absolute path is compiled in. A program that is linked with it must not open
+    this second copy: the two would not share the channels.
+    """
+    image.add_program(program)
+    libraries = {path.name.split(".so")[0]: path for path in libraries_of([program])}
+    if "librte_power" in libraries and _POWER_DRIVER not in libraries:
+        # Without the link /lib -> usr/lib, which guests do not have.
+        directory = libraries["librte_power"].resolve().parent
+        for driver in directory.glob(f"dpdk/pmds-*/{_POWER_DRIVER}.so"):
+            image.add_program(driver)
 
 
 def build_python_image(

@@ -12,6 +12,7 @@ import lzma
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from examples.guests.cache import GuestError, cache_directory, cached
@@ -37,6 +38,14 @@ class Kernel:
     def release(self) -> str:
         """The kernel release, as ``uname -r`` prints it in the guest."""
         return self.modules.name
+
+    def is_built_in(self, name: str) -> bool:
+        """Return whether the module ``name`` is part of the image, not a file.
+
+        Debian builds virtio in since release 13.
+        """
+        listed = (self.modules / "modules.builtin").read_text().splitlines()
+        return any(PurePosixPath(line).name == f"{name}.ko" for line in listed)
 
     def read_module(self, name: str) -> bytes:
         """Return the module ``name`` (its file name), decompressed for ``insmod``.

@@ -24,7 +24,8 @@ def compile_program(
     Args:
         source: the C file.
         options: additional compiler options, such as ``-static``.
-        libraries: pkg-config packages, such as ``libdpdk``.
+        libraries: pkg-config packages, such as ``libdpdk``, or linker options, such as
+            ``-lm``.
 
     Raises:
         GuestError: no compiler, no such library, or an error in the source.
@@ -35,7 +36,10 @@ def compile_program(
     command = [compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
     command += [*options, str(source)]
     for library in libraries:
-        command += _run(["pkg-config", "--cflags", "--libs", library]).split()
+        if library.startswith("-"):
+            command.append(library)
+        else:
+            command += _run(["pkg-config", "--cflags", "--libs", library]).split()
 
     def make(target: Path) -> None:
         _run([*command, "-o", str(target)])

@@ -58,9 +58,11 @@ attempts = {
 for name, attempt in attempts.items():
     try:
         attempt()
-        print(name, "done")
+        outcome = "done"
     except OSError as error:
-        print(name, errno.errorcode[error.errno])
+        outcome = errno.errorcode[error.errno]
+    # An exec that succeeds discards what is buffered.
+    print(name, outcome, flush=True)
 """
 
 

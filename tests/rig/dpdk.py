@@ -12,6 +12,7 @@ Usage::
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,7 +65,17 @@ def librte_power_client() -> Path:
     """Return the compiled client (``librte_power_client.c``)."""
     # Reading answers was "experimental" until 23.11.
     options = ["-DALLOW_EXPERIMENTAL_API"]
-    return compile_program(_SOURCE, options=options, libraries=["libdpdk"])
+    libraries = ["libdpdk"]
+    # The channel's functions were part of librte_power until then.
+    if is_dpdk_at_least("24.11"):
+        libraries.append("-lrte_power_kvm_vm")
+    return compile_program(_SOURCE, options=options, libraries=libraries)
+
+
+def is_dpdk_at_least(version: str) -> bool:
+    """Return whether the installed DPDK is of this version or newer."""
+    command = ["pkg-config", f"--atleast-version={version}", "libdpdk"]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def dpdk_test_guest(name: str = "dpdk", *, pins: str = "") -> GuestSpec:

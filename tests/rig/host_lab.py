@@ -50,10 +50,14 @@ ROOT = Path("/r")
 _MEMORY_MIB = 2048
 _LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 _QEMU = Path("/usr/bin/qemu-system-x86_64")
-# The program itself, its accelerator, and the files for a direct kernel boot.
-_QEMU_MODULES = ("qemu/accel-tcg-x86_64.so",)
+# For a direct kernel boot.
 _FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
-_LIBVIRT_DRIVERS = ("qemu", "secret", "storage", "network", "nwfilter", "interface")
+_LIBVIRT_DRIVERS = ("qemu", "secret", "storage", "network", "nwfilter")
+_ONLY_IN_DEBIAN_12 = (
+    # QEMU's accelerator is built in since then; libvirt does without this driver.
+    "qemu/accel-tcg-x86_64.so",
+    "libvirt/connection-driver/libvirt_driver_interface.so",
+)
 _QEMU_CONF = """\
 stdio_handler = "file"
 security_driver = "none"
@@ -175,8 +179,6 @@ def _distributions(name: str) -> set[str]:
 
 def _add_qemu(image: Initramfs) -> None:
     image.add_program(_QEMU)
-    for name in _QEMU_MODULES:
-        image.add_program(_LIBRARIES / name)
     for name in _FIRMWARE:
         image.add_file(_find_firmware(name), f"usr/share/qemu/{name}")
 
@@ -190,9 +192,12 @@ def _find_firmware(name: str) -> Path:
 
 
 def _add_drivers(image: Initramfs) -> None:
+    directory = _LIBRARIES / "libvirt/connection-driver"
     for name in _LIBVIRT_DRIVERS:
-        driver = _LIBRARIES / f"libvirt/connection-driver/libvirt_driver_{name}.so"
-        image.add_program(driver)
+        image.add_program(directory / f"libvirt_driver_{name}.so")
+    for name in _ONLY_IN_DEBIAN_12:
+        if (_LIBRARIES / name).exists():
+            image.add_program(_LIBRARIES / name)
     image.add_tree(Path("/usr/share/libvirt/cpu_map"))
     image.add_data("r/etc/qemu.conf", _QEMU_CONF)
     image.add_directory("r/g")

@@ -21,7 +21,11 @@
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
+#if __has_include(<rte_power_cpufreq.h>) /* since DPDK 24.11 */
+#include <rte_power_cpufreq.h>
+#else
 #include <rte_power.h>
+#endif
 #include <rte_power_guest_channel.h>
 
 #define LCORE 0

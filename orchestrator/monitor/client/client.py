@@ -92,6 +92,9 @@ class Monitor:
     Synchronization: the asyncio thread only.
     """
 
+    start_timeout_s = START_TIMEOUT_S
+    """How long a process may take to start."""
+
     def __init__(
         self,
         *,
@@ -132,8 +135,6 @@ class Monitor:
         self._adopted_total = 0
         self._reserved: set[int] = set()
         self._hung_after_s = hung_after_s
-        self.start_timeout_s = START_TIMEOUT_S
-        """How long a process may take to start."""
         self._is_starting = False
         """Whether the caller of `start` is still to learn how that ends."""
         self._next_beat: asyncio.TimerHandle | None = None
