@@ -108,7 +108,8 @@ def _start(
 ) -> AbstractContextManager[subprocess.Popen[bytes]]:
     # The limits are those of both parts together.
     coverage = ("--cov", "--cov-report=", "--cov-fail-under=0")
-    environment = {"COVERAGE_FILE": _coverage_file(part, directory)}
+    # Not COVERAGE_FILE, which tests that measure something themselves would inherit.
+    environment = {"VMPOWER_COVERAGE_FILE": _coverage_file(part, directory)}
     return _pytest(("-m", part.marker, *coverage), environment, output)
 
 

@@ -22,7 +22,7 @@ PROJECT = """
 markers = ["rig: as in this project"]
 [tool.coverage.run]
 source = ["code_of_both"]
-data_file = "data"
+data_file = "${VMPOWER_COVERAGE_FILE-data}"
 [tool.coverage.report]
 fail_under = 100
 """
@@ -74,7 +74,8 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "code_of_both.py").write_text(CODE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    for name in ("COVERAGE_PROCESS_CONFIG", "VMPOWER_COVERAGE_FILE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{CHECKOUT}")
 
 
