@@ -120,11 +120,9 @@ def _update_socket(
 def _separate(inventory: Inventory, shared: set[ChannelKey]) -> list[Action]:
     """Close the channels that share a socket, connect those that do so no longer."""
     actions: list[Action] = []
-    for uuid, number in sorted(shared):
-        found = _find(inventory, uuid, number)
-        if found is None:
-            continue
-        record, channel = found
+    known = (_find(inventory, *key) for key in sorted(shared))
+    for record, channel in filter(None, known):
+        uuid, number = record.spec.uuid, channel.spec.number
         reason = shared_sockets.describe(inventory, uuid, channel)
         if not reason:
             if channel.state is ChannelState.REFUSED:

@@ -111,9 +111,7 @@ def on_take_wanted(inventory: Inventory, event: events.TakeWanted) -> list[Actio
 
 def take(inventory: Inventory, number: int) -> list[Action]:
     """Take a group for a vote of which main knows before the monitor."""
-    record = inventory.groups.get(number)
-    if record is None:
-        return []
+    record = inventory.groups[number]
     return record.move(GroupEvent.NEEDED) + record.move(GroupEvent.TAKE_WANTED)
 
 

@@ -13,10 +13,11 @@ from orchestrator.controller import actions as a
 from orchestrator.controller.actions import Severity
 from orchestrator.onboarding.rule import OnboardRule
 from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.values.domain import DomainId
 from tests.controller.simulated_host import SimulatedHost
+from tests.controller.specs import NOW_NS, domain
 from tests.controller.specs import channel as channel_spec
-from tests.controller.specs import domain
 
 GONE = DomainId("uuid-of-one-that-is-gone")
 OPERATOR = Source(SourceKind.OPERATOR, "default")
@@ -152,3 +153,22 @@ def test_waiting_for_libvirt_is_reported_with_its_reason() -> None:
         "waiting for libvirt: it does not answer",
     )
     assert host.inventory.libvirt.reason == "it does not answer"
+
+
+def test_what_is_reported_of_something_unknown_changes_nothing() -> None:
+    host = SimulatedHost()
+    host.start()
+    host.settle()
+    assert host.tell(e.KernelLimitsRead({99: KernelLimits()})) == []
+    (ended,) = host.tell(e.PolicyRemoved(GONE, 0))
+    assert isinstance(ended, a.EndGuestPolicies)
+
+
+def test_a_domain_may_vanish_before_all_are_listed() -> None:
+    host = SimulatedHost()
+    host.tell(e.TopologyRead(host.topology), e.MonitorStarted())
+    spec = domain(channels=())
+    host.tell(e.DomainDescribed(spec, NOW_NS))
+    host.inventory.first_listed = None
+    host.tell(e.DomainVanished(spec.uuid))
+    assert not host.inventory.domains

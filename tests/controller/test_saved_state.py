@@ -209,3 +209,14 @@ def test_an_unknown_domain_is_kept_until_the_domains_are_listed() -> None:
     assert collect(host.inventory, (), {}).domains == {uuid: SAVED}
     host.tell(e.DomainsListed(()))
     assert collect(host.inventory, (), {}).domains == {}
+
+
+def test_a_disabled_channel_that_is_gone_is_passed_over() -> None:
+    host = restart(state(SAVED.model_copy(update={"disabled": {7: BY}})))
+    assert not any("remains disabled" in text for text in texts(host))
+
+
+def test_votes_of_an_observed_domain_take_nothing() -> None:
+    spec = replace(SPEC, settings=DomainSettings(mode=Mode.OBSERVE))
+    host = restart(state(SAVED.model_copy(update={"policies": ()})), spec)
+    assert not host.taken_groups
