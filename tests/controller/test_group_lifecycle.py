@@ -103,3 +103,11 @@ def test_all_who_wait_for_a_take_are_answered(happenings: list[GroupEvent]) -> N
             is_waiting = False
     if is_waiting:
         assert stage in {S.PREPARING_WANTED, S.TAKING, S.RESTORING_WANTED}
+
+
+@pytest.mark.parametrize("event", [E.DRIFTED, E.RETAKEN])
+def test_the_monitor_stops_writing_before_a_group_is_left_or_retaken(
+    event: GroupEvent,
+) -> None:
+    _, actions = next_stage(S.TAKEN, event, 0)
+    assert actions[0] == c.HandOver(0, is_taken=False)
