@@ -75,7 +75,7 @@ FULL = Plan(
     scales=(100, 1_000),
     arrivals=20,
     idle_s=30.0,
-    verifications=1_000,
+    verifications=40,
     starts=20,
     watch_s=60.0,
 )
@@ -87,7 +87,7 @@ QUICK = Plan(
     scales=(10, 50),
     arrivals=5,
     idle_s=10.0,
-    verifications=100,
+    verifications=4,
     starts=5,
     watch_s=10.0,
 )
