@@ -287,8 +287,8 @@ class Operations:
             events.PolicyInstalled(uuid, source, rule.kind, is_news=is_news, by=by)
         )
         await self._state_keeper.flush()
-        for status in self._policy_runner.statuses():
-            if (status.uuid, status.source) == (uuid, source):
+        for status in self._policy_runner.statuses(uuid):
+            if status.source == source:
                 policy = render_policy(status, datetime.now(UTC))
                 missing = (policy.problem,) if policy.problem else ()
                 return models.PolicyAnswer(

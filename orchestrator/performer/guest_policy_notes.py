@@ -76,8 +76,8 @@ class GuestPolicyNotes:
     def _sent(self, uuid: DomainId) -> list[GuestPolicy]:
         return [
             GuestPolicy(channel=saved.channel, text=saved.text, macs=saved.macs)
-            for status in self._policy_runner.statuses()
-            if status.uuid == uuid and status.source.kind is SourceKind.GUEST
+            for status in self._policy_runner.statuses(uuid)
+            if status.source.kind is SourceKind.GUEST
             if (saved := save_policy(status.source, status.order)).channel is not None
         ]
 

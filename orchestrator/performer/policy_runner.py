@@ -170,9 +170,9 @@ class PolicyRunner:
             self._engine.end_guest(uuid, number)
         self._report_covered(uuid, before)
 
-    def statuses(self) -> Iterable[PolicyStatus]:
-        """Return the policies that are in effect."""
-        return self._engine.statuses()
+    def statuses(self, uuid: DomainId | None = None) -> Iterable[PolicyStatus]:
+        """Return the policies that are in effect for a domain; None: for all."""
+        return self._engine.statuses(uuid)
 
     @contextlib.contextmanager
     def _reporting_ended(self, uuid: DomainId, cause: str) -> Iterator[None]:

@@ -235,12 +235,13 @@ class PolicyEngine:
             self._attach(uuid)
         return bool(ended)
 
-    def statuses(self) -> Iterator[PolicyStatus]:
-        """Yield what is installed."""
-        for uuid, sources in self._installed.items():
+    def statuses(self, uuid: DomainId | None = None) -> Iterator[PolicyStatus]:
+        """Yield what is installed for a domain; None: for all."""
+        for owner in self._installed if uuid is None else (uuid,):
+            sources = self._installed.get(owner, {})
             for source, item in sources.items():
                 yield PolicyStatus(
-                    uuid=uuid,
+                    uuid=owner,
                     source=source,
                     order=item.order,
                     wants_khz=dict(item.wants_khz),
