@@ -79,10 +79,11 @@ def on_drifted(inventory: Inventory, event: events.GroupDrifted) -> list[Action]
     record = inventory.groups.get(event.group)
     if record is None or record.stage is not GroupStage.TAKEN:
         return []
-    if not _is_same(record.suspicion, event):
+    first = record.suspicion
+    if first is None or (first.change, first.writes) != (event.change, event.writes):
         record.suspicion = event
         return [VerifyGroups((event.group,), CONFIRM_AFTER_S)]
-    if record.suspicion and event.at_s - record.suspicion.at_s < CONFIRM_AFTER_S:
+    if event.at_s - first.at_s < CONFIRM_AFTER_S:
         return []
     record.suspicion = None
     cpus = name_cpus(record.group.pcpus)
@@ -98,12 +99,6 @@ def on_drifted(inventory: Inventory, event: events.GroupDrifted) -> list[Action]
         actions = record.move(GroupEvent.DRIFTED)
     facts: dict[str, int | str] = {"group": event.group, "change": event.change}
     return [Report("drift", text, severity=Severity.WARNING, facts=facts), *actions]
-
-
-def _is_same(suspicion: events.GroupDrifted | None, event: events.GroupDrifted) -> bool:
-    if suspicion is None:
-        return False
-    return (suspicion.change, suspicion.writes) == (event.change, event.writes)
 
 
 def _may_retake(inventory: Inventory, record: GroupRecord, at_s: float) -> bool:

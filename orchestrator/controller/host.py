@@ -80,9 +80,8 @@ def on_kernel_limits(
         for (text, severity), pcpus in news.items()
     ]
     actions += groups.define(inventory, changed)
-    for domain in inventory.domains.values():
-        if domain.groups() & changed:
-            actions += domains.replace_vcpus(inventory, domain)
+    for number in sorted(changed):
+        actions += replace_pinned(inventory, number)
     return actions
 
 
