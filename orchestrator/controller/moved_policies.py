@@ -15,16 +15,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.controller.actions import (
-    NoteGuestPolicies,
-    Report,
-    ResumePolicy,
-    Severity,
-)
-from orchestrator.errors import ConfigError
+from orchestrator.controller import resumed_policies
+from orchestrator.controller.actions import NoteGuestPolicies
 from orchestrator.policy.subject import SourceKind
 from orchestrator.saved.state import SavedPolicy
-from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
     from orchestrator.controller.actions import Action
@@ -83,24 +77,12 @@ def _resume(inventory: Inventory, record: DomainRecord, policy: GuestPolicy) -> 
         text=policy.text,
         macs=policy.macs,
     )
-    rights = record.rights(inventory.config)
     channel = record.channels.get(policy.channel)
-    try:
-        order = saved.order(record.spec.uuid)
-    except ConfigError as error:
-        return _ended(record, saved, str(error))
-    if channel is None or not channel.is_enabled:
-        return _ended(record, saved, f"channel {policy.channel} is not served here")
-    if Permission.GUEST_POLICIES not in rights.permissions:
-        return _ended(record, saved, "the domain may not send policies")
-    return ResumePolicy(record.spec.uuid, saved.source, order)
-
-
-def _ended(record: DomainRecord, saved: SavedPolicy, cause: str) -> Report:
-    return Report(
-        "policy",
-        f"policy of {saved.source} ended: the domain was restored or migrated, {cause}",
-        domain=record.spec.name,
-        severity=Severity.WARNING,
-        facts={"source": str(saved.source)},
+    is_served = channel is not None and channel.is_enabled
+    return resumed_policies.resume(
+        inventory,
+        record,
+        saved,
+        "" if is_served else f"channel {policy.channel} is not served here",
+        occasion="the domain was restored or migrated, ",
     )

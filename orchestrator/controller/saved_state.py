@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.controller import groups
+from orchestrator.controller import groups, resumed_policies
 from orchestrator.controller.actions import (
     Report,
-    ResumePolicy,
     ResumeVotes,
     SaveState,
     Severity,
 )
-from orchestrator.errors import ConfigError
 from orchestrator.monitor.link.commands import SwitchChannel
 from orchestrator.policy.subject import SourceKind
 from orchestrator.saved.state import (
@@ -32,7 +30,6 @@ from orchestrator.saved.state import (
 )
 from orchestrator.values.cpuset import name_all
 from orchestrator.values.domain_settings import Mode
-from orchestrator.values.refusal import Permission
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
@@ -129,7 +126,7 @@ def forget_missing(inventory: Inventory, uuids: Iterable[DomainId]) -> list[Acti
     actions: list[Action] = []
     for uuid in sorted(gone):
         saved = inventory.saved.pop(uuid)
-        actions += _report_ended(saved, saved.policies, "the domain is gone")
+        actions += _report_ended(saved, "the domain is gone")
     return [*actions, SaveState()] if gone else []
 
 
@@ -149,7 +146,7 @@ def resume(inventory: Inventory, record: DomainRecord) -> Resumption:
     if not saved.is_run_of(record.spec):
         is_on = record.spec.state.is_active
         why = "the domain was restarted" if is_on else "the domain was shut off"
-        ended = _report_ended(saved, saved.policies, why)
+        ended = _report_ended(saved, why)
         return Resumption([*before, *ended], [SaveState()])
     open_ports = {
         channel.spec.number
@@ -161,7 +158,9 @@ def resume(inventory: Inventory, record: DomainRecord) -> Resumption:
         before.append(ResumeVotes(record.spec.uuid, votes))
     after = _take_groups(inventory, record, votes)
     for policy in saved.policies:
-        after += _resume_policy(inventory, record, policy, open_ports)
+        is_closed = policy.is_of_guest and policy.channel not in open_ports
+        obstacle = "the guest closed its port" if is_closed else ""
+        after.append(resumed_policies.resume(inventory, record, policy, obstacle))
     for number in _used_channels(saved, votes):
         # As after the monitor's death: they end unless the channel is connected soon.
         record.channels[number].orphaned_s = 0.0
@@ -207,22 +206,6 @@ def _take_groups(
     return actions
 
 
-def _resume_policy(
-    inventory: Inventory, record: DomainRecord, saved: SavedPolicy, ports: set[int]
-) -> list[Action]:
-    spec = record.spec
-    if saved.is_of_guest and saved.channel not in ports:
-        return [_report_policy(spec.name, saved, "the guest closed its port")]
-    rights = record.rights(inventory.config)
-    if saved.is_of_guest and Permission.GUEST_POLICIES not in rights.permissions:
-        return [_report_policy(spec.name, saved, "the domain may not send policies")]
-    try:
-        order = saved.order(spec.uuid)
-    except ConfigError as error:
-        return [_report_policy(spec.name, saved, str(error))]
-    return [ResumePolicy(spec.uuid, saved.source, order)]
-
-
 def _used_channels(saved: SavedDomain, votes: tuple[SavedVote, ...]) -> set[int]:
     policies = {p.channel for p in saved.policies if p.channel is not None}
     return policies | {vote.channel for vote in votes}
@@ -236,17 +219,8 @@ def _report_votes(record: DomainRecord, votes: tuple[SavedVote, ...]) -> list[Ac
     return [Report("domain-changed", text, domain=record.spec.name)]
 
 
-def _report_ended(
-    saved: SavedDomain, policies: Iterable[SavedPolicy], cause: str
-) -> list[Action]:
-    return [_report_policy(saved.name, policy, cause) for policy in policies]
-
-
-def _report_policy(name: str, saved: SavedPolicy, cause: str) -> Report:
-    return Report(
-        "policy",
-        f"policy of {saved.source} ended: {cause}",
-        domain=name,
-        severity=Severity.WARNING,
-        facts={"source": str(saved.source)},
-    )
+def _report_ended(saved: SavedDomain, cause: str) -> list[Action]:
+    return [
+        resumed_policies.report_ended(saved.name, policy, cause)
+        for policy in saved.policies
+    ]
