@@ -26,12 +26,15 @@ FEW, MANY = 4, 60
 SPEC = domain("restarted")
 
 
-def beside(number: int) -> SimulatedHost:
+def beside(number: int, *, is_taken: bool = False) -> SimulatedHost:
     """Return a host whose domains are all pinned to the same two CPUs."""
     specs = [SPEC, *(domain(f"other-{other}") for other in range(number))]
     host = SimulatedHost(domains={spec.uuid: spec for spec in specs})
     host.start()
     host.settle()
+    if is_taken:
+        host.tell(e.TakeWanted(0), e.TakeWanted(1))
+        host.settle()
     return host
 
 
@@ -69,10 +72,7 @@ STARTED: list[e.Event] = [
 def test_a_restart_costs_the_same_beside_many_domains(*, is_taken: bool) -> None:
     costs = []
     for number in (FEW, MANY):
-        host = beside(number)
-        if is_taken:
-            host.tell(e.TakeWanted(0), e.TakeWanted(1))
-            host.settle()
+        host = beside(number, is_taken=is_taken)
         costs.append(count_calls(host, *CLOSED, SHUT_OFF, *STARTED))
     assert costs[1] <= 1.2 * costs[0]
 
@@ -81,10 +81,7 @@ def test_a_restart_costs_the_same_beside_many_domains(*, is_taken: bool) -> None
 def test_the_last_domains_of_a_storm_cost_the_same(*, is_taken: bool) -> None:
     costs = []
     for number in (FEW, MANY):
-        host = beside(number)
-        if is_taken:
-            host.tell(e.TakeWanted(0), e.TakeWanted(1))
-            host.settle()
+        host = beside(number, is_taken=is_taken)
         for uuid in host.domains:
             if uuid != SPEC.uuid:
                 ended = (e.EndpointClosed(uuid, n, "hung up") for n in (0, 1))

@@ -66,15 +66,20 @@ for name, attempt in attempts.items():
 """
 
 
-def attempt(program: bytes) -> dict[str, str]:
-    """Try what the filter refuses, in a process that has it; return the outcomes."""
-    done = subprocess.run(
+def run_attempts(program: bytes) -> subprocess.CompletedProcess[str]:
+    """Try what the filter refuses, in a process that has it."""
+    return subprocess.run(
         [Path(sys.executable).resolve(), "-c", ATTEMPTS, program.hex()],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
+
+
+def attempt(program: bytes) -> dict[str, str]:
+    """Return the outcomes of `run_attempts`, by system call."""
+    done = run_attempts(program)
     assert done.stderr == ""
     return dict(line.split() for line in done.stdout.splitlines())
 
@@ -126,13 +131,7 @@ def test_without_the_binding_there_is_no_filter_and_that_is_logged_once(
 
 def test_a_filter_that_the_kernel_refuses_is_reported_and_survived() -> None:
     invalid = struct.pack("HBBI", 0xFFFF, 0, 0, 0)
-    done = subprocess.run(
-        [Path(sys.executable).resolve(), "-c", ATTEMPTS, invalid.hex()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_attempts(invalid)
     assert done.stderr == "no system call filter: [Errno 22] Invalid argument\n"
     assert done.stdout.splitlines()[0] == "fork EAGAIN"  # by RLIMIT_NPROC
 

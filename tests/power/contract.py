@@ -75,6 +75,20 @@ def _prepare(
     return driver, stack.enter_context(closing(driver.prepare(tree, group)))
 
 
+def _each_taken(
+    tree: CpuTree, topology: Topology
+) -> Iterator[tuple[ClockGroup, ScalingDriver, PreparedGroup]]:
+    """Take each group for one turn of a loop; afterwards all settings are as before."""
+    before = settings(tree, topology)
+    for group in topology.groups:
+        with ExitStack() as stack:
+            driver, prepared = _prepare(tree, group, stack)
+            driver.take(prepared)
+            yield group, driver, prepared
+            driver.restore(prepared)
+    assert settings(tree, topology) == before
+
+
 def check_every_online_cpu_is_in_one_group_or_has_a_reason(
     tree: CpuTree, topology: Topology
 ) -> None:
@@ -127,61 +141,43 @@ def check_taking_and_restoring_without_a_change_between(
 def check_what_another_program_changes_is_found(
     tree: CpuTree, topology: Topology
 ) -> None:
-    before = settings(tree, topology)
-    with ExitStack() as stack:
-        for group in topology.groups:
-            driver, prepared = _prepare(tree, group, stack)
-            low_khz, high_khz = group.steps.lowest_khz, group.steps.highest_khz
-            driver.take(prepared)
-            driver.write_clock(prepared, low_khz)
-            assert driver.find_drift(tree, prepared, low_khz) is None
-            _write(tree, group, "scaling_setspeed", str(high_khz))
-            change = driver.find_drift(tree, prepared, low_khz)
-            assert change is not None
-            assert change.startswith("the frequency was changed from "), change
-            assert driver.find_drift(tree, prepared, None) is None
-            _write(tree, group, "scaling_governor", "powersave")
-            change = driver.find_drift(tree, prepared, None)
-            assert change == "the governor was changed to 'powersave'", change
-            driver.take(prepared)
-            driver.write_clock(prepared, low_khz)
-            assert driver.find_drift(tree, prepared, low_khz) is None
-            driver.restore(prepared)
-    assert settings(tree, topology) == before
+    for group, driver, prepared in _each_taken(tree, topology):
+        low_khz, high_khz = group.steps.lowest_khz, group.steps.highest_khz
+        driver.write_clock(prepared, low_khz)
+        assert driver.find_drift(tree, prepared, low_khz) is None
+        _write(tree, group, "scaling_setspeed", str(high_khz))
+        change = driver.find_drift(tree, prepared, low_khz)
+        assert change is not None
+        assert change.startswith("the frequency was changed from "), change
+        assert driver.find_drift(tree, prepared, None) is None
+        _write(tree, group, "scaling_governor", "powersave")
+        change = driver.find_drift(tree, prepared, None)
+        assert change == "the governor was changed to 'powersave'", change
+        driver.take(prepared)
+        driver.write_clock(prepared, low_khz)
+        assert driver.find_drift(tree, prepared, low_khz) is None
 
 
 def check_a_frequency_within_the_kernel_s_limits_is_no_drift(
     tree: CpuTree, topology: Topology
 ) -> None:
-    before = settings(tree, topology)
-    with ExitStack() as stack:
-        for group in topology.groups:
-            driver, prepared = _prepare(tree, group, stack)
-            driver.take(prepared)
-            driver.write_clock(prepared, group.steps.highest_khz)
-            _write(tree, group, "scaling_max_freq", str(group.steps.lowest_khz))
-            # A kernel lowers the frequency, a file does not.
-            assert driver.find_drift(tree, prepared, group.steps.highest_khz) is None
-            value = before[group.path("scaling_max_freq")].decode()
-            _write(tree, group, "scaling_max_freq", value.strip())
-            driver.restore(prepared)
-    assert settings(tree, topology) == before
+    for group, driver, prepared in _each_taken(tree, topology):
+        original = tree.read(group.path("scaling_max_freq"))
+        driver.write_clock(prepared, group.steps.highest_khz)
+        _write(tree, group, "scaling_max_freq", str(group.steps.lowest_khz))
+        # A kernel lowers the frequency, a file does not.
+        assert driver.find_drift(tree, prepared, group.steps.highest_khz) is None
+        _write(tree, group, "scaling_max_freq", original)
 
 
 def check_every_written_step_becomes_the_frequency(
     tree: CpuTree, topology: Topology
 ) -> None:
-    before = settings(tree, topology)
-    with ExitStack() as stack:
-        for group in topology.groups:
-            driver, prepared = _prepare(tree, group, stack)
-            driver.take(prepared)
-            for khz in (*group.steps.khz, *reversed(group.steps.khz)):
-                driver.write_clock(prepared, khz)
-                assert tree.read_khz(group.path("scaling_setspeed")) == khz
-                assert read_current_khz(tree, group) == khz
-            driver.restore(prepared)
-    assert settings(tree, topology) == before
+    for group, driver, prepared in _each_taken(tree, topology):
+        for khz in (*group.steps.khz, *reversed(group.steps.khz)):
+            driver.write_clock(prepared, khz)
+            assert tree.read_khz(group.path("scaling_setspeed")) == khz
+            assert read_current_khz(tree, group) == khz
 
 
 def check_a_frequency_changes_no_other_group(tree: CpuTree, topology: Topology) -> None:

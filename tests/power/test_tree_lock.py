@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,20 +37,27 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock."""
+@contextmanager
+def running(program: str, root: Path, word: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program for the tree until it is killed; it has printed a word."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(root)],
+        [sys.executable, "-c", program, str(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == f"{word}\n"
         yield process
         process.kill()
+
+
+@pytest.fixture
+def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock."""
+    with running(HOLD, root, "held") as process:
+        yield process
 
 
 def test_another_daemon_is_refused_and_the_holder_is_named(
@@ -192,17 +200,8 @@ sys.stdin.read()
 @pytest.fixture
 def monitor(root: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that uses the lock file, as a monitor does."""
-    with subprocess.Popen(
-        [sys.executable, "-c", USE, str(root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "used\n"
+    with running(USE, root, "used") as process:
         yield process
-        process.kill()
 
 
 def test_the_monitor_of_a_killed_daemon_is_waited_for(
