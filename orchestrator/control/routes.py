@@ -170,7 +170,7 @@ class Routes:
 
 
 def _check_encoding(request: web.Request) -> None:
-    """Reject compressed bodies, which nobody needs for 64 KB.
+    """Reject compressed bodies: at most 64 KB need no compression.
 
     Raises:
         ControlError: 415, the body is encoded.

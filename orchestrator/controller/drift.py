@@ -4,8 +4,7 @@
 What the kernel runs is read at intervals, after a refused write, and when CPUs are
 switched; it is never only remembered. A group that has drifted is left as it is until
 the operator retakes it (`power.drift = "yield"`), or is taken back a few times before
-that (`"retake"`): two programs that take a CPU back from each other for ever would
-help neither.
+that (`"retake"`): otherwise two programs could take a CPU from each other without end.
 """
 
 from __future__ import annotations

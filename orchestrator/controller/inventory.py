@@ -341,7 +341,7 @@ class Inventory:
         return self.host_limits(steps).within(kernel.limits).within(boost)
 
     def group_window(self, number: int) -> Window:
-        """Return the steps that a clock group may have, whoever requests them."""
+        """Return the steps that a clock group may have, for any source of requests."""
         steps = self.groups[number].group.steps
         return window_of(steps, self.group_limits(number))
 

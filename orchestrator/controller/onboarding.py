@@ -216,7 +216,7 @@ def on_failed(inventory: Inventory, event: events.OnboardingFailed) -> list[Acti
 def on_removal_failed(
     inventory: Inventory, event: events.RemovalFailed
 ) -> list[Action]:
-    """Report that a guest did not release a device, whoever wanted to detach it."""
+    """Report that a guest did not release a device that a program detached."""
     record = inventory.domains.get(event.uuid)
     return [
         Report(
