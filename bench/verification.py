@@ -16,7 +16,6 @@ from bench.errors import BenchError
 from bench.figures import Verification
 from bench.workspace import make_workspace
 from orchestrator.config import PowerConfig
-from orchestrator.power.attribute import write_attribute
 from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal
@@ -60,8 +59,8 @@ def _measure(groups: HeldGroups, run_dir: Path, turns: int) -> Verification:
         groups.take(number)
         held = groups.held(number)
         if held is not None:
-            write_attribute(held.clock_fd, b"%d" % khz)
-            fds += (held.clock_fd, *held.original_fds)
+            held.writer.write(b"%d\n" % khz)
+            fds += (*held.writer.fds, *held.original_fds)
     limits = HeldLimits(
         groups.tree, LimitJournal(run_dir / LIMIT_JOURNAL_NAME, groups.tree)
     )

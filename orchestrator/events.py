@@ -399,6 +399,13 @@ class CpusSwitched:
 
 
 @dataclass(frozen=True, slots=True)
+class DriverReplaced:
+    """The kernel has replaced the scaling driver of a held group, or its mode."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupDrifted:
     """The settings of a taken group are not those that were made, in one reading."""
 
@@ -511,6 +518,7 @@ Event = (
     | GroupRestored
     | VerificationDue
     | CpusSwitched
+    | DriverReplaced
     | GroupDrifted
     | GroupRetaken
     | RequestRefused

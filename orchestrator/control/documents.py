@@ -432,7 +432,7 @@ class UnmanagedCpu(TypedDict):
     pcpu: int
     """Number of the CPU."""
     reason: str
-    """Why: offline, without cpufreq, unsupported scaling driver, ..."""
+    """Why: offline, without cpufreq, frequencies unknown, ..."""
 
 
 class CpuList(TypedDict):

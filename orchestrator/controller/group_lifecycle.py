@@ -114,6 +114,9 @@ class GroupEvent(Enum):
     """Another program changed its governor or its frequency, and keeps it."""
     RETAKEN = "retaken"
     """It is to be taken back from another program."""
+    REPLACED = "replaced"
+    """The kernel has replaced its scaling driver: the descriptors are useless, and the
+    originals are gone."""
     MONITOR_STARTED = "monitor-started"
     """A new monitor process has no descriptors."""
 
@@ -212,6 +215,11 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     ),
     **_unchanged(_E.DRIFTED, _S.IDLE, _S.PREPARED, _S.DRIFTED, _S.FAILED, *_UNDER_WAY),
     **_unchanged(_E.RETAKEN, _S.IDLE, _S.PREPARED, _S.FAILED, *_UNDER_WAY),
+    # An operation under way fails, and is retried.
+    (_S.PREPARED, _E.REPLACED): (_S.PREPARING, (*_GIVE_UP, PrepareGroup)),
+    (_S.TAKEN, _E.REPLACED): (_S.PREPARING_WANTED, (*_GIVE_UP, PrepareGroup)),
+    (_S.DRIFTED, _E.REPLACED): (_S.PREPARING_WANTED, (*_GIVE_UP, PrepareGroup)),
+    **_unchanged(_E.REPLACED, _S.IDLE, _S.FAILED, *_UNDER_WAY),
     (_S.TAKEN, _E.MONITOR_STARTED): (_S.TAKEN, (_hand_over_taken,)),
     **{
         (stage, _E.MONITOR_STARTED): (stage, (_hand_over,))

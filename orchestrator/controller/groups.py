@@ -203,6 +203,22 @@ def on_write_refused(inventory: Inventory, event: events.WriteRefused) -> list[A
     ]
 
 
+def on_driver_replaced(
+    _inventory: Inventory, _event: events.DriverReplaced
+) -> list[Action]:
+    """Read the CPUs again: the mechanism and the steps may be others."""
+    return [ReadTopology()]
+
+
+def replace(record: GroupRecord) -> list[Action]:
+    """Prepare a group again, with the originals and the mechanism that it has now."""
+    cpus, group = name_cpus(record.group.pcpus), record.group
+    text = f"{cpus}: the kernel replaced the scaling driver; it is now {group.driver}"
+    record.drift = record.reason = record.refused_errno = ""
+    record.suspicion = None
+    return [_report(group.number, text), *record.move(GroupEvent.REPLACED)]
+
+
 def on_override_set(inventory: Inventory, event: events.OverrideSet) -> list[Action]:
     """Fix a group at a frequency: take it, whatever the votes."""
     record = inventory.groups[event.group]

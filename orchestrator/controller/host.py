@@ -47,8 +47,11 @@ def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action
     actions = _report_unmanaged(old.unmanaged, new.unmanaged)
     for group in new.groups:
         record = inventory.groups.setdefault(group.number, GroupRecord(group))
-        if record.stage in (GroupStage.IDLE, GroupStage.FAILED):
+        is_replaced = record.group.identity != group.identity
+        if is_replaced or record.stage in (GroupStage.IDLE, GroupStage.FAILED):
             record.group = group
+        if is_replaced:
+            actions += groups.replace(record)
     present = {group.number for group in new.groups}
     # A group that we hold stays known while its CPUs are offline.
     for number in [n for n in inventory.groups if n not in present]:

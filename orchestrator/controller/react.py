@@ -151,6 +151,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.GroupRestored: groups.on_restored,
     events.VerificationDue: drift.on_verification_due,
     events.CpusSwitched: drift.on_cpus_switched,
+    events.DriverReplaced: groups.on_driver_replaced,
     events.GroupDrifted: drift.on_drifted,
     events.GroupRetaken: drift.on_retaken,
     events.RequestRefused: refusals.on_refused,

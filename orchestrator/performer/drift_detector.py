@@ -39,7 +39,7 @@ class DriftDetector:
         held_groups: HeldGroups,
         grant_of: Callable[[int], Grant],
         calls: CallPool,
-        post: Callable[[events.GroupDrifted], None],
+        post: Callable[[events.GroupDrifted | events.DriverReplaced], None],
     ) -> None:
         """Verify nothing yet.
 
@@ -68,6 +68,9 @@ class DriftDetector:
         found = []
         for number, grant in grants.items():
             at_s = time.monotonic()
+            if self._held_groups.is_replaced(number):
+                self._post(events.DriverReplaced(number))
+                continue
             change = self._held_groups.find_drift(number, grant.khz)
             if change is not None:
                 found.append((number, change, grant.writes, at_s))

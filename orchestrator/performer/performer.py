@@ -338,6 +338,12 @@ class Performer:
             logger.warning(
                 "cannot remove groups from the journal groups=%s: %s", groups, error
             )
+        for group in groups:
+            self._resume_limits(group)
+
+    def _resume_limits(self, group: int) -> None:
+        """Hold the limits of a group again that is not taken any more."""
+        self._post_limits(self._held_limits.resume(group))
 
     def _take(self, action: actions.TakeGroup) -> None:
         work = partial(self._work_take, action.group)
@@ -345,6 +351,8 @@ class Performer:
 
     def _work_take(self, group: int) -> None:
         try:
+            if self._held_groups.is_set_by_limits(group):
+                self._post_limits(self._held_limits.suspend(group))
             if renewed := self._held_groups.renew(group):
                 governor = renewed.group.governor
                 self._post(events.GroupRenewed(group, governor))
@@ -359,10 +367,11 @@ class Performer:
         if prepared := self._held_groups.held(command.group):
             originals = prepared.originals
             command = command._replace(
+                writer=prepared.group.mechanism,
                 originals=tuple(o.value.decode("latin-1") for o in originals),
                 taken_values=tuple(o.taken_value.decode("latin-1") for o in originals),
             )
-            fds = [prepared.clock_fd, *prepared.original_fds]
+            fds = [*prepared.writer.fds, *prepared.original_fds]
             self._monitor.send(command, fds)
 
     def _restore(self, action: actions.RestoreGroup) -> None:
@@ -377,6 +386,7 @@ class Performer:
             # the next start, or by `vmpower restore`.
             self._post(events.GroupFailed(group, str(error)))
         else:
+            self._resume_limits(group)
             self._post(events.GroupRestored(group))
 
     # the monitor

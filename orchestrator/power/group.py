@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.power.attribute import have_values
-from orchestrator.power.sysfs import policy_path
+from orchestrator.errors import SysfsError
+from orchestrator.power.attribute import have_values, restore_attributes
+from orchestrator.power.sysfs import first_line, policy_path
 
 if TYPE_CHECKING:
+    from orchestrator.power.sysfs import CpuTree
+    from orchestrator.power.writer import FrequencyWriter
     from orchestrator.values.domain import PCpu
     from orchestrator.values.frequencies import FrequencyTable
 
@@ -24,6 +28,12 @@ class ClockGroup:
     pcpus: frozenset[PCpu]
     """Its online CPUs."""
     driver: str
+    """The kernel's scaling driver."""
+    mechanism: str
+    """How its frequency is set; see `power.mechanisms`."""
+    identity: int
+    """Identifies the policy: the kernel creates another one when it replaces the
+    scaling driver or its mode, and descriptors of this one are useless then."""
     governor: str
     """Active at the time of reading."""
     min_khz: int
@@ -51,6 +61,11 @@ class Original:
     taken_value: bytes = b""
     """The attribute's value while the group is taken; empty: it varies."""
 
+    def is_changed_by_taking(self) -> bool:
+        """Whether the value shows that the group is taken."""
+        taken = first_line(self.taken_value)
+        return bool(taken) and taken != first_line(self.value)
+
 
 @dataclass(slots=True, kw_only=True)
 class PreparedGroup:
@@ -61,9 +76,8 @@ class PreparedGroup:
 
     group: ClockGroup
     originals: tuple[Original, ...]
-    """In the order of restoring: the governor is the last one."""
-    clock_fd: int
-    """Writable; accepts the frequency in kHz as decimal digits."""
+    """In the order of restoring."""
+    writer: FrequencyWriter
     original_fds: tuple[int, ...]
     """One per original, in the same order; readable and writable."""
     root: str = "/sys"
@@ -74,15 +88,52 @@ class PreparedGroup:
         """Return the absolute form of a path."""
         return f"{self.root}/{relative}"
 
+    def fd_of(self, path: str) -> int:
+        """Return the descriptor of one of the originals, by its path."""
+        paths = [original.path for original in self.originals]
+        return self.original_fds[paths.index(path)]
+
+    def read(self, tree: CpuTree, name: str) -> str:
+        """Read the current value of one of the originals, by its name.
+
+        Raises:
+            SysfsError: the kernel refused.
+        """
+        path = self.group.path(name)
+        return first_line(tree.read_fd(self.fd_of(path), path))
+
     def is_still_taken(self) -> bool:
         """Whether it is still as it was taken, as far as that can be read."""
         values = (original.taken_value for original in self.originals)
         return have_values(zip(self.original_fds, values, strict=True))
+
+    def is_replaced(self) -> bool:
+        """Whether the kernel has replaced the scaling driver, or its mode.
+
+        The descriptors are useless then, also if the driver returns.
+        """
+        try:
+            os.pread(self.original_fds[-1], 1, 0)
+        except OSError as error:
+            return error.errno == errno.ENODEV
+        return False
+
+    def restore(self) -> None:
+        """Restore the originals, as far as possible; idempotent.
+
+        Raises:
+            SysfsError: the kernel refused one; the others are restored.
+        """
+        fds = self.original_fds
+        values = (original.value for original in self.originals)
+        for fd, error in restore_attributes(zip(fds, values, strict=True)):
+            path = self.full_path(self.originals[fds.index(fd)].path)
+            raise SysfsError(path, error.errno or errno.EIO, "restore") from error
 
     def close(self) -> None:
         """Close the descriptors; the kernel's settings stay as they are."""
         if self.is_closed:
             return
         self.is_closed = True
-        for fd in {self.clock_fd, *self.original_fds}:
+        for fd in {*self.writer.fds, *self.original_fds}:
             os.close(fd)

@@ -13,15 +13,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import JournalError, NoCpufreqError, SysfsError
-from orchestrator.power.drivers.registry import find_driver
+from orchestrator.power.mechanisms.registry import find_mechanism
+from orchestrator.power.writer import LimitsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from orchestrator.errors import VmpowerError
-    from orchestrator.power.drivers.contract import ScalingDriver
     from orchestrator.power.group import ClockGroup, PreparedGroup
     from orchestrator.power.journal import Journal, Replay
+    from orchestrator.power.mechanisms.contract import Mechanism
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.topology import Topology
 
@@ -53,6 +54,11 @@ class HeldGroups:
     def held(self, number: int) -> PreparedGroup | None:
         """Return the descriptors and originals of a group, if it is held."""
         return self._held.get(number)
+
+    def is_set_by_limits(self, number: int) -> bool:
+        """Whether the frequency of a held group is set through its kernel limits."""
+        prepared = self._held.get(number)
+        return prepared is not None and isinstance(prepared.writer, LimitsWriter)
 
     def prepare(
         self, topology: Topology, numbers: Iterable[int]
@@ -88,7 +94,7 @@ class HeldGroups:
             raise NoCpufreqError(
                 f"policy{number} does not exist, or is not restored yet"
             )
-        return self._driver(group).prepare(self.tree, group)
+        return self._mechanism(group).prepare(self.tree, group)
 
     def renew(self, number: int) -> PreparedGroup | None:
         """Read the originals of a held group again, and journal them if they changed.
@@ -106,7 +112,7 @@ class HeldGroups:
         prepared = self._held[number]
         if number in self._taken:
             return None
-        renewed = self._driver(prepared.group).renew(self.tree, prepared)
+        renewed = self._mechanism(prepared.group).renew(self.tree, prepared)
         if renewed is not None:
             with self._journal_lock:
                 self._journal.renew(renewed)
@@ -128,7 +134,7 @@ class HeldGroups:
         was_taken = number in self._taken
         self._taken.add(number)
         try:
-            self._driver(prepared.group).take(prepared)
+            self._mechanism(prepared.group).take(prepared)
         except SysfsError:
             if was_taken:
                 self._unrestored.add(number)
@@ -147,13 +153,19 @@ class HeldGroups:
         prepared = self._held.get(number)
         if prepared is None or number not in self._taken:
             return None
-        driver = self._driver(prepared.group)
-        return driver.find_drift(self.tree, prepared, grant_khz)
+        mechanism = self._mechanism(prepared.group)
+        return mechanism.find_drift(self.tree, prepared, grant_khz)
+
+    def is_replaced(self, number: int) -> bool:
+        """Whether the kernel has replaced the scaling driver of a held group."""
+        prepared = self._held.get(number)
+        return prepared is not None and prepared.is_replaced()
 
     def restore(self, number: int) -> None:
         """Restore the originals of a taken group, which stays held.
 
-        A group whose governor was changed by another program stays as it is.
+        A group whose governor was changed by another program stays as it is, and so
+        does one whose scaling driver the kernel has replaced.
 
         Raises:
             SysfsError: the kernel refused one; the others are restored, and the journal
@@ -161,8 +173,10 @@ class HeldGroups:
         """
         prepared = self._held[number]
         self._unrestored.add(number)
-        if prepared.is_still_taken():
-            self._driver(prepared.group).restore(prepared)
+        if prepared.is_replaced():
+            logger.info("clock group %d: the kernel replaced its driver", number)
+        elif prepared.is_still_taken():
+            prepared.restore()
         else:
             logger.warning(
                 "clock group %d not restored: its governor was changed meanwhile",
@@ -231,5 +245,6 @@ class HeldGroups:
             return [str(error)]
         return [f"clock group {number}: {why}" for number, why in refused.items()]
 
-    def _driver(self, group: ClockGroup) -> ScalingDriver:
-        return find_driver(group.driver, fallback_governor=self._fallback_governor)
+    def _mechanism(self, group: ClockGroup) -> Mechanism:
+        fallback = self._fallback_governor
+        return find_mechanism(group.mechanism, fallback_governor=fallback)

@@ -91,6 +91,8 @@ class HeldLimits:
         """What the journal has: at least everything that is held."""
         self._has_own_boost: dict[int, bool] = {}
         self._latest: dict[int, KernelLimits] = {}
+        self._suspended: dict[int, KernelLimits] = {}
+        """The limits of groups that are left alone, as they were before."""
 
     def replay(self) -> Replay:
         """Restore the limits that a previous run has left, as far as possible.
@@ -151,6 +153,33 @@ class HeldLimits:
                 self._latest.clear()
             return self._reconcile({*numbers, *self._held})
 
+    def suspend(self, number: int) -> Mapping[int, KernelLimits]:
+        """Leave the limits of a clock group alone until `resume`; idempotent.
+
+        For a group whose frequency is set through its limits: what they are then is no
+        limit of others, and every frequency that is set is within the wanted ones.
+
+        Returns:
+            The limits of this group, if they have changed.
+        """
+        with self._lock:
+            if number in self._suspended:
+                return {}
+            changed = self._reconcile([number])
+            self._suspended[number] = self._latest[number]
+            return changed
+
+    def resume(self, number: int) -> Mapping[int, KernelLimits]:
+        """Read and hold the limits of a suspended group again; idempotent.
+
+        Returns:
+            The limits of this group, if they have changed.
+        """
+        with self._lock:
+            if self._suspended.pop(number, None) is None:
+                return {}
+            return self._reconcile([number])
+
     def restore_all(self) -> list[str]:
         """Restore every original; what is refused stays journalled.
 
@@ -159,6 +188,7 @@ class HeldLimits:
         """
         with self._lock:
             self._wanted.clear()
+            self._suspended.clear()
             self._reconcile(list(self._held))
             return [
                 f"limits of clock group {number}: {self._problem_of(number)}"
@@ -267,6 +297,10 @@ class HeldLimits:
         plans: dict[int, list[_Change]] = {}
         read: dict[int, KernelLimits] = {}
         for number in numbers:
+            if number in self._suspended:
+                off = self._is_boost_off(number, is_off=is_off)
+                read[number] = self._suspended[number]._replace(is_boost_off=off)
+                continue
             try:
                 limits, plans[number] = self._plan(number)
             except SysfsError as error:

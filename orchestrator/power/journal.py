@@ -6,9 +6,10 @@ changed, and removed after everything is restored. Whichever process dies in bet
 the next start or `vmpower restore` finds a complete journal, the older or the newer
 one: it is replaced by a rename, never written in place. Replaying it twice is harmless.
 
-A group is restored only while it is taken. If it has another governor than `userspace`,
-it was never taken, or the monitor has restored it already, or an operator has changed
-it since: it stays as it is.
+A group is restored only while it is taken. If it has another governor than the one with
+which it is taken, it was never taken, or the monitor has restored it already, or an
+operator has changed it since: it stays as it is. So does one whose scaling driver is
+another one now: the kernel has reset everything then.
 
 Root writes what a journal says. So a journal is read only if no other user can change
 it or its directory, and it may name only attributes that a scaling driver restores.
@@ -31,13 +32,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from orchestrator.errors import JournalError, SysfsError
 from orchestrator.power.attribute import restore_attributes
-from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.journal_document import (
     Document,
     decode_document,
     encode_document,
 )
-from orchestrator.power.sysfs import first_line
+from orchestrator.power.mechanisms.registry import ORIGINALS
+from orchestrator.power.sysfs import first_line, policy_path
+from orchestrator.power.writer import LimitsWriter
 from orchestrator.system.durable_file import (
     FileVersion,
     discard_partial,
@@ -95,6 +97,8 @@ class Journal:
         self._written: Mapping[int, tuple[Original, ...]] = {}
         """What is on disk, if the file is still of this version:"""
         self._version: FileVersion | None = None
+        self._drivers: dict[int, str] = {}
+        """The scaling driver of each group when it was journalled, if it is known."""
 
     def read(self) -> Mapping[int, tuple[Original, ...]]:
         """Read the originals that are journalled for this tree and boot, by group.
@@ -186,7 +190,7 @@ class Journal:
         for number, originals in {**found, **self._written}.items():
             if only is not None and number not in only:
                 continue
-            if not _is_taken(self._tree, originals):
+            if self._is_replaced(number) or not _is_taken(self._tree, originals):
                 left.append(number)
             elif refusal := _write_back(self._tree, originals):
                 kept[number] = refusal
@@ -215,12 +219,26 @@ class Journal:
         except OSError as error:
             raise self._failure("read", error) from error
         try:
-            return decode_document(data, self.ATTRIBUTES)
+            document = decode_document(data, self.ATTRIBUTES)
         except ValueError as error:
             raise _UnreadableError(
                 f"invalid restore journal {self._path}: {error}",
                 hint="replaying sets it aside",
             ) from error
+        self._drivers = {**document.drivers, **self._drivers}
+        return document
+
+    def _is_replaced(self, number: int) -> bool:
+        """Whether a group has another scaling driver than when it was journalled."""
+        known, current = self._drivers.get(number), self._read_driver(number)
+        return bool(known and current and known != current)
+
+    def _read_driver(self, number: int) -> str:
+        """Return the scaling driver of a group; empty: its CPUs are offline."""
+        try:
+            return self._tree.read(policy_path(number, "scaling_driver"))
+        except SysfsError:
+            return ""
 
     def _why_unusable(self, document: Document) -> str:
         if document.tree != self._tree.identity():
@@ -248,8 +266,13 @@ class Journal:
         if not groups:
             self.remove()
             return
+        for number in groups.keys() - self._drivers.keys():
+            self._drivers[number] = self._read_driver(number)
         document = Document(
-            tree=self._tree.identity(), boot_id=self._boot_id(), groups=groups
+            tree=self._tree.identity(),
+            boot_id=self._boot_id(),
+            groups=groups,
+            drivers={n: self._drivers[n] for n in groups if self._drivers[n]},
         )
         try:
             version = replace_durably(
@@ -273,6 +296,7 @@ class Journal:
         self, groups: Mapping[int, tuple[Original, ...]], version: FileVersion | None
     ) -> None:
         self._written, self._version = groups, version
+        self._drivers = {n: name for n, name in self._drivers.items() if n in groups}
 
     def _discard_partial(self) -> None:
         try:
@@ -296,14 +320,29 @@ class _UnreadableError(JournalError):
 
 def _is_taken(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
     """Whether a group is as it was taken, as far as that can be read."""
-    for original in originals:
-        taken_value = original.taken_value
+    evidence = [original for original in originals if original.is_changed_by_taking()]
+    if not evidence:
+        return _is_pinned(tree, originals)
+    for original in evidence:
         try:
-            if taken_value and tree.read(original.path) != first_line(taken_value):
+            if tree.read(original.path) != first_line(original.taken_value):
                 return False
         except SysfsError:  # its CPUs are offline: the write will be refused, too
             continue
     return True
+
+
+def _is_pinned(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
+    """Whether the limits of a group are one frequency, if they are originals."""
+    paths = [
+        original.path
+        for original in originals
+        if original.path.endswith(LimitsWriter.ATTRIBUTES)
+    ]
+    try:
+        return len({tree.read(path) for path in paths}) <= 1
+    except SysfsError:
+        return True
 
 
 def _write_back(tree: CpuTree, originals: tuple[Original, ...]) -> str:

@@ -9,11 +9,11 @@ a journal cannot be misused to write elsewhere.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.group import Original
+from orchestrator.power.mechanisms.registry import ORIGINALS
 from orchestrator.power.sysfs import MAX_VALUE_BYTES, policy_path
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Document:
     boot_id: str
     groups: Mapping[int, tuple[Original, ...]]
     """By clock group; originals are in the order of restoring."""
+    drivers: Mapping[int, str] = field(default_factory=dict)
+    """The scaling driver of each clock group, as far as it is known."""
 
 
 def encode_document(document: Document) -> bytes:
@@ -45,6 +47,7 @@ def encode_document(document: Document) -> bytes:
         "schema": SCHEMA,
         "boot_id": document.boot_id,
         "tree": document.tree,
+        "drivers": {str(n): name for n, name in sorted(document.drivers.items())},
         "groups": groups,
     }
     return json.dumps(content, indent=1).encode("ascii") + b"\n"
@@ -76,22 +79,31 @@ def decode_document(data: bytes, attributes: Collection[str] = ORIGINALS) -> Doc
     if content.get("schema") != SCHEMA:
         raise ValueError(f"schema {content.get('schema')!r}, expected {SCHEMA}")
     groups = _expect(content.get("groups"), dict, "groups")
+    drivers = _expect(content.get("drivers", {}), dict, "drivers")
     return Document(
         tree=_expect(content.get("tree"), str, "tree"),
         boot_id=_expect(content.get("boot_id"), str, "boot_id"),
         groups=dict(_decode_group(*item, attributes) for item in groups.items()),
+        drivers={
+            _decode_number(word): _expect(name, str, "a driver")
+            for word, name in drivers.items()
+        },
     )
 
 
 def _decode_group(
     word: str, entries: object, attributes: Collection[str]
 ) -> tuple[int, tuple[Original, ...]]:
-    if not (word.isascii() and word.isdigit() and word == str(int(word))):
-        raise ValueError(f"invalid clock group {word!r}")
-    number = int(word)
+    number = _decode_number(word)
     permitted = frozenset(policy_path(number, name) for name in attributes)
     listed = _expect(entries, list, "a clock group")
     return number, tuple(_decode_original(entry, permitted) for entry in listed)
+
+
+def _decode_number(word: str) -> int:
+    if not (word.isascii() and word.isdigit() and word == str(int(word))):
+        raise ValueError(f"invalid clock group {word!r}")
+    return int(word)
 
 
 def _decode_original(entry: object, permitted: frozenset[str]) -> Original:

@@ -54,9 +54,10 @@ class LimitJournal(Journal):
         if replay.set_aside:
             return {}, replay
         try:
-            groups = self.read()
             return {
-                number: _decode(number, groups[number]) for number in groups
+                number: _decode(number, originals)
+                for number, originals in self.read().items()
+                if not self._is_replaced(number)
             }, replay
         except ValueError as error:
             return {}, self._set_aside("unreadable", f"invalid limit journal: {error}")

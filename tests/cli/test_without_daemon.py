@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
-from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.journal import Journal
+from orchestrator.power.mechanisms.registry import find_mechanism
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
@@ -40,11 +40,11 @@ def leave_behind(tree: Path, journal: Path, pcpu_group: int = 2) -> None:
     cpus = CpuTree(tree)
     group = read_topology(cpus).group(pcpu_group)
     assert group is not None
-    driver = find_driver(group.driver)
-    prepared = driver.prepare(cpus, group)
+    mechanism = find_mechanism(group.mechanism)
+    prepared = mechanism.prepare(cpus, group)
     try:
         Journal(journal, cpus).record(prepared)
-        driver.take(prepared)
+        mechanism.take(prepared)
     finally:
         prepared.close()
 

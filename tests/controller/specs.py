@@ -40,6 +40,8 @@ def topology(cpus: int = 8, shared: int = 1, offline: Iterable[int] = ()) -> Top
                     number=first,
                     pcpus=pcpus,
                     driver="acpi-cpufreq",
+                    mechanism="setspeed",
+                    identity=1,
                     governor="schedutil",
                     min_khz=1_200_000,
                     max_khz=3_001_000,

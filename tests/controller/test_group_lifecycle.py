@@ -87,6 +87,7 @@ def test_descriptors_are_open_in_the_stages_that_say_so(
                 is_held = is_taken = False
         assert is_held == (stage in HELD)
         is_taken &= not (before in {S.TAKEN, S.DRIFTED} and stage is S.TAKING)
+        is_held &= event is not E.REPLACED or stage in HELD
         taken = {S.TAKEN, S.DRIFTED, S.RESTORING, S.RESTORING_WANTED}
         assert is_taken == (stage in taken)
 
@@ -103,6 +104,16 @@ def test_all_who_wait_for_a_take_are_answered(happenings: list[GroupEvent]) -> N
             is_waiting = False
     if is_waiting:
         assert stage in {S.PREPARING_WANTED, S.TAKING, S.RESTORING_WANTED}
+
+
+@pytest.mark.parametrize("stage", [S.PREPARED, S.TAKEN, S.DRIFTED])
+def test_a_group_whose_driver_was_replaced_is_prepared_again(stage: GroupStage) -> None:
+    prepared, actions = next_stage(stage, E.REPLACED, 0)
+    assert actions == [c.CloseGroup(0), a.DropGroup(0), a.PrepareGroup(0)]
+    after, actions = next_stage(prepared, E.PREPARED, 0)
+    assert actions[0] == c.HandOver(0, is_taken=False)
+    # The guest's votes have not ended: it is taken again.
+    assert (after is S.TAKING) == (stage is not S.PREPARED)
 
 
 @pytest.mark.parametrize("event", [E.DRIFTED, E.RETAKEN])

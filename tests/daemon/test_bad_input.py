@@ -213,15 +213,16 @@ def test_a_root_without_a_cpu_tree_is_refused(directory: Path, uri: str) -> None
     assert f"cannot open {directory}/nothing/devices/system/cpu" in daemon.log_text()
 
 
-def test_an_offline_cpu_an_unwritable_file_and_an_unknown_driver_are_distinguished(
+def test_an_offline_cpu_an_unwritable_file_and_unknown_steps_are_distinguished(
     directory: Path, tree: CpuTree
 ) -> None:
     switch_cpu(tree.root, 1, is_online=False)
     unwritable = tree.root / POLICY.format(2, "scaling_governor")
     unwritable.unlink()
     unwritable.symlink_to("/dev/full")
-    driver = tree.root / POLICY.format(3, "scaling_driver")
-    driver.write_text("speedy\n", encoding="ascii")
+    tree.root.joinpath(POLICY.format(3, "scaling_available_frequencies")).unlink()
+    highest = tree.root / POLICY.format(3, "cpuinfo_max_freq")
+    highest.write_text("fast\n", encoding="ascii")
     with guest_ends(directory, 1) as ends:
         domain = DriverDomain(
             name=GOOD, pins=("0", "1", "2", "3"), paths={0: ends[0].path}
@@ -237,7 +238,7 @@ def test_an_offline_cpu_an_unwritable_file_and_an_unknown_driver_are_distinguish
     assert reasons[0] == ""
     assert reasons[1] == "pinned to offline CPUs only: 1"
     assert "scaling_governor" in reasons[2]
-    assert "unsupported scaling driver 'speedy'" in reasons[3]
+    assert "invalid frequency 'fast'" in reasons[3]
 
 
 def test_a_frequency_that_the_kernel_refuses_is_refused_to_the_guest(

@@ -185,8 +185,9 @@ class BothSides:
         complete = command._replace(
             originals=tuple(o.value.decode() for o in originals),
             taken_values=tuple(o.taken_value.decode() for o in originals),
+            writer=prepared.group.mechanism,
         )
-        self._send(complete, (prepared.clock_fd, *prepared.original_fds))
+        self._send(complete, (*prepared.writer.fds, *prepared.original_fds))
 
     def _send(self, command: c.Decided, fds: tuple[int, ...] = ()) -> None:
         """Do the same as `Monitor.send`, into the queue."""

@@ -166,13 +166,16 @@ class InProcessMonitor:
                 file.write_text(value)
         fds = (os.open(path, os.O_RDWR), os.open(governor, os.O_RDWR))
         originals = (governor.read_text(),)
-        taken_values = ("userspace",)
-        self.apply(commands.HandOver(number, is_taken, originals, taken_values), fds)
+        command = commands.HandOver(
+            number, is_taken, originals, ("userspace",), "setspeed"
+        )
+        self.apply(command, fds)
 
     def refuse_writes(self, number: int = 0) -> None:
         """Hand over a frequency file that refuses writes, as for an offline CPU."""
         fd = os.open("/dev/full", os.O_RDWR)
-        self.apply(commands.HandOver(number, True, (), ()), (fd,))  # noqa: FBT003 - a message
+        command = commands.HandOver(number, is_taken=True, writer="setspeed")
+        self.apply(command, (fd,))
 
     def define_domain(
         self,

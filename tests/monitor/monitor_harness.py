@@ -25,6 +25,7 @@ from orchestrator.monitor.link.commands import (
     VCpuDefinition,
 )
 from orchestrator.power.group import ClockGroup, Original, PreparedGroup
+from orchestrator.power.writer import SetspeedWriter
 from orchestrator.values.domain import DomainId, PCpu
 from orchestrator.values.frequencies import table_from
 from orchestrator.values.refusal import Permission
@@ -115,6 +116,8 @@ class MonitorHarness:
             number=number,
             pcpus=frozenset({PCpu(number)}),
             driver="acpi-cpufreq",
+            mechanism="setspeed",
+            identity=1,
             governor=values["scaling_governor"].strip(),
             min_khz=LOWEST,
             max_khz=TURBO,
@@ -124,7 +127,7 @@ class MonitorHarness:
         prepared = PreparedGroup(
             group=group,
             originals=originals,
-            clock_fd=fds[0],
+            writer=SetspeedWriter(fds[:1]),
             original_fds=tuple(fds),
         )
         self._prepared[number] = prepared
@@ -146,8 +149,9 @@ class MonitorHarness:
             is_taken,
             originals=tuple(o.value.decode() for o in prepared.originals),
             taken_values=tuple(o.taken_value.decode() for o in prepared.originals),
+            writer=prepared.group.mechanism,
         )
-        self.monitor.send(command, [prepared.clock_fd, *prepared.original_fds])
+        self.monitor.send(command, [*prepared.writer.fds, *prepared.original_fds])
 
     def group(self, number: int = 0, *, override_khz: int | None = None) -> DefineGroup:
         return DefineGroup(

@@ -20,6 +20,7 @@ from orchestrator.channel.protocol import (
 from orchestrator.channel.recognition import MAX_PACKETS
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.process.share import MAX_PAUSE_NS, TURN_NS
+from orchestrator.power.writer import SetspeedWriter
 from orchestrator.values.refusal import Refusal
 from tests.monitor.in_process_monitor import (
     LOWEST,
@@ -347,10 +348,10 @@ def test_a_write_that_fails_on_the_fast_path_is_refused_too(
     monitor.request(guest, encode(Request(0, MIN)))
     clock = monitor.groups.clocks[0]
     with Path("/dev/full").open("wb", buffering=0) as full:
-        good, clock.write_fd = clock.write_fd, full.fileno()
+        good, clock.writer = clock.writer, SetspeedWriter([full.fileno()])
         assert monitor.request(guest, encode(Request(0, MAX))) == nack(0, MAX)
         assert monitor.request(guest, encode(Request(0, MAX)) * 2) == nack(0, MAX) * 2
-        clock.write_fd = good
+        clock.writer = good
     assert monitor.request(guest, encode(Request(0, MAX))) == ack(0, MAX)
     assert monitor.frequency() == TURBO
     assert monitor.counts() == {"acks": 2, "nacks": 3}
@@ -382,10 +383,10 @@ def test_a_planned_batch_refuses_exactly_what_the_kernel_refused(
     monitor.request(guest, encode(Request(0, MIN)) + encode(Request(1, MIN)))
     clock = monitor.groups.clocks[1]
     with Path("/dev/full").open("wb", buffering=0) as full:
-        good, clock.write_fd = clock.write_fd, full.fileno()
+        good, clock.writer = clock.writer, SetspeedWriter([full.fileno()])
         packets = encode(Request(1, MAX)) + encode(Request(0, MAX))
         assert monitor.request(guest, packets) == nack(1, MAX) + ack(0, MAX)
-        clock.write_fd = good
+        clock.writer = good
 
 
 # Many requests in one read

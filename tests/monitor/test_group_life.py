@@ -160,7 +160,10 @@ def test_a_closed_group_is_no_longer_written(
 
 def test_lost_descriptors_are_reported_as_a_refusal(monitor: InProcessMonitor) -> None:
     monitor.define_group()
-    monitor.apply(commands.HandOver(0, True, ("ondemand\n",), ("userspace",)), ())  # noqa: FBT003
+    command = commands.HandOver(
+        0, is_taken=True, originals=("ondemand\n",), taken_values=("",), writer="limits"
+    )
+    monitor.apply(command, ())
     assert monitor.reports == [reports.WriteRefused(0, 24)]
     assert _stage(monitor) is Stage.UNTAKEN
 

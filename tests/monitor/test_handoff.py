@@ -43,7 +43,13 @@ EXAMPLES: list[Message] = [
     commands.Hello(1, 30_000, None, None, 20_000, "\x00\xff"),
     commands.DefineGroup(3, table_from([3_001_000, 3_000_000]), Limits(0, 9), row=1),
     commands.DefineGroup(3, table_from([5]), Limits(), True, 5),  # noqa: FBT003
-    commands.HandOver(3, True, ("\x00\xff\n", "schedutil\n"), ("", "userspace")),  # noqa: FBT003
+    commands.HandOver(
+        3,
+        is_taken=True,
+        originals=("\x00\xff\n", "schedutil\n"),
+        taken_values=("", "userspace"),
+        writer="limits",
+    ),
     commands.DefineDomain(
         uuid="0",
         is_executing=True,

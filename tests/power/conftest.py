@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.power.drivers.acpi_cpufreq import AcpiCpufreq
 from orchestrator.power.journal import Journal
+from orchestrator.power.mechanisms.setspeed import Setspeed
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from orchestrator.power.group import PreparedGroup
 
-DRIVER = AcpiCpufreq()
+MECHANISM = Setspeed()
 GOVERNORS = ("performance", "powersave", "conservative", "ondemand")
 
 
@@ -41,6 +41,21 @@ def read_all(root: Path) -> dict[str, bytes]:
     return found
 
 
+def let_the_driver_choose(tree: CpuTree) -> None:
+    """Turn policies into those of a driver that chooses frequencies itself."""
+    for policy in (tree.cpu_dir / "cpufreq").glob("policy*"):
+        (policy / "scaling_available_frequencies").unlink()
+        for name, value in {
+            "scaling_available_governors": "performance powersave",
+            "scaling_driver": "intel_pstate",
+            "scaling_governor": "powersave",
+            "scaling_setspeed": "<unsupported>",
+            "base_frequency": "3000000",
+            "energy_performance_preference": "balance_power",
+        }.items():
+            (policy / name).write_text(f"{value}\n")
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Four simulated CPUs, each a clock group."""
@@ -54,7 +69,7 @@ def tree(root: Path) -> CpuTree:
 
 
 @pytest.fixture(
-    params=["single CPUs", "shared", "no turbo"]
+    params=["single CPUs", "shared", "no turbo", "active"]
     + ([real] if (real := os.environ.get("VMPOWER_CPU_ROOT")) else [])
 )
 def any_tree(request: pytest.FixtureRequest, tmp_path: Path) -> CpuTree:
@@ -67,6 +82,9 @@ def any_tree(request: pytest.FixtureRequest, tmp_path: Path) -> CpuTree:
             lay_out(directory, cpus=7, shared=3)
         case "no turbo":
             lay_out(directory, cpus=2, steps_khz=(2_400_000, 1_200_000))
+        case "active":
+            lay_out(directory, cpus=3)
+            let_the_driver_choose(CpuTree(directory))
         case real_root:
             return CpuTree(Path(real_root))
     return CpuTree(directory)
@@ -101,15 +119,15 @@ def prepared(tree: CpuTree, before: dict[str, bytes]) -> Iterator[list[PreparedG
     assert before
     with ExitStack() as stack:
         yield [
-            stack.enter_context(closing(DRIVER.prepare(tree, group)))
+            stack.enter_context(closing(MECHANISM.prepare(tree, group)))
             for group in read_topology(tree).groups
         ]
 
 
 def use(group: PreparedGroup) -> None:
     """Take a group and set its frequency, as the daemon does."""
-    DRIVER.take(group)
-    DRIVER.write_clock(group, group.group.steps.lowest_khz)
+    MECHANISM.take(group)
+    group.writer.write(b"%d\n" % group.group.steps.lowest_khz)
 
 
 def rewrite(path: Path, **changes: object) -> None:

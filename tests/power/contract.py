@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import SysfsError, TreeLockedError
 from orchestrator.limits import NO_LIMITS, Limits, window_of
 from orchestrator.power.attribute import restore_attributes
-from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import Journal
 from orchestrator.power.kernel_limits import MAX, MIN
 from orchestrator.power.limit_journal import LimitJournal
+from orchestrator.power.mechanisms.limits import PREFERENCE
+from orchestrator.power.mechanisms.registry import find_mechanism
+from orchestrator.power.steps import read_steps
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import (
     Topology,
@@ -38,8 +40,8 @@ from orchestrator.power.tree_lock import CpuTreeLock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from orchestrator.power.drivers.contract import ScalingDriver
     from orchestrator.power.group import ClockGroup, PreparedGroup
+    from orchestrator.power.mechanisms.contract import Mechanism
 
     Check = Callable[[CpuTree, Topology], None]
 
@@ -48,13 +50,18 @@ _WRITABLE = (
     "scaling_setspeed",
     "scaling_min_freq",
     "scaling_max_freq",
+    PREFERENCE,
 )
+_TAKEN = {"setspeed": "userspace", "limits": "performance"}
+"""The governor of a taken group, by mechanism."""
 
 
 def settings(tree: CpuTree, topology: Topology) -> dict[str, bytes]:
     """Read all attributes that may be changed."""
     paths = [group.path(name) for group in topology.groups for name in _WRITABLE]
-    return {path: tree.read_bytes(path) for path in paths}
+    return {
+        path: tree.read_bytes(path) for path in paths if (tree.root / path).exists()
+    }
 
 
 def set_distinct_governors(tree: CpuTree, topology: Topology) -> None:
@@ -64,28 +71,44 @@ def set_distinct_governors(tree: CpuTree, topology: Topology) -> None:
         (tree.root / group.path("scaling_governor")).write_text(f"{name}\n")
 
 
-def _driver(group: ClockGroup) -> ScalingDriver:
-    return find_driver(group.driver)
-
-
 def _prepare(
     tree: CpuTree, group: ClockGroup, stack: ExitStack
-) -> tuple[ScalingDriver, PreparedGroup]:
-    driver = _driver(group)
-    return driver, stack.enter_context(closing(driver.prepare(tree, group)))
+) -> tuple[Mechanism, PreparedGroup]:
+    mechanism = find_mechanism(group.mechanism)
+    return mechanism, stack.enter_context(closing(mechanism.prepare(tree, group)))
+
+
+def _set(prepared: PreparedGroup, khz: int) -> None:
+    """Set the frequency of a taken group, as the monitor does."""
+    prepared.writer.write(b"%d\n" % khz)
+
+
+def _runs_at(tree: CpuTree, group: ClockGroup, khz: int) -> bool:
+    """Whether the kernel shows a frequency as the one that was set."""
+    if group.mechanism == "setspeed":
+        names = ["scaling_setspeed", "scaling_cur_freq"]
+    else:
+        # The mechanisms that choose frequencies show the current one only on hardware.
+        names = [MIN, MAX]
+    return all(tree.read_khz(group.path(name)) == khz for name in names)
+
+
+def _wait_for_frequency(tree: CpuTree, group: ClockGroup, khz: int) -> None:
+    """Wait until a frequency is in effect; limits are applied from a work queue."""
+    _wait_until(lambda: _runs_at(tree, group, khz))
 
 
 def _each_taken(
     tree: CpuTree, topology: Topology
-) -> Iterator[tuple[ClockGroup, ScalingDriver, PreparedGroup]]:
+) -> Iterator[tuple[ClockGroup, Mechanism, PreparedGroup]]:
     """Take each group for one turn of a loop; afterwards all settings are as before."""
     before = settings(tree, topology)
     for group in topology.groups:
         with ExitStack() as stack:
-            driver, prepared = _prepare(tree, group, stack)
-            driver.take(prepared)
-            yield group, driver, prepared
-            driver.restore(prepared)
+            mechanism, prepared = _prepare(tree, group, stack)
+            mechanism.take(prepared)
+            yield group, mechanism, prepared
+            prepared.restore()
     assert settings(tree, topology) == before
 
 
@@ -104,7 +127,7 @@ def check_groups_offer_steps_within_what_the_kernel_allows(
 ) -> None:
     for group in topology.groups:
         assert group.min_khz <= group.max_khz
-        assert group.steps == _driver(group).read_steps(tree, group.number)
+        assert group.steps == read_steps(tree, group.number)
         assert window_of(group.steps, Limits(group.min_khz, group.max_khz)).low_khz >= (
             group.min_khz
         )
@@ -116,7 +139,6 @@ def check_preparing_changes_nothing(tree: CpuTree, topology: Topology) -> None:
     with ExitStack() as stack:
         for group in topology.groups:
             _, prepared = _prepare(tree, group, stack)
-            assert prepared.originals[-1].path == group.path("scaling_governor")
             assert len(prepared.originals) == len(prepared.original_fds)
             for original in prepared.originals:
                 assert original.value == before[original.path]
@@ -129,72 +151,100 @@ def check_taking_and_restoring_without_a_change_between(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            driver, prepared = _prepare(tree, group, stack)
-            driver.take(prepared)
-            assert read_governor(tree, group) == "userspace"
-            driver.take(prepared)
-            driver.restore(prepared)
-            driver.restore(prepared)
+            mechanism, prepared = _prepare(tree, group, stack)
+            mechanism.take(prepared)
+            assert read_governor(tree, group) == _TAKEN[group.mechanism]
+            mechanism.take(prepared)
+            prepared.restore()
+            prepared.restore()
     assert settings(tree, topology) == before
 
 
 def check_what_another_program_changes_is_found(
     tree: CpuTree, topology: Topology
 ) -> None:
-    for group, driver, prepared in _each_taken(tree, topology):
+    for group, mechanism, prepared in _each_taken(tree, topology):
         low_khz, high_khz = group.steps.lowest_khz, group.steps.highest_khz
-        driver.write_clock(prepared, low_khz)
-        assert driver.find_drift(tree, prepared, low_khz) is None
-        _write(tree, group, "scaling_setspeed", str(high_khz))
-        change = driver.find_drift(tree, prepared, low_khz)
+        _set(prepared, low_khz)
+        _wait_for_frequency(tree, group, low_khz)
+        assert mechanism.find_drift(tree, prepared, low_khz) is None
+        name, what = _FOREIGN[group.mechanism]
+        _write(tree, group, name, str(high_khz))
+        _wait_until(partial(_has_drifted, tree, mechanism, prepared, low_khz))
+        change = mechanism.find_drift(tree, prepared, low_khz)
         assert change is not None
-        assert change.startswith("the frequency was changed from "), change
-        assert driver.find_drift(tree, prepared, None) is None
+        assert change.startswith(what), change
+        assert mechanism.find_drift(tree, prepared, None) is None
         _write(tree, group, "scaling_governor", "powersave")
-        change = driver.find_drift(tree, prepared, None)
+        change = mechanism.find_drift(tree, prepared, None)
         assert change == "the governor was changed to 'powersave'", change
-        driver.take(prepared)
-        driver.write_clock(prepared, low_khz)
-        assert driver.find_drift(tree, prepared, low_khz) is None
+        mechanism.take(prepared)
+        _set(prepared, low_khz)
+        _wait_for_frequency(tree, group, low_khz)
+        assert mechanism.find_drift(tree, prepared, low_khz) is None
+
+
+_FOREIGN = {
+    "setspeed": ("scaling_setspeed", "the frequency was changed from "),
+    "limits": (MAX, "the limits were changed from "),
+}
+"""By mechanism: what another program writes, and how it is reported."""
+
+
+def _has_drifted(
+    tree: CpuTree, mechanism: Mechanism, prepared: PreparedGroup, khz: int
+) -> bool:
+    return mechanism.find_drift(tree, prepared, khz) is not None
 
 
 def check_a_frequency_within_the_kernel_s_limits_is_no_drift(
     tree: CpuTree, topology: Topology
 ) -> None:
-    for group, driver, prepared in _each_taken(tree, topology):
-        original = tree.read(group.path("scaling_max_freq"))
-        driver.write_clock(prepared, group.steps.highest_khz)
-        _write(tree, group, "scaling_max_freq", str(group.steps.lowest_khz))
-        # A kernel lowers the frequency, a file does not.
-        assert driver.find_drift(tree, prepared, group.steps.highest_khz) is None
-        _write(tree, group, "scaling_max_freq", original)
+    for group, mechanism, prepared in _each_taken(tree, topology):
+        original = tree.read(group.path(MAX))
+        _set(prepared, group.steps.highest_khz)
+        _wait_for_frequency(tree, group, group.steps.highest_khz)
+        _write(tree, group, MAX, str(group.steps.lowest_khz))
+        # A kernel lowers the frequency and the minimum, a file does not.
+        if tree.is_simulated and group.mechanism == "limits":
+            _write(tree, group, MIN, str(group.steps.lowest_khz))
+        _wait_until(partial(_is_same, tree, mechanism, prepared))
+        _write(tree, group, MAX, original)
+
+
+def _is_same(tree: CpuTree, mechanism: Mechanism, prepared: PreparedGroup) -> bool:
+    highest_khz = prepared.group.steps.highest_khz
+    return mechanism.find_drift(tree, prepared, highest_khz) is None
 
 
 def check_every_written_step_becomes_the_frequency(
     tree: CpuTree, topology: Topology
 ) -> None:
-    for group, driver, prepared in _each_taken(tree, topology):
+    for group, _, prepared in _each_taken(tree, topology):
         for khz in (*group.steps.khz, *reversed(group.steps.khz)):
-            driver.write_clock(prepared, khz)
-            assert tree.read_khz(group.path("scaling_setspeed")) == khz
-            assert read_current_khz(tree, group) == khz
+            _set(prepared, khz)
+            _wait_for_frequency(tree, group, khz)
 
 
 def check_a_frequency_changes_no_other_group(tree: CpuTree, topology: Topology) -> None:
     before = settings(tree, topology)
     with ExitStack() as stack:
         taken = [_prepare(tree, group, stack) for group in topology.groups]
-        for driver, prepared in taken:
-            driver.take(prepared)
-            driver.write_clock(prepared, prepared.group.steps.highest_khz)
-        for driver, prepared in taken:
-            driver.write_clock(prepared, prepared.group.steps.lowest_khz)
-            frequencies = [read_current_khz(tree, group) for group in topology.groups]
-            low = prepared.group.steps.lowest_khz
-            assert frequencies.count(low) == 1, frequencies
-            driver.write_clock(prepared, prepared.group.steps.highest_khz)
-        for driver, prepared in taken:
-            driver.restore(prepared)
+        for mechanism, prepared in taken:
+            mechanism.take(prepared)
+            _set(prepared, prepared.group.steps.highest_khz)
+        for _, prepared in taken:
+            low_khz = prepared.group.steps.lowest_khz
+            _set(prepared, low_khz)
+            _wait_for_frequency(tree, prepared.group, low_khz)
+            for group in topology.groups:
+                is_own = group.number == prepared.group.number
+                khz = low_khz if is_own else group.steps.highest_khz
+                assert _runs_at(tree, group, khz), group.number
+            _set(prepared, prepared.group.steps.highest_khz)
+            _wait_for_frequency(tree, prepared.group, group.steps.highest_khz)
+        for _, prepared in taken:
+            prepared.restore()
     assert settings(tree, topology) == before
 
 
@@ -205,31 +255,32 @@ def check_the_descriptors_alone_suffice_to_restore(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            driver, prepared = _prepare(tree, group, stack)
-            driver.take(prepared)
-            driver.write_clock(prepared, group.steps.lowest_khz)
+            mechanism, prepared = _prepare(tree, group, stack)
+            mechanism.take(prepared)
+            _set(prepared, group.steps.lowest_khz)
             values = [original.value for original in prepared.originals]
             fds = prepared.original_fds
             assert restore_attributes(zip(fds, values, strict=True)) == []
     assert settings(tree, topology) == before
 
 
-def check_a_frequency_found_in_userspace_is_restored(
+def check_a_frequency_found_as_it_is_set_is_restored(
     tree: CpuTree, topology: Topology
 ) -> None:
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            driver, outer = _prepare(tree, group, stack)
-            driver.take(outer)
-            driver.write_clock(outer, group.steps.lowest_khz)
+            mechanism, outer = _prepare(tree, group, stack)
+            mechanism.take(outer)
+            _set(outer, group.steps.lowest_khz)
+            _wait_for_frequency(tree, group, group.steps.lowest_khz)
             between = settings(tree, topology)
             _, inner = _prepare(tree, group, stack)
-            driver.take(inner)
-            driver.write_clock(inner, group.steps.highest_khz)
-            driver.restore(inner)
+            mechanism.take(inner)
+            _set(inner, group.steps.highest_khz)
+            inner.restore()
             assert settings(tree, topology) == between
-            driver.restore(outer)
+            outer.restore()
     assert settings(tree, topology) == before
 
 
@@ -239,10 +290,10 @@ def check_the_journal_restores_after_a_crash(tree: CpuTree, topology: Topology) 
         path = Path(directory) / "restore.json"
         with ExitStack() as stack:
             for group in topology.groups:
-                driver, prepared = _prepare(tree, group, stack)
+                mechanism, prepared = _prepare(tree, group, stack)
                 Journal(path, tree).record(prepared)
-                driver.take(prepared)
-                driver.write_clock(prepared, group.steps.lowest_khz)
+                mechanism.take(prepared)
+                _set(prepared, group.steps.lowest_khz)
         assert settings(tree, topology) != before
         replay = Journal(path, tree).replay()
         assert replay.restored == tuple(group.number for group in topology.groups)
@@ -282,36 +333,36 @@ def check_a_tree_has_one_holder(tree: CpuTree, topology: Topology) -> None:
     second.release()
 
 
-def kernel_check_a_frequency_is_refused_until_the_group_is_taken(
+def setspeed_check_a_frequency_is_refused_until_the_group_is_taken(
     tree: CpuTree, topology: Topology
 ) -> None:
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            driver, prepared = _prepare(tree, group, stack)
+            _, prepared = _prepare(tree, group, stack)
             assert len(prepared.originals) == 1
             with _refusal(errno.EINVAL):
-                driver.write_clock(prepared, group.steps.lowest_khz)
+                _set(prepared, group.steps.lowest_khz)
     assert settings(tree, topology) == before
 
 
-def kernel_check_fitting_agrees_with_the_kernel_s_bound(
+def setspeed_check_fitting_agrees_with_the_kernel_s_bound(
     tree: CpuTree, topology: Topology
 ) -> None:
     group = topology.groups[0]
     second = group.steps.down_from(group.steps.highest_khz)
     bound = tree.root / group.path("scaling_max_freq")
     with ExitStack() as stack:
-        driver, prepared = _prepare(tree, group, stack)
-        driver.take(prepared)
+        mechanism, prepared = _prepare(tree, group, stack)
+        mechanism.take(prepared)
         bound.write_text(f"{second}\n")
         limited = read_topology(tree).groups[0]
         assert limited.max_khz == second
-        driver.write_clock(prepared, group.steps.highest_khz)
-        assert read_current_khz(tree, group) == second
+        _set(prepared, group.steps.highest_khz)
+        _wait_until(lambda: read_current_khz(tree, group) == second)
         assert window_of(group.steps, Limits(0, limited.max_khz)).high_khz == second
         bound.write_text(f"{group.max_khz}\n")
-        driver.restore(prepared)
+        prepared.restore()
 
 
 def kernel_check_limits_hold_under_every_governor_without_any_request(
@@ -322,41 +373,37 @@ def kernel_check_limits_hold_under_every_governor_without_any_request(
     governor = tree.root / group.path("scaling_governor")
     original = governor.read_text()
     with _holding(tree) as (held, _):
-        for name, khz in (
-            ("performance", limits.max_khz),
-            ("powersave", limits.min_khz),
-            ("ondemand", None),
-            ("schedutil", None),
-        ):
+        frequencies = {"performance": limits.max_khz, "powersave": limits.min_khz}
+        for name in tree.read(group.path("scaling_available_governors")).split():
             governor.write_text(name)
             held.hold({group.number: limits})
             _wait_for_limits(tree, group, limits)
-            # The governor follows them at its next sample.
-            expected = Limits(khz, khz) if khz else limits
-            _wait_until(partial(_is_within, tree, group, expected))
+            if group.mechanism == "setspeed" and name != "userspace":
+                # The governor follows them at its next sample.
+                khz = frequencies.get(name)
+                expected = Limits(khz, khz) if khz else limits
+                _wait_until(partial(_is_within, tree, group, expected))
             held.restore_all()
-        governor.write_text("performance")
-        _wait_until(lambda: read_current_khz(tree, group) == group.steps.highest_khz)
     governor.write_text(original)
 
 
-def kernel_check_a_frequency_above_a_held_limit_is_set_when_the_limit_ends(
+def setspeed_check_a_frequency_above_a_held_limit_is_set_when_the_limit_ends(
     tree: CpuTree, topology: Topology
 ) -> None:
     group = topology.groups[0]
     before = settings(tree, topology)
     with ExitStack() as stack:
-        driver, prepared = _prepare(tree, group, stack)
+        mechanism, prepared = _prepare(tree, group, stack)
         held, _ = stack.enter_context(_holding(tree))
         limits = _narrower(group)
-        driver.take(prepared)
+        mechanism.take(prepared)
         held.hold({group.number: limits})
         _wait_for_limits(tree, group, limits)
-        driver.write_clock(prepared, group.steps.highest_khz)
+        _set(prepared, group.steps.highest_khz)
         assert read_current_khz(tree, group) == limits.max_khz
         held.hold({group.number: NO_LIMITS})
         _wait_until(lambda: read_current_khz(tree, group) == group.steps.highest_khz)
-        driver.restore(prepared)
+        prepared.restore()
     assert settings(tree, topology) == before
 
 
@@ -383,30 +430,85 @@ def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
 ) -> None:
     before = settings(tree, topology)
     group = topology.groups[-1]
+    low_khz = group.steps.lowest_khz
     with ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "restore.json"
-        driver, prepared = _prepare(tree, group, stack)
+        mechanism, prepared = _prepare(tree, group, stack)
         journal = Journal(path, tree)
         journal.record(prepared)
-        driver.take(prepared)
-        driver.write_clock(prepared, group.steps.lowest_khz)
+        mechanism.take(prepared)
+        _set(prepared, low_khz)
+        _wait_for_frequency(tree, group, low_khz)
         _switch(tree, group, "0")
         assert read_topology(tree).group(group.number) is None
         assert set(read_topology(tree).unmanaged) == group.pcpus
         with _refusal(errno.EBUSY):
-            driver.write_clock(prepared, group.steps.lowest_khz)
-        assert driver.find_drift(tree, prepared, group.steps.lowest_khz) is None
+            _set(prepared, low_khz)
+        assert mechanism.find_drift(tree, prepared, low_khz) is None
+        assert not prepared.is_replaced()
         with _refusal(errno.EBUSY):
-            driver.restore(prepared)
+            prepared.restore()
         assert set(journal.replay().kept) == {group.number}
         _switch(tree, group, "1")
-        # The governor is still userspace, the frequency is lost: it is written again.
-        assert driver.find_drift(tree, prepared, group.steps.lowest_khz) is not None
-        assert read_governor(tree, group) == "userspace"
-        driver.write_clock(prepared, group.steps.lowest_khz)
-        assert read_current_khz(tree, group) == group.steps.lowest_khz
+        assert read_governor(tree, group) == _TAKEN[group.mechanism]
+        # Some drivers lose the frequency: it is written again.
+        _set(prepared, low_khz)
+        _wait_for_frequency(tree, group, low_khz)
+        assert mechanism.find_drift(tree, prepared, low_khz) is None
+        assert not prepared.is_replaced()
+        assert read_topology(tree).group(group.number) == read_topology(tree).groups[-1]
         assert journal.replay().restored == (group.number,)
+    _wait_until(lambda: settings(tree, topology) == before)
+
+
+def limits_check_a_restored_preference_is_that_from_before(
+    tree: CpuTree, topology: Topology
+) -> None:
+    group = topology.groups[0]
+    preference = tree.root / group.path(PREFERENCE)
+    if not preference.exists():
+        return
+    before = settings(tree, topology)
+    governor = tree.root / group.path("scaling_governor")
+    governor.write_text("powersave\n")
+    for word in ("balance_power", "power"):
+        preference.write_text(f"{word}\n")
+        with ExitStack() as stack:
+            mechanism, prepared = _prepare(tree, group, stack)
+            mechanism.take(prepared)
+            assert tree.read(group.path(PREFERENCE)) == "performance"
+            prepared.restore()
+        assert tree.read(group.path(PREFERENCE)) == word
+    _restore(tree, group, before)
     assert settings(tree, topology) == before
+
+
+def limits_check_what_is_set_is_not_taken_for_a_limit_of_others(
+    tree: CpuTree, topology: Topology
+) -> None:
+    group = topology.groups[0]
+    before = settings(tree, topology)
+    with ExitStack() as stack:
+        mechanism, prepared = _prepare(tree, group, stack)
+        held, _ = stack.enter_context(_holding(tree))
+        own = held.refresh([group.number], is_complete=True)[group.number]
+        held.suspend(group.number)
+        mechanism.take(prepared)
+        _set(prepared, group.steps.lowest_khz)
+        _wait_for_frequency(tree, group, group.steps.lowest_khz)
+        found = held.refresh([group.number], is_complete=True)[group.number]
+        assert found.limits == own.limits
+        held.hold({group.number: _narrower(group)})
+        assert _runs_at(tree, group, group.steps.lowest_khz)
+        prepared.restore()
+        held.resume(group.number)
+        _wait_for_limits(tree, group, _narrower(group))
+    _wait_until(lambda: settings(tree, topology) == before)
+
+
+def _restore(tree: CpuTree, group: ClockGroup, before: dict[str, bytes]) -> None:
+    for name in ("scaling_governor", PREFERENCE):
+        (tree.root / group.path(name)).write_bytes(before[group.path(name)])
 
 
 def _write(tree: CpuTree, group: ClockGroup, name: str, value: str) -> None:
@@ -457,7 +559,7 @@ def _refusal(number: int) -> Iterator[None]:
     """Expect a refusal of the kernel with a certain errno."""
     try:
         yield
-    except SysfsError as error:
+    except (SysfsError, OSError) as error:
         assert error.errno == number, error  # noqa: PT017 - no pytest in a guest
     else:
         raise AssertionError(f"accepted, expected {errno.errorcode[number]}")
@@ -466,7 +568,8 @@ def _refusal(number: int) -> Iterator[None]:
 def find_checks(prefix: str = "check_") -> tuple[Check, ...]:
     """Return the checks above, in their order in the file.
 
-    Those that begin with ``kernel_check_`` need a real kernel, which refuses writes.
+    Those that begin with ``kernel_check_`` need a real kernel, which refuses writes,
+    and so do those that begin with the name of a mechanism.
     """
     names = [name for name in globals() if name.startswith(prefix)]
     return tuple(globals()[name] for name in names)
@@ -478,7 +581,8 @@ def main(root: str) -> int:
     set_distinct_governors(tree, read_topology(tree))
     checks = find_checks()
     if not tree.is_simulated:
-        checks += find_checks("kernel_check_")
+        mechanism = read_topology(tree).groups[0].mechanism
+        checks += find_checks("kernel_check_") + find_checks(f"{mechanism}_check_")
     for check in checks:
         check(tree, read_topology(tree))
         sys.stdout.write(f"ok {check.__name__}\n")

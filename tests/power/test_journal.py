@@ -17,7 +17,7 @@ from orchestrator.power.journal import Journal, Replay
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.topology import read_governor, read_topology
-from tests.power.conftest import DRIVER, read_all, rewrite, use
+from tests.power.conftest import MECHANISM, read_all, rewrite, use
 
 if TYPE_CHECKING:
     from orchestrator.power.group import PreparedGroup
@@ -93,7 +93,7 @@ def test_the_frequency_of_a_group_found_in_userspace_is_restored(
     group = read_topology(tree).groups[0]
     (tree.root / group.path("scaling_governor")).write_text("userspace\n")
     before = read_all(tree.root)
-    with closing(DRIVER.prepare(tree, group)) as prepared:
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
         journal.record(prepared)
         use(prepared)
     assert read_all(tree.root) != before
@@ -360,7 +360,7 @@ def test_the_oldest_originals_of_a_group_are_kept(
 ) -> None:
     journal.record(prepared[0])
     use(prepared[0])
-    with closing(DRIVER.prepare(tree, prepared[0].group)) as again:
+    with closing(MECHANISM.prepare(tree, prepared[0].group)) as again:
         assert again.originals != prepared[0].originals
         journal.record(again, prepared[1])
     assert journal.read() == {

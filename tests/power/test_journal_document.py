@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import JournalError
-from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.group import Original
 from orchestrator.power.journal import Journal
 from orchestrator.power.journal_document import (
@@ -18,6 +17,7 @@ from orchestrator.power.journal_document import (
     decode_document,
     encode_document,
 )
+from orchestrator.power.mechanisms.registry import ORIGINALS
 from orchestrator.power.sysfs import CPU_DIR, CpuTree, policy_path
 from tests.power.conftest import read_all, rewrite, use
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.power.drivers.registry import ORIGINALS
 from orchestrator.power.group import Original
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.journal_document import (
@@ -21,6 +20,7 @@ from orchestrator.power.journal_document import (
     decode_document,
     encode_document,
 )
+from orchestrator.power.mechanisms.registry import ORIGINALS
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CPU_DIR, CpuTree, policy_path
 from tests.mutations import mutated

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.errors import NoCpufreqError, SysfsError
-from orchestrator.power.drivers.registry import find_driver
+from orchestrator.errors import SysfsError
 from orchestrator.power.simulated import lay_out, switch_cpu
 from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from orchestrator.power.topology import (
@@ -106,14 +105,8 @@ def test_a_stale_affected_cpus_does_not_bring_a_cpu_online(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "word"),
     [
-        (
-            "scaling_driver",
-            "intel_cpufreq\n",
-            "unsupported scaling driver 'intel_cpufreq'",
-        ),
-        ("scaling_driver", "", "unsupported scaling driver ''"),
         ("scaling_driver", None, "scaling_driver: ENOENT"),
-        ("scaling_available_frequencies", None, "ENOENT"),
+        ("scaling_available_governors", None, "scaling_available_governors: ENOENT"),
         ("scaling_available_frequencies", "\n", "no frequency"),
         ("scaling_available_frequencies", "fast slow\n", "fast"),
         ("scaling_governor", None, "scaling_governor: ENOENT"),
@@ -132,6 +125,39 @@ def test_an_unusable_cpu_has_a_reason_and_the_rest_is_used(
     assert [group.number for group in topology.groups] == [0, 2, 3]
     assert list(topology.unmanaged) == [1]
     assert word in topology.unmanaged[PCpu(1)]
+
+
+@pytest.mark.parametrize(
+    ("governors", "mechanism"),
+    [
+        ("conservative userspace powersave performance schedutil", "setspeed"),
+        # The kernel loads the governor's module.
+        ("performance schedutil", "setspeed"),
+        ("performance powersave", "limits"),
+        ("powersave performance ", "limits"),
+    ],
+)
+def test_the_mechanism_is_what_the_kernel_offers_whatever_the_driver(
+    root: Path, governors: str, mechanism: str
+) -> None:
+    file = policy(root, 1) / "scaling_available_governors"
+    file.write_text(f"{governors}\n")
+    (policy(root, 1) / "scaling_driver").write_text("unheard-of\n")
+    group = read_topology(CpuTree(root)).group(1)
+    assert group is not None
+    assert (group.driver, group.mechanism) == ("unheard-of", mechanism)
+
+
+def test_a_policy_that_the_kernel_created_again_has_another_identity(
+    root: Path,
+) -> None:
+    before, outline = read_topology(CpuTree(root)), read_outline(CpuTree(root))
+    policy(root, 1).rename(root / "old")
+    shutil.copytree(root / "old", policy(root, 1), symlinks=True)
+    after = read_topology(CpuTree(root))
+    changed = [a for a, b in zip(before.groups, after.groups, strict=True) if a != b]
+    assert [group.number for group in changed] == [1]
+    assert read_outline(CpuTree(root)) != outline
 
 
 def test_directories_with_other_names_are_ignored(root: Path) -> None:
@@ -164,12 +190,6 @@ def test_the_host_s_own_tree_can_be_read() -> None:
     topology = read_topology(CpuTree.host())
     grouped = {pcpu for group in topology.groups for pcpu in group.pcpus}
     assert topology.online <= grouped | topology.unmanaged.keys()
-
-
-def test_an_unknown_driver_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(NoCpufreqError, match="'intel_pstate'") as caught:
-        find_driver("intel_pstate")
-    assert "acpi-cpufreq" in caught.value.hint
 
 
 def test_the_outline_shows_changes_of_cpus_and_policies(tree: CpuTree) -> None:

@@ -7,82 +7,20 @@ Source: Documentation/admin-guide/pm/{intel_pstate,amd-pstate}.rst of the kernel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cli.doctor.diagnosis import check, error, warning
 from cli.doctor.facts.cpus import CpufreqPolicy, Cpus
 from cli.doctor.facts.kernel import Kernel
-from orchestrator.power.drivers.registry import DRIVERS
 from orchestrator.power.topology import NO_CPUFREQ
 from orchestrator.values.cpuset import format_cpulist
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from cli.doctor.diagnosis import Finding
 
 USERSPACE = "userspace"
-AUTONOMOUS_DRIVERS = frozenset({"intel_pstate", "amd-pstate-epp"})
-"""Drivers in active mode: without the governor `userspace`. The others have it, whether
-vmpower supports them or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class DriverSwitch:
-    """How to switch from one scaling driver to another."""
-
-    driver: str
-    """The new driver."""
-    parameter: str
-    """For the kernel's command line."""
-    command: str = ""
-    """For the running kernel; empty: needs a reboot."""
-
-
-_CPU_DIR = "/sys/devices/system/cpu"
-_AMD = f"{_CPU_DIR}/amd_pstate/status"
-_INTEL = f"{_CPU_DIR}/intel_pstate/status"
-_INTEL_OFF = DriverSwitch("acpi-cpufreq", "intel_pstate=disable")
-_AMD_OFF = DriverSwitch("acpi-cpufreq", "amd_pstate=disable")
-_AMD_PASSIVE = DriverSwitch(
-    "amd-pstate", "amd_pstate=passive", f"echo passive > {_AMD}"
-)
-DRIVER_SWITCHES: dict[str, tuple[DriverSwitch, ...]] = {
-    "intel_pstate": (
-        DriverSwitch(
-            "intel_cpufreq", "intel_pstate=passive", f"echo passive > {_INTEL}"
-        ),
-        _INTEL_OFF,
-    ),
-    "intel_cpufreq": (_INTEL_OFF,),
-    "amd-pstate-epp": (_AMD_PASSIVE, _AMD_OFF),
-    "amd-pstate": (_AMD_OFF,),
-}
-"""By the current driver, the best first; some lead to drivers without support here."""
-
-
-def find_switch(driver: str, supported: Collection[str]) -> DriverSwitch | None:
-    """Find the best switch from a driver to a supported one."""
-    return next(
-        (
-            switch
-            for switch in DRIVER_SWITCHES.get(driver, ())
-            if switch.driver in supported
-        ),
-        None,
-    )
-
-
-@check(Cpus)
-def driver_unusable(cpus: Cpus) -> Iterator[Finding]:
-    """CPUs whose scaling driver vmpower does not support."""
-    for driver, pcpus in _by_driver(cpus).items():
-        if driver and driver not in DRIVERS:
-            what = f"vmpower does not support the scaling driver {driver}"
-            if driver in AUTONOMOUS_DRIVERS:
-                what += ", which chooses frequencies itself"
-            yield error(f"CPU {format_cpulist(pcpus)}", what, _fix(driver))
 
 
 def _by_driver(cpus: Cpus) -> dict[str, set[int]]:
@@ -90,17 +28,6 @@ def _by_driver(cpus: Cpus) -> dict[str, set[int]]:
     for policy in cpus.policies:
         found.setdefault(policy.driver, set()).update(policy.pcpus)
     return {driver: pcpus for driver, pcpus in found.items() if pcpus}
-
-
-def _fix(driver: str) -> str:
-    switch = find_switch(driver, DRIVERS)
-    if switch is None:
-        supported = ", ".join(sorted(DRIVERS))
-        return f"leave these CPUs to the kernel; vmpower supports {supported}"
-    fix = f"boot with '{switch.parameter}' on the kernel command line"
-    if switch.command:
-        fix += f", or until the next boot: {switch.command}"
-    return f"{fix}; the driver is then {switch.driver}"
 
 
 @check(Cpus, Kernel)
@@ -131,7 +58,7 @@ def governor_missing(cpus: Cpus, kernel: Kernel) -> Iterator[Finding]:
     affected = {
         pcpu
         for policy in cpus.policies
-        if _needs_userspace(policy) and kernel.has_userspace_module is False
+        if _needs_userspace(cpus, policy) and kernel.has_userspace_module is False
         for pcpu in policy.pcpus
     }
     if affected:
@@ -143,13 +70,10 @@ def governor_missing(cpus: Cpus, kernel: Kernel) -> Iterator[Finding]:
         )
 
 
-def _needs_userspace(policy: CpufreqPolicy) -> bool:
-    return (
-        policy.driver in DRIVERS
-        and bool(policy.governors)
-        and USERSPACE not in policy.governors
-        and policy.driver not in AUTONOMOUS_DRIVERS
-    )
+def _needs_userspace(cpus: Cpus, policy: CpufreqPolicy) -> bool:
+    group = cpus.topology.group(policy.number)
+    is_set_by_governor = group is not None and group.mechanism == "setspeed"
+    return is_set_by_governor and USERSPACE not in policy.governors
 
 
 @check(Cpus)

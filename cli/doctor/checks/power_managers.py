@@ -10,7 +10,7 @@ from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.power_managers import PowerManagers
 from cli.doctor.facts.service import Service
 from cli.doctor.target import Target
-from orchestrator.power.drivers.acpi_cpufreq import USERSPACE
+from orchestrator.power.mechanisms.setspeed import USERSPACE
 from orchestrator.values.cpuset import name_cpus
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ class UnmanagedCpu(Document):
     pcpu: CpuNumber
     """Number of the CPU."""
     reason: str
-    """Why: offline, without cpufreq, unsupported scaling driver, ..."""
+    """Why: offline, without cpufreq, frequencies unknown, ..."""
 
 
 class CpuList(Document):

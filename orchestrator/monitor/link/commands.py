@@ -72,16 +72,18 @@ class DefineGroup(NamedTuple):
 
 
 class HandOver(NamedTuple):
-    """A group's descriptors: its frequency file's, then one per original."""
+    """A group's descriptors: its writer's, then one per original."""
 
     group: int
     is_taken: bool
     """Whether its governor has been switched; its frequency is then written at once."""
     originals: tuple[str, ...] = ()
     """Values of the attributes; each character stands for a byte. Filled in by the
-    performer."""
+    performer, as is what follows."""
     taken_values: tuple[str, ...] = ()
     """The value of each attribute while the group is taken; empty: it varies."""
+    writer: str = ""
+    """Name of the writer (see `power.writer`)."""
 
 
 class AnswerTake(NamedTuple):

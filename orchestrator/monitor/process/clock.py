@@ -8,16 +8,14 @@ import os
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.power.attribute import (
-    have_values,
-    restore_attributes,
-    write_attribute,
-)
+from orchestrator.power.attribute import have_values, restore_attributes
+from orchestrator.power.writer import UNUSABLE, WRITERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.monitor.arbiter import Group
+    from orchestrator.power.writer import FrequencyWriter
 
 NOT_GRANTED = 0
 """In place of kHz: nothing was written, or the frequency is not known."""
@@ -54,7 +52,7 @@ class Clock:
         "refused_errno",
         "retry_at_ns",
         "stage",
-        "write_fd",
+        "writer",
         "writes",
     )
 
@@ -63,8 +61,8 @@ class Clock:
         self.index = index
         """Where its row begins in the shared table."""
         self.stage = Stage.UNTAKEN
-        self.write_fd = -1
-        """Of the attribute that sets the frequency; -1: not handed over."""
+        self.writer: FrequencyWriter = UNUSABLE
+        """Sets the frequency; owns its descriptors through this object."""
         self._originals: tuple[tuple[int, bytes, bytes], ...] = ()
         """For each attribute: its descriptor, its original value, and its value while
         the group is taken (empty: it varies)."""
@@ -84,16 +82,25 @@ class Clock:
     @property
     def is_handed_over(self) -> bool:
         """Whether the descriptors have been received."""
-        return self.write_fd >= 0
+        return self.writer is not UNUSABLE
 
     def take_over(
-        self, fds: Sequence[int], originals: Sequence[tuple[bytes, bytes]]
-    ) -> None:
-        """Own new descriptors: the frequency's, then one per original in its order."""
+        self, writer: str, fds: Sequence[int], originals: Sequence[tuple[bytes, bytes]]
+    ) -> bool:
+        """Own new descriptors: the writer's, then one per original in its order.
+
+        Returns:
+            False: there are fewer or more, and none of them is owned.
+        """
+        kind = WRITERS[writer]
+        count = len(kind.ATTRIBUTES)
+        if len(fds) != count + len(originals):
+            return False
         self.close()
-        self.write_fd = fds[0]
-        pairs = zip(fds[1:], originals, strict=True)
+        self.writer = kind(fds[:count])
+        pairs = zip(fds[count:], originals, strict=True)
         self._originals = tuple((fd, *original) for fd, original in pairs)
+        return True
 
     def write(self, khz: int) -> int:
         """Set the frequency.
@@ -102,7 +109,7 @@ class Clock:
             0, or the errno with which the kernel refused.
         """
         try:
-            write_attribute(self.write_fd, b"%d" % khz)
+            self.writer.write(b"%d\n" % khz)
         except OSError as error:
             return error.errno or -1
         self.khz = khz
@@ -118,8 +125,8 @@ class Clock:
 
     def close(self) -> None:
         """Close the descriptors and forget them."""
-        fds = {self.write_fd, *(fd for fd, _, _ in self._originals)} - {-1}
-        self.write_fd = -1
+        fds = {*self.writer.fds, *(fd for fd, _, _ in self._originals)} - {-1}
+        self.writer = UNUSABLE
         self._originals = ()
         self.khz = NOT_GRANTED
         for fd in fds:

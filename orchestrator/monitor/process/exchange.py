@@ -18,7 +18,6 @@ Source: docs/design.md, "Guest packet".
 from __future__ import annotations
 
 from itertools import takewhile
-from os import pwrite
 from time import monotonic_ns, thread_time_ns
 from typing import TYPE_CHECKING
 
@@ -150,7 +149,7 @@ class Exchange:
         if clock.khz == grant_khz:
             return True
         try:
-            pwrite(clock.write_fd, data, 0)
+            clock.writer.write(data)
         except OSError as error:
             self._groups.on_write_refused(clock, error.errno or -1)
             return False

@@ -122,12 +122,11 @@ class Registry:
         clock = self._groups.clocks.get(message.group)
         known = zip(message.originals, message.taken_values, strict=True)
         originals = [(o.encode("latin-1"), t.encode("latin-1")) for o, t in known]
-        if clock is None or len(fds) != 1 + len(originals):
+        if clock is None or not clock.take_over(message.writer, fds, originals):
             _close_all(fds)
             # Descriptors are lost only if this process may open no more.
             self._report(reports.WriteRefused(message.group, errno.EMFILE))
             return
-        clock.take_over(fds, originals)
         if message.is_taken:
             self._take(clock)
         elif clock.stage is not Stage.WANTED:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.limits import Limits
-from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
+from orchestrator.power.mechanisms.registry import find_mechanism
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
@@ -123,11 +123,11 @@ def test_another_holder_of_the_tree_is_an_error(tmp_path: Path) -> None:
 
 def leave_behind(tree: CpuTree, journal: Path) -> None:
     group = read_topology(tree).groups[0]
-    driver = find_driver(group.driver)
-    prepared = driver.prepare(tree, group)
+    mechanism = find_mechanism(group.mechanism)
+    prepared = mechanism.prepare(tree, group)
     try:
         Journal(journal, tree).record(prepared)
-        driver.take(prepared)
+        mechanism.take(prepared)
     finally:
         prepared.close()
 

@@ -303,7 +303,7 @@ def test_what_no_pinning_helps_is_not_reported_as_floating(
     daemon: FakeDaemon,
 ) -> None:
     status: Any = daemon.picture().model_dump(mode="json")
-    unsupported = "unsupported scaling driver 'intel_pstate'"
+    unsupported = "no governor can be set"
     for domain in status["domains"]:
         for vcpu in domain["vcpus"]:
             vcpu.update(refusal="unmanaged", reason=unsupported, clock_group=None)

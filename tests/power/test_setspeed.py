@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The acpi-cpufreq driver when the kernel refuses, for which /dev/full stands in."""
+"""The mechanism setspeed when the kernel refuses, for which /dev/full stands in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orchestrator.power.attribute import (
     restore_attributes,
     write_attribute,
 )
-from orchestrator.power.drivers.acpi_cpufreq import AcpiCpufreq
+from orchestrator.power.mechanisms.setspeed import Setspeed
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_current_khz, read_topology
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from orchestrator.power.group import ClockGroup
 
-DRIVER = AcpiCpufreq()
+MECHANISM = Setspeed()
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def test_a_longer_older_value_is_restored_exactly(tree: CpuTree) -> None:
     (tree.root / group.path("scaling_setspeed")).write_text("3000000   \n")
     (tree.root / group.path("scaling_governor")).write_text("conservative\n")
     before = read_all(tree.root)
-    with closing(DRIVER.prepare(tree, group)) as prepared:
-        DRIVER.take(prepared)
-        DRIVER.write_clock(prepared, 900_000)
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        MECHANISM.take(prepared)
+        prepared.writer.write(b"900000\n")
         assert tree.read(group.path("scaling_setspeed")) == "900000"
         assert tree.read(group.path("scaling_governor")) == "userspace"
         assert read_current_khz(tree, group) == 900_000
-        DRIVER.restore(prepared)
+        prepared.restore()
     assert read_all(tree.root) == before
     assert [o.path for o in prepared.originals] == [group.path(a) for a in attributes]
 
@@ -76,22 +76,21 @@ def test_a_setspeed_that_is_not_a_number_is_not_an_original(
 ) -> None:
     # As the kernel prints, unless the governor is userspace.
     (tree.root / group.path("scaling_setspeed")).write_text("<unsupported>\n")
-    with closing(DRIVER.prepare(tree, group)) as prepared:
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
         assert [o.path for o in prepared.originals] == [group.path("scaling_governor")]
-        assert prepared.clock_fd not in prepared.original_fds
+        assert prepared.writer.fds[0] not in prepared.original_fds
 
 
 def test_a_refused_frequency_is_reported_with_the_kernel_s_error(
     tree: CpuTree, group: ClockGroup
 ) -> None:
     refuse(tree, group.path("scaling_setspeed"))
-    with closing(DRIVER.prepare(tree, group)) as prepared:
-        DRIVER.take(prepared)
-        with pytest.raises(SysfsError) as caught:
-            DRIVER.write_clock(prepared, 1_200_000)
-        DRIVER.restore(prepared)
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        MECHANISM.take(prepared)
+        with pytest.raises(OSError, match="No space left") as caught:
+            prepared.writer.write(b"1200000\n")
+        prepared.restore()
     assert caught.value.errno == errno.ENOSPC
-    assert caught.value.path == str(tree.root / group.path("scaling_setspeed"))
     assert tree.read(group.path("scaling_governor")) == "schedutil"
 
 
@@ -102,7 +101,7 @@ def test_a_refused_governor_fails_before_anything_changes(
     before = read_all(tree.root)
     descriptors = count_descriptors()
     with pytest.raises(SysfsError) as caught:
-        DRIVER.prepare(tree, group)
+        MECHANISM.prepare(tree, group)
     assert caught.value.errno == errno.ENOSPC
     assert count_descriptors() == descriptors
     assert read_all(tree.root) == before
@@ -112,10 +111,10 @@ def test_a_refused_take_leaves_the_governor(
     tree: CpuTree, group: ClockGroup, full: int
 ) -> None:
     before = read_all(tree.root)
-    with closing(DRIVER.prepare(tree, group)) as prepared:
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
         os.dup2(full, prepared.original_fds[-1])
         with pytest.raises(SysfsError) as caught:
-            DRIVER.take(prepared)
+            MECHANISM.take(prepared)
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.path.endswith("policy0/scaling_governor")
     assert read_all(tree.root) == before
@@ -124,11 +123,11 @@ def test_a_refused_take_leaves_the_governor(
 def test_the_governor_is_restored_even_if_the_frequency_is_refused(
     tree: CpuTree, group: ClockGroup, full: int
 ) -> None:
-    with closing(DRIVER.prepare(tree, group)) as prepared:
-        DRIVER.take(prepared)
-        os.dup2(full, prepared.clock_fd)
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        MECHANISM.take(prepared)
+        os.dup2(full, prepared.writer.fds[0])
         with pytest.raises(SysfsError) as caught:
-            DRIVER.restore(prepared)
+            prepared.restore()
     assert caught.value.path.endswith("policy0/scaling_setspeed")
     assert tree.read(group.path("scaling_governor")) == "schedutil"
 
@@ -144,7 +143,7 @@ def test_a_file_that_cannot_be_opened_is_named_and_no_descriptor_leaks(
         path.mkdir()
     descriptors = count_descriptors()
     with pytest.raises(SysfsError) as caught:
-        DRIVER.prepare(tree, group)
+        MECHANISM.prepare(tree, group)
     assert caught.value.path == str(path)
     assert caught.value.errno == (errno.ENOENT if kind == "absent" else errno.EISDIR)
     assert count_descriptors() == descriptors
@@ -159,14 +158,14 @@ def test_a_file_without_write_permission_is_named(
     path.unlink()
     path.symlink_to("/proc/sys/kernel/ostype")
     with pytest.raises(SysfsError) as caught:
-        DRIVER.prepare(tree, group)
+        MECHANISM.prepare(tree, group)
     assert caught.value.path == str(path)
     assert caught.value.errno == errno.EACCES
 
 
 def test_closing_is_idempotent(tree: CpuTree, group: ClockGroup) -> None:
     descriptors = count_descriptors()
-    prepared = DRIVER.prepare(tree, group)
+    prepared = MECHANISM.prepare(tree, group)
     assert count_descriptors() == descriptors + 2
     prepared.close()
     prepared.close()
@@ -178,7 +177,7 @@ def test_a_group_found_in_userspace_causes_a_warning_and_returns_to_it(
 ) -> None:
     lay_out(tmp_path / "sys", cpus=1, governor="userspace")
     tree = CpuTree(tmp_path / "sys")
-    with closing(DRIVER.prepare(tree, read_topology(tree).groups[0])) as prepared:
+    with closing(MECHANISM.prepare(tree, read_topology(tree).groups[0])) as prepared:
         assert prepared.originals[-1].value == b"userspace\n"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "found in userspace without a journal" in caplog.text
@@ -189,11 +188,11 @@ def test_a_fallback_governor_replaces_a_userspace_that_was_found(
 ) -> None:
     lay_out(tmp_path / "sys", cpus=1, governor="userspace")
     tree = CpuTree(tmp_path / "sys")
-    driver = AcpiCpufreq(fallback_governor="performance")
-    with closing(driver.prepare(tree, read_topology(tree).groups[0])) as prepared:
+    mechanism = Setspeed(fallback_governor="performance")
+    with closing(mechanism.prepare(tree, read_topology(tree).groups[0])) as prepared:
         assert tree.read(prepared.originals[-1].path) == "userspace"
-        driver.take(prepared)
-        driver.restore(prepared)
+        mechanism.take(prepared)
+        prepared.restore()
     path = tree.root / prepared.originals[-1].path
     assert path.read_bytes() == b"performance\n"
     assert "governor_at_release=performance" in caplog.text
@@ -202,8 +201,8 @@ def test_a_fallback_governor_replaces_a_userspace_that_was_found(
 def test_any_other_governor_is_restored_in_spite_of_the_fallback(
     tree: CpuTree, group: ClockGroup, caplog: pytest.LogCaptureFixture
 ) -> None:
-    driver = AcpiCpufreq(fallback_governor="performance")
-    with closing(driver.prepare(tree, group)) as prepared:
+    mechanism = Setspeed(fallback_governor="performance")
+    with closing(mechanism.prepare(tree, group)) as prepared:
         assert prepared.originals[-1].value == b"schedutil\n"
     assert not caplog.records
 
@@ -241,11 +240,11 @@ def test_a_kernel_without_the_governor_has_a_hint(
 ) -> None:
     # This file accepts numbers only: EINVAL, as for an unknown governor.
     with (
-        closing(DRIVER.prepare(tree, group)) as prepared,
+        closing(MECHANISM.prepare(tree, group)) as prepared,
         Path("/proc/self/oom_score_adj").open("rb+", buffering=0) as refusing,
     ):
         os.dup2(refusing.fileno(), prepared.original_fds[-1])
         with pytest.raises(SysfsError) as caught:
-            DRIVER.take(prepared)
+            MECHANISM.take(prepared)
     assert caught.value.errno == errno.EINVAL
     assert "modprobe cpufreq_userspace" in caught.value.hint

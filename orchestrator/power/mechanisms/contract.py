@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a scaling driver.
+"""The contract of a mechanism that sets the frequencies of clock groups.
 
 Source: Documentation/admin-guide/pm/cpufreq.rst of the kernel (policies, governors).
 """
@@ -11,28 +11,18 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from orchestrator.power.group import ClockGroup, PreparedGroup
     from orchestrator.power.sysfs import CpuTree
-    from orchestrator.values.frequencies import FrequencyTable
 
 
-class ScalingDriver(Protocol):
-    """Sets the frequencies of the clock groups of one scaling driver of the kernel.
+class Mechanism(Protocol):
+    """Takes clock groups, so that their frequencies can be written.
 
-    Synchronization: none required; a driver keeps no state of a group. Calls block for
-    up to some 25 ms, because stopping a governor waits for RCU; so they must not run in
-    an event loop.
+    Synchronization: none required; a mechanism keeps no state of a group. Calls block
+    for up to some 60 ms, because stopping a governor waits for RCU; so they must not
+    run in an event loop.
     """
 
-    def read_steps(self, tree: CpuTree, number: int) -> FrequencyTable:
-        """Read the frequencies of policyN.
-
-        Raises:
-            SysfsError: a file could not be read.
-            NoCpufreqError: no frequency can be set.
-        """
-        ...
-
     def prepare(self, tree: CpuTree, group: ClockGroup) -> PreparedGroup:
-        """Read the originals, open and probe the descriptors; change nothing.
+        """Read the originals and open the descriptors; change nothing.
 
         Raises:
             SysfsError: a file could not be read, opened or written.
@@ -47,7 +37,8 @@ class ScalingDriver(Protocol):
             `prepared`; None: they did not change.
 
         Raises:
-            SysfsError: a file could not be read.
+            SysfsError: a file could not be read; ENODEV: the kernel has replaced the
+                scaling driver, and the descriptors are useless.
         """
         ...
 
@@ -56,14 +47,6 @@ class ScalingDriver(Protocol):
 
         Raises:
             SysfsError: the kernel refused; nothing changed.
-        """
-        ...
-
-    def write_clock(self, prepared: PreparedGroup, khz: int) -> None:
-        """Set the frequency of a taken group to one of its steps.
-
-        Raises:
-            SysfsError: the kernel refused; EBUSY: the CPUs are offline.
         """
         ...
 
@@ -86,22 +69,14 @@ class ScalingDriver(Protocol):
         """
         ...
 
-    def restore(self, prepared: PreparedGroup) -> None:
-        """Restore the originals, as far as possible; idempotent.
 
-        Raises:
-            SysfsError: the kernel refused one; the others are restored.
-        """
-        ...
-
-
-class DriverClass(Protocol):
-    """The class of a scaling driver."""
+class MechanismClass(Protocol):
+    """The class of a mechanism."""
 
     ORIGINALS: frozenset[str]
     """Names of the attributes that `prepare` may return as originals. Nothing else is
     ever restored from a journal."""
 
-    def __call__(self, *, fallback_governor: str | None = None) -> ScalingDriver:
-        """Create a driver; see `find_driver`."""
+    def __call__(self, *, fallback_governor: str | None = None) -> Mechanism:
+        """Create a mechanism; see `find_mechanism`."""
         ...

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mechanism limits on files: originals, their order, and crashes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.errors import SysfsError
+from orchestrator.limits import Limits as Bounds
+from orchestrator.power.held_groups import HeldGroups
+from orchestrator.power.held_limits import HeldLimits
+from orchestrator.power.journal import Journal
+from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
+from orchestrator.power.mechanisms.limits import Limits
+from orchestrator.power.topology import read_topology
+from tests.power.conftest import let_the_driver_choose, read_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.power.group import ClockGroup
+    from orchestrator.power.sysfs import CpuTree
+
+MECHANISM = Limits()
+LOW_KHZ = 1_200_000
+NARROW_KHZ = 2_000_000
+
+
+@pytest.fixture
+def group(tree: CpuTree) -> ClockGroup:
+    let_the_driver_choose(tree)
+    return read_topology(tree).groups[0]
+
+
+def write(tree: CpuTree, group: ClockGroup, name: str, value: object) -> None:
+    (tree.root / group.path(name)).write_text(f"{value}\n")
+
+
+def test_limits_are_restored_first_then_the_governor_then_the_preference(
+    tree: CpuTree, group: ClockGroup
+) -> None:
+    # With the governor performance, the kernel refuses other preferences.
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        names = [original.path.rpartition("/")[2] for original in prepared.originals]
+    assert names == [
+        *("scaling_max_freq", "scaling_min_freq", "scaling_governor"),
+        "energy_performance_preference",
+    ]
+
+
+def test_a_driver_without_preferences_is_taken_too(
+    tree: CpuTree, group: ClockGroup
+) -> None:
+    (tree.root / group.path("energy_performance_preference")).unlink()
+    before = read_all(tree.root)
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        MECHANISM.take(prepared)
+        prepared.writer.write(b"%d\n" % LOW_KHZ)
+        assert tree.read_khz(group.path("scaling_max_freq")) == LOW_KHZ
+        prepared.restore()
+    assert read_all(tree.root) == before
+
+
+def test_a_group_without_the_governor_performance_is_not_taken(
+    tree: CpuTree, group: ClockGroup
+) -> None:
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        full = os.open("/dev/full", os.O_RDWR)
+        os.dup2(full, prepared.fd_of(group.path("scaling_governor")))
+        os.close(full)
+        with pytest.raises(SysfsError, match="scaling_governor"):
+            MECHANISM.take(prepared)
+
+
+def test_a_group_found_with_performance_is_restored_only_while_it_is_pinned(
+    tree: CpuTree, group: ClockGroup, tmp_path: Path
+) -> None:
+    # The governor shows nothing: it was performance before.
+    write(tree, group, "scaling_governor", "performance")
+    before = read_all(tree.root)
+    path = tmp_path / "restore.json"
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        Journal(path, tree).record(prepared)
+        MECHANISM.take(prepared)
+        prepared.writer.write(b"%d\n" % LOW_KHZ)
+    journalled = path.read_bytes()
+    assert Journal(path, tree).replay().restored == (group.number,)
+    assert read_all(tree.root) == before
+    write(tree, group, "scaling_max_freq", NARROW_KHZ)
+    path.write_bytes(journalled)
+    assert Journal(path, tree).replay().left == (group.number,)
+    assert tree.read_khz(group.path("scaling_max_freq")) == NARROW_KHZ
+
+
+def test_a_group_with_another_driver_than_when_it_was_taken_stays_as_it_is(
+    tree: CpuTree, group: ClockGroup, tmp_path: Path
+) -> None:
+    path = tmp_path / "restore.json"
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        Journal(path, tree).record(prepared)
+        MECHANISM.take(prepared)
+    write(tree, group, "scaling_driver", "intel_cpufreq")
+    before = read_all(tree.root)
+    assert Journal(path, tree).replay().left == (group.number,)
+    assert read_all(tree.root) == before
+
+
+def test_a_held_limit_is_the_original_below_a_taken_group(
+    tree: CpuTree, group: ClockGroup, tmp_path: Path
+) -> None:
+    """Both journals restore after a crash, the group's first."""
+    before = read_all(tree.root)
+    journal = Journal(tmp_path / "restore.json", tree)
+    limits = LimitJournal(tmp_path / LIMIT_JOURNAL_NAME, tree)
+    held = HeldLimits(tree, limits)
+    held.hold({group.number: Bounds(max_khz=NARROW_KHZ)})
+    groups = HeldGroups(tree, journal, fallback_governor="schedutil")
+    assert groups.prepare(read_topology(tree), [group.number]) == {}
+    assert groups.is_set_by_limits(group.number)
+    held.suspend(group.number)
+    groups.take(group.number)
+    prepared = groups.held(group.number)
+    assert prepared is not None
+    prepared.writer.write(b"%d\n" % LOW_KHZ)
+    prepared.close()
+
+    assert Journal(journal_path := tmp_path / "restore.json", tree).replay().restored
+    assert not journal_path.exists()
+    assert tree.read_khz(group.path("scaling_max_freq")) == NARROW_KHZ
+    assert HeldLimits(tree, limits).replay().restored == (group.number,)
+    assert read_all(tree.root) == before
+
+
+def test_a_limit_that_ends_while_the_group_is_taken_is_restored_afterwards(
+    tree: CpuTree, group: ClockGroup, tmp_path: Path
+) -> None:
+    before = read_all(tree.root)
+    held = HeldLimits(tree, LimitJournal(tmp_path / LIMIT_JOURNAL_NAME, tree))
+    number = group.number
+    held.hold({number: Bounds(max_khz=NARROW_KHZ)})
+    held.suspend(number)
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        MECHANISM.take(prepared)
+        prepared.writer.write(b"%d\n" % LOW_KHZ)
+        held.hold({number: Bounds()})
+        assert tree.read_khz(group.path("scaling_max_freq")) == LOW_KHZ
+        prepared.restore()
+    held.resume(number)
+    assert held.resume(number) == {}
+    assert read_all(tree.root) == before
+
+
+def test_a_switched_off_turbo_is_seen_while_the_group_is_taken(
+    tree: CpuTree, group: ClockGroup, tmp_path: Path
+) -> None:
+    held = HeldLimits(tree, LimitJournal(tmp_path / LIMIT_JOURNAL_NAME, tree))
+    before = held.refresh([group.number])[group.number]
+    held.suspend(group.number)
+    (tree.cpu_dir / "cpufreq/boost").write_text("0\n")
+    after = held.refresh([group.number])[group.number]
+    assert after == before._replace(is_boost_off=True)
