@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from examples.guests.kernel import fetch_kernel
 from tests.power.registers import AMD_CELLS
 from tests.rig.acpi import AMD_CPPC, AMD_PERFORMANCE, PSTATES, STEPS_KHZ
+from tests.rig.built_modules import fetch_kernel_with_imitated_msr
 from tests.rig.kernels import fetch_recent_kernel
 
 if TYPE_CHECKING:
@@ -103,4 +104,33 @@ AMD_PASSIVE = _amd_pstate("passive", "amd-pstate", ALL_GOVERNORS)
 AMD_GUIDED = _amd_pstate("guided", "amd-pstate", ALL_GOVERNORS)
 AMD_ACTIVE = _amd_pstate("active", "amd-pstate-epp", OWN_GOVERNORS)
 
-LABS = (ACPI_CPUFREQ, AMD_PASSIVE, AMD_GUIDED, AMD_ACTIVE)
+
+def _intel_pstate(mode: str, *, has_hwp: bool) -> Lab:
+    is_active = mode == "active"
+    return Lab(
+        name=f"intel_pstate-{mode}" + ("-hwp" if has_hwp else ""),
+        scaling_driver="intel_pstate" if is_active else "intel_cpufreq",
+        governors=OWN_GOVERNORS if is_active else ALL_GOVERNORS,
+        min_khz=800_000,
+        nominal_khz=2_400_000,
+        max_khz=3_600_000,
+        fetch_kernel=fetch_kernel_with_imitated_msr,
+        cpu="Skylake-Server",
+        registers="msr",
+        modules=(
+            *GOVERNOR_MODULES,
+            f"imitated_msr hwp={int(has_hwp)}",
+            f"intel_pstate_imitated mode={mode}",
+        ),
+    )
+
+
+INTEL_ACTIVE_HWP = _intel_pstate("active", has_hwp=True)
+INTEL_ACTIVE = _intel_pstate("active", has_hwp=False)
+INTEL_PASSIVE_HWP = _intel_pstate("passive", has_hwp=True)
+INTEL_PASSIVE = _intel_pstate("passive", has_hwp=False)
+
+LABS = (
+    *(ACPI_CPUFREQ, AMD_PASSIVE, AMD_GUIDED, AMD_ACTIVE),
+    *(INTEL_ACTIVE_HWP, INTEL_ACTIVE, INTEL_PASSIVE_HWP, INTEL_PASSIVE),
+)
