@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from orchestrator.channel.protocol.generations import Generation
 from tests.properties import FUZZ_EXAMPLES
+from tests.rig.labs import Lab
 
 _TESTS = Path(__file__).parent
 _SLOW = {_TESTS / "bench", _TESTS / "daemon", _TESTS / "reliability"}
@@ -40,10 +41,12 @@ def pytest_configure() -> None:
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Name a packet generation in test ids by its size, not by its address.
+    """Name a packet generation in test ids by its size, not by its address; and a lab.
 
     All workers of pytest-xdist must collect the same ids.
     """
+    if isinstance(val, Lab):
+        return val.name
     return str(val.size_bytes) if isinstance(val, Generation) else None
 
 

@@ -21,6 +21,8 @@ from examples.guests.programs import talker
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from examples.guests.kernel import Kernel
+
 CMDLINE = "console=ttyS0 panic=-1 quiet cryptomgr.notests no_timer_check"
 """Kernel command line of every guest (without cipher self-tests: a fifth of a boot; and
 without the check of the timer, which fails on a busy host).
@@ -58,25 +60,34 @@ _PYTHON = Path("/usr/bin/python3")
 _POWER_DRIVER = "librte_power_kvm_vm"
 
 
-def start_image(work: str, *, modules: Sequence[str] = VIRTIO_MODULES) -> Initramfs:
+def start_image(
+    work: str,
+    *,
+    modules: Sequence[str] = VIRTIO_MODULES,
+    kernel: Kernel | None = None,
+    busybox: Path | None = None,
+) -> Initramfs:
     """Start an initramfs that runs the shell script ``work`` after booting.
 
-    Of ``modules``, it holds and loads those that the kernel does not have built in.
+    Args:
+        work: the script.
+        modules: in order of loading: names, each with its parameters after a blank. The
+            image holds and loads those that the kernel does not have built in.
+        kernel: None: that of :func:`fetch_kernel`.
+        busybox: a static one of the guest's architecture; None: this machine's.
     """
     image = Initramfs()
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        raise GuestError(
-            "busybox not found: install busybox-static (or run make setup)"
-        )
-    image.add_file(Path(busybox), "bin/busybox")
+    image.add_file(busybox or _find_busybox(), "bin/busybox")
     for applet in _APPLETS:
         image.add_link(f"bin/{applet}", "busybox")
-    kernel = fetch_kernel()
-    loaded = [module for module in modules if not kernel.is_built_in(module)]
-    for module in loaded:
-        image.add_data(f"modules/{module}.ko", kernel.read_module(module))
-    image.add_data("modules/order", "\n".join(loaded))
+    kernel = kernel or fetch_kernel()
+    order = ""
+    for module in modules:
+        name = module.split()[0]
+        if not kernel.is_built_in(name):
+            image.add_data(f"modules/{name}.ko", kernel.read_module(name))
+            order += f"{module}\n"
+    image.add_data("modules/order", order)
     image.add_data("init", (_HERE / "init.sh").read_bytes(), mode=0o755)
     names = (_HERE / "name-ports.sh").read_bytes()
     image.add_data("bin/name-ports", names, mode=0o755)
@@ -92,6 +103,15 @@ _APPLETS = (
     *("poweroff", "reboot", "echo", "ls", "sleep", "head", "tail", "grep", "dmesg"),
     *("ps", "kill", "id", "chmod", "chown", "mknod", "date", "env", "timeout", "ip"),
 )
+
+
+def _find_busybox() -> Path:
+    found = shutil.which("busybox")
+    if found is None:
+        raise GuestError(
+            "busybox not found: install busybox-static (or run make setup)"
+        )
+    return Path(found)
 
 
 def build_shell_image(work: str) -> Path:

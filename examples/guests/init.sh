@@ -11,9 +11,10 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm /dev/virtio-ports /run /tmp /root
 mount -t devpts pts /dev/pts
 mount -t tmpfs shm /dev/shm
-for module in $(cat /modules/order); do
-    insmod "/modules/$module.ko" || echo "init: cannot load $module"
-done
+while read -r module parameters; do
+    # shellcheck disable=SC2086  # one word per parameter
+    insmod "/modules/$module.ko" $parameters || echo "init: cannot load $module"
+done </modules/order
 
 # In place of udev: name the ports whenever the kernel reports a new device.
 uevent /bin/name-ports &

@@ -1,24 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kernel for guests: Debian's cloud kernel, unpacked and never installed.
-
-The package is downloaded with ``apt-get download``, which does not need root. If this
-machine's package lists are missing (container images drop them) or outdated, lists are
-first downloaded into the cache.
-"""
+"""A kernel for guests: Debian's cloud kernel, unpacked and never installed."""
 
 from __future__ import annotations
 
 import lzma
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from examples.guests.cache import GuestError, cache_directory, cached
+from examples.guests.cache import GuestError, cached
+from examples.guests.packages import Archive, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 METAPACKAGE = "linux-image-cloud-amd64"
@@ -33,6 +26,8 @@ class Kernel:
     """The image that QEMU boots: ``vmlinuz-…``."""
     modules: Path
     """The directory of modules, the parent of ``kernel/drivers``."""
+    built: Path | None = None
+    """A directory of more modules, which were built for this kernel."""
 
     @property
     def release(self) -> str:
@@ -53,9 +48,10 @@ class Kernel:
         Raises:
             GuestError: the package has no such module.
         """
-        for path in self.modules.rglob(f"{name}.ko*"):
-            data = path.read_bytes()
-            return lzma.decompress(data) if path.suffix == ".xz" else data
+        for directory in filter(None, (self.built, self.modules)):
+            for path in directory.rglob(f"{name}.ko*"):
+                data = path.read_bytes()
+                return lzma.decompress(data) if path.suffix == ".xz" else data
         raise GuestError(f"{self.release} has no module {name}")
 
 
@@ -65,10 +61,15 @@ def fetch_kernel() -> Kernel:
     Raises:
         GuestError: the kernel is not cached and cannot be downloaded.
     """
-    return _kernel_in(cached(CACHE_NAME, _unpack_package))
+    return kernel_in(cached(CACHE_NAME, _unpack_package))
 
 
-def _kernel_in(directory: Path) -> Kernel:
+def kernel_in(directory: Path) -> Kernel:
+    """Return the kernel whose package is unpacked in ``directory``.
+
+    Raises:
+        GuestError: there is none.
+    """
     images = sorted((directory / "boot").glob("vmlinuz-*"))
     # /lib/modules, or /usr/lib/modules in packages since Debian 13.
     modules = sorted(directory.glob("**/lib/modules/*/kernel"))
@@ -80,48 +81,13 @@ def _kernel_in(directory: Path) -> Kernel:
 
 
 def _unpack_package(target: Path) -> None:
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise GuestError(
-            "apt-get not found: unpack Debian's linux-image-…-cloud-amd64 package "
-            f"into {target.parent.parent / CACHE_NAME} (boot/ and lib/ inside)"
-        )
-    package = _download(target.parent)
-    target.mkdir()
-    _run(["dpkg", "-x", str(package), str(target)], cwd=target.parent)
-
-
-def _download(directory: Path) -> Path:
+    archive = Archive()
     try:
-        return _download_with([], directory)
-    except GuestError:
-        own_lists = _own_lists_options()
-        _run(["apt-get", *own_lists, "-q", "update"], cwd=directory)
-        return _download_with(own_lists, directory)
-
-
-def _own_lists_options() -> list[str]:
-    state = cache_directory() / "apt"
-    for name in ("lists/partial", "cache/archives/partial"):
-        (state / name).mkdir(parents=True, exist_ok=True)
-    return ["-o", f"Dir::State::Lists={state}/lists", "-o", f"Dir::Cache={state}/cache"]
-
-
-def _download_with(options: Sequence[str], directory: Path) -> Path:
-    shown = _run(["apt-cache", *options, "depends", METAPACKAGE], cwd=directory)
-    names = [
-        line.split()[1]
-        for line in shown.splitlines()
-        if line.strip().startswith("Depends: linux-image-")
-    ]
-    if not names:
-        raise GuestError(f"apt-cache lists no kernel that {METAPACKAGE} depends on")
-    # As root, apt warns that its sandbox user cannot write here, and continues.
-    _run(["apt-get", *options, "-q", "download", names[0]], cwd=directory)
-    return next(directory.glob(f"{names[0]}_*.deb"))
-
-
-def _run(command: Sequence[str], *, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise GuestError(f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout
+        package = archive.find_dependency(METAPACKAGE, "linux-image-")
+        archive.unpack([package], target)
+    except UnavailableError as error:
+        place = target.parent.parent / CACHE_NAME
+        raise UnavailableError(
+            f"{error}; or unpack Debian's linux-image-…-cloud-amd64 package into "
+            f"{place} (boot/ and lib/ inside)"
+        ) from error

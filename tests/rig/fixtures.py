@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from examples.guests.packages import UnavailableError
 from tests import subprocess_coverage
 from tests.rig.embed import EmbedHost
+from tests.rig.labs import LABS, Lab
 from tests.rig.libvirtd import SessionHost, SystemHost
 from tests.rig.machine import enter_machine, leave_machine, why_no_machine
 
@@ -84,3 +86,17 @@ def session_host(_session: SessionHost) -> Iterator[SessionHost]:
     yield _session
     _session.revive()
     _session.remove_guests()
+
+
+@pytest.fixture(params=LABS, ids=str)
+def lab(request: pytest.FixtureRequest) -> Lab:
+    """Each lab in turn; one that needs a missing package is skipped.
+
+    ``@pytest.mark.parametrize("lab", [AMD_ACTIVE, ...], indirect=True)`` selects some.
+    """
+    found: Lab = request.param
+    try:
+        found.fetch_kernel()
+    except UnavailableError as error:
+        pytest.skip(f"{found} cannot be built: {error}")
+    return found

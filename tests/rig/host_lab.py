@@ -2,7 +2,7 @@
 """The lab as a virtualization host: QEMU, libvirt and the daemon inside it.
 
 It runs the whole chain: a DPDK guest in a nested QEMU, started by ``qemu:///embed`` in
-the daemon, on a host whose frequencies are set by Linux's acpi-cpufreq driver. Nested
+the daemon, on a host whose frequencies are set by one of Linux's own drivers. Nested
 TCG is slow: more than two minutes. Usage::
 
     outcome = run_in_host_lab(program, librte_power_guest(spacing_ms=1000, pins=("1",)))
@@ -25,24 +25,16 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 
 from examples.guests.cache import CHECKOUT, GuestError
-from examples.guests.images import (
-    VIRTIO_MODULES,
-    add_content,
-    add_python,
-    start_image,
-)
-from tests.rig.acpi import build_table
+from examples.guests.images import VIRTIO_MODULES, add_content
 from tests.rig.guest import Guest, GuestHost, GuestSpec
-from tests.rig.lab import (
-    CPUFREQ_MODULES,
-    LabOutcome,
-    distribution_files,
-    run_lab_machine,
-)
+from tests.rig.lab import distribution_files, run_lab_machine, start_lab_image
+from tests.rig.labs import ACPI_CPUFREQ
 from tests.rig.waiting import LAB_DEADLINE_S
 
 if TYPE_CHECKING:
     from examples.guests.initramfs import Initramfs
+    from tests.rig.lab import LabOutcome
+    from tests.rig.labs import Lab
 
 ROOT = Path("/r")
 """The embedded driver's directory in the lab."""
@@ -105,38 +97,46 @@ class _LabHost(GuestHost):
 
 
 def run_in_host_lab(
-    program: str, spec: GuestSpec, *, shared: int = 1, timeout_s: float = LAB_DEADLINE_S
+    program: str,
+    spec: GuestSpec,
+    *,
+    lab: Lab = ACPI_CPUFREQ,
+    timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
     """Boot the host with one nested guest, run ``program`` in it, power it off.
 
     Args:
         program: Python text, indented as a whole or not.
         spec: the nested guest; it boots when ``URI`` is opened.
-        shared: number of neighboring CPUs that share one frequency (1, 2 or 4).
+        lab: whose CPUs the host has; an x86 one.
         timeout_s: after that the lab is switched off.
     """
-    image = _start("python3 -s /program.py\n")
+    image = _start(lab, "python3 -s /program.py\n")
     _add_qemu(image)
     _add_drivers(image)
     console = _add_guest(image, spec)
     known = f"URI = 'qemu:///embed?root={ROOT}'\nCONSOLE = '{console}'\n"
     image.add_data("program.py", known + textwrap.dedent(program))
-    return _run(image, shared, timeout_s)
+    return _run(lab, image, timeout_s)
 
 
 def run_module_in_host_lab(
-    module: str, *, timeout_s: float = LAB_DEADLINE_S
+    module: str,
+    *arguments: str,
+    lab: Lab = ACPI_CPUFREQ,
+    timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
-    """Run ``python3 -m module`` of the checkout on the host, without a guest."""
-    image = _start(f"python3 -s -m {module}\n")
+    """Run ``python3 -m module arguments…`` of the checkout on the host.
+
+    There is no guest. The shell splits the arguments into words.
+    """
+    image = _start(lab, f"python3 -s -m {module} {' '.join(arguments)}\n")
     image.add_tree(Path("/usr/share/libvirt/cpu_map"))
-    return _run(image, 1, timeout_s)
+    return _run(lab, image, timeout_s)
 
 
-def _start(command: str) -> Initramfs:
-    modules = (*VIRTIO_MODULES, *CPUFREQ_MODULES)
-    image = start_image(_WORK + command, modules=modules)
-    add_python(image)
+def _start(lab: Lab, command: str) -> Initramfs:
+    image = start_lab_image(lab, _WORK + command, more_modules=VIRTIO_MODULES)
     _add_checkout(image)
     image.add_data("etc/passwd", _PASSWD)
     image.add_data("etc/group", _GROUP)
@@ -144,10 +144,10 @@ def _start(command: str) -> Initramfs:
     return image
 
 
-def _run(image: Initramfs, shared: int, timeout_s: float) -> LabOutcome:
+def _run(lab: Lab, image: Initramfs, timeout_s: float) -> LabOutcome:
     return run_lab_machine(
+        lab,
         image.build("host-lab"),
-        build_table(shared=shared),
         memory_mib=_MEMORY_MIB,
         timeout_s=timeout_s,
     )

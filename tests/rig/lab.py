@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host with real cpufreq: Linux's acpi-cpufreq driver in a guest of four CPUs.
+"""Boots a lab: an emulated host of four CPUs with one of Linux's own scaling drivers.
 
 Usage::
 
@@ -12,11 +12,12 @@ Usage::
     assert outcome.status == 0, outcome.output
     assert "3001000 3000000 2000000 1200000" in outcome.output
 
-The program runs as root under Debian's Python, with this checkout's ``orchestrator``
-and ``tests`` packages (without the rig); ``packages`` adds more, from the virtual
-environment. It takes five seconds on two idle cores, and one per import of something
-big. All four governors that the kernel has as modules are loaded; schedutil is the
-default.
+``lab`` selects the driver (`tests.rig.labs`): by default acpi-cpufreq. The program runs
+as root under Debian's Python, with this checkout's ``orchestrator`` and ``tests``
+packages (without the rig); ``packages`` adds more, from the virtual environment. It
+takes five seconds on two idle cores, and one per import of something big. All four
+governors that the kernel has as modules are loaded; schedutil is the default.
+`tests.power.registers` reads there what the driver requests of the hardware.
 
 ``run_module_in_lab("tests.power.contract", "/sys", shared=2)`` runs a module of the
 checkout in the same way.
@@ -34,26 +35,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from examples.guests.cache import CHECKOUT
-from examples.guests.images import CMDLINE, build_python_image
-from examples.guests.kernel import fetch_kernel
-from tests.rig.acpi import MAX_CPUS, build_table
+from examples.guests.images import CMDLINE, add_content, add_python, start_image
+from tests.power.registers import PCC_BASE, VARIABLE
+from tests.rig.acpi import MAX_CPUS, build_pcc_channel, build_table
 from tests.rig.console import Console
+from tests.rig.labs import ACPI_CPUFREQ
 from tests.rig.waiting import LAB_DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CPUFREQ_MODULES = (
-    "cpufreq_userspace",
-    "cpufreq_powersave",
-    "cpufreq_ondemand",
-    "cpufreq_conservative",
-    "acpi-cpufreq",
-)
-QEMU_OPTIONS = (
-    *("-machine", "pc,accel=tcg", "-cpu", "Haswell", "-nodefaults"),
-    *("-display", "none", "-no-reboot", "-device", "pc-testdev"),
-)
+    from examples.guests.initramfs import Initramfs
+    from tests.rig.labs import Lab
 
 _ENDED = re.compile(r"^init: work ended with (\d+)$", re.MULTILINE)
 
@@ -71,42 +64,49 @@ class LabOutcome:
 def run_in_lab(
     program: str,
     *,
+    lab: Lab = ACPI_CPUFREQ,
     shared: int = 1,
     packages: Sequence[str] = (),
     files: Mapping[str, Path | str] | None = None,
     timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
-    """Boot the lab, run the Python text ``program`` in it, and power it off.
+    """Boot a lab, run the Python text ``program`` in it, and power it off.
 
     Args:
         program: indented as a whole or not.
+        lab: which one.
         shared: number of neighboring CPUs that share one frequency (1, 2 or 4).
         packages: distributions of the virtual environment that it imports.
         files: more files, by absolute path in the lab.
         timeout_s: after that the lab is switched off.
     """
     content = {"/program.py": textwrap.dedent(program), **(files or {})}
-    return _boot(content, "exec_python /program.py", packages, shared, timeout_s)
+    image = _build(lab, content, "exec_python /program.py", packages)
+    return run_lab_machine(lab, image, shared=shared, timeout_s=timeout_s)
 
 
 def run_module_in_lab(
-    module: str, *arguments: str, shared: int = 1, timeout_s: float = LAB_DEADLINE_S
+    module: str,
+    *arguments: str,
+    lab: Lab = ACPI_CPUFREQ,
+    shared: int = 1,
+    timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
-    """Run ``python3 -m module arguments…`` of this checkout in the lab.
+    """Run ``python3 -m module arguments…`` of this checkout in a lab.
 
     The shell splits the arguments into words.
     """
     command = f"exec_python -m {module} {' '.join(arguments)}"
-    return _boot({}, command, (), shared, timeout_s)
+    image = _build(lab, {}, command, ())
+    return run_lab_machine(lab, image, shared=shared, timeout_s=timeout_s)
 
 
-def _boot(
+def _build(
+    lab: Lab,
     files: Mapping[str, Path | str],
     command: str,
     packages: Sequence[str],
-    shared: int,
-    timeout_s: float,
-) -> LabOutcome:
+) -> Path:
     everything: dict[str, Path | str] = {
         "/checkout/orchestrator": CHECKOUT / "orchestrator",
     }
@@ -121,27 +121,45 @@ def _boot(
         "export PYTHONPATH=/checkout:/packages PYTHONDONTWRITEBYTECODE=1\n"
         'exec_python() { python3 -s "$@"; }\ncd /checkout\n' + command
     )
-    image = build_python_image(everything, work, modules=CPUFREQ_MODULES)
-    return run_lab_machine(image, build_table(shared=shared), timeout_s=timeout_s)
+    image = start_lab_image(lab, work)
+    for name, content in everything.items():
+        add_content(image, name, content)
+    return image.build("python")
+
+
+def start_lab_image(
+    lab: Lab, work: str, *, more_modules: Sequence[str] = ()
+) -> Initramfs:
+    """Start the initramfs of a lab, with Python, that runs the shell script ``work``.
+
+    ``more_modules`` are loaded first.
+    """
+    prepare = (
+        f"export {VARIABLE}={lab.registers}\n"
+        "mount -t debugfs debugfs /sys/kernel/debug\n"
+    )
+    modules = (*more_modules, *lab.modules)
+    kernel = lab.fetch_kernel()
+    image = start_image(f"{prepare}{work}\n", modules=modules, kernel=kernel)
+    add_python(image)
+    return image
 
 
 def run_lab_machine(
+    lab: Lab,
     image: Path,
-    table: Path,
     *,
+    shared: int = 1,
     memory_mib: int = 768,
     timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
-    """Boot a machine with the table's P-states from ``image`` until it powers off."""
+    """Boot the machine of a lab from ``image`` until it powers off."""
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
         console = Path(directory) / "console"
         command = [
-            "qemu-system-x86_64",
-            *QEMU_OPTIONS,
-            *("-m", str(memory_mib), "-smp", str(MAX_CPUS)),
-            *("-kernel", str(fetch_kernel().image), "-initrd", str(image)),
-            *("-append", CMDLINE, "-acpitable", f"file={table}"),
-            *("-serial", f"file:{console}"),
+            *_machine(lab, shared),
+            *("-m", str(memory_mib), "-smp", str(MAX_CPUS), "-initrd", str(image)),
+            *("-append", f"{CMDLINE} {lab.parameters}", "-serial", f"file:{console}"),
         ]
         output = _run_qemu(command, timeout_s)
         text = Console(console).text
@@ -149,6 +167,22 @@ def run_lab_machine(
     if ended is None:
         text += output
     return LabOutcome(status=int(ended[1]) if ended else None, output=text)
+
+
+def _machine(lab: Lab, shared: int) -> list[str]:
+    command = [
+        *("qemu-system-x86_64", "-machine", "pc,accel=tcg", "-cpu", lab.cpu),
+        *("-nodefaults", "-display", "none", "-no-reboot", "-device", "pc-testdev"),
+        *("-kernel", str(lab.fetch_kernel().image)),
+    ]
+    for table in lab.tables:
+        path = build_table(table, shared=shared)
+        command += ["-acpitable", f"file={path}"]
+    if lab.has_pcc_channel:
+        # "PCC" and the channel's number, which newer kernels check.
+        signature = f"loader,addr={PCC_BASE:#x},data=0x50434300,data-len=4"
+        command += ["-acpitable", f"file={build_pcc_channel()}", "-device", signature]
+    return command
 
 
 def _run_qemu(command: Sequence[str], timeout_s: float) -> str:
@@ -163,7 +197,7 @@ def _run_qemu(command: Sequence[str], timeout_s: float) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"\nswitched off after {timeout_s} s\n"
-    # Not only errors: it also names the features of Haswell that TCG lacks.
+    # Not only errors: it also names the features of the CPU model that TCG lacks.
     return done.stderr
 
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
     // One CPU's performance states. The control and status registers are bytes of
     // pc-testdev's latch at port 0xE0: a read returns what was written.
-    External (\_SB.CPUS.$device, DeviceObj)
-    Scope (\_SB.CPUS.$device)
+    External ($device, DeviceObj)
+    Scope ($device)
     {
         Name (_PCT, Package ()
         {
