@@ -9,26 +9,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.channel.protocol import Answer, Unit
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CpuTree
 from tests.daemon.daemon_process import DaemonProcess
 from tests.daemon.libvirt_test_guests import tree_bytes, write_driver_file
 from tests.daemon.test_crashes import kill_both
-from tests.power.conftest import let_the_driver_choose
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.power.sysfs import CpuTree
     from tests.daemon.libvirt_test_guests import GuestEnd
 
 POLICY = "devices/system/cpu/cpufreq/policy{}"
-LOWEST, NOMINAL, TURBO = 1_200_000, 3_000_000, 3_001_000
+LOWEST, NOMINAL, TURBO = 800_000, 2_400_000, 3_600_000
 
 
 @pytest.fixture
-def active(tree: CpuTree) -> CpuTree:
-    let_the_driver_choose(tree)
-    return tree
+def active(directory: Path) -> CpuTree:
+    """Eight simulated CPUs with intel_pstate in the mode active."""
+    lay_out(directory / "active", cpus=8, driver="intel_pstate")
+    return CpuTree(directory / "active")
 
 
 def limits(tree: CpuTree) -> list[int | None]:

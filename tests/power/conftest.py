@@ -17,6 +17,7 @@ import pytest
 from orchestrator.power.journal import Journal
 from orchestrator.power.mechanisms.setspeed import Setspeed
 from orchestrator.power.simulated import lay_out
+from orchestrator.power.simulated_drivers import SIMULATED_DRIVERS
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
 
@@ -41,21 +42,6 @@ def read_all(root: Path) -> dict[str, bytes]:
     return found
 
 
-def let_the_driver_choose(tree: CpuTree) -> None:
-    """Turn policies into those of a driver that chooses frequencies itself."""
-    for policy in (tree.cpu_dir / "cpufreq").glob("policy*"):
-        (policy / "scaling_available_frequencies").unlink()
-        for name, value in {
-            "scaling_available_governors": "performance powersave",
-            "scaling_driver": "intel_pstate",
-            "scaling_governor": "powersave",
-            "scaling_setspeed": "<unsupported>",
-            "base_frequency": "3000000",
-            "energy_performance_preference": "balance_power",
-        }.items():
-            (policy / name).write_text(f"{value}\n")
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Four simulated CPUs, each a clock group."""
@@ -69,7 +55,7 @@ def tree(root: Path) -> CpuTree:
 
 
 @pytest.fixture(
-    params=["single CPUs", "shared", "no turbo", "active"]
+    params=["single CPUs", "shared", "no turbo", *SIMULATED_DRIVERS]
     + ([real] if (real := os.environ.get("VMPOWER_CPU_ROOT")) else [])
 )
 def any_tree(request: pytest.FixtureRequest, tmp_path: Path) -> CpuTree:
@@ -82,9 +68,8 @@ def any_tree(request: pytest.FixtureRequest, tmp_path: Path) -> CpuTree:
             lay_out(directory, cpus=7, shared=3)
         case "no turbo":
             lay_out(directory, cpus=2, steps_khz=(2_400_000, 1_200_000))
-        case "active":
-            lay_out(directory, cpus=3)
-            let_the_driver_choose(CpuTree(directory))
+        case driver if driver in SIMULATED_DRIVERS:
+            lay_out(directory, cpus=3, driver=driver)
         case real_root:
             return CpuTree(Path(real_root))
     return CpuTree(directory)

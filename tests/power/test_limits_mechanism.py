@@ -16,14 +16,15 @@ from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import Journal
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.mechanisms.limits import Limits
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
-from tests.power.conftest import let_the_driver_choose, read_all
+from tests.power.conftest import read_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.power.group import ClockGroup
-    from orchestrator.power.sysfs import CpuTree
 
 MECHANISM = Limits()
 LOW_KHZ = 1_200_000
@@ -31,8 +32,14 @@ NARROW_KHZ = 2_000_000
 
 
 @pytest.fixture
+def tree(tmp_path: Path) -> CpuTree:
+    """Four CPUs whose driver chooses frequencies itself."""
+    lay_out(tmp_path / "sys", cpus=4, driver="intel_pstate")
+    return CpuTree(tmp_path / "sys")
+
+
+@pytest.fixture
 def group(tree: CpuTree) -> ClockGroup:
-    let_the_driver_choose(tree)
     return read_topology(tree).groups[0]
 
 
@@ -160,6 +167,6 @@ def test_a_switched_off_turbo_is_seen_while_the_group_is_taken(
     held = HeldLimits(tree, LimitJournal(tmp_path / LIMIT_JOURNAL_NAME, tree))
     before = held.refresh([group.number])[group.number]
     held.suspend(group.number)
-    (tree.cpu_dir / "cpufreq/boost").write_text("0\n")
+    (tree.cpu_dir / "cpufreq").joinpath("boost").write_text("0\n")
     after = held.refresh([group.number])[group.number]
     assert after == before._replace(is_boost_off=True)
