@@ -9,6 +9,7 @@ tree as it found it. The topology must have at least one clock group.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import tempfile
 import threading
@@ -33,15 +34,18 @@ from orchestrator.power.topology import (
     Topology,
     read_current_khz,
     read_governor,
+    read_outline,
     read_topology,
 )
 from orchestrator.power.tree_lock import CpuTreeLock
+from tests.power.registers import VARIABLE, requested_khz
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from orchestrator.power.group import ClockGroup, PreparedGroup
     from orchestrator.power.mechanisms.contract import Mechanism
+    from orchestrator.values.domain import PCpu
 
     Check = Callable[[CpuTree, Topology], None]
 
@@ -52,6 +56,7 @@ _WRITABLE = (
     "scaling_max_freq",
     PREFERENCE,
 )
+_REGISTER_UNIT_KHZ = 15_000
 _TAKEN = {"setspeed": "userspace", "limits": "performance"}
 """The governor of a taken group, by mechanism."""
 
@@ -84,7 +89,23 @@ def _set(prepared: PreparedGroup, khz: int) -> None:
 
 
 def _runs_at(tree: CpuTree, group: ClockGroup, khz: int) -> bool:
-    """Whether the kernel shows a frequency as the one that was set."""
+    """Whether a frequency is in effect: in the kernel's files, and in the registers."""
+    is_shown = _shows(tree, group, khz)
+    if VARIABLE not in os.environ or not is_shown:
+        return is_shown
+    # Of CPUs that share a frequency, the driver may program one.
+    return any(_is_requested(pcpu, khz) for pcpu in group.pcpus)
+
+
+def _is_requested(pcpu: PCpu, khz: int) -> bool:
+    """Whether the driver requests a frequency of the hardware, and no other."""
+    low_khz, high_khz, desired_khz, _ = requested_khz(pcpu)
+    found = [desired_khz] if desired_khz else [low_khz, high_khz]
+    # A unit of CPPC is 15 MHz.
+    return all(abs(it - khz) < _REGISTER_UNIT_KHZ for it in found)
+
+
+def _shows(tree: CpuTree, group: ClockGroup, khz: int) -> bool:
     if group.mechanism == "setspeed":
         names = ["scaling_setspeed", "scaling_cur_freq"]
     else:
@@ -459,6 +480,49 @@ def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
         assert read_topology(tree).group(group.number) == read_topology(tree).groups[-1]
         assert journal.replay().restored == (group.number,)
     _wait_until(lambda: settings(tree, topology) == before)
+
+
+def kernel_check_a_replaced_driver_is_noticed_and_its_group_prepared_again(
+    tree: CpuTree, topology: Topology
+) -> None:
+    status = _find_mode(tree)
+    if status is None:
+        return
+    group, mode = topology.groups[0], status.read_text().strip()
+    other = "passive" if mode == "active" else "active"
+    with ExitStack() as stack:
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "restore.json"
+        mechanism, prepared = _prepare(tree, group, stack)
+        Journal(path, tree).record(prepared)
+        mechanism.take(prepared)
+        _set(prepared, group.steps.lowest_khz)
+        outline = read_outline(tree)
+        status.write_text(other)
+        assert prepared.is_replaced()
+        with _refusal(errno.ENODEV):
+            _set(prepared, group.steps.lowest_khz)
+        assert mechanism.find_drift(tree, prepared, group.steps.lowest_khz) is None
+        assert read_outline(tree) != outline
+        changed = settings(tree, topology)
+        assert Journal(path, tree).replay().left == (group.number,)
+        assert settings(tree, topology) == changed
+        new = read_topology(tree).groups[0]
+        assert (new.number, new.steps) == (group.number, group.steps)
+        assert {new.mechanism, group.mechanism} == {*_TAKEN}
+        mechanism, again = _prepare(tree, new, stack)
+        mechanism.take(again)
+        _set(again, new.steps.lowest_khz)
+        _wait_for_frequency(tree, new, new.steps.lowest_khz)
+        again.restore()
+    status.write_text(mode)
+    # The governors are the kernel's again.
+    set_distinct_governors(tree, read_topology(tree))
+
+
+def _find_mode(tree: CpuTree) -> Path | None:
+    """Return the file that changes the mode of the scaling driver, if there is one."""
+    paths = (tree.cpu_dir / name / "status" for name in ("intel_pstate", "amd_pstate"))
+    return next((path for path in paths if path.exists()), None)
 
 
 def limits_check_a_restored_preference_is_that_from_before(
