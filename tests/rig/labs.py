@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from examples.guests.kernel import fetch_kernel
 from tests.power.registers import AMD_CELLS
-from tests.rig.acpi import AMD_CPPC, AMD_PERFORMANCE, PSTATES, STEPS_KHZ
+from tests.rig.acpi import AMD_CPPC, AMD_PERFORMANCE, IDLE, PSTATES, STEPS_KHZ
 from tests.rig.built_modules import fetch_kernel_with_imitated_msr
 from tests.rig.kernels import fetch_recent_kernel
 
@@ -134,3 +134,16 @@ LABS = (
     *(ACPI_CPUFREQ, AMD_PASSIVE, AMD_GUIDED, AMD_ACTIVE),
     *(INTEL_ACTIVE_HWP, INTEL_ACTIVE, INTEL_PASSIVE_HWP, INTEL_PASSIVE),
 )
+"""One for each scaling driver in each of its modes."""
+
+IDLE_STATES = ACPI_CPUFREQ._replace(name="idle-states", tables=(PSTATES, IDLE))
+"""Also has idle states, which PM QoS limits."""
+UNCORE = INTEL_ACTIVE_HWP._replace(
+    name="uncore",
+    modules=(
+        *INTEL_ACTIVE_HWP.modules,
+        "uncore-frequency-common",
+        "uncore_frequency_imitated",
+    ),
+)
+"""Also has intel_uncore_frequency."""
