@@ -10,7 +10,13 @@ import pytest
 
 from tests.rig.host_lab import run_module_in_host_lab
 from tests.rig.lab import run_in_lab
-from tests.rig.labs import AMD_ACTIVE, IDLE_STATES, INTEL_ACTIVE_HWP, UNCORE
+from tests.rig.labs import (
+    AMD_ACTIVE,
+    CPPC_ARM,
+    IDLE_STATES,
+    INTEL_ACTIVE_HWP,
+    UNCORE,
+)
 
 if TYPE_CHECKING:
     from tests.rig.labs import Lab
@@ -95,6 +101,23 @@ def test_a_lab_runs_its_driver_whose_limits_reach_the_registers(lab: Lab) -> Non
         "offline": "EBUSY",
         "online": "1200000",
     }
+
+
+GROUPS = """
+import json
+from pathlib import Path
+
+policies = sorted(Path("/sys/devices/system/cpu/cpufreq").glob("policy*"))
+groups = [(policy / "affected_cpus").read_text().strip() for policy in policies]
+print("FACTS", json.dumps(groups))
+"""
+
+
+@pytest.mark.parametrize("lab", [CPPC_ARM], indirect=True)
+def test_neighboring_cpus_of_a_lab_can_share_a_clock_group(lab: Lab) -> None:
+    outcome = run_in_lab(GROUPS, lab=lab, shared=2)
+    assert outcome.status == 0, outcome.output
+    assert facts_in(outcome.output) == ["0 1", "2 3"]
 
 
 IDLE = (
