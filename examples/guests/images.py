@@ -42,7 +42,7 @@ VIRTIO_MODULES = (
 built in (`Kernel.is_built_in`)."""
 
 _HERE = Path(__file__).parent
-_STDLIB_SKIPS = (
+STDLIB_SKIPS = (
     "*.opt-?.pyc",
     "test",
     "tests",
@@ -232,10 +232,13 @@ def add_python(image: Initramfs) -> None:
         )
     image.add_program(program)
     image.add_link("usr/bin/python3", program.name)
-    image.add_tree(library, skip=_STDLIB_SKIPS)
+    image.add_tree(library, skip=STDLIB_SKIPS)
     image.add_libraries((library / "lib-dynload").glob("*.so"))
-    image.add_data("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n" + _NOBODY)
+    image.add_data("etc/passwd", PASSWD)
 
 
-_NOBODY = "nobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n"
+PASSWD = """\
+root:x:0:0:root:/root:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/bin/sh
+"""
 PYTHON_ABI = sysconfig.get_config_var("SOABI")

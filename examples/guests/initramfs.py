@@ -98,20 +98,23 @@ class Initramfs:
         for library in libraries_of(programs):
             self.add_file(library)
 
-    def add_tree(self, source: Path, *, skip: Iterable[str] = ()) -> None:
-        """Add a directory of this machine, at the same path.
+    def add_tree(
+        self, source: Path, *, path: str | None = None, skip: Iterable[str] = ()
+    ) -> None:
+        """Add a directory of this machine, at the same path unless one is given.
 
         ``skip`` lists glob patterns of files and directories to leave out. Symbolic
         links are followed.
         """
+        place = path or str(source)
         patterns = tuple(skip)
-        for path in sorted(source.iterdir()):
-            if any(path.match(pattern) for pattern in patterns):
+        for entry in sorted(source.iterdir()):
+            if any(entry.match(pattern) for pattern in patterns):
                 continue
-            if path.is_dir():
-                self.add_tree(path, skip=patterns)
-            elif path.is_file():
-                self.add_file(path)
+            if entry.is_dir():
+                self.add_tree(entry, path=f"{place}/{entry.name}", skip=patterns)
+            elif entry.is_file():
+                self.add_file(entry, f"{place}/{entry.name}")
 
     def build(self, name: str) -> Path:
         """Return the archive's path; write it unless an identical one is cached."""

@@ -112,11 +112,19 @@ def _read_port(port: int) -> int:
     return byte
 
 
-def _read_msr(cpu: int) -> Requested:
+def uncore_limits_khz() -> tuple[int, int]:
+    """Return the lowest and the highest uncore frequency that the register allows."""
+    ratios = _imitated_registers(0)["UNCORE_RATIO_LIMIT"]
+    return (ratios >> 8 & 0x7F) * MSR_RATIO_KHZ, (ratios & 0x7F) * MSR_RATIO_KHZ
+
+
+def _imitated_registers(cpu: int) -> dict[str, int]:
     text = (_IMITATED_MSR / f"cpu{cpu}").read_text()
-    registers = {
-        name: int(value, 0) for name, value in map(str.split, text.splitlines())
-    }
+    return {name: int(value, 0) for name, value in map(str.split, text.splitlines())}
+
+
+def _read_msr(cpu: int) -> Requested:
+    registers = _imitated_registers(cpu)
     if registers["PM_ENABLE"] & 1:
         request = registers["HWP_REQUEST"].to_bytes(8, "little")
         low, high, desired, epp = request[:4]

@@ -10,6 +10,7 @@ import pytest
 from examples.guests.packages import UnavailableError
 from tests import subprocess_coverage
 from tests.rig.embed import EmbedHost
+from tests.rig.lab import prepare_lab
 from tests.rig.labs import LABS, Lab
 from tests.rig.libvirtd import SessionHost, SystemHost
 from tests.rig.machine import enter_machine, leave_machine, why_no_machine
@@ -96,7 +97,7 @@ def lab(request: pytest.FixtureRequest) -> Lab:
     """
     found: Lab = request.param
     try:
-        found.fetch_kernel()
+        prepare_lab(found)
     except UnavailableError as error:
         pytest.skip(f"{found} cannot be built: {error}")
     return found

@@ -146,9 +146,8 @@ def _start(lab: Lab, command: str) -> Initramfs:
 
 def _run(lab: Lab, image: Initramfs, timeout_s: float) -> LabOutcome:
     return run_lab_machine(
-        lab,
+        lab._replace(memory_mib=_MEMORY_MIB),
         image.build("host-lab"),
-        memory_mib=_MEMORY_MIB,
         timeout_s=timeout_s,
     )
 

@@ -38,6 +38,12 @@ from examples.guests.cache import CHECKOUT
 from examples.guests.images import CMDLINE, add_content, add_python, start_image
 from tests.power.registers import PCC_BASE, VARIABLE
 from tests.rig.acpi import MAX_CPUS, build_pcc_channel, build_table
+from tests.rig.arm import (
+    arm_machine,
+    fetch_emulator,
+    fetch_user_land,
+    start_arm_image,
+)
 from tests.rig.console import Console
 from tests.rig.labs import ACPI_CPUFREQ
 from tests.rig.waiting import LAB_DEADLINE_S
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from examples.guests.initramfs import Initramfs
+    from examples.guests.kernel import Kernel
     from tests.rig.labs import Lab
 
 _ENDED = re.compile(r"^init: work ended with (\d+)$", re.MULTILINE)
@@ -81,7 +88,7 @@ def run_in_lab(
         timeout_s: after that the lab is switched off.
     """
     content = {"/program.py": textwrap.dedent(program), **(files or {})}
-    image = _build(lab, content, "exec_python /program.py", packages)
+    image = _build(lab, content, "exec_python /program.py", packages, shared)
     return run_lab_machine(lab, image, shared=shared, timeout_s=timeout_s)
 
 
@@ -97,7 +104,7 @@ def run_module_in_lab(
     The shell splits the arguments into words.
     """
     command = f"exec_python -m {module} {' '.join(arguments)}"
-    image = _build(lab, {}, command, ())
+    image = _build(lab, {}, command, (), shared)
     return run_lab_machine(lab, image, shared=shared, timeout_s=timeout_s)
 
 
@@ -106,6 +113,7 @@ def _build(
     files: Mapping[str, Path | str],
     command: str,
     packages: Sequence[str],
+    shared: int,
 ) -> Path:
     everything: dict[str, Path | str] = {
         "/checkout/orchestrator": CHECKOUT / "orchestrator",
@@ -121,14 +129,27 @@ def _build(
         "export PYTHONPATH=/checkout:/packages PYTHONDONTWRITEBYTECODE=1\n"
         'exec_python() { python3 -s "$@"; }\ncd /checkout\n' + command
     )
-    image = start_lab_image(lab, work)
+    image = start_lab_image(lab, work, shared=shared)
     for name, content in everything.items():
         add_content(image, name, content)
     return image.build("python")
 
 
+def prepare_lab(lab: Lab) -> None:
+    """Download and build all that a lab needs, unless it is cached.
+
+    Raises:
+        UnavailableError: something cannot be downloaded.
+        GuestError: something cannot be built.
+    """
+    lab.fetch_kernel()
+    if lab.is_arm:
+        fetch_user_land()
+        fetch_emulator()
+
+
 def start_lab_image(
-    lab: Lab, work: str, *, more_modules: Sequence[str] = ()
+    lab: Lab, work: str, *, shared: int = 1, more_modules: Sequence[str] = ()
 ) -> Initramfs:
     """Start the initramfs of a lab, with Python, that runs the shell script ``work``.
 
@@ -140,7 +161,18 @@ def start_lab_image(
     )
     modules = (*more_modules, *lab.modules)
     kernel = lab.fetch_kernel()
-    image = start_image(f"{prepare}{work}\n", modules=modules, kernel=kernel)
+    start = start_arm_image if lab.is_arm else _start_pc_image
+    image = start(f"{prepare}{work}\n", modules=modules, kernel=kernel)
+    if lab.is_arm:
+        # QEMU passes no tables to Arm's firmware; Linux takes them from here.
+        for table in lab.tables:
+            path = build_table(table, shared=shared)
+            image.add_file(path, f"kernel/firmware/acpi/{path.name}")
+    return image
+
+
+def _start_pc_image(work: str, *, modules: Sequence[str], kernel: Kernel) -> Initramfs:
+    image = start_image(work, modules=modules, kernel=kernel)
     add_python(image)
     return image
 
@@ -150,15 +182,16 @@ def run_lab_machine(
     image: Path,
     *,
     shared: int = 1,
-    memory_mib: int = 768,
     timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
     """Boot the machine of a lab from ``image`` until it powers off."""
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
         console = Path(directory) / "console"
         command = [
-            *_machine(lab, shared),
-            *("-m", str(memory_mib), "-smp", str(MAX_CPUS), "-initrd", str(image)),
+            *(arm_machine() if lab.is_arm else _pc_machine(lab, shared)),
+            *("-nodefaults", "-display", "none", "-no-reboot"),
+            *("-m", str(lab.memory_mib), "-smp", str(MAX_CPUS)),
+            *("-kernel", str(lab.fetch_kernel().image), "-initrd", str(image)),
             *("-append", f"{CMDLINE} {lab.parameters}", "-serial", f"file:{console}"),
         ]
         output = _run_qemu(command, timeout_s)
@@ -169,12 +202,9 @@ def run_lab_machine(
     return LabOutcome(status=int(ended[1]) if ended else None, output=text)
 
 
-def _machine(lab: Lab, shared: int) -> list[str]:
-    command = [
-        *("qemu-system-x86_64", "-machine", "pc,accel=tcg", "-cpu", lab.cpu),
-        *("-nodefaults", "-display", "none", "-no-reboot", "-device", "pc-testdev"),
-        *("-kernel", str(lab.fetch_kernel().image)),
-    ]
+def _pc_machine(lab: Lab, shared: int) -> list[str]:
+    command = ["qemu-system-x86_64", "-machine", "pc,accel=tcg", "-cpu", lab.cpu]
+    command += ["-device", "pc-testdev"]
     for table in lab.tables:
         path = build_table(table, shared=shared)
         command += ["-acpitable", f"file={path}"]

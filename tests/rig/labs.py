@@ -10,8 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from examples.guests.kernel import fetch_kernel
-from tests.power.registers import AMD_CELLS
-from tests.rig.acpi import AMD_CPPC, AMD_PERFORMANCE, PSTATES, STEPS_KHZ
+from tests.power.registers import AMD_CELLS, ARM_CELLS
+from tests.rig import arm
+from tests.rig.acpi import (
+    AMD_CPPC,
+    AMD_PERFORMANCE,
+    ARM_CPPC,
+    ARM_PERFORMANCE,
+    IDLE,
+    PSTATES,
+    STEPS_KHZ,
+)
 from tests.rig.built_modules import fetch_kernel_with_imitated_msr
 from tests.rig.kernels import fetch_recent_kernel
 
@@ -58,6 +67,8 @@ class Lab(NamedTuple):
     has_pcc_channel: bool = False
     parameters: str = ""
     """Kernel parameters."""
+    memory_mib: int = 768
+    is_arm: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -78,6 +89,7 @@ ACPI_CPUFREQ = Lab(
 )
 
 _AMD_MAX_KHZ, _AMD_NOMINAL_KHZ, _, _AMD_MIN_KHZ = AMD_PERFORMANCE.khz(AMD_CELLS)
+_ARM_MAX_KHZ, _ARM_NOMINAL_KHZ, _, _ARM_MIN_KHZ = ARM_PERFORMANCE.khz(ARM_CELLS)
 
 
 def _amd_pstate(mode: str, driver: str, governors: frozenset[str]) -> Lab:
@@ -130,7 +142,38 @@ INTEL_ACTIVE = _intel_pstate("active", has_hwp=False)
 INTEL_PASSIVE_HWP = _intel_pstate("passive", has_hwp=True)
 INTEL_PASSIVE = _intel_pstate("passive", has_hwp=False)
 
+CPPC_ARM = Lab(
+    name="cppc_cpufreq",
+    scaling_driver="cppc_cpufreq",
+    governors=ALL_GOVERNORS,
+    min_khz=_ARM_MIN_KHZ,
+    nominal_khz=_ARM_NOMINAL_KHZ,
+    max_khz=_ARM_MAX_KHZ,
+    fetch_kernel=arm.fetch_arm_kernel,
+    cpu="cortex-a57",
+    registers="cppc-arm",
+    modules=(*GOVERNOR_MODULES, "cppc_cpufreq"),
+    tables=(ARM_CPPC,),
+    parameters=arm.PARAMETERS,
+    memory_mib=arm.RAM_MIB,
+    is_arm=True,
+)
+
 LABS = (
     *(ACPI_CPUFREQ, AMD_PASSIVE, AMD_GUIDED, AMD_ACTIVE),
     *(INTEL_ACTIVE_HWP, INTEL_ACTIVE, INTEL_PASSIVE_HWP, INTEL_PASSIVE),
+    CPPC_ARM,
 )
+"""One for each scaling driver in each of its modes."""
+
+IDLE_STATES = ACPI_CPUFREQ._replace(name="idle-states", tables=(PSTATES, IDLE))
+"""Also has idle states, which PM QoS limits."""
+UNCORE = INTEL_ACTIVE_HWP._replace(
+    name="uncore",
+    modules=(
+        *INTEL_ACTIVE_HWP.modules,
+        "uncore-frequency-common",
+        "uncore_frequency_imitated",
+    ),
+)
+"""Also has intel_uncore_frequency."""
