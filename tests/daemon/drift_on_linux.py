@@ -79,7 +79,8 @@ class Scenario:
 
 
 @contextlib.contextmanager
-def play(power: str = "") -> Iterator[Scenario]:
+def begin(power: str = "") -> Iterator[Scenario]:
+    """Start a daemon; the guest has requested the lowest frequency."""
     with tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as name:
         guest = GuestEnd(Path(name) / "0")
         domain = DriverDomain(name="g", pins=("1",), paths={0: guest.path})
@@ -99,9 +100,15 @@ def play(power: str = "") -> Iterator[Scenario]:
             guest.accept()
             scenario = Scenario(daemon, guest)
             scenario.wait_for(Unit.SCALE_MIN, Answer.ACK)
-            check_setting("scaling_setspeed", LOWEST)
             yield scenario
-            assert daemon.stop() == 0
+
+
+@contextlib.contextmanager
+def play(power: str = "") -> Iterator[Scenario]:
+    with begin(power) as scenario:
+        check_setting("scaling_setspeed", LOWEST)
+        yield scenario
+        assert scenario.daemon.stop() == 0
 
 
 def a_cpu_that_was_switched_off_and_on_gets_its_frequency_back(it: Scenario) -> None:
