@@ -31,7 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt-get not found")
-def test_without_network_an_error_says_what_cannot_be_downloaded(
+def test_without_network_an_error_names_what_cannot_be_downloaded(
     cache: Path,
 ) -> None:
     archive = Archive("bookworm-backports")
