@@ -140,6 +140,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "vmpower simulate": (
         Example("vmpower simulate cpus --cpus 8 --shared 2", "Eight CPUs, in pairs"),
+        Example(
+            "vmpower simulate cpus --cpus 8 --driver intel_pstate",
+            "Eight CPUs with the driver of most Intel servers",
+        ),
     ),
 }
 """By the full name of the command."""

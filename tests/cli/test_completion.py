@@ -143,6 +143,7 @@ def test_every_argument_that_names_something_is_completed() -> None:
         ("vmpower policy remove dpdk-fw ", ["cli"]),
         ("vmpower template show n", ["nfv"]),
         ("vmpower domain add new --template mi", ["minimal"]),
+        ("vmpower simulate cpus --driver amd", ["amd-pstate-guided", "amd-pstate-epp"]),
         ("vmpower status --out", ["--output"]),
         ("vmpower status --output j", ["json"]),
     ],

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from cli.app import app
 from orchestrator.power.drivers.registry import find_driver
 from orchestrator.power.journal import Journal
+from orchestrator.power.simulated_drivers import KERNEL_ONLY, SIMULATED_DRIVERS
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
@@ -58,6 +59,47 @@ def test_simulate_writes_a_tree_that_the_daemon_accepts(tree: Path) -> None:
 def test_simulate_prints_the_next_commands(tmp_path: Path) -> None:
     result = vmpower("simulate", tmp_path / "cpus", "--cpus", 2)
     assert f"vmpowerd --sysfs-root {tmp_path}/cpus" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("driver", "inert", "absent"),
+    [
+        ("acpi-cpufreq", "scaling_max_freq, cpufreq/boost", "pstate"),
+        ("amd-pstate-epp", "boost, cpufreq/boost, amd_pstate/status", "no_turbo"),
+        ("intel_pstate", "energy_performance_preference", "scaling_max_freq"),
+    ],
+)
+def test_simulate_names_what_only_a_kernel_does(
+    tmp_path: Path, driver: str, inert: str, absent: str
+) -> None:
+    result = vmpower("simulate", tmp_path / "cpus", "--cpus", 2, "--driver", driver)
+    first, _, last = result.stdout.splitlines()
+    assert first == f"created 2 simulated CPUs with {driver} in {tmp_path}/cpus"
+    assert last.startswith("without the kernel, no write is refused")
+    assert inert in last
+    assert absent not in last
+    policy = tmp_path / "cpus/devices/system/cpu/cpufreq/policy1"
+    assert (policy / "scaling_driver").read_text() == f"{driver}\n"
+
+
+def test_simulate_refuses_an_unknown_driver_and_lists_the_known_ones(
+    tmp_path: Path,
+) -> None:
+    result = vmpower("simulate", tmp_path / "cpus", "--cpus", 2, "--driver", "pcc")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: invalid scaling driver 'pcc': expected one of"
+        f" {', '.join(SIMULATED_DRIVERS)}\n"
+    )
+    assert not (tmp_path / "cpus").exists()
+
+
+def test_simulate_explains_every_driver_and_what_is_not_simulated() -> None:
+    words = " ".join(vmpower("simulate", "--help").stdout.split())
+    for name, driver in SIMULATED_DRIVERS.items():
+        assert f"{name} {driver.summary}" in words
+    for file, effect in KERNEL_ONLY.items():
+        assert f"{file} {effect}" in words
 
 
 def test_simulate_refuses_a_directory_with_other_files(tmp_path: Path) -> None:
