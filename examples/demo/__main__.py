@@ -18,6 +18,7 @@ from examples.guests.cache import GuestError
 from examples.guests.kernel import fetch_kernel
 from examples.guests.kvm import fix_kvm, is_kvm_misconfigured, leave_mount_namespace
 from orchestrator.errors import VmpowerError
+from orchestrator.power.simulated_drivers import DEFAULT_DRIVER, SIMULATED_DRIVERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,10 +63,19 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dpdk", action="store_true", help="Run DPDK's own power test in a guest."
     )
-    parser.add_argument(
+    cpus = parser.add_mutually_exclusive_group()
+    cpus.add_argument(
         "--host-cpus",
         action="store_true",
         help="Set the frequencies of this host instead of simulated CPUs (as root).",
+    )
+    cpus.add_argument(
+        "--driver",
+        metavar="NAME",
+        choices=SIMULATED_DRIVERS,
+        default=DEFAULT_DRIVER,
+        help="Scaling driver of the simulated CPUs (default: %(default)s); one of"
+        f" {', '.join(SIMULATED_DRIVERS)}.",
     )
     parser.add_argument(
         "--seconds",
@@ -111,7 +121,8 @@ async def _run(options: argparse.Namespace, console: Console) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, interrupted.set)
-    environment = DemoEnvironment(is_on_host_cpus=options.host_cpus)
+    driver = None if options.host_cpus else options.driver
+    environment = DemoEnvironment(simulated_driver=driver)
     try:
         run_demo = run_dpdk if options.dpdk else run_traffic
         is_ok = await run_demo(environment, options, console, interrupted)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from examples.demo.cleanup_watchdog import CleanupWatchdog
 from examples.demo.guests import VCPUS, Guests
 from examples.demo.recording import Setup
-from examples.demo.tree import controllable_cpus, groups_of, read_files, usable_cpus
+from examples.demo.tree import controllable_cpus, groups_of, read_files, simulate_cpus
 from examples.guests.cache import GuestError
 from examples.guests.embed import EmbedRoot
 from orchestrator.config import Config, LibvirtConfig, PowerConfig
@@ -24,7 +24,6 @@ from orchestrator.control import READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient, DaemonUnreachable
 from orchestrator.daemon import Daemon
 from orchestrator.power.journal import JOURNAL_NAME
-from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 
 if TYPE_CHECKING:
@@ -47,28 +46,32 @@ class DemoEnvironment:
     Synchronization: the asyncio thread; blocking calls run in threads, one at a time.
     """
 
-    def __init__(self, *, is_on_host_cpus: bool) -> None:
+    def __init__(self, *, simulated_driver: str | None) -> None:
         """Create the directory and choose the CPUs; start nothing.
 
+        Args:
+            simulated_driver: scaling driver of simulated CPUs; None: the CPUs of this
+                host.
+
         Raises:
-            GuestError: frequencies of this host cannot be set.
+            GuestError: frequencies of the CPUs cannot be set.
         """
         self.root = EmbedRoot()
         self._watchdog = CleanupWatchdog(self.root.directory)
         try:
-            self._tree, self.pins = self._choose_cpus(is_on_host_cpus=is_on_host_cpus)
+            self._tree, self.pins = self._choose_cpus(simulated_driver)
+            self.groups = groups_of(self._tree, self.pins)
         except BaseException:
             self._remove()
             raise
         self.guests = Guests(self.root)
-        self.groups = groups_of(self._tree, self.pins)
         self._before = read_files(self._tree, self.groups)
         self._config = Config(
             run_dir=self.root.directory / "vmp",
             sysfs_root=self._tree.root,
             libvirt=LibvirtConfig(uri=self.root.uri),
             # The host's clock groups may have CPUs that no guest is pinned to.
-            power=PowerConfig(share_with_host=is_on_host_cpus),
+            power=PowerConfig(share_with_host=simulated_driver is None),
         )
         self._daemon: Daemon | None = None
         self._running: asyncio.Task[None] | None = None
@@ -77,15 +80,13 @@ class DemoEnvironment:
         """The end of the daemon's log, for error messages."""
 
     def _choose_cpus(
-        self, *, is_on_host_cpus: bool
+        self, simulated_driver: str | None
     ) -> tuple[CpuTree, tuple[PCpu, ...]]:
-        if is_on_host_cpus:
+        if simulated_driver is None:
             tree = CpuTree.host()
             return tree, controllable_cpus(tree, VCPUS)
-        pins = usable_cpus(VCPUS)
         directory = self.root.directory / "cpus"
-        lay_out(directory, cpus=max(pins) + 1)
-        return CpuTree(directory), pins
+        return simulate_cpus(directory, simulated_driver, VCPUS)
 
     def setup(self, guests: Sequence[str], seconds: int) -> Setup:
         """Describe what does not change during the demo."""

@@ -7,16 +7,16 @@ import os
 from typing import TYPE_CHECKING
 
 from examples.guests.cache import GuestError
-from orchestrator.power.sysfs import CPU_DIR
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from orchestrator.power.topology import read_topology
 from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from orchestrator.power.group import ClockGroup
-    from orchestrator.power.sysfs import CpuTree
 
 _SETTINGS = (
     "scaling_governor",
@@ -29,13 +29,18 @@ _SETTINGS = (
 scaling_cur_freq are not."""
 
 
-def usable_cpus(count: int) -> tuple[PCpu, ...]:
-    """Choose CPUs that guests can be pinned to, repeating them if there are too few.
+def simulate_cpus(
+    directory: Path, driver: str, count: int
+) -> tuple[CpuTree, tuple[PCpu, ...]]:
+    """Create simulated CPUs, and choose those that guests can be pinned to.
 
-    libvirt refuses CPUs that the host does not have, even with simulated CPUs.
+    They are repeated if there are too few, because libvirt refuses CPUs that the host
+    does not have, even if they are simulated.
     """
     allowed = sorted(os.sched_getaffinity(0))
-    return tuple(PCpu(allowed[i % len(allowed)]) for i in range(count))
+    pins = tuple(PCpu(allowed[i % len(allowed)]) for i in range(count))
+    lay_out(directory, cpus=max(pins) + 1, driver=driver)
+    return CpuTree(directory), pins
 
 
 def controllable_cpus(tree: CpuTree, count: int) -> tuple[PCpu, ...]:
@@ -59,9 +64,17 @@ def controllable_cpus(tree: CpuTree, count: int) -> tuple[PCpu, ...]:
     return tuple(firsts[i % len(firsts)] for i in range(count))
 
 
-def groups_of(tree: CpuTree, pcpus: Iterable[PCpu]) -> tuple[ClockGroup, ...]:
-    """Return the clock groups of these CPUs, by number."""
+def groups_of(tree: CpuTree, pcpus: Collection[PCpu]) -> tuple[ClockGroup, ...]:
+    """Return the clock groups of these CPUs, by number.
+
+    Raises:
+        GuestError: the frequency of one of them cannot be set.
+    """
     topology = read_topology(tree)
+    for pcpu in pcpus:
+        if pcpu in topology.unmanaged:
+            reason = topology.unmanaged[pcpu]
+            raise GuestError(f"CPU {pcpu} is unmanaged: {reason}")
     found = {group.number: group for p in pcpus if (group := topology.group_of(p))}
     return tuple(found[number] for number in sorted(found))
 
