@@ -155,7 +155,7 @@ def _system_files(
         for name, value in simulated.package.items()
     }
     cpuidle = {
-        "cpuidle/available_governors": "menu ",
+        "cpuidle/available_governors": "ladder menu ",
         "cpuidle/current_driver": "acpi_idle",
         "cpuidle/current_governor": "menu",
         "cpuidle/current_governor_ro": "menu",

@@ -190,6 +190,7 @@ def _cppc(
     """Return the files of ACPI's CPPC for one CPU; `mhz`: of one performance unit."""
     values = {
         "feedback_ctrs": "ref:16777216 del:16777216",
+        "guaranteed_perf": 0,  # unknown, unless the firmware has a register for it
         "highest_perf": highest,
         "lowest_freq": lowest * mhz,
         "lowest_nonlinear_perf": nonlinear,
