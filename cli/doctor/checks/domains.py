@@ -41,9 +41,13 @@ _FIXES = {
     },
 }
 """By the reason of a refusal; others are to be fixed in the guest or the kernel."""
+_NOT_QEMU = (
+    "if a program other than QEMU listens there ('ss -xlp' lists listeners), stop it,"
+    " then power the domain off and on"
+)
 _DISCONNECT = (
     "stop the program that is connected, such as DPDK's vm_power_manager: 'ss -xp'"
-    " lists connections"
+    f" lists connections; {_NOT_QEMU}"
 )
 
 
@@ -151,8 +155,8 @@ def channel_refused(domains: Domains, _status: Status) -> Iterator[Finding]:
             yield error(
                 f"domain {domain.name}",
                 _describe(channel, channel.reason or "it cannot be connected"),
-                "run vmpowerd as root or as QEMU's user; check 'ls -l' of the path, and"
-                " channels.trusted_uids if QEMU runs as another user",
+                f"{_NOT_QEMU}; otherwise run vmpowerd as root or as QEMU's user, and"
+                " add the user that QEMU runs as to channels.trusted_uids",
             )
 
 

@@ -11,7 +11,7 @@ from cli.doctor.facts.power_managers import PowerManagers
 from cli.doctor.facts.service import Service
 from cli.doctor.target import Target
 from orchestrator.power.drivers.acpi_cpufreq import USERSPACE
-from orchestrator.values.cpuset import name_cpus
+from orchestrator.values.cpuset import format_cpulist, name_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,8 +101,8 @@ def governor_replaced(status: Status) -> Iterator[Finding]:
             name_cpus(cpus),
             f"taken by vmpowerd, but another program has since set the governor"
             f" '{governor}': frequencies cannot be set",
-            "stop what sets governors (TuneD, a script), then: systemctl restart"
-            " vmpowerd",
+            "stop what sets governors (TuneD, a script), then: vmpower cpu retake"
+            f" {format_cpulist(cpus)}",
         )
 
 

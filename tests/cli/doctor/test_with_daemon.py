@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,14 +16,14 @@ from cli.doctor.checks import libvirt as libvirt_checks
 from cli.doctor.checks import power_managers as manager_checks
 from cli.doctor.checks import service as service_checks
 from cli.doctor.facts.accounts import Accounts, Group, User
-from cli.doctor.facts.daemon import Status
+from cli.doctor.facts.daemon import Daemon, Status
 from cli.doctor.facts.domains import Channel, Domain, Domains, domains_of_status
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
 from cli.doctor.target import Target
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.power.simulated import lay_out
-from orchestrator.values.cpuset import name_cpus
+from orchestrator.values.cpuset import format_cpulist, name_cpus
 from orchestrator.values.refusal import Refusal
 from tests.cli.conftest import run_process
 from tests.cli.doctor.conftest import doctor
@@ -40,6 +41,9 @@ NODE = """
 <devices><channel type='unix'><source mode='bind' path='{path}'/>
 <target type='virtio' name='virtio.serial.port.poweragent.0'/></channel></devices>
 </domain></node>"""
+FOREIGN_LISTENER = (
+    "if a program other than QEMU listens there ('ss -xlp' lists listeners), stop it"
+)
 ANNE = User(name="anne", uid=1000, groups=frozenset({"users"}))
 
 
@@ -175,6 +179,32 @@ def test_the_listening_process_is_looked_up_in_the_kernel(
     assert service.owner_pid == os.getpid()  # the fake daemon runs in this process
 
 
+@pytest.mark.parametrize("is_unit", [True, False])
+def test_systemd_is_named_only_if_it_runs_the_daemon(
+    is_unit: bool,  # noqa: FBT001
+    daemon: FakeDaemon,
+    run_dir: Path,
+    cpus: Path,
+) -> None:
+    seen = read_service(Target(run_dir=run_dir, sysfs_root=cpus))
+    assert not seen.is_unit  # the fake daemon runs in this process
+    control = replace(seen.control, mode=0o666)
+    service = replace(seen, is_unit=is_unit, mode=0o755, control=control)
+    status: Any = daemon.picture().model_dump(mode="json")
+    status["daemon"].update(version="0", problems=["x"], monitor_pid=None)
+    silent = Daemon(status=None, failure="it does not answer")
+    findings = [
+        *service_checks.daemon_outdated(Status(status), service),
+        *service_checks.daemon_troubled(Status(status), service),
+        *service_checks.daemon_unreachable(silent, service),
+        *service_checks.socket_mode_wrong(service),
+    ]
+    assert len(findings) == 5
+    for finding in findings:
+        assert ("ctl " in finding.fix) is is_unit
+        assert finding.fix
+
+
 def accounts(*groups: Group) -> Accounts:
     return Accounts(groups={g.name: g for g in groups}, qemu_gids=frozenset())
 
@@ -213,21 +243,23 @@ def test_a_user_without_permission_is_pointed_to_the_group(
 
 
 @pytest.mark.parametrize(
-    ("state", "check"),
+    ("state", "check", "fix"),
     [
-        ("contended", domain_checks.channel_contended),
-        ("refused", domain_checks.channel_refused),
-        ("quarantined", domain_checks.channel_quarantined),
+        ("contended", domain_checks.channel_contended, "stop the program that is"),
+        ("contended", domain_checks.channel_contended, FOREIGN_LISTENER),
+        ("refused", domain_checks.channel_refused, FOREIGN_LISTENER),
+        ("refused", domain_checks.channel_refused, "channels.trusted_uids"),
+        ("quarantined", domain_checks.channel_quarantined, "correct the program"),
     ],
 )
-def test_each_channel_state_has_a_fix(state: str, check: Any) -> None:
+def test_each_channel_state_has_a_fix(state: str, check: Any, fix: str) -> None:
     channel = Channel(number=0, path="/x", state=state, reason="", generation=464)
     domain = Domain(
         name="fw", is_active=True, vcpus=(), channels=(channel,), problems=()
     )
     (finding,) = check(Domains(domains=(domain,)), None)
     assert finding.what.startswith(f"channel 0 is {state}: ")
-    assert finding.fix
+    assert fix in finding.fix
 
 
 def test_channels_with_one_path_are_one_finding_that_names_both() -> None:
@@ -295,6 +327,7 @@ def test_a_governor_that_was_replaced_is_found(daemon: FakeDaemon) -> None:
         cpu.update(governor="powersave")
     held = [cpu["pcpu"] for cpu in status["cpus"] if cpu["claimed"]]
     (finding,) = manager_checks.governor_replaced(Status(status))
+    assert finding.fix.endswith(f"vmpower cpu retake {format_cpulist(held)}")
     assert finding.subject == name_cpus(held)
     assert "'powersave'" in finding.what
 
