@@ -117,6 +117,8 @@ class NewDomain(TypedDict):
     """Whether it was started."""
     pins: list[int]
     """Host CPUs of its vCPUs, in the order of the vCPUs; empty: not pinned."""
+    hints: list[str]
+    """What may need attention, one sentence each."""
 
 
 class PinnedVcpu(TypedDict):
@@ -130,6 +132,8 @@ class PinnedVcpu(TypedDict):
     """Number of the vCPU."""
     pcpus: list[int]
     """Host CPUs that it may run on, lowest first."""
+    hints: list[str]
+    """What may need attention, one sentence each."""
 
 
 class ChangedSettings(TypedDict):
@@ -143,6 +147,8 @@ class ChangedSettings(TypedDict):
     """Those of the running domain, if they were changed; null: not set."""
     config: NotRequired[DomainSettings]
     """Those of its definition, if they were changed; null: not set."""
+    hints: list[str]
+    """What may need attention, one sentence each."""
 
 
 class OnboardedDomain(TypedDict):
