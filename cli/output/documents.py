@@ -2,8 +2,9 @@
 """The JSON documents that commands print, by command.
 
 Those of the daemon are in `orchestrator.control.documents`; what commands print beyond
-them is here. Only the reference (docs/json.md) and tests import this module; a test
-compares it with what each command prints. `print_json` adds `schema` to each document.
+them is here, as types: the reference (docs/json.md) is made of them, and a test
+compares them with what each command prints. `print_json` adds `schema` to each
+document.
 """
 
 from __future__ import annotations
