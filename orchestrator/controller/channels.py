@@ -467,6 +467,8 @@ def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[
     record = inventory.domains.get(event.uuid)
     if record is None:
         return []
+    if event.is_open:
+        record.is_reboot_reported = False
     ends: list[Action] = []
     for number, channel in record.channels.items():
         if channel.spec.alias == event.alias:

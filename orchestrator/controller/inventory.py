@@ -161,6 +161,9 @@ class DomainRecord:
     """The vCPUs that policies control."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
     """Why policies were last refused: a repetition is not reported again."""
+    is_reboot_reported: bool = False
+    """Whether its reboot was reported, since when its guest has opened no port: libvirt
+    reports one reset up to three times."""
     awaited_policies: tuple[GuestPolicy, ...] = ()
     """Policies of its guest from before it was saved or migrated, which are installed
     when the guest has its port open again."""
