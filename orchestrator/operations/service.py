@@ -333,7 +333,8 @@ class Operations:
         await self._state_keeper.flush()
         return models.OutcomeList(
             outcomes=tuple(
-                models.Outcome(text=one.text, done=one.is_done) for one in outcomes
+                models.Outcome(text=one.text, done=one.is_done, hint=one.hint)
+                for one in outcomes
             )
         )
 

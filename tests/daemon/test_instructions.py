@@ -200,16 +200,25 @@ def test_f19_the_api_returns_an_outcome_for_each_message(
         {"command": "power", "unit": "SCALE_MIN", "core_list": [5, 99]},
         {"name": "vm1", "policy_type": "TIME", "busy_hours": [1], "core_list": [2, 3]},
         {"name": "vm1", "command": "destroy", "colour": "red"},
+        {"command": "power", "unit": "ENABLE_TURBO", "resource_id": 5},
+        {"command": "power", "unit": "DISABLE_TURBO", "resource_id": 5},
+        {"command": "power", "unit": "SCALE_MIN"},
     )
-    assert [outcome["done"] for outcome in outcomes] == [True, False, True, True]
+    done = [True, False, True, True, True, True, False]
+    assert [outcome["done"] for outcome in outcomes] == done
+    assert 'add "resource_id": 3' in outcomes[-1]["hint"]
+    assert f"names no CPU ({outcomes[-1]['hint']})" in daemon.log_text()
     texts = [outcome["text"] for outcome in outcomes]
     assert texts == [
         "SCALE_MIN: CPU 5 set to 1.20 GHz",
         "refused: no such CPU: 99",
         "CREATE: time-of-day for dpdk-0, dpdk-1 on CPUs 2-3",
         "DESTROY: vm1 (unknown keys: 'colour')",
+        "ENABLE_TURBO: CPU 5 set to 3.00 GHz turbo",
+        "DISABLE_TURBO: CPU 5 set to 3.00 GHz",
+        "refused: the message names no CPU",
     ]
-    wait_for_frequency(tree, MIN)
+    wait_for_frequency(tree, NOMINAL)
 
 
 def test_an_incomplete_message_is_reported(daemon: DaemonProcess) -> None:
