@@ -13,9 +13,11 @@ import pytest
 
 from cli.doctor.checks import domains as domain_checks
 from cli.doctor.checks import libvirt as libvirt_checks
+from cli.doctor.checks import limits as limit_checks
 from cli.doctor.checks import power_managers as manager_checks
 from cli.doctor.checks import service as service_checks
 from cli.doctor.facts.accounts import Accounts, Group, User
+from cli.doctor.facts.cpus import read_cpus
 from cli.doctor.facts.daemon import Daemon, Status
 from cli.doctor.facts.domains import Channel, Domain, Domains, domains_of_status
 from cli.doctor.facts.libvirt import Libvirt
@@ -300,6 +302,65 @@ def test_refused_guests_are_reported_with_the_reason(
         "vmpower domain pin dpdk-fw VCPU CPUS",
     )
     assert finding.what.startswith(f"{what} requests refused: floating ")
+
+
+def with_refused_turbo(daemon: FakeDaemon) -> Any:
+    status: Any = daemon.picture().model_dump(mode="json")
+    (domain, *_) = status["domains"] = [status["domains"][0]]
+    for channel in domain["channels"]:
+        channel.update(nack_reasons={"turbo": 1}, nack_causes={"turbo": "why"})
+    return status
+
+
+def test_the_fix_of_refused_turbo_is_one_that_helps(daemon: FakeDaemon) -> None:
+    def fix() -> str:
+        (finding,) = domain_checks.requests_refused(Status(status))
+        return finding.fix
+
+    status = with_refused_turbo(daemon)
+    turbo = status["domains"][0]["rights"]["turbo"]
+    turbo["value"] = False
+    assert fix().startswith("vmpower domain set dpdk-fw --turbo")
+    turbo["value"] = True
+    for cpu in status["cpus"]:
+        cpu.update(boost=False)
+    assert fix().startswith("turbo is off in the kernel: echo 1 > ")
+    for cpu in status["cpus"]:
+        cpu.update(nominal_khz=cpu["steps_khz"][0])
+    assert fix().startswith("request the highest frequency in the guest: its CPUs have")
+
+
+@pytest.mark.parametrize(
+    ("change", "fix"),
+    [
+        ({}, "echo 0 > /sys/devices/system/cpu/cpufreq/boost, which is for all CPUs"),
+        (
+            {"policy0/boost": "1"},
+            "echo 0 > /sys/devices/system/cpu/cpufreq/policy0/boost",
+        ),
+        ({"policy0/boost": "0"}, None),
+        ({"boost": "0"}, None),
+        ({"policy0/cpuinfo_max_freq": "2800000"}, None),
+    ],
+)
+def test_turbo_that_no_limit_prevents_is_a_warning(
+    change: dict[str, str], fix: str | None, daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    lay_out(tmp_path / "amd", cpus=2, steps_khz=(2_800_000, 2_400_000, 1_500_000))
+    files = {"policy0/cpuinfo_max_freq": "3357422", **change}
+    for name, text in files.items():
+        (tmp_path / "amd/devices/system/cpu/cpufreq" / name).write_text(f"{text}\n")
+    amd = read_cpus(Target(run_dir=tmp_path, sysfs_root=tmp_path / "amd"))
+    status = with_refused_turbo(daemon)
+    (domain,) = status["domains"]
+    domain["vcpus"][0]["clock_group"] = 0
+    check = limit_checks.turbo_beyond_limits
+    assert not list(check(Status(status), amd))
+    domain["rights"]["turbo"]["value"] = False
+    domain["rights"]["max_khz"]["value"] = None
+    assert [it.fix for it in check(Status(status), amd)] == ([fix] if fix else [])
+    domain["rights"]["max_khz"]["value"] = 2_400_000
+    assert not list(check(Status(status), amd))
 
 
 def test_refusals_whose_cause_has_ended_carry_no_fix(daemon: FakeDaemon) -> None:
