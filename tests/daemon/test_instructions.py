@@ -41,7 +41,9 @@ def daemon(directory: Path, tree: CpuTree, fifos: Path) -> Iterator[DaemonProces
     ]
     uri = write_driver_file(directory / "node.xml", domains)
     config = f'[fifo]\ndirectory = "{fifos}"\n'
-    with DaemonProcess(uri, tree.root, config=config, release_after_s=0.3) as daemon:
+    with DaemonProcess(
+        uri, tree.root, config=config, release_after_s=0.3, resync_s=1.0
+    ) as daemon:
         daemon.wait_for(lambda status: len(status["domains"]) == 2)
         wait_for((fifos / "fifo7").exists, "the FIFOs")
         yield daemon
@@ -56,6 +58,23 @@ def test_a_replaced_fifo_does_not_prevent_a_clean_exit(
     (fifos / "fifo5").mkdir()
     assert daemon.stop() == 0
     assert "all CPU settings restored" in daemon.log_text()
+
+
+def test_missing_fifos_are_a_problem_of_the_daemon(
+    daemon: DaemonProcess, fifos: Path
+) -> None:
+    assert daemon.status()["daemon"]["problems"] == []
+    fifos.chmod(0o777)
+    (fifos / "fifo5").unlink()
+    problem = (
+        f"FIFOs are missing: FIFO directory {fifos} is world-writable (chmod o-w"
+        f" {fifos})"
+    )
+    daemon.wait_for(lambda status: status["daemon"]["problems"] == [problem])
+    assert daemon.log_text().count(f"fifo: {problem}") == 1
+    fifos.chmod(0o750)
+    daemon.wait_for(lambda status: status["daemon"]["problems"] == [])
+    assert (fifos / "fifo5").is_fifo()
 
 
 def test_a_key_with_unprintable_characters_is_shown_safely(

@@ -54,10 +54,11 @@ def power_manager_runs(power_managers: PowerManagers) -> Iterator[Finding]:
     """Another power manager is running, and writes frequencies or governors."""
     for manager in power_managers.running:
         if manager.name != _TUNED:
+            stop = f"systemctl disable --now {manager.unit}"
             yield error(
                 manager.name,
                 f"running as process {manager.pid}, and setting frequencies",
-                f"stop it: systemctl disable --now {manager.name}, or kill the process",
+                f"stop it: {stop if manager.unit else f'kill {manager.pid}'}",
             )
 
 
