@@ -469,6 +469,8 @@ class Outcome(TypedDict):
     """What was done, or why nothing was."""
     done: bool
     """Whether it was executed."""
+    hint: str
+    """How to fix it; empty if not known."""
 
 
 class OutcomeList(TypedDict):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cli.doctor.checks.drivers import USERSPACE
 from cli.doctor.diagnosis import check, info, warning
 from cli.doctor.facts.cpus import CpufreqPolicy, Cpus
+from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import Domains
 from cli.doctor.facts.power_managers import PowerManagers
 from orchestrator.values.cpuset import format_cpulist
@@ -97,6 +98,50 @@ def turbo_off(cpus: Cpus) -> Iterator[Finding]:
         yield info("intel_pstate", "turbo is disabled for all CPUs (no_turbo is 1)")
     if cpus.switches.get("cpufreq/boost") == "0":
         yield info("cpufreq", "turbo is disabled for all CPUs (boost is 0)")
+
+
+@check(Status, Cpus)
+def turbo_beyond_limits(status: Status, cpus: Cpus) -> Iterator[Finding]:
+    """Turbo is forbidden, but no limit prevents it: it is not a step of the table.
+
+    AMD's processors boost above their highest P-state by themselves.
+    """
+    boosting = dict(_find_boosting(cpus))
+    for domain in status.document["domains"]:
+        rights = domain["rights"]
+        if rights is None or rights["turbo"]["value"]:
+            continue
+        highest = rights["max_khz"]["value"]
+        groups = {vcpu["clock_group"] for vcpu in domain["vcpus"]}
+        found = [
+            policy
+            for number, (policy, step) in sorted(boosting.items())
+            if number in groups and (highest is None or highest >= step)
+        ]
+        if found:
+            pcpus = [pcpu for policy in found for pcpu in policy.pcpus]
+            file = "/sys/devices/system/cpu/cpufreq/boost, which is for all CPUs"
+            if found[0].boost:
+                file = f"/sys/devices/system/cpu/cpufreq/policy{found[0].number}/boost"
+            yield warning(
+                f"domain {domain['name']}",
+                f"turbo is not allowed, but CPU {format_cpulist(pcpus)} boosts above"
+                " the highest step of its table by itself, whatever is set",
+                f"echo 0 > {file}",
+            )
+
+
+def _find_boosting(cpus: Cpus) -> Iterator[tuple[int, tuple[CpufreqPolicy, int]]]:
+    """Find CPUs with turbo that is not a step; with the step at which it happens."""
+    groups = {group.number: group for group in cpus.topology.groups}
+    for policy in cpus.policies:
+        group = groups.get(policy.number)
+        switch = policy.boost or cpus.switches.get("cpufreq/boost")
+        if group is None or switch != "1" or group.steps.has_turbo:
+            continue
+        highest = group.steps.highest_khz
+        if (policy.hardware_max_khz or 0) > highest:
+            yield policy.number, (policy, highest)
 
 
 @check(Domains, Cpus)

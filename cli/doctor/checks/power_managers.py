@@ -11,7 +11,7 @@ from cli.doctor.facts.power_managers import PowerManagers
 from cli.doctor.facts.service import Service
 from cli.doctor.target import Target
 from orchestrator.power.mechanisms.setspeed import USERSPACE
-from orchestrator.values.cpuset import name_cpus
+from orchestrator.values.cpuset import format_cpulist, name_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,10 +54,11 @@ def power_manager_runs(power_managers: PowerManagers) -> Iterator[Finding]:
     """Another power manager is running, and writes frequencies or governors."""
     for manager in power_managers.running:
         if manager.name != _TUNED:
+            stop = f"systemctl disable --now {manager.unit}"
             yield error(
                 manager.name,
                 f"running as process {manager.pid}, and setting frequencies",
-                f"stop it: systemctl disable --now {manager.name}, or kill the process",
+                f"stop it: {stop if manager.unit else f'kill {manager.pid}'}",
             )
 
 
@@ -101,8 +102,8 @@ def governor_replaced(status: Status) -> Iterator[Finding]:
             name_cpus(cpus),
             f"taken by vmpowerd, but another program has since set the governor"
             f" '{governor}': frequencies cannot be set",
-            "stop what sets governors (TuneD, a script), then: systemctl restart"
-            " vmpowerd",
+            "stop what sets governors (TuneD, a script), then: vmpower cpu retake"
+            f" {format_cpulist(cpus)}",
         )
 
 

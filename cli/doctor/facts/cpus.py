@@ -51,6 +51,8 @@ class CpufreqPolicy:
     held_min_khz: int | None = None
     """What a running daemon has written to scaling_min_freq; None: nothing."""
     held_max_khz: int | None = None
+    boost: str = ""
+    """Its own switch for turbo; empty: Linux before 6.11 has one for all CPUs."""
 
     @property
     def floor_khz(self) -> int:
@@ -146,6 +148,7 @@ def _read_policy(
         hardware_max_khz=khz("cpuinfo_max_freq"),
         held_min_khz=daemon.get("held_min_khz") if daemon else None,
         held_max_khz=daemon.get("held_max_khz") if daemon else None,
+        boost=text("boost"),
     )
 
 
