@@ -27,9 +27,9 @@ def list_capabilities(cpus: Cpus) -> list[CapableCpus]:
 def _key(cpus: Cpus, pcpu: int, policy: CpufreqPolicy | None) -> tuple[object, ...]:
     group = _group(cpus, pcpu)
     return (
-        policy and (policy.driver, policy.governor),
+        policy and (policy.driver, cpus.mode_of(policy), policy.governor),
         policy and (policy.hardware_min_khz, policy.hardware_max_khz),
-        group and group.steps,
+        group and (group.mechanism, group.steps),
         cpus.topology.unmanaged.get(PCpu(pcpu)),
     )
 
@@ -44,9 +44,12 @@ def _capability(
     return {
         "pcpus": pcpus,
         "driver": policy.driver if policy else "",
+        "mode": cpus.mode_of(policy) or None if policy else None,
+        "mechanism": group.mechanism if group else None,
         "governor": policy.governor if policy else "",
         "min_khz": steps.lowest_khz if steps else low,
         "max_khz": steps.highest_khz if steps else high,
+        "nominal_khz": steps.nominal_khz if steps else None,
         "steps": len(steps.khz) if steps else 0,
         "has_turbo": bool(steps and steps.has_turbo),
         "reason": cpus.topology.unmanaged.get(PCpu(pcpus[0])) or None,

@@ -26,8 +26,10 @@ _STYLES = {
 _CPU_COLUMNS = (
     Column(title="CPUs"),
     Column(title="Driver"),
+    Column(title="Mode"),
     Column(title="Governor", rank=1),
     Column(title="Min", is_right=True),
+    Column(title="Nominal", is_right=True),
     Column(title="Max", is_right=True),
     Column(title="Control"),
 )
@@ -79,8 +81,10 @@ def _cpus(capabilities: Iterable[CapableCpus]) -> Sheet:
         (
             Cell(format_cpulist(item["pcpus"]), Style.NAME),
             Cell(item["driver"]) if item["driver"] else NONE,
+            Cell(item["mode"]) if item["mode"] else NONE,
             Cell(item["governor"]) if item["governor"] else NONE,
             frequency(item["min_khz"]),
+            frequency(item["nominal_khz"]),
             frequency(item["max_khz"]),
             _control(item),
         )
@@ -93,7 +97,8 @@ def _control(item: CapableCpus) -> Cell:
     if item["reason"]:
         return Cell(f"none: {printable(item['reason'])}", Style.BAD)
     turbo = ", turbo" if item["has_turbo"] else ""
-    return Cell(f"{plural(item['steps'], 'step')}{turbo}", Style.GOOD)
+    steps = plural(item["steps"], "step")
+    return Cell(f"{item['mechanism']}: {steps}{turbo}", Style.GOOD)
 
 
 def _finding(finding: Finding) -> Sheet:

@@ -237,18 +237,27 @@ class UncheckedItem(TypedDict):
 
 
 class CapableCpus(TypedDict):
-    """CPUs with the same driver, governor and frequencies."""
+    """CPUs with the same driver, mechanism, governor and frequencies."""
 
     pcpus: list[int]
     """Their numbers."""
     driver: str
     """Scaling driver; empty: none."""
+    mode: str | None
+    """Its mode, as in `intel_pstate/status` and `amd_pstate/status`; null: it has none,
+    or the kernel does not report it."""
+    mechanism: str | None
+    """How vmpower sets frequencies: `setspeed` (the governor `userspace` and
+    scaling_setspeed), or `limits` (scaling_min_freq and scaling_max_freq); null: it
+    cannot set them."""
     governor: str
     """Governor; empty: none."""
     min_khz: int | None
     """Lowest frequency of the hardware, in kHz; null: not known."""
     max_khz: int | None
-    """Highest frequency of the hardware, in kHz; null: not known."""
+    """Highest frequency of the hardware, turbo included, in kHz; null: not known."""
+    nominal_khz: int | None
+    """Highest frequency without turbo, in kHz; null: not known."""
     steps: int
     """Number of frequencies that vmpower can set; 0: none."""
     has_turbo: bool

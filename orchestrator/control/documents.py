@@ -374,6 +374,9 @@ class Cpu(TypedDict):
     frequency."""
     driver: str
     """Scaling driver."""
+    mechanism: str
+    """How the frequency of its clock group is set: `setspeed` (the governor `userspace`
+    and scaling_setspeed), or `limits` (scaling_min_freq and scaling_max_freq)."""
     governor: str
     """Governor in force."""
     claimed: bool

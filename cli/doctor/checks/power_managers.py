@@ -10,6 +10,7 @@ from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.power_managers import PowerManagers
 from cli.doctor.facts.service import Service
 from cli.doctor.target import Target
+from orchestrator.power.mechanisms.limits import PERFORMANCE
 from orchestrator.power.mechanisms.setspeed import USERSPACE
 from orchestrator.values.cpuset import format_cpulist, name_cpus
 
@@ -28,6 +29,8 @@ _SETTING = (
 )
 """Options in TuneD's [cpu] that set frequencies; `force_latency` sets C-states."""
 _TUNED = "TuneD"
+_TAKEN_GOVERNORS = {"setspeed": USERSPACE, "limits": PERFORMANCE}
+"""Governor of a taken clock group, by its mechanism."""
 
 
 @check(PowerManagers)
@@ -95,7 +98,9 @@ def governor_replaced(status: Status) -> Iterator[Finding]:
     """Another program changed the governor of CPUs that the daemon has taken."""
     by_governor: dict[str, set[int]] = {}
     for cpu in status.document["cpus"]:
-        if cpu["claimed"] and cpu["governor"] not in (None, USERSPACE):
+        # Absent from the documents of a daemon that was not restarted after an upgrade.
+        taken_with = _TAKEN_GOVERNORS[cpu.get("mechanism", "setspeed")]
+        if cpu["claimed"] and cpu["governor"] not in (None, taken_with):
             by_governor.setdefault(str(cpu["governor"]), set()).add(cpu["pcpu"])
     for governor, cpus in by_governor.items():
         yield warning(

@@ -8,7 +8,7 @@ kernel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.errors import SysfsError
 from orchestrator.power.cpus import HostCpu, read_host_cpus
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from cli.doctor.target import Target
     from orchestrator.control import documents
 
+_INTEL_STATUS, _AMD_STATUS = "intel_pstate/status", "amd_pstate/status"
+_STATUS = {
+    "intel_pstate": _INTEL_STATUS,
+    "intel_cpufreq": _INTEL_STATUS,
+    "amd-pstate": _AMD_STATUS,
+    "amd-pstate-epp": _AMD_STATUS,
+}
+"""Where the mode of a scaling driver is; Linux before 6.3 has none of amd-pstate."""
 _SWITCHES = (
-    "intel_pstate/status",
+    *sorted({_INTEL_STATUS, _AMD_STATUS}),
     "intel_pstate/no_turbo",
+    "intel_pstate/turbo_pct",
     "intel_pstate/min_perf_pct",
     "intel_pstate/max_perf_pct",
-    "amd_pstate/status",
     "cpufreq/boost",
     "smt/control",
 )
@@ -75,6 +83,10 @@ class Cpus:
     is_simulated: bool
     shared_tunables: frozenset[str] = frozenset()
     """Governors with tunables that the kernel keeps once for all CPUs."""
+
+    def mode_of(self, policy: CpufreqPolicy) -> str:
+        """Return the mode of a policy's scaling driver; empty: none, or not known."""
+        return self.switches.get(_STATUS.get(policy.driver, ""), "")
 
     @property
     def isolated(self) -> frozenset[int]:
@@ -146,10 +158,22 @@ def _read_policy(
         max_khz=khz("scaling_max_freq"),
         hardware_min_khz=khz("cpuinfo_min_freq"),
         hardware_max_khz=khz("cpuinfo_max_freq"),
-        held_min_khz=daemon.get("held_min_khz") if daemon else None,
-        held_max_khz=daemon.get("held_max_khz") if daemon else None,
+        held_min_khz=_held_khz(daemon, "held_min_khz"),
+        held_max_khz=_held_khz(daemon, "held_max_khz"),
         boost=text("boost"),
     )
+
+
+def _held_khz(
+    cpu: documents.Cpu | None, key: Literal["held_min_khz", "held_max_khz"]
+) -> int | None:
+    """Return a limit that the daemon has set; a grant, if limits set frequencies."""
+    if cpu is None:
+        return None
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    if cpu.get("mechanism") == "limits" and cpu["claimed"]:
+        return cpu["grant_khz"]
+    return cpu.get(key)
 
 
 def _read_present(tree: CpuTree, topology: Topology) -> frozenset[int]:

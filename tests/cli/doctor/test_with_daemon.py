@@ -393,6 +393,19 @@ def test_a_governor_that_was_replaced_is_found(daemon: FakeDaemon) -> None:
     assert "'powersave'" in finding.what
 
 
+def test_the_governor_of_groups_that_limits_set_is_performance(
+    daemon: FakeDaemon,
+) -> None:
+    status: Any = daemon.picture().model_dump(mode="json")
+    for cpu in status["cpus"]:
+        cpu.update(mechanism="limits", governor="performance")
+    assert list(manager_checks.governor_replaced(Status(status))) == []
+    for cpu in status["cpus"]:
+        cpu.update(governor="powersave")
+    (finding,) = manager_checks.governor_replaced(Status(status))
+    assert "'powersave'" in finding.what
+
+
 def test_what_no_pinning_helps_is_not_reported_as_floating(
     daemon: FakeDaemon,
 ) -> None:
@@ -448,7 +461,7 @@ def test_findings_are_a_table_with_fixes_and_status_5(
     assert (status, err) == (5, "")
     lines = out.splitlines()
     assert lines[0].split() == [
-        "CPUs", "Driver", "Governor", "Min", "Max", "Control"
+        "CPUs", "Driver", "Mode", "Governor", "Min", "Nominal", "Max", "Control"
     ]  # fmt: skip
     assert " 8 steps, turbo" in lines[2]
     assert any(
