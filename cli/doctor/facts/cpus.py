@@ -7,7 +7,7 @@ kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.errors import SysfsError
@@ -40,6 +40,16 @@ _SWITCHES = (
 )
 
 
+_CPPC = (
+    "highest_perf",
+    "nominal_perf",
+    "guaranteed_perf",
+    "lowest_perf",
+    "nominal_freq",
+    "lowest_freq",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpufreqPolicy:
     """The files of a cpufreq policy, with any scaling driver."""
@@ -61,6 +71,17 @@ class CpufreqPolicy:
     held_max_khz: int | None = None
     boost: str = ""
     """Its own switch for turbo; empty: Linux before 6.11 has one for all CPUs."""
+    bios_limit_khz: int | None = None
+    """Highest P-state that the firmware permits (_PPC), of acpi-cpufreq."""
+    has_preference: bool = False
+    """Whether it has an energy performance preference."""
+    cppc: Mapping[str, int] = field(default_factory=dict)
+    """Performance levels that the firmware describes (_CPC), by file name."""
+
+    @property
+    def is_intel_pstate(self) -> bool:
+        """Whether intel_pstate drives it, in any mode."""
+        return _STATUS.get(self.driver) == _INTEL_STATUS
 
     @property
     def floor_khz(self) -> int:
@@ -87,6 +108,22 @@ class Cpus:
     def mode_of(self, policy: CpufreqPolicy) -> str:
         """Return the mode of a policy's scaling driver; empty: none, or not known."""
         return self.switches.get(_STATUS.get(policy.driver, ""), "")
+
+    def is_turbo_off(self, policy: CpufreqPolicy) -> bool:
+        """Whether turbo of a policy's CPUs is switched off in the kernel."""
+        if policy.is_intel_pstate:
+            return self.is_intel_turbo_off
+        return "0" in (policy.boost, self.switches.get("cpufreq/boost"))
+
+    @property
+    def is_intel_turbo_off(self) -> bool:
+        """Whether turbo is switched off in intel_pstate."""
+        return self.switches.get("intel_pstate/no_turbo") == "1"
+
+    def perf_pct(self, end: Literal["min", "max"]) -> int | None:
+        """Return a limit of intel_pstate, in percent of the highest frequency."""
+        word = self.switches.get(f"intel_pstate/{end}_perf_pct", "")
+        return int(word) if word.isascii() and word.isdigit() else None
 
     @property
     def isolated(self) -> frozenset[int]:
@@ -161,7 +198,17 @@ def _read_policy(
         held_min_khz=_held_khz(daemon, "held_min_khz"),
         held_max_khz=_held_khz(daemon, "held_max_khz"),
         boost=text("boost"),
+        bios_limit_khz=khz("bios_limit"),
+        has_preference=bool(text("energy_performance_preference")),
+        cppc=_read_cppc(tree, number),
     )
+
+
+def _read_cppc(tree: CpuTree, number: int) -> dict[str, int]:
+    # A policy has the number of one of its CPUs.
+    directory = f"{CPU_DIR}/cpu{number}/acpi_cppc"
+    values = {name: tree.read_khz(f"{directory}/{name}") for name in _CPPC}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _held_khz(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CPU = "sys/devices/system/cpu"
 RELEASE = "6.1.0-18-amd64"
-INTEL_FLAGS = "fpu vme msr vmx est hwp hwp_epp"
-AMD_FLAGS = "fpu vme msr svm hw_pstate cppc"
+INTEL_FLAGS = "fpu vme msr vmx est ida hwp hwp_epp"
+AMD_FLAGS = "fpu vme msr svm hw_pstate cpb cppc"
 GUEST_FLAGS = "fpu vme msr hypervisor"
 
 
