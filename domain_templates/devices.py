@@ -30,8 +30,10 @@ _OF_IMAGE = (
     "wwn",
     "geometry",
     "blockio",
+    "shareable",
 )
-"""Children of a disk that describe its image."""
+"""Children of a disk that describe its image. A new image is shared with no domain, and
+libvirt permits it for some formats only."""
 _FORMATS = {".qcow2": "qcow2", ".vmdk": "vmdk", ".vdi": "vdi"}
 
 

@@ -191,6 +191,7 @@ class Daemon:
             monitor=self._monitor,
             policy_runner=self._policy_runner,
             dpdk_commands=dpdk_commands,
+            fifos=self._fifos,
             tree=self._tree,
             event_log=event_log,
             feed=feed,
@@ -202,7 +203,6 @@ class Daemon:
         self._host_watch = HostWatch(
             self._tree, lambda: self._config.power.verify_s, self.react
         )
-        self._fifo_problem = ""
         self._server = ControlServer(self._operations, config.run_dir)
 
     @property
@@ -314,14 +314,14 @@ class Daemon:
         """Provide a FIFO for each CPU; a problem is logged once."""
         if self._fifos is None:
             return
+        before = self._fifos.problem
         try:
             self._fifos.keep(
                 cpu for g in self._inventory.topology.groups for cpu in g.pcpus
             )
-        except ConfigError as error:
-            if str(error) != self._fifo_problem:
-                logger.error("fifo: %s", error)  # noqa: TRY400
-            self._fifo_problem = str(error)
+        except ConfigError:
+            if self._fifos.problem != before:
+                logger.error("fifo: %s", self._fifos.problem)  # noqa: TRY400
 
     async def _shut_down(self) -> None:
         """Restore the host; a hung libvirt does not delay it."""

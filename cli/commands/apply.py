@@ -60,7 +60,8 @@ def _report(done: OutcomeList) -> None:
         if outcome["done"]:
             echo(outcome["text"])
         else:
-            echo_error(outcome["text"])
+            # A daemon of another version may not report it.
+            echo_error(outcome["text"], outcome.get("hint", ""))
 
 
 def _read(file: str) -> str:

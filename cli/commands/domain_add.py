@@ -8,7 +8,7 @@ Synchronization: none required, one command per process.
 # No postponed annotations: typer evaluates them when the command is built.
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,17 +22,19 @@ from cli.commands.arguments import (
 from cli.commands.domain_add_options import AddOptions
 from cli.framework.options import takes_options
 from cli.framework.settings import Output, settings_of
-from cli.output.echo import echo
+from cli.output.echo import Hints, echo
 from cli.output.progress import working
 
 if TYPE_CHECKING:
     from cli.commands.pinning import Placement
     from domain_templates import Network, TemplateSpec
     from orchestrator.hypervisor.operator import FoundDomain
-    from orchestrator.values.domain import PCpu
     from orchestrator.values.domain_settings import DomainSettings
 
 _QCOW2_MAGIC = b"QFI\xfb"
+_INHERITED = (
+    "kept from template '{template}': {what}; two running domains cannot share it"
+)
 
 
 @takes_options(AddOptions)
@@ -57,38 +59,39 @@ def add(
 
     uri = uri_of(context, options.connect)
     template = load_template(options.template)
-    spec = _spec(options)
+    is_json = settings_of(context).output is Output.JSON
+    # XML and the result of a dry run are text, whatever the output.
+    hints = Hints(is_json=is_json and options.is_defining and not options.dry_run)
+    spec = _spec(options, hints)
     build(name, spec, template)  # report invalid options before asking questions
     is_for_here = options.is_defining or options.dry_run
-    check_options(_files(spec), must_exist=is_for_here)
+    check_options(_files(spec), hints, must_exist=is_for_here)
     pinning = PinningOptions.of(options, uri)
-    placement = choose_placement(pinning, options.vcpus or count_vcpus(template))
+    vcpus = options.vcpus or count_vcpus(template)
+    placement = choose_placement(pinning, vcpus, hints)
     xml = build(name, _placed(spec, placement), template)
     is_validated = validate(xml, has_lines=False)
-    for inherited in name_inherited(xml, template):
-        echo(
-            f"hint: kept from template '{template.name}': {inherited};"
-            " two running domains cannot share it",
-            err=True,
-        )
+    for what in name_inherited(xml, template):
+        hints.add(_INHERITED.format(template=template.name, what=what))
     if is_for_here:
-        _check(uri, name, xml, options)
+        _check(uri, name, xml, options, hints)
     if options.dry_run:
         if not is_validated:
-            echo("hint: XML not validated: libvirt's schema is not installed", err=True)
+            hints.add("XML not validated: libvirt's schema is not installed")
         echo(f"Domain '{name}' is valid; nothing was changed")
     elif options.is_defining:
         domain = _define(uri, xml, is_started=options.start)
-        _report(context, domain, placement.pins, is_started=options.start)
+        facts = {"started": options.start, "pins": list(placement.pins)}
+        _report(domain, {**facts, "hints": hints.texts}, is_json=is_json)
     else:
         typer.echo(xml, nl=False)
 
 
-def _spec(options: AddOptions) -> "TemplateSpec":
+def _spec(options: AddOptions, hints: Hints) -> "TemplateSpec":
     """Read the options that describe the machine; its pinning is chosen later."""
     from domain_templates import DomainKind, TemplateSpec
 
-    image, disk_format = _parse_disk(options.disk)
+    image, disk_format = _parse_disk(options.disk, hints)
     return TemplateSpec(
         vcpus=options.vcpus,
         memory_mib=options.memory,
@@ -158,22 +161,16 @@ def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
     return found
 
 
-def _report(
-    context: typer.Context,
-    domain: "FoundDomain",
-    pins: "tuple[PCpu, ...]",
-    *,
-    is_started: bool,
-) -> None:
-    if settings_of(context).output is Output.JSON:
-        print_domain_json(domain, {"started": is_started, "pins": list(pins)})
+def _report(domain: "FoundDomain", facts: dict[str, Any], *, is_json: bool) -> None:
+    if is_json:
+        print_domain_json(domain, facts)
         return
-    done = "defined and started" if is_started else "defined"
+    done = "defined and started" if facts["started"] else "defined"
     echo(f"Domain '{domain.name}' {done} ({domain.uuid})")
 
 
-def _check(uri: str, name: str, xml: str, options: AddOptions) -> None:
-    """Find what libvirt would refuse; print what could not be checked.
+def _check(uri: str, name: str, xml: str, options: AddOptions, hints: Hints) -> None:
+    """Find what libvirt would refuse; hint at what could not be checked.
 
     Raises:
         ConfigError: the name is in use, or the domain would not start.
@@ -190,29 +187,26 @@ def _check(uri: str, name: str, xml: str, options: AddOptions) -> None:
     except HypervisorError as error:
         if not options.dry_run:
             raise
-        echo(
-            f"hint: not checked, except the XML and the files of options: {error}",
-            err=True,
-        )
+        hints.add(f"not checked, except the XML and the files of options: {error}")
         return
     with connection:
         check_name_is_free(connection, name)
         must_start = options.start or options.dry_run
         tree = CpuTree(options.sysfs_root)
-        check_host(connection, tree, read_needs(xml), must_start=must_start)
+        needs = read_needs(xml)
+        check_host(connection, tree, needs, hints, must_start=must_start)
 
 
-def _parse_disk(text: str) -> tuple[Path | None, str]:
+def _parse_disk(text: str, hints: Hints) -> tuple[Path | None, str]:
     if not text:
         return None, ""
     name, _, disk_format = text.partition(",format=")
     path = Path(name).absolute()
     if not disk_format and path.suffix != ".qcow2" and _is_like_qcow2(path):
-        echo(
-            f"hint: {path} looks like a qcow2 image and is used as raw, because a guest"
-            f" can write a qcow2 header to a raw disk; if it is qcow2, use --disk"
-            f" {name},format=qcow2",
-            err=True,
+        hints.add(
+            f"{path} looks like a qcow2 image and is used as raw, because a guest can"
+            f" write a qcow2 header to a raw disk; if it is qcow2, use --disk"
+            f" {name},format=qcow2"
         )
     return path, disk_format
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.output.echo import echo
 from orchestrator.errors import ConfigError, DomainGone, SysfsError
 from orchestrator.values.cpuset import parse_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from cli.output.echo import Hints
     from domain_templates.needs import HostNeeds, Needed
     from orchestrator.hypervisor.operator import OperatorConnection
     from orchestrator.power.sysfs import CpuTree
@@ -32,11 +32,14 @@ class Problem:
     fix: str
 
 
-def check_options(paths: Mapping[str, Path | None], *, must_exist: bool) -> None:
+def check_options(
+    paths: Mapping[str, Path | None], hints: Hints, *, must_exist: bool
+) -> None:
     """Check that the files that options name exist.
 
     Args:
         paths: of the files, by option; None: not given.
+        hints: gets what is only mentioned.
         must_exist: the domain is for this host. XML that is only printed may be for
             another host; then missing files are only mentioned.
 
@@ -52,10 +55,9 @@ def check_options(paths: Mapping[str, Path | None], *, must_exist: bool) -> None
                 hint="create it or name another file; to print the XML only, the file"
                 " is not needed",
             )
-        echo(
-            f"hint: {option}: {path} does not exist on this host;"
-            " the domain will not start without it",
-            err=True,
+        hints.add(
+            f"{option}: {path} does not exist on this host;"
+            " the domain will not start without it"
         )
 
 
@@ -81,6 +83,7 @@ def check_host(
     connection: OperatorConnection,
     tree: CpuTree,
     needs: HostNeeds,
+    hints: Hints,
     *,
     must_start: bool,
 ) -> None:
@@ -90,6 +93,7 @@ def check_host(
         connection: to its libvirt.
         tree: its CPUs.
         needs: of the domain.
+        hints: gets what is only mentioned.
         must_start: it is started now; otherwise what can be created until then is
             only mentioned.
 
@@ -102,7 +106,7 @@ def check_host(
     for problem in _find_problems(connection, tree, needs):
         if must_start:
             raise ConfigError(problem.message, hint=problem.fix)
-        echo(f"hint: {problem.message}; before it starts: {problem.fix}", err=True)
+        hints.add(f"{problem.message}; before it starts: {problem.fix}")
 
 
 def _find_problems(

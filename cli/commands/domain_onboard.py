@@ -220,8 +220,12 @@ def _report_offboarded(name: str, change: "Change") -> None:
     _report_channels(name, change, "detached from", "removed from")
     if change.has_saved_state:
         echo(_SAVED_STATE.format(name=name))
-    if change.by_rule:
-        channels = name_all("channel", change.by_rule)
+    _report_rule(name, change.by_rule)
+
+
+def _report_rule(name: str, numbers: "Sequence[int]") -> None:
+    if numbers:
+        channels = name_all("channel", numbers)
         echo(
             f"hint: an [[onboard]] rule of vmpowerd added {channels}, and adds them"
             f" again while it matches; 'vmpower domain set {name} --no-onboard'"
@@ -254,3 +258,5 @@ def _print_diff(domain: "FoundDomain", previews: "Sequence[Preview]") -> None:
     if any(preview.has_saved_state for preview in previews):
         # Not among the lines that 'patch' may read.
         echo(_SAVED_STATE.format(name=domain.name), err=True)
+    by_rule = {number for preview in previews for number in preview.by_rule}
+    _report_rule(domain.name, sorted(by_rule))

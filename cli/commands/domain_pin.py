@@ -22,7 +22,7 @@ from cli.commands.arguments import (
 from cli.completion import candidates
 from cli.framework.failures import as_usage_error
 from cli.framework.settings import Output, settings_of
-from cli.output.echo import echo
+from cli.output.echo import Hints, echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,14 +72,17 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
     with OperatorConnection(uri_of(context, connect)) as connection:
         found = connection.find(domain)
         connection.pin(found.uuid, VCpu(vcpu), pcpus, live=live, config=config)
-    if settings_of(context).output is Output.JSON:
-        print_domain_json(found, {"vcpu": vcpu, "pcpus": sorted(pcpus)})
-        return
-    echo(f"vCPU {vcpu} of domain '{found.name}' pinned to {name_cpus(pcpus)}")
-    if found.is_active and config and not live:
-        echo(POWER_OFF_NOTE)
+    is_json = settings_of(context).output is Output.JSON
+    hints = Hints(is_json=is_json)
+    if not is_json:
+        echo(f"vCPU {vcpu} of domain '{found.name}' pinned to {name_cpus(pcpus)}")
+        if found.is_active and config and not live:
+            echo(POWER_OFF_NOTE)
     if reason := _why_floating(sysfs_root, pcpus):
-        echo(f"hint: requests of vCPU {vcpu} will be refused: {reason}", err=True)
+        hints.add(f"requests of vCPU {vcpu} will be refused: {reason}")
+    if is_json:
+        facts = {"vcpu": vcpu, "pcpus": sorted(pcpus), "hints": hints.texts}
+        print_domain_json(found, facts)
 
 
 def _why_floating(sysfs_root: Path, pcpus: "Iterable[int]") -> str:

@@ -25,7 +25,7 @@ from cli.commands.arguments import (
 from cli.commands.setting_options import OPTIONS, takes_settings
 from cli.framework.options import takes_options
 from cli.framework.settings import Output, OutputOption, settings_of
-from cli.output.echo import echo
+from cli.output.echo import Hints, echo
 from orchestrator.values.domain_settings import DomainSettings, Form
 
 if TYPE_CHECKING:
@@ -93,11 +93,18 @@ def set_domain(
             _print_xml(after)
             return
         connection.write_settings(found.uuid, after)
+    is_json = settings_of(context, options.output).output is Output.JSON
+    hints = Hints(is_json=is_json)
     for problem in dict.fromkeys(
         it for read in before.values() for it in read.problems
     ):
-        echo(f"hint: replaced an invalid setting: {problem}", err=True)
-    _report(context, options.output, found, after)
+        hints.add(f"replaced an invalid setting: {problem}")
+    if is_json:
+        keys = {True: "live", False: "config"}
+        facts = {keys[is_live]: _facts(it) for is_live, it in after.items()}
+        print_domain_json(found, {**facts, "hints": hints.texts})
+    else:
+        _report(found, after)
 
 
 def _changes(given: dict[str, Any], unset: list[str]) -> dict[str, Any]:
@@ -127,19 +134,8 @@ def _print_xml(settings: dict[bool, DomainSettings]) -> None:
         echo(text)
 
 
-def _report(
-    context: typer.Context,
-    output: Output | None,
-    domain: "FoundDomain",
-    after: dict[bool, DomainSettings],
-) -> None:
+def _report(domain: "FoundDomain", after: dict[bool, DomainSettings]) -> None:
     """Print all settings of the domain after the change."""
-    if settings_of(context, output).output is Output.JSON:
-        keys = {True: "live", False: "config"}
-        print_domain_json(
-            domain, {keys[is_live]: _facts(it) for is_live, it in after.items()}
-        )
-        return
     for is_live, settings in after.items():
         what = "Running domain" if is_live else "Definition of domain"
         text = ", ".join(_format_settings(settings)) or "no settings"

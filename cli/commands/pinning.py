@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cli.commands.domain_add_options import AddOptions
+    from cli.output.echo import Hints
     from domain_templates.pinning import Proposal
 
 _NOT_PINNED = (
@@ -66,8 +67,13 @@ class Placement:
     node: int | None = None
 
 
-def choose_placement(options: PinningOptions, vcpus: int) -> Placement:
+def choose_placement(options: PinningOptions, vcpus: int, hints: Hints) -> Placement:
     """Return the given CPUs, or a proposal if the user accepts it.
+
+    Args:
+        options: for the choice.
+        vcpus: their number.
+        hints: gets why vCPUs are not pinned.
 
     Raises:
         UsageError: an option is not a list of CPUs.
@@ -79,9 +85,9 @@ def choose_placement(options: PinningOptions, vcpus: int) -> Placement:
     if options.pin:
         pins = () if options.pin == "none" else parse_pins(options.pin)
         if not pins and not _why_unmanaged(options.sysfs_root):
-            _echo(f"hint: {_NOT_PINNED}")
+            hints.add(_NOT_PINNED)
         return Placement(pins=pins, emulator_pins=emulator, node=options.node)
-    proposal = _find_proposal(options, vcpus)
+    proposal = _find_proposal(options, vcpus, hints)
     if proposal is None:
         return Placement(emulator_pins=emulator, node=options.node)
     _explain(proposal)
@@ -105,16 +111,19 @@ def parse_pins(text: str) -> tuple[PCpu, ...]:
         return tuple(PCpu(cpu) for term in terms for cpu in sorted(parse_cpulist(term)))
 
 
-def _find_proposal(options: PinningOptions, vcpus: int) -> Proposal | None:
-    """Return a proposal; None: there is none, and the user was informed."""
+def _find_proposal(
+    options: PinningOptions, vcpus: int, hints: Hints
+) -> Proposal | None:
+    """Return a proposal; None: there is none, and a hint says why."""
     reason = _why_unmanaged(options.sysfs_root)
     if reason:
-        _echo(f"hint: no pinning proposed: no frequency can be set: {reason}")
+        hints.add(f"no pinning proposed: no frequency can be set: {reason}")
         return None
     try:
         return _propose(options, vcpus)
     except VmpowerError as error:
-        _echo(f"hint: no pinning proposed: {error}\nhint: {_NOT_PINNED}")
+        hints.add(f"no pinning proposed: {error}")
+        hints.add(_NOT_PINNED)
         return None
 
 

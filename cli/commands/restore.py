@@ -2,7 +2,7 @@
 """`vmpower restore`: restore what a crashed daemon left behind."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.tree_lock import CpuTreeLock
+
+if TYPE_CHECKING:
+    from cli.output.documents import Restoration
 
 app = new_app()
 
@@ -46,14 +49,7 @@ def restore(
     path = journal or (run_dir or settings.run_dir) / JOURNAL_NAME
     replay = _replay(path, CpuTree(sysfs_root))
     if settings.output is Output.JSON:
-        kept = [{"clock_group": n, "reason": why} for n, why in replay.kept.items()]
-        print_json(
-            {
-                "restored": list(replay.restored),
-                "left": list(replay.left),
-                "kept": kept,
-            }
-        )
+        print_json(_document(replay))
     else:
         _report(path, replay)
     if replay.kept:
@@ -97,6 +93,15 @@ def _check(journal: Journal) -> None:
             raise
         hint = "nothing was changed; check that --sysfs-root is the daemon's"
         raise JournalError(str(error), hint=hint) from error.__cause__
+
+
+def _document(replay: Replay) -> "Restoration":
+    kept = replay.kept.items()
+    return {
+        "restored": list(replay.restored),
+        "left": list(replay.left),
+        "kept": [{"clock_group": number, "reason": reason} for number, reason in kept],
+    }
 
 
 def _report(path: Path, replay: Replay) -> None:

@@ -65,7 +65,7 @@ def doctor(
     )
     facts = gather(target)
     cpus = facts[Cpus]
-    capabilities = () if isinstance(cpus, Missing) else list_capabilities(cpus)
+    capabilities = [] if isinstance(cpus, Missing) else list_capabilities(cpus)
     diagnosis = diagnose(CHECKS, facts)
     show(
         settings,

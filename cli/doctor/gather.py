@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.doctor.diagnosis import Facts, Missing
 from cli.doctor.facts.accounts import Accounts, User, read_accounts, read_user
+from cli.doctor.facts.acpi import AcpiTables, read_acpi_tables
 from cli.doctor.facts.cpus import Cpus, CpuTreeState, read_cpus
 from cli.doctor.facts.daemon import (
     Configuration,
@@ -56,6 +57,7 @@ def gather(target: Target) -> Facts:
     status = daemon.status if isinstance(daemon, Daemon) else None
     cpus = _try(lambda: read_cpus(target, status))
     facts: dict[type[Any], Any] = {
+        AcpiTables: read_acpi_tables(target),
         Accounts: read_accounts(target),
         Configuration: configuration,
         Confinement: read_confinement(target),

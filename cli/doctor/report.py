@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cli.doctor.diagnosis import Severity
 from cli.output.tables.cells import NONE, frequency, plural
@@ -15,8 +14,9 @@ from orchestrator.values.safe_text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cli.doctor.capabilities import CpuCapability
     from cli.doctor.diagnosis import Diagnosis, Finding, Missing
+    from cli.output import documents
+    from cli.output.documents import CapableCpus
 
 _STYLES = {
     Severity.ERROR: Style.BAD,
@@ -26,16 +26,18 @@ _STYLES = {
 _CPU_COLUMNS = (
     Column(title="CPUs"),
     Column(title="Driver"),
+    Column(title="Mode"),
     Column(title="Governor", rank=1),
     Column(title="Min", is_right=True),
+    Column(title="Nominal", is_right=True),
     Column(title="Max", is_right=True),
     Column(title="Control"),
 )
 
 
 def build_document(
-    diagnosis: Diagnosis, capabilities: Sequence[CpuCapability]
-) -> dict[str, Any]:
+    diagnosis: Diagnosis, capabilities: list[CapableCpus]
+) -> documents.Diagnosis:
     """Build the JSON document; its keys and the ids of checks are stable."""
     return {
         "healthy": diagnosis.is_healthy,
@@ -60,14 +62,12 @@ def build_document(
             }
             for name, missing in diagnosis.skipped.items()
         ],
-        "cpus": [
-            {**asdict(item), "reason": item.reason or None} for item in capabilities
-        ],
+        "cpus": capabilities,
     }
 
 
 def build_sheets(
-    diagnosis: Diagnosis, capabilities: Sequence[CpuCapability]
+    diagnosis: Diagnosis, capabilities: Sequence[CapableCpus]
 ) -> tuple[Sheet, ...]:
     """Build the tables: CPUs, findings, skipped checks, a summary."""
     sheets = [_cpus(capabilities)] if capabilities else []
@@ -76,14 +76,16 @@ def build_sheets(
     return (*sheets, Sheet(notes=(Cell(_summary(diagnosis), Style.QUIET),)))
 
 
-def _cpus(capabilities: Iterable[CpuCapability]) -> Sheet:
+def _cpus(capabilities: Iterable[CapableCpus]) -> Sheet:
     rows = tuple(
         (
-            Cell(format_cpulist(item.pcpus), Style.NAME),
-            Cell(item.driver) if item.driver else NONE,
-            Cell(item.governor) if item.governor else NONE,
-            frequency(item.min_khz),
-            frequency(item.max_khz),
+            Cell(format_cpulist(item["pcpus"]), Style.NAME),
+            Cell(item["driver"]) if item["driver"] else NONE,
+            Cell(item["mode"]) if item["mode"] else NONE,
+            Cell(item["governor"]) if item["governor"] else NONE,
+            frequency(item["min_khz"]),
+            frequency(item["nominal_khz"]),
+            frequency(item["max_khz"]),
             _control(item),
         )
         for item in capabilities
@@ -91,11 +93,12 @@ def _cpus(capabilities: Iterable[CpuCapability]) -> Sheet:
     return Sheet(columns=_CPU_COLUMNS, rows=rows)
 
 
-def _control(item: CpuCapability) -> Cell:
-    if item.reason:
-        return Cell(f"none: {printable(item.reason)}", Style.BAD)
-    turbo = ", turbo" if item.has_turbo else ""
-    return Cell(f"{plural(item.steps, 'step')}{turbo}", Style.GOOD)
+def _control(item: CapableCpus) -> Cell:
+    if item["reason"]:
+        return Cell(f"none: {printable(item['reason'])}", Style.BAD)
+    turbo = ", turbo" if item["has_turbo"] else ""
+    steps = plural(item["steps"], "step")
+    return Cell(f"{item['mechanism']}: {steps}{turbo}", Style.GOOD)
 
 
 def _finding(finding: Finding) -> Sheet:

@@ -2,8 +2,9 @@
 """The JSON documents that commands print, by command.
 
 Those of the daemon are in `orchestrator.control.documents`; what commands print beyond
-them is here. Only the reference (docs/json.md) and tests import this module; a test
-compares it with what each command prints. `print_json` adds `schema` to each document.
+them is here, as types: the reference (docs/json.md) is made of them, and a test
+compares them with what each command prints. `print_json` adds `schema` to each
+document.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ class NewDomain(TypedDict):
     """Whether it was started."""
     pins: list[int]
     """Host CPUs of its vCPUs, in the order of the vCPUs; empty: not pinned."""
+    hints: list[str]
+    """What may need attention, one sentence each."""
 
 
 class PinnedVcpu(TypedDict):
@@ -130,6 +133,8 @@ class PinnedVcpu(TypedDict):
     """Number of the vCPU."""
     pcpus: list[int]
     """Host CPUs that it may run on, lowest first."""
+    hints: list[str]
+    """What may need attention, one sentence each."""
 
 
 class ChangedSettings(TypedDict):
@@ -143,6 +148,8 @@ class ChangedSettings(TypedDict):
     """Those of the running domain, if they were changed; null: not set."""
     config: NotRequired[DomainSettings]
     """Those of its definition, if they were changed; null: not set."""
+    hints: list[str]
+    """What may need attention, one sentence each."""
 
 
 class OnboardedDomain(TypedDict):
@@ -230,18 +237,27 @@ class UncheckedItem(TypedDict):
 
 
 class CapableCpus(TypedDict):
-    """CPUs with the same driver, governor and frequencies."""
+    """CPUs with the same driver, mechanism, governor and frequencies."""
 
     pcpus: list[int]
     """Their numbers."""
     driver: str
     """Scaling driver; empty: none."""
+    mode: str | None
+    """Its mode, as in `intel_pstate/status` and `amd_pstate/status`; null: it has none,
+    or the kernel does not report it."""
+    mechanism: str | None
+    """How vmpower sets frequencies: `setspeed` (the governor `userspace` and
+    scaling_setspeed), or `limits` (scaling_min_freq and scaling_max_freq); null: it
+    cannot set them."""
     governor: str
     """Governor; empty: none."""
     min_khz: int | None
     """Lowest frequency of the hardware, in kHz; null: not known."""
     max_khz: int | None
-    """Highest frequency of the hardware, in kHz; null: not known."""
+    """Highest frequency of the hardware, turbo included, in kHz; null: not known."""
+    nominal_khz: int | None
+    """Highest frequency without turbo, in kHz; null: not known."""
     steps: int
     """Number of frequencies that vmpower can set; 0: none."""
     has_turbo: bool

@@ -34,6 +34,25 @@ def echo_error(message: str, hint: str = "") -> None:
         echo(f"hint: {hint}", err=True)
 
 
+class Hints:
+    """Hints of a command that succeeds: lines on stderr, or a key of its document.
+
+    Synchronization: none required, one command per process.
+    """
+
+    def __init__(self, *, is_json: bool) -> None:
+        self._is_json = is_json
+        self.texts: list[str] = []
+        """For the document; empty if they were written to stderr."""
+
+    def add(self, text: str) -> None:
+        """Write a hint, or keep it for the document."""
+        if self._is_json:
+            self.texts.append(text)
+        else:
+            echo(f"hint: {text}", err=True)
+
+
 def print_json(document: Mapping[str, object]) -> None:
     """Write a document to stdout as indented JSON, with its schema."""
     text = json.dumps(_with_schema(document), indent=2, ensure_ascii=False)

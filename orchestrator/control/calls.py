@@ -8,7 +8,6 @@ domains by UUID and only channels and CPUs that exist; then it calls the daemon.
 from __future__ import annotations
 
 import asyncio
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +34,7 @@ from orchestrator.control.models import (
 from orchestrator.control.parameters import Parameter
 from orchestrator.control.table import ApiRequest, CallTable
 from orchestrator.errors import ConfigError, ControlError
+from orchestrator.policy.subject import NAME_FORM, is_name
 from orchestrator.policy.text import parse_policies
 from orchestrator.values.domain import DomainId, PCpu
 from orchestrator.values.event_kinds import EVENT_KINDS
@@ -42,16 +42,11 @@ from orchestrator.values.event_kinds import EVENT_KINDS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-_POLICY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
 CALLS: Final = CallTable(
     (
         Parameter(name="domain", doc="UUID, name or libvirt's ID of a domain."),
         Parameter(name="number", kind=int, doc="N of virtio.serial.port.poweragent.N."),
-        Parameter(
-            name="name",
-            doc="Name of a policy: up to 64 letters, digits, `.`, `_` and `-`.",
-        ),
+        Parameter(name="name", doc=f"Name of a policy: {NAME_FORM}."),
         Parameter(name="pcpu", kind=int, doc="Number of a host CPU."),
     )
 )
@@ -334,10 +329,8 @@ def _time(request: ApiRequest[Any], name: str) -> datetime | None:
 
 def _policy_name(request: ApiRequest[Any]) -> str:
     name = request.text("name")
-    if not _POLICY_NAME.fullmatch(name):
+    if not is_name(name):
         raise ControlError(
-            f"invalid policy name '{name[:80]}': expected up to 64 letters, digits, "
-            "'.', '_' and '-'",
-            status=400,
+            f"invalid policy name '{name[:80]}': expected {NAME_FORM}", status=400
         )
     return name

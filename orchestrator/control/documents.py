@@ -374,6 +374,9 @@ class Cpu(TypedDict):
     frequency."""
     driver: str
     """Scaling driver."""
+    mechanism: str
+    """How the frequency of its clock group is set: `setspeed` (the governor `userspace`
+    and scaling_setspeed), or `limits` (scaling_min_freq and scaling_max_freq)."""
     governor: str
     """Governor in force."""
     claimed: bool
@@ -469,6 +472,8 @@ class Outcome(TypedDict):
     """What was done, or why nothing was."""
     done: bool
     """Whether it was executed."""
+    hint: str
+    """How to fix it; empty if not known."""
 
 
 class OutcomeList(TypedDict):

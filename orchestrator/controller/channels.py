@@ -439,8 +439,8 @@ def on_switched(inventory: Inventory, event: events.ChannelSwitched) -> list[Act
     if found is None:
         return []
     record, channel = found
-    channel.is_enabled = is_enabled = event.is_enabled
-    channel.disabled_by = "" if is_enabled else event.by
+    is_enabled = event.is_enabled
+    channel.disabled_by = None if is_enabled else event.by
     change = ChannelEvent.SWITCHED_ON if is_enabled else ChannelEvent.SWITCHED_OFF
     word = "enabled" if is_enabled else "disabled"
     text = f"channel {event.number} {word} by {event.by}"
@@ -467,6 +467,8 @@ def on_guest_port(inventory: Inventory, event: events.GuestPortChanged) -> list[
     record = inventory.domains.get(event.uuid)
     if record is None:
         return []
+    if event.is_open:
+        record.is_reboot_reported = False
     ends: list[Action] = []
     for number, channel in record.channels.items():
         if channel.spec.alias == event.alias:

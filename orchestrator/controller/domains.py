@@ -81,10 +81,18 @@ def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Acti
     if record is None:
         return [DescribeDomain(event.uuid)]
     record.awaited_policies = ()
-    return [
-        *channels.withdraw(event.uuid, None, "the guest rebooted"),
-        Report("domain-changed", "guest rebooted", domain=record.spec.name),
-    ]
+    actions = channels.withdraw(event.uuid, None, "the guest rebooted")
+    if not record.is_reboot_reported:
+        record.is_reboot_reported = True
+        text = "guest rebooted"
+        actions.append(Report("domain-changed", text, domain=record.spec.name))
+    return actions
+
+
+def on_resync(inventory: Inventory) -> None:
+    """Report the next reboots, also of guests that open no port."""
+    for record in inventory.domains.values():
+        record.is_reboot_reported = False
 
 
 def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Action]:

@@ -102,17 +102,21 @@ class ChannelRecord:
     orphaned_s: float | None = None
     """How long its votes have waited for a new endpoint, after the monitor's death;
     None: it has an endpoint, or no votes."""
-    is_enabled: bool = True
     quarantines: int = 0
     """How often it was quarantined lately; each time for longer."""
     calm_resyncs: int = 0
     """Resyncs since the last quarantine ended."""
-    disabled_by: str = ""
-    """Who disabled it; empty while it is enabled."""
+    disabled_by: str | None = None
+    """Who disabled it; None: it is enabled."""
     is_close_doubted: bool = False
     """Whether its port's state is to be read: a close was reported, and then bytes."""
     refusals: dict[Refusal, ExplainedRefusal] = field(default_factory=dict)
     """The latest of each reason since the domain was started."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether no operator has disabled it."""
+        return self.disabled_by is None
 
 
 @dataclass(slots=True)
@@ -157,6 +161,9 @@ class DomainRecord:
     """The vCPUs that policies control."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
     """Why policies were last refused: a repetition is not reported again."""
+    is_reboot_reported: bool = False
+    """Whether its reboot was reported, since when its guest has opened no port: libvirt
+    reports one reset up to three times."""
     awaited_policies: tuple[GuestPolicy, ...] = ()
     """Policies of its guest from before it was saved or migrated, which are installed
     when the guest has its port open again."""

@@ -85,6 +85,7 @@ def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
     channels.forgive(inventory)
     actions += hosts.retry_failed(inventory)
     onboarding.on_resync(inventory)
+    domains.on_resync(inventory)
     if inventory.libvirt.is_connected:
         actions.append(ListDomains())
     return actions

@@ -91,7 +91,7 @@ def _save_domain(
         name=record.spec.name,
         run=record.spec.run,
         sockets={n: c.spec.socket for n, c in channels if c.spec.socket is not None},
-        disabled={n: c.disabled_by for n, c in channels if not c.is_enabled},
+        disabled={n: c.disabled_by for n, c in channels if c.disabled_by is not None},
         policies=tuple(policies),
         votes=votes,
     )
@@ -173,7 +173,6 @@ def _disable_channels(record: DomainRecord, saved: SavedDomain) -> list[Action]:
         channel = record.channels.get(number)
         if channel is None:
             continue
-        channel.is_enabled = False
         channel.disabled_by = by
         text = f"channel {number} remains disabled, as set by {by}"
         actions += [

@@ -30,7 +30,7 @@ _READ_BYTES = 65536
 _REST_TIMEOUT_S = 0.1
 """How long to wait for room for the rest of a packet."""
 
-_HOST_HINT = "check on the host whether vmpowerd is running: systemctl status vmpowerd"
+_HOST_HINT = "check on the host whether vmpowerd serves this VM: vmpower status"
 PORT_HINT = (
     "add the VM's channels on the host: vmpower domain onboard DOMAIN (or with virsh, a"
     " channel of target type virtio with that name)"

@@ -7,7 +7,7 @@ domain, the channels and the descriptions. No rule detaches what was attached by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -56,6 +56,8 @@ class Preview:
     is_live: bool
     before: str
     after: str
+    by_rule: tuple[int, ...] = ()
+    """Those of the detached channels that a rule of the daemon attached."""
     has_saved_state: bool = False
     """Whether libvirt starts it from a saved state, in which nothing changes."""
 
@@ -153,7 +155,11 @@ def preview_offboard(
     """
     plans = _plan_offboarding(domain, numbers, scope)
     changes = ((each, plan.detach) for each, plan in plans.items())
-    return _preview(changes, remove_channels)
+    previews = _preview(changes, remove_channels)
+    return tuple(
+        replace(preview, by_rule=_attached_by_rule({each: frozenset(plan.detach)}))
+        for preview, (each, plan) in zip(previews, plans.items(), strict=True)
+    )
 
 
 def _preview(

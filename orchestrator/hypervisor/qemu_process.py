@@ -1,37 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
 """The QEMU process of a domain, from the file that libvirt writes.
 
-Source: virPidFileBuildPath and qemuStateDir of libvirt: NAME.pid in /run/libvirt/qemu,
-and in ROOT/run/qemu for the embedded driver.
+Source: virPidFileBuildPath and virQEMUDriverConfigNew (stateDir) of libvirt: NAME.pid
+in qemu/ beside the socket of the system's libvirt, in qemu/run/ beside that of a
+session, and in ROOT/run/qemu for the embedded driver.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-_SYSTEM = Path("/run/libvirt/qemu")
+_SYSTEM = Path("/run/libvirt")
 
 
 def find_qemu(uri: str, name: str) -> int | None:
     """Return the process ID of a running domain; None: unknown.
 
     Args:
-        uri: a valid one. Unknown are domains of a session and of the test driver, and
-            those of a libvirt whose socket the URI names: its files can be elsewhere.
+        uri: a valid one. Unknown are domains of the test driver, and those of a libvirt
+            whose socket the URI names if its files are elsewhere.
         name: of the domain.
     """
-    parts = urlsplit(uri)
-    options = parse_qs(parts.query)
-    if not parts.scheme.startswith("qemu") or "socket" in options:
-        return None
-    directory = {
-        "/system": _SYSTEM,
-        "/embed": Path(options.get("root", [""])[-1]) / "run/qemu",
-    }.get(parts.path)
+    directory = _directory(uri)
     if directory is None:
         return None
     with suppress(OSError, ValueError):
         return int((directory / f"{name}.pid").read_text())
     return None
+
+
+def _directory(uri: str) -> Path | None:
+    """Return the directory of the files; None: there is none."""
+    parts = urlsplit(uri)
+    options = parse_qs(parts.query)
+    if not parts.scheme.startswith("qemu"):
+        return None
+    socket = options.get("socket", [""])[-1]
+    beside_socket = Path(socket).parent if socket else None
+    match parts.path:
+        case "/system":
+            return (beside_socket or _SYSTEM) / "qemu"
+        case "/session":
+            return (beside_socket or _session()) / "qemu/run"
+        case "/embed":
+            return Path(options.get("root", [""])[-1]) / "run/qemu"
+        case _:
+            return None
+
+
+def _session() -> Path:
+    # virGetUserRuntimeDirectory; without the variable, GLib takes the cache.
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or cache
+    return Path(runtime).expanduser() / "libvirt"

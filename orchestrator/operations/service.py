@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.events import Event
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
+    from orchestrator.operations.dpdk.fifo import Fifos
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.policy.rule import PolicyRule
@@ -68,6 +69,7 @@ class Operations:
         monitor: Monitor,
         policy_runner: PolicyRunner,
         dpdk_commands: VmPowerManagerCommands,
+        fifos: Fifos | None,
         tree: CpuTree,
         event_log: EventLog,
         feed: EventFeed,
@@ -78,6 +80,7 @@ class Operations:
         self._monitor = monitor
         self._policy_runner = policy_runner
         self._dpdk_commands = dpdk_commands
+        self._fifos = fifos
         self._frequencies = KernelFrequencies(tree, self._known_groups)
         self._event_log = event_log
         self._feed = feed
@@ -104,6 +107,7 @@ class Operations:
             sysfs_root=str(config.sysfs_root),
             monitor_pid=self._monitor.pid,
             monitor_restarts_total=self._inventory.monitor_restarts_total,
+            problems=tuple(filter(None, [self._fifos.problem if self._fifos else ""])),
         )
         return await self._status_builder().build(daemon)
 
@@ -333,7 +337,8 @@ class Operations:
         await self._state_keeper.flush()
         return models.OutcomeList(
             outcomes=tuple(
-                models.Outcome(text=one.text, done=one.is_done) for one in outcomes
+                models.Outcome(text=one.text, done=one.is_done, hint=one.hint)
+                for one in outcomes
             )
         )
 

@@ -53,6 +53,18 @@ class PolicyOrder:
     """The interfaces whose traffic counts; None: all of the domain."""
 
 
+MAX_NAME_CHARS = 200
+"""Of the name of a policy: libvirt's domains have shorter ones."""
+NAME_FORM = f"1 to {MAX_NAME_CHARS} printable characters without '/'"
+"""What a name of a policy looks like, for errors and documents."""
+
+
+def is_name(text: str) -> bool:
+    """Return whether a policy may have a name, which appears in paths and logs."""
+    is_plain = text.isprintable() and "/" not in text and text == text.strip()
+    return is_plain and 0 < len(text) <= MAX_NAME_CHARS and text not in (".", "..")
+
+
 class SourceKind(StrEnum):
     """Where a policy comes from."""
 

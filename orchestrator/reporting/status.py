@@ -230,6 +230,7 @@ class StatusBuilder:
                 node=location.node if location else None,
                 clock_group=group.number,
                 driver=group.driver,
+                mechanism=group.mechanism,
                 governor=reading.governor if reading else group.governor,
                 claimed=is_taken,
                 simulated=group.is_simulated,

@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_DPDK_HOST = "DPDK's vm_power_manager", ""
 _KNOWN = {
-    "tuned": "TuneD",
-    "power-profiles-": "power-profiles-daemon",
-    "auto-cpufreq": "auto-cpufreq",
-    "cpufreqd": "cpufreqd",
-    "vm_power_manage": "DPDK's vm_power_manager",
-    "dpdk-vm_power_m": "DPDK's vm_power_manager",
+    "tuned": ("TuneD", "tuned"),
+    "power-profiles-": ("power-profiles-daemon", "power-profiles-daemon"),
+    "auto-cpufreq": ("auto-cpufreq", "auto-cpufreq"),
+    "cpufreqd": ("cpufreqd", "cpufreqd"),
+    "vm_power_manage": _DPDK_HOST,
+    "dpdk-vm_power_m": _DPDK_HOST,
+    "nodeagent": ("Kubernetes Power Manager", ""),
 }
-"""By the process name, which the kernel truncates to 15 bytes."""
+"""Name and systemd unit by the process name, which the kernel truncates to 15 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class PowerManager:
 
     name: str
     pid: int
+    unit: str = ""
+    """Its systemd unit; empty: it has none."""
 
 
 def find_running(proc: Path) -> Iterator[PowerManager]:
@@ -40,7 +44,7 @@ def find_running(proc: Path) -> Iterator[PowerManager]:
     for directory in sorted(proc.glob("[0-9]*")):
         with contextlib.suppress(OSError, UnicodeDecodeError):  # it has exited
             comm = (directory / "comm").read_text(encoding="ascii").strip()
-            name = _KNOWN.get(comm)
+            name, unit = _KNOWN.get(comm, ("", ""))
             if name and name not in seen:
                 seen.add(name)
-                yield PowerManager(name, int(directory.name))
+                yield PowerManager(name, int(directory.name), unit)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether systemd has a unit for the daemon, for hints that name a command.
+"""Commands that control the daemon, for hints: systemd's if it has a unit.
 
-Source: systemd.unit(5), "Unit File Load Path". vmpower can also be installed without a
+Source: systemd.unit(5), "Unit File Load Path"; systemd puts the processes of a unit
+into a control group of its name. vmpower can also be installed, or started, without a
 unit.
 """
 
@@ -24,6 +25,37 @@ _DIRECTORIES = (
 
 
 def start_command(directories: Iterable[str] = _DIRECTORIES) -> str:
-    """Return the command that starts the daemon: systemctl's if it has a unit."""
-    is_installed = any(os.path.exists(os.path.join(d, UNIT)) for d in directories)  # noqa: PTH110, PTH118 - pathlib takes 10 ms to import
-    return "systemctl start vmpowerd" if is_installed else "vmpowerd"
+    """Return the command that starts the daemon."""
+    return "systemctl start vmpowerd" if has_unit(directories) else "vmpowerd"
+
+
+def restart_advice(*, is_unit: bool) -> str:
+    """Return how to restart a daemon.
+
+    Args:
+        is_unit: systemd runs it, or has a unit for it if it does not run.
+    """
+    if is_unit:
+        return "systemctl restart vmpowerd"
+    return "stop vmpowerd, then start it again"
+
+
+def log_advice(*, is_unit: bool) -> str:
+    """Return where a daemon's log is; see `restart_advice`."""
+    if is_unit:
+        return "see 'journalctl -u vmpowerd'"
+    return "see its log, which it writes to standard error"
+
+
+def has_unit(directories: Iterable[str] = _DIRECTORIES) -> bool:
+    """Return whether systemd has a unit for the daemon."""
+    return any(os.path.exists(os.path.join(d, UNIT)) for d in directories)  # noqa: PTH110, PTH118 - pathlib takes 10 ms to import
+
+
+def runs_in_unit(control_groups: str) -> bool:
+    """Return whether systemd runs a process as the unit.
+
+    Args:
+        control_groups: of the process: its /proc/PID/cgroup.
+    """
+    return any(UNIT in line.split("/") for line in control_groups.splitlines())

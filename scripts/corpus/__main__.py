@@ -1,31 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make corpus DIR=...`: try every domain XML below a directory.
 
-Prints counts and failures. Files that are no domain XML are skipped. See
-`trials` for what is tried.
+Prints counts and failures. Files that are no domain XML are skipped. See `trials` and
+`libvirtd` for what is tried.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domain_templates.schema import SCHEMA, load_rules
 from orchestrator.errors import DomainXmlError
-from scripts.corpus.trials import Report, Trials
+from scripts.corpus.libvirtd import private_libvirtd
+from scripts.corpus.report import Report, count
+from scripts.corpus.trials import Trials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from scripts.corpus.libvirtd import LibvirtdTrials
+    from scripts.corpus.trials import Product
 
 USAGE = "usage: make corpus DIR=DIRECTORY, or python -m scripts.corpus DIR...\n"
+_SHOW_REFUSED = "--refused"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(
+    arguments: Sequence[str],
+    start: Callable[[], AbstractContextManager[LibvirtdTrials]] = private_libvirtd,
+    product: Product | None = None,
+) -> int:
     """Try the files; return the exit status: 1 if a trial failed or nothing was tried.
 
     Options: `--refused` also prints what was refused.
+
+    Args:
+        arguments: of the command line.
+        start: starts a libvirtd.
+        product: to try; None: this one.
     """
     directories = [Path(each) for each in arguments if not each.startswith("-")]
     if not directories or not all(each.is_dir() for each in directories):
@@ -34,16 +51,22 @@ def main(arguments: Sequence[str]) -> int:
     rules = load_rules()
     if rules is None:
         _write(f"not validated by libvirt's schema: no such file: {SCHEMA}")
-    reports = dict(_try_all(Trials(rules), _find_files(directories)))
-    for path, report in reports.items():
-        for trial, message in report.failed.items():
-            _write(f"FAILED {path}: {trial}: {message}")
-        for trial, message in (
-            report.refused.items() if "--refused" in arguments else ()
-        ):
-            _write(f"refused {path}: {trial}: {message}")
-    _print_counts(reports.values())
-    has_failed = any(report.failed for report in reports.values())
+    reports: list[Report] = []
+    with ExitStack() as stack:
+        libvirtd = None
+        try:
+            libvirtd = stack.enter_context(start())
+        except FileNotFoundError as error:
+            _write(f"not tried with libvirtd: {error}")
+        tried = _try_all(Trials(rules, product), libvirtd, _find_files(directories))
+        for path, report in tried:
+            reports.append(report)
+            _print_results("FAILED", path, report.failed)
+            if _SHOW_REFUSED in arguments:
+                _print_results("refused", path, report.refused)
+    for line in count(reports):
+        _write(line)
+    has_failed = any(report.failed for report in reports)
     return 1 if has_failed or not reports else 0
 
 
@@ -52,42 +75,31 @@ def _find_files(directories: Iterable[Path]) -> Iterator[Path]:
         yield from sorted(directory.rglob("*.xml"))
 
 
-def _try_all(trials: Trials, paths: Iterable[Path]) -> Iterator[tuple[Path, Report]]:
+def _try_all(
+    trials: Trials, libvirtd: LibvirtdTrials | None, paths: Iterable[Path]
+) -> Iterator[tuple[Path, Report]]:
     for path in paths:
         report = Report()
         try:
-            trials.run(path.read_text(encoding="utf-8"), report)
+            results = trials.run(path.read_text(encoding="utf-8"), report)
         except (DomainXmlError, UnicodeDecodeError, OSError):
             continue  # no domain XML
+        if libvirtd is not None:
+            libvirtd.run(results, report)
         yield path, report
 
 
-def _print_counts(reports: Iterable[Report]) -> None:
-    counts: Counter[tuple[str, str]] = Counter()
-    names: dict[str, None] = {}
-    total = 0
-    for report in reports:
-        total += 1
-        results = {
-            "passed": report.passed,
-            "refused": report.refused,
-            "failed": report.failed,
-        }
-        for result, trials in results.items():
-            for trial in trials:
-                counts[trial, result] += 1
-                names[trial] = None
-    _write(f"{total} domains")
-    for trial in names:
-        passed, refused, failed = (
-            counts[trial, result] for result in ("passed", "refused", "failed")
-        )
-        _write(f"{trial}: {passed} passed, {refused} refused, {failed} failed")
+def _print_results(result: str, path: Path, messages: dict[str, str]) -> None:
+    for trial, message in messages.items():
+        _write(f"{result} {path}: {trial}: {message}")
 
 
 def _write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
+    # So that a libvirtd does not outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

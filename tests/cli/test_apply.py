@@ -33,6 +33,19 @@ def test_a_refused_message_gives_status_1(vmpower: Vmpower, tmp_path: Path) -> N
     assert [outcome["done"] for outcome in document["outcomes"]] == [True, False]
 
 
+def test_a_message_that_names_no_cpu_gets_a_hint(
+    vmpower: Vmpower, tmp_path: Path
+) -> None:
+    file = tmp_path / "messages"
+    file.write_text('{"command": "power", "unit": "SCALE_MIN"}')
+    hint = """add "resource_id": 3, or use 'vmpower apply --cpu 3'"""
+    assert vmpower("apply", str(file)).stderr == (
+        f"error: refused: the message names no CPU\nhint: {hint}\n"
+    )
+    document = json.loads(vmpower("apply", str(file), "-o", "json").stdout)
+    assert [outcome["hint"] for outcome in document["outcomes"]] == [hint]
+
+
 def test_an_unreadable_file_is_a_usage_error(vmpower: Vmpower, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_text(" \n")

@@ -224,6 +224,21 @@ def test_a_pinning_that_lets_a_vcpu_float_is_reported(
     assert (result.exit_code, result.stderr) == (0, hint)
 
 
+def test_with_json_hints_are_in_the_document(tree: Path) -> None:
+    here = ("--sysfs-root", str(tree), "-c", DEFAULT)
+    pinned = run("pin", "test", "1", "0-1", *here, output=Output.JSON)
+    assert pinned.stderr == ""
+    assert json.loads(pinned.stdout)["hints"] == [FLOATING[len("hint: ") : -1]]
+    words = ("add", "r", "--define", "--pin", "none", "--socket-dir", "/nonexistent")
+    added = run(*words, *here, output=Output.JSON)
+    assert added.stderr == ""
+    unpinned, missing = json.loads(added.stdout)["hints"]
+    assert unpinned.startswith("its vCPUs are not pinned")
+    assert missing.startswith("channel: no such directory: /nonexistent; before")
+    printed = run("add", "r", *words[3:], *here, output=Output.JSON)
+    assert printed.stderr.startswith(f"hint: {unpinned}")
+
+
 def test_pinning_a_missing_vcpu_lists_the_vcpus_of_the_domain() -> None:
     result = run("pin", "test", "2", "3", "-c", DEFAULT)
     assert isinstance(result.exception, HypervisorError)
@@ -252,14 +267,16 @@ def test_a_missing_file_is_accepted_for_another_host(tmp_path: Path) -> None:
     assert validate(result.stdout)
 
 
-def test_a_pinning_is_printed_as_json() -> None:
-    result = run("pin", "test", "0", "2-3", output=Output.JSON, uri=DEFAULT)
+def test_a_pinning_is_printed_as_json(tmp_path: Path) -> None:
+    words = ("pin", "test", "0", "2-3", "--sysfs-root", str(tmp_path))
+    result = run(*words, output=Output.JSON, uri=DEFAULT)
     assert json.loads(result.stdout) == {
         "schema": 1,
         "uuid": "6695eb01-f6a4-8304-79aa-97f2502e193f",
         "name": "test",
         "vcpu": 0,
         "pcpus": [2, 3],
+        "hints": [],
     }
 
 

@@ -135,6 +135,9 @@ def test_a_saved_state_and_a_rule_that_undoes_the_change_are_reported(
         saved.managedSaveRemove(0)
     note = Note(numbers=frozenset({0, 1}), by_rule=frozenset({1}))
     Description(saved, CONFIG).write_note(note)
+    shown = run("domain", "offboard", "cli-saved", "--print-diff", uri=uri)
+    assert shown.stderr.startswith("hint: an [[onboard]] rule of vmpowerd added")
+    assert "hint" not in shown.stdout
     removed = run("domain", "offboard", "cli-saved", uri=uri)
     assert removed.stderr.startswith("hint: an [[onboard]] rule of vmpowerd added")
     assert "channel 1, and" in removed.stderr
@@ -208,9 +211,16 @@ def test_invalid_metadata_that_is_replaced_is_reported(
     domain = define("cli-g")
     kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
     junk = "<policy max='fast' turbo='no'/>"
+    words = ("domain", "set", "cli-g", "--queries")
     domain.setMetadata(kind, junk, POLICY_PREFIX, POLICY_URI, 0)
-    result = run("domain", "set", "cli-g", "--queries", uri=session_host.uri)
-    assert "max='fast'" in result.stderr
+    document = run("-o", "json", *words, uri=session_host.uri)
+    assert document.stderr == ""
+    (hint,) = json.loads(document.stdout)["hints"]
+    assert hint.startswith("replaced an invalid setting: ")
+    domain.setMetadata(kind, junk, POLICY_PREFIX, POLICY_URI, 0)
+    result = run(*words, uri=session_host.uri)
+    assert f"hint: {hint}\n" in result.stderr
+    assert "max='fast'" in hint
     assert policy_of(session_host.uri, "cli-g") == DomainSettings(
         turbo=False, queries=True
     )

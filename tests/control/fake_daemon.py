@@ -267,7 +267,8 @@ class FakeDaemon:
                 done = parse_instruction(message, cpu=cpu).command.upper()
                 outcomes.append(Outcome(text=done, done=True))
             except ConfigError as error:
-                outcomes.append(Outcome(text=f"refused: {error}", done=False))
+                text = f"refused: {error}"
+                outcomes.append(Outcome(text=text, done=False, hint=error.hint))
         self.callers.append(who)
         return OutcomeList(outcomes=tuple(outcomes))
 

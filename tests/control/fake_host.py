@@ -96,6 +96,7 @@ def cpu(pcpu: int, grant_khz: int | None, *, claimed: bool = True) -> Cpu:
         pcpu=pcpu,
         clock_group=pcpu // 2 * 2,
         driver="acpi-cpufreq",
+        mechanism="setspeed",
         governor="userspace" if claimed else "schedutil",
         claimed=claimed,
         simulated=True,

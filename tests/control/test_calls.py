@@ -40,6 +40,7 @@ STATUS_KEYS = {
         "pcpu",
         "clock_group",
         "driver",
+        "mechanism",
         "governor",
         "claimed",
         "simulated",

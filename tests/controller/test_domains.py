@@ -149,6 +149,26 @@ def test_a_reboot_withdraws_what_the_guest_asked_for() -> None:
     assert c.WithdrawVotes(spec.uuid, None) in host.tell(e.DomainRebooted(spec.uuid))
 
 
+def test_a_reset_is_reported_once_although_libvirt_reports_it_three_times() -> None:
+    spec = domain()
+    host = running(spec)
+    reboot = e.DomainRebooted(spec.uuid)
+
+    def reported(*happened: e.Event) -> int:
+        decided = host.tell(*happened)
+        assert decided.count(c.WithdrawVotes(spec.uuid, None)) == happened.count(reboot)
+        reports = [it.text for it in decided if isinstance(it, a.Report)]
+        return reports.count("guest rebooted")
+
+    assert reported(reboot, reboot, reboot) == 1
+    alias = spec.channels[0].alias
+    assert alias is not None
+    closed = e.GuestPortChanged(spec.uuid, alias, is_open=False, at_ns=NOW_NS)
+    assert reported(closed, reboot) == 0
+    assert reported(replace(closed, is_open=True), reboot, reboot) == 1
+    assert reported(e.ResyncDue(), reboot) == 1
+
+
 def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
     spec = domain()
     host = running(spec)

@@ -41,7 +41,9 @@ def daemon(directory: Path, tree: CpuTree, fifos: Path) -> Iterator[DaemonProces
     ]
     uri = write_driver_file(directory / "node.xml", domains)
     config = f'[fifo]\ndirectory = "{fifos}"\n'
-    with DaemonProcess(uri, tree.root, config=config, release_after_s=0.3) as daemon:
+    with DaemonProcess(
+        uri, tree.root, config=config, release_after_s=0.3, resync_s=1.0
+    ) as daemon:
         daemon.wait_for(lambda status: len(status["domains"]) == 2)
         wait_for((fifos / "fifo7").exists, "the FIFOs")
         yield daemon
@@ -56,6 +58,23 @@ def test_a_replaced_fifo_does_not_prevent_a_clean_exit(
     (fifos / "fifo5").mkdir()
     assert daemon.stop() == 0
     assert "all CPU settings restored" in daemon.log_text()
+
+
+def test_missing_fifos_are_a_problem_of_the_daemon(
+    daemon: DaemonProcess, fifos: Path
+) -> None:
+    assert daemon.status()["daemon"]["problems"] == []
+    fifos.chmod(0o777)
+    (fifos / "fifo5").unlink()
+    problem = (
+        f"FIFOs are missing: FIFO directory {fifos} is world-writable (chmod o-w"
+        f" {fifos})"
+    )
+    daemon.wait_for(lambda status: status["daemon"]["problems"] == [problem])
+    assert daemon.log_text().count(f"fifo: {problem}") == 1
+    fifos.chmod(0o750)
+    daemon.wait_for(lambda status: status["daemon"]["problems"] == [])
+    assert (fifos / "fifo5").is_fifo()
 
 
 def test_a_key_with_unprintable_characters_is_shown_safely(
@@ -200,16 +219,25 @@ def test_f19_the_api_returns_an_outcome_for_each_message(
         {"command": "power", "unit": "SCALE_MIN", "core_list": [5, 99]},
         {"name": "vm1", "policy_type": "TIME", "busy_hours": [1], "core_list": [2, 3]},
         {"name": "vm1", "command": "destroy", "colour": "red"},
+        {"command": "power", "unit": "ENABLE_TURBO", "resource_id": 5},
+        {"command": "power", "unit": "DISABLE_TURBO", "resource_id": 5},
+        {"command": "power", "unit": "SCALE_MIN"},
     )
-    assert [outcome["done"] for outcome in outcomes] == [True, False, True, True]
+    done = [True, False, True, True, True, True, False]
+    assert [outcome["done"] for outcome in outcomes] == done
+    assert 'add "resource_id": 3' in outcomes[-1]["hint"]
+    assert f"names no CPU ({outcomes[-1]['hint']})" in daemon.log_text()
     texts = [outcome["text"] for outcome in outcomes]
     assert texts == [
         "SCALE_MIN: CPU 5 set to 1.20 GHz",
         "refused: no such CPU: 99",
         "CREATE: time-of-day for dpdk-0, dpdk-1 on CPUs 2-3",
         "DESTROY: vm1 (unknown keys: 'colour')",
+        "ENABLE_TURBO: CPU 5 set to 3.00 GHz turbo",
+        "DISABLE_TURBO: CPU 5 set to 3.00 GHz",
+        "refused: the message names no CPU",
     ]
-    wait_for_frequency(tree, MIN)
+    wait_for_frequency(tree, NOMINAL)
 
 
 def test_an_incomplete_message_is_reported(daemon: DaemonProcess) -> None:

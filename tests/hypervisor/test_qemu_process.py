@@ -15,27 +15,64 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.rig.embed import EmbedHost
+    from tests.rig.libvirtd import SessionHost
 
 TARGET = "virtio.serial.port.poweragent.0"
 
 
-def test_the_process_is_read_from_libvirt_s_file(tmp_path: Path) -> None:
-    (tmp_path / "run/qemu").mkdir(parents=True)
-    (tmp_path / "run/qemu/fw.pid").write_text("4711")
-    (tmp_path / "run/qemu/empty.pid").touch()
-    uri = f"qemu:///embed?root={tmp_path}"
-    assert [find_qemu(uri, name) for name in ("fw", "empty", "gone")] == [
-        4711,
-        None,
-        None,
-    ]
+@pytest.mark.parametrize(
+    ("uri", "directory"),
+    [
+        ("qemu:///embed?root={}", "run/qemu"),
+        ("qemu:///session", "libvirt/qemu/run"),
+        ("qemu+unix:///session?socket={}/libvirt/libvirt-sock", "libvirt/qemu/run"),
+        ("qemu+unix:///system?socket={}/libvirt/libvirt-sock", "libvirt/qemu"),
+    ],
+)
+def test_the_process_is_read_from_libvirt_s_file(
+    uri: str, directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / directory).mkdir(parents=True)
+    (tmp_path / directory / "fw.pid").write_text("4711")
+    (tmp_path / directory / "empty.pid").touch()
+    found = [find_qemu(uri.format(tmp_path), name) for name in ("fw", "empty", "gone")]
+    assert found == [4711, None, None]
+
+
+def test_without_a_runtime_directory_a_session_uses_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "libvirt/qemu/run").mkdir(parents=True)
+    (tmp_path / "libvirt/qemu/run/fw.pid").write_text("4711")
+    assert find_qemu("qemu:///session", "fw") == 4711
 
 
 @pytest.mark.parametrize(
-    "uri", ["test:///default", "qemu:///session", "qemu+unix:///system?socket=/x"]
+    "uri", ["test:///default", "qemu+unix:///system?socket=/x", "qemu:///other"]
 )
-def test_the_process_is_unknown_where_the_file_can_be_elsewhere(uri: str) -> None:
+def test_the_process_is_unknown_where_the_file_is_elsewhere(uri: str) -> None:
     assert find_qemu(uri, "test") is None
+
+
+@pytest.mark.rig
+def test_the_process_of_a_domain_of_a_session_is_found(
+    session_host: SessionHost,
+) -> None:
+    domain = session_host.connection.defineXML(
+        "<domain type='qemu'><name>of-session</name><memory unit='MiB'>32</memory>"
+        "<vcpu>1</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os>"
+        "<devices><memballoon model='none'/></devices></domain>"
+    )
+    try:
+        domain.create()
+        pid = session_host.find_qemu("of-session")
+        assert find_qemu(session_host.uri, "of-session") == pid
+    finally:
+        domain.destroy()
+        domain.undefine()
 
 
 @pytest.mark.rig

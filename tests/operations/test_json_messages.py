@@ -241,10 +241,22 @@ def test_dts_negative_s15_s17_an_invalid_message_is_refused_with_the_reason(
     assert problem in str(caught.value)
 
 
-def test_s17_a_name_is_short_and_plain_text() -> None:
-    for name in ["x" * 65, "a/b", "a b", 7]:
-        with pytest.raises(ConfigError, match="expected up to 64 letters"):
-            parse({"name": name, "command": "destroy"}, None)
+@pytest.mark.parametrize(
+    "name", ["x" * 201, "a/b", " a", "a\nb", "a\x1b[31m", "\u202eb", "..", 7, None]
+)
+def test_s17_a_name_is_short_and_printable(name: object) -> None:
+    with pytest.raises(ConfigError, match="expected 1 to 200 printable characters"):
+        parse({"name": name, "command": "destroy"}, None)
+
+
+@pytest.mark.parametrize("name", ["Router VM (prod)+1", "0123456789" * 7, "größe"])
+def test_a_name_may_be_that_of_any_domain(name: str) -> None:
+    assert parse({"name": name, "command": "destroy"}, None).name == name
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    power = json.dumps(POWER)
+    assert cut(f"\ufeff{power}\n\ufeff{power}".encode()) == [power, power]
 
 
 @pytest.mark.fuzz

@@ -50,7 +50,7 @@ def test_updates_at_once_are_one_and_are_on_disk_after_the_flush(
             store=store,
         )
         for spec in SPEC.channels:
-            channel = ChannelRecord(spec, is_enabled=False, disabled_by="root")
+            channel = ChannelRecord(spec, disabled_by="root")
             record.channels[spec.number] = channel
             keeper.update()
         await keeper.flush()

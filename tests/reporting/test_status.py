@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -190,6 +191,16 @@ def test_a_cpu_has_a_nominal_frequency() -> None:
     (first, *_) = build(host)[0].cpus
     assert first.steps_khz[:2] == (3_001_000, 3_000_000)
     assert first.nominal_khz == 3_000_000
+
+
+def test_a_cpu_has_the_mechanism_of_its_clock_group() -> None:
+    built = topology(2)
+    groups = (replace(built.groups[0], mechanism="limits"), *built.groups[1:])
+    host = SimulatedHost(topology=replace(built, groups=groups))
+    host.start()
+    host.settle()
+    mechanisms = [cpu.mechanism for cpu in build(host)[0].cpus]
+    assert mechanisms == ["limits", "setspeed"]
 
 
 def test_a_cpu_beside_host_work_has_a_reason_unless_it_is_overridden() -> None:

@@ -18,10 +18,11 @@ from orchestrator.values.domain_settings import SETTINGS
 from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cli.doctor.diagnosis import Finding
     from cli.doctor.facts.domains import Channel, Domain
+    from orchestrator.control import documents
 
 NEWEST_BYTES = (464, 460)
 """Size of the packets of DPDK 18.11 and later; 460 from 32-bit guests."""
@@ -41,9 +42,13 @@ _FIXES = {
     },
 }
 """By the reason of a refusal; others are to be fixed in the guest or the kernel."""
+_NOT_QEMU = (
+    "if a program other than QEMU listens there ('ss -xlp' lists listeners), stop it,"
+    " then power the domain off and on"
+)
 _DISCONNECT = (
     "stop the program that is connected, such as DPDK's vm_power_manager: 'ss -xp'"
-    " lists connections"
+    f" lists connections; {_NOT_QEMU}"
 )
 
 
@@ -151,8 +156,8 @@ def channel_refused(domains: Domains, _status: Status) -> Iterator[Finding]:
             yield error(
                 f"domain {domain.name}",
                 _describe(channel, channel.reason or "it cannot be connected"),
-                "run vmpowerd as root or as QEMU's user; check 'ls -l' of the path, and"
-                " channels.trusted_uids if QEMU runs as another user",
+                f"{_NOT_QEMU}; otherwise run vmpowerd as root or as QEMU's user, and"
+                " add the user that QEMU runs as to channels.trusted_uids",
             )
 
 
@@ -212,6 +217,8 @@ def requests_refused(status: Status) -> Iterator[Finding]:
             )
             continue
         fix = _FIXES.get(lasting[0], "vmpower domain show NAME")
+        if lasting[0] == Refusal.TURBO.word:
+            fix = _why_no_turbo(domain, status.document["cpus"]) or fix
         is_served = any(channel["acks_total"] for channel in domain["channels"])
         finding, what = (info, "some") if is_served else (warning, "all")
         yield finding(
@@ -219,6 +226,22 @@ def requests_refused(status: Status) -> Iterator[Finding]:
             f"{what} requests refused: {counts}",
             fix.replace("NAME", domain["name"]),
         )
+
+
+def _why_no_turbo(domain: documents.Domain, cpus: Iterable[documents.Cpu]) -> str:
+    """Return how to fix refused turbo of a domain that has the right; or empty."""
+    rights = domain["rights"]
+    if rights is None or not rights["turbo"]["value"]:
+        return ""
+    pcpus = {pcpu for vcpu in domain["vcpus"] for pcpu in vcpu["pcpus"]}
+    used = [cpu for cpu in cpus if cpu["pcpu"] in pcpus]
+    if not any(cpu["nominal_khz"] != cpu["steps_khz"][0] for cpu in used):
+        return "request the highest frequency in the guest: its CPUs have no turbo step"
+    if not all(cpu.get("boost", True) for cpu in used):
+        return (
+            "turbo is off in the kernel: echo 1 > /sys/devices/system/cpu/cpufreq/boost"
+        )
+    return ""
 
 
 @check(Domains)

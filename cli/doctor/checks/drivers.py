@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.doctor.diagnosis import check, error, warning
+from cli.doctor.facts.acpi import AcpiTables
 from cli.doctor.facts.cpus import CpufreqPolicy, Cpus
 from cli.doctor.facts.kernel import Kernel
 from orchestrator.power.topology import NO_CPUFREQ
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from cli.doctor.diagnosis import Finding
 
 USERSPACE = "userspace"
+INTEL_DISABLED = "intel_pstate=disable"
+_DISABLING = (INTEL_DISABLED, "amd_pstate=disable")
 
 
 def _by_driver(cpus: Cpus) -> dict[str, set[int]]:
@@ -30,26 +33,46 @@ def _by_driver(cpus: Cpus) -> dict[str, set[int]]:
     return {driver: pcpus for driver, pcpus in found.items() if pcpus}
 
 
-@check(Cpus, Kernel)
-def no_cpufreq(cpus: Cpus, kernel: Kernel) -> Iterator[Finding]:
+@check(Cpus, Kernel, AcpiTables)
+def no_cpufreq(cpus: Cpus, kernel: Kernel, tables: AcpiTables) -> Iterator[Finding]:
     """CPUs without a scaling driver."""
     pcpus = {n for n, why in cpus.topology.unmanaged.items() if why == NO_CPUFREQ}
     if pcpus:
         what = "the kernel has no scaling driver for it: no frequency can be set"
         if kernel.is_virtual:
             what = "this is a virtual machine: the host sets its frequencies"
-        yield error(f"CPU {format_cpulist(pcpus)}", what, _fix_without_driver(kernel))
+        fix = _fix_without_driver(kernel, tables)
+        yield error(f"CPU {format_cpulist(pcpus)}", what, fix)
 
 
-def _fix_without_driver(kernel: Kernel) -> str:
+def _fix_without_driver(kernel: Kernel, tables: AcpiTables) -> str:
     if kernel.is_virtual:
         return "run vmpowerd on the host; to try it here: vmpower simulate DIR --cpus 8"
     if kernel.parameters.get("cpufreq.off") == "1":
         return "remove 'cpufreq.off=1' from the kernel command line"
-    return (
-        "modprobe acpi-cpufreq; if it finds no device, let the operating system"
-        " control P-states in the firmware setup (often 'OS control' or 'EIST')"
+    if kernel.is_arm:
+        return (
+            "modprobe cppc_cpufreq; it needs firmware that describes CPPC in ACPI, so"
+            " where there is a device tree, too, boot with 'acpi=force'"
+        )
+    if tables.has_p_states is False and (option := _disabling_option(kernel)):
+        return f"remove '{option}' from the kernel command line"
+    if tables.has_p_states is False and tables.has_cppc and kernel.is_amd:
+        return "boot with 'amd_pstate=passive' on the kernel command line"
+    control = (
+        "let the operating system control P-states in the firmware setup (often 'OS"
+        " control' or 'EIST')"
     )
+    if tables.has_p_states is False:
+        return f"{control}: the firmware describes none"
+    if option := _disabling_option(kernel):
+        control = f"remove '{option}' from the kernel command line"
+    return f"modprobe acpi-cpufreq; if it finds no device, {control}"
+
+
+def _disabling_option(kernel: Kernel) -> str:
+    """Return the option that leaves acpi-cpufreq as the only driver; empty: none."""
+    return next((it for it in _DISABLING if it in kernel.arguments), "")
 
 
 @check(Cpus, Kernel)

@@ -10,8 +10,9 @@ from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.power_managers import PowerManagers
 from cli.doctor.facts.service import Service
 from cli.doctor.target import Target
+from orchestrator.power.mechanisms.limits import PERFORMANCE
 from orchestrator.power.mechanisms.setspeed import USERSPACE
-from orchestrator.values.cpuset import name_cpus
+from orchestrator.values.cpuset import format_cpulist, name_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,8 @@ _SETTING = (
 )
 """Options in TuneD's [cpu] that set frequencies; `force_latency` sets C-states."""
 _TUNED = "TuneD"
+_TAKEN_GOVERNORS = {"setspeed": USERSPACE, "limits": PERFORMANCE}
+"""Governor of a taken clock group, by its mechanism."""
 
 
 @check(PowerManagers)
@@ -54,10 +57,11 @@ def power_manager_runs(power_managers: PowerManagers) -> Iterator[Finding]:
     """Another power manager is running, and writes frequencies or governors."""
     for manager in power_managers.running:
         if manager.name != _TUNED:
+            stop = f"systemctl disable --now {manager.unit}"
             yield error(
                 manager.name,
                 f"running as process {manager.pid}, and setting frequencies",
-                f"stop it: systemctl disable --now {manager.name}, or kill the process",
+                f"stop it: {stop if manager.unit else f'kill {manager.pid}'}",
             )
 
 
@@ -94,15 +98,17 @@ def governor_replaced(status: Status) -> Iterator[Finding]:
     """Another program changed the governor of CPUs that the daemon has taken."""
     by_governor: dict[str, set[int]] = {}
     for cpu in status.document["cpus"]:
-        if cpu["claimed"] and cpu["governor"] not in (None, USERSPACE):
+        # Absent from the documents of a daemon that was not restarted after an upgrade.
+        taken_with = _TAKEN_GOVERNORS[cpu.get("mechanism", "setspeed")]
+        if cpu["claimed"] and cpu["governor"] not in (None, taken_with):
             by_governor.setdefault(str(cpu["governor"]), set()).add(cpu["pcpu"])
     for governor, cpus in by_governor.items():
         yield warning(
             name_cpus(cpus),
             f"taken by vmpowerd, but another program has since set the governor"
             f" '{governor}': frequencies cannot be set",
-            "stop what sets governors (TuneD, a script), then: systemctl restart"
-            " vmpowerd",
+            "stop what sets governors (TuneD, a script), then: vmpower cpu retake"
+            f" {format_cpulist(cpus)}",
         )
 
 

@@ -11,6 +11,7 @@ from cli.doctor.diagnosis import check, error, info, warning
 from cli.doctor.facts.accounts import Accounts, User
 from cli.doctor.facts.daemon import Configuration, Daemon, Status
 from cli.doctor.facts.service import Service, SocketFile, SocketState
+from orchestrator.system.service_unit import log_advice, restart_advice
 from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
 
 if TYPE_CHECKING:
@@ -49,37 +50,37 @@ def run_dir_differs(
         )
 
 
-@check(Daemon)
-def daemon_unreachable(daemon: Daemon) -> Iterator[Finding]:
+@check(Daemon, Service)
+def daemon_unreachable(daemon: Daemon, service: Service) -> Iterator[Finding]:
     """No daemon responds."""
     if daemon.status is None:
-        yield error(
-            "vmpowerd", daemon.failure, daemon.hint or "systemctl restart vmpowerd"
-        )
+        restart = restart_advice(is_unit=service.is_unit)
+        yield error("vmpowerd", daemon.failure, daemon.hint or restart)
 
 
-@check(Status)
-def daemon_outdated(status: Status) -> Iterator[Finding]:
+@check(Status, Service)
+def daemon_outdated(status: Status, service: Service) -> Iterator[Finding]:
     """The daemon and this command have different versions."""
     version = status.document["daemon"]["version"]
     if version != orchestrator.__version__:
         yield warning(
             "vmpowerd",
             f"version {version} is running, this command is {orchestrator.__version__}",
-            "systemctl restart vmpowerd",
+            restart_advice(is_unit=service.is_unit),
         )
 
 
-@check(Status)
-def daemon_troubled(status: Status) -> Iterator[Finding]:
+@check(Status, Service)
+def daemon_troubled(status: Status, service: Service) -> Iterator[Finding]:
     """Problems that the daemon reports."""
+    log = log_advice(is_unit=service.is_unit)
     for problem in status.document["daemon"]["problems"]:
-        yield warning("vmpowerd", problem, "see 'journalctl -u vmpowerd'")
+        yield warning("vmpowerd", problem, log)
     if not status.document["daemon"]["monitor_pid"]:
         yield error(
             "vmpowerd",
             "its monitor process is not running: guests get no answers",
-            "see 'journalctl -u vmpowerd' for the cause",
+            log,
         )
 
 
@@ -145,7 +146,7 @@ def _files(service: Service) -> Iterator[SocketFile]:
 @check(Service)
 def socket_mode_wrong(service: Service) -> Iterator[Finding]:
     """Permissions of the sockets are too strict or too open."""
-    restart = "systemctl restart vmpowerd"
+    restart = restart_advice(is_unit=service.is_unit)
     if service.exists and service.mode & _ENTER != _ENTER:
         yield warning(
             str(service.run_dir),

@@ -7,8 +7,8 @@ kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.errors import SysfsError
 from orchestrator.power.cpus import HostCpu, read_host_cpus
@@ -21,14 +21,32 @@ if TYPE_CHECKING:
     from cli.doctor.target import Target
     from orchestrator.control import documents
 
+_INTEL_STATUS, _AMD_STATUS = "intel_pstate/status", "amd_pstate/status"
+_STATUS = {
+    "intel_pstate": _INTEL_STATUS,
+    "intel_cpufreq": _INTEL_STATUS,
+    "amd-pstate": _AMD_STATUS,
+    "amd-pstate-epp": _AMD_STATUS,
+}
+"""Where the mode of a scaling driver is; Linux before 6.3 has none of amd-pstate."""
 _SWITCHES = (
-    "intel_pstate/status",
+    *sorted({_INTEL_STATUS, _AMD_STATUS}),
     "intel_pstate/no_turbo",
+    "intel_pstate/turbo_pct",
     "intel_pstate/min_perf_pct",
     "intel_pstate/max_perf_pct",
-    "amd_pstate/status",
     "cpufreq/boost",
     "smt/control",
+)
+
+
+_CPPC = (
+    "highest_perf",
+    "nominal_perf",
+    "guaranteed_perf",
+    "lowest_perf",
+    "nominal_freq",
+    "lowest_freq",
 )
 
 
@@ -51,6 +69,19 @@ class CpufreqPolicy:
     held_min_khz: int | None = None
     """What a running daemon has written to scaling_min_freq; None: nothing."""
     held_max_khz: int | None = None
+    boost: str = ""
+    """Its own switch for turbo; empty: Linux before 6.11 has one for all CPUs."""
+    bios_limit_khz: int | None = None
+    """Highest P-state that the firmware permits (_PPC), of acpi-cpufreq."""
+    has_preference: bool = False
+    """Whether it has an energy performance preference."""
+    cppc: Mapping[str, int] = field(default_factory=dict)
+    """Performance levels that the firmware describes (_CPC), by file name."""
+
+    @property
+    def is_intel_pstate(self) -> bool:
+        """Whether intel_pstate drives it, in any mode."""
+        return _STATUS.get(self.driver) == _INTEL_STATUS
 
     @property
     def floor_khz(self) -> int:
@@ -73,6 +104,26 @@ class Cpus:
     is_simulated: bool
     shared_tunables: frozenset[str] = frozenset()
     """Governors with tunables that the kernel keeps once for all CPUs."""
+
+    def mode_of(self, policy: CpufreqPolicy) -> str:
+        """Return the mode of a policy's scaling driver; empty: none, or not known."""
+        return self.switches.get(_STATUS.get(policy.driver, ""), "")
+
+    def is_turbo_off(self, policy: CpufreqPolicy) -> bool:
+        """Whether turbo of a policy's CPUs is switched off in the kernel."""
+        if policy.is_intel_pstate:
+            return self.is_intel_turbo_off
+        return "0" in (policy.boost, self.switches.get("cpufreq/boost"))
+
+    @property
+    def is_intel_turbo_off(self) -> bool:
+        """Whether turbo is switched off in intel_pstate."""
+        return self.switches.get("intel_pstate/no_turbo") == "1"
+
+    def perf_pct(self, end: Literal["min", "max"]) -> int | None:
+        """Return a limit of intel_pstate, in percent of the highest frequency."""
+        word = self.switches.get(f"intel_pstate/{end}_perf_pct", "")
+        return int(word) if word.isascii() and word.isdigit() else None
 
     @property
     def isolated(self) -> frozenset[int]:
@@ -144,9 +195,32 @@ def _read_policy(
         max_khz=khz("scaling_max_freq"),
         hardware_min_khz=khz("cpuinfo_min_freq"),
         hardware_max_khz=khz("cpuinfo_max_freq"),
-        held_min_khz=daemon.get("held_min_khz") if daemon else None,
-        held_max_khz=daemon.get("held_max_khz") if daemon else None,
+        held_min_khz=_held_khz(daemon, "held_min_khz"),
+        held_max_khz=_held_khz(daemon, "held_max_khz"),
+        boost=text("boost"),
+        bios_limit_khz=khz("bios_limit"),
+        has_preference=bool(text("energy_performance_preference")),
+        cppc=_read_cppc(tree, number),
     )
+
+
+def _read_cppc(tree: CpuTree, number: int) -> dict[str, int]:
+    # A policy has the number of one of its CPUs.
+    directory = f"{CPU_DIR}/cpu{number}/acpi_cppc"
+    values = {name: tree.read_khz(f"{directory}/{name}") for name in _CPPC}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _held_khz(
+    cpu: documents.Cpu | None, key: Literal["held_min_khz", "held_max_khz"]
+) -> int | None:
+    """Return a limit that the daemon has set; a grant, if limits set frequencies."""
+    if cpu is None:
+        return None
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    if cpu.get("mechanism") == "limits" and cpu["claimed"]:
+        return cpu["grant_khz"]
+    return cpu.get(key)
 
 
 def _read_present(tree: CpuTree, topology: Topology) -> frozenset[int]:

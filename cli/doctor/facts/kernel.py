@@ -25,11 +25,23 @@ class Kernel:
     release: str
     parameters: Mapping[str, str]
     """From the command line; the last of a name counts; empty without `=`."""
+    arguments: frozenset[str]
+    """All words of the command line: `intel_pstate` may be given several times."""
     cpu_flags: frozenset[str]
     """Of the first CPU."""
     has_userspace_module: bool | None
     """Whether the governor can be loaded; None: there is no list of modules."""
     is_sysfs_read_only: bool
+
+    @property
+    def is_arm(self) -> bool:
+        """Whether these are 64-bit Arm CPUs."""
+        return "asimd" in self.cpu_flags
+
+    @property
+    def is_amd(self) -> bool:
+        """Whether these are AMD's CPUs with P-states or CPPC."""
+        return bool({"hw_pstate", "cppc"} & self.cpu_flags)
 
     @property
     def is_virtual(self) -> bool:
@@ -40,9 +52,11 @@ class Kernel:
 def read_kernel(target: Target) -> Kernel:
     """Read the properties of the running kernel."""
     release = target.read("proc/sys/kernel/osrelease").strip()
+    command_line = target.read("proc/cmdline")
     return Kernel(
         release=release,
-        parameters=_parameters(target.read("proc/cmdline")),
+        parameters=_parameters(command_line),
+        arguments=frozenset(command_line.split()),
         cpu_flags=_cpu_flags(target.read("proc/cpuinfo")),
         has_userspace_module=_has_module(target, release, "cpufreq_userspace"),
         is_sysfs_read_only=_is_read_only(target),

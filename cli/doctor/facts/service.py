@@ -8,8 +8,9 @@ import socket
 import stat
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
@@ -18,10 +19,9 @@ from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.system.ownership import ForeignFileError
+from orchestrator.system.service_unit import has_unit, runs_in_unit
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cli.doctor.target import Target
 
 _TIMEOUT_S = 1.0
@@ -85,6 +85,8 @@ class Service:
     refusal: str = ""
     """Why vmpowerd refuses the directory or a journal; empty: it does not."""
     refusal_fix: str = ""
+    is_unit: bool = False
+    """Whether systemd runs the daemon; of none that runs, whether it has a unit."""
 
     @property
     def owner_pid(self) -> int | None:
@@ -100,7 +102,7 @@ def read_service(target: Target) -> Service:
     kinds = ((Journal, JOURNAL_NAME), (LimitJournal, LIMIT_JOURNAL_NAME))
     journals = tuple(_read_journal(kind, directory / it, tree) for kind, it in kinds)
     refused = next((journal for journal in journals if journal.refusal), None)
-    return Service(
+    service = Service(
         run_dir=directory,
         exists=mode is not None,
         mode=mode or 0,
@@ -110,6 +112,16 @@ def read_service(target: Target) -> Service:
         refusal=refused.refusal if refused else "",
         refusal_fix=refused.refusal_fix if refused else "",
     )
+    return replace(service, is_unit=_is_unit(service.owner_pid))
+
+
+def _is_unit(pid: int | None) -> bool:
+    if pid is None:
+        return has_unit()
+    try:
+        return runs_in_unit(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"))
+    except OSError:
+        return has_unit()
 
 
 def _read_journal(kind: type[Journal], path: Path, tree: CpuTree) -> JournalFile:

@@ -94,6 +94,13 @@ def driver(cpu: Cpu) -> Cell:
     return Cell(cpu["driver"])
 
 
+def _mechanism(cpu: Cpu) -> list[tuple[str, Cell]]:
+    """Show how the frequency of a group is set."""
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    mechanism = cpu.get("mechanism")
+    return [("Mechanism", Cell(printable(mechanism)))] if mechanism else []
+
+
 def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
     """Show all details of one clock group."""
     cpu, users = group[0], _users(domains)
@@ -113,6 +120,7 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
         ("Steps", Cell(", ".join(step_name(khz, cpu) for khz in cpu["steps_khz"]))),
         ("Governor", Cell(cpu["governor"])),
         ("Driver", driver(cpu)),
+        *_mechanism(cpu),
         ("Taken by vmpower", Cell("yes" if cpu["claimed"] else "no")),
     ]
     facts += [*_locations(group), *_coordinated(cpu)]

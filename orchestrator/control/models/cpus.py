@@ -22,6 +22,9 @@ class Cpu(Document):
     frequency."""
     driver: str
     """Scaling driver."""
+    mechanism: str = "setspeed"
+    """How the frequency of its clock group is set: `setspeed` (the governor `userspace`
+    and scaling_setspeed), or `limits` (scaling_min_freq and scaling_max_freq)."""
     governor: str
     """Governor in force."""
     claimed: bool

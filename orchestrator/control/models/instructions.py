@@ -29,6 +29,8 @@ class Outcome(Document):
     """What was done, or why nothing was."""
     done: bool
     """Whether it was executed."""
+    hint: str = ""
+    """How to fix it; empty if not known."""
 
 
 class OutcomeList(Document):

@@ -51,6 +51,8 @@ class Outcome:
     text: str
     """What was done, or why it was refused."""
     is_done: bool
+    hint: str = ""
+    """How to fix it; empty if not known."""
 
 
 class VmPowerManagerCommands:
@@ -103,16 +105,17 @@ class VmPowerManagerCommands:
             instruction = parse_instruction(message, cpu=cpu)
             text = self._run(instruction, by)
         except (ConfigError, PolicyError) as error:
-            return self._report(Outcome(text=f"refused: {error}", is_done=False), by)
+            outcome = Outcome(text=f"refused: {error}", is_done=False, hint=error.hint)
+            return self._report(outcome, by)
         if instruction.ignored:
             text += f" (unknown keys: {', '.join(instruction.ignored)})"
         return self._report(Outcome(text=text, is_done=True), by)
 
     def _report(self, outcome: Outcome, by: str) -> Outcome:
         severity = Severity.INFO if outcome.is_done else Severity.WARNING
-        self._event_log.add(
-            Report("instruction", f"{by}: {outcome.text}", severity=severity)
-        )
+        hint = f" ({outcome.hint})" if outcome.hint else ""
+        text = f"{by}: {outcome.text}{hint}"
+        self._event_log.add(Report("instruction", text, severity=severity))
         return outcome
 
     def _run(self, instruction: Instruction, by: str) -> str:
@@ -134,8 +137,13 @@ class VmPowerManagerCommands:
         targets = {number: self._next_khz(number, unit) for number in groups}
         for number, khz in targets.items():
             self._react(events.OverrideSet(number, khz, by))
-        frequencies = ", ".join(sorted({format_khz(khz) for khz in targets.values()}))
-        return f"{unit.upper()}: {name_cpus(cpus)} set to {frequencies}"
+        names = sorted({self._name_khz(*target) for target in targets.items()})
+        return f"{unit.upper()}: {name_cpus(cpus)} set to {', '.join(names)}"
+
+    def _name_khz(self, number: int, khz: int) -> str:
+        """Format a frequency of a group; turbo, which is 3001 MHz, has a mark."""
+        steps = self._inventory.groups[number].group.steps
+        return format_khz(khz) + (" turbo" if khz > steps.nominal_khz else "")
 
     def _group_of(self, cpu: int) -> GroupRecord:
         topology = self._inventory.topology

@@ -102,6 +102,8 @@ class Fifos:
         self._directory = directory
         self._execute = execute
         self._open: dict[int, Fifo] = {}
+        self.problem = ""
+        """Why FIFOs are missing; empty if none is."""
 
     def keep(self, cpus: Iterable[int]) -> None:
         """Provide FIFOs for exactly these CPUs; recreate those that were removed.
@@ -109,6 +111,15 @@ class Fifos:
         Raises:
             ConfigError: the directory or a FIFO cannot be used.
         """
+        try:
+            self._keep(cpus)
+        except ConfigError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            self.problem = f"FIFOs are missing: {error}{hint}"
+            raise
+        self.problem = ""
+
+    def _keep(self, cpus: Iterable[int]) -> None:
         wanted = set(cpus)
         lost = {cpu for cpu, fifo in self._open.items() if fifo.is_lost()}
         for cpu in (self._open.keys() - wanted) | lost:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +26,7 @@ from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.rule import find_problems, make_rule
+from orchestrator.policy.subject import NAME_FORM, is_name
 from orchestrator.policy.timetable import HOURS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ MAX_ITEMS = 1024
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 _WRAPPERS = frozenset({"policy", "instruction"})
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 class Unit(StrEnum):
@@ -145,7 +145,7 @@ class MessageSplitter:
             self._is_skipping = character != "\n"
             return None
         if not self._depth and character != "{":
-            if not character.isspace():
+            if not character.isspace() and character != _BYTE_ORDER_MARK:
                 self._skip(f"expected a JSON object, found {_show(character)}")
             return None
         self._text += character
@@ -206,7 +206,10 @@ def parse_instruction(text: str, *, cpu: int | None = None) -> Instruction:
         ignored=tuple(map(_show, sorted(values.keys() - _KNOWN)))[:MAX_IGNORED],
     )
     if not instruction.cpus and command is not Command.DESTROY:
-        raise ConfigError("the message names no CPU", hint='add "resource_id": 3')
+        raise ConfigError(
+            "the message names no CPU",
+            hint="add \"resource_id\": 3, or use 'vmpower apply --cpu 3'",
+        )
     return instruction
 
 
@@ -247,11 +250,8 @@ class _Reader:
 
     def text(self, key: str) -> str:
         value = self._values.get(key, "")
-        if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
-            raise ConfigError(
-                f"invalid {key} {_show(value)}: expected up to 64 letters, digits,"
-                " '.', '_' and '-'"
-            )
+        if not isinstance(value, str) or (value and not is_name(value)):
+            raise ConfigError(f"invalid {key} {_show(value)}: expected {NAME_FORM}")
         return value
 
     def number(self, key: str) -> int:

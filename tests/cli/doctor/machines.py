@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 CPU = "sys/devices/system/cpu"
 RELEASE = "6.1.0-18-amd64"
-INTEL_FLAGS = "fpu vme msr vmx est hwp hwp_epp"
-AMD_FLAGS = "fpu vme msr svm hw_pstate cppc"
+OLD_INTEL_FLAGS = "fpu vme msr vmx est ida"
+INTEL_FLAGS = "fpu vme msr vmx est ida hwp hwp_epp"
+OLD_AMD_FLAGS = "fpu vme msr svm hw_pstate cpb"
+AMD_FLAGS = "fpu vme msr svm hw_pstate cpb cppc"
 GUEST_FLAGS = "fpu vme msr hypervisor"
 
 
@@ -41,13 +43,16 @@ class Machine:
     command_line: str = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet"
 
 
-def _cppc(highest: int, nominal: int, lowest: int, nominal_mhz: int) -> dict[str, str]:
+def _cppc(
+    highest: int, nominal: int, lowest: int, *, nominal_mhz: int, lowest_mhz: int = 0
+) -> dict[str, str]:
     """Return the CPPC files of four CPUs."""
     values = {
         "highest_perf": highest,
         "nominal_perf": nominal,
         "lowest_perf": lowest,
         "nominal_freq": nominal_mhz,
+        "lowest_freq": lowest_mhz,
     }
     return {
         f"{CPU}/cpu{number}/acpi_cppc/{name}": str(value)
@@ -70,7 +75,33 @@ MACHINES = {
             "bios_limit": "2301000",
         },
         files={f"{CPU}/cpufreq/boost": "1"},
+        flags=OLD_INTEL_FLAGS,
         command_line="BOOT_IMAGE=/vmlinuz ro intel_pstate=disable",
+    ),
+    "acpi-cpufreq, HWP unused": Machine(
+        driver="acpi-cpufreq",
+        governors=ALL_GOVERNORS,
+        governor="schedutil",
+        min_khz=1_200_000,
+        max_khz=2_301_000,
+        policy={"scaling_available_frequencies": "2301000 2300000 1800000 1200000 "},
+        files={f"{CPU}/cpufreq/boost": "1"},
+        command_line="BOOT_IMAGE=/vmlinuz ro intel_pstate=disable",
+    ),
+    "acpi-cpufreq, CPPC unused": Machine(
+        driver="acpi-cpufreq",
+        governors=ALL_GOVERNORS,
+        governor="schedutil",
+        min_khz=1_500_000,
+        max_khz=3_675_000,
+        policy={
+            "scaling_available_frequencies": "2450000 2000000 1500000 ",
+            "scaling_boost_frequencies": "3675000 ",
+            "bios_limit": "2450000",
+        },
+        files={f"{CPU}/cpufreq/boost": "1"}
+        | _cppc(255, 170, 28, nominal_mhz=2450, lowest_mhz=400),
+        flags=OLD_AMD_FLAGS,
     ),
     "intel_pstate active": Machine(
         driver="intel_pstate",
@@ -91,6 +122,21 @@ MACHINES = {
             f"{CPU}/intel_pstate/turbo_pct": "52",
             f"{CPU}/intel_pstate/num_pstates": "28",
         },
+    ),
+    "intel_pstate active, no HWP": Machine(
+        driver="intel_pstate",
+        governors="performance powersave",
+        governor="powersave",
+        policy={"scaling_setspeed": "<unsupported>"},
+        files={
+            f"{CPU}/intel_pstate/status": "active",
+            f"{CPU}/intel_pstate/no_turbo": "0",
+            f"{CPU}/intel_pstate/min_perf_pct": "22",
+            f"{CPU}/intel_pstate/max_perf_pct": "100",
+            f"{CPU}/intel_pstate/turbo_pct": "52",
+            f"{CPU}/intel_pstate/num_pstates": "28",
+        },
+        command_line="BOOT_IMAGE=/vmlinuz ro intel_pstate=no_hwp intel_pstate=active",
     ),
     "intel_pstate passive": Machine(
         driver="intel_cpufreq",
@@ -131,9 +177,25 @@ MACHINES = {
             "amd_pstate_lowest_nonlinear_freq": "1700000",
         },
         files={f"{CPU}/amd_pstate/status": "passive", f"{CPU}/cpufreq/boost": "1"}
-        | _cppc(166, 124, 19, 2600),
+        | _cppc(166, 124, 19, nominal_mhz=2600),
         flags=AMD_FLAGS,
         command_line="BOOT_IMAGE=/vmlinuz ro amd_pstate=passive",
+    ),
+    "amd-pstate guided": Machine(
+        driver="amd-pstate",
+        governors=ALL_GOVERNORS,
+        governor="schedutil",
+        min_khz=400_000,
+        policy={
+            "scaling_setspeed": "<unsupported>",
+            "amd_pstate_max_freq": "3500000",
+            "amd_pstate_lowest_nonlinear_freq": "1700000",
+            "boost": "1",
+        },
+        files={f"{CPU}/amd_pstate/status": "guided", f"{CPU}/cpufreq/boost": "1"}
+        | _cppc(166, 124, 19, nominal_mhz=2600),
+        flags=AMD_FLAGS,
+        command_line="BOOT_IMAGE=/vmlinuz ro amd_pstate=guided",
     ),
     "cppc_cpufreq": Machine(
         driver="cppc_cpufreq",
@@ -142,7 +204,7 @@ MACHINES = {
         min_khz=1_000_000,
         max_khz=3_000_000,
         policy={"scaling_setspeed": "<unsupported>"},
-        files=_cppc(300, 300, 100, 3000),
+        files=_cppc(300, 300, 100, nominal_mhz=3000),
         flags="fp asimd evtstrm aes",
     ),
 }

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.app import app
 from cli.doctor.checks import CHECKS
-from cli.doctor.checks.limits import clock_ceiling_lowered
+from cli.doctor.checks.limits import clock_ceiling_lowered, clock_floor_raised
 from cli.doctor.facts.cpus import read_cpus
 from cli.doctor.target import Target
 from tests.cli.doctor.conftest import examine, found
@@ -29,9 +32,12 @@ def test_a_machine_with_acpi_cpufreq_is_healthy(tmp_path: Path) -> None:
         {
             "pcpus": [0, 1, 2, 3],
             "driver": "acpi-cpufreq",
+            "mode": None,
+            "mechanism": "setspeed",
             "governor": "schedutil",
             "min_khz": 1_200_000,
             "max_khz": 2_301_000,
+            "nominal_khz": 2_300_000,
             "steps": 4,
             "has_turbo": True,
             "reason": None,
@@ -55,7 +61,8 @@ def test_every_scaling_driver_is_supported(tmp_path: Path, kind: str) -> None:
     status, document = examine(lay_out_machine(tmp_path / "m", machine))
     (cpus,) = document["cpus"]
     assert cpus["driver"] == machine.driver
-    assert (status, cpus["reason"], document["findings"]) == (0, None, [])
+    assert (status, cpus["reason"], document["healthy"]) == (0, None, True)
+    assert {it["severity"] for it in document["findings"]} <= {"info"}
     assert cpus["steps"] > 1
 
 
@@ -109,6 +116,70 @@ def test_limits_that_the_daemon_holds_are_not_reported(tmp_path: Path) -> None:
     ours = read_cpus(target, cast("Status", {"cpus": [held]}))
     assert len(list(clock_ceiling_lowered(foreign))) == 1
     assert list(clock_ceiling_lowered(ours)) == []
+
+
+def test_the_grant_of_a_group_that_limits_set_is_no_foreign_limit(
+    tmp_path: Path,
+) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["intel_pstate active"])
+    for end in ("min", "max"):
+        write(root, {f"{CPU}/cpufreq/policy3/scaling_{end}_freq": "1800000"})
+    target = Target(root=root, sysfs_root=root / "sys")
+    taken = {"clock_group": 3, "mechanism": "limits", "claimed": True}
+    ours = read_cpus(
+        target, cast("Status", {"cpus": [taken | {"grant_khz": 1_800_000}]})
+    )
+    stale = read_cpus(
+        target, cast("Status", {"cpus": [taken | {"grant_khz": 2_100_000}]})
+    )
+    for check in (clock_floor_raised, clock_ceiling_lowered):
+        assert list(check(ours)) == []
+        assert [finding.subject for finding in check(stale)] == ["CPU 3"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "mechanism", "nominal_khz"),
+    [
+        ("acpi-cpufreq", None, "setspeed", 2_300_000),
+        ("intel_pstate active", "active", "limits", 2_100_000),
+        ("acpi-cpufreq, HWP unused", None, "setspeed", 2_300_000),
+        ("acpi-cpufreq, CPPC unused", None, "setspeed", 2_450_000),
+        ("intel_pstate active, no HWP", "active", "limits", 2_000_000),
+        ("intel_pstate passive", "passive", "setspeed", 2_100_000),
+        ("amd-pstate-epp", "active", "limits", 3_500_000),
+        ("amd-pstate passive", "passive", "setspeed", 2_600_000),
+        ("amd-pstate guided", "guided", "setspeed", 2_600_000),
+        ("cppc_cpufreq", None, "setspeed", 3_000_000),
+    ],
+)
+def test_the_mechanism_mode_and_nominal_frequency_of_each_driver(
+    tmp_path: Path, kind: str, mode: str | None, mechanism: str, nominal_khz: int
+) -> None:
+    _, document = examine(lay_out_machine(tmp_path / "m", MACHINES[kind]))
+    (cpus,) = document["cpus"]
+    assert (cpus["mode"], cpus["mechanism"]) == (mode, mechanism)
+    assert cpus["nominal_khz"] == nominal_khz
+    assert cpus["has_turbo"] is (cpus["max_khz"] > nominal_khz)
+
+
+def test_the_table_shows_mechanism_mode_and_range(tmp_path: Path) -> None:
+    root = lay_out_machine(tmp_path / "m", MACHINES["intel_pstate active"])
+    result = CliRunner().invoke(app, ["doctor", "--root", str(root)])
+    heading, row = (
+        next(line for line in result.stdout.splitlines() if word in line)
+        for word in ("Driver", "intel_pstate")
+    )
+    assert heading.split()[:4] == ["CPUs", "Driver", "Mode", "Governor"]
+    assert re.split(r"  +", row.strip()) == [
+        "0-3",
+        "intel_pstate",
+        "active",
+        "powersave",
+        "800 MHz",
+        "2.10 GHz",
+        "3.50 GHz",
+        "limits: 15 steps, turbo",
+    ]
 
 
 def test_disabled_turbo_is_information(tmp_path: Path) -> None:

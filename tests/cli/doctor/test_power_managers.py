@@ -84,14 +84,26 @@ def test_an_unreadable_profile_is_skipped(healthy: Path, section: str) -> None:
     assert found(healthy) == {}
 
 
-def test_a_running_power_manager_is_an_error(healthy: Path) -> None:
-    write(healthy, {"proc/44/comm": "power-profiles-", "proc/45/comm": "bash"})
+@pytest.mark.parametrize(
+    ("comm", "name", "fix"),
+    [
+        (
+            "power-profiles-",
+            "power-profiles-daemon",
+            "stop it: systemctl disable --now power-profiles-daemon",
+        ),
+        ("vm_power_manage", "DPDK's vm_power_manager", "stop it: kill 44"),
+        ("nodeagent", "Kubernetes Power Manager", "stop it: kill 44"),
+    ],
+)
+def test_a_running_power_manager_is_an_error(
+    comm: str, name: str, fix: str, healthy: Path
+) -> None:
+    write(healthy, {"proc/44/comm": comm, "proc/45/comm": "bash"})
     finding = found(healthy)["power-manager-runs"]
-    assert (finding["subject"], finding["severity"]) == (
-        "power-profiles-daemon",
-        "error",
-    )
+    assert (finding["subject"], finding["severity"]) == (name, "error")
     assert "process 44" in finding["what"]
+    assert finding["fix"] == fix
 
 
 def test_a_unit_that_sets_frequencies_at_boot_is_a_warning(healthy: Path) -> None:

@@ -6,23 +6,26 @@ from __future__ import annotations
 import json
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cli.doctor.checks import domains as domain_checks
 from cli.doctor.checks import libvirt as libvirt_checks
+from cli.doctor.checks import limits as limit_checks
 from cli.doctor.checks import power_managers as manager_checks
 from cli.doctor.checks import service as service_checks
 from cli.doctor.facts.accounts import Accounts, Group, User
-from cli.doctor.facts.daemon import Status
+from cli.doctor.facts.cpus import read_cpus
+from cli.doctor.facts.daemon import Daemon, Status
 from cli.doctor.facts.domains import Channel, Domain, Domains, domains_of_status
 from cli.doctor.facts.libvirt import Libvirt
 from cli.doctor.facts.service import read_service
 from cli.doctor.target import Target
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.power.simulated import lay_out
-from orchestrator.values.cpuset import name_cpus
+from orchestrator.values.cpuset import format_cpulist, name_cpus
 from orchestrator.values.refusal import Refusal
 from tests.cli.conftest import run_process
 from tests.cli.doctor.conftest import doctor
@@ -40,6 +43,9 @@ NODE = """
 <devices><channel type='unix'><source mode='bind' path='{path}'/>
 <target type='virtio' name='virtio.serial.port.poweragent.0'/></channel></devices>
 </domain></node>"""
+FOREIGN_LISTENER = (
+    "if a program other than QEMU listens there ('ss -xlp' lists listeners), stop it"
+)
 ANNE = User(name="anne", uid=1000, groups=frozenset({"users"}))
 
 
@@ -175,6 +181,32 @@ def test_the_listening_process_is_looked_up_in_the_kernel(
     assert service.owner_pid == os.getpid()  # the fake daemon runs in this process
 
 
+@pytest.mark.parametrize("is_unit", [True, False])
+def test_systemd_is_named_only_if_it_runs_the_daemon(
+    is_unit: bool,  # noqa: FBT001
+    daemon: FakeDaemon,
+    run_dir: Path,
+    cpus: Path,
+) -> None:
+    seen = read_service(Target(run_dir=run_dir, sysfs_root=cpus))
+    assert not seen.is_unit  # the fake daemon runs in this process
+    control = replace(seen.control, mode=0o666)
+    service = replace(seen, is_unit=is_unit, mode=0o755, control=control)
+    status: Any = daemon.picture().model_dump(mode="json")
+    status["daemon"].update(version="0", problems=["x"], monitor_pid=None)
+    silent = Daemon(status=None, failure="it does not answer")
+    findings = [
+        *service_checks.daemon_outdated(Status(status), service),
+        *service_checks.daemon_troubled(Status(status), service),
+        *service_checks.daemon_unreachable(silent, service),
+        *service_checks.socket_mode_wrong(service),
+    ]
+    assert len(findings) == 5
+    for finding in findings:
+        assert ("ctl " in finding.fix) is is_unit
+        assert finding.fix
+
+
 def accounts(*groups: Group) -> Accounts:
     return Accounts(groups={g.name: g for g in groups}, qemu_gids=frozenset())
 
@@ -213,21 +245,23 @@ def test_a_user_without_permission_is_pointed_to_the_group(
 
 
 @pytest.mark.parametrize(
-    ("state", "check"),
+    ("state", "check", "fix"),
     [
-        ("contended", domain_checks.channel_contended),
-        ("refused", domain_checks.channel_refused),
-        ("quarantined", domain_checks.channel_quarantined),
+        ("contended", domain_checks.channel_contended, "stop the program that is"),
+        ("contended", domain_checks.channel_contended, FOREIGN_LISTENER),
+        ("refused", domain_checks.channel_refused, FOREIGN_LISTENER),
+        ("refused", domain_checks.channel_refused, "channels.trusted_uids"),
+        ("quarantined", domain_checks.channel_quarantined, "correct the program"),
     ],
 )
-def test_each_channel_state_has_a_fix(state: str, check: Any) -> None:
+def test_each_channel_state_has_a_fix(state: str, check: Any, fix: str) -> None:
     channel = Channel(number=0, path="/x", state=state, reason="", generation=464)
     domain = Domain(
         name="fw", is_active=True, vcpus=(), channels=(channel,), problems=()
     )
     (finding,) = check(Domains(domains=(domain,)), None)
     assert finding.what.startswith(f"channel 0 is {state}: ")
-    assert finding.fix
+    assert fix in finding.fix
 
 
 def test_channels_with_one_path_are_one_finding_that_names_both() -> None:
@@ -270,6 +304,65 @@ def test_refused_guests_are_reported_with_the_reason(
     assert finding.what.startswith(f"{what} requests refused: floating ")
 
 
+def with_refused_turbo(daemon: FakeDaemon) -> Any:
+    status: Any = daemon.picture().model_dump(mode="json")
+    (domain, *_) = status["domains"] = [status["domains"][0]]
+    for channel in domain["channels"]:
+        channel.update(nack_reasons={"turbo": 1}, nack_causes={"turbo": "why"})
+    return status
+
+
+def test_the_fix_of_refused_turbo_is_one_that_helps(daemon: FakeDaemon) -> None:
+    def fix() -> str:
+        (finding,) = domain_checks.requests_refused(Status(status))
+        return finding.fix
+
+    status = with_refused_turbo(daemon)
+    turbo = status["domains"][0]["rights"]["turbo"]
+    turbo["value"] = False
+    assert fix().startswith("vmpower domain set dpdk-fw --turbo")
+    turbo["value"] = True
+    for cpu in status["cpus"]:
+        cpu.update(boost=False)
+    assert fix().startswith("turbo is off in the kernel: echo 1 > ")
+    for cpu in status["cpus"]:
+        cpu.update(nominal_khz=cpu["steps_khz"][0])
+    assert fix().startswith("request the highest frequency in the guest: its CPUs have")
+
+
+@pytest.mark.parametrize(
+    ("change", "fix"),
+    [
+        ({}, "echo 0 > /sys/devices/system/cpu/cpufreq/boost, which is for all CPUs"),
+        (
+            {"policy0/boost": "1"},
+            "echo 0 > /sys/devices/system/cpu/cpufreq/policy0/boost",
+        ),
+        ({"policy0/boost": "0"}, None),
+        ({"boost": "0"}, None),
+        ({"policy0/cpuinfo_max_freq": "2800000"}, None),
+    ],
+)
+def test_turbo_that_no_limit_prevents_is_a_warning(
+    change: dict[str, str], fix: str | None, daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    lay_out(tmp_path / "amd", cpus=2, steps_khz=(2_800_000, 2_400_000, 1_500_000))
+    files = {"policy0/cpuinfo_max_freq": "3357422", **change}
+    for name, text in files.items():
+        (tmp_path / "amd/devices/system/cpu/cpufreq" / name).write_text(f"{text}\n")
+    amd = read_cpus(Target(run_dir=tmp_path, sysfs_root=tmp_path / "amd"))
+    status = with_refused_turbo(daemon)
+    (domain,) = status["domains"]
+    domain["vcpus"][0]["clock_group"] = 0
+    check = limit_checks.turbo_beyond_limits
+    assert not list(check(Status(status), amd))
+    domain["rights"]["turbo"]["value"] = False
+    domain["rights"]["max_khz"]["value"] = None
+    assert [it.fix for it in check(Status(status), amd)] == ([fix] if fix else [])
+    domain["rights"]["max_khz"]["value"] = 2_400_000
+    assert not list(check(Status(status), amd))
+
+
 def test_refusals_whose_cause_has_ended_carry_no_fix(daemon: FakeDaemon) -> None:
     status: Any = daemon.picture().model_dump(mode="json")
     status["domains"] = [status["domains"][0]]
@@ -295,7 +388,21 @@ def test_a_governor_that_was_replaced_is_found(daemon: FakeDaemon) -> None:
         cpu.update(governor="powersave")
     held = [cpu["pcpu"] for cpu in status["cpus"] if cpu["claimed"]]
     (finding,) = manager_checks.governor_replaced(Status(status))
+    assert finding.fix.endswith(f"vmpower cpu retake {format_cpulist(held)}")
     assert finding.subject == name_cpus(held)
+    assert "'powersave'" in finding.what
+
+
+def test_the_governor_of_groups_that_limits_set_is_performance(
+    daemon: FakeDaemon,
+) -> None:
+    status: Any = daemon.picture().model_dump(mode="json")
+    for cpu in status["cpus"]:
+        cpu.update(mechanism="limits", governor="performance")
+    assert list(manager_checks.governor_replaced(Status(status))) == []
+    for cpu in status["cpus"]:
+        cpu.update(governor="powersave")
+    (finding,) = manager_checks.governor_replaced(Status(status))
     assert "'powersave'" in finding.what
 
 
@@ -354,7 +461,7 @@ def test_findings_are_a_table_with_fixes_and_status_5(
     assert (status, err) == (5, "")
     lines = out.splitlines()
     assert lines[0].split() == [
-        "CPUs", "Driver", "Governor", "Min", "Max", "Control"
+        "CPUs", "Driver", "Mode", "Governor", "Min", "Nominal", "Max", "Control"
     ]  # fmt: skip
     assert " 8 steps, turbo" in lines[2]
     assert any(
