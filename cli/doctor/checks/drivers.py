@@ -100,7 +100,10 @@ def _fix(driver: str) -> str:
     fix = f"boot with '{switch.parameter}' on the kernel command line"
     if switch.command:
         fix += f", or until the next boot: {switch.command}"
-    return f"{fix}; the driver is then {switch.driver}"
+    fix += f"; the driver is then {switch.driver}"
+    if switch in (_INTEL_OFF, _AMD_OFF):
+        fix += ", or none if the firmware describes no P-states"
+    return fix
 
 
 @check(Cpus, Kernel)
