@@ -25,7 +25,9 @@ from cli.framework.settings import Output, settings_of
 from cli.output.echo import Hints, echo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+
+    from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
 
 
 def pin(  # noqa: PLR0913 - each parameter is an option of the command
@@ -72,6 +74,7 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
     with OperatorConnection(uri_of(context, connect)) as connection:
         found = connection.find(domain)
         connection.pin(found.uuid, VCpu(vcpu), pcpus, live=live, config=config)
+        neighbors = _find_neighbors(connection, found, vcpu, pcpus)
     is_json = settings_of(context).output is Output.JSON
     hints = Hints(is_json=is_json)
     if not is_json:
@@ -80,9 +83,29 @@ def pin(  # noqa: PLR0913 - each parameter is an option of the command
             echo(POWER_OFF_NOTE)
     if reason := _why_floating(sysfs_root, pcpus):
         hints.add(f"requests of vCPU {vcpu} will be refused: {reason}")
+    if neighbors:
+        hints.add(f"{name_cpus(pcpus)} is shared with {', '.join(neighbors)}")
     if is_json:
         facts = {"vcpu": vcpu, "pcpus": sorted(pcpus), "hints": hints.texts}
         print_domain_json(found, facts)
+
+
+def _find_neighbors(
+    connection: "OperatorConnection",
+    domain: "FoundDomain",
+    vcpu: int,
+    cpus: "Collection[int]",
+) -> list[str]:
+    """Name the other vCPUs on a host CPU: while they poll, each gets a part of it."""
+    if len(cpus) != 1:
+        return []
+    (cpu,) = cpus
+    users = connection.list_vcpus_on(cpu, domain.uuid)
+    return [
+        f"vCPU {number} of domain '{name}'"
+        for name, number in sorted(users)
+        if (name, number) != (domain.name, vcpu)
+    ]
 
 
 def _why_floating(sysfs_root: Path, pcpus: "Iterable[int]") -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -86,6 +87,9 @@ def choose_placement(options: PinningOptions, vcpus: int, hints: Hints) -> Place
         pins = () if options.pin == "none" else parse_pins(options.pin)
         if not pins and not _why_unmanaged(options.sysfs_root):
             hints.add(_NOT_PINNED)
+        for cpu, count in Counter(pins).items():
+            if count > 1:
+                hints.add(f"{count} vCPUs share CPU {cpu}: give each one its own")
         return Placement(pins=pins, emulator_pins=emulator, node=options.node)
     proposal = _find_proposal(options, vcpus, hints)
     if proposal is None:

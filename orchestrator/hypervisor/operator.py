@@ -28,7 +28,7 @@ from orchestrator.hypervisor.events import DeviceEventCounter
 from orchestrator.hypervisor.libvirt_errors import translated
 from orchestrator.hypervisor.uri import check_uri
 from orchestrator.values.cpuset import format_cpulist, name_all, name_cpus
-from orchestrator.values.domain import DomainId, PCpu
+from orchestrator.values.domain import DomainId, PCpu, VCpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from orchestrator.domain_xml.metadata import ReadSettings
     from orchestrator.hypervisor.manual_onboarding import Change, Preview
-    from orchestrator.values.domain import VCpu
     from orchestrator.values.domain_settings import DomainSettings
 
 CHANGE_TIMEOUT_S = 60.0
@@ -241,6 +240,25 @@ class OperatorConnection:
             domains = self._connection.listAllDomains(0)
         return tuple(filter(None, map(_read_pinned, domains)))
 
+    def list_vcpus_on(self, cpu: int, uuid: DomainId) -> tuple[tuple[str, VCpu], ...]:
+        """List the vCPUs that are pinned to one host CPU and to no other, by domain.
+
+        Args:
+            cpu: the host CPU.
+            uuid: a domain; of others, only those that are running count.
+
+        Raises:
+            HypervisorError: libvirt refused.
+        """
+        with translated():
+            domains = self._connection.listAllDomains(0)
+        return tuple(
+            (domain.name(), VCpu(vcpu))
+            for domain in domains
+            for vcpu, mask in enumerate(_read_pinning(domain, uuid))
+            if mask == (cpu,)
+        )
+
     @property
     def is_qemu(self) -> bool:
         """Whether the domains are QEMU's, and not those of libvirt's test driver."""
@@ -438,6 +456,18 @@ def _found(domain: libvirt.virDomain) -> FoundDomain:
         is_active=bool(domain.isActive()),
         is_persistent=bool(domain.isPersistent()),
     )
+
+
+def _read_pinning(domain: libvirt.virDomain, uuid: str) -> list[tuple[int, ...]]:
+    """Return the host CPUs of each vCPU; none of a domain that does not count."""
+    try:
+        is_active = bool(domain.isActive())
+        if not is_active and domain.UUIDString() != uuid:
+            return []
+        masks = domain.vcpuPinInfo(0 if is_active else libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    except libvirt.libvirtError:
+        return []  # undefined, started or stopped meanwhile
+    return [tuple(cpu for cpu, may in enumerate(mask) if may) for mask in masks]
 
 
 def _read_pinned(domain: libvirt.virDomain) -> PinnedDomain | None:

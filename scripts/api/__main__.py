@@ -7,8 +7,15 @@ from pathlib import Path
 
 from scripts.api.client import write_client_calls
 from scripts.api.documents import write_documents
-from scripts.api.output import write_output_reference
 from scripts.api.reference import write_reference
+
+
+def write_output_reference() -> str:
+    """Write the reference of JSON; imports the documents, as they were just written."""
+    from scripts.api import output
+
+    return output.write_output_reference()
+
 
 ROOT = Path(__file__).parents[2]
 GENERATED = {

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import libvirt
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -25,10 +27,15 @@ from orchestrator.values.units import KHz
 if TYPE_CHECKING:
     from typer.testing import Result
 
+    from tests.rig.libvirtd import SessionHost
+
 DEFAULT = "test:///default"
 """libvirt's test driver: a running domain `test` with two vCPUs, and eight CPUs."""
 
 
+MAC = re.compile(r"<mac address='[^']*'/>")
+RUNNING, SHUT_OFF = 1, 5
+"""States of domains for the test driver."""
 UUID = "5579e6cd-caca-4c68-8934-da43e4863198"
 
 
@@ -126,6 +133,26 @@ def test_without_a_terminal_a_proposed_pinning_must_be_confirmed(tree: Path) -> 
     printed = parse_document(run("add", "r", *words).stdout)
     pins = [pin.get("cpuset") for pin in printed.iterfind("cputune/vcpupin")]
     assert [str(pin) for pin in json.loads(defined.stdout)["pins"]] == pins == ["1"]
+
+
+@pytest.mark.rig
+def test_exactly_what_is_printed_is_defined(
+    tree: Path, session_host: SessionHost
+) -> None:
+    def definition(name: str) -> str:
+        domain = session_host.connection.lookupByName(name)
+        xml = str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        domain.undefine()
+        return MAC.sub("", xml.replace(domain.UUIDString(), ""))
+
+    here = ("--sysfs-root", str(tree), "-c", session_host.uri)
+    options = ("--type", "qemu", "--network", "user", "--max", "2GHz", *here)
+    words = ("add", "exact", *options)
+    session_host.connection.defineXML(run(*words).stdout)
+    printed = definition("exact")
+    assert "<vcpupin" in printed
+    assert run(*words, "--define", "--yes").exit_code == 0
+    assert definition("exact") == printed
 
 
 def test_without_libvirt_no_pinning_is_proposed_and_the_reason_is_reported(
@@ -237,6 +264,30 @@ def test_with_json_hints_are_in_the_document(tree: Path) -> None:
     assert missing.startswith("channel: no such directory: /nonexistent; before")
     printed = run("add", "r", *words[3:], *here, output=Output.JSON)
     assert printed.stderr.startswith(f"hint: {unpinned}")
+
+
+SHARED = """
+<domain type='test' xmlns:t='http://libvirt.org/schemas/domain/test/1.0'>
+<name>{name}</name><memory>1024</memory><vcpu>2</vcpu><t:runstate>{state}</t:runstate>
+<cputune><vcpupin vcpu='0' cpuset='1'/><vcpupin vcpu='1' cpuset='2-3'/></cputune>
+<os><type>hvm</type></os></domain>
+"""
+
+
+def test_vcpus_that_share_a_cpu_are_reported(tree: Path, tmp_path: Path) -> None:
+    def hint(*words: str) -> str:
+        return run(*words, "--sysfs-root", str(tree), "-c", f"test://{node}").stderr
+
+    node = tmp_path / "node.xml"
+    states = {"fw": RUNNING, "db": RUNNING, "off": SHUT_OFF}
+    texts = (SHARED.format(name=name, state=it) for name, it in states.items())
+    node.write_text(f"<node>{''.join(texts)}</node>")
+    shared = "hint: CPU 1 is shared with vCPU 0 of domain 'db', vCPU 0 of domain 'fw'"
+    assert hint("pin", "fw", "1", "1") == f"{shared}\n"
+    assert hint("pin", "fw", "1", "0") == ""
+    assert hint("add", "r", "--vcpus", "3", "--pin", "1,2,1") == (
+        "hint: 2 vCPUs share CPU 1: give each one its own\n"
+    )
 
 
 def test_pinning_a_missing_vcpu_lists_the_vcpus_of_the_domain() -> None:

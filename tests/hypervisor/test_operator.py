@@ -80,6 +80,10 @@ def test_a_pinning_applies_to_the_given_description(
     connection = open_connection(session_host.uri)
     operator.pin(found.uuid, VCpu(0), {0})
     assert pinning_of(connection) == [0]
+    another = DomainId("00000000-0000-4000-8000-000000000000")
+    assert operator.list_vcpus_on(0, found.uuid) == ((NAME, VCpu(0)),)
+    assert operator.list_vcpus_on(1, found.uuid) == ()
+    assert operator.list_vcpus_on(0, another) == ()  # as it is not running
     with pytest.raises(HypervisorError, match="not running"):
         operator.pin(found.uuid, VCpu(0), {1}, live=True)
     operator.start(found.uuid)
