@@ -173,7 +173,7 @@ class Daemon:
             connector=ChannelConnector(
                 inventory=self._inventory,
                 monitor=self._monitor,
-                post=self.post,
+                react=self.react,
                 find_qemu=partial(find_qemu, uri),
                 trusted_uids=TrustedUids(uri, config.channels.trusted_uids),
             ),

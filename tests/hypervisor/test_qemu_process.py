@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.channel.acceptance import Connection, find_problems
 from orchestrator.channel.endpoint import connect
-from orchestrator.errors import EndpointContended
 from orchestrator.hypervisor.qemu_process import find_qemu
 from orchestrator.hypervisor.uri import trusted_uids
+from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,10 +55,11 @@ def test_a_channel_with_an_explicit_path_is_accepted_by_its_domain_s_qemu(
         domain.create()
         pid = find_qemu(embed_host.uri, "explicit")
         assert pid == embed_host.find_qemu("explicit")
-        users = trusted_uids(embed_host.uri)
-        connect(path, users, qemu_pid=pid, accept_timeout_s=60).close()
-        with pytest.raises(EndpointContended, match="than the domain's QEMU"):
-            connect(path, users, qemu_pid=os.getpid(), accept_timeout_s=2)
+        with connect(path, trusted_uids(embed_host.uri)) as sock:
+            ours = Connection(sock, path, begun_s=0.0, qemu_pid=pid)
+            wait_for(lambda: not find_problems([ours]), "QEMU accepts")
+            other = ours._replace(qemu_pid=os.getpid())
+            assert "than the domain's QEMU" in str(find_problems([other])[other])
     finally:
         domain.destroy()
         domain.undefine()
