@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections import deque
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from orchestrator.errors import (
 )
 from orchestrator.performer.acceptance_waiter import AcceptanceWaiter
 from orchestrator.performer.call_pool import CallPool
+from orchestrator.system import open_files
 
 if TYPE_CHECKING:
     import socket
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 CONNECT_CALLS = 4
 """Domains whose channels are being connected at once. It takes microseconds, but a path
 on a network file system may hang."""
+FILES_SHARE = 8
+"""Connections that wait have at most an eighth of the files that main may open."""
 
 
 class ChannelConnector:
@@ -82,8 +86,12 @@ class ChannelConnector:
         """The latest attempt for each channel, until its outcome."""
         self._timers: dict[tuple[DomainId, int], asyncio.TimerHandle] = {}
         """Of the attempts that wait for their delay."""
-        self._due: dict[DomainId, list[ConnectChannel]] = {}
-        """The attempts that begin now."""
+        self._due: deque[ConnectChannel] = deque()
+        """The attempts that begin as soon as there is room."""
+        self._begun = 0
+        """How many have a socket, or will have one in a moment."""
+        self._is_beginning = False
+        """Whether `_connect_due` is about to run."""
 
     def connect_later(self, action: ConnectChannel) -> None:
         """Connect a channel after a delay; replaces an earlier attempt."""
@@ -112,24 +120,40 @@ class ChannelConnector:
 
     def _begin(self, action: ConnectChannel) -> None:
         self._timers.pop((action.uuid, action.number), None)
-        if not self._due:
+        self._due.append(action)
+        self._begin_soon()
+
+    def _begin_soon(self) -> None:
+        if self._due and not self._is_beginning:
+            self._is_beginning = True
             self._loop.call_soon(self._connect_due)
-        self._due.setdefault(action.uuid, []).append(action)
 
     def _connect_due(self) -> None:
-        due, self._due = self._due, {}
-        for uuid, attempts in due.items():
-            latest = [action for action in attempts if self._is_latest(action)]
-            if not self._inventory.is_monitor_up:
-                # Everything is connected again when the next monitor starts.
-                for action in latest:
-                    self.cancel(uuid, action.number)
-            elif latest:
-                record = self._inventory.domains.get(uuid)
-                spec = record.spec if record else None
-                work = partial(self._work_connect, latest, spec)
-                # A unique kind, so that no call replaces another one that waits.
-                self._calls.submit(uuid, f"connect {next(self._call_numbers)}", work)
+        self._is_beginning = False
+        if not self._inventory.is_monitor_up:
+            # Everything is connected again when the next monitor starts.
+            while self._due:
+                self._end(self._due.popleft())
+        for uuid, attempts in self._take_due().items():
+            self._begun += len(attempts)
+            record = self._inventory.domains.get(uuid)
+            work = partial(
+                self._work_connect, attempts, record.spec if record else None
+            )
+            # A unique kind, so that no call replaces another one that waits.
+            self._calls.submit(uuid, f"connect {next(self._call_numbers)}", work)
+
+    def _take_due(self) -> dict[DomainId, list[ConnectChannel]]:
+        """Return the attempts that begin now, by domain."""
+        most = open_files.limit() // FILES_SHARE
+        taken: dict[DomainId, list[ConnectChannel]] = {}
+        number = self._begun
+        while self._due and number < most:
+            action = self._due.popleft()
+            if self._is_latest(action):
+                taken.setdefault(action.uuid, []).append(action)
+                number += 1
+        return taken
 
     def _work_connect(
         self, attempts: Sequence[ConnectChannel], spec: DomainSpec | None
@@ -158,8 +182,11 @@ class ChannelConnector:
             if isinstance(result, Connection):
                 conclude = partial(self._on_accepted, action, result.sock)
                 self._waiter.add(result, conclude)
-            elif self._end(action):
+                continue
+            self._begun -= 1
+            if self._end(action):
                 self._react(_failure(action, result))
+        self._begin_soon()
 
     def _on_accepted(
         self,
@@ -167,6 +194,8 @@ class ChannelConnector:
         endpoint: socket.socket,
         problem: EndpointContended | None,
     ) -> None:
+        self._begun -= 1
+        self._begin_soon()
         key = (action.uuid, action.number)
         is_latest = self._end(action)
         if problem is not None or not is_latest or not self._may_adopt(*key):
