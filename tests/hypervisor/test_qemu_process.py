@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.channel.acceptance import Connection, find_problems
 from orchestrator.channel.endpoint import connect
-from orchestrator.hypervisor.qemu_process import find_qemu
+from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import trusted_uids
 from tests.rig.waiting import wait_for
 
@@ -24,19 +24,16 @@ def test_the_process_is_read_from_libvirt_s_file(tmp_path: Path) -> None:
     (tmp_path / "run/qemu").mkdir(parents=True)
     (tmp_path / "run/qemu/fw.pid").write_text("4711")
     (tmp_path / "run/qemu/empty.pid").touch()
-    uri = f"qemu:///embed?root={tmp_path}"
-    assert [find_qemu(uri, name) for name in ("fw", "empty", "gone")] == [
-        4711,
-        None,
-        None,
-    ]
+    processes = QemuProcesses(f"qemu:///embed?root={tmp_path}")
+    found = [processes.find(name) for name in ("fw", "empty", "gone")]
+    assert found == [4711, None, None]
 
 
 @pytest.mark.parametrize(
     "uri", ["test:///default", "qemu:///session", "qemu+unix:///system?socket=/x"]
 )
 def test_the_process_is_unknown_where_the_file_can_be_elsewhere(uri: str) -> None:
-    assert find_qemu(uri, "test") is None
+    assert QemuProcesses(uri).find("test") is None
 
 
 @pytest.mark.rig
@@ -53,7 +50,7 @@ def test_a_channel_with_an_explicit_path_is_accepted_by_its_domain_s_qemu(
     )
     try:
         domain.create()
-        pid = find_qemu(embed_host.uri, "explicit")
+        pid = QemuProcesses(embed_host.uri).find("explicit")
         assert pid == embed_host.find_qemu("explicit")
         with connect(path, trusted_uids(embed_host.uri)) as sock:
             ours = Connection(sock, path, begun_s=0.0, qemu_pid=pid)
