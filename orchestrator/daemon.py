@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from orchestrator.controller.actions import StartMonitor
 from orchestrator.controller.inventory import Inventory
 from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.hypervisor.connection import Hypervisor
-from orchestrator.hypervisor.qemu_process import find_qemu
+from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import TrustedUids
 from orchestrator.monitor.arbiter import NO_VOTE
 from orchestrator.monitor.client.client import Monitor
@@ -173,8 +172,8 @@ class Daemon:
             connector=ChannelConnector(
                 inventory=self._inventory,
                 monitor=self._monitor,
-                post=self.post,
-                find_qemu=partial(find_qemu, uri),
+                react=self.react,
+                find_qemu=QemuProcesses(uri).find,
                 trusted_uids=TrustedUids(uri, config.channels.trusted_uids),
             ),
             post=self.post,

@@ -13,7 +13,9 @@ from orchestrator.control.models import EventRecord
 from orchestrator.values.event_kinds import GRANT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+
+    from orchestrator.control.models.events import Fact
 
 RECENT_EVENTS = 4_000
 """Events kept for later readers: several busy hours, and about 2 MB."""
@@ -74,7 +76,7 @@ class EventFeed:
     def __init__(self, capacity: int = RECENT_EVENTS) -> None:
         self._events = _Ring(capacity)
         self._grants = _Ring(min(capacity, RECENT_GRANTS))
-        self._last_id = _now_us()
+        self._last_id = _microseconds(datetime.now(UTC))
         self._first_id = self._last_id + 1
         """Events before this one are not known."""
         self._news = asyncio.Event()
@@ -94,14 +96,37 @@ class EventFeed:
             self._first_id = records[0].id
             self._last_id = max(self._last_id, records[-1].id)
 
-    def publish(self, record: EventRecord) -> EventRecord:
-        """Append an event, wake the readers that follow, and return it with its ID."""
-        self._last_id = max(self._last_id + 1, _now_us())
-        numbered = record.model_copy(update={"id": self._last_id})
-        ring = self._grants if record.kind == GRANT else self._events
-        ring.append(numbered)
+    def publish(
+        self,
+        time: datetime,
+        kind: str,
+        text: str,
+        *,
+        domain: str | None = None,
+        facts: Mapping[str, Fact] | None = None,
+    ) -> EventRecord:
+        """Record an event, wake the readers that follow, and return it.
+
+        Args:
+            time: when it happened.
+            kind: one of `values.event_kinds`.
+            text: one line.
+            domain: name of the domain concerned, if any.
+            facts: values from the text.
+        """
+        self._last_id = max(self._last_id + 1, _microseconds(time))
+        record = EventRecord(
+            id=self._last_id,
+            time=time,
+            kind=kind,
+            domain=domain,
+            text=text,
+            facts=dict(facts or {}),
+        )
+        ring = self._grants if kind == GRANT else self._events
+        ring.append(record)
         self._wake()
-        return numbered
+        return record
 
     def mentions(self, domain: str) -> bool:
         """Whether an event is about a domain of this name."""
@@ -169,9 +194,9 @@ class EventFeed:
         )
 
     def _wake(self) -> None:
-        # A new flag for later readers; those that wait now hold the old one.
+        # For the readers that wait now; later ones wait for the next event.
         self._news.set()
-        self._news = asyncio.Event()
+        self._news.clear()
 
 
 class _Ring:
@@ -232,5 +257,5 @@ def _next(cursors: Iterable[_Cursor]) -> EventRecord | None:
     return record
 
 
-def _now_us() -> int:
-    return int(datetime.now(UTC).timestamp() * _US_PER_S)
+def _microseconds(time: datetime) -> int:
+    return int(time.timestamp() * _US_PER_S)

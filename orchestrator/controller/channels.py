@@ -178,8 +178,10 @@ def _begin(record: DomainRecord, channel: ChannelRecord) -> list[Action]:
     if channel.spec.path is None:
         channel.reason = "libvirt has not assigned its socket path yet"
         return []
-    actions = _move(record, channel, ChannelEvent.ATTEMPT)
-    return [*actions, _connect(record, channel)]
+    # Not reported: it takes milliseconds, and its outcome is.
+    channel.state = next_state(channel.state, ChannelEvent.ATTEMPT)
+    channel.reason = ""
+    return [_connect(record, channel)]
 
 
 def _end(record: DomainRecord, channel: ChannelRecord, cause: str) -> list[Action]:

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.errors import DomainXmlError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from lxml import etree
 
 DEFAULT_PORTS = 31
@@ -40,7 +42,8 @@ class Address(NamedTuple):
 
 def count_free_ports(root: etree._Element) -> int:
     """Count the channels that fit without another controller."""
-    return len(_free_ports(root))
+    free = _free_ports(root).values()
+    return max(0, sum(map(len, free)) - _count_unassigned(root))
 
 
 def choose_addresses(root: etree._Element, count: int) -> list[Address]:
@@ -50,8 +53,13 @@ def choose_addresses(root: etree._Element, count: int) -> list[Address]:
         DomainXmlError: its consoles leave no port on any controller.
     """
     # The highest ports first: QEMU gives its consoles the lowest.
-    free = sorted(_free_ports(root), key=lambda it: (it.controller, -it.port))
-    chosen = free[:count]
+    free = [
+        Address(index, port)
+        for index, ports in _free_ports(root).items()
+        for port in ports
+    ]
+    left = free[_count_unassigned(root) :]
+    chosen = sorted(left, key=lambda it: (it.controller, -it.port))[:count]
     hidden = count_hidden_consoles(root)
     index = next_controller_index(root)
     while len(chosen) < count:
@@ -65,12 +73,12 @@ def choose_addresses(root: etree._Element, count: int) -> list[Address]:
 
 def count_hidden_consoles(root: etree._Element) -> int:
     """Count the consoles that QEMU puts at other ports than 0; see the module."""
-    consoles = sum(
-        _address(console) is None
-        for console in root.iterfind("devices/console")
-        if _is_virtio(console)
-    )
-    is_zero_taken = any(port == 0 for ports in _taken(root).values() for port in ports)
+    return _count_hidden(root, _taken(root))
+
+
+def _count_hidden(root: etree._Element, taken: Mapping[int, set[int]]) -> int:
+    consoles = _count_without_address(root.iterfind("devices/console"))
+    is_zero_taken = any(0 in ports for ports in taken.values())
     return consoles if is_zero_taken else max(0, consoles - 1)
 
 
@@ -79,19 +87,26 @@ def next_controller_index(root: etree._Element) -> int:
     return max(_controllers(root), default=-1) + 1
 
 
-def _free_ports(root: etree._Element) -> list[Address]:
-    """Return the ports for further channels, in ascending order."""
-    taken, hidden = _taken(root), count_hidden_consoles(root)
-    free: list[Address] = []
-    for index, ports in sorted(_controllers(root).items()):
-        left = [it for it in range(1, ports) if it not in taken.get(index, ())]
-        free += [Address(index, port) for port in left[hidden:]]
-    unassigned = sum(
-        _address(channel) is None
-        for channel in root.iterfind("devices/channel")
-        if _is_virtio(channel)
-    )
-    return free[unassigned:]
+def _free_ports(root: etree._Element) -> dict[int, list[int]]:
+    """Return the ports of each controller for further channels, in ascending order.
+
+    Channels without an address will take the first of them.
+    """
+    taken = _taken(root)
+    hidden = _count_hidden(root, taken)
+    return {
+        index: [it for it in range(1, ports) if it not in taken.get(index, ())][hidden:]
+        for index, ports in sorted(_controllers(root).items())
+    }
+
+
+def _count_unassigned(root: etree._Element) -> int:
+    """Count the channels without an address."""
+    return _count_without_address(root.iterfind("devices/channel"))
+
+
+def _count_without_address(devices: Iterable[etree._Element]) -> int:
+    return sum(_address(it) is None for it in devices if _is_virtio(it))
 
 
 def _taken(root: etree._Element) -> dict[int, set[int]]:

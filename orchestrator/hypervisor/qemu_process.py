@@ -16,23 +16,31 @@ from urllib.parse import parse_qs, urlsplit
 _SYSTEM = Path("/run/libvirt")
 
 
-def find_qemu(uri: str, name: str) -> int | None:
-    """Return the process ID of a running domain; None: unknown.
+class QemuProcesses:
+    """The QEMU processes of a libvirt's domains.
 
-    Args:
-        uri: a valid one. Unknown are domains of the test driver, and those of a libvirt
-            whose socket the URI names if its files are elsewhere.
-        name: of the domain.
+    Synchronization: any thread.
     """
-    directory = _directory(uri)
-    if directory is None:
+
+    def __init__(self, uri: str) -> None:
+        """Find the directory of the files.
+
+        Args:
+            uri: a valid one. Unknown are domains of the test driver, and those of a
+                libvirt whose socket the URI names if its files are elsewhere.
+        """
+        self._directory = _find_directory(uri)
+
+    def find(self, name: str) -> int | None:
+        """Return the process ID of the running domain of a name; None: unknown."""
+        if self._directory is None:
+            return None
+        with suppress(OSError, ValueError):
+            return int((self._directory / f"{name}.pid").read_text())
         return None
-    with suppress(OSError, ValueError):
-        return int((directory / f"{name}.pid").read_text())
-    return None
 
 
-def _directory(uri: str) -> Path | None:
+def _find_directory(uri: str) -> Path | None:
     """Return the directory of the files; None: there is none."""
     parts = urlsplit(uri)
     options = parse_qs(parts.query)

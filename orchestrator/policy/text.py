@@ -52,6 +52,8 @@ def parse_policies(text: str, *, match: str = "*") -> tuple[PolicyRule, ...]:
     Raises:
         ConfigError: the text is invalid; names the option.
     """
+    if not text:
+        return ()  # most domains; splitting nothing takes 25 µs
     if len(text) > LONGEST:
         raise ConfigError(
             f"policies are too long: {len(text)} characters, at most {LONGEST}"

@@ -77,10 +77,18 @@ class Topology:
     coordinated: Mapping[PCpu, frozenset[PCpu]] = field(default_factory=dict)
     """For each online CPU, those whose frequency the hardware coordinates with it,
     itself included: all run at the highest frequency that is set for one of them."""
+    _groups_by_pcpu: Mapping[PCpu, ClockGroup] = field(
+        init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        """Index the groups: each vCPU of each domain is assigned to one."""
+        by_pcpu = {pcpu: group for group in self.groups for pcpu in group.pcpus}
+        object.__setattr__(self, "_groups_by_pcpu", by_pcpu)
 
     def group_of(self, pcpu: PCpu) -> ClockGroup | None:
         """Return the group of a CPU; None: its frequency cannot be set."""
-        return next((group for group in self.groups if pcpu in group.pcpus), None)
+        return self._groups_by_pcpu.get(pcpu)
 
     def group(self, number: int) -> ClockGroup | None:
         """Return the group of policyN."""

@@ -7,13 +7,13 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orchestrator.control.models import EventRecord
 from orchestrator.controller.actions import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.control.feed import EventFeed
+    from orchestrator.control.models import EventRecord
     from orchestrator.controller.actions import Report
 
 logger = logging.getLogger("orchestrator")
@@ -52,11 +52,10 @@ class EventLog:
 
     def publish(self, report: Report) -> EventRecord:
         """Publish a report without logging it: frequencies change too often."""
-        record = EventRecord(
-            time=datetime.now(UTC),
-            kind=report.kind,
+        return self._feed.publish(
+            datetime.now(UTC),
+            report.kind,
+            report.text,
             domain=report.domain,
-            text=report.text,
-            facts=dict(report.facts),
+            facts=report.facts,
         )
-        return self._feed.publish(record)

@@ -3,14 +3,10 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import threading
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.channel.acceptance import is_accepted
 from orchestrator.channel.endpoint import connect
 from orchestrator.errors import EndpointAbsent, EndpointContended, EndpointRefused
 from orchestrator.values.domain import MAX_SOCKET_PATH_BYTES
@@ -34,60 +30,11 @@ def _path(listener: socket.socket) -> str:
     return str(listener.getsockname())
 
 
-def _accept_one(
-    listener: socket.socket,
-) -> tuple[threading.Thread, list[socket.socket]]:
-    accepted: list[socket.socket] = []
-    thread = threading.Thread(target=lambda: accepted.append(listener.accept()[0]))
-    thread.start()
-    return thread, accepted
-
-
-def test_a_listener_that_accepts_is_connected_to(listener: socket.socket) -> None:
-    thread, accepted = _accept_one(listener)
-    with connect(_path(listener), US) as ours:
-        thread.join()
-        with accepted[0] as theirs:
-            assert not ours.getblocking()
-            ours.send(b"hello")
-            assert theirs.recv(9) == b"hello"
-
-
-def test_a_listener_that_serves_another_is_contended(listener: socket.socket) -> None:
-    thread, accepted = _accept_one(listener)
-    with connect(_path(listener), US):
-        thread.join()
-        with accepted[0], pytest.raises(EndpointContended) as caught:
-            connect(_path(listener), US, accept_timeout_s=0.02)
-    assert "vm_power_manager" in caught.value.hint
-
-
-@pytest.mark.parametrize("is_ours", [True, False])
-def test_only_the_domain_s_own_qemu_may_accept(
-    listener: socket.socket, *, is_ours: bool
-) -> None:
-    thread, accepted = _accept_one(listener)
-    with subprocess.Popen(["sleep", "60"]) as other:
-        pid = os.getpid() if is_ours else other.pid
-        expected = nullcontext() if is_ours else pytest.raises(EndpointContended)
-        try:
-            with expected as caught:
-                connect(_path(listener), US, qemu_pid=pid).close()
-        finally:
-            other.kill()
-            thread.join()
-            accepted[0].close()
-    if caught is not None:
-        assert f"than the domain's QEMU (pid {pid})" in str(caught.value)
-
-
-def test_a_process_that_has_ended_is_not_checked(listener: socket.socket) -> None:
-    thread, accepted = _accept_one(listener)
-    with subprocess.Popen(["true"]) as ended:
-        pass
-    connect(_path(listener), US, qemu_pid=ended.pid).close()
-    thread.join()
-    accepted[0].close()
+def test_a_listener_is_connected_to(listener: socket.socket) -> None:
+    with connect(_path(listener), US) as ours, listener.accept()[0] as theirs:
+        assert not ours.getblocking()
+        ours.send(b"hello")
+        assert theirs.recv(9) == b"hello"
 
 
 def test_a_full_backlog_is_contended(listener: socket.socket) -> None:
@@ -147,13 +94,3 @@ def test_a_socket_of_another_type_is_refused(tmp_path: Path) -> None:
         sock.listen()
         with pytest.raises(EndpointRefused, match="EPROTOTYPE"):
             connect(str(tmp_path / "s"), US)
-
-
-def test_the_kernel_shows_whether_a_connection_was_accepted(
-    listener: socket.socket,
-) -> None:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(_path(listener))
-        assert is_accepted(sock) is False
-        with listener.accept()[0]:
-            assert is_accepted(sock) is True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.process_stats import read_writes
-from orchestrator.channel.endpoint import connect
+from orchestrator import events
 from orchestrator.channel.protocol import (
     GENERATIONS,
     Answer,
@@ -27,7 +27,6 @@ from orchestrator.channel.protocol import (
     encode_refusal,
 )
 from orchestrator.channel.recognition import MAX_PACKETS
-from orchestrator.errors import EndpointError
 from orchestrator.monitor.link import commands, messages, reports
 from orchestrator.monitor.process.exchange import IDLE_NS
 from tests.conformance.guests import receive_all, silence
@@ -39,6 +38,7 @@ from tests.monitor.in_process_monitor import (
     receive,
 )
 from tests.monitor.monitor_harness import TIMEOUT_S, monitor_harness
+from tests.performer.connecting import connecting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,22 +154,24 @@ def test_t7_a_partially_sent_answer_is_completed(
 
 
 def test_t8_a_failed_connection_leaks_no_descriptor(tmp_path: Path) -> None:
-    path = tmp_path / "channel"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        _fail_to_connect(str(path), [os.getuid()])  # no listener
-        listener.listen(0)
-        before = _count_descriptors()
-        for trusted in ([], [os.getuid()]):
-            for _ in range(5):
-                _fail_to_connect(str(path), trusted)  # refused, then not accepted
-        _fail_to_connect(str(tmp_path / "none"), [])
-        assert _count_descriptors() == before
+    async def run() -> None:
+        async with connecting(tmp_path) as host:
+            with host.listen(1) as listener:
+                listener.listen(99)  # closed connections stay in the backlog
+                host.connect(0)
+                await host.wait_for(0, events.ChannelAbsent)
+                before = _count_descriptors()
+                for _ in range(3):
+                    host.connect(0)
+                    await host.wait_for(0, events.ChannelAbsent)
+                    host.connect(1)  # not accepted
+                    await host.wait_for(1, events.ChannelContended)
+                host.trusted_uids.clear()
+                host.connect(1)
+                await host.wait_for(1, events.ChannelRefused)
+                assert _count_descriptors() == before
 
-
-def _fail_to_connect(path: str, trusted_uids: list[int]) -> None:
-    with pytest.raises(EndpointError):
-        connect(path, trusted_uids, accept_timeout_s=0)
+    asyncio.run(run())
 
 
 def _count_descriptors() -> int:

@@ -93,15 +93,8 @@ class FakeDaemon:
         facts: Mapping[str, str | int] | None = None,
         second: int = 0,
     ) -> None:
-        self.feed.publish(
-            EventRecord(
-                time=START + timedelta(seconds=second),
-                kind=kind,
-                domain=domain,
-                text=text,
-                facts=dict(facts or {}),
-            )
-        )
+        time = START + timedelta(seconds=second)
+        self.feed.publish(time, kind, text, domain=domain, facts=facts)
 
     def lose_libvirt(self) -> None:
         self.libvirt = LibvirtStatus(

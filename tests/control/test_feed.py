@@ -11,15 +11,15 @@ from orchestrator.control.models import EventRecord
 from orchestrator.values.event_kinds import GRANT
 
 
-def record(text: str, kind: str = "test") -> EventRecord:
-    return EventRecord(time=datetime.now(UTC), kind=kind, domain=None, text=text)
+def publish(feed: EventFeed, text: str, kind: str = "test") -> EventRecord:
+    return feed.publish(datetime.now(UTC), kind, text)
 
 
 def test_a_reader_that_does_not_follow_gets_the_recent_events() -> None:
     async def read() -> list[str]:
         feed = EventFeed(capacity=2)
         for text in ("old", "newer", "newest"):
-            feed.publish(record(text))
+            publish(feed, text)
         return [one.text async for one in feed.read()]
 
     assert asyncio.run(read()) == ["newer", "newest"]
@@ -28,11 +28,11 @@ def test_a_reader_that_does_not_follow_gets_the_recent_events() -> None:
 def test_a_slow_reader_receives_the_number_of_events_that_it_missed() -> None:
     async def read() -> list[str]:
         feed = EventFeed(capacity=2)
-        feed.publish(record("first"))
+        publish(feed, "first")
         reader = feed.read(EventSelection(follow=True))
         texts = [(await anext(reader)).text]
         for number in range(5):
-            feed.publish(record(str(number)))
+            publish(feed, str(number))
         feed.close()
         return texts + [one.text async for one in reader]
 
@@ -54,9 +54,9 @@ def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
         followers = [asyncio.ensure_future(follow()) for _ in range(3)]
         await asyncio.sleep(0)
         is_followed = [feed.are_clocks_followed]
-        feed.publish(record("news"))
+        publish(feed, "news")
         await asyncio.sleep(0)
-        feed.publish(record("more"))
+        publish(feed, "more")
         feed.close()
         seen = list(await asyncio.gather(*followers))
         is_followed.append(feed.are_clocks_followed)
@@ -68,12 +68,12 @@ def test_followers_wake_together_and_end_when_the_feed_closes() -> None:
 def test_a_reader_without_frequency_changes_does_not_follow_them() -> None:
     async def read() -> tuple[bool, list[str]]:
         feed = EventFeed()
-        feed.publish(record("2 GHz", GRANT))
-        feed.publish(record("news"))
+        publish(feed, "2 GHz", GRANT)
+        publish(feed, "news")
         reader = feed.read(EventSelection(follow=True, clocks=False))
         seen = [(await anext(reader)).text]
         are_followed = feed.are_clocks_followed
-        feed.publish(record("3 GHz", GRANT))
+        publish(feed, "3 GHz", GRANT)
         feed.close()
         return are_followed, seen + [one.text async for one in reader]
 
@@ -89,23 +89,25 @@ def read(feed: EventFeed, selection: EventSelection) -> list[EventRecord]:
 
 def test_ids_grow_also_behind_those_of_an_earlier_run_and_another_clock() -> None:
     feed = EventFeed()
-    ids = [feed.publish(record(text)).id for text in "abc"]
+    ids = [publish(feed, text).id for text in "abc"]
     assert ids == sorted(set(ids))
     ahead = ids[-1] + 10**12  # the clock was set back since
-    feed.restore([record("old").model_copy(update={"id": ahead})])
-    assert feed.publish(record("new")).id == ahead + 1
+    time = datetime.now(UTC)
+    old = EventRecord(id=ahead, time=time, kind="test", domain=None, text="old")
+    feed.restore([old])
+    assert publish(feed, "new").id == ahead + 1
 
 
 def test_a_reader_continues_behind_an_id() -> None:
     feed = EventFeed()
-    ids = [feed.publish(record(text)).id for text in "abc"]
+    ids = [publish(feed, text).id for text in "abc"]
     assert [one.text for one in read(feed, EventSelection(after=ids[0]))] == ["b", "c"]
     assert read(feed, EventSelection(after=ids[2])) == []
 
 
 def test_a_reader_that_continues_too_late_is_notified() -> None:
     feed = EventFeed(capacity=2)
-    ids = [feed.publish(record(text)).id for text in "abcd"]
+    ids = [publish(feed, text).id for text in "abcd"]
     kinds = [one.kind for one in read(feed, EventSelection(after=ids[0]))]
     assert kinds == ["missed", "test", "test"]
     assert [one.kind for one in read(feed, EventSelection(after=ids[2]))] == ["test"]
@@ -115,9 +117,9 @@ def test_a_reader_that_continues_too_late_is_notified() -> None:
 
 def test_events_of_an_earlier_run_are_read_first() -> None:
     old, feed = EventFeed(), EventFeed()
-    kept = [old.publish(record(text)) for text in "ab"]
+    kept = [publish(old, text) for text in "ab"]
     feed.restore(kept)
-    feed.publish(record("c"))
+    publish(feed, "c")
     assert [one.text for one in read(feed, EventSelection())] == ["a", "b", "c"]
     after = EventSelection(after=kept[0].id)
     assert [one.text for one in read(feed, after)] == ["b", "c"]
@@ -125,10 +127,10 @@ def test_events_of_an_earlier_run_are_read_first() -> None:
 
 def test_frequency_changes_displace_no_events_and_are_in_their_order() -> None:
     feed = EventFeed(capacity=3)
-    feed.publish(record("first"))
+    publish(feed, "first")
     for number in range(5):
-        feed.publish(record(str(number), GRANT))
-    feed.publish(record("last"))
+        publish(feed, str(number), GRANT)
+    publish(feed, "last")
     texts = [one.text for one in read(feed, EventSelection())]
     assert texts == ["first", "2", "3", "4", "last"]
 
@@ -139,8 +141,7 @@ def test_events_are_selected() -> None:
         [("fw", "policy"), ("web", "policy"), ("fw", "group"), ("fw", "policy")], 1
     ):
         time = datetime(2026, 3, day, tzinfo=UTC)
-        changes = {"domain": name, "time": time}
-        feed.publish(record(str(day), kind).model_copy(update=changes))
+        feed.publish(time, kind, str(day), domain=name)
     for selection, texts in (
         (EventSelection(domain="fw"), "134"),
         (EventSelection(kinds=frozenset({"policy"})), "124"),

@@ -46,6 +46,14 @@ def test_the_first_attempt_is_made_at_once() -> None:
     assert delays(host.tell(e.DomainDescribed(spec, NOW_NS))) == [0.0]
 
 
+def test_the_outcome_of_an_attempt_is_reported_and_not_its_begin() -> None:
+    host = described(spec := one_channel())
+    connected = e.ChannelConnected(spec.uuid, 0, "/run/channel.0")
+    decided = [host.tell(e.DomainDescribed(spec, NOW_NS)), host.tell(connected)]
+    texts = [[it.text for it in each if isinstance(it, a.Report)] for each in decided]
+    assert texts == [["domain is running"], ["channel 0 is open"]]
+
+
 def test_retries_back_off_from_20_ms_to_5_s() -> None:
     host = described(spec := one_channel())
     host.tell(e.DomainDescribed(spec, NOW_NS))

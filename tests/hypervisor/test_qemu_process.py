@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.channel.acceptance import Connection, find_problems
 from orchestrator.channel.endpoint import connect
-from orchestrator.errors import EndpointContended
-from orchestrator.hypervisor.qemu_process import find_qemu
+from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import trusted_uids
+from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,8 @@ def test_the_process_is_read_from_libvirt_s_file(
     (tmp_path / directory).mkdir(parents=True)
     (tmp_path / directory / "fw.pid").write_text("4711")
     (tmp_path / directory / "empty.pid").touch()
-    found = [find_qemu(uri.format(tmp_path), name) for name in ("fw", "empty", "gone")]
+    processes = QemuProcesses(uri.format(tmp_path))
+    found = [processes.find(name) for name in ("fw", "empty", "gone")]
     assert found == [4711, None, None]
 
 
@@ -47,14 +49,14 @@ def test_without_a_runtime_directory_a_session_uses_the_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "libvirt/qemu/run").mkdir(parents=True)
     (tmp_path / "libvirt/qemu/run/fw.pid").write_text("4711")
-    assert find_qemu("qemu:///session", "fw") == 4711
+    assert QemuProcesses("qemu:///session").find("fw") == 4711
 
 
 @pytest.mark.parametrize(
     "uri", ["test:///default", "qemu+unix:///system?socket=/x", "qemu:///other"]
 )
 def test_the_process_is_unknown_where_the_file_is_elsewhere(uri: str) -> None:
-    assert find_qemu(uri, "test") is None
+    assert QemuProcesses(uri).find("test") is None
 
 
 @pytest.mark.rig
@@ -69,7 +71,7 @@ def test_the_process_of_a_domain_of_a_session_is_found(
     try:
         domain.create()
         pid = session_host.find_qemu("of-session")
-        assert find_qemu(session_host.uri, "of-session") == pid
+        assert QemuProcesses(session_host.uri).find("of-session") == pid
     finally:
         domain.destroy()
         domain.undefine()
@@ -89,12 +91,13 @@ def test_a_channel_with_an_explicit_path_is_accepted_by_its_domain_s_qemu(
     )
     try:
         domain.create()
-        pid = find_qemu(embed_host.uri, "explicit")
+        pid = QemuProcesses(embed_host.uri).find("explicit")
         assert pid == embed_host.find_qemu("explicit")
-        users = trusted_uids(embed_host.uri)
-        connect(path, users, qemu_pid=pid, accept_timeout_s=60).close()
-        with pytest.raises(EndpointContended, match="than the domain's QEMU"):
-            connect(path, users, qemu_pid=os.getpid(), accept_timeout_s=2)
+        with connect(path, trusted_uids(embed_host.uri)) as sock:
+            ours = Connection(sock, path, begun_s=0.0, qemu_pid=pid)
+            wait_for(lambda: not find_problems([ours]), "QEMU accepts")
+            other = ours._replace(qemu_pid=os.getpid())
+            assert "than the domain's QEMU" in str(find_problems([other])[other])
     finally:
         domain.destroy()
         domain.undefine()

@@ -25,6 +25,7 @@ Message = Command | Report
 _MAX_NATURAL = 2**64 - 1
 """Fields of packets have up to 64 bits; a number without a limit could fill the log."""
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in Message.__args__}
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _read_natural(value: object) -> int:
@@ -91,8 +92,7 @@ def _make_reader(annotation: Any) -> Callable[[object], Any]:  # noqa: ANN401 - 
 
 def encode(message: Message) -> bytes:
     """Encode a message."""
-    kind = type(message).__name__
-    return json.dumps((kind, message), separators=(",", ":")).encode()
+    return _to_json((type(message).__name__, message)).encode()
 
 
 def decode(data: bytes) -> Message:
