@@ -25,7 +25,11 @@ from orchestrator import events
 from orchestrator.config import Access
 from orchestrator.errors import HypervisorGone
 from orchestrator.hypervisor.bounded_open import OPEN_TIMEOUT_S, Opener
-from orchestrator.hypervisor.devices import attach_channels, detach_channels
+from orchestrator.hypervisor.devices import (
+    add_ports,
+    attach_channels,
+    detach_channels,
+)
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import DeviceEventCounter, EventRelay
 from orchestrator.hypervisor.libvirt_errors import is_denied, translated
@@ -209,6 +213,21 @@ class Hypervisor:
                 frozenset(config),
                 self._device_events,
             )
+
+    def add_ports(self, uuid: DomainId, numbers: Iterable[int]) -> str:
+        """Plug controllers into a running domain, so that these channels fit.
+
+        Returns:
+            Why it cannot take another controller, for people; empty: the channels fit.
+
+        Raises:
+            DomainGone: no such domain (any more).
+            HypervisorGone: not connected.
+            HypervisorError: it is not running, or libvirt is busy with it; try again.
+            DomainXmlError: invalid XML, or an invalid channel number.
+        """
+        with translated(), self._open_for_change() as connection:
+            return add_ports(connection, uuid, frozenset(numbers))
 
     def detach_channels(
         self, uuid: DomainId, live: Iterable[int], config: Iterable[int]

@@ -113,6 +113,7 @@ class QemuMachine(DeviceMachine):
             f"<domain type='qemu'><name>{name}</name><uuid>{UUIDS[name]}</uuid>"
             "<memory unit='MiB'>32</memory><vcpu>2</vcpu>"
             "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+            "<features><acpi/></features>"  # for libvirts that can plug in controllers
             f"<devices>{controller if ports else ''}<memballoon model='none'/>"
             "</devices></domain>"
         )

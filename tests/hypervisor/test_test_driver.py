@@ -209,3 +209,12 @@ def test_each_reason_to_wait_is_reported_once(
     assert len(reasons) == len(set(reasons))
     assert hypervisor.reconnects_total == 0
     hypervisor.close(5)
+
+
+def test_a_driver_that_plugs_in_no_controller_says_why(hypervisor: Hypervisor) -> None:
+    assert hypervisor.add_ports(UUID, [0]) == "", "it has a port for this channel"
+    assert "not supported" in hypervisor.add_ports(UUID, range(31))
+    assert hypervisor.describe(UUID).live == RUNNING
+    connection_of(hypervisor).defineXML(DEFINED)
+    with pytest.raises(HypervisorError, match="not running"):
+        hypervisor.add_ports(OFF, [0])
