@@ -368,7 +368,8 @@ def post(event):
 hypervisor = Hypervisor(f"qemu:///embed?root={root}", post=post)
 hypervisor.start()
 connected.wait()
-domain = hypervisor._connection().defineXML(xml)
+with hypervisor._using_link() as link:
+    domain = link.connection.defineXML(xml)
 domain.create()
 for round in range(30):
     hypervisor.attach_channels(uuid, [0], [0])

@@ -175,8 +175,8 @@ def test_driver(tmp_path: Path, ears: Ears) -> Iterator[Hypervisor]:
 
 def test_any_sequence_in_the_test_driver(test_driver: Hypervisor, ears: Ears) -> None:
     # The connection itself: each open of a file has its own domains.
-    connection = test_driver._connection()
-    run(partial(TestDriverMachine, connection, test_driver, ears), 60)
+    with test_driver._using_link() as link:
+        run(partial(TestDriverMachine, link.connection, test_driver, ears), 60)
 
 
 @pytest.mark.rig

@@ -66,7 +66,8 @@ def cpus(*numbers: int) -> frozenset[PCpu]:
 
 def connection_of(hypervisor: Hypervisor) -> libvirt.virConnect:
     """The connection itself: each open of a file has its own domains."""
-    return hypervisor._connection()
+    with hypervisor._using_link() as link:
+        return link.connection
 
 
 def test_a_running_domain_is_described_completely(hypervisor: Hypervisor) -> None:
