@@ -43,7 +43,7 @@ print("done")
 
 
 def test_a_connection_is_closed_after_the_calls_that_use_it(tmp_path: Path) -> None:
-    """libvirt frees it at once, also below a call of another thread."""
+    """Otherwise libvirt frees it below a call of another thread."""
     node = tmp_path / "node.xml"
     node.write_text(
         "<node><domain type='test'><name>d</name><memory>1024</memory><vcpu>2</vcpu>"
