@@ -172,6 +172,15 @@ class ChannelsAttached:
 
 
 @dataclass(frozen=True, slots=True)
+class PortsAdded:
+    """A running domain got ports for further channels, or cannot get them."""
+
+    uuid: DomainId
+    obstacle: str = ""
+    """Why it cannot take another virtio-serial controller; empty: it got them."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelsDetached:
     """Channels that a rule attached to a domain were detached."""
 
@@ -494,6 +503,7 @@ Event = (
     | PortCloseUnconfirmed
     | RemovalFailed
     | ChannelsAttached
+    | PortsAdded
     | ChannelsDetached
     | OnboardingFailed
     | ChannelConnected

@@ -77,10 +77,13 @@ def onboard(  # noqa: PLR0913 - each parameter is an option of the command
     """Add missing channels to domains, one for each vCPU.
 
     By default, channels are added to the definition, and to the running domain as far
-    as it has free ports, the lowest numbers first.
+    as it has free ports, the lowest numbers first. If they do not suffice, another
+    virtio-serial controller is plugged in where libvirt supports it; it stays until the
+    domain is powered off.
 
-    --print-diff does not ask libvirt, which adds the addresses, and refuses the change
-    if a controller is needed and no PCI slot is free.
+    --print-diff does not ask libvirt, which adds the addresses, refuses the change if a
+    controller is needed and no PCI slot is free, and may plug controllers into the
+    running domain.
     """
     numbers = parse_channels(channels)
     scope = scope_of(live=live, config=config, current=current)

@@ -164,7 +164,8 @@ class OnboardedDomain(TypedDict):
     config: NotRequired[list[int]]
     """Channels that were added to or removed from its definition."""
     waiting: NotRequired[list[int]]
-    """Channels that the running domain gets at its next start."""
+    """Channels without a port in the running domain, which gets them at its next
+    start."""
     obstacle: NotRequired[str]
     """Why they wait; empty if none does."""
     by_rule: NotRequired[list[int]]

@@ -532,7 +532,8 @@ int main(int argc, char **argv)
 		while (do_text(argv[i]))
 			;
 	if (rig_fd < 0)
-		rig_fd = open_with_timeout(RIG_PORT, O_RDWR | O_CLOEXEC, 1000);
+		/* The kernel finds one port after another: 30 of them take seconds. */
+		rig_fd = open_with_timeout(RIG_PORT, O_RDWR | O_CLOEXEC, 60000);
 	if (rig_fd >= 0)
 		serve_rig();
 	report("= done");

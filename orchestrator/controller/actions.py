@@ -85,6 +85,15 @@ class AttachChannels:
 
 
 @dataclass(frozen=True, slots=True)
+class AddPorts:
+    """Plug virtio-serial controllers into a running domain, so that channels fit."""
+
+    uuid: DomainId
+    channels: tuple[int, ...]
+    """Numbers of the channels that it is to get."""
+
+
+@dataclass(frozen=True, slots=True)
 class DetachChannels:
     """Detach channels that a rule attached."""
 
@@ -246,6 +255,7 @@ Action = (
     | ListDomains
     | DescribeDomain
     | AttachChannels
+    | AddPorts
     | DetachChannels
     | ConnectChannel
     | EndPortSession

@@ -126,7 +126,7 @@ class OnboardingRecord:
     run: int | None = None
     """Run of the domain that this is about; another run starts a new record."""
     is_under_way: bool = False
-    """Whether channels are being attached or detached."""
+    """Whether channels or ports are being attached, or channels detached."""
     attempts: int = 0
     """Recent attempts, successful ones included: another program may undo them."""
     pause: int = 0
@@ -137,6 +137,9 @@ class OnboardingRecord:
     """Whether the last attempt failed; the next one changes only the definition."""
     failure: str = ""
     """Why the last attempt failed, and what happens next."""
+    port_obstacle: str = ""
+    """Why the running domain cannot take another virtio-serial controller; empty: it
+    was not tried, or succeeded."""
     waiting: str = ""
     """Channels that the domain gets only after it was powered off."""
 

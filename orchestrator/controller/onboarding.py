@@ -9,6 +9,9 @@ of events, even of lost events, leads to the same result.
 Channels that a rule attached are noted in the domain's own metadata. Exactly these are
 detached again, even by a daemon that was started later; all others are left alone.
 
+A running domain without free ports gets another controller first, if libvirt can plug
+one in; otherwise, what does not fit waits for the next start.
+
 An attempt can fail, or another program can undo it again and again. So the number of
 attempts is limited, and the pause between them, counted in resyncs, doubles.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.controller.actions import (
+    AddPorts,
     AttachChannels,
     DescribeDomain,
     DetachChannels,
@@ -102,11 +106,14 @@ def review(inventory: Inventory, record: DomainRecord) -> list[Action]:
     rule = find_rule(inventory.config, spec)
     live = _plan(rule, spec.live if spec.state.is_executing else None, is_live=True)
     definition = _plan(rule, spec.definition, is_live=False)
-    reports = _report_waiting(record, live.waiting)
+    may_get_ports = not record.onboarding.port_obstacle
+    reports = _report_waiting(record, () if may_get_ports else live.waiting)
     if record.onboarding.has_failed and not definition.is_empty:
         live = ChannelPlan()  # so that the definition gets its channels all the same
     if live.detach or definition.detach:
         action: Action = DetachChannels(spec.uuid, live.detach, definition.detach)
+    elif live.waiting and may_get_ports:
+        action = AddPorts(spec.uuid, live.attach + live.waiting)
     elif live.attach or definition.attach:
         action = AttachChannels(spec.uuid, live.attach, definition.attach)
     else:
@@ -134,7 +141,8 @@ def _report_waiting(record: DomainRecord, waiting: tuple[int, ...]) -> list[Acti
         fix = "it is transient, create it again with these channels"
     record.onboarding.waiting = (
         f"onboarding: no free port for {name_all('channel', waiting)} in the running"
-        f" domain, which cannot take another virtio-serial controller: {fix}"
+        " domain, which cannot take another virtio-serial controller"
+        f" ({record.onboarding.port_obstacle}): {fix}"
     )
     if record.onboarding.waiting == before:
         return []
@@ -144,7 +152,7 @@ def _report_waiting(record: DomainRecord, waiting: tuple[int, ...]) -> list[Acti
 def _attempt(
     inventory: Inventory, record: DomainRecord, action: Action
 ) -> list[Action]:
-    """Return the action, unless it has to wait or was attempted too often."""
+    """Return the action, unless it has to wait or too much was attempted."""
     state = record.onboarding
     state.idle_resyncs = 0
     if state.pause or state.attempts >= MAX_ATTEMPTS:
@@ -172,12 +180,36 @@ def on_done(
     record = inventory.domains.get(event.uuid)
     if record is None:
         return []
+    _end_attempt(record.onboarding)
+    return [_report(record, _describe_outcome(event)), DescribeDomain(event.uuid)]
+
+
+def on_ports_added(inventory: Inventory, event: events.PortsAdded) -> list[Action]:
+    """Describe the domain again, which has more ports now, or will never have them.
+
+    That it cannot get them is no failed attempt: until its next run, or until libvirt
+    is connected again, it is not tried again.
+    """
+    record = inventory.domains.get(event.uuid)
+    if record is None:
+        return []
     state = record.onboarding
+    state.port_obstacle = event.obstacle
+    if event.obstacle:
+        state.is_under_way = False
+        state.attempts = max(0, state.attempts - 1)
+        return [DescribeDomain(event.uuid)]
+    _end_attempt(state)
+    text = "virtio-serial controller added to the running domain"
+    return [_report(record, text), DescribeDomain(event.uuid)]
+
+
+def _end_attempt(state: OnboardingRecord) -> None:
+    """Note that an attempt succeeded."""
     state.is_under_way = state.has_failed = False
     state.failure = ""
     if state.attempts >= IMMEDIATE_ATTEMPTS:
         state.pause = 2 ** (state.attempts - IMMEDIATE_ATTEMPTS)
-    return [_report(record, _describe_outcome(event)), DescribeDomain(event.uuid)]
 
 
 def _describe_outcome(event: events.ChannelsAttached | events.ChannelsDetached) -> str:
@@ -246,7 +278,7 @@ def reset_attempts(inventory: Inventory) -> None:
         state = record.onboarding
         state.attempts = state.pause = 0
         state.has_failed = False
-        state.failure = ""
+        state.failure = state.port_obstacle = ""
 
 
 def _report(

@@ -129,6 +129,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.RemovalFailed: onboarding.on_removal_failed,
     events.ChannelsAttached: onboarding.on_done,
     events.ChannelsDetached: onboarding.on_done,
+    events.PortsAdded: onboarding.on_ports_added,
     events.OnboardingFailed: onboarding.on_failed,
     events.ChannelConnected: channels.on_connected,
     events.ChannelAbsent: channels.on_absent,

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Controllers that libvirt adds to a definition together with channels.
+"""Controllers that come with channels.
 
 If a definition has no port for a channel, libvirt adds a virtio-serial controller, and
 on PCI Express the root ports that it plugs into. Removing the channels leaves these
 behind; so onboarding notes which controllers were added.
 
-Source: virDomainChrInsert and qemuDomainAssignPCIAddresses of libvirt; observed with
-libvirt 9.0.
+A running domain can get another controller, but libvirt cannot remove it.
+
+Source: virDomainChrInsert, qemuDomainAssignPCIAddresses, and
+qemuDomainDetachPrepController of libvirt; observed with libvirt 9.0 and 11.3.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from orchestrator.domain_xml.document import parse_document
+from orchestrator.domain_xml.ports import has_hidden_console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +50,24 @@ def find_idle_controller(xml: str, names: Iterable[str]) -> str | None:
             element = controllers[name]
             return etree.tostring(element, encoding="unicode", with_tail=False)
     return None
+
+
+def find_plug_obstacle(xml: str) -> str:
+    """Return why a running domain must not get another controller.
+
+    QEMU puts consoles without an address on the controller that is created last. When
+    the domain is restored from a saved state, or arrives by migration, that is another
+    one than before, and QEMU refuses the state (measured: "load of migration failed").
+
+    Returns:
+        The reason, for people; empty: there is none.
+
+    Raises:
+        DomainXmlError: invalid domain XML.
+    """
+    if has_hidden_console(parse_document(xml)):
+        return "its virtio console could not be restored or migrated"
+    return ""
 
 
 def _controllers(root: etree._Element) -> dict[str, etree._Element]:

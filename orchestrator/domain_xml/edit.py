@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from orchestrator.domain_xml.channel import build_channel_element, parse_channel_number
+from orchestrator.domain_xml.channel import (
+    build_channel_element,
+    build_target,
+    parse_channel_number,
+)
 from orchestrator.domain_xml.document import (
     devices_of,
     parse_document,
@@ -15,7 +19,7 @@ from orchestrator.domain_xml.document import (
 )
 from orchestrator.domain_xml.ports import (
     choose_addresses,
-    count_hidden_consoles,
+    needs_addresses,
     next_controller_index,
 )
 from orchestrator.errors import DomainXmlError
@@ -30,7 +34,7 @@ def add_channels(xml: str, numbers: Iterable[int]) -> str:
     """Add the channels that a domain lacks, and controllers for them if needed.
 
     Args:
-        xml: of a domain that is off; a running one cannot take controllers.
+        xml: of a domain that is off, or to show what a running one would have.
         numbers: channels that it should have afterwards.
 
     Raises:
@@ -41,20 +45,17 @@ def add_channels(xml: str, numbers: Iterable[int]) -> str:
     wanted = sorted(set(numbers) - set(_channel_elements(root)))
     addresses = choose_addresses(root, len(wanted))
     channels = _build_channels(root, wanted, addresses)
-    first = next_controller_index(root)
-    for index in sorted({it.controller for it in addresses if it.controller >= first}):
-        _append(devices, _build_controller(index))
-    for channel in channels:
-        _append(devices, channel)
+    for element in (*_build_controllers(root, addresses), *channels):
+        _append(devices, element)
     return render_document(root)
 
 
 def build_further_channels(xml: str, numbers: Iterable[int]) -> dict[int, str]:
     """Build the elements of channels that a domain lacks, by number.
 
-    An element has an address only where libvirt would choose a port that QEMU uses for
-    a console; in a definition, libvirt adds the controller of an address if it is
-    missing.
+    An element has an address only where libvirt would choose a port that QEMU lacks, or
+    uses for a console; in a definition, libvirt adds the controller of an address if it
+    is missing.
 
     Args:
         xml: of the domain.
@@ -68,6 +69,22 @@ def build_further_channels(xml: str, numbers: Iterable[int]) -> dict[int, str]:
     elements = _build_channels(root, wanted, choose_addresses(root, len(wanted)))
     texts = (etree.tostring(it, encoding="unicode") for it in elements)
     return dict(zip(wanted, texts, strict=True))
+
+
+def build_further_controllers(xml: str, numbers: Iterable[int]) -> list[str]:
+    """Build the elements of the controllers without which channels do not fit.
+
+    Args:
+        xml: of the domain.
+        numbers: of channels that it lacks.
+
+    Raises:
+        DomainXmlError: as `add_channels`.
+    """
+    root = parse_document(xml)
+    targets = [build_target(number) for number in numbers]
+    controllers = _build_controllers(root, choose_addresses(root, len(targets)))
+    return [etree.tostring(it, encoding="unicode") for it in controllers]
 
 
 def remove_channels(xml: str, numbers: Iterable[int]) -> str:
@@ -117,15 +134,23 @@ def _build_channels(
 ) -> list[etree._Element]:
     """Build channels, with their addresses if libvirt would not choose free ones."""
     channels = [build_channel_element(number) for number in numbers]
-    if count_hidden_consoles(root):
+    if needs_addresses(root):
         for channel, (controller, port) in zip(channels, addresses, strict=True):
             place = {"controller": str(controller), "bus": "0", "port": str(port)}
             etree.SubElement(channel, "address", {"type": "virtio-serial"} | place)
     return channels
 
 
-def _build_controller(index: int) -> etree._Element:
-    return etree.Element("controller", type="virtio-serial", index=str(index))
+def _build_controllers(
+    root: etree._Element, addresses: Sequence[Address]
+) -> list[etree._Element]:
+    """Build the controllers of addresses that the domain lacks."""
+    first = next_controller_index(root)
+    return [
+        etree.Element("controller", type="virtio-serial", index=str(index))
+        for index in sorted({it.controller for it in addresses})
+        if index >= first
+    ]
 
 
 def _append(parent: etree._Element, child: etree._Element) -> None:

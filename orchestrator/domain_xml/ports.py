@@ -4,7 +4,8 @@
 Theory of operation: a controller has `ports` ports (31 by default), of which port 0 is
 reserved for a console, so 30 channels fit. libvirt must never be asked for one more on
 a running domain: it refuses, but leaves a controller in the live XML that QEMU does not
-have (libvirt 9.0; recognizable by its missing alias).
+have (recognizable by its missing alias). libvirt continues to choose ports on such an
+**absent controller**, so beside one, channels get addresses.
 
 **Hidden consoles**: libvirt writes no address for virtio consoles, neither into the XML
 nor on QEMU's command line, and forgets them when it chooses ports for channels. QEMU
@@ -14,7 +15,8 @@ not start. So beside several consoles, channels get addresses from the highest p
 down, and on each controller as many ports stay free as there are such consoles.
 
 Source: virDomainVirtioSerialAddrNext of libvirt's domain_addr.c; QEMU's
-virtser_port_device_realize (hw/char/virtio-serial-bus.c); observed with libvirt 9.0.
+virtser_port_device_realize (hw/char/virtio-serial-bus.c); observed with libvirt 9.0
+and 11.3.
 """
 
 from __future__ import annotations
@@ -77,14 +79,25 @@ def count_hidden_consoles(root: etree._Element) -> int:
 
 
 def _count_hidden(root: etree._Element, taken: Mapping[int, set[int]]) -> int:
-    consoles = _count_without_address(root.iterfind("devices/console"))
+    consoles = len(_hidden_consoles(root))
     is_zero_taken = any(0 in ports for ports in taken.values())
     return consoles if is_zero_taken else max(0, consoles - 1)
 
 
+def has_hidden_console(root: etree._Element) -> bool:
+    """Whether any console has no address, so that QEMU chooses its controller."""
+    return bool(_hidden_consoles(root))
+
+
+def needs_addresses(root: etree._Element) -> bool:
+    """Whether libvirt would choose ports that consoles use, or that QEMU lacks."""
+    has_absent_controller = len(_indexes(root)) > len(_controllers(root))
+    return has_absent_controller or bool(count_hidden_consoles(root))
+
+
 def next_controller_index(root: etree._Element) -> int:
     """Return the index of the next controller."""
-    return max(_controllers(root), default=-1) + 1
+    return max(_indexes(root), default=-1) + 1
 
 
 def _free_ports(root: etree._Element) -> dict[int, list[int]]:
@@ -128,6 +141,21 @@ def _controllers(root: etree._Element) -> dict[int, int]:
         for item in root.iterfind("devices/controller[@type='virtio-serial']")
         if not is_live or item.find("alias") is not None
     }
+
+
+def _indexes(root: etree._Element) -> set[int]:
+    """Return the indexes of all controllers, including those that QEMU lacks."""
+    controllers = root.iterfind("devices/controller[@type='virtio-serial']")
+    return {_number(item, "index", 0) for item in controllers}
+
+
+def _hidden_consoles(root: etree._Element) -> list[etree._Element]:
+    """Return the virtio consoles without an address."""
+    return [
+        console
+        for console in root.iterfind("devices/console")
+        if _is_virtio(console) and _address(console) is None
+    ]
 
 
 def _address(device: etree._Element) -> etree._Element | None:

@@ -25,7 +25,11 @@ from orchestrator import events
 from orchestrator.config import Access
 from orchestrator.errors import HypervisorGone
 from orchestrator.hypervisor.bounded_open import OPEN_TIMEOUT_S, Opener
-from orchestrator.hypervisor.devices import attach_channels, detach_channels
+from orchestrator.hypervisor.devices import (
+    add_ports,
+    attach_channels,
+    detach_channels,
+)
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import DeviceEventCounter, EventRelay
 from orchestrator.hypervisor.libvirt_errors import is_denied, translated
@@ -68,14 +72,18 @@ class _Link:
     vcpu_times: VCpuTimes
     loss: str = ""
     """Why it ended; empty while it is open."""
+    users: int = 0
+    """Calls that are using it."""
 
 
 class Hypervisor:
     """The daemon's access to libvirt.
 
     Synchronization: any thread may call. A call runs in the calling thread and may
-    block for 30 s (20 s if libvirtd hangs). The lock guards one pointer and is never
-    held across a libvirt call.
+    block for 30 s (20 s if libvirtd hangs). The lock guards the current connection and
+    the count of calls that use one, and is never held across a libvirt call. libvirt
+    frees a connection when it is closed, also below a call of another thread, so the
+    connecting thread closes it when the last call has returned.
     """
 
     def __init__(
@@ -108,7 +116,8 @@ class Hypervisor:
         self._opener = Opener(self.uri, timeout_s=open_timeout_s)
         self._xml_cache = ParsedXmlCache()
         self._device_events = DeviceEventCounter()
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
+        """Notified when no call uses a connection any more."""
         self._link: _Link | None = None
         self._connects = 0
         self._reported_reason = ""
@@ -138,12 +147,11 @@ class Hypervisor:
             HypervisorGone: not connected.
             HypervisorError: libvirt refused.
         """
-        link = self._require_link()
-        with translated():
+        with self._using_link() as link, translated():
             domains = link.connection.listAllDomains(0)
             uuids = tuple(DomainId(domain.UUIDString()) for domain in domains)
-        self._xml_cache.keep(uuids)
-        link.vcpu_times.keep(uuids)
+            self._xml_cache.keep(uuids)
+            link.vcpu_times.keep(uuids)
         return uuids
 
     def describe(self, uuid: DomainId) -> DomainSpec:
@@ -155,8 +163,8 @@ class Hypervisor:
             HypervisorError: libvirt refused.
             DomainXmlError: invalid XML.
         """
-        with translated():
-            return read_domain_spec(self._connection(), uuid, self._xml_cache)
+        with self._using_link() as link, translated():
+            return read_domain_spec(link.connection, uuid, self._xml_cache)
 
     def vcpu_times(self, uuid: DomainId) -> dict[int, int]:
         """Return the run time of each vCPU of a domain, in nanoseconds.
@@ -166,8 +174,8 @@ class Hypervisor:
             HypervisorGone: not connected.
             HypervisorError: it is not running, or libvirt refused.
         """
-        with translated():
-            return self._require_link().vcpu_times.read(uuid)
+        with self._using_link() as link, translated():
+            return link.vcpu_times.read(uuid)
 
     def vcpu_times_together(
         self, uuids: Collection[DomainId]
@@ -181,8 +189,8 @@ class Hypervisor:
             HypervisorGone: not connected.
             HypervisorError: libvirt refused.
         """
-        with translated():
-            return self._require_link().vcpu_times.read_together(uuids)
+        with self._using_link() as link, translated():
+            return link.vcpu_times.read_together(uuids)
 
     def attach_channels(
         self, uuid: DomainId, live: Iterable[int], config: Iterable[int]
@@ -209,6 +217,21 @@ class Hypervisor:
                 frozenset(config),
                 self._device_events,
             )
+
+    def add_ports(self, uuid: DomainId, numbers: Iterable[int]) -> str:
+        """Plug controllers into a running domain, so that these channels fit.
+
+        Returns:
+            Why it cannot take another controller, for people; empty: the channels fit.
+
+        Raises:
+            DomainGone: no such domain (any more).
+            HypervisorGone: not connected.
+            HypervisorError: it is not running, or libvirt is busy with it; try again.
+            DomainXmlError: invalid XML, or an invalid channel number.
+        """
+        with translated(), self._open_for_change() as connection:
+            return add_ports(connection, uuid, frozenset(numbers))
 
     def detach_channels(
         self, uuid: DomainId, live: Iterable[int], config: Iterable[int]
@@ -246,9 +269,8 @@ class Hypervisor:
             HypervisorGone: not connected.
             HypervisorError: it is not running, or libvirt refused.
         """
-        link = self._require_link()
-        if not link.is_read_only:
-            with translated():
+        with self._using_link() as link, translated():
+            if not link.is_read_only:
                 domain = link.connection.lookupByUUIDString(uuid)
                 write_guest_policies(domain, policies)
 
@@ -270,15 +292,24 @@ class Hypervisor:
         if self._thread.is_alive() and link is not None:
             _abandon(link.connection)
 
-    def _connection(self) -> libvirt.virConnect:
-        return self._require_link().connection
+    @contextmanager
+    def _using_link(self) -> Iterator[_Link]:
+        """Use the connection, which is not closed before the end of the block.
 
-    def _require_link(self) -> _Link:
+        Raises:
+            HypervisorGone: not connected.
+        """
         with self._guard:
             link = self._link
-        if link is None:
-            raise HypervisorGone(f"not connected to {self.uri}")
-        return link
+            if link is None:
+                raise HypervisorGone(f"not connected to {self.uri}")
+            link.users += 1
+        try:
+            yield link
+        finally:
+            with self._guard:
+                link.users -= 1
+                self._guard.notify_all()
 
     @contextmanager
     def _open_for_change(self) -> Iterator[libvirt.virConnect]:
@@ -291,10 +322,10 @@ class Hypervisor:
         directly: it serves all calls at once, and can be opened only some fifteen times
         (measured with libvirt 9.0).
         """
-        link = self._require_link()
-        if is_in_process(self.uri) and not link.is_read_only:
-            yield link.connection
-            return
+        with self._using_link() as link:
+            if is_in_process(self.uri) and not link.is_read_only:
+                yield link.connection
+                return
         connection = self._opener.open()
         try:
             self._keep_alive(connection)
@@ -335,6 +366,9 @@ class Hypervisor:
         if not self._is_closing:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self._post(events.LibvirtLost(link.loss, now))
+        with self._guard:
+            # Calls over a lost connection return at once.
+            self._guard.wait_for(lambda: not link.users)
         _discard(link)
 
     def _try_to_connect(self) -> _Link | None:

@@ -79,11 +79,11 @@ class Description:
         self.set_metadata(NOTE_PREFIX, NOTE_URI, build_note(note))
 
     def attach(self, element: str) -> None:
-        """Attach one channel; libvirt may add controllers to a definition for it."""
+        """Attach one device; libvirt may add controllers to a definition for it."""
         self.domain.attachDeviceFlags(element, self.flag)
 
     def list_controllers(self) -> frozenset[str]:
-        """List the controllers of a definition; a running domain never gets others."""
+        """List the controllers of a definition; those of a running domain stay."""
         return frozenset() if self.is_live else list_controllers(self.read_xml())
 
     def note_controllers(self, before: frozenset[str]) -> None:

@@ -10,9 +10,12 @@ ends with the domain, so even if this process dies, only noted channels are deta
 
 libvirt is never asked for more channels than there are free ports (see
 `domain_xml.ports`): it refuses, but leaves a controller in the live XML that QEMU does
-not have.
+not have. So a running domain gets another controller first, if libvirt can plug one in.
+Whether it can depends on libvirt (9.0 cannot, 11.3 can) and on the domain (ACPI, a free
+PCI slot), so it is tried (decision 0050).
 
-Source: virDomainAttachDeviceFlags, virDomainDetachDeviceFlags, virDomainSetMetadata.
+Source: virDomainAttachDeviceFlags, virDomainDetachDeviceFlags, virDomainSetMetadata,
+qemuDomainAttachControllerDevice.
 """
 
 from __future__ import annotations
@@ -24,10 +27,15 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from orchestrator.domain_xml.edit import build_further_channels
+from orchestrator.domain_xml.controllers import find_plug_obstacle
+from orchestrator.domain_xml.edit import (
+    build_further_channels,
+    build_further_controllers,
+)
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainXmlError, HypervisorError
 from orchestrator.hypervisor.descriptions import Description, Scope, descriptions_of
+from orchestrator.hypervisor.libvirt_errors import is_lost
 from orchestrator.onboarding.plan import plan_onboarding
 
 if TYPE_CHECKING:
@@ -148,14 +156,70 @@ def detach_from(
             description.update_note()
 
 
-def lack_of_ports(plan: ChannelPlan) -> HypervisorError:
-    """Return the error that a running domain has too few free ports for a plan."""
+def add_ports(
+    connection: libvirt.virConnect, uuid: DomainId, numbers: frozenset[int]
+) -> str:
+    """Plug controllers into the running domain, so that channels for a rule fit.
+
+    Args:
+        connection: read-write.
+        uuid: the domain.
+        numbers: channels that the running domain should have.
+
+    Returns:
+        As `add_ports_to`.
+
+    Raises:
+        libvirt.libvirtError: as `add_ports_to`.
+        HypervisorError: the domain is not running.
+        DomainXmlError: invalid channel number, or invalid XML from libvirt.
+    """
+    [running] = descriptions_of(connection.lookupByUUIDString(uuid), Scope.LIVE)
+    return add_ports_to(running, numbers)
+
+
+def add_ports_to(running: Description, numbers: frozenset[int]) -> str:
+    """Plug controllers into a running domain, so that channels fit.
+
+    What was plugged in stays until the domain is powered off.
+
+    Returns:
+        Why the running domain cannot take another controller, for people; empty: there
+        are ports for all of the channels.
+
+    Raises:
+        libvirt.libvirtError: libvirt does not answer, or is busy with the domain; try
+            again.
+        DomainXmlError: invalid channel number, or invalid XML from libvirt.
+    """
+    xml = running.read_xml()
+    controllers = build_further_controllers(xml, numbers - parse_domain(xml).numbers)
+    obstacle = find_plug_obstacle(xml) if controllers else ""
+    try:
+        for element in () if obstacle else controllers:
+            running.attach(element)
+    except libvirt.libvirtError as error:
+        is_busy = error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT
+        if is_busy or is_lost(error):
+            raise
+        obstacle = str(error).removesuffix(".")
+    return obstacle
+
+
+def lack_of_ports(plan: ChannelPlan, obstacle: str = "") -> HypervisorError:
+    """Return the error that a running domain has too few free ports for a plan.
+
+    Args:
+        plan: the plan.
+        obstacle: why it cannot take another controller; empty: not known.
+    """
     free, missing = len(plan.attach), len(plan.attach) + len(plan.waiting)
     return HypervisorError(
         "not enough virtio-serial ports in the running domain:"
-        f" {missing} needed, {free} free",
+        f" {missing} needed, {free} free"
+        + (f", and it cannot take another controller ({obstacle})" * bool(obstacle)),
         hint="attach fewer channels, or use --config and then power the domain off and"
-        " on: a running domain cannot take another controller",
+        " on",
     )
 
 

@@ -14,7 +14,12 @@ import libvirt
 
 from orchestrator.domain_xml.edit import add_channels, remove_channels
 from orchestrator.hypervisor.descriptions import Scope, descriptions_of
-from orchestrator.hypervisor.devices import attach_to, detach_from, lack_of_ports
+from orchestrator.hypervisor.devices import (
+    add_ports_to,
+    attach_to,
+    detach_from,
+    lack_of_ports,
+)
 from orchestrator.onboarding.plan import (
     ChannelPlan,
     plan_offboarding,
@@ -38,8 +43,8 @@ class Change:
     config: tuple[int, ...] = ()
     """Channels that were added to or removed from the definition."""
     waiting: tuple[int, ...] = ()
-    """Channels for which the running domain has no free port; it gets them when it is
-    powered off and started again."""
+    """Channels for which the running domain has no free port, and cannot get one; it
+    gets them when it is powered off and started again."""
     obstacle: str = ""
     """Why channels are waiting; empty if none is."""
     by_rule: tuple[int, ...] = ()
@@ -73,24 +78,26 @@ def onboard(
     Args:
         domain: running or not.
         numbers: channels that it should have; None: one for each vCPU.
-        scope: where. With ALL, a running domain gets as many as it has free ports,
-            lowest numbers first, and the others at its next start. With any other
-            scope it gets all of them or none.
+        scope: where. With ALL, a running domain that cannot take another controller
+            gets as many as it has free ports, lowest numbers first, and the others at
+            its next start. With any other scope it gets all of them or none.
         events: incremented at each device event.
 
     Raises:
-        libvirt.libvirtError: libvirt refused; everything is undone.
+        libvirt.libvirtError: libvirt refused; everything is undone, except that a
+            controller that was plugged into the running domain stays.
         HypervisorError: the domain has no such description, or not enough free ports.
         DomainXmlError: invalid XML, or an invalid channel number.
     """
-    plans = _plan_onboarding(domain, numbers, scope)
+    obstacle = _add_ports(domain, numbers, scope)
+    plans = _plan_onboarding(domain, numbers, scope, obstacle)
     attach_to({each: frozenset(plan.attach) for each, plan in plans.items()}, events)
     live, config = _by_description(plans)
     return Change(
         live=live.attach,
         config=config.attach,
         waiting=live.waiting,
-        obstacle=str(lack_of_ports(live)) if live.waiting else "",
+        obstacle=str(lack_of_ports(live, obstacle)) if live.waiting else "",
         has_saved_state=_has_saved_state(domain),
     )
 
@@ -131,7 +138,10 @@ def offboard(
 def preview_onboard(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
 ) -> tuple[Preview, ...]:
-    """Return what `onboard` would change; libvirt adds the addresses later.
+    """Return what `onboard` would change without controllers for the running domain.
+
+    Whether libvirt can plug one in is not known before it is tried. It adds the
+    addresses later.
 
     Raises:
         libvirt.libvirtError: libvirt refused.
@@ -179,10 +189,36 @@ def _preview(
     )
 
 
-def _plan_onboarding(
+def _add_ports(
     domain: libvirt.virDomain, numbers: frozenset[int] | None, scope: Scope
+) -> str:
+    """Plug controllers into the running domain if it lacks ports.
+
+    Returns:
+        Why it cannot take another one; empty: it has ports, or it is not to be changed.
+    """
+    for description in descriptions_of(domain, scope):
+        if description.is_live:
+            plan = plan_onboarding(_channels_of(description), numbers, is_live=True)
+            if plan.waiting:
+                return add_ports_to(description, frozenset(plan.attach + plan.waiting))
+    return ""
+
+
+def _plan_onboarding(
+    domain: libvirt.virDomain,
+    numbers: frozenset[int] | None,
+    scope: Scope,
+    obstacle: str = "",
 ) -> dict[Description, ChannelPlan]:
     """Plan for each description, the running domain first.
+
+    Args:
+        domain: running or not.
+        numbers: channels that it should have; None: one for each vCPU.
+        scope: where.
+        obstacle: why the running domain cannot take another controller, if it was
+            tried.
 
     Raises:
         HypervisorError: not enough free ports, and no definition to fall back on.
@@ -195,7 +231,7 @@ def _plan_onboarding(
     may_wait = scope is Scope.ALL and len(descriptions) > 1
     for plan in plans.values():
         if plan.waiting and not may_wait:
-            raise lack_of_ports(plan)
+            raise lack_of_ports(plan, obstacle)
     return plans
 
 

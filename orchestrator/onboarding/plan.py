@@ -4,8 +4,9 @@
 Theory of operation: a plan is the difference between the channels that a description
 should have and those that it has. The running domain takes as many channels as its
 virtio-serial controllers have free ports, the lowest numbers first; the others wait for
-the next start. A definition takes all of them, because libvirt adds controllers to it.
-Detaching comes first, so that the ports it frees count as free.
+another controller or for the next start. A definition takes all of them, because
+libvirt adds controllers to it. Detaching comes first, so that the ports it frees count
+as free.
 
 A plan never touches a channel that onboarding did not attach, and once it is carried
 out, the next plan changes nothing.
@@ -36,7 +37,8 @@ class ChannelPlan:
     attach: tuple[int, ...] = ()
     """Missing channels for which there is room."""
     waiting: tuple[int, ...] = ()
-    """Missing channels without a free port; the domain gets them at its next start."""
+    """Missing channels without a free port; the domain gets them with another
+    controller, or at its next start."""
 
     @property
     def is_empty(self) -> bool:

@@ -119,6 +119,7 @@ class Performer:
             actions.ListDomains: self._list_domains,
             actions.DescribeDomain: self._describe,
             actions.AttachChannels: self._attach,
+            actions.AddPorts: self._add_ports,
             actions.DetachChannels: self._detach,
             actions.ConnectChannel: connector.connect_later,
             actions.EndPortSession: PortSessions(monitor, policy_runner, post).end,
@@ -199,31 +200,39 @@ class Performer:
             self._post(events.DomainUndescribed(uuid, str(error)))
 
     def _attach(self, action: actions.AttachChannels) -> None:
-        wanted = (action.uuid, action.live, action.config)
-        done = events.ChannelsAttached(*wanted)
-        call = partial(self._hypervisor.attach_channels, *wanted)
-        work = partial(self._work_onboard, call, done)
+        def attach() -> events.Event:
+            wanted = (action.uuid, action.live, action.config)
+            self._hypervisor.attach_channels(*wanted)
+            return events.ChannelsAttached(*wanted)
+
+        work = partial(self._work_onboard, action.uuid, attach)
         self._domain_calls.submit(action.uuid, "attach", work)
 
+    def _add_ports(self, action: actions.AddPorts) -> None:
+        def add() -> events.Event:
+            obstacle = self._hypervisor.add_ports(action.uuid, action.channels)
+            return events.PortsAdded(action.uuid, obstacle)
+
+        work = partial(self._work_onboard, action.uuid, add)
+        self._domain_calls.submit(action.uuid, "add ports", work)
+
     def _detach(self, action: actions.DetachChannels) -> None:
-        unwanted = (action.uuid, action.live, action.config)
-        done = events.ChannelsDetached(*unwanted)
-        call = partial(self._hypervisor.detach_channels, *unwanted)
-        work = partial(self._work_onboard, call, done)
+        def detach() -> events.Event:
+            unwanted = (action.uuid, action.live, action.config)
+            self._hypervisor.detach_channels(*unwanted)
+            return events.ChannelsDetached(*unwanted)
+
+        work = partial(self._work_onboard, action.uuid, detach)
         self._domain_calls.submit(action.uuid, "detach", work)
 
-    def _work_onboard(
-        self,
-        call: Callable[[], object],
-        done: events.ChannelsAttached | events.ChannelsDetached,
-    ) -> None:
+    def _work_onboard(self, uuid: DomainId, change: Callable[[], events.Event]) -> None:
         try:
-            call()
+            outcome = change()
         except VmpowerError as error:
             is_final = not isinstance(error, HypervisorGone)
-            self._post(events.OnboardingFailed(done.uuid, str(error), is_final))
+            self._post(events.OnboardingFailed(uuid, str(error), is_final))
         else:
-            self._post(done)
+            self._post(outcome)
 
     # channels
 

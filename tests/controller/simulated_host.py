@@ -42,6 +42,7 @@ SLOW = (
     | a.ListDomains
     | a.DescribeDomain
     | a.AttachChannels
+    | a.AddPorts
     | a.DetachChannels
     | a.ConnectChannel
     | a.PrepareGroup
@@ -87,6 +88,8 @@ class SimulatedHost:
     """Domains to which nothing can be attached, and from which nothing detached."""
     stubborn_live: set[DomainId] = field(default_factory=set)
     """Domains that refuse it while they run, but whose definition can be changed."""
+    takes_controllers: bool = False
+    """Whether libvirt can plug a virtio-serial controller into a running domain."""
     is_monitor_up: bool = False
     now_ns: int = NOW_NS
     """What the monotonic clock says."""
@@ -201,6 +204,8 @@ class SimulatedHost:
                 return [e.MonitorStarted()]
             case a.AttachChannels() | a.DetachChannels():
                 return self._change_channels(action)
+            case a.AddPorts():
+                return self._add_ports(action)
             case a.UpdatePolicySubject() | a.ForgetPolicySubject():
                 return self._perform_subject(action)
             case (
@@ -331,12 +336,31 @@ class SimulatedHost:
         definition = spec.definition and change(spec.definition, config)
         if definition and definition.free_ports < 0:
             # In a definition, libvirt adds controllers by itself.
-            missing = -(definition.free_ports // 30) * 30
-            free_ports = definition.free_ports + missing
-            definition = replace(definition, free_ports=free_ports)
+            definition = _with_ports(definition)
         self.domains[uuid] = with_sides(spec, live, definition)
         done = e.ChannelsAttached if is_gain else e.ChannelsDetached
         return [done(uuid, action.live, action.config)]
+
+    def _add_ports(self, action: a.AddPorts) -> list[e.Event]:
+        """Plug in as many controllers as are needed, if libvirt can."""
+        uuid = action.uuid
+        spec = self.domains.get(uuid)
+        if spec is None or spec.live is None or uuid in self.stubborn:
+            return [e.OnboardingFailed(uuid, "not running, or busy")]
+        if not self.takes_controllers:
+            return [e.PortsAdded(uuid, "cannot be hot plugged")]
+        live = spec.live
+        short = _gain(live, frozenset(action.channels))
+        added = _with_ports(short).free_ports - short.free_ports
+        live = replace(live, free_ports=live.free_ports + added)
+        self.domains[uuid] = with_sides(spec, live, spec.definition)
+        return [e.PortsAdded(uuid)]
+
+
+def _with_ports(held: DomainChannels) -> DomainChannels:
+    """Add controllers for the ports that are lacking."""
+    missing = max(0, -(held.free_ports // 30)) * 30
+    return replace(held, free_ports=held.free_ports + missing)
 
 
 def _gain(held: DomainChannels, numbers: frozenset[int]) -> DomainChannels:

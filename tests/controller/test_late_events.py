@@ -36,6 +36,7 @@ def served() -> SimulatedHost:
     [
         e.ChannelsAttached(GONE, (0,), (0,)),
         e.ChannelsDetached(GONE, (0,), (0,)),
+        e.PortsAdded(GONE),
         e.OnboardingFailed(GONE, "refused"),
         e.ChannelSwitched(GONE, 0, is_enabled=False),
         e.GuestPortChanged(GONE, "channel0", is_open=False, at_ns=1),

@@ -121,6 +121,69 @@ def test_as_many_as_fit_are_attached_and_the_rest_is_reported_once(
     assert host.inventory.domains[spec.uuid].onboarding.problem == ""
 
 
+@pytest.mark.parametrize("ports", [0, 1])
+def test_a_running_domain_gets_a_controller_where_libvirt_can_plug_one_in(
+    ports: int,
+) -> None:
+    host = listed(spec := bare(ports=ports))
+    host.takes_controllers = True
+    host.settle()
+    assert held(host, spec.uuid) == (BOTH, BOTH)
+    assert host.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
+    live, config = "attached to the running domain", "added to its definition"
+    assert reported(host) == [
+        "virtio-serial controller added to the running domain",
+        f"channels 0-1 {live}; channels 0-1 {config}",
+    ]
+    assert host.inventory.domains[spec.uuid].onboarding.problem == ""
+
+
+def test_a_controller_is_requested_once_in_a_run_if_libvirt_cannot_plug_it_in() -> None:
+    host = settled(spec := bare(ports=1))
+    uuid = spec.uuid
+    for _ in range(3):
+        decided = host.tell(e.DomainDescribed(host.domains[uuid], NOW_NS))
+        assert not any(isinstance(action, a.AddPorts) for action in decided)
+    record = host.inventory.domains[uuid].onboarding
+    assert "another virtio-serial controller (cannot be hot plugged)" in record.problem
+    assert record.attempts <= 1, "it is no failed attempt"
+    host.takes_controllers = True
+    host.tell(e.LibvirtConnected())
+    host.settle()
+    assert held(host, uuid) == (BOTH, BOTH)
+    assert host.inventory.domains[uuid].onboarding.problem == ""
+
+
+def test_a_tool_that_takes_each_added_port_is_not_fought_forever() -> None:
+    host = listed(spec := bare(ports=0))
+    host.takes_controllers = True
+    added = 0
+    for _ in range(300):
+        while host.to_do:
+            is_adding = isinstance(host.to_do[0], a.AddPorts)
+            host.step(0)
+            host.hear()
+            if is_adding:
+                added += 1
+                host.domains[spec.uuid] = spec
+        host.tell(e.ResyncDue())
+    assert added == MAX_ATTEMPTS
+    assert "another program" in host.inventory.domains[spec.uuid].onboarding.problem
+
+
+def test_a_domain_that_is_busy_gets_its_controller_later() -> None:
+    host = listed(spec := bare(ports=0))
+    host.takes_controllers = True
+    host.stubborn.add(spec.uuid)
+    host.settle()
+    assert "busy" in host.inventory.domains[spec.uuid].onboarding.problem
+    host.stubborn.clear()
+    for _ in range(4):
+        host.tell(e.ResyncDue())
+        host.settle()
+    assert held(host, spec.uuid) == (BOTH, BOTH)
+
+
 def test_a_waiting_channel_is_attached_when_a_port_becomes_free() -> None:
     host = settled(spec := bare(ports=1))
     assert held(host, spec.uuid) == (frozenset({0}), BOTH)

@@ -158,8 +158,10 @@ class Onboarding(RuleBasedStateMachine):
         change = self.host.stubborn.add if is_stubborn else self.host.stubborn.discard
         change(uuid)
 
-    @rule()
-    def restart_libvirt(self) -> None:
+    @rule(takes_controllers=st.booleans())
+    def restart_libvirt(self, *, takes_controllers: bool) -> None:
+        """Another version can plug in controllers, or cannot."""
+        self.host.takes_controllers = takes_controllers
         self.host.tell(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
         self.host.tell(e.LibvirtConnected())
 
@@ -207,6 +209,7 @@ class Onboarding(RuleBasedStateMachine):
             )
             assert lacking
             assert not spec.live.free_ports
+            assert not self.host.takes_controllers
             assert "no free port for channel" in problem
 
     def _check_foreign_channels(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.control.client import ControlClient
 from orchestrator.domain_xml import metadata
+from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.values.domain_settings import DomainSettings
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.guest import AGENT_TARGET, Guest, GuestSpec
@@ -254,10 +255,19 @@ def test_a_read_only_connection_is_enough(
         daemon.wait_for_channel(guest.name, 0, "open")
         guest.talker.run("open:0")
         assert request(guest, MIN) == "ack"
-        # Without the event, the live XML shows the closed port at the resync.
         daemon.wait_for(lambda status: requested_khz(status, guest) == 1_200_000)
+        # Without the event, only the live XML shows that the port was opened, with
+        # QEMU's delay, and then that it is closed.
+        wait_for(lambda: is_open(guest), "libvirt shows the open port")
+        set_policy(guest, "<policy mode='observe'/>")
+        daemon.wait_for(lambda s: (d := shown(s, guest)) and d["mode"] == "observe")
         guest.talker.run("close:0")
         daemon.wait_for(lambda status: requested_khz(status, guest) is None)
+
+
+def is_open(guest: Guest) -> bool | None:
+    [channel] = parse_domain(guest.domain.XMLDesc()).channels
+    return channel.is_guest_connected
 
 
 def test_a_rule_attaches_working_channels_to_a_running_guest(

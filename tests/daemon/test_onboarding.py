@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,22 +52,54 @@ def test_the_daemon_keeps_channels_that_an_operator_added(
     guest.remove()
 
 
+# 30 ports: 27 have another purpose, and one is the rig's.
+OTHERS = "".join(
+    "<channel type='unix'><source mode='bind'/>"
+    f"<target type='virtio' name='other.{number}'/></channel>"
+    for number in range(27)
+)
+CONSOLE = "<console type='pty'><target type='virtio'/></console>"
+FULL = GuestSpec(
+    name="full",
+    channels=(),
+    vcpus=3,
+    pins={0: "0", 1: "1", 2: "1"},
+    memory_mib=256,  # Linux allocates 512 KiB for each port
+    machine="pc",
+    extra_devices=OTHERS,
+)
+
+
+def test_a_running_guest_uses_a_channel_of_a_controller_that_was_plugged_in(
+    system_host: SystemHost, tree: CpuTree
+) -> None:
+    """Where libvirt can plug one in (Debian 13); otherwise (Debian 12) it waits."""
+    can_plug = system_host.can_plug_controllers()
+    guest = system_host.start(FULL)
+    assert guest.talker.run("say:up") is not None
+    with DaemonProcess(
+        system_host.uri, tree.root, config=RULE.format("full*"), resync_s=1.0
+    ) as daemon:
+        for number in (0, 1):
+            daemon.wait_for_channel(guest.name, number, "open")
+        if can_plug:
+            daemon.wait_for_channel(guest.name, 2, "open")
+            # The guest's kernel finds the controller a moment later.
+            wait_for(lambda: guest.talker.run("open:2") == "ok", "the port is there")
+            assert guest.talker.request(2, 3) == "ack"
+            assert daemon.domain(guest.name)["problems"] == []
+        else:
+            (problem,) = daemon.domain(guest.name)["problems"]
+            assert "no free port for channel 2 in the running domain" in problem
+            assert "cannot be hot plugged" in problem
+    guest.remove()
+
+
 def test_channels_that_do_not_fit_into_a_running_guest_wait_for_its_next_start(
     system_host: SystemHost, tree: CpuTree
 ) -> None:
-    # 30 ports: 27 have another purpose, and one is the rig's.
-    others = "".join(
-        "<channel type='unix'><source mode='bind'/>"
-        f"<target type='virtio' name='other.{number}'/></channel>"
-        for number in range(27)
-    )
-    spec = GuestSpec(
-        name="full",
-        channels=(),
-        vcpus=3,
-        pins={0: "0", 1: "1", 2: "1"},
-        extra_devices=others,
-    )
+    # Beside this console, no running domain may get another controller.
+    spec = replace(FULL, extra_devices=CONSOLE + OTHERS)
     guest = system_host.start(spec)
     assert guest.talker.run("say:up") is not None
     with DaemonProcess(

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
-from orchestrator.domain_xml.controllers import find_idle_controller, list_controllers
+import pytest
+
+from orchestrator.domain_xml.controllers import (
+    find_idle_controller,
+    find_plug_obstacle,
+    list_controllers,
+)
 from tests.domain_xml.domains import domain_xml
 
 SERIAL = "<controller type='virtio-serial' index='0'>{}</controller>"
 AT_BUS_4 = "<address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/>"
 SERIAL_AT_BUS_4 = SERIAL.format(AT_BUS_4)
 ROOT_PORT = "<controller type='pci' index='{}' model='pcie-root-port'/>"
+CONSOLE = "<console type='pty'><target type='{}'/>{}</console>"
+AT_PORT_0 = "<address type='virtio-serial' controller='0' bus='0' port='0'/>"
 USB = "<controller type='usb' index='0'/>"
 CHANNEL = (
     "<channel type='unix'><target type='virtio' name='a'/>"
@@ -60,3 +68,19 @@ def test_an_address_without_a_number_uses_nothing() -> None:
     nameless = "<controller type='pci' index='x'/>"
     assert find_idle_controller(domain_xml(ROOT_PORT.format(4), odd), ["pci:4"])
     assert find_idle_controller(domain_xml(nameless), ["pci:x"])
+
+
+@pytest.mark.parametrize(
+    ("console", "is_obstacle"),
+    [
+        (CONSOLE.format("virtio", ""), True),
+        (CONSOLE.format("virtio", AT_PORT_0), False),
+        (CONSOLE.format("serial", ""), False),
+        ("", False),
+    ],
+)
+def test_beside_a_console_that_qemu_places_no_controller_is_plugged_in(
+    console: str, *, is_obstacle: bool
+) -> None:
+    """It would be restored from a saved state on the new controller."""
+    assert bool(find_plug_obstacle(domain_xml(SERIAL, console))) is is_obstacle

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from orchestrator.domain_xml.channel import build_channel
-from orchestrator.domain_xml.edit import add_channels, build_further_channels
+from orchestrator.domain_xml.edit import (
+    add_channels,
+    build_further_channels,
+    build_further_controllers,
+)
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainXmlError
 from tests.domain_xml.domains import domain_xml
@@ -64,12 +68,46 @@ def test_a_controller_is_added_before_the_consoles_lack_ports() -> None:
 
 
 def test_a_running_domain_gets_channels_at_ports_that_no_console_has() -> None:
-    alias = "<alias name='virtio-serial0'/>"
-    controller = f"<controller type='virtio-serial' index='0'>{alias}</controller>"
-    elements = build_further_channels(domain_xml(controller, CONSOLE, CONSOLE), {0, 3})
+    xml = domain_xml(live_controller(0), CONSOLE, CONSOLE)
+    elements = build_further_channels(xml, {0, 3})
     addresses = [etree.fromstring(it).find("address") for it in elements.values()]
     assert [it is not None and it.get("port") for it in addresses] == ["30", "29"]
     assert list(elements) == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("count", "indexes"), [(0, []), (30, []), (31, ["1"]), (61, ["1", "2"])]
+)
+def test_controllers_are_built_for_channels_that_do_not_fit(
+    count: int, indexes: list[str]
+) -> None:
+    xml = domain_xml(live_controller(0))
+    elements = build_further_controllers(xml, range(count))
+    assert [etree.fromstring(it).get("index") for it in elements] == indexes
+
+
+def test_no_controller_is_built_for_a_channel_that_no_guest_can_use() -> None:
+    with pytest.raises(DomainXmlError, match="above 1279"):
+        build_further_controllers(domain_xml(), [5000])
+
+
+def test_beside_a_controller_that_qemu_lacks_others_are_built_and_used() -> None:
+    """Of an absent one, libvirt would choose ports."""
+    absent = "<controller type='virtio-serial' index='1'/>"
+    full = live_controller(0, ports=1)
+    xml = domain_xml(full, absent)
+    [element] = build_further_controllers(xml, [0])
+    assert etree.fromstring(element).get("index") == "2"
+    channels = build_further_channels(domain_xml(full, absent, live_controller(2)), [0])
+    address = etree.fromstring(channels[0]).find("address")
+    assert address is not None
+    assert address.get("controller") == "2"
+
+
+def live_controller(index: int, ports: int = 31) -> str:
+    alias = f"<alias name='virtio-serial{index}'/>"
+    head = f"<controller type='virtio-serial' index='{index}' ports='{ports}'>"
+    return f"{head}{alias}</controller>"
 
 
 @pytest.mark.parametrize("devices", [(), (CONSOLE,)])

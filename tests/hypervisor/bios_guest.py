@@ -21,12 +21,17 @@ CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 
 
 def definition(
-    devices: str = CONTROLLER, *, name: str = "guest", vcpus: str = "<vcpu>2</vcpu>"
+    devices: str = CONTROLLER,
+    *,
+    name: str = "guest",
+    vcpus: str = "<vcpu>2</vcpu>",
+    features: str = "",
 ) -> str:
     return (
         f"<domain type='qemu'><name>{name}</name><uuid>{UUID}</uuid>"
         f"<memory unit='MiB'>32</memory>{vcpus}"
         "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+        f"<features>{features}</features>"
         f"<devices>{devices}<memballoon model='none'/></devices></domain>"
     )
 

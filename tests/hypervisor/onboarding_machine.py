@@ -190,6 +190,8 @@ class OnboardingMachine(RuleBasedStateMachine):
                     return [e.DomainVanished(uuid)]
             case a.AttachChannels() | a.DetachChannels():
                 return [self._change(action)]
+            case a.AddPorts(uuid, channels):
+                return [self._add_ports(uuid, channels)]
             case _:
                 return []
 
@@ -207,6 +209,12 @@ class OnboardingMachine(RuleBasedStateMachine):
                     "a failed change was not undone completely"
                 )
             return e.OnboardingFailed(action.uuid, str(error))
+
+    def _add_ports(self, uuid: DomainId, channels: tuple[int, ...]) -> e.Event:
+        try:
+            return e.PortsAdded(uuid, self.hypervisor.add_ports(uuid, channels))
+        except VmpowerError as error:
+            return e.OnboardingFailed(uuid, str(error))
 
     def _check(self, spec: DomainSpec) -> None:
         decides = find_rule(self.inventory.config, spec)

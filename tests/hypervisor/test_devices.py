@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -12,6 +14,7 @@ import pytest
 
 from examples.guests.embed import EmbedRoot
 from orchestrator.config import Access
+from orchestrator.domain_xml.channel import build_target
 from orchestrator.domain_xml.note import NOTE_URI
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor.connection import Hypervisor
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
     from tests.rig.libvirtd import SessionHost
 
 pytestmark = pytest.mark.rig
+
+ACPI = "<acpi/>"
+CONSOLE = "<console type='pty'><target type='virtio'/></console>"
+FULL = "<controller type='virtio-serial' index='0' ports='1'/>"
 
 
 def test_channels_are_attached_to_the_domain_and_its_definition(
@@ -165,6 +172,73 @@ def test_a_domain_without_a_controller_has_to_be_powered_off(
     assert guest.notes() == (set(), set())
 
 
+def test_a_running_domain_gets_ports_where_libvirt_can_plug_in_a_controller(
+    hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
+) -> None:
+    """Debian 13's libvirt can, Debian 12's cannot."""
+    can_plug = session_host.can_plug_controllers()
+    guest.start(definition(devices="", features=ACPI))
+    obstacle = hypervisor.add_ports(UUID, range(31))
+    assert bool(obstacle) is not can_plug
+    if not can_plug:
+        assert "cannot be hot plugged" in obstacle
+        assert free_ports(hypervisor) == 0
+        return
+    assert free_ports(hypervisor) == 60
+    hypervisor.attach_channels(UUID, range(31), [])
+    assert guest.numbers(0) == list(range(31))
+    assert hypervisor.add_ports(UUID, range(31)) == ""
+    assert free_ports(hypervisor) == 29
+    hypervisor.detach_channels(UUID, range(31), [])
+    assert guest.numbers(0) == []
+    # libvirt cannot remove a controller from a running domain.
+    assert free_ports(hypervisor) == 60
+
+
+def test_a_domain_with_added_ports_is_restored_from_its_saved_state(
+    hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
+) -> None:
+    if not session_host.can_plug_controllers():
+        pytest.skip("this libvirt cannot plug in a virtio-serial controller")
+    guest.start(definition(devices="", features=ACPI))
+    hypervisor.add_ports(UUID, [0])
+    hypervisor.attach_channels(UUID, [0], [])
+    guest.domain.managedSave(0)
+    guest.domain.create()
+    assert guest.both() == ([0], [])
+
+
+@pytest.mark.parametrize(
+    ("devices", "features", "reason"),
+    [
+        ("", "", "hot ?plug"),  # without ACPI, PCI devices cannot be plugged in
+        (FULL + CONSOLE, ACPI, "virtio console could not be restored or migrated"),
+    ],
+)
+def test_a_domain_that_cannot_take_a_controller_stays_as_it_is(
+    hypervisor: Hypervisor, guest: Guest, devices: str, features: str, reason: str
+) -> None:
+    guest.start(definition(devices, features=features))
+    before = guest.domain.XMLDesc(0)
+    assert re.search(reason, hypervisor.add_ports(UUID, [0]))
+    assert guest.domain.XMLDesc(0) == before
+
+
+def test_ports_are_added_beside_a_controller_that_qemu_lacks(
+    hypervisor: Hypervisor, guest: Guest, session_host: SessionHost
+) -> None:
+    """A request for more channels than fit makes libvirt leave one behind."""
+    if not session_host.can_plug_controllers():
+        pytest.skip("this libvirt cannot plug in a virtio-serial controller")
+    guest.start(definition(FULL, features=ACPI))
+    with pytest.raises(libvirt.libvirtError):
+        guest.domain.attachDeviceFlags(channel(7), LIVE)
+    assert "<controller type='virtio-serial' index='1'/>" in guest.domain.XMLDesc(0)
+    assert hypervisor.add_ports(UUID, [0]) == ""
+    hypervisor.attach_channels(UUID, [0], [])
+    assert guest.numbers(0) == [0]
+
+
 def test_the_thirtieth_channel_is_the_last_and_no_more_are_requested(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
@@ -182,17 +256,13 @@ def test_the_thirtieth_channel_is_the_last_and_no_more_are_requested(
 def test_a_live_refusal_in_the_middle_undoes_everything(
     hypervisor: Hypervisor, guest: Guest
 ) -> None:
-    guest.start(definition(CONTROLLER + channel(1), name="n"))
+    guest.start(definition(CONTROLLER + channel(0)))
     [present] = hypervisor.describe(UUID).channels
-    # A name so long that a path with one digit fits, and one with four does not. In
-    # paths, libvirt shortens names to 20 letters.
-    name = "n" * min(20, 108 - len(present.path or ""))
-    assert 105 <= len(present.path or "") + len(name) - 1 <= 107
-    guest.end()
-    guest.start(definition(name=name))
-    with pytest.raises(HypervisorError, match="too long"):
-        hypervisor.attach_channels(UUID, [1, 2, 1000], [1, 2, 1000])
-    assert guest.both() == ([], [])
+    # Where a directory is, libvirt cannot create a socket.
+    Path(present.path or "").with_name(build_target(2)).mkdir()
+    with pytest.raises(HypervisorError, match=r"poweragent\.2"):
+        hypervisor.attach_channels(UUID, [1, 2, 3], [1, 2, 3])
+    assert guest.both() == ([0], [0])
     assert guest.notes() == (set(), set())
 
 
@@ -298,7 +368,8 @@ def post(event):
 hypervisor = Hypervisor(f"qemu:///embed?root={root}", post=post)
 hypervisor.start()
 connected.wait()
-domain = hypervisor._connection().defineXML(xml)
+with hypervisor._using_link() as link:
+    domain = link.connection.defineXML(xml)
 domain.create()
 for round in range(30):
     hypervisor.attach_channels(uuid, [0], [0])

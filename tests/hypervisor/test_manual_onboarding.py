@@ -31,6 +31,8 @@ DOMAIN = (
     "<domain type='test'><name>test-ports</name><memory>1024</memory><vcpu>4</vcpu>"
     "<os><type>hvm</type></os><devices>{devices}</devices></domain>"
 )
+FIXED = {"machine": "pc", "features": ""}
+"""Of a domain into which no libvirt can plug a controller: it has no ACPI."""
 POLICY = DomainSettings(max_khz=KHz(2_400_000), mode=Mode.OBSERVE)
 
 
@@ -44,10 +46,18 @@ def operator(embed_host: EmbedHost) -> Iterator[OperatorConnection]:
 def define(embed_host: EmbedHost) -> Iterator[Callable[..., libvirt.virDomain]]:
     made: list[libvirt.virDomain] = []
 
-    def make(devices: str = "", *, name: str = "onboard", vcpus: int = 2) -> object:
+    def make(
+        devices: str = "",
+        *,
+        name: str = "onboard",
+        vcpus: int = 2,
+        machine: str = "q35",
+        features: str = "",
+    ) -> object:
         domain = embed_host.connection.defineXML(
             f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>"
-            f"<vcpu>{vcpus}</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os>"
+            f"<vcpu>{vcpus}</vcpu><features>{features}</features>"
+            f"<os><type arch='x86_64' machine='{machine}'>hvm</type></os>"
             f"<devices>{devices}<memballoon model='none'/></devices></domain>"
         )
         made.append(domain)
@@ -116,10 +126,10 @@ def test_controllers_that_libvirt_adds_for_channels_are_removed_with_them(
 def test_a_running_domain_without_ports_is_onboarded_at_its_next_start(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
-    domain = define()
+    domain = define(**FIXED)
     domain.create()
     for scope in (Scope.LIVE, Scope.BOTH, Scope.CURRENT):
-        with pytest.raises(HypervisorError, match="2 needed, 0 free"):
+        with pytest.raises(HypervisorError, match="2 needed, 0 free, and it cannot"):
             operator.onboard(uuid_of(domain), scope=scope)
     assert numbers(domain, INACTIVE) == []
     change = operator.onboard(uuid_of(domain))
@@ -135,7 +145,7 @@ def test_a_running_domain_without_ports_is_onboarded_at_its_next_start(
 def test_a_running_domain_gets_as_many_channels_as_it_has_ports_lowest_first(
     operator: OperatorConnection, define: Callable[..., libvirt.virDomain]
 ) -> None:
-    domain = define(TWO_PORTS, vcpus=4)
+    domain = define(TWO_PORTS, vcpus=4, **FIXED)
     domain.create()
     preview = operator.preview(uuid_of(domain))
     assert [item.after.count("poweragent.") for item in preview] == [2, 4]
@@ -154,19 +164,29 @@ def test_a_running_domain_gets_as_many_channels_as_it_has_ports_lowest_first(
 
 
 @pytest.mark.rig
-def test_a_running_domain_cannot_take_another_controller(
+@pytest.mark.parametrize("scope", [Scope.ALL, Scope.LIVE])
+def test_a_running_domain_gets_a_controller_where_libvirt_can_plug_one_in(
+    operator: OperatorConnection,
     define: Callable[..., libvirt.virDomain],
+    embed_host: EmbedHost,
+    scope: Scope,
 ) -> None:
-    domain = define(CONTROLLER)
+    """Debian 13's libvirt can, Debian 12's cannot."""
+    domain = define(TWO_PORTS, vcpus=4, machine="pc", features="<acpi/>")
     domain.create()
-    with pytest.raises(libvirt.libvirtError) as caught:
-        domain.attachDeviceFlags(
-            "<controller type='virtio-serial' index='1'/>",
-            libvirt.VIR_DOMAIN_AFFECT_LIVE,
-        )
-    # Known versions of libvirt hot-plug SCSI controllers only. If this fails, channels
-    # need not wait any more.
-    assert caught.value.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+    config = (0, 1, 2, 3) if scope is Scope.ALL else ()
+    if embed_host.can_plug_controllers():
+        change = operator.onboard(uuid_of(domain), scope=scope)
+        assert change == Change(live=(0, 1, 2, 3), config=config)
+        assert numbers(domain, 0) == [0, 1, 2, 3]
+    elif scope is Scope.ALL:
+        change = operator.onboard(uuid_of(domain), scope=scope)
+        assert (change.live, change.config, change.waiting) == ((0, 1), config, (2, 3))
+        assert "cannot be hot plugged" in change.obstacle
+    else:
+        with pytest.raises(HypervisorError, match="cannot be hot plugged"):
+            operator.onboard(uuid_of(domain), scope=scope)
+        assert numbers(domain, 0) == []
 
 
 @pytest.mark.rig
@@ -254,6 +274,8 @@ def test_what_fits_goes_to_the_running_domain_and_everything_to_its_definition(
         for scope in (Scope.LIVE, Scope.BOTH, Scope.CURRENT):
             with pytest.raises(HypervisorError, match="4 needed, 2 free"):
                 operator.preview(uuid, scope=scope)
+        with pytest.raises(HypervisorError, match=r"2 free, and it cannot take .*\("):
+            operator.onboard(uuid, scope=Scope.LIVE)
         [config] = operator.preview(uuid, frozenset({2, 5}), Scope.CONFIG)
         assert targets(config.after) == [2, 5]
 

@@ -113,6 +113,7 @@ class QemuMachine(DeviceMachine):
             f"<domain type='qemu'><name>{name}</name><uuid>{UUIDS[name]}</uuid>"
             "<memory unit='MiB'>32</memory><vcpu>2</vcpu>"
             "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+            "<features><acpi/></features>"  # for libvirts that can plug in controllers
             f"<devices>{controller if ports else ''}<memballoon model='none'/>"
             "</devices></domain>"
         )
@@ -174,8 +175,8 @@ def test_driver(tmp_path: Path, ears: Ears) -> Iterator[Hypervisor]:
 
 def test_any_sequence_in_the_test_driver(test_driver: Hypervisor, ears: Ears) -> None:
     # The connection itself: each open of a file has its own domains.
-    connection = test_driver._connection()
-    run(partial(TestDriverMachine, connection, test_driver, ears), 60)
+    with test_driver._using_link() as link:
+        run(partial(TestDriverMachine, link.connection, test_driver, ears), 60)
 
 
 @pytest.mark.rig

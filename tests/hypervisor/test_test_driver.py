@@ -66,7 +66,8 @@ def cpus(*numbers: int) -> frozenset[PCpu]:
 
 def connection_of(hypervisor: Hypervisor) -> libvirt.virConnect:
     """The connection itself: each open of a file has its own domains."""
-    return hypervisor._connection()
+    with hypervisor._using_link() as link:
+        return link.connection
 
 
 def test_a_running_domain_is_described_completely(hypervisor: Hypervisor) -> None:
@@ -209,3 +210,12 @@ def test_each_reason_to_wait_is_reported_once(
     assert len(reasons) == len(set(reasons))
     assert hypervisor.reconnects_total == 0
     hypervisor.close(5)
+
+
+def test_a_driver_that_plugs_in_no_controller_says_why(hypervisor: Hypervisor) -> None:
+    assert hypervisor.add_ports(UUID, [0]) == "", "it has a port for this channel"
+    assert "not supported" in hypervisor.add_ports(UUID, range(31))
+    assert hypervisor.describe(UUID).live == RUNNING
+    connection_of(hypervisor).defineXML(DEFINED)
+    with pytest.raises(HypervisorError, match="not running"):
+        hypervisor.add_ports(OFF, [0])

@@ -39,7 +39,8 @@ def test_the_run_time_of_each_online_vcpu_grows(hypervisor: Hypervisor) -> None:
 
 
 def test_a_domain_that_is_off_or_undefined_is_refused(hypervisor: Hypervisor) -> None:
-    hypervisor._connection().defineXML(DEFINED)
+    with hypervisor._using_link() as link:
+        link.connection.defineXML(DEFINED)
     with pytest.raises(HypervisorError, match="inactive domain"):
         hypervisor.vcpu_times(OFF)
     with pytest.raises(DomainGone):

@@ -260,6 +260,32 @@ class GuestHost:
                     return int(process.name)
         raise LookupError(f"no QEMU runs {name}")
 
+    def can_plug_controllers(self) -> bool:
+        """Whether this libvirt can plug a virtio-serial controller into a domain.
+
+        It is tried with a domain that has ACPI and a free PCI slot, and stays in its
+        BIOS.
+        """
+        domain = self.connection.createXML(
+            f"<domain type='qemu'><name>plug-{secrets.token_hex(2)}</name>"
+            "<memory unit='MiB'>32</memory><features><acpi/></features>"
+            "<os><type arch='x86_64' machine='pc'>hvm</type></os>"
+            "<devices><memballoon model='none'/></devices></domain>",
+            0,
+        )
+        try:
+            domain.attachDeviceFlags(
+                "<controller type='virtio-serial' index='0'/>",
+                libvirt.VIR_DOMAIN_AFFECT_LIVE,
+            )
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
+                return False
+            raise
+        finally:
+            domain.destroy()
+        return True
+
     def remove_guests(self) -> None:
         """Kill and undefine all the guests that were defined here."""
         while self._guests:
