@@ -20,6 +20,7 @@ from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree, policy_path
 from tests.power.conftest import read_all, rewrite
+from tests.power.failing_trees import Death, DyingTree
 from tests.properties import examples
 
 if TYPE_CHECKING:
@@ -27,25 +28,6 @@ if TYPE_CHECKING:
 
 LOWEST, HIGHEST = 1_200_000, 3_001_000
 LOW, MIDDLE, HIGH = 1_500_000, 2_100_000, 2_400_000
-
-
-class Death(BaseException):
-    """The process dies here: nothing that follows is done, and nothing is caught."""
-
-
-class DyingTree(CpuTree):
-    """Dies instead of the write of a given number."""
-
-    def __init__(self, root: Path, *, last: int) -> None:
-        super().__init__(root)
-        self._left = last
-
-    def open(self, relative: str, *, writable: bool) -> int:
-        if writable:
-            if not self._left:
-                raise Death
-            self._left -= 1
-        return super().open(relative, writable=writable)
 
 
 class SlowTree(CpuTree):
