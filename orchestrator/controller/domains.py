@@ -12,6 +12,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestrator.controller import (
+    attributes,
     channels,
     groups,
     moved_policies,
@@ -150,6 +151,7 @@ def replace_vcpus(
         *define(inventory, record),
         *policy_subjects.define(inventory, record),
         *groups.need(inventory, present, record),
+        *attributes.hold_for_domain(inventory, record, touched),
     ]
 
 
@@ -217,6 +219,7 @@ def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
         *groups.define(inventory, touched),
         ForgetDomain(uuid),
         *groups.need(inventory, touched, record),
+        *attributes.forget(inventory, record),
         Report("domain-changed", "domain is gone", domain=record.spec.name),
         SaveState(),
     ]

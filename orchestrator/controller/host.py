@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.controller import (
+    attributes,
     channels,
     domains,
     drift,
@@ -91,7 +92,8 @@ def _news(old: KernelLimits, new: KernelLimits) -> Iterator[tuple[str, Severity]
         yield f"the kernel's own limits are now {low} to {high}", Severity.INFO
     if new.is_boost_off != old.is_boost_off:
         switched = "off" if new.is_boost_off else "on"
-        yield f"turbo is {switched} in the kernel (cpufreq/boost)", Severity.INFO
+        switch = (new if new.is_boost_off else old).turbo_switch
+        yield f"turbo is {switched} in the kernel ({switch})", Severity.INFO
     if new.held != old.held:
         yield _describe_held(new.held), Severity.INFO
     if new.problem and new.problem != old.problem:
@@ -125,6 +127,7 @@ def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[
 def replace_all(inventory: Inventory) -> list[Action]:
     """Place every vCPU again."""
     actions = groups.define(inventory, inventory.groups)
+    actions += attributes.hold_for_host(inventory)
     for record in inventory.domains.values():
         actions += domains.replace_vcpus(inventory, record)
     return actions

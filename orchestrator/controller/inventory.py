@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.limits import Window
     from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
+    from orchestrator.power.attribute_state import AttributeState
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.topology import Topology
     from orchestrator.rights import Rights
@@ -153,6 +154,8 @@ class DomainRecord:
     """Its definition as last sent to the monitor."""
     last_subject: UpdatePolicySubject | None = None
     """Its description as last sent to the policy engine."""
+    attribute_wants: dict[str, str] = field(default_factory=dict)
+    """What it wants attributes of the kernel to be held at; see `attributes`."""
     policed: frozenset[int] = frozenset()
     """The vCPUs that policies control."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
@@ -263,6 +266,12 @@ class Inventory:
     """Decisions of the daemon's last run, until their domain is described."""
     first_listed: frozenset[DomainId] | None = None
     """The domains that existed when the daemon started; None: not known yet."""
+    attribute_wants: dict[str, dict[DomainId, str]] = field(default_factory=dict)
+    """What domains want attributes of the kernel to be held at, by path."""
+    wanted_attributes: dict[str, str] = field(default_factory=dict)
+    """What attributes are to be held at, by path or by the pattern of a kind."""
+    attributes: dict[str, AttributeState] = field(default_factory=dict)
+    """What became of them, as last read."""
     channels_at: dict[str, set[ChannelKey]] = field(default_factory=dict)
     """The channels of running domains by socket: by path, and by identity; see
     `shared_sockets`."""

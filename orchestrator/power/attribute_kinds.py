@@ -238,6 +238,7 @@ NO_TURBO = AttributeKind(
 KINDS = (IDLE_LATENCY, ENERGY_PREFERENCE, UNCORE_MIN, UNCORE_MAX, BOOST, NO_TURBO)
 
 
+@functools.lru_cache(maxsize=16_384)
 def kind_of(path: str) -> AttributeKind:
     """Return the kind of a file, or of the pattern of all files of a kind.
 

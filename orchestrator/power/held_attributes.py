@@ -29,13 +29,13 @@ import errno
 import os
 import threading
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.errors import JournalError, SysfsError
 from orchestrator.power.attribute import restore_attribute, write_attribute
 from orchestrator.power.attribute_journal import HeldAttribute
 from orchestrator.power.attribute_kinds import KINDS, kind_of
+from orchestrator.power.attribute_state import AttributeState, Outcome
 from orchestrator.power.sysfs import first_line
 
 if TYPE_CHECKING:
@@ -49,37 +49,6 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
 _INVALID = frozenset({errno.EPERM, errno.EINVAL})
 """The kernel refuses the value itself, so that retrying does not help. As for no_turbo
 on a host whose firmware has switched turbo off: writing 0 is EPERM (measured)."""
-
-
-class Outcome(StrEnum):
-    """What became of an attribute of which a value is wanted."""
-
-    HELD = "held"
-    """It has the value."""
-    SUFFICIENT = "sufficient"
-    """It had the value, or a stricter one, without vmpowerd."""
-    LEFT = "left"
-    """Another program has changed it since; it is left as it is."""
-    ABSENT = "absent"
-    """There is no such attribute."""
-    SUSPENDED = "suspended"
-    """It is left alone while its clock group is taken."""
-    REFUSED = "refused"
-    """It cannot be written now."""
-    RELEASED = "released"
-    """It is no longer wanted, and has its original value, or another program's."""
-
-
-class AttributeState(NamedTuple):
-    """One attribute, as it was last read or written."""
-
-    outcome: Outcome
-    value: str = ""
-    """What the kernel shows; empty: not known."""
-    problem: str = ""
-    """Why it was refused, for people."""
-    effect: tuple[str, ...] = ()
-    """What the value permits, such as idle states; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from orchestrator.power.limit_journal import HeldByName, LimitJournal
     from orchestrator.power.sysfs import CpuTree
 
-_BOOST = f"{CPU_DIR}/cpufreq/boost"
+_TURBO_OFF = {"cpufreq/boost": 0, "intel_pstate/no_turbo": 1}
+"""The switches of all CPUs, and what they read while turbo is off."""
 _SETTLE_S = 0.05
 """The kernel applies a new limit from a work queue, usually within 0.2 ms."""
 _SETTLE_STEP_S = 0.002
@@ -189,12 +190,20 @@ class HeldLimits:
             raise SysfsError(str(self._tree.root / path), errno.EILSEQ, "parse")
         return _Found(value, int(word))
 
-    def _is_boost_off(self, number: int, *, is_off: bool) -> bool:
-        """Whether boost is off for a group; Linux 6.12 has a file for each of them."""
+    def _find_turbo_switch(self) -> str:
+        """Return the switch that is off for all CPUs; empty: none is."""
+        for name, off in _TURBO_OFF.items():
+            if self._tree.read_khz(f"{CPU_DIR}/{name}") == off:
+                return name
+        return ""
+
+    def _turbo_switch_of(self, number: int) -> str:
+        """Return the switch of a group if it is off; Linux 6.12 has one for each."""
         own = policy_path(number, "boost")
         if number not in self._has_own_boost:
             self._has_own_boost[number] = (self._tree.root / own).exists()
-        return is_off or (self._has_own_boost[number] and self._tree.read_khz(own) == 0)
+        is_off = self._has_own_boost[number] and self._tree.read_khz(own) == 0
+        return f"policy{number}/boost" if is_off else ""
 
     # Deciding
 
@@ -263,7 +272,7 @@ class HeldLimits:
     # Writing
 
     def _reconcile(self, numbers: Iterable[int]) -> dict[int, KernelLimits]:
-        is_off = self._tree.read_khz(_BOOST) == 0
+        off_for_all = self._find_turbo_switch()
         plans: dict[int, list[_Change]] = {}
         read: dict[int, KernelLimits] = {}
         for number in numbers:
@@ -272,8 +281,9 @@ class HeldLimits:
             except SysfsError as error:
                 read[number] = self._unreadable(number, error)
                 continue
-            off = self._is_boost_off(number, is_off=is_off)
-            read[number] = KernelLimits(limits=limits, is_boost_off=off)
+            read[number] = KernelLimits(limits)
+            if off := off_for_all or self._turbo_switch_of(number):
+                read[number] = KernelLimits(limits, is_boost_off=True, turbo_switch=off)
         problem = self._journal_first(plans)
         released: list[tuple[int, _Change]] = []
         for number, changes in plans.items():

@@ -17,7 +17,9 @@ class KernelLimits(NamedTuple):
     limits: Limits = NO_LIMITS
     """Those of administrators, the firmware and cooling devices; not vmpowerd's own."""
     is_boost_off: bool = False
-    """Whether turbo is switched off in the kernel (cpufreq/boost)."""
+    """Whether turbo is switched off in the kernel."""
+    turbo_switch: str = "cpufreq/boost"
+    """The switch that is off, if it is: `intel_pstate/no_turbo`, `policy3/boost`."""
     held: Limits = NO_LIMITS
     """What vmpowerd has written; without a limit where it has written nothing."""
     problem: str = ""

@@ -10,8 +10,11 @@ Performance Hints"; arch/x86/include/asm/msr-index.h (HWP_EPP_*).
 
 from __future__ import annotations
 
+from typing import NewType
+
 from orchestrator.errors import ConfigError
 
+EnergyPreference = NewType("EnergyPreference", str)
 WORDS = {
     "performance": 0,
     "balance_performance": 128,
@@ -24,20 +27,20 @@ _MAX, _DIGITS = 255, 3
 _SHOWN = 40
 
 
-def parse_preference(text: str) -> str:
+def parse_preference(text: str) -> EnergyPreference:
     """Check a preference, and return the one spelling of it.
 
     Raises:
         ConfigError: it is invalid.
     """
     if text in WORDS:
-        return text
+        return EnergyPreference(text)
     is_number = text.isascii() and text.isdigit() and len(text) <= _DIGITS
     if not is_number or int(text) > _MAX:
         raise ConfigError(
             f"invalid energy preference '{text[:_SHOWN]}': expected {EXPECTED}"
         )
-    return canonical_preference(text)
+    return EnergyPreference(canonical_preference(text))
 
 
 def canonical_preference(text: str) -> str:

@@ -28,7 +28,8 @@ from orchestrator.power.attribute_kinds import (
     kind_of,
     name_attributes,
 )
-from orchestrator.power.held_attributes import HeldAttributes, Outcome
+from orchestrator.power.attribute_state import Outcome
+from orchestrator.power.held_attributes import HeldAttributes
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CPU_DIR, CpuTree, policy_path
 from tests.power.attribute_files import (

@@ -208,7 +208,21 @@ def test_boost_that_is_switched_off_is_seen(
     boost.write_text("1\n")
     assert not held.refresh([0])[0].is_boost_off
     boost.write_text("0\n")
-    assert held.refresh([0])[0].is_boost_off
+    read = held.refresh([0])[0]
+    name = "policy0/boost" if own else "cpufreq/boost"
+    assert (read.is_boost_off, read.turbo_switch) == (True, name)
+
+
+def test_turbo_that_intel_pstate_forbids_is_seen_with_its_switch(
+    tree: CpuTree, held: HeldLimits
+) -> None:
+    switch = tree.cpu_dir / "intel_pstate" / "no_turbo"
+    switch.parent.mkdir()
+    switch.write_text("0\n")
+    assert not held.refresh([0])[0].is_boost_off
+    switch.write_text("1\n")
+    read = held.refresh([0])[0]
+    assert (read.is_boost_off, read.turbo_switch) == (True, "intel_pstate/no_turbo")
 
 
 def test_without_a_journal_on_disk_no_limit_is_narrowed(

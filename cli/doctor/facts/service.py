@@ -14,15 +14,22 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.errors import JournalError
+from orchestrator.power.attribute_journal import (
+    ATTRIBUTE_JOURNAL_NAME,
+    AttributeJournal,
+)
+from orchestrator.power.attribute_kinds import name_attributes
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.system.ownership import ForeignFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from cli.doctor.target import Target
+    from orchestrator.power.group import Original
 
 _TIMEOUT_S = 1.0
 _CREDENTIALS = struct.Struct("3i")
@@ -60,8 +67,8 @@ class JournalFile:
     """A restore journal, which need not exist."""
 
     path: Path
-    groups: tuple[int, ...] = ()
-    """Clock groups that it can restore."""
+    originals: str = ""
+    """What it can restore, for people; empty: nothing."""
     problem: str = ""
     """Why it is unreadable, or of another tree or boot; empty: it is valid."""
     is_hidden: bool = False
@@ -81,7 +88,7 @@ class Service:
     control: SocketFile
     reading: SocketFile
     journals: tuple[JournalFile, ...]
-    """Of governors, and of limits."""
+    """Of governors, of limits, and of held attributes."""
     refusal: str = ""
     """Why vmpowerd refuses the directory or a journal; empty: it does not."""
     refusal_fix: str = ""
@@ -97,7 +104,11 @@ def read_service(target: Target) -> Service:
     directory = target.run_dir
     mode = _mode(directory)
     tree = CpuTree(target.cpu_root)
-    kinds = ((Journal, JOURNAL_NAME), (LimitJournal, LIMIT_JOURNAL_NAME))
+    kinds: tuple[tuple[type[Journal], str], ...] = (
+        (Journal, JOURNAL_NAME),
+        (LimitJournal, LIMIT_JOURNAL_NAME),
+        (AttributeJournal, ATTRIBUTE_JOURNAL_NAME),
+    )
     journals = tuple(_read_journal(kind, directory / it, tree) for kind, it in kinds)
     refused = next((journal for journal in journals if journal.refusal), None)
     return Service(
@@ -114,7 +125,8 @@ def read_service(target: Target) -> Service:
 
 def _read_journal(kind: type[Journal], path: Path, tree: CpuTree) -> JournalFile:
     try:
-        return JournalFile(path=path, groups=tuple(sorted(kind(path, tree).read())))
+        found = kind(path, tree).read()
+        return JournalFile(path=path, originals=_name_originals(kind, found))
     except JournalError as error:
         cause, refusal, fix = error.__cause__, "", ""
         if isinstance(cause, ForeignFileError):
@@ -126,6 +138,14 @@ def _read_journal(kind: type[Journal], path: Path, tree: CpuTree) -> JournalFile
             refusal=refusal,
             refusal_fix=fix,
         )
+
+
+def _name_originals(
+    kind: type[Journal], found: Mapping[int, tuple[Original, ...]]
+) -> str:
+    if kind is AttributeJournal:
+        return name_attributes({it.path for each in found.values() for it in each})
+    return f"clock groups {', '.join(map(str, sorted(found)))}" if found else ""
 
 
 def _mode(path: Path) -> int | None:

@@ -50,6 +50,9 @@ class Vcpu(Document):
     clock_groups: tuple[int, ...] = ()
     """All clock groups that its requests apply to: several if it is pinned to threads
     of one core that are clock groups of their own."""
+    idle_states: tuple[str, ...] | None = None
+    """Names of the kernel's idle states that all its CPUs may enter, the shallowest
+    first, by the limit of their idle latency; null: not limited, or not known."""
 
 
 class Domain(Document):
