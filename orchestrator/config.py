@@ -30,6 +30,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.onboarding.rule import OnboardRule  # noqa: TC001 - read at run time
 from orchestrator.policy.rule import PolicyRule, read_rule
 from orchestrator.policy.text import parse_policies
+from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode
 from orchestrator.values.energy_preference import (
     EXPECTED,
@@ -199,6 +200,25 @@ class EppConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig:
+    """CPUs that no domain uses."""
+
+    idle_cpus: IdleCpus = IdleCpus.LEAVE
+    """What to do with the frequency of CPUs that no running domain uses: no vCPU may
+    run on a CPU of their clock group, no emulator or I/O thread is pinned to one, and
+    no operator has set a frequency. Work of the host on such CPUs becomes slow: give
+    its CPUs in own_cpus."""
+    own_cpus: str = ""
+    """CPUs of the host's own work, as in "0-1,20", which idle_cpus leaves alone: those
+    of a virtual switch, of interrupts, of libvirt and this daemon."""
+
+    @property
+    def pcpus(self) -> frozenset[int]:
+        """The CPUs in own_cpus."""
+        return parse_cpulist(self.own_cpus)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UncoreConfig:
     """Frequencies of the parts of Intel's processors outside of the cores.
 
@@ -279,6 +299,7 @@ class Config:
     power: PowerConfig = field(default_factory=PowerConfig)
     idle: IdleConfig = field(default_factory=IdleConfig)
     epp: EppConfig = field(default_factory=EppConfig)
+    host: HostConfig = field(default_factory=HostConfig)
     uncore: UncoreConfig = field(default_factory=UncoreConfig)
     turbo: TurboConfig = field(default_factory=TurboConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
@@ -411,6 +432,7 @@ def _find_problems(config: Config) -> list[Problem]:
         if table.min_khz and table.max_khz and table.min_khz > table.max_khz
     ]
     found += _find_uncore_problems(config.uncore)
+    found += _find_host_problems(config.host)
     found += [
         Problem(
             f"domain[{index}]",
@@ -458,6 +480,14 @@ def _find_problems(config: Config) -> list[Problem]:
     if governor == "userspace":
         found.append(Problem("power.fallback_governor", "must not be 'userspace'"))
     return found
+
+
+def _find_host_problems(host: HostConfig) -> list[Problem]:
+    try:
+        parse_cpulist(host.own_cpus)
+    except ConfigError as error:
+        return [Problem("host.own_cpus", str(error))]
+    return []
 
 
 def _find_uncore_problems(uncore: UncoreConfig) -> list[Problem]:

@@ -59,6 +59,7 @@ def test_settings_of_the_kernel_are_read_for_the_host_and_for_domains() -> None:
             "epp": {"preference": 192},
             "uncore": {"max_khz": "1.8GHz"},
             "turbo": {"switch": "off"},
+            "host": {"idle_cpus": "lowest", "own_cpus": "0-1"},
             "domain": [{"match": "*", "epp": "power", "idle_latency_us": 0}],
         }
     )
@@ -66,6 +67,7 @@ def test_settings_of_the_kernel_are_read_for_the_host_and_for_domains() -> None:
     assert config.epp.preference == "balance_power"
     assert config.uncore.max_khz == 1_800_000
     assert config.turbo.switch is TurboSwitch.OFF
+    assert config.host.pcpus == {0, 1}
     (rule,) = config.domain
     assert (rule.epp, rule.idle_latency_us) == ("power", 0)
 
@@ -188,6 +190,11 @@ def test_policies_are_read_with_their_lists() -> None:
         (
             {"domain": [{"match": "*", "epp": "fast", "idle_latency_us": 1.5}]},
             "domain[0].epp: invalid energy preference 'fast'",
+        ),
+        ({"host": {"own_cpus": "0-"}}, "host.own_cpus: invalid CPU '0-': expected num"),
+        (
+            {"host": {"idle_cpus": "low"}},
+            "host.idle_cpus: invalid value 'low': expected one of leave, lowest",
         ),
         (
             {"turbo": {"switch": True}},

@@ -204,6 +204,15 @@ class Vcpu(TypedDict):
     first, by the limit of their idle latency; null: not limited, or not known."""
 
 
+class QemuThread(TypedDict):
+    """A pinned thread of a domain's QEMU process that is not a vCPU."""
+
+    name: str
+    """`emulator`, or `I/O thread N`."""
+    pcpus: list[int]
+    """Host CPUs that it may run on, lowest first."""
+
+
 class Domain(TypedDict):
     """One libvirt domain."""
 
@@ -230,6 +239,8 @@ class Domain(TypedDict):
     """What was rejected in its description, one sentence each."""
     policies: list[Policy]
     """Policies in force for it."""
+    threads: list[QemuThread]
+    """Its emulator and I/O threads, as far as they are pinned."""
 
 
 class DomainList(TypedDict):

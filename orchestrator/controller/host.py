@@ -14,6 +14,7 @@ from orchestrator.controller import (
     domains,
     drift,
     groups,
+    idle_cpus,
     onboarding,
     setting_changes,
 )
@@ -149,6 +150,8 @@ def retry_failed(inventory: Inventory) -> list[Action]:
 def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action]:
     """Apply a new configuration: limits, mode, rules."""
     old, inventory.config = inventory.config, event.config
+    if event.config.host != old.host:
+        idle_cpus.on_config(inventory)
     onboarding.reset_attempts(inventory)
     actions: list[Action] = [
         setting_changes.report_config(old, event.config),

@@ -8,10 +8,12 @@ Synchronization: the asyncio thread only.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.config import IdleCpus
 from orchestrator.controller.group_lifecycle import HELD, GroupStage, next_stage
 from orchestrator.limits import NO_LIMITS, Limits, turbo_limit, window_of
 from orchestrator.power.kernel_limits import KernelLimits
@@ -280,6 +282,13 @@ class Inventory:
     group does not cost a check of every domain of the host."""
     _limited: set[DomainId] = field(default_factory=set)
     """Domains with limits of their own; few, on most hosts."""
+    is_every_domain_known: bool = False
+    """Whether all of `first_listed` have been described."""
+    _elsewhere: dict[DomainId, frozenset[PCpu]] = field(default_factory=dict)
+    """CPUs that active domains use without a vCPU that is pinned into one clock group:
+    floating vCPUs, threads. Kept only for `[host] idle_cpus`."""
+    _users: Counter[PCpu] = field(default_factory=Counter)
+    """How many domains use a CPU like that."""
 
     def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
         """Return a channel, or None if there is no such domain or channel."""
@@ -371,23 +380,61 @@ class Inventory:
         is_boost_off = record is not None and record.kernel.is_boost_off
         return bool(rights.turbo.value) and not is_boost_off
 
-    def forget(self, uuid: DomainId) -> DomainRecord:
-        """Remove a domain and return what was known of it."""
+    def is_unused(self, record: GroupRecord) -> bool:
+        """Return whether a clock group is one of those that `idle_cpus` is about."""
+        pcpus, host = record.group.pcpus, self.config.host
+        if host.idle_cpus is IdleCpus.LEAVE or not self.is_every_domain_known:
+            return False
+        if pcpus & host.pcpus:
+            return False
+        if any(self._users[pcpu] for pcpu in pcpus):
+            return False
+        return next(self.pinned_into(record.group.number), None) is None
+
+    def forget(self, uuid: DomainId) -> tuple[DomainRecord, set[int]]:
+        """Remove a domain.
+
+        Returns:
+            What was known of it, and the clock groups that it may have used without a
+            vCPU that is pinned into them.
+        """
         record = self.domains.pop(uuid)
         self._leave(record)
-        return record
+        return record, self._use_elsewhere(uuid, frozenset())
 
-    def place_all(self, record: DomainRecord) -> None:
-        """Place every vCPU of a domain again."""
+    def place_all(self, record: DomainRecord) -> set[int]:
+        """Place every vCPU of a domain again.
+
+        Returns:
+            Clock groups that it uses without a vCPU that is pinned into them, if no
+            other domain does, or that it no longer uses like that.
+        """
         self._leave(record)
         record.placements = {v.vcpu: self.place(v) for v in record.spec.vcpus}
-        if not record.spec.state.is_active:
-            return
         uuid = record.spec.uuid
+        if not record.spec.state.is_active:
+            return self._use_elsewhere(uuid, frozenset())
         for group in record.groups():
             self._domains_in.setdefault(group, set()).add(uuid)
         if is_limited(record.rights(self.config)):
             self._limited.add(uuid)
+        if self.config.host.idle_cpus is IdleCpus.LEAVE:
+            return self._use_elsewhere(uuid, frozenset())
+        floating = (it.pcpus for it in record.placements.values() if not it.groups)
+        threads = (thread.pinning for thread in record.spec.threads)
+        return self._use_elsewhere(uuid, frozenset().union(*floating, *threads))
+
+    def _use_elsewhere(self, uuid: DomainId, pcpus: frozenset[PCpu]) -> set[int]:
+        before = self._elsewhere.pop(uuid, frozenset())
+        if pcpus:
+            self._elsewhere[uuid] = pcpus
+        self._users.update(pcpus - before)
+        self._users.subtract(before - pcpus)
+        switched = {p for p in pcpus - before if self._users[p] == 1}
+        switched |= {p for p in before - pcpus if not self._users[p]}
+        if not switched:
+            return set()
+        return {n for n, it in self.groups.items() if it.group.pcpus & switched}
 
     def _leave(self, record: DomainRecord) -> None:
         uuid = record.spec.uuid

@@ -147,6 +147,10 @@ class StatusBuilder:
             ),
             problems=tuple(problem for problem in problems if problem),
             policies=tuple(self._policies.get(spec.uuid, ())),
+            threads=tuple(
+                models.QemuThread(name=it.name, pcpus=tuple(sorted(it.pinning)))
+                for it in spec.threads
+            ),
         )
 
     def _vcpus(self, record: DomainRecord, rights: Rights) -> Iterator[models.Vcpu]:

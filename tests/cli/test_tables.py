@@ -383,3 +383,14 @@ def test_the_status_lists_settings_of_the_kernel_that_are_not_as_they_should_be(
     assert "absent: not offered by the kernel here" in text
     assert "refused: the governor is performance" in text
     assert "held:" not in text
+
+
+def test_emulator_and_io_threads_are_shown_where_they_run(status: Status) -> None:
+    domain = next(it for it in status["domains"] if it["state"] == "running")
+    vcpu_cpus = {pcpu for vcpu in domain["vcpus"] for pcpu in vcpu["pcpus"]}
+    free, *_ = (c["pcpu"] for c in status["cpus"] if c["pcpu"] not in vcpu_cpus)
+    pcpus = [free, min(vcpu_cpus)]
+    domain["threads"] = [{"name": "emulator", "pcpus": pcpus}]
+    cpus = CpuList(cpus=status["cpus"], unmanaged_cpus=[])
+    text = text_of(*build_cpus(cpus, status["domains"]))
+    assert text.count(f"{domain['name']} (emulator)") == 1

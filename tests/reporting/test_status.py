@@ -22,6 +22,7 @@ from orchestrator.power.attribute_kinds import (
 from orchestrator.power.attribute_state import AttributeState, Outcome
 from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.reporting.status import StatusBuilder, render_policy
+from orchestrator.values.domain import PCpu, QemuThread
 from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.energy_preference import EnergyPreference
 from orchestrator.values.units import KHz, Microseconds
@@ -225,6 +226,17 @@ def test_held_attributes_are_shown_with_what_they_permit() -> None:
     first, *_, fourth = status.cpus[:4]
     assert (first.epp, first.idle_latency_us) == ("performance", 50)
     assert (fourth.epp, fourth.idle_latency_us) == (None, None)
+
+
+def test_threads_of_a_domain_are_shown_with_their_cpus() -> None:
+    thread = QemuThread(name="I/O thread 2", pinning=frozenset(map(PCpu, (6, 5))))
+    host = SimulatedHost()
+    spec = domain(threads=(thread,))
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    (found,) = build(host)[0].domains[0].threads
+    assert (found.name, found.pcpus) == ("I/O thread 2", (5, 6))
 
 
 def test_it_is_a_problem_where_latency_or_preference_of_a_domain_do_not_hold() -> None:

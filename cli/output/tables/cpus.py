@@ -62,11 +62,20 @@ def group_cpus(cpus: Iterable[Cpu]) -> list[list[Cpu]]:
 
 
 def _users(domains: Iterable[Domain]) -> dict[int, list[str]]:
-    """Map each CPU to the active domains whose vCPUs may run on it."""
+    """Map each CPU to the active domains whose vCPUs and threads may run on it.
+
+    A thread is named, as in `fw (emulator)`, where no vCPU of its domain is.
+    """
     users: dict[int, list[str]] = {}
     for domain in filter(is_active, domains):
-        for pcpu in sorted({p for vcpu in domain["vcpus"] for p in vcpu["pcpus"]}):
-            users.setdefault(pcpu, []).append(printable(domain["name"]))
+        name = printable(domain["name"])
+        own = {p for vcpu in domain["vcpus"] for p in vcpu["pcpus"]}
+        for pcpu in own:
+            users.setdefault(pcpu, []).append(name)
+        # Absent from the documents of a daemon that was not restarted after an upgrade.
+        for thread in domain.get("threads", ()):
+            for pcpu in set(thread["pcpus"]) - own:
+                users.setdefault(pcpu, []).append(f"{name} ({thread['name']})")
     return users
 
 
