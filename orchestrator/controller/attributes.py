@@ -84,7 +84,9 @@ def _change(
     for path, value in now.items():
         inventory.attribute_wants.setdefault(path, {})[uuid] = value
     shared = {ENERGY_PREFERENCE.path_of(group) for group in groups}
-    concerned = before.keys() | now.keys() | (shared & inventory.attribute_wants.keys())
+    paths = before.keys() | now.keys()
+    concerned = {path for path in paths if before.get(path) != now.get(path)}
+    concerned |= shared & inventory.attribute_wants.keys()
     return _hold(inventory, {path: _combine(inventory, path) for path in concerned})
 
 

@@ -260,7 +260,7 @@ def name_attributes(paths: Iterable[str]) -> str:
 
 
 def _name(kind: AttributeKind, paths: list[str]) -> str:
-    if kind.scope is Scope.HOST:
+    if kind.scope is Scope.HOST or kind.every in paths:
         return kind.noun
     if kind.scope is Scope.DIE:
         return f"{kind.noun} of {', '.join(path.split('/')[-2] for path in paths)}"

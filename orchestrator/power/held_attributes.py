@@ -170,7 +170,10 @@ class HeldAttributes:
             The attributes that have changed since they were last returned.
         """
         with self._lock:
-            self._reconcile(self._concerned())
+            paths = self._concerned()
+            self._reconcile(paths)
+            appeared = [key for key in self._latest if "*" in key and key not in paths]
+            self._note(dict.fromkeys(appeared))
             return self._take_news()
 
     def suspend(self, number: int) -> None:
@@ -229,8 +232,9 @@ class HeldAttributes:
             return
         kind, root = kind_of(key), self._tree.root
         found = (str(path.relative_to(root)) for path in root.glob(key))
-        yield from filter(kind.has, found)
-        yield from filter(kind.has, [*self._held])
+        paths = [*filter(kind.has, found), *filter(kind.has, self._held)]
+        # Without any file, the pattern stands for what the kernel does not have.
+        yield from paths or [key]
 
     def _concerned(self) -> set[str]:
         wanted = {path for key in self._wanted for path in self._expand(key)}

@@ -145,6 +145,26 @@ def test_a_die_that_appears_later_is_held_too(
     assert value_of(tree, uncore_path("max_freq_khz", new.name)) == "1800000"
 
 
+def test_a_kind_that_the_kernel_does_not_have_is_reported_until_it_appears(
+    tree: CpuTree, held: HeldAttributes
+) -> None:
+    directory, key = tree.cpu_dir / "intel_uncore_frequency", UNCORE_MAX.every
+    directory.rename(tree.root / "unloaded")
+    assert held.hold({key: "1800000"})[key].outcome is Outcome.ABSENT
+    assert name_attributes([key]) == "highest uncore frequency"
+    assert held.refresh() == {}
+    (tree.root / "unloaded").rename(directory)
+    states = held.refresh()
+    assert (states[key].outcome, states[UMAX].outcome) == (
+        Outcome.RELEASED,
+        Outcome.HELD,
+    )
+    directory.rename(tree.root / "unloaded")
+    held.refresh()
+    assert held.hold({key: None})[UMAX].outcome is Outcome.RELEASED
+    assert held.refresh() == {}
+
+
 # What other programs do
 
 
