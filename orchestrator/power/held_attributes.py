@@ -152,14 +152,16 @@ class HeldAttributes:
             The attributes that have changed, or whose outcome has.
         """
         with self._lock:
+            paths = {path for key in changes for path in self._expand(key)}
+            before = {path: self._wanted_of(path) for path in paths}
             for key, value in changes.items():
                 if value is None:
                     self._wanted.pop(key, None)
                 else:
                     self._wanted[key] = kind_of(key).canonical(value)
-            paths = {path for key in changes for path in self._expand(key)}
             for path in paths:
-                self._left.pop(path, None)
+                if self._wanted_of(path) != before[path]:
+                    self._left.pop(path, None)
             self._reconcile(paths)
             return self._take_news()
 

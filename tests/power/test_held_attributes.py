@@ -196,6 +196,17 @@ def test_a_new_decision_replaces_another_program_s_value(
     assert value_of(tree, PREFERENCE) == "balance_power"
 
 
+def test_another_decision_for_other_files_replaces_no_value_of_another_program(
+    tree: CpuTree, held: HeldAttributes
+) -> None:
+    held.hold({ENERGY_PREFERENCE.every: "power", PREFERENCE: "200"})
+    change(tree, PREFERENCE, "balance_power")
+    held.refresh()
+    held.hold({ENERGY_PREFERENCE.every: "64"})
+    assert value_of(tree, PREFERENCE) == "balance_power"
+    assert value_of(tree, preference_path(1)) == "64"
+
+
 def test_another_program_s_value_stays_when_ours_ends(
     tree: CpuTree, held: HeldAttributes
 ) -> None:
