@@ -71,7 +71,7 @@ class LatencyRight(Document):
     """How long idle CPUs of a domain may take to wake up."""
 
     value: int | None
-    """Time in microseconds; null: the domain limits it not."""
+    """Time in microseconds; null: not limited."""
     source: str
     """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
 
