@@ -2,8 +2,8 @@
 """The kernel's attributes that main holds at a value: the one table of them.
 
 Each is a file that reads as it was written, apart from other spellings of one value.
-What is common to all of them is in `held_attributes`; a kind says where its files are
-and in what it differs. A journal of held attributes may name only files of a kind.
+What is common to all of them is in `held_attributes`; a kind has the pattern of its
+files and the differences. A journal of held attributes may name only files of a kind.
 
 Source: Documentation/admin-guide/pm/{cpuidle,intel_pstate,amd-pstate,
 intel_uncore_frequency_scaling}.rst and Documentation/ABI/testing/

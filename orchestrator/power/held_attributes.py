@@ -235,7 +235,7 @@ class HeldAttributes:
         kind, root = kind_of(key), self._tree.root
         found = (str(path.relative_to(root)) for path in root.glob(key))
         paths = [*filter(kind.has, found), *filter(kind.has, self._held)]
-        # Without any file, the pattern stands for what the kernel does not have.
+        # The pattern itself, which is no file, if the kernel has none of them.
         yield from paths or [key]
 
     def _concerned(self) -> set[str]:
