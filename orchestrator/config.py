@@ -30,8 +30,14 @@ from orchestrator.errors import ConfigError
 from orchestrator.onboarding.rule import OnboardRule  # noqa: TC001 - read at run time
 from orchestrator.policy.rule import PolicyRule, read_rule
 from orchestrator.policy.text import parse_policies
+from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode
-from orchestrator.values.units import MAX_KHZ, KHz, parse_khz
+from orchestrator.values.energy_preference import (
+    EXPECTED,
+    EnergyPreference,
+    parse_preference,
+)
+from orchestrator.values.units import MAX_KHZ, KHz, Microseconds, check_us, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
 _HELP = "see vmpower.toml(5)"
@@ -76,6 +82,26 @@ class DriftResponse(StrEnum):
     retake`."""
     RETAKE = "retake"
     """Take it back, up to three times a minute, then leave it."""
+
+
+class TurboSwitch(StrEnum):
+    """What to do with the kernel's turbo switches."""
+
+    LEAVE = "leave"
+    """Leave them as they are."""
+    ON = "on"
+    """Allow turbo."""
+    OFF = "off"
+    """Forbid turbo."""
+
+
+class IdleCpus(StrEnum):
+    """What to do with the frequency of CPUs that no domain uses."""
+
+    LEAVE = "leave"
+    """Leave it to the governor."""
+    LOWEST = "lowest"
+    """Limit it to the lowest step."""
 
 
 class LogLevel(StrEnum):
@@ -148,6 +174,78 @@ class PowerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdleConfig:
+    """How deeply CPUs may sleep while they are idle."""
+
+    max_latency_us: Microseconds | None = None
+    """Longest time in microseconds that any CPU of the host may take to wake up; unset:
+    no limit of the host. The kernel enters no idle state that takes longer to leave;
+    with 0, an idle CPU polls. Domains have limits of their own (idle_latency_us), and
+    the lowest of all applies. The daemon writes it to pm_qos_resume_latency_us of each
+    CPU and restores the earlier values when it stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EppConfig:
+    """Energy preferences (EPP) of scaling drivers that choose the frequency themselves.
+
+    These are intel_pstate with HWP and amd-pstate in mode active.
+    """
+
+    preference: EnergyPreference | None = None
+    """Energy preference of every clock group for which no domain has one; unset: that
+    of the kernel stays. `performance`, `balance_performance`, `balance_power`, `power`,
+    or, where the kernel takes numbers, 0 (performance) to 255. The daemon restores the
+    earlier one when it stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig:
+    """CPUs that no domain uses."""
+
+    idle_cpus: IdleCpus = IdleCpus.LEAVE
+    """What to do with the frequency of CPUs that no running domain uses: no vCPU may
+    run on a CPU of their clock group, no emulator or I/O thread is pinned to one, and
+    no operator has set a frequency. Work of the host on such CPUs becomes slow: give
+    its CPUs in own_cpus."""
+    own_cpus: str = ""
+    """CPUs of the host's own work, as in "0-1,20", which idle_cpus leaves alone: those
+    of a virtual switch, of interrupts, of libvirt and this daemon."""
+
+    @property
+    def pcpus(self) -> frozenset[int]:
+        """The CPUs in own_cpus."""
+        return parse_cpulist(self.own_cpus)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncoreConfig:
+    """Frequencies of the parts of Intel's processors outside of the cores.
+
+    These are the last-level cache, the mesh and memory controllers. They need the
+    kernel module intel_uncore_frequency. Frequencies are rounded down to 100 MHz.
+    """
+
+    min_khz: KHz | None = None
+    """Lowest uncore frequency of every die; unset: unchanged."""
+    max_khz: KHz | None = None
+    """Highest uncore frequency of every die; unset: unchanged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurboConfig:
+    """The kernel's turbo switches, which apply to every CPU and program of the host.
+
+    To keep single domains, or all CPUs while the daemon runs, below turbo, use the
+    setting turbo of `[[domain]]` or `[bounds]`, which change no switch.
+    """
+
+    switch: TurboSwitch = TurboSwitch.LEAVE
+    """How to set cpufreq/boost, and intel_pstate/no_turbo. The daemon restores the
+    earlier values when it stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelsConfig:
     """Connections to channels."""
 
@@ -199,6 +297,11 @@ class Config:
     libvirt: LibvirtConfig = field(default_factory=LibvirtConfig)
     bounds: BoundsConfig = field(default_factory=BoundsConfig)
     power: PowerConfig = field(default_factory=PowerConfig)
+    idle: IdleConfig = field(default_factory=IdleConfig)
+    epp: EppConfig = field(default_factory=EppConfig)
+    host: HostConfig = field(default_factory=HostConfig)
+    uncore: UncoreConfig = field(default_factory=UncoreConfig)
+    turbo: TurboConfig = field(default_factory=TurboConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
     domain: tuple[DomainRule, ...] = ()
@@ -323,14 +426,13 @@ def _merge(
 
 
 def _find_problems(config: Config) -> list[Problem]:
-    bounds, found = config.bounds, list[Problem]()
-    if bounds.min_khz and bounds.max_khz and bounds.min_khz > bounds.max_khz:
-        found.append(
-            Problem(
-                "bounds",
-                f"min_khz {bounds.min_khz} is above max_khz {bounds.max_khz}",
-            )
-        )
+    found = [
+        Problem(name, f"min_khz {table.min_khz} is above max_khz {table.max_khz}")
+        for name, table in (("bounds", config.bounds), ("uncore", config.uncore))
+        if table.min_khz and table.max_khz and table.min_khz > table.max_khz
+    ]
+    found += _find_uncore_problems(config.uncore)
+    found += _find_host_problems(config.host)
     found += [
         Problem(
             f"domain[{index}]",
@@ -378,6 +480,26 @@ def _find_problems(config: Config) -> list[Problem]:
     if governor == "userspace":
         found.append(Problem("power.fallback_governor", "must not be 'userspace'"))
     return found
+
+
+def _find_host_problems(host: HostConfig) -> list[Problem]:
+    try:
+        parse_cpulist(host.own_cpus)
+    except ConfigError as error:
+        return [Problem("host.own_cpus", str(error))]
+    return []
+
+
+def _find_uncore_problems(uncore: UncoreConfig) -> list[Problem]:
+    # As the kernel: uncore_write_freq of drivers/platform/x86/intel/uncore-frequency.
+    least, most = 100_000, 12_700_000
+    return [
+        Problem(
+            f"uncore.{name}", f"invalid frequency {khz}: expected {least} to {most}"
+        )
+        for name in ("min_khz", "max_khz")
+        if (khz := getattr(uncore, name)) is not None and not least <= khz <= most
+    ]
 
 
 def _policy_error(policies: str | None) -> str:
@@ -459,20 +581,38 @@ def _convert_list(kind: Any, value: object, where: str, errors: list[Problem]) -
 def _convert_scalar(kind: Any, value: object) -> object:
     if kind is KHz and isinstance(value, str):
         value = parse_khz(value)
-    plain: Any = {KHz: int, Path: str}.get(kind, kind)
+    if kind is EnergyPreference:
+        return _convert_preference(value)
+    plain: Any = {KHz: int, Microseconds: int, Path: str}.get(kind, kind)
     if isinstance(kind, enum.EnumMeta):
-        names = [str(member.value) for member in kind]  # type: ignore[var-annotated]
-        if value not in names:
-            raise ValueError(
-                f"invalid value '{value}': expected one of {', '.join(names)}"
-            )
-        return kind(value)
+        return _convert_choice(kind, value)
     if plain is float and type(value) is int:
         return float(value)
     if type(value) is not plain:
         raise ValueError(f"expected {_TYPE_NAMES[plain]}, got {value!r}")
     if kind is KHz and not 0 < typing.cast("int", value) <= MAX_KHZ:
         raise ValueError(f"invalid frequency {value}: expected 1 to {MAX_KHZ} kHz")
-    if kind is Path and (not value or "\0" in str(value)):
+    if kind is Microseconds:
+        return check_us(typing.cast("int", value))
+    return _convert_path(str(value)) if kind is Path else value
+
+
+def _convert_path(value: str) -> Path:
+    if not value or "\0" in value:
         raise ValueError(f"invalid path {value!r}")
-    return Path(value) if kind is Path else value  # type: ignore[arg-type]
+    return Path(value)
+
+
+def _convert_choice(kind: Any, value: object) -> object:
+    names = [str(member.value) for member in kind]
+    if value not in names:
+        raise ValueError(f"invalid value '{value}': expected one of {', '.join(names)}")
+    return kind(value)
+
+
+def _convert_preference(value: object) -> EnergyPreference:
+    if type(value) is int:
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"expected {EXPECTED}, got {value!r}")  # noqa: TRY004 - TOML
+    return parse_preference(value)

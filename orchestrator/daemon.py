@@ -33,6 +33,12 @@ from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.performer.state_keeper import StateKeeper
+from orchestrator.power.attribute_journal import (
+    ATTRIBUTE_JOURNAL_NAME,
+    AttributeJournal,
+)
+from orchestrator.power.attribute_kinds import name_attributes
+from orchestrator.power.held_attributes import HeldAttributes
 from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
 
     from orchestrator.config import Config
     from orchestrator.events import Event
+    from orchestrator.power.held_attributes import AttributeReplay
     from orchestrator.values.domain import DomainId
 
 logger = logging.getLogger(__name__)
@@ -70,6 +77,16 @@ def _network_root(config: Config) -> Path:
 def _held_groups(tree: CpuTree, config: Config) -> HeldGroups:
     journal = Journal(config.run_dir / JOURNAL_NAME, tree)
     return HeldGroups(tree, journal, fallback_governor=config.power.fallback_governor)
+
+
+def _held_limits(tree: CpuTree, config: Config) -> HeldLimits:
+    journal = LimitJournal(config.run_dir / LIMIT_JOURNAL_NAME, tree)
+    return HeldLimits(tree, journal)
+
+
+def _held_attributes(tree: CpuTree, config: Config) -> HeldAttributes:
+    journal = AttributeJournal(config.run_dir / ATTRIBUTE_JOURNAL_NAME, tree)
+    return HeldAttributes(tree, journal)
 
 
 def _fifos(
@@ -106,6 +123,20 @@ def _log_replay(replay: Replay, what: str) -> None:
         logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
 
+def _log_attributes(replay: AttributeReplay) -> None:
+    """Log what became of the attributes that a previous run left."""
+    if replay.restored:
+        names = name_attributes(replay.restored)
+        logger.warning("restored settings left by a previous run: %s", names)
+    if replay.left:
+        names = name_attributes(replay.left)
+        logger.info("not restored: changed since the previous run: %s", names)
+    for path, refusal in {**replay.kept, **replay.refused}.items():
+        logger.error("not restored: %s: %s", name_attributes([path]), refusal)
+    if replay.set_aside:
+        logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
+
+
 class Daemon:
     """One running vmpowerd.
 
@@ -135,8 +166,8 @@ class Daemon:
         self._tree = CpuTree(config.sysfs_root)
         self._tree_lock = CpuTreeLock(self._tree)
         self._held_groups = _held_groups(self._tree, config)
-        limit_journal = LimitJournal(config.run_dir / LIMIT_JOURNAL_NAME, self._tree)
-        self._held_limits = HeldLimits(self._tree, limit_journal)
+        self._held_limits = _held_limits(self._tree, config)
+        self._held_attributes = _held_attributes(self._tree, config)
         self._monitor = Monitor(
             release_after_s=config.power.release_after_s,
             post=self.post,
@@ -165,6 +196,7 @@ class Daemon:
             monitor=self._monitor,
             held_groups=self._held_groups,
             held_limits=self._held_limits,
+            held_attributes=self._held_attributes,
             policy_runner=self._policy_runner,
             state_keeper=self._state_keeper,
             domain_calls=domain_calls,
@@ -275,6 +307,7 @@ class Daemon:
     def _take_over_tree(self) -> None:
         _log_replay(self._held_groups.replay(), "governor")
         _log_replay(self._held_limits.replay(), "limit")
+        _log_attributes(self._held_attributes.replay())
         self._monitor.use_lock(self._tree_lock.open_for_monitor())
 
     async def _serve(self) -> None:
@@ -346,6 +379,13 @@ class Daemon:
 
     def _restore(self) -> None:
         refused = self._held_groups.restore_all() + self._held_limits.restore_all()
+        attributes = self._held_attributes.restore_all()
+        for path, refusal in attributes.refused.items():
+            logger.warning("not restored: %s: %s", name_attributes([path]), refusal)
+        refused += [
+            f"{name_attributes([path])}: {refusal}"
+            for path, refusal in attributes.kept.items()
+        ]
         for reason in refused:
             logger.error("not restored, try `vmpower restore`: %s", reason)
         if self._tree_lock.is_held and not refused:

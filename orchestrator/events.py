@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.policy.kinds.contract import PolicyKind
     from orchestrator.policy.subject import Source
+    from orchestrator.power.attribute_state import AttributeState
     from orchestrator.power.kernel_limits import KernelLimits
     from orchestrator.power.topology import Topology
     from orchestrator.saved.state import SavedState
@@ -61,6 +62,14 @@ class KernelLimitsRead:
 
     limits: Mapping[int, KernelLimits]
     """By clock group; only those that have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesRead:
+    """Held attributes of the kernel have changed, or what became of them."""
+
+    states: Mapping[str, AttributeState]
+    """By path, or by the pattern of a kind; only those that have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +500,7 @@ Event = (
     | ResyncDue
     | TopologyRead
     | KernelLimitsRead
+    | AttributesRead
     | StateLoaded
     | ConfigReloaded
     | DomainsListed

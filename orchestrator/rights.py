@@ -5,7 +5,8 @@ Theory of operation: each setting is decided by the first source that gives it: 
 matching rules of the host's configuration in their order, then the domain's own
 metadata, then the default. The host's bounds and its mode take precedence over all of
 them: bounds are applied to the frequency itself (see `limits`), and a host in observe
-mode writes nothing.
+mode writes nothing. The host's energy preference is a default of all domains, and its
+idle latency an upper limit.
 
 By default a guest may query its own vCPUs and send policies for them: a query tells it
 no more than it could measure, a policy does no more than its own requests could.
@@ -106,6 +107,11 @@ def resolve_rights(config: Config, spec: DomainSpec) -> Rights:
         names = [source.name for source in sources]
         is_low_first = names.index(low.source) < names.index(high.source)
         resolved["min_khz"] = resolved["max_khz"] = low if is_low_first else high
+    host_us, own = config.idle.max_latency_us, resolved["idle_latency_us"]
+    if host_us is not None and (own.value is None or host_us < own.value):
+        resolved["idle_latency_us"] = Resolved(host_us, HOST)
+    if resolved["epp"].value is None and config.epp.preference is not None:
+        resolved["epp"] = Resolved(config.epp.preference, HOST)
     if not config.bounds.turbo:
         resolved["turbo"] = Resolved(value=False, source=HOST)
     if config.mode is not Mode.ENFORCE:

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.config import (
     Access,
     Config,
+    TurboSwitch,
     config_from,
     load_config,
     show_config,
@@ -49,6 +50,26 @@ def test_every_kind_of_value_is_converted() -> None:
     assert (config.bounds.min_khz, config.bounds.max_khz) == (1_200_000, 2_300_000)
     assert config.channels.trusted_uids == (64055,)
     assert config.onboard == (OnboardRule(match="dpdk-*"), OnboardRule(match="vnf-?"))
+
+
+def test_settings_of_the_kernel_are_read_for_the_host_and_for_domains() -> None:
+    config = config_from(
+        {
+            "idle": {"max_latency_us": 50},
+            "epp": {"preference": 192},
+            "uncore": {"max_khz": "1.8GHz"},
+            "turbo": {"switch": "off"},
+            "host": {"idle_cpus": "lowest", "own_cpus": "0-1"},
+            "domain": [{"match": "*", "epp": "power", "idle_latency_us": 0}],
+        }
+    )
+    assert config.idle.max_latency_us == 50
+    assert config.epp.preference == "balance_power"
+    assert config.uncore.max_khz == 1_800_000
+    assert config.turbo.switch is TurboSwitch.OFF
+    assert config.host.pcpus == {0, 1}
+    (rule,) = config.domain
+    assert (rule.epp, rule.idle_latency_us) == ("power", 0)
 
 
 def test_policies_are_read_with_their_lists() -> None:
@@ -146,6 +167,38 @@ def test_policies_are_read_with_their_lists() -> None:
         (
             {"power": {"release_after_s": -1}},
             "power.release_after_s: invalid time -1.0: expected 0 to 86400 seconds",
+        ),
+        (
+            {"uncore": {"min_khz": "2GHz", "max_khz": "1.5GHz"}},
+            "uncore: min_khz 2000000 is above max_khz 1500000",
+        ),
+        (
+            {"uncore": {"min_khz": 50_000, "max_khz": "20GHz"}},
+            "uncore.min_khz: invalid frequency 50000: expected 100000 to 12700000",
+        ),
+        (
+            {"idle": {"max_latency_us": -1}},
+            "idle.max_latency_us: invalid latency -1: expected 0 to 1000000 micro",
+        ),
+        ({"idle": {"max_latency_us": True}}, "expected an integer, got True"),
+        (
+            {"epp": {"preference": "default"}},
+            "epp.preference: invalid energy preference 'default': expected perf",
+        ),
+        ({"epp": {"preference": 256}}, "invalid energy preference '256'"),
+        ({"epp": {"preference": 1.5}}, "epp.preference: expected performance, bal"),
+        (
+            {"domain": [{"match": "*", "epp": "fast", "idle_latency_us": 1.5}]},
+            "domain[0].epp: invalid energy preference 'fast'",
+        ),
+        ({"host": {"own_cpus": "0-"}}, "host.own_cpus: invalid CPU '0-': expected num"),
+        (
+            {"host": {"idle_cpus": "low"}},
+            "host.idle_cpus: invalid value 'low': expected one of leave, lowest",
+        ),
+        (
+            {"turbo": {"switch": True}},
+            "turbo.switch: invalid value 'True': expected one of leave, on, off",
         ),
         (
             {"bounds": {"min_khz": 3, "max_khz": 2}},

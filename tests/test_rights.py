@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from orchestrator.config import BoundsConfig, Config, DomainRule, config_from
+from orchestrator.config import (
+    BoundsConfig,
+    Config,
+    DomainRule,
+    EppConfig,
+    IdleConfig,
+    config_from,
+)
 from orchestrator.control import models
 from orchestrator.rights import Resolved, resolve_rights
 from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode
-from orchestrator.values.units import KHz
+from orchestrator.values.energy_preference import EnergyPreference
+from orchestrator.values.units import KHz, Microseconds
 from tests.controller.specs import domain
 
 LOW, HIGH = KHz(1_200_000), KHz(2_000_000)
@@ -55,6 +63,25 @@ def test_the_host_takes_precedence_over_all() -> None:
     rights = resolve_rights(config, spec)
     assert rights.mode == Resolved(Mode.OBSERVE, "host")
     assert rights.turbo == Resolved(value=False, source="host")
+
+
+def test_the_host_s_latency_is_an_upper_limit_and_its_preference_a_default() -> None:
+    config = Config(
+        idle=IdleConfig(max_latency_us=Microseconds(100)),
+        epp=EppConfig(preference=EnergyPreference("power")),
+    )
+    plain = resolve_rights(config, domain())
+    assert plain["idle_latency_us"] == Resolved(100, "host")
+    assert plain["epp"] == Resolved("power", "host")
+    own = DomainSettings(
+        idle_latency_us=Microseconds(50), epp=EnergyPreference("performance")
+    )
+    stricter = resolve_rights(config, domain(settings=own))
+    assert stricter["idle_latency_us"] == Resolved(50, "metadata")
+    assert stricter["epp"] == Resolved("performance", "metadata")
+    longer = DomainSettings(idle_latency_us=Microseconds(200))
+    rights = resolve_rights(config, domain(settings=longer))
+    assert rights["idle_latency_us"] == Resolved(100, "host")
 
 
 def test_of_two_that_contradict_each_other_the_higher_one_wins() -> None:

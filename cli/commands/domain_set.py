@@ -155,5 +155,6 @@ def _format_settings(settings: DomainSettings) -> list[str]:
         if value is not None:
             is_frequency = setting.form is Form.FREQUENCY
             text = format_khz(value) if is_frequency else setting.format(value)
+            text += " us" * (setting.form is Form.LATENCY)
             texts.append(f"{option} {text}")
     return texts

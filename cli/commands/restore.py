@@ -12,6 +12,12 @@ from cli.framework.settings import Output, OutputOption, settings_of
 from cli.output.echo import echo, echo_error, print_json
 from cli.output.progress import working
 from orchestrator.errors import JournalError, TreeLockedError
+from orchestrator.power.attribute_journal import (
+    ATTRIBUTE_JOURNAL_NAME,
+    AttributeJournal,
+)
+from orchestrator.power.attribute_kinds import name_attributes
+from orchestrator.power.held_attributes import AttributeReplay, HeldAttributes
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
@@ -42,21 +48,22 @@ def restore(
 ) -> None:
     """Restore CPU settings left behind by a crashed daemon.
 
-    These are governors and the kernel's frequency limits. Works without the daemon, and
-    is refused while one is running. A daemon that starts restores them itself.
+    These are governors, the kernel's frequency limits, idle latencies, energy
+    preferences, uncore frequencies and turbo switches. Works without the daemon, and is
+    refused while one is running. A daemon that starts restores them itself.
     """
     settings = settings_of(context, output)
     path = journal or (run_dir or settings.run_dir) / JOURNAL_NAME
-    replay = _replay(path, CpuTree(sysfs_root))
+    groups, attributes = _replay(path, CpuTree(sysfs_root))
     if settings.output is Output.JSON:
-        print_json(_document(replay))
+        print_json(_document(groups, attributes))
     else:
-        _report(path, replay)
-    if replay.kept:
+        _report(path, groups, attributes)
+    if groups.kept or attributes.kept or attributes.refused:
         raise typer.Exit(ExitStatus.FAILED)
 
 
-def _replay(path: Path, tree: CpuTree) -> Replay:
+def _replay(path: Path, tree: CpuTree) -> tuple[Replay, AttributeReplay]:
     claim = CpuTreeLock(tree)
     try:
         claim.acquire()
@@ -66,10 +73,12 @@ def _replay(path: Path, tree: CpuTree) -> Replay:
     try:
         journal = Journal(path, tree)
         limits = LimitJournal(path.with_name(LIMIT_JOURNAL_NAME), tree)
-        _check(journal)
-        _check(limits)
+        attributes = AttributeJournal(path.with_name(ATTRIBUTE_JOURNAL_NAME), tree)
+        for each in (journal, limits, attributes):
+            _check(each)
         with working("restoring CPU settings"):
-            return _combine(journal.replay(), HeldLimits(tree, limits).replay())
+            groups = _combine(journal.replay(), HeldLimits(tree, limits).replay())
+            return groups, HeldAttributes(tree, attributes).replay()
     finally:
         claim.release()
 
@@ -95,21 +104,33 @@ def _check(journal: Journal) -> None:
         raise JournalError(str(error), hint=hint) from error.__cause__
 
 
-def _document(replay: Replay) -> "Restoration":
-    kept = replay.kept.items()
+def _document(groups: Replay, attributes: AttributeReplay) -> "Restoration":
+    kept = {**attributes.kept, **attributes.refused}
     return {
-        "restored": list(replay.restored),
-        "left": list(replay.left),
-        "kept": [{"clock_group": number, "reason": reason} for number, reason in kept],
+        "restored": list(groups.restored),
+        "left": list(groups.left),
+        "kept": [{"clock_group": n, "reason": why} for n, why in groups.kept.items()],
+        "attributes": {
+            "restored": list(attributes.restored),
+            "left": list(attributes.left),
+            "kept": [{"path": name, "reason": why} for name, why in kept.items()],
+        },
     }
 
 
-def _report(path: Path, replay: Replay) -> None:
-    if not (replay.restored or replay.left or replay.kept):
+def _report(path: Path, groups: Replay, attributes: AttributeReplay) -> None:
+    if groups == Replay() and attributes == AttributeReplay():
         echo(f"nothing to restore in {path}")
-    for number in replay.restored:
+    for number in groups.restored:
         echo(f"clock group {number}: restored")
-    for number in replay.left:
+    for number in groups.left:
         echo(f"clock group {number}: unchanged, its settings are another program's")
-    for number, reason in replay.kept.items():
+    for number, reason in groups.kept.items():
         echo_error(f"clock group {number} not restored: {reason}")
+    if attributes.restored:
+        echo(f"{name_attributes(attributes.restored)}: restored")
+    if attributes.left:
+        name = name_attributes(attributes.left)
+        echo(f"{name}: unchanged, set by another program since")
+    for name, reason in {**attributes.kept, **attributes.refused}.items():
+        echo_error(f"{name_attributes([name])} not restored: {reason}")

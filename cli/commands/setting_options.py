@@ -48,6 +48,10 @@ def _declare(option: str, setting: Setting) -> DeclaredOption:
         case Form.POLICIES:
             kind, metavar = list[str], "'KIND [OPTION=VALUE]...'"
             description += " Can be repeated."
+        case Form.LATENCY:
+            metavar = "US"
+        case Form.PREFERENCE:
+            metavar = "EPP"
     declared = typer.Option(flags, metavar=metavar, help=description)
     return DeclaredOption(setting.name, Annotated[kind | None, declared])
 
@@ -65,6 +69,9 @@ def _parse(setting: Setting, typed: Any) -> Any:  # noqa: ANN401 - as the option
             return typed
         case Form.CHOICE:
             return setting.parse(typed) if typed else None
+        case Form.LATENCY | Form.PREFERENCE:
+            with as_usage_error():
+                return None if typed is None else setting.parse(typed)
         case Form.POLICIES:
             return _join_policies(typed or [])
 

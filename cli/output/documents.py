@@ -195,6 +195,26 @@ class KeptGroup(TypedDict):
     """Why."""
 
 
+class KeptAttribute(TypedDict):
+    """An attribute of the kernel that could not be restored."""
+
+    path: str
+    """Relative to the root of the CPU tree."""
+    reason: str
+    """Why."""
+
+
+class RestoredAttributes(TypedDict):
+    """What became of other attributes, such as idle latencies and turbo switches."""
+
+    restored: list[str]
+    """Paths, relative to the root of the CPU tree, of those that were restored."""
+    left: list[str]
+    """Those that another program has changed since, or that are gone."""
+    kept: list[KeptAttribute]
+    """Those that could not be restored."""
+
+
 class Restoration(TypedDict):
     """What became of the clock groups that a daemon has left behind."""
 
@@ -204,6 +224,8 @@ class Restoration(TypedDict):
     """Those that are unchanged, because their settings are another program's."""
     kept: list[KeptGroup]
     """Those that could not be restored; the exit status is 1."""
+    attributes: RestoredAttributes
+    """What became of the other settings."""
 
 
 class Finding(TypedDict):

@@ -85,6 +85,21 @@ class Policy(TypedDict):
     """The next change by the time of day; null: the time changes nothing."""
 
 
+class KernelSetting(TypedDict):
+    """A setting of the kernel, frequencies aside, that the daemon is to hold."""
+
+    name: str
+    """What it is, and of which CPUs, clock groups or dies: `idle latency of CPUs
+    2-3`."""
+    value: str | None
+    """What the kernel shows, for people; null if it is not known."""
+    outcome: str
+    """What became of it. One of `held`, `sufficient`, `left`, `absent`, `suspended`,
+    `refused`, `released`."""
+    problem: str | None
+    """Why it could not be set; null if it could."""
+
+
 class Status(TypedDict):
     """The daemon, libvirt, all domains and all host CPUs."""
 
@@ -101,6 +116,9 @@ class Status(TypedDict):
     """Host CPUs whose frequency can be set, in the order of their numbers."""
     unmanaged_cpus: list[UnmanagedCpu]
     """Host CPUs whose frequency cannot be set."""
+    kernel_settings: list[KernelSetting]
+    """Settings of the kernel that the daemon is to hold for the host or for domains:
+    idle latencies, energy preferences, uncore frequencies, turbo switches."""
 
 
 class DaemonStatus(TypedDict):
@@ -181,6 +199,18 @@ class Vcpu(TypedDict):
     clock_groups: list[int]
     """All clock groups that its requests apply to: several if it is pinned to threads
     of one core that are clock groups of their own."""
+    idle_states: list[str] | None
+    """Names of the kernel's idle states that all its CPUs may enter, the shallowest
+    first, by the limit of their idle latency; null: not limited, or not known."""
+
+
+class QemuThread(TypedDict):
+    """A pinned thread of a domain's QEMU process that is not a vCPU."""
+
+    name: str
+    """`emulator`, or `I/O thread N`."""
+    pcpus: list[int]
+    """Host CPUs that it may run on, lowest first."""
 
 
 class Domain(TypedDict):
@@ -209,6 +239,8 @@ class Domain(TypedDict):
     """What was rejected in its description, one sentence each."""
     policies: list[Policy]
     """Policies in force for it."""
+    threads: list[QemuThread]
+    """Its emulator and I/O threads, as far as they are pinned."""
 
 
 class DomainList(TypedDict):
@@ -291,6 +323,24 @@ class OnboardingRight(TypedDict):
     applies, or if there is none."""
 
 
+class LatencyRight(TypedDict):
+    """How long idle CPUs of a domain may take to wake up."""
+
+    value: int | None
+    """Time in microseconds; null: not limited."""
+    source: str
+    """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
+
+
+class PreferenceRight(TypedDict):
+    """The energy preference (EPP) of the clock groups of a domain."""
+
+    value: str | None
+    """A word, or a number from 0 to 255; null: that of the kernel stays."""
+    source: str
+    """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
+
+
 class Rights(TypedDict):
     """The effective bounds and rights of a domain."""
 
@@ -310,6 +360,11 @@ class Rights(TypedDict):
     """Generation of its guest's packets."""
     onboarding: OnboardingRight
     """Channels that it is given automatically."""
+    idle_latency_us: LatencyRight
+    """How long the CPUs that its vCPUs are pinned to may take to leave an idle state,
+    while it runs."""
+    epp: PreferenceRight
+    """Energy preference of the clock groups that its vCPUs are pinned into."""
 
 
 class PolicyWant(TypedDict):
@@ -414,7 +469,7 @@ class Cpu(TypedDict):
     node: int | None
     """NUMA node; null if not reported."""
     boost: bool
-    """Whether the kernel allows turbo (cpufreq/boost)."""
+    """Whether the kernel allows turbo."""
     held_min_khz: int | None
     """Lower limit that the daemon has set in the kernel (scaling_min_freq), in kHz;
     null: none."""
@@ -427,6 +482,15 @@ class Cpu(TypedDict):
     held_up_by: list[int]
     """Those of them that are set higher than this clock group's grant, so that it runs
     higher than granted."""
+    turbo_switch: str | None
+    """The kernel's switch that forbids turbo, such as `cpufreq/boost`; null: turbo is
+    allowed."""
+    epp: str | None
+    """Energy preference (EPP) that the kernel shows for the clock group, a word or a
+    number from 0 to 255; null: the daemon does not hold one."""
+    idle_latency_us: int | None
+    """Longest time in microseconds that the kernel lets the CPU take to leave an idle
+    state; null: not limited, or the daemon does not hold a limit."""
 
 
 class UnmanagedCpu(TypedDict):

@@ -244,6 +244,19 @@ class HoldLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldAttributes:
+    """Hold attributes of the kernel at other values; see `power.held_attributes`."""
+
+    changes: Mapping[str, str | None]
+    """By path or pattern; None: restore it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshAttributes:
+    """Read the attributes that are held, and retry what the kernel refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartMonitor:
     """Start a monitor process."""
 
@@ -273,6 +286,8 @@ Action = (
     | DropGroup
     | VerifyGroups
     | HoldLimits
+    | HoldAttributes
+    | RefreshAttributes
     | StartMonitor
     | Decided
 )

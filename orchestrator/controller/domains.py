@@ -12,8 +12,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestrator.controller import (
+    attributes,
     channels,
     groups,
+    idle_cpus,
     moved_policies,
     onboarding,
     policy_subjects,
@@ -47,6 +49,7 @@ def on_listed(inventory: Inventory, event: events.DomainsListed) -> list[Action]
     for uuid in [u for u in inventory.domains if u not in event.uuids]:
         actions += _forget(inventory, uuid)
     actions += saved_state.forget_missing(inventory, event.uuids)
+    actions += idle_cpus.on_all_known(inventory)
     return actions + [DescribeDomain(uuid) for uuid in event.uuids]
 
 
@@ -57,7 +60,10 @@ def on_changed(_inventory: Inventory, event: events.DomainChanged) -> list[Actio
 
 def on_vanished(inventory: Inventory, event: events.DomainVanished) -> list[Action]:
     """Forget it."""
-    return _forget(inventory, event.uuid) if event.uuid in inventory.domains else []
+    if event.uuid in inventory.domains:
+        return _forget(inventory, event.uuid)
+    _forget_listed(inventory, event.uuid)
+    return idle_cpus.on_all_known(inventory)
 
 
 def on_undescribed(
@@ -129,13 +135,14 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
         actions += replace_vcpus(inventory, record, touched)
     actions += resumption.after
     actions += moved_policies.resume_open(inventory, record)
+    actions += idle_cpus.on_all_known(inventory)
     return actions + onboarding.review(inventory, record)
 
 
 def _relevant_parts(spec: DomainSpec) -> tuple[object, ...]:
     """Return the parts that affect frequencies: most descriptions change none."""
     parts = spec.vcpus, spec.state, spec.run, spec.settings, spec.name
-    return *parts, spec.interfaces
+    return *parts, spec.interfaces, spec.threads
 
 
 def replace_vcpus(
@@ -149,8 +156,8 @@ def replace_vcpus(
         touched: groups that may be affected besides those of the placements.
     """
     before = set(touched) | record.groups()
-    inventory.place_all(record)
-    touched = before | record.groups()
+    switched = inventory.place_all(record)
+    touched = before | record.groups() | switched
     present = touched & inventory.groups.keys()
     return [
         # A group must be known before a vCPU is put into it.
@@ -158,6 +165,7 @@ def replace_vcpus(
         *define(inventory, record),
         *policy_subjects.define(inventory, record),
         *groups.need(inventory, present, record),
+        *attributes.hold_for_domain(inventory, record, touched),
     ]
 
 
@@ -215,16 +223,21 @@ def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:
 
 
 def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
-    record = inventory.forget(uuid)
-    if inventory.first_listed is not None:
-        inventory.first_listed -= {uuid}  # it may be migrated back
-    touched = record.groups() & inventory.groups.keys()
+    record, switched = inventory.forget(uuid)
+    _forget_listed(inventory, uuid)
+    touched = (record.groups() | switched) & inventory.groups.keys()
     return [
         *channels.close_all(inventory, record),
         *policy_subjects.forget(record),
         *groups.define(inventory, touched),
         ForgetDomain(uuid),
         *groups.need(inventory, touched, record),
+        *attributes.forget(inventory, record),
         Report("domain-changed", "domain is gone", domain=record.spec.name),
         SaveState(),
     ]
+
+
+def _forget_listed(inventory: Inventory, uuid: DomainId) -> None:
+    if inventory.first_listed is not None:
+        inventory.first_listed -= {uuid}  # it may be migrated back

@@ -16,6 +16,7 @@ from orchestrator.controller import kernel_limits
 from orchestrator.controller.actions import (
     ReadKernelLimits,
     ReadTopology,
+    RefreshAttributes,
     Report,
     Severity,
     VerifyGroups,
@@ -51,7 +52,7 @@ def on_verification_due(
 def on_cpus_switched(inventory: Inventory, event: events.CpusSwitched) -> list[Action]:
     """Write frequencies again that CPUs may have lost, and read the CPUs again."""
     # All of them: one that was not completely online may have been read before.
-    return [*reapply(inventory, event.pcpus), ReadTopology()]
+    return [*reapply(inventory, event.pcpus), ReadTopology(), RefreshAttributes()]
 
 
 def reapply(inventory: Inventory, switched: frozenset[PCpu] | None) -> list[Action]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.controller import (
+    attributes,
     channels,
     domains,
     drift,
     groups,
+    idle_cpus,
     onboarding,
     setting_changes,
 )
@@ -94,7 +96,8 @@ def _news(old: KernelLimits, new: KernelLimits) -> Iterator[tuple[str, Severity]
         yield f"the kernel's own limits are now {low} to {high}", Severity.INFO
     if new.is_boost_off != old.is_boost_off:
         switched = "off" if new.is_boost_off else "on"
-        yield f"turbo is {switched} in the kernel (cpufreq/boost)", Severity.INFO
+        switch = new.turbo_switch or old.turbo_switch
+        yield f"turbo is {switched} in the kernel ({switch})", Severity.INFO
     if new.held != old.held:
         yield _describe_held(new.held), Severity.INFO
     if new.problem and new.problem != old.problem:
@@ -128,6 +131,7 @@ def _report_unmanaged(old: Mapping[PCpu, str], new: Mapping[PCpu, str]) -> list[
 def replace_all(inventory: Inventory) -> list[Action]:
     """Place every vCPU again."""
     actions = groups.define(inventory, inventory.groups)
+    actions += attributes.hold_for_host(inventory)
     for record in inventory.domains.values():
         actions += domains.replace_vcpus(inventory, record)
     return actions
@@ -149,6 +153,8 @@ def retry_failed(inventory: Inventory) -> list[Action]:
 def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action]:
     """Apply a new configuration: limits, mode, rules."""
     old, inventory.config = inventory.config, event.config
+    if event.config.host != old.host:
+        idle_cpus.on_config(inventory)
     onboarding.reset_attempts(inventory)
     actions: list[Action] = [
         setting_changes.report_config(old, event.config),

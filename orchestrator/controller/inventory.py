@@ -8,10 +8,12 @@ Synchronization: the asyncio thread only.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.config import IdleCpus
 from orchestrator.controller.group_lifecycle import HELD, GroupStage, next_stage
 from orchestrator.limits import NO_LIMITS, Limits, turbo_limit, window_of
 from orchestrator.power.kernel_limits import KernelLimits
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.limits import Window
     from orchestrator.monitor.link.commands import DefineDomain, DefineGroup
     from orchestrator.policy.subject import Source
+    from orchestrator.power.attribute_state import AttributeState
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.topology import Topology
     from orchestrator.rights import Rights
@@ -160,6 +163,8 @@ class DomainRecord:
     """Its definition as last sent to the monitor."""
     last_subject: UpdatePolicySubject | None = None
     """Its description as last sent to the policy engine."""
+    attribute_wants: dict[str, str] = field(default_factory=dict)
+    """What it wants attributes of the kernel to be held at; see `attributes`."""
     policed: frozenset[int] = frozenset()
     """The vCPUs that policies control."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
@@ -273,6 +278,12 @@ class Inventory:
     """Decisions of the daemon's last run, until their domain is described."""
     first_listed: frozenset[DomainId] | None = None
     """The domains that existed when the daemon started; None: not known yet."""
+    attribute_wants: dict[str, dict[DomainId, str]] = field(default_factory=dict)
+    """What domains want attributes of the kernel to be held at, by path."""
+    wanted_attributes: dict[str, str] = field(default_factory=dict)
+    """What attributes are to be held at, by path or by the pattern of a kind."""
+    attributes: dict[str, AttributeState] = field(default_factory=dict)
+    """What became of them, as last read."""
     channels_at: dict[str, set[ChannelKey]] = field(default_factory=dict)
     """The channels of running domains by socket: by path, and by identity; see
     `shared_sockets`."""
@@ -281,6 +292,13 @@ class Inventory:
     group does not cost a check of every domain of the host."""
     _limited: set[DomainId] = field(default_factory=set)
     """Domains with limits of their own; few, on most hosts."""
+    is_every_domain_known: bool = False
+    """Whether all of `first_listed` have been described."""
+    _elsewhere: dict[DomainId, frozenset[PCpu]] = field(default_factory=dict)
+    """CPUs that active domains use without a vCPU that is pinned into one clock group:
+    floating vCPUs, threads. Kept only for `[host] idle_cpus`."""
+    _users: Counter[PCpu] = field(default_factory=Counter)
+    """How many domains use a CPU like that."""
 
     def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
         """Return a channel, or None if there is no such domain or channel."""
@@ -372,23 +390,61 @@ class Inventory:
         is_boost_off = record is not None and record.kernel.is_boost_off
         return bool(rights.turbo.value) and not is_boost_off
 
-    def forget(self, uuid: DomainId) -> DomainRecord:
-        """Remove a domain and return what was known of it."""
+    def is_unused(self, record: GroupRecord) -> bool:
+        """Return whether a clock group is one of those that `idle_cpus` is about."""
+        pcpus, host = record.group.pcpus, self.config.host
+        if host.idle_cpus is IdleCpus.LEAVE or not self.is_every_domain_known:
+            return False
+        if pcpus & host.pcpus:
+            return False
+        if any(self._users[pcpu] for pcpu in pcpus):
+            return False
+        return next(self.pinned_into(record.group.number), None) is None
+
+    def forget(self, uuid: DomainId) -> tuple[DomainRecord, set[int]]:
+        """Remove a domain.
+
+        Returns:
+            What was known of it, and the clock groups that it may have used without a
+            vCPU that is pinned into them.
+        """
         record = self.domains.pop(uuid)
         self._leave(record)
-        return record
+        return record, self._use_elsewhere(uuid, frozenset())
 
-    def place_all(self, record: DomainRecord) -> None:
-        """Place every vCPU of a domain again."""
+    def place_all(self, record: DomainRecord) -> set[int]:
+        """Place every vCPU of a domain again.
+
+        Returns:
+            Clock groups that it uses without a vCPU that is pinned into them, if no
+            other domain does, or that it no longer uses like that.
+        """
         self._leave(record)
         record.placements = {v.vcpu: self.place(v) for v in record.spec.vcpus}
-        if not record.spec.state.is_active:
-            return
         uuid = record.spec.uuid
+        if not record.spec.state.is_active:
+            return self._use_elsewhere(uuid, frozenset())
         for group in record.groups():
             self._domains_in.setdefault(group, set()).add(uuid)
         if is_limited(record.rights(self.config)):
             self._limited.add(uuid)
+        if self.config.host.idle_cpus is IdleCpus.LEAVE:
+            return self._use_elsewhere(uuid, frozenset())
+        floating = (it.pcpus for it in record.placements.values() if not it.groups)
+        threads = (thread.pinning for thread in record.spec.threads)
+        return self._use_elsewhere(uuid, frozenset().union(*floating, *threads))
+
+    def _use_elsewhere(self, uuid: DomainId, pcpus: frozenset[PCpu]) -> set[int]:
+        before = self._elsewhere.pop(uuid, frozenset())
+        if pcpus:
+            self._elsewhere[uuid] = pcpus
+        self._users.update(pcpus - before)
+        self._users.subtract(before - pcpus)
+        switched = {p for p in pcpus - before if self._users[p] == 1}
+        switched |= {p for p in before - pcpus if not self._users[p]}
+        if not switched:
+            return set()
+        return {n for n, it in self.groups.items() if it.group.pcpus & switched}
 
     def _leave(self, record: DomainRecord) -> None:
         uuid = record.spec.uuid

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The limits that a clock group is kept within, whether it is taken or not.
 
-They are the host's bounds, for every group, and the limits of the running domains that
-are pinned into it. The kernel is made to hold them, so that they also apply while the
-group follows a governor.
+They are the host's bounds, for every group; the limits of the running domains that are
+pinned into it; and the lowest step for a group that none uses, if the host wants that.
+The kernel is made to hold them, so that they also apply while the group follows a
+governor.
 
 Several domains may share a group. No vCPU is slowed because of a neighbor, so the
 highest of their upper limits counts, and the highest of their lower ones. An operator's
@@ -51,7 +52,11 @@ def _window(inventory: Inventory, record: GroupRecord) -> Window:
     if inventory.config.mode is Mode.OBSERVE:
         return window_of(steps)
     host = window_of(steps, inventory.host_limits(steps))
-    if record.override_khz is not None or not inventory.is_limited(record.group.number):
+    if record.override_khz is not None:
+        return host
+    if inventory.is_unused(record):
+        return Window(steps, host.low_khz, host.low_khz)
+    if not inventory.is_limited(record.group.number):
         return host
     windows = [
         _domain_window(inventory, domain, host)

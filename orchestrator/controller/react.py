@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import events
 from orchestrator.controller import (
+    attributes,
     channels,
     domains,
     drift,
@@ -22,6 +23,7 @@ from orchestrator.controller.actions import (
     ListDomains,
     ReadKernelLimits,
     ReadTopology,
+    RefreshAttributes,
     Report,
     Severity,
     StartMonitor,
@@ -80,7 +82,7 @@ def _on_libvirt_awaited(
 
 def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
     actions: list[Action] = [ReadTopology(is_thorough=False)]
-    actions.append(ReadKernelLimits(tuple(inventory.groups)))
+    actions += [ReadKernelLimits(tuple(inventory.groups)), RefreshAttributes()]
     actions += channels.retry_refused(inventory)
     channels.forgive(inventory)
     actions += hosts.retry_failed(inventory)
@@ -117,6 +119,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.StateLoaded: saved_state.on_loaded,
     events.TopologyRead: hosts.on_topology,
     events.KernelLimitsRead: hosts.on_kernel_limits,
+    events.AttributesRead: attributes.on_read,
     events.ConfigReloaded: hosts.on_config,
     events.DomainsListed: domains.on_listed,
     events.DomainChanged: domains.on_changed,

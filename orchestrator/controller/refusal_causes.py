@@ -163,8 +163,9 @@ def _turbo(case: _Case) -> str:
     turbo = case.rights.turbo
     if not turbo.value:
         return f"turbo is not allowed ({turbo.source})"
-    if any(record.kernel.is_boost_off for record in case.groups):
-        return f"turbo is off in the kernel for {case.cpus} (cpufreq/boost)"
+    for kernel in (record.kernel for record in case.groups):
+        if kernel.is_boost_off:
+            return f"turbo is off in the kernel for {case.cpus} ({kernel.turbo_switch})"
     return f"{case.cpus} has no turbo frequency"
 
 

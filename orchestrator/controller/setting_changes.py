@@ -82,4 +82,6 @@ def _format(setting: Setting, value: Any) -> str:  # noqa: ANN401 - of the setti
         return "unset"
     if setting.form is Form.FREQUENCY:
         return format_khz(value)
+    if setting.form is Form.LATENCY:
+        return f"{value} us"
     return setting.format(value)

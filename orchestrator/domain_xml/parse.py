@@ -20,6 +20,7 @@ from orchestrator.domain_xml.interfaces import read_interfaces
 from orchestrator.domain_xml.metadata import read_settings
 from orchestrator.domain_xml.note import Note, read_note
 from orchestrator.domain_xml.ports import count_free_ports
+from orchestrator.domain_xml.threads import read_threads
 from orchestrator.errors import DomainXmlError
 from orchestrator.values.domain import (
     ChannelSpec,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from lxml import etree
 
-    from orchestrator.values.domain import GuestPolicy, InterfaceSpec
+    from orchestrator.values.domain import GuestPolicy, InterfaceSpec, QemuThread
     from orchestrator.values.domain_settings import DomainSettings
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -64,6 +65,8 @@ class ParsedDomain:
     """What onboarding attached."""
     is_pinned: bool
     """Whether any vCPU is pinned."""
+    threads: tuple[QemuThread, ...]
+    """Its emulator and I/O threads, as far as they are pinned."""
     interfaces: tuple[InterfaceSpec, ...]
     settings: DomainSettings | None
     """The settings in its metadata; None: there are none."""
@@ -121,6 +124,7 @@ def parse_domain(xml: str) -> ParsedDomain:
         free_ports=count_free_ports(root),
         note=read_note(root),
         is_pinned=_is_pinned(root),
+        threads=read_threads(root),
         interfaces=read_interfaces(root),
         settings=found.settings,
         guest_policies=read_guest_policies(root),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from orchestrator.values.domain_settings import DomainSettings, Form, settings_of
+from orchestrator.values.energy_preference import WORDS
 
 if TYPE_CHECKING:
     from orchestrator.values.domain_settings import Setting
@@ -82,6 +83,10 @@ def _values(setting: Setting) -> etree._Element:
             return _choice("yes", "no")
         case Form.CHOICE:
             return _choice(*setting.choices)
+        case Form.LATENCY:
+            return _text("pattern", "[0-9]{1,7}")
+        case Form.PREFERENCE:
+            return _text("pattern", "|".join((*WORDS, "[0-9]{1,3}")))
 
 
 def _text(parameter: str, value: str) -> etree._Element:

@@ -109,6 +109,7 @@ def read_domain_spec(
         if is_running
         else _channels_of(parsed),
         is_pinned=parsed.is_pinned,
+        threads=parsed.threads,
         interfaces=parsed.interfaces,
         settings=parsed.settings,
         guest_policies=parsed.guest_policies if is_running else (),

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from orchestrator.performer.channel_connector import ChannelConnector
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.performer.state_keeper import StateKeeper
+    from orchestrator.power.attribute_state import AttributeState
+    from orchestrator.power.held_attributes import HeldAttributes
     from orchestrator.power.held_groups import HeldGroups
     from orchestrator.power.held_limits import HeldLimits
     from orchestrator.power.kernel_limits import KernelLimits
@@ -80,6 +82,7 @@ class Performer:
         monitor: Monitor,
         held_groups: HeldGroups,
         held_limits: HeldLimits,
+        held_attributes: HeldAttributes,
         policy_runner: PolicyRunner,
         state_keeper: StateKeeper,
         domain_calls: CallPool,
@@ -92,6 +95,7 @@ class Performer:
         self._monitor = monitor
         self._held_groups = held_groups
         self._held_limits = held_limits
+        self._held_attributes = held_attributes
         self._policy_runner = policy_runner
         self._event_log = event_log
         self._post = post
@@ -110,12 +114,15 @@ class Performer:
         """The CPU tree's outline when it was last read."""
         self._journal_changes: deque[actions.PrepareGroup | actions.DropGroup] = deque()
         self._limit_changes: deque[actions.HoldLimits] = deque()
+        self._attribute_changes: deque[actions.HoldAttributes] = deque()
         self._start_tasks: set[asyncio.Task[None]] = set()
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             actions.Report: event_log.add,
             actions.ReadTopology: self._read_topology,
             actions.ReadKernelLimits: lambda action: self._read_limits(action.groups),
             actions.HoldLimits: self._hold_limits,
+            actions.HoldAttributes: self._hold_attributes,
+            actions.RefreshAttributes: self._refresh_attributes,
             actions.ListDomains: self._list_domains,
             actions.DescribeDomain: self._describe,
             actions.AttachChannels: self._attach,
@@ -304,6 +311,28 @@ class Performer:
         wanted = {change.group: change.limits for change in changes}
         self._post_limits(self._held_limits.hold(wanted))
 
+    def _hold_attributes(self, action: actions.HoldAttributes) -> None:
+        self._attribute_changes.append(action)
+        self._power_calls.submit("attributes", "hold", self._work_hold_attributes)
+
+    def _work_hold_attributes(self) -> None:
+        """Hold everything that waits, with one journal write, as `_work_journal`."""
+        waiting = self._attribute_changes
+        changes: dict[str, str | None] = {}
+        for _ in range(len(waiting)):
+            changes.update(waiting.popleft().changes)
+        self._post_attributes(self._held_attributes.hold(changes))
+
+    def _refresh_attributes(self, _action: actions.RefreshAttributes) -> None:
+        def work() -> None:
+            self._post_attributes(self._held_attributes.refresh())
+
+        self._power_calls.submit("attributes", "refresh", work)
+
+    def _post_attributes(self, states: Mapping[str, AttributeState]) -> None:
+        if states:
+            self._post(events.AttributesRead(states))
+
     def _post_limits(self, limits: Mapping[int, KernelLimits]) -> None:
         if limits:
             self._post(events.KernelLimitsRead(limits))
@@ -348,11 +377,17 @@ class Performer:
                 "cannot remove groups from the journal groups=%s: %s", groups, error
             )
         for group in groups:
-            self._resume_limits(group)
+            self._resume_settings(group)
 
-    def _resume_limits(self, group: int) -> None:
-        """Hold the limits of a group again that is not taken any more."""
+    def _suspend_settings(self, group: int) -> None:
+        """Leave the limits and the preference of a group to its mechanism."""
+        self._post_limits(self._held_limits.suspend(group))
+        self._held_attributes.suspend(group)
+
+    def _resume_settings(self, group: int) -> None:
+        """Hold them again: the group is not taken any more."""
         self._post_limits(self._held_limits.resume(group))
+        self._held_attributes.resume(group)
 
     def _take(self, action: actions.TakeGroup) -> None:
         work = partial(self._work_take, action.group)
@@ -361,7 +396,7 @@ class Performer:
     def _work_take(self, group: int) -> None:
         try:
             if self._held_groups.is_set_by_limits(group):
-                self._post_limits(self._held_limits.suspend(group))
+                self._suspend_settings(group)
             if renewed := self._held_groups.renew(group):
                 governor = renewed.group.governor
                 self._post(events.GroupRenewed(group, governor))
@@ -395,7 +430,7 @@ class Performer:
             # the next start, or by `vmpower restore`.
             self._post(events.GroupFailed(group, str(error)))
         else:
-            self._resume_limits(group)
+            self._resume_settings(group)
             self._post(events.GroupRestored(group))
 
     # the monitor

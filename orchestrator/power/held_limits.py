@@ -40,7 +40,8 @@ from orchestrator.power.attribute import restore_attribute, write_attribute
 from orchestrator.power.journal import Replay
 from orchestrator.power.kernel_limits import MAX, MIN, KernelLimits
 from orchestrator.power.limit_journal import HeldLimit
-from orchestrator.power.sysfs import CPU_DIR, first_line, policy_path
+from orchestrator.power.sysfs import first_line, policy_path
+from orchestrator.power.turbo_switches import TurboSwitches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from orchestrator.power.limit_journal import HeldByName, LimitJournal
     from orchestrator.power.sysfs import CpuTree
 
-_BOOST = f"{CPU_DIR}/cpufreq/boost"
 _SETTLE_S = 0.05
 """The kernel applies a new limit from a work queue, usually within 0.2 ms."""
 _SETTLE_STEP_S = 0.002
@@ -89,7 +89,7 @@ class HeldLimits:
         self._held: dict[int, HeldByName] = {}
         self._journalled: dict[int, HeldByName] = {}
         """What the journal has: at least everything that is held."""
-        self._has_own_boost: dict[int, bool] = {}
+        self._turbo_switches = TurboSwitches(tree)
         self._latest: dict[int, KernelLimits] = {}
         self._suspended: dict[int, KernelLimits] = {}
         """The limits of groups that are left alone, as they were before."""
@@ -219,13 +219,6 @@ class HeldLimits:
             raise SysfsError(str(self._tree.root / path), errno.EILSEQ, "parse")
         return _Found(value, int(word))
 
-    def _is_boost_off(self, number: int, *, is_off: bool) -> bool:
-        """Whether boost is off for a group; Linux 6.12 has a file for each of them."""
-        own = policy_path(number, "boost")
-        if number not in self._has_own_boost:
-            self._has_own_boost[number] = (self._tree.root / own).exists()
-        return is_off or (self._has_own_boost[number] and self._tree.read_khz(own) == 0)
-
     # Deciding
 
     def _plan(self, number: int) -> tuple[Limits, list[_Change]]:
@@ -293,21 +286,21 @@ class HeldLimits:
     # Writing
 
     def _reconcile(self, numbers: Iterable[int]) -> dict[int, KernelLimits]:
-        is_off = self._tree.read_khz(_BOOST) == 0
+        off_for_all = self._turbo_switches.find_for_all()
         plans: dict[int, list[_Change]] = {}
         read: dict[int, KernelLimits] = {}
         for number in numbers:
             if number in self._suspended:
-                off = self._is_boost_off(number, is_off=is_off)
-                read[number] = self._suspended[number]._replace(is_boost_off=off)
-                continue
-            try:
-                limits, plans[number] = self._plan(number)
-            except SysfsError as error:
-                read[number] = self._unreadable(number, error)
-                continue
-            off = self._is_boost_off(number, is_off=is_off)
-            read[number] = KernelLimits(limits=limits, is_boost_off=off)
+                found = self._suspended[number]
+            else:
+                try:
+                    limits, plans[number] = self._plan(number)
+                except SysfsError as error:
+                    read[number] = self._unreadable(number, error)
+                    continue
+                found = KernelLimits(limits)
+            off = self._turbo_switches.find(number, off_for_all)
+            read[number] = found._replace(turbo_switch=off)
         problem = self._journal_first(plans)
         released: list[tuple[int, _Change]] = []
         for number, changes in plans.items():

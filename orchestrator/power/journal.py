@@ -28,7 +28,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import JournalError, SysfsError
 from orchestrator.power.attribute import restore_attributes
@@ -36,6 +36,7 @@ from orchestrator.power.journal_document import (
     Document,
     decode_document,
     encode_document,
+    is_attribute_of,
 )
 from orchestrator.power.mechanisms.registry import ORIGINALS
 from orchestrator.power.sysfs import first_line, policy_path
@@ -85,9 +86,6 @@ class Journal:
     the tree.
     """
 
-    ATTRIBUTES: ClassVar = ORIGINALS
-    """Names of the attributes that it may restore."""
-
     def __init__(
         self, path: Path, tree: CpuTree, *, sync: Callable[[int], None] = os.fsync
     ) -> None:
@@ -99,6 +97,10 @@ class Journal:
         self._version: FileVersion | None = None
         self._drivers: dict[int, str] = {}
         """The scaling driver of each group when it was journalled, if it is known."""
+
+    def _is_permitted(self, number: int, path: str) -> bool:
+        """Whether the entries under a number may name a path."""
+        return is_attribute_of(number, path, ORIGINALS)
 
     def read(self) -> Mapping[int, tuple[Original, ...]]:
         """Read the originals that are journalled for this tree and boot, by group.
@@ -219,7 +221,7 @@ class Journal:
         except OSError as error:
             raise self._failure("read", error) from error
         try:
-            document = decode_document(data, self.ATTRIBUTES)
+            document = decode_document(data, self._is_permitted)
         except ValueError as error:
             raise _UnreadableError(
                 f"invalid restore journal {self._path}: {error}",

@@ -17,7 +17,10 @@ from orchestrator.power.mechanisms.registry import ORIGINALS
 from orchestrator.power.sysfs import MAX_VALUE_BYTES, policy_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
+
+    Permit = Callable[[int, str], bool]
+    """Returns whether the entries under a number may name a path."""
 
 _T = TypeVar("_T")
 
@@ -61,12 +64,22 @@ def _encode_original(original: Original) -> dict[str, str]:
     return entry
 
 
-def decode_document(data: bytes, attributes: Collection[str] = ORIGINALS) -> Document:
+def is_attribute_of(number: int, path: str, names: Collection[str]) -> bool:
+    """Whether a path is one of these attributes of a clock group, and no other file."""
+    return any(path == policy_path(number, name) for name in names)
+
+
+def decode_document(
+    data: bytes,
+    is_permitted: Permit = lambda number, path: is_attribute_of(
+        number, path, ORIGINALS
+    ),
+) -> Document:
     """Decode and validate a document.
 
     Args:
         data: the bytes of the file.
-        attributes: names of the attributes of a clock group that it may restore.
+        is_permitted: which files it may restore; those of scaling drivers by default.
 
     Raises:
         ValueError: not a valid journal.
@@ -83,7 +96,7 @@ def decode_document(data: bytes, attributes: Collection[str] = ORIGINALS) -> Doc
     return Document(
         tree=_expect(content.get("tree"), str, "tree"),
         boot_id=_expect(content.get("boot_id"), str, "boot_id"),
-        groups=dict(_decode_group(*item, attributes) for item in groups.items()),
+        groups=dict(_decode_group(*item, is_permitted) for item in groups.items()),
         drivers={
             _decode_number(word): _expect(name, str, "a driver")
             for word, name in drivers.items()
@@ -92,12 +105,17 @@ def decode_document(data: bytes, attributes: Collection[str] = ORIGINALS) -> Doc
 
 
 def _decode_group(
-    word: str, entries: object, attributes: Collection[str]
+    word: str, entries: object, is_permitted: Permit
 ) -> tuple[int, tuple[Original, ...]]:
     number = _decode_number(word)
-    permitted = frozenset(policy_path(number, name) for name in attributes)
     listed = _expect(entries, list, "a clock group")
-    return number, tuple(_decode_original(entry, permitted) for entry in listed)
+    originals = tuple(map(_decode_original, listed))
+    for original in originals:
+        if not is_permitted(number, original.path):
+            raise ValueError(
+                f"path {original.path!r} is not an attribute that vmpowerd sets"
+            )
+    return number, originals
 
 
 def _decode_number(word: str) -> int:
@@ -106,12 +124,10 @@ def _decode_number(word: str) -> int:
     return int(word)
 
 
-def _decode_original(entry: object, permitted: frozenset[str]) -> Original:
+def _decode_original(entry: object) -> Original:
     fields = _expect(entry, dict, "an original")
     path = _expect(fields.get("path"), str, "path")
     value = _expect(fields.get("value"), str, "value").encode("latin-1")
-    if path not in permitted:
-        raise ValueError(f"path {path!r} is not an attribute that vmpowerd sets")
     if len(value) > MAX_VALUE_BYTES:
         raise ValueError(f"the value of {path} is too long")
     taken_value = _expect(fields.get("ours", ""), str, "ours").encode("latin-1")

@@ -16,9 +16,15 @@ class KernelLimits(NamedTuple):
 
     limits: Limits = NO_LIMITS
     """Those of administrators, the firmware and cooling devices; not vmpowerd's own."""
-    is_boost_off: bool = False
-    """Whether turbo is switched off in the kernel (cpufreq/boost)."""
+    turbo_switch: str = ""
+    """The switch that turns turbo off: `intel_pstate/no_turbo`, `policy3/boost`; empty:
+    none does."""
     held: Limits = NO_LIMITS
     """What vmpowerd has written; without a limit where it has written nothing."""
     problem: str = ""
     """Why it could not write, as text."""
+
+    @property
+    def is_boost_off(self) -> bool:
+        """Whether turbo is switched off in the kernel."""
+        return bool(self.turbo_switch)

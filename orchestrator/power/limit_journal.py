@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.power.group import Original
 from orchestrator.power.journal import Journal, Replay
+from orchestrator.power.journal_document import is_attribute_of
 from orchestrator.power.kernel_limits import ATTRIBUTES
 from orchestrator.power.sysfs import policy_path
 
@@ -39,7 +40,8 @@ HeldByName = dict[str, HeldLimit]
 class LimitJournal(Journal):
     """The journal of narrowed limits; see `Journal` for synchronization."""
 
-    ATTRIBUTES = frozenset(ATTRIBUTES)
+    def _is_permitted(self, number: int, path: str) -> bool:
+        return is_attribute_of(number, path, ATTRIBUTES)
 
     def load(self) -> tuple[dict[int, HeldByName], Replay]:
         """Read what a previous run has left, by clock group.

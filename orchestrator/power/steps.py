@@ -30,6 +30,11 @@ _AVAILABLE = "scaling_available_frequencies"
 _BOOST = "scaling_boost_frequencies"
 
 
+def has_list(tree: CpuTree, number: int) -> bool:
+    """Whether policyN lists its frequencies; otherwise it has a range."""
+    return (tree.root / policy_path(number, _AVAILABLE)).exists()
+
+
 def read_steps(tree: CpuTree, number: int) -> FrequencyTable:
     """Read the frequencies of policyN.
 
@@ -37,14 +42,12 @@ def read_steps(tree: CpuTree, number: int) -> FrequencyTable:
         SysfsError: a file could not be read.
         NoCpufreqError: no frequency can be set.
     """
-    try:
-        available = tree.read(policy_path(number, _AVAILABLE))
-    except SysfsError:
-        return _read_range(tree, number)
-    return _read_list(tree, number, available)
+    read = _read_list if has_list(tree, number) else _read_range
+    return read(tree, number)
 
 
-def _read_list(tree: CpuTree, number: int, available: str) -> FrequencyTable:
+def _read_list(tree: CpuTree, number: int) -> FrequencyTable:
+    available = tree.read(policy_path(number, _AVAILABLE))
     boost = _numbers(_read_optional(tree, policy_path(number, _BOOST)))
     try:
         steps = _numbers(available)

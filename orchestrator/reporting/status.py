@@ -22,6 +22,7 @@ from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.limits import UNLIMITED_KHZ
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
+from orchestrator.reporting import kernel_settings
 from orchestrator.reporting.coordinated import CoordinatedCpus
 from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
@@ -85,6 +86,7 @@ class StatusBuilder:
                 models.UnmanagedCpu(pcpu=pcpu, reason=reason)
                 for pcpu, reason in unmanaged.items()
             ),
+            kernel_settings=tuple(kernel_settings.list_settings(self._inventory)),
         )
 
     async def _domains(self) -> AsyncIterator[models.Domain]:
@@ -119,6 +121,7 @@ class StatusBuilder:
             record.onboarding.problem,
             *_refusals(record),
             *find_gaps(self._inventory, record),
+            *kernel_settings.find_gaps(self._inventory, record),
         ]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
@@ -144,6 +147,10 @@ class StatusBuilder:
             ),
             problems=tuple(problem for problem in problems if problem),
             policies=tuple(self._policies.get(spec.uuid, ())),
+            threads=tuple(
+                models.QemuThread(name=it.name, pcpus=tuple(sorted(it.pinning)))
+                for it in spec.threads
+            ),
         )
 
     def _vcpus(self, record: DomainRecord, rights: Rights) -> Iterator[models.Vcpu]:
@@ -165,6 +172,7 @@ class StatusBuilder:
                 min_source=sources.lowest if sources else None,
                 max_source=sources.highest if sources else None,
                 clock_groups=placement.groups,
+                idle_states=kernel_settings.idle_states_of(self._inventory, placement),
                 refusal=placement.refusal.word if placement.refusal else None,
             )
 
@@ -218,7 +226,7 @@ class StatusBuilder:
         is_taken = record.stage is GroupStage.TAKEN
         window = self._inventory.held_window(group.number)
         reading = self._readings.get(group.number)
-        held = record.kernel.held
+        kernel, held = record.kernel, record.kernel.held
         coordinated = tuple(sorted(self._coordinated.of(record)))
         held_up = self._coordinated.holding_up(record)
         for pcpu in group.pcpus & self._inventory.topology.online:
@@ -242,7 +250,10 @@ class StatusBuilder:
                 nominal_khz=group.steps.nominal_khz,
                 override_khz=record.override_khz,
                 drift=record.drift if record.stage is GroupStage.DRIFTED else None,
-                boost=not record.kernel.is_boost_off,
+                boost=not kernel.is_boost_off,
+                turbo_switch=kernel.turbo_switch or None,
+                epp=kernel_settings.preference_of(self._inventory, group.number),
+                idle_latency_us=kernel_settings.latency_of(self._inventory, pcpu),
                 held_min_khz=held.min_khz or None,
                 held_max_khz=held.max_khz if held.max_khz < UNLIMITED_KHZ else None,
                 reason=self._find_reason(record) or held_up.reason or None,

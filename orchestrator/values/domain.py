@@ -87,6 +87,16 @@ class VCpuSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QemuThread:
+    """A thread of a domain's QEMU process that is not a vCPU, and is pinned."""
+
+    name: str
+    """`emulator`, or `I/O thread N`."""
+    pinning: frozenset[PCpu]
+    """Host CPUs that it may run on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainChannels:
     """The channels of one description of a domain, and its room for more.
 
@@ -133,6 +143,8 @@ class DomainSpec:
     """Channels of its definition; None: the domain is transient."""
     is_pinned: bool = False
     """Whether its XML pins any vCPU."""
+    threads: tuple[QemuThread, ...] = ()
+    """Its emulator and I/O threads, as far as they are pinned."""
     interfaces: tuple[InterfaceSpec, ...] = ()
     """Its network interfaces, for policies that count packets."""
     settings: DomainSettings | None = None

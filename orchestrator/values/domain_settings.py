@@ -23,10 +23,22 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ConfigError
-from orchestrator.values.units import FREQUENCY_FORMATS, KHz, parse_khz
+from orchestrator.values.energy_preference import (
+    EXPECTED,
+    EnergyPreference,
+    parse_preference,
+)
+from orchestrator.values.units import (
+    FREQUENCY_FORMATS,
+    MAX_US,
+    KHz,
+    Microseconds,
+    parse_khz,
+    parse_us,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 GENERATIONS = (16, 456, 460, 464)
 """Bytes of a packet in each generation of DPDK's guests, which identify them.
@@ -56,6 +68,10 @@ class Form(Enum):
     """One of a few words."""
     POLICIES = "policies"
     """A line of `policy.text`."""
+    LATENCY = "latency"
+    """A number of microseconds."""
+    PREFERENCE = "energy preference"
+    """As in `values.energy_preference`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +99,6 @@ class Setting:
             ConfigError: the word is invalid; says what is expected.
         """
         match self.form:
-            case Form.FREQUENCY:
-                if not word.isascii() or len(word) > _LONGEST_FREQUENCY:
-                    raise ConfigError(f"expected {FREQUENCY_FORMATS}")
-                return parse_khz(word)
             case Form.YES_NO:
                 if word not in ("yes", "no"):
                     raise ConfigError("expected yes or no")
@@ -97,6 +109,8 @@ class Setting:
                 return self.choices[word]
             case Form.POLICIES:
                 return word or None
+            case form:
+                return _PARSERS[form](word)
 
     def format(self, value: Any) -> str:  # noqa: ANN401 - the type of the field
         """Make the word of a value, which `parse` reads."""
@@ -186,6 +200,17 @@ class DomainSettings:
         "Whether the domain requests or refuses channels from `[[onboard]]` rules;"
         " without a rule it has no effect.",
     )
+    idle_latency_us: Microseconds | None = setting(
+        "idle-latency",
+        f"Longest time in microseconds, 0 to {MAX_US}, that an idle CPU may take to"
+        " wake up, for all CPUs that the domain's vCPUs are pinned to while it runs;"
+        " the kernel then enters no deeper idle state, and with 0 none at all.",
+    )
+    epp: EnergyPreference | None = setting(
+        "epp",
+        "Energy preference of the clock groups that the domain's vCPUs are pinned into,"
+        f" where the scaling driver has one: {EXPECTED}.",
+    )
 
     @property
     def is_empty(self) -> bool:
@@ -218,8 +243,26 @@ def _form_of(hint: Any, declaration: Mapping[str, Any]) -> Form:  # noqa: ANN401
     kind = typing.get_args(hint)[0]  # ... | None
     if declaration["choices"]:
         return Form.CHOICE
-    return {KHz: Form.FREQUENCY, bool: Form.YES_NO, str: Form.POLICIES}[kind]
+    return _FORMS[kind]
 
 
+def _parse_frequency(word: str) -> KHz:
+    if not word.isascii() or len(word) > _LONGEST_FREQUENCY:
+        raise ConfigError(f"expected {FREQUENCY_FORMATS}")
+    return parse_khz(word)
+
+
+_PARSERS: Mapping[Form, Callable[[str], Any]] = {
+    Form.FREQUENCY: _parse_frequency,
+    Form.LATENCY: parse_us,
+    Form.PREFERENCE: parse_preference,
+}
+_FORMS: Mapping[Any, Form] = {
+    KHz: Form.FREQUENCY,
+    bool: Form.YES_NO,
+    str: Form.POLICIES,
+    Microseconds: Form.LATENCY,
+    EnergyPreference: Form.PREFERENCE,
+}
 SETTINGS = settings_of(DomainSettings)
 """The table."""

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frequencies: integer kHz inside, other units only in what people write and read.
+"""Frequencies and latencies: integer kHz and microseconds inside.
+
+Other units are only in what people write and read.
 
 Source: the kernel's cpufreq files hold decimal kHz
 (Documentation/admin-guide/pm/cpufreq.rst).
@@ -13,9 +15,12 @@ from typing import NewType
 from orchestrator.errors import ConfigError
 
 KHz = NewType("KHz", int)
+Microseconds = NewType("Microseconds", int)
 
 MAX_KHZ = 100_000_000
 """100 GHz; anything above is a mistake."""
+MAX_US = 1_000_000
+"""A second; no idle state takes that long to leave."""
 FREQUENCY_FORMATS = "2.3GHz, 2300MHz or kHz"
 """How a frequency can be written, for messages."""
 _FACTORS = {"": 1, "khz": 1, "mhz": 1_000, "ghz": 1_000_000}
@@ -42,6 +47,30 @@ def parse_khz(text: str) -> KHz:
 
 def _invalid(text: str, expected: str) -> ConfigError:
     return ConfigError(f"invalid frequency '{text[:_SHOWN]}': expected {expected}")
+
+
+def check_us(us: int) -> Microseconds:
+    """Check a latency.
+
+    Raises:
+        ConfigError: it is negative, or too long for one.
+    """
+    if not 0 <= us <= MAX_US:
+        raise ConfigError(f"invalid latency {us}: expected 0 to {MAX_US} microseconds")
+    return Microseconds(us)
+
+
+def parse_us(text: str) -> Microseconds:
+    """Convert a number of microseconds.
+
+    Raises:
+        ConfigError: not a number, or not a latency.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= _SHOWN):
+        raise ConfigError(
+            f"invalid latency '{text[:_SHOWN]}': expected 0 to {MAX_US} microseconds"
+        )
+    return check_us(int(text))
 
 
 def format_khz(khz: int | None) -> str:

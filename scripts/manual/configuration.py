@@ -12,13 +12,16 @@ from typing import Any
 
 from orchestrator.config import Config, key_of
 from orchestrator.policy.rule import PolicyRule
-from orchestrator.values.units import KHz
+from orchestrator.values.energy_preference import EnergyPreference
+from orchestrator.values.units import KHz, Microseconds
 from scripts.manual import roff
 from scripts.manual.docstrings import members_of
 from scripts.manual.policies import policy_keys
 
 _TYPES: dict[Any, str] = {
     KHz: 'frequency: integer kHz, or text such as "2.3GHz"',
+    Microseconds: "integer number of microseconds",
+    EnergyPreference: "text or integer",
     bool: "true or false",
     int: "integer",
     float: "number",

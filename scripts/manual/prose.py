@@ -96,6 +96,10 @@ FILES = (
     ("/run/vmpower/vmpower-ro.sock", "Read-only socket, for all users."),
     ("/run/vmpower/vmpower.sock", "Control socket, for root and its group."),
     (
+        "/run/vmpower/attributes.json",
+        "Restore journal: other settings of the kernel before the daemon changed them.",
+    ),
+    (
         "/run/vmpower/limits.json",
         "Restore journal: the kernel's frequency limits before the daemon set others.",
     ),

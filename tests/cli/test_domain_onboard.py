@@ -205,6 +205,28 @@ def test_settings_are_printed_as_text_and_json() -> None:
     assert document["live"]["queries"] is None
 
 
+def test_latency_and_energy_preference_are_settings_of_a_domain() -> None:
+    words = ("domain", "set", "test", "--idle-latency", "50", "--epp", "192", "--live")
+    assert run(*words, "--print-xml").stdout == (
+        '<policy idle-latency="50" epp="balance_power"/>\n'
+    )
+    assert "idle-latency 50 us, epp balance_power" in run(*words).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--idle-latency", "1.5"), "invalid latency '1.5': expected 0 to 1000000"),
+        (("--epp", "fast"), "invalid energy preference 'fast': expected performance,"),
+    ],
+)
+def test_an_invalid_setting_is_a_wrong_usage(
+    words: tuple[str, ...], expected: str
+) -> None:
+    result = run("domain", "set", "test", *words)
+    assert (result.exit_code, expected in result.stderr) == (2, True)
+
+
 def test_policies_are_printed_on_one_line() -> None:
     words = ("domain", "set", "test", "--live", "--print-xml")
     several = ("--policy", "utilisation up_above=0.9", "--policy", "workload low")

@@ -335,3 +335,59 @@ def test_a_release_names_the_votes_that_keep_the_cpus(
         vcpu["clock_group"] = 2 if is_first else None
         vcpu["requested_khz"] = khz if is_first else None
     assert describe_release(group, [domain]) == f"{name_group(group)}: {words}"
+
+
+def text_of(*sheets: Sheet) -> str:
+    return "\n".join(line for sheet in sheets for line in render_plain((sheet,)))
+
+
+def test_a_domain_shows_the_idle_states_that_its_latency_permits(
+    status: Status,
+) -> None:
+    domain = status["domains"][0]
+    for vcpu in domain["vcpus"][:2]:
+        vcpu["idle_states"] = ["POLL", "C1"]
+    text = text_of(*build_domain(domain, status["cpus"]))
+    assert "Idle states: POLL, C1 (vCPUs 0-1)" in text
+
+
+def test_cpus_show_what_is_held_and_what_forbids_turbo(status: Status) -> None:
+    cpus = CpuList(cpus=status["cpus"], unmanaged_cpus=[])
+    first = status["cpus"][0]
+    first |= {"epp": "balance_power", "idle_latency_us": 50, "boost": False}
+    first["turbo_switch"] = "intel_pstate/no_turbo"
+    number = first["pcpu"]
+    note = f"CPU {number}: turbo is off in the kernel (intel_pstate/no_turbo)"
+    assert note in text_of(*build_cpus(cpus, []))
+    (group, *_) = group_cpus(status["cpus"])
+    text = text_of(build_clock_group(group, []))
+    assert note in text
+    assert "Energy preference: balance_power" in text
+    assert f"at most 50 us (CPU {number})" in text
+
+
+def test_the_status_lists_settings_of_the_kernel_that_are_not_as_they_should_be(
+    status: Status,
+) -> None:
+    outcomes = ("held", "left", "absent", "refused")
+    status["kernel_settings"] = [
+        {"name": outcome, "value": "1", "outcome": outcome, "problem": None}
+        for outcome in outcomes
+    ]
+    status["kernel_settings"][-1]["problem"] = "the governor is performance"
+    text = text_of(*build_status(status, UTC))
+    assert "left: changed by another program, and left" in text
+    assert "absent: not offered by the kernel here" in text
+    assert "refused: the governor is performance" in text
+    assert "held:" not in text
+
+
+def test_emulator_and_io_threads_are_shown_where_they_run(status: Status) -> None:
+    domain = next(it for it in status["domains"] if it["state"] == "running")
+    vcpu_cpus = {pcpu for vcpu in domain["vcpus"] for pcpu in vcpu["pcpus"]}
+    free, *_ = (c["pcpu"] for c in status["cpus"] if c["pcpu"] not in vcpu_cpus)
+    pcpus = [free, min(vcpu_cpus)]
+    domain["threads"] = [{"name": "emulator", "pcpus": pcpus}]
+    cpus = CpuList(cpus=status["cpus"], unmanaged_cpus=[])
+    text = text_of(*build_cpus(cpus, status["domains"]))
+    assert text.count(f"{domain['name']} (emulator)") == 1

@@ -10,12 +10,18 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
+from orchestrator.power.attribute_journal import (
+    ATTRIBUTE_JOURNAL_NAME,
+    AttributeJournal,
+)
+from orchestrator.power.held_attributes import HeldAttributes
 from orchestrator.power.journal import Journal
 from orchestrator.power.mechanisms.registry import find_mechanism
 from orchestrator.power.simulated_drivers import KERNEL_ONLY, SIMULATED_DRIVERS
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
+from tests.power.attribute_files import add_idle_states, change, latency_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,7 +138,41 @@ def test_restore_as_json_lists_the_clock_groups(tree: Path, tmp_path: Path) -> N
         "restored": [2],
         "left": [],
         "kept": [],
+        "attributes": {"restored": [], "left": [], "kept": []},
     }
+
+
+def test_restore_undoes_held_attributes_too(tree: Path, tmp_path: Path) -> None:
+    cpus = CpuTree(tree)
+    add_idle_states(cpus)
+    before = read_tree(tree)
+    journal = AttributeJournal(tmp_path / ATTRIBUTE_JOURNAL_NAME, cpus)
+    held = HeldAttributes(cpus, journal)
+    held.hold({latency_path(1): "50", latency_path(2): "50", latency_path(3): "50"})
+    change(cpus, latency_path(3), "0")
+    result = vmpower("restore", "--run-dir", tmp_path, "--sysfs-root", tree)
+    assert result.stdout == (
+        "idle latency of CPUs 1-2: restored\n"
+        "idle latency of CPU 3: unchanged, set by another program since\n"
+    )
+    assert read_tree(tree) == before
+
+
+def test_an_attribute_that_cannot_be_restored_fails_with_its_path(
+    tree: Path, tmp_path: Path
+) -> None:
+    cpus = CpuTree(tree)
+    add_idle_states(cpus)
+    journal = AttributeJournal(tmp_path / ATTRIBUTE_JOURNAL_NAME, cpus)
+    HeldAttributes(cpus, journal).hold({latency_path(1): "50"})
+    (tree / latency_path(1)).unlink()
+    (tree / latency_path(1)).mkdir()
+    result = vmpower(
+        *("-o", "json", "restore", "--run-dir", tmp_path, "--sysfs-root", tree)
+    )
+    assert result.exit_code == 1
+    (kept,) = json.loads(result.stdout)["attributes"]["kept"]
+    assert (kept["path"], "EISDIR" in kept["reason"]) == (latency_path(1), True)
 
 
 def test_restore_keeps_settings_that_were_changed_since(

@@ -13,11 +13,13 @@ from orchestrator.control.models import (
     Cpu,
     Domain,
     GenerationRight,
+    LatencyRight,
     ModeRight,
     OnboardingRight,
     Permission,
     Policy,
     PolicyWant,
+    PreferenceRight,
     Rights,
     UnmanagedCpu,
     Vcpu,
@@ -139,6 +141,8 @@ RIGHTS = Rights(
     guest_policies=Permission(value=True, source="default"),
     generation=GenerationRight(value=None, source="default"),
     onboarding=OnboardingRight(value="none", source="default"),
+    idle_latency_us=LatencyRight(value=50, source="rule dpdk-*"),
+    epp=PreferenceRight(value=None, source="default"),
 )
 DOMAINS = (
     Domain(

@@ -185,7 +185,7 @@ def test_what_vmpowerd_holds_is_no_limit_of_the_kernel() -> None:
 
 def test_without_boost_no_vcpu_may_use_turbo_and_bounds_end_at_nominal() -> None:
     host = host_with(domain(vcpus=(vcpu(0, 0),)))
-    kernel_limits(host, is_boost_off=True)
+    kernel_limits(host, turbo_switch="cpufreq/boost")
     assert not is_turbo_allowed(host)
     assert definition(host).limits.max_khz == NOMINAL
     assert held(host) == NO_LIMITS

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.power.sysfs import CpuTree
 
 MAX, BOOST = "scaling_max_freq", "devices/system/cpu/cpufreq/boost"
-TURBO, NOMINAL, MIDDLE = 3_001_000, 3_000_000, 2_000_000
+TURBO, NOMINAL, MIDDLE, LOWEST = 3_001_000, 3_000_000, 2_000_000, 1_200_000
 LIMITS = """\
 [bounds]
 max_khz = "3GHz"
@@ -146,3 +146,15 @@ def test_boost_that_is_off_at_the_start_counts_from_the_start(
     (tree.root / BOOST).write_text("0\n")
     with DaemonProcess(uri, tree.root) as daemon:
         assert {cpu["max_khz"] for cpu in daemon.status()["cpus"]} == {NOMINAL}
+
+
+def test_cpus_without_domains_are_limited_if_the_operator_wants_that(
+    tree: CpuTree, uri: str
+) -> None:
+    before = tree_bytes(tree.root)
+    config = '[host]\nidle_cpus = "lowest"\nown_cpus = "0-1"\n'
+    with DaemonProcess(uri, tree.root, config=config) as daemon:
+        expected = [TURBO if number < 4 else LOWEST for number in range(8)]
+        wait_for(lambda: maxima(tree) == expected, "unused CPUs are limited")
+        assert daemon.stop() == 0
+    assert tree_bytes(tree.root) == before

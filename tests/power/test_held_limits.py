@@ -20,6 +20,7 @@ from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree, policy_path
 from tests.power.conftest import read_all, rewrite
+from tests.power.failing_trees import Death, DyingTree
 from tests.properties import examples
 
 if TYPE_CHECKING:
@@ -27,25 +28,6 @@ if TYPE_CHECKING:
 
 LOWEST, HIGHEST = 1_200_000, 3_001_000
 LOW, MIDDLE, HIGH = 1_500_000, 2_100_000, 2_400_000
-
-
-class Death(BaseException):
-    """The process dies here: nothing that follows is done, and nothing is caught."""
-
-
-class DyingTree(CpuTree):
-    """Dies instead of the write of a given number."""
-
-    def __init__(self, root: Path, *, last: int) -> None:
-        super().__init__(root)
-        self._left = last
-
-    def open(self, relative: str, *, writable: bool) -> int:
-        if writable:
-            if not self._left:
-                raise Death
-            self._left -= 1
-        return super().open(relative, writable=writable)
 
 
 class SlowTree(CpuTree):
@@ -226,7 +208,21 @@ def test_boost_that_is_switched_off_is_seen(
     boost.write_text("1\n")
     assert not held.refresh([0])[0].is_boost_off
     boost.write_text("0\n")
-    assert held.refresh([0])[0].is_boost_off
+    read = held.refresh([0])[0]
+    name = "policy0/boost" if own else "cpufreq/boost"
+    assert (read.is_boost_off, read.turbo_switch) == (True, name)
+
+
+def test_turbo_that_intel_pstate_forbids_is_seen_with_its_switch(
+    tree: CpuTree, held: HeldLimits
+) -> None:
+    switch = tree.cpu_dir / "intel_pstate" / "no_turbo"
+    switch.parent.mkdir()
+    switch.write_text("0\n")
+    assert not held.refresh([0])[0].is_boost_off
+    switch.write_text("1\n")
+    read = held.refresh([0])[0]
+    assert (read.is_boost_off, read.turbo_switch) == (True, "intel_pstate/no_turbo")
 
 
 def test_without_a_journal_on_disk_no_limit_is_narrowed(

@@ -167,6 +167,6 @@ def test_a_switched_off_turbo_is_seen_while_the_group_is_taken(
     held = HeldLimits(tree, LimitJournal(tmp_path / LIMIT_JOURNAL_NAME, tree))
     before = held.refresh([group.number])[group.number]
     held.suspend(group.number)
-    (tree.cpu_dir / "cpufreq").joinpath("boost").write_text("0\n")
+    (tree.cpu_dir / "intel_pstate/no_turbo").write_text("1\n")
     after = held.refresh([group.number])[group.number]
-    assert after == before._replace(is_boost_off=True)
+    assert after == before._replace(turbo_switch="intel_pstate/no_turbo")

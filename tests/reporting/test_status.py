@@ -14,10 +14,19 @@ from orchestrator.config import BoundsConfig, Config, config_from
 from orchestrator.control import models
 from orchestrator.limits import Limits
 from orchestrator.monitor.client.views import MonitorSnapshot
+from orchestrator.power.attribute_kinds import (
+    BOOST,
+    ENERGY_PREFERENCE,
+    IDLE_LATENCY,
+    NO_TURBO,
+)
+from orchestrator.power.attribute_state import AttributeState, Outcome
 from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.reporting.status import StatusBuilder, render_policy
+from orchestrator.values.domain import PCpu, QemuThread
 from orchestrator.values.domain_settings import DomainSettings, Mode
-from orchestrator.values.units import KHz
+from orchestrator.values.energy_preference import EnergyPreference
+from orchestrator.values.units import KHz, Microseconds
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import channel, domain, topology, vcpu
 from tests.policy.vcpu_samples import NOON
@@ -116,7 +125,7 @@ KERNEL = KernelLimits(Limits(1_200_000, 2_000_000))
         (
             None,
             BoundsConfig(),
-            KernelLimits(Limits(1_200_000, 3_001_000), is_boost_off=True),
+            KernelLimits(Limits(1_200_000, 3_001_000), "cpufreq/boost"),
             ("hardware", "turbo off (kernel)"),
         ),
         (
@@ -175,13 +184,97 @@ def test_it_is_a_problem_where_limits_of_a_domain_do_not_hold(
 def test_a_cpu_shows_what_the_kernel_was_made_to_hold_and_why_it_could_not() -> None:
     host = SimulatedHost()
     host.start()
-    held = KernelLimits(held=Limits(max_khz=2_000_000), is_boost_off=True)
+    held = KernelLimits(held=Limits(max_khz=2_000_000), turbo_switch="cpufreq/boost")
     refused = KernelLimits(problem="cannot write it: EROFS")
     host.tell(e.KernelLimitsRead({0: held, 1: refused}))
     first, second, *_ = build(host)[0].cpus
     assert (first.held_min_khz, first.held_max_khz) == (None, 2_000_000)
     assert (first.boost, second.boost) == (False, True)
     assert second.reason == "frequency limits not set: cannot write it: EROFS"
+
+
+def test_held_attributes_are_shown_with_what_they_permit() -> None:
+    host = SimulatedHost()
+    spec = domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2), vcpu(2, 3)))
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    deep = AttributeState(Outcome.HELD, "50", "", ("POLL", "C1", "C2"))
+    shallow = AttributeState(Outcome.LEFT, "n/a", "", ("POLL",))
+    hidden = AttributeState(Outcome.REFUSED, "performance", "the governor is ...")
+    absent = AttributeState(Outcome.ABSENT)
+    states = {
+        **{IDLE_LATENCY.path_of(pcpu): deep for pcpu in (0, 1)},
+        IDLE_LATENCY.path_of(2): shallow,
+        ENERGY_PREFERENCE.path_of(0): hidden,
+        BOOST.every: AttributeState(Outcome.HELD, "0"),
+        NO_TURBO.every: absent,
+    }
+    host.tell(e.AttributesRead(states))
+    status = build(host)[0]
+    assert [(it.name, it.value, it.outcome) for it in status.kernel_settings] == [
+        ("idle latency of CPUs 0-1", "at most 50 us", "held"),
+        ("idle latency of CPU 2", "at most 0 us", "left"),
+        ("turbo (cpufreq/boost)", "off", "held"),
+        ("energy preference of clock group 0", "performance", "refused"),
+    ]
+    assert status.kernel_settings[3].problem == "the governor is ..."
+    assert [vcpu.idle_states for vcpu in status.domains[0].vcpus] == [
+        ("POLL", "C1", "C2"),
+        ("POLL",),
+        None,
+    ]
+    first, *_, fourth = status.cpus[:4]
+    assert (first.epp, first.idle_latency_us) == ("performance", 50)
+    assert (fourth.epp, fourth.idle_latency_us) == (None, None)
+
+
+def test_threads_of_a_domain_are_shown_with_their_cpus() -> None:
+    thread = QemuThread(name="I/O thread 2", pinning=frozenset(map(PCpu, (6, 5))))
+    host = SimulatedHost()
+    spec = domain(threads=(thread,))
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    (found,) = build(host)[0].domains[0].threads
+    assert (found.name, found.pcpus) == ("I/O thread 2", (5, 6))
+
+
+def test_it_is_a_problem_where_latency_or_preference_of_a_domain_do_not_hold() -> None:
+    own = DomainSettings(
+        idle_latency_us=Microseconds(50), epp=EnergyPreference("power")
+    )
+    host = SimulatedHost()
+    vcpus = (vcpu(0, 0), vcpu(1, *range(8)), vcpu(2, 3, 4), vcpu(3, 5))
+    specs = [domain("own", vcpus=vcpus, settings=own), domain("plain")]
+    host.domains |= {spec.uuid: spec for spec in specs}
+    host.start()
+    host.settle()
+    found = build(host)[0].domains[0]
+    assert found.name == "own"
+    assert found.problems == (
+        "the idle latency does not hold for vCPU 1: not pinned",
+        (
+            "the energy preference does not hold for vCPUs 1-2: not pinned into one"
+            " clock group"
+        ),
+        (
+            "the energy preference does not hold in clock group 0: a domain without one"
+            " or the host uses it, too"
+        ),
+    )
+
+
+def test_the_switch_that_forbids_turbo_is_named() -> None:
+    host = SimulatedHost()
+    host.start()
+    off = KernelLimits(turbo_switch="intel_pstate/no_turbo")
+    host.tell(e.KernelLimitsRead({0: off}))
+    first, second, *_ = build(host)[0].cpus
+    assert (first.turbo_switch, second.turbo_switch) == ("intel_pstate/no_turbo", None)
+    assert host.reports[-1].text == (
+        "CPU 0: turbo is off in the kernel (intel_pstate/no_turbo)"
+    )
 
 
 def test_a_cpu_has_a_nominal_frequency() -> None:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.values.units import format_khz, parse_khz
+from orchestrator.values.units import format_khz, parse_khz, parse_us
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,14 @@ def test_a_frequency_that_no_cpu_has_is_refused_with_the_range(text: str) -> Non
 )
 def test_a_frequency_is_shown_in_a_suitable_unit(khz: int | None, text: str) -> None:
     assert format_khz(khz) == text
+
+
+@pytest.mark.parametrize(("text", "us"), [("0", 0), ("50", 50), ("1000000", 1_000_000)])
+def test_a_latency_is_a_number_of_microseconds(text: str, us: int) -> None:
+    assert parse_us(text) == us
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "50us", "1000001", "9" * 5_000, "²"])
+def test_what_is_not_a_latency_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"invalid latency .* expected 0 to 1000000"):
+        parse_us(text)

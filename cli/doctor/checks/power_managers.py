@@ -118,11 +118,10 @@ def journal_left_behind(
 ) -> Iterator[Finding]:
     """A daemon crashed and its CPUs are not restored."""
     for journal in service.journals:
-        if journal.groups and power_managers.holder is None:
-            groups = ", ".join(map(str, journal.groups))
+        if journal.originals and power_managers.holder is None:
             yield error(
                 str(journal.path),
-                f"a daemon exited without restoring clock groups {groups}",
+                f"a daemon exited without restoring {journal.originals}",
                 "vmpower restore (a daemon that starts does the same)",
             )
         elif journal.problem and not journal.is_hidden:

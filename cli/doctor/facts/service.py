@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.errors import JournalError
+from orchestrator.power.attribute_journal import (
+    ATTRIBUTE_JOURNAL_NAME,
+    AttributeJournal,
+)
+from orchestrator.power.attribute_kinds import name_attributes
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.sysfs import CpuTree
@@ -22,7 +27,10 @@ from orchestrator.system.ownership import ForeignFileError
 from orchestrator.system.service_unit import has_unit, runs_in_unit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cli.doctor.target import Target
+    from orchestrator.power.group import Original
 
 _TIMEOUT_S = 1.0
 _CREDENTIALS = struct.Struct("3i")
@@ -60,8 +68,8 @@ class JournalFile:
     """A restore journal, which need not exist."""
 
     path: Path
-    groups: tuple[int, ...] = ()
-    """Clock groups that it can restore."""
+    originals: str = ""
+    """What it can restore, for people; empty: nothing."""
     problem: str = ""
     """Why it is unreadable, or of another tree or boot; empty: it is valid."""
     is_hidden: bool = False
@@ -81,7 +89,7 @@ class Service:
     control: SocketFile
     reading: SocketFile
     journals: tuple[JournalFile, ...]
-    """Of governors, and of limits."""
+    """Of governors, of limits, and of held attributes."""
     refusal: str = ""
     """Why vmpowerd refuses the directory or a journal; empty: it does not."""
     refusal_fix: str = ""
@@ -99,7 +107,11 @@ def read_service(target: Target) -> Service:
     directory = target.run_dir
     mode = _mode(directory)
     tree = CpuTree(target.cpu_root)
-    kinds = ((Journal, JOURNAL_NAME), (LimitJournal, LIMIT_JOURNAL_NAME))
+    kinds: tuple[tuple[type[Journal], str], ...] = (
+        (Journal, JOURNAL_NAME),
+        (LimitJournal, LIMIT_JOURNAL_NAME),
+        (AttributeJournal, ATTRIBUTE_JOURNAL_NAME),
+    )
     journals = tuple(_read_journal(kind, directory / it, tree) for kind, it in kinds)
     refused = next((journal for journal in journals if journal.refusal), None)
     service = Service(
@@ -126,7 +138,8 @@ def _is_unit(pid: int | None) -> bool:
 
 def _read_journal(kind: type[Journal], path: Path, tree: CpuTree) -> JournalFile:
     try:
-        return JournalFile(path=path, groups=tuple(sorted(kind(path, tree).read())))
+        found = kind(path, tree).read()
+        return JournalFile(path=path, originals=_name_originals(kind, found))
     except JournalError as error:
         cause, refusal, fix = error.__cause__, "", ""
         if isinstance(cause, ForeignFileError):
@@ -138,6 +151,14 @@ def _read_journal(kind: type[Journal], path: Path, tree: CpuTree) -> JournalFile
             refusal=refusal,
             refusal_fix=fix,
         )
+
+
+def _name_originals(
+    kind: type[Journal], found: Mapping[int, tuple[Original, ...]]
+) -> str:
+    if kind is AttributeJournal:
+        return name_attributes({it.path for each in found.values() for it in each})
+    return f"clock groups {', '.join(map(str, sorted(found)))}" if found else ""
 
 
 def _mode(path: Path) -> int | None:

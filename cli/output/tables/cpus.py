@@ -46,7 +46,8 @@ def build_cpus(document: CpuList, domains: Iterable[Domain]) -> tuple[Sheet, ...
     """List clock groups with their CPUs and the domains that use them."""
     users = _users(domains)
     rows = tuple(_row(group, users) for group in group_cpus(document["cpus"]))
-    notes = unmanaged_notes(document)
+    notes = [Cell(note, Style.NOTABLE) for note in boost_notes(document["cpus"])]
+    notes += unmanaged_notes(document)
     if is_simulated(document["cpus"]):
         notes.append(Cell("these CPUs are simulated", Style.NOTABLE))
     return (Sheet(columns=_COLUMNS if rows else (), rows=rows, notes=tuple(notes)),)
@@ -61,11 +62,20 @@ def group_cpus(cpus: Iterable[Cpu]) -> list[list[Cpu]]:
 
 
 def _users(domains: Iterable[Domain]) -> dict[int, list[str]]:
-    """Map each CPU to the active domains whose vCPUs may run on it."""
+    """Map each CPU to the active domains whose vCPUs and threads may run on it.
+
+    A thread is named, as in `fw (emulator)`, where no vCPU of its domain is.
+    """
     users: dict[int, list[str]] = {}
     for domain in filter(is_active, domains):
-        for pcpu in sorted({p for vcpu in domain["vcpus"] for p in vcpu["pcpus"]}):
-            users.setdefault(pcpu, []).append(printable(domain["name"]))
+        name = printable(domain["name"])
+        own = {p for vcpu in domain["vcpus"] for p in vcpu["pcpus"]}
+        for pcpu in own:
+            users.setdefault(pcpu, []).append(name)
+        # Absent from the documents of a daemon that was not restarted after an upgrade.
+        for thread in domain.get("threads", ()):
+            for pcpu in set(thread["pcpus"]) - own:
+                users.setdefault(pcpu, []).append(f"{name} ({thread['name']})")
     return users
 
 
@@ -119,11 +129,12 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
         ("Kernel limits", _kernel_limits(cpu)),
         ("Steps", Cell(", ".join(step_name(khz, cpu) for khz in cpu["steps_khz"]))),
         ("Governor", Cell(cpu["governor"])),
+        *_energy_preference(cpu),
         ("Driver", driver(cpu)),
         *_mechanism(cpu),
         ("Taken by vmpower", Cell("yes" if cpu["claimed"] else "no")),
     ]
-    facts += [*_locations(group), *_coordinated(cpu)]
+    facts += [*_idle_latencies(group), *_locations(group), *_coordinated(cpu)]
     reasons = dict.fromkeys(each["reason"] for each in group if each["reason"])
     notes = [Cell(printable(reason), Style.NOTABLE) for reason in reasons]
     notes += [Cell(note, Style.NOTABLE) for note in boost_notes(group)]
@@ -136,6 +147,25 @@ def _kernel_limits(cpu: Cpu) -> Cell:
     ends = (("min", cpu.get("held_min_khz")), ("max", cpu.get("held_max_khz")))
     held = [f"{end} {format_khz(khz)}" for end, khz in ends if khz is not None]
     return Cell(f"{', '.join(held)}, set by vmpowerd" if held else "unchanged")
+
+
+def _energy_preference(cpu: Cpu) -> list[tuple[str, Cell]]:
+    """Show the energy preference of a group, if the daemon holds one."""
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    preference = cpu.get("epp")
+    return [("Energy preference", Cell(printable(preference)))] if preference else []
+
+
+def _idle_latencies(group: list[Cpu]) -> list[tuple[str, Cell]]:
+    """Show the limits of idle latencies in a group, if the daemon holds any."""
+    limits: dict[int, list[int]] = {}
+    for cpu in group:
+        if (latency_us := cpu.get("idle_latency_us")) is not None:
+            limits.setdefault(latency_us, []).append(cpu["pcpu"])
+    return [
+        ("Idle latency", Cell(f"at most {us} us ({name_cpus(pcpus)})"))
+        for us, pcpus in sorted(limits.items())
+    ]
 
 
 def _locations(group: list[Cpu]) -> list[tuple[str, Cell]]:

@@ -13,6 +13,8 @@ from cli.output.tables.run_state import describe_shut_off, is_active, order_doma
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
 from cli.output.tables.status import cpu_warnings, domain_warnings
 from cli.output.tables.vcpus import bounds, cpu_of, limited_by, set_by, vcpu_fields
+from orchestrator.values.cpuset import name_all
+from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
     from cli.output.tables.sheet import Field
@@ -90,6 +92,8 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
     sheets = [Sheet(facts=tuple(facts))]
     if domain["rights"]:
         sheets.append(build_settings(domain["rights"], domain["vcpus"]))
+    if idle_states := _idle_states(domain):
+        sheets.append(Sheet(facts=idle_states))
     sheets += [Sheet(columns=_VCPU_COLUMNS, rows=rows)] if rows else []
     if domain["channels"]:
         sheets.append(build_own_channels(domain["channels"]))
@@ -97,6 +101,20 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
         sheets.append(build_own_policies(domain["policies"]))
     warnings = [*domain_warnings(domain), *cpu_warnings(own_cpus(domain, cpus))]
     return (*sheets, Sheet(notes=tuple(Cell(w, Style.NOTABLE) for w in warnings)))
+
+
+def _idle_states(domain: Domain) -> tuple[tuple[str, Cell], ...]:
+    """Show which idle states the limits of idle latencies permit its CPUs."""
+    vcpus: dict[str, list[int]] = {}
+    for vcpu in domain["vcpus"]:
+        # Absent from the documents of a daemon that was not restarted after an upgrade.
+        states = vcpu.get("idle_states")
+        if states is not None:
+            vcpus.setdefault(printable(", ".join(states)), []).append(vcpu["vcpu"])
+    return tuple(
+        ("Idle states", Cell(f"{states} ({name_all('vCPU', numbers)})"))
+        for states, numbers in vcpus.items()
+    )
 
 
 def own_cpus(domain: Domain, cpus: list[Cpu]) -> list[Cpu]:

@@ -19,9 +19,20 @@ _COLUMNS = (
     Column(title="Value"),
     Column(title="Source"),
 )
-_LABELS = {"min_khz": "Min frequency", "max_khz": "Max frequency"}
-_LIMITS = frozenset(_LABELS)
-_UNSET = {"min_khz": "no limit", "max_khz": "no limit", "generation": "auto"}
+_LABELS = {
+    "min_khz": "Min frequency",
+    "max_khz": "Max frequency",
+    "idle_latency_us": "Idle latency",
+    "epp": "EPP",
+}
+_LIMITS = frozenset({"min_khz", "max_khz"})
+_UNSET = {
+    "min_khz": "no limit",
+    "max_khz": "no limit",
+    "generation": "auto",
+    "idle_latency_us": "no limit",
+    "epp": "the kernel's",
+}
 _SOURCE_STYLES = {
     "default": Style.QUIET,
     "host": Style.NOTABLE,
@@ -110,4 +121,6 @@ def _value(key: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int) and key.endswith("_khz"):
         return format_khz(value)
+    if isinstance(value, int) and key.endswith("_us"):
+        return f"{value} us"
     return printable(str(value))

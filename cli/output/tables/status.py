@@ -233,8 +233,22 @@ def _own_warnings(domain: Domain) -> list[str]:
 
 
 def _cpu_notes(status: Status) -> list[Cell]:
-    warnings = cpu_warnings(status["cpus"])
+    warnings = [*cpu_warnings(status["cpus"]), *_setting_warnings(status)]
     return [*(Cell(w, Style.NOTABLE) for w in warnings), *unmanaged_notes(status)]
+
+
+def _setting_warnings(status: Status) -> list[str]:
+    """List the settings of the kernel that are not as the daemon is to hold them."""
+    texts = {
+        "left": "changed by another program, and left",
+        "absent": "not offered by the kernel here",
+    }
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    return [
+        printable(f"{it['name']}: {it['problem'] or texts[it['outcome']]}")
+        for it in status.get("kernel_settings", ())
+        if it["problem"] or it["outcome"] in texts
+    ]
 
 
 def cpu_warnings(cpus: list[Cpu]) -> list[str]:
@@ -246,10 +260,17 @@ def cpu_warnings(cpus: list[Cpu]) -> list[str]:
 
 def boost_notes(cpus: list[Cpu]) -> list[str]:
     """List the CPUs whose turbo is switched off in the kernel."""
-    off = [cpu["pcpu"] for cpu in cpus if not cpu.get("boost", True)]
-    if not off:
-        return []
-    return [f"CPU {format_cpulist(off)}: turbo is off in the kernel (cpufreq/boost)"]
+    off: dict[str, list[int]] = {}
+    for cpu in cpus:
+        if not cpu.get("boost", True):
+            # Absent from the documents of a daemon that was not restarted after an
+            # upgrade.
+            switch = cpu.get("turbo_switch") or "cpufreq/boost"
+            off.setdefault(switch, []).append(cpu["pcpu"])
+    return [
+        f"CPU {format_cpulist(pcpus)}: turbo is off in the kernel ({switch})"
+        for switch, pcpus in off.items()
+    ]
 
 
 def _override_notes(cpus: list[Cpu]) -> list[str]:

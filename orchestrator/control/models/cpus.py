@@ -62,7 +62,7 @@ class Cpu(Document):
     node: int | None = None
     """NUMA node; null if not reported."""
     boost: bool = True
-    """Whether the kernel allows turbo (cpufreq/boost)."""
+    """Whether the kernel allows turbo."""
     held_min_khz: Khz | None = None
     """Lower limit that the daemon has set in the kernel (scaling_min_freq), in kHz;
     null: none."""
@@ -75,6 +75,15 @@ class Cpu(Document):
     held_up_by: tuple[CpuNumber, ...] = ()
     """Those of them that are set higher than this clock group's grant, so that it runs
     higher than granted."""
+    turbo_switch: str | None = None
+    """The kernel's switch that forbids turbo, such as `cpufreq/boost`; null: turbo is
+    allowed."""
+    epp: str | None = None
+    """Energy preference (EPP) that the kernel shows for the clock group, a word or a
+    number from 0 to 255; null: the daemon does not hold one."""
+    idle_latency_us: int | None = None
+    """Longest time in microseconds that the kernel lets the CPU take to leave an idle
+    state; null: not limited, or the daemon does not hold a limit."""
 
 
 class UnmanagedCpu(Document):

@@ -10,7 +10,7 @@ from orchestrator.control.models.rights import Rights
 from orchestrator.values.domain import DomainState
 from orchestrator.values.domain_settings import Mode
 
-__all__ = ["Domain", "DomainList", "Vcpu"]
+__all__ = ["Domain", "DomainList", "QemuThread", "Vcpu"]
 
 
 class Vcpu(Document):
@@ -50,6 +50,18 @@ class Vcpu(Document):
     clock_groups: tuple[int, ...] = ()
     """All clock groups that its requests apply to: several if it is pinned to threads
     of one core that are clock groups of their own."""
+    idle_states: tuple[str, ...] | None = None
+    """Names of the kernel's idle states that all its CPUs may enter, the shallowest
+    first, by the limit of their idle latency; null: not limited, or not known."""
+
+
+class QemuThread(Document):
+    """A pinned thread of a domain's QEMU process that is not a vCPU."""
+
+    name: str
+    """`emulator`, or `I/O thread N`."""
+    pcpus: tuple[CpuNumber, ...]
+    """Host CPUs that it may run on, lowest first."""
 
 
 class Domain(Document):
@@ -77,6 +89,8 @@ class Domain(Document):
     """What was rejected in its description, one sentence each."""
     policies: tuple[Policy, ...] = ()
     """Policies in force for it."""
+    threads: tuple[QemuThread, ...] = ()
+    """Its emulator and I/O threads, as far as they are pinned."""
 
 
 class DomainList(Document):

@@ -9,9 +9,11 @@ from orchestrator.values.domain_settings import Mode
 __all__ = [
     "Bound",
     "GenerationRight",
+    "LatencyRight",
     "ModeRight",
     "OnboardingRight",
     "Permission",
+    "PreferenceRight",
     "Rights",
 ]
 
@@ -65,6 +67,24 @@ class OnboardingRight(Document):
     applies, or if there is none."""
 
 
+class LatencyRight(Document):
+    """How long idle CPUs of a domain may take to wake up."""
+
+    value: int | None
+    """Time in microseconds; null: not limited."""
+    source: str
+    """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
+
+
+class PreferenceRight(Document):
+    """The energy preference (EPP) of the clock groups of a domain."""
+
+    value: str | None
+    """A word, or a number from 0 to 255; null: that of the kernel stays."""
+    source: str
+    """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
+
+
 class Rights(Document):
     """The effective bounds and rights of a domain."""
 
@@ -84,3 +104,8 @@ class Rights(Document):
     """Generation of its guest's packets."""
     onboarding: OnboardingRight
     """Channels that it is given automatically."""
+    idle_latency_us: LatencyRight
+    """How long the CPUs that its vCPUs are pinned to may take to leave an idle state,
+    while it runs."""
+    epp: PreferenceRight
+    """Energy preference of the clock groups that its vCPUs are pinned into."""

@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.limits import Limits
+from orchestrator.power.attribute_journal import (
+    ATTRIBUTE_JOURNAL_NAME,
+    AttributeJournal,
+)
+from orchestrator.power.held_attributes import HeldAttributes
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
@@ -19,6 +24,7 @@ from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
 from tests.cli.doctor.conftest import doctor, found
 from tests.cli.doctor.machines import write
+from tests.power.attribute_files import add_idle_states, latency_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,6 +169,18 @@ def test_limits_left_behind_suggest_restore(tmp_path: Path) -> None:
     (finding,) = [i for i in document["findings"] if i["id"] == "journal-left-behind"]
     assert finding["subject"] == f"{tmp_path}/limits.json"
     assert "clock groups 1" in finding["what"]
+
+
+def test_attributes_left_behind_suggest_restore(tmp_path: Path) -> None:
+    lay_out(tmp_path / "cpus", cpus=2)
+    tree = CpuTree(tmp_path / "cpus")
+    add_idle_states(tree)
+    journal = AttributeJournal(tmp_path / ATTRIBUTE_JOURNAL_NAME, tree)
+    HeldAttributes(tree, journal).hold({latency_path(1): "50"})
+    document = doctor("--sysfs-root", tmp_path / "cpus", before=("--run-dir", tmp_path))
+    (finding,) = [i for i in document["findings"] if i["id"] == "journal-left-behind"]
+    assert finding["subject"] == f"{tmp_path}/attributes.json"
+    assert "without restoring idle latency of CPU 1" in finding["what"]
 
 
 def test_a_journal_of_another_tree_is_only_a_warning(tmp_path: Path) -> None:

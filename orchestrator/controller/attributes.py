@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What other attributes of the kernel are held at: idle latency, energy preference, ...
+
+Some are wanted for the whole host, by its configuration. Those of a CPU or of a clock
+group are wanted for the domains that execute there, and of several the one with the
+highest performance is held: the shortest latency, the preference for more performance.
+No vCPU is slowed because of a neighbor: a group with a domain that has no preference is
+given none but `performance`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.config import TurboSwitch
+from orchestrator.controller.actions import HoldAttributes, Report, Severity
+from orchestrator.power.attribute_kinds import (
+    BOOST,
+    ENERGY_PREFERENCE,
+    IDLE_LATENCY,
+    NO_TURBO,
+    UNCORE_MAX,
+    UNCORE_MIN,
+    kind_of,
+    name_attributes,
+)
+from orchestrator.power.attribute_state import AttributeState, Outcome
+from orchestrator.power.idle_states import format_latency, parse_latency
+from orchestrator.values.domain_settings import Mode
+from orchestrator.values.energy_preference import rank_preference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from orchestrator import events
+    from orchestrator.config import Config
+    from orchestrator.controller.actions import Action
+    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.values.domain import PCpu
+
+_MOST_PERFORMANCE = 0
+
+
+def hold_for_host(inventory: Inventory) -> list[Action]:
+    """Change what the host's configuration wants, where that has changed."""
+    wanted = dict(_wanted_by_host(inventory.config))
+    keys = {kind.every for kind in _HOST_KINDS}
+    return _hold(inventory, {key: wanted.get(key) for key in keys})
+
+
+def hold_for_domain(
+    inventory: Inventory, record: DomainRecord, groups: Iterable[int]
+) -> list[Action]:
+    """Change what is wanted where a domain executes, and what it no longer wants.
+
+    Args:
+        inventory: what exists.
+        record: the domain, with its present placements.
+        groups: the clock groups that it is, or was, pinned into.
+    """
+    return _change(
+        inventory, record, dict(_wanted_by_domain(inventory, record)), groups
+    )
+
+
+def forget(inventory: Inventory, record: DomainRecord) -> list[Action]:
+    """Change what was wanted for a domain that is gone."""
+    return _change(inventory, record, {}, record.groups())
+
+
+def _change(
+    inventory: Inventory,
+    record: DomainRecord,
+    now: dict[str, str],
+    groups: Iterable[int],
+) -> list[Action]:
+    uuid, before = record.spec.uuid, record.attribute_wants
+    record.attribute_wants = now
+    for path in before.keys() - now.keys():
+        wants = inventory.attribute_wants[path]
+        wants.pop(uuid, None)
+        if not wants:
+            del inventory.attribute_wants[path]
+    for path, value in now.items():
+        inventory.attribute_wants.setdefault(path, {})[uuid] = value
+    shared = {ENERGY_PREFERENCE.path_of(group) for group in groups}
+    paths = before.keys() | now.keys()
+    concerned = {path for path in paths if before.get(path) != now.get(path)}
+    concerned |= shared & inventory.attribute_wants.keys()
+    return _hold(inventory, {path: _combine(inventory, path) for path in concerned})
+
+
+def on_read(inventory: Inventory, event: events.AttributesRead) -> list[Action]:
+    """Report what became of attributes."""
+    news: dict[tuple[object, ...], list[str]] = {}
+    known, states = inventory.attributes, event.states
+    was_held = {p for p in states if p in known and known[p].outcome is Outcome.HELD}
+    for path, state in states.items():
+        known[path] = state
+    for path, state in states.items():
+        is_of_another_driver = is_other_switch(inventory, path)
+        if state.outcome is Outcome.RELEASED:
+            del known[path]
+            if path not in was_held:
+                continue
+        if state.outcome is Outcome.ABSENT and is_of_another_driver:
+            continue
+        shown = "" if state.outcome is Outcome.REFUSED else state.value
+        news.setdefault((kind_of(path), state.outcome, shown), []).append(path)
+    return [
+        report for paths in news.values() for report in _report(paths, states[paths[0]])
+    ]
+
+
+def is_other_switch(inventory: Inventory, path: str) -> bool:
+    """Return whether a turbo switch is one of another scaling driver than the host's.
+
+    A host has one of them, or none.
+    """
+    switches = {BOOST.every, NO_TURBO.every}
+    others = (inventory.attributes.get(other) for other in switches - {path})
+    return path in switches and any(
+        other is not None and other.outcome is not Outcome.ABSENT for other in others
+    )
+
+
+def _hold(inventory: Inventory, wanted: Mapping[str, str | None]) -> list[Action]:
+    known = inventory.wanted_attributes
+    changes = {key: it for key, it in wanted.items() if it != known.get(key)}
+    for key, value in changes.items():
+        if value is None:
+            del known[key]
+        else:
+            known[key] = value
+    return [HoldAttributes(changes)] if changes else []
+
+
+_HOST_KINDS = (
+    IDLE_LATENCY,
+    ENERGY_PREFERENCE,
+    UNCORE_MIN,
+    UNCORE_MAX,
+    BOOST,
+    NO_TURBO,
+)
+
+
+def _wanted_by_host(config: Config) -> Iterator[tuple[str, str]]:
+    if config.mode is Mode.OBSERVE:
+        return
+    if (latency_us := config.idle.max_latency_us) is not None:
+        yield IDLE_LATENCY.every, format_latency(latency_us)
+    if config.epp.preference is not None:
+        yield ENERGY_PREFERENCE.every, config.epp.preference
+    if config.uncore.min_khz is not None:
+        yield UNCORE_MIN.every, UNCORE_MIN.canonical(str(config.uncore.min_khz))
+    if config.uncore.max_khz is not None:
+        yield UNCORE_MAX.every, UNCORE_MAX.canonical(str(config.uncore.max_khz))
+    if (switch := config.turbo.switch) is not TurboSwitch.LEAVE:
+        is_on = switch is TurboSwitch.ON
+        yield BOOST.every, str(int(is_on))
+        yield NO_TURBO.every, str(int(not is_on))
+
+
+def _wanted_by_domain(
+    inventory: Inventory, record: DomainRecord
+) -> Iterator[tuple[str, str]]:
+    rights = record.rights(inventory.config)
+    is_observed = rights.mode.value is Mode.OBSERVE
+    if is_observed or not record.spec.state.is_executing:
+        return
+    if (latency_us := rights["idle_latency_us"].value) is not None:
+        for pcpu in pinned_cpus(inventory, record):
+            yield IDLE_LATENCY.path_of(pcpu), format_latency(latency_us)
+    if (preference := rights["epp"].value) is not None:
+        for group in record.groups():
+            yield ENERGY_PREFERENCE.path_of(group), preference
+
+
+def pinned_cpus(inventory: Inventory, record: DomainRecord) -> frozenset[PCpu]:
+    """Return the online CPUs that vCPUs are pinned to; one that may run on all is not.
+
+    A vCPU that is pinned to several clock groups counts, too: a latency does no harm to
+    the others there.
+    """
+    online = inventory.topology.online
+    pinned = (it.pcpus for it in record.placements.values() if it.pcpus != online)
+    return frozenset().union(*pinned)
+
+
+def _combine(inventory: Inventory, path: str) -> str | None:
+    """Return what is wanted of an attribute, of all domains that want something."""
+    wants = inventory.attribute_wants.get(path)
+    if not wants:
+        return None
+    if kind_of(path) is IDLE_LATENCY:
+        return min(wants.values(), key=lambda word: parse_latency(word) or 0)
+    best = min(wants.values(), key=rank_preference)
+    if rank_preference(best) == _MOST_PERFORMANCE or not _has_others(
+        inventory, ENERGY_PREFERENCE.number_of(path), wants.keys()
+    ):
+        return best
+    return None
+
+
+def _has_others(inventory: Inventory, group: int, known: Iterable[str]) -> bool:
+    """Whether what has no preference may execute in a clock group."""
+    record = inventory.groups.get(group)
+    if record is None or inventory.has_host_cpus(record):
+        return True
+    domains = inventory.pinned_into(group)
+    executing = {it.spec.uuid for it in domains if it.spec.state.is_executing}
+    return not executing <= set(known)
+
+
+def _report(paths: list[str], state: AttributeState) -> Iterator[Report]:
+    kind, name = kind_of(paths[0]), name_attributes(paths)
+    shown = kind.show(state.value)
+    match state.outcome:
+        case Outcome.HELD:
+            yield Report("cpus", f"{name} set: {shown}")
+        case Outcome.RELEASED:
+            yield Report("cpus", f"{name} restored: {shown}")
+        case Outcome.LEFT:
+            yield _warn(f"{name} changed by another program, and left: {shown}")
+        case Outcome.REFUSED:
+            yield _warn(f"{name} not set: {state.problem}")
+        case Outcome.ABSENT:
+            yield _warn(f"{name} not set: not offered by the kernel here")
+        case _:
+            pass
+
+
+def _warn(text: str) -> Report:
+    return Report("cpus", text, severity=Severity.WARNING)
