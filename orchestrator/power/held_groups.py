@@ -13,8 +13,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import JournalError, NoCpufreqError, SysfsError
+from orchestrator.power.kernel_limits import ATTRIBUTES
 from orchestrator.power.mechanisms.registry import find_mechanism
-from orchestrator.power.writer import LimitsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,7 +58,9 @@ class HeldGroups:
     def is_set_by_limits(self, number: int) -> bool:
         """Whether the frequency of a held group is set through its kernel limits."""
         prepared = self._held.get(number)
-        return prepared is not None and isinstance(prepared.writer, LimitsWriter)
+        if prepared is None:
+            return False
+        return not set(ATTRIBUTES).isdisjoint(prepared.writer.ATTRIBUTES)
 
     def prepare(
         self, topology: Topology, numbers: Iterable[int]

@@ -37,9 +37,9 @@ from orchestrator.power.journal_document import (
     decode_document,
     encode_document,
 )
+from orchestrator.power.kernel_limits import ATTRIBUTES
 from orchestrator.power.mechanisms.registry import ORIGINALS
 from orchestrator.power.sysfs import first_line, policy_path
-from orchestrator.power.writer import LimitsWriter
 from orchestrator.system.durable_file import (
     FileVersion,
     discard_partial,
@@ -337,7 +337,7 @@ def _is_pinned(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
     paths = [
         original.path
         for original in originals
-        if original.path.endswith(LimitsWriter.ATTRIBUTES)
+        if original.path.endswith(ATTRIBUTES)
     ]
     try:
         return len({tree.read(path) for path in paths}) <= 1

@@ -52,6 +52,7 @@ class Limits:
     Synchronization: none required; it keeps no state of a group.
     """
 
+    TAKEN_GOVERNOR: ClassVar = PERFORMANCE
     ORIGINALS: ClassVar = frozenset({*LimitsWriter.ATTRIBUTES, GOVERNOR, PREFERENCE})
 
     def __init__(self, *, fallback_governor: str | None = None) -> None:

@@ -45,6 +45,7 @@ class Setspeed:
     Synchronization: none required; it keeps no state of a group.
     """
 
+    TAKEN_GOVERNOR: ClassVar = USERSPACE
     ORIGINALS: ClassVar = frozenset({_SETSPEED, GOVERNOR})
 
     def __init__(self, *, fallback_governor: str | None = None) -> None:
