@@ -335,9 +335,7 @@ def _is_taken(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
 def _is_pinned(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
     """Whether the limits of a group are one frequency, if they are originals."""
     paths = [
-        original.path
-        for original in originals
-        if original.path.endswith(ATTRIBUTES)
+        original.path for original in originals if original.path.endswith(ATTRIBUTES)
     ]
     try:
         return len({tree.read(path) for path in paths}) <= 1
