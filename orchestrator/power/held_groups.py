@@ -166,8 +166,9 @@ class HeldGroups:
     def restore(self, number: int) -> None:
         """Restore the originals of a taken group, which stays held.
 
-        A group whose governor was changed by another program stays as it is, and so
-        does one whose scaling driver the kernel has replaced.
+        A group whose governor was changed by another program stays as it is, except
+        for limits that are still ours; one whose scaling driver the kernel has replaced
+        stays as it is.
 
         Raises:
             SysfsError: the kernel refused one; the others are restored, and the journal
@@ -184,6 +185,7 @@ class HeldGroups:
                 "clock group %d not restored: its governor was changed meanwhile",
                 number,
             )
+            prepared.restore_limits()
         self._unrestored.discard(number)
         self._taken.discard(number)
 
