@@ -30,13 +30,21 @@ from bench.programs import compiler_version
 from bench.report import render
 from bench.scale import measure_scale
 from bench.verification import measure_verification
+from orchestrator.power.simulated_drivers import DEFAULT_DRIVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CHANNELS = {"k1": 1, "k4": 4, "k64": 64, "k512": 512}
+COMPARISONS = {
+    "k1": (1, DEFAULT_DRIVER),
+    "k1-limits": (1, "intel_pstate"),
+    "k4": (4, DEFAULT_DRIVER),
+    "k64": (64, DEFAULT_DRIVER),
+    "k512": (512, DEFAULT_DRIVER),
+}
+"""By name: the number of channels, and the scaling driver."""
 NAMES = (
-    *CHANNELS,
+    *COMPARISONS,
     "neighbours",
     "discovery",
     "scale",
@@ -79,7 +87,7 @@ FULL = Plan(
     starts=20,
     watch_s=60.0,
 )
-"""Four minutes. 30 s of idling contain exactly one resync with libvirt."""
+"""Five minutes. 30 s of idling contain exactly one resync with libvirt."""
 QUICK = Plan(
     rounds=3,
     slice_s=0.1,
@@ -128,7 +136,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="bench", description="Compare vmpowerd with minimal loops in C."
     )
     parser.add_argument(
-        "--quick", action="store_true", help="take one minute instead of four"
+        "--quick", action="store_true", help="take one minute instead of five"
     )
     parser.add_argument(
         "--only",
@@ -165,8 +173,9 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
                 rounds=plan.rounds,
                 slice_s=plan.slice_s,
                 is_spinning=is_spinning,
+                driver=driver,
             )
-            for name, channels in CHANNELS.items()
+            for name, (channels, driver) in COMPARISONS.items()
             if announce(name)
         ),
         neighbours=measure_neighbours(plan.rounds, plan.slice_s)

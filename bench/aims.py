@@ -106,7 +106,7 @@ def ratios(comparison: Comparison, figure: str) -> tuple[float, ...]:
 
 
 def _judge_exchange(comparison: Comparison) -> Iterator[Verdict]:
-    where = f"at K = {comparison.channels}, relative to C unbatched"
+    where = f"at K = {comparison.channels}{comparison.variant}, relative to C unbatched"
     if comparison.channels <= LATENCY_CHANNELS:
         for figure, limit in (("p50_us", P50_RATIO), ("p99_us", P99_RATIO)):
             yield Verdict(

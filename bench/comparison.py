@@ -23,6 +23,9 @@ from bench.servers import (
     start_vmpowerd,
 )
 from bench.workspace import Workspace, make_workspace
+from orchestrator.power.simulated_drivers import DEFAULT_DRIVER
+from orchestrator.power.sysfs import CpuTree
+from orchestrator.power.topology import read_topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +70,12 @@ _STARTERS: tuple[Callable[[Workspace], AbstractContextManager[Server]], ...] = (
 
 
 def compare(
-    channels: int, *, rounds: int, slice_s: float, is_spinning: bool = False
+    channels: int,
+    *,
+    rounds: int,
+    slice_s: float,
+    is_spinning: bool = False,
+    driver: str = DEFAULT_DRIVER,
 ) -> Comparison:
     """Measure vmpowerd and the loops in C at one number of channels.
 
@@ -76,28 +84,37 @@ def compare(
         rounds: number of turns of each server.
         slice_s: length of each of its two kinds of load.
         is_spinning: the load never sleeps.
+        driver: scaling driver of vmpowerd's simulated CPUs; the loops in C always have
+            the default one, and set a frequency by one write.
 
     Raises:
         BenchError: an answer or a frequency was wrong.
     """
     with ExitStack() as stack:
-        places = [_make_workspace(stack, channels) for _ in _STARTERS]
+        drivers = (driver, *[DEFAULT_DRIVER] * (len(_STARTERS) - 1))
+        places = [_make_workspace(stack, channels, each) for each in drivers]
         pairs = [
             _start_pair(stack, workspace, start, is_spinning=is_spinning)
             for workspace, start in zip(places, _STARTERS, strict=True)
         ]
         _run_rounds(pairs, rounds, slice_s)
+        (group, *_) = read_topology(CpuTree(places[0].tree)).groups
     return Comparison(
         channels=channels,
+        mechanism=group.mechanism,
         entry="discovered" if is_discoverable(places[0]) else "handed in",
         exchanges=tuple(pair.to_exchange() for pair in pairs),
     )
 
 
-def _make_workspace(stack: ExitStack, channels: int) -> Workspace:
-    per_domain = min(channels, PER_DOMAIN)
+def _make_workspace(stack: ExitStack, channels: int, driver: str) -> Workspace:
     return stack.enter_context(
-        make_workspace(channels=channels, per_domain=per_domain, cpus=channels)
+        make_workspace(
+            channels=channels,
+            per_domain=min(channels, PER_DOMAIN),
+            cpus=channels,
+            driver=driver,
+        )
     )
 
 

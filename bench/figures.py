@@ -82,6 +82,13 @@ class Comparison:
     entry: str
     """How vmpowerd learned of the channels."""
     exchanges: tuple[Exchange, ...]
+    mechanism: str = "setspeed"
+    """How vmpowerd sets frequencies; the other servers use `scaling_setspeed`."""
+
+    @property
+    def variant(self) -> str:
+        """The mechanism as an addition to the number of channels; empty: setspeed."""
+        return "" if self.mechanism == "setspeed" else f", {self.mechanism}"
 
     def of(self, server: str) -> Exchange:
         """Return one server's runs.

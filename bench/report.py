@@ -57,7 +57,8 @@ def render(results: Results) -> Iterator[RenderableType]:
 
 def _render_comparison(comparison: Comparison) -> Table:
     domains = "channel" if comparison.channels == 1 else "channels"
-    table = _table(f"{comparison.channels} {domains}, {comparison.entry}")
+    title = f"{comparison.channels} {domains}{comparison.variant}, {comparison.entry}"
+    table = _table(title)
     table.add_column("median (quartiles)")
     for exchange in comparison.exchanges:
         table.add_column(exchange.server, justify="right")

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from orchestrator.domain_xml.channel import build_channel, build_target
 from orchestrator.power.simulated import lay_out
+from orchestrator.power.simulated_drivers import DEFAULT_DRIVER, find_simulated
 from orchestrator.power.sysfs import CPU_DIR
 from orchestrator.values.domain import (
     ChannelSpec,
@@ -42,6 +43,8 @@ class Workspace:
     """Channels, and vCPUs, of each domain."""
     cpus: int
     """Simulated; the vCPU of channel N is pinned to CPU N modulo this number."""
+    driver: str = DEFAULT_DRIVER
+    """Scaling driver of the simulated CPUs."""
 
     @property
     def sockets(self) -> Path:
@@ -77,20 +80,27 @@ class Workspace:
     def read_khz(self, channel: int) -> int:
         """Return the frequency of a channel's CPU, in kHz."""
         policy = self.tree / CPU_DIR / "cpufreq" / f"policy{self.pcpu(channel)}"
-        return int((policy / "scaling_setspeed").read_text(encoding="ascii").split()[0])
+        name = find_simulated(self.driver).frequency_file
+        return int((policy / name).read_text(encoding="ascii").split()[0])
 
 
 @contextmanager
-def make_workspace(*, channels: int, per_domain: int, cpus: int) -> Iterator[Workspace]:
+def make_workspace(
+    *, channels: int, per_domain: int, cpus: int, driver: str = DEFAULT_DRIVER
+) -> Iterator[Workspace]:
     """Create the directory, and remove it at the end."""
     parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     directory = Path(tempfile.mkdtemp(prefix="vmpb", dir=parent))
     workspace = Workspace(
-        directory=directory, channels=channels, per_domain=per_domain, cpus=cpus
+        directory=directory,
+        channels=channels,
+        per_domain=per_domain,
+        cpus=cpus,
+        driver=driver,
     )
     try:
         workspace.sockets.mkdir()
-        lay_out(workspace.tree, cpus=cpus)
+        lay_out(workspace.tree, cpus=cpus, driver=driver)
         yield workspace
     finally:
         shutil.rmtree(directory)

@@ -67,7 +67,7 @@ def restore_attribute(fd: int, value: bytes) -> None:
 def restore_attributes(
     pairs: Iterable[tuple[int, bytes]],
 ) -> list[tuple[int, OSError]]:
-    """Write original values in the given order, the governor last.
+    """Write original values in the given order.
 
     Refused writes are retried once at the end: scaling_setspeed is refused while
     another program's governor is active, and accepted after the original one was

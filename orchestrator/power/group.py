@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import SysfsError
 from orchestrator.power.attribute import have_values, restore_attributes
-from orchestrator.power.sysfs import first_line, policy_path
+from orchestrator.power.kernel_limits import ATTRIBUTES
+from orchestrator.power.sysfs import MAX_VALUE_BYTES, first_line, policy_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.writer import FrequencyWriter
     from orchestrator.values.domain import PCpu
@@ -67,6 +70,11 @@ class Original:
         return bool(taken) and taken != first_line(self.value)
 
 
+def limits_among(originals: Iterable[Original]) -> tuple[Original, ...]:
+    """Return the originals that are limits, which act under every governor."""
+    return tuple(it for it in originals if it.path.endswith(ATTRIBUTES))
+
+
 @dataclass(slots=True, kw_only=True)
 class PreparedGroup:
     """A clock group that can be taken at once; owns its descriptors until `close`.
@@ -112,8 +120,10 @@ class PreparedGroup:
 
         The descriptors are useless then, also if the driver returns.
         """
+        # The kernel answers this from memory. To read a preference, it would interrupt
+        # the CPU.
         try:
-            os.pread(self.original_fds[-1], 1, 0)
+            os.pread(self.writer.fds[0], 1, 0)
         except OSError as error:
             return error.errno == errno.ENODEV
         return False
@@ -124,10 +134,33 @@ class PreparedGroup:
         Raises:
             SysfsError: the kernel refused one; the others are restored.
         """
-        fds = self.original_fds
-        values = (original.value for original in self.originals)
-        for fd, error in restore_attributes(zip(fds, values, strict=True)):
-            path = self.full_path(self.originals[fds.index(fd)].path)
+        self._restore(self.originals)
+
+    def restore_limits(self) -> None:
+        """Restore the limits alone, if they are still pinned to one frequency.
+
+        For a group whose governor another program has changed: limits act under every
+        governor.
+
+        Raises:
+            SysfsError: the kernel refused one; the other is restored.
+        """
+        limits = limits_among(self.originals)
+        if self._is_pinned(limits):
+            self._restore(limits)
+
+    def _is_pinned(self, limits: Iterable[Original]) -> bool:
+        fds = [self.fd_of(original.path) for original in limits]
+        try:
+            return len({os.pread(fd, MAX_VALUE_BYTES, 0) for fd in fds}) == 1
+        except OSError:  # its CPUs are offline: the write will be refused, too
+            return True
+
+    def _restore(self, originals: Sequence[Original]) -> None:
+        paths = {self.fd_of(original.path): original.path for original in originals}
+        values = (original.value for original in originals)
+        for fd, error in restore_attributes(zip(paths, values, strict=True)):
+            path = self.full_path(paths[fd])
             raise SysfsError(path, error.errno or errno.EIO, "restore") from error
 
     def close(self) -> None:

@@ -13,8 +13,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import JournalError, NoCpufreqError, SysfsError
+from orchestrator.power.kernel_limits import ATTRIBUTES
 from orchestrator.power.mechanisms.registry import find_mechanism
-from orchestrator.power.writer import LimitsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,7 +58,9 @@ class HeldGroups:
     def is_set_by_limits(self, number: int) -> bool:
         """Whether the frequency of a held group is set through its kernel limits."""
         prepared = self._held.get(number)
-        return prepared is not None and isinstance(prepared.writer, LimitsWriter)
+        if prepared is None:
+            return False
+        return not set(ATTRIBUTES).isdisjoint(prepared.writer.ATTRIBUTES)
 
     def prepare(
         self, topology: Topology, numbers: Iterable[int]
@@ -164,8 +166,9 @@ class HeldGroups:
     def restore(self, number: int) -> None:
         """Restore the originals of a taken group, which stays held.
 
-        A group whose governor was changed by another program stays as it is, and so
-        does one whose scaling driver the kernel has replaced.
+        A group whose governor was changed by another program stays as it is, except
+        for limits that are still ours; one whose scaling driver the kernel has replaced
+        stays as it is.
 
         Raises:
             SysfsError: the kernel refused one; the others are restored, and the journal
@@ -182,6 +185,7 @@ class HeldGroups:
                 "clock group %d not restored: its governor was changed meanwhile",
                 number,
             )
+            prepared.restore_limits()
         self._unrestored.discard(number)
         self._taken.discard(number)
 

@@ -8,8 +8,9 @@ one: it is replaced by a rename, never written in place. Replaying it twice is h
 
 A group is restored only while it is taken. If it has another governor than the one with
 which it is taken, it was never taken, or the monitor has restored it already, or an
-operator has changed it since: it stays as it is. So does one whose scaling driver is
-another one now: the kernel has reset everything then.
+operator has changed it since: it stays as it is, except for limits that are still
+pinned to one frequency. One whose scaling driver is another one now stays as it is: the
+kernel has reset everything then.
 
 Root writes what a journal says. So a journal is read only if no other user can change
 it or its directory, and it may name only attributes that a scaling driver restores.
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import JournalError, SysfsError
 from orchestrator.power.attribute import restore_attributes
+from orchestrator.power.group import limits_among
 from orchestrator.power.journal_document import (
     Document,
     decode_document,
@@ -40,7 +42,6 @@ from orchestrator.power.journal_document import (
 )
 from orchestrator.power.mechanisms.registry import ORIGINALS
 from orchestrator.power.sysfs import first_line, policy_path
-from orchestrator.power.writer import LimitsWriter
 from orchestrator.system.durable_file import (
     FileVersion,
     discard_partial,
@@ -51,7 +52,7 @@ from orchestrator.system.durable_file import (
 from orchestrator.system.ownership import ForeignFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from orchestrator.power.group import Original, PreparedGroup
@@ -192,9 +193,10 @@ class Journal:
         for number, originals in {**found, **self._written}.items():
             if only is not None and number not in only:
                 continue
-            if self._is_replaced(number) or not _is_taken(self._tree, originals):
+            ours = () if self._is_replaced(number) else _ours(self._tree, originals)
+            if not ours:
                 left.append(number)
-            elif refusal := _write_back(self._tree, originals):
+            elif refusal := _write_back(self._tree, ours):
                 kept[number] = refusal
             else:
                 restored.append(number)
@@ -227,7 +229,8 @@ class Journal:
                 f"invalid restore journal {self._path}: {error}",
                 hint="replaying sets it aside",
             ) from error
-        self._drivers = {**document.drivers, **self._drivers}
+        if not self._why_unusable(document):
+            self._drivers = {**document.drivers, **self._drivers}
         return document
 
     def _is_replaced(self, number: int) -> bool:
@@ -320,11 +323,23 @@ class _UnreadableError(JournalError):
     """The file exists, but is not a valid journal."""
 
 
-def _is_taken(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
-    """Whether a group is as it was taken, as far as that can be read."""
+def _ours(tree: CpuTree, originals: tuple[Original, ...]) -> tuple[Original, ...]:
+    """Return the originals of what is still as vmpowerd set it.
+
+    All of them while the group is taken; else the limits while they are pinned to one
+    frequency, because they act under every governor.
+    """
     evidence = [original for original in originals if original.is_changed_by_taking()]
-    if not evidence:
-        return _is_pinned(tree, originals)
+    if evidence and _is_taken(tree, evidence):
+        return originals
+    limits = limits_among(originals)
+    if limits and not _is_pinned(tree, limits):
+        return ()
+    return limits if evidence else originals
+
+
+def _is_taken(tree: CpuTree, evidence: Iterable[Original]) -> bool:
+    """Whether a group is as it was taken, as far as that can be read."""
     for original in evidence:
         try:
             if tree.read(original.path) != first_line(original.taken_value):
@@ -334,16 +349,11 @@ def _is_taken(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
     return True
 
 
-def _is_pinned(tree: CpuTree, originals: tuple[Original, ...]) -> bool:
-    """Whether the limits of a group are one frequency, if they are originals."""
-    paths = [
-        original.path
-        for original in originals
-        if original.path.endswith(LimitsWriter.ATTRIBUTES)
-    ]
+def _is_pinned(tree: CpuTree, limits: Iterable[Original]) -> bool:
+    """Whether limits are one frequency, as far as that can be read."""
     try:
-        return len({tree.read(path) for path in paths}) <= 1
-    except SysfsError:
+        return len({tree.read(limit.path) for limit in limits}) == 1
+    except SysfsError:  # as above
         return True
 
 

@@ -137,6 +137,23 @@ def test_a_quick_run_has_all_figures_of_all_servers(
     assert "4 channels, discovered" in capsys.readouterr().out
 
 
+def test_the_limits_path_is_measured_beside_the_same_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    assert main(["--quick", "--only", "k1-limits", "--json", str(figures)]) == 0
+    document = json.loads(figures.read_text())
+    (comparison,) = document["comparisons"]
+    assert (comparison["channels"], comparison["mechanism"]) == (1, "limits")
+    for exchange in comparison["exchanges"]:
+        # Two limits, or one scaling_setspeed.
+        writes = 2 if exchange["server"] == VMPOWERD else 1
+        for run in exchange["round_trips"]:
+            assert run["writes_per_request"] in (None, pytest.approx(writes, abs=0.01))
+    assert all("at K = 1, limits, " in aim["what"] for aim in document["aims"])
+    assert "1 channel, limits, discovered" in capsys.readouterr().out
+
+
 def test_channels_beyond_the_test_driver_are_posted(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     assert main(["--quick", "--only", "k64", "--json", str(figures)]) == 0

@@ -3,51 +3,16 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+from tests.examples.patched_copy import PatchedCopy
 
-ROOT = Path(__file__).parents[2]
-PATCH = ROOT / "examples/contributing/domain_right.patch"
-NEEDED = ("orchestrator", "cli", "domain_templates", "scripts", "tests", "examples")
-CHECKS = "tests/examples/patched_checks.py"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    leave_out = shutil.ignore_patterns("__pycache__", "images")
-    for name in NEEDED:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=leave_out)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
-
-
-def run_checks(copy: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", CHECKS],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_a_right_is_a_change_of_a_few_files(copy: Path) -> None:
-    text = PATCH.read_text(encoding="utf-8")
-    files = re.findall(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)
-    assert len(files) <= 6
-    subprocess.run(
-        ["patch", "--strip=1", "--fuzz=0", "--quiet"],
-        cwd=copy,
-        input=text,
-        text=True,
-        check=True,
-    )
-    result = run_checks(copy)
-    assert (result.returncode, "6 passed" in result.stdout) == (0, True), result.stdout
+def test_a_right_is_a_change_of_a_few_files(tmp_path: Path) -> None:
+    copy = PatchedCopy(tmp_path, "domain_right.patch")
+    assert len(copy.files) <= 6
+    status, output = copy.run_tests("tests/examples/patched_right_checks.py")
+    assert (status, "6 passed" in output) == (0, True), output

@@ -20,8 +20,10 @@ from orchestrator.channel.protocol import (
     encode,
 )
 from orchestrator.errors import HandoffError
-from orchestrator.monitor.client.client import Monitor, monitor_user
+from orchestrator.monitor.client.client import FILES_PER_GROUP, Monitor, monitor_user
 from orchestrator.monitor.link.commands import WithdrawVotes
+from orchestrator.power.mechanisms.registry import MECHANISMS
+from orchestrator.power.writer import WRITERS
 from orchestrator.values.domain import DomainId
 from tests.monitor.monitor_harness import (
     LOWEST,
@@ -296,3 +298,9 @@ def test_a_killed_main_leaves_the_tree_as_it_was(
             "scaling_governor": b"governor-%d\n" % number,
         }
     assert untaken.read_text() == "an operator's\n"
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_room_is_reserved_for_all_descriptors_of_a_mechanism(name: str) -> None:
+    count = len(WRITERS[name].ATTRIBUTES) + len(MECHANISMS[name].ORIGINALS)
+    assert count <= FILES_PER_GROUP

@@ -27,7 +27,7 @@ from orchestrator.power.journal import Journal
 from orchestrator.power.kernel_limits import MAX, MIN
 from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.mechanisms.limits import PREFERENCE
-from orchestrator.power.mechanisms.registry import find_mechanism
+from orchestrator.power.mechanisms.registry import MECHANISMS, find_mechanism
 from orchestrator.power.steps import read_steps
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import (
@@ -38,6 +38,7 @@ from orchestrator.power.topology import (
     read_topology,
 )
 from orchestrator.power.tree_lock import CpuTreeLock
+from orchestrator.power.writer import WRITERS
 from tests.power.registers import VARIABLE, requested_khz
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ _WRITABLE = (
     PREFERENCE,
 )
 _REGISTER_UNIT_KHZ = 15_000
-_TAKEN = {"setspeed": "userspace", "limits": "performance"}
-"""The governor of a taken group, by mechanism."""
 
 
 def settings(tree: CpuTree, topology: Topology) -> dict[str, bytes]:
@@ -106,12 +105,24 @@ def _is_requested(pcpu: PCpu, khz: int) -> bool:
 
 
 def _shows(tree: CpuTree, group: ClockGroup, khz: int) -> bool:
-    if group.mechanism == "setspeed":
-        names = ["scaling_setspeed", "scaling_cur_freq"]
-    else:
-        # The mechanisms that choose frequencies show the current one only on hardware.
-        names = [MIN, MAX]
+    names = _written(group)
+    # Drivers that choose frequencies themselves show the current one only on hardware.
+    if not _is_set_by_limits(group):
+        names += ("scaling_cur_freq",)
     return all(tree.read_khz(group.path(name)) == khz for name in names)
+
+
+def _written(group: ClockGroup) -> tuple[str, ...]:
+    """Return the attributes to which the mechanism writes a frequency."""
+    return WRITERS[group.mechanism].ATTRIBUTES
+
+
+def _is_set_by_limits(group: ClockGroup) -> bool:
+    return not {MIN, MAX}.isdisjoint(_written(group))
+
+
+def _taken_governor(group: ClockGroup) -> str:
+    return MECHANISMS[group.mechanism].TAKEN_GOVERNOR
 
 
 def _wait_for_frequency(tree: CpuTree, group: ClockGroup, khz: int) -> None:
@@ -174,7 +185,7 @@ def check_taking_and_restoring_without_a_change_between(
         for group in topology.groups:
             mechanism, prepared = _prepare(tree, group, stack)
             mechanism.take(prepared)
-            assert read_governor(tree, group) == _TAKEN[group.mechanism]
+            assert read_governor(tree, group) == _taken_governor(group)
             mechanism.take(prepared)
             prepared.restore()
             prepared.restore()
@@ -189,12 +200,11 @@ def check_what_another_program_changes_is_found(
         _set(prepared, low_khz)
         _wait_for_frequency(tree, group, low_khz)
         assert mechanism.find_drift(tree, prepared, low_khz) is None
-        name, what = _FOREIGN[group.mechanism]
-        _write(tree, group, name, str(high_khz))
+        _write(tree, group, _written(group)[0], str(high_khz))
         _wait_until(partial(_has_drifted, tree, mechanism, prepared, low_khz))
         change = mechanism.find_drift(tree, prepared, low_khz)
         assert change is not None
-        assert change.startswith(what), change
+        assert " changed from " in change, change
         assert mechanism.find_drift(tree, prepared, None) is None
         _write(tree, group, "scaling_governor", "powersave")
         change = mechanism.find_drift(tree, prepared, None)
@@ -203,13 +213,6 @@ def check_what_another_program_changes_is_found(
         _set(prepared, low_khz)
         _wait_for_frequency(tree, group, low_khz)
         assert mechanism.find_drift(tree, prepared, low_khz) is None
-
-
-_FOREIGN = {
-    "setspeed": ("scaling_setspeed", "the frequency was changed from "),
-    "limits": (MAX, "the limits were changed from "),
-}
-"""By mechanism: what another program writes, and how it is reported."""
 
 
 def _has_drifted(
@@ -227,7 +230,7 @@ def check_a_frequency_within_the_kernel_s_limits_is_no_drift(
         _wait_for_frequency(tree, group, group.steps.highest_khz)
         _write(tree, group, MAX, str(group.steps.lowest_khz))
         # A kernel lowers the frequency and the minimum, a file does not.
-        if tree.is_simulated and group.mechanism == "limits":
+        if tree.is_simulated and _is_set_by_limits(group):
             _write(tree, group, MIN, str(group.steps.lowest_khz))
         _wait_until(partial(_is_same, tree, mechanism, prepared))
         _write(tree, group, MAX, original)
@@ -399,7 +402,7 @@ def kernel_check_limits_hold_under_every_governor_without_any_request(
             governor.write_text(name)
             held.hold({group.number: limits})
             _wait_for_limits(tree, group, limits)
-            if group.mechanism == "setspeed" and name != "userspace":
+            if name != "userspace" and not _is_set_by_limits(group):
                 # The governor follows them at its next sample.
                 khz = frequencies.get(name)
                 expected = Limits(khz, khz) if khz else limits
@@ -471,7 +474,7 @@ def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
             prepared.restore()
         assert set(journal.replay().kept) == {group.number}
         _switch(tree, group, "1")
-        assert read_governor(tree, group) == _TAKEN[group.mechanism]
+        assert read_governor(tree, group) == _taken_governor(group)
         # Some drivers lose the frequency: it is written again.
         _set(prepared, low_khz)
         _wait_for_frequency(tree, group, low_khz)
@@ -508,7 +511,7 @@ def kernel_check_a_replaced_driver_is_noticed_and_its_group_prepared_again(
         assert settings(tree, topology) == changed
         new = read_topology(tree).groups[0]
         assert (new.number, new.steps) == (group.number, group.steps)
-        assert {new.mechanism, group.mechanism} == {*_TAKEN}
+        assert new.mechanism != group.mechanism
         mechanism, again = _prepare(tree, new, stack)
         mechanism.take(again)
         _set(again, new.steps.lowest_khz)

@@ -507,3 +507,22 @@ def test_a_tree_without_its_marker_is_another_one(
     journal.record(prepared[0])
     (tree.root / MARKER).unlink()
     assert Journal(path, CpuTree(tree.root)).replay().set_aside is not None
+
+
+def test_a_journal_that_is_set_aside_says_nothing_about_the_drivers_of_today(
+    journal: Journal,
+    prepared: list[PreparedGroup],
+    tree: CpuTree,
+    before: dict[str, bytes],
+    path: Path,
+) -> None:
+    journal.record(*prepared)
+    drivers = {str(number): "intel_pstate" for number in range(4)}
+    rewrite(path, boot_id="00000000-0000-0000-0000-000000000000", drivers=drivers)
+    later = Journal(path, tree)
+    assert later.replay().set_aside is not None
+    later.record(*prepared)
+    for group in prepared:
+        use(group)
+    assert Journal(path, tree).replay().restored == (0, 1, 2, 3)
+    assert read_all(tree.root) == before

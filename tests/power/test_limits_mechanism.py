@@ -14,6 +14,7 @@ from orchestrator.limits import Limits as Bounds
 from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import Journal
+from orchestrator.power.kernel_limits import ATTRIBUTES
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.mechanisms.limits import Limits
 from orchestrator.power.simulated import lay_out
@@ -114,6 +115,61 @@ def test_a_group_with_another_driver_than_when_it_was_taken_stays_as_it_is(
     before = read_all(tree.root)
     assert Journal(path, tree).replay().left == (group.number,)
     assert read_all(tree.root) == before
+
+
+def test_limits_that_are_still_ours_are_restored_below_a_governor_of_others(
+    tree: CpuTree, group: ClockGroup, tmp_path: Path
+) -> None:
+    # Whatever the governor is, no frequency but ours is possible until then.
+    before = [tree.read_khz(group.path(name)) for name in ATTRIBUTES]
+    path = tmp_path / "restore.json"
+    groups = HeldGroups(tree, Journal(path, tree), fallback_governor="schedutil")
+    for is_crash in (False, True):
+        write(tree, group, "scaling_governor", "performance")
+        write(tree, group, "scaling_governor", "powersave")
+        assert groups.prepare(read_topology(tree), [group.number]) == {}
+        groups.take(group.number)
+        prepared = groups.held(group.number)
+        assert prepared is not None
+        prepared.writer.write(b"%d\n" % LOW_KHZ)
+        write(tree, group, "scaling_governor", "conservative")
+        if is_crash:
+            replay = Journal(path, tree).replay()
+            assert replay.restored == (group.number,)
+        else:
+            groups.restore(group.number)
+        assert [tree.read_khz(group.path(name)) for name in ATTRIBUTES] == before
+        assert tree.read(group.path("scaling_governor")) == "conservative"
+        groups.drop([group.number])
+
+
+def test_limits_that_another_program_changed_with_the_governor_stay(
+    tree: CpuTree, group: ClockGroup, tmp_path: Path
+) -> None:
+    path = tmp_path / "restore.json"
+    groups = HeldGroups(tree, Journal(path, tree), fallback_governor="schedutil")
+    assert groups.prepare(read_topology(tree), [group.number]) == {}
+    groups.take(group.number)
+    write(tree, group, "scaling_governor", "powersave2")
+    write(tree, group, "scaling_max_freq", NARROW_KHZ)
+    before = read_all(tree.root)
+    journalled = path.read_bytes()
+    assert groups.restore_all() == []
+    assert read_all(tree.root) == before
+    path.write_bytes(journalled)
+    assert Journal(path, tree).replay().left == (group.number,)
+    assert read_all(tree.root) == before
+
+
+def test_a_preference_that_cannot_be_opened_is_an_error(
+    tree: CpuTree, group: ClockGroup
+) -> None:
+    # Otherwise it could not be restored.
+    preference = tree.root / group.path("energy_performance_preference")
+    preference.unlink()
+    preference.mkdir()
+    with pytest.raises(SysfsError, match="energy_performance_preference"):
+        MECHANISM.prepare(tree, group)
 
 
 def test_a_held_limit_is_the_original_below_a_taken_group(

@@ -248,3 +248,45 @@ def test_a_kernel_without_the_governor_has_a_hint(
             MECHANISM.take(prepared)
     assert caught.value.errno == errno.EINVAL
     assert "modprobe cpufreq_userspace" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("low_khz", "high_khz", "khz"),
+    [
+        (600_000, 2_050_000, 2_050_000),  # limits need not be steps
+        (2_650_000, 3_600_000, 2_650_000),
+        (600_000, 3_600_000, 2_362_230),  # as intel_cpufreq on a hybrid CPU
+    ],
+)
+def test_what_the_kernel_makes_of_a_granted_frequency_is_no_drift(
+    tmp_path: Path, low_khz: int, high_khz: int, khz: int
+) -> None:
+    lay_out(tmp_path / "sys", cpus=1, driver="amd-pstate")
+    tree = CpuTree(tmp_path / "sys")
+    (group,) = read_topology(tree).groups
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        MECHANISM.take(prepared)
+        (tree.root / group.path("scaling_min_freq")).write_text(f"{low_khz}\n")
+        (tree.root / group.path("scaling_max_freq")).write_text(f"{high_khz}\n")
+        prepared.writer.write(b"%d\n" % khz)
+        assert MECHANISM.find_drift(tree, prepared, 2_300_000) is None
+        for other_khz in (2_200_000, 2_400_000, 3_000_000):
+            prepared.writer.write(b"%d\n" % other_khz)
+            change = MECHANISM.find_drift(tree, prepared, 2_300_000)
+            assert change is not None
+            assert change.startswith("the frequency was changed from 2.30 GHz to ")
+        prepared.restore()
+
+
+def test_between_turbo_and_nominal_every_other_frequency_is_drift(
+    tmp_path: Path,
+) -> None:
+    lay_out(tmp_path / "sys", cpus=1, driver="amd-pstate")
+    tree = CpuTree(tmp_path / "sys")
+    (group,) = read_topology(tree).groups
+    with closing(MECHANISM.prepare(tree, group)) as prepared:
+        MECHANISM.take(prepared)
+        prepared.writer.write(b"3000000\n")
+        highest_khz = group.steps.highest_khz
+        assert MECHANISM.find_drift(tree, prepared, highest_khz) is not None
+        prepared.restore()

@@ -65,8 +65,9 @@ USER = "vmpower"
 _NOBODY = 65_534
 _OWN_FILES = 32
 """Files that a monitor has open beside channels and groups, and some reserve."""
-_FILES_PER_GROUP = 3
-"""Its frequency, its governor, and its frequency again as an original."""
+FILES_PER_GROUP = 6
+"""Both limits to write, and as originals both again, governor and preference; a
+mechanism with fewer leaves some unused."""
 
 
 def monitor_user(name: str = USER) -> tuple[int, int]:
@@ -326,14 +327,14 @@ class Monitor:
 
         Without it, a group could be taken whose frequency cannot be written.
         """
-        is_there = group in self._reserved or self._has_room(_FILES_PER_GROUP)
+        is_there = group in self._reserved or self._has_room(FILES_PER_GROUP)
         if is_there:
             self._reserved.add(group)
         return is_there
 
     def _has_room(self, files: int) -> bool:
         # The monitor inherits this process's limit.
-        held = len(self._adoptions) + _FILES_PER_GROUP * len(self._reserved)
+        held = len(self._adoptions) + FILES_PER_GROUP * len(self._reserved)
         return _OWN_FILES + held + files <= open_files.limit()
 
     def adopt(self, uuid: DomainId, number: int, sock: socket.socket) -> None:

@@ -73,6 +73,8 @@ class Mechanism(Protocol):
 class MechanismClass(Protocol):
     """The class of a mechanism."""
 
+    TAKEN_GOVERNOR: str
+    """The governor of a taken group."""
     ORIGINALS: frozenset[str]
     """Names of the attributes that `prepare` may return as originals. Nothing else is
     ever restored from a journal."""

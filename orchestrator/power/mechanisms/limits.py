@@ -52,6 +52,7 @@ class Limits:
     Synchronization: none required; it keeps no state of a group.
     """
 
+    TAKEN_GOVERNOR: ClassVar = PERFORMANCE
     ORIGINALS: ClassVar = frozenset({*LimitsWriter.ATTRIBUTES, GOVERNOR, PREFERENCE})
 
     def __init__(self, *, fallback_governor: str | None = None) -> None:
@@ -72,7 +73,7 @@ class Limits:
                 name: open_attribute(tree, group, name, opened)
                 for name in (*LimitsWriter.ATTRIBUTES, GOVERNOR)
             }
-            with contextlib.suppress(SysfsError):  # not every driver has it
+            if (tree.root / group.path(PREFERENCE)).exists():  # not of every driver
                 fds[PREFERENCE] = open_attribute(tree, group, PREFERENCE, opened)
             originals = _read(tree, group, fds)
             probe(tree, fds[GOVERNOR], _governor_of(group, originals))

@@ -27,8 +27,8 @@ def choose_mechanism(tree: CpuTree, number: int) -> str:
     """Return the name of the mechanism for policyN, by what the kernel offers.
 
     A driver that chooses frequencies itself (`setpolicy` in the kernel) has exactly two
-    governors and no `scaling_setspeed`. Every other one has the governor `userspace`,
-    or gets it when the kernel loads its module.
+    governors, and `scaling_setspeed` accepts nothing. Every other one has the governor
+    `userspace`, or gets it when the kernel loads its module.
 
     Raises:
         SysfsError: the governors cannot be read.

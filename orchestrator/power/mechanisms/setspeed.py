@@ -24,6 +24,7 @@ from orchestrator.power.mechanisms.opening import (
     read_original,
     switch_governor,
 )
+from orchestrator.power.steps import STEP_KHZ
 from orchestrator.power.sysfs import first_line
 from orchestrator.power.writer import SetspeedWriter
 from orchestrator.values.units import format_khz
@@ -31,6 +32,7 @@ from orchestrator.values.units import format_khz
 if TYPE_CHECKING:
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
+    from orchestrator.values.frequencies import FrequencyTable
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Setspeed:
     Synchronization: none required; it keeps no state of a group.
     """
 
+    TAKEN_GOVERNOR: ClassVar = USERSPACE
     ORIGINALS: ClassVar = frozenset({_SETSPEED, GOVERNOR})
 
     def __init__(self, *, fallback_governor: str | None = None) -> None:
@@ -121,11 +124,11 @@ class Setspeed:
             word = first_line(tree.read_fd(fd, group.path(_SETSPEED)))
         except SysfsError:
             return None
-        if grant_khz is None or not word.isdigit() or int(word) == grant_khz:
+        if grant_khz is None or not word.isdigit():
             return None
         ends = (group.path(f"scaling_{end}_freq") for end in ("min", "max"))
         limits = Limits.of(*map(tree.read_khz, ends))
-        if int(word) == window_of(group.steps, limits).fit(grant_khz):
+        if _may_become(grant_khz, int(word), group.steps, limits):
             return None
         return (
             f"the frequency was changed from {format_khz(grant_khz)} to"
@@ -160,6 +163,22 @@ def _read(
     if first_line(setspeed.value).isdigit():
         found.insert(0, (setspeed_fd, setspeed))
     return found
+
+
+def _may_become(
+    grant_khz: int, khz: int, steps: FrequencyTable, limits: Limits
+) -> bool:
+    """Whether the kernel may show a granted frequency as another one.
+
+    It keeps within its own limits, which need not be steps. And a driver without a
+    table may have steps of its own between ours, as intel_cpufreq has on hybrid CPUs
+    (multiples of 78.7 MHz).
+    """
+    within = min(max(grant_khz, limits.min_khz), limits.max_khz)
+    if khz in (grant_khz, within, window_of(steps, limits).fit(grant_khz)):
+        return True
+    is_near = abs(khz - grant_khz) < STEP_KHZ
+    return is_near and steps.down_from(grant_khz) < khz < steps.up_from(grant_khz)
 
 
 def _is_userspace(original: Original) -> bool:
