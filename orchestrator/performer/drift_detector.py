@@ -56,8 +56,11 @@ class DriftDetector:
         self._loop = asyncio.get_running_loop()
 
     def verify(self, action: VerifyGroups) -> None:
-        """Verify groups, later, in a thread."""
-        self._loop.call_later(action.delay_s, self._submit, action.groups)
+        """Verify groups, now or later, in a thread."""
+        if action.delay_s:
+            self._loop.call_later(action.delay_s, self._submit, action.groups)
+        else:
+            self._submit(action.groups)
 
     def _submit(self, groups: tuple[int, ...]) -> None:
         grants = {number: self._grant_of(number) for number in groups}
