@@ -129,7 +129,7 @@ def job_sets_clocks(jobs: Jobs) -> Iterator[Finding]:
 
 @check(Jobs)
 def jobs_unreadable(jobs: Jobs) -> Iterator[Finding]:
-    """Cron jobs that only root may read."""
+    """Files of jobs that this user may not read: jobs there are not found."""
     for path in jobs.unreadable:
         yield info(
             path,
