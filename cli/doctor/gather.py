@@ -20,6 +20,7 @@ from cli.doctor.facts.daemon import (
 )
 from cli.doctor.facts.directories import Directories, read_directories
 from cli.doctor.facts.domains import Domains, domains_of_libvirt, domains_of_status
+from cli.doctor.facts.jobs import Jobs, read_jobs
 from cli.doctor.facts.kernel import (
     Confinement,
     Kernel,
@@ -29,7 +30,11 @@ from cli.doctor.facts.kernel import (
     read_kvm,
 )
 from cli.doctor.facts.libvirt import Libvirt, read_libvirt
-from cli.doctor.facts.power_managers import PowerManagers, read_power_managers
+from cli.doctor.facts.power_managers import (
+    UNITS,
+    PowerManagers,
+    read_power_managers,
+)
 from cli.doctor.facts.service import Service, read_service
 from cli.doctor.target import Target
 from orchestrator.errors import VmpowerError
@@ -66,6 +71,7 @@ def gather(target: Target) -> Facts:
             problem=cpus.reason if isinstance(cpus, Missing) else ""
         ),
         Daemon: daemon,
+        Jobs: read_jobs(target, UNITS),
         Kernel: read_kernel(target),
         Kvm: read_kvm(target),
         Libvirt: _read_libvirt(target),

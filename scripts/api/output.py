@@ -12,7 +12,8 @@ import typing
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NewType, NotRequired, get_args, get_origin
 
-from cli.output.documents import DOCUMENTS, CommandError
+from cli.doctor.checks import CHECKS
+from cli.output.documents import DOCUMENTS, CommandError, Finding
 from cli.output.echo import SCHEMA
 from scripts.api.reference import wrapped
 from scripts.manual.docstrings import members_of
@@ -42,6 +43,10 @@ either. `vmpower doctor` exits with 5 if it found a problem.
 
 The documents of the daemon are those of its [API](api.md)."""
 
+_CHECKS = """\
+Each {finding} has the `id` of its check, which does not change. Checks without a \
+finding, or with information only, are in `passed`."""
+
 _KINDS: dict[Any, str] = {
     str: "string",
     int: "integer",
@@ -60,8 +65,16 @@ def write_output_reference() -> str:
         "\n".join(("| Command | Document |", "|---|---|", *rows)),
         "## Documents",
         *(wrapped(part) for kind in _reachable() for part in _document(kind)),
+        "## Checks of the doctor",
+        wrapped(_CHECKS.format(finding=_link(Finding))),
+        "\n".join(("| Check | What it finds |", "|---|---|", *_checks())),
     ]
     return "\n\n".join(paragraphs) + "\n"
+
+
+def _checks() -> Iterator[str]:
+    for check in CHECKS:
+        yield f"| `{check.name}` | {check.purpose.rstrip('.')} |"
 
 
 def keys_of(kind: type) -> dict[str, Any]:

@@ -83,6 +83,72 @@ def test_the_profile_of_a_stopped_tuned_is_ignored(healthy: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("section", "what"),
+    [
+        ("[guests]\ntype=cpu\ngovernor=performance", "sets governor=performance on"),
+        (
+            "[sysfs]\n/sys/devices/system/cpu/intel_pstate/no_turbo=1\n/sys/x=1",
+            "sets /sys/devices/system/cpu/intel_pstate/no_turbo=1 on",
+        ),
+    ],
+)
+def test_a_tuned_profile_may_set_frequencies_under_another_name(
+    healthy: Path, section: str, what: str
+) -> None:
+    tuned(healthy, section)
+    assert found(healthy)["tuned-sets-clocks"]["what"].startswith(what)
+
+
+def test_a_disabled_section_of_a_tuned_profile_is_ignored(healthy: Path) -> None:
+    tuned(healthy, "[cpu]\nenabled=false\ngovernor=performance")
+    assert found(healthy) == {}
+
+
+def test_a_tuned_that_starts_at_boot_is_reported(healthy: Path) -> None:
+    tuned(healthy, "[cpu]\ngovernor=performance")
+    (healthy / "proc/812/comm").unlink()
+    enable(healthy, "tuned.service")
+    finding = found(healthy)["tuned-sets-clocks"]
+    assert finding["what"].endswith("on all CPUs when TuneD starts, at the next boot")
+    assert list(found(healthy)) == ["tuned-sets-clocks"]  # once
+
+
+def test_a_program_that_switches_profiles_is_a_warning(healthy: Path) -> None:
+    write(healthy, {"proc/44/comm": "tuned-ppd"})
+    finding = found(healthy)["tuned-profile-switched"]
+    assert (finding["subject"], finding["severity"]) == ("tuned-ppd", "warning")
+    assert "process 44" in finding["what"]
+    assert "/etc/tuned/ppd.conf" in finding["fix"]
+
+
+def test_thermald_is_information(healthy: Path) -> None:
+    write(healthy, {"proc/44/comm": "thermald"})
+    findings = found(healthy)
+    assert list(findings) == ["thermal-daemon-runs"]
+    assert findings["thermal-daemon-runs"]["severity"] == "info"
+
+
+@pytest.mark.parametrize(
+    ("comm", "arguments", "expected"),
+    [
+        ("python", "/opt/venv/bin/python\0/opt/venv/bin/auto-cpufreq\0--daemon", True),
+        ("python3", "python3\0-Es\0/usr/bin/auto-cpufreq\0", True),
+        ("python3", "python3\0-c\0print()\0auto-cpufreq", False),
+        ("vi", "vi\0/usr/bin/auto-cpufreq", False),
+    ],
+)
+def test_a_power_manager_in_an_interpreter_is_found_by_its_script(
+    healthy: Path,
+    comm: str,
+    arguments: str,
+    expected: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    write(healthy, {"proc/44/comm": comm})
+    (healthy / "proc/44/cmdline").write_text(arguments)
+    assert ("power-manager-runs" in found(healthy)) is expected
+
+
+@pytest.mark.parametrize(
     "section", ["governor", "[cpu", "[main]\ninclude=virtual-host"]
 )
 def test_an_unreadable_profile_is_skipped(healthy: Path, section: str) -> None:
@@ -112,12 +178,43 @@ def test_a_running_power_manager_is_an_error(
     assert finding["fix"] == fix
 
 
-def test_a_unit_that_sets_frequencies_at_boot_is_a_warning(healthy: Path) -> None:
-    wants = healthy / "etc/systemd/system/multi-user.target.wants"
-    wants.mkdir(parents=True)
-    (wants / "cpupower.service").symlink_to("/usr/lib/systemd/system/cpupower.service")
+def enable(root: Path, unit: str, target: str = "multi-user") -> None:
+    wants = root / f"etc/systemd/system/{target}.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    (wants / unit).symlink_to(f"/usr/lib/systemd/system/{unit}")
+
+
+@pytest.mark.parametrize(
+    ("unit", "target"),
+    [
+        ("cpupower.service", "multi-user"),
+        ("power-profiles-daemon.service", "graphical"),
+    ],
+)
+def test_a_unit_that_sets_frequencies_at_boot_is_a_warning(
+    healthy: Path, unit: str, target: str
+) -> None:
+    enable(healthy, unit, target)
     finding = found(healthy)["power-manager-enabled"]
-    assert finding["fix"].startswith("systemctl disable cpupower.service")
+    assert finding["fix"].startswith(f"systemctl disable {unit}")
+
+
+def test_an_init_script_that_sets_frequencies_is_a_warning(healthy: Path) -> None:
+    write(healthy, {"etc/rc2.d/S01cpufrequtils": "#!/bin/sh"})
+    finding = found(healthy)["power-manager-enabled"]
+    assert finding["subject"] == "cpufrequtils.service"
+
+
+def test_a_masked_unit_does_not_start(healthy: Path) -> None:
+    enable(healthy, "cpupower.service")
+    (healthy / "etc/systemd/system/cpupower.service").symlink_to("/dev/null")
+    assert found(healthy) == {}
+
+
+def test_a_unit_that_runs_already_is_reported_once(healthy: Path) -> None:
+    enable(healthy, "cpufreqd.service")
+    write(healthy, {"proc/44/comm": "cpufreqd"})
+    assert list(found(healthy)) == ["power-manager-runs"]
 
 
 def test_another_holder_of_the_tree_is_an_error(tmp_path: Path) -> None:
