@@ -46,10 +46,15 @@ class Part(NamedTuple):
     """What selects them."""
     file: str
     """Name of the file for what they cover."""
+    workers: tuple[str, ...]
+    """Options of pytest for running them side by side."""
 
 
-PURE = Part("tests without guests", "not rig", "pure")
-RIG = Part("tests with guests", "rig", "rig")
+PURE = Part(
+    "tests without guests", "not rig", "pure", ("-n", "auto", "--maxprocesses", "4")
+)
+# Guests mostly wait, for each other's packets and for timers.
+RIG = Part("tests with guests", "rig", "rig", ("-n", "3", "--dist", "worksteal"))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -110,7 +115,8 @@ def _start(
     coverage = ("--cov", "--cov-report=", "--cov-fail-under=0")
     # Not COVERAGE_FILE, which tests that measure something themselves would inherit.
     environment = {"VMPOWER_COVERAGE_FILE": _coverage_file(part, directory)}
-    return _pytest(("-m", part.marker, *coverage), environment, output)
+    arguments = ("-m", part.marker, *part.workers, *coverage)
+    return _pytest(arguments, environment, output)
 
 
 @contextlib.contextmanager

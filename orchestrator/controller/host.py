@@ -6,6 +6,7 @@ A change of any of these affects every domain and every clock group.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestrator.controller import (
@@ -52,6 +53,8 @@ def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action
         is_replaced = record.group.identity != group.identity
         if is_replaced or record.stage in (GroupStage.IDLE, GroupStage.FAILED):
             record.group = group
+        else:
+            record.group = dataclasses.replace(record.group, steps=group.steps)
         if is_replaced:
             actions += groups.replace(record)
     present = {group.number for group in new.groups}
@@ -71,6 +74,7 @@ def on_kernel_limits(
     """Apply limits that the kernel has now, and report what has changed."""
     news: dict[tuple[str, Severity], set[PCpu]] = {}
     changed: set[int] = set()
+    is_turbo_switched = False
     for number, new in event.limits.items():
         record = inventory.groups.get(number)
         if record is None:
@@ -78,12 +82,16 @@ def on_kernel_limits(
         old, record.kernel = record.kernel, new
         if (new.limits, new.is_boost_off) != (old.limits, old.is_boost_off):
             changed.add(number)
+        is_turbo_switched |= new.is_boost_off != old.is_boost_off
         for item in _news(old, new):
             news.setdefault(item, set()).update(record.group.pcpus)
     actions: list[Action] = [
         Report("cpus", f"{name_cpus(pcpus)}: {text}", severity=severity)
         for (text, severity), pcpus in news.items()
     ]
+    if is_turbo_switched:
+        # Drivers with a range of frequencies have another highest one now.
+        actions.append(ReadTopology())
     actions += groups.define(inventory, changed)
     for number in sorted(changed):
         actions += replace_pinned(inventory, number)

@@ -16,6 +16,7 @@ from orchestrator.monitor.link import commands as c
 from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.values.domain import DomainSpec, DomainState
 from orchestrator.values.domain_settings import DomainSettings, Mode
+from orchestrator.values.frequencies import table_from
 from orchestrator.values.units import KHz
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, domain, topology, vcpu
@@ -181,6 +182,21 @@ def test_what_vmpowerd_holds_is_no_limit_of_the_kernel() -> None:
     assert host.reports[-1].text == "CPU 0: limited: at most 2.00 GHz"
     kernel_limits(host)
     assert host.reports[-1].text == "CPU 0: the kernel's limits were restored"
+
+
+def test_a_switch_of_turbo_changes_the_steps_of_a_taken_group() -> None:
+    """A driver with a range of frequencies has another highest one then."""
+    host = host_with(domain(vcpus=(vcpu(0, 0),)))
+    actions = kernel_limits(host, turbo_switch="cpufreq/boost")
+    assert a.ReadTopology() in actions
+    assert a.ReadTopology() not in kernel_limits(host, turbo_switch="cpufreq/boost")
+    record = host.inventory.groups[0]
+    record.stage = GroupStage.TAKEN
+    known = host.inventory.topology
+    without_turbo = table_from(record.group.steps.khz[1:], has_turbo=False)
+    changed = tuple(replace(it, steps=without_turbo) for it in known.groups)
+    host.tell(e.TopologyRead(replace(known, groups=changed)))
+    assert definition(host).steps == without_turbo
 
 
 def test_without_boost_no_vcpu_may_use_turbo_and_bounds_end_at_nominal() -> None:
