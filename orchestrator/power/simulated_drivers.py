@@ -308,7 +308,7 @@ SIMULATED_DRIVERS: Mapping[str, SimulatedDriver] = {
         steps=table_from((3_000_000, 500_000)),
         can_share=True,
         cpu_lists=("affected_cpus", "freqdomain_cpus", "related_cpus"),
-        latency_ns=20_000,
+        latency_ns=0,
         current_files=("cpuinfo_cur_freq", "scaling_cur_freq"),
         policy={"boost": "0"},
         cpu=_cppc(highest=400, nominal=300, nonlinear=100, lowest=50, mhz=10),
