@@ -84,8 +84,9 @@ def test_no_answer_and_no_connection_is_lost_over_any_outage_of_libvirtd(
         assert stats.sent > 1000
         assert stats.answers + unanswered == stats.sent - stats.refused
         assert stats.nacks == 0
-        # Less than a hundredth was late, even during an outage of a second.
-        assert unanswered < stats.sent / 100
+        # The outages last for a fifth of the time: requests during them are answered.
+        # On a busy machine, some of all answers are late.
+        assert unanswered < stats.sent / 20
     assert channel_events(daemon, guest) == history
 
 

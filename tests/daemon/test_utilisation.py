@@ -42,9 +42,13 @@ def process_of(guest: Guest) -> int:
 
 def prioritize(guest: Guest) -> None:
     """Let a busy guest use its CPU whole, however busy the machine is."""
-    for thread in Path(f"/proc/{process_of(guest)}/task").iterdir():
+    process = Path(f"/proc/{process_of(guest)}")
+    for thread in (process / "task").iterdir():
         with contextlib.suppress(ProcessLookupError):  # QEMU's workers come and go
             os.setpriority(os.PRIO_PROCESS, int(thread.name), _HIGHEST_PRIORITY)
+    # The kernel may schedule sessions as groups with priorities, see sched(7).
+    with contextlib.suppress(FileNotFoundError):
+        (process / "autogroup").write_text(f"{_HIGHEST_PRIORITY}", encoding="ascii")
 
 
 def set_policy(uri: str, *arguments: str) -> None:

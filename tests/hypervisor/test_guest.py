@@ -20,6 +20,7 @@ from tests.hypervisor.bios_guest import (
     definition,
 )
 from tests.rig.guest import GuestSpec
+from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.connection import Hypervisor
@@ -99,15 +100,20 @@ def test_opening_and_closing_of_a_port_is_reported_and_described(
 ) -> None:
     guest = session_host.start(GuestSpec(name="port"))
     uuid = DomainId(str(guest.uuid))
-    try:
-        guest.talker.run("open:0")
+
+    def is_connected() -> bool | None:
         [channel] = hypervisor.describe(uuid).channels
+        return channel.is_guest_connected
+
+    try:
+        [channel] = hypervisor.describe(uuid).channels
+        guest.talker.run("open:0")
         recorder.wait_for("port", uuid, channel.alias, "open")
-        assert channel.is_guest_connected is True
+        # libvirt passes the event on before it has changed the description.
+        wait_for(lambda: is_connected() is True, "the description of the open port")
         guest.talker.run("close:0")
         recorder.wait_for("port", uuid, channel.alias, "closed")
-        [channel] = hypervisor.describe(uuid).channels
-        assert channel.is_guest_connected is False
+        wait_for(lambda: is_connected() is False, "the description of the closed port")
     finally:
         guest.remove()
 
