@@ -35,16 +35,22 @@ install_release() {
     mirror=$(find_mirror)
     printf 'release: installing %s from %s\n' "$release" "$mirror" >&2
     rm -rf "$root.new"
+    bootstrap "$release" "$root.new" "$mirror" ||
+        fail "cannot install $release from $mirror: check the network and the mirror"
+    mv "$root.new" "$root"
+}
+
+bootstrap() {
+    local release=$1 root=$2 mirror=$3
     if command -v mmdebstrap >/dev/null; then
         mmdebstrap --quiet --variant=minbase --include=make \
-            "$release" "$root.new" "$mirror"
+            "$release" "$root" "$mirror"
     elif command -v debootstrap >/dev/null; then
         debootstrap --variant=minbase --include=make \
-            "$release" "$root.new" "$mirror" >/dev/null
+            "$release" "$root" "$mirror" >/dev/null
     else
         fail "neither mmdebstrap nor debootstrap found: install one of them"
     fi
-    mv "$root.new" "$root"
 }
 
 # How to reach the network, as on this machine.
@@ -115,7 +121,10 @@ main() {
     [[ -d $root ]] || install_release "$release" "$root"
     copy_network_settings "$root"
     copy_checkout "$root/vmpower"
-    run_make "$root" "$target"
+    # Separately: what fails here is the network, and no test.
+    run_make "$root" setup ||
+        fail "cannot install packages in $release: check the network, the mirror and PyPI"
+    run_make "$root" "$target" || fail "make $target failed under $release"
 }
 
 main "$@"
