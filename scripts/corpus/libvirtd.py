@@ -12,7 +12,7 @@ machine. libvirtd runs as an unprivileged user, in a directory that is removed.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -98,13 +98,15 @@ class LibvirtdTrials:
 
     def run(self, results: Results, report: Report) -> None:
         """Try one domain, and what the other trials made of it."""
+        self._host.revive()  # it may have crashed
         for name, trial in self._trials(results):
             restarts = self._restarts
-            with report.result_of(name), _without_place(report):
+            with report.result_of(name), _refused_like_onboarding(report):
                 self._within_limit(trial)
             if restarts != self._restarts or ORIGINAL not in report.passed:
                 break
-        self._undefine_all()
+        with suppress(Failed, libvirt.libvirtError):  # reported with the next domain
+            self._within_limit(self._undefine_all)
 
     def _trials(self, results: Results) -> Iterator[tuple[str, Callable[[], None]]]:
         yield ORIGINAL, partial(self._settle, _emulated(results.original))
@@ -209,11 +211,15 @@ _NEVER_S = 2 * TIMEOUT_S
 
 
 @contextmanager
-def _without_place(report: Report) -> Iterator[None]:
-    """Take a refusal for one if libvirtd itself has no place for a controller.
+def _refused_like_onboarding(report: Report) -> Iterator[None]:
+    """Count a result that libvirtd does not accept as refused, if it must refuse it.
+
+    Where it refused to onboard the original, its machine has no slot for the controller
+    that the channels need.
 
     Raises:
-        HypervisorError: it refused to onboard the original, too.
+        HypervisorError: libvirtd refused to onboard the original.
+        NotAccepted: it did not.
     """
     try:
         yield

@@ -59,8 +59,7 @@ class Load:
         self._thread.join()
 
     def _run(self) -> None:
-        self._end.accept()
-        self._end.connect_packet()
+        self._connect()
         step, now_s, wait_s = 0, 0.0, 0.1
         with contextlib.suppress(OSError, EOFError):  # the daemon ends first
             while not self._stop.wait(wait_s):
@@ -72,6 +71,14 @@ class Load:
                 step = min(_STEPS - 1, max(0, step + (1 if step < wanted else -1)))
                 self._end.request(self._vcpu, unit)
                 wait_s = _SLOWEST_S + load * (_FASTEST_S - _SLOWEST_S)
+
+    def _connect(self) -> None:
+        while True:
+            self._end.accept()
+            # On a busy machine, the daemon gives connections up and tries again.
+            with contextlib.suppress(BrokenPipeError):
+                self._end.connect_packet()
+                return
 
 
 @contextlib.contextmanager

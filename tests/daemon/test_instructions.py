@@ -226,7 +226,7 @@ def test_f19_the_api_returns_an_outcome_for_each_message(
     done = [True, False, True, True, True, True, False]
     assert [outcome["done"] for outcome in outcomes] == done
     assert 'add "resource_id": 3' in outcomes[-1]["hint"]
-    assert f"names no CPU ({outcomes[-1]['hint']})" in daemon.log_text()
+    wait_for_log(daemon, f"names no CPU ({outcomes[-1]['hint']})")
     texts = [outcome["text"] for outcome in outcomes]
     assert texts == [
         "SCALE_MIN: CPU 5 set to 1.20 GHz",

@@ -195,6 +195,10 @@ FOREIGN_DISKS = {
         "<source type='unix' path='/run/old-blk.sock'><reconnect enabled='yes'/>"
         "</source><target dev='vda' bus='virtio'/></disk>"
     ),
+    "shared": (
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
+        "<source file='/old.raw'/><target dev='vda' bus='virtio'/><shareable/></disk>"
+    ),
     "encrypted": (
         "<disk type='block' device='disk'><driver name='qemu' type='qcow2'>"
         "<metadata_cache><max_size unit='bytes'>1048576</max_size></metadata_cache>"

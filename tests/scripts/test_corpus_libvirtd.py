@@ -119,6 +119,11 @@ def test_what_libvirtd_refuses_of_the_product_fails(session_host: SessionHost) -
     assert failure.startswith("libvirtd refuses it: ")
 
 
+def test_a_libvirtd_that_crashed_is_started_again(session_host: SessionHost) -> None:
+    session_host.libvirtd.kill()
+    assert tried(session_host, with_devices("")).failed == {}
+
+
 def test_a_libvirtd_that_hangs_is_reported_and_started_again(
     session_host: SessionHost,
 ) -> None:
