@@ -69,7 +69,9 @@ def turbo_disabled_by_firmware(cpus: Cpus, kernel: Kernel) -> Iterator[Finding]:
 
 
 def is_turbo_hidden(cpus: Cpus, kernel: Kernel) -> bool:
-    """Whether CPUs of intel_pstate report no turbo."""
+    """Whether CPUs of intel_pstate report no turbo; the flags are of real CPUs."""
+    if cpus.is_simulated:
+        return False
     has_flag = not kernel.cpu_flags or _INTEL_TURBO in kernel.cpu_flags
     return not has_flag and any(it.is_intel_pstate for it in cpus.policies)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.power.simulated import lay_out
-from tests.cli.doctor.conftest import doctor, examine, found
+from orchestrator.power.sysfs import MARKER
+from tests.cli.doctor.conftest import examine, found
 from tests.cli.doctor.machines import (
     AMD_FLAGS,
-    CPU,
     MACHINES,
     OLD_INTEL_FLAGS,
     RELEASE,
@@ -260,20 +260,8 @@ def test_a_machine_without_a_driver_is_led_to_one(
 
 
 def test_options_of_the_kernel_are_nothing_to_simulated_cpus(tmp_path: Path) -> None:
-    lay_out(tmp_path / "cpus", cpus=2)
-    write(
-        tmp_path / "cpus", {f"{CPU.removeprefix('sys/')}/intel_pstate/status": "active"}
-    )
-    for number in range(2):
-        policy = f"{CPU.removeprefix('sys/')}/cpufreq/policy{number}"
-        write(
-            tmp_path / "cpus",
-            {
-                f"{policy}/scaling_driver": "intel_pstate",
-                f"{policy}/scaling_available_governors": "performance powersave",
-            },
-        )
-    document = doctor("--sysfs-root", tmp_path / "cpus", before=("--run-dir", tmp_path))
-    found_ids = {item["id"] for item in document["findings"]}
-    assert "cpus-simulated" in found_ids
-    assert not found_ids & {AVAILABLE, IGNORED}
+    lay_out(tmp_path / "sys", cpus=2, driver="intel_pstate")
+    write(tmp_path, {COMMAND_LINE: "ro intel_pstate=disable"})
+    assert set(found(tmp_path)) == {"cpus-simulated"}
+    (tmp_path / "sys" / MARKER).unlink()
+    assert {AVAILABLE, IGNORED} <= set(found(tmp_path))

@@ -14,6 +14,8 @@ from cli.doctor.checks import CHECKS
 from cli.doctor.checks.limits import clock_ceiling_lowered, clock_floor_raised
 from cli.doctor.facts.cpus import read_cpus
 from cli.doctor.target import Target
+from orchestrator.power.simulated import lay_out
+from orchestrator.power.simulated_drivers import SIMULATED_DRIVERS
 from tests.cli.doctor.conftest import examine, found
 from tests.cli.doctor.machines import CPU, MACHINES, RELEASE, lay_out_machine, write
 
@@ -64,6 +66,22 @@ def test_every_scaling_driver_is_supported(tmp_path: Path, kind: str) -> None:
     assert (status, cpus["reason"], document["healthy"]) == (0, None, True)
     assert {it["severity"] for it in document["findings"]} <= {"info"}
     assert cpus["steps"] > 1
+
+
+@pytest.mark.parametrize("name", SIMULATED_DRIVERS)
+def test_simulated_cpus_with_each_scaling_driver_have_no_problems(
+    tmp_path: Path, name: str
+) -> None:
+    lay_out(tmp_path / "sys", cpus=2, driver=name)
+    write(tmp_path, {"proc/cpuinfo": "flags : fpu msr vmx"})  # of the host
+    _, document = examine(tmp_path)
+    (cpus,) = document["cpus"]
+    is_chosen = SIMULATED_DRIVERS[name].has_governors
+    assert cpus["mechanism"] == ("setspeed" if is_chosen else "limits")
+    assert cpus["steps"] > 1
+    ids = {item["id"] for item in document["findings"]}
+    assert ids - {"turbo-off", "kvm-absent"} == {"cpus-simulated"}
+    assert ("turbo-off" in ids) is (name == "cppc_cpufreq")
 
 
 def test_no_driver_on_hardware_suggests_the_module(tmp_path: Path) -> None:
