@@ -121,11 +121,18 @@ class Initramfs:
         fingerprints = [
             f"{path} {entry.fingerprint()}" for path, entry in self._sorted()
         ]
-        archive = cached(f"{name}-{digest(fingerprints)}.cpio", self._write)
+        archive = cached(f"{name}-{digest(fingerprints)}.cpio", self.write)
         archive.touch()
         # Each change of a program under development adds an archive (40 to 200 MB).
         remove_unused(f"{name}-*.cpio", after_s=_AN_HOUR_S)
         return archive
+
+    def write(self, target: Path) -> None:
+        """Write the archive to the file ``target``."""
+        with target.open("wb") as archive:
+            for number, (path, entry) in enumerate(self._sorted(), start=1):
+                archive.write(_record(number, path, entry))
+            archive.write(_record(0, _TRAILER, Entry(mode=0)))
 
     def _add(self, path: str, entry: Entry) -> None:
         name = path.strip("/")
@@ -135,12 +142,6 @@ class Initramfs:
     def _sorted(self) -> list[tuple[str, Entry]]:
         # A directory sorts before its entries; the kernel requires that order.
         return sorted(self._entries.items())
-
-    def _write(self, target: Path) -> None:
-        with target.open("wb") as archive:
-            for number, (path, entry) in enumerate(self._sorted(), start=1):
-                archive.write(_record(number, path, entry))
-            archive.write(_record(0, _TRAILER, Entry(mode=0)))
 
 
 def _record(number: int, path: str, entry: Entry) -> bytes:

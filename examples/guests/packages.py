@@ -11,6 +11,7 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -69,18 +70,19 @@ class Archive(NamedTuple):
             GuestError: one has no such member.
         """
         target.mkdir(parents=True, exist_ok=True)
-        for package in packages:
-            file = self._download(package, target.parent)
-            _unpack_file(file, target, members)
-            file.unlink()
+        with tempfile.TemporaryDirectory(dir=target.parent) as name:
+            directory = Path(name)
 
-    def _download(self, package: str, directory: Path) -> Path:
-        def download(options: list[str]) -> Path:
-            # As root, apt warns that its sandbox user cannot write here, and continues.
-            run(["apt-get", *options, "-q", "download", package], cwd=directory)
-            return next(directory.glob(f"{package}_*.deb"))
+            def download(options: list[str]) -> None:
+                for file in directory.iterdir():  # of an attempt with outdated lists
+                    file.unlink()
+                # As root, apt warns that its sandbox user cannot write here, and
+                # continues.
+                run(["apt-get", *options, "-q", "download", *packages], cwd=directory)
 
-        return self._attempt(download)
+            self._attempt(download)
+            for file in sorted(directory.iterdir()):
+                _unpack_file(file, target, members)
 
     def _attempt(self, action: Callable[[list[str]], T]) -> T:
         """Return the result of ``action`` with apt's options; retry with new lists."""

@@ -82,20 +82,20 @@ def start_arm_image(work: str, *, modules: Sequence[str], kernel: Kernel) -> Ini
     return image
 
 
-def arm_machine() -> list[str]:
-    """Return QEMU's command line, without kernel and devices."""
+def arm_machine(cpu: str) -> list[str]:
+    """Return the start of QEMU's command line, for this CPU model."""
     emulator = fetch_emulator()
     command = [
         str(emulator / "usr/bin/qemu-system-aarch64"),
-        *("-machine", "virt,accel=tcg", "-cpu", "cortex-a57"),
+        *("-machine", "virt,accel=tcg", "-cpu", cpu),
         *("-bios", str(emulator / "usr/share/qemu-efi-aarch64/QEMU_EFI.fd")),
         # The firmware hands a seed to Linux, and Python need not wait for one.
         *("-device", "virtio-rng-pci"),
     ]
     # Feedback counters that read 0 are errors.
-    for cpu in range(MAX_CPUS):
+    for number in range(MAX_CPUS):
         for offset in (REFERENCE, DELIVERED):
-            cell = f"loader,addr={ARM_CELLS.address(cpu, offset):#x}"
+            cell = f"loader,addr={ARM_CELLS.address(number, offset):#x}"
             command += ["-device", f"{cell},data=0x1000000,data-len=4"]
     return command
 

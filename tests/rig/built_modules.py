@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from examples.guests.cache import cache_directory, cached, digest
-from examples.guests.kernel import Kernel, fetch_kernel
-from examples.guests.packages import Archive, run
+from examples.guests.kernel import CACHE_NAME, Kernel, fetch_kernel
+from examples.guests.packages import Archive, UnavailableError, run
 
 _DIRECTORY = Path(__file__).with_name("imitated_msr")
 _UNCORE = "drivers/platform/x86/intel/uncore-frequency"
@@ -73,9 +73,15 @@ def _fetch_drivers(kernel: Kernel) -> Path:
 def _fetch_headers(kernel: Kernel) -> Path:
     def unpack(target: Path) -> None:
         archive, own = Archive(), f"linux-headers-{kernel.release}"
-        common = archive.find_dependency(own, "linux-headers-")
-        tools = archive.find_dependency(own, "linux-kbuild-")
-        archive.unpack([own, common, tools], target)
+        try:
+            common = archive.find_dependency(own, "linux-headers-")
+            tools = archive.find_dependency(own, "linux-kbuild-")
+            archive.unpack([own, common, tools], target)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{error}; if the archive has a newer kernel by now, delete "
+                f"{cache_directory() / CACHE_NAME} to download it"
+            ) from error
 
     return cached(f"kernel-headers-{kernel.release}", unpack)
 

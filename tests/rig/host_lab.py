@@ -147,7 +147,7 @@ def _start(lab: Lab, command: str) -> Initramfs:
 def _run(lab: Lab, image: Initramfs, timeout_s: float) -> LabOutcome:
     return run_lab_machine(
         lab._replace(memory_mib=_MEMORY_MIB),
-        image.build("host-lab"),
+        image,
         timeout_s=timeout_s,
     )
 

@@ -114,7 +114,7 @@ def _build(
     command: str,
     packages: Sequence[str],
     shared: int,
-) -> Path:
+) -> Initramfs:
     everything: dict[str, Path | str] = {
         "/checkout/orchestrator": CHECKOUT / "orchestrator",
     }
@@ -132,7 +132,7 @@ def _build(
     image = start_lab_image(lab, work, shared=shared)
     for name, content in everything.items():
         add_content(image, name, content)
-    return image.build("python")
+    return image
 
 
 def prepare_lab(lab: Lab) -> None:
@@ -179,19 +179,21 @@ def _start_pc_image(work: str, *, modules: Sequence[str], kernel: Kernel) -> Ini
 
 def run_lab_machine(
     lab: Lab,
-    image: Path,
+    image: Initramfs,
     *,
     shared: int = 1,
     timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
     """Boot the machine of a lab from ``image`` until it powers off."""
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
-        console = Path(directory) / "console"
+        initrd, console = Path(directory) / "initrd", Path(directory) / "console"
+        # Not cached: hardly two runs have the same.
+        image.write(initrd)
         command = [
-            *(arm_machine() if lab.is_arm else _pc_machine(lab, shared)),
+            *(arm_machine(lab.cpu) if lab.is_arm else _pc_machine(lab, shared)),
             *("-nodefaults", "-display", "none", "-no-reboot"),
             *("-m", str(lab.memory_mib), "-smp", str(MAX_CPUS)),
-            *("-kernel", str(lab.fetch_kernel().image), "-initrd", str(image)),
+            *("-kernel", str(lab.fetch_kernel().image), "-initrd", str(initrd)),
             *("-append", f"{CMDLINE} {lab.parameters}", "-serial", f"file:{console}"),
         ]
         output = _run_qemu(command, timeout_s)

@@ -37,7 +37,11 @@ GOVERNOR_MODULES = (
     "cpufreq_conservative",
 )
 ALL_GOVERNORS = frozenset(
-    ("performance", "schedutil", *(name[8:] for name in GOVERNOR_MODULES))
+    (
+        "performance",
+        "schedutil",
+        *(name.removeprefix("cpufreq_") for name in GOVERNOR_MODULES),
+    )
 )
 """performance and schedutil are built in."""
 OWN_GOVERNORS = frozenset(("performance", "powersave"))
@@ -107,7 +111,7 @@ def _amd_pstate(mode: str, driver: str, governors: frozenset[str]) -> Lab:
         registers="cppc-amd",
         tables=(AMD_CPPC,),
         has_pcc_channel=True,
-        # Linux leaves such servers to acpi-cpufreq unless it is told the mode.
+        # Linux leaves such servers to acpi-cpufreq unless the mode is given.
         parameters=f"amd_pstate={mode}",
     )
 
