@@ -13,7 +13,7 @@ pinned to one frequency. One whose scaling driver is another one now stays as it
 kernel has reset everything then.
 
 Root writes what a journal says. So a journal is read only if no other user can change
-it or its directory, and it may name only attributes that a scaling driver restores.
+it or its directory, and it may name only attributes that a mechanism restores.
 
 The file on disk may disappear, for instance with its directory. What was written is
 remembered, and written again before the next group is taken; if that fails, no group

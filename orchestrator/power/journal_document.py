@@ -2,7 +2,7 @@
 """The restore journal as bytes: JSON that is validated before it is used.
 
 It determines which files root writes. So a clock group's entries may name only
-attributes in its own directory, and of these only those that a scaling driver restores:
+attributes in its own directory, and of these only those that a mechanism restores:
 a journal cannot be misused to write elsewhere.
 """
 
