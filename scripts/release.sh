@@ -16,9 +16,17 @@ readonly certificates=/etc/ssl/certs/ca-certificates.crt
 readonly copied_certificates=/etc/ssl/host-certificates.crt
 readonly default_mirror=http://deb.debian.org/debian
 
+readonly unavailable=69  # EX_UNAVAILABLE of sysexits.h
+
 fail() {
     printf 'release: %s\n' "$*" >&2
     exit 1
+}
+
+# What is missing is not a fault of the checkout: an exit status of its own.
+fail_unavailable() {
+    printf 'release: %s\n' "$*" >&2
+    exit "$unavailable"
 }
 
 # The mirror that this machine uses for Debian, if its package lists name one.
@@ -36,7 +44,8 @@ install_release() {
     printf 'release: installing %s from %s\n' "$release" "$mirror" >&2
     rm -rf "$root.new"
     bootstrap "$release" "$root.new" "$mirror" ||
-        fail "cannot install $release from $mirror: check the network and the mirror"
+        fail_unavailable "cannot install $release from $mirror:" \
+            "check the network and the mirror"
     mv "$root.new" "$root"
 }
 
@@ -49,7 +58,7 @@ bootstrap() {
         debootstrap --variant=minbase --include=make \
             "$release" "$root" "$mirror" >/dev/null
     else
-        fail "neither mmdebstrap nor debootstrap found: install one of them"
+        fail_unavailable "neither mmdebstrap nor debootstrap found: install one of them"
     fi
 }
 
@@ -123,7 +132,8 @@ main() {
     copy_checkout "$root/vmpower"
     # Separately: what fails here is the network, and no test.
     run_make "$root" setup ||
-        fail "cannot install packages in $release: check the network, the mirror and PyPI"
+        fail_unavailable "cannot install packages in $release:" \
+            "check the network, the mirror and PyPI"
     run_make "$root" "$target" || fail "make $target failed under $release"
 }
 

