@@ -13,7 +13,8 @@ mount -t devpts pts /dev/pts
 mount -t tmpfs shm /dev/shm
 while read -r module parameters; do
     # shellcheck disable=SC2086  # one word per parameter
-    insmod "/modules/$module.ko" $parameters || echo "init: cannot load $module"
+    insmod "/modules/$module.ko" $parameters ||
+        { echo "init: cannot load $module" && dmesg | tail -n 40; }
 done </modules/order
 
 # In place of udev: name the ports whenever the kernel reports a new device.

@@ -70,6 +70,8 @@ def start_arm_image(work: str, *, modules: Sequence[str], kernel: Kernel) -> Ini
     """Start an initramfs with Python that runs the shell script ``work``."""
     root = fetch_user_land()
     busybox = next(root.rglob("bin/busybox"))
+    # The firmware leaves the console in the middle of a line.
+    work = f"echo\n{work}"
     image = start_image(work, modules=modules, kernel=kernel, busybox=busybox)
     image.add_file(root / f"usr/bin/{_PYTHON}", f"usr/bin/{_PYTHON}")
     image.add_link("usr/bin/python3", _PYTHON)
