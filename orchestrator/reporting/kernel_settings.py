@@ -64,6 +64,8 @@ def idle_states_of(
     inventory: Inventory, placement: Placement
 ) -> tuple[str, ...] | None:
     """Return the idle states that all CPUs of a vCPU may enter; None: not limited."""
+    if not placement.pcpus:  # they are offline
+        return None
     limited = [
         inventory.attributes[path].effect
         for path in map(IDLE_LATENCY.path_of, sorted(placement.pcpus))

@@ -195,7 +195,7 @@ def test_a_cpu_shows_what_the_kernel_was_made_to_hold_and_why_it_could_not() -> 
 
 def test_held_attributes_are_shown_with_what_they_permit() -> None:
     host = SimulatedHost()
-    spec = domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2), vcpu(2, 3)))
+    spec = domain(vcpus=(vcpu(0, 0), vcpu(1, 1, 2), vcpu(2, 3), vcpu(3, 99)))
     host.domains[spec.uuid] = spec
     host.start()
     host.settle()
@@ -222,6 +222,7 @@ def test_held_attributes_are_shown_with_what_they_permit() -> None:
     assert [vcpu.idle_states for vcpu in status.domains[0].vcpus] == [
         ("POLL", "C1", "C2"),
         ("POLL",),
+        None,
         None,
     ]
     first, *_, fourth = status.cpus[:4]
