@@ -29,6 +29,7 @@ from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
+from orchestrator.performer.event_queue import EventQueue
 from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
@@ -157,7 +158,7 @@ class Daemon:
             ConfigError: invalid libvirt URI.
         """
         self._reload = reload
-        self._loop = asyncio.get_running_loop()
+        self._event_queue = EventQueue(self.react)
         self._stopping = asyncio.Event()
         uri = config.libvirt.uri
         no_topology = Topology(groups=(), unmanaged={}, online=frozenset())
@@ -248,9 +249,7 @@ class Daemon:
 
     def post(self, event: Event) -> None:
         """Queue an event for the controller; safe from any thread."""
-        # Once the loop is closed, events have no effect any more.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self.react, event)
+        self._event_queue.post(event)
 
     def react(self, event: Event) -> None:
         """Decide about an event and carry out the actions, unless stopping."""
