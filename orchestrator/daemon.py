@@ -307,7 +307,11 @@ class Daemon:
             self._tree_lock.release()
 
     def _take_over_tree(self) -> None:
-        _log_replay(self._held_groups.replay(), "governor")
+        groups = self._held_groups.replay()
+        _log_replay(groups, "governor")
+        for number in groups.kept:  # what is below is restored after them
+            self._held_limits.suspend(number)
+            self._held_attributes.suspend(number)
         _log_replay(self._held_limits.replay(), "limit")
         _log_attributes(self._held_attributes.replay())
         self._monitor.use_lock(self._tree_lock.open_for_monitor())

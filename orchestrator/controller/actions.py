@@ -220,6 +220,16 @@ class RestoreGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class UnpinGroup:
+    """Restore the limits of a group that is left to another program, if they are ours.
+
+    It has no outcome: they are restored again with the group.
+    """
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
 class DropGroup:
     """Close a group's descriptors, after the monitor's, and forget its journal."""
 
@@ -283,6 +293,7 @@ Action = (
     | PrepareGroup
     | TakeGroup
     | RestoreGroup
+    | UnpinGroup
     | DropGroup
     | VerifyGroups
     | HoldLimits

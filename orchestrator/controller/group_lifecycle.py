@@ -38,6 +38,7 @@ from orchestrator.controller.actions import (
     PrepareGroup,
     RestoreGroup,
     TakeGroup,
+    UnpinGroup,
 )
 from orchestrator.monitor.link.commands import (
     AnswerTake,
@@ -207,7 +208,7 @@ TABLE: Mapping[tuple[GroupStage, GroupEvent], Row] = {
     **_unchanged(_E.YIELDED, _S.IDLE, _S.PREPARED, _S.DRIFTED, _S.FAILED, *_UNDER_WAY),
     # What others change. Handing it over untaken makes the monitor stop writing.
     (_S.TAKEN, _E.CPU_SWITCHED): (_S.TAKEN, (Reapply,)),
-    (_S.TAKEN, _E.DRIFTED): (_S.DRIFTED, (_hand_over,)),
+    (_S.TAKEN, _E.DRIFTED): (_S.DRIFTED, (_hand_over, UnpinGroup)),
     (_S.TAKEN, _E.RETAKEN): (_S.TAKING, (_hand_over, TakeGroup)),
     (_S.DRIFTED, _E.RETAKEN): (_S.TAKING, (TakeGroup,)),
     **_unchanged(

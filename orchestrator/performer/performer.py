@@ -147,6 +147,7 @@ class Performer:
             actions.PrepareGroup: self._journal,
             actions.TakeGroup: self._take,
             actions.RestoreGroup: self._restore,
+            actions.UnpinGroup: self._unpin,
             actions.DropGroup: self._journal,
             actions.VerifyGroups: DriftDetector(
                 held_groups, monitor.grant_of, self._power_calls, post
@@ -275,6 +276,7 @@ class Performer:
         tree = self._held_groups.tree
         try:
             self._held_groups.retry_restoring()
+            self._resume_restored(self._held_limits.suspended())
             outline = read_outline(tree)
             if is_thorough or outline != self._outline:
                 topology = read_topology(tree)
@@ -376,8 +378,14 @@ class Performer:
             logger.warning(
                 "cannot remove groups from the journal groups=%s: %s", groups, error
             )
+        self._resume_restored(groups)
+
+    def _resume_restored(self, groups: Iterable[int]) -> None:
+        """Hold the settings of groups again that are not held, and restored."""
         for group in groups:
-            self._resume_settings(group)
+            is_held = self._held_groups.held(group) is not None
+            if not (is_held or self._held_groups.is_unrestored(group)):
+                self._resume_settings(group)
 
     def _suspend_settings(self, group: int) -> None:
         """Leave the limits and the preference of a group to its mechanism."""
@@ -417,6 +425,16 @@ class Performer:
             )
             fds = [*prepared.writer.fds, *prepared.original_fds]
             self._monitor.send(command, fds)
+
+    def _unpin(self, action: actions.UnpinGroup) -> None:
+        work = partial(self._work_unpin, action.group)
+        self._power_calls.submit(action.group, "unpin", work)
+
+    def _work_unpin(self, group: int) -> None:
+        try:
+            self._held_groups.unpin(group)
+        except SysfsError as error:
+            logger.warning("limits of clock group %d not restored: %s", group, error)
 
     def _restore(self, action: actions.RestoreGroup) -> None:
         work = partial(self._work_restore, action.group)

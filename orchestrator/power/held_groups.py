@@ -182,8 +182,7 @@ class HeldGroups:
             prepared.restore()
         else:
             logger.warning(
-                "clock group %d not restored: its governor was changed meanwhile",
-                number,
+                "clock group %d: its governor was changed meanwhile, and stays", number
             )
             prepared.restore_limits()
         self._unrestored.discard(number)
@@ -199,6 +198,22 @@ class HeldGroups:
             replay = self._journal.replay()
         self._unrestored |= replay.kept.keys()
         return replay
+
+    def is_unrestored(self, number: int) -> bool:
+        """Whether the kernel has refused to restore a group, until now."""
+        return number in self._unrestored
+
+    def unpin(self, number: int) -> None:
+        """Restore the limits of a taken group that is left to another program.
+
+        Limits act under every governor, so they would hold that program, too.
+
+        Raises:
+            SysfsError: the kernel refused; `restore` tries again.
+        """
+        prepared = self._held.get(number)
+        if prepared is not None and not prepared.is_still_taken():
+            prepared.restore_limits()
 
     def retry_restoring(self) -> Mapping[int, str]:
         """Retry what the kernel refused to restore, usually because of offline CPUs.

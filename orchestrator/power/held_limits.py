@@ -169,6 +169,10 @@ class HeldLimits:
             self._suspended[number] = self._latest[number]
             return changed
 
+    def suspended(self) -> frozenset[int]:
+        """Return the clock groups that are left alone."""
+        return frozenset(self._suspended)
+
     def resume(self, number: int) -> Mapping[int, KernelLimits]:
         """Read and hold the limits of a suspended group again; idempotent.
 

@@ -292,6 +292,8 @@ class SimulatedHost:
                 assert group in self.taken_groups, "restored untaken"
                 self.taken_groups.discard(group)
                 return [e.GroupRestored(group)]
+            case a.UnpinGroup(group):
+                assert group in self.taken_groups, "unpinned untaken"
             case a.DropGroup(group):
                 assert group not in self.taken_groups, "dropped while taken"
                 self.held_groups.discard(group)

@@ -144,6 +144,8 @@ class BothSides:
         match action:
             case a.PrepareGroup() | a.DropGroup() | a.TakeGroup() | a.RestoreGroup():
                 self.work.append(action)
+            case a.UnpinGroup(group):
+                self.held.unpin(group)
             case a.VerifyGroups(groups):
                 for group in groups:
                     self._verify(group)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.power.journal import Journal
-from orchestrator.power.mechanisms.setspeed import Setspeed
+from orchestrator.power.mechanisms.setspeed import SetspeedMechanism
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.simulated_drivers import SIMULATED_DRIVERS
 from orchestrator.power.sysfs import CpuTree
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from orchestrator.power.group import PreparedGroup
 
-MECHANISM = Setspeed()
+MECHANISM = SetspeedMechanism()
 GOVERNORS = ("performance", "powersave", "conservative", "ondemand")
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import SysfsError
-from orchestrator.limits import Limits as Bounds
+from orchestrator.limits import Limits
 from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import Journal
 from orchestrator.power.kernel_limits import ATTRIBUTES
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
-from orchestrator.power.mechanisms.limits import Limits
+from orchestrator.power.mechanisms.limits import LimitsMechanism
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from orchestrator.power.group import ClockGroup
 
-MECHANISM = Limits()
+MECHANISM = LimitsMechanism()
 LOW_KHZ = 1_200_000
 NARROW_KHZ = 2_000_000
 
@@ -180,7 +180,7 @@ def test_a_held_limit_is_the_original_below_a_taken_group(
     journal = Journal(tmp_path / "restore.json", tree)
     limits = LimitJournal(tmp_path / LIMIT_JOURNAL_NAME, tree)
     held = HeldLimits(tree, limits)
-    held.hold({group.number: Bounds(max_khz=NARROW_KHZ)})
+    held.hold({group.number: Limits(max_khz=NARROW_KHZ)})
     groups = HeldGroups(tree, journal, fallback_governor="schedutil")
     assert groups.prepare(read_topology(tree), [group.number]) == {}
     assert groups.is_set_by_limits(group.number)
@@ -198,18 +198,38 @@ def test_a_held_limit_is_the_original_below_a_taken_group(
     assert read_all(tree.root) == before
 
 
+def test_a_group_that_is_left_to_another_governor_is_not_held_by_its_limits(
+    tree: CpuTree, group: ClockGroup, tmp_path: Path
+) -> None:
+    number = group.number
+    journal = Journal(tmp_path / "restore.json", tree)
+    groups = HeldGroups(tree, journal, fallback_governor="schedutil")
+    assert groups.prepare(read_topology(tree), [number]) == {}
+    groups.take(number)
+    prepared = groups.held(number)
+    assert prepared is not None
+    prepared.writer.write(b"%d\n" % LOW_KHZ)
+    groups.unpin(number)
+    assert tree.read_khz(group.path("scaling_max_freq")) == LOW_KHZ
+    write(tree, group, "scaling_governor", "powersave")
+    groups.unpin(number)
+    assert tree.read_khz(group.path("scaling_max_freq")) == group.max_khz
+    assert tree.read(group.path("scaling_governor")) == "powersave"
+    groups.restore_all()
+
+
 def test_a_limit_that_ends_while_the_group_is_taken_is_restored_afterwards(
     tree: CpuTree, group: ClockGroup, tmp_path: Path
 ) -> None:
     before = read_all(tree.root)
     held = HeldLimits(tree, LimitJournal(tmp_path / LIMIT_JOURNAL_NAME, tree))
     number = group.number
-    held.hold({number: Bounds(max_khz=NARROW_KHZ)})
+    held.hold({number: Limits(max_khz=NARROW_KHZ)})
     held.suspend(number)
     with closing(MECHANISM.prepare(tree, group)) as prepared:
         MECHANISM.take(prepared)
         prepared.writer.write(b"%d\n" % LOW_KHZ)
-        held.hold({number: Bounds()})
+        held.hold({number: Limits()})
         assert tree.read_khz(group.path("scaling_max_freq")) == LOW_KHZ
         prepared.restore()
     held.resume(number)

@@ -18,7 +18,7 @@ from orchestrator.power.attribute import (
     restore_attributes,
     write_attribute,
 )
-from orchestrator.power.mechanisms.setspeed import Setspeed
+from orchestrator.power.mechanisms.setspeed import SetspeedMechanism
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_current_khz, read_topology
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from orchestrator.power.group import ClockGroup
 
-MECHANISM = Setspeed()
+MECHANISM = SetspeedMechanism()
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_a_fallback_governor_replaces_a_userspace_that_was_found(
 ) -> None:
     lay_out(tmp_path / "sys", cpus=1, governor="userspace")
     tree = CpuTree(tmp_path / "sys")
-    mechanism = Setspeed(fallback_governor="performance")
+    mechanism = SetspeedMechanism(fallback_governor="performance")
     with closing(mechanism.prepare(tree, read_topology(tree).groups[0])) as prepared:
         assert tree.read(prepared.originals[-1].path) == "userspace"
         mechanism.take(prepared)
@@ -201,7 +201,7 @@ def test_a_fallback_governor_replaces_a_userspace_that_was_found(
 def test_any_other_governor_is_restored_in_spite_of_the_fallback(
     tree: CpuTree, group: ClockGroup, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mechanism = Setspeed(fallback_governor="performance")
+    mechanism = SetspeedMechanism(fallback_governor="performance")
     with closing(mechanism.prepare(tree, group)) as prepared:
         assert prepared.originals[-1].value == b"schedutil\n"
     assert not caplog.records

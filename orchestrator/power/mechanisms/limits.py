@@ -46,7 +46,7 @@ _NO_PERFORMANCE = "install a kernel with CONFIG_CPU_FREQ_GOV_PERFORMANCE"
 PREFERENCE = "energy_performance_preference"
 
 
-class Limits:
+class LimitsMechanism:
     """Sets frequencies through the limits of the cpufreq policy.
 
     Synchronization: none required; it keeps no state of a group.

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.power.mechanisms.limits import Limits
-from orchestrator.power.mechanisms.setspeed import Setspeed
+from orchestrator.power.mechanisms.limits import LimitsMechanism
+from orchestrator.power.mechanisms.setspeed import SetspeedMechanism
 from orchestrator.power.sysfs import policy_path
 
 if TYPE_CHECKING:
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from orchestrator.power.mechanisms.contract import Mechanism, MechanismClass
     from orchestrator.power.sysfs import CpuTree
 
-MECHANISMS: Mapping[str, MechanismClass] = {"setspeed": Setspeed, "limits": Limits}
+MECHANISMS: Mapping[str, MechanismClass] = {
+    "setspeed": SetspeedMechanism,
+    "limits": LimitsMechanism,
+}
 """By name, which is also that of the writer; see `power.writer`."""
 ORIGINALS = frozenset(name for it in MECHANISMS.values() for name in it.ORIGINALS)
 """Names of all attributes that may be restored."""

@@ -41,7 +41,7 @@ _NO_USERSPACE = "load the governor: modprobe cpufreq_userspace"
 (_SETSPEED,) = SetspeedWriter.ATTRIBUTES
 
 
-class Setspeed:
+class SetspeedMechanism:
     """Sets frequencies through the `userspace` governor.
 
     Synchronization: none required; it keeps no state of a group.
