@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,12 @@ from orchestrator.channel.protocol import (
     encode,
 )
 from orchestrator.errors import HandoffError
-from orchestrator.monitor.client.client import FILES_PER_GROUP, Monitor, monitor_user
+from orchestrator.monitor.client.client import (
+    FILES_PER_GROUP,
+    START_TIMEOUT_S,
+    Monitor,
+    monitor_user,
+)
 from orchestrator.monitor.link.commands import WithdrawVotes
 from orchestrator.power.mechanisms.registry import MECHANISMS
 from orchestrator.power.writer import WRITERS
@@ -67,6 +72,23 @@ def test_a_monitor_that_does_not_start_in_time_is_not_reported_as_dead() -> None
             assert monitor.pid is None
         await monitor.stop(TIMEOUT_S)
         assert posted == []
+
+    asyncio.run(run())
+
+
+def test_a_monitor_that_starts_slowly_gets_more_time_at_each_attempt() -> None:
+    """Otherwise no attempt would succeed on a machine that is slow enough."""
+
+    async def run() -> None:
+        monitor = Monitor(release_after_s=1, post=lambda _event: None)
+        monitor.start_timeout_s = 0.001
+        for _ in range(20):
+            with suppress(HandoffError):
+                await monitor.start()
+                break
+        assert monitor.pid is not None
+        assert monitor.start_timeout_s == START_TIMEOUT_S
+        await monitor.stop(TIMEOUT_S)
 
     asyncio.run(run())
 
