@@ -84,17 +84,14 @@ def test_vcpus_that_are_not_pinned_are_a_warning(tree: Path) -> None:
 def test_no_pinning_is_advised_if_no_frequency_can_be_set(
     tree: Path, pin: tuple[str, ...]
 ) -> None:
-    for driver in tree.glob("devices/system/cpu/cpufreq/policy*/scaling_driver"):
-        driver.write_text("made-up\n")
+    for policy in tree.glob("devices/system/cpu/cpufreq/policy*"):
+        (policy / "scaling_available_frequencies").write_text("unknown\n")
     words = ("--sysfs-root", str(tree), "-c", DEFAULT, "--define", *pin)
     result = run("add", "r", *words)
     assert result.exit_code == 0
     assert "pinned" not in result.stderr
     assert "--pin" not in result.stderr
-    proposed = (
-        "hint: no pinning proposed: no frequency can be set: unsupported scaling"
-        " driver 'made-up'"
-    )
+    proposed = "hint: no pinning proposed: no frequency can be set: scaling_available"
     assert (proposed in result.stderr) == (not pin)
 
 
