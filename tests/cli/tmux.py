@@ -94,7 +94,7 @@ class TmuxTerminal:
                 return seen if expected in seen else None
             return seen if expected(seen) else None
 
-        return wait_for(poll, str(expected), timeout_s=30)
+        return wait_for(poll, str(expected))
 
     def children(self) -> list[int]:
         """Return the child processes of the shell."""

@@ -58,7 +58,7 @@ def test_ctrl_c_on_a_terminal_restores_everything_and_cleans_up() -> None:
     with DemoProcess(has_terminal=True) as demo:
         demo.read_until("taken from governor")
         demo.type_interrupt()
-        status = demo.wait(timeout_s=30)
+        status = demo.wait()
         assert status == 130, demo.output
         assert re.search(r"everything restored.*yes", demo.output), demo.output
         assert "interrupted" in demo.output
