@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.rig.waiting import GUEST_DEADLINE_S
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -61,7 +63,7 @@ class DemoProcess:
             if not self._read(deadline):
                 raise EOFError(f"no '{text}' in:\n{self.output}")
 
-    def wait(self, *, timeout_s: float = 90.0) -> int:
+    def wait(self, *, timeout_s: float = GUEST_DEADLINE_S) -> int:
         """Read to the end and return the exit status.
 
         Raises:
