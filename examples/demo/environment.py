@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.control.documents import EventRecord, Status
     from orchestrator.values.domain import PCpu
 
-CONNECTED_WITHIN_S = 30.0
+CONNECTED_WITHIN_S = 120.0
 """At its first start libvirt probes QEMU, which takes about 4 s."""
 _POLL_S = 0.05
 _MAX_LOG_LINES = 20
