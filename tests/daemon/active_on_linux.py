@@ -129,20 +129,16 @@ ENDS = (end_in_order, kill_main, kill_both)
 """After each of them, the settings are those from before."""
 
 
-def play_scenarios() -> None:
-    with begin() as it:
-        for scenario in SCENARIOS:
-            scenario(it)
-            report(scenario.__name__)
-
-
-def play_ends() -> None:
+def play_scenarios_and_ends() -> None:
     write("cpufreq/scaling_governor", "powersave")
     if (CPU / "cpufreq" / PREFERENCE).exists():
         write(f"cpufreq/{PREFERENCE}", "balance_power")
     before = settings(*LIMITS, PREFERENCE)
     for end in ENDS:
         with begin() as it:
+            for scenario in SCENARIOS if end is ENDS[0] else ():
+                scenario(it)
+                report(scenario.__name__)
             wait_until_set(steps().lowest_khz)
             assert settings(*LIMITS, PREFERENCE) != before
             end(it)
@@ -188,8 +184,7 @@ def report(name: str) -> None:
 
 def main() -> int:
     """Play everything; print one line for each scenario."""
-    play_scenarios()
-    play_ends()
+    play_scenarios_and_ends()
     play_modes()
     return 0
 
