@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the tests: what `make test` does.
 
-Without arguments: all of them, in two processes side by side, because tests with guests
-(marked ``rig``) mostly wait for these. The output of the other tests is shown first,
-then that of the tests with guests, which is also in ``.cache/rig.log`` as it arises.
-Coverage of both together is compared with its limits.
+Without arguments: all of them, in three parts side by side, because tests with guests
+(marked ``rig`` or ``lab``) mostly wait for these. The output of the other tests is
+shown first, then that of tests with guests and in labs, which is also in
+``.cache/rig.log`` and ``.cache/lab.log`` as it arises. Coverage of all together is
+compared with its limits.
 
 With arguments: pytest with these arguments, without coverage.
 
-``--stressed`` runs either beside eight busy loops: a machine at load 10 or more.
+``--stressed`` runs them beside eight busy loops: a machine at load 10 or more.
 
 Exit status: 0 if everything passed, else that of the first part that failed.
 """
@@ -53,8 +54,10 @@ class Part(NamedTuple):
 PURE = Part(
     "tests without guests", "not rig", "pure", ("-n", "auto", "--maxprocesses", "4")
 )
-# Guests mostly wait, for each other's packets and for timers.
-RIG = Part("tests with guests", "rig", "rig", ("-n", "3", "--dist", "worksteal"))
+# In one process: they share a libvirtd.
+GUESTS = Part("tests with guests", "rig and not lab", "rig", ())
+LABS = Part("tests in labs", "lab", "lab", ("-n", "2", "--dist", "worksteal"))
+PARTS = (PURE, GUESTS, LABS)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,29 +76,31 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_side_by_side(directory: Path = CACHE) -> int:
-    """Run both parts at once, show one after the other, return the exit status.
+    """Run all parts at once, show one after the other, return the exit status.
 
     Args:
-        directory: where coverage and the output of the tests with guests are kept.
+        directory: where coverage and the output of all parts but the first are kept.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    log = directory / "rig.log"
-    with (
-        log.open("wb") as output,
-        _start(RIG, directory, output.fileno()) as rig,
-        _start(PURE, directory) as pure,
-    ):
-        pure.wait()
-        _show(log, rig)
-    for part, run in ((PURE, pure), (RIG, rig)):
+    with contextlib.ExitStack() as stack:
+        logs = {part: directory / f"{part.file}.log" for part in PARTS[1:]}
+        runs: dict[Part, subprocess.Popen[bytes]] = {}
+        for part in PARTS:
+            log = logs.get(part)
+            output = stack.enter_context(log.open("wb")).fileno() if log else None
+            runs[part] = stack.enter_context(_start(part, directory, output))
+        runs[PURE].wait()
+        for part, log in logs.items():
+            _show(log, runs[part])
+    for part, run in runs.items():
         end = f"failed with status {run.returncode}" if run.returncode else "passed"
         print(f"{part.name}: {end}", flush=True)  # noqa: T201 - this is a command
-    return pure.returncode or rig.returncode
+    return next((run.returncode for run in runs.values() if run.returncode), 0)
 
 
 def combine_coverage(directory: Path = CACHE) -> int:
-    """Combine what both parts cover, report it, return the exit status."""
-    files = [_coverage_file(part, directory) for part in (PURE, RIG)]
+    """Combine what all parts cover, report it, return the exit status."""
+    files = [_coverage_file(part, directory) for part in PARTS]
     for step in (["combine", "--quiet", *files], ["report"]):
         command = [sys.executable, "-m", "coverage", *step]
         status = subprocess.run(command, check=False).returncode
@@ -111,7 +116,7 @@ def _coverage_file(part: Part, directory: Path) -> str:
 def _start(
     part: Part, directory: Path, output: int | None = None
 ) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    # The limits are those of both parts together.
+    # The limits are those of all parts together.
     coverage = ("--cov", "--cov-report=", "--cov-fail-under=0")
     # Not COVERAGE_FILE, which tests that measure something themselves would inherit.
     environment = {"VMPOWER_COVERAGE_FILE": _coverage_file(part, directory)}

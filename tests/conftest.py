@@ -55,9 +55,12 @@ def _do_nothing(_number: int, _frame: object) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects by marker
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark slow tests by their directory; run linters first and the rig last."""
     for item in items:
+        if item.get_closest_marker("lab"):
+            item.add_marker(pytest.mark.rig)
         if not _SLOW.isdisjoint(item.path.parents):
             item.add_marker(pytest.mark.slow)
     items.sort(key=_rank)  # stable: the order within a file stays

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.rig.labs import Lab
 
 
-@pytest.mark.rig
+@pytest.mark.lab
 @pytest.mark.parametrize("lab", [INTEL_ACTIVE_HWP, AMD_ACTIVE], ids=str, indirect=True)
 def test_requests_reach_the_registers_and_every_end_restores(lab: Lab) -> None:
     outcome = run_module_in_host_lab("tests.daemon.active_on_linux", lab=lab)

@@ -9,7 +9,7 @@ from tests.daemon.drift_on_linux import PLAYS
 from tests.rig.host_lab import run_module_in_host_lab
 
 
-@pytest.mark.rig
+@pytest.mark.lab
 def test_no_answer_and_no_status_relies_on_a_remembered_setting() -> None:
     outcome = run_module_in_host_lab("tests.daemon.drift_on_linux")
     assert outcome.status == 0, outcome.output

@@ -52,7 +52,7 @@ KINDS_IN = {
 """What some labs have, in the words of the output."""
 
 
-@pytest.mark.rig
+@pytest.mark.lab
 @pytest.mark.parametrize("lab", KINDS_IN, ids=str, indirect=True)
 def test_linux_s_own_attributes_are_held_and_restored(lab: Lab) -> None:
     outcome = run_module_in_lab("tests.power.attributes_on_linux", "/sys", lab=lab)

@@ -14,7 +14,7 @@ from tests.rig.labs import ACPI_CPUFREQ, OWN_GOVERNORS
 if TYPE_CHECKING:
     from tests.rig.labs import Lab
 
-pytestmark = pytest.mark.rig
+pytestmark = pytest.mark.lab
 
 
 def _run_contract(lab: Lab, shared: int) -> None:

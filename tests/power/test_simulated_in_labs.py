@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.rig.labs import Lab
 
-pytestmark = pytest.mark.rig
+pytestmark = pytest.mark.lab
 
 # Set in the lab, where the hardware is another one.
 OF_THE_LAB = {

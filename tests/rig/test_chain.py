@@ -106,7 +106,7 @@ CHAINS = (
 )
 
 
-@pytest.mark.rig
+@pytest.mark.lab
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
 def test_six_calls_in_a_guest_set_frequencies_of_linuxs_own_driver(
     chain: Chain,

@@ -10,7 +10,7 @@ import pytest
 from tests.rig.acpi import STEPS_KHZ
 from tests.rig.lab import run_in_lab
 
-pytestmark = pytest.mark.rig
+pytestmark = pytest.mark.lab
 
 PROGRAM = """
 import errno, json

@@ -21,7 +21,7 @@ from tests.rig.labs import (
 if TYPE_CHECKING:
     from tests.rig.labs import Lab
 
-pytestmark = pytest.mark.rig
+pytestmark = pytest.mark.lab
 
 WAITING = """
 import json, threading, time
