@@ -18,7 +18,7 @@ from orchestrator.config import (
 )
 from orchestrator.errors import ConfigError
 from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
-from orchestrator.values.domain_settings import Mode
+from orchestrator.values.domain_settings import Mode, ThreadFrequency
 
 
 def write(directory: Path, name: str, text: str) -> Path:
@@ -60,7 +60,10 @@ def test_settings_of_the_kernel_are_read_for_the_host_and_for_domains() -> None:
             "uncore": {"max_khz": "1.8GHz"},
             "turbo": {"switch": "off"},
             "host": {"idle_cpus": "lowest", "own_cpus": "0-1"},
-            "domain": [{"match": "*", "epp": "power", "idle_latency_us": 0}],
+            "domain": [
+                {"match": "fw", "emulator": "follow"},
+                {"match": "*", "epp": "power", "idle_latency_us": 0},
+            ],
         }
     )
     assert config.idle.max_latency_us == 50
@@ -68,8 +71,9 @@ def test_settings_of_the_kernel_are_read_for_the_host_and_for_domains() -> None:
     assert config.uncore.max_khz == 1_800_000
     assert config.turbo.switch is TurboSwitch.OFF
     assert config.host.pcpus == {0, 1}
-    (rule,) = config.domain
+    follow, rule = config.domain
     assert (rule.epp, rule.idle_latency_us) == ("power", 0)
+    assert follow.emulator is ThreadFrequency.FOLLOW
 
 
 def test_policies_are_read_with_their_lists() -> None:

@@ -341,6 +341,16 @@ class PreferenceRight(TypedDict):
     """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
 
 
+class ThreadRight(TypedDict):
+    """What the CPUs of a domain's emulator and I/O threads run at."""
+
+    value: str
+    """`follow`: no less than its vCPUs request; `none`: what else decides. One of
+    `none`, `follow`."""
+    source: str
+    """Source of the setting: `rule PATTERN`, `metadata` or `default`."""
+
+
 class Rights(TypedDict):
     """The effective bounds and rights of a domain."""
 
@@ -365,6 +375,8 @@ class Rights(TypedDict):
     while it runs."""
     epp: PreferenceRight
     """Energy preference of the clock groups that its vCPUs are pinned into."""
+    emulator: ThreadRight
+    """Whether the clock groups of its emulator and I/O threads follow its vCPUs."""
 
 
 class PolicyWant(TypedDict):
@@ -417,6 +429,18 @@ class PolicyRequest(TypedDict):
 
     text: str
     """One policy, as in `utilisation up-above=0.9 vcpus=0-3`."""
+
+
+class Followed(TypedDict):
+    """A domain whose vCPUs a clock group follows."""
+
+    domain: str
+    """Its name."""
+    threads: list[str]
+    """Its threads that are pinned into the clock group: `emulator`, `I/O thread N`."""
+    decides: bool
+    """Whether its vCPUs request more than those that are pinned into the clock group,
+    so that the grant is theirs."""
 
 
 class Cpu(TypedDict):
@@ -491,6 +515,9 @@ class Cpu(TypedDict):
     idle_latency_us: int | None
     """Longest time in microseconds that the kernel lets the CPU take to leave an idle
     state; null: not limited, or the daemon does not hold a limit."""
+    follows: list[Followed]
+    """Domains whose vCPUs the clock group follows (their setting `emulator`): it is
+    granted no less than the highest frequency that one of them requests."""
 
 
 class UnmanagedCpu(TypedDict):

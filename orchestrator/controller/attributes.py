@@ -56,7 +56,7 @@ def hold_for_domain(
     Args:
         inventory: what exists.
         record: the domain, with its present placements.
-        groups: the clock groups that it is, or was, pinned into.
+        groups: the clock groups that it uses, or used.
     """
     return _change(
         inventory, record, dict(_wanted_by_domain(inventory, record)), groups
@@ -65,7 +65,7 @@ def hold_for_domain(
 
 def forget(inventory: Inventory, record: DomainRecord) -> list[Action]:
     """Change what was wanted for a domain that is gone."""
-    return _change(inventory, record, {}, record.groups())
+    return _change(inventory, record, {}, record.used_groups())
 
 
 def _change(

@@ -131,7 +131,7 @@ def _separate(inventory: Inventory, shared: set[ChannelKey]) -> list[Action]:
                 actions += _begin(record, channel)
         elif (channel.state, channel.reason) != (ChannelState.REFUSED, reason):
             is_connected = channel.state in CONNECTED_STATES
-            touched = record.groups() if is_connected else ()
+            touched = record.used_groups() if is_connected else ()
             channel.attempts = channel.quarantines = 0
             channel.orphaned_s = None
             actions += [
@@ -295,7 +295,7 @@ def on_connected(inventory: Inventory, event: events.ChannelConnected) -> list[A
         actions = _conclude(record, channel, ChannelEvent.CONNECTED_DISABLED)
         actions.append(SwitchChannel(event.uuid, event.number, is_enabled=False))
     if not was_connected:
-        actions += groups.need(inventory, record.groups(), record)
+        actions += groups.need(inventory, record.used_groups(), record)
     return actions
 
 
@@ -392,7 +392,7 @@ def _leave_groups(inventory: Inventory, record: DomainRecord) -> list[Action]:
     """Drop groups that no domain needs without the channel that closed."""
     if record.is_connected():
         return []
-    return groups.need(inventory, record.groups(), record)
+    return groups.need(inventory, record.used_groups(), record)
 
 
 def on_abused(inventory: Inventory, event: events.ChannelAbused) -> list[Action]:

@@ -113,7 +113,7 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
                 spec, state=DomainState.SHUTOFF, vcpus=(), channels=(), run=-1
             )
         )
-    touched = record.groups()
+    touched = record.used_groups()
     old, record.spec = record.spec, spec
     if spec.run != old.run:
         # Its policies end even if the daemon never saw it off.
@@ -155,9 +155,9 @@ def replace_vcpus(
         record: the domain.
         touched: groups that may be affected besides those of the placements.
     """
-    before = set(touched) | record.groups()
+    before = set(touched) | record.used_groups()
     switched = inventory.place_all(record)
-    touched = before | record.groups() | switched
+    touched = before | record.used_groups() | switched
     present = touched & inventory.groups.keys()
     return [
         # A group must be known before a vCPU is put into it.
@@ -202,6 +202,7 @@ def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
             )
             for placement in record.placements.values()
         ),
+        following=tuple(sorted(record.following())),
     )
 
 
@@ -225,7 +226,7 @@ def _report_changes(old: DomainSpec, new: DomainSpec) -> list[Action]:
 def _forget(inventory: Inventory, uuid: DomainId) -> list[Action]:
     record, switched = inventory.forget(uuid)
     _forget_listed(inventory, uuid)
-    touched = (record.groups() | switched) & inventory.groups.keys()
+    touched = (record.used_groups() | switched) & inventory.groups.keys()
     return [
         *channels.close_all(inventory, record),
         *policy_subjects.forget(record),

@@ -20,7 +20,7 @@ from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.power.topology import Assignment
 from orchestrator.rights import is_limited, resolve_rights
 from orchestrator.values.domain import VCpu
-from orchestrator.values.domain_settings import Mode
+from orchestrator.values.domain_settings import Mode, ThreadFrequency
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -79,6 +79,18 @@ class Placement:
     def groups(self) -> tuple[int, ...]:
         """All clock groups that its requests apply to; empty: not controllable."""
         return () if self.group is None else (self.group, *self.siblings)
+
+
+class FollowingThread(NamedTuple):
+    """An emulator or I/O thread whose clock groups follow the domain's vCPUs."""
+
+    name: str
+    pcpus: frozenset[PCpu]
+    """CPUs that it may run on."""
+    groups: tuple[int, ...]
+    """The clock groups, as of a vCPU with this pinning; empty: none follows."""
+    reason: str | None
+    """Why none does, as text."""
 
 
 class ExplainedRefusal(NamedTuple):
@@ -159,6 +171,8 @@ class DomainRecord:
     spec: DomainSpec
     channels: dict[int, ChannelRecord] = field(default_factory=dict)
     placements: dict[VCpu, Placement] = field(default_factory=dict)
+    threads: tuple[FollowingThread, ...] = ()
+    """Its emulator and I/O threads, if they are to follow its vCPUs."""
     sent: DefineDomain | None = None
     """Its definition as last sent to the monitor."""
     last_subject: UpdatePolicySubject | None = None
@@ -195,6 +209,14 @@ class DomainRecord:
         """Clock groups that its vCPUs are pinned into."""
         return {group for p in self.placements.values() for group in p.groups}
 
+    def following(self) -> set[int]:
+        """Clock groups of its threads that follow its vCPUs."""
+        return {group for thread in self.threads for group in thread.groups}
+
+    def used_groups(self) -> set[int]:
+        """Clock groups whose frequency may depend on its requests and policies."""
+        return self.groups() | self.following()
+
     def is_enforced(self) -> bool:
         """Whether its requests change frequencies."""
         return self.sent is not None and self.sent.is_enforced
@@ -208,9 +230,12 @@ class DomainRecord:
         return self.is_enforced() and (self.is_connected() or self.is_policed_in(group))
 
     def is_policed_in(self, group: int) -> bool:
-        """Whether a policy controls one of its vCPUs in a clock group."""
-        placements = (self.placements.get(VCpu(vcpu)) for vcpu in self.policed)
-        return any(p is not None and group in p.groups for p in placements)
+        """Whether the votes of its policies count in a clock group."""
+        found = (self.placements.get(VCpu(vcpu)) for vcpu in self.policed)
+        places = [placement.groups for placement in found if placement is not None]
+        if group in self.following():
+            return any(places)
+        return any(group in groups for groups in places)
 
 
 @dataclass(slots=True)
@@ -288,8 +313,8 @@ class Inventory:
     """The channels of running domains by socket: by path, and by identity; see
     `shared_sockets`."""
     _domains_in: dict[int, set[DomainId]] = field(default_factory=dict)
-    """Active domains with a vCPU in each clock group, so that a decision about one
-    group does not cost a check of every domain of the host."""
+    """Active domains with a vCPU or a following thread in each clock group, so that a
+    decision about one group does not cost a check of every domain of the host."""
     _limited: set[DomainId] = field(default_factory=set)
     """Domains with limits of their own; few, on most hosts."""
     is_every_domain_known: bool = False
@@ -306,7 +331,7 @@ class Inventory:
         return domain.channels.get(number) if domain else None
 
     def pinned_into(self, group: int) -> Iterator[DomainRecord]:
-        """Yield the active domains that have a vCPU in a clock group."""
+        """Yield the active domains with a vCPU or a following thread in a group."""
         domains = (self.domains[uuid] for uuid in self._domains_in.get(group, ()))
         return (domain for domain in domains if domain.spec.state.is_active)
 
@@ -352,6 +377,9 @@ class Inventory:
             for placement in domain.placements.values():
                 if record.group.number in placement.groups:
                     free -= placement.pcpus
+            for thread in domain.threads:
+                if record.group.number in thread.groups:
+                    free -= thread.pcpus
         return bool(free)
 
     def host_limits(self, steps: FrequencyTable) -> Limits:
@@ -421,10 +449,11 @@ class Inventory:
         """
         self._leave(record)
         record.placements = {v.vcpu: self.place(v) for v in record.spec.vcpus}
+        record.threads = self._place_threads(record)
         uuid = record.spec.uuid
         if not record.spec.state.is_active:
             return self._use_elsewhere(uuid, frozenset())
-        for group in record.groups():
+        for group in record.used_groups():
             self._domains_in.setdefault(group, set()).add(uuid)
         if is_limited(record.rights(self.config)):
             self._limited.add(uuid)
@@ -449,20 +478,13 @@ class Inventory:
     def _leave(self, record: DomainRecord) -> None:
         uuid = record.spec.uuid
         self._limited.discard(uuid)
-        for group in record.groups():
+        for group in record.used_groups():
             if members := self._domains_in.get(group):
                 members.discard(uuid)
 
     def place(self, spec: VCpuSpec) -> Placement:
         """Return the clock group that a vCPU is pinned into, or why there is none."""
-        found = self.topology.assign(spec.pinning)
-        for group in filter(None, (found.group, *found.siblings)):
-            record = self.groups.get(group.number)
-            if record and record.stage is GroupStage.FAILED:
-                found = Assignment(refusal=Refusal.UNMANAGED, reason=record.reason)
-                break
-        groups = [it.number for it in (found.group, *found.siblings) if it]
-        groups = groups or self._held_offline(spec.pinning)
+        groups, found = self._assign(spec.pinning)
         return Placement(
             vcpu=spec.vcpu,
             pcpus=spec.pinning & self.topology.online,
@@ -471,6 +493,35 @@ class Inventory:
             refusal=found.refusal,
             reason=found.reason or None,
         )
+
+    def _place_threads(self, record: DomainRecord) -> tuple[FollowingThread, ...]:
+        rights = record.rights(self.config)
+        is_enforced = rights.mode.value is Mode.ENFORCE
+        if rights["emulator"].value is not ThreadFrequency.FOLLOW or not is_enforced:
+            return ()
+        if not record.spec.state.is_active:
+            return ()
+        placed = ((it, *self._assign(it.pinning)) for it in record.spec.threads)
+        return tuple(
+            FollowingThread(
+                name=thread.name,
+                pcpus=thread.pinning & self.topology.online,
+                groups=tuple(groups),
+                reason=found.reason or None,
+            )
+            for thread, groups, found in placed
+        )
+
+    def _assign(self, pinning: frozenset[PCpu]) -> tuple[list[int], Assignment]:
+        """Find the clock groups of a pinning; none: the assignment has the reason."""
+        found = self.topology.assign(pinning)
+        for group in filter(None, (found.group, *found.siblings)):
+            record = self.groups.get(group.number)
+            if record and record.stage is GroupStage.FAILED:
+                found = Assignment(refusal=Refusal.UNMANAGED, reason=record.reason)
+                break
+        groups = [it.number for it in (found.group, *found.siblings) if it]
+        return groups or self._held_offline(pinning), found
 
     def _held_offline(self, pinning: frozenset[PCpu]) -> list[int]:
         """Return the held clock groups of CPUs that are in none now; votes live on.

@@ -58,15 +58,16 @@ def _window(inventory: Inventory, record: GroupRecord) -> Window:
         return Window(steps, host.low_khz, host.low_khz)
     if not inventory.is_limited(record.group.number):
         return host
-    windows = [
-        _domain_window(inventory, domain, host)
-        for domain in _domains(inventory, record.group.number)
-    ]
+    number = record.group.number
+    domains = _domains(inventory, number)
+    windows = [_domain_window(inventory, domain, host) for domain in domains]
     if all(window is host for window in windows):
         return host
     low_khz = max(window.low_khz for window in windows)
     high_khz = max(window.high_khz for window in windows)
-    if inventory.has_host_cpus(record):
+    has_vcpus = any(number in domain.groups() for domain in domains)
+    # An upper limit is one of vCPUs; threads that follow them only have the lower one.
+    if inventory.has_host_cpus(record) or not has_vcpus:
         high_khz = host.high_khz
     return Window(steps, low_khz, high_khz)
 

@@ -72,7 +72,7 @@ def on_policies_changed(
     if record is None or record.last_subject is None:
         return []
     record.policed = event.vcpus
-    return need(inventory, record.groups(), record)
+    return need(inventory, record.used_groups(), record)
 
 
 def _places(

@@ -8,6 +8,8 @@ operator's limits are not applied to the vote but when it is read as the vCPU's
 *requested frequency*, so that they can change while the vote stays. The *grant* of a
 group is the highest requested frequency in it. Doubt resolves upwards: a running vCPU
 without a vote requests the highest step, and so does a group without running vCPUs.
+A group of emulator or I/O threads can *follow* their domain: the highest requested
+frequency of the domain's vCPUs then counts in it, too, wherever they are.
 
 Pure: no descriptor, no time, no table. The shortcut for the most frequent case is in
 `exchange`, and uses results that were computed here.
@@ -39,6 +41,7 @@ class Domain:
     """A domain: what the requests of its vCPUs depend on, and its rights."""
 
     __slots__ = (
+        "followed_by",
         "generation",
         "is_enforced",
         "is_executing",
@@ -57,6 +60,27 @@ class Domain:
         """What its guest may do; see `values.refusal.Permission`."""
         self.vcpus: dict[int, VCpu] = {}
         """By number; hot-plugging can leave gaps."""
+        self.followed_by: tuple[Group, ...] = ()
+        """Groups of its emulator and I/O threads, which follow its vCPUs."""
+
+    def let_follow(self, groups: tuple[Group, ...]) -> None:
+        """Let groups follow its vCPUs, and no others."""
+        for left in self.followed_by:
+            left.leaders.remove(self)
+        self.followed_by = groups
+        for entered in groups:
+            entered.leaders.append(self)
+
+    def has_votes(self) -> bool:
+        """Return whether one of its vCPUs has a vote that may change a frequency."""
+        return self.is_enforced and any(
+            vcpu.highest_vote_khz() for vcpu in self.vcpus.values()
+        )
+
+    def highest_requested_khz(self) -> int:
+        """Return the highest requested frequency; NO_VOTE: all its vCPUs float."""
+        placed = (vcpu for vcpu in self.vcpus.values() if vcpu.group is not None)
+        return max((vcpu.requested_khz() for vcpu in placed), default=NO_VOTE)
 
 
 class VCpu:
@@ -222,6 +246,7 @@ class Group:
 
     __slots__ = (
         "has_host_cpus",
+        "leaders",
         "limits",
         "members",
         "number",
@@ -243,6 +268,8 @@ class Group:
         self.override_khz: int | None = None
         """The operator's frequency, which replaces all requests."""
         self.members: list[VCpu] = []
+        self.leaders: list[Domain] = []
+        """Domains whose vCPUs it follows."""
 
     def update_windows(self) -> None:
         """Recompute windows and votes after a change of steps or limits."""
@@ -255,11 +282,20 @@ class Group:
 
     def has_votes(self) -> bool:
         """Return whether a vCPU of an enforced domain has a vote, even a paused one."""
-        return any(v.highest_vote_khz() and v.domain.is_enforced for v in self.members)
+        own = any(v.highest_vote_khz() and v.domain.is_enforced for v in self.members)
+        return own or self._has_leaders_votes()
 
-    def has_policy_votes(self) -> bool:
-        """Return whether a policy has a vote for a vCPU of an enforced domain."""
-        return any(v.policy_khz and v.domain.is_enforced for v in self.members)
+    def has_unrepeated_votes(self) -> bool:
+        """Return whether it has votes that are not repeated until it is taken.
+
+        Those are votes of policies, and of vCPUs that it follows: their guests are
+        answered without it.
+        """
+        own = any(v.policy_khz and v.domain.is_enforced for v in self.members)
+        return own or self._has_leaders_votes()
+
+    def _has_leaders_votes(self) -> bool:
+        return any(domain.has_votes() for domain in self.leaders)
 
     def target_khz(self) -> int:
         """Return the frequency that the group should have: a step in its window."""
@@ -272,16 +308,21 @@ class Group:
         if self.has_host_cpus:
             return highest_khz
         requested = [v.requested_khz() for v in self.members if v.domain.is_executing]
+        requested += [
+            domain.highest_requested_khz() or highest_khz
+            for domain in self.leaders
+            if domain.is_executing
+        ]
         return max(requested, default=highest_khz)
 
     def sole_voter(self) -> VCpu | None:
         """Return the vCPU whose guest alone decides the frequency, if there is one."""
         if self.override_khz is not None or self.has_host_cpus:
             return None
-        if len(self.members) != 1:
+        if len(self.members) != 1 or self.leaders:
             return None
         vcpu = self.members[0]
-        if vcpu.siblings:  # it decides in several groups
+        if vcpu.siblings or vcpu.domain.followed_by:  # it decides in several groups
             return None
         is_free = vcpu.domain.is_executing and vcpu.domain.is_enforced
         return vcpu if is_free and vcpu.vote_khz else None

@@ -184,7 +184,7 @@ class Operations:
             for domain in self._inventory.pinned_into(number)
             if domain.is_enforced()
             for vcpu, placement in domain.placements.items()
-            if placement.group == number
+            if number in placement.groups or number in domain.following()
         )
 
     async def retake(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:

@@ -22,7 +22,7 @@ from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.limits import UNLIMITED_KHZ
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
-from orchestrator.reporting import kernel_settings
+from orchestrator.reporting import followed_domains, kernel_settings
 from orchestrator.reporting.coordinated import CoordinatedCpus
 from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
@@ -122,6 +122,7 @@ class StatusBuilder:
             *_refusals(record),
             *find_gaps(self._inventory, record),
             *kernel_settings.find_gaps(self._inventory, record),
+            *followed_domains.find_gaps(self._inventory, record),
         ]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
@@ -229,6 +230,9 @@ class StatusBuilder:
         kernel, held = record.kernel, record.kernel.held
         coordinated = tuple(sorted(self._coordinated.of(record)))
         held_up = self._coordinated.holding_up(record)
+        follows = tuple(
+            followed_domains.list_followed(self._inventory, self._monitor, record)
+        )
         for pcpu in group.pcpus & self._inventory.topology.online:
             location = self._inventory.topology.locations.get(pcpu)
             yield models.Cpu(
@@ -259,6 +263,7 @@ class StatusBuilder:
                 reason=self._find_reason(record) or held_up.reason or None,
                 coordinated_cpus=coordinated,
                 held_up_by=held_up.pcpus,
+                follows=follows,
             )
 
     def _find_reason(self, record: GroupRecord) -> str | None:

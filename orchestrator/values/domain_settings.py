@@ -58,6 +58,15 @@ class Mode(StrEnum):
     """Do everything but the writes; guests' requests are refused."""
 
 
+class ThreadFrequency(StrEnum):
+    """What CPUs run at that the emulator and I/O threads of a domain are pinned to."""
+
+    NONE = "none"
+    """Whatever else decides their frequency."""
+    FOLLOW = "follow"
+    """No less than the vCPU of the domain that requests most."""
+
+
 class Form(Enum):
     """How the value of a setting is written in metadata and on the command line."""
 
@@ -210,6 +219,15 @@ class DomainSettings:
         "epp",
         "Energy preference of the clock groups that the domain's vCPUs are pinned into,"
         f" where the scaling driver has one: {EXPECTED}.",
+    )
+
+    emulator: ThreadFrequency | None = setting(
+        "emulator",
+        "Whether the CPUs that the domain's emulator and I/O threads are pinned to"
+        " follow its vCPUs: with `follow`, their clock groups are granted no less than"
+        " the highest frequency that one of the vCPUs requests.",
+        default=ThreadFrequency.NONE,
+        choices=tuple(ThreadFrequency),
     )
 
     @property

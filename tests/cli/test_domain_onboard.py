@@ -213,10 +213,17 @@ def test_latency_and_energy_preference_are_settings_of_a_domain() -> None:
     assert "idle-latency 50 us, epp balance_power" in run(*words).stdout
 
 
+def test_threads_that_follow_are_a_setting_of_a_domain() -> None:
+    words = ("domain", "set", "test", "--emulator", "follow", "--live")
+    assert run(*words, "--print-xml").stdout == '<policy emulator="follow"/>\n'
+    assert "emulator follow" in run(*words).stdout
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (("--idle-latency", "1.5"), "invalid latency '1.5': expected 0 to 1000000"),
+        (("--emulator", "yes"), "'none', 'follow'"),
         (("--epp", "fast"), "invalid energy preference 'fast': expected performance,"),
     ],
 )

@@ -366,6 +366,21 @@ def test_cpus_show_what_is_held_and_what_forbids_turbo(status: Status) -> None:
     assert f"at most 50 us (CPU {number})" in text
 
 
+def test_a_clock_group_shows_what_it_follows_and_what_decides_its_grant(
+    status: Status,
+) -> None:
+    (group, *_) = group_cpus(status["cpus"])
+    for cpu in group:
+        cpu["grant_khz"] = 2_000_000
+        cpu["follows"] = [
+            {"domain": "fw", "threads": ["emulator"], "decides": True},
+            {"domain": "web", "threads": ["I/O thread 1"], "decides": False},
+        ]
+    text = " ".join(text_of(build_clock_group(group, [])).split())
+    assert "Grant: 2.00 GHz, follows fw Override:" in text
+    assert text.endswith("Follows: fw (emulator), web (I/O thread 1)")
+
+
 def test_the_status_lists_settings_of_the_kernel_that_are_not_as_they_should_be(
     status: Status,
 ) -> None:

@@ -21,6 +21,7 @@ from orchestrator.control.models import (
     PolicyWant,
     PreferenceRight,
     Rights,
+    ThreadRight,
     UnmanagedCpu,
     Vcpu,
 )
@@ -28,7 +29,7 @@ from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.subject import SourceKind
 from orchestrator.values.domain import TARGET_PREFIX, DomainState
-from orchestrator.values.domain_settings import Mode
+from orchestrator.values.domain_settings import Mode, ThreadFrequency
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import PolicyKind
@@ -143,6 +144,7 @@ RIGHTS = Rights(
     onboarding=OnboardingRight(value="none", source="default"),
     idle_latency_us=LatencyRight(value=50, source="rule dpdk-*"),
     epp=PreferenceRight(value=None, source="default"),
+    emulator=ThreadRight(value=ThreadFrequency.NONE, source="default"),
 )
 DOMAINS = (
     Domain(

@@ -163,6 +163,8 @@ class DriverDomain:
     paths: Mapping[int, Path]
     """Channel number to socket."""
     number: int = 1
+    emulator: str = ""
+    """The CPU list of the emulator; empty: it is not pinned."""
     devices: str = ""
     """XML of more devices."""
     is_running: bool = True
@@ -175,6 +177,8 @@ def domain_xml(domain: DriverDomain) -> str:
         f"<vcpupin vcpu='{vcpu}' cpuset='{cpus}'/>"
         for vcpu, cpus in enumerate(domain.pins)
     )
+    if domain.emulator:
+        pins += f"<emulatorpin cpuset='{domain.emulator}'/>"
     channels = "".join(
         f"<channel type='unix'><source mode='bind' path='{path}'/>"
         "<target type='virtio' name='virtio.serial.port.poweragent."

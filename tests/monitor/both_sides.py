@@ -43,7 +43,8 @@ from orchestrator.power.journal import Journal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from orchestrator.power.topology import Topology, read_topology
-from orchestrator.values.domain import DomainState
+from orchestrator.values.domain import DomainState, PCpu, QemuThread
+from orchestrator.values.domain_settings import DomainSettings, ThreadFrequency
 from tests.controller.specs import NOW_NS, channel, domain, vcpu
 from tests.monitor.in_process_monitor import SECOND_NS, InProcessMonitor, receive
 
@@ -69,6 +70,8 @@ class BothSides:
 
     pinnings: tuple[tuple[int, ...], ...] = ((0,), (1,))
     """The CPUs of each vCPU."""
+    emulator: frozenset[int] = frozenset()
+    """The CPUs of its emulator, which follow its vCPUs; empty: it is not pinned."""
 
     _readings = 0
     """How often groups were verified, each time a second later."""
@@ -112,7 +115,16 @@ class BothSides:
 
     def _running(self, run: int) -> DomainSpec:
         vcpus = tuple(vcpu(at, *cpus) for at, cpus in enumerate(self.pinnings))
-        return domain(vcpus=vcpus, channels=(channel(0),), run=run)
+        emulator = QemuThread(
+            name="emulator", pinning=frozenset(map(PCpu, self.emulator))
+        )
+        return domain(
+            vcpus=vcpus,
+            channels=(channel(0),),
+            run=run,
+            threads=(emulator,) if self.emulator else (),
+            settings=DomainSettings(emulator=ThreadFrequency.FOLLOW),
+        )
 
     def close(self) -> None:
         for number in list(self._offline):
@@ -363,6 +375,12 @@ class BothSides:
         pinnings = list(self.pinnings)
         pinnings[vcpu] = cpus
         self.pinnings = tuple(pinnings)
+        self.spec = self._running(self.spec.run)
+        self.react(e.DomainDescribed(self.spec, NOW_NS))
+
+    def pin_emulator(self, cpus: frozenset[int]) -> None:
+        """Pin the emulator of the running domain to CPUs, or (empty) to none."""
+        self.emulator = cpus
         self.spec = self._running(self.spec.run)
         self.react(e.DomainDescribed(self.spec, NOW_NS))
 

@@ -192,10 +192,11 @@ class InProcessMonitor:
         generation: int | None = None,
         refusal: Refusal = Refusal.FLOATING,
         siblings: tuple[int, ...] = (),
+        following: tuple[int, ...] = (),
     ) -> None:
         """Define a domain with one vCPU in each of the groups.
 
-        vCPU 0 is in the groups of `siblings`, too.
+        vCPU 0 is in the groups of `siblings`, too; the groups of `following` follow.
         """
         vcpus = tuple(
             commands.VCpuDefinition(
@@ -223,6 +224,7 @@ class InProcessMonitor:
             generation=generation,
             vcpus=vcpus,
             rows=tuple(number * 100 + vcpu for vcpu in range(len(groups))),
+            following=following,
         )
         self.apply(definition)
 

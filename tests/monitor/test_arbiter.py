@@ -112,6 +112,59 @@ def test_a_grant_is_no_less_than_any_requested_frequency_unless_clamped(
     assert all(group.target_khz() >= min(khz, highest) for khz in requested)
 
 
+@given(groups(), st.lists(settings, max_size=3), steps, st.lists(settings, max_size=3))
+def test_a_group_that_follows_is_granted_no_less_than_any_vcpu_requests(
+    group: Group, members: list[Setting], others: FrequencyTable, led: list[Setting]
+) -> None:
+    group.override_khz = None
+    for setting in members:
+        _put(group, setting)
+    own_khz = group.target_khz()
+    has_own = any(v.domain.is_executing for v in group.members) or group.has_host_cpus
+    elsewhere = Group(1, others)
+    for setting in led:
+        vcpu = _put(elsewhere, setting)
+        vcpu.domain.vcpus[0] = vcpu
+        vcpu.domain.let_follow((group,))
+    requested = [v.requested_khz() for v in elsewhere.members if v.domain.is_executing]
+    wanted = [group.window.fit(khz) for khz in requested]
+    assert group.target_khz() == max(
+        [*wanted, own_khz] if has_own else wanted or [own_khz]
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_executing", "is_enforced", "expected"),
+    [
+        (True, True, (MIDDLE, True)),
+        (False, True, (TURBO, True)),
+        (True, False, (TURBO, False)),
+    ],
+)
+def test_votes_of_a_domain_count_where_its_threads_follow(
+    *, is_executing: bool, is_enforced: bool, expected: tuple[int, bool]
+) -> None:
+    group, elsewhere = Group(0, STEPS), Group(1, STEPS)
+    setting = Setting(0, TURBO, MIDDLE, is_executing, is_enforced, True, True)  # noqa: FBT003
+    vcpu = _put(elsewhere, setting)
+    vcpu.domain.vcpus[0] = vcpu
+    vcpu.domain.let_follow((group,))
+    assert (group.target_khz(), group.has_votes()) == expected
+    vcpu.withdraw()
+    assert (group.target_khz(), group.has_votes()) == (TURBO, False)
+    vcpu.domain.let_follow(())
+    assert group.leaders == []
+
+
+def test_a_group_follows_no_vcpus_that_float() -> None:
+    group = Group(0, STEPS)
+    vcpu = _running(Group(1, STEPS), vote=MIDDLE)
+    vcpu.domain.vcpus[0] = vcpu
+    vcpu.domain.let_follow((group,))
+    vcpu.place(None)
+    assert (group.target_khz(), group.has_votes()) == (TURBO, False)
+
+
 @given(groups(), st.lists(settings, max_size=6), st.randoms())
 def test_the_order_of_vcpus_does_not_matter(
     group: Group, members: list[Setting], random: object

@@ -104,6 +104,10 @@ class BothSidesMachine(RuleBasedStateMachine):
     def pin(self, vcpu: int, *, is_core: bool) -> None:
         self.sides.pin(vcpu, *((0, 1) if is_core else (vcpu,)))
 
+    @rule(cpus=st.sampled_from([(), (2,), (0,), (0, 1), (1, 2)]))
+    def pin_emulator(self, cpus: tuple[int, ...]) -> None:
+        self.sides.pin_emulator(frozenset(cpus))
+
     @rule()
     def reboot(self) -> None:
         self.sides.react(e.DomainRebooted(self.sides.spec.uuid))
@@ -183,7 +187,14 @@ class BothSidesMachine(RuleBasedStateMachine):
             assert answers.endswith(ack(vcpu, Unit.SCALE_MIN))
             assert {record.stage for record in records} == {GroupStage.TAKEN}
             others = self.sides.pinnings[1 - vcpu]
-            for cpu in set(cpus) - set(others):
+            (domain,) = self.sides.inventory.domains.values()
+            following = domain.following()
+            for cpu in following:
+                record = self.sides.inventory.groups[cpu]
+                is_lost = record.stage is GroupStage.DRIFTED
+                if self.sides.is_online(cpu) and not is_lost:
+                    assert record.stage is GroupStage.TAKEN
+            for cpu in set(cpus) - {*others, *following}:
                 setspeed = self.sides.policy(cpu, "scaling_setspeed")
                 assert self.sides.tree.read_khz(setspeed) == 1_200_000
 

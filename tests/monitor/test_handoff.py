@@ -58,6 +58,7 @@ EXAMPLES: list[Message] = [
         generation=456,
         vcpus=(commands.VCpuDefinition(0, None, Limits(0, 9), is_turbo_allowed=True),),
         rows=(7,),
+        following=(3, 4),
     ),
     commands.DefineDomain("0", True, False, (), None, ()),  # noqa: FBT003
     commands.SetPolicyVote("0", 1, 2_000_000),

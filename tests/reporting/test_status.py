@@ -12,6 +12,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.config import BoundsConfig, Config, config_from
 from orchestrator.control import models
+from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.limits import Limits
 from orchestrator.monitor.client.views import MonitorSnapshot
 from orchestrator.power.attribute_kinds import (
@@ -23,8 +24,8 @@ from orchestrator.power.attribute_kinds import (
 from orchestrator.power.attribute_state import AttributeState, Outcome
 from orchestrator.power.kernel_limits import KernelLimits
 from orchestrator.reporting.status import StatusBuilder, render_policy
-from orchestrator.values.domain import PCpu, QemuThread
-from orchestrator.values.domain_settings import DomainSettings, Mode
+from orchestrator.values.domain import DomainState, PCpu, QemuThread
+from orchestrator.values.domain_settings import DomainSettings, Mode, ThreadFrequency
 from orchestrator.values.energy_preference import EnergyPreference
 from orchestrator.values.units import KHz, Microseconds
 from tests.controller.simulated_host import SimulatedHost
@@ -239,6 +240,58 @@ def test_threads_of_a_domain_are_shown_with_their_cpus() -> None:
     host.settle()
     (found,) = build(host)[0].domains[0].threads
     assert (found.name, found.pcpus) == ("I/O thread 2", (5, 6))
+
+
+@pytest.mark.parametrize(
+    ("votes", "decides"),
+    [
+        # (fw's vCPUs, the neighbor's), whether each domain decides in group 4
+        (({0: 2_000_000, 1: 1_200_000}, 1_200_000), {"fw": True, "web": False}),
+        (({0: 2_000_000, 1: 1_200_000}, 2_000_000), {"fw": False, "web": False}),
+        (({0: 2_000_000}, 2_000_000), {"fw": True, "web": False}),  # vCPU 1: highest
+        (({0: 1_200_000, 1: 1_200_000}, None), {"fw": False, "web": False}),
+    ],
+)
+def test_a_group_shows_the_domains_that_it_follows_and_whose_requests_decide(
+    votes: tuple[dict[int, int], int | None], decides: dict[str, bool]
+) -> None:
+    thread = QemuThread(name="emulator", pinning=frozenset({PCpu(4)}))
+    follow = DomainSettings(emulator=ThreadFrequency.FOLLOW)
+    fw = domain("fw", threads=(thread,), settings=follow)
+    web = domain("web", threads=(thread,), vcpus=(vcpu(0, 2),), settings=follow)
+    neighbor = domain("neighbor", vcpus=(vcpu(0, 4),))
+    host = SimulatedHost(domains={it.uuid: it for it in (fw, web, neighbor)})
+    host.start()
+    host.settle()
+    requested = {(fw.uuid, number): khz for number, khz in votes[0].items()}
+    requested[web.uuid, 0] = 1_200_000
+    if votes[1] is not None:
+        requested[neighbor.uuid, 0] = votes[1]
+    host.inventory.groups[4].stage = GroupStage.TAKEN
+    snapshot = MonitorSnapshot(requested_khz=requested)
+    builder = StatusBuilder(host.inventory, snapshot, {})
+    cpus = asyncio.run(builder.build(DAEMON)).cpus
+    assert {it.domain: it.decides for it in cpus[4].follows} == decides
+    assert {it.threads for it in cpus[4].follows} == {("emulator",)}
+    assert cpus[3].follows == ()
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_paused_domain_and_an_untaken_group_are_followed_without_effect(
+    *, is_taken: bool
+) -> None:
+    thread = QemuThread(name="emulator", pinning=frozenset({PCpu(4)}))
+    follow = DomainSettings(emulator=ThreadFrequency.FOLLOW)
+    state = DomainState.PAUSED if is_taken else DomainState.RUNNING
+    host = SimulatedHost()
+    spec = domain("fw", threads=(thread,), settings=follow, state=state)
+    host.domains[spec.uuid] = spec
+    host.start()
+    host.settle()
+    if is_taken:
+        host.inventory.groups[4].stage = GroupStage.TAKEN
+    (followed,) = build(host)[0].cpus[4].follows
+    assert not followed.decides
 
 
 def test_it_is_a_problem_where_latency_or_preference_of_a_domain_do_not_hold() -> None:

@@ -120,7 +120,7 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
         ("CPUs", Cell(_list(group))),
         ("Used by", Cell(", ".join(names)) if names else NONE),
         ("Frequency", current_frequency(cpu)),
-        ("Grant", frequency(cpu["grant_khz"])),
+        ("Grant", _grant(cpu)),
         ("Override", frequency(cpu["override_khz"], Style.NOTABLE)),
         (
             "Bounds",
@@ -135,6 +135,7 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
         ("Taken by vmpower", Cell("yes" if cpu["claimed"] else "no")),
     ]
     facts += [*_idle_latencies(group), *_locations(group), *_coordinated(cpu)]
+    facts += _followed(cpu)
     reasons = dict.fromkeys(each["reason"] for each in group if each["reason"])
     notes = [Cell(printable(reason), Style.NOTABLE) for reason in reasons]
     notes += [Cell(note, Style.NOTABLE) for note in boost_notes(group)]
@@ -184,18 +185,39 @@ def _coordinated(cpu: Cpu) -> list[tuple[str, Cell]]:
     return [("Coordinated with", Cell(name_cpus(pcpus)))] if pcpus else []
 
 
+def _followed(cpu: Cpu) -> list[tuple[str, Cell]]:
+    """Show the domains that a group follows, and why: `fw (emulator)`."""
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    texts = [
+        printable(f"{it['domain']} ({', '.join(it['threads'])})")
+        for it in cpu.get("follows", ())
+    ]
+    return [("Follows", Cell(", ".join(texts)))] if texts else []
+
+
+def _grant(cpu: Cpu) -> Cell:
+    """Show the grant of a group, and the domains whose vCPUs decide it elsewhere."""
+    followed = [it["domain"] for it in cpu.get("follows", ()) if it["decides"]]
+    cell = frequency(cpu["grant_khz"])
+    if not followed:
+        return cell
+    return Cell(f"{cell.text}, follows {printable(', '.join(followed))}", cell.style)
+
+
 def describe_release(group: list[Cpu], domains: Iterable[Domain]) -> str:
     """Describe in one line what the release of a clock group did."""
     name, number = name_group(group), group[0]["clock_group"]
     if not group[0]["claimed"]:
         return f"{name}: released to governor {group[0]['governor']}"
+    followed = {it["domain"] for it in group[0].get("follows", ())}
     votes = [
         f"{printable(domain['name'])} vCPU {vcpu['vcpu']}"
         f" ({format_khz(vcpu['requested_khz'])})"
         for domain in domains
         if domain["mode"] == Mode.ENFORCE
         for vcpu in domain["vcpus"]
-        if vcpu["clock_group"] == number and vcpu["requested_khz"] is not None
+        if vcpu["requested_khz"] is not None
+        and (vcpu["clock_group"] == number or domain["name"] in followed)
     ]
     if not votes:
         return f"{name}: released, its governor is being restored"

@@ -9,7 +9,19 @@ from pydantic import Field
 
 from orchestrator.control.models.document import CpuNumber, Document, Khz
 
-__all__ = ["ClockRequest", "Cpu", "CpuList", "UnmanagedCpu"]
+__all__ = ["ClockRequest", "Cpu", "CpuList", "Followed", "UnmanagedCpu"]
+
+
+class Followed(Document):
+    """A domain whose vCPUs a clock group follows."""
+
+    domain: str
+    """Its name."""
+    threads: tuple[str, ...]
+    """Its threads that are pinned into the clock group: `emulator`, `I/O thread N`."""
+    decides: bool
+    """Whether its vCPUs request more than those that are pinned into the clock group,
+    so that the grant is theirs."""
 
 
 class Cpu(Document):
@@ -84,6 +96,9 @@ class Cpu(Document):
     idle_latency_us: int | None = None
     """Longest time in microseconds that the kernel lets the CPU take to leave an idle
     state; null: not limited, or the daemon does not hold a limit."""
+    follows: tuple[Followed, ...] = ()
+    """Domains whose vCPUs the clock group follows (their setting `emulator`): it is
+    granted no less than the highest frequency that one of them requests."""
 
 
 class UnmanagedCpu(Document):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from orchestrator.control.models.document import Document, Khz
-from orchestrator.values.domain_settings import Mode
+from orchestrator.values.domain_settings import Mode, ThreadFrequency
 
 __all__ = [
     "Bound",
@@ -15,6 +15,7 @@ __all__ = [
     "Permission",
     "PreferenceRight",
     "Rights",
+    "ThreadRight",
 ]
 
 
@@ -85,6 +86,15 @@ class PreferenceRight(Document):
     """Source of the setting: `host`, `rule PATTERN`, `metadata` or `default`."""
 
 
+class ThreadRight(Document):
+    """What the CPUs of a domain's emulator and I/O threads run at."""
+
+    value: ThreadFrequency
+    """`follow`: no less than its vCPUs request; `none`: what else decides."""
+    source: str
+    """Source of the setting: `rule PATTERN`, `metadata` or `default`."""
+
+
 class Rights(Document):
     """The effective bounds and rights of a domain."""
 
@@ -109,3 +119,5 @@ class Rights(Document):
     while it runs."""
     epp: PreferenceRight
     """Energy preference of the clock groups that its vCPUs are pinned into."""
+    emulator: ThreadRight
+    """Whether the clock groups of its emulator and I/O threads follow its vCPUs."""

@@ -152,6 +152,9 @@ class DefineDomain(NamedTuple):
     vcpus: tuple[VCpuDefinition, ...] = ()
     rows: tuple[int, ...] = ()
     """One per vCPU, in the same order."""
+    following: tuple[int, ...] = ()
+    """Clock groups of its emulator and I/O threads, which are granted no less than its
+    vCPUs request."""
 
 
 class SetPolicyVote(NamedTuple):

@@ -94,6 +94,17 @@ class ClockGroups:
         """Return the clocks of the groups that a vCPU votes in."""
         return tuple(self.clocks[group.number] for group in vcpu.groups)
 
+    def review_following(self, domain: Domain) -> None:
+        """Review the groups that follow a domain's vCPUs."""
+        for group in domain.followed_by:
+            self.review(self.clocks[group.number])
+
+    def _review_all(self, vcpu: VCpu) -> None:
+        """Review all groups that depend on the votes of a vCPU."""
+        for clock in self.clocks_of(vcpu):
+            self.review(clock)
+        self.review_following(vcpu.domain)
+
     def request(
         self, vcpu: VCpu, unit: int, number: int
     ) -> Clock | CoreClocks | Refusal:
@@ -103,13 +114,17 @@ class ClockGroups:
             The clock whose review decides the answer, or that has yet to be taken; or
             why the request is refused.
         """
-        return self._request(vcpu, unit, number)
+        outcome = self._request(vcpu, unit, number)
+        # Afterwards: no answer waits for these.
+        self.review_following(vcpu.domain)
+        return outcome
 
     def on_connect(self, vcpu: VCpu, number: int) -> None:
         """Give a guest that has just opened its port the highest step."""
         vcpu.has_turbo_right = True  # may have been switched off by an earlier program
         vcpu.update_window()
         outcome = self._request(vcpu, Unit.SCALE_MAX, number, is_connect_vote=True)
+        self.review_following(vcpu.domain)
         if isinstance(outcome, Refusal):
             return
         for clock in self.clocks_of(vcpu):
@@ -162,8 +177,7 @@ class ClockGroups:
         """End the vote of a vCPU's guest."""
         vcpu.withdraw()
         self.store_vote(vcpu)
-        for clock in self.clocks_of(vcpu):
-            self.review(clock)
+        self._review_all(vcpu)
 
     def withdraw_all(self, domain: Domain, number: int | None) -> None:
         """End the guest's votes from one channel; None: from all channels."""
@@ -176,8 +190,7 @@ class ClockGroups:
         before_khz = vcpu.policy_khz
         vcpu.set_policy_vote(khz)
         if vcpu.policy_khz != before_khz:
-            for clock in self.clocks_of(vcpu):
-                self.review(clock)
+            self._review_all(vcpu)
 
     def store_vote(self, vcpu: VCpu) -> None:
         """Write the vote of a vCPU's guest into the shared table."""
@@ -243,8 +256,7 @@ class ClockGroups:
         group = clock.group
         if clock.stage is Stage.TAKEN:
             self.write_target(clock)
-        elif group.has_policy_votes() and group.override_khz is None:
-            # Unlike a guest, a policy does not repeat its request.
+        elif group.has_unrepeated_votes() and group.override_khz is None:
             self._request_take(clock)
         elif group.override_khz is not None or group.has_votes():
             # Main takes such a group without being asked: the override, or votes of an

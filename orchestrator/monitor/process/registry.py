@@ -114,6 +114,8 @@ class Registry:
         group.override_khz = message.override_khz
         group.update_windows()
         self._groups.review(clock)
+        for domain in {vcpu.domain for vcpu in group.members}:
+            self._groups.review_following(domain)
         if is_released and clock in self._groups.deadlines:
             # An operator who releases a group without votes wants it back now.
             self._groups.deadlines[clock] = 0
@@ -182,6 +184,9 @@ class Registry:
             self._unplug(domain.vcpus.pop(number))
         for defined, row in zip(message.vcpus, message.rows, strict=True):
             self._define_vcpu(domain, defined, row)
+        known = self._groups.clocks
+        following = (known[n].group for n in message.following if n in known)
+        domain.let_follow(tuple(following))
         self._review(touched | _groups(domain))
 
     def _define_vcpu(self, domain: Domain, defined: VCpuDefinition, row: int) -> None:
@@ -231,6 +236,7 @@ class Registry:
             touched = _groups(domain)
             for vcpu in domain.vcpus.values():
                 self._unplug(vcpu)
+            domain.let_follow(())
             self._review(touched)
         self._table.clear(map(channel_at, message.channel_rows), CHANNEL_WORDS)
         # Garbage collection is disabled, and domain and vCPUs form a cycle.
@@ -359,7 +365,9 @@ def _use_lock(fds: tuple[int, ...]) -> None:
 
 
 def _groups(domain: Domain) -> set[Group]:
-    return {group for vcpu in domain.vcpus.values() for group in vcpu.groups}
+    """Return the groups that depend on a domain."""
+    placed = {group for vcpu in domain.vcpus.values() for group in vcpu.groups}
+    return placed | {*domain.followed_by}
 
 
 def _close_all(fds: tuple[int, ...]) -> None:
