@@ -49,6 +49,8 @@ class Part(NamedTuple):
     """Name of the file for what they cover."""
     workers: tuple[str, ...]
     """Options of pytest for running them side by side."""
+    niceness: int = 0
+    """How much of the CPU they leave to the other parts; see nice(1)."""
 
 
 PURE = Part(
@@ -56,7 +58,8 @@ PURE = Part(
 )
 # In one process: they share a libvirtd.
 GUESTS = Part("tests with guests", "rig and not lab", "rig", ())
-LABS = Part("tests in labs", "lab", "lab", ("-n", "2", "--dist", "worksteal"))
+# The four emulated CPUs of a lab are always busy: they would starve the others.
+LABS = Part("tests in labs", "lab", "lab", ("-n", "2", "--dist", "worksteal"), 10)
 PARTS = (PURE, GUESTS, LABS)
 
 
@@ -121,7 +124,7 @@ def _start(
     # Not COVERAGE_FILE, which tests that measure something themselves would inherit.
     environment = {"VMPOWER_COVERAGE_FILE": _coverage_file(part, directory)}
     arguments = ("-m", part.marker, *part.workers, *coverage)
-    return _pytest(arguments, environment, output)
+    return _pytest(arguments, environment, output, part.niceness)
 
 
 @contextlib.contextmanager
@@ -129,6 +132,7 @@ def _pytest(
     arguments: Sequence[str],
     environment: Mapping[str, str] | None = None,
     output: int | None = None,
+    niceness: int = 0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start pytest; it has ended afterwards.
 
@@ -136,9 +140,10 @@ def _pytest(
         arguments: its arguments.
         environment: variables, in addition to those of this process.
         output: a descriptor for what it prints; None: the output of this process.
+        niceness: added to that of this process.
     """
     run = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments],
+        ["nice", "-n", str(niceness), sys.executable, "-m", "pytest", *arguments],
         env={**os.environ, **(environment or {})},
         stdout=output,
         stderr=output,
