@@ -204,3 +204,7 @@ def test_a_group_that_the_kernel_does_not_take_back_is_not_called_given_back() -
     assert c.ConfirmRelease(0) not in decided
     assert stage(host) is GroupStage.FAILED
     assert "EBUSY" in host.reports[-1].text
+
+
+def test_a_replaced_driver_makes_main_read_the_cpus_again() -> None:
+    assert SimulatedHost().tell(e.DriverReplaced(0)) == [a.ReadTopology()]
