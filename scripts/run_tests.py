@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the tests: what `make test` does.
 
-Without arguments: all of them, in three parts side by side, because tests with guests
-(marked ``rig`` or ``lab``) mostly wait for these. The output of the other tests is
-shown first, then that of tests with guests and in labs, which is also in
-``.cache/rig.log`` and ``.cache/lab.log`` as it arises. Coverage of all together is
-compared with its limits.
+Without arguments: all of them. Tests with guests (marked ``rig``) run beside those
+without, because they mostly wait for these; their output is shown second, and is in
+``.cache/rig.log`` as it arises. Tests in labs (marked ``lab``) follow. Coverage of all
+together is compared with its limits.
 
 With arguments: pytest with these arguments, without coverage.
 
@@ -49,8 +48,6 @@ class Part(NamedTuple):
     """Name of the file for what they cover."""
     workers: tuple[str, ...]
     """Options of pytest for running them side by side."""
-    niceness: int = 0
-    """How much of the CPU they leave to the other parts; see nice(1)."""
 
 
 PURE = Part(
@@ -58,8 +55,7 @@ PURE = Part(
 )
 # In one process: they share a libvirtd.
 GUESTS = Part("tests with guests", "rig and not lab", "rig", ())
-# The four emulated CPUs of a lab are always busy: they would starve the others.
-LABS = Part("tests in labs", "lab", "lab", ("-n", "2", "--dist", "worksteal"), 10)
+LABS = Part("tests in labs", "lab", "lab", ("-n", "2", "--dist", "worksteal"))
 PARTS = (PURE, GUESTS, LABS)
 
 
@@ -75,26 +71,30 @@ def main(arguments: Sequence[str]) -> int:
         if rest:
             with _pytest(rest) as run:
                 return run.wait()
-        return run_side_by_side() or combine_coverage() or pure_coverage.main()
+        return run_parts() or combine_coverage() or pure_coverage.main()
 
 
-def run_side_by_side(directory: Path = CACHE) -> int:
-    """Run all parts at once, show one after the other, return the exit status.
+def run_parts(directory: Path = CACHE) -> int:
+    """Run all parts, show one after the other, return the exit status.
+
+    Labs run when the others have ended: their emulated CPUs are always busy, so that
+    neither would have enough time.
 
     Args:
-        directory: where coverage and the output of all parts but the first are kept.
+        directory: where coverage and the output of the tests with guests are kept.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        logs = {part: directory / f"{part.file}.log" for part in PARTS[1:]}
-        runs: dict[Part, subprocess.Popen[bytes]] = {}
-        for part in PARTS:
-            log = logs.get(part)
-            output = stack.enter_context(log.open("wb")).fileno() if log else None
-            runs[part] = stack.enter_context(_start(part, directory, output))
-        runs[PURE].wait()
-        for part, log in logs.items():
-            _show(log, runs[part])
+    log = directory / "rig.log"
+    with (
+        log.open("wb") as output,
+        _start(GUESTS, directory, output.fileno()) as guests,
+        _start(PURE, directory) as pure,
+    ):
+        pure.wait()
+        _show(log, guests)
+    with _start(LABS, directory) as labs:
+        labs.wait()
+    runs = {PURE: pure, GUESTS: guests, LABS: labs}
     for part, run in runs.items():
         end = f"failed with status {run.returncode}" if run.returncode else "passed"
         print(f"{part.name}: {end}", flush=True)  # noqa: T201 - this is a command
@@ -124,7 +124,7 @@ def _start(
     # Not COVERAGE_FILE, which tests that measure something themselves would inherit.
     environment = {"VMPOWER_COVERAGE_FILE": _coverage_file(part, directory)}
     arguments = ("-m", part.marker, *part.workers, *coverage)
-    return _pytest(arguments, environment, output, part.niceness)
+    return _pytest(arguments, environment, output)
 
 
 @contextlib.contextmanager
@@ -132,7 +132,6 @@ def _pytest(
     arguments: Sequence[str],
     environment: Mapping[str, str] | None = None,
     output: int | None = None,
-    niceness: int = 0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start pytest; it has ended afterwards.
 
@@ -140,10 +139,9 @@ def _pytest(
         arguments: its arguments.
         environment: variables, in addition to those of this process.
         output: a descriptor for what it prints; None: the output of this process.
-        niceness: added to that of this process.
     """
     run = subprocess.Popen(
-        ["nice", "-n", str(niceness), sys.executable, "-m", "pytest", *arguments],
+        [sys.executable, "-m", "pytest", *arguments],
         env={**os.environ, **(environment or {})},
         stdout=output,
         stderr=output,

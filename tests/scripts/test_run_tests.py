@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.busy_loops import busy_loops
-from scripts.run_tests import BUSY_LOOPS, combine_coverage, run_side_by_side
+from scripts.run_tests import BUSY_LOOPS, combine_coverage, run_parts
 from tests.reliability.programs import is_running, wait_for_end
 
 pytestmark = pytest.mark.slow
@@ -92,7 +92,7 @@ def run(tmp_path: Path, pure: int, rig: int) -> int:
     (tmp_path / "test_pure.py").write_text(PURE.format(pure))
     (tmp_path / "test_rig.py").write_text(RIG.format(rig))
     (tmp_path / "test_lab.py").write_text(LAB)
-    return run_side_by_side(tmp_path)
+    return run_parts(tmp_path)
 
 
 def test_both_run_at_once_and_what_they_cover_is_combined(
