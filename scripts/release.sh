@@ -117,8 +117,8 @@ run_make() {
 
 main() {
     [[ $# -eq 2 ]] || fail "usage: scripts/release.sh RELEASE TARGET"
-    [[ $(id -u) -eq 0 ]] || fail "root privileges are needed: run this as root"
-    command -v git >/dev/null || fail "git not found: install git"
+    [[ $(id -u) -eq 0 ]] || fail_unavailable "root privileges are needed: run this as root"
+    command -v git >/dev/null || fail_unavailable "git not found: install git"
     local release=$1 target=$2 directory root
     directory=${VMPOWER_CACHE:-.cache}/releases
     mkdir -p "$directory"
