@@ -61,6 +61,11 @@ class Rights:
         return self.resolved["mode"]
 
     @property
+    def is_enforced(self) -> bool:
+        """Whether its mode is `enforce`; otherwise it is only observed."""
+        return self.mode.value is Mode.ENFORCE
+
+    @property
     def policies(self) -> Resolved[str | None]:
         """Policies for its vCPUs, in one line; None: none are given."""
         return self.resolved["policies"]
@@ -121,7 +126,7 @@ def resolve_rights(config: Config, spec: DomainSpec) -> Rights:
 
 def is_limited(rights: Rights) -> bool:
     """Whether a domain may not have every frequency that the host permits."""
-    if rights.mode.value is Mode.OBSERVE:
+    if not rights.is_enforced:
         return False
     lacks_turbo = not rights.turbo.value and rights.turbo.source != HOST
     return lacks_turbo or rights.limits != NO_LIMITS

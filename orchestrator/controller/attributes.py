@@ -18,6 +18,7 @@ from orchestrator.power.attribute_kinds import (
     BOOST,
     ENERGY_PREFERENCE,
     IDLE_LATENCY,
+    KINDS,
     NO_TURBO,
     UNCORE_MAX,
     UNCORE_MIN,
@@ -44,8 +45,7 @@ _MOST_PERFORMANCE = 0
 def hold_for_host(inventory: Inventory) -> list[Action]:
     """Change what the host's configuration wants, where that has changed."""
     wanted = dict(_wanted_by_host(inventory.config))
-    keys = {kind.every for kind in _HOST_KINDS}
-    return _hold(inventory, {key: wanted.get(key) for key in keys})
+    return _hold(inventory, {kind.every: wanted.get(kind.every) for kind in KINDS})
 
 
 def hold_for_domain(
@@ -135,16 +135,6 @@ def _hold(inventory: Inventory, wanted: Mapping[str, str | None]) -> list[Action
     return [HoldAttributes(changes)] if changes else []
 
 
-_HOST_KINDS = (
-    IDLE_LATENCY,
-    ENERGY_PREFERENCE,
-    UNCORE_MIN,
-    UNCORE_MAX,
-    BOOST,
-    NO_TURBO,
-)
-
-
 def _wanted_by_host(config: Config) -> Iterator[tuple[str, str]]:
     if config.mode is Mode.OBSERVE:
         return
@@ -166,8 +156,7 @@ def _wanted_by_domain(
     inventory: Inventory, record: DomainRecord
 ) -> Iterator[tuple[str, str]]:
     rights = record.rights(inventory.config)
-    is_observed = rights.mode.value is Mode.OBSERVE
-    if is_observed or not record.spec.state.is_executing:
+    if not rights.is_enforced or not record.spec.state.is_executing:
         return
     if (latency_us := rights["idle_latency_us"].value) is not None:
         for pcpu in pinned_cpus(inventory, record):

@@ -30,7 +30,6 @@ from orchestrator.monitor.link.commands import (
     VCpuDefinition,
 )
 from orchestrator.values.domain import DomainState
-from orchestrator.values.domain_settings import Mode
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ def _definition(inventory: Inventory, record: DomainRecord) -> DefineDomain:
     return DefineDomain(
         uuid=record.spec.uuid,
         is_executing=record.spec.state.is_executing,
-        is_enforced=rights.mode.value is Mode.ENFORCE,
+        is_enforced=rights.is_enforced,
         permissions=rights.permissions,
         generation=rights.generation.value,
         vcpus=tuple(

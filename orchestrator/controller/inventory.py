@@ -496,10 +496,9 @@ class Inventory:
 
     def _place_threads(self, record: DomainRecord) -> tuple[FollowingThread, ...]:
         rights = record.rights(self.config)
-        is_enforced = rights.mode.value is Mode.ENFORCE
-        if rights["emulator"].value is not ThreadFrequency.FOLLOW or not is_enforced:
+        if rights["emulator"].value is not ThreadFrequency.FOLLOW:
             return ()
-        if not record.spec.state.is_active:
+        if not rights.is_enforced or not record.spec.state.is_active:
             return ()
         placed = ((it, *self._assign(it.pinning)) for it in record.spec.threads)
         return tuple(

@@ -24,7 +24,6 @@ from orchestrator.monitor.link.commands import AnswerPolicy
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.guest_request import interpret_request
 from orchestrator.policy.subject import Source, SourceKind
-from orchestrator.values.domain_settings import Mode
 from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def _interpret(inventory: Inventory, event: events.PolicySent) -> PolicyOrder:
     if record is None or not record.spec.state.is_active:
         raise PolicyError("the domain is not running")
     rights = record.rights(inventory.config)
-    if rights.mode.value is not Mode.ENFORCE:
+    if not rights.is_enforced:
         raise PolicyError(f"the domain is in mode 'observe' ({rights.mode.source})")
     if Permission.GUEST_POLICIES not in rights.permissions:
         source = rights[Permission.GUEST_POLICIES].source

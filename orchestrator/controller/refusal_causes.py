@@ -18,7 +18,7 @@ from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.rights import resolve_rights
 from orchestrator.values.cpuset import name_all, name_cpus
 from orchestrator.values.domain import VCpu
-from orchestrator.values.domain_settings import SETTINGS, Mode
+from orchestrator.values.domain_settings import SETTINGS
 from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _is_forbidden(permission: Permission) -> Callable[[_Case], bool]:
 _LASTING: Mapping[Refusal, Callable[[_Case], bool]] = {
     # By default: what the guest sends.
     **dict.fromkeys(Refusal, lambda _case: True),
-    Refusal.OBSERVED: lambda case: case.rights.mode.value is Mode.OBSERVE,
+    Refusal.OBSERVED: lambda case: not case.rights.is_enforced,
     Refusal.DISABLED: lambda case: not case.channel.is_enabled,
     Refusal.NO_VCPU: _is_absent,
     Refusal.FLOATING: _is_floating,

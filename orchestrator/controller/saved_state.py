@@ -197,7 +197,7 @@ def _take_groups(
     inventory: Inventory, record: DomainRecord, votes: tuple[SavedVote, ...]
 ) -> list[Action]:
     """Take the clock groups: a guest does not repeat a request that was answered."""
-    if record.rights(inventory.config).mode.value is not Mode.ENFORCE:
+    if not record.rights(inventory.config).is_enforced:
         return []
     actions: list[Action] = []
     for number in sorted({vote.group for vote in votes}):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control import models
 from orchestrator.controller.group_lifecycle import GroupStage
-from orchestrator.values.domain_settings import Mode, ThreadFrequency
+from orchestrator.values.domain_settings import ThreadFrequency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +66,8 @@ def _requested(
 def find_gaps(inventory: Inventory, record: DomainRecord) -> Iterator[str]:
     """Yield which threads of a running domain do not follow, one sentence each."""
     rights = record.rights(inventory.config)
-    is_observed = rights.mode.value is Mode.OBSERVE
     is_following = rights["emulator"].value is ThreadFrequency.FOLLOW
-    if is_observed or not is_following or not record.spec.state.is_active:
+    if not rights.is_enforced or not is_following or not record.spec.state.is_active:
         return
     if not record.spec.threads:
         yield "no emulator or I/O thread follows the vCPUs: none is pinned"

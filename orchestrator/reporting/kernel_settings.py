@@ -20,7 +20,6 @@ from orchestrator.power.attribute_state import Outcome
 from orchestrator.power.idle_states import parse_latency
 from orchestrator.rights import HOST
 from orchestrator.values.cpuset import name_all
-from orchestrator.values.domain_settings import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,8 +78,7 @@ def idle_states_of(
 def find_gaps(inventory: Inventory, record: DomainRecord) -> Iterator[str]:
     """Yield where settings of a running domain do not hold, one sentence each."""
     rights = record.rights(inventory.config)
-    is_observed = rights.mode.value is Mode.OBSERVE
-    if is_observed or not record.spec.state.is_executing:
+    if not rights.is_enforced or not record.spec.state.is_executing:
         return
     latency, preference = rights["idle_latency_us"], rights["epp"]
     placements, online = record.placements.items(), inventory.topology.online

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.limits import NO_LIMITS, Limits, turbo_limit, window_of
 from orchestrator.rights import HOST, resolve_rights
 from orchestrator.values.cpuset import name_all
-from orchestrator.values.domain_settings import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +47,7 @@ def find_gaps(inventory: Inventory, record: DomainRecord) -> Iterator[str]:
     """Yield where limits of a running domain do not hold, one sentence each."""
     rights = resolve_rights(inventory.config, record.spec)
     is_unlimited = rights.limits == NO_LIMITS and rights.turbo.value
-    is_observed = rights.mode.value is Mode.OBSERVE
-    if is_unlimited or is_observed or not record.spec.state.is_active:
+    if is_unlimited or not rights.is_enforced or not record.spec.state.is_active:
         return
     floating, shared = set(), set()
     for vcpu, placement in record.placements.items():
