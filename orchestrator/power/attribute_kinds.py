@@ -25,6 +25,8 @@ from orchestrator.power.idle_states import (
     permitted,
     read_idle_states,
 )
+from orchestrator.power.mechanisms.limits import PERFORMANCE, PREFERENCE
+from orchestrator.power.mechanisms.opening import GOVERNOR
 from orchestrator.power.sysfs import CPU_DIR
 from orchestrator.values.cpuset import name_all
 from orchestrator.values.energy_preference import canonical_preference
@@ -142,7 +144,7 @@ def _performance_governor(tree: CpuTree, path: str, shown: str) -> str:
     (EBUSY) every other one. intel_pstate shows the earlier one again afterwards,
     amd-pstate does not (measured with Linux 6.1, 6.12).
     """
-    is_covered = _read(tree, _beside(path, "scaling_governor")) == "performance"
+    is_covered = _read(tree, _beside(path, GOVERNOR)) == PERFORMANCE
     if shown == "performance" and is_covered:
         return "the governor is performance"
     return ""
@@ -199,7 +201,7 @@ IDLE_LATENCY = AttributeKind(
 ENERGY_PREFERENCE = AttributeKind(
     noun="energy preference",
     scope=Scope.GROUP,
-    every=f"{CPU_DIR}/cpufreq/policy*/energy_performance_preference",
+    every=f"{CPU_DIR}/cpufreq/policy*/{PREFERENCE}",
     canonical=canonical_preference,
     find_cover=_performance_governor,
     find_obstacle=_unavailable_preference,

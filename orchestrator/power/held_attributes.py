@@ -436,18 +436,11 @@ class HeldAttributes:
         return AttributeState(Outcome.REFUSED, change.shown, str(error))
 
     def _write_one(self, change: _Change) -> None:
-        path = change.path
-        fd = self._tree.open(path, writable=True)
-        try:
-            if change.value is None:
-                restore_attribute(fd, change.held.original)
-            else:
-                write_attribute(fd, change.value.encode("ascii"))
-        except OSError as error:
-            full = str(self._tree.root / path)
-            raise SysfsError(full, error.errno or errno.EIO, "write") from error
-        finally:
-            os.close(fd)
+        if change.value is None:
+            self._tree.write(change.path, change.held.original, restore_attribute)
+        else:
+            value = change.value.encode("ascii")
+            self._tree.write(change.path, value, write_attribute)
 
     def _forget(self, path: str) -> None:
         """Forget the original of an attribute."""

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -378,14 +377,7 @@ class HeldLimits:
     def _write_one(self, number: int, change: _Change) -> None:
         write = restore_attribute if change.after is None else write_attribute
         path = policy_path(number, change.name)
-        fd = self._tree.open(path, writable=True)
-        try:
-            write(fd, change.value)
-        except OSError as error:
-            full = str(self._tree.root / path)
-            raise SysfsError(full, error.errno or errno.EIO, "write") from error
-        finally:
-            os.close(fd)
+        self._tree.write(path, change.value, write)
 
     def _settle(self, released: Iterable[tuple[int, _Change]]) -> None:
         """Wait until the kernel shows the originals that were written.

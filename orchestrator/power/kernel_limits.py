@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from orchestrator.limits import NO_LIMITS, Limits
+from orchestrator.power.writer import LimitsWriter
 
-MAX, MIN = ATTRIBUTES = ("scaling_max_freq", "scaling_min_freq")
+MAX, MIN = ATTRIBUTES = LimitsWriter.ATTRIBUTES
 """The attributes of a cpufreq policy that are written, and journalled before."""
 
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError, SysfsError
 from orchestrator.system.ownership import is_own
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain import PCpu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CPU_DIR = "devices/system/cpu"
 """Directory of the CPUs below the root of a tree."""
@@ -88,6 +92,40 @@ class CpuTree:
         except OSError as error:
             path = str(self.root / relative)
             raise SysfsError(path, error.errno or errno.EIO, "read") from error
+
+    def write_fd(
+        self, fd: int, relative: str, value: bytes, write: Callable[[int, bytes], None]
+    ) -> None:
+        """Write a value through an open descriptor; `relative` is for the error.
+
+        Args:
+            fd: of the file.
+            relative: its path.
+            value: what is written.
+            write: how; one of those in `attribute`.
+
+        Raises:
+            SysfsError: the kernel refused.
+        """
+        try:
+            write(fd, value)
+        except OSError as error:
+            path = str(self.root / relative)
+            raise SysfsError(path, error.errno or errno.EIO, "write") from error
+
+    def write(
+        self, relative: str, value: bytes, write: Callable[[int, bytes], None]
+    ) -> None:
+        """Open a file and write a value; see `write_fd`.
+
+        Raises:
+            SysfsError: the file cannot be opened, or the kernel refused.
+        """
+        fd = self.open(relative, writable=True)
+        try:
+            self.write_fd(fd, relative, value, write)
+        finally:
+            os.close(fd)
 
     def read_bytes(self, relative: str) -> bytes:
         """Read all bytes of a file.

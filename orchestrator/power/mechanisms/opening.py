@@ -55,11 +55,7 @@ def probe(tree: CpuTree, fd: int, original: Original) -> None:
     Raises:
         SysfsError: the kernel refused.
     """
-    try:
-        restore_attribute(fd, original.value)
-    except OSError as error:
-        full = str(tree.root / original.path)
-        raise SysfsError(full, error.errno or errno.EIO, "write") from error
+    tree.write_fd(fd, original.path, original.value, restore_attribute)
 
 
 def switch_governor(prepared: PreparedGroup, governor: str, hint: str) -> None:
