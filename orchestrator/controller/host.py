@@ -50,13 +50,13 @@ def on_topology(inventory: Inventory, event: events.TopologyRead) -> list[Action
     actions = _report_unmanaged(old.unmanaged, new.unmanaged)
     for group in new.groups:
         record = inventory.groups.setdefault(group.number, GroupRecord(group))
-        is_replaced = record.group.identity != group.identity
-        if is_replaced or record.stage in (GroupStage.IDLE, GroupStage.FAILED):
+        if record.group.identity != group.identity:
+            record.group = group
+            actions += groups.replace(record)
+        elif record.stage in (GroupStage.IDLE, GroupStage.FAILED):
             record.group = group
         else:
             record.group = dataclasses.replace(record.group, steps=group.steps)
-        if is_replaced:
-            actions += groups.replace(record)
     present = {group.number for group in new.groups}
     # A group that we hold stays known while its CPUs are offline.
     for number in [n for n in inventory.groups if n not in present]:
