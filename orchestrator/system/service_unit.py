@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 UNIT = "vmpowerd.service"
-_DIRECTORIES = (
+UNIT_DIRECTORIES = (
     "/etc/systemd/system",
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
+"""The first one with a unit decides."""
 
 
-def start_command(directories: Iterable[str] = _DIRECTORIES) -> str:
+def start_command(directories: Iterable[str] = UNIT_DIRECTORIES) -> str:
     """Return the command that starts the daemon."""
     return "systemctl start vmpowerd" if has_unit(directories) else "vmpowerd"
 
@@ -47,7 +48,7 @@ def log_advice(*, is_unit: bool) -> str:
     return "see its log, which it writes to standard error"
 
 
-def has_unit(directories: Iterable[str] = _DIRECTORIES) -> bool:
+def has_unit(directories: Iterable[str] = UNIT_DIRECTORIES) -> bool:
     """Return whether systemd has a unit for the daemon."""
     return any(os.path.exists(os.path.join(d, UNIT)) for d in directories)  # noqa: PTH110, PTH118 - pathlib takes 10 ms to import
 

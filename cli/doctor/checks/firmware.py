@@ -80,12 +80,12 @@ def _limited(
     cpus: Cpus, limit: Callable[[CpufreqPolicy, ClockGroup], int | None]
 ) -> list[tuple[int, set[int]]]:
     """Group CPUs that the firmware limits, by the limit."""
-    found: dict[int, set[int]] = {}
-    for policy in cpus.policies:
+
+    def khz_of(policy: CpufreqPolicy) -> int | None:
         group = cpus.topology.group(policy.number)
-        if group is not None and (khz := limit(policy, group)):
-            found.setdefault(khz, set()).update(policy.pcpus)
-    return sorted(found.items())
+        return None if group is None else limit(policy, group)
+
+    return cpus.by_frequency(khz_of)
 
 
 def _bios_limit(policy: CpufreqPolicy, group: ClockGroup) -> int | None:

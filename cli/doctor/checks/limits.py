@@ -89,14 +89,15 @@ def clock_ceiling_lowered(cpus: Cpus) -> Iterator[Finding]:
 
 def _restricted(
     cpus: Cpus, limits: Callable[[Cpus, CpufreqPolicy], _Limits]
-) -> Iterator[tuple[int, set[int]]]:
+) -> list[tuple[int, set[int]]]:
     """Group CPUs whose limit is neither the hardware's nor known, by it."""
-    found: dict[int, set[int]] = {}
-    for policy in cpus.policies:
+
+    def khz_of(policy: CpufreqPolicy) -> int | None:
         allowed, hardware, known = limits(cpus, policy)
-        if allowed and hardware and allowed != hardware and allowed not in known:
-            found.setdefault(allowed, set()).update(policy.pcpus)
-    yield from sorted(found.items())
+        is_known = not hardware or allowed == hardware or allowed in known
+        return None if is_known else allowed
+
+    return cpus.by_frequency(khz_of)
 
 
 @check(Cpus)

@@ -52,7 +52,7 @@ def tuned_sets_clocks(power_managers: PowerManagers) -> Iterator[Finding]:
         for key, value in power_managers.tuned_cpu.items()
         if key in _SETTING or is_attribute(key)
     ]
-    is_running = any(manager.name == TUNED for manager in power_managers.running)
+    is_running = bool(power_managers.running_as(TUNED))
     if options and (is_running or power_managers.is_tuned_enabled):
         devices = power_managers.tuned_cpu.get("devices")
         where = f"CPUs {devices}" if devices else "all CPUs"
@@ -81,27 +81,25 @@ def power_manager_runs(power_managers: PowerManagers) -> Iterator[Finding]:
 @check(PowerManagers)
 def tuned_profile_switched(power_managers: PowerManagers) -> Iterator[Finding]:
     """tuned-ppd switches TuneD's profile for desktops and other programs."""
-    for manager in power_managers.running:
-        if manager.name == TUNED_PPD:
-            yield warning(
-                manager.name,
-                f"running as process {manager.pid}: clients of power-profiles-daemon"
-                " switch TuneD's profile through it, which sets governors again",
-                f"systemctl disable --now {manager.unit}, or name profiles that set no"
-                " governors in /etc/tuned/ppd.conf",
-            )
+    for manager in power_managers.running_as(TUNED_PPD):
+        yield warning(
+            manager.name,
+            f"running as process {manager.pid}: clients of power-profiles-daemon"
+            " switch TuneD's profile through it, which sets governors again",
+            f"systemctl disable --now {manager.unit}, or name profiles that set no"
+            " governors in /etc/tuned/ppd.conf",
+        )
 
 
 @check(PowerManagers)
 def thermal_daemon_runs(power_managers: PowerManagers) -> Iterator[Finding]:
     """Hot CPUs are slowed down by thermald."""
-    for manager in power_managers.running:
-        if manager.name == THERMALD:
-            yield info(
-                manager.name,
-                f"running as process {manager.pid}: it limits the frequencies of hot"
-                " CPUs, also of those that vmpowerd has taken",
-            )
+    for manager in power_managers.running_as(THERMALD):
+        yield info(
+            manager.name,
+            f"running as process {manager.pid}: it limits the frequencies of hot"
+            " CPUs, also of those that vmpowerd has taken",
+        )
 
 
 @check(Jobs)

@@ -16,7 +16,7 @@ from orchestrator.power.sysfs import CPU_DIR, CpuTree, policy_path
 from orchestrator.power.topology import Topology, read_topology
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cli.doctor.target import Target
     from orchestrator.control import documents
@@ -124,6 +124,20 @@ class Cpus:
         """Return a limit of intel_pstate, in percent of the highest frequency."""
         word = self.switches.get(f"intel_pstate/{end}_perf_pct", "")
         return int(word) if word.isascii() and word.isdigit() else None
+
+    def by_frequency(
+        self, khz_of: Callable[[CpufreqPolicy], int | None]
+    ) -> list[tuple[int, set[int]]]:
+        """Group CPUs by a frequency of their policy, ascending.
+
+        Args:
+            khz_of: returns the frequency; None or 0: the policy is left out.
+        """
+        found: dict[int, set[int]] = {}
+        for policy in self.policies:
+            if khz := khz_of(policy):
+                found.setdefault(khz, set()).update(policy.pcpus)
+        return sorted(found.items())
 
     @property
     def isolated(self) -> frozenset[int]:

@@ -69,6 +69,10 @@ class PowerManagers:
     holder: Holder | None
     """The daemon that controls the CPU tree now."""
 
+    def running_as(self, name: str) -> list[PowerManager]:
+        """Return the running processes of one of them."""
+        return [manager for manager in self.running if manager.name == name]
+
 
 def read_power_managers(target: Target) -> PowerManagers:
     """Search /proc, /etc and /usr/lib."""

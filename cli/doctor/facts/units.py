@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cli.doctor.facts.writes import Line, lines_of
 from cli.doctor.target import read_text
+from orchestrator.system.service_unit import UNIT_DIRECTORIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,14 +21,8 @@ if TYPE_CHECKING:
 
     from cli.doctor.target import Target
 
-_DIRECTORIES = (
-    "etc/systemd/system",
-    "run/systemd/system",
-    "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system",
-    "lib/systemd/system",
-)
-"""The first one with a unit decides."""
+_DIRECTORIES = tuple(directory.lstrip("/") for directory in UNIT_DIRECTORIES)
+"""Below the root that is examined."""
 _STARTERS = (".timer", ".path")
 _SERVICE = ".service"
 _NULL = "/dev/null"
