@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Idle latency, energy preference and others are held, and restored whoever dies."""
+"""Idle latency and others are held, and restored after a crash of any process."""
 
 from __future__ import annotations
 

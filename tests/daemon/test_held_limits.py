@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits hold in the kernel while no guest requests anything, whoever dies."""
+"""Limits hold in the kernel without any request, and are restored after a crash."""
 
 from __future__ import annotations
 

@@ -4,17 +4,30 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SysfsError
 from orchestrator.power.sysfs import CpuTree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
 class Death(BaseException):
     """The process dies here: nothing that follows is done, and nothing is caught."""
+
+
+def dying_sync(last: int) -> Callable[[int], None]:
+    """Return a replacement of fsync that dies when it is called for the given time."""
+    left = itertools.count(last, -1)
+
+    def sync(_fd: int) -> None:
+        if not next(left):
+            raise Death
+
+    return sync
 
 
 class DyingTree(CpuTree):

@@ -53,6 +53,7 @@ from tests.power.failing_trees import (
     Death,
     DyingTree,
     RefusingTree,
+    dying_sync,
 )
 from tests.properties import examples
 from tests.rig.waiting import DEADLINE_S
@@ -585,12 +586,7 @@ def test_a_death_while_journalling_leaves_what_the_next_start_restores(
     tree: CpuTree, journal_path: Path, last: int
 ) -> None:
     before = read_all(tree.root)
-    left = itertools.count(last, -1)
-
-    def sync(_fd: int) -> None:
-        if not next(left):
-            raise Death
-
+    sync = dying_sync(last)
     held = HeldAttributes(tree, AttributeJournal(journal_path, tree, sync=sync))
     died = False
     try:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree, policy_path
 from tests.power.conftest import read_all, rewrite
-from tests.power.failing_trees import Death, DyingTree
+from tests.power.failing_trees import Death, DyingTree, dying_sync
 from tests.properties import examples
 
 if TYPE_CHECKING:
@@ -296,12 +295,7 @@ def test_a_death_while_journalling_leaves_what_the_next_start_restores(
     tree: CpuTree, limits_path: Path, last: int
 ) -> None:
     before = read_all(tree.root)
-    left = itertools.count(last, -1)
-
-    def sync(_fd: int) -> None:
-        if not next(left):
-            raise Death
-
+    sync = dying_sync(last)
     held = HeldLimits(tree, LimitJournal(limits_path, tree, sync=sync))
     died = False
     try:

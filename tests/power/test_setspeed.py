@@ -250,6 +250,13 @@ def test_a_kernel_without_the_governor_has_a_hint(
     assert "modprobe cpufreq_userspace" in caught.value.hint
 
 
+@pytest.fixture
+def amd_tree(tmp_path: Path) -> CpuTree:
+    """One CPU whose driver accepts any frequency."""
+    lay_out(tmp_path / "amd", cpus=1, driver="amd-pstate")
+    return CpuTree(tmp_path / "amd")
+
+
 @pytest.mark.parametrize(
     ("low_khz", "high_khz", "khz"),
     [
@@ -259,10 +266,9 @@ def test_a_kernel_without_the_governor_has_a_hint(
     ],
 )
 def test_what_the_kernel_makes_of_a_granted_frequency_is_no_drift(
-    tmp_path: Path, low_khz: int, high_khz: int, khz: int
+    amd_tree: CpuTree, low_khz: int, high_khz: int, khz: int
 ) -> None:
-    lay_out(tmp_path / "sys", cpus=1, driver="amd-pstate")
-    tree = CpuTree(tmp_path / "sys")
+    tree = amd_tree
     (group,) = read_topology(tree).groups
     with closing(MECHANISM.prepare(tree, group)) as prepared:
         MECHANISM.take(prepared)
@@ -279,10 +285,9 @@ def test_what_the_kernel_makes_of_a_granted_frequency_is_no_drift(
 
 
 def test_between_turbo_and_nominal_every_other_frequency_is_drift(
-    tmp_path: Path,
+    amd_tree: CpuTree,
 ) -> None:
-    lay_out(tmp_path / "sys", cpus=1, driver="amd-pstate")
-    tree = CpuTree(tmp_path / "sys")
+    tree = amd_tree
     (group,) = read_topology(tree).groups
     with closing(MECHANISM.prepare(tree, group)) as prepared:
         MECHANISM.take(prepared)
