@@ -46,8 +46,9 @@ corpus: setup ## try every domain XML below a directory: make corpus DIR=/srv/xm
 lint: setup ## ruff, mypy, import-linter, codespell and vermin
 	@$(PYTHON) -m pytest -q tests/test_linters.py
 
-man: setup ## generate the manual pages in docs/man from the code
+man: setup ## generate docs/man and examples/vmpower.toml from the code
 	@$(PYTHON) -m scripts.manual docs/man
+	@$(PYTHON) -m scripts.manual.commented examples/vmpower.toml
 
 api: setup ## generate the client's side of the API and docs/api.md, docs/json.md
 	@$(PYTHON) -m scripts.api
