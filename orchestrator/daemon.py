@@ -166,7 +166,7 @@ class Daemon:
         self._controller = Controller(self._inventory)
         self._feed = feed = EventFeed()
         self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
-        event_log = EventLog(feed, self._event_archive.append)
+        event_log = EventLog(feed, self._event_archive.append, self._uuid_of)
         self._tree = CpuTree(config.sysfs_root)
         self._tree_lock = CpuTreeLock(self._tree)
         self._held_groups = _held_groups(self._tree, config)
@@ -177,6 +177,7 @@ class Daemon:
             post=self.post,
             budget=config.channels.budget,
         )
+        self._monitor.on_progress = lambda: notify("WATCHDOG=1")
         self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
         domain_calls = CallPool("libvirt", size=DOMAIN_CALLS)
         self._policy_runner = PolicyRunner(
@@ -243,6 +244,10 @@ class Daemon:
     @property
     def _config(self) -> Config:
         return self._inventory.config
+
+    def _uuid_of(self, name: str) -> str:
+        domains = self._inventory.domains.items()
+        return next((uuid for uuid, it in domains if it.spec.name == name), "")
 
     def _vote_by_policy(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
         self._monitor.send(SetPolicyVote(uuid, vcpu, khz or NO_VOTE))
