@@ -124,6 +124,7 @@ class VmpowerGroup(LazyGroup):
         "doctor": "cli.doctor.command",
         "restore": "cli.commands.restore",
         "completion": "cli.completion.command",
+        "tuned-profile": "cli.commands.tuned_profile",
         "simulate": "cli.commands.simulate",
     }
 

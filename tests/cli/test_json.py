@@ -46,6 +46,7 @@ LINES = (
     "template show nfv",
     "events",
     "doctor",
+    "tuned-profile 2-3",
     "restore --sysfs-root cpus",
     "apply messages.json",
 )
