@@ -7,7 +7,8 @@ ARGS ?=
 RELEASE ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-release fuzz corpus lint man api bench guest clean
+.PHONY: help setup demo check test test-release fuzz corpus lint man api bench guest deb test-service \
+	release-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
@@ -58,6 +59,15 @@ bench: setup ## compare vmpowerd with a minimal loop in C
 
 guest: setup ## build dist/vmpower-guest.pyz, one file to copy into a VM
 	@$(PYTHON) scripts/build_guest.py $(ARGS)
+
+deb: ## build dist/*.deb for the release that this machine runs
+	@bash scripts/deb.sh
+
+test-service: setup ## install the packages in booted Debian 12 and 13; needs root
+	@VMPOWER_SERVICE=all $(PYTHON) -m pytest -q tests/packaging $(ARGS)
+
+release-check: setup ## what RELEASE.md demands of a checkout before a release
+	@$(PYTHON) -m scripts.release_check
 
 clean: ## remove everything that was installed or cached in this directory
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \

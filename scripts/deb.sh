@@ -8,13 +8,15 @@
 # for all architectures. On Debian 12, whose libraries are too old, vmpower contains them:
 # wheels are fetched into .cache first, and the build itself needs no network.
 # VMPOWER_DEB_RELEASE=13 builds the package of another release, if that is one without
-# libraries. VMPOWER_DEB_VERSION replaces the version, to test upgrades.
+# libraries; VMPOWER_DEB_VERSION replaces the version, to test upgrades, and
+# VMPOWER_DEB_OUTPUT is another directory than dist/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 umask 022
 
 readonly first_release=13  # whose own libraries suffice
-readonly work=.cache/deb
+readonly wheel_cache=.cache/deb
+readonly output=${VMPOWER_DEB_OUTPUT:-dist}
 
 fail() {
     printf 'deb: %s\n' "$*" >&2
@@ -79,33 +81,36 @@ print(*project["dependencies"], sep="\n")' >"$directory.new/requirements"
 }
 
 main() {
-    local release version sources wheels package
+    local release version sources wheels package work
     command -v dh >/dev/null || fail "debhelper not found: install debhelper and dh-python"
     release=${VMPOWER_DEB_RELEASE:-$(version_of_release)}
     version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' orchestrator/__init__.py)
     version=${VMPOWER_DEB_VERSION:-$version}
-    sources=$work/vmpower-$version
+    mkdir -p "$wheel_cache" "$output"
+    # The directory's name must not matter: a build beside another one has its own.
+    work=$(mktemp -d "$wheel_cache/build-XXXXXX")
+    # shellcheck disable=SC2064  # its name now
+    trap "rm -rf '$work'" EXIT
+    sources=$work/vmpower
     SOURCE_DATE_EPOCH=$(source_date)
     export SOURCE_DATE_EPOCH DEB_BUILD_OPTIONS=noautodbgsym
     unset VMPOWER_WHEELS
     copy_sources "$sources"
     if [[ $release -lt $first_release ]]; then
         version+="~deb$release"
-        wheels=$(realpath -m "$work")/wheels-$(sha256sum pyproject.toml | cut -c 1-12)
+        wheels=$(realpath "$wheel_cache")/wheels-$(sha256sum pyproject.toml | cut -c 1-12)
         fetch_wheels "$wheels"
         export VMPOWER_WHEELS=$wheels
         # The first package is vmpower; it contains compiled libraries.
         sed -i '0,/^Architecture: all/s//Architecture: any/' "$sources/debian/control"
     fi
     write_changelog "$version" "$sources/debian/changelog"
-    rm -f "$work"/*.deb
     # -d: Build-Depends are those of the archive's builds; fetch_wheels has its own pip.
     (cd "$sources" && dpkg-buildpackage -b -us -uc -d >../build.log 2>&1) ||
-        { tail -n 30 "$work/build.log" >&2; fail "the build failed, see $work/build.log"; }
-    mkdir -p dist
+        { tail -n 50 "$work/build.log" >&2; fail "the build failed"; }
     for package in "$work"/*.deb; do
-        mv "$package" dist/
-        printf 'dist/%s\n' "$(basename "$package")"
+        mv "$package" "$output/"
+        printf '%s\n' "$output/$(basename "$package")"
     done
 }
 
