@@ -26,6 +26,8 @@ from orchestrator.values.domain import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from orchestrator.values.p_states import PStates
+
 _STATES: Mapping[int, DomainState] = {
     libvirt.VIR_DOMAIN_NOSTATE: DomainState.NOSTATE,
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
@@ -101,7 +103,7 @@ def read_domain_spec(
             VCpuSpec(vcpu=vcpu, pinning=pinning.get(vcpu, frozenset()))
             for vcpu in parsed.vcpus
         ),
-        channels=tuple(map(_identify_socket, parsed.channels))
+        channels=tuple(map(_identify_channel, parsed.channels))
         if is_running
         else parsed.channels,
         live=_channels_of(parsed) if is_running else None,
@@ -113,23 +115,37 @@ def read_domain_spec(
         interfaces=parsed.interfaces,
         settings=parsed.settings,
         guest_policies=parsed.guest_policies if is_running else (),
+        p_states=_identify_p_states(parsed.p_states) if is_running else parsed.p_states,
         problems=parsed.problems,
     )
 
 
-def _identify_socket(channel: ChannelSpec) -> ChannelSpec:
-    """Add what distinguishes a channel's socket from those of earlier runs.
+def _identify_channel(channel: ChannelSpec) -> ChannelSpec:
+    return replace(channel, socket=_identify_socket(channel.path))
+
+
+def _identify_p_states(p_states: PStates | None) -> PStates | None:
+    if p_states is None:
+        return None
+    endpoints = (
+        each._replace(socket=_identify_socket(each.path)) for each in p_states.endpoints
+    )
+    return p_states._replace(endpoints=tuple(endpoints))
+
+
+def _identify_socket(path: str | None) -> str | None:
+    """Return what distinguishes a socket from those of earlier runs; None: none yet.
 
     Nothing changes the modification time of a socket after bind(): not a connection,
     nor a change of its owner, mode or label.
     """
-    if channel.path is None:
-        return channel
+    if path is None:
+        return None
     try:
-        found = os.lstat(channel.path)
+        found = os.lstat(path)
     except (OSError, ValueError):  # not there yet, or not a path
-        return channel
-    return replace(channel, socket=f"{found.st_ino}:{found.st_mtime_ns}")
+        return None
+    return f"{found.st_ino}:{found.st_mtime_ns}"
 
 
 def _read_definition(

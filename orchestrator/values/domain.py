@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
     from orchestrator.values.domain_settings import DomainSettings
+    from orchestrator.values.p_states import PStates
 
 DomainId = NewType("DomainId", str)
 """A libvirt UUID in canonical text form."""
@@ -151,6 +152,8 @@ class DomainSpec:
     """The settings in its metadata; None: there are none."""
     guest_policies: tuple[GuestPolicy, ...] = ()
     """Those noted in the running domain."""
+    p_states: PStates | None = None
+    """Those that it has booted with, or while it is off, will boot with; None: none."""
     problems: tuple[str, ...] = ()
     """Parts of its XML that were ignored, one sentence each, for people."""
 
