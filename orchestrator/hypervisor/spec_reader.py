@@ -22,6 +22,7 @@ from orchestrator.values.domain import (
     PCpu,
     VCpuSpec,
 )
+from orchestrator.values.p_state_channels import build_channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -94,6 +95,10 @@ def read_domain_spec(
     parsed, state = _read_consistently(domain, partial(cache.parse, uuid))
     is_running = parsed.run >= 0
     pinning = _read_pinning(domain, parsed.vcpus)
+    channels, p_states = parsed.channels, parsed.p_states
+    if is_running:
+        channels = tuple(map(_identify_channel, channels))
+        p_states = _identify_p_states(p_states)
     return DomainSpec(
         uuid=parsed.uuid,
         name=parsed.name,
@@ -103,9 +108,7 @@ def read_domain_spec(
             VCpuSpec(vcpu=vcpu, pinning=pinning.get(vcpu, frozenset()))
             for vcpu in parsed.vcpus
         ),
-        channels=tuple(map(_identify_channel, parsed.channels))
-        if is_running
-        else parsed.channels,
+        channels=channels + build_channels(p_states),
         live=_channels_of(parsed) if is_running else None,
         definition=_read_definition(domain, cache)
         if is_running
@@ -115,7 +118,7 @@ def read_domain_spec(
         interfaces=parsed.interfaces,
         settings=parsed.settings,
         guest_policies=parsed.guest_policies if is_running else (),
-        p_states=_identify_p_states(parsed.p_states) if is_running else parsed.p_states,
+        p_states=p_states,
         problems=parsed.problems,
     )
 

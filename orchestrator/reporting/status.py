@@ -219,6 +219,10 @@ class StatusBuilder:
             },
             generation=counted.generation,
             generation_given=counted.is_generation_configured,
+            kind=spec.kind,
+            last_request=_wall_time(counted.last_received_ns)
+            if counted.requests and counted.last_received_ns
+            else None,
         )
 
     def cpus_of(self, record: GroupRecord) -> Iterator[models.Cpu]:

@@ -39,10 +39,31 @@ class PStatePort(NamedTuple):
         """Return the byte that requests a step for one of the port's vCPUs."""
         return (vcpu - self.first_vcpu) << self.step_bits | step
 
-    def split(self, byte: int) -> tuple[int, int] | None:
-        """Return the vCPU and the step of a byte; None: a vCPU of no such number."""
+    def split(self, byte: int) -> tuple[int, int]:
+        """Return the vCPU and the step that a byte names, whether they exist or not."""
         number, step = byte >> self.step_bits, byte & (1 << self.step_bits) - 1
-        return (self.first_vcpu + number, step) if number < self.vcpus else None
+        return self.first_vcpu + number, step
+
+
+class PortSteps(NamedTuple):
+    """What the bytes from one port request."""
+
+    port: PStatePort
+    khz: tuple[tuple[int, ...], ...]
+    """For each vCPU of the port the frequencies of its steps, the highest first; empty:
+    the guest's table has none for it."""
+
+    def has_vcpu(self, vcpu: int) -> bool:
+        """Return whether the port is one that a vCPU uses."""
+        return 0 <= vcpu - self.port.first_vcpu < len(self.khz)
+
+    def find_khz(self, byte: int) -> int | None:
+        """Return the frequency that a byte requests; None: no such vCPU or step."""
+        vcpu, step = self.port.split(byte)
+        if not self.has_vcpu(vcpu):
+            return None
+        steps = self.khz[vcpu - self.port.first_vcpu]
+        return steps[step] if step < len(steps) else None
 
 
 class PStateEndpoint(NamedTuple):
@@ -76,25 +97,10 @@ class PStates(NamedTuple):
     endpoints: tuple[PStateEndpoint, ...] = ()
     """Devices of the ports that the domain has; without one, requests are lost."""
 
-    def decode(self, port: PStatePort, byte: int) -> tuple[int, int] | None:
-        """Return what a byte from a port requests.
-
-        Args:
-            port: one of these ports.
-            byte: 0 to 255.
-
-        Returns:
-            The vCPU and its requested frequency in kHz; None: the vCPU has no P-states,
-            or there is no such vCPU or step.
-        """
-        found = port.split(byte)
-        if found is None:
-            return None
-        vcpu, step = found
-        table = self.tables[vcpu] if vcpu < len(self.tables) else None
-        if table is None or step >= len(table.khz):
-            return None
-        return vcpu, table.khz[step]
+    def steps_of(self, port: PStatePort) -> PortSteps:
+        """Return what the bytes from one of these ports request."""
+        tables = self.tables[port.first_vcpu : port.first_vcpu + port.vcpus]
+        return PortSteps(port, tuple(table.khz if table else () for table in tables))
 
 
 def vcpus_per_port(step_bits: int) -> int:

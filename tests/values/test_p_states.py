@@ -23,25 +23,28 @@ P_STATES = PStates(tables=(FAST,) * 15 + (None, SLOW, SLOW), ports=(FIRST, SECON
 @pytest.mark.parametrize(
     ("port", "byte", "expected"),
     [
-        (FIRST, 0x00, (0, 3_000_000)),
-        (FIRST, 0xE2, (14, 1_000_000)),
-        (FIRST, 0xE3, None),  # no such step
-        (FIRST, 0xF0, None),  # a vCPU without P-states
-        (SECOND, 0x01, (16, 800_000)),
-        (SECOND, 0x10, (17, 2_000_000)),
-        (SECOND, 0x20, None),  # no such vCPU
-        (SECOND, 0xFF, None),
+        (FIRST, 0x00, (0, 0, 3_000_000)),
+        (FIRST, 0xE2, (14, 2, 1_000_000)),
+        (FIRST, 0xE3, (14, 3, None)),  # no such step
+        (FIRST, 0xF0, (15, 0, None)),  # a vCPU without P-states
+        (SECOND, 0x01, (16, 1, 800_000)),
+        (SECOND, 0x10, (17, 0, 2_000_000)),
+        (SECOND, 0x20, (18, 0, None)),  # no such vCPU
+        (SECOND, 0xFF, (31, 15, None)),
     ],
 )
 def test_a_byte_names_a_vcpu_and_a_step(
-    port: PStatePort, byte: int, expected: tuple[int, int] | None
+    port: PStatePort, byte: int, expected: tuple[int, int, int | None]
 ) -> None:
-    assert P_STATES.decode(port, byte) == expected
+    khz = P_STATES.steps_of(port).find_khz(byte)
+    assert (*port.split(byte), khz) == expected
 
 
 def test_a_port_may_name_vcpus_without_a_table() -> None:
     wide = PStatePort(io_base=0x5E0, irq=5, first_vcpu=16, vcpus=16, step_bits=4)
-    assert P_STATES.decode(wide, 0x20) is None
+    steps = P_STATES.steps_of(wide)
+    assert steps.find_khz(0x20) is None
+    assert [vcpu for vcpu in range(40) if steps.has_vcpu(vcpu)] == [16, 17]
 
 
 @pytest.mark.parametrize(("step_bits", "vcpus", "steps"), [(4, 16, 16), (3, 32, 8)])
