@@ -17,6 +17,7 @@ from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.values.cpuset import format_cpulist, parse_cpulist
 from orchestrator.values.frequencies import FrequencyTable
 from orchestrator.values.p_states import (
+    MAX_VCPUS,
     PStateEndpoint,
     PStatePort,
     PStates,
@@ -34,8 +35,6 @@ P_STATES_PREFIX = "vmpower-p-states"
 _TAG = f"{{{P_STATES_URI}}}p-states"
 _PORT = f"{{{P_STATES_URI}}}port"
 _TABLE = f"{{{P_STATES_URI}}}table"
-MAX_VCPUS = 64
-"""vCPUs with P-states in one domain: more do not fit into the bytes of its ports."""
 _STEP_BITS = (3, 4)
 _MAX_IO = 0xFFFF
 _MAX_IRQ = 15

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from orchestrator.values.frequencies import FrequencyTable
 
+MAX_VCPUS = 64
+"""vCPUs with P-states in one domain: more do not fit into the bytes of its ports."""
 _BYTE_BITS = 8
 
 
