@@ -28,6 +28,7 @@ from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import DeviceEventCounter
 from orchestrator.hypervisor.libvirt_errors import translated
 from orchestrator.hypervisor.manual_onboarding import Preview
+from orchestrator.hypervisor.p_state_tables import write_table
 from orchestrator.hypervisor.uri import check_uri
 from orchestrator.values.cpuset import format_cpulist, name_all, name_cpus
 from orchestrator.values.domain import DomainId, PCpu, VCpu
@@ -350,12 +351,20 @@ class OperatorConnection:
                 return None
             raise
 
-    def define(self, xml: str) -> FoundDomain:
+    def define(
+        self, xml: str, made: p_states.PStateDefinition | None = None
+    ) -> FoundDomain:
         """Define a domain, or redefine it.
 
+        Args:
+            xml: of the domain.
+            made: its P-states, whose table is written first; None: it has none.
+
         Raises:
-            HypervisorError: libvirt refused the XML.
+            HypervisorError: libvirt refused the XML, or the table cannot be written.
         """
+        if made is not None:
+            write_table(made.path, made.table)
         with translated():
             return _found(self._connection.defineXML(xml))
 
