@@ -94,6 +94,7 @@ def read_domain_spec(
     parsed, state = _read_consistently(domain, partial(cache.parse, uuid))
     is_running = parsed.run >= 0
     pinning = _read_pinning(domain, parsed.vcpus)
+    defined = _read_definition(domain, cache) if is_running else parsed
     return DomainSpec(
         uuid=parsed.uuid,
         name=parsed.name,
@@ -107,9 +108,8 @@ def read_domain_spec(
         if is_running
         else parsed.channels,
         live=_channels_of(parsed) if is_running else None,
-        definition=_read_definition(domain, cache)
-        if is_running
-        else _channels_of(parsed),
+        definition=None if defined is None else _channels_of(defined),
+        has_next_p_states=defined is not None and defined.p_states is not None,
         is_pinned=parsed.is_pinned,
         threads=parsed.threads,
         interfaces=parsed.interfaces,
@@ -150,13 +150,13 @@ def _identify_socket(path: str | None) -> str | None:
 
 def _read_definition(
     domain: libvirt.virDomain, cache: ParsedXmlCache
-) -> DomainChannels | None:
+) -> ParsedDomain | None:
     """Read the definition of a running domain, if it has one."""
     if not domain.isPersistent():
         return None
     xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     uuid = DomainId(domain.UUIDString())
-    return _channels_of(cache.parse(uuid, xml, is_definition=True))
+    return cache.parse(uuid, xml, is_definition=True)
 
 
 def _channels_of(parsed: ParsedDomain) -> DomainChannels:
