@@ -29,6 +29,7 @@ from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
 from bench.report import render
 from bench.scale import measure_scale
+from bench.scrape import measure_scrapes
 from bench.verification import measure_verification
 from orchestrator.power.simulated_drivers import DEFAULT_DRIVER
 
@@ -53,6 +54,7 @@ NAMES = (
     "verify",
     "start",
     "top",
+    "scrape",
 )
 _WIDTH = 110
 """Columns if the output is not a terminal."""
@@ -74,6 +76,7 @@ class Plan:
     verifications: int
     starts: int
     watch_s: float
+    scrapes: int
 
 
 FULL = Plan(
@@ -86,6 +89,7 @@ FULL = Plan(
     verifications=40,
     starts=20,
     watch_s=60.0,
+    scrapes=50,
 )
 """Five minutes. 30 s of idling contain exactly one resync with libvirt."""
 QUICK = Plan(
@@ -98,6 +102,7 @@ QUICK = Plan(
     verifications=4,
     starts=5,
     watch_s=10.0,
+    scrapes=5,
 )
 """A minute: enough to see that everything works, with figures of the right
 magnitude."""
@@ -192,6 +197,7 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         else None,
         starts_ms=time_starts(plan.starts) if announce("start") else (),
         watching=watch(plan.watch_s) if announce("top") else None,
+        scrape=measure_scrapes(plan.scrapes) if announce("scrape") else None,
     )
 
 

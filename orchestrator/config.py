@@ -37,6 +37,7 @@ from orchestrator.values.energy_preference import (
     EnergyPreference,
     parse_preference,
 )
+from orchestrator.values.listen_address import parse_listen_address
 from orchestrator.values.units import MAX_KHZ, KHz, Microseconds, check_us, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
@@ -269,6 +270,18 @@ class FifoConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Metrics for Prometheus, at an address beside the sockets of the API."""
+
+    listen: str = ""
+    """Where to serve `/metrics` over HTTP: an address and a port, as in
+    "127.0.0.1:9723", or the path of a UNIX socket that every user of the host may
+    connect to; empty: only the API's sockets have it. There is neither TLS nor a
+    password: an address other than the loopback's shows every client the names of all
+    domains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRule(DomainSettings):
     """Limits and rights of the domains that the rule matches.
 
@@ -304,6 +317,7 @@ class Config:
     turbo: TurboConfig = field(default_factory=TurboConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     domain: tuple[DomainRule, ...] = ()
     """If several rules match a domain, the first one that sets an option decides it."""
     policy: tuple[PolicyRule, ...] = ()
@@ -433,6 +447,7 @@ def _find_problems(config: Config) -> list[Problem]:
     ]
     found += _find_uncore_problems(config.uncore)
     found += _find_host_problems(config.host)
+    found += _find_metrics_problems(config.metrics)
     found += [
         Problem(
             f"domain[{index}]",
@@ -487,6 +502,15 @@ def _find_host_problems(host: HostConfig) -> list[Problem]:
         parse_cpulist(host.own_cpus)
     except ConfigError as error:
         return [Problem("host.own_cpus", str(error))]
+    return []
+
+
+def _find_metrics_problems(metrics: MetricsConfig) -> list[Problem]:
+    try:
+        if metrics.listen:
+            parse_listen_address(metrics.listen)
+    except ValueError as error:
+        return [Problem("metrics.listen", str(error))]
     return []
 
 
