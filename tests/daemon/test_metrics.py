@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -89,20 +90,34 @@ def test_what_guests_and_operators_do_is_measured(
         assert daemon.status()["daemon"]["problems"] == []
 
 
-def test_an_address_in_use_is_shown_and_the_guests_are_served(
+def test_an_address_in_use_is_shown_and_tried_again_while_guests_are_served(
     uri: str, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        listen = f"127.0.0.1:{other.getsockname()[1]}"
-        config = f'[metrics]\nlisten = "{listen}"\n'
-        with DaemonProcess(uri, tree.root, config=config) as daemon:
+        port = other.getsockname()[1]
+        config = f'[metrics]\nlisten = "127.0.0.1:{port}"\n'
+        daemon = DaemonProcess(uri, tree.root, config=config, resync_s=1.0)
+        with daemon:
             daemon.wait_for_channel("dpdk-0", 0, "open")
             ends[0].accept()
             assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
             (problem,) = daemon.status()["daemon"]["problems"]
-    assert problem == f"metrics: cannot listen at {listen}: Address already in use"
+            expected = f"metrics: cannot listen at 127.0.0.1:{port}: Address already"
+            assert problem.startswith(expected)
+            other.close()
+            daemon.wait_for(lambda status: not status["daemon"]["problems"])
+            assert value(scrape(port), "enforcing") == 1
+
+
+def test_a_reload_does_not_move_the_address(daemon: DaemonProcess) -> None:
+    text = daemon.config.read_text(encoding="utf-8")
+    changed = f'{text}[metrics]\nlisten = "127.0.0.1:1"\n'
+    daemon.config.write_text(changed, encoding="utf-8")
+    daemon.signal(signal.SIGHUP)
+    refused = "configuration not reloaded: metrics changed"
+    wait_for(lambda: refused in daemon.log_text(), refused)
 
 
 def test_a_scrape_opens_no_file_and_calls_no_libvirt(
