@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.metrics import families
 from orchestrator.metrics.family import Samples
-from orchestrator.values.domain import DomainState
+from orchestrator.values.domain import DomainState, NovaInstance
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _ANSWERS = ("ack", "nack", "dropped", "late", "unanswered")
 _CAUSES = tuple(refusal.word for refusal in Refusal)
 _CONTROLLABLE = "controllable"
+_NO_INSTANCE = NovaInstance("", "")
 _PER_DOMAIN = (
     families.DOMAIN_INFO,
     families.DOMAIN_REQUESTS,
@@ -96,7 +97,9 @@ class _Reading:
         domain = (spec.name, spec.uuid)
         counted = self._snapshot.totals.channels.get(spec.uuid, {})
         mode = "enforce" if record.is_enforced() else "observe"
-        rows[families.DOMAIN_INFO].append(((spec.name, mode, spec.uuid, spec.uuid), 1))
+        nova = spec.nova or _NO_INSTANCE
+        info = (spec.name, mode, *nova, spec.uuid, spec.uuid)
+        rows[families.DOMAIN_INFO].append((info, 1))
         self._add_counts(domain, counted.values())
         self._add_channels(domain, record, counted)
         self._add_vcpus(domain, record)

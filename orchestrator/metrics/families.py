@@ -181,8 +181,9 @@ DOMAINS: Final = Family(
 DOMAIN_INFO: Final = Family(
     name="vmpower_domain_info",
     kind=Kind.INFO,
-    help="A running domain; vm_id is its UUID, as in Kepler's metrics.",
-    labels=("domain", "mode", "uuid", "vm_id"),
+    help="A running domain; vm_id is its UUID, as in Kepler's metrics. Of an instance"
+    " of OpenStack, its name and its project.",
+    labels=("domain", "mode", "nova_instance", "nova_project", "uuid", "vm_id"),
     bound=_PER_DOMAIN,
 )
 DOMAIN_REQUESTS: Final = Family(

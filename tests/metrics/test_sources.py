@@ -24,7 +24,7 @@ from orchestrator.policy.subject import Source as PolicySource
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import parse_policies
 from orchestrator.power.obtained import WANTED_S, ObtainedFrequencies
-from orchestrator.values.domain import DomainState, VCpu
+from orchestrator.values.domain import DomainState, NovaInstance, VCpu
 from orchestrator.values.refusal import Refusal
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain, vcpu
@@ -207,6 +207,18 @@ def test_vcpus_are_counted_by_why_they_are_not_controllable() -> None:
         ("fw", "floating", FW.uuid): 1,
     }
     assert VCpu(2) in host.inventory.domains[FW.uuid].placements
+
+
+def test_an_instance_of_openstack_has_its_name_and_project() -> None:
+    host = Host()
+    assert host.read(families.DOMAIN_INFO) == {
+        ("fw", "enforce", "", "", FW.uuid, FW.uuid): 1
+    }
+    spec = replace(FW, nova=NovaInstance("edge", "telco"))
+    host.simulated.tell(e.DomainDescribed(spec, NOW_NS))
+    assert host.read(families.DOMAIN_INFO) == {
+        ("fw", "enforce", "edge", "telco", FW.uuid, FW.uuid): 1
+    }
 
 
 def test_policies_are_counted_by_source_and_kind() -> None:
