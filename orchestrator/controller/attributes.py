@@ -10,7 +10,7 @@ group with a vCPU that has no preference is given none but `performance`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.config import TurboSwitch
 from orchestrator.controller.actions import HoldAttributes, Report, Severity
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action
     from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
+    from orchestrator.rights import Resolved, Rights
 
 _MOST_PERFORMANCE = 0
 
@@ -159,8 +160,11 @@ def _wanted_by_domain(
     rights = record.rights(inventory.config)
     if not rights.is_enforced or not record.spec.state.is_executing:
         return
+    host, own = _of_host(rights), _of_domain(rights)
+    if host == own == ANY_ATTRIBUTES and not record.policy_attributes:
+        return  # most domains
     wanted = [
-        (placement, _wanted_for_vcpu(inventory, record, placement))
+        (placement, _with_host(host, _with_policies(own, record, placement)))
         for placement in record.placements.values()
     ]
     # A vCPU that is pinned to several clock groups counts, too: a latency does no harm
@@ -200,29 +204,39 @@ def own_attributes(
     inventory: Inventory, record: DomainRecord, placement: Placement
 ) -> CpuAttributes:
     """Return what settings of the domain and policies want for a vCPU together."""
-    by_settings = _by_settings(inventory, record, is_of_host=False)
-    by_policies = record.policy_attributes.get(int(placement.vcpu), ANY_ATTRIBUTES)
-    return strictest((by_settings, by_policies))
+    own = _of_domain(record.rights(inventory.config))
+    return _with_policies(own, record, placement)
 
 
-def _wanted_for_vcpu(
-    inventory: Inventory, record: DomainRecord, placement: Placement
+def _with_policies(
+    own: CpuAttributes, record: DomainRecord, placement: Placement
 ) -> CpuAttributes:
-    own = own_attributes(inventory, record, placement)
-    host = _by_settings(inventory, record, is_of_host=True)
+    by_policies = record.policy_attributes.get(int(placement.vcpu))
+    return own if by_policies is None else strictest((own, by_policies))
+
+
+def _with_host(host: CpuAttributes, own: CpuAttributes) -> CpuAttributes:
     if own.epp is not None:  # the host's is a default
         host = host._replace(epp=None)
-    return strictest((own, host))
+    return strictest((host, own))
 
 
-def _by_settings(
-    inventory: Inventory, record: DomainRecord, *, is_of_host: bool
-) -> CpuAttributes:
-    rights = record.rights(inventory.config)
-    effective = rights["idle_latency_us"], rights["epp"]
+def _of_host(rights: Rights) -> CpuAttributes:
+    """Return what the host's configuration wants for the vCPUs of a domain."""
     return CpuAttributes(
-        *(it.value if (it.source == HOST) is is_of_host else None for it in effective)
+        *(it.value if it.source == HOST else None for it in _of(rights))
     )
+
+
+def _of_domain(rights: Rights) -> CpuAttributes:
+    """Return what settings of a domain want for its vCPUs."""
+    return CpuAttributes(
+        *(None if it.source == HOST else it.value for it in _of(rights))
+    )
+
+
+def _of(rights: Rights) -> tuple[Resolved[Any], Resolved[Any]]:
+    return rights["idle_latency_us"], rights["epp"]
 
 
 def is_pinned(inventory: Inventory, placement: Placement) -> bool:
