@@ -95,7 +95,7 @@ def test_policies_hold_until_they_are_removed_also_over_a_restart(
 
     own = (["0", "20"], ["power", "power"])
     with DaemonProcess(uri, complete.root) as daemon:
-        daemon.wait_for(lambda s: s["domains"][0]["name"] == "dpdk-0")
+        daemon.wait_for(lambda s: [it["name"] for it in s["domains"]] == ["dpdk-0"])
         with ControlClient(daemon.socket) as client:
             client.set_policy("dpdk-0", "epp", "epp=power")
             client.set_policy("dpdk-0", "latency", "latency=20us vcpus=1")
