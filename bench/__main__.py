@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench import bytecode
 from bench.aims import judge
 from bench.arrival import measure_arrivals
 from bench.command import time_starts, watch
@@ -25,10 +26,12 @@ from bench.discovery import discover, measure_idle
 from bench.errors import BenchError
 from bench.figures import Results
 from bench.neighbours import measure_neighbours
+from bench.p_states import OBEYED_CHANNELS, measure_obeyed
 from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
 from bench.report import render
 from bench.scale import measure_scale
+from bench.scrape import measure_scrapes
 from bench.verification import measure_verification
 from orchestrator.power.simulated_drivers import DEFAULT_DRIVER
 
@@ -50,9 +53,11 @@ NAMES = (
     "scale",
     "arrival",
     "idle",
+    "p-states",
     "verify",
     "start",
     "top",
+    "scrape",
 )
 _WIDTH = 110
 """Columns if the output is not a terminal."""
@@ -71,9 +76,13 @@ class Plan:
     """Numbers of domains, measured side by side."""
     arrivals: int
     idle_s: float
+    obeyed: int
+    """Turns of each kind of channel."""
+    silent_s: float
     verifications: int
     starts: int
     watch_s: float
+    scrapes: int
 
 
 FULL = Plan(
@@ -83,9 +92,12 @@ FULL = Plan(
     scales=(100, 1_000),
     arrivals=20,
     idle_s=30.0,
+    obeyed=2_000,
+    silent_s=5.0,
     verifications=40,
     starts=20,
     watch_s=60.0,
+    scrapes=50,
 )
 """Five minutes. 30 s of idling contain exactly one resync with libvirt."""
 QUICK = Plan(
@@ -95,9 +107,12 @@ QUICK = Plan(
     scales=(10, 50),
     arrivals=5,
     idle_s=10.0,
+    obeyed=200,
+    silent_s=1.0,
     verifications=4,
     starts=5,
     watch_s=10.0,
+    scrapes=5,
 )
 """A minute: enough to see that everything works, with figures of the right
 magnitude."""
@@ -187,11 +202,17 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         scales=tuple(map(measure_scale, plan.scales)) if announce("scale") else (),
         arrivals=measure_arrivals(plan.arrivals) if announce("arrival") else (),
         idle=measure_idle(plan.idle_s) if announce("idle") else None,
+        obeyed=tuple(
+            found
+            for channels in OBEYED_CHANNELS * announce("p-states")
+            for found in measure_obeyed(channels, plan.obeyed, plan.silent_s)
+        ),
         verification=measure_verification(plan.verifications)
         if announce("verify")
         else None,
         starts_ms=time_starts(plan.starts) if announce("start") else (),
         watching=watch(plan.watch_s) if announce("top") else None,
+        scrape=measure_scrapes(plan.scrapes) if announce("scrape") else None,
     )
 
 
@@ -256,5 +277,6 @@ def _raise_file_limit() -> None:
 
 
 if __name__ == "__main__":
+    bytecode.provide()
     _raise_file_limit()
     sys.exit(main())

@@ -116,6 +116,21 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Obeyed:
+    """Requests of one kind of channel, until their frequency is in sysfs."""
+
+    kind: str
+    channels: int
+    """Which request at the same time."""
+    p50_us: float
+    p99_us: float
+    cpu_us_per_request: float
+    """Of the monitor process."""
+    idle_cpu_pct: float
+    """Of the monitor process, of one core, while no guest requests anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """One verification of taken clock groups, in CPU time of one thread."""
 
@@ -184,6 +199,20 @@ class Watching:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """Scrapes of the metrics, one after the other."""
+
+    vcpus: int
+    series: int
+    """Lines of values in an answer."""
+    size_bytes: int
+    took_ms: tuple[float, ...]
+    """Of each scrape, from the connection to the last byte."""
+    cpu_ms: tuple[float, ...]
+    """CPU time of the daemon's main process for each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourRun:
     """One run of good channels beside a bad one."""
 
@@ -211,6 +240,7 @@ class Results:
     """Machine, kernel, versions, date: what the figures depend on."""
     comparisons: tuple[Comparison, ...] = ()
     idle: Idle | None = None
+    obeyed: tuple[Obeyed, ...] = ()
     verification: Verification | None = None
     discoveries: tuple[Discovery, ...] = ()
     scales: tuple[Scale, ...] = ()
@@ -221,3 +251,4 @@ class Results:
     starts_ms: tuple[float, ...] = ()
     """Of `vmpower status`, from exec to exit."""
     watching: Watching | None = None
+    scrape: Scrape | None = None

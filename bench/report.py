@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bench.aims import Verdict
-    from bench.figures import Comparison, Exchange, Results, Scale, Verification
+    from bench.figures import (
+        Comparison,
+        Exchange,
+        Obeyed,
+        Results,
+        Scale,
+        Scrape,
+        Verification,
+    )
 
 _MANY_US = 1_000
 _ROWS = (
@@ -48,10 +56,8 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_daemon(results)
     if results.scales:
         yield _render_scales(results.scales)
-    if results.verification:
-        yield _render_verification(results.verification)
-    if results.starts_ms or results.watching:
-        yield _render_command(results)
+    yield from _render_costs(results)
+    yield from _render_clients(results)
     yield _render_verdicts(judge(results))
 
 
@@ -68,6 +74,13 @@ def _render_comparison(comparison: Comparison) -> Table:
         is_new_part = figure == "cpu_us_per_request"
         table.add_row(name, *cells, _ratio(comparison, figure), end_section=is_new_part)
     return table
+
+
+def _render_costs(results: Results) -> Iterator[RenderableType]:
+    if results.obeyed:
+        yield _render_obeyed(results.obeyed)
+    if results.verification:
+        yield _render_verification(results.verification)
 
 
 def _values(exchange: Exchange, figure: str) -> list[float | None]:
@@ -155,6 +168,23 @@ def _render_scales(scales: Sequence[Scale]) -> Table:
     return table
 
 
+def _render_obeyed(obeyed: Sequence[Obeyed]) -> Table:
+    table = _table("from a request to its frequency in sysfs, by kind of channel")
+    table.add_column("")
+    for title in ("p50", "p99", "CPU per request", "idle CPU"):
+        table.add_column(title, justify="right")
+    for one in obeyed:
+        guests = "guest" if one.channels == 1 else "guests at once"
+        table.add_row(
+            f"{one.kind}, {one.channels} {guests}",
+            f"{_number(one.p50_us)} µs",
+            f"{_number(one.p99_us)} µs",
+            f"{_number(one.cpu_us_per_request)} µs",
+            f"{one.idle_cpu_pct:.3f} %",
+        )
+    return table
+
+
 def _render_verification(verification: Verification) -> Table:
     groups, seconds = verification.groups, verification.interval_s
     table = _table(
@@ -169,6 +199,13 @@ def _render_verification(verification: Verification) -> Table:
     ):
         table.add_row(name, f"{microseconds:.0f} µs")
     return table
+
+
+def _render_clients(results: Results) -> Iterator[RenderableType]:
+    if results.starts_ms or results.watching:
+        yield _render_command(results)
+    if results.scrape:
+        yield _render_scrape(results.scrape)
 
 
 def _render_command(results: Results) -> Table:
@@ -186,6 +223,18 @@ def _render_command(results: Results) -> Table:
             table.add_row(
                 f"CPU of {who} in a minute, {watching.vcpus} vCPUs", f"{cpu_s:.2f} s"
             )
+    return table
+
+
+def _render_scrape(scrape: Scrape) -> Table:
+    table = _table(
+        f"a scrape of {scrape.vcpus} vCPUs: {scrape.series} series,"
+        f" {scrape.size_bytes / 1e3:.0f} kB"
+    )
+    table.add_column("")
+    table.add_column("median (quartiles)", justify="right")
+    table.add_row("connection to last byte", _cell(scrape.took_ms, "ms"))
+    table.add_row("CPU of the daemon", _cell(scrape.cpu_ms, "ms"))
     return table
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import grp
 import json
 import re
 import tomllib
@@ -37,6 +38,7 @@ from orchestrator.values.energy_preference import (
     EnergyPreference,
     parse_preference,
 )
+from orchestrator.values.listen_address import parse_listen_address
 from orchestrator.values.units import MAX_KHZ, KHz, Microseconds, check_us, parse_khz
 
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
@@ -49,6 +51,7 @@ _TYPE_NAMES: dict[type, str] = {
     float: "a number",
     str: "text",
 }
+_P_STATE_LATENCY_US = Microseconds(10_000)
 _GOVERNOR = re.compile(r"[a-z_]{1,15}")
 """Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the terminating zero."""
 
@@ -260,12 +263,64 @@ class ChannelsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PStatesConfig:
+    """P-states for guests, which their own cpufreq drivers request."""
+
+    directory: Path = Path("/var/lib/vmpower/acpi")
+    """Directory of the ACPI tables of domains, and of the sockets for their requests.
+    QEMU's user must be able to read it."""
+    latency_us: Microseconds = _P_STATE_LATENCY_US
+    """Time in microseconds that a change of the frequency takes, as guests find it.
+    Linux derives from it how often a guest's governor may request: with 10000,
+    schedutil requests at most 100 times a second for each vCPU. A lower value makes
+    guests react faster, and each request costs the guest an exit to QEMU. It applies to
+    tables that are made afterwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConfig:
+    """The control socket, over which `vmpower` changes settings."""
+
+    group: str = ""
+    """Group whose members may use the control socket, besides root; a name or a number;
+    empty: the group of the daemon's process. It applies from the next start."""
+
+    @property
+    def group_id(self) -> int | None:
+        """The group's number; None: that of the process.
+
+        Raises:
+            ConfigError: no such group.
+        """
+        if not self.group:
+            return None
+        try:
+            if self.group.isdecimal():
+                return grp.getgrgid(int(self.group)).gr_gid
+            return grp.getgrnam(self.group).gr_gid
+        except (KeyError, OverflowError) as error:
+            raise ConfigError(f"no such group: {self.group!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FifoConfig:
     """FIFOs for scripts that were written for DPDK's vm_power_manager."""
 
     directory: Path | None = None
     """Directory with a `fifo<N>` for each CPU; unset: no FIFOs. It must not be writable
     by everyone; this also applies to vm_power_manager's own, /tmp/powermonitor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Metrics for Prometheus, at an address beside the sockets of the API."""
+
+    listen: str = ""
+    """Where to serve `/metrics` over HTTP: an address and a port, as in
+    "127.0.0.1:9723", or the path of a UNIX socket that every user of the host may
+    connect to; empty: only the API's sockets have it. There is neither TLS nor a
+    password: an address other than the loopback's shows every client the names of all
+    domains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,7 +358,10 @@ class Config:
     uncore: UncoreConfig = field(default_factory=UncoreConfig)
     turbo: TurboConfig = field(default_factory=TurboConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
+    p_states: PStatesConfig = field(default_factory=PStatesConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     domain: tuple[DomainRule, ...] = ()
     """If several rules match a domain, the first one that sets an option decides it."""
     policy: tuple[PolicyRule, ...] = ()
@@ -433,6 +491,8 @@ def _find_problems(config: Config) -> list[Problem]:
     ]
     found += _find_uncore_problems(config.uncore)
     found += _find_host_problems(config.host)
+    found += _find_control_problems(config.control)
+    found += _find_metrics_problems(config.metrics)
     found += [
         Problem(
             f"domain[{index}]",
@@ -474,6 +534,9 @@ def _find_problems(config: Config) -> list[Problem]:
         budget = config.channels.budget
         text = f"invalid number {budget}: expected 0 or more"
         found.append(Problem("channels.budget", text))
+    if not config.p_states.directory.is_absolute():
+        text = f"invalid path '{config.p_states.directory}': expected an absolute one"
+        found.append(Problem("p_states.directory", text))
     if not _GOVERNOR.fullmatch(governor := config.power.fallback_governor):
         text = f"invalid governor name {governor!r}"
         found.append(Problem("power.fallback_governor", text))
@@ -487,6 +550,23 @@ def _find_host_problems(host: HostConfig) -> list[Problem]:
         parse_cpulist(host.own_cpus)
     except ConfigError as error:
         return [Problem("host.own_cpus", str(error))]
+    return []
+
+
+def _find_control_problems(control: ControlConfig) -> list[Problem]:
+    try:
+        _ = control.group_id
+    except ConfigError as error:
+        return [Problem("control.group", str(error))]
+    return []
+
+
+def _find_metrics_problems(metrics: MetricsConfig) -> list[Problem]:
+    try:
+        if metrics.listen:
+            parse_listen_address(metrics.listen)
+    except ValueError as error:
+        return [Problem("metrics.listen", str(error))]
     return []
 
 

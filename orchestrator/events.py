@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from orchestrator.config import Config
     from orchestrator.policy.kinds.contract import PolicyKind
-    from orchestrator.policy.subject import Source
+    from orchestrator.policy.subject import PolicyEffect, Source
     from orchestrator.power.attribute_state import AttributeState
     from orchestrator.power.kernel_limits import KernelLimits
     from orchestrator.power.topology import Topology
@@ -181,6 +181,21 @@ class ChannelsAttached:
 
 
 @dataclass(frozen=True, slots=True)
+class PStatesMade:
+    """A domain's definition has the P-states that it should have, or cannot."""
+
+    uuid: DomainId
+    is_changed: bool = False
+    """Whether they were added or changed."""
+    vcpus: tuple[int, ...] = ()
+    """vCPUs that have P-states."""
+    failure: str = ""
+    """Why it has none; empty: it has."""
+    is_final: bool = True
+    """False: libvirt was unreachable, and it may succeed later."""
+
+
+@dataclass(frozen=True, slots=True)
 class PortsAdded:
     """A running domain got ports for further channels, or cannot get them."""
 
@@ -337,10 +352,10 @@ class PolicyEnded:
 
 @dataclass(frozen=True, slots=True)
 class PoliciesChanged:
-    """The set of a domain's vCPUs with policies changed."""
+    """What a domain's policies apply to changed."""
 
     uuid: DomainId
-    vcpus: frozenset[int]
+    effect: PolicyEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,6 +529,7 @@ Event = (
     | RemovalFailed
     | ChannelsAttached
     | PortsAdded
+    | PStatesMade
     | ChannelsDetached
     | OnboardingFailed
     | ChannelConnected

@@ -60,6 +60,7 @@ def test_settings_of_the_kernel_are_read_for_the_host_and_for_domains() -> None:
             "uncore": {"max_khz": "1.8GHz"},
             "turbo": {"switch": "off"},
             "host": {"idle_cpus": "lowest", "own_cpus": "0-1"},
+            "control": {"group": "root"},
             "domain": [
                 {"match": "fw", "emulator": "follow"},
                 {"match": "*", "epp": "power", "idle_latency_us": 0},
@@ -153,6 +154,11 @@ def test_policies_are_read_with_their_lists() -> None:
         ({"run_dir": ""}, "run_dir: invalid path ''"),
         ({"run_dir": "/run/\0"}, "run_dir: invalid path '/run/"),
         ({"bounds": 3}, "bounds: expected a table"),
+        (
+            {"metrics": {"listen": "localhost:9723"}},
+            "metrics.listen: invalid address 'localhost:9723': expected ADDRESS:PORT",
+        ),
+        ({"metrics": {"listen": "0.0.0.0:1"}}, "expected one address of the host"),
         ({"onboard": {"match": "x"}}, "onboard: expected a list"),
         ({"onboard": [{}]}, "onboard[0]: matches every domain: if that is intended"),
         ({"onboard": [{"channels": "9" * 5000}]}, "channels: invalid channel '999"),
@@ -194,6 +200,14 @@ def test_policies_are_read_with_their_lists() -> None:
         (
             {"domain": [{"match": "*", "epp": "fast", "idle_latency_us": 1.5}]},
             "domain[0].epp: invalid energy preference 'fast'",
+        ),
+        (
+            {"control": {"group": "no-such-group"}},
+            "control.group: no such group: 'no-such-group'",
+        ),
+        (
+            {"control": {"group": "99999999999"}},
+            "control.group: no such group: '99999999999'",
         ),
         ({"host": {"own_cpus": "0-"}}, "host.own_cpus: invalid CPU '0-': expected num"),
         (
@@ -313,6 +327,8 @@ def test_a_policy_is_shown_with_its_defaults() -> None:
         "down_after_samples": 7,
         "period_s": 1.0,
         "vcpus": None,
+        "idle_latency_us": None,
+        "epp": None,
     }
     assert (second["busy"], second["zone"], second["vcpus"]) == (["sat"], None, "0")
     again = config_from(shown).policy

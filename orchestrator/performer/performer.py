@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from orchestrator.power.held_groups import HeldGroups
     from orchestrator.power.held_limits import HeldLimits
     from orchestrator.power.kernel_limits import KernelLimits
+    from orchestrator.power.obtained import ObtainedFrequencies
     from orchestrator.reporting.event_log import EventLog
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Performer:
         state_keeper: StateKeeper,
         domain_calls: CallPool,
         event_log: EventLog,
+        obtained: ObtainedFrequencies,
         post: Callable[[events.Event], None],
         connector: ChannelConnector,
     ) -> None:
@@ -127,6 +129,7 @@ class Performer:
             actions.DescribeDomain: self._describe,
             actions.AttachChannels: self._attach,
             actions.AddPorts: self._add_ports,
+            actions.MakePStates: self._make_p_states,
             actions.DetachChannels: self._detach,
             actions.ConnectChannel: connector.connect_later,
             actions.EndPortSession: PortSessions(monitor, policy_runner, post).end,
@@ -150,7 +153,7 @@ class Performer:
             actions.UnpinGroup: self._unpin,
             actions.DropGroup: self._journal,
             actions.VerifyGroups: DriftDetector(
-                held_groups, monitor.grant_of, self._power_calls, post
+                held_groups, monitor.grant_of, self._power_calls, post, obtained
             ).verify,
             **dict.fromkeys(get_args(Decided), monitor.send),
             CloseChannel: self._close_channel,
@@ -223,6 +226,22 @@ class Performer:
 
         work = partial(self._work_onboard, action.uuid, add)
         self._domain_calls.submit(action.uuid, "add ports", work)
+
+    def _make_p_states(self, action: actions.MakePStates) -> None:
+        def make() -> None:
+            try:
+                done = self._hypervisor.make_p_states(action.uuid, action.config)
+            except VmpowerError as error:
+                is_final = not isinstance(error, HypervisorGone)
+                failure = str(error)
+                event = events.PStatesMade(
+                    action.uuid, failure=failure, is_final=is_final
+                )
+            else:
+                event = events.PStatesMade(action.uuid, done.is_changed, done.vcpus)
+            self._post(event)
+
+        self._domain_calls.submit(action.uuid, "make P-states", make)
 
     def _detach(self, action: actions.DetachChannels) -> None:
         def detach() -> events.Event:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ class EventLog:
             uuid_of: returns the UUID of the domain of a name; empty: unknown.
         """
         self._feed = feed
+        self.counts: Counter[str] = Counter()
+        """How many were logged, by kind."""
         self._keep = keep
         self._uuid_of = uuid_of
 
@@ -53,6 +56,7 @@ class EventLog:
         """Log a report and publish it."""
         about = f" domain={report.domain}" if report.domain else ""
         level = _LEVELS[report.severity]
+        self.counts[report.kind] += 1
         fields = {FIELDS: self._journal_fields(report)}
         logger.log(level, "%s: %s%s", report.kind, report.text, about, extra=fields)
         self._keep(self.publish(report))

@@ -36,6 +36,7 @@ _EXAMPLES: dict[str, object] = {
     "max_latency_us": 100,
     "preference": "balance_power",
     "directory": "/run/vmpower/fifo",
+    "listen": "127.0.0.1:9723",
     "match": {"DomainRule": "fw-*", "OnboardRule": "dpdk-*"},
     "turbo": False,
     "mode": "observe",

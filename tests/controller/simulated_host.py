@@ -43,6 +43,7 @@ SLOW = (
     | a.DescribeDomain
     | a.AttachChannels
     | a.AddPorts
+    | a.MakePStates
     | a.DetachChannels
     | a.ConnectChannel
     | a.PrepareGroup
@@ -206,6 +207,8 @@ class SimulatedHost:
                 return self._change_channels(action)
             case a.AddPorts():
                 return self._add_ports(action)
+            case a.MakePStates():
+                return self._make_p_states(action)
             case a.UpdatePolicySubject() | a.ForgetPolicySubject():
                 return self._perform_subject(action)
             case (
@@ -235,7 +238,7 @@ class SimulatedHost:
             else e.PolicyRefused(uuid, source, problem)
             for source, problem in outcomes.items()
         ]
-        return [*told, e.PoliciesChanged(uuid, self.engine.covered(uuid))]
+        return [*told, e.PoliciesChanged(uuid, self.engine.effect(uuid))]
 
     def _perform_policy(
         self,
@@ -252,7 +255,7 @@ class SimulatedHost:
                 ended = [s for s in before if s not in now]
                 return [
                     *(e.PolicyEnded(uuid, source, cause) for source in ended),
-                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                    e.PoliciesChanged(uuid, self.engine.effect(uuid)),
                 ]
             case a.ResumePolicy(uuid, source, order):
                 try:
@@ -262,7 +265,7 @@ class SimulatedHost:
                 kind = order.policy.kind
                 return [
                     e.PolicyInstalled(uuid, source, kind, is_resumed=True),
-                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                    e.PoliciesChanged(uuid, self.engine.effect(uuid)),
                 ]
             case a.InstallPolicy(uuid, number, ticket, order):
                 source = Source(SourceKind.GUEST, channel=number)
@@ -273,7 +276,7 @@ class SimulatedHost:
                     return [e.PolicyRefused(uuid, source, str(error), ticket)]
                 return [
                     e.PolicyInstalled(uuid, source, kind, ticket, is_news=is_news),
-                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                    e.PoliciesChanged(uuid, self.engine.effect(uuid)),
                 ]
 
     def _perform_power(self, action: a.Action) -> list[e.Event]:
@@ -342,6 +345,15 @@ class SimulatedHost:
         self.domains[uuid] = with_sides(spec, live, definition)
         done = e.ChannelsAttached if is_gain else e.ChannelsDetached
         return [done(uuid, action.live, action.config)]
+
+    def _make_p_states(self, action: a.MakePStates) -> list[e.Event]:
+        uuid = action.uuid
+        spec = self.domains.get(uuid)
+        if spec is None or uuid in self.stubborn:
+            return [e.PStatesMade(uuid, failure="no vCPU can have P-states")]
+        is_changed = not spec.has_next_p_states
+        self.domains[uuid] = replace(spec, has_next_p_states=True)
+        return [e.PStatesMade(uuid, is_changed, tuple(it.vcpu for it in spec.vcpus))]
 
     def _add_ports(self, action: a.AddPorts) -> list[e.Event]:
         """Plug in as many controllers as are needed, if libvirt can."""

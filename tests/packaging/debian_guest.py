@@ -40,6 +40,7 @@ _LIBRARIES = {
     "trixie": (
         *("python3-typer", "python3-aiohttp", "python3-pydantic", "python3-rich"),
         *("python3-lxml", "python3-pyroute2", "python3-libvirt", "python3-seccomp"),
+        "python3-prometheus-client",
     ),
     "bookworm": ("python3-seccomp",),
 }

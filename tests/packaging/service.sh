@@ -2,10 +2,11 @@
 # Runs in a booted Debian (debian_guest.py), as root. test_service.py checks what each
 # section prints. The deadline of each wait is far above what an emulated CPU needs.
 exec 2>&1
-export LC_ALL=C.UTF-8 COLUMNS=200 PAGER=cat SYSTEMD_PAGER=cat
+export SYSTEMD_COLORS=0 SYSTEMD_URLIFY=0 LC_ALL=C.UTF-8 COLUMNS=200 PAGER=cat SYSTEMD_PAGER=cat
 cpu=/sys/devices/system/cpu/cpu1/cpufreq
 
-section() { echo "=== $1"; }
+# On a line of its own, whatever the console shows before.
+section() { printf '\n=== %s\n' "$1"; }
 uptime_s() { cut -d . -f 1 /proc/uptime; }
 # Waits for a command to succeed.
 await() {

@@ -124,7 +124,7 @@ def test_two_builds_are_the_same() -> None:
 def test_the_package_depends_on_the_versions_of_the_wheel() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     rules = (ROOT / "packaging/debian/rules").read_text()
-    declared = set(re.findall(r"python3-(\w+) \((>=|<<) ([\d.]+)\)", rules))
+    declared = set(re.findall(r"python3-([\w-]+) \((>=|<<) ([\d.]+)\)", rules))
     expected = {
         (name.removesuffix("-python"), ">=" if sign == ">=" else "<<", version)
         for line in project["dependencies"]

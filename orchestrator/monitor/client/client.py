@@ -52,9 +52,15 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from orchestrator.monitor.client.views import Grant, GuestVote, MonitorSnapshot
+    from orchestrator.monitor.client.views import (
+        Grant,
+        GuestVote,
+        MonitorSnapshot,
+        Totals,
+    )
     from orchestrator.monitor.link.commands import Command, Decided
     from orchestrator.monitor.link.messages import Message
+    from orchestrator.values.p_states import PortSteps
 
 logger = logging.getLogger(__name__)
 
@@ -344,11 +350,23 @@ class Monitor:
         held = len(self._adoptions) + FILES_PER_GROUP * len(self._reserved)
         return _OWN_FILES + held + files <= open_files.limit()
 
-    def adopt(self, uuid: DomainId, number: int, sock: socket.socket) -> None:
+    def adopt(
+        self,
+        uuid: DomainId,
+        number: int,
+        sock: socket.socket,
+        steps: PortSteps | None = None,
+    ) -> None:
         """Hand a connected channel over; main's own descriptor is closed.
 
         If that is not possible (no process, unknown domain), EndpointClosed is posted
         soon.
+
+        Args:
+            uuid: the domain.
+            number: of the channel.
+            sock: its socket.
+            steps: how its bytes are read, if it is a P-state channel.
 
         Raises:
             HandoffError: the monitor may have no more files open.
@@ -367,6 +385,7 @@ class Monitor:
                 row=self._records.channel_row(uuid, number),
                 adoption=self._adopted_total,
                 is_enabled=self._records.is_enabled(uuid, number),
+                steps=steps,
             )
             self._transmit(message, [sock.fileno()])
 
@@ -403,6 +422,10 @@ class Monitor:
     def snapshot(self) -> MonitorSnapshot:
         """Read the shared table: some microseconds per row, without blocking."""
         return self._records.snapshot()
+
+    def totals(self) -> Totals:
+        """Copy what the monitor has counted, from the shared table."""
+        return self._records.totals()
 
     def _transmit(
         self,

@@ -18,7 +18,11 @@ from orchestrator.monitor.link.table import (
     GRANT,
     LAST_RECEIVED,
     LATE,
+    LATENCY_AT,
+    LATENCY_SUM_AT,
     NACKS,
+    P_STATE_VOTE,
+    P_STATE_VOTER,
     REASONS,
     REFUSALS,
     REFUSED_AT,
@@ -77,10 +81,11 @@ def copy_channel(
 
 
 def copy_vcpu(old: memoryview[int], new: memoryview[int], at: int) -> None:
-    """Copy a vCPU's row: the vote of its guest; see `copy_channel`."""
-    vote_khz, word = old[at + VOTE], old[at + VOTER]
-    if vote_khz <= _MAX_KHZ and pack_voter(unpack_voter(word)) == word:
-        new[at + VOTE], new[at + VOTER] = vote_khz, word
+    """Copy a vCPU's row: the votes of its guest; see `copy_channel`."""
+    for vote, voter in ((VOTE, VOTER), (P_STATE_VOTE, P_STATE_VOTER)):
+        vote_khz, word = old[at + vote], old[at + voter]
+        if vote_khz <= _MAX_KHZ and pack_voter(unpack_voter(word)) == word:
+            new[at + vote], new[at + voter] = vote_khz, word
 
 
 def copy_group(
@@ -98,3 +103,9 @@ def copy_group(
         new[at + field] = valid_count(old[at + field])
     if old[at + GRANT] in steps:
         new[at + GRANT] = old[at + GRANT]
+
+
+def copy_latencies(old: memoryview[int], new: memoryview[int]) -> None:
+    """Copy the histogram of latencies; see `copy_channel`."""
+    for index in range(LATENCY_AT, LATENCY_SUM_AT + 1):
+        new[index] = valid_count(old[index])

@@ -41,9 +41,11 @@ class Counters:
     errors: int = 0
     """Malformed or unknown packets."""
     unanswered: int = 0
-    """Requests of a guest whose generation reads no answers."""
+    """Requests of a guest that reads no answers: of an old generation, or P-states."""
     throttled: int = 0
     """How often the guest was not read for a while: its budget was used up."""
+    last_received_ns: int = 0
+    """When (monotonic) the guest last sent anything; 0: never."""
     generation: int | None = None
     """Size of the guest's packets in bytes; None: not known yet."""
     is_generation_configured: bool = False
@@ -72,6 +74,36 @@ class Grant(NamedTuple):
     """None: not known, or the group is not taken."""
     writes: int
     """Frequencies written so far; if it stays the same, so does the frequency."""
+
+
+class ChannelTotals(NamedTuple):
+    """Counters of one channel, as `Counters` has them, without what takes long."""
+
+    acks: int
+    nacks: int
+    dropped: int
+    late: int
+    errors: int
+    unanswered: int
+    throttled: int
+    refused: tuple[int, ...]
+    """Refused requests, in the order of `Refusal`."""
+    generation: int | None
+
+
+class Totals(NamedTuple):
+    """What the monitor has counted, copied from the shared table at one time."""
+
+    channels: Mapping[DomainId, Mapping[int, ChannelTotals]]
+    """By domain and number of the channel."""
+    grants: Mapping[int, int]
+    """kHz by clock group: the last frequency that the kernel accepted; 0: none."""
+    writes: int
+    """Frequencies that the kernel accepted."""
+    refused_writes: int
+    latencies: tuple[int, ...]
+    """Answers by latency; see `table.LATENCY_BUCKETS`."""
+    latency_sum_ns: int
 
 
 KeyT = TypeVar("KeyT")
