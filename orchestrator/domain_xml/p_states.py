@@ -74,6 +74,14 @@ def read_p_states(root: etree._Element) -> FoundPStates:
     return FoundPStates(noted._replace(endpoints=tuple(endpoints)), tuple(problems))
 
 
+def read_noted(element: etree._Element) -> PStates | None:
+    """Read a note without its devices; None: it is invalid."""
+    try:
+        return _read_note(element)
+    except (ConfigError, ValueError):
+        return None
+
+
 def build_note(p_states: PStates) -> etree._Element:
     """Build the note as an element of a domain's metadata."""
     element = etree.Element(_TAG, nsmap={P_STATES_PREFIX: P_STATES_URI})
@@ -153,7 +161,7 @@ def _read_endpoint(root: etree._Element, port: PStatePort) -> PStateEndpoint:
     Raises:
         DomainXmlError: there is none, or its socket cannot be connected.
     """
-    device = next(_devices_at(root, port.io_base), None)
+    device = next(devices_at(root, port.io_base), None)
     if device is None:
         raise DomainXmlError("the domain has no serial device at this address")
     kind, source, alias = (
@@ -172,15 +180,16 @@ def _read_endpoint(root: etree._Element, port: PStatePort) -> PStateEndpoint:
     return PStateEndpoint(port, path, name)
 
 
-def _devices_at(root: etree._Element, io_base: int) -> Iterator[etree._Element]:
+def devices_at(root: etree._Element, io_base: int) -> Iterator[etree._Element]:
     """Yield the serial devices at an I/O address."""
     for device in root.iterfind("devices/serial"):
         address = device.find("address[@type='isa']")
-        if address is not None and _as_number(address.get("iobase")) == io_base:
+        if address is not None and as_number(address.get("iobase")) == io_base:
             yield device
 
 
-def _as_number(word: str | None) -> int | None:
+def as_number(word: str | None) -> int | None:
+    """Return a number as libvirt writes it, decimal or hexadecimal; None: invalid."""
     try:
         return _parse(word or "")
     except ValueError:

@@ -50,6 +50,15 @@ def test_a_running_domain_has_the_socket_of_each_port() -> None:
     assert parsed.problems == ()
 
 
+def test_the_socket_of_a_domain_that_is_off_may_have_no_path_yet() -> None:
+    device = SERIAL.replace(" path='/run/s.sock'", "").replace(
+        "<alias name='serial1'/>", ""
+    )
+    parsed = parse_domain(domain_with(text_of(P_STATES), device))
+    endpoint = PStateEndpoint(PORT, None)
+    assert parsed.p_states == P_STATES._replace(endpoints=(endpoint,))
+
+
 def test_a_domain_without_a_note_has_no_p_states() -> None:
     assert parse_domain(domain_xml(SERIAL)).p_states is None
 
@@ -105,6 +114,7 @@ def test_equal_vcpus_share_their_table() -> None:
         ("0x5c0", "08"),
         ('irq="3"', 'irq="16"'),
         ('bits="4"', 'bits="8"'),
+        ('bits="4"', 'bits="2"'),
         ('first="0"', 'first="-1"'),
         ('vcpus="2"', 'vcpus="17"'),
         ('vcpus="0,2"', 'vcpus="64"'),
