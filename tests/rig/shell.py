@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from tests.rig.guest import Guest
 
 # A port can be opened once, and is at its end while no host is connected.
-_WORK = f"""\
+SHELL_WORK = f"""\
 port=/dev/virtio-ports/{RIG_TARGET}
 until [ -e $port ]; do usleep 20000; /bin/name-ports; done
 echo shell: ready
 while :; do sh 0<>$port 1>&0 2>&1; usleep 50000; done
 """
+"""What a guest runs to serve a shell, see `examples.guests.images.start_image`."""
 _END = "=status="
 
 
@@ -49,7 +50,7 @@ def shell_guest(
         vcpus=len(pins),
         pins=pins,
         memory_mib=384,
-        image=build_python_image(files, _WORK),
+        image=build_python_image(files, SHELL_WORK),
     )
 
 
