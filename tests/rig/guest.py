@@ -17,7 +17,7 @@ import contextlib
 import os
 import secrets
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_DNS, UUID, uuid4, uuid5
@@ -252,6 +252,13 @@ class GuestHost:
         guest = self.define(spec)
         guest.start()
         return guest
+
+    def adopt(self, guest: Guest) -> Guest:
+        """Return a guest of another host that has migrated to this one."""
+        moved = Guest(self, replace(guest.spec, name=guest.name), is_unique=False)
+        moved.uuid = guest.uuid
+        self._guests.append(moved)
+        return moved
 
     def find_qemu(self, name: str) -> int:
         """Return the PID of the QEMU that runs a domain.
