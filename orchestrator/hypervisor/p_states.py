@@ -14,6 +14,7 @@ Source: virDomainDefineXML of libvirt-domain.h.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -48,7 +49,6 @@ from orchestrator.values.domain import DomainSpec, DomainState, PCpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from orchestrator.config import Config
     from orchestrator.power.topology import Topology
@@ -177,20 +177,28 @@ def onboard_p_states(domain: libvirt.virDomain, config: Config) -> PStateChange:
     )
 
 
-def offboard_p_states(domain: libvirt.virDomain, config: Config) -> PStateChange:
+def offboard_p_states(domain: libvirt.virDomain, directory: Path) -> PStateChange:
     """Remove all of it from the definition, and tables that none needs any more.
+
+    Args:
+        domain: running or not.
+        directory: where tables are kept; those that the domain names are elsewhere if
+            the configuration has changed.
 
     Raises:
         libvirt.libvirtError: libvirt refused; nothing has changed.
         DomainXmlError: invalid XML from libvirt.
     """
     is_changed = False
+    directories = {directory}
     if domain.isPersistent():
         before, after = preview_offboard_p_states(domain)
         is_changed = before != after
         if is_changed:
+            directories |= _directories_of(before)
             domain.connect().defineXML(after)
-    remove_unused_tables(config.p_states.directory, domain)
+    for each in directories:
+        remove_unused_tables(each, domain)
     return PStateChange(
         is_changed=is_changed,
         lacking={},
@@ -291,6 +299,11 @@ def _refuse(lacking: Mapping[str, tuple[int, ...]]) -> None:
         f"no vCPU can have P-states: {'; '.join(lacking)}",
         hint="pin its vCPUs with 'vmpower domain pin DOMAIN VCPU CPU --config'",
     )
+
+
+def _directories_of(xml: str) -> set[Path]:
+    p_states = parse_domain(xml).p_states
+    return {Path(p_states.file).parent} if p_states and p_states.file else set()
 
 
 def _has_saved_state(domain: libvirt.virDomain) -> bool:

@@ -133,10 +133,10 @@ def test_offboarding_restores_the_definition(
     [table] = tables_in(config)
     assert table.stat().st_mode & 0o777 == 0o644
     assert not onboard_p_states(domain, config).is_changed
-    assert offboard_p_states(domain, config).is_changed
+    assert offboard_p_states(domain, config.p_states.directory).is_changed
     assert domain.XMLDesc(INACTIVE).replace("  <metadata/>\n", "") == before
     assert tables_in(config) == []
-    assert not offboard_p_states(domain, config).is_changed
+    assert not offboard_p_states(domain, config.p_states.directory).is_changed
 
 
 WORK = """\
@@ -235,11 +235,11 @@ def test_a_domain_that_runs_keeps_its_table_until_it_is_off(
     assert p_states_of(domain) == first
     assert p_states_of(domain, INACTIVE).tables != first.tables
     assert len(tables_in(config)) == 2
-    assert offboard_p_states(domain, config).is_changed
+    assert offboard_p_states(domain, config.p_states.directory).is_changed
     assert p_states_of(domain) == first
     assert tables_in(config) == [old]
     domain.destroy()
-    offboard_p_states(domain, config)
+    offboard_p_states(domain, config.p_states.directory)
     assert tables_in(config) == []
 
 
@@ -251,7 +251,7 @@ def test_a_saved_domain_keeps_its_table(
     domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
     first = p_states_of(domain)
     domain.managedSave(0)
-    assert offboard_p_states(domain, config).has_saved_state
+    assert offboard_p_states(domain, config.p_states.directory).has_saved_state
     assert tables_in(config) == [Path(first.file)]
     domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
     restored = p_states_of(domain)
@@ -321,7 +321,7 @@ def test_a_transient_domain_is_refused(config: Config, embed_host: EmbedHost) ->
     try:
         with pytest.raises(HypervisorError, match="the domain is transient"):
             onboard_p_states(domain, config)
-        assert not offboard_p_states(domain, config).is_changed
+        assert not offboard_p_states(domain, config.p_states.directory).is_changed
     finally:
         domain.destroy()
 
