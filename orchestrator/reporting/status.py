@@ -22,7 +22,7 @@ from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.limits import UNLIMITED_KHZ
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
-from orchestrator.reporting import followed_domains, kernel_settings
+from orchestrator.reporting import followed_domains, kernel_settings, p_state_tables
 from orchestrator.reporting.coordinated import CoordinatedCpus
 from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
@@ -123,6 +123,7 @@ class StatusBuilder:
             *find_gaps(self._inventory, record),
             *kernel_settings.find_gaps(self._inventory, record),
             *followed_domains.find_gaps(self._inventory, record),
+            *p_state_tables.find_gaps(self._inventory, record),
         ]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(

@@ -236,6 +236,7 @@ class InProcessMonitor:
         *,
         is_enabled: bool = True,
         steps: PortSteps | None = None,
+        send_bytes: int | None = None,
     ) -> socket.socket:
         """Open a channel; return the guest's end.
 
@@ -244,8 +245,12 @@ class InProcessMonitor:
             number: the channel's number, below 100.
             is_enabled: whether its requests are accepted.
             steps: the requests of a P-state channel; None: the other kind.
+            send_bytes: how much either end may send; None: the kernel's default.
         """
         guest, ours = socket.socketpair()
+        if send_bytes is not None:
+            for end in (guest, ours):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
         guest.settimeout(0)
         self._guests.append(guest)
         row = self._row(domain, number)

@@ -30,6 +30,7 @@ from tests.monitor.in_process_monitor import (
     ack,
     receive,
 )
+from tests.monitor.serial_device import SerialDevice
 from tests.properties import examples
 
 if TYPE_CHECKING:
@@ -305,6 +306,40 @@ def test_a_socket_that_was_full_is_always_noticed(monitor: InProcessMonitor) -> 
     assert endpoint.steps is not None
     assert 1 < endpoint.steps._backlog < fill(monitor, guest, FIRST)
     assert endpoint.steps._backlog < step_reader.MAX_READ_BYTES
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(
+    turns=st.lists(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=40)
+        | st.sampled_from(["pump", "serve"]),
+        max_size=40,
+    )
+)
+def test_no_vcpu_is_slower_than_it_requested_last(
+    turns: list[list[tuple[int, int]] | str],
+) -> None:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        InProcessMonitor(Path(directory)) as monitor,
+    ):
+        for number in range(3):
+            monitor.define_group(number)
+            monitor.hand_over(number)
+        monitor.define_domain(groups=(0, 1, 2))
+        guest = monitor.adopt(number=PORT, steps=port(3), send_bytes=4096)
+        device, last = SerialDevice(guest), dict.fromkeys(range(3), 0)
+        for turn in [*turns, "serve", "pump", "serve", "pump", "serve"]:
+            if isinstance(turn, list):
+                for vcpu, step in turn:
+                    device.write(vcpu << 4 | step)
+                    last[vcpu] = step
+            elif turn == "pump":
+                device.pump()
+            else:
+                monitor.run_until_idle()
+        for vcpu, step in last.items():
+            assert monitor.frequency(vcpu) >= STEPS[step]
 
 
 def test_a_vcpu_without_a_request_gets_no_vote_by_it(monitor: InProcessMonitor) -> None:
