@@ -9,9 +9,10 @@ family 15 (K8); target/i386/cpu.c of QEMU for the families of its models.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.domain_xml.document import parse_document
+from orchestrator.domain_xml.p_states import find_note
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.values.cpuset import parse_cpulist
 
@@ -26,6 +27,40 @@ _REFUSED_MODELS = frozenset(
     {"qemu64", "qemu32", "kvm64", "kvm32", "Opteron_G1", "Opteron_G2"}
 )
 _MOST_VCPUS = 8192
+
+
+class PStateGuest(NamedTuple):
+    """What a description of a domain with P-states says about its guest."""
+
+    name: str
+    """Of the domain."""
+    file: str
+    """The ACPI table that its note names."""
+    obstacle: tuple[str, str] | None
+    """See `find_machine_obstacle`."""
+    refused_model: str | None
+    """See `find_refused_model`."""
+    is_emulated: bool
+    """Whether QEMU emulates the CPU, without KVM."""
+
+
+def read_p_state_guest(xml: str) -> PStateGuest | None:
+    """Read what a domain says about its guest; None: it has no P-states.
+
+    Raises:
+        DomainXmlError: invalid XML.
+    """
+    root = parse_document(xml)
+    note = find_note(root)
+    if note is None:
+        return None
+    return PStateGuest(
+        name=root.findtext("name") or "",
+        file=str(note.get("file", "")),
+        obstacle=find_machine_obstacle(root),
+        refused_model=find_refused_model(root),
+        is_emulated=root.get("type") == "qemu",
+    )
 
 
 def find_machine_obstacle(root: etree._Element) -> tuple[str, str] | None:

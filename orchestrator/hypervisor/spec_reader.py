@@ -99,6 +99,7 @@ def read_domain_spec(
     if is_running:
         channels = tuple(map(_identify_channel, channels))
         p_states = _identify_p_states(p_states)
+    defined = _read_definition(domain, cache) if is_running else parsed
     return DomainSpec(
         uuid=parsed.uuid,
         name=parsed.name,
@@ -110,9 +111,8 @@ def read_domain_spec(
         ),
         channels=channels + build_channels(p_states),
         live=_channels_of(parsed) if is_running else None,
-        definition=_read_definition(domain, cache)
-        if is_running
-        else _channels_of(parsed),
+        definition=None if defined is None else _channels_of(defined),
+        has_next_p_states=defined is not None and defined.p_states is not None,
         is_pinned=parsed.is_pinned,
         threads=parsed.threads,
         interfaces=parsed.interfaces,
@@ -153,13 +153,13 @@ def _identify_socket(path: str | None) -> str | None:
 
 def _read_definition(
     domain: libvirt.virDomain, cache: ParsedXmlCache
-) -> DomainChannels | None:
+) -> ParsedDomain | None:
     """Read the definition of a running domain, if it has one."""
     if not domain.isPersistent():
         return None
     xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     uuid = DomainId(domain.UUIDString())
-    return _channels_of(cache.parse(uuid, xml, is_definition=True))
+    return cache.parse(uuid, xml, is_definition=True)
 
 
 def _channels_of(parsed: ParsedDomain) -> DomainChannels:

@@ -119,6 +119,7 @@ class StatusBuilder:
         problems = [
             *spec.problems,
             record.onboarding.problem,
+            record.p_states.problem,
             *_refusals(record),
             *find_gaps(self._inventory, record),
             *kernel_settings.find_gaps(self._inventory, record),

@@ -172,6 +172,8 @@ class DomainSpec:
     """The settings in its metadata; None: there are none."""
     guest_policies: tuple[GuestPolicy, ...] = ()
     """Those noted in the running domain."""
+    has_next_p_states: bool = False
+    """Whether its definition has P-states."""
     p_states: PStates | None = None
     """Those that it has booted with, or while it is off, will boot with; None: none."""
     problems: tuple[str, ...] = ()
