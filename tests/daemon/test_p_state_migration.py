@@ -64,7 +64,7 @@ def test_a_guest_s_requests_are_obeyed_on_the_host_that_it_has_migrated_to(
         moved = migrate(guest, session_host)
         daemon.wait_for(lambda status: not find_channel(status, guest.name, CHANNEL))
         wait_for_clock(tree, 3_001_000)
-    with GuestShell(moved, has_migrated=True) as shell:
+    with GuestShell(moved, is_ready=True) as shell:
         # No daemon is there. A serial port that waited would stop the guest here.
         assert shell.run(MANY_REQUESTS).status == 0
         with DaemonProcess(session_host.uri, other.root) as daemon:

@@ -68,16 +68,15 @@ class GuestShell:
     Synchronization: one thread.
     """
 
-    def __init__(self, guest: Guest, *, has_migrated: bool = False) -> None:
+    def __init__(self, guest: Guest, *, is_ready: bool = False) -> None:
         """Connect.
 
         Args:
-            guest: the guest.
-            has_migrated: whether it was ready elsewhere: nothing on its console here
-                shows that.
+            guest: which.
+            is_ready: whether it has booted, and may have another console since.
         """
         self._guest = guest
-        self._is_ready = has_migrated
+        self._is_ready = is_ready
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         wait_for(guest._rig_path.exists, f"{guest._rig_path} is there")
         self._socket.connect(str(guest._rig_path))
@@ -103,7 +102,6 @@ class GuestShell:
         """
         if not self._is_ready:
             self._guest.console.wait_for("shell: ready")
-            self._is_ready = True
         self._socket.settimeout(timeout_s)
         ask = f"{command}\nstatus=$?; echo; echo {_END}$status\n"
         self._socket.sendall(ask.encode())
