@@ -7,6 +7,7 @@ Synchronization: none required, one command per process.
 
 # No postponed annotations: typer evaluates them when the command is built.
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,10 +52,10 @@ def add(
     """
     from cli.commands.domain_add_checks import check_options
     from cli.commands.pinning import PinningOptions, choose_placement
-    from domain_templates import build, count_vcpus, load_template, validate
+    from domain_templates import build, count_vcpus, validate
 
     uri = uri_of(context, options.connect)
-    template = load_template(options.template)
+    template, options = _load_template(options)
     is_json = settings_of(context).output is Output.JSON
     # XML and the result of a dry run are text, whatever the output.
     hints = Hints(is_json=is_json and options.is_defining and not options.dry_run)
@@ -80,6 +81,16 @@ def add(
         _report(domain, {**facts, "hints": hints.texts}, is_json=is_json)
     else:
         typer.echo(xml, nl=False)
+
+
+def _load_template(options: AddOptions) -> "tuple[Template, AddOptions]":
+    """Return the template, and the options with what it says by default."""
+    from domain_templates import load_template
+
+    template = load_template(options.template)
+    if options.p_states is None:
+        options = replace(options, p_states=template.has_p_states)
+    return template, options
 
 
 def _hint_at_inherited(xml: str, template: "Template", hints: Hints) -> None:
@@ -136,8 +147,6 @@ def _settings(options: AddOptions) -> "DomainSettings":
 
 
 def _placed(spec: "TemplateSpec", placement: "Placement") -> "TemplateSpec":
-    from dataclasses import replace
-
     return replace(
         spec,
         pins=placement.pins,

@@ -79,12 +79,13 @@ class AddOptions:
         ),
     ] = None
     p_states: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--p-states",
-            help="P-states for the guest, which its own cpufreq driver requests.",
+            "--p-states/--no-p-states",
+            help="P-states for the guest, which its own cpufreq driver requests. By"
+            " default, as the template says.",
         ),
-    ] = False
+    ] = None
     configuration: Annotated[
         Path | None,
         typer.Option(

@@ -397,3 +397,20 @@ def test_vcpus_of_a_new_domain_without_p_states_are_a_hint(
     words = ("--p-states", "--configuration", configuration, "--sysfs-root", str(tree))
     result = run("add", "r", "--vcpus", "1", "--pin", "none", *words, "-c", DEFAULT)
     assert "no vCPU can have P-states: floats over CPUs 0-3" in str(result.exception)
+
+
+def test_a_template_may_say_that_its_domains_get_p_states(
+    tree: Path, configuration: str, tmp_path: Path
+) -> None:
+    image = tmp_path / "vm.img"
+    image.touch()
+    words = (
+        *("add", "r", "--template", "linux", "--disk", str(image), "--pin", "1,2"),
+        *("--configuration", configuration, "--sysfs-root", str(tree), "-c", DEFAULT),
+    )
+    parsed = parse_domain(run(*words).stdout)
+    assert parsed.p_states is not None
+    assert parsed.numbers == set()
+    without = run(*words, "--no-p-states").stdout
+    assert "vmpower-p-states" not in without
+    assert without.count("poweragent") == 2

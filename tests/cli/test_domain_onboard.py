@@ -298,7 +298,7 @@ def test_templates_are_listed_and_shown(tmp_path: Path) -> None:
     (tmp_path / "bad.xml").write_text("<domain>")
     listed = run("template", "list", "--directory", str(tmp_path)).stdout
     assert [line.split()[0] for line in listed.splitlines()[2:]] == [
-        *("minimal", "nfv", "cloud", "bad", "own")
+        *("minimal", "nfv", "cloud", "linux", "bad", "own")
     ]
     shown = json.loads(run("-o", "json", "template", "show", "nfv").stdout)
     by_name = {item["name"]: item for item in shown["parameters"]}
@@ -312,7 +312,7 @@ def test_templates_are_listed_and_shown(tmp_path: Path) -> None:
 def test_templates_are_checked(tmp_path: Path) -> None:
     good = run("template", "validate", "--directory", str(tmp_path))
     assert good.exit_code == 0
-    assert good.stdout.count("is valid") == 3
+    assert good.stdout.count("is valid") == 4
     wrong = load_template("minimal").xml.replace("'virtio-serial'", "'virtio-cereal'")
     (tmp_path / "wrong.xml").write_text(wrong)
     (tmp_path / "policy.xml").write_text(

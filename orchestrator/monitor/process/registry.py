@@ -174,9 +174,8 @@ class Registry:
     # Domains
 
     def _define_domain(self, message: commands.DefineDomain) -> None:
-        is_known = message.uuid in self._domains
         domain = self._domains.setdefault(message.uuid, Domain())
-        is_resumed = is_known and message.is_executing and not domain.is_executing
+        is_paused = domain.is_executing and not message.is_executing
         domain.is_executing = message.is_executing
         domain.is_enforced = message.is_enforced
         domain.permissions = frozenset(message.permissions)
@@ -191,7 +190,7 @@ class Registry:
         known = self._groups.clocks
         following = (known[n].group for n in message.following if n in known)
         domain.let_follow(tuple(following))
-        if is_resumed:  # the guest may be another one, from a snapshot
+        if is_paused:  # the guest that goes on may be another one, from a snapshot
             self._groups.doubt_p_states(domain, None)
         self._review(touched | _groups(domain))
 
