@@ -216,9 +216,9 @@ def offboard(
     is powered off. The files of ACPI tables are removed when no description of the
     domain names them, also no saved state and no snapshot.
 
-    Channels added by an [[onboard]] rule of vmpowerd come back while the rule matches
-    the domain; 'vmpower domain set DOMAIN --no-onboard' prevents that. libvirt may keep
-    an empty <metadata/> element, and multifunction='on' of a PCI device that shared its
+    What an [[onboard]] rule of vmpowerd added comes back while the rule matches the
+    domain; 'vmpower domain set DOMAIN --no-onboard' prevents that. libvirt may keep an
+    empty <metadata/> element, and multifunction='on' of a PCI device that shared its
     slot with an added controller; neither has an effect.
     """
     wanted = Wanted(

@@ -7,11 +7,14 @@ import pytest
 
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.domain_xml.p_state_guests import (
+    PStateGuest,
     check_machine,
     find_machine_obstacle,
     find_refused_model,
+    read_p_state_guest,
     read_vcpu_pinning,
 )
+from orchestrator.domain_xml.p_states import P_STATES_URI
 from orchestrator.errors import DomainXmlError
 
 PIN = "<vcpupin vcpu='1' cpuset='4'/>"
@@ -97,3 +100,16 @@ def test_pinning(inside: str, pinning: tuple[object, ...]) -> None:
 def test_invalid_pinning(inside: str) -> None:
     with pytest.raises(DomainXmlError, match="invalid"):
         read_vcpu_pinning(f"<domain>{inside}</domain>")
+
+
+def test_only_a_domain_with_a_note_is_to_have_p_states() -> None:
+    note = f"<metadata><p-states xmlns='{P_STATES_URI}' file='/a.aml'/></metadata>"
+    xml = f"<domain type='kvm'><name>web</name>{note}{ACPI}</domain>"
+    assert read_p_state_guest(xml) == PStateGuest(
+        name="web",
+        file="/a.aml",
+        obstacle=None,
+        refused_model="qemu64",
+        is_emulated=False,
+    )
+    assert read_p_state_guest(xml.replace(note, "")) is None
