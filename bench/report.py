@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Obeyed,
         Results,
         Scale,
+        Scrape,
         Verification,
     )
 
@@ -56,8 +57,7 @@ def render(results: Results) -> Iterator[RenderableType]:
     if results.scales:
         yield _render_scales(results.scales)
     yield from _render_costs(results)
-    if results.starts_ms or results.watching:
-        yield _render_command(results)
+    yield from _render_clients(results)
     yield _render_verdicts(judge(results))
 
 
@@ -201,6 +201,13 @@ def _render_verification(verification: Verification) -> Table:
     return table
 
 
+def _render_clients(results: Results) -> Iterator[RenderableType]:
+    if results.starts_ms or results.watching:
+        yield _render_command(results)
+    if results.scrape:
+        yield _render_scrape(results.scrape)
+
+
 def _render_command(results: Results) -> Table:
     table = _table("the command")
     table.add_column("")
@@ -216,6 +223,18 @@ def _render_command(results: Results) -> Table:
             table.add_row(
                 f"CPU of {who} in a minute, {watching.vcpus} vCPUs", f"{cpu_s:.2f} s"
             )
+    return table
+
+
+def _render_scrape(scrape: Scrape) -> Table:
+    table = _table(
+        f"a scrape of {scrape.vcpus} vCPUs: {scrape.series} series,"
+        f" {scrape.size_bytes / 1e3:.0f} kB"
+    )
+    table.add_column("")
+    table.add_column("median (quartiles)", justify="right")
+    table.add_row("connection to last byte", _cell(scrape.took_ms, "ms"))
+    table.add_row("CPU of the daemon", _cell(scrape.cpu_ms, "ms"))
     return table
 
 

@@ -115,6 +115,7 @@ def read_domain_spec(
         has_next_p_states=defined is not None and defined.p_states is not None,
         is_pinned=parsed.is_pinned,
         threads=parsed.threads,
+        nova=parsed.nova,
         interfaces=parsed.interfaces,
         settings=parsed.settings,
         guest_policies=parsed.guest_policies if is_running else (),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, NamedTuple, NewType
 
 if TYPE_CHECKING:
     from orchestrator.values.domain_settings import DomainSettings
@@ -106,6 +106,15 @@ class VCpuSpec:
     """Host CPUs that it may run on; empty: not reported by libvirt."""
 
 
+class NovaInstance(NamedTuple):
+    """The OpenStack instance that a domain is, by Nova's note in its metadata."""
+
+    name: str
+    """As its user gave it; empty: not noted."""
+    project: str
+    """Name of the project that owns it; empty: not noted."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QemuThread:
     """A thread of a domain's QEMU process that is not a vCPU, and is pinned."""
@@ -172,6 +181,8 @@ class DomainSpec:
     """The settings in its metadata; None: there are none."""
     guest_policies: tuple[GuestPolicy, ...] = ()
     """Those noted in the running domain."""
+    nova: NovaInstance | None = None
+    """The OpenStack instance that it is; None: it is none."""
     has_next_p_states: bool = False
     """Whether its definition has P-states."""
     p_states: PStates | None = None

@@ -33,6 +33,9 @@ from orchestrator.control.models import (
 from orchestrator.control.server import DEADLINES, ControlServer
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.limits import NO_LIMITS, window_of
+from orchestrator.metrics import families
+from orchestrator.metrics.exposition import expose
+from orchestrator.metrics.family import Samples
 from orchestrator.operations.dpdk.json_messages import (
     MessageSplitter,
     parse_instruction,
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.control.deadlines import Deadlines
-    from orchestrator.control.service import Peer
+    from orchestrator.control.service import Exposition, Peer
     from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.values.domain import DomainId, PCpu
@@ -124,6 +127,10 @@ class FakeDaemon:
             cpus=tuple(self.cpus.values()),
             unmanaged_cpus=UNMANAGED,
         )
+
+    async def metrics(self, accept: str) -> Exposition:
+        one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])
+        return expose([one], accept)
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
         group = self._settable_group(pcpu)

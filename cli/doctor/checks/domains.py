@@ -178,23 +178,6 @@ def channel_quarantined(domains: Domains, _status: Status) -> Iterator[Finding]:
             )
 
 
-@check(Domains, Status)
-def p_states_unused(domains: Domains, _status: Status) -> Iterator[Finding]:
-    """Guests that have P-states and never requested one."""
-    for domain in domains.active():
-        own = [channel for channel in domain.channels if channel.is_p_states]
-        is_open = any(channel.state == "open" for channel in own)
-        if is_open and not any(channel.requests for channel in own):
-            yield info(
-                f"domain {domain.name}",
-                "its guest has P-states and has requested none since the domain or"
-                " vmpowerd started: it has no cpufreq driver, or its governor is"
-                " 'performance'",
-                "in the guest: 'modprobe acpi-cpufreq', then choose the governor"
-                " schedutil or ondemand",
-            )
-
-
 @check(Domains)
 def guest_outdated(domains: Domains) -> Iterator[Finding]:
     """Guests with an old DPDK, which lacks some functions."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domains whose guests are to have P-states: what keeps them from it."""
+"""Domains whose guests are to have P-states: what keeps them from using them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.doctor.diagnosis import check, error, info, warning
+from cli.doctor.facts.daemon import Status
+from cli.doctor.facts.domains import Domains
 from cli.doctor.facts.libvirt import Libvirt
 
 if TYPE_CHECKING:
@@ -65,6 +67,23 @@ def p_states_emulated(libvirt: Libvirt) -> Iterator[Finding]:
                 "it has P-states and runs without KVM: its guest requests them, but"
                 " emulation takes most of the CPU's time",
                 "use <domain type='kvm'> where the host has KVM",
+            )
+
+
+@check(Domains, Status)
+def p_states_unused(domains: Domains, _status: Status) -> Iterator[Finding]:
+    """Guests that have P-states and never requested one."""
+    for domain in domains.active():
+        own = [channel for channel in domain.channels if channel.is_p_states]
+        is_open = any(channel.state == "open" for channel in own)
+        if is_open and not any(channel.requests for channel in own):
+            yield info(
+                f"domain {domain.name}",
+                "its guest has P-states and has requested none since the domain or"
+                " vmpowerd started: it has no cpufreq driver, or its governor is"
+                " 'performance'",
+                "in the guest: 'modprobe acpi-cpufreq', then choose the governor"
+                " schedutil or ondemand",
             )
 
 

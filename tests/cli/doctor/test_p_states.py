@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cli.doctor.checks import domains as domain_checks
+from cli.doctor.checks import p_states as p_state_checks
 from cli.doctor.facts.daemon import Status
 from cli.doctor.facts.domains import (
     Channel,
@@ -59,7 +60,7 @@ def status(channel: dict[str, Any]) -> Any:
 
 
 def test_a_guest_that_never_requested_is_found() -> None:
-    (finding,) = domain_checks.p_states_unused(domains(requests=(0, 0)), None)
+    (finding,) = p_state_checks.p_states_unused(domains(requests=(0, 0)), None)
     assert "has requested none" in finding.what
     assert "modprobe acpi-cpufreq" in finding.fix
 
@@ -74,7 +75,7 @@ def test_a_guest_that_never_requested_is_found() -> None:
     ],
 )
 def test_others_are_not(found: Domains) -> None:
-    assert not list(domain_checks.p_states_unused(found, None))
+    assert not list(p_state_checks.p_states_unused(found, None))
 
 
 def test_each_floating_vcpu_counts_not_only_those_with_a_channel() -> None:
