@@ -25,6 +25,7 @@ from bench.comparison import compare
 from bench.discovery import discover, measure_idle
 from bench.errors import BenchError
 from bench.figures import Results
+from bench.guest_writes import measure_guest_writes
 from bench.neighbours import measure_neighbours
 from bench.p_states import OBEYED_CHANNELS, measure_obeyed
 from bench.process_stats import read_busy_s, read_own_s
@@ -54,6 +55,7 @@ NAMES = (
     "arrival",
     "idle",
     "p-states",
+    "guest",
     "verify",
     "start",
     "top",
@@ -79,6 +81,7 @@ class Plan:
     obeyed: int
     """Turns of each kind of channel."""
     silent_s: float
+    guest_rounds: int
     verifications: int
     starts: int
     watch_s: float
@@ -94,6 +97,7 @@ FULL = Plan(
     idle_s=30.0,
     obeyed=2_000,
     silent_s=5.0,
+    guest_rounds=7,
     verifications=40,
     starts=20,
     watch_s=60.0,
@@ -109,6 +113,7 @@ QUICK = Plan(
     idle_s=10.0,
     obeyed=200,
     silent_s=1.0,
+    guest_rounds=1,
     verifications=4,
     starts=5,
     watch_s=10.0,
@@ -207,6 +212,9 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
             for channels in OBEYED_CHANNELS * announce("p-states")
             for found in measure_obeyed(channels, plan.obeyed, plan.silent_s)
         ),
+        guest_writes=measure_guest_writes(plan.guest_rounds)
+        if announce("guest")
+        else (),
         verification=measure_verification(plan.verifications)
         if announce("verify")
         else None,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bench.figures import (
         Comparison,
+        GuestWrites,
         Idle,
         Neighbour,
         Results,
@@ -43,6 +44,7 @@ SCALE_CONNECTED_MS = 1_500.0
 SCALE_CONNECT_CPU_S = 1.6
 SCALE_STORM_CPU_S = 2.5
 RESTART_RATIO = 1.2
+GUEST_WRITES_RATIO = 1.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         *itertools.chain.from_iterable(exchanges),
         *(_judge_idle(results.idle) if results.idle else ()),
         *(_judge_verification(results.verification) if results.verification else ()),
+        *(_judge_guest_writes(results.guest_writes) if results.guest_writes else ()),
         *_judge_openings(results),
         *(_judge_scales(results.scales) if results.scales else ()),
         *_judge_neighbours(results),
@@ -141,6 +144,17 @@ def _judge_idle(idle: Idle) -> Iterator[Verdict]:
             measured=(idle.main_pss_bytes + idle.monitor_pss_bytes) / 1e6,
             unit=" MB",
         )
+
+
+def _judge_guest_writes(guest_writes: Sequence[GuestWrites]) -> Iterator[Verdict]:
+    live, *others = guest_writes
+    slowest = max(others, key=lambda one: one.fastest_s)
+    yield Verdict(
+        what=f"{live.writes} requests of a guest, stopped: {slowest.stopped}",
+        limit=GUEST_WRITES_RATIO,
+        measured=slowest.fastest_s / live.fastest_s,
+        unit="x",
+    )
 
 
 def _judge_verification(verification: Verification) -> Iterator[Verdict]:

@@ -131,6 +131,24 @@ class Obeyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestWrites:
+    """How long a guest with P-states took for requests, one run in each round."""
+
+    stopped: str
+    """What was stopped meanwhile."""
+    writes: int
+    wall_s: tuple[float, ...]
+    """In the guest."""
+    cpu_s: tuple[float, ...]
+    """Of QEMU."""
+
+    @property
+    def fastest_s(self) -> float:
+        """The run in which other processes disturbed the guest least."""
+        return min(self.wall_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """One verification of taken clock groups, in CPU time of one thread."""
 
@@ -241,6 +259,8 @@ class Results:
     comparisons: tuple[Comparison, ...] = ()
     idle: Idle | None = None
     obeyed: tuple[Obeyed, ...] = ()
+    guest_writes: tuple[GuestWrites, ...] = ()
+    """The first one with nothing stopped."""
     verification: Verification | None = None
     discoveries: tuple[Discovery, ...] = ()
     scales: tuple[Scale, ...] = ()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.figures import (
         Comparison,
         Exchange,
+        GuestWrites,
         Obeyed,
         Results,
         Scale,
@@ -79,6 +80,8 @@ def _render_comparison(comparison: Comparison) -> Table:
 def _render_costs(results: Results) -> Iterator[RenderableType]:
     if results.obeyed:
         yield _render_obeyed(results.obeyed)
+    if results.guest_writes:
+        yield _render_guest_writes(results.guest_writes)
     if results.verification:
         yield _render_verification(results.verification)
 
@@ -181,6 +184,24 @@ def _render_obeyed(obeyed: Sequence[Obeyed]) -> Table:
             f"{_number(one.p99_us)} µs",
             f"{_number(one.cpu_us_per_request)} µs",
             f"{one.idle_cpu_pct:.3f} %",
+        )
+    return table
+
+
+def _render_guest_writes(guest_writes: Sequence[GuestWrites]) -> Table:
+    live = guest_writes[0]
+    table = _table(
+        f"{live.writes} requests of a guest's cpufreq driver, by what is stopped"
+    )
+    table.add_column("stopped")
+    for title in ("fastest", "relative", "QEMU's CPU"):
+        table.add_column(title, justify="right")
+    for one in guest_writes:
+        table.add_row(
+            one.stopped,
+            f"{one.fastest_s:.2f} s",
+            f"{one.fastest_s / live.fastest_s:.2f} x",
+            f"{min(one.cpu_s):.2f} s",
         )
     return table
 
