@@ -181,12 +181,12 @@ class DomainSpec:
     """The settings in its metadata; None: there are none."""
     guest_policies: tuple[GuestPolicy, ...] = ()
     """Those noted in the running domain."""
-    nova: NovaInstance | None = None
-    """The OpenStack instance that it is; None: it is none."""
     has_next_p_states: bool = False
     """Whether its definition has P-states."""
     p_states: PStates | None = None
     """Those that it has booted with, or while it is off, will boot with; None: none."""
+    nova: NovaInstance | None = None
+    """The OpenStack instance that it is; None: it is none."""
     problems: tuple[str, ...] = ()
     """Parts of its XML that were ignored, one sentence each, for people."""
 
