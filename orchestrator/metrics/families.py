@@ -112,7 +112,7 @@ CHANNELS: Final = Family(
     kind=Kind.GAUGE,
     help="Channels of running domains by state and by the packet size of the guest.",
     labels=("generation", "state"),
-    bound="40: 8 states, 4 generations and unknown",
+    bound="48: 8 states, 4 generations, unknown and p-states",
 )
 
 # Host CPUs.
