@@ -79,7 +79,8 @@ def group_name(group: ClockGroup) -> str:
 def _title(recording: Recording, width: int) -> RenderableType:
     setup = recording.setup
     left = Text().append("vmpower demo", "bold")
-    left.append(f"  {len(setup.guests)} guests, {open_channels(recording)}", "dim")
+    guests = "1 guest" if len(setup.guests) == 1 else f"{len(setup.guests)} guests"
+    left.append(f"  {guests}, {open_channels(recording)}", "dim")
     at_s = min(recording.at_s, setup.seconds)
     right = Text()
     filled, empty = bar(at_s / setup.seconds, _FREQUENCY_BAR_CELLS)
