@@ -117,7 +117,7 @@ def test_a_reload_does_not_move_the_address(daemon: DaemonProcess) -> None:
     daemon.config.write_text(changed, encoding="utf-8")
     daemon.signal(signal.SIGHUP)
     refused = "configuration not reloaded: metrics changed"
-    wait_for(lambda: refused in daemon.log_text(), refused)
+    daemon.wait_for_log(refused)
 
 
 def test_a_scrape_opens_no_file_and_calls_no_libvirt(

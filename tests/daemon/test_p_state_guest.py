@@ -183,7 +183,7 @@ def follow_a_restore(
 def follow_a_reset(daemon: DaemonProcess, guest: Guest) -> None:
     """The next boot requests by itself, over the same connection."""
     guest.domain.reset(0)
-    wait_for(lambda: "guest rebooted" in daemon.log_text(), "the reboot")
+    daemon.wait_for_log("guest rebooted")
     wait_for_requests(daemon, guest, channel_of(daemon, guest)["requests_total"])
     assert channel_of(daemon, guest)["state"] == "open"
 
