@@ -28,6 +28,7 @@ from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
+from orchestrator.performer.energy_runner import EnergyRunner
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.event_queue import EventQueue
 from orchestrator.performer.host_watch import HostWatch
@@ -233,6 +234,13 @@ class Daemon:
             state_keeper=self._state_keeper,
             react=self.react,
         )
+        self._energy = EnergyRunner(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=QemuProcesses(uri).find,
+            react=self.react,
+        )
         self._is_state_loaded = False
         """Whether the state file has been read, and so may be replaced."""
         self._host_watch = HostWatch(
@@ -272,6 +280,7 @@ class Daemon:
             logger.error("configuration not reloaded: %s", error)  # noqa: TRY400
             return
         self.react(events.ConfigReloaded(config))
+        self._energy.update()
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
@@ -332,6 +341,7 @@ class Daemon:
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
         self._host_watch.start()
+        self._energy.update()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.
         gc.freeze()
@@ -369,6 +379,7 @@ class Daemon:
         notify("STOPPING=1")
         self._stopping.set()
         self._host_watch.stop()
+        self._energy.stop()
         self._operations.stop()
         if self._fifos is not None:
             self._fifos.close()
