@@ -222,6 +222,13 @@ class Daemon:
             react=self.react,
         )
         self._fifos = _fifos(config.fifo.directory, dpdk_commands)
+        self._energy = EnergyRunner(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=QemuProcesses(uri).find,
+            react=self.react,
+        )
         self._operations = Operations(
             inventory=self._inventory,
             monitor=self._monitor,
@@ -232,13 +239,7 @@ class Daemon:
             event_log=event_log,
             feed=feed,
             state_keeper=self._state_keeper,
-            react=self.react,
-        )
-        self._energy = EnergyRunner(
-            inventory=self._inventory,
-            monitor=self._monitor,
-            tree=self._tree,
-            find_qemu=QemuProcesses(uri).find,
+            energy=self._energy,
             react=self.react,
         )
         self._is_state_loaded = False

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import Inventory
     from orchestrator.energy.attribution import Calibration
     from orchestrator.energy.residency import EnergyInterval
+    from orchestrator.energy.state import EnergyState
     from orchestrator.monitor.client.views import Grant, MonitorSnapshot
-    from orchestrator.performer.energy_sampler import EnergyResult, EnergyState
+    from orchestrator.performer.energy_sampler import EnergyResult
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.values.domain import DomainId
 
@@ -128,14 +129,17 @@ class EnergyRunner:
             if self._pool is not None:
                 self._pool.submit("energy", "close", self._sampler.close)
 
-    async def calibrate(self, calibration: Calibration) -> None:
-        """Use a calibration from now on, and keep it over restarts.
+    async def calibrate(self, measured: Calibration) -> None:
+        """Use what was measured from now on, and keep it over restarts.
+
+        Args:
+            measured: a part that is empty is kept as it was.
 
         Raises:
             OSError: it cannot be written.
         """
         file = self._inventory.config.energy.calibration_file
-        await asyncio.to_thread(self._sampler.save, file, calibration)
+        await asyncio.to_thread(self._sampler.save, file, measured)
         if self._pool is not None:
             self._pool.submit("energy", "load", partial(self._sampler.load, file))
 
