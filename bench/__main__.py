@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench import bytecode
 from bench.aims import judge
 from bench.arrival import measure_arrivals
 from bench.command import time_starts, watch
@@ -29,6 +30,7 @@ from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
 from bench.report import render
 from bench.scale import measure_scale
+from bench.scrape import measure_scrapes
 from bench.verification import measure_verification
 from orchestrator.power.simulated_drivers import DEFAULT_DRIVER
 
@@ -53,6 +55,7 @@ NAMES = (
     "verify",
     "start",
     "top",
+    "scrape",
 )
 _WIDTH = 110
 """Columns if the output is not a terminal."""
@@ -74,6 +77,7 @@ class Plan:
     verifications: int
     starts: int
     watch_s: float
+    scrapes: int
 
 
 FULL = Plan(
@@ -86,6 +90,7 @@ FULL = Plan(
     verifications=40,
     starts=20,
     watch_s=60.0,
+    scrapes=50,
 )
 """Five minutes. 30 s of idling contain exactly one resync with libvirt."""
 QUICK = Plan(
@@ -98,6 +103,7 @@ QUICK = Plan(
     verifications=4,
     starts=5,
     watch_s=10.0,
+    scrapes=5,
 )
 """A minute: enough to see that everything works, with figures of the right
 magnitude."""
@@ -192,6 +198,7 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         else None,
         starts_ms=time_starts(plan.starts) if announce("start") else (),
         watching=watch(plan.watch_s) if announce("top") else None,
+        scrape=measure_scrapes(plan.scrapes) if announce("scrape") else None,
     )
 
 
@@ -256,5 +263,6 @@ def _raise_file_limit() -> None:
 
 
 if __name__ == "__main__":
+    bytecode.provide()
     _raise_file_limit()
     sys.exit(main())

@@ -184,6 +184,20 @@ class Watching:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """Scrapes of the metrics, one after the other."""
+
+    vcpus: int
+    series: int
+    """Lines of values in an answer."""
+    size_bytes: int
+    took_ms: tuple[float, ...]
+    """Of each scrape, from the connection to the last byte."""
+    cpu_ms: tuple[float, ...]
+    """CPU time of the daemon's main process for each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourRun:
     """One run of good channels beside a bad one."""
 
@@ -221,3 +235,4 @@ class Results:
     starts_ms: tuple[float, ...] = ()
     """Of `vmpower status`, from exec to exit."""
     watching: Watching | None = None
+    scrape: Scrape | None = None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bench.aims import Verdict
-    from bench.figures import Comparison, Exchange, Results, Scale, Verification
+    from bench.figures import Comparison, Exchange, Results, Scale, Scrape, Verification
 
 _MANY_US = 1_000
 _ROWS = (
@@ -50,8 +50,7 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_scales(results.scales)
     if results.verification:
         yield _render_verification(results.verification)
-    if results.starts_ms or results.watching:
-        yield _render_command(results)
+    yield from _render_clients(results)
     yield _render_verdicts(judge(results))
 
 
@@ -171,6 +170,13 @@ def _render_verification(verification: Verification) -> Table:
     return table
 
 
+def _render_clients(results: Results) -> Iterator[RenderableType]:
+    if results.starts_ms or results.watching:
+        yield _render_command(results)
+    if results.scrape:
+        yield _render_scrape(results.scrape)
+
+
 def _render_command(results: Results) -> Table:
     table = _table("the command")
     table.add_column("")
@@ -186,6 +192,18 @@ def _render_command(results: Results) -> Table:
             table.add_row(
                 f"CPU of {who} in a minute, {watching.vcpus} vCPUs", f"{cpu_s:.2f} s"
             )
+    return table
+
+
+def _render_scrape(scrape: Scrape) -> Table:
+    table = _table(
+        f"a scrape of {scrape.vcpus} vCPUs: {scrape.series} series,"
+        f" {scrape.size_bytes / 1e3:.0f} kB"
+    )
+    table.add_column("")
+    table.add_column("median (quartiles)", justify="right")
+    table.add_row("connection to last byte", _cell(scrape.took_ms, "ms"))
+    table.add_row("CPU of the daemon", _cell(scrape.cpu_ms, "ms"))
     return table
 
 

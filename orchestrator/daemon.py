@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import gc
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import events
 from orchestrator.control.feed import EventFeed
+from orchestrator.control.metrics_endpoint import MetricsEndpoint
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.controller.actions import StartMonitor
@@ -20,6 +22,11 @@ from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import TrustedUids
+from orchestrator.metrics.cpus import CpuSource
+from orchestrator.metrics.domains import DomainSource
+from orchestrator.metrics.host import HostSource
+from orchestrator.metrics.scraper import Scraper
+from orchestrator.metrics.snapshot import SnapshotTaker
 from orchestrator.monitor.arbiter import NO_VOTE
 from orchestrator.monitor.client.client import Monitor
 from orchestrator.monitor.link.commands import SetPolicyVote
@@ -45,6 +52,7 @@ from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
+from orchestrator.power.obtained import ObtainedFrequencies
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
@@ -64,6 +72,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_TOPOLOGY = Topology(groups=(), unmanaged={}, online=frozenset())
 KERNEL_SYSFS = Path("/sys")
 COLLECT_FROM = 10_000
 """New objects from which on Python looks for cycles. The default, 700, takes a tenth of
@@ -162,8 +171,7 @@ class Daemon:
         self._event_queue = EventQueue(self.react)
         self._stopping = asyncio.Event()
         uri = config.libvirt.uri
-        no_topology = Topology(groups=(), unmanaged={}, online=frozenset())
-        self._inventory = Inventory(config, no_topology)
+        self._inventory = Inventory(config, NO_TOPOLOGY)
         self._controller = Controller(self._inventory)
         self._feed = feed = EventFeed()
         self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
@@ -195,6 +203,7 @@ class Daemon:
             monitor=self._monitor,
             store=StateStore(config.run_dir / STATE_NAME, self._tree),
         )
+        obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,
@@ -206,6 +215,7 @@ class Daemon:
             state_keeper=self._state_keeper,
             domain_calls=domain_calls,
             event_log=event_log,
+            obtained=obtained,
             connector=ChannelConnector(
                 inventory=self._inventory,
                 monitor=self._monitor,
@@ -240,6 +250,9 @@ class Daemon:
             feed=feed,
             state_keeper=self._state_keeper,
             energy=self._energy,
+            obtained=obtained,
+            scraper=scraper,
+            metrics_endpoint=self._metrics_endpoint,
             react=self.react,
         )
         self._is_state_loaded = False
@@ -250,6 +263,22 @@ class Daemon:
         self._server = ControlServer(
             self._operations, config.run_dir, group_id=config.control.group_id
         )
+
+    def _build_metrics(
+        self, event_log: EventLog
+    ) -> tuple[ObtainedFrequencies, Scraper, MetricsEndpoint | None]:
+        """Build what answers scrapes; every source of metrics is listed here."""
+        inventory, obtained = self._inventory, ObtainedFrequencies()
+        snapshots = SnapshotTaker(inventory, self._monitor.totals, obtained)
+        sources = (
+            HostSource(inventory, event_log.counts, datetime.now(UTC)),
+            CpuSource(inventory),
+            DomainSource(inventory, self._policy_runner.statuses),
+        )
+        scraper = Scraper(snapshots.take, sources)
+        listen = self._config.metrics.listen
+        endpoint = MetricsEndpoint(listen, scraper.scrape) if listen else None
+        return obtained, scraper, endpoint
 
     @property
     def _config(self) -> Config:
@@ -285,7 +314,7 @@ class Daemon:
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
-        for name in ("run_dir", "sysfs_root", "libvirt", "channels", "fifo"):
+        for name in ("run_dir", "sysfs_root", "libvirt", "channels", "fifo", "metrics"):
             if getattr(new, name) != getattr(old, name):
                 raise ConfigError(f"{name} changed", hint="restart the daemon")
         if new.mode is Mode.ENFORCE and not self._tree_lock.is_held:
@@ -357,6 +386,8 @@ class Daemon:
         )
         while not self._stopping.is_set():
             self._update_fifos()
+            if self._metrics_endpoint is not None:
+                await self._metrics_endpoint.open()
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
@@ -395,6 +426,8 @@ class Daemon:
         if self._is_state_loaded:
             await asyncio.to_thread(self._state_keeper.save_all)
         await self._server.stop()
+        if self._metrics_endpoint is not None:
+            await self._metrics_endpoint.stop()
         await closing
         await asyncio.to_thread(self._event_archive.close)
 

@@ -154,6 +154,11 @@ def test_policies_are_read_with_their_lists() -> None:
         ({"run_dir": ""}, "run_dir: invalid path ''"),
         ({"run_dir": "/run/\0"}, "run_dir: invalid path '/run/"),
         ({"bounds": 3}, "bounds: expected a table"),
+        (
+            {"metrics": {"listen": "localhost:9723"}},
+            "metrics.listen: invalid address 'localhost:9723': expected ADDRESS:PORT",
+        ),
+        ({"metrics": {"listen": "0.0.0.0:1"}}, "expected one address of the host"),
         ({"onboard": {"match": "x"}}, "onboard: expected a list"),
         ({"onboard": [{}]}, "onboard[0]: matches every domain: if that is intended"),
         ({"onboard": [{"channels": "9" * 5000}]}, "channels: invalid channel '999"),
@@ -322,6 +327,8 @@ def test_a_policy_is_shown_with_its_defaults() -> None:
         "down_after_samples": 7,
         "period_s": 1.0,
         "vcpus": None,
+        "idle_latency_us": None,
+        "epp": None,
     }
     assert (second["busy"], second["zone"], second["vcpus"]) == (["sat"], None, "0")
     again = config_from(shown).policy

@@ -39,6 +39,9 @@ from orchestrator.energy.calibration import check_calibration
 from orchestrator.energy.curves import Curve
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.limits import NO_LIMITS, window_of
+from orchestrator.metrics import families
+from orchestrator.metrics.exposition import expose
+from orchestrator.metrics.family import Samples
 from orchestrator.operations.dpdk.json_messages import (
     MessageSplitter,
     parse_instruction,
@@ -64,7 +67,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.control.deadlines import Deadlines
-    from orchestrator.control.service import Peer
+    from orchestrator.control.service import Exposition, Peer
     from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.values.domain import DomainId, PCpu
@@ -175,6 +178,10 @@ class FakeDaemon:
             self.package = self.package.model_copy(update=changed)
         self.report("operator", "energy calibrated")
         return await self.energy()
+
+    async def metrics(self, accept: str) -> Exposition:
+        one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])
+        return expose([one], accept)
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
         group = self._settable_group(pcpu)

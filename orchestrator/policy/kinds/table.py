@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.energy_preference import PreferredEnergy
+from orchestrator.policy.kinds.idle_latency import IdleLatency
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
@@ -18,5 +20,13 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[PolicyKind, type[Policy[Any, Any]]] = {
     kind.kind: kind
-    for kind in (Traffic, TimeOfDay, FixedWorkload, BranchRatio, Utilisation)
+    for kind in (
+        Traffic,
+        TimeOfDay,
+        FixedWorkload,
+        BranchRatio,
+        Utilisation,
+        IdleLatency,
+        PreferredEnergy,
+    )
 }
