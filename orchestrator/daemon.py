@@ -24,6 +24,7 @@ from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import TrustedUids
 from orchestrator.metrics.cpus import CpuSource
 from orchestrator.metrics.domains import DomainSource
+from orchestrator.metrics.energy import EnergySource
 from orchestrator.metrics.host import HostSource
 from orchestrator.metrics.scraper import Scraper
 from orchestrator.metrics.snapshot import SnapshotTaker
@@ -203,6 +204,13 @@ class Daemon:
             monitor=self._monitor,
             store=StateStore(config.run_dir / STATE_NAME, self._tree),
         )
+        self._energy = EnergyRunner(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=QemuProcesses(uri).find,
+            react=self.react,
+        )
         obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
             inventory=self._inventory,
@@ -232,13 +240,6 @@ class Daemon:
             react=self.react,
         )
         self._fifos = _fifos(config.fifo.directory, dpdk_commands)
-        self._energy = EnergyRunner(
-            inventory=self._inventory,
-            monitor=self._monitor,
-            tree=self._tree,
-            find_qemu=QemuProcesses(uri).find,
-            react=self.react,
-        )
         self._operations = Operations(
             inventory=self._inventory,
             monitor=self._monitor,
@@ -274,6 +275,7 @@ class Daemon:
             HostSource(inventory, event_log.counts, datetime.now(UTC)),
             CpuSource(inventory),
             DomainSource(inventory, self._policy_runner.statuses),
+            EnergySource(inventory, lambda: self._energy.ledger),
         )
         scraper = Scraper(snapshots.take, sources)
         listen = self._config.metrics.listen

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.energy.attribution import Calibration, Package
 from orchestrator.energy.calibration import write_calibration
@@ -59,6 +59,29 @@ def busy_w(khz: int) -> float:
 def drawn_j(cpu: int, name: str) -> float:
     lines = (REGISTERS / f"cpu{cpu}").read_text().splitlines()
     return int(dict(map(str.split, lines))[name]) / 1e9
+
+
+def vcpu_run_s(pid: int) -> float:
+    """Return for how long the only vCPU of a process has run."""
+    (task,) = (
+        task
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        if (task / "comm").read_text().startswith("CPU ")
+    )
+    return int((task / "schedstat").read_text().split()[0]) / 1e9
+
+
+class Drawn(NamedTuple):
+    """What a domain's CPU has drawn while it was busy, and its vCPU's part of it."""
+
+    at_s: float
+    joules: float
+    run_s: float
+
+    def since(self, before: Drawn) -> float:
+        """Return the joules of the vCPU: other threads run on its CPU, too."""
+        share = (self.run_s - before.run_s) / (self.at_s - before.at_s)
+        return share * (self.joules - before.joules)
 
 
 def set_khz(cpu: int, khz: int) -> None:
@@ -115,6 +138,16 @@ class Host:
             )
         )
 
+    def drawn(self) -> dict[DomainId, Drawn]:
+        return {
+            uuid: Drawn(
+                time.monotonic(),
+                drawn_j(cpu, "busy_nj"),
+                vcpu_run_s(self.pids[str(uuid)]),
+            )
+            for uuid, cpu in DOMAINS.items()
+        }
+
     def _count_saved(self) -> None:
         now_s = time.monotonic()
         for uuid, cpu in DOMAINS.items():
@@ -142,14 +175,14 @@ def main() -> int:
     for _ in range(LEARNING):
         host.pass_second()
         host.sample()
-    before = {uuid: drawn_j(cpu, "busy_nj") for uuid, cpu in DOMAINS.items()}
+    before = host.drawn()
     package_before, saved_before = drawn_j(0, "package_nj"), dict(host.saved_j)
     results = []
     for _ in range(JUDGED):
         host.pass_second()
         if result := host.sample():
             results.append(result)
-    after = {uuid: drawn_j(cpu, "busy_nj") for uuid, cpu in DOMAINS.items()}
+    after = host.drawn()
     total = combine(result.interval for result in results)
     facts = {
         "source": str(total.host.source),
@@ -165,7 +198,7 @@ def main() -> int:
         + sum(it.joules for it in total.domains.values()),
         "counted": drawn_j(0, "package_nj"),
         "drawn": {
-            uuid: [total.domains[uuid].joules, after[uuid] - before[uuid]]
+            uuid: [total.domains[uuid].joules, after[uuid].since(before[uuid])]
             for uuid in DOMAINS
         },
         "saved": [
