@@ -15,6 +15,7 @@ from orchestrator.channel.protocol import (
 from orchestrator.monitor.link.commands import (
     CloseChannel,
     ForgetDomain,
+    SetPolicyVote,
     SwitchChannel,
     WithdrawVotes,
 )
@@ -74,6 +75,8 @@ async def test_what_an_observed_guest_would_vote_for_is_known(
     assert await guest.request(MIN) == "NACK"
     assert main.monitor.observed_votes() == {(UUID, 0): LOWEST}
     assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
+    main.monitor.send(SetPolicyVote(UUID, 0, MIDDLE))
+    assert main.monitor.observed_votes() == {(UUID, 0): MIDDLE}
     main.define_domain(0)
     assert main.monitor.observed_votes() == {}
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from orchestrator.energy.attribution import Calibration, Package
 from orchestrator.energy.calibration import write_calibration
@@ -30,7 +30,7 @@ from orchestrator.values.domain import DomainId
 if TYPE_CHECKING:
     from orchestrator.performer.energy_sampler import EnergyResult
 
-LEARNING, JUDGED = 70, 70
+LEARNING, JUDGED = 80, 120
 """Samples, of a second each."""
 STEPS_KHZ = tuple(range(800_000, 3_600_001, 400_000))
 STATIC_W = 10.0
@@ -59,29 +59,6 @@ def busy_w(khz: int) -> float:
 def drawn_j(cpu: int, name: str) -> float:
     lines = (REGISTERS / f"cpu{cpu}").read_text().splitlines()
     return int(dict(map(str.split, lines))[name]) / 1e9
-
-
-def vcpu_run_s(pid: int) -> float:
-    """Return for how long the only vCPU of a process has run."""
-    (task,) = (
-        task
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        if (task / "comm").read_text().startswith("CPU ")
-    )
-    return int((task / "schedstat").read_text().split()[0]) / 1e9
-
-
-class Drawn(NamedTuple):
-    """What a domain's CPU has drawn while it was busy, and its vCPU's part of it."""
-
-    at_s: float
-    joules: float
-    run_s: float
-
-    def since(self, before: Drawn) -> float:
-        """Return the joules of the vCPU: other threads run on its CPU, too."""
-        share = (self.run_s - before.run_s) / (self.at_s - before.at_s)
-        return share * (self.joules - before.joules)
 
 
 def set_khz(cpu: int, khz: int) -> None:
@@ -138,16 +115,6 @@ class Host:
             )
         )
 
-    def drawn(self) -> dict[DomainId, Drawn]:
-        return {
-            uuid: Drawn(
-                time.monotonic(),
-                drawn_j(cpu, "busy_nj"),
-                vcpu_run_s(self.pids[str(uuid)]),
-            )
-            for uuid, cpu in DOMAINS.items()
-        }
-
     def _count_saved(self) -> None:
         now_s = time.monotonic()
         for uuid, cpu in DOMAINS.items():
@@ -161,7 +128,7 @@ class Host:
         time.sleep(moment_s)
         self._count_saved()
         for cpu in self.khz:
-            if self._random.random() < 0.4:
+            if self._random.random() < 0.15:
                 self.khz[cpu] = self._random.choice(STEPS_KHZ)
                 set_khz(cpu, self.khz[cpu])
         time.sleep(1 - moment_s)
@@ -175,14 +142,14 @@ def main() -> int:
     for _ in range(LEARNING):
         host.pass_second()
         host.sample()
-    before = host.drawn()
+    before = {uuid: drawn_j(cpu, "busy_nj") for uuid, cpu in DOMAINS.items()}
     package_before, saved_before = drawn_j(0, "package_nj"), dict(host.saved_j)
     results = []
     for _ in range(JUDGED):
         host.pass_second()
         if result := host.sample():
             results.append(result)
-    after = host.drawn()
+    after = {uuid: drawn_j(cpu, "busy_nj") for uuid, cpu in DOMAINS.items()}
     total = combine(result.interval for result in results)
     facts = {
         "source": str(total.host.source),
@@ -198,7 +165,7 @@ def main() -> int:
         + sum(it.joules for it in total.domains.values()),
         "counted": drawn_j(0, "package_nj"),
         "drawn": {
-            uuid: [total.domains[uuid].joules, after[uuid].since(before[uuid])]
+            uuid: [total.domains[uuid].joules, after[uuid] - before[uuid]]
             for uuid in DOMAINS
         },
         "saved": [

@@ -393,9 +393,9 @@ class Monitor:
         return self._records.votes()
 
     def observed_votes(self) -> dict[tuple[DomainId, int], int]:
-        """Return what the guests of observed domains would vote for, in kHz.
+        """Return what guests and policies of observed domains would vote for, in kHz.
 
-        By domain and vCPU; those that have sent a request.
+        By domain and vCPU; those for which there is a request or a policy.
         """
         return dict(self._records.observed_votes())
 

@@ -324,7 +324,7 @@ class Records:
                     )
 
     def observed_votes(self) -> Iterator[tuple[tuple[DomainId, int], int]]:
-        """Yield domain and vCPU, and kHz that the guest would vote for.
+        """Yield domain and vCPU, and kHz that the guest or a policy would vote for.
 
         Of domains that are only observed, and as far as their guests have sent requests
         on channels that are still open.
@@ -333,9 +333,12 @@ class Records:
             if domain.is_enforced:
                 continue
             for row, vcpu in zip(domain.rows, domain.vcpus, strict=True):
-                khz = self._table.words[vcpu_at(row) + OBSERVED]
-                if NO_VOTE < khz <= MAX_KHZ:
-                    yield (uuid, vcpu.vcpu), khz
+                key = (uuid, vcpu.vcpu)
+                noted = self._table.words[vcpu_at(row) + OBSERVED]
+                khz = noted if noted <= MAX_KHZ else NO_VOTE
+                khz = max(khz, self._policy_votes.get(key, NO_VOTE))
+                if khz:
+                    yield key, khz
 
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
