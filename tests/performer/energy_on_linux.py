@@ -170,6 +170,7 @@ def main() -> int:
         },
         "saved": [
             total.host.saved_joules,
+            total.host.saved_error_joules,
             sum(host.saved_j[uuid] - saved_before[uuid] for uuid in DOMAINS),
         ],
         "curve": results[-1].state.packages[0].curves[Activity.POLL].watts,

@@ -131,12 +131,6 @@ class Decider:
             )
         )
 
-    def _observe(self, endpoint: Endpoint, number: int, unit: int) -> None:
-        """Note what a refused request would have led to, in mode `observe`."""
-        vcpu = endpoint.domain.vcpus.get(number)
-        if vcpu is not None:
-            self._groups.observe(vcpu, unit)
-
     def _decide_power(self, endpoint: Endpoint, number: int, unit: int) -> Decision:
         vcpu = endpoint.domain.vcpus.get(number)
         if vcpu is None:
@@ -148,6 +142,12 @@ class Decider:
             return Refusal.POLICIES_FORBIDDEN
         ticket = self._policies.forward(endpoint, packet, self._now_ns())
         return ticket or Refusal.POLICIES_TOO_MANY
+
+    def _observe(self, endpoint: Endpoint, number: int, unit: int) -> None:
+        """Note what a refused request would have led to, in mode `observe`."""
+        vcpu = endpoint.domain.vcpus.get(number)
+        if vcpu is not None:
+            self._groups.observe(vcpu, unit)
 
     def _query(
         self,
