@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bench.aims import Verdict
-    from bench.figures import Comparison, Exchange, Results, Scale, Scrape, Verification
+    from bench.figures import (
+        Comparison,
+        Exchange,
+        Obeyed,
+        Results,
+        Scale,
+        Scrape,
+        Verification,
+    )
 
 _MANY_US = 1_000
 _ROWS = (
@@ -48,8 +56,7 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_daemon(results)
     if results.scales:
         yield _render_scales(results.scales)
-    if results.verification:
-        yield _render_verification(results.verification)
+    yield from _render_costs(results)
     yield from _render_clients(results)
     yield _render_verdicts(judge(results))
 
@@ -67,6 +74,13 @@ def _render_comparison(comparison: Comparison) -> Table:
         is_new_part = figure == "cpu_us_per_request"
         table.add_row(name, *cells, _ratio(comparison, figure), end_section=is_new_part)
     return table
+
+
+def _render_costs(results: Results) -> Iterator[RenderableType]:
+    if results.obeyed:
+        yield _render_obeyed(results.obeyed)
+    if results.verification:
+        yield _render_verification(results.verification)
 
 
 def _values(exchange: Exchange, figure: str) -> list[float | None]:
@@ -151,6 +165,23 @@ def _render_scales(scales: Sequence[Scale]) -> Table:
         ("CPU of a storm", (f"{scale.storm_cpu_s:.2f} s" for scale in scales)),
     ):
         table.add_row(name, *cells)
+    return table
+
+
+def _render_obeyed(obeyed: Sequence[Obeyed]) -> Table:
+    table = _table("from a request to its frequency in sysfs, by kind of channel")
+    table.add_column("")
+    for title in ("p50", "p99", "CPU per request", "idle CPU"):
+        table.add_column(title, justify="right")
+    for one in obeyed:
+        guests = "guest" if one.channels == 1 else "guests at once"
+        table.add_row(
+            f"{one.kind}, {one.channels} {guests}",
+            f"{_number(one.p50_us)} µs",
+            f"{_number(one.p99_us)} µs",
+            f"{_number(one.cpu_us_per_request)} µs",
+            f"{one.idle_cpu_pct:.3f} %",
+        )
     return table
 
 

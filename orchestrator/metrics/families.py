@@ -112,7 +112,7 @@ CHANNELS: Final = Family(
     kind=Kind.GAUGE,
     help="Channels of running domains by state and by the packet size of the guest.",
     labels=("generation", "state"),
-    bound="40: 8 states, 4 generations and unknown",
+    bound="48: 8 states, 4 generations, unknown and p-states",
 )
 
 # Host CPUs.
@@ -198,7 +198,7 @@ DOMAIN_REFUSALS: Final = Family(
     kind=Kind.COUNTER,
     help="Refused requests of a domain's guest by cause, for causes that occurred.",
     labels=("cause", *_DOMAIN),
-    bound="15 for each running domain",
+    bound="16 for each running domain",
 )
 DOMAIN_MALFORMED: Final = Family(
     name="vmpower_domain_malformed_total",

@@ -33,6 +33,7 @@ from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import parse_policies
 from orchestrator.power.obtained import WANTED_S, ObtainedFrequencies
 from orchestrator.values.domain import DomainId, DomainState, NovaInstance, VCpu
+from orchestrator.values.p_states import PortSteps, PStatePort
 from orchestrator.values.refusal import Refusal
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain, vcpu
@@ -259,6 +260,18 @@ def test_channels_are_counted_by_state_and_generation() -> None:
     assert found["unknown", "quarantined"] == 0
     assert len(found) == 8
     assert host.read(families.DOMAIN_CHANNELS) == {("fw", "open", FW.uuid): 1}
+
+
+def test_p_states_have_no_packet_size() -> None:
+    host = Host()
+    port = PStatePort(io_base=0x5C0, irq=3, first_vcpu=0, vcpus=1, step_bits=4)
+    p_states = channel(2000, steps=PortSteps(port, ((2_000_000, 1_000_000),)))
+    spec = replace(FW, channels=(*FW.channels, p_states))
+    host.simulated.domains[FW.uuid] = spec
+    host.simulated.tell(e.DomainDescribed(spec, NOW_NS))
+    host.simulated.settle()
+    found = host.read(families.CHANNELS)
+    assert found["p-states", "open"] == found["unknown", "open"] == 1
 
 
 def test_a_quarantine_is_counted() -> None:

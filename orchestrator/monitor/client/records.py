@@ -48,6 +48,7 @@ from orchestrator.monitor.link.table import (
     LATENCY_SUM_AT,
     NACKS,
     OBSERVED,
+    P_STATE_VOTE,
     REASONS,
     REFUSALS,
     REFUSED_AT,
@@ -56,6 +57,7 @@ from orchestrator.monitor.link.table import (
     VCPU_ROWS,
     VCPU_WORDS,
     VOTE,
+    VOTE_WORDS,
     VOTER,
     WAITING,
     WRITES,
@@ -253,9 +255,11 @@ class Records:
     def _withdraw(self, uuid: str, number: int | None) -> None:
         """End votes without the monitor: of one channel, or (None) of all."""
         for _, row in self._vcpu_rows.of(DomainId(uuid)):
-            voter = unpack_voter(self._table.words[vcpu_at(row) + VOTER])
-            if number in (None, voter.number):
-                self._table.clear([vcpu_at(row)], VCPU_WORDS)
+            for vote in (VOTE, P_STATE_VOTE):
+                at = vcpu_at(row) + vote
+                voter = unpack_voter(self._table.words[at + VOTER])
+                if number in (None, voter.number):
+                    self._table.clear([at], VOTE_WORDS)
 
     def _withdraw_vcpus(self, uuid: str, vcpus: Collection[int]) -> None:
         """End votes without the monitor: of some vCPUs of a domain."""
@@ -357,6 +361,7 @@ class Records:
             errors=read(ERRORS),
             unanswered=read(UNANSWERED),
             throttled=read(THROTTLED),
+            last_received_ns=words[at + LAST_RECEIVED],
             generation=generation,
             is_generation_configured=is_configured,
             nack_reasons={word: count for word, count in refused.items() if count},
@@ -376,8 +381,9 @@ class Records:
             return None
         at = vcpu_at(row)
         vote_khz = self._table.words[at + VOTE]
+        p_state_khz = self._table.words[at + P_STATE_VOTE]
         policy_khz = self._policy_votes.get(key, NO_VOTE)
-        if not (vote_khz or policy_khz):
+        if not (vote_khz or policy_khz or p_state_khz):
             return None
         domain = Domain()
         domain.is_enforced = owner.is_enforced
@@ -387,6 +393,8 @@ class Records:
         vcpu.place(Group(group.group, group.steps))
         vcpu.vote_khz = vote_khz
         vcpu.set_policy_vote(policy_khz)
+        if p_state_khz:
+            vcpu.set_p_state_vote(p_state_khz, 0)  # the number does not matter
         voter = unpack_voter(self._table.words[at + VOTER])
         vcpu.has_turbo_right, vcpu.is_connect_vote = voter[1:]
         vcpu.update_window()
