@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.energy.attribution import Calibration, Package
 from orchestrator.energy.calibration import write_calibration
@@ -59,6 +59,36 @@ def busy_w(khz: int) -> float:
 def drawn_j(cpu: int, name: str) -> float:
     lines = (REGISTERS / f"cpu{cpu}").read_text().splitlines()
     return int(dict(map(str.split, lines))[name]) / 1e9
+
+
+def vcpu_run_ns(pid: int) -> int:
+    """Return for how long the only vCPU of a process has run."""
+    (task,) = (
+        task
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        if (task / "comm").read_text().startswith("CPU ")
+    )
+    return int((task / "schedstat").read_text().split()[0])
+
+
+def tasks_run_ns(cpu: int) -> int:
+    """Return for how long tasks have run on a CPU, by the clock of the scheduler."""
+    lines = Path("/proc/schedstat").read_text().splitlines()
+    (line,) = (it for it in lines if it.startswith(f"cpu{cpu} "))
+    return int(line.split()[7])
+
+
+class Drawn(NamedTuple):
+    """What a CPU has drawn while it was busy, and how its time was shared."""
+
+    joules: float
+    vcpu_ns: int
+    tasks_ns: int
+
+    def since(self, before: Drawn) -> float:
+        """Return the joules of the vCPU: the kernel has threads on its CPU, too."""
+        share = (self.vcpu_ns - before.vcpu_ns) / (self.tasks_ns - before.tasks_ns)
+        return share * (self.joules - before.joules)
 
 
 def set_khz(cpu: int, khz: int) -> None:
@@ -115,6 +145,16 @@ class Host:
             )
         )
 
+    def drawn(self) -> dict[DomainId, Drawn]:
+        return {
+            uuid: Drawn(
+                drawn_j(cpu, "busy_nj"),
+                vcpu_run_ns(self.pids[str(uuid)]),
+                tasks_run_ns(cpu),
+            )
+            for uuid, cpu in DOMAINS.items()
+        }
+
     def _count_saved(self) -> None:
         now_s = time.monotonic()
         for uuid, cpu in DOMAINS.items():
@@ -122,13 +162,13 @@ class Host:
             self.saved_j[uuid] += less_w * (now_s - self._since_s)
         self._since_s = now_s
 
-    def pass_second(self) -> None:
-        """Change frequencies at any time within it."""
+    def pass_second(self, changing: float) -> None:
+        """Change frequencies at any time within it, with a probability."""
         moment_s = self._random.random()
         time.sleep(moment_s)
         self._count_saved()
         for cpu in self.khz:
-            if self._random.random() < 0.15:
+            if self._random.random() < changing:
                 self.khz[cpu] = self._random.choice(STEPS_KHZ)
                 set_khz(cpu, self.khz[cpu])
         time.sleep(1 - moment_s)
@@ -140,16 +180,17 @@ def main() -> int:
     host = Host()
     host.sample(host.plan())
     for _ in range(LEARNING):
-        host.pass_second()
+        host.pass_second(changing=0.2)
         host.sample()
-    before = {uuid: drawn_j(cpu, "busy_nj") for uuid, cpu in DOMAINS.items()}
+    before = host.drawn()
     package_before, saved_before = drawn_j(0, "package_nj"), dict(host.saved_j)
     results = []
     for _ in range(JUDGED):
-        host.pass_second()
+        # Grants are read once a second: few changes, or it takes long to even out.
+        host.pass_second(changing=0.06)
         if result := host.sample():
             results.append(result)
-    after = {uuid: drawn_j(cpu, "busy_nj") for uuid, cpu in DOMAINS.items()}
+    after = host.drawn()
     total = combine(result.interval for result in results)
     facts = {
         "source": str(total.host.source),
@@ -165,7 +206,11 @@ def main() -> int:
         + sum(it.joules for it in total.domains.values()),
         "counted": drawn_j(0, "package_nj"),
         "drawn": {
-            uuid: [total.domains[uuid].joules, after[uuid] - before[uuid]]
+            uuid: [
+                total.domains[uuid].joules,
+                after[uuid].since(before[uuid]),
+                after[uuid].joules - before[uuid].joules,
+            ]
             for uuid in DOMAINS
         },
         "saved": [
