@@ -18,6 +18,7 @@ import difflib
 import enum
 import grp
 import json
+import math
 import re
 import tomllib
 import types
@@ -51,6 +52,7 @@ _TYPE_NAMES: dict[type, str] = {
     float: "a number",
     str: "text",
 }
+_MAX_CURRENCY = 8
 _P_STATE_LATENCY_US = Microseconds(10_000)
 _GOVERNOR = re.compile(r"[a-z_]{1,15}")
 """Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the terminating zero."""
@@ -312,6 +314,25 @@ class FifoConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyConfig:
+    """Accounting of energy: who draws what, and what lower frequencies save."""
+
+    enabled: bool = True
+    """Whether energy is accounted: meters and run times are read once a second. Without
+    meters (powercap, perf), energy is modelled from published figures of the
+    processor's class, and labelled so."""
+    price_per_kwh: float | None = None
+    """Price of a kilowatt-hour, to show what is saved as money; unset: not shown."""
+    currency: str = "EUR"
+    """Currency of the price."""
+    co2_g_per_kwh: float | None = None
+    """Grams of CO2 for each kilowatt-hour; unset: not shown."""
+    calibration_file: Path = Path("/var/lib/vmpower/energy.json")
+    """Where `vmpower energy calibrate` keeps what it measured. It is valid for one
+    model of processors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsConfig:
     """Metrics for Prometheus, at an address beside the sockets of the API."""
 
@@ -361,6 +382,7 @@ class Config:
     p_states: PStatesConfig = field(default_factory=PStatesConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     domain: tuple[DomainRule, ...] = ()
     """If several rules match a domain, the first one that sets an option decides it."""
@@ -492,6 +514,7 @@ def _find_problems(config: Config) -> list[Problem]:
     found += _find_uncore_problems(config.uncore)
     found += _find_host_problems(config.host)
     found += _find_control_problems(config.control)
+    found += _find_energy_problems(config.energy)
     found += _find_metrics_problems(config.metrics)
     found += [
         Problem(
@@ -542,6 +565,22 @@ def _find_problems(config: Config) -> list[Problem]:
         found.append(Problem("power.fallback_governor", text))
     if governor == "userspace":
         found.append(Problem("power.fallback_governor", "must not be 'userspace'"))
+    return found
+
+
+def _find_energy_problems(energy: EnergyConfig) -> list[Problem]:
+    found = [
+        Problem(f"energy.{name}", f"invalid number {value}: expected 0 or more")
+        for name, value in (
+            ("price_per_kwh", energy.price_per_kwh),
+            ("co2_g_per_kwh", energy.co2_g_per_kwh),
+        )
+        # Written so that "nan", which TOML has, is rejected, too.
+        if value is not None and not 0 <= value < math.inf
+    ]
+    if not energy.currency.isprintable() or len(energy.currency) > _MAX_CURRENCY:
+        text = f"invalid currency: expected up to {_MAX_CURRENCY} printable characters"
+        found.append(Problem("energy.currency", text))
     return found
 
 

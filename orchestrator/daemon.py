@@ -24,6 +24,7 @@ from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import TrustedUids
 from orchestrator.metrics.cpus import CpuSource
 from orchestrator.metrics.domains import DomainSource
+from orchestrator.metrics.energy import EnergySource
 from orchestrator.metrics.host import HostSource
 from orchestrator.metrics.scraper import Scraper
 from orchestrator.metrics.snapshot import SnapshotTaker
@@ -35,6 +36,7 @@ from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
+from orchestrator.performer.energy_runner import EnergyRunner
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.event_queue import EventQueue
 from orchestrator.performer.host_watch import HostWatch
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_TOPOLOGY = Topology(groups=(), unmanaged={}, online=frozenset())
 KERNEL_SYSFS = Path("/sys")
 COLLECT_FROM = 10_000
 """New objects from which on Python looks for cycles. The default, 700, takes a tenth of
@@ -169,8 +172,7 @@ class Daemon:
         self._event_queue = EventQueue(self.react)
         self._stopping = asyncio.Event()
         uri = config.libvirt.uri
-        no_topology = Topology(groups=(), unmanaged={}, online=frozenset())
-        self._inventory = Inventory(config, no_topology)
+        self._inventory = Inventory(config, NO_TOPOLOGY)
         self._controller = Controller(self._inventory)
         self._feed = feed = EventFeed()
         self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
@@ -201,6 +203,13 @@ class Daemon:
             policy_runner=self._policy_runner,
             monitor=self._monitor,
             store=StateStore(config.run_dir / STATE_NAME, self._tree),
+        )
+        self._energy = EnergyRunner(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=QemuProcesses(uri).find,
+            react=self.react,
         )
         obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
@@ -241,6 +250,7 @@ class Daemon:
             event_log=event_log,
             feed=feed,
             state_keeper=self._state_keeper,
+            energy=self._energy,
             obtained=obtained,
             scraper=scraper,
             metrics_endpoint=self._metrics_endpoint,
@@ -265,6 +275,7 @@ class Daemon:
             HostSource(inventory, event_log.counts, datetime.now(UTC)),
             CpuSource(inventory),
             DomainSource(inventory, self._policy_runner.statuses),
+            EnergySource(inventory, lambda: self._energy.ledger),
         )
         scraper = Scraper(snapshots.take, sources)
         listen = self._config.metrics.listen
@@ -301,6 +312,7 @@ class Daemon:
             logger.error("configuration not reloaded: %s", error)  # noqa: TRY400
             return
         self.react(events.ConfigReloaded(config))
+        self._energy.update()
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
@@ -361,6 +373,7 @@ class Daemon:
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
         self._host_watch.start()
+        self._energy.update()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.
         gc.freeze()
@@ -400,6 +413,7 @@ class Daemon:
         notify("STOPPING=1")
         self._stopping.set()
         self._host_watch.stop()
+        self._energy.stop()
         self._operations.stop()
         if self._fifos is not None:
             self._fifos.close()

@@ -15,12 +15,16 @@ from orchestrator import __version__, events
 from orchestrator.control import models
 from orchestrator.controller.actions import Report
 from orchestrator.controller.group_lifecycle import HELD, GroupStage
-from orchestrator.errors import ControlError
+from orchestrator.energy.attribution import Calibration
+from orchestrator.energy.calibration import check_calibration
+from orchestrator.energy.curves import Curve
+from orchestrator.errors import ControlError, VmpowerError
 from orchestrator.operations.policy_check import check_policy
 from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.reporting.energy import EnergyReport
 from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
 from orchestrator.values.cpuset import name_cpus, parse_cpulist
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
     from orchestrator.operations.dpdk.fifo import Fifos
+    from orchestrator.performer.energy_runner import EnergyRunner
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.policy.rule import PolicyRule
@@ -77,6 +82,7 @@ class Operations:
         event_log: EventLog,
         feed: EventFeed,
         state_keeper: StateKeeper,
+        energy: EnergyRunner,
         obtained: ObtainedFrequencies,
         scraper: Scraper,
         metrics_endpoint: MetricsEndpoint | None,
@@ -91,6 +97,7 @@ class Operations:
         self._event_log = event_log
         self._feed = feed
         self._state_keeper = state_keeper
+        self._energy = energy
         self._scraper = scraper
         self._metrics_endpoint = metrics_endpoint
         self._react = react
@@ -134,6 +141,9 @@ class Operations:
             self._monitor.snapshot(),
             self._frequencies.latest,
             self._policy_runner.statuses(),
+            EnergyReport(self._energy.ledger, self._energy.prices)
+            if self._energy.is_enabled
+            else None,
         )
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
@@ -339,6 +349,47 @@ class Operations:
         self._react(events.PolicyEnded(uuid, source, f"removed by {by}"))
         await self._state_keeper.flush()
         return self._status_builder().domain(record)
+
+    async def energy(self) -> models.Energy:
+        """Return the accounting of energy."""
+        running = {
+            uuid: record.spec.name
+            for uuid, record in self._inventory.domains.items()
+            if record.spec.state.is_active
+        }
+        report = EnergyReport(self._energy.ledger, self._energy.prices)
+        return report.document(
+            running, self._energy.state, is_enabled=self._energy.is_enabled
+        )
+
+    async def calibrate(
+        self, measured: models.CalibrationRequest, *, who: Peer
+    ) -> models.Energy:
+        """Use what was measured from now on, also after restarts.
+
+        Raises:
+            ControlError: 409 invalid, or it cannot be stored; 503 stopping.
+        """
+        by = await self._names.describe(who)
+        self._check_not_stopping()
+        points = measured.curve
+        calibration = Calibration(
+            static_w={it.package: it.watts for it in measured.static},
+            curve=Curve(
+                tuple(point.khz for point in points),
+                tuple(point.watts for point in points),
+            )
+            if points
+            else None,
+        )
+        try:
+            check_calibration(calibration)
+            await self._energy.calibrate(calibration)
+        except (VmpowerError, OSError) as error:
+            raise ControlError(f"not calibrated: {error}", status=409) from error
+        text = f"energy calibrated by {by}"
+        self._event_log.add(Report("operator", text))
+        return await self.energy()
 
     async def instruct(
         self, text: str, cpu: int | None, *, who: Peer

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.lifecycle import ChannelEvent, next_state
 from orchestrator.control.feed import EventFeed, EventSelection
 from orchestrator.control.models import (
+    CalibrationRequest,
     Channel,
     Cpu,
     DaemonStatus,
     Domain,
+    Energy,
+    EnergyOfDomain,
     EventRecord,
     LibvirtStatus,
     Outcome,
@@ -31,6 +34,9 @@ from orchestrator.control.models import (
     Status,
 )
 from orchestrator.control.server import DEADLINES, ControlServer
+from orchestrator.energy.attribution import Calibration
+from orchestrator.energy.calibration import check_calibration
+from orchestrator.energy.curves import Curve
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.limits import NO_LIMITS, window_of
 from orchestrator.metrics import families
@@ -46,7 +52,15 @@ from orchestrator.policy.text import describe
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.frequencies import table_from
-from tests.control.fake_host import CPUS, DOMAINS, START, STEPS, UNMANAGED
+from tests.control.fake_host import (
+    CPUS,
+    DOMAINS,
+    HOST_ENERGY,
+    PACKAGE_ENERGY,
+    START,
+    STEPS,
+    UNMANAGED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -78,6 +92,7 @@ class FakeDaemon:
         self.window = window_of(table_from(STEPS), limits)
         self.feed = EventFeed(capacity=1_000)
         self.callers: list[Peer] = []
+        self.package = PACKAGE_ENERGY
         self.domains = {domain.uuid: domain for domain in DOMAINS}
         bounds = {"min_khz": self.window.low_khz, "max_khz": self.window.high_khz}
         self.cpus = {one.pcpu: one.model_copy(update=bounds) for one in CPUS}
@@ -126,7 +141,43 @@ class FakeDaemon:
             domains=tuple(self.domains.values()),
             cpus=tuple(self.cpus.values()),
             unmanaged_cpus=UNMANAGED,
+            energy=HOST_ENERGY,
         )
+
+    async def energy(self) -> Energy:
+        return Energy(
+            enabled=True,
+            host=HOST_ENERGY,
+            domains=tuple(
+                EnergyOfDomain(domain=it.name, uuid=it.uuid, **dict(it.energy))
+                for it in self.domains.values()
+                if it.energy
+            ),
+            packages=(self.package,),
+            model="Imitated Xeon",
+            profile="Xeon Scalable, third generation",
+        )
+
+    async def calibrate(self, measured: CalibrationRequest, *, who: Peer) -> Energy:
+        self.callers.append(who)
+        points = measured.curve
+        calibration = Calibration(
+            static_w={it.package: it.watts for it in measured.static},
+            curve=Curve(
+                tuple(it.khz for it in points), tuple(it.watts for it in points)
+            )
+            if points
+            else None,
+        )
+        try:
+            check_calibration(calibration)
+        except ConfigError as error:
+            raise ControlError(f"not calibrated: {error}", status=409) from error
+        for static in measured.static:
+            changed = {"static_watts": static.watts, "static_calibrated": True}
+            self.package = self.package.model_copy(update=changed)
+        self.report("operator", "energy calibrated")
+        return await self.energy()
 
     async def metrics(self, accept: str) -> Exposition:
         one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])

@@ -47,6 +47,7 @@ from orchestrator.monitor.link.table import (
     LATENCY_AT,
     LATENCY_SUM_AT,
     NACKS,
+    OBSERVED,
     P_STATE_VOTE,
     REASONS,
     REFUSALS,
@@ -70,6 +71,7 @@ from orchestrator.monitor.link.table import (
 )
 from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
+from orchestrator.values.units import MAX_KHZ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -324,6 +326,23 @@ class Records:
                             vcpu=vcpu.vcpu, group=vcpu.group, khz=khz, voter=voter
                         ),
                     )
+
+    def observed_votes(self) -> Iterator[tuple[tuple[DomainId, int], int]]:
+        """Yield domain and vCPU, and kHz that the guest or a policy would vote for.
+
+        Of domains that are only observed, and as far as their guests have sent requests
+        on channels that are still open.
+        """
+        for uuid, domain in self._domains.items():
+            if domain.is_enforced:
+                continue
+            for row, vcpu in zip(domain.rows, domain.vcpus, strict=True):
+                key = (uuid, vcpu.vcpu)
+                noted = self._table.words[vcpu_at(row) + OBSERVED]
+                khz = noted if noted <= MAX_KHZ else NO_VOTE
+                khz = max(khz, self._policy_votes.get(key, NO_VOTE))
+                if khz:
+                    yield key, khz
 
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
