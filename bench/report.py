@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bench.aims import Verdict
-    from bench.figures import Comparison, Exchange, Results, Scale, Verification
+    from bench.figures import (
+        Comparison,
+        Exchange,
+        Results,
+        SavingRow,
+        Scale,
+        Verification,
+    )
 
 _MANY_US = 1_000
 _ROWS = (
@@ -50,9 +57,15 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_scales(results.scales)
     if results.verification:
         yield _render_verification(results.verification)
+    yield from _render_programs(results)
+    yield _render_verdicts(judge(results))
+
+
+def _render_programs(results: Results) -> Iterator[RenderableType]:
     if results.starts_ms or results.watching:
         yield _render_command(results)
-    yield _render_verdicts(judge(results))
+    if results.saving:
+        yield _render_saving(results.saving)
 
 
 def _render_comparison(comparison: Comparison) -> Table:
@@ -186,6 +199,29 @@ def _render_command(results: Results) -> Table:
             table.add_row(
                 f"CPU of {who} in a minute, {watching.vcpus} vCPUs", f"{cpu_s:.2f} s"
             )
+    return table
+
+
+def _render_saving(rows: Sequence[SavingRow]) -> Table:
+    table = _table("a day of polling guests in virtual time; energy is modelled")
+    table.add_column("")
+    for title in (
+        *("package", "saved", "delay p50", "p99.9", "/ highest", "lost"),
+        "changes/s",
+    ):
+        table.add_column(title, justify="right")
+    base = rows[0]
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.mean_w:.1f} W",
+            f"{row.saved_pct(base):.1f} %",
+            _cell([row.p50_us], "µs"),
+            _cell([row.p999_us], "µs"),
+            f"{row.p999_us / base.p999_us:.2f}x",
+            f"{row.lost:.1e}",
+            f"{row.changes_per_s:.2f}",
+        )
     return table
 
 

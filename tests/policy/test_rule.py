@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.errors import ConfigError
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
@@ -59,6 +60,10 @@ GOOD: list[tuple[dict[str, Any], object]] = [
     (
         rule_of("branch-ratio", threshold_percent=0.3),
         BranchRatio(threshold_percent=0.3),
+    ),
+    (
+        rule_of("packet-rate", capacity_pps=7_000_000, target_load=0.25),
+        PacketRate(capacity_pps=7_000_000, target_load=0.25),
     ),
     (
         rule_of("utilisation", up_above=1, down_below=0.5),
@@ -112,7 +117,10 @@ BAD = [
     (
         {"match": "*"},
         "kind",
-        "missing, expected traffic, time-of-day, workload, branch-ratio or utilisation",
+        (
+            "missing, expected traffic, packet-rate, time-of-day, workload,"
+            " branch-ratio or utilisation"
+        ),
     ),
     (
         rule_of("utilization"),
@@ -123,8 +131,8 @@ BAD = [
         rule_of("fast"),
         "kind",
         (
-            "unknown policy kind 'fast': expected traffic, time-of-day, workload,"
-            " branch-ratio or utilisation"
+            "unknown policy kind 'fast': expected traffic, packet-rate, time-of-day,"
+            " workload, branch-ratio or utilisation"
         ),
     ),
     (

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
@@ -18,5 +19,12 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[PolicyKind, type[Policy[Any, Any]]] = {
     kind.kind: kind
-    for kind in (Traffic, TimeOfDay, FixedWorkload, BranchRatio, Utilisation)
+    for kind in (
+        Traffic,
+        PacketRate,
+        TimeOfDay,
+        FixedWorkload,
+        BranchRatio,
+        Utilisation,
+    )
 }
