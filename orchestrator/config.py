@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import grp
 import json
 import re
 import tomllib
@@ -260,6 +261,31 @@ class ChannelsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConfig:
+    """The control socket, over which `vmpower` changes settings."""
+
+    group: str = ""
+    """Group whose members may use the control socket, besides root; a name or a number;
+    empty: the group of the daemon's process. It applies from the next start."""
+
+    @property
+    def group_id(self) -> int | None:
+        """The group's number; None: that of the process.
+
+        Raises:
+            ConfigError: no such group.
+        """
+        if not self.group:
+            return None
+        try:
+            if self.group.isdecimal():
+                return grp.getgrgid(int(self.group)).gr_gid
+            return grp.getgrnam(self.group).gr_gid
+        except (KeyError, OverflowError) as error:
+            raise ConfigError(f"no such group: {self.group!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FifoConfig:
     """FIFOs for scripts that were written for DPDK's vm_power_manager."""
 
@@ -303,6 +329,7 @@ class Config:
     uncore: UncoreConfig = field(default_factory=UncoreConfig)
     turbo: TurboConfig = field(default_factory=TurboConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
+    control: ControlConfig = field(default_factory=ControlConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
     domain: tuple[DomainRule, ...] = ()
     """If several rules match a domain, the first one that sets an option decides it."""
@@ -433,6 +460,7 @@ def _find_problems(config: Config) -> list[Problem]:
     ]
     found += _find_uncore_problems(config.uncore)
     found += _find_host_problems(config.host)
+    found += _find_control_problems(config.control)
     found += [
         Problem(
             f"domain[{index}]",
@@ -487,6 +515,14 @@ def _find_host_problems(host: HostConfig) -> list[Problem]:
         parse_cpulist(host.own_cpus)
     except ConfigError as error:
         return [Problem("host.own_cpus", str(error))]
+    return []
+
+
+def _find_control_problems(control: ControlConfig) -> list[Problem]:
+    try:
+        _ = control.group_id
+    except ConfigError as error:
+        return [Problem("control.group", str(error))]
     return []
 
 

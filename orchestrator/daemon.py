@@ -238,7 +238,9 @@ class Daemon:
         self._host_watch = HostWatch(
             self._tree, lambda: self._config.power.verify_s, self.react
         )
-        self._server = ControlServer(self._operations, config.run_dir)
+        self._server = ControlServer(
+            self._operations, config.run_dir, group_id=config.control.group_id
+        )
 
     @property
     def _config(self) -> Config:

@@ -60,6 +60,7 @@ def test_settings_of_the_kernel_are_read_for_the_host_and_for_domains() -> None:
             "uncore": {"max_khz": "1.8GHz"},
             "turbo": {"switch": "off"},
             "host": {"idle_cpus": "lowest", "own_cpus": "0-1"},
+            "control": {"group": "root"},
             "domain": [
                 {"match": "fw", "emulator": "follow"},
                 {"match": "*", "epp": "power", "idle_latency_us": 0},
@@ -194,6 +195,14 @@ def test_policies_are_read_with_their_lists() -> None:
         (
             {"domain": [{"match": "*", "epp": "fast", "idle_latency_us": 1.5}]},
             "domain[0].epp: invalid energy preference 'fast'",
+        ),
+        (
+            {"control": {"group": "no-such-group"}},
+            "control.group: no such group: 'no-such-group'",
+        ),
+        (
+            {"control": {"group": "99999999999"}},
+            "control.group: no such group: '99999999999'",
         ),
         ({"host": {"own_cpus": "0-"}}, "host.own_cpus: invalid CPU '0-': expected num"),
         (

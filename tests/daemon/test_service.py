@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import grp
+import os
 import signal
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -239,3 +242,16 @@ def test_two_daemons_on_two_trees_run_side_by_side(
     with DaemonProcess(uri, tree.root), DaemonProcess(empty, directory / "other"):
         ends[0].accept()
         assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
+
+
+def test_the_configured_group_may_use_the_control_socket(
+    tree: CpuTree, uri: str
+) -> None:
+    # Another one than the process's, where this user may choose one.
+    group = next((it for it in grp.getgrall() if it.gr_gid != os.getgid()), None)
+    if group is None or os.geteuid() != 0:
+        group = grp.getgrgid(os.getgid())
+    config = f'[control]\ngroup = "{group.gr_name}"\n'
+    with DaemonProcess(uri, tree.root, config=config) as daemon:
+        status = daemon.socket.stat()
+    assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (group.gr_gid, 0o660)

@@ -176,8 +176,8 @@ def control_denied(
     if found is not None and user.name in found.members:
         fix = f"log in again: {user.name} is in group '{group}', this session is not"
     elif group == "root":
-        fix = "use sudo, or give the socket to a group: chgrp GROUP "
-        fix += str(service.control.path)
+        fix = 'use sudo, or give the socket to a group: [control] group = "GROUP"'
+        fix += " in vmpower.toml, then restart the daemon"
     else:
         fix = f"usermod -aG {group} {user.name}, then log in again"
     yield warning(

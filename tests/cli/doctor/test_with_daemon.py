@@ -21,7 +21,7 @@ from cli.doctor.facts.cpus import read_cpus
 from cli.doctor.facts.daemon import Daemon, Status
 from cli.doctor.facts.domains import Channel, Domain, Domains, domains_of_status
 from cli.doctor.facts.libvirt import Libvirt
-from cli.doctor.facts.service import read_service
+from cli.doctor.facts.service import SocketState, read_service
 from cli.doctor.target import Target
 from orchestrator.hypervisor.inspection import Inspection
 from orchestrator.power.simulated import lay_out
@@ -242,6 +242,23 @@ def test_a_user_without_permission_is_pointed_to_the_group(
     (finding,) = check(libvirt("authentication unavailable"), ANNE, accounts(group))
     assert finding.fix.startswith(fix)
     assert check(libvirt(""), ANNE, accounts(group)) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "fix"),
+    [
+        (Group(name="root", gid=0, members=frozenset()), '[control] group = "GROUP"'),
+        (Group(name="vmpower", gid=990, members=frozenset()), "usermod -aG vmpower"),
+    ],
+)
+def test_a_user_without_the_control_socket_is_pointed_to_its_group(
+    group: Group, fix: str, run_dir: Path, cpus: Path
+) -> None:
+    seen = read_service(Target(run_dir=run_dir, sysfs_root=cpus))
+    denied = replace(seen.control, state=SocketState.DENIED, gid=group.gid)
+    check = service_checks.control_denied
+    (finding,) = check(replace(seen, control=denied), ANNE, accounts(group))
+    assert fix in finding.fix
 
 
 @pytest.mark.parametrize(
