@@ -40,6 +40,7 @@ from orchestrator.values.energy_preference import (
 )
 from orchestrator.values.units import MAX_KHZ, KHz, Microseconds, check_us, parse_khz
 
+DEFAULT_HISTORY_DIRECTORY = Path("/var/lib/vmpower")
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
 _HELP = "see vmpower.toml(5)"
 _MAX_S = 86_400
@@ -295,6 +296,22 @@ class FifoConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryConfig:
+    """What domains did over weeks, for `vmpower report` and `vmpower advise`."""
+
+    enabled: bool = True
+    """Whether to keep a history. It is written once a minute."""
+    directory: Path | None = None
+    """Directory of the file; unset: /var/lib/vmpower, or `history` in the run directory
+    if that is not the default one, because each daemon needs a file of its own."""
+    max_mb: int = 200
+    """Size of the file in megabytes; the oldest part is deleted when it is larger."""
+    max_days: int = 400
+    """Age in days at which the history is deleted. After two days it is kept by the
+    hour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRule(DomainSettings):
     """Limits and rights of the domains that the rule matches.
 
@@ -331,6 +348,7 @@ class Config:
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
     domain: tuple[DomainRule, ...] = ()
     """If several rules match a domain, the first one that sets an option decides it."""
     policy: tuple[PolicyRule, ...] = ()
@@ -498,6 +516,14 @@ def _find_problems(config: Config) -> list[Problem]:
         if not least <= value <= _MAX_S:
             text = f"invalid time {value}: expected {least} to {_MAX_S} seconds"
             found.append(Problem(name, text))
+    found += [
+        Problem(f"history.{name}", f"invalid number {value}: expected 1 or more")
+        for name, value in (
+            ("max_mb", config.history.max_mb),
+            ("max_days", config.history.max_days),
+        )
+        if value < 1
+    ]
     if config.channels.budget < 0:
         budget = config.channels.budget
         text = f"invalid number {budget}: expected 0 or more"

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import events
+from orchestrator.config import DEFAULT_HISTORY_DIRECTORY, Config
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.controller.actions import StartMonitor
 from orchestrator.controller.inventory import Inventory
+from orchestrator.energy.profiles import GENERIC
 from orchestrator.errors import ConfigError, VmpowerError
+from orchestrator.history.store import HISTORY_NAME, HistoryStore
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import TrustedUids
@@ -30,6 +33,7 @@ from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.event_queue import EventQueue
+from orchestrator.performer.history_keeper import HistoryKeeper
 from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
@@ -56,7 +60,7 @@ from orchestrator.values.domain_settings import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.config import Config
+    from orchestrator.control.models import EventRecord
     from orchestrator.events import Event
     from orchestrator.power.held_attributes import AttributeReplay
     from orchestrator.values.domain import DomainId
@@ -68,6 +72,8 @@ COLLECT_FROM = 10_000
 """New objects from which on Python looks for cycles. The default, 700, takes a tenth of
 the CPU time of a start beside 1,000 domains, whose descriptions all stay."""
 MONITOR_STOP_TIMEOUT_S = 1.0
+_CURVE_KHZ = (800_000, 3_500_000)
+"""The range of the published curve by which the cost of a hold is estimated."""
 LIBVIRT_CLOSE_TIMEOUT_S = 0.5
 """A hung libvirtd is abandoned after this; restoring CPUs does not wait for it."""
 
@@ -141,6 +147,27 @@ def _log_attributes(replay: AttributeReplay) -> None:
         logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
 
+def _history_store(config: Config) -> HistoryStore | None:
+    history = config.history
+    if not history.enabled:
+        return None
+    is_default = config.run_dir == Config().run_dir
+    # Daemons with other run directories may run beside the host's own.
+    directory = history.directory or (
+        DEFAULT_HISTORY_DIRECTORY if is_default else config.run_dir / "history"
+    )
+    return HistoryStore(
+        directory / HISTORY_NAME,
+        max_bytes=history.max_mb * 1_000_000,
+        max_age_s=history.max_days * 86_400,
+    )
+
+
+def _core_watts(khz: int) -> float:
+    """Return the power of a busy core by a published curve; 0: unknown frequency."""
+    return GENERIC.curve(*_CURVE_KHZ).at(khz) if khz else 0.0
+
+
 class Daemon:
     """One running vmpowerd.
 
@@ -166,7 +193,7 @@ class Daemon:
         self._controller = Controller(self._inventory)
         self._feed = feed = EventFeed()
         self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
-        event_log = EventLog(feed, self._event_archive.append)
+        event_log = EventLog(feed, self._keep_event)
         self._tree = CpuTree(config.sysfs_root)
         self._tree_lock = CpuTreeLock(self._tree)
         self._held_groups = _held_groups(self._tree, config)
@@ -193,6 +220,12 @@ class Daemon:
             policy_runner=self._policy_runner,
             monitor=self._monitor,
             store=StateStore(config.run_dir / STATE_NAME, self._tree),
+        )
+        self._history = HistoryKeeper(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            store=_history_store(config),
+            watts=_core_watts,
         )
         self._performer = Performer(
             inventory=self._inventory,
@@ -231,6 +264,7 @@ class Daemon:
             event_log=event_log,
             feed=feed,
             state_keeper=self._state_keeper,
+            history=self._history,
             react=self.react,
         )
         self._is_state_loaded = False
@@ -248,6 +282,10 @@ class Daemon:
 
     def _vote_by_policy(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
         self._monitor.send(SetPolicyVote(uuid, vcpu, khz or NO_VOTE))
+
+    def _keep_event(self, record: EventRecord) -> None:
+        self._event_archive.append(record)
+        self._history.add_event(record)
 
     def post(self, event: Event) -> None:
         """Queue an event for the controller; safe from any thread."""
@@ -275,7 +313,7 @@ class Daemon:
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
-        for name in ("run_dir", "sysfs_root", "libvirt", "channels", "fifo"):
+        for name in ("run_dir", "sysfs_root", "libvirt", "channels", "fifo", "history"):
             if getattr(new, name) != getattr(old, name):
                 raise ConfigError(f"{name} changed", hint="restart the daemon")
         if new.mode is Mode.ENFORCE and not self._tree_lock.is_held:
@@ -332,6 +370,7 @@ class Daemon:
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
         self._host_watch.start()
+        self._history.start()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.
         gc.freeze()
@@ -369,6 +408,7 @@ class Daemon:
         notify("STOPPING=1")
         self._stopping.set()
         self._host_watch.stop()
+        self._history.stop()
         self._operations.stop()
         if self._fifos is not None:
             self._fifos.close()
@@ -385,6 +425,7 @@ class Daemon:
         await self._server.stop()
         await closing
         await asyncio.to_thread(self._event_archive.close)
+        await asyncio.to_thread(self._history.close)
 
     def _restore(self) -> None:
         refused = self._held_groups.restore_all() + self._held_limits.restore_all()

@@ -20,6 +20,11 @@ COLORS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     *("#7f7f7f", "#332288", "#882255", "#117733", "#ddcc77", "#44aa99"),
 )
+SCALE = (
+    *("#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c"),
+    *("#08306b", "#041a3a"),
+)
+"""For series in an order, from low to high."""
 WIDTH = 760
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 40
 _TICKS = 5
@@ -138,9 +143,22 @@ def _runs(frame: _Frame, values: Sequence[float | None]) -> Iterator[str]:
 
 
 def column_chart(
-    title: str, labels: Sequence[str], series: Sequence[Series], *, height: int = 240
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[Series],
+    *,
+    colors: Sequence[str] = COLORS,
+    height: int = 240,
 ) -> str:
-    """Draw stacked columns, one for each label; arguments as for `line_chart`."""
+    """Draw stacked columns, one for each label; other arguments as for `line_chart`.
+
+    Args:
+        title: with the unit.
+        labels: of the columns.
+        series: the parts of each column, from below.
+        colors: of the series; SCALE if they are in an order.
+        height: in pixels.
+    """
     sums = [
         sum(max(0.0, one.values[place] or 0.0) for one in series)
         for place in range(len(labels))
@@ -159,11 +177,11 @@ def column_chart(
             parts.append(
                 f'<rect x="{frame.x(place) - wide / 2:.1f}" y="{top:.1f}" '
                 f'width="{wide:.1f}" height="{bottom - top:.1f}" '
-                f'fill="{_color(number)}"/>'
+                f'fill="{colors[number % len(colors)]}"/>'
             )
             base += value
     names = [one.name for one in series]
-    parts += _legend(names, height)
+    parts += _legend(names, height, colors)
     return _svg(parts, title, _with_legend(height, names))
 
 
@@ -172,7 +190,9 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> str:
     left = min(300.0, 16 + _LETTER * max((len(bar.name) for bar in bars), default=0))
     most = max([bar.value + bar.error for bar in bars] + [0.0])
     least = min([bar.value - bar.error for bar in bars] + [0.0])
-    scale = (WIDTH - left - 90) / ((most - least) or 1.0)
+    texts = [_value(bar) for bar in bars]
+    room = 14 + _LETTER * max(map(len, texts), default=0)
+    scale = (WIDTH - left - room) / ((most - least) or 1.0)
     zero = left - least * scale
     parts = [_text(8, 18, title, weight="bold", anchor="start")]
     for number, bar in enumerate(bars):
@@ -190,10 +210,13 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> str:
                 f'<path d="M{start:.1f} {y + 8:.1f}H{end:.1f}" stroke="#333" '
                 'stroke-width="1.5"/>'
             )
-        error = f" ± {_number(bar.error)}" if bar.error else ""
-        text = f"{_number(bar.value)}{error}"
-        parts.append(_text(end + 6, y + 13, text, anchor="start"))
+        parts.append(_text(end + 6, y + 13, texts[number], anchor="start"))
     return _svg(parts, title, _TOP + len(bars) * _BAR + 8)
+
+
+def _value(bar: Bar) -> str:
+    error = f" ± {_number(bar.error)}" if bar.error else ""
+    return f"{_number(bar.value)}{error}"
 
 
 def scatter_chart(  # noqa: PLR0913 - what a chart needs
@@ -293,14 +316,16 @@ def _legend_rows(names: Sequence[str]) -> list[tuple[int, float]]:
     return places or [(0, float(_LEFT))]
 
 
-def _legend(names: Sequence[str], height: int) -> Iterator[str]:
+def _legend(
+    names: Sequence[str], height: int, colors: Sequence[str] = COLORS
+) -> Iterator[str]:
     for number, (name, (row, x)) in enumerate(
         zip(names, _legend_rows(names), strict=False)
     ):
         y = height + 18 * row - 4
         yield (
             f'<rect x="{x:.1f}" y="{y:.1f}" width="12" height="12" '
-            f'fill="{_color(number)}"/>'
+            f'fill="{colors[number % len(colors)]}"/>'
         )
         yield _text(x + 17, y + 10, name, anchor="start")
 

@@ -165,6 +165,28 @@ class ClientCalls(ABC):
         }
         return cast("Iterator[documents.EventRecord]", self._stream(target, query))
 
+    def history(
+        self, *, since: str = "", until: str = "", step: int = 0, domain: str = ""
+    ) -> documents.History:
+        """Show what domains did in a time, also those that are gone.
+
+        The daemon writes its history once a minute, so the last minute is missing.
+        Times that are older than two days are known by the hour.
+        """
+        target = "/v1/history"
+        query: dict[str, str | int | bool] = {
+            "since": since,
+            "until": until,
+            "step": step,
+            "domain": domain,
+        }
+        return cast("documents.History", self._call("GET", target + _query(query)))
+
 
 def _quoted(text: str) -> str:
     return quote(text, safe="")
+
+
+def _query(values: Mapping[str, str | int | bool]) -> str:
+    words = (f"{name}={_quoted(str(value))}" for name, value in values.items())
+    return f"?{'&'.join(words)}"

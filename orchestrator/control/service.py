@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from datetime import datetime
 
     from orchestrator.control.feed import EventSelection
     from orchestrator.control.models import (
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         Cpu,
         Domain,
         EventRecord,
+        History,
         OutcomeList,
         PolicyAnswer,
         Status,
@@ -115,6 +117,23 @@ class ControlBackend(Protocol):
 
         Raises:
             ControlError: 503 the daemon is stopping.
+        """
+        ...
+
+    async def history(
+        self, since: datetime, until: datetime, step_s: int, domain: str
+    ) -> History:
+        """Return what domains did in a time.
+
+        Args:
+            since: the beginning.
+            until: the end.
+            step_s: length of each part.
+            domain: ID, UUID or name; empty: all.
+
+        Raises:
+            ControlError: 404 no such domain; 409 no history is kept, or it cannot be
+                read.
         """
         ...
 

@@ -15,15 +15,18 @@ from orchestrator import __version__, events
 from orchestrator.control import models
 from orchestrator.controller.actions import Report
 from orchestrator.controller.group_lifecycle import HELD, GroupStage
-from orchestrator.errors import ControlError
+from orchestrator.errors import ControlError, StateError
+from orchestrator.history.store import Range
 from orchestrator.operations.policy_check import check_policy
 from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.reporting.history import render_history
 from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
 from orchestrator.values.cpuset import name_cpus, parse_cpulist
+from orchestrator.values.domain import DomainId
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.event_kinds import GRANT
 from orchestrator.values.units import format_khz
@@ -35,16 +38,18 @@ if TYPE_CHECKING:
     from orchestrator.control.service import Peer
     from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.events import Event
+    from orchestrator.history.store import Found
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
     from orchestrator.operations.dpdk.fifo import Fifos
+    from orchestrator.performer.history_keeper import HistoryKeeper
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.power.group import ClockGroup
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.reporting.event_log import EventLog
-    from orchestrator.values.domain import DomainId, PCpu
+    from orchestrator.values.domain import PCpu
 
 SET_TIMEOUT_S = 2.0
 """Taking a group takes some 25 ms at most; after this time the kernel refuses."""
@@ -74,6 +79,7 @@ class Operations:
         event_log: EventLog,
         feed: EventFeed,
         state_keeper: StateKeeper,
+        history: HistoryKeeper,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
@@ -85,6 +91,7 @@ class Operations:
         self._event_log = event_log
         self._feed = feed
         self._state_keeper = state_keeper
+        self._history = history
         self._react = react
         self._names = UserNames()
         self._started_s = time.monotonic()
@@ -341,6 +348,44 @@ class Operations:
                 for one in outcomes
             )
         )
+
+    async def history(
+        self, since: datetime, until: datetime, step_s: int, domain: str
+    ) -> models.History:
+        """Return what domains did in a time.
+
+        Raises:
+            ControlError: 404 no such domain; 409 no history is kept, or it cannot be
+                read.
+        """
+        wanted = Range(since.timestamp(), until.timestamp(), step_s)
+        try:
+            found = await self._history.read(wanted)
+        except StateError as error:
+            raise ControlError(str(error), status=409) from error
+        if found is None:
+            raise ControlError(
+                "no history is kept",
+                status=409,
+                hint="set enabled = true in [history] of its configuration",
+            )
+        if domain:
+            uuids = self._history_uuids(domain, found)
+            chosen = [part for part in found.domains if part.uuid in uuids]
+            found = found._replace(domains=chosen)
+        return render_history(found, since, until, step_s, self._history.problem)
+
+    def _history_uuids(self, domain: str, found: Found) -> set[str]:
+        """Return the UUIDs of a domain, or of those that had its name."""
+        specs = [record.spec for record in self._inventory.domains.values()]
+        uuids = {spec.uuid for spec in specs if str(spec.run) == domain}
+        known = {spec.uuid: spec.name for spec in specs}
+        known |= {DomainId(part.uuid): part.name for part in found.domains}
+        uuids = uuids or {uuid for uuid in known if uuid == domain.lower()}
+        uuids = uuids or {uuid for uuid, name in known.items() if name == domain}
+        if not uuids:
+            raise ControlError(f"no such domain: '{domain[:80]}'", status=404)
+        return set(uuids)
 
     def events(
         self, selection: EventSelection

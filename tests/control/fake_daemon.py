@@ -22,6 +22,7 @@ from orchestrator.control.models import (
     DaemonStatus,
     Domain,
     EventRecord,
+    History,
     LibvirtStatus,
     Outcome,
     OutcomeList,
@@ -32,6 +33,7 @@ from orchestrator.control.models import (
 )
 from orchestrator.control.server import DEADLINES, ControlServer
 from orchestrator.errors import ConfigError, ControlError
+from orchestrator.history.store import Found, Range
 from orchestrator.limits import NO_LIMITS, window_of
 from orchestrator.operations.dpdk.json_messages import (
     MessageSplitter,
@@ -40,6 +42,7 @@ from orchestrator.operations.dpdk.json_messages import (
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import describe
+from orchestrator.reporting.history import render_history
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.frequencies import table_from
@@ -47,10 +50,12 @@ from tests.control.fake_host import CPUS, DOMAINS, START, STEPS, UNMANAGED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from orchestrator.control.deadlines import Deadlines
     from orchestrator.control.service import Peer
+    from orchestrator.history.store import HistoryStore
     from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.values.domain import DomainId, PCpu
@@ -75,6 +80,8 @@ class FakeDaemon:
         self.window = window_of(table_from(STEPS), limits)
         self.feed = EventFeed(capacity=1_000)
         self.callers: list[Peer] = []
+        self.store: HistoryStore | None = None
+        """The history that it serves; None: an empty one."""
         self.domains = {domain.uuid: domain for domain in DOMAINS}
         bounds = {"min_khz": self.window.low_khz, "max_khz": self.window.high_khz}
         self.cpus = {one.pcpu: one.model_copy(update=bounds) for one in CPUS}
@@ -264,6 +271,20 @@ class FakeDaemon:
                 outcomes.append(Outcome(text=text, done=False, hint=error.hint))
         self.callers.append(who)
         return OutcomeList(outcomes=tuple(outcomes))
+
+    async def history(
+        self, since: datetime, until: datetime, step_s: int, domain: str
+    ) -> History:
+        if self.store is None:
+            found = Found([], [], {})
+        else:
+            wanted = Range(since.timestamp(), until.timestamp(), step_s)
+            found = self.store.read(wanted)
+        if domain and domain not in (it.name for it in found.domains):
+            domain = self._name_of(domain)
+        chosen = [it for it in found.domains if domain in ("", it.name)]
+        found = found._replace(domains=chosen)
+        return render_history(found, since, until, step_s, "")
 
     def events(self, selection: EventSelection) -> AsyncGenerator[EventRecord, None]:
         if selection.domain:

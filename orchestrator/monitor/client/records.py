@@ -271,6 +271,7 @@ class Records:
         return MonitorSnapshot(
             channels=LazyMapping(rows, lambda _, row: self._read_counters(row)),
             requested_khz=LazyMapping(vcpus, self._read_requested),
+            votes_khz=LazyMapping(vcpus, self._read_vote),
             grants={number: khz or None for number, khz in grants.items()},
             refusals={
                 number: words[group_at(row) + REFUSALS]
@@ -319,6 +320,17 @@ class Records:
                 if refused[refusal.word]
             },
         )
+
+    def _read_vote(
+        self, key: tuple[DomainId, int], defined: VCpuDefinition
+    ) -> int | None:
+        row = self._vcpu_rows.find(*key)
+        if row is None or defined.group is None:
+            return None
+        at = vcpu_at(row)
+        voter = unpack_voter(self._table.words[at + VOTER])
+        vote_khz = 0 if voter.is_connect_vote else self._table.words[at + VOTE]
+        return max(vote_khz, self._policy_votes.get(key, NO_VOTE)) or None
 
     def _read_requested(
         self, key: tuple[DomainId, int], defined: VCpuDefinition
