@@ -18,6 +18,7 @@ import difflib
 import enum
 import grp
 import json
+import math
 import re
 import tomllib
 import types
@@ -51,6 +52,7 @@ _TYPE_NAMES: dict[type, str] = {
     float: "a number",
     str: "text",
 }
+_MAX_CURRENCY = 8
 _GOVERNOR = re.compile(r"[a-z_]{1,15}")
 """Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the terminating zero."""
 
@@ -312,6 +314,25 @@ class HistoryConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyConfig:
+    """Accounting of energy: who draws what, and what lower frequencies save."""
+
+    enabled: bool = True
+    """Whether energy is accounted: meters and run times are read once a second. Without
+    meters (powercap, perf), energy is modelled from published figures of the
+    processor's class, and labelled so."""
+    price_per_kwh: float | None = None
+    """Price of a kilowatt-hour, to show what is saved as money; unset: not shown."""
+    currency: str = "EUR"
+    """Currency of the price."""
+    co2_g_per_kwh: float | None = None
+    """Grams of CO2 for each kilowatt-hour; unset: not shown."""
+    calibration_file: Path = Path("/var/lib/vmpower/energy.json")
+    """Where `vmpower energy calibrate` keeps what it measured. It is valid for one
+    model of processors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRule(DomainSettings):
     """Limits and rights of the domains that the rule matches.
 
@@ -349,6 +370,7 @@ class Config:
     control: ControlConfig = field(default_factory=ControlConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
     domain: tuple[DomainRule, ...] = ()
     """If several rules match a domain, the first one that sets an option decides it."""
     policy: tuple[PolicyRule, ...] = ()
@@ -479,6 +501,7 @@ def _find_problems(config: Config) -> list[Problem]:
     found += _find_uncore_problems(config.uncore)
     found += _find_host_problems(config.host)
     found += _find_control_problems(config.control)
+    found += _find_energy_problems(config.energy)
     found += [
         Problem(
             f"domain[{index}]",
@@ -533,6 +556,22 @@ def _find_problems(config: Config) -> list[Problem]:
         found.append(Problem("power.fallback_governor", text))
     if governor == "userspace":
         found.append(Problem("power.fallback_governor", "must not be 'userspace'"))
+    return found
+
+
+def _find_energy_problems(energy: EnergyConfig) -> list[Problem]:
+    found = [
+        Problem(f"energy.{name}", f"invalid number {value}: expected 0 or more")
+        for name, value in (
+            ("price_per_kwh", energy.price_per_kwh),
+            ("co2_g_per_kwh", energy.co2_g_per_kwh),
+        )
+        # Written so that "nan", which TOML has, is rejected, too.
+        if value is not None and not 0 <= value < math.inf
+    ]
+    if not energy.currency.isprintable() or len(energy.currency) > _MAX_CURRENCY:
+        text = f"invalid currency: expected up to {_MAX_CURRENCY} printable characters"
+        found.append(Problem("energy.currency", text))
     return found
 
 

@@ -31,6 +31,7 @@ from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
+from orchestrator.performer.energy_runner import EnergyRunner
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.event_queue import EventQueue
 from orchestrator.performer.history_keeper import HistoryKeeper
@@ -188,8 +189,9 @@ class Daemon:
         self._event_queue = EventQueue(self.react)
         self._stopping = asyncio.Event()
         uri = config.libvirt.uri
-        no_topology = Topology(groups=(), unmanaged={}, online=frozenset())
-        self._inventory = Inventory(config, no_topology)
+        self._inventory = Inventory(
+            config, Topology(groups=(), unmanaged={}, online=frozenset())
+        )
         self._controller = Controller(self._inventory)
         self._feed = feed = EventFeed()
         self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
@@ -267,6 +269,13 @@ class Daemon:
             history=self._history,
             react=self.react,
         )
+        self._energy = EnergyRunner(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=QemuProcesses(uri).find,
+            react=self.react,
+        )
         self._is_state_loaded = False
         """Whether the state file has been read, and so may be replaced."""
         self._host_watch = HostWatch(
@@ -310,6 +319,7 @@ class Daemon:
             logger.error("configuration not reloaded: %s", error)  # noqa: TRY400
             return
         self.react(events.ConfigReloaded(config))
+        self._energy.update()
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
@@ -371,6 +381,8 @@ class Daemon:
         self._hypervisor.start()
         self._host_watch.start()
         self._history.start()
+        self._energy.listeners.append(self._history.add_energy)
+        self._energy.update()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.
         gc.freeze()
@@ -408,6 +420,7 @@ class Daemon:
         notify("STOPPING=1")
         self._stopping.set()
         self._host_watch.stop()
+        self._energy.stop()
         self._history.stop()
         self._operations.stop()
         if self._fifos is not None:

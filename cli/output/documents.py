@@ -373,6 +373,12 @@ class ReportHost(TypedDict):
     """Standard deviation of `saved_kwh`."""
     saved_percent: float | None
     """`saved_kwh` relative to what the host would have used without."""
+    saved_money: float | None
+    """Money for `saved_kwh` at the price that is configured now; null: none is."""
+    currency: str
+    """Of `saved_money`."""
+    saved_co2_kg: float | None
+    """CO2 for `saved_kwh`, in kilograms; null: not configured."""
 
 
 class ReportHold(TypedDict):

@@ -167,7 +167,14 @@ def _host(history: History, *, is_what_if: bool) -> ReportHost:
         saved_kwh=saved / JOULES_PER_KWH,
         saved_kwh_error=sum(it["saved_error_joules"] for it in hosts) / JOULES_PER_KWH,
         saved_percent=_percent(saved, measured),
+        saved_money=_times(saved, history["price_per_kwh"]),
+        currency=history["currency"],
+        saved_co2_kg=_times(saved / 1000, history["co2_g_per_kwh"]),
     )
+
+
+def _times(joules: float, per_kwh: float | None) -> float | None:
+    return None if per_kwh is None else joules / JOULES_PER_KWH * per_kwh
 
 
 def _holds(domains: Iterable[HistoryDomain]) -> list[ReportHold]:

@@ -108,6 +108,13 @@ def _facts(report: Report, zone: tzinfo | None) -> list[tuple[str, Cell]]:
         facts.append(
             ("Host", Cell(f"{format_kwh(host['kwh'])}; {saved} {verb}{share}"))
         )
+    values = []
+    if (money := host["saved_money"]) is not None:
+        values.append(f"{money:.2f} {host['currency']}")
+    if (co2_kg := host["saved_co2_kg"]) is not None:
+        values.append(f"{co2_kg:.2f} kg CO2")
+    if values and host["source"] is not None:
+        facts.append(("Worth", Cell(printable(", ".join(values)))))
     if host["holes"]:
         text = f"unusable {host['holes']} times, modelled then"
         facts.append(("Meters", Cell(text, Style.BAD)))

@@ -659,6 +659,12 @@ class History(TypedDict):
     """The domains, in each part."""
     events: dict[str, int]
     """Number of events by kind, of all domains."""
+    price_per_kwh: float | None
+    """Price of a kilowatt-hour now; null: not configured."""
+    currency: str
+    """Currency of the price."""
+    co2_g_per_kwh: float | None
+    """Grams of CO2 for each kilowatt-hour; null: not configured."""
     problem: str | None
     """Why the history is not being written; null: it is."""
 

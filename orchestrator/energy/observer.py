@@ -14,6 +14,7 @@ A grant that changed within the interval counts for half of it.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,6 +28,7 @@ from orchestrator.energy.residency import (
     account,
     classify,
 )
+from orchestrator.values.units import MAX_KHZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 _REACHED = 0.97
 """A measured frequency below this share of the grant is lower than granted; the kernel
 measures over some milliseconds."""
+_NO_CEILING = MAX_KHZ
 NS_PER_S = 1_000_000_000
 
 
@@ -119,6 +122,8 @@ class Observer:
     def __init__(self, plan: HostPlan) -> None:
         self._last: Sample | None = None
         self._ceilings: dict[int, int] = {}
+        self.busy_groups: frozenset[int] = frozenset()
+        """Clock groups with a vCPU that polled in the last interval."""
         self.replan(plan)
 
     def replan(self, plan: HostPlan) -> None:
@@ -160,7 +165,10 @@ class Observer:
         last, self._last = self._last, sample
         if last is None or sample.at_s <= last.at_s:
             return None
-        return _Interval(self, last, sample).observation(meters, source)
+        interval = _Interval(self, last, sample)
+        found = interval.observation(meters, source)
+        self.busy_groups = frozenset(interval.polled)
+        return found
 
     def check_ceiling(self, group: int, granted_khz: int, measured_khz: int) -> None:
         """Compare what the cores of a busy clock group reached with their grant."""
@@ -173,10 +181,11 @@ class Observer:
         elif ceiling is not None and measured_khz > ceiling:
             del self._ceilings[number]
 
-    def limit(self, group: int, khz: int) -> int:
-        """Return what the hardware makes of a frequency in a clock group now."""
-        ceiling = self._ceilings.get(self._package_of.get(group, -1))
-        return khz if ceiling is None else min(khz, ceiling)
+    def ceiling_of(self, group: int) -> int:
+        """Return what the hardware reaches in a clock group now, in kHz."""
+        if not self._ceilings:
+            return _NO_CEILING
+        return self._ceilings.get(self._package_of.get(group, -1), _NO_CEILING)
 
     def users_of(self, group: int) -> list[tuple[DomainId, int, VCpuPlan]]:
         """Return the vCPUs that are pinned into a clock group."""
@@ -191,9 +200,9 @@ class _Interval:
         self._plan = observer.plan
         self._old, self._new = old, new
         self._duration_s = new.at_s - old.at_s
-        self._clocks: dict[tuple[VCpuPlan, bool], tuple[ClockShare, ...]] = {}
         self._means: dict[tuple[int, ...], int] = {}
         self._is_exact = True
+        self.polled: set[int] = set()
 
     def observation(
         self, meters: MeterInterval | None, source: MeterSource
@@ -231,13 +240,16 @@ class _Interval:
                 ran_ns = new.vcpus.get(vcpu, 0) - old.vcpus.get(vcpu, 0)
                 if ran_ns > 0 and vcpu in old.vcpus:
                     run_s = min(ran_ns / NS_PER_S, self._duration_s)
+                    activity = classify(run_s, self._duration_s)
+                    if activity is Activity.POLL and place.group is not None:
+                        self.polled.add(place.group)
                     yield ThreadRun(
                         uuid,
-                        classify(run_s, self._duration_s),
+                        activity,
                         place.group,
                         place.core,
                         run_s,
-                        self._clock(place, is_enforced=domain.is_enforced),
+                        self._find_clock(place, is_enforced=domain.is_enforced),
                     )
             if new.others > old.others:
                 khz = self._mean_khz(domain.other_groups)
@@ -252,33 +264,20 @@ class _Interval:
         idle_s = self._new.idle_s - self._old.idle_s
         return max(0.0, self._plan.cpus * self._duration_s - idle_s - domains_s)
 
-    def _clock(self, place: VCpuPlan, *, is_enforced: bool) -> tuple[ClockShare, ...]:
-        known = self._clocks.get((place, is_enforced))
-        if known is None:
-            known = self._find_clock(place, is_enforced=is_enforced)
-            self._clocks[place, is_enforced] = known
-        return known
-
     def _find_clock(
         self, place: VCpuPlan, *, is_enforced: bool
     ) -> tuple[ClockShare, ...]:
         if place.group is None:
             khz = self._mean_khz(place.clock_groups)
             return (ClockShare(1.0, khz, khz, khz),)
-        limit, group = self._observer.limit, place.group
-        before = limit(group, _fastest(self._old, place.clock_groups))
-        after = limit(group, _fastest(self._new, place.clock_groups))
-        highest = limit(group, place.highest_khz)
+        group = place.group
+        before = _fastest(self._old, place.clock_groups)
+        after = _fastest(self._new, place.clock_groups)
         sample = self._new.groups.get(group)
         is_ours = is_enforced and sample is not None and sample.khz is not None
-        asked = 0 if is_ours else limit(group, self._votes_in(group))
-        each = 1.0 if before == after else 0.5
-        return tuple(
-            ClockShare(each, khz, khz, max(khz, highest))
-            if is_ours
-            else ClockShare(each, khz, asked or khz, khz)
-            for khz in dict.fromkeys((before, after))
-        )
+        asked = 0 if is_ours else self._votes_in(group)
+        ceiling = self._observer.ceiling_of(group)
+        return _clock(before, after, place.highest_khz, asked, ceiling, is_ours=is_ours)
 
     def _votes_in(self, group: int) -> int:
         """Return the grant of a clock group if all votes counted; 0: unknown."""
@@ -305,7 +304,26 @@ def _khz_of(sample: GroupSample) -> int:
     return sample.khz or sample.measured_khz or 0
 
 
+@functools.lru_cache(maxsize=4_096)
+def _clock(
+    before: int, after: int, highest: int, asked: int, ceiling: int, *, is_ours: bool
+) -> tuple[ClockShare, ...]:
+    """Return the shares of an interval, of frequencies in kHz."""
+    reached = dict.fromkeys((min(before, ceiling), min(after, ceiling)))
+    highest, asked = min(highest, ceiling), min(asked, ceiling)
+    each = 1 / len(reached)
+    return tuple(
+        ClockShare(each, khz, khz, max(khz, highest))
+        if is_ours
+        else ClockShare(each, khz, asked or khz, khz)
+        for khz in reached
+    )
+
+
 def _fastest(sample: Sample, groups: tuple[int, ...]) -> int:
+    if len(groups) == 1:
+        found = sample.groups.get(groups[0])
+        return 0 if found is None else _khz_of(found)
     known = (sample.groups.get(group) for group in groups)
     return max((_khz_of(it) for it in known if it is not None), default=0)
 

@@ -90,29 +90,6 @@ def classify(run_s: float, duration_s: float) -> Activity:
     return Activity.POLL if run_s >= POLL_SHARE * duration_s else Activity.OTHER
 
 
-def share_time(
-    changes: Iterable[tuple[float, int]], start_s: float, end_s: float
-) -> dict[int, float]:
-    """Return for which share of an interval each frequency was granted.
-
-    Args:
-        changes: when (monotonic) which frequency in kHz was granted, in order; the
-            first counts from the beginning of the interval at the latest.
-        start_s: the beginning of the interval.
-        end_s: its end, after its beginning.
-    """
-    known = list(changes)
-    shares: dict[int, float] = defaultdict(float)
-    ends = [at_s for at_s, _ in known[1:]] + [end_s]
-    begin_s = start_s
-    for (_, khz), until_s in zip(known, ends, strict=True):
-        end = min(max(until_s, begin_s), end_s)
-        shares[khz] += end - begin_s
-        begin_s = end
-    length_s = end_s - start_s
-    return {khz: part / length_s for khz, part in shares.items() if part > 0}
-
-
 def account(
     runs: Iterable[ThreadRun], duration_s: float
 ) -> dict[DomainId, dict[Slot, float]]:

@@ -373,7 +373,14 @@ class Operations:
             uuids = self._history_uuids(domain, found)
             chosen = [part for part in found.domains if part.uuid in uuids]
             found = found._replace(domains=chosen)
-        return render_history(found, since, until, step_s, self._history.problem)
+        return render_history(
+            found,
+            self._inventory.config.energy,
+            since=since,
+            until=until,
+            step_s=step_s,
+            problem=self._history.problem,
+        )
 
     def _history_uuids(self, domain: str, found: Found) -> set[str]:
         """Return the UUIDs of a domain, or of those that had its name."""

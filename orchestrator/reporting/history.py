@@ -11,16 +11,24 @@ from orchestrator.energy.residency import MeterSource
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from orchestrator.config import EnergyConfig
     from orchestrator.history.store import DomainPart, Found, HostPart
 
 
 def render_history(
-    found: Found, since: datetime, until: datetime, step_s: int, problem: str
+    found: Found,
+    energy: EnergyConfig,
+    *,
+    since: datetime,
+    until: datetime,
+    step_s: int,
+    problem: str,
 ) -> models.History:
     """Return the document.
 
     Args:
         found: what was read.
+        energy: has prices.
         since: where the first part begins.
         until: where the last part ends.
         step_s: length of each part.
@@ -33,6 +41,9 @@ def render_history(
         hosts=tuple(map(_host, found.hosts)),
         domains=tuple(map(_domain, found.domains)),
         events=found.events,
+        price_per_kwh=energy.price_per_kwh,
+        currency=energy.currency,
+        co2_g_per_kwh=energy.co2_g_per_kwh,
         problem=problem or None,
     )
 

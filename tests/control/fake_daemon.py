@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelEvent, next_state
+from orchestrator.config import EnergyConfig
 from orchestrator.control.feed import EventFeed, EventSelection
 from orchestrator.control.models import (
     Channel,
@@ -284,7 +285,14 @@ class FakeDaemon:
             domain = self._name_of(domain)
         chosen = [it for it in found.domains if domain in ("", it.name)]
         found = found._replace(domains=chosen)
-        return render_history(found, since, until, step_s, "")
+        return render_history(
+            found,
+            EnergyConfig(price_per_kwh=0.25, co2_g_per_kwh=400.0),
+            since=since,
+            until=until,
+            step_s=step_s,
+            problem="",
+        )
 
     def events(self, selection: EventSelection) -> AsyncGenerator[EventRecord, None]:
         if selection.domain:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Core-seconds by slot: grants over time, SMT, sums of intervals."""
+"""Core-seconds by slot: SMT, sums of intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from orchestrator.energy.residency import (
     account,
     classify,
     combine,
-    share_time,
 )
 from orchestrator.values.domain import DomainId
 
@@ -46,20 +45,6 @@ def interval(start: float, joules: float, hole: str = "") -> EnergyInterval:
             hole=hole,
         ),
     )
-
-
-def test_grants_over_time_share_the_interval() -> None:
-    changes = [(5.0, LOW), (10.25, HIGH), (10.75, LOW)]
-
-    assert share_time(changes, 10.0, 11.0) == {LOW: 0.5, HIGH: 0.5}
-
-
-def test_a_change_after_the_interval_does_not_count() -> None:
-    assert share_time([(9.0, LOW), (12.0, HIGH)], 10.0, 11.0) == {LOW: 1.0}
-
-
-def test_a_grant_before_the_interval_that_was_replaced_does_not_count() -> None:
-    assert share_time([(8.0, LOW), (9.0, HIGH)], 10.0, 11.0) == {HIGH: 1.0}
 
 
 def test_core_seconds_are_split_over_the_frequencies_of_the_interval() -> None:

@@ -123,5 +123,11 @@ class History(Document):
     """The domains, in each part."""
     events: dict[str, int] = Field(default_factory=dict)
     """Number of events by kind, of all domains."""
+    price_per_kwh: float | None = None
+    """Price of a kilowatt-hour now; null: not configured."""
+    currency: str = ""
+    """Currency of the price."""
+    co2_g_per_kwh: float | None = None
+    """Grams of CO2 for each kilowatt-hour; null: not configured."""
     problem: str | None = None
     """Why the history is not being written; null: it is."""

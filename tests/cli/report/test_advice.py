@@ -62,6 +62,9 @@ def history(
         "hosts": [],
         "domains": [domain],  # type: ignore[list-item]
         "events": {},
+        "price_per_kwh": None,
+        "currency": "EUR",
+        "co2_g_per_kwh": None,
         "problem": None,
     }
 

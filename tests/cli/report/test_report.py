@@ -54,6 +54,8 @@ def test_a_report_by_domain_has_sums_and_what_saved_most_first(
     assert row["frequencies"][0] == {"khz": 1_200_000, "core_h": pytest.approx(1.5)}
     assert report["host"]["source"] == "powercap"
     assert report["host"]["kwh"] == pytest.approx(6_000 * MINUTES / KWH)
+    assert report["host"]["saved_money"] == pytest.approx(0.005 * 0.25)
+    assert report["host"]["saved_co2_kg"] == pytest.approx(0.005 * 0.4)
     assert [(it["domain"], it["cause"]) for it in report["holds"]] == [
         ("<router>", "observe"),
         ("dpdk-fw", "lower-limit"),
@@ -121,6 +123,8 @@ def test_tables_show_figures_refusals_and_reasons(vmpower: Vmpower) -> None:
     assert "measured (powercap)" in text
     assert "5.0 ± 0.1 Wh" in text
     assert "33.3 %" in text
+    # Five watt-hours at 0.25 EUR and 400 g for each kilowatt-hour.
+    assert "0.00 EUR, 0.00 kg CO2" in text
     assert "mode observe: its requests are not granted" in text
     assert "would be saved" not in text
     assert "would be saved" in vmpower("report", "--since", "2h", "--what-if").stdout
