@@ -20,7 +20,7 @@ from orchestrator.history.minute import DomainMinute, HoldTime, Minute, Requests
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from orchestrator.energy.residency import EnergyInterval
+    from orchestrator.energy.residency import DomainEnergy, EnergyInterval
     from orchestrator.history.holds import Hold, HoldCause
     from orchestrator.history.minute import EventRow
     from orchestrator.values.domain import DomainId
@@ -41,6 +41,8 @@ class DomainCounts(NamedTuple):
 
     name: str
     channels: Mapping[int, ChannelCounts]
+    vcpus: int = 0
+    """How many it has."""
 
 
 Counts = "Mapping[DomainId, DomainCounts]"
@@ -129,20 +131,35 @@ class Collector:
         self, uuid: DomainId, now: DomainCounts | None, energy: EnergyInterval | None
     ) -> DomainMinute:
         before = self._counts.get(uuid)
+        part = energy.domains.get(uuid) if energy else None
         requests, refusals = Requests(), Counter[str]()
         for number, channel in (now.channels if now else {}).items():
             old = before.channels.get(number) if before else None
             requests = _added(requests, _grown(channel.requests, old))
             refusals.update(_grown_refusals(channel, old))
         named = now or before
+        # A core that sleeps draws the same at each frequency.
+        busy = _busy_share(part, named, energy.duration_s) if part and energy else 1.0
         return DomainMinute(
             uuid=uuid,
             name=named.name if named else uuid,
             requests=requests,
             refusals=+refusals,
-            holds=dict(self._holds.get(uuid, {})),
-            energy=energy.domains.get(uuid) if energy else None,
+            holds={
+                cause: time._replace(joules=time.joules * busy)
+                for cause, time in self._holds.get(uuid, {}).items()
+            },
+            energy=part,
         )
+
+
+def _busy_share(
+    part: DomainEnergy, domain: DomainCounts | None, seconds: float
+) -> float:
+    """Return the share of the time for which a domain's vCPUs ran."""
+    vcpus = domain.vcpus if domain else 0
+    ran_s = sum(part.residency.values())
+    return min(1.0, ran_s / (vcpus * seconds)) if vcpus and seconds else 1.0
 
 
 def _added(one: Requests, other: Requests) -> Requests:

@@ -194,10 +194,12 @@ class HistoryKeeper:
                     ),
                     counters.nack_reasons,
                 )
-        return {
-            uuid: DomainCounts(self._inventory.domains[uuid].spec.name, channels)
-            for uuid, channels in counts.items()
-        }
+        found = {}
+        for uuid, channels in counts.items():
+            record = self._inventory.domains[uuid]
+            name, vcpus = record.spec.name, len(record.placements)
+            found[uuid] = DomainCounts(name, channels, vcpus)
+        return found
 
     # In the thread
 

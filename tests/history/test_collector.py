@@ -103,3 +103,20 @@ def test_energy_of_a_minute_is_the_sum_of_its_intervals() -> None:
     assert len(done.events) == 1
     empty = minutes.finish(counts(1), 1120.0, 120.0)
     assert (empty.host, empty.events, empty.domains[0].energy) == (None, (), None)
+
+
+def test_a_hold_of_vcpus_that_sleep_costs_nothing_for_that_time() -> None:
+    minutes = collector()
+    held = Hold(HoldCause.NO_VOTE, 3_000_000, 1_000_000)
+    minutes.add_holds({FIREWALL: [held] * 4}, 60.0)
+    part = domain_minute().energy
+    assert part is not None
+    interval = EnergyInterval(
+        start=0.0, duration_s=60.0, domains={FIREWALL: part}, host=host_energy()
+    )
+    minutes.add_energy(interval)
+    running = {FIREWALL: DomainCounts("fw", {}, vcpus=4)}
+    (domain,) = minutes.finish(running, 1060.0, 60.0).domains
+    # Its vCPUs ran for 120 of 240 seconds.
+    assert domain.holds[HoldCause.NO_VOTE].core_s == 240.0
+    assert domain.holds[HoldCause.NO_VOTE].joules == 0.5 * 4 * 60 * 2.0
