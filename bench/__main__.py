@@ -31,6 +31,7 @@ from bench.report import render
 from bench.saving.contest import measure_day
 from bench.saving.picture import write_picture
 from bench.scale import measure_scale
+from bench.scrape import measure_scrapes
 from bench.verification import measure_verification
 from orchestrator.power.simulated_drivers import DEFAULT_DRIVER
 
@@ -56,6 +57,7 @@ NAMES = (
     "start",
     "top",
     "saving",
+    "scrape",
 )
 _WIDTH = 110
 """Columns if the output is not a terminal."""
@@ -80,6 +82,7 @@ class Plan:
     day_parts: int
     """Parts of a day; of each, this much is simulated:"""
     day_sample_s: float
+    scrapes: int
 
 
 FULL = Plan(
@@ -94,6 +97,7 @@ FULL = Plan(
     watch_s=60.0,
     day_parts=96,
     day_sample_s=1.0,
+    scrapes=50,
 )
 """Six minutes. 30 s of idling contain exactly one resync with libvirt."""
 QUICK = Plan(
@@ -108,6 +112,7 @@ QUICK = Plan(
     watch_s=10.0,
     day_parts=24,
     day_sample_s=0.2,
+    scrapes=5,
 )
 """A minute: enough to see that everything works, with figures of the right
 magnitude."""
@@ -210,6 +215,7 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         saving=measure_day(plan.day_parts, plan.day_sample_s)
         if announce("saving")
         else (),
+        scrape=measure_scrapes(plan.scrapes) if announce("scrape") else None,
     )
 
 

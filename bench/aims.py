@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Results,
         SavingRow,
         Scale,
+        Scrape,
         Verification,
     )
 
@@ -36,6 +37,7 @@ OPEN_MS = 50.0
 ALL_OPEN_MS = 1_000.0
 START_MS = 300.0
 WATCH_CPU_S = 1.0
+SCRAPE_MS = 30.0
 SCALE_DOMAINS = 1_000
 """There are aims for the start and for a storm with this number of domains."""
 SCALE_CONNECTED_MS = 1_500.0
@@ -87,6 +89,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         *_judge_neighbours(results),
         *_judge_command(results),
         *_judge_saving(results.saving),
+        *(_judge_scrape(results.scrape) if results.scrape else ()),
     )
 
 
@@ -254,3 +257,12 @@ def _judge_neighbours(results: Results) -> Iterator[Verdict]:
             measured=statistics.median(neighbour_ratios(results, neighbour)),
             unit="x",
         )
+
+
+def _judge_scrape(scrape: Scrape) -> Iterator[Verdict]:
+    yield Verdict(
+        what=f"a scrape of {scrape.vcpus} vCPUs, {scrape.series} series",
+        limit=SCRAPE_MS,
+        measured=statistics.median(scrape.took_ms),
+        unit=" ms",
+    )

@@ -184,6 +184,20 @@ class Watching:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """Scrapes of the metrics, one after the other."""
+
+    vcpus: int
+    series: int
+    """Lines of values in an answer."""
+    size_bytes: int
+    took_ms: tuple[float, ...]
+    """Of each scrape, from the connection to the last byte."""
+    cpu_ms: tuple[float, ...]
+    """CPU time of the daemon's main process for each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourRun:
     """One run of good channels beside a bad one."""
 
@@ -245,3 +259,4 @@ class Results:
     watching: Watching | None = None
     saving: tuple[SavingRow, ...] = ()
     """The first one is always at the highest step; the others are compared with it."""
+    scrape: Scrape | None = None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Results,
         SavingRow,
         Scale,
+        Scrape,
         Verification,
     )
 
@@ -57,15 +58,8 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_scales(results.scales)
     if results.verification:
         yield _render_verification(results.verification)
-    yield from _render_programs(results)
+    yield from _render_clients(results)
     yield _render_verdicts(judge(results))
-
-
-def _render_programs(results: Results) -> Iterator[RenderableType]:
-    if results.starts_ms or results.watching:
-        yield _render_command(results)
-    if results.saving:
-        yield _render_saving(results.saving)
 
 
 def _render_comparison(comparison: Comparison) -> Table:
@@ -184,6 +178,15 @@ def _render_verification(verification: Verification) -> Table:
     return table
 
 
+def _render_clients(results: Results) -> Iterator[RenderableType]:
+    if results.starts_ms or results.watching:
+        yield _render_command(results)
+    if results.scrape:
+        yield _render_scrape(results.scrape)
+    if results.saving:
+        yield _render_saving(results.saving)
+
+
 def _render_command(results: Results) -> Table:
     table = _table("the command")
     table.add_column("")
@@ -222,6 +225,18 @@ def _render_saving(rows: Sequence[SavingRow]) -> Table:
             f"{row.lost:.1e}",
             f"{row.changes_per_s:.2f}",
         )
+    return table
+
+
+def _render_scrape(scrape: Scrape) -> Table:
+    table = _table(
+        f"a scrape of {scrape.vcpus} vCPUs: {scrape.series} series,"
+        f" {scrape.size_bytes / 1e3:.0f} kB"
+    )
+    table.add_column("")
+    table.add_column("median (quartiles)", justify="right")
+    table.add_row("connection to last byte", _cell(scrape.took_ms, "ms"))
+    table.add_row("CPU of the daemon", _cell(scrape.cpu_ms, "ms"))
     return table
 
 

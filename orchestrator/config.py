@@ -39,6 +39,7 @@ from orchestrator.values.energy_preference import (
     EnergyPreference,
     parse_preference,
 )
+from orchestrator.values.listen_address import parse_listen_address
 from orchestrator.values.units import MAX_KHZ, KHz, Microseconds, check_us, parse_khz
 
 DEFAULT_HISTORY_DIRECTORY = Path("/var/lib/vmpower")
@@ -333,6 +334,18 @@ class EnergyConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Metrics for Prometheus, at an address beside the sockets of the API."""
+
+    listen: str = ""
+    """Where to serve `/metrics` over HTTP: an address and a port, as in
+    "127.0.0.1:9723", or the path of a UNIX socket that every user of the host may
+    connect to; empty: only the API's sockets have it. There is neither TLS nor a
+    password: an address other than the loopback's shows every client the names of all
+    domains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRule(DomainSettings):
     """Limits and rights of the domains that the rule matches.
 
@@ -371,6 +384,7 @@ class Config:
     fifo: FifoConfig = field(default_factory=FifoConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     domain: tuple[DomainRule, ...] = ()
     """If several rules match a domain, the first one that sets an option decides it."""
     policy: tuple[PolicyRule, ...] = ()
@@ -502,6 +516,7 @@ def _find_problems(config: Config) -> list[Problem]:
     found += _find_host_problems(config.host)
     found += _find_control_problems(config.control)
     found += _find_energy_problems(config.energy)
+    found += _find_metrics_problems(config.metrics)
     found += [
         Problem(
             f"domain[{index}]",
@@ -588,6 +603,15 @@ def _find_control_problems(control: ControlConfig) -> list[Problem]:
         _ = control.group_id
     except ConfigError as error:
         return [Problem("control.group", str(error))]
+    return []
+
+
+def _find_metrics_problems(metrics: MetricsConfig) -> list[Problem]:
+    try:
+        if metrics.listen:
+            parse_listen_address(metrics.listen)
+    except ValueError as error:
+        return [Problem("metrics.listen", str(error))]
     return []
 
 

@@ -7,12 +7,14 @@ import asyncio
 import contextlib
 import gc
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import events
 from orchestrator.config import DEFAULT_HISTORY_DIRECTORY, Config
 from orchestrator.control.feed import EventFeed
+from orchestrator.control.metrics_endpoint import MetricsEndpoint
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.controller.actions import StartMonitor
@@ -23,6 +25,11 @@ from orchestrator.history.store import HISTORY_NAME, HistoryStore
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import TrustedUids
+from orchestrator.metrics.cpus import CpuSource
+from orchestrator.metrics.domains import DomainSource
+from orchestrator.metrics.host import HostSource
+from orchestrator.metrics.scraper import Scraper
+from orchestrator.metrics.snapshot import SnapshotTaker
 from orchestrator.monitor.arbiter import NO_VOTE
 from orchestrator.monitor.client.client import Monitor
 from orchestrator.monitor.link.commands import SetPolicyVote
@@ -49,6 +56,7 @@ from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
+from orchestrator.power.obtained import ObtainedFrequencies
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
@@ -75,6 +83,11 @@ the CPU time of a start beside 1,000 domains, whose descriptions all stay."""
 MONITOR_STOP_TIMEOUT_S = 1.0
 _CURVE_KHZ = (800_000, 3_500_000)
 """The range of the published curve by which the cost of a hold is estimated."""
+_FIXED = (
+    *("run_dir", "sysfs_root", "libvirt", "channels", "fifo", "history"),
+    "metrics",
+)
+"""Parts of the configuration that only a restart changes."""
 LIBVIRT_CLOSE_TIMEOUT_S = 0.5
 """A hung libvirtd is abandoned after this; restoring CPUs does not wait for it."""
 
@@ -188,7 +201,6 @@ class Daemon:
         self._reload = reload
         self._event_queue = EventQueue(self.react)
         self._stopping = asyncio.Event()
-        uri = config.libvirt.uri
         self._inventory = Inventory(
             config, Topology(groups=(), unmanaged={}, online=frozenset())
         )
@@ -206,7 +218,9 @@ class Daemon:
             post=self.post,
             budget=config.channels.budget,
         )
-        self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
+        self._hypervisor = Hypervisor(
+            config.libvirt.uri, access=config.libvirt.access, post=self.post
+        )
         domain_calls = CallPool("libvirt", size=DOMAIN_CALLS)
         self._policy_runner = PolicyRunner(
             samplers=build_samplers(
@@ -229,6 +243,7 @@ class Daemon:
             store=_history_store(config),
             watts=_core_watts,
         )
+        obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
             inventory=self._inventory,
             hypervisor=self._hypervisor,
@@ -240,12 +255,15 @@ class Daemon:
             state_keeper=self._state_keeper,
             domain_calls=domain_calls,
             event_log=event_log,
+            obtained=obtained,
             connector=ChannelConnector(
                 inventory=self._inventory,
                 monitor=self._monitor,
                 react=self.react,
-                find_qemu=QemuProcesses(uri).find,
-                trusted_uids=TrustedUids(uri, config.channels.trusted_uids),
+                find_qemu=QemuProcesses(config.libvirt.uri).find,
+                trusted_uids=TrustedUids(
+                    config.libvirt.uri, config.channels.trusted_uids
+                ),
             ),
             post=self.post,
         )
@@ -267,13 +285,16 @@ class Daemon:
             feed=feed,
             state_keeper=self._state_keeper,
             history=self._history,
+            obtained=obtained,
+            scraper=scraper,
+            metrics_endpoint=self._metrics_endpoint,
             react=self.react,
         )
         self._energy = EnergyRunner(
             inventory=self._inventory,
             monitor=self._monitor,
             tree=self._tree,
-            find_qemu=QemuProcesses(uri).find,
+            find_qemu=QemuProcesses(config.libvirt.uri).find,
             react=self.react,
         )
         self._is_state_loaded = False
@@ -284,6 +305,22 @@ class Daemon:
         self._server = ControlServer(
             self._operations, config.run_dir, group_id=config.control.group_id
         )
+
+    def _build_metrics(
+        self, event_log: EventLog
+    ) -> tuple[ObtainedFrequencies, Scraper, MetricsEndpoint | None]:
+        """Build what answers scrapes; every source of metrics is listed here."""
+        inventory, obtained = self._inventory, ObtainedFrequencies()
+        snapshots = SnapshotTaker(inventory, self._monitor.totals, obtained)
+        sources = (
+            HostSource(inventory, event_log.counts, datetime.now(UTC)),
+            CpuSource(inventory),
+            DomainSource(inventory, self._policy_runner.statuses),
+        )
+        scraper = Scraper(snapshots.take, sources)
+        listen = self._config.metrics.listen
+        endpoint = MetricsEndpoint(listen, scraper.scrape) if listen else None
+        return obtained, scraper, endpoint
 
     @property
     def _config(self) -> Config:
@@ -323,7 +360,7 @@ class Daemon:
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
-        for name in ("run_dir", "sysfs_root", "libvirt", "channels", "fifo", "history"):
+        for name in _FIXED:
             if getattr(new, name) != getattr(old, name):
                 raise ConfigError(f"{name} changed", hint="restart the daemon")
         if new.mode is Mode.ENFORCE and not self._tree_lock.is_held:
@@ -397,6 +434,8 @@ class Daemon:
         )
         while not self._stopping.is_set():
             self._update_fifos()
+            if self._metrics_endpoint is not None:
+                await self._metrics_endpoint.open()
             with contextlib.suppress(TimeoutError):
                 resync_s = self._config.libvirt.resync_s
                 await asyncio.wait_for(self._stopping.wait(), resync_s)
@@ -436,6 +475,8 @@ class Daemon:
         if self._is_state_loaded:
             await asyncio.to_thread(self._state_keeper.save_all)
         await self._server.stop()
+        if self._metrics_endpoint is not None:
+            await self._metrics_endpoint.stop()
         await closing
         await asyncio.to_thread(self._event_archive.close)
         await asyncio.to_thread(self._history.close)

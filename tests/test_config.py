@@ -154,6 +154,11 @@ def test_policies_are_read_with_their_lists() -> None:
         ({"run_dir": ""}, "run_dir: invalid path ''"),
         ({"run_dir": "/run/\0"}, "run_dir: invalid path '/run/"),
         ({"bounds": 3}, "bounds: expected a table"),
+        (
+            {"metrics": {"listen": "localhost:9723"}},
+            "metrics.listen: invalid address 'localhost:9723': expected ADDRESS:PORT",
+        ),
+        ({"metrics": {"listen": "0.0.0.0:1"}}, "expected one address of the host"),
         ({"onboard": {"match": "x"}}, "onboard: expected a list"),
         ({"onboard": [{}]}, "onboard[0]: matches every domain: if that is intended"),
         ({"onboard": [{"channels": "9" * 5000}]}, "channels: invalid channel '999"),

@@ -31,7 +31,7 @@ def advise(
     ] = "7d",
     output: OutputOption = None,
 ) -> None:
-    """Suggest changes that would save energy, with the commands that make them.
+    """Suggest commands that would save energy.
 
     Nothing is changed. Savings are expectations for a day like those in the history;
     without a meter, or where the need is unknown, they are modelled. What the network

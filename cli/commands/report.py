@@ -89,7 +89,7 @@ def report(  # noqa: PLR0913 - each parameter is an option of the command
         typer.Option("--output", "-o", help="Output format.", show_default=False),
     ] = None,
 ) -> None:
-    """Show what domains used and saved, what was refused and what held them.
+    """Show what domains used, saved and were refused.
 
     vmpowerd keeps its history for weeks, also of domains that are gone: by the minute
     for two days, then by the hour.

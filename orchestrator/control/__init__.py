@@ -15,5 +15,7 @@ READ_ONLY_SOCKET: Final = "vmpower-ro.sock"
 """Socket in the run directory for every user of the host: only calls that read."""
 OPENAPI_PATH: Final = "/openapi.json"
 """Path of the description of all calls, on both sockets."""
+METRICS_PATH: Final = "/metrics"
+"""Path of the metrics for Prometheus, on both sockets and at `[metrics] listen`."""
 BODY_LIMIT_BYTES: Final = 64 * 1024
 """Size limit of a request's body."""

@@ -16,7 +16,10 @@ from orchestrator.control.models import ErrorDocument, Failure
 from orchestrator.errors import ControlError, VmpowerError
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
     from orchestrator.control.models import Document
+    from orchestrator.control.service import Exposition
 
 _DISCARD_BYTES = 16 * BODY_LIMIT_BYTES
 _DISCARD_S = 1.0
@@ -77,6 +80,32 @@ def _invalid_body(error: ValidationError) -> web.Response:
     ]
     reason = f"invalid body: {'; '.join(problems)}"
     return failure(422, reason, f"{OPENAPI_PATH} describes the body")
+
+
+async def answer(
+    request: web.Request, handler: Handler, within_s: float
+) -> web.StreamResponse:
+    """Have a request answered, and deliver the answer; a failure is one, too.
+
+    Args:
+        request: the client's.
+        handler: builds the answer.
+        within_s: time for its delivery.
+    """
+    # Without a write buffer an answer counts as sent only when the kernel has it.
+    if request.transport is not None:
+        request.transport.set_write_buffer_limits(high=0)
+    try:
+        response = await handler(request)
+    except (web.HTTPException, ValidationError, VmpowerError) as error:
+        response = failure_of(request, error)
+    return await deliver(request, response, within_s)
+
+
+def metrics_answer(exposition: Exposition) -> web.Response:
+    """Build an answer that is metrics."""
+    headers = {"Content-Type": exposition.content_type}
+    return web.Response(body=exposition.body, headers=headers)
 
 
 async def deliver(

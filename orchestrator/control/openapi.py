@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import models_json_schema
 
 import orchestrator
-from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
+from orchestrator.control import CONTROL_SOCKET, METRICS_PATH, READ_ONLY_SOCKET
 from orchestrator.control.calls import CALLS
 from orchestrator.control.models import Document, ErrorDocument
 from orchestrator.control.table import StreamCall
@@ -41,6 +41,21 @@ FAILURES = {
     503: "The daemon is stopping, or there are too many event streams.",
 }
 """What the HTTP status of a failure means."""
+_METRICS: dict[str, Any] = {
+    "operationId": "metrics",
+    "summary": "Metrics for Prometheus",
+    "description": "The Accept header chooses between Prometheus' text format and"
+    " OpenMetrics.",
+    "responses": {
+        "200": {
+            "description": "All metrics.",
+            "content": {
+                media: {"schema": {"type": "string"}}
+                for media in ("text/plain", "application/openmetrics-text")
+            },
+        }
+    },
+}
 
 
 @functools.cache
@@ -49,6 +64,7 @@ def build_openapi() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for call in CALLS:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
+    paths[METRICS_PATH] = {"get": _METRICS}
     return {
         "openapi": "3.1.0",
         "info": {

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +30,8 @@ class PeerLog:
     Synchronization: the asyncio thread only.
     """
 
-    def __init__(self, path: Path, *, now_s: Callable[[], float] = monotonic) -> None:
-        self._path = path
+    def __init__(self, name: str, *, now_s: Callable[[], float] = monotonic) -> None:
+        self._name = name
         self._now_s = now_s
         self._ends_s = now_s()
         self._logged: set[tuple[str, int]] = set()
@@ -42,13 +41,13 @@ class PeerLog:
         """Log what a client did, unless its user has a line of this kind already."""
         if self._has_room(what, uid):
             text = str(why)[:MAX_TEXT]
-            logger.warning("%s path=%s uid=%d: %s", what, self._path, uid, text)
+            logger.warning("%s path=%s uid=%d: %s", what, self._name, uid, text)
 
     def report_defect(self, uid: int, error: BaseException | None) -> None:
         """Log a failed call with its traceback, within the same limits."""
         if self._has_room("defect", uid):
             logger.error(
-                "API call failed path=%s uid=%d", self._path, uid, exc_info=error
+                "API call failed path=%s uid=%d", self._name, uid, exc_info=error
             )
 
     def _has_room(self, what: str, uid: int) -> bool:
@@ -69,7 +68,7 @@ class PeerLog:
         if self._suppressed:
             logger.warning(
                 "messages about clients suppressed path=%s count=%d",
-                self._path,
+                self._name,
                 self._suppressed,
             )
             self._suppressed = 0

@@ -7,21 +7,26 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from pydantic import ValidationError
 
-from orchestrator.control import BODY_LIMIT_BYTES, CONTROL_SOCKET, OPENAPI_PATH
+from orchestrator.control import (
+    BODY_LIMIT_BYTES,
+    CONTROL_SOCKET,
+    METRICS_PATH,
+    OPENAPI_PATH,
+)
 from orchestrator.control.answers import (
     CLIENT_FAULTS,
-    deliver,
+    answer,
     document_answer,
-    failure_of,
+    metrics_answer,
 )
 from orchestrator.control.calls import CALLS
 from orchestrator.control.openapi import build_openapi
 from orchestrator.control.parameters import read_parameters
 from orchestrator.control.service import peer_of
+from orchestrator.control.streams import Streams
 from orchestrator.control.table import ApiRequest, StreamCall
-from orchestrator.errors import ControlError, VmpowerError
+from orchestrator.errors import ControlError
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
@@ -32,7 +37,6 @@ if TYPE_CHECKING:
     from orchestrator.control.deadlines import Deadlines
     from orchestrator.control.models import Document
     from orchestrator.control.service import ControlBackend, Peer
-    from orchestrator.control.streams import Streams
     from orchestrator.control.table import Call, DocumentCall
 
 _LAST_CHANGE_S = 1.0
@@ -48,14 +52,13 @@ class Routes:
     def __init__(
         self,
         backend: ControlBackend,
-        streams: Streams,
         deadlines: Deadlines,
         *,
         is_read_only: bool,
     ) -> None:
         self._backend = backend
         self._deadlines = deadlines
-        self._streams = streams
+        self._streams = Streams()
         self._is_read_only = is_read_only
         self._changes: set[asyncio.Task[Document]] = set()
         self._is_stopping = False
@@ -78,11 +81,17 @@ class Routes:
             # In a thread: the first time takes 0.1 s of CPU time.
             return web.json_response(await asyncio.to_thread(build_openapi))
 
+        async def measure(request: web.Request) -> web.Response:
+            accept = request.headers.get("Accept", "")
+            return metrics_answer(await self._backend.metrics(accept))
+
         application.router.add_route("GET", OPENAPI_PATH, describe)
+        application.router.add_route("GET", METRICS_PATH, measure)
         return application
 
     async def stop(self) -> None:
-        """Reject further calls and let changes in progress finish."""
+        """End streams, reject further calls and let changes in progress finish."""
+        self._streams.stop()
         self._is_stopping = True
         if self._changes:
             await asyncio.wait(self._changes, timeout=_LAST_CHANGE_S)
@@ -93,14 +102,7 @@ class Routes:
     async def _answer(
         self, request: web.Request, handler: Handler
     ) -> web.StreamResponse:
-        # Without a write buffer an answer counts as sent only when the kernel has it.
-        if request.transport is not None:
-            request.transport.set_write_buffer_limits(high=0)
-        try:
-            response = await handler(request)
-        except (web.HTTPException, ValidationError, VmpowerError) as error:
-            response = failure_of(request, error)
-        return await deliver(request, response, self._deadlines.delivery_s)
+        return await answer(request, handler, self._deadlines.delivery_s)
 
     @web.middleware
     async def _guard(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.deadlines import Deadlines
-from orchestrator.control.listener import Listener, remove
+from orchestrator.control.listener import Listener
+from orchestrator.control.listening_socket import UnixSocket, remove
+from orchestrator.control.routes import Routes
 from orchestrator.errors import ControlError
 from orchestrator.system.lock_file import lock_private
 from orchestrator.system.ownership import (
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 DEADLINES = Deadlines()
 LOCK = "lock"
 """Name of the lock file in the run directory."""
+_FIX = "use a shorter --run-dir"
 
 
 class ControlServer:
@@ -46,21 +49,16 @@ class ControlServer:
         deadlines: Deadlines = DEADLINES,
     ) -> None:
         self._run_dir = run_dir
-        self._group_id = group_id
         self._lock_fd: int | None = None
         self._control = Listener(
-            backend,
-            run_dir / CONTROL_SOCKET,
-            mode=0o660,
-            is_read_only=False,
-            deadlines=deadlines,
+            Routes(backend, deadlines, is_read_only=False),
+            UnixSocket(run_dir / CONTROL_SOCKET, 0o660, group_id=group_id, fix=_FIX),
+            deadlines,
         )
         self._read_only = Listener(
-            backend,
-            run_dir / READ_ONLY_SOCKET,
-            mode=0o666,
-            is_read_only=True,
-            deadlines=deadlines,
+            Routes(backend, deadlines, is_read_only=True),
+            UnixSocket(run_dir / READ_ONLY_SOCKET, 0o666, fix=_FIX),
+            deadlines,
         )
 
     async def start(self) -> None:
@@ -72,8 +70,8 @@ class ControlServer:
         """
         self._lock_fd = _lock(self._run_dir)
         try:
-            await self._control.start(self._group_id)
-            await self._read_only.start(None)
+            await self._control.start()
+            await self._read_only.start()
         except ControlError:
             await self.stop()
             raise

@@ -37,6 +37,14 @@ class Peer(NamedTuple):
     gid: int
 
 
+class Exposition(NamedTuple):
+    """Metrics as text."""
+
+    body: bytes
+    content_type: str
+    """With its parameters, for the HTTP header."""
+
+
 class ControlBackend(Protocol):
     """The daemon as the API uses it.
 
@@ -48,6 +56,14 @@ class ControlBackend(Protocol):
 
     async def status(self) -> Status:
         """Return the status of everything, none of it older than the call."""
+        ...
+
+    async def metrics(self, accept: str) -> Exposition:
+        """Return all metrics for Prometheus, without reading files or calling libvirt.
+
+        Args:
+            accept: the client's Accept header, which chooses the format.
+        """
         ...
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:

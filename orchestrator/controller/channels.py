@@ -402,6 +402,7 @@ def on_abused(inventory: Inventory, event: events.ChannelAbused) -> list[Action]
         return []
     record, channel = found
     channel.quarantines += 1
+    inventory.occurrences.quarantines += 1
     channel.calm_resyncs = 0
     budget = inventory.config.channels.budget
     abuse = "garbage" if event.is_garbage else f"more than {budget} requests per second"

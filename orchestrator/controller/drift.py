@@ -86,6 +86,7 @@ def on_drifted(inventory: Inventory, event: events.GroupDrifted) -> list[Action]
     if event.at_s - first.at_s < CONFIRM_AFTER_S:
         return []
     record.suspicion = None
+    inventory.occurrences.drifts += 1
     cpus = name_cpus(record.group.pcpus)
     what = f"{event.change} by another program"
     if event.suspects:

@@ -127,6 +127,7 @@ def on_taken(inventory: Inventory, event: events.GroupTaken) -> list[Action]:
     record = inventory.groups[event.group]
     record.reason = record.refused_errno = ""
     record.suspicion = None
+    inventory.occurrences.takes += 1
     cpus = name_cpus(record.group.pcpus)
     taken = f"{cpus} taken from governor {record.group.governor}"
     return [*record.move(GroupEvent.TAKEN), _report(event.group, taken)]
@@ -160,6 +161,7 @@ def on_yielded(inventory: Inventory, event: events.GroupYielded) -> list[Action]
 def on_restored(inventory: Inventory, event: events.GroupRestored) -> list[Action]:
     """Report a restored group, and take it again if that was requested."""
     record = inventory.groups[event.group]
+    inventory.occurrences.restores += 1
     cpus = name_cpus(record.group.pcpus)
     restored = f"{cpus} restored to governor {record.group.governor}"
     return [

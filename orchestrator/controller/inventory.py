@@ -289,6 +289,20 @@ class LibvirtRecord:
 
 
 @dataclass(slots=True)
+class Occurrences:
+    """How often something happened since the daemon started."""
+
+    takes: int = 0
+    """A clock group was taken."""
+    restores: int = 0
+    """The original settings of a clock group were restored."""
+    drifts: int = 0
+    """Another program changed a taken clock group."""
+    quarantines: int = 0
+    """A channel was quarantined."""
+
+
+@dataclass(slots=True)
 class Inventory:
     """All records."""
 
@@ -297,6 +311,7 @@ class Inventory:
     libvirt: LibvirtRecord = field(default_factory=LibvirtRecord)
     is_monitor_up: bool = False
     monitor_restarts_total: int = 0
+    occurrences: Occurrences = field(default_factory=Occurrences)
     domains: dict[DomainId, DomainRecord] = field(default_factory=dict)
     groups: dict[int, GroupRecord] = field(default_factory=dict)
     saved: dict[DomainId, SavedDomain] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from orchestrator.domain_xml.guest_policies import read_guest_policies
 from orchestrator.domain_xml.interfaces import read_interfaces
 from orchestrator.domain_xml.metadata import read_settings
 from orchestrator.domain_xml.note import Note, read_note
+from orchestrator.domain_xml.nova import read_nova
 from orchestrator.domain_xml.ports import count_free_ports
 from orchestrator.domain_xml.threads import read_threads
 from orchestrator.errors import DomainXmlError
@@ -35,7 +36,12 @@ if TYPE_CHECKING:
 
     from lxml import etree
 
-    from orchestrator.values.domain import GuestPolicy, InterfaceSpec, QemuThread
+    from orchestrator.values.domain import (
+        GuestPolicy,
+        InterfaceSpec,
+        NovaInstance,
+        QemuThread,
+    )
     from orchestrator.values.domain_settings import DomainSettings
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -67,6 +73,8 @@ class ParsedDomain:
     """Whether any vCPU is pinned."""
     threads: tuple[QemuThread, ...]
     """Its emulator and I/O threads, as far as they are pinned."""
+    nova: NovaInstance | None
+    """The OpenStack instance that it is; None: it is none."""
     interfaces: tuple[InterfaceSpec, ...]
     settings: DomainSettings | None
     """The settings in its metadata; None: there are none."""
@@ -125,6 +133,7 @@ def parse_domain(xml: str) -> ParsedDomain:
         note=read_note(root),
         is_pinned=_is_pinned(root),
         threads=read_threads(root),
+        nova=read_nova(root),
         interfaces=read_interfaces(root),
         settings=found.settings,
         guest_policies=read_guest_policies(root),

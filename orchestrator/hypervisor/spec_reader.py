@@ -110,6 +110,7 @@ def read_domain_spec(
         else _channels_of(parsed),
         is_pinned=parsed.is_pinned,
         threads=parsed.threads,
+        nova=parsed.nova,
         interfaces=parsed.interfaces,
         settings=parsed.settings,
         guest_policies=parsed.guest_policies if is_running else (),

@@ -32,13 +32,15 @@ from orchestrator.values.event_kinds import GRANT
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from orchestrator.control.feed import EventFeed, EventSelection
-    from orchestrator.control.service import Peer
+    from orchestrator.control.metrics_endpoint import MetricsEndpoint
+    from orchestrator.control.service import Exposition, Peer
     from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.events import Event
     from orchestrator.history.store import Found
+    from orchestrator.metrics.scraper import Scraper
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
     from orchestrator.operations.dpdk.fifo import Fifos
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.power.group import ClockGroup
+    from orchestrator.power.obtained import ObtainedFrequencies
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.reporting.event_log import EventLog
     from orchestrator.values.domain import PCpu
@@ -80,6 +83,9 @@ class Operations:
         feed: EventFeed,
         state_keeper: StateKeeper,
         history: HistoryKeeper,
+        obtained: ObtainedFrequencies,
+        scraper: Scraper,
+        metrics_endpoint: MetricsEndpoint | None,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
@@ -87,11 +93,13 @@ class Operations:
         self._policy_runner = policy_runner
         self._dpdk_commands = dpdk_commands
         self._fifos = fifos
-        self._frequencies = KernelFrequencies(tree, self._known_groups)
+        self._frequencies = KernelFrequencies(tree, self._known_groups, obtained)
         self._event_log = event_log
         self._feed = feed
         self._state_keeper = state_keeper
         self._history = history
+        self._scraper = scraper
+        self._metrics_endpoint = metrics_endpoint
         self._react = react
         self._names = UserNames()
         self._started_s = time.monotonic()
@@ -114,9 +122,18 @@ class Operations:
             sysfs_root=str(config.sysfs_root),
             monitor_pid=self._monitor.pid,
             monitor_restarts_total=self._inventory.monitor_restarts_total,
-            problems=tuple(filter(None, [self._fifos.problem if self._fifos else ""])),
+            problems=tuple(self._problems()),
         )
         return await self._status_builder().build(daemon)
+
+    def _problems(self) -> Iterator[str]:
+        for part in (self._fifos, self._metrics_endpoint):
+            if part is not None and part.problem:
+                yield part.problem
+
+    async def metrics(self, accept: str) -> Exposition:
+        """Return all metrics in the format that suits an Accept header."""
+        return await self._scraper.scrape(accept)
 
     def _status_builder(self) -> StatusBuilder:
         return StatusBuilder(

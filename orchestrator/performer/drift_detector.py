@@ -18,12 +18,13 @@ from orchestrator import events
 from orchestrator.system.power_managers import find_running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from orchestrator.controller.actions import VerifyGroups
     from orchestrator.monitor.client.views import Grant
     from orchestrator.performer.call_pool import CallPool
     from orchestrator.power.held_groups import HeldGroups
+    from orchestrator.power.obtained import ObtainedFrequencies
 
 _PROC = Path("/proc")
 
@@ -40,6 +41,7 @@ class DriftDetector:
         grant_of: Callable[[int], Grant],
         calls: CallPool,
         post: Callable[[events.GroupDrifted | events.DriverReplaced], None],
+        obtained: ObtainedFrequencies,
     ) -> None:
         """Verify nothing yet.
 
@@ -48,11 +50,13 @@ class DriftDetector:
             grant_of: returns what was last set for a group.
             calls: runs the calls about clock groups.
             post: receives the differences; nothing is posted for unchanged groups.
+            obtained: gets the frequencies at which they run.
         """
         self._held_groups = held_groups
         self._grant_of = grant_of
         self._calls = calls
         self._post = post
+        self._obtained = obtained
         self._loop = asyncio.get_running_loop()
 
     def verify(self, action: VerifyGroups) -> None:
@@ -77,6 +81,14 @@ class DriftDetector:
             change = self._held_groups.find_drift(number, grant.khz)
             if change is not None:
                 found.append((number, change, grant.writes, at_s))
+        self._note_obtained(grants)
         suspects = tuple(it.name for it in find_running(_PROC)) if found else ()
         for number, change, writes, at_s in found:
             self._post(events.GroupDrifted(number, change, writes, suspects, at_s))
+
+    def _note_obtained(self, groups: Iterable[int]) -> None:
+        if not self._obtained.is_wanted:
+            return
+        at_s = time.monotonic()
+        read = self._held_groups.current_khz
+        self._obtained.note({number: read(number) for number in groups}, at_s)

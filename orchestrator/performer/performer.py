@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from orchestrator.power.held_groups import HeldGroups
     from orchestrator.power.held_limits import HeldLimits
     from orchestrator.power.kernel_limits import KernelLimits
+    from orchestrator.power.obtained import ObtainedFrequencies
     from orchestrator.reporting.event_log import EventLog
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Performer:
         state_keeper: StateKeeper,
         domain_calls: CallPool,
         event_log: EventLog,
+        obtained: ObtainedFrequencies,
         post: Callable[[events.Event], None],
         connector: ChannelConnector,
     ) -> None:
@@ -150,7 +152,7 @@ class Performer:
             actions.UnpinGroup: self._unpin,
             actions.DropGroup: self._journal,
             actions.VerifyGroups: DriftDetector(
-                held_groups, monitor.grant_of, self._power_calls, post
+                held_groups, monitor.grant_of, self._power_calls, post, obtained
             ).verify,
             **dict.fromkeys(get_args(Decided), monitor.send),
             CloseChannel: self._close_channel,

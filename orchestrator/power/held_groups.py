@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import JournalError, NoCpufreqError, SysfsError
 from orchestrator.power.kernel_limits import ATTRIBUTES
 from orchestrator.power.mechanisms.registry import find_mechanism
+from orchestrator.power.topology import read_current_khz
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -157,6 +158,13 @@ class HeldGroups:
             return None
         mechanism = self._mechanism(prepared.group)
         return mechanism.find_drift(self.tree, prepared, grant_khz)
+
+    def current_khz(self, number: int) -> int | None:
+        """Read the frequency at which a taken group runs; None: it cannot be read."""
+        prepared = self._held.get(number)
+        if prepared is None or number not in self._taken:
+            return None
+        return read_current_khz(self.tree, prepared.group)
 
     def is_replaced(self, number: int) -> bool:
         """Whether the kernel has replaced the scaling driver of a held group."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,15 @@ class EventLog:
             keep: receives those that outlive a restart of the daemon.
         """
         self._feed = feed
+        self.counts: Counter[str] = Counter()
+        """How many were logged, by kind."""
         self._keep = keep
 
     def add(self, report: Report) -> None:
         """Log a report and publish it."""
         about = f" domain={report.domain}" if report.domain else ""
         level = _LEVELS[report.severity]
+        self.counts[report.kind] += 1
         logger.log(level, "%s: %s%s", report.kind, report.text, about)
         self._keep(self.publish(report))
 

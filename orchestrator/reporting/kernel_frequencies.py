@@ -10,6 +10,7 @@ read waits for the next read, because the current one may have missed a change.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from orchestrator.power.topology import read_clocks
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from orchestrator.power.group import ClockGroup
+    from orchestrator.power.obtained import ObtainedFrequencies
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.topology import ClockReading
 
@@ -29,18 +31,23 @@ class KernelFrequencies:
     """
 
     def __init__(
-        self, tree: CpuTree, groups: Callable[[], Iterable[ClockGroup]]
+        self,
+        tree: CpuTree,
+        groups: Callable[[], Iterable[ClockGroup]],
+        obtained: ObtainedFrequencies,
     ) -> None:
         """Read nothing yet.
 
         Args:
             tree: where the groups are.
             groups: returns the groups to read.
+            obtained: gets the frequencies.
         """
         self.latest: Mapping[int, ClockReading] = {}
         """By clock group, from the last `refresh`."""
         self._tree = tree
         self._groups = groups
+        self._obtained = obtained
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
 
@@ -55,4 +62,7 @@ class KernelFrequencies:
         async with self._turn:
             self._next = None
             groups = tuple(self._groups())
+            began_s = time.monotonic()
             self.latest = await asyncio.to_thread(read_clocks, self._tree, groups)
+            found = {number: it.current_khz for number, it in self.latest.items()}
+            self._obtained.note(found, began_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, NamedTuple, NewType
 
 if TYPE_CHECKING:
     from orchestrator.values.domain_settings import DomainSettings
@@ -86,6 +86,15 @@ class VCpuSpec:
     """Host CPUs that it may run on; empty: not reported by libvirt."""
 
 
+class NovaInstance(NamedTuple):
+    """The OpenStack instance that a domain is, by Nova's note in its metadata."""
+
+    name: str
+    """As its user gave it; empty: not noted."""
+    project: str
+    """Name of the project that owns it; empty: not noted."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QemuThread:
     """A thread of a domain's QEMU process that is not a vCPU, and is pinned."""
@@ -151,6 +160,8 @@ class DomainSpec:
     """The settings in its metadata; None: there are none."""
     guest_policies: tuple[GuestPolicy, ...] = ()
     """Those noted in the running domain."""
+    nova: NovaInstance | None = None
+    """The OpenStack instance that it is; None: it is none."""
     problems: tuple[str, ...] = ()
     """Parts of its XML that were ignored, one sentence each, for people."""
 

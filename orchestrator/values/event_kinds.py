@@ -32,6 +32,9 @@ EventKind: TypeAlias = Literal[
 GRANT: Final = "grant"
 """Kind of the events that report frequency changes, which are frequent."""
 
+MISSED: Final = "missed"
+"""Kind of the event that a reader gets in place of those that it missed."""
+
 EVENT_KINDS: Final[Mapping[EventKind, str]] = {
     "channel-state": "A channel was opened, closed, disabled or refused.",
     "configuration": "The configuration was reloaded, and what it changed.",

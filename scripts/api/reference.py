@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.control import (
     BODY_LIMIT_BYTES,
     CONTROL_SOCKET,
+    METRICS_PATH,
     OPENAPI_PATH,
     READ_ONLY_SOCKET,
 )
@@ -38,7 +39,8 @@ _INTRODUCTION = f"""\
 vmpowerd serves HTTP with JSON documents on two UNIX sockets in its run directory: \
 `{CONTROL_SOCKET}` accepts every call, for root and the members of its group; \
 `{READ_ONLY_SOCKET}` accepts GET only, for every user of the host. \
-`GET {OPENAPI_PATH}` returns this reference as an OpenAPI document.
+`GET {OPENAPI_PATH}` returns this reference as an OpenAPI document, and \
+`GET {METRICS_PATH}` the [metrics](metrics.md) for Prometheus.
 
 A connection that waits for a request is closed after {DEADLINES.request_s:g} s, one \
 that waits for a body after {DEADLINES.body_s:g} s, and one whose client does not read \

@@ -20,6 +20,7 @@ from bench.load import start_load
 from bench.neighbours import KINDS, measure_neighbours
 from bench.process_stats import read_cpu_ns, read_writes
 from bench.scale import measure_scale
+from bench.scrape import measure_scrapes
 from bench.servers import BATCHED, UNBATCHED, VMPOWERD, start_reference
 from bench.verification import GROUPS, measure_verification
 from bench.workspace import make_workspace
@@ -174,6 +175,14 @@ def test_the_command_is_measured() -> None:
     assert watching.vcpus == 16
     assert watching.top_cpu_s > 0
     assert watching.daemon_cpu_s > 0
+
+
+def test_scrapes_are_measured() -> None:
+    scrape = measure_scrapes(2, vcpus=16)
+    assert (scrape.vcpus, len(scrape.took_ms), len(scrape.cpu_ms)) == (16, 2, 2)
+    assert scrape.series > 16 * 2 + 16 * 2
+    assert scrape.size_bytes > scrape.series
+    assert min(scrape.took_ms) > 0
 
 
 def test_domains_that_start_are_noticed() -> None:

@@ -19,6 +19,7 @@ from bench.figures import (
     Results,
     RoundTrips,
     Scale,
+    Scrape,
     Spread,
     Stream,
     Verification,
@@ -112,6 +113,13 @@ RESULTS = Results(
     ),
     starts_ms=(100.0, 450.0, 200.0),
     watching=Watching(vcpus=1_024, seconds=60.0, top_cpu_s=1.25, daemon_cpu_s=0.875),
+    scrape=Scrape(
+        vcpus=1_024,
+        series=7_000,
+        size_bytes=600_000,
+        took_ms=(20.0, 25.0, 90.0),
+        cpu_ms=(15.0, 18.0, 20.0),
+    ),
 )
 
 
@@ -153,6 +161,7 @@ def test_each_aim_is_judged() -> None:
         "p99 beside a bad neighbour (garbage) / a quiet one": False,
         "start of the command": True,
         "CPU of 'vmpower top' in a minute": False,
+        "a scrape of 1024 vCPUs": True,
     }
     verifying = verdicts["CPU of verifying 64 clock groups"]
     assert verifying.measured == pytest.approx(0.06)

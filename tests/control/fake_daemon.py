@@ -36,6 +36,9 @@ from orchestrator.control.server import DEADLINES, ControlServer
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.history.store import Found, Range
 from orchestrator.limits import NO_LIMITS, window_of
+from orchestrator.metrics import families
+from orchestrator.metrics.exposition import expose
+from orchestrator.metrics.family import Samples
 from orchestrator.operations.dpdk.json_messages import (
     MessageSplitter,
     parse_instruction,
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.control.deadlines import Deadlines
-    from orchestrator.control.service import Peer
+    from orchestrator.control.service import Exposition, Peer
     from orchestrator.history.store import HistoryStore
     from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
@@ -132,6 +135,10 @@ class FakeDaemon:
             cpus=tuple(self.cpus.values()),
             unmanaged_cpus=UNMANAGED,
         )
+
+    async def metrics(self, accept: str) -> Exposition:
+        one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])
+        return expose([one], accept)
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
         group = self._settable_group(pcpu)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.control import models
+from orchestrator.control import METRICS_PATH, models
 from orchestrator.control.calls import CALLS
 from orchestrator.control.openapi import build_openapi
 from orchestrator.control.parameters import Parameter
@@ -104,13 +104,14 @@ def test_a_path_names_only_parameters_that_the_table_knows() -> None:
             return models.DomainList(domains=())
 
 
-def test_the_openapi_document_describes_every_call() -> None:
+def test_the_openapi_document_describes_every_call_and_the_metrics() -> None:
     described = {
         (path, method.upper())
         for path, operations in build_openapi()["paths"].items()
         for method in operations
     }
-    assert described == {(call.path, call.method) for call in CALLS}
+    calls = {(call.path, call.method) for call in CALLS}
+    assert described == {*calls, (METRICS_PATH, "GET")}
 
 
 def test_every_reference_in_the_openapi_document_leads_somewhere() -> None:

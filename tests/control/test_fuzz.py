@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from orchestrator.control import (
     BODY_LIMIT_BYTES,
     CONTROL_SOCKET,
+    METRICS_PATH,
     OPENAPI_PATH,
     READ_ONLY_SOCKET,
 )
@@ -134,7 +135,9 @@ words = st.text(min_size=1, max_size=20) | st.sampled_from(
     ["0", "2", "99999999999", "dpdk-fw", "..", "%00", "%ff", "a%2Fb", "-1", "true"]
 )
 paths = st.one_of(
-    st.sampled_from([call.path for call in CALLS] + [OPENAPI_PATH, "/", "*", "//x"]),
+    st.sampled_from(
+        [call.path for call in CALLS] + [OPENAPI_PATH, METRICS_PATH, "/", "*", "//x"]
+    ),
     words.map(lambda word: f"/v1/{word}"),
 )
 methods = st.sampled_from(

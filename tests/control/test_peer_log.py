@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.control.peer_log import INTERVAL_S, MAX_LINES, MAX_TEXT, PeerLog
@@ -23,7 +22,7 @@ def test_a_user_causes_one_line_of_each_kind_in_an_interval(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = Clock()
-    log = PeerLog(Path("/run/s"), now_s=clock)
+    log = PeerLog("/run/s", now_s=clock)
     for _ in range(100):
         log.report("malformed request", 7, "x" * 5_000)
         log.report("connection rejected", 7, "too many")
@@ -46,7 +45,7 @@ def test_a_user_causes_one_line_of_each_kind_in_an_interval(
 def test_many_users_cause_a_limited_number_of_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    log = PeerLog(Path("/run/s"), now_s=Clock())
+    log = PeerLog("/run/s", now_s=Clock())
     for uid in range(65_536):
         log.report("malformed request", uid, "x")
     assert len(caplog.messages) == MAX_LINES

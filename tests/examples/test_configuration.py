@@ -31,3 +31,4 @@ def test_everything_in_the_example_is_valid_and_shows_the_defaults(
     assert [rule.match for rule in config.onboard] == ["dpdk-*"]
     assert [rule.kind for rule in config.policy] == ["utilisation", "time-of-day"]
     assert config.bounds.max_khz == 2_600_000
+    assert config.metrics.listen == "127.0.0.1:9723"

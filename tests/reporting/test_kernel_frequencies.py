@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.power.obtained import ObtainedFrequencies
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import ClockReading, Topology, read_topology
@@ -25,10 +26,11 @@ class Host:
     def __init__(self, directory: Path) -> None:
         lay_out(directory / "sys", cpus=2)
         self.tree = CpuTree(directory / "sys")
+        self.obtained = ObtainedFrequencies()
         self.topology: Topology = read_topology(self.tree)
 
     def frequencies(self) -> KernelFrequencies:
-        return KernelFrequencies(self.tree, lambda: self.topology.groups)
+        return KernelFrequencies(self.tree, lambda: self.topology.groups, self.obtained)
 
     def path(self, number: int, name: str = "scaling_cur_freq") -> Path:
         return self.tree.root / POLICY.format(number, name)

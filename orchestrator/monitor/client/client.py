@@ -52,7 +52,12 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from orchestrator.monitor.client.views import Grant, GuestVote, MonitorSnapshot
+    from orchestrator.monitor.client.views import (
+        Grant,
+        GuestVote,
+        MonitorSnapshot,
+        Totals,
+    )
     from orchestrator.monitor.link.commands import Command, Decided
     from orchestrator.monitor.link.messages import Message
 
@@ -400,6 +405,10 @@ class Monitor:
     def snapshot(self) -> MonitorSnapshot:
         """Read the shared table: some microseconds per row, without blocking."""
         return self._records.snapshot()
+
+    def totals(self) -> Totals:
+        """Copy what the monitor has counted, from the shared table."""
+        return self._records.totals()
 
     def _transmit(
         self,

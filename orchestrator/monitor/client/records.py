@@ -6,20 +6,24 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.monitor.client.row_allocator import DomainRows, RowAllocator
 from orchestrator.monitor.client.valid_rows import (
     copy_channel,
     copy_group,
+    copy_latencies,
     copy_vcpu,
     valid_count,
 )
 from orchestrator.monitor.client.views import (
+    ChannelTotals,
     Counters,
     Grant,
     GuestVote,
     LazyMapping,
     MonitorSnapshot,
+    Totals,
 )
 from orchestrator.monitor.link.commands import (
     CloseChannel,
@@ -40,6 +44,8 @@ from orchestrator.monitor.link.table import (
     GROUP_ROWS,
     LAST_RECEIVED,
     LATE,
+    LATENCY_AT,
+    LATENCY_SUM_AT,
     NACKS,
     REASONS,
     REFUSALS,
@@ -69,6 +75,8 @@ if TYPE_CHECKING:
     from orchestrator.monitor.link.commands import Command, VCpuDefinition
 
 
+_COUNTED_WORDS = REASONS + len(Refusal) + 1
+"""How much of a channel's row, from its beginning, has counters."""
 _REQUESTS = (ACKS, NACKS, DROPPED, LATE, WAITING, UNANSWERED)
 
 
@@ -224,6 +232,7 @@ class Records:
             copy_vcpu(old, new, vcpu_at(row))
         for number, row in self._group_rows.items():
             copy_group(old, new, group_at(row), self._groups[number].steps.khz)
+        copy_latencies(old, new)
         self._table = table
 
     def resume_votes(self, uuid: DomainId, votes: Iterable[GuestVote]) -> None:
@@ -277,6 +286,25 @@ class Records:
                 number: words[group_at(row) + REFUSALS]
                 for number, row in self._group_rows.items()
             },
+        )
+
+    def totals(self) -> Totals:
+        """Copy what the monitor has counted: a microsecond for each channel."""
+        words = self._table.words
+        rows = [(n, group_at(row)) for n, row in self._group_rows.items()]
+        channels: dict[DomainId, dict[int, ChannelTotals]] = {}
+        for (uuid, number), row in self._channel_rows.items():
+            at = channel_at(row)
+            counted = words[at : at + _COUNTED_WORDS].tolist()
+            channels.setdefault(uuid, {})[number] = _channel_totals(counted)
+        latencies = words[LATENCY_AT:LATENCY_SUM_AT].tolist()
+        return Totals(
+            channels=channels,
+            grants={number: words[at + GRANT] for number, at in rows},
+            writes=sum(valid_count(words[at + WRITES]) for _, at in rows),
+            refused_writes=sum(valid_count(words[at + REFUSALS]) for _, at in rows),
+            latencies=tuple(map(valid_count, latencies)),
+            latency_sum_ns=valid_count(words[LATENCY_SUM_AT]),
         )
 
     def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
@@ -356,6 +384,22 @@ class Records:
         vcpu.has_turbo_right, vcpu.is_connect_vote = voter[1:]
         vcpu.update_window()
         return vcpu.requested_khz()
+
+
+def _channel_totals(counted: list[int]) -> ChannelTotals:
+    size, _ = unpack_generation(counted[GENERATION])
+    counted = [valid_count(word) for word in counted]
+    return ChannelTotals(
+        acks=counted[ACKS],
+        nacks=counted[NACKS],
+        dropped=counted[DROPPED],
+        late=counted[LATE],
+        errors=counted[ERRORS],
+        unanswered=counted[UNANSWERED],
+        throttled=counted[THROTTLED],
+        refused=tuple(counted[REASONS + 1 :]),
+        generation=size if size in GENERATIONS else None,
+    )
 
 
 def _group_of(defined: DefineDomain, vcpu: int) -> int | None:

@@ -18,6 +18,8 @@ from orchestrator.monitor.link.table import (
     GRANT,
     LAST_RECEIVED,
     LATE,
+    LATENCY_AT,
+    LATENCY_SUM_AT,
     NACKS,
     REASONS,
     REFUSALS,
@@ -98,3 +100,9 @@ def copy_group(
         new[at + field] = valid_count(old[at + field])
     if old[at + GRANT] in steps:
         new[at + GRANT] = old[at + GRANT]
+
+
+def copy_latencies(old: memoryview[int], new: memoryview[int]) -> None:
+    """Copy the histogram of latencies; see `copy_channel`."""
+    for index in range(LATENCY_AT, LATENCY_SUM_AT + 1):
+        new[index] = valid_count(old[index])

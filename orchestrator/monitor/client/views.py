@@ -74,6 +74,36 @@ class Grant(NamedTuple):
     """Frequencies written so far; if it stays the same, so does the frequency."""
 
 
+class ChannelTotals(NamedTuple):
+    """Counters of one channel, as `Counters` has them, without what takes long."""
+
+    acks: int
+    nacks: int
+    dropped: int
+    late: int
+    errors: int
+    unanswered: int
+    throttled: int
+    refused: tuple[int, ...]
+    """Refused requests, in the order of `Refusal`."""
+    generation: int | None
+
+
+class Totals(NamedTuple):
+    """What the monitor has counted, copied from the shared table at one time."""
+
+    channels: Mapping[DomainId, Mapping[int, ChannelTotals]]
+    """By domain and number of the channel."""
+    grants: Mapping[int, int]
+    """kHz by clock group: the last frequency that the kernel accepted; 0: none."""
+    writes: int
+    """Frequencies that the kernel accepted."""
+    refused_writes: int
+    latencies: tuple[int, ...]
+    """Answers by latency; see `table.LATENCY_BUCKETS`."""
+    latency_sum_ns: int
+
+
 KeyT = TypeVar("KeyT")
 PlaceT = TypeVar("PlaceT")
 ValueT = TypeVar("ValueT")

@@ -74,7 +74,15 @@ _GROUPS_AT = _VCPUS_AT + VCPU_ROWS * VCPU_WORDS
 DONE_AT = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
 """Index of the word that counts the messages of main that the current monitor has
 processed."""
-_WORDS = DONE_AT + 1
+LATENCY_AT = DONE_AT + 1
+"""Index of the first of `LATENCY_BUCKETS` words that count answers by their latency."""
+LATENCY_BUCKETS = 14
+"""Bucket N counts what took less than 1,024 ns times 2 to the power of N, and not less
+than half of that. The last one ends beyond the age at which an answer is dropped."""
+LATENCY_UNIT_BITS = 10
+LATENCY_SUM_AT = LATENCY_AT + LATENCY_BUCKETS
+"""Index of the word with the sum of these latencies in ns."""
+_WORDS = LATENCY_SUM_AT + 1
 _BYTES = _WORDS * 8
 _TURBO_OFF = 1 << 32
 _CONNECT_VOTE = 1 << 33
@@ -124,6 +132,14 @@ class Voter(NamedTuple):
     """The guest's turbo switch."""
     is_connect_vote: bool = False
     """Whether the vote only comes from CONNECT."""
+
+
+def latency_at(latency_ns: int) -> int:
+    """Return the index of the word that counts answers with this latency.
+
+    The monitor's shortest path has the same expression.
+    """
+    return LATENCY_AT + (latency_ns >> LATENCY_UNIT_BITS).bit_length()
 
 
 def count_refusals(

@@ -2,7 +2,9 @@
 """Answers: sent at once, gathered, or held until their outcome is known.
 
 The answers of a channel are sent in the order of their requests, because a guest has no
-other way to match them. A late answer is worse than none, and so is half of one.
+other way to match them. A late answer is worse than none, and so is half of one. The
+latency of each answer is counted: from the poll that delivered its request until it is
+passed to the kernel.
 
 Source: docs/design.md, "Answers". DPDK's guest library stops waiting after 10 ms, and
 would take a later answer for that of its next request.
@@ -20,9 +22,13 @@ from orchestrator.monitor.link.table import (
     ACKS,
     DROPPED,
     LATE,
+    LATENCY_AT,
+    LATENCY_SUM_AT,
+    LATENCY_UNIT_BITS,
     NACKS,
     WAITING,
     count_refusals,
+    latency_at,
 )
 from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.clock import Clock, CoreClocks, Stage
@@ -79,7 +85,8 @@ class AnswerSender:
 
     def acknowledge(self, endpoint: Endpoint, packet: bytes, polled_ns: int) -> None:
         """Do the same as `send`, for the ACK of one request of 464 bytes."""
-        if endpoint.unsent or self._now_ns() - polled_ns >= LATE_NS:
+        age_ns = self._now_ns() - polled_ns
+        if endpoint.unsent or age_ns >= LATE_NS:
             self.send(endpoint, packet, (), polled_ns)
             return
         try:
@@ -87,9 +94,13 @@ class AnswerSender:
         except BlockingIOError:
             sent = 0
         if sent == SIZE:
-            self._words[endpoint.index + ACKS] += 1
+            words = self._words
+            words[endpoint.index + ACKS] += 1
+            words[LATENCY_AT + (age_ns >> LATENCY_UNIT_BITS).bit_length()] += 1
+            words[LATENCY_SUM_AT] += age_ns
         else:
-            self._count(endpoint, packet, (), sent, SIZE)
+            given = self._count(endpoint, packet, (), sent, SIZE)
+            self._count_latency(age_ns, given)
 
     def gather(self, endpoint: Endpoint, packet: bytes) -> None:
         """Keep the ACK of one request of 464 bytes for `send_gathered`."""
@@ -105,7 +116,8 @@ class AnswerSender:
             The endpoints whose sockets failed.
         """
         broken: BrokenEndpoints = []
-        words, is_late = self._words, self._now_ns() - polled_ns >= LATE_NS
+        words, age_ns, whole = self._words, self._now_ns() - polled_ns, 0
+        is_late = age_ns >= LATE_NS
         for endpoint, packet in self._outbox:
             try:
                 if is_late or endpoint.unsent:
@@ -119,8 +131,12 @@ class AnswerSender:
                 continue
             if sent == SIZE:
                 words[endpoint.index + ACKS] += 1
+                whole += 1
             else:
-                self._count(endpoint, packet, (), sent, SIZE)
+                given = self._count(endpoint, packet, (), sent, SIZE)
+                self._count_latency(age_ns, given)
+        if whole:
+            self._count_latency(age_ns, whole)
         self._outbox.clear()
         return broken
 
@@ -144,14 +160,20 @@ class AnswerSender:
         Raises:
             OSError: the socket failed.
         """
-        if self._now_ns() - polled_ns >= LATE_NS:
+        age_ns = self._now_ns() - polled_ns
+        if age_ns >= LATE_NS:
             self._words[endpoint.index + LATE] += len(data) // size
             return
         sent = 0
         if data and (not endpoint.unsent or self.flush(endpoint)):
             with contextlib.suppress(BlockingIOError):
                 sent = endpoint.send(data)
-        self._count(endpoint, data, nacks, sent, size)
+        given = self._count(endpoint, data, nacks, sent, size)
+        self._count_latency(age_ns, given)
+
+    def _count_latency(self, latency_ns: int, answers: int) -> None:
+        self._words[latency_at(latency_ns)] += answers
+        self._words[LATENCY_SUM_AT] += latency_ns * answers
 
     def _count(
         self,
@@ -160,8 +182,12 @@ class AnswerSender:
         nacks: Sequence[int],
         sent: int,
         size: int,
-    ) -> None:
-        """Count answers of which `sent` bytes were sent; keep the rest of a cut one."""
+    ) -> int:
+        """Count answers of which `sent` bytes were sent; keep the rest of a cut one.
+
+        Returns:
+            How many were sent, the cut one included.
+        """
         words, at = self._words, endpoint.index
         count = len(data) // size
         given = -(-sent // size)
@@ -173,6 +199,7 @@ class AnswerSender:
         if rest:
             endpoint.unsent = rest
             self._rearm(endpoint)
+        return given
 
     def flush(self, endpoint: Endpoint) -> bool:
         """Send the rest of a partially sent answer.

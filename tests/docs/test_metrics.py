@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/metrics.md lists every family with its labels and the bound of its series."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from orchestrator.channel.lifecycle import ChannelState
+from orchestrator.channel.protocol import GENERATIONS
+from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.metrics.families import FAMILIES
+from orchestrator.monitor.link.table import LATENCY_BUCKETS
+from orchestrator.policy.subject import SourceKind
+from orchestrator.values.domain import DomainState
+from orchestrator.values.refusal import Refusal
+from tests.docs.documents import ROOT, read
+
+if TYPE_CHECKING:
+    from orchestrator.metrics.family import Family
+
+PAGE = read(ROOT / "docs" / "metrics.md")
+
+
+def row_of(family: Family) -> str:
+    labels = ", ".join(f"`{label}`" for label in family.labels)
+    return (
+        f"| `{family.name}` | {family.kind} | {labels} | {family.bound} |"
+        f" {family.help.removesuffix('.')} |"
+    )
+
+
+def test_every_family_is_listed_in_their_order() -> None:
+    listed = re.findall(r"^\| `vmpower_\w+` \| .*$", PAGE, re.MULTILINE)
+    assert listed == [row_of(family) for family in FAMILIES]
+
+
+def test_bounds_that_are_numbers_are_those_of_the_source() -> None:
+    bounds = {family.name: family.bound for family in FAMILIES}
+    number = {name: re.match(r"\d+", bound) for name, bound in bounds.items()}
+    found = {name: int(match[0]) for name, match in number.items() if match}
+    assert found["vmpower_clock_groups"] == len(GroupStage)
+    assert found["vmpower_domains"] == len(DomainState)
+    assert found["vmpower_channels"] == len(ChannelState) * (len(GENERATIONS) + 1)
+    assert found["vmpower_domain_channels"] == len(ChannelState)
+    assert found["vmpower_domain_refusals_total"] == len(Refusal)
+    assert found["vmpower_domain_policies"] == len(SourceKind)
+    assert found["vmpower_request_latency_seconds"] == LATENCY_BUCKETS + 3
