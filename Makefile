@@ -7,7 +7,7 @@ ARGS ?=
 RELEASE ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-release fuzz corpus lint man api bench guest clean
+.PHONY: help setup demo check test test-release fuzz corpus lint man api docs bench guest clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
@@ -51,6 +51,9 @@ man: setup ## generate the manual pages in docs/man from the code
 
 api: setup ## generate the client's side of the API and docs/api.md, docs/json.md
 	@$(PYTHON) -m scripts.api
+
+docs: setup ## build the documentation as a site in dist/docs
+	@$(PYTHON) -m scripts.site
 
 bench: setup ## compare vmpowerd with a minimal loop in C
 	@$(PYTHON) -m bench $(ARGS)

@@ -31,7 +31,7 @@
 #define LCORE 0
 #define OTHER_VCPU 1
 #define ABSENT_VCPU 7
-#define DRAIN_TRIES 20 /* of 10 ms each, for a late answer */
+#define DRAIN_TRIES 200 /* of 10 ms each, for a late answer */
 
 struct call {
 	const char *name;

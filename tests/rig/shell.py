@@ -105,8 +105,12 @@ class GuestShell:
         raise ConnectionError(f"{command}: the guest is gone; it printed: {printed}")
 
     def start(self, command: str, log: str) -> None:
-        """Start a program in the background; its output goes to a file."""
-        self.run(f"{command} >{log} 2>&1 </dev/null & echo $! >{log}.pid")
+        """Start a program in the background; its output goes to a file.
+
+        The file is empty when this returns: the shell may start the program later, and
+        output of an earlier one would be taken for its own.
+        """
+        self.run(f": >{log}; {command} >>{log} 2>&1 </dev/null & echo $! >{log}.pid")
 
     def stop(self, log: str) -> None:
         """End (SIGTERM) the program whose output goes to a file."""
