@@ -274,6 +274,13 @@ class Daemon:
             react=self.react,
         )
         self._fifos = _fifos(config.fifo.directory, dpdk_commands)
+        self._energy = EnergyRunner(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=QemuProcesses(config.libvirt.uri).find,
+            react=self.react,
+        )
         self._operations = Operations(
             inventory=self._inventory,
             monitor=self._monitor,
@@ -288,13 +295,7 @@ class Daemon:
             obtained=obtained,
             scraper=scraper,
             metrics_endpoint=self._metrics_endpoint,
-            react=self.react,
-        )
-        self._energy = EnergyRunner(
-            inventory=self._inventory,
-            monitor=self._monitor,
-            tree=self._tree,
-            find_qemu=QemuProcesses(config.libvirt.uri).find,
+            energy=self._energy,
             react=self.react,
         )
         self._is_state_loaded = False

@@ -100,6 +100,21 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "vmpower advise": (
         Example("vmpower advise fw", "What would save energy in one domain"),
     ),
+    "vmpower energy show": (
+        Example("vmpower energy show --watch", "Watch what is drawn and saved"),
+        Example(
+            "vmpower energy show -o json | jq .host.saved_watts", "What the host saves"
+        ),
+    ),
+    "vmpower energy explain": (
+        Example("vmpower energy explain fw", "How the energy of fw is computed"),
+    ),
+    "vmpower energy calibrate": (
+        Example("vmpower energy calibrate --idle", "After booting, before domains run"),
+        Example(
+            "vmpower energy calibrate --steps --seconds 3", "On CPUs that are not used"
+        ),
+    ),
     "vmpower policy set": (
         Example(
             "vmpower policy set fw utilisation", "Follow the utilization of its vCPUs"

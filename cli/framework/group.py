@@ -119,6 +119,7 @@ class VmpowerGroup(LazyGroup):
         "channel": "cli.commands.channel",
         "cpu": "cli.commands.cpu",
         "policy": "cli.commands.policy",
+        "energy": "cli.commands.energy",
         "apply": "cli.commands.apply",
         "template": "cli.commands.template",
         "events": "cli.commands.events",

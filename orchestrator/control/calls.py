@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.control.feed import EventSelection
 from orchestrator.control.models import (
+    CalibrationRequest,
     Channel,
     ChannelList,
     ClockRequest,
@@ -23,6 +24,7 @@ from orchestrator.control.models import (
     DomainChannel,
     DomainList,
     EnabledRequest,
+    Energy,
     EventRecord,
     History,
     InstructionRequest,
@@ -252,6 +254,23 @@ async def remove_policy(request: ApiRequest[None]) -> Domain:
     uuid = DomainId((await _find_domain(request)).uuid)
     name = _policy_name(request)
     return await request.backend.remove_policy(uuid, name, who=request.who)
+
+
+@CALLS.get("/v1/energy", answer=Energy)
+async def energy(request: ApiRequest[None]) -> Energy:
+    """Show what the host and its domains draw, and what they save."""
+    return await request.backend.energy()
+
+
+@CALLS.put(
+    "/v1/energy/calibration", answer=Energy, body=CalibrationRequest, errors=(409,)
+)
+async def calibrate(request: ApiRequest[CalibrationRequest]) -> Energy:
+    """Use static powers and a power curve that were measured on this host.
+
+    They replace those of the processor's class, and are kept for these processors.
+    """
+    return await request.backend.calibrate(request.body, who=request.who)
 
 
 @CALLS.post("/v1/instructions", answer=OutcomeList, body=InstructionRequest)

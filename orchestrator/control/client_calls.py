@@ -125,6 +125,22 @@ class ClientCalls(ABC):
         target = f"/v1/domains/{_quoted(domain)}/policies/{_quoted(name)}"
         return cast("documents.Domain", self._call("DELETE", target))
 
+    def energy(self) -> documents.Energy:
+        """Show what the host and its domains draw, and what they save."""
+        target = "/v1/energy"
+        return cast("documents.Energy", self._call("GET", target))
+
+    def calibrate(
+        self, static: list[documents.StaticPower], curve: list[documents.CurvePoint]
+    ) -> documents.Energy:
+        """Use static powers and a power curve that were measured on this host.
+
+        They replace those of the processor's class, and are kept for these processors.
+        """
+        target = "/v1/energy/calibration"
+        body: documents.CalibrationRequest = {"static": static, "curve": curve}
+        return cast("documents.Energy", self._call("PUT", target, body))
+
     def instruct(self, text: str, cpu: int | None = None) -> documents.OutcomeList:
         """Execute JSON messages in the format of DPDK's vm_power_manager.
 

@@ -85,6 +85,37 @@ class Policy(TypedDict):
     """The next change by the time of day; null: the time changes nothing."""
 
 
+class DomainEnergy(TypedDict):
+    """Energy of a domain's threads at the processors, without any static energy.
+
+    Watts are means of the last ten seconds; totals begin when the daemon starts.
+    """
+
+    watts: float
+    """Power."""
+    error_watts: float
+    """Uncertainty of the power: one standard deviation, either way."""
+    saved_watts: float
+    """What its vCPUs would draw more at their highest permitted step."""
+    saved_error_watts: float
+    """Uncertainty of `saved_watts`."""
+    possible_watts: float
+    """What would be saved if all of its votes were granted; in mode `observe` they are
+    not."""
+    joules_total: float
+    """Energy."""
+    error_joules_total: float
+    """Uncertainty of `joules_total`."""
+    saved_joules_total: float
+    """Energy saved against its highest permitted steps."""
+    saved_error_joules_total: float
+    """Uncertainty of `saved_joules_total`."""
+    possible_joules_total: float
+    """Energy that would have been saved if all of its votes had been granted."""
+    saved: SavedValue
+    """`saved_joules_total` in other units."""
+
+
 class KernelSetting(TypedDict):
     """A setting of the kernel, frequencies aside, that the daemon is to hold."""
 
@@ -116,6 +147,8 @@ class Status(TypedDict):
     """Host CPUs whose frequency can be set, in the order of their numbers."""
     unmanaged_cpus: list[UnmanagedCpu]
     """Host CPUs whose frequency cannot be set."""
+    energy: HostEnergy | None
+    """Energy of the host's processors; null: not accounted."""
     kernel_settings: list[KernelSetting]
     """Settings of the kernel that the daemon is to hold for the host or for domains:
     idle latencies, energy preferences, uncore frequencies, turbo switches."""
@@ -239,6 +272,8 @@ class Domain(TypedDict):
     """What was rejected in its description, one sentence each."""
     policies: list[Policy]
     """Policies in force for it."""
+    energy: DomainEnergy | None
+    """Its energy; null: not accounted."""
     threads: list[QemuThread]
     """Its emulator and I/O threads, as far as they are pinned."""
 
@@ -667,6 +702,173 @@ class History(TypedDict):
     """Grams of CO2 for each kilowatt-hour; null: not configured."""
     problem: str | None
     """Why the history is not being written; null: it is."""
+
+
+class SavedValue(TypedDict):
+    """What was saved, in other units."""
+
+    kwh: float
+    """Kilowatt-hours."""
+    money: float | None
+    """In the configured currency; null without `energy.price_per_kwh`."""
+    currency: str | None
+    """Currency of `money`; null without it."""
+    co2_g: float | None
+    """Grams of CO2; null without `energy.co2_g_per_kwh`."""
+
+
+class EnergyOfDomain(DomainEnergy):
+    """The energy of one domain."""
+
+    domain: str
+    """Name of the domain."""
+    uuid: str
+    """UUID of the domain."""
+
+
+class HostEnergy(TypedDict):
+    """Energy of the host's processors.
+
+    Measured = static + idle + host + domains. Watts are means of the last ten seconds;
+    totals begin when the daemon starts.
+    """
+
+    source: str
+    """Where the figures come from; `modelled`: no meter, but published figures of the
+    processor's class. One of `powercap`, `hwmon`, `perf`, `modelled`."""
+    modelled: bool
+    """Whether no meter contributed in the last ten seconds."""
+    hole: str | None
+    """Why the meters' values could not be used in the last ten seconds; null: they
+    could."""
+    holes_total: int
+    """Seconds in which they could not."""
+    measured_watts: float
+    """All processors together."""
+    static_watts: float
+    """What they draw with all cores idle."""
+    static_calibrated: bool
+    """Whether `static_watts` was measured on this host (`vmpower energy calibrate`);
+    else it is that of the processor's class."""
+    idle_watts: float
+    """Cores that sleep."""
+    host_watts: float
+    """Threads of no domain."""
+    domains_watts: float
+    """All domains together."""
+    error_watts: float
+    """Uncertainty of `domains_watts`."""
+    dram_watts: float | None
+    """Memory, which is not part of the processors; null: no meter."""
+    psys_watts: float | None
+    """The platform, processors and memory included; null: no meter."""
+    saved_watts: float
+    """What all domains save together."""
+    saved_error_watts: float
+    """Uncertainty of `saved_watts`."""
+    possible_watts: float
+    """What all domains would save if all votes were granted."""
+    measured_joules_total: float
+    """All processors together."""
+    static_joules_total: float
+    """Of it, static."""
+    idle_joules_total: float
+    """Of it, cores that slept."""
+    host_joules_total: float
+    """Of it, threads of no domain."""
+    domains_joules_total: float
+    """Of it, threads of domains, also of those that are gone."""
+    saved_joules_total: float
+    """Energy that all domains saved, also those that are gone."""
+    saved_error_joules_total: float
+    """Uncertainty of `saved_joules_total`."""
+    possible_joules_total: float
+    """What would have been saved if all votes had been granted."""
+    saved: SavedValue
+    """`saved_joules_total` in other units."""
+    measured_history_watts: list[float]
+    """Power in each of the last sixty seconds, the latest last."""
+    saved_history_watts: list[float]
+    """Saved power in each of them."""
+
+
+class CurvePoint(TypedDict):
+    """The power of a busy core at a frequency."""
+
+    khz: int
+    """Frequency in kHz."""
+    watts: float
+    """Power."""
+
+
+class PowerCurve(TypedDict):
+    """The power of a busy core by its frequency, as learnt; straight between points."""
+
+    activity: str
+    """What the core's thread does: `poll`, or `other`. One of `poll`, `other`."""
+    points: list[CurvePoint]
+    """Lowest frequency first."""
+
+
+class EnergyPackage(TypedDict):
+    """What the accounting knows of one processor."""
+
+    package: int
+    """Number of the physical package (socket)."""
+    measured_joules_total: float | None
+    """What its meter counted since the daemon started, holes left out; null: it has no
+    meter."""
+    cores: int
+    """Online cores."""
+    static_watts: float
+    """Static power in use."""
+    static_calibrated: bool
+    """Whether that was measured here."""
+    residual_watts: float
+    """Spread of what the meter counts around what the curves predict."""
+    observations_total: int
+    """Seconds that the curves were learnt from."""
+    ceiling_khz: int | None
+    """Frequency that the hardware reaches at present, in kHz, if it is lower than
+    granted, as by heat; null: all that is granted."""
+    curves: list[PowerCurve]
+    """One for each activity."""
+
+
+class Energy(TypedDict):
+    """The accounting of energy."""
+
+    enabled: bool
+    """Whether it is switched on (`[energy] enabled`)."""
+    host: HostEnergy | None
+    """The host; null until two samples were taken."""
+    domains: list[EnergyOfDomain]
+    """Running domains, those that save most first."""
+    packages: list[EnergyPackage]
+    """Processors."""
+    model: str
+    """Model name of the processors."""
+    profile: str
+    """Class of processors whose published figures are used where nothing was
+    measured."""
+
+
+class StaticPower(TypedDict):
+    """The static power of one processor."""
+
+    package: int
+    """Number of the physical package (socket)."""
+    watts: float
+    """What it draws with all cores idle, without what idle cores draw."""
+
+
+class CalibrationRequest(TypedDict):
+    """What was measured on this host; a part that is empty is kept as it was."""
+
+    static: list[StaticPower]
+    """Static powers."""
+    curve: list[CurvePoint]
+    """Power of a busy core, lowest frequency first."""
 
 
 class InstructionRequest(TypedDict):

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from orchestrator.control.feed import EventSelection
     from orchestrator.control.models import (
+        CalibrationRequest,
         Channel,
         Cpu,
         Domain,
+        Energy,
         EventRecord,
         History,
         OutcomeList,
@@ -120,6 +122,18 @@ class ControlBackend(Protocol):
 
         Raises:
             ControlError: 404 unknown domain or policy.
+        """
+        ...
+
+    async def energy(self) -> Energy:
+        """Return the accounting of energy."""
+        ...
+
+    async def calibrate(self, measured: CalibrationRequest, *, who: Peer) -> Energy:
+        """Use what was measured from now on, also after restarts.
+
+        Raises:
+            ControlError: 409 it is of no use here; 503 stopping.
         """
         ...
 

@@ -234,7 +234,8 @@ class _Interval:
         for uuid, domain in self._plan.domains.items():
             old, new = self._old.times.get(uuid), self._new.times.get(uuid)
             if old is None or new is None:
-                self._is_exact = False
+                # For a part of the interval, its threads count as the host's.
+                self._is_exact &= old is new
                 continue
             for vcpu, place in domain.vcpus.items():
                 ran_ns = new.vcpus.get(vcpu, 0) - old.vcpus.get(vcpu, 0)

@@ -15,13 +15,17 @@ from orchestrator import __version__, events
 from orchestrator.control import models
 from orchestrator.controller.actions import Report
 from orchestrator.controller.group_lifecycle import HELD, GroupStage
-from orchestrator.errors import ControlError, StateError
+from orchestrator.energy.attribution import Calibration
+from orchestrator.energy.calibration import check_calibration
+from orchestrator.energy.curves import Curve
+from orchestrator.errors import ControlError, StateError, VmpowerError
 from orchestrator.history.store import Range
 from orchestrator.operations.policy_check import check_policy
 from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.reporting.energy import EnergyReport
 from orchestrator.reporting.history import render_history
 from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
     from orchestrator.operations.dpdk.fifo import Fifos
+    from orchestrator.performer.energy_runner import EnergyRunner
     from orchestrator.performer.history_keeper import HistoryKeeper
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.performer.state_keeper import StateKeeper
@@ -86,6 +91,7 @@ class Operations:
         obtained: ObtainedFrequencies,
         scraper: Scraper,
         metrics_endpoint: MetricsEndpoint | None,
+        energy: EnergyRunner,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
@@ -100,6 +106,7 @@ class Operations:
         self._history = history
         self._scraper = scraper
         self._metrics_endpoint = metrics_endpoint
+        self._energy = energy
         self._react = react
         self._names = UserNames()
         self._started_s = time.monotonic()
@@ -141,6 +148,9 @@ class Operations:
             self._monitor.snapshot(),
             self._frequencies.latest,
             self._policy_runner.statuses(),
+            EnergyReport(self._energy.ledger, self._energy.prices)
+            if self._energy.is_enabled
+            else None,
         )
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
@@ -346,6 +356,47 @@ class Operations:
         self._react(events.PolicyEnded(uuid, source, f"removed by {by}"))
         await self._state_keeper.flush()
         return self._status_builder().domain(record)
+
+    async def energy(self) -> models.Energy:
+        """Return the accounting of energy."""
+        running = {
+            uuid: record.spec.name
+            for uuid, record in self._inventory.domains.items()
+            if record.spec.state.is_active
+        }
+        report = EnergyReport(self._energy.ledger, self._energy.prices)
+        return report.document(
+            running, self._energy.state, is_enabled=self._energy.is_enabled
+        )
+
+    async def calibrate(
+        self, measured: models.CalibrationRequest, *, who: Peer
+    ) -> models.Energy:
+        """Use what was measured from now on, also after restarts.
+
+        Raises:
+            ControlError: 409 invalid, or it cannot be stored; 503 stopping.
+        """
+        by = await self._names.describe(who)
+        self._check_not_stopping()
+        points = measured.curve
+        calibration = Calibration(
+            static_w={it.package: it.watts for it in measured.static},
+            curve=Curve(
+                tuple(point.khz for point in points),
+                tuple(point.watts for point in points),
+            )
+            if points
+            else None,
+        )
+        try:
+            check_calibration(calibration)
+            await self._energy.calibrate(calibration)
+        except (VmpowerError, OSError) as error:
+            raise ControlError(f"not calibrated: {error}", status=409) from error
+        text = f"energy calibrated by {by}"
+        self._event_log.add(Report("operator", text))
+        return await self.energy()
 
     async def instruct(
         self, text: str, cpu: int | None, *, who: Peer

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import Inventory
     from orchestrator.energy.attribution import Calibration
     from orchestrator.energy.residency import EnergyInterval
-    from orchestrator.monitor.client.views import Grant, MonitorSnapshot
-    from orchestrator.performer.energy_sampler import EnergyResult, EnergyState
+    from orchestrator.energy.state import EnergyState
+    from orchestrator.monitor.client.views import Grant
+    from orchestrator.performer.energy_sampler import EnergyResult
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.values.domain import DomainId
 
@@ -47,8 +48,8 @@ class GrantTable(Protocol):
         """Return what was last set for a group."""
         ...
 
-    def snapshot(self) -> MonitorSnapshot:
-        """Return all votes and grants."""
+    def observed_votes(self) -> Mapping[tuple[DomainId, int], int]:
+        """Return what guests would vote for that are only observed."""
         ...
 
 
@@ -128,14 +129,17 @@ class EnergyRunner:
             if self._pool is not None:
                 self._pool.submit("energy", "close", self._sampler.close)
 
-    async def calibrate(self, calibration: Calibration) -> None:
-        """Use a calibration from now on, and keep it over restarts.
+    async def calibrate(self, measured: Calibration) -> None:
+        """Use what was measured from now on, and keep it over restarts.
+
+        Args:
+            measured: a part that is empty is kept as it was.
 
         Raises:
             OSError: it cannot be written.
         """
         file = self._inventory.config.energy.calibration_file
-        await asyncio.to_thread(self._sampler.save, file, calibration)
+        await asyncio.to_thread(self._sampler.save, file, measured)
         if self._pool is not None:
             self._pool.submit("energy", "load", partial(self._sampler.load, file))
 
@@ -176,19 +180,8 @@ class EnergyRunner:
                 number: grant_of(number).khz if number in taken else None
                 for number in inventory.groups
             },
-            votes_khz=self._observed_votes(),
+            votes_khz=self._monitor.observed_votes(),
         )
-
-    def _observed_votes(self) -> dict[tuple[DomainId, int], int]:
-        """Return the votes of domains that are only observed."""
-        requested = self._monitor.snapshot().requested_khz
-        return {
-            (uuid, int(vcpu)): khz
-            for uuid, record in self._inventory.domains.items()
-            if record.spec.state.is_active and not record.is_enforced()
-            for vcpu in record.placements
-            if (khz := requested.get((uuid, int(vcpu))))
-        }
 
     def _work(self, job: EnergyJob) -> None:
         found = None

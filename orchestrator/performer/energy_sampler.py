@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.energy.attribution import Attribution
+from orchestrator.energy.attribution import Attribution, Calibration
 from orchestrator.energy.calibration import read_calibration, write_calibration
 from orchestrator.energy.meters import Meters
 from orchestrator.energy.observer import GroupSample, Observer, Sample
 from orchestrator.energy.profiles import find_model_name, find_profile
 from orchestrator.energy.residency import MeterSource
+from orchestrator.energy.state import EnergyState, PackageState
 from orchestrator.errors import VmpowerError
 from orchestrator.power.sysfs import policy_path
 from orchestrator.sampling.energy_meters import HostMeters, find_meters
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from orchestrator.energy.attribution import Calibration
-    from orchestrator.energy.curves import Curve
     from orchestrator.energy.observer import HostPlan
-    from orchestrator.energy.residency import Activity, EnergyInterval
+    from orchestrator.energy.residency import EnergyInterval
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.values.domain import DomainId
 
@@ -42,29 +40,6 @@ logger = logging.getLogger(__name__)
 _PART = 8
 """The measured frequency of each clock group is read in one of so many samples."""
 _MAX_CALIBRATION_BYTES = 65_536
-
-
-class PackageState(NamedTuple):
-    """What is known of a package, for explanations."""
-
-    static_w: float
-    is_calibrated: bool
-    curves: Mapping[Activity, Curve]
-    residual_w: float
-    observations: int
-    ceiling_khz: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnergyState:
-    """How energy is accounted now."""
-
-    profile: str
-    """Class of the processors."""
-    model: str
-    """Their model."""
-    source: MeterSource
-    packages: Mapping[int, PackageState]
 
 
 class EnergyJob(NamedTuple):
@@ -125,6 +100,7 @@ class EnergySampler:
         self._cpuinfo = ""
         self._processes: dict[DomainId, tuple[int, int]] = {}
         self._measured_khz: dict[int, int] = {}
+        self._drawn: dict[int, float] = {}
         self._turn = 0
         self._last_grants: Mapping[int, int | None] = {}
 
@@ -141,7 +117,13 @@ class EnergySampler:
         self._attribution = None
 
     def save(self, file: Path, calibration: Calibration) -> None:
-        """Write a calibration."""
+        """Write a calibration; a part that is empty is kept as it was."""
+        known = self._calibration
+        if known is not None:
+            calibration = Calibration(
+                static_w={**known.static_w, **calibration.static_w},
+                curve=calibration.curve or known.curve,
+            )
         file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         model = find_model_name(self._cpuinfo)
         replace_durably(file, write_calibration(calibration, model))
@@ -163,6 +145,8 @@ class EnergySampler:
         meters = None
         if self._meters is not None and self._readings is not None:
             meters = self._readings.advance(self._meters.read(at_s))
+            for number, joules in meters.packages.items() if meters else ():
+                self._drawn[number] = self._drawn.get(number, 0.0) + joules
         sample = Sample(
             at_s=at_s,
             wall_s=datetime.now(UTC).timestamp(),
@@ -233,12 +217,14 @@ class EnergySampler:
             source=source,
             packages={
                 number: PackageState(
-                    model.static_w,
-                    model.is_calibrated,
-                    model.fit.curves,
-                    model.residual_w,
-                    model.fit.observations,
-                    observer.ceilings.get(number),
+                    cores=model.package.cores,
+                    static_w=model.static_w,
+                    is_calibrated=model.is_calibrated,
+                    curves=model.fit.curves,
+                    residual_w=model.residual_w,
+                    observations=model.fit.observations,
+                    ceiling_khz=observer.ceilings.get(number),
+                    measured_joules=self._drawn.get(number),
                 )
                 for number, model in attribution.models.items()
             },

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,9 @@ def _literal(value: object) -> str:
 
 def _argument(key: Key) -> str:
     default = f" = {key.default!r}" if key.is_optional else ""
-    return f"{key.name}: {type_text(key.type)}{default}"
+    # Documents are in another module.
+    kind = re.sub(r"\b(?!None\b)([A-Z]\w+)", r"documents.\1", type_text(key.type))
+    return f"{key.name}: {kind}{default}"
 
 
 def _signature(name: str, arguments: list[str], gives: str) -> Iterator[str]:

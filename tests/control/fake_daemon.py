@@ -18,10 +18,13 @@ from orchestrator.channel.lifecycle import ChannelEvent, next_state
 from orchestrator.config import EnergyConfig
 from orchestrator.control.feed import EventFeed, EventSelection
 from orchestrator.control.models import (
+    CalibrationRequest,
     Channel,
     Cpu,
     DaemonStatus,
     Domain,
+    Energy,
+    EnergyOfDomain,
     EventRecord,
     History,
     LibvirtStatus,
@@ -33,6 +36,9 @@ from orchestrator.control.models import (
     Status,
 )
 from orchestrator.control.server import DEADLINES, ControlServer
+from orchestrator.energy.attribution import Calibration
+from orchestrator.energy.calibration import check_calibration
+from orchestrator.energy.curves import Curve
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.history.store import Found, Range
 from orchestrator.limits import NO_LIMITS, window_of
@@ -50,7 +56,15 @@ from orchestrator.reporting.history import render_history
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.frequencies import table_from
-from tests.control.fake_host import CPUS, DOMAINS, START, STEPS, UNMANAGED
+from tests.control.fake_host import (
+    CPUS,
+    DOMAINS,
+    HOST_ENERGY,
+    PACKAGE_ENERGY,
+    START,
+    STEPS,
+    UNMANAGED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -86,6 +100,7 @@ class FakeDaemon:
         self.callers: list[Peer] = []
         self.store: HistoryStore | None = None
         """The history that it serves; None: an empty one."""
+        self.package = PACKAGE_ENERGY
         self.domains = {domain.uuid: domain for domain in DOMAINS}
         bounds = {"min_khz": self.window.low_khz, "max_khz": self.window.high_khz}
         self.cpus = {one.pcpu: one.model_copy(update=bounds) for one in CPUS}
@@ -134,11 +149,47 @@ class FakeDaemon:
             domains=tuple(self.domains.values()),
             cpus=tuple(self.cpus.values()),
             unmanaged_cpus=UNMANAGED,
+            energy=HOST_ENERGY,
         )
 
     async def metrics(self, accept: str) -> Exposition:
         one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])
         return expose([one], accept)
+
+    async def energy(self) -> Energy:
+        return Energy(
+            enabled=True,
+            host=HOST_ENERGY,
+            domains=tuple(
+                EnergyOfDomain(domain=it.name, uuid=it.uuid, **dict(it.energy))
+                for it in self.domains.values()
+                if it.energy
+            ),
+            packages=(self.package,),
+            model="Imitated Xeon",
+            profile="Xeon Scalable, third generation",
+        )
+
+    async def calibrate(self, measured: CalibrationRequest, *, who: Peer) -> Energy:
+        self.callers.append(who)
+        points = measured.curve
+        calibration = Calibration(
+            static_w={it.package: it.watts for it in measured.static},
+            curve=Curve(
+                tuple(it.khz for it in points), tuple(it.watts for it in points)
+            )
+            if points
+            else None,
+        )
+        try:
+            check_calibration(calibration)
+        except ConfigError as error:
+            raise ControlError(f"not calibrated: {error}", status=409) from error
+        for static in measured.static:
+            changed = {"static_watts": static.watts, "static_calibrated": True}
+            self.package = self.package.model_copy(update=changed)
+        self.report("operator", "energy calibrated")
+        return await self.energy()
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
         group = self._settable_group(pcpu)

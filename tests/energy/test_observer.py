@@ -206,6 +206,15 @@ def test_a_domain_whose_threads_are_not_known_has_no_residency() -> None:
     found = watch(Observer(plan(fw=ENFORCED, web=ENFORCED)), *seen)
 
     assert found.residency[WEB] == {}
+    assert found.is_exact
+
+
+def test_an_interval_in_which_a_domain_started_is_not_exact() -> None:
+    seen = (sample(0), sample(1, known=("fw", "web")))
+
+    found = watch(Observer(plan(fw=ENFORCED, web=ENFORCED)), *seen)
+
+    assert found.residency[WEB] == {}
     assert not found.is_exact
 
 

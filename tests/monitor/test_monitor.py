@@ -65,6 +65,20 @@ async def test_the_snapshot_shows_what_the_monitor_did(main: MonitorHarness) -> 
 
 
 @with_monitor
+async def test_what_an_observed_guest_would_vote_for_is_known(
+    main: MonitorHarness,
+) -> None:
+    main.add_group()
+    main.define_domain(0, is_enforced=False)
+    guest = main.open_channel()
+    assert await guest.request(MIN) == "NACK"
+    assert main.monitor.observed_votes() == {(UUID, 0): LOWEST}
+    assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
+    main.define_domain(0)
+    assert main.monitor.observed_votes() == {}
+
+
+@with_monitor
 async def test_forbidden_requests_are_refused(main: MonitorHarness) -> None:
     guest = main.simple()
     assert await guest.request(MIN, vcpu=1) == "NACK"

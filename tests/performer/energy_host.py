@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.config import Config
 from orchestrator.controller import energy as energy_plans
 from orchestrator.controller.group_lifecycle import GroupStage
-from orchestrator.monitor.client.views import Grant, MonitorSnapshot
+from orchestrator.monitor.client.views import Grant
 from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler
 from orchestrator.power.sysfs import CpuTree, policy_path
 from tests.controller.simulated_host import SimulatedHost
@@ -98,8 +98,8 @@ class EnergyHost:
     def grant_of(self, group: int) -> Grant:
         return Grant(self.grants.get(group), 1)
 
-    def snapshot(self) -> MonitorSnapshot:
-        return MonitorSnapshot(requested_khz=dict(self.votes))
+    def observed_votes(self) -> dict[tuple[DomainId, int], int]:
+        return self.votes
 
     # Time
 

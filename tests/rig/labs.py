@@ -182,3 +182,15 @@ UNCORE = INTEL_ACTIVE_HWP._replace(
     ),
 )
 """Also has intel_uncore_frequency."""
+RAPL = INTEL_PASSIVE._replace(
+    name="rapl",
+    modules=(
+        *GOVERNOR_MODULES,
+        # Wraps at 2 kJ: about once a minute.
+        "imitated_msr hwp=0 energy_unit=21",
+        "intel_pstate_imitated mode=passive",
+        "intel_rapl_common",
+        "intel_rapl_imitated",
+    ),
+)
+"""Also has Linux's powercap on energy counters that grow with the frequencies."""

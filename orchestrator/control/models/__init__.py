@@ -12,6 +12,7 @@ from orchestrator.control.models.cpus import *
 from orchestrator.control.models.daemon import *
 from orchestrator.control.models.document import *
 from orchestrator.control.models.domains import *
+from orchestrator.control.models.energy import *
 from orchestrator.control.models.events import *
 from orchestrator.control.models.failures import *
 from orchestrator.control.models.history import *

@@ -47,6 +47,7 @@ from orchestrator.monitor.link.table import (
     LATENCY_AT,
     LATENCY_SUM_AT,
     NACKS,
+    OBSERVED,
     REASONS,
     REFUSALS,
     REFUSED_AT,
@@ -68,6 +69,7 @@ from orchestrator.monitor.link.table import (
 )
 from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
+from orchestrator.values.units import MAX_KHZ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -321,6 +323,20 @@ class Records:
                             vcpu=vcpu.vcpu, group=vcpu.group, khz=khz, voter=voter
                         ),
                     )
+
+    def observed_votes(self) -> Iterator[tuple[tuple[DomainId, int], int]]:
+        """Yield domain and vCPU, and kHz that the guest would vote for.
+
+        Of domains that are only observed, and as far as their guests have sent requests
+        on channels that are still open.
+        """
+        for uuid, domain in self._domains.items():
+            if domain.is_enforced:
+                continue
+            for row, vcpu in zip(domain.rows, domain.vcpus, strict=True):
+                khz = self._table.words[vcpu_at(row) + OBSERVED]
+                if NO_VOTE < khz <= MAX_KHZ:
+                    yield (uuid, vcpu.vcpu), khz
 
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)

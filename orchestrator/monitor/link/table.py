@@ -42,9 +42,10 @@ REASONS = LAST_RECEIVED
 REFUSED_AT = REASONS + len(Refusal)
 """Followed by one field for each `Refusal`: when (monotonic, ns) it last occurred."""
 
-VCPU_WORDS = 2
-VOTE, VOTER = range(2)
-"""Fields of a vCPU's row: kHz, 0 for none; and the voter, see `pack_voter`."""
+VCPU_WORDS = 4
+VOTE, VOTER, OBSERVED = range(3)
+"""Fields of a vCPU's row: kHz, 0 for none; the voter, see `pack_voter`; and what its
+guest would vote for, in kHz, if it were not only observed, 0 for nothing."""
 
 GROUP_WORDS = 4
 GRANT, REFUSALS, WRITES = range(3)
@@ -66,7 +67,7 @@ check_row(
     *(REASONS + reason for reason in Refusal),
     *(REFUSED_AT + reason for reason in Refusal),
 )
-check_row(VCPU_WORDS, VOTE, VOTER)
+check_row(VCPU_WORDS, VOTE, VOTER, OBSERVED)
 check_row(GROUP_WORDS, GRANT, REFUSALS, WRITES)
 
 _VCPUS_AT = CHANNEL_ROWS * CHANNEL_WORDS

@@ -87,6 +87,8 @@ class Decider:
             decision = _find_general_refusal(endpoint, core_type) or self._decide_power(
                 endpoint, number, unit
             )
+            if decision is Refusal.OBSERVED and core_type == _VIRTUAL:
+                self._observe(endpoint, number, unit)
         elif command == _POLICY:
             packet = data[start : start + generation.size_bytes]
             decision = _find_general_refusal(
@@ -128,6 +130,12 @@ class Decider:
                 unit=unit,
             )
         )
+
+    def _observe(self, endpoint: Endpoint, number: int, unit: int) -> None:
+        """Note what a refused request would have led to, in mode `observe`."""
+        vcpu = endpoint.domain.vcpus.get(number)
+        if vcpu is not None:
+            self._groups.observe(vcpu, unit)
 
     def _decide_power(self, endpoint: Endpoint, number: int, unit: int) -> Decision:
         vcpu = endpoint.domain.vcpus.get(number)

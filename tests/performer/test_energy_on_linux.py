@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accounting with Linux's powercap, on registers whose energy is known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.rig.lab import run_module_in_lab
+from tests.rig.labs import RAPL
+
+if TYPE_CHECKING:
+    from tests.rig.labs import Lab
+
+WRAP_JOULES = 2.0**32 / 2**21
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("lab", [RAPL], ids=str, indirect=True)
+def test_what_is_accounted_is_what_was_drawn(lab: Lab) -> None:
+    outcome = run_module_in_lab("tests.performer.energy_on_linux", lab=lab)
+
+    assert outcome.status == 0, outcome.output
+    line = next(it for it in outcome.output.splitlines() if it.startswith("FACTS "))
+    facts = json.loads(line.removeprefix("FACTS "))
+    assert (facts["source"], facts["hole"], facts["problems"]) == (
+        "powercap",
+        "",
+        [""],
+    ), facts
+    measured, true = facts["measured"]
+    assert measured == pytest.approx(true, rel=0.03), facts
+    assert facts["parts"] == pytest.approx(measured, rel=0.001), facts
+    assert facts["counted"] > WRAP_JOULES, facts
+    for drawn, true in facts["drawn"].values():
+        assert drawn == pytest.approx(true, rel=0.03), facts
+    saved, true = facts["saved"]
+    assert saved == pytest.approx(true, rel=0.03), facts
