@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench import bytecode
 from bench.aims import judge
 from bench.arrival import measure_arrivals
 from bench.command import time_starts, watch
@@ -280,5 +281,6 @@ def _raise_file_limit() -> None:
 
 
 if __name__ == "__main__":
+    bytecode.provide()
     _raise_file_limit()
     sys.exit(main())

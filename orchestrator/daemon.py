@@ -20,6 +20,7 @@ from orchestrator.controller import Controller
 from orchestrator.controller.actions import StartMonitor
 from orchestrator.controller.inventory import Inventory
 from orchestrator.energy.profiles import GENERIC
+from orchestrator.energy.residency import Activity
 from orchestrator.errors import ConfigError, VmpowerError
 from orchestrator.history.store import HISTORY_NAME, HistoryStore
 from orchestrator.hypervisor.connection import Hypervisor
@@ -76,13 +77,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_TOPOLOGY = Topology(groups=(), unmanaged={}, online=frozenset())
 KERNEL_SYSFS = Path("/sys")
 COLLECT_FROM = 10_000
 """New objects from which on Python looks for cycles. The default, 700, takes a tenth of
 the CPU time of a start beside 1,000 domains, whose descriptions all stay."""
 MONITOR_STOP_TIMEOUT_S = 1.0
 _CURVE_KHZ = (800_000, 3_500_000)
-"""The range of the published curve by which the cost of a hold is estimated."""
+"""The range of the published curve, until the CPUs' own is known."""
 _FIXED = (
     *("run_dir", "sysfs_root", "libvirt", "channels", "fifo", "history"),
     "metrics",
@@ -177,11 +179,6 @@ def _history_store(config: Config) -> HistoryStore | None:
     )
 
 
-def _core_watts(khz: int) -> float:
-    """Return the power of a busy core by a published curve; 0: unknown frequency."""
-    return GENERIC.curve(*_CURVE_KHZ).at(khz) if khz else 0.0
-
-
 class Daemon:
     """One running vmpowerd.
 
@@ -201,9 +198,7 @@ class Daemon:
         self._reload = reload
         self._event_queue = EventQueue(self.react)
         self._stopping = asyncio.Event()
-        self._inventory = Inventory(
-            config, Topology(groups=(), unmanaged={}, online=frozenset())
-        )
+        self._inventory = Inventory(config, NO_TOPOLOGY)
         self._controller = Controller(self._inventory)
         self._feed = feed = EventFeed()
         self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
@@ -241,7 +236,7 @@ class Daemon:
             inventory=self._inventory,
             monitor=self._monitor,
             store=_history_store(config),
-            watts=_core_watts,
+            watts=self._core_watts,
         )
         obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
@@ -329,6 +324,18 @@ class Daemon:
 
     def _vote_by_policy(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
         self._monitor.send(SetPolicyVote(uuid, vcpu, khz or NO_VOTE))
+
+    def _core_watts(self, khz: int) -> float:
+        """Return the power of a busy core at a frequency; 0: unknown.
+
+        By the curve of the first package: learnt from its meter, or published.
+        """
+        if not khz:
+            return 0.0
+        state = self._energy.state
+        for package in state.packages.values() if state else ():
+            return package.curves[Activity.POLL].at(khz)
+        return GENERIC.curve(*_CURVE_KHZ).at(khz)
 
     def _keep_event(self, record: EventRecord) -> None:
         self._event_archive.append(record)

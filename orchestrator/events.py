@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from orchestrator.config import Config
     from orchestrator.policy.kinds.contract import PolicyKind
-    from orchestrator.policy.subject import Source
+    from orchestrator.policy.subject import PolicyEffect, Source
     from orchestrator.power.attribute_state import AttributeState
     from orchestrator.power.kernel_limits import KernelLimits
     from orchestrator.power.topology import Topology
@@ -345,10 +345,10 @@ class PolicyEnded:
 
 @dataclass(frozen=True, slots=True)
 class PoliciesChanged:
-    """The set of a domain's vCPUs with policies changed."""
+    """What a domain's policies apply to changed."""
 
     uuid: DomainId
-    vcpus: frozenset[int]
+    effect: PolicyEffect
 
 
 @dataclass(frozen=True, slots=True)

@@ -327,6 +327,8 @@ def test_a_policy_is_shown_with_its_defaults() -> None:
         "down_after_samples": 7,
         "period_s": 1.0,
         "vcpus": None,
+        "idle_latency_us": None,
+        "epp": None,
     }
     assert (second["busy"], second["zone"], second["vcpus"]) == (["sat"], None, "0")
     again = config_from(shown).policy

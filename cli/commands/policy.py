@@ -82,8 +82,13 @@ def set_policy(
     domain: DomainArgument,
     policy: PolicyArgument,
     name: Annotated[
-        str, typer.Option("--name", help="Name; a domain can have several policies.")
-    ] = DEFAULT_NAME,
+        str | None,
+        typer.Option(
+            "--name",
+            help="Name; a domain can have several policies. [default: 'default', for"
+            " kinds that do not vote their own]",
+        ),
+    ] = None,
     output: OutputOption = None,
 ) -> None:
     """Set a policy for a running domain.
@@ -93,6 +98,10 @@ def set_policy(
     over policies of the configuration and of the domain's metadata. For a policy that
     outlives the domain's run, use 'vmpower domain set --policy'.
 
+    The kinds latency and epp do not vote: they apply beside a policy that does, and
+    beside the domain's settings; of both, the one for more performance counts.
+    KIND=VALUE is the same as KIND VALUE.
+
     A policy that names what the domain does not have is refused. If something keeps it
     from taking effect now, such as pinning, it is set with a warning, and takes effect
     when that changes.
@@ -101,7 +110,10 @@ def set_policy(
     """
     settings = settings_of(context, output)
     with as_usage_error():
-        text = format_policy(_read(policy))
+        rule = _read(policy)
+        text = format_policy(rule)
+    if name is None:
+        name = DEFAULT_NAME if KINDS[rule.kind].is_voting() else rule.kind
     with connect(settings, is_changing=True) as client:
         done = client.set_policy(domain, name, text)
     if settings.output is Output.JSON:
@@ -192,10 +204,9 @@ def _read(policy: list[str]) -> PolicyRule:
 
 
 def _explain(option: Option) -> tuple[str, str]:
-    spelled = spell(option.name)
     if option.is_bare:
-        return f"  {'|'.join(option.form.choices)}", f"{option.doc} [required]"
-    return f"  {spelled}=...", f"{option.doc} [{option.about}]"
+        return f"  {option.placeholder}", f"{option.doc} [required]"
+    return f"  {spell(option.name)}=...", f"{option.doc} [{option.about}]"
 
 
 def _explain_shared(option: Option) -> tuple[str, str]:

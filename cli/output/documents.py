@@ -397,8 +397,8 @@ class ReportHold(TypedDict):
     vcpu_h: float
     """Hours, times vCPUs."""
     kwh: float
-    """Energy that it cost at most, modelled; 0 for `upper-limit`, which costs
-    performance."""
+    """Energy that it cost at most, estimated by a power curve; 0 for `upper-limit`,
+    which costs performance."""
 
 
 class ReportRefusal(TypedDict):

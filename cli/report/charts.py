@@ -65,7 +65,7 @@ def draw_charts(report: Report, history: History, zone: tzinfo | None) -> list[s
         charts.append(over_time.refusals())
     holds = [it for it in report["holds"] if it["kwh"] > 0]
     if holds:
-        title = "Energy that could be saved at most, by reason, in Wh; modelled"
+        title = "Energy that could be saved at most, by reason, in Wh; estimated"
         bars = [Bar(f"{it['domain']}: {it['cause']}", _WH * it["kwh"]) for it in holds]
         charts.append(bar_chart(title, bars[:_MOST_DOMAINS]))
     return charts

@@ -196,7 +196,7 @@ def _holds(report: Report) -> Sheet:
             )
             for it in report["holds"]
         ),
-        notes=(Cell("What holds cost is modelled by published curves.", Style.QUIET),),
+        notes=(Cell("What holds cost is estimated by power curves.", Style.QUIET),),
     )
 
 

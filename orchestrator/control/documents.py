@@ -78,7 +78,12 @@ class Policy(TypedDict):
     """The policy as it would be entered: `utilisation up-above=0.9`."""
     wants: list[PolicyWant]
     """Requested frequencies, for each vCPU that the policy covers and whose frequency
-    can be set."""
+    can be set; of a policy that does not vote, for each vCPU that it covers."""
+    idle_latency_us: int | None
+    """Longest time in microseconds that an idle CPU of its vCPUs may take to wake up;
+    null: the policy does not limit it."""
+    epp: str | None
+    """Energy preference for the clock groups of its vCPUs; null: none."""
     problem: str | None
     """Why the policy has no data to decide on, and so does not vote; null if it has."""
     next_change: PolicyChange | None
@@ -420,7 +425,8 @@ class PolicyWant(TypedDict):
     vcpu: int
     """Number of the vCPU."""
     khz: int | None
-    """Requested frequency in kHz; null: none at present."""
+    """Requested frequency in kHz; null: none at present, or the policy does not
+    vote."""
     counts: bool
     """Whether the request takes part in the vote; false: a policy from a source of
     higher precedence applies to the vCPU."""
@@ -605,7 +611,7 @@ class HistoryHold(TypedDict):
     core_s: float
     """Seconds, times vCPUs."""
     joules: float
-    """Energy that it cost at most; always modelled."""
+    """Energy that it cost while they ran, estimated by a power curve."""
 
 
 class HistoryDomain(TypedDict):

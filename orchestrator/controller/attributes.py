@@ -2,15 +2,15 @@
 """What other attributes of the kernel are held at: idle latency, energy preference, ...
 
 Some are wanted for the whole host, by its configuration. Those of a CPU or of a clock
-group are wanted for the domains that execute there, and of several the one with the
-highest performance is held: the shortest latency, the preference for more performance.
-No vCPU is slowed because of a neighbor: a group with a domain that has no preference is
-given none but `performance`.
+group are wanted for the vCPUs that execute there, by settings of their domain and by
+policies, and of several the one with the highest performance is held: the shortest
+latency, the preference for more performance. No vCPU is slowed because of a neighbor: a
+group with a vCPU that has no preference is given none but `performance`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.config import TurboSwitch
 from orchestrator.controller.actions import HoldAttributes, Report, Severity
@@ -27,6 +27,8 @@ from orchestrator.power.attribute_kinds import (
 )
 from orchestrator.power.attribute_state import AttributeState, Outcome
 from orchestrator.power.idle_states import format_latency, parse_latency
+from orchestrator.rights import HOST
+from orchestrator.values.cpu_attributes import ANY_ATTRIBUTES, CpuAttributes, strictest
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.energy_preference import rank_preference
 
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
-    from orchestrator.values.domain import PCpu
+    from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
+    from orchestrator.rights import Resolved, Rights
 
 _MOST_PERFORMANCE = 0
 
@@ -158,23 +160,88 @@ def _wanted_by_domain(
     rights = record.rights(inventory.config)
     if not rights.is_enforced or not record.spec.state.is_executing:
         return
-    if (latency_us := rights["idle_latency_us"].value) is not None:
-        for pcpu in pinned_cpus(inventory, record):
+    host, own = _of_host(rights), _of_domain(rights)
+    if host == own == ANY_ATTRIBUTES and not record.policy_attributes:
+        return  # most domains
+    wanted = [
+        (placement, _with_host(host, _with_policies(own, record, placement)))
+        for placement in record.placements.values()
+    ]
+    # A vCPU that is pinned to several clock groups counts, too: a latency does no harm
+    # to the others there.
+    on_cpus = _by_place(
+        (it.pcpus, want) for it, want in wanted if is_pinned(inventory, it)
+    )
+    for pcpu, several in on_cpus.items():
+        if (latency_us := strictest(several).idle_latency_us) is not None:
             yield IDLE_LATENCY.path_of(pcpu), format_latency(latency_us)
-    if (preference := rights["epp"].value) is not None:
-        for group in record.groups():
+    in_groups = _by_place((it.groups, want) for it, want in wanted)
+    for group, several in in_groups.items():
+        if (preference := _common_preference(several)) is not None:
             yield ENERGY_PREFERENCE.path_of(group), preference
 
 
-def pinned_cpus(inventory: Inventory, record: DomainRecord) -> frozenset[PCpu]:
-    """Return the online CPUs that vCPUs are pinned to; one that may run on all is not.
+def _by_place(
+    wanted: Iterable[tuple[Iterable[int], CpuAttributes]],
+) -> dict[int, list[CpuAttributes]]:
+    places: dict[int, list[CpuAttributes]] = {}
+    for numbers, want in wanted:
+        for number in numbers:
+            places.setdefault(number, []).append(want)
+    return places
 
-    A vCPU that is pinned to several clock groups counts, too: a latency does no harm to
-    the others there.
-    """
-    online = inventory.topology.online
-    pinned = (it.pcpus for it in record.placements.values() if it.pcpus != online)
-    return frozenset().union(*pinned)
+
+def _common_preference(wanted: list[CpuAttributes]) -> str | None:
+    """Return the preference of vCPUs of one clock group; one may have none."""
+    best = strictest(wanted).epp
+    is_of_all = all(it.epp is not None for it in wanted)
+    if best is None or (not is_of_all and rank_preference(best) != _MOST_PERFORMANCE):
+        return None
+    return best
+
+
+def own_attributes(
+    inventory: Inventory, record: DomainRecord, placement: Placement
+) -> CpuAttributes:
+    """Return what settings of the domain and policies want for a vCPU together."""
+    own = _of_domain(record.rights(inventory.config))
+    return _with_policies(own, record, placement)
+
+
+def _with_policies(
+    own: CpuAttributes, record: DomainRecord, placement: Placement
+) -> CpuAttributes:
+    by_policies = record.policy_attributes.get(int(placement.vcpu))
+    return own if by_policies is None else strictest((own, by_policies))
+
+
+def _with_host(host: CpuAttributes, own: CpuAttributes) -> CpuAttributes:
+    if own.epp is not None:  # the host's is a default
+        host = host._replace(epp=None)
+    return strictest((host, own))
+
+
+def _of_host(rights: Rights) -> CpuAttributes:
+    """Return what the host's configuration wants for the vCPUs of a domain."""
+    return CpuAttributes(
+        *(it.value if it.source == HOST else None for it in _of(rights))
+    )
+
+
+def _of_domain(rights: Rights) -> CpuAttributes:
+    """Return what settings of a domain want for its vCPUs."""
+    return CpuAttributes(
+        *(None if it.source == HOST else it.value for it in _of(rights))
+    )
+
+
+def _of(rights: Rights) -> tuple[Resolved[Any], Resolved[Any]]:
+    return rights["idle_latency_us"], rights["epp"]
+
+
+def is_pinned(inventory: Inventory, placement: Placement) -> bool:
+    """Return whether a vCPU may not run on every CPU."""
+    return placement.pcpus != inventory.topology.online
 
 
 def _combine(inventory: Inventory, path: str) -> str | None:

@@ -24,7 +24,7 @@ from orchestrator.values.domain_settings import Mode, ThreadFrequency
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import TypeAlias
 
     from orchestrator.config import Config
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.power.topology import Topology
     from orchestrator.rights import Rights
     from orchestrator.saved.state import SavedDomain
+    from orchestrator.values.cpu_attributes import CpuAttributes
     from orchestrator.values.domain import (
         ChannelSpec,
         DomainId,
@@ -180,7 +181,9 @@ class DomainRecord:
     attribute_wants: dict[str, str] = field(default_factory=dict)
     """What it wants attributes of the kernel to be held at; see `attributes`."""
     policed: frozenset[int] = frozenset()
-    """The vCPUs that policies control."""
+    """The vCPUs that policies may vote for."""
+    policy_attributes: Mapping[int, CpuAttributes] = field(default_factory=dict)
+    """What policies hold the CPUs of its vCPUs at, by vCPU."""
     policy_refusals: dict[Source, str] = field(default_factory=dict)
     """Why policies were last refused: a repetition is not reported again."""
     is_reboot_reported: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.controller import attributes
 from orchestrator.controller.actions import ForgetPolicySubject, UpdatePolicySubject
 from orchestrator.controller.groups import need
 from orchestrator.policy.compile import orders_for
@@ -38,6 +39,7 @@ def define(inventory: Inventory, record: DomainRecord) -> list[Action]:
             uuid=record.spec.uuid,
             is_executing=record.spec.state.is_executing,
             places=tuple(_places(inventory, record, rights)),
+            vcpus=frozenset(map(int, record.placements)),
             interfaces=record.spec.interfaces,
             may_install=Permission.GUEST_POLICIES in rights.permissions,
         ),
@@ -59,7 +61,7 @@ def forget(record: DomainRecord) -> list[Action]:
     if record.last_subject is None:
         return []
     record.last_subject = None
-    record.policed = frozenset()
+    record.policed, record.policy_attributes = frozenset(), {}
     record.policy_refusals = {}
     return [ForgetPolicySubject(record.spec.uuid)]
 
@@ -67,12 +69,15 @@ def forget(record: DomainRecord) -> list[Action]:
 def on_policies_changed(
     inventory: Inventory, event: events.PoliciesChanged
 ) -> list[Action]:
-    """Prepare the clock groups that policies need, release the others."""
+    """Prepare the clock groups that policies need, hold what they want held."""
     record = inventory.domains.get(event.uuid)
     if record is None or record.last_subject is None:
         return []
-    record.policed = event.vcpus
-    return need(inventory, record.used_groups(), record)
+    record.policed, record.policy_attributes = event.effect
+    return [
+        *need(inventory, record.used_groups(), record),
+        *attributes.hold_for_domain(inventory, record, record.groups()),
+    ]
 
 
 def _places(

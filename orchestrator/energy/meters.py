@@ -65,6 +65,8 @@ class Zone:
     """At which it wraps to zero; its own, not that of its neighbors."""
     core: int | None = None
     """The only core that it counts; None: all of them."""
+    most_w: float | None = None
+    """What it draws at most for seconds; None: unknown."""
 
 
 class MeterReading(NamedTuple):
@@ -115,7 +117,6 @@ class Meters:
     def __init__(self, zones: Iterable[Zone]) -> None:
         self._zones = {zone.name: zone for zone in zones}
         self._last: MeterReading | None = None
-        self._highest_w: dict[str, float] = {}
 
     @property
     def packages(self) -> frozenset[int]:
@@ -139,7 +140,7 @@ class Meters:
                 if zone.kind is ZoneKind.PACKAGE:
                     holes.append(f"{name} cannot be read")
                 continue
-            hole = self._find_gap(zone, duration_s)
+            hole = _find_gap(zone, duration_s)
             joules = reading.joules[name] - last.joules[name]
             if joules < 0:
                 joules += zone.range_joules
@@ -148,19 +149,7 @@ class Meters:
                 holes.append(f"{name} {hole}")
             if not hole:
                 drawn[name] = joules
-                self._note_power(name, joules / duration_s)
         return self._judge(drawn, duration_s, "; ".join(holes))
-
-    def _find_gap(self, zone: Zone, duration_s: float) -> str:
-        """Return a hole if the counter may have wrapped more than once."""
-        most_w = self._highest_w.get(zone.name, _limit_w(zone))
-        if duration_s * most_w <= zone.range_joules / 2:
-            return ""
-        return f"was not read for {duration_s:.0f} s, in which it may have wrapped"
-
-    def _note_power(self, name: str, watts: float) -> None:
-        # Twice the highest that was seen, so that a sudden load is no false wrap.
-        self._highest_w[name] = max(self._highest_w.get(name, 1.0), 2 * watts)
 
     def _judge(
         self, drawn: Mapping[str, float], duration_s: float, hole: str
@@ -215,6 +204,14 @@ class Meters:
             if zone.package is not None:
                 found[zone.package] = found.get(zone.package, 0.0) + joules
         return found
+
+
+def _find_gap(zone: Zone, duration_s: float) -> str:
+    """Return a hole if the counter may have wrapped more than once."""
+    most_w = zone.most_w or _limit_w(zone)
+    if duration_s * most_w <= zone.range_joules / 2:
+        return ""
+    return f"was not read for {duration_s:.0f} s, in which it may have wrapped"
 
 
 def _limit_w(zone: Zone) -> float:

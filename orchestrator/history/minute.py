@@ -36,7 +36,7 @@ class HoldTime(NamedTuple):
     core_s: float = 0.0
     """Seconds, times vCPUs."""
     joules: float = 0.0
-    """Energy that it cost while they ran, by published curves: always modelled."""
+    """Energy that it cost while they ran, estimated by a power curve."""
 
 
 class Step(NamedTuple):

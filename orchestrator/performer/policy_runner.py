@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from orchestrator.policy.subject import (
+        PolicyEffect,
         PolicyOrder,
         PolicyStatus,
         PolicySubject,
@@ -82,7 +83,7 @@ class PolicyRunner:
     ) -> None:
         """Add or update a running domain, with its configured policies."""
         uuid = subject.uuid
-        before = self._engine.covered(uuid)
+        before = self._engine.effect(uuid)
         with self._reporting_ended(uuid, "the domain may not send policies any more"):
             self._engine.update_subject(subject)
         before_sources = self._engine.sources(uuid)
@@ -99,7 +100,7 @@ class PolicyRunner:
                 if problem is None
                 else events.PolicyRefused(uuid, source, problem)
             )
-        self._report_covered(uuid, before)
+        self._report_effect(uuid, before)
         self._wake()
 
     def forget_subject(self, uuid: DomainId) -> None:
@@ -115,9 +116,9 @@ class PolicyRunner:
         Raises:
             PolicyError: it can never work here, or the domain is not running.
         """
-        before = self._engine.covered(uuid)
+        before = self._engine.effect(uuid)
         is_new = self._engine.install(uuid, source, order)
-        self._report_covered(uuid, before)
+        self._report_effect(uuid, before)
         return is_new
 
     def install_for_guest(
@@ -152,9 +153,9 @@ class PolicyRunner:
 
     def remove(self, uuid: DomainId, source: Source) -> bool:
         """End the policy of a source; return whether there was one."""
-        before = self._engine.covered(uuid)
+        before = self._engine.effect(uuid)
         was_there = self._engine.remove(uuid, source)
-        self._report_covered(uuid, before)
+        self._report_effect(uuid, before)
         return was_there
 
     def end_guest(self, uuid: DomainId, number: int | None, cause: str) -> None:
@@ -165,10 +166,10 @@ class PolicyRunner:
             number: of the channel; None: on any channel.
             cause: why, for people.
         """
-        before = self._engine.covered(uuid)
+        before = self._engine.effect(uuid)
         with self._reporting_ended(uuid, cause):
             self._engine.end_guest(uuid, number)
-        self._report_covered(uuid, before)
+        self._report_effect(uuid, before)
 
     def statuses(self, uuid: DomainId | None = None) -> Iterable[PolicyStatus]:
         """Return the policies that are in effect for a domain; None: for all."""
@@ -188,8 +189,8 @@ class PolicyRunner:
             if source not in now:
                 self._post(events.PolicyEnded(uuid, source, cause))
 
-    def _report_covered(self, uuid: DomainId, before: frozenset[int]) -> None:
-        now = self._engine.covered(uuid)
+    def _report_effect(self, uuid: DomainId, before: PolicyEffect) -> None:
+        now = self._engine.effect(uuid)
         if now != before:
             self._post(events.PoliciesChanged(uuid, now))
 

@@ -19,10 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.installed import Installation
-from orchestrator.policy.precedence import effective_votes, overridden_vcpus
+from orchestrator.policy.precedence import (
+    effective_attributes,
+    effective_votes,
+    overridden_vcpus,
+)
 from orchestrator.policy.sample_requests import RequestId, SampleRequests
 from orchestrator.policy.schedule import Outlook
-from orchestrator.policy.subject import PolicyStatus, PolicyVote, Source, SourceKind
+from orchestrator.policy.subject import (
+    PolicyEffect,
+    PolicyStatus,
+    PolicyVote,
+    Source,
+    SourceKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -244,15 +254,18 @@ class PolicyEngine:
                     uuid=owner,
                     source=source,
                     order=item.order,
-                    wants_khz=dict(item.wants_khz),
+                    wants_khz=item.shown_wants,
                     overridden=frozenset(overridden_vcpus(sources, source)),
                     problem=item.problem,
                     outlook=item.outlook,
                 )
 
-    def covered(self, uuid: DomainId) -> frozenset[int]:
-        """Return the vCPUs of a domain that some policy applies to."""
-        return frozenset(place.vcpu for item in self._of(uuid) for place in item.places)
+    def effect(self, uuid: DomainId) -> PolicyEffect:
+        """Return what the policies of a domain apply to."""
+        covered = (place.vcpu for item in self._of(uuid) for place in item.places)
+        return PolicyEffect(
+            frozenset(covered), effective_attributes(self._installed.get(uuid, {}))
+        )
 
     # Time
 

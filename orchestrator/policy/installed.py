@@ -30,8 +30,10 @@ class Installation:
     order: PolicyOrder
     outlook: Outlook
     memory: Any
+    vcpus: frozenset[int] = frozenset()
+    """The vCPUs that it applies to."""
     places: tuple[VCpuPlace, ...] = ()
-    """The vCPUs that it applies to and whose frequency can be set."""
+    """Those whose frequency can be set; none if it does not vote."""
     target: SampleTarget | None = None
     """What to sample before each decision; None: nothing."""
     due_s: float = 0.0
@@ -52,8 +54,10 @@ class Installation:
     def attach(self, subject: PolicySubject) -> None:
         """Determine the vCPUs and the sample target, for a domain that has changed."""
         vcpus, macs = self.order.vcpus, self.order.macs
+        self.vcpus = subject.vcpus if vcpus is None else subject.vcpus & vcpus
+        places = subject.places if self.order.policy.is_voting() else ()
         self.places = tuple(
-            place for place in subject.places if vcpus is None or place.vcpu in vcpus
+            place for place in places if vcpus is None or place.vcpu in vcpus
         )
         self.target = None
         if self.order.policy.needs_sample:
@@ -66,6 +70,13 @@ class Installation:
                 ),
                 pcpus=frozenset[int]().union(*(place.pcpus for place in self.places)),
             )
+
+    @property
+    def shown_wants(self) -> dict[int, int | None]:
+        """What it wants, by vCPU; without a vote, nothing for each of its vCPUs."""
+        if self.order.policy.is_voting():
+            return dict(self.wants_khz)
+        return dict.fromkeys(self.vcpus)
 
     def follow(self, replaced: Installation) -> None:
         """Keep the wants of the policy that this one replaces until it decides.

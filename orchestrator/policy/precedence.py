@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The votes of all policies of a domain together; pure.
+"""The votes of all policies of a domain together, and what they hold; pure.
 
 Theory of operation: of the policies that the host has for a vCPU, those of the source
 with the highest precedence count: an operator's, else a rule's, else the metadata's.
 The guest's own policies vote beside them, as its requests do: the highest want counts.
+A policy takes precedence only over those that decide the same (`Concern`). What the
+policies that count hold is added up: of several values the one for more performance.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.policy.subject import SourceKind
+from orchestrator.values.cpu_attributes import ANY_ATTRIBUTES, strictest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.policy.installed import Installation
     from orchestrator.policy.subject import Source
+    from orchestrator.values.cpu_attributes import CpuAttributes
 
 HOST_KINDS = (SourceKind.METADATA, SourceKind.RULE, SourceKind.OPERATOR)
 """Each takes precedence over those before it."""
@@ -38,11 +42,36 @@ def overridden_vcpus(
     installed: Mapping[Source, Installation], source: Source
 ) -> set[int]:
     """Return the vCPUs for which a source of higher precedence than this one counts."""
+    higher = _merge(item.shown_wants for item in _above(installed, source))
+    return higher.keys() & installed[source].shown_wants.keys()
+
+
+def effective_attributes(
+    installed: Mapping[Source, Installation],
+) -> dict[int, CpuAttributes]:
+    """Return what is held for each vCPU for which something is."""
+    wanted: dict[int, list[CpuAttributes]] = {}
+    for source, item in installed.items():
+        held = item.order.held
+        if held == ANY_ATTRIBUTES:
+            continue
+        above = (other.vcpus for other in _above(installed, source))
+        for vcpu in item.vcpus.difference(*above):
+            wanted.setdefault(vcpu, []).append(held)
+    return {vcpu: strictest(several) for vcpu, several in wanted.items()}
+
+
+def _above(
+    installed: Mapping[Source, Installation], source: Source
+) -> Iterator[Installation]:
+    """Yield the policies that take precedence over that of a source."""
     if source.kind not in HOST_KINDS:
-        return set()
-    above = HOST_KINDS[HOST_KINDS.index(source.kind) + 1 :]
-    higher = _merge(i.wants_khz for s, i in installed.items() if s.kind in above)
-    return higher.keys() & installed[source].wants_khz.keys()
+        return
+    kinds = HOST_KINDS[HOST_KINDS.index(source.kind) + 1 :]
+    concern = installed[source].order.policy.concern
+    for other, item in installed.items():
+        if other.kind in kinds and item.order.policy.concern is concern:
+            yield item
 
 
 def _highest(installed: Mapping[Source, Installation], kind: SourceKind) -> Wants:

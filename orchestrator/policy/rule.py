@@ -2,7 +2,8 @@
 """A policy as the configuration has it, `[[policy]]`: read, checked, made a policy.
 
 The options of a rule are those of its kind (`policy.kinds`) and some that several kinds
-share: `vcpus`, and `macs` where interfaces are sampled.
+share: `vcpus`, `macs` where interfaces are sampled, and what a policy that votes holds
+besides.
 Synchronization: none required, everything here is immutable.
 """
 
@@ -10,12 +11,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ConfigError
 from orchestrator.policy.kinds.option import Form, Option, Problem, alternatives
 from orchestrator.policy.kinds.table import KINDS
+from orchestrator.values.cpu_attributes import CpuAttributes
 from orchestrator.values.cpuset import parse_cpulist
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class PolicyRule:
     macs: tuple[str, ...] | None = None
     """MAC addresses of the interfaces to watch; without it, all of the domain."""
     options: Mapping[str, object] = field(default_factory=dict)
-    """Options of the kind, by name; plain values."""
+    """Options of the kind, and attributes to hold, by name; plain values."""
 
     @property
     def plain_values(self) -> dict[str, Any]:
@@ -79,7 +81,26 @@ class PolicyRule:
         cls = KINDS[self.kind]
         options = cls.options()
         return cls(
-            **{name: options[name].parse(it) for name, it in self.options.items()}
+            **{
+                name: options[name].parse(it)
+                for name, it in self.options.items()
+                if name in options
+            }
+        )
+
+    def build_attributes(self) -> CpuAttributes:
+        """Return what the CPUs of its vCPUs are to be held at besides its vote.
+
+        Raises:
+            ConfigError: the rule has problems.
+        """
+        own = KINDS[self.kind].options()
+        return CpuAttributes(
+            **{
+                option.name: option.parse(self.options[option.name])
+                for option in ATTRIBUTES
+                if option.name in self.options and option.name not in own
+            }
         )
 
 
@@ -148,14 +169,17 @@ def find_kind(word: object) -> PolicyKind:
 def options_for(kind: PolicyKind) -> dict[str, Option]:
     """Return all options of rules of a kind, in order, by name."""
     cls = KINDS[kind]
-    is_of_interfaces = cls.sample is not None and cls.sample.is_of_interfaces
-    shared = SHARED_OPTIONS if is_of_interfaces else [VCPUS]
+    shared = [VCPUS]
+    if cls.sample is not None and cls.sample.is_of_interfaces:
+        shared.append(MACS)
+    if cls.is_voting():
+        shared += ATTRIBUTES
     return {**cls.options(), **{option.name: option for option in shared}}
 
 
 def kinds_with(option: Option) -> list[PolicyKind]:
     """Return the kinds that have a shared option."""
-    return [kind for kind in KINDS if option.name in options_for(kind)]
+    return [kind for kind in KINDS if option in options_for(kind).values()]
 
 
 def find_option(
@@ -257,5 +281,12 @@ MACS = Option(
     is_list=True,
     default=None,
 )
-SHARED_OPTIONS = (VCPUS, MACS)
+ATTRIBUTES = tuple(
+    replace(option, default=None, is_bare=False)
+    for kind in KINDS.values()
+    if not kind.is_voting()
+    for option in kind.options().values()
+)
+"""What a policy that votes can hold besides: what the other kinds hold."""
+SHARED_OPTIONS = (VCPUS, MACS, *ATTRIBUTES)
 """Options that do not belong to a kind."""

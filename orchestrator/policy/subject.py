@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orchestrator.values.cpu_attributes import ANY_ATTRIBUTES, strictest
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.limits import Window
     from orchestrator.policy.kinds.contract import Policy
     from orchestrator.policy.schedule import Outlook
+    from orchestrator.values.cpu_attributes import CpuAttributes
     from orchestrator.values.domain import DomainId, InterfaceSpec
 
 
@@ -37,6 +42,8 @@ class PolicySubject:
     """False: it is paused; the votes of its policies are kept, nothing is sampled."""
     places: tuple[VCpuPlace, ...]
     """Its controllable vCPUs; floating ones are left out."""
+    vcpus: frozenset[int] = frozenset()
+    """All of its vCPUs."""
     interfaces: tuple[InterfaceSpec, ...] = ()
     may_install: bool = True
     """Whether its guest may send policies; if not, those that it sent end."""
@@ -51,6 +58,13 @@ class PolicyOrder:
     """None: all of the domain, hot-plugged ones included."""
     macs: frozenset[str] | None = None
     """The interfaces whose traffic counts; None: all of the domain."""
+    attributes: CpuAttributes = ANY_ATTRIBUTES
+    """What it holds the CPUs of its vCPUs at besides its vote."""
+
+    @property
+    def held(self) -> CpuAttributes:
+        """All that it holds them at."""
+        return strictest((self.policy.attributes, self.attributes))
 
 
 MAX_NAME_CHARS = 200
@@ -94,6 +108,15 @@ class Source(NamedTuple):
         return f"{self.kind} {self.name}".rstrip()
 
 
+class PolicyEffect(NamedTuple):
+    """What the policies of a domain apply to."""
+
+    vcpus: frozenset[int]
+    """The vCPUs that some of them may vote for."""
+    attributes: Mapping[int, CpuAttributes]
+    """What they hold, by vCPU; without those for which they hold nothing."""
+
+
 class PolicyVote(NamedTuple):
     """The frequency that the policies of a vCPU request together."""
 
@@ -111,7 +134,8 @@ class PolicyStatus:
     source: Source
     order: PolicyOrder
     wants_khz: dict[int, int | None]
-    """By vCPU; those that the policy applies to and whose frequency can be set."""
+    """By vCPU; those that the policy applies to and whose frequency can be set. If it
+    does not vote: None for all that it applies to."""
     overridden: frozenset[int]
     """Those of them for which a policy of a source with higher precedence counts."""
     problem: str

@@ -7,9 +7,11 @@
     workload high
     time-of-day busy="mon-fri 08:00-18:00" quiet=22:00-06:00 zone=Europe/Berlin
     traffic avg-pps=1800000 max-pps=2000000; branch-ratio vcpus=7
+    epp=balance_power; latency=20us vcpus=2-5
 
 The options are those of the configuration, with dashes or underscores; an option that
-is a list is repeated for each of its items. A semicolon begins another policy.
+is a list is repeated for each of its items. `KIND=VALUE` is `KIND VALUE`. A semicolon
+begins another policy.
 Synchronization: none required, nothing is kept.
 """
 
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import ConfigError
 from orchestrator.policy.kinds.option import alternatives
 from orchestrator.policy.rule import (
+    ATTRIBUTES,
     PolicyRule,
     find_kind,
     find_option,
@@ -67,8 +70,11 @@ def parse_policy(words: Iterable[str], *, match: str = "*") -> PolicyRule:
     Raises:
         ConfigError: it is invalid; names the option.
     """
-    kind_word, *option_words = words
+    first, *option_words = words
+    kind_word, sign, value = first.partition("=")
     kind = find_kind(kind_word)
+    if sign:
+        option_words.insert(0, value)
     values: dict[str, Any] = {}
     for word in option_words:
         option, value = _read_option(kind, word)
@@ -110,6 +116,9 @@ def describe(order: PolicyOrder) -> str:
         for name, option in policy.options().items()
         if getattr(policy, name) != option.default and policy.is_shown(name)
     }
+    for option in ATTRIBUTES:
+        if (value := getattr(order.attributes, option.name)) is not None:
+            values[option.name] = option.to_plain(value)
     if order.vcpus is not None:
         values["vcpus"] = format_cpulist(order.vcpus)
     if order.macs is not None:
@@ -132,7 +141,7 @@ def _write(kind: PolicyKind, values: Mapping[str, Any]) -> str:
 
 def _write_option(option: Option, value: Any) -> Iterator[str]:  # noqa: ANN401 - plain
     if option.is_bare:
-        yield str(value)
+        yield f"{value}{option.form.suffix}"
     else:
         for item in value if option.is_list else [value]:
             yield f"{spell(option.name)}={item}"

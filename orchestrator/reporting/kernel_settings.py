@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
-from orchestrator.controller.attributes import is_other_switch
+from orchestrator.controller.attributes import (
+    is_other_switch,
+    is_pinned,
+    own_attributes,
+)
 from orchestrator.power.attribute_kinds import (
     ENERGY_PREFERENCE,
     IDLE_LATENCY,
@@ -18,7 +22,6 @@ from orchestrator.power.attribute_kinds import (
 )
 from orchestrator.power.attribute_state import Outcome
 from orchestrator.power.idle_states import parse_latency
-from orchestrator.rights import HOST
 from orchestrator.values.cpuset import name_all
 
 if TYPE_CHECKING:
@@ -76,33 +79,43 @@ def idle_states_of(
 
 
 def find_gaps(inventory: Inventory, record: DomainRecord) -> Iterator[str]:
-    """Yield where settings of a running domain do not hold, one sentence each."""
+    """Yield where what is wanted for a running domain does not hold, by sentence.
+
+    What the host wants for every domain is none of the domain's concern.
+    """
     rights = record.rights(inventory.config)
     if not rights.is_enforced or not record.spec.state.is_executing:
         return
-    latency, preference = rights["idle_latency_us"], rights["epp"]
-    placements, online = record.placements.items(), inventory.topology.online
-    if latency.value is not None and latency.source != HOST:
-        everywhere = {int(vcpu) for vcpu, it in placements if it.pcpus == online}
-        if everywhere:
-            vcpus = name_all("vCPU", everywhere)
-            yield f"the idle latency does not hold for {vcpus}: not pinned"
-    if preference.value is not None and preference.source != HOST:
-        floating = {int(vcpu) for vcpu, it in placements if not it.groups}
-        if floating:
-            vcpus = name_all("vCPU", floating)
-            yield (
-                f"the energy preference does not hold for {vcpus}: not pinned into one"
-                " clock group"
-            )
-        paths = {ENERGY_PREFERENCE.path_of(group): group for group in record.groups()}
-        shared = {paths[it] for it in paths if it not in inventory.wanted_attributes}
-        if shared:
-            groups = name_all("clock group", shared)
-            yield (
-                f"the energy preference does not hold in {groups}: a domain without one"
-                " or the host uses it, too"
-            )
+    own = [
+        (int(vcpu), placement, own_attributes(inventory, record, placement))
+        for vcpu, placement in record.placements.items()
+    ]
+    unpinned = {
+        vcpu
+        for vcpu, placement, wanted in own
+        if wanted.idle_latency_us is not None and not is_pinned(inventory, placement)
+    }
+    if unpinned:
+        vcpus = name_all("vCPU", unpinned)
+        yield f"the idle latency does not hold for {vcpus}: not pinned"
+    preferring = [it for it in own if it[2].epp is not None]
+    if floating := {vcpu for vcpu, it, _ in preferring if not it.groups}:
+        vcpus = name_all("vCPU", floating)
+        yield (
+            f"the energy preference does not hold for {vcpus}: not pinned into one"
+            " clock group"
+        )
+    used = {group for _, placement, _ in preferring for group in placement.groups}
+    if shared := {group for group in used if not _is_wanted(inventory, group)}:
+        groups = name_all("clock group", shared)
+        yield (
+            f"the energy preference does not hold in {groups}: a vCPU without one or"
+            " the host uses it, too"
+        )
+
+
+def _is_wanted(inventory: Inventory, group: int) -> bool:
+    return ENERGY_PREFERENCE.path_of(group) in inventory.wanted_attributes
 
 
 def _common(lists: list[tuple[str, ...]]) -> Iterable[str]:

@@ -310,6 +310,7 @@ def render_policy(status: PolicyStatus, now: datetime) -> models.Policy:
             models.PolicyWant(vcpu=vcpu, khz=khz, counts=vcpu not in status.overridden)
             for vcpu, khz in sorted(status.wants_khz.items())
         ),
+        **status.order.held._asdict(),
         problem=status.problem or None,
         next_change=change and models.PolicyChange(at=change.at, level=change.level),
     )

@@ -109,8 +109,17 @@ def _find_zones(directory: Path) -> Iterator[tuple[str, Zone, Path]]:
             kind=kind,
             package=package,
             range_joules=int(wraps_at) * MICROJOULES,
+            most_w=_read_most_w(path),
         )
         yield match[1], zone, path / "energy_uj"
+
+
+def _read_most_w(zone: Path) -> float | None:
+    """Return what a zone draws at most: twice the power it is designed for."""
+    designed_uw = _read_text(zone / "constraint_0_max_power_uw")
+    if not designed_uw.isdecimal() or not int(designed_uw):
+        return None
+    return 2 * int(designed_uw) * MICROJOULES
 
 
 def find_hwmon(sysfs_root: Path, packages: Mapping[int, int]) -> EnergyFiles | None:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from bench import bytecode
 from bench.__main__ import main
 from bench.arrival import measure_arrivals
 from bench.command import time_starts, watch
@@ -26,9 +29,6 @@ from bench.verification import GROUPS, measure_verification
 from bench.workspace import make_workspace
 from orchestrator.channel.protocol import GENERATION_464
 from orchestrator.power.sysfs import CPU_DIR
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHANNELS = 3
 SIZE = GENERATION_464.size_bytes
@@ -206,6 +206,24 @@ def test_the_cost_of_verifying_clock_groups_is_measured() -> None:
     assert found.groups == GROUPS
     assert 0 < found.reads_us < found.drift_us
     assert found.limits_us > 0
+
+
+def test_programs_start_from_bytecode_whatever_the_environment_forbids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "none"))
+    bytecode.provide(tmp_path)
+    show = (
+        "import aiohttp, orchestrator.daemon as daemon;"
+        " print(aiohttp.__cached__, daemon.__cached__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", show], capture_output=True, text=True, check=True
+    )
+    for word in done.stdout.split():
+        assert Path(word).is_relative_to(tmp_path)
+        assert Path(word).is_file()
 
 
 def test_restarts_and_storms_of_domains_are_measured() -> None:

@@ -67,7 +67,7 @@ def test_the_help_of_policy_set_explains_every_kind(kind: PolicyKind) -> None:
     assert f"{kind} {KINDS[kind].summary()}" in words
     for name, option in options_for(kind).items():
         named = f"{name.replace('_', '-')}=..."
-        term = "|".join(option.form.choices) if option.is_bare else named
+        term = option.placeholder if option.is_bare else named
         assert f"{term} {option.doc} [" in words.replace("- ", "-")
 
 

@@ -108,6 +108,8 @@ def entry(**more: object) -> PolicyOfDomain:
         "channel": None,
         "kind": "utilisation",
         "text": "utilisation",
+        "idle_latency_us": None,
+        "epp": None,
         "wants": [],
         "problem": None,
         "next_change": None,
@@ -148,6 +150,35 @@ def test_a_list_shows_the_next_change_in_the_time_zone_of_the_policy() -> None:
     assert second.split()[-1] == "-"
     shown = list(render_plain((build_own_policies([entries[0]]),)))
     assert shown[-1].endswith("no preference from Mon 2026-11-30 08:00 +0100")
+
+
+def test_a_list_shows_what_policies_hold() -> None:
+    none = [{"vcpu": vcpu, "khz": None, "counts": True} for vcpu in (0, 1)]
+    some = [{"vcpu": 0, "khz": 1_200_000, "counts": True}]
+    document = PolicyList(
+        policies=[
+            entry(text="latency 20us", wants=none, idle_latency_us=20),
+            entry(text="workload low epp=power", wants=some, epp="power"),
+        ]
+    )
+    alone, besides = list(render_plain(build_policies(document, [])))[-2:]
+    assert " ".join(alone.split()).endswith("latency 20us 0-1 idle latency 20 us")
+    assert besides.endswith("1.20 GHz, energy preference power")
+
+
+def test_a_policy_that_does_not_vote_replaces_none_that_does(
+    vmpower: Vmpower, daemon: FakeDaemon
+) -> None:
+    before = list(daemon.domains[FIREWALL].policies)
+    for words in (["workload=low"], ["epp=power"], ["latency", "20us"]):
+        assert vmpower("policy", "set", "dpdk-fw", *words).exit_code == 0
+    policies = daemon.domains[FIREWALL].policies[len(before) :]
+    assert [(it.name, it.text) for it in policies] == [
+        ("default", "workload low"),
+        ("epp", "epp power"),
+        ("latency", "latency 20us"),
+    ]
+    assert vmpower("policy", "remove", "dpdk-fw", "epp").exit_code == 0
 
 
 def test_a_list_without_timetables_has_no_column_for_them() -> None:

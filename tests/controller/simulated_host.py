@@ -235,7 +235,7 @@ class SimulatedHost:
             else e.PolicyRefused(uuid, source, problem)
             for source, problem in outcomes.items()
         ]
-        return [*told, e.PoliciesChanged(uuid, self.engine.covered(uuid))]
+        return [*told, e.PoliciesChanged(uuid, self.engine.effect(uuid))]
 
     def _perform_policy(
         self,
@@ -252,7 +252,7 @@ class SimulatedHost:
                 ended = [s for s in before if s not in now]
                 return [
                     *(e.PolicyEnded(uuid, source, cause) for source in ended),
-                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                    e.PoliciesChanged(uuid, self.engine.effect(uuid)),
                 ]
             case a.ResumePolicy(uuid, source, order):
                 try:
@@ -262,7 +262,7 @@ class SimulatedHost:
                 kind = order.policy.kind
                 return [
                     e.PolicyInstalled(uuid, source, kind, is_resumed=True),
-                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                    e.PoliciesChanged(uuid, self.engine.effect(uuid)),
                 ]
             case a.InstallPolicy(uuid, number, ticket, order):
                 source = Source(SourceKind.GUEST, channel=number)
@@ -273,7 +273,7 @@ class SimulatedHost:
                     return [e.PolicyRefused(uuid, source, str(error), ticket)]
                 return [
                     e.PolicyInstalled(uuid, source, kind, ticket, is_news=is_news),
-                    e.PoliciesChanged(uuid, self.engine.covered(uuid)),
+                    e.PoliciesChanged(uuid, self.engine.effect(uuid)),
                 ]
 
     def _perform_power(self, action: a.Action) -> list[e.Event]:

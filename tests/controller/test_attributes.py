@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,7 @@ from orchestrator.config import (
     TurboConfig,
     TurboSwitch,
     UncoreConfig,
+    config_from,
 )
 from orchestrator.controller import actions as a
 from orchestrator.power.attribute_kinds import (
@@ -33,6 +35,9 @@ from orchestrator.values.energy_preference import EnergyPreference
 from orchestrator.values.units import KHz, Microseconds
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, domain, topology, vcpu
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 POWER, PERFORMANCE = EnergyPreference("power"), EnergyPreference("performance")
 BALANCED = EnergyPreference("balance_power")
@@ -145,6 +150,72 @@ def test_a_group_with_cpus_for_the_host_gets_no_preference_but_performance() -> 
     assert wanted(host_with(guest("one", epp=PERFORMANCE), topology=shared)) == {
         preference(): "performance"
     }
+
+
+def ruled(*rules: Mapping[str, object], **more: object) -> Config:
+    return config_from({"policy": [{"match": "*", **it} for it in rules], **more})
+
+
+def test_a_policy_holds_a_latency_beside_the_setting_of_the_domain() -> None:
+    config = ruled({"kind": "latency", "idle_latency_us": 20, "vcpus": "0,2"})
+    spec = guest("own", (0,), (1,), (2, 3), us=50)
+    host = host_with(spec, config=config)
+    assert wanted(host) == {
+        **dict.fromkeys(latency(0, 2, 3), "20"),
+        latency(1)[0]: "50",
+    }
+    (shown,) = texts_of_policies(host)
+    assert shown == "policy latency of rule *[0] is in force"
+    paused = replace(spec, state=DomainState.PAUSED)
+    assert wanted(host_with(paused, config=config)) == {}
+    host.tell(e.ConfigReloaded(Config()))
+    host.settle()
+    assert wanted(host) == dict.fromkeys(latency(0, 1, 2, 3), "50")
+    host.tell(e.ConfigReloaded(config))
+    host.settle()
+    host.tell(e.DomainVanished(spec.uuid))
+    host.settle()
+    assert (wanted(host), host.inventory.attribute_wants) == ({}, {})
+
+
+def texts_of_policies(host: SimulatedHost) -> list[str]:
+    return [report.text for report in host.reports if report.kind == "policy"]
+
+
+def test_a_longer_latency_of_a_policy_and_less_performance_change_no_setting() -> None:
+    config = ruled(
+        {"kind": "latency", "idle_latency_us": 500}, {"kind": "epp", "epp": "power"}
+    )
+    host = host_with(guest("own", (0,), us=50, epp=BALANCED), config=config)
+    assert wanted(host) == {latency(0)[0]: "50", preference(): "balance_power"}
+
+
+def test_a_policy_gives_a_preference_where_every_vcpu_of_the_group_has_one() -> None:
+    rule = {"kind": "epp", "epp": "power", "vcpus": "0"}
+    alone = guest("own", (0,), (4, 5))
+    assert wanted(host_with(alone, config=ruled(rule))) == {preference(): "power"}
+    both = guest("own", (0,), (0,))
+    assert wanted(host_with(both, config=ruled(rule))) == {}
+    whole = {"kind": "epp", "epp": "power"}
+    assert wanted(host_with(both, config=ruled(whole))) == {preference(): "power"}
+
+
+def test_the_host_s_preference_gives_way_to_that_of_a_policy() -> None:
+    config = ruled({"kind": "epp", "epp": "power"}, epp={"preference": "performance"})
+    host = host_with(guest("own", (0,)), config=config)
+    assert wanted(host)[preference()] == "power"
+
+
+def test_a_policy_that_votes_holds_a_latency_besides() -> None:
+    config = ruled({"kind": "workload", "workload": "low", "idle_latency_us": 20})
+    assert wanted(host_with(guest("own", (3,)), config=config)) == {latency(3)[0]: "20"}
+
+
+def test_a_policy_that_only_holds_prepares_no_clock_group() -> None:
+    host = host_with(guest(), config=ruled({"kind": "latency", "idle_latency_us": 20}))
+    assert host.held_groups == set()
+    voting = ruled({"kind": "workload", "workload": "low"})
+    assert host_with(guest(), config=voting).held_groups == {0}
 
 
 def test_the_host_s_preference_is_the_default_of_its_domains() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.control.client import ControlClient
 from orchestrator.power.attribute_kinds import BOOST
 from tests.daemon.daemon_process import CHECKOUT, DaemonProcess
 from tests.daemon.libvirt_test_guests import tree_bytes, write_driver_file
@@ -81,6 +82,32 @@ def test_settings_are_held_for_domains_and_the_host_and_end_with_the_daemon(
         assert daemon.stop() == 0
         assert not (daemon.run_dir / "attributes.json").exists()
     assert tree_bytes(complete.root) == before
+
+
+def test_policies_hold_until_they_are_removed_also_over_a_restart(
+    complete: CpuTree, uri: str
+) -> None:
+    before = tree_bytes(complete.root)
+
+    def held() -> tuple[list[str], list[str]]:
+        latencies = [value_of(complete, latency_path(n)) for n in (2, 3)]
+        return latencies, [value_of(complete, preference_path(n)) for n in (2, 3)]
+
+    own = (["0", "20"], ["power", "power"])
+    with DaemonProcess(uri, complete.root) as daemon:
+        daemon.wait_for(lambda s: [it["name"] for it in s["domains"]] == ["dpdk-0"])
+        with ControlClient(daemon.socket) as client:
+            client.set_policy("dpdk-0", "epp", "epp=power")
+            client.set_policy("dpdk-0", "latency", "latency=20us vcpus=1")
+        wait_for(lambda: held() == own, "both are held")
+        assert daemon.stop() == 0
+        assert tree_bytes(complete.root) == before
+        daemon.start()
+        wait_for(lambda: held() == own, "both are held again")
+        with ControlClient(daemon.socket) as client:
+            client.remove_policy("dpdk-0", "epp")
+            client.remove_policy("dpdk-0", "latency")
+        wait_for(lambda: tree_bytes(complete.root) == before, "both are restored")
 
 
 def test_another_program_s_value_is_left_and_shown(complete: CpuTree, uri: str) -> None:

@@ -6,6 +6,8 @@ Each test of a known defect names where it was reported.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.energy.meters import (
@@ -73,15 +75,15 @@ def test_a_gap_in_which_it_may_have_wrapped_twice_is_a_hole() -> None:
     assert found.hole == "p0 was not read for 600 s, in which it may have wrapped"
 
 
-def test_a_gap_is_judged_by_the_power_that_was_seen() -> None:
-    meters = Meters([PACKAGE_0])
-    meters.advance(MeterReading(0.0, {"p0": 0.0}))
-    meters.advance(MeterReading(1.0, {"p0": 50.0}))
+@pytest.mark.parametrize(("gap_s", "packages"), [(400.0, {0: 20_000.0}), (500.0, {})])
+def test_a_gap_is_judged_by_the_power_that_the_zone_may_draw(
+    gap_s: float, packages: dict[int, float]
+) -> None:
+    known = replace(PACKAGE_0, most_w=300.0)
 
-    found = meters.advance(MeterReading(601.0, {"p0": 30_050.0}))
+    found = between([known], {"p0": 0.0}, {"p0": 20_000.0}, duration_s=gap_s)
 
-    assert found is not None
-    assert found.packages == {0: 30_000.0}
+    assert found.packages == packages
 
 
 @pytest.mark.parametrize("joules", [300_000.0 / 2, 160_000.0, 4_294_967_295.0])

@@ -57,7 +57,7 @@ def test_its_text_is_parsed_and_formatted() -> None:
             "any-traffic avg-pps=1",
             (
                 "avg-pps: unknown option of policy kind 'any-traffic': expected"
-                " pause-s, period-s, vcpus or macs"
+                " pause-s, period-s, vcpus, macs, idle-latency-us or epp"
             ),
         ),
     ],
@@ -124,7 +124,8 @@ def test_help_completion_and_the_manual_have_it() -> None:
     assert r"\fBpause_s\fR (number of seconds from 0 to 3600; default: 5)" in manual
     assert (KIND, AnyTraffic.summary()) in policy_arguments(after(), "any")
     offered = dict(policy_arguments(after(KIND), "p"))
-    assert offered.keys() == {"pause-s=", "period-s=", "vcpus=", "macs="}
+    shared = {"vcpus=", "macs=", "idle-latency-us=", "epp="}
+    assert offered.keys() == {"pause-s=", "period-s="} | shared
 
 
 def after(*words: str) -> typer.Context:

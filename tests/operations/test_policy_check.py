@@ -22,6 +22,8 @@ from orchestrator.values.domain import (
     InterfaceSpec,
 )
 from orchestrator.values.domain_settings import DomainSettings, Mode
+from orchestrator.values.energy_preference import EnergyPreference
+from orchestrator.values.units import Microseconds
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu
 
@@ -105,6 +107,15 @@ def test_an_unknown_domain_is_not_found() -> None:
                 "no effect on vCPU 4 now: pinned to offline CPUs only: 7",
             ],
         ),
+        ("latency=20us vcpus=0-3", []),
+        (
+            "latency=20us",
+            ["no effect on vCPU 4 now: pinned to offline CPUs only: 7"],
+        ),
+        (
+            "epp=power vcpus=1-2",
+            ["no effect on vCPU 2 now: it is not pinned into one clock group"],
+        ),
     ],
 )
 def test_what_may_be_pinned_later_is_a_warning(text: str, warnings: list[str]) -> None:
@@ -132,3 +143,21 @@ def test_observe_is_a_warning_with_its_source() -> None:
     assert check(served(own), "workload low vcpus=0") == (
         "no effect while the domain is in mode 'observe' (metadata)",
     )
+
+
+def test_a_setting_beside_which_a_policy_has_no_effect_is_a_warning() -> None:
+    own = DomainSettings(idle_latency_us=Microseconds(10), epp=EnergyPreference("128"))
+    host = served(replace(SPEC, settings=own))
+    assert check(host, "latency=20us vcpus=0") == (
+        "no effect on the idle latency: it is limited to 10 us (metadata)",
+    )
+    assert check(host, "workload=low epp=power idle-latency-us=5 vcpus=0") == (
+        "no effect on the energy preference: the domain has 128 (metadata)",
+    )
+    assert check(host, "epp=performance vcpus=0") == ()
+
+
+def test_a_latency_has_no_effect_on_a_vcpu_that_is_not_pinned() -> None:
+    everywhere = replace(SPEC, vcpus=(vcpu(0, *range(8)),))
+    (warning,) = check(served(everywhere), "latency=20us")
+    assert warning == "no effect on vCPU 0 now: it is not pinned"

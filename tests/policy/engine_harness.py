@@ -23,8 +23,11 @@ from orchestrator.sampling.contract import Lane, SamplingError
 from orchestrator.sampling.kinds import SampleKind
 from orchestrator.sampling.packets import PacketReading, PacketSampler
 from orchestrator.sampling.vcpu_times import VCpuTimeReading, VCpuTimeSampler
+from orchestrator.values.cpu_attributes import CpuAttributes
 from orchestrator.values.domain import DomainId, InterfaceKind, InterfaceSpec
+from orchestrator.values.energy_preference import EnergyPreference
 from orchestrator.values.frequencies import table_from
+from orchestrator.values.units import Microseconds
 from tests.policy.vcpu_samples import NOON, STEPS
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ HIGH = FixedWorkload(workload=Workload.HIGH)
 MEDIUM = FixedWorkload(workload=Workload.MEDIUM)
 LOW = FixedWorkload(workload=Workload.LOW)
 BY_PACKETS = Traffic(avg_pps=100, max_pps=1000, period_s=1.0)
+FLOATING = 2
+"""A vCPU of every domain here whose frequency cannot be set."""
 RULE = Source(SourceKind.RULE, "dpdk-*[0]")
 METADATA = Source(SourceKind.METADATA, "0")
 OPERATOR = Source(SourceKind.OPERATOR, "fifo3")
@@ -65,6 +70,7 @@ def subject(
         uuid=uuid,
         is_executing=runs,
         places=places or (place(0), place(1)),
+        vcpus=frozenset(range(FLOATING + 1)),
         interfaces=tuple(
             InterfaceSpec(mac=mac, kind=InterfaceKind.TAP, device=f"vnet{number}")
             for number, mac in enumerate([MAC, SECOND_MAC])
@@ -73,12 +79,23 @@ def subject(
 
 
 def order(
-    policy: object, *vcpus: int, macs: frozenset[str] | None = None
+    policy: object,
+    *vcpus: int,
+    macs: frozenset[str] | None = None,
+    us: int | None = None,
 ) -> PolicyOrder:
     return PolicyOrder(
         policy=policy,  # type: ignore[arg-type]
         vcpus=frozenset(vcpus) or None,
         macs=macs,
+        attributes=held(us),
+    )
+
+
+def held(us: int | None = None, epp: str | None = None) -> CpuAttributes:
+    return CpuAttributes(
+        None if us is None else Microseconds(us),
+        None if epp is None else EnergyPreference(epp),
     )
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from orchestrator.policy.compile import orders_for
+from orchestrator.policy.kinds.idle_latency import IdleLatency
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.workload import FixedWorkload
 from orchestrator.policy.rule import PolicyRule, make_rule
@@ -32,6 +33,17 @@ def test_each_vcpu_belongs_to_the_first_rule_that_covers_it() -> None:
         "dpdk-7[0]": frozenset({1, 2}),
         "dpdk-*[1]": frozenset({3}),
         "*[2]": frozenset({0}),
+    }
+
+
+def test_rules_compete_only_for_what_they_decide() -> None:
+    latency = PolicyRule(
+        match="*", kind=IdleLatency.kind, options={"idle_latency_us": 20}
+    )
+    assert chosen(low("*", "0"), latency, low("*"), latency) == {
+        "*[0]": frozenset({0}),
+        "*[1]": None,
+        "*[2]": frozenset({1, 2, 3}),
     }
 
 

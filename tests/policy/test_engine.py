@@ -11,13 +11,18 @@ import pytest
 
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.energy_preference import PreferredEnergy
+from orchestrator.policy.kinds.idle_latency import IdleLatency
 from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.policy.timetable import whole_hours
 from orchestrator.sampling.branches import BranchCounter
+from orchestrator.values.energy_preference import EnergyPreference
+from orchestrator.values.units import Microseconds
 from tests.policy.engine_harness import (
     BY_PACKETS,
+    FLOATING,
     HIGH,
     LOW,
     MAC,
@@ -32,6 +37,7 @@ from tests.policy.engine_harness import (
     SECOND_MAC,
     UUID,
     guest,
+    held,
     order,
     place,
     subject,
@@ -39,6 +45,7 @@ from tests.policy.engine_harness import (
 from tests.policy.vcpu_samples import STEPS
 
 if TYPE_CHECKING:
+    from orchestrator.values.cpu_attributes import CpuAttributes
     from tests.policy.engine_harness import EngineHarness
 
 
@@ -197,13 +204,80 @@ def test_an_operator_overrides_rules_and_rules_override_metadata(
 
 
 def test_the_vcpus_that_policies_apply_to_are_known(harness: EngineHarness) -> None:
-    assert harness.engine.covered(UUID) == frozenset()
+    assert harness.engine.effect(UUID).vcpus == frozenset()
     harness.engine.install(UUID, guest(0), order(LOW, 0, 7))
-    assert harness.engine.covered(UUID) == {0}
+    assert harness.engine.effect(UUID).vcpus == {0}
     harness.engine.install(UUID, RULE, order(LOW))
-    assert harness.engine.covered(UUID) == {0, 1}
+    assert harness.engine.effect(UUID).vcpus == {0, 1}
     harness.engine.forget_subject(UUID)
-    assert harness.engine.covered(UUID) == frozenset()
+    assert harness.engine.effect(UUID).vcpus == frozenset()
+
+
+LATENCY = IdleLatency(idle_latency_us=Microseconds(20))
+POWER = PreferredEnergy(epp=EnergyPreference("power"))
+EVERY_VCPU = (0, 1, FLOATING)
+
+
+def attributes(harness: EngineHarness) -> dict[int, CpuAttributes]:
+    return dict(harness.engine.effect(UUID).attributes)
+
+
+def test_a_policy_that_holds_attributes_has_no_vote_and_applies_to_floating_vcpus(
+    harness: EngineHarness,
+) -> None:
+    harness.engine.install(UUID, OPERATOR, order(LATENCY))
+    harness.engine.install(UUID, RULE, order(POWER, 1, 9))
+    harness.tick()
+    assert harness.new_votes() == {}
+    assert harness.engine.effect(UUID).vcpus == frozenset()
+    assert attributes(harness) == {
+        0: held(20),
+        1: held(20, "power"),
+        FLOATING: held(20),
+    }
+    shown = {it.source: it.wants_khz for it in harness.engine.statuses()}
+    assert shown == {OPERATOR: dict.fromkeys(EVERY_VCPU), RULE: {1: None}}
+    harness.engine.remove(UUID, OPERATOR)
+    assert attributes(harness) == {1: held(epp="power")}
+    harness.engine.forget_subject(UUID)
+    assert attributes(harness) == {}
+
+
+def test_it_neither_takes_precedence_over_votes_nor_they_over_it(
+    harness: EngineHarness,
+) -> None:
+    harness.engine.install(UUID, METADATA, order(LOW))
+    harness.engine.install(UUID, RULE, order(POWER))
+    harness.engine.install(UUID, OPERATOR, order(LATENCY))
+    harness.tick()
+    assert harness.new_votes() == {0: MIN, 1: MIN}
+    assert attributes(harness) == dict.fromkeys(EVERY_VCPU, held(20, "power"))
+    assert not any(status.overridden for status in harness.engine.statuses())
+
+
+def test_of_several_for_one_attribute_that_of_the_highest_precedence_applies(
+    harness: EngineHarness,
+) -> None:
+    longer = IdleLatency(idle_latency_us=Microseconds(500))
+    harness.engine.install(UUID, RULE, order(LATENCY))
+    harness.engine.install(UUID, OPERATOR, order(longer, 0, FLOATING))
+    assert attributes(harness) == {0: held(500), 1: held(20), FLOATING: held(500)}
+    overridden = {s.source: set(s.overridden) for s in harness.engine.statuses()}
+    assert overridden == {RULE: {0, FLOATING}, OPERATOR: set()}
+    other = Source(SourceKind.OPERATOR, "other")
+    harness.engine.install(UUID, other, order(LATENCY, 0))
+    assert attributes(harness)[0] == held(20)
+
+
+def test_what_a_policy_holds_besides_its_vote_lasts_while_it_applies(
+    harness: EngineHarness,
+) -> None:
+    harness.engine.install(UUID, RULE, order(LOW, us=50))
+    assert attributes(harness) == dict.fromkeys(EVERY_VCPU, held(50))
+    harness.engine.install(UUID, METADATA, order(LATENCY, 1))
+    assert attributes(harness)[1] == held(20)
+    harness.engine.install(UUID, OPERATOR, order(HIGH, 0, 1))
+    assert attributes(harness) == {1: held(20), FLOATING: held(50)}
 
 
 def test_f7_votes_end_with_the_channel_over_which_a_policy_came(

@@ -10,6 +10,8 @@ import pytest
 
 from orchestrator.errors import ConfigError
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.energy_preference import PreferredEnergy
+from orchestrator.policy.kinds.idle_latency import IdleLatency
 from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
@@ -24,6 +26,9 @@ from orchestrator.policy.rule import (
     read_rule,
 )
 from orchestrator.policy.timetable import parse_window
+from orchestrator.values.cpu_attributes import CpuAttributes
+from orchestrator.values.energy_preference import EnergyPreference
+from orchestrator.values.units import Microseconds
 
 
 def rule_of(kind: str, **options: Any) -> dict[str, Any]:
@@ -69,6 +74,14 @@ GOOD: list[tuple[dict[str, Any], object]] = [
         rule_of("utilisation", up_above=1, down_below=0.5),
         Utilisation(up_above=1.0, down_below=0.5),
     ),
+    (
+        rule_of("latency", idle_latency_us=20, vcpus="2"),
+        IdleLatency(idle_latency_us=Microseconds(20)),
+    ),
+    (
+        rule_of("epp", epp="255"),
+        PreferredEnergy(epp=EnergyPreference("power")),
+    ),
 ]
 
 
@@ -106,8 +119,17 @@ def test_a_rule_is_shown_with_its_defaults_and_can_be_read_again(
         if value is not None
     }
     assert table.items() <= as_toml.items()
-    assert "period_s" in shown
+    assert ("period_s" in shown) is KINDS[table["kind"]].is_voting()
     assert read(as_toml).build_policy() == policy
+
+
+def test_what_a_policy_that_votes_holds_besides_is_no_option_of_the_policy() -> None:
+    rule = read(rule_of("workload", workload="low", idle_latency_us=20, epp="power"))
+    assert rule.build_policy() == FixedWorkload(workload=Workload.LOW)
+    held = CpuAttributes(Microseconds(20), EnergyPreference("power"))
+    assert rule.build_attributes() == held
+    alone = read(rule_of("latency", idle_latency_us=20))
+    assert alone.build_attributes() == CpuAttributes()
 
 
 TIME = "time-of-day"
@@ -119,7 +141,7 @@ BAD = [
         "kind",
         (
             "missing, expected traffic, packet-rate, time-of-day, workload,"
-            " branch-ratio or utilisation"
+            " branch-ratio, utilisation, latency or epp"
         ),
     ),
     (
@@ -132,7 +154,7 @@ BAD = [
         "kind",
         (
             "unknown policy kind 'fast': expected traffic, packet-rate, time-of-day,"
-            " workload, branch-ratio or utilisation"
+            " workload, branch-ratio, utilisation, latency or epp"
         ),
     ),
     (
@@ -206,8 +228,8 @@ BAD = [
         rule_of("workload", workload="low", busy=[]),
         "busy",
         (
-            "unknown option of policy kind 'workload': expected workload, period_s or"
-            " vcpus"
+            "unknown option of policy kind 'workload': expected workload, period_s,"
+            " vcpus, idle_latency_us or epp"
         ),
     ),
     (
@@ -215,7 +237,28 @@ BAD = [
         "macs",
         (
             "unknown option of policy kind 'utilisation': expected up_above,"
-            " down_below, down_after_samples, period_s or vcpus"
+            " down_below, down_after_samples, period_s, vcpus, idle_latency_us or epp"
+        ),
+    ),
+    (
+        rule_of("latency", idle_latency_us=-1),
+        "idle_latency_us",
+        (
+            "invalid value '-1': expected a whole number of microseconds from 0 to"
+            " 1000000"
+        ),
+    ),
+    (
+        rule_of("latency", idle_latency_us=20, epp="power"),
+        "epp",
+        "unknown option of policy kind 'latency': expected idle_latency_us or vcpus",
+    ),
+    (
+        rule_of("traffic", avg_pps=1, max_pps=2, epp="fast"),
+        "epp",
+        (
+            "invalid energy preference 'fast': expected performance,"
+            " balance_performance, balance_power, power, or 0 to 255"
         ),
     ),
     (

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.errors import ConfigError
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.energy_preference import PreferredEnergy
+from orchestrator.policy.kinds.idle_latency import IdleLatency
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.kinds.workload import FixedWorkload
@@ -64,6 +66,18 @@ def rule(kind: type[Policy[Any, Any]], **options: Any) -> PolicyRule:
                 rule(BranchRatio, vcpus="1"),
             ),
         ),
+        (
+            "latency=20us vcpus=2-5; epp=balance_power",
+            (
+                rule(IdleLatency, idle_latency_us=20, vcpus="2-5"),
+                rule(PreferredEnergy, epp="balance_power"),
+            ),
+        ),
+        ("latency 20", (rule(IdleLatency, idle_latency_us=20),)),
+        (
+            "workload=low idle-latency-us=20",
+            (rule(FixedWorkload, workload="low", idle_latency_us=20),),
+        ),
     ],
 )
 def test_text_becomes_rules_and_rules_become_text(
@@ -86,8 +100,7 @@ def test_the_former_name_of_an_option_is_read_and_the_present_one_written() -> N
             "speed",
             (
                 "unknown policy kind 'speed': expected traffic, packet-rate,"
-                " time-of-day, workload,"
-                " branch-ratio or utilisation"
+                " time-of-day, workload, branch-ratio, utilisation, latency or epp"
             ),
         ),
         (
@@ -98,7 +111,29 @@ def test_the_former_name_of_an_option_is_read_and_the_present_one_written() -> N
             "utilisation fast",
             (
                 "invalid option 'fast': expected up-above=..., down-below=...,"
-                " down-after-samples=..., period-s=... or vcpus=..."
+                " down-after-samples=..., period-s=..., vcpus=...,"
+                " idle-latency-us=... or epp=..."
+            ),
+        ),
+        (
+            "traffic=5",
+            (
+                "invalid option '5': expected avg-pps=..., max-pps=..., period-s=...,"
+                " vcpus=..., macs=..., idle-latency-us=... or epp=..."
+            ),
+        ),
+        (
+            "latency=20ms",
+            (
+                "invalid value '20ms': expected a whole number of microseconds from 0"
+                " to 1000000"
+            ),
+        ),
+        (
+            "workload low idle-latency-us=20us",
+            (
+                "idle-latency-us: invalid value '20us': expected a whole number of"
+                " microseconds from 0 to 1000000"
             ),
         ),
         (
@@ -116,7 +151,7 @@ def test_the_former_name_of_an_option_is_read_and_the_present_one_written() -> N
             "traffic foo=1",
             (
                 "foo: unknown option of policy kind 'traffic': expected avg-pps,"
-                " max-pps, period-s, vcpus or macs"
+                " max-pps, period-s, vcpus, macs, idle-latency-us or epp"
             ),
         ),
         (
@@ -157,7 +192,7 @@ def test_the_former_name_of_an_option_is_read_and_the_present_one_written() -> N
             "workload match=x",
             (
                 "match: unknown option of policy kind 'workload': expected workload,"
-                " period-s or vcpus"
+                " period-s, vcpus, idle-latency-us or epp"
             ),
         ),
         (
@@ -229,6 +264,9 @@ def test_an_option_is_written_only_if_it_is_set() -> None:
             " zone=Europe/Berlin"
         ),
         "time-of-day quiet=00:00-24:00 traffic=08:00-09:00 avg-pps=1 max-pps=2",
+        "latency=20us vcpus=1",
+        "epp=100",
+        "workload low idle-latency-us=0 epp=power",
     ],
 )
 def test_a_policy_in_force_is_described_as_it_could_have_been_typed(text: str) -> None:

@@ -12,6 +12,8 @@ from examples.contributing.policy_kind import AnyTraffic
 from orchestrator.limits import Limits, window_of
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
+from orchestrator.policy.kinds.energy_preference import PreferredEnergy
+from orchestrator.policy.kinds.idle_latency import IdleLatency
 from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
@@ -20,7 +22,9 @@ from orchestrator.policy.kinds.workload import FixedWorkload, Workload
 from orchestrator.policy.timetable import whole_hours
 from orchestrator.sampling.branches import BranchCount
 from orchestrator.sampling.kinds import SampleKind
+from orchestrator.values.energy_preference import EnergyPreference
 from orchestrator.values.frequencies import table_from
+from orchestrator.values.units import Microseconds
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import Policy
@@ -47,6 +51,8 @@ POLICIES: dict[str, Policy[Any, Any]] = {
     "workload low": FixedWorkload(workload=Workload.LOW),
     "branch-ratio": BranchRatio(window=3),
     "utilisation": Utilisation(),
+    "latency": IdleLatency(idle_latency_us=Microseconds(20)),
+    "epp": PreferredEnergy(epp=EnergyPreference("power")),
     "any-traffic, the example": AnyTraffic(),
 }
 

@@ -313,7 +313,7 @@ def test_it_is_a_problem_where_latency_or_preference_of_a_domain_do_not_hold() -
             " clock group"
         ),
         (
-            "the energy preference does not hold in clock group 0: a domain without one"
+            "the energy preference does not hold in clock group 0: a vCPU without one"
             " or the host uses it, too"
         ),
     )

@@ -189,6 +189,7 @@ RAPL = INTEL_PASSIVE._replace(
         # Wraps at 2 kJ: about once a minute.
         "imitated_msr hwp=0 energy_unit=21",
         "intel_pstate_imitated mode=passive",
+        "iosf_mbi",
         "intel_rapl_common",
         "intel_rapl_imitated",
     ),

@@ -56,6 +56,8 @@ def test_zones_are_known_by_name_and_not_by_the_number_of_their_directory(
         | zone("intel-rapl:2", "psys", 9_000_000)
         | zone("intel-rapl:3", "unheard-of", 1)
         | {
+            "class/powercap/intel-rapl:0/constraint_0_max_power_uw": 165_000_000,
+            "class/powercap/intel-rapl:1/constraint_0_max_power_uw": 0,
             "class/powercap/intel-rapl/enabled": 1,
             "class/powercap/dtpm:0/name": "core",
         },
@@ -73,6 +75,9 @@ def test_zones_are_known_by_name_and_not_by_the_number_of_their_directory(
         "intel-rapl:2": (ZoneKind.PSYS, None),
     }
     assert meters.read()["intel-rapl:1"] == 7.0
+    most_w = {it.name: it.most_w for it in meters.zones}
+    assert most_w["intel-rapl:0"] == pytest.approx(330.0)
+    assert most_w["intel-rapl:1"] is most_w["intel-rapl:2"] is None
     assert meters.zones[1].range_joules == pytest.approx(65_712.999613)
     meters.close()
 

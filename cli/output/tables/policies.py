@@ -13,7 +13,7 @@ from orchestrator.values.safe_text import printable
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from orchestrator.control.documents import (
         Cpu,
@@ -135,6 +135,18 @@ def format_source(policy: Policy) -> str:
     return f"{source} {name_of_policy}".rstrip()
 
 
+def _wants_of(policy: Policy) -> Iterator[str]:
+    """Write what a policy wants: a frequency, and what it holds besides."""
+    wants, latency_us, epp = policy["wants"], policy["idle_latency_us"], policy["epp"]
+    is_holding = latency_us is not None or epp is not None
+    if not is_holding or any(it["khz"] or not it["counts"] for it in wants):
+        yield format_wants(wants)
+    if latency_us is not None:
+        yield f"idle latency {latency_us} us"
+    if epp is not None:
+        yield f"energy preference {epp}"
+
+
 def format_wants(wants: Iterable[PolicyWant]) -> str:
     """Write what each vCPU should get: `0-2: 1.20 GHz, 3: overruled`."""
     by_text: dict[str, list[int]] = {}
@@ -156,7 +168,7 @@ def _format_want(want: PolicyWant) -> str:
 def policy_fields(policy: Policy) -> tuple[Cell, Cell, Cell, Cell]:
     """Write a policy: its source, its text, its vCPUs and what it wants."""
     vcpus = [want["vcpu"] for want in policy["wants"]]
-    wants = format_wants(policy["wants"])
+    wants = ", ".join(filter(None, _wants_of(policy)))
     return (
         Cell(
             printable(format_source(policy)), _STYLES.get(policy["source"], Style.QUIET)

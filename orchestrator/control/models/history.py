@@ -35,7 +35,7 @@ class HistoryHold(Document):
     core_s: float
     """Seconds, times vCPUs."""
     joules: float
-    """Energy that it cost at most; always modelled."""
+    """Energy that it cost while they ran, estimated by a power curve."""
 
 
 class HistoryDomain(Document):

@@ -31,7 +31,8 @@ class PolicyWant(Document):
     vcpu: CpuNumber
     """Number of the vCPU."""
     khz: Khz | None
-    """Requested frequency in kHz; null: none at present."""
+    """Requested frequency in kHz; null: none at present, or the policy does not
+    vote."""
     counts: bool = True
     """Whether the request takes part in the vote; false: a policy from a source of
     higher precedence applies to the vCPU."""
@@ -61,7 +62,12 @@ class Policy(Document):
     """The policy as it would be entered: `utilisation up-above=0.9`."""
     wants: tuple[PolicyWant, ...]
     """Requested frequencies, for each vCPU that the policy covers and whose frequency
-    can be set."""
+    can be set; of a policy that does not vote, for each vCPU that it covers."""
+    idle_latency_us: int | None = None
+    """Longest time in microseconds that an idle CPU of its vCPUs may take to wake up;
+    null: the policy does not limit it."""
+    epp: str | None = None
+    """Energy preference for the clock groups of its vCPUs; null: none."""
     problem: str | None
     """Why the policy has no data to decide on, and so does not vote; null if it has."""
     next_change: PolicyChange | None = None

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NewType, TypeVar
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, NewType, TypeVar
 
-from orchestrator.policy.kinds.option import options_of
+from orchestrator.policy.kinds.option import LONGEST_PERIOD_S, options_of
+from orchestrator.policy.kinds.want import Level
+from orchestrator.values.cpu_attributes import ANY_ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,14 +23,26 @@ if TYPE_CHECKING:
 
     from orchestrator.limits import Window
     from orchestrator.policy.kinds.option import Option, Problem, Spelling
-    from orchestrator.policy.kinds.want import Level, Want
+    from orchestrator.policy.kinds.want import Want
     from orchestrator.sampling.kinds import SampleKind
+    from orchestrator.values.cpu_attributes import CpuAttributes
 
 PolicyKind = NewType("PolicyKind", str)
 """The name of a kind in the configuration, on the command line and in the API.
 
 Not an enumeration: a kind names itself, and `policy.kinds.table` lists them.
 """
+
+
+class Concern(Enum):
+    """What a kind of policy decides: its policies compete for that, and no others."""
+
+    FREQUENCY = "frequency"
+    """It votes."""
+    IDLE_LATENCY = "idle latency"
+    ENERGY_PREFERENCE = "energy preference"
+
+
 MemoryT = TypeVar("MemoryT")
 ValueT = TypeVar("ValueT")
 
@@ -76,11 +91,23 @@ class Policy(ABC, Generic[ValueT, MemoryT]):
     kind: ClassVar[PolicyKind]
     sample: ClassVar[SampleKind | None] = None
     """What it samples; None: it depends on nothing but the time."""
+    concern: ClassVar[Concern] = Concern.FREQUENCY
+    """What it decides."""
 
     @property
     @abstractmethod
     def period_s(self) -> float:
         """Seconds between two decisions."""
+
+    @classmethod
+    def is_voting(cls) -> bool:
+        """Return whether it votes for a frequency."""
+        return cls.concern is Concern.FREQUENCY
+
+    @property
+    def attributes(self) -> CpuAttributes:
+        """What it holds the CPUs of its vCPUs at while it applies."""
+        return ANY_ATTRIBUTES
 
     @classmethod
     def options(cls) -> Mapping[str, Option]:
@@ -142,3 +169,25 @@ class Policy(ABC, Generic[ValueT, MemoryT]):
     @abstractmethod
     def decide(self, view: PolicyView[ValueT], memory: MemoryT) -> Decision[MemoryT]:
         """Return what each vCPU should get now."""
+
+
+class HoldingPolicy(Policy[Any, None]):
+    """Holds attributes of CPUs, and does not vote."""
+
+    __slots__ = ()
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between two decisions, which are all the same."""
+        return LONGEST_PERIOD_S
+
+    def level_at(self, moment: datetime) -> Level:  # noqa: ARG002 - always the same
+        """Return that it does not vote."""
+        return Level.NO_VOTE
+
+    def begin(self) -> None:
+        """Nothing is remembered."""
+
+    def decide(self, view: PolicyView[Any], memory: None) -> Decision[None]:
+        """Want no frequency."""
+        return Decision({it.vcpu: Level.NO_VOTE for it in view.vcpus}, memory)

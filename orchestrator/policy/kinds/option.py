@@ -16,15 +16,22 @@ import inspect
 import types
 import typing
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestrator.errors import ConfigError
 from orchestrator.policy.timetable import Window, format_window, parse_window
+from orchestrator.values.energy_preference import (
+    EXPECTED,
+    WORDS,
+    EnergyPreference,
+    parse_preference,
+)
+from orchestrator.values.units import Microseconds, check_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from enum import StrEnum
 
     Spelling = Callable[[str], str]
     """Writes the name of an option as it is written where the policy comes from."""
@@ -33,6 +40,8 @@ T = TypeVar("T")
 
 REQUIRED: Any = object()
 """The default of an option that has none."""
+LONGEST_PERIOD_S = 3600.0
+"""The longest time between two decisions of a policy."""
 _DECLARATION = "option"
 
 
@@ -54,7 +63,9 @@ class Form:
     """Of lists."""
     article: str = "a "
     choices: tuple[str, ...] = ()
-    """All values, if there are few."""
+    """Words that are values; all, or those that are used most."""
+    suffix: str = ""
+    """Unit behind a value that is written without the option's name."""
     plain: type
     """Of the plain value: float, int or str."""
     parse: Callable[[Any], Any]
@@ -88,6 +99,11 @@ class Option:
         return self.default is REQUIRED
 
     @property
+    def placeholder(self) -> str:
+        """What stands for a value without a name in a synopsis: `high|medium|low`."""
+        return "|".join(self.form.choices) or f"N{self.form.suffix}"
+
+    @property
     def type_words(self) -> str:
         """Describe its values: `number from 0 to 1`, `list of times`."""
         if self.is_list:
@@ -96,8 +112,10 @@ class Option:
         if self.least is None:
             return f"{self.form.noun}{unit}"
         if self.most is None:
-            return f"{self.form.noun}{unit}, {self.least:g} or more"
-        return f"{self.form.noun}{unit} from {self.least:g} to {self.most:g}"
+            return f"{self.form.noun}{unit}, {_plain(self.least)} or more"
+        return (
+            f"{self.form.noun}{unit} from {_plain(self.least)} to {_plain(self.most)}"
+        )
 
     @property
     def about(self) -> str:
@@ -147,8 +165,9 @@ class Option:
         Raises:
             ConfigError: a number is expected.
         """
+        word = text.removesuffix(self.form.suffix) if self.is_bare else text
         try:
-            return self.form.plain(text)
+            return self.form.plain(word)
         except ValueError:
             raise self._invalid(text) from None
 
@@ -228,7 +247,11 @@ def period(default_s: float, *, least_s: float = 0.001) -> float:
         least_s: the shortest; below a millisecond it would be a busy loop.
     """
     return option(
-        default_s, "Time between decisions.", unit="seconds", least=least_s, most=3600
+        default_s,
+        "Time between decisions.",
+        unit="seconds",
+        least=least_s,
+        most=LONGEST_PERIOD_S,
     )
 
 
@@ -256,9 +279,8 @@ def _form_of(hint: Any) -> tuple[Form, bool]:  # noqa: ANN401 - a type hint
         hint = typing.get_args(hint)[0]
     is_list = typing.get_origin(hint) is tuple
     plain = typing.get_args(hint)[0] if is_list else hint
-    if issubclass(plain, StrEnum):
-        return _choice(plain), is_list
-    return _FORMS[plain], is_list
+    known = _FORMS.get(plain)
+    return (_choice(plain) if known is None else known), is_list
 
 
 def _choice(kind: type[StrEnum]) -> Form:
@@ -282,7 +304,7 @@ def _parse_zone(name: str) -> ZoneInfo:
         ) from None
 
 
-_FORMS: Mapping[type, Form] = {
+_FORMS: Mapping[Any, Form] = {
     float: Form(noun="number", plain=float, parse=float, to_plain=float),
     int: Form(noun="whole number", plain=int, parse=int, to_plain=int),
     Window: Form(
@@ -292,8 +314,24 @@ _FORMS: Mapping[type, Form] = {
         parse=parse_window,
         to_plain=format_window,
     ),
+    Microseconds: Form(
+        noun="whole number", plain=int, parse=check_us, to_plain=int, suffix="us"
+    ),
+    EnergyPreference: Form(
+        noun=EXPECTED,
+        article="",
+        choices=tuple(WORDS),
+        plain=str,
+        parse=parse_preference,
+        to_plain=str,
+    ),
     ZoneInfo: Form(noun="time zone", plain=str, parse=_parse_zone, to_plain=str),
 }
+
+
+def _plain(number: float) -> str:
+    """Write a number without an exponent."""
+    return str(int(number)) if number == int(number) else f"{number:g}"
 
 
 def alternatives(words: Iterable[str]) -> str:

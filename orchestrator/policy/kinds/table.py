@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
+from orchestrator.policy.kinds.energy_preference import PreferredEnergy
+from orchestrator.policy.kinds.idle_latency import IdleLatency
 from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
@@ -26,5 +28,7 @@ KINDS: Mapping[PolicyKind, type[Policy[Any, Any]]] = {
         FixedWorkload,
         BranchRatio,
         Utilisation,
+        IdleLatency,
+        PreferredEnergy,
     )
 }

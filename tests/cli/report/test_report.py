@@ -185,7 +185,7 @@ def test_charts_are_one_svg_document(vmpower: Vmpower, tmp_path: Path) -> None:
         "Mean power of the packages, in W",
         "Core hours by frequency",
         "Refused requests by reason",
-        "Energy that could be saved at most, by reason, in Wh; modelled",
+        "Energy that could be saved at most, by reason, in Wh; estimated",
     ]
     failed = vmpower("report", "--svg", str(tmp_path / "none" / "report.svg"))
     assert "cannot write" in failed.output

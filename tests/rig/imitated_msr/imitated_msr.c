@@ -315,7 +315,7 @@ static void reset(struct bank *bank, unsigned int cpu)
 	/* Units of power (1/8 W), energy and time; limits that limit nothing. */
 	*cell(bank, MSR_RAPL_POWER_UNIT) = 3 | energy_unit << 8 | 10 << 16;
 	*cell(bank, MSR_PKG_POWER_LIMIT) = 0x00428320001a8320ULL & ~0xffffULL;
-	*cell(bank, MSR_PKG_POWER_INFO) = 165 * 8 | 60 * 8 << 16 | 330ULL * 8 << 32;
+	*cell(bank, MSR_PKG_POWER_INFO) = 40 * 8 | 10 * 8 << 16 | 80ULL * 8 << 32;
 }
 
 static int __init imitated_init(void)
