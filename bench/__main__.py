@@ -29,7 +29,7 @@ from bench.neighbours import measure_neighbours
 from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
 from bench.report import render
-from bench.saving.contest import measure_day
+from bench.saving.contest import measure_day, measure_own_bursts
 from bench.saving.picture import write_picture
 from bench.scale import measure_scale
 from bench.scrape import measure_scrapes
@@ -215,6 +215,9 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         watching=watch(plan.watch_s) if announce("top") else None,
         saving=measure_day(plan.day_parts, plan.day_sample_s)
         if announce("saving")
+        else (),
+        saving_own_bursts=measure_own_bursts(plan.day_parts, plan.day_sample_s)
+        if "saving" in names
         else (),
         scrape=measure_scrapes(plan.scrapes) if announce("scrape") else None,
     )

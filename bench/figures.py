@@ -259,4 +259,6 @@ class Results:
     watching: Watching | None = None
     saving: tuple[SavingRow, ...] = ()
     """The first one is always at the highest step; the others are compared with it."""
+    saving_own_bursts: tuple[SavingRow, ...] = ()
+    """The same with bursts whose rate does not follow the time of day."""
     scrape: Scrape | None = None

@@ -184,7 +184,9 @@ def _render_clients(results: Results) -> Iterator[RenderableType]:
     if results.scrape:
         yield _render_scrape(results.scrape)
     if results.saving:
-        yield _render_saving(results.saving)
+        yield _render_saving(results.saving, "")
+    if results.saving_own_bursts:
+        yield _render_saving(results.saving_own_bursts, ", bursts as fast at night")
 
 
 def _render_command(results: Results) -> Table:
@@ -205,8 +207,8 @@ def _render_command(results: Results) -> Table:
     return table
 
 
-def _render_saving(rows: Sequence[SavingRow]) -> Table:
-    table = _table("a day of polling guests in virtual time; energy is modelled")
+def _render_saving(rows: Sequence[SavingRow], which: str) -> Table:
+    table = _table(f"a day of polling guests in virtual time, energy modelled{which}")
     table.add_column("")
     for title in (
         *("package", "saved", "delay p50", "p99.9", "/ highest", "lost"),

@@ -34,3 +34,13 @@ def measure_day(parts: int, sample_s: float) -> tuple[SavingRow, ...]:
         GuestAuto(),
     )
     return measure_saving(contenders, samples=parts, sample_s=sample_s)
+
+
+def measure_own_bursts(parts: int, sample_s: float) -> tuple[SavingRow, ...]:
+    """Simulate a day whose bursts are as fast at night, for those that save most."""
+    return measure_saving(
+        (AlwaysHighest(), DpdkTraffic(), packet_rate_policy(), GuestAuto()),
+        samples=parts,
+        sample_s=sample_s,
+        has_own_bursts=True,
+    )

@@ -105,7 +105,11 @@ class _Run:
 
 
 def measure_saving(
-    contenders: Sequence[Contender], *, samples: int, sample_s: float
+    contenders: Sequence[Contender],
+    *,
+    samples: int,
+    sample_s: float,
+    has_own_bursts: bool = False,
 ) -> tuple[SavingRow, ...]:
     """Simulate a day for each contender.
 
@@ -113,12 +117,14 @@ def measure_saving(
         contenders: the first one is what the others are compared with.
         samples: parts of the day, at least one an hour.
         sample_s: how much of each is simulated.
+        has_own_bursts: whether the rate of bursts is their own, at all hours.
     """
     runs = [_Run(contender) for contender in contenders]
     sources = [
         Source(
             share * workload.peak_load * workload.capacity_pps(max(CORE_W)),
             random.Random(SEED + 100 * number + queue),
+            workload.capacity_pps(max(CORE_W)) if has_own_bursts else None,
         )
         for number, workload in enumerate(WORKLOADS)
         for queue, share in enumerate(QUEUE_SHARES)

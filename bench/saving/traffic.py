@@ -7,7 +7,8 @@ Theory of operation: the rate of a queue is piecewise constant. It is the produc
   scaling distributes flows unevenly);
 * the shape of the day;
 * a fluctuation: log-normal, correlated over some seconds;
-* bursts, which arrive at random and last for tens of microseconds.
+* bursts, which arrive at random and last for tens of microseconds. Their rate is either
+  a multiple of the rate around them, or one of their own, whatever the time of day.
 
 A few times a day a domain takes over the traffic of a neighbor that failed: its rate
 jumps from one packet to the next. The day is sampled: of each quarter of an hour, some
@@ -52,6 +53,11 @@ _BURST_SIGMA = 1.48
 _BURST_MOST_S = 0.4e-3
 _BURST_FACTORS = (2.0, 4.0)
 """Rates in bursts, relative to the rate around them."""
+_FEWEST_BURSTS = 0.02
+"""Of BURSTS_PER_S, at night."""
+_OWN_RATES = (0.8, 1.6)
+"""Rates that bursts add if they have their own, relative to what the vCPU can handle at
+its highest step."""
 TAKEOVER_FACTOR = 1.4
 TAKEOVER_S = 600.0
 _EDGE_S = 4.0
@@ -169,15 +175,21 @@ class Source:
     Synchronization: one thread.
     """
 
-    def __init__(self, mean_pps: float, rng: random.Random) -> None:
+    def __init__(
+        self, mean_pps: float, rng: random.Random, own_burst_pps: float | None = None
+    ) -> None:
         """Prepare the queue's traffic.
 
         Args:
             mean_pps: in the highest hour.
             rng: decides about fluctuations and bursts.
+            own_burst_pps: the capacity that the rates of bursts are relative to, so
+                that their number follows the traffic and not their rate; None: their
+                rate follows it.
         """
         self._mean_pps = mean_pps
         self._rng = rng
+        self._own_burst_pps = own_burst_pps
         self._deviation = 0.0
 
     def segments(self, share: float, seconds: float) -> list[Segment]:
@@ -196,8 +208,11 @@ class Source:
 
     def _add_slot(self, found: list[Segment], rate: float) -> None:
         rng, left_s = self._rng, SLOT_S
+        own_pps, frequency = self._own_burst_pps, BURSTS_PER_S
+        if own_pps is not None:
+            frequency *= max(_FEWEST_BURSTS, rate / self._mean_pps)
         while True:
-            quiet_s = rng.expovariate(BURSTS_PER_S)
+            quiet_s = rng.expovariate(frequency)
             burst_s = min(
                 _BURST_MOST_S, BURST_MEDIAN_S * rng.lognormvariate(0, _BURST_SIGMA)
             )
@@ -205,5 +220,10 @@ class Source:
                 found.append((left_s, rate))
                 return
             found.append((quiet_s, rate))
-            found.append((burst_s, rate * rng.uniform(*_BURST_FACTORS)))
+            burst_pps = (
+                rate * rng.uniform(*_BURST_FACTORS)
+                if own_pps is None
+                else rate + own_pps * rng.uniform(*_OWN_RATES)
+            )
+            found.append((burst_s, burst_pps))
             left_s -= quiet_s + burst_s

@@ -77,8 +77,11 @@ class DpdkTelemetry:
     def _ask(self, command: str) -> Any:  # noqa: ANN401 - a JSON document
         connected = self._socket or self._connect()
         connected.sendall(command.encode())
-        document = json.loads(connected.recv(self._most_bytes))
-        return document[command.partition(",")[0]]
+        name = command.partition(",")[0]
+        answer = json.loads(connected.recv(self._most_bytes))[name]
+        if answer is None:  # an unknown command
+            raise ValueError(f"no {name}: DPDK 23.03 or later is required")
+        return answer
 
     def _connect(self) -> socket.socket:
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

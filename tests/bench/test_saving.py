@@ -91,6 +91,16 @@ def test_a_source_has_its_mean_rate_and_bursts() -> None:
     assert len(bursts) > 1_000
 
 
+def test_bursts_of_their_own_rate_are_as_fast_at_night_but_fewer() -> None:
+    source = Source(0.4 * MPPS, random.Random(1), own_burst_pps=MPPS)
+    night, day = source.segments(0.1, 40.0), source.segments(1.0, 40.0)
+    bursts = [
+        [rate for _, rate in found if rate > 0.75 * MPPS] for found in (night, day)
+    ]
+    assert 5 * len(bursts[0]) < len(bursts[1])
+    assert max(bursts[0]) > 1.5 * MPPS
+
+
 def test_governors_that_see_run_time_run_polling_vcpus_at_the_highest_step() -> None:
     for contender in (AlwaysHighest(), Schedutil(), Ondemand()):
         contender.decide(0.0, 0.1)

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
+import subprocess
 import threading
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,6 +133,46 @@ def test_what_is_no_telemetry_socket_is_an_error(tmp_path: Path, answer: bytes) 
         thread.join()
     with pytest.raises(ConfigError, match="cannot read loads from"):
         DpdkTelemetry(tmp_path / "none").read_times()
+
+
+@pytest.mark.rig
+def test_dpdks_own_application_is_read_or_too_old(tmp_path: Path) -> None:
+    words = "--no-huge -m 128 --no-pci --vdev net_null0 --vdev net_null1 -l 0,1 --"
+    command = ["dpdk-testpmd", *words.split(), "--total-num-mbufs=2048"]
+    process = subprocess.Popen(
+        [*command, "--record-core-cycles", "--stats-period", "1"],
+        env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    path = tmp_path / "dpdk" / "rte" / "dpdk_telemetry.v2"
+    telemetry = DpdkTelemetry(path)
+
+    def greeting() -> str | None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            if connection.connect_ex(str(path)):
+                return None
+            return str(json.loads(connection.recv(1024))["version"])
+
+    try:
+        version = wait_for(greeting, "testpmd answers", timeout_s=60)
+        if version < "DPDK 23.03":
+            with pytest.raises(ConfigError, match=r"DPDK 23\.03 or later is required"):
+                telemetry.read_times()
+        else:
+            # Counting begins with the first packets.
+            times = wait_for(partial(_try, telemetry), "cycles", timeout_s=60)
+            assert list(times) == [1]
+    finally:
+        telemetry.close()
+        process.kill()
+        process.wait(timeout=60)
+
+
+def _try(telemetry: DpdkTelemetry) -> dict[int, CpuTimes] | None:
+    with suppress(ConfigError):
+        return telemetry.read_times()
+    return None
 
 
 def test_auto_follows_the_cycles_and_requests_the_highest_when_they_end(
