@@ -368,12 +368,14 @@ class Records:
     def _read_vote(
         self, key: tuple[DomainId, int], defined: VCpuDefinition
     ) -> int | None:
-        row = self._vcpu_rows.find(*key)
-        if row is None or defined.group is None:
+        owner, row = self._domains.get(key[0]), self._vcpu_rows.find(*key)
+        if owner is None or row is None or defined.group is None:
             return None
         at = vcpu_at(row)
         voter = unpack_voter(self._table.words[at + VOTER])
         vote_khz = 0 if voter.is_connect_vote else self._table.words[at + VOTE]
+        if not owner.is_enforced:
+            vote_khz = self._table.words[at + OBSERVED]
         return max(vote_khz, self._policy_votes.get(key, NO_VOTE)) or None
 
     def _read_requested(

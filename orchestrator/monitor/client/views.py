@@ -155,8 +155,8 @@ class MonitorSnapshot:
     """kHz by domain and vCPU: the highest vote, within the domain's limits; None: no
     vote."""
     votes_khz: Mapping[tuple[DomainId, int], int | None] = field(default_factory=dict)
-    """kHz by domain and vCPU: the highest vote, whatever the limits are; None: no vote,
-    or only that of CONNECT."""
+    """kHz by domain and vCPU: the highest vote, whatever the limits are, also what the
+    guest of an observed domain would vote for; None: no vote, or only CONNECT's."""
     grants: Mapping[int, int | None] = field(default_factory=dict)
     """kHz by clock group: the last frequency that the kernel accepted; None: not
     taken."""
