@@ -102,7 +102,14 @@ def report(  # noqa: PLR0913 - each parameter is an option of the command
     with as_usage_error():
         begin, end = _period(since, until, by)
     with connect(settings) as client:
-        history = _read(client, begin, end, by.step_s, domains or [])
+        history = _read(
+            client,
+            begin,
+            end,
+            by.step_s,
+            domains or [],
+            is_per_domain=by is By.DOMAIN,
+        )
         document = build_report(history, by, is_what_if=is_what_if)
         if svg or html:
             _draw(client, begin, end, domains or [], svg, html, is_what_if=is_what_if)
@@ -137,11 +144,17 @@ def _read(
     end: datetime,
     step_s: int,
     domains: list[str],
+    *,
+    is_per_domain: bool,
 ) -> History:
-    """Read the history of some domains, or of all."""
+    """Read the history of some domains, or of all: each, or their sums."""
     found = [
         client.history(
-            since=begin.isoformat(), until=end.isoformat(), step=step_s, domain=domain
+            since=begin.isoformat(),
+            until=end.isoformat(),
+            step=step_s,
+            domain=domain,
+            per_domain=is_per_domain,
         )
         for domain in domains or [""]
     ]
@@ -163,9 +176,10 @@ def _draw(  # noqa: PLR0913 - hands over what the command was given
     from cli.report.charts import choose_step_s, draw_charts
     from cli.report.page import build_page
 
-    whole = _read(client, begin, end, 0, domains)
+    whole = _read(client, begin, end, 0, domains, is_per_domain=True)
     document = build_report(whole, By.DOMAIN, is_what_if=is_what_if)
-    parts = _read(client, begin, end, choose_step_s(end - begin), domains)
+    step_s = choose_step_s(end - begin)
+    parts = _read(client, begin, end, step_s, domains, is_per_domain=False)
     charts = draw_charts(document, parts, None)
     host = socket.gethostname()
     if svg:

@@ -36,6 +36,7 @@ from orchestrator.control.models import (
     Status,
 )
 from orchestrator.control.parameters import Parameter
+from orchestrator.control.service import HistorySelection
 from orchestrator.control.table import ApiRequest, CallTable
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.policy.subject import NAME_FORM, is_name
@@ -99,6 +100,12 @@ _STEP: Final = Parameter(
 )
 _OF_DOMAIN: Final = Parameter(
     name="domain", default="", doc="Only this domain: UUID, name or ID."
+)
+_PER_DOMAIN: Final = Parameter(
+    name="per_domain",
+    kind=bool,
+    default=True,
+    doc="Each domain by itself; false: the sums of all, without UUID and name.",
 )
 _MAX_PARTS = 10_000
 """Of one answer; a week in minutes."""
@@ -320,13 +327,14 @@ def events(request: ApiRequest[None]) -> AsyncGenerator[EventRecord, None]:
     "/v1/history",
     answer=History,
     errors=(404, 409),
-    query=(_HISTORY_SINCE, _HISTORY_UNTIL, _STEP, _OF_DOMAIN),
+    query=(_HISTORY_SINCE, _HISTORY_UNTIL, _STEP, _OF_DOMAIN, _PER_DOMAIN),
 )
 async def history(request: ApiRequest[None]) -> History:
     """Show what domains did in a time, also those that are gone.
 
-    The daemon writes its history once a minute, so the last minute is missing. Times
-    that are older than two days are known by the hour.
+    An answer has at most 10,000 parts, and as many rows of domains. The daemon writes
+    its history once a minute, so the last minute is missing. Times that are older than
+    two days are known by the hour.
     """
     until = _time(request, "until") or datetime.now(UTC)
     since = _time(request, "since") or until - timedelta(days=1)
@@ -338,7 +346,14 @@ async def history(request: ApiRequest[None]) -> History:
         raise ControlError(
             f"too many parts: {length_s // step_s}, at most {_MAX_PARTS}", status=400
         )
-    return await request.backend.history(since, until, step_s, request.text("domain"))
+    selection = HistorySelection(
+        since=since,
+        until=until,
+        step_s=step_s,
+        domain=request.text("domain"),
+        is_per_domain=request.flag("per_domain"),
+    )
+    return await request.backend.history(selection)
 
 
 async def _find_domain(request: ApiRequest[Any]) -> Domain:

@@ -47,6 +47,19 @@ class Exposition(NamedTuple):
     """With its parameters, for the HTTP header."""
 
 
+class HistorySelection(NamedTuple):
+    """Which part of the history a client requests."""
+
+    since: datetime
+    until: datetime
+    step_s: int
+    """Length of each part."""
+    domain: str = ""
+    """ID, UUID or name; empty: all."""
+    is_per_domain: bool = True
+    """False: the sums of all domains."""
+
+
 class ControlBackend(Protocol):
     """The daemon as the API uses it.
 
@@ -150,20 +163,12 @@ class ControlBackend(Protocol):
         """
         ...
 
-    async def history(
-        self, since: datetime, until: datetime, step_s: int, domain: str
-    ) -> History:
+    async def history(self, selection: HistorySelection) -> History:
         """Return what domains did in a time.
 
-        Args:
-            since: the beginning.
-            until: the end.
-            step_s: length of each part.
-            domain: ID, UUID or name; empty: all.
-
         Raises:
-            ControlError: 404 no such domain; 409 no history is kept, or it cannot be
-                read.
+            ControlError: 400 the answer would be too long; 404 no such domain; 409 no
+                history is kept, or it cannot be read.
         """
         ...
 

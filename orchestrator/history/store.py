@@ -123,6 +123,8 @@ class Range(NamedTuple):
     """Length of each part; the first begins at `since_s`."""
     uuids: frozenset[str] = frozenset()
     """Of domains; empty: all."""
+    is_per_domain: bool = True
+    """False: the sums of all domains, as one domain without UUID and name."""
 
 
 class HostPart(NamedTuple):
@@ -445,6 +447,9 @@ class _Reader:
     def __init__(self, connection: sqlite3.Connection, wanted: Range) -> None:
         self._connection = connection
         self._wanted = wanted
+        self._uuid, self._name = (
+            ("uuid", "name") if wanted.is_per_domain else ("''",) * 2
+        )
 
     def read(self) -> Found:
         domains = self._domains()
@@ -462,7 +467,7 @@ class _Reader:
         values: list[object] = [wanted.since_s, wanted.step_s]
         where = "start_s >= ? AND start_s < ?"
         values += [wanted.since_s, wanted.until_s]
-        if wanted.uuids and "uuid" in groups:
+        if wanted.uuids and "domain" in tables:
             where += f" AND uuid IN ({', '.join('?' * len(wanted.uuids))})"
             values += sorted(wanted.uuids)
         part = "CAST((start_s - ?) / ? AS INTEGER) AS part"
@@ -487,9 +492,9 @@ class _Reader:
     def _domains(self) -> dict[tuple[int, str], DomainPart]:
         sums = ", ".join(f"SUM(domain_interval.{name})" for name in _DOMAIN_SUMS)
         rows = self._query(
-            f"uuid, name, SUM(duration_s), MAX(has_energy), {sums}",
+            f"{self._uuid}, {self._name}, SUM(duration_s), MAX(has_energy), {sums}",
             _joined("domain_interval"),
-            "part, uuid",
+            f"part, {self._uuid}",
         )
         found = {}
         for part, uuid, name, seconds, has_energy, *values in rows:
@@ -506,7 +511,9 @@ class _Reader:
         names = ", ".join(keys)
         summed = ", ".join(f"SUM({table}.{name})" for name in sums)
         rows = self._query(
-            f"uuid, {names}, {summed}", _joined(table), f"part, uuid, {names}"
+            f"{self._uuid}, {names}, {summed}",
+            _joined(table),
+            f"part, {self._uuid}, {names}",
         )
         for row in rows:
             split = len(row) - len(sums)

@@ -26,7 +26,7 @@ from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.reporting.energy import EnergyReport
-from orchestrator.reporting.history import render_history
+from orchestrator.reporting.history import check_rows, render_history
 from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
 from orchestrator.values.cpuset import name_cpus, parse_cpulist
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from orchestrator.control.feed import EventFeed, EventSelection
     from orchestrator.control.metrics_endpoint import MetricsEndpoint
-    from orchestrator.control.service import Exposition, Peer
+    from orchestrator.control.service import Exposition, HistorySelection, Peer
     from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.events import Event
     from orchestrator.history.store import Found
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from orchestrator.reporting.event_log import EventLog
     from orchestrator.values.domain import PCpu
 
+_EVER_S = 1e12
 SET_TIMEOUT_S = 2.0
 """Taking a group takes some 25 ms at most; after this time the kernel refuses."""
 POLL_INTERVAL_S = 0.005
@@ -417,16 +418,37 @@ class Operations:
             )
         )
 
-    async def history(
-        self, since: datetime, until: datetime, step_s: int, domain: str
-    ) -> models.History:
+    async def history(self, selection: HistorySelection) -> models.History:
         """Return what domains did in a time.
 
         Raises:
-            ControlError: 404 no such domain; 409 no history is kept, or it cannot be
-                read.
+            ControlError: 400 the answer would be too long; 404 no such domain; 409 no
+                history is kept, or it cannot be read.
         """
-        wanted = Range(since.timestamp(), until.timestamp(), step_s)
+        wanted = Range(
+            selection.since.timestamp(),
+            selection.until.timestamp(),
+            selection.step_s,
+            is_per_domain=selection.is_per_domain or bool(selection.domain),
+        )
+        if selection.domain:
+            whole = await self._read_history(wanted._replace(step_s=_EVER_S))
+            uuids = self._history_uuids(selection.domain, whole)
+            wanted = wanted._replace(uuids=frozenset(uuids))
+        found = await self._read_history(wanted)
+        check_rows(len(found.domains))
+        # In a thread: thousands of rows take a second.
+        return await asyncio.to_thread(
+            render_history,
+            found,
+            self._inventory.config.energy,
+            since=selection.since,
+            until=selection.until,
+            step_s=selection.step_s,
+            problem=self._history.problem,
+        )
+
+    async def _read_history(self, wanted: Range) -> Found:
         try:
             found = await self._history.read(wanted)
         except StateError as error:
@@ -437,18 +459,7 @@ class Operations:
                 status=409,
                 hint="set enabled = true in [history] of its configuration",
             )
-        if domain:
-            uuids = self._history_uuids(domain, found)
-            chosen = [part for part in found.domains if part.uuid in uuids]
-            found = found._replace(domains=chosen)
-        return render_history(
-            found,
-            self._inventory.config.energy,
-            since=since,
-            until=until,
-            step_s=step_s,
-            problem=self._history.problem,
-        )
+        return found
 
     def _history_uuids(self, domain: str, found: Found) -> set[str]:
         """Return the UUIDs of a domain, or of those that had its name."""

@@ -7,12 +7,31 @@ from typing import TYPE_CHECKING
 
 from orchestrator.control import models
 from orchestrator.energy.residency import MeterSource
+from orchestrator.errors import ControlError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.config import EnergyConfig
     from orchestrator.history.store import DomainPart, Found, HostPart
+
+
+MAX_ROWS = 10_000
+"""Of domains in one answer: some 5 MB."""
+
+
+def check_rows(count: int) -> None:
+    """Refuse an answer that would be too long.
+
+    Raises:
+        ControlError: 400.
+    """
+    if count > MAX_ROWS:
+        raise ControlError(
+            f"too many rows: {count}, at most {MAX_ROWS}",
+            status=400,
+            hint="choose a longer step, one domain, or per_domain=false",
+        )
 
 
 def render_history(

@@ -62,7 +62,11 @@ def _quoted(text: str) -> str:
 
 
 def _query(values: Mapping[str, str | int | bool]) -> str:
-    words = (f"{name}={_quoted(str(value))}" for name, value in values.items())
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+    }
+    words = (f"{name}={_quoted(text)}" for name, text in texts.items())
     return f"?{'&'.join(words)}"
 """
 _WIDTH = 88

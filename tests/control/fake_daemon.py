@@ -68,11 +68,10 @@ from tests.control.fake_host import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-    from datetime import datetime
     from pathlib import Path
 
     from orchestrator.control.deadlines import Deadlines
-    from orchestrator.control.service import Exposition, Peer
+    from orchestrator.control.service import Exposition, HistorySelection, Peer
     from orchestrator.history.store import HistoryStore
     from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
@@ -331,24 +330,27 @@ class FakeDaemon:
         self.callers.append(who)
         return OutcomeList(outcomes=tuple(outcomes))
 
-    async def history(
-        self, since: datetime, until: datetime, step_s: int, domain: str
-    ) -> History:
+    async def history(self, selection: HistorySelection) -> History:
+        domain = selection.domain
         if self.store is None:
             found = Found([], [], {})
         else:
-            wanted = Range(since.timestamp(), until.timestamp(), step_s)
+            wanted = Range(
+                selection.since.timestamp(),
+                selection.until.timestamp(),
+                selection.step_s,
+                is_per_domain=selection.is_per_domain or bool(domain),
+            )
             found = self.store.read(wanted)
         if domain and domain not in (it.name for it in found.domains):
             domain = self._name_of(domain)
         chosen = [it for it in found.domains if domain in ("", it.name)]
-        found = found._replace(domains=chosen)
         return render_history(
-            found,
+            found._replace(domains=chosen),
             EnergyConfig(price_per_kwh=0.25, co2_g_per_kwh=400.0),
-            since=since,
-            until=until,
-            step_s=step_s,
+            since=selection.since,
+            until=selection.until,
+            step_s=selection.step_s,
             problem="",
         )
 

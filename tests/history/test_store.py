@@ -70,6 +70,13 @@ def test_what_is_written_is_read_in_parts(tmp_path: Path) -> None:
         Step(Activity.POLL, 3_000_000, 1_200_000, 3_000_000): 60.0,
     }
     assert found.events == {"policy": 4}
+    (total,) = store.read(
+        Range(START_S, START_S + 240, 240, is_per_domain=False)
+    ).domains
+    assert (total.uuid, total.name) == ("", "")
+    assert total.requests == Requests(500, 15, 10, 5)
+    assert total.refusals == {"floating": 10, "no-vcpu": 5}
+    assert sum(total.residency.values()) == 5 * 120
     only = store.read(Range(START_S, START_S + 240, 240, frozenset({ROUTER})))
     assert [part.name for part in only.domains] == ["router"]
     store.close()
