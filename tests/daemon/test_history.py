@@ -67,11 +67,11 @@ def test_requests_and_events_are_kept_over_restarts(
 def test_a_damaged_file_is_set_aside_and_no_reason_to_fail(
     tree: CpuTree, uri: str, ends: list[GuestEnd]
 ) -> None:
-    with DaemonProcess(uri, tree.root) as daemon:
-        directory = daemon.run_dir / "history"
-        daemon.stop()
-        (directory / HISTORY_NAME).write_bytes(b"damaged" * 1000)
-        daemon.start()
+    process = DaemonProcess(uri, tree.root)
+    directory = process.run_dir / "history"
+    directory.mkdir()
+    (directory / HISTORY_NAME).write_bytes(b"damaged" * 1000)
+    with process as daemon:
         request(daemon, ends, 1)
         daemon.stop()
         assert (directory / f"{HISTORY_NAME}.unreadable").stat().st_size == 7000
