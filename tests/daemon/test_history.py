@@ -28,7 +28,10 @@ def read(directory: Path) -> Found:
 
 
 def request(daemon: DaemonProcess, ends: list[GuestEnd], times: int) -> int:
-    """Send requests; return how many were counted: a busy machine repeats some."""
+    """Send requests; return how many were counted at least.
+
+    A busy machine repeats some, which may be counted later.
+    """
     ends[0].accept()
     ends[0].connect_packet()
     for _ in range(times):
@@ -50,7 +53,8 @@ def test_requests_and_events_are_kept_over_restarts(
         first = request(daemon, ends, 3)
         daemon.stop()
         (kept,) = read(directory).domains
-        assert (kept.name, kept.requests.total) == ("dpdk-0", first)
+        assert kept.name == "dpdk-0"
+        assert kept.requests.total >= first
         assert read(directory).events["channel-state"] > 0
         daemon.start()
         second = request(daemon, ends, 2)
@@ -58,7 +62,10 @@ def test_requests_and_events_are_kept_over_restarts(
         with ControlClient(daemon.socket) as client:
             served = client.history(domain="dpdk-0")
             (domain,) = served["domains"]
-            assert (domain["part"], domain["requests_total"]) == (0, first)
+            assert (domain["part"], domain["requests_total"]) == (
+                0,
+                kept.requests.total,
+            )
             assert served["problem"] is None
             with pytest.raises(ControlError, match="no such domain: 'nobody'"):
                 client.history(domain="nobody")
@@ -67,8 +74,8 @@ def test_requests_and_events_are_kept_over_restarts(
             with pytest.raises(ControlError, match="too many parts"):
                 client.history(since="2020-01-01T00:00:00Z", step=1)
         daemon.stop()
-        (kept,) = read(directory).domains
-        assert kept.requests.total == first + second
+        (both,) = read(directory).domains
+        assert both.requests.total >= kept.requests.total + second
 
 
 def test_a_damaged_file_is_set_aside_and_no_reason_to_fail(
@@ -82,7 +89,7 @@ def test_a_damaged_file_is_set_aside_and_no_reason_to_fail(
         counted = request(daemon, ends, 1)
         daemon.stop()
         assert (directory / f"{HISTORY_NAME}.unreadable").stat().st_size == 7000
-        assert read(directory).domains[0].requests.total == counted
+        assert read(directory).domains[0].requests.total >= counted
         assert "the history could not be used: set aside as" in daemon.log_text()
 
 
