@@ -26,6 +26,7 @@ from bench.discovery import discover, measure_idle
 from bench.errors import BenchError
 from bench.figures import Results
 from bench.neighbours import measure_neighbours
+from bench.p_states import OBEYED_CHANNELS, measure_obeyed
 from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
 from bench.report import render
@@ -54,6 +55,7 @@ NAMES = (
     "scale",
     "arrival",
     "idle",
+    "p-states",
     "verify",
     "start",
     "top",
@@ -77,6 +79,9 @@ class Plan:
     """Numbers of domains, measured side by side."""
     arrivals: int
     idle_s: float
+    obeyed: int
+    """Turns of each kind of channel."""
+    silent_s: float
     verifications: int
     starts: int
     watch_s: float
@@ -93,6 +98,8 @@ FULL = Plan(
     scales=(100, 1_000),
     arrivals=20,
     idle_s=30.0,
+    obeyed=2_000,
+    silent_s=5.0,
     verifications=40,
     starts=20,
     watch_s=60.0,
@@ -108,6 +115,8 @@ QUICK = Plan(
     scales=(10, 50),
     arrivals=5,
     idle_s=10.0,
+    obeyed=200,
+    silent_s=1.0,
     verifications=4,
     starts=5,
     watch_s=10.0,
@@ -208,6 +217,11 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
         scales=tuple(map(measure_scale, plan.scales)) if announce("scale") else (),
         arrivals=measure_arrivals(plan.arrivals) if announce("arrival") else (),
         idle=measure_idle(plan.idle_s) if announce("idle") else None,
+        obeyed=tuple(
+            found
+            for channels in OBEYED_CHANNELS * announce("p-states")
+            for found in measure_obeyed(channels, plan.obeyed, plan.silent_s)
+        ),
         verification=measure_verification(plan.verifications)
         if announce("verify")
         else None,

@@ -116,6 +116,21 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Obeyed:
+    """Requests of one kind of channel, until their frequency is in sysfs."""
+
+    kind: str
+    channels: int
+    """Which request at the same time."""
+    p50_us: float
+    p99_us: float
+    cpu_us_per_request: float
+    """Of the monitor process."""
+    idle_cpu_pct: float
+    """Of the monitor process, of one core, while no guest requests anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """One verification of taken clock groups, in CPU time of one thread."""
 
@@ -247,6 +262,7 @@ class Results:
     """Machine, kernel, versions, date: what the figures depend on."""
     comparisons: tuple[Comparison, ...] = ()
     idle: Idle | None = None
+    obeyed: tuple[Obeyed, ...] = ()
     verification: Verification | None = None
     discoveries: tuple[Discovery, ...] = ()
     scales: tuple[Scale, ...] = ()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.figures import (
         Comparison,
         Exchange,
+        Obeyed,
         Results,
         SavingRow,
         Scale,
@@ -56,8 +57,7 @@ def render(results: Results) -> Iterator[RenderableType]:
         yield _render_daemon(results)
     if results.scales:
         yield _render_scales(results.scales)
-    if results.verification:
-        yield _render_verification(results.verification)
+    yield from _render_costs(results)
     yield from _render_clients(results)
     yield _render_verdicts(judge(results))
 
@@ -75,6 +75,13 @@ def _render_comparison(comparison: Comparison) -> Table:
         is_new_part = figure == "cpu_us_per_request"
         table.add_row(name, *cells, _ratio(comparison, figure), end_section=is_new_part)
     return table
+
+
+def _render_costs(results: Results) -> Iterator[RenderableType]:
+    if results.obeyed:
+        yield _render_obeyed(results.obeyed)
+    if results.verification:
+        yield _render_verification(results.verification)
 
 
 def _values(exchange: Exchange, figure: str) -> list[float | None]:
@@ -159,6 +166,23 @@ def _render_scales(scales: Sequence[Scale]) -> Table:
         ("CPU of a storm", (f"{scale.storm_cpu_s:.2f} s" for scale in scales)),
     ):
         table.add_row(name, *cells)
+    return table
+
+
+def _render_obeyed(obeyed: Sequence[Obeyed]) -> Table:
+    table = _table("from a request to its frequency in sysfs, by kind of channel")
+    table.add_column("")
+    for title in ("p50", "p99", "CPU per request", "idle CPU"):
+        table.add_column(title, justify="right")
+    for one in obeyed:
+        guests = "guest" if one.channels == 1 else "guests at once"
+        table.add_row(
+            f"{one.kind}, {one.channels} {guests}",
+            f"{_number(one.p50_us)} µs",
+            f"{_number(one.p99_us)} µs",
+            f"{_number(one.cpu_us_per_request)} µs",
+            f"{one.idle_cpu_pct:.3f} %",
+        )
     return table
 
 

@@ -54,6 +54,7 @@ _TYPE_NAMES: dict[type, str] = {
     str: "text",
 }
 _MAX_CURRENCY = 8
+_P_STATE_LATENCY_US = Microseconds(10_000)
 _GOVERNOR = re.compile(r"[a-z_]{1,15}")
 """Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the terminating zero."""
 
@@ -265,6 +266,21 @@ class ChannelsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PStatesConfig:
+    """P-states for guests, which their own cpufreq drivers request."""
+
+    directory: Path = Path("/var/lib/vmpower/acpi")
+    """Directory of the ACPI tables of domains, and of the sockets for their requests.
+    QEMU's user must be able to read it."""
+    latency_us: Microseconds = _P_STATE_LATENCY_US
+    """Time in microseconds that a change of the frequency takes, as guests find it.
+    Linux derives from it how often a guest's governor may request: with 10000,
+    schedutil requests at most 100 times a second for each vCPU. A lower value makes
+    guests react faster, and each request costs the guest an exit to QEMU. It applies to
+    tables that are made afterwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
     """The control socket, over which `vmpower` changes settings."""
 
@@ -380,6 +396,7 @@ class Config:
     uncore: UncoreConfig = field(default_factory=UncoreConfig)
     turbo: TurboConfig = field(default_factory=TurboConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
+    p_states: PStatesConfig = field(default_factory=PStatesConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
@@ -566,6 +583,9 @@ def _find_problems(config: Config) -> list[Problem]:
         budget = config.channels.budget
         text = f"invalid number {budget}: expected 0 or more"
         found.append(Problem("channels.budget", text))
+    if not config.p_states.directory.is_absolute():
+        text = f"invalid path '{config.p_states.directory}': expected an absolute one"
+        found.append(Problem("p_states.directory", text))
     if not _GOVERNOR.fullmatch(governor := config.power.fallback_governor):
         text = f"invalid governor name {governor!r}"
         found.append(Problem("power.fallback_governor", text))

@@ -28,6 +28,7 @@ from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import TrustedUids
 from orchestrator.metrics.cpus import CpuSource
 from orchestrator.metrics.domains import DomainSource
+from orchestrator.metrics.energy import EnergySource
 from orchestrator.metrics.host import HostSource
 from orchestrator.metrics.scraper import Scraper
 from orchestrator.metrics.snapshot import SnapshotTaker
@@ -238,6 +239,13 @@ class Daemon:
             store=_history_store(config),
             watts=self._core_watts,
         )
+        self._energy = EnergyRunner(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=QemuProcesses(config.libvirt.uri).find,
+            react=self.react,
+        )
         obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
             inventory=self._inventory,
@@ -269,13 +277,6 @@ class Daemon:
             react=self.react,
         )
         self._fifos = _fifos(config.fifo.directory, dpdk_commands)
-        self._energy = EnergyRunner(
-            inventory=self._inventory,
-            monitor=self._monitor,
-            tree=self._tree,
-            find_qemu=QemuProcesses(config.libvirt.uri).find,
-            react=self.react,
-        )
         self._operations = Operations(
             inventory=self._inventory,
             monitor=self._monitor,
@@ -312,6 +313,7 @@ class Daemon:
             HostSource(inventory, event_log.counts, datetime.now(UTC)),
             CpuSource(inventory),
             DomainSource(inventory, self._policy_runner.statuses),
+            EnergySource(inventory, lambda: self._energy.ledger),
         )
         scraper = Scraper(snapshots.take, sources)
         listen = self._config.metrics.listen

@@ -189,6 +189,21 @@ class ChannelsAttached:
 
 
 @dataclass(frozen=True, slots=True)
+class PStatesMade:
+    """A domain's definition has the P-states that it should have, or cannot."""
+
+    uuid: DomainId
+    is_changed: bool = False
+    """Whether they were added or changed."""
+    vcpus: tuple[int, ...] = ()
+    """vCPUs that have P-states."""
+    failure: str = ""
+    """Why it has none; empty: it has."""
+    is_final: bool = True
+    """False: libvirt was unreachable, and it may succeed later."""
+
+
+@dataclass(frozen=True, slots=True)
 class PortsAdded:
     """A running domain got ports for further channels, or cannot get them."""
 
@@ -523,6 +538,7 @@ Event = (
     | RemovalFailed
     | ChannelsAttached
     | PortsAdded
+    | PStatesMade
     | ChannelsDetached
     | OnboardingFailed
     | ChannelConnected

@@ -72,8 +72,28 @@ class AddOptions:
         int | None, typer.Option(min=0, help="Propose CPUs of this NUMA node.")
     ] = None
     channels: Annotated[
-        str, typer.Option(metavar="all|none|NUMBERS", help="Channels to create: 0,2.")
-    ] = "all"
+        str | None,
+        typer.Option(
+            metavar="all|none|NUMBERS",
+            help="Channels to create: 0,2. By default, all, and none with --p-states.",
+        ),
+    ] = None
+    p_states: Annotated[
+        bool | None,
+        typer.Option(
+            "--p-states/--no-p-states",
+            help="P-states for the guest, which its own cpufreq driver requests. By"
+            " default, as the template says.",
+        ),
+    ] = None
+    configuration: Annotated[
+        Path | None,
+        typer.Option(
+            "--configuration",
+            metavar="FILE",
+            help="Configuration file of vmpowerd, for P-states.",
+        ),
+    ] = None
     low: MinFrequency = ""
     high: MaxFrequency = ""
     turbo: Turbo = None

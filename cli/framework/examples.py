@@ -42,6 +42,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("vmpower domain onboard fw --print-diff", "Show what would change"),
         Example("vmpower domain onboard 'dpdk-*'", "All domains that match a pattern"),
         Example("vmpower domain onboard fw --channels 0,2", "Only some vCPUs"),
+        Example(
+            "vmpower domain onboard web --p-states",
+            "Linux without a program of DPDK or vmpower",
+        ),
     ),
     "vmpower domain offboard": (
         Example("vmpower domain offboard fw", "Remove what onboarding added"),

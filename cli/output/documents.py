@@ -153,6 +153,28 @@ class ChangedSettings(TypedDict):
     """What may need attention, one sentence each."""
 
 
+class LackingVCpus(TypedDict):
+    """vCPUs that get no P-states."""
+
+    vcpus: list[int]
+    """Their numbers."""
+    reason: str
+    """Why."""
+
+
+class PStateChange(TypedDict):
+    """What was changed in the definition of one domain."""
+
+    is_changed: bool
+    """Whether anything was changed; it takes effect after the domain is powered off."""
+    vcpus: list[int]
+    """vCPUs that have P-states with the next start."""
+    lacking: list[LackingVCpus]
+    """Those that get none."""
+    warnings: list[str]
+    """What may keep the guest from using them."""
+
+
 class OnboardedDomain(TypedDict):
     """What was changed in one domain, or why it failed."""
 
@@ -173,6 +195,8 @@ class OnboardedDomain(TypedDict):
     """Channels that a rule of vmpowerd's configuration will add again."""
     has_saved_state: NotRequired[bool]
     """Whether the domain has a saved state (managed save), which lacks the change."""
+    p_states: NotRequired[PStateChange | None]
+    """What was changed for P-states; null: they were not to be changed."""
     error: NotRequired[str]
     """Why the change failed; with it, the keys above but `uuid` and `name` are left
     out."""

@@ -11,23 +11,24 @@ from typing import NotRequired, TypedDict
 
 
 class Channel(TypedDict):
-    """One poweragent channel of a domain.
+    """One channel of a domain: of a power agent, or of the guest's P-states.
 
     The totals start at zero when the daemon starts and when the domain is shut off;
     while the domain runs they only grow.
     """
 
     number: int
-    """N of virtio.serial.port.poweragent.N."""
+    """N of virtio.serial.port.poweragent.N; 2000 and up for P-states, in the order of
+    their ports."""
     target: str
-    """Name of the channel in the guest."""
+    """Name of the channel in the guest; for P-states the I/O port, as in 0x5c0."""
     path: str | None
     """Path of its socket on the host; null until libvirt has chosen one."""
     state: str
     """State of the connection. One of `absent`, `connecting`, `open`, `disabled`,
     `contended`, `refused`, `closed`, `quarantined`."""
     requests_total: int
-    """Requests, policies and queries received."""
+    """Requests, policies and queries received; for P-states all bytes."""
     acks_total: int
     """Of these, answered ACK."""
     nacks_total: int
@@ -41,10 +42,11 @@ class Channel(TypedDict):
     enabled: bool
     """Whether the operator has the channel enabled."""
     unanswered_total: int
-    """Requests from a guest too old to read answers."""
+    """Requests that have no answer: from a guest too old to read answers, and all for
+    P-states."""
     nack_reasons: dict[str, int]
-    """Number of requests answered NACK, by reason: `physical`, `no-vcpu`, `floating`,
-    ..."""
+    """Number of refused requests, by reason: `physical`, `no-vcpu`, `floating`, ...;
+    they are answered NACK unless they have no answer."""
     nack_causes: dict[str, str]
     """Explanation of a reason's most recent NACK, by reason; left out once the cause
     has ended, as when the channel is enabled again."""
@@ -61,6 +63,11 @@ class Channel(TypedDict):
     """Whether an operator set the generation; false if it was detected."""
     reason: str | None
     """Why it is not open; null while it is."""
+    kind: str
+    """What it carries: `agent` for packets of a power agent in the guest, `p-states`
+    for requests of the guest's own cpufreq driver. One of `agent`, `p-states`."""
+    last_request: str | None
+    """When the guest sent its last request; null: it has sent none."""
 
 
 class Policy(TypedDict):

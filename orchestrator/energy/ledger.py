@@ -54,6 +54,8 @@ class Figures:
     saved_joules: float = 0.0
     saved_error_joules: float = 0.0
     possible_joules: float = 0.0
+    most_saved_joules: float = 0.0
+    """The most that `saved_joules` has been: for counters, which only grow."""
 
     def add(self, part: DomainEnergy) -> None:
         """Add an interval."""
@@ -62,6 +64,7 @@ class Figures:
         self.saved_joules += part.saved_joules
         self.saved_error_joules += part.saved_error_joules
         self.possible_joules += part.possible_joules
+        self.most_saved_joules = max(self.most_saved_joules, self.saved_joules)
 
 
 class Ledger:

@@ -53,7 +53,7 @@ class VCpuState(NamedTuple):
     """A vCPU at a time."""
 
     vote_khz: int | None
-    """The highest vote, whatever the limits are; None: none, or only from CONNECT."""
+    """The highest vote, whatever the limits are; None: none, or none that is known."""
     window: Window | None
     """The steps that it may have; None: it floats."""
     grant_khz: int | None
@@ -74,14 +74,16 @@ def find_holds(state: VCpuState) -> Iterator[Hold]:
         if not state.is_overridden and grant_khz > state.window.low_khz:
             yield Hold(HoldCause.NO_VOTE, grant_khz, state.window.low_khz)
         return
-    allowed_khz = state.window.clamp(state.vote_khz)
+    # Guests with a table of their own may request what is no step here.
+    vote_khz = state.window.table.round_up(state.vote_khz)
+    allowed_khz = state.window.clamp(vote_khz)
     if grant_khz != allowed_khz:
         cause = _cause_of(state, is_higher=grant_khz > allowed_khz)
         yield Hold(cause, grant_khz, allowed_khz)
-    if state.vote_khz < allowed_khz <= grant_khz:
-        yield Hold(HoldCause.LOWER_LIMIT, allowed_khz, state.vote_khz)
-    elif state.vote_khz > allowed_khz:
-        yield Hold(HoldCause.UPPER_LIMIT, allowed_khz, state.vote_khz)
+    if vote_khz < allowed_khz <= grant_khz:
+        yield Hold(HoldCause.LOWER_LIMIT, allowed_khz, vote_khz)
+    elif vote_khz > allowed_khz:
+        yield Hold(HoldCause.UPPER_LIMIT, allowed_khz, vote_khz)
 
 
 def _cause_of(state: VCpuState, *, is_higher: bool) -> HoldCause:

@@ -22,7 +22,7 @@ from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.limits import UNLIMITED_KHZ
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
-from orchestrator.reporting import followed_domains, kernel_settings
+from orchestrator.reporting import followed_domains, kernel_settings, p_state_tables
 from orchestrator.reporting.coordinated import CoordinatedCpus
 from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
@@ -123,10 +123,12 @@ class StatusBuilder:
         problems = [
             *spec.problems,
             record.onboarding.problem,
+            record.p_states.problem,
             *_refusals(record),
             *find_gaps(self._inventory, record),
             *kernel_settings.find_gaps(self._inventory, record),
             *followed_domains.find_gaps(self._inventory, record),
+            *p_state_tables.find_gaps(self._inventory, record),
         ]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
@@ -224,6 +226,10 @@ class StatusBuilder:
             },
             generation=counted.generation,
             generation_given=counted.is_generation_configured,
+            kind=spec.kind,
+            last_request=_wall_time(counted.last_received_ns)
+            if counted.requests and counted.last_received_ns
+            else None,
         )
 
     def cpus_of(self, record: GroupRecord) -> Iterator[models.Cpu]:

@@ -30,6 +30,8 @@ _MAX_BYTES = 1_024
 _MOST_OPEN = 512
 """Threads whose files stay open; those of further ones are opened for each reading."""
 _NS_PER_TICK = NS_PER_S // os.sysconf("SC_CLK_TCK")
+_LOOK_AGAIN = 64
+"""Readings after which missing vCPUs are looked for, and after 1, 2, 4 and so on."""
 _UTIME = 11
 """Index of the field utime among those behind the name."""
 
@@ -40,6 +42,7 @@ class _Process:
     def __init__(self, directory: Path) -> None:
         self._stat = str(directory / "stat")
         self.is_kept_open = True
+        self.reads = 0
         self.paths: dict[int, str] = {}
         self._fds: dict[str, int] = {}
         for task in (directory / "task").iterdir():
@@ -55,6 +58,7 @@ class _Process:
             OSError: the process, or a vCPU, has ended.
             ValueError: not in the kernel's format.
         """
+        self.reads += 1
         vcpus = {
             vcpu: int(self._read(path).split(b" ", 1)[0])
             for vcpu, path in self.paths.items()
@@ -80,6 +84,13 @@ class _Process:
             os.close(self._fds.popitem()[1])
 
 
+def _is_due(process: _Process, vcpus: int) -> bool:
+    """Return whether to look again for vCPUs: QEMU may not have named them all yet."""
+    is_complete = len(process.paths) >= vcpus
+    is_early = process.reads & (process.reads - 1) == 0
+    return not is_complete and (is_early or process.reads % _LOOK_AGAIN == 0)
+
+
 class QemuTimes:
     """Run times of the threads of domains.
 
@@ -97,8 +108,8 @@ class QemuTimes:
     ) -> dict[DomainId, ThreadTimes]:
         """Read domains; those whose process is not there are left out.
 
-        The threads of a process are found again if its number of vCPUs has changed, or
-        one of them has ended.
+        The threads of a process are found again if its number of vCPUs has changed, if
+        one of them has ended, and now and then while some are missing.
 
         Args:
             wanted: process ID and number of vCPUs, by domain.
@@ -109,7 +120,7 @@ class QemuTimes:
         times = {}
         for uuid, (pid, vcpus) in wanted.items():
             known = self._processes.get(uuid)
-            if known is None or known[:2] != (pid, vcpus):
+            if known is None or known[:2] != (pid, vcpus) or _is_due(known[2], vcpus):
                 self._forget(uuid)
             found = self._read(uuid, pid, vcpus)
             if found is not None:

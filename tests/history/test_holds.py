@@ -32,6 +32,7 @@ def state(**changes: Any) -> VCpuState:
     ("changes", "holds"),
     [
         ({}, []),
+        ({"vote_khz": 1_100_000}, []),
         ({"window": None}, [Hold(HoldCause.FLOATING, 0, 0)]),
         (
             {"vote_khz": None, "grant_khz": None},

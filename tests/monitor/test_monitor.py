@@ -76,6 +76,8 @@ async def test_what_an_observed_guest_would_vote_for_is_known(
     assert main.monitor.observed_votes() == {(UUID, 0): LOWEST}
     assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
     assert main.monitor.snapshot().votes_khz == {(UUID, 0): LOWEST}
+    main.monitor.send(SetPolicyVote(UUID, 0, MIDDLE))
+    assert main.monitor.observed_votes() == {(UUID, 0): MIDDLE}
     main.define_domain(0)
     assert main.monitor.observed_votes() == {}
 

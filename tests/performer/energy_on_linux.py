@@ -30,7 +30,7 @@ from orchestrator.values.domain import DomainId
 if TYPE_CHECKING:
     from orchestrator.performer.energy_sampler import EnergyResult
 
-LEARNING, JUDGED = 70, 70
+LEARNING, JUDGED = 80, 120
 """Samples, of a second each."""
 STEPS_KHZ = tuple(range(800_000, 3_600_001, 400_000))
 STATIC_W = 10.0
@@ -128,7 +128,7 @@ class Host:
         time.sleep(moment_s)
         self._count_saved()
         for cpu in self.khz:
-            if self._random.random() < 0.4:
+            if self._random.random() < 0.15:
                 self.khz[cpu] = self._random.choice(STEPS_KHZ)
                 set_khz(cpu, self.khz[cpu])
         time.sleep(1 - moment_s)
@@ -170,6 +170,7 @@ def main() -> int:
         },
         "saved": [
             total.host.saved_joules,
+            total.host.saved_error_joules,
             sum(host.saved_j[uuid] - saved_before[uuid] for uuid in DOMAINS),
         ],
         "curve": results[-1].state.packages[0].curves[Activity.POLL].watts,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ def test_what_is_accounted_is_what_was_drawn(lab: Lab) -> None:
     assert outcome.status == 0, outcome.output
     line = next(it for it in outcome.output.splitlines() if it.startswith("FACTS "))
     facts = json.loads(line.removeprefix("FACTS "))
+    sys.stdout.write(f"{line}\n")  # shown if the test fails
     assert (facts["source"], facts["hole"], facts["problems"]) == (
         "powercap",
         "",
@@ -36,5 +38,7 @@ def test_what_is_accounted_is_what_was_drawn(lab: Lab) -> None:
     assert facts["counted"] > WRAP_JOULES, facts
     for drawn, true in facts["drawn"].values():
         assert drawn == pytest.approx(true, rel=0.03), facts
-    saved, true = facts["saved"]
-    assert saved == pytest.approx(true, rel=0.03), facts
+    # A minute of learning is little: the uncertainty says so.
+    saved, error, true = facts["saved"]
+    assert abs(saved - true) <= 2 * error, facts
+    assert saved == pytest.approx(true, rel=0.15), facts

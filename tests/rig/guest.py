@@ -57,6 +57,8 @@ class GuestSpec:
     """vCPU to CPU list, such as ``{0: "1"}``; other vCPUs float."""
     memory_mib: int = 128
     machine: str = "q35"
+    cpu: str = "<cpu mode='maximum'/>"
+    """The CPU model; Linux's acpi-cpufreq refuses `maximum` under TCG."""
     image: Path | None = None
     """The initramfs; None: the talker's."""
     parameters: str = ""
@@ -176,7 +178,7 @@ class Guest:
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
     <cmdline>{escape(f"{CMDLINE} {spec.parameters}".strip())}</cmdline></os>
   <features><acpi/></features>
-  <cpu mode='maximum'/>
+  {spec.cpu}
   <on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
   <devices>
     <serial type='file'><source path='{self.console.path}'/></serial>

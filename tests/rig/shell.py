@@ -13,7 +13,11 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from examples.guests.images import build_python_image
+from examples.guests.images import (
+    VIRTIO_MODULES,
+    build_python_image,
+    start_image,
+)
 from tests.rig.guest import GuestSpec
 from tests.rig.talker import RIG_TARGET
 from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
@@ -33,6 +37,11 @@ echo shell: ready
 while :; do sh 0<>$port 1>&0 2>&1; usleep 50000; done
 """
 _END = "=status="
+_P_STATE_MODULES = (*VIRTIO_MODULES, "cpufreq_userspace", "acpi-cpufreq")
+_ACCEPTED_MODEL = (
+    "<cpu mode='custom' match='exact' check='none'>"
+    "<model fallback='forbid'>Haswell-noTSX</model></cpu>"
+)
 
 
 def shell_guest(
@@ -53,6 +62,24 @@ def shell_guest(
     )
 
 
+def p_state_guest(
+    name: str, *, pins: Mapping[int, str], channels: tuple[int, ...] = ()
+) -> GuestSpec:
+    """Describe a guest with Linux's own cpufreq driver and a remote shell.
+
+    The driver finds frequencies if the domain has a P-state table; see
+    `hypervisor.p_states`.
+    """
+    return GuestSpec(
+        name=name,
+        channels=channels,
+        vcpus=len(pins),
+        pins=pins,
+        cpu=_ACCEPTED_MODEL,
+        image=start_image(_WORK, modules=_P_STATE_MODULES).build("p-state-shell"),
+    )
+
+
 class Ran(NamedTuple):
     """The outcome of a command."""
 
@@ -67,8 +94,15 @@ class GuestShell:
     Synchronization: one thread.
     """
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: Guest, *, is_ready: bool = False) -> None:
+        """Connect.
+
+        Args:
+            guest: which.
+            is_ready: whether it has booted, and may have another console since.
+        """
         self._guest = guest
+        self._is_ready = is_ready
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         wait_for(guest._rig_path.exists, f"{guest._rig_path} is there")
         self._socket.connect(str(guest._rig_path))
@@ -92,7 +126,8 @@ class GuestShell:
         Raises:
             TimeoutError: it took longer.
         """
-        self._guest.console.wait_for("shell: ready")
+        if not self._is_ready:
+            self._guest.console.wait_for("shell: ready")
         self._socket.settimeout(timeout_s)
         ask = f"{command}\nstatus=$?; echo; echo {_END}$status\n"
         self._socket.sendall(ask.encode())

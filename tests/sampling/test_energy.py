@@ -325,6 +325,16 @@ def test_a_plugged_vcpu_is_found(tmp_path: Path) -> None:
     times.close()
 
 
+def test_a_vcpu_that_qemu_names_later_is_found(tmp_path: Path) -> None:
+    qemu(tmp_path, 100, 1)
+    times = QemuTimes(tmp_path)
+    assert times.read({FW: (100, 2)})[FW].vcpus == {0: 1}
+    qemu(tmp_path, 100, 1, 2)
+
+    assert times.read({FW: (100, 2)})[FW].vcpus == {0: 1, 1: 2}
+    times.close()
+
+
 def test_a_process_that_ended_is_left_out(tmp_path: Path) -> None:
     times = QemuTimes(tmp_path)
     qemu(tmp_path, 100, 1)

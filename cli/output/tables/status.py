@@ -15,7 +15,7 @@ from cli.output.tables.cells import (
     name,
     plural,
 )
-from cli.output.tables.channels import state_cell
+from cli.output.tables.channels import count_refused, is_p_states, state_cell
 from cli.output.tables.energy import host_fact
 from cli.output.tables.policies import format_source
 from cli.output.tables.run_state import describe_shut_off, is_active, order_domains
@@ -161,13 +161,15 @@ def _state(domain: Domain, status: Status) -> Cell:
 
 
 def _requests(channel: Channel) -> tuple[Cell, Cell, Cell]:
-    refused = count(channel["nacks_total"], Style.BAD)
+    refused = count(count_refused(channel), Style.BAD)
     return (count(channel["requests_total"]), refused, state_cell(channel))
 
 
 def _requests_without_vcpu(channel: Channel) -> tuple[Cell, Cell, Cell]:
     requests, refused, state = _requests(channel)
-    return (requests, refused, Cell(f"{channel['number']}: {state.text}", state.style))
+    kind = f" ({channel['kind']})" if is_p_states(channel) else ""
+    text = f"{channel['number']}{kind}: {state.text}"
+    return (requests, refused, Cell(text, state.style))
 
 
 def status_warnings(status: Status) -> list[Cell]:

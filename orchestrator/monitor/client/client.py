@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.monitor.link.commands import Command, Decided
     from orchestrator.monitor.link.messages import Message
+    from orchestrator.values.p_states import PortSteps
 
 logger = logging.getLogger(__name__)
 
@@ -346,11 +347,23 @@ class Monitor:
         held = len(self._adoptions) + FILES_PER_GROUP * len(self._reserved)
         return _OWN_FILES + held + files <= open_files.limit()
 
-    def adopt(self, uuid: DomainId, number: int, sock: socket.socket) -> None:
+    def adopt(
+        self,
+        uuid: DomainId,
+        number: int,
+        sock: socket.socket,
+        steps: PortSteps | None = None,
+    ) -> None:
         """Hand a connected channel over; main's own descriptor is closed.
 
         If that is not possible (no process, unknown domain), EndpointClosed is posted
         soon.
+
+        Args:
+            uuid: the domain.
+            number: of the channel.
+            sock: its socket.
+            steps: how its bytes are read, if it is a P-state channel.
 
         Raises:
             HandoffError: the monitor may have no more files open.
@@ -369,6 +382,7 @@ class Monitor:
                 row=self._records.channel_row(uuid, number),
                 adoption=self._adopted_total,
                 is_enabled=self._records.is_enabled(uuid, number),
+                steps=steps,
             )
             self._transmit(message, [sock.fileno()])
 
@@ -393,9 +407,9 @@ class Monitor:
         return self._records.votes()
 
     def observed_votes(self) -> dict[tuple[DomainId, int], int]:
-        """Return what the guests of observed domains would vote for, in kHz.
+        """Return what guests and policies of observed domains would vote for, in kHz.
 
-        By domain and vCPU; those that have sent a request.
+        By domain and vCPU; those for which there is a request or a policy.
         """
         return dict(self._records.observed_votes())
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATIONS
-from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
+from orchestrator.monitor.arbiter import NO_VOTE, UNKNOWN_KHZ, Domain, Group, VCpu
 from orchestrator.monitor.client.row_allocator import DomainRows, RowAllocator
 from orchestrator.monitor.client.valid_rows import (
     copy_channel,
@@ -48,6 +48,7 @@ from orchestrator.monitor.link.table import (
     LATENCY_SUM_AT,
     NACKS,
     OBSERVED,
+    P_STATE_VOTE,
     REASONS,
     REFUSALS,
     REFUSED_AT,
@@ -56,6 +57,7 @@ from orchestrator.monitor.link.table import (
     VCPU_ROWS,
     VCPU_WORDS,
     VOTE,
+    VOTE_WORDS,
     VOTER,
     WAITING,
     WRITES,
@@ -253,9 +255,11 @@ class Records:
     def _withdraw(self, uuid: str, number: int | None) -> None:
         """End votes without the monitor: of one channel, or (None) of all."""
         for _, row in self._vcpu_rows.of(DomainId(uuid)):
-            voter = unpack_voter(self._table.words[vcpu_at(row) + VOTER])
-            if number in (None, voter.number):
-                self._table.clear([vcpu_at(row)], VCPU_WORDS)
+            for vote in (VOTE, P_STATE_VOTE):
+                at = vcpu_at(row) + vote
+                voter = unpack_voter(self._table.words[at + VOTER])
+                if number in (None, voter.number):
+                    self._table.clear([at], VOTE_WORDS)
 
     def _withdraw_vcpus(self, uuid: str, vcpus: Collection[int]) -> None:
         """End votes without the monitor: of some vCPUs of a domain."""
@@ -325,7 +329,7 @@ class Records:
                     )
 
     def observed_votes(self) -> Iterator[tuple[tuple[DomainId, int], int]]:
-        """Yield domain and vCPU, and kHz that the guest would vote for.
+        """Yield domain and vCPU, and kHz that the guest or a policy would vote for.
 
         Of domains that are only observed, and as far as their guests have sent requests
         on channels that are still open.
@@ -334,9 +338,12 @@ class Records:
             if domain.is_enforced:
                 continue
             for row, vcpu in zip(domain.rows, domain.vcpus, strict=True):
-                khz = self._table.words[vcpu_at(row) + OBSERVED]
-                if NO_VOTE < khz <= MAX_KHZ:
-                    yield (uuid, vcpu.vcpu), khz
+                key = (uuid, vcpu.vcpu)
+                noted = self._table.words[vcpu_at(row) + OBSERVED]
+                khz = noted if noted <= MAX_KHZ else NO_VOTE
+                khz = max(khz, self._policy_votes.get(key, NO_VOTE))
+                if khz:
+                    yield key, khz
 
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
@@ -355,6 +362,7 @@ class Records:
             errors=read(ERRORS),
             unanswered=read(UNANSWERED),
             throttled=read(THROTTLED),
+            last_received_ns=words[at + LAST_RECEIVED],
             generation=generation,
             is_generation_configured=is_configured,
             nack_reasons={word: count for word, count in refused.items() if count},
@@ -376,7 +384,11 @@ class Records:
         vote_khz = 0 if voter.is_connect_vote else self._table.words[at + VOTE]
         if not owner.is_enforced:
             vote_khz = self._table.words[at + OBSERVED]
-        return max(vote_khz, self._policy_votes.get(key, NO_VOTE)) or None
+        p_state_khz = self._table.words[at + P_STATE_VOTE]
+        if p_state_khz == UNKNOWN_KHZ:
+            return None
+        policy_khz = self._policy_votes.get(key, NO_VOTE)
+        return max(vote_khz, p_state_khz, policy_khz) or None
 
     def _read_requested(
         self, key: tuple[DomainId, int], defined: VCpuDefinition
@@ -387,8 +399,9 @@ class Records:
             return None
         at = vcpu_at(row)
         vote_khz = self._table.words[at + VOTE]
+        p_state_khz = self._table.words[at + P_STATE_VOTE]
         policy_khz = self._policy_votes.get(key, NO_VOTE)
-        if not (vote_khz or policy_khz):
+        if not (vote_khz or policy_khz or p_state_khz):
             return None
         domain = Domain()
         domain.is_enforced = owner.is_enforced
@@ -398,6 +411,8 @@ class Records:
         vcpu.place(Group(group.group, group.steps))
         vcpu.vote_khz = vote_khz
         vcpu.set_policy_vote(policy_khz)
+        if p_state_khz:
+            vcpu.set_p_state_vote(p_state_khz, 0)  # the number does not matter
         voter = unpack_voter(self._table.words[at + VOTER])
         vcpu.has_turbo_right, vcpu.is_connect_vote = voter[1:]
         vcpu.update_window()
