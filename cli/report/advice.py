@@ -18,7 +18,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from cli.output.documents import Advice, AdviceList
-from cli.report.figures import DAY_S, JOULES_PER_KWH
+from cli.report.figures import DAY_S, JOULES_PER_KWH, possible_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,7 +134,7 @@ def _answers(past: HistoryDomain) -> str:
 def _enforce(past: HistoryDomain, hold: HistoryHold) -> Advice:
     more = past["possible_joules"] - past["saved_joules"]
     if past["has_energy"]:
-        estimate = _Estimate(more, max(past["saved_error_joules"], 0.05 * abs(more)))
+        estimate = _Estimate(more, possible_error(past))
     else:
         estimate = _modelled(hold["joules"])
     return _advice(

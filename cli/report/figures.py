@@ -128,9 +128,23 @@ def _row(parts: Sequence[HistoryDomain], *, is_what_if: bool) -> ReportRow:
         kwh=used / JOULES_PER_KWH,
         kwh_error=sum(it["error_joules"] for it in parts) / JOULES_PER_KWH,
         saved_kwh=saved / JOULES_PER_KWH,
-        saved_kwh_error=sum(it["saved_error_joules"] for it in parts) / JOULES_PER_KWH,
+        saved_kwh_error=sum(
+            possible_error(it) if is_what_if else it["saved_error_joules"]
+            for it in parts
+        )
+        / JOULES_PER_KWH,
         saved_percent=_percent(saved, used),
     )
+
+
+def possible_error(part: HistoryDomain) -> float:
+    """Return the uncertainty of what would be saved, in joules.
+
+    Beside that of what is saved, the rest is as uncertain as what is used.
+    """
+    more = max(0.0, part["possible_joules"] - part["saved_joules"])
+    relative = part["error_joules"] / part["joules"] if part["joules"] else 0.0
+    return part["saved_error_joules"] + more * relative
 
 
 def _joules(parts: Iterable[HistoryDomain], *, is_what_if: bool) -> tuple[float, float]:
@@ -165,7 +179,11 @@ def _host(history: History, *, is_what_if: bool) -> ReportHost:
         kwh=measured / JOULES_PER_KWH,
         static_kwh=sum(it["static_joules"] for it in hosts) / JOULES_PER_KWH,
         saved_kwh=saved / JOULES_PER_KWH,
-        saved_kwh_error=sum(it["saved_error_joules"] for it in hosts) / JOULES_PER_KWH,
+        saved_kwh_error=sum(
+            possible_error(it) if is_what_if else it["saved_error_joules"]
+            for it in history["domains"]
+        )
+        / JOULES_PER_KWH,
         saved_percent=_percent(saved, measured),
         saved_money=_times(saved, history["price_per_kwh"]),
         currency=history["currency"],

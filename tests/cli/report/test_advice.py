@@ -38,8 +38,8 @@ def history(
         "late_total": 7,
         "dropped_total": 0,
         "refusals": {},
-        "joules": 0.0,
-        "error_joules": 0.0,
+        "joules": 10 * KWH,
+        "error_joules": 0.2 * KWH,
         "saved_joules": 1 * KWH,
         "saved_error_joules": 0.1 * KWH,
         "possible_joules": 3 * KWH,
@@ -85,7 +85,8 @@ def test_mode_observe_saves_what_was_possible() -> None:
     (advice,) = advise(history("observe"))
     assert advice["commands"] == ["vmpower domain set 'my fw' --mode enforce"]
     assert advice["saves_kwh_per_day"] == pytest.approx(2.0)
-    assert advice["error_kwh_per_day"] == pytest.approx(0.1)
+    # That of what is saved, and 2 % of what is not saved yet.
+    assert advice["error_kwh_per_day"] == pytest.approx(0.1 + 0.02 * 2)
     assert "7 late and 0 dropped answers of 1000" in advice["risk"]
 
 

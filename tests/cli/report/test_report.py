@@ -75,6 +75,10 @@ def test_what_if_counts_every_request_as_granted(vmpower: Vmpower) -> None:
     rows = {row["domain"]: row for row in report["rows"]}
     assert rows["<router>"]["saved_kwh"] == pytest.approx(400 * MINUTES / KWH)
     assert rows["<router>"]["kwh"] == pytest.approx(500 * MINUTES / KWH)
+    # 3 J of what is saved; 6 of 900 J are uncertain, and so is that share of 400 J.
+    assert rows["<router>"]["saved_kwh_error"] == pytest.approx(
+        (3 + 400 * 6 / 900) * MINUTES / KWH
+    )
     # HIGH of the minutes would have been 1.2 GHz.
     assert rows["<router>"]["mean_khz"] == 1_200_000
     assert report["host"]["saved_kwh"] == pytest.approx(700 * MINUTES / KWH)
