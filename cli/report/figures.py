@@ -20,7 +20,7 @@ from cli.report.holds import explain_hold
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from orchestrator.control.documents import History, HistoryDomain
+    from orchestrator.control.documents import History, HistoryDomain, HistoryHost
 
 JOULES_PER_KWH = 3_600_000.0
 HOUR_S = 3_600
@@ -142,9 +142,22 @@ def possible_error(part: HistoryDomain) -> float:
 
     Beside that of what is saved, the rest is as uncertain as what is used.
     """
-    more = max(0.0, part["possible_joules"] - part["saved_joules"])
-    relative = part["error_joules"] / part["joules"] if part["joules"] else 0.0
-    return part["saved_error_joules"] + more * relative
+    more = part["possible_joules"] - part["saved_joules"]
+    return part["saved_error_joules"] + _share(
+        more, part["joules"], part["error_joules"]
+    )
+
+
+def _possible_host_error(host: HistoryHost) -> float:
+    used = host["measured_joules"] - host["static_joules"]
+    used -= host["idle_joules"] + host["host_joules"]
+    more = host["possible_joules"] - host["saved_joules"]
+    return host["saved_error_joules"] + _share(more, used, host["error_joules"])
+
+
+def _share(joules: float, whole: float, error: float) -> float:
+    """Return the part of an error that falls to a part of an energy."""
+    return max(0.0, joules) * error / whole if whole > 0 else 0.0
 
 
 def _joules(parts: Iterable[HistoryDomain], *, is_what_if: bool) -> tuple[float, float]:
@@ -180,8 +193,8 @@ def _host(history: History, *, is_what_if: bool) -> ReportHost:
         static_kwh=sum(it["static_joules"] for it in hosts) / JOULES_PER_KWH,
         saved_kwh=saved / JOULES_PER_KWH,
         saved_kwh_error=sum(
-            possible_error(it) if is_what_if else it["saved_error_joules"]
-            for it in history["domains"]
+            _possible_host_error(it) if is_what_if else it["saved_error_joules"]
+            for it in hosts
         )
         / JOULES_PER_KWH,
         saved_percent=_percent(saved, measured),
