@@ -438,7 +438,12 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """Whether the file's contents are the reason; a full disk or a lock is not."""
-    return not isinstance(error, sqlite3.OperationalError) or "malformed" in str(error)
+    text = str(error)
+    return (
+        not isinstance(error, sqlite3.OperationalError)
+        or "malformed" in text
+        or "no such" in text  # a table or a column is missing
+    )
 
 
 class _Reader:
