@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Idle,
         Neighbour,
         Results,
+        SavingRow,
         Scale,
         Scrape,
         Verification,
@@ -45,6 +46,13 @@ SCALE_CONNECT_CPU_S = 1.6
 SCALE_STORM_CPU_S = 2.5
 RESTART_RATIO = 1.2
 GUEST_WRITES_RATIO = 1.2
+SAVING_PCT = 25.0
+SAVING_LOST = 1e-6
+SAVING_DELAY_RATIO = 2.0
+OWN = "vmpower: "
+"""Rows of the saving benchmark whose names begin so have aims."""
+THREE_LEVELS = "vmpower: traffic"
+"""It is DPDK's policy, and is there for comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +91,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         *(_judge_scales(results.scales) if results.scales else ()),
         *_judge_neighbours(results),
         *_judge_command(results),
+        *_judge_saving(results.saving),
         *(_judge_scrape(results.scrape) if results.scrape else ()),
     )
 
@@ -217,6 +226,31 @@ def _judge_command(results: Results) -> Iterator[Verdict]:
             limit=WATCH_CPU_S,
             measured=watching.top_cpu_s,
             unit=" s",
+        )
+
+
+def _judge_saving(rows: Sequence[SavingRow]) -> Iterator[Verdict]:
+    for row in rows:
+        if not row.name.startswith(OWN) or row.name == THREE_LEVELS:
+            continue
+        yield Verdict(
+            what=f"package energy saved, modelled, {row.name}",
+            limit=SAVING_PCT,
+            measured=row.saved_pct(rows[0]),
+            unit=" %",
+            is_upper=False,
+        )
+        yield Verdict(
+            what=f"p99.9 delay / always highest, {row.name}",
+            limit=SAVING_DELAY_RATIO,
+            measured=row.p999_us / rows[0].p999_us,
+            unit="x",
+        )
+        yield Verdict(
+            what=f"packets lost per million, {row.name}",
+            limit=SAVING_LOST * 1e6,
+            measured=row.lost * 1e6,
+            unit="",
         )
 
 

@@ -251,6 +251,28 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavingRow:
+    """A day of traffic with one way to set frequencies; simulated, power modeled."""
+
+    name: str
+    mean_w: float
+    """Of the package."""
+    p50_us: float
+    p999_us: float
+    """Of the delays of packets: in the queue, and while they are handled."""
+    lost: float
+    """Share of the packets."""
+    changes_per_s: float
+    """Of each vCPU's frequency."""
+    hourly_w: tuple[float, ...]
+    """The package's mean power in each hour."""
+
+    def saved_pct(self, base: SavingRow) -> float:
+        """Return how much less energy this takes than another, in percent."""
+        return 100 * (1 - self.mean_w / base.mean_w)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """All measurements of one run of the benchmark."""
 
@@ -271,4 +293,8 @@ class Results:
     starts_ms: tuple[float, ...] = ()
     """Of `vmpower status`, from exec to exit."""
     watching: Watching | None = None
+    saving: tuple[SavingRow, ...] = ()
+    """The first one is always at the highest step; the others are compared with it."""
+    saving_own_bursts: tuple[SavingRow, ...] = ()
+    """The same with bursts whose rate does not follow the time of day."""
     scrape: Scrape | None = None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         GuestWrites,
         Obeyed,
         Results,
+        SavingRow,
         Scale,
         Scrape,
         Verification,
@@ -227,6 +228,10 @@ def _render_clients(results: Results) -> Iterator[RenderableType]:
         yield _render_command(results)
     if results.scrape:
         yield _render_scrape(results.scrape)
+    if results.saving:
+        yield _render_saving(results.saving, "")
+    if results.saving_own_bursts:
+        yield _render_saving(results.saving_own_bursts, ", bursts as fast at night")
 
 
 def _render_command(results: Results) -> Table:
@@ -244,6 +249,29 @@ def _render_command(results: Results) -> Table:
             table.add_row(
                 f"CPU of {who} in a minute, {watching.vcpus} vCPUs", f"{cpu_s:.2f} s"
             )
+    return table
+
+
+def _render_saving(rows: Sequence[SavingRow], which: str) -> Table:
+    table = _table(f"a day of polling guests in virtual time, energy modelled{which}")
+    table.add_column("")
+    for title in (
+        *("package", "saved", "delay p50", "p99.9", "/ highest", "lost"),
+        "changes/s",
+    ):
+        table.add_column(title, justify="right")
+    base = rows[0]
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.mean_w:.1f} W",
+            f"{row.saved_pct(base):.1f} %",
+            _cell([row.p50_us], "µs"),
+            _cell([row.p999_us], "µs"),
+            f"{row.p999_us / base.p999_us:.2f}x",
+            f"{row.lost:.1e}",
+            f"{row.changes_per_s:.2f}",
+        )
     return table
 
 

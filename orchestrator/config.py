@@ -42,6 +42,7 @@ from orchestrator.values.energy_preference import (
 from orchestrator.values.listen_address import parse_listen_address
 from orchestrator.values.units import MAX_KHZ, KHz, Microseconds, check_us, parse_khz
 
+DEFAULT_HISTORY_DIRECTORY = Path("/var/lib/vmpower")
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
 _HELP = "see vmpower.toml(5)"
 _MAX_S = 86_400
@@ -314,6 +315,22 @@ class FifoConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryConfig:
+    """What domains did over weeks, for `vmpower report` and `vmpower advise`."""
+
+    enabled: bool = True
+    """Whether to keep a history. It is written once a minute."""
+    directory: Path | None = None
+    """Directory of the file; unset: /var/lib/vmpower, or `history` in the run directory
+    if that is not the default one, because each daemon needs a file of its own."""
+    max_mb: int = 200
+    """Size of the file in megabytes; the oldest part is deleted when it is larger."""
+    max_days: int = 400
+    """Age in days at which the history is deleted. After two days it is kept by the
+    hour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyConfig:
     """Accounting of energy: who draws what, and what lower frequencies save."""
 
@@ -382,6 +399,7 @@ class Config:
     p_states: PStatesConfig = field(default_factory=PStatesConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     domain: tuple[DomainRule, ...] = ()
@@ -553,6 +571,14 @@ def _find_problems(config: Config) -> list[Problem]:
         if not least <= value <= _MAX_S:
             text = f"invalid time {value}: expected {least} to {_MAX_S} seconds"
             found.append(Problem(name, text))
+    found += [
+        Problem(f"history.{name}", f"invalid number {value}: expected 1 or more")
+        for name, value in (
+            ("max_mb", config.history.max_mb),
+            ("max_days", config.history.max_days),
+        )
+        if value < 1
+    ]
     if config.channels.budget < 0:
         budget = config.channels.budget
         text = f"invalid number {budget}: expected 0 or more"

@@ -92,6 +92,18 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "vmpower cpu show": (
         Example("vmpower cpu show 2", "Show its frequency steps and clock group"),
     ),
+    "vmpower report": (
+        Example("vmpower report --since 7d", "What the last week saved, by domain"),
+        Example(
+            "vmpower report fw --since 2026-03-01 --by day -o csv",
+            "The days of one domain, for a spreadsheet",
+        ),
+        Example("vmpower report --html report.html", "A page with charts, to print"),
+        Example("vmpower report --what-if", "What a host in mode observe would save"),
+    ),
+    "vmpower advise": (
+        Example("vmpower advise fw", "What would save energy in one domain"),
+    ),
     "vmpower energy show": (
         Example("vmpower energy show --watch", "Watch what is drawn and saved"),
         Example(

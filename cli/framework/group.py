@@ -123,6 +123,8 @@ class VmpowerGroup(LazyGroup):
         "apply": "cli.commands.apply",
         "template": "cli.commands.template",
         "events": "cli.commands.events",
+        "report": "cli.commands.report",
+        "advise": "cli.commands.advise",
         "doctor": "cli.doctor.command",
         "restore": "cli.commands.restore",
         "completion": "cli.completion.command",

@@ -594,6 +594,129 @@ class ClockRequest(TypedDict):
     the host's bounds only."""
 
 
+class HistoryStep(TypedDict):
+    """For how long vCPUs and threads of a domain ran at a frequency."""
+
+    activity: str
+    """Whether they polled, that is, ran all the time. One of `poll`, `other`."""
+    khz: int
+    """The frequency in kHz; 0: unknown."""
+    requested_khz: int
+    """The frequency with every request granted, as in mode `observe` they are not."""
+    highest_khz: int
+    """The highest frequency that they might have had."""
+    core_s: float
+    """Seconds, times cores."""
+
+
+class HistoryHold(TypedDict):
+    """For how long vCPUs did not have the frequency that they requested."""
+
+    cause: str
+    """Why. One of `no-vote`, `floating`, `lower-limit`, `neighbor`, `host`, `override`,
+    `observe`, `upper-limit`."""
+    core_s: float
+    """Seconds, times vCPUs."""
+    joules: float
+    """Energy that it cost while they ran, estimated by a power curve."""
+
+
+class HistoryDomain(TypedDict):
+    """One domain in one part of the time."""
+
+    part: int
+    """Number of the part, from 0."""
+    uuid: str
+    """UUID of the domain."""
+    name: str
+    """Its latest name."""
+    duration_s: float
+    """For how long it was seen to run."""
+    has_energy: bool
+    """Whether energy was accounted for; else the joules are 0."""
+    requests_total: int
+    """Requests, policies and queries of its guest."""
+    refused_total: int
+    """Of these, answered NACK."""
+    late_total: int
+    """Of these, not answered because the guest had stopped waiting."""
+    dropped_total: int
+    """Of these, not answered because the guest does not read."""
+    refusals: dict[str, int]
+    """Number of refused requests by reason: `floating`, `no-vcpu`, ..."""
+    joules: float
+    """Energy of its threads, without any part of the static energy."""
+    error_joules: float
+    """Standard deviation of `joules`."""
+    saved_joules: float
+    """What its vCPUs would have drawn more at their highest frequency."""
+    saved_error_joules: float
+    """Standard deviation of `saved_joules`."""
+    possible_joules: float
+    """What would have been saved with every request granted."""
+    steps: list[HistoryStep]
+    """At which frequencies it ran."""
+    holds: list[HistoryHold]
+    """What kept it from the frequencies that it requested."""
+
+
+class HistoryHost(TypedDict):
+    """The host in one part of the time."""
+
+    part: int
+    """Number of the part, from 0."""
+    duration_s: float
+    """How much of it was recorded."""
+    source: str | None
+    """Where the energy comes from; null: it was not accounted for. One of `powercap`,
+    `hwmon`, `perf`, `modelled`."""
+    calibrated: bool
+    """Whether the static power was measured on this host."""
+    holes: int
+    """Number of times without usable meters, in which the energy is modelled."""
+    measured_joules: float
+    """Energy of all packages."""
+    static_joules: float
+    """Of it, what they draw with all cores idle."""
+    idle_joules: float
+    """Of it, cores that sleep."""
+    host_joules: float
+    """Of it, threads of no domain."""
+    error_joules: float
+    """Standard deviation of the domains' sum."""
+    saved_joules: float
+    """What all domains saved."""
+    saved_error_joules: float
+    """Standard deviation of `saved_joules`."""
+    possible_joules: float
+    """What they would have saved with every request granted."""
+
+
+class History(TypedDict):
+    """What domains did in a time, in parts of equal length."""
+
+    since: str
+    """Where the first part begins."""
+    until: str
+    """Where the last part ends."""
+    step_s: int
+    """Length of each part."""
+    hosts: list[HistoryHost]
+    """The host; parts in which nothing was recorded are left out."""
+    domains: list[HistoryDomain]
+    """The domains, in each part."""
+    events: dict[str, int]
+    """Number of events by kind, of all domains."""
+    price_per_kwh: float | None
+    """Price of a kilowatt-hour now; null: not configured."""
+    currency: str
+    """Currency of the price."""
+    co2_g_per_kwh: float | None
+    """Grams of CO2 for each kilowatt-hour; null: not configured."""
+    problem: str | None
+    """Why the history is not being written; null: it is."""
+
+
 class SavedValue(TypedDict):
     """What was saved, in other units."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from datetime import datetime
 
     from orchestrator.control.feed import EventSelection
     from orchestrator.control.models import (
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         Domain,
         Energy,
         EventRecord,
+        History,
         OutcomeList,
         PolicyAnswer,
         Status,
@@ -43,6 +45,19 @@ class Exposition(NamedTuple):
     body: bytes
     content_type: str
     """With its parameters, for the HTTP header."""
+
+
+class HistorySelection(NamedTuple):
+    """Which part of the history a client requests."""
+
+    since: datetime
+    until: datetime
+    step_s: int
+    """Length of each part."""
+    domain: str = ""
+    """ID, UUID or name; empty: all."""
+    is_per_domain: bool = True
+    """False: the sums of all domains."""
 
 
 class ControlBackend(Protocol):
@@ -145,6 +160,15 @@ class ControlBackend(Protocol):
 
         Raises:
             ControlError: 503 the daemon is stopping.
+        """
+        ...
+
+    async def history(self, selection: HistorySelection) -> History:
+        """Return what domains did in a time.
+
+        Raises:
+            ControlError: 400 the answer would be too long; 404 no such domain; 409 no
+                history is kept, or it cannot be read.
         """
         ...
 

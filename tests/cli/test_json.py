@@ -48,6 +48,8 @@ LINES = (
     "template list",
     "template show nfv",
     "events",
+    "report",
+    "advise",
     "doctor",
     "restore --sysfs-root cpus",
     "apply messages.json",

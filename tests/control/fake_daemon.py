@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelEvent, next_state
+from orchestrator.config import EnergyConfig
 from orchestrator.control.feed import EventFeed, EventSelection
 from orchestrator.control.models import (
     CalibrationRequest,
@@ -25,6 +26,7 @@ from orchestrator.control.models import (
     Energy,
     EnergyOfDomain,
     EventRecord,
+    History,
     LibvirtStatus,
     Outcome,
     OutcomeList,
@@ -38,6 +40,7 @@ from orchestrator.energy.attribution import Calibration
 from orchestrator.energy.calibration import check_calibration
 from orchestrator.energy.curves import Curve
 from orchestrator.errors import ConfigError, ControlError
+from orchestrator.history.store import Found, Range
 from orchestrator.limits import NO_LIMITS, window_of
 from orchestrator.metrics import families
 from orchestrator.metrics.exposition import expose
@@ -49,6 +52,7 @@ from orchestrator.operations.dpdk.json_messages import (
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import describe
+from orchestrator.reporting.history import render_history
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.frequencies import table_from
@@ -67,7 +71,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.control.deadlines import Deadlines
-    from orchestrator.control.service import Exposition, Peer
+    from orchestrator.control.service import Exposition, HistorySelection, Peer
+    from orchestrator.history.store import HistoryStore
     from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.values.domain import DomainId, PCpu
@@ -92,6 +97,8 @@ class FakeDaemon:
         self.window = window_of(table_from(STEPS), limits)
         self.feed = EventFeed(capacity=1_000)
         self.callers: list[Peer] = []
+        self.store: HistoryStore | None = None
+        """The history that it serves; None: an empty one."""
         self.package = PACKAGE_ENERGY
         self.domains = {domain.uuid: domain for domain in DOMAINS}
         bounds = {"min_khz": self.window.low_khz, "max_khz": self.window.high_khz}
@@ -144,6 +151,10 @@ class FakeDaemon:
             energy=HOST_ENERGY,
         )
 
+    async def metrics(self, accept: str) -> Exposition:
+        one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])
+        return expose([one], accept)
+
     async def energy(self) -> Energy:
         return Energy(
             enabled=True,
@@ -178,10 +189,6 @@ class FakeDaemon:
             self.package = self.package.model_copy(update=changed)
         self.report("operator", "energy calibrated")
         return await self.energy()
-
-    async def metrics(self, accept: str) -> Exposition:
-        one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])
-        return expose([one], accept)
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
         group = self._settable_group(pcpu)
@@ -322,6 +329,30 @@ class FakeDaemon:
                 outcomes.append(Outcome(text=text, done=False, hint=error.hint))
         self.callers.append(who)
         return OutcomeList(outcomes=tuple(outcomes))
+
+    async def history(self, selection: HistorySelection) -> History:
+        domain = selection.domain
+        if self.store is None:
+            found = Found([], [], {})
+        else:
+            wanted = Range(
+                selection.since.timestamp(),
+                selection.until.timestamp(),
+                selection.step_s,
+                is_per_domain=selection.is_per_domain or bool(domain),
+            )
+            found = self.store.read(wanted)
+        if domain and domain not in (it.name for it in found.domains):
+            domain = self._name_of(domain)
+        chosen = [it for it in found.domains if domain in ("", it.name)]
+        return render_history(
+            found._replace(domains=chosen),
+            EnergyConfig(price_per_kwh=0.25, co2_g_per_kwh=400.0),
+            since=selection.since,
+            until=selection.until,
+            step_s=selection.step_s,
+            problem="",
+        )
 
     def events(self, selection: EventSelection) -> AsyncGenerator[EventRecord, None]:
         if selection.domain:

@@ -75,10 +75,24 @@ async def test_what_an_observed_guest_would_vote_for_is_known(
     assert await guest.request(MIN) == "NACK"
     assert main.monitor.observed_votes() == {(UUID, 0): LOWEST}
     assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): LOWEST}
     main.monitor.send(SetPolicyVote(UUID, 0, MIDDLE))
     assert main.monitor.observed_votes() == {(UUID, 0): MIDDLE}
     main.define_domain(0)
     assert main.monitor.observed_votes() == {}
+
+
+@with_monitor
+async def test_votes_are_known_beside_what_they_become(main: MonitorHarness) -> None:
+    guest = main.simple()
+    await guest.send(encode_connect())
+    await main.wait_for(events.TakeWanted(0))
+    # A guest that is only present has requested nothing.
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): None}
+    await guest.request(MIN)
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): LOWEST}
+    main.monitor.send(SetPolicyVote(UUID, 0, MIDDLE))
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): MIDDLE}
 
 
 @with_monitor
