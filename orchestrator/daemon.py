@@ -203,7 +203,7 @@ class Daemon:
         self._controller = Controller(self._inventory)
         self._feed = feed = EventFeed()
         self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
-        event_log = EventLog(feed, self._keep_event)
+        event_log = EventLog(feed, self._keep_event, self._uuid_of)
         self._tree = CpuTree(config.sysfs_root)
         self._tree_lock = CpuTreeLock(self._tree)
         self._held_groups = _held_groups(self._tree, config)
@@ -324,6 +324,10 @@ class Daemon:
     def _config(self) -> Config:
         return self._inventory.config
 
+    def _uuid_of(self, name: str) -> str:
+        domains = self._inventory.domains.items()
+        return next((uuid for uuid, it in domains if it.spec.name == name), "")
+
     def _vote_by_policy(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
         self._monitor.send(SetPolicyVote(uuid, vcpu, khz or NO_VOTE))
 
@@ -435,6 +439,7 @@ class Daemon:
         gc.freeze()
         gc.set_threshold(COLLECT_FROM)
         notify("READY=1")
+        self._monitor.on_progress = lambda: notify("WATCHDOG=1")
         logger.info(
             "serving mode=%s uri=%s tree=%s%s",
             self._config.mode,

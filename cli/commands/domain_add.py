@@ -136,13 +136,13 @@ def _files(spec: "TemplateSpec") -> dict[str, Path | None]:
 
 
 def _settings(options: AddOptions) -> "DomainSettings":
-    from orchestrator.values.domain_settings import DomainSettings, Mode
+    from orchestrator.values.domain_settings import DomainSettings
 
     return DomainSettings(
         min_khz=parse_frequency(options.low),
         max_khz=parse_frequency(options.high),
         turbo=options.turbo,
-        mode=Mode(options.mode) if options.mode else None,
+        mode=options.mode,
     )
 
 

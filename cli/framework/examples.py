@@ -169,6 +169,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
             "vmpower completion fish > /etc/fish/completions/vmpower.fish", "For fish"
         ),
     ),
+    "vmpower tuned-profile": (
+        Example("vmpower tuned-profile --install", "Leave the CPUs of domains alone"),
+        Example("vmpower tuned-profile 2-9 --base powersave", "Print it for CPUs 2-9"),
+    ),
     "vmpower simulate": (
         Example("vmpower simulate cpus --cpus 8 --shared 2", "Eight CPUs, in pairs"),
         Example(

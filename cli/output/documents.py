@@ -240,6 +240,19 @@ class RestoredAttributes(TypedDict):
     """Those that could not be restored."""
 
 
+class TunedProfile(TypedDict):
+    """A TuneD profile that leaves CPUs to vmpowerd."""
+
+    cpus: list[int]
+    """The CPUs that it leaves alone."""
+    base: str
+    """The profile that it extends."""
+    path: str | None
+    """The file that it was written to; null without `--install`."""
+    text: str
+    """The profile."""
+
+
 class Restoration(TypedDict):
     """What became of the clock groups that a daemon has left behind."""
 
@@ -547,5 +560,6 @@ DOCUMENTS: dict[str, type] = {
     "vmpower advise": AdviceList,
     "vmpower doctor": Diagnosis,
     "vmpower restore": Restoration,
+    "vmpower tuned-profile": TunedProfile,
 }
 """By the full name of the command; one for each event, with `vmpower events`."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import libvirt
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from cli.commands import domain_add, domain_pin
 from cli.framework.failures import UsageError
@@ -24,6 +23,7 @@ from orchestrator.errors import ConfigError, DomainGone, HypervisorError
 from orchestrator.power.simulated import lay_out
 from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
+from tests.cli.commands import new_runner
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -55,7 +55,7 @@ def run(*words: str, output: Output = Output.TABLE, uri: str = "") -> Result:
 
     app.command()(domain_add.add)
     app.command()(domain_pin.pin)
-    return CliRunner().invoke(app, words)
+    return new_runner().invoke(app, words)
 
 
 def test_by_default_the_xml_is_printed_and_nothing_is_changed() -> None:

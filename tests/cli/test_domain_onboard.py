@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
 from domain_templates import load_template
@@ -21,6 +20,7 @@ from orchestrator.hypervisor.descriptions import CONFIG, Description
 from orchestrator.power.simulated import lay_out
 from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
+from tests.cli.commands import new_runner
 from tests.rig.dpdk import UNITS, dpdk_test_guest
 from tests.rig.echo import EchoHost
 from tests.rig.guest import Guest, GuestSpec
@@ -44,7 +44,7 @@ NO_PORTS = (
 
 
 def run(*words: str, uri: str = "test:///default") -> Result:
-    return CliRunner().invoke(app, ("--connect", uri, *words))
+    return new_runner().invoke(app, ("--connect", uri, *words))
 
 
 @pytest.fixture

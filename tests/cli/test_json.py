@@ -51,6 +51,7 @@ LINES = (
     "report",
     "advise",
     "doctor",
+    "tuned-profile 2-3",
     "restore --sysfs-root cpus",
     "apply messages.json",
 )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
 from orchestrator.control.client import ControlClient
 from orchestrator.domain_xml.parse import parse_domain
+from tests.cli.commands import new_runner
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.guest import GuestSpec
 from tests.rig.waiting import wait_for
@@ -128,7 +128,7 @@ def test_channels_that_do_not_fit_into_a_running_guest_wait_for_its_next_start(
 
 def vmpower(host: SystemHost, command: str, name: str) -> int:
     arguments = ("--connect", host.uri, "domain", command, name)
-    return CliRunner().invoke(app, arguments).exit_code
+    return new_runner().invoke(app, arguments).exit_code
 
 
 def is_reloaded(daemon: DaemonProcess) -> bool:

@@ -103,6 +103,8 @@ class Monitor:
 
     start_timeout_s = START_TIMEOUT_S
     """How long the next process may take to start."""
+    on_progress: Callable[[], None] = staticmethod(lambda: None)
+    """Called each second in which both processes made progress."""
 
     def __init__(
         self,
@@ -282,6 +284,7 @@ class Monitor:
         now_s = asyncio.get_running_loop().time()
         done = self.processed_total
         if done == self._pending.sent_total:
+            self.on_progress()
             self._transmit(Ping())
             self._beat_later(heartbeat, PERIOD_S)
         elif heartbeat.is_hung(done, sample_process(pid), now_s):
