@@ -505,7 +505,7 @@ class AdviceList(TypedDict):
     until: str
     """Its end."""
     days: float
-    """Its length."""
+    """How much of that time is recorded."""
     advice: list[Advice]
     """What saves most first."""
 

@@ -13,7 +13,6 @@ what the change saves. How much of it is expected is
 
 from __future__ import annotations
 
-from datetime import datetime
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,7 +62,6 @@ def build_advice(
         cpus: the host's.
     """
     known = {domain["uuid"]: domain for domain in domains}
-    since, until = (datetime.fromisoformat(history[key]) for key in ("since", "until"))
     found = [
         advice
         for past in history["domains"]
@@ -75,7 +73,7 @@ def build_advice(
     return AdviceList(
         since=history["since"],
         until=history["until"],
-        days=(until - since).total_seconds() / DAY_S,
+        days=sum(it["duration_s"] for it in history["hosts"]) / DAY_S,
         advice=found,
     )
 

@@ -152,7 +152,7 @@ def test_a_trifle_is_no_advice() -> None:
 def test_the_command_prints_commands_and_changes_nothing(
     vmpower: Vmpower, daemon: FakeDaemon, tmp_path: Path
 ) -> None:
-    assert "nothing to suggest, from 7.0 days" in vmpower("advise").stdout
+    assert "nothing to suggest, from 0.0 days" in vmpower("advise").stdout
     daemon.store = fill(tmp_path)
     before = dict(daemon.domains)
     text = vmpower("advise", "--since", "1d").stdout
