@@ -7,7 +7,8 @@ ARGS ?=
 RELEASE ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-release fuzz corpus lint man api docs bench guest clean
+.PHONY: help setup demo check test test-release fuzz corpus lint man api docs bench guest deb test-service \
+	release-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 21
@@ -46,8 +47,9 @@ corpus: setup ## try every domain XML below a directory: make corpus DIR=/srv/xm
 lint: setup ## ruff, mypy, import-linter, codespell and vermin
 	@$(PYTHON) -m pytest -q tests/test_linters.py
 
-man: setup ## generate the manual pages in docs/man from the code
+man: setup ## generate docs/man and examples/vmpower.toml from the code
 	@$(PYTHON) -m scripts.manual docs/man
+	@$(PYTHON) -m scripts.manual.commented examples/vmpower.toml
 
 api: setup ## generate the client's side of the API and docs/api.md, docs/json.md
 	@$(PYTHON) -m scripts.api
@@ -60,6 +62,15 @@ bench: setup ## compare vmpowerd with a minimal loop in C
 
 guest: setup ## build dist/vmpower-guest.pyz, one file to copy into a VM
 	@$(PYTHON) scripts/build_guest.py $(ARGS)
+
+deb: ## build dist/*.deb for the release that this machine runs
+	@bash scripts/deb.sh
+
+test-service: setup ## install the packages in booted Debian 12 and 13; needs root
+	@VMPOWER_SERVICE=all $(PYTHON) -m pytest -q tests/packaging $(ARGS)
+
+release-check: setup ## what RELEASE.md demands of a checkout before a release
+	@$(PYTHON) -m scripts.release_check
 
 clean: ## remove everything that was installed or cached in this directory
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis \

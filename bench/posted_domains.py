@@ -5,7 +5,7 @@ The real daemon with everything enabled watches a libvirt with a single domain w
 channels. The domains of the benchmark are posted to it as descriptions from libvirt;
 everything else, from the controller to the answer, is the same.
 
-    python -m bench.posted_domains DIRECTORY CHANNELS PER_DOMAIN CPUS
+    python -m bench.posted_domains DIRECTORY CHANNELS PER_DOMAIN CPUS KIND
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from orchestrator.config import ChannelsConfig, Config, LibvirtConfig
 from orchestrator.control.client import ControlClient, DaemonUnreachable
 from orchestrator.daemon import Daemon
 from orchestrator.events import DomainDescribed
+from orchestrator.values.domain import ChannelKind
 
 _POLL_S = 0.02
 _LONE_NODE = (
@@ -37,12 +38,13 @@ _NEVER_S = 1e6
 
 def main() -> None:
     """Serve until SIGTERM."""
-    directory, channels, per_domain, cpus = sys.argv[1:]
+    directory, channels, per_domain, cpus, kind = sys.argv[1:]
     workspace = Workspace(
         directory=Path(directory),
         channels=int(channels),
         per_domain=int(per_domain),
         cpus=int(cpus),
+        kind=ChannelKind(kind),
     )
     logging.basicConfig(level=logging.WARNING)
     asyncio.run(_serve(workspace))

@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.process_stats import read_children
 from bench.programs import build
 from bench.workspace import build_node
+from orchestrator.values.domain import ChannelKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,8 +82,12 @@ def start_vmpowerd(workspace: Workspace) -> Iterator[Server]:
 
 
 def is_discoverable(workspace: Workspace) -> bool:
-    """Return whether libvirt's test driver supports the domains of the workspace."""
-    return min(workspace.cpus, workspace.channels) <= TEST_DRIVER_CPUS
+    """Return whether libvirt's test driver supports the domains of the workspace.
+
+    P-states it would; but both kinds of channels are to be compared alike.
+    """
+    is_small = min(workspace.cpus, workspace.channels) <= TEST_DRIVER_CPUS
+    return is_small and workspace.kind is ChannelKind.AGENT
 
 
 def _daemon_arguments(workspace: Workspace) -> list[str]:
@@ -92,7 +97,7 @@ def _daemon_arguments(workspace: Workspace) -> list[str]:
     common = ["--sysfs-root", str(workspace.tree), "--run-dir", str(workspace.run_dir)]
     if not is_discoverable(workspace):
         sizes = [workspace.channels, workspace.per_domain, workspace.cpus]
-        arguments = [str(workspace.directory), *map(str, sizes)]
+        arguments = [str(workspace.directory), *map(str, sizes), workspace.kind]
         return [sys.executable, "-m", "bench.posted_domains", *arguments]
     node = workspace.directory / "node.xml"
     node.write_text(build_node(workspace), encoding="ascii")

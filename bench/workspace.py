@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,6 +17,7 @@ from orchestrator.power.simulated import lay_out
 from orchestrator.power.simulated_drivers import DEFAULT_DRIVER, find_simulated
 from orchestrator.power.sysfs import CPU_DIR
 from orchestrator.values.domain import (
+    ChannelKind,
     ChannelSpec,
     DomainId,
     DomainSpec,
@@ -25,6 +26,8 @@ from orchestrator.values.domain import (
     VCpu,
     VCpuSpec,
 )
+from orchestrator.values.p_state_channels import build_channels
+from orchestrator.values.p_states import PStateEndpoint, PStatePort, PStates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +48,8 @@ class Workspace:
     """Simulated; the vCPU of channel N is pinned to CPU N modulo this number."""
     driver: str = DEFAULT_DRIVER
     """Scaling driver of the simulated CPUs."""
+    kind: ChannelKind = ChannelKind.AGENT
+    """Of all channels."""
 
     @property
     def sockets(self) -> Path:
@@ -77,16 +82,25 @@ class Workspace:
         """Return the CPU that the vCPU of a channel is pinned to."""
         return channel % self.cpus
 
+    def frequency_file(self, channel: int) -> Path:
+        """Return where the frequency of a channel's CPU is set."""
+        policy = self.tree / CPU_DIR / "cpufreq" / f"policy{self.pcpu(channel)}"
+        return policy / find_simulated(self.driver).frequency_file
+
     def read_khz(self, channel: int) -> int:
         """Return the frequency of a channel's CPU, in kHz."""
-        policy = self.tree / CPU_DIR / "cpufreq" / f"policy{self.pcpu(channel)}"
-        name = find_simulated(self.driver).frequency_file
-        return int((policy / name).read_text(encoding="ascii").split()[0])
+        text = self.frequency_file(channel).read_text(encoding="ascii")
+        return int(text.split()[0])
 
 
 @contextmanager
 def make_workspace(
-    *, channels: int, per_domain: int, cpus: int, driver: str = DEFAULT_DRIVER
+    *,
+    channels: int,
+    per_domain: int,
+    cpus: int,
+    driver: str = DEFAULT_DRIVER,
+    kind: ChannelKind = ChannelKind.AGENT,
 ) -> Iterator[Workspace]:
     """Create the directory, and remove it at the end."""
     parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
@@ -97,6 +111,7 @@ def make_workspace(
         per_domain=per_domain,
         cpus=cpus,
         driver=driver,
+        kind=kind,
     )
     try:
         workspace.sockets.mkdir()
@@ -151,12 +166,31 @@ def describe_domain(workspace: Workspace, number: int) -> DomainSpec:
             for vcpu, channel in enumerate(members)
         ),
         channels=tuple(
-            ChannelSpec(
-                number=vcpu,
-                target=build_target(vcpu),
-                path=str(workspace.sockets / str(channel)),
-                alias=f"channel{vcpu}",
-            )
+            _describe_channel(workspace, vcpu, channel)
             for vcpu, channel in enumerate(members)
         ),
+    )
+
+
+def _describe_channel(workspace: Workspace, vcpu: int, channel: int) -> ChannelSpec:
+    path = str(workspace.sockets / str(channel))
+    if workspace.kind is ChannelKind.AGENT:
+        target = build_target(vcpu)
+        return ChannelSpec(
+            number=vcpu, target=target, path=path, alias=f"channel{vcpu}"
+        )
+    (spec,) = build_channels(describe_p_states(workspace, channel, vcpu))
+    return replace(spec, number=spec.number + vcpu)
+
+
+def describe_p_states(workspace: Workspace, channel: int, vcpu: int = 0) -> PStates:
+    """Return the P-states of one vCPU of a domain, with a port of its own."""
+    port = PStatePort(
+        io_base=0x5C0 + 8 * vcpu, irq=3, first_vcpu=vcpu, vcpus=1, step_bits=4
+    )
+    path = str(workspace.sockets / str(channel))
+    return PStates(
+        tables=(None,) * vcpu + (find_simulated(workspace.driver).steps,),
+        ports=(port,),
+        endpoints=(PStateEndpoint(port, path, f"serial{vcpu}"),),
     )

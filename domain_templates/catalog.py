@@ -13,7 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from domain_templates.parameters import Parameter, read_parameters, read_summary
+from domain_templates.parameters import (
+    Parameter,
+    read_parameters,
+    read_summary,
+    wants_p_states,
+)
 from orchestrator.domain_xml.document import parse_document
 from orchestrator.errors import ConfigError, DomainXmlError
 
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
 
 LOCAL_DIRECTORY = Path("/etc/vmpower/templates")
 DEFAULT = "minimal"
-_BUILT_IN = ("minimal", "nfv", "cloud")
+_BUILT_IN = ("minimal", "nfv", "cloud", "linux")
 _REQUIRED = ("name", "memory", "os/type", "devices")
 """Elements that `build` sets."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -54,6 +59,15 @@ class Template:
             DomainXmlError: it is not domain XML, or a parameter is invalid.
         """
         return read_parameters(parse_document(self.xml))
+
+    @property
+    def has_p_states(self) -> bool:
+        """Whether its domains get P-states unless an option says otherwise.
+
+        Raises:
+            DomainXmlError: it is not domain XML.
+        """
+        return wants_p_states(parse_document(self.xml))
 
 
 def list_templates(directory: Path = LOCAL_DIRECTORY) -> tuple[Template, ...]:

@@ -107,7 +107,8 @@ def name_exclusive(root: etree._Element) -> Iterator[str]:
             yield from _name_disk(disk)
     for name, path, attribute in _EXCLUSIVE:
         for element in root.iterfind(path):
-            yield f"{name} {element.get(attribute) or element.text or ''}".strip()
+            value = element.get(attribute) if attribute else None
+            yield f"{name} {value or element.text or ''}".strip()
     for path in ("devices/interface[@type='hostdev']", "devices/hostdev"):
         for address in root.iterfind(f"{path}/source/address[@bus]"):
             parts = (str(address.get(key, "")) for key in _ADDRESS)

@@ -14,8 +14,9 @@ values::
 `place` is a path from the domain to an element, whose text is the value, or with
 `/@name` at the end to an attribute. `remove` is the element that the value `none`
 removes. A parameter with `required="yes"` has no useful value in the template;
-`option` names an option of `domain add` that also sets it. The description is not part
-of the domains that are built.
+`option` names an option of `domain add` that also sets it. With `p-states="yes"` on the
+description, `domain add` gives its domains P-states, which depend on the host and so
+cannot be in a template. The description is not part of the domains that are built.
 
 Source: the paths are ElementPath's, of Python's xml.etree.ElementTree.
 """
@@ -55,6 +56,12 @@ def read_summary(root: etree._Element) -> str:
     """Return the summary of a template; empty if it has none."""
     description = root.find(f"metadata/{_TAG}")
     return "" if description is None else str(description.get("summary", ""))
+
+
+def wants_p_states(root: etree._Element) -> bool:
+    """Report whether domains of a template are to have P-states."""
+    description = root.find(f"metadata/{_TAG}")
+    return description is not None and description.get("p-states") == "yes"
 
 
 def read_parameters(root: etree._Element) -> tuple[Parameter, ...]:

@@ -23,8 +23,8 @@ from orchestrator.config import (
     show_config,
 )
 from orchestrator.errors import ConfigError, VmpowerError
-from orchestrator.system import open_files
-from orchestrator.system.log_output import LogOutput
+from orchestrator.system import journal, open_files
+from orchestrator.system.log_output import LineSink, LogOutput
 from orchestrator.values.safe_text import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = ", ".join(map(str, files)) or "no file, defaults apply"
         print(printable(f"valid configuration: {names}"))  # noqa: T201 - the same
         return 0
-    log = LogOutput(_STDERR)
+    has_journal = journal.is_connected_to(_STDERR)
+    log = LogOutput(journal.JournalSink(_STDERR) if has_journal else LineSink(_STDERR))
     log.setFormatter(LineFormatter(LOG_FORMAT))
     logging.basicConfig(handlers=[log], level=config.log_level.upper())
     try:

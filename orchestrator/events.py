@@ -73,6 +73,14 @@ class AttributesRead:
 
 
 @dataclass(frozen=True, slots=True)
+class MetersDoubted:
+    """The energy meters count something else than before: impossible, or right."""
+
+    problem: str
+    """What is wrong with them; empty: nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class StateLoaded:
     """The state file was read, after the CPU tree and before libvirt is connected."""
 
@@ -178,6 +186,21 @@ class ChannelsAttached:
     uuid: DomainId
     live: tuple[int, ...]
     config: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PStatesMade:
+    """A domain's definition has the P-states that it should have, or cannot."""
+
+    uuid: DomainId
+    is_changed: bool = False
+    """Whether they were added or changed."""
+    vcpus: tuple[int, ...] = ()
+    """vCPUs that have P-states."""
+    failure: str = ""
+    """Why it has none; empty: it has."""
+    is_final: bool = True
+    """False: libvirt was unreachable, and it may succeed later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,6 +524,7 @@ Event = (
     | TopologyRead
     | KernelLimitsRead
     | AttributesRead
+    | MetersDoubted
     | StateLoaded
     | ConfigReloaded
     | DomainsListed
@@ -514,6 +538,7 @@ Event = (
     | RemovalFailed
     | ChannelsAttached
     | PortsAdded
+    | PStatesMade
     | ChannelsDetached
     | OnboardingFailed
     | ChannelConnected

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build `vmpower-guest.pyz`: one file to copy into a guest that has Python 3.9.
 
-Usage: build_guest.py [OUTPUT]. The build is reproducible.
+Usage: build_guest.py [OUTPUT]. The build is reproducible. An OUTPUT that ends with a
+slash is a directory, which gets the modules instead: a package has its own launcher.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -61,6 +63,15 @@ def build(output: Path) -> None:
     output.chmod(0o755)
 
 
+def unpack(directory: Path) -> None:
+    """Copy the modules into a directory."""
+    for path in list_sources():
+        target = directory / path.relative_to(CHECKOUT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        target.chmod(0o644)
+
+
 def _add(archive: zipfile.ZipFile, name: str, text: str) -> None:
     entry = zipfile.ZipInfo(name, _TIME)
     entry.external_attr = _MODE
@@ -70,6 +81,10 @@ def _add(archive: zipfile.ZipFile, name: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT
-    build(chosen)
+    words = sys.argv[1:] or [str(OUTPUT)]
+    chosen = Path(words[0])
+    if words[0].endswith("/"):
+        unpack(chosen)
+    else:
+        build(chosen)
     sys.stdout.write(f"{chosen}\n")

@@ -107,7 +107,8 @@ run_make() {
         settings+=("SSL_CERT_FILE=$copied_certificates"
             "PIP_CERT=$copied_certificates")
     fi
-    for name in http_proxy https_proxy no_proxy PIP_INDEX_URL PYTHONUNBUFFERED; do
+    for name in http_proxy https_proxy no_proxy PIP_INDEX_URL PYTHONUNBUFFERED \
+        VMPOWER_OLDEST; do
         if [[ -n ${!name:-} ]]; then settings+=("$name=${!name}"); fi
     done
     unshare --mount --pid --fork --kill-child --propagation private \

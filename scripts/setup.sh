@@ -3,7 +3,8 @@
 # Prepare this checkout: install Debian packages, .venv, the package and its tools.
 #
 # With nothing to do it takes well under a second: the stamp in .venv is a hash of
-# everything that the installation depends on.
+# everything that the installation depends on. With VMPOWER_OLDEST=1 the virtual environment
+# gets the oldest versions that pyproject.toml permits, which are Debian 13's.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -79,20 +80,22 @@ pick_python() {
 }
 
 fingerprint() {
-    cat pyproject.toml scripts/setup.sh scripts/packages.txt | sha256sum
+    cat pyproject.toml scripts/setup.sh scripts/packages.txt scripts/oldest.txt | sha256sum
+    printf 'oldest=%s\n' "${VMPOWER_OLDEST:-}"
     "$1" -V
     pwd -P # the virtual environment holds absolute paths
 }
 
 install_python_side() {
-    local python=$1 wanted=$2
+    local python=$1 wanted=$2 constraints=()
+    if [[ -n ${VMPOWER_OLDEST:-} ]]; then constraints=(-c scripts/oldest.txt); fi
     if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
         log "creating $venv with $python"
         "$python" -m venv --clear "$venv"
     fi
     log "installing vmpower and its tools into $venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-        -e '.[dev]'
+        "${constraints[@]}" -e '.[dev]'
     printf '%s\n' "$wanted" >"$stamp"
 }
 

@@ -21,7 +21,10 @@ CHECKOUT = Path(__file__).parents[1]
 STAGE = CHECKOUT / ".cache" / "site"
 SITE = CHECKOUT / "dist" / "docs"
 CONFIG = CHECKOUT / "docs" / "mkdocs.yml"
-TOP = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md"]
+TOP = [
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASE.md", "CHANGELOG.md"),
+    "tests/README.md",
+]
 _LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 _MANUAL_PAGE = re.compile(r"\.[1-8]$")
 _COLUMNS = 88

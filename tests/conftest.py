@@ -14,8 +14,8 @@ from tests.properties import FUZZ_EXAMPLES
 from tests.rig.labs import Lab
 
 _TESTS = Path(__file__).parent
-_SLOW = {_TESTS / "bench", _TESTS / "daemon", _TESTS / "reliability"}
-"""Each of their tests starts a daemon: half of the time of all but the rig."""
+_SLOW = {_TESTS / name for name in ("bench", "daemon", "packaging", "reliability")}
+"""Their tests start daemons or build packages: half of the time of all but the rig."""
 
 # No example has a time limit, nor has drawing it: machines are loaded.
 _UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -44,6 +44,9 @@ def list_channels(
     malformed packets. Unread counts requests from old guests, which read no answers.
     Throttled counts pauses of guests that sent more than their budget.
     Generation is the size of the guest's packets in bytes.
+
+    Channels of kind p-states carry the requests of the guest's own cpufreq driver. They
+    have no answers: NACK counts the requests that were refused.
     """
 
     def query(client: ControlClient) -> Answer:

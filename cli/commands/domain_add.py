@@ -7,6 +7,7 @@ Synchronization: none required, one command per process.
 
 # No postponed annotations: typer evaluates them when the command is built.
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ from cli.commands.arguments import (
     uri_of,
 )
 from cli.commands.domain_add_options import AddOptions
+from cli.commands.domain_add_p_states import with_p_states
 from cli.framework.options import takes_options
 from cli.framework.settings import Output, settings_of
 from cli.output.echo import Hints, echo
@@ -27,8 +29,9 @@ from cli.output.progress import working
 
 if TYPE_CHECKING:
     from cli.commands.pinning import Placement
-    from domain_templates import Network, TemplateSpec
+    from domain_templates import Network, Template, TemplateSpec
     from orchestrator.hypervisor.operator import FoundDomain
+    from orchestrator.hypervisor.p_states import PStateDefinition
     from orchestrator.values.domain_settings import DomainSettings
 
 _QCOW2_MAGIC = b"QFI\xfb"
@@ -49,16 +52,10 @@ def add(
     """
     from cli.commands.domain_add_checks import check_options
     from cli.commands.pinning import PinningOptions, choose_placement
-    from domain_templates import (
-        build,
-        count_vcpus,
-        load_template,
-        name_inherited,
-        validate,
-    )
+    from domain_templates import build, count_vcpus, validate
 
     uri = uri_of(context, options.connect)
-    template = load_template(options.template)
+    template, options = _load_template(options)
     is_json = settings_of(context).output is Output.JSON
     # XML and the result of a dry run are text, whatever the output.
     hints = Hints(is_json=is_json and options.is_defining and not options.dry_run)
@@ -66,13 +63,12 @@ def add(
     build(name, spec, template)  # report invalid options before asking questions
     is_for_here = options.is_defining or options.dry_run
     check_options(_files(spec), hints, must_exist=is_for_here)
-    pinning = PinningOptions.of(options, uri)
     vcpus = options.vcpus or count_vcpus(template)
-    placement = choose_placement(pinning, vcpus, hints)
-    xml = build(name, _placed(spec, placement), template)
+    placement = choose_placement(PinningOptions.of(options, uri), vcpus, hints)
+    built = build(name, _placed(spec, placement), template)
+    xml, made = with_p_states(uri, built, options, hints)
     is_validated = validate(xml, has_lines=False)
-    for what in name_inherited(xml, template):
-        hints.add(_INHERITED.format(template=template.name, what=what))
+    _hint_at_inherited(xml, template, hints)
     if is_for_here:
         _check(uri, name, xml, options, hints)
     if options.dry_run:
@@ -80,11 +76,28 @@ def add(
             hints.add("XML not validated: libvirt's schema is not installed")
         echo(f"Domain '{name}' is valid; nothing was changed")
     elif options.is_defining:
-        domain = _define(uri, xml, is_started=options.start)
+        domain = _define(uri, xml, made, is_started=options.start)
         facts = {"started": options.start, "pins": list(placement.pins)}
         _report(domain, {**facts, "hints": hints.texts}, is_json=is_json)
     else:
         typer.echo(xml, nl=False)
+
+
+def _load_template(options: AddOptions) -> "tuple[Template, AddOptions]":
+    """Return the template, and the options with what it says by default."""
+    from domain_templates import load_template
+
+    template = load_template(options.template)
+    if options.p_states is None:
+        options = replace(options, p_states=template.has_p_states)
+    return template, options
+
+
+def _hint_at_inherited(xml: str, template: "Template", hints: Hints) -> None:
+    from domain_templates import name_inherited
+
+    for what in name_inherited(xml, template):
+        hints.add(_INHERITED.format(template=template.name, what=what))
 
 
 def _spec(options: AddOptions, hints: Hints) -> "TemplateSpec":
@@ -103,7 +116,9 @@ def _spec(options: AddOptions, hints: Hints) -> "TemplateSpec":
         disk_format=disk_format,
         cloud_init=absolute(options.cloud_init),
         networks=_parse_networks(options.network),
-        channels=parse_channels(options.channels),
+        channels=parse_channels(
+            options.channels or ("none" if options.p_states else "all")
+        ),
         socket_dir=absolute(options.socket_dir),
         console=absolute(options.console),
         settings=_settings(options),
@@ -121,19 +136,17 @@ def _files(spec: "TemplateSpec") -> dict[str, Path | None]:
 
 
 def _settings(options: AddOptions) -> "DomainSettings":
-    from orchestrator.values.domain_settings import DomainSettings, Mode
+    from orchestrator.values.domain_settings import DomainSettings
 
     return DomainSettings(
         min_khz=parse_frequency(options.low),
         max_khz=parse_frequency(options.high),
         turbo=options.turbo,
-        mode=Mode(options.mode) if options.mode else None,
+        mode=options.mode,
     )
 
 
 def _placed(spec: "TemplateSpec", placement: "Placement") -> "TemplateSpec":
-    from dataclasses import replace
-
     return replace(
         spec,
         pins=placement.pins,
@@ -142,13 +155,15 @@ def _placed(spec: "TemplateSpec", placement: "Placement") -> "TemplateSpec":
     )
 
 
-def _define(uri: str, xml: str, *, is_started: bool) -> "FoundDomain":
+def _define(
+    uri: str, xml: str, p_states: "PStateDefinition | None", *, is_started: bool
+) -> "FoundDomain":
     from orchestrator.errors import HypervisorError
     from orchestrator.hypervisor.operator import OperatorConnection
 
     with OperatorConnection(uri) as connection:
         with working("defining the domain"):
-            found = connection.define(xml)
+            found = connection.define(xml, p_states)
         if is_started:
             try:
                 with working(f"starting '{found.name}'"):

@@ -4,13 +4,24 @@
 # No postponed annotations: typer evaluates them when the command is built.
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from cli.commands.arguments import Connect, MaxFrequency, MinFrequency, Turbo
 from cli.completion import candidates
+from orchestrator.values.domain_settings import Mode
+
+
+class DomainType(StrEnum):
+    """The values of `domain_templates.DomainKind`, whose import takes 70 ms."""
+
+    KVM = "kvm"
+    """The CPU executes the guest's instructions."""
+    QEMU = "qemu"
+    """QEMU emulates the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +83,33 @@ class AddOptions:
         int | None, typer.Option(min=0, help="Propose CPUs of this NUMA node.")
     ] = None
     channels: Annotated[
-        str, typer.Option(metavar="all|none|NUMBERS", help="Channels to create: 0,2.")
-    ] = "all"
+        str | None,
+        typer.Option(
+            metavar="all|none|NUMBERS",
+            help="Channels to create: 0,2. By default, all, and none with --p-states.",
+        ),
+    ] = None
+    p_states: Annotated[
+        bool | None,
+        typer.Option(
+            "--p-states/--no-p-states",
+            help="P-states for the guest, which its own cpufreq driver requests. By"
+            " default, as the template says.",
+        ),
+    ] = None
+    configuration: Annotated[
+        Path | None,
+        typer.Option(
+            "--configuration",
+            metavar="FILE",
+            help="Configuration file of vmpowerd, for P-states.",
+        ),
+    ] = None
     low: MinFrequency = ""
     high: MaxFrequency = ""
     turbo: Turbo = None
     mode: Annotated[
-        Literal["enforce", "observe"] | None,
+        Mode | None,
         typer.Option(help="Whether its requests are applied, or refused and counted."),
     ] = None
     settings: Annotated[
@@ -88,11 +119,11 @@ class AddOptions:
         ),
     ] = None
     kind: Annotated[
-        Literal["kvm", "qemu"],
+        DomainType,
         typer.Option(
             "--type", help="Domain type; qemu emulates the CPU, which is slow."
         ),
-    ] = "kvm"
+    ] = DomainType.KVM
     socket_dir: Annotated[
         Path | None,
         typer.Option(

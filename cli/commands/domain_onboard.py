@@ -8,6 +8,8 @@ Synchronization: none required, one command per process.
 # No postponed annotations: typer evaluates them when the command is built.
 
 import difflib
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -22,8 +24,16 @@ from cli.commands.arguments import (
     scope_of,
     uri_of,
 )
+from cli.commands.domain_p_states import (
+    build_document,
+    find_table_directory,
+    read_configuration,
+    report_offboarded,
+    report_onboarded,
+)
 from cli.completion import candidates
 from cli.framework.failures import ExitStatus, status_of
+from cli.framework.options import takes_options
 from cli.framework.settings import Output, OutputOption, settings_of
 from cli.output.echo import echo, echo_error, print_json
 from cli.output.progress import working
@@ -32,8 +42,11 @@ from orchestrator.values.cpuset import name_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from orchestrator import config as configurations
+    from orchestrator.hypervisor.descriptions import Scope
     from orchestrator.hypervisor.manual_onboarding import Change, Preview
     from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
+    from orchestrator.hypervisor.p_states import PStateChange
 
 _SAVED_STATE = (
     "Domain '{name}' has a saved state ('virsh managedsave'), which stays as it is:"
@@ -56,89 +69,207 @@ PrintDiff: TypeAlias = Annotated[
 ]
 
 
-def onboard(  # noqa: PLR0913 - each parameter is an option of the command
+PStates: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--p-states", help="P-states for the guest; without --channels, only these."
+    ),
+]
+Configuration: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--configuration",
+        metavar="FILE",
+        help="Configuration file of vmpowerd, for P-states.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnboardOptions:
+    """What is changed, and where."""
+
+    live: Live = False
+    config: Config = False
+    current: Current = False
+    p_states: PStates = False
+    configuration: Configuration = None
+    print_diff: PrintDiff = False
+    connect: Connect = ""
+    output: OutputOption = None
+
+    @property
+    def is_only_live(self) -> bool:
+        """Whether only the running domain may be changed, if it runs."""
+        return self.live or self.current
+
+    @property
+    def scope(self) -> "Scope":
+        """The descriptions to change."""
+        return scope_of(live=self.live, config=self.config, current=self.current)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be added to domains, or removed from them."""
+
+    has_channels: bool
+    numbers: frozenset[int] | None
+    """Of channels; None: all."""
+    has_p_states: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What was changed in one domain; None: it was not to be changed."""
+
+    channels: "Change | None" = None
+    p_states: "PStateChange | None" = None
+
+    @property
+    def has_saved_state(self) -> bool:
+        """Whether libvirt starts it from a saved state, which lacks the change."""
+        changes = (self.channels, self.p_states)
+        return any(it is not None and it.has_saved_state for it in changes)
+
+
+@takes_options(OnboardOptions)
+def onboard(
     context: typer.Context,
     domains: Domains = None,
     *,
     is_all: All = False,
     channels: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="all|NUMBERS", help="Channels that the domains should have: 0,2."
+            metavar="all|NUMBERS",
+            help="Channels that the domains should have: 0,2. By default, all.",
         ),
-    ] = "all",
-    live: Live = False,
-    config: Config = False,
-    current: Current = False,
-    print_diff: PrintDiff = False,
-    connect: Connect = "",
-    output: OutputOption = None,
+    ] = None,
+    options: OnboardOptions,
 ) -> None:
-    """Add missing channels to domains, one for each vCPU.
+    """Add missing channels to domains, one for each vCPU, or P-states.
 
     By default, channels are added to the definition, and to the running domain as far
     as it has free ports, the lowest numbers first. If they do not suffice, another
     virtio-serial controller is plugged in where libvirt supports it; it stays until the
     domain is powered off.
 
+    With --p-states, the guest's own cpufreq driver finds the frequencies of the host
+    CPUs that its vCPUs are pinned to, within the limits of the host and the domain, and
+    requests them without any program of vmpower in the guest. They are added to the
+    definition, and take effect when the domain is powered off and started. Running the
+    command again makes them anew after the pinning or a limit was changed.
+
     --print-diff does not ask libvirt, which adds the addresses, refuses the change if a
     controller is needed and no PCI slot is free, and may plug controllers into the
     running domain.
     """
-    numbers = parse_channels(channels)
-    scope = scope_of(live=live, config=config, current=current)
-    with _connect(context, connect) as connection:
+    wanted = Wanted(
+        has_channels=not options.p_states or channels is not None,
+        numbers=parse_channels(channels or "all"),
+        has_p_states=options.p_states,
+    )
+    _check_scope(options)
+    scope = options.scope
+    configuration = None
+    if wanted.has_p_states:
+        configuration = read_configuration(options.configuration)
+    with _connect(context, options.connect) as connection:
         found = _find(connection, domains, is_all=is_all)
-        if print_diff:
+        if options.print_diff:
             for item in found:
-                _print_diff(item, connection.preview(item.uuid, numbers, scope))
+                _preview(
+                    connection, item, wanted, scope, configuration, is_leaving=False
+                )
             return
-        _change_each(
-            context,
-            output,
-            found,
-            lambda item: connection.onboard(item.uuid, numbers, scope),
-            _report_onboarded,
-        )
+
+        def change(item: "FoundDomain") -> Done:
+            p_states = added = None
+            if configuration is not None:
+                p_states = connection.onboard_p_states(item.uuid, configuration)
+            if wanted.has_channels:
+                added = connection.onboard(item.uuid, wanted.numbers, scope)
+            return Done(channels=added, p_states=p_states)
+
+        _change_each(context, options.output, found, change, _report_onboarded)
 
 
-def offboard(  # noqa: PLR0913 - each parameter is an option of the command
+@takes_options(OnboardOptions)
+def offboard(
     context: typer.Context,
     domains: Domains = None,
     *,
     is_all: All = False,
     channels: Annotated[
-        str, typer.Option(metavar="all|NUMBERS", help="Channels to remove: 0,2.")
-    ] = "all",
-    live: Live = False,
-    config: Config = False,
-    current: Current = False,
-    print_diff: PrintDiff = False,
-    connect: Connect = "",
-    output: OutputOption = None,
+        str | None,
+        typer.Option(
+            metavar="all|NUMBERS",
+            help="Channels to remove: 0,2. By default, all, and P-states.",
+        ),
+    ] = None,
+    options: OnboardOptions,
 ) -> None:
-    """Remove the channels that onboarding added, and nothing else.
+    """Remove what onboarding added, and nothing else.
 
-    Channels added by an [[onboard]] rule of vmpowerd come back while the rule matches
-    the domain; 'vmpower domain set DOMAIN --no-onboard' prevents that. libvirt may keep
-    an empty <metadata/> element, and multifunction='on' of a PCI device that shared its
+    P-states are removed from the definition; the running domain keeps its own until it
+    is powered off. The files of ACPI tables are removed when no description of the
+    domain names them, also no saved state and no snapshot.
+
+    What an [[onboard]] rule of vmpowerd added comes back while the rule matches the
+    domain; 'vmpower domain set DOMAIN --no-onboard' prevents that. libvirt may keep an
+    empty <metadata/> element, and multifunction='on' of a PCI device that shared its
     slot with an added controller; neither has an effect.
     """
-    numbers = parse_channels(channels)
-    scope = scope_of(live=live, config=config, current=current)
-    with _connect(context, connect) as connection:
+    wanted = Wanted(
+        has_channels=not options.p_states or channels is not None,
+        numbers=parse_channels(channels or "all"),
+        has_p_states=options.p_states
+        or (channels is None and not options.is_only_live),
+    )
+    _check_scope(options)
+    scope, directory = options.scope, find_table_directory(options.configuration)
+    with _connect(context, options.connect) as connection:
         found = _find(connection, domains, is_all=is_all)
-        if print_diff:
+        if options.print_diff:
             for item in found:
-                preview = connection.preview(item.uuid, numbers, scope, is_leaving=True)
-                _print_diff(item, preview)
+                _preview(connection, item, wanted, scope, None, is_leaving=True)
             return
-        _change_each(
-            context,
-            output,
-            found,
-            lambda item: connection.offboard(item.uuid, numbers, scope),
-            _report_offboarded,
+
+        def change(item: "FoundDomain") -> Done:
+            removed = p_states = None
+            if wanted.has_channels:
+                removed = connection.offboard(item.uuid, wanted.numbers, scope)
+            if wanted.has_p_states:
+                p_states = connection.offboard_p_states(item.uuid, directory)
+            return Done(channels=removed, p_states=p_states)
+
+        _change_each(context, options.output, found, change, _report_offboarded)
+
+
+def _preview(
+    connection: "OperatorConnection",
+    item: "FoundDomain",
+    wanted: Wanted,
+    scope: "Scope",
+    configuration: "configurations.Config | None",
+    *,
+    is_leaving: bool,
+) -> None:
+    if wanted.has_channels:
+        preview = connection.preview(
+            item.uuid, wanted.numbers, scope, is_leaving=is_leaving
+        )
+        _print_diff(item, preview)
+    if wanted.has_p_states and (item.is_persistent or not is_leaving):
+        _print_diff(item, [connection.preview_p_states(item.uuid, configuration)])
+
+
+def _check_scope(options: OnboardOptions) -> None:
+    if options.p_states and options.is_only_live:
+        raise typer.BadParameter(
+            "--p-states excludes --live and --current: only a start of the domain loads"
+            " an ACPI table"
         )
 
 
@@ -160,8 +291,8 @@ def _change_each(
     context: typer.Context,
     output: Output | None,
     found: "Sequence[FoundDomain]",
-    change: "Callable[[FoundDomain], Change]",
-    report: "Callable[[str, Change], None]",
+    change: "Callable[[FoundDomain], Done]",
+    report: "Callable[[str, Done], None]",
 ) -> None:
     """Change all domains; continue with the others if one fails."""
     from orchestrator.errors import VmpowerError
@@ -189,18 +320,44 @@ def _change_each(
         raise typer.Exit(ExitStatus(status))
 
 
-def _document(change: "Change") -> dict[str, Any]:
+def _document(done: Done) -> dict[str, Any]:
+    from orchestrator.hypervisor.manual_onboarding import Change
+
+    change = done.channels or Change()
     return {
         "live": list(change.live),
         "config": list(change.config),
         "waiting": list(change.waiting),
         "obstacle": change.obstacle,
         "by_rule": list(change.by_rule),
-        "has_saved_state": change.has_saved_state,
+        "has_saved_state": done.has_saved_state,
+        "p_states": done.p_states and build_document(done.p_states),
     }
 
 
-def _report_onboarded(name: str, change: "Change") -> None:
+def _report_onboarded(name: str, done: Done) -> None:
+    if done.p_states is not None:
+        report_onboarded(name, done.p_states)
+    change = done.channels
+    if change is not None:
+        _report_attached(name, change)
+    if done.has_saved_state and _has_changed(done):
+        echo(_SAVED_STATE.format(name=name))
+    elif change is not None and (
+        change.obstacle or (change.config and not change.live)
+    ):
+        echo(POWER_OFF_NOTE)
+
+
+def _has_changed(done: Done) -> bool:
+    p_states, change = done.p_states, done.channels
+    has_channels = change is not None and (
+        change.live or change.config or change.obstacle
+    )
+    return bool(has_channels or (p_states is not None and p_states.is_changed))
+
+
+def _report_attached(name: str, change: "Change") -> None:
     if not (change.live or change.config or change.obstacle):
         echo(f"Domain '{name}' already has all requested channels")
         return
@@ -210,20 +367,25 @@ def _report_onboarded(name: str, change: "Change") -> None:
         echo(
             f"{missing} not attached to the running domain '{name}': {change.obstacle}"
         )
-    if change.has_saved_state:
-        echo(_SAVED_STATE.format(name=name))
-    elif change.obstacle or (change.config and not change.live):
-        echo(POWER_OFF_NOTE)
 
 
-def _report_offboarded(name: str, change: "Change") -> None:
-    if not (change.live or change.config):
-        echo(f"Domain '{name}' has no channels added by onboarding")
+def _report_offboarded(name: str, done: Done) -> None:
+    change, p_states = done.channels, done.p_states
+    if not _has_changed(done):
+        if change is None:
+            what = "P-states"
+        else:
+            what = "channels" if p_states is None else "channels or P-states"
+        echo(f"Domain '{name}' has no {what} added by onboarding")
         return
-    _report_channels(name, change, "detached from", "removed from")
-    if change.has_saved_state:
+    if change is not None:
+        _report_channels(name, change, "detached from", "removed from")
+    if p_states is not None:
+        report_offboarded(name, p_states)
+    if done.has_saved_state:
         echo(_SAVED_STATE.format(name=name))
-    _report_rule(name, change.by_rule)
+    if change is not None:
+        _report_rule(name, change.by_rule)
 
 
 def _report_rule(name: str, numbers: "Sequence[int]") -> None:

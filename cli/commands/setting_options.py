@@ -6,7 +6,8 @@ Synchronization: none required, one command per process.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,8 @@ from orchestrator.values.domain_settings import SETTINGS, Form, Setting
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_MAKE_ENUM: Any = StrEnum
+"""typer takes literal types, too, but not before 0.19; Debian 13 has 0.15."""
 OPTIONS: Mapping[str, Setting] = {
     # Each --policy adds one to the policies.
     "policy" if setting.form is Form.POLICIES else setting.attribute: setting
@@ -44,7 +47,7 @@ def _declare(option: str, setting: Setting) -> DeclaredOption:
         case Form.YES_NO:
             kind, flags = bool, f"--{option}/--no-{option}"
         case Form.CHOICE:
-            kind = Literal[tuple(setting.choices)]
+            kind = _MAKE_ENUM(setting.name, {each: each for each in setting.choices})
         case Form.POLICIES:
             kind, metavar = list[str], "'KIND [OPTION=VALUE]...'"
             description += " Can be repeated."

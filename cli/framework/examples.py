@@ -42,6 +42,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("vmpower domain onboard fw --print-diff", "Show what would change"),
         Example("vmpower domain onboard 'dpdk-*'", "All domains that match a pattern"),
         Example("vmpower domain onboard fw --channels 0,2", "Only some vCPUs"),
+        Example(
+            "vmpower domain onboard web --p-states",
+            "Linux without a program of DPDK or vmpower",
+        ),
     ),
     "vmpower domain offboard": (
         Example("vmpower domain offboard fw", "Remove what onboarding added"),
@@ -87,6 +91,33 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "vmpower cpu show": (
         Example("vmpower cpu show 2", "Show its frequency steps and clock group"),
+    ),
+    "vmpower report": (
+        Example("vmpower report --since 7d", "What the last week saved, by domain"),
+        Example(
+            "vmpower report fw --since 2026-03-01 --by day -o csv",
+            "The days of one domain, for a spreadsheet",
+        ),
+        Example("vmpower report --html report.html", "A page with charts, to print"),
+        Example("vmpower report --what-if", "What a host in mode observe would save"),
+    ),
+    "vmpower advise": (
+        Example("vmpower advise fw", "What would save energy in one domain"),
+    ),
+    "vmpower energy show": (
+        Example("vmpower energy show --watch", "Watch what is drawn and saved"),
+        Example(
+            "vmpower energy show -o json | jq .host.saved_watts", "What the host saves"
+        ),
+    ),
+    "vmpower energy explain": (
+        Example("vmpower energy explain fw", "How the energy of fw is computed"),
+    ),
+    "vmpower energy calibrate": (
+        Example("vmpower energy calibrate --idle", "After booting, before domains run"),
+        Example(
+            "vmpower energy calibrate --steps --seconds 3", "On CPUs that are not used"
+        ),
     ),
     "vmpower policy set": (
         Example(
@@ -137,6 +168,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example(
             "vmpower completion fish > /etc/fish/completions/vmpower.fish", "For fish"
         ),
+    ),
+    "vmpower tuned-profile": (
+        Example("vmpower tuned-profile --install", "Leave the CPUs of domains alone"),
+        Example("vmpower tuned-profile 2-9 --base powersave", "Print it for CPUs 2-9"),
     ),
     "vmpower simulate": (
         Example("vmpower simulate cpus --cpus 8 --shared 2", "Eight CPUs, in pairs"),

@@ -18,7 +18,6 @@ from cli.framework.help import HelpfulCommand, HelpfulGroup
 from cli.framework.settings import is_json_requested
 from cli.framework.typer_compat import (
     ClickException,
-    NoArgsIsHelpError,
     NoSuchOption,
     UsageError,
     completion_init,
@@ -119,12 +118,16 @@ class VmpowerGroup(LazyGroup):
         "channel": "cli.commands.channel",
         "cpu": "cli.commands.cpu",
         "policy": "cli.commands.policy",
+        "energy": "cli.commands.energy",
         "apply": "cli.commands.apply",
         "template": "cli.commands.template",
         "events": "cli.commands.events",
+        "report": "cli.commands.report",
+        "advise": "cli.commands.advise",
         "doctor": "cli.doctor.command",
         "restore": "cli.commands.restore",
         "completion": "cli.completion.command",
+        "tuned-profile": "cli.commands.tuned_profile",
         "simulate": "cli.commands.simulate",
     }
 
@@ -141,9 +144,6 @@ class VmpowerGroup(LazyGroup):
             fail(status_of(error), str(error), error.hint)
         except typer.Abort:
             fail(ExitStatus.FAILED, "aborted", "")
-        except NoArgsIsHelpError as error:
-            sys.stderr.write(f"{error.format_message()}\n")
-            sys.exit(ExitStatus.USAGE)
         except ClickException as error:
             fail(ExitStatus.USAGE, *_describe_usage_error(error))
         # typer returns the status of an Exit, or the command's return value.

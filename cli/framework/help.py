@@ -5,20 +5,23 @@ Without rich, which takes 60 ms to import, and so without typer's own formatting
 """
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cli.framework.examples import EXAMPLES
+from cli.framework.failures import ExitStatus
 
 _METAVARS = (
-    (re.compile(r"<(?:int|float)(?: range)?>"), "N"),
+    (re.compile(r"<(?:int|float)(?: range)?>|\b(?:INTEGER|FLOAT)(?: RANGE)?\b"), "N"),
     (re.compile(r"<str>"), "TEXT"),
     (re.compile(r"<path>"), "PATH"),
-    (re.compile(r"<([^>]*\|[^>]*)>"), r"\1"),
+    (re.compile(r"<([^>]*\|[^>]*)>|(?<= )\[([^]]*\|[^]]*)\]"), r"\1\2"),
 )
-"""typer's metavars for types, and those that manual pages use."""
+"""typer's metavars for types, before 0.26 and since, and those of manual pages."""
 _BRACKETED = re.compile(r"^\[([^][]*)\](\.\.\.)?$")
 OTHERS = "Options"
 """Title of the panel for all other options."""
@@ -62,7 +65,7 @@ def panels(
             continue
         title = panel_of.get(parameter.name)
         rows = found[title] if title else rest
-        rows.append((_plain(record[0]), record[1]))
+        rows.append((_plain(record[0]), _unescaped(record[1])))
     return {**found, OTHERS: rest} if rest else found
 
 
@@ -72,7 +75,7 @@ def arguments(
 ) -> list[tuple[str, str]]:
     """Collect arguments as (name, help)."""
     return [
-        (metavar(parameter).strip("[]"), record[1])
+        (metavar(parameter).strip("[]"), _unescaped(record[1]))
         for parameter in parameters
         if parameter.param_type_name == "argument"
         and (record := parameter.get_help_record(context)) is not None
@@ -83,6 +86,11 @@ def _plain(spelling: str) -> str:
     for pattern, name in _METAVARS:
         spelling = pattern.sub(name, spelling)
     return spelling
+
+
+def _unescaped(text: str) -> str:
+    # Before 0.26, typer escapes text for rich even if rich does not format it.
+    return text.replace("\\[", "[")
 
 
 class _Helpful:
@@ -102,6 +110,18 @@ class _Helpful:
         ]
         has_commands = isinstance(command, TyperGroup)
         return [*pieces, "COMMAND [ARGS]..."] if has_commands else pieces
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Parse the command line; one without words that needs some is wrong usage.
+
+        What typer does then, and with which exit status, depends on its version.
+        """
+        command: Any = self
+        if not args and command.no_args_is_help and not ctx.resilient_parsing:
+            sys.stderr.write(f"{ctx.get_help()}\n")
+            raise typer.Exit(ExitStatus.USAGE)
+        remaining: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        return remaining
 
     def sections(self) -> dict[str, list[tuple[str, str]]]:
         """Return what else a command explains: by title, (term, help)."""

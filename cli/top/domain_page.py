@@ -9,7 +9,12 @@ from rich.text import Text
 
 from cli.output.lines import ScreenColumn, fit, header, row, rule, wrap
 from cli.output.tables.cells import step_name
-from cli.output.tables.channels import generation_cell, state_cell
+from cli.output.tables.channels import (
+    count_refused,
+    generation_cell,
+    kind_cell,
+    state_cell,
+)
 from cli.output.tables.domains import own_cpus
 from cli.output.tables.policies import policy_fields
 from cli.output.tables.refusals import list_refusals
@@ -47,16 +52,17 @@ _VCPU_COLUMNS = (
 )
 _CHANNEL_COLUMNS = (
     ScreenColumn(title="Channel", width=7, is_right=True),
+    ScreenColumn(title="Kind", width=8, rank=3),
     ScreenColumn(title="State", width=10, rank=1),
     ScreenColumn(title="Generation", width=11, rank=2),
     ScreenColumn(title="Req/s", width=6, is_right=True),
-    ScreenColumn(title="Requests", width=10, is_right=True, rank=4),
+    ScreenColumn(title="Requests", width=10, is_right=True, rank=5),
     ScreenColumn(title="Refused", width=7, is_right=True),
-    ScreenColumn(title="Dropped", width=7, is_right=True, rank=6),
-    ScreenColumn(title="Late", width=6, is_right=True, rank=3),
-    ScreenColumn(title="Errors", width=6, is_right=True, rank=5),
-    ScreenColumn(title="Unread", width=6, is_right=True, rank=7),
-    ScreenColumn(title="Socket", width=24, rank=8, stretch=60),
+    ScreenColumn(title="Dropped", width=7, is_right=True, rank=7),
+    ScreenColumn(title="Late", width=6, is_right=True, rank=4),
+    ScreenColumn(title="Errors", width=6, is_right=True, rank=6),
+    ScreenColumn(title="Unread", width=6, is_right=True, rank=8),
+    ScreenColumn(title="Socket", width=24, rank=9, stretch=60),
 )
 _POLICY_COLUMNS = (
     ScreenColumn(title="Source", width=16, stretch=12),
@@ -169,11 +175,12 @@ def _channel_cells(
     number, path = channel["number"], channel["path"]
     return {
         "Channel": Text(str(number), "bold"),
+        "Kind": _text(kind_cell(channel)),
         "State": _text(state_cell(channel)),
         "Generation": _text(generation_cell(channel)),
         "Req/s": rate_text(snapshot.history.rate(domain["uuid"], number)),
         "Requests": count_text(channel["requests_total"]),
-        "Refused": count_text(channel["nacks_total"], "red"),
+        "Refused": count_text(count_refused(channel), "red"),
         "Dropped": count_text(channel["dropped_total"], "red"),
         "Late": count_text(channel["late_total"], "red"),
         "Errors": count_text(channel["errors_total"], "red"),

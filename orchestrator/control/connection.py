@@ -2,7 +2,8 @@
 """One client's connection to the API.
 
 A client may send anything. Bodies are never decompressed: a gzip bomb of 0.4 MB would
-keep the event loop busy for seconds. What is not HTTP is answered with an error
+keep the event loop busy for seconds. A client that sends many requests before it reads
+an answer is disconnected. What is not HTTP is answered with an error
 document, and logged as one line of limited length and frequency.
 """
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     from orchestrator.control.deadlines import Deadlines
     from orchestrator.control.peer_log import PeerLog
+
+
+MAX_SENT_AHEAD = 64
+"""Requests that may wait for an answer to an earlier one. aiohttp reads no more than
+that from 3.14 on; earlier ones, such as Debian 13's, read and keep any number."""
 
 
 class Connection(web.RequestHandler):
@@ -57,9 +63,28 @@ class Connection(web.RequestHandler):
         self._uid = uid
         self._peer_log = peer_log
         self._on_lost = on_lost
+        # aiohttp waits for ever for the first request of a connection before 3.14.
+        self._first_deadline = asyncio.get_running_loop().call_later(
+            deadlines.request_s, self.abort
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what the client sent."""
+        try:
+            super().data_received(data)
+        except ValueError as error:  # of aiohttp before 3.14: an invalid URL
+            self._peer_log.report("malformed request", self._uid, error)
+            self._reject()
+            return
+        if self._messages:
+            self._first_deadline.cancel()
+        if len(self._messages) > MAX_SENT_AHEAD:
+            self._peer_log.report("connection closed", self._uid, "too many requests")
+            self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End the calls of the client."""
+        self._first_deadline.cancel()
         super().connection_lost(exc)
         self._on_lost(self)
 
@@ -85,6 +110,18 @@ class Connection(web.RequestHandler):
             raise ConnectionError("an answer was sent already")
         response.force_close()
         return response
+
+    def _reject(self) -> None:
+        """Answer what could not be parsed, unless another answer is being sent."""
+        if self._current_request is None and isinstance(
+            self.transport, asyncio.WriteTransport
+        ):
+            head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\r\n"
+            body = failure(400, "malformed request").text
+            self.transport.write(f"{head}{body}".encode())
+            self.transport.close()
+        else:
+            self.abort()
 
     def log_exception(self, *_: object, **kw: object) -> None:
         """Log an exception outside of a call; aiohttp closes the connection then."""

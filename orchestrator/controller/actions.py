@@ -17,6 +17,7 @@ from orchestrator.monitor.link.commands import Decided
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.config import Config
     from orchestrator.limits import Limits
     from orchestrator.policy.subject import PolicyOrder, PolicySubject, Source
     from orchestrator.saved.state import SavedVote
@@ -91,6 +92,14 @@ class AddPorts:
     uuid: DomainId
     channels: tuple[int, ...]
     """Numbers of the channels that it is to get."""
+
+
+@dataclass(frozen=True, slots=True)
+class MakePStates:
+    """Give a domain's definition the P-states that it should have."""
+
+    uuid: DomainId
+    config: Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +288,7 @@ Action = (
     | DescribeDomain
     | AttachChannels
     | AddPorts
+    | MakePStates
     | DetachChannels
     | ConnectChannel
     | EndPortSession

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.controller.actions import Action
     from orchestrator.controller.inventory import ChannelKey, DomainRecord, Inventory
-    from orchestrator.values.domain import DomainId
+    from orchestrator.values.domain import ChannelSpec, DomainId
 
 FIRST_RETRY_S = 0.02
 """A guest that just started listens within milliseconds."""
@@ -83,7 +83,7 @@ def reconcile(
     for number, spec in described.items():
         channel = record.channels.setdefault(number, ChannelRecord(spec))
         was_guest_connected = channel.spec.is_guest_connected
-        is_moved = is_restarted or spec.path != channel.spec.path
+        is_moved = is_restarted or _place(spec) != _place(channel.spec)
         if is_moved or not record.spec.state.is_active:
             is_off = not record.spec.state.is_active
             why = "the domain was shut off" if is_off else "the domain was restarted"
@@ -101,6 +101,11 @@ def reconcile(
             actions.append(end)
         channel.is_close_doubted = False
     return actions + _separate(inventory, shared)
+
+
+def _place(spec: ChannelSpec) -> tuple[object, ...]:
+    """Return what needs another connection when it changes."""
+    return spec.path, spec.steps
 
 
 def _update_socket(

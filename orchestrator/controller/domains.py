@@ -18,6 +18,7 @@ from orchestrator.controller import (
     idle_cpus,
     moved_policies,
     onboarding,
+    p_states,
     policy_subjects,
     saved_state,
     setting_changes,
@@ -135,7 +136,8 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
     actions += resumption.after
     actions += moved_policies.resume_open(inventory, record)
     actions += idle_cpus.on_all_known(inventory)
-    return actions + onboarding.review(inventory, record)
+    actions += onboarding.review(inventory, record)
+    return actions + p_states.review(inventory, record)
 
 
 def _relevant_parts(spec: DomainSpec) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ from orchestrator.controller import (
     groups,
     idle_cpus,
     onboarding,
+    p_states,
     setting_changes,
 )
 from orchestrator.controller.actions import (
@@ -174,6 +175,7 @@ def on_config(inventory: Inventory, event: events.ConfigReloaded) -> list[Action
             (old, record.spec), (event.config, record.spec)
         )
         actions += onboarding.review(inventory, record)
+        actions += p_states.review(inventory, record)
     return actions
 
 

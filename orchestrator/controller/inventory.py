@@ -166,6 +166,17 @@ class OnboardingRecord:
 
 
 @dataclass(slots=True)
+class PStateRecord:
+    """Progress of giving a domain's definition P-states by a rule."""
+
+    basis: tuple[object, ...] | None = None
+    """What they were last made of, or failed with; None: nothing yet."""
+    is_under_way: bool = False
+    problem: str = ""
+    """Why the definition has none, although a rule wants them; empty: it has."""
+
+
+@dataclass(slots=True)
 class DomainRecord:
     """One domain."""
 
@@ -193,6 +204,7 @@ class DomainRecord:
     """Policies of its guest from before it was saved or migrated, which are installed
     when the guest has its port open again."""
     onboarding: OnboardingRecord = field(default_factory=OnboardingRecord)
+    p_states: PStateRecord = field(default_factory=PStateRecord)
     _resolved: tuple[Config, DomainSpec, Rights] | None = None
     """Its rights, and what they were resolved from."""
 

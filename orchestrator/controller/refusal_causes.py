@@ -144,6 +144,8 @@ def _physical(case: _Case) -> str:
 
 def _no_vcpu(case: _Case) -> str:
     vcpus = {int(vcpu) for vcpu in case.record.placements}
+    if case.event.vcpu in vcpus and case.channel.spec.steps is not None:
+        return f"the guest's P-state table has no vCPU {case.event.vcpu} on this port"
     if case.event.vcpu in vcpus:
         return f"a reply holds vCPUs 0-7 only, not vCPU {case.event.vcpu}"
     return f"no such vCPU: {case.event.vcpu}; the domain has {name_all('vCPU', vcpus)}"
@@ -157,6 +159,13 @@ def _not_controllable(case: _Case) -> str:
 
 def _unit(case: _Case) -> str:
     return f"unknown command (unit {case.event.unit})"
+
+
+def _no_step(case: _Case) -> str:
+    return (
+        f"the guest's P-state table has no step {case.event.unit} for vCPU"
+        f" {case.event.vcpu}"
+    )
 
 
 def _turbo(case: _Case) -> str:
@@ -209,6 +218,7 @@ _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
     Refusal.FLOATING: _not_controllable,
     Refusal.UNMANAGED: _not_controllable,
     Refusal.UNIT: _unit,
+    Refusal.NO_STEP: _no_step,
     Refusal.TURBO: _turbo,
     Refusal.OVERRIDDEN: _overridden,
     Refusal.CLAIM: _claim,
@@ -223,7 +233,8 @@ _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
 
 
 def _is_absent(case: _Case) -> bool:
-    return case.place is None or case.event.vcpu >= MAX_VCPUS
+    is_in_packet = case.channel.spec.steps is None and case.event.vcpu < MAX_VCPUS
+    return case.place is None or not is_in_packet
 
 
 def _is_floating(case: _Case) -> bool:

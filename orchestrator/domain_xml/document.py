@@ -50,6 +50,48 @@ def render_document(root: etree._Element) -> str:
     return etree.tostring(root.getroottree(), encoding="unicode")
 
 
+def metadata_of(root: etree._Element) -> etree._Element:
+    """Return the <metadata> element of a domain, adding it if there is none."""
+    metadata = root.find("metadata")
+    if metadata is not None:
+        return metadata
+    metadata = etree.Element("metadata")
+    # Where libvirt writes it: after names and descriptions.
+    named = [
+        root.find(tag) for tag in ("description", "title", "genid", "uuid", "name")
+    ]
+    before = next((element for element in named if element is not None), None)
+    if before is None:
+        root.insert(0, metadata)
+    else:
+        metadata.tail = before.tail
+        before.addnext(metadata)
+    return metadata
+
+
+def append_child(parent: etree._Element, child: etree._Element) -> None:
+    """Append a child with the indentation of its siblings."""
+    last = parent[-1] if len(parent) else None
+    if last is None:
+        child.tail, parent.text = parent.text, None
+    else:
+        child.tail, last.tail = last.tail, parent.text
+    parent.append(child)
+
+
+def remove_element(element: etree._Element) -> None:
+    """Remove an element together with its indentation."""
+    parent = element.getparent()
+    if parent is None:  # pragma: no cover - a device has a parent; for mypy
+        return
+    previous = element.getprevious()
+    if element.getnext() is None and previous is not None:
+        previous.tail = element.tail
+    elif element.getnext() is None:
+        parent.text = element.tail
+    parent.remove(element)
+
+
 def devices_of(root: etree._Element) -> etree._Element:
     """Return the <devices> element of a domain, adding it if there is none."""
     devices = root.find("devices")

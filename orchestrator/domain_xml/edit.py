@@ -13,8 +13,10 @@ from orchestrator.domain_xml.channel import (
     parse_channel_number,
 )
 from orchestrator.domain_xml.document import (
+    append_child,
     devices_of,
     parse_document,
+    remove_element,
     render_document,
 )
 from orchestrator.domain_xml.ports import (
@@ -46,7 +48,7 @@ def add_channels(xml: str, numbers: Iterable[int]) -> str:
     addresses = choose_addresses(root, len(wanted))
     channels = _build_channels(root, wanted, addresses)
     for element in (*_build_controllers(root, addresses), *channels):
-        _append(devices, element)
+        append_child(devices, element)
     return render_document(root)
 
 
@@ -97,7 +99,7 @@ def remove_channels(xml: str, numbers: Iterable[int]) -> str:
     present = _channel_elements(root)
     for number in set(numbers) & set(present):
         for element in present[number]:
-            _remove(element)
+            remove_element(element)
     return render_document(root)
 
 
@@ -151,26 +153,3 @@ def _build_controllers(
         for index in sorted({it.controller for it in addresses})
         if index >= first
     ]
-
-
-def _append(parent: etree._Element, child: etree._Element) -> None:
-    """Append a child with the indentation of its siblings."""
-    last = parent[-1] if len(parent) else None
-    if last is None:
-        child.tail, parent.text = parent.text, None
-    else:
-        child.tail, last.tail = last.tail, parent.text
-    parent.append(child)
-
-
-def _remove(element: etree._Element) -> None:
-    """Remove an element together with its indentation."""
-    parent = element.getparent()
-    if parent is None:  # pragma: no cover - a device has a parent; for mypy
-        return
-    previous = element.getprevious()
-    if element.getnext() is None and previous is not None:
-        previous.tail = element.tail
-    elif element.getnext() is None:
-        parent.text = element.tail
-    parent.remove(element)

@@ -19,7 +19,11 @@ from typing import Any
 
 from lxml import etree
 
-from orchestrator.domain_xml.document import parse_document, render_document
+from orchestrator.domain_xml.document import (
+    metadata_of,
+    parse_document,
+    render_document,
+)
 from orchestrator.domain_xml.settings_schema import build_schema
 from orchestrator.errors import ConfigError, DomainXmlError
 from orchestrator.policy.text import parse_policies
@@ -119,11 +123,8 @@ def set_settings(xml: str, settings: DomainSettings) -> str:
         for element in metadata.findall(f"{{{POLICY_URI}}}*"):
             metadata.remove(element)
     if not settings.is_empty:
-        if metadata is None:
-            metadata = etree.Element("metadata")
-            _insert_metadata(root, metadata)
         build_settings(settings)  # for its checks
-        metadata.append(_build(settings))
+        metadata_of(root).append(_build(settings))
     elif metadata is not None and not len(metadata):
         root.remove(metadata)
     return render_document(root)
@@ -200,19 +201,6 @@ def _build(settings: DomainSettings) -> etree._Element:
         if value is not None:
             element.set(setting.attribute, setting.format(value))
     return element
-
-
-def _insert_metadata(root: etree._Element, metadata: etree._Element) -> None:
-    """Insert the metadata where libvirt writes it: after names and descriptions."""
-    named = [
-        root.find(tag) for tag in ("description", "title", "genid", "uuid", "name")
-    ]
-    before = next((element for element in named if element is not None), None)
-    if before is None:
-        root.insert(0, metadata)
-        return
-    metadata.tail = before.tail
-    before.addnext(metadata)
 
 
 def _local(element: etree._Element) -> str:

@@ -20,6 +20,7 @@ from orchestrator.domain_xml.interfaces import read_interfaces
 from orchestrator.domain_xml.metadata import read_settings
 from orchestrator.domain_xml.note import Note, read_note
 from orchestrator.domain_xml.nova import read_nova
+from orchestrator.domain_xml.p_states import read_p_states
 from orchestrator.domain_xml.ports import count_free_ports
 from orchestrator.domain_xml.threads import read_threads
 from orchestrator.errors import DomainXmlError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         QemuThread,
     )
     from orchestrator.values.domain_settings import DomainSettings
+    from orchestrator.values.p_states import PStates
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_DIGITS = 10
@@ -80,6 +82,8 @@ class ParsedDomain:
     """The settings in its metadata; None: there are none."""
     guest_policies: tuple[GuestPolicy, ...]
     """Those noted in its metadata."""
+    p_states: PStates | None
+    """Those noted in its metadata, with their devices; None: there are none."""
     problems: tuple[str, ...]
     """What was ignored and why, one sentence each."""
 
@@ -122,6 +126,7 @@ def parse_domain(xml: str) -> ParsedDomain:
     channels, unusable, problems = _read_channels(root)
     vcpus, vcpu_problems = _read_vcpus(root)
     found = read_settings(root)
+    p_states, p_state_problems = read_p_states(root)
     return ParsedDomain(
         uuid=_read_uuid(root),
         name=_read_text(root, "name"),
@@ -137,7 +142,8 @@ def parse_domain(xml: str) -> ParsedDomain:
         interfaces=read_interfaces(root),
         settings=found.settings,
         guest_policies=read_guest_policies(root),
-        problems=(*problems, *vcpu_problems, *found.problems),
+        p_states=p_states,
+        problems=(*problems, *vcpu_problems, *found.problems, *p_state_problems),
     )
 
 

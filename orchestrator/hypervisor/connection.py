@@ -34,6 +34,7 @@ from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import DeviceEventCounter, EventRelay
 from orchestrator.hypervisor.libvirt_errors import is_denied, translated
 from orchestrator.hypervisor.metadata import write_guest_policies
+from orchestrator.hypervisor.p_states import PStateChange, onboard_p_states
 from orchestrator.hypervisor.spec_reader import ParsedXmlCache, read_domain_spec
 from orchestrator.hypervisor.uri import check_uri, is_in_process
 from orchestrator.hypervisor.vcpu_times import VCpuTimes
@@ -41,6 +42,8 @@ from orchestrator.values.domain import DomainId, DomainSpec, GuestPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from orchestrator.config import Config
 
 logger = logging.getLogger(__name__)
 
@@ -232,6 +235,19 @@ class Hypervisor:
         """
         with translated(), self._open_for_change() as connection:
             return add_ports(connection, uuid, frozenset(numbers))
+
+    def make_p_states(self, uuid: DomainId, config: Config) -> PStateChange:
+        """Give a domain's definition the P-states that it should have.
+
+        Raises:
+            DomainGone: no such domain (any more).
+            HypervisorGone: not connected.
+            HypervisorError: libvirt refused, or the table cannot be written.
+            DomainXmlError: the domain cannot have P-states.
+            SysfsError: not a CPU tree.
+        """
+        with translated(), self._open_for_change() as connection:
+            return onboard_p_states(connection.lookupByUUIDString(uuid), config)
 
     def detach_channels(
         self, uuid: DomainId, live: Iterable[int], config: Iterable[int]

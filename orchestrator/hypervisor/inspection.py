@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import libvirt
 
 from orchestrator.domain_xml.capabilities import read_security_models
+from orchestrator.domain_xml.p_state_guests import PStateGuest, read_p_state_guest
 from orchestrator.errors import DomainXmlError, HypervisorError
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.libvirt_errors import translated
@@ -23,7 +24,7 @@ from orchestrator.hypervisor.uri import check_uri
 from orchestrator.values.domain import DomainId, DomainSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 AnswerT = TypeVar("AnswerT")
 
@@ -42,6 +43,9 @@ class Inspection:
     """By name."""
     unreadable: Mapping[str, str]
     """Domains that could not be read, with the reason."""
+    p_state_guests: tuple[PStateGuest, ...] = ()
+    """Those whose definition has P-states, or of a transient domain, that runs with
+    them."""
 
 
 def inspect(uri: str, *, timeout_s: float) -> Inspection:
@@ -111,6 +115,7 @@ def _inspect(uri: str) -> Inspection:
                 security_models=_security_models(connection),
                 domains=domains,
                 unreadable=unreadable,
+                p_state_guests=tuple(_read_p_state_guests(connection)),
             )
 
 
@@ -137,6 +142,17 @@ def _read_all(
         except DomainXmlError as error:
             unreadable[domain.name()] = str(error)
     return tuple(sorted(found, key=lambda spec: spec.name)), unreadable
+
+
+def _read_p_state_guests(connection: libvirt.virConnect) -> Iterator[PStateGuest]:
+    for domain in connection.listAllDomains(0):
+        # It may be undefined meanwhile; invalid XML is reported otherwise.
+        with suppress(libvirt.libvirtError, DomainXmlError):
+            is_defined = domain.isPersistent()
+            flags = libvirt.VIR_DOMAIN_XML_INACTIVE if is_defined else 0
+            guest = read_p_state_guest(domain.XMLDesc(flags))
+            if guest is not None:
+                yield guest
 
 
 def _security_models(connection: libvirt.virConnect) -> frozenset[str]:

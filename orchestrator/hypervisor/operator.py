@@ -20,22 +20,28 @@ import libvirt
 from orchestrator.errors import DomainGone, HypervisorError
 from orchestrator.hypervisor import manual_onboarding as onboarding
 from orchestrator.hypervisor import metadata as policies
+from orchestrator.hypervisor import p_states
 from orchestrator.hypervisor.bounded_call import call_within
 from orchestrator.hypervisor.bounded_open import Opener
 from orchestrator.hypervisor.descriptions import Scope
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from orchestrator.hypervisor.events import DeviceEventCounter
 from orchestrator.hypervisor.libvirt_errors import translated
+from orchestrator.hypervisor.manual_onboarding import Preview
+from orchestrator.hypervisor.p_state_tables import write_table
 from orchestrator.hypervisor.uri import check_uri
 from orchestrator.values.cpuset import format_cpulist, name_all, name_cpus
 from orchestrator.values.domain import DomainId, PCpu, VCpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
+    from orchestrator.config import Config
     from orchestrator.domain_xml.metadata import ReadSettings
-    from orchestrator.hypervisor.manual_onboarding import Change, Preview
+    from orchestrator.hypervisor.manual_onboarding import Change
+    from orchestrator.hypervisor.p_states import PStateChange
     from orchestrator.values.domain_settings import DomainSettings
 
 CHANGE_TIMEOUT_S = 60.0
@@ -205,6 +211,63 @@ class OperatorConnection:
             preview = onboarding.preview_offboard
         return self._within_limit(uuid, lambda domain: preview(domain, numbers, scope))
 
+    def onboard_p_states(self, uuid: DomainId, config: Config) -> PStateChange:
+        """Give a domain P-states from its next start on; see `p_states`.
+
+        Raises:
+            HypervisorError: libvirt refused, the domain is transient, or the table
+                cannot be written.
+            DomainXmlError: the domain cannot have P-states.
+            SysfsError: not a CPU tree.
+        """
+        return self._within_limit(
+            uuid, lambda domain: p_states.onboard_p_states(domain, config)
+        )
+
+    def offboard_p_states(self, uuid: DomainId, directory: Path) -> PStateChange:
+        """Remove what `onboard_p_states` added, from the next start on.
+
+        Raises:
+            HypervisorError: libvirt refused.
+            DomainXmlError: invalid XML.
+        """
+        return self._within_limit(
+            uuid, lambda domain: p_states.offboard_p_states(domain, directory)
+        )
+
+    def preview_p_states(self, uuid: DomainId, config: Config | None) -> Preview:
+        """Return what `onboard_p_states` would change.
+
+        Args:
+            uuid: the domain.
+            config: None: what `offboard_p_states` would change.
+
+        Raises:
+            HypervisorError: as `onboard_p_states`, but no table is written.
+            DomainXmlError: as `onboard_p_states`.
+            SysfsError: as `onboard_p_states`.
+        """
+
+        def preview(domain: libvirt.virDomain) -> Preview:
+            before, after = (
+                p_states.preview_offboard_p_states(domain)
+                if config is None
+                else p_states.preview_p_states(domain, config)
+            )
+            return Preview(is_live=False, before=before, after=after)
+
+        return self._within_limit(uuid, preview)
+
+    @property
+    def has_table_element(self) -> bool:
+        """Whether this libvirt has an element for ACPI tables.
+
+        Raises:
+            HypervisorError: libvirt refused.
+        """
+        with translated():
+            return p_states.has_table_element(self._connection)
+
     def read_settings(
         self, uuid: DomainId, scope: Scope = Scope.ALL
     ) -> dict[bool, ReadSettings]:
@@ -288,12 +351,20 @@ class OperatorConnection:
                 return None
             raise
 
-    def define(self, xml: str) -> FoundDomain:
+    def define(
+        self, xml: str, made: p_states.PStateDefinition | None = None
+    ) -> FoundDomain:
         """Define a domain, or redefine it.
 
+        Args:
+            xml: of the domain.
+            made: its P-states, whose table is written first; None: it has none.
+
         Raises:
-            HypervisorError: libvirt refused the XML.
+            HypervisorError: libvirt refused the XML, or the table cannot be written.
         """
+        if made is not None:
+            write_table(made.path, made.table)
         with translated():
             return _found(self._connection.defineXML(xml))
 

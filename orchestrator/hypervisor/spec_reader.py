@@ -22,9 +22,12 @@ from orchestrator.values.domain import (
     PCpu,
     VCpuSpec,
 )
+from orchestrator.values.p_state_channels import build_channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from orchestrator.values.p_states import PStates
 
 _STATES: Mapping[int, DomainState] = {
     libvirt.VIR_DOMAIN_NOSTATE: DomainState.NOSTATE,
@@ -92,6 +95,11 @@ def read_domain_spec(
     parsed, state = _read_consistently(domain, partial(cache.parse, uuid))
     is_running = parsed.run >= 0
     pinning = _read_pinning(domain, parsed.vcpus)
+    channels, p_states = parsed.channels, parsed.p_states
+    if is_running:
+        channels = tuple(map(_identify_channel, channels))
+        p_states = _identify_p_states(p_states)
+    defined = _read_definition(domain, cache) if is_running else parsed
     return DomainSpec(
         uuid=parsed.uuid,
         name=parsed.name,
@@ -101,47 +109,58 @@ def read_domain_spec(
             VCpuSpec(vcpu=vcpu, pinning=pinning.get(vcpu, frozenset()))
             for vcpu in parsed.vcpus
         ),
-        channels=tuple(map(_identify_socket, parsed.channels))
-        if is_running
-        else parsed.channels,
+        channels=channels + build_channels(p_states),
         live=_channels_of(parsed) if is_running else None,
-        definition=_read_definition(domain, cache)
-        if is_running
-        else _channels_of(parsed),
+        definition=None if defined is None else _channels_of(defined),
+        has_next_p_states=defined is not None and defined.p_states is not None,
         is_pinned=parsed.is_pinned,
         threads=parsed.threads,
         nova=parsed.nova,
         interfaces=parsed.interfaces,
         settings=parsed.settings,
         guest_policies=parsed.guest_policies if is_running else (),
+        p_states=p_states,
         problems=parsed.problems,
     )
 
 
-def _identify_socket(channel: ChannelSpec) -> ChannelSpec:
-    """Add what distinguishes a channel's socket from those of earlier runs.
+def _identify_channel(channel: ChannelSpec) -> ChannelSpec:
+    return replace(channel, socket=_identify_socket(channel.path))
+
+
+def _identify_p_states(p_states: PStates | None) -> PStates | None:
+    if p_states is None:
+        return None
+    endpoints = (
+        each._replace(socket=_identify_socket(each.path)) for each in p_states.endpoints
+    )
+    return p_states._replace(endpoints=tuple(endpoints))
+
+
+def _identify_socket(path: str | None) -> str | None:
+    """Return what distinguishes a socket from those of earlier runs; None: none yet.
 
     Nothing changes the modification time of a socket after bind(): not a connection,
     nor a change of its owner, mode or label.
     """
-    if channel.path is None:
-        return channel
+    if path is None:
+        return None
     try:
-        found = os.lstat(channel.path)
+        found = os.lstat(path)
     except (OSError, ValueError):  # not there yet, or not a path
-        return channel
-    return replace(channel, socket=f"{found.st_ino}:{found.st_mtime_ns}")
+        return None
+    return f"{found.st_ino}:{found.st_mtime_ns}"
 
 
 def _read_definition(
     domain: libvirt.virDomain, cache: ParsedXmlCache
-) -> DomainChannels | None:
+) -> ParsedDomain | None:
     """Read the definition of a running domain, if it has one."""
     if not domain.isPersistent():
         return None
     xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     uuid = DomainId(domain.UUIDString())
-    return _channels_of(cache.parse(uuid, xml, is_definition=True))
+    return cache.parse(uuid, xml, is_definition=True)
 
 
 def _channels_of(parsed: ParsedDomain) -> DomainChannels:

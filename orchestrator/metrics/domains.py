@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.metrics import families
 from orchestrator.metrics.family import Samples
-from orchestrator.values.domain import DomainState, NovaInstance
+from orchestrator.values.domain import ChannelKind, DomainState, NovaInstance
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _ANSWERS = ("ack", "nack", "dropped", "late", "unanswered")
 _CAUSES = tuple(refusal.word for refusal in Refusal)
 _CONTROLLABLE = "controllable"
+_UNKNOWN = "unknown"
 _NO_INSTANCE = NovaInstance("", "")
 _PER_DOMAIN = (
     families.DOMAIN_INFO,
@@ -132,11 +133,10 @@ class _Reading:
     ) -> None:
         states: Counter[str] = Counter()
         for number, channel in record.channels.items():
-            totals = counted.get(number)
-            size = totals.generation if totals else None
             state = channel.state.value
             states[state] += 1
-            self._channels["unknown" if size is None else str(size), state] += 1
+            generation = _name_generation(channel.spec.kind, counted.get(number))
+            self._channels[generation, state] += 1
         name, uuid = domain
         self.rows[families.DOMAIN_CHANNELS] += [
             ((name, state, uuid), number) for state, number in states.items()
@@ -165,8 +165,15 @@ class _Reading:
         present = {state for _, state in self._channels}
         missing = [it.value for it in ChannelState if it.value not in present]
         rows: Rows = list(self._channels.items())
-        rows += [(("unknown", state), 0) for state in missing]
+        rows += [((_UNKNOWN, state), 0) for state in missing]
         return Samples(families.CHANNELS, rows)
+
+
+def _name_generation(kind: ChannelKind, totals: ChannelTotals | None) -> str:
+    if kind is ChannelKind.P_STATES:
+        return str(kind)
+    size = totals.generation if totals else None
+    return _UNKNOWN if size is None else str(size)
 
 
 def _answers(counted: Collection[ChannelTotals]) -> tuple[int, ...]:

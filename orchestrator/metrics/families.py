@@ -112,7 +112,7 @@ CHANNELS: Final = Family(
     kind=Kind.GAUGE,
     help="Channels of running domains by state and by the packet size of the guest.",
     labels=("generation", "state"),
-    bound="40: 8 states, 4 generations and unknown",
+    bound="48: 8 states, 4 generations, unknown and p-states",
 )
 
 # Host CPUs.
@@ -198,7 +198,7 @@ DOMAIN_REFUSALS: Final = Family(
     kind=Kind.COUNTER,
     help="Refused requests of a domain's guest by cause, for causes that occurred.",
     labels=("cause", *_DOMAIN),
-    bound="15 for each running domain",
+    bound="16 for each running domain",
 )
 DOMAIN_MALFORMED: Final = Family(
     name="vmpower_domain_malformed_total",
@@ -248,6 +248,55 @@ VCPU_OBTAINED: Final = Family(
     help="Frequency at which the CPU of a vCPU was last found to run, if lately.",
     labels=(*_DOMAIN, "vcpu"),
     bound="1 for each controllable vCPU",
+)
+
+# Energy, where it is accounted.
+
+DOMAIN_CPU_JOULES: Final = Family(
+    name="vmpower_domain_cpu_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy that a domain's vCPUs and its QEMU threads used, by zone.",
+    labels=("domain", "uuid", "zone"),
+    bound=_PER_DOMAIN,
+)
+DOMAIN_SAVED_JOULES: Final = Family(
+    name="vmpower_domain_saved_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy saved against the same vCPUs at their highest permitted step.",
+    labels=_DOMAIN,
+    bound=_PER_DOMAIN,
+)
+HOST_JOULES: Final = Family(
+    name="vmpower_host_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy of the host by zone; zones overlap: do not add them.",
+    labels=("zone",),
+    bound="3",
+)
+PACKAGE_PART_JOULES: Final = Family(
+    name="vmpower_host_package_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy of the zone package by part; the parts add up to it.",
+    labels=("part",),
+    bound="4",
+)
+HOST_SAVED_JOULES: Final = Family(
+    name="vmpower_host_saved_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy that all domains saved, also those that are gone.",
+    bound=_ONE,
+)
+METER_HOLES: Final = Family(
+    name="vmpower_energy_meter_holes_total",
+    kind=Kind.COUNTER,
+    help="Seconds in which the energy meters could not be used.",
+    bound=_ONE,
+)
+ENERGY_MODELLED: Final = Family(
+    name="vmpower_energy_modelled",
+    kind=Kind.GAUGE,
+    help="Whether energy is modelled (1) or measured (0).",
+    bound=_ONE,
 )
 
 FAMILIES: Final = tuple(value for value in globals().values() if type(value) is Family)

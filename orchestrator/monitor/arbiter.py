@@ -2,14 +2,15 @@
 """Computes the frequency of a clock group from the votes of its vCPUs.
 
 Theory of operation: a guest's request becomes a *vote* of a vCPU, which is always a
-step of its clock group, as high as the guest requested. A policy may have a second
-vote for the same vCPU; neither vote affects the other, and the higher one counts. The
-operator's limits are not applied to the vote but when it is read as the vCPU's
-*requested frequency*, so that they can change while the vote stays. The *grant* of a
-group is the highest requested frequency in it. Doubt resolves upwards: a running vCPU
-without a vote requests the highest step, and so does a group without running vCPUs.
-A group of emulator or I/O threads can *follow* their domain: the highest requested
-frequency of the domain's vCPUs then counts in it, too, wherever they are.
+step of its clock group, as high as the guest requested. A policy may have another vote
+for the same vCPU, and so may the guest's own cpufreq driver, through a P-state channel;
+no vote affects another one, and the highest counts. The operator's limits are not
+applied to the vote but when it is read as the vCPU's *requested frequency*, so that
+they can change while the vote stays. The *grant* of a group is the highest requested
+frequency in it. Doubt resolves upwards: a running vCPU without a vote requests the
+highest step, and so does a group without running vCPUs. A group of emulator or I/O
+threads can *follow* their domain: the highest requested frequency of the domain's vCPUs
+then counts in it, too, wherever they are.
 
 Pure: no descriptor, no time, no table. The shortcut for the most frequent case is in
 `exchange`, and uses results that were computed here.
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 NO_VOTE = 0
 """In place of kHz; no hardware offers a frequency of zero."""
+
+UNKNOWN_KHZ = 2**32 - 1
+"""In place of a requested frequency that is not known: a vote for the highest step."""
 
 UP, DOWN, MAX, MIN, ENABLE_TURBO, DISABLE_TURBO = map(int, Unit)
 """Plain numbers: comparing with a member of an IntEnum costs three times as much."""
@@ -84,7 +88,7 @@ class Domain:
 
 
 class VCpu:
-    """A vCPU and its votes: the guest's and a policy's."""
+    """A vCPU and its votes: the guest's, its cpufreq driver's and a policy's."""
 
     __slots__ = (
         "domain",
@@ -95,6 +99,9 @@ class VCpu:
         "is_turbo_allowed",
         "limits",
         "number",
+        "p_state_khz",
+        "p_state_request_khz",
+        "p_state_voter",
         "policy_khz",
         "refusal",
         "siblings",
@@ -103,7 +110,9 @@ class VCpu:
         "window",
     )
 
-    def __init__(self, domain: Domain, number: int, index: int = 0) -> None:
+    def __init__(  # noqa: PLR0915 - one statement for each field
+        self, domain: Domain, number: int, index: int = 0
+    ) -> None:
         self.domain = domain
         self.number = number
         self.index = index
@@ -125,10 +134,17 @@ class VCpu:
         """The guest's vote."""
         self.is_connect_vote = False
         """Whether that vote only comes from CONNECT: the guest has not sent a request
-        yet. It does not count beside a policy, or no policy could slow down a DPDK
+        yet. It does not count beside another vote, or no policy could slow down a DPDK
         guest."""
         self.voter: int | None = None
         """Number of the channel that voted last; the vote ends with it."""
+        self.p_state_request_khz = NO_VOTE
+        """The frequency that the guest's cpufreq driver requested, of the guest's
+        table; UNKNOWN_KHZ: the request may be lost."""
+        self.p_state_khz = NO_VOTE
+        """The vote that results from it."""
+        self.p_state_voter: int | None = None
+        """Number of the P-state channel of that vote, which ends with it."""
         self.policy_khz = NO_VOTE
         """A policy's vote; it is ended by main, or when the vCPU leaves the group."""
         self.window: Window | None = None
@@ -157,6 +173,7 @@ class VCpu:
         if is_moved:
             self.policy_khz = NO_VOTE
             self.withdraw()
+            self.withdraw_p_state()
 
     def update_window(self) -> None:
         """Recompute its window after a change of its limits, rights or group."""
@@ -183,14 +200,27 @@ class VCpu:
 
     def highest_vote_khz(self) -> int:
         """Return the higher of its votes that count; NO_VOTE: it has none."""
-        if self.is_connect_vote and self.policy_khz:
-            return self.policy_khz
-        return max(self.vote_khz, self.policy_khz)
+        others_khz = max(self.policy_khz, self.p_state_khz)
+        if self.is_connect_vote and others_khz:
+            return others_khz
+        return max(self.vote_khz, others_khz)
 
     def set_policy_vote(self, khz: int) -> None:
         """Set or end (NO_VOTE) a policy's vote; ignored if the vCPU floats."""
         if self.group is not None:
             self.policy_khz = self.group.steps.round_up(khz) if khz else NO_VOTE
+
+    def set_p_state_vote(self, khz: int, number: int) -> None:
+        """Set the vote of the guest's cpufreq driver, from P-state channel `number`."""
+        if self.group is not None:
+            self.p_state_request_khz = khz
+            self.p_state_khz = self.group.steps.round_up(khz)
+            self.p_state_voter = number
+
+    def withdraw_p_state(self) -> None:
+        """End the vote of the guest's cpufreq driver."""
+        self.p_state_request_khz = self.p_state_khz = NO_VOTE
+        self.p_state_voter = None
 
     def clamp(self, khz: int) -> int:
         """Return the nearest step that its limits and its turbo right allow."""
@@ -219,6 +249,23 @@ class VCpu:
             return step(start_khz)
         return self._switch_turbo(unit, steps)
 
+    def would_vote(self, unit: int, vote_khz: int) -> int | None:
+        """Return the vote that would result from a request; nothing changes.
+
+        Args:
+            unit: of the request.
+            vote_khz: the vote that it would have had before; NO_VOTE: none.
+
+        Returns:
+            None: the request would be refused.
+        """
+        own = self.vote_khz, self.has_turbo_right
+        self.vote_khz = vote_khz
+        result = self.apply_request(unit)
+        self.vote_khz, self.has_turbo_right = own
+        self.update_window()
+        return None if result is None else self.clamp(result)
+
     def _switch_turbo(self, unit: int, steps: FrequencyTable) -> int | None:
         if unit == ENABLE_TURBO and steps.has_turbo and self.is_turbo_allowed:
             self.has_turbo_right = True
@@ -233,7 +280,7 @@ class VCpu:
         return vote_khz
 
     def withdraw(self) -> None:
-        """End the guest's vote, and reset the guest's turbo switch."""
+        """End the guest's vote, except for P-states, and reset its turbo switch."""
         self.vote_khz = NO_VOTE
         self.is_connect_vote = False
         self.voter = None
@@ -278,6 +325,8 @@ class Group:
             vcpu.update_window()
             if vcpu.vote_khz:
                 vcpu.vote_khz = self.steps.round_up(vcpu.vote_khz)
+            if vcpu.p_state_khz:
+                vcpu.p_state_khz = self.steps.round_up(vcpu.p_state_request_khz)
             vcpu.set_policy_vote(vcpu.policy_khz)
 
     def has_votes(self) -> bool:
@@ -288,10 +337,13 @@ class Group:
     def has_unrepeated_votes(self) -> bool:
         """Return whether it has votes that are not repeated until it is taken.
 
-        Those are votes of policies, and of vCPUs that it follows: their guests are
-        answered without it.
+        Those are votes of policies, of cpufreq drivers, which request only what has
+        changed, and of vCPUs that it follows: their guests are answered without it.
         """
-        own = any(v.policy_khz and v.domain.is_enforced for v in self.members)
+        own = any(
+            (v.policy_khz or v.p_state_khz) and v.domain.is_enforced
+            for v in self.members
+        )
         return own or self._has_leaders_votes()
 
     def _has_leaders_votes(self) -> bool:

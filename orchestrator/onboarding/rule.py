@@ -57,7 +57,11 @@ class OnboardRule:
     """What the domain's own `onboard` setting must be."""
     channels: str = ALL
     """"all": one channel for each vCPU; numbers, as in "0-3"; or "none", to exclude
-    domains from the rules that follow."""
+    domains from the rules that follow, or to give them P-states only."""
+    p_states: bool = False
+    """true: the domain's definition gets P-states, which the guest's own cpufreq driver
+    requests. They take effect when the domain is started; they are made anew when its
+    pinning or its limits change, and stay if the rule does not apply any more."""
 
     def matches(self, spec: DomainSpec, *, setting: bool | None) -> bool:
         """Whether the rule applies to a domain.

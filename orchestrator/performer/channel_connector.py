@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from orchestrator.controller.inventory import Inventory
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.values.domain import DomainId, DomainSpec
+    from orchestrator.values.p_states import PortSteps
 
 CONNECT_CALLS = 4
 """Domains whose channels are being connected at once. It takes microseconds, but a path
@@ -204,11 +205,15 @@ class ChannelConnector:
                 self._react(_failure(action, problem))
             return
         try:
-            self._monitor.adopt(*key, endpoint)
+            self._monitor.adopt(*key, endpoint, self._steps_of(*key))
         except HandoffError as error:
             self._react(_failure(action, error))
         else:
             self._react(events.ChannelConnected(*key, action.path))
+
+    def _steps_of(self, uuid: DomainId, number: int) -> PortSteps | None:
+        channel = self._inventory.channel(uuid, number)
+        return None if channel is None else channel.spec.steps
 
     def _is_latest(self, action: ConnectChannel) -> bool:
         return self._attempts.get((action.uuid, action.number)) is action

@@ -129,6 +129,7 @@ class Performer:
             actions.DescribeDomain: self._describe,
             actions.AttachChannels: self._attach,
             actions.AddPorts: self._add_ports,
+            actions.MakePStates: self._make_p_states,
             actions.DetachChannels: self._detach,
             actions.ConnectChannel: connector.connect_later,
             actions.EndPortSession: PortSessions(monitor, policy_runner, post).end,
@@ -225,6 +226,22 @@ class Performer:
 
         work = partial(self._work_onboard, action.uuid, add)
         self._domain_calls.submit(action.uuid, "add ports", work)
+
+    def _make_p_states(self, action: actions.MakePStates) -> None:
+        def make() -> None:
+            try:
+                done = self._hypervisor.make_p_states(action.uuid, action.config)
+            except VmpowerError as error:
+                is_final = not isinstance(error, HypervisorGone)
+                failure = str(error)
+                event = events.PStatesMade(
+                    action.uuid, failure=failure, is_final=is_final
+                )
+            else:
+                event = events.PStatesMade(action.uuid, done.is_changed, done.vcpus)
+            self._post(event)
+
+        self._domain_calls.submit(action.uuid, "make P-states", make)
 
     def _detach(self, action: actions.DetachChannels) -> None:
         def detach() -> events.Event:

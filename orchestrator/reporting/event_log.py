@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.controller.actions import Severity
+from orchestrator.system.journal import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,26 +34,42 @@ class EventLog:
     """
 
     def __init__(
-        self, feed: EventFeed, keep: Callable[[EventRecord], None] = lambda _event: None
+        self,
+        feed: EventFeed,
+        keep: Callable[[EventRecord], None] = lambda _event: None,
+        uuid_of: Callable[[str], str] = lambda _name: "",
     ) -> None:
         """Log nothing yet.
 
         Args:
             feed: receives all events.
             keep: receives those that outlive a restart of the daemon.
+            uuid_of: returns the UUID of the domain of a name; empty: unknown.
         """
         self._feed = feed
         self.counts: Counter[str] = Counter()
         """How many were logged, by kind."""
         self._keep = keep
+        self._uuid_of = uuid_of
 
     def add(self, report: Report) -> None:
         """Log a report and publish it."""
         about = f" domain={report.domain}" if report.domain else ""
         level = _LEVELS[report.severity]
         self.counts[report.kind] += 1
-        logger.log(level, "%s: %s%s", report.kind, report.text, about)
+        fields = {FIELDS: self._journal_fields(report)}
+        logger.log(level, "%s: %s%s", report.kind, report.text, about, extra=fields)
         self._keep(self.publish(report))
+
+    def _journal_fields(self, report: Report) -> dict[str, object]:
+        fields: dict[str, object] = {"VMPOWER_EVENT": report.kind}
+        if report.domain:
+            fields["DOMAIN"] = report.domain
+            if uuid := self._uuid_of(report.domain):
+                fields["UUID"] = uuid
+        if "number" in report.facts:
+            fields["CHANNEL"] = report.facts["number"]
+        return fields
 
     def publish(self, report: Report) -> EventRecord:
         """Publish a report without logging it: frequencies change too often."""

@@ -22,7 +22,7 @@ from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.limits import UNLIMITED_KHZ
 from orchestrator.monitor.client.views import Counters
 from orchestrator.policy.text import describe
-from orchestrator.reporting import followed_domains, kernel_settings
+from orchestrator.reporting import followed_domains, kernel_settings, p_state_tables
 from orchestrator.reporting.coordinated import CoordinatedCpus
 from orchestrator.reporting.limit_sources import find_gaps, find_sources
 from orchestrator.rights import resolve_rights
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.views import MonitorSnapshot
     from orchestrator.policy.subject import PolicyStatus
     from orchestrator.power.topology import ClockReading
+    from orchestrator.reporting.energy import EnergyReport
     from orchestrator.reporting.limit_sources import LimitSources
     from orchestrator.rights import Rights
 
@@ -60,7 +61,9 @@ class StatusBuilder:
         monitor: MonitorSnapshot,
         readings: Mapping[int, ClockReading],
         policies: Iterable[PolicyStatus] = (),
+        energy: EnergyReport | None = None,
     ) -> None:
+        self._energy = energy
         self._inventory = inventory
         self._monitor = monitor
         self._readings = readings
@@ -86,6 +89,7 @@ class StatusBuilder:
                 models.UnmanagedCpu(pcpu=pcpu, reason=reason)
                 for pcpu, reason in unmanaged.items()
             ),
+            energy=self._energy.host() if self._energy else None,
             kernel_settings=tuple(kernel_settings.list_settings(self._inventory)),
         )
 
@@ -119,10 +123,12 @@ class StatusBuilder:
         problems = [
             *spec.problems,
             record.onboarding.problem,
+            record.p_states.problem,
             *_refusals(record),
             *find_gaps(self._inventory, record),
             *kernel_settings.find_gaps(self._inventory, record),
             *followed_domains.find_gaps(self._inventory, record),
+            *p_state_tables.find_gaps(self._inventory, record),
         ]
         rights = resolve_rights(self._inventory.config, spec)
         return models.Domain(
@@ -148,6 +154,7 @@ class StatusBuilder:
             ),
             problems=tuple(problem for problem in problems if problem),
             policies=tuple(self._policies.get(spec.uuid, ())),
+            energy=self._energy.domain(spec.uuid) if self._energy else None,
             threads=tuple(
                 models.QemuThread(name=it.name, pcpus=tuple(sorted(it.pinning)))
                 for it in spec.threads
@@ -219,6 +226,10 @@ class StatusBuilder:
             },
             generation=counted.generation,
             generation_given=counted.is_generation_configured,
+            kind=spec.kind,
+            last_request=_wall_time(counted.last_received_ns)
+            if counted.requests and counted.last_received_ns
+            else None,
         )
 
     def cpus_of(self, record: GroupRecord) -> Iterator[models.Cpu]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_PRIVATE = 0o600
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
@@ -40,13 +41,18 @@ def read_version(path: Path) -> FileVersion | None:
 
 
 def replace_durably(
-    path: Path, data: bytes, *, sync: Callable[[int], None] = os.fsync
+    path: Path,
+    data: bytes,
+    *,
+    mode: int = _PRIVATE,
+    sync: Callable[[int], None] = os.fsync,
 ) -> FileVersion:
-    """Replace a file that only its owner may read, and return when it is on disk.
+    """Replace a file, and return when it is on disk.
 
     Args:
         path: the file; it need not exist.
         data: its new contents.
+        mode: who may read it; by default, only its owner.
         sync: writes an open file or directory to disk.
 
     Returns:
@@ -58,7 +64,7 @@ def replace_durably(
     """
     directory = open_directory(path.parent)
     try:
-        return _replace(path, data, directory, sync)
+        return _replace(path, data, directory, mode, sync)
     finally:
         os.close(directory)
 
@@ -96,7 +102,7 @@ def _fresh(path: Path) -> Path:
 
 
 def _replace(
-    path: Path, data: bytes, directory: int, sync: Callable[[int], None]
+    path: Path, data: bytes, directory: int, mode: int, sync: Callable[[int], None]
 ) -> FileVersion:
     fresh = _fresh(path)
     with suppress(FileNotFoundError):
@@ -106,6 +112,8 @@ def _replace(
         with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(data)
             file.flush()
+            if mode != _PRIVATE:
+                os.fchmod(fd, mode)
             sync(fd)
             version = FileVersion.of(os.fstat(fd))
         os.replace(fresh.name, path.name, src_dir_fd=directory, dst_dir_fd=directory)

@@ -5,6 +5,9 @@ Theory of operation: the log goes to standard error, often a pipe. A write to a 
 that is full blocks until its reader continues; in the event loop of main that would
 stop the API, the handling of SIGTERM and the taking of clock groups. So messages are
 put into a queue of limited size, and what does not fit is dropped and counted.
+
+Where standard error is connected to the journal, the thread sends messages with fields
+there instead (see `journal`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,12 @@ import os
 import select
 import threading
 from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.system.journal import FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _CAPACITY_BYTES = 1 << 20
 """Messages of some hours, or of a burst while the service manager's journal is busy."""
@@ -21,21 +30,49 @@ _FLUSH_S = 0.5
 """Seconds that the end of the process waits for the reader."""
 
 
+class Sink(Protocol):
+    """Where messages go."""
+
+    def encode(self, text: str, level: int, fields: Mapping[str, object]) -> bytes:
+        """Encode a message; called by any thread."""
+        ...
+
+    def write(self, messages: list[bytes]) -> None:
+        """Write encoded messages, for however long that takes; one thread calls it."""
+        ...
+
+
+class LineSink:
+    """Writes each message as one line to a file descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def encode(self, text: str, level: int, fields: Mapping[str, object]) -> bytes:
+        """Encode a message; level and fields are in its text."""
+        del level, fields
+        return text.encode(errors="backslashreplace") + b"\n"
+
+    def write(self, messages: list[bytes]) -> None:
+        """Write lines; they are lost if it is impossible."""
+        _write_all(self._fd, b"".join(messages))
+
+
 class LogOutput(logging.Handler):
-    """A handler that writes to a file descriptor without blocking its callers.
+    """A handler that writes messages without blocking its callers.
 
     Synchronization: any thread.
     """
 
-    def __init__(self, fd: int, *, capacity_bytes: int = _CAPACITY_BYTES) -> None:
+    def __init__(self, sink: Sink, *, capacity_bytes: int = _CAPACITY_BYTES) -> None:
         """Start the thread.
 
         Args:
-            fd: written to, by the thread; not closed.
+            sink: written to, by the thread.
             capacity_bytes: how much is kept until it is written.
         """
         super().__init__()
-        self._fd = fd
+        self._sink = sink
         self._capacity_bytes = capacity_bytes
         self._changed = threading.Condition()
         self._queue: deque[bytes] = deque()
@@ -51,18 +88,25 @@ class LogOutput(logging.Handler):
         except (TypeError, ValueError):  # arguments that do not fit the format
             self.handleError(record)
         else:
-            self.write(text)
+            self.write(text, record.levelno, getattr(record, FIELDS, {}))
 
-    def write(self, text: str) -> None:
-        """Queue a line, or count it as dropped if too many are waiting."""
-        line = text.encode(errors="backslashreplace") + b"\n"
+    def write(
+        self,
+        text: str,
+        level: int = logging.ERROR,
+        fields: Mapping[str, object] | None = None,
+    ) -> None:
+        """Queue a message, or count it as dropped if too many are waiting."""
+        message = self._sink.encode(text, level, fields or {})
         with self._changed:
-            notice = _describe_drops(self._dropped)
-            if self._kept_bytes + len(notice) + len(line) > self._capacity_bytes:
+            notice = self._describe_drops()
+            if self._kept_bytes + len(notice) + len(message) > self._capacity_bytes:
                 self._dropped += 1
                 return
             self._dropped = 0
-            self._append(notice + line)
+            if notice:
+                self._append(notice)
+            self._append(message)
 
     def flush(self) -> None:
         """Wait until everything is written, or half a second."""
@@ -82,26 +126,28 @@ class LogOutput(logging.Handler):
         self._changed.notify_all()
 
     def _run(self) -> None:
-        while data := self._next():
-            _write_all(self._fd, data)
+        while messages := self._next():
+            self._sink.write(messages)
             with self._changed:
-                self._kept_bytes -= len(data)
+                self._kept_bytes -= sum(map(len, messages))
                 if self._dropped and not self._kept_bytes:
-                    self._append(_describe_drops(self._dropped))
+                    self._append(self._describe_drops())
                     self._dropped = 0
                 self._changed.notify_all()
 
-    def _next(self) -> bytes:
-        """Wait for lines to write; empty: the handler is closed."""
+    def _next(self) -> list[bytes]:
+        """Wait for messages to write; empty: the handler is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._is_closed)
-            data = b"".join(self._queue)
+            messages = list(self._queue)
             self._queue.clear()
-            return data
+            return messages
 
-
-def _describe_drops(count: int) -> bytes:
-    return b"WARNING log messages dropped count=%d\n" % count if count else b""
+    def _describe_drops(self) -> bytes:
+        if not self._dropped:
+            return b""
+        text = f"WARNING log messages dropped count={self._dropped}"
+        return self._sink.encode(text, logging.WARNING, {})
 
 
 def _write_all(fd: int, data: bytes) -> None:

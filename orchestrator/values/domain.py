@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, NewType
 
 if TYPE_CHECKING:
     from orchestrator.values.domain_settings import DomainSettings
+    from orchestrator.values.p_states import PortSteps, PStates
 
 DomainId = NewType("DomainId", str)
 """A libvirt UUID in canonical text form."""
@@ -59,12 +60,24 @@ class DomainState(StrEnum):
         return self in (DomainState.RUNNING, DomainState.BLOCKED)
 
 
+class ChannelKind(StrEnum):
+    """What a channel carries, as `vmpower channel list` shows it."""
+
+    AGENT = "agent"
+    """Packets of a power agent in the guest, such as DPDK, over a virtio-serial port;
+    they are answered."""
+    P_STATES = "p-states"
+    """Requests of the guest's own cpufreq driver, one byte each; see
+    `values.p_states`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSpec:
-    """One poweragent channel, from the domain's XML."""
+    """One channel, from the domain's XML."""
 
     number: int
-    """N of the target name; by DPDK's convention the lcore that uses it."""
+    """N of the target name; by DPDK's convention the lcore that uses it. See
+    `values.p_state_channels` for those of P-states."""
     target: Target
     path: str | None
     """Socket on the host; None while libvirt has not chosen one (the domain is off)."""
@@ -75,6 +88,13 @@ class ChannelSpec:
     socket: str | None = None
     """Inode and creation time of its socket, which is a new one at each start of the
     domain; None: there is none yet."""
+    steps: PortSteps | None = None
+    """What its bytes request, if it is a P-state channel; None: it has packets."""
+
+    @property
+    def kind(self) -> ChannelKind:
+        """What it carries."""
+        return ChannelKind.AGENT if self.steps is None else ChannelKind.P_STATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +166,7 @@ class DomainSpec:
     """libvirt's numeric ID, a new one at each start; -1 while the domain is off."""
     vcpus: tuple[VCpuSpec, ...] = ()
     channels: tuple[ChannelSpec, ...] = ()
+    """Of both kinds."""
     live: DomainChannels | None = None
     """Channels of the running domain; None while it is off."""
     definition: DomainChannels | None = None
@@ -160,6 +181,10 @@ class DomainSpec:
     """The settings in its metadata; None: there are none."""
     guest_policies: tuple[GuestPolicy, ...] = ()
     """Those noted in the running domain."""
+    has_next_p_states: bool = False
+    """Whether its definition has P-states."""
+    p_states: PStates | None = None
+    """Those that it has booted with, or while it is off, will boot with; None: none."""
     nova: NovaInstance | None = None
     """The OpenStack instance that it is; None: it is none."""
     problems: tuple[str, ...] = ()

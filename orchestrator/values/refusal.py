@@ -57,6 +57,8 @@ class Refusal(IntEnum):
     UNMANAGED = 15
     """No frequency can be set for the CPUs of the vCPU, wherever it is pinned: the
     scaling driver is unsupported, or the kernel refused."""
+    NO_STEP = 16
+    """The guest's P-state table has no such step for the vCPU."""
 
     @property
     def word(self) -> str:

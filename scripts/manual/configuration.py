@@ -35,8 +35,8 @@ def configuration_sections() -> list[str]:
     lines = roff.heading("OPTIONS")
     lines += roff.text("These keys are at the top of the file, before any table.")
     tables: list[str] = []
-    for field, kind in _fields(Config):
-        table = _table_of(kind)
+    for field, kind in fields_of(Config):
+        table = table_of(kind)
         if table is None:
             lines += _key(Config, field, kind)
         else:
@@ -57,22 +57,23 @@ def _table(header: str, table: type[Any], details: str) -> list[str]:
     if table is PolicyRule:
         return lines + policy_keys()
     nested: list[str] = []
-    for field, kind in _fields(table):
-        inner = _table_of(kind)
+    for field, kind in fields_of(table):
+        inner = table_of(kind)
         lines += _key(table, field, kind)
         if inner is not None:
             nested += roff.text(f"`{key_of(field.name)}` has:")
-            for each, inner_kind in _fields(inner):
+            for each, inner_kind in fields_of(inner):
                 nested += roff.indented(_key(inner, each, inner_kind))
     return lines + nested
 
 
-def _fields(cls: type[Any]) -> list[tuple[dataclasses.Field[Any], Any]]:
+def fields_of(cls: type[Any]) -> list[tuple[dataclasses.Field[Any], Any]]:
+    """Return the fields of a table, with their types."""
     hints = typing.get_type_hints(cls)
     return [(field, hints[field.name]) for field in dataclasses.fields(cls)]
 
 
-def _table_of(kind: Any) -> type[Any] | None:  # noqa: ANN401 - a type hint
+def table_of(kind: Any) -> type[Any] | None:  # noqa: ANN401 - a type hint
     """Return the dataclass of a table, or of the tables of a list."""
     if typing.get_origin(kind) is tuple:
         kind = typing.get_args(kind)[0]

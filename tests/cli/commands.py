@@ -3,15 +3,24 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.testing import CliRunner
 
 from cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def new_runner(**settings: Any) -> CliRunner:
+    """Return what runs the command in this process, with standard error apart."""
+    if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click before 8.2
+        settings["mix_stderr"] = False
+    return CliRunner(**settings)
 
 
 def walk(
@@ -33,7 +42,12 @@ def parse(line: str) -> Any:
     command: Any = typer.main.get_command(app)
     context = command.make_context(name, words)
     while hasattr(command, "list_commands"):
-        words = [*context._protected_args, *context.args]
+        protected: Any = (
+            context._protected_args
+            if hasattr(context, "_protected_args")
+            else context.protected_args  # click before 8.2
+        )
+        words = [*protected, *context.args]
         name, command, words = command.resolve_command(context, words)
         context = command.make_context(name, words, parent=context)
     return context

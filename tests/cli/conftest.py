@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
+from tests.cli.commands import new_runner
 from tests.control.fake_daemon import FakeDaemon, serving
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Vmpower(Protocol):
 def vmpower(run_dir: Path) -> Vmpower:
     def run(*arguments: str) -> Result:
         variables = {"VMPOWER_RUN_DIR": str(run_dir)}
-        return CliRunner().invoke(app, arguments, env=variables)
+        return new_runner().invoke(app, arguments, env=variables)
 
     return run
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from cli.commands import domain_add, domain_pin
 from cli.framework.failures import UsageError
@@ -23,6 +23,7 @@ from orchestrator.errors import ConfigError, DomainGone, HypervisorError
 from orchestrator.power.simulated import lay_out
 from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
+from tests.cli.commands import new_runner
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -54,7 +55,7 @@ def run(*words: str, output: Output = Output.TABLE, uri: str = "") -> Result:
 
     app.command()(domain_add.add)
     app.command()(domain_pin.pin)
-    return CliRunner().invoke(app, words)
+    return new_runner().invoke(app, words)
 
 
 def test_by_default_the_xml_is_printed_and_nothing_is_changed() -> None:
@@ -356,3 +357,60 @@ def test_impossible_requests_are_errors_with_a_message(
     assert result.stdout == ""
     assert isinstance(result.exception, error)
     assert message in str(result.exception)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> str:
+    file = tmp_path / "vmpower.toml"
+    file.write_text(f'[p_states]\ndirectory = "/tmp/{tmp_path.name[:30]}"\n')
+    return str(file)
+
+
+def test_a_new_domain_has_p_states_instead_of_channels(
+    tree: Path, configuration: str
+) -> None:
+    words = (
+        *("add", "r", "--template", "minimal", "--vcpus", "2", "--pin", "1,2"),
+        *("--p-states", "--configuration", configuration, "--sysfs-root", str(tree)),
+        *("-c", DEFAULT),
+    )
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert "is written with --define or --start" in result.stderr
+    assert validate(result.stdout)
+    parsed = parse_domain(result.stdout)
+    assert parsed.numbers == set()
+    assert parsed.p_states is not None
+    assert len(parsed.p_states.tables) == 2
+    file = Path(parsed.p_states.file)
+    assert not file.exists()
+    defined = run(*words, "--define", "--channels", "0", output=Output.JSON)
+    assert defined.exit_code == 0, defined.output
+    written = list(file.parent.glob(f"{json.loads(defined.stdout)['uuid']}-*.aml"))
+    shutil.rmtree(file.parent)
+    assert len(written) == 1
+
+
+def test_vcpus_of_a_new_domain_without_p_states_are_a_hint(
+    tree: Path, configuration: str
+) -> None:
+    words = ("--p-states", "--configuration", configuration, "--sysfs-root", str(tree))
+    result = run("add", "r", "--vcpus", "1", "--pin", "none", *words, "-c", DEFAULT)
+    assert "no vCPU can have P-states: floats over CPUs 0-3" in str(result.exception)
+
+
+def test_a_template_may_say_that_its_domains_get_p_states(
+    tree: Path, configuration: str, tmp_path: Path
+) -> None:
+    image = tmp_path / "vm.img"
+    image.touch()
+    words = (
+        *("add", "r", "--template", "linux", "--disk", str(image), "--pin", "1,2"),
+        *("--configuration", configuration, "--sysfs-root", str(tree), "-c", DEFAULT),
+    )
+    parsed = parse_domain(run(*words).stdout)
+    assert parsed.p_states is not None
+    assert parsed.numbers == set()
+    without = run(*words, "--no-p-states").stdout
+    assert "vmpower-p-states" not in without
+    assert without.count("poweragent") == 2

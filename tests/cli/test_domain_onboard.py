@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
 from domain_templates import load_template
@@ -18,8 +17,10 @@ from orchestrator.domain_xml.metadata import POLICY_PREFIX, POLICY_URI
 from orchestrator.domain_xml.note import Note
 from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.hypervisor.descriptions import CONFIG, Description
+from orchestrator.power.simulated import lay_out
 from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz
+from tests.cli.commands import new_runner
 from tests.rig.dpdk import UNITS, dpdk_test_guest
 from tests.rig.echo import EchoHost
 from tests.rig.guest import Guest, GuestSpec
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tests.rig.libvirtd import SessionHost
 
 INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE
+ACPI = "<features><acpi/></features>"
 CONTROLLER = "<controller type='virtio-serial' index='0'/>"
 
 NO_PORTS = (
@@ -42,7 +44,7 @@ NO_PORTS = (
 
 
 def run(*words: str, uri: str = "test:///default") -> Result:
-    return CliRunner().invoke(app, ("--connect", uri, *words))
+    return new_runner().invoke(app, ("--connect", uri, *words))
 
 
 @pytest.fixture
@@ -50,11 +52,16 @@ def define(session_host: SessionHost) -> Iterator[Callable[..., libvirt.virDomai
     made: list[libvirt.virDomain] = []
 
     def make(
-        name: str, devices: str = CONTROLLER, *, on: bool = False, machine: str = "q35"
+        name: str,
+        devices: str = CONTROLLER,
+        *,
+        on: bool = False,
+        machine: str = "q35",
+        more: str = "",
     ) -> object:
         domain = session_host.connection.defineXML(
             f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>"
-            "<vcpu>2</vcpu>"
+            f"<vcpu>2</vcpu>{more}"
             f"<os><type arch='x86_64' machine='{machine}'>hvm</type></os>"
             f"<devices>{devices}<memballoon model='none'/></devices></domain>"
         )
@@ -291,7 +298,7 @@ def test_templates_are_listed_and_shown(tmp_path: Path) -> None:
     (tmp_path / "bad.xml").write_text("<domain>")
     listed = run("template", "list", "--directory", str(tmp_path)).stdout
     assert [line.split()[0] for line in listed.splitlines()[2:]] == [
-        *("minimal", "nfv", "cloud", "bad", "own")
+        *("minimal", "nfv", "cloud", "linux", "bad", "own")
     ]
     shown = json.loads(run("-o", "json", "template", "show", "nfv").stdout)
     by_name = {item["name"]: item for item in shown["parameters"]}
@@ -305,7 +312,7 @@ def test_templates_are_listed_and_shown(tmp_path: Path) -> None:
 def test_templates_are_checked(tmp_path: Path) -> None:
     good = run("template", "validate", "--directory", str(tmp_path))
     assert good.exit_code == 0
-    assert good.stdout.count("is valid") == 3
+    assert good.stdout.count("is valid") == 4
     wrong = load_template("minimal").xml.replace("'virtio-serial'", "'virtio-cereal'")
     (tmp_path / "wrong.xml").write_text(wrong)
     (tmp_path / "policy.xml").write_text(
@@ -363,3 +370,109 @@ def test_dpdks_test_suite_passes_with_a_channel_added_while_booting(
         assert tuple(echo.units) == UNITS
     finally:
         guest.remove()
+
+
+@pytest.fixture
+def configuration(session_host: SessionHost, tmp_path: Path) -> str:
+    lay_out(tmp_path / "sys", cpus=2, steps_khz=[2_301_000, 2_300_000, 1_200_000])
+    file = tmp_path / "vmpower.toml"
+    directory = session_host.guests / tmp_path.name
+    file.write_text(
+        f'sysfs_root = "{tmp_path}/sys"\n[p_states]\ndirectory = "{directory}"\n'
+    )
+    return str(file)
+
+
+PIN = "<cputune><vcpupin vcpu='0' cpuset='0'/></cputune>"
+
+
+@pytest.mark.rig
+def test_p_states_are_added_and_removed(
+    session_host: SessionHost,
+    define: Callable[..., libvirt.virDomain],
+    configuration: str,
+) -> None:
+    uri, with_file = session_host.uri, ("--configuration", configuration)
+    domain = define("cli-p", "<serial type='pty'/>", more=f"{ACPI}{PIN}")
+    domain.create()
+    words = ("domain", "onboard", "cli-p", "--p-states", *with_file)
+    shown = run(*words, "--print-diff", uri=uri)
+    assert shown.exit_code == 0, shown.output
+    assert '+    <serial type="unix">' in shown.stdout
+    assert "poweragent" not in shown.stdout
+    assert parse_domain(domain.XMLDesc(INACTIVE)).p_states is None
+    result = run(*words, uri=uri)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "P-states of vCPU 0 added to the definition of domain 'cli-p'",
+        "No P-states for vCPU 1: floats over CPUs 0-1: pin it to one clock group",
+        "Changes will take effect after the domain is fully powered off.",
+    ]
+    assert "refuses the CPU model 'qemu64'" in result.stderr
+    again = run(*words, uri=uri)
+    assert again.stdout.startswith("Domain 'cli-p' already has its P-states\n")
+    left = run("-o", "json", "domain", "offboard", "cli-p", *with_file, uri=uri)
+    [document] = json.loads(left.stdout)["domains"]
+    assert document["p_states"] == {
+        "is_changed": True,
+        "vcpus": [],
+        "lacking": [],
+        "warnings": [],
+    }
+    assert parse_domain(domain.XMLDesc(INACTIVE)).p_states is None
+    none = run("domain", "offboard", "cli-p", *with_file, uri=uri)
+    assert none.stdout == (
+        "Domain 'cli-p' has no channels or P-states added by onboarding\n"
+    )
+
+
+@pytest.mark.rig
+def test_p_states_and_channels_together(
+    session_host: SessionHost,
+    define: Callable[..., libvirt.virDomain],
+    configuration: str,
+) -> None:
+    uri, with_file = session_host.uri, ("--configuration", configuration)
+    domain = define("cli-q", more=f"{ACPI}{PIN}")
+    both = ("--p-states", "--channels", "0", *with_file)
+    result = run("domain", "onboard", "cli-q", *both, uri=uri)
+    assert result.exit_code == 0, result.output
+    parsed = parse_domain(domain.XMLDesc(INACTIVE))
+    assert parsed.p_states is not None
+    assert parsed.numbers == {0}
+    only = run("domain", "offboard", "cli-q", "--p-states", *with_file, uri=uri)
+    assert only.stdout == "P-states removed from the definition of domain 'cli-q'\n"
+    parsed = parse_domain(domain.XMLDesc(INACTIVE))
+    assert parsed.p_states is None
+    assert parsed.numbers == {0}
+    shown = run("domain", "offboard", "cli-q", "--print-diff", *with_file, uri=uri)
+    assert "-    <channel" in shown.stdout
+
+
+@pytest.mark.parametrize("option", ["--live", "--current"])
+def test_a_running_domain_gets_no_p_states(option: str) -> None:
+    result = run("domain", "onboard", "test", "--p-states", option)
+    assert result.exit_code == 2
+    assert "only a start of the domain" in result.output
+
+
+def test_a_domain_that_cannot_have_p_states_is_reported(tmp_path: Path) -> None:
+    file = tmp_path / "vmpower.toml"
+    file.write_text("")
+    words = ("domain", "onboard", "test", "--p-states", "--configuration", str(file))
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "domain 'test': the domain has no ACPI" in result.stderr
+    assert "add <acpi/> to <features>" in result.stderr
+
+
+def test_offboarding_does_without_a_valid_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "vmpower.toml"
+    file.write_text("unknown = 1")
+    result = run("domain", "offboard", "test", "--configuration", str(file))
+    assert result.exit_code == 0, result.output
+    result = run(
+        "domain", "onboard", "test", "--p-states", "--configuration", str(file)
+    )
+    assert result.exit_code == 1
+    assert "unknown key" in result.stderr

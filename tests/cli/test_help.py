@@ -7,13 +7,12 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
 from cli.framework.examples import EXAMPLES, Example
 from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.rule import options_for
-from tests.cli.commands import parse, walk
+from tests.cli.commands import new_runner, parse, walk
 
 if TYPE_CHECKING:
     from orchestrator.policy.kinds.contract import PolicyKind
@@ -22,7 +21,7 @@ COMMANDS = {context.command_path: context for context in walk()}
 
 
 def help_of(path: str) -> str:
-    result = CliRunner().invoke(app, [*path.split()[1:], "--help"])
+    result = new_runner().invoke(app, [*path.split()[1:], "--help"])
     assert result.exit_code == 0
     return result.stdout
 

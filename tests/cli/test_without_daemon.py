@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from cli.app import app
 from orchestrator.power.attribute_journal import (
@@ -21,14 +20,17 @@ from orchestrator.power.simulated_drivers import KERNEL_ONLY, SIMULATED_DRIVERS
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
+from tests.cli.commands import new_runner
 from tests.power.attribute_files import add_idle_states, change, latency_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from typer.testing import Result
+
 
 def vmpower(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return new_runner().invoke(app, [str(argument) for argument in arguments])
 
 
 def read_tree(tree: Path) -> dict[str, bytes]:

@@ -220,6 +220,8 @@ def test_requests_that_are_sent_ahead_do_not_pile_up(tmp_path: Path) -> None:
                     turns = 0
                 except BlockingIOError:
                     turns += 1
+                except ConnectionError:  # disconnected by the daemon
+                    break
                 await asyncio.sleep(0)
         await server.stop()
         return sent

@@ -43,6 +43,7 @@ SLOW = (
     | a.DescribeDomain
     | a.AttachChannels
     | a.AddPorts
+    | a.MakePStates
     | a.DetachChannels
     | a.ConnectChannel
     | a.PrepareGroup
@@ -206,6 +207,8 @@ class SimulatedHost:
                 return self._change_channels(action)
             case a.AddPorts():
                 return self._add_ports(action)
+            case a.MakePStates():
+                return self._make_p_states(action)
             case a.UpdatePolicySubject() | a.ForgetPolicySubject():
                 return self._perform_subject(action)
             case (
@@ -342,6 +345,15 @@ class SimulatedHost:
         self.domains[uuid] = with_sides(spec, live, definition)
         done = e.ChannelsAttached if is_gain else e.ChannelsDetached
         return [done(uuid, action.live, action.config)]
+
+    def _make_p_states(self, action: a.MakePStates) -> list[e.Event]:
+        uuid = action.uuid
+        spec = self.domains.get(uuid)
+        if spec is None or uuid in self.stubborn:
+            return [e.PStatesMade(uuid, failure="no vCPU can have P-states")]
+        is_changed = not spec.has_next_p_states
+        self.domains[uuid] = replace(spec, has_next_p_states=True)
+        return [e.PStatesMade(uuid, is_changed, tuple(it.vcpu for it in spec.vcpus))]
 
     def _add_ports(self, action: a.AddPorts) -> list[e.Event]:
         """Plug in as many controllers as are needed, if libvirt can."""

@@ -167,6 +167,8 @@ class DriverDomain:
     """The CPU list of the emulator; empty: it is not pinned."""
     devices: str = ""
     """XML of more devices."""
+    metadata: str = ""
+    """XML inside `<metadata>`."""
     is_running: bool = True
     """Whether it runs; else it is shut off."""
 
@@ -190,7 +192,7 @@ def domain_xml(domain: DriverDomain) -> str:
   <name>{domain.name}</name>
   <uuid>00000000-0000-4000-8000-{domain.number:012x}</uuid>
   <memory>65536</memory><vcpu placement='static'>{len(domain.pins)}</vcpu>
-  <cputune>{pins}</cputune>
+  <metadata>{domain.metadata}</metadata><cputune>{pins}</cputune>
   <os><type arch='x86_64'>hvm</type></os>
   <devices>{channels}{domain.devices}</devices>
   <test:runstate>{RUNNING if domain.is_running else SHUT_OFF}</test:runstate>

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import libvirt
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
 from examples.guests.images import CMDLINE, build_dpdk_image
 from examples.guests.kernel import fetch_kernel
+from tests.cli.commands import new_runner
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.console import Console
 from tests.rig.dpdk import UNITS
@@ -54,7 +54,7 @@ def test_dpdk_is_served_in_a_domain_of_each_template(
 ) -> None:
     console = Console(system_host.guests / f"{template}.log")
     with DaemonProcess(system_host.uri, tree.root) as daemon:
-        result = CliRunner().invoke(
+        result = new_runner().invoke(
             app,
             [
                 *("--connect", system_host.uri, "domain", "add", added, "--start"),

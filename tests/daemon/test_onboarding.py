@@ -5,19 +5,24 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import libvirt
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
 from orchestrator.control.client import ControlClient
+from orchestrator.domain_xml.parse import parse_domain
+from tests.cli.commands import new_runner
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.guest import GuestSpec
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from orchestrator.power.sysfs import CpuTree
+    from orchestrator.values.p_states import PStates
+    from tests.rig.guest import Guest
     from tests.rig.libvirtd import SystemHost
 
 pytestmark = pytest.mark.rig
@@ -123,9 +128,38 @@ def test_channels_that_do_not_fit_into_a_running_guest_wait_for_its_next_start(
 
 def vmpower(host: SystemHost, command: str, name: str) -> int:
     arguments = ("--connect", host.uri, "domain", command, name)
-    return CliRunner().invoke(app, arguments).exit_code
+    return new_runner().invoke(app, arguments).exit_code
 
 
 def is_reloaded(daemon: DaemonProcess) -> bool:
     with ControlClient(daemon.socket) as client:
         return any("reloaded" in event["text"] for event in client.events())
+
+
+def test_a_rule_gives_a_definition_p_states(
+    system_host: SystemHost, tree: CpuTree
+) -> None:
+    guest = system_host.define(GuestSpec(name="p-states", channels=(), pins={0: "0"}))
+    before = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    directory = system_host.guests / guest.name
+    rule = RULE.format("p-states*") + (
+        f'channels = "none"\np_states = true\n[p_states]\ndirectory = "{directory}"\n'
+    )
+    with DaemonProcess(system_host.uri, tree.root, config=rule, resync_s=1.0):
+        found = wait_for(lambda: next_p_states(guest), "the definition has P-states")
+        assert Path(found.file).parent == directory
+        assert Path(found.file).is_file()
+        guest.start()
+        assert parse_domain(guest.domain.XMLDesc()).p_states is not None
+        guest.destroy()
+    assert vmpower(system_host, "offboard", guest.name) == 0
+    after = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    assert parse_domain(after).p_states is None
+    assert after.count("<serial") == before.count("<serial")
+    assert not Path(found.file).exists()
+    guest.remove()
+
+
+def next_p_states(guest: Guest) -> PStates | None:
+    xml = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    return parse_domain(xml).p_states

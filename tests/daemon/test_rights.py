@@ -7,10 +7,10 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
 from orchestrator.channel.protocol import Answer, Unit
+from tests.cli.commands import new_runner
 from tests.daemon.daemon_process import CONFIG, DaemonProcess
 from tests.daemon.test_policies import (
     GOVERNOR,
@@ -74,7 +74,7 @@ def test_each_right_is_shown_with_its_source_once_it_is_set(
     expected[name] = {"value": value, "source": "rule dpdk-*"}
     wait_for(lambda: rights(daemon) == expected, option)
     arguments = ("--socket", str(daemon.socket), "domain", "show", "dpdk-0")
-    lines = CliRunner().invoke(app, arguments).stdout.splitlines()
+    lines = new_runner().invoke(app, arguments).stdout.splitlines()
     settings = lines[: next(n for n, line in enumerate(lines) if "Limited by" in line)]
     rule_lines = [" ".join(line.split()) for line in settings if "rule dpdk" in line]
     expected_lines = {f"{shown} rule dpdk-*"}

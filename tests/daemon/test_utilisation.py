@@ -11,9 +11,9 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
+from tests.cli.commands import new_runner
 from tests.daemon.daemon_process import DaemonProcess
 from tests.rig.guest import GuestSpec
 from tests.rig.waiting import wait_for
@@ -52,7 +52,7 @@ def prioritize(guest: Guest) -> None:
 
 
 def set_policy(uri: str, *arguments: str) -> None:
-    done = CliRunner().invoke(app, ("--connect", uri, "domain", "set", *arguments))
+    done = new_runner().invoke(app, ("--connect", uri, "domain", "set", *arguments))
     assert done.exit_code == 0, done.output
 
 

@@ -41,7 +41,7 @@ def test_bounds_that_are_numbers_are_those_of_the_source() -> None:
     found = {name: int(match[0]) for name, match in number.items() if match}
     assert found["vmpower_clock_groups"] == len(GroupStage)
     assert found["vmpower_domains"] == len(DomainState)
-    assert found["vmpower_channels"] == len(ChannelState) * (len(GENERATIONS) + 1)
+    assert found["vmpower_channels"] == len(ChannelState) * (len(GENERATIONS) + 2)
     assert found["vmpower_domain_channels"] == len(ChannelState)
     assert found["vmpower_domain_refusals_total"] == len(Refusal)
     assert found["vmpower_domain_policies"] == len(SourceKind)

@@ -98,6 +98,14 @@ CASES: Mapping[str, tuple[str, TemplateSpec]] = {
             networks=(Network(Link.NETWORK, "lan"),),
         ),
     ),
+    "linux": (
+        "linux",
+        TemplateSpec(
+            disk=IMAGE,
+            channels=frozenset(),
+            parameters={"bus": "scsi", "cache": "writeback", "machine": "pc"},
+        ),
+    ),
     "cloud-31-channels": (
         "cloud",
         TemplateSpec(

@@ -68,7 +68,7 @@ def test_each_option_and_parameter_has_a_golden_file() -> None:
         if getattr(spec, name) != getattr(nothing, name)
     }
     assert shown == options
-    for name in ("minimal", "nfv", "cloud"):
+    for name in ("minimal", "nfv", "cloud", "linux"):
         parameters = read_parameters(
             parse_document(load_template(name, NO_DIRECTORY).xml)
         )
@@ -91,7 +91,7 @@ def test_each_domain_is_valid_by_libvirts_schema(case: str) -> None:
 
 
 @needs_schema
-@pytest.mark.parametrize("name", ["minimal", "nfv", "cloud"])
+@pytest.mark.parametrize("name", ["minimal", "nfv", "cloud", "linux"])
 def test_each_template_is_a_complete_domain(name: str) -> None:
     template = load_template(name, NO_DIRECTORY)
     assert validate(template.xml)
@@ -250,7 +250,7 @@ def test_local_templates_come_before_the_packaged_ones(tmp_path: Path) -> None:
     (tmp_path / ".hidden.xml").write_text("no template")
     assert load_template("nfv", tmp_path).xml == minimal
     names = [template.name for template in list_templates(tmp_path)]
-    assert names == ["minimal", "nfv", "cloud", "own"]
+    assert names == ["minimal", "nfv", "cloud", "linux", "own"]
     own = build("r", TemplateSpec(), load_template("own", tmp_path))
     assert parse_document(own).find("os/type[@machine='pc']") is not None
 

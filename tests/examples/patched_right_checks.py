@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from typer.testing import CliRunner
-
 from cli.app import app
 from cli.doctor.checks.domains import _FIXES
 from orchestrator import events
@@ -28,6 +26,7 @@ from orchestrator.values.domain_settings import DomainSettings
 from orchestrator.values.refusal import Refusal
 from scripts.api.documents import write_documents
 from scripts.api.reference import write_reference
+from tests.cli.commands import new_runner
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain
 from tests.monitor.in_process_monitor import InProcessMonitor
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 FORBIDDEN = Refusal["REQUESTS_FORBIDDEN"]
 SPEC = domain("dpdk-0")
 RULE = {"match": "dpdk-*", "requests": False}
-RUNNER = CliRunner(env={"COLUMNS": "100"})
+RUNNER = new_runner(env={"COLUMNS": "100"})
 
 
 def forbidden_host() -> SimulatedHost:

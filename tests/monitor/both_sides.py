@@ -45,6 +45,7 @@ from orchestrator.power.sysfs import CPU_DIR, CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.values.domain import DomainState, PCpu, QemuThread
 from orchestrator.values.domain_settings import DomainSettings, ThreadFrequency
+from orchestrator.values.p_states import PortSteps, PStatePort
 from tests.controller.specs import NOW_NS, channel, domain, vcpu
 from tests.monitor.in_process_monitor import SECOND_NS, InProcessMonitor, receive
 
@@ -58,13 +59,18 @@ STEPS_KHZ = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
 LOST_KHZ = 777_000
 """The frequency of a CPU that was offline, whatever was granted before."""
 CPUS = 3
+P_STATES = 2000
+"""Number of the P-state channel."""
+PORT = PStatePort(io_base=0x5C0, irq=3, first_vcpu=0, vcpus=2, step_bits=4)
+P_STATE_STEPS = PortSteps(PORT, (STEPS_KHZ, STEPS_KHZ))
 Work: TypeAlias = "a.PrepareGroup | a.DropGroup | a.TakeGroup | a.RestoreGroup"
 JOURNALLED = (a.PrepareGroup, a.DropGroup)
 
 
 class BothSides:
-    """One domain with two vCPUs on CPUs 0 and 1 and one channel; CPU 2 is free.
+    """One domain with two vCPUs on CPUs 0 and 1; CPU 2 is free.
 
+    It has a channel of each kind: the guest's own cpufreq driver is at the other one.
     CPUs 0 and 1 are threads of one core.
     """
 
@@ -107,8 +113,10 @@ class BothSides:
         self._start()
 
     def _start(self) -> None:
-        self.guest: socket.socket | None = None
-        self.adopted: int | None = None
+        self.guests: dict[int, socket.socket] = {}
+        """The guest's ends of its channels, by number."""
+        self.adopted: dict[int, int] = {}
+        """The adoptions of its open channels, by number."""
         self.react(e.TopologyRead(read_topology(self.tree)))
         self.start_monitor()
         self.react(e.DomainDescribed(self.spec, NOW_NS))
@@ -120,7 +128,7 @@ class BothSides:
         )
         return domain(
             vcpus=vcpus,
-            channels=(channel(0),),
+            channels=(channel(0), channel(P_STATES, steps=P_STATE_STEPS)),
             run=run,
             threads=(emulator,) if self.emulator else (),
             settings=DomainSettings(emulator=ThreadFrequency.FOLLOW),
@@ -208,7 +216,7 @@ class BothSides:
         fallback = self._records.find_fallback(command)
         complete = self._records.record(command)
         if isinstance(command, c.CloseChannel):
-            self.adopted = None
+            self.adopted.pop(command.number, None)
         if complete is not None:
             self._transmit(complete, fds)
             if self.monitor is not None:
@@ -228,13 +236,15 @@ class BothSides:
         return copy
 
     def _adopt(self, uuid: str, number: int) -> None:
-        self.guest, ours = socket.socketpair()
-        self.guest.settimeout(0)
-        self._guests.append(self.guest)
+        guest, ours = socket.socketpair()
+        guest.settimeout(0)
+        self.guests[number] = guest
+        self._guests.append(guest)
         self._adoptions += 1
-        self.adopted = self._adoptions
+        self.adopted[number] = self._adoptions
         row = self._records.channel_row(self.spec.uuid, number)
-        adopt = c.Adopt(uuid, number, row, self._adoptions, is_enabled=True)
+        steps = P_STATE_STEPS if number == P_STATES else None
+        adopt = c.Adopt(uuid, number, row, self._adoptions, True, steps)  # noqa: FBT003
         self._transmit(adopt, (ours.fileno(),))
         self._pending.count(None)
         ours.close()
@@ -284,8 +294,8 @@ class BothSides:
             case r.WriteRefused(group, errno):
                 self.react(e.WriteRefused(group, errno))
             case r.EndpointClosed(_, number, adoption, reason):
-                if adoption == self.adopted:
-                    self.adopted = None
+                if adoption == self.adopted.get(number):
+                    del self.adopted[number]
                     self.react(e.EndpointClosed(self.spec.uuid, number, reason))
             case _:
                 pass
@@ -318,7 +328,9 @@ class BothSides:
         while self.reports:
             self.receive_report()
         self.monitor.__exit__()
-        self.monitor, self.guest, self.adopted = None, None, None
+        self.monitor = None
+        self.guests.clear()
+        self.adopted.clear()
         for _, fds in self.commands:
             for fd in fds:
                 os.close(fd)
@@ -351,13 +363,18 @@ class BothSides:
 
     # The guest
 
-    def request(self, packet: bytes) -> None:
-        if self.guest is not None:
+    def request(self, packet: bytes, number: int = 0) -> None:
+        guest = self.guests.get(number)
+        if guest is not None:
             with contextlib.suppress(BrokenPipeError):  # its channel was closed
-                self.guest.send(packet)
+                guest.send(packet)
+
+    def request_step(self, vcpu: int, step: int) -> None:
+        """Let the guest's cpufreq driver request a step of the tree's frequencies."""
+        self.request(bytes([PORT.encode(vcpu, step)]), P_STATES)
 
     def answers(self) -> bytes:
-        return b"" if self.guest is None else receive(self.guest)
+        return receive(self.guests[0]) if 0 in self.guests else b""
 
     # The host
 

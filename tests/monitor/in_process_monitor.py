@@ -25,6 +25,7 @@ from orchestrator.monitor.link.table import (
     GRANT,
     LATE,
     NACKS,
+    OBSERVED,
     REASONS,
     REFUSALS,
     THROTTLED,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from orchestrator.monitor.link.commands import Command
     from orchestrator.monitor.link.reports import Report
+    from orchestrator.values.p_states import PortSteps
 
 SIZE = GENERATION_464.size_bytes
 STEPS = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
@@ -229,14 +231,31 @@ class InProcessMonitor:
         self.apply(definition)
 
     def adopt(
-        self, domain: int = 0, number: int = 0, *, is_enabled: bool = True
+        self,
+        domain: int = 0,
+        number: int = 0,
+        *,
+        is_enabled: bool = True,
+        steps: PortSteps | None = None,
+        send_bytes: int | None = None,
     ) -> socket.socket:
-        """Open a channel; return the guest's end."""
+        """Open a channel; return the guest's end.
+
+        Args:
+            domain: its domain.
+            number: the channel's number, below 100.
+            is_enabled: whether its requests are accepted.
+            steps: the requests of a P-state channel; None: the other kind.
+            send_bytes: how much either end may send; None: the kernel's default.
+        """
         guest, ours = socket.socketpair()
+        if send_bytes is not None:
+            for end in (guest, ours):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
         guest.settimeout(0)
         self._guests.append(guest)
         row = self._row(domain, number)
-        adopt = commands.Adopt(str(domain), number, row, 1, is_enabled)
+        adopt = commands.Adopt(str(domain), number, row, 1, is_enabled, steps)
         self.apply(adopt, (ours.detach(),))
         return guest
 
@@ -315,6 +334,10 @@ class InProcessMonitor:
 
     def vote(self, vcpu: int = 0, domain: int = 0) -> int:
         return self.table.words[vcpu_at(domain * 100 + vcpu) + VOTE]
+
+    def observed(self, vcpu: int = 0, domain: int = 0) -> int:
+        """Return what a vCPU would vote for if it were not only observed."""
+        return self.table.words[vcpu_at(domain * 100 + vcpu) + OBSERVED]
 
     def counts(self, domain: int = 0, number: int = 0) -> dict[str, int]:
         """Return the counters that are not zero."""

@@ -21,7 +21,7 @@ from orchestrator.channel.protocol import Request, Unit, encode
 from orchestrator.config import DriftResponse
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.values.domain import PCpu
-from tests.monitor.both_sides import BothSides
+from tests.monitor.both_sides import STEPS_KHZ, BothSides
 from tests.monitor.in_process_monitor import ack
 from tests.properties import examples
 
@@ -51,6 +51,10 @@ class BothSidesMachine(RuleBasedStateMachine):
     @rule(vcpu=CPU, unit=UNITS)
     def request(self, vcpu: int, unit: Unit) -> None:
         self.sides.request(encode(Request(vcpu, unit)))
+
+    @rule(vcpu=CPU, step=st.integers(0, 3))
+    def request_step(self, vcpu: int, step: int) -> None:
+        self.sides.request_step(vcpu, step)
 
     @rule(cpu=CPU)
     def take_offline(self, cpu: int) -> None:
@@ -167,6 +171,23 @@ class BothSidesMachine(RuleBasedStateMachine):
         self.sides.run_until_idle()
         self.sides.check()
 
+    @rule(vcpu=CPU, step=st.integers(0, 3))
+    def obey(self, vcpu: int, step: int) -> None:
+        """The frequency is not below what a P-state channel requested last."""
+        self.agree()
+        for _ in range(2):  # as in `acknowledge`
+            self.sides.pass_time(2)
+            self.sides.request_step(vcpu, step)
+            self.agree()
+        for cpu in filter(self.sides.is_online, self.sides.pinnings[vcpu]):
+            record = self.sides.inventory.groups[cpu]
+            if record.stage is not GroupStage.DRIFTED and record.override_khz is None:
+                assert record.stage is GroupStage.TAKEN
+                setspeed = self.sides.policy(cpu, "scaling_setspeed")
+                khz = self.sides.tree.read_khz(setspeed)
+                assert khz is not None
+                assert khz >= STEPS_KHZ[step]
+
     @rule(vcpu=CPU)
     def acknowledge(self, vcpu: int) -> None:
         """A request that is acknowledged is in effect."""
@@ -176,6 +197,7 @@ class BothSidesMachine(RuleBasedStateMachine):
         # failed, requests are refused for a second.
         for _ in range(2):
             self.sides.pass_time(2)
+            self.sides.request_step(vcpu, 3)  # or the higher request counts
             self.sides.request(encode(Request(vcpu, Unit.SCALE_MIN)))
             self.agree()
         answers = self.sides.answers()

@@ -210,11 +210,16 @@ async def test_a_stopped_monitor_is_killed_and_a_working_one_is_not(
     main: MonitorHarness,
 ) -> None:
     first = main.pid()
+    progress: list[int] = []
+    main.monitor.on_progress = lambda: progress.append(1)
     processed = main.monitor.processed_total
     await until(lambda: main.monitor.processed_total >= processed + 2, "two heartbeats")
     assert main.posted == []
+    assert progress
     os.kill(first, signal.SIGSTOP)
+    before = len(progress)
     await main.wait_for(events.MonitorDied(-signal.SIGKILL))
+    assert len(progress) <= before + 1  # it had processed everything until then
     await main.monitor.start()
     processed = main.monitor.processed_total
     await until(

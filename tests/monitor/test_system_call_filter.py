@@ -7,6 +7,7 @@ import asyncio
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,14 @@ def binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sys.modules.pop("seccomp", None)
         return
     pytest.skip("python3-seccomp is not installed for this Python")
+
+
+@pytest.mark.usefixtures("binding")
+def test_it_is_compiled_without_a_directory_for_temporary_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/missing")
+    assert compile_filter()
 
 
 ATTEMPTS = """

@@ -10,6 +10,7 @@ Usage::
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
     from tests.rig.guest import Guest
 
 # A port can be opened once, and is at its end while no host is connected.
-_WORK = f"""\
+SHELL_WORK = f"""\
 port=/dev/virtio-ports/{RIG_TARGET}
 until [ -e $port ]; do usleep 20000; /bin/name-ports; done
 echo shell: ready
 while :; do sh 0<>$port 1>&0 2>&1; usleep 50000; done
 """
+"""What a guest runs to serve a shell, see `examples.guests.images.start_image`."""
 _END = "=status="
+_PROBE = "=probe="
+_PROBE_S = 2.0
+"""How long a guest that is ready takes to answer; a slower one is asked again."""
 
 
 def shell_guest(
@@ -49,7 +54,7 @@ def shell_guest(
         vcpus=len(pins),
         pins=pins,
         memory_mib=384,
-        image=build_python_image(files, _WORK),
+        image=build_python_image(files, SHELL_WORK),
     )
 
 
@@ -67,11 +72,20 @@ class GuestShell:
     Synchronization: one thread.
     """
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: Guest, *, is_ready: bool = False) -> None:
+        """Connect.
+
+        Args:
+            guest: which.
+            is_ready: whether it has booted, and may have another console since.
+        """
         self._guest = guest
+        self._is_ready = is_ready
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         wait_for(guest._rig_path.exists, f"{guest._rig_path} is there")
         self._socket.connect(str(guest._rig_path))
+        if is_ready:
+            self._wait_for_answer()
         self._lines = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -92,17 +106,37 @@ class GuestShell:
         Raises:
             TimeoutError: it took longer.
         """
-        self._guest.console.wait_for("shell: ready")
+        if not self._is_ready:
+            self._guest.console.wait_for("shell: ready")
         self._socket.settimeout(timeout_s)
         ask = f"{command}\nstatus=$?; echo; echo {_END}$status\n"
         self._socket.sendall(ask.encode())
         printed: list[str] = []
         for line in self._lines:
             text = line.decode(errors="replace")
+            if text.startswith(_PROBE):
+                continue
             if text.startswith(_END):
                 return Ran(int(text[len(_END) :]), "".join(printed).removesuffix("\n"))
             printed.append(text)
         raise ConnectionError(f"{command}: the guest is gone; it printed: {printed}")
+
+    def _wait_for_answer(self) -> None:
+        """Wait until a shell reads this connection.
+
+        The one of the connection before ends now, and what it had not read is lost.
+        """
+        self._socket.settimeout(_PROBE_S)
+        lines = b""
+
+        def is_answered() -> bool:
+            nonlocal lines
+            self._socket.sendall(f"echo {_PROBE}\n".encode())
+            with contextlib.suppress(TimeoutError):
+                lines += self._socket.recv(4096)
+            return lines.endswith(f"{_PROBE}\n".encode())
+
+        wait_for(is_answered, "an answer of the shell", timeout_s=GUEST_DEADLINE_S)
 
     def start(self, command: str, log: str) -> None:
         """Start a program in the background; its output goes to a file.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.system.log_output import LogOutput
+from orchestrator.system.log_output import LineSink, LogOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ PIPE_BYTES = 4_096  # the smallest; fcntl(2), F_SETPIPE_SZ
 def output_to_a_pipe() -> Iterator[tuple[LogOutput, int]]:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    output = LogOutput(writer, capacity_bytes=CAPACITY_BYTES)
+    output = LogOutput(LineSink(writer), capacity_bytes=CAPACITY_BYTES)
     try:
         yield output, reader
     finally:
@@ -103,7 +103,8 @@ def test_a_pipe_without_reader_loses_lines_and_nothing_else() -> None:
 
 def test_a_pipe_that_was_made_non_blocking_loses_nothing() -> None:
     with output_to_a_pipe() as (output, reader):
-        os.set_blocking(output._fd, False)
+        assert isinstance(output._sink, LineSink)
+        os.set_blocking(output._sink._fd, False)
         fill(output, 2_000)
         assert len(read_until_counted(reader, 2_000)) > PIPE_BYTES // 10
 

@@ -12,6 +12,7 @@ from cli.doctor.checks import (
     kernel_options,
     libvirt,
     limits,
+    p_states,
     power_managers,
     service,
     sharing,
@@ -29,6 +30,7 @@ CHECKS = checks_in(
         limits,
         power_managers,
         domains,
+        p_states,
         sharing,
         confinement,
     ]

@@ -30,6 +30,8 @@ _FIXES = {
     "observed": 'vmpower domain set NAME --mode enforce, or mode = "enforce" in'
     " vmpower.toml",
     "disabled": "vmpower channel enable NAME all",
+    "no-step": "power domain NAME off and on: its guest has the P-state table of an"
+    " earlier start",
     "no-vcpu": "make the guest's lcore numbers match its vCPU numbers",
     "floating": "vmpower domain pin NAME VCPU CPUS",
     "unmanaged": "see the findings about its CPUs, or 'vmpower cpu list'",
@@ -104,6 +106,8 @@ def clock_group_refused(status: Status) -> Iterator[Finding]:
 def _floating_by_reason(domain: Domain) -> dict[str, list[int]]:
     # By DPDK's convention, vCPU N requests over channel N.
     requesting = {channel.number for channel in domain.channels}
+    if any(channel.is_p_states for channel in domain.channels):
+        requesting.update(vcpu.number for vcpu in domain.vcpus)
     found: dict[str, list[int]] = {}
     for vcpu in domain.vcpus:
         if vcpu.is_floating and vcpu.number in requesting:
@@ -219,13 +223,19 @@ def requests_refused(status: Status) -> Iterator[Finding]:
         fix = _FIXES.get(lasting[0], "vmpower domain show NAME")
         if lasting[0] == Refusal.TURBO.word:
             fix = _why_no_turbo(domain, status.document["cpus"]) or fix
-        is_served = any(channel["acks_total"] for channel in domain["channels"])
+        is_served = any(map(_is_served, domain["channels"]))
         finding, what = (info, "some") if is_served else (warning, "all")
         yield finding(
             f"domain {domain['name']}",
             f"{what} requests refused: {counts}",
             fix.replace("NAME", domain["name"]),
         )
+
+
+def _is_served(channel: documents.Channel) -> bool:
+    """Return whether some of its requests were granted, answered or not."""
+    refused = sum(channel["nack_reasons"].values())
+    return bool(channel["acks_total"]) or channel["unanswered_total"] > refused
 
 
 def _why_no_turbo(domain: documents.Domain, cpus: Iterable[documents.Cpu]) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.values.domain import ChannelKind
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ class Channel:
     """As in `vmpower status`; empty: not known without the daemon."""
     reason: str
     generation: int | None
-    """Size of the guest's packets in bytes; None: not known."""
+    """Size of the guest's packets in bytes; None: not known, or it has none."""
+    is_p_states: bool = False
+    """Whether it carries requests of the guest's own cpufreq driver."""
+    requests: int | None = None
+    """How many requests the guest has sent; None: not known without the daemon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +117,17 @@ def domains_of_status(status: Status) -> Domains:
 
 def _channel(channel: Mapping[str, Any], rights: Rights | None) -> Channel:
     configured = rights["generation"]["value"] if rights else None
+    # A daemon of another version may not report these.
+    is_p_states = channel.get("kind") == ChannelKind.P_STATES
+    generation = channel.get("generation") or configured
     return Channel(
         number=channel["number"],
         path=channel["path"] or "",
         state=channel["state"],
         reason=channel["reason"] or "",
-        # A daemon of another version may not report it.
-        generation=channel.get("generation") or configured,
+        generation=None if is_p_states else generation,
+        is_p_states=is_p_states,
+        requests=channel["requests_total"],
     )
 
 
@@ -141,7 +150,10 @@ def _domain(spec: DomainSpec, topology: Topology) -> Domain:
                 path=item.path or "",
                 state="",
                 reason="",
-                generation=spec.settings.generation if spec.settings else None,
+                generation=spec.settings.generation
+                if spec.settings and item.kind is ChannelKind.AGENT
+                else None,
+                is_p_states=item.kind is ChannelKind.P_STATES,
             )
             for item in spec.channels
         ),

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.cells import NONE, count, name
+from cli.output.tables.cells import NONE, count, format_time, name
 from cli.output.tables.refusals import refusal_notes
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from orchestrator.values.domain import ChannelKind
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
@@ -19,17 +20,19 @@ if TYPE_CHECKING:
 _DOMAIN = Column(title="Domain", is_grouping=True)
 _COLUMNS = (
     Column(title="Channel", is_right=True),
+    Column(title="Kind", rank=5),
     Column(title="State"),
     Column(title="Requests", is_right=True),
     Column(title="ACK", rank=1, is_right=True),
     Column(title="NACK", is_right=True),
     Column(title="Dropped", rank=2, is_right=True),
     Column(title="Late", rank=3, is_right=True),
-    Column(title="Errors", rank=5, is_right=True),
-    Column(title="Unread", rank=6, is_right=True),
-    Column(title="Throttled", rank=8, is_right=True),
+    Column(title="Errors", rank=6, is_right=True),
+    Column(title="Unread", rank=7, is_right=True),
+    Column(title="Throttled", rank=10, is_right=True),
     Column(title="Generation", rank=4),
-    Column(title="Path", rank=7),
+    Column(title="Last request", rank=9),
+    Column(title="Path", rank=8),
 )
 _STYLES = {
     "open": Style.GOOD,
@@ -78,6 +81,29 @@ def state_cell(channel: Channel) -> Cell:
     return Cell(channel["state"], _STYLES.get(channel["state"], Style.QUIET))
 
 
+def is_p_states(channel: Channel) -> bool:
+    """Return whether it carries P-states, which have no answers."""
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    return channel.get("kind") == ChannelKind.P_STATES
+
+
+def count_refused(channel: Channel) -> int:
+    """Return how many of its requests were refused."""
+    if is_p_states(channel):
+        return sum(channel["nack_reasons"].values())
+    return channel["nacks_total"]
+
+
+def kind_cell(channel: Channel) -> Cell:
+    """Show what it carries."""
+    return Cell(channel.get("kind", ChannelKind.AGENT))
+
+
+def _last_request_cell(channel: Channel) -> Cell:
+    when = channel.get("last_request")
+    return Cell(format_time(when, None)) if when else NONE
+
+
 def generation_cell(channel: Channel) -> Cell:
     """Show the size of the guest's packets, in bytes, and whether it is configured."""
     if channel["generation"] is None:
@@ -88,17 +114,20 @@ def generation_cell(channel: Channel) -> Cell:
 
 def _fields(channel: Channel) -> tuple[Field, ...]:
     path = channel["path"]
+    has_answers = not is_p_states(channel)
     return (
         Cell(str(channel["number"])),
+        kind_cell(channel),
         state_cell(channel),
         count(channel["requests_total"]),
-        count(channel["acks_total"]),
-        count(channel["nacks_total"], Style.BAD),
-        count(channel["dropped_total"], Style.BAD),
-        count(channel["late_total"], Style.BAD),
-        count(channel["errors_total"], Style.BAD),
-        count(channel["unanswered_total"]),
+        count(channel["acks_total"]) if has_answers else NONE,
+        count(count_refused(channel), Style.BAD),
+        count(channel["dropped_total"], Style.BAD) if has_answers else NONE,
+        count(channel["late_total"], Style.BAD) if has_answers else NONE,
+        count(channel["errors_total"], Style.BAD) if has_answers else NONE,
+        count(channel["unanswered_total"]) if has_answers else NONE,
         count(channel["throttled_total"], Style.BAD),
         generation_cell(channel),
+        _last_request_cell(channel),
         NONE if path is None else Cell(printable(path), Style.QUIET),
     )

@@ -15,7 +15,8 @@ from cli.output.tables.cells import (
     name,
     plural,
 )
-from cli.output.tables.channels import state_cell
+from cli.output.tables.channels import count_refused, is_p_states, state_cell
+from cli.output.tables.energy import host_fact
 from cli.output.tables.policies import format_source
 from cli.output.tables.run_state import describe_shut_off, is_active, order_domains
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
@@ -87,11 +88,15 @@ def _facts(status: Status, zone: tzinfo | None) -> tuple[tuple[str, Cell], ...]:
     if daemon["monitor_pid"] is None:
         text += ", monitor starting"
     style = Style.BAD if daemon["monitor_pid"] is None else Style.PLAIN
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    host = status.get("energy")
+    energy = (("Energy", host_fact(host)),) if host else ()
     problems = (("Problem", Cell(p, Style.BAD)) for p in daemon["problems"])
     return (
         ("Daemon", Cell(text, style)),
         ("libvirt", _libvirt(status["libvirt"], zone)),
         ("CPUs", _cpus(status)),
+        *energy,
         *problems,
     )
 
@@ -156,13 +161,15 @@ def _state(domain: Domain, status: Status) -> Cell:
 
 
 def _requests(channel: Channel) -> tuple[Cell, Cell, Cell]:
-    refused = count(channel["nacks_total"], Style.BAD)
+    refused = count(count_refused(channel), Style.BAD)
     return (count(channel["requests_total"]), refused, state_cell(channel))
 
 
 def _requests_without_vcpu(channel: Channel) -> tuple[Cell, Cell, Cell]:
     requests, refused, state = _requests(channel)
-    return (requests, refused, Cell(f"{channel['number']}: {state.text}", state.style))
+    kind = f" ({channel['kind']})" if is_p_states(channel) else ""
+    text = f"{channel['number']}{kind}: {state.text}"
+    return (requests, refused, Cell(text, state.style))
 
 
 def status_warnings(status: Status) -> list[Cell]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The poweragent channels of domains."""
+"""The channels of domains."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from pydantic import AwareDatetime, Field
 
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.control.models.document import Count, Document
+from orchestrator.values.domain import ChannelKind
 
 __all__ = ["Channel", "ChannelList", "DomainChannel", "EnabledRequest"]
 
 
 class Channel(Document):
-    """One poweragent channel of a domain.
+    """One channel of a domain: of a power agent, or of the guest's P-states.
 
     The totals start at zero when the daemon starts and when the domain is shut off;
     while the domain runs they only grow.
     """
 
     number: int
-    """N of virtio.serial.port.poweragent.N."""
+    """N of virtio.serial.port.poweragent.N; 2000 and up for P-states, in the order of
+    their ports."""
     target: str
-    """Name of the channel in the guest."""
+    """Name of the channel in the guest; for P-states the I/O port, as in 0x5c0."""
     path: str | None
     """Path of its socket on the host; null until libvirt has chosen one."""
     state: ChannelState
     """State of the connection."""
     requests_total: Count
-    """Requests, policies and queries received."""
+    """Requests, policies and queries received; for P-states all bytes."""
     acks_total: Count
     """Of these, answered ACK."""
     nacks_total: Count
@@ -43,10 +45,11 @@ class Channel(Document):
     enabled: bool = True
     """Whether the operator has the channel enabled."""
     unanswered_total: Count = 0
-    """Requests from a guest too old to read answers."""
+    """Requests that have no answer: from a guest too old to read answers, and all for
+    P-states."""
     nack_reasons: dict[str, Count] = Field(default_factory=dict)
-    """Number of requests answered NACK, by reason: `physical`, `no-vcpu`, `floating`,
-    ..."""
+    """Number of refused requests, by reason: `physical`, `no-vcpu`, `floating`, ...;
+    they are answered NACK unless they have no answer."""
     nack_causes: dict[str, str] = Field(default_factory=dict)
     """Explanation of a reason's most recent NACK, by reason; left out once the cause
     has ended, as when the channel is enabled again."""
@@ -63,6 +66,11 @@ class Channel(Document):
     """Whether an operator set the generation; false if it was detected."""
     reason: str | None = None
     """Why it is not open; null while it is."""
+    kind: ChannelKind = ChannelKind.AGENT
+    """What it carries: `agent` for packets of a power agent in the guest, `p-states`
+    for requests of the guest's own cpufreq driver."""
+    last_request: AwareDatetime | None = None
+    """When the guest sent its last request; null: it has sent none."""
 
 
 class DomainChannel(Channel):

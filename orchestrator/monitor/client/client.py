@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.monitor.link.commands import Command, Decided
     from orchestrator.monitor.link.messages import Message
+    from orchestrator.values.p_states import PortSteps
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,8 @@ class Monitor:
 
     start_timeout_s = START_TIMEOUT_S
     """How long the next process may take to start."""
+    on_progress: Callable[[], None] = staticmethod(lambda: None)
+    """Called each second in which both processes made progress."""
 
     def __init__(
         self,
@@ -281,6 +284,7 @@ class Monitor:
         now_s = asyncio.get_running_loop().time()
         done = self.processed_total
         if done == self._pending.sent_total:
+            self.on_progress()
             self._transmit(Ping())
             self._beat_later(heartbeat, PERIOD_S)
         elif heartbeat.is_hung(done, sample_process(pid), now_s):
@@ -346,11 +350,23 @@ class Monitor:
         held = len(self._adoptions) + FILES_PER_GROUP * len(self._reserved)
         return _OWN_FILES + held + files <= open_files.limit()
 
-    def adopt(self, uuid: DomainId, number: int, sock: socket.socket) -> None:
+    def adopt(
+        self,
+        uuid: DomainId,
+        number: int,
+        sock: socket.socket,
+        steps: PortSteps | None = None,
+    ) -> None:
         """Hand a connected channel over; main's own descriptor is closed.
 
         If that is not possible (no process, unknown domain), EndpointClosed is posted
         soon.
+
+        Args:
+            uuid: the domain.
+            number: of the channel.
+            sock: its socket.
+            steps: how its bytes are read, if it is a P-state channel.
 
         Raises:
             HandoffError: the monitor may have no more files open.
@@ -369,6 +385,7 @@ class Monitor:
                 row=self._records.channel_row(uuid, number),
                 adoption=self._adopted_total,
                 is_enabled=self._records.is_enabled(uuid, number),
+                steps=steps,
             )
             self._transmit(message, [sock.fileno()])
 
@@ -391,6 +408,13 @@ class Monitor:
     def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
         """Yield the votes of all guests; after `stop`, the last ones."""
         return self._records.votes()
+
+    def observed_votes(self) -> dict[tuple[DomainId, int], int]:
+        """Return what guests and policies of observed domains would vote for, in kHz.
+
+        By domain and vCPU; those for which there is a request or a policy.
+        """
+        return dict(self._records.observed_votes())
 
     def resume_votes(self, uuid: DomainId, votes: Iterable[GuestVote]) -> None:
         """Set votes of an earlier run of the daemon; the domain is defined next.

@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import tempfile
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def _compile(binding: Any) -> bytes:  # noqa: ANN401 - a module without types
         # Some are unknown to an older library.
         with contextlib.suppress(RuntimeError, OSError):
             calls.add_rule(refusal, name)
-    with tempfile.TemporaryFile() as file:
+    # Not a temporary file: as a service, the daemon may write to no directory of them.
+    with open(os.memfd_create("filter"), "w+b") as file:  # noqa: PTH123 - no path
         calls.export_bpf(file)
         file.seek(0)
         return file.read()

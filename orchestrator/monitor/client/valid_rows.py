@@ -21,6 +21,8 @@ from orchestrator.monitor.link.table import (
     LATENCY_AT,
     LATENCY_SUM_AT,
     NACKS,
+    P_STATE_VOTE,
+    P_STATE_VOTER,
     REASONS,
     REFUSALS,
     REFUSED_AT,
@@ -79,10 +81,11 @@ def copy_channel(
 
 
 def copy_vcpu(old: memoryview[int], new: memoryview[int], at: int) -> None:
-    """Copy a vCPU's row: the vote of its guest; see `copy_channel`."""
-    vote_khz, word = old[at + VOTE], old[at + VOTER]
-    if vote_khz <= _MAX_KHZ and pack_voter(unpack_voter(word)) == word:
-        new[at + VOTE], new[at + VOTER] = vote_khz, word
+    """Copy a vCPU's row: the votes of its guest; see `copy_channel`."""
+    for vote, voter in ((VOTE, VOTER), (P_STATE_VOTE, P_STATE_VOTER)):
+        vote_khz, word = old[at + vote], old[at + voter]
+        if vote_khz <= _MAX_KHZ and pack_voter(unpack_voter(word)) == word:
+            new[at + vote], new[at + voter] = vote_khz, word
 
 
 def copy_group(

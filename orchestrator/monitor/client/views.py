@@ -41,9 +41,11 @@ class Counters:
     errors: int = 0
     """Malformed or unknown packets."""
     unanswered: int = 0
-    """Requests of a guest whose generation reads no answers."""
+    """Requests of a guest that reads no answers: of an old generation, or P-states."""
     throttled: int = 0
     """How often the guest was not read for a while: its budget was used up."""
+    last_received_ns: int = 0
+    """When (monotonic) the guest last sent anything; 0: never."""
     generation: int | None = None
     """Size of the guest's packets in bytes; None: not known yet."""
     is_generation_configured: bool = False
@@ -154,6 +156,10 @@ class MonitorSnapshot:
     )
     """kHz by domain and vCPU: the highest vote, within the domain's limits; None: no
     vote."""
+    votes_khz: Mapping[tuple[DomainId, int], int | None] = field(default_factory=dict)
+    """kHz by domain and vCPU: the highest vote, whatever the limits are, also what the
+    guest of an observed domain would vote for; None: no vote, only that of CONNECT, or
+    one of a P-state channel whose request may be lost."""
     grants: Mapping[int, int | None] = field(default_factory=dict)
     """kHz by clock group: the last frequency that the kernel accepted; None: not
     taken."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 from orchestrator.limits import Limits
 from orchestrator.values.frequencies import FrequencyTable
+from orchestrator.values.p_states import PortSteps
 from orchestrator.values.refusal import Refusal
 
 NO_ROW = 0
@@ -186,6 +187,8 @@ class Adopt(NamedTuple):
     adoption: int
     """Distinguishes this endpoint from earlier ones of the same channel."""
     is_enabled: bool
+    steps: PortSteps | None = None
+    """How its bytes are read, if it is a P-state channel; None: it has packets."""
 
 
 class CloseChannel(NamedTuple):

@@ -17,10 +17,13 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import Command, Unit
-from orchestrator.monitor.arbiter import Domain, Group, VCpu
+from orchestrator.monitor.arbiter import NO_VOTE, UNKNOWN_KHZ, Domain, Group, VCpu
 from orchestrator.monitor.link.reports import GroupYielded, TakeWanted, WriteRefused
 from orchestrator.monitor.link.table import (
     GRANT,
+    OBSERVED,
+    P_STATE_VOTE,
+    P_STATE_VOTER,
     REFUSALS,
     VOTE,
     VOTER,
@@ -119,6 +122,11 @@ class ClockGroups:
         self.review_following(vcpu.domain)
         return outcome
 
+    def observe(self, vcpu: VCpu, unit: int) -> None:
+        """Note what a request would vote for that is refused in mode `observe`."""
+        at = vcpu.index + OBSERVED
+        self._words[at] = vcpu.would_vote(unit, self._words[at]) or self._words[at]
+
     def on_connect(self, vcpu: VCpu, number: int) -> None:
         """Give a guest that has just opened its port the highest step."""
         vcpu.has_turbo_right = True  # may have been switched off by an earlier program
@@ -182,8 +190,69 @@ class ClockGroups:
     def withdraw_all(self, domain: Domain, number: int | None) -> None:
         """End the guest's votes from one channel; None: from all channels."""
         for vcpu in domain.vcpus.values():
+            self._words[vcpu.index + OBSERVED] = NO_VOTE
             if vcpu.voter is not None and number in (None, vcpu.voter):
                 self.withdraw(vcpu)
+            if vcpu.p_state_voter is not None and number in (None, vcpu.p_state_voter):
+                vcpu.withdraw_p_state()
+                self.store_vote(vcpu)
+                self._review_all(vcpu)
+
+    # Votes of P-state channels
+
+    def request_p_state(
+        self, vcpu: VCpu, khz: int, number: int
+    ) -> Clock | CoreClocks | Refusal:
+        """Apply a request from P-state channel `number` to a vCPU's vote.
+
+        Args:
+            vcpu: the vCPU.
+            khz: the frequency in the guest's table; UNKNOWN_KHZ: a request may be lost.
+            number: of the channel.
+
+        Returns:
+            The clock that is to be written, or has yet to be taken; or why the request
+            is refused.
+        """
+        if vcpu.group is None:
+            return vcpu.refusal
+        self._vote_p_state(vcpu, khz, number)
+        if vcpu.domain.followed_by:
+            self.review_following(vcpu.domain)
+        if vcpu.siblings:
+            return self._request_core(self.clocks_of(vcpu))
+        if vcpu.group.override_khz is not None:
+            return Refusal.OVERRIDDEN
+        clock = self.clocks[vcpu.group.number]
+        is_ours = clock.stage is Stage.TAKEN or self._request_take(clock)
+        return clock if is_ours else Refusal.CLAIM
+
+    def _vote_p_state(self, vcpu: VCpu, khz: int, number: int) -> None:
+        is_new = vcpu.p_state_voter != number
+        vcpu.set_p_state_vote(khz, number)
+        self._words[vcpu.index + P_STATE_VOTE] = khz
+        if is_new:
+            self._words[vcpu.index + P_STATE_VOTER] = pack_voter(Voter(number))
+            for clock in self.clocks_of(vcpu):
+                self.deadlines.pop(clock, None)
+        if vcpu.vote_khz:  # a plan includes the other votes of its vCPU
+            for clock in self.clocks_of(vcpu):
+                self._replan(clock)
+
+    def doubt_p_states(self, domain: Domain, number: int | None) -> None:
+        """Let vCPUs with a vote from a P-state channel have the highest step.
+
+        Until their next request, because one may be lost.
+
+        Args:
+            domain: whose vCPUs.
+            number: of the channel; None: all channels.
+        """
+        for vcpu in domain.vcpus.values():
+            voter = vcpu.p_state_voter
+            if voter is not None and number in (None, voter):
+                self._vote_p_state(vcpu, UNKNOWN_KHZ, voter)
+                self._review_all(vcpu)
 
     def set_policy_vote(self, vcpu: VCpu, khz: int) -> None:
         """Set a policy's vote for a vCPU; NO_VOTE ends it."""
@@ -193,10 +262,12 @@ class ClockGroups:
             self._review_all(vcpu)
 
     def store_vote(self, vcpu: VCpu) -> None:
-        """Write the vote of a vCPU's guest into the shared table."""
-        word = pack_voter(_voter_of(vcpu))
-        self._words[vcpu.index + VOTE] = vcpu.vote_khz
-        self._words[vcpu.index + VOTER] = word
+        """Write the votes of a vCPU's guest into the shared table."""
+        words, at = self._words, vcpu.index
+        words[at + VOTE] = vcpu.vote_khz
+        words[at + VOTER] = pack_voter(_voter_of(vcpu))
+        words[at + P_STATE_VOTE] = vcpu.p_state_request_khz
+        words[at + P_STATE_VOTER] = pack_voter(Voter(vcpu.p_state_voter))
 
     # The life of a group
 
@@ -333,7 +404,8 @@ def _make_plans(clock: Clock, vcpu: VCpu) -> dict[PlanKey, Plan]:
         vote_khz = vcpu.apply_request(unit)
         if vote_khz is None:
             continue
-        grant_khz = clock.group.window.fit(vcpu.clamp(max(vote_khz, vcpu.policy_khz)))
+        votes_khz = vote_khz, vcpu.policy_khz, vcpu.p_state_khz
+        grant_khz = clock.group.window.fit(vcpu.clamp(max(votes_khz)))
         key = (vcpu.number, unit, int(Command.CPU_POWER), 0)
         plans[key] = Plan(vcpu, vote_khz, clock, grant_khz, b"%d\n" % grant_khz)
     return plans

@@ -84,14 +84,16 @@ class Decider:
         """
         number, unit, command, core_type = header
         if command == _CPU_POWER:
-            decision = _find_general_refusal(endpoint, core_type) or self._decide_power(
+            decision = find_general_refusal(endpoint, core_type) or self._decide_power(
                 endpoint, number, unit
             )
+            if decision is Refusal.OBSERVED and core_type == _VIRTUAL:
+                self._observe(endpoint, number, unit)
         elif command == _POLICY:
             packet = data[start : start + generation.size_bytes]
-            decision = _find_general_refusal(
-                endpoint, core_type
-            ) or self._decide_policy(endpoint, packet)
+            decision = find_general_refusal(endpoint, core_type) or self._decide_policy(
+                endpoint, packet
+            )
         elif command in QUERIES and generation.is_answered:
             packet = data[start : start + generation.size_bytes]
             return self._query(endpoint, generation, Request(*header), packet)
@@ -99,21 +101,33 @@ class Decider:
             self._handle_unanswered(endpoint, command)
             return None
         if type(decision) is Refusal:
-            self._refuse(endpoint, decision, number, unit)
+            self.refuse(endpoint, decision, number, unit)
         return decision
 
     def count(self, endpoint: Endpoint, refusal: Refusal, times: int = 1) -> None:
         """Count refusals other than those that `decide` returns, which are counted."""
         count_refusals(self._words, endpoint.index, refusal, times, self._now_ns())
 
-    def _refuse(
-        self, endpoint: Endpoint, refusal: Refusal, number: int, unit: int
+    def refuse(
+        self,
+        endpoint: Endpoint,
+        refusal: Refusal,
+        number: int,
+        unit: int,
+        times: int = 1,
     ) -> None:
         """Count a refusal; report the first for each reason.
 
         Refusals that main or the kernel decides later are known to main.
+
+        Args:
+            endpoint: whose request it was.
+            refusal: the reason.
+            number: the vCPU in the request, as it is.
+            unit: the unit in the request, or the step of a P-state, as it is.
+            times: how many such requests.
         """
-        self.count(endpoint, refusal)
+        self.count(endpoint, refusal, times)
         if endpoint.reported_refusals >> refusal & 1:
             return
         endpoint.reported_refusals |= 1 << refusal
@@ -141,6 +155,12 @@ class Decider:
         ticket = self._policies.forward(endpoint, packet, self._now_ns())
         return ticket or Refusal.POLICIES_TOO_MANY
 
+    def _observe(self, endpoint: Endpoint, number: int, unit: int) -> None:
+        """Note what a refused request would have led to, in mode `observe`."""
+        vcpu = endpoint.domain.vcpus.get(number)
+        if vcpu is not None:
+            self._groups.observe(vcpu, unit)
+
     def _query(
         self,
         endpoint: Endpoint,
@@ -160,7 +180,7 @@ class Decider:
             reply = build_reply(query, packet, generation, vcpus, clocks)
             if reply is not None:
                 return Reply(reply, is_ack=True)
-        self._refuse(endpoint, refusal, query.vcpu, query.unit)
+        self.refuse(endpoint, refusal, query.vcpu, query.unit)
         data = encode_refusal(query.command, generation, vm_name=packet[NAME])
         return Reply(data, is_ack=False)
 
@@ -169,7 +189,7 @@ class Decider:
         if command == _CONNECT:
             # Use only the command: the rest is uninitialized memory of the guest.
             vcpu = endpoint.domain.vcpus.get(endpoint.number)
-            if vcpu is not None and _find_general_refusal(endpoint, _VIRTUAL) is None:
+            if vcpu is not None and find_general_refusal(endpoint, _VIRTUAL) is None:
                 self._groups.on_connect(vcpu, endpoint.number)
         elif command != _POLICY_REMOVE or not self._policies.forward_removal(
             endpoint, self._now_ns()
@@ -177,7 +197,10 @@ class Decider:
             self._words[endpoint.index + ERRORS] += 1
 
 
-def _find_general_refusal(endpoint: Endpoint, core_type: int) -> Refusal | None:
+def find_general_refusal(
+    endpoint: Endpoint, core_type: int = _VIRTUAL
+) -> Refusal | None:
+    """Return why all requests of an endpoint are refused; None: they are not."""
     if not endpoint.is_enabled:
         return Refusal.DISABLED
     if not endpoint.domain.is_enforced:

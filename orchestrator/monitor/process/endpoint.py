@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _socket
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,9 +12,13 @@ from orchestrator.channel.recognition import Stream
 from orchestrator.monitor.process.allowance import Allowance
 from orchestrator.monitor.process.budget import Budget
 from orchestrator.monitor.process.share import TimeShare
+from orchestrator.monitor.process.step_reader import (
+    MAX_BYTE_COST,
+    MAX_READ_BYTES,
+    StepReader,
+)
 
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable
 
     from orchestrator.monitor.arbiter import Domain, VCpu
@@ -77,6 +82,7 @@ class Endpoint:
         "receive",
         "reported_refusals",
         "send",
+        "steps",
         "stream",
         "time_share",
         "unsent",
@@ -106,6 +112,10 @@ class Endpoint:
         """Its identification by main."""
         self.index = index
         """Where its row begins in the shared table."""
+        self.steps: StepReader | None = None
+        """Of a P-state channel; None: it has packets."""
+        if adopted.steps is not None:
+            self.steps = StepReader(adopted.steps, _count_backlog(sock))
         self.is_enabled = adopted.is_enabled
         self.plans: dict[PlanKey, Plan] = {}
         """Precomputed requests; see `Plan`."""
@@ -141,6 +151,10 @@ class Endpoint:
 
     def refresh(self) -> None:
         """Update what depends on the stream, the held answers and the time share."""
+        if self.steps is not None:
+            self.has_fast_path = False
+            self.read_bytes = MAX_READ_BYTES
+            return
         stream = self.stream
         is_464 = stream.generation is GENERATION_464
         self.has_fast_path = is_464 and not (stream.rest or self.held)
@@ -156,3 +170,12 @@ class Endpoint:
         self.held.clear()
         # Bound methods keep the socket object alive, but not its descriptor.
         self._sock.close()
+
+
+def _count_backlog(sock: _socket.socket) -> int:
+    """Return how many bytes may fill the socket: fewer always fit.
+
+    QEMU's end has the same default size as this one, and writes one byte at a time.
+    """
+    size = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF)
+    return max(1, size // MAX_BYTE_COST)

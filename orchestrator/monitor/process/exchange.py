@@ -10,7 +10,8 @@ guests.
 There are three paths, of which the first two are shortcuts of the third: one request
 with a plan (see `endpoint.Plan`), many of them, and everything else. Plans are for
 packets of 464 bytes; other generations are detected on the third path (see
-`channel.recognition`).
+`channel.recognition`). A P-state channel has bytes instead of packets, and no answers:
+see `p_states`.
 
 Source: docs/design.md, "Guest packet".
 """
@@ -46,6 +47,7 @@ from orchestrator.monitor.process.answers import SIZE, find_refusal, make_nacks
 from orchestrator.monitor.process.clock import Clock, CoreClocks, Stage
 from orchestrator.monitor.process.decisions import Reply
 from orchestrator.monitor.process.endpoint import HeldAnswer
+from orchestrator.monitor.process.p_states import PStateExchange
 from orchestrator.monitor.process.queries import QUERIES
 from orchestrator.values.refusal import Refusal
 
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.process.clock_groups import ClockGroups
     from orchestrator.monitor.process.decisions import Decider, Decision
     from orchestrator.monitor.process.endpoint import Endpoint, Plan
+    from orchestrator.monitor.process.step_reader import StepReader
 
 IDLE_NS = 20_000_000
 """Silence after which the rest of a stream cannot be the beginning of a packet: a guest
@@ -90,6 +93,7 @@ class Exchange:
         self._groups = groups
         self._decide = decider.decide
         self._count = decider.count
+        self._p_states = PStateExchange(groups, decider, words)
         self._answers = answers
         self._acknowledge = answers.acknowledge
         self._words = words
@@ -162,6 +166,9 @@ class Exchange:
     def _serve_slowly(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> None:
         if not data:
             raise EOFError
+        if endpoint.steps is not None:
+            self._serve_p_states(endpoint, endpoint.steps, data)
+            return
         size = (endpoint.stream.generation or GENERATION_464).size_bytes
         # One is charged already, and the budget is compared with at the next read.
         endpoint.credit -= (len(data) - 1) // size
@@ -186,6 +193,17 @@ class Exchange:
         if len(data) > (endpoint.stream.generation or GENERATION_464).size_bytes:
             self._charge(endpoint, began_ns)
 
+    def _serve_p_states(
+        self, endpoint: Endpoint, reader: StepReader, data: bytes
+    ) -> None:
+        if len(data) == 1:
+            self._p_states.serve(endpoint, reader, data)
+            return
+        endpoint.credit -= len(data) - 1
+        began_ns = self.cpu_ns()
+        self._p_states.serve(endpoint, reader, data)
+        self._charge(endpoint, began_ns)
+
     def _renew_budget(self, endpoint: Endpoint, now_ns: int) -> None:
         """Pause a guest whose budget is used up; report one that always exceeds it."""
         until_ns = endpoint.budget.renew(endpoint.credit, now_ns)
@@ -198,7 +216,7 @@ class Exchange:
 
     def _report_abuse(self, endpoint: Endpoint, *, is_garbage: bool) -> None:
         """Report a guest to main, and do not read it until main has decided."""
-        uuid, number, _row, adoption, _is_enabled = endpoint.adopted
+        uuid, number, _row, adoption = endpoint.adopted[:4]
         self._report(ChannelAbused(uuid, number, adoption, is_garbage))
         self._pause(endpoint, self._now_ns() + ABUSE_PAUSE_NS)
 
@@ -274,6 +292,8 @@ class Exchange:
     def configure(self, endpoint: Endpoint) -> None:
         """Apply the domain's settings to an endpoint, new or not."""
         endpoint.reported_refusals = 0  # the cause of a refusal may be different now
+        if endpoint.steps is not None:
+            return
         endpoint.stream.configure(endpoint.domain.generation)
         self._store_generation(endpoint)
 

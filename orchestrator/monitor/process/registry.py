@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.channel.recognition import Stream
-from orchestrator.monitor.arbiter import Domain, Group, VCpu
+from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.table import (
     CHANNEL_WORDS,
     DONE_AT,
     GENERATION,
     LAST_RECEIVED,
+    OBSERVED,
+    P_STATE_VOTE,
+    P_STATE_VOTER,
     VOTE,
     VOTER,
     channel_at,
@@ -173,6 +176,7 @@ class Registry:
 
     def _define_domain(self, message: commands.DefineDomain) -> None:
         domain = self._domains.setdefault(message.uuid, Domain())
+        is_paused = domain.is_executing and not message.is_executing
         domain.is_executing = message.is_executing
         domain.is_enforced = message.is_enforced
         domain.permissions = frozenset(message.permissions)
@@ -187,6 +191,8 @@ class Registry:
         known = self._groups.clocks
         following = (known[n].group for n in message.following if n in known)
         domain.let_follow(tuple(following))
+        if is_paused:  # the guest that goes on may be another one, from a snapshot
+            self._groups.doubt_p_states(domain, None)
         self._review(touched | _groups(domain))
 
     def _define_vcpu(self, domain: Domain, defined: VCpuDefinition, row: int) -> None:
@@ -203,22 +209,29 @@ class Registry:
         siblings = (clocks[n].group for n in defined.siblings if n in clocks)
         vcpu.place(None if clock is None else clock.group, tuple(siblings))
         if is_new:
-            self._restore_vote(vcpu)
+            self._restore_votes(vcpu)
+        if domain.is_enforced:
+            self._table.words[vcpu.index + OBSERVED] = NO_VOTE
         vcpu.update_window()
         self._groups.store_vote(vcpu)
 
-    def _restore_vote(self, vcpu: VCpu) -> None:
-        """Resume the vote that an earlier monitor, or main, left in the table."""
+    def _restore_votes(self, vcpu: VCpu) -> None:
+        """Resume the votes that an earlier monitor, or main, left in the table."""
         words = self._table.words
         vote_khz = words[vcpu.index + VOTE]
         if vote_khz and vcpu.group is not None:
             vcpu.vote_khz = vcpu.group.steps.round_up(vote_khz)
             voter = unpack_voter(words[vcpu.index + VOTER])
             vcpu.voter, vcpu.has_turbo_right, vcpu.is_connect_vote = voter
+        requested_khz = words[vcpu.index + P_STATE_VOTE]
+        number = unpack_voter(words[vcpu.index + P_STATE_VOTER]).number
+        if requested_khz and number is not None:
+            vcpu.set_p_state_vote(requested_khz, number)
 
     def _unplug(self, vcpu: VCpu) -> None:
         vcpu.place(None)
         vcpu.withdraw()
+        vcpu.withdraw_p_state()
         self._groups.store_vote(vcpu)
 
     def _set_policy_vote(self, message: commands.SetPolicyVote) -> None:
@@ -285,6 +298,8 @@ class Registry:
         self._epoll_set.add(endpoint)
         voters = (v for v in domain.vcpus.values() if v.voter == message.number)
         self._review({group for vcpu in voters for group in vcpu.groups})
+        # QEMU drops what its guest sends while nothing is connected.
+        self._groups.doubt_p_states(domain, message.number)
 
     def _close_channel(self, message: commands.CloseChannel) -> None:
         endpoint = self._find(message.uuid, message.number)
@@ -331,7 +346,7 @@ class Registry:
         self._report_closed(endpoint.adopted, reason)
 
     def _report_closed(self, adopted: commands.Adopt, reason: str) -> None:
-        uuid, number, _row, adoption, _is_enabled = adopted
+        uuid, number, _row, adoption = adopted[:4]
         self._report(reports.EndpointClosed(uuid, number, adoption, reason))
 
     def _close(self, endpoint: Endpoint) -> None:

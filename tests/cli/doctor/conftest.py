@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
+from tests.cli.commands import new_runner
 from tests.cli.doctor.machines import MACHINES, lay_out_machine
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def healthy(tmp_path: Path) -> Path:
 def doctor(*arguments: object, before: tuple[object, ...] = ()) -> dict[str, Any]:
     """Run it with -o json; return the document and the exit status."""
     words = [*map(str, before), "doctor", *map(str, arguments), "-o", "json"]
-    result = CliRunner().invoke(app, words)
+    result = new_runner().invoke(app, words)
     assert result.stderr == "", result.stderr
     return {**json.loads(result.stdout), "exit_status": result.exit_code}
 

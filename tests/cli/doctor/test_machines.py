@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from typer.testing import CliRunner
 
 from cli.app import app
 from cli.doctor.checks import CHECKS
@@ -16,6 +15,7 @@ from cli.doctor.facts.cpus import read_cpus
 from cli.doctor.target import Target
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.simulated_drivers import SIMULATED_DRIVERS
+from tests.cli.commands import new_runner
 from tests.cli.doctor.conftest import examine, found
 from tests.cli.doctor.machines import CPU, MACHINES, RELEASE, lay_out_machine, write
 
@@ -182,7 +182,7 @@ def test_the_mechanism_mode_and_nominal_frequency_of_each_driver(
 
 def test_the_table_shows_mechanism_mode_and_range(tmp_path: Path) -> None:
     root = lay_out_machine(tmp_path / "m", MACHINES["intel_pstate active"])
-    result = CliRunner().invoke(app, ["doctor", "--root", str(root)])
+    result = new_runner().invoke(app, ["doctor", "--root", str(root)])
     heading, row = (
         next(line for line in result.stdout.splitlines() if word in line)
         for word in ("Driver", "intel_pstate")

@@ -1,0 +1,1 @@
+complete --command vmpower --no-files --arguments "(env _VMPOWER_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) vmpower)" --condition "env _VMPOWER_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) vmpower"
