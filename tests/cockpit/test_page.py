@@ -50,6 +50,7 @@ def test_the_overview_shows_host_cpus_domains_and_causes_of_refusals(
     assert cells[:5] == ["fw", "running", "2", "of", "2"]
     assert "1.20 GHz to 3.00 GHz" in page.text(f"#domain-{FW}")
     text = page.text("#app")
+    page.wait_for_text("dl", "W modelled Saved")
     for part in ("enforce", "8 managed simulated", "test+unix:", "Socket 1", "CPU 6-7"):
         assert part in text
     assert "router" not in page.text("table"), "without channels, and not asked for"
