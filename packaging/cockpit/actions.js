@@ -87,7 +87,7 @@ async function onboard(state, domain, refresh) {
         command(words),
         preview instanceof Error
             ? alert("danger", preview.message, preview.hint)
-            : h("pre", { class: "pf-v6-c-code-block", tabindex: "0" }, ...preview.split("\n").map(line => [line, h("br")])),
+            : h("pre", { class: "pf-v6-c-code-block", tabindex: "0" }, preview),
     ];
     const submit = async () => {
         await run(words);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elements: `h` builds them, `patch` changes those of the page into them.
 
-// Control and bidirectional characters: domains and guests choose names and texts.
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+// Control characters but white space, and bidirectional ones: domains and guests choose
+// names and texts.
+const UNPRINTABLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
 /** Return text in which nothing changes how the text around it is shown. */
 export function printable(text) {

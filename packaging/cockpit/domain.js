@@ -53,12 +53,14 @@ function settings(state, domain) {
             ["Saved", formatWatts(domain.energy.saved_watts)],
         ] : [],
     ]);
-    const rows = Object.entries(SETTINGS)
-        .filter(([key]) => domain.rights?.[key])
-        .map(([key, name]) => {
-            const { value, source, reason } = domain.rights[key];
-            return { id: `setting-${key}`, cells: [name, settingText(key, value), [source, reason ? ` (${reason})` : null]] };
-        });
+    const rows = Object.entries(domain.rights ?? {}).map(([key, { value, source, reason }]) => ({
+        id: `setting-${key}`,
+        cells: [
+            SETTINGS[key] ?? key.replaceAll("_", " "), // of a newer daemon
+            settingText(key, value),
+            [source, reason ? ` (${reason})` : null],
+        ],
+    }));
     const own = rows.length
         ? table("Settings", ["Setting", "Value", "Source"], rows)
         : h("p", {}, "Its settings are not known.");
@@ -110,7 +112,7 @@ function channels(state, domain) {
     const rows = domain.channels.map(channel => ({
         id: `channel-${channel.number}`,
         cells: [
-            channel.number,
+            channel.kind === "p-states" ? `P-states ${channel.target}` : channel.number,
             [label(channel.state, CHANNEL_COLORS[channel.state] ?? "grey"), channel.reason ? ` ${channel.reason}` : null],
             formatCount(state.rates.get(`${domain.uuid}/${channel.number}`) ?? 0),
             formatCount(channel.requests_total),
