@@ -453,7 +453,7 @@ def test_p_states_and_channels_together(
 def test_a_running_domain_gets_no_p_states(option: str) -> None:
     result = run("domain", "onboard", "test", "--p-states", option)
     assert result.exit_code == 2
-    assert "only a start of the domain" in result.output
+    assert "only a start of the domain" in result.stderr
 
 
 def test_a_domain_that_cannot_have_p_states_is_reported(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ WORST_EXPOSURE = 25
 root, its capabilities, the network namespace and /tmp, which the daemon needs."""
 WORST_UNPRIVILEGED_EXPOSURE = 16
 
+REPEATED = ("After", "SystemCallFilter", "ReadOnlyPaths")
+
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
 
 
@@ -27,7 +29,7 @@ def settings() -> dict[str, str]:
     """Return the settings of the unit; only orders and filters occur twice."""
     lines = UNIT.read_text(encoding="utf-8").splitlines()
     pairs = [line.split("=", 1) for line in lines if "=" in line and line[0] != "#"]
-    names = [key for key, _ in pairs if key not in ("After", "SystemCallFilter")]
+    names = [key for key, _ in pairs if key not in REPEATED]
     assert len(set(names)) == len(names)
     return {pair[0]: pair[1] for pair in pairs}
 

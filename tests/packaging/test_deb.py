@@ -45,7 +45,6 @@ def test_the_package_has_all_that_an_application_needs() -> None:
         "/etc/vmpower/vmpower.toml",
         "/etc/vmpower/conf.d/",
         "/etc/vmpower/templates/",
-        "/etc/apparmor.d/abstractions/libvirt-qemu.d/vmpower",
         "/usr/bin/vmpower",
         "/usr/sbin/vmpowerd",
         "/usr/lib/sysusers.d/vmpower.conf",
