@@ -83,9 +83,9 @@ def daemon(uri: str, directory: Path, ends: list[GuestEnd]) -> Iterator[DaemonPr
         yield daemon
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """A browser; the tests of a module use it one after another."""
+    """A browser; the tests use it one after another."""
     with Browser() as browser:
         yield browser
 
