@@ -25,11 +25,14 @@ from bench.comparison import compare
 from bench.discovery import discover, measure_idle
 from bench.errors import BenchError
 from bench.figures import Results
+from bench.guest_writes import measure_guest_writes
 from bench.neighbours import measure_neighbours
 from bench.p_states import OBEYED_CHANNELS, measure_obeyed
 from bench.process_stats import read_busy_s, read_own_s
 from bench.programs import compiler_version
 from bench.report import render
+from bench.saving.contest import measure_day, measure_own_bursts
+from bench.saving.picture import write_picture
 from bench.scale import measure_scale
 from bench.scrape import measure_scrapes
 from bench.verification import measure_verification
@@ -54,9 +57,11 @@ NAMES = (
     "arrival",
     "idle",
     "p-states",
+    "guest",
     "verify",
     "start",
     "top",
+    "saving",
     "scrape",
 )
 _WIDTH = 110
@@ -79,9 +84,13 @@ class Plan:
     obeyed: int
     """Turns of each kind of channel."""
     silent_s: float
+    guest_rounds: int
     verifications: int
     starts: int
     watch_s: float
+    day_parts: int
+    """Parts of a day; of each, this much is simulated:"""
+    day_sample_s: float
     scrapes: int
 
 
@@ -94,12 +103,15 @@ FULL = Plan(
     idle_s=30.0,
     obeyed=2_000,
     silent_s=5.0,
+    guest_rounds=7,
     verifications=40,
     starts=20,
     watch_s=60.0,
+    day_parts=96,
+    day_sample_s=1.0,
     scrapes=50,
 )
-"""Five minutes. 30 s of idling contain exactly one resync with libvirt."""
+"""Six minutes. 30 s of idling contain exactly one resync with libvirt."""
 QUICK = Plan(
     rounds=3,
     slice_s=0.1,
@@ -109,9 +121,12 @@ QUICK = Plan(
     idle_s=10.0,
     obeyed=200,
     silent_s=1.0,
+    guest_rounds=1,
     verifications=4,
     starts=5,
     watch_s=10.0,
+    day_parts=24,
+    day_sample_s=0.2,
     scrapes=5,
 )
 """A minute: enough to see that everything works, with figures of the right
@@ -143,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(part)
     if options.json:
         _write_json(options.json, results)
+    if options.svg and results.saving:
+        write_picture(options.svg, results.saving)
     return 0
 
 
@@ -167,6 +184,9 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write all runs to this file"
+    )
+    parser.add_argument(
+        "--svg", metavar="FILE", type=Path, help="draw the saving benchmark"
     )
     return parser.parse_args(arguments)
 
@@ -207,11 +227,20 @@ def _measure(plan: Plan, names: Sequence[str], *, is_spinning: bool) -> Results:
             for channels in OBEYED_CHANNELS * announce("p-states")
             for found in measure_obeyed(channels, plan.obeyed, plan.silent_s)
         ),
+        guest_writes=measure_guest_writes(plan.guest_rounds)
+        if announce("guest")
+        else (),
         verification=measure_verification(plan.verifications)
         if announce("verify")
         else None,
         starts_ms=time_starts(plan.starts) if announce("start") else (),
         watching=watch(plan.watch_s) if announce("top") else None,
+        saving=measure_day(plan.day_parts, plan.day_sample_s)
+        if announce("saving")
+        else (),
+        saving_own_bursts=measure_own_bursts(plan.day_parts, plan.day_sample_s)
+        if "saving" in names
+        else (),
         scrape=measure_scrapes(plan.scrapes) if announce("scrape") else None,
     )
 

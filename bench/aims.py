@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from bench.figures import (
         Comparison,
+        GuestWrites,
         Idle,
         Neighbour,
         Results,
+        SavingRow,
         Scale,
         Scrape,
         Verification,
@@ -43,6 +45,14 @@ SCALE_CONNECTED_MS = 1_500.0
 SCALE_CONNECT_CPU_S = 1.6
 SCALE_STORM_CPU_S = 2.5
 RESTART_RATIO = 1.2
+GUEST_WRITES_RATIO = 1.2
+SAVING_PCT = 25.0
+SAVING_LOST = 1e-6
+SAVING_DELAY_RATIO = 2.0
+OWN = "vmpower: "
+"""Rows of the saving benchmark whose names begin so have aims."""
+THREE_LEVELS = "vmpower: traffic"
+"""It is DPDK's policy, and is there for comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +86,12 @@ def judge(results: Results) -> tuple[Verdict, ...]:
         *itertools.chain.from_iterable(exchanges),
         *(_judge_idle(results.idle) if results.idle else ()),
         *(_judge_verification(results.verification) if results.verification else ()),
+        *(_judge_guest_writes(results.guest_writes) if results.guest_writes else ()),
         *_judge_openings(results),
         *(_judge_scales(results.scales) if results.scales else ()),
         *_judge_neighbours(results),
         *_judge_command(results),
+        *_judge_saving(results.saving),
         *(_judge_scrape(results.scrape) if results.scrape else ()),
     )
 
@@ -143,6 +155,17 @@ def _judge_idle(idle: Idle) -> Iterator[Verdict]:
         )
 
 
+def _judge_guest_writes(guest_writes: Sequence[GuestWrites]) -> Iterator[Verdict]:
+    live, *others = guest_writes
+    slowest = max(others, key=lambda one: one.fastest_s)
+    yield Verdict(
+        what=f"{live.writes} requests of a guest, stopped: {slowest.stopped}",
+        limit=GUEST_WRITES_RATIO,
+        measured=slowest.fastest_s / live.fastest_s,
+        unit="x",
+    )
+
+
 def _judge_verification(verification: Verification) -> Iterator[Verdict]:
     yield Verdict(
         what=f"CPU of verifying {verification.groups} clock groups",
@@ -203,6 +226,31 @@ def _judge_command(results: Results) -> Iterator[Verdict]:
             limit=WATCH_CPU_S,
             measured=watching.top_cpu_s,
             unit=" s",
+        )
+
+
+def _judge_saving(rows: Sequence[SavingRow]) -> Iterator[Verdict]:
+    for row in rows:
+        if not row.name.startswith(OWN) or row.name == THREE_LEVELS:
+            continue
+        yield Verdict(
+            what=f"package energy saved, modelled, {row.name}",
+            limit=SAVING_PCT,
+            measured=row.saved_pct(rows[0]),
+            unit=" %",
+            is_upper=False,
+        )
+        yield Verdict(
+            what=f"p99.9 delay / always highest, {row.name}",
+            limit=SAVING_DELAY_RATIO,
+            measured=row.p999_us / rows[0].p999_us,
+            unit="x",
+        )
+        yield Verdict(
+            what=f"packets lost per million, {row.name}",
+            limit=SAVING_LOST * 1e6,
+            measured=row.lost * 1e6,
+            unit="",
         )
 
 

@@ -131,6 +131,24 @@ class Obeyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuestWrites:
+    """How long a guest with P-states took for requests, one run in each round."""
+
+    stopped: str
+    """What was stopped meanwhile."""
+    writes: int
+    wall_s: tuple[float, ...]
+    """In the guest."""
+    cpu_s: tuple[float, ...]
+    """Of QEMU."""
+
+    @property
+    def fastest_s(self) -> float:
+        """The run in which other processes disturbed the guest least."""
+        return min(self.wall_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """One verification of taken clock groups, in CPU time of one thread."""
 
@@ -233,6 +251,28 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavingRow:
+    """A day of traffic with one way to set frequencies; simulated, power modeled."""
+
+    name: str
+    mean_w: float
+    """Of the package."""
+    p50_us: float
+    p999_us: float
+    """Of the delays of packets: in the queue, and while they are handled."""
+    lost: float
+    """Share of the packets."""
+    changes_per_s: float
+    """Of each vCPU's frequency."""
+    hourly_w: tuple[float, ...]
+    """The package's mean power in each hour."""
+
+    def saved_pct(self, base: SavingRow) -> float:
+        """Return how much less energy this takes than another, in percent."""
+        return 100 * (1 - self.mean_w / base.mean_w)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """All measurements of one run of the benchmark."""
 
@@ -241,6 +281,8 @@ class Results:
     comparisons: tuple[Comparison, ...] = ()
     idle: Idle | None = None
     obeyed: tuple[Obeyed, ...] = ()
+    guest_writes: tuple[GuestWrites, ...] = ()
+    """The first one with nothing stopped."""
     verification: Verification | None = None
     discoveries: tuple[Discovery, ...] = ()
     scales: tuple[Scale, ...] = ()
@@ -251,4 +293,8 @@ class Results:
     starts_ms: tuple[float, ...] = ()
     """Of `vmpower status`, from exec to exit."""
     watching: Watching | None = None
+    saving: tuple[SavingRow, ...] = ()
+    """The first one is always at the highest step; the others are compared with it."""
+    saving_own_bursts: tuple[SavingRow, ...] = ()
+    """The same with bursts whose rate does not follow the time of day."""
     scrape: Scrape | None = None

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from bench.figures import (
         Comparison,
         Exchange,
+        GuestWrites,
         Obeyed,
         Results,
+        SavingRow,
         Scale,
         Scrape,
         Verification,
@@ -79,6 +81,8 @@ def _render_comparison(comparison: Comparison) -> Table:
 def _render_costs(results: Results) -> Iterator[RenderableType]:
     if results.obeyed:
         yield _render_obeyed(results.obeyed)
+    if results.guest_writes:
+        yield _render_guest_writes(results.guest_writes)
     if results.verification:
         yield _render_verification(results.verification)
 
@@ -185,6 +189,24 @@ def _render_obeyed(obeyed: Sequence[Obeyed]) -> Table:
     return table
 
 
+def _render_guest_writes(guest_writes: Sequence[GuestWrites]) -> Table:
+    live = guest_writes[0]
+    table = _table(
+        f"{live.writes} requests of a guest's cpufreq driver, by what is stopped"
+    )
+    table.add_column("stopped")
+    for title in ("fastest", "relative", "QEMU's CPU"):
+        table.add_column(title, justify="right")
+    for one in guest_writes:
+        table.add_row(
+            one.stopped,
+            f"{one.fastest_s:.2f} s",
+            f"{one.fastest_s / live.fastest_s:.2f} x",
+            f"{min(one.cpu_s):.2f} s",
+        )
+    return table
+
+
 def _render_verification(verification: Verification) -> Table:
     groups, seconds = verification.groups, verification.interval_s
     table = _table(
@@ -206,6 +228,10 @@ def _render_clients(results: Results) -> Iterator[RenderableType]:
         yield _render_command(results)
     if results.scrape:
         yield _render_scrape(results.scrape)
+    if results.saving:
+        yield _render_saving(results.saving, "")
+    if results.saving_own_bursts:
+        yield _render_saving(results.saving_own_bursts, ", bursts as fast at night")
 
 
 def _render_command(results: Results) -> Table:
@@ -223,6 +249,29 @@ def _render_command(results: Results) -> Table:
             table.add_row(
                 f"CPU of {who} in a minute, {watching.vcpus} vCPUs", f"{cpu_s:.2f} s"
             )
+    return table
+
+
+def _render_saving(rows: Sequence[SavingRow], which: str) -> Table:
+    table = _table(f"a day of polling guests in virtual time, energy modelled{which}")
+    table.add_column("")
+    for title in (
+        *("package", "saved", "delay p50", "p99.9", "/ highest", "lost"),
+        "changes/s",
+    ):
+        table.add_column(title, justify="right")
+    base = rows[0]
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.mean_w:.1f} W",
+            f"{row.saved_pct(base):.1f} %",
+            _cell([row.p50_us], "µs"),
+            _cell([row.p999_us], "µs"),
+            f"{row.p999_us / base.p999_us:.2f}x",
+            f"{row.lost:.1e}",
+            f"{row.changes_per_s:.2f}",
+        )
     return table
 
 

@@ -179,12 +179,18 @@ def _describe_channel(workspace: Workspace, vcpu: int, channel: int) -> ChannelS
         return ChannelSpec(
             number=vcpu, target=target, path=path, alias=f"channel{vcpu}"
         )
+    (spec,) = build_channels(describe_p_states(workspace, channel, vcpu))
+    return replace(spec, number=spec.number + vcpu)
+
+
+def describe_p_states(workspace: Workspace, channel: int, vcpu: int = 0) -> PStates:
+    """Return the P-states of one vCPU of a domain, with a port of its own."""
     port = PStatePort(
         io_base=0x5C0 + 8 * vcpu, irq=3, first_vcpu=vcpu, vcpus=1, step_bits=4
     )
-    tables = (None,) * vcpu + (find_simulated(workspace.driver).steps,)
-    endpoint = PStateEndpoint(port, path, f"serial{vcpu}")
-    (spec,) = build_channels(
-        PStates(tables=tables, ports=(port,), endpoints=(endpoint,))
+    path = str(workspace.sockets / str(channel))
+    return PStates(
+        tables=(None,) * vcpu + (find_simulated(workspace.driver).steps,),
+        ports=(port,),
+        endpoints=(PStateEndpoint(port, path, f"serial{vcpu}"),),
     )
-    return replace(spec, number=spec.number + vcpu)

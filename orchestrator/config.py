@@ -18,6 +18,7 @@ import difflib
 import enum
 import grp
 import json
+import math
 import re
 import tomllib
 import types
@@ -41,6 +42,7 @@ from orchestrator.values.energy_preference import (
 from orchestrator.values.listen_address import parse_listen_address
 from orchestrator.values.units import MAX_KHZ, KHz, Microseconds, check_us, parse_khz
 
+DEFAULT_HISTORY_DIRECTORY = Path("/var/lib/vmpower")
 DEFAULT_FILE = Path("/etc/vmpower/vmpower.toml")
 _HELP = "see vmpower.toml(5)"
 _MAX_S = 86_400
@@ -51,6 +53,7 @@ _TYPE_NAMES: dict[type, str] = {
     float: "a number",
     str: "text",
 }
+_MAX_CURRENCY = 8
 _P_STATE_LATENCY_US = Microseconds(10_000)
 _GOVERNOR = re.compile(r"[a-z_]{1,15}")
 """Source: include/linux/cpufreq.h, CPUFREQ_NAME_LEN is 16 with the terminating zero."""
@@ -312,6 +315,41 @@ class FifoConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryConfig:
+    """What domains did over weeks, for `vmpower report` and `vmpower advise`."""
+
+    enabled: bool = True
+    """Whether to keep a history. It is written once a minute."""
+    directory: Path | None = None
+    """Directory of the file; unset: /var/lib/vmpower, or `history` in the run directory
+    if that is not the default one, because each daemon needs a file of its own."""
+    max_mb: int = 200
+    """Size of the file in megabytes; the oldest part is deleted when it is larger."""
+    max_days: int = 400
+    """Age in days at which the history is deleted. After two days it is kept by the
+    hour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyConfig:
+    """Accounting of energy: who draws what, and what lower frequencies save."""
+
+    enabled: bool = True
+    """Whether energy is accounted: meters and run times are read once a second. Without
+    meters (powercap, perf), energy is modelled from published figures of the
+    processor's class, and labelled so."""
+    price_per_kwh: float | None = None
+    """Price of a kilowatt-hour, to show what is saved as money; unset: not shown."""
+    currency: str = "EUR"
+    """Currency of the price."""
+    co2_g_per_kwh: float | None = None
+    """Grams of CO2 for each kilowatt-hour; unset: not shown."""
+    calibration_file: Path = Path("/var/lib/vmpower/energy.json")
+    """Where `vmpower energy calibrate` keeps what it measured. It is valid for one
+    model of processors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsConfig:
     """Metrics for Prometheus, at an address beside the sockets of the API."""
 
@@ -361,6 +399,8 @@ class Config:
     p_states: PStatesConfig = field(default_factory=PStatesConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     fifo: FifoConfig = field(default_factory=FifoConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     domain: tuple[DomainRule, ...] = ()
     """If several rules match a domain, the first one that sets an option decides it."""
@@ -492,6 +532,7 @@ def _find_problems(config: Config) -> list[Problem]:
     found += _find_uncore_problems(config.uncore)
     found += _find_host_problems(config.host)
     found += _find_control_problems(config.control)
+    found += _find_energy_problems(config.energy)
     found += _find_metrics_problems(config.metrics)
     found += [
         Problem(
@@ -530,6 +571,14 @@ def _find_problems(config: Config) -> list[Problem]:
         if not least <= value <= _MAX_S:
             text = f"invalid time {value}: expected {least} to {_MAX_S} seconds"
             found.append(Problem(name, text))
+    found += [
+        Problem(f"history.{name}", f"invalid number {value}: expected 1 or more")
+        for name, value in (
+            ("max_mb", config.history.max_mb),
+            ("max_days", config.history.max_days),
+        )
+        if value < 1
+    ]
     if config.channels.budget < 0:
         budget = config.channels.budget
         text = f"invalid number {budget}: expected 0 or more"
@@ -542,6 +591,22 @@ def _find_problems(config: Config) -> list[Problem]:
         found.append(Problem("power.fallback_governor", text))
     if governor == "userspace":
         found.append(Problem("power.fallback_governor", "must not be 'userspace'"))
+    return found
+
+
+def _find_energy_problems(energy: EnergyConfig) -> list[Problem]:
+    found = [
+        Problem(f"energy.{name}", f"invalid number {value}: expected 0 or more")
+        for name, value in (
+            ("price_per_kwh", energy.price_per_kwh),
+            ("co2_g_per_kwh", energy.co2_g_per_kwh),
+        )
+        # Written so that "nan", which TOML has, is rejected, too.
+        if value is not None and not 0 <= value < math.inf
+    ]
+    if not energy.currency.isprintable() or len(energy.currency) > _MAX_CURRENCY:
+        text = f"invalid currency: expected up to {_MAX_CURRENCY} printable characters"
+        found.append(Problem("energy.currency", text))
     return found
 
 

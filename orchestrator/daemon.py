@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import events
+from orchestrator.config import DEFAULT_HISTORY_DIRECTORY, Config
 from orchestrator.control.feed import EventFeed
 from orchestrator.control.metrics_endpoint import MetricsEndpoint
 from orchestrator.control.server import ControlServer
 from orchestrator.controller import Controller
 from orchestrator.controller.actions import StartMonitor
 from orchestrator.controller.inventory import Inventory
+from orchestrator.energy.profiles import GENERIC
+from orchestrator.energy.residency import Activity
 from orchestrator.errors import ConfigError, VmpowerError
+from orchestrator.history.store import HISTORY_NAME, HistoryStore
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.qemu_process import QemuProcesses
 from orchestrator.hypervisor.uri import TrustedUids
 from orchestrator.metrics.cpus import CpuSource
 from orchestrator.metrics.domains import DomainSource
+from orchestrator.metrics.energy import EnergySource
 from orchestrator.metrics.host import HostSource
 from orchestrator.metrics.scraper import Scraper
 from orchestrator.metrics.snapshot import SnapshotTaker
@@ -35,8 +40,10 @@ from orchestrator.operations.dpdk.fifo import Fifos
 from orchestrator.operations.service import Operations
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.channel_connector import ChannelConnector
+from orchestrator.performer.energy_runner import EnergyRunner
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.event_queue import EventQueue
+from orchestrator.performer.history_keeper import HistoryKeeper
 from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
@@ -64,18 +71,26 @@ from orchestrator.values.domain_settings import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.config import Config
+    from orchestrator.control.models import EventRecord
     from orchestrator.events import Event
     from orchestrator.power.held_attributes import AttributeReplay
     from orchestrator.values.domain import DomainId
 
 logger = logging.getLogger(__name__)
 
+NO_TOPOLOGY = Topology(groups=(), unmanaged={}, online=frozenset())
 KERNEL_SYSFS = Path("/sys")
 COLLECT_FROM = 10_000
 """New objects from which on Python looks for cycles. The default, 700, takes a tenth of
 the CPU time of a start beside 1,000 domains, whose descriptions all stay."""
 MONITOR_STOP_TIMEOUT_S = 1.0
+_CURVE_KHZ = (800_000, 3_500_000)
+"""The range of the published curve, until the CPUs' own is known."""
+_FIXED = (
+    *("run_dir", "sysfs_root", "libvirt", "channels", "fifo", "history"),
+    "metrics",
+)
+"""Parts of the configuration that only a restart changes."""
 LIBVIRT_CLOSE_TIMEOUT_S = 0.5
 """A hung libvirtd is abandoned after this; restoring CPUs does not wait for it."""
 
@@ -149,6 +164,22 @@ def _log_attributes(replay: AttributeReplay) -> None:
         logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
 
+def _history_store(config: Config) -> HistoryStore | None:
+    history = config.history
+    if not history.enabled:
+        return None
+    is_default = config.run_dir == Config().run_dir
+    # Daemons with other run directories may run beside the host's own.
+    directory = history.directory or (
+        DEFAULT_HISTORY_DIRECTORY if is_default else config.run_dir / "history"
+    )
+    return HistoryStore(
+        directory / HISTORY_NAME,
+        max_bytes=history.max_mb * 1_000_000,
+        max_age_s=history.max_days * 86_400,
+    )
+
+
 class Daemon:
     """One running vmpowerd.
 
@@ -168,13 +199,11 @@ class Daemon:
         self._reload = reload
         self._event_queue = EventQueue(self.react)
         self._stopping = asyncio.Event()
-        uri = config.libvirt.uri
-        no_topology = Topology(groups=(), unmanaged={}, online=frozenset())
-        self._inventory = Inventory(config, no_topology)
+        self._inventory = Inventory(config, NO_TOPOLOGY)
         self._controller = Controller(self._inventory)
         self._feed = feed = EventFeed()
         self._event_archive = EventArchive(config.run_dir / ARCHIVE_NAME)
-        event_log = EventLog(feed, self._event_archive.append, self._uuid_of)
+        event_log = EventLog(feed, self._keep_event, self._uuid_of)
         self._tree = CpuTree(config.sysfs_root)
         self._tree_lock = CpuTreeLock(self._tree)
         self._held_groups = _held_groups(self._tree, config)
@@ -185,7 +214,9 @@ class Daemon:
             post=self.post,
             budget=config.channels.budget,
         )
-        self._hypervisor = Hypervisor(uri, access=config.libvirt.access, post=self.post)
+        self._hypervisor = Hypervisor(
+            config.libvirt.uri, access=config.libvirt.access, post=self.post
+        )
         domain_calls = CallPool("libvirt", size=DOMAIN_CALLS)
         self._policy_runner = PolicyRunner(
             samplers=build_samplers(
@@ -201,6 +232,19 @@ class Daemon:
             policy_runner=self._policy_runner,
             monitor=self._monitor,
             store=StateStore(config.run_dir / STATE_NAME, self._tree),
+        )
+        self._history = HistoryKeeper(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            store=_history_store(config),
+            watts=self._core_watts,
+        )
+        self._energy = EnergyRunner(
+            inventory=self._inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=QemuProcesses(config.libvirt.uri).find,
+            react=self.react,
         )
         obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
@@ -219,8 +263,10 @@ class Daemon:
                 inventory=self._inventory,
                 monitor=self._monitor,
                 react=self.react,
-                find_qemu=QemuProcesses(uri).find,
-                trusted_uids=TrustedUids(uri, config.channels.trusted_uids),
+                find_qemu=QemuProcesses(config.libvirt.uri).find,
+                trusted_uids=TrustedUids(
+                    config.libvirt.uri, config.channels.trusted_uids
+                ),
             ),
             post=self.post,
         )
@@ -241,9 +287,11 @@ class Daemon:
             event_log=event_log,
             feed=feed,
             state_keeper=self._state_keeper,
+            history=self._history,
             obtained=obtained,
             scraper=scraper,
             metrics_endpoint=self._metrics_endpoint,
+            energy=self._energy,
             react=self.react,
         )
         self._is_state_loaded = False
@@ -265,6 +313,7 @@ class Daemon:
             HostSource(inventory, event_log.counts, datetime.now(UTC)),
             CpuSource(inventory),
             DomainSource(inventory, self._policy_runner.statuses),
+            EnergySource(inventory, lambda: self._energy.ledger),
         )
         scraper = Scraper(snapshots.take, sources)
         listen = self._config.metrics.listen
@@ -281,6 +330,22 @@ class Daemon:
 
     def _vote_by_policy(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
         self._monitor.send(SetPolicyVote(uuid, vcpu, khz or NO_VOTE))
+
+    def _core_watts(self, khz: int) -> float:
+        """Return the power of a busy core at a frequency; 0: unknown.
+
+        By the curve of the first package: learnt from its meter, or published.
+        """
+        if not khz:
+            return 0.0
+        state = self._energy.state
+        for package in state.packages.values() if state else ():
+            return package.curves[Activity.POLL].at(khz)
+        return GENERIC.curve(*_CURVE_KHZ).at(khz)
+
+    def _keep_event(self, record: EventRecord) -> None:
+        self._event_archive.append(record)
+        self._history.add_event(record)
 
     def post(self, event: Event) -> None:
         """Queue an event for the controller; safe from any thread."""
@@ -305,10 +370,11 @@ class Daemon:
             logger.error("configuration not reloaded: %s", error)  # noqa: TRY400
             return
         self.react(events.ConfigReloaded(config))
+        self._energy.update()
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
-        for name in ("run_dir", "sysfs_root", "libvirt", "channels", "fifo", "metrics"):
+        for name in _FIXED:
             if getattr(new, name) != getattr(old, name):
                 raise ConfigError(f"{name} changed", hint="restart the daemon")
         if new.mode is Mode.ENFORCE and not self._tree_lock.is_held:
@@ -365,6 +431,9 @@ class Daemon:
         self._performer.perform([StartMonitor()])
         self._hypervisor.start()
         self._host_watch.start()
+        self._history.start()
+        self._energy.listeners.append(self._history.add_energy)
+        self._energy.update()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.
         gc.freeze()
@@ -405,6 +474,8 @@ class Daemon:
         notify("STOPPING=1")
         self._stopping.set()
         self._host_watch.stop()
+        self._energy.stop()
+        self._history.stop()
         self._operations.stop()
         if self._fifos is not None:
             self._fifos.close()
@@ -423,6 +494,7 @@ class Daemon:
             await self._metrics_endpoint.stop()
         await closing
         await asyncio.to_thread(self._event_archive.close)
+        await asyncio.to_thread(self._history.close)
 
     def _restore(self) -> None:
         refused = self._held_groups.restore_all() + self._held_limits.restore_all()

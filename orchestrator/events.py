@@ -73,6 +73,14 @@ class AttributesRead:
 
 
 @dataclass(frozen=True, slots=True)
+class MetersDoubted:
+    """The energy meters count something else than before: impossible, or right."""
+
+    problem: str
+    """What is wrong with them; empty: nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class StateLoaded:
     """The state file was read, after the CPU tree and before libvirt is connected."""
 
@@ -516,6 +524,7 @@ Event = (
     | TopologyRead
     | KernelLimitsRead
     | AttributesRead
+    | MetersDoubted
     | StateLoaded
     | ConfigReloaded
     | DomainsListed

@@ -109,7 +109,7 @@ def test_policies_are_read_with_their_lists() -> None:
         ),
         (
             {"policy": [{"match": "*", "kind": "speed"}]},
-            "policy[0].kind: unknown policy kind 'speed': expected traffic, time-of",
+            "policy[0].kind: unknown policy kind 'speed': expected traffic, packet",
         ),
         (
             {"policy": [{"match": "*", "kind": "time-of-day", "busy": "08:00-09:00"}]},

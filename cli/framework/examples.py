@@ -92,6 +92,33 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "vmpower cpu show": (
         Example("vmpower cpu show 2", "Show its frequency steps and clock group"),
     ),
+    "vmpower report": (
+        Example("vmpower report --since 7d", "What the last week saved, by domain"),
+        Example(
+            "vmpower report fw --since 2026-03-01 --by day -o csv",
+            "The days of one domain, for a spreadsheet",
+        ),
+        Example("vmpower report --html report.html", "A page with charts, to print"),
+        Example("vmpower report --what-if", "What a host in mode observe would save"),
+    ),
+    "vmpower advise": (
+        Example("vmpower advise fw", "What would save energy in one domain"),
+    ),
+    "vmpower energy show": (
+        Example("vmpower energy show --watch", "Watch what is drawn and saved"),
+        Example(
+            "vmpower energy show -o json | jq .host.saved_watts", "What the host saves"
+        ),
+    ),
+    "vmpower energy explain": (
+        Example("vmpower energy explain fw", "How the energy of fw is computed"),
+    ),
+    "vmpower energy calibrate": (
+        Example("vmpower energy calibrate --idle", "After booting, before domains run"),
+        Example(
+            "vmpower energy calibrate --steps --seconds 3", "On CPUs that are not used"
+        ),
+    ),
     "vmpower policy set": (
         Example(
             "vmpower policy set fw utilisation", "Follow the utilization of its vCPUs"

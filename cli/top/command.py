@@ -64,6 +64,9 @@ def top(
 
             export_svg(client, first, svg, _SVG_SIZE, (looks or samples, delay_s))
             return
+        from cli.top.recorded import read_recorded
+
+        history = read_recorded(client, delay_s)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "'vmpower top' needs a terminal",
@@ -71,4 +74,4 @@ def top(
         )
     from cli.top.loop import watch
 
-    raise typer.Exit(watch(socket_path(settings), first, delay_s))
+    raise typer.Exit(watch(socket_path(settings), first, history, delay_s))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _FREQUENCIES = "Freq history"
 _RATES = "Req history"
+_WATTS, _SAVED = "Watts", "W saved"
 _COLUMNS = (
     ScreenColumn(title="", width=1),
     ScreenColumn(title=Sort.NAME, width=14, stretch=10),
@@ -38,6 +39,8 @@ _COLUMNS = (
     ScreenColumn(title=_FREQUENCIES, width=12, rank=2, stretch=28),
     ScreenColumn(title=Sort.RATE, width=6, is_right=True),
     ScreenColumn(title=_RATES, width=15, rank=3, stretch=24),
+    ScreenColumn(title=_WATTS, width=7, is_right=True, rank=8),
+    ScreenColumn(title=_SAVED, width=7, is_right=True, rank=2),
     ScreenColumn(title="Requests", width=11, is_right=True, rank=7),
     ScreenColumn(title=Sort.REFUSED, width=7, is_right=True, rank=1),
 )
@@ -88,6 +91,16 @@ def rate_text(rate: float | None) -> Text:
 def count_text(number: int, style: str = "") -> Text:
     """Format a count; zero is dimmed."""
     return Text(f"{number:,}", style if number else "dim")
+
+
+def _watts_text(
+    domain: Domain, key: Literal["watts", "saved_watts"], style: str = ""
+) -> Text:
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    energy = domain.get("energy")
+    if energy is None:
+        return Text("-", "dim")
+    return Text(f"{energy[key]:.1f}", style if energy[key] else "dim")
 
 
 def _window(domains: list[Domain], cursor: str | None, room: int) -> list[Domain]:
@@ -142,6 +155,8 @@ def _cells(
         ),
         Sort.RATE: rate_text(history.domain_rates.latest(uuid)),
         _RATES: rate_spark(history.domain_rates.last(uuid, rates_width), rates_width),
+        _WATTS: _watts_text(domain, "watts"),
+        _SAVED: _watts_text(domain, "saved_watts", "green"),
         "Requests": count_text(sum(c["requests_total"] for c in channels)),
         Sort.REFUSED: count_text(count_refused(domain), "red"),
     }

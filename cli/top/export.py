@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from cli.output.lines import Lines
 from cli.output.svg import write_svg
-from cli.top.history import History
 from cli.top.poller import Sample
+from cli.top.recorded import read_recorded
 from cli.top.screen import render_screen
 from cli.top.snapshot import Snapshot
 from cli.top.view import View
@@ -44,7 +44,7 @@ def export_svg(
         ControlError: the daemon does not respond any more.
         ConfigError: the file cannot be written.
     """
-    history, sample = History(), first
+    history, sample = read_recorded(client, plan[1]), first
     samples, delay_s = plan
     never = threading.Event()
     for _ in itertools.repeat(None, samples - 1):

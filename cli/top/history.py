@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recent frequencies and request rates, one value per sample.
 
-The daemon has counters but no history, so the dashboard keeps one.
+The dashboard keeps its samples. Before the first one, it takes the last minutes of the
+daemon's history, whose values are means of a minute: each is repeated for the samples
+that a minute would have had.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from datetime import datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cli.output.tables.run_state import is_active
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from orchestrator.control.documents import Domain, Status
+    from orchestrator.control.documents import Domain, HistoryDomain, Status
+    from orchestrator.control.documents import History as Recorded
 
 MAX_SAMPLES = 240
 """More than the widest sparkline can show."""
@@ -36,6 +40,12 @@ class TimeSeries(Generic[KeyT]):
                 series = deque(maxlen=MAX_SAMPLES)
             series.append(value)
             self._values[key] = series
+
+    def begin(self, values: Mapping[KeyT, Iterable[float | None]]) -> None:
+        """Begin with values from before the first sample, the newest last."""
+        self._values = {
+            key: deque(series, maxlen=MAX_SAMPLES) for key, series in values.items()
+        }
 
     def last(self, key: KeyT, count: int) -> list[float | None]:
         """Return up to `count` of the latest values, the newest last."""
@@ -65,6 +75,32 @@ class History:
         self._rates: dict[tuple[str, int], float | None] = {}
         self._totals: dict[tuple[str, int], int] = {}
         self._sampled_s: float | None = None
+
+    def begin(self, past: Recorded, now: datetime, delay_s: float) -> None:
+        """Begin with what the daemon recorded; to be called before `add`.
+
+        Args:
+            past: in parts of a minute.
+            now: the wall time, aware.
+            delay_s: between two samples from now on.
+        """
+        since = datetime.fromisoformat(past["since"])
+        passed_s = (now - since).total_seconds()
+        count = min(MAX_SAMPLES, int(passed_s / delay_s))
+        parts = {(it["part"], it["uuid"]): it for it in past["domains"]}
+        # The middle of each sample that there would have been.
+        ages_s = [(count - at - 0.5) * delay_s for at in range(count)]
+        numbers = [int((passed_s - age_s) / past["step_s"]) for age_s in ages_s]
+
+        def series(
+            uuid: str, value: Callable[[HistoryDomain], float | None]
+        ) -> list[float | None]:
+            found = [parts.get((number, uuid)) for number in numbers]
+            return [None if it is None else value(it) for it in found]
+
+        uuids = {it["uuid"] for it in past["domains"]}
+        self.domain_khz.begin({uuid: series(uuid, _mean_khz) for uuid in uuids})
+        self.domain_rates.begin({uuid: series(uuid, _mean_rate) for uuid in uuids})
 
     def rate(self, uuid: str, number: int) -> float | None:
         """Return the requests per second of a channel; None: unknown."""
@@ -106,6 +142,17 @@ class History:
         rates = [self.rate(domain["uuid"], c["number"]) for c in domain["channels"]]
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known else None
+
+
+def _mean_khz(part: HistoryDomain) -> float | None:
+    known = [(it["khz"], it["core_s"]) for it in part["steps"] if it["khz"]]
+    core_s = sum(weight for _, weight in known)
+    return sum(khz * weight for khz, weight in known) / core_s if core_s else None
+
+
+def _mean_rate(part: HistoryDomain) -> float | None:
+    seconds = part["duration_s"]
+    return part["requests_total"] / seconds if seconds else None
 
 
 def _per_second(before: int | None, now: int, passed_s: float | None) -> float | None:

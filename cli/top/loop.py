@@ -11,7 +11,6 @@ from rich.console import Console
 
 from cli.output.lines import Lines
 from cli.output.terminal import HUNG_UP, Terminal, full_screen
-from cli.top.history import History
 from cli.top.poller import Poller, Sample
 from cli.top.screen import render_screen
 from cli.top.snapshot import Snapshot
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from cli.output.terminal import TerminalEvent
+    from cli.top.history import History
     from cli.top.poller import Update
 
 
@@ -32,9 +32,9 @@ class Dashboard:
     Synchronization: one thread.
     """
 
-    def __init__(self, console: Console, first: Sample) -> None:
+    def __init__(self, console: Console, first: Sample, history: History) -> None:
         self._console = console
-        self._history = History()
+        self._history = history
         self._history.add(first.status, first.at_s)
         self._status = first.status
         self._now = datetime.now(UTC).astimezone()
@@ -80,10 +80,10 @@ class Dashboard:
         return Lines(screen.lines)
 
 
-def watch(path: Path, first: Sample, delay_s: float) -> int:
+def watch(path: Path, first: Sample, history: History, delay_s: float) -> int:
     """Run the dashboard until the user quits; return the exit status."""
     console = Console(highlight=False)
-    dashboard = Dashboard(console, first)
+    dashboard = Dashboard(console, first, history)
     with Terminal() as terminal:
         poller = Poller(path, delay_s, terminal.wake)
         poller.start()

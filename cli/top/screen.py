@@ -15,7 +15,9 @@ from cli.output.tables.cells import (
     is_simulated,
     plural,
 )
+from cli.output.tables.energy import watts
 from cli.output.tables.status import cpu_summary
+from cli.top.charts import spark
 from cli.top.cpu_map import cpu_map, legend
 from cli.top.domain_list import domain_list, list_title
 from cli.top.domain_page import domain_page
@@ -33,6 +35,7 @@ _FRAME_ROWS = 3
 """Two of the header, one of the footer."""
 _SPACED_ROWS = 30
 """Screens of this height have empty lines between the sections."""
+_SPARK_WIDTH = 10
 _MIN_LIST_ROWS = 4
 _MAX_NOTES = 4
 _MAX_EVENTS = 8
@@ -106,7 +109,26 @@ def _header(snapshot: Snapshot, view: View, width: int) -> list[Text]:
             since = format_time(libvirt["stale_since"], snapshot.now.tzinfo, "%H:%M:%S")
             below.append(f"; domains as of {since}")
     counts = Text(f"CPUs: {cpu_summary(snapshot.status['cpus'])}", "dim")
+    energy = _energy(snapshot)
+    if below.cell_len + energy.cell_len + counts.cell_len < width:
+        counts = energy.append_text(counts)
     return [spread(left, right, width), spread(below, counts, width)]
+
+
+def _energy(snapshot: Snapshot) -> Text:
+    """Show what the host draws and saves, and its power in the last seconds."""
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    host = snapshot.status.get("energy")
+    if host is None:
+        return Text()
+    values = host["measured_history_watts"][-_SPARK_WIDTH:]
+    text = Text(f"{watts(host['measured_watts'])}")
+    if host["modelled"]:
+        text.append(" modelled", "yellow")
+    text.append(", saving ", "dim").append(watts(host["saved_watts"]), "green")
+    limits = (min(values, default=0.0), max(values, default=1.0))
+    text.append(" ").append_text(spark(values, _SPARK_WIDTH, limits))
+    return text.append("  ")
 
 
 def _overview(snapshot: Snapshot, view: View, width: int, room: int) -> list[Text]:

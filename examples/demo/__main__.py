@@ -56,12 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make demo ARGS=",
-        description="Run QEMU guests that request CPU frequencies over virtio-serial,"
-        " and vmpowerd, which sets them. Needs no KVM, cpufreq or libvirtd, and leaves"
-        " nothing behind.",
+        description="Run QEMU guests that request CPU frequencies over virtio-serial"
+        " or by P-states, and vmpowerd, which sets them. Needs no KVM, cpufreq or"
+        " libvirtd, and leaves nothing behind.",
     )
-    parser.add_argument(
+    guests = parser.add_mutually_exclusive_group()
+    guests.add_argument(
         "--dpdk", action="store_true", help="Run DPDK's own power test in a guest."
+    )
+    guests.add_argument(
+        "--p-states",
+        action="store_true",
+        help="Run an unmodified Linux guest, whose own cpufreq driver requests"
+        " frequencies.",
     )
     cpus = parser.add_mutually_exclusive_group()
     cpus.add_argument(

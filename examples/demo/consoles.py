@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parses what guests print on their serial consoles.
 
-Source: `forwarder.c` beside this file documents the lines.
+Source: `forwarder.c` and `load.sh` beside this file document the lines.
 """
 
 from __future__ import annotations
@@ -42,6 +42,36 @@ class VCpuReport:
     """Answers that arrived after that."""
     rtt_us: tuple[int, ...]
     """Round trips since the last line, measured by the guest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """A line of one vCPU of a guest with P-states."""
+
+    vcpu: int
+    ms: int
+    """Milliseconds since the load began."""
+    load: int
+    """Percentage of the time that the vCPU is kept busy."""
+    khz: int
+    """The frequency that the guest's kernel requested last."""
+    changes: int
+    """Changes of that frequency since the boot, by the guest's kernel."""
+    governor: str
+    """Of the guest's kernel."""
+
+
+def parse_load(line: str) -> LoadReport | None:
+    """Parse a line; None if it is not such a report, or is incomplete."""
+    if not line.startswith(_PREFIX):
+        return None
+    fields = dict(field.partition("=")[::2] for field in line[len(_PREFIX) :].split())
+    governor = fields.pop("governor", "")
+    try:
+        values = {name: int(value) for name, value in fields.items()}
+        return LoadReport(governor=governor, **values)
+    except (ValueError, TypeError):
+        return None
 
 
 def parse_report(line: str) -> VCpuReport | None:

@@ -19,7 +19,7 @@ from examples.demo.recording import Setup
 from examples.demo.tree import controllable_cpus, groups_of, read_files, simulate_cpus
 from examples.guests.cache import GuestError
 from examples.guests.embed import EmbedRoot
-from orchestrator.config import Config, LibvirtConfig, PowerConfig
+from orchestrator.config import Config, LibvirtConfig, PowerConfig, PStatesConfig
 from orchestrator.control import READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient, DaemonUnreachable
 from orchestrator.daemon import Daemon
@@ -64,7 +64,6 @@ class DemoEnvironment:
         except BaseException:
             self._remove()
             raise
-        self.guests = Guests(self.root)
         self._before = read_files(self._tree, self.groups)
         self._config = Config(
             run_dir=self.root.directory / "vmp",
@@ -72,7 +71,9 @@ class DemoEnvironment:
             libvirt=LibvirtConfig(uri=self.root.uri),
             # The host's clock groups may have CPUs that no guest is pinned to.
             power=PowerConfig(share_with_host=simulated_driver is None),
+            p_states=PStatesConfig(directory=self.root.directory / "acpi"),
         )
+        self.guests = Guests(self.root, self._config)
         self._daemon: Daemon | None = None
         self._running: asyncio.Task[None] | None = None
         self._client = ControlClient(self._config.run_dir / READ_ONLY_SOCKET)
@@ -88,13 +89,14 @@ class DemoEnvironment:
         directory = self.root.directory / "cpus"
         return simulate_cpus(directory, simulated_driver, VCPUS)
 
-    def setup(self, guests: Sequence[str], seconds: int) -> Setup:
+    def setup(self, plans: Sequence[GuestPlan], seconds: int) -> Setup:
         """Describe what does not change during the demo."""
         return Setup(
             seconds=seconds,
             groups=self.groups,
             pins=self.pins,
-            guests=tuple(guests),
+            guests=tuple(plan.name for plan in plans),
+            has_p_states=all(plan.has_p_states for plan in plans),
             run_dir=str(self._config.run_dir),
         )
 

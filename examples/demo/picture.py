@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.demo.charts import Scale, bar, draw, resample
+from examples.demo.loads import load_table
 from examples.demo.recording import p50_p99
 from orchestrator.values.cpuset import format_cpulist
 from orchestrator.values.units import format_khz
@@ -62,7 +63,8 @@ def live_picture(recording: Recording, width: int, height: int) -> RenderableTyp
         _footer(recording),
     ]
     tracks, groups = len(recording.tracks), len(recording.frequencies)
-    free = height - _FIXED_ROWS - tracks - groups * (_GROUP_ROWS + tracks // groups)
+    rows = tracks + recording.setup.has_p_states * len(recording.setup.guests)
+    free = height - _FIXED_ROWS - rows - groups * (_GROUP_ROWS + tracks // groups)
     if free > 0 and recording.events:
         parts.insert(-1, _events(recording, min(free, _MAX_EVENTS), width))
         parts.insert(-1, Text(""))
@@ -77,7 +79,8 @@ def group_name(group: ClockGroup) -> str:
 def _title(recording: Recording, width: int) -> RenderableType:
     setup = recording.setup
     left = Text().append("vmpower demo", "bold")
-    left.append(f"  {len(setup.guests)} guests, {open_channels(recording)}", "dim")
+    guests = "1 guest" if len(setup.guests) == 1 else f"{len(setup.guests)} guests"
+    left.append(f"  {guests}, {open_channels(recording)}", "dim")
     at_s = min(recording.at_s, setup.seconds)
     right = Text()
     filled, empty = bar(at_s / setup.seconds, _FREQUENCY_BAR_CELLS)
@@ -93,9 +96,13 @@ def _title(recording: Recording, width: int) -> RenderableType:
 
 def open_channels(recording: Recording) -> str:
     """Count the open channels of the guests."""
-    tracks = list(recording.tracks.values())
-    opened = [x for x in tracks if x.channel and x.channel["state"] == "open"]
-    return f"{len(opened)} of {len(tracks)} channels open"
+    # One for each vCPU, or with P-states one for the guest.
+    found = {
+        (track.guest, 0 if recording.setup.has_p_states else track.vcpu): track.channel
+        for track in recording.tracks.values()
+    }
+    opened = [it for it in found.values() if it and it["state"] == "open"]
+    return f"{len(opened)} of {len(found)} channels open"
 
 
 def _frequency(recording: Recording, group: ClockGroup, width: int) -> RenderableType:
@@ -156,6 +163,12 @@ def _requests(recording: Recording, group: ClockGroup) -> list[Text]:
 
 
 def _guests(recording: Recording, width: int) -> RenderableType:
+    if recording.setup.has_p_states:
+        return load_table(recording)
+    return _channel_guests(recording, width)
+
+
+def _channel_guests(recording: Recording, width: int) -> RenderableType:
     is_narrow = width < _WIDE_CELLS
     table = Table(
         box=None,

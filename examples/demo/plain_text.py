@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from examples.demo.loads import channel_lines, load_line
 from examples.demo.picture import group_name, open_channels
 from examples.demo.recording import p50_p99
 from orchestrator.values.units import format_khz
@@ -21,13 +22,17 @@ def plain_text(recording: Recording) -> str:
         f"{group_name(group)} at {format_khz(recording.current_khz(group.number))}"
         for group in setup.groups
     )
-    if not any(track.latest for track in recording.tracks.values()):
+    tracks = recording.tracks.values()
+    if not any(track.latest or track.load for track in tracks):
         return f" {open_channels(recording)}, guests are booting{suffix}"
     at_s = min(recording.at_s, setup.seconds)
     lines = [f"{at_s:4.0f} of {setup.seconds} s: {frequencies}{suffix}"]
-    return "\n".join(
-        [*lines, *(_track_line(track) for track in recording.tracks.values())]
-    )
+    if setup.has_p_states:
+        lines += [load_line(track) for track in tracks]
+        lines += [f"      {line}" for line in channel_lines(recording)]
+    else:
+        lines += [_track_line(track) for track in tracks]
+    return "\n".join(lines)
 
 
 def _track_line(track: VCpuTrack) -> str:

@@ -15,7 +15,7 @@ from orchestrator.values.domain import DomainState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from examples.demo.consoles import VCpuReport
+    from examples.demo.consoles import LoadReport, VCpuReport
     from orchestrator.control.documents import Channel, EventRecord, Status
     from orchestrator.power.group import ClockGroup
     from orchestrator.values.domain import PCpu
@@ -39,6 +39,8 @@ class Setup:
     guests: tuple[str, ...]
     run_dir: str
     """Of the daemon, for a second terminal."""
+    has_p_states: bool = False
+    """Whether the guests have P-states instead of channels."""
 
     @property
     def is_simulated(self) -> bool:
@@ -57,10 +59,12 @@ class VCpuTrack:
     vcpu: int
     pcpu: int
     latest: VCpuReport | None = None
+    load: LoadReport | None = None
+    """The latest report of a guest with P-states."""
     rtt_us: list[int] = field(default_factory=list)
     """All round trips that the guest measured."""
     channel: Channel | None = None
-    """The daemon's counters for its channel."""
+    """The daemon's counters for its channel; with P-states, that of the guest."""
     requested_khz: int | None = None
     _reports: deque[VCpuReport] = field(default_factory=deque)
     _requests: deque[tuple[float, int]] = field(default_factory=deque)
@@ -132,6 +136,12 @@ class Recording:
             if (guest, report.vcpu) in self.tracks:
                 self.tracks[guest, report.vcpu].add_report(report)
 
+    def add_loads(self, guest: str, reports: Iterable[LoadReport]) -> None:
+        """Add the reports of a guest with P-states."""
+        for report in reports:
+            if (guest, report.vcpu) in self.tracks:
+                self.tracks[guest, report.vcpu].load = report
+
     def add_status(self, now_s: float, status: Status) -> None:
         """Add the daemon's status, received at this monotonic time."""
         self.status = status
@@ -146,9 +156,14 @@ class Recording:
                 if track:
                     track.requested_khz = vcpu["requested_khz"]
             for channel in domain["channels"]:
-                track = self.tracks.get((domain["name"], channel["number"]))
-                if track:
+                for track in self._tracks_behind(domain["name"], channel):
                     track.add_channel(now_s, channel)
+
+    def _tracks_behind(self, guest: str, channel: Channel) -> list[VCpuTrack]:
+        tracks = [track for track in self.tracks.values() if track.guest == guest]
+        if self.setup.has_p_states:
+            return tracks
+        return [track for track in tracks if track.vcpu == channel["number"]]
 
     def _add_frequencies(self, status: Status) -> None:
         seen = {cpu["clock_group"]: cpu["current_khz"] for cpu in status["cpus"]}

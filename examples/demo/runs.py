@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two demos: guests with traffic, and DPDK's own test."""
+"""The demos: guests with traffic, an ordinary guest, and DPDK's own test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 
 from examples.demo.display import Display
 from examples.demo.dpdk import DpdkTest, render_result
+from examples.demo.guests import (
+    build_forwarder_image,
+    build_load_image,
+    forwarder_plans,
+    load_plan,
+)
 from examples.demo.picture import status_command
 from examples.demo.summary import next_steps, summary
 from examples.demo.traffic import TrafficDemo
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from examples.demo.environment import DemoEnvironment
+    from examples.demo.guests import GuestPlan
 
 _TIMED_OUT = " this host is busy: the guests were stopped before they were done"
 _INTERRUPTED = " interrupted: the guests were stopped early"
@@ -31,11 +38,13 @@ async def run_traffic(
 ) -> bool:
     """Run guests with changing traffic; return whether there were no problems.
 
+    With P-states, it is an ordinary guest with a changing load.
+
     Raises:
         VmpowerError: the daemon failed.
         GuestError: a guest failed.
     """
-    demo = TrafficDemo(environment, options.seconds)
+    demo = TrafficDemo(environment, _plan(environment, options), options.seconds)
     if options.plain or not console.is_terminal:
         command = status_command(demo.recording.setup.run_dir)
         console.print(f" in another terminal: {command}", soft_wrap=True)
@@ -51,8 +60,17 @@ async def run_traffic(
     else:
         if result.is_timed_out:
             console.print(_TIMED_OUT, style="yellow")
-        console.print(next_steps(is_dpdk=False))
+        console.print(next_steps(options))
     return not result.problems()
+
+
+def _plan(environment: DemoEnvironment, options: argparse.Namespace) -> list[GuestPlan]:
+    if options.p_states:
+        return [load_plan(build_load_image(), seconds=options.seconds)]
+    steps = environment.groups[0].steps
+    return forwarder_plans(
+        build_forwarder_image(), seconds=options.seconds, steps=steps
+    )
 
 
 async def run_dpdk(
@@ -75,5 +93,5 @@ async def run_dpdk(
     if interrupted.is_set():
         console.print(_INTERRUPTED, style="yellow")
     else:
-        console.print(next_steps(is_dpdk=options.dpdk))
+        console.print(next_steps(options))
     return result.is_ok

@@ -10,11 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from examples.demo.loads import load_table
 from examples.demo.picture import count_text, frequency_chart, group_name
 from examples.demo.recording import p50_p99
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from rich.console import RenderableType
@@ -35,7 +37,10 @@ def summary(result: TrafficResult, width: int) -> RenderableType:
     parts: list[RenderableType] = [Text("")]
     for group in recording.setup.groups:
         parts += [_frequency(recording, group, width), Text("")]
-    parts += [_requests(recording), Text(""), *_facts(result)]
+    if recording.setup.has_p_states:
+        parts += [load_table(recording), Text(""), _p_state_facts(result)]
+    else:
+        parts += [_requests(recording), Text(""), _facts(result)]
     return Padding(Group(*parts), (0, 1), expand=False)
 
 
@@ -88,7 +93,7 @@ def _row(tracks: list[VCpuTrack]) -> list[Text]:
     ]
 
 
-def _facts(result: TrafficResult) -> list[RenderableType]:
+def _facts(result: TrafficResult) -> RenderableType:
     recording = result.recording
     opened_ms = recording.opened_after_ms()
     channels = [x.channel for x in recording.tracks.values() if x.channel]
@@ -117,6 +122,26 @@ def _facts(result: TrafficResult) -> list[RenderableType]:
         Text("late", "dim"),
         "no answer within 10 ms after the write, the timeout of librte_power",
     )
+    _add_end(grid, result)
+    return grid
+
+
+def _p_state_facts(result: TrafficResult) -> RenderableType:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_row(
+        Text("in the guest", "dim"),
+        "a kernel of Debian with its modules, and a shell: nothing of vmpower or DPDK",
+    )
+    grid.add_row(
+        Text("changes", "dim"),
+        "of its frequency since the boot, counted by the guest's kernel; those before"
+        " the daemon was connected, it did not receive",
+    )
+    _add_end(grid, result)
+    return grid
+
+
+def _add_end(grid: Table, result: TrafficResult) -> None:
     restored = restored_text(
         result.changed_files, result.compared_files, result.restored_in_s
     )
@@ -127,7 +152,6 @@ def _facts(result: TrafficResult) -> list[RenderableType]:
     )
     for line in result.warnings:
         grid.add_row(Text("daemon's warning", "yellow"), Text(line))
-    return [grid]
 
 
 def restored_text(
@@ -147,15 +171,17 @@ def restored_text(
     )
 
 
-def next_steps(*, is_dpdk: bool) -> RenderableType:
+def next_steps(options: argparse.Namespace) -> RenderableType:
     """List commands to try next."""
-    other = "make demo" if is_dpdk else "make demo ARGS=--dpdk"
-    description = (
-        "guests with changing traffic" if is_dpdk else "DPDK's own test in a guest"
-    )
+    is_traffic = not (options.dpdk or options.p_states)
+    demos = {
+        ("make demo", "guests with changing traffic"): is_traffic,
+        ("make demo ARGS=--dpdk", "DPDK's own test in a guest"): options.dpdk,
+        ("make demo ARGS=--p-states", "an unmodified Linux guest"): options.p_states,
+    }
     grid = Table.grid(padding=(0, 2, 0, 0))
     for command, text in (
-        (other, description),
+        *(demo for demo, is_this in demos.items() if not is_this),
         ("make demo ARGS=--host-cpus", "the same with the CPUs of this host"),
         (
             ".venv/bin/vmpower simulate /tmp/cpus --cpus 4",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo with traffic: two guests that forward packets, until they are done."""
+"""Runs guests with a changing load until they are done, and watches them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from examples.demo.consoles import DONE, Console, parse_report
-from examples.demo.guests import build_forwarder_image, forwarder_plans
+from examples.demo.consoles import DONE, Console, parse_load, parse_report
 from examples.demo.recording import Recording
 from examples.guests.cache import GuestError
 
@@ -49,11 +48,14 @@ class TrafficResult:
         """Return what failed, one sentence each; empty: success."""
         found = []
         if not self.is_interrupted:
-            found += [
-                f"{track.name} received no answer"
-                for track in self.recording.tracks.values()
-                if track.latest is None or not track.latest.acks
-            ]
+            tracks = self.recording.tracks.values()
+            if self.recording.setup.has_p_states:
+                what = "has no frequency that it requested"
+                failed = [it for it in tracks if it.requested_khz is None]
+            else:
+                what = "received no answer"
+                failed = [it for it in tracks if not (it.latest and it.latest.acks)]
+            found += [f"{track.name} {what}" for track in failed]
         if self.changed_files:
             found.append("not everything was restored")
         return found
@@ -66,14 +68,11 @@ class TrafficDemo:
     """
 
     def __init__(
-        self, environment: DemoEnvironment, seconds: int, steps_of: int = 0
+        self, environment: DemoEnvironment, plans: Sequence[GuestPlan], seconds: int
     ) -> None:
-        steps = environment.groups[steps_of].steps
-        image = build_forwarder_image()
         self._environment = environment
-        self._plans = forwarder_plans(image, seconds=seconds, steps=steps)
-        names = [plan.name for plan in self._plans]
-        self.recording = Recording(environment.setup(names, seconds))
+        self._plans = plans
+        self.recording = Recording(environment.setup(plans, seconds))
         self._consoles = {
             plan.name: Console(environment.guests.console_path(plan))
             for plan in self._plans
@@ -138,17 +137,25 @@ class TrafficDemo:
             self._events_due_s = now_s + _EVENTS_POLL_S
             self.recording.add_events(await self._environment.events())
         for name, console in self._consoles.items():
-            reports = map(parse_report, console.read_lines())
-            self.recording.add_reports(name, (r for r in reports if r is not None))
+            self._add_lines(name, console.read_lines())
             if console.has(_INIT_ENDED):
                 raise GuestError(f"guest {name} exited too early:\n{console.tail()}")
+
+    def _add_lines(self, guest: str, lines: list[str]) -> None:
+        if self.recording.setup.has_p_states:
+            loads = map(parse_load, lines)
+            self.recording.add_loads(guest, (it for it in loads if it is not None))
+        else:
+            reports = map(parse_report, lines)
+            self.recording.add_reports(guest, (it for it in reports if it is not None))
 
     def _is_finished(self, deadline_s: float) -> bool:
         if self._is_done():
             return True
         if time.monotonic() < deadline_s:
             return False
-        if not any(track.latest for track in self.recording.tracks.values()):
+        tracks = self.recording.tracks.values()
+        if not any(track.latest or track.load for track in tracks):
             raise GuestError(f"the guests did not start:\n{self._tails()}")
         return True
 

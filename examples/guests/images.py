@@ -41,6 +41,16 @@ VIRTIO_MODULES = (
 """In order of loading: each module after those it depends on. Some kernels have them
 built in (`Kernel.is_built_in`)."""
 
+GOVERNOR_MODULES = (
+    "cpufreq_userspace",
+    "cpufreq_powersave",
+    "cpufreq_ondemand",
+    "cpufreq_conservative",
+)
+"""Governors that Debian's kernels do not have built in."""
+CPUFREQ_MODULES = (*GOVERNOR_MODULES, "acpi-cpufreq")
+"""The driver for P-states comes last, because it needs a governor when it is loaded."""
+
 _HERE = Path(__file__).parent
 STDLIB_SKIPS = (
     "*.opt-?.pyc",
@@ -57,7 +67,7 @@ STDLIB_SKIPS = (
     "site-packages",
 )
 _PYTHON = Path("/usr/bin/python3")
-_POWER_DRIVER = "librte_power_kvm_vm"
+_POWER_DRIVERS = ("librte_power_kvm_vm", "librte_power_acpi")
 
 
 def start_image(
@@ -141,7 +151,7 @@ def build_program_image(
     """
     waits = "".join(f"await_channel {number}\n" for number in channels)
     image = start_image(f"{waits}{program} {arguments}\n")
-    _add_dpdk_program(image, program)
+    add_dpdk_program(image, program)
     return image.build(program.stem)
 
 
@@ -162,24 +172,28 @@ def build_dpdk_image() -> Path:
         "await_channel 0\n"
         f"printf 'power_kvm_vm_autotest\\nquit\\n' | {program} {options}\n"
     )
-    _add_dpdk_program(image, Path(program))
+    add_dpdk_program(image, Path(program))
     return image.build("dpdk-test")
 
 
-def _add_dpdk_program(image: Initramfs, program: Path) -> None:
-    """Add a program and, if it uses librte_power, the driver for guests.
+def add_dpdk_program(
+    image: Initramfs, program: Path, *, plugins: Sequence[str] = ()
+) -> None:
+    """Add a program with DPDK's plugins, such as ``librte_net_tap``, and power drivers.
 
-    Since DPDK 24.11 the driver is a plugin: EAL opens it in the directory of plugins,
-    whose absolute path is compiled in. A program that is linked with it must not open
-    this second copy: the two would not share the channels.
+    Since DPDK 24.11 power drivers are plugins: EAL opens them in the directory of
+    plugins, whose absolute path is compiled in. A program that is linked with one must
+    not open this second copy: the two would not share what they know.
     """
     image.add_program(program)
     libraries = {path.name.split(".so")[0]: path for path in libraries_of([program])}
-    if "librte_power" in libraries and _POWER_DRIVER not in libraries:
-        # Without the link /lib -> usr/lib, which guests do not have.
-        directory = libraries["librte_power"].resolve().parent
-        for driver in directory.glob(f"dpdk/pmds-*/{_POWER_DRIVER}.so"):
-            image.add_program(driver)
+    drivers = _POWER_DRIVERS if "librte_power" in libraries else ()
+    for name in (*plugins, *drivers):
+        if name not in libraries:
+            # Without the link /lib -> usr/lib, which guests do not have.
+            directory = libraries["librte_eal"].resolve().parent
+            for plugin in directory.glob(f"dpdk/pmds-*/{name}.so"):
+                image.add_program(plugin)
 
 
 def build_python_image(

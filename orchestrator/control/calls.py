@@ -8,11 +8,13 @@ domains by UUID and only channels and CPUs that exist; then it calls the daemon.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+import math
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.control.feed import EventSelection
 from orchestrator.control.models import (
+    CalibrationRequest,
     Channel,
     ChannelList,
     ClockRequest,
@@ -22,7 +24,9 @@ from orchestrator.control.models import (
     DomainChannel,
     DomainList,
     EnabledRequest,
+    Energy,
     EventRecord,
+    History,
     InstructionRequest,
     OutcomeList,
     PolicyAnswer,
@@ -32,6 +36,7 @@ from orchestrator.control.models import (
     Status,
 )
 from orchestrator.control.parameters import Parameter
+from orchestrator.control.service import HistorySelection
 from orchestrator.control.table import ApiRequest, CallTable
 from orchestrator.errors import ConfigError, ControlError
 from orchestrator.policy.subject import NAME_FORM, is_name
@@ -80,6 +85,30 @@ _SINCE: Final = Parameter(
 _UNTIL: Final = Parameter(
     name="until", default="", doc="Only events up to this time; not with `follow`."
 )
+
+
+_HISTORY_SINCE: Final = Parameter(
+    name="since",
+    default="",
+    doc="Beginning: ISO 8601 with a zone; empty: a day before the end.",
+)
+_HISTORY_UNTIL: Final = Parameter(
+    name="until", default="", doc="End: ISO 8601 with a zone; empty: now."
+)
+_STEP: Final = Parameter(
+    name="step", kind=int, default=0, doc="Seconds of each part; 0: one part."
+)
+_OF_DOMAIN: Final = Parameter(
+    name="domain", default="", doc="Only this domain: UUID, name or ID."
+)
+_PER_DOMAIN: Final = Parameter(
+    name="per_domain",
+    kind=bool,
+    default=True,
+    doc="Each domain by itself; false: the sums of all, without UUID and name.",
+)
+_MAX_PARTS = 10_000
+"""Of one answer; a week in minutes."""
 
 
 @CALLS.get("/v1/status", answer=Status)
@@ -234,6 +263,23 @@ async def remove_policy(request: ApiRequest[None]) -> Domain:
     return await request.backend.remove_policy(uuid, name, who=request.who)
 
 
+@CALLS.get("/v1/energy", answer=Energy)
+async def energy(request: ApiRequest[None]) -> Energy:
+    """Show what the host and its domains draw, and what they save."""
+    return await request.backend.energy()
+
+
+@CALLS.put(
+    "/v1/energy/calibration", answer=Energy, body=CalibrationRequest, errors=(409,)
+)
+async def calibrate(request: ApiRequest[CalibrationRequest]) -> Energy:
+    """Use static powers and a power curve that were measured on this host.
+
+    They replace those of the processor's class, and are kept for these processors.
+    """
+    return await request.backend.calibrate(request.body, who=request.who)
+
+
 @CALLS.post("/v1/instructions", answer=OutcomeList, body=InstructionRequest)
 async def instruct(request: ApiRequest[InstructionRequest]) -> OutcomeList:
     """Execute JSON messages in the format of DPDK's vm_power_manager.
@@ -275,6 +321,39 @@ def events(request: ApiRequest[None]) -> AsyncGenerator[EventRecord, None]:
         until=until,
     )
     return request.backend.events(selection)
+
+
+@CALLS.get(
+    "/v1/history",
+    answer=History,
+    errors=(404, 409),
+    query=(_HISTORY_SINCE, _HISTORY_UNTIL, _STEP, _OF_DOMAIN, _PER_DOMAIN),
+)
+async def history(request: ApiRequest[None]) -> History:
+    """Show what domains did in a time, also those that are gone.
+
+    An answer has at most 10,000 parts, and as many rows of domains. The daemon writes
+    its history once a minute, so the last minute is missing. Times that are older than
+    two days are known by the hour.
+    """
+    until = _time(request, "until") or datetime.now(UTC)
+    since = _time(request, "since") or until - timedelta(days=1)
+    length_s = math.ceil((until - since).total_seconds())
+    if length_s <= 0:
+        raise ControlError("since must be before until", status=400)
+    step_s = request.number("step") or length_s
+    if length_s > step_s * _MAX_PARTS:
+        raise ControlError(
+            f"too many parts: {length_s // step_s}, at most {_MAX_PARTS}", status=400
+        )
+    selection = HistorySelection(
+        since=since,
+        until=until,
+        step_s=step_s,
+        domain=request.text("domain"),
+        is_per_domain=request.flag("per_domain"),
+    )
+    return await request.backend.history(selection)
 
 
 async def _find_domain(request: ApiRequest[Any]) -> Domain:

@@ -125,6 +125,22 @@ class ClientCalls(ABC):
         target = f"/v1/domains/{_quoted(domain)}/policies/{_quoted(name)}"
         return cast("documents.Domain", self._call("DELETE", target))
 
+    def energy(self) -> documents.Energy:
+        """Show what the host and its domains draw, and what they save."""
+        target = "/v1/energy"
+        return cast("documents.Energy", self._call("GET", target))
+
+    def calibrate(
+        self, static: list[documents.StaticPower], curve: list[documents.CurvePoint]
+    ) -> documents.Energy:
+        """Use static powers and a power curve that were measured on this host.
+
+        They replace those of the processor's class, and are kept for these processors.
+        """
+        target = "/v1/energy/calibration"
+        body: documents.CalibrationRequest = {"static": static, "curve": curve}
+        return cast("documents.Energy", self._call("PUT", target, body))
+
     def instruct(self, text: str, cpu: int | None = None) -> documents.OutcomeList:
         """Execute JSON messages in the format of DPDK's vm_power_manager.
 
@@ -165,6 +181,40 @@ class ClientCalls(ABC):
         }
         return cast("Iterator[documents.EventRecord]", self._stream(target, query))
 
+    def history(
+        self,
+        *,
+        since: str = "",
+        until: str = "",
+        step: int = 0,
+        domain: str = "",
+        per_domain: bool = True,
+    ) -> documents.History:
+        """Show what domains did in a time, also those that are gone.
+
+        An answer has at most 10,000 parts, and as many rows of domains. The daemon
+        writes its history once a minute, so the last minute is missing. Times that are
+        older than two days are known by the hour.
+        """
+        target = "/v1/history"
+        query: dict[str, str | int | bool] = {
+            "since": since,
+            "until": until,
+            "step": step,
+            "domain": domain,
+            "per_domain": per_domain,
+        }
+        return cast("documents.History", self._call("GET", target + _query(query)))
+
 
 def _quoted(text: str) -> str:
     return quote(text, safe="")
+
+
+def _query(values: Mapping[str, str | int | bool]) -> str:
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+    }
+    words = (f"{name}={_quoted(text)}" for name, text in texts.items())
+    return f"?{'&'.join(words)}"

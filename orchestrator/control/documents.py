@@ -97,6 +97,37 @@ class Policy(TypedDict):
     """The next change by the time of day; null: the time changes nothing."""
 
 
+class DomainEnergy(TypedDict):
+    """Energy of a domain's threads at the processors, without any static energy.
+
+    Watts are means of the last ten seconds; totals begin when the daemon starts.
+    """
+
+    watts: float
+    """Power."""
+    error_watts: float
+    """Uncertainty of the power: one standard deviation, either way."""
+    saved_watts: float
+    """What its vCPUs would draw more at their highest permitted step."""
+    saved_error_watts: float
+    """Uncertainty of `saved_watts`."""
+    possible_watts: float
+    """What would be saved if all of its votes were granted; in mode `observe` they are
+    not."""
+    joules_total: float
+    """Energy."""
+    error_joules_total: float
+    """Uncertainty of `joules_total`."""
+    saved_joules_total: float
+    """Energy saved against its highest permitted steps."""
+    saved_error_joules_total: float
+    """Uncertainty of `saved_joules_total`."""
+    possible_joules_total: float
+    """Energy that would have been saved if all of its votes had been granted."""
+    saved: SavedValue
+    """`saved_joules_total` in other units."""
+
+
 class KernelSetting(TypedDict):
     """A setting of the kernel, frequencies aside, that the daemon is to hold."""
 
@@ -128,6 +159,8 @@ class Status(TypedDict):
     """Host CPUs whose frequency can be set, in the order of their numbers."""
     unmanaged_cpus: list[UnmanagedCpu]
     """Host CPUs whose frequency cannot be set."""
+    energy: HostEnergy | None
+    """Energy of the host's processors; null: not accounted."""
     kernel_settings: list[KernelSetting]
     """Settings of the kernel that the daemon is to hold for the host or for domains:
     idle latencies, energy preferences, uncore frequencies, turbo switches."""
@@ -251,6 +284,8 @@ class Domain(TypedDict):
     """What was rejected in its description, one sentence each."""
     policies: list[Policy]
     """Policies in force for it."""
+    energy: DomainEnergy | None
+    """Its energy; null: not accounted."""
     threads: list[QemuThread]
     """Its emulator and I/O threads, as far as they are pinned."""
 
@@ -557,6 +592,296 @@ class ClockRequest(TypedDict):
     khz: int
     """Frequency in kHz, above 0; rounded up to a step of the hardware and limited by
     the host's bounds only."""
+
+
+class HistoryStep(TypedDict):
+    """For how long vCPUs and threads of a domain ran at a frequency."""
+
+    activity: str
+    """Whether they polled, that is, ran all the time. One of `poll`, `other`."""
+    khz: int
+    """The frequency in kHz; 0: unknown."""
+    requested_khz: int
+    """The frequency with every request granted, as in mode `observe` they are not."""
+    highest_khz: int
+    """The highest frequency that they might have had."""
+    core_s: float
+    """Seconds, times cores."""
+
+
+class HistoryHold(TypedDict):
+    """For how long vCPUs did not have the frequency that they requested."""
+
+    cause: str
+    """Why. One of `no-vote`, `floating`, `lower-limit`, `neighbor`, `host`, `override`,
+    `observe`, `upper-limit`."""
+    core_s: float
+    """Seconds, times vCPUs."""
+    joules: float
+    """Energy that it cost while they ran, estimated by a power curve."""
+
+
+class HistoryDomain(TypedDict):
+    """One domain in one part of the time."""
+
+    part: int
+    """Number of the part, from 0."""
+    uuid: str
+    """UUID of the domain."""
+    name: str
+    """Its latest name."""
+    duration_s: float
+    """For how long it was seen to run."""
+    has_energy: bool
+    """Whether energy was accounted for; else the joules are 0."""
+    requests_total: int
+    """Requests, policies and queries of its guest."""
+    refused_total: int
+    """Of these, answered NACK."""
+    late_total: int
+    """Of these, not answered because the guest had stopped waiting."""
+    dropped_total: int
+    """Of these, not answered because the guest does not read."""
+    refusals: dict[str, int]
+    """Number of refused requests by reason: `floating`, `no-vcpu`, ..."""
+    joules: float
+    """Energy of its threads, without any part of the static energy."""
+    error_joules: float
+    """Standard deviation of `joules`."""
+    saved_joules: float
+    """What its vCPUs would have drawn more at their highest frequency."""
+    saved_error_joules: float
+    """Standard deviation of `saved_joules`."""
+    possible_joules: float
+    """What would have been saved with every request granted."""
+    steps: list[HistoryStep]
+    """At which frequencies it ran."""
+    holds: list[HistoryHold]
+    """What kept it from the frequencies that it requested."""
+
+
+class HistoryHost(TypedDict):
+    """The host in one part of the time."""
+
+    part: int
+    """Number of the part, from 0."""
+    duration_s: float
+    """How much of it was recorded."""
+    source: str | None
+    """Where the energy comes from; null: it was not accounted for. One of `powercap`,
+    `hwmon`, `perf`, `modelled`."""
+    calibrated: bool
+    """Whether the static power was measured on this host."""
+    holes: int
+    """Number of times without usable meters, in which the energy is modelled."""
+    measured_joules: float
+    """Energy of all packages."""
+    static_joules: float
+    """Of it, what they draw with all cores idle."""
+    idle_joules: float
+    """Of it, cores that sleep."""
+    host_joules: float
+    """Of it, threads of no domain."""
+    error_joules: float
+    """Standard deviation of the domains' sum."""
+    saved_joules: float
+    """What all domains saved."""
+    saved_error_joules: float
+    """Standard deviation of `saved_joules`."""
+    possible_joules: float
+    """What they would have saved with every request granted."""
+
+
+class History(TypedDict):
+    """What domains did in a time, in parts of equal length."""
+
+    since: str
+    """Where the first part begins."""
+    until: str
+    """Where the last part ends."""
+    step_s: int
+    """Length of each part."""
+    hosts: list[HistoryHost]
+    """The host; parts in which nothing was recorded are left out."""
+    domains: list[HistoryDomain]
+    """The domains, in each part."""
+    events: dict[str, int]
+    """Number of events by kind, of all domains."""
+    price_per_kwh: float | None
+    """Price of a kilowatt-hour now; null: not configured."""
+    currency: str
+    """Currency of the price."""
+    co2_g_per_kwh: float | None
+    """Grams of CO2 for each kilowatt-hour; null: not configured."""
+    problem: str | None
+    """Why the history is not being written; null: it is."""
+
+
+class SavedValue(TypedDict):
+    """What was saved, in other units."""
+
+    kwh: float
+    """Kilowatt-hours."""
+    money: float | None
+    """In the configured currency; null without `energy.price_per_kwh`."""
+    currency: str | None
+    """Currency of `money`; null without it."""
+    co2_g: float | None
+    """Grams of CO2; null without `energy.co2_g_per_kwh`."""
+
+
+class EnergyOfDomain(DomainEnergy):
+    """The energy of one domain."""
+
+    domain: str
+    """Name of the domain."""
+    uuid: str
+    """UUID of the domain."""
+
+
+class HostEnergy(TypedDict):
+    """Energy of the host's processors.
+
+    Measured = static + idle + host + domains. Watts are means of the last ten seconds;
+    totals begin when the daemon starts.
+    """
+
+    source: str
+    """Where the figures come from; `modelled`: no meter, but published figures of the
+    processor's class. One of `powercap`, `hwmon`, `perf`, `modelled`."""
+    modelled: bool
+    """Whether no meter contributed in the last ten seconds."""
+    hole: str | None
+    """Why the meters' values could not be used in the last ten seconds; null: they
+    could."""
+    holes_total: int
+    """Seconds in which they could not."""
+    measured_watts: float
+    """All processors together."""
+    static_watts: float
+    """What they draw with all cores idle."""
+    static_calibrated: bool
+    """Whether `static_watts` was measured on this host (`vmpower energy calibrate`);
+    else it is that of the processor's class."""
+    idle_watts: float
+    """Cores that sleep."""
+    host_watts: float
+    """Threads of no domain."""
+    domains_watts: float
+    """All domains together."""
+    error_watts: float
+    """Uncertainty of `domains_watts`."""
+    dram_watts: float | None
+    """Memory, which is not part of the processors; null: no meter."""
+    psys_watts: float | None
+    """The platform, processors and memory included; null: no meter."""
+    saved_watts: float
+    """What all domains save together."""
+    saved_error_watts: float
+    """Uncertainty of `saved_watts`."""
+    possible_watts: float
+    """What all domains would save if all votes were granted."""
+    measured_joules_total: float
+    """All processors together."""
+    static_joules_total: float
+    """Of it, static."""
+    idle_joules_total: float
+    """Of it, cores that slept."""
+    host_joules_total: float
+    """Of it, threads of no domain."""
+    domains_joules_total: float
+    """Of it, threads of domains, also of those that are gone."""
+    saved_joules_total: float
+    """Energy that all domains saved, also those that are gone."""
+    saved_error_joules_total: float
+    """Uncertainty of `saved_joules_total`."""
+    possible_joules_total: float
+    """What would have been saved if all votes had been granted."""
+    saved: SavedValue
+    """`saved_joules_total` in other units."""
+    measured_history_watts: list[float]
+    """Power in each of the last sixty seconds, the latest last."""
+    saved_history_watts: list[float]
+    """Saved power in each of them."""
+
+
+class CurvePoint(TypedDict):
+    """The power of a busy core at a frequency."""
+
+    khz: int
+    """Frequency in kHz."""
+    watts: float
+    """Power."""
+
+
+class PowerCurve(TypedDict):
+    """The power of a busy core by its frequency, as learnt; straight between points."""
+
+    activity: str
+    """What the core's thread does: `poll`, or `other`. One of `poll`, `other`."""
+    points: list[CurvePoint]
+    """Lowest frequency first."""
+
+
+class EnergyPackage(TypedDict):
+    """What the accounting knows of one processor."""
+
+    package: int
+    """Number of the physical package (socket)."""
+    measured_joules_total: float | None
+    """What its meter counted since the daemon started, holes left out; null: it has no
+    meter."""
+    cores: int
+    """Online cores."""
+    static_watts: float
+    """Static power in use."""
+    static_calibrated: bool
+    """Whether that was measured here."""
+    residual_watts: float
+    """Spread of what the meter counts around what the curves predict."""
+    observations_total: int
+    """Seconds that the curves were learnt from."""
+    ceiling_khz: int | None
+    """Frequency that the hardware reaches at present, in kHz, if it is lower than
+    granted, as by heat; null: all that is granted."""
+    curves: list[PowerCurve]
+    """One for each activity."""
+
+
+class Energy(TypedDict):
+    """The accounting of energy."""
+
+    enabled: bool
+    """Whether it is switched on (`[energy] enabled`)."""
+    host: HostEnergy | None
+    """The host; null until two samples were taken."""
+    domains: list[EnergyOfDomain]
+    """Running domains, those that save most first."""
+    packages: list[EnergyPackage]
+    """Processors."""
+    model: str
+    """Model name of the processors."""
+    profile: str
+    """Class of processors whose published figures are used where nothing was
+    measured."""
+
+
+class StaticPower(TypedDict):
+    """The static power of one processor."""
+
+    package: int
+    """Number of the physical package (socket)."""
+    watts: float
+    """What it draws with all cores idle, without what idle cores draw."""
+
+
+class CalibrationRequest(TypedDict):
+    """What was measured on this host; a part that is empty is kept as it was."""
+
+    static: list[StaticPower]
+    """Static powers."""
+    curve: list[CurvePoint]
+    """Power of a busy core, lowest frequency first."""
 
 
 class InstructionRequest(TypedDict):

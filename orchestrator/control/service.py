@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from datetime import datetime
 
     from orchestrator.control.feed import EventSelection
     from orchestrator.control.models import (
+        CalibrationRequest,
         Channel,
         Cpu,
         Domain,
+        Energy,
         EventRecord,
+        History,
         OutcomeList,
         PolicyAnswer,
         Status,
@@ -41,6 +45,19 @@ class Exposition(NamedTuple):
     body: bytes
     content_type: str
     """With its parameters, for the HTTP header."""
+
+
+class HistorySelection(NamedTuple):
+    """Which part of the history a client requests."""
+
+    since: datetime
+    until: datetime
+    step_s: int
+    """Length of each part."""
+    domain: str = ""
+    """ID, UUID or name; empty: all."""
+    is_per_domain: bool = True
+    """False: the sums of all domains."""
 
 
 class ControlBackend(Protocol):
@@ -121,6 +138,18 @@ class ControlBackend(Protocol):
         """
         ...
 
+    async def energy(self) -> Energy:
+        """Return the accounting of energy."""
+        ...
+
+    async def calibrate(self, measured: CalibrationRequest, *, who: Peer) -> Energy:
+        """Use what was measured from now on, also after restarts.
+
+        Raises:
+            ControlError: 409 it is of no use here; 503 stopping.
+        """
+        ...
+
     async def instruct(self, text: str, cpu: int | None, *, who: Peer) -> OutcomeList:
         """Execute JSON messages for DPDK's vm_power_manager, in their order.
 
@@ -131,6 +160,15 @@ class ControlBackend(Protocol):
 
         Raises:
             ControlError: 503 the daemon is stopping.
+        """
+        ...
+
+    async def history(self, selection: HistorySelection) -> History:
+        """Return what domains did in a time.
+
+        Raises:
+            ControlError: 400 the answer would be too long; 404 no such domain; 409 no
+                history is kept, or it cannot be read.
         """
         ...
 

@@ -114,10 +114,15 @@ class CallTable:
         return iter(self._calls)
 
     def get(
-        self, path: str, *, answer: type[AnswerT], errors: tuple[int, ...] = ()
+        self,
+        path: str,
+        *,
+        answer: type[AnswerT],
+        errors: tuple[int, ...] = (),
+        query: tuple[Parameter, ...] = (),
     ) -> Callable[[Handler[None, AnswerT]], DocumentCall]:
         """Define a call that reads."""
-        return self._define("GET", path, answer, None, errors)
+        return self._define("GET", path, answer, None, errors, query)
 
     def put(
         self,
@@ -174,6 +179,7 @@ class CallTable:
         answer: type[AnswerT],
         body: type[Any] | None,
         errors: tuple[int, ...],
+        query: tuple[Parameter, ...] = (),
     ) -> Callable[[Handler[Any, AnswerT]], DocumentCall]:
         def define(handler: Handler[Any, AnswerT]) -> DocumentCall:
             call = DocumentCall(
@@ -181,7 +187,7 @@ class CallTable:
                 method=method,
                 path=path,
                 doc=inspect.getdoc(handler) or "",
-                parameters=self._parameters(path),
+                parameters=(*self._parameters(path), *query),
                 answer=answer,
                 body=body,
                 errors=errors,

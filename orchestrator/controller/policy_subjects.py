@@ -83,8 +83,6 @@ def on_policies_changed(
 def _places(
     inventory: Inventory, record: DomainRecord, rights: Rights
 ) -> Iterator[VCpuPlace]:
-    if not record.is_enforced():
-        return
     for placement in record.placements.values():
         if placement.group is not None:
             yield VCpuPlace(

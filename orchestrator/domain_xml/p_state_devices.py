@@ -14,6 +14,7 @@ consoles", "Device Addresses") and drvqemu ("Pass-through of arbitrary QEMU comm
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from lxml import etree
@@ -69,6 +70,7 @@ def add_p_states(
     """
     root = parse_document(xml)
     devices, file = devices_of(root), plan.p_states.file
+    _number_serials(root)
     for port, serial in zip(plan.p_states.ports, plan.serials, strict=True):
         path = f"{sockets}-{port.io_base:x}.sock"
         check_socket_path(path)
@@ -119,7 +121,7 @@ def find_free_places(root: etree._Element) -> FreePlaces:
 
     The number 0 is the console's, also where there is none.
     """
-    taken = _taken_numbers(root)
+    taken = {number for _, number in _numbered_serials(root)}
     numbers = (it for it in range(1, SERIAL_DEVICES) if it not in taken)
     addresses = tuple(_taken_addresses(root))
     free = (base for base in IO_BASES if not _is_taken(base, addresses))
@@ -212,15 +214,27 @@ def _path_of(device: etree._Element) -> str | None:
     return None if source is None else source.get("path")
 
 
-def _taken_numbers(root: etree._Element) -> set[int]:
-    """Return the numbers of serial devices, as libvirt gives them where none is set."""
+def _number_serials(root: etree._Element) -> None:
+    """Give each serial device the number that it has without ours.
+
+    libvirt numbers those without one behind all others: a console would become ttyS2.
+    """
+    for device, number in _numbered_serials(root):
+        target = device.find("target")
+        if target is None:
+            target = etree.Element("target")
+            append_child(device, target)
+        target.set("port", str(number))
+
+
+def _numbered_serials(root: etree._Element) -> list[tuple[etree._Element, int]]:
+    """Return the serial devices with their numbers, as libvirt numbers them."""
     devices = root.findall("devices/serial")
     targets = (device.find("target") for device in devices)
     found = [None if it is None else as_number(it.get("port")) for it in targets]
-    taken = {number for number in found if number is not None}
-    for _ in range(found.count(None)):
-        taken.add(next(it for it in range(len(devices) + 1) if it not in taken))
-    return taken
+    following = count(max((it for it in found if it is not None), default=-1) + 1)
+    numbers = (next(following) if it is None else it for it in found)
+    return list(zip(devices, numbers, strict=True))
 
 
 def _taken_addresses(root: etree._Element) -> Iterator[int]:

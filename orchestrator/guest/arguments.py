@@ -19,7 +19,8 @@ from orchestrator.guest.policies import (
     WORKLOADS,
 )
 from orchestrator.guest.port import DEVICES
-from orchestrator.guest.stepping import Thresholds
+from orchestrator.guest.stepping import POLLING, POLLING_INTERVAL_S, Thresholds
+from orchestrator.guest.telemetry import TELEMETRY_SOCKET
 from orchestrator.guest.values import (
     MAX_VCPU,
     parse_count,
@@ -295,7 +296,7 @@ def _add_watch(commands: Subparsers) -> None:
 
 
 def _add_auto(commands: Subparsers) -> None:
-    thresholds = Thresholds()
+    plain, polling = Thresholds(), POLLING
     command = _add_command(
         commands,
         "auto",
@@ -308,29 +309,44 @@ def _add_auto(commands: Subparsers) -> None:
         metavar="LIST",
         help="vCPUs to control (default: all whose ports are free).",
     )
-    _add_interval(command, 0.2)
+    command.add_argument(
+        "--dpdk",
+        type=Path,
+        nargs="?",
+        const=TELEMETRY_SOCKET,
+        metavar="SOCKET",
+        help="Read the load from the telemetry socket of a DPDK application that counts"
+        " busy cycles; for the kernel, an application that polls is always busy"
+        f" (default: {TELEMETRY_SOCKET}).",
+    )
+    command.add_argument(
+        *("-i", "--interval"),
+        type=parse_seconds,
+        metavar="SECONDS",
+        help="Interval between samples (default: 0.2; with --dpdk"
+        f" {POLLING_INTERVAL_S}).",
+    )
     command.add_argument(
         "--busy",
         type=parse_share,
-        default=thresholds.up_above,
         metavar="SHARE",
         help="Load from which the highest frequency is requested"
-        " (default: %(default)s).",
+        f" (default: {plain.up_above}; with --dpdk {polling.up_above}, and from three"
+        " fifths of it one step more).",
     )
     command.add_argument(
         "--calm",
         type=parse_share,
-        default=thresholds.down_below,
         metavar="SHARE",
-        help="Load below which the frequency is lowered (default: %(default)s).",
+        help="Load below which the frequency is lowered"
+        f" (default: {plain.down_below}; with --dpdk {polling.down_below}).",
     )
     command.add_argument(
         "--patience",
         type=parse_seconds,
-        default=1.0,
         metavar="SECONDS",
-        help="How long the load must be low before each step down"
-        " (default: %(default)s).",
+        help="How long the load must be low before each step down (default: 1.0; with"
+        f" --dpdk {polling.down_after_samples * POLLING_INTERVAL_S:g}).",
     )
     command.add_argument(
         *("-v", "--verbose"), action="store_true", help="Print each change."

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "vmpower-guest auto": {
         "Only some vCPUs, printing all changes": "vmpower-guest auto --vcpus 2-5 -v",
         "Step down more slowly": "vmpower-guest auto --busy 90% --patience 5",
+        "Follow a DPDK application": "vmpower-guest auto --dpdk",
     },
 }
 """By command: the purpose of a command line, and the line."""

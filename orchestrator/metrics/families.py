@@ -250,5 +250,54 @@ VCPU_OBTAINED: Final = Family(
     bound="1 for each controllable vCPU",
 )
 
+# Energy, where it is accounted.
+
+DOMAIN_CPU_JOULES: Final = Family(
+    name="vmpower_domain_cpu_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy that a domain's vCPUs and its QEMU threads used, by zone.",
+    labels=("domain", "uuid", "zone"),
+    bound=_PER_DOMAIN,
+)
+DOMAIN_SAVED_JOULES: Final = Family(
+    name="vmpower_domain_saved_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy saved against the same vCPUs at their highest permitted step.",
+    labels=_DOMAIN,
+    bound=_PER_DOMAIN,
+)
+HOST_JOULES: Final = Family(
+    name="vmpower_host_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy of the host by zone; zones overlap: do not add them.",
+    labels=("zone",),
+    bound="3",
+)
+PACKAGE_PART_JOULES: Final = Family(
+    name="vmpower_host_package_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy of the zone package by part; the parts add up to it.",
+    labels=("part",),
+    bound="4",
+)
+HOST_SAVED_JOULES: Final = Family(
+    name="vmpower_host_saved_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy that all domains saved, also those that are gone.",
+    bound=_ONE,
+)
+METER_HOLES: Final = Family(
+    name="vmpower_energy_meter_holes_total",
+    kind=Kind.COUNTER,
+    help="Seconds in which the energy meters could not be used.",
+    bound=_ONE,
+)
+ENERGY_MODELLED: Final = Family(
+    name="vmpower_energy_modelled",
+    kind=Kind.GAUGE,
+    help="Whether energy is modelled (1) or measured (0).",
+    bound=_ONE,
+)
+
 FAMILIES: Final = tuple(value for value in globals().values() if type(value) is Family)
 """All of them, in the order of their definition."""

@@ -249,6 +249,23 @@ class VCpu:
             return step(start_khz)
         return self._switch_turbo(unit, steps)
 
+    def would_vote(self, unit: int, vote_khz: int) -> int | None:
+        """Return the vote that would result from a request; nothing changes.
+
+        Args:
+            unit: of the request.
+            vote_khz: the vote that it would have had before; NO_VOTE: none.
+
+        Returns:
+            None: the request would be refused.
+        """
+        own = self.vote_khz, self.has_turbo_right
+        self.vote_khz = vote_khz
+        result = self.apply_request(unit)
+        self.vote_khz, self.has_turbo_right = own
+        self.update_window()
+        return None if result is None else self.clamp(result)
+
     def _switch_turbo(self, unit: int, steps: FrequencyTable) -> int | None:
         if unit == ENABLE_TURBO and steps.has_turbo and self.is_turbo_allowed:
             self.has_turbo_right = True

@@ -15,15 +15,22 @@ from orchestrator import __version__, events
 from orchestrator.control import models
 from orchestrator.controller.actions import Report
 from orchestrator.controller.group_lifecycle import HELD, GroupStage
-from orchestrator.errors import ControlError
+from orchestrator.energy.attribution import Calibration
+from orchestrator.energy.calibration import check_calibration
+from orchestrator.energy.curves import Curve
+from orchestrator.errors import ControlError, StateError, VmpowerError
+from orchestrator.history.store import Range
 from orchestrator.operations.policy_check import check_policy
 from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
+from orchestrator.reporting.energy import EnergyReport
+from orchestrator.reporting.history import check_rows, render_history
 from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
 from orchestrator.values.cpuset import name_cpus, parse_cpulist
+from orchestrator.values.domain import DomainId
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.event_kinds import GRANT
 from orchestrator.values.units import format_khz
@@ -33,13 +40,16 @@ if TYPE_CHECKING:
 
     from orchestrator.control.feed import EventFeed, EventSelection
     from orchestrator.control.metrics_endpoint import MetricsEndpoint
-    from orchestrator.control.service import Exposition, Peer
+    from orchestrator.control.service import Exposition, HistorySelection, Peer
     from orchestrator.controller.inventory import GroupRecord, Inventory
     from orchestrator.events import Event
+    from orchestrator.history.store import Found
     from orchestrator.metrics.scraper import Scraper
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
     from orchestrator.operations.dpdk.fifo import Fifos
+    from orchestrator.performer.energy_runner import EnergyRunner
+    from orchestrator.performer.history_keeper import HistoryKeeper
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.policy.rule import PolicyRule
@@ -47,8 +57,9 @@ if TYPE_CHECKING:
     from orchestrator.power.obtained import ObtainedFrequencies
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.reporting.event_log import EventLog
-    from orchestrator.values.domain import DomainId, PCpu
+    from orchestrator.values.domain import PCpu
 
+_EVER_S = 1e12
 SET_TIMEOUT_S = 2.0
 """Taking a group takes some 25 ms at most; after this time the kernel refuses."""
 POLL_INTERVAL_S = 0.005
@@ -77,9 +88,11 @@ class Operations:
         event_log: EventLog,
         feed: EventFeed,
         state_keeper: StateKeeper,
+        history: HistoryKeeper,
         obtained: ObtainedFrequencies,
         scraper: Scraper,
         metrics_endpoint: MetricsEndpoint | None,
+        energy: EnergyRunner,
         react: Callable[[Event], None],
     ) -> None:
         self._inventory = inventory
@@ -91,8 +104,10 @@ class Operations:
         self._event_log = event_log
         self._feed = feed
         self._state_keeper = state_keeper
+        self._history = history
         self._scraper = scraper
         self._metrics_endpoint = metrics_endpoint
+        self._energy = energy
         self._react = react
         self._names = UserNames()
         self._started_s = time.monotonic()
@@ -134,6 +149,9 @@ class Operations:
             self._monitor.snapshot(),
             self._frequencies.latest,
             self._policy_runner.statuses(),
+            EnergyReport(self._energy.ledger, self._energy.prices)
+            if self._energy.is_enabled
+            else None,
         )
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> models.Cpu:
@@ -340,6 +358,47 @@ class Operations:
         await self._state_keeper.flush()
         return self._status_builder().domain(record)
 
+    async def energy(self) -> models.Energy:
+        """Return the accounting of energy."""
+        running = {
+            uuid: record.spec.name
+            for uuid, record in self._inventory.domains.items()
+            if record.spec.state.is_active
+        }
+        report = EnergyReport(self._energy.ledger, self._energy.prices)
+        return report.document(
+            running, self._energy.state, is_enabled=self._energy.is_enabled
+        )
+
+    async def calibrate(
+        self, measured: models.CalibrationRequest, *, who: Peer
+    ) -> models.Energy:
+        """Use what was measured from now on, also after restarts.
+
+        Raises:
+            ControlError: 409 invalid, or it cannot be stored; 503 stopping.
+        """
+        by = await self._names.describe(who)
+        self._check_not_stopping()
+        points = measured.curve
+        calibration = Calibration(
+            static_w={it.package: it.watts for it in measured.static},
+            curve=Curve(
+                tuple(point.khz for point in points),
+                tuple(point.watts for point in points),
+            )
+            if points
+            else None,
+        )
+        try:
+            check_calibration(calibration)
+            await self._energy.calibrate(calibration)
+        except (VmpowerError, OSError) as error:
+            raise ControlError(f"not calibrated: {error}", status=409) from error
+        text = f"energy calibrated by {by}"
+        self._event_log.add(Report("operator", text))
+        return await self.energy()
+
     async def instruct(
         self, text: str, cpu: int | None, *, who: Peer
     ) -> models.OutcomeList:
@@ -358,6 +417,61 @@ class Operations:
                 for one in outcomes
             )
         )
+
+    async def history(self, selection: HistorySelection) -> models.History:
+        """Return what domains did in a time.
+
+        Raises:
+            ControlError: 400 the answer would be too long; 404 no such domain; 409 no
+                history is kept, or it cannot be read.
+        """
+        wanted = Range(
+            selection.since.timestamp(),
+            selection.until.timestamp(),
+            selection.step_s,
+            is_per_domain=selection.is_per_domain or bool(selection.domain),
+        )
+        if selection.domain:
+            whole = await self._read_history(wanted._replace(step_s=_EVER_S))
+            uuids = self._history_uuids(selection.domain, whole)
+            wanted = wanted._replace(uuids=frozenset(uuids))
+        found = await self._read_history(wanted)
+        check_rows(len(found.domains))
+        # In a thread: thousands of rows take a second.
+        return await asyncio.to_thread(
+            render_history,
+            found,
+            self._inventory.config.energy,
+            since=selection.since,
+            until=selection.until,
+            step_s=selection.step_s,
+            problem=self._history.problem,
+        )
+
+    async def _read_history(self, wanted: Range) -> Found:
+        try:
+            found = await self._history.read(wanted)
+        except StateError as error:
+            raise ControlError(str(error), status=409) from error
+        if found is None:
+            raise ControlError(
+                "no history is kept",
+                status=409,
+                hint="set enabled = true in [history] of its configuration",
+            )
+        return found
+
+    def _history_uuids(self, domain: str, found: Found) -> set[str]:
+        """Return the UUIDs of a domain, or of those that had its name."""
+        specs = [record.spec for record in self._inventory.domains.values()]
+        uuids = {spec.uuid for spec in specs if str(spec.run) == domain}
+        known = {spec.uuid: spec.name for spec in specs}
+        known |= {DomainId(part.uuid): part.name for part in found.domains}
+        uuids = uuids or {uuid for uuid in known if uuid == domain.lower()}
+        uuids = uuids or {uuid for uuid, name in known.items() if name == domain}
+        if not uuids:
+            raise ControlError(f"no such domain: '{domain[:80]}'", status=404)
+        return set(uuids)
 
     def events(
         self, selection: EventSelection

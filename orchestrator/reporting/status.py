@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.monitor.client.views import MonitorSnapshot
     from orchestrator.policy.subject import PolicyStatus
     from orchestrator.power.topology import ClockReading
+    from orchestrator.reporting.energy import EnergyReport
     from orchestrator.reporting.limit_sources import LimitSources
     from orchestrator.rights import Rights
 
@@ -60,7 +61,9 @@ class StatusBuilder:
         monitor: MonitorSnapshot,
         readings: Mapping[int, ClockReading],
         policies: Iterable[PolicyStatus] = (),
+        energy: EnergyReport | None = None,
     ) -> None:
+        self._energy = energy
         self._inventory = inventory
         self._monitor = monitor
         self._readings = readings
@@ -86,6 +89,7 @@ class StatusBuilder:
                 models.UnmanagedCpu(pcpu=pcpu, reason=reason)
                 for pcpu, reason in unmanaged.items()
             ),
+            energy=self._energy.host() if self._energy else None,
             kernel_settings=tuple(kernel_settings.list_settings(self._inventory)),
         )
 
@@ -150,6 +154,7 @@ class StatusBuilder:
             ),
             problems=tuple(problem for problem in problems if problem),
             policies=tuple(self._policies.get(spec.uuid, ())),
+            energy=self._energy.domain(spec.uuid) if self._energy else None,
             threads=tuple(
                 models.QemuThread(name=it.name, pcpus=tuple(sorted(it.pinning)))
                 for it in spec.threads

@@ -29,7 +29,8 @@ _SYSCALL_NUMBERS = {
 _ATTRIBUTES = struct.Struct("=IIQQQQQIIQ")
 """struct perf_event_attr in its first version: type, size, config, period, sample type,
 read format, flags, wakeup, breakpoint type, config1."""
-_READ_FORMAT = 1 | 2 | 8
+_FORMAT_GROUP = 8
+_READ_FORMAT = 1 | 2 | _FORMAT_GROUP
 """PERF_FORMAT_TOTAL_TIME_ENABLED, _TOTAL_TIME_RUNNING, _GROUP."""
 _DISABLED = 1
 _FD_CLOEXEC = 8
@@ -101,14 +102,38 @@ class PairCounter:
             os.close(self._fds.pop())
 
 
-def _open_event(kind: int, config: int, pcpu: int, leader: int) -> int:
+def open_event(kind: int, config: int, pcpu: int) -> int:
+    """Open a counter of a CPU, counting; return its descriptor, which the caller owns.
+
+    A read returns three numbers of 64 bits: the count, time enabled, time running.
+
+    Args:
+        kind: perf's type.
+        config: perf's number of the event.
+        pcpu: the CPU.
+
+    Raises:
+        OSError: the machine has no such counter, or the kernel forbids it.
+    """
+    fd = _open_event(kind, config, pcpu, -1, _READ_FORMAT & ~_FORMAT_GROUP)
+    try:
+        fcntl.ioctl(fd, _IOC_ENABLE, 0)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _open_event(
+    kind: int, config: int, pcpu: int, leader: int, read_format: int = _READ_FORMAT
+) -> int:
     number = _SYSCALL_NUMBERS.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, "unknown architecture")
     flags = _DISABLED if leader < 0 else 0
     attributes = ctypes.create_string_buffer(
         _ATTRIBUTES.pack(
-            *(kind, _ATTRIBUTES.size, config, 0, 0, _READ_FORMAT, flags, 0, 0, 0)
+            *(kind, _ATTRIBUTES.size, config, 0, 0, read_format, flags, 0, 0, 0)
         ),
         _ATTRIBUTES.size,
     )

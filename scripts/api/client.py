@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,15 @@ _FOOTER = """
 
 def _quoted(text: str) -> str:
     return quote(text, safe="")
+
+
+def _query(values: Mapping[str, str | int | bool]) -> str:
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+    }
+    words = (f"{name}={_quoted(text)}" for name, text in texts.items())
+    return f"?{'&'.join(words)}"
 """
 _WIDTH = 88
 _MAX_ARGUMENTS = 6
@@ -78,15 +88,17 @@ def _method(call: Call) -> Iterator[str]:
     yield from _signature(call.name, _arguments(call, body), gives)
     yield from _docstring(call.doc)
     yield f"        target = {_target(call)}"
-    if is_stream:
+    query = [each.name for each in call.parameters if each.is_query]
+    if query:
         yield "        query: dict[str, str | int | bool] = {"
-        for each in call.parameters:
-            if each.is_query:
-                yield f'            "{each.name}": {each.name},'
+        yield from (f'            "{name}": {name},' for name in query)
         yield "        }"
+    if is_stream:
         yield f'        return cast("{gives}", self._stream(target, query))'
         return
     sent = f'"{call.method}", target'
+    if query:
+        sent = f'"{call.method}", target + _query(query)'
     if call.body:
         pairs = ", ".join(f'"{key.name}": {key.name}' for key in body)
         yield f"        body: documents.{call.body.__name__} = {{{pairs}}}"
@@ -117,7 +129,9 @@ def _literal(value: object) -> str:
 
 def _argument(key: Key) -> str:
     default = f" = {key.default!r}" if key.is_optional else ""
-    return f"{key.name}: {type_text(key.type)}{default}"
+    # Documents are in another module.
+    kind = re.sub(r"\b(?!None\b)([A-Z]\w+)", r"documents.\1", type_text(key.type))
+    return f"{key.name}: {kind}{default}"
 
 
 def _signature(name: str, arguments: list[str], gives: str) -> Iterator[str]:

@@ -35,7 +35,12 @@ _EXAMPLES: dict[str, object] = {
     "max_khz": "2.6GHz",
     "max_latency_us": 100,
     "preference": "balance_power",
-    "directory": "/run/vmpower/fifo",
+    "directory": {
+        "FifoConfig": "/run/vmpower/fifo",
+        "HistoryConfig": "/var/lib/vmpower",
+    },
+    "price_per_kwh": 0.3,
+    "co2_g_per_kwh": 350.0,
     "listen": "127.0.0.1:9723",
     "match": {"DomainRule": "fw-*", "OnboardRule": "dpdk-*"},
     "turbo": False,

@@ -112,6 +112,10 @@ FILES = (
         "State file: decisions of operators and guests that the next start resumes.",
     ),
     ("/run/vmpower/events.ndjson, events.ndjson.1", "The latest events."),
+    (
+        "/var/lib/vmpower/history.sqlite",
+        "What domains did over weeks; see vmpower report.",
+    ),
 )
 
 FILES_OF_GUEST = (

@@ -19,6 +19,7 @@ from bench.arrival import measure_arrivals
 from bench.command import time_starts, watch
 from bench.discovery import DOMAINS, discover
 from bench.errors import BenchError
+from bench.guest_writes import NO_DAEMON, STOPPED, measure_guest_writes
 from bench.load import start_load
 from bench.neighbours import KINDS, measure_neighbours
 from bench.process_stats import read_cpu_ns, read_writes
@@ -167,6 +168,15 @@ def test_running_domains_are_discovered_and_served() -> None:
     discovery = discover()
     assert discovery.domains == DOMAINS
     assert 0 < discovery.connected_ms <= discovery.obeyed_ms
+
+
+@pytest.mark.rig
+def test_a_guest_writes_whatever_is_stopped() -> None:
+    found = measure_guest_writes(rounds=1)
+    assert [one.stopped for one in found] == [*STOPPED, NO_DAEMON]
+    for one in found:
+        assert len(one.wall_s) == len(one.cpu_s) == 1
+        assert one.fastest_s > 0
 
 
 def test_the_command_is_measured() -> None:

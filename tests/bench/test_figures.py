@@ -13,6 +13,7 @@ from bench.figures import (
     Comparison,
     Discovery,
     Exchange,
+    GuestWrites,
     Idle,
     Neighbour,
     NeighbourRun,
@@ -87,6 +88,12 @@ def make_scale(domains: int, restart_ms: float) -> Scale:
     )
 
 
+def make_guest_writes(stopped: str, *wall_s: float) -> GuestWrites:
+    return GuestWrites(
+        stopped=stopped, writes=6_000, wall_s=wall_s, cpu_s=tuple(wall_s)
+    )
+
+
 RESULTS = Results(
     circumstances={"CPUs": "2"},
     comparisons=(COMPARISON,),
@@ -100,6 +107,11 @@ RESULTS = Results(
     ),
     verification=Verification(
         groups=64, interval_s=2.0, drift_us=200.0, limits_us=1_000.0, reads_us=80.0
+    ),
+    guest_writes=(
+        make_guest_writes("nothing", 2.0, 2.5),
+        make_guest_writes("monitor", 2.2, 9.0),
+        make_guest_writes("main", 1.8, 1.9),
     ),
     discoveries=(Discovery(domains=100, connected_ms=600.0, obeyed_ms=650.0),),
     scales=(make_scale(100, 4.0), make_scale(1_000, 5.0)),
@@ -154,6 +166,7 @@ def test_each_aim_is_judged() -> None:
         "idle CPU of both processes": True,
         "memory (PSS) of both processes": False,
         "CPU of verifying 64 clock groups": True,
+        "6000 requests of a guest": True,
         "a channel open after its event": False,
         "100 running domains open after exec": True,
         "1000 domains": True,

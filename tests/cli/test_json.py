@@ -42,9 +42,14 @@ LINES = (
     "policy set dpdk-fw workload low",
     "policy preview time-of-day quiet=22:00-06:00",
     "policy remove dpdk-fw cli",
+    "energy show",
+    "energy explain dpdk-fw",
+    "energy calibrate --idle --seconds 1",
     "template list",
     "template show nfv",
     "events",
+    "report",
+    "advise",
     "doctor",
     "tuned-profile 2-3",
     "restore --sysfs-root cpus",
@@ -104,6 +109,7 @@ def test_what_a_command_prints_has_the_keys_of_the_reference(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     lay_out(tmp_path / "cpus", cpus=2)
+    monkeypatch.setattr("cli.commands.energy_calibration.MAX_BUSY", 2.0)
     message = {"instruction": {"command": "power", "unit": "SCALE_MIN"}}
     (tmp_path / "messages.json").write_text(json.dumps(message), encoding="utf-8")
     result = vmpower("-o", "json", *line.split())

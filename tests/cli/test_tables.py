@@ -168,6 +168,7 @@ def test_the_status_without_domains_and_cpus_is_printed(
     status: Status,
 ) -> None:
     empty = Status(**{**status, "domains": [], "cpus": [], "unmanaged_cpus": []})
+    empty["energy"] = None
     assert render_plain(build_status(empty, UTC))[2:] == [
         " CPUs:    0 in 0 clock groups, 0 taken"
     ]

@@ -15,13 +15,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelEvent, next_state
+from orchestrator.config import EnergyConfig
 from orchestrator.control.feed import EventFeed, EventSelection
 from orchestrator.control.models import (
+    CalibrationRequest,
     Channel,
     Cpu,
     DaemonStatus,
     Domain,
+    Energy,
+    EnergyOfDomain,
     EventRecord,
+    History,
     LibvirtStatus,
     Outcome,
     OutcomeList,
@@ -31,7 +36,11 @@ from orchestrator.control.models import (
     Status,
 )
 from orchestrator.control.server import DEADLINES, ControlServer
+from orchestrator.energy.attribution import Calibration
+from orchestrator.energy.calibration import check_calibration
+from orchestrator.energy.curves import Curve
 from orchestrator.errors import ConfigError, ControlError
+from orchestrator.history.store import Found, Range
 from orchestrator.limits import NO_LIMITS, window_of
 from orchestrator.metrics import families
 from orchestrator.metrics.exposition import expose
@@ -43,17 +52,27 @@ from orchestrator.operations.dpdk.json_messages import (
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import describe
+from orchestrator.reporting.history import render_history
 from orchestrator.values.cpuset import parse_cpulist
 from orchestrator.values.domain_settings import Mode
 from orchestrator.values.frequencies import table_from
-from tests.control.fake_host import CPUS, DOMAINS, START, STEPS, UNMANAGED
+from tests.control.fake_host import (
+    CPUS,
+    DOMAINS,
+    HOST_ENERGY,
+    PACKAGE_ENERGY,
+    START,
+    STEPS,
+    UNMANAGED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
     from pathlib import Path
 
     from orchestrator.control.deadlines import Deadlines
-    from orchestrator.control.service import Exposition, Peer
+    from orchestrator.control.service import Exposition, HistorySelection, Peer
+    from orchestrator.history.store import HistoryStore
     from orchestrator.limits import Limits
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.values.domain import DomainId, PCpu
@@ -78,6 +97,9 @@ class FakeDaemon:
         self.window = window_of(table_from(STEPS), limits)
         self.feed = EventFeed(capacity=1_000)
         self.callers: list[Peer] = []
+        self.store: HistoryStore | None = None
+        """The history that it serves; None: an empty one."""
+        self.package = PACKAGE_ENERGY
         self.domains = {domain.uuid: domain for domain in DOMAINS}
         bounds = {"min_khz": self.window.low_khz, "max_khz": self.window.high_khz}
         self.cpus = {one.pcpu: one.model_copy(update=bounds) for one in CPUS}
@@ -126,11 +148,47 @@ class FakeDaemon:
             domains=tuple(self.domains.values()),
             cpus=tuple(self.cpus.values()),
             unmanaged_cpus=UNMANAGED,
+            energy=HOST_ENERGY,
         )
 
     async def metrics(self, accept: str) -> Exposition:
         one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])
         return expose([one], accept)
+
+    async def energy(self) -> Energy:
+        return Energy(
+            enabled=True,
+            host=HOST_ENERGY,
+            domains=tuple(
+                EnergyOfDomain(domain=it.name, uuid=it.uuid, **dict(it.energy))
+                for it in self.domains.values()
+                if it.energy
+            ),
+            packages=(self.package,),
+            model="Imitated Xeon",
+            profile="Xeon Scalable, third generation",
+        )
+
+    async def calibrate(self, measured: CalibrationRequest, *, who: Peer) -> Energy:
+        self.callers.append(who)
+        points = measured.curve
+        calibration = Calibration(
+            static_w={it.package: it.watts for it in measured.static},
+            curve=Curve(
+                tuple(it.khz for it in points), tuple(it.watts for it in points)
+            )
+            if points
+            else None,
+        )
+        try:
+            check_calibration(calibration)
+        except ConfigError as error:
+            raise ControlError(f"not calibrated: {error}", status=409) from error
+        for static in measured.static:
+            changed = {"static_watts": static.watts, "static_calibrated": True}
+            self.package = self.package.model_copy(update=changed)
+        self.report("operator", "energy calibrated")
+        return await self.energy()
 
     async def override(self, pcpu: PCpu, khz: int, *, who: Peer) -> Cpu:
         group = self._settable_group(pcpu)
@@ -271,6 +329,30 @@ class FakeDaemon:
                 outcomes.append(Outcome(text=text, done=False, hint=error.hint))
         self.callers.append(who)
         return OutcomeList(outcomes=tuple(outcomes))
+
+    async def history(self, selection: HistorySelection) -> History:
+        domain = selection.domain
+        if self.store is None:
+            found = Found([], [], {})
+        else:
+            wanted = Range(
+                selection.since.timestamp(),
+                selection.until.timestamp(),
+                selection.step_s,
+                is_per_domain=selection.is_per_domain or bool(domain),
+            )
+            found = self.store.read(wanted)
+        if domain and domain not in (it.name for it in found.domains):
+            domain = self._name_of(domain)
+        chosen = [it for it in found.domains if domain in ("", it.name)]
+        return render_history(
+            found._replace(domains=chosen),
+            EnergyConfig(price_per_kwh=0.25, co2_g_per_kwh=400.0),
+            since=selection.since,
+            until=selection.until,
+            step_s=selection.step_s,
+            problem="",
+        )
 
     def events(self, selection: EventSelection) -> AsyncGenerator[EventRecord, None]:
         if selection.domain:

@@ -11,20 +11,27 @@ from orchestrator.control.models import (
     Bound,
     Channel,
     Cpu,
+    CurvePoint,
     Domain,
+    DomainEnergy,
+    EnergyPackage,
     GenerationRight,
+    HostEnergy,
     LatencyRight,
     ModeRight,
     OnboardingRight,
     Permission,
     Policy,
     PolicyWant,
+    PowerCurve,
     PreferenceRight,
     Rights,
+    SavedValue,
     ThreadRight,
     UnmanagedCpu,
     Vcpu,
 )
+from orchestrator.energy.residency import Activity, MeterSource
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.subject import SourceKind
@@ -133,6 +140,73 @@ def policy(
     )
 
 
+def domain_energy(watts: float, saved: float) -> DomainEnergy:
+    return DomainEnergy(
+        watts=watts,
+        error_watts=0.4,
+        saved_watts=saved,
+        saved_error_watts=0.2,
+        possible_watts=saved,
+        joules_total=1_000 * watts,
+        error_joules_total=400.0,
+        saved_joules_total=1_000 * saved,
+        saved_error_joules_total=200.0,
+        possible_joules_total=1_000 * saved,
+        saved=SavedValue(
+            kwh=round(saved / 3_600, 6),
+            money=round(saved / 12_000, 6),
+            currency="EUR",
+            co2_g=round(saved / 9, 3),
+        ),
+    )
+
+
+HOST_ENERGY = HostEnergy(
+    source=MeterSource.POWERCAP,
+    modelled=False,
+    measured_watts=68.4,
+    static_watts=41.0,
+    static_calibrated=True,
+    idle_watts=0.6,
+    host_watts=2.1,
+    domains_watts=24.7,
+    error_watts=0.9,
+    dram_watts=8.2,
+    saved_watts=6.3,
+    saved_error_watts=0.3,
+    possible_watts=9.9,
+    measured_joules_total=68_400.0,
+    static_joules_total=41_000.0,
+    idle_joules_total=600.0,
+    host_joules_total=2_100.0,
+    domains_joules_total=24_700.0,
+    saved_joules_total=6_300.0,
+    saved_error_joules_total=300.0,
+    possible_joules_total=9_900.0,
+    saved=SavedValue(kwh=0.00175, money=0.000525, currency="EUR", co2_g=0.7),
+    measured_history_watts=(70.1, 69.0, 68.4),
+    saved_history_watts=(5.1, 6.0, 6.3),
+)
+PACKAGE_ENERGY = EnergyPackage(
+    package=0,
+    measured_joules_total=68_400.0,
+    cores=4,
+    static_watts=41.0,
+    static_calibrated=True,
+    residual_watts=0.5,
+    observations_total=7_200,
+    ceiling_khz=2_900_000,
+    curves=tuple(
+        PowerCurve(
+            activity=activity,
+            points=(
+                CurvePoint(khz=1_200_000, watts=1.1 * factor),
+                CurvePoint(khz=3_001_000, watts=4.2 * factor),
+            ),
+        )
+        for activity, factor in ((Activity.POLL, 1.0), (Activity.OTHER, 1.4))
+    ),
+)
 RIGHTS = Rights(
     min_khz=Bound(value=None, source="default"),
     max_khz=Bound(value=2_600_000, source="rule dpdk-*"),
@@ -188,6 +262,7 @@ DOMAINS = (
                 problem="vnet0 is gone",
             ),
         ),
+        energy=domain_energy(18.2, 6.3),
         problems=("metadata, line 7: max='fast': invalid frequency",),
     ),
     Domain(
@@ -207,6 +282,7 @@ DOMAINS = (
             ),
             channel(9, requests=2, generation=456),
         ),
+        energy=domain_energy(6.5, 0.0).model_copy(update={"possible_watts": 3.6}),
         problems=("channel 5 appears twice, the second one is left alone",),
     ),
     Domain(

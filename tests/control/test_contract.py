@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from orchestrator.control.documents import EventRecord
+    from orchestrator.control.documents import Energy, EventRecord
 
 DOMAIN, STOPPED = "dpdk-fw", "web"
 CPU, SIBLING, OFFLINE, UNKNOWN = 2, 3, 6, 77
@@ -79,6 +80,7 @@ def real_daemon(conditions: Conditions) -> Iterator[Path]:
         uri = write_driver_file(directory / "node.xml", domains)
         lay_out_tree(directory / "sys", conditions.kernel)
         config = f"mode = '{conditions.mode}'\n{bounds_in_toml(conditions.host)}"
+        config += f"[energy]\ncalibration_file = '{directory}/state/energy.json'\n"
         with DaemonProcess(uri, directory / "sys", config=config) as daemon:
             for number in paths:
                 daemon.wait_for_channel(DOMAIN, number, "open")
@@ -187,6 +189,41 @@ def test_an_override_is_rounded_up_to_a_step_for_the_whole_group(
         assert cpu["override_khz"] == cpu["grant_khz"] == set_khz
         assert cpu["current_khz"] == set_khz
         assert cpu["claimed"]
+
+
+def test_energy_is_accounted_and_can_be_calibrated(client: ControlClient) -> None:
+    client.calibrate([{"package": 0, "watts": 17.5}], [])
+
+    document = wait_for_energy(
+        client, lambda it: it["packages"][0]["static_watts"] == 17.5
+    )
+    assert document["enabled"]
+    assert document["packages"][0]["static_calibrated"]
+    assert {it["activity"] for it in document["packages"][0]["curves"]} == {
+        "poll",
+        "other",
+    }
+    assert document["host"] is not None
+    assert client.status()["energy"] is not None
+
+
+def test_a_calibration_that_cannot_be_is_refused(client: ControlClient) -> None:
+    with refused(409, "invalid power -1.0"):
+        client.calibrate([{"package": 0, "watts": -1.0}], [])
+    with refused(409, "invalid curve"):
+        client.calibrate([], [{"khz": 2, "watts": 1.0}, {"khz": 1, "watts": 1.0}])
+
+
+def wait_for_energy(
+    client: ControlClient, is_there: Callable[[Energy], bool]
+) -> Energy:
+    deadline = time.monotonic() + 60
+    while True:
+        document = client.energy()
+        if document["host"] and document["packages"] and is_there(document):
+            return document
+        assert time.monotonic() < deadline, document
+        time.sleep(0.1)
 
 
 def test_a_release_ends_the_override_of_the_whole_group_and_may_be_repeated(

@@ -214,6 +214,10 @@ class DaemonProcess:
             self._process.wait()
             raise
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until the log, which a thread of the daemon writes, contains a text."""
+        wait_for(lambda: text in self.log_text(), f"{text!r} in the log")
+
     def log_text(self) -> str:
         """Return the log."""
         return self.log.read_text(encoding="utf-8")

@@ -20,7 +20,6 @@ from tests.daemon.libvirt_test_guests import (
     guest_ends,
     write_driver_file,
 )
-from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,7 +209,7 @@ def test_a_root_without_a_cpu_tree_is_refused(directory: Path, uri: str) -> None
     daemon = DaemonProcess(uri, directory / "nothing")
     daemon.launch()
     assert daemon.wait_until_ended() == 1
-    assert f"cannot open {directory}/nothing/devices/system/cpu" in daemon.log_text()
+    daemon.wait_for_log(f"cannot open {directory}/nothing/devices/system/cpu")
 
 
 def test_an_offline_cpu_an_unwritable_file_and_unknown_steps_are_distinguished(
@@ -251,7 +250,7 @@ def test_a_frequency_that_the_kernel_refuses_is_refused_to_the_guest(
         ends[0].accept()
         assert ends[0].request(0, Unit.SCALE_MIN) is Answer.NACK
         refused = "the kernel refused a frequency"
-        wait_for(lambda: refused in daemon.log_text(), "the log line")
+        daemon.wait_for_log(refused)
         assert ends[0].request(1, Unit.SCALE_MIN) is Answer.ACK
 
 

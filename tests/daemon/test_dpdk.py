@@ -123,7 +123,7 @@ def test_dpdk_s_own_guest_command_line_gets_its_answers_in_time_and_in_step(
     # The removal of a policy has no answer, and no other answer is taken for it; the
     # policy was in force meanwhile.
     assert dialogues["policy_remove"].none == DIALOGUES
-    assert "policy workload of guest channel 0 is in force" in daemon.log_text()
+    daemon.wait_for_log("policy workload of guest channel 0 is in force")
 
 
 def answered(daemon: DaemonProcess, guest: Guest) -> Channel:

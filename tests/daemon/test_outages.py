@@ -13,7 +13,6 @@ from orchestrator.control.client import ControlClient
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.daemon.libvirt_test_guests import tree_bytes
 from tests.rig.guest import Guest, GuestSpec
-from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +150,7 @@ def test_the_daemon_waits_for_a_libvirt_that_is_absent_at_the_start(
 ) -> None:
     session_host.libvirtd.stop()
     with DaemonProcess(session_host.uri, tree.root) as daemon:
-        wait_for(lambda: "waiting for libvirt" in daemon.log_text(), "the log line")
+        daemon.wait_for_log("waiting for libvirt")
         status = daemon.status()
         assert not status["libvirt"]["connected"]
         assert status["libvirt"]["reason"]

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.config import Config, PStatesConfig
-from orchestrator.hypervisor.p_states import onboard_p_states
 from tests.daemon.conftest import STEPS
 from tests.daemon.daemon_process import DaemonProcess, find_channel
-from tests.rig.shell import GuestShell, p_state_guest
+from tests.rig.p_states import CHANNEL, give_p_states, p_state_guest
+from tests.rig.shell import GuestShell
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.rig
 logger = logging.getLogger(__name__)
 
-NUMBER = 2000
 TURBO, NOMINAL, MIDDLE, LOWEST = STEPS
 HOST = "devices/system/cpu/cpufreq/policy{}/{}"
 GUEST = "/sys/devices/system/cpu/cpufreq/policy{}/{}"
@@ -49,9 +47,7 @@ echo took $begin $end"""
 def guest(system_host: SystemHost, tree: CpuTree) -> Iterator[Guest]:
     """A defined guest with P-states, whose two vCPUs are on CPUs 0 and 1."""
     guest = system_host.define(p_state_guest("linux", pins={0: "0", 1: "1"}))
-    directory = system_host.directory / "acpi"
-    config = Config(sysfs_root=tree.root, p_states=PStatesConfig(directory=directory))
-    change = onboard_p_states(guest.domain, config)
+    change = give_p_states(guest, tree)
     assert (change.vcpus, change.warnings) == ((0, 1), ())
     yield guest
     guest.remove()
@@ -95,7 +91,7 @@ def _clock(number: int) -> str:
 
 
 def channel_of(daemon: DaemonProcess, guest: Guest) -> Channel:
-    found = find_channel(daemon.status(), guest.name, NUMBER)
+    found = find_channel(daemon.status(), guest.name, CHANNEL)
     assert found
     return found
 
@@ -112,7 +108,7 @@ def test_every_event_of_a_domain_is_followed(
     daemon: DaemonProcess, guest: Guest, system_host: SystemHost, tree: CpuTree
 ) -> None:
     guest.start()
-    assert daemon.wait_for_channel(guest.name, NUMBER, "open")["kind"] == "p-states"
+    assert daemon.wait_for_channel(guest.name, CHANNEL, "open")["kind"] == "p-states"
     with GuestShell(guest) as shell:
         follow_its_default_governor(daemon, guest, shell)
         use_governor(shell, "userspace")
@@ -127,7 +123,7 @@ def test_every_event_of_a_domain_is_followed(
         wait_for_khz(tree, LOWEST, LOWEST)
         assert daemon.stop() == 0
         daemon.start()
-        daemon.wait_for_channel(guest.name, NUMBER, "open")
+        daemon.wait_for_channel(guest.name, CHANNEL, "open")
         request(shell, 0, LOWEST)
         request(shell, 1, MIDDLE)
         wait_for_khz(tree, LOWEST, MIDDLE)
@@ -175,9 +171,9 @@ def follow_a_restore(
     """It is another QEMU, with the same guest and its governor."""
     image = system_host.guests / "saved"
     guest.domain.save(str(image))
-    daemon.wait_for_channel(guest.name, NUMBER, "absent")
+    daemon.wait_for_channel(guest.name, CHANNEL, "absent")
     system_host.connection.restore(str(image))
-    daemon.wait_for_channel(guest.name, NUMBER, "open")
+    daemon.wait_for_channel(guest.name, CHANNEL, "open")
     with GuestShell(guest, is_ready=True) as shell:
         request(shell, 0, LOWEST)
         request(shell, 1, LOWEST)
@@ -187,14 +183,14 @@ def follow_a_restore(
 def follow_a_reset(daemon: DaemonProcess, guest: Guest) -> None:
     """The next boot requests by itself, over the same connection."""
     guest.domain.reset(0)
-    wait_for(lambda: "guest rebooted" in daemon.log_text(), "the reboot")
+    daemon.wait_for_log("guest rebooted")
     wait_for_requests(daemon, guest, channel_of(daemon, guest)["requests_total"])
     assert channel_of(daemon, guest)["state"] == "open"
 
 
 def follow_its_end(daemon: DaemonProcess, guest: Guest, tree: CpuTree) -> None:
     guest.destroy()
-    daemon.wait_for_channel(guest.name, NUMBER, "absent")
+    daemon.wait_for_channel(guest.name, CHANNEL, "absent")
 
     def are_restored() -> bool:
         names = [HOST.format(number, "scaling_governor") for number in (0, 1)]
@@ -211,7 +207,7 @@ def test_a_guest_never_waits(
     stopped: str,
 ) -> None:
     guest.start()
-    daemon.wait_for_channel(guest.name, NUMBER, "open")
+    daemon.wait_for_channel(guest.name, CHANNEL, "open")
     with GuestShell(guest) as shell:
         use_governor(shell, "userspace")
         request(shell, 0, LOWEST)
@@ -238,7 +234,7 @@ def test_a_guest_never_waits(
             os.kill(pid, signal.SIGCONT)
         if stopped == "daemon":
             daemon.start()
-        daemon.wait_for_channel(guest.name, NUMBER, "open")
+        daemon.wait_for_channel(guest.name, CHANNEL, "open")
         if stopped in ("nothing", "main"):
             # On a busy machine the socket is full now and then, and some are lost.
             count = wait_for_requests(daemon, guest, before + WRITES // 10)

@@ -85,7 +85,7 @@ def test_a_rule_controls_a_guest_without_a_channel(
         daemon.config.write_text(without, encoding="utf-8")
         daemon.signal(signal.SIGHUP)
         wait_for_governor(tree, before)
-        assert "policy workload of rule dpdk-*[0] is in force" in daemon.log_text()
+        daemon.wait_for_log("policy workload of rule dpdk-*[0] is in force")
 
 
 QUIET = """
@@ -230,7 +230,7 @@ def test_t13_a_policy_that_is_not_in_force_is_not_acknowledged(
     ]:
         assert send(ends[0], wrong) is Answer.NACK
     assert tree.read(GOVERNOR.format(2)) == before
-    assert "refused: the domain has no interface 00:00:00:00:00:00" in daemon.log_text()
+    daemon.wait_for_log("refused: the domain has no interface 00:00:00:00:00:00")
     assert ends[0].request(0, Unit.SCALE_MIN) is Answer.ACK
 
 

@@ -130,7 +130,7 @@ def test_votes_end_if_the_domain_was_restarted_meanwhile(
     daemon.start()
     daemon.wait_for_channel("dpdk-0", 1, "open")
     ended = "policy of guest channel 1 ended: the domain was restarted"
-    wait_for(lambda: ended in daemon.log_text(), ended)
+    daemon.wait_for_log(ended)
     assert daemon.domain("dpdk-0")["policies"] == []
     assert tree.read(GOVERNOR.format(2)) != "userspace"
 
@@ -161,7 +161,7 @@ def test_a_corrupt_file_is_set_aside(daemon: DaemonProcess) -> None:
     file = daemon.run_dir / STATE_NAME
     file.write_text('{"schema": 1, "overrides": 7')
     daemon.start()
-    assert "invalid state file, set aside" in daemon.log_text()
+    daemon.wait_for_log("invalid state file, set aside")
     aside: Path = file.with_name(f"{STATE_NAME}.unreadable")
     assert aside.read_text() == '{"schema": 1, "overrides": 7'
     with ControlClient(daemon.socket) as client:

@@ -91,7 +91,7 @@ def test_a_policy_of_the_guest_goes_with_a_saved_domain(
         guest.domain.save(image)
         wait_for(lambda: daemon.domain(guest.name)["policies"] == [], "it ended here")
         session_host.connection.restore(image)
-        wait_for(lambda: f"{installed} again" in daemon.log_text(), "it is resumed")
+        daemon.wait_for_log(f"{installed} again")
         (policy,) = daemon.domain(guest.name)["policies"]
         assert (policy["source"], policy["channel"]) == ("guest", 0)
 
@@ -99,5 +99,5 @@ def test_a_policy_of_the_guest_goes_with_a_saved_domain(
         guest.domain.reset(0)
         wait_for(lambda: "workload low" not in guest.domain.XMLDesc(), "it is removed")
         assert daemon.domain(guest.name)["policies"] == []
-        assert "ended: the guest rebooted" in daemon.log_text()
+        daemon.wait_for_log("ended: the guest rebooted")
     guest.remove()

@@ -166,7 +166,7 @@ def test_a_reload_changes_limits_at_once_and_an_invalid_one_changes_nothing(
         wait_for(lambda: frequency(tree, 2) == 2_000_000, "the new limit")
         daemon.config.write_text("[bonds]\n" + good)
         daemon.signal(signal.SIGHUP)
-        wait_for(lambda: "did you mean 'bounds'" in daemon.log_text(), "the error")
+        daemon.wait_for_log("did you mean 'bounds'")
         assert frequency(tree, 2) == 2_000_000
 
 
@@ -180,7 +180,7 @@ def test_a_reload_that_failed_half_way_succeeds_the_next_time(
         text = daemon.config.read_text(encoding="utf-8")
         daemon.config.write_text(text.replace("observe", "enforce"))
         daemon.signal(signal.SIGHUP)
-        wait_for(lambda: "not reloaded" in daemon.log_text(), "the error")
+        daemon.wait_for_log("not reloaded")
         assert daemon.status()["daemon"]["mode"] == "observe"
         with DaemonProcess(uri, tree.root) as other:  # the tree is free
             assert other.status()["daemon"]["mode"] == "enforce"

@@ -107,6 +107,6 @@ def test_a_group_that_the_kernel_created_again_is_taken_again(
         wait_for(lambda: limits(active) == [LOWEST, LOWEST], "it is pinned again")
         assert ends[0].request(0, Unit.SCALE_UP) is Answer.ACK
         assert limits(active) == [LOWEST + 100_000] * 2
-        assert "the kernel replaced the scaling driver" in daemon.log_text()
+        daemon.wait_for_log("the kernel replaced the scaling driver")
         daemon.stop()
     assert active.read_khz(f"{POLICY.format(2)}/scaling_max_freq") == TURBO

@@ -158,12 +158,20 @@ def test_the_argument_of_another_option_is_no_table() -> None:
         (CONSOLE, (1, 2, 3)),
         ("<serial type='pty'/>", (1, 2, 3)),
         ("<serial type='pty'/><serial type='pty'/>", (2, 3)),
-        ("<serial type='pty'><target port='2'/></serial><serial/>", (1, 3)),
+        ("<serial type='pty'><target port='2'/></serial><serial/>", (1,)),
         ("<serial/>" * 4, ()),
     ],
 )
 def test_the_console_keeps_its_number(devices: str, serials: tuple[int, ...]) -> None:
     assert find_free_places(parse_document(definition(devices))).serials == serials
+
+
+def test_consoles_have_the_numbers_that_libvirt_gives_them_without_the_device() -> None:
+    """Beside ours, those without a number would come behind it."""
+    unnumbered = "<serial type='pty'/><serial type='pty'><target type='isa-serial'/>"
+    after = parse_document(added(definition(f"{unnumbered}</serial>")))
+    targets = after.findall("devices/serial/target")
+    assert [target.get("port") for target in targets] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,28 @@ def test_guests_are_served_and_everything_is_cleaned_up(tmp_path: Path) -> None:
     assert "cdnjs" not in svg
 
 
+P_STATE_ROW = re.compile(
+    r"^ unmodified/([01]) .* schedutil +\S+ GHz +([\d,]+)", re.MULTILINE
+)
+RECEIVED = re.compile(
+    r"^ unmodified: port 0x5c0 open, ([\d,]+) requests.*, 0 refused", re.MULTILINE
+)
+
+
+def test_an_unmodified_guest_s_governor_requests_frequencies() -> None:
+    with DemoProcess("--p-states", "--seconds", "6", "--plain") as demo:
+        status = demo.wait()
+        assert status == 0, demo.output
+        rows = P_STATE_ROW.findall(demo.output)
+        assert [vcpu for vcpu, _ in rows] == ["0", "1"], demo.output
+        assert all(number(changes) > 1 for _, changes in rows)
+        received = RECEIVED.findall(demo.output)
+        # Its kernel may have begun before the daemon was connected.
+        assert number(received[-1]) > 1
+        assert re.search(r"everything restored  yes: all \d+ files", demo.output)
+        assert demo.leftovers() == []
+
+
 def test_ctrl_c_on_a_terminal_restores_everything_and_cleans_up() -> None:
     with DemoProcess(has_terminal=True) as demo:
         demo.read_until("taken from governor")

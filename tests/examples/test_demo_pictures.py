@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from examples.demo.charts import Scale, draw, percentile, resample
-from examples.demo.consoles import VCpuReport, parse_report
+from examples.demo.consoles import VCpuReport, parse_load, parse_report
 from examples.demo.picture import live_picture
+from examples.demo.plain_text import plain_text
 from examples.demo.recording import Recording, Setup
 from examples.demo.summary import restored_text
 from orchestrator.power.group import ClockGroup
@@ -60,6 +62,30 @@ def test_truncated_lines_and_kernel_messages_are_ignored() -> None:
     assert parse_report(LINE[:60]) is None
     assert parse_report(LINE.replace("ms=250", "ms=2@0")) is None
     assert parse_report("[    0.5] @ vcpu=1") is None
+
+
+LOAD = "@ vcpu=1 ms=250 load=60 khz=2100000 changes=1234 governor=schedutil"
+
+
+def test_a_guest_with_p_states_shows_its_load_and_what_it_requests() -> None:
+    report = parse_load(LOAD)
+    assert report is not None
+    recording = Recording(replace(SETUP, has_p_states=True))
+    recording.add_loads("router", [report])
+    picture = render(recording, 80, 24)
+    assert len(picture.splitlines()) <= 24
+    assert "0 of 1 channels open" in picture
+    (row,) = [line for line in picture.splitlines() if line.startswith(" router/1")]
+    shown = row.replace("─", "").replace("━", "").replace("╸", "").split()
+    assert shown[1:] == ["CPU", "0", "60", "%", "schedutil", "2.10", "GHz", "1,234"]
+    assert "booting" in plain_text(Recording(replace(SETUP, has_p_states=True)))
+    assert "load  60 %" in plain_text(recording)
+
+
+def test_truncated_lines_of_a_load_are_ignored() -> None:
+    assert parse_load(LOAD.split("changes")[0]) is None
+    assert parse_load(LOAD.replace("ms=250", "ms=2@0")) is None
+    assert parse_load(LOAD.removeprefix("@ ")) is None
 
 
 def test_columns_without_samples_repeat_the_last_value() -> None:

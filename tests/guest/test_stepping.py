@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from orchestrator.channel.protocol import Unit
 from orchestrator.guest.load import CpuTimes, loads_between, parse_stat
-from orchestrator.guest.stepping import MAX_STEPS, StepState, Thresholds, decide
+from orchestrator.guest.stepping import (
+    MAX_STEPS,
+    POLLING,
+    StepState,
+    Thresholds,
+    decide,
+)
 
 THRESHOLDS = Thresholds(
     up_above=0.8,
@@ -104,3 +110,14 @@ def test_a_load_is_the_busy_share_of_the_elapsed_time() -> None:
 
 def test_a_decreasing_idle_counter_gives_no_load_above_1() -> None:
     assert loads_between({0: CpuTimes(0, 100)}, {0: CpuTimes(30, 120)}) == {0: 1.0}
+
+
+def test_a_polling_vcpu_climbs_by_one_step_and_jumps_if_it_is_late() -> None:
+    state, units = StepState(), []
+    for load in [0.2] * 4 + [0.5, 0.5, 0.5] + [0.2] * 2 + [0.75]:
+        state, unit = decide(load, state, POLLING)
+        units.append(unit)
+    up = Unit.SCALE_UP
+    # The third load of 0.5 is that of the highest step, which nothing exceeds.
+    assert units == [None, DOWN, None, DOWN, up, up, None, None, DOWN, MAX]
+    assert state.steps_down == 0

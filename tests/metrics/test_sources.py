@@ -8,11 +8,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator import events as e
-from orchestrator.config import PowerConfig
+from orchestrator.config import Config, EnergyConfig, PowerConfig
 from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.energy.ledger import Ledger
+from orchestrator.energy.residency import (
+    DomainEnergy,
+    EnergyInterval,
+    HostEnergy,
+    MeterSource,
+)
 from orchestrator.metrics import families
 from orchestrator.metrics.cpus import CpuSource
 from orchestrator.metrics.domains import DomainSource
+from orchestrator.metrics.energy import EnergySource
 from orchestrator.metrics.families import FAMILIES
 from orchestrator.metrics.family import Kind, Observations
 from orchestrator.metrics.host import HostSource
@@ -24,7 +32,7 @@ from orchestrator.policy.subject import Source as PolicySource
 from orchestrator.policy.subject import SourceKind
 from orchestrator.policy.text import parse_policies
 from orchestrator.power.obtained import WANTED_S, ObtainedFrequencies
-from orchestrator.values.domain import DomainState, NovaInstance, VCpu
+from orchestrator.values.domain import DomainId, DomainState, NovaInstance, VCpu
 from orchestrator.values.p_states import PortSteps, PStatePort
 from orchestrator.values.refusal import Refusal
 from tests.controller.simulated_host import SimulatedHost
@@ -39,6 +47,25 @@ NOTHING = ChannelTotals(0, 0, 0, 0, 0, 0, 0, (0,) * len(Refusal), None)
 STARTED = datetime(2026, 3, 1, tzinfo=UTC)
 FW = domain("fw", vcpus=(vcpu(0, 2), vcpu(1, 3), vcpu(2, 4, 5)), channels=(channel(0),))
 NAMES = (FW.name, FW.uuid)
+
+
+ENERGY = EnergyInterval(
+    start=0.0,
+    duration_s=1.0,
+    domains={
+        FW.uuid: DomainEnergy(joules=9.0, saved_joules=4.0, residency={}),
+        DomainId("gone"): DomainEnergy(joules=1.0, residency={}),
+    },
+    host=HostEnergy(
+        source=MeterSource.POWERCAP,
+        measured_joules=60.0,
+        static_joules=45.0,
+        idle_joules=3.0,
+        host_joules=2.0,
+        dram_joules=7.0,
+        psys_joules=90.0,
+    ),
+)
 
 
 def refused(**causes: int) -> tuple[int, ...]:
@@ -59,6 +86,8 @@ class Host:
         self.totals = Totals({}, {}, 0, 0, (0,) * LATENCY_BUCKETS, 0)
         self.obtained = ObtainedFrequencies(lambda: self.now_s)
         self.events: dict[str, int] = {}
+        self.ledger = Ledger()
+        self.ledger.add(ENERGY)
         self.snapshots = SnapshotTaker(
             self.inventory, lambda: self.totals, self.obtained, lambda: self.now_s
         )
@@ -66,6 +95,7 @@ class Host:
             HostSource(self.inventory, self.events, STARTED),
             CpuSource(self.inventory),
             DomainSource(self.inventory, self.simulated.engine.statuses),
+            EnergySource(self.inventory, lambda: self.ledger),
         )
 
     def samples(self) -> list[Samples]:
@@ -91,6 +121,44 @@ def test_each_family_is_read_once() -> None:
     found = [it.family.name for it in host.samples()]
     expected = {it.name for it in FAMILIES} - {families.SCRAPE_DURATION.name}
     assert sorted(found) == sorted(expected)
+
+
+def test_energy_is_in_joules_by_zone_and_part() -> None:
+    host = Host()
+    assert host.read(families.DOMAIN_CPU_JOULES) == {(*NAMES, "package"): 9.0}
+    assert host.read(families.DOMAIN_SAVED_JOULES) == {NAMES: 4.0}
+    assert host.read(families.HOST_JOULES) == {
+        ("package",): 60.0,
+        ("dram",): 7.0,
+        ("psys",): 90.0,
+    }
+    assert host.read(families.PACKAGE_PART_JOULES) == {
+        ("domains",): 10.0,
+        ("host",): 2.0,
+        ("idle",): 3.0,
+        ("static",): 45.0,
+    }
+    assert host.value(families.ENERGY_MODELLED) == 0
+
+
+def test_what_was_saved_only_grows_as_a_counter() -> None:
+    host = Host()
+    loss = DomainEnergy(joules=9.0, saved_joules=-1.0, residency={})
+    host.ledger.add(replace(ENERGY, domains={FW.uuid: loss}))
+    assert host.ledger.domains[FW.uuid].saved_joules == 3.0
+    assert host.read(families.DOMAIN_SAVED_JOULES) == {NAMES: 4.0}
+    assert host.value(families.HOST_SAVED_JOULES) == 4.0
+
+
+def test_energy_that_is_not_accounted_has_no_metrics() -> None:
+    host = Host()
+    source = EnergySource(host.inventory, lambda: host.ledger)
+    snapshot = host.snapshots.take()
+    host.inventory.config = Config(energy=EnergyConfig(enabled=False))
+    assert source.read(snapshot) == []
+    host.inventory.config = Config()
+    host.ledger = Ledger()
+    assert source.read(snapshot) == []
 
 
 def test_grants_of_taken_groups_are_in_hertz_for_cpus_and_vcpus() -> None:

@@ -25,6 +25,7 @@ from orchestrator.monitor.link.table import (
     GRANT,
     LATE,
     NACKS,
+    OBSERVED,
     REASONS,
     REFUSALS,
     THROTTLED,
@@ -333,6 +334,10 @@ class InProcessMonitor:
 
     def vote(self, vcpu: int = 0, domain: int = 0) -> int:
         return self.table.words[vcpu_at(domain * 100 + vcpu) + VOTE]
+
+    def observed(self, vcpu: int = 0, domain: int = 0) -> int:
+        """Return what a vCPU would vote for if it were not only observed."""
+        return self.table.words[vcpu_at(domain * 100 + vcpu) + OBSERVED]
 
     def counts(self, domain: int = 0, number: int = 0) -> dict[str, int]:
         """Return the counters that are not zero."""

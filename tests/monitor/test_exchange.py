@@ -226,6 +226,40 @@ def test_a_domain_in_observe_mode_is_refused_and_takes_no_group(
     assert monitor.reported_refusals() == [(0, "observed", 0, MIN)]
 
 
+def test_what_an_observed_guest_would_have_got_is_noted(
+    monitor: InProcessMonitor,
+) -> None:
+    monitor.define_group()
+    monitor.define_domain(is_enforced=False, max_khz=NOMINAL)
+    guest = monitor.adopt()
+
+    monitor.request(guest, encode(Request(0, MAX)))
+    assert monitor.observed() == NOMINAL
+    monitor.request(guest, encode(Request(0, DOWN)))
+    assert monitor.observed() == MIDDLE
+    monitor.request(guest, encode(Request(0, 99)))
+    monitor.request(guest, encode(Request(7, MIN)))
+
+    assert (monitor.observed(), monitor.vote()) == (MIDDLE, 0)
+    guest.close()
+    monitor.run_pass()
+    assert monitor.observed() == 0
+
+
+def test_a_domain_that_is_enforced_begins_without_what_was_only_noted(
+    monitor: InProcessMonitor,
+) -> None:
+    monitor.define_group()
+    monitor.define_domain(is_enforced=False)
+    guest = monitor.adopt()
+    monitor.request(guest, encode(Request(0, MIN)))
+    assert monitor.observed() == LOWEST
+
+    monitor.define_domain()
+
+    assert (monitor.observed(), monitor.vote()) == (0, 0)
+
+
 def test_the_first_refusal_for_each_reason_is_reported(
     monitor: InProcessMonitor,
 ) -> None:

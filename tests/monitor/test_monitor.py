@@ -15,6 +15,7 @@ from orchestrator.channel.protocol import (
 from orchestrator.monitor.link.commands import (
     CloseChannel,
     ForgetDomain,
+    SetPolicyVote,
     SwitchChannel,
     WithdrawVotes,
 )
@@ -62,6 +63,36 @@ async def test_the_snapshot_shows_what_the_monitor_did(main: MonitorHarness) -> 
     assert seen.grants == {0: LOWEST}
     assert seen.refusals == {0: 0}
     assert list(seen.channels) == [(UUID, 0)]
+
+
+@with_monitor
+async def test_what_an_observed_guest_would_vote_for_is_known(
+    main: MonitorHarness,
+) -> None:
+    main.add_group()
+    main.define_domain(0, is_enforced=False)
+    guest = main.open_channel()
+    assert await guest.request(MIN) == "NACK"
+    assert main.monitor.observed_votes() == {(UUID, 0): LOWEST}
+    assert main.monitor.snapshot().requested_khz == {(UUID, 0): None}
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): LOWEST}
+    main.monitor.send(SetPolicyVote(UUID, 0, MIDDLE))
+    assert main.monitor.observed_votes() == {(UUID, 0): MIDDLE}
+    main.define_domain(0)
+    assert main.monitor.observed_votes() == {}
+
+
+@with_monitor
+async def test_votes_are_known_beside_what_they_become(main: MonitorHarness) -> None:
+    guest = main.simple()
+    await guest.send(encode_connect())
+    await main.wait_for(events.TakeWanted(0))
+    # A guest that is only present has requested nothing.
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): None}
+    await guest.request(MIN)
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): LOWEST}
+    main.monitor.send(SetPolicyVote(UUID, 0, MIDDLE))
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): MIDDLE}
 
 
 @with_monitor

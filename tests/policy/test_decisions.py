@@ -16,6 +16,7 @@ from orchestrator.policy.kinds.branch_ratio import (
     WINDOW,
     BranchRatio,
 )
+from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.utilisation import Utilisation
 from orchestrator.policy.kinds.want import Level, resolve_khz
@@ -86,6 +87,43 @@ def test_as_is_of_nothing_is_nothing() -> None:
 )
 def test_dts_traffic_policy_max_med_min(pps: float | None, khz: int | None) -> None:
     assert run(TRAFFIC, [view(sample(0, pps), sample(5, pps))]) == [{0: khz, 5: khz}]
+
+
+# PACKET-RATE: half of the capacity is the highest frequency
+
+
+IN_PROPORTION = PacketRate(capacity_pps=6_002_000, target_load=0.5)
+
+
+@pytest.mark.parametrize(
+    ("pps", "khz"),
+    [
+        (0, MIN),
+        (1_200_000, 1_200_000),
+        (1_200_002, 2_000_000),
+        (2_400_001, 3_000_000),
+        (3_001_000, MAX),
+        (14_880_000, MAX),
+        (None, None),
+    ],
+)
+def test_the_lowest_step_that_handles_a_rate_within_the_target_load(
+    pps: float | None, khz: int | None
+) -> None:
+    seen = [view(sample(0, pps), sample(5, pps))]
+    assert run(IN_PROPORTION, seen) == [{0: khz, 5: khz}]
+
+
+def test_a_higher_rate_counts_at_once_and_a_lower_one_when_it_lasts() -> None:
+    rates = [0, 2_300_000, 0, 0, 0, 0]
+    khz = [it[0] for it in run(IN_PROPORTION, [view(sample(0, it)) for it in rates])]
+    assert khz == [MIN, 2_400_000, 2_400_000, 2_400_000, MIN, MIN]
+
+
+def test_a_lost_sample_ends_what_was_known_of_rates() -> None:
+    rates = [2_300_000, None, 0]
+    khz = [it[0] for it in run(IN_PROPORTION, [view(sample(0, it)) for it in rates])]
+    assert khz == [2_400_000, None, MIN]
 
 
 # WORKLOAD

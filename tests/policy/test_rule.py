@@ -12,6 +12,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.energy_preference import PreferredEnergy
 from orchestrator.policy.kinds.idle_latency import IdleLatency
+from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
@@ -64,6 +65,10 @@ GOOD: list[tuple[dict[str, Any], object]] = [
     (
         rule_of("branch-ratio", threshold_percent=0.3),
         BranchRatio(threshold_percent=0.3),
+    ),
+    (
+        rule_of("packet-rate", capacity_pps=7_000_000, target_load=0.25),
+        PacketRate(capacity_pps=7_000_000, target_load=0.25),
     ),
     (
         rule_of("utilisation", up_above=1, down_below=0.5),
@@ -135,8 +140,8 @@ BAD = [
         {"match": "*"},
         "kind",
         (
-            "missing, expected traffic, time-of-day, workload, branch-ratio,"
-            " utilisation, latency or epp"
+            "missing, expected traffic, packet-rate, time-of-day, workload,"
+            " branch-ratio, utilisation, latency or epp"
         ),
     ),
     (
@@ -148,8 +153,8 @@ BAD = [
         rule_of("fast"),
         "kind",
         (
-            "unknown policy kind 'fast': expected traffic, time-of-day, workload,"
-            " branch-ratio, utilisation, latency or epp"
+            "unknown policy kind 'fast': expected traffic, packet-rate, time-of-day,"
+            " workload, branch-ratio, utilisation, latency or epp"
         ),
     ),
     (

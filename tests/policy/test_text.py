@@ -99,8 +99,8 @@ def test_the_former_name_of_an_option_is_read_and_the_present_one_written() -> N
         (
             "speed",
             (
-                "unknown policy kind 'speed': expected traffic, time-of-day, workload,"
-                " branch-ratio, utilisation, latency or epp"
+                "unknown policy kind 'speed': expected traffic, packet-rate,"
+                " time-of-day, workload, branch-ratio, utilisation, latency or epp"
             ),
         ),
         (

@@ -14,6 +14,7 @@ from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.contract import PolicyView, VCpuSample
 from orchestrator.policy.kinds.energy_preference import PreferredEnergy
 from orchestrator.policy.kinds.idle_latency import IdleLatency
+from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.time_of_day import Otherwise, TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
@@ -35,6 +36,7 @@ NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 TRAFFIC = Traffic(avg_pps=1_800_000, max_pps=2_000_000)
 POLICIES: dict[str, Policy[Any, Any]] = {
     "traffic": TRAFFIC,
+    "packet-rate": PacketRate(capacity_pps=4_000_000),
     "time-of-day": TimeOfDay(
         busy=whole_hours([3, 4, 5]),
         quiet=whole_hours([0, 12]),

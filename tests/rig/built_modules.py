@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linux's drivers for Intel processors, built as modules on imitated registers.
 
-QEMU does not emulate the registers that intel_pstate and intel_uncore_frequency use.
+QEMU does not emulate the registers that intel_pstate, intel_uncore_frequency and
+intel_rapl use.
 ``imitated_msr/`` holds a module that does, and for each driver a file that includes the
 driver's unchanged source and redirects its accesses there. That source comes from
 Debian's package of Linux, the headers from the packages of the guests' kernel.
@@ -22,6 +23,7 @@ _DIRECTORY = Path(__file__).with_name("imitated_msr")
 _UNCORE = "drivers/platform/x86/intel/uncore-frequency"
 _DRIVERS = (
     "drivers/cpufreq/intel_pstate.c",
+    "drivers/powercap/intel_rapl_msr.c",
     f"{_UNCORE}/uncore-frequency.c",
     f"{_UNCORE}/uncore-frequency-common.c",
     f"{_UNCORE}/uncore-frequency-common.h",
@@ -67,7 +69,7 @@ def _fetch_drivers(kernel: Kernel) -> Path:
         run(["tar", "-xJf", str(archive), *options, *names], cwd=target)
         shutil.rmtree(package)
 
-    return cached(f"kernel-drivers-{kernel.release}", extract)
+    return cached(f"kernel-drivers-{kernel.release}-{digest(_DRIVERS)}", extract)
 
 
 def _fetch_headers(kernel: Kernel) -> Path:

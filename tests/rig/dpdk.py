@@ -8,26 +8,46 @@ Usage::
 
     guest = host.start(librte_power_guest(spacing_ms=100))
     guest.console.wait_for("client: freq_up unit=1")
+
+    guest = host.define(dpdk_p_state_guest(pins={0: "0", 1: "1"}))
+    give_p_states(guest, tree)                  # tests.rig.p_states
+    guest.start()
+    with GuestShell(guest) as shell:
+        shell.start(l3fwd_command("--legacy", lcore=1), "/log")
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from examples.guests.images import build_dpdk_image, build_program_image
+from examples.guests.cache import GuestError, cached
+from examples.guests.images import (
+    add_dpdk_program,
+    build_dpdk_image,
+    build_program_image,
+    start_image,
+)
+from examples.guests.packages import Archive, run
 from examples.guests.programs import compile_program
 from tests.rig.guest import GuestSpec
+from tests.rig.p_states import MODULES, p_state_guest
+from tests.rig.shell import SHELL_WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 UNITS = (5, 6, 1, 2, 4, 3)
 """The units that both programs request, in this order."""
 
 EAL_OPTIONS = "--no-huge -m 64 --no-pci -l 0 --no-shconf"
 _SOURCE = Path(__file__).with_name("librte_power_client.c")
+_FRAMES = Path(__file__).with_name("frames.c")
+_L3FWD = "usr/share/dpdk/examples/l3fwd-power"
+INTERFACE = "tap0"
+"""The guest's end of the network that l3fwd-power forwards on."""
 
 
 class Dialogue(NamedTuple):
@@ -117,4 +137,61 @@ def librte_power_guest(
         vcpus=max(1, len(pins)),
         pins=dict(enumerate(pins)),
         has_rig_port=False,
+    )
+
+
+def l3fwd_power() -> Path:
+    """Return DPDK's example l3fwd-power, compiled from the source in dpdk-doc.
+
+    Raises:
+        UnavailableError: the package cannot be downloaded.
+    """
+    version = run(["dpkg-query", "-W", "-f", "${Version}", "libdpdk-dev"])
+
+    def unpack(target: Path) -> None:
+        Archive().unpack([f"dpdk-doc={version}"], target, members=[f"./{_L3FWD}/*"])
+
+    source = cached(f"dpdk-doc-{version}", unpack) / _L3FWD
+    # Its second file, and the options of its Makefile; warnings are DPDK's matter.
+    options = ["-w", "-DALLOW_EXPERIMENTAL_API", str(source / "perf_core.c")]
+    return compile_program(source / "main.c", options=options, libraries=["libdpdk"])
+
+
+def l3fwd_command(mode: str, *, lcore: int) -> str:
+    """Return the command that runs l3fwd-power on one lcore, with one virtual port.
+
+    Its other end is a network interface of the guest, so the port has interrupts.
+    """
+    program = l3fwd_power()
+    ports = f"--vdev=net_tap0,iface={INTERFACE}"
+    options = f'-p 1 -P --config="(0,0,{lcore})" {mode}'
+    eal = f"--no-huge -m 128 --no-pci -l {lcore} --no-shconf --log-level=power:8"
+    return f"{program} {eal} {ports} -- {options}"
+
+
+def cpufreq_test_command() -> str:
+    """Return the command of DPDK's ``power_cpufreq_autotest``, which uses lcore 2."""
+    eal = "--no-huge -m 64 --no-pci -l 0,2 --no-shconf --log-level=power:8"
+    return f"printf 'power_cpufreq_autotest\\nquit\\n' | dpdk-test {eal}"
+
+
+def dpdk_p_state_guest(name: str = "dpdk", *, pins: Mapping[int, str]) -> GuestSpec:
+    """Describe a guest with P-states, DPDK's programs and a remote shell.
+
+    `frames` sends packets to l3fwd-power.
+
+    Raises:
+        UnavailableError: l3fwd-power cannot be downloaded.
+    """
+    image = start_image(SHELL_WORK, modules=(*MODULES, "tun"))
+    plugins = ("librte_net_tap", "librte_mempool_ring")
+    add_dpdk_program(image, l3fwd_power(), plugins=plugins)
+    test = shutil.which("dpdk-test")
+    if test is None:
+        raise GuestError("dpdk-test not found: install dpdk-dev (or run make setup)")
+    add_dpdk_program(image, Path(test))
+    frames = compile_program(_FRAMES, options=["-static"])
+    image.add_program(frames, "bin/frames")
+    return p_state_guest(
+        name, pins=pins, image=image.build("dpdk-p-states"), memory_mib=512
     )

@@ -17,7 +17,7 @@ import contextlib
 import os
 import secrets
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_DNS, UUID, uuid4, uuid5
@@ -57,8 +57,8 @@ class GuestSpec:
     """vCPU to CPU list, such as ``{0: "1"}``; other vCPUs float."""
     memory_mib: int = 128
     machine: str = "q35"
-    cpu: str = "<cpu mode='maximum'/>"
-    """The CPU model; Linux's acpi-cpufreq refuses `maximum` under TCG."""
+    cpu_model: str = ""
+    """QEMU's name of it; default: all features that QEMU can emulate."""
     image: Path | None = None
     """The initramfs; None: the talker's."""
     parameters: str = ""
@@ -168,6 +168,9 @@ class Guest:
             for vcpu, cpus in spec.pins.items()
         )
         most = max(spec.vcpus, spec.max_vcpus)
+        cpu = "<cpu mode='maximum'/>"
+        if spec.cpu_model:
+            cpu = f"<cpu><model>{spec.cpu_model}</model></cpu>"
         return f"""<domain type='qemu'>
   <name>{self.name}</name><uuid>{self.uuid}</uuid>
   <metadata>{spec.metadata}</metadata>
@@ -178,7 +181,7 @@ class Guest:
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd>
     <cmdline>{escape(f"{CMDLINE} {spec.parameters}".strip())}</cmdline></os>
   <features><acpi/></features>
-  {spec.cpu}
+  {cpu}
   <on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
   <devices>
     <serial type='file'><source path='{self.console.path}'/></serial>
@@ -249,6 +252,13 @@ class GuestHost:
         guest = self.define(spec)
         guest.start()
         return guest
+
+    def adopt(self, guest: Guest) -> Guest:
+        """Return a guest of another host that has migrated to this one."""
+        moved = Guest(self, replace(guest.spec, name=guest.name), is_unique=False)
+        moved.uuid = guest.uuid
+        self._guests.append(moved)
+        return moved
 
     def find_qemu(self, name: str) -> int:
         """Return the PID of the QEMU that runs a domain.

@@ -17,15 +17,22 @@ without a nested guest, with libvirt's test driver: half a minute.
 
 from __future__ import annotations
 
+import tempfile
 import textwrap
+from contextlib import closing
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import libvirt
 from packaging.requirements import Requirement
 
 from examples.guests.cache import CHECKOUT, GuestError
 from examples.guests.images import VIRTIO_MODULES, add_content
+from orchestrator.config import Config, PStatesConfig
+from orchestrator.hypervisor.p_states import has_table_element, make_definition
+from orchestrator.power.simulated import lay_out
+from tests.rig.acpi import MAX_CPUS, STEPS_KHZ
 from tests.rig.guest import Guest, GuestHost, GuestSpec
 from tests.rig.lab import distribution_files, run_lab_machine, start_lab_image
 from tests.rig.labs import ACPI_CPUFREQ
@@ -33,6 +40,7 @@ from tests.rig.waiting import LAB_DEADLINE_S
 
 if TYPE_CHECKING:
     from examples.guests.initramfs import Initramfs
+    from orchestrator.hypervisor.p_states import PStateDefinition
     from tests.rig.lab import LabOutcome
     from tests.rig.labs import Lab
 
@@ -101,6 +109,7 @@ def run_in_host_lab(
     spec: GuestSpec,
     *,
     lab: Lab = ACPI_CPUFREQ,
+    has_p_states: bool = False,
     timeout_s: float = LAB_DEADLINE_S,
 ) -> LabOutcome:
     """Boot the host with one nested guest, run ``program`` in it, power it off.
@@ -109,12 +118,13 @@ def run_in_host_lab(
         program: Python text, indented as a whole or not.
         spec: the nested guest; it boots when ``URI`` is opened.
         lab: whose CPUs the host has; an x86 one.
+        has_p_states: whether the guest has P-states, those of `ACPI_CPUFREQ`.
         timeout_s: after that the lab is switched off.
     """
     image = _start(lab, "python3 -s /program.py\n")
     _add_qemu(image)
     _add_drivers(image)
-    console = _add_guest(image, spec)
+    console = _add_guest(image, spec, has_p_states=has_p_states)
     known = f"URI = 'qemu:///embed?root={ROOT}'\nCONSOLE = '{console}'\n"
     image.add_data("program.py", known + textwrap.dedent(program))
     return _run(lab, image, timeout_s)
@@ -202,13 +212,32 @@ def _add_drivers(image: Initramfs) -> None:
     image.add_directory("r/g")
 
 
-def _add_guest(image: Initramfs, spec: GuestSpec) -> Path:
+def _add_guest(image: Initramfs, spec: GuestSpec, *, has_p_states: bool) -> Path:
     host = _LabHost()
     guest = Guest(host, spec, is_unique=False)
-    image.add_data(f"r/etc/qemu/{guest.name}.xml", guest.xml())
+    xml = guest.xml()
+    if has_p_states:
+        made = _make_p_states(xml)
+        xml = made.xml
+        image.add_data(str(made.path), made.table)
+    image.add_data(f"r/etc/qemu/{guest.name}.xml", xml)
     image.add_link(
         f"r/etc/qemu/autostart/{guest.name}.xml", f"/r/etc/qemu/{guest.name}.xml"
     )
     for place, source in host.published.items():
         image.add_file(source, place)
     return guest.console.path
+
+
+def _make_p_states(xml: str) -> PStateDefinition:
+    with tempfile.TemporaryDirectory() as directory:
+        lay_out(Path(directory), cpus=MAX_CPUS, steps_khz=STEPS_KHZ)
+        config = Config(
+            sysfs_root=Path(directory), p_states=PStatesConfig(directory=ROOT / "acpi")
+        )
+        return make_definition(xml, config, has_table_element=_has_table_element())
+
+
+def _has_table_element() -> bool:
+    with closing(libvirt.openReadOnly("test:///default")) as connection:
+        return has_table_element(connection)

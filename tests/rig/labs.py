@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from examples.guests.images import CPUFREQ_MODULES, GOVERNOR_MODULES
 from examples.guests.kernel import fetch_kernel
 from tests.power.registers import AMD_CELLS, ARM_CELLS
 from tests.rig import arm
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
     from examples.guests.kernel import Kernel
     from tests.rig.acpi import Table
 
-GOVERNOR_MODULES = (
-    "cpufreq_userspace",
-    "cpufreq_powersave",
-    "cpufreq_ondemand",
-    "cpufreq_conservative",
-)
 ALL_GOVERNORS = frozenset(
     (
         "performance",
@@ -88,7 +83,7 @@ ACPI_CPUFREQ = Lab(
     fetch_kernel=fetch_kernel,
     cpu="Haswell",
     registers="latch",
-    modules=(*GOVERNOR_MODULES, "acpi-cpufreq"),
+    modules=CPUFREQ_MODULES,
     tables=(PSTATES,),
 )
 
@@ -182,3 +177,16 @@ UNCORE = INTEL_ACTIVE_HWP._replace(
     ),
 )
 """Also has intel_uncore_frequency."""
+RAPL = INTEL_PASSIVE._replace(
+    name="rapl",
+    modules=(
+        *GOVERNOR_MODULES,
+        # Wraps at 2 kJ: about once a minute.
+        "imitated_msr hwp=0 energy_unit=21",
+        "intel_pstate_imitated mode=passive",
+        "iosf_mbi",
+        "intel_rapl_common",
+        "intel_rapl_imitated",
+    ),
+)
+"""Also has Linux's powercap on energy counters that grow with the frequencies."""

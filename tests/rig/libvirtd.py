@@ -28,6 +28,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import libvirt
 
@@ -289,6 +290,10 @@ class SessionHost(LibvirtdHost):
         # paths may have 107 bytes: it must not be longer.
         (self.directory / "libvirt").mkdir()
         (self.directory / "libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+        # Guests migrate between hosts that differ in it.
+        (self.directory / "libvirt/libvirtd.conf").write_text(
+            f'host_uuid = "{uuid4()}"\n'
+        )
         (self.directory / "run").mkdir(mode=0o700)
         load_capabilities(self._cache)
         self._cache.mkdir(parents=True, exist_ok=True)

@@ -10,14 +10,11 @@ Usage::
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from examples.guests.images import (
-    VIRTIO_MODULES,
-    build_python_image,
-    start_image,
-)
+from examples.guests.images import build_python_image
 from tests.rig.guest import GuestSpec
 from tests.rig.talker import RIG_TARGET
 from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
@@ -30,18 +27,17 @@ if TYPE_CHECKING:
     from tests.rig.guest import Guest
 
 # A port can be opened once, and is at its end while no host is connected.
-_WORK = f"""\
+SHELL_WORK = f"""\
 port=/dev/virtio-ports/{RIG_TARGET}
 until [ -e $port ]; do usleep 20000; /bin/name-ports; done
 echo shell: ready
 while :; do sh 0<>$port 1>&0 2>&1; usleep 50000; done
 """
+"""What a guest runs to serve a shell, see `examples.guests.images.start_image`."""
 _END = "=status="
-_P_STATE_MODULES = (*VIRTIO_MODULES, "cpufreq_userspace", "acpi-cpufreq")
-_ACCEPTED_MODEL = (
-    "<cpu mode='custom' match='exact' check='none'>"
-    "<model fallback='forbid'>Haswell-noTSX</model></cpu>"
-)
+_PROBE = "=probe="
+_PROBE_S = 2.0
+"""How long a guest that is ready takes to answer; a slower one is asked again."""
 
 
 def shell_guest(
@@ -58,25 +54,7 @@ def shell_guest(
         vcpus=len(pins),
         pins=pins,
         memory_mib=384,
-        image=build_python_image(files, _WORK),
-    )
-
-
-def p_state_guest(
-    name: str, *, pins: Mapping[int, str], channels: tuple[int, ...] = ()
-) -> GuestSpec:
-    """Describe a guest with Linux's own cpufreq driver and a remote shell.
-
-    The driver finds frequencies if the domain has a P-state table; see
-    `hypervisor.p_states`.
-    """
-    return GuestSpec(
-        name=name,
-        channels=channels,
-        vcpus=len(pins),
-        pins=pins,
-        cpu=_ACCEPTED_MODEL,
-        image=start_image(_WORK, modules=_P_STATE_MODULES).build("p-state-shell"),
+        image=build_python_image(files, SHELL_WORK),
     )
 
 
@@ -106,6 +84,8 @@ class GuestShell:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         wait_for(guest._rig_path.exists, f"{guest._rig_path} is there")
         self._socket.connect(str(guest._rig_path))
+        if is_ready:
+            self._wait_for_answer()
         self._lines = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -134,10 +114,29 @@ class GuestShell:
         printed: list[str] = []
         for line in self._lines:
             text = line.decode(errors="replace")
+            if text.startswith(_PROBE):
+                continue
             if text.startswith(_END):
                 return Ran(int(text[len(_END) :]), "".join(printed).removesuffix("\n"))
             printed.append(text)
         raise ConnectionError(f"{command}: the guest is gone; it printed: {printed}")
+
+    def _wait_for_answer(self) -> None:
+        """Wait until a shell reads this connection.
+
+        The one of the connection before ends now, and what it had not read is lost.
+        """
+        self._socket.settimeout(_PROBE_S)
+        lines = b""
+
+        def is_answered() -> bool:
+            nonlocal lines
+            self._socket.sendall(f"echo {_PROBE}\n".encode())
+            with contextlib.suppress(TimeoutError):
+                lines += self._socket.recv(4096)
+            return lines.endswith(f"{_PROBE}\n".encode())
+
+        wait_for(is_answered, "an answer of the shell", timeout_s=GUEST_DEADLINE_S)
 
     def start(self, command: str, log: str) -> None:
         """Start a program in the background; its output goes to a file.

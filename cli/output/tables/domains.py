@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cli.output.tables.cells import NONE, count, is_simulated, name
 from cli.output.tables.channels import build_own_channels
+from cli.output.tables.energy import domain_fact
 from cli.output.tables.policies import build_own_policies
 from cli.output.tables.rights import build_settings
 from cli.output.tables.run_state import describe_shut_off, is_active, order_domains
@@ -84,6 +85,9 @@ def build_domain(domain: Domain, cpus: list[Cpu]) -> tuple[Sheet, ...]:
         ("State", Cell(domain["state"])),
         ("Mode", Cell(domain["mode"])),
     ]
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    if energy := domain.get("energy"):
+        facts.append(("Energy", domain_fact(energy)))
     if is_simulated(cpus):
         facts.append(("CPUs", Cell("simulated", Style.NOTABLE)))
     if not is_active(domain):

@@ -16,6 +16,7 @@ from cli.output.tables.cells import (
     plural,
 )
 from cli.output.tables.channels import count_refused, is_p_states, state_cell
+from cli.output.tables.energy import host_fact
 from cli.output.tables.policies import format_source
 from cli.output.tables.run_state import describe_shut_off, is_active, order_domains
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
@@ -87,11 +88,15 @@ def _facts(status: Status, zone: tzinfo | None) -> tuple[tuple[str, Cell], ...]:
     if daemon["monitor_pid"] is None:
         text += ", monitor starting"
     style = Style.BAD if daemon["monitor_pid"] is None else Style.PLAIN
+    # Absent from the documents of a daemon that was not restarted after an upgrade.
+    host = status.get("energy")
+    energy = (("Energy", host_fact(host)),) if host else ()
     problems = (("Problem", Cell(p, Style.BAD)) for p in daemon["problems"])
     return (
         ("Daemon", Cell(text, style)),
         ("libvirt", _libvirt(status["libvirt"], zone)),
         ("CPUs", _cpus(status)),
+        *energy,
         *problems,
     )
 

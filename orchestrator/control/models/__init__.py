@@ -12,8 +12,10 @@ from orchestrator.control.models.cpus import *
 from orchestrator.control.models.daemon import *
 from orchestrator.control.models.document import *
 from orchestrator.control.models.domains import *
+from orchestrator.control.models.energy import *
 from orchestrator.control.models.events import *
 from orchestrator.control.models.failures import *
+from orchestrator.control.models.history import *
 from orchestrator.control.models.instructions import *
 from orchestrator.control.models.policies import *
 from orchestrator.control.models.rights import *

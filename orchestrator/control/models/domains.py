@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from orchestrator.control.models.channels import Channel
 from orchestrator.control.models.document import CpuNumber, Document, Khz
+from orchestrator.control.models.energy import DomainEnergy
 from orchestrator.control.models.policies import Policy
 from orchestrator.control.models.rights import Rights
 from orchestrator.values.domain import DomainState
@@ -89,6 +90,8 @@ class Domain(Document):
     """What was rejected in its description, one sentence each."""
     policies: tuple[Policy, ...] = ()
     """Policies in force for it."""
+    energy: DomainEnergy | None = None
+    """Its energy; null: not accounted."""
     threads: tuple[QemuThread, ...] = ()
     """Its emulator and I/O threads, as far as they are pinned."""
 

@@ -9,6 +9,7 @@ from orchestrator.control.models.cpus import Cpu, UnmanagedCpu
 from orchestrator.control.models.daemon import DaemonStatus, LibvirtStatus
 from orchestrator.control.models.document import Document
 from orchestrator.control.models.domains import Domain
+from orchestrator.control.models.energy import HostEnergy
 from orchestrator.power.attribute_state import Outcome
 
 __all__ = ["SCHEMA", "KernelSetting", "Status"]
@@ -48,6 +49,8 @@ class Status(Document):
     """Host CPUs whose frequency can be set, in the order of their numbers."""
     unmanaged_cpus: tuple[UnmanagedCpu, ...] = ()
     """Host CPUs whose frequency cannot be set."""
+    energy: HostEnergy | None = None
+    """Energy of the host's processors; null: not accounted."""
     kernel_settings: tuple[KernelSetting, ...] = ()
     """Settings of the kernel that the daemon is to hold for the host or for domains:
     idle latencies, energy preferences, uncore frequencies, turbo switches."""

@@ -409,6 +409,13 @@ class Monitor:
         """Yield the votes of all guests; after `stop`, the last ones."""
         return self._records.votes()
 
+    def observed_votes(self) -> dict[tuple[DomainId, int], int]:
+        """Return what guests and policies of observed domains would vote for, in kHz.
+
+        By domain and vCPU; those for which there is a request or a policy.
+        """
+        return dict(self._records.observed_votes())
+
     def resume_votes(self, uuid: DomainId, votes: Iterable[GuestVote]) -> None:
         """Set votes of an earlier run of the daemon; the domain is defined next.
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATIONS
-from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
+from orchestrator.monitor.arbiter import NO_VOTE, UNKNOWN_KHZ, Domain, Group, VCpu
 from orchestrator.monitor.client.row_allocator import DomainRows, RowAllocator
 from orchestrator.monitor.client.valid_rows import (
     copy_channel,
@@ -47,6 +47,7 @@ from orchestrator.monitor.link.table import (
     LATENCY_AT,
     LATENCY_SUM_AT,
     NACKS,
+    OBSERVED,
     P_STATE_VOTE,
     REASONS,
     REFUSALS,
@@ -70,6 +71,7 @@ from orchestrator.monitor.link.table import (
 )
 from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
+from orchestrator.values.units import MAX_KHZ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -284,6 +286,7 @@ class Records:
         return MonitorSnapshot(
             channels=LazyMapping(rows, lambda _, row: self._read_counters(row)),
             requested_khz=LazyMapping(vcpus, self._read_requested),
+            votes_khz=LazyMapping(vcpus, self._read_vote),
             grants={number: khz or None for number, khz in grants.items()},
             refusals={
                 number: words[group_at(row) + REFUSALS]
@@ -325,6 +328,23 @@ class Records:
                         ),
                     )
 
+    def observed_votes(self) -> Iterator[tuple[tuple[DomainId, int], int]]:
+        """Yield domain and vCPU, and kHz that the guest or a policy would vote for.
+
+        Of domains that are only observed, and as far as their guests have sent requests
+        on channels that are still open.
+        """
+        for uuid, domain in self._domains.items():
+            if domain.is_enforced:
+                continue
+            for row, vcpu in zip(domain.rows, domain.vcpus, strict=True):
+                key = (uuid, vcpu.vcpu)
+                noted = self._table.words[vcpu_at(row) + OBSERVED]
+                khz = noted if noted <= MAX_KHZ else NO_VOTE
+                khz = max(khz, self._policy_votes.get(key, NO_VOTE))
+                if khz:
+                    yield key, khz
+
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
         generation, is_configured = unpack_generation(words[at + GENERATION])
@@ -352,6 +372,23 @@ class Records:
                 if refused[refusal.word]
             },
         )
+
+    def _read_vote(
+        self, key: tuple[DomainId, int], defined: VCpuDefinition
+    ) -> int | None:
+        owner, row = self._domains.get(key[0]), self._vcpu_rows.find(*key)
+        if owner is None or row is None or defined.group is None:
+            return None
+        at = vcpu_at(row)
+        voter = unpack_voter(self._table.words[at + VOTER])
+        vote_khz = 0 if voter.is_connect_vote else self._table.words[at + VOTE]
+        if not owner.is_enforced:
+            vote_khz = self._table.words[at + OBSERVED]
+        p_state_khz = self._table.words[at + P_STATE_VOTE]
+        if p_state_khz == UNKNOWN_KHZ:
+            return None
+        policy_khz = self._policy_votes.get(key, NO_VOTE)
+        return max(vote_khz, p_state_khz, policy_khz) or None
 
     def _read_requested(
         self, key: tuple[DomainId, int], defined: VCpuDefinition

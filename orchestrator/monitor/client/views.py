@@ -156,6 +156,10 @@ class MonitorSnapshot:
     )
     """kHz by domain and vCPU: the highest vote, within the domain's limits; None: no
     vote."""
+    votes_khz: Mapping[tuple[DomainId, int], int | None] = field(default_factory=dict)
+    """kHz by domain and vCPU: the highest vote, whatever the limits are, also what the
+    guest of an observed domain would vote for; None: no vote, only that of CONNECT, or
+    one of a P-state channel whose request may be lost."""
     grants: Mapping[int, int | None] = field(default_factory=dict)
     """kHz by clock group: the last frequency that the kernel accepted; None: not
     taken."""

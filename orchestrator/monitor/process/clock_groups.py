@@ -17,10 +17,11 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import Command, Unit
-from orchestrator.monitor.arbiter import UNKNOWN_KHZ, Domain, Group, VCpu
+from orchestrator.monitor.arbiter import NO_VOTE, UNKNOWN_KHZ, Domain, Group, VCpu
 from orchestrator.monitor.link.reports import GroupYielded, TakeWanted, WriteRefused
 from orchestrator.monitor.link.table import (
     GRANT,
+    OBSERVED,
     P_STATE_VOTE,
     P_STATE_VOTER,
     REFUSALS,
@@ -121,6 +122,11 @@ class ClockGroups:
         self.review_following(vcpu.domain)
         return outcome
 
+    def observe(self, vcpu: VCpu, unit: int) -> None:
+        """Note what a request would vote for that is refused in mode `observe`."""
+        at = vcpu.index + OBSERVED
+        self._words[at] = vcpu.would_vote(unit, self._words[at]) or self._words[at]
+
     def on_connect(self, vcpu: VCpu, number: int) -> None:
         """Give a guest that has just opened its port the highest step."""
         vcpu.has_turbo_right = True  # may have been switched off by an earlier program
@@ -184,6 +190,7 @@ class ClockGroups:
     def withdraw_all(self, domain: Domain, number: int | None) -> None:
         """End the guest's votes from one channel; None: from all channels."""
         for vcpu in domain.vcpus.values():
+            self._words[vcpu.index + OBSERVED] = NO_VOTE
             if vcpu.voter is not None and number in (None, vcpu.voter):
                 self.withdraw(vcpu)
             if vcpu.p_state_voter is not None and number in (None, vcpu.p_state_voter):

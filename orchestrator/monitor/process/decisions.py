@@ -87,6 +87,8 @@ class Decider:
             decision = find_general_refusal(endpoint, core_type) or self._decide_power(
                 endpoint, number, unit
             )
+            if decision is Refusal.OBSERVED and core_type == _VIRTUAL:
+                self._observe(endpoint, number, unit)
         elif command == _POLICY:
             packet = data[start : start + generation.size_bytes]
             decision = find_general_refusal(endpoint, core_type) or self._decide_policy(
@@ -152,6 +154,12 @@ class Decider:
             return Refusal.POLICIES_FORBIDDEN
         ticket = self._policies.forward(endpoint, packet, self._now_ns())
         return ticket or Refusal.POLICIES_TOO_MANY
+
+    def _observe(self, endpoint: Endpoint, number: int, unit: int) -> None:
+        """Note what a refused request would have led to, in mode `observe`."""
+        vcpu = endpoint.domain.vcpus.get(number)
+        if vcpu is not None:
+            self._groups.observe(vcpu, unit)
 
     def _query(
         self,

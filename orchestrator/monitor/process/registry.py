@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.channel.recognition import Stream
-from orchestrator.monitor.arbiter import Domain, Group, VCpu
+from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.table import (
     CHANNEL_WORDS,
     DONE_AT,
     GENERATION,
     LAST_RECEIVED,
+    OBSERVED,
     P_STATE_VOTE,
     P_STATE_VOTER,
     VOTE,
@@ -209,6 +210,8 @@ class Registry:
         vcpu.place(None if clock is None else clock.group, tuple(siblings))
         if is_new:
             self._restore_votes(vcpu)
+        if domain.is_enforced:
+            self._table.words[vcpu.index + OBSERVED] = NO_VOTE
         vcpu.update_window()
         self._groups.store_vote(vcpu)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.policy.kinds.energy_preference import PreferredEnergy
 from orchestrator.policy.kinds.idle_latency import IdleLatency
+from orchestrator.policy.kinds.packet_rate import PacketRate
 from orchestrator.policy.kinds.time_of_day import TimeOfDay
 from orchestrator.policy.kinds.traffic import Traffic
 from orchestrator.policy.kinds.utilisation import Utilisation
@@ -22,6 +23,7 @@ KINDS: Mapping[PolicyKind, type[Policy[Any, Any]]] = {
     kind.kind: kind
     for kind in (
         Traffic,
+        PacketRate,
         TimeOfDay,
         FixedWorkload,
         BranchRatio,

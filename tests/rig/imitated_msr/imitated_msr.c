@@ -12,6 +12,7 @@
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/spinlock.h>
+#include <linux/tick.h>
 #include <linux/timekeeping.h>
 #include <linux/uaccess.h>
 #include <asm/cpufeature.h>
@@ -28,7 +29,15 @@ module_param(nominal_ratio, uint, 0444);
 module_param(min_ratio, uint, 0444);
 module_param(turbo_ratio, uint, 0444);
 
+static unsigned int energy_unit = 14;
+module_param(energy_unit, uint, 0444);
+MODULE_PARM_DESC(energy_unit, "energy is counted in 2^-N J, in 32 bits: 14 wraps at 262 kJ");
+static unsigned int static_mw = 10000;
+module_param(static_mw, uint, 0444);
+MODULE_PARM_DESC(static_mw, "what the package draws with all cores idle, cores aside");
+
 #define RATIO_MHZ 100
+#define IDLE_CORE_MW 150
 #define MSR_UNCORE_RATIO_LIMIT 0x620
 #define MSR_UNCORE_PERF_STATUS 0x621
 
@@ -55,14 +64,23 @@ static const struct {
 	{ MSR_IA32_MPERF, "MPERF", CORE },
 	{ MSR_UNCORE_RATIO_LIMIT, "UNCORE_RATIO_LIMIT", PACKAGE },
 	{ MSR_UNCORE_PERF_STATUS, "UNCORE_PERF_STATUS", PACKAGE },
+	{ MSR_RAPL_POWER_UNIT, "RAPL_POWER_UNIT", PACKAGE },
+	{ MSR_PKG_POWER_LIMIT, "PKG_POWER_LIMIT", PACKAGE },
+	{ MSR_PKG_POWER_INFO, "PKG_POWER_INFO", PACKAGE },
+	{ MSR_PKG_ENERGY_STATUS, "PKG_ENERGY_STATUS", PACKAGE },
+	{ MSR_PKG_PERF_STATUS, "PKG_PERF_STATUS", PACKAGE },
 };
 
 struct bank {
 	raw_spinlock_t lock;
-	u64 counted_ns; /* when APERF and MPERF were last brought up to date */
+	u64 counted_ns; /* when its counters were last brought up to date */
+	u64 idle_us;
+	u64 busy_nj, idle_nj; /* what its core drew */
+	unsigned int cpu;
 	u64 value[ARRAY_SIZE(registers)];
 };
 static DEFINE_PER_CPU(struct bank, banks);
+static u64 loaded_ns;
 static struct dentry *directory;
 
 static int find(u32 msr)
@@ -106,14 +124,47 @@ static unsigned int requested_ratio(struct bank *bank)
 	return ratio;
 }
 
+/* A busy core draws 300 mW, and 1 W at 1 GHz, which grows with the square. */
+static void count_energy(struct bank *bank, u64 us)
+{
+	u64 mhz = requested_ratio(bank) * RATIO_MHZ, unused;
+	u64 idle_us = get_cpu_idle_time_us(bank->cpu, &unused);
+	u64 asleep_us = idle_us > bank->idle_us ? idle_us - bank->idle_us : 0;
+
+	asleep_us = min(asleep_us, us);
+	bank->idle_us = idle_us;
+	bank->busy_nj += (us - asleep_us) * (300 + mhz * mhz / 1000);
+	bank->idle_nj += asleep_us * IDLE_CORE_MW;
+}
+
 static void count(struct bank *bank)
 {
 	u64 now_ns = ktime_get_mono_fast_ns();
 	u64 us = (now_ns - bank->counted_ns) / NSEC_PER_USEC;
 
 	bank->counted_ns += us * NSEC_PER_USEC;
+	count_energy(bank, us);
 	*cell(bank, MSR_IA32_APERF) += us * requested_ratio(bank) * RATIO_MHZ;
 	*cell(bank, MSR_IA32_MPERF) += us * nominal_ratio * RATIO_MHZ;
+}
+
+/* What the package has drawn since this module was loaded. */
+static u64 package_nj(void)
+{
+	u64 us = (ktime_get_mono_fast_ns() - loaded_ns) / NSEC_PER_USEC;
+	u64 nj = us * static_mw;
+	int cpu;
+
+	for_each_online_cpu(cpu) {
+		struct bank *bank = &per_cpu(banks, cpu);
+		unsigned long flags;
+
+		raw_spin_lock_irqsave(&bank->lock, flags);
+		count(bank);
+		nj += bank->busy_nj + bank->idle_nj;
+		raw_spin_unlock_irqrestore(&bank->lock, flags);
+	}
+	return nj;
 }
 
 int imitated_read(unsigned int cpu, u32 msr, u64 *value)
@@ -125,6 +176,11 @@ int imitated_read(unsigned int cpu, u32 msr, u64 *value)
 	*value = 0;
 	if (index < 0)
 		return index;
+	if (msr == MSR_PKG_ENERGY_STATUS) {
+		*value = (u32)mul_u64_u64_div_u64(package_nj(), 1ULL << energy_unit,
+						  NSEC_PER_SEC);
+		return 0;
+	}
 	bank = bank_of(cpu, index);
 	raw_spin_lock_irqsave(&bank->lock, flags);
 	count(bank);
@@ -191,6 +247,9 @@ static int show(struct seq_file *file, void *unused)
 		imitated_read(cpu, registers[index].msr, &value);
 		seq_printf(file, "%s 0x%llx\n", registers[index].name, value);
 	}
+	/* The truth, which no processor shows. */
+	seq_printf(file, "package_nj %llu\n", package_nj());
+	seq_printf(file, "busy_nj %llu\n", per_cpu(banks, cpu).busy_nj);
 	return 0;
 }
 
@@ -234,9 +293,13 @@ static const struct file_operations bank_operations = {
 };
 
 /* What firmware leaves in the registers. */
-static void reset(struct bank *bank)
+static void reset(struct bank *bank, unsigned int cpu)
 {
+	u64 unused;
+
 	raw_spin_lock_init(&bank->lock);
+	bank->cpu = cpu;
+	bank->idle_us = get_cpu_idle_time_us(cpu, &unused);
 	bank->counted_ns = ktime_get_mono_fast_ns();
 	*cell(bank, MSR_PLATFORM_INFO) = (u64)nominal_ratio << 8 | (u64)min_ratio << 40;
 	/* One limit for each count of active cores. */
@@ -249,17 +312,22 @@ static void reset(struct bank *bank)
 	/* Lowest, highest and desired performance, and a balanced preference. */
 	*cell(bank, MSR_HWP_REQUEST) = min_ratio | turbo_ratio << 8 | 0x80u << 24;
 	*cell(bank, MSR_UNCORE_RATIO_LIMIT) = 24 | 8 << 8;
+	/* Units of power (1/8 W), energy and time; limits that limit nothing. */
+	*cell(bank, MSR_RAPL_POWER_UNIT) = 3 | energy_unit << 8 | 10 << 16;
+	*cell(bank, MSR_PKG_POWER_LIMIT) = 0x00428320001a8320ULL & ~0xffffULL;
+	*cell(bank, MSR_PKG_POWER_INFO) = 40 * 8 | 10 * 8 << 16 | 80ULL * 8 << 32;
 }
 
 static int __init imitated_init(void)
 {
 	unsigned long cpu;
 
+	loaded_ns = ktime_get_mono_fast_ns();
 	directory = debugfs_create_dir("imitated_msr", NULL);
 	for_each_possible_cpu(cpu) {
 		char name[16];
 
-		reset(&per_cpu(banks, cpu));
+		reset(&per_cpu(banks, cpu), cpu);
 		snprintf(name, sizeof(name), "cpu%lu", cpu);
 		debugfs_create_file(name, 0600, directory, (void *)cpu, &bank_operations);
 	}

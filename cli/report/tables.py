@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as tables, and as comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cli.output.tables.cells import (
+    NONE,
+    count,
+    format_duration,
+    format_time,
+    frequency,
+    name,
+)
+from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from orchestrator.values.safe_text import printable
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from cli.output.documents import Advice, AdviceList, Report, ReportHost, ReportRow
+
+_HOUR, _DAY = "%Y-%m-%d %H:%M", "%Y-%m-%d"
+_SOURCES = {
+    "powercap": "measured (powercap)",
+    "hwmon": "measured (hwmon)",
+    "perf": "measured (perf)",
+    "modelled": "modelled: this host has no meter",
+}
+CSV_COLUMNS = (
+    *("domain", "uuid", "since", "running_s", "mean_khz"),
+    *("requests_total", "refused_total", "late_total", "dropped_total"),
+    *("has_energy", "kwh", "kwh_error"),
+    *("saved_kwh", "saved_kwh_error", "saved_percent"),
+)
+"""The keys of a row, in the order of the columns."""
+
+
+def build_sheets(report: Report, zone: tzinfo | None) -> tuple[Sheet, ...]:
+    """Return a report as tables; times in a zone, None: the local one."""
+    sheets = [_figures(report, zone)]
+    if report["refusals"]:
+        sheets.append(_refusals(report))
+    if report["holds"]:
+        sheets.append(_holds(report))
+    return tuple(sheets)
+
+
+def format_csv(report: Report) -> str:
+    """Return the rows of a report as comma-separated values with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(
+        {key: printable(it) if isinstance(it, str) else it for key, it in row.items()}
+        for row in report["rows"]
+    )
+    return text.getvalue()
+
+
+def format_kwh(kwh: float) -> str:
+    """Write an energy in kWh or Wh."""
+    return f"{kwh:.2f} kWh" if abs(kwh) >= 1 else f"{1000 * kwh:.1f} Wh"
+
+
+def format_energy(kwh: float, error: float) -> str:
+    """Write an energy and its uncertainty, in one unit."""
+    if max(abs(kwh), error) >= 1:
+        return f"{kwh:.2f} ± {error:.2f} kWh"
+    return f"{1000 * kwh:.1f} ± {1000 * error:.1f} Wh"
+
+
+def format_source(host: ReportHost) -> str:
+    """Write where energies come from."""
+    if host["source"] is None:
+        return "not accounted for"
+    text = _SOURCES.get(host["source"], host["source"])
+    if host["source"] != "modelled" and not host["calibrated"]:
+        text += ", static power not calibrated"
+    return text
+
+
+def row_label(row: ReportRow, by: str, zone: tzinfo | None) -> str:
+    """Write what a row is about."""
+    if row["since"] is None:
+        return printable(row["domain"] or "")
+    return format_time(row["since"], zone, _DAY if by == "day" else _HOUR)
+
+
+def _facts(report: Report, zone: tzinfo | None) -> list[tuple[str, Cell]]:
+    begin, end = (format_time(report[key], zone, _HOUR) for key in ("since", "until"))
+    host = report["host"]
+    facts = [
+        ("Period", Cell(f"{begin} to {end}")),
+        ("Recorded", Cell(format_duration(host["recorded_s"]))),
+        ("Energy", Cell(format_source(host))),
+    ]
+    if host["source"] is not None:
+        share = (
+            "" if host["saved_percent"] is None else f", {host['saved_percent']:.1f} %"
+        )
+        saved = format_energy(host["saved_kwh"], host["saved_kwh_error"])
+        verb = "would be saved" if report["what_if"] else "saved"
+        facts.append(
+            ("Host", Cell(f"{format_kwh(host['kwh'])}; {saved} {verb}{share}"))
+        )
+    values = []
+    if (money := host["saved_money"]) is not None:
+        values.append(f"{money:.2f} {host['currency']}")
+    if (co2_kg := host["saved_co2_kg"]) is not None:
+        values.append(f"{co2_kg:.2f} kg CO2")
+    if values and host["source"] is not None:
+        facts.append(("Worth", Cell(printable(", ".join(values)))))
+    if host["holes"]:
+        text = f"unusable {host['holes']} times, modelled then"
+        facts.append(("Meters", Cell(text, Style.BAD)))
+    if report["what_if"]:
+        facts.append(("What if", Cell("every request granted", Style.NOTABLE)))
+    return facts
+
+
+def _figures(report: Report, zone: tzinfo | None) -> Sheet:
+    is_by_domain = report["by"] == "domain"
+    rows = tuple(
+        (
+            name(row_label(row, report["by"], zone)),
+            Cell(format_duration(row["running_s"]), Style.QUIET),
+            frequency(row["mean_khz"]),
+            count(row["requests_total"]),
+            count(row["refused_total"], Style.BAD),
+            count(row["late_total"] + row["dropped_total"], Style.BAD),
+            Cell(format_energy(row["kwh"], row["kwh_error"]))
+            if row["has_energy"]
+            else NONE,
+            Cell(format_energy(row["saved_kwh"], row["saved_kwh_error"]), Style.GOOD)
+            if row["has_energy"]
+            else NONE,
+            Cell(f"{row['saved_percent']:.1f} %")
+            if row["saved_percent"] is not None
+            else NONE,
+        )
+        for row in report["rows"]
+    )
+    return Sheet(
+        facts=tuple(_facts(report, zone)),
+        columns=(
+            Column(title="Domain" if is_by_domain else "Time"),
+            Column(title="Ran", is_right=True, rank=4),
+            Column(title="Mean", is_right=True, rank=1),
+            Column(title="Requests", is_right=True, rank=2),
+            Column(title="Refused", is_right=True, rank=2),
+            Column(title="Unanswered", is_right=True, rank=3),
+            Column(title="Energy", is_right=True),
+            Column(title="Saved", is_right=True),
+            Column(title="Share", is_right=True, rank=1),
+        ),
+        rows=rows,
+        notes=(Cell(printable(f"not recorded now: {report['problem']}"), Style.BAD),)
+        if report["problem"]
+        else (),
+    )
+
+
+def _refusals(report: Report) -> Sheet:
+    return Sheet(
+        columns=(
+            Column(title="Domain", is_grouping=True),
+            Column(title="Refused because"),
+            Column(title="Requests", is_right=True),
+        ),
+        rows=tuple(
+            (name(it["domain"]), Cell(it["reason"]), count(it["requests"], Style.BAD))
+            for it in report["refusals"]
+        ),
+    )
+
+
+def _holds(report: Report) -> Sheet:
+    return Sheet(
+        columns=(
+            Column(title="Domain", is_grouping=True),
+            Column(title="Could be lower, or is held below"),
+            Column(title="vCPU hours", is_right=True, rank=1),
+            Column(title="At most", is_right=True),
+        ),
+        rows=tuple(
+            (
+                name(it["domain"]),
+                Cell(printable(it["text"])),
+                Cell(f"{it['vcpu_h']:.1f}"),
+                Cell(format_kwh(it["kwh"])) if it["kwh"] else NONE,
+            )
+            for it in report["holds"]
+        ),
+        notes=(Cell("What holds cost is estimated by power curves.", Style.QUIET),),
+    )
+
+
+def format_moment(text: str, zone: tzinfo | None) -> str:
+    """Write a time of a page."""
+    return datetime.fromisoformat(text).astimezone(zone).strftime(_HOUR)
+
+
+def build_advice_sheets(advice: AdviceList) -> tuple[Sheet, ...]:
+    """Return advice as tables: one for each change."""
+    days = f"{advice['days']:.1f} days of history"
+    if not advice["advice"]:
+        note = Cell(f"nothing to suggest, from {days}")
+        return (Sheet(notes=(note,)),)
+    sheets = [
+        Sheet(
+            facts=(
+                ("Domain", name(one["domain"])),
+                ("Because", Cell(printable(one["reason"]))),
+                *(("Command", Cell(printable(it))) for it in one["commands"]),
+                ("Saves", Cell(_per_day(one), Style.GOOD)),
+                ("Risk", Cell(printable(one["risk"]))),
+            )
+        )
+        for one in advice["advice"]
+    ]
+    note = Cell(f"Expected from {days}; nothing was changed.", Style.QUIET)
+    return (*sheets, Sheet(notes=(note,)))
+
+
+def _per_day(advice: Advice) -> str:
+    saved, error = advice["saves_kwh_per_day"], advice["error_kwh_per_day"]
+    return f"{format_energy(saved, error)} a day"
