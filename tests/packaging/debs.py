@@ -23,6 +23,7 @@ class Debs(NamedTuple):
 
     vmpower: Path
     guest: Path
+    cockpit: Path
 
 
 @functools.cache
@@ -51,5 +52,5 @@ def build_debs(version: str = "0.1.0", release: int = NATIVE) -> Debs:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    guest, vmpower = sorted(map(Path, done.stdout.split()))
-    return Debs(vmpower, guest)
+    cockpit, guest, vmpower = sorted(map(Path, done.stdout.split()))
+    return Debs(vmpower, guest, cockpit)

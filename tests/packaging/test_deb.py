@@ -102,6 +102,15 @@ def test_the_guest_s_command_runs_from_its_package(tmp_path: Path) -> None:
 
 
 @needs_dpkg
+def test_the_page_for_cockpit_is_where_its_bridge_looks() -> None:
+    package = build_debs().cockpit
+    pages = {path.name for path in (ROOT / "packaging/cockpit").iterdir()}
+    assert pages
+    assert {f"/usr/share/cockpit/vmpower/{name}" for name in pages} <= files_of(package)
+    assert "cockpit-bridge (>= 287)" in field_of(package, "Depends")
+
+
+@needs_dpkg
 def test_lintian_finds_nothing() -> None:
     if shutil.which("lintian") is None:
         pytest.skip("lintian is not installed (see scripts/packages.txt)")
