@@ -28,7 +28,7 @@ check: setup ## linters and pure tests, in under a minute
 
 # Linters come first (tests/conftest.py), and tests with guests run beside all others.
 # Coverage is measured when all tests run: a part of them covers a part of the code.
-test: setup ## all tests: also real libvirt, QEMU and DPDK guests; 15 minutes or more
+test: setup ## all tests: also real libvirt, QEMU and DPDK guests; half an hour or more
 	@$(PYTHON) -m scripts.run_tests $(ARGS)
 
 test-release: ## all tests under another Debian release: RELEASE=trixie; needs root
