@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_minutes_become_hours_without_a_change_of_sums(tmp_path: Path) -> None:
         store.add(minute(number))
     before = store.read(EVER)
     store.add(minute((ROLL_UP_AFTER_S + DAY_S) // 60))
-    with sqlite3.connect(tmp_path / HISTORY_NAME) as raw:
+    with closing(sqlite3.connect(tmp_path / HISTORY_NAME)) as raw, raw:
         count = raw.execute("SELECT COUNT(*) FROM interval").fetchone()[0]
     assert count == 3  # two hours and the last minute
     after = store.read(Range(START_S, START_S + 2 * 3600, 1e12))
@@ -133,7 +134,7 @@ def test_what_is_too_old_is_deleted(tmp_path: Path) -> None:
     store.add(minute(0))
     store.add(minute(31 * DAY_S // 60))
     assert len(store.read(Range(0, START_S + DAY_S, 1e12)).hosts) == 0
-    with sqlite3.connect(tmp_path / HISTORY_NAME) as raw:
+    with closing(sqlite3.connect(tmp_path / HISTORY_NAME)) as raw, raw:
         for table in ("interval", "domain_interval", "residency", "refusal", "hold"):
             assert raw.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] <= 2
     store.close()
@@ -190,9 +191,8 @@ def test_a_file_that_cannot_be_used_is_set_aside(tmp_path: Path, damage) -> None
 
 
 def _execute(path: Path, statement: str) -> None:
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute(statement)
-    raw.close()
 
 
 def test_pages_that_are_damaged_later_are_an_error_or_a_new_file(
@@ -225,12 +225,12 @@ def test_a_directory_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 def test_reading_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     store = store_at(tmp_path)
     store.add(minute(0))
-    with sqlite3.connect(tmp_path / HISTORY_NAME, isolation_level=None) as writer:
+    path = tmp_path / HISTORY_NAME
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer, writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM interval")
         assert len(store.read(EVER).hosts) == 1
         writer.execute("ROLLBACK")
-    writer.close()
     store.close()
 
 
@@ -281,7 +281,6 @@ def test_a_kill_at_any_moment_leaves_a_readable_history(tmp_path: Path) -> None:
         assert {part.number for part in found.domains} == numbers
         for part in found.domains:  # some of them are hours by now
             assert sum(part.residency.values()) == 2 * part.duration_s
-        with sqlite3.connect(tmp_path / HISTORY_NAME) as raw:
+        with closing(sqlite3.connect(tmp_path / HISTORY_NAME)) as raw, raw:
             assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        raw.close()
         first = written + 7

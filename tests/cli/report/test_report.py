@@ -108,7 +108,7 @@ def test_only_some_domains(vmpower: Vmpower) -> None:
     assert len(both["rows"]) == 2
     failed = vmpower("report", "nobody")
     assert failed.exit_code == 1
-    assert "no such domain: 'nobody'" in failed.output
+    assert "no such domain: 'nobody'" in failed.stderr
 
 
 @pytest.mark.usefixtures("filled")
@@ -192,7 +192,7 @@ def test_charts_are_one_svg_document(vmpower: Vmpower, tmp_path: Path) -> None:
         "Energy that could be saved at most, by reason, in Wh; estimated",
     ]
     failed = vmpower("report", "--svg", str(tmp_path / "none" / "report.svg"))
-    assert "cannot write" in failed.output
+    assert "cannot write" in failed.stderr
 
 
 def test_a_history_without_anything_is_an_empty_report(
@@ -218,4 +218,4 @@ def test_invalid_periods_are_usage_errors(
 ) -> None:
     failed = vmpower("report", *words)
     assert failed.exit_code == 2
-    assert message in failed.output
+    assert message in failed.stderr
