@@ -305,7 +305,10 @@ socks = []
 for _ in range(int(size)):
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(path)
-    sock.sendall(f"GET {target} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
+    try:
+        sock.sendall(f"GET {target} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
+    except BrokenPipeError:  # rejected before it has sent anything
+        continue
     socks.append(sock)
 def is_answered(sock):
     try:
