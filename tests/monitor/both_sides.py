@@ -268,6 +268,9 @@ class BothSides:
     def _work(self, action: Work, group: int) -> e.Event | None:
         match action:
             case a.PrepareGroup():
+                # The kernel refuses to read the files; those of the tree are readable.
+                if not self.is_online(group):
+                    return e.GroupFailed(group, "CPU is offline")
                 refused = self.held.prepare(self.inventory.topology, [group])
                 if group in refused:
                     return e.GroupFailed(group, str(refused[group]))
