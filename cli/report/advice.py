@@ -17,7 +17,8 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from cli.output.documents import Advice, AdviceList
-from cli.report.figures import DAY_S, JOULES_PER_KWH, possible_error
+from cli.report.figures import DAY_S, possible_error
+from orchestrator.values.units import kwh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,14 +105,14 @@ def _advice(
     reason: str,
     risk: str,
 ) -> Advice:
-    per_day = DAY_S / past["duration_s"] / JOULES_PER_KWH if past["duration_s"] else 0.0
+    per_day = DAY_S / past["duration_s"] if past["duration_s"] else 0.0
     return Advice(
         domain=past["name"],
         uuid=past["uuid"],
         commands=commands,
         reason=reason,
-        saves_kwh_per_day=estimate.joules * per_day,
-        error_kwh_per_day=estimate.error * per_day,
+        saves_kwh_per_day=kwh(estimate.joules * per_day),
+        error_kwh_per_day=kwh(estimate.error * per_day),
         risk=risk,
     )
 

@@ -16,13 +16,13 @@ from cli.output.documents import (
     ReportRow,
 )
 from cli.report.holds import explain_hold
+from orchestrator.values.units import kwh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from orchestrator.control.documents import History, HistoryDomain, HistoryHost
 
-JOULES_PER_KWH = 3_600_000.0
 HOUR_S = 3_600
 DAY_S = 86_400
 
@@ -104,7 +104,8 @@ def mean_khz(steps: Iterable[tuple[int, float]]) -> int | None:
 
 
 def _row(parts: Sequence[HistoryDomain], *, is_what_if: bool) -> ReportRow:
-    used, saved = _joules(parts, is_what_if=is_what_if)
+    used = sum(it["joules"] for it in parts)
+    used, saved = _used_and_saved(used, parts, is_what_if=is_what_if)
     by_khz: dict[int, float] = {}
     for part in parts:
         for step in part["steps"]:
@@ -125,14 +126,15 @@ def _row(parts: Sequence[HistoryDomain], *, is_what_if: bool) -> ReportRow:
             for khz, core_s in sorted(by_khz.items())
         ],
         has_energy=any(it["has_energy"] for it in parts),
-        kwh=used / JOULES_PER_KWH,
-        kwh_error=sum(it["error_joules"] for it in parts) / JOULES_PER_KWH,
-        saved_kwh=saved / JOULES_PER_KWH,
-        saved_kwh_error=sum(
-            possible_error(it) if is_what_if else it["saved_error_joules"]
-            for it in parts
-        )
-        / JOULES_PER_KWH,
+        kwh=kwh(used),
+        kwh_error=kwh(sum(it["error_joules"] for it in parts)),
+        saved_kwh=kwh(saved),
+        saved_kwh_error=kwh(
+            sum(
+                possible_error(it) if is_what_if else it["saved_error_joules"]
+                for it in parts
+            )
+        ),
         saved_percent=_percent(saved, used),
     )
 
@@ -160,14 +162,17 @@ def _share(joules: float, whole: float, error: float) -> float:
     return max(0.0, joules) * error / whole if whole > 0 else 0.0
 
 
-def _joules(parts: Iterable[HistoryDomain], *, is_what_if: bool) -> tuple[float, float]:
-    """Return what was used and saved, or would have been."""
-    known = list(parts)
-    used = sum(it["joules"] for it in known)
-    saved = sum(it["saved_joules"] for it in known)
+def _used_and_saved(
+    used: float,
+    parts: Sequence[HistoryDomain] | Sequence[HistoryHost],
+    *,
+    is_what_if: bool,
+) -> tuple[float, float]:
+    """Return what was used and saved, or would have been; joules."""
+    saved = sum(it["saved_joules"] for it in parts)
     if not is_what_if:
         return used, saved
-    possible = sum(it["possible_joules"] for it in known)
+    possible = sum(it["possible_joules"] for it in parts)
     return used - (possible - saved), possible
 
 
@@ -180,23 +185,21 @@ def _host(history: History, *, is_what_if: bool) -> ReportHost:
     hosts = history["hosts"]
     last = hosts[-1] if hosts else None
     measured = sum(it["measured_joules"] for it in hosts)
-    saved = sum(it["saved_joules"] for it in hosts)
-    if is_what_if:
-        possible = sum(it["possible_joules"] for it in hosts)
-        measured, saved = measured - (possible - saved), possible
+    measured, saved = _used_and_saved(measured, hosts, is_what_if=is_what_if)
     return ReportHost(
         recorded_s=round(sum(it["duration_s"] for it in hosts)),
         source=last["source"] if last else None,
         calibrated=all(it["calibrated"] for it in hosts),
         holes=sum(it["holes"] for it in hosts),
-        kwh=measured / JOULES_PER_KWH,
-        static_kwh=sum(it["static_joules"] for it in hosts) / JOULES_PER_KWH,
-        saved_kwh=saved / JOULES_PER_KWH,
-        saved_kwh_error=sum(
-            _possible_host_error(it) if is_what_if else it["saved_error_joules"]
-            for it in hosts
-        )
-        / JOULES_PER_KWH,
+        kwh=kwh(measured),
+        static_kwh=kwh(sum(it["static_joules"] for it in hosts)),
+        saved_kwh=kwh(saved),
+        saved_kwh_error=kwh(
+            sum(
+                _possible_host_error(it) if is_what_if else it["saved_error_joules"]
+                for it in hosts
+            )
+        ),
         saved_percent=_percent(saved, measured),
         saved_money=_times(saved, history["price_per_kwh"]),
         currency=history["currency"],
@@ -205,7 +208,7 @@ def _host(history: History, *, is_what_if: bool) -> ReportHost:
 
 
 def _times(joules: float, per_kwh: float | None) -> float | None:
-    return None if per_kwh is None else joules / JOULES_PER_KWH * per_kwh
+    return None if per_kwh is None else kwh(joules) * per_kwh
 
 
 def _holds(domains: Iterable[HistoryDomain]) -> list[ReportHold]:
@@ -225,7 +228,7 @@ def _holds(domains: Iterable[HistoryDomain]) -> list[ReportHold]:
             cause=cause,
             text=explain_hold(cause),
             vcpu_h=core_s / HOUR_S,
-            kwh=joules / JOULES_PER_KWH,
+            kwh=kwh(joules),
         )
         for (uuid, cause), (core_s, joules) in sums.items()
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.energy.residency import combine
+from orchestrator.values.units import kwh
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,7 +20,6 @@ RECENT_S = 10
 """Power is the mean of so many of the last intervals, of a second each."""
 SHOWN_S = 60
 """Of so many intervals, each one is kept."""
-JOULES_PER_KWH = 3_600_000.0
 
 
 class Prices(NamedTuple):
@@ -38,11 +38,6 @@ class Prices(NamedTuple):
     def co2_g(self, joules: float) -> float | None:
         """Return the CO2 of an energy, in grams; None: unknown."""
         return None if self.co2_g_per_kwh is None else self.co2_g_per_kwh * kwh(joules)
-
-
-def kwh(joules: float) -> float:
-    """Convert an energy to kilowatt-hours."""
-    return joules / JOULES_PER_KWH
 
 
 @dataclass(slots=True)

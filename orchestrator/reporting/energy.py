@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.control import models
-from orchestrator.energy.ledger import Figures, kwh
 from orchestrator.energy.residency import DomainEnergy
+from orchestrator.values.units import kwh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from orchestrator.energy.ledger import Ledger, Prices
+    from orchestrator.energy.ledger import Figures, Ledger, Prices
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.energy.state import EnergyState
     from orchestrator.values.domain import DomainId

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frequencies and latencies: integer kHz and microseconds inside.
+"""Frequencies and latencies: integer kHz and microseconds inside; energies: joules.
 
 Other units are only in what people write and read.
 
@@ -23,6 +23,7 @@ MAX_US = 1_000_000
 """A second; no idle state takes that long to leave."""
 FREQUENCY_FORMATS = "2.3GHz, 2300MHz or kHz"
 """How a frequency can be written, for messages."""
+_JOULES_PER_KWH = 3_600_000.0
 _FACTORS = {"": 1, "khz": 1, "mhz": 1_000, "ghz": 1_000_000}
 _SHOWN = 40
 _FREQUENCY = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
@@ -43,6 +44,11 @@ def parse_khz(text: str) -> KHz:
     if not 1 <= khz <= MAX_KHZ:
         raise _invalid(text, f"1 kHz to {MAX_KHZ // 1_000_000} GHz")
     return KHz(round(khz))
+
+
+def kwh(joules: float) -> float:
+    """Convert an energy to kilowatt-hours."""
+    return joules / _JOULES_PER_KWH
 
 
 def _invalid(text: str, expected: str) -> ConfigError:

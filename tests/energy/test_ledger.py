@@ -14,9 +14,10 @@ from orchestrator.energy.calibration import (
     write_calibration,
 )
 from orchestrator.energy.curves import Curve
-from orchestrator.energy.ledger import Ledger, Prices, kwh
+from orchestrator.energy.ledger import Ledger, Prices
 from orchestrator.errors import ConfigError
 from orchestrator.values.domain import DomainId
+from orchestrator.values.units import kwh
 from tests.energy.test_residency import FW, interval
 
 
