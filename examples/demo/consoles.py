@@ -63,12 +63,8 @@ class LoadReport:
 
 def parse_load(line: str) -> LoadReport | None:
     """Parse a line; None if it is not such a report, or is incomplete."""
-    if not line.startswith(_PREFIX):
-        return None
-    fields = dict(field.partition("=")[::2] for field in line[len(_PREFIX) :].split())
-    governor = fields.pop("governor", "")
     try:
-        values = {name: int(value) for name, value in fields.items()}
+        governor, values = _split(line, "governor")
         return LoadReport(governor=governor, **values)
     except (ValueError, TypeError):
         return None
@@ -76,16 +72,25 @@ def parse_load(line: str) -> LoadReport | None:
 
 def parse_report(line: str) -> VCpuReport | None:
     """Parse a line; None if it is not a report, or is incomplete."""
-    if not line.startswith(_PREFIX):
-        return None
-    fields = dict(field.partition("=")[::2] for field in line[len(_PREFIX) :].split())
-    trips = fields.pop("rtt_us", "")
     try:
-        values = {name: int(value) for name, value in fields.items()}
+        trips, values = _split(line, "rtt_us")
         rtt_us = tuple(int(trip) for trip in trips.split(",") if trip)
         return VCpuReport(rtt_us=rtt_us, **values)
     except (ValueError, TypeError):
         return None
+
+
+def _split(line: str, text: str) -> tuple[str, dict[str, int]]:
+    """Return the only field that is not a number, by its name, and all others.
+
+    Raises:
+        ValueError: it is not a line of a report.
+    """
+    if not line.startswith(_PREFIX):
+        raise ValueError(line)
+    fields = dict(field.partition("=")[::2] for field in line[len(_PREFIX) :].split())
+    value = fields.pop(text, "")
+    return value, {name: int(number) for name, number in fields.items()}
 
 
 class Console:
