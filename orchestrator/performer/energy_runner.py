@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.values.domain import DomainId
 
-INTERVAL_S = 1.0
 _REPLAN_EVERY = 30
 """Samples."""
 
@@ -55,6 +54,9 @@ class GrantTable(Protocol):
 
 class EnergyRunner:
     """Accounts the host's energy while the configuration has it enabled."""
+
+    interval_s = 1.0
+    """From one sample to the next."""
 
     def __init__(
         self,
@@ -144,7 +146,7 @@ class EnergyRunner:
             self._pool.submit("energy", "load", partial(self._sampler.load, file))
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(INTERVAL_S, self._tick)
+        self._timer = self._loop.call_later(self.interval_s, self._tick)
         if self._pool is not None and not self._is_sampling:
             self._is_sampling = True
             job = self._collect()

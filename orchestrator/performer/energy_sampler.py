@@ -17,7 +17,7 @@ from orchestrator.energy.attribution import Attribution, Calibration
 from orchestrator.energy.calibration import read_calibration, write_calibration
 from orchestrator.energy.meters import Meters
 from orchestrator.energy.observer import GroupSample, Observer, Sample
-from orchestrator.energy.profiles import find_model_name, find_profile
+from orchestrator.energy.profiles import GENERIC, find_model_name, find_profile
 from orchestrator.energy.residency import MeterSource
 from orchestrator.energy.state import EnergyState, PackageState
 from orchestrator.errors import VmpowerError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.energy.observer import HostPlan
+    from orchestrator.energy.profiles import Profile
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.values.domain import DomainId
@@ -97,7 +98,9 @@ class EnergySampler:
         self._observer: Observer | None = None
         self._attribution: Attribution | None = None
         self._calibration: Calibration | None = None
-        self._cpuinfo = ""
+        self._profile: Profile | None = None
+        self._model = ""
+        """Of the processors; empty: unknown."""
         self._processes: dict[DomainId, tuple[int, int]] = {}
         self._measured_khz: dict[int, int] = {}
         self._drawn: dict[int, float] = {}
@@ -106,10 +109,10 @@ class EnergySampler:
 
     def load(self, file: Path) -> None:
         """Read the calibration; without one, the class of the processors counts."""
-        self._read_cpuinfo()
+        self._identify()
         try:
             data = read_own(file, _MAX_CALIBRATION_BYTES)
-            self._calibration = read_calibration(data, find_model_name(self._cpuinfo))
+            self._calibration = read_calibration(data, self._model)
         except FileNotFoundError:
             self._calibration = None
         except (OSError, VmpowerError) as error:
@@ -125,13 +128,15 @@ class EnergySampler:
                 curve=calibration.curve or known.curve,
             )
         file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        model = find_model_name(self._cpuinfo)
-        replace_durably(file, write_calibration(calibration, model))
+        replace_durably(file, write_calibration(calibration, self._model))
 
-    def _read_cpuinfo(self) -> None:
-        if not self._cpuinfo:
+    def _identify(self) -> None:
+        """Find out which processors the host has, once: the file is long."""
+        if self._profile is None:
             with contextlib.suppress(OSError):
-                self._cpuinfo = (self._proc / "cpuinfo").read_text(errors="replace")
+                cpuinfo = (self._proc / "cpuinfo").read_text(errors="replace")
+                self._profile = find_profile(cpuinfo)
+                self._model = find_model_name(cpuinfo)
 
     def sample(self, job: EnergyJob) -> EnergyResult | None:
         """Read everything; return what happened since the last sample."""
@@ -187,7 +192,7 @@ class EnergySampler:
     def _attribute_with(self, observer: Observer) -> Attribution:
         if self._attribution is None:
             self._attribution = Attribution(
-                observer.plan.packages, find_profile(self._cpuinfo), self._calibration
+                observer.plan.packages, self._profile or GENERIC, self._calibration
             )
         return self._attribution
 
@@ -213,7 +218,7 @@ class EnergySampler:
     ) -> EnergyState:
         return EnergyState(
             profile=attribution.profile.name,
-            model=find_model_name(self._cpuinfo),
+            model=self._model,
             source=source,
             packages={
                 number: PackageState(

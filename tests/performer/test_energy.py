@@ -13,7 +13,6 @@ from orchestrator.energy.attribution import Calibration
 from orchestrator.energy.curves import Curve
 from orchestrator.energy.residency import Activity, MeterSource
 from orchestrator.errors import ConfigError
-from orchestrator.performer import energy_runner
 from orchestrator.performer.energy_runner import EnergyRunner
 from orchestrator.power.sysfs import CpuTree
 from tests.performer.energy_host import (
@@ -186,6 +185,7 @@ class Runner:
             react=self.reported.append,
             proc=host.root / "proc",
         )
+        self.runner.interval_s = 0.02
 
     async def wait_for(self, intervals: int) -> None:
         async with asyncio.timeout(60):
@@ -193,13 +193,7 @@ class Runner:
                 await asyncio.sleep(0.01)
 
 
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(energy_runner, "INTERVAL_S", 0.02)
-
-
-def test_it_runs_while_it_is_enabled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_runs_while_it_is_enabled(tmp_path: Path) -> None:
     async def run() -> None:
         host = EnergyHost(
             tmp_path, config=Config(energy=EnergyConfig(price_per_kwh=0.3))
@@ -224,7 +218,6 @@ def test_it_runs_while_it_is_enabled(
         await asyncio.sleep(0)
         assert len(it.runner.ledger.intervals()) == count
 
-    fast(monkeypatch)
     asyncio.run(run())
 
 
@@ -241,9 +234,7 @@ def test_it_does_nothing_if_it_is_disabled(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_new_calibration_is_used_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_calibration_is_used_at_once(tmp_path: Path) -> None:
     async def run() -> None:
         file = tmp_path / "state/energy.json"
         config = Config(energy=EnergyConfig(calibration_file=file))
@@ -262,7 +253,6 @@ def test_a_new_calibration_is_used_at_once(
         assert file.is_file()
         it.runner.stop()
 
-    fast(monkeypatch)
     asyncio.run(run())
 
 
