@@ -216,8 +216,10 @@ class Exchange:
 
     def _report_abuse(self, endpoint: Endpoint, *, is_garbage: bool) -> None:
         """Report a guest to main, and do not read it until main has decided."""
-        uuid, number, _row, adoption = endpoint.adopted[:4]
-        self._report(ChannelAbused(uuid, number, adoption, is_garbage))
+        adopted = endpoint.adopted
+        self._report(
+            ChannelAbused(adopted.uuid, adopted.number, adopted.adoption, is_garbage)
+        )
         self._pause(endpoint, self._now_ns() + ABUSE_PAUSE_NS)
 
     def _pause(self, endpoint: Endpoint, until_ns: int) -> None:

@@ -346,8 +346,11 @@ class Registry:
         self._report_closed(endpoint.adopted, reason)
 
     def _report_closed(self, adopted: commands.Adopt, reason: str) -> None:
-        uuid, number, _row, adoption = adopted[:4]
-        self._report(reports.EndpointClosed(uuid, number, adoption, reason))
+        self._report(
+            reports.EndpointClosed(
+                adopted.uuid, adopted.number, adopted.adoption, reason
+            )
+        )
 
     def _close(self, endpoint: Endpoint) -> None:
         self._epoll_set.remove(endpoint)
