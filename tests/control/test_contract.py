@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +31,7 @@ from tests.daemon.libvirt_test_guests import (
     guest_ends,
     write_driver_file,
 )
+from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -217,13 +217,12 @@ def test_a_calibration_that_cannot_be_is_refused(client: ControlClient) -> None:
 def wait_for_energy(
     client: ControlClient, is_there: Callable[[Energy], bool]
 ) -> Energy:
-    deadline = time.monotonic() + 60
-    while True:
+    def query() -> Energy | None:
         document = client.energy()
-        if document["host"] and document["packages"] and is_there(document):
-            return document
-        assert time.monotonic() < deadline, document
-        time.sleep(0.1)
+        is_complete = document["host"] and document["packages"] and is_there(document)
+        return document if is_complete else None
+
+    return wait_for(query, "energy is accounted")
 
 
 def test_a_release_ends_the_override_of_the_whole_group_and_may_be_repeated(
