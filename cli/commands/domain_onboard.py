@@ -159,7 +159,7 @@ def onboard(
     CPUs that its vCPUs are pinned to, within the limits of the host and the domain, and
     requests them without any program of vmpower in the guest. They are added to the
     definition, and take effect when the domain is powered off and started. Running the
-    command again makes them anew after the pinning or a limit was changed.
+    command again updates them after the pinning or a limit was changed.
 
     --print-diff does not ask libvirt, which adds the addresses, refuses the change if a
     controller is needed and no PCI slot is free, and may plug controllers into the

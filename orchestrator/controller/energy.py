@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.values.domain import DomainId, PCpu, VCpu
 
 _UNKNOWN_STEPS_KHZ = (1_000_000,)
-"""For a package without clock groups, whose frequencies nobody knows."""
+"""For a package without clock groups: its frequencies are unknown."""
 
 
 def on_meters_doubted(

@@ -103,7 +103,7 @@ class MeterInterval:
     dram_joules: float | None = None
     psys_joules: float | None = None
     hole: str = ""
-    """Why there is no number; empty: there is."""
+    """Why the energy is unknown; empty: it is known."""
     doubts: tuple[str, ...] = ()
     """Meters that contradict each other, and are therefore not used."""
 

@@ -60,7 +60,7 @@ class OnboardRule:
     domains from the rules that follow, or to give them P-states only."""
     p_states: bool = False
     """true: the domain's definition gets P-states, which the guest's own cpufreq driver
-    requests. They take effect when the domain is started; they are made anew when its
+    requests. They take effect when the domain is started; they are updated when its
     pinning or its limits change, and stay if the rule does not apply any more."""
 
     def matches(self, spec: DomainSpec, *, setting: bool | None) -> bool:

@@ -3,7 +3,7 @@
 
 ``python3 -m tests.sampling.tap`` sends three packets towards the guest's end and prints
 what the guest has received before and after, as the daemon counts it. Run it as root
-under ``unshare --net --mount`` with /sys mounted anew.
+under ``unshare --net --mount`` with /sys mounted again.
 """
 
 from __future__ import annotations
