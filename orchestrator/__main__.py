@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
-from orchestrator.config import (
+from orchestrator.config import Config, LogLevel
+from orchestrator.config_files import (
     DEFAULT_FILE,
-    Config,
-    LogLevel,
     configuration_files,
     load_config,
     show_config,

@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config import (
-    Access,
-    Config,
-    TurboSwitch,
-    config_from,
-    load_config,
-    show_config,
-)
+from orchestrator.config import Access, Config, TurboSwitch
+from orchestrator.config_files import config_from, load_config, show_config
 from orchestrator.errors import ConfigError
 from orchestrator.onboarding.rule import MetadataCondition, OnboardRule
 from orchestrator.values.domain_settings import Mode, ThreadFrequency

@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from orchestrator.config import (
-    BoundsConfig,
-    Config,
-    DomainRule,
-    EppConfig,
-    IdleConfig,
-    config_from,
-)
+from orchestrator.config import BoundsConfig, Config, DomainRule, EppConfig, IdleConfig
+from orchestrator.config_files import config_from
 from orchestrator.control import models
 from orchestrator.rights import Resolved, resolve_rights
 from orchestrator.values.domain_settings import SETTINGS, DomainSettings, Mode

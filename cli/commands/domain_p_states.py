@@ -27,7 +27,7 @@ def read_configuration(file: Path | None) -> Config:
     Raises:
         ConfigError: it is invalid, or cannot be read.
     """
-    from orchestrator.config import load_config
+    from orchestrator.config_files import load_config
 
     return load_config(file)
 

@@ -15,7 +15,8 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config import Config, key_of
+from orchestrator.config import Config
+from orchestrator.config_files import key_of
 from orchestrator.policy.rule import PolicyRule
 from scripts.manual.configuration import fields_of, table_of
 from scripts.manual.docstrings import members_of

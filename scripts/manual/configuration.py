@@ -10,7 +10,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config import Config, key_of
+from orchestrator.config import Config
+from orchestrator.config_files import key_of
 from orchestrator.policy.rule import PolicyRule
 from orchestrator.values.energy_preference import EnergyPreference
 from orchestrator.values.units import KHz, Microseconds

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.channel.protocol import PolicyPacket, encode_policy
-from orchestrator.config import Config, config_from
+from orchestrator.config import Config
+from orchestrator.config_files import config_from
 from orchestrator.events import PolicySent
 from orchestrator.policy.kinds.branch_ratio import BranchRatio
 from orchestrator.values.domain import DomainId

@@ -17,8 +17,8 @@ from orchestrator.config import (
     TurboConfig,
     TurboSwitch,
     UncoreConfig,
-    config_from,
 )
+from orchestrator.config_files import config_from
 from orchestrator.controller import actions as a
 from orchestrator.power.attribute_kinds import (
     BOOST,

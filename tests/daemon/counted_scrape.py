@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 
 from orchestrator.channel.lifecycle import ChannelState
-from orchestrator.config import load_config
+from orchestrator.config_files import load_config
 from orchestrator.control import METRICS_PATH, READ_ONLY_SOCKET
 from orchestrator.daemon import Daemon
 from tests.rig.waiting import DEADLINE_S

@@ -9,7 +9,8 @@ import tomllib
 import pytest
 
 from orchestrator.__main__ import build_parser
-from orchestrator.config import Config, config_from
+from orchestrator.config import Config
+from orchestrator.config_files import config_from
 from tests.cli.commands import parse
 from tests.docs.documents import ROOT, blocks_of, find_documents, read
 

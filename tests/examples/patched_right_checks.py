@@ -16,7 +16,7 @@ from orchestrator.channel.protocol import (
     encode,
     encode_answer,
 )
-from orchestrator.config import config_from
+from orchestrator.config_files import config_from
 from orchestrator.domain_xml.metadata import build_settings
 from orchestrator.domain_xml.settings_schema import build_schema
 from orchestrator.monitor.client.views import MonitorSnapshot

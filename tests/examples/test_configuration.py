@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from orchestrator.config import Config, load_config
+from orchestrator.config import Config
+from orchestrator.config_files import load_config
 from scripts.manual.commented import commented_configuration
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vmpower.toml"

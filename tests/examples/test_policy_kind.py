@@ -12,7 +12,7 @@ import typer
 from cli.commands.policy import PolicySetCommand
 from cli.completion.candidates import policy_arguments
 from examples.contributing.policy_kind import AnyTraffic
-from orchestrator.config import config_from, show_config
+from orchestrator.config_files import config_from, show_config
 from orchestrator.domain_xml.metadata import build_settings
 from orchestrator.errors import ConfigError
 from orchestrator.policy.kinds.table import KINDS

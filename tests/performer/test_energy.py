@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.config import Config, EnergyConfig, config_from
+from orchestrator.config import Config, EnergyConfig
+from orchestrator.config_files import config_from
 from orchestrator.energy.attribution import Calibration
 from orchestrator.energy.curves import Curve
 from orchestrator.energy.residency import Activity, MeterSource

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator import events as e
-from orchestrator.config import BoundsConfig, Config, config_from
+from orchestrator.config import BoundsConfig, Config
+from orchestrator.config_files import config_from
 from orchestrator.control import models
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.limits import Limits

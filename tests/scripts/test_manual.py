@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from orchestrator.__main__ import build_parser
-from orchestrator.config import Config, config_from, key_of
+from orchestrator.config import Config
+from orchestrator.config_files import config_from, key_of
 from orchestrator.guest import arguments
 from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.rule import PolicyRule, options_for

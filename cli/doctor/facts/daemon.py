@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.config import DEFAULT_FILE, Config, load_config
+from orchestrator.config import Config
+from orchestrator.config_files import DEFAULT_FILE, load_config
 from orchestrator.control import READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ConfigError, ControlError
