@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recorder of events, connections of other tools, a guest."""
+"""A recorder of events, connections of other tools, a guest, and definitions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.hypervisor.bios_guest import Guest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.rig.embed import EmbedHost
     from tests.rig.libvirtd import SessionHost
 
 DEADLINE_S = 30.0
@@ -106,3 +107,19 @@ def guest(
     guest = Guest(open_connection(session_host.uri))
     yield guest
     guest.end()
+
+
+@pytest.fixture
+def define_xml(embed_host: EmbedHost) -> Iterator[Callable[[str], libvirt.virDomain]]:
+    """Define domains in the embedded libvirt; nothing of them is left afterwards."""
+    made: list[libvirt.virDomain] = []
+
+    def define(xml: str) -> libvirt.virDomain:
+        made.append(embed_host.connection.defineXML(xml))
+        return made[-1]
+
+    yield define
+    for domain in made:
+        if domain.isActive():
+            domain.destroy()
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)

@@ -43,9 +43,9 @@ def operator(embed_host: EmbedHost) -> Iterator[OperatorConnection]:
 
 
 @pytest.fixture
-def define(embed_host: EmbedHost) -> Iterator[Callable[..., libvirt.virDomain]]:
-    made: list[libvirt.virDomain] = []
-
+def define(
+    define_xml: Callable[[str], libvirt.virDomain],
+) -> Callable[..., libvirt.virDomain]:
     def make(
         devices: str = "",
         *,
@@ -53,21 +53,15 @@ def define(embed_host: EmbedHost) -> Iterator[Callable[..., libvirt.virDomain]]:
         vcpus: int = 2,
         machine: str = "q35",
         features: str = "",
-    ) -> object:
-        domain = embed_host.connection.defineXML(
+    ) -> libvirt.virDomain:
+        return define_xml(
             f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory>"
             f"<vcpu>{vcpus}</vcpu><features>{features}</features>"
             f"<os><type arch='x86_64' machine='{machine}'>hvm</type></os>"
             f"<devices>{devices}<memballoon model='none'/></devices></domain>"
         )
-        made.append(domain)
-        return domain
 
-    yield make
-    for domain in made:
-        if domain.isActive():
-            domain.destroy()
-        domain.undefine()
+    return make
 
 
 def uuid_of(domain: libvirt.virDomain) -> DomainId:

@@ -29,7 +29,7 @@ from tests.rig.console import Console
 from tests.rig.waiting import GUEST_DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from orchestrator.values.p_states import PStates
     from tests.rig.embed import EmbedHost
@@ -52,31 +52,25 @@ def config(embed_host: EmbedHost, tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def define(embed_host: EmbedHost) -> Iterator[Callable[..., libvirt.virDomain]]:
-    made: list[libvirt.virDomain] = []
-
+def define(
+    define_xml: Callable[[str], libvirt.virDomain],
+) -> Callable[..., libvirt.virDomain]:
     def make(
         machine: str = "q35",
         devices: str = CONSOLE,
         vcpus: str = "<vcpu cpuset='0'>2</vcpu>",
         more: str = "",
         boot: str = "",
-    ) -> object:
-        domain = embed_host.connection.defineXML(
+    ) -> libvirt.virDomain:
+        return define_xml(
             "<domain type='qemu'><name>p-states</name><memory unit='MiB'>128</memory>"
             f"{vcpus}<features><acpi/></features>"
             f"<os><type arch='x86_64' machine='{machine}'>hvm</type>{boot}</os>"
             f"{more}"
             f"<devices>{devices}<memballoon model='none'/></devices></domain>"
         )
-        made.append(domain)
-        return domain
 
-    yield make
-    for domain in made:
-        if domain.isActive():
-            domain.destroy()
-        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+    return make
 
 
 def p_states_of(domain: libvirt.virDomain, flags: int = 0) -> PStates:
