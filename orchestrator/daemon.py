@@ -56,7 +56,7 @@ from orchestrator.power.attribute_kinds import name_attributes
 from orchestrator.power.held_attributes import HeldAttributes
 from orchestrator.power.held_groups import HeldGroups
 from orchestrator.power.held_limits import HeldLimits
-from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
+from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
 from orchestrator.power.obtained import ObtainedFrequencies
 from orchestrator.power.sysfs import CpuTree
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 
     from orchestrator.control.models import EventRecord
     from orchestrator.events import Event
-    from orchestrator.power.held_attributes import AttributeReplay
+    from orchestrator.power.replay import Replay
     from orchestrator.values.domain import DomainId
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _fifos(
     return None if directory is None else Fifos(directory, execute)
 
 
-def _log_replay(replay: Replay, what: str) -> None:
+def _log_replay(replay: Replay[int], what: str) -> None:
     """Log what became of the settings that a previous run left.
 
     Args:
@@ -150,7 +150,7 @@ def _log_replay(replay: Replay, what: str) -> None:
         logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
 
-def _log_attributes(replay: AttributeReplay) -> None:
+def _log_attributes(replay: Replay[str]) -> None:
     """Log what became of the attributes that a previous run left."""
     if replay.restored:
         names = name_attributes(replay.restored)
