@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from orchestrator.control.feed import EventFeed, EventSelection
     from orchestrator.control.metrics_endpoint import MetricsEndpoint
     from orchestrator.control.service import Exposition, HistorySelection, Peer
-    from orchestrator.controller.inventory import GroupRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import GroupRecord
     from orchestrator.events import Event
     from orchestrator.history.store import Found
     from orchestrator.metrics.scraper import Scraper
