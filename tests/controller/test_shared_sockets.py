@@ -39,7 +39,7 @@ def started(*specs: DomainSpec) -> SimulatedHost:
 
 def redescribe(host: SimulatedHost, spec: DomainSpec) -> None:
     host.domains[spec.uuid] = spec
-    host.tell(e.DomainDescribed(spec, NOW_NS + 2 * PORT_STATE_LAGS_NS))
+    host.react(e.DomainDescribed(spec, NOW_NS + 2 * PORT_STATE_LAGS_NS))
     host.settle()
 
 
@@ -97,7 +97,7 @@ def test_the_remaining_domain_is_connected_when_the_other_is_gone() -> None:
     one, two = edge("edge"), edge("edge-clone")
     host = started(one, two)
     del host.domains[two.uuid]
-    host.tell(e.DomainVanished(two.uuid))
+    host.react(e.DomainVanished(two.uuid))
     host.settle()
     assert host.open_channels == {(one.uuid, 0)}
     assert host.inventory.channels_at == {PATH: {(one.uuid, 0)}}
@@ -127,13 +127,13 @@ def test_two_channels_of_one_domain_with_one_path_are_not_connected() -> None:
 def test_neither_a_resync_nor_a_new_monitor_nor_a_restart_connects_them() -> None:
     one, two = edge("edge"), edge("edge-clone")
     host = started(one, two)
-    host.tell(e.ResyncDue())
+    host.react(e.ResyncDue())
     host.settle()
-    host.tell(e.MonitorDied(1))
+    host.react(e.MonitorDied(1))
     host.settle()
     redescribe(host, replace(two, run=2))
-    host.tell(e.ChannelSwitched(one.uuid, 0, is_enabled=False, by="uid 0"))
-    host.tell(e.ChannelSwitched(one.uuid, 0, is_enabled=True, by="uid 0"))
+    host.react(e.ChannelSwitched(one.uuid, 0, is_enabled=False, by="uid 0"))
+    host.react(e.ChannelSwitched(one.uuid, 0, is_enabled=True, by="uid 0"))
     host.settle()
     assert_only_named(host, one, two)
 
@@ -142,10 +142,10 @@ def test_an_attempt_that_was_under_way_does_not_open_the_channel() -> None:
     one, two = edge("edge"), edge("edge-clone")
     host = SimulatedHost(domains={one.uuid: one, two.uuid: two})
     host.is_monitor_up = True
-    host.tell(e.TopologyRead(host.topology), e.MonitorStarted())
-    host.tell(e.DomainDescribed(one, NOW_NS))
-    host.tell(e.DomainDescribed(two, NOW_NS))
-    host.tell(e.ChannelConnected(one.uuid, 0, PATH))
+    host.react(e.TopologyRead(host.topology), e.MonitorStarted())
+    host.react(e.DomainDescribed(one, NOW_NS))
+    host.react(e.DomainDescribed(two, NOW_NS))
+    host.react(e.ChannelConnected(one.uuid, 0, PATH))
     record = host.inventory.channel(one.uuid, 0)
     assert record
     assert record.state is ChannelState.REFUSED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the README says to try by hand runs as it stands, line by line."""
+"""The commands that the README proposes to try by hand run, line by line."""
 
 from __future__ import annotations
 
