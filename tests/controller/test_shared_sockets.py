@@ -67,6 +67,15 @@ def test_two_domains_with_one_path_are_not_connected_and_name_each_other() -> No
     assert {it.domain for it in warned} == {"edge", "edge-clone"}
 
 
+def test_of_three_domains_with_one_path_each_names_both_others() -> None:
+    one, two, three = edge("edge"), edge("edge-clone"), edge("edge-third")
+    host = started(one, two, three)
+    _, reason = state(host, one)
+    assert reason.startswith("channel 0 of domain edge-")
+    assert " and channel 0 of domain edge-" in reason
+    assert reason.endswith(f" have the same socket path {PATH}")
+
+
 def test_a_domain_that_starts_with_the_path_of_another_closes_that_channel() -> None:
     one, two = edge("edge"), edge("edge-clone")
     host = started(one, off(two))
