@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
-from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.controller.guest_ports import PORT_STATE_LAGS_NS
 from orchestrator.monitor.link import commands as c
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain

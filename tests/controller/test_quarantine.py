@@ -10,7 +10,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
-from orchestrator.controller.channels import (
+from orchestrator.controller.quarantine import (
     CALM_RESYNCS,
     FIRST_QUARANTINE_S,
     LONGEST_QUARANTINE_S,

@@ -11,7 +11,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
-from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.controller.guest_ports import PORT_STATE_LAGS_NS
 from orchestrator.values.domain import DomainState
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain
