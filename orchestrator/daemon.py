@@ -55,6 +55,7 @@ from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.reporting.event_log import EventLog
 from orchestrator.sampling.kinds import build_samplers
+from orchestrator.sampling.qemu_times import PROC
 from orchestrator.saved.store import STATE_NAME, StateStore
 from orchestrator.system.service_manager import notify
 from orchestrator.values.domain_settings import Mode
@@ -89,6 +90,12 @@ def _network_root(config: Config) -> Path:
     # Simulated CPUs have no network interfaces: use the host's.
     root = config.sysfs_root
     return root if (root / "class" / "net").is_dir() else KERNEL_SYSFS
+
+
+def _proc(tree: CpuTree) -> Path:
+    """Return /proc, or its imitation in a tree whose guests are simulated, too."""
+    imitation = tree.root / "proc"
+    return imitation if tree.is_simulated and imitation.is_dir() else PROC
 
 
 def _fifos(
@@ -183,6 +190,7 @@ class Daemon:
             tree=self._tree,
             find_qemu=QemuProcesses(config.libvirt.uri).find,
             react=self.react,
+            proc=_proc(self._tree),
         )
         obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
