@@ -142,5 +142,5 @@ def _accepted_by_another(connection: Connection) -> EndpointContended:
     return EndpointContended(
         f"another process than the domain's QEMU (pid {connection.qemu_pid}) listens"
         f" at {connection.path}",
-        hint="give the channel a path of its own, or none, and libvirt chooses one",
+        hint="give the channel another path, or none, and libvirt chooses one",
     )
