@@ -22,7 +22,13 @@ from orchestrator.values.safe_text import printable
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from cli.output.documents import Advice, AdviceList, Report, ReportHost, ReportRow
+    from cli.output.report_documents import (
+        Advice,
+        AdviceList,
+        Report,
+        ReportHost,
+        ReportRow,
+    )
 
 _HOUR, _DAY = "%Y-%m-%d %H:%M", "%Y-%m-%d"
 _SOURCES = {
