@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MINUTE_S = 60
 _MOST_PARTS = 150
-"""More columns cannot be told apart."""
+"""More columns cannot be distinguished."""
 _BANDS = 8
 _MOST_DOMAINS = 30
 _WH = 1_000.0

@@ -46,7 +46,7 @@ def current_frequency(cpu: Cpu) -> Cell:
 def step_name(khz: int, cpu: Cpu) -> str:
     """Format a frequency of a CPU, marked as turbo if it is above the nominal one.
 
-    The mark tells 3001 MHz, which stands for turbo, from the nominal 3000 MHz.
+    The mark distinguishes 3001 MHz, which means turbo, from the nominal 3000 MHz.
     """
     # Absent from the documents of a daemon that was not restarted after an upgrade.
     nominal_khz = cpu.get("nominal_khz")
