@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cli.output.tables.cells import (
     NONE,
     current_frequency,
-    frequency,
     frequency_bar,
+    step,
     step_name,
 )
 from cli.output.tables.sheet import Bar, Cell, Style
@@ -43,7 +43,7 @@ def vcpu_fields(vcpu: Vcpu, cpu_by_number: dict[int, Cpu]) -> tuple[Field, ...]:
         *where,
         frequency_bar(cpu),
         current_frequency(cpu),
-        frequency(vcpu["requested_khz"]),
+        step(vcpu["requested_khz"], cpu),
     )
 
 
