@@ -215,7 +215,7 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> str:
 
 
 def _value(bar: Bar) -> str:
-    error = f" ± {_number(bar.error)}" if bar.error else ""
+    error = f" ±{_number(bar.error)}" if bar.error else ""
     return f"{_number(bar.value)}{error}"
 
 

@@ -17,6 +17,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from cli.output.documents import Advice, AdviceList
+from cli.output.quantities import format_share
 from cli.report.figures import DAY_S, possible_error
 from orchestrator.values.units import kwh
 
@@ -186,7 +187,8 @@ def _follow(past: HistoryDomain, hold: HistoryHold) -> Advice:
         past,
         _modelled(share * hold["joules"], _UNKNOWN_ERROR),
         [f"vmpower policy set {name} utilisation"],
-        f"it requests no frequency, and its vCPUs are busy for {load:.0%} of the time",
+        f"it requests no frequency, and its vCPUs are busy for"
+        f" {format_share(load)} of the time",
         "up to a second passes until a sudden load gets the highest frequency",
     )
 

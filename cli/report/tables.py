@@ -8,6 +8,7 @@ import io
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from cli.output.quantities import format_energy, format_share, format_worth
 from cli.output.tables.cells import (
     NONE,
     count,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from cli.output.documents import Advice, AdviceList, Report, ReportHost, ReportRow
 
+_GRAMS_PER_KG = 1_000
 _HOUR, _DAY = "%Y-%m-%d %H:%M", "%Y-%m-%d"
 _SOURCES = {
     "powercap": "measured (powercap)",
@@ -62,18 +64,6 @@ def format_csv(report: Report) -> str:
     return text.getvalue()
 
 
-def format_kwh(kwh: float) -> str:
-    """Write an energy in kWh or Wh."""
-    return f"{kwh:.2f} kWh" if abs(kwh) >= 1 else f"{1000 * kwh:.1f} Wh"
-
-
-def format_energy(kwh: float, error: float) -> str:
-    """Write an energy and its uncertainty, in one unit."""
-    if max(abs(kwh), error) >= 1:
-        return f"{kwh:.2f} ± {error:.2f} kWh"
-    return f"{1000 * kwh:.1f} ± {1000 * error:.1f} Wh"
-
-
 def format_source(host: ReportHost) -> str:
     """Write where energies come from."""
     if host["source"] is None:
@@ -100,27 +90,33 @@ def _facts(report: Report, zone: tzinfo | None) -> list[tuple[str, Cell]]:
         ("Energy", Cell(format_source(host))),
     ]
     if host["source"] is not None:
-        share = (
-            "" if host["saved_percent"] is None else f", {host['saved_percent']:.1f} %"
-        )
+        share = _share(host["saved_percent"])
         saved = format_energy(host["saved_kwh"], host["saved_kwh_error"])
         verb = "would be saved" if report["what_if"] else "saved"
         facts.append(
-            ("Host", Cell(f"{format_kwh(host['kwh'])}; {saved} {verb}{share}"))
+            (
+                "Host",
+                Cell(
+                    f"{format_energy(host['kwh'])}; {saved} {verb}"
+                    + (share and f", {share}")
+                ),
+            )
         )
-    values = []
-    if (money := host["saved_money"]) is not None:
-        values.append(f"{money:.2f} {host['currency']}")
-    if (co2_kg := host["saved_co2_kg"]) is not None:
-        values.append(f"{co2_kg:.2f} kg CO2")
-    if values and host["source"] is not None:
-        facts.append(("Worth", Cell(printable(", ".join(values)))))
+    co2_kg = host["saved_co2_kg"]
+    co2_g = None if co2_kg is None else co2_kg * _GRAMS_PER_KG
+    worth = format_worth(host["saved_money"], host["currency"], co2_g)
+    if worth and host["source"] is not None:
+        facts.append(("Worth", Cell(", ".join(worth))))
     if host["holes"]:
         text = f"unusable {host['holes']} times, modelled then"
         facts.append(("Meters", Cell(text, Style.BAD)))
     if report["what_if"]:
         facts.append(("What if", Cell("every request granted", Style.NOTABLE)))
     return facts
+
+
+def _share(percent: float | None) -> str:
+    return "" if percent is None else format_share(percent / 100, digits=1)
 
 
 def _figures(report: Report, zone: tzinfo | None) -> Sheet:
@@ -139,9 +135,7 @@ def _figures(report: Report, zone: tzinfo | None) -> Sheet:
             Cell(format_energy(row["saved_kwh"], row["saved_kwh_error"]), Style.GOOD)
             if row["has_energy"]
             else NONE,
-            Cell(f"{row['saved_percent']:.1f} %")
-            if row["saved_percent"] is not None
-            else NONE,
+            Cell(share) if (share := _share(row["saved_percent"])) else NONE,
         )
         for row in report["rows"]
     )
@@ -192,7 +186,7 @@ def _holds(report: Report) -> Sheet:
                 name(it["domain"]),
                 Cell(printable(it["text"])),
                 Cell(f"{it['vcpu_h']:.1f}"),
-                Cell(format_kwh(it["kwh"])) if it["kwh"] else NONE,
+                Cell(format_energy(it["kwh"])) if it["kwh"] else NONE,
             )
             for it in report["holds"]
         ),

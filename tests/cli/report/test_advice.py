@@ -115,7 +115,7 @@ def test_a_domain_that_sleeps_gets_a_policy_by_its_run_time() -> None:
     (advice,) = advise(history("no-vote", steps=(("other", 10_800.0),)))
     assert advice["commands"] == ["vmpower policy set 'my fw' utilisation"]
     assert advice["saves_kwh_per_day"] == pytest.approx(1 - 0.25 / 0.65)
-    assert "25% of the time" in advice["reason"]
+    assert "25 % of the time" in advice["reason"]
 
 
 def test_a_domain_that_polls_gets_a_policy_by_its_packets() -> None:
