@@ -17,11 +17,14 @@ from orchestrator.__main__ import main
 from orchestrator.hypervisor.qemu_process import QemuProcesses
 
 
-def find_processes(_uri: str) -> QemuProcesses:
-    run_dir = Path(sys.argv[sys.argv.index("--run-dir") + 1])
-    return QemuProcesses(f"qemu:///system?socket={run_dir / 'socket'}")
+class ProcessesOfFiles(QemuProcesses):
+    """Finds the process of a domain in the run directory, whatever the URI is."""
+
+    def __init__(self, _uri: str) -> None:
+        run_dir = Path(sys.argv[sys.argv.index("--run-dir") + 1])
+        super().__init__(f"qemu:///system?socket={run_dir / 'socket'}")
 
 
 if __name__ == "__main__":
-    daemon.QemuProcesses = find_processes  # type: ignore[attr-defined]
+    vars(daemon)["QemuProcesses"] = ProcessesOfFiles
     sys.exit(main())
