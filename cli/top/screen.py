@@ -110,7 +110,11 @@ def _header(snapshot: Snapshot, view: View, width: int) -> list[Text]:
             below.append(f"; domains as of {since}")
     counts = Text(f"CPUs: {cpu_summary(snapshot.status['cpus'])}", "dim")
     energy = _energy(snapshot)
-    if below.cell_len + energy.cell_len + counts.cell_len < width:
+    room = width - energy.cell_len - counts.cell_len
+    short = Text("libvirt connected") if libvirt["connected"] else below
+    if below.cell_len >= room > short.cell_len:
+        below = short  # a long URI is less interesting than energy
+    if below.cell_len < room:
         counts = energy.append_text(counts)
     return [spread(left, right, width), spread(below, counts, width)]
 

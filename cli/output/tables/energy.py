@@ -50,7 +50,12 @@ def _saved_text(saved: SavedValue, joules: float) -> str:
 
 def host_fact(host: HostEnergy) -> Cell:
     """Show the host's energy in one line: saved, then measured."""
-    text = f"saving {format_watts(host['saved_watts'], host['saved_error_watts'])}"
+    saved = _saved_fact(host)
+    return Cell(f"saving {saved.text}", saved.style)
+
+
+def _saved_fact(host: HostEnergy) -> Cell:
+    text = format_watts(host["saved_watts"], host["saved_error_watts"])
     text += f" of {format_watts(host['measured_watts'] + host['saved_watts'])}"
     text += f", {_saved_text(host['saved'], host['saved_joules_total'])} so far"
     if _is_more_possible(host):
@@ -99,7 +104,7 @@ def _missing(document: Energy) -> Cell:
 
 def _host_facts(host: HostEnergy) -> tuple[tuple[str, Cell], ...]:
     facts = [
-        ("Saved", host_fact(host)),
+        ("Saved", _saved_fact(host)),
         (
             "Processors",
             Cell(f"{format_watts(host['measured_watts'])}, {host['source']}"),
