@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cli.output.chart import SCALE, Bar, Series, bar_chart, column_chart, line_chart
+from cli.output.tables.cells import format_range
 from cli.report.figures import DAY_S, HOUR_S, begin_of, watts
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -213,5 +215,4 @@ def _bands(frequencies: Iterable[int]) -> dict[int, str]:
 
 def _name_band(frequencies: Sequence[int]) -> str:
     """Name a band by the frequencies that occur in it."""
-    lowest, highest = f"{frequencies[0] / 1e6:.2f}", f"{frequencies[-1] / 1e6:.2f}"
-    return f"{highest} GHz" if lowest == highest else f"{lowest}-{highest} GHz"
+    return format_range(frequencies[0], format_khz(frequencies[-1]))

@@ -58,6 +58,15 @@ def step_name(khz: int, cpu: Cpu) -> str:
     return format_khz(khz) + (" turbo" if is_turbo else "")
 
 
+def format_range(low_khz: int, highest: str) -> str:
+    """Format a range up to a frequency that is text already: `1.20-2.60 GHz`."""
+    lowest = format_khz(low_khz)
+    number, unit = lowest.split()
+    if lowest == highest:
+        return highest
+    return f"{number if unit in highest else lowest}-{highest}"
+
+
 def find_step_name(khz: int, cpus: Iterable[Cpu]) -> str:
     """Format a frequency as the CPUs that have this step do."""
     for cpu in cpus:

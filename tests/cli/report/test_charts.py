@@ -70,5 +70,5 @@ def test_a_band_is_named_by_the_frequencies_in_it() -> None:
     few = _bands([1_200_000, 3_000_000])
     assert few == {1_200_000: "1.20 GHz", 3_000_000: "3.00 GHz"}
     many = _bands([800_000, *range(2_000_000, 3_100_000, 100_000)])
-    assert many[800_000] == "0.80 GHz"
+    assert many[800_000] == "800 MHz"
     assert many[3_000_000] == "2.80-3.00 GHz"
